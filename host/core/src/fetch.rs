@@ -1,0 +1,77 @@
+//! What passes between reading AWS and mapping.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde::Serialize;
+
+use crate::{AccountId, KindManifest, Partition, Problem, Region};
+
+/// An AWS account that is part of the sync.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Account {
+    /// The account's id.
+    pub id: AccountId,
+    /// Its name from Organizations, else `Account <id>`.
+    pub name: String,
+    /// The partition it lives in.
+    pub partition: Partition,
+}
+
+impl Account {
+    /// An account whose real name is not known; named as the integration Berth replaces does.
+    pub fn unnamed(id: AccountId, partition: Partition) -> Self {
+        Self { name: format!("Account {id}"), id, partition }
+    }
+}
+
+/// Asks a [`Source`](crate::Source) for the resources of one unit.
+#[derive(Debug, Clone)]
+pub struct FetchRequest {
+    /// The account to read.
+    pub account: Arc<Account>,
+    /// The regions to try, in order; see [`Unit::regions`](crate::Unit::regions).
+    pub regions: Vec<Region>,
+    /// The kind, with its fetch plan.
+    pub kind: Arc<KindManifest>,
+    /// The options that are switched on.
+    pub options: BTreeSet<String>,
+}
+
+/// A batch of raw resources, ready for a mapping.
+///
+/// `resources` is the text of a JSON array. Each element is
+/// `{"item": <list item>, "steps": {"<step id>": <result>}, "parents": {"<step id>": <item>}}`:
+/// a step that was not asked for, or whose answer the plan declares absent, has no entry in
+/// `steps`. Kinds of [`Scope::Account`](crate::Scope::Account) have
+/// `{"item": {"Id": …, "Name": …}}`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawPage {
+    /// The region that was read; `None` for kinds that read no region.
+    pub region: Option<Region>,
+    /// A JSON array as UTF-8 text.
+    pub resources: Vec<u8>,
+    /// How many elements the array has.
+    pub count: usize,
+    /// Resources of this page that could not be read completely, and are not in `resources`.
+    pub failures: Vec<ItemFailure>,
+}
+
+/// One resource that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ItemFailure {
+    /// Which one: the most telling name at hand.
+    pub resource: String,
+    /// Why.
+    pub problem: Problem,
+}
+
+/// Why reading a unit stopped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// Access is denied, or the service is not available there: the unit is skipped and protected.
+    #[error("{0}")]
+    Skipped(Problem),
+    /// Anything else: the unit has failed and is protected.
+    #[error("{0}")]
+    Failed(Problem),
+}

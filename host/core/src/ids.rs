@@ -1,0 +1,324 @@
+//! Names that are valid by construction. All are cheap to clone (shared text).
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// Why a name was refused: what was found, and what a right one looks like.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{found}` is not {expected}")]
+pub struct IdError {
+    /// The text as it was given.
+    pub found: String,
+    /// What would have been accepted, with an example.
+    pub expected: &'static str,
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $expected:literal, $valid:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(into = "String", try_from = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks the text and makes the name.
+            ///
+            /// # Errors
+            /// [`IdError`] with what was found and what is expected.
+            pub fn new(text: impl AsRef<str>) -> Result<Self, IdError> {
+                let text = text.as_ref();
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) {
+                    Ok(Self(Arc::from(text)))
+                } else {
+                    Err(IdError { found: text.to_owned(), expected: $expected })
+                }
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0.as_ref().to_owned()
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+name!(
+    /// An AWS account: twelve digits.
+    AccountId,
+    "an AWS account id (twelve digits, as in `111122223333`)",
+    |text| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
+);
+
+name!(
+    /// An AWS region code, as in `eu-west-1` or `us-gov-east-1`.
+    Region,
+    "an AWS region code (as in `eu-west-1`)",
+    |text| {
+        let mut parts = text.split('-');
+        let letters = |p: &str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_lowercase());
+        let count = text.split('-').count();
+        (3..=5).contains(&count)
+            && parts.by_ref().take(count - 1).all(letters)
+            && parts.next().is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))
+    }
+);
+
+name!(
+    /// A resource kind, named as CloudFormation names its types: `AWS::EC2::Instance`.
+    /// Third parties use their own first segment (`Acme::Widget`).
+    Kind,
+    "a kind (two to four names joined by `::`, as in `AWS::EC2::Instance`)",
+    |text| {
+        let count = text.split("::").count();
+        (2..=4).contains(&count)
+            && text.split("::").all(|p| {
+                p.bytes().next().is_some_and(|b| b.is_ascii_alphabetic())
+                    && p.bytes().all(|b| b.is_ascii_alphanumeric())
+            })
+    }
+);
+
+name!(
+    /// The identifier of a Port blueprint. Port allows letters, digits and `@_.:\/=-`.
+    BlueprintId,
+    "a blueprint identifier (letters, digits and `@_.:/=-`, as in `ec2Instance`)",
+    |text| {
+        !text.is_empty()
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "@_.:\\/=-".contains(c))
+    }
+);
+
+/// An AWS partition. One deployment serves one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub enum Partition {
+    /// The standard partition.
+    #[default]
+    #[serde(rename = "aws")]
+    Aws,
+    /// AWS GovCloud (US).
+    #[serde(rename = "aws-us-gov")]
+    AwsUsGov,
+    /// The China regions.
+    #[serde(rename = "aws-cn")]
+    AwsCn,
+}
+
+impl Partition {
+    /// The partition's name as it stands in ARNs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::AwsUsGov => "aws-us-gov",
+            Self::AwsCn => "aws-cn",
+        }
+    }
+
+    /// The partition a region belongs to, told by its code.
+    pub fn of_region(region: &Region) -> Self {
+        match region.as_str() {
+            r if r.starts_with("us-gov-") => Self::AwsUsGov,
+            r if r.starts_with("cn-") => Self::AwsCn,
+            _ => Self::Aws,
+        }
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Partition {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        match text {
+            "aws" => Ok(Self::Aws),
+            "aws-us-gov" => Ok(Self::AwsUsGov),
+            "aws-cn" => Ok(Self::AwsCn),
+            _ => Err(IdError {
+                found: text.to_owned(),
+                expected: "a partition (`aws`, `aws-us-gov` or `aws-cn`)",
+            }),
+        }
+    }
+}
+
+/// The ARN of an IAM role, as in `arn:aws:iam::111122223333:role/path/PortOceanReadRole`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoleArn {
+    text: Arc<str>,
+    partition: Partition,
+    account: AccountId,
+}
+
+impl RoleArn {
+    const EXPECTED: &'static str =
+        "the ARN of an IAM role (as in `arn:aws:iam::111122223333:role/PortOceanReadRole`)";
+
+    /// Checks an ARN and takes it apart.
+    ///
+    /// # Errors
+    /// [`IdError`] when the text is not the ARN of an IAM role in a known partition.
+    pub fn new(text: &str) -> Result<Self, IdError> {
+        let refused = || IdError { found: text.to_owned(), expected: Self::EXPECTED };
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let ["arn", partition, "iam", "", account, resource] = parts[..] else {
+            return Err(refused());
+        };
+        let name = resource.strip_prefix("role/").ok_or_else(refused)?;
+        let valid_name = !name.is_empty()
+            && !name.ends_with('/')
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&b));
+        if !valid_name {
+            return Err(refused());
+        }
+        Ok(Self {
+            text: Arc::from(text),
+            partition: partition.parse().map_err(|_| refused())?,
+            account: AccountId::new(account).map_err(|_| refused())?,
+        })
+    }
+
+    /// The whole ARN.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The partition named by the ARN.
+    pub fn partition(&self) -> Partition {
+        self.partition
+    }
+
+    /// The account the role lives in.
+    pub fn account(&self) -> &AccountId {
+        &self.account
+    }
+
+    /// The same role (same path and name) in another account, as Organizations discovery needs it.
+    pub fn in_account(&self, account: &AccountId) -> Self {
+        let resource = self.text.splitn(6, ':').nth(5).unwrap_or_default();
+        Self {
+            text: format!("arn:{}:iam::{account}:{resource}", self.partition).into(),
+            partition: self.partition,
+            account: account.clone(),
+        }
+    }
+}
+
+impl fmt::Display for RoleArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+impl fmt::Debug for RoleArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
+impl FromStr for RoleArn {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        Self::new(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_are_checked() {
+        for good in ["eu-west-1", "us-gov-east-1", "ap-southeast-12", "us-iso-east-1"] {
+            assert_eq!(Region::new(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "euwest1", "eu-west", "eu-west-", "EU-WEST-1", "eu-west-1a", "eu--1"] {
+            assert!(Region::new(bad).is_err(), "{bad}");
+        }
+        assert!(AccountId::new("111122223333").is_ok());
+        for bad in ["", "11112222333", "1111222233334", "11112222333x", "١١١١٢٢٢٢٣٣٣٣"] {
+            assert!(AccountId::new(bad).is_err(), "{bad}");
+        }
+        for good in ["AWS::S3::Bucket", "Acme::Widget", "AWS::A::B::C"] {
+            assert!(Kind::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "AWS", "AWS::", "::S3", "AWS::S3 ::Bucket", "AWS:S3:Bucket"] {
+            assert!(Kind::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn role_arns_are_taken_apart() {
+        let arn = RoleArn::new("arn:aws-us-gov:iam::111122223333:role/a/b/Reader").unwrap();
+        assert_eq!(arn.account().as_str(), "111122223333");
+        assert_eq!(arn.partition(), Partition::AwsUsGov);
+        let member = arn.in_account(&AccountId::new("444455556666").unwrap());
+        assert_eq!(member.as_str(), "arn:aws-us-gov:iam::444455556666:role/a/b/Reader");
+        for bad in [
+            "",
+            "arn:aws:iam::1:role/x",
+            "arn:aws:sts::111122223333:role/x",
+            "arn:aws:iam::111122223333:user/x",
+            "arn:aws:iam::111122223333:role/",
+            "arn:aws:iam::111122223333:role/x y",
+            "arn:mars:iam::111122223333:role/x",
+        ] {
+            let error = RoleArn::new(bad).unwrap_err().to_string();
+            assert!(error.contains("the ARN of an IAM role"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC{0,80}") {
+            let _ = RoleArn::new(&text);
+            let _ = Region::new(&text);
+            let _ = Kind::new(&text);
+            let _ = AccountId::new(&text);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The leaf every other crate of Berth knows: the vocabulary of the field (account, region, kind,
+//! blueprint, entity, unit), the fetch-plan language, and the three seams a sync runs through.
+//!
+//! # Invariants
+//! - No I/O, no runtime, no HTTP, no AWS SDK type, no Port wire type, no WASM type.
+//! - A name that passed its constructor is valid: [`AccountId`], [`Region`], [`Kind`],
+//!   [`BlueprintId`] and [`RoleArn`] cannot hold anything else.
+//! - No type here can hold a secret.
+
+mod appconfig;
+mod entity;
+mod fetch;
+mod ids;
+mod manifest;
+mod path;
+mod problem;
+mod seams;
+mod unit;
+
+pub use appconfig::{
+    AppConfig, EntityField, EntityMapping, ItemsToParse, PortMapping, RegionPolicy, ResourceConfig, Selector,
+};
+pub use entity::{Blueprint, Entity, EntityKey, FieldSet};
+pub use fetch::{Account, FetchError, FetchRequest, ItemFailure, RawPage};
+pub use ids::{AccountId, BlueprintId, IdError, Kind, Partition, Region, RoleArn};
+pub use manifest::{
+    Batch, ErrorPolicy, ErrorRule, FetchPlan, KindManifest, Manifest, ManifestError, Match, OptionInfo,
+    Scope, Step, StepInput, Unmatched,
+};
+pub use path::{Path, PathError, Template, TemplateScope};
+pub use problem::Problem;
+pub use seams::{
+    AccountAccess, Catalog, CatalogError, DeleteReport, Intent, ItemError, KindEntry, MapContext, MapError,
+    MapReport, MapRequest, Mapper, Mapping, OwnedEntity, RefusedPlugin, ResyncStatus, Session, Source,
+    UpsertOptions, UpsertOutcome, UpsertReport,
+};
+pub use unit::{Place, Unit, UnitId, UnitState};

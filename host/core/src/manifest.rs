@@ -1,0 +1,539 @@
+//! What a plugin says about itself: its kinds, their fetch plans, options, blueprints and default
+//! mapping. The JSON form is part of the plugin contract; `wit/README.md` describes it for authors.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Blueprint, Kind, Path, PathError, Region, ResourceConfig, Template};
+
+/// A manifest that was refused, with the place in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("manifest, at `{at}`: {reason}")]
+pub struct ManifestError {
+    /// Where: a path into the manifest (`kinds[0].plan.steps[1].input`).
+    pub at: String,
+    /// What is wrong there.
+    pub reason: String,
+}
+
+/// A plugin's manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The plugin's name (`s3-bucket`): lower-case letters, digits and dashes.
+    pub name: String,
+    /// The plugin's own version.
+    pub version: String,
+    /// One line on what it maps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The kinds it maps.
+    pub kinds: Vec<KindManifest>,
+}
+
+/// Where a kind's resources live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// In each region: read once per account and region.
+    Regional,
+    /// Once per account, through any allowed region.
+    Global,
+    /// The account itself is the resource: no AWS call, the host hands over
+    /// `{"Id", "Name"}` of each account it could authenticate to.
+    Account,
+}
+
+/// One kind of a plugin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KindManifest {
+    /// The kind's name.
+    pub kind: Kind,
+    /// Where its resources live.
+    pub scope: Scope,
+    /// When given, the only regions in which the service exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regions: Option<BTreeSet<Region>>,
+    /// Which AWS reads make up a resource.
+    #[serde(default, skip_serializing_if = "FetchPlan::is_empty")]
+    pub plan: FetchPlan,
+    /// Named extras that a selector's `includeActions` switches on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<OptionInfo>,
+    /// Blueprints that a fresh installation creates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blueprints: Vec<Blueprint>,
+    /// The entry that a fresh installation puts into the app-config. `None` for a kind that is
+    /// not mapped by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<ResourceConfig>,
+}
+
+/// A named extra of a kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptionInfo {
+    /// The name that stands in `includeActions`.
+    pub name: String,
+    /// What it adds.
+    pub description: String,
+}
+
+/// A fetch plan: a small graph of AWS reads, as data.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FetchPlan {
+    /// The steps, parents before children.
+    pub steps: Vec<Step>,
+    /// The list step whose items are the resources. Default: the first step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<String>,
+    /// How many resources make a batch for the mapping (default 100).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk: Option<u32>,
+}
+
+/// One AWS read operation of a plan.
+///
+/// A *list* step yields items: the first step, and any step on the way from it to the plan's
+/// `resources` (a fan-out: run once for each item of its parent). Every other step *enriches* the
+/// items of its parent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// The step's name, unique in the plan.
+    pub id: String,
+    /// The service, by its `botocore` name (`ec2`, `ecs`, `s3`, `sesv2`).
+    pub service: String,
+    /// The operation, as AWS spells it (`DescribeInstances`). Only read operations exist.
+    pub operation: String,
+    /// The request's input. Strings may hold placeholders: `{item…}` (the parent's item),
+    /// `{items…}` (the batch), `{parents.<step>…}`, `{steps.<step>…}` (an earlier step's result
+    /// for the item), `{account}`, `{region}`, `{partition}`.
+    #[serde(default, skip_serializing_if = "StepInput::is_empty")]
+    pub input: StepInput,
+    /// For a list step: where the items are in the response. For an enrichment with several
+    /// results (pages, batches): where those are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<Path>,
+    /// For an enrichment: the part of the response that is kept (default: all of it).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Path>,
+    /// Runs once for each item of this step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub each: Option<String>,
+    /// Runs once for up to `size` items of this step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
+    /// How the results of a batch find their items.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    pub matching: Option<Match>,
+    /// Runs only when this option is switched on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub option: Option<String>,
+    /// A template for the region to call, where that is not the unit's (`{item.BucketRegion}`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// What an AWS error means, by error code. `denied` and `missing` stand for all codes of
+    /// these classes, `*` for every other; an exact code wins over its class.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub errors: BTreeMap<String, ErrorRule>,
+    /// The IAM actions that the call needs, where they are not `<service>:<operation>`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub iam: Vec<String>,
+}
+
+/// `batch` of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// The step whose items are taken together.
+    pub of: String,
+    /// How many at most, 1 or more.
+    pub size: u32,
+}
+
+/// How the results of a batch find their items: by equal values, never by position.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Match {
+    /// The path of the key in the item (`@`: the item itself).
+    pub item: Path,
+    /// The path of the key in a result.
+    pub result: Path,
+    /// What happens to an item without a result.
+    #[serde(default)]
+    pub unmatched: Unmatched,
+}
+
+/// What happens to an item that a batch answered nothing for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unmatched {
+    /// It vanished between the two calls: it is not a resource any more.
+    #[default]
+    Drop,
+    /// It is mapped without this step's result.
+    Absent,
+    /// Its unit has failed.
+    Fail,
+}
+
+/// What an AWS error code means to a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ErrorRule {
+    /// A plain policy.
+    Policy(ErrorPolicy),
+    /// The answer is taken to be this value.
+    Use {
+        /// The value that stands for the response.
+        #[serde(rename = "use")]
+        value: Value,
+    },
+}
+
+/// The plain policies for an error code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorPolicy {
+    /// The item is mapped without this step's result.
+    Absent,
+    /// The item is no resource (any more) and is dropped; for a list step: there are no items.
+    Drop,
+    /// The unit is skipped and protected from deletion. The default for denied access.
+    SkipUnit,
+    /// The item is reported as failed and its unit is protected. The default for all else.
+    Fail,
+}
+
+/// A step's input template together with its JSON form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Value", into = "Value")]
+pub struct StepInput {
+    source: Value,
+    template: Template,
+}
+
+impl StepInput {
+    /// The compiled template.
+    pub fn template(&self) -> &Template {
+        &self.template
+    }
+
+    /// Whether the input is `{}`.
+    pub fn is_empty(&self) -> bool {
+        self.source.as_object().is_some_and(serde_json::Map::is_empty)
+    }
+}
+
+impl Default for StepInput {
+    fn default() -> Self {
+        let source = Value::Object(serde_json::Map::new());
+        // An empty object has no placeholder that could fail to parse.
+        let template = Template::parse(&source).unwrap_or_else(|_| unreachable!());
+        Self { source, template }
+    }
+}
+
+impl TryFrom<Value> for StepInput {
+    type Error = String;
+    fn try_from(source: Value) -> Result<Self, String> {
+        if !source.is_object() {
+            return Err("an input is a JSON object".into());
+        }
+        let template = Template::parse(&source).map_err(|error| error.to_string())?;
+        Ok(Self { source, template })
+    }
+}
+
+impl From<StepInput> for Value {
+    fn from(input: StepInput) -> Self {
+        input.source
+    }
+}
+
+impl FetchPlan {
+    /// Whether the plan has no step.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// The step of that name.
+    pub fn step(&self, id: &str) -> Option<&Step> {
+        self.steps.iter().find(|step| step.id == id)
+    }
+
+    /// The list step whose items are the resources.
+    pub fn resource_step(&self) -> Option<&Step> {
+        match &self.resources {
+            Some(id) => self.step(id),
+            None => self.steps.first(),
+        }
+    }
+
+    /// The list steps from the root to the resources, in order.
+    pub fn list_steps(&self) -> Vec<&Step> {
+        let mut chain = Vec::new();
+        let mut current = self.resource_step();
+        while let Some(step) = current {
+            chain.push(step);
+            current = step.parent().and_then(|parent| self.step(parent));
+        }
+        chain.reverse();
+        chain
+    }
+
+    /// The steps that enrich items of that list step, in order, without those whose option is off.
+    pub fn enrichments<'p>(&'p self, list: &str, options: &BTreeSet<String>) -> Vec<&'p Step> {
+        let lists: Vec<&str> = self.list_steps().iter().map(|step| step.id.as_str()).collect();
+        self.steps
+            .iter()
+            .filter(|step| step.parent() == Some(list) && !lists.contains(&step.id.as_str()))
+            .filter(|step| step.option.as_ref().is_none_or(|option| options.contains(option)))
+            .collect()
+    }
+}
+
+impl Step {
+    /// The step whose items this one runs for.
+    pub fn parent(&self) -> Option<&str> {
+        self.each.as_deref().or(self.batch.as_ref().map(|batch| batch.of.as_str()))
+    }
+
+    /// The IAM actions that the call needs.
+    pub fn iam_actions(&self) -> Vec<String> {
+        if self.iam.is_empty() {
+            vec![format!("{}:{}", self.service, self.operation)]
+        } else {
+            self.iam.clone()
+        }
+    }
+}
+
+impl Manifest {
+    /// Reads and checks a manifest.
+    ///
+    /// # Errors
+    /// [`ManifestError`] with the place and the reason, for bad JSON as well as for a plan that
+    /// makes no sense.
+    pub fn parse(json: &[u8]) -> Result<Self, ManifestError> {
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        let manifest: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            ManifestError { at: error.path().to_string(), reason: error.inner().to_string() }
+        })?;
+        reader.end().map_err(|error| ManifestError { at: ".".into(), reason: error.to_string() })?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<(), ManifestError> {
+        let named = !self.name.is_empty()
+            && self.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if !named {
+            return Err(refuse("name", "a plugin's name has lower-case letters, digits and dashes"));
+        }
+        if self.kinds.is_empty() {
+            return Err(refuse("kinds", "a plugin maps at least one kind"));
+        }
+        let mut seen = BTreeSet::new();
+        for (index, kind) in self.kinds.iter().enumerate() {
+            let at = format!("kinds[{index}]");
+            if !seen.insert(&kind.kind) {
+                return Err(refuse(format!("{at}.kind"), format!("`{}` is listed twice", kind.kind)));
+            }
+            kind.check(&at)?;
+        }
+        Ok(())
+    }
+}
+
+impl KindManifest {
+    fn check(&self, at: &str) -> Result<(), ManifestError> {
+        if (self.scope == Scope::Account) != self.plan.is_empty() {
+            let reason = match self.scope {
+                Scope::Account => "a kind of scope `account` is fed by the host and has no steps",
+                _ => "a kind needs at least one step, unless its scope is `account`",
+            };
+            return Err(refuse(format!("{at}.plan.steps"), reason));
+        }
+        if let Some(mapping) = &self.mapping
+            && mapping.kind != self.kind
+        {
+            let reason = format!("`{}` maps another kind than `{}`", mapping.kind, self.kind);
+            return Err(refuse(format!("{at}.mapping.kind"), reason));
+        }
+        self.check_plan(at)
+    }
+
+    fn check_plan(&self, at: &str) -> Result<(), ManifestError> {
+        let plan = &self.plan;
+        if plan.chunk == Some(0) {
+            return Err(refuse(format!("{at}.plan.chunk"), "a batch has at least one resource"));
+        }
+        if let Some(id) = &plan.resources
+            && plan.step(id).is_none()
+        {
+            return Err(refuse(format!("{at}.plan.resources"), format!("there is no step `{id}`")));
+        }
+        let mut earlier: BTreeSet<&str> = BTreeSet::new();
+        for (index, step) in plan.steps.iter().enumerate() {
+            let at = format!("{at}.plan.steps[{index}]");
+            if step.each.is_some() && step.batch.is_some() {
+                return Err(refuse(at, "a step has either `each` or `batch`"));
+            }
+            match step.parent() {
+                None if index > 0 => {
+                    return Err(refuse(at, "only the first step stands alone; give `each` or `batch`"));
+                }
+                Some(parent) if !earlier.contains(parent) => {
+                    return Err(refuse(at, format!("there is no earlier step `{parent}`")));
+                }
+                _ => {}
+            }
+            if let Some(batch) = &step.batch {
+                if batch.size == 0 {
+                    return Err(refuse(format!("{at}.batch.size"), "a batch has at least one item"));
+                }
+                if step.matching.is_none() || step.items.is_none() {
+                    return Err(refuse(
+                        at,
+                        "a batch step needs `items` and `match`, so that each result finds its item",
+                    ));
+                }
+            }
+            if let Some(option) = &step.option
+                && !self.options.iter().any(|known| known.name == *option)
+            {
+                return Err(refuse(
+                    format!("{at}.option"),
+                    format!("`{option}` is not among the kind's `options`"),
+                ));
+            }
+            if let Some(region) = &step.region {
+                Template::parse(&Value::String(region.clone())).map_err(|PathError { path, reason }| {
+                    refuse(format!("{at}.region"), format!("`{path}`: {reason}"))
+                })?;
+            }
+            const ROOTS: [&str; 7] = ["item", "items", "parents", "steps", "account", "region", "partition"];
+            if let Some(root) = step.input.template().roots().into_iter().find(|root| !ROOTS.contains(root)) {
+                return Err(refuse(
+                    format!("{at}.input"),
+                    format!("`{root}` is not one of {}", ROOTS.join(", ")),
+                ));
+            }
+            if !earlier.insert(&step.id) {
+                return Err(refuse(format!("{at}.id"), format!("`{}` is used twice", step.id)));
+            }
+        }
+        for step in plan.list_steps() {
+            let at = format!(
+                "{at}.plan.steps[{}]",
+                plan.steps.iter().position(|s| s.id == step.id).unwrap_or_default()
+            );
+            if step.items.is_none() {
+                return Err(refuse(at, "a list step says where its `items` are in the response"));
+            }
+            if step.batch.is_some() {
+                return Err(refuse(at, "a list step runs for `each` item of its parent, not in a `batch`"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refuse(at: impl Into<String>, reason: impl Into<String>) -> ManifestError {
+    ManifestError { at: at.into(), reason: reason.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn manifest(kind: &Value) -> Value {
+        json!({"name": "x", "version": "1.0.0", "kinds": [kind]})
+    }
+
+    fn parse(value: &Value) -> Result<Manifest, ManifestError> {
+        Manifest::parse(value.to_string().as_bytes())
+    }
+
+    fn services() -> Value {
+        json!({
+            "kind": "AWS::ECS::Service", "scope": "regional",
+            "options": [{"name": "Tags", "description": "adds tags"}],
+            "plan": {"resources": "services", "chunk": 10, "steps": [
+                {"id": "clusters", "service": "ecs", "operation": "ListClusters", "items": "clusterArns[]"},
+                {"id": "services", "each": "clusters", "service": "ecs", "operation": "ListServices",
+                 "input": {"cluster": "{item}"}, "items": "serviceArns[]"},
+                {"id": "details", "batch": {"of": "services", "size": 10}, "service": "ecs",
+                 "operation": "DescribeServices", "input": {"services": "{items[]}"},
+                 "items": "services[]", "match": {"item": "@", "result": "serviceArn"}},
+                {"id": "tags", "each": "services", "option": "Tags", "service": "ecs",
+                 "operation": "ListTagsForResource", "input": {"resourceArn": "{item}"},
+                 "errors": {"denied": "absent", "Gone": {"use": {"tags": []}}, "*": "fail"}}
+            ]}
+        })
+    }
+
+    #[test]
+    fn a_plan_is_understood() {
+        let manifest = parse(&manifest(&services())).unwrap();
+        let plan = &manifest.kinds[0].plan;
+        let ids = |steps: Vec<&Step>| steps.iter().map(|s| s.id.clone()).collect::<Vec<_>>();
+        assert_eq!(ids(plan.list_steps()), ["clusters", "services"]);
+        assert_eq!(ids(plan.enrichments("services", &BTreeSet::new())), ["details"]);
+        let all = BTreeSet::from(["Tags".to_owned()]);
+        assert_eq!(ids(plan.enrichments("services", &all)), ["details", "tags"]);
+        assert_eq!(plan.steps[3].iam_actions(), ["ecs:ListTagsForResource"]);
+        let again = serde_json::to_value(&manifest).unwrap();
+        assert_eq!(parse(&again).unwrap(), manifest);
+    }
+
+    #[test]
+    fn nonsense_is_named_with_its_place() {
+        let cases: [(&str, Value, &str, &str); 12] = [
+            ("/kinds/0/kind", json!("S3"), "kinds[0].kind", "is not a kind"),
+            ("/kinds/0/scope", json!("mars"), "kinds[0].scope", "unknown variant"),
+            ("/kinds/0/plan/steps", json!([]), "kinds[0].plan.steps", "at least one step"),
+            ("/kinds/0/plan/steps/1/each", json!("nope"), "kinds[0].plan.steps[1]", "no earlier step `nope`"),
+            ("/kinds/0/plan/steps/3/id", json!("services"), "kinds[0].plan.steps[3].id", "used twice"),
+            (
+                "/kinds/0/plan/steps/1/input",
+                json!({"c": "{itm}"}),
+                "kinds[0].plan.steps[1].input",
+                "`itm` is not one of",
+            ),
+            (
+                "/kinds/0/plan/steps/1/input",
+                json!({"c": "{item"}),
+                "kinds[0].plan.steps[1].input",
+                "not closed",
+            ),
+            ("/kinds/0/plan/steps/1/items", Value::Null, "kinds[0].plan.steps[1]", "where its `items` are"),
+            (
+                "/kinds/0/plan/steps/2/match",
+                Value::Null,
+                "kinds[0].plan.steps[2]",
+                "needs `items` and `match`",
+            ),
+            ("/kinds/0/plan/steps/3/option", json!("Nope"), "kinds[0].plan.steps[3].option", "not among"),
+            ("/kinds/0/plan/resources", json!("nope"), "kinds[0].plan.resources", "no step `nope`"),
+            ("/name", json!("Bad Name"), "name", "lower-case"),
+        ];
+        for (pointer, value, at, reason) in cases {
+            let mut document = manifest(&services());
+            *document.pointer_mut(pointer).unwrap() = value;
+            let error = parse(&document).unwrap_err();
+            assert!(error.at.starts_with(at) && error.reason.contains(reason), "{pointer}: {error}");
+        }
+        let error = Manifest::parse(b"{\"name\": 3}").unwrap_err();
+        assert_eq!(error.at, "name");
+        assert!(Manifest::parse(b"\xff").is_err());
+    }
+}

@@ -1,0 +1,322 @@
+//! The three seams of a sync: where resources come from ([`Source`]), what turns them into
+//! entities ([`Mapper`]), and where those go ([`Catalog`]). Each can be replaced by an embedder;
+//! none knows another.
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Account, AppConfig, Blueprint, BlueprintId, Entity, EntityKey, EntityMapping, FetchError, FetchRequest,
+    FieldSet, Kind, KindManifest, Problem, RawPage, Region, ResourceConfig,
+};
+
+// ---------------------------------------------------------------------------------------------
+// Source
+// ---------------------------------------------------------------------------------------------
+
+/// An account of the sync, and whether it can be read.
+#[derive(Debug, Clone)]
+pub struct AccountAccess {
+    /// The account.
+    pub account: Arc<Account>,
+    /// Why it cannot be read, if it cannot. Everything it owns is then protected.
+    pub access: Result<(), Problem>,
+}
+
+/// Where resources come from: AWS, a recording, a test.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// All accounts of the sync, each with the outcome of authenticating to it. Called once per
+    /// resync.
+    ///
+    /// # Errors
+    /// A [`Problem`] when not even the list of accounts is known; the resync then ends without
+    /// having changed anything.
+    async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem>;
+
+    /// The regions that are enabled in an account. Called once per account and resync.
+    ///
+    /// # Errors
+    /// A [`Problem`] when they cannot be told; all units of the account are then protected.
+    async fn regions(&self, account: &Account) -> Result<Vec<Region>, Problem>;
+
+    /// Runs a fetch plan and streams its resources in batches of the plan's `chunk`.
+    ///
+    /// The stream ends after the first error. A stream that ends without one has read everything,
+    /// except what pages list in [`RawPage::failures`].
+    fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>>;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Mapper
+// ---------------------------------------------------------------------------------------------
+
+/// A kind that can be mapped, and by which plugin.
+#[derive(Debug, Clone)]
+pub struct KindEntry {
+    /// The plugin's name.
+    pub plugin: String,
+    /// What the plugin says about the kind.
+    pub manifest: Arc<KindManifest>,
+}
+
+/// A plugin that was found but is not used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedPlugin {
+    /// The file, or the plugin's name where it told one.
+    pub plugin: String,
+    /// Why it is refused.
+    pub problem: Problem,
+}
+
+/// Where a batch comes from; handed to the mapping as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapContext {
+    /// The account.
+    pub account: Arc<Account>,
+    /// The region that was read, if any.
+    pub region: Option<Region>,
+    /// The options that are switched on.
+    pub options: Vec<String>,
+}
+
+/// How entities are made of resources.
+#[derive(Debug, Clone)]
+pub enum Mapping {
+    /// By the plugin's own code: the app-config's mapping is the kind's default.
+    Native,
+    /// By the JQ expressions of the app-config.
+    Custom(Arc<ResourceConfig>),
+}
+
+/// Asks for a batch to be mapped.
+#[derive(Debug, Clone)]
+pub struct MapRequest {
+    /// The kind of the resources.
+    pub kind: Kind,
+    /// Where they come from.
+    pub context: MapContext,
+    /// How they map.
+    pub mapping: Mapping,
+    /// The batch.
+    pub page: RawPage,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MapReport {
+    /// The entities, in the order of the resources.
+    #[serde(default)]
+    pub entities: Vec<Entity>,
+    /// Resources that could not be mapped.
+    #[serde(default)]
+    pub errors: Vec<ItemError>,
+    /// How many resources the selector left out.
+    #[serde(default)]
+    pub filtered: usize,
+}
+
+/// One resource that a mapping refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemError {
+    /// Its position in the batch.
+    pub index: usize,
+    /// Which one: the most telling name at hand.
+    pub resource: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why a whole batch could not be mapped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MapError {
+    /// The plugin trapped, ran too long, used too much memory, returned nonsense or too much.
+    #[error("plugin `{plugin}` failed on {kind}: {problem}")]
+    Plugin {
+        /// The plugin's name.
+        plugin: String,
+        /// The kind that was mapped.
+        kind: Kind,
+        /// What happened, naming the limit where one was hit.
+        problem: Problem,
+    },
+    /// No plugin maps this kind, or the one that does was refused.
+    #[error("{0}")]
+    NoPlugin(Problem),
+    /// The mapping itself is wrong.
+    #[error("{0}")]
+    Mapping(Problem),
+}
+
+/// What turns raw resources into entities.
+#[async_trait]
+pub trait Mapper: Send + Sync {
+    /// All kinds that can be mapped, by name. Cheap: called whenever needed.
+    fn kinds(&self) -> BTreeMap<Kind, KindEntry>;
+
+    /// Plugins that were found but are not used, with the reason.
+    fn refused(&self) -> Vec<RefusedPlugin>;
+
+    /// Maps one batch.
+    ///
+    /// # Errors
+    /// [`MapError`] fails the unit; other units do not notice.
+    async fn map(&self, request: MapRequest) -> Result<MapReport, MapError>;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Catalog
+// ---------------------------------------------------------------------------------------------
+
+/// What a session with the catalog may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent {
+    /// Everything.
+    Write,
+    /// Nothing is created, changed or deleted: for `berth plan`.
+    ReadOnly,
+}
+
+/// A catalog that is ready for a resync.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    /// The app-config that rules this resync.
+    pub config: AppConfig,
+    /// What was done to get ready, one line each, for people (`created blueprint awsAccount`).
+    pub notes: Vec<String>,
+}
+
+/// An entity that the catalog holds for this integration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OwnedEntity {
+    /// Its key.
+    pub key: EntityKey,
+}
+
+/// How entities are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpsertOptions {
+    /// Merge into what is there, or replace it.
+    pub merge: bool,
+    /// Create missing relation targets.
+    pub create_missing_related_entities: bool,
+}
+
+/// What became of one entity of an upsert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpsertOutcome {
+    /// It did not exist before.
+    Created,
+    /// It did.
+    Updated,
+    /// The catalog refused it.
+    Refused(Problem),
+    /// The catalog refused it because a relation's target does not exist (yet).
+    MissingRelation(Problem),
+}
+
+/// What became of an upsert: one outcome per entity, in the order given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpsertReport {
+    /// The outcomes.
+    pub outcomes: Vec<UpsertOutcome>,
+}
+
+/// What became of a delete.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeleteReport {
+    /// Entities that are gone, dependents included.
+    pub deleted: Vec<EntityKey>,
+    /// Entities that could not be deleted, and why.
+    pub failed: Vec<(EntityKey, Problem)>,
+}
+
+/// How a resync ended, as the catalog is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResyncStatus {
+    /// All units complete.
+    Completed,
+    /// At least one unit failed or was skipped.
+    Failed,
+    /// Stopped before the end.
+    Aborted,
+}
+
+/// Why a catalog call failed as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct CatalogError(pub Problem);
+
+/// Where entities go: Port, a recording, a test.
+#[async_trait]
+pub trait Catalog: Send + Sync {
+    /// Authenticates and gets ready: with [`Intent::Write`] creates the integration and the
+    /// default resources where they are missing, with [`Intent::ReadOnly`] only reads. `defaults`
+    /// are the kinds whose blueprints and mapping a fresh installation gets, in order.
+    ///
+    /// # Errors
+    /// [`CatalogError`] ends the resync before anything is read.
+    async fn open(&self, intent: Intent, defaults: &[KindEntry]) -> Result<Session, CatalogError>;
+
+    /// Reports that a resync begins. Never called with [`Intent::ReadOnly`].
+    ///
+    /// # Errors
+    /// [`CatalogError`]; the resync goes on, since this is a report only.
+    async fn begin(&self, started: SystemTime) -> Result<(), CatalogError>;
+
+    /// Reports how a resync ended. Never called with [`Intent::ReadOnly`].
+    ///
+    /// # Errors
+    /// [`CatalogError`], for the log.
+    async fn end(&self, status: ResyncStatus) -> Result<(), CatalogError>;
+
+    /// Streams all entities that this integration owns and that were last written before `before`.
+    fn owned(&self, before: SystemTime) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>>;
+
+    /// What the catalog holds for these entities, looked at only in these fields. Entities that
+    /// this integration does not own, or that do not exist, are left out. Order is not kept.
+    ///
+    /// # Errors
+    /// [`CatalogError`]; the entities then count as changed.
+    async fn current(&self, keys: &[EntityKey], fields: &FieldSet) -> Result<Vec<Entity>, CatalogError>;
+
+    /// A blueprint's relations: the target blueprint by relation name. `None` when the blueprint
+    /// does not exist.
+    ///
+    /// # Errors
+    /// [`CatalogError`]; nothing is then deleted that the relations might protect.
+    async fn relations(
+        &self,
+        blueprint: &BlueprintId,
+    ) -> Result<Option<BTreeMap<String, BlueprintId>>, CatalogError>;
+
+    /// The largest number of entities that one request of [`upsert`](Self::upsert) carries.
+    fn upsert_batch(&self) -> usize;
+
+    /// Creates or updates entities of one blueprint. Splits by the catalog's limits of count and
+    /// bytes. Never fails as a whole: a refused request is an outcome of each of its entities.
+    async fn upsert(
+        &self,
+        blueprint: &BlueprintId,
+        entities: &[Entity],
+        options: UpsertOptions,
+    ) -> UpsertReport;
+
+    /// Deletes entities, with those that require them if `dependents`.
+    async fn delete(&self, keys: &[EntityKey], dependents: bool) -> DeleteReport;
+}
+
+impl KindEntry {
+    /// The kind's default mapping, if it has one.
+    pub fn default_mapping(&self) -> Option<&EntityMapping> {
+        self.manifest.mapping.as_ref().map(|resource| &resource.port.entity.mappings)
+    }
+
+    /// The kind's blueprints.
+    pub fn blueprints(&self) -> &[Blueprint] {
+        &self.manifest.blueprints
+    }
+}
