@@ -1,0 +1,61 @@
+//! What the engine is told: where plugins are, and how far they may go.
+
+use std::{num::NonZeroUsize, path::PathBuf, thread, time::Duration};
+
+/// Settings of an [`Engine`](crate::Engine).
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Directories with plugins (`*.wasm`), in order: where two directories have a plugin for the
+    /// same kind, the later directory's is used, and the log says so.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// Where compiled code is kept between runs. `None` compiles at each start. The directory is
+    /// created with mode 0700; one that others can write to is not used.
+    pub cache_dir: Option<PathBuf>,
+    /// Directories with code that was compiled ahead of time by this version of the engine, as in
+    /// a container image. They are only read.
+    pub precompiled_dirs: Vec<PathBuf>,
+    /// What a plugin may use.
+    pub limits: Limits,
+    /// How many batches are mapped at once, each on a thread of its own. These threads do no I/O.
+    pub workers: NonZeroUsize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            plugin_dirs: Vec::new(),
+            cache_dir: None,
+            precompiled_dirs: Vec::new(),
+            limits: Limits::default(),
+            workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        }
+    }
+}
+
+/// What a plugin may use for one batch. Reaching a limit fails the batch, never the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a batch may take, by the clock (default 10 s; told apart in steps of 10 ms).
+    pub deadline: Duration,
+    /// How many bytes of memory a plugin may have (default 128 MiB).
+    pub memory_bytes: usize,
+    /// How many bytes a plugin may return (default 64 MiB). A batch may return no more than 16
+    /// times its input either, but always 1 MiB.
+    pub output_bytes: usize,
+    /// How many lines a plugin may log (default 100). More are dropped and counted.
+    pub log_lines: usize,
+    /// How many bytes a plugin may log (default 64 KiB). A single line is cut at 4 KiB.
+    pub log_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(10),
+            memory_bytes: 128 << 20,
+            output_bytes: 64 << 20,
+            log_lines: 100,
+            log_bytes: 64 << 10,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What is known about a plugin, for `berth plugin list` and `berth plugin inspect`.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use berth_core::{Kind, Manifest};
+use serde::Serialize;
+
+/// What is known about a plugin that was loaded.
+#[derive(Debug, Clone, Serialize)]
+pub struct PluginInfo {
+    /// Its name.
+    pub name: String,
+    /// Its own version.
+    pub version: String,
+    /// The file it was loaded from.
+    pub file: PathBuf,
+    /// SHA-256 of the file, in lower-case hexadecimal.
+    pub sha256: String,
+    /// The version of the plugin contract that it was built for, as in `1.0.0`.
+    pub contract: String,
+    /// The interfaces it imports, sorted. None but the contract's log is ever granted.
+    pub imports: Vec<String>,
+    /// The file's size in bytes.
+    pub size: u64,
+    /// The kinds it maps, in the order of its manifest.
+    pub kinds: Vec<ServedKind>,
+    /// Where its compiled code came from.
+    pub code: CodeOrigin,
+    /// How long loading took.
+    pub load_time: Duration,
+    /// The most memory that one of its instances has had so far, in bytes.
+    pub peak_memory: u64,
+    /// The whole manifest.
+    #[serde(skip)]
+    pub manifest: Arc<Manifest>,
+}
+
+/// A kind of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServedKind {
+    /// The kind's name.
+    pub kind: Kind,
+    /// The file of the plugin that maps it instead, when a later directory has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<PathBuf>,
+}
+
+/// Where the compiled code of a plugin came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CodeOrigin {
+    /// It was compiled at this start.
+    Compiled,
+    /// It was compiled before and found in the cache.
+    Cached,
+}
