@@ -1,2 +1,50 @@
-//! The task runner.
-fn main() {}
+//! The task runner: `cargo xtask <command>`.
+//!
+//! Everything here works in a clean clone with `rustup`, a C compiler and Python 3, and writes
+//! nothing outside `target/` (and the target directories of the guest workspaces).
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task runner talks to the terminal")]
+
+mod components;
+mod repo;
+mod venv;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use repo::Repo;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Berth's task runner", disable_help_subcommand = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds the bundled plugins into `target/components/plugins`.
+    Components {
+        /// Builds the hostile guests of the tests too, into `target/components/guests`.
+        #[arg(long)]
+        guests: bool,
+        /// Fails when a lock file would change.
+        #[arg(long)]
+        locked: bool,
+    },
+    /// Creates the Python environment of the stand-ins in `target/venv`.
+    Venv,
+}
+
+fn main() -> ExitCode {
+    let outcome = Repo::find().and_then(|repo| match Args::parse().command {
+        Command::Components { guests, locked } => components::build(&repo, guests, locked),
+        Command::Venv => venv::ensure(&repo).map(drop),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Builds guests: `cargo build` for a WebAssembly target, then the core module is encoded as a
+//! component. No cargo runs inside a `build.rs`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use wit_component::ComponentEncoder;
+
+use crate::repo::{self, Repo, run, write_if_changed};
+
+/// Core modules that import nothing but the contract: they become components here.
+const PLAIN: &str = "wasm32-unknown-unknown";
+/// What plugin authors get from plain `cargo build`: already a component.
+const WASI: &str = "wasm32-wasip2";
+
+/// Builds the bundled plugins, and with `guests` the hostile guests of the tests.
+pub(crate) fn build(repo: &Repo, guests: bool, locked: bool) -> Result<()> {
+    build_workspace(repo, "plugins", "target/components/plugins", locked)?;
+    if guests {
+        build_workspace(repo, "tests/guests", "target/components/guests", locked)?;
+    }
+    Ok(())
+}
+
+fn build_workspace(repo: &Repo, workspace: &str, output: &str, locked: bool) -> Result<()> {
+    let folder = repo.path(workspace);
+    if !folder.join("Cargo.toml").is_file() {
+        println!("components: {workspace} has no Cargo.toml, skipped");
+        return Ok(());
+    }
+    let mut metadata = repo.guest_cargo(&folder);
+    metadata.args(["metadata", "--no-deps", "--format-version=1"]).args(locked.then_some("--locked"));
+    let metadata: Value = serde_json::from_str(&repo::output(&mut metadata)?)?;
+    let guests = guests(&metadata)?;
+
+    for (target, group) in group_by_target(&guests) {
+        ensure_target(repo, target)?;
+        let mut build = repo.guest_cargo(&folder);
+        build.args(["build", "--release", "--target", target]).args(locked.then_some("--locked"));
+        for guest in group {
+            build.args(["--package", &guest.package]);
+        }
+        run(&mut build)?;
+    }
+
+    let output = repo.path(output);
+    for guest in &guests {
+        let bytes = fs::read(&guest.artifact)
+            .with_context(|| format!("cargo left no {}", guest.artifact.display()))?;
+        let component = if guest.target == PLAIN { encode(&guest.package, &bytes)? } else { bytes };
+        let path = output.join(format!("{}.wasm", guest.package));
+        let note = if write_if_changed(&path, &component)? { "written" } else { "unchanged" };
+        println!("components: {} {} bytes, {note}", repo.shown(&path), component.len());
+    }
+    remove_others(repo, &output, &guests)
+}
+
+/// A workspace member that becomes a component.
+#[derive(Debug, PartialEq)]
+struct Guest {
+    package: String,
+    target: &'static str,
+    artifact: PathBuf,
+}
+
+/// The members that `cargo metadata` says are dynamic libraries.
+fn guests(metadata: &Value) -> Result<Vec<Guest>> {
+    let target_directory =
+        metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
+    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+    let mut guests = Vec::new();
+    for package in packages {
+        let Some(library) = package["targets"].as_array().into_iter().flatten().find(|target| {
+            target["crate_types"].as_array().is_some_and(|types| types.iter().any(|t| t == "cdylib"))
+        }) else {
+            continue;
+        };
+        let name = package["name"].as_str().context("a package without a name")?;
+        let library = library["name"].as_str().context("a library without a name")?.replace('-', "_");
+        let target = match package["metadata"]["berth"]["target"].as_str() {
+            None | Some(PLAIN) => PLAIN,
+            Some(WASI) => WASI,
+            Some(other) => {
+                bail!("{name}: [package.metadata.berth] target is `{other}`; use `{PLAIN}` or `{WASI}`")
+            }
+        };
+        let artifact =
+            Path::new(target_directory).join(target).join("release").join(library).with_extension("wasm");
+        guests.push(Guest { package: name.to_owned(), target, artifact });
+    }
+    Ok(guests)
+}
+
+fn group_by_target(guests: &[Guest]) -> BTreeMap<&'static str, Vec<&Guest>> {
+    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for guest in guests {
+        groups.entry(guest.target).or_default().push(guest);
+    }
+    groups
+}
+
+fn encode(package: &str, module: &[u8]) -> Result<Vec<u8>> {
+    ComponentEncoder::default()
+        .validate(true)
+        .module(module)
+        .and_then(|encoder| encoder.encode())
+        .with_context(|| format!("{package}: the built module is no component of the plugin contract"))
+}
+
+/// A plugin folder is loaded whole, so what a former build left there must go.
+fn remove_others(repo: &Repo, folder: &Path, guests: &[Guest]) -> Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    let current: BTreeSet<String> = guests.iter().map(|guest| format!("{}.wasm", guest.package)).collect();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_str().is_none_or(|name| !current.contains(name)) {
+            fs::remove_file(entry.path())
+                .with_context(|| format!("could not remove {}", entry.path().display()))?;
+            println!("components: {} is of a former build, removed", repo.shown(&entry.path()));
+        }
+    }
+    Ok(())
+}
+
+/// Adds a compilation target when it is missing. `rust-toolchain.toml` names the targets, but
+/// rustup follows it by itself only where `RUSTUP_AUTO_INSTALL` allows it.
+fn ensure_target(repo: &Repo, target: &str) -> Result<()> {
+    let libraries = repo::output(repo.command("rustc").args(["--print=target-libdir", "--target", target]))?;
+    if Path::new(libraries.trim()).is_dir() {
+        return Ok(());
+    }
+    println!("components: adding the target {target}");
+    let added = repo.command("rustup").args(["target", "add", target]).status();
+    match added {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => {
+            bail!("`rustup target add {target}` failed ({status}); run it by hand and look at what it says")
+        }
+        Err(error) if repo::is_missing(&error) => bail!(
+            "the compilation target {target} is missing and rustup was not found: install rustup \
+             (https://rustup.rs), or the target with your system's package manager"
+        ),
+        Err(error) => Err(error).context("could not start rustup"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_dynamic_libraries_become_components() {
+        let package = |name: &str, types: &[&str], metadata: Value| {
+            json!({"name": name, "metadata": metadata,
+                   "targets": [{"name": name, "crate_types": types}]})
+        };
+        let metadata = json!({"target_directory": "/t", "packages": [
+            package("berth-plugin", &["lib"], Value::Null),
+            package("s3-bucket", &["cdylib", "rlib"], Value::Null),
+            package("needs-wasi", &["cdylib"], json!({"berth": {"target": WASI}})),
+        ]});
+        let found = guests(&metadata).unwrap();
+        assert_eq!(
+            found,
+            [
+                Guest {
+                    package: "s3-bucket".into(),
+                    target: PLAIN,
+                    artifact: "/t/wasm32-unknown-unknown/release/s3_bucket.wasm".into()
+                },
+                Guest {
+                    package: "needs-wasi".into(),
+                    target: WASI,
+                    artifact: "/t/wasm32-wasip2/release/needs_wasi.wasm".into()
+                },
+            ]
+        );
+
+        let odd = json!({"target_directory": "/t", "packages": [
+            package("odd", &["cdylib"], json!({"berth": {"target": "x86_64"}}))]});
+        let refusal = guests(&odd).unwrap_err().to_string();
+        assert!(refusal.contains("odd") && refusal.contains("x86_64"), "{refusal}");
+    }
+}
