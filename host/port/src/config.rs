@@ -1,0 +1,219 @@
+//! What the wing is told: everything that may differ between two deployments.
+
+use std::time::{Duration, SystemTime};
+
+use secrecy::SecretString;
+use serde_json::Value;
+use url::Url;
+
+/// The host of Port's API in the EU, the default.
+pub const DEFAULT_BASE_URL: &str = "https://api.getport.io";
+
+/// The most entities that Port takes in one bulk deletion.
+const DELETE_BATCH_LIMIT: usize = 100;
+
+/// Settings of a [`PortCatalog`](crate::PortCatalog).
+///
+/// [`PortConfig::new`] fills in the defaults of the Ocean contract; change the fields that differ.
+/// `Debug` does not show the secret.
+#[derive(Debug, Clone)]
+pub struct PortConfig {
+    /// The API root without `/v1`; a trailing slash is tolerated. `OCEAN__PORT__BASE_URL`.
+    pub base_url: Url,
+    /// `OCEAN__PORT__CLIENT_ID`.
+    pub client_id: String,
+    /// `OCEAN__PORT__CLIENT_SECRET`.
+    pub client_secret: SecretString,
+    /// The integration's identifier, its case kept. Part of the datasource that marks every entity.
+    pub integration_identifier: String,
+    /// The integration's type, lower-cased by [`PortCatalog::new`](crate::PortCatalog::new). Part of
+    /// the datasource: another type is another owner.
+    pub integration_type: String,
+    /// The version that Port shows for the integration. Not part of what tells owners apart.
+    pub integration_version: String,
+    /// Whether a fresh installation gets the default blueprints and mapping.
+    pub initialize_port_resources: bool,
+    /// Who creates the default resources of a fresh installation; the contract's choice if unset.
+    pub create_port_resources_origin: Option<ResourcesOrigin>,
+    /// How Port reaches the integration: `{}` for ONCE and POLLING.
+    pub changelog_destination: Value,
+    /// What triggered the run; goes with every write.
+    pub event_type: EventType,
+    /// When resyncs repeat, for Port to show; `None` when they do not.
+    pub schedule: Option<ResyncSchedule>,
+    /// The most entities in one bulk upsert.
+    pub upsert_batch_max_length: usize,
+    /// The most bytes in the body of one bulk upsert. A single larger entity is still sent, alone.
+    pub upsert_batch_max_bytes: usize,
+    /// The most entities in one bulk deletion; Port takes 100 and no more.
+    pub delete_batch_max: usize,
+    /// How many entity requests are in flight at once.
+    pub concurrency: usize,
+    /// How failed requests are repeated.
+    pub retry: RetryPolicy,
+}
+
+impl PortConfig {
+    /// A configuration with the defaults of the contract.
+    pub fn new(
+        client_id: impl Into<String>,
+        client_secret: SecretString,
+        integration_identifier: impl Into<String>,
+    ) -> Self {
+        Self {
+            base_url: default_base_url(),
+            client_id: client_id.into(),
+            client_secret,
+            integration_identifier: integration_identifier.into(),
+            integration_type: "aws-v3".into(),
+            integration_version: env!("CARGO_PKG_VERSION").into(),
+            initialize_port_resources: true,
+            create_port_resources_origin: None,
+            changelog_destination: Value::Object(serde_json::Map::new()),
+            event_type: EventType::Resync,
+            schedule: None,
+            upsert_batch_max_length: 20,
+            upsert_batch_max_bytes: 1024 * 1024,
+            delete_batch_max: DELETE_BATCH_LIMIT,
+            concurrency: 5,
+            retry: RetryPolicy::default(),
+        }
+    }
+
+    /// Puts limits where they make sense, so that no other module has to doubt them.
+    pub(crate) fn normalized(mut self) -> Self {
+        self.integration_type = self.integration_type.to_lowercase();
+        self.upsert_batch_max_length = self.upsert_batch_max_length.max(1);
+        self.delete_batch_max = self.delete_batch_max.clamp(1, DELETE_BATCH_LIMIT);
+        self.concurrency = self.concurrency.max(1);
+        self
+    }
+}
+
+fn default_base_url() -> Url {
+    Url::parse(DEFAULT_BASE_URL).unwrap_or_else(|_| unreachable!("a constant that a test parses"))
+}
+
+/// `OCEAN__CREATE_PORT_RESOURCES_ORIGIN`: who creates the default resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResourcesOrigin {
+    /// Nobody: the mapping starts empty.
+    Empty,
+    /// This integration; an older name of [`Default`](Self::Default).
+    Ocean,
+    /// This integration.
+    Default,
+    /// Port itself, from its own store of defaults.
+    Port,
+}
+
+impl ResourcesOrigin {
+    /// The value as settings and the wire spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::Ocean => "Ocean",
+            Self::Default => "Default",
+            Self::Port => "Port",
+        }
+    }
+}
+
+impl std::str::FromStr for ResourcesOrigin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Empty, Self::Ocean, Self::Default, Self::Port]
+            .into_iter()
+            .find(|origin| origin.as_str() == text)
+            .ok_or_else(|| format!("`{text}` is none of `Empty`, `Ocean`, `Default` and `Port`"))
+    }
+}
+
+/// What triggered a run: `ocean_info_event_type` of every write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventType {
+    /// A full resync. Only this one carries a resync id.
+    Resync,
+    /// An incremental resync.
+    IncrementalResync,
+    /// A webhook (a live event).
+    HttpRequest,
+}
+
+impl EventType {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Resync => "resync",
+            Self::IncrementalResync => "incremental_resync",
+            Self::HttpRequest => "http_request",
+        }
+    }
+}
+
+/// Resyncs that repeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResyncSchedule {
+    /// Minutes between two resyncs, 1 or more.
+    pub interval_minutes: u32,
+    /// The time that intervals are counted from: the start of the process.
+    pub since: SystemTime,
+}
+
+impl ResyncSchedule {
+    /// The first tick after `now`.
+    pub(crate) fn next(&self, now: SystemTime) -> SystemTime {
+        let interval = Duration::from_secs(60 * u64::from(self.interval_minutes.max(1)));
+        let passed = now.duration_since(self.since).unwrap_or_default();
+        let ticks = passed.as_secs() / interval.as_secs() + 1;
+        self.since + interval * u32::try_from(ticks).unwrap_or(u32::MAX)
+    }
+}
+
+/// How failed requests are repeated: the delay before retry `n` is `base × 2^(n-1)`, a tenth more
+/// or less, unless the answer says how long to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// How often a request is repeated at most.
+    pub retries: u32,
+    /// The delay before the first retry.
+    pub base: Duration,
+    /// The longest delay, told by Port or not.
+    pub cap: Duration,
+    /// How long one request may take.
+    pub timeout: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            retries: 10,
+            base: Duration::from_millis(300),
+            cap: Duration::from_secs(300),
+            timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_base_url_parses_and_the_secret_is_not_shown() {
+        let config = PortConfig::new("id", SecretString::from("hush-hush"), "berth");
+        assert_eq!(config.base_url.as_str(), "https://api.getport.io/");
+        assert!(!format!("{config:?}").contains("hush"), "{config:?}");
+    }
+
+    #[test]
+    fn the_next_tick_is_the_first_in_the_future() {
+        let since = SystemTime::UNIX_EPOCH;
+        let schedule = ResyncSchedule { interval_minutes: 10, since };
+        let at = |seconds| since + Duration::from_secs(seconds);
+        assert_eq!(schedule.next(at(0)), at(600));
+        assert_eq!(schedule.next(at(599)), at(600));
+        assert_eq!(schedule.next(at(600)), at(1200));
+        assert_eq!(schedule.next(at(1801)), at(2400));
+    }
+}
