@@ -1,1 +1,26 @@
-//! Placeholder.
+//! The middle of Berth: what is read, what changed, what may be deleted, and the one driver that
+//! runs it all.
+//!
+//! # Invariants
+//! - `plan`, `diff` and `guard` are pure: plain functions on plain data.
+//! - Knows `berth-core` only: no AWS, no WASM, no Port, no HTTP. The three seams are traits.
+//! - What could not be read is never treated as gone: an entity is deleted only when every unit
+//!   that might own it has completed.
+//! - Memory does not grow with the size of entities: of each entity only a 128-bit digest of its
+//!   key is kept until the end.
+
+mod diff;
+mod guard;
+mod plan;
+mod report;
+mod run;
+mod write;
+
+pub use diff::{Change, FieldChange};
+pub use guard::{Evidence, Hints, Scopes, Verdict};
+pub use plan::{Planned, ResolvedResource, plan, resolve};
+pub use report::{
+    ChangeRecord, Deletion, Event, NullObserver, Observer, Outcome, Refusal, Report, Totals, UnitCounts,
+    UnitReport,
+};
+pub use run::{Mode, SyncError, SyncOptions, run};

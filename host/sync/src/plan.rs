@@ -1,0 +1,348 @@
+//! From accounts, regions and app-config to units. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use berth_core::{
+    Account, AccountAccess, AccountId, AppConfig, BlueprintId, FieldSet, Kind, KindEntry, KindManifest,
+    Mapping, Partition, Place, Problem, RefusedPlugin, Region, ResourceConfig, Scope, Unit, UnitId,
+    UnitState,
+};
+
+use crate::guard::Hints;
+
+/// The most options that one selector may switch on; the bound of the integration Berth replaces.
+const MAX_OPTIONS: usize = 3;
+
+/// An entry of the app-config together with the plugin that serves it.
+#[derive(Debug, Clone)]
+pub struct ResolvedResource {
+    /// Its position in `resources[]`.
+    pub index: usize,
+    /// The entry.
+    pub config: Arc<ResourceConfig>,
+    /// How it maps, or why it cannot be mapped.
+    pub mapping: Result<(Arc<KindManifest>, Mapping), Problem>,
+    /// The blueprint its entities have; `None` when only the mapping's evaluation tells.
+    pub blueprint: Option<BlueprintId>,
+    /// The fields its entities set.
+    pub fields: Arc<FieldSet>,
+    /// How to tell which account and region an entity of it belongs to.
+    pub hints: Arc<Hints>,
+}
+
+/// Finds the plugin of each entry of the app-config.
+///
+/// An entry that cannot be served keeps its place with the reason: its units fail, and what they
+/// might own is protected. The second value holds remarks for the operator.
+pub fn resolve(
+    config: &AppConfig,
+    kinds: &BTreeMap<Kind, KindEntry>,
+    refused: &[RefusedPlugin],
+) -> (Vec<ResolvedResource>, Vec<String>) {
+    let mut notes = Vec::new();
+    let resources = config
+        .resources
+        .iter()
+        .enumerate()
+        .map(|(index, resource)| {
+            let entry = kinds.get(&resource.kind);
+            let mapping = mapping_of(index, resource, entry, refused);
+            if let Some(entry) = entry {
+                for option in &resource.selector.include_actions {
+                    if !entry.manifest.options.iter().any(|known| known.name == *option) {
+                        let known: Vec<_> = entry.manifest.options.iter().map(|o| o.name.as_str()).collect();
+                        notes.push(format!(
+                            "resources[{index}] ({}): `includeActions` names `{option}`, which the kind does not have and which changes nothing (it has: {})",
+                            resource.kind,
+                            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                        ));
+                    }
+                }
+            }
+            let entity = &resource.port.entity.mappings;
+            ResolvedResource {
+                index,
+                blueprint: entity.literal_blueprint(),
+                fields: Arc::new(FieldSet::of(entity)),
+                hints: Arc::new(Hints::of(entity, entry.map(|entry| entry.manifest.scope))),
+                config: Arc::new(resource.clone()),
+                mapping,
+            }
+        })
+        .collect();
+    for (kind, entry) in kinds {
+        if !config.resources.iter().any(|resource| resource.kind == *kind) {
+            notes.push(format!(
+                "plugin `{}` maps {kind}, but the integration's mapping in Port has no resource of that kind: it is not read",
+                entry.plugin
+            ));
+        }
+    }
+    (resources, notes)
+}
+
+fn mapping_of(
+    index: usize,
+    resource: &ResourceConfig,
+    entry: Option<&KindEntry>,
+    refused: &[RefusedPlugin],
+) -> Result<(Arc<KindManifest>, Mapping), Problem> {
+    let Some(entry) = entry else {
+        let mut message = format!("no plugin maps {}", resource.kind);
+        for plugin in refused {
+            message
+                .push_str(&format!("; plugin `{}` was refused: {}", plugin.plugin, plugin.problem.message));
+        }
+        return Err(Problem::new(message).remedy(format!(
+            "add a plugin for this kind to the plugin directory (`--plugins`), or remove resources[{index}] from the integration's mapping in Port"
+        )));
+    };
+    if resource.selector.include_actions.len() > MAX_OPTIONS {
+        return Err(Problem::new(format!(
+            "resources[{index}] ({}): `selector.includeActions` has {} names",
+            resource.kind,
+            resource.selector.include_actions.len()
+        ))
+        .remedy(format!("keep at most {MAX_OPTIONS}, in the integration's mapping in Port")));
+    }
+    let native = entry.manifest.mapping.as_ref().is_some_and(|default| default.maps_like(resource));
+    let mapping = if native { Mapping::Native } else { Mapping::Custom(Arc::new(resource.clone())) };
+    Ok((Arc::clone(&entry.manifest), mapping))
+}
+
+/// The units of a resync.
+#[derive(Debug, Default)]
+pub struct Planned {
+    /// Units to run, in the order in which they should start.
+    pub units: Vec<Unit>,
+    /// Units that have ended before they began, with the reason.
+    pub settled: Vec<(UnitId, UnitState)>,
+    /// Remarks for the operator.
+    pub notes: Vec<String>,
+}
+
+/// Plans all units.
+///
+/// Kinds whose resource is the account itself come first, so that the targets of the others'
+/// relations exist early; then the entries of the app-config in order, each over all accounts.
+pub fn plan(
+    accounts: &[AccountAccess],
+    regions: &BTreeMap<AccountId, Result<Vec<Region>, Problem>>,
+    resources: &[ResolvedResource],
+) -> Planned {
+    let mut planned = Planned::default();
+    let account_scope = |resource: &&ResolvedResource| {
+        resource.mapping.as_ref().is_ok_and(|(kind, _)| kind.scope == Scope::Account)
+    };
+    let (first, rest): (Vec<_>, Vec<_>) = resources.iter().partition(account_scope);
+    for resource in first.into_iter().chain(rest) {
+        for AccountAccess { account, access } in accounts {
+            let id = |place| UnitId {
+                account: account.id.clone(),
+                place,
+                kind: resource.config.kind.clone(),
+                resource: resource.index,
+            };
+            let fail = |problem: &Problem| (id(None), UnitState::Failed(problem.clone()));
+            let (kind, _) = match (&resource.mapping, access) {
+                (_, Err(problem)) | (Err(problem), Ok(())) => {
+                    planned.settled.push(fail(problem));
+                    continue;
+                }
+                (Ok(mapping), Ok(())) => mapping,
+            };
+            let unit = |place: Place, regions: Vec<Region>| Unit {
+                id: id(Some(place)),
+                account: Arc::clone(account),
+                regions,
+                kind: Arc::clone(kind),
+                resource: Arc::clone(&resource.config),
+            };
+            if kind.scope == Scope::Account {
+                planned.units.push(unit(Place::Global, Vec::new()));
+                continue;
+            }
+            let allowed = match regions.get(&account.id) {
+                Some(Ok(regions)) => allowed_regions(account, regions, resource, kind),
+                Some(Err(problem)) => {
+                    planned.settled.push(fail(problem));
+                    continue;
+                }
+                None => {
+                    let problem = Problem::new("the regions of this account were not listed");
+                    planned.settled.push(fail(&problem));
+                    continue;
+                }
+            };
+            if allowed.is_empty() {
+                planned.notes.push(format!(
+                    "{}: no enabled region of account {} is left for {} after `regionPolicy` and the regions of the service",
+                    resource.config.kind, account.id, resource.config.kind
+                ));
+                continue;
+            }
+            if kind.scope == Scope::Global {
+                planned.units.push(unit(Place::Global, allowed));
+            } else {
+                for region in allowed {
+                    planned.units.push(unit(Place::Region(region.clone()), vec![region]));
+                }
+            }
+        }
+    }
+    planned
+}
+
+/// The regions of an account that a kind is read in: enabled, allowed by the selector, and served.
+/// The partition's main region comes first: global kinds are then read where their service lives.
+fn allowed_regions(
+    account: &Account,
+    enabled: &[Region],
+    resource: &ResolvedResource,
+    kind: &KindManifest,
+) -> Vec<Region> {
+    let policy = &resource.config.selector.region_policy;
+    let main = match account.partition {
+        Partition::Aws => "us-east-1",
+        Partition::AwsUsGov => "us-gov-west-1",
+        Partition::AwsCn => "cn-north-1",
+    };
+    let mut regions: Vec<Region> = enabled
+        .iter()
+        .filter(|region| policy.allows(region))
+        .filter(|region| kind.regions.as_ref().is_none_or(|served| served.contains(*region)))
+        .cloned()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    regions.sort_by_key(|region| region.as_str() != main);
+    regions
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    pub(crate) fn kind(name: &str, scope: &str, extra: &Value) -> KindEntry {
+        let steps = match scope {
+            "account" => json!([]),
+            _ => json!([{"id": "list", "service": "x", "operation": "ListX", "items": "X[]"}]),
+        };
+        let mut manifest = json!({"kind": name, "scope": scope, "plan": {"steps": steps},
+            "options": [{"name": "TagsAction", "description": "tags"}],
+            "mapping": resource(name, &json!({"query": "true"}))});
+        for (key, value) in extra.as_object().into_iter().flatten() {
+            manifest[key] = value.clone();
+        }
+        KindEntry { plugin: "p".into(), manifest: Arc::new(serde_json::from_value(manifest).unwrap()) }
+    }
+
+    pub(crate) fn resource(kind: &str, selector: &Value) -> Value {
+        json!({"kind": kind, "selector": selector, "port": {"entity": {"mappings": {
+            "identifier": ".Properties.Id", "blueprint": "\"bp\"", "properties": {"a": ".Properties.A"}}}}})
+    }
+
+    fn access(id: &str, access: Result<(), Problem>) -> AccountAccess {
+        let account = Account::unnamed(AccountId::new(id).unwrap(), Partition::Aws);
+        AccountAccess { account: Arc::new(account), access }
+    }
+
+    fn planned(resources: Value, kinds: Vec<KindEntry>) -> (Planned, Vec<String>) {
+        let kinds = kinds.into_iter().map(|entry| (entry.manifest.kind.clone(), entry)).collect();
+        let config: AppConfig = serde_json::from_value(json!({ "resources": resources })).unwrap();
+        let (resolved, notes) = resolve(&config, &kinds, &[]);
+        let accounts = [
+            access("111111111111", Ok(())),
+            access("222222222222", Err(Problem::new("Unable to assume role"))),
+            access("333333333333", Ok(())),
+        ];
+        let region = |name| Region::new(name).unwrap();
+        let regions = BTreeMap::from([
+            (
+                accounts[0].account.id.clone(),
+                Ok(vec![region("eu-west-1"), region("us-east-1"), region("ap-south-1")]),
+            ),
+            (accounts[2].account.id.clone(), Err(Problem::new("denied"))),
+        ]);
+        (plan(&accounts, &regions, &resolved), notes)
+    }
+
+    fn names(planned: &Planned) -> (Vec<String>, Vec<String>) {
+        (
+            planned.units.iter().map(|unit| unit.id.to_string()).collect(),
+            planned.settled.iter().map(|(id, _)| id.to_string()).collect(),
+        )
+    }
+
+    #[test]
+    fn units_cover_accounts_regions_and_kinds() {
+        let (planned, _) = planned(
+            json!([
+                resource(
+                    "X::Regional",
+                    &json!({"query": "true", "regionPolicy": {"allow": [], "deny": ["ap-south-1"]}})
+                ),
+                resource("X::Global", &json!({"query": "true"})),
+                resource("X::Served", &json!({"query": "true"})),
+                resource("X::Account", &json!({"query": "true"})),
+                resource("X::Missing", &json!({"query": "true"})),
+            ]),
+            vec![
+                kind("X::Regional", "regional", &json!({})),
+                kind("X::Global", "global", &json!({})),
+                kind("X::Served", "regional", &json!({"regions": ["eu-west-1", "eu-west-2"]})),
+                kind("X::Account", "account", &json!({})),
+            ],
+        );
+        let (units, settled) = names(&planned);
+        assert_eq!(
+            units,
+            [
+                "111111111111 global X::Account",
+                "333333333333 global X::Account",
+                "111111111111 us-east-1 X::Regional",
+                "111111111111 eu-west-1 X::Regional",
+                "111111111111 global X::Global",
+                "111111111111 eu-west-1 X::Served",
+            ]
+        );
+        assert_eq!(
+            planned.units[4].regions.iter().map(Region::as_str).collect::<Vec<_>>(),
+            ["us-east-1", "ap-south-1", "eu-west-1"]
+        );
+        // The account without a role fails in every kind, the one without a region list in all but
+        // the kind that needs no region, and the kind without a plugin fails everywhere.
+        assert_eq!(settled.len(), 5 + 3 + 2, "{settled:?}");
+        assert!(settled.contains(&"222222222222 all regions X::Account".to_owned()));
+        assert!(settled.contains(&"111111111111 all regions X::Missing".to_owned()));
+        assert!(planned.settled.iter().all(|(_, state)| !state.is_complete()));
+    }
+
+    #[test]
+    fn a_mapping_is_native_only_when_it_is_the_default() {
+        let entry = kind("X::Regional", "regional", &json!({}));
+        let kinds = BTreeMap::from([(entry.manifest.kind.clone(), entry)]);
+        let mut custom = resource("X::Regional", &json!({"query": "true"}));
+        custom["port"]["entity"]["mappings"]["properties"]["a"] = json!(".Properties.B");
+        let config: AppConfig = serde_json::from_value(json!({"resources": [
+            resource("X::Regional", &json!({"query": "true", "includeActions": ["TagsAction", "Nope"]})),
+            custom,
+            resource("X::Regional", &json!({"query": ".Properties.Id != null"})),
+            resource("X::Regional", &json!({"query": "true", "includeActions": ["a", "b", "c", "d"]})),
+        ]}))
+        .unwrap();
+        let (resolved, notes) = resolve(&config, &kinds, &[]);
+        let native: Vec<_> = resolved
+            .iter()
+            .map(|r| r.mapping.as_ref().map(|(_, m)| matches!(m, Mapping::Native)).ok())
+            .collect();
+        assert_eq!(native, [Some(true), Some(false), Some(false), None]);
+        assert!(notes.iter().any(|note| note.contains("`Nope`") && note.contains("TagsAction")), "{notes:?}");
+        assert_eq!(resolved[0].blueprint.as_ref().unwrap().as_str(), "bp");
+    }
+}

@@ -1,0 +1,277 @@
+//! What a resync did, told in units; and the events that tell it while it runs.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+
+use berth_core::{Account, EntityKey, Kind, Problem, RefusedPlugin, UnitId, UnitState};
+use serde::Serialize;
+
+use crate::Change;
+
+/// Counts of one unit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct UnitCounts {
+    /// Raw resources read from AWS.
+    pub fetched: u64,
+    /// Entities that the mapping made of them.
+    pub mapped: u64,
+    /// Resources that the selector left out.
+    pub filtered: u64,
+    /// Entities created (or, in a plan, that would be).
+    pub created: u64,
+    /// Entities updated (or, in a plan, that would be).
+    pub updated: u64,
+    /// Entities that the catalog holds already.
+    pub unchanged: u64,
+    /// Entities that the catalog refused.
+    pub refused: u64,
+    /// Resources that could not be read or mapped.
+    pub failed: u64,
+}
+
+impl UnitCounts {
+    /// Adds another unit's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.fetched += other.fetched;
+        self.mapped += other.mapped;
+        self.filtered += other.filtered;
+        self.created += other.created;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+        self.refused += other.refused;
+        self.failed += other.failed;
+    }
+}
+
+/// How one unit went.
+#[derive(Debug, Clone, Serialize)]
+pub struct UnitReport {
+    /// Which unit.
+    pub unit: UnitId,
+    /// How it ended.
+    #[serde(flatten)]
+    pub state: UnitState,
+    /// What it did.
+    pub counts: UnitCounts,
+    /// From its first request to the end of its mapping, in milliseconds.
+    #[serde(serialize_with = "millis")]
+    pub duration: Duration,
+}
+
+fn millis<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// An entity that the catalog refused.
+#[derive(Debug, Clone, Serialize)]
+pub struct Refusal {
+    /// Which entity.
+    pub entity: EntityKey,
+    /// The unit that produced it.
+    pub unit: UnitId,
+    /// Why.
+    pub problem: Problem,
+}
+
+/// One entity that a plan would write.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChangeRecord {
+    /// Which entity.
+    pub entity: EntityKey,
+    /// The unit that produced it.
+    pub unit: UnitId,
+    /// What would be written.
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+/// What became of stale entities.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Deletion {
+    /// How many entities the catalog held for this integration when the resync began.
+    pub owned: u64,
+    /// Deleted (or, in a plan, to be deleted).
+    pub deleted: Vec<EntityKey>,
+    /// Stale, but a unit that might own them has not completed; with that unit.
+    pub protected: Vec<(EntityKey, UnitId)>,
+    /// Stale, but a kept entity relates to them.
+    pub related: Vec<EntityKey>,
+    /// Could not be deleted.
+    pub failed: Vec<(EntityKey, Problem)>,
+    /// Why nothing was deleted although something was stale, if so.
+    pub held_back: Option<Problem>,
+}
+
+/// How a resync ended as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Everything was read and written.
+    Done,
+    /// Some unit, entity or deletion failed; the rest is done.
+    Partial,
+    /// Nothing could be read at all.
+    NothingRead,
+    /// Everything was read, but deletions were held back.
+    DeletionsHeldBack,
+    /// Stopped before the end.
+    Aborted,
+}
+
+/// Totals over all units.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Totals {
+    /// Units planned.
+    pub units: u64,
+    /// Units that completed.
+    pub complete: u64,
+    /// Units that were skipped.
+    pub skipped: u64,
+    /// Units that failed.
+    pub failed: u64,
+    /// The units' counts added up.
+    #[serde(flatten)]
+    pub counts: UnitCounts,
+}
+
+/// What a resync did.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Whether this was a plan (nothing was written).
+    pub dry_run: bool,
+    /// When it began.
+    #[serde(skip)]
+    pub started: SystemTime,
+    /// How long it took, in milliseconds.
+    #[serde(serialize_with = "millis")]
+    pub duration: Duration,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Every unit, in planning order.
+    pub units: Vec<UnitReport>,
+    /// The accounts of the sync, with the problem of those that cannot be read.
+    pub accounts: Vec<(Account, Option<Problem>)>,
+    /// Entities that the catalog refused.
+    pub refusals: Vec<Refusal>,
+    /// Resources that could not be read or mapped, with their unit (at most 100 are listed).
+    pub item_failures: Vec<(UnitId, String, Problem)>,
+    /// What a plan would write. Empty in a real run.
+    pub changes: Vec<ChangeRecord>,
+    /// What became of stale entities.
+    pub deletion: Deletion,
+    /// Plugins that were found but are not used.
+    pub refused_plugins: Vec<RefusedPlugin>,
+    /// Remarks for the operator.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// Totals over all units.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for unit in &self.units {
+            totals.units += 1;
+            match unit.state {
+                UnitState::Complete => totals.complete += 1,
+                UnitState::Skipped(_) => totals.skipped += 1,
+                UnitState::Failed(_) => totals.failed += 1,
+            }
+            totals.counts.add(&unit.counts);
+        }
+        totals
+    }
+
+    /// The units grouped by kind and account, in planning order of the kinds.
+    pub fn by_kind_and_account(&self) -> Vec<(Kind, berth_core::AccountId, Vec<&UnitReport>)> {
+        let mut order: Vec<(&Kind, &berth_core::AccountId)> = Vec::new();
+        let mut groups: BTreeMap<(&Kind, &berth_core::AccountId), Vec<&UnitReport>> = BTreeMap::new();
+        for unit in &self.units {
+            let key = (&unit.unit.kind, &unit.unit.account);
+            let group = groups.entry(key).or_default();
+            if group.is_empty() {
+                order.push(key);
+            }
+            group.push(unit);
+        }
+        let position = |kind: &Kind| order.iter().position(|(other, _)| *other == kind);
+        let mut keys = order.clone();
+        keys.sort_by_key(|(kind, account)| (position(kind), (*account).clone()));
+        keys.into_iter()
+            .map(|key| (key.0.clone(), key.1.clone(), groups.remove(&key).unwrap_or_default()))
+            .collect()
+    }
+}
+
+/// What happens while a resync runs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'e> {
+    /// The catalog is ready; what was done for it.
+    Opened {
+        /// One line each.
+        notes: &'e [String],
+    },
+    /// An account was authenticated to, or not.
+    Account {
+        /// The account.
+        account: &'e Account,
+        /// Why it cannot be read.
+        problem: Option<&'e Problem>,
+    },
+    /// All units are known.
+    Planned {
+        /// Units that will run.
+        units: usize,
+        /// Units that ended before they began.
+        settled: usize,
+    },
+    /// A unit begins.
+    UnitStarted {
+        /// Which.
+        unit: &'e UnitId,
+    },
+    /// A unit has read and mapped another batch.
+    UnitProgress {
+        /// Which.
+        unit: &'e UnitId,
+        /// Resources read so far.
+        fetched: u64,
+    },
+    /// A unit has ended: read and mapped, its entities on their way.
+    UnitFinished {
+        /// The report so far; writes may still be counted.
+        report: &'e UnitReport,
+    },
+    /// Entities were compared and written.
+    Written {
+        /// How many were created.
+        created: u64,
+        /// How many were updated.
+        updated: u64,
+        /// How many are unchanged.
+        unchanged: u64,
+        /// How many were refused.
+        refused: u64,
+    },
+    /// Stale entities are being judged and deleted.
+    Deleting {
+        /// How many will be deleted.
+        count: usize,
+    },
+}
+
+/// Listens to a resync. Called from many tasks at once; must be quick.
+pub trait Observer: Send + Sync {
+    /// Takes one event.
+    fn event(&self, event: &Event<'_>);
+}
+
+/// Listens to nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NullObserver;
+
+impl Observer for NullObserver {
+    fn event(&self, _: &Event<'_>) {}
+}

@@ -1,0 +1,765 @@
+//! The one driver of a resync: config → accounts → regions → fetch → map → diff → upsert → delete.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use berth_core::{
+    AccountAccess, AccountId, BlueprintId, Catalog, EntityKey, FetchError, FetchRequest, FieldSet, Intent,
+    KindEntry, MapContext, MapRequest, Mapper, Mapping, Problem, Region, ResyncStatus, Scope, Source, Unit,
+    UnitId, UnitState, UpsertOptions,
+};
+use futures::{StreamExt, stream};
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::{
+    Deletion, Event, Evidence, Hints, Observer, Outcome, Report, ResolvedResource, Scopes, UnitCounts,
+    UnitReport, Verdict, plan, resolve,
+    write::{Mapped, Owned, Writer, Written, digest},
+};
+
+/// Whether a run writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Everything is written.
+    #[default]
+    Apply,
+    /// Nothing is written; the report says what would be.
+    Plan,
+}
+
+/// How a run behaves.
+#[derive(Debug, Clone)]
+pub struct SyncOptions {
+    /// Whether it writes.
+    pub mode: Mode,
+    /// Units read at once.
+    pub unit_concurrency: usize,
+    /// Accounts whose regions are listed at once.
+    pub region_concurrency: usize,
+    /// Stops the run: nothing more is read, nothing is deleted.
+    pub cancel: CancellationToken,
+}
+
+impl Default for SyncOptions {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Apply,
+            unit_concurrency: 64,
+            region_concurrency: 16,
+            cancel: CancellationToken::new(),
+        }
+    }
+}
+
+/// Why a run ended before any unit was planned. Nothing was changed in the catalog.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SyncError {
+    /// The catalog cannot be used.
+    #[error("the catalog is not usable: {0}")]
+    Catalog(Problem),
+    /// The accounts are not known.
+    #[error("no account can be read: {0}")]
+    Source(Problem),
+    /// The app-config asks for nothing.
+    #[error("{0}")]
+    Config(Problem),
+}
+
+impl SyncError {
+    /// The cause, with its remedy.
+    pub fn problem(&self) -> &Problem {
+        match self {
+            Self::Catalog(problem) | Self::Source(problem) | Self::Config(problem) => problem,
+        }
+    }
+}
+
+/// Failures of single resources that a report lists; the rest is only counted.
+const LISTED_FAILURES: usize = 100;
+/// Entities on their way from the mapping to the catalog.
+const CHANNEL: usize = 2_000;
+/// Entities whose evidence is fetched with one call.
+const EVIDENCE: usize = 50;
+
+/// Runs one resync.
+///
+/// # Errors
+/// [`SyncError`] when the run ends before any unit is planned. Everything later is told by the
+/// [`Report`].
+pub async fn run(
+    source: Arc<dyn Source>,
+    mapper: Arc<dyn Mapper>,
+    catalog: Arc<dyn Catalog>,
+    observer: Arc<dyn Observer>,
+    options: SyncOptions,
+) -> Result<Report, SyncError> {
+    let started = SystemTime::now();
+    let clock = Instant::now();
+    let kinds = mapper.kinds();
+    let mut defaults: Vec<KindEntry> =
+        kinds.values().filter(|entry| entry.manifest.mapping.is_some()).cloned().collect();
+    defaults.sort_by_key(|entry| entry.manifest.scope != Scope::Account);
+
+    let intent = match options.mode {
+        Mode::Apply => Intent::Write,
+        Mode::Plan => Intent::ReadOnly,
+    };
+    let (session, accounts) = futures::join!(catalog.open(intent, &defaults), source.accounts());
+    let session = session.map_err(|error| SyncError::Catalog(error.0))?;
+    observer.event(&Event::Opened { notes: &session.notes });
+    let run = Run { source, mapper, catalog, observer, options, started };
+
+    let outcome = run.resync(session.config, accounts, &kinds).await;
+    let mut report = match outcome {
+        Ok(report) => report,
+        Err(error) => {
+            run.end(ResyncStatus::Failed).await;
+            return Err(error);
+        }
+    };
+    report.duration = clock.elapsed();
+    report.notes.splice(0..0, session.notes);
+    report.outcome = judge(&report, run.options.cancel.is_cancelled());
+    run.end(match report.outcome {
+        Outcome::Done | Outcome::DeletionsHeldBack => ResyncStatus::Completed,
+        Outcome::Aborted => ResyncStatus::Aborted,
+        // An entity that the catalog refused does not fail a resync, a scope that was not read does.
+        Outcome::Partial if report.units.iter().all(|unit| unit.state.is_complete()) => {
+            ResyncStatus::Completed
+        }
+        Outcome::Partial | Outcome::NothingRead => ResyncStatus::Failed,
+    })
+    .await;
+    Ok(report)
+}
+
+fn judge(report: &Report, cancelled: bool) -> Outcome {
+    let complete = report.units.iter().filter(|unit| unit.state.is_complete()).count();
+    let deletion = &report.deletion;
+    if cancelled {
+        Outcome::Aborted
+    } else if complete == 0 && (!report.units.is_empty() || report.accounts.iter().all(|(_, p)| p.is_some()))
+    {
+        Outcome::NothingRead
+    } else if complete < report.units.len()
+        || report.accounts.iter().any(|(_, problem)| problem.is_some())
+        || !report.refusals.is_empty()
+        || !deletion.failed.is_empty()
+    {
+        Outcome::Partial
+    } else if deletion.held_back.is_some() {
+        Outcome::DeletionsHeldBack
+    } else {
+        Outcome::Done
+    }
+}
+
+struct Run {
+    source: Arc<dyn Source>,
+    mapper: Arc<dyn Mapper>,
+    catalog: Arc<dyn Catalog>,
+    observer: Arc<dyn Observer>,
+    options: SyncOptions,
+    started: SystemTime,
+}
+
+/// What running the units gave.
+struct UnitsRun {
+    reports: Vec<UnitReport>,
+    item_failures: Vec<(UnitId, String, Problem)>,
+}
+
+impl Run {
+    async fn end(&self, status: ResyncStatus) {
+        if self.options.mode == Mode::Apply
+            && let Err(error) = self.catalog.end(status).await
+        {
+            tracing::warn!(%error, "the end of the resync could not be reported");
+        }
+    }
+
+    async fn resync(
+        &self,
+        config: berth_core::AppConfig,
+        accounts: Result<Vec<AccountAccess>, Problem>,
+        kinds: &BTreeMap<berth_core::Kind, KindEntry>,
+    ) -> Result<Report, SyncError> {
+        let refused = self.mapper.refused();
+        if self.options.mode == Mode::Apply
+            && let Err(error) = self.catalog.begin(self.started).await
+        {
+            tracing::warn!(%error, "the start of the resync could not be reported");
+        }
+        if config.resources.is_empty() {
+            return Err(SyncError::Config(
+                Problem::new("the integration's mapping in Port has no `resources`, so there is nothing to read").remedy(
+                    "add resources to the mapping of this data source in Port, or let Berth create the default one with OCEAN__INITIALIZE_PORT_RESOURCES=true",
+                ),
+            ));
+        }
+        let accounts = accounts.map_err(SyncError::Source)?;
+        for AccountAccess { account, access } in &accounts {
+            self.observer.event(&Event::Account { account, problem: access.as_ref().err() });
+        }
+        let (resources, notes) = resolve(&config, kinds, &refused);
+        let (owned, regions) = futures::join!(self.owned(), self.regions(&accounts, &resources));
+        let mut planned = plan(&accounts, &regions, &resources);
+        planned.notes.splice(0..0, notes);
+        self.observer.event(&Event::Planned { units: planned.units.len(), settled: planned.settled.len() });
+
+        let owned = Arc::new(owned);
+        let units: Vec<Arc<Unit>> = planned.units.into_iter().map(Arc::new).collect();
+        let (sender, receiver) = mpsc::channel(CHANNEL);
+        let writer = Writer {
+            catalog: Arc::clone(&self.catalog),
+            observer: Arc::clone(&self.observer),
+            mode: self.options.mode,
+            options: UpsertOptions {
+                merge: config.enable_merge_entity,
+                create_missing_related_entities: config.create_missing_related_entities,
+            },
+            units: units.iter().map(|unit| unit.id.clone()).collect(),
+            owned: Arc::clone(&owned),
+        };
+        let (units_run, written) =
+            futures::join!(self.units(&units, &resources, sender), writer.run(receiver));
+
+        let mut reports = units_run.reports;
+        for (report, counts) in reports.iter_mut().zip(&written.counts) {
+            report.counts.add(counts);
+        }
+        reports.extend(planned.settled.into_iter().map(|(unit, state)| UnitReport {
+            unit,
+            state,
+            counts: UnitCounts::default(),
+            duration: Duration::ZERO,
+        }));
+        let deletion = if self.options.cancel.is_cancelled() {
+            Deletion {
+                held_back: Some(Problem::new("the resync was stopped before its end")),
+                ..Deletion::default()
+            }
+        } else {
+            let scopes = Scopes::new(reports.iter().map(|report| (&report.unit, &report.state)), &resources);
+            self.delete(&config, &resources, &scopes, &owned, &written).await
+        };
+        if let (count @ 1.., Some(example)) = &written.duplicates {
+            planned.notes.push(format!(
+                "{count} entities were mapped more than once (as {example}): the identifier is not unique over accounts, regions or resources, and the last one wins"
+            ));
+        }
+        Ok(Report {
+            dry_run: self.options.mode == Mode::Plan,
+            started: self.started,
+            duration: Duration::ZERO,
+            outcome: Outcome::Done,
+            units: reports,
+            accounts: accounts
+                .into_iter()
+                .map(|access| (access.account.as_ref().clone(), access.access.err()))
+                .collect(),
+            refusals: written.refusals,
+            item_failures: units_run.item_failures,
+            changes: written.changes,
+            deletion,
+            refused_plugins: refused,
+            notes: planned.notes,
+        })
+    }
+
+    /// Lists what the catalog holds for this integration, as digests.
+    async fn owned(&self) -> Owned {
+        let mut keys = HashSet::new();
+        let mut pages = self.catalog.owned(self.started);
+        while let Some(page) = pages.next().await {
+            match page {
+                Ok(page) => keys.extend(page.iter().map(|owned| digest(&owned.key))),
+                Err(error) => {
+                    tracing::warn!(%error, "what the catalog holds could not be listed; nothing will be deleted");
+                    return Owned::Unknown(error.0);
+                }
+            }
+        }
+        Owned::Known(keys)
+    }
+
+    async fn regions(
+        &self,
+        accounts: &[AccountAccess],
+        resources: &[ResolvedResource],
+    ) -> BTreeMap<AccountId, Result<Vec<Region>, Problem>> {
+        let needed = resources
+            .iter()
+            .any(|resource| resource.mapping.as_ref().is_ok_and(|(kind, _)| kind.scope != Scope::Account));
+        if !needed {
+            return BTreeMap::new();
+        }
+        stream::iter(accounts.iter().filter(|access| access.access.is_ok()))
+            .map(|access| async move {
+                let account = &access.account;
+                let span = tracing::info_span!("regions", account = %account.id);
+                (account.id.clone(), self.source.regions(account).instrument(span).await)
+            })
+            .buffer_unordered(self.options.region_concurrency.max(1))
+            .collect()
+            .await
+    }
+
+    /// Runs all units, under the limits of the options and of each selector.
+    async fn units(
+        &self,
+        units: &[Arc<Unit>],
+        resources: &[ResolvedResource],
+        sender: mpsc::Sender<Mapped>,
+    ) -> UnitsRun {
+        let mut schedule = Schedule::new(units);
+        let mut running: JoinSet<(usize, UnitReport, Vec<(String, Problem)>)> = JoinSet::new();
+        let mut reports: Vec<Option<UnitReport>> = units.iter().map(|_| None).collect();
+        let mut item_failures = Vec::new();
+        loop {
+            while running.len() < self.options.unit_concurrency.max(1)
+                && !self.options.cancel.is_cancelled()
+                && let Some(index) = schedule.next()
+            {
+                let unit = Arc::clone(&units[index]);
+                let Some(resource) = resources.get(unit.id.resource) else { continue };
+                let Ok((_, mapping)) = &resource.mapping else { continue };
+                let task = UnitTask {
+                    index,
+                    source: Arc::clone(&self.source),
+                    mapper: Arc::clone(&self.mapper),
+                    observer: Arc::clone(&self.observer),
+                    mapping: mapping.clone(),
+                    fields: Arc::clone(&resource.fields),
+                    sender: sender.clone(),
+                };
+                let span = tracing::info_span!(
+                    "unit",
+                    account = %unit.id.account,
+                    region = unit.id.place.as_ref().map(tracing::field::display),
+                    kind = %unit.id.kind
+                );
+                running.spawn(async move { task.run(&unit).await }.instrument(span));
+            }
+            let joined = tokio::select! {
+                joined = running.join_next() => joined,
+                () = self.options.cancel.cancelled(), if !running.is_empty() => {
+                    running.shutdown().await;
+                    None
+                }
+            };
+            let Some(joined) = joined else { break };
+            match joined {
+                Ok((index, report, failures)) => {
+                    schedule.done(index);
+                    let room = LISTED_FAILURES.saturating_sub(item_failures.len());
+                    item_failures.extend(
+                        failures
+                            .into_iter()
+                            .take(room)
+                            .map(|(resource, p)| (report.unit.clone(), resource, p)),
+                    );
+                    if let Some(slot) = reports.get_mut(index) {
+                        *slot = Some(report);
+                    }
+                }
+                // A panic in a unit's task is a defect, but still concerns that unit only; its
+                // empty slot is reported as failed below.
+                Err(error) => tracing::error!(%error, "a unit's task ended abnormally"),
+            }
+        }
+        let reports = reports
+            .into_iter()
+            .zip(units)
+            .map(|(report, unit)| {
+                report.unwrap_or_else(|| UnitReport {
+                    unit: unit.id.clone(),
+                    state: UnitState::Failed(Problem::new(if self.options.cancel.is_cancelled() {
+                        "not read: the resync was stopped"
+                    } else {
+                        "the unit's task ended abnormally"
+                    })),
+                    counts: UnitCounts::default(),
+                    duration: Duration::ZERO,
+                })
+            })
+            .collect();
+        UnitsRun { reports, item_failures }
+    }
+
+    /// Finds stale entities, judges each, and deletes what may go.
+    async fn delete(
+        &self,
+        config: &berth_core::AppConfig,
+        resources: &[ResolvedResource],
+        scopes: &Scopes,
+        owned: &Owned,
+        written: &Written,
+    ) -> Deletion {
+        let mut deletion = Deletion::default();
+        let owned = match owned {
+            Owned::Known(owned) => owned,
+            Owned::Unknown(problem) => {
+                deletion.held_back = Some(Problem::new(format!(
+                    "what the catalog holds could not be listed: {}",
+                    problem.message
+                )));
+                return deletion;
+            }
+        };
+        deletion.owned = owned.len() as u64;
+        if owned.iter().all(|key| written.seen.contains(key)) {
+            return deletion;
+        }
+        let stale = match self.stale(owned, &written.seen).await {
+            Ok(stale) => stale,
+            Err(problem) => {
+                deletion.held_back = Some(problem);
+                return deletion;
+            }
+        };
+        let mut doomed = Vec::new();
+        for (blueprint, keys) in stale {
+            if !scopes.concern(&blueprint) {
+                doomed.extend(keys);
+                continue;
+            }
+            for keys in keys.chunks(EVIDENCE) {
+                let evidence = self.evidence(&blueprint, keys, resources).await;
+                for key in keys {
+                    match scopes.judge(key, evidence.get(&key.identifier).unwrap_or(&Evidence::default())) {
+                        Verdict::Delete => doomed.push(key.clone()),
+                        Verdict::Protected(unit) => deletion.protected.push((key.clone(), unit)),
+                    }
+                }
+            }
+        }
+        if config.create_missing_related_entities
+            && let Err(problem) = self.spare_targets(&mut doomed, &mut deletion.related, written).await
+        {
+            deletion.held_back = Some(problem);
+            return deletion;
+        }
+        if doomed.is_empty() {
+            return deletion;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a share of counts far below 2^52")]
+        let share = doomed.len() as f64 / owned.len() as f64;
+        if share > config.entity_deletion_threshold {
+            deletion.held_back = Some(
+                Problem::new(format!(
+                    "{} of {} entities would be deleted ({:.0} %), more than `entityDeletionThreshold` allows ({:.0} %)",
+                    doomed.len(),
+                    owned.len(),
+                    share * 100.0,
+                    config.entity_deletion_threshold * 100.0
+                ))
+                .remedy("see `berth plan` for the list; if it is right, raise `entityDeletionThreshold` in the integration's mapping in Port for one resync"),
+            );
+            return deletion;
+        }
+        match self.options.mode {
+            Mode::Plan => deletion.deleted = doomed,
+            Mode::Apply => {
+                self.observer.event(&Event::Deleting { count: doomed.len() });
+                let report = self.catalog.delete(&doomed, config.delete_dependent_entities).await;
+                deletion.deleted = report.deleted;
+                deletion.failed = report.failed;
+            }
+        }
+        deletion
+    }
+
+    /// The keys of what is owned but was not seen, by blueprint. Listed a second time, because
+    /// only digests were kept of the first.
+    async fn stale(
+        &self,
+        owned: &HashSet<u128>,
+        seen: &HashSet<u128>,
+    ) -> Result<BTreeMap<BlueprintId, Vec<EntityKey>>, Problem> {
+        let mut stale: BTreeMap<BlueprintId, Vec<EntityKey>> = BTreeMap::new();
+        let mut pages = self.catalog.owned(self.started);
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| {
+                Problem::new(format!("what the catalog holds could not be listed: {}", error.0.message))
+            })?;
+            for entity in page {
+                let digest = digest(&entity.key);
+                // What was not there at the start is somebody else's doing in the meantime.
+                if owned.contains(&digest) && !seen.contains(&digest) {
+                    stale.entry(entity.key.blueprint.clone()).or_default().push(entity.key);
+                }
+            }
+        }
+        Ok(stale)
+    }
+
+    /// What stale entities show of the account and region they belong to.
+    async fn evidence(
+        &self,
+        blueprint: &BlueprintId,
+        keys: &[EntityKey],
+        resources: &[ResolvedResource],
+    ) -> HashMap<String, Evidence> {
+        let mut hints = resources
+            .iter()
+            .filter(|resource| resource.blueprint.as_ref().is_none_or(|own| own == blueprint))
+            .map(|resource| resource.hints.as_ref());
+        let Some(first) = hints.next() else { return HashMap::new() };
+        if hints.any(|other| other != first) {
+            // Two mappings fill this blueprint in different ways: a field may mean either.
+            return HashMap::new();
+        }
+        let fields: FieldSet = first.fields();
+        let entities = if fields == FieldSet::default() {
+            keys.iter()
+                .map(|key| berth_core::Entity::new(key.blueprint.clone(), key.identifier.clone()))
+                .collect()
+        } else {
+            match self.catalog.current(keys, &fields).await {
+                Ok(entities) => entities,
+                Err(error) => {
+                    tracing::warn!(%blueprint, %error, "stale entities could not be looked at; they stay protected");
+                    return HashMap::new();
+                }
+            }
+        };
+        let read = |hints: &Hints, entity: berth_core::Entity| {
+            let evidence = hints.read(&entity);
+            (entity.key.identifier, evidence)
+        };
+        entities.into_iter().map(|entity| read(first, entity)).collect()
+    }
+
+    /// Keeps stale entities that mapped entities relate to: the catalog would create them again.
+    async fn spare_targets(
+        &self,
+        doomed: &mut Vec<EntityKey>,
+        spared: &mut Vec<EntityKey>,
+        written: &Written,
+    ) -> Result<(), Problem> {
+        let mut pointing: BTreeMap<BlueprintId, Vec<(&BlueprintId, String)>> = BTreeMap::new();
+        if doomed.is_empty() {
+            return Ok(());
+        }
+        for from in written.relates_to.keys() {
+            let relations = self.catalog.relations(from).await.map_err(|error| {
+                Problem::new(format!(
+                    "the relations of blueprint `{from}` could not be read: {}",
+                    error.0.message
+                ))
+            })?;
+            for (name, target) in relations.into_iter().flatten() {
+                pointing.entry(target).or_default().push((from, name));
+            }
+        }
+        doomed.retain(|key| {
+            let related = pointing.get(&key.blueprint).is_some_and(|from| {
+                from.iter().any(|(from, name)| written.relates(from, name, &key.identifier))
+            });
+            if related {
+                spared.push(key.clone());
+            }
+            !related
+        });
+        Ok(())
+    }
+}
+
+/// Picks the next unit: in planning order, but never more accounts of one resource at once than
+/// its selector allows (`maxConcurrentAccounts`).
+struct Schedule {
+    resources: Vec<Queue>,
+    /// The queue and account of each unit.
+    place: Vec<(usize, AccountId)>,
+}
+
+struct Queue {
+    pending: VecDeque<usize>,
+    limit: usize,
+    active: HashMap<AccountId, usize>,
+}
+
+impl Schedule {
+    fn new(units: &[Arc<Unit>]) -> Self {
+        let mut positions: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut resources: Vec<Queue> = Vec::new();
+        let mut place = Vec::with_capacity(units.len());
+        for (index, unit) in units.iter().enumerate() {
+            let queue = *positions.entry(unit.id.resource).or_insert_with(|| {
+                let limit = unit.resource.selector.max_concurrent_accounts.unwrap_or(0);
+                resources.push(Queue {
+                    pending: VecDeque::new(),
+                    // Not set, or zero: only the limits of the whole run.
+                    limit: if limit == 0 { usize::MAX } else { limit as usize },
+                    active: HashMap::new(),
+                });
+                resources.len() - 1
+            });
+            if let Some(queue) = resources.get_mut(queue) {
+                queue.pending.push_back(index);
+            }
+            place.push((queue, unit.id.account.clone()));
+        }
+        Self { resources, place }
+    }
+
+    fn next(&mut self) -> Option<usize> {
+        let place = &self.place;
+        self.resources.iter_mut().find_map(|queue| {
+            let (_, account) = place.get(*queue.pending.front()?)?;
+            if queue.active.len() >= queue.limit && !queue.active.contains_key(account) {
+                return None;
+            }
+            *queue.active.entry(account.clone()).or_default() += 1;
+            queue.pending.pop_front()
+        })
+    }
+
+    fn done(&mut self, index: usize) {
+        let Some((queue, account)) = self.place.get(index) else { return };
+        let Some(queue) = self.resources.get_mut(*queue) else { return };
+        if let Some(running) = queue.active.get_mut(account) {
+            *running -= 1;
+            if *running == 0 {
+                queue.active.remove(account);
+            }
+        }
+    }
+}
+
+struct UnitTask {
+    index: usize,
+    source: Arc<dyn Source>,
+    mapper: Arc<dyn Mapper>,
+    observer: Arc<dyn Observer>,
+    mapping: Mapping,
+    fields: Arc<FieldSet>,
+    sender: mpsc::Sender<Mapped>,
+}
+
+impl UnitTask {
+    async fn run(self, unit: &Unit) -> (usize, UnitReport, Vec<(String, Problem)>) {
+        let clock = Instant::now();
+        self.observer.event(&Event::UnitStarted { unit: &unit.id });
+        let mut counts = UnitCounts::default();
+        let mut failures = Vec::new();
+        let state = self.read(unit, &mut counts, &mut failures).await;
+        let state = match (state, failures.first()) {
+            (UnitState::Complete, Some((resource, problem))) => UnitState::Failed(Problem {
+                message: format!(
+                    "{} of {} resources could not be read or mapped (first: {resource}: {})",
+                    counts.failed, counts.fetched, problem.message
+                ),
+                remedy: problem.remedy.clone(),
+            }),
+            (state, _) => state,
+        };
+        let report = UnitReport { unit: unit.id.clone(), state, counts, duration: clock.elapsed() };
+        match &report.state {
+            UnitState::Complete => {
+                tracing::info!(
+                    fetched = counts.fetched,
+                    mapped = counts.mapped,
+                    elapsed_ms = report.duration.as_millis(),
+                    "unit complete"
+                );
+            }
+            UnitState::Skipped(problem) => tracing::warn!(%problem, "unit skipped"),
+            UnitState::Failed(problem) => tracing::error!(%problem, "unit failed"),
+        }
+        self.observer.event(&Event::UnitFinished { report: &report });
+        (self.index, report, failures)
+    }
+
+    async fn read(
+        &self,
+        unit: &Unit,
+        counts: &mut UnitCounts,
+        failures: &mut Vec<(String, Problem)>,
+    ) -> UnitState {
+        let options: BTreeSet<String> = unit.resource.selector.include_actions.iter().cloned().collect();
+        let pages = self.source.fetch(FetchRequest {
+            account: Arc::clone(&unit.account),
+            regions: unit.regions.clone(),
+            kind: Arc::clone(&unit.kind),
+            options,
+        });
+        // The next batch is read while this one is mapped.
+        let mut mapped = pages
+            .map(|page| async {
+                let mut page = page?;
+                let lost = std::mem::take(&mut page.failures);
+                let count = page.count;
+                let request = MapRequest {
+                    kind: unit.id.kind.clone(),
+                    context: MapContext {
+                        account: Arc::clone(&unit.account),
+                        region: page.region.clone(),
+                        options: unit.resource.selector.include_actions.clone(),
+                    },
+                    mapping: self.mapping.clone(),
+                    page,
+                };
+                let report = if count == 0 {
+                    Ok(berth_core::MapReport::default())
+                } else {
+                    self.mapper.map(request).await
+                };
+                Ok::<_, FetchError>((count, lost, report))
+            })
+            .buffered(2);
+        while let Some(page) = mapped.next().await {
+            let (count, lost, report) = match page {
+                Ok(page) => page,
+                Err(FetchError::Skipped(problem)) => return UnitState::Skipped(problem),
+                Err(FetchError::Failed(problem)) => return UnitState::Failed(problem),
+            };
+            counts.fetched += (count + lost.len()) as u64;
+            counts.failed += lost.len() as u64;
+            for failure in lost {
+                tracing::warn!(resource = failure.resource, problem = %failure.problem, "a resource could not be read");
+                failures.push((failure.resource, failure.problem));
+            }
+            let report = match report {
+                Ok(report) => report,
+                Err(error) => return UnitState::Failed(map_problem(error)),
+            };
+            counts.filtered += report.filtered as u64;
+            counts.mapped += report.entities.len() as u64;
+            counts.failed += report.errors.len() as u64;
+            for error in report.errors {
+                tracing::warn!(
+                    resource = error.resource,
+                    reason = error.reason,
+                    "a resource could not be mapped"
+                );
+                failures.push((error.resource, Problem::new(format!("not mapped: {}", error.reason))));
+            }
+            self.observer.event(&Event::UnitProgress { unit: &unit.id, fetched: counts.fetched });
+            for entity in report.entities {
+                let mapped = Mapped { unit: self.index, fields: Arc::clone(&self.fields), entity };
+                if self.sender.send(mapped).await.is_err() {
+                    return UnitState::Failed(Problem::new("the writing side of the resync has ended"));
+                }
+            }
+        }
+        UnitState::Complete
+    }
+}
+
+fn map_problem(error: berth_core::MapError) -> Problem {
+    use berth_core::MapError;
+    match error {
+        MapError::Plugin { plugin, kind, problem } => Problem {
+            message: format!("plugin `{plugin}` failed on {kind}: {}", problem.message),
+            remedy: problem.remedy,
+        },
+        MapError::NoPlugin(problem) | MapError::Mapping(problem) => problem,
+    }
+}
