@@ -1,0 +1,138 @@
+//! A batch on its way through a mapper.
+
+use serde_json::value::RawValue;
+
+use crate::{Context, Documents, Entities, Mapper, Output, RawResource, Refused, json::append_str};
+
+/// What a batch has yielded so far: the elements of its list, and what was refused.
+#[derive(Debug, Default)]
+pub(crate) struct Sink {
+    /// JSON values joined by commas.
+    pub(crate) list: Vec<u8>,
+    /// The resource that is being mapped.
+    index: usize,
+    refused: Vec<(usize, Refused)>,
+}
+
+impl Sink {
+    fn with_capacity(bytes: usize) -> Self {
+        Self { list: Vec::with_capacity(bytes), ..Self::default() }
+    }
+
+    /// Makes room for one more element and tells where to cut to take it back.
+    pub(crate) fn begin(&mut self) -> usize {
+        let start = self.list.len();
+        if start > 0 {
+            self.list.push(b',');
+        }
+        start
+    }
+
+    pub(crate) fn refuse(&mut self, refused: Refused) {
+        self.refused.push((self.index, refused));
+    }
+
+    /// What a mapper did of one resource: kept, or taken back as a whole.
+    fn settle(&mut self, start: usize, outcome: Result<(), Refused>) {
+        if let Err(refused) = outcome {
+            self.list.truncate(start);
+            self.refuse(refused);
+        }
+        self.index += 1;
+    }
+
+    fn finish(self, label: &str, batch: &str) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.list.len() + 64);
+        out.extend_from_slice(b"{\"");
+        out.extend_from_slice(label.as_bytes());
+        out.extend_from_slice(b"\":[");
+        out.extend_from_slice(&self.list);
+        out.extend_from_slice(b"],\"errors\":[");
+        // Only needed to name resources, hence not split before there is something to name.
+        let elements =
+            if self.refused.is_empty() { Vec::new() } else { split(batch).unwrap_or_default() };
+        for (position, (index, refused)) in self.refused.into_iter().enumerate() {
+            if position > 0 {
+                out.push(b',');
+            }
+            let resource = refused
+                .resource
+                .or_else(|| elements.get(index).copied().and_then(name_of))
+                .unwrap_or_else(|| format!("#{index}"));
+            out.extend_from_slice(format!("{{\"index\":{index},\"resource\":").as_bytes());
+            append_str(&mut out, &resource);
+            out.extend_from_slice(b",\"reason\":");
+            append_str(&mut out, &refused.reason);
+            out.push(b'}');
+        }
+        out.extend_from_slice(b"]}");
+        out
+    }
+}
+
+fn split(batch: &str) -> Result<Vec<&RawValue>, String> {
+    serde_json::from_str(batch).map_err(|error| format!("the batch is not a JSON array: {error}"))
+}
+
+fn name_of(element: &RawValue) -> Option<String> {
+    serde_json::from_str::<RawResource<'_>>(element.get()).ok()?.name()
+}
+
+/// Maps a batch with the mapper of its kind: the body of the exported function.
+///
+/// # Errors
+/// The reason, when the batch is not a JSON array in UTF-8.
+pub fn map_batch<M: Mapper>(context: &Context, resources: &[u8]) -> Result<Vec<u8>, String> {
+    // Checked once for the whole batch: reading from bytes would check every string by itself.
+    let batch =
+        std::str::from_utf8(resources).map_err(|error| format!("the batch is not UTF-8: {error}"))?;
+    match context.output {
+        Output::Entities => entities::<M>(context, batch),
+        Output::Documents => documents::<M>(context, batch),
+    }
+}
+
+fn entities<M: Mapper>(context: &Context, batch: &str) -> Result<Vec<u8>, String> {
+    let mut out = Entities::new(Sink::with_capacity(batch.len() / 2));
+    match serde_json::from_str::<Vec<M::Resource<'_>>>(batch) {
+        Ok(resources) => {
+            for resource in resources {
+                let start = out.sink.list.len();
+                let outcome = M::entities(context, resource, &mut out);
+                out.sink.settle(start, outcome);
+            }
+        }
+        // One of them has another shape than the mapper reads: find out which, and map the others.
+        Err(_) => {
+            for element in split(batch)? {
+                let start = out.sink.list.len();
+                let outcome = serde_json::from_str::<M::Resource<'_>>(element.get())
+                    .map_err(unreadable)
+                    .and_then(|resource| M::entities(context, resource, &mut out));
+                out.sink.settle(start, outcome);
+            }
+        }
+    }
+    Ok(out.sink.finish("entities", batch))
+}
+
+fn documents<M: Mapper>(context: &Context, batch: &str) -> Result<Vec<u8>, String> {
+    let mut out = Documents::new(Sink::with_capacity(batch.len() + batch.len() / 8), context);
+    for element in split(batch)? {
+        let start = out.sink.list.len();
+        let outcome = serde_json::from_str::<RawResource<'_>>(element.get())
+            .map_err(unreadable)
+            .and_then(|resource| M::documents(context, resource, &mut out));
+        out.sink.settle(start, outcome);
+    }
+    Ok(out.sink.finish("documents", batch))
+}
+
+fn unreadable(error: serde_json::Error) -> Refused {
+    format!("it has not the shape that the mapping reads: {error}").into()
+}
+
+/// What a plugin answers for a kind that it does not have.
+pub fn no_such_kind(kind: &str, known: &[&str]) -> String {
+    format!("this plugin does not map `{kind}`; it maps {}", known.join(", "))
+}

@@ -1,0 +1,318 @@
+//! Resource documents: what users' own JQ mappings are evaluated on.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use crate::{
+    Context, Fields, Json, Refused,
+    batch::Sink,
+    json::{append, append_str},
+    time::{append_time, append_times},
+};
+
+/// The properties of a kind's documents: names, forms, and what happens to members that are not
+/// listed.
+///
+/// Only the first level of `Properties` has names of its own; what lies deeper keeps AWS's.
+#[derive(Debug)]
+pub struct Properties {
+    listed: &'static [Property],
+    keep_unknown: bool,
+}
+
+impl Properties {
+    /// Members that are not listed are left out.
+    ///
+    /// Also right for kinds whose model refuses what it does not know (S3, SQS): refusing would
+    /// turn an attribute that AWS adds into a failure of the kind.
+    pub const fn dropping_unknown(listed: &'static [Property]) -> Self {
+        Self { listed, keep_unknown: false }
+    }
+
+    /// Members that are not listed are kept, under AWS's own name.
+    pub const fn keeping_unknown(listed: &'static [Property]) -> Self {
+        Self { listed, keep_unknown: true }
+    }
+
+    fn find(&self, member: &str) -> Option<&'static Property> {
+        self.listed.iter().find(|property| property.is_named(member))
+    }
+}
+
+/// A property of a kind's documents.
+#[derive(Debug)]
+pub struct Property {
+    name: &'static str,
+    raw: Option<&'static str>,
+    form: Form,
+    required: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    AsIs,
+    Time,
+    Times(&'static [&'static str]),
+    Int,
+    Bool,
+}
+
+impl Property {
+    /// A property, read from the member of that name, or of that name with a small first letter.
+    /// Where both exist, the name itself wins.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, raw: None, form: Form::AsIs, required: false }
+    }
+
+    /// AWS's name of the member, where it differs by more than the case of its first letter.
+    #[must_use]
+    pub const fn raw(self, name: &'static str) -> Self {
+        Self { raw: Some(name), ..self }
+    }
+
+    /// The value is a time: written in UTC with `Z`, without a fraction or with six digits.
+    #[must_use]
+    pub const fn time(self) -> Self {
+        Self { form: Form::Time, ..self }
+    }
+
+    /// The value is an object or a list in which the members of these names are times.
+    #[must_use]
+    pub const fn times(self, names: &'static [&'static str]) -> Self {
+        Self { form: Form::Times(names), ..self }
+    }
+
+    /// The value is a whole number; one in quotes loses them.
+    #[must_use]
+    pub const fn int(self) -> Self {
+        Self { form: Form::Int, ..self }
+    }
+
+    /// The value is true or false; one in quotes loses them.
+    #[must_use]
+    pub const fn bool(self) -> Self {
+        Self { form: Form::Bool, ..self }
+    }
+
+    /// A document without this property, or with null in it, is refused. For what identifies the
+    /// resource.
+    #[must_use]
+    pub const fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+
+    fn is_named(&self, member: &str) -> bool {
+        if member == self.name {
+            return true;
+        }
+        match self.raw {
+            Some(raw) => member == raw,
+            None => {
+                member.len() == self.name.len()
+                    && member.get(1..) == self.name.get(1..)
+                    && member.as_bytes().first().map(u8::to_ascii_uppercase)
+                        == self.name.as_bytes().first().copied()
+            }
+        }
+    }
+}
+
+impl Form {
+    fn append(self, out: &mut Vec<u8>, json: &str) {
+        match self {
+            Self::AsIs => out.extend_from_slice(json.as_bytes()),
+            Self::Time => append_time(out, json),
+            Self::Times(names) => append_times(out, json, names),
+            Self::Int => out.extend_from_slice(
+                unquoted(json).filter(|text| text.parse::<i64>().is_ok()).unwrap_or(json).as_bytes(),
+            ),
+            Self::Bool => out.extend_from_slice(
+                unquoted(json).filter(|text| matches!(*text, "true" | "false")).unwrap_or(json).as_bytes(),
+            ),
+        }
+    }
+}
+
+fn unquoted(json: &str) -> Option<&str> {
+    json.strip_prefix('"')?.strip_suffix('"')
+}
+
+/// Where a mapper puts its documents.
+#[derive(Debug)]
+pub struct Documents {
+    pub(crate) sink: Sink,
+    context: Context,
+    extra_context: Vec<u8>,
+}
+
+impl Documents {
+    pub(crate) fn new(sink: Sink, context: &Context) -> Self {
+        Self { sink, context: context.clone(), extra_context: Vec::new() }
+    }
+
+    /// Begins a document; it ends where the returned value is dropped.
+    ///
+    /// Beside what the mapper puts into it, every document has `Type` (the kind), `__AccountId`,
+    /// and `__Region` where the kind is regional.
+    pub fn document<'a>(&mut self, properties: &'static Properties) -> Document<'_, 'a> {
+        self.extra_context.clear();
+        Document { out: self, properties, entries: Vec::with_capacity(48), failure: None }
+    }
+
+    /// Reports a part of the resource that cannot be mapped, while its other parts are.
+    pub fn refuse(&mut self, resource: impl Into<String>, reason: impl Into<String>) {
+        self.sink.refuse(Refused::new(resource, reason));
+    }
+}
+
+/// A document that is being made.
+#[derive(Debug)]
+pub struct Document<'o, 'a> {
+    out: &'o mut Documents,
+    properties: &'static Properties,
+    entries: Vec<Entry<'a>>,
+    failure: Option<String>,
+}
+
+#[derive(Debug)]
+struct Entry<'a> {
+    name: Cow<'a, str>,
+    value: Value<'a>,
+    /// Whether the value came under the property's own name.
+    by_name: bool,
+}
+
+#[derive(Debug)]
+enum Value<'a> {
+    Json(Json<'a>, Form),
+    Made(Vec<u8>),
+}
+
+impl<'a> Document<'_, 'a> {
+    /// Takes over the members of an object, by the kind's [`Properties`]. What is merged later
+    /// wins. Anything but an object changes nothing.
+    pub fn merge(&mut self, object: Json<'a>) -> &mut Self {
+        self.merge_fields(object.fields())
+    }
+
+    /// As [`merge`](Self::merge), for an object whose members are at hand.
+    pub fn merge_fields(&mut self, fields: Fields<'a>) -> &mut Self {
+        for (member, json) in fields {
+            match self.properties.find(&member) {
+                Some(property) => {
+                    let by_name = member == property.name;
+                    self.put(Cow::Borrowed(property.name), Value::Json(json, property.form), by_name);
+                }
+                None if self.properties.keep_unknown => {
+                    self.put(member, Value::Json(json, Form::AsIs), true);
+                }
+                None => {}
+            }
+        }
+        self
+    }
+
+    /// Sets a property, whatever was merged under its name.
+    pub fn set(&mut self, name: &'static str, value: impl Serialize) -> &mut Self {
+        let mut made = Vec::new();
+        match append(&mut made, &value) {
+            Ok(()) => self.put(Cow::Borrowed(name), Value::Made(made), true),
+            Err(reason) => {
+                self.failure.get_or_insert(format!("property `{name}`: {reason}"));
+            }
+        }
+        self
+    }
+
+    /// Adds a member to `__ExtraContext`.
+    pub fn context(&mut self, name: &str, value: impl Serialize) -> &mut Self {
+        let extra = &mut self.out.extra_context;
+        let start = extra.len();
+        if start > 0 {
+            extra.push(b',');
+        }
+        append_str(extra, name);
+        extra.push(b':');
+        if let Err(reason) = append(extra, &value) {
+            extra.truncate(start);
+            self.failure.get_or_insert(format!("context `{name}`: {reason}"));
+        }
+        self
+    }
+
+    /// Adds `AccountId` and, for a kind that is regional, `Region` to `__ExtraContext`.
+    pub fn origin(&mut self) -> &mut Self {
+        let account = self.out.context.account_id.clone();
+        self.context("AccountId", account);
+        if let Some(region) = self.out.context.region.clone() {
+            self.context("Region", region);
+        }
+        self
+    }
+
+    fn put(&mut self, name: Cow<'a, str>, value: Value<'a>, by_name: bool) {
+        match self.entries.iter_mut().find(|entry| entry.name == name) {
+            Some(entry) if by_name || !entry.by_name => *entry = Entry { name, value, by_name },
+            Some(_) => {}
+            None => self.entries.push(Entry { name, value, by_name }),
+        }
+    }
+
+    fn missing(&self) -> Option<&'static str> {
+        let is_there = |name: &str| {
+            self.entries.iter().any(|entry| {
+                entry.name == name
+                    && match &entry.value {
+                        Value::Json(json, _) => !json.is_null(),
+                        Value::Made(made) => made != b"null",
+                    }
+            })
+        };
+        self.properties
+            .listed
+            .iter()
+            .find(|property| property.required && !is_there(property.name))
+            .map(|property| property.name)
+    }
+}
+
+impl Drop for Document<'_, '_> {
+    fn drop(&mut self) {
+        let missing = self.missing().map(|name| format!("it has no `{name}`"));
+        let Documents { sink, context, extra_context } = &mut *self.out;
+        if let Some(reason) = self.failure.take().or(missing) {
+            sink.refuse(reason.into());
+            return;
+        }
+        sink.begin();
+        let list = &mut sink.list;
+        list.extend_from_slice(b"{\"Type\":");
+        append_str(list, &context.kind);
+        list.extend_from_slice(b",\"Properties\":{");
+        for (index, entry) in self.entries.iter().enumerate() {
+            if index > 0 {
+                list.push(b',');
+            }
+            append_str(list, &entry.name);
+            list.push(b':');
+            match &entry.value {
+                Value::Json(json, form) => form.append(list, json.text()),
+                Value::Made(made) => list.extend_from_slice(made),
+            }
+        }
+        list.push(b'}');
+        if !extra_context.is_empty() {
+            list.extend_from_slice(b",\"__ExtraContext\":{");
+            list.extend_from_slice(extra_context);
+            list.push(b'}');
+        }
+        list.extend_from_slice(b",\"__AccountId\":");
+        append_str(list, &context.account_id);
+        if let Some(region) = &context.region {
+            list.extend_from_slice(b",\"__Region\":");
+            append_str(list, region);
+        }
+        list.push(b'}');
+    }
+}

@@ -1,0 +1,138 @@
+//! JSON values that are passed on as the text they came as.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::value::RawValue;
+
+use crate::Fields;
+
+/// A JSON value as the text it came as, borrowed from the batch: copied to the output without
+/// being parsed.
+///
+/// The default is null, so that in a struct with `#[serde(default)]` a missing member is null, as
+/// it is for a JQ expression. A struct needs `#[serde(borrow)]` on one of its `Json` fields.
+#[derive(Clone, Copy)]
+pub struct Json<'a>(&'a RawValue);
+
+impl<'a> Json<'a> {
+    /// `null`.
+    pub const NULL: Json<'static> = Json(RawValue::NULL);
+
+    /// The value's JSON text.
+    pub fn text(self) -> &'a str {
+        self.0.get()
+    }
+
+    /// Whether the value is null.
+    pub fn is_null(self) -> bool {
+        self.text() == "null"
+    }
+
+    /// The string that the value is, if it is one. Allocates only where the string has escapes.
+    pub fn as_str(self) -> Option<Cow<'a, str>> {
+        let inner = self.text().strip_prefix('"')?.strip_suffix('"')?;
+        if inner.contains('\\') {
+            serde_json::from_str(self.text()).ok().map(Cow::Owned)
+        } else {
+            Some(Cow::Borrowed(inner))
+        }
+    }
+
+    /// The members of the object that the value is; none if it is something else.
+    pub fn fields(self) -> Fields<'a> {
+        serde_json::from_str(self.text()).unwrap_or_default()
+    }
+
+    /// The elements of the list that the value is; none if it is something else.
+    pub fn elements(self) -> Vec<Json<'a>> {
+        serde_json::from_str(self.text()).unwrap_or_default()
+    }
+}
+
+impl Default for Json<'_> {
+    fn default() -> Self {
+        Self::NULL
+    }
+}
+
+impl fmt::Debug for Json<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(from).map(Self)
+    }
+}
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(to)
+    }
+}
+
+/// A member name: borrowed unless it has escapes.
+pub(crate) struct Name<'a>(pub(crate) Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Name<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a member name")
+            }
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+        from.deserialize_str(Visitor)
+    }
+}
+
+/// Appends a value as JSON. A value that is not JSON (a map with keys that are not strings) is
+/// taken back and told.
+pub(crate) fn append(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) -> Result<(), String> {
+    let before = out.len();
+    serde_json::to_writer(&mut *out, value).map_err(|error| {
+        out.truncate(before);
+        error.to_string()
+    })
+}
+
+/// Appends a string as JSON.
+pub(crate) fn append_str(out: &mut Vec<u8>, text: &str) {
+    // Writing a string to memory cannot fail.
+    let _ = append(out, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_keep_their_text() {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Item<'a> {
+            #[serde(borrow)]
+            tags: Json<'a>,
+            name: Json<'a>,
+            size: Json<'a>,
+        }
+        let item: Item<'_> =
+            serde_json::from_str(r#"{"tags": [ {"Key":"é\n"} ], "name": "a\u00e9\"b", "other": 1}"#).unwrap();
+        assert_eq!(item.tags.text(), r#"[ {"Key":"é\n"} ]"#);
+        assert_eq!(item.tags.elements()[0].fields().get("Key").unwrap().as_str().unwrap(), "é\n");
+        assert_eq!(item.name.as_str().unwrap(), "aé\"b");
+        assert!(item.size.is_null());
+        assert_eq!(item.size.as_str(), None);
+        assert!(item.name.fields().iter().next().is_none());
+    }
+}
