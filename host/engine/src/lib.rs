@@ -1,15 +1,47 @@
 //! The engine wing: runs each kind's mapping as a sandboxed WebAssembly component.
+//!
+//! A plugin gets a batch of raw resources and returns entities. It has no network, files, clock,
+//! environment or credentials; it may log, a little. Whatever it does wrong (crash, loop, exhaust
+//! memory, return nonsense or too much) fails its own batch with a message that names the plugin,
+//! the kind and the limit.
+//!
+//! # Invariants
+//! - A plugin that cannot be used is refused by name; it never keeps the engine from starting.
+//! - Each batch has an instance of its own: nothing a plugin does outlives its batch.
+//! - No import beside the contract's `log` is granted. WASI imports, which standard libraries bring
+//!   along, are tolerated and fail when called.
+//! - Compiled code is loaded only from directories that nobody else can write to.
+//! - Mapping runs on threads of its own, so that a plugin delays no I/O.
 
+mod cache;
 mod config;
+mod contract;
 mod info;
+mod loader;
+mod output;
+mod plugin;
+mod runtime;
+mod sandbox;
+mod workers;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock, atomic::Ordering},
+};
 
 use async_trait::async_trait;
-use berth_core::{Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Problem, RefusedPlugin};
+use berth_core::{Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Problem, RefusedPlugin};
 
 pub use config::{EngineConfig, Limits};
 pub use info::{CodeOrigin, PluginInfo, ServedKind};
+
+use cache::CodeCache;
+use loader::{Loader, PluginSet};
+use plugin::Plugin;
+use runtime::Runtime;
+use workers::Workers;
 
 /// Why an engine cannot be had at all.
 #[derive(Debug, thiserror::Error)]
@@ -19,51 +51,145 @@ pub enum EngineError {
     #[error("could not read the plugin directory {}", path.display())]
     Directory {
         /// The directory.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// A thread cannot be started.
+    #[error("could not start a thread for plugins")]
+    Thread(#[source] io::Error),
+    /// wasmtime does not start on this machine.
+    #[error("could not start the WebAssembly engine: {reason}")]
+    Start {
+        /// What it says.
+        reason: String,
     },
 }
 
+impl EngineError {
+    fn start(error: &wasmtime::Error) -> Self {
+        Self::Start { reason: format!("{error:#}") }
+    }
+}
+
 /// The plugins of a sync and what runs them.
-#[derive(Debug)]
-pub struct Engine {}
+///
+/// The threads end when the engine is dropped, each after the batch it is at.
+pub struct Engine {
+    loader: Arc<Loader>,
+    workers: Workers,
+    // Behind a lock of its own so that a set can be exchanged while batches of the former run.
+    plugins: RwLock<Arc<PluginSet>>,
+}
 
 impl Engine {
-    /// Loads every plugin of the configured directories.
+    /// Loads every plugin of the configured directories. Compiles what is not in the cache, several
+    /// plugins at a time, so call it where blocking is fine.
     ///
     /// # Errors
     /// [`EngineError`] when a directory cannot be read or the engine cannot start. A plugin that
     /// cannot be used is no error; see [`Mapper::refused`].
-    pub fn new(_config: EngineConfig) -> Result<Self, EngineError> {
-        Ok(Self {})
+    pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
+        let runtime = Runtime::new(config.limits, config.workers.get())?;
+        let cache = CodeCache::open(&runtime.engine, config.cache_dir.as_deref(), &config.precompiled_dirs);
+        let loader = Arc::new(Loader { runtime, cache });
+        let plugins = loader.load(&config.plugin_dirs, config.workers)?;
+        let workers = Workers::start(config.workers).map_err(EngineError::Thread)?;
+        Ok(Self { loader, workers, plugins: RwLock::new(Arc::new(plugins)) })
     }
 
     /// The plugins that were loaded, in the order of directories and file names.
     pub fn plugins(&self) -> Vec<PluginInfo> {
-        Vec::new()
+        let set = self.set();
+        set.plugins.iter().map(|plugin| info(plugin, |kind| set.serving.get(kind))).collect()
     }
 
-    /// Loads one file, which need not be in a plugin directory, and tells what it is.
+    /// Loads one file, which need not be in a plugin directory, and tells what it is. Blocks while
+    /// it is compiled.
     ///
     /// # Errors
     /// The [`Problem`] for which it would be refused.
     pub fn inspect(&self, file: &Path) -> Result<PluginInfo, Problem> {
-        Err(Problem::new(format!("{} cannot be inspected", file.display())))
+        let plugin = self.loader.load_file(file).map_err(|RefusedPlugin { plugin, problem }| Problem {
+            message: format!("{plugin} {}", problem.message),
+            ..problem
+        })?;
+        Ok(info(&plugin, |_| None))
+    }
+
+    fn set(&self) -> Arc<PluginSet> {
+        Arc::clone(&self.plugins.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("kinds", &self.set().kinds.keys()).finish_non_exhaustive()
+    }
+}
+
+fn info<'s>(plugin: &Plugin, serving: impl Fn(&Kind) -> Option<&'s Arc<Plugin>>) -> PluginInfo {
+    let replaced_by =
+        |kind: &Kind| serving(kind).filter(|other| other.file != plugin.file).map(|other| other.file.clone());
+    PluginInfo {
+        name: plugin.manifest.name.clone(),
+        version: plugin.manifest.version.clone(),
+        file: plugin.file.clone(),
+        sha256: plugin.sha256.clone(),
+        contract: plugin.contract.to_string(),
+        imports: plugin.imports.clone(),
+        size: plugin.size,
+        kinds: plugin
+            .manifest
+            .kinds
+            .iter()
+            .map(|kind| ServedKind { kind: kind.kind.clone(), replaced_by: replaced_by(&kind.kind) })
+            .collect(),
+        code: plugin.code,
+        load_time: plugin.load_time,
+        peak_memory: plugin.peak_memory.load(Ordering::Relaxed) as u64,
+        manifest: Arc::clone(&plugin.manifest),
     }
 }
 
 #[async_trait]
 impl Mapper for Engine {
     fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
-        BTreeMap::new()
+        self.set().kinds.clone()
     }
 
     fn refused(&self) -> Vec<RefusedPlugin> {
-        Vec::new()
+        self.set().refused.clone()
     }
 
     async fn map(&self, request: MapRequest) -> Result<MapReport, MapError> {
-        Err(MapError::NoPlugin(Problem::new(format!("no plugin maps {}", request.kind))))
+        let MapRequest { kind, context, mapping, page } = request;
+        let set = self.set();
+        let Some(plugin) = set.serving.get(&kind).map(Arc::clone) else {
+            return Err(MapError::NoPlugin(
+                Problem::new(format!("no plugin maps {kind}"))
+                    .remedy("put one into a plugin directory; `berth plugin list` shows what is there"),
+            ));
+        };
+        if let Mapping::Custom(_) = mapping {
+            return Err(MapError::Mapping(
+                Problem::new(format!(
+                    "the mapping of {kind} differs from the kind's default, and mappings of one's own need the \
+                     `jq` component, which is not installed"
+                ))
+                .remedy("put `jq.wasm` into a plugin directory, or restore the default mapping in Port"),
+            ));
+        }
+        let failed =
+            |problem| MapError::Plugin { plugin: plugin.name.to_string(), kind: kind.clone(), problem };
+        let (loader, worker_plugin, worker_kind) =
+            (Arc::clone(&self.loader), Arc::clone(&plugin), kind.clone());
+        self.workers
+            .run(move || worker_plugin.map(&loader.runtime, &worker_kind, &context, &page))
+            .await
+            .map_err(|workers::Lost| {
+                failed(Problem::new("the host failed to map the batch; this is a defect of Berth"))
+            })?
+            .map_err(|failure| failed(failure.problem()))
     }
 }

@@ -1,0 +1,162 @@
+//! Compiled code, kept between runs. Compiling a plugin takes half a second, loading it from here a
+//! fraction of a millisecond.
+//!
+//! An entry is two files, named by the SHA-256 of the component and by what the compiled code
+//! depends on (version and settings of the engine, the machine): `<sha256>-<engine>.cwasm`, the
+//! code, and `<sha256>-<engine>.json`, the [`Record`]. The record is written last and holds the
+//! digest of the code, so that an entry is whole or absent.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
+
+/// Where compiled code is looked for, and where it is put.
+pub(crate) struct CodeCache {
+    writable: Option<PathBuf>,
+    readable: Vec<PathBuf>,
+    engine: wasmtime::Engine,
+    engine_key: String,
+}
+
+/// What is known about a component without loading its code.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// SHA-256 of the code's file.
+    pub(crate) code: String,
+    pub(crate) contract: String,
+    pub(crate) imports: Vec<String>,
+    /// The plugin's manifest, as it gave it.
+    pub(crate) manifest: Box<RawValue>,
+}
+
+/// An entry of the cache.
+pub(crate) struct Entry {
+    pub(crate) record: Record,
+    code: PathBuf,
+}
+
+impl CodeCache {
+    /// Takes the directories that can be trusted: code that someone else could have put there would
+    /// run outside of every wall. Says in the log which ones it does not use, and why.
+    pub(crate) fn open(engine: &wasmtime::Engine, writable: Option<&Path>, readable: &[PathBuf]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let usable = |dir: &Path, checked: io::Result<()>| match checked {
+            Ok(()) => Some(dir.to_owned()),
+            Err(error) => {
+                tracing::warn!(
+                    "compiled plugin code in {} is not used, so that starting takes longer: {error}",
+                    dir.display()
+                );
+                None
+            }
+        };
+        Self {
+            writable: writable.and_then(|dir| usable(dir, create(dir).and_then(|()| trusted(dir)))),
+            readable: readable.iter().filter_map(|dir| usable(dir, trusted(dir))).collect(),
+            engine: engine.clone(),
+            engine_key: format!("{:016x}", hasher.finish()),
+        }
+    }
+
+    /// Looks for an entry. One that cannot be read counts as absent.
+    pub(crate) fn find(&self, component: &str) -> Option<Entry> {
+        self.readable.iter().chain(&self.writable).find_map(|dir| {
+            let record = fs::read(self.path(dir, component, "json")).ok()?;
+            let record = serde_json::from_slice(&record).ok()?;
+            Some(Entry { record, code: self.path(dir, component, "cwasm") })
+        })
+    }
+
+    /// Loads the code of an entry. `None` when it is not what was written.
+    pub(crate) fn load(&self, entry: &Entry) -> Option<Component> {
+        let bytes = fs::read(&entry.code).ok()?;
+        if sha256(&bytes) != entry.record.code {
+            return None;
+        }
+        drop(bytes);
+        #[expect(
+            unsafe_code,
+            reason = "running code that was not compiled here is what the checks above are for: the \
+                      directory can be written by nobody else, and the digest is the one that was stored"
+        )]
+        // SAFETY: the file was written by `store` of this or an equal engine, see the reason above.
+        let component = unsafe { Component::deserialize_file(&self.engine, &entry.code) };
+        component.ok()
+    }
+
+    /// Keeps a component's code. A failure costs only time at the next start, so it is only logged.
+    pub(crate) fn store(&self, component: &str, code: &Component, record: Record) {
+        let Some(dir) = &self.writable else { return };
+        let written = code.serialize().map_err(io::Error::other).and_then(|bytes| {
+            let record = Record { code: sha256(&bytes), ..record };
+            write(dir, &self.path(dir, component, "cwasm"), &bytes)?;
+            write(dir, &self.path(dir, component, "json"), &serde_json::to_vec(&record)?)
+        });
+        if let Err(error) = written {
+            tracing::warn!("could not keep compiled plugin code in {}: {error}", dir.display());
+        }
+    }
+
+    fn path(&self, dir: &Path, component: &str, extension: &str) -> PathBuf {
+        dir.join(format!("{component}-{}.{extension}", self.engine_key))
+    }
+}
+
+/// SHA-256 in lower-case hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Writes a file so that readers see all of it or nothing.
+fn write(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use io::Write as _;
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(bytes)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(unix)]
+fn create(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+#[cfg(not(unix))]
+fn create(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)
+}
+
+/// Whether nobody but ourselves (or root, who could do anything) can have put files there.
+#[cfg(unix)]
+fn trusted(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = fs::metadata(dir)?;
+    let us = rustix::process::geteuid().as_raw();
+    if !metadata.is_dir() {
+        Err(io::Error::other("it is not a directory"))
+    } else if metadata.uid() != us && metadata.uid() != 0 {
+        Err(io::Error::other(format!("it belongs to user {}, not to user {us} or root", metadata.uid())))
+    } else if metadata.mode() & 0o022 != 0 {
+        Err(io::Error::other(format!(
+            "others can write to it (mode {:03o}); give it mode 700",
+            metadata.mode() & 0o777
+        )))
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(not(unix))]
+fn trusted(dir: &Path) -> io::Result<()> {
+    fs::metadata(dir).map(drop)
+}

@@ -1,0 +1,110 @@
+//! The plugin contract, seen from the host: which versions there are, and one file for each.
+//!
+//! A later minor adds a file `since_v1_N.rs` with its own bindings and a line in [`bind`]; what is
+//! outside of this module knows only [`Program`].
+
+mod since_v1_0;
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use berth_core::{Kind, MapContext};
+use wasmtime::{
+    Store,
+    component::{Component, Linker},
+};
+
+use crate::sandbox::Guest;
+
+/// The interface that a plugin exports.
+pub(crate) const MAPPER: &str = "berth:plugin/mapper";
+/// The only interface that a plugin may import and get.
+pub(crate) const LOG: &str = "berth:plugin/log";
+/// The newest contract that this host knows.
+pub(crate) const NEWEST: ContractVersion = ContractVersion { major: 1, minor: 0, patch: 0 };
+
+/// The oldest contract that this host still knows.
+pub(crate) const OLDEST: ContractVersion = ContractVersion { major: 1, minor: 0, patch: 0 };
+
+/// A version of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ContractVersion {
+    major: u32,
+    minor: u32,
+    patch: u32,
+}
+
+impl ContractVersion {
+    /// Whether this host can talk to a plugin of this version: all published minors of the major.
+    pub(crate) fn is_supported(self) -> bool {
+        self.major == NEWEST.major && self.minor <= NEWEST.minor
+    }
+}
+
+impl fmt::Display for ContractVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+impl FromStr for ContractVersion {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.splitn(3, '.').map(|part| part.parse().map_err(|_| ()));
+        let mut next = || parts.next().ok_or(())?;
+        Ok(Self { major: next()?, minor: next()?, patch: next()? })
+    }
+}
+
+/// A batch as the contract tells it to a plugin.
+#[derive(Clone, Copy)]
+pub(crate) struct Batch<'a> {
+    pub(crate) kind: &'a Kind,
+    pub(crate) context: &'a MapContext,
+    pub(crate) output: Output,
+    /// A JSON array of resources.
+    pub(crate) resources: &'a [u8],
+}
+
+/// What a plugin is to return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    Entities,
+}
+
+/// A component that is bound to a version of the contract. Each call has a fresh instance, made in
+/// the store it is given.
+pub(crate) trait Program: Send + Sync {
+    /// The manifest, as the plugin gave it.
+    fn manifest(&self, store: &mut Store<Guest>) -> wasmtime::Result<Vec<u8>>;
+
+    /// Maps a batch. The inner error is the plugin's own refusal of the whole batch.
+    fn map_batch(
+        &self,
+        store: &mut Store<Guest>,
+        batch: Batch<'_>,
+    ) -> wasmtime::Result<Result<Vec<u8>, String>>;
+}
+
+/// Binds a component to the contract. The linker holds what it imports beside the contract's own.
+pub(crate) fn bind(component: &Component, linker: Linker<Guest>) -> wasmtime::Result<Arc<dyn Program>> {
+    Ok(Arc::new(since_v1_0::bind(component, linker)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_told_apart() {
+        let version = |text: &str| text.parse::<ContractVersion>();
+        assert!(version("1.0.0").unwrap().is_supported());
+        assert!(version("1.0.7").unwrap().is_supported(), "a patch changes no interface");
+        for newer in ["1.1.0", "2.0.0", "0.9.0"] {
+            assert!(!version(newer).unwrap().is_supported(), "{newer}");
+        }
+        for bad in ["", "1", "1.0", "1.0.x", "1.0.0-rc.1"] {
+            assert!(version(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! From files to plugins: what is accepted, and what a refusal says.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use berth_core::{Kind, KindEntry, Manifest, Problem, RefusedPlugin};
+use serde_json::value::RawValue;
+use wasmtime::component::{Component, Linker, types::ComponentItem};
+
+use crate::{
+    EngineError,
+    cache::{CodeCache, Record, sha256},
+    contract::{self, ContractVersion, LOG, MAPPER, NEWEST, Program},
+    info::CodeOrigin,
+    plugin::{LazyProgram, Plugin},
+    runtime::{Runtime, THREAD_STACK},
+    sandbox::{Bounds, Bytes, Denied, Guest, Speaker},
+};
+
+/// Larger files are no plugins; a Python interpreter with a plugin in it has 18 MB.
+const COMPONENT_BYTES: usize = 256 << 20;
+/// A manifest is a constant; even an interpreter returns it at once.
+const MANIFEST_DEADLINE: Duration = Duration::from_secs(5);
+/// A manifest with a hundred kinds and their blueprints has less than a fifth of this.
+const MANIFEST_BYTES: usize = 8 << 20;
+
+/// All plugins of an engine, as they were found.
+#[derive(Default)]
+pub(crate) struct PluginSet {
+    pub(crate) plugins: Vec<Arc<Plugin>>,
+    pub(crate) kinds: BTreeMap<Kind, KindEntry>,
+    /// By kind, the plugin that maps it.
+    pub(crate) serving: BTreeMap<Kind, Arc<Plugin>>,
+    pub(crate) refused: Vec<RefusedPlugin>,
+}
+
+/// What loading needs.
+pub(crate) struct Loader {
+    pub(crate) runtime: Runtime,
+    pub(crate) cache: CodeCache,
+}
+
+impl Loader {
+    /// Loads the plugins of all directories, several at a time.
+    ///
+    /// # Errors
+    /// [`EngineError`] when a directory cannot be read, or no thread can be had.
+    pub(crate) fn load(
+        self: &Arc<Self>,
+        dirs: &[PathBuf],
+        workers: NonZeroUsize,
+    ) -> Result<PluginSet, EngineError> {
+        let mut files = Vec::new();
+        for (order, dir) in dirs.iter().enumerate() {
+            let found =
+                wasm_files(dir).map_err(|source| EngineError::Directory { path: dir.clone(), source })?;
+            files.extend(found.into_iter().map(|file| (order, file)));
+        }
+        let next = AtomicUsize::new(0);
+        let loaded = Mutex::new(Vec::with_capacity(files.len()));
+        thread::scope(|scope| {
+            for _ in 0..workers.get().min(files.len()) {
+                let work = || {
+                    while let Some((order, file)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let outcome = self.load_file(file);
+                        loaded.lock().unwrap_or_else(PoisonError::into_inner).push((*order, file, outcome));
+                    }
+                };
+                thread::Builder::new()
+                    .name("berth-load".into())
+                    .stack_size(THREAD_STACK)
+                    .spawn_scoped(scope, work)
+                    .map_err(EngineError::Thread)?;
+            }
+            Ok(())
+        })?;
+        let mut loaded = loaded.into_inner().unwrap_or_else(PoisonError::into_inner);
+        loaded.sort_by_key(|(order, file, _)| (*order, *file));
+        Ok(choose(loaded.into_iter().map(|(order, _, outcome)| (order, outcome))))
+    }
+
+    /// Loads one file.
+    ///
+    /// # Errors
+    /// [`RefusedPlugin`] with the reason.
+    pub(crate) fn load_file(self: &Arc<Self>, file: &Path) -> Result<Plugin, RefusedPlugin> {
+        let begun = Instant::now();
+        let refused = |problem| RefusedPlugin { plugin: file.display().to_string(), problem };
+        let bytes = read(file).map_err(refused)?;
+        let sha256 = sha256(&bytes);
+        let (facts, program) = match self.remembered(&sha256) {
+            Some(facts) => (facts, None),
+            None => {
+                let (facts, program) = self.compile(file, &sha256, &bytes).map_err(refused)?;
+                (facts, Some(program))
+            }
+        };
+        let code = if program.is_some() { CodeOrigin::Compiled } else { CodeOrigin::Cached };
+        Ok(Plugin {
+            name: facts.manifest.name.as_str().into(),
+            file: file.to_owned(),
+            size: bytes.len() as u64,
+            contract: facts.contract,
+            imports: facts.imports,
+            manifest: Arc::new(facts.manifest),
+            code,
+            load_time: begun.elapsed(),
+            program: self.lazily(program, file, &sha256),
+            peak_memory: AtomicUsize::new(0),
+            sha256,
+        })
+    }
+
+    /// What an earlier start found out about a component, if its code is kept, too.
+    fn remembered(&self, sha256: &str) -> Option<Facts> {
+        let record = self.cache.find(sha256)?.record;
+        Some(Facts {
+            contract: record.contract.parse().ok()?,
+            imports: record.imports,
+            manifest: Manifest::parse(record.manifest.get().as_bytes()).ok()?,
+        })
+    }
+
+    fn lazily(self: &Arc<Self>, program: Option<Arc<dyn Program>>, file: &Path, sha256: &str) -> LazyProgram {
+        let (loader, file, sha256) = (Arc::clone(self), file.to_owned(), sha256.to_owned());
+        LazyProgram::new(program, move || {
+            let cached = loader.cache.find(&sha256).and_then(|entry| loader.cache.load(&entry));
+            if let Some(component) = cached
+                && let Ok(interfaces) = Interfaces::of(&component, &loader.runtime.engine)
+                && let Ok(program) = loader.bind(&component, &interfaces)
+            {
+                return Ok(program);
+            }
+            let bytes = read(&file)?;
+            if crate::cache::sha256(&bytes) != sha256 {
+                return Err(Problem::new(format!("{} was changed since it was loaded", file.display()))
+                    .remedy("start again to use the new file"));
+            }
+            tracing::warn!("the kept code of {} is damaged and is compiled again", file.display());
+            loader.compile(&file, &sha256, &bytes).map(|(_, program)| program)
+        })
+    }
+
+    /// Compiles a component, checks it against the contract, asks for its manifest, and keeps what
+    /// came of it.
+    fn compile(&self, file: &Path, sha256: &str, bytes: &[u8]) -> Result<(Facts, Arc<dyn Program>), Problem> {
+        let component = Component::new(&self.runtime.engine, bytes).map_err(|error| {
+            Problem::new(format!("is broken: {error:#}")).remedy("build or copy it again")
+        })?;
+        let interfaces = Interfaces::of(&component, &self.runtime.engine)?;
+        let program = self
+            .bind(&component, &interfaces)
+            .map_err(|error| Problem::new(format!("does not fit the plugin contract: {error:#}")))?;
+        let (manifest, text) = self.manifest(file, &*program)?;
+        let facts = Facts { contract: interfaces.contract, imports: interfaces.imports, manifest };
+        self.cache.store(
+            sha256,
+            &component,
+            Record {
+                code: String::new(),
+                contract: facts.contract.to_string(),
+                imports: facts.imports.clone(),
+                manifest: text,
+            },
+        );
+        Ok((facts, program))
+    }
+
+    fn bind(&self, component: &Component, interfaces: &Interfaces) -> wasmtime::Result<Arc<dyn Program>> {
+        let engine = &self.runtime.engine;
+        let mut linker = Linker::new(engine);
+        for import in interfaces.imports.iter().filter(|import| import.starts_with("wasi:")) {
+            deny(&mut linker, engine, component, import)?;
+        }
+        contract::bind(component, linker)
+    }
+
+    /// Asks a plugin for its manifest, in the same walls as a batch.
+    fn manifest(&self, file: &Path, program: &dyn Program) -> Result<(Manifest, Box<RawValue>), Problem> {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let speaker = Speaker { plugin: name.into(), at: "manifest".into() };
+        let bounds = Bounds {
+            deadline: self.runtime.limits.deadline.min(MANIFEST_DEADLINE),
+            output_bytes: self.runtime.limits.output_bytes.min(MANIFEST_BYTES),
+        };
+        let bytes = self.runtime.call(&speaker, bounds, |store| program.manifest(store)).result.map_err(
+            |failure| {
+                let Problem { message, remedy } = failure.problem();
+                Problem { message: format!("gave no manifest: it {message}"), remedy }
+            },
+        )?;
+        let manifest = Manifest::parse(&bytes).map_err(|error| {
+            Problem::new(error.to_string())
+                .remedy("the plugin is at fault: update it or report this to its author")
+        })?;
+        let text =
+            serde_json::from_slice(&bytes).map_err(|error| Problem::new(format!("manifest: {error}")))?;
+        Ok((manifest, text))
+    }
+}
+
+/// What the host has to know of a plugin before its first batch.
+struct Facts {
+    contract: ContractVersion,
+    imports: Vec<String>,
+    manifest: Manifest,
+}
+
+/// What a component imports and which contract it fulfils.
+struct Interfaces {
+    contract: ContractVersion,
+    imports: Vec<String>,
+}
+
+impl Interfaces {
+    /// # Errors
+    /// The reason for which a component is no plugin, or none for this host.
+    fn of(component: &Component, engine: &wasmtime::Engine) -> Result<Self, Problem> {
+        let component = component.component_type();
+        let mut imports: Vec<String> = component.imports(engine).map(|(name, _)| name.to_owned()).collect();
+        imports.sort_unstable();
+        let exported = component.exports(engine).find_map(|(name, _)| version_of(name, MAPPER));
+        let contract = exported.ok_or_else(|| {
+            Problem::new(format!("is no Berth plugin: it exports no `{MAPPER}`"))
+                .remedy("take the file out of the plugin directory")
+        })?;
+        let contract = supported(MAPPER, contract)?;
+        for import in &imports {
+            if let Some(version) = version_of(import, LOG) {
+                supported(LOG, version)?;
+            } else if !import.starts_with("wasi:") {
+                return Err(Problem::new(format!(
+                    "imports `{import}`; a plugin may import `{LOG}` and nothing else"
+                ))
+                .remedy(
+                    "build it without that import: resources reach a plugin only through its fetch plan",
+                ));
+            }
+        }
+        Ok(Self { contract, imports })
+    }
+}
+
+/// The version in `<interface>@<version>`; empty where the name has none.
+fn version_of<'n>(name: &'n str, interface: &str) -> Option<&'n str> {
+    match name.strip_prefix(interface)? {
+        "" => Some(""),
+        rest => rest.strip_prefix('@'),
+    }
+}
+
+fn supported(interface: &str, version: &str) -> Result<ContractVersion, Problem> {
+    match version.parse::<ContractVersion>() {
+        Ok(version) if version.is_supported() => Ok(version),
+        Ok(newer) if newer > NEWEST => Err(Problem::new(format!(
+            "needs version {newer} of the plugin contract (`{interface}`); this host supports {} to {NEWEST}",
+            contract::OLDEST
+        ))
+        .remedy("update Berth, or use an older version of the plugin")),
+        _ => Err(Problem::new(format!(
+            "was built for version {} of the plugin contract (`{interface}`); this host supports {} to {NEWEST}",
+            if version.is_empty() { "(none)" } else { version },
+            contract::OLDEST
+        ))
+        .remedy("update the plugin")),
+    }
+}
+
+/// Links an imported interface so that every call of it fails. What a standard library imports
+/// without being asked is tolerated that way, and none of it is granted.
+fn deny(
+    linker: &mut Linker<Guest>,
+    engine: &wasmtime::Engine,
+    component: &Component,
+    import: &str,
+) -> wasmtime::Result<()> {
+    let component = component.component_type();
+    let Some(item) = component.get_import(engine, import) else { return Ok(()) };
+    let ComponentItem::ComponentInstance(interface) = item.ty else { return Ok(()) };
+    let mut linked = linker.instance(import)?;
+    for (name, item) in interface.exports(engine) {
+        match item.ty {
+            ComponentItem::ComponentFunc(_) => {
+                let called = format!("{import}#{name}");
+                linked.func_new(name, move |_, _, _, _| Err(Denied(called.clone()).into()))?;
+            }
+            ComponentItem::Resource(_) => {
+                linked.resource(name, wasmtime::component::ResourceType::host::<()>(), |_, _| Ok(()))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Reads a file that may be a component.
+fn read(file: &Path) -> Result<Vec<u8>, Problem> {
+    let unreadable = |error| Problem::new(format!("cannot be read: {error}"));
+    let size = fs::metadata(file).map_err(unreadable)?.len();
+    if size > COMPONENT_BYTES as u64 {
+        return Err(Problem::new(format!("has {size} bytes, more than {} allow", Bytes(COMPONENT_BYTES)))
+            .remedy("take the file out of the plugin directory"));
+    }
+    let bytes = fs::read(file).map_err(unreadable)?;
+    match bytes.get(..8) {
+        // The magic number, then version and layer: a component is layer 1, a core module layer 0.
+        Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(bytes),
+        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => {
+            Err(Problem::new("is a core WebAssembly module, not a component").remedy(
+                "build it for `wasm32-wasip2`, or encode the module of another target as a component \
+                 (`wasm-tools component new`)",
+            ))
+        }
+        _ => Err(Problem::new("is not WebAssembly").remedy("build or copy it again")),
+    }
+}
+
+/// The `*.wasm` files of a directory, sorted by name.
+fn wasm_files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "wasm") {
+            files.push(path);
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// Decides which plugin maps which kind: of one directory the first file, of several directories
+/// the last one.
+fn choose(loaded: impl Iterator<Item = (usize, Result<Plugin, RefusedPlugin>)>) -> PluginSet {
+    let mut set = PluginSet::default();
+    let mut directory_of: BTreeMap<Kind, usize> = BTreeMap::new();
+    for (order, outcome) in loaded {
+        let plugin = match outcome {
+            Ok(plugin) => Arc::new(plugin),
+            Err(refused) => {
+                set.refuse(refused);
+                continue;
+            }
+        };
+        let rival = plugin.manifest.kinds.iter().find_map(|kind| {
+            let rival = set.serving.get(&kind.kind)?;
+            (directory_of.get(&kind.kind) == Some(&order)).then(|| (kind.kind.clone(), Arc::clone(rival)))
+        });
+        if let Some((kind, rival)) = rival {
+            set.refuse(RefusedPlugin {
+                plugin: plugin.file.display().to_string(),
+                problem: Problem::new(format!(
+                    "maps {kind}, as {} in the same directory does",
+                    rival.file.display()
+                ))
+                .remedy("keep one of the two; a plugin in a later directory replaces one of an earlier"),
+            });
+            continue;
+        }
+        for kind in &plugin.manifest.kinds {
+            let entry = KindEntry { plugin: plugin.manifest.name.clone(), manifest: Arc::new(kind.clone()) };
+            directory_of.insert(kind.kind.clone(), order);
+            set.kinds.insert(kind.kind.clone(), entry);
+            if let Some(replaced) = set.serving.insert(kind.kind.clone(), Arc::clone(&plugin)) {
+                tracing::info!(
+                    "{} is mapped by {}, which replaces {}",
+                    kind.kind,
+                    plugin.file.display(),
+                    replaced.file.display()
+                );
+            }
+        }
+        set.plugins.push(plugin);
+    }
+    set
+}
+
+impl PluginSet {
+    fn refuse(&mut self, refused: RefusedPlugin) {
+        tracing::warn!("plugin {} is not used: it {}", refused.plugin, refused.problem);
+        self.refused.push(refused);
+    }
+}

@@ -1,0 +1,143 @@
+//! wasmtime, set up once: what all plugins of an engine share.
+
+use std::{
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
+
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::{EngineError, Limits};
+
+/// How often a running plugin is looked at. A deadline is met to within this.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+/// How deep compiled code may recurse. Enough for JSON that is nested as deep as parsers allow.
+const WASM_STACK: usize = 1 << 20;
+/// The stack of a thread that runs plugins: theirs, and the host's own below it.
+pub(crate) const THREAD_STACK: usize = WASM_STACK + (2 << 20);
+/// Tables hold a plugin's function pointers. The largest known guest (a Python interpreter) needs
+/// a tenth of this.
+pub(crate) const TABLE_ELEMENTS: usize = 100_000;
+/// Memory of an ended instance that is zeroed and kept instead of given back to the system, which
+/// spares the next instance its page faults.
+const KEEP_RESIDENT: usize = 1 << 20;
+
+/// What all plugins of an engine share.
+pub(crate) struct Runtime {
+    pub(crate) engine: wasmtime::Engine,
+    pub(crate) limits: Limits,
+    _ticker: Ticker,
+}
+
+impl Runtime {
+    /// Starts wasmtime for `workers` instances at once.
+    pub(crate) fn new(limits: Limits, workers: usize) -> Result<Self, EngineError> {
+        let engine = match wasmtime::Engine::new(&pooled(&limits, workers)) {
+            Ok(engine) => engine,
+            Err(error) => {
+                tracing::warn!(
+                    "could not reserve address space for {workers} pooled plugin instances, so that each is \
+                     allocated when it is needed, and plugins run slower: {error:#}"
+                );
+                wasmtime::Engine::new(&on_demand()).map_err(|error| EngineError::start(&error))?
+            }
+        };
+        let ticker = Ticker::start(engine.clone()).map_err(EngineError::Thread)?;
+        Ok(Self { engine, limits, _ticker: ticker })
+    }
+
+    /// A duration in ticks, rounded up.
+    pub(crate) fn ticks(duration: Duration) -> u64 {
+        u64::try_from(duration.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX)
+    }
+}
+
+fn base() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK)
+        // The same batch gives the same entities on every machine.
+        .relaxed_simd_deterministic(true)
+        // Only debuggers ask for these; without them the compiled code is a quarter smaller.
+        .generate_address_map(false);
+    config
+}
+
+fn pooled(limits: &Limits, workers: usize) -> Config {
+    let slots = u32::try_from(workers).unwrap_or(u32::MAX).saturating_add(2);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        // One component holds several modules: the standard library's adapters, an interpreter.
+        .total_core_instances(slots.saturating_mul(16))
+        .total_memories(slots.saturating_mul(2))
+        .total_tables(slots.saturating_mul(8))
+        .table_elements(TABLE_ELEMENTS)
+        .max_memory_size(limits.memory_bytes)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT)
+        // Kernels since 6.7 tell which pages were touched, so that only those are zeroed.
+        .pagemap_scan(Enabled::Auto);
+    let mut config = base();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// For systems with little address space: bounds are checked by instructions instead of by
+/// unmapped memory, which costs about 40 % of speed.
+fn on_demand() -> Config {
+    let mut config = base();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .memory_reservation(0)
+        .memory_reservation_for_growth(16 << 20)
+        .memory_guard_size(64 << 10);
+    config
+}
+
+/// Advances the clock that deadlines are measured by, until it is dropped.
+struct Ticker {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engine: wasmtime::Engine) -> std::io::Result<Self> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let thread = thread::Builder::new().name("berth-deadline".into()).spawn(move || {
+            while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                engine.increment_epoch();
+            }
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It holds nothing that could panic, and there is nobody to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_starts_without_a_pool() {
+        let engine = wasmtime::Engine::new(&on_demand()).unwrap();
+        assert!(Ticker::start(engine).is_ok());
+    }
+
+    #[test]
+    fn deadlines_are_rounded_up_to_ticks() {
+        for (millis, ticks) in [(0, 0), (1, 1), (10, 1), (11, 2), (10_000, 1000)] {
+            assert_eq!(Runtime::ticks(Duration::from_millis(millis)), ticks, "{millis} ms");
+        }
+    }
+}

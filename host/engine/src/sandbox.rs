@@ -1,0 +1,339 @@
+//! The walls around one call of a plugin: memory, time, output and log, and what each says when a
+//! plugin runs into it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use berth_core::Problem;
+use wasmtime::{ResourceLimiter, Store, Trap};
+
+use crate::runtime::{Runtime, TABLE_ELEMENTS};
+
+/// A log line longer than this is cut, as the contract says.
+const LOG_LINE_BYTES: usize = 4 << 10;
+/// What wasmtime says when a plugin hands over more than it may; the error has no public type. A
+/// test watches over the wording.
+const FUEL_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
+
+/// How far one call may go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) deadline: Duration,
+    pub(crate) output_bytes: usize,
+}
+
+/// What came of a call, and how much memory it took.
+pub(crate) struct Called<T> {
+    pub(crate) result: Result<T, Failure>,
+    pub(crate) peak_memory: usize,
+}
+
+impl Runtime {
+    /// Calls a plugin inside the walls, in a store of its own.
+    pub(crate) fn call<T>(
+        &self,
+        speaker: &Speaker,
+        bounds: Bounds,
+        call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
+    ) -> Called<T> {
+        let mut store = Store::new(&self.engine, Guest::new(self, speaker.clone()));
+        store.limiter(|guest| &mut guest.memory);
+        store.set_hostcall_fuel(bounds.output_bytes);
+        // One more: the tick that is running has begun before the call.
+        store.set_epoch_deadline(Self::ticks(bounds.deadline) + 1);
+        let result = call(&mut store);
+        let guest = store.into_data();
+        guest.log.close();
+        let result = result.map_err(|error| Failure::of(&error, bounds, &guest));
+        Called { result, peak_memory: guest.memory.peak }
+    }
+}
+
+/// Who speaks when a plugin logs.
+#[derive(Debug, Clone)]
+pub(crate) struct Speaker {
+    pub(crate) plugin: Arc<str>,
+    /// What it is at: kind, account and region of the batch.
+    pub(crate) at: Arc<str>,
+}
+
+/// The host's side of an instance.
+pub(crate) struct Guest {
+    memory: MemoryMeter,
+    log: Log,
+}
+
+impl Guest {
+    fn new(runtime: &Runtime, speaker: Speaker) -> Self {
+        Self {
+            memory: MemoryMeter { limit: runtime.limits.memory_bytes, used: 0, peak: 0 },
+            log: Log {
+                speaker,
+                lines_left: runtime.limits.log_lines,
+                bytes_left: runtime.limits.log_bytes,
+                dropped: 0,
+                panic: None,
+            },
+        }
+    }
+
+    /// Takes a line of the plugin's.
+    pub(crate) fn write_log(&mut self, level: LogLevel, message: &str) {
+        self.log.write(level, message);
+    }
+}
+
+/// Bounds memory, and remembers the most that was had.
+struct MemoryMeter {
+    limit: usize,
+    used: usize,
+    peak: usize,
+}
+
+/// A plugin asked for more memory than it may have.
+#[derive(Debug, thiserror::Error)]
+#[error("needed more than {} of memory", Bytes(*limit))]
+struct MemoryExceeded {
+    limit: usize,
+}
+
+impl ResourceLimiter for MemoryMeter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let used = self.used.saturating_sub(current).saturating_add(desired);
+        if used > self.limit {
+            // A trap rather than a refusal: a plugin that is merely told "no" ends in a panic that
+            // hides the reason.
+            return Err(MemoryExceeded { limit: self.limit }.into());
+        }
+        self.used = used;
+        self.peak = self.peak.max(used);
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS)
+    }
+}
+
+/// How important a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+struct Log {
+    speaker: Speaker,
+    lines_left: usize,
+    bytes_left: usize,
+    dropped: usize,
+    panic: Option<String>,
+}
+
+impl Log {
+    fn write(&mut self, level: LogLevel, message: &str) {
+        let message = &message[..message.floor_char_boundary(LOG_LINE_BYTES)];
+        // A plugin cannot print, so that the text of a panic comes this way, just before the trap.
+        if level == LogLevel::Error && message.starts_with("panicked") {
+            self.panic = Some(printable(message));
+            return;
+        }
+        if self.lines_left == 0 || self.bytes_left < message.len() {
+            self.lines_left = 0;
+            self.dropped += 1;
+            return;
+        }
+        self.lines_left -= 1;
+        self.bytes_left -= message.len();
+        let message = printable(message);
+        let Speaker { plugin, at } = &self.speaker;
+        match level {
+            LogLevel::Debug => tracing::debug!(%plugin, %at, "{message}"),
+            LogLevel::Info => tracing::info!(%plugin, %at, "{message}"),
+            LogLevel::Warn => tracing::warn!(%plugin, %at, "{message}"),
+            LogLevel::Error => tracing::error!(%plugin, %at, "{message}"),
+        }
+    }
+
+    fn close(&self) {
+        if self.dropped > 0 {
+            let Speaker { plugin, at } = &self.speaker;
+            tracing::warn!(%plugin, %at, "{} more lines of the plugin were dropped", self.dropped);
+        }
+    }
+}
+
+/// Keeps a plugin from writing lines of its own into the log, or codes that a terminal obeys.
+fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let control = c.is_control() && c != '\t';
+            control.then(|| c.escape_default()).into_iter().flatten().chain((!control).then_some(c))
+        })
+        .collect()
+}
+
+/// An import that is linked but never granted was called.
+#[derive(Debug, thiserror::Error)]
+#[error("called `{0}`, which no plugin may")]
+pub(crate) struct Denied(pub(crate) String);
+
+/// How a call failed. The text reads after the plugin's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    Deadline {
+        limit: Duration,
+    },
+    Memory {
+        limit: usize,
+    },
+    Output {
+        limit: usize,
+    },
+    Panicked(String),
+    Recursion,
+    Denied(String),
+    Trapped(String),
+    /// The plugin itself refused the batch.
+    Refused(String),
+    /// What it returned makes no sense.
+    Nonsense(String),
+    /// Its code cannot be loaded any more.
+    Unloadable(Problem),
+}
+
+impl Failure {
+    /// The plugin's own refusal of a batch.
+    pub(crate) fn refused(reason: &str) -> Self {
+        let cut = reason.floor_char_boundary(LOG_LINE_BYTES);
+        Self::Refused(printable(&reason[..cut]))
+    }
+
+    fn of(error: &wasmtime::Error, bounds: Bounds, guest: &Guest) -> Self {
+        if let Some(MemoryExceeded { limit }) = error.downcast_ref() {
+            return Self::Memory { limit: *limit };
+        }
+        if let Some(Denied(import)) = error.downcast_ref() {
+            return Self::Denied(import.clone());
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => return Self::Deadline { limit: bounds.deadline },
+            Some(Trap::StackOverflow) => return Self::Recursion,
+            Some(trap) => {
+                return match &guest.log.panic {
+                    Some(text) => Self::Panicked(text.clone()),
+                    None => Self::Trapped(trap.to_string()),
+                };
+            }
+            None => {}
+        }
+        let text = format!("{error:#}");
+        if text.contains(FUEL_EXHAUSTED) {
+            return Self::Output { limit: bounds.output_bytes };
+        }
+        Self::Trapped(printable(&text))
+    }
+
+    /// Whether one bad resource may be the cause, so that mapping each alone helps. Not for what
+    /// costs as much again: time and memory.
+    pub(crate) fn may_be_one_resource(&self) -> bool {
+        match self {
+            Self::Panicked(_) | Self::Recursion | Self::Denied(_) | Self::Trapped(_) => true,
+            Self::Deadline { .. }
+            | Self::Memory { .. }
+            | Self::Output { .. }
+            | Self::Refused(_)
+            | Self::Nonsense(_)
+            | Self::Unloadable(_) => false,
+        }
+    }
+
+    /// The failure with what to do about it.
+    pub(crate) fn problem(&self) -> Problem {
+        let remedy = match self {
+            Self::Unloadable(problem) => return problem.clone(),
+            Self::Deadline { .. } => {
+                "where the machine is only slow, raise the plugins' deadline or lower the batch size of the \
+                 kind's plan; a plugin that never ends is at fault: update or remove it"
+            }
+            Self::Memory { .. } => {
+                "where resources are only large, raise the plugins' memory limit or lower the batch size of \
+                 the kind's plan; else the plugin is at fault: update or remove it"
+            }
+            Self::Output { .. } => {
+                "a batch's entities should not be much larger than its resources; update or remove the plugin"
+            }
+            Self::Denied(_) => {
+                "a plugin has no files, network, clock or environment: its code must do without (a panic in a \
+                 plugin built for `wasm32-wasip2` without the SDK shows so, too)"
+            }
+            Self::Panicked(_) | Self::Recursion | Self::Trapped(_) | Self::Refused(_) | Self::Nonsense(_) => {
+                "the plugin is at fault: update it, report this to its author, or remove it"
+            }
+        };
+        Problem::new(self.to_string()).remedy(remedy)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deadline { limit } => write!(f, "ran longer than {limit:?}, the limit for a batch"),
+            Self::Memory { limit } => MemoryExceeded { limit: *limit }.fmt(f),
+            Self::Output { limit } => {
+                write!(f, "returned more than {}, the limit for this batch", Bytes(*limit))
+            }
+            // The text begins with "panicked".
+            Self::Panicked(text) => f.write_str(text),
+            Self::Recursion => f.write_str("recursed too deeply"),
+            Self::Denied(import) => Denied(import.clone()).fmt(f),
+            Self::Trapped(trap) => write!(f, "crashed ({trap})"),
+            Self::Refused(reason) => write!(f, "refused the batch: {reason}"),
+            Self::Nonsense(what) => write!(f, "returned nonsense: {what}"),
+            Self::Unloadable(problem) => f.write_str(&problem.message),
+        }
+    }
+}
+
+/// Bytes for people, in the largest unit that leaves no fraction.
+pub(crate) struct Bytes(pub(crate) usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes > 0 && bytes.is_multiple_of(1 << 20) => write!(f, "{} MiB", bytes >> 20),
+            bytes if bytes > 0 && bytes.is_multiple_of(1 << 10) => write!(f, "{} KiB", bytes >> 10),
+            bytes => write!(f, "{bytes} bytes"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_cannot_forge_others() {
+        assert_eq!(printable("a\nb\x1b[31m\tü"), "a\\nb\\u{1b}[31m\tü");
+    }
+
+    #[test]
+    fn bytes_are_told_without_fractions() {
+        for (bytes, text) in
+            [(128 << 20, "128 MiB"), (1536 << 10, "1536 KiB"), (1000, "1000 bytes"), (0, "0 bytes")]
+        {
+            assert_eq!(Bytes(bytes).to_string(), text);
+        }
+    }
+}
