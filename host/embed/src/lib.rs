@@ -1,1 +1,237 @@
-//! Placeholder.
+//! Berth as a library: the composition root for programs that embed the host.
+//!
+//! A [`SyncHost`] is a source, a mapper and a catalog. By default they are AWS, the plugin engine
+//! and Port; each can be replaced by anything that implements its seam.
+//!
+//! Nothing here reads the environment, installs a logger, keeps global state, or exits. (The
+//! ambient AWS credential chain reads what AWS defines, where the configuration asks for it.)
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use berth_embed::{AwsConfig, EngineConfig, PortConfig, SyncHost};
+//!
+//! let host = SyncHost::builder()
+//!     .aws(AwsConfig { account_role_arns: vec!["arn:aws:iam::111122223333:role/Reader".into()], ..AwsConfig::default() })
+//!     .plugins(EngineConfig { plugin_dirs: vec!["plugins".into()], ..EngineConfig::default() })
+//!     .port(PortConfig::new("id", "secret".to_owned().into(), "my-aws"))
+//!     .build()?;
+//! let report = host.sync().await?;
+//! println!("{} entities created", report.totals().counts.created);
+//! # Ok(())
+//! # }
+//! ```
+
+mod http;
+
+use std::sync::Arc;
+
+pub use berth_aws::{
+    AwsConfig, AwsSource, Concurrency, ConfigError, CredentialProvider, EndpointOverrides, Retry, StaticKeys,
+    WebIdentity,
+};
+pub use berth_core as core;
+pub use berth_core::{Catalog, Mapper, Problem, Source};
+pub use berth_engine::{CodeOrigin, Engine, EngineConfig, EngineError, Limits, PluginInfo};
+pub use berth_port::{EventType, PortCatalog, PortConfig, ResourcesOrigin, RetryPolicy};
+pub use berth_sync::{
+    Change, Event, Mode, NullObserver, Observer, Outcome, Report, SyncError, SyncOptions, UnitReport,
+};
+pub use http::{HttpConfig, HttpError};
+
+/// Runs resyncs. Cheap to clone; the parts are shared.
+#[derive(Clone)]
+pub struct SyncHost {
+    source: Arc<dyn Source>,
+    mapper: Arc<dyn Mapper>,
+    catalog: Arc<dyn Catalog>,
+    observer: Arc<dyn Observer>,
+    options: SyncOptions,
+}
+
+impl std::fmt::Debug for SyncHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SyncHost").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl SyncHost {
+    /// Starts putting a host together.
+    pub fn builder() -> SyncHostBuilder {
+        SyncHostBuilder::default()
+    }
+
+    /// Runs one resync.
+    ///
+    /// # Errors
+    /// [`SyncError`] when the run ends before any unit is planned; see [`berth_sync::run`].
+    pub async fn sync(&self) -> Result<Report, SyncError> {
+        self.run(Mode::Apply).await
+    }
+
+    /// Runs one resync that writes nothing; the report says what would be written.
+    ///
+    /// # Errors
+    /// As for [`sync`](Self::sync).
+    pub async fn plan(&self) -> Result<Report, SyncError> {
+        self.run(Mode::Plan).await
+    }
+
+    async fn run(&self, mode: Mode) -> Result<Report, SyncError> {
+        berth_sync::run(
+            Arc::clone(&self.source),
+            Arc::clone(&self.mapper),
+            Arc::clone(&self.catalog),
+            Arc::clone(&self.observer),
+            SyncOptions { mode, ..self.options.clone() },
+        )
+        .await
+    }
+}
+
+/// Puts a [`SyncHost`] together: one of each pair is required.
+#[derive(Default)]
+pub struct SyncHostBuilder {
+    aws: Option<AwsConfig>,
+    source: Option<Arc<dyn Source>>,
+    plugins: Option<EngineConfig>,
+    mapper: Option<Arc<dyn Mapper>>,
+    port: Option<PortConfig>,
+    catalog: Option<Arc<dyn Catalog>>,
+    observer: Option<Arc<dyn Observer>>,
+    http: HttpConfig,
+    options: SyncOptions,
+}
+
+impl std::fmt::Debug for SyncHostBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SyncHostBuilder").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// Why a host cannot be put together.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// One of the three parts is missing.
+    #[error("a sync host needs a {part}: call `{call}`")]
+    Missing {
+        /// Which part.
+        part: &'static str,
+        /// The builder's methods that give one.
+        call: &'static str,
+    },
+    /// The HTTP client cannot be made.
+    #[error("the HTTP client cannot be made")]
+    Http(#[from] HttpError),
+    /// The AWS configuration makes no sense.
+    #[error("the AWS configuration is not usable")]
+    Aws(#[from] ConfigError),
+    /// The plugin engine cannot start.
+    #[error("the plugin engine cannot start")]
+    Engine(#[from] EngineError),
+    /// The Port configuration makes no sense.
+    #[error("the Port configuration is not usable")]
+    Port(#[source] Problem),
+}
+
+impl SyncHostBuilder {
+    /// Reads AWS.
+    #[must_use]
+    pub fn aws(mut self, config: AwsConfig) -> Self {
+        self.aws = Some(config);
+        self
+    }
+
+    /// Reads from something else than AWS.
+    #[must_use]
+    pub fn source(mut self, source: Arc<dyn Source>) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// Maps with the plugins of some directories.
+    #[must_use]
+    pub fn plugins(mut self, config: EngineConfig) -> Self {
+        self.plugins = Some(config);
+        self
+    }
+
+    /// Maps with something else than the plugin engine, or with an engine that is there already.
+    #[must_use]
+    pub fn mapper(mut self, mapper: Arc<dyn Mapper>) -> Self {
+        self.mapper = Some(mapper);
+        self
+    }
+
+    /// Writes to Port.
+    #[must_use]
+    pub fn port(mut self, config: PortConfig) -> Self {
+        self.port = Some(config);
+        self
+    }
+
+    /// Writes to something else than Port.
+    #[must_use]
+    pub fn catalog(mut self, catalog: Arc<dyn Catalog>) -> Self {
+        self.catalog = Some(catalog);
+        self
+    }
+
+    /// Listens to what happens.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Sets up the HTTP client that AWS and Port share.
+    #[must_use]
+    pub fn http(mut self, config: HttpConfig) -> Self {
+        self.http = config;
+        self
+    }
+
+    /// Sets concurrency and cancellation. The mode is set by what is called on the host.
+    #[must_use]
+    pub fn options(mut self, options: SyncOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Puts the host together. Compiles plugins that are not in the cache yet.
+    ///
+    /// # Errors
+    /// [`BuildError`] for a missing part and for a configuration that makes no sense. A plugin
+    /// that cannot be used is no error; the report names it.
+    pub fn build(self) -> Result<SyncHost, BuildError> {
+        // One client, hence one pool of connections, for everything.
+        let client =
+            if self.aws.is_some() || self.port.is_some() { Some(http::client(&self.http)?) } else { None };
+        let source: Arc<dyn Source> = match (self.source, self.aws, &client) {
+            (Some(source), _, _) => source,
+            (None, Some(config), Some(client)) => Arc::new(AwsSource::new(config, client.clone())?),
+            _ => return Err(BuildError::Missing { part: "source", call: ".aws(…)` or `.source(…)" }),
+        };
+        let catalog: Arc<dyn Catalog> = match (self.catalog, self.port, client) {
+            (Some(catalog), _, _) => catalog,
+            (None, Some(config), Some(client)) => {
+                Arc::new(PortCatalog::new(config, client).map_err(BuildError::Port)?)
+            }
+            _ => return Err(BuildError::Missing { part: "catalog", call: ".port(…)` or `.catalog(…)" }),
+        };
+        let mapper: Arc<dyn Mapper> = match (self.mapper, self.plugins) {
+            (Some(mapper), _) => mapper,
+            (None, Some(config)) => Arc::new(Engine::new(config)?),
+            (None, None) => {
+                return Err(BuildError::Missing { part: "mapper", call: ".plugins(…)` or `.mapper(…)" });
+            }
+        };
+        Ok(SyncHost {
+            source,
+            mapper,
+            catalog,
+            observer: self.observer.unwrap_or_else(|| Arc::new(NullObserver)),
+            options: self.options,
+        })
+    }
+}
