@@ -189,8 +189,8 @@ impl Default for RetryPolicy {
         Self {
             retries: 10,
             base: Duration::from_millis(300),
-            cap: Duration::from_secs(300),
-            timeout: Duration::from_secs(60),
+            cap: Duration::from_mins(5),
+            timeout: Duration::from_mins(1),
         }
     }
 }

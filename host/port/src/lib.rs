@@ -1,11 +1,33 @@
-//! Berth's wing towards Port.
+//! Berth's wing towards Port: authentication, the integration and its default resources, search,
+//! upsert, deletion, and the report of a resync's state.
+//!
+//! [`PortCatalog`] is Port as a [`Catalog`]. It keeps to the contract of Port's Ocean framework:
+//! the same endpoints, the same order at start-up and, above all, the same datasource
+//! (`port-ocean/{type}/{version}/{identifier}/exporter` in the `User-Agent`), so that an existing
+//! catalog is taken over as it is.
+//!
+//! # Invariants
+//! - Only this crate writes and reads Port's JSON, and only its module `wire` names a field of it.
+//! - The client secret and the token appear in no log, error or `Debug`.
+//! - Existing blueprints and a mapping that is not empty are never overwritten.
+//! - With [`Intent::ReadOnly`] nothing is sent that changes Port.
+//! - Nothing here reads the environment or keeps global state.
 
+mod auth;
+mod blueprints;
+mod client;
 mod config;
-
-pub use config::{DEFAULT_BASE_URL, EventType, PortConfig, ResourcesOrigin, ResyncSchedule, RetryPolicy};
+mod delete;
+mod error;
+mod integration;
+mod search;
+mod upsert;
+mod wire;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Mutex, PoisonError},
     time::SystemTime,
 };
 
@@ -14,72 +36,166 @@ use berth_core::{
     BlueprintId, Catalog, CatalogError, DeleteReport, Entity, EntityKey, FieldSet, Intent, KindEntry,
     OwnedEntity, Problem, ResyncStatus, Session, UpsertOptions, UpsertReport,
 };
-use futures::stream::BoxStream;
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
 
-/// Port as a [`Catalog`].
-#[derive(Debug)]
+use crate::client::{Call, Client};
+
+pub use client::PortStats;
+pub use config::{DEFAULT_BASE_URL, EventType, PortConfig, ResourcesOrigin, ResyncSchedule, RetryPolicy};
+
+/// The version of the Ocean core whose contract is spoken; Port is told it.
+const OCEAN_CORE_VERSION: &str = "0.48.12";
+
+/// Port as a [`Catalog`]. Cheap to share by reference; make one per process, since the token, the
+/// limits of concurrency and the pause that Port may ask for live in it.
 pub struct PortCatalog {
     config: PortConfig,
+    client: Client,
+    /// Entity requests in flight.
+    slots: Semaphore,
+    session: Mutex<SessionState>,
 }
 
-/// How many requests were sent, for the report.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PortStats {
-    /// Requests by name of the call, retries included.
-    pub requests: BTreeMap<&'static str, u64>,
-    /// How many of them were retries.
-    pub retries: u64,
+/// What holds from one `open` to the next.
+#[derive(Default)]
+struct SessionState {
+    /// Names the resync in every write.
+    resync_id: Uuid,
+    /// Whether the integration and its default resources were seen to in this process.
+    started: bool,
+    /// Relations by blueprint, as far as they were asked for.
+    relations: HashMap<BlueprintId, Option<BTreeMap<String, BlueprintId>>>,
 }
 
 impl PortCatalog {
-    /// A catalog that sends its requests through `http`. Nothing is sent yet.
+    /// A catalog that sends its requests through `http`, which brings TLS, proxies and the pool of
+    /// connections. Nothing is sent yet.
     ///
     /// # Errors
-    /// A [`Problem`] when the base URL is no HTTP URL, or the integration's type, version or identifier cannot stand
-    /// in a header.
+    /// A [`Problem`] when the base URL is no HTTP URL, or when type, version or identifier of the
+    /// integration cannot stand in a header.
     pub fn new(config: PortConfig, http: reqwest::Client) -> Result<Self, Problem> {
-        let _ = http;
-        Ok(Self { config: config.normalized() })
+        let config = config.normalized();
+        let client = Client::new(&config, http).map_err(error::PortError::into_problem)?;
+        let slots = Semaphore::new(config.concurrency);
+        Ok(Self { config, client, slots, session: Mutex::default() })
     }
 
     /// What was sent so far.
     pub fn stats(&self) -> PortStats {
-        PortStats::default()
+        self.client.stats()
+    }
+
+    /// Adds what Port wants to know with every entity write.
+    fn with_event(&self, call: Call) -> Call {
+        let call = call.query("ocean_info_event_type", self.config.event_type.as_str());
+        match self.config.event_type {
+            EventType::Resync => call.query("ocean_info_resync_id", &self.session().resync_id.to_string()),
+            EventType::IncrementalResync | EventType::HttpRequest => call,
+        }
+    }
+
+    /// The two ends of this integration's datasource; its version lies between them, so that an
+    /// upgrade keeps what it owns.
+    fn datasource(&self) -> (String, String) {
+        (
+            format!("port-ocean/{}/", self.config.integration_type),
+            format!("/{}/exporter", self.config.integration_identifier),
+        )
+    }
+
+    fn session(&self) -> std::sync::MutexGuard<'_, SessionState> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn unfinished() -> CatalogError {
-    CatalogError(Problem::new("the Port wing is being written"))
+/// A point in time as Ocean writes it: `2026-11-23T11:37:10.801273+00:00`.
+fn iso(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).format("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string()
+}
+
+impl fmt::Debug for PortCatalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PortCatalog").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 #[async_trait]
 impl Catalog for PortCatalog {
-    async fn open(&self, _: Intent, _: &[KindEntry]) -> Result<Session, CatalogError> {
-        Err(unfinished())
+    async fn open(&self, intent: Intent, defaults: &[KindEntry]) -> Result<Session, CatalogError> {
+        let started = {
+            let mut session = self.session();
+            session.resync_id = Uuid::new_v4();
+            session.relations.clear();
+            session.started
+        };
+        let opened = match intent {
+            Intent::ReadOnly => integration::look(self, defaults).await?,
+            Intent::Write if started => integration::reload(self, defaults).await?,
+            Intent::Write => integration::start(self, defaults).await?,
+        };
+        self.session().started |= intent == Intent::Write;
+        Ok(opened)
     }
-    async fn begin(&self, _: SystemTime) -> Result<(), CatalogError> {
-        Err(unfinished())
+
+    async fn begin(&self, started: SystemTime) -> Result<(), CatalogError> {
+        Ok(integration::report_begin(self, started).await?)
     }
-    async fn end(&self, _: ResyncStatus) -> Result<(), CatalogError> {
-        Err(unfinished())
+
+    async fn end(&self, status: ResyncStatus) -> Result<(), CatalogError> {
+        Ok(integration::report_end(self, status).await?)
     }
-    fn owned(&self, _: SystemTime) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
-        Box::pin(futures::stream::empty())
+
+    fn owned(&self, before: SystemTime) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
+        search::owned(self, before).map_err(CatalogError::from).boxed()
     }
-    async fn current(&self, _: &[EntityKey], _: &FieldSet) -> Result<Vec<Entity>, CatalogError> {
-        let _: BTreeSet<u8> = BTreeSet::new();
-        Err(unfinished())
+
+    async fn current(&self, keys: &[EntityKey], fields: &FieldSet) -> Result<Vec<Entity>, CatalogError> {
+        Ok(search::current(self, keys, fields).await?)
     }
-    async fn relations(&self, _: &BlueprintId) -> Result<Option<BTreeMap<String, BlueprintId>>, CatalogError> {
-        Err(unfinished())
+
+    async fn relations(
+        &self,
+        blueprint: &BlueprintId,
+    ) -> Result<Option<BTreeMap<String, BlueprintId>>, CatalogError> {
+        if let Some(known) = self.session().relations.get(blueprint) {
+            return Ok(known.clone());
+        }
+        let relations = blueprints::relations(self, blueprint).await?;
+        self.session().relations.insert(blueprint.clone(), relations.clone());
+        Ok(relations)
     }
+
     fn upsert_batch(&self) -> usize {
         self.config.upsert_batch_max_length
     }
-    async fn upsert(&self, _: &BlueprintId, _: &[Entity], _: UpsertOptions) -> UpsertReport {
-        UpsertReport::default()
+
+    async fn upsert(
+        &self,
+        blueprint: &BlueprintId,
+        entities: &[Entity],
+        options: UpsertOptions,
+    ) -> UpsertReport {
+        upsert::upsert(self, blueprint, entities, options).await
     }
-    async fn delete(&self, _: &[EntityKey], _: bool) -> DeleteReport {
-        DeleteReport::default()
+
+    async fn delete(&self, keys: &[EntityKey], dependents: bool) -> DeleteReport {
+        delete::delete(self, keys, dependents).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_ocean_writes_them() {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_micros(1_795_433_830_801_273);
+        assert_eq!(iso(time), "2026-11-23T11:37:10.801273+00:00");
     }
 }

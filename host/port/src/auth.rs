@@ -1,0 +1,113 @@
+//! The access token: fetched once for all callers, ahead of its expiry.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use reqwest::{Method, header::HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Mutex;
+
+use crate::{
+    client::{Agent, Call, Client, Repeat},
+    error::PortError,
+    wire,
+};
+
+/// The longest time that a token is renewed before it expires.
+const LARGEST_MARGIN: Duration = Duration::from_mins(1);
+
+/// A token as a header value that no log shows.
+#[derive(Debug)]
+pub(crate) struct Token {
+    pub(crate) header: HeaderValue,
+    renew_at: Instant,
+}
+
+/// Keeps the current token.
+pub(crate) struct Auth {
+    client_id: String,
+    client_secret: SecretString,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    token: Option<Arc<Token>>,
+    /// The last failure, for those who waited while it happened: they would only repeat it.
+    failure: Option<(Instant, PortError)>,
+}
+
+impl Auth {
+    pub(crate) fn new(client_id: String, client_secret: SecretString) -> Self {
+        Self { client_id, client_secret, state: Mutex::default() }
+    }
+
+    /// A token that is good for a while and is not `rejected`. Concurrent callers share one request.
+    pub(crate) async fn token(
+        &self,
+        client: &Client,
+        rejected: Option<&Arc<Token>>,
+    ) -> Result<Arc<Token>, PortError> {
+        let asked_at = Instant::now();
+        let mut state = self.state.lock().await;
+        if let Some(token) = &state.token
+            && Instant::now() < token.renew_at
+            && rejected.is_none_or(|rejected| !Arc::ptr_eq(rejected, token))
+        {
+            return Ok(Arc::clone(token));
+        }
+        if let Some((failed_at, error)) = &state.failure
+            && *failed_at > asked_at
+        {
+            return Err(error.clone());
+        }
+        match self.fetch(client).await {
+            Ok(token) => {
+                let token = Arc::new(token);
+                *state = State { token: Some(Arc::clone(&token)), failure: None };
+                Ok(token)
+            }
+            Err(error) => {
+                *state = State { token: None, failure: Some((Instant::now(), error.clone())) };
+                Err(error)
+            }
+        }
+    }
+
+    async fn fetch(&self, client: &Client) -> Result<Token, PortError> {
+        let call = Call::new("get an access token", Method::POST, client.url(&["auth", "access_token"])?)
+            .agent(Agent::Plain)
+            .repeat(Repeat::Always)
+            .json(&wire::TokenRequest {
+                client_id: &self.client_id,
+                client_secret: self.client_secret.expose_secret(),
+            })?;
+        let asked_at = Instant::now();
+        let reply = client.exchange(&call, None).await.map_err(|error| match error {
+            // A refused secret is no matter of patience, whatever the status: 4xx answers that mean
+            // "later" (408, 429) were repeated before they came here.
+            PortError::Refused(mut refusal) if matches!(refusal.status, 400 | 401 | 403 | 404 | 422) => {
+                refusal.message = refusal.message.map(|message| self.scrub(&message));
+                PortError::Credentials(refusal)
+            }
+            other => other,
+        })?;
+        let answer: wire::TokenReply = reply.json()?;
+        let mut header =
+            HeaderValue::from_str(&format!("{} {}", answer.token_type, answer.access_token)).map_err(
+                |_| PortError::Malformed { call: call.name(), reason: "the token is no header value".into() },
+            )?;
+        header.set_sensitive(true);
+        let lifetime = Duration::from_secs(answer.expires_in);
+        let margin = LARGEST_MARGIN.min(lifetime / 5);
+        Ok(Token { header, renew_at: asked_at + lifetime.saturating_sub(margin) })
+    }
+
+    /// Keeps the secret out of a message, should Port ever repeat it.
+    fn scrub(&self, message: &str) -> String {
+        let secret = self.client_secret.expose_secret();
+        if secret.is_empty() { message.to_owned() } else { message.replace(secret, "***") }
+    }
+}

@@ -1,0 +1,455 @@
+//! HTTP towards Port: headers, retries, waiting, counting. What to say is in the other modules.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use chrono::DateTime;
+use rand::Rng;
+use reqwest::{
+    Method, StatusCode, Url,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
+
+use crate::{
+    PortConfig, RetryPolicy,
+    auth::{Auth, Token},
+    error::{CallName, PortError, Refusal},
+    wire,
+};
+
+/// How many requests a [`PortCatalog`](crate::PortCatalog) has sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PortStats {
+    /// Requests by what they do (`upsert entities`), retries included.
+    pub requests: BTreeMap<&'static str, u64>,
+    /// How many of them repeated an earlier one.
+    pub retries: u64,
+}
+
+/// Which of the integration's two names a call goes by. Port derives an entity's datasource from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Agent {
+    /// `port-ocean/{type}/{version}/{identifier}`
+    Plain,
+    /// The same with `/exporter`: entity, search and blueprint-write calls.
+    Exporter,
+}
+
+/// Which failures of a call are repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// All that may pass: doing it twice is as good as once.
+    Always,
+    /// Only those where Port cannot have acted: no connection, too many requests.
+    Unprocessed,
+}
+
+/// A request to be.
+#[derive(Debug)]
+pub(crate) struct Call {
+    name: CallName,
+    method: Method,
+    url: Url,
+    agent: Agent,
+    repeat: Repeat,
+    body: Option<Bytes>,
+}
+
+impl Call {
+    /// A call that `name` describes in the imperative (`get the integration`).
+    pub(crate) fn new(name: &'static str, method: Method, url: Url) -> Self {
+        let name = CallName { name, subject: None };
+        Self { name, method, url, agent: Agent::Plain, repeat: Repeat::Always, body: None }
+    }
+
+    pub(crate) fn subject(mut self, subject: impl Into<String>) -> Self {
+        self.name.subject = Some(subject.into());
+        self
+    }
+
+    pub(crate) fn agent(mut self, agent: Agent) -> Self {
+        self.agent = agent;
+        self
+    }
+
+    pub(crate) fn repeat(mut self, repeat: Repeat) -> Self {
+        self.repeat = repeat;
+        self
+    }
+
+    pub(crate) fn query(mut self, key: &str, value: &str) -> Self {
+        self.url.query_pairs_mut().append_pair(key, value);
+        self
+    }
+
+    pub(crate) fn body(mut self, json: impl Into<Bytes>) -> Self {
+        self.body = Some(json.into());
+        self
+    }
+
+    pub(crate) fn json(self, body: &impl Serialize) -> Result<Self, PortError> {
+        let json = serde_json::to_vec(body)
+            .map_err(|error| PortError::Malformed { call: self.name.clone(), reason: error.to_string() })?;
+        Ok(self.body(json))
+    }
+
+    pub(crate) fn name(&self) -> CallName {
+        self.name.clone()
+    }
+}
+
+/// A success: status 2xx.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    call: CallName,
+    body: Bytes,
+}
+
+impl Reply {
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, PortError> {
+        let mut reader = serde_json::Deserializer::from_slice(&self.body);
+        serde_path_to_error::deserialize(&mut reader).map_err(|error| PortError::Malformed {
+            call: self.call.clone(),
+            reason: format!("at `{}`: {}", error.path(), error.inner()),
+        })
+    }
+}
+
+/// The client: one per catalog.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    api: Url,
+    plain_agent: HeaderValue,
+    exporter_agent: HeaderValue,
+    auth: Auth,
+    retry: RetryPolicy,
+    stats: Mutex<PortStats>,
+    /// Until when Port wants no request at all, as a 429 said.
+    pause: Mutex<Option<Instant>>,
+}
+
+/// Why one sending failed.
+enum Failure {
+    Transport { reason: String, connected: bool },
+    Status(Refusal, Option<Duration>),
+}
+
+impl Client {
+    pub(crate) fn new(config: &PortConfig, http: reqwest::Client) -> Result<Self, PortError> {
+        let other = |message: String, remedy: &str| {
+            PortError::Other(berth_core::Problem::new(message).remedy(remedy))
+        };
+        if !matches!(config.base_url.scheme(), "http" | "https") {
+            return Err(other(
+                format!("`{}` is no HTTP URL", config.base_url),
+                "Set OCEAN__PORT__BASE_URL to https://api.getport.io (EU) or https://api.us.getport.io (US).",
+            ));
+        }
+        let mut api = config.base_url.clone();
+        api.set_query(None);
+        api.set_fragment(None);
+        if let Ok(mut path) = api.path_segments_mut() {
+            path.pop_if_empty().push("v1");
+        }
+        let agent = |suffix| {
+            let text = format!(
+                "port-ocean/{}/{}/{}{suffix}",
+                config.integration_type, config.integration_version, config.integration_identifier
+            );
+            HeaderValue::from_str(&text).map_err(|_| {
+                other(
+                    format!(
+                        "`{text}` cannot name the integration: it has a character that no header carries"
+                    ),
+                    "Give OCEAN__INTEGRATION__IDENTIFIER without control characters and non-ASCII letters.",
+                )
+            })
+        };
+        Ok(Self {
+            http,
+            plain_agent: agent("")?,
+            exporter_agent: agent("/exporter")?,
+            api,
+            auth: Auth::new(config.client_id.clone(), config.client_secret.clone()),
+            retry: config.retry,
+            stats: Mutex::default(),
+            pause: Mutex::default(),
+        })
+    }
+
+    /// The URL of a route. Segments are escaped where they would otherwise end or change the path.
+    pub(crate) fn url(&self, segments: &[&str]) -> Result<Url, PortError> {
+        // No escaping helps against these: URLs resolve `%2e%2e` as they do `..`.
+        if let Some(segment) = segments.iter().find(|segment| matches!(**segment, "" | "." | "..")) {
+            return Err(PortError::Other(berth_core::Problem::new(format!(
+                "`{segment}` cannot be an identifier: it cannot stand in a URL"
+            ))));
+        }
+        let mut url = self.api.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.extend(segments);
+        }
+        Ok(url)
+    }
+
+    pub(crate) fn stats(&self) -> PortStats {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sends a call with a token. A rejected token is renewed once.
+    pub(crate) async fn send(&self, call: Call) -> Result<Reply, PortError> {
+        let token = self.auth.token(self, None).await?;
+        match self.exchange(&call, Some(&token)).await {
+            Err(PortError::Refused(refusal)) if refusal.status == 401 => {
+                tracing::debug!(call = %call.name, "the token was rejected; getting another");
+                let token = self.auth.token(self, Some(&token)).await?;
+                self.exchange(&call, Some(&token)).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Like [`send`](Self::send), with `None` for "not found".
+    pub(crate) async fn find(&self, call: Call) -> Result<Option<Reply>, PortError> {
+        match self.send(call).await {
+            Ok(reply) => Ok(Some(reply)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a call until it succeeds, fails for good, or the retries are used up.
+    pub(crate) async fn exchange(&self, call: &Call, token: Option<&Arc<Token>>) -> Result<Reply, PortError> {
+        let mut retries = 0;
+        loop {
+            self.wait_for_pause().await;
+            let failure = match self.attempt(call, token, retries > 0).await {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => failure,
+            };
+            let may_pass = match &failure {
+                Failure::Transport { connected, .. } => call.repeat == Repeat::Always || !connected,
+                Failure::Status(refusal, _) => {
+                    refusal.status == 429
+                        || call.repeat == Repeat::Always && matches!(refusal.status, 408 | 502 | 503 | 504)
+                }
+            };
+            if !may_pass || retries == self.retry.retries {
+                return Err(match failure {
+                    Failure::Transport { reason, .. } => PortError::Transport { call: call.name(), reason },
+                    Failure::Status(refusal, _) => PortError::Refused(refusal),
+                });
+            }
+            retries += 1;
+            let told = match &failure {
+                Failure::Status(_, told) => *told,
+                Failure::Transport { .. } => None,
+            };
+            let delay = told.unwrap_or_else(|| backoff(&self.retry, retries)).min(self.retry.cap);
+            match &failure {
+                Failure::Status(refusal, _) => {
+                    tracing::warn!(call = %call.name, status = refusal.status, retry = retries, ?delay, "Port asks to try again");
+                    if refusal.status == 429 && told.is_some() {
+                        self.pause_for(delay);
+                        continue;
+                    }
+                }
+                Failure::Transport { reason, .. } => {
+                    tracing::warn!(call = %call.name, reason, retry = retries, ?delay, "no answer from Port; trying again");
+                }
+            }
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    async fn attempt(&self, call: &Call, token: Option<&Arc<Token>>, again: bool) -> Result<Reply, Failure> {
+        {
+            let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+            *stats.requests.entry(call.name.name).or_default() += 1;
+            stats.retries += u64::from(again);
+        }
+        let agent = match call.agent {
+            Agent::Plain => &self.plain_agent,
+            Agent::Exporter => &self.exporter_agent,
+        };
+        let mut request = self
+            .http
+            .request(call.method.clone(), call.url.clone())
+            .header(USER_AGENT, agent)
+            .timeout(self.retry.timeout);
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, &token.header);
+        }
+        if let Some(body) = &call.body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
+        }
+        let failed = |error: reqwest::Error| Failure::Transport {
+            connected: !error.is_connect(),
+            reason: berth_core::Problem::from_error(&error.without_url()).message,
+        };
+        let response = request.send().await.map_err(failed)?;
+        let status = response.status();
+        let headers = response.headers().clone();
+        let body = response.bytes().await.map_err(failed)?;
+        if status.is_success() {
+            return Ok(Reply { call: call.name(), body });
+        }
+        Err(Failure::Status(refusal(call, status, &headers, &body), told_wait(&headers, SystemTime::now())))
+    }
+
+    fn pause_for(&self, delay: Duration) {
+        let until = Instant::now() + delay;
+        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        *pause = Some(pause.map_or(until, |earlier| earlier.max(until)));
+    }
+
+    async fn wait_for_pause(&self) {
+        let until = *self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = until {
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+fn refusal(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
+    let text = |value: serde_json::Value| match value {
+        serde_json::Value::Null => None,
+        serde_json::Value::String(text) => Some(text),
+        other => Some(other.to_string()),
+    };
+    let wire::ErrorReply { error, message } = serde_json::from_slice(body).unwrap_or_default();
+    Refusal {
+        call: call.name(),
+        status: status.as_u16(),
+        error: text(error),
+        message: text(message),
+        trace_id: headers.get("x-trace-id").and_then(|id| id.to_str().ok()).map(str::to_owned),
+    }
+}
+
+fn backoff(policy: &RetryPolicy, retry: u32) -> Duration {
+    let factor = 2_u32.saturating_pow(retry - 1);
+    let delay = policy.base.saturating_mul(factor).min(policy.cap);
+    if rand::rng().random() { delay.mul_f64(1.1) } else { delay.mul_f64(0.9) }
+}
+
+/// How long an answer says to wait: `Retry-After`, else `x-ratelimit-reset`.
+fn told_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    ["retry-after", "x-ratelimit-reset"]
+        .into_iter()
+        .find_map(|name| parse_wait(headers.get(name)?.to_str().ok()?, now))
+}
+
+/// Seconds (up to 10000), a Unix time (above), an ISO date, or an HTTP date.
+fn parse_wait(text: &str, now: SystemTime) -> Option<Duration> {
+    let text = text.trim();
+    let from_now = |at: SystemTime| at.duration_since(now).unwrap_or_default();
+    if let Ok(number) = text.parse::<f64>() {
+        let duration = Duration::try_from_secs_f64(number).ok()?;
+        return Some(if number <= 10_000.0 {
+            duration
+        } else {
+            from_now(SystemTime::UNIX_EPOCH.checked_add(duration)?)
+        });
+    }
+    let date = DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc2822(text)).ok()?;
+    Some(from_now(date.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use secrecy::SecretString;
+
+    use super::*;
+
+    fn client(base: &str) -> Client {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut config = PortConfig::new("id", SecretString::from("secret"), "my-berth");
+        config.base_url = Url::parse(base).unwrap();
+        Client::new(&config, reqwest::Client::new()).unwrap()
+    }
+
+    #[test]
+    fn v1_is_appended_and_slashes_are_tolerated() {
+        for (base, url) in [
+            ("https://api.getport.io", "https://api.getport.io/v1/blueprints/a"),
+            ("https://api.getport.io/", "https://api.getport.io/v1/blueprints/a"),
+            ("http://gw.example:8080/port/", "http://gw.example:8080/port/v1/blueprints/a"),
+        ] {
+            assert_eq!(client(base).url(&["blueprints", "a"]).unwrap().as_str(), url);
+        }
+    }
+
+    #[test]
+    fn no_identifier_leaves_its_segment() {
+        let client = client("http://port.example");
+        for identifier in ["a/b", "a?b=c", "a#b", "%2e%2e", "a\\b", "../x", "..%2fx", "ä b"] {
+            let url = client.url(&["blueprints", identifier, "entities"]).unwrap();
+            assert_eq!(url.path_segments().unwrap().count(), 4, "{url}");
+            assert!(url.path().starts_with("/v1/blueprints/") && url.path().ends_with("/entities"), "{url}");
+            assert_eq!((url.query(), url.fragment()), (None, None));
+        }
+        for identifier in ["", ".", ".."] {
+            assert!(client.url(&["blueprints", identifier]).is_err(), "{identifier:?}");
+        }
+    }
+
+    #[test]
+    fn an_unusable_configuration_is_refused_with_a_remedy() {
+        let config = PortConfig::new("id", SecretString::from("secret"), "bad\nname");
+        let problem = Client::new(&config, reqwest_client()).err().unwrap().into_problem();
+        assert!(problem.to_string().contains("OCEAN__INTEGRATION__IDENTIFIER"), "{problem}");
+        let mut config = PortConfig::new("id", SecretString::from("secret"), "fine");
+        config.base_url = Url::parse("ftp://port.example").unwrap();
+        let problem = Client::new(&config, reqwest_client()).err().unwrap().into_problem();
+        assert!(problem.to_string().contains("OCEAN__PORT__BASE_URL"), "{problem}");
+    }
+
+    fn reqwest_client() -> reqwest::Client {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        reqwest::Client::new()
+    }
+
+    #[test]
+    fn waits_are_understood_in_all_forms() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (text, seconds) in [
+            ("0", Some(0)),
+            ("7", Some(7)),
+            (" 10000 ", Some(10_000)),
+            ("1700000042", Some(42)),
+            ("1600000000", Some(0)),
+            ("2023-11-14T22:13:50+00:00", Some(30)),
+            ("2023-11-14T22:13:50.000Z", Some(30)),
+            ("Tue, 14 Nov 2023 22:13:40 GMT", Some(20)),
+            ("soon", None),
+            ("-1", None),
+            ("NaN", None),
+        ] {
+            assert_eq!(parse_wait(text, now).map(|wait| wait.as_secs()), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn delays_double_up_to_the_cap() {
+        let policy = RetryPolicy::default();
+        for (retry, nominal) in [(1, 0.3), (2, 0.6), (5, 4.8), (10, 153.6), (31, 300.0)] {
+            let delay = backoff(&policy, retry).as_secs_f64();
+            assert!((delay / nominal - 1.0).abs() < 0.101, "retry {retry}: {delay}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_wait_header_panics(text in "\\PC{0,40}") {
+            let _ = parse_wait(&text, SystemTime::now());
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Writing entities: in bulk, within Port's limits of count and bytes.
+
+use std::ops::Range;
+
+use berth_core::{BlueprintId, Entity, Problem, UpsertOptions, UpsertOutcome, UpsertReport};
+use bytes::Bytes;
+use futures::{
+    FutureExt, StreamExt,
+    future::BoxFuture,
+    stream::{self},
+};
+use reqwest::Method;
+
+use crate::{
+    PortCatalog,
+    client::{Agent, Call},
+    error::{CallName, PortError, Refusal},
+    wire,
+};
+
+/// What encloses the entities of a bulk.
+const OPEN: &[u8] = br#"{"entities":["#;
+const CLOSE: &[u8] = b"]}";
+
+/// Creates or updates entities of one blueprint.
+pub(crate) async fn upsert(
+    port: &PortCatalog,
+    blueprint: &BlueprintId,
+    entities: &[Entity],
+    options: UpsertOptions,
+) -> UpsertReport {
+    let bodies: Vec<Vec<u8>> = match entities.iter().map(serde_json::to_vec).collect() {
+        Ok(bodies) => bodies,
+        Err(error) => {
+            let outcome = UpsertOutcome::Refused(Problem::new(format!("cannot be written as JSON: {error}")));
+            return UpsertReport { outcomes: vec![outcome; entities.len()] };
+        }
+    };
+    let lengths: Vec<usize> = bodies.iter().map(Vec::len).collect();
+    let upsert = Upsert { port, blueprint, options, bodies };
+    let bulks: Vec<_> =
+        batches(&lengths, port.config.upsert_batch_max_length, port.config.upsert_batch_max_bytes)
+            .into_iter()
+            .map(|range| upsert.bulk(range))
+            .collect();
+    let outcomes = stream::iter(bulks).buffered(port.config.concurrency).concat().await;
+    UpsertReport { outcomes }
+}
+
+/// Cuts a list into runs of at most `max_count` whose body has at most `max_bytes`. What is too
+/// large alone is a run of one.
+fn batches(lengths: &[usize], max_count: usize, max_bytes: usize) -> Vec<Range<usize>> {
+    let envelope = OPEN.len() + CLOSE.len();
+    let mut batches = Vec::new();
+    let (mut start, mut bytes) = (0, envelope);
+    for (index, length) in lengths.iter().enumerate() {
+        // One more for the comma.
+        let full = index - start == max_count || bytes + length + 1 > max_bytes;
+        if full && index > start {
+            batches.push(start..index);
+            (start, bytes) = (index, envelope);
+        }
+        bytes += length + 1;
+    }
+    if start < lengths.len() {
+        batches.push(start..lengths.len());
+    }
+    batches
+}
+
+struct Upsert<'a> {
+    port: &'a PortCatalog,
+    blueprint: &'a BlueprintId,
+    options: UpsertOptions,
+    bodies: Vec<Vec<u8>>,
+}
+
+impl Upsert<'_> {
+    /// Sends a run in one request, or in halves when that is too large for Port.
+    fn bulk(&self, range: Range<usize>) -> BoxFuture<'_, Vec<UpsertOutcome>> {
+        async move {
+            match self.send_bulk(range.clone()).await {
+                Ok(outcomes) => outcomes,
+                Err(error) if error.status() == Some(413) && range.len() > 1 => {
+                    let middle = range.start + range.len() / 2;
+                    tracing::debug!(blueprint = %self.blueprint, entities = range.len(), "too large for Port; sent in halves");
+                    let mut outcomes = self.bulk(range.start..middle).await;
+                    outcomes.extend(self.bulk(middle..range.end).await);
+                    outcomes
+                }
+                Err(error) if error.status() == Some(413) => vec![self.single(range.start).await],
+                Err(error) => vec![UpsertOutcome::Refused(error.into_problem()); range.len()],
+            }
+        }
+        .boxed()
+    }
+
+    async fn send_bulk(&self, range: Range<usize>) -> Result<Vec<UpsertOutcome>, PortError> {
+        let bodies = &self.bodies[range];
+        let call = self.call(&["bulk"])?.body(envelope(bodies));
+        let name = call.name();
+        let _slot = self.port.slots.acquire().await;
+        let reply: wire::BulkReply = self.port.client.send(call).await?.json()?;
+        Ok(outcomes(bodies.len(), reply, &name))
+    }
+
+    /// The last resort for an entity that is too large for a bulk of one.
+    async fn single(&self, index: usize) -> UpsertOutcome {
+        let body = Bytes::copy_from_slice(&self.bodies[index]);
+        let sent = async {
+            let call = self.call(&[])?.body(body);
+            let _slot = self.port.slots.acquire().await;
+            self.port.client.send(call).await
+        };
+        match sent.await {
+            // A single upsert does not tell what it did.
+            Ok(_) => UpsertOutcome::Updated,
+            Err(PortError::Refused(refusal))
+                if is_missing_relation(refusal.status, refusal.error.as_deref()) =>
+            {
+                UpsertOutcome::MissingRelation(PortError::Refused(refusal).into_problem())
+            }
+            Err(error) if error.status() == Some(413) => {
+                let length = self.bodies[index].len();
+                let problem = error.into_problem();
+                UpsertOutcome::Refused(
+                    Problem::new(format!("{} (the entity has {length} bytes)", problem.message))
+                        .remedy("Map fewer or smaller properties of this kind."),
+                )
+            }
+            Err(error) => UpsertOutcome::Refused(error.into_problem()),
+        }
+    }
+
+    fn call(&self, more: &[&str]) -> Result<Call, PortError> {
+        let blueprint = self.blueprint.as_str();
+        let mut segments = vec!["blueprints", blueprint, "entities"];
+        segments.extend(more);
+        let text = |flag| if flag { "true" } else { "false" };
+        let call = Call::new("upsert entities of", Method::POST, self.port.client.url(&segments)?)
+            .subject(blueprint)
+            .agent(Agent::Exporter)
+            .query("upsert", "true")
+            .query("merge", text(self.options.merge))
+            .query("create_missing_related_entities", text(self.options.create_missing_related_entities))
+            .query("validation_only", "false");
+        Ok(self.port.with_event(call))
+    }
+}
+
+fn envelope(bodies: &[Vec<u8>]) -> Vec<u8> {
+    let length: usize = bodies.iter().map(|body| body.len() + 1).sum();
+    let mut whole = Vec::with_capacity(OPEN.len() + length + CLOSE.len());
+    whole.extend_from_slice(OPEN);
+    for (index, body) in bodies.iter().enumerate() {
+        if index > 0 {
+            whole.push(b',');
+        }
+        whole.extend_from_slice(body);
+    }
+    whole.extend_from_slice(CLOSE);
+    whole
+}
+
+/// Pairs Port's two lists with the entities. Silence about an entity is a failure, and an error
+/// outweighs a success.
+fn outcomes(count: usize, reply: wire::BulkReply, call: &CallName) -> Vec<UpsertOutcome> {
+    let mut outcomes = vec![None; count];
+    for done in reply.entities {
+        if let Some(outcome) = outcomes.get_mut(done.index) {
+            *outcome = Some(if done.created { UpsertOutcome::Created } else { UpsertOutcome::Updated });
+        }
+    }
+    for error in reply.errors {
+        if let Some(outcome) = outcomes.get_mut(error.index) {
+            *outcome = Some(refused(error, call));
+        }
+    }
+    outcomes
+        .into_iter()
+        .map(|outcome| {
+            outcome.unwrap_or_else(|| {
+                UpsertOutcome::Refused(
+                    Problem::new("Port's answer does not mention the entity").remedy(
+                        "Run the sync again; if this stays, the entity's identifier may be malformed.",
+                    ),
+                )
+            })
+        })
+        .collect()
+}
+
+fn refused(error: wire::BulkError, call: &CallName) -> UpsertOutcome {
+    let status = error.status_code.unwrap_or(422);
+    let missing = is_missing_relation(status, error.error.as_deref());
+    let refusal =
+        Refusal { call: call.clone(), status, error: error.error, message: error.message, trace_id: None };
+    let problem = PortError::Refused(refusal).into_problem();
+    if missing {
+        let remedy =
+            "Have the related kind synced too, or set `createMissingRelatedEntities: true` in the mapping.";
+        UpsertOutcome::MissingRelation(problem.remedy(remedy))
+    } else {
+        UpsertOutcome::Refused(problem)
+    }
+}
+
+/// Within an upsert to an existing blueprint, only a relation's target can be "not found".
+fn is_missing_relation(status: u16, error: Option<&str>) -> bool {
+    status == 404 && error == Some("not_found")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn batches_cover_everything_within_the_limits(
+            lengths in prop::collection::vec(1_usize..400, 0..80),
+            max_count in 1_usize..25,
+            max_bytes in 50_usize..1000,
+        ) {
+            let bodies: Vec<Vec<u8>> = lengths.iter().map(|length| vec![b'x'; *length]).collect();
+            let runs = batches(&lengths, max_count, max_bytes);
+            let covered: Vec<usize> = runs.iter().cloned().flatten().collect();
+            prop_assert_eq!(covered, (0..lengths.len()).collect::<Vec<_>>());
+            for run in &runs {
+                prop_assert!(run.len() <= max_count);
+                prop_assert!(run.len() == 1 || envelope(&bodies[run.clone()]).len() <= max_bytes);
+            }
+            // No two neighbours would fit into one request with room to spare.
+            for pair in runs.windows(2) {
+                let both = pair[0].start..pair[1].start + 1;
+                let fits = both.len() <= max_count && envelope(&bodies[both]).len() < max_bytes;
+                prop_assert!(!fits);
+            }
+        }
+    }
+
+    #[test]
+    fn silence_is_a_failure_and_an_error_outweighs_a_success() {
+        let reply = serde_json::from_value(serde_json::json!({
+            "ok": true,
+            "entities": [
+                {"identifier": "a", "index": 0, "created": true},
+                {"identifier": "b", "index": 1, "created": false},
+                {"identifier": "c", "index": 2, "created": true},
+                {"identifier": "z", "index": 99, "created": true},
+            ],
+            "errors": [
+                {"identifier": "c", "index": 2, "statusCode": 422, "error": "invalid", "message": "no"},
+                {"identifier": "d", "index": 3, "statusCode": 404, "error": "not_found", "message": "target"},
+            ],
+        }))
+        .unwrap();
+        let call = CallName { name: "upsert entities of", subject: Some("b".into()) };
+        let outcomes = outcomes(5, reply, &call);
+        assert_eq!(outcomes[..2], [UpsertOutcome::Created, UpsertOutcome::Updated]);
+        assert!(matches!(&outcomes[2], UpsertOutcome::Refused(p) if p.message.contains("422 invalid: no")));
+        assert!(matches!(&outcomes[3], UpsertOutcome::MissingRelation(_)));
+        assert!(matches!(&outcomes[4], UpsertOutcome::Refused(p) if p.message.contains("does not mention")));
+    }
+}

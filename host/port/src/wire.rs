@@ -1,0 +1,287 @@
+//! Port's JSON, as far as Berth speaks it. No other module names a field of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_core::{AppConfig, BlueprintId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TokenRequest<'a> {
+    pub(crate) client_id: &'a str,
+    pub(crate) client_secret: &'a str,
+}
+
+/// Has no `Debug`: it holds the token.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TokenReply {
+    pub(crate) access_token: String,
+    /// Seconds.
+    pub(crate) expires_in: u64,
+    pub(crate) token_type: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct ErrorReply {
+    #[serde(default)]
+    pub(crate) error: Value,
+    #[serde(default)]
+    pub(crate) message: Value,
+}
+
+// Integration and organization.
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct IntegrationReply {
+    pub(crate) integration: Integration,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Integration {
+    pub(crate) config: Option<Value>,
+    pub(crate) changelog_destination: Option<Value>,
+    pub(crate) installation_app_type: Option<String>,
+    pub(crate) installation_type: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) actions_processing_enabled: Option<bool>,
+    pub(crate) incremental_sync_enabled: Option<bool>,
+    pub(crate) processing_mode: Option<String>,
+    pub(crate) create_port_resources_origin: Option<String>,
+    pub(crate) are_port_resources_initialized: Option<bool>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateIntegration<'a> {
+    pub(crate) installation_id: &'a str,
+    pub(crate) installation_app_type: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) changelog_destination: &'a Value,
+    pub(crate) config: Map<String, Value>,
+    pub(crate) actions_processing_enabled: bool,
+    pub(crate) incremental_sync_enabled: bool,
+    pub(crate) create_port_resources_origin: &'static str,
+}
+
+/// A change of an integration; always with the version.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PatchIntegration<'a> {
+    pub(crate) version: &'a str,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub(crate) traits: Option<Traits<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) config: Option<&'a AppConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) are_port_resources_initialized: Option<bool>,
+}
+
+/// What an integration must agree with its settings on.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Traits<'a> {
+    pub(crate) installation_app_type: &'a str,
+    pub(crate) changelog_destination: &'a Value,
+    pub(crate) actions_processing_enabled: bool,
+    pub(crate) incremental_sync_enabled: bool,
+    pub(crate) processing_mode: &'static str,
+}
+
+#[derive(Serialize)]
+pub(crate) struct PatchConfig<'a> {
+    pub(crate) config: &'a AppConfig,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct ProvisionEnabledReply {
+    #[serde(default)]
+    pub(crate) integrations: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct OrganizationReply {
+    pub(crate) organization: Organization,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Organization {
+    pub(crate) feature_flags: Option<Vec<String>>,
+}
+
+/// `resyncState` at the start: `lastResyncEnd` is sent as null.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ResyncStarted {
+    pub(crate) status: &'static str,
+    pub(crate) last_resync_end: Option<String>,
+    pub(crate) last_resync_start: String,
+    pub(crate) next_resync: Option<String>,
+    /// The spelling is Port's.
+    #[serde(rename = "intervalInMinuets")]
+    pub(crate) interval_in_minutes: Option<u32>,
+}
+
+/// `resyncState` at the end.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ResyncEnded {
+    pub(crate) status: &'static str,
+    pub(crate) last_resync_end: String,
+    pub(crate) next_resync: Option<String>,
+    #[serde(rename = "intervalInMinuets")]
+    pub(crate) interval_in_minutes: Option<u32>,
+}
+
+// Blueprints.
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct BlueprintReply {
+    pub(crate) blueprint: BlueprintRelations,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct BlueprintRelations {
+    #[serde(default)]
+    pub(crate) relations: BTreeMap<String, Relation>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Relation {
+    pub(crate) target: BlueprintId,
+}
+
+// Entities.
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct BulkReply {
+    #[serde(default)]
+    pub(crate) entities: Vec<BulkEntity>,
+    #[serde(default)]
+    pub(crate) errors: Vec<BulkError>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct BulkEntity {
+    pub(crate) index: usize,
+    #[serde(default)]
+    pub(crate) created: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BulkError {
+    pub(crate) index: usize,
+    #[serde(default)]
+    pub(crate) status_code: Option<u16>,
+    #[serde(default)]
+    pub(crate) error: Option<String>,
+    #[serde(default)]
+    pub(crate) message: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Search<'a> {
+    pub(crate) combinator: &'static str,
+    pub(crate) rules: Vec<Rule<'a>>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Rule<'a> {
+    pub(crate) property: &'static str,
+    pub(crate) operator: &'static str,
+    pub(crate) value: RuleValue<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum RuleValue<'a> {
+    One(&'a str),
+    Many(Vec<&'a str>),
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct SearchReply {
+    pub(crate) entities: Vec<FoundEntity>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct FoundEntity {
+    pub(crate) identifier: String,
+    pub(crate) blueprint: String,
+    #[serde(default)]
+    pub(crate) title: Option<Value>,
+    #[serde(default)]
+    pub(crate) icon: Option<Value>,
+    #[serde(default)]
+    pub(crate) team: Option<Value>,
+    #[serde(default)]
+    pub(crate) properties: Option<Map<String, Value>>,
+    #[serde(default)]
+    pub(crate) relations: Option<Map<String, Value>>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct DatasourceQuery<'a> {
+    pub(crate) datasource_prefix: &'a str,
+    pub(crate) datasource_suffix: &'a str,
+    pub(crate) limit: usize,
+    pub(crate) before: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<&'a Value>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct DatasourceReply {
+    pub(crate) entities: Vec<EntityRef>,
+    #[serde(default)]
+    pub(crate) next: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct EntityRef {
+    pub(crate) identifier: String,
+    pub(crate) blueprint: String,
+}
+
+#[derive(Serialize)]
+pub(crate) struct DeleteRequest<'a> {
+    pub(crate) entities: &'a [&'a str],
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeleteReply {
+    #[serde(default)]
+    pub(crate) deleted_entities: Vec<Deleted>,
+}
+
+/// Port names a deleted entity by its identifier alone, or as an entity.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Deleted {
+    Identifier(String),
+    Entity {
+        identifier: String,
+        #[serde(default)]
+        blueprint: Option<String>,
+    },
+}
+
+impl DeleteReply {
+    /// The identifiers that are gone from `blueprint`.
+    pub(crate) fn identifiers(self, blueprint: &str) -> BTreeSet<String> {
+        self.deleted_entities
+            .into_iter()
+            .filter_map(|deleted| match deleted {
+                Deleted::Identifier(identifier) => Some(identifier),
+                Deleted::Entity { identifier, blueprint: of } => {
+                    of.is_none_or(|of| of == blueprint).then_some(identifier)
+                }
+            })
+            .collect()
+    }
+}
