@@ -1,0 +1,5 @@
+//! Returns an entity that is none.
+
+support::guest!("bad-json", "Hostile::Json", |_, _| Ok(
+    br#"{"entities": [{"identifier": "i", "blueprint": "b"}, {"identifier": 7}]}"#.to_vec()
+));

@@ -1,0 +1,3 @@
+//! Returns bytes that are no text.
+
+support::guest!("bad-utf8", "Hostile::Utf8", |_, _| Ok(b"{\"entities\": \xff\xfe}".to_vec()));

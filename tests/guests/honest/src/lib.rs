@@ -1,0 +1,7 @@
+//! Maps as it should.
+
+support::guest!("honest", "Guests::Honest", |context, resources| Ok(support::map(
+    "honest",
+    &resources,
+    context.output
+)));

@@ -1,0 +1,8 @@
+//! Takes all the memory it can get.
+
+support::guest!("memory-bomb", "Hostile::Memory", |_, _| {
+    let mut hoard: Vec<Vec<u8>> = Vec::new();
+    loop {
+        hoard.push(std::hint::black_box(vec![1; 1 << 20]));
+    }
+});

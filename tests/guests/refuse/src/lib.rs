@@ -1,0 +1,3 @@
+//! Refuses every batch by itself.
+
+support::guest!("refuse", "Hostile::Refuse", |_, _| Err("not on a Monday".into()));
