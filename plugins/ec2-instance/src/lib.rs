@@ -3,6 +3,8 @@
 //! A resource of the plan is a *reservation*, since documents carry its other members in
 //! `__ExtraContext`; it makes one entity for each of its instances.
 
+use std::borrow::Cow;
+
 use berth_plugin::{
     Context, Documents, Entities, Fields, Json, Mapper, Properties, Property, RawResource, Refused, Resource,
 };
@@ -13,11 +15,13 @@ berth_plugin::export!(Ec2Instance, manifest = include_bytes!("../manifest.json")
 /// Maps `AWS::EC2::Instance`.
 pub struct Ec2Instance;
 
-/// What the entities need of a reservation.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+/// What the entities need of a reservation. One without `Instances` is refused: read as empty, it
+/// would look as if its instances were gone.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Reservation<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default)]
+    reservation_id: Json<'a>,
     instances: Vec<Instance<'a>>,
 }
 
@@ -59,6 +63,8 @@ const PROPERTIES: Properties = Properties::keeping_unknown(&[
     Property::new("AttachedEbsStatus").times(DETAILS),
 ]);
 
+const NAMELESS: &str = "it has an instance without `InstanceId`";
+
 impl Mapper for Ec2Instance {
     const KIND: &'static str = "AWS::EC2::Instance";
     type Resource<'a> = Resource<Reservation<'a>>;
@@ -70,7 +76,10 @@ impl Mapper for Ec2Instance {
     ) -> Result<(), Refused> {
         let region = context.region.as_deref().unwrap_or_default();
         for instance in reservation.item.instances {
-            let id = instance.instance_id.as_str().unwrap_or_default();
+            let Some(id) = instance.instance_id.as_str() else {
+                out.refuse(name(reservation.item.reservation_id), NAMELESS);
+                continue;
+            };
             out.entity("ec2Instance", instance.instance_id)
                 .title(instance.instance_id)
                 .property("instanceType", instance.instance_type)
@@ -86,19 +95,21 @@ impl Mapper for Ec2Instance {
     }
 
     fn documents(_: &Context, reservation: RawResource<'_>, out: &mut Documents) -> Result<(), Refused> {
-        let fields = reservation.item.fields();
-        let statuses: Vec<Fields<'_>> = reservation
-            .steps
-            .get("status")
-            .map(|statuses| statuses.elements().into_iter().map(Json::fields).collect())
-            .unwrap_or_default();
-        for instance in fields.get("Instances").unwrap_or_default().elements() {
-            let instance = instance.fields();
-            let id = instance.get("InstanceId").and_then(Json::as_str);
+        let fields = reservation.item.fields()?;
+        let statuses: Vec<Fields<'_>> = match reservation.steps.get("status") {
+            Some(statuses) => statuses.elements()?.into_iter().map(Json::fields).collect::<Result<_, _>>()?,
+            None => Vec::new(),
+        };
+        for instance in fields.get("Instances").unwrap_or_default().elements()? {
+            let instance = instance.fields()?;
+            let Some(id) = instance.get("InstanceId").and_then(Json::as_str) else {
+                out.refuse(name(fields.get("ReservationId").unwrap_or_default()), NAMELESS);
+                continue;
+            };
             // By id, never by position: AWS leaves out what it has no status for.
             let status = statuses
                 .iter()
-                .find(|status| id.is_some() && status.get("InstanceId").and_then(Json::as_str) == id);
+                .find(|status| status.get("InstanceId").and_then(Json::as_str).as_ref() == Some(&id));
             let mut document = out.document(&PROPERTIES);
             document.merge_fields(instance).origin();
             if let Some(status) = status {
@@ -110,4 +121,8 @@ impl Mapper for Ec2Instance {
         }
         Ok(())
     }
+}
+
+fn name(reservation_id: Json<'_>) -> Cow<'_, str> {
+    reservation_id.as_str().unwrap_or(Cow::Borrowed("a reservation"))
 }

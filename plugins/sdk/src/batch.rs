@@ -49,8 +49,7 @@ impl Sink {
         out.extend_from_slice(&self.list);
         out.extend_from_slice(b"],\"errors\":[");
         // Only needed to name resources, hence not split before there is something to name.
-        let elements =
-            if self.refused.is_empty() { Vec::new() } else { split(batch).unwrap_or_default() };
+        let elements = if self.refused.is_empty() { Vec::new() } else { split(batch).unwrap_or_default() };
         for (position, (index, refused)) in self.refused.into_iter().enumerate() {
             if position > 0 {
                 out.push(b',');
@@ -84,8 +83,7 @@ fn name_of(element: &RawValue) -> Option<String> {
 /// The reason, when the batch is not a JSON array in UTF-8.
 pub fn map_batch<M: Mapper>(context: &Context, resources: &[u8]) -> Result<Vec<u8>, String> {
     // Checked once for the whole batch: reading from bytes would check every string by itself.
-    let batch =
-        std::str::from_utf8(resources).map_err(|error| format!("the batch is not UTF-8: {error}"))?;
+    let batch = std::str::from_utf8(resources).map_err(|error| format!("the batch is not UTF-8: {error}"))?;
     match context.output {
         Output::Entities => entities::<M>(context, batch),
         Output::Documents => documents::<M>(context, batch),

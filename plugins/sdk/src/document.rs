@@ -191,9 +191,15 @@ enum Value<'a> {
 
 impl<'a> Document<'_, 'a> {
     /// Takes over the members of an object, by the kind's [`Properties`]. What is merged later
-    /// wins. Anything but an object changes nothing.
+    /// wins. A document into which anything but an object is merged is refused.
     pub fn merge(&mut self, object: Json<'a>) -> &mut Self {
-        self.merge_fields(object.fields())
+        match object.fields() {
+            Ok(fields) => self.merge_fields(fields),
+            Err(refused) => {
+                self.failure.get_or_insert(refused.reason);
+                self
+            }
+        }
     }
 
     /// As [`merge`](Self::merge), for an object whose members are at hand.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
-use crate::Fields;
+use crate::{Fields, Refused};
 
 /// A JSON value as the text it came as, borrowed from the batch: copied to the output without
 /// being parsed.
@@ -39,14 +39,26 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The members of the object that the value is; none if it is something else.
-    pub fn fields(self) -> Fields<'a> {
-        serde_json::from_str(self.text()).unwrap_or_default()
+    /// The members of the object that the value is.
+    ///
+    /// # Errors
+    /// [`Refused`] if it is something else, null included: read as empty, a resource of an
+    /// unforeseen shape would look as if it were gone.
+    pub fn fields(self) -> Result<Fields<'a>, Refused> {
+        serde_json::from_str(self.text()).map_err(|_| self.is_no("an object"))
     }
 
-    /// The elements of the list that the value is; none if it is something else.
-    pub fn elements(self) -> Vec<Json<'a>> {
-        serde_json::from_str(self.text()).unwrap_or_default()
+    /// The elements of the list that the value is.
+    ///
+    /// # Errors
+    /// [`Refused`] if it is something else, null included.
+    pub fn elements(self) -> Result<Vec<Json<'a>>, Refused> {
+        serde_json::from_str(self.text()).map_err(|_| self.is_no("a list"))
+    }
+
+    fn is_no(self, expected: &str) -> Refused {
+        let start: String = self.text().chars().take(40).collect();
+        format!("`{start}` stands where {expected} is expected").into()
     }
 }
 
@@ -129,10 +141,11 @@ mod tests {
         let item: Item<'_> =
             serde_json::from_str(r#"{"tags": [ {"Key":"é\n"} ], "name": "a\u00e9\"b", "other": 1}"#).unwrap();
         assert_eq!(item.tags.text(), r#"[ {"Key":"é\n"} ]"#);
-        assert_eq!(item.tags.elements()[0].fields().get("Key").unwrap().as_str().unwrap(), "é\n");
+        let tag = item.tags.elements().unwrap()[0].fields().unwrap();
+        assert_eq!(tag.get("Key").unwrap().as_str().unwrap(), "é\n");
         assert_eq!(item.name.as_str().unwrap(), "aé\"b");
         assert!(item.size.is_null());
         assert_eq!(item.size.as_str(), None);
-        assert!(item.name.fields().iter().next().is_none());
+        assert!(item.name.fields().is_err() && item.size.elements().is_err());
     }
 }

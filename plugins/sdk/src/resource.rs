@@ -14,7 +14,9 @@ use crate::{Json, json::Name};
 /// `Steps` and `Parents` are structs with one field per step; a step that was not asked for, or
 /// whose answer the fetch plan declares absent, has no entry, so their fields are optional.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(bound(deserialize = "Item: Deserialize<'de>, Steps: Deserialize<'de> + Default, Parents: Deserialize<'de> + Default"))]
+#[serde(bound(
+    deserialize = "Item: Deserialize<'de>, Steps: Deserialize<'de> + Default, Parents: Deserialize<'de> + Default"
+))]
 pub struct Resource<Item, Steps = IgnoredAny, Parents = IgnoredAny> {
     /// The item of the list step.
     pub item: Item,
@@ -47,7 +49,7 @@ impl RawResource<'_> {
         if let Some(name) = self.item.as_str() {
             return Some(name.into_owned());
         }
-        let fields = self.item.fields();
+        let fields = self.item.fields().ok()?;
         ["arn", "id", "name"].iter().find_map(|ending| {
             fields
                 .iter()
