@@ -108,7 +108,7 @@ fn encode(package: &str, module: &[u8]) -> Result<Vec<u8>> {
     ComponentEncoder::default()
         .validate(true)
         .module(module)
-        .and_then(|encoder| encoder.encode())
+        .and_then(ComponentEncoder::encode)
         .with_context(|| format!("{package}: the built module is no component of the plugin contract"))
 }
 

@@ -5,7 +5,10 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task runner talks to the terminal")]
 
 mod components;
+mod models;
 mod repo;
+mod suite;
+mod tidy;
 mod venv;
 
 use std::process::ExitCode;
@@ -33,12 +36,29 @@ enum Command {
     },
     /// Creates the Python environment of the stand-ins in `target/venv`.
     Venv,
+    /// Regenerates the service models from the pinned botocore.
+    Models {
+        /// Only compares with the committed table.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Checks the house rules that no compiler checks.
+    Tidy,
+    /// Runs every test: tidy, components, models, plugins, host.
+    Test {
+        /// Passed on to `cargo test` of the host (after `--`).
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
     let outcome = Repo::find().and_then(|repo| match Args::parse().command {
         Command::Components { guests, locked } => components::build(&repo, guests, locked),
         Command::Venv => venv::ensure(&repo).map(drop),
+        Command::Models { check } => models::run_models(&repo, check, None),
+        Command::Tidy => tidy::check(&repo),
+        Command::Test { arguments } => suite::test(&repo, &arguments),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

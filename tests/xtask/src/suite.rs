@@ -1,0 +1,144 @@
+//! `cargo xtask test`: everything a change must pass, in one command.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::{
+    components, models,
+    repo::{Repo, run},
+    tidy, venv,
+};
+
+/// Runs every phase, stops at the first that fails, and always ends with one line of times.
+pub(crate) fn test(repo: &Repo, arguments: &[String]) -> Result<()> {
+    let mut phases = Phases::default();
+    let outcome = phases.all(repo, arguments);
+    let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
+    println!("\nxtask test: {verdict} in {} ({})", shown(phases.total()), phases.summary());
+    outcome
+}
+
+/// What was run, and how long it took.
+#[derive(Default)]
+struct Phases(Vec<(&'static str, Duration)>);
+
+impl Phases {
+    fn all(&mut self, repo: &Repo, arguments: &[String]) -> Result<()> {
+        self.run("tidy", || tidy::check(repo))?;
+        self.run("components", || components::build(repo, true, true))?;
+        let python = self.run("venv", || venv::ensure(repo))?;
+        let built = self.run("build", || build(repo))?;
+        self.run("models", || models::run_models(repo, true, built.packer.as_deref()))?;
+        self.run("plugins", || run(repo.guest_cargo(&repo.path("plugins")).args(["test", "--locked"])))?;
+        self.run("host", || {
+            let mut tests = repo.cargo();
+            tests
+                .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+                .args(arguments)
+                .env("BERTH_TEST_BIN", &built.berth)
+                .env("BERTH_TEST_PYTHON", &python)
+                .env("BERTH_TEST_COMPONENTS", repo.path("target/components"))
+                .env("BERTH_TEST_CACHE", repo.path("target/test-cache"));
+            run(&mut tests)
+        })
+    }
+
+    fn run<T>(&mut self, name: &'static str, phase: impl FnOnce() -> Result<T>) -> Result<T> {
+        println!("\nxtask test: {name}");
+        let start = Instant::now();
+        let outcome = phase();
+        self.0.push((name, start.elapsed()));
+        outcome.with_context(|| format!("phase `{name}`"))
+    }
+
+    fn total(&self) -> Duration {
+        self.0.iter().map(|(_, time)| *time).sum()
+    }
+
+    fn summary(&self) -> String {
+        let parts: Vec<String> =
+            self.0.iter().map(|(name, time)| format!("{name} {}", shown(*time))).collect();
+        parts.join(", ")
+    }
+}
+
+fn shown(time: Duration) -> String {
+    let seconds = time.as_secs();
+    if seconds < 60 {
+        format!("{:.1} s", time.as_secs_f64())
+    } else {
+        format!("{} min {:02} s", seconds / 60, seconds % 60)
+    }
+}
+
+/// Executables that the build of the tests leaves behind.
+struct Built {
+    berth: PathBuf,
+    packer: Option<PathBuf>,
+}
+
+/// Builds every test and what the tests start. Built as one set, so that a dependency is compiled
+/// with one set of features.
+fn build(repo: &Repo) -> Result<Built> {
+    let messages = messages(repo, &["test", "--workspace", "--locked", "--no-run"])?;
+    let berth = match executable(&messages, "bin", "berth") {
+        Some(berth) => berth,
+        None => berth_binary(repo)?,
+    };
+    Ok(Built { berth, packer: executable(&messages, "example", "pack-models") })
+}
+
+/// Builds the `berth` binary alone and gives its path.
+pub(crate) fn berth_binary(repo: &Repo) -> Result<PathBuf> {
+    let messages = messages(repo, &["build", "--package=berth", "--bin=berth", "--locked"])?;
+    executable(&messages, "bin", "berth").context("cargo built no `berth`")
+}
+
+/// Builds the Port stand-in's binary alone and gives its path.
+pub(crate) fn stand_in_binary(repo: &Repo) -> Result<PathBuf> {
+    let messages = messages(repo, &["build", "--package=port-stand-in", "--bin=port-stand-in", "--locked"])?;
+    executable(&messages, "bin", "port-stand-in").context("cargo built no `port-stand-in`")
+}
+
+/// Runs cargo and gives its messages for programs; those for people are shown.
+fn messages(repo: &Repo, arguments: &[&str]) -> Result<String> {
+    let mut cargo = repo.cargo();
+    cargo.args(arguments).arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    crate::repo::output(&mut cargo)
+}
+
+fn executable(messages: &str, kind: &str, name: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| {
+            let target = &message["target"];
+            // The unit tests of a binary carry its name too.
+            target["name"] == name && target["kind"][0] == kind && message["profile"]["test"] == false
+        })
+        .find_map(|message| message["executable"].as_str().map(|path| Path::new(path).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_binary_is_told_from_its_unit_tests() {
+        let line = |kind: &str, test: bool, path: &str| {
+            serde_json::json!({"reason": "compiler-artifact", "executable": path,
+                "target": {"name": "berth", "kind": [kind]}, "profile": {"test": test}})
+            .to_string()
+        };
+        let messages =
+            [line("lib", false, "a"), line("bin", true, "b"), line("bin", false, "c"), "noise".into()];
+        assert_eq!(executable(&messages.join("\n"), "bin", "berth"), Some(PathBuf::from("c")));
+        assert_eq!(executable(&messages[1], "bin", "berth"), None);
+    }
+}
