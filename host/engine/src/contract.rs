@@ -36,7 +36,7 @@ pub(crate) struct ContractVersion {
 impl ContractVersion {
     /// Whether this host can talk to a plugin of this version: all published minors of the major.
     pub(crate) fn is_supported(self) -> bool {
-        self.major == NEWEST.major && self.minor <= NEWEST.minor
+        self.major == NEWEST.major && (OLDEST.minor..=NEWEST.minor).contains(&self.minor)
     }
 }
 

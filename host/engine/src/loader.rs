@@ -98,12 +98,11 @@ impl Loader {
         let refused = |problem| RefusedPlugin { plugin: file.display().to_string(), problem };
         let bytes = read(file).map_err(refused)?;
         let sha256 = sha256(&bytes);
-        let (facts, program) = match self.remembered(&sha256) {
-            Some(facts) => (facts, None),
-            None => {
-                let (facts, program) = self.compile(file, &sha256, &bytes).map_err(refused)?;
-                (facts, Some(program))
-            }
+        let (facts, program) = if let Some(facts) = self.remembered(&sha256) {
+            (facts, None)
+        } else {
+            let (facts, program) = self.compile(file, &sha256, &bytes).map_err(refused)?;
+            (facts, Some(program))
         };
         let code = if program.is_some() { CodeOrigin::Compiled } else { CodeOrigin::Cached };
         Ok(Plugin {

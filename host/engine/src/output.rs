@@ -6,10 +6,8 @@ use berth_core::{BlueprintId, Entity, EntityKey, ItemError, MapReport};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-/// Reads the entities of a batch of `count` resources.
-///
-/// Each resource must have become exactly one entity or one error: a resource that a plugin kept
-/// silent about would look like one that is gone.
+/// Reads the entities of a batch of `count` resources. A resource may become several entities, or
+/// none.
 ///
 /// # Errors
 /// What is wrong, with its place.
@@ -18,28 +16,20 @@ pub(crate) fn entities(bytes: &[u8], count: usize) -> Result<MapReport, String> 
     if let Some(index) = entities.iter().position(|entity| entity.identifier.is_empty()) {
         return Err(format!("at `entities[{index}].identifier`: an entity without an identifier"));
     }
-    check(entities.len(), "entities", &errors, count)?;
+    check(&errors, count)?;
     Ok(MapReport { entities: entities.into_iter().map(Entity::from).collect(), errors, filtered: 0 })
 }
 
-fn check(results: usize, what: &str, errors: &[ItemError], count: usize) -> Result<(), String> {
+fn check(errors: &[ItemError], count: usize) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     for (position, error) in errors.iter().enumerate() {
+        let at = format_args!("at `errors[{position}].index`: ");
         if error.index >= count {
-            return Err(format!(
-                "at `errors[{position}].index`: there is no resource {} in a batch of {count}",
-                error.index
-            ));
+            return Err(format!("{at}there is no resource {} in a batch of {count}", error.index));
         }
         if !seen.insert(error.index) {
-            return Err(format!("at `errors[{position}].index`: resource {} is listed twice", error.index));
+            return Err(format!("{at}resource {} is listed twice", error.index));
         }
-    }
-    if results + errors.len() != count {
-        return Err(format!(
-            "{results} {what} and {} errors for {count} resources; each resource gives one or the other",
-            errors.len()
-        ));
     }
     Ok(())
 }
@@ -62,7 +52,6 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entities {
-    #[serde(default)]
     entities: Vec<WireEntity>,
     #[serde(default)]
     errors: Vec<ItemError>,
@@ -131,8 +120,9 @@ mod tests {
         let good = json!({"identifier": "i", "blueprint": "b"});
         let error = |index: usize| json!({"index": index, "resource": "r", "reason": "why"});
         let cases = [
-            (json!([]), 0, "invalid type: sequence"),
+            (json!([]), 0, "invalid length 0"),
             (json!({"entites": []}), 0, "at `entites`: unknown field"),
+            (json!({}), 1, "missing field `entities`"),
             (
                 json!({"entities": [good, {"identifier": 3, "blueprint": "b"}]}),
                 2,
@@ -153,14 +143,16 @@ mod tests {
                 1,
                 "at `entities[0].propertys`: unknown field",
             ),
-            (json!({"entities": [good]}), 2, "1 entities and 0 errors for 2 resources"),
-            (json!({"entities": [good, good]}), 1, "2 entities and 0 errors for 1 resources"),
             (
-                json!({"errors": [error(1)]}),
+                json!({"entities": [], "errors": [error(1)]}),
                 1,
                 "at `errors[0].index`: there is no resource 1 in a batch of 1",
             ),
-            (json!({"errors": [error(0), error(0)]}), 2, "at `errors[1].index`: resource 0 is listed twice"),
+            (
+                json!({"entities": [], "errors": [error(0), error(0)]}),
+                2,
+                "at `errors[1].index`: resource 0 is listed twice",
+            ),
         ];
         for (output, count, expected) in cases {
             let found = entities(output.to_string().as_bytes(), count).unwrap_err();
@@ -168,7 +160,7 @@ mod tests {
         }
         assert_eq!(
             entities(b"{\"entities\": [", 1).unwrap_err(),
-            "EOF while parsing a list at line 1 column 14"
+            "at `entities`: EOF while parsing a list at line 1 column 14"
         );
         assert_eq!(entities(b"{\"\xff", 1).unwrap_err(), "the text is not UTF-8 from byte 2 on");
     }

@@ -146,7 +146,7 @@ impl Log {
         let message = &message[..message.floor_char_boundary(LOG_LINE_BYTES)];
         // A plugin cannot print, so that the text of a panic comes this way, just before the trap.
         if level == LogLevel::Error && message.starts_with("panicked") {
-            self.panic = Some(printable(message));
+            self.panic = Some(printable(&message.replace('\n', " ")));
             return;
         }
         if self.lines_left == 0 || self.bytes_left < message.len() {

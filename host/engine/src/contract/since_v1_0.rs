@@ -17,7 +17,10 @@ wasmtime::component::bindgen!({
 
 struct V1_0(PluginPre<Guest>);
 
-pub(super) fn bind(component: &Component, mut linker: Linker<Guest>) -> wasmtime::Result<impl Program + use<>> {
+pub(super) fn bind(
+    component: &Component,
+    mut linker: Linker<Guest>,
+) -> wasmtime::Result<impl Program + use<>> {
     berth::plugin::log::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
     Ok(V1_0(PluginPre::new(linker.instantiate_pre(component)?)?))
 }

@@ -1,0 +1,463 @@
+//! The engine through its public face, with real components: hostile ones and one that behaves.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests; clippy.toml exempts only functions that bear #[test] themselves"
+)]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use berth_core::{
+    Account, AccountId, Kind, MapContext, MapError, MapReport, MapRequest, Mapper, Mapping, Partition,
+    RawPage, Region,
+};
+use berth_engine::{CodeOrigin, Engine, EngineConfig, EngineError, Limits};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A component that the task runner built.
+fn component(name: &str) -> PathBuf {
+    let components = std::env::var_os("BERTH_TEST_COMPONENTS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/components"), PathBuf::from);
+    let file = components.join("guests").join(format!("{name}.wasm"));
+    assert!(file.is_file(), "{} is missing: run `cargo xtask components --guests` first", file.display());
+    file
+}
+
+/// A plugin directory with these guests.
+fn plugins(guests: &[&str]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for guest in guests {
+        fs::copy(component(guest), dir.path().join(format!("{guest}.wasm"))).unwrap();
+    }
+    dir
+}
+
+/// Compiled code of all tests of this run: each guest is compiled once.
+fn shared_cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled")
+}
+
+fn config(dir: &Path) -> EngineConfig {
+    EngineConfig {
+        plugin_dirs: vec![dir.to_owned()],
+        cache_dir: Some(shared_cache()),
+        limits: Limits { deadline: Duration::from_millis(300), memory_bytes: 32 << 20, ..Limits::default() },
+        workers: NonZeroUsize::new(2).unwrap(),
+        ..EngineConfig::default()
+    }
+}
+
+fn engine(guests: &[&str]) -> Engine {
+    let dir = plugins(guests);
+    let engine = Engine::new(config(dir.path())).unwrap();
+    assert_eq!(engine.refused(), [], "every guest is accepted");
+    engine
+}
+
+fn page(names: &[&str]) -> RawPage {
+    let resources: Vec<Value> = names
+        .iter()
+        .enumerate()
+        .map(|(index, name)| json!({"item": {"Id": format!("id-{index}"), "Name": name}, "steps": {}, "parents": {}}))
+        .collect();
+    RawPage {
+        region: None,
+        count: resources.len(),
+        resources: serde_json::to_vec(&resources).unwrap(),
+        failures: Vec::new(),
+    }
+}
+
+fn request(kind: &str, page: RawPage) -> MapRequest {
+    let account = Account::unnamed(AccountId::new("111122223333").unwrap(), Partition::Aws);
+    MapRequest {
+        kind: Kind::new(kind).unwrap(),
+        context: MapContext {
+            account: Arc::new(account),
+            region: Some(Region::new("eu-west-1").unwrap()),
+            options: Vec::new(),
+        },
+        mapping: Mapping::Native,
+        page,
+    }
+}
+
+async fn map(engine: &Engine, kind: &str, names: &[&str]) -> Result<MapReport, MapError> {
+    engine.map(request(kind, page(names))).await
+}
+
+/// The message of a batch that failed, after checking that plugin and kind are named and that
+/// there is a remedy.
+async fn failure(engine: &Engine, plugin: &str, kind: &str, names: &[&str]) -> String {
+    let error = map(engine, kind, names).await.unwrap_err();
+    let MapError::Plugin { plugin: named, kind: of, problem } = &error else { panic!("{error}") };
+    assert_eq!((named.as_str(), of.as_str()), (plugin, kind));
+    assert!(problem.remedy.is_some(), "{problem}");
+    let MapError::Plugin { problem, .. } = error else { unreachable!() };
+    problem.message
+}
+
+fn identifiers(report: &MapReport) -> Vec<&str> {
+    report.entities.iter().map(|entity| entity.key.identifier.as_str()).collect()
+}
+
+async fn honest_still_works(engine: &Engine) {
+    let report = map(engine, "Guests::Honest", &["a", "b"]).await.unwrap();
+    assert_eq!(identifiers(&report), ["id-0", "id-1"]);
+    assert_eq!(report.entities[1].title, Some(json!("b")));
+    assert_eq!(report.entities[1].key.blueprint.as_str(), "honest");
+    assert_eq!(report.errors, []);
+}
+
+#[tokio::test]
+async fn each_limit_stops_its_attack_and_nothing_else() {
+    let attacks = [
+        ("loop-forever", "Hostile::Loop", "ran longer than 300ms, the limit for a batch"),
+        ("memory-bomb", "Hostile::Memory", "needed more than 32 MiB of memory"),
+        ("output-flood", "Hostile::Output", "returned more than 1 MiB, the limit for this batch"),
+        ("panic", "Hostile::Panic", "panicked at panic/src/lib.rs:"),
+        ("deep-recursion", "Hostile::Recursion", "crashed ("),
+        (
+            "bad-json",
+            "Hostile::Json",
+            "returned nonsense: at `entities[1].identifier`: invalid type: integer `7`",
+        ),
+        ("bad-utf8", "Hostile::Utf8", "returned nonsense: the text is not UTF-8 from byte 13 on"),
+        ("refuse", "Hostile::Refuse", "refused the batch: not on a Monday"),
+    ];
+    let mut guests: Vec<&str> = attacks.iter().map(|(plugin, ..)| *plugin).collect();
+    guests.push("honest");
+    let engine = engine(&guests);
+    for (plugin, kind, expected) in attacks {
+        let begun = Instant::now();
+        let message = failure(&engine, plugin, kind, &["a", "b", "c"]).await;
+        assert!(message.starts_with(expected), "{plugin}: {message}");
+        assert!(begun.elapsed() < Duration::from_secs(3), "{plugin} took {:?}", begun.elapsed());
+        honest_still_works(&engine).await;
+    }
+    let message = failure(&engine, "panic", "Hostile::Panic", &["a"]).await;
+    assert!(message.ends_with("no mood for mapping"), "{message}");
+}
+
+#[tokio::test]
+async fn a_looping_plugin_costs_one_deadline_however_many_resources_there_are() {
+    let engine = engine(&["loop-forever"]);
+    let begun = Instant::now();
+    failure(&engine, "loop-forever", "Hostile::Loop", &["x"; 50]).await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_resource_that_crashes_a_plugin_fails_alone() {
+    let engine = engine(&["panic-on-one-item"]);
+    let report = map(&engine, "Hostile::OneItem", &["a", "panic", "c", "panic", "e"]).await.unwrap();
+    assert_eq!(identifiers(&report), ["id-0", "id-2", "id-4"]);
+    let errors: Vec<(usize, &str)> =
+        report.errors.iter().map(|error| (error.index, error.resource.as_str())).collect();
+    assert_eq!(errors, [(1, "id-1"), (3, "id-3")]);
+    let reason = &report.errors[0].reason;
+    assert!(reason.starts_with("plugin `panic-on-one-item` panicked at "), "{reason}");
+    assert!(reason.ends_with("this one again"), "{reason}");
+}
+
+#[tokio::test]
+async fn looking_for_the_bad_resource_has_a_deadline_too() {
+    let engine = engine(&["panic-on-one-item"]);
+    let begun = Instant::now();
+    let names = ["panic", "loop", "loop", "loop", "loop", "loop", "loop", "loop", "loop"];
+    let message = failure(&engine, "panic-on-one-item", "Hostile::OneItem", &names).await;
+    assert_eq!(message, "ran longer than 300ms, the limit for a batch");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn nothing_of_wasi_is_granted() {
+    let engine = engine(&["wasi-caller", "honest"]);
+    let imports = &engine.plugins()[1].imports;
+    assert!(imports.iter().any(|import| import.starts_with("wasi:filesystem/")), "{imports:?}");
+    // The standard library reads no environment and no clock that it does not need: mapping works.
+    let report = map(&engine, "Hostile::Wasi", &["plain", "plain"]).await.unwrap();
+    assert_eq!(identifiers(&report), ["id-0", "id-1"]);
+    for (attempt, import) in [
+        ("file", "wasi:filesystem/"),
+        ("clock", "wasi:clocks/"),
+        ("sleep", "wasi:clocks/"),
+        ("env", "wasi:cli/environment"),
+        ("print", "wasi:cli/stdout"),
+    ] {
+        let begun = Instant::now();
+        let message = failure(&engine, "wasi-caller", "Hostile::Wasi", &[attempt]).await;
+        assert!(message.starts_with(&format!("called `{import}")), "{attempt}: {message}");
+        assert!(message.ends_with("which no plugin may"), "{attempt}: {message}");
+        assert!(begun.elapsed() < Duration::from_secs(2), "{attempt} took {:?}", begun.elapsed());
+    }
+    honest_still_works(&engine).await;
+}
+
+#[test]
+fn a_flood_of_log_lines_is_bounded_and_cannot_forge_others() {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    // The lines come from a worker thread, which only a global subscriber reaches.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let report = runtime.block_on(async {
+        let engine = engine(&["log-flood"]);
+        map(&engine, "Hostile::LogFlood", &["a"]).await.unwrap()
+    });
+    assert_eq!(identifiers(&report), ["id-0"]);
+
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let of_plugin: Vec<&str> = text.lines().filter(|line| line.contains("plugin=log-flood")).collect();
+    assert_eq!(of_plugin.len(), 101, "100 lines and one on those that were dropped");
+    assert!(of_plugin[0].contains(&"x".repeat(4096)) && !of_plugin[0].contains(&"x".repeat(4097)));
+    assert!(of_plugin[1].contains("line 0\\nforged\\u{1b}[2J plugin="), "{}", of_plugin[1]);
+    assert!(of_plugin[1].contains("at=Hostile::LogFlood 111122223333 eu-west-1"), "{}", of_plugin[1]);
+    assert!(of_plugin[100].contains("9901 more lines of the plugin were dropped"), "{}", of_plugin[100]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_refused_by_name_with_the_reason() {
+    let dir =
+        plugins(&["bad-manifest", "honest", "loop-in-manifest", "next-major", "next-minor", "wants-network"]);
+    let path = |name: &str| dir.path().join(name);
+    fs::write(path("core.wasm"), b"\0asm\x01\0\0\0").unwrap();
+    fs::write(path("text.wasm"), "not wasm").unwrap();
+    fs::write(path("empty.wasm"), "").unwrap();
+    let whole = fs::read(component("honest")).unwrap();
+    fs::write(path("half.wasm"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(path("other.wasm"), b"\0asm\x0d\0\x01\0").unwrap();
+    fs::copy(component("honest"), path("twin.wasm")).unwrap();
+    fs::write(path("README.md"), "no plugin, and not tried").unwrap();
+
+    let engine = Engine::new(config(dir.path())).unwrap();
+    assert_eq!(engine.kinds().keys().map(Kind::as_str).collect::<Vec<_>>(), ["Guests::Honest"]);
+    honest_still_works(&engine).await;
+
+    let refused: BTreeMap<String, String> = engine
+        .refused()
+        .into_iter()
+        .map(|refused| {
+            assert!(refused.problem.remedy.is_some(), "{refused:?}");
+            let name = Path::new(&refused.plugin).file_name().unwrap().to_str().unwrap().to_owned();
+            (name, refused.problem.message)
+        })
+        .collect();
+    let expected = [
+        ("bad-manifest.wasm", "manifest, at `kinds[0].plan.steps[1]`: there is no earlier step `nothing`"),
+        ("core.wasm", "is a core WebAssembly module, not a component"),
+        ("empty.wasm", "is not WebAssembly"),
+        ("half.wasm", "is broken: "),
+        ("loop-in-manifest.wasm", "gave no manifest: it ran longer than 300ms"),
+        (
+            "next-major.wasm",
+            "needs version 2.0.0 of the plugin contract (`berth:plugin/mapper`); this host supports 1.0.0 to 1.0.0",
+        ),
+        ("next-minor.wasm", "needs version 1.9.0 of the plugin contract"),
+        ("other.wasm", "is no Berth plugin: it exports no `berth:plugin/mapper`"),
+        ("text.wasm", "is not WebAssembly"),
+        ("twin.wasm", "maps Guests::Honest, as "),
+        (
+            "wants-network.wasm",
+            "imports `evil:net/sockets`; a plugin may import `berth:plugin/log` and nothing else",
+        ),
+    ];
+    assert_eq!(refused.keys().map(String::as_str).collect::<Vec<_>>(), expected.map(|(name, _)| name));
+    for (name, message) in expected {
+        assert!(refused[name].starts_with(message), "{name}: {}", refused[name]);
+    }
+
+    let error = engine.inspect(&path("core.wasm")).unwrap_err();
+    assert!(error.message.ends_with("core.wasm is a core WebAssembly module, not a component"), "{error}");
+    let error = map(&engine, "Hostile::Network", &["a"]).await.unwrap_err();
+    assert!(matches!(&error, MapError::NoPlugin(problem) if problem.message.contains("Hostile::Network")));
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Engine::new(config(&dir.path().join("nowhere"))).unwrap_err();
+    assert!(matches!(&error, EngineError::Directory { path, .. } if path.ends_with("nowhere")), "{error}");
+}
+
+#[tokio::test]
+async fn a_later_directory_wins() {
+    let (first, second) = (plugins(&["honest"]), plugins(&["honest", "panic"]));
+    let engine = Engine::new(EngineConfig {
+        plugin_dirs: vec![first.path().to_owned(), second.path().to_owned()],
+        ..config(first.path())
+    })
+    .unwrap();
+    assert_eq!(engine.refused(), []);
+    let listed = engine.plugins();
+    let replaced: Vec<_> =
+        listed.iter().map(|plugin| (&plugin.file, plugin.kinds[0].replaced_by.as_ref())).collect();
+    let winner = second.path().join("honest.wasm");
+    assert_eq!(
+        replaced,
+        [
+            (&first.path().join("honest.wasm"), Some(&winner)),
+            (&winner, None),
+            (&second.path().join("panic.wasm"), None),
+        ]
+    );
+    honest_still_works(&engine).await;
+    assert!(engine.plugins()[1].peak_memory > 0, "the second directory's plugin mapped");
+    assert_eq!(engine.plugins()[0].peak_memory, 0);
+}
+
+/// The files of a cache, by extension.
+fn cached(dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect()
+}
+
+#[tokio::test]
+async fn compiled_code_is_kept_and_damage_is_repaired() {
+    let (dir, cache) = (plugins(&["honest"]), tempfile::tempdir().unwrap());
+    let cache_dir = cache.path().join("not/yet/there");
+    let start = || {
+        let config = EngineConfig { cache_dir: Some(cache_dir.clone()), ..config(dir.path()) };
+        Engine::new(config).unwrap()
+    };
+    let origin = |engine: &Engine| engine.plugins()[0].code;
+
+    let first = start();
+    assert_eq!(origin(&first), CodeOrigin::Compiled);
+    let second = start();
+    assert_eq!(origin(&second), CodeOrigin::Cached);
+    honest_still_works(&second).await;
+    let kind = Kind::new("Guests::Honest").unwrap();
+    assert_eq!(first.kinds()[&kind].manifest, second.kinds()[&kind].manifest);
+
+    let [code] = &cached(&cache_dir, "cwasm")[..] else { panic!("one file of code") };
+    let good = fs::read(code).unwrap();
+    let mut flipped = good.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    for damaged in [&flipped[..], &good[..good.len() / 2], b"", b"nonsense"] {
+        fs::write(code, damaged).unwrap();
+        honest_still_works(&start()).await;
+        assert!(fs::read(code).unwrap() == good, "the code is as it was");
+    }
+    fs::remove_file(code).unwrap();
+    honest_still_works(&start()).await;
+
+    let [record] = &cached(&cache_dir, "json")[..] else { panic!("one record") };
+    for damaged in ["", "{}", "[1, 2"] {
+        fs::write(record, damaged).unwrap();
+        let engine = start();
+        assert_eq!(origin(&engine), CodeOrigin::Compiled, "{damaged}");
+        honest_still_works(&engine).await;
+    }
+    assert_eq!(origin(&start()), CodeOrigin::Cached);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn code_that_others_could_have_written_is_not_run() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (dir, cache) = (plugins(&["honest"]), tempfile::tempdir().unwrap());
+    let start = || {
+        let config = EngineConfig { cache_dir: Some(cache.path().to_owned()), ..config(dir.path()) };
+        Engine::new(config).unwrap()
+    };
+    let mode = |mode| fs::set_permissions(cache.path(), fs::Permissions::from_mode(mode)).unwrap();
+    for open in [0o770, 0o707, 0o777] {
+        mode(open);
+        let engine = start();
+        assert_eq!(engine.plugins()[0].code, CodeOrigin::Compiled);
+        honest_still_works(&engine).await;
+        assert_eq!(cached(cache.path(), "cwasm"), [] as [PathBuf; 0], "mode {open:o}");
+    }
+    mode(0o700);
+    start();
+    assert_eq!(start().plugins()[0].code, CodeOrigin::Cached);
+    mode(0o702);
+    assert_eq!(start().plugins()[0].code, CodeOrigin::Compiled, "what is there counts no more");
+
+    // The same directory as one that is only read.
+    mode(0o700);
+    let config = EngineConfig {
+        cache_dir: None,
+        precompiled_dirs: vec![cache.path().to_owned()],
+        ..config(dir.path())
+    };
+    let engine = Engine::new(config).unwrap();
+    assert_eq!(engine.plugins()[0].code, CodeOrigin::Cached);
+    honest_still_works(&engine).await;
+}
+
+#[tokio::test]
+async fn the_same_batch_gives_the_same_entities() {
+    let engine = engine(&["honest"]);
+    let names: Vec<String> = (0..200).map(|index| format!("n{index}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let first = map(&engine, "Guests::Honest", &names).await.unwrap();
+    assert_eq!(first.entities.len(), 200);
+    for _ in 0..3 {
+        assert_eq!(map(&engine, "Guests::Honest", &names).await.unwrap(), first);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_batches_map_at_once_beside_hostile_ones() {
+    let engine = Arc::new(engine(&["honest", "panic", "memory-bomb", "output-flood"]));
+    let mut tasks = tokio::task::JoinSet::new();
+    for round in 0..200 {
+        let engine = Arc::clone(&engine);
+        tasks.spawn(async move {
+            match round % 10 {
+                3 => drop(failure(&engine, "panic", "Hostile::Panic", &["a", "b"]).await),
+                5 => drop(failure(&engine, "memory-bomb", "Hostile::Memory", &["a"]).await),
+                7 => drop(failure(&engine, "output-flood", "Hostile::Output", &["a"]).await),
+                _ => honest_still_works(&engine).await,
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_batch_without_resources_needs_no_plugin_call() {
+    let engine = engine(&["panic"]);
+    assert_eq!(map(&engine, "Hostile::Panic", &[]).await.unwrap(), MapReport::default());
+}
+
+#[test]
+fn a_plugin_can_be_inspected_wherever_it_is() {
+    let engine = engine(&["honest"]);
+    let info = engine.inspect(&component("panic")).unwrap();
+    assert_eq!((info.name.as_str(), info.version.as_str()), ("panic", "1.0.0"));
+    assert_eq!(info.contract, "1.0.0");
+    assert_eq!(info.imports, ["berth:plugin/log@1.0.0"]);
+    assert_eq!(info.kinds[0].kind.as_str(), "Hostile::Panic");
+    assert_eq!(info.size, fs::metadata(component("panic")).unwrap().len());
+    assert_eq!(info.sha256.len(), 64);
+    assert_eq!(engine.kinds().len(), 1, "inspecting changes nothing");
+}
