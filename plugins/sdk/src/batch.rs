@@ -105,7 +105,7 @@ fn entities<M: Mapper>(context: &Context, batch: &str) -> Result<Vec<u8>, String
             for element in split(batch)? {
                 let start = out.sink.list.len();
                 let outcome = serde_json::from_str::<M::Resource<'_>>(element.get())
-                    .map_err(unreadable)
+                    .map_err(|error| unreadable(&error))
                     .and_then(|resource| M::entities(context, resource, &mut out));
                 out.sink.settle(start, outcome);
             }
@@ -119,15 +119,15 @@ fn documents<M: Mapper>(context: &Context, batch: &str) -> Result<Vec<u8>, Strin
     for element in split(batch)? {
         let start = out.sink.list.len();
         let outcome = serde_json::from_str::<RawResource<'_>>(element.get())
-            .map_err(unreadable)
+            .map_err(|error| unreadable(&error))
             .and_then(|resource| M::documents(context, resource, &mut out));
         out.sink.settle(start, outcome);
     }
     Ok(out.sink.finish("documents", batch))
 }
 
-fn unreadable(error: serde_json::Error) -> Refused {
-    format!("it has not the shape that the mapping reads: {error}").into()
+fn unreadable(error: &serde_json::Error) -> Refused {
+    format!("it does not have the shape that the mapping reads: {error}").into()
 }
 
 /// What a plugin answers for a kind that it does not have.

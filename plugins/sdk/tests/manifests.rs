@@ -1,0 +1,92 @@
+//! The bundled manifests, as the host reads them.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use berth_core::{Manifest, Scope};
+
+fn manifests() -> Vec<(String, Vec<u8>)> {
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut found: Vec<_> = fs::read_dir(plugins)
+        .unwrap()
+        .filter_map(|entry| {
+            let folder = entry.unwrap().path();
+            let json = fs::read(folder.join("manifest.json")).ok()?;
+            Some((folder.file_name().unwrap().to_str().unwrap().to_owned(), json))
+        })
+        .collect();
+    found.sort();
+    assert!(found.len() >= 4);
+    found
+}
+
+#[test]
+fn the_host_takes_them() {
+    let mut kinds = BTreeSet::new();
+    let mut blueprints = BTreeSet::new();
+    for (folder, json) in manifests() {
+        let manifest = Manifest::parse(&json).unwrap_or_else(|error| panic!("{folder}: {error}"));
+        assert_eq!(manifest.name, folder, "a plugin is named as its folder");
+        for kind in &manifest.kinds {
+            assert!(kinds.insert(kind.kind.clone()), "{folder}: {} has two plugins", kind.kind);
+            for blueprint in &kind.blueprints {
+                let identifier = blueprint.identifier();
+                assert!(blueprints.insert(identifier.clone()), "{folder}: `{identifier}` is defined twice");
+            }
+            let mapping = kind.mapping.as_ref().expect("every bundled kind has a default mapping");
+            assert_eq!(mapping.kind, kind.kind);
+            assert_eq!(mapping.selector.query, "true");
+        }
+    }
+}
+
+/// A property or relation that the blueprint does not have would be refused by Port.
+#[test]
+fn mappings_set_what_their_blueprints_have() {
+    for (folder, json) in manifests() {
+        for kind in Manifest::parse(&json).unwrap().kinds {
+            let mapping = &kind.mapping.as_ref().unwrap().port.entity.mappings;
+            let target = mapping.literal_blueprint().expect("the blueprint is named literally");
+            let blueprint = kind
+                .blueprints
+                .iter()
+                .find(|blueprint| *blueprint.identifier() == target)
+                .unwrap_or_else(|| panic!("{folder}: there is no blueprint `{target}`"))
+                .definition();
+            let names = |value: &serde_json::Value| -> BTreeSet<String> {
+                value.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
+            };
+            let mapped = |fields: &std::collections::BTreeMap<String, _>| -> BTreeSet<String> {
+                fields.keys().cloned().collect()
+            };
+            assert_eq!(mapped(&mapping.properties), names(&blueprint["schema"]["properties"]), "{folder}");
+            assert_eq!(mapped(&mapping.relations), names(&blueprint["relations"]), "{folder}");
+        }
+    }
+}
+
+#[test]
+fn they_ask_for_these_permissions() {
+    let asked: Vec<String> = manifests()
+        .iter()
+        .flat_map(|(_, json)| Manifest::parse(json).unwrap().kinds)
+        .filter(|kind| kind.scope != Scope::Account)
+        .flat_map(|kind| {
+            let actions = kind.plan.steps.iter().flat_map(berth_core::Step::iam_actions).collect::<Vec<_>>();
+            actions.into_iter().map(move |action| format!("{} {action}", kind.kind))
+        })
+        .collect();
+    for expected in [
+        "AWS::S3::Bucket s3:ListAllMyBuckets",
+        "AWS::S3::Bucket s3:GetBucketTagging",
+        "AWS::S3::Bucket s3:GetBucketPublicAccessBlock",
+        "AWS::S3::Bucket s3:GetBucketOwnershipControls",
+        "AWS::S3::Bucket s3:GetEncryptionConfiguration",
+        "AWS::S3::Bucket s3:GetBucketLocation",
+        "AWS::EC2::Instance ec2:DescribeInstances",
+        "AWS::EC2::Instance ec2:DescribeInstanceStatus",
+        "AWS::ECS::Cluster ecs:ListClusters",
+        "AWS::ECS::Cluster ecs:DescribeClusters",
+    ] {
+        assert!(asked.iter().any(|action| action == expected), "{expected} is not in {asked:?}");
+    }
+}
