@@ -1,0 +1,249 @@
+//! CBOR bodies (RFC 8949), read in one pass guided by the model.
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use serde_json::{Map, Value};
+
+use super::{scalar, xml};
+use crate::{
+    model::{Model, Reference, Shape, Structure},
+    timestamp::Timestamp,
+};
+
+/// Guards the stack.
+const MAX_DEPTH: usize = 100;
+
+/// Reads a body that holds the members. An empty body has none.
+pub(super) fn decode(model: &Model, output: &Structure, body: &[u8]) -> Result<Value, String> {
+    if body.is_empty() {
+        return Ok(Value::Object(Map::new()));
+    }
+    let mut reader = Reader { rest: body, depth: 0 };
+    let value = reader.item(Expected::Structure(model, output))?;
+    if reader.rest.is_empty() { Ok(value) } else { Err("something follows the CBOR item".to_owned()) }
+}
+
+/// Reads a body without a model: an error.
+pub(super) fn decode_any(body: &[u8]) -> Option<Value> {
+    Reader { rest: body, depth: 0 }.item(Expected::Anything).ok()
+}
+
+#[derive(Clone, Copy)]
+enum Expected<'m> {
+    Structure(&'m Model, &'m Structure),
+    Value(&'m Model, &'m Reference),
+    Anything,
+}
+
+impl<'m> Expected<'m> {
+    fn structure(self) -> Option<(&'m Model, &'m Structure)> {
+        match self {
+            Self::Structure(model, structure) => Some((model, structure)),
+            Self::Value(model, reference) => Some((model, model.structure(reference)?)),
+            Self::Anything => None,
+        }
+    }
+
+    fn shape(self) -> Option<&'m Shape> {
+        match self {
+            Self::Value(model, reference) => Some(model.shape(reference)),
+            Self::Structure(..) | Self::Anything => None,
+        }
+    }
+
+    fn element(self) -> Self {
+        match self {
+            Self::Value(model, reference) => match model.shape(reference) {
+                Shape::List(element) | Shape::Map(_, element) => Self::Value(model, element),
+                _ => Self::Anything,
+            },
+            Self::Structure(..) | Self::Anything => Self::Anything,
+        }
+    }
+}
+
+struct Reader<'b> {
+    rest: &'b [u8],
+    depth: usize,
+}
+
+/// How many elements a list or map has.
+#[derive(Clone, Copy)]
+enum Length {
+    Known(u64),
+    UntilBreak,
+}
+
+impl<'b> Reader<'b> {
+    fn take(&mut self, count: u64) -> Result<&'b [u8], String> {
+        let taken = usize::try_from(count).ok().and_then(|count| self.rest.split_at_checked(count));
+        let (taken, rest) = taken.ok_or("CBOR: the body is cut off")?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn number(&mut self, bytes: u64) -> Result<u64, String> {
+        Ok(self.take(bytes)?.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte)))
+    }
+
+    /// The major type, the additional information, and the argument unless it has none.
+    fn head(&mut self) -> Result<(u8, u8, Option<u64>), String> {
+        let first = self.number(1)?.to_le_bytes()[0];
+        let info = first & 0x1f;
+        let argument = match info {
+            0..24 => Some(u64::from(info)),
+            24..28 => Some(self.number(1 << (info - 24))?),
+            31 => None,
+            _ => return Err("CBOR: a reserved length".to_owned()),
+        };
+        Ok((first >> 5, info, argument))
+    }
+
+    fn at_break(&mut self) -> bool {
+        match self.rest.strip_prefix(&[0xff]) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether another element follows; counts it.
+    fn more(&mut self, length: &mut Length) -> bool {
+        match length {
+            Length::Known(0) => false,
+            Length::Known(left) => {
+                *left -= 1;
+                true
+            }
+            Length::UntilBreak => !self.at_break(),
+        }
+    }
+
+    fn item(&mut self, expected: Expected<'_>) -> Result<Value, String> {
+        if self.depth >= MAX_DEPTH {
+            return Err("CBOR: nested too deeply".to_owned());
+        }
+        self.depth += 1;
+        let value = self.item_inner(expected)?;
+        self.depth -= 1;
+        Ok(value)
+    }
+
+    fn item_inner(&mut self, expected: Expected<'_>) -> Result<Value, String> {
+        let (major, info, argument) = self.head()?;
+        let length = argument.map_or(Length::UntilBreak, Length::Known);
+        let value = match (major, argument) {
+            (0, Some(number)) => number.into(),
+            (1, Some(number)) => {
+                i64::try_from(number).map(|number| -1 - number).map_err(|error| error.to_string())?.into()
+            }
+            (2, _) => return Ok(BASE64.encode(self.bytes(2, length)?).into()),
+            (3, _) => {
+                let text = String::from_utf8(self.bytes(3, length)?).map_err(|error| error.to_string())?;
+                match expected.shape() {
+                    Some(Shape::Timestamp) => scalar::timestamp(text),
+                    _ => text.into(),
+                }
+            }
+            (4, _) => return self.list(expected, length),
+            (5, _) => return self.map(expected, length),
+            // Tag 1, a time, is the only one in use: the model says so, too.
+            (6, Some(_)) => return self.item(expected),
+            (7, _) => match (info, argument) {
+                (20, _) => false.into(),
+                (21, _) => true.into(),
+                (22 | 23, _) => Value::Null,
+                (25, Some(bits)) => return Ok(time_or_number(expected, half(bits))),
+                (26, Some(bits)) => {
+                    let bits = u32::try_from(bits).map_err(|error| error.to_string())?;
+                    return Ok(time_or_number(expected, f32::from_bits(bits).into()));
+                }
+                (27, Some(bits)) => return Ok(time_or_number(expected, f64::from_bits(bits))),
+                _ => return Err("CBOR: an unknown simple value".to_owned()),
+            },
+            _ => return Err("CBOR: an item of unknown length".to_owned()),
+        };
+        Ok(match (expected.shape(), value) {
+            (Some(Shape::Timestamp), Value::Number(number)) => {
+                Timestamp::from_number(&number).map_or(Value::Number(number), |time| time.iso8601().into())
+            }
+            (_, value) => value,
+        })
+    }
+
+    fn bytes(&mut self, major: u8, length: Length) -> Result<Vec<u8>, String> {
+        let Length::UntilBreak = length else {
+            let Length::Known(length) = length else { return Ok(Vec::new()) };
+            return Ok(self.take(length)?.to_vec());
+        };
+        let mut bytes = Vec::new();
+        while !self.at_break() {
+            match self.head()? {
+                (part, _, Some(length)) if part == major => bytes.extend(self.take(length)?),
+                _ => return Err("CBOR: a part of another type".to_owned()),
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn list(&mut self, expected: Expected<'_>, mut length: Length) -> Result<Value, String> {
+        let mut items = Vec::new();
+        while self.more(&mut length) {
+            items.push(self.item(expected.element())?);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn map(&mut self, expected: Expected<'_>, mut length: Length) -> Result<Value, String> {
+        let Some((model, structure)) = expected.structure().filter(|(_, structure)| !structure.document)
+        else {
+            let mut entries = Map::new();
+            while self.more(&mut length) {
+                let key = self.key()?;
+                entries.insert(key, self.item(expected.element())?);
+            }
+            return Ok(Value::Object(entries));
+        };
+        let mut found = Vec::new();
+        while self.more(&mut length) {
+            let key = self.key()?;
+            let index = structure.members.iter().position(|member| member.name == key);
+            let inner = index.map_or(Expected::Anything, |index| {
+                Expected::Value(model, &structure.members[index].reference)
+            });
+            let value = self.item(inner)?;
+            found.extend(index.filter(|_| !value.is_null()).map(|index| (index, value)));
+        }
+        Ok(xml::assemble(structure, found))
+    }
+
+    fn key(&mut self) -> Result<String, String> {
+        match self.item(Expected::Anything)? {
+            Value::String(key) => Ok(key),
+            _ => Err("CBOR: a key is not a text".to_owned()),
+        }
+    }
+}
+
+fn time_or_number(expected: Expected<'_>, number: f64) -> Value {
+    match expected.shape() {
+        Some(Shape::Timestamp) => {
+            Timestamp::from_float(number).map_or_else(|| scalar::number(number), |time| time.iso8601().into())
+        }
+        _ => scalar::number(number),
+    }
+}
+
+/// A float of 16 bits.
+fn half(bits: u64) -> f64 {
+    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let exponent = i32::try_from((bits >> 10) & 0x1f).unwrap_or_default();
+    let fraction = f64::from(u32::try_from(bits & 0x3ff).unwrap_or_default());
+    sign * match exponent {
+        0 => fraction * 2_f64.powi(-24),
+        31 if fraction == 0.0 => f64::INFINITY,
+        31 => f64::NAN,
+        exponent => (fraction + 1024.0) * 2_f64.powi(exponent - 25),
+    }
+}

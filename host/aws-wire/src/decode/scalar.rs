@@ -1,0 +1,96 @@
+//! Texts and numbers that stand for other things.
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use serde_json::Value;
+
+use crate::{
+    model::{Quirk, Shape},
+    timestamp::Timestamp,
+};
+
+/// A scalar that came as text: from XML, or from a header.
+pub(super) fn from_text(shape: &Shape, text: String) -> Result<Value, String> {
+    Ok(match shape {
+        Shape::Boolean => Value::Bool(text == "true"),
+        Shape::Integer => integer(text.trim()).ok_or_else(|| format!("`{text}` is not a whole number"))?,
+        Shape::Float => float(text.trim()).ok_or_else(|| format!("`{text}` is not a number"))?,
+        Shape::Timestamp => timestamp(text),
+        Shape::Blob => Value::String(base64(text)),
+        Shape::String | Shape::Structure(_) | Shape::List(_) | Shape::Map(..) => Value::String(text),
+    })
+}
+
+pub(super) fn integer(text: &str) -> Option<Value> {
+    text.parse::<i64>().map(Value::from).or_else(|_| text.parse::<u64>().map(Value::from)).ok()
+}
+
+pub(super) fn float(text: &str) -> Option<Value> {
+    text.parse::<f64>().ok().map(number)
+}
+
+/// JSON has no word for what is not finite; these are those of AWS's own JSON protocols.
+pub(super) fn number(value: f64) -> Value {
+    if value.is_nan() {
+        "NaN".into()
+    } else if value.is_infinite() {
+        if value > 0.0 { "Infinity" } else { "-Infinity" }.into()
+    } else {
+        value.into()
+    }
+}
+
+/// A text that is not a time stays as it is: the value is then odd, but not lost, and neither is
+/// the rest of the answer.
+pub(super) fn timestamp(text: String) -> Value {
+    Value::String(Timestamp::parse(&text).map_or(text, Timestamp::iso8601))
+}
+
+/// Base64 with line breaks and the like, in its plain form.
+pub(super) fn base64(mut text: String) -> String {
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+    if !text.bytes().all(is_base64) {
+        text.retain(|letter| u8::try_from(letter).is_ok_and(is_base64));
+    }
+    text
+}
+
+/// What the AWS CLI makes of some texts. A text that is not what it should be stays as it is.
+pub(super) fn unquirk(quirk: Quirk, value: Value) -> Value {
+    let Value::String(text) = value else { return value };
+    let changed = match quirk {
+        Quirk::Json => serde_json::from_str(&text).ok(),
+        Quirk::UrlEncodedJson => serde_json::from_str(&percent_decode(&text)).ok(),
+        Quirk::Base64Text => BASE64
+            .decode(base64(text.clone()))
+            .ok()
+            .map(|bytes| Value::String(String::from_utf8_lossy(&bytes).into_owned())),
+        Quirk::LastSegment | Quirk::RootText => None,
+    };
+    changed.unwrap_or(Value::String(text))
+}
+
+/// As Python's `unquote`: `+` stays, what is not an escape stays.
+fn percent_decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let escape = match (first, after) {
+            (b'%', [high, low, ..]) => char::from(*high)
+                .to_digit(16)
+                .zip(char::from(*low).to_digit(16))
+                .map(|(high, low)| high * 16 + low),
+            _ => None,
+        };
+        match escape.and_then(|byte| u8::try_from(byte).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,231 @@
+//! Where a service is reached in a region, and with which names a request to it is signed.
+
+use std::collections::BTreeMap;
+
+use berth_core::{Partition, Region};
+use serde::Deserialize;
+use url::Url;
+
+use crate::{Operation, Service};
+
+/// Where to send a request, and what to sign it for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Scheme and host, as in `https://ec2.eu-west-1.amazonaws.com/`.
+    pub url: Url,
+    /// The region of the signature's credential scope: for global services not the one that was
+    /// asked for.
+    pub signing_region: String,
+    /// The service of the signature's credential scope.
+    pub signing_name: String,
+}
+
+/// Which of a service's endpoints to use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EndpointOptions {
+    /// The endpoint whose cryptography is validated by FIPS 140.
+    pub fips: bool,
+    /// The endpoint that is reached over IPv6, too.
+    pub dual_stack: bool,
+}
+
+/// Why there is no endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// The region belongs to none of the partitions Berth knows.
+    #[error("region `{region}` is in none of the partitions aws, aws-us-gov and aws-cn")]
+    UnknownPartition {
+        /// The region that was asked for.
+        region: String,
+    },
+    /// AWS offers no such endpoint.
+    #[error("AWS service `{service}` has no {}endpoint for region `{region}`", describe(*options))]
+    NotOffered {
+        /// The service, by its botocore name.
+        service: String,
+        /// The region that was asked for.
+        region: String,
+        /// The options that were asked for.
+        options: EndpointOptions,
+    },
+}
+
+fn describe(options: EndpointOptions) -> &'static str {
+    match (options.fips, options.dual_stack) {
+        (false, false) => "",
+        (true, false) => "FIPS ",
+        (false, true) => "dual-stack ",
+        (true, true) => "dual-stack FIPS ",
+    }
+}
+
+/// A service's endpoints by partition.
+pub(crate) type EndpointTable = BTreeMap<Partition, Variants>;
+
+/// By the options.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Variants {
+    plain: Rows,
+    fips: Rows,
+    dual: Rows,
+    fips_dual: Rows,
+}
+
+/// The row of most regions, and of those that botocore did not know when the table was made, and
+/// the rows of the others.
+#[derive(Debug, Deserialize)]
+struct Rows {
+    default: Option<Row>,
+    #[serde(default)]
+    regions: BTreeMap<String, Option<Row>>,
+}
+
+/// The URL with `{region}` for the region, the signing region and the signing name; empty for the
+/// region itself and the service's own signing name.
+#[derive(Debug, Deserialize)]
+struct Row(String, String, String);
+
+impl Operation {
+    /// Where the operation is reached in a region.
+    ///
+    /// The table behind it is botocore's endpoint rules, evaluated for each service and region, so
+    /// that global services (IAM, Organizations, Route 53, CloudFront, …) come out with the region
+    /// they are signed for. STS and S3 are regional endpoints throughout. Not covered are the rules
+    /// that look at an input: account-based endpoints of DynamoDB and Kinesis (their regional
+    /// endpoints work as well), multi-region `EventBridge` endpoints, S3 access points, S3 on
+    /// Outposts and S3 Express buckets, and services whose endpoint is in an ARN
+    /// (`cloudfront-keyvaluestore`).
+    ///
+    /// # Errors
+    /// [`EndpointError`] when AWS offers no such endpoint.
+    pub fn endpoint(&self, region: &Region, options: EndpointOptions) -> Result<Endpoint, EndpointError> {
+        resolve(self.service(), self.model().endpoint, region, options)
+    }
+}
+
+/// Where most of a service's operations are reached in a region. [`Operation::endpoint`] is exact.
+///
+/// # Errors
+/// [`EndpointError`] when AWS offers no such endpoint.
+pub fn endpoint(
+    service: &Service,
+    region: &Region,
+    options: EndpointOptions,
+) -> Result<Endpoint, EndpointError> {
+    resolve(service, 0, region, options)
+}
+
+fn resolve(
+    service: &Service,
+    table: usize,
+    region: &Region,
+    options: EndpointOptions,
+) -> Result<Endpoint, EndpointError> {
+    let partition = Partition::of_region(region);
+    // The isolated partitions' regions have four parts (`us-iso-east-1`).
+    if partition == Partition::Aws && region.as_str().split('-').count() != 3 {
+        return Err(EndpointError::UnknownPartition { region: region.to_string() });
+    }
+    let not_offered = || EndpointError::NotOffered {
+        service: service.name().to_owned(),
+        region: region.to_string(),
+        options,
+    };
+    let variants = service
+        .model()
+        .endpoints
+        .get(table)
+        .and_then(|table| table.get(&partition))
+        .ok_or_else(not_offered)?;
+    let rows = match (options.fips, options.dual_stack) {
+        (false, false) => &variants.plain,
+        (true, false) => &variants.fips,
+        (false, true) => &variants.dual,
+        (true, true) => &variants.fips_dual,
+    };
+    let Row(url, signing_region, signing_name) =
+        rows.regions.get(region.as_str()).unwrap_or(&rows.default).as_ref().ok_or_else(not_offered)?;
+    let or = |text: &String, default: &str| {
+        if text.is_empty() { default.to_owned() } else { text.clone() }
+    };
+    Ok(Endpoint {
+        url: url.replace("{region}", region.as_str()).parse().map_err(|_| not_offered())?,
+        signing_region: or(signing_region, region.as_str()),
+        signing_name: or(signing_name, service.signing_name()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{EndpointOptions, Service};
+
+    #[test]
+    fn global_and_regional_services_are_found() {
+        for (service, operation, region, expected) in [
+            ("ec2", "DescribeInstances", "eu-west-1", "https://ec2.eu-west-1.amazonaws.com/ eu-west-1 ec2"),
+            (
+                "ec2",
+                "DescribeInstances",
+                "us-berth-9",
+                "https://ec2.us-berth-9.amazonaws.com/ us-berth-9 ec2",
+            ),
+            (
+                "ec2",
+                "DescribeInstances",
+                "cn-north-1",
+                "https://ec2.cn-north-1.amazonaws.com.cn/ cn-north-1 ec2",
+            ),
+            ("iam", "ListRoles", "eu-west-1", "https://iam.amazonaws.com/ us-east-1 iam"),
+            ("iam", "ListRoles", "us-gov-east-1", "https://iam.us-gov.amazonaws.com/ us-gov-west-1 iam"),
+            (
+                "organizations",
+                "ListAccounts",
+                "eu-west-1",
+                "https://organizations.us-east-1.amazonaws.com/ us-east-1 organizations",
+            ),
+            ("route53", "ListHostedZones", "eu-west-1", "https://route53.amazonaws.com/ us-east-1 route53"),
+            (
+                "cloudfront",
+                "ListDistributions",
+                "eu-west-1",
+                "https://cloudfront.amazonaws.com/ us-east-1 cloudfront",
+            ),
+            (
+                "account",
+                "ListRegions",
+                "eu-west-1",
+                "https://account.us-east-1.amazonaws.com/ us-east-1 account",
+            ),
+            ("sts", "GetCallerIdentity", "eu-west-1", "https://sts.eu-west-1.amazonaws.com/ eu-west-1 sts"),
+            ("s3", "ListBuckets", "us-east-1", "https://s3.us-east-1.amazonaws.com/ us-east-1 s3"),
+            (
+                "s3",
+                "ListDirectoryBuckets",
+                "us-east-1",
+                "https://s3express-control.us-east-1.amazonaws.com/ us-east-1 s3express",
+            ),
+            (
+                "sesv2",
+                "ListEmailIdentities",
+                "eu-west-1",
+                "https://email.eu-west-1.amazonaws.com/ eu-west-1 ses",
+            ),
+        ] {
+            let operation = Service::load(service).unwrap().operation(operation).unwrap();
+            let endpoint = operation.endpoint(&region.parse().unwrap(), EndpointOptions::default()).unwrap();
+            let found = format!("{} {} {}", endpoint.url, endpoint.signing_region, endpoint.signing_name);
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn what_aws_does_not_offer_is_an_error() {
+        let operation = Service::load("s3").unwrap().operation("ListBuckets").unwrap();
+        let fips = EndpointOptions { fips: true, dual_stack: false };
+        let error = operation.endpoint(&"cn-north-1".parse().unwrap(), fips).unwrap_err();
+        assert_eq!(error.to_string(), "AWS service `s3` has no FIPS endpoint for region `cn-north-1`");
+        let error = operation.endpoint(&"us-iso-east-1".parse().unwrap(), fips).unwrap_err();
+        assert!(error.to_string().contains("none of the partitions"), "{error}");
+    }
+}

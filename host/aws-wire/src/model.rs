@@ -1,0 +1,406 @@
+//! A service model in memory, and how it is read from the compact JSON that `generate.py` writes.
+
+use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData};
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::{Pagination, Protocol, endpoint::EndpointTable, timestamp::TimestampFormat};
+
+/// Everything that is known of a service.
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) api_version: String,
+    pub(crate) endpoint_prefix: String,
+    pub(crate) signing_name: String,
+    pub(crate) protocol: Protocol,
+    pub(crate) json_version: Option<String>,
+    pub(crate) target_prefix: Option<String>,
+    pub(crate) query_compatible: bool,
+    /// Headers that every request carries.
+    pub(crate) headers: BTreeMap<String, String>,
+    /// Sorted by name.
+    pub(crate) operations: Vec<OperationModel>,
+    pub(crate) shapes: Vec<Shape>,
+    /// The first serves every operation that names no other.
+    pub(crate) endpoints: Vec<EndpointTable>,
+}
+
+/// One read operation.
+#[derive(Debug)]
+pub(crate) struct OperationModel {
+    pub(crate) name: String,
+    pub(crate) method: http::Method,
+    pub(crate) uri: String,
+    pub(crate) input: Option<Reference>,
+    pub(crate) output: Option<Reference>,
+    pub(crate) result_wrapper: Option<String>,
+    pub(crate) host_prefix: Option<String>,
+    pub(crate) unsigned: bool,
+    pub(crate) endpoint: usize,
+    pub(crate) pagination: Option<Pagination>,
+}
+
+/// A shape: the type of a value.
+#[derive(Debug)]
+pub(crate) enum Shape {
+    Structure(Structure),
+    List(Reference),
+    Map(Reference, Reference),
+    String,
+    Integer,
+    Float,
+    Boolean,
+    Blob,
+    Timestamp,
+}
+
+/// A structure and its members, in the model's order.
+#[derive(Debug, Default)]
+pub(crate) struct Structure {
+    pub(crate) members: Vec<Member>,
+    /// Names of the members that an input must have.
+    pub(crate) required: Vec<String>,
+    /// The member that alone makes up the body.
+    pub(crate) payload: Option<usize>,
+    /// Any JSON, rather than members.
+    pub(crate) document: bool,
+    /// Exactly one member is set.
+    pub(crate) union: bool,
+    /// Whether a member is bound to an XML attribute.
+    pub(crate) has_attributes: bool,
+}
+
+/// A member of a structure.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) reference: Reference,
+    /// The name of the element or key in a response.
+    pub(crate) key: String,
+}
+
+/// A use of a shape, with how this use is bound to the wire: the traits of the use over those of
+/// the shape.
+#[derive(Debug)]
+pub(crate) struct Reference {
+    pub(crate) shape: usize,
+    pub(crate) name: Option<String>,
+    pub(crate) query_name: Option<String>,
+    pub(crate) location: Location,
+    pub(crate) flattened: bool,
+    pub(crate) xml_attribute: bool,
+    pub(crate) xml_namespace: Option<XmlNamespace>,
+    pub(crate) timestamp_format: Option<TimestampFormat>,
+    pub(crate) json_value: bool,
+    pub(crate) host_label: bool,
+    pub(crate) idempotency_token: bool,
+    pub(crate) default: Option<String>,
+    pub(crate) quirk: Option<Quirk>,
+}
+
+/// Where in the message a member goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Location {
+    #[default]
+    Body,
+    Header,
+    Headers,
+    Uri,
+    #[serde(rename = "querystring")]
+    Query,
+    #[serde(rename = "statusCode")]
+    StatusCode,
+}
+
+impl Location {
+    /// Whether a response binds the member outside of the body.
+    pub(crate) fn is_outside_body(self) -> bool {
+        matches!(self, Self::Header | Self::Headers | Self::StatusCode)
+    }
+}
+
+/// `xmlns` of an element in a request.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct XmlNamespace {
+    pub(crate) prefix: Option<String>,
+    pub(crate) uri: String,
+}
+
+/// Where the AWS CLI does more than the model says (`botocore/handlers.py`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Quirk {
+    /// The text is JSON: a template that was given as JSON.
+    Json,
+    /// The text is percent-encoded JSON: IAM's policy documents.
+    UrlEncodedJson,
+    /// The text is base64 of text: the console output of an instance.
+    Base64Text,
+    /// In a request, only what follows the last `/`: Route 53 answers `/hostedzone/Z1`, and wants `Z1`.
+    LastSegment,
+    /// The value is the text of the document's root: a bucket's location.
+    RootText,
+}
+
+impl Model {
+    pub(crate) fn shape(&self, reference: &Reference) -> &Shape {
+        // Indices are made by `Model::parse` and always hit.
+        self.shapes.get(reference.shape).unwrap_or(&Shape::String)
+    }
+
+    /// The structure that a reference means, if it means one.
+    pub(crate) fn structure(&self, reference: &Reference) -> Option<&Structure> {
+        match self.shape(reference) {
+            Shape::Structure(structure) => Some(structure),
+            _ => None,
+        }
+    }
+
+    /// Reads the compact JSON.
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
+        let raw: RawModel<'_> = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        let names: BTreeMap<&str, usize> =
+            raw.shapes.0.iter().enumerate().map(|(index, (name, _))| (name.as_ref(), index)).collect();
+        let resolver = Resolver { names, shapes: &raw.shapes.0 };
+        let shapes =
+            raw.shapes.0.iter().map(|(_, shape)| resolver.shape(shape)).collect::<Result<Vec<_>, _>>()?;
+        let operations = raw
+            .operations
+            .into_iter()
+            .map(|(name, operation)| {
+                let method = operation
+                    .method
+                    .parse()
+                    .map_err(|_| format!("{name}: `{}` is not a method", operation.method))?;
+                let resolve = |reference: Option<RawNode<'_>>| {
+                    reference.map(|reference| resolver.reference(&reference)).transpose()
+                };
+                Ok(OperationModel {
+                    name,
+                    method,
+                    uri: operation.uri,
+                    input: resolve(operation.input)?,
+                    output: resolve(operation.output)?,
+                    result_wrapper: operation.result_wrapper,
+                    host_prefix: operation.host_prefix,
+                    unsigned: operation.unsigned,
+                    endpoint: operation.endpoint,
+                    pagination: operation.pagination,
+                })
+            })
+            .collect::<Result<_, String>>()?;
+        Ok(Self {
+            api_version: raw.api_version,
+            endpoint_prefix: raw.endpoint_prefix,
+            signing_name: raw.signing_name,
+            protocol: raw.protocol,
+            json_version: raw.json_version,
+            target_prefix: raw.target_prefix,
+            query_compatible: raw.query_compatible,
+            headers: raw.headers,
+            operations,
+            shapes,
+            endpoints: raw.endpoints,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawModel<'a> {
+    api_version: String,
+    endpoint_prefix: String,
+    signing_name: String,
+    protocol: Protocol,
+    json_version: Option<String>,
+    target_prefix: Option<String>,
+    #[serde(default)]
+    query_compatible: bool,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(borrow)]
+    operations: BTreeMap<String, RawOperation<'a>>,
+    #[serde(borrow)]
+    shapes: Ordered<'a, RawNode<'a>>,
+    endpoints: Vec<EndpointTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawOperation<'a> {
+    method: String,
+    uri: String,
+    #[serde(borrow)]
+    input: Option<RawNode<'a>>,
+    #[serde(borrow)]
+    output: Option<RawNode<'a>>,
+    result_wrapper: Option<String>,
+    host_prefix: Option<String>,
+    #[serde(default)]
+    unsigned: bool,
+    #[serde(default)]
+    endpoint: usize,
+    pagination: Option<Pagination>,
+}
+
+/// A shape, or a use of one. One type for both: `serde(flatten)` would buffer every shape.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct RawNode<'a> {
+    /// The shape that is used; empty for a shape.
+    #[serde(borrow)]
+    shape: Cow<'a, str>,
+    /// The type of a shape; empty for a use.
+    r#type: &'a str,
+    #[serde(borrow)]
+    members: Ordered<'a, RawNode<'a>>,
+    required: Vec<String>,
+    #[serde(borrow)]
+    member: Option<Box<RawNode<'a>>>,
+    #[serde(borrow)]
+    key: Option<Box<RawNode<'a>>>,
+    #[serde(borrow)]
+    value: Option<Box<RawNode<'a>>>,
+    default: Option<String>,
+    quirk: Option<Quirk>,
+    document: bool,
+    flattened: bool,
+    host_label: bool,
+    idempotency_token: bool,
+    #[serde(rename = "jsonvalue")]
+    json_value: bool,
+    location: Option<Location>,
+    location_name: Option<String>,
+    payload: Option<String>,
+    query_name: Option<String>,
+    timestamp_format: Option<TimestampFormat>,
+    union: bool,
+    xml_attribute: bool,
+    xml_namespace: Option<RawNamespace>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(untagged)]
+enum RawNamespace {
+    Full(XmlNamespace),
+    Uri(String),
+}
+
+/// A JSON object in its order.
+struct Ordered<'a, T>(Vec<(Cow<'a, str>, T)>);
+
+impl<T> Default for Ordered<'_, T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Ordered<'a, T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Pairs<'a, T>(PhantomData<(&'a (), T)>);
+        impl<'de: 'a, 'a, T: Deserialize<'de>> de::Visitor<'de> for Pairs<'a, T> {
+            type Value = Ordered<'a, T>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+                    pairs.push((key, map.next_value()?));
+                }
+                Ok(Ordered(pairs))
+            }
+        }
+        from.deserialize_map(Pairs(PhantomData))
+    }
+}
+
+struct Resolver<'r> {
+    names: BTreeMap<&'r str, usize>,
+    shapes: &'r [(Cow<'r, str>, RawNode<'r>)],
+}
+
+impl Resolver<'_> {
+    fn find(&self, name: &str) -> Result<(usize, &RawNode<'_>), String> {
+        let index = *self.names.get(name).ok_or_else(|| format!("no shape `{name}`"))?;
+        let (_, shape) = self.shapes.get(index).ok_or_else(|| format!("no shape `{name}`"))?;
+        Ok((index, shape))
+    }
+
+    fn shape(&self, raw: &RawNode<'_>) -> Result<Shape, String> {
+        let part = |part: &Option<Box<RawNode<'_>>>| {
+            self.reference(part.as_ref().ok_or("a list or map has no element shape")?)
+        };
+        Ok(match raw.r#type {
+            "structure" => Shape::Structure(self.structure(raw)?),
+            "list" => Shape::List(part(&raw.member)?),
+            "map" => Shape::Map(part(&raw.key)?, part(&raw.value)?),
+            "string" | "character" => Shape::String,
+            "integer" | "long" => Shape::Integer,
+            "float" | "double" => Shape::Float,
+            "boolean" => Shape::Boolean,
+            "blob" => Shape::Blob,
+            "timestamp" => Shape::Timestamp,
+            other => return Err(format!("unknown type `{other}`")),
+        })
+    }
+
+    fn structure(&self, raw: &RawNode<'_>) -> Result<Structure, String> {
+        let members = raw
+            .members
+            .0
+            .iter()
+            .map(|(name, raw)| {
+                let reference = self.reference(raw)?;
+                let key = self.key(raw, &reference)?.unwrap_or_else(|| name.clone().into_owned());
+                Ok(Member { name: name.clone().into_owned(), reference, key })
+            })
+            .collect::<Result<Vec<_>, String>>()?;
+        let payload = raw.payload.as_ref();
+        Ok(Structure {
+            payload: payload.and_then(|payload| members.iter().position(|member| member.name == *payload)),
+            has_attributes: members.iter().any(|member| member.reference.xml_attribute),
+            members,
+            required: raw.required.clone(),
+            document: raw.document,
+            union: raw.union,
+        })
+    }
+
+    /// The name under which a response holds a member. A flattened list is named after its elements.
+    fn key(&self, raw: &RawNode<'_>, reference: &Reference) -> Result<Option<String>, String> {
+        let (_, shape) = self.find(&raw.shape)?;
+        let element = match &shape.member {
+            Some(member) if reference.flattened => self.reference(member)?.name,
+            _ => None,
+        };
+        Ok(element.or_else(|| reference.name.clone()))
+    }
+
+    fn reference(&self, raw: &RawNode<'_>) -> Result<Reference, String> {
+        let (index, shape) = self.find(&raw.shape)?;
+        let (own, base) = (raw, shape);
+        let text = |own: &Option<String>, base: &Option<String>| own.clone().or_else(|| base.clone());
+        Ok(Reference {
+            shape: index,
+            name: text(&own.location_name, &base.location_name),
+            query_name: text(&own.query_name, &base.query_name),
+            location: own.location.or(base.location).unwrap_or_default(),
+            flattened: own.flattened || base.flattened,
+            xml_attribute: own.xml_attribute || base.xml_attribute,
+            xml_namespace: own.xml_namespace.as_ref().or(base.xml_namespace.as_ref()).map(|namespace| {
+                match namespace.clone() {
+                    RawNamespace::Full(namespace) => namespace,
+                    RawNamespace::Uri(uri) => XmlNamespace { prefix: None, uri },
+                }
+            }),
+            timestamp_format: own.timestamp_format.or(base.timestamp_format),
+            json_value: own.json_value || base.json_value,
+            host_label: own.host_label || base.host_label,
+            idempotency_token: own.idempotency_token || base.idempotency_token,
+            default: raw.default.clone(),
+            quirk: raw.quirk,
+        })
+    }
+}
