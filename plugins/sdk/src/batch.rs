@@ -28,8 +28,20 @@ impl Sink {
         start
     }
 
+    /// Notes a refusal. The contract has one entry for a resource, so a second one joins the first.
     pub(crate) fn refuse(&mut self, refused: Refused) {
-        self.refused.push((self.index, refused));
+        match self.refused.last_mut() {
+            Some((index, first)) if *index == self.index => {
+                first.reason.push_str("; ");
+                if let Some(resource) = refused.resource.filter(|name| first.resource.as_ref() != Some(name))
+                {
+                    first.reason.push_str(&resource);
+                    first.reason.push_str(": ");
+                }
+                first.reason.push_str(&refused.reason);
+            }
+            _ => self.refused.push((self.index, refused)),
+        }
     }
 
     /// What a mapper did of one resource: kept, or taken back as a whole.

@@ -1,6 +1,8 @@
 //! What an author relies on: bad resources stay alone, fields come in any order, documents follow
 //! their table.
 
+#![expect(clippy::unwrap_used, reason = "helpers fail as their tests do")]
+
 use berth_plugin::{
     Context, Documents, Entities, Json, Mapper, Output, Properties, Property, RawResource, Refused, Resource,
     map_batch,
@@ -39,6 +41,8 @@ impl Mapper for Widgets {
             1 => Err("too small".into()),
             2 => {
                 out.refuse("half", "only half of it");
+                out.refuse("half", "and that half is old");
+                out.refuse("other half", "gone");
                 Ok(())
             }
             3 => {
@@ -120,6 +124,7 @@ fn a_resource_that_cannot_be_mapped_stays_alone() {
         errors,
         [(1, "small"), (2, "text"), (3, "half"), (4, "odd"), (5, "arn:x"), (6, "#6"), (7, "#7"), (8, "#8")]
     );
+    assert_eq!(report["errors"][2]["reason"], "only half of it; and that half is old; other half: gone");
     assert_eq!(
         report["entities"][0],
         json!({"blueprint": "widget", "identifier": "first", "title": "first", "team": ["t"],
@@ -137,10 +142,7 @@ fn only_a_batch_that_is_no_list_fails_as_a_whole() {
     }
     let context = |output| Context { output, ..context_of("Acme::Widget") };
     assert!(map_batch::<Widgets>(&context(Output::Entities), b"[\"\xff\"]").unwrap_err().contains("UTF-8"));
-    assert_eq!(
-        map::<Widgets>(Output::Entities, None, "[]").unwrap(),
-        json!({"entities": [], "errors": []})
-    );
+    assert_eq!(map::<Widgets>(Output::Entities, None, "[]").unwrap(), json!({"entities": [], "errors": []}));
 }
 
 fn context_of(kind: &str) -> Context {
@@ -157,9 +159,8 @@ fn context_of(kind: &str) -> Context {
 
 #[test]
 fn documents_follow_their_table() {
-    let documents = |region, batch: Value| {
-        map::<Widgets>(Output::Documents, region, &batch.to_string()).unwrap()
-    };
+    let documents =
+        |region, batch: Value| map::<Widgets>(Output::Documents, region, &batch.to_string()).unwrap();
     let report = documents(
         Some("eu-west-1"),
         json!([

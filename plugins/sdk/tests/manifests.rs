@@ -1,5 +1,7 @@
 //! The bundled manifests, as the host reads them.
 
+#![expect(clippy::unwrap_used, reason = "helpers fail as their tests do")]
+
 use std::{collections::BTreeSet, fs, path::Path};
 
 use berth_core::{Manifest, Scope};
