@@ -57,8 +57,11 @@ def tags(account: str, region: str, number: int) -> list[dict]:
 def seed(account: Account, regions: list[str], count: argparse.Namespace) -> None:
     for region in regions:
         s3 = account.client("s3", region)
+        held = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
         for number in range(count.buckets):
             bucket = f"berth-{account.id}-{region}-{number}"
+            if bucket in held:
+                continue
             where = {}
             if region != "us-east-1":
                 where = {"CreateBucketConfiguration": {"LocationConstraint": region}}
@@ -171,13 +174,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--endpoint", required=True)
     parser.add_argument("--accounts", required=True, type=lambda text: text.split(","))
-    parser.add_argument("--regions", default="us-east-1,eu-west-1", type=lambda text: text.split(","))
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument(
+        "--regions", default="us-east-1,eu-west-1", type=lambda text: text.split(",")
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    fill = commands.add_parser("seed")
+    fill = commands.add_parser("seed", parents=[where])
     fill.add_argument("--buckets", type=int, default=2)
     fill.add_argument("--instances", type=int, default=2)
     fill.add_argument("--clusters", type=int, default=1)
-    commands.add_parser("expected")
+    commands.add_parser("expected", parents=[where])
     commands.add_parser("delete-bucket").add_argument("bucket")
     arguments = parser.parse_args()
 

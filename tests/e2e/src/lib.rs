@@ -1,1 +1,15 @@
-//! Placeholder.
+//! What the end-to-end tests stand on: AWS (moto) behind a gate, Port's stand-in, and the real
+//! `berth` binary as a process between them.
+//!
+//! `cargo xtask test` builds what is needed and says where it is (`BERTH_TEST_BIN`,
+//! `BERTH_TEST_PYTHON`, `BERTH_TEST_COMPONENTS`, `BERTH_TEST_CACHE`).
+#![expect(clippy::expect_used, reason = "a test harness: a panic is how a test fails")]
+
+mod aws;
+mod berth;
+mod gate;
+mod world;
+
+pub use berth::Run;
+pub use gate::{Denial, Gate};
+pub use world::{EXTERNAL_ID, Entities, REGIONS, World, WorldBuilder};

@@ -1,0 +1,78 @@
+//! AWS as moto emulates it: one process for all tests of a run, which use different accounts.
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+};
+
+use serde_json::Value;
+
+/// A running moto. It ends with this process: its standard input is held open by us alone.
+pub(crate) struct Aws {
+    port: u16,
+    _process: Child,
+}
+
+impl Aws {
+    /// The moto of this test run.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<Aws> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    fn start() -> Self {
+        let mut process = Command::new(python())
+            .arg(script("serve_aws.py"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("moto starts");
+        let mut line = String::new();
+        let output = process.stdout.take().expect("standard output is piped");
+        BufReader::new(output).read_line(&mut line).expect("moto says its port");
+        let port = line.trim().parse().expect("moto's first line is its port");
+        Self { port, _process: process }
+    }
+
+    /// Where moto listens.
+    pub(crate) fn authority(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Runs the seeding script, past the gate.
+    pub(crate) fn seed(&self, accounts: &[String], arguments: &[&str]) -> String {
+        let done = Command::new(python())
+            .arg(script("seed.py"))
+            .args(["--endpoint", &format!("http://{}", self.authority())])
+            .args(["--accounts", &accounts.join(",")])
+            .args(arguments)
+            .output()
+            .expect("the seeding script starts");
+        assert!(done.status.success(), "seed.py: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).expect("the seeding script prints UTF-8")
+    }
+
+    /// The entities that the accounts must give, told by boto3.
+    pub(crate) fn expected(&self, accounts: &[String]) -> Vec<Value> {
+        serde_json::from_str(&self.seed(accounts, &["expected"])).expect("the script prints JSON")
+    }
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn python() -> PathBuf {
+    let python = prepared("BERTH_TEST_PYTHON", "target/venv/bin/python");
+    assert!(python.exists(), "no {}: run `cargo xtask venv`", python.display());
+    python
+}
+
+/// What the task runner prepared: where it says, else where it usually is.
+pub(crate) fn prepared(variable: &str, usual: &str) -> PathBuf {
+    env::var_os(variable)
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(usual), PathBuf::from)
+}

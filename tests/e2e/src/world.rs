@@ -1,0 +1,268 @@
+//! One test's world: its own accounts, its own gate, its own Port.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use port_stand_in::{PortStandIn, StandInOptions};
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    aws::Aws,
+    berth::{Run, binary, cache, components},
+    gate::Gate,
+};
+
+/// The external ID that every role asks for.
+pub const EXTERNAL_ID: &str = "berth-e2e";
+
+/// The regions that are enabled in every account.
+pub const REGIONS: [&str; 2] = ["us-east-1", "eu-west-1"];
+
+/// The identifier of the integration at Port.
+const INTEGRATION: &str = "aws-e2e";
+
+/// What a world is made of.
+#[derive(Debug, Clone)]
+pub struct WorldBuilder {
+    accounts: usize,
+    buckets: usize,
+    instances: usize,
+    clusters: usize,
+    guests: Vec<&'static str>,
+}
+
+impl WorldBuilder {
+    /// Buckets in each region of each account.
+    #[must_use]
+    pub fn buckets(self, buckets: usize) -> Self {
+        Self { buckets, ..self }
+    }
+
+    /// Instances in each region of each account.
+    #[must_use]
+    pub fn instances(self, instances: usize) -> Self {
+        Self { instances, ..self }
+    }
+
+    /// Clusters in each region of each account.
+    #[must_use]
+    pub fn clusters(self, clusters: usize) -> Self {
+        Self { clusters, ..self }
+    }
+
+    /// Adds a hostile guest to the plugins.
+    #[must_use]
+    pub fn guest(mut self, name: &'static str) -> Self {
+        self.guests.push(name);
+        self
+    }
+
+    /// Makes it so.
+    pub fn build(self) -> World {
+        World::new(&self)
+    }
+}
+
+/// A world: fields drop in order, the runtime last.
+pub struct World {
+    accounts: Vec<String>,
+    variables: BTreeMap<String, String>,
+    plugins: Vec<PathBuf>,
+    folder: TempDir,
+    gate: Gate,
+    port: PortStandIn,
+    aws: &'static Aws,
+    _runtime: Runtime,
+}
+
+impl World {
+    /// A world with that many accounts, and nothing in them.
+    pub fn with_accounts(accounts: usize) -> WorldBuilder {
+        WorldBuilder { accounts, buckets: 0, instances: 0, clusters: 0, guests: Vec::new() }
+    }
+
+    fn new(builder: &WorldBuilder) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(100_000_000_001);
+        let accounts: Vec<String> =
+            (0..builder.accounts).map(|_| NEXT.fetch_add(1, Ordering::Relaxed).to_string()).collect();
+        let aws = Aws::shared();
+        aws.seed(
+            &accounts,
+            &[
+                "seed",
+                &format!("--buckets={}", builder.buckets),
+                &format!("--instances={}", builder.instances),
+                &format!("--clusters={}", builder.clusters),
+            ],
+        );
+
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let (gate, port) = runtime.block_on(async {
+            let gate = Gate::open(aws.authority(), &REGIONS).await;
+            let port = PortStandIn::start(StandInOptions::default()).await.expect("the Port stand-in starts");
+            (gate, port)
+        });
+        for account in &accounts {
+            gate.require_external_id(&role(account), EXTERNAL_ID);
+        }
+
+        let folder = TempDir::new().expect("a temporary folder");
+        let mut plugins = vec![components("plugins")];
+        if !builder.guests.is_empty() {
+            let hostile = folder.path().join("hostile");
+            fs::create_dir(&hostile).expect("a folder for guests");
+            for guest in &builder.guests {
+                let file = format!("{guest}.wasm");
+                fs::copy(components("guests").join(&file), hostile.join(&file)).expect("a guest");
+            }
+            plugins.push(hostile);
+        }
+        let options = port.options();
+        let variables = seed_command(&accounts, &options, port.base_url().as_str().trim_end_matches('/'));
+        Self { accounts, variables, plugins, folder, gate, port, aws, _runtime: runtime }
+    }
+
+    /// The accounts' ids.
+    pub fn accounts(&self) -> &[String] {
+        &self.accounts
+    }
+
+    /// The gate in front of AWS.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Port.
+    pub fn port(&self) -> &PortStandIn {
+        &self.port
+    }
+
+    /// Changes a setting of the runs to come.
+    pub fn set(&mut self, variable: &str, value: &str) {
+        self.variables.insert(variable.to_owned(), value.to_owned());
+    }
+
+    /// Leaves a setting out of the runs to come.
+    pub fn unset(&mut self, variable: &str) {
+        self.variables.remove(variable);
+    }
+
+    /// Makes the role of an account ask for another external ID than the one that is set.
+    pub fn break_external_id(&self, account: &str) {
+        self.gate.require_external_id(&role(account), "changed-in-the-trust-policy");
+    }
+
+    /// Removes a bucket from AWS.
+    pub fn delete_bucket(&self, account: &str, bucket: &str) {
+        self.aws.seed(&[account.to_owned()], &["delete-bucket", bucket]);
+    }
+
+    /// Adds more to an account.
+    pub fn seed(&self, account: &str, arguments: &[&str]) {
+        self.aws.seed(&[account.to_owned()], &[&["seed"], arguments].concat());
+    }
+
+    /// Runs `berth sync`.
+    pub fn sync(&self) -> Run {
+        self.berth(&["sync"])
+    }
+
+    /// Runs `berth plan`.
+    pub fn plan(&self) -> Run {
+        self.berth(&["plan"])
+    }
+
+    fn berth(&self, arguments: &[&str]) -> Run {
+        let report = self.folder.path().join("report.json");
+        // A run that fails early must not be taken for the one before.
+        _ = fs::remove_file(&report);
+        let mut command = Command::new(binary());
+        command
+            .args(arguments)
+            .arg("--report")
+            .arg(&report)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .envs(&self.variables)
+            .env("AWS_ENDPOINT_URL", self.gate.url())
+            .env("BERTH_CACHE_DIR", cache());
+        for plugins in &self.plugins {
+            command.arg("--plugins").arg(plugins);
+        }
+        Run::of(&mut command, &report)
+    }
+
+    /// The entities that the accounts must give, told by boto3.
+    pub fn expected(&self) -> Entities {
+        self.aws.expected(&self.accounts).iter().map(comparable).collect()
+    }
+
+    /// The entities at Port, of the blueprints that the bundled plugins fill.
+    pub fn entities(&self) -> Entities {
+        let all = self.port.entities();
+        let blueprints = all.as_object().into_iter().flat_map(Map::values);
+        blueprints.filter_map(Value::as_object).flat_map(Map::values).map(comparable).collect()
+    }
+
+    /// Changes the integration's mapping at Port, as a user does in its editor.
+    pub fn edit_mapping(&self, edit: impl FnOnce(&mut Value)) {
+        let mut state = self.port.state();
+        edit(&mut state["integrations"][INTEGRATION]["config"]);
+        self.port.load_state(state).expect("a changed mapping");
+    }
+
+    /// Changes a blueprint at Port, as a user does in its editor.
+    pub fn edit_blueprint(&self, blueprint: &str, edit: impl FnOnce(&mut Value)) {
+        let mut state = self.port.state();
+        edit(&mut state["blueprints"][blueprint]);
+        self.port.load_state(state).expect("a changed blueprint");
+    }
+}
+
+/// Entities by `<blueprint>/<identifier>`.
+pub type Entities = BTreeMap<String, Value>;
+
+/// The role that Berth assumes in an account.
+fn role(account: &str) -> String {
+    format!("arn:aws:iam::{account}:role/PortOceanReadRole")
+}
+
+/// The variables of the command that people copy, and no other.
+fn seed_command(accounts: &[String], options: &StandInOptions, base_url: &str) -> BTreeMap<String, String> {
+    let roles: Vec<String> = accounts.iter().map(|account| role(account)).collect();
+    [
+        ("OCEAN__PORT__CLIENT_ID", options.client_id.clone()),
+        ("OCEAN__PORT__CLIENT_SECRET", options.client_secret.clone()),
+        ("OCEAN__PORT__BASE_URL", base_url.to_owned()),
+        ("OCEAN__INITIALIZE_PORT_RESOURCES", "true".to_owned()),
+        ("OCEAN__INTEGRATION__IDENTIFIER", INTEGRATION.to_owned()),
+        ("OCEAN__EVENT_LISTENER", r#"{"type":"ONCE"}"#.to_owned()),
+        ("OCEAN__INTEGRATION__SECRETS__AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE".to_owned()),
+        ("OCEAN__INTEGRATION__SECRETS__AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfi".to_owned()),
+        ("OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS", json!(roles).to_string()),
+        ("OCEAN__INTEGRATION__CONFIG__EXTERNAL_ID", EXTERNAL_ID.to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+/// What is compared of an entity: what the mapping sets. Null and absent are the same to Port.
+fn comparable(entity: &Value) -> (String, Value) {
+    let set = |part: &str| -> Map<String, Value> {
+        let fields = entity[part].as_object().cloned().unwrap_or_default();
+        fields.into_iter().filter(|(_, value)| !value.is_null()).collect()
+    };
+    let text = |part: &str| entity[part].as_str().unwrap_or_default();
+    let value = json!({
+        "title": entity["title"], "properties": set("properties"), "relations": set("relations"),
+    });
+    (format!("{}/{}", text("blueprint"), text("identifier")), value)
+}

@@ -1,0 +1,7 @@
+//! The main job and its failures, end to end: the real binary reads three accounts of AWS (moto)
+//! and fills Port (its stand-in).
+
+mod containment;
+mod deletion;
+mod settings;
+mod sync;
