@@ -1,10 +1,46 @@
-//! A strict stand-in for Port's API: it refuses what Port would refuse.
+//! A strict stand-in for Port's API: in a test's own process ([`PortStandIn::start`]) or alone (the
+//! binary `port-stand-in`).
+//!
+//! It refuses what Port would refuse: wrong credentials, missing and expired tokens, unknown
+//! blueprints, values that do not fit the blueprint, missing relation targets unless they may be
+//! created, bulks that are too large, malformed bodies. It knows who wrote an entity by the
+//! `User-Agent`, as Port does.
+//!
+//! Beyond Port's API there is a surface for tests: the request log, counts, seeds, faults, and the
+//! whole state. It exists as methods of [`PortStandIn`] and as routes under `/_stand-in/`:
+#![doc = include_str!("../CONTROL.md")]
 
-use std::{io, net::SocketAddr};
+mod api;
+mod control;
+mod error;
+mod page;
+mod schema;
+mod search;
+mod server;
+mod store;
 
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use axum::{Router, middleware};
+use serde_json::{Map, Value};
+use tokio::{net::TcpListener, task::JoinHandle};
 use url::Url;
 
-/// How a stand-in starts.
+use crate::{
+    error::ApiError,
+    server::{Server, Shared},
+    store::{Store, now},
+};
+
+pub use server::{Fault, LoggedRequest};
+
+/// How a stand-in behaves.
 #[derive(Debug, Clone)]
 pub struct StandInOptions {
     /// The address to listen on; port 0 takes a free one.
@@ -13,6 +49,18 @@ pub struct StandInOptions {
     pub client_id: String,
     /// The client secret that is accepted.
     pub client_secret: String,
+    /// How long a token is valid. Port tells whole seconds.
+    pub token_lifetime: Duration,
+    /// The organization's feature flags.
+    pub feature_flags: Vec<String>,
+    /// The integration types whose defaults Port provides, with the mapping it sets.
+    pub provisioned: BTreeMap<String, Value>,
+    /// The most entities in one bulk upsert.
+    pub bulk_max_entities: usize,
+    /// The most bytes in the body of an upsert.
+    pub bulk_max_bytes: usize,
+    /// The most entities on a page of a datasource's entities, whatever is asked for.
+    pub page_limit: usize,
 }
 
 impl Default for StandInOptions {
@@ -21,6 +69,12 @@ impl Default for StandInOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             client_id: "stand-in-client".into(),
             client_secret: "stand-in-secret".into(),
+            token_lifetime: Duration::from_hours(3),
+            feature_flags: Vec::new(),
+            provisioned: BTreeMap::new(),
+            bulk_max_entities: 20,
+            bulk_max_bytes: 1024 * 1024,
+            page_limit: 5000,
         }
     }
 }
@@ -29,21 +83,174 @@ impl Default for StandInOptions {
 #[derive(Debug)]
 pub struct PortStandIn {
     base_url: Url,
+    server: Shared,
+    task: JoinHandle<()>,
 }
 
 impl PortStandIn {
-    /// Starts a stand-in in this process.
+    /// Starts a stand-in in this process. It answers as soon as this returns.
     ///
     /// # Errors
     /// When the address cannot be listened on.
     pub async fn start(options: StandInOptions) -> io::Result<Self> {
-        let listener = tokio::net::TcpListener::bind(options.listen).await?;
-        let base_url = Url::parse(&format!("http://{}/", listener.local_addr()?)).map_err(io::Error::other)?;
-        Ok(Self { base_url })
+        let listener = TcpListener::bind(options.listen).await?;
+        let base_url =
+            Url::parse(&format!("http://{}/", listener.local_addr()?)).map_err(io::Error::other)?;
+        let server = Arc::new(Server::new(options));
+        let app: Router = api::routes()
+            .merge(control::routes())
+            .fallback(api::unknown_route)
+            .layer(middleware::from_fn_with_state(Arc::clone(&server), server::guard))
+            .with_state(Arc::clone(&server));
+        let task = tokio::spawn(async move {
+            // Serving ends with the task only.
+            let _ = axum::serve(listener, app).await;
+        });
+        Ok(Self { base_url, server, task })
     }
 
     /// What goes into `OCEAN__PORT__BASE_URL`.
     pub fn base_url(&self) -> &Url {
         &self.base_url
     }
+
+    /// The options in force.
+    pub fn options(&self) -> StandInOptions {
+        self.server.options()
+    }
+
+    /// Changes the options, but for the address.
+    pub fn change_options(&self, change: impl FnOnce(&mut StandInOptions)) {
+        change(&mut self.server.options.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// All requests to Port's routes so far, in the order in which they came in.
+    pub fn requests(&self) -> Vec<LoggedRequest> {
+        self.server.lock().log.clone()
+    }
+
+    /// Clears the request log.
+    pub fn clear_requests(&self) {
+        self.server.lock().log.clear();
+    }
+
+    /// How often each route was asked, by `METHOD route`.
+    pub fn counts(&self) -> BTreeMap<String, usize> {
+        control::count(&self.server.lock().log)
+    }
+
+    /// How often the routes were asked whose `METHOD route` contains this text.
+    pub fn count(&self, route: &str) -> usize {
+        self.server.lock().log.iter().filter(|request| request.call().contains(route)).count()
+    }
+
+    /// All entities, by blueprint and identifier.
+    pub fn entities(&self) -> Value {
+        self.server.lock().store.dump()
+    }
+
+    /// One entity as Port answers with it.
+    pub fn entity(&self, blueprint: &str, identifier: &str) -> Option<Value> {
+        let inner = self.server.lock();
+        Some(inner.store.entity(blueprint, identifier)?.to_json(blueprint, identifier))
+    }
+
+    /// One blueprint's definition.
+    pub fn blueprint(&self, identifier: &str) -> Option<Value> {
+        self.server.lock().store.blueprints.get(identifier).cloned().map(Value::Object)
+    }
+
+    /// One integration's document.
+    pub fn integration(&self, identifier: &str) -> Option<Value> {
+        self.server.lock().store.integrations.get(identifier).cloned().map(Value::Object)
+    }
+
+    /// Puts a blueprint in place.
+    ///
+    /// # Errors
+    /// The reason, when Port would refuse it.
+    pub fn seed_blueprint(&self, definition: &Value) -> Result<(), String> {
+        let definition = object(definition)?;
+        self.server.change(|store| store.create_blueprint(definition)).map(drop).map_err(reason)
+    }
+
+    /// Puts an entity in place that `datasource` (a `User-Agent`) wrote; at `updatedAt`, if it has
+    /// one.
+    ///
+    /// # Errors
+    /// The reason, when Port would refuse it.
+    pub fn seed_entity(&self, blueprint: &str, entity: &Value, datasource: &str) -> Result<(), String> {
+        self.server.change(|store| store.seed_entity(blueprint, entity, datasource)).map_err(reason)
+    }
+
+    /// Deletes an entity as a person would, with those that require it.
+    ///
+    /// # Errors
+    /// The reason, when there is no such entity.
+    pub fn delete_entity(&self, blueprint: &str, identifier: &str) -> Result<(), String> {
+        self.server.change(|store| store.delete(blueprint, identifier, true)).map_err(reason)
+    }
+
+    /// Puts an integration's document in place; only its `installationId` is asked for.
+    ///
+    /// # Errors
+    /// The reason, when Port would refuse it.
+    pub fn seed_integration(&self, document: &Value) -> Result<(), String> {
+        let document = object(document)?;
+        self.server.change(|store| api::new_integration(store, document)).map(drop).map_err(reason)
+    }
+
+    /// Asks an integration for a resync, as the button in Port does.
+    pub fn request_resync(&self, integration: &str) {
+        self.server.change(|store| store.resync_requests.insert(integration.to_owned(), now()));
+    }
+
+    /// Adds a fault. Faults of one route happen in the order in which they were added.
+    pub fn fail(&self, fault: Fault) {
+        self.server.lock().faults.push(fault);
+    }
+
+    /// Makes all tokens invalid.
+    pub fn expire_tokens(&self) {
+        self.server.lock().tokens.clear();
+    }
+
+    /// Forgets everything: blueprints, entities, integrations, tokens, faults, the log.
+    pub fn reset(&self) {
+        control::forget(&mut self.server.lock());
+    }
+
+    /// A number that changes when the state does.
+    pub fn revision(&self) -> u64 {
+        self.server.lock().revision
+    }
+
+    /// Everything that survives a restart.
+    pub fn state(&self) -> Value {
+        serde_json::to_value(&self.server.lock().store).unwrap_or_default()
+    }
+
+    /// Puts back what [`state`](Self::state) gave.
+    ///
+    /// # Errors
+    /// The reason, when it is something else.
+    pub fn load_state(&self, state: Value) -> Result<(), String> {
+        let state: Store = serde_json::from_value(state).map_err(|error| error.to_string())?;
+        self.server.change(|store| *store = state);
+        Ok(())
+    }
+}
+
+impl Drop for PortStandIn {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn object(value: &Value) -> Result<Map<String, Value>, String> {
+    value.as_object().cloned().ok_or_else(|| format!("{value} is no object"))
+}
+
+fn reason(error: ApiError) -> String {
+    error.message
 }

@@ -1,0 +1,548 @@
+//! The routes of Port's API that the Ocean contract names.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    Json, Router,
+    extract::{Path, RawQuery, State},
+    response::{IntoResponse, Response},
+    routing::{delete, get, patch, post},
+};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header::USER_AGENT};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    error::ApiError,
+    schema::check_identifier,
+    search,
+    server::{Shared, TOKEN_ROUTE},
+    store::{Store, UpsertFlags, now, time},
+};
+
+type Answer = Result<Json<Value>, ApiError>;
+
+/// The most entities of one bulk deletion.
+const DELETE_LIMIT: usize = 100;
+
+/// The largest page of a datasource's entities.
+const PAGE_LIMIT: usize = 5000;
+
+pub(crate) fn routes() -> Router<Shared> {
+    Router::new()
+        .route(TOKEN_ROUTE, post(access_token))
+        .route("/v1/organization", get(organization))
+        .route("/v1/integration", post(create_integration))
+        .route("/v1/integration/provision-enabled", get(provision_enabled))
+        .route("/v1/integration/{integration}", get(get_integration).patch(patch_integration))
+        .route("/v1/integration/{integration}/config", patch(patch_config))
+        .route("/v1/integration/{integration}/resync-state", patch(resync_state))
+        .route("/v1/integration/{integration}/resync-request", get(resync_request))
+        .route("/v1/integration/{integration}/kinds/{kind}/examples", post(examples))
+        .route("/v1/blueprints", get(list_blueprints).post(create_blueprint))
+        .route(
+            "/v1/blueprints/{blueprint}",
+            get(get_blueprint).patch(patch_blueprint).put(put_blueprint).delete(delete_blueprint),
+        )
+        .route("/v1/blueprints/{blueprint}/entities", get(list_entities).post(upsert_entity))
+        .route("/v1/blueprints/{blueprint}/entities/bulk", post(bulk_upsert))
+        .route("/v1/blueprints/{blueprint}/entities/{entity}", delete(delete_entity).get(get_entity))
+        .route("/v1/blueprints/{blueprint}/bulk/entities/delete", post(bulk_delete))
+        .route("/v1/blueprints/entities/datasource-entities", post(datasource_entities))
+        .route("/v1/entities/search", post(search_entities))
+}
+
+/// A route that Port does not have.
+pub(crate) async fn unknown_route() -> ApiError {
+    ApiError { status: 404, error: "not_found", message: "route not found".into() }
+}
+
+fn object(body: &Bytes) -> Result<Map<String, Value>, ApiError> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(ApiError::invalid("body must be object")),
+        Err(error) => Err(ApiError::malformed(format!("body is not valid JSON: {error}"))),
+    }
+}
+
+/// Refuses what the route does not know.
+fn only(body: &Map<String, Value>, keys: &[&str]) -> Result<(), ApiError> {
+    match body.keys().find(|key| !keys.contains(&key.as_str())) {
+        Some(key) => Err(ApiError::invalid(format!("body must NOT have the additional property \"{key}\""))),
+        None => Ok(()),
+    }
+}
+
+fn text<'a>(body: &'a Map<String, Value>, key: &str) -> Result<&'a str, ApiError> {
+    let value = body.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    value.ok_or_else(|| ApiError::invalid(format!("body must have \"{key}\", a non-empty string")))
+}
+
+fn query_values(query: Option<&str>, name: &str) -> Vec<String> {
+    url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+        .filter(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
+        .collect()
+}
+
+fn query_flag(query: Option<&str>, name: &str) -> Result<bool, ApiError> {
+    match query_values(query, name).first().map(String::as_str) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(ApiError::invalid(format!("querystring/{name} must be boolean, not \"{other}\""))),
+    }
+}
+
+/// Checks what goes with every entity write.
+fn check_event(query: Option<&str>) -> Result<(), ApiError> {
+    let event = query_values(query, "ocean_info_event_type").pop();
+    const EVENTS: [&str; 5] = ["resync", "http_request", "incremental_resync", "action_run", "start"];
+    if let Some(event) = &event
+        && !EVENTS.contains(&event.as_str())
+    {
+        return Err(ApiError::invalid("querystring/ocean_info_event_type is not one of the allowed values"));
+    }
+    if !query_values(query, "ocean_info_resync_id").is_empty() && event.as_deref() != Some("resync") {
+        return Err(ApiError::invalid("querystring/ocean_info_resync_id goes with event type resync only"));
+    }
+    Ok(())
+}
+
+fn datasource(headers: &HeaderMap) -> &str {
+    headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default()
+}
+
+// Authentication and organization.
+
+async fn access_token(State(server): State<Shared>, body: Bytes) -> Answer {
+    let body = object(&body)?;
+    let (id, secret) = (text(&body, "clientId")?, text(&body, "clientSecret")?);
+    let options = server.options();
+    if id != options.client_id || secret != options.client_secret {
+        return Err(ApiError {
+            status: 401,
+            error: "invalid_credentials",
+            message: "the provided credentials are invalid".into(),
+        });
+    }
+    let token = format!("stand-in-{}", uuid::Uuid::new_v4().simple());
+    let lifetime = options.token_lifetime;
+    server.lock().tokens.insert(token.clone(), Instant::now() + lifetime);
+    Ok(Json(json!({
+        "ok": true, "accessToken": token, "expiresIn": whole_seconds(lifetime), "tokenType": "Bearer",
+    })))
+}
+
+/// Port tells whole seconds.
+fn whole_seconds(lifetime: Duration) -> u64 {
+    lifetime.as_secs()
+}
+
+async fn organization(State(server): State<Shared>) -> Json<Value> {
+    let flags = server.options().feature_flags;
+    Json(json!({
+        "ok": true,
+        "organization": {"id": "org_stand_in", "name": "Stand-in", "featureFlags": flags},
+    }))
+}
+
+async fn provision_enabled(State(server): State<Shared>) -> Json<Value> {
+    let types: Vec<String> = server.options().provisioned.into_keys().collect();
+    Json(json!({"ok": true, "integrations": types}))
+}
+
+// Integrations.
+
+const INTEGRATION_KEYS: [&str; 9] = [
+    "installationAppType",
+    "version",
+    "config",
+    "changelogDestination",
+    "actionsProcessingEnabled",
+    "incrementalSyncEnabled",
+    "createPortResourcesOrigin",
+    "processingMode",
+    "arePortResourcesInitialized",
+];
+
+fn check_integration(body: &Map<String, Value>) -> Result<(), ApiError> {
+    for (key, value) in body {
+        let fits = match key.as_str() {
+            "config" | "changelogDestination" => value.is_object(),
+            "actionsProcessingEnabled" | "incrementalSyncEnabled" | "arePortResourcesInitialized" => {
+                value.is_boolean()
+            }
+            "createPortResourcesOrigin" => ["Empty", "Default", "Port"].iter().any(|origin| value == origin),
+            "processingMode" => ["dsp", "ocean-core"].iter().any(|mode| value == mode),
+            _ => value.as_str().is_some_and(|text| !text.is_empty()),
+        };
+        if !fits {
+            return Err(ApiError::invalid(format!("\"/{key}\" does not fit: {value}")));
+        }
+    }
+    Ok(())
+}
+
+fn integration<'a>(store: &'a mut Store, identifier: &str) -> Result<&'a mut Map<String, Value>, ApiError> {
+    store.integrations.get_mut(identifier).ok_or_else(|| ApiError::not_found("Integration", identifier))
+}
+
+/// Creates an integration as the API does; also seeds one.
+pub(crate) fn new_integration(store: &mut Store, mut body: Map<String, Value>) -> Result<Value, ApiError> {
+    let identifier = check_identifier("an integration", body.get("installationId").unwrap_or(&Value::Null))?;
+    if store.integrations.contains_key(&identifier) {
+        return Err(ApiError::taken("Integration", &identifier));
+    }
+    for (key, value) in [
+        ("_id", json!(format!("integration_{identifier}"))),
+        ("identifier", json!(identifier)),
+        ("installationType", json!("OnPrem")),
+        ("createdAt", json!(now())),
+        ("updatedAt", json!(now())),
+    ] {
+        body.entry(key).or_insert(value);
+    }
+    store.integrations.insert(identifier, body.clone());
+    Ok(Value::Object(body))
+}
+
+async fn create_integration(
+    State(server): State<Shared>,
+    RawQuery(query): RawQuery,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let mut body = object(&body)?;
+    let mut keys = INTEGRATION_KEYS.to_vec();
+    keys.push("installationId");
+    only(&body, &keys)?;
+    check_integration(&body)?;
+    text(&body, "installationId")?;
+    let kind = text(&body, "installationAppType")?.to_owned();
+    text(&body, "version")?;
+    match query_values(query.as_deref(), "integration_modes").pop().as_deref() {
+        None => {}
+        Some("create_resources") => {
+            if let Some(config) = server.options().provisioned.remove(&kind) {
+                body.insert("config".into(), config);
+            }
+        }
+        Some(other) => return Err(ApiError::invalid(format!("integration mode \"{other}\" is not known"))),
+    }
+    let integration = server.change(|store| new_integration(store, body))?;
+    Ok((StatusCode::CREATED, Json(json!({"ok": true, "integration": integration}))).into_response())
+}
+
+async fn get_integration(State(server): State<Shared>, Path(identifier): Path<String>) -> Answer {
+    let mut inner = server.lock();
+    let integration = integration(&mut inner.store, &identifier)?;
+    Ok(Json(json!({"ok": true, "integration": integration})))
+}
+
+async fn patch_integration(
+    State(server): State<Shared>,
+    Path(identifier): Path<String>,
+    body: Bytes,
+) -> Answer {
+    let body = object(&body)?;
+    only(&body, &INTEGRATION_KEYS)?;
+    check_integration(&body)?;
+    change_integration(&server, &identifier, body)
+}
+
+fn change_integration(server: &Shared, identifier: &str, change: Map<String, Value>) -> Answer {
+    server.change(|store| {
+        let integration = integration(store, identifier)?;
+        integration.extend(change);
+        integration.insert("updatedAt".into(), json!(now()));
+        Ok(Json(json!({"ok": true, "integration": integration})))
+    })
+}
+
+async fn patch_config(State(server): State<Shared>, Path(identifier): Path<String>, body: Bytes) -> Answer {
+    let body = object(&body)?;
+    only(&body, &["config"])?;
+    if !body.get("config").is_some_and(Value::is_object) {
+        return Err(ApiError::invalid("body must have \"config\", an object"));
+    }
+    change_integration(&server, &identifier, body)
+}
+
+async fn resync_state(State(server): State<Shared>, Path(identifier): Path<String>, body: Bytes) -> Answer {
+    let body = object(&body)?;
+    only(&body, &["status", "lastResyncEnd", "lastResyncStart", "nextResync", "intervalInMinuets"])?;
+    if !["running", "completed", "failed", "aborted"].contains(&text(&body, "status")?) {
+        return Err(ApiError::invalid("\"/status\" must be equal to one of the allowed values"));
+    }
+    for key in ["lastResyncEnd", "lastResyncStart", "nextResync"] {
+        if let Some(at) = body.get(key).filter(|at| !at.is_null()) {
+            time(at)?;
+        }
+    }
+    if body.get("intervalInMinuets").is_some_and(|minutes| !minutes.is_number() && !minutes.is_null()) {
+        return Err(ApiError::invalid("\"/intervalInMinuets\" must be number"));
+    }
+    server.change(|store| {
+        let integration = integration(store, &identifier)?;
+        let state = integration.entry("resyncState").or_insert_with(|| json!({}));
+        if let Some(state) = state.as_object_mut() {
+            state.extend(body);
+            state.insert("updatedAt".into(), json!(now()));
+        }
+        Ok(Json(json!({"ok": true, "integration": integration})))
+    })
+}
+
+async fn resync_request(State(server): State<Shared>, Path(identifier): Path<String>) -> Answer {
+    let mut inner = server.lock();
+    integration(&mut inner.store, &identifier)?;
+    let request = inner.store.resync_requests.get(&identifier);
+    Ok(Json(json!({"ok": true, "request": request.map(|at| json!({"updatedAt": at}))})))
+}
+
+async fn examples(
+    State(server): State<Shared>,
+    Path((identifier, _kind)): Path<(String, String)>,
+    body: Bytes,
+) -> Answer {
+    let body = object(&body)?;
+    only(&body, &["examples"])?;
+    if !body.get("examples").is_some_and(Value::is_array) {
+        return Err(ApiError::invalid("body must have \"examples\", an array"));
+    }
+    integration(&mut server.lock().store, &identifier)?;
+    Ok(Json(json!({"ok": true})))
+}
+
+// Blueprints.
+
+async fn list_blueprints(State(server): State<Shared>) -> Json<Value> {
+    let blueprints: Vec<Map<String, Value>> = server.lock().store.blueprints.values().cloned().collect();
+    Json(json!({"ok": true, "blueprints": blueprints}))
+}
+
+async fn create_blueprint(State(server): State<Shared>, body: Bytes) -> Result<Response, ApiError> {
+    let body = object(&body)?;
+    let blueprint = server.change(|store| store.create_blueprint(body))?;
+    Ok((StatusCode::CREATED, Json(json!({"ok": true, "blueprint": blueprint}))).into_response())
+}
+
+async fn get_blueprint(State(server): State<Shared>, Path(identifier): Path<String>) -> Answer {
+    let inner = server.lock();
+    Ok(Json(json!({"ok": true, "blueprint": inner.store.blueprint(&identifier)?})))
+}
+
+async fn patch_blueprint(
+    State(server): State<Shared>,
+    Path(identifier): Path<String>,
+    body: Bytes,
+) -> Answer {
+    let body = object(&body)?;
+    let blueprint = server.change(|store| store.change_blueprint(&identifier, body, false))?;
+    Ok(Json(json!({"ok": true, "blueprint": blueprint})))
+}
+
+async fn put_blueprint(State(server): State<Shared>, Path(identifier): Path<String>, body: Bytes) -> Answer {
+    let body = object(&body)?;
+    let blueprint = server.change(|store| store.change_blueprint(&identifier, body, true))?;
+    Ok(Json(json!({"ok": true, "blueprint": blueprint})))
+}
+
+async fn delete_blueprint(State(server): State<Shared>, Path(identifier): Path<String>) -> Answer {
+    server.change(|store| store.delete_blueprint(&identifier))?;
+    Ok(Json(json!({"ok": true})))
+}
+
+// Entities.
+
+async fn list_entities(State(server): State<Shared>, Path(blueprint): Path<String>) -> Answer {
+    let inner = server.lock();
+    inner.store.blueprint(&blueprint)?;
+    let entities: Vec<Value> = inner
+        .store
+        .entities
+        .get(&blueprint)
+        .into_iter()
+        .flatten()
+        .map(|(identifier, entity)| entity.to_json(&blueprint, identifier))
+        .collect();
+    Ok(Json(json!({"ok": true, "entities": entities})))
+}
+
+async fn get_entity(
+    State(server): State<Shared>,
+    Path((blueprint, identifier)): Path<(String, String)>,
+) -> Answer {
+    let inner = server.lock();
+    inner.store.blueprint(&blueprint)?;
+    let entity = inner
+        .store
+        .entity(&blueprint, &identifier)
+        .ok_or_else(|| ApiError::not_found("Entity", &identifier))?;
+    Ok(Json(json!({"ok": true, "entity": entity.to_json(&blueprint, &identifier)})))
+}
+
+fn upsert_flags(query: Option<&str>) -> Result<UpsertFlags, ApiError> {
+    check_event(query)?;
+    Ok(UpsertFlags {
+        upsert: query_flag(query, "upsert")?,
+        merge: query_flag(query, "merge")?,
+        create_missing: query_flag(query, "create_missing_related_entities")?,
+        validation_only: query_flag(query, "validation_only")?,
+    })
+}
+
+async fn upsert_entity(
+    State(server): State<Shared>,
+    Path(blueprint): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    check_size(&server, &body)?;
+    let flags = upsert_flags(query.as_deref())?;
+    let entity = Value::Object(object(&body)?);
+    let (identifier, created) =
+        server.change(|store| store.upsert(&blueprint, &entity, flags, datasource(&headers)))?;
+    let entity =
+        server.lock().store.entity(&blueprint, &identifier).map(|e| e.to_json(&blueprint, &identifier));
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(json!({"ok": true, "entity": entity}))).into_response())
+}
+
+fn too_large(message: String) -> ApiError {
+    ApiError { status: 413, error: "payload_too_large", message }
+}
+
+fn check_size(server: &Shared, body: &Bytes) -> Result<(), ApiError> {
+    let limit = server.options().bulk_max_bytes;
+    if body.len() > limit {
+        return Err(too_large(format!("the body has {} bytes, more than {limit}", body.len())));
+    }
+    Ok(())
+}
+
+async fn bulk_upsert(
+    State(server): State<Shared>,
+    Path(blueprint): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    check_size(&server, &body)?;
+    let flags = upsert_flags(query.as_deref())?;
+    let body = object(&body)?;
+    only(&body, &["entities"])?;
+    let entities = body
+        .get("entities")
+        .and_then(Value::as_array)
+        .filter(|entities| !entities.is_empty())
+        .ok_or_else(|| ApiError::invalid("body must have \"entities\", a non-empty array"))?;
+    let limit = server.options().bulk_max_entities;
+    if entities.len() > limit {
+        return Err(too_large(format!("{} entities, more than {limit}", entities.len())));
+    }
+    let (mut done, mut errors) = (Vec::new(), Vec::new());
+    server.change(|store| {
+        store.blueprint(&blueprint)?;
+        for (index, entity) in entities.iter().enumerate() {
+            match store.upsert(&blueprint, entity, flags, datasource(&headers)) {
+                Ok((identifier, created)) => {
+                    done.push(json!({"identifier": identifier, "index": index, "created": created}));
+                }
+                Err(error) => errors.push(json!({
+                    "identifier": entity.get("identifier"), "index": index,
+                    "statusCode": error.status, "error": error.error, "message": error.message,
+                })),
+            }
+        }
+        Ok::<(), ApiError>(())
+    })?;
+    let body = json!({"ok": errors.is_empty(), "entities": done, "errors": errors});
+    Ok((StatusCode::MULTI_STATUS, Json(body)).into_response())
+}
+
+async fn delete_entity(
+    State(server): State<Shared>,
+    Path((blueprint, identifier)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    check_event(query.as_deref())?;
+    let dependents = query_flag(query.as_deref(), "delete_dependents")?;
+    server.change(|store| store.delete(&blueprint, &identifier, dependents))?;
+    Ok(Json(json!({"ok": true})))
+}
+
+async fn bulk_delete(
+    State(server): State<Shared>,
+    Path(blueprint): Path<String>,
+    RawQuery(query): RawQuery,
+    body: Bytes,
+) -> Answer {
+    check_event(query.as_deref())?;
+    let dependents = query_flag(query.as_deref(), "delete_dependents")?;
+    let body = object(&body)?;
+    only(&body, &["entities"])?;
+    let identifiers: Vec<String> = body
+        .get("entities")
+        .and_then(|list| serde_json::from_value(list.clone()).ok())
+        .filter(|list: &Vec<String>| (1..=DELETE_LIMIT).contains(&list.len()))
+        .ok_or_else(|| ApiError::invalid("body must have \"entities\", 1 to 100 identifiers"))?;
+    let deleted = server.change(|store| {
+        store.blueprint(&blueprint)?;
+        Ok::<_, ApiError>(
+            identifiers
+                .into_iter()
+                .filter(|identifier| store.delete(&blueprint, identifier, dependents).is_ok())
+                .collect::<Vec<_>>(),
+        )
+    })?;
+    Ok(Json(json!({"ok": true, "deletedEntities": deleted})))
+}
+
+async fn datasource_entities(State(server): State<Shared>, body: Bytes) -> Answer {
+    let body = object(&body)?;
+    only(&body, &["datasource_prefix", "datasource_suffix", "limit", "before", "from"])?;
+    let (prefix, suffix) = (text(&body, "datasource_prefix")?, text(&body, "datasource_suffix")?);
+    let before = time(body.get("before").unwrap_or(&Value::Null))?;
+    let limit = match body.get("limit") {
+        None => PAGE_LIMIT,
+        Some(limit) => limit
+            .as_u64()
+            .and_then(|limit| usize::try_from(limit).ok())
+            .filter(|limit| (1..=PAGE_LIMIT).contains(limit))
+            .ok_or_else(|| ApiError::invalid("\"/limit\" must be an integer from 1 to 5000"))?,
+    };
+    let limit = limit.min(server.options().page_limit);
+    // A cursor is the key of the first entity of its page.
+    let from: (String, String) = match body.get("from") {
+        None => Default::default(),
+        Some(from) => from
+            .as_str()
+            .and_then(|cursor| serde_json::from_str(cursor).ok())
+            .ok_or_else(|| ApiError::invalid("\"/from\" is no cursor of this route"))?,
+    };
+    let inner = server.lock();
+    let mut owned = inner
+        .store
+        .entities
+        .range(from.0.clone()..)
+        .flat_map(|(blueprint, entities)| entities.iter().map(move |(id, entity)| (blueprint, id, entity)))
+        .skip_while(|(blueprint, id, _)| (*blueprint, *id) < (&from.0, &from.1))
+        .filter(|(.., entity)| {
+            entity.datasource.starts_with(prefix)
+                && entity.datasource.ends_with(suffix)
+                && entity.updated_at < before
+        });
+    let page: Vec<Value> =
+        owned.by_ref().take(limit).map(|(blueprint, id, entity)| entity.to_json(blueprint, id)).collect();
+    let next = owned.next().map(|(blueprint, id, _)| json!([blueprint, id]).to_string());
+    Ok(Json(json!({"ok": true, "entities": page, "next": next})))
+}
+
+async fn search_entities(State(server): State<Shared>, RawQuery(query): RawQuery, body: Bytes) -> Answer {
+    let include = query_values(query.as_deref(), "include");
+    query_flag(query.as_deref(), "exclude_calculated_properties")?;
+    let query = Value::Object(object(&body)?);
+    let found = search::search(&server.lock().store, &query, &include)?;
+    Ok(Json(json!({"ok": true, "matchingBlueprints": [], "entities": found})))
+}

@@ -1,0 +1,139 @@
+//! The control surface under `/_stand-in/`: the same that [`PortStandIn`](crate::PortStandIn) has as
+//! methods. No token is asked for.
+//!
+#![doc = include_str!("../CONTROL.md")]
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    response::Html,
+    routing::{delete, get, post},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api,
+    error::ApiError,
+    page,
+    server::{Fault, Inner, LoggedRequest, Shared},
+    store::{Store, now},
+};
+
+type Answer = Result<Json<Value>, ApiError>;
+
+pub(crate) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/", get(front_page))
+        .route("/_stand-in/requests", get(requests).delete(clear_requests))
+        .route("/_stand-in/counts", get(counts))
+        .route("/_stand-in/entities", get(entities).post(seed_entity))
+        .route("/_stand-in/entities/{blueprint}/{entity}", delete(remove_entity))
+        .route("/_stand-in/blueprints", post(seed_blueprint))
+        .route("/_stand-in/integrations", post(seed_integration))
+        .route("/_stand-in/integrations/{integration}/resync", post(ask_for_resync))
+        .route("/_stand-in/faults", post(add_fault))
+        .route("/_stand-in/expire-tokens", post(expire_tokens))
+        .route("/_stand-in/reset", post(reset))
+        .route("/_stand-in/state", get(state).put(load_state))
+}
+
+/// How often each route was asked.
+pub(crate) fn count(log: &[LoggedRequest]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for request in log {
+        *counts.entry(request.call()).or_default() += 1;
+    }
+    counts
+}
+
+async fn front_page(
+    State(server): State<Shared>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Html<String> {
+    Html(page::render(&server.lock().store, query.get("blueprint").map(String::as_str)))
+}
+
+async fn requests(State(server): State<Shared>) -> Json<Vec<LoggedRequest>> {
+    Json(server.lock().log.clone())
+}
+
+async fn clear_requests(State(server): State<Shared>) -> Json<Value> {
+    server.lock().log.clear();
+    Json(json!({"ok": true}))
+}
+
+async fn counts(State(server): State<Shared>) -> Json<BTreeMap<String, usize>> {
+    Json(count(&server.lock().log))
+}
+
+async fn entities(State(server): State<Shared>) -> Json<Value> {
+    Json(server.lock().store.dump())
+}
+
+#[derive(Deserialize)]
+struct EntitySeed {
+    blueprint: String,
+    #[serde(default)]
+    datasource: String,
+    entity: Value,
+}
+
+async fn seed_entity(State(server): State<Shared>, Json(seed): Json<EntitySeed>) -> Answer {
+    server.change(|store| store.seed_entity(&seed.blueprint, &seed.entity, &seed.datasource))?;
+    Ok(Json(json!({"ok": true})))
+}
+
+async fn remove_entity(
+    State(server): State<Shared>,
+    Path((blueprint, identifier)): Path<(String, String)>,
+) -> Answer {
+    server.change(|store| store.delete(&blueprint, &identifier, true))?;
+    Ok(Json(json!({"ok": true})))
+}
+
+async fn seed_blueprint(State(server): State<Shared>, Json(definition): Json<Map<String, Value>>) -> Answer {
+    let blueprint = server.change(|store| store.create_blueprint(definition))?;
+    Ok(Json(json!({"ok": true, "blueprint": blueprint})))
+}
+
+async fn seed_integration(State(server): State<Shared>, Json(body): Json<Map<String, Value>>) -> Answer {
+    let integration = server.change(|store| api::new_integration(store, body))?;
+    Ok(Json(json!({"ok": true, "integration": integration})))
+}
+
+async fn ask_for_resync(State(server): State<Shared>, Path(integration): Path<String>) -> Json<Value> {
+    server.change(|store| store.resync_requests.insert(integration, now()));
+    Json(json!({"ok": true}))
+}
+
+async fn add_fault(State(server): State<Shared>, Json(fault): Json<Fault>) -> Json<Value> {
+    server.lock().faults.push(fault);
+    Json(json!({"ok": true}))
+}
+
+async fn expire_tokens(State(server): State<Shared>) -> Json<Value> {
+    server.lock().tokens.clear();
+    Json(json!({"ok": true}))
+}
+
+async fn reset(State(server): State<Shared>) -> Json<Value> {
+    forget(&mut server.lock());
+    Json(json!({"ok": true}))
+}
+
+/// Forgets everything but that something changed.
+pub(crate) fn forget(inner: &mut Inner) {
+    *inner = Inner { revision: inner.revision + 1, ..Inner::default() };
+}
+
+async fn state(State(server): State<Shared>) -> Json<Store> {
+    Json(server.lock().store.clone())
+}
+
+async fn load_state(State(server): State<Shared>, Json(state): Json<Store>) -> Json<Value> {
+    server.change(|store| *store = state);
+    Json(json!({"ok": true}))
+}
