@@ -170,17 +170,6 @@ impl Scopes {
         Self { incomplete }
     }
 
-    /// Whether every unit completed.
-    pub fn all_complete(&self) -> bool {
-        self.incomplete.is_empty()
-    }
-
-    /// Whether some incomplete unit might own entities of this blueprint, so that evidence about
-    /// them is worth fetching.
-    pub fn concern(&self, blueprint: &BlueprintId) -> bool {
-        self.candidates(blueprint).next().is_some()
-    }
-
     fn candidates<'s>(&'s self, blueprint: &'s BlueprintId) -> impl Iterator<Item = &'s Incomplete> {
         self.incomplete.iter().filter(move |i| i.blueprint.as_ref().is_none_or(|own| own == blueprint))
     }

@@ -20,7 +20,7 @@ pub use diff::{Change, FieldChange};
 pub use guard::{Evidence, Hints, Scopes, Verdict};
 pub use plan::{Planned, ResolvedResource, plan, resolve};
 pub use report::{
-    ChangeRecord, Deletion, Event, NullObserver, Observer, Outcome, Refusal, Report, Totals, UnitCounts,
-    UnitReport,
+    ChangeRecord, Deletion, Event, Gone, NullObserver, Observer, Outcome, Refusal, Report, Totals,
+    UnitCounts, UnitReport,
 };
 pub use run::{Mode, SyncError, SyncOptions, run};

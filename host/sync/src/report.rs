@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use berth_core::{Account, EntityKey, Kind, Problem, RefusedPlugin, UnitId, UnitState};
+use berth_core::{Account, AccountId, EntityKey, Kind, Problem, RefusedPlugin, UnitId, UnitState};
 use serde::Serialize;
 
 use crate::Change;
@@ -93,7 +93,7 @@ pub struct Deletion {
     /// How many entities the catalog held for this integration when the resync began.
     pub owned: u64,
     /// Deleted (or, in a plan, to be deleted).
-    pub deleted: Vec<EntityKey>,
+    pub deleted: Vec<Gone>,
     /// Stale, but a unit that might own them has not completed; with that unit.
     pub protected: Vec<(EntityKey, UnitId)>,
     /// Stale, but a kept entity relates to them.
@@ -102,6 +102,17 @@ pub struct Deletion {
     pub failed: Vec<(EntityKey, Problem)>,
     /// Why nothing was deleted although something was stale, if so.
     pub held_back: Option<Problem>,
+}
+
+/// An entity whose resource is gone in AWS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Gone {
+    /// Which entity.
+    pub entity: EntityKey,
+    /// The kind whose mapping fills the blueprint, where one does.
+    pub kind: Option<Kind>,
+    /// The account, where the entity told it.
+    pub account: Option<AccountId>,
 }
 
 /// How a resync ended as a whole.
@@ -184,9 +195,9 @@ impl Report {
     }
 
     /// The units grouped by kind and account, in planning order of the kinds.
-    pub fn by_kind_and_account(&self) -> Vec<(Kind, berth_core::AccountId, Vec<&UnitReport>)> {
-        let mut order: Vec<(&Kind, &berth_core::AccountId)> = Vec::new();
-        let mut groups: BTreeMap<(&Kind, &berth_core::AccountId), Vec<&UnitReport>> = BTreeMap::new();
+    pub fn by_kind_and_account(&self) -> Vec<(Kind, AccountId, Vec<&UnitReport>)> {
+        let mut order: Vec<(&Kind, &AccountId)> = Vec::new();
+        let mut groups: BTreeMap<(&Kind, &AccountId), Vec<&UnitReport>> = BTreeMap::new();
         for unit in &self.units {
             let key = (&unit.unit.kind, &unit.unit.account);
             let group = groups.entry(key).or_default();

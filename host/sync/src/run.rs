@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::{
-    Deletion, Event, Evidence, Hints, Observer, Outcome, Report, ResolvedResource, Scopes, UnitCounts,
+    Deletion, Event, Evidence, Gone, Hints, Observer, Outcome, Report, ResolvedResource, Scopes, UnitCounts,
     UnitReport, Verdict, plan, resolve,
     write::{Mapped, Owned, Writer, Written, digest},
 };
@@ -424,21 +424,30 @@ impl Run {
             }
         };
         let mut doomed = Vec::new();
+        let mut accounts: HashMap<EntityKey, AccountId> = HashMap::new();
         for (blueprint, keys) in stale {
-            if !scopes.concern(&blueprint) {
-                doomed.extend(keys);
-                continue;
-            }
             for keys in keys.chunks(EVIDENCE) {
-                let evidence = self.evidence(&blueprint, keys, resources).await;
+                let mut evidence = self.evidence(&blueprint, keys, resources).await;
                 for key in keys {
-                    match scopes.judge(key, evidence.get(&key.identifier).unwrap_or(&Evidence::default())) {
-                        Verdict::Delete => doomed.push(key.clone()),
+                    let evidence = evidence.remove(&key.identifier).unwrap_or_default();
+                    match scopes.judge(key, &evidence) {
+                        Verdict::Delete => {
+                            accounts.extend(evidence.account.map(|account| (key.clone(), account)));
+                            doomed.push(key.clone());
+                        }
                         Verdict::Protected(unit) => deletion.protected.push((key.clone(), unit)),
                     }
                 }
             }
         }
+        let gone = |entity: EntityKey| Gone {
+            kind: resources
+                .iter()
+                .find(|resource| resource.blueprint.as_ref() == Some(&entity.blueprint))
+                .map(|resource| resource.config.kind.clone()),
+            account: accounts.get(&entity).cloned(),
+            entity,
+        };
         if config.create_missing_related_entities
             && let Err(problem) = self.spare_targets(&mut doomed, &mut deletion.related, written).await
         {
@@ -464,11 +473,11 @@ impl Run {
             return deletion;
         }
         match self.options.mode {
-            Mode::Plan => deletion.deleted = doomed,
+            Mode::Plan => deletion.deleted = doomed.into_iter().map(gone).collect(),
             Mode::Apply => {
                 self.observer.event(&Event::Deleting { count: doomed.len() });
                 let report = self.catalog.delete(&doomed, config.delete_dependent_entities).await;
-                deletion.deleted = report.deleted;
+                deletion.deleted = report.deleted.into_iter().map(gone).collect();
                 deletion.failed = report.failed;
             }
         }
@@ -671,7 +680,7 @@ impl UnitTask {
                 );
             }
             UnitState::Skipped(problem) => tracing::warn!(%problem, "unit skipped"),
-            UnitState::Failed(problem) => tracing::error!(%problem, "unit failed"),
+            UnitState::Failed(problem) => tracing::warn!(%problem, "unit failed"),
         }
         self.observer.event(&Event::UnitFinished { report: &report });
         (self.index, report, failures)

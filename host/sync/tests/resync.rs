@@ -1,0 +1,485 @@
+//! The driver against in-memory seams: what is written, what is deleted, what is protected.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
+
+use async_trait::async_trait;
+use berth_core::{
+    Account, AccountAccess, AccountId, AppConfig, BlueprintId, Catalog, CatalogError, DeleteReport, Entity,
+    EntityKey, FetchError, FetchRequest, FieldSet, Intent, ItemError, Kind, KindEntry, MapError, MapReport,
+    MapRequest, Mapper, OwnedEntity, Partition, Problem, RawPage, RefusedPlugin, Region, ResyncStatus,
+    Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
+};
+use berth_sync::{Mode, NullObserver, Outcome, Report, SyncError, SyncOptions, run};
+use futures::{StreamExt, stream, stream::BoxStream};
+use serde_json::{Value, json};
+
+const A: &str = "111111111111";
+const B: &str = "222222222222";
+
+/// What AWS holds: resources by account, region (`global` for none) and kind.
+#[derive(Default, Clone)]
+struct World {
+    accounts: Vec<(String, Result<(), Problem>)>,
+    regions: Vec<String>,
+    resources: BTreeMap<(String, String, String), Vec<Value>>,
+    errors: BTreeMap<(String, String, String), FetchError>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            accounts: vec![(A.into(), Ok(())), (B.into(), Ok(()))],
+            regions: vec!["eu-west-1".into(), "us-east-1".into()],
+            ..Self::default()
+        };
+        for account in [A, B] {
+            for region in ["eu-west-1", "us-east-1"] {
+                let ids = ["one", "two"].map(|name| json!(format!("{account}-{region}-{name}")));
+                world.resources.insert(Self::at(account, region, "X::Thing"), ids.to_vec());
+            }
+            world.resources.insert(Self::at(account, "global", "X::Account"), vec![json!(account)]);
+        }
+        world
+    }
+
+    fn at(account: &str, region: &str, kind: &str) -> (String, String, String) {
+        (account.into(), region.into(), kind.into())
+    }
+
+    fn things(&mut self, account: &str, region: &str) -> &mut Vec<Value> {
+        self.resources.get_mut(&Self::at(account, region, "X::Thing")).unwrap()
+    }
+}
+
+#[async_trait]
+impl Source for World {
+    async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
+        let access = |(id, access): &(String, Result<(), Problem>)| AccountAccess {
+            account: Arc::new(Account::unnamed(AccountId::new(id).unwrap(), Partition::Aws)),
+            access: access.clone(),
+        };
+        Ok(self.accounts.iter().map(access).collect())
+    }
+
+    async fn regions(&self, _: &Account) -> Result<Vec<Region>, Problem> {
+        Ok(self.regions.iter().map(|name| Region::new(name).unwrap()).collect())
+    }
+
+    fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
+        let region = request.regions.first().cloned();
+        let place = region.as_ref().map_or("global", Region::as_str);
+        let at = Self::at(request.account.id.as_str(), place, request.kind.kind.as_str());
+        let resources = self.resources.get(&at).cloned().unwrap_or_default();
+        let mut pages: Vec<_> = resources
+            .chunks(1)
+            .map(|chunk| {
+                Ok(RawPage {
+                    region: region.clone(),
+                    resources: serde_json::to_vec(chunk).unwrap(),
+                    count: chunk.len(),
+                    failures: Vec::new(),
+                })
+            })
+            .collect();
+        pages.extend(self.errors.get(&at).cloned().map(Err));
+        stream::iter(pages).boxed()
+    }
+}
+
+/// Maps an id to an entity; `bad` refuses itself.
+struct Plugin;
+
+#[async_trait]
+impl Mapper for Plugin {
+    fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
+        let entry = |kind: &str, scope: &str, blueprint: &str, relations: Value| {
+            let steps = if scope == "account" {
+                json!([])
+            } else {
+                json!([{"id": "l", "service": "x", "operation": "ListX", "items": "X[]"}])
+            };
+            let manifest = json!({"kind": kind, "scope": scope, "plan": {"steps": steps}, "mapping": {
+                "kind": kind, "selector": {"query": "true"}, "port": {"entity": {"mappings": {
+                    "identifier": ".Properties.Id", "blueprint": format!("\"{blueprint}\""), "title": ".x",
+                    "properties": {"region": ".__ExtraContext.Region"}, "relations": relations}}}}});
+            let entry = KindEntry {
+                plugin: "p".into(),
+                manifest: Arc::new(serde_json::from_value(manifest).unwrap()),
+            };
+            (Kind::new(kind).unwrap(), entry)
+        };
+        BTreeMap::from([
+            entry("X::Account", "account", "account", json!({})),
+            entry("X::Thing", "regional", "thing", json!({"account": ".__ExtraContext.AccountId"})),
+        ])
+    }
+
+    fn refused(&self) -> Vec<RefusedPlugin> {
+        Vec::new()
+    }
+
+    async fn map(&self, request: MapRequest) -> Result<MapReport, MapError> {
+        let ids: Vec<String> = serde_json::from_slice(&request.page.resources).unwrap();
+        let mut report = MapReport::default();
+        for (index, id) in ids.into_iter().enumerate() {
+            if id == "trap" {
+                return Err(MapError::Plugin {
+                    plugin: "p".into(),
+                    kind: request.kind,
+                    problem: Problem::new("trapped"),
+                });
+            }
+            if id == "bad" {
+                report.errors.push(ItemError { index, resource: id, reason: "bad".into() });
+                continue;
+            }
+            let thing = request.kind.as_str() == "X::Thing";
+            let mut entity =
+                Entity::new(BlueprintId::new(if thing { "thing" } else { "account" }).unwrap(), &id);
+            entity.title = Some(json!(id));
+            if thing {
+                entity.properties.insert("region".into(), json!(request.context.region));
+                entity.relations.insert("account".into(), json!(request.context.account.id));
+            }
+            report.entities.push(entity);
+        }
+        Ok(report)
+    }
+}
+
+/// A catalog in memory that counts what is asked of it.
+#[derive(Default)]
+struct Memory {
+    config: Value,
+    entities: Mutex<BTreeMap<EntityKey, Entity>>,
+    upserts: Mutex<Vec<usize>>,
+    refuse: BTreeSet<String>,
+    needs_account: bool,
+    unlisted: bool,
+    states: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Catalog for Memory {
+    async fn open(&self, _: Intent, defaults: &[KindEntry]) -> Result<Session, CatalogError> {
+        let resources: Vec<Value> = defaults
+            .iter()
+            .map(|entry| serde_json::to_value(entry.manifest.mapping.as_ref().unwrap()).unwrap())
+            .collect();
+        let mut config = json!({ "resources": resources });
+        for (key, value) in self.config.as_object().into_iter().flatten() {
+            config[key] = value.clone();
+        }
+        let config: AppConfig = serde_json::from_value(config).unwrap();
+        Ok(Session { config, notes: Vec::new() })
+    }
+
+    async fn begin(&self, _: SystemTime) -> Result<(), CatalogError> {
+        self.states.lock().unwrap().push("running".into());
+        Ok(())
+    }
+
+    async fn end(&self, status: ResyncStatus) -> Result<(), CatalogError> {
+        self.states.lock().unwrap().push(format!("{status:?}"));
+        Ok(())
+    }
+
+    fn owned(&self, _: SystemTime) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
+        if self.unlisted {
+            return stream::iter([Err(CatalogError(Problem::new("503")))]).boxed();
+        }
+        let keys: Vec<_> =
+            self.entities.lock().unwrap().keys().map(|key| OwnedEntity { key: key.clone() }).collect();
+        stream::iter([Ok(keys)]).boxed()
+    }
+
+    async fn current(&self, keys: &[EntityKey], _: &FieldSet) -> Result<Vec<Entity>, CatalogError> {
+        let entities = self.entities.lock().unwrap();
+        Ok(keys.iter().filter_map(|key| entities.get(key).cloned()).collect())
+    }
+
+    async fn relations(
+        &self,
+        blueprint: &BlueprintId,
+    ) -> Result<Option<BTreeMap<String, BlueprintId>>, CatalogError> {
+        let account = BTreeMap::from([("account".to_owned(), BlueprintId::new("account").unwrap())]);
+        Ok(Some(if blueprint.as_str() == "thing" { account } else { BTreeMap::new() }))
+    }
+
+    fn upsert_batch(&self) -> usize {
+        3
+    }
+
+    async fn upsert(&self, _: &BlueprintId, entities: &[Entity], _: UpsertOptions) -> UpsertReport {
+        self.upserts.lock().unwrap().push(entities.len());
+        let mut held = self.entities.lock().unwrap();
+        let outcomes = entities
+            .iter()
+            .map(|entity| {
+                if self.refuse.contains(&entity.key.identifier) {
+                    return UpsertOutcome::Refused(Problem::new("no"));
+                }
+                if self.needs_account
+                    && let Some(account) = entity.relations.get("account").and_then(Value::as_str)
+                {
+                    let target = EntityKey {
+                        blueprint: BlueprintId::new("account").unwrap(),
+                        identifier: account.into(),
+                    };
+                    if !held.contains_key(&target) {
+                        return UpsertOutcome::MissingRelation(Problem::new("not_found"));
+                    }
+                }
+                match held.insert(entity.key.clone(), entity.clone()) {
+                    None => UpsertOutcome::Created,
+                    Some(_) => UpsertOutcome::Updated,
+                }
+            })
+            .collect();
+        UpsertReport { outcomes }
+    }
+
+    async fn delete(&self, keys: &[EntityKey], _: bool) -> DeleteReport {
+        let mut held = self.entities.lock().unwrap();
+        let deleted = keys.iter().filter(|key| held.remove(key).is_some()).cloned().collect();
+        DeleteReport { deleted, failed: Vec::new() }
+    }
+}
+
+impl Memory {
+    fn held(&self) -> Vec<String> {
+        self.entities.lock().unwrap().keys().map(ToString::to_string).collect()
+    }
+}
+
+async fn resync(world: &World, catalog: &Arc<Memory>, mode: Mode) -> Result<Report, SyncError> {
+    let options = SyncOptions { mode, ..SyncOptions::default() };
+    run(
+        Arc::new(world.clone()),
+        Arc::new(Plugin),
+        Arc::clone(catalog) as Arc<dyn Catalog>,
+        Arc::new(NullObserver),
+        options,
+    )
+    .await
+}
+
+async fn synced(world: &World, catalog: &Arc<Memory>) -> Report {
+    resync(world, catalog, Mode::Apply).await.unwrap()
+}
+
+#[tokio::test]
+async fn everything_is_created_once_and_then_left_alone() {
+    let (world, catalog) = (World::new(), Arc::new(Memory::default()));
+    let report = synced(&world, &catalog).await;
+    assert_eq!(report.outcome, Outcome::Done, "{report:?}");
+    let counts = report.totals().counts;
+    assert_eq!((counts.fetched, counts.created, counts.updated), (10, 10, 0));
+    assert_eq!(catalog.held().len(), 10);
+    // Batches are filled across units: 8 things by 3, 2 accounts.
+    assert_eq!(catalog.upserts.lock().unwrap().iter().sum::<usize>(), 10);
+    assert!(catalog.upserts.lock().unwrap().len() <= 5, "{:?}", catalog.upserts);
+
+    catalog.upserts.lock().unwrap().clear();
+    let again = synced(&world, &catalog).await;
+    let counts = again.totals().counts;
+    assert_eq!((counts.unchanged, counts.created, counts.updated), (10, 0, 0));
+    assert!(catalog.upserts.lock().unwrap().is_empty() && again.deletion.deleted.is_empty());
+    assert_eq!(*catalog.states.lock().unwrap(), ["running", "Completed", "running", "Completed"]);
+}
+
+#[tokio::test]
+async fn a_removed_resource_is_deleted_and_told_by_kind_and_account() {
+    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    synced(&world, &catalog).await;
+    world.things(A, "eu-west-1").pop();
+    let report = synced(&world, &catalog).await;
+    let gone = &report.deletion.deleted;
+    assert_eq!(gone.len(), 1);
+    assert_eq!(gone[0].entity.to_string(), format!("thing/{A}-eu-west-1-two"));
+    assert_eq!(gone[0].kind.as_ref().unwrap().as_str(), "X::Thing");
+    assert_eq!(gone[0].account.as_ref().unwrap().as_str(), A);
+    assert_eq!(catalog.held().len(), 9);
+}
+
+#[tokio::test]
+async fn a_plan_writes_nothing_and_says_what_it_would() {
+    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    synced(&world, &catalog).await;
+    catalog.upserts.lock().unwrap().clear();
+    world.things(A, "eu-west-1").pop();
+    world.things(A, "us-east-1").push(json!("new"));
+    let report = resync(&world, &catalog, Mode::Plan).await.unwrap();
+    assert_eq!((report.changes.len(), report.deletion.deleted.len()), (1, 1), "{report:?}");
+    assert!(catalog.upserts.lock().unwrap().is_empty());
+    assert_eq!(catalog.held().len(), 10);
+    assert_eq!(catalog.states.lock().unwrap().len(), 2, "a plan reports no state");
+}
+
+#[tokio::test]
+async fn what_was_not_read_is_not_deleted() {
+    let failed = || FetchError::Failed(Problem::new("boom"));
+    let skipped = || FetchError::Skipped(Problem::new("denied"));
+    for error in [failed(), skipped()] {
+        let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+        synced(&world, &catalog).await;
+        world.errors.insert(World::at(A, "eu-west-1", "X::Thing"), error);
+        world.things(A, "eu-west-1").clear();
+        world.things(A, "us-east-1").clear();
+        world.things(B, "eu-west-1").pop();
+        let report = synced(&world, &catalog).await;
+        assert_eq!(report.outcome, Outcome::Partial);
+        let mut gone: Vec<_> =
+            report.deletion.deleted.iter().map(|gone| gone.entity.identifier.clone()).collect();
+        gone.sort();
+        // The other region of the account, and the other account, are judged on their own.
+        assert_eq!(
+            gone,
+            [format!("{A}-us-east-1-one"), format!("{A}-us-east-1-two"), format!("{B}-eu-west-1-two")]
+        );
+        assert_eq!(report.deletion.protected.len(), 2);
+        assert_eq!(catalog.states.lock().unwrap().last().unwrap(), "Failed");
+    }
+}
+
+#[tokio::test]
+async fn a_whole_account_that_fails_is_protected() {
+    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    synced(&world, &catalog).await;
+    world.accounts[1].1 = Err(Problem::new("Unable to assume role"));
+    let report = synced(&world, &catalog).await;
+    assert_eq!(report.outcome, Outcome::Partial);
+    assert!(report.deletion.deleted.is_empty(), "{:?}", report.deletion);
+    assert_eq!((report.deletion.protected.len(), catalog.held().len()), (5, 10));
+}
+
+#[tokio::test]
+async fn an_account_that_is_not_configured_any_more_is_removed() {
+    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    synced(&world, &catalog).await;
+    world.accounts.pop();
+    let report = synced(&world, &catalog).await;
+    assert_eq!(report.outcome, Outcome::Done);
+    assert_eq!((report.deletion.deleted.len(), catalog.held().len()), (5, 5));
+}
+
+#[tokio::test]
+async fn an_unmapped_resource_protects_its_unit() {
+    for poison in ["bad", "trap"] {
+        let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+        synced(&world, &catalog).await;
+        *world.things(A, "eu-west-1") = vec![json!(format!("{A}-eu-west-1-one")), json!(poison)];
+        world.things(B, "eu-west-1").pop();
+        let report = synced(&world, &catalog).await;
+        assert_eq!(report.outcome, Outcome::Partial, "{poison}");
+        let gone: Vec<_> =
+            report.deletion.deleted.iter().map(|gone| gone.entity.identifier.as_str()).collect();
+        assert_eq!(gone, [format!("{B}-eu-west-1-two")], "{poison}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_entity_is_named_and_the_rest_goes_on() {
+    let world = World::new();
+    let refused = format!("{A}-eu-west-1-one");
+    let catalog = Arc::new(Memory { refuse: BTreeSet::from([refused.clone()]), ..Memory::default() });
+    let report = synced(&world, &catalog).await;
+    assert_eq!(report.outcome, Outcome::Partial);
+    assert_eq!(report.refusals.len(), 1);
+    assert_eq!(report.refusals[0].entity.identifier, refused);
+    assert_eq!(report.totals().counts.created, 9);
+    assert_eq!(
+        catalog.states.lock().unwrap().last().unwrap(),
+        "Completed",
+        "a refusal does not fail a resync"
+    );
+}
+
+#[tokio::test]
+async fn a_relation_whose_target_comes_later_is_tried_again() {
+    let mut world = World::new();
+    // Things fill a batch before the two accounts do, so their first try finds no account.
+    world.regions = vec!["eu-west-1".into()];
+    let catalog = Arc::new(Memory { needs_account: true, ..Memory::default() });
+    let report = synced(&world, &catalog).await;
+    assert_eq!(report.outcome, Outcome::Done, "{report:?}");
+    assert_eq!(catalog.held().len(), 6);
+    let tried: usize = catalog.upserts.lock().unwrap().iter().sum();
+    assert!(tried > 6, "nothing was tried twice: {tried}");
+}
+
+#[tokio::test]
+async fn too_large_a_share_is_held_back() {
+    let (mut world, catalog) = (
+        World::new(),
+        Arc::new(Memory { config: json!({"entityDeletionThreshold": 0.2}), ..Memory::default() }),
+    );
+    synced(&world, &catalog).await;
+    world.things(A, "eu-west-1").clear();
+    world.things(A, "us-east-1").pop();
+    let report = synced(&world, &catalog).await;
+    assert_eq!(report.outcome, Outcome::DeletionsHeldBack);
+    assert!(report.deletion.held_back.unwrap().message.contains("3 of 10"), "told with numbers");
+    assert_eq!(catalog.held().len(), 10);
+    world.things(A, "eu-west-1").extend([json!(format!("{A}-eu-west-1-one"))]);
+    assert_eq!(synced(&world, &catalog).await.outcome, Outcome::Done, "exactly the threshold is allowed");
+    assert_eq!(catalog.held().len(), 8);
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_when_the_catalog_cannot_be_listed() {
+    let (mut world, first) = (World::new(), Arc::new(Memory::default()));
+    synced(&world, &first).await;
+    let entities = std::mem::take(&mut *first.entities.lock().unwrap());
+    let catalog = Arc::new(Memory { unlisted: true, entities: Mutex::new(entities), ..Memory::default() });
+    world.things(A, "eu-west-1").pop();
+    let report = synced(&world, &catalog).await;
+    assert!(report.deletion.held_back.as_ref().unwrap().message.contains("503"));
+    assert_eq!(catalog.held().len(), 10);
+    assert_eq!(report.totals().counts.unchanged, 9, "comparison still spares needless upserts");
+}
+
+#[tokio::test]
+async fn a_related_target_is_kept() {
+    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    synced(&world, &catalog).await;
+    world.resources.insert(World::at(A, "global", "X::Account"), Vec::new());
+    let report = synced(&world, &catalog).await;
+    assert_eq!(
+        report.deletion.related.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [format!("account/{A}")]
+    );
+    assert_eq!(catalog.held().len(), 10);
+}
+
+#[tokio::test]
+async fn when_nothing_can_be_read_that_is_said() {
+    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    for (_, access) in &mut world.accounts {
+        *access = Err(Problem::new("Unable to assume role"));
+    }
+    assert_eq!(synced(&world, &catalog).await.outcome, Outcome::NothingRead);
+    let empty = Arc::new(Memory { config: json!({"resources": []}), ..Memory::default() });
+    let error = resync(&World::new(), &empty, Mode::Apply).await.unwrap_err();
+    assert!(matches!(error, SyncError::Config(_)), "{error}");
+    assert_eq!(*empty.states.lock().unwrap(), ["running", "Failed"]);
+}
+
+#[tokio::test]
+async fn a_stopped_run_deletes_nothing_and_says_so() {
+    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    synced(&world, &catalog).await;
+    world.things(A, "eu-west-1").clear();
+    let options = SyncOptions::default();
+    options.cancel.cancel();
+    let catalog_dyn = Arc::clone(&catalog) as Arc<dyn Catalog>;
+    let report =
+        run(Arc::new(world), Arc::new(Plugin), catalog_dyn, Arc::new(NullObserver), options).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Aborted);
+    assert_eq!(catalog.held().len(), 10);
+    assert_eq!(catalog.states.lock().unwrap().last().unwrap(), "Aborted");
+}
