@@ -166,10 +166,7 @@ impl Mapper for Engine {
         let MapRequest { kind, context, mapping, page } = request;
         let set = self.set();
         let Some(plugin) = set.serving.get(&kind).map(Arc::clone) else {
-            return Err(MapError::NoPlugin(
-                Problem::new(format!("no plugin maps {kind}"))
-                    .remedy("put one into a plugin directory; `berth plugin list` shows what is there"),
-            ));
+            return Err(MapError::NoPlugin(set.no_plugin(&kind)));
         };
         if let Mapping::Custom(_) = mapping {
             return Err(MapError::Mapping(

@@ -154,7 +154,7 @@ impl Loader {
     /// came of it.
     fn compile(&self, file: &Path, sha256: &str, bytes: &[u8]) -> Result<(Facts, Arc<dyn Program>), Problem> {
         let component = Component::new(&self.runtime.engine, bytes).map_err(|error| {
-            Problem::new(format!("is broken: {error:#}")).remedy("build or copy it again")
+            Problem::new(format!("cannot be compiled: {error:#}")).remedy("build or copy it again")
         })?;
         let interfaces = Interfaces::of(&component, &self.runtime.engine)?;
         let program = self
@@ -191,6 +191,7 @@ impl Loader {
         let bounds = Bounds {
             deadline: self.runtime.limits.deadline.min(MANIFEST_DEADLINE),
             output_bytes: self.runtime.limits.output_bytes.min(MANIFEST_BYTES),
+            log: true,
         };
         let bytes = self.runtime.call(&speaker, bounds, |store| program.manifest(store)).result.map_err(
             |failure| {
@@ -384,6 +385,17 @@ fn choose(loaded: impl Iterator<Item = (usize, Result<Plugin, RefusedPlugin>)>) 
 }
 
 impl PluginSet {
+    /// Says that no plugin maps a kind, and which refused ones might have.
+    pub(crate) fn no_plugin(&self, kind: &Kind) -> Problem {
+        let refused: Vec<&str> = self.refused.iter().map(|refused| refused.plugin.as_str()).collect();
+        let remedy = if refused.is_empty() {
+            "put one into a plugin directory; `berth plugin list` shows what is there".to_owned()
+        } else {
+            format!("it may be one that was refused: {}; `berth plugin list` tells why", refused.join(", "))
+        };
+        Problem::new(format!("no plugin maps {kind}")).remedy(remedy)
+    }
+
     fn refuse(&mut self, refused: RefusedPlugin) {
         tracing::warn!("plugin {} is not used: it {}", refused.plugin, refused.problem);
         self.refused.push(refused);

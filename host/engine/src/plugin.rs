@@ -92,7 +92,7 @@ impl Plugin {
             kind,
             context,
         };
-        match call.run(&page.resources, page.count, runtime.limits.deadline) {
+        match call.run(&page.resources, page.count, runtime.limits.deadline, true) {
             Err(failure) if failure.may_be_one_resource() && page.count > 1 => call.one_by_one(page, failure),
             outcome => outcome,
         }
@@ -110,11 +110,17 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    fn run(&self, resources: &[u8], count: usize, deadline: Duration) -> Result<MapReport, Failure> {
+    fn run(
+        &self,
+        resources: &[u8],
+        count: usize,
+        deadline: Duration,
+        log: bool,
+    ) -> Result<MapReport, Failure> {
         let limit = self.runtime.limits.output_bytes;
         let output_bytes = resources.len().saturating_mul(OUTPUT_RATIO).max(OUTPUT_FLOOR).min(limit);
         let batch = Batch { kind: self.kind, context: self.context, output: Output::Entities, resources };
-        let called = self.runtime.call(&self.speaker, Bounds { deadline, output_bytes }, |store| {
+        let called = self.runtime.call(&self.speaker, Bounds { deadline, output_bytes, log }, |store| {
             self.program.map_batch(store, batch)
         });
         self.plugin.peak_memory.fetch_max(called.peak_memory, Ordering::Relaxed);
@@ -137,7 +143,7 @@ impl Call<'_> {
             if left.is_zero() {
                 return Err(Failure::Deadline { limit });
             }
-            match self.run(format!("[{resource}]").as_bytes(), 1, left) {
+            match self.run(format!("[{resource}]").as_bytes(), 1, left, false) {
                 Ok(one) => {
                     report.entities.extend(one.entities);
                     report.errors.extend(one.errors.into_iter().map(|error| ItemError { index, ..error }));

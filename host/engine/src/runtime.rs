@@ -66,11 +66,12 @@ fn base() -> Config {
 }
 
 fn pooled(limits: &Limits, workers: usize) -> Config {
-    let slots = u32::try_from(workers).unwrap_or(u32::MAX).saturating_add(2);
+    // Each worker may use one instance and keep one, and a plugin may be inspected meanwhile.
+    let slots = u32::try_from(workers).unwrap_or(u32::MAX).saturating_mul(2).saturating_add(2);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         // One component holds several modules: the standard library's adapters, an interpreter.
-        .total_core_instances(slots.saturating_mul(16))
+        .total_core_instances(slots.saturating_mul(64))
         .total_memories(slots.saturating_mul(2))
         .total_tables(slots.saturating_mul(8))
         .table_elements(TABLE_ELEMENTS)

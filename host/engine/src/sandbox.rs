@@ -19,6 +19,8 @@ const FUEL_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
 pub(crate) struct Bounds {
     pub(crate) deadline: Duration,
     pub(crate) output_bytes: usize,
+    /// Whether the plugin's log lines are wanted. Not for what it has logged before.
+    pub(crate) log: bool,
 }
 
 /// What came of a call, and how much memory it took.
@@ -35,7 +37,7 @@ impl Runtime {
         bounds: Bounds,
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Called<T> {
-        let mut store = Store::new(&self.engine, Guest::new(self, speaker.clone()));
+        let mut store = Store::new(&self.engine, Guest::new(self, speaker.clone(), bounds));
         store.limiter(|guest| &mut guest.memory);
         store.set_hostcall_fuel(bounds.output_bytes);
         // One more: the tick that is running has begun before the call.
@@ -63,11 +65,12 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    fn new(runtime: &Runtime, speaker: Speaker) -> Self {
+    fn new(runtime: &Runtime, speaker: Speaker, bounds: Bounds) -> Self {
         Self {
             memory: MemoryMeter { limit: runtime.limits.memory_bytes, used: 0, peak: 0 },
             log: Log {
                 speaker,
+                muted: !bounds.log,
                 lines_left: runtime.limits.log_lines,
                 bytes_left: runtime.limits.log_bytes,
                 dropped: 0,
@@ -135,6 +138,7 @@ pub(crate) enum LogLevel {
 
 struct Log {
     speaker: Speaker,
+    muted: bool,
     lines_left: usize,
     bytes_left: usize,
     dropped: usize,
@@ -147,6 +151,9 @@ impl Log {
         // A plugin cannot print, so that the text of a panic comes this way, just before the trap.
         if level == LogLevel::Error && message.starts_with("panicked") {
             self.panic = Some(printable(&message.replace('\n', " ")));
+            return;
+        }
+        if self.muted {
             return;
         }
         if self.lines_left == 0 || self.bytes_left < message.len() {
@@ -289,7 +296,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Deadline { limit } => write!(f, "ran longer than {limit:?}, the limit for a batch"),
+            Self::Deadline { limit } => {
+                write!(f, "ran longer than {}, the limit for a batch", Seconds(*limit))
+            }
             Self::Memory { limit } => MemoryExceeded { limit: *limit }.fmt(f),
             Self::Output { limit } => {
                 write!(f, "returned more than {}, the limit for this batch", Bytes(*limit))
@@ -303,6 +312,15 @@ impl fmt::Display for Failure {
             Self::Nonsense(what) => write!(f, "returned nonsense: {what}"),
             Self::Unloadable(problem) => f.write_str(&problem.message),
         }
+    }
+}
+
+/// A time for people.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s", self.0.as_secs_f64())
     }
 }
 
