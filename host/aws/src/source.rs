@@ -1,14 +1,40 @@
 //! The source that the sync runs through.
 
-use async_trait::async_trait;
-use berth_core::{Account, AccountAccess, FetchError, FetchRequest, Problem, RawPage, Region, Source};
-use futures::stream::{BoxStream, StreamExt};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, PoisonError, RwLock},
+};
 
-use crate::{AwsConfig, AwsStats, ConfigError, stats::Counters};
+use async_trait::async_trait;
+use berth_core::{
+    Account, AccountAccess, AccountId, FetchError, FetchRequest, Partition, Problem, RawPage, Region, Source,
+};
+use futures::stream::{self, BoxStream, StreamExt};
+
+use crate::{
+    AwsConfig, AwsStats, Concurrency, ConfigError,
+    accounts::{Discovery, Member, Strategy},
+    client::{Client, Target},
+    fetch::{self, Fetch},
+    identity::{Identities, Session, home_region},
+    regions,
+};
+
+/// The longest session policy that STS takes, in characters.
+const LONGEST_POLICY: usize = 2048;
 
 /// AWS as a [`Source`].
+///
+/// Accounts are authenticated to in [`accounts`](Source::accounts), which also begins a resync: it
+/// forgets what was read before. Everything else needs it to have run.
 pub struct AwsSource {
-    counters: Counters,
+    client: Arc<Client>,
+    identities: Identities,
+    strategy: Strategy,
+    partition: Partition,
+    granted: Arc<BTreeSet<String>>,
+    concurrency: Concurrency,
+    sessions: RwLock<HashMap<AccountId, Result<Arc<Session>, Problem>>>,
 }
 
 impl AwsSource {
@@ -20,27 +46,97 @@ impl AwsSource {
     /// # Errors
     /// [`ConfigError`] for the first setting that makes no sense.
     pub fn new(config: AwsConfig, http: reqwest::Client) -> Result<Self, ConfigError> {
-        let _ = (config, http);
-        Ok(Self { counters: Counters::default() })
+        if let Some(policy) = &config.session_policy
+            && policy.chars().count() > LONGEST_POLICY
+        {
+            let reason = format!(
+                "the session policy has {} characters, and STS takes {LONGEST_POLICY}; load fewer plugins or do without it",
+                policy.chars().count()
+            );
+            return Err(ConfigError { setting: "session policy", reason });
+        }
+        let (strategy, partition) = Strategy::of(&config)?;
+        Ok(Self {
+            client: Arc::new(Client::new(&config, http.clone())),
+            identities: Identities::new(&config, partition, http),
+            strategy,
+            partition,
+            granted: Arc::new(config.granted_reads),
+            concurrency: config.concurrency,
+            sessions: RwLock::default(),
+        })
     }
 
-    /// What was sent so far.
+    /// What was sent so far, credentials aside.
     pub fn stats(&self) -> AwsStats {
-        self.counters.snapshot()
+        self.client.counters.snapshot()
+    }
+
+    /// Forgets the answers that kinds share during a resync. Beginning the next one does so, too;
+    /// a process that stays alive calls it to free the memory.
+    pub fn forget_reads(&self) {
+        self.client.forget_reads();
+    }
+
+    fn session(&self, account: &AccountId) -> Result<Arc<Session>, Problem> {
+        let sessions = self.sessions.read().unwrap_or_else(PoisonError::into_inner);
+        match sessions.get(account) {
+            Some(session) => session.clone(),
+            None => Err(Problem::new(format!("account {account} is none of the accounts of this resync"))),
+        }
+    }
+
+    fn home(&self) -> Result<Region, Problem> {
+        Region::new(home_region(self.partition)).map_err(|error| Problem::from_error(&error))
+    }
+}
+
+impl std::fmt::Debug for AwsSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AwsSource").field("strategy", &self.strategy).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
 impl Source for AwsSource {
     async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
-        Err(Problem::new("not built yet"))
+        self.client.forget_reads();
+        let discovery = Discovery {
+            identities: &self.identities,
+            client: &self.client,
+            strategy: &self.strategy,
+            partition: self.partition,
+            at_once: self.concurrency.roles.get(),
+        };
+        let members = discovery.run().await?;
+        let mut sessions = HashMap::with_capacity(members.len());
+        let mut accounts = Vec::with_capacity(members.len());
+        for Member { account, session } in members {
+            let access = session.as_ref().map(|_| ()).map_err(Clone::clone);
+            sessions.insert(account.id.clone(), session);
+            accounts.push(AccountAccess { account, access });
+        }
+        *self.sessions.write().unwrap_or_else(PoisonError::into_inner) = sessions;
+        Ok(accounts)
     }
 
-    async fn regions(&self, _account: &Account) -> Result<Vec<Region>, Problem> {
-        Err(Problem::new("not built yet"))
+    async fn regions(&self, account: &Account) -> Result<Vec<Region>, Problem> {
+        let session = self.session(&account.id)?;
+        let target = Target { account: account.id.clone(), region: self.home()?, session };
+        regions::enabled(&self.client, &target).await
     }
 
-    fn fetch(&self, _request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
-        futures::stream::once(async { Err(FetchError::Failed(Problem::new("not built yet"))) }).boxed()
+    fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
+        let session = match self.session(&request.account.id) {
+            Ok(session) => session,
+            Err(problem) => return stream::iter([Err(FetchError::Failed(problem))]).boxed(),
+        };
+        fetch::run(Fetch {
+            client: self.client.clone(),
+            session,
+            request,
+            granted: self.granted.clone(),
+            concurrency: self.concurrency,
+        })
     }
 }

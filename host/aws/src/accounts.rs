@@ -1,0 +1,307 @@
+//! Which accounts are read, and as whom.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use berth_core::{Account, AccountId, Partition, Problem, Region, RoleArn};
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use crate::{
+    AwsConfig, ConfigError,
+    client::{Client, Target},
+    errors::{CallError, Class},
+    identity::{Identities, Session, home_region, session},
+};
+
+/// Organizational units that are listed at once.
+const UNITS_AT_ONCE: usize = 10;
+
+/// How the accounts are found.
+#[derive(Debug, Clone)]
+pub(crate) enum Strategy {
+    /// The account of the base identity.
+    Single,
+    /// One role per account.
+    Roles(Vec<RoleEntry>),
+    /// All accounts of an organization, or of some of its units.
+    Organization { role: RoleArn, units: Vec<String> },
+}
+
+/// One entry of `accountRoleArns`.
+#[derive(Debug, Clone)]
+pub(crate) enum RoleEntry {
+    Role(RoleArn),
+    /// No role that can be assumed, but it tells whose entities must be protected.
+    Unusable(AccountId, Problem),
+}
+
+/// An account and its credentials, if it can be read.
+pub(crate) struct Member {
+    pub(crate) account: Arc<Account>,
+    pub(crate) session: Result<Arc<Session>, Problem>,
+}
+
+const ROLE_ARNS: &str = "OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS";
+const ROLE_ARN: &str = "OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARN";
+
+impl Strategy {
+    /// Reads the strategy and the partition out of the settings.
+    pub(crate) fn of(config: &AwsConfig) -> Result<(Self, Partition), ConfigError> {
+        if let Some(text) = config.account_role_arn.as_deref().map(str::trim).filter(|text| !text.is_empty())
+        {
+            let role = RoleArn::new(text)
+                .map_err(|error| ConfigError { setting: ROLE_ARN, reason: error.to_string() })?;
+            let partition = config.partition.unwrap_or(role.partition());
+            let units: Vec<String> = config.ou_ids.iter().map(|unit| unit.trim().to_owned()).collect();
+            return Ok((Self::Organization { role, units }, partition));
+        }
+        let texts: Vec<&str> =
+            config.account_role_arns.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
+        let first = texts.iter().find_map(|text| RoleArn::new(text).ok());
+        let partition = config.partition.or(first.map(|role| role.partition())).unwrap_or_default();
+        if texts.is_empty() {
+            return Ok((Self::Single, partition));
+        }
+        let mut entries = Vec::new();
+        let mut seen = BTreeMap::<AccountId, &str>::new();
+        for text in texts {
+            let (account, entry) = entry(text, partition)?;
+            match seen.get(&account) {
+                None => {
+                    seen.insert(account, text);
+                    entries.push(entry);
+                }
+                Some(first) if *first == text => {}
+                Some(first) => tracing::warn!(
+                    %account, used = first, ignored = text,
+                    "account has several roles; its resources are read once, with the first"
+                ),
+            }
+        }
+        Ok((Self::Roles(entries), partition))
+    }
+}
+
+fn entry(text: &str, partition: Partition) -> Result<(AccountId, RoleEntry), ConfigError> {
+    match RoleArn::new(text) {
+        Ok(role) if role.partition() == partition => Ok((role.account().clone(), RoleEntry::Role(role))),
+        Ok(role) => {
+            let problem = Problem::new(format!(
+                "{role} is in partition {}, but this deployment reads partition {partition}",
+                role.partition()
+            ))
+            .remedy("run one deployment per partition");
+            Ok((role.account().clone(), RoleEntry::Unusable(role.account().clone(), problem)))
+        }
+        Err(error) => {
+            // Whose entities must be protected is told by the twelve digits, wherever they stand.
+            let account = text
+                .split(|c: char| !c.is_ascii_digit())
+                .find_map(|digits| AccountId::new(digits).ok())
+                .ok_or_else(|| ConfigError { setting: ROLE_ARNS, reason: error.to_string() })?;
+            let problem = Problem::new(error.to_string()).remedy(format!("correct it in `{ROLE_ARNS}`"));
+            Ok((account.clone(), RoleEntry::Unusable(account, problem)))
+        }
+    }
+}
+
+/// Finds the accounts and authenticates to each.
+pub(crate) struct Discovery<'a> {
+    pub(crate) identities: &'a Identities,
+    pub(crate) client: &'a Arc<Client>,
+    pub(crate) strategy: &'a Strategy,
+    pub(crate) partition: Partition,
+    /// Roles assumed at once.
+    pub(crate) at_once: usize,
+}
+
+impl Discovery<'_> {
+    /// All accounts, in the order of the settings or of the organization.
+    ///
+    /// # Errors
+    /// A [`Problem`] when it is not known which accounts there are.
+    pub(crate) async fn run(&self) -> Result<Vec<Member>, Problem> {
+        match self.strategy {
+            Strategy::Single => self.single().await.map(|member| vec![member]),
+            Strategy::Roles(entries) => {
+                Ok(stream::iter(entries.iter().cloned().map(|entry| self.explicit(entry)))
+                    .buffered(self.at_once)
+                    .collect()
+                    .await)
+            }
+            Strategy::Organization { role, units } => self.organization(role, units).await,
+        }
+    }
+
+    async fn single(&self) -> Result<Member, Problem> {
+        let caller = self.identities.caller().await?;
+        Ok(Member {
+            account: Arc::new(Account::unnamed(caller.account.clone(), caller.partition)),
+            session: Ok(self.identities.base()?.clone()),
+        })
+    }
+
+    async fn explicit(&self, entry: RoleEntry) -> Member {
+        let (account, session) = match entry {
+            RoleEntry::Unusable(account, problem) => (account, Err(problem)),
+            RoleEntry::Role(role) => {
+                (role.account().clone(), self.identities.assume(&role, session::ROLE).await)
+            }
+        };
+        Member { account: Arc::new(Account::unnamed(account, self.partition)), session }
+    }
+
+    async fn organization(&self, role: &RoleArn, units: &[String]) -> Result<Vec<Member>, Problem> {
+        let management = self.identities.assume(role, session::ORGANIZATION).await?;
+        let region = Region::new(home_region(self.partition)).map_err(|error| Problem::from_error(&error))?;
+        let target = Target { account: role.account().clone(), region, session: management.clone() };
+        let found = match self.list(&target, units).await {
+            Ok(found) => found,
+            // Then there is no other account to miss. Any other failure leaves open which accounts
+            // there are, and reading one of them only would take the others' entities for gone.
+            Err(error) if error.code() == Some("AWSOrganizationsNotInUseException") && units.is_empty() => {
+                tracing::info!(account = %role.account(), "no organization is in use; reading this account alone");
+                let account = Arc::new(Account::unnamed(role.account().clone(), self.partition));
+                return Ok(vec![Member { account, session: Ok(management) }]);
+            }
+            Err(error) => return Err(cannot_list(role, units, &error)),
+        };
+        if found.is_empty() {
+            return Err(Problem::new("no accounts were found in the organization")
+                .remedy("check `OCEAN__INTEGRATION__CONFIG__OU_ID`: these units hold no account"));
+        }
+        Ok(stream::iter(found.into_values().map(|found| self.member(role, found)))
+            .buffered(self.at_once)
+            .collect()
+            .await)
+    }
+
+    async fn member(&self, role: &RoleArn, found: Found) -> Member {
+        let session = match found.state.as_str() {
+            "ACTIVE" => self.identities.assume(&role.in_account(&found.account.id), session::MEMBER).await,
+            state => Err(Problem::new(format!("account {} is {state} in the organization", found.account.id))
+                .remedy("nothing of it is deleted from the catalog while it is in the organization; remove it there, or exclude it by organizational units, to let its entities go")),
+        };
+        Member { account: Arc::new(found.account), session }
+    }
+
+    async fn list(&self, target: &Target, units: &[String]) -> Result<BTreeMap<AccountId, Found>, CallError> {
+        let mut found = BTreeMap::new();
+        if units.is_empty() {
+            let listed =
+                self.client.all(target, "organizations", "ListAccounts", json!({}), "Accounts").await?;
+            self.keep(&mut found, listed);
+            return Ok(found);
+        }
+        let mut seen: BTreeSet<String> = BTreeSet::new();
+        let mut level: Vec<String> = units.to_vec();
+        while !level.is_empty() {
+            level.retain(|unit| seen.insert(unit.clone()));
+            let answers = stream::iter(level.drain(..).map(|unit| async move {
+                let input = json!({"ParentId": unit});
+                let list = |operation, items| {
+                    self.client.all(target, "organizations", operation, input.clone(), items)
+                };
+                futures::try_join!(
+                    list("ListAccountsForParent", "Accounts"),
+                    list("ListOrganizationalUnitsForParent", "OrganizationalUnits")
+                )
+            }))
+            .buffered(UNITS_AT_ONCE)
+            .collect::<Vec<_>>()
+            .await;
+            for answer in answers {
+                let (accounts, nested) = answer?;
+                self.keep(&mut found, accounts);
+                level.extend(nested.iter().filter_map(|unit| text(unit, "Id")).map(str::to_owned));
+            }
+        }
+        Ok(found)
+    }
+
+    fn keep(&self, found: &mut BTreeMap<AccountId, Found>, listed: Vec<Value>) {
+        for account in listed {
+            let Some(id) = text(&account, "Id").and_then(|id| AccountId::new(id).ok()) else { continue };
+            // `State` takes the place of `Status`; until September 2026 an answer may have both.
+            let state = text(&account, "State").or(text(&account, "Status")).unwrap_or("of unknown state");
+            let account = match text(&account, "Name") {
+                Some(name) => Account { id: id.clone(), name: name.to_owned(), partition: self.partition },
+                None => Account::unnamed(id.clone(), self.partition),
+            };
+            found.insert(id, Found { account, state: state.to_owned() });
+        }
+    }
+}
+
+/// An account of the organization.
+struct Found {
+    account: Account,
+    state: String,
+}
+
+fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
+    value.get(name).and_then(Value::as_str)
+}
+
+fn cannot_list(role: &RoleArn, units: &[String], error: &CallError) -> Problem {
+    let problem =
+        Problem::new(format!("the accounts of the organization cannot be listed with {role}: {error}"));
+    if error.class() != Class::Denied {
+        return problem;
+    }
+    let actions = match units {
+        [] => "`organizations:ListAccounts`",
+        _ => "`organizations:ListAccountsForParent` and `organizations:ListOrganizationalUnitsForParent`",
+    };
+    problem.remedy(format!(
+        "allow {actions} for this role, which must be in the management account or one with delegated administration; or name the roles to read with in `{ROLE_ARNS}`"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strategy(arns: &[&str]) -> Result<(Strategy, Partition), ConfigError> {
+        let account_role_arns = arns.iter().map(ToString::to_string).collect();
+        Strategy::of(&AwsConfig { account_role_arns, ..AwsConfig::default() })
+    }
+
+    #[test]
+    fn bad_and_repeated_roles_leave_the_others_alone() {
+        let (found, partition) = strategy(&[
+            "arn:aws-us-gov:iam::111111111111:role/Reader",
+            "arn:aws-us-gov:iam::111111111111:role/Reader",
+            "arn:aws-us-gov:iam::111111111111:role/Other",
+            "arn:aws-us-gov:iam:222222222222:role/Reader",
+            "arn:aws:iam::333333333333:role/Reader",
+            " ",
+        ])
+        .unwrap();
+        assert_eq!(partition, Partition::AwsUsGov);
+        let Strategy::Roles(entries) = found else { panic!("{found:?}") };
+        let told: Vec<String> = entries
+            .iter()
+            .map(|entry| match entry {
+                RoleEntry::Role(role) => role.to_string(),
+                RoleEntry::Unusable(account, problem) => format!("{account}: {}", problem.message),
+            })
+            .collect();
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert_eq!(told[0], "arn:aws-us-gov:iam::111111111111:role/Reader");
+        assert!(told[1].starts_with("222222222222: ") && told[1].contains("is not the ARN"), "{told:?}");
+        assert!(told[2].starts_with("333333333333: ") && told[2].contains("partition aws,"), "{told:?}");
+    }
+
+    #[test]
+    fn a_role_that_names_no_account_is_a_settings_error() {
+        let error = strategy(&["PortOceanReadRole"]).unwrap_err().to_string();
+        assert!(
+            error.contains("ACCOUNT_ROLE_ARNS") && error.contains("`PortOceanReadRole` is not"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,224 @@
+//! One request for kinds that ask the same.
+//!
+//! Answers are kept as they came over the wire, so that their size is known exactly and whoever
+//! asks first owns its decoded form.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt, Shared};
+use http::HeaderMap;
+use serde_json::Value;
+
+use crate::errors::CallError;
+
+/// The final answer to a call.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+pub(crate) type Outcome = Result<Arc<Answer>, CallError>;
+
+/// What has been asked in this resync.
+#[derive(Debug)]
+pub(crate) struct SharedReads {
+    limit: usize,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    calls: HashMap<Arc<str>, Shared<BoxFuture<'static, Outcome>>>,
+    /// Answered calls, oldest first, with what they weigh.
+    kept: VecDeque<(Arc<str>, usize)>,
+    bytes: usize,
+    /// Counts the resyncs, so that what was asked in one is not kept in the next.
+    generation: u64,
+}
+
+/// What an entry weighs beside its body, its key and its headers.
+const OVERHEAD: usize = 512;
+
+impl SharedReads {
+    /// Keeps answers of up to `limit` bytes in all.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, state: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        let mut state = self.lock();
+        *state = State { generation: state.generation + 1, ..State::default() };
+    }
+
+    /// The answer to a call, asked for only if nobody did before; and whether somebody did.
+    pub(crate) async fn get(
+        &self,
+        key: String,
+        ask: impl FnOnce() -> BoxFuture<'static, Outcome>,
+    ) -> (Outcome, bool) {
+        let key: Arc<str> = key.into();
+        let (call, shared) = {
+            let mut state = self.lock();
+            match state.calls.get(&key) {
+                Some(call) => (call.clone(), true),
+                None => {
+                    let (call, generation, limit) = (ask(), state.generation, self.limit);
+                    let (settled, held) = (key.clone(), self.state.clone());
+                    // Settled by the call itself: whoever asked first may have gone meanwhile.
+                    let call = async move {
+                        let outcome = call.await;
+                        let mut state = lock(&held);
+                        if state.generation == generation {
+                            state.settle(settled, &outcome, limit);
+                        }
+                        outcome
+                    };
+                    let call = call.boxed().shared();
+                    state.calls.insert(key, call.clone());
+                    (call, false)
+                }
+            }
+        };
+        (call.await, shared)
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl State {
+    fn settle(&mut self, key: Arc<str>, outcome: &Outcome, limit: usize) {
+        match outcome {
+            // Whoever waited has got the error; the next one may have more luck.
+            Err(_) => _ = self.calls.remove(&key),
+            Ok(answer) => {
+                let weight = OVERHEAD + key.len() * 2 + answer.body.len();
+                self.bytes += weight;
+                self.kept.push_back((key, weight));
+                while self.bytes > limit
+                    && let Some((oldest, weight)) = self.kept.pop_front()
+                {
+                    self.calls.remove(&oldest);
+                    self.bytes -= weight;
+                }
+            }
+        }
+    }
+}
+
+/// Names a call: the same members in any order give the same key.
+pub(crate) fn key(account: &str, region: &str, service: &str, operation: &str, input: &Value) -> String {
+    let mut key = format!("{account} {region} {service} {operation} ");
+    write_canonical(input, &mut key);
+    key
+}
+
+fn write_canonical(value: &Value, to: &mut String) {
+    match value {
+        Value::Object(members) => {
+            let mut names: Vec<&String> = members.keys().collect();
+            names.sort_unstable();
+            to.push('{');
+            for name in names {
+                to.push_str(&Value::from(name.as_str()).to_string());
+                to.push(':');
+                write_canonical(&members[name], to);
+                to.push(',');
+            }
+            to.push('}');
+        }
+        Value::Array(values) => {
+            to.push('[');
+            for value in values {
+                write_canonical(value, to);
+                to.push(',');
+            }
+            to.push(']');
+        }
+        scalar => to.push_str(&scalar.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn answer(size: usize) -> Outcome {
+        Ok(Arc::new(Answer { status: 200, headers: HeaderMap::new(), body: vec![0; size].into() }))
+    }
+
+    async fn ask(
+        reads: &SharedReads,
+        key: &str,
+        asked: &Arc<AtomicUsize>,
+        outcome: Outcome,
+    ) -> (Outcome, bool) {
+        let asked = asked.clone();
+        reads
+            .get(key.to_owned(), move || {
+                async move {
+                    asked.fetch_add(1, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                    outcome
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    #[tokio::test]
+    async fn equal_calls_are_one_and_memory_is_bounded() {
+        let reads = SharedReads::new(10_000);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let both =
+            futures::join!(ask(&reads, "a", &asked, answer(1000)), ask(&reads, "a", &asked, answer(1000)));
+        assert_eq!((both.0.1, both.1.1, asked.load(Ordering::SeqCst)), (false, true, 1));
+        for n in 0..50 {
+            let _ = ask(&reads, &n.to_string(), &asked, answer(1000)).await;
+            let state = reads.lock();
+            assert!(state.bytes <= 10_000 && state.calls.len() == state.kept.len(), "{}", state.bytes);
+        }
+        // The first went when room was needed, the last is still there.
+        assert!(!ask(&reads, "a", &asked, answer(1)).await.1);
+        assert!(ask(&reads, "49", &asked, answer(1)).await.1);
+        reads.clear();
+        assert!(!ask(&reads, "49", &asked, answer(1)).await.1);
+    }
+
+    #[tokio::test]
+    async fn failures_are_not_kept() {
+        let reads = SharedReads::new(10_000);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let failed = || Err(CallError::Signing("no".into()));
+        assert!(ask(&reads, "a", &asked, failed()).await.0.is_err());
+        assert!(ask(&reads, "a", &asked, answer(1)).await.0.is_ok());
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn the_order_of_members_does_not_matter() {
+        let key = |input| key("a", "r", "s", "o", &input);
+        assert_eq!(
+            key(json!({"a": 1, "b": {"c": [1, 2], "d": "x"}})),
+            key(json!({"b": {"d": "x", "c": [1, 2]}, "a": 1}))
+        );
+        assert_ne!(key(json!({"a": [1, 2]})), key(json!({"a": [2, 1]})));
+        assert_ne!(key(json!({"a": "1"})), key(json!({"a": 1})));
+    }
+}

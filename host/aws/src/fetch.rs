@@ -1,0 +1,510 @@
+//! Runs a fetch plan: lists, fans out, enriches, and hands over batches.
+//!
+//! Reading goes on while a batch is mapped: one batch waits, two are being enriched, and the page
+//! after them is being listed. Nothing else is held in memory.
+
+mod enrich;
+mod plan;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use berth_core::{
+    Account, FetchError, FetchRequest, ItemFailure, Problem, RawPage, Region, Scope, TemplateScope,
+};
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tokio::sync::{Semaphore, mpsc};
+use tracing::Instrument;
+
+use self::plan::{Plan, Ready, Ruling};
+use crate::{
+    Concurrency,
+    client::{Client, Target},
+    errors::{CallError, Class},
+    identity::Session,
+};
+
+/// Batches that are enriched at once, so that the next is ready when one is handed over.
+const CHUNKS_AT_ONCE: usize = 2;
+
+/// Everything it takes to read a unit.
+pub(crate) struct Fetch {
+    pub(crate) client: Arc<Client>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) request: FetchRequest,
+    pub(crate) granted: Arc<BTreeSet<String>>,
+    pub(crate) concurrency: Concurrency,
+}
+
+/// Why reading a region stopped.
+#[derive(Debug)]
+struct Stop {
+    error: FetchError,
+    /// Whether another region may be tried: nothing was read yet, and this one denies access.
+    elsewhere: bool,
+}
+
+impl From<FetchError> for Stop {
+    fn from(error: FetchError) -> Self {
+        Self { error, elsewhere: false }
+    }
+}
+
+/// What the reading task reports.
+type Report = Option<Result<RawPage, FetchError>>;
+
+/// Streams the batches of a unit. Reading starts with the first poll and stops when the stream is
+/// dropped.
+pub(crate) fn run(fetch: Fetch) -> BoxStream<'static, Result<RawPage, FetchError>> {
+    if fetch.request.kind.scope == Scope::Account {
+        return stream::iter([Ok(account_page(&fetch.request.account))]).boxed();
+    }
+    stream::once(async move {
+        // Room for one batch: the reader is never further ahead than that.
+        let (to, from) = mpsc::channel(1);
+        let span = tracing::debug_span!(
+            "fetch",
+            account = %fetch.request.account.id,
+            region = fetch.request.regions.first().map(Region::as_str),
+            kind = %fetch.request.kind.kind
+        );
+        let task = tokio::spawn(read(fetch, to).instrument(span));
+        stream::unfold(Some((from, AbortOnDrop(task))), |state| async move {
+            let (mut from, task) = state?;
+            match from.recv().await {
+                Some(Some(Ok(page))) => Some((Ok(page), Some((from, task)))),
+                Some(Some(Err(error))) => Some((Err(error), None)),
+                Some(None) => None,
+                // Without the final word the unit must not count as read.
+                None => {
+                    let problem =
+                        Problem::new("the reader stopped without a word; this is a defect of Berth");
+                    Some((Err(FetchError::Failed(problem)), None))
+                }
+            }
+        })
+    })
+    .flatten()
+    .boxed()
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn account_page(account: &Account) -> RawPage {
+    let resource = serde_json::json!([
+        {"item": {"Id": account.id, "Name": account.name}, "steps": {}, "parents": {}}
+    ]);
+    RawPage { region: None, resources: resource.to_string().into_bytes(), count: 1, failures: Vec::new() }
+}
+
+async fn read(fetch: Fetch, to: mpsc::Sender<Report>) {
+    let report = match read_regions(&fetch, &to).await {
+        Ok(()) => None,
+        Err(error) => Some(Err(error)),
+    };
+    // Nobody listens any more when the unit was given up.
+    let _ = to.send(report).await;
+}
+
+async fn read_regions(fetch: &Fetch, to: &mpsc::Sender<Report>) -> Result<(), FetchError> {
+    let request = &fetch.request;
+    let plan = Arc::new(Plan::compile(&request.kind, &request.options, &fetch.granted)?);
+    let mut denied = None;
+    for region in &request.regions {
+        let reader = Arc::new(Reader::new(fetch, region.clone(), plan.clone()));
+        match reader.read(to).await {
+            Ok(()) => return Ok(()),
+            Err(stop) if stop.elsewhere && request.kind.scope == Scope::Global => {
+                tracing::debug!(%region, error = %stop.error, "trying the next region");
+                denied = Some(stop.error);
+            }
+            Err(stop) => return Err(stop.error),
+        }
+    }
+    Err(denied.unwrap_or_else(|| {
+        FetchError::Skipped(
+            Problem::new("no region is left to read in").remedy("check the selector's `regionPolicy`"),
+        )
+    }))
+}
+
+/// One resource (or parent) on its way.
+#[derive(Debug, Serialize)]
+struct Resource {
+    item: Value,
+    /// Results of steps: an object.
+    steps: Value,
+    /// The items it descends from, by list step: an object.
+    parents: Arc<Value>,
+}
+
+/// What a list yields.
+enum Listed {
+    Items(Vec<Resource>),
+    /// A parent whose children could not be listed.
+    Failure(ItemFailure),
+}
+
+/// A batch before and after its enrichment.
+struct Chunk {
+    resources: Vec<Resource>,
+    failures: Vec<ItemFailure>,
+}
+
+/// Reads one unit in one region.
+struct Reader {
+    client: Arc<Client>,
+    target: Target,
+    plan: Arc<Plan>,
+    scope: Scope,
+    account: Value,
+    region: Value,
+    partition: Value,
+    concurrency: Concurrency,
+    /// Bounds the enriching requests in flight.
+    enriching: Semaphore,
+}
+
+/// What the placeholders of a step's input stand for.
+struct Bindings<'a> {
+    reader: &'a Reader,
+    item: Option<&'a Value>,
+    items: Option<&'a Value>,
+    parents: Option<&'a Value>,
+    steps: Option<&'a Value>,
+}
+
+impl TemplateScope for Bindings<'_> {
+    fn root(&self, name: &str) -> Option<&Value> {
+        match name {
+            "item" => self.item,
+            "items" => self.items,
+            "parents" => self.parents,
+            "steps" => self.steps,
+            "account" => Some(&self.reader.account),
+            "region" => Some(&self.reader.region),
+            "partition" => Some(&self.reader.partition),
+            _ => None,
+        }
+    }
+}
+
+impl Reader {
+    fn new(fetch: &Fetch, region: Region, plan: Arc<Plan>) -> Self {
+        let account = &fetch.request.account;
+        Self {
+            client: fetch.client.clone(),
+            plan,
+            scope: fetch.request.kind.scope,
+            account: Value::from(account.id.as_str()),
+            region: Value::from(region.as_str()),
+            partition: Value::from(account.partition.as_str()),
+            target: Target { account: account.id.clone(), region, session: fetch.session.clone() },
+            concurrency: fetch.concurrency,
+            enriching: Semaphore::new(fetch.concurrency.enrichments.get()),
+        }
+    }
+
+    async fn read(self: Arc<Self>, to: &mpsc::Sender<Report>) -> Result<(), Stop> {
+        let last = self.plan.lists.len().saturating_sub(1);
+        let listed = self.clone().list(last);
+        let mut pages = chunked(listed, self.plan.chunk)
+            .map_ok(|chunk| {
+                let reader = self.clone();
+                async move { reader.enrich(&reader.plan.lists[last], chunk).await }
+            })
+            .try_buffered(CHUNKS_AT_ONCE)
+            .boxed();
+        while let Some(chunk) = pages.try_next().await? {
+            if chunk.resources.is_empty() && chunk.failures.is_empty() {
+                continue;
+            }
+            let page = self.page(chunk)?;
+            if to.send(Some(Ok(page))).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn page(&self, chunk: Chunk) -> Result<RawPage, FetchError> {
+        let resources = serde_json::to_vec(&chunk.resources)
+            .map_err(|error| FetchError::Failed(Problem::from_error(&error)))?;
+        Ok(RawPage {
+            region: (self.scope == Scope::Regional).then(|| self.target.region.clone()),
+            resources,
+            count: chunk.resources.len(),
+            failures: chunk.failures,
+        })
+    }
+
+    /// The items of a list step, with those of the steps above it as their parents.
+    fn list(self: Arc<Self>, level: usize) -> BoxStream<'static, Result<Listed, Stop>> {
+        let Some(above) = level.checked_sub(1) else {
+            return self.pages(0, None);
+        };
+        let at_once = self.concurrency.parents.get();
+        self.clone()
+            .list_enriched(above)
+            .map_ok(move |listed| {
+                let reader = self.clone();
+                match listed {
+                    Listed::Items(parents) => stream::iter(parents)
+                        .map(move |parent| reader.clone().pages(level, Some(Arc::new(parent))))
+                        .flatten_unordered(at_once)
+                        .boxed(),
+                    failure @ Listed::Failure(_) => stream::iter([Ok(failure)]).boxed(),
+                }
+            })
+            .try_flatten()
+            .boxed()
+    }
+
+    /// The items of a list step that are parents, with their own enrichments.
+    fn list_enriched(self: Arc<Self>, level: usize) -> BoxStream<'static, Result<Listed, Stop>> {
+        let listed = self.clone().list(level);
+        if self.plan.lists[level].stages.is_empty() {
+            return listed;
+        }
+        listed
+            .and_then(move |listed| {
+                let reader = self.clone();
+                async move {
+                    let resources = match listed {
+                        Listed::Items(resources) => resources,
+                        failure @ Listed::Failure(_) => return Ok(vec![Ok(failure)]),
+                    };
+                    let chunk = Chunk { resources, failures: Vec::new() };
+                    let chunk = reader.enrich(&reader.plan.lists[level], chunk).await?;
+                    let failures = chunk.failures.into_iter().map(|failure| Ok(Listed::Failure(failure)));
+                    Ok(failures.chain([Ok(Listed::Items(chunk.resources))]).collect())
+                }
+            })
+            .map_ok(stream::iter)
+            .try_flatten()
+            .boxed()
+    }
+
+    /// The pages of one list call (and those after it) for one parent, or for none.
+    fn pages(
+        self: Arc<Self>,
+        level: usize,
+        parent: Option<Arc<Resource>>,
+    ) -> BoxStream<'static, Result<Listed, Stop>> {
+        let start = (self, parent, None::<Value>, true);
+        stream::try_unfold(start, move |(reader, parent, next, first)| async move {
+            let ready = &reader.plan.lists[level].step;
+            let (target, input) = match (next, first) {
+                (None, false) => return Ok(None),
+                (next, _) => match reader.request(ready, parent.as_deref()) {
+                    Ok((target, rendered)) => (target, next.unwrap_or(rendered)),
+                    Err(problem) => return reader.gave_up(parent, problem),
+                },
+            };
+            let (items, next) = match reader.page_of(ready, &target, input).await {
+                Ok(page) => page,
+                Err(error) => match ready.ruling(&error) {
+                    Ruling::Absent | Ruling::Drop => return Ok(None),
+                    Ruling::Use(mut value) => (take_items(ready, &mut value), None),
+                    Ruling::SkipUnit => {
+                        let elsewhere = first
+                            && parent.is_none()
+                            && (error.class() == Class::Denied || error.is_unavailable());
+                        let error = FetchError::Skipped(reader.problem(ready, &target.region, &error));
+                        return Err(Stop { error, elsewhere });
+                    }
+                    Ruling::Fail => {
+                        let problem = reader.problem(ready, &target.region, &error);
+                        return reader.gave_up(parent, problem);
+                    }
+                },
+            };
+            let descent = parents_of_children(&reader.plan, level, parent.as_deref());
+            let steps =
+                parent.as_ref().map_or_else(|| Value::Object(Map::new()), |parent| parent.steps.clone());
+            let resources = items
+                .into_iter()
+                .map(|item| Resource { item, steps: steps.clone(), parents: descent.clone() })
+                .collect();
+            Ok(Some((Listed::Items(resources), (reader, parent, next, false))))
+        })
+        .boxed()
+    }
+
+    /// A list that cannot be read fails the unit; one of several fails its parent.
+    #[expect(clippy::type_complexity, reason = "the shape of a step of `try_unfold`")]
+    fn gave_up(
+        self: Arc<Self>,
+        parent: Option<Arc<Resource>>,
+        problem: Problem,
+    ) -> Result<Option<(Listed, (Arc<Self>, Option<Arc<Resource>>, Option<Value>, bool))>, Stop> {
+        match &parent {
+            None => Err(FetchError::Failed(problem).into()),
+            Some(failed) => {
+                let failure = ItemFailure { resource: label(&failed.item), problem };
+                Ok(Some((Listed::Failure(failure), (self, parent, None, false))))
+            }
+        }
+    }
+
+    /// One page of a list: its items, and the input for the next page.
+    async fn page_of(
+        &self,
+        ready: &Ready,
+        target: &Target,
+        mut input: Value,
+    ) -> Result<(Vec<Value>, Option<Value>), CallError> {
+        let mut answer = self.client.call(target, &ready.operation, &input).await?;
+        let more = advance(ready, &answer, &mut input)?;
+        Ok((take_items(ready, &mut answer), more.then_some(input)))
+    }
+
+    /// Where to send a step's request for an item, and with what.
+    fn request(&self, ready: &Ready, item: Option<&Resource>) -> Result<(Target, Value), Problem> {
+        let bindings = Bindings {
+            reader: self,
+            item: item.map(|resource| &resource.item),
+            items: None,
+            parents: item.map(|resource| &*resource.parents),
+            steps: item.map(|resource| &resource.steps),
+        };
+        Ok((self.target_of(ready, &bindings)?, render(ready, &bindings)))
+    }
+
+    fn target_of(&self, ready: &Ready, bindings: &Bindings<'_>) -> Result<Target, Problem> {
+        let region = match ready.region.as_ref().and_then(|region| region.render(bindings)) {
+            Some(Value::String(text)) if !text.is_empty() => Region::new(&text)
+                .map_err(|error| Problem::new(format!("step `{}`, `region`: {error}", ready.step.id)))?,
+            _ => return Ok(self.target.clone()),
+        };
+        Ok(Target { region, ..self.target.clone() })
+    }
+
+    /// Tells a failed call to a person.
+    fn problem(&self, ready: &Ready, region: &Region, error: &CallError) -> Problem {
+        let step = &ready.step;
+        let account = &self.target.account;
+        let place = format!("account {account}, region {region}");
+        let call = format!("{}:{}", step.service, step.operation);
+        let actions = step.iam_actions();
+        match error {
+            CallError::Credentials(problem) => Problem {
+                message: format!("no credentials for account {account}: {}", problem.message),
+                remedy: problem.remedy.clone(),
+            },
+            _ if error.is_unavailable() => {
+                Problem::new(format!("`{}` cannot be reached in {place}: {error}", step.service)).remedy(format!(
+                    "if the service is not offered in {region}, exclude the region by the selector's `regionPolicy`; else check the name resolution of this machine"
+                ))
+            }
+            _ if error.class() == Class::Denied => {
+                Problem::new(format!("`{call}` is denied in {place}: {error}")).remedy(format!(
+                    "allow `{}` for the role that reads account {account}, and check that no service control policy denies it and that region {region} is enabled",
+                    actions.join("`, `")
+                ))
+            }
+            CallError::Service(wire) if is_busy(&wire.code) => {
+                Problem::new(format!("`{call}` was still refused after all repeats in {place}: {error}"))
+                    .remedy("AWS is too busy or throttles this account; the next resync tries again")
+            }
+            _ => Problem::new(format!("`{call}` failed in {place}: {error}")),
+        }
+    }
+}
+
+fn is_busy(code: &str) -> bool {
+    crate::errors::is_throttling(0, code) || crate::errors::is_transient(0, code)
+}
+
+fn render(ready: &Ready, bindings: &Bindings<'_>) -> Value {
+    ready.step.input.template().render(bindings).unwrap_or_else(|| Value::Object(Map::new()))
+}
+
+fn take_items(ready: &Ready, answer: &mut Value) -> Vec<Value> {
+    match &ready.step.items {
+        Some(path) => path.take_all(answer),
+        None => Vec::new(),
+    }
+}
+
+/// Turns `input` into that of the next page, if there is one.
+fn advance(ready: &Ready, answer: &Value, input: &mut Value) -> Result<bool, CallError> {
+    match ready.operation.pagination() {
+        None => Ok(false),
+        Some(pagination) => pagination.advance(answer, input).map_err(CallError::Pages),
+    }
+}
+
+/// The parents that the items of a list step get.
+fn parents_of_children(plan: &Plan, level: usize, parent: Option<&Resource>) -> Arc<Value> {
+    let mut parents = Map::new();
+    if let (Some(parent), Some(above)) = (parent, level.checked_sub(1)) {
+        if let Value::Object(inherited) = &*parent.parents {
+            parents.clone_from(inherited);
+        }
+        parents.insert(plan.lists[above].step.step.id.clone(), parent.item.clone());
+    }
+    Arc::new(Value::Object(parents))
+}
+
+/// Cuts a list into batches of `size`, whatever the size of AWS's pages.
+fn chunked(
+    listed: BoxStream<'static, Result<Listed, Stop>>,
+    size: usize,
+) -> impl futures::Stream<Item = Result<Chunk, Stop>> {
+    struct State {
+        listed: Option<BoxStream<'static, Result<Listed, Stop>>>,
+        resources: std::collections::VecDeque<Resource>,
+        failures: Vec<ItemFailure>,
+    }
+    let state = State { listed: Some(listed), resources: [].into(), failures: Vec::new() };
+    stream::try_unfold(state, move |mut state| async move {
+        while state.resources.len() < size
+            && let Some(listed) = &mut state.listed
+        {
+            match listed.try_next().await? {
+                Some(Listed::Items(items)) => state.resources.extend(items),
+                Some(Listed::Failure(failure)) => state.failures.push(failure),
+                None => state.listed = None,
+            }
+        }
+        let many = size.min(state.resources.len());
+        let chunk = Chunk {
+            resources: state.resources.drain(..many).collect(),
+            failures: std::mem::take(&mut state.failures),
+        };
+        let empty = chunk.resources.is_empty() && chunk.failures.is_empty();
+        Ok((!empty).then_some((chunk, state)))
+    })
+}
+
+/// The most telling name of an item: its ARN, else its id, its name, or whatever ends like one.
+fn label(item: &Value) -> String {
+    const NAMES: [&str; 6] = ["Arn", "ARN", "Id", "Name", "Identifier", "Url"];
+    match item {
+        Value::String(text) => text.clone(),
+        Value::Object(members) => {
+            let named = |end: &str| {
+                members.iter().find_map(|(name, value)| {
+                    let ends = name.ends_with(end) || name.eq_ignore_ascii_case(end);
+                    value.as_str().filter(|_| ends)
+                })
+            };
+            NAMES
+                .iter()
+                .find_map(|end| named(end))
+                .map_or_else(|| "a resource without a name".into(), Into::into)
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,164 @@
+//! A fetch plan made ready to run: operations found, templates compiled, steps in order.
+
+use std::collections::BTreeSet;
+
+use berth_aws_wire::{ModelError, Operation, Service};
+use berth_core::{ErrorPolicy, ErrorRule, FetchError, KindManifest, Problem, Step, Template};
+use serde_json::Value;
+
+use crate::{
+    errors::{CallError, Class, class, is_throttling, is_transient},
+    refusals,
+};
+
+/// How many resources make a batch where the plan does not say.
+const CHUNK: usize = 100;
+
+/// A plan, ready to run with certain options.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// The list steps from the root to the resources, each with what enriches its items.
+    pub(super) lists: Vec<List>,
+    pub(super) chunk: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct List {
+    pub(super) step: Ready,
+    /// Enrichments, in stages: a stage needs results of the stages before it.
+    pub(super) stages: Vec<Vec<Ready>>,
+}
+
+/// A step with everything found.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) step: Step,
+    pub(super) operation: Operation,
+    pub(super) region: Option<Template>,
+    /// Whether its input names `parents`, so that a batch must not mix the children of two.
+    pub(super) uses_parents: bool,
+    uses_steps: bool,
+}
+
+/// What an error means to a step.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Ruling {
+    Absent,
+    Drop,
+    SkipUnit,
+    Fail,
+    /// Taken for this response.
+    Use(Value),
+}
+
+impl Plan {
+    pub(super) fn compile(
+        kind: &KindManifest,
+        options: &BTreeSet<String>,
+        granted: &BTreeSet<String>,
+    ) -> Result<Self, FetchError> {
+        let lists = kind.plan.list_steps();
+        let names: Vec<&str> = lists.iter().map(|step| step.id.as_str()).collect();
+        if let Some(step) = kind.plan.steps.iter().find(|s| s.parent().is_some_and(|p| !names.contains(&p))) {
+            return Err(FetchError::Failed(Problem::new(format!(
+                "{}, step `{}`: `{}` yields no items to run for",
+                kind.kind,
+                step.id,
+                step.parent().unwrap_or_default()
+            ))));
+        }
+        let ready = |step: &Step| Ready::new(kind, step, granted);
+        let mut compiled = Vec::with_capacity(lists.len());
+        for list in &lists {
+            let mut stages: Vec<Vec<Ready>> = Vec::new();
+            for step in kind.plan.enrichments(&list.id, options) {
+                let step = ready(step)?;
+                match stages.last_mut() {
+                    Some(stage) if !step.uses_steps => stage.push(step),
+                    _ => stages.push(vec![step]),
+                }
+            }
+            compiled.push(List { step: ready(list)?, stages });
+        }
+        let chunk = kind.plan.chunk.and_then(|chunk| usize::try_from(chunk).ok()).unwrap_or(CHUNK);
+        Ok(Self { lists: compiled, chunk: chunk.max(1) })
+    }
+}
+
+impl Ready {
+    fn new(kind: &KindManifest, step: &Step, granted: &BTreeSet<String>) -> Result<Self, FetchError> {
+        let named = |text: String| format!("{}, step `{}`: {text}", kind.kind, step.id);
+        refusals::check(&step.service, &step.operation, granted).map_err(|problem| {
+            FetchError::Skipped(Problem { message: named(problem.message), remedy: problem.remedy })
+        })?;
+        let operation = Service::load(&step.service)
+            .and_then(|service| service.operation(&step.operation))
+            .map_err(|error| FetchError::Failed(unknown(named(error.to_string()), &error)))?;
+        let region = match &step.region {
+            None => None,
+            Some(text) => Some(
+                Template::parse(&Value::String(text.clone()))
+                    .map_err(|error| FetchError::Failed(Problem::new(named(format!("`region`: {error}")))))?,
+            ),
+        };
+        let roots = |root: &str| {
+            step.input.template().roots().contains(&root)
+                || region.as_ref().is_some_and(|region| region.roots().contains(&root))
+        };
+        Ok(Self {
+            uses_parents: roots("parents"),
+            uses_steps: roots("steps"),
+            step: step.clone(),
+            operation,
+            region,
+        })
+    }
+
+    /// What an error means: the exact code, then its class, then `*`, then the defaults.
+    ///
+    /// `*` stands for what AWS says about the request. That AWS was too busy to answer says
+    /// nothing about the resource, so a throttled or failing service is not covered by it.
+    pub(super) fn ruling(&self, error: &CallError) -> Ruling {
+        let default = if error.class() == Class::Denied || error.is_unavailable() {
+            Ruling::SkipUnit
+        } else {
+            Ruling::Fail
+        };
+        let Some(code) = error.code() else { return default };
+        let rules = &self.step.errors;
+        let by_class = match class(code) {
+            Class::Denied => rules.get("denied"),
+            Class::Missing => rules.get("missing"),
+            Class::Other => None,
+        };
+        let about_the_request = !is_throttling(0, code) && !is_transient(0, code);
+        let rule = rules.get(code).or(by_class).or_else(|| rules.get("*").filter(|_| about_the_request));
+        match rule {
+            None => default,
+            Some(ErrorRule::Use { value }) => Ruling::Use(value.clone()),
+            Some(ErrorRule::Policy(ErrorPolicy::Absent)) => Ruling::Absent,
+            Some(ErrorRule::Policy(ErrorPolicy::Drop)) => Ruling::Drop,
+            Some(ErrorRule::Policy(ErrorPolicy::SkipUnit)) => Ruling::SkipUnit,
+            Some(ErrorRule::Policy(ErrorPolicy::Fail)) => Ruling::Fail,
+        }
+    }
+
+    /// Whether the plan says nothing about this error.
+    pub(super) fn is_unruled(&self, error: &CallError) -> bool {
+        let rules = &self.step.errors;
+        error.code().is_none_or(|code| !rules.contains_key(code))
+            && !rules.contains_key("*")
+            && !rules.contains_key("missing")
+    }
+}
+
+fn unknown(message: String, error: &ModelError) -> Problem {
+    let near = match error {
+        ModelError::UnknownService { near, .. } | ModelError::UnknownOperation { near, .. } => {
+            near.join("`, `")
+        }
+        ModelError::Damaged { .. } => String::new(),
+    };
+    let problem = Problem::new(message);
+    if near.is_empty() { problem } else { problem.remedy(format!("did the plugin mean `{near}`?")) }
+}

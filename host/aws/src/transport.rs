@@ -1,0 +1,76 @@
+//! The official SDK over Berth's own `reqwest` client: one connection pool, one TLS stack.
+
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::{
+    http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
+};
+use aws_smithy_types::body::SdkBody;
+
+/// Sends the official SDK's requests through a `reqwest` client.
+#[derive(Debug, Clone)]
+pub(crate) struct Transport {
+    http: reqwest::Client,
+    /// The limit of one request, where the SDK's caller sets one: the metadata service of an
+    /// instance, for one, must be given up on quickly.
+    timeout: Option<Duration>,
+}
+
+impl Transport {
+    pub(crate) fn new(http: reqwest::Client) -> Self {
+        Self { http, timeout: None }
+    }
+
+    async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let user = |error: &dyn std::fmt::Display| ConnectorError::user(error.to_string().into());
+        let request = request.try_into_http1x().map_err(|error| user(&error))?;
+        let (parts, body) = request.into_parts();
+        let body = body.bytes().ok_or_else(|| user(&"the body of the request is a stream"))?.to_vec();
+        let url = parts.uri.to_string();
+        let mut request = self.http.request(parts.method, url).headers(parts.headers).body(body);
+        if let Some(timeout) = self.timeout {
+            request = request.timeout(timeout);
+        }
+        let response = request.send().await.map_err(connector_error)?;
+        let mut answer = http::Response::builder().status(response.status());
+        if let Some(headers) = answer.headers_mut() {
+            headers.clone_from(response.headers());
+        }
+        let body = response.bytes().await.map_err(connector_error)?;
+        let answer = answer.body(SdkBody::from(body)).map_err(|error| user(&error))?;
+        HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(error.into(), None))
+    }
+}
+
+/// Keeps what the SDK's retries need to know: whether time ran out or the connection failed.
+fn connector_error(error: reqwest::Error) -> ConnectorError {
+    // Presigned queries and the like have no place in a log.
+    let error = error.without_url();
+    if error.is_timeout() {
+        ConnectorError::timeout(error.into())
+    } else if error.is_builder() {
+        ConnectorError::user(error.into())
+    } else {
+        ConnectorError::io(error.into())
+    }
+}
+
+impl HttpConnector for Transport {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::new(self.clone().send(request))
+    }
+}
+
+impl HttpClient for Transport {
+    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        let timeout = match (settings.connect_timeout(), settings.read_timeout()) {
+            (None, None) => None,
+            // `reqwest` fixes the connect timeout per client; the sum bounds both together.
+            (connect, read) => Some(connect.unwrap_or_default() + read.unwrap_or(Duration::from_secs(60))),
+        };
+        SharedHttpConnector::new(Self { http: self.http.clone(), timeout })
+    }
+}
