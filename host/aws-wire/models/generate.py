@@ -21,7 +21,7 @@ import botocore
 import botocore.session
 from botocore.endpoint_provider import EndpointProvider
 from botocore.exceptions import EndpointProviderError
-from botocore.model import OperationNotFoundError, ServiceModel
+from botocore.model import ServiceModel
 
 PINNED = "1.44.5"
 
@@ -114,25 +114,14 @@ def pagination(page):
     return result
 
 
-def compact_service(loader, name):
-    """The compact form of one service, or None when it has no read operation."""
-    raw = loader.load_service_model(name, "service-2")
+def compact_service(name, raw, pages, is_read=READ.match):
+    """The compact form of one service but for its endpoints, or None when it has no read operation."""
     model = ServiceModel(raw, name)
-    try:
-        pages = loader.load_service_model(name, "paginators-1")["pagination"]
-    except botocore.exceptions.UnknownServiceError:
-        pages = {}
-    except botocore.exceptions.DataNotFoundError:
-        pages = {}
-
     shapes, inputs, outputs, operations = raw["shapes"], set(), set(), {}
     for operation, description in raw["operations"].items():
-        if not READ.match(operation):
+        if not is_read(operation):
             continue
-        try:
-            wire = model.operation_model(operation)
-        except OperationNotFoundError:
-            continue
+        wire = model.operation_model(operation)
         if wire.has_event_stream_input or wire.has_event_stream_output:
             continue
         http = description.get("http", {})
@@ -298,7 +287,11 @@ def main():
     loader.search_paths.append(loader.BUILTIN_DATA_PATH)
     count = Counter()
     for name in sorted(loader.list_available_services("service-2")):
-        compact = compact_service(loader, name)
+        try:
+            pages = loader.load_service_model(name, "paginators-1")["pagination"]
+        except botocore.exceptions.UnknownServiceError:
+            pages = {}
+        compact = compact_service(name, loader.load_service_model(name, "service-2"), pages)
         if compact is None:
             continue
         compact["endpoints"] = endpoints(loader, name, compact["operations"])

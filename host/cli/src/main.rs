@@ -1,2 +1,21 @@
-//! The binary.
-fn main() {}
+//! The `berth` binary: reads arguments, the environment and `berth.toml`, runs a command, and
+//! exits with a documented code.
+
+mod args;
+mod command;
+mod exit;
+mod output;
+mod progress;
+mod settings;
+mod summary;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let environment = settings::Environment::of_process();
+    command::run(&args, &environment).into()
+}

@@ -135,7 +135,7 @@ pub enum Partition {
     #[default]
     #[serde(rename = "aws")]
     Aws,
-    /// AWS GovCloud (US).
+    /// The `GovCloud` (US) regions.
     #[serde(rename = "aws-us-gov")]
     AwsUsGov,
     /// The China regions.
@@ -236,6 +236,7 @@ impl RoleArn {
     }
 
     /// The same role (same path and name) in another account, as Organizations discovery needs it.
+    #[must_use]
     pub fn in_account(&self, account: &AccountId) -> Self {
         let resource = self.text.splitn(6, ':').nth(5).unwrap_or_default();
         Self {

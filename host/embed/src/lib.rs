@@ -34,7 +34,8 @@ pub use berth_core::{Catalog, Mapper, Problem, Source};
 pub use berth_engine::{CodeOrigin, Engine, EngineConfig, EngineError, Limits, PluginInfo};
 pub use berth_port::{EventType, PortCatalog, PortConfig, ResourcesOrigin, RetryPolicy};
 pub use berth_sync::{
-    Change, Event, Mode, NullObserver, Observer, Outcome, Report, SyncError, SyncOptions, UnitReport,
+    Change, Event, Mode, NullObserver, Observer, Outcome, Report, SyncError, SyncOptions, UnitCounts,
+    UnitReport,
 };
 pub use http::{HttpConfig, HttpError};
 

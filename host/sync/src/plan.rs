@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write,
     sync::Arc,
 };
 
@@ -93,8 +94,8 @@ fn mapping_of(
     let Some(entry) = entry else {
         let mut message = format!("no plugin maps {}", resource.kind);
         for plugin in refused {
-            message
-                .push_str(&format!("; plugin `{}` was refused: {}", plugin.plugin, plugin.problem.message));
+            // Writing to a String cannot fail.
+            _ = write!(message, "; plugin `{}` was refused: {}", plugin.plugin, plugin.problem.message);
         }
         return Err(Problem::new(message).remedy(format!(
             "add a plugin for this kind to the plugin directory (`--plugins`), or remove resources[{index}] from the integration's mapping in Port"
@@ -252,7 +253,7 @@ pub(crate) mod tests {
         AccountAccess { account: Arc::new(account), access }
     }
 
-    fn planned(resources: Value, kinds: Vec<KindEntry>) -> (Planned, Vec<String>) {
+    fn planned(resources: &Value, kinds: Vec<KindEntry>) -> (Planned, Vec<String>) {
         let kinds = kinds.into_iter().map(|entry| (entry.manifest.kind.clone(), entry)).collect();
         let config: AppConfig = serde_json::from_value(json!({ "resources": resources })).unwrap();
         let (resolved, notes) = resolve(&config, &kinds, &[]);
@@ -282,7 +283,7 @@ pub(crate) mod tests {
     #[test]
     fn units_cover_accounts_regions_and_kinds() {
         let (planned, _) = planned(
-            json!([
+            &json!([
                 resource(
                     "X::Regional",
                     &json!({"query": "true", "regionPolicy": {"allow": [], "deny": ["ap-south-1"]}})

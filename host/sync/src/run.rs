@@ -168,6 +168,9 @@ struct Run {
     started: SystemTime,
 }
 
+/// A unit's position, its report, and its resources that failed.
+type Ended = (usize, UnitReport, Vec<(String, Problem)>);
+
 /// What running the units gave.
 struct UnitsRun {
     reports: Vec<UnitReport>,
@@ -318,7 +321,7 @@ impl Run {
         sender: mpsc::Sender<Mapped>,
     ) -> UnitsRun {
         let mut schedule = Schedule::new(units);
-        let mut running: JoinSet<(usize, UnitReport, Vec<(String, Problem)>)> = JoinSet::new();
+        let mut running: JoinSet<Ended> = JoinSet::new();
         let mut reports: Vec<Option<UnitReport>> = units.iter().map(|_| None).collect();
         let mut item_failures = Vec::new();
         loop {
@@ -653,7 +656,7 @@ struct UnitTask {
 }
 
 impl UnitTask {
-    async fn run(self, unit: &Unit) -> (usize, UnitReport, Vec<(String, Problem)>) {
+    async fn run(self, unit: &Unit) -> Ended {
         let clock = Instant::now();
         self.observer.event(&Event::UnitStarted { unit: &unit.id });
         let mut counts = UnitCounts::default();

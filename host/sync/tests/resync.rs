@@ -1,5 +1,7 @@
 //! The driver against in-memory seams: what is written, what is deleted, what is protected.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},

@@ -5,6 +5,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use berth_core::{Manifest, Scope};
+use serde_json::{Value, json};
 
 fn manifests() -> Vec<(String, Vec<u8>)> {
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -54,7 +55,7 @@ fn mappings_set_what_their_blueprints_have() {
                 .find(|blueprint| *blueprint.identifier() == target)
                 .unwrap_or_else(|| panic!("{folder}: there is no blueprint `{target}`"))
                 .definition();
-            let names = |value: &serde_json::Value| -> BTreeSet<String> {
+            let names = |value: &Value| -> BTreeSet<String> {
                 value.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
             };
             let mapped = |fields: &std::collections::BTreeMap<String, _>| -> BTreeSet<String> {
@@ -90,5 +91,51 @@ fn they_ask_for_these_permissions() {
         "AWS::ECS::Cluster ecs:DescribeClusters",
     ] {
         assert!(asked.iter().any(|action| action == expected), "{expected} is not in {asked:?}");
+    }
+}
+
+/// The schema is what authors' editors check against: it must take what the host takes, and refuse
+/// what can be told without reading the plan.
+#[test]
+fn the_schema_agrees_with_the_host() {
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/manifest.schema.json");
+    let schema: Value = serde_json::from_slice(&fs::read(schema).unwrap()).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let mut good = Value::Null;
+    for (folder, json) in manifests() {
+        let manifest: Value = serde_json::from_slice(&json).unwrap();
+        if let Err(error) = schema.validate(&manifest) {
+            panic!("{folder}: at `{}`: {error}", error.instance_path());
+        }
+        if folder == "ecs-cluster" {
+            good = manifest;
+        }
+    }
+    let steps = "/kinds/0/plan/steps";
+    for (pointer, member, value) in [
+        ("", "nmae", json!("x")),
+        ("", "name", json!("Bad Name")),
+        ("", "kinds", json!([])),
+        ("/kinds/0", "kind", json!("S3")),
+        ("/kinds/0", "scope", json!("mars")),
+        ("/kinds/0", "scope", json!("account")),
+        ("/kinds/0", "plan", json!({"steps": []})),
+        ("/kinds/0/plan", "chunk", json!(0)),
+        (&format!("{steps}/0"), "items", json!("a..b")),
+        (&format!("{steps}/0"), "each", json!("clusters")),
+        (&format!("{steps}/1"), "each", json!("clusters")),
+        (&format!("{steps}/1"), "match", Value::Null),
+        (&format!("{steps}/1"), "unmatched", json!("drop")),
+        (&format!("{steps}/1"), "batch", json!({"of": "clusters", "size": 0})),
+        (&format!("{steps}/1"), "errors", json!({"denied": "ignore"})),
+    ] {
+        let mut bad = good.clone();
+        bad.pointer_mut(pointer).unwrap()[member] = value.clone();
+        assert!(!schema.is_valid(&bad), "the schema takes {pointer}/{member} = {value}");
+        // Null stands for an absent optional member to the host, for a wrong type to the schema.
+        assert!(
+            Manifest::parse(bad.to_string().as_bytes()).is_err(),
+            "the host takes {pointer}/{member} = {value}"
+        );
     }
 }

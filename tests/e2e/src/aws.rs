@@ -49,6 +49,7 @@ impl Aws {
             .args(["--endpoint", &format!("http://{}", self.authority())])
             .args(["--accounts", &accounts.join(",")])
             .args(arguments)
+            .env("NO_PROXY", "127.0.0.1")
             .output()
             .expect("the seeding script starts");
         assert!(done.status.success(), "seed.py: {}", String::from_utf8_lossy(&done.stderr));

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task runner talks to the terminal")]
 
 mod components;
+mod demo;
 mod models;
 mod repo;
 mod suite;
@@ -44,6 +45,12 @@ enum Command {
     },
     /// Checks the house rules that no compiler checks.
     Tidy,
+    /// Shows the main job on stand-ins: three accounts × two regions into Port.
+    Demo {
+        /// Does not wait at the end.
+        #[arg(long)]
+        once: bool,
+    },
     /// Runs every test: tidy, components, models, plugins, host.
     Test {
         /// Passed on to `cargo test` of the host (after `--`).
@@ -57,6 +64,7 @@ fn main() -> ExitCode {
         Command::Components { guests, locked } => components::build(&repo, guests, locked),
         Command::Venv => venv::ensure(&repo).map(drop),
         Command::Models { check } => models::run_models(&repo, check, None),
+        Command::Demo { once } => demo::run(&repo, once),
         Command::Tidy => tidy::check(&repo),
         Command::Test { arguments } => suite::test(&repo, &arguments),
     });

@@ -87,23 +87,14 @@ struct Built {
 /// with one set of features.
 fn build(repo: &Repo) -> Result<Built> {
     let messages = messages(repo, &["test", "--workspace", "--locked", "--no-run"])?;
-    let berth = match executable(&messages, "bin", "berth") {
-        Some(berth) => berth,
-        None => berth_binary(repo)?,
-    };
+    let berth = executable(&messages, "bin", "berth").map_or_else(|| binary(repo, "berth"), Ok)?;
     Ok(Built { berth, packer: executable(&messages, "example", "pack-models") })
 }
 
-/// Builds the `berth` binary alone and gives its path.
-pub(crate) fn berth_binary(repo: &Repo) -> Result<PathBuf> {
-    let messages = messages(repo, &["build", "--package=berth", "--bin=berth", "--locked"])?;
-    executable(&messages, "bin", "berth").context("cargo built no `berth`")
-}
-
-/// Builds the Port stand-in's binary alone and gives its path.
-pub(crate) fn stand_in_binary(repo: &Repo) -> Result<PathBuf> {
-    let messages = messages(repo, &["build", "--package=port-stand-in", "--bin=port-stand-in", "--locked"])?;
-    executable(&messages, "bin", "port-stand-in").context("cargo built no `port-stand-in`")
+/// Builds one binary of the package of the same name and gives its path.
+pub(crate) fn binary(repo: &Repo, name: &str) -> Result<PathBuf> {
+    let messages = messages(repo, &["build", "--package", name, "--bin", name])?;
+    executable(&messages, "bin", name).with_context(|| format!("cargo built no `{name}`"))
 }
 
 /// Runs cargo and gives its messages for programs; those for people are shown.
