@@ -1,0 +1,97 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::exit::Exit;
+
+/// Fills a Port catalog from many AWS accounts.
+///
+/// Settings come from the environment (the `OCEAN__…` variables of Port's AWS integration), a
+/// `.env` file, and `berth.toml`, in this order.
+#[derive(Debug, Parser)]
+#[command(name = "berth", version, after_help = Exit::HELP)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+/// Options of every command.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Global {
+    /// Settings file [default: berth.toml in the working directory, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Directory with plugins (`*.wasm`); may be repeated, later ones win per kind
+    /// [default: BERTH_PLUGINS, else the directory installed beside the binary]
+    #[arg(long = "plugins", global = true, value_name = "DIR")]
+    pub(crate) plugins: Vec<PathBuf>,
+    /// Form of the log on standard error
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// Level of the log: error, warn, info, debug, trace, or a filter such as `berth_aws=debug`
+    /// [default: APPLICATION__LOG_LEVEL, else error with text and info with json]
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub(crate) log_level: Option<String>,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people; progress is shown besides.
+    Text,
+    /// One JSON object a line; no progress.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run one resync: read AWS, map, and bring Port up to date
+    #[command(after_help = Exit::HELP)]
+    Sync(RunArgs),
+    /// Run one resync that writes nothing, and show what it would create, update and delete
+    #[command(after_help = Exit::HELP)]
+    Plan(RunArgs),
+    /// Look at plugins
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
+}
+
+/// Options of a run.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunArgs {
+    /// Print the report as JSON on standard output instead of the summary
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Also write the report as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Units (account × region × kind) read at once
+    #[arg(long, value_name = "N", default_value = "64")]
+    pub(crate) concurrency: std::num::NonZeroUsize,
+}
+
+/// What to do with plugins.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// List the plugins that are found, the kinds they map, and those that are refused
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show everything about one plugin: kinds, operations, IAM actions, options, blueprints
+    Inspect {
+        /// A plugin's file, or the name or kind of a plugin that is found
+        plugin: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}

@@ -1,0 +1,59 @@
+//! Exit codes: a promise to scripts and schedulers.
+
+use std::process::ExitCode;
+
+use berth_embed::Outcome;
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// 0: everything was done.
+    Done,
+    /// 1: a defect of Berth, or something it could not foresee.
+    Internal,
+    /// 2: arguments or settings are wrong; nothing was read or changed.
+    Settings,
+    /// 3: some accounts, regions, kinds or entities failed; all else is done.
+    Partial,
+    /// 4: nothing could be read, or Port could not be reached; nothing was changed.
+    NothingRead,
+    /// 5: everything was read and written, but deletions were held back.
+    DeletionsHeldBack,
+}
+
+impl Exit {
+    /// The table of codes, as it stands in `--help`.
+    pub(crate) const HELP: &'static str = "\
+Exit codes:
+  0  done
+  1  internal error
+  2  arguments or settings are wrong; nothing was read or changed
+  3  partial: some accounts, regions, kinds or entities failed, all else is done
+  4  nothing could be read, or Port could not be used; nothing was deleted
+  5  deletions were held back (see `entityDeletionThreshold`)";
+}
+
+impl From<Outcome> for Exit {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::Done,
+            // A stopped run has done a part.
+            Outcome::Partial | Outcome::Aborted => Self::Partial,
+            Outcome::NothingRead => Self::NothingRead,
+            Outcome::DeletionsHeldBack => Self::DeletionsHeldBack,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Internal => 1,
+            Exit::Settings => 2,
+            Exit::Partial => 3,
+            Exit::NothingRead => 4,
+            Exit::DeletionsHeldBack => 5,
+        })
+    }
+}

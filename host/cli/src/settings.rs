@@ -1,0 +1,666 @@
+//! From arguments, environment and file to validated settings: every problem at once, each with
+//! the variable's name, what was found, and the remedy.
+
+mod environment;
+mod tree;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use berth_embed::{
+    AwsConfig, CredentialProvider, EndpointOverrides, EngineConfig, HttpConfig, PortConfig, ResourcesOrigin,
+    StaticKeys, WebIdentity,
+    core::{AccountId, Partition, RoleArn},
+};
+use secrecy::SecretString;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+pub(crate) use environment::Environment;
+use tree::{Origin, Tree};
+
+use crate::args::Global;
+
+/// One thing that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Issue {
+    /// The variable or file concerned.
+    pub(crate) setting: String,
+    /// What was found. Never a secret.
+    pub(crate) problem: String,
+    /// What to do.
+    pub(crate) remedy: String,
+}
+
+/// Everything a command needs to know.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) aws: AwsConfig,
+    pub(crate) port: PortConfig,
+    pub(crate) engine: EngineConfig,
+    pub(crate) http: HttpConfig,
+    /// Remarks for the operator.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Settings of the drop-in contract that Berth understands, as paths. What a settings file holds
+/// beyond them is a mistake worth telling; variables beyond them are tolerated, because the chart
+/// and older releases set more.
+const KNOWN: &[&str] = &[
+    "port.client_id",
+    "port.client_secret",
+    "port.base_url",
+    "initialize_port_resources",
+    "create_port_resources_origin",
+    "event_listener.type",
+    "event_listener.interval",
+    "event_listener.resync_on_start",
+    "scheduled_resync_interval",
+    "upsert_entities_batch_max_length",
+    "upsert_entities_batch_max_size_in_bytes",
+    "delete_entities_max_batch_size",
+    "integration.identifier",
+    "integration.type",
+    "integration.config.account_role_arn",
+    "integration.config.account_role_arns",
+    "integration.config.external_id",
+    "integration.config.external_ids",
+    "integration.config.ou_id",
+    "integration.config.credential_provider_priority",
+    "integration.config.aws_partition",
+    "integration.config.aws_access_key_id",
+    "integration.config.aws_secret_access_key",
+    "integration.config.aws_session_token",
+    "integration.secrets.aws_access_key_id",
+    "integration.secrets.aws_secret_access_key",
+    "integration.secrets.aws_session_token",
+    "plugins",
+    "cache_dir",
+    "plugin_deadline_seconds",
+    "plugin_memory_mib",
+];
+
+const LISTENERS: &[&str] = &["POLLING", "ONCE", "WEBHOOK", "KAFKA", "WEBHOOKS_ONLY", "ACTIONS_ONLY"];
+
+const ARNS_EXAMPLE: &str = r#"["arn:aws:iam::111111111111:role/PortOceanReadRole","arn:aws:iam::222222222222:role/PortOceanReadRole"]"#;
+
+impl Settings {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// All issues at once.
+    pub(crate) fn load(args: &Global, environment: &Environment) -> Result<Self, Vec<Issue>> {
+        let mut issues = Vec::new();
+        let tree = Tree::load(args.config.as_deref(), environment, &mut issues);
+        let mut reader = Reader { tree: &tree, environment, issues, notes: Vec::new() };
+        reader.unknown_keys();
+        let engine = reader.engine(args);
+        let port = reader.port();
+        let aws = reader.aws();
+        let Reader { issues, notes, .. } = reader;
+        match port {
+            Some(port) if issues.is_empty() => Ok(Self {
+                aws,
+                port,
+                engine,
+                http: HttpConfig { system_proxy: true, extra_roots: Vec::new() },
+                notes,
+            }),
+            _ => Err(issues),
+        }
+    }
+
+    /// Only what plugins need: `berth plugin …` runs without credentials.
+    ///
+    /// # Errors
+    /// All issues at once.
+    pub(crate) fn engine_only(args: &Global, environment: &Environment) -> Result<EngineConfig, Vec<Issue>> {
+        let mut issues = Vec::new();
+        let tree = Tree::load(args.config.as_deref(), environment, &mut issues);
+        let mut reader = Reader { tree: &tree, environment, issues, notes: Vec::new() };
+        let engine = reader.engine(args);
+        if reader.issues.is_empty() { Ok(engine) } else { Err(reader.issues) }
+    }
+}
+
+struct Reader<'a> {
+    tree: &'a Tree,
+    environment: &'a Environment,
+    issues: Vec<Issue>,
+    notes: Vec<String>,
+}
+
+/// The variable that sets a path.
+fn variable(path: &str) -> String {
+    format!("OCEAN__{}", path.replace('.', "__").to_uppercase())
+}
+
+impl Reader<'_> {
+    fn issue(&mut self, path: &str, problem: impl Into<String>, remedy: impl Into<String>) {
+        let setting = match self.tree.get(path).map(|setting| &setting.origin) {
+            Some(Origin::Variable(name)) => name.clone(),
+            Some(Origin::File(file)) => format!("{path} in {file} (or {})", variable(path)),
+            None => variable(path),
+        };
+        self.issues.push(Issue { setting, problem: problem.into(), remedy: remedy.into() });
+    }
+
+    fn text(&mut self, path: &str) -> Option<String> {
+        match &self.tree.get(path)?.value {
+            Value::String(text) => Some(text.trim().to_owned()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(flag) => Some(flag.to_string()),
+            _ => {
+                self.issue(path, "found a list or a table where a text is expected", "give a plain text");
+                None
+            }
+        }
+    }
+
+    fn required(&mut self, path: &str, remedy: &str) -> Option<String> {
+        let text = self.text(path);
+        if text.is_none() && self.tree.get(path).is_none() {
+            self.issue(path, "not set", remedy);
+        }
+        text
+    }
+
+    fn secret(&mut self, path: &str) -> Option<SecretString> {
+        self.text(path).map(SecretString::from)
+    }
+
+    /// Booleans as the contract takes them.
+    fn flag(&mut self, path: &str, default: bool) -> bool {
+        let Some(text) = self.text(path) else { return default };
+        match text.to_ascii_lowercase().as_str() {
+            "1" | "true" | "t" | "yes" | "y" | "on" => true,
+            "0" | "false" | "f" | "no" | "n" | "off" => false,
+            _ => {
+                self.issue(path, format!("found `{text}`"), "use `true` or `false`");
+                default
+            }
+        }
+    }
+
+    fn number(&mut self, path: &str, default: usize) -> usize {
+        let Some(text) = self.text(path) else { return default };
+        text.parse().ok().filter(|number| *number > 0).unwrap_or_else(|| {
+            self.issue(
+                path,
+                format!("found `{text}`"),
+                format!("use a whole number above zero, as in `{default}`"),
+            );
+            default
+        })
+    }
+
+    fn unknown_keys(&mut self) {
+        let unknown: Vec<String> =
+            self.tree.file_paths().filter(|path| !KNOWN.contains(path)).map(ToOwned::to_owned).collect();
+        for path in unknown {
+            let leaf = path.rsplit('.').next().unwrap_or_default().to_owned();
+            let near = KNOWN.iter().find(|known| known.ends_with(&format!(".{leaf}")) || **known == leaf);
+            let remedy = match near {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => "remove it, or see the README for the settings there are".into(),
+            };
+            self.issue(&path, "there is no such setting", remedy);
+        }
+    }
+
+    fn url(&mut self, path: &str, example: &str) -> Option<Url> {
+        let text = self.text(path)?;
+        match Url::parse(&text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Some(url),
+            _ => {
+                self.issue(
+                    path,
+                    format!("found `{text}`, which is not an http(s) address"),
+                    format!("use one such as `{example}`"),
+                );
+                None
+            }
+        }
+    }
+
+    fn port(&mut self) -> Option<PortConfig> {
+        let where_from = "copy it from Port: … menu > Credentials";
+        let client_id = self.required("port.client_id", where_from);
+        let client_secret = self.required("port.client_secret", where_from).map(SecretString::from);
+        let base_url = self.url("port.base_url", "https://api.getport.io");
+        let kind = self.text("integration.type").unwrap_or_else(|| "aws-v3".into()).to_lowercase();
+        let identifier =
+            self.text("integration.identifier").unwrap_or_else(|| format!("my-{kind}-integration"));
+        let initialize = self.flag("initialize_port_resources", true);
+        let origin = self.text("create_port_resources_origin").and_then(|text| {
+            let known = [
+                ("Empty", ResourcesOrigin::Empty),
+                ("Ocean", ResourcesOrigin::Ocean),
+                ("Default", ResourcesOrigin::Default),
+                ("Port", ResourcesOrigin::Port),
+            ];
+            let found = known.iter().find(|(name, _)| *name == text).map(|(_, origin)| *origin);
+            if found.is_none() {
+                self.issue(
+                    "create_port_resources_origin",
+                    format!("found `{text}`"),
+                    "use `Empty`, `Ocean`, `Default` or `Port`",
+                );
+            }
+            found
+        });
+        self.listener();
+        let length = self.number("upsert_entities_batch_max_length", 20);
+        let bytes = self.number("upsert_entities_batch_max_size_in_bytes", 1024 * 1024);
+        let delete = self.number("delete_entities_max_batch_size", 1000);
+        let mut config = PortConfig::new(client_id?, client_secret?, identifier);
+        if let Some(base_url) = base_url {
+            config.base_url = base_url;
+        }
+        config.integration_type = kind;
+        config.initialize_port_resources = initialize;
+        config.create_port_resources_origin = origin;
+        config.upsert_batch_max_length = length;
+        config.upsert_batch_max_bytes = bytes;
+        config.delete_batch_max = delete;
+        Some(config)
+    }
+
+    fn listener(&mut self) {
+        if let Some(setting) = self.tree.get("event_listener")
+            && let Value::String(text) = &setting.value
+        {
+            let text = text.clone();
+            self.issue(
+                "event_listener",
+                format!("found `{text}`, which is not a JSON object"),
+                r#"use an object such as `{"type":"ONCE"}`"#,
+            );
+        }
+        if let Some(kind) = self.text("event_listener.type")
+            && !LISTENERS.contains(&kind.as_str())
+        {
+            self.issue(
+                "event_listener.type",
+                format!("found `{kind}`"),
+                format!("use one of {}", LISTENERS.join(", ")),
+            );
+        }
+    }
+
+    fn aws(&mut self) -> AwsConfig {
+        let role_arns = self.role_arns();
+        let account_role_arn = self.text("integration.config.account_role_arn");
+        if let Some(arn) = &account_role_arn
+            && let Err(error) = RoleArn::new(arn)
+        {
+            self.issue(
+                "integration.config.account_role_arn",
+                error.to_string(),
+                "use the ARN of the role in the management account",
+            );
+        }
+        let partition = self.text("integration.config.aws_partition").and_then(|text| {
+            text.parse::<Partition>()
+                .map_err(|error| {
+                    self.issue(
+                        "integration.config.aws_partition",
+                        error.to_string(),
+                        "use `aws`, `aws-us-gov` or `aws-cn`",
+                    )
+                })
+                .ok()
+        });
+        let ou_ids = self.text("integration.config.ou_id").map(|text| split(&text)).unwrap_or_default();
+        let endpoints = self.endpoints();
+        let web_identity = self.environment.get("AWS_WEB_IDENTITY_TOKEN_FILE").map(|file| WebIdentity {
+            token_file: file.into(),
+            role_arn: self.environment.get("AWS_ROLE_ARN").and_then(|arn| RoleArn::new(arn).ok()),
+        });
+        let on =
+            |name: &str| self.environment.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        AwsConfig {
+            fips: on("AWS_USE_FIPS_ENDPOINT"),
+            dual_stack: on("AWS_USE_DUALSTACK_ENDPOINT"),
+            static_keys: self.static_keys(),
+            web_identity,
+            credential_provider_priority: self.provider_priority(),
+            external_id: self.secret("integration.config.external_id"),
+            external_ids: self.external_ids(),
+            account_role_arns: role_arns,
+            account_role_arn,
+            ou_ids,
+            partition,
+            endpoints,
+            ..AwsConfig::default()
+        }
+    }
+
+    fn role_arns(&mut self) -> Vec<String> {
+        const PATH: &str = "integration.config.account_role_arns";
+        let Some(setting) = self.tree.get(PATH) else { return Vec::new() };
+        let found = setting.value.clone();
+        let list = match &found {
+            Value::String(text) => serde_json::from_str::<Value>(text).ok(),
+            other => Some(other.clone()),
+        };
+        let Some(Value::Array(list)) = list else {
+            let shown = found.as_str().map_or_else(|| found.to_string(), ToOwned::to_owned);
+            self.issue(
+                PATH,
+                format!("found `{shown}`, which is not a JSON array of role ARNs"),
+                format!("use a JSON array of texts, as in `{ARNS_EXAMPLE}`"),
+            );
+            return Vec::new();
+        };
+        let mut arns: Vec<String> = Vec::new();
+        for (index, item) in list.iter().enumerate() {
+            let Some(text) = item.as_str().map(str::trim) else {
+                self.issue(
+                    PATH,
+                    format!("element {index} is `{item}`, which is not a text"),
+                    format!("use a JSON array of texts, as in `{ARNS_EXAMPLE}`"),
+                );
+                continue;
+            };
+            if text.is_empty() {
+                continue;
+            }
+            match RoleArn::new(text) {
+                Ok(_) if arns.iter().any(|known| known == text) => {
+                    self.notes.push(format!("{}: `{text}` is listed twice", variable(PATH)));
+                }
+                Ok(_) => arns.push(text.to_owned()),
+                Err(error) => self.issue(
+                    PATH,
+                    format!("element {index}: {error}"),
+                    format!("use role ARNs, as in `{ARNS_EXAMPLE}`"),
+                ),
+            }
+        }
+        arns
+    }
+
+    /// Keys may stand under `secrets` (the documented variables) or `config` (what the chart sets).
+    fn static_keys(&mut self) -> Option<StaticKeys> {
+        let mut either = |name: &str| {
+            let (secrets, config) =
+                (format!("integration.secrets.{name}"), format!("integration.config.{name}"));
+            self.secret(&secrets).or_else(|| self.secret(&config))
+        };
+        let (id, key, token) =
+            (either("aws_access_key_id"), either("aws_secret_access_key"), either("aws_session_token"));
+        match (id, key) {
+            (Some(access_key_id), Some(secret_access_key)) => {
+                Some(StaticKeys { access_key_id, secret_access_key, session_token: token })
+            }
+            (None, None) => None,
+            (id, _) => {
+                let missing = if id.is_none() { "aws_access_key_id" } else { "aws_secret_access_key" };
+                self.issue(
+                    &format!("integration.secrets.{missing}"),
+                    "not set, while the other half of the key is",
+                    "set both halves of the IAM user's access key, or neither to use the ambient credentials",
+                );
+                None
+            }
+        }
+    }
+
+    fn provider_priority(&mut self) -> Vec<CredentialProvider> {
+        const PATH: &str = "integration.config.credential_provider_priority";
+        let names = self.text(PATH).map(|text| split(&text)).unwrap_or_default();
+        names
+            .into_iter()
+            .filter_map(|name| {
+                let provider = CredentialProvider::parse(&name);
+                if provider.is_none() {
+                    // Unknown names are skipped with a warning: that is the contract.
+                    self.notes
+                        .push(format!("{}: there is no provider `{name}`; it is skipped", variable(PATH)));
+                }
+                provider
+            })
+            .collect()
+    }
+
+    fn external_ids(&mut self) -> BTreeMap<AccountId, SecretString> {
+        const PATH: &str = "integration.config.external_ids";
+        let Some(setting) = self.tree.get(PATH) else { return BTreeMap::new() };
+        let map = match &setting.value {
+            Value::Object(map) => Some(map.clone()),
+            Value::String(text) => serde_json::from_str::<Map<String, Value>>(text).ok(),
+            _ => None,
+        };
+        let example = json!({"111111111111": "external-id-of-that-account"});
+        let Some(map) = map else {
+            self.issue(
+                PATH,
+                "not a JSON object of account ids and external IDs",
+                format!("use an object such as `{example}`"),
+            );
+            return BTreeMap::new();
+        };
+        map.into_iter()
+            .filter_map(|(account, id)| match (AccountId::new(&account), id) {
+                (Ok(account), Value::String(id)) => Some((account, SecretString::from(id))),
+                (Ok(account), _) => {
+                    self.issue(
+                        PATH,
+                        format!("the external ID of {account} is not a text"),
+                        format!("use an object such as `{example}`"),
+                    );
+                    None
+                }
+                (Err(error), _) => {
+                    self.issue(PATH, error.to_string(), format!("use an object such as `{example}`"));
+                    None
+                }
+            })
+            .collect()
+    }
+
+    fn endpoints(&mut self) -> EndpointOverrides {
+        const ALL: &str = "AWS_ENDPOINT_URL";
+        let mut endpoints = EndpointOverrides::new();
+        for (name, value) in self.environment.iter() {
+            let Some(service) = name.strip_prefix(ALL).filter(|_| !value.is_empty()) else { continue };
+            match (Url::parse(value), service.strip_prefix('_')) {
+                (Ok(url), None) if service.is_empty() => endpoints = endpoints.all(url),
+                (Ok(url), Some(service)) => endpoints = endpoints.service(service, url),
+                (Ok(_), None) => {}
+                (Err(error), _) => self.issues.push(Issue {
+                    setting: name.to_owned(),
+                    problem: format!("found `{value}`, which is not an address: {error}"),
+                    remedy: "use one such as `http://localhost:5000`, or unset it".into(),
+                }),
+            }
+        }
+        endpoints
+    }
+
+    fn engine(&mut self, args: &Global) -> EngineConfig {
+        let mut config = EngineConfig::default();
+        let mut given: Vec<PathBuf> = args.plugins.clone();
+        if given.is_empty()
+            && let Some(list) = self.environment.get("BERTH_PLUGINS")
+        {
+            given = std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect();
+        }
+        if given.is_empty()
+            && let Some(setting) = self.tree.get("plugins")
+        {
+            match &setting.value {
+                Value::String(dir) => given.push(dir.into()),
+                Value::Array(dirs) => given.extend(dirs.iter().filter_map(Value::as_str).map(PathBuf::from)),
+                _ => self.issue("plugins", "not a list of directories", "use a list such as `[\"plugins\"]`"),
+            }
+        }
+        config.plugin_dirs.extend(self.bundled_plugins());
+        for dir in given {
+            let dir = self.environment.working_dir.join(dir);
+            if dir.is_dir() {
+                config.plugin_dirs.push(dir);
+            } else {
+                self.issues.push(Issue {
+                    setting: "--plugins (or BERTH_PLUGINS)".into(),
+                    problem: format!("`{}` is not a directory", dir.display()),
+                    remedy: "give a directory that holds plugins (`*.wasm`)".into(),
+                });
+            }
+        }
+        if config.plugin_dirs.is_empty() && self.issues.is_empty() {
+            self.issues.push(Issue {
+                setting: "--plugins (or BERTH_PLUGINS)".into(),
+                problem: "no plugin directory is given, and none is installed beside the binary".into(),
+                remedy: "give the directory with the plugins; in a checkout: `cargo xtask components`, then `--plugins target/components/plugins`".into(),
+            });
+        }
+        config.cache_dir = self.cache_dir();
+        config.limits.deadline = Duration::from_secs(self.number("plugin_deadline_seconds", 10) as u64);
+        config.limits.memory_bytes = self.number("plugin_memory_mib", 128) << 20;
+        config
+    }
+
+    /// The directory installed beside the binary, or the image's.
+    fn bundled_plugins(&self) -> Option<PathBuf> {
+        let beside = self
+            .environment
+            .executable
+            .as_ref()
+            .and_then(|exe| exe.parent())
+            .map(|dir| [dir.join("plugins"), dir.join("../lib/berth/plugins")]);
+        beside.into_iter().flatten().chain([PathBuf::from("/plugins")]).find(|dir| dir.is_dir())
+    }
+
+    /// Where compiled plugins are kept. Without a home directory they are compiled at each start.
+    fn cache_dir(&mut self) -> Option<PathBuf> {
+        let configured =
+            self.environment.get("BERTH_CACHE_DIR").map(ToOwned::to_owned).or_else(|| self.text("cache_dir"));
+        if let Some(dir) = configured {
+            return Some(self.environment.working_dir.join(dir));
+        }
+        let xdg = self.environment.get("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = || self.environment.get("HOME").map(|home| PathBuf::from(home).join(".cache"));
+        xdg.or_else(home).map(|dir| dir.join("berth"))
+    }
+}
+
+fn split(list: &str) -> Vec<String> {
+    list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::Args;
+
+    /// The documented command's variables.
+    const SEED: &[(&str, &str)] = &[
+        ("OCEAN__PORT__CLIENT_ID", "client"),
+        ("OCEAN__PORT__CLIENT_SECRET", "hush-port"),
+        ("OCEAN__PORT__BASE_URL", "https://api.us.getport.io"),
+        ("OCEAN__INITIALIZE_PORT_RESOURCES", "true"),
+        ("OCEAN__INTEGRATION__IDENTIFIER", "My-Aws"),
+        ("OCEAN__EVENT_LISTENER", r#"{"type":"ONCE"}"#),
+        ("OCEAN__INTEGRATION__SECRETS__AWS_ACCESS_KEY_ID", "hush-id"),
+        ("OCEAN__INTEGRATION__SECRETS__AWS_SECRET_ACCESS_KEY", "hush-key"),
+        (
+            "OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS",
+            r#"["arn:aws:iam::111111111111:role/PortOceanReadRole", "arn:aws:iam::222222222222:role/PortOceanReadRole"]"#,
+        ),
+        ("OCEAN__INTEGRATION__CONFIG__EXTERNAL_ID", "hush-external"),
+    ];
+
+    fn load(changes: &[(&str, &str)]) -> Result<Settings, Vec<Issue>> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut variables: BTreeMap<&str, &str> = SEED.iter().copied().collect();
+        variables.extend(changes.iter().copied());
+        let variables: Vec<_> = variables.into_iter().collect();
+        let mut environment = Environment::of(&variables);
+        environment.working_dir = dir.path().to_owned();
+        let args = Args::parse_from(["berth", "--plugins", "/", "sync"]);
+        Settings::load(&args.global, &environment)
+    }
+
+    #[test]
+    fn the_documented_command_is_understood() {
+        let settings = load(&[
+            ("AWS_ENDPOINT_URL", "http://localhost:5000"),
+            ("AWS_ENDPOINT_URL_S3", "http://localhost:5001"),
+        ])
+        .unwrap();
+        assert_eq!(settings.port.integration_identifier, "My-Aws");
+        assert_eq!(settings.port.base_url.as_str(), "https://api.us.getport.io/");
+        assert_eq!(settings.aws.account_role_arns.len(), 2);
+        assert!(settings.aws.static_keys.is_some() && settings.aws.external_id.is_some());
+        assert_eq!(settings.aws.endpoints.get(&["s3"]).unwrap().port(), Some(5001));
+        assert_eq!(settings.aws.endpoints.get(&["ec2"]).unwrap().port(), Some(5000));
+        assert!(!format!("{settings:?}").contains("hush"), "{settings:?}");
+    }
+
+    #[test]
+    fn every_issue_is_told_at_once() {
+        let issues = load(&[
+            ("OCEAN__PORT__CLIENT_ID", ""),
+            ("OCEAN__PORT__BASE_URL", "api.getport.io"),
+            ("OCEAN__INITIALIZE_PORT_RESOURCES", "maybe"),
+            ("OCEAN__EVENT_LISTENER", r#"{"type":"SOMETIMES"}"#),
+            ("OCEAN__INTEGRATION__SECRETS__AWS_SECRET_ACCESS_KEY", ""),
+            (
+                "OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS",
+                "arn:aws:iam::111111111111:role/a,arn:aws:iam::222222222222:role/b",
+            ),
+            ("OCEAN__INTEGRATION__CONFIG__AWS_PARTITION", "mars"),
+        ])
+        .unwrap_err();
+        let mut settings: Vec<&str> = issues.iter().map(|issue| issue.setting.as_str()).collect();
+        settings.sort_unstable();
+        assert_eq!(
+            settings,
+            [
+                "OCEAN__EVENT_LISTENER",
+                "OCEAN__INITIALIZE_PORT_RESOURCES",
+                "OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS",
+                "OCEAN__INTEGRATION__CONFIG__AWS_PARTITION",
+                "OCEAN__INTEGRATION__SECRETS__AWS_SECRET_ACCESS_KEY",
+                "OCEAN__PORT__BASE_URL",
+                "OCEAN__PORT__CLIENT_ID",
+            ]
+        );
+        let arns = issues.iter().find(|issue| issue.setting.ends_with("ROLE_ARNS")).unwrap();
+        assert!(arns.problem.contains("not a JSON array") && arns.remedy.contains(ARNS_EXAMPLE), "{arns:?}");
+        assert!(!format!("{issues:?}").contains("hush"));
+    }
+
+    #[test]
+    fn each_bad_arn_is_named_with_its_position() {
+        let issues = load(&[(
+            "OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS",
+            r#"["arn:aws:iam::111111111111:role/a", "arn:aws:iam::1:role/b", 3]"#,
+        )])
+        .unwrap_err();
+        assert_eq!(issues.len(), 2);
+        assert!(
+            issues[0].problem.contains("element 1") && issues[0].problem.contains("arn:aws:iam::1:role/b")
+        );
+        assert!(issues[1].problem.contains("element 2"));
+    }
+
+    #[test]
+    fn a_misspelt_key_of_the_file_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(
+            dir.path().join("berth.toml"),
+            "[port]\nclient_id = 'a'\nclient_secret = 'b'\n[integration]\naccountRoleArns = []\n",
+        )
+        .unwrap();
+        let mut environment = Environment::of(&[]);
+        environment.working_dir = dir.path().to_owned();
+        let args = Args::parse_from(["berth", "--plugins", "/", "sync"]);
+        let issues = Settings::load(&args.global, &environment).unwrap_err();
+        assert_eq!(issues.len(), 1, "{issues:?}");
+        assert!(issues[0].remedy.contains("integration.config.account_role_arns"), "{issues:?}");
+    }
+}

@@ -1,0 +1,224 @@
+//! Settings as a tree, merged from their sources, each value knowing where it came from.
+//!
+//! The rules are those of the Ocean contract: variables begin with `OCEAN__`, levels are parted by
+//! `__`, names are case-insensitive; a value that is a JSON object is merged level by level, with
+//! a nested variable winning over it. The environment wins over `.env`, that over the file.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde_json::Value;
+
+use super::{Environment, Issue};
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A variable of the environment or of `.env`.
+    Variable(String),
+    /// The settings file.
+    File(String),
+}
+
+/// A value and its origin.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Setting {
+    pub(crate) value: Value,
+    pub(crate) origin: Origin,
+}
+
+/// All settings, by dotted `snake_case` path.
+#[derive(Debug, Default)]
+pub(crate) struct Tree(BTreeMap<String, Setting>);
+
+const PREFIX: &str = "OCEAN__";
+
+impl Tree {
+    /// Merges file, `.env` and environment.
+    pub(crate) fn load(file: Option<&Path>, environment: &Environment, issues: &mut Vec<Issue>) -> Self {
+        let mut tree = Self::default();
+        let path = match file {
+            Some(path) => Some(environment.working_dir.join(path)),
+            None => Some(environment.working_dir.join("berth.toml")).filter(|path| path.exists()),
+        };
+        if let Some(path) = path {
+            tree.add_file(&path, issues);
+        }
+        if let Ok(text) = std::fs::read_to_string(environment.working_dir.join(".env")) {
+            let variables: Vec<_> = text.lines().filter_map(dotenv_line).collect();
+            tree.add_variables(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        }
+        tree.add_variables(environment.iter());
+        tree
+    }
+
+    /// The value at a path, if it is set to something.
+    pub(crate) fn get(&self, path: &str) -> Option<&Setting> {
+        self.0.get(path).filter(|setting| match &setting.value {
+            Value::Null => false,
+            Value::String(text) => !text.trim().is_empty(),
+            _ => true,
+        })
+    }
+
+    /// Paths that came from the file.
+    pub(crate) fn file_paths(&self) -> impl Iterator<Item = &str> {
+        self.0
+            .iter()
+            .filter(|(_, setting)| matches!(setting.origin, Origin::File(_)))
+            .map(|(path, _)| path.as_str())
+    }
+
+    fn add_file(&mut self, path: &Path, issues: &mut Vec<Issue>) {
+        let name = path.display().to_string();
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                issues.push(Issue {
+                    setting: name,
+                    problem: format!("the file cannot be read: {error}"),
+                    remedy: "check the path given with --config".into(),
+                });
+                return;
+            }
+        };
+        match toml::from_str::<Value>(&text) {
+            Ok(value) => self.add(String::new(), value, &Origin::File(name), false),
+            Err(error) => issues.push(Issue {
+                setting: name,
+                problem: format!("not valid TOML: {}", error.to_string().trim_end()),
+                remedy: "correct the file; the README shows an example".into(),
+            }),
+        }
+    }
+
+    fn add_variables<'v>(&mut self, variables: impl Iterator<Item = (&'v str, &'v str)>) {
+        let mut named: Vec<(Vec<String>, &str, &str)> = variables
+            .filter_map(|(name, value)| {
+                let head = name.get(..PREFIX.len())?;
+                let path = name.get(PREFIX.len()..)?;
+                head.eq_ignore_ascii_case(PREFIX)
+                    .then(|| (path.split("__").map(str::to_lowercase).collect(), name, value))
+            })
+            .collect();
+        // Outer levels first, so that a nested variable wins over the JSON around it.
+        named.sort_by_key(|(path, name, _)| (path.len(), (*name).to_owned()));
+        for (path, name, text) in named {
+            let value = match serde_json::from_str::<Value>(text) {
+                Ok(object @ Value::Object(_)) => object,
+                _ => Value::String(text.to_owned()),
+            };
+            self.add(path.join("."), value, &Origin::Variable(name.to_owned()), false);
+        }
+    }
+
+    fn add(&mut self, path: String, value: Value, origin: &Origin, verbatim: bool) {
+        match value {
+            Value::Object(members) if !verbatim => {
+                for (key, value) in members {
+                    let key = snake_case(&key);
+                    let path = if path.is_empty() { key } else { format!("{path}.{key}") };
+                    // What is below is a map whose keys are the operator's, not settings.
+                    let verbatim = path == "integration.config.external_ids" || path == "aws.external_ids";
+                    self.add(path, value, origin, verbatim);
+                }
+            }
+            value => _ = self.0.insert(path, Setting { value, origin: origin.clone() }),
+        }
+    }
+}
+
+/// `accountRoleArns` → `account_role_arns`; what is `snake_case` already stays.
+fn snake_case(key: &str) -> String {
+    let mut out = String::with_capacity(key.len() + 4);
+    for (index, c) in key.chars().enumerate() {
+        if c.is_ascii_uppercase() && index > 0 && !out.ends_with('_') {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+/// `NAME=value`, with `export`, quotes and comments as dotenv files have them.
+fn dotenv_line(line: &str) -> Option<(String, String)> {
+    let line = line.trim();
+    let line = line.strip_prefix("export ").unwrap_or(line);
+    if line.starts_with('#') {
+        return None;
+    }
+    let (name, value) = line.split_once('=')?;
+    let value = value.trim();
+    let value = [('"', '"'), ('\'', '\'')]
+        .iter()
+        .find_map(|(open, close)| value.strip_prefix(*open)?.strip_suffix(*close))
+        .unwrap_or(value);
+    Some((name.trim().to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(variables: &[(&str, &str)]) -> Tree {
+        Tree::load(None, &Environment::of(variables), &mut Vec::new())
+    }
+
+    fn text<'t>(tree: &'t Tree, path: &str) -> &'t str {
+        tree.get(path).unwrap().value.as_str().unwrap()
+    }
+
+    #[test]
+    fn variables_nest_merge_and_ignore_case() {
+        let tree = tree(&[
+            ("OCEAN__EVENT_LISTENER", r#"{"type": "POLLING", "interval": 7}"#),
+            ("OCEAN__EVENT_LISTENER__TYPE", "ONCE"),
+            ("ocean__integration__Identifier", "Mine"),
+            ("OCEAN__INTEGRATION__CONFIG", r#"{"external_id": "x"}"#),
+            ("OCEAN__EMPTY", ""),
+            ("UNRELATED", "y"),
+        ]);
+        assert_eq!(text(&tree, "event_listener.type"), "ONCE");
+        assert_eq!(tree.get("event_listener.interval").unwrap().value, 7);
+        assert_eq!(text(&tree, "integration.identifier"), "Mine");
+        assert_eq!(text(&tree, "integration.config.external_id"), "x");
+        assert!(tree.get("empty").is_none());
+    }
+
+    #[test]
+    fn the_environment_wins_over_dotenv_and_that_over_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(
+            dir.path().join("berth.toml"),
+            "[port]\nclientId = 'file'\nbase_url = 'file'\nclient_secret = 'file'\n",
+        )
+        .unwrap();
+        std::fs::write(
+            dir.path().join(".env"),
+            "# c\nexport OCEAN__PORT__BASE_URL=\"dotenv\"\nOCEAN__PORT__CLIENT_SECRET=dotenv\n",
+        )
+        .unwrap();
+        let mut environment = Environment::of(&[("OCEAN__PORT__CLIENT_SECRET", "env")]);
+        environment.working_dir = dir.path().to_owned();
+        let tree = Tree::load(None, &environment, &mut Vec::new());
+        assert_eq!(text(&tree, "port.client_id"), "file");
+        assert_eq!(text(&tree, "port.base_url"), "dotenv");
+        assert_eq!(text(&tree, "port.client_secret"), "env");
+        assert_eq!(tree.file_paths().collect::<Vec<_>>(), ["port.client_id"]);
+    }
+
+    #[test]
+    fn a_broken_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("berth.toml"), "[port\n").unwrap();
+        let mut environment = Environment::of(&[]);
+        environment.working_dir = dir.path().to_owned();
+        let mut issues = Vec::new();
+        Tree::load(None, &environment, &mut issues);
+        assert!(
+            issues[0].setting.ends_with("berth.toml") && issues[0].problem.contains("line 1"),
+            "{issues:?}"
+        );
+        Tree::load(Some(Path::new("nope.toml")), &environment, &mut issues);
+        assert!(issues[1].problem.contains("cannot be read"), "{issues:?}");
+    }
+}

@@ -1,0 +1,254 @@
+//! The summary of a run, for people.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use berth_embed::{
+    Change, Outcome, Report, UnitReport,
+    core::{AccountId, Kind, Problem},
+};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+use crate::output::{hang, safe};
+
+/// Entities of one list that are shown before "and N more".
+const SHOWN: usize = 20;
+
+/// Renders a report.
+pub(crate) fn render(report: &Report) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    _ = write(report, &mut out);
+    safe(&out)
+}
+
+fn write(report: &Report, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "{}", table(report))?;
+    if report.dry_run {
+        changes(report, out)?;
+    }
+    problems(report, out)?;
+    deletion(report, out)?;
+    if !report.notes.is_empty() {
+        writeln!(out, "\nNotes")?;
+        for note in &report.notes {
+            writeln!(out, "  - {}", hang(note, "    "))?;
+        }
+    }
+    let totals = report.totals();
+    let verb = if report.dry_run { "planned" } else { "done" };
+    let end = match report.outcome {
+        Outcome::Done => format!("{verb}: everything was read"),
+        Outcome::Partial => {
+            format!("{verb} in part: see the problems above; what they concern was left as it is")
+        }
+        Outcome::NothingRead => "nothing could be read; nothing was deleted".to_owned(),
+        Outcome::DeletionsHeldBack => format!("{verb}, but deletions were held back"),
+        Outcome::Aborted => "stopped before the end; nothing was deleted".to_owned(),
+    };
+    write!(
+        out,
+        "\n{} of {} units complete in {:.1} s; {end}.",
+        totals.complete,
+        totals.units,
+        report.duration.as_secs_f64()
+    )
+}
+
+fn table(report: &Report) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    let header = [
+        "kind",
+        "account",
+        "units",
+        "fetched",
+        "mapped",
+        "created",
+        "updated",
+        "unchanged",
+        "deleted",
+        "failed",
+    ];
+    table.set_header(header);
+    let mut deleted: BTreeMap<(Option<Kind>, Option<AccountId>), u64> = BTreeMap::new();
+    for gone in &report.deletion.deleted {
+        *deleted.entry((gone.kind.clone(), gone.account.clone())).or_default() += 1;
+    }
+    for (kind, account, units) in report.by_kind_and_account() {
+        let gone = deleted.remove(&(Some(kind.clone()), Some(account.clone()))).unwrap_or(0);
+        table.add_row(row(kind.to_string(), account.to_string(), &units, gone));
+    }
+    // Deletions that no row above stands for: a kind that is mapped no more, an account unknown.
+    for ((kind, account), gone) in deleted {
+        let name = |text: Option<String>| text.unwrap_or_else(|| "–".into());
+        table.add_row(row(
+            name(kind.map(Into::into)),
+            name(account.map(Into::into)),
+            &[],
+            gone,
+        ));
+    }
+    let all: Vec<&UnitReport> = report.units.iter().collect();
+    table.add_row(row("total".into(), String::new(), &all, report.deletion.deleted.len() as u64));
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn row(kind: String, account: String, units: &[&UnitReport], deleted: u64) -> Vec<String> {
+    let mut counts = berth_embed::UnitCounts::default();
+    let complete = units.iter().filter(|unit| unit.state.is_complete()).count();
+    for unit in units {
+        counts.add(&unit.counts);
+    }
+    let failed = counts.failed + counts.refused;
+    let blocked = units.len() - complete;
+    let failed = match (failed, blocked) {
+        (0, 0) => "0".to_owned(),
+        (0, units) => format!("{units} units"),
+        (items, 0) => items.to_string(),
+        (items, units) => format!("{items} + {units} units"),
+    };
+    let units = format!("{complete}/{}", units.len());
+    let mut row = vec![kind, account, units];
+    row.extend(
+        [counts.fetched, counts.mapped, counts.created, counts.updated, counts.unchanged, deleted]
+            .map(|count| count.to_string()),
+    );
+    row.push(failed);
+    row
+}
+
+/// Problems, each told once with all it concerns.
+fn problems(report: &Report, out: &mut String) -> std::fmt::Result {
+    let mut grouped: Vec<(&Problem, Vec<String>)> = Vec::new();
+    let mut add = |problem, concerns: String| match grouped.iter_mut().find(|(known, _)| *known == problem) {
+        Some((_, all)) => all.push(concerns),
+        None => grouped.push((problem, vec![concerns])),
+    };
+    for (account, problem) in &report.accounts {
+        if let Some(problem) = problem {
+            add(problem, format!("account {}", account.id));
+        }
+    }
+    for unit in &report.units {
+        let told = report.accounts.iter().any(|(_, problem)| problem.as_ref() == unit.state.problem());
+        if let Some(problem) = unit.state.problem().filter(|_| !told) {
+            add(problem, unit.unit.to_string());
+        }
+    }
+    for refusal in &report.refusals {
+        add(&refusal.problem, format!("entity {} ({})", refusal.entity, refusal.unit));
+    }
+    for (key, problem) in &report.deletion.failed {
+        add(problem, format!("deleting entity {key}"));
+    }
+    for plugin in &report.refused_plugins {
+        add(&plugin.problem, format!("plugin {}", plugin.plugin));
+    }
+    if grouped.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nProblems")?;
+    for (problem, concerns) in grouped {
+        writeln!(out, "  ✗ {}", list(&concerns))?;
+        writeln!(out, "    {}", hang(&problem.message, "    "))?;
+        if let Some(remedy) = &problem.remedy {
+            writeln!(out, "    → {}", hang(remedy, "      "))?;
+        }
+    }
+    Ok(())
+}
+
+fn list(items: &[String]) -> String {
+    let shown = items.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+    match items.len() {
+        0..=5 => shown,
+        more => format!("{shown} and {} more", more - 5),
+    }
+}
+
+fn changes(report: &Report, out: &mut String) -> std::fmt::Result {
+    if report.changes.is_empty() {
+        return writeln!(out, "\nNothing to create or update.");
+    }
+    writeln!(out, "\nChanges")?;
+    for record in report.changes.iter().take(SHOWN) {
+        match &record.change {
+            Change::Create => writeln!(out, "  + {}", record.entity)?,
+            Change::Update { fields } => {
+                writeln!(out, "  ~ {}", record.entity)?;
+                for field in fields {
+                    writeln!(out, "      {}: {} → {}", field.field, field.from, field.to)?;
+                }
+            }
+            Change::Unchanged => {}
+        }
+    }
+    if report.changes.len() > SHOWN {
+        writeln!(out, "  … and {} more (all with --json)", report.changes.len() - SHOWN)?;
+    }
+    Ok(())
+}
+
+fn deletion(report: &Report, out: &mut String) -> std::fmt::Result {
+    let deletion = &report.deletion;
+    if !deletion.deleted.is_empty() {
+        writeln!(out, "\n{}", if report.dry_run { "Would delete" } else { "Deleted" })?;
+        for gone in deletion.deleted.iter().take(SHOWN) {
+            writeln!(out, "  - {}", gone.entity)?;
+        }
+        if deletion.deleted.len() > SHOWN {
+            writeln!(out, "  … and {} more", deletion.deleted.len() - SHOWN)?;
+        }
+    }
+    if let Some(problem) = &deletion.held_back {
+        writeln!(out, "\nDeletions held back: {}", problem.message)?;
+        if let Some(remedy) = &problem.remedy {
+            writeln!(out, "  → {}", hang(remedy, "    "))?;
+        }
+    }
+    if !deletion.protected.is_empty() {
+        writeln!(
+            out,
+            "\n{} entities were not found but are protected, because what might own them was not read completely.",
+            deletion.protected.len()
+        )?;
+    }
+    if !deletion.related.is_empty() {
+        writeln!(
+            out,
+            "\n{} entities were not found but are kept, because other entities relate to them.",
+            deletion.related.len()
+        )?;
+    }
+    Ok(())
+}
+
+/// Renders what is wrong with the settings.
+pub(crate) fn issues(issues: &[crate::settings::Issue]) -> String {
+    let mut out = match issues.len() {
+        1 => "1 setting is wrong; nothing was read or changed.\n".to_owned(),
+        count => format!("{count} settings are wrong; nothing was read or changed.\n"),
+    };
+    for issue in issues {
+        _ = write!(
+            out,
+            "\n  ✗ {}\n    {}\n    → {}\n",
+            issue.setting,
+            hang(&issue.problem, "    "),
+            hang(&issue.remedy, "      ")
+        );
+    }
+    safe(&out)
+}
+
+/// Renders one problem that ended the run.
+pub(crate) fn problem(title: &str, problem: &Problem) -> String {
+    let mut out = format!("✗ {title}\n  {}", hang(&problem.message, "  "));
+    if let Some(remedy) = &problem.remedy {
+        _ = write!(out, "\n  → {}", hang(remedy, "    "));
+    }
+    safe(&out)
+}

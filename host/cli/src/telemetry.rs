@@ -1,0 +1,46 @@
+//! The log. Only the binary installs one.
+
+use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+
+use crate::{
+    args::{Global, LogFormat},
+    settings::Environment,
+};
+
+/// Installs the log on standard error.
+///
+/// With text the default is `error`, because progress and summary tell everything else; with JSON
+/// it is `info`, because there is nothing besides.
+pub(crate) fn install(args: &Global, environment: &Environment) {
+    let level = args
+        .log_level
+        .clone()
+        .or_else(|| environment.get("APPLICATION__LOG_LEVEL").map(contract_level))
+        .unwrap_or_else(|| match args.log_format {
+            LogFormat::Text => "error".into(),
+            LogFormat::Json => "info".into(),
+        });
+    // A filter that does not parse falls back to errors only, rather than to no log at all.
+    let filter = EnvFilter::try_new(&level).unwrap_or_else(|_| EnvFilter::new("error"));
+    let layer = fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry();
+    let installed = match args.log_format {
+        LogFormat::Json => registry.with(layer.json().flatten_event(true).with_filter(filter)).try_init(),
+        LogFormat::Text => {
+            let colour =
+                environment.get("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
+            registry.with(layer.with_ansi(colour).with_target(false).with_filter(filter)).try_init()
+        }
+    };
+    // A second installation in one process can only happen in tests; the first one stays.
+    drop(installed);
+}
+
+/// The contract's level names.
+fn contract_level(level: &str) -> String {
+    match level.to_ascii_uppercase().as_str() {
+        "CRITICAL" => "error".into(),
+        "WARNING" => "warn".into(),
+        _ => level.to_ascii_lowercase(),
+    }
+}
