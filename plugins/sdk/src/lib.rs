@@ -51,8 +51,8 @@
 //!   mapped.
 //! - Output depends on the input only: no hash map, no clock, no randomness.
 //! - Strings and values that are copied are never parsed, and never copied more than once.
-//! - A plugin built for `wasm32-unknown-unknown` imports `berth:plugin/log` if it logs, and
-//!   nothing otherwise.
+//! - A plugin built for `wasm32-unknown-unknown` imports `berth:plugin/log` and nothing else.
+//! - The text of a panic reaches the host, although a plugin has no standard error to print it on.
 
 mod batch;
 mod document;
@@ -165,6 +165,7 @@ macro_rules! export {
                     context: $crate::Context,
                     resources: ::std::vec::Vec<u8>,
                 ) -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String> {
+                    $crate::log::report_panics();
                     $(
                         if context.kind == <$mapper as $crate::Mapper>::KIND {
                             return $crate::map_batch::<$mapper>(&context, &resources);

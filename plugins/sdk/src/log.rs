@@ -1,6 +1,6 @@
 //! Lines for the host's log. The host cuts them at 4 KiB and limits their number per batch.
 //!
-//! Natively (in tests) they go nowhere. A plugin that never calls these imports nothing.
+//! Natively (in tests) they go nowhere.
 
 macro_rules! levels {
     ($($(#[$doc:meta])* $name:ident = $level:ident;)+) => {
@@ -29,4 +29,13 @@ levels! {
     /// Something is wrong. A resource that cannot be mapped is reported with
     /// [`Refused`](crate::Refused), not here.
     error = Error;
+}
+
+/// Sends the text of a panic (`panicked at …`) to the host, which shows it as the reason of the
+/// failure. Without it a trap would tell nothing, or, where a standard error is imported, that it
+/// may not be used.
+#[doc(hidden)]
+pub fn report_panics() {
+    #[cfg(target_family = "wasm")]
+    std::panic::set_hook(Box::new(|info| error(&info.to_string())));
 }

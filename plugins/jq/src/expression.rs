@@ -1,0 +1,157 @@
+//! One JQ expression.
+
+use std::cell::Cell;
+
+use jaq_core::{
+    Compiler, Ctx, Exn, Vars,
+    data::JustLut,
+    load::{self, Arena, File, Loader},
+    native::{bome, run, v},
+};
+use jaq_json::{Map, Val};
+
+/// A compiled expression.
+pub(crate) enum Expression {
+    /// A plain path, `.Properties.State.Name`: by far the most frequent form, and looked up an
+    /// order of magnitude faster than the interpreter can.
+    Path(Vec<Val>),
+    /// Anything else.
+    Filter(Box<jaq_core::Filter<JustLut<Val>>>),
+}
+
+thread_local! {
+    /// What `now` gives, in milliseconds since 1970. A guest has no clock.
+    static NOW: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Sets what `now` gives.
+pub(crate) fn set_now(now: u64) {
+    NOW.set(now);
+}
+
+impl Expression {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn compile(text: &str) -> Result<Self, String> {
+        let code = &*double_quotes(text);
+        if let Some(path) = plain_path(code) {
+            return Ok(Self::Path(path));
+        }
+        let arena = Arena::default();
+        let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        let modules = Loader::new(definitions)
+            .load(&arena, File { code, path: () })
+            .map_err(|errors| first(errors.iter().map(|(_, error)| load_error(error))))?;
+        // What would reach out of the sandbox is replaced: there is no environment, and the host
+        // gives the time.
+        let functions = jaq_core::funs()
+            .chain(jaq_std::funs())
+            .chain(jaq_json::funs())
+            .filter(|(name, ..)| !["env", "now"].contains(name))
+            .chain([
+                run(("env", v(0), |_| bome(Ok(Val::obj(Map::default()))))),
+                run(("now", v(0), |_| {
+                    #[expect(clippy::cast_precision_loss, reason = "exact for the next 280 000 years")]
+                    bome(Ok(Val::from(NOW.get() as f64 / 1000.0)))
+                })),
+            ]);
+        let filter = Compiler::default()
+            .with_funs(functions)
+            .with_global_vars(["$ENV"])
+            .compile(modules)
+            .map_err(|errors| {
+                first(errors.iter().flat_map(|(_, errors)| errors).map(|(name, undefined)| {
+                    format!("the {} `{name}` is not defined", undefined.as_str())
+                }))
+            })?;
+        Ok(Self::Filter(Box::new(filter)))
+    }
+
+    /// The first output on an input; none when there is no output.
+    ///
+    /// # Errors
+    /// What the expression raised.
+    pub(crate) fn evaluate(&self, input: &Val) -> Result<Option<Val>, String> {
+        match self {
+            Self::Path(path) => look_up(path, input).map(Some),
+            Self::Filter(filter) => {
+                let environment = Vars::new([Val::obj(Map::default())]);
+                let context = Ctx::<JustLut<Val>>::new(&filter.lut, environment);
+                match filter.id.run((context, input.clone())).next() {
+                    None => Ok(None),
+                    Some(Ok(value)) => Ok(Some(value)),
+                    Some(Err(exception)) => Err(raised(exception)),
+                }
+            }
+        }
+    }
+}
+
+fn raised(exception: Exn<'_, Val>) -> String {
+    match exception.get_err() {
+        Ok(error) => error.to_string(),
+        Err(_) => "it halted".into(),
+    }
+}
+
+/// A single quote at a word's edge is meant as a double quote: `'ec2Instance'` is a string.
+fn double_quotes(text: &str) -> String {
+    let mut before = None;
+    let mut rest = text.chars().peekable();
+    let mut out = String::with_capacity(text.len());
+    while let Some(c) = rest.next() {
+        let at_edge = |neighbour: Option<&char>| neighbour.is_none_or(|c| c.is_whitespace());
+        let quote = c == '\'' && (at_edge(before.as_ref()) || at_edge(rest.peek()));
+        out.push(if quote { '"' } else { c });
+        before = Some(c);
+    }
+    out
+}
+
+/// The keys of `.a.b.c`, if an expression is nothing else.
+fn plain_path(code: &str) -> Option<Vec<Val>> {
+    let name = |name: &str| {
+        let mut bytes = name.bytes();
+        let plain = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+            && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        plain.then(|| Val::utf8_str(name.to_owned()))
+    };
+    code.trim_ascii().strip_prefix('.')?.split('.').map(name).collect()
+}
+
+fn look_up(path: &[Val], input: &Val) -> Result<Val, String> {
+    let mut value = input;
+    for key in path {
+        match value {
+            Val::Obj(members) => match members.get(key) {
+                Some(member) => value = member,
+                None => return Ok(Val::Null),
+            },
+            Val::Null => return Ok(Val::Null),
+            other => return Err(format!("cannot index {other} with {key}")),
+        }
+    }
+    Ok(value.clone())
+}
+
+fn first(mut errors: impl Iterator<Item = String>) -> String {
+    errors.next().unwrap_or_else(|| "it cannot be compiled".into())
+}
+
+fn load_error(error: &load::Error<&str>) -> String {
+    let found = |text: &str| match text.lines().next() {
+        None | Some("") => "the end".to_owned(),
+        Some(line) => format!("`{line}`"),
+    };
+    match error {
+        load::Error::Io(errors) => first(errors.iter().map(|(path, error)| format!("{path}: {error}"))),
+        load::Error::Lex(errors) => first(
+            errors.iter().map(|(expected, at)| format!("expected a {} at {}", expected.as_str(), found(at))),
+        ),
+        load::Error::Parse(errors) => {
+            first(errors.iter().map(|(expected, at)| format!("expected {} at {}", expected.as_str(), found(at))))
+        }
+    }
+}
