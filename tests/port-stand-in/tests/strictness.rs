@@ -1,0 +1,222 @@
+//! What the stand-in refuses, over HTTP and without the client that Berth has.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
+use std::time::Duration;
+
+use port_stand_in::{PortStandIn, StandInOptions};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+const AGENT: &str = "port-ocean/aws-v3/1.0.0/me/exporter";
+
+struct Caller {
+    stand_in: PortStandIn,
+    http: reqwest::Client,
+    token: String,
+}
+
+impl Caller {
+    async fn new() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let stand_in = PortStandIn::start(StandInOptions::default()).await.unwrap();
+        let mut caller = Self { stand_in, http: reqwest::Client::new(), token: String::new() };
+        let body = json!({"clientId": "stand-in-client", "clientSecret": "stand-in-secret"});
+        let (status, reply) = caller.call(Method::POST, "/v1/auth/access_token", body).await;
+        assert_eq!((status, &reply["tokenType"]), (StatusCode::OK, &json!("Bearer")));
+        caller.token = reply["accessToken"].as_str().unwrap().to_owned();
+        caller
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        let url = self.stand_in.base_url().join(path).unwrap();
+        let mut request = self.http.request(method, url).header("user-agent", AGENT).bearer_auth(&self.token);
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        (status, response.json().await.unwrap_or_default())
+    }
+
+    async fn refused(&self, method: Method, path: &str, body: Value, status: u16) -> String {
+        let (found, reply) = self.call(method, path, body.clone()).await;
+        assert_eq!(found, status, "{path} {body}: {reply}");
+        assert_eq!(reply["ok"], false, "{reply}");
+        assert!(reply["error"].is_string(), "{reply}");
+        reply["message"].as_str().unwrap().to_owned()
+    }
+}
+
+fn blueprint(identifier: &str) -> Value {
+    json!({"identifier": identifier, "title": "T", "schema": {"properties": {
+        "name": {"type": "string"}, "tags": {"type": "array", "items": {"type": "object"}},
+        "must": {"type": "boolean"},
+    }, "required": ["must"]}})
+}
+
+#[tokio::test]
+async fn no_route_answers_without_a_valid_token() {
+    let mut caller = Caller::new().await;
+    let token = std::mem::replace(&mut caller.token, "made-up".into());
+    for (method, path) in [
+        (Method::GET, "/v1/organization"),
+        (Method::GET, "/v1/integration/me"),
+        (Method::POST, "/v1/entities/search"),
+        (Method::POST, "/v1/blueprints/b/entities/bulk"),
+        (Method::GET, "/v1/no/such/route"),
+    ] {
+        caller.refused(method, path, Value::Null, 401).await;
+    }
+    caller.token = token;
+    caller.refused(Method::GET, "/v1/no/such/route", Value::Null, 404).await;
+    caller.stand_in.expire_tokens();
+    caller.refused(Method::GET, "/v1/organization", Value::Null, 401).await;
+
+    caller.stand_in.change_options(|options| options.token_lifetime = Duration::ZERO);
+    let body = json!({"clientId": "stand-in-client", "clientSecret": "stand-in-secret"});
+    let (_, reply) = caller.call(Method::POST, "/v1/auth/access_token", body).await;
+    caller.token = reply["accessToken"].as_str().unwrap().to_owned();
+    let said = caller.refused(Method::GET, "/v1/organization", Value::Null, 401).await;
+    assert!(said.contains("expired"), "{said}");
+    let wrong = json!({"clientId": "stand-in-client", "clientSecret": "guess"});
+    caller.refused(Method::POST, "/v1/auth/access_token", wrong, 401).await;
+    assert!(!serde_json::to_string(&caller.stand_in.requests()).unwrap().contains("guess"));
+}
+
+#[tokio::test]
+async fn blueprints_are_checked_and_come_in_stages() {
+    let caller = Caller::new().await;
+    let mut related = blueprint("b");
+    related["relations"] = json!({"r": {"target": "a", "many": false, "required": false}});
+    caller.refused(Method::POST, "/v1/blueprints", related.clone(), 404).await;
+    assert_eq!(caller.call(Method::POST, "/v1/blueprints", blueprint("b")).await.0, 201);
+    assert_eq!(caller.call(Method::POST, "/v1/blueprints", blueprint("a")).await.0, 201);
+    caller.refused(Method::POST, "/v1/blueprints", blueprint("a"), 409).await;
+    assert_eq!(caller.call(Method::PATCH, "/v1/blueprints/b", related).await.0, 200);
+    caller.refused(Method::DELETE, "/v1/blueprints/a", Value::Null, 403).await;
+    assert_eq!(caller.call(Method::DELETE, "/v1/blueprints/b", Value::Null).await.0, 200);
+    assert_eq!(caller.call(Method::DELETE, "/v1/blueprints/a", Value::Null).await.0, 200);
+    for broken in [
+        json!([]),
+        json!({"identifier": "x"}),
+        json!({"identifier": "has space", "schema": {"properties": {}}}),
+        json!({"identifier": "x", "schema": {"properties": {"p": {"type": "text"}}}}),
+        json!({"identifier": "x", "schema": {"properties": {}, "required": ["p"]}}),
+    ] {
+        caller.refused(Method::POST, "/v1/blueprints", broken, 422).await;
+    }
+}
+
+#[tokio::test]
+async fn entities_fit_their_blueprint_or_are_refused() {
+    let caller = Caller::new().await;
+    caller.stand_in.seed_blueprint(&blueprint("b")).unwrap();
+    let path = "/v1/blueprints/b/entities?upsert=true&merge=true";
+    for (entity, said) in [
+        (json!({"identifier": "e", "properties": {"name": 5, "must": true}}), "must be string"),
+        (json!({"identifier": "e", "properties": {"tags": ["a"], "must": true}}), "must be object"),
+        (json!({"identifier": "e", "properties": {"must": null}}), "is required"),
+        (json!({"identifier": "e", "properties": {"other": 1, "must": true}}), "does not exist"),
+        (json!({"identifier": "e", "title": 5, "properties": {"must": true}}), "/title"),
+        (json!({"identifier": "e", "team": 5, "properties": {"must": true}}), "/team"),
+        (json!({"identifier": 5, "properties": {"must": true}}), "identifier"),
+        (json!({"identifier": "e", "relations": {"r": "x"}, "properties": {"must": true}}), "relation"),
+        (json!({"identifier": "e", "colour": "red"}), "additional property"),
+        (json!({"identifier": "e", "blueprint": "c"}), "blueprint"),
+    ] {
+        let message = caller.refused(Method::POST, path, entity, 422).await;
+        assert!(message.contains(said), "{message}");
+    }
+    let entity = json!({"identifier": "e", "properties": {"name": "n", "must": true}});
+    assert_eq!(caller.call(Method::POST, path, entity.clone()).await.0, 201);
+    caller.refused(Method::POST, "/v1/blueprints/b/entities", entity, 409).await;
+
+    // Merging keeps what is not set, a null empties it, replacing keeps nothing.
+    let held = || caller.stand_in.entity("b", "e").unwrap()["properties"].clone();
+    let merge = json!({"identifier": "e", "properties": {"tags": [{}]}});
+    assert_eq!(caller.call(Method::POST, path, merge).await.0, 200);
+    assert_eq!(held(), json!({"name": "n", "must": true, "tags": [{}]}));
+    let empty = json!({"identifier": "e", "properties": {"name": null}});
+    caller.call(Method::POST, path, empty).await;
+    assert_eq!(held(), json!({"must": true, "tags": [{}]}));
+    let replace = json!({"identifier": "e", "properties": {"must": false}});
+    caller.call(Method::POST, "/v1/blueprints/b/entities?upsert=true&merge=false", replace).await;
+    assert_eq!(held(), json!({"must": false}));
+}
+
+#[tokio::test]
+async fn requests_keep_to_the_form_of_their_route() {
+    let caller = Caller::new().await;
+    caller.stand_in.seed_blueprint(&blueprint("b")).unwrap();
+    caller.stand_in.seed_integration(&json!({"installationId": "me"})).unwrap();
+    let bulk = |count: usize| json!({"entities": vec![json!({"identifier": "e"}); count]});
+    let long = json!({"entities": [{"identifier": "e", "properties": {"name": "x".repeat(1 << 20)}}]});
+    for (method, path, body, status) in [
+        (Method::POST, "/v1/blueprints/b/entities/bulk", bulk(21), 413),
+        (Method::POST, "/v1/blueprints/b/entities/bulk", long, 413),
+        (Method::POST, "/v1/blueprints/b/entities/bulk", bulk(0), 422),
+        (Method::POST, "/v1/blueprints/c/entities/bulk", bulk(1), 404),
+        (Method::POST, "/v1/blueprints/b/entities/bulk?merge=yes", bulk(1), 422),
+        (Method::POST, "/v1/blueprints/b/entities/bulk?ocean_info_resync_id=1", bulk(1), 422),
+        (Method::POST, "/v1/blueprints/b/bulk/entities/delete", json!({"entities": vec!["e"; 101]}), 422),
+        (Method::POST, "/v1/entities/search", json!({"combinator": "xor", "rules": []}), 422),
+        (Method::POST, "/v1/entities/search", json!({"combinator": "and", "rules": [{}]}), 422),
+        (Method::POST, "/v1/blueprints/entities/datasource-entities", json!({"limit": 1}), 422),
+        (Method::PATCH, "/v1/integration/me/resync-state", json!({"status": "done"}), 422),
+        (
+            Method::PATCH,
+            "/v1/integration/me/resync-state",
+            json!({"status": "running", "lastResyncStart": "now"}),
+            422,
+        ),
+        (Method::PATCH, "/v1/integration/me", json!({"colour": "red"}), 422),
+        (Method::PATCH, "/v1/integration/you", json!({"version": "1"}), 404),
+        (Method::POST, "/v1/integration", json!({"installationId": "me"}), 422),
+    ] {
+        caller.refused(method, path, body, status).await;
+    }
+    let url = caller.stand_in.base_url().join("/v1/entities/search").unwrap();
+    let post = || caller.http.post(url.clone()).bearer_auth(&caller.token);
+    let broken = post().header("content-type", "application/json").body("{").send().await.unwrap();
+    assert_eq!(broken.status(), 400);
+    assert_eq!(post().body("{}").send().await.unwrap().status(), 415);
+}
+
+#[tokio::test]
+async fn the_control_surface_seeds_shows_and_restores() {
+    let caller = Caller::new().await;
+    let post = |path, body| caller.call(Method::POST, path, body);
+    post("/_stand-in/blueprints", blueprint("b")).await;
+    let seed = json!({"blueprint": "b", "datasource": AGENT, "entity": {
+        "identifier": "e-1", "title": "<b>", "properties": {"must": true},
+        "updatedAt": "2026-01-01T00:00:00Z",
+    }});
+    assert_eq!(post("/_stand-in/entities", seed).await.0, 200);
+    let (_, dump) = caller.call(Method::GET, "/_stand-in/entities", Value::Null).await;
+    assert_eq!(dump["b"]["e-1"]["updatedAt"], "2026-01-01T00:00:00Z");
+    assert_eq!(dump, caller.stand_in.entities());
+
+    let page = caller.stand_in.base_url().join("/?blueprint=b").unwrap();
+    let page = caller.http.get(page).send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("e-1") && page.contains("&lt;b&gt;") && !page.contains("<b>"), "{page}");
+
+    post("/_stand-in/integrations", json!({"installationId": "me"})).await;
+    post("/_stand-in/integrations/me/resync", Value::Null).await;
+    let (_, request) = caller.call(Method::GET, "/v1/integration/me/resync-request", Value::Null).await;
+    assert!(request["request"]["updatedAt"].is_string(), "{request}");
+
+    post("/_stand-in/faults", json!({"route": "GET /v1/organization", "status": 503, "retryAfter": "7"}))
+        .await;
+    assert_eq!(caller.call(Method::GET, "/v1/organization", Value::Null).await.0, 503);
+    assert_eq!(caller.call(Method::GET, "/v1/organization", Value::Null).await.0, 200);
+    let (_, counts) = caller.call(Method::GET, "/_stand-in/counts", Value::Null).await;
+    assert_eq!(counts["GET /v1/organization"], 2);
+
+    let (_, state) = caller.call(Method::GET, "/_stand-in/state", Value::Null).await;
+    post("/_stand-in/reset", Value::Null).await;
+    assert_eq!(caller.stand_in.entities(), json!({}));
+    assert_eq!(caller.call(Method::PUT, "/_stand-in/state", state.clone()).await.0, 200);
+    assert_eq!(caller.stand_in.state(), state);
+    assert_eq!(caller.stand_in.entities(), dump);
+}
