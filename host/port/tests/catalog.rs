@@ -123,11 +123,12 @@ fn key(blueprint: &str, identifier: &str) -> EntityKey {
 }
 
 fn instance_entity(identifier: &str, properties: Value, relations: Value) -> Entity {
-    serde_json::from_value(json!({
-        "identifier": identifier, "blueprint": "ec2Instance", "title": identifier,
-        "properties": properties, "relations": relations,
-    }))
-    .unwrap()
+    Entity {
+        title: Some(json!(identifier)),
+        properties: serde_json::from_value(properties).unwrap(),
+        relations: serde_json::from_value(relations).unwrap(),
+        ..Entity::new(id("ec2Instance"), identifier)
+    }
 }
 
 fn calls(requests: &[LoggedRequest]) -> Vec<String> {
@@ -683,7 +684,7 @@ async fn what_is_owned_comes_in_pages_and_without_other_owners() {
     seed(32, "port-ocean/aws-v3/1.2.3/Other/exporter", early);
     seed(33, "port-ocean/aws/1.2.3/My-Berth/exporter", early);
     let catalog = catalog(config(&stand_in));
-    let before = SystemTime::UNIX_EPOCH + Duration::from_secs(1_769_904_000);
+    let before = SystemTime::UNIX_EPOCH + Duration::from_hours(491_640);
     let pages = owned(&catalog, before).await;
     assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 5]);
     let identifiers: BTreeSet<&str> =

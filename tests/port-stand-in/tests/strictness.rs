@@ -24,7 +24,7 @@ impl Caller {
         let body = json!({"clientId": "stand-in-client", "clientSecret": "stand-in-secret"});
         let (status, reply) = caller.call(Method::POST, "/v1/auth/access_token", body).await;
         assert_eq!((status, &reply["tokenType"]), (StatusCode::OK, &json!("Bearer")));
-        caller.token = reply["accessToken"].as_str().unwrap().to_owned();
+        caller.token = token(&reply);
         caller
     }
 
@@ -48,6 +48,10 @@ impl Caller {
     }
 }
 
+fn token(reply: &Value) -> String {
+    reply["accessToken"].as_str().unwrap().to_owned()
+}
+
 fn blueprint(identifier: &str) -> Value {
     json!({"identifier": identifier, "title": "T", "schema": {"properties": {
         "name": {"type": "string"}, "tags": {"type": "array", "items": {"type": "object"}},
@@ -58,7 +62,7 @@ fn blueprint(identifier: &str) -> Value {
 #[tokio::test]
 async fn no_route_answers_without_a_valid_token() {
     let mut caller = Caller::new().await;
-    let token = std::mem::replace(&mut caller.token, "made-up".into());
+    let valid = std::mem::replace(&mut caller.token, "made-up".into());
     for (method, path) in [
         (Method::GET, "/v1/organization"),
         (Method::GET, "/v1/integration/me"),
@@ -68,7 +72,7 @@ async fn no_route_answers_without_a_valid_token() {
     ] {
         caller.refused(method, path, Value::Null, 401).await;
     }
-    caller.token = token;
+    caller.token = valid;
     caller.refused(Method::GET, "/v1/no/such/route", Value::Null, 404).await;
     caller.stand_in.expire_tokens();
     caller.refused(Method::GET, "/v1/organization", Value::Null, 401).await;
@@ -76,7 +80,7 @@ async fn no_route_answers_without_a_valid_token() {
     caller.stand_in.change_options(|options| options.token_lifetime = Duration::ZERO);
     let body = json!({"clientId": "stand-in-client", "clientSecret": "stand-in-secret"});
     let (_, reply) = caller.call(Method::POST, "/v1/auth/access_token", body).await;
-    caller.token = reply["accessToken"].as_str().unwrap().to_owned();
+    caller.token = token(&reply);
     let said = caller.refused(Method::GET, "/v1/organization", Value::Null, 401).await;
     assert!(said.contains("expired"), "{said}");
     let wrong = json!({"clientId": "stand-in-client", "clientSecret": "guess"});
