@@ -24,8 +24,8 @@ pub use entity::{Blueprint, Entity, EntityKey, FieldSet};
 pub use fetch::{Account, FetchError, FetchRequest, ItemFailure, RawPage};
 pub use ids::{AccountId, BlueprintId, IdError, Kind, Partition, Region, RoleArn};
 pub use manifest::{
-    Batch, ErrorPolicy, ErrorRule, FetchPlan, KindManifest, Manifest, ManifestError, Match, OptionInfo,
-    Scope, Step, StepInput, Unmatched,
+    Batch, ErrorPolicy, ErrorRule, FetchPlan, Install, KindManifest, Manifest, ManifestError, Match,
+    OptionInfo, Scope, Step, StepInput, Unmatched,
 };
 pub use path::{Path, PathError, Template, TemplateScope};
 pub use problem::Problem;

@@ -63,13 +63,37 @@ pub struct KindManifest {
     /// Named extras that a selector's `includeActions` switches on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<OptionInfo>,
-    /// Blueprints that a fresh installation creates.
+    /// What a fresh installation takes of the two fields below.
+    #[serde(default, skip_serializing_if = "Install::is_all")]
+    pub install: Install,
+    /// The kind's blueprints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blueprints: Vec<Blueprint>,
-    /// The entry that a fresh installation puts into the app-config. `None` for a kind that is
-    /// not mapped by default.
+    /// The kind's default mapping: the entry of the app-config for which the plugin maps natively.
+    /// `None` for a kind that has no mapping of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mapping: Option<ResourceConfig>,
+}
+
+/// What a fresh installation takes of a kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Install {
+    /// Its blueprints and its mapping: it is read from the first resync on.
+    #[default]
+    All,
+    /// Its blueprints only.
+    Blueprints,
+    /// Nothing: operators add its blueprint and mapping when they want it.
+    None,
+}
+
+impl Install {
+    /// Whether everything is taken, the default.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape serde asks for")]
+    pub fn is_all(&self) -> bool {
+        *self == Self::All
+    }
 }
 
 /// A named extra of a kind.

@@ -7,9 +7,9 @@ use std::{
 };
 
 use berth_core::{
-    Account, AccountAccess, AccountId, AppConfig, BlueprintId, FieldSet, Kind, KindEntry, KindManifest,
-    Mapping, Partition, Place, Problem, RefusedPlugin, Region, ResourceConfig, Scope, Unit, UnitId,
-    UnitState,
+    Account, AccountAccess, AccountId, AppConfig, BlueprintId, FieldSet, Install, Kind, KindEntry,
+    KindManifest, Mapping, Partition, Place, Problem, RefusedPlugin, Region, ResourceConfig, Scope, Unit,
+    UnitId, UnitState,
 };
 
 use crate::guard::Hints;
@@ -75,7 +75,8 @@ pub fn resolve(
         })
         .collect();
     for (kind, entry) in kinds {
-        if !config.resources.iter().any(|resource| resource.kind == *kind) {
+        let mapped = config.resources.iter().any(|resource| resource.kind == *kind);
+        if entry.manifest.install == Install::All && !mapped {
             notes.push(format!(
                 "plugin `{}` maps {kind}, but the integration's mapping in Port has no resource of that kind: it is not read",
                 entry.plugin

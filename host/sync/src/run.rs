@@ -101,10 +101,7 @@ pub async fn run(
     let started = SystemTime::now();
     let clock = Instant::now();
     let kinds = mapper.kinds();
-    let mut defaults: Vec<KindEntry> =
-        kinds.values().filter(|entry| entry.manifest.mapping.is_some()).cloned().collect();
-    defaults.sort_by_key(|entry| entry.manifest.scope != Scope::Account);
-
+    let defaults = defaults(&kinds);
     let intent = match options.mode {
         Mode::Apply => Intent::Write,
         Mode::Plan => Intent::ReadOnly,
@@ -136,6 +133,24 @@ pub async fn run(
     })
     .await;
     Ok(report)
+}
+
+/// What a fresh installation gets. Kinds whose resource is the account come first, since the
+/// others' blueprints relate to theirs.
+fn defaults(kinds: &BTreeMap<Kind, KindEntry>) -> Vec<KindEntry> {
+    let mut defaults: Vec<KindEntry> = kinds
+        .values()
+        .filter(|entry| entry.manifest.install != Install::None)
+        .map(|entry| {
+            let mut entry = entry.clone();
+            if entry.manifest.install == Install::Blueprints {
+                Arc::make_mut(&mut entry.manifest).mapping = None;
+            }
+            entry
+        })
+        .collect();
+    defaults.sort_by_key(|entry| entry.manifest.scope != Scope::Account);
+    defaults
 }
 
 fn judge(report: &Report, cancelled: bool) -> Outcome {
@@ -190,7 +205,7 @@ impl Run {
         &self,
         config: berth_core::AppConfig,
         accounts: Result<Vec<AccountAccess>, Problem>,
-        kinds: &BTreeMap<berth_core::Kind, KindEntry>,
+        kinds: &BTreeMap<Kind, KindEntry>,
     ) -> Result<Report, SyncError> {
         let refused = self.mapper.refused();
         if self.options.mode == Mode::Apply
