@@ -7,9 +7,9 @@ use std::{
 };
 
 use berth_core::{
-    AccountAccess, AccountId, BlueprintId, Catalog, EntityKey, FetchError, FetchRequest, FieldSet, Intent,
-    KindEntry, MapContext, MapRequest, Mapper, Mapping, Problem, Region, ResyncStatus, Scope, Source, Unit,
-    UnitId, UnitState, UpsertOptions,
+    AccountAccess, AccountId, BlueprintId, Catalog, EntityKey, FetchError, FetchRequest, FieldSet, Install,
+    Intent, Kind, KindEntry, MapContext, MapRequest, Mapper, Mapping, Problem, Region, ResyncStatus, Scope,
+    Source, Unit, UnitId, UnitState, UpsertOptions,
 };
 use futures::{StreamExt, stream};
 use tokio::{sync::mpsc, task::JoinSet};
