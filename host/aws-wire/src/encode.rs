@@ -57,7 +57,9 @@ impl Operation {
             Protocol::RpcV2Cbor => cbor::encode(self, &input, &mut request),
         }
         for (name, value) in &self.service().model().headers {
-            set_header(&mut request.headers, name, value);
+            if !request.headers.contains_key(name.as_str()) {
+                set_header(&mut request.headers, name, value);
+            }
         }
         Ok(request)
     }

@@ -90,7 +90,7 @@ impl Operation {
     /// Where the operation is reached in a region.
     ///
     /// The table behind it is botocore's endpoint rules, evaluated for each service and region, so
-    /// that global services (IAM, Organizations, Route 53, CloudFront, …) come out with the region
+    /// that global services (IAM, Organizations, Route 53, …) come out with the region
     /// they are signed for. STS and S3 are regional endpoints throughout. Not covered are the rules
     /// that look at an input: account-based endpoints of DynamoDB and Kinesis (their regional
     /// endpoints work as well), multi-region `EventBridge` endpoints, S3 access points, S3 on

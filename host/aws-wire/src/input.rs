@@ -1,6 +1,6 @@
 //! The input of an operation, checked against the model: what the serialisers write.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Number, Value};
@@ -100,7 +100,8 @@ impl<'v> Checker<'v> {
                     path.push('.');
                     path.push_str(name);
                 }
-                Step::Index(index) => path.push_str(&format!("[{index}]")),
+                // Writing to a string cannot fail.
+                Step::Index(index) => drop(write!(path, "[{index}]")),
             }
         }
         if path.is_empty() {

@@ -16,7 +16,7 @@ pub(crate) struct Model {
     pub(crate) json_version: Option<String>,
     pub(crate) target_prefix: Option<String>,
     pub(crate) query_compatible: bool,
-    /// Headers that every request carries.
+    /// Headers that every request carries, unless its input sets them.
     pub(crate) headers: BTreeMap<String, String>,
     /// Sorted by name.
     pub(crate) operations: Vec<OperationModel>,
@@ -66,6 +66,9 @@ pub(crate) struct Structure {
     pub(crate) document: bool,
     /// Exactly one member is set.
     pub(crate) union: bool,
+    /// Members that are read from the same elements as a flattened list: the list, and the other,
+    /// which gets the first. Only S3's old notification shapes have such.
+    pub(crate) twins: Vec<(usize, usize)>,
     /// Whether a member is bound to an XML attribute.
     pub(crate) has_attributes: bool,
 }
@@ -358,7 +361,15 @@ impl Resolver<'_> {
             })
             .collect::<Result<Vec<_>, String>>()?;
         let payload = raw.payload.as_ref();
+        let mut twins = Vec::new();
+        for (list, member) in members.iter().enumerate().filter(|(_, member)| member.reference.flattened) {
+            let others = members.iter().enumerate().filter(|(other, _)| *other != list);
+            let same = others
+                .filter(|(_, other)| other.key == member.key && !other.reference.location.is_outside_body());
+            twins.extend(same.map(|(other, _)| (list, other)));
+        }
         Ok(Structure {
+            twins,
             payload: payload.and_then(|payload| members.iter().position(|member| member.name == *payload)),
             has_attributes: members.iter().any(|member| member.reference.xml_attribute),
             members,

@@ -101,7 +101,7 @@ fn near<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
 pub struct Service(Arc<Inner>);
 
 struct Inner {
-    name: &'static str,
+    name: String,
     model: Model,
 }
 
@@ -121,12 +121,20 @@ impl Service {
         entry.loaded.get_or_init(|| Self::unpack(name, entry.frame)).clone()
     }
 
-    fn unpack(name: &'static str, frame: &[u8]) -> Result<Self, ModelError> {
-        let model = archive::unpack(frame)
-            .map_err(|error| error.to_string())
-            .and_then(|json| Model::parse(&json))
-            .map_err(|reason| ModelError::Damaged { service: name.to_owned(), reason })?;
-        Ok(Self(Arc::new(Inner { name, model })))
+    fn unpack(name: &str, frame: &[u8]) -> Result<Self, ModelError> {
+        let json = archive::unpack(frame)
+            .map_err(|error| ModelError::Damaged { service: name.to_owned(), reason: error.to_string() })?;
+        Self::from_json(name, &json)
+    }
+
+    /// A service of one's own, from a model in the form that `models/generate.py` writes.
+    ///
+    /// # Errors
+    /// [`ModelError::Damaged`] when the model is not of that form.
+    pub fn from_json(name: &str, json: &[u8]) -> Result<Self, ModelError> {
+        let model =
+            Model::parse(json).map_err(|reason| ModelError::Damaged { service: name.to_owned(), reason })?;
+        Ok(Self(Arc::new(Inner { name: name.to_owned(), model })))
     }
 
     /// The names of all services, sorted.
@@ -135,8 +143,8 @@ impl Service {
     }
 
     /// The service's botocore name.
-    pub fn name(&self) -> &'static str {
-        self.0.name
+    pub fn name(&self) -> &str {
+        &self.0.name
     }
 
     /// Finds a read operation by the name AWS gives it (`DescribeInstances`).

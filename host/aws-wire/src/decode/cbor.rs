@@ -201,7 +201,11 @@ impl<'b> Reader<'b> {
             let mut entries = Map::new();
             while self.more(&mut length) {
                 let key = self.key()?;
-                entries.insert(key, self.item(expected.element())?);
+                let value = self.item(expected.element())?;
+                // As in botocore, null is none, here too.
+                if !value.is_null() {
+                    entries.insert(key, value);
+                }
             }
             return Ok(Value::Object(entries));
         };

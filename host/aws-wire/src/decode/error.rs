@@ -17,11 +17,9 @@ pub(super) fn decode(protocol: Protocol, status: u16, headers: &HeaderMap, body:
             Protocol::RpcV2Cbor => from_object(&header, &cbor::decode_any(body).unwrap_or_default()),
         }
     };
-    let request_id = ["x-amzn-requestid", "x-amz-request-id", "x-amz-cf-id"]
-        .into_iter()
-        .find_map(header)
-        .map(ToOwned::to_owned)
-        .or(parsed.request_id);
+    let headers = ["x-amzn-requestid", "x-amz-request-id", "x-amz-cf-id"];
+    let request_id =
+        parsed.request_id.or_else(|| headers.into_iter().find_map(header).map(ToOwned::to_owned));
     let reason = || {
         StatusCode::from_u16(status)
             .ok()
@@ -61,9 +59,7 @@ fn from_xml(body: &[u8]) -> Parsed {
     Parsed {
         code: text(error, "Code"),
         message: text(error, "Message"),
-        request_id: ["RequestId", "RequestID"]
-            .into_iter()
-            .find_map(|name| text(Some(&root), name).or_else(|| text(error, name))),
+        request_id: ["RequestId", "RequestID"].into_iter().find_map(|name| text(Some(&root), name)),
     }
 }
 

@@ -60,6 +60,8 @@ pub(super) fn unquirk(quirk: Quirk, value: Value) -> Value {
     let changed = match quirk {
         Quirk::Json => serde_json::from_str(&text).ok(),
         Quirk::UrlEncodedJson => serde_json::from_str(&percent_decode(&text)).ok(),
+        // What is not even ASCII was not base64.
+        Quirk::Base64Text if !text.is_ascii() => None,
         Quirk::Base64Text => BASE64
             .decode(base64(text.clone()))
             .ok()
@@ -81,16 +83,9 @@ fn percent_decode(text: &str) -> String {
                 .map(|(high, low)| high * 16 + low),
             _ => None,
         };
-        match escape.and_then(|byte| u8::try_from(byte).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
+        let escape = escape.and_then(|byte| u8::try_from(byte).ok());
+        bytes.push(escape.unwrap_or(first));
+        rest = if escape.is_some() { &after[2..] } else { after };
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }

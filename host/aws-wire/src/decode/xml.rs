@@ -8,7 +8,7 @@ use quick_xml::{
 use serde_json::{Map, Value};
 
 use super::scalar;
-use crate::model::{Location, Model, Quirk, Reference, Shape, Structure};
+use crate::model::{Member, Model, Quirk, Reference, Shape, Structure};
 
 /// Deeper than any model; guards the stack against shapes that hold themselves.
 const MAX_DEPTH: usize = 100;
@@ -318,15 +318,18 @@ impl<'m, 'b> Decoder<'m, 'b> {
                 (Some(_), _) => self.skip()?,
             }
         }
+        for (list, other) in &structure.twins {
+            let first =
+                found.iter().find(|(index, _)| index == list).and_then(|(_, items)| items.get(0).cloned());
+            found.extend(first.map(|first| (*other, first)));
+        }
         if structure.has_attributes {
             attributes(structure, start, &mut found)?;
         }
-        if structure.union && found.is_empty() {
-            if let Some(tag) = first_tag {
-                return Ok(unknown_union_member(tag));
-            }
+        match first_tag {
+            Some(tag) if structure.union && found.is_empty() => Ok(unknown_union_member(tag)),
+            _ => Ok(assemble(structure, found)),
         }
-        Ok(assemble(structure, found))
     }
 
     /// The text of the element that is open: what stands before its first child.
@@ -359,9 +362,11 @@ pub(super) fn unknown_union_member(name: String) -> Value {
 
 fn find(structure: &Structure, tag: &str, cursor: usize) -> Option<usize> {
     let (before, after) = structure.members.split_at(cursor.min(structure.members.len()));
-    let fits =
-        |member: &crate::model::Member| member.key == tag && !member.reference.location.is_outside_body();
-    after.iter().position(fits).map(|index| index + before.len()).or_else(|| before.iter().position(fits))
+    let fits = |member: &Member| member.key == tag && !member.reference.location.is_outside_body();
+    let later = after.iter().position(fits).map(|index| index + before.len());
+    let index = later.or_else(|| before.iter().position(fits))?;
+    let list = structure.twins.iter().find(|(_, other)| *other == index).map(|(list, _)| *list);
+    Some(list.unwrap_or(index))
 }
 
 /// Members bound to attributes of the element, unless an element of that name gave them already.
@@ -375,7 +380,6 @@ fn attributes(
         if !reference.xml_attribute || found.iter().any(|(known, _)| *known == index) {
             continue;
         }
-        debug_assert_ne!(reference.location, Location::Header);
         // `xsi:type`: the prefix that the document uses for the namespace may be another.
         let local = |name: &str| name.rsplit_once(':').map(|(_, local)| local.to_owned());
         for attribute in start.attributes() {

@@ -86,17 +86,17 @@ fn head(major: u8, argument: u64, to: &mut Vec<u8>) {
     let major = major << 5;
     match argument {
         0..24 => to.push(major | argument as u8),
-        24..0x100 => to.extend([major | 24, argument as u8]),
+        24..0x100 => to.extend([major | 0x18, argument as u8]),
         0x100..0x1_0000 => {
-            to.push(major | 25);
+            to.push(major | 0x19);
             to.extend((argument as u16).to_be_bytes());
         }
         0x1_0000..0x1_0000_0000 => {
-            to.push(major | 26);
+            to.push(major | 0x1a);
             to.extend((argument as u32).to_be_bytes());
         }
         _ => {
-            to.push(major | 27);
+            to.push(major | 0x1b);
             to.extend(argument.to_be_bytes());
         }
     }

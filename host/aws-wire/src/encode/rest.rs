@@ -96,17 +96,19 @@ fn render_uri(
     Ok(())
 }
 
+/// As in botocore, what comes later takes the place of what has the same name.
 fn query(name: &str, reference: &Reference, value: &Input<'_>, query: &mut Vec<(String, String)>) {
-    match value {
-        Input::Map(_, element, entries) => {
-            for (key, value) in entries {
-                self::query(key, element, value, query);
-            }
+    if let Input::Map(_, element, entries) = value {
+        for (key, value) in entries {
+            self::query(key, element, value, query);
         }
+        return;
+    }
+    query.retain(|(known, _)| known != name);
+    match value {
         Input::List(element, items) => {
-            for item in items {
-                query.push((name.to_owned(), text(element, item, TimestampFormat::Iso8601)));
-            }
+            let values = items.iter().map(|item| text(element, item, TimestampFormat::Iso8601));
+            query.extend(values.map(|value| (name.to_owned(), value)));
         }
         value => query.push((name.to_owned(), text(reference, value, TimestampFormat::Iso8601))),
     }

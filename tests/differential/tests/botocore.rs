@@ -1,0 +1,93 @@
+//! Berth against botocore. Needs a Python with the pinned botocore; see [`berth_differential::python`].
+#![expect(clippy::print_stdout, reason = "the counts are what a reader of the run looks for")]
+
+use std::{path::PathBuf, thread};
+
+use berth_aws_wire::Service;
+use berth_differential::Comparison;
+
+/// As many as a common machine has processors: generating is the slow part.
+const SHARDS: usize = 2;
+
+fn report(title: &str, comparison: &Comparison) {
+    println!(
+        "{title}: {} operations, {} differences",
+        comparison.operations.len(),
+        comparison.differences.len()
+    );
+    for (name, count) in &comparison.counts {
+        println!("  {count:>6} {name}");
+    }
+    for difference in comparison.differences.iter().take(40) {
+        println!("- {difference}");
+    }
+}
+
+#[test]
+fn every_operation_reads_and_writes_as_botocore_does() {
+    let only = std::env::var("BERTH_TEST_SERVICES").unwrap_or_default();
+    let mut whole = Comparison::default();
+    thread::scope(|scope| {
+        let shards: Vec<_> = (0..SHARDS)
+            .map(|shard| {
+                let only = &only;
+                scope.spawn(move || {
+                    let (shard, shards) = (shard.to_string(), SHARDS.to_string());
+                    let mut arguments = vec!["services", &shard, &shards];
+                    arguments.extend(only.split_whitespace());
+                    Comparison::run(&arguments).unwrap()
+                })
+            })
+            .collect();
+        for shard in shards {
+            whole.merge(shard.join().unwrap());
+        }
+    });
+    report("botocore, every read operation", &whole);
+    assert!(
+        whole.differences.is_empty(),
+        "{} differences, the first: {}",
+        whole.differences.len(),
+        whole.differences[0]
+    );
+    if only.is_empty() {
+        let operations: usize =
+            Service::names().map(|name| Service::load(name).unwrap().operations().count()).sum();
+        assert_eq!(whole.operations.len(), operations, "operations without a single comparison");
+    }
+}
+
+/// botocore's own protocol tests are in its source archive only, which `BERTH_BOTOCORE_SDIST`
+/// names (`pip download --no-binary :all: --no-deps botocore==1.44.5`). Without it there is
+/// nothing to compare, and the test says so.
+#[test]
+fn botocores_protocol_tests_pass() {
+    let Some(sdist) = std::env::var_os("BERTH_BOTOCORE_SDIST").map(PathBuf::from) else {
+        println!("BERTH_BOTOCORE_SDIST is not set: botocore's protocol tests are left out");
+        return;
+    };
+    let comparison = Comparison::run(&["vectors", sdist.to_str().unwrap()]).unwrap();
+    report("botocore's protocol tests", &comparison);
+    // Where Berth differs on purpose, and why.
+    let allowed = [
+        // botocore fails these tests of its own (its ignore list names them): it sends a document
+        // in the payload as the value of a member named null, and takes a list of dates apart at
+        // the commas within them.
+        "/DocumentTypeAsPayloadInput ",
+        "/DocumentTypeAsPayloadInputString ",
+        "InputAndOutputWithTimestampHeaders ",
+        // A float is sent in 64 bits, whatever its width in the model.
+        "/RpcV2CborSimpleScalarProperties ",
+        "/RpcV2CborSupportsNaNFloatInputs ",
+        "/RpcV2CborSupportsInfinityFloatInputs ",
+        "/RpcV2CborSupportsNegativeInfinityFloatInputs ",
+        // All headers as a map: their names are in lower case, as HTTP/2 sends them.
+        "legacy/output/rest-json/9/0 ",
+    ];
+    let unexpected: Vec<_> = comparison
+        .differences
+        .iter()
+        .filter(|difference| !allowed.iter().any(|id| difference.contains(id)))
+        .collect();
+    assert!(unexpected.is_empty(), "{} differences, the first: {}", unexpected.len(), unexpected[0]);
+}
