@@ -5,24 +5,31 @@ use serde_json::value::RawValue;
 use crate::{Context, Documents, Entities, Mapper, Output, RawResource, Refused, json::append_str};
 
 /// What a batch has yielded so far: the elements of its list, and what was refused.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sink {
-    /// JSON values joined by commas.
+    /// The output, as far as it is written.
     pub(crate) list: Vec<u8>,
+    /// Where the list's elements begin.
+    elements: usize,
     /// The resource that is being mapped.
     index: usize,
     refused: Vec<(usize, Refused)>,
 }
 
 impl Sink {
-    fn with_capacity(bytes: usize) -> Self {
-        Self { list: Vec::with_capacity(bytes), ..Self::default() }
+    /// An output whose list is called `label`.
+    fn new(label: &str, capacity: usize) -> Self {
+        let mut list = Vec::with_capacity(capacity);
+        list.extend_from_slice(b"{\"");
+        list.extend_from_slice(label.as_bytes());
+        list.extend_from_slice(b"\":[");
+        Self { elements: list.len(), list, index: 0, refused: Vec::new() }
     }
 
     /// Makes room for one more element and tells where to cut to take it back.
     pub(crate) fn begin(&mut self) -> usize {
         let start = self.list.len();
-        if start > 0 {
+        if start > self.elements {
             self.list.push(b',');
         }
         start
@@ -53,12 +60,8 @@ impl Sink {
         self.index += 1;
     }
 
-    fn finish(self, label: &str, batch: &str) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.list.len() + 64);
-        out.extend_from_slice(b"{\"");
-        out.extend_from_slice(label.as_bytes());
-        out.extend_from_slice(b"\":[");
-        out.extend_from_slice(&self.list);
+    fn finish(self, batch: &str) -> Vec<u8> {
+        let mut out = self.list;
         out.extend_from_slice(b"],\"errors\":[");
         // Only needed to name resources, hence not split before there is something to name.
         let elements = if self.refused.is_empty() { Vec::new() } else { split(batch).unwrap_or_default() };
@@ -103,7 +106,7 @@ pub fn map_batch<M: Mapper>(context: &Context, resources: &[u8]) -> Result<Vec<u
 }
 
 fn entities<M: Mapper>(context: &Context, batch: &str) -> Result<Vec<u8>, String> {
-    let mut out = Entities::new(Sink::with_capacity(batch.len() / 2));
+    let mut out = Entities::new(Sink::new("entities", batch.len() / 2));
     match serde_json::from_str::<Vec<M::Resource<'_>>>(batch) {
         Ok(resources) => {
             for resource in resources {
@@ -123,11 +126,11 @@ fn entities<M: Mapper>(context: &Context, batch: &str) -> Result<Vec<u8>, String
             }
         }
     }
-    Ok(out.sink.finish("entities", batch))
+    Ok(out.sink.finish(batch))
 }
 
 fn documents<M: Mapper>(context: &Context, batch: &str) -> Result<Vec<u8>, String> {
-    let mut out = Documents::new(Sink::with_capacity(batch.len() + batch.len() / 8), context);
+    let mut out = Documents::new(Sink::new("documents", batch.len() + batch.len() / 8), context);
     for element in split(batch)? {
         let start = out.sink.list.len();
         let outcome = serde_json::from_str::<RawResource<'_>>(element.get())
@@ -135,7 +138,7 @@ fn documents<M: Mapper>(context: &Context, batch: &str) -> Result<Vec<u8>, Strin
             .and_then(|resource| M::documents(context, resource, &mut out));
         out.sink.settle(start, outcome);
     }
-    Ok(out.sink.finish("documents", batch))
+    Ok(out.sink.finish(batch))
 }
 
 fn unreadable(error: &serde_json::Error) -> Refused {

@@ -50,7 +50,7 @@
 //! - A resource that cannot be mapped becomes an entry of `errors`; the others of its batch are
 //!   mapped.
 //! - Output depends on the input only: no hash map, no clock, no randomness.
-//! - Strings and values that are copied are never parsed, and never copied more than once.
+//! - Values that are only passed on are never parsed.
 //! - A plugin built for `wasm32-unknown-unknown` imports `berth:plugin/log` and nothing else.
 //! - The text of a panic reaches the host, although a plugin has no standard error to print it on.
 
