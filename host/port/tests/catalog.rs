@@ -381,7 +381,7 @@ async fn a_token_is_renewed_before_it_expires() {
     catalog.open(Intent::Write, &defaults()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(850)).await;
     catalog.begin(SystemTime::now()).await.unwrap();
-    assert_eq!(stand_in.count("access_token"), 2);
+    assert!(stand_in.count("access_token") >= 2);
     assert!(stand_in.requests().iter().all(|request| request.status < 400));
 }
 
@@ -406,6 +406,9 @@ async fn retry_after_is_obeyed_by_all_requests() {
     let blueprint = id("ec2Instance");
     let upsert = catalog.upsert(&blueprint, &entities, WRITE);
     let other = async {
+        while !sent(&stand_in, "entities/bulk").iter().any(|request| request.status == 429) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         tokio::time::sleep(Duration::from_millis(200)).await;
         catalog.begin(SystemTime::now()).await.unwrap();
         start.elapsed()
@@ -710,7 +713,7 @@ async fn what_is_owned_comes_in_pages_and_without_other_owners() {
 }
 
 #[tokio::test]
-async fn relations_are_told_by_name_and_asked_for_once() {
+async fn relations_are_told_by_name_and_asked_for_once_per_resync() {
     let stand_in = furnished().await;
     let catalog = catalog(config(&stand_in));
     let expected = BTreeMap::from([("account".to_owned(), id("awsAccount"))]);
@@ -719,6 +722,9 @@ async fn relations_are_told_by_name_and_asked_for_once() {
         assert_eq!(catalog.relations(&id("noSuchBlueprint")).await.unwrap(), None);
     }
     assert_eq!(stand_in.count("GET /v1/blueprints/{blueprint}"), 2);
+    catalog.open(Intent::Write, &[]).await.unwrap();
+    assert_eq!(catalog.relations(&id("ec2Instance")).await.unwrap(), Some(expected));
+    assert_eq!(stand_in.count("GET /v1/blueprints/{blueprint}"), 3);
     stand_in.fail(Fault::on("GET /v1/blueprints/{blueprint}").status(500));
     assert!(catalog.relations(&id("awsAccount")).await.is_err());
 }
