@@ -1,0 +1,104 @@
+//! What the tests share.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use berth_aws::{AwsConfig, AwsSource, EndpointOverrides, Retry, StaticKeys};
+use berth_core::{
+    Account, AccountId, FetchError, FetchRequest, ItemFailure, KindManifest, Manifest, Partition, Region, Source,
+};
+use futures::StreamExt;
+use serde_json::{Value, json};
+
+pub(crate) fn http() -> reqwest::Client {
+    // Installed once; later calls change nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}
+
+pub(crate) fn config(endpoint: &str) -> AwsConfig {
+    AwsConfig {
+        static_keys: Some(StaticKeys {
+            access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
+            secret_access_key: "base-secret".into(),
+            session_token: None,
+        }),
+        endpoints: EndpointOverrides::new().all(endpoint.parse().unwrap()),
+        retry: Retry {
+            base: Duration::from_millis(2),
+            cap: Duration::from_millis(20),
+            attempt_timeout: Duration::from_secs(20),
+            ..Retry::default()
+        },
+        ..AwsConfig::default()
+    }
+}
+
+pub(crate) fn with_roles(endpoint: &str, accounts: &[&str]) -> AwsConfig {
+    let arns = accounts.iter().map(|account| format!("arn:aws:iam::{account}:role/Reader")).collect();
+    AwsConfig { account_role_arns: arns, ..config(endpoint) }
+}
+
+pub(crate) fn source(config: AwsConfig) -> AwsSource {
+    AwsSource::new(config, http()).unwrap()
+}
+
+/// A kind of the given scope and steps.
+pub(crate) fn kind(scope: &str, plan: &Value) -> Arc<KindManifest> {
+    let options: BTreeSet<&str> =
+        plan["steps"].as_array().unwrap().iter().filter_map(|step| step["option"].as_str()).collect();
+    let options: Vec<Value> = options.iter().map(|name| json!({"name": name, "description": ""})).collect();
+    let manifest = json!({"name": "test", "version": "1.0.0", "kinds": [
+        {"kind": "AWS::Test::Kind", "scope": scope, "plan": plan, "options": options}
+    ]});
+    let manifest = Manifest::parse(manifest.to_string().as_bytes()).unwrap();
+    Arc::new(manifest.kinds.into_iter().next().unwrap())
+}
+
+pub(crate) fn account(id: &str) -> Arc<Account> {
+    Arc::new(Account::unnamed(AccountId::new(id).unwrap(), Partition::Aws))
+}
+
+/// What a unit gave.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    pub(crate) resources: Vec<Value>,
+    pub(crate) pages: Vec<usize>,
+    pub(crate) failures: Vec<ItemFailure>,
+    pub(crate) error: Option<FetchError>,
+}
+
+impl Read {
+    pub(crate) fn complete(self) -> Vec<Value> {
+        assert!(self.error.is_none() && self.failures.is_empty(), "{:?} {:?}", self.error, self.failures);
+        self.resources
+    }
+}
+
+pub(crate) async fn read(
+    source: &AwsSource,
+    account_id: &str,
+    regions: &[&str],
+    kind: &Arc<KindManifest>,
+    options: &[&str],
+) -> Read {
+    let mut pages = source.fetch(FetchRequest {
+        account: account(account_id),
+        regions: regions.iter().map(|region| Region::new(region).unwrap()).collect(),
+        kind: kind.clone(),
+        options: options.iter().map(ToString::to_string).collect(),
+    });
+    let mut read = Read::default();
+    while let Some(page) = pages.next().await {
+        match page {
+            Ok(page) => {
+                let resources: Vec<Value> = serde_json::from_slice(&page.resources).unwrap();
+                assert_eq!(resources.len(), page.count);
+                read.pages.push(page.count);
+                read.resources.extend(resources);
+                read.failures.extend(page.failures);
+            }
+            Err(error) => read.error = Some(error),
+        }
+    }
+    read
+}
