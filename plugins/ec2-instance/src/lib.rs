@@ -96,7 +96,7 @@ impl Mapper for Ec2Instance {
 
     fn documents(_: &Context, reservation: RawResource<'_>, out: &mut Documents) -> Result<(), Refused> {
         let fields = reservation.item.fields()?;
-        let statuses: Vec<Fields<'_>> = match reservation.steps.get("status") {
+        let statuses: Vec<Fields<'_>> = match reservation.step("status") {
             Some(statuses) => statuses.elements()?.into_iter().map(Json::fields).collect::<Result<_, _>>()?,
             None => Vec::new(),
         };

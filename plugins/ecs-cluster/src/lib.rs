@@ -77,7 +77,7 @@ impl Mapper for EcsCluster {
     }
 
     fn documents(_: &Context, resource: RawResource<'_>, out: &mut Documents) -> Result<(), Refused> {
-        let cluster = resource.steps.get("describe").unwrap_or_default();
+        let cluster = resource.step("describe").unwrap_or_default();
         out.document(&PROPERTIES).merge(cluster).origin();
         Ok(())
     }

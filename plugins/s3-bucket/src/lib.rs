@@ -71,11 +71,11 @@ impl Mapper for S3Bucket {
             // A bucket is not of the region that lists it, so documents name the account alone.
             .context("AccountId", &context.account_id);
         for (step, property) in STEPS {
-            if let Some(result) = bucket.steps.get(step) {
+            if let Some(result) = bucket.step(step) {
                 document.set(property, result);
             }
         }
-        if let Some(location) = bucket.steps.get("location") {
+        if let Some(location) = bucket.step("location") {
             document
                 .set("LocationConstraint", location.fields()?.get("LocationConstraint").unwrap_or_default());
         }

@@ -42,7 +42,12 @@ pub struct RawResource<'a> {
     pub parents: Fields<'a>,
 }
 
-impl RawResource<'_> {
+impl<'a> RawResource<'a> {
+    /// The result of an enriching step; `None` where there is none, or only null.
+    pub fn step(&self, id: &str) -> Option<Json<'a>> {
+        self.steps.get(id).filter(|result| !result.is_null())
+    }
+
     /// The most telling name at hand: the item if it is a string, else its first member that ends
     /// in `Arn`, then `Id`, then `Name`.
     pub(crate) fn name(&self) -> Option<String> {

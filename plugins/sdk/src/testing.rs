@@ -28,7 +28,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use jaq_core::{
-    Compiler, Ctx, Vars, data,
+    Compiler, Ctx, Filter, Vars, data,
     load::{Arena, File, Loader},
     unwrap_valr,
 };
@@ -38,9 +38,8 @@ use serde_json::{Map, Value, json};
 use crate::{Context, Mapper, Output, map_batch};
 
 /// A mapper with the entry of its manifest.
-#[derive(Debug)]
 pub struct Bench {
-    kind: Value,
+    mapping: Option<Mapping>,
     context: Context,
     map: fn(&Context, &[u8]) -> Result<Vec<u8>, String>,
 }
@@ -73,7 +72,9 @@ impl Bench {
             options: Vec::new(),
             output: Output::Entities,
         };
-        Self { kind, context, map: map_batch::<M> }
+        let mappings = &kind["mapping"]["port"]["entity"]["mappings"];
+        let mapping = mappings.is_object().then(|| Mapping::compile(mappings));
+        Self { mapping, context, map: map_batch::<M> }
     }
 
     /// Where batches come from: account 111122223333 in `aws`, and `eu-west-1` for a regional
@@ -104,14 +105,12 @@ impl Bench {
         self.run(Output::Documents, resources)
     }
 
-    /// The entities that the manifest's default mapping makes of a batch's documents.
-    pub fn jq_entities(&self, resources: &Value) -> Vec<Value> {
-        let mappings = &self.kind["mapping"]["port"]["entity"]["mappings"];
-        assert!(mappings.is_object(), "the kind has no default mapping");
-        list(&self.documents(resources)["documents"])
-            .iter()
-            .map(|document| entity(mappings, document))
-            .collect()
+    /// The entities that the manifest's default mapping makes of a batch's documents; `None` for a
+    /// kind without a default mapping.
+    pub fn jq_entities(&self, resources: &Value) -> Option<Vec<Value>> {
+        let mapping = self.mapping.as_ref()?;
+        let documents = self.documents(resources);
+        Some(list(&documents["documents"]).iter().map(|document| mapping.entity(document)).collect())
     }
 
     /// Everything a batch yields, for a snapshot.
@@ -125,18 +124,45 @@ impl Bench {
         })
     }
 
-    /// Asserts that the plugin's own entities are those of its default mapping in JQ, that both
-    /// forms refuse the same resources, that output does not differ between runs, and that each
-    /// entity has an identifier of its own.
+    /// Asserts what every plugin promises, on a fixture and on variants of it:
+    ///
+    /// - the plugin's own entities are those of its default mapping in JQ, and both forms refuse
+    ///   the same resources, also when any one member is missing or null;
+    /// - output does not differ between runs, and each entity of the fixture is made once;
+    /// - nothing that may stand in place of a member makes it panic or return nonsense.
     pub fn assert_conforms(&self, fixture: &Fixture) {
         let Fixture { name, resources } = fixture;
+        self.assert_native_equals_jq(name, resources);
         let native = self.entities(resources);
         assert_eq!(native, self.entities(resources), "{name}: two runs differ");
-        let entities = list(&native["entities"]);
-        if self.kind["mapping"].is_object() {
-            let by_jq = self.jq_entities(resources);
+        let mut keys = BTreeSet::new();
+        for entity in list(&native["entities"]) {
+            let key = (entity["blueprint"].to_string(), entity["identifier"].to_string());
+            assert!(keys.insert(key.clone()), "{name}: the entity {key:?} is made twice");
+        }
+        for (index, resource) in list(resources).iter().enumerate() {
+            for place in members(resource) {
+                let name = format!("{name}, resource {index}, `{place}`");
+                let mut missing = resource.clone();
+                remove(&mut missing, &place);
+                self.assert_native_equals_jq(&format!("{name} missing"), &json!([missing]));
+                // The parts of a resource itself are never null.
+                if place.matches('/').count() > 1 {
+                    let emptied = with(resource, &place, Value::Null);
+                    self.assert_native_equals_jq(&format!("{name} null"), &json!([emptied]));
+                }
+                for odd in [json!("\u{0}\"\\\u{10ffff}"), json!(-1.5e300), json!([[]]), json!({"": {}})] {
+                    self.assert_survives(&name, &json!([with(resource, &place, odd)]));
+                }
+            }
+        }
+    }
+
+    fn assert_native_equals_jq(&self, name: &str, resources: &Value) {
+        let native = self.entities(resources);
+        if let Some(by_jq) = self.jq_entities(resources) {
             assert_eq!(
-                Value::from(entities.to_vec()),
+                native["entities"],
                 Value::from(by_jq),
                 "{name}: native entities (left) are not those of the default mapping in JQ (right)"
             );
@@ -149,10 +175,19 @@ impl Bench {
             refused(&self.documents(resources)),
             "{name}: entities (left) and documents (right) refuse different resources"
         );
-        let mut keys = BTreeSet::new();
-        for entity in entities {
-            let key = (entity["blueprint"].to_string(), entity["identifier"].to_string());
-            assert!(keys.insert(key.clone()), "{name}: the entity {key:?} is made twice");
+    }
+
+    fn assert_survives(&self, name: &str, resources: &Value) {
+        for report in [self.entities(resources), self.documents(resources)] {
+            let errors = list(&report["errors"]);
+            assert!(
+                errors.len() < 2 && errors.iter().all(|error| error["index"] == 0),
+                "{name}: errors {errors:?} in a batch of one"
+            );
+            for entity in list(&report["entities"]) {
+                let is_text = |field: &str| entity[field].as_str().is_some_and(|text| !text.is_empty());
+                assert!(is_text("identifier") && is_text("blueprint"), "{name}: {entity}");
+            }
         }
     }
 
@@ -181,42 +216,127 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// An entity as a mapping makes it of a document: a field whose expression fails is null.
-fn entity(mappings: &Value, document: &Value) -> Value {
-    let mut entity = Map::new();
-    for (field, expression) in mappings.as_object().into_iter().flatten() {
-        let value = match expression {
-            Value::Object(fields) if fields.is_empty() => continue,
-            Value::Object(fields) => fields
-                .iter()
-                .map(|(name, expression)| (name.clone(), evaluate(expression, document)))
-                .collect::<Map<_, _>>()
-                .into(),
-            expression => evaluate(expression, document),
-        };
-        entity.insert(field.clone(), value);
-    }
-    entity.into()
+/// A default mapping, compiled.
+struct Mapping(Vec<(String, Field)>);
+
+enum Field {
+    One(Expression),
+    Many(Vec<(String, Expression)>),
 }
 
-fn evaluate(expression: &Value, document: &Value) -> Value {
-    let code = expression.as_str().unwrap_or_else(|| panic!("{expression} is not a JQ expression"));
-    let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
-    let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
-    let arena = Arena::default();
-    let modules = Loader::new(definitions)
-        .load(&arena, File { code, path: () })
-        .unwrap_or_else(|errors| panic!("`{code}` is not JQ: {errors:?}"));
-    let filter = Compiler::default()
-        .with_funs(functions)
-        .compile(modules)
-        .unwrap_or_else(|errors| panic!("`{code}` is not JQ: {errors:?}"));
-    let input: Val = serde_json::from_value(document.clone())
-        .unwrap_or_else(|error| panic!("the document is no JQ value: {error}"));
-    let context = Ctx::<data::JustLut<Val>>::new(&filter.lut, Vars::new([]));
-    match filter.id.run((context, input)).map(unwrap_valr).next() {
-        Some(Ok(value)) => serde_json::from_str(&value.to_string())
-            .unwrap_or_else(|error| panic!("`{code}` yields no JSON: {error}")),
-        _ => Value::Null,
+struct Expression(Filter<data::JustLut<Val>>);
+
+impl Mapping {
+    fn compile(mappings: &Value) -> Self {
+        let fields = mappings.as_object().into_iter().flatten();
+        Self(
+            fields
+                .map(|(field, value)| {
+                    let field_of = match value {
+                        Value::Object(members) => Field::Many(
+                            members
+                                .iter()
+                                .map(|(name, code)| (name.clone(), Expression::compile(code)))
+                                .collect(),
+                        ),
+                        code => Field::One(Expression::compile(code)),
+                    };
+                    (field.clone(), field_of)
+                })
+                .collect(),
+        )
     }
+
+    /// The entity that the mapping makes of a document: a field whose expression fails is null.
+    fn entity(&self, document: &Value) -> Value {
+        let document: Val = serde_json::from_value(document.clone())
+            .unwrap_or_else(|error| panic!("the document is no JQ value: {error}"));
+        let mut entity = Map::new();
+        for (name, field) in &self.0 {
+            let value = match field {
+                Field::One(expression) => expression.evaluate(&document),
+                Field::Many(members) if members.is_empty() => continue,
+                Field::Many(members) => members
+                    .iter()
+                    .map(|(name, expression)| (name.clone(), expression.evaluate(&document)))
+                    .collect::<Map<_, _>>()
+                    .into(),
+            };
+            entity.insert(name.clone(), value);
+        }
+        entity.into()
+    }
+}
+
+impl Expression {
+    fn compile(code: &Value) -> Self {
+        let code = code.as_str().unwrap_or_else(|| panic!("{code} is not a JQ expression"));
+        let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
+        let arena = Arena::default();
+        let modules = Loader::new(definitions)
+            .load(&arena, File { code, path: () })
+            .unwrap_or_else(|errors| panic!("`{code}` is not JQ: {errors:?}"));
+        let filter = Compiler::default()
+            .with_funs(functions)
+            .compile(modules)
+            .unwrap_or_else(|errors| panic!("`{code}` is not JQ: {errors:?}"));
+        Self(filter)
+    }
+
+    fn evaluate(&self, document: &Val) -> Value {
+        let context = Ctx::<data::JustLut<Val>>::new(&self.0.lut, Vars::new([]));
+        match self.0.id.run((context, document.clone())).map(unwrap_valr).next() {
+            Some(Ok(value)) => serde_json::from_str(&value.to_string())
+                .unwrap_or_else(|error| panic!("JQ yields no JSON: {error}")),
+            _ => Value::Null,
+        }
+    }
+}
+
+/// How deep variants of a fixture go. What lies deeper is passed on as it is, and would cost time.
+const DEPTH: usize = 5;
+
+/// The members of all objects in a value, as JSON pointers.
+fn members(value: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    collect(value, "", &mut found);
+    found
+}
+
+fn collect(value: &Value, place: &str, found: &mut Vec<String>) {
+    if place.matches('/').count() == DEPTH {
+        return;
+    }
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let place = format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"));
+                collect(member, &place, found);
+                found.push(place);
+            }
+        }
+        Value::Array(elements) => {
+            for (index, element) in elements.iter().enumerate() {
+                collect(element, &format!("{place}/{index}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn remove(value: &mut Value, place: &str) {
+    if let Some((parent, name)) = place.rsplit_once('/')
+        && let Some(Value::Object(members)) = value.pointer_mut(parent)
+    {
+        members.shift_remove(&name.replace("~1", "/").replace("~0", "~"));
+    }
+}
+
+fn with(value: &Value, place: &str, other: Value) -> Value {
+    let mut value = value.clone();
+    if let Some(at) = value.pointer_mut(place) {
+        *at = other;
+    }
+    value
 }

@@ -75,7 +75,7 @@ impl Mapper for Gadgets {
     fn documents(_: &Context, gadget: RawResource<'_>, out: &mut Documents) -> Result<(), Refused> {
         let mut document = out.document(&ANYTHING);
         document.merge(gadget.item);
-        if let Some(more) = gadget.steps.get("more") {
+        if let Some(more) = gadget.step("more") {
             document.merge(more);
         }
         document.set("Made", "by hand");
