@@ -2,7 +2,10 @@
 """What botocore makes of generated requests and responses: the truth that Berth is compared with.
 
     truth.py services SHARD SHARDS [SERVICE...]   cases for the services' read operations
-    truth.py vectors SDIST                        botocore's own protocol tests, from its source archive
+    truth.py vectors CACHE                        botocore's own protocol tests
+
+The protocol tests are in botocore's source archive only: pip puts it into the folder CACHE unless
+it is there.
 
 Prints one JSON object per line: `{"model": …}` (a compact model that the cases after it use),
 `{"case": …}`, and last `{"done": …}`. Everything is seeded: the same botocore gives the same cases.
@@ -19,6 +22,7 @@ import pathlib
 import random
 import re
 import struct
+import subprocess
 import sys
 import tarfile
 from urllib.parse import parse_qsl, urlsplit
@@ -27,6 +31,7 @@ from xml.sax.saxutils import escape, quoteattr
 import botocore.session
 from botocore import handlers, parsers, serialize
 from botocore.awsrequest import AWSRequest, HeadersDict, prepare_request_dict
+from botocore.endpoint_provider import EndpointProvider
 from botocore.model import OperationModel, ServiceModel
 
 HERE = pathlib.Path(__file__).parent
@@ -206,7 +211,8 @@ class JsonWriter:
             result = {}
             for name, inner in value.items():
                 member = shape.members[name]
-                if member.serialization.get("location"):
+                # What is bound to a header may be in the body, too.
+                if member.serialization.get("location") and self.rng.random() < 0.7:
                     continue
                 result[member.serialization.get("name", name)] = self.write(member, inner)
             if not shape.is_tagged_union and self.rng.random() < 0.15:
@@ -438,17 +444,19 @@ def make_response(rng, protocol, operation, mode):
                 body = inner or b""
             elif member.type_name == "string":
                 body = (inner or "").encode()
+            elif inner is None and protocol == "rest-json":
+                body = b"{}"
             elif inner is None:
-                body = b""
+                body = b"<Empty/>"
             elif protocol == "rest-json":
                 body = JsonWriter(rng).body(member, inner)
             else:
                 name = member.serialization.get("name", payload)
                 writer = XmlWriter(rng, "member")
                 body = writer.body(writer.element(name, member, inner, namespace))
-        elif in_body or rng.random() < 0.5:
+        elif any(not member.serialization.get("location") for member in shape.members.values()) or rng.random() < 0.5:
             if protocol == "rest-json":
-                body = JsonWriter(rng).body(shape, in_body)
+                body = JsonWriter(rng).body(shape, value)
             else:
                 writer = XmlWriter(rng, "member")
                 body = writer.body(writer.element(f"{operation.name}Result", shape, in_body, namespace))
@@ -636,6 +644,28 @@ def response_case(counts, service, protocol, operation, name, status, headers, b
     counts.add("responses")
 
 
+REGIONS = ["us-east-1", "eu-west-1", "ap-southeast-7", "xx-new-1", "cn-north-1", "cn-northwest-1", "us-gov-east-1", "us-gov-west-1"]
+
+
+def endpoint_case(counts, provider, service, operation):
+    rng = random.Random(f"{service}.{operation.name}.endpoint")
+    region, fips, dual = rng.choice(REGIONS), rng.random() < 0.25, rng.random() < 0.25
+    static = {parameter.name: parameter.value for parameter in operation.static_context_parameters}
+    static.pop("RequiresAccountId", None)
+    if service == "s3" and "Bucket" in operation.input_shape.members:
+        static["Bucket"] = generate.BUCKET
+    found = generate.evaluate(provider, region, fips, dual, static)
+    expected = None
+    if found is not None:
+        url, signing_region, signing_name = found
+        expected = {"url": url, "region": signing_region, "name": signing_name or operation.service_model.signing_name}
+    emit("case", {
+        "service": service, "operation": operation.name, "name": f"endpoint in {region}", "kind": "endpoint",
+        "region": region, "fips": fips, "dual_stack": dual, "expected": expected,
+    })
+    counts.add("endpoints")
+
+
 def services(shard, shards, only):
     loader = botocore.session.get_session().get_component("data_loader")
     counts = Counts()
@@ -643,6 +673,9 @@ def services(shard, shards, only):
     for service in names[shard::shards]:
         model = ServiceModel(loader.load_service_model(service, "service-2"), service)
         protocol = model.resolved_protocol
+        provider = EndpointProvider(
+            loader.load_service_model(service, "endpoint-rule-set-1"), loader.load_data("partitions")
+        )
         for operation_name in model.operation_names:
             if not generate.READ.match(operation_name):
                 continue
@@ -661,6 +694,7 @@ def services(shard, shards, only):
                     continue
                 emit("case", {**base, "kind": "request", "input": given, "expected": expected})
                 counts.add("requests")
+            endpoint_case(counts, provider, service, operation)
             rng = random.Random(f"{service}.{operation_name}.error")
             status, headers, body = make_error(rng, protocol)
             emit("case", {
@@ -706,8 +740,21 @@ def has_null(value):
     return value is None
 
 
-def vectors(sdist):
+def source_archive(cache):
+    archive = pathlib.Path(cache) / f"botocore-{generate.PINNED}.tar.gz"
+    if not archive.exists():
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        pip += ["--no-binary", ":all:", "--dest", str(cache), f"botocore=={generate.PINNED}"]
+        subprocess.run(pip, stdout=sys.stderr)
+    return archive if archive.exists() else None
+
+
+def vectors(cache):
     counts = Counts()
+    sdist = source_archive(cache)
+    if sdist is None:
+        emit("done", {"no source archive": 1})
+        return
     with tarfile.open(sdist) as archive:
         for member in sorted(archive.getnames()):
             match = re.search(r"tests/unit/protocols/((?:legacy/)?(?:input|output))/([\w-]+)\.json$", member)
@@ -778,8 +825,8 @@ def main():
     match sys.argv[1:]:
         case ["services", shard, shards, *only]:
             services(int(shard), int(shards), only)
-        case ["vectors", sdist]:
-            vectors(sdist)
+        case ["vectors", cache]:
+            vectors(cache)
         case _:
             sys.exit(__doc__)
 

@@ -10,7 +10,10 @@ mod xml;
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
-use crate::{Operation, Protocol, model::Structure};
+use crate::{
+    Operation, Protocol,
+    model::{Model, Structure},
+};
 
 /// What a service says when it refuses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,17 +49,33 @@ pub enum DecodeError {
     },
 }
 
+/// Whether the model binds anything to a body that is a document.
+fn has_body(model: &Model, output: &Structure) -> bool {
+    match output.payload {
+        Some(_) => !rest::is_raw_payload(model, output),
+        None => output.members.iter().any(|member| !member.reference.location.is_outside_body()),
+    }
+}
+
 impl Operation {
     /// Reads the answer to a request that succeeded (status below 301, as botocore has it). The
     /// result is an object with the members that the answer has, in the model's order.
     ///
     /// # Errors
-    /// [`DecodeError`] when the body is malformed or cut off, or is an error in disguise.
+    /// [`DecodeError`] when the body is malformed, cut off or unduly empty, or is an error in disguise.
+    /// None of these is known to last: the request is worth another try.
     pub fn decode(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Result<Value, DecodeError> {
         let model = self.service().model();
         let output = self.model().output.as_ref().and_then(|output| model.structure(output));
         // Without an output there is nothing to read, whatever the body holds.
         let Some(output) = output else { return Ok(Value::Object(Map::new())) };
+        let malformed = |reason: String| DecodeError::Malformed { operation: self.to_string(), reason };
+        // botocore takes an empty body for an answer without members. To a sync that would mean
+        // that nothing exists, and a broken proxy must not say so.
+        let may_be_empty = status == 204 || self.model().method == http::Method::HEAD;
+        if body.is_empty() && !may_be_empty && has_body(model, output) {
+            return Err(malformed("the body is empty".to_owned()));
+        }
         let decoded = match model.protocol {
             Protocol::Ec2 | Protocol::Query => {
                 xml::decode(model, output, self.model().result_wrapper.as_deref(), body)
@@ -71,7 +90,13 @@ impl Operation {
             }
             Protocol::RpcV2Cbor => cbor::decode(model, output, body),
         };
-        decoded.map_err(|reason| DecodeError::Malformed { operation: self.to_string(), reason })
+        let object = |value: Value| match value {
+            Value::Object(_) => Ok(value),
+            _ => Err("it is not an object".to_owned()),
+        };
+        decoded
+            .and_then(object)
+            .map_err(|reason| DecodeError::Malformed { operation: self.to_string(), reason })
     }
 
     /// S3 begins to answer before it knows how the request ends.

@@ -6,7 +6,7 @@ use berth_core::{Partition, Region};
 use serde::Deserialize;
 use url::Url;
 
-use crate::{Operation, Service};
+use crate::Operation;
 
 /// Where to send a request, and what to sign it for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,60 +100,40 @@ impl Operation {
     /// # Errors
     /// [`EndpointError`] when AWS offers no such endpoint.
     pub fn endpoint(&self, region: &Region, options: EndpointOptions) -> Result<Endpoint, EndpointError> {
-        resolve(self.service(), self.model().endpoint, region, options)
+        let service = self.service();
+        let partition = Partition::of_region(region);
+        // The isolated partitions' regions have four parts (`us-iso-east-1`).
+        if partition == Partition::Aws && region.as_str().split('-').count() != 3 {
+            return Err(EndpointError::UnknownPartition { region: region.to_string() });
+        }
+        let not_offered = || EndpointError::NotOffered {
+            service: service.name().to_owned(),
+            region: region.to_string(),
+            options,
+        };
+        let variants = service
+            .model()
+            .endpoints
+            .get(self.model().endpoint)
+            .and_then(|table| table.get(&partition))
+            .ok_or_else(not_offered)?;
+        let rows = match (options.fips, options.dual_stack) {
+            (false, false) => &variants.plain,
+            (true, false) => &variants.fips,
+            (false, true) => &variants.dual,
+            (true, true) => &variants.fips_dual,
+        };
+        let Row(url, signing_region, signing_name) =
+            rows.regions.get(region.as_str()).unwrap_or(&rows.default).as_ref().ok_or_else(not_offered)?;
+        let or = |text: &String, default: &str| {
+            if text.is_empty() { default.to_owned() } else { text.clone() }
+        };
+        Ok(Endpoint {
+            url: url.replace("{region}", region.as_str()).parse().map_err(|_| not_offered())?,
+            signing_region: or(signing_region, region.as_str()),
+            signing_name: or(signing_name, service.signing_name()),
+        })
     }
-}
-
-/// Where most of a service's operations are reached in a region. [`Operation::endpoint`] is exact.
-///
-/// # Errors
-/// [`EndpointError`] when AWS offers no such endpoint.
-pub fn endpoint(
-    service: &Service,
-    region: &Region,
-    options: EndpointOptions,
-) -> Result<Endpoint, EndpointError> {
-    resolve(service, 0, region, options)
-}
-
-fn resolve(
-    service: &Service,
-    table: usize,
-    region: &Region,
-    options: EndpointOptions,
-) -> Result<Endpoint, EndpointError> {
-    let partition = Partition::of_region(region);
-    // The isolated partitions' regions have four parts (`us-iso-east-1`).
-    if partition == Partition::Aws && region.as_str().split('-').count() != 3 {
-        return Err(EndpointError::UnknownPartition { region: region.to_string() });
-    }
-    let not_offered = || EndpointError::NotOffered {
-        service: service.name().to_owned(),
-        region: region.to_string(),
-        options,
-    };
-    let variants = service
-        .model()
-        .endpoints
-        .get(table)
-        .and_then(|table| table.get(&partition))
-        .ok_or_else(not_offered)?;
-    let rows = match (options.fips, options.dual_stack) {
-        (false, false) => &variants.plain,
-        (true, false) => &variants.fips,
-        (false, true) => &variants.dual,
-        (true, true) => &variants.fips_dual,
-    };
-    let Row(url, signing_region, signing_name) =
-        rows.regions.get(region.as_str()).unwrap_or(&rows.default).as_ref().ok_or_else(not_offered)?;
-    let or = |text: &String, default: &str| {
-        if text.is_empty() { default.to_owned() } else { text.clone() }
-    };
-    Ok(Endpoint {
-        url: url.replace("{region}", region.as_str()).parse().map_err(|_| not_offered())?,
-        signing_region: or(signing_region, region.as_str()),
-        signing_name: or(signing_name, service.signing_name()),
-    })
 }
 
 #[cfg(test)]

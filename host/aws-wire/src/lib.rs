@@ -32,7 +32,7 @@ mod timestamp;
 pub use archive::pack;
 pub use decode::{DecodeError, WireError};
 pub use encode::WireRequest;
-pub use endpoint::{Endpoint, EndpointError, EndpointOptions, endpoint};
+pub use endpoint::{Endpoint, EndpointError, EndpointOptions};
 pub use input::InputError;
 pub use pagination::{Pagination, PaginationError};
 pub use service::{ModelError, Operation, Protocol, Service};

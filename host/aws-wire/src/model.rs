@@ -71,6 +71,19 @@ pub(crate) struct Structure {
     pub(crate) twins: Vec<(usize, usize)>,
     /// Whether a member is bound to an XML attribute.
     pub(crate) has_attributes: bool,
+    /// The member that is the text of the element itself.
+    pub(crate) root_text: Option<usize>,
+}
+
+impl Structure {
+    /// The member that a response holds under this key. The search begins at `cursor`: answers
+    /// mostly follow the model's order, so that the member after the last hit is the likely one.
+    pub(crate) fn find(&self, key: &str, cursor: usize, fits: impl Fn(&Member) -> bool) -> Option<usize> {
+        let (before, after) = self.members.split_at(cursor.min(self.members.len()));
+        let fits = |member: &Member| member.key == key && fits(member);
+        let later = after.iter().position(fits).map(|index| index + before.len());
+        later.or_else(|| before.iter().position(fits))
+    }
 }
 
 /// A member of a structure.
@@ -371,6 +384,7 @@ impl Resolver<'_> {
         Ok(Structure {
             twins,
             payload: payload.and_then(|payload| members.iter().position(|member| member.name == *payload)),
+            root_text: members.iter().position(|member| member.reference.quirk == Some(Quirk::RootText)),
             has_attributes: members.iter().any(|member| member.reference.xml_attribute),
             members,
             required: raw.required.clone(),

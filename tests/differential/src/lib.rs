@@ -12,7 +12,8 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use berth_aws_wire::{Operation, Service};
+use berth_aws_wire::{EndpointError, EndpointOptions, Operation, Service};
+use berth_core::Region;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use quick_xml::{Reader, events::Event};
 use serde::Deserialize;
@@ -23,6 +24,11 @@ use serde_json::{Map, Value, json};
 pub fn python() -> PathBuf {
     std::env::var_os("BERTH_TEST_PYTHON")
         .map_or_else(|| workspace().join("target/venv/bin/python"), PathBuf::from)
+}
+
+/// Where `truth.py` keeps what it downloads.
+pub fn cache() -> PathBuf {
+    workspace().join("target/differential")
 }
 
 fn workspace() -> &'static Path {
@@ -49,6 +55,8 @@ enum Kind {
     Error(Answer),
     /// The parts of the request.
     Request { input: Value },
+    /// URL, and region and name of the signature; null where there is none.
+    Endpoint { region: String, fips: bool, dual_stack: bool },
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,6 +147,10 @@ impl Comparison {
                     Kind::Response(answer) => {
                         ("responses", response(&operation, answer), case.expected.clone())
                     }
+                    Kind::Endpoint { region, fips, dual_stack } => {
+                        let options = EndpointOptions { fips: *fips, dual_stack: *dual_stack };
+                        ("endpoints", endpoint(&operation, region, options), case.expected.clone())
+                    }
                     Kind::Error(answer) => {
                         let mut found = error(&operation, answer);
                         // Berth looks for the id in more places.
@@ -177,6 +189,9 @@ fn evidence(kind: &Kind) -> String {
             format!("{:?} {}", answer.headers, String::from_utf8_lossy(&body))
         }
         Kind::Request { input } => input.to_string(),
+        Kind::Endpoint { region, fips, dual_stack } => {
+            format!("{region}, FIPS {fips}, dual-stack {dual_stack}")
+        }
     };
     text.chars().take(1500).collect()
 }
@@ -192,6 +207,22 @@ fn error(operation: &Operation, answer: &Answer) -> Value {
     let body = BASE64.decode(&answer.body).unwrap_or_default();
     let error = operation.decode_error(answer.status, &headers(answer), &body);
     json!({"code": error.code, "message": error.message, "request_id": error.request_id})
+}
+
+fn endpoint(operation: &Operation, region: &str, options: EndpointOptions) -> Value {
+    let region = match Region::new(region) {
+        Ok(region) => region,
+        Err(error) => return Value::String(error.to_string()),
+    };
+    match operation.endpoint(&region, options) {
+        Ok(endpoint) => json!({
+            "url": endpoint.url.as_str().trim_end_matches('/'),
+            "region": endpoint.signing_region,
+            "name": endpoint.signing_name,
+        }),
+        Err(EndpointError::NotOffered { .. }) => Value::Null,
+        Err(error) => Value::String(error.to_string()),
+    }
 }
 
 fn headers(answer: &Answer) -> HeaderMap {

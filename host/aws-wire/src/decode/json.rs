@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::Deserialize;
 use serde::de::{
-    DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
+    DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
     value::{MapAccessDeserializer, SeqAccessDeserializer},
 };
 use serde_json::{Map, Value};
@@ -79,6 +79,16 @@ impl<'m> Seed<'m> {
         }
     }
 
+    /// Refuses a scalar where the model has something that holds other values.
+    fn scalar<E: Error>(self, found: Unexpected<'_>) -> Result<Self, E> {
+        match self.shape() {
+            None | Some(Shape::Structure(_) | Shape::List(_) | Shape::Map(..)) => {
+                Err(E::invalid_type(found, &self))
+            }
+            Some(_) => Ok(self),
+        }
+    }
+
     /// Only restJson converts numbers and booleans that came as something else.
     fn converts(self) -> bool {
         self.model.protocol == Protocol::RestJson
@@ -131,11 +141,12 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        self.scalar(Unexpected::Bool(value))?;
         Ok(Value::Bool(value))
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-        Ok(match self.shape() {
+        Ok(match self.scalar(Unexpected::Signed(value))?.shape() {
             Some(Shape::Timestamp) => seconds(&value.into()),
             #[expect(clippy::cast_precision_loss, reason = "a number that the model calls a float")]
             Some(Shape::Float) if self.converts() => scalar::number(value as f64),
@@ -146,12 +157,12 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
         match i64::try_from(value) {
             Ok(value) => self.visit_i64(value),
-            Err(_) => Ok(value.into()),
+            Err(_) => self.scalar(Unexpected::Unsigned(value)).map(|_| value.into()),
         }
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Ok(match self.shape() {
+        Ok(match self.scalar(Unexpected::Float(value))?.shape() {
             Some(Shape::Timestamp) => seconds(&value.into()),
             #[expect(clippy::cast_possible_truncation, reason = "within bounds, checked here")]
             Some(Shape::Integer) if self.converts() && value.abs() < 9e18 => (value as i64).into(),
@@ -160,11 +171,11 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
-        Ok(self.text(text.to_owned()))
+        Ok(self.scalar(Unexpected::Str(text))?.text(text.to_owned()))
     }
 
     fn visit_string<E: Error>(self, text: String) -> Result<Value, E> {
-        Ok(self.text(text))
+        Ok(self.scalar(Unexpected::Str(&text))?.text(text))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
@@ -208,11 +219,10 @@ impl Seed<'_> {
         mut members: A,
     ) -> Result<Value, A::Error> {
         let mut found: Vec<(usize, Value)> = Vec::new();
-        let mut unknown = None;
+        let (mut unknown, mut cursor) = (None, 0);
         while let Some(Key(key)) = members.next_key::<Key<'de>>()? {
-            let index = structure.members.iter().position(|member| {
-                member.key == key && !(self.converts() && member.reference.location.is_outside_body())
-            });
+            // As in botocore, a member that is bound to a header may be in the body as well.
+            let index = structure.find(&key, cursor, |_| true);
             let Some(index) = index else {
                 let set = members.next_value::<Option<IgnoredAny>>()?.is_some();
                 if structure.union && set && key != "__type" {
@@ -220,6 +230,7 @@ impl Seed<'_> {
                 }
                 continue;
             };
+            cursor = index + 1;
             let reference = &structure.members[index].reference;
             let value = members.next_value_seed(self.value(reference))?;
             // Of a key that comes twice, the last counts; null is none.

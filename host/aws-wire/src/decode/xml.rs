@@ -8,7 +8,10 @@ use quick_xml::{
 use serde_json::{Map, Value};
 
 use super::scalar;
-use crate::model::{Member, Model, Quirk, Reference, Shape, Structure};
+use crate::{
+    Protocol,
+    model::{Model, Reference, Shape, Structure},
+};
 
 /// Deeper than any model; guards the stack against shapes that hold themselves.
 const MAX_DEPTH: usize = 100;
@@ -47,7 +50,10 @@ pub(super) fn decode_value(model: &Model, reference: &Reference, body: &[u8]) ->
 
 /// The name of the root element, if the body is XML at all.
 pub(super) fn root_name(body: &[u8]) -> Option<String> {
-    let mut reader = reader(std::str::from_utf8(body).ok()?);
+    // What may stand before the root is short.
+    const REACH: usize = 4096;
+    let head = String::from_utf8_lossy(&body[..body.len().min(REACH)]);
+    let mut reader = reader(&head);
     loop {
         match reader.read_event().ok()? {
             Event::Start(start) => return Some(local_name(&start).to_owned()),
@@ -156,7 +162,16 @@ impl<'m, 'b> Decoder<'m, 'b> {
     fn root(&mut self) -> Result<BytesStart<'b>, String> {
         loop {
             match self.next()? {
-                Event::Start(start) => return Ok(start),
+                Event::Start(start) => {
+                    let name = local_name(&start);
+                    // A portal's page would otherwise pass for an answer without members, and mean
+                    // that nothing exists. Only EC2's roots have a name that can be told.
+                    let is_response = self.model.protocol != Protocol::Ec2 || name.ends_with("Response");
+                    if name.eq_ignore_ascii_case("html") || name == "ErrorResponse" || !is_response {
+                        return Err(format!("the root `{name}` is not that of an answer"));
+                    }
+                    return Ok(start);
+                }
                 Event::Text(text) if !text.xml10_content().trim().is_empty() => {
                     return Err("the answer is not XML".to_owned());
                 }
@@ -275,12 +290,10 @@ impl<'m, 'b> Decoder<'m, 'b> {
     fn structure(&mut self, structure: &'m Structure, start: &BytesStart<'b>) -> Result<Value, String> {
         let mut found: Vec<(usize, Value)> = Vec::new();
         let mut first_tag = None;
-        // Answers mostly follow the model's order, so the search begins after the last hit.
         let mut cursor = 0;
-        if let Some(index) =
-            structure.members.iter().position(|member| member.reference.quirk == Some(Quirk::RootText))
-        {
+        if let Some(index) = structure.root_text {
             let text = self.text()?;
+            // A bucket in us-east-1: the AWS CLI prints null.
             let value = if text.is_empty() { Value::Null } else { Value::String(text) };
             found.push((index, value));
             return Ok(assemble(structure, found));
@@ -361,10 +374,7 @@ pub(super) fn unknown_union_member(name: String) -> Value {
 }
 
 fn find(structure: &Structure, tag: &str, cursor: usize) -> Option<usize> {
-    let (before, after) = structure.members.split_at(cursor.min(structure.members.len()));
-    let fits = |member: &Member| member.key == tag && !member.reference.location.is_outside_body();
-    let later = after.iter().position(fits).map(|index| index + before.len());
-    let index = later.or_else(|| before.iter().position(fits))?;
+    let index = structure.find(tag, cursor, |member| !member.reference.location.is_outside_body())?;
     let list = structure.twins.iter().find(|(_, other)| *other == index).map(|(list, _)| *list);
     Some(list.unwrap_or(index))
 }
