@@ -137,7 +137,8 @@ impl Client {
         if (200..300).contains(&answer.status) {
             Ok(operation.decode(answer.status, &answer.headers, &answer.body)?)
         } else {
-            Err(CallError::Service(operation.decode_error(answer.status, &answer.headers, &answer.body)))
+            let error = operation.decode_error(answer.status, &answer.headers, &answer.body);
+            Err(CallError::of_answer(answer.status, error))
         }
     }
 
@@ -201,7 +202,7 @@ impl Client {
         let (mut attempts, mut spent, mut redirects, mut renewals, mut corrected) = (0, 0, 0, 0, false);
         loop {
             let (endpoint, url) = self.url(operation, &wire, &region)?;
-            pace.turn().await;
+            let turn = pace.turn().await;
             attempts += 1;
             count(|calls| calls.requests += 1);
             if attempts > 1 {
@@ -260,7 +261,7 @@ impl Client {
             let quiet = retry_after(&answer.headers).map(|wait| wait.min(self.retry.longest_retry_after));
             let scale = if throttled {
                 count(|calls| calls.throttled += 1);
-                pace.throttled(quiet);
+                pace.throttled(turn, quiet);
                 self.retry.base * 3
             } else {
                 self.retry.base
@@ -374,11 +375,9 @@ impl Client {
                 None => (resolved?, wire.host_prefix.as_deref()),
             };
         let base = &endpoint.url;
-        let mut url = format!("{}://{}", base.scheme(), prefix.unwrap_or_default());
-        url.push_str(base.host_str().unwrap_or_default());
-        if let Some(port) = base.port() {
-            url.push_str(&format!(":{port}"));
-        }
+        let port = base.port().map_or_else(String::new, |port| format!(":{port}"));
+        let host = base.host_str().unwrap_or_default();
+        let mut url = format!("{}://{}{host}{port}", base.scheme(), prefix.unwrap_or_default());
         url.push_str(base.path().trim_end_matches('/'));
         url.push_str(&wire.path);
         for (index, (name, value)) in wire.query.iter().enumerate() {

@@ -211,8 +211,8 @@ impl Default for Retry {
             attempts: 10,
             base: Duration::from_millis(200),
             cap: Duration::from_secs(20),
-            longest_retry_after: Duration::from_secs(60),
-            attempt_timeout: Duration::from_secs(60),
+            longest_retry_after: Duration::from_mins(1),
+            attempt_timeout: Duration::from_mins(1),
         }
     }
 }

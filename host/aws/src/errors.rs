@@ -122,8 +122,12 @@ pub(crate) fn is_skewed(code: &str) -> bool {
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum CallError {
     /// AWS answered with an error.
-    #[error("{}: {}", .0.code, .0.message)]
-    Service(WireError),
+    #[error("{}: {}", error.code, error.message)]
+    Service {
+        error: WireError,
+        /// Whether it says that AWS could not answer now, and nothing about what was asked.
+        busy: bool,
+    },
     /// No answer came.
     #[error("no answer from {host} after {attempts} attempts: {reason}")]
     Transport { host: String, reason: String, attempts: u32, unresolved: bool },
@@ -151,10 +155,21 @@ pub(crate) enum CallError {
 }
 
 impl CallError {
+    /// The error that an answer of this status tells.
+    pub(crate) fn of_answer(status: u16, error: WireError) -> Self {
+        let busy = is_throttling(status, &error.code) || is_transient(status, &error.code);
+        Self::Service { error, busy }
+    }
+
+    /// Whether AWS was only too busy to answer.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self, Self::Service { busy: true, .. })
+    }
+
     /// The AWS error code, where AWS answered.
     pub(crate) fn code(&self) -> Option<&str> {
         match self {
-            Self::Service(error) => Some(&error.code),
+            Self::Service { error, .. } => Some(&error.code),
             _ => None,
         }
     }

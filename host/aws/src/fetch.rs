@@ -413,17 +413,13 @@ impl Reader {
                     actions.join("`, `")
                 ))
             }
-            CallError::Service(wire) if is_busy(&wire.code) => {
+            _ if error.is_busy() => {
                 Problem::new(format!("`{call}` was still refused after all repeats in {place}: {error}"))
                     .remedy("AWS is too busy or throttles this account; the next resync tries again")
             }
             _ => Problem::new(format!("`{call}` failed in {place}: {error}")),
         }
     }
-}
-
-fn is_busy(code: &str) -> bool {
-    crate::errors::is_throttling(0, code) || crate::errors::is_transient(0, code)
 }
 
 fn render(ready: &Ready, bindings: &Bindings<'_>) -> Value {

@@ -96,7 +96,7 @@ impl Issued {
     fn is_fresh(&self, now: SystemTime) -> bool {
         self.credentials.expiry().is_none_or(|expiry| {
             let life = expiry.duration_since(self.at).unwrap_or_default();
-            let margin = (life / 5).min(Duration::from_secs(300));
+            let margin = (life / 5).min(Duration::from_mins(5));
             now + margin < expiry
         })
     }
@@ -349,7 +349,7 @@ fn credentials(answer: Option<&StsCredentials>, provider: &'static str) -> Resul
 /// A role that was assumed must be in the account that its ARN names: what it reads is filed under
 /// that account.
 fn check_account(role: &RoleArn, assumed: Option<&str>) -> Result<(), IssueError> {
-    let account = assumed.and_then(|arn| arn.splitn(6, ':').nth(4));
+    let account = assumed.and_then(|arn| arn.split(':').nth(4));
     match account {
         Some(account) if account == role.account().as_str() => Ok(()),
         Some(account) => Err(IssueError::new(format!("STS answered with a role of account {account}"))),

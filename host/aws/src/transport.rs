@@ -69,7 +69,7 @@ impl HttpClient for Transport {
         let timeout = match (settings.connect_timeout(), settings.read_timeout()) {
             (None, None) => None,
             // `reqwest` fixes the connect timeout per client; the sum bounds both together.
-            (connect, read) => Some(connect.unwrap_or_default() + read.unwrap_or(Duration::from_secs(60))),
+            (connect, read) => Some(connect.unwrap_or_default() + read.unwrap_or(Duration::from_mins(1))),
         };
         SharedHttpConnector::new(Self { http: self.http.clone(), timeout })
     }

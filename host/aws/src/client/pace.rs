@@ -17,8 +17,14 @@ const SCALE: f64 = 0.4;
 const SMOOTH: f64 = 0.8;
 /// Requests per second, however much the service throttles.
 const LEAST_RATE: f64 = 0.5;
+/// Seconds over which the rate is measured, so that bursts are smoothed over.
+const SLOT: f64 = 0.5;
 /// What the budget of repeats starts with and never exceeds.
 const BUDGET: u32 = 500;
+
+/// When a request was sent, by the bucket's own clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turn(f64);
 
 /// The pace of one bucket.
 #[derive(Debug)]
@@ -66,8 +72,8 @@ impl Pace {
         (self.state.lock().unwrap_or_else(PoisonError::into_inner), now)
     }
 
-    /// Waits for this request's turn.
-    pub(crate) async fn turn(&self) {
+    /// Waits for this request's turn and tells when it came.
+    pub(crate) async fn turn(&self) -> Turn {
         let wait = {
             let (mut state, now) = self.lock();
             state.reserve(now)
@@ -75,12 +81,13 @@ impl Pace {
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
+        Turn(self.start.elapsed().as_secs_f64())
     }
 
     /// Takes note of an answer that asked to slow down, and for how long to be quiet.
-    pub(crate) fn throttled(&self, quiet: Option<Duration>) {
+    pub(crate) fn throttled(&self, turn: Turn, quiet: Option<Duration>) {
         let (mut state, now) = self.lock();
-        state.throttled(now);
+        state.throttled(now, turn);
         if let Some(quiet) = quiet {
             state.paused_until = state.paused_until.max(now + quiet.as_secs_f64());
         }
@@ -126,8 +133,7 @@ impl State {
 
     fn measure(&mut self, now: f64) {
         self.sent += 1.0;
-        // Half-second slots smooth over bursts.
-        let slot = (now * 2.0).floor() / 2.0;
+        let slot = (now / SLOT).floor() * SLOT;
         if slot > self.measured_at {
             let rate = self.sent / (slot - self.measured_at);
             self.measured_rate = rate * SMOOTH + self.measured_rate * (1.0 - SMOOTH);
@@ -136,26 +142,34 @@ impl State {
         }
     }
 
-    fn throttled(&mut self, now: f64) {
+    fn throttled(&mut self, now: f64, turn: Turn) {
         self.measure(now);
-        let base = self.rate.map_or(self.measured_rate, |rate| rate.min(self.measured_rate));
+        // A burst is throttled many times over; what was sent before the rate was cut says nothing
+        // about the rate after.
+        if self.rate.is_some() && turn.0 <= self.throttled_at {
+            return;
+        }
+        // A burst in the first slot has not been measured yet.
+        let burst = self.sent / (now - self.measured_at).max(SLOT);
+        let measured = self.measured_rate.max(burst);
+        let base = self.rate.map_or(measured, |rate| rate.min(measured));
         self.last_max_rate = base;
         self.recovery = (base * (1.0 - BETA) / SCALE).cbrt();
         self.throttled_at = now;
-        self.set_rate(now, base * BETA);
+        self.set_rate(now, base * BETA, measured);
     }
 
     fn answered(&mut self, now: f64) {
         self.measure(now);
         if self.rate.is_some() {
             let since = now - self.throttled_at - self.recovery;
-            self.set_rate(now, SCALE * since.powi(3) + self.last_max_rate);
+            self.set_rate(now, SCALE * since.powi(3) + self.last_max_rate, self.measured_rate);
         }
     }
 
-    fn set_rate(&mut self, now: f64, wanted: f64) {
+    fn set_rate(&mut self, now: f64, wanted: f64, measured: f64) {
         // Never more than twice what is really sent: a quiet hour is no licence for a burst.
-        let rate = wanted.min(2.0 * self.measured_rate).max(LEAST_RATE);
+        let rate = wanted.min(2.0 * measured).max(LEAST_RATE);
         self.fill(now, self.rate.unwrap_or(rate));
         self.tokens = self.tokens.min(rate.max(1.0));
         self.rate = Some(rate);
@@ -181,7 +195,7 @@ mod tests {
                 state.answered(now);
                 answered += if now > seconds / 2.0 { 1.0 } else { 0.0 };
             } else {
-                state.throttled(now);
+                state.throttled(now, Turn(now));
                 throttled += if now > seconds / 2.0 { 1.0 } else { 0.0 };
             }
         }
@@ -209,6 +223,20 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_is_punished_once() {
+        let pace = Pace::new();
+        let mut state = pace.state.lock().unwrap();
+        for _ in 0..100 {
+            state.reserve(0.1);
+            state.throttled(0.2, Turn(0.1));
+        }
+        assert!(state.rate.unwrap() > 1.0, "{state:?}");
+        let before = state.rate.unwrap();
+        state.throttled(1.0, Turn(0.9));
+        assert!(state.rate.unwrap() < before, "{state:?}");
+    }
+
+    #[test]
     fn the_budget_runs_out_and_recovers() {
         let pace = Pace::new();
         let spent = (0..1000).filter(|_| pace.spend(5)).count();
@@ -221,7 +249,8 @@ mod tests {
     #[tokio::test]
     async fn a_service_that_names_a_pause_gets_it() {
         let pace = Pace::new();
-        pace.throttled(Some(Duration::from_millis(80)));
+        let turn = pace.turn().await;
+        pace.throttled(turn, Some(Duration::from_millis(80)));
         let before = Instant::now();
         pace.turn().await;
         assert!(before.elapsed() >= Duration::from_millis(75));

@@ -70,24 +70,23 @@ impl SharedReads {
         let key: Arc<str> = key.into();
         let (call, shared) = {
             let mut state = self.lock();
-            match state.calls.get(&key) {
-                Some(call) => (call.clone(), true),
-                None => {
-                    let (call, generation, limit) = (ask(), state.generation, self.limit);
-                    let (settled, held) = (key.clone(), self.state.clone());
-                    // Settled by the call itself: whoever asked first may have gone meanwhile.
-                    let call = async move {
-                        let outcome = call.await;
-                        let mut state = lock(&held);
-                        if state.generation == generation {
-                            state.settle(settled, &outcome, limit);
-                        }
-                        outcome
-                    };
-                    let call = call.boxed().shared();
-                    state.calls.insert(key, call.clone());
-                    (call, false)
-                }
+            if let Some(call) = state.calls.get(&key) {
+                (call.clone(), true)
+            } else {
+                let (call, generation, limit) = (ask(), state.generation, self.limit);
+                let (settled, held) = (key.clone(), self.state.clone());
+                // Settled by the call itself: whoever asked first may have gone meanwhile.
+                let call = async move {
+                    let outcome = call.await;
+                    let mut state = lock(&held);
+                    if state.generation == generation {
+                        state.settle(settled, &outcome, limit);
+                    }
+                    outcome
+                };
+                let call = call.boxed().shared();
+                state.calls.insert(key, call.clone());
+                (call, false)
             }
         };
         (call.await, shared)
@@ -159,8 +158,8 @@ mod tests {
 
     use super::*;
 
-    fn answer(size: usize) -> Outcome {
-        Ok(Arc::new(Answer { status: 200, headers: HeaderMap::new(), body: vec![0; size].into() }))
+    fn answer(size: usize) -> Arc<Answer> {
+        Arc::new(Answer { status: 200, headers: HeaderMap::new(), body: vec![0; size].into() })
     }
 
     async fn ask(
@@ -186,19 +185,21 @@ mod tests {
     async fn equal_calls_are_one_and_memory_is_bounded() {
         let reads = SharedReads::new(10_000);
         let asked = Arc::new(AtomicUsize::new(0));
-        let both =
-            futures::join!(ask(&reads, "a", &asked, answer(1000)), ask(&reads, "a", &asked, answer(1000)));
+        let both = futures::join!(
+            ask(&reads, "a", &asked, Ok(answer(1000))),
+            ask(&reads, "a", &asked, Ok(answer(1000)))
+        );
         assert_eq!((both.0.1, both.1.1, asked.load(Ordering::SeqCst)), (false, true, 1));
         for n in 0..50 {
-            let _ = ask(&reads, &n.to_string(), &asked, answer(1000)).await;
+            let _ = ask(&reads, &n.to_string(), &asked, Ok(answer(1000))).await;
             let state = reads.lock();
             assert!(state.bytes <= 10_000 && state.calls.len() == state.kept.len(), "{}", state.bytes);
         }
         // The first went when room was needed, the last is still there.
-        assert!(!ask(&reads, "a", &asked, answer(1)).await.1);
-        assert!(ask(&reads, "49", &asked, answer(1)).await.1);
+        assert!(!ask(&reads, "a", &asked, Ok(answer(1))).await.1);
+        assert!(ask(&reads, "49", &asked, Ok(answer(1))).await.1);
         reads.clear();
-        assert!(!ask(&reads, "49", &asked, answer(1)).await.1);
+        assert!(!ask(&reads, "49", &asked, Ok(answer(1))).await.1);
     }
 
     #[tokio::test]
@@ -207,7 +208,7 @@ mod tests {
         let asked = Arc::new(AtomicUsize::new(0));
         let failed = || Err(CallError::Signing("no".into()));
         assert!(ask(&reads, "a", &asked, failed()).await.0.is_err());
-        assert!(ask(&reads, "a", &asked, answer(1)).await.0.is_ok());
+        assert!(ask(&reads, "a", &asked, Ok(answer(1))).await.0.is_ok());
         assert_eq!(asked.load(Ordering::SeqCst), 2);
     }
 

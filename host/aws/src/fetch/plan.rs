@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use berth_aws_wire::{ModelError, Operation, Service};
+use berth_aws_wire::{Operation, Service};
 use berth_core::{ErrorPolicy, ErrorRule, FetchError, KindManifest, Problem, Step, Template};
 use serde_json::Value;
 
 use crate::{
-    errors::{CallError, Class, class, is_throttling, is_transient},
+    errors::{CallError, Class, class},
     refusals,
 };
 
@@ -93,7 +93,7 @@ impl Ready {
         })?;
         let operation = Service::load(&step.service)
             .and_then(|service| service.operation(&step.operation))
-            .map_err(|error| FetchError::Failed(unknown(named(error.to_string()), &error)))?;
+            .map_err(|error| FetchError::Failed(Problem::new(named(error.to_string()))))?;
         let region = match &step.region {
             None => None,
             Some(text) => Some(
@@ -131,8 +131,7 @@ impl Ready {
             Class::Missing => rules.get("missing"),
             Class::Other => None,
         };
-        let about_the_request = !is_throttling(0, code) && !is_transient(0, code);
-        let rule = rules.get(code).or(by_class).or_else(|| rules.get("*").filter(|_| about_the_request));
+        let rule = rules.get(code).or(by_class).or_else(|| rules.get("*").filter(|_| !error.is_busy()));
         match rule {
             None => default,
             Some(ErrorRule::Use { value }) => Ruling::Use(value.clone()),
@@ -150,15 +149,4 @@ impl Ready {
             && !rules.contains_key("*")
             && !rules.contains_key("missing")
     }
-}
-
-fn unknown(message: String, error: &ModelError) -> Problem {
-    let near = match error {
-        ModelError::UnknownService { near, .. } | ModelError::UnknownOperation { near, .. } => {
-            near.join("`, `")
-        }
-        ModelError::Damaged { .. } => String::new(),
-    };
-    let problem = Problem::new(message);
-    if near.is_empty() { problem } else { problem.remedy(format!("did the plugin mean `{near}`?")) }
 }

@@ -30,11 +30,12 @@ pub(super) async fn by_ec2(client: &Arc<Client>, target: &Target) -> Result<BTre
     let answer =
         aws_sdk_ec2::Client::from_conf(config.build()).describe_regions().filters(status).send().await;
     let answer = answer.map_err(|error| {
-        CallError::Service(WireError {
+        let told = WireError {
             code: error.code().unwrap_or("NoAnswer").to_owned(),
             message: error.message().map_or_else(|| DisplayErrorContext(&error).to_string(), str::to_owned),
             request_id: None,
-        })
+        };
+        CallError::of_answer(error.raw_response().map_or(0, |raw| raw.status().as_u16()), told)
     })?;
     let names = answer.regions().iter().filter_map(|region| region.region_name());
     Ok(names.filter_map(|name| Region::new(name).ok()).collect())

@@ -45,7 +45,7 @@ fn moto() -> Moto {
     let moto = Moto { server, endpoint: format!("http://127.0.0.1:{port}") };
     let start = Instant::now();
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(start.elapsed() < Duration::from_secs(60), "moto does not start");
+        assert!(start.elapsed() < Duration::from_mins(1), "moto does not start");
         std::thread::sleep(Duration::from_millis(50));
     }
     moto

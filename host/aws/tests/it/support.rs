@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use berth_aws::{AwsConfig, AwsSource, EndpointOverrides, Retry, StaticKeys};
 use berth_core::{
-    Account, AccountId, FetchError, FetchRequest, ItemFailure, KindManifest, Manifest, Partition, Region, Source,
+    Account, AccountId, FetchError, FetchRequest, ItemFailure, KindManifest, Manifest, Partition, Region,
+    Source,
 };
 use futures::StreamExt;
 use serde_json::{Value, json};

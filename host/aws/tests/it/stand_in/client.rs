@@ -1,0 +1,223 @@
+//! Sending: repeats, throttling, clocks, credentials, redirects.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use berth_aws::AwsSource;
+use berth_core::{FetchError, KindManifest, Source};
+use serde_json::json;
+
+use super::{Answer, Seen, StandIn, assumed};
+use crate::support::{Read, kind, read, source, with_roles};
+
+const A: &str = "111111111111";
+const CALL: &str = "ecs:ListClusters";
+
+fn clusters() -> Arc<KindManifest> {
+    kind(
+        "regional",
+        &json!({"steps": [{"id": "arns", "service": "ecs", "operation": "ListClusters", "items": "clusterArns[]"}]}),
+    )
+}
+
+fn some() -> Answer {
+    Answer::json(&json!({"clusterArns": ["arn:c"]}))
+}
+
+async fn ready(aws: &StandIn) -> AwsSource {
+    let source = source(with_roles(&aws.endpoint, &[A]));
+    source.accounts().await.unwrap();
+    source
+}
+
+async fn read_clusters(
+    answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+) -> (StandIn, AwsSource, Read) {
+    let aws = StandIn::start(move |seen| (seen.call == CALL).then(|| answer(seen))).await;
+    let source = ready(&aws).await;
+    let found = read(&source, A, &["eu-west-1"], &clusters(), &[]).await;
+    (aws, source, found)
+}
+
+#[tokio::test]
+async fn throttled_requests_are_repeated() {
+    let (aws, source, found) = read_clusters(|seen| match seen.before {
+        0..3 => Answer::error(400, "ThrottlingException"),
+        _ => some(),
+    })
+    .await;
+    assert_eq!(found.complete().len(), 1);
+    let stats = source.stats().calls[CALL];
+    assert_eq!((stats.requests, stats.retries, stats.throttled, stats.errors), (4, 3, 3, 0));
+    assert_eq!(aws.seen(CALL)[0].region, "eu-west-1");
+}
+
+#[tokio::test]
+async fn a_throttled_service_slows_no_other() {
+    let aws = StandIn::start(|seen| match seen.call.as_str() {
+        CALL if seen.region == "eu-west-1" && seen.before == 0 => {
+            Some(Answer::error(429, "TooManyRequestsException").header("retry-after", "1"))
+        }
+        CALL => Some(some()),
+        _ => None,
+    })
+    .await;
+    let source = ready(&aws).await;
+    let (kind, start) = (clusters(), Instant::now());
+    let timed = |region: &'static str| {
+        let (source, kind) = (&source, &kind);
+        async move {
+            // The throttled one is under way before the other starts.
+            tokio::time::sleep(Duration::from_millis(if region == "eu-west-1" { 0 } else { 100 })).await;
+            read(source, A, &[region], kind, &[]).await.complete();
+            start.elapsed()
+        }
+    };
+    let (slow, fast) = tokio::join!(timed("eu-west-1"), timed("us-east-1"));
+    assert!(slow >= Duration::from_secs(1), "Retry-After is honoured: {slow:?}");
+    assert!(fast < Duration::from_millis(900), "{fast:?}");
+}
+
+#[tokio::test]
+async fn failures_are_repeated_ten_times() {
+    let (_, source, found) = read_clusters(|_| Answer::text(503, "")).await;
+    let Some(FetchError::Failed(problem)) = found.error else { panic!("{found:?}") };
+    assert!(problem.message.contains("`ecs:ListClusters`"), "{problem}");
+    assert_eq!(source.stats().calls[CALL].requests, 10);
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_not_repeated() {
+    let (_, source, found) = read_clusters(|_| Answer::error(400, "ClientException")).await;
+    let Some(FetchError::Failed(problem)) = found.error else { panic!("{found:?}") };
+    assert!(problem.message.ends_with("ClientException: because"), "{problem}");
+    assert_eq!(source.stats().calls[CALL].requests, 1);
+}
+
+#[tokio::test]
+async fn a_dead_endpoint_is_named() {
+    let aws = StandIn::start(|_| None).await;
+    let mut config = with_roles(&aws.endpoint, &[A]);
+    config.endpoints = config.endpoints.service("ECS", "http://127.0.0.1:9".parse().unwrap());
+    let source = source(config);
+    source.accounts().await.unwrap();
+    let found = read(&source, A, &["eu-west-1"], &clusters(), &[]).await;
+    let Some(FetchError::Failed(problem)) = found.error else { panic!("{found:?}") };
+    assert!(problem.message.contains("no answer from 127.0.0.1 after 10 attempts"), "{problem}");
+}
+
+#[tokio::test]
+async fn denial_names_action_account_and_region() {
+    for code in ["AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "OptInRequired"] {
+        let (_, source, found) = read_clusters(move |_| Answer::error(400, code)).await;
+        let Some(FetchError::Skipped(problem)) = found.error else { panic!("{code}: {found:?}") };
+        let text = problem.to_string();
+        assert!(text.contains(code) && text.contains("allow `ecs:ListClusters`"), "{text}");
+        assert!(text.contains(A) && text.contains("eu-west-1"), "{text}");
+        assert_eq!(source.stats().calls[CALL].requests, 1);
+    }
+}
+
+#[tokio::test]
+async fn expired_credentials_are_renewed() {
+    let (aws, _, found) = read_clusters(|seen| match seen.before {
+        0 => Answer::error(400, "ExpiredTokenException"),
+        _ => some(),
+    })
+    .await;
+    assert_eq!(found.complete().len(), 1);
+    assert_eq!(aws.seen("sts:AssumeRole").len(), 2);
+}
+
+#[tokio::test]
+async fn credentials_are_renewed_ahead_of_their_expiry_by_one_caller() {
+    let aws = StandIn::start(|seen| match seen.call.as_str() {
+        CALL => Some(some()),
+        // An answer that was there twenty seconds ago is stale when fifteen are left of eighty.
+        "sts:AssumeRole" if seen.before == 0 => Some(assumed(&seen.call, A, Duration::from_secs(2))),
+        "sts:AssumeRole" => {
+            Some(assumed(&seen.call, A, Duration::from_hours(1)).after(Duration::from_millis(50)))
+        }
+        _ => None,
+    })
+    .await;
+    let source = ready(&aws).await;
+    let kind = clusters();
+    tokio::time::sleep(Duration::from_millis(1700)).await;
+    let regions = ["eu-west-1", "eu-west-2", "eu-west-3", "us-east-1"];
+    let reads = regions.iter().map(|region| read(&source, A, std::slice::from_ref(region), &kind, &[]));
+    for found in futures::future::join_all(reads).await {
+        assert_eq!(found.complete().len(), 1);
+    }
+    assert_eq!(aws.seen("sts:AssumeRole").len(), 2);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_is_corrected() {
+    let (aws, _, found) = read_clusters(|seen| match seen.before {
+        0 => Answer::error(400, "RequestTimeTooSkewed").header("date", "Fri, 01 Jan 2100 00:00:00 GMT"),
+        _ => some(),
+    })
+    .await;
+    assert_eq!(found.complete().len(), 1);
+    assert!(aws.seen(CALL)[1].date.starts_with("21000101T"), "{}", aws.seen(CALL)[1].date);
+}
+
+#[tokio::test]
+async fn buckets_are_followed_to_their_region() {
+    let aws = StandIn::start(|seen| {
+        let list = "<ListAllMyBucketsResult><Buckets><Bucket><Name>b</Name></Bucket></Buckets></ListAllMyBucketsResult>";
+        Some(match seen.call.as_str() {
+            "s3:/?x-id=ListBuckets" | "s3:/" => Answer::text(200, list),
+            call if call.starts_with("s3:/b?") && seen.region != "eu-south-1" => {
+                Answer::text(301, "<Error><Code>PermanentRedirect</Code></Error>")
+                    .header("x-amz-bucket-region", "eu-south-1")
+            }
+            call if call.starts_with("s3:/b?tagging") => Answer::text(
+                200,
+                "<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>",
+            ),
+            call if call.starts_with("s3:/b?encryption") => {
+                Answer::text(404, "<Error><Code>ServerSideEncryptionConfigurationNotFoundError</Code></Error>")
+            }
+            _ => return None,
+        })
+    })
+    .await;
+    let source = ready(&aws).await;
+    let each = |id: &str, operation: &str| {
+        json!({"id": id, "each": "buckets", "service": "s3", "operation": operation,
+            "input": {"Bucket": "{item.Name}", "ExpectedBucketOwner": "{account}"}, "errors": {"missing": "absent"}})
+    };
+    let mut encryption = each("encryption", "GetBucketEncryption");
+    // Runs after the first, so that it finds the region known.
+    encryption["input"]["ExpectedBucketOwner"] = json!("{steps.tags.Nope}");
+    let plan = json!({"steps": [
+        {"id": "buckets", "service": "s3", "operation": "ListBuckets", "items": "Buckets[]"},
+        each("tags", "GetBucketTagging"), encryption]});
+    let found = read(&source, A, &["us-east-1"], &kind("global", &plan), &[]).await.complete();
+    assert_eq!(found[0]["steps"], json!({"tags": {"TagSet": [{"Key": "k", "Value": "v"}]}}));
+    let stats = source.stats().calls;
+    assert_eq!(stats["s3:GetBucketTagging"].requests, 2);
+    assert_eq!(stats["s3:GetBucketEncryption"].requests, 1);
+}
+
+#[tokio::test]
+async fn equal_calls_at_the_same_time_are_one() {
+    let aws =
+        StandIn::start(|seen| (seen.call == CALL).then(|| some().after(Duration::from_millis(50)))).await;
+    let source = ready(&aws).await;
+    let (one, other) = (clusters(), clusters());
+    let (one, other) = tokio::join!(
+        read(&source, A, &["eu-west-1"], &one, &[]),
+        read(&source, A, &["eu-west-1"], &other, &[])
+    );
+    assert_eq!(one.complete(), other.complete());
+    assert_eq!(aws.seen(CALL).len(), 1);
+    // The next resync reads anew.
+    source.accounts().await.unwrap();
+    read(&source, A, &["eu-west-1"], &clusters(), &[]).await.complete();
+    assert_eq!(aws.seen(CALL).len(), 2);
+}
