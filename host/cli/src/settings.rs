@@ -306,7 +306,7 @@ impl Reader<'_> {
                         "integration.config.aws_partition",
                         error.to_string(),
                         "use `aws`, `aws-us-gov` or `aws-cn`",
-                    )
+                    );
                 })
                 .ok()
         });

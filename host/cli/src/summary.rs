@@ -81,12 +81,7 @@ fn table(report: &Report) -> Table {
     // Deletions that no row above stands for: a kind that is mapped no more, an account unknown.
     for ((kind, account), gone) in deleted {
         let name = |text: Option<String>| text.unwrap_or_else(|| "–".into());
-        table.add_row(row(
-            name(kind.map(Into::into)),
-            name(account.map(Into::into)),
-            &[],
-            gone,
-        ));
+        table.add_row(row(name(kind.map(Into::into)), name(account.map(Into::into)), &[], gone));
     }
     let all: Vec<&UnitReport> = report.units.iter().collect();
     table.add_row(row("total".into(), String::new(), &all, report.deletion.deleted.len() as u64));

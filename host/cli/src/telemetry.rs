@@ -1,6 +1,12 @@
 //! The log. Only the binary installs one.
 
-use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::{FilterExt, filter_fn},
+    fmt,
+    prelude::*,
+};
 
 use crate::{
     args::{Global, LogFormat},
@@ -17,11 +23,14 @@ pub(crate) fn install(args: &Global, environment: &Environment) {
         .clone()
         .or_else(|| environment.get("APPLICATION__LOG_LEVEL").map(contract_level))
         .unwrap_or_else(|| match args.log_format {
-            LogFormat::Text => "error".into(),
+            // What only a log would tell: retries towards Port and AWS, and what the engine does about
+            // plugins. The fate of units and entities is told by progress and summary.
+            LogFormat::Text => "error,berth_port=warn,berth_aws=warn,berth_engine=warn".into(),
             LogFormat::Json => "info".into(),
         });
     // A filter that does not parse falls back to errors only, rather than to no log at all.
     let filter = EnvFilter::try_new(&level).unwrap_or_else(|_| EnvFilter::new("error"));
+    let filter = filter.and(filter_fn(may_be_told));
     let layer = fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry();
     let installed = match args.log_format {
@@ -34,6 +43,11 @@ pub(crate) fn install(args: &Global, environment: &Environment) {
     };
     // A second installation in one process can only happen in tests; the first one stays.
     drop(installed);
+}
+
+/// At `trace` the AWS SDK logs whole answers, and those of STS are credentials.
+fn may_be_told(event: &Metadata<'_>) -> bool {
+    *event.level() < Level::TRACE || !event.target().starts_with("aws_")
 }
 
 /// The contract's level names.

@@ -90,7 +90,6 @@ pub enum Install {
 
 impl Install {
     /// Whether everything is taken, the default.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape serde asks for")]
     pub fn is_all(&self) -> bool {
         *self == Self::All
     }

@@ -29,6 +29,15 @@ pub struct AccountAccess {
 /// Where resources come from: AWS, a recording, a test.
 #[async_trait]
 pub trait Source: Send + Sync {
+    /// Who Berth is towards the source before it enters any account, for checks; `None` where that
+    /// has no meaning.
+    ///
+    /// # Errors
+    /// A [`Problem`] when it cannot authenticate at all.
+    async fn identity(&self) -> Result<Option<String>, Problem> {
+        Ok(None)
+    }
+
     /// All accounts of the sync, each with the outcome of authenticating to it. Called once per
     /// resync.
     ///

@@ -57,7 +57,7 @@ pub(crate) fn client(config: &HttpConfig) -> Result<reqwest::Client, HttpError> 
     let mut client = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .connect_timeout(Duration::from_secs(10))
-        .pool_idle_timeout(Duration::from_secs(60))
+        .pool_idle_timeout(Duration::from_mins(1))
         .tcp_nodelay(true);
     if !config.system_proxy {
         client = client.no_proxy();

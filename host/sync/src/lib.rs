@@ -9,6 +9,7 @@
 //! - Memory does not grow with the size of entities: of each entity only a 128-bit digest of its
 //!   key is kept until the end.
 
+mod check;
 mod diff;
 mod guard;
 mod plan;
@@ -16,6 +17,7 @@ mod report;
 mod run;
 mod write;
 
+pub use check::{Check, Finding, check};
 pub use diff::{Change, FieldChange};
 pub use guard::{Evidence, Hints, Scopes, Verdict};
 pub use plan::{Planned, ResolvedResource, plan, resolve};

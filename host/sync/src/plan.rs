@@ -206,22 +206,33 @@ fn allowed_regions(
     resource: &ResolvedResource,
     kind: &KindManifest,
 ) -> Vec<Region> {
-    let policy = &resource.config.selector.region_policy;
-    let main = match account.partition {
-        Partition::Aws => "us-east-1",
-        Partition::AwsUsGov => "us-gov-west-1",
-        Partition::AwsCn => "cn-north-1",
-    };
     let mut regions: Vec<Region> = enabled
         .iter()
-        .filter(|region| policy.allows(region))
+        .filter(|region| resource.allows(region))
         .filter(|region| kind.regions.as_ref().is_none_or(|served| served.contains(*region)))
         .cloned()
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect();
-    regions.sort_by_key(|region| region.as_str() != main);
+    main_region_first(account, &mut regions);
     regions
+}
+
+/// Puts the partition's main region first: global services live there, and it is always enabled.
+pub(crate) fn main_region_first(account: &Account, regions: &mut [Region]) {
+    let main = match account.partition {
+        Partition::Aws => "us-east-1",
+        Partition::AwsUsGov => "us-gov-west-1",
+        Partition::AwsCn => "cn-north-1",
+    };
+    regions.sort_by_key(|region| region.as_str() != main);
+}
+
+impl ResolvedResource {
+    /// Whether the selector's `regionPolicy` lets a region be read.
+    pub(crate) fn allows(&self, region: &Region) -> bool {
+        self.config.selector.region_policy.allows(region)
+    }
 }
 
 #[cfg(test)]

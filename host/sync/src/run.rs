@@ -137,7 +137,7 @@ pub async fn run(
 
 /// What a fresh installation gets. Kinds whose resource is the account come first, since the
 /// others' blueprints relate to theirs.
-fn defaults(kinds: &BTreeMap<Kind, KindEntry>) -> Vec<KindEntry> {
+pub(crate) fn defaults(kinds: &BTreeMap<Kind, KindEntry>) -> Vec<KindEntry> {
     let mut defaults: Vec<KindEntry> = kinds
         .values()
         .filter(|entry| entry.manifest.install != Install::None)

@@ -15,7 +15,7 @@ use berth_core::{
     MapRequest, Mapper, OwnedEntity, Partition, Problem, RawPage, RefusedPlugin, Region, ResyncStatus,
     Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
 };
-use berth_sync::{Mode, NullObserver, Outcome, Report, SyncError, SyncOptions, run};
+use berth_sync::{Finding, Mode, NullObserver, Outcome, Report, SyncError, SyncOptions, check, run};
 use futures::{StreamExt, stream, stream::BoxStream};
 use serde_json::{Value, json};
 
@@ -484,4 +484,30 @@ async fn a_stopped_run_deletes_nothing_and_says_so() {
     assert_eq!(report.outcome, Outcome::Aborted);
     assert_eq!(catalog.held().len(), 10);
     assert_eq!(catalog.states.lock().unwrap().last().unwrap(), "Aborted");
+}
+
+#[tokio::test]
+async fn a_check_finds_what_a_resync_would_trip_over_and_writes_nothing() {
+    let (mut world, catalog) = (World::new(), Memory::default());
+    world.accounts[1].1 = Err(Problem::new("Unable to assume role"));
+    let denied = FetchError::Skipped(Problem::new("denied").remedy("allow x:ListX"));
+    world.errors.insert(World::at(A, "us-east-1", "X::Thing"), denied);
+    world.things(A, "us-east-1").clear();
+    let checks = check(&world, &Plugin, &catalog).await;
+    let bad: Vec<_> = checks
+        .iter()
+        .filter_map(|check| match &check.finding {
+            Finding::Bad(problem) => Some((check.subject.as_str(), problem.message.as_str())),
+            Finding::Good(_) => None,
+        })
+        .collect();
+    assert_eq!(
+        bad,
+        [
+            ("account 111111111111: X::Thing in us-east-1", "denied"),
+            ("account 222222222222: access", "Unable to assume role")
+        ]
+    );
+    assert!(checks.iter().any(|check| check.subject == "account 111111111111: regions" && check.is_good()));
+    assert!(catalog.held().is_empty() && catalog.states.lock().unwrap().is_empty());
 }

@@ -1,0 +1,160 @@
+//! Checks, without writing anything, that a resync would work.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use berth_core::{
+    Account, AccountAccess, Catalog, FetchError, FetchRequest, Intent, KindEntry, Mapper, Problem, Region,
+    Scope, Source,
+};
+use futures::{StreamExt, stream};
+use serde::Serialize;
+
+use crate::plan::{ResolvedResource, main_region_first, resolve};
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "finding", content = "detail", rename_all = "lowercase")]
+pub enum Finding {
+    /// It works; with what was seen.
+    Good(String),
+    /// It does not.
+    Bad(Problem),
+}
+
+/// One thing that was checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was checked, as in `role of account 111122223333`.
+    pub subject: String,
+    /// What was found.
+    #[serde(flatten)]
+    pub finding: Finding,
+}
+
+impl Check {
+    fn new(subject: impl Into<String>, result: Result<String, Problem>) -> Self {
+        let finding = match result {
+            Ok(seen) => Finding::Good(seen),
+            Err(problem) => Finding::Bad(problem),
+        };
+        Self { subject: subject.into(), finding }
+    }
+
+    /// Whether it works.
+    pub fn is_good(&self) -> bool {
+        matches!(self.finding, Finding::Good(_))
+    }
+}
+
+/// Accounts looked at at once.
+const ACCOUNTS: usize = 16;
+
+/// Checks the base identity, each role, the regions, one read per kind and account, the catalog,
+/// and the plugins. Nothing is written anywhere.
+pub async fn check(source: &dyn Source, mapper: &dyn Mapper, catalog: &dyn Catalog) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let kinds = mapper.kinds();
+    let refused = mapper.refused();
+    checks.push(Check::new(
+        "plugins",
+        if kinds.is_empty() {
+            Err(Problem::new("no plugin can be used").remedy("give a directory with plugins (`--plugins`)"))
+        } else {
+            Ok(format!("{} kinds", kinds.len()))
+        },
+    ));
+    for plugin in &refused {
+        checks.push(Check::new(format!("plugin {}", plugin.plugin), Err(plugin.problem.clone())));
+    }
+
+    let defaults: Vec<KindEntry> = crate::run::defaults(&kinds);
+    let (session, identity, accounts) =
+        futures::join!(catalog.open(Intent::ReadOnly, &defaults), source.identity(), source.accounts());
+    let config = match session {
+        Ok(session) => {
+            let resources = session.config.resources.len();
+            checks.push(Check::new(
+                "Port",
+                Ok(format!("credentials accepted; {resources} resources are mapped")),
+            ));
+            session.config
+        }
+        Err(error) => {
+            checks.push(Check::new("Port", Err(error.0)));
+            // What would be read is not known without the mapping; the defaults are a fair guess.
+            berth_core::AppConfig {
+                resources: defaults.iter().filter_map(|entry| entry.manifest.mapping.clone()).collect(),
+                ..berth_core::AppConfig::default()
+            }
+        }
+    };
+    match identity {
+        Ok(Some(identity)) => checks.push(Check::new("AWS base identity", Ok(identity))),
+        Ok(None) => {}
+        Err(problem) => checks.push(Check::new("AWS base identity", Err(problem))),
+    }
+    let (resources, _) = resolve(&config, &kinds, &refused);
+    for resource in &resources {
+        if let Err(problem) = &resource.mapping {
+            checks.push(Check::new(format!("mapping of {}", resource.config.kind), Err(problem.clone())));
+        }
+    }
+    match accounts {
+        Err(problem) => checks.push(Check::new("AWS accounts", Err(problem))),
+        Ok(accounts) => {
+            let mut found: Vec<Vec<Check>> = stream::iter(&accounts)
+                .map(|access| account(source, access, &resources))
+                .buffered(ACCOUNTS)
+                .collect()
+                .await;
+            checks.extend(found.drain(..).flatten());
+        }
+    }
+    checks
+}
+
+async fn account(source: &dyn Source, access: &AccountAccess, resources: &[ResolvedResource]) -> Vec<Check> {
+    let account = &access.account;
+    let role = format!("account {}: access", account.id);
+    if let Err(problem) = &access.access {
+        return vec![Check::new(role, Err(problem.clone()))];
+    }
+    let mut checks = vec![Check::new(role, Ok(account.name.clone()))];
+    let regions = source.regions(account).await;
+    let told = regions.as_ref().map(|regions| format!("{} enabled", regions.len())).map_err(Clone::clone);
+    checks.push(Check::new(format!("account {}: regions", account.id), told));
+    let regions = regions.unwrap_or_default();
+    let mut seen = BTreeSet::new();
+    for resource in resources {
+        let Ok((kind, _)) = &resource.mapping else { continue };
+        if kind.scope == Scope::Account || !seen.insert(&kind.kind) {
+            continue;
+        }
+        let mut allowed: Vec<Region> =
+            regions.iter().filter(|region| resource.allows(region)).cloned().collect();
+        main_region_first(account, &mut allowed);
+        let Some(region) = allowed.first().cloned() else { continue };
+        let request = FetchRequest {
+            account: Arc::clone(account),
+            regions: vec![region.clone()],
+            kind: Arc::clone(kind),
+            options: resource.config.selector.include_actions.iter().cloned().collect(),
+        };
+        let subject = format!("account {}: {} in {region}", account.id, kind.kind);
+        checks.push(Check::new(subject, read(source, request, account).await));
+    }
+    checks
+}
+
+/// Reads the first batch and leaves the rest.
+async fn read(source: &dyn Source, request: FetchRequest, account: &Account) -> Result<String, Problem> {
+    tracing::debug!(account = %account.id, kind = %request.kind.kind, "reading one batch");
+    match source.fetch(request).next().await {
+        None => Ok("readable; nothing there".into()),
+        Some(Ok(page)) => match page.failures.into_iter().next() {
+            None => Ok(format!("readable; {} resources in the first batch", page.count)),
+            Some(failure) => Err(failure.problem),
+        },
+        Some(Err(FetchError::Skipped(problem) | FetchError::Failed(problem))) => Err(problem),
+    }
+}
