@@ -8,7 +8,8 @@ OUT_DIR gets one `<service>.json` per service. The files are sorted and minified
 botocore gives the same bytes. `cargo xtask models` then packs them into `models.bin`.
 
 What is kept of a service: its read operations, the shapes that those reach, how each member is
-bound to the wire, pagination, and where the service is reached. Documentation, constraints, enums, errors and examples are not.
+bound to the wire, pagination, and where the service is reached. Documentation, constraints,
+enums, errors and examples are not.
 """
 
 import json
@@ -27,13 +28,16 @@ PINNED = "1.44.5"
 
 # What Berth calls a read. Verbs that may start work or bill for data (`Query`, `Scan`, `Select`,
 # `Retrieve`, `Test`, `Simulate`) are not among them.
-READ = re.compile(r"(Admin)?(Get|List)[A-Z0-9]|(Describe|Search|Lookup|Head)([A-Z0-9]|$)|Batch(Get|Describe|List|Search)[A-Z0-9]")
+READ = re.compile(
+    r"(Admin)?(Get|List)[A-Z0-9]"
+    r"|(Describe|Search|Lookup|Head)([A-Z0-9]|$)"
+    r"|Batch(Get|Describe|List|Search)[A-Z0-9]"
+)
 
 # Traits of a shape or of a reference to one that decide how it looks on the wire.
 TRAITS = [
-    "document", "eventpayload", "flattened", "hostLabel", "idempotencyToken", "jsonvalue", "location",
-    "locationName", "payload", "queryName", "streaming", "timestampFormat", "union", "xmlAttribute",
-    "xmlNamespace",
+    "document", "flattened", "hostLabel", "idempotencyToken", "jsonvalue", "location", "locationName",
+    "payload", "queryName", "timestampFormat", "union", "xmlAttribute", "xmlNamespace",
 ]
 
 # Where botocore does more than its models say (`botocore/handlers.py`): (service, shape, member)
@@ -56,10 +60,12 @@ HEADERS = {
 
 
 def traits(description):
+    """The traits that are set."""
     return {name: description[name] for name in TRAITS if description.get(name) not in (None, False)}
 
 
 def reference(service, owner, name, ref):
+    """A use of a shape, by member `name` of shape `owner` (no name: by a list or map)."""
     result = {"shape": ref["shape"], **traits(ref)}
     quirk = QUIRKS.get((service, owner, name)) or QUIRKS.get((service, None, ref["shape"]))
     if quirk and name is not None:
@@ -71,6 +77,7 @@ def reference(service, owner, name, ref):
 
 
 def compact_shape(service, name, shape, is_input):
+    """A shape; what is required matters in inputs only."""
     result = {"type": shape["type"], **traits(shape)}
     if shape["type"] == "structure":
         # In the model's order: it is the order in which the AWS CLI prints the members.
@@ -87,6 +94,7 @@ def compact_shape(service, name, shape, is_input):
 
 
 def reach(shapes, start, seen):
+    """Adds the shapes that `start` reaches to `seen`."""
     pending = [start]
     while pending:
         name = pending.pop()
@@ -99,6 +107,7 @@ def reach(shapes, start, seen):
 
 
 def pagination(page):
+    """A paginator, with what may be one name or several always as several."""
     def many(value):
         return value if isinstance(value, list) else [value]
 
@@ -230,6 +239,7 @@ def static_parameters(description):
 
 
 def endpoint_table(loader, provider, static):
+    """Rows by partition and variant: one for most regions, and those that do not fit it."""
     data = loader.load_data("partitions")
     classic = {p["partition"]: p for p in loader.load_data("endpoints")["partitions"]}
     table = {}

@@ -7,6 +7,22 @@
 //! reads what the service says when it refuses. [`Pagination::advance`] makes the next request of
 //! the answer.
 //!
+//! ```
+//! use berth_aws_wire::{EndpointOptions, Service};
+//! use serde_json::json;
+//!
+//! let operation = Service::load("ecs")?.operation("ListClusters")?;
+//! let request = operation.encode(&json!({"maxResults": 10}))?;
+//! let endpoint = operation.endpoint(&"eu-west-1".parse()?, EndpointOptions::default())?;
+//! assert_eq!(request.body, br#"{"maxResults":10}"#);
+//! assert_eq!(endpoint.url.as_str(), "https://ecs.eu-west-1.amazonaws.com/");
+//!
+//! let answer = br#"{"clusterArns": ["arn:aws:ecs:eu-west-1:111122223333:cluster/a"]}"#;
+//! let answer = operation.decode(200, &http::HeaderMap::new(), answer)?;
+//! assert_eq!(answer["clusterArns"][0], "arn:aws:ecs:eu-west-1:111122223333:cluster/a");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # What an answer looks like
 //! The member names are the model's. A list that the service left out is left out. Timestamps are
 //! UTC (`2024-01-02T03:04:05Z`, six digits of fraction only where it is not zero), numbers are
@@ -17,7 +33,10 @@
 //! # Invariants
 //! - No I/O, no clock, no environment, no credentials: the same bytes give the same bytes.
 //! - Only operations that read exist.
-//! - An answer that is cut off or malformed is an error, never a shorter answer.
+//! - An answer that is cut off or malformed is an error, never a shorter answer: what could not be
+//!   read must not look as if it were gone. This is stricter than botocore, which takes an empty
+//!   body, or a page of HTML where EC2 answers, for an answer without members.
+//! - No error repeats a value of an input or an answer: it may be a secret.
 
 mod archive;
 mod decode;

@@ -79,11 +79,12 @@ impl<'m> Seed<'m> {
         }
     }
 
-    /// Refuses a scalar where the model has something that holds other values.
-    fn scalar<E: Error>(self, found: Unexpected<'_>) -> Result<Self, E> {
+    /// Refuses a scalar where the model has something that holds other values. The error does not
+    /// repeat it: it may be a secret.
+    fn scalar<E: Error>(self) -> Result<Self, E> {
         match self.shape() {
             None | Some(Shape::Structure(_) | Shape::List(_) | Shape::Map(..)) => {
-                Err(E::invalid_type(found, &self))
+                Err(E::invalid_type(Unexpected::Other("a scalar"), &self))
             }
             Some(_) => Ok(self),
         }
@@ -141,12 +142,12 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
-        self.scalar(Unexpected::Bool(value))?;
+        self.scalar()?;
         Ok(Value::Bool(value))
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-        Ok(match self.scalar(Unexpected::Signed(value))?.shape() {
+        Ok(match self.scalar()?.shape() {
             Some(Shape::Timestamp) => seconds(&value.into()),
             #[expect(clippy::cast_precision_loss, reason = "a number that the model calls a float")]
             Some(Shape::Float) if self.converts() => scalar::number(value as f64),
@@ -157,12 +158,12 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
         match i64::try_from(value) {
             Ok(value) => self.visit_i64(value),
-            Err(_) => self.scalar(Unexpected::Unsigned(value)).map(|_| value.into()),
+            Err(_) => self.scalar().map(|_| value.into()),
         }
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Ok(match self.scalar(Unexpected::Float(value))?.shape() {
+        Ok(match self.scalar()?.shape() {
             Some(Shape::Timestamp) => seconds(&value.into()),
             #[expect(clippy::cast_possible_truncation, reason = "within bounds, checked here")]
             Some(Shape::Integer) if self.converts() && value.abs() < 9e18 => (value as i64).into(),
@@ -171,11 +172,11 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
-        Ok(self.scalar(Unexpected::Str(text))?.text(text.to_owned()))
+        Ok(self.scalar()?.text(text.to_owned()))
     }
 
     fn visit_string<E: Error>(self, text: String) -> Result<Value, E> {
-        Ok(self.scalar(Unexpected::Str(&text))?.text(text))
+        Ok(self.scalar()?.text(text))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {

@@ -12,8 +12,8 @@ use crate::{
 pub(super) fn from_text(shape: &Shape, text: String) -> Result<Value, String> {
     Ok(match shape {
         Shape::Boolean => Value::Bool(text == "true"),
-        Shape::Integer => integer(text.trim()).ok_or_else(|| format!("`{text}` is not a whole number"))?,
-        Shape::Float => float(text.trim()).ok_or_else(|| format!("`{text}` is not a number"))?,
+        Shape::Integer => integer(text.trim()).ok_or("not a whole number")?,
+        Shape::Float => float(text.trim()).ok_or("not a number")?,
         Shape::Timestamp => timestamp(text),
         Shape::Blob => Value::String(base64(text)),
         Shape::String | Shape::Structure(_) | Shape::List(_) | Shape::Map(..) => Value::String(text),
