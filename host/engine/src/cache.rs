@@ -33,8 +33,8 @@ pub(crate) struct Record {
     pub(crate) code: String,
     pub(crate) contract: String,
     pub(crate) imports: Vec<String>,
-    /// The plugin's manifest, as it gave it.
-    pub(crate) manifest: Box<RawValue>,
+    /// The plugin's manifest, as it gave it. None for the JQ component.
+    pub(crate) manifest: Option<Box<RawValue>>,
 }
 
 /// An entry of the cache.

@@ -1,8 +1,10 @@
 //! The plugin contract, seen from the host: which versions there are, and one file for each.
 //!
 //! A later minor adds a file `since_v1_N.rs` with its own bindings and a line in [`bind`]; what is
-//! outside of this module knows only [`Program`].
+//! outside of this module knows only [`Program`]. The contract with the JQ component, which comes
+//! with the host, is in [`jq_v1_0`].
 
+pub(crate) mod jq_v1_0;
 mod since_v1_0;
 
 use std::{fmt, str::FromStr, sync::Arc};
@@ -17,6 +19,8 @@ use crate::sandbox::Guest;
 
 /// The interface that a plugin exports.
 pub(crate) const MAPPER: &str = "berth:plugin/mapper";
+/// The interface that the JQ component exports.
+pub(crate) const EVALUATOR: &str = "berth:jq/evaluator";
 /// The only interface that a plugin may import and get.
 pub(crate) const LOG: &str = "berth:plugin/log";
 /// The newest contract that this host knows.
@@ -70,6 +74,7 @@ pub(crate) struct Batch<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
     Entities,
+    Documents,
 }
 
 /// A component that is bound to a version of the contract. Each call has a fresh instance, made in

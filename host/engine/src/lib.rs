@@ -17,6 +17,7 @@ mod cache;
 mod config;
 mod contract;
 mod info;
+mod jq;
 mod loader;
 mod output;
 mod plugin;
@@ -38,7 +39,7 @@ pub use config::{EngineConfig, Limits};
 pub use info::{CodeOrigin, PluginInfo, ServedKind};
 
 use cache::CodeCache;
-use loader::{Loader, PluginSet};
+use loader::{Loaded, Loader, PluginSet};
 use plugin::Plugin;
 use runtime::Runtime;
 use workers::Workers;
@@ -92,8 +93,8 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
         let runtime = Runtime::new(config.limits, config.workers.get())?;
         let cache = CodeCache::open(&runtime.engine, config.cache_dir.as_deref(), &config.precompiled_dirs);
-        let loader = Arc::new(Loader { runtime, cache });
-        let plugins = loader.load(&config.plugin_dirs, config.workers)?;
+        let loader = Arc::new(Loader { runtime, cache, workers: config.workers });
+        let plugins = loader.load(&config.plugin_dirs)?;
         let workers = Workers::start(config.workers).map_err(EngineError::Thread)?;
         Ok(Self { loader, workers, plugins: RwLock::new(Arc::new(plugins)) })
     }
@@ -110,11 +111,21 @@ impl Engine {
     /// # Errors
     /// The [`Problem`] for which it would be refused.
     pub fn inspect(&self, file: &Path) -> Result<PluginInfo, Problem> {
-        let plugin = self.loader.load_file(file).map_err(|RefusedPlugin { plugin, problem }| Problem {
-            message: format!("{plugin} {}", problem.message),
-            ..problem
-        })?;
-        Ok(info(&plugin, |_| None))
+        let named = |message: &str| format!("{} {message}", file.display());
+        match self.loader.load_file(file) {
+            Ok(Loaded::Plugin(plugin)) => Ok(info(&plugin, |_| None)),
+            Ok(Loaded::Jq(_)) => {
+                Err(Problem::new(named("is the JQ component, which maps no kind of its own")))
+            }
+            Err(RefusedPlugin { problem, .. }) => {
+                Err(Problem { message: named(&problem.message), remedy: problem.remedy })
+            }
+        }
+    }
+
+    /// The file of the component that evaluates mappings of users' own, if there is one.
+    pub fn jq(&self) -> Option<PathBuf> {
+        self.set().jq.as_ref().map(|jq| jq.file.clone())
     }
 
     fn set(&self) -> Arc<PluginSet> {
@@ -168,25 +179,35 @@ impl Mapper for Engine {
         let Some(plugin) = set.serving.get(&kind).map(Arc::clone) else {
             return Err(MapError::NoPlugin(set.no_plugin(&kind)));
         };
-        if let Mapping::Custom(_) = mapping {
-            return Err(MapError::Mapping(
-                Problem::new(format!(
-                    "the mapping of {kind} differs from the kind's default, and mappings of one's own need the \
-                     `jq` component, which is not installed"
-                ))
-                .remedy("put `jq.wasm` into a plugin directory, or restore the default mapping in Port"),
-            ));
-        }
-        let failed =
-            |problem| MapError::Plugin { plugin: plugin.name.to_string(), kind: kind.clone(), problem };
-        let (loader, worker_plugin, worker_kind) =
-            (Arc::clone(&self.loader), Arc::clone(&plugin), kind.clone());
-        self.workers
-            .run(move || worker_plugin.map(&loader.runtime, &worker_kind, &context, &page))
-            .await
-            .map_err(|workers::Lost| {
-                failed(Problem::new("the host failed to map the batch; this is a defect of Berth"))
-            })?
-            .map_err(|failure| failed(failure.problem()))
+        let jq = match &mapping {
+            Mapping::Native => None,
+            Mapping::Custom(_) => Some(set.jq.clone().ok_or_else(|| MapError::Mapping(no_jq(&kind)))?),
+        };
+        let failed = {
+            let (plugin, kind) = (plugin.name.to_string(), kind.clone());
+            move |problem| MapError::Plugin { plugin: plugin.clone(), kind: kind.clone(), problem }
+        };
+        let lost = failed(Problem::new("the host failed to map the batch; this is a defect of Berth"));
+        let loader = Arc::clone(&self.loader);
+        let job = move || {
+            let runtime = &loader.runtime;
+            let failure = |failure: sandbox::Failure| failed(failure.problem());
+            match (mapping, jq) {
+                (Mapping::Custom(resource), Some(jq)) => {
+                    let documents = plugin.map(runtime, &kind, &context, &page).map_err(failure)?;
+                    jq.map(runtime, &kind, &context, &resource, documents).map_err(MapError::Mapping)
+                }
+                _ => plugin.map(runtime, &kind, &context, &page).map_err(failure),
+            }
+        };
+        self.workers.run(job).await.unwrap_or(Err(lost))
     }
+}
+
+fn no_jq(kind: &Kind) -> Problem {
+    Problem::new(format!(
+        "the mapping of {kind} is not the kind's default, and mappings of one's own need the `jq` component, which \
+         is not installed"
+    ))
+    .remedy("put `jq.wasm` into a plugin directory, or restore the kind's default mapping in Port")
 }

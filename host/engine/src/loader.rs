@@ -20,9 +20,10 @@ use wasmtime::component::{Component, Linker, types::ComponentItem};
 use crate::{
     EngineError,
     cache::{CodeCache, Record, sha256},
-    contract::{self, ContractVersion, LOG, MAPPER, NEWEST, Program},
+    contract::{self, ContractVersion, EVALUATOR, LOG, MAPPER, NEWEST, Program, jq_v1_0::Evaluator},
     info::CodeOrigin,
-    plugin::{LazyProgram, Plugin},
+    jq::Jq,
+    plugin::{Lazy, Plugin},
     runtime::{Runtime, THREAD_STACK},
     sandbox::{Bounds, Bytes, Denied, Guest, Speaker},
 };
@@ -42,12 +43,29 @@ pub(crate) struct PluginSet {
     /// By kind, the plugin that maps it.
     pub(crate) serving: BTreeMap<Kind, Arc<Plugin>>,
     pub(crate) refused: Vec<RefusedPlugin>,
+    /// What evaluates mappings of users' own.
+    pub(crate) jq: Option<Arc<Jq>>,
 }
 
 /// What loading needs.
 pub(crate) struct Loader {
     pub(crate) runtime: Runtime,
     pub(crate) cache: CodeCache,
+    /// How many batches are mapped at once.
+    pub(crate) workers: NonZeroUsize,
+}
+
+/// A component that was accepted.
+pub(crate) enum Loaded {
+    Plugin(Plugin),
+    Jq(Jq),
+}
+
+/// A component's code, bound to the contract of its role.
+#[derive(Clone)]
+enum Code {
+    Mapper(Arc<dyn Program>),
+    Jq(Arc<Evaluator>),
 }
 
 impl Loader {
@@ -55,11 +73,7 @@ impl Loader {
     ///
     /// # Errors
     /// [`EngineError`] when a directory cannot be read, or no thread can be had.
-    pub(crate) fn load(
-        self: &Arc<Self>,
-        dirs: &[PathBuf],
-        workers: NonZeroUsize,
-    ) -> Result<PluginSet, EngineError> {
+    pub(crate) fn load(self: &Arc<Self>, dirs: &[PathBuf]) -> Result<PluginSet, EngineError> {
         let mut files = Vec::new();
         for (order, dir) in dirs.iter().enumerate() {
             let found =
@@ -69,7 +83,7 @@ impl Loader {
         let next = AtomicUsize::new(0);
         let loaded = Mutex::new(Vec::with_capacity(files.len()));
         thread::scope(|scope| {
-            for _ in 0..workers.get().min(files.len()) {
+            for _ in 0..self.workers.get().min(files.len()) {
                 let work = || {
                     while let Some((order, file)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let outcome = self.load_file(file);
@@ -93,95 +107,110 @@ impl Loader {
     ///
     /// # Errors
     /// [`RefusedPlugin`] with the reason.
-    pub(crate) fn load_file(self: &Arc<Self>, file: &Path) -> Result<Plugin, RefusedPlugin> {
+    pub(crate) fn load_file(self: &Arc<Self>, file: &Path) -> Result<Loaded, RefusedPlugin> {
         let begun = Instant::now();
         let refused = |problem| RefusedPlugin { plugin: file.display().to_string(), problem };
         let bytes = read(file).map_err(refused)?;
         let sha256 = sha256(&bytes);
-        let (facts, program) = if let Some(facts) = self.remembered(&sha256) {
+        let (facts, code) = if let Some(facts) = self.remembered(&sha256) {
             (facts, None)
         } else {
-            let (facts, program) = self.compile(file, &sha256, &bytes).map_err(refused)?;
-            (facts, Some(program))
+            let (facts, code) = self.compile(file, &sha256, &bytes).map_err(refused)?;
+            (facts, Some(code))
         };
-        let code = if program.is_some() { CodeOrigin::Compiled } else { CodeOrigin::Cached };
-        Ok(Plugin {
-            name: facts.manifest.name.as_str().into(),
+        let origin = if code.is_some() { CodeOrigin::Compiled } else { CodeOrigin::Cached };
+        let (loader, path, digest) = (Arc::clone(self), file.to_owned(), sha256.clone());
+        let load = move || loader.load_again(&path, &digest);
+        let Some(manifest) = facts.manifest else {
+            let evaluator = Lazy::new(code.and_then(|code| code.jq().ok()), move || load()?.jq());
+            return Ok(Loaded::Jq(Jq::new(file.to_owned(), evaluator, self.workers.get())));
+        };
+        Ok(Loaded::Plugin(Plugin {
+            name: manifest.name.as_str().into(),
             file: file.to_owned(),
             size: bytes.len() as u64,
             contract: facts.contract,
             imports: facts.imports,
-            manifest: Arc::new(facts.manifest),
-            code,
+            manifest: Arc::new(manifest),
+            code: origin,
             load_time: begun.elapsed(),
-            program: self.lazily(program, file, &sha256),
+            program: Lazy::new(code.and_then(|code| code.mapper().ok()), move || load()?.mapper()),
             peak_memory: AtomicUsize::new(0),
             sha256,
-        })
+        }))
     }
 
-    /// What an earlier start found out about a component, if its code is kept, too.
+    /// What an earlier start found out about a component.
     fn remembered(&self, sha256: &str) -> Option<Facts> {
         let record = self.cache.find(sha256)?.record;
+        let manifest = record.manifest.map(|text| Manifest::parse(text.get().as_bytes()));
         Some(Facts {
             contract: record.contract.parse().ok()?,
             imports: record.imports,
-            manifest: Manifest::parse(record.manifest.get().as_bytes()).ok()?,
+            manifest: manifest.transpose().ok()?,
         })
     }
 
-    fn lazily(self: &Arc<Self>, program: Option<Arc<dyn Program>>, file: &Path, sha256: &str) -> LazyProgram {
-        let (loader, file, sha256) = (Arc::clone(self), file.to_owned(), sha256.to_owned());
-        LazyProgram::new(program, move || {
-            let cached = loader.cache.find(&sha256).and_then(|entry| loader.cache.load(&entry));
-            if let Some(component) = cached
-                && let Ok(interfaces) = Interfaces::of(&component, &loader.runtime.engine)
-                && let Ok(program) = loader.bind(&component, &interfaces)
-            {
-                return Ok(program);
-            }
-            let bytes = read(&file)?;
-            if crate::cache::sha256(&bytes) != sha256 {
-                return Err(Problem::new(format!("{} was changed since it was loaded", file.display()))
-                    .remedy("start again to use the new file"));
-            }
-            tracing::warn!("the kept code of {} is damaged and is compiled again", file.display());
-            loader.compile(&file, &sha256, &bytes).map(|(_, program)| program)
-        })
+    /// Loads the code of a component that was accepted before: from the cache, or, when that has
+    /// lost it, from its file.
+    fn load_again(&self, file: &Path, sha256: &str) -> Result<Code, Problem> {
+        let cached = self.cache.find(sha256).and_then(|entry| self.cache.load(&entry));
+        if let Some(component) = cached
+            && let Ok(interfaces) = Interfaces::of(&component, &self.runtime.engine)
+            && let Ok(code) = self.bind(&component, &interfaces)
+        {
+            return Ok(code);
+        }
+        let bytes = read(file).map_err(|problem| Problem {
+            message: format!("{} {}", file.display(), problem.message),
+            ..problem
+        })?;
+        if crate::cache::sha256(&bytes) != sha256 {
+            return Err(Problem::new(format!("{} was changed since it was loaded", file.display()))
+                .remedy("start again to use the new file"));
+        }
+        tracing::warn!("the kept code of {} is damaged and is compiled again", file.display());
+        self.compile(file, sha256, &bytes).map(|(_, code)| code)
     }
 
     /// Compiles a component, checks it against the contract, asks for its manifest, and keeps what
     /// came of it.
-    fn compile(&self, file: &Path, sha256: &str, bytes: &[u8]) -> Result<(Facts, Arc<dyn Program>), Problem> {
+    fn compile(&self, file: &Path, sha256: &str, bytes: &[u8]) -> Result<(Facts, Code), Problem> {
         let component = Component::new(&self.runtime.engine, bytes).map_err(|error| {
             Problem::new(format!("cannot be compiled: {error:#}")).remedy("build or copy it again")
         })?;
         let interfaces = Interfaces::of(&component, &self.runtime.engine)?;
-        let program = self
-            .bind(&component, &interfaces)
-            .map_err(|error| Problem::new(format!("does not fit the plugin contract: {error:#}")))?;
-        let (manifest, text) = self.manifest(file, &*program)?;
+        let code = self.bind(&component, &interfaces).map_err(|error| {
+            Problem::new(format!("does not fit the plugin contract: {error:#}"))
+                .remedy("build it again, with the contract's own `plugin.wit`")
+        })?;
+        let (manifest, text) = match &code {
+            Code::Mapper(program) => {
+                self.manifest(file, &**program).map(|(read, text)| (Some(read), Some(text)))?
+            }
+            Code::Jq(_) => (None, None),
+        };
         let facts = Facts { contract: interfaces.contract, imports: interfaces.imports, manifest };
-        self.cache.store(
-            sha256,
-            &component,
-            Record {
-                code: String::new(),
-                contract: facts.contract.to_string(),
-                imports: facts.imports.clone(),
-                manifest: text,
-            },
-        );
-        Ok((facts, program))
+        let record = Record {
+            code: String::new(),
+            contract: facts.contract.to_string(),
+            imports: facts.imports.clone(),
+            manifest: text,
+        };
+        self.cache.store(sha256, &component, record);
+        Ok((facts, code))
     }
 
-    fn bind(&self, component: &Component, interfaces: &Interfaces) -> wasmtime::Result<Arc<dyn Program>> {
+    fn bind(&self, component: &Component, interfaces: &Interfaces) -> wasmtime::Result<Code> {
         let engine = &self.runtime.engine;
         let mut linker = Linker::new(engine);
         for import in interfaces.imports.iter().filter(|import| import.starts_with("wasi:")) {
             deny(&mut linker, engine, component, import)?;
         }
-        contract::bind(component, linker)
+        Ok(match interfaces.role {
+            Role::Mapper => Code::Mapper(contract::bind(component, linker)?),
+            Role::Jq => Code::Jq(Arc::new(Evaluator::bind(component, &linker)?)),
+        })
     }
 
     /// Asks a plugin for its manifest, in the same walls as a batch.
@@ -213,11 +242,36 @@ impl Loader {
 struct Facts {
     contract: ContractVersion,
     imports: Vec<String>,
-    manifest: Manifest,
+    /// None for the JQ component.
+    manifest: Option<Manifest>,
+}
+
+impl Code {
+    fn mapper(self) -> Result<Arc<dyn Program>, Problem> {
+        match self {
+            Self::Mapper(program) => Ok(program),
+            Self::Jq(_) => Err(Problem::new("it is the JQ component, not a plugin")),
+        }
+    }
+
+    fn jq(self) -> Result<Arc<Evaluator>, Problem> {
+        match self {
+            Self::Jq(evaluator) => Ok(evaluator),
+            Self::Mapper(_) => Err(Problem::new("it is a plugin, not the JQ component")),
+        }
+    }
+}
+
+/// What a component is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Mapper,
+    Jq,
 }
 
 /// What a component imports and which contract it fulfils.
 struct Interfaces {
+    role: Role,
     contract: ContractVersion,
     imports: Vec<String>,
 }
@@ -229,12 +283,16 @@ impl Interfaces {
         let component = component.component_type();
         let mut imports: Vec<String> = component.imports(engine).map(|(name, _)| name.to_owned()).collect();
         imports.sort_unstable();
-        let exported = component.exports(engine).find_map(|(name, _)| version_of(name, MAPPER));
-        let contract = exported.ok_or_else(|| {
+        let role_of = |name| {
+            let mapper = version_of(name, MAPPER).map(|version| (Role::Mapper, MAPPER, version));
+            mapper.or_else(|| version_of(name, EVALUATOR).map(|version| (Role::Jq, EVALUATOR, version)))
+        };
+        let exported = component.exports(engine).find_map(|(name, _)| role_of(name));
+        let (role, interface, version) = exported.ok_or_else(|| {
             Problem::new(format!("is no Berth plugin: it exports no `{MAPPER}`"))
                 .remedy("take the file out of the plugin directory")
         })?;
-        let contract = supported(MAPPER, contract)?;
+        let contract = supported(interface, version)?;
         for import in &imports {
             if let Some(version) = version_of(import, LOG) {
                 supported(LOG, version)?;
@@ -247,7 +305,7 @@ impl Interfaces {
                 ));
             }
         }
-        Ok(Self { contract, imports })
+        Ok(Self { role, contract, imports })
     }
 }
 
@@ -340,12 +398,16 @@ fn wasm_files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 /// Decides which plugin maps which kind: of one directory the first file, of several directories
 /// the last one.
-fn choose(loaded: impl Iterator<Item = (usize, Result<Plugin, RefusedPlugin>)>) -> PluginSet {
+fn choose(loaded: impl Iterator<Item = (usize, Result<Loaded, RefusedPlugin>)>) -> PluginSet {
     let mut set = PluginSet::default();
     let mut directory_of: BTreeMap<Kind, usize> = BTreeMap::new();
     for (order, outcome) in loaded {
         let plugin = match outcome {
-            Ok(plugin) => Arc::new(plugin),
+            Ok(Loaded::Plugin(plugin)) => Arc::new(plugin),
+            Ok(Loaded::Jq(jq)) => {
+                set.jq = Some(Arc::new(jq));
+                continue;
+            }
             Err(refused) => {
                 set.refuse(refused);
                 continue;

@@ -4,20 +4,113 @@ use std::collections::BTreeSet;
 
 use berth_core::{BlueprintId, Entity, EntityKey, ItemError, MapReport};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
-/// Reads the entities of a batch of `count` resources. A resource may become several entities, or
-/// none.
-///
-/// # Errors
-/// What is wrong, with its place.
-pub(crate) fn entities(bytes: &[u8], count: usize) -> Result<MapReport, String> {
-    let Entities { entities, errors } = parse(bytes)?;
+use crate::contract::Output;
+
+/// What a plugin may return for a batch.
+pub(crate) trait Answer: Default {
+    /// The form that is asked for.
+    const OUTPUT: Output;
+
+    /// Reads the answer for a batch of `count` resources.
+    ///
+    /// # Errors
+    /// What is wrong, with its place.
+    fn read(bytes: &[u8], count: usize) -> Result<Self, String>;
+
+    /// Adds the answer for the one resource at `index`.
+    fn add(&mut self, index: usize, one: Self);
+
+    /// The resources that have failed.
+    fn errors(&mut self) -> &mut Vec<ItemError>;
+}
+
+impl Answer for MapReport {
+    const OUTPUT: Output = Output::Entities;
+
+    /// A resource may become several entities, or none.
+    fn read(bytes: &[u8], count: usize) -> Result<Self, String> {
+        let Entities { entities, errors } = parse(bytes)?;
+        check(&errors, count)?;
+        Ok(Self { entities: checked(entities)?, errors, filtered: 0 })
+    }
+
+    fn add(&mut self, index: usize, one: Self) {
+        self.entities.extend(one.entities);
+        self.errors.extend(one.errors.into_iter().map(|error| ItemError { index, ..error }));
+    }
+
+    fn errors(&mut self) -> &mut Vec<ItemError> {
+        &mut self.errors
+    }
+}
+
+/// Resource documents, for mappings in JQ.
+#[derive(Debug, Default)]
+pub(crate) struct Documents {
+    /// Each with the position of the resource it is of.
+    pub(crate) documents: Vec<(usize, Box<RawValue>)>,
+    pub(crate) errors: Vec<ItemError>,
+}
+
+impl Answer for Documents {
+    const OUTPUT: Output = Output::Documents;
+
+    fn read(bytes: &[u8], count: usize) -> Result<Self, String> {
+        let WireDocuments { documents, errors } = parse(bytes)?;
+        check(&errors, count)?;
+        let failed: BTreeSet<usize> = errors.iter().map(|error| error.index).collect();
+        // Documents come in the order of the resources. Where a resource gave several, or none,
+        // the position is a guess, and serves only to order errors.
+        let resources = (0..count).filter(|index| !failed.contains(index));
+        let resources = resources.chain(std::iter::repeat(count.saturating_sub(1)));
+        Ok(Self { documents: resources.zip(documents).collect(), errors })
+    }
+
+    fn add(&mut self, index: usize, one: Self) {
+        self.documents.extend(one.documents.into_iter().map(|(_, document)| (index, document)));
+        self.errors.extend(one.errors.into_iter().map(|error| ItemError { index, ..error }));
+    }
+
+    fn errors(&mut self) -> &mut Vec<ItemError> {
+        &mut self.errors
+    }
+}
+
+/// What the JQ component made of documents.
+pub(crate) struct Evaluated {
+    pub(crate) entities: Vec<Entity>,
+    /// By position of the document: why it could not be mapped.
+    pub(crate) errors: Vec<(usize, String)>,
+    pub(crate) filtered: usize,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// An expression that failed without failing its entity.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Warning {
+    pub(crate) field: String,
+    pub(crate) count: usize,
+    pub(crate) reason: String,
+}
+
+impl Evaluated {
+    /// # Errors
+    /// What is wrong, with its place.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
+        let WireEvaluated { entities, errors, filtered, warnings } = parse(bytes)?;
+        let errors = errors.into_iter().map(|WireError { index, reason }| (index, reason)).collect();
+        Ok(Self { entities: checked(entities)?, errors, filtered, warnings })
+    }
+}
+
+fn checked(entities: Vec<WireEntity>) -> Result<Vec<Entity>, String> {
     if let Some(index) = entities.iter().position(|entity| entity.identifier.is_empty()) {
         return Err(format!("at `entities[{index}].identifier`: an entity without an identifier"));
     }
-    check(&errors, count)?;
-    Ok(MapReport { entities: entities.into_iter().map(Entity::from).collect(), errors, filtered: 0 })
+    Ok(entities.into_iter().map(Entity::from).collect())
 }
 
 fn check(errors: &[ItemError], count: usize) -> Result<(), String> {
@@ -55,6 +148,30 @@ struct Entities {
     entities: Vec<WireEntity>,
     #[serde(default)]
     errors: Vec<ItemError>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireDocuments {
+    documents: Vec<Box<RawValue>>,
+    #[serde(default)]
+    errors: Vec<ItemError>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireEvaluated {
+    entities: Vec<WireEntity>,
+    errors: Vec<WireError>,
+    filtered: usize,
+    warnings: Vec<Warning>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireError {
+    index: usize,
+    reason: String,
 }
 
 /// An entity as a plugin writes it. Not [`Entity`] itself: that one's flattened key makes serde
@@ -109,10 +226,21 @@ mod tests {
             "entities": [entity, {"identifier": "j", "blueprint": "b"}],
             "errors": [{"index": 1, "resource": "k", "reason": "why"}]
         });
-        let report = entities(output.to_string().as_bytes(), 3).unwrap();
+        let report = MapReport::read(output.to_string().as_bytes(), 3).unwrap();
         assert_eq!(serde_json::to_value(&report.entities[0]).unwrap(), entity);
         assert_eq!(report.entities[1].title, None);
         assert_eq!(report.errors[0].index, 1);
+    }
+
+    #[test]
+    fn documents_find_their_resources() {
+        let output = r#"{"documents": [{"a": 1}, {"b": 2}, {"c": 3}],
+            "errors": [{"index": 1, "resource": "r", "reason": "why"}]}"#;
+        let Documents { documents, errors } = Documents::read(output.as_bytes(), 4).unwrap();
+        let found: Vec<(usize, &str)> = documents.iter().map(|(at, text)| (*at, text.get())).collect();
+        assert_eq!(found, [(0, r#"{"a": 1}"#), (2, r#"{"b": 2}"#), (3, r#"{"c": 3}"#)]);
+        assert_eq!(errors.len(), 1);
+        assert_eq!(Documents::read(b"{\"documents\": [1, 2, 3]}", 2).unwrap().documents[2].0, 1);
     }
 
     #[test]
@@ -155,20 +283,22 @@ mod tests {
             ),
         ];
         for (output, count, expected) in cases {
-            let found = entities(output.to_string().as_bytes(), count).unwrap_err();
+            let found = MapReport::read(output.to_string().as_bytes(), count).unwrap_err();
             assert!(found.starts_with(expected), "{output}: {found}");
         }
         assert_eq!(
-            entities(b"{\"entities\": [", 1).unwrap_err(),
+            MapReport::read(b"{\"entities\": [", 1).unwrap_err(),
             "at `entities`: EOF while parsing a list at line 1 column 14"
         );
-        assert_eq!(entities(b"{\"\xff", 1).unwrap_err(), "the text is not UTF-8 from byte 2 on");
+        assert_eq!(MapReport::read(b"{\"\xff", 1).unwrap_err(), "the text is not UTF-8 from byte 2 on");
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), count in 0usize..4) {
-            let _ = entities(&bytes, count);
+            let _ = MapReport::read(&bytes, count);
+            let _ = Documents::read(&bytes, count);
+            let _ = Evaluated::read(&bytes);
         }
     }
 }

@@ -9,13 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_core::{ItemError, Kind, Manifest, MapContext, MapReport, Problem, RawPage};
+use berth_core::{ItemError, Kind, Manifest, MapContext, Problem, RawPage};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    contract::{Batch, ContractVersion, Output, Program},
+    contract::{Batch, ContractVersion, Program},
     info::CodeOrigin,
-    output,
+    output::Answer,
     runtime::Runtime,
     sandbox::{Bounds, Failure, Speaker},
 };
@@ -36,59 +36,62 @@ pub(crate) struct Plugin {
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) code: CodeOrigin,
     pub(crate) load_time: Duration,
-    pub(crate) program: LazyProgram,
+    pub(crate) program: Lazy<dyn Program>,
     pub(crate) peak_memory: AtomicUsize,
 }
 
-/// The code of a plugin. It is loaded at the first batch when it comes from the cache, so that a
+/// The code of a component. It is loaded at the first use when it comes from the cache, so that a
 /// start costs nothing for kinds that are not synced.
-pub(crate) struct LazyProgram {
-    program: Mutex<Option<Arc<dyn Program>>>,
-    load: Box<dyn Fn() -> Result<Arc<dyn Program>, Problem> + Send + Sync>,
+pub(crate) struct Lazy<T: ?Sized> {
+    slot: Mutex<Option<Arc<T>>>,
+    load: Box<Load<T>>,
 }
 
-impl LazyProgram {
+type Load<T> = dyn Fn() -> Result<Arc<T>, Problem> + Send + Sync;
+
+impl<T: ?Sized> Lazy<T> {
     pub(crate) fn new(
-        program: Option<Arc<dyn Program>>,
-        load: impl Fn() -> Result<Arc<dyn Program>, Problem> + Send + Sync + 'static,
+        loaded: Option<Arc<T>>,
+        load: impl Fn() -> Result<Arc<T>, Problem> + Send + Sync + 'static,
     ) -> Self {
-        Self { program: Mutex::new(program), load: Box::new(load) }
+        Self { slot: Mutex::new(loaded), load: Box::new(load) }
     }
 
-    fn get(&self) -> Result<Arc<dyn Program>, Failure> {
-        let mut slot = self.program.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(program) = &*slot {
-            return Ok(Arc::clone(program));
+    pub(crate) fn get(&self) -> Result<Arc<T>, Failure> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = &*slot {
+            return Ok(Arc::clone(loaded));
         }
-        let program = (self.load)().map_err(Failure::Unloadable)?;
-        *slot = Some(Arc::clone(&program));
-        Ok(program)
+        let loaded = (self.load)().map_err(Failure::Unloadable)?;
+        *slot = Some(Arc::clone(&loaded));
+        Ok(loaded)
     }
+}
+
+/// How much may be returned for an input of so many bytes.
+pub(crate) fn output_bound(runtime: &Runtime, input: usize) -> usize {
+    input.saturating_mul(OUTPUT_RATIO).max(OUTPUT_FLOOR).min(runtime.limits.output_bytes)
 }
 
 impl Plugin {
-    /// Maps a batch by the plugin's own code. When it crashes, each resource is tried alone, so
-    /// that one bad resource costs only itself.
-    pub(crate) fn map(
+    /// Maps a batch by the plugin's own code: to entities, or to documents. When it crashes, each
+    /// resource is tried alone, so that one bad resource costs only itself.
+    pub(crate) fn map<A: Answer>(
         &self,
         runtime: &Runtime,
         kind: &Kind,
         context: &MapContext,
         page: &RawPage,
-    ) -> Result<MapReport, Failure> {
+    ) -> Result<A, Failure> {
         if page.count == 0 {
-            return Ok(MapReport::default());
+            return Ok(A::default());
         }
         let program = self.program.get()?;
-        let region = context.region.as_ref().map_or("global", berth_core::Region::as_str);
         let call = Call {
             plugin: self,
             runtime,
             program: &*program,
-            speaker: Speaker {
-                plugin: Arc::clone(&self.name),
-                at: format!("{kind} {} {region}", context.account.id).into(),
-            },
+            speaker: Speaker::new(&self.name, kind, context),
             kind,
             context,
         };
@@ -110,33 +113,32 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    fn run(
+    fn run<A: Answer>(
         &self,
         resources: &[u8],
         count: usize,
         deadline: Duration,
         log: bool,
-    ) -> Result<MapReport, Failure> {
-        let limit = self.runtime.limits.output_bytes;
-        let output_bytes = resources.len().saturating_mul(OUTPUT_RATIO).max(OUTPUT_FLOOR).min(limit);
-        let batch = Batch { kind: self.kind, context: self.context, output: Output::Entities, resources };
+    ) -> Result<A, Failure> {
+        let output_bytes = output_bound(self.runtime, resources.len());
+        let batch = Batch { kind: self.kind, context: self.context, output: A::OUTPUT, resources };
         let called = self.runtime.call(&self.speaker, Bounds { deadline, output_bytes, log }, |store| {
             self.program.map_batch(store, batch)
         });
         self.plugin.peak_memory.fetch_max(called.peak_memory, Ordering::Relaxed);
         let returned = called.result?.map_err(|reason| Failure::refused(&reason))?;
-        output::entities(&returned, count).map_err(Failure::Nonsense)
+        A::read(&returned, count).map_err(Failure::Nonsense)
     }
 
     /// Maps each resource in an instance of its own. All of them together have the time of one
     /// batch.
-    fn one_by_one(&self, page: &RawPage, failure: Failure) -> Result<MapReport, Failure> {
+    fn one_by_one<A: Answer>(&self, page: &RawPage, failure: Failure) -> Result<A, Failure> {
         let Ok(resources) = serde_json::from_slice::<Vec<&RawValue>>(&page.resources) else {
             return Err(failure);
         };
         let limit = self.runtime.limits.deadline;
         let begun = Instant::now();
-        let mut report = MapReport::default();
+        let mut answer = A::default();
         let mut crashed = 0;
         for (index, resource) in resources.iter().enumerate() {
             let left = limit.saturating_sub(begun.elapsed());
@@ -144,28 +146,27 @@ impl Call<'_> {
                 return Err(Failure::Deadline { limit });
             }
             match self.run(format!("[{resource}]").as_bytes(), 1, left, false) {
-                Ok(one) => {
-                    report.entities.extend(one.entities);
-                    report.errors.extend(one.errors.into_iter().map(|error| ItemError { index, ..error }));
-                }
+                Ok(one) => answer.add(index, one),
                 Err(cause) if cause.may_be_one_resource() => {
                     crashed += 1;
                     let reason = format!("plugin `{}` {cause}", self.plugin.name);
-                    report.errors.push(ItemError { index, resource: telling_name(resource, index), reason });
+                    let resource = telling_name(resource, "item", index);
+                    answer.errors().push(ItemError { index, resource, reason });
                 }
                 // What was left of the time is not the limit that an operator knows.
                 Err(Failure::Deadline { .. }) => return Err(Failure::Deadline { limit }),
                 Err(cause) => return Err(cause),
             }
         }
-        if crashed == resources.len() { Err(failure) } else { Ok(report) }
+        if crashed == resources.len() { Err(failure) } else { Ok(answer) }
     }
 }
 
-/// A name for a resource that could not be mapped: its ARN, id or name, else its position.
-fn telling_name(resource: &RawValue, index: usize) -> String {
+/// A name for a resource that could not be mapped: the ARN, id or name in a member of what is known
+/// of it, else its position.
+pub(crate) fn telling_name(resource: &RawValue, member: &str, index: usize) -> String {
     let parsed: Value = serde_json::from_str(resource.get()).unwrap_or_default();
-    let item = &parsed["item"];
+    let item = &parsed[member];
     let named = |ending: &str| {
         item.as_object()?.iter().find_map(|(key, value)| {
             let name = value.as_str().filter(|name| !name.is_empty())?;
@@ -193,7 +194,7 @@ mod tests {
             ("3", "resource 4 of the batch"),
         ] {
             let resource: Box<RawValue> = RawValue::from_string(resource.to_owned()).unwrap();
-            assert_eq!(telling_name(&resource, 4), name);
+            assert_eq!(telling_name(&resource, "item", 4), name);
         }
     }
 }

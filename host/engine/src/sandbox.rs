@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use berth_core::Problem;
+use berth_core::{Kind, MapContext, Problem, Region};
 use wasmtime::{ResourceLimiter, Store, Trap};
 
 use crate::runtime::{Runtime, TABLE_ELEMENTS};
@@ -37,16 +37,30 @@ impl Runtime {
         bounds: Bounds,
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Called<T> {
-        let mut store = Store::new(&self.engine, Guest::new(self, speaker.clone(), bounds));
+        let mut store = self.store(speaker, bounds.log);
+        let result = Self::call_in(&mut store, bounds, call);
+        let guest = store.into_data();
+        guest.log.close();
+        Called { result, peak_memory: guest.memory.peak }
+    }
+
+    /// A store for several calls. It must not be used again once one of them has failed.
+    pub(crate) fn store(&self, speaker: &Speaker, log: bool) -> Store<Guest> {
+        let mut store = Store::new(&self.engine, Guest::new(self, speaker.clone(), log));
         store.limiter(|guest| &mut guest.memory);
+        store
+    }
+
+    /// Makes one call in a store.
+    pub(crate) fn call_in<T>(
+        store: &mut Store<Guest>,
+        bounds: Bounds,
+        call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
+    ) -> Result<T, Failure> {
         store.set_hostcall_fuel(bounds.output_bytes);
         // One more: the tick that is running has begun before the call.
         store.set_epoch_deadline(Self::ticks(bounds.deadline) + 1);
-        let result = call(&mut store);
-        let guest = store.into_data();
-        guest.log.close();
-        let result = result.map_err(|error| Failure::of(&error, bounds, &guest));
-        Called { result, peak_memory: guest.memory.peak }
+        call(store).map_err(|error| Failure::of(&error, bounds, store.data()))
     }
 }
 
@@ -58,6 +72,14 @@ pub(crate) struct Speaker {
     pub(crate) at: Arc<str>,
 }
 
+impl Speaker {
+    pub(crate) fn new(plugin: &Arc<str>, kind: &Kind, context: &MapContext) -> Self {
+        let region = context.region.as_ref().map_or("global", Region::as_str);
+        let at = format!("{kind} {} {region}", context.account.id).into();
+        Self { plugin: Arc::clone(plugin), at }
+    }
+}
+
 /// The host's side of an instance.
 pub(crate) struct Guest {
     memory: MemoryMeter,
@@ -65,18 +87,23 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    fn new(runtime: &Runtime, speaker: Speaker, bounds: Bounds) -> Self {
+    fn new(runtime: &Runtime, speaker: Speaker, log: bool) -> Self {
         Self {
             memory: MemoryMeter { limit: runtime.limits.memory_bytes, used: 0, peak: 0 },
             log: Log {
                 speaker,
-                muted: !bounds.log,
+                muted: !log,
                 lines_left: runtime.limits.log_lines,
                 bytes_left: runtime.limits.log_bytes,
                 dropped: 0,
                 panic: None,
             },
         }
+    }
+
+    /// How much memory the instance has.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory.used
     }
 
     /// Takes a line of the plugin's.

@@ -10,8 +10,13 @@ use jaq_core::{
 };
 use jaq_json::{Map, Val};
 
+/// Definitions in which jaq and libjq differ, as libjq has them.
+const PRELUDE: &str = include_str!("prelude.jq");
+
 /// A compiled expression.
 pub(crate) enum Expression {
+    /// `"ec2Instance"`, `true`.
+    Literal(Val),
     /// A plain path, `.Properties.State.Name`: by far the most frequent form, and looked up an
     /// order of magnitude faster than the interpreter can.
     Path(Vec<Val>),
@@ -36,11 +41,15 @@ impl Expression {
     /// What is wrong with it.
     pub(crate) fn compile(text: &str) -> Result<Self, String> {
         let code = &*double_quotes(text);
+        if let Some(value) = plain_literal(code) {
+            return Ok(Self::Literal(value));
+        }
         if let Some(path) = plain_path(code) {
             return Ok(Self::Path(path));
         }
         let arena = Arena::default();
-        let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        let prelude = load::parse(PRELUDE, |parser| parser.defs()).unwrap_or_default();
+        let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(prelude);
         let modules = Loader::new(definitions)
             .load(&arena, File { code, path: () })
             .map_err(|errors| first(errors.iter().map(|(_, error)| load_error(error))))?;
@@ -57,15 +66,14 @@ impl Expression {
                     bome(Ok(Val::from(NOW.get() as f64 / 1000.0)))
                 })),
             ]);
-        let filter = Compiler::default()
-            .with_funs(functions)
-            .with_global_vars(["$ENV"])
-            .compile(modules)
-            .map_err(|errors| {
-                first(errors.iter().flat_map(|(_, errors)| errors).map(|(name, undefined)| {
-                    format!("the {} `{name}` is not defined", undefined.as_str())
-                }))
-            })?;
+        let filter =
+            Compiler::default().with_funs(functions).with_global_vars(["$ENV"]).compile(modules).map_err(
+                |errors| {
+                    first(errors.iter().flat_map(|(_, errors)| errors).map(|(name, undefined)| {
+                        format!("the {} `{name}` is not defined", undefined.as_str())
+                    }))
+                },
+            )?;
         Ok(Self::Filter(Box::new(filter)))
     }
 
@@ -75,6 +83,7 @@ impl Expression {
     /// What the expression raised.
     pub(crate) fn evaluate(&self, input: &Val) -> Result<Option<Val>, String> {
         match self {
+            Self::Literal(value) => Ok(Some(value.clone())),
             Self::Path(path) => look_up(path, input).map(Some),
             Self::Filter(filter) => {
                 let environment = Vars::new([Val::obj(Map::default())]);
@@ -91,7 +100,10 @@ impl Expression {
 
 fn raised(exception: Exn<'_, Val>) -> String {
     match exception.get_err() {
-        Ok(error) => error.to_string(),
+        Ok(error) => match error.into_val() {
+            Val::TStr(text) => String::from_utf8_lossy(&text).into_owned(),
+            other => other.to_string(),
+        },
         Err(_) => "it halted".into(),
     }
 }
@@ -108,6 +120,19 @@ fn double_quotes(text: &str) -> String {
         before = Some(c);
     }
     out
+}
+
+/// The value of a string without escapes or of a boolean, if an expression is nothing else.
+fn plain_literal(code: &str) -> Option<Val> {
+    match code.trim_ascii() {
+        "true" => Some(Val::Bool(true)),
+        "false" => Some(Val::Bool(false)),
+        quoted => {
+            let text = quoted.strip_prefix('"')?.strip_suffix('"')?;
+            let plain = !text.contains(|c: char| c == '"' || c == '\\' || c.is_control());
+            plain.then(|| Val::utf8_str(text.to_owned()))
+        }
+    }
 }
 
 /// The keys of `.a.b.c`, if an expression is nothing else.
@@ -150,8 +175,8 @@ fn load_error(error: &load::Error<&str>) -> String {
         load::Error::Lex(errors) => first(
             errors.iter().map(|(expected, at)| format!("expected a {} at {}", expected.as_str(), found(at))),
         ),
-        load::Error::Parse(errors) => {
-            first(errors.iter().map(|(expected, at)| format!("expected {} at {}", expected.as_str(), found(at))))
-        }
+        load::Error::Parse(errors) => first(
+            errors.iter().map(|(expected, at)| format!("expected {} at {}", expected.as_str(), found(at))),
+        ),
     }
 }

@@ -30,11 +30,7 @@ impl ItemsToParse {
             Some(path) => Removal::Path(Expression::compile(&format!("del({path})"))?),
             None => Removal::Everything,
         };
-        Ok(Self {
-            list: Expression::compile(expression)?,
-            name: Val::utf8_str(name.to_owned()),
-            removal,
-        })
+        Ok(Self { list: Expression::compile(expression)?, name: Val::utf8_str(name.to_owned()), removal })
     }
 
     /// The items of a document: the document without the list, with one element of the list.

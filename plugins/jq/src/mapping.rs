@@ -72,7 +72,9 @@ impl Mapping {
         for name in REQUIRED {
             let expression = mappings.get(name).unwrap_or(&Value::Null);
             if expression.is_object() {
-                return Err(format!("`{name}` is a search query; only relations and teams can be searched for"));
+                return Err(format!(
+                    "`{name}` is a search query; only relations and teams can be searched for"
+                ));
             }
             needed(name, expression)?;
         }
@@ -157,7 +159,9 @@ impl Field {
                     .map(|(index, element)| Self::compile(&format!("{path}[{index}]"), element))
                     .collect(),
             ),
-            literal => Self::Literal(jaq_json::read::parse_single(literal.to_string().as_bytes()).unwrap_or_default()),
+            literal => Self::Literal(
+                jaq_json::read::parse_single(literal.to_string().as_bytes()).unwrap_or_default(),
+            ),
         }
     }
 
@@ -168,10 +172,13 @@ impl Field {
                     Ok(expression) => expression.evaluate(item),
                     Err(reason) => Err(reason.clone()),
                 };
-                value.map(Option::unwrap_or_default).unwrap_or_else(|reason| {
-                    report.warn(path, reason);
-                    Val::Null
-                })
+                match value {
+                    Ok(value) => value.unwrap_or_default(),
+                    Err(reason) => {
+                        report.warn(path, reason);
+                        Val::Null
+                    }
+                }
             }
             Self::Object(members) => Val::obj(
                 members

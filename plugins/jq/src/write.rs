@@ -2,8 +2,8 @@
 
 use jaq_json::{Num, Val};
 
-/// Appends a value as JSON. What JSON cannot say becomes what libjq makes of it: not-a-number is
-/// null, infinity the largest number.
+/// Appends a value as JSON. What JSON cannot say is null: not-a-number as with libjq, and infinity
+/// since it comes of a division by zero, which is an error there.
 pub(crate) fn write(value: &Val, out: &mut Vec<u8>) {
     match value {
         Val::Null => out.extend_from_slice(b"null"),
@@ -62,16 +62,15 @@ pub(crate) fn write_str(text: &str, out: &mut Vec<u8>) {
 
 /// `1.0` is 1 and `-0.0` is 0, as after libjq.
 fn write_float(number: f64, out: &mut Vec<u8>) {
-    /// The largest range in which every integer is a float of its own.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if number.is_nan() {
+    /// Up to here libjq writes integers without an exponent.
+    const INTEGERS: f64 = 1e17;
+    if !number.is_finite() {
         out.extend_from_slice(b"null");
-    } else if number.trunc() == number && number.abs() <= EXACT {
+    } else if number.fract() == 0.0 && number.abs() <= INTEGERS {
         #[expect(clippy::cast_possible_truncation, reason = "checked just above")]
         out.extend_from_slice((number as i64).to_string().as_bytes());
     } else {
-        let finite = number.clamp(f64::MIN, f64::MAX);
-        out.extend_from_slice(format!("{finite:?}").as_bytes());
+        out.extend_from_slice(format!("{number:?}").as_bytes());
     }
 }
 
@@ -87,7 +86,8 @@ mod tests {
             (Val::from(1.5), "1.5"),
             (Val::from(1e300), "1e300"),
             (Val::from(f64::NAN), "null"),
-            (Val::from(f64::INFINITY), "1.7976931348623157e308"),
+            (Val::from(f64::INFINITY), "null"),
+            (Val::from(1e17), "100000000000000000"),
             (Val::from("a\"\\\n\u{1f}ü".to_owned()), r#""a\"\\\u000a\u001fü""#),
         ] {
             let mut out = Vec::new();

@@ -47,6 +47,7 @@ impl Program for V1_0 {
             options: &options,
             output: match batch.output {
                 Output::Entities => mapper::Output::Entities,
+                Output::Documents => mapper::Output::Documents,
             },
         };
         let plugin = self.0.instantiate(&mut *store)?;

@@ -1,0 +1,218 @@
+//! Mappings that users write in JQ. They are evaluated by a component inside the same walls as any
+//! plugin, so that a runaway expression is stopped like one.
+//!
+//! Compiling a mapping takes longer than evaluating it on a batch, hence an instance is kept for
+//! the next batch of the same mapping, unless something went wrong in it.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use berth_core::{ItemError, Kind, MapContext, MapReport, Problem, ResourceConfig};
+use serde_json::{json, value::RawValue};
+use wasmtime::Store;
+
+use crate::{
+    contract::jq_v1_0::{Evaluator, Instance},
+    output::{Documents, Evaluated},
+    plugin::{Lazy, output_bound, telling_name},
+    runtime::Runtime,
+    sandbox::{Bounds, Failure, Guest, Speaker},
+};
+
+/// The JQ component.
+pub(crate) struct Jq {
+    pub(crate) file: PathBuf,
+    evaluator: Lazy<Evaluator>,
+    idle: Mutex<Vec<Session>>,
+    most_idle: usize,
+}
+
+/// An instance that has compiled a mapping.
+struct Session {
+    mapping: Arc<[u8]>,
+    store: Store<Guest>,
+    instance: Instance,
+}
+
+/// Why a mapping gave nothing.
+enum Fault {
+    /// The mapping does not compile.
+    Mapping(String),
+    Failed(Failure),
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl Jq {
+    /// `most_idle` is how many instances are kept.
+    pub(crate) fn new(file: PathBuf, evaluator: Lazy<Evaluator>, most_idle: usize) -> Self {
+        Self { file, evaluator, idle: Mutex::new(Vec::new()), most_idle }
+    }
+
+    /// Evaluates a mapping on documents.
+    ///
+    /// # Errors
+    /// A [`Problem`] that names the mapping's kind, and the expression or the limit.
+    pub(crate) fn map(
+        &self,
+        runtime: &Runtime,
+        kind: &Kind,
+        context: &MapContext,
+        resource: &ResourceConfig,
+        documents: Documents,
+    ) -> Result<MapReport, Problem> {
+        if documents.documents.is_empty() {
+            return Ok(MapReport { errors: documents.errors, ..MapReport::default() });
+        }
+        let mapping = json!({"selector": {"query": resource.selector.query}, "port": resource.port});
+        let call = Call {
+            jq: self,
+            runtime,
+            speaker: Speaker::new(&"jq".into(), kind, context),
+            mapping: mapping.to_string().into_bytes().into(),
+        };
+        let texts: Vec<&RawValue> = documents.documents.iter().map(|(_, text)| &**text).collect();
+        let evaluated = match call.evaluate(&texts, runtime.limits.deadline) {
+            Err(Fault::Failed(failure)) if failure.may_be_one_resource() && texts.len() > 1 => {
+                call.one_by_one(&texts, failure)
+            }
+            outcome => outcome,
+        };
+        let Evaluated { entities, errors, filtered, warnings } =
+            evaluated.map_err(|fault| fault.problem(kind))?;
+        let Speaker { at, .. } = &call.speaker;
+        for warning in warnings {
+            tracing::warn!(
+                %at,
+                "the mapping of `{}` failed {} times in a batch of {}: {}",
+                warning.field,
+                warning.count,
+                texts.len(),
+                warning.reason
+            );
+        }
+        let mut report = MapReport { entities, errors: documents.errors, filtered };
+        report.errors.extend(errors.into_iter().filter_map(|(position, reason)| {
+            let (index, document) = documents.documents.get(position)?;
+            let resource = telling_name(document, "Properties", *index);
+            Some(ItemError { index: *index, resource, reason })
+        }));
+        report.errors.sort_by_key(|error| error.index);
+        Ok(report)
+    }
+}
+
+/// What the calls for one batch have in common.
+struct Call<'a> {
+    jq: &'a Jq,
+    runtime: &'a Runtime,
+    speaker: Speaker,
+    mapping: Arc<[u8]>,
+}
+
+impl Call<'_> {
+    fn evaluate(&self, documents: &[&RawValue], deadline: Duration) -> Result<Evaluated, Fault> {
+        let texts: Vec<&str> = documents.iter().map(|document| document.get()).collect();
+        let batch = format!("[{}]", texts.join(","));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let mut session = self.session(deadline)?;
+        let bounds = Bounds { deadline, output_bytes: output_bound(self.runtime, batch.len()), log: true };
+        let returned = Runtime::call_in(&mut session.store, bounds, |store| {
+            session.instance.evaluate(store, batch.as_bytes(), u64::try_from(now).unwrap_or(u64::MAX))
+        })?;
+        let returned = returned.map_err(|reason| Failure::refused(&reason))?;
+        self.keep(session);
+        Evaluated::read(&returned).map_err(|what| Fault::Failed(Failure::Nonsense(what)))
+    }
+
+    /// An instance that has compiled the mapping: a kept one, or a new one.
+    fn session(&self, deadline: Duration) -> Result<Session, Fault> {
+        let mut idle = self.jq.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = idle.iter().position(|session| session.mapping == self.mapping) {
+            return Ok(idle.remove(at));
+        }
+        drop(idle);
+        let evaluator = self.jq.evaluator.get()?;
+        let mut store = self.runtime.store(&self.speaker, true);
+        let bounds = Bounds { deadline, output_bytes: output_bound(self.runtime, 0), log: true };
+        let (instance, compiled) = Runtime::call_in(&mut store, bounds, |store| {
+            let instance = evaluator.instantiate(store)?;
+            let compiled = instance.compile(store, &self.mapping)?;
+            Ok((instance, compiled))
+        })?;
+        compiled.map_err(Fault::Mapping)?;
+        Ok(Session { mapping: Arc::clone(&self.mapping), store, instance })
+    }
+
+    fn keep(&self, session: Session) {
+        // Memory never shrinks, and what an expression leaves behind must not pile up.
+        if session.store.data().memory() > self.runtime.limits.memory_bytes / 2 {
+            return;
+        }
+        let mut idle = self.jq.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() >= self.jq.most_idle && !idle.is_empty() {
+            idle.remove(0);
+        }
+        if idle.len() < self.jq.most_idle {
+            idle.push(session);
+        }
+    }
+
+    /// Evaluates each document alone, so that one which crashes the evaluation costs only itself.
+    /// All of them together have the time of one batch.
+    fn one_by_one(&self, documents: &[&RawValue], failure: Failure) -> Result<Evaluated, Fault> {
+        let limit = self.runtime.limits.deadline;
+        let begun = Instant::now();
+        let mut all =
+            Evaluated { entities: Vec::new(), errors: Vec::new(), filtered: 0, warnings: Vec::new() };
+        let mut crashed = 0;
+        for (position, document) in documents.iter().enumerate() {
+            let left = limit.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Err(Failure::Deadline { limit }.into());
+            }
+            match self.evaluate(&[document], left) {
+                Ok(one) => {
+                    all.entities.extend(one.entities);
+                    all.errors.extend(one.errors.into_iter().map(|(_, reason)| (position, reason)));
+                    all.filtered += one.filtered;
+                    all.warnings.extend(one.warnings);
+                }
+                Err(Fault::Failed(cause)) if cause.may_be_one_resource() => {
+                    crashed += 1;
+                    all.errors.push((position, format!("the mapping {cause}")));
+                }
+                Err(Fault::Failed(Failure::Deadline { .. })) => {
+                    return Err(Failure::Deadline { limit }.into());
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        if crashed == documents.len() { Err(failure.into()) } else { Ok(all) }
+    }
+}
+
+impl Fault {
+    fn problem(self, kind: &Kind) -> Problem {
+        match self {
+            Self::Mapping(reason) => Problem::new(format!("the mapping of {kind} is wrong: {reason}"))
+                .remedy("correct the mapping in Port, on the page of the data source"),
+            Self::Failed(Failure::Unloadable(problem)) => problem,
+            Self::Failed(failure @ (Failure::Deadline { .. } | Failure::Memory { .. })) => {
+                Problem::new(format!("the mapping of {kind} {failure}")).remedy(
+                    "look for an expression that never ends or grows without bound; where resources are only \
+                     many or large, raise the plugins' limits or lower the batch size of the kind's plan",
+                )
+            }
+            Self::Failed(failure) => Problem::new(format!("the mapping of {kind} {failure}"))
+                .remedy("simplify the mapping's expressions in Port, on the page of the data source"),
+        }
+    }
+}
