@@ -396,7 +396,7 @@ impl Reader {
         let account = &self.target.account;
         let place = format!("account {account}, region {region}");
         let call = format!("{}:{}", step.service, step.operation);
-        let actions = step.iam_actions();
+        let actions = crate::policy::actions(step);
         match error {
             CallError::Credentials(problem) => Problem {
                 message: format!("no credentials for account {account}: {}", problem.message),

@@ -470,6 +470,11 @@ impl Identities {
         identities
     }
 
+    /// Where the base identity comes from.
+    pub(crate) fn provider(&self) -> CredentialProvider {
+        self.provider
+    }
+
     /// The session of the base identity itself.
     ///
     /// # Errors

@@ -3,9 +3,11 @@
 mod accounts;
 mod client;
 mod config;
+mod doctor;
 mod errors;
 mod fetch;
 mod identity;
+pub mod policy;
 mod refusals;
 mod regions;
 mod source;
@@ -16,5 +18,6 @@ pub use config::{
     AwsConfig, Concurrency, ConfigError, CredentialProvider, EndpointOverrides, Retry, StaticKeys,
     WebIdentity,
 };
+pub use doctor::{BaseIdentity, Glance};
 pub use source::AwsSource;
 pub use stats::{AwsStats, CallStats};

@@ -17,11 +17,9 @@ use crate::{
     client::{Client, Target},
     fetch::{self, Fetch},
     identity::{Identities, Session, home_region},
+    policy::LONGEST_SESSION_POLICY,
     regions,
 };
-
-/// The longest session policy that STS takes, in characters.
-const LONGEST_POLICY: usize = 2048;
 
 /// AWS as a [`Source`].
 ///
@@ -47,10 +45,10 @@ impl AwsSource {
     /// [`ConfigError`] for the first setting that makes no sense.
     pub fn new(config: AwsConfig, http: reqwest::Client) -> Result<Self, ConfigError> {
         if let Some(policy) = &config.session_policy
-            && policy.chars().count() > LONGEST_POLICY
+            && policy.chars().count() > LONGEST_SESSION_POLICY
         {
             let reason = format!(
-                "the session policy has {} characters, and STS takes {LONGEST_POLICY}; load fewer plugins or do without it",
+                "the session policy has {} characters, and STS takes {LONGEST_SESSION_POLICY}; load fewer plugins or do without it",
                 policy.chars().count()
             );
             return Err(ConfigError { setting: "session policy", reason });
@@ -84,6 +82,10 @@ impl AwsSource {
             Some(session) => session.clone(),
             None => Err(Problem::new(format!("account {account} is none of the accounts of this resync"))),
         }
+    }
+
+    pub(crate) fn identities(&self) -> &Identities {
+        &self.identities
     }
 
     fn home(&self) -> Result<Region, Problem> {

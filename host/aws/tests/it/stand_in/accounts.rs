@@ -100,6 +100,32 @@ async fn a_single_account_needs_no_role() {
 }
 
 #[tokio::test]
+async fn the_base_identity_is_told_as_a_trust_policy_names_it() {
+    let aws = StandIn::start(|_| None).await;
+    let identity = source(config(&aws.endpoint)).base_identity().await.unwrap();
+    assert_eq!(identity.principal, "arn:aws:iam::999999999999:role/Base");
+    assert_eq!(
+        (identity.provider, identity.account.as_str()),
+        (CredentialProvider::StaticCredential, "999999999999")
+    );
+}
+
+#[tokio::test]
+async fn a_session_policy_narrows_the_roles_of_accounts() {
+    let aws = StandIn::start(|_| None).await;
+    let mut settings = with_roles(&aws.endpoint, &[A]);
+    settings.hop_role_arn = Some(RoleArn::new(&role(C)).unwrap());
+    settings.session_policy = Some("{}".into());
+    settings.session_duration = Some(Duration::from_mins(30));
+    source(settings.clone()).accounts().await.unwrap();
+    let roles = aws.seen("sts:AssumeRole");
+    assert_eq!((roles[0].input.get("Policy"), &roles[1].input["Policy"]), (None, &json!("{}")));
+    assert_eq!(roles[1].input["DurationSeconds"], "1800");
+    settings.session_policy = Some("x".repeat(2049));
+    assert!(berth_aws::AwsSource::new(settings, crate::support::http()).is_err());
+}
+
+#[tokio::test]
 async fn a_hop_lies_between_base_and_member() {
     let aws = StandIn::start(|_| None).await;
     let mut settings = with_roles(&aws.endpoint, &[A, B]);

@@ -1,0 +1,148 @@
+//! IAM policies for what the loaded kinds read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_aws_wire::Service;
+use berth_core::{KindManifest, Step};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+/// What listing an account's regions takes: the first is asked for, the second is the fallback.
+const REGIONS: [&str; 2] = ["account:ListRegions", "ec2:DescribeRegions"];
+
+/// What Organizations discovery takes of the role in the management account.
+const ORGANIZATION: [&str; 3] = [
+    "organizations:ListAccounts",
+    "organizations:ListAccountsForParent",
+    "organizations:ListOrganizationalUnitsForParent",
+];
+
+/// The longest session policy that STS takes, in characters.
+pub const LONGEST_SESSION_POLICY: usize = 2048;
+
+/// The IAM actions that a step needs. Where its manifest names none, the operation's name under
+/// the name that the service signs with, which is IAM's prefix for it (`sesv2` is `ses`).
+pub fn actions(step: &Step) -> Vec<String> {
+    match Service::load(&step.service) {
+        Ok(service) if step.iam.is_empty() => vec![format!("{}:{}", service.signing_name(), step.operation)],
+        _ => step.iam_actions(),
+    }
+}
+
+fn all_actions<'k>(kinds: impl IntoIterator<Item = &'k KindManifest>) -> BTreeSet<String> {
+    let steps = kinds.into_iter().flat_map(|kind| &kind.plan.steps);
+    steps.flat_map(actions).chain(REGIONS.map(str::to_owned)).collect()
+}
+
+/// The least policy with which a role can read these kinds, all their options included: one
+/// statement per service, every action by its name.
+pub fn read_policy<'k>(kinds: impl IntoIterator<Item = &'k KindManifest>) -> Value {
+    let mut services: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for action in all_actions(kinds) {
+        let service = action.split(':').next().unwrap_or_default().to_owned();
+        services.entry(service).or_default().push(action);
+    }
+    let statements = services.into_iter().map(|(service, actions)| {
+        // A statement's id has letters and digits only.
+        let id: String = service.chars().filter(char::is_ascii_alphanumeric).collect();
+        json!({"Sid": format!("BerthReads{id}"), "Effect": "Allow", "Action": actions, "Resource": "*"})
+    });
+    json!({"Version": "2012-10-17", "Statement": statements.collect::<Vec<_>>()})
+}
+
+/// The policy that the role for Organizations discovery needs beside [`read_policy`].
+pub fn organization_policy() -> Value {
+    json!({"Version": "2012-10-17", "Statement": [
+        {"Sid": "BerthFindsAccounts", "Effect": "Allow", "Action": ORGANIZATION, "Resource": "*"}
+    ]})
+}
+
+/// The trust policy of a role that `principal` (an ARN) assumes, with the external ID if there is
+/// one. The result holds the external ID: it is for the operator's eyes.
+pub fn trust_policy(principal: &str, external_id: Option<&SecretString>) -> Value {
+    let mut statement = json!({
+        "Effect": "Allow", "Principal": {"AWS": principal}, "Action": "sts:AssumeRole"
+    });
+    if let Some(id) = external_id {
+        statement["Condition"] = json!({"StringEquals": {"sts:ExternalId": id.expose_secret()}});
+    }
+    json!({"Version": "2012-10-17", "Statement": [statement]})
+}
+
+/// A session policy that narrows an assumed role to what these kinds read: by the actions' names
+/// while STS takes that many, else by service and verb (`ecs:Describe*`), which are reads as well.
+///
+/// `None` when not even that is short enough.
+pub fn session_policy<'k>(kinds: impl IntoIterator<Item = &'k KindManifest>) -> Option<String> {
+    let exact = all_actions(kinds);
+    let verbs: BTreeSet<String> = exact
+        .iter()
+        .map(|action| {
+            let (service, name) = action.split_once(':').unwrap_or((action, "*"));
+            let verb = name.char_indices().skip(1).find(|(_, c)| c.is_ascii_uppercase());
+            format!("{service}:{}*", &name[..verb.map_or(name.len(), |(at, _)| at)])
+        })
+        .collect();
+    [exact, verbs].iter().find_map(|actions| {
+        let policy = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": actions, "Resource": "*"}
+        ]});
+        Some(policy.to_string()).filter(|policy| policy.chars().count() <= LONGEST_SESSION_POLICY)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_core::Manifest;
+
+    use super::*;
+
+    fn kinds(operations: &[(&str, &str)]) -> Vec<KindManifest> {
+        let kinds: Vec<Value> = operations
+            .iter()
+            .enumerate()
+            .map(|(n, (service, operation))| {
+                json!({"kind": format!("AWS::K{n}"), "scope": "regional", "plan": {"steps": [
+                    {"id": "x", "service": service, "operation": operation, "items": "x[]",
+                     "iam": if *service == "s3" { json!(["s3:ListAllMyBuckets"]) } else { json!([]) }}]}})
+            })
+            .collect();
+        let manifest = json!({"name": "x", "version": "1.0.0", "kinds": kinds});
+        Manifest::parse(manifest.to_string().as_bytes()).unwrap().kinds
+    }
+
+    #[test]
+    fn policies_name_iam_actions() {
+        let kinds =
+            kinds(&[("sesv2", "ListEmailIdentities"), ("s3", "ListBuckets"), ("ec2", "DescribeRegions")]);
+        let policy = read_policy(&kinds);
+        let actions: Vec<&str> = policy["Statement"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|statement| statement["Action"].as_array().unwrap())
+            .map(|action| action.as_str().unwrap())
+            .collect();
+        assert_eq!(
+            actions,
+            ["account:ListRegions", "ec2:DescribeRegions", "s3:ListAllMyBuckets", "ses:ListEmailIdentities"]
+        );
+        assert!(session_policy(&kinds).unwrap().contains("ses:ListEmailIdentities"));
+    }
+
+    #[test]
+    fn a_long_session_policy_is_told_by_verbs() {
+        let service = Service::load("ec2").unwrap();
+        let operations: Vec<(&str, &str)> =
+            service.operations().map(|operation| ("ec2", operation)).collect();
+        let policy = session_policy(&kinds(&operations)).unwrap();
+        assert!(policy.chars().count() <= LONGEST_SESSION_POLICY);
+        assert!(policy.contains("ec2:Describe*") && !policy.contains("ec2:*"), "{policy}");
+    }
+
+    #[test]
+    fn a_trust_policy_asks_for_the_external_id() {
+        let policy = trust_policy("arn:aws:iam::111122223333:user/berth", Some(&"id".into()));
+        assert_eq!(policy["Statement"][0]["Condition"]["StringEquals"]["sts:ExternalId"], "id");
+    }
+}
