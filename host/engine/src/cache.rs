@@ -2,7 +2,7 @@
 //! fraction of a millisecond.
 //!
 //! An entry is two files, named by the SHA-256 of the component and by what the compiled code
-//! depends on (version and settings of the engine, the machine): `<sha256>-<engine>.cwasm`, the
+//! depends on (versions of Berth and wasmtime, settings, the machine): `<sha256>-<engine>.cwasm`, the
 //! code, and `<sha256>-<engine>.json`, the [`Record`]. The record is written last and holds the
 //! digest of the code, so that an entry is whole or absent.
 
@@ -49,6 +49,8 @@ impl CodeCache {
     pub(crate) fn open(engine: &wasmtime::Engine, writable: Option<&Path>, readable: &[PathBuf]) -> Self {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
+        // What counts as a plugin may change with Berth's version.
+        env!("CARGO_PKG_VERSION").hash(&mut hasher);
         let usable = |dir: &Path, checked: io::Result<()>| match checked {
             Ok(()) => Some(dir.to_owned()),
             Err(error) => {

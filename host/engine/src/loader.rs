@@ -287,12 +287,20 @@ impl Interfaces {
             let mapper = version_of(name, MAPPER).map(|version| (Role::Mapper, MAPPER, version));
             mapper.or_else(|| version_of(name, EVALUATOR).map(|version| (Role::Jq, EVALUATOR, version)))
         };
-        let exported = component.exports(engine).find_map(|(name, _)| role_of(name));
-        let (role, interface, version) = exported.ok_or_else(|| {
-            Problem::new(format!("is no Berth plugin: it exports no `{MAPPER}`"))
-                .remedy("take the file out of the plugin directory")
-        })?;
-        let contract = supported(interface, version)?;
+        // A component may export several versions of its contract; one that fits is enough.
+        let exported: Vec<_> = component.exports(engine).filter_map(|(name, _)| role_of(name)).collect();
+        let fitting = exported
+            .iter()
+            .filter_map(|&(role, interface, version)| Some((role, supported(interface, version).ok()?)))
+            .max_by_key(|&(_, version)| version);
+        let (role, contract) = match (fitting, exported.first()) {
+            (Some(fitting), _) => fitting,
+            (None, Some(&(role, interface, version))) => (role, supported(interface, version)?),
+            (None, None) => {
+                return Err(Problem::new(format!("is no Berth plugin: it exports no `{MAPPER}`"))
+                    .remedy("take the file out of the plugin directory"));
+            }
+        };
         for import in &imports {
             if let Some(version) = version_of(import, LOG) {
                 supported(LOG, version)?;

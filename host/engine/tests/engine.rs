@@ -612,3 +612,43 @@ async fn many_mappings_at_once_do_not_mix() {
         done.unwrap();
     }
 }
+
+/// Whatever the bundled plugins map by their own code, their default mapping in JQ maps to the same
+/// entities: through the real components, on every fixture.
+#[tokio::test]
+async fn bundled_plugins_map_alike_natively_and_in_jq() {
+    let bundled = built("plugins/jq.wasm").parent().unwrap().to_owned();
+    let limits = Limits { deadline: Duration::from_secs(10), ..Limits::default() };
+    let engine = Engine::new(EngineConfig { limits, ..config(&bundled) }).unwrap();
+    assert_eq!(engine.refused(), []);
+    let mut compared = 0;
+    for plugin in engine.plugins() {
+        let fixtures =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins").join(&plugin.name).join("fixtures");
+        assert_eq!(plugin.manifest.kinds.len(), 1, "{} has one kind, and fixtures of it", plugin.name);
+        let kind = &plugin.manifest.kinds[0];
+        let Some(default) = kind.mapping.clone() else { continue };
+        let default = Mapping::Custom(Arc::new(default));
+        for fixture in fs::read_dir(&fixtures).unwrap().map(|entry| entry.unwrap().path()) {
+            let resources = fs::read(&fixture).unwrap();
+            let count = serde_json::from_slice::<Vec<Value>>(&resources).unwrap().len();
+            let page = RawPage { region: None, count, resources, failures: Vec::new() };
+            let native =
+                engine.map(request(kind.kind.as_str(), Mapping::Native, page.clone())).await.unwrap();
+            let by_jq = engine.map(request(kind.kind.as_str(), default.clone(), page)).await.unwrap();
+            assert_eq!(identifiers(&native), identifiers(&by_jq), "{}", fixture.display());
+            for (native, by_jq) in native.entities.iter().zip(&by_jq.entities) {
+                assert!(
+                    !native.changes(by_jq) && !by_jq.changes(native),
+                    "{}: {native:?} {by_jq:?}",
+                    fixture.display()
+                );
+                compared += 1;
+            }
+            let failed =
+                |report: &MapReport| report.errors.iter().map(|error| error.index).collect::<Vec<_>>();
+            assert_eq!(failed(&native), failed(&by_jq), "{}", fixture.display());
+        }
+    }
+    assert!(compared > 0);
+}
