@@ -4,7 +4,7 @@ support::guest!("panic-on-one-item", "Hostile::OneItem", |context, resources| {
     let text = String::from_utf8_lossy(&resources).into_owned();
     for name in support::values(&text, "Name") {
         assert!(name != "panic", "this one again");
-        while name == "loop" {
+        while std::hint::black_box(name) == "loop" {
             std::hint::spin_loop();
         }
     }
