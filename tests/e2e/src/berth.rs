@@ -35,18 +35,30 @@ impl Run {
 
     /// Checks the exit code; shows everything when it is another.
     #[track_caller]
-    #[expect(clippy::return_self_not_must_use, reason = "a check that ends a chain")]
-    pub fn exits(self, code: i32) -> Self {
+    pub fn exits(&self, code: i32) -> &Self {
         assert_eq!(self.code, Some(code), "{self}");
         self
     }
 
     /// Checks that people are told something.
     #[track_caller]
-    #[expect(clippy::return_self_not_must_use, reason = "a check that ends a chain")]
-    pub fn says(self, text: &str) -> Self {
-        assert!(self.stdout.contains(text) || self.stderr.contains(text), "`{text}` is not said: {self}");
+    pub fn says(&self, text: &str) -> &Self {
+        assert!(self.tells(text), "`{text}` is not said: {self}");
         self
+    }
+
+    /// Checks that something is neither said nor logged nor reported.
+    #[track_caller]
+    pub fn hides(&self, secret: &str) -> &Self {
+        assert!(
+            !self.tells(secret) && !self.report.to_string().contains(secret),
+            "`{secret}` is told: {self}"
+        );
+        self
+    }
+
+    fn tells(&self, text: &str) -> bool {
+        self.stdout.contains(text) || self.stderr.contains(text)
     }
 
     /// The units of the report that are in this state: account, place (`-` for none), kind.

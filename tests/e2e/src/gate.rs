@@ -49,6 +49,8 @@ struct Rules {
     regions: Vec<String>,
     /// The account behind each access key that was handed out.
     accounts: BTreeMap<String, String>,
+    /// Secret keys and session tokens that were handed out.
+    secrets: Vec<String>,
     calls: BTreeMap<String, usize>,
 }
 
@@ -93,6 +95,11 @@ impl Gate {
     /// protocols without a name for the operation are told by method and query: `s3 GET ?tagging`.
     pub fn calls(&self) -> BTreeMap<String, usize> {
         self.with(|rules| rules.calls.clone())
+    }
+
+    /// The secret keys and session tokens that STS handed out.
+    pub fn secrets(&self) -> Vec<String> {
+        self.with(|rules| rules.secrets.clone())
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Rules) -> T) -> T {
@@ -194,10 +201,16 @@ impl Rules {
     /// Learns whose the credentials are that moto hands out.
     fn remember(&mut self, call: &Call, answer: &Bytes) {
         let answer = String::from_utf8_lossy(answer);
-        let key = answer.split("<AccessKeyId>").nth(1).and_then(|rest| rest.split('<').next());
+        let element = |name: &str| {
+            let (_, rest) = answer.split_once(&format!("<{name}>"))?;
+            Some(rest.split('<').next()?.to_owned())
+        };
+        self.secrets.extend(element("SecretAccessKey"));
+        self.secrets.extend(element("SessionToken"));
+        let key = element("AccessKeyId");
         let account = call.form.get("RoleArn").and_then(|arn| arn.split(':').nth(4));
         if let (Some(key), Some(account)) = (key, account) {
-            self.accounts.insert(key.to_owned(), account.to_owned());
+            self.accounts.insert(key, account.to_owned());
         }
     }
 

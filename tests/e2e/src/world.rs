@@ -93,15 +93,14 @@ impl World {
         let accounts: Vec<String> =
             (0..builder.accounts).map(|_| NEXT.fetch_add(1, Ordering::Relaxed).to_string()).collect();
         let aws = Aws::shared();
-        aws.seed(
-            &accounts,
-            &[
-                "seed",
-                &format!("--buckets={}", builder.buckets),
-                &format!("--instances={}", builder.instances),
-                &format!("--clusters={}", builder.clusters),
-            ],
-        );
+        let contents = [
+            format!("--buckets={}", builder.buckets),
+            format!("--instances={}", builder.instances),
+            format!("--clusters={}", builder.clusters),
+        ];
+        if builder.buckets + builder.instances + builder.clusters > 0 {
+            aws.seed(&accounts, &["seed", &contents[0], &contents[1], &contents[2]]);
+        }
 
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let (gate, port) = runtime.block_on(async {
@@ -174,20 +173,32 @@ impl World {
         self.berth(&["sync"])
     }
 
-    /// Runs `berth plan`.
-    pub fn plan(&self) -> Run {
-        self.berth(&["plan"])
+    /// Runs `berth plugin …`.
+    pub fn plugin(&self, arguments: &[&str]) -> Run {
+        Run::of(&mut self.command(&[&["plugin"], arguments].concat()), &self.report())
     }
 
-    fn berth(&self, arguments: &[&str]) -> Run {
-        let report = self.folder.path().join("report.json");
+    /// Runs `berth …`, and has the report written.
+    pub fn berth(&self, arguments: &[&str]) -> Run {
+        Run::of(self.command(arguments).arg("--report").arg(self.report()), &self.report())
+    }
+
+    /// The secrets among the settings.
+    pub fn secrets(&self) -> Vec<String> {
+        let secret = |name: &str| name.contains("SECRET_ACCESS_KEY") || name.ends_with("CLIENT_SECRET");
+        self.variables.iter().filter(|(name, _)| secret(name)).map(|(_, value)| value.clone()).collect()
+    }
+
+    fn report(&self) -> PathBuf {
+        self.folder.path().join("report.json")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         // A run that fails early must not be taken for the one before.
-        _ = fs::remove_file(&report);
+        _ = fs::remove_file(self.report());
         let mut command = Command::new(binary());
         command
             .args(arguments)
-            .arg("--report")
-            .arg(&report)
             .current_dir(self.folder.path())
             .env_clear()
             .envs(&self.variables)
@@ -196,7 +207,7 @@ impl World {
         for plugins in &self.plugins {
             command.arg("--plugins").arg(plugins);
         }
-        Run::of(&mut command, &report)
+        command
     }
 
     /// The entities that the accounts must give, told by boto3.

@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth", &["berth-embed", "berth-core", "berth-sync", "berth-aws", "berth-engine", "berth-port"]),
     // The stand-in knows Port only from Port's contract, so that it can disagree with the host.
     ("port-stand-in", &[]),
+    ("berth-differential", &["berth-core", "berth-aws-wire"]),
     ("berth-e2e", &["port-stand-in"]),
     ("xtask", &[]),
 ];

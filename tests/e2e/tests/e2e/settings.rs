@@ -9,7 +9,8 @@ fn all_mistakes_are_told_at_once() {
     world.set("OCEAN__PORT__BASE_URL", "not a url");
     world.set("OCEAN__EVENT_LISTENER", "ONCE");
     world.set("OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS", "arn:aws:iam::111111111111:role/Reader");
-    let run = world.sync().exits(2);
+    let run = world.sync();
+    run.exits(2);
     for told in [
         "OCEAN__PORT__CLIENT_ID",
         "OCEAN__PORT__BASE_URL",
@@ -18,8 +19,34 @@ fn all_mistakes_are_told_at_once() {
         // A right one is shown.
         r#"["arn:aws:iam::111111111111:role/"#,
     ] {
-        assert!(run.stdout.contains(told) || run.stderr.contains(told), "`{told}` is not said: {run}");
+        run.says(told);
     }
     assert_eq!(world.port().requests().len(), 0, "nothing is asked of Port");
     assert!(world.gate().calls().is_empty(), "nothing is asked of AWS");
+}
+
+#[test]
+fn no_secret_is_told_however_much_is_logged() {
+    let world = World::with_accounts(1).buckets(1).build();
+    let run = world.berth(&["sync", "--log-level", "trace"]);
+    run.exits(0);
+    assert!(run.stderr.contains("TRACE"), "{run}");
+    let handed_out = world.gate().secrets();
+    assert!(!handed_out.is_empty());
+    for secret in handed_out.iter().chain(world.secrets().iter()) {
+        run.hides(secret);
+    }
+}
+
+#[test]
+fn plugins_tell_what_they_read() {
+    let world = World::with_accounts(0).build();
+    let list = world.plugin(&["list"]);
+    list.exits(0);
+    for kind in ["AWS::Account::Info", "AWS::S3::Bucket", "AWS::EC2::Instance", "AWS::ECS::Cluster"] {
+        list.says(kind);
+    }
+    let inspect = world.plugin(&["inspect", "AWS::EC2::Instance"]);
+    inspect.exits(0).says("ec2:DescribeInstances").says("DescribeInstanceStatusAction").says("ec2Instance");
+    world.plugin(&["inspect", "AWS::No::Such"]).exits(2).says("AWS::No::Such");
 }
