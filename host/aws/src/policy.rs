@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_aws_wire::Service;
-use berth_core::{KindManifest, Step};
+use berth_core::{KindManifest, RoleArn, Step};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
@@ -67,6 +67,14 @@ pub fn trust_policy(principal: &str, external_id: Option<&SecretString>) -> Valu
         statement["Condition"] = json!({"StringEquals": {"sts:ExternalId": id.expose_secret()}});
     }
     json!({"Version": "2012-10-17", "Statement": [statement]})
+}
+
+/// The policy of the base identity: it may assume these roles and nothing else.
+pub fn assume_policy(roles: &[RoleArn]) -> Value {
+    let roles: Vec<&str> = roles.iter().map(RoleArn::as_str).collect();
+    json!({"Version": "2012-10-17", "Statement": [
+        {"Sid": "BerthAssumesRoles", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": roles}
+    ]})
 }
 
 /// A session policy that narrows an assumed role to what these kinds read: by the actions' names

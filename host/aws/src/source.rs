@@ -101,6 +101,11 @@ impl std::fmt::Debug for AwsSource {
 
 #[async_trait]
 impl Source for AwsSource {
+    async fn identity(&self) -> Result<Option<String>, Problem> {
+        let identity = self.base_identity().await?;
+        Ok(Some(format!("{} ({})", identity.principal, identity.provider.as_str())))
+    }
+
     async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
         self.client.forget_reads();
         let discovery = Discovery {

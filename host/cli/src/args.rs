@@ -56,6 +56,17 @@ pub(crate) enum Command {
     /// Run one resync that writes nothing, and show what it would create, update and delete
     #[command(after_help = Exit::HELP)]
     Plan(RunArgs),
+    /// Check, without writing anything, that a resync would work
+    ///
+    /// Looks at the AWS base identity, each role, the regions, one read per kind and account,
+    /// Port's credentials, and the plugins; tells the remedy for what does not work.
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print IAM policies: what the member roles need, whom they trust, what the base identity may do
+    Policy(PolicyArgs),
     /// Look at plugins
     Plugin {
         #[command(subcommand)]
@@ -94,4 +105,24 @@ pub(crate) enum PluginCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Which policy to print.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PolicyArgs {
+    /// Only for these kinds; may be repeated [default: every kind that is found]
+    #[arg(long = "kind", value_name = "KIND", conflicts_with_all = ["trust", "base"])]
+    pub(crate) kinds: Vec<String>,
+    /// The trust policy of the member roles instead
+    #[arg(long, requires = "principal", conflicts_with = "base")]
+    pub(crate) trust: bool,
+    /// Who may assume the roles: the ARN of the base identity's user or role
+    #[arg(long, value_name = "ARN")]
+    pub(crate) principal: Option<String>,
+    /// The external ID that must be sent
+    #[arg(long, value_name = "ID", requires = "trust")]
+    pub(crate) external_id: Option<String>,
+    /// The policy of the base identity instead: it may assume these role ARNs
+    #[arg(long, value_name = "ROLE_ARN", num_args = 1..)]
+    pub(crate) base: Vec<String>,
 }

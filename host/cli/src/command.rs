@@ -1,6 +1,9 @@
 //! One module per command.
 
+mod doctor;
+mod host;
 mod plugin;
+mod policy;
 mod sync;
 
 use berth_embed::Mode;
@@ -18,6 +21,8 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Exit {
     match &args.command {
         Command::Sync(run) => sync::run(&args.global, run, environment, Mode::Apply),
         Command::Plan(run) => sync::run(&args.global, run, environment, Mode::Plan),
+        Command::Doctor { json } => doctor::run(&args.global, *json, environment),
+        Command::Policy(policy) => policy::run(&args.global, policy, environment),
         Command::Plugin { command } => plugin::run(&args.global, command, environment),
     }
 }

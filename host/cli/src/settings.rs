@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) port: PortConfig,
     pub(crate) engine: EngineConfig,
     pub(crate) http: HttpConfig,
+    /// Whether assumed roles are narrowed to what the loaded plugins read.
+    pub(crate) narrow_sessions: bool,
     /// Remarks for the operator.
     pub(crate) notes: Vec<String>,
 }
@@ -73,6 +75,7 @@ const KNOWN: &[&str] = &[
     "integration.secrets.aws_access_key_id",
     "integration.secrets.aws_secret_access_key",
     "integration.secrets.aws_session_token",
+    "narrow_sessions",
     "plugins",
     "cache_dir",
     "plugin_deadline_seconds",
@@ -96,6 +99,7 @@ impl Settings {
         let engine = reader.engine(args);
         let port = reader.port();
         let aws = reader.aws();
+        let narrow_sessions = reader.flag("narrow_sessions", false);
         let Reader { issues, notes, .. } = reader;
         match port {
             Some(port) if issues.is_empty() => Ok(Self {
@@ -103,6 +107,7 @@ impl Settings {
                 port,
                 engine,
                 http: HttpConfig { system_proxy: true, extra_roots: Vec::new() },
+                narrow_sessions,
                 notes,
             }),
             _ => Err(issues),

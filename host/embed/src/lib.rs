@@ -27,15 +27,15 @@ use std::sync::Arc;
 
 pub use berth_aws::{
     AwsConfig, AwsSource, Concurrency, ConfigError, CredentialProvider, EndpointOverrides, Retry, StaticKeys,
-    WebIdentity,
+    WebIdentity, policy,
 };
 pub use berth_core as core;
 pub use berth_core::{Catalog, Mapper, Problem, Source};
 pub use berth_engine::{CodeOrigin, Engine, EngineConfig, EngineError, Limits, PluginInfo};
 pub use berth_port::{EventType, PortCatalog, PortConfig, ResourcesOrigin, RetryPolicy};
 pub use berth_sync::{
-    Change, Event, Mode, NullObserver, Observer, Outcome, Report, SyncError, SyncOptions, UnitCounts,
-    UnitReport,
+    Change, Check, Event, Finding, Mode, NullObserver, Observer, Outcome, Report, SyncError, SyncOptions,
+    UnitCounts, UnitReport,
 };
 pub use http::{HttpConfig, HttpError};
 
@@ -75,6 +75,12 @@ impl SyncHost {
     /// As for [`sync`](Self::sync).
     pub async fn plan(&self) -> Result<Report, SyncError> {
         self.run(Mode::Plan).await
+    }
+
+    /// Checks, without writing anything, that a resync would work: identities, roles, regions, one
+    /// read per kind and account, the catalog, the plugins.
+    pub async fn check(&self) -> Vec<Check> {
+        berth_sync::check(self.source.as_ref(), self.mapper.as_ref(), self.catalog.as_ref()).await
     }
 
     async fn run(&self, mode: Mode) -> Result<Report, SyncError> {

@@ -146,13 +146,14 @@ async fn account(source: &dyn Source, access: &AccountAccess, resources: &[Resol
     checks
 }
 
-/// Reads the first batch and leaves the rest.
-async fn read(source: &dyn Source, request: FetchRequest, account: &Account) -> Result<String, Problem> {
-    tracing::debug!(account = %account.id, kind = %request.kind.kind, "reading one batch");
+/// Reads a unit just far enough to know whether it can be read: one resource, with all its steps.
+async fn read(source: &dyn Source, mut request: FetchRequest, account: &Account) -> Result<String, Problem> {
+    Arc::make_mut(&mut request.kind).plan.chunk = Some(1);
+    tracing::debug!(account = %account.id, kind = %request.kind.kind, "reading one resource");
     match source.fetch(request).next().await {
         None => Ok("readable; nothing there".into()),
         Some(Ok(page)) => match page.failures.into_iter().next() {
-            None => Ok(format!("readable; {} resources in the first batch", page.count)),
+            None => Ok("readable".into()),
             Some(failure) => Err(failure.problem),
         },
         Some(Err(FetchError::Skipped(problem) | FetchError::Failed(problem))) => Err(problem),

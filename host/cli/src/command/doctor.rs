@@ -1,0 +1,65 @@
+//! `berth doctor`: would a resync work?
+
+use berth_embed::{Check, Finding, Problem};
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::json;
+
+use super::host::{Build, with_host};
+use crate::{
+    args::{Global, LogFormat},
+    exit::Exit,
+    output::{hang, out, safe},
+    progress,
+    settings::Environment,
+};
+
+/// Checks everything and shows a table, the remedies below it.
+pub(crate) fn run(global: &Global, as_json: bool, environment: &Environment) -> Exit {
+    // The checks are few and quick: progress would only be noise.
+    let build = Build { observer: progress::observer(LogFormat::Json), concurrency: None };
+    let checks = match with_host(global, environment, build, |host, _| async move { host.check().await }) {
+        Ok((checks, _)) => checks,
+        Err(exit) => return exit,
+    };
+    out(&if as_json { json!({ "checks": checks }).to_string() } else { safe(&render(&checks)) });
+    match checks.iter().filter(|check| check.is_good()).count() {
+        good if good == checks.len() => Exit::Done,
+        _ => Exit::Partial,
+    }
+}
+
+fn render(checks: &[Check]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["", "checked", "found"]);
+    let mut remedies: Vec<(&Problem, Vec<&str>)> = Vec::new();
+    for check in checks {
+        match &check.finding {
+            Finding::Good(seen) => _ = table.add_row(["✓", &check.subject, seen]),
+            Finding::Bad(problem) => {
+                table.add_row(["✗", &check.subject, "see below"]);
+                match remedies.iter_mut().find(|(known, _)| *known == problem) {
+                    Some((_, subjects)) => subjects.push(&check.subject),
+                    None => remedies.push((problem, vec![&check.subject])),
+                }
+            }
+        }
+    }
+    let mut text = table.to_string();
+    for (problem, subjects) in remedies {
+        text.push_str("\n\n✗ ");
+        text.push_str(&subjects.join(", "));
+        text.push_str("\n  ");
+        text.push_str(&hang(&problem.message, "  "));
+        if let Some(remedy) = &problem.remedy {
+            text.push_str("\n  → ");
+            text.push_str(&hang(remedy, "    "));
+        }
+    }
+    let bad = checks.iter().filter(|check| !check.is_good()).count();
+    text.push_str(&match bad {
+        0 => format!("\n\nAll {} checks passed.", checks.len()),
+        bad => format!("\n\n{bad} of {} checks failed.", checks.len()),
+    });
+    text
+}

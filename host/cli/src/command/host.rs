@@ -1,0 +1,102 @@
+//! What commands that need the whole host have in common: settings, engine, runtime, signals.
+
+use std::{future::Future, sync::Arc};
+
+use berth_embed::{Engine, Mapper, Observer, Problem, SyncHost, SyncOptions, policy};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    args::Global,
+    exit::Exit,
+    output::err,
+    settings::{Environment, Settings},
+    summary,
+};
+
+/// How the host is put together.
+pub(crate) struct Build {
+    pub(crate) observer: Arc<dyn Observer>,
+    /// Units read at once; `None` for the default.
+    pub(crate) concurrency: Option<usize>,
+}
+
+/// Loads the settings, puts the host together and runs something with it.
+///
+/// Returns the result and the settings' remarks. What goes wrong before is printed, and the exit
+/// code returned.
+pub(crate) fn with_host<T, F>(
+    global: &Global,
+    environment: &Environment,
+    build: Build,
+    work: impl FnOnce(SyncHost, CancellationToken) -> F,
+) -> Result<(T, Vec<String>), Exit>
+where
+    F: Future<Output = T>,
+{
+    let settings = Settings::load(global, environment).map_err(|issues| {
+        err(&summary::issues(&issues));
+        Exit::Settings
+    })?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| {
+        err(&summary::problem("the runtime cannot start", &Problem::from_error(&error)));
+        Exit::Internal
+    })?;
+    let refused = |error: &dyn std::error::Error| {
+        err(&summary::problem("the host cannot be put together", &Problem::from_error(error)));
+        Exit::Settings
+    };
+    let notes = settings.notes.clone();
+    let result = runtime.block_on(async {
+        let cancel = CancellationToken::new();
+        stop_on_signal(&cancel);
+        let engine = Arc::new(Engine::new(settings.engine).map_err(|error| refused(&error))?);
+        let mut aws = settings.aws;
+        if settings.narrow_sessions {
+            let kinds = engine.kinds();
+            let policy = policy::session_policy(kinds.values().map(|entry| entry.manifest.as_ref()));
+            let too_long = || {
+                let problem = Problem::new("the loaded kinds read too much for one session policy")
+                    .remedy("load fewer plugins, or switch `narrow_sessions` off");
+                err(&summary::problem("the host cannot be put together", &problem));
+                Exit::Settings
+            };
+            aws.session_policy = Some(policy.ok_or_else(too_long)?);
+        }
+        let mut options = SyncOptions { cancel: cancel.clone(), ..SyncOptions::default() };
+        options.unit_concurrency = build.concurrency.unwrap_or(options.unit_concurrency);
+        let host = SyncHost::builder()
+            .aws(aws)
+            .mapper(engine)
+            .port(settings.port)
+            .http(settings.http)
+            .observer(build.observer)
+            .options(options)
+            .build()
+            .map_err(|error| refused(&error))?;
+        Ok::<T, Exit>(work(host, cancel).await)
+    })?;
+    Ok((result, notes))
+}
+
+/// The first SIGINT or SIGTERM stops the run in order; the default handling is back after it, so
+/// that a second one ends the process.
+fn stop_on_signal(cancel: &CancellationToken) {
+    let cancel = cancel.clone();
+    tokio::spawn(async move {
+        #[cfg(unix)]
+        let terminated = async {
+            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+                Ok(mut signal) => _ = signal.recv().await,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        #[cfg(not(unix))]
+        let terminated = std::future::pending::<()>();
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            () = terminated => {}
+        }
+        err("stopping: no more is read, nothing will be deleted");
+        cancel.cancel();
+    });
+}

@@ -1,0 +1,69 @@
+//! `berth policy`.
+
+use berth_embed::{
+    Engine, Mapper, Problem,
+    core::{Kind, RoleArn},
+    policy,
+};
+use secrecy::SecretString;
+use serde_json::Value;
+
+use crate::{
+    args::{Global, PolicyArgs},
+    exit::Exit,
+    output::{err, out},
+    settings::{Environment, Settings},
+    summary,
+};
+
+/// Prints the policy that was asked for, as JSON that AWS takes as it is.
+pub(crate) fn run(global: &Global, args: &PolicyArgs, environment: &Environment) -> Exit {
+    if let (true, Some(principal)) = (args.trust, &args.principal) {
+        let external_id = args.external_id.clone().map(SecretString::from);
+        return print(&policy::trust_policy(principal, external_id.as_ref()));
+    }
+    if !args.base.is_empty() {
+        let roles: Result<Vec<RoleArn>, _> = args.base.iter().map(|arn| RoleArn::new(arn)).collect();
+        return match roles {
+            Ok(roles) => print(&policy::assume_policy(&roles)),
+            Err(error) => refuse("--base", &Problem::from_error(&error)),
+        };
+    }
+    let config = match Settings::engine_only(global, environment) {
+        Ok(config) => config,
+        Err(issues) => {
+            err(&summary::issues(&issues));
+            return Exit::Settings;
+        }
+    };
+    let kinds = match Engine::new(config) {
+        Ok(engine) => engine.kinds(),
+        Err(error) => return refuse("the plugin engine cannot start", &Problem::from_error(&error)),
+    };
+    let mut chosen = Vec::new();
+    for name in &args.kinds {
+        match Kind::new(name).ok().and_then(|kind| kinds.get(&kind)) {
+            Some(entry) => chosen.push(entry),
+            None => {
+                let problem = Problem::new(format!("no plugin maps `{name}`"))
+                    .remedy("see `berth plugin list` for the kinds there are");
+                return refuse("--kind", &problem);
+            }
+        }
+    }
+    if args.kinds.is_empty() {
+        chosen.extend(kinds.values());
+    }
+    print(&policy::read_policy(chosen.into_iter().map(|entry| entry.manifest.as_ref())))
+}
+
+fn print(policy: &Value) -> Exit {
+    // Pretty-printing a JSON value cannot fail; `#` is the pretty form.
+    out(&format!("{policy:#}"));
+    Exit::Done
+}
+
+fn refuse(title: &str, problem: &Problem) -> Exit {
+    err(&summary::problem(title, problem));
+    Exit::Settings
+}
