@@ -242,15 +242,13 @@ impl Client {
                 continue;
             }
             let error = operation.decode_error(answer.status, &answer.headers, &answer.body);
+            if is_skewed(&error.code) && !corrected && self.correct_clock(&answer.headers) {
+                corrected = true;
+                continue;
+            }
             if is_expired(&error.code) && renewals < 2 {
                 renewals += 1;
                 target.session.expire(&used);
-                if !is_skewed(&error.code) {
-                    continue;
-                }
-            }
-            if is_skewed(&error.code) && !corrected && self.correct_clock(&answer.headers) {
-                corrected = true;
                 continue;
             }
             let throttled = is_throttling(answer.status, &error.code);
@@ -362,18 +360,17 @@ impl Client {
     ) -> Result<(Endpoint, Url), CallError> {
         let service = operation.service();
         let resolved = operation.endpoint(region, self.options);
-        let (endpoint, prefix) =
-            match self.overrides.get(&[service.name(), service.endpoint_prefix(), service.signing_name()]) {
-                // A stand-in answers under its own name, for regions it knows better than we do.
-                Some(url) => {
-                    let (signing_region, signing_name) = match resolved {
-                        Ok(resolved) => (resolved.signing_region, resolved.signing_name),
-                        Err(_) => (region.to_string(), service.signing_name().to_owned()),
-                    };
-                    (Endpoint { url: url.clone(), signing_region, signing_name }, None)
-                }
-                None => (resolved?, wire.host_prefix.as_deref()),
-            };
+        let (endpoint, prefix) = match self.overrides.get(&[service.name()]) {
+            // A stand-in answers under its own name, for regions it knows better than we do.
+            Some(url) => {
+                let (signing_region, signing_name) = match resolved {
+                    Ok(resolved) => (resolved.signing_region, resolved.signing_name),
+                    Err(_) => (region.to_string(), service.signing_name().to_owned()),
+                };
+                (Endpoint { url: url.clone(), signing_region, signing_name }, None)
+            }
+            None => (resolved?, wire.host_prefix.as_deref()),
+        };
         let base = &endpoint.url;
         let port = base.port().map_or_else(String::new, |port| format!(":{port}"));
         let host = base.host_str().unwrap_or_default();

@@ -146,11 +146,47 @@ impl EndpointOverrides {
         self
     }
 
-    /// The override for a service, looked up under all the names it goes by.
+    /// The override for a service, by its `botocore` name or by any name that the caller knows it
+    /// under.
     pub fn get(&self, names: &[&str]) -> Option<&Url> {
-        names.iter().find_map(|name| self.services.get(&fold(name))).or(self.all.as_ref())
+        let own = names.iter().find_map(|name| {
+            let id = SERVICE_IDS.iter().find(|(service, _)| service == name).map(|(_, id)| id);
+            [Some(name), id].into_iter().flatten().find_map(|name| self.services.get(&fold(name)))
+        });
+        own.or(self.all.as_ref())
     }
 }
+
+/// The services whose variable is not named after their `botocore` name (botocore 1.44.5: the
+/// service id of the models, where it differs by more than case and punctuation).
+const SERVICE_IDS: [(&str, &str); 26] = [
+    ("ce", "Cost Explorer"),
+    ("cognito-idp", "Cognito Identity Provider"),
+    ("config", "Config Service"),
+    ("cur", "Cost and Usage Report Service"),
+    ("discovery", "Application Discovery Service"),
+    ("dms", "Database Migration Service"),
+    ("ds", "Directory Service"),
+    ("ds-data", "Directory Service Data"),
+    ("elb", "Elastic Load Balancing"),
+    ("elbv2", "Elastic Load Balancing v2"),
+    ("es", "Elasticsearch Service"),
+    ("events", "EventBridge"),
+    ("iot-data", "IoT Data Plane"),
+    ("iot-jobs-data", "IoT Jobs Data Plane"),
+    ("lex-models", "Lex Model Building Service"),
+    ("lex-runtime", "Lex Runtime Service"),
+    ("lexv2-models", "Lex Models V2"),
+    ("lexv2-runtime", "Lex Runtime V2"),
+    ("logs", "CloudWatch Logs"),
+    ("marketplace-entitlement", "Marketplace Entitlement Service"),
+    ("meteringmarketplace", "Marketplace Metering"),
+    ("mgh", "Migration Hub"),
+    ("sdb", "SimpleDB"),
+    ("serverlessrepo", "ServerlessApplicationRepository"),
+    ("sms-voice", "Pinpoint SMS Voice"),
+    ("stepfunctions", "SFN"),
+];
 
 /// `ELASTIC_LOAD_BALANCING_V2`, `Elastic Load Balancing v2` and `elastic-load-balancing-v2` are one
 /// name.
@@ -238,10 +274,11 @@ mod tests {
             .all(url("http://all:1"))
             .service("ELASTIC_LOAD_BALANCING_V2", url("http://elb:1"))
             .service("s3", url("http://s3:1"));
-        let get = |names: &[&str]| overrides.get(names).unwrap().host_str().unwrap().to_owned();
-        assert_eq!(get(&["elbv2", "Elastic Load Balancing v2"]), "elb");
-        assert_eq!(get(&["s3", "S3"]), "s3");
-        assert_eq!(get(&["ec2", "EC2"]), "all");
+        let get = |service| overrides.get(&[service]).unwrap().host_str().unwrap();
+        assert_eq!(get("elbv2"), "elb");
+        assert_eq!(get("elb"), "all");
+        assert_eq!(get("s3"), "s3");
+        assert_eq!(get("ec2"), "all");
         assert!(EndpointOverrides::new().get(&["ec2"]).is_none());
     }
 

@@ -124,7 +124,7 @@ async fn read_regions(fetch: &Fetch, to: &mpsc::Sender<Report>) -> Result<(), Fe
         let reader = Arc::new(Reader::new(fetch, region.clone(), plan.clone()));
         match reader.read(to).await {
             Ok(()) => return Ok(()),
-            Err(stop) if stop.elsewhere && request.kind.scope == Scope::Global => {
+            Err(stop) if stop.elsewhere && request.kind.scope != Scope::Regional => {
                 tracing::debug!(%region, error = %stop.error, "trying the next region");
                 denied = Some(stop.error);
             }

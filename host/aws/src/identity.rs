@@ -579,20 +579,20 @@ impl Identities {
     }
 
     async fn cannot_assume(&self, role: &RoleArn, error: &IssueError) -> Problem {
-        let principal = match &self.hop {
-            Some((hop, _)) => hop.to_string(),
-            None => match (&self.way, self.caller().await) {
-                (_, Ok(caller)) => caller.principal(),
-                (Way::WebIdentity(_), Err(_)) => "the issuer of the web identity token".into(),
-                (Way::Signed, Err(_)) => "the base identity".into(),
-            },
+        let message = format!("Unable to assume role {role}: {error}");
+        let principal = match (&self.hop, &self.way, self.caller().await) {
+            (Some((hop, _)), ..) => hop.to_string(),
+            (None, _, Ok(caller)) => caller.principal(),
+            (None, Way::WebIdentity(_), Err(_)) => "the issuer of the web identity token".into(),
+            // Not the role is at fault but what it is assumed with.
+            (None, Way::Signed, Err(problem)) => return Problem { message, remedy: problem.remedy },
         };
         let name = role.as_str().split_once(":role/").map_or("", |(_, name)| name);
         let sent = match self.external_id(role.account()) {
             Some(_) => "one was sent",
             None => "none was sent",
         };
-        Problem::new(format!("Unable to assume role {role}: {error}")).remedy(format!(
+        Problem::new(message).remedy(format!(
             "check that the role `{name}` exists in account {account}, spelled like this\n\
              check that its trust policy names `{principal}` as a principal that may `sts:AssumeRole`\n\
              check that the external ID (`OCEAN__INTEGRATION__CONFIG__EXTERNAL_ID`; {sent}) equals `sts:ExternalId` in the trust policy\n\

@@ -7,7 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use berth_core::{
-    Account, AccountAccess, AccountId, FetchError, FetchRequest, Partition, Problem, RawPage, Region, Source,
+    Account, AccountAccess, AccountId, FetchError, FetchRequest, Partition, Problem, RawPage, Region, Scope,
+    Source,
 };
 use futures::stream::{self, BoxStream, StreamExt};
 
@@ -88,6 +89,54 @@ impl AwsSource {
         &self.identities
     }
 
+    fn fetch_through(&self, session: Arc<Session>, request: FetchRequest) -> Fetch {
+        Fetch {
+            client: self.client.clone(),
+            session,
+            request,
+            granted: self.granted.clone(),
+            concurrency: self.concurrency,
+        }
+    }
+
+    /// Reads what belongs to the organization through the first account that may: the one asked
+    /// for, then all others. Which account that is, only AWS knows (the management account, or a
+    /// delegated administrator).
+    fn fetch_through_any(
+        &self,
+        first: Arc<Session>,
+        request: &FetchRequest,
+    ) -> BoxStream<'static, Result<RawPage, FetchError>> {
+        let sessions = self.sessions.read().unwrap_or_else(PoisonError::into_inner);
+        let mut others: Vec<_> = sessions
+            .iter()
+            .filter(|(account, _)| **account != request.account.id)
+            .filter_map(|(account, session)| Some((account.clone(), session.as_ref().ok()?.clone())))
+            .collect();
+        drop(sessions);
+        others.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let attempts: Vec<Fetch> = std::iter::once(first)
+            .chain(others.into_iter().map(|(_, session)| session))
+            .map(|session| self.fetch_through(session, request.clone()))
+            .collect();
+        stream::once(async move {
+            let mut denied = None;
+            for attempt in attempts {
+                let mut pages = fetch::run(attempt);
+                match pages.next().await {
+                    Some(Err(FetchError::Skipped(problem))) => {
+                        // The first refusal is the telling one: it concerns the account asked for.
+                        denied.get_or_insert(problem);
+                    }
+                    page => return stream::iter(page).chain(pages).boxed(),
+                }
+            }
+            stream::iter(denied.map(|problem| Err(FetchError::Skipped(problem)))).boxed()
+        })
+        .flatten()
+        .boxed()
+    }
+
     fn home(&self) -> Result<Region, Problem> {
         Region::new(home_region(self.partition)).map_err(|error| Problem::from_error(&error))
     }
@@ -138,12 +187,9 @@ impl Source for AwsSource {
             Ok(session) => session,
             Err(problem) => return stream::iter([Err(FetchError::Failed(problem))]).boxed(),
         };
-        fetch::run(Fetch {
-            client: self.client.clone(),
-            session,
-            request,
-            granted: self.granted.clone(),
-            concurrency: self.concurrency,
-        })
+        if request.kind.scope == Scope::Organization {
+            return self.fetch_through_any(session, &request);
+        }
+        fetch::run(self.fetch_through(session, request))
     }
 }

@@ -23,7 +23,7 @@ pub(super) async fn by_ec2(client: &Arc<Client>, target: &Target) -> Result<BTre
         .region(aws_sdk_ec2::config::Region::new(target.region.to_string()))
         .credentials_provider(SharedCredentialsProvider::new(target.session.provider()));
     if let Some(endpoint) = client.endpoint_override("ec2") {
-        config = config.endpoint_url(endpoint);
+        config = config.endpoint_url(endpoint.as_str());
     }
     let status =
         Filter::builder().name("opt-in-status").values("opt-in-not-required").values("opted-in").build();

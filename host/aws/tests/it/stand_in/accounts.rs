@@ -97,6 +97,12 @@ async fn a_single_account_needs_no_role() {
     let problem = source(config(&aws.endpoint)).accounts().await.unwrap_err();
     assert!(problem.message.contains("InvalidClientTokenId"), "{problem}");
     assert!(problem.remedy.unwrap().contains("OCEAN__INTEGRATION__SECRETS__AWS_ACCESS_KEY_ID"));
+
+    // The same keys with a role: the role is not what is to be checked.
+    let accounts = source(with_roles(&aws.endpoint, &[A])).accounts().await.unwrap();
+    let problem = accounts[0].access.clone().unwrap_err();
+    assert!(problem.message.starts_with("Unable to assume role"), "{problem}");
+    assert!(problem.remedy.unwrap().contains("OCEAN__INTEGRATION__SECRETS__AWS_ACCESS_KEY_ID"));
 }
 
 #[tokio::test]
