@@ -301,42 +301,45 @@ impl Reader {
         level: usize,
         parent: Option<Arc<Resource>>,
     ) -> BoxStream<'static, Result<Listed, Stop>> {
+        let descent = parents_of_children(&self.plan, level, parent.as_deref());
         let start = (self, parent, None::<Value>, true);
-        stream::try_unfold(start, move |(reader, parent, next, first)| async move {
-            let ready = &reader.plan.lists[level].step;
-            let (target, input) = match (next, first) {
-                (None, false) => return Ok(None),
-                (next, _) => match reader.request(ready, parent.as_deref()) {
-                    Ok((target, rendered)) => (target, next.unwrap_or(rendered)),
-                    Err(problem) => return reader.gave_up(parent, problem),
-                },
-            };
-            let (items, next) = match reader.page_of(ready, &target, input).await {
-                Ok(page) => page,
-                Err(error) => match ready.ruling(&error) {
-                    Ruling::Absent | Ruling::Drop => return Ok(None),
-                    Ruling::Use(mut value) => (take_items(ready, &mut value), None),
-                    Ruling::SkipUnit => {
-                        let elsewhere = first
-                            && parent.is_none()
-                            && (error.class() == Class::Denied || error.is_unavailable());
-                        let error = FetchError::Skipped(reader.problem(ready, &target.region, &error));
-                        return Err(Stop { error, elsewhere });
-                    }
-                    Ruling::Fail => {
-                        let problem = reader.problem(ready, &target.region, &error);
-                        return reader.gave_up(parent, problem);
-                    }
-                },
-            };
-            let descent = parents_of_children(&reader.plan, level, parent.as_deref());
-            let steps =
-                parent.as_ref().map_or_else(|| Value::Object(Map::new()), |parent| parent.steps.clone());
-            let resources = items
-                .into_iter()
-                .map(|item| Resource { item, steps: steps.clone(), parents: descent.clone() })
-                .collect();
-            Ok(Some((Listed::Items(resources), (reader, parent, next, false))))
+        stream::try_unfold(start, move |(reader, parent, next, first)| {
+            let descent = descent.clone();
+            async move {
+                let ready = &reader.plan.lists[level].step;
+                let (target, input) = match (next, first) {
+                    (None, false) => return Ok(None),
+                    (next, _) => match reader.request(ready, parent.as_deref()) {
+                        Ok((target, rendered)) => (target, next.unwrap_or(rendered)),
+                        Err(problem) => return reader.gave_up(parent, problem),
+                    },
+                };
+                let (items, next) = match reader.page_of(ready, &target, input).await {
+                    Ok(page) => page,
+                    Err(error) => match ready.ruling(&error) {
+                        Ruling::Absent | Ruling::Drop => return Ok(None),
+                        Ruling::Use(mut value) => (take_items(ready, &mut value), None),
+                        Ruling::SkipUnit => {
+                            let elsewhere = first
+                                && parent.is_none()
+                                && (error.class() == Class::Denied || error.is_unavailable());
+                            let error = FetchError::Skipped(reader.problem(ready, &target.region, &error));
+                            return Err(Stop { error, elsewhere });
+                        }
+                        Ruling::Fail => {
+                            let problem = reader.problem(ready, &target.region, &error);
+                            return reader.gave_up(parent, problem);
+                        }
+                    },
+                };
+                let steps =
+                    parent.as_ref().map_or_else(|| Value::Object(Map::new()), |parent| parent.steps.clone());
+                let resources = items
+                    .into_iter()
+                    .map(|item| Resource { item, steps: steps.clone(), parents: descent.clone() })
+                    .collect();
+                Ok(Some((Listed::Items(resources), (reader, parent, next, false))))
+            }
         })
         .boxed()
     }
@@ -441,7 +444,7 @@ fn advance(ready: &Ready, answer: &Value, input: &mut Value) -> Result<bool, Cal
     }
 }
 
-/// The parents that the items of a list step get.
+/// The parents that the items of a list step get: one value for all children of a parent.
 fn parents_of_children(plan: &Plan, level: usize, parent: Option<&Resource>) -> Arc<Value> {
     let mut parents = Map::new();
     if let (Some(parent), Some(above)) = (parent, level.checked_sub(1)) {

@@ -41,6 +41,8 @@ pub enum Scope {
     Regional,
     /// Once per account, through any allowed region.
     Global,
+    /// Once for the whole organization, through the first account that may.
+    Organization,
     /// The account itself is the resource: no AWS call, the host hands over
     /// `{"Id", "Name"}` of each account it could authenticate to.
     Account,

@@ -151,6 +151,8 @@ struct Incomplete {
     unit: UnitId,
     /// `None`: might own entities of any blueprint.
     blueprint: Option<BlueprintId>,
+    /// Its entities may belong to other accounts than the one it is read through.
+    any_account: bool,
 }
 
 impl Scopes {
@@ -162,9 +164,15 @@ impl Scopes {
         let incomplete = units
             .into_iter()
             .filter(|(_, state)| !state.is_complete())
-            .map(|(unit, _)| Incomplete {
-                unit: unit.clone(),
-                blueprint: resources.get(unit.resource).and_then(|resource| resource.blueprint.clone()),
+            .map(|(unit, _)| {
+                let resource = resources.get(unit.resource);
+                let scope = resource.and_then(|resource| Some(resource.mapping.as_ref().ok()?.0.scope));
+                Incomplete {
+                    unit: unit.clone(),
+                    blueprint: resource.and_then(|resource| resource.blueprint.clone()),
+                    // Without its plugin nobody knows what a kind reaches.
+                    any_account: scope.is_none_or(|scope| scope == Scope::Organization),
+                }
             })
             .collect();
         Self { incomplete }
@@ -176,8 +184,9 @@ impl Scopes {
 
     /// Judges one stale entity.
     pub fn judge(&self, key: &EntityKey, evidence: &Evidence) -> Verdict {
-        let might_own = |unit: &UnitId| {
-            let account = evidence.account.as_ref().is_none_or(|account| *account == unit.account);
+        let might_own = |Incomplete { unit, any_account, .. }: &Incomplete| {
+            let account =
+                *any_account || evidence.account.as_ref().is_none_or(|account| *account == unit.account);
             let region = match (&unit.place, &evidence.region) {
                 // A global unit and one whose regions are unknown reach into every region.
                 (None | Some(Place::Global), _) | (_, None) => true,
@@ -186,7 +195,7 @@ impl Scopes {
             account && region
         };
         self.candidates(&key.blueprint)
-            .find(|incomplete| might_own(&incomplete.unit))
+            .find(|incomplete| might_own(incomplete))
             .map_or(Verdict::Delete, |incomplete| Verdict::Protected(incomplete.unit.clone()))
     }
 }
@@ -275,7 +284,21 @@ mod tests {
         account: Option<&str>,
         region: Option<&str>,
     ) -> Verdict {
-        let (resources, _) = resolve(&config(), &BTreeMap::new(), &[]);
+        judge_scoped("regional", units, blueprint, account, region)
+    }
+
+    fn judge_scoped(
+        scope: &str,
+        units: &[(UnitId, UnitState)],
+        blueprint: &str,
+        account: Option<&str>,
+        region: Option<&str>,
+    ) -> Verdict {
+        let kinds = ["AWS::EC2::Instance", "X::Computed"].map(|name| {
+            let entry = crate::plan::tests::kind(name, scope, &json!({}));
+            (entry.manifest.kind.clone(), entry)
+        });
+        let (resources, _) = resolve(&config(), &BTreeMap::from(kinds), &[]);
         let scopes = Scopes::new(units.iter().map(|(id, state)| (id, state)), &resources);
         let key = EntityKey { blueprint: BlueprintId::new(blueprint).unwrap(), identifier: "i".into() };
         let evidence = Evidence {
@@ -306,6 +329,9 @@ mod tests {
         let computed = [(unit(A, Some("global"), 1), failed())];
         assert!(matches!(judge(&computed, "anything", Some(A), Some("sa-east-1")), Verdict::Protected(_)));
         assert_eq!(judge(&computed, "anything", Some(B), None), Verdict::Delete);
+        // What is read once for the organization belongs to any of its accounts.
+        let organization = judge_scoped("organization", &account, "ec2Instance", Some(B), None);
+        assert!(matches!(organization, Verdict::Protected(_)));
     }
 
     proptest! {

@@ -141,6 +141,13 @@ pub fn plan(
     };
     let (first, rest): (Vec<_>, Vec<_>) = resources.iter().partition(account_scope);
     for resource in first.into_iter().chain(rest) {
+        // A resource of the organization needs one account that can be read, whichever.
+        let once = resource.mapping.as_ref().is_ok_and(|(kind, _)| kind.scope == Scope::Organization);
+        let usable = |account: &&AccountAccess| {
+            account.access.is_ok() && matches!(regions.get(&account.account.id), Some(Ok(_)))
+        };
+        let through = if once { accounts.iter().find(usable).or(accounts.first()) } else { None };
+        let accounts = through.map_or(accounts, std::slice::from_ref);
         for AccountAccess { account, access } in accounts {
             let id = |place| UnitId {
                 account: account.id.clone(),
@@ -186,7 +193,7 @@ pub fn plan(
                 ));
                 continue;
             }
-            if kind.scope == Scope::Global {
+            if matches!(kind.scope, Scope::Global | Scope::Organization) {
                 planned.units.push(unit(Place::Global, allowed));
             } else {
                 for region in allowed {
@@ -304,12 +311,14 @@ pub(crate) mod tests {
                 resource("X::Served", &json!({"query": "true"})),
                 resource("X::Account", &json!({"query": "true"})),
                 resource("X::Missing", &json!({"query": "true"})),
+                resource("X::Organization", &json!({"query": "true"})),
             ]),
             vec![
                 kind("X::Regional", "regional", &json!({})),
                 kind("X::Global", "global", &json!({})),
                 kind("X::Served", "regional", &json!({"regions": ["eu-west-1", "eu-west-2"]})),
                 kind("X::Account", "account", &json!({})),
+                kind("X::Organization", "organization", &json!({})),
             ],
         );
         let (units, settled) = names(&planned);
@@ -322,6 +331,7 @@ pub(crate) mod tests {
                 "111111111111 eu-west-1 X::Regional",
                 "111111111111 global X::Global",
                 "111111111111 eu-west-1 X::Served",
+                "111111111111 global X::Organization",
             ]
         );
         assert_eq!(

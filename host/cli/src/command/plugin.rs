@@ -133,6 +133,7 @@ fn write_description(plugin: &PluginInfo, out: &mut String) -> std::fmt::Result 
         let scope = match kind.scope {
             Scope::Regional => "regional",
             Scope::Global => "global",
+            Scope::Organization => "once per organization",
             Scope::Account => "the account itself; no AWS call",
         };
         writeln!(out, "\n{} ({scope})", kind.kind)?;
