@@ -16,7 +16,7 @@ use aws_credential_types::{
 use aws_sdk_sts::{
     Client as StsClient,
     config::{BehaviorVersion, IdentityCache, retry::RetryConfig},
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
     types::Credentials as StsCredentials,
 };
 use berth_core::{AccountId, Partition, Problem, RoleArn};
@@ -73,7 +73,7 @@ impl IssueError {
                 text: format!("{code}: {}", message.unwrap_or("AWS gave no message")),
                 code: Some(code.to_owned()),
             },
-            (None, _) => Self::new(DisplayErrorContext(error).to_string()),
+            (None, _) => Self::new(Problem::from_error(error).message),
         }
     }
 }
@@ -254,7 +254,7 @@ impl Issuer for AmbientIssuer {
             .await
             .provide_credentials()
             .await
-            .map_err(|error| IssueError::new(DisplayErrorContext(&error).to_string()))
+            .map_err(|error| IssueError::new(Problem::from_error(&error).message))
     }
 }
 
@@ -530,6 +530,11 @@ impl Identities {
     /// # Errors
     /// A [`Problem`] that names the role, what AWS said, and what to check.
     pub(crate) async fn assume(&self, role: &RoleArn, name: &'static str) -> Result<Arc<Session>, Problem> {
+        if let Some((hop, session)) = &self.hop
+            && let Err(error) = session.get().await
+        {
+            return Err(self.cannot_assume(hop, None, &error).await);
+        }
         let signed = || async {
             let session = self.role_session(role, name, true);
             session.get().await.map(|_| session)
@@ -558,7 +563,7 @@ impl Identities {
         };
         match outcome {
             Ok(session) => Ok(session),
-            Err(error) => Err(self.cannot_assume(role, &error).await),
+            Err(error) => Err(self.cannot_assume(role, self.hop.as_ref().map(|(hop, _)| hop), &error).await),
         }
     }
 
@@ -578,10 +583,10 @@ impl Identities {
         }))
     }
 
-    async fn cannot_assume(&self, role: &RoleArn, error: &IssueError) -> Problem {
+    async fn cannot_assume(&self, role: &RoleArn, hop: Option<&RoleArn>, error: &IssueError) -> Problem {
         let message = format!("Unable to assume role {role}: {error}");
-        let principal = match (&self.hop, &self.way, self.caller().await) {
-            (Some((hop, _)), ..) => hop.to_string(),
+        let principal = match (hop, &self.way, self.caller().await) {
+            (Some(hop), ..) => hop.to_string(),
             (None, _, Ok(caller)) => caller.principal(),
             (None, Way::WebIdentity(_), Err(_)) => "the issuer of the web identity token".into(),
             // Not the role is at fault but what it is assumed with.

@@ -1,4 +1,22 @@
 //! The AWS wing: everything with I/O towards AWS, behind [`berth_core::Source`].
+//!
+//! - *Who*: a base identity (keys, web identity token, or whatever the machine has), and one role
+//!   per account that is assumed with it, by the official SDK.
+//! - *Where*: accounts from settings or Organizations, and the regions that each has enabled.
+//! - *What*: a kind's fetch plan, run by a client that is driven by AWS's own service models
+//!   (`berth_aws_wire`) and streamed in batches.
+//!
+//! # Invariants
+//! - Nothing reads the environment, except the SDK's ambient credential chain where that is the
+//!   base identity.
+//! - Only read operations exist, and those that return secrets or bulk data must be granted by
+//!   name.
+//! - One `reqwest` client carries every request, those of the SDK included.
+//! - A stream that ends without an error has read everything. What AWS did not answer (denied,
+//!   throttled, failed) is never an empty answer.
+//! - What is in flight and in memory is bounded, whatever the number of accounts, regions, kinds
+//!   and resources.
+//! - No secret is in an error, a log line or a `Debug` text.
 
 mod accounts;
 mod client;

@@ -1,6 +1,6 @@
 //! Enriching a batch: one call per item, or one for many.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use berth_core::{FetchError, ItemFailure, Problem, Region, Unmatched};
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
@@ -72,9 +72,9 @@ impl Reader {
         };
         let size = usize::try_from(batch.size).unwrap_or(usize::MAX).max(1);
         let mut groups: Vec<Vec<usize>> = Vec::new();
-        let mut known: HashMap<(Option<String>, Option<String>), usize> = HashMap::new();
+        let mut known: HashMap<(Option<*const Value>, Option<String>), usize> = HashMap::new();
         for (at, resource) in resources.iter().enumerate() {
-            let parents = ready.uses_parents.then(|| resource.parents.to_string());
+            let parents = ready.uses_parents.then_some(Arc::as_ptr(&resource.parents));
             let region = ready.region.as_ref().map(|region| {
                 region.render(&self.bindings(resource)).map_or_else(String::new, |region| region.to_string())
             });

@@ -25,7 +25,7 @@ impl Drop for Moto {
 }
 
 /// The interpreter that has moto and boto3.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     std::env::var_os("BERTH_TEST_PYTHON").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/venv/bin/python")),
         PathBuf::from,

@@ -18,7 +18,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderMap, Response, Uri},
+    http::{HeaderMap, Method, Response, Uri},
 };
 use serde_json::Value;
 
@@ -37,6 +37,8 @@ pub(crate) struct Seen {
     pub(crate) before: usize,
     /// The JSON body, or the form fields as an object of strings.
     pub(crate) input: Value,
+    /// The request as it came.
+    pub(crate) raw: Value,
 }
 
 /// What the stand-in answers.
@@ -120,6 +122,11 @@ impl StandIn {
         self.shared.seen.lock().unwrap().iter().filter(|seen| seen.call == call).cloned().collect()
     }
 
+    /// All requests, in order.
+    pub(crate) fn all(&self) -> Vec<Seen> {
+        self.shared.seen.lock().unwrap().clone()
+    }
+
     pub(crate) fn most_in_flight(&self) -> usize {
         self.shared.most_in_flight.load(Ordering::SeqCst)
     }
@@ -127,13 +134,14 @@ impl StandIn {
 
 async fn answer(
     State(shared): State<Arc<Shared>>,
+    method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
     let seen = {
         let mut all = shared.seen.lock().unwrap();
-        let mut seen = understand(&uri, &headers, &body);
+        let mut seen = understand(&method, &uri, &headers, &body);
         seen.before = all.iter().filter(|other| other.call == seen.call).count();
         all.push(seen.clone());
         seen
@@ -152,7 +160,7 @@ async fn answer(
     response.body(Body::from(answer.body)).unwrap()
 }
 
-fn understand(uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Seen {
+fn understand(method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Seen {
     let header = |name: &str| headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
     let authorization = header("authorization");
     let scope: Vec<&str> = authorization
@@ -179,6 +187,15 @@ fn understand(uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Seen {
         date: header("x-amz-date"),
         before: 0,
         input,
+        raw: serde_json::json!({
+            "method": method.as_str(),
+            "url": format!("http://{}{uri}", header("host")),
+            "headers": headers
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+                .collect::<BTreeMap<_, _>>(),
+            "body": String::from_utf8_lossy(body),
+        }),
     }
 }
 

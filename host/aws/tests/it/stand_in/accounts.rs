@@ -149,6 +149,24 @@ async fn a_hop_lies_between_base_and_member() {
 }
 
 #[tokio::test]
+async fn a_hop_that_fails_is_what_is_told() {
+    let aws = StandIn::start(|seen| {
+        let hop = seen.call == "sts:AssumeRole" && seen.input["RoleArn"] == role(C);
+        hop.then(|| Answer::xml_error(403, "AccessDenied", "no"))
+    })
+    .await;
+    let mut settings = with_roles(&aws.endpoint, &[A]);
+    settings.hop_role_arn = Some(RoleArn::new(&role(C)).unwrap());
+    let accounts = source(settings).accounts().await.unwrap();
+    let problem = accounts[0].access.clone().unwrap_err();
+    assert!(
+        problem.message.starts_with(&format!("Unable to assume role {}: AccessDenied", role(C))),
+        "{problem}"
+    );
+    assert!(problem.remedy.unwrap().contains("`arn:aws:iam::999999999999:role/Base`"));
+}
+
+#[tokio::test]
 async fn a_web_identity_assumes_roles_directly_or_through_its_own() {
     let aws = StandIn::start(|seen| {
         let refused = seen.call == "sts:AssumeRoleWithWebIdentity" && seen.input["RoleArn"] == role(B);

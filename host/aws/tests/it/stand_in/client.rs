@@ -1,6 +1,8 @@
 //! Sending: repeats, throttling, clocks, credentials, redirects.
 
 use std::{
+    io::Write as _,
+    process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -220,4 +222,45 @@ async fn equal_calls_at_the_same_time_are_one() {
     source.accounts().await.unwrap();
     read(&source, A, &["eu-west-1"], &clusters(), &[]).await.complete();
     assert_eq!(aws.seen(CALL).len(), 2);
+}
+
+#[tokio::test]
+async fn requests_are_signed_as_botocore_signs_them() {
+    let aws = StandIn::start(|_| None).await;
+    let source = ready(&aws).await;
+    for (service, operation, input) in [
+        ("ecs", "ListClusters", json!({"maxResults": 7})),
+        ("ec2", "DescribeInstances", json!({"Filters": [{"Name": "tag:ü & v", "Values": ["a b*~", "c/d"]}]})),
+        ("sns", "ListTopics", json!({"NextToken": "a+b/c=="})),
+        ("lambda", "ListTags", json!({"Resource": "arn:aws:lambda:eu-west-1:111111111111:function:f"})),
+        ("eks", "DescribeCluster", json!({"name": "a b+c"})),
+        ("eks", "ListClusters", json!({"nextToken": "x y+z/=%&é", "maxResults": 3})),
+        ("s3", "GetBucketTagging", json!({"Bucket": "bucket.with.dots"})),
+        ("s3", "ListObjectsV2", json!({"Bucket": "b", "Prefix": "a b/ü+c", "Delimiter": "/"})),
+    ] {
+        let plan = json!({"steps": [
+            {"id": "x", "service": service, "operation": operation, "input": input, "items": "x[]"}]});
+        read(&source, A, &["eu-west-1"], &kind("regional", &plan), &[]).await;
+    }
+    let seen: Vec<serde_json::Value> = aws
+        .all()
+        .into_iter()
+        .filter(|seen| !seen.call.starts_with("sts:"))
+        .map(|seen| {
+            let mut raw = seen.raw;
+            raw["call"] = json!(seen.call);
+            raw
+        })
+        .collect();
+    assert_eq!(seen.len(), 8);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/signatures.py");
+    let mut python = Command::new(crate::moto::python())
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    python.stdin.take().unwrap().write_all(json!(seen).to_string().as_bytes()).unwrap();
+    let output = python.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "{}");
 }
