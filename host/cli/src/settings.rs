@@ -4,7 +4,11 @@
 mod environment;
 mod tree;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use berth_embed::{
     AwsConfig, CredentialProvider, EndpointOverrides, EngineConfig, HttpConfig, PortConfig, ResourcesOrigin,
@@ -66,6 +70,9 @@ const KNOWN: &[&str] = &[
     "integration.config.account_role_arns",
     "integration.config.external_id",
     "integration.config.external_ids",
+    "integration.config.hop_role_arn",
+    "integration.config.granted_reads",
+    "integration.config.session_duration_seconds",
     "integration.config.ou_id",
     "integration.config.credential_provider_priority",
     "integration.config.aws_partition",
@@ -315,6 +322,22 @@ impl Reader<'_> {
                 })
                 .ok()
         });
+        let hop_role_arn = self.text("integration.config.hop_role_arn").and_then(|text| {
+            RoleArn::new(&text)
+                .map_err(|error| {
+                    self.issue(
+                        "integration.config.hop_role_arn",
+                        error.to_string(),
+                        "use the ARN of the role between the base identity and the accounts' roles",
+                    );
+                })
+                .ok()
+        });
+        let session_duration =
+            self.tree.get("integration.config.session_duration_seconds").is_some().then(|| {
+                Duration::from_secs(self.number("integration.config.session_duration_seconds", 3600) as u64)
+            });
+        let granted_reads = self.granted_reads();
         let ou_ids = self.text("integration.config.ou_id").map(|text| split(&text)).unwrap_or_default();
         let endpoints = self.endpoints();
         let web_identity = self.environment.get("AWS_WEB_IDENTITY_TOKEN_FILE").map(|file| WebIdentity {
@@ -333,6 +356,9 @@ impl Reader<'_> {
             external_ids: self.external_ids(),
             account_role_arns: role_arns,
             account_role_arn,
+            hop_role_arn,
+            session_duration,
+            granted_reads,
             ou_ids,
             partition,
             endpoints,
@@ -426,6 +452,30 @@ impl Reader<'_> {
                 provider
             })
             .collect()
+    }
+
+    /// Reads of secrets or bulk data that the operator grants by name (`ssm:GetParameter`).
+    fn granted_reads(&mut self) -> BTreeSet<String> {
+        const PATH: &str = "integration.config.granted_reads";
+        let names = match self.tree.get(PATH).map(|setting| setting.value.clone()) {
+            None => Vec::new(),
+            Some(Value::Array(names)) => {
+                names.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
+            }
+            Some(value) => split(value.as_str().unwrap_or_default()),
+        };
+        let (good, bad): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| {
+            name.split_once(':')
+                .is_some_and(|(service, operation)| !service.is_empty() && !operation.is_empty())
+        });
+        for name in bad {
+            self.issue(
+                PATH,
+                format!("found `{name}`"),
+                "name operations as `<service>:<Operation>`, as in `ssm:GetParameter`",
+            );
+        }
+        good.into_iter().collect()
     }
 
     fn external_ids(&mut self) -> BTreeMap<AccountId, SecretString> {
