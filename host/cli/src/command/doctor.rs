@@ -1,5 +1,7 @@
 //! `berth doctor`: would a resync work?
 
+use std::fmt::Write;
+
 use berth_embed::{Check, Finding, Problem};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
@@ -57,9 +59,10 @@ fn render(checks: &[Check]) -> String {
         }
     }
     let bad = checks.iter().filter(|check| !check.is_good()).count();
-    text.push_str(&match bad {
-        0 => format!("\n\nAll {} checks passed.", checks.len()),
-        bad => format!("\n\n{bad} of {} checks failed.", checks.len()),
-    });
+    // Writing to a String cannot fail.
+    _ = match bad {
+        0 => write!(text, "\n\nAll {} checks passed.", checks.len()),
+        bad => write!(text, "\n\n{bad} of {} checks failed.", checks.len()),
+    };
     text
 }

@@ -42,14 +42,12 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs, environment: &Environment)
     };
     let mut chosen = Vec::new();
     for name in &args.kinds {
-        match Kind::new(name).ok().and_then(|kind| kinds.get(&kind)) {
-            Some(entry) => chosen.push(entry),
-            None => {
-                let problem = Problem::new(format!("no plugin maps `{name}`"))
-                    .remedy("see `berth plugin list` for the kinds there are");
-                return refuse("--kind", &problem);
-            }
-        }
+        let Some(entry) = Kind::new(name).ok().and_then(|kind| kinds.get(&kind)) else {
+            let problem = Problem::new(format!("no plugin maps `{name}`"))
+                .remedy("see `berth plugin list` for the kinds there are");
+            return refuse("--kind", &problem);
+        };
+        chosen.push(entry);
     }
     if args.kinds.is_empty() {
         chosen.extend(kinds.values());
