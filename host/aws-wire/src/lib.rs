@@ -5,7 +5,7 @@
 //! [`Operation::endpoint`] says where to send it, [`Operation::decode`] turns the answer into the
 //! JSON that `aws <service> <operation> --output json` prints, and [`Operation::decode_error`]
 //! reads what the service says when it refuses. [`Pagination::advance`] makes the next request of
-//! the answer.
+//! the answer. [`Operation::sample`] makes an answer up, to rehearse a plan on.
 //!
 //! ```
 //! use berth_aws_wire::{EndpointOptions, Service};
@@ -45,6 +45,7 @@ mod endpoint;
 mod input;
 mod model;
 mod pagination;
+mod sample;
 mod service;
 mod timestamp;
 
