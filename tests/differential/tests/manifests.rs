@@ -2,6 +2,8 @@
 //! that are made up from the models. A misspelt operation, input member, path or placeholder would
 //! else only show in an account that has such resources.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
