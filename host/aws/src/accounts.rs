@@ -108,6 +108,19 @@ fn entry(text: &str, partition: Partition) -> Result<(AccountId, RoleEntry), Con
     }
 }
 
+/// What discovery found.
+pub(crate) struct Discovered {
+    pub(crate) members: Vec<Member>,
+    /// Who may ask about the organization, where one was asked about.
+    pub(crate) management: Option<(AccountId, Arc<Session>)>,
+}
+
+impl From<Vec<Member>> for Discovered {
+    fn from(members: Vec<Member>) -> Self {
+        Self { members, management: None }
+    }
+}
+
 /// Finds the accounts and authenticates to each.
 pub(crate) struct Discovery<'a> {
     pub(crate) identities: &'a Identities,
@@ -123,14 +136,12 @@ impl Discovery<'_> {
     ///
     /// # Errors
     /// A [`Problem`] when it is not known which accounts there are.
-    pub(crate) async fn run(&self) -> Result<Vec<Member>, Problem> {
+    pub(crate) async fn run(&self) -> Result<Discovered, Problem> {
         match self.strategy {
-            Strategy::Single => self.single().await.map(|member| vec![member]),
+            Strategy::Single => self.single().await.map(|member| vec![member].into()),
             Strategy::Roles(entries) => {
-                Ok(stream::iter(entries.iter().cloned().map(|entry| self.explicit(entry)))
-                    .buffered(self.at_once)
-                    .collect()
-                    .await)
+                let members = stream::iter(entries.iter().cloned().map(|entry| self.explicit(entry)));
+                Ok(members.buffered(self.at_once).collect::<Vec<_>>().await.into())
             }
             Strategy::Organization { role, units } => self.organization(role, units).await,
         }
@@ -154,7 +165,7 @@ impl Discovery<'_> {
         Member { account: Arc::new(Account::unnamed(account, self.partition)), session }
     }
 
-    async fn organization(&self, role: &RoleArn, units: &[String]) -> Result<Vec<Member>, Problem> {
+    async fn organization(&self, role: &RoleArn, units: &[String]) -> Result<Discovered, Problem> {
         let management = self.identities.assume(role, session::ORGANIZATION).await?;
         let region = Region::new(home_region(self.partition)).map_err(|error| Problem::from_error(&error))?;
         let target = Target { account: role.account().clone(), region, session: management.clone() };
@@ -165,7 +176,7 @@ impl Discovery<'_> {
             Err(error) if error.code() == Some("AWSOrganizationsNotInUseException") && units.is_empty() => {
                 tracing::info!(account = %role.account(), "no organization is in use; reading this account alone");
                 let account = Arc::new(Account::unnamed(role.account().clone(), self.partition));
-                return Ok(vec![Member { account, session: Ok(management) }]);
+                return Ok(vec![Member { account, session: Ok(management) }].into());
             }
             Err(error) => return Err(cannot_list(role, units, &error)),
         };
@@ -173,10 +184,11 @@ impl Discovery<'_> {
             return Err(Problem::new("no accounts were found in the organization")
                 .remedy("check `OCEAN__INTEGRATION__CONFIG__OU_ID`: these units hold no account"));
         }
-        Ok(stream::iter(found.into_values().map(|found| self.member(role, found)))
+        let members = stream::iter(found.into_values().map(|found| self.member(role, found)))
             .buffered(self.at_once)
             .collect()
-            .await)
+            .await;
+        Ok(Discovered { members, management: Some((role.account().clone(), management)) })
     }
 
     async fn member(&self, role: &RoleArn, found: Found) -> Member {

@@ -20,7 +20,7 @@ pub(crate) enum Class {
 ///
 /// Those of the last group are how a service answers an account that may not use it or its
 /// region at all: to an operator this is the same state, fixed in the same place.
-const DENIED: [&str; 20] = [
+const DENIED: [&str; 21] = [
     "AccessDenied",
     "AccessDeniedException",
     "AccessDeniedFault",
@@ -41,6 +41,7 @@ const DENIED: [&str; 20] = [
     "SubscriptionRequired",
     "UnrecognizedClientException",
     "InvalidClientTokenId",
+    "AWSOrganizationsNotInUseException",
 ];
 
 /// Codes of things that do not exist which the patterns of [`class`] do not cover.

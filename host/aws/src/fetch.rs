@@ -9,7 +9,7 @@ mod plan;
 use std::{collections::BTreeSet, sync::Arc};
 
 use berth_core::{
-    Account, FetchError, FetchRequest, ItemFailure, Problem, RawPage, Region, Scope, TemplateScope,
+    Account, AccountId, FetchError, FetchRequest, ItemFailure, Problem, RawPage, Region, Scope, TemplateScope,
 };
 use futures::{
     StreamExt, TryStreamExt,
@@ -34,7 +34,9 @@ const CHUNKS_AT_ONCE: usize = 2;
 /// Everything it takes to read a unit.
 pub(crate) struct Fetch {
     pub(crate) client: Arc<Client>,
-    pub(crate) session: Arc<Session>,
+    /// Whom to read as: the account's session or, for what belongs to the organization, everyone
+    /// who may know, in the order in which they are asked.
+    pub(crate) through: Vec<(AccountId, Arc<Session>)>,
     pub(crate) request: FetchRequest,
     pub(crate) granted: Arc<BTreeSet<String>>,
     pub(crate) concurrency: Concurrency,
@@ -119,16 +121,21 @@ async fn read(fetch: Fetch, to: mpsc::Sender<Report>) {
 async fn read_regions(fetch: &Fetch, to: &mpsc::Sender<Report>) -> Result<(), FetchError> {
     let request = &fetch.request;
     let plan = Arc::new(Plan::compile(&request.kind, &request.options, &fetch.granted)?);
+    let scope = request.kind.scope;
+    // Which account may read the organization does not depend on the region.
+    let regions = if scope == Scope::Organization { request.regions.len().min(1) } else { usize::MAX };
     let mut denied = None;
-    for region in &request.regions {
-        let reader = Arc::new(Reader::new(fetch, region.clone(), plan.clone()));
-        match reader.read(to).await {
-            Ok(()) => return Ok(()),
-            Err(stop) if stop.elsewhere && request.kind.scope != Scope::Regional => {
-                tracing::debug!(%region, error = %stop.error, "trying the next region");
-                denied = Some(stop.error);
+    for through in &fetch.through {
+        for region in request.regions.iter().take(regions) {
+            let reader = Arc::new(Reader::new(fetch, through, region.clone(), plan.clone()));
+            match reader.read(to).await {
+                Ok(()) => return Ok(()),
+                Err(stop) if stop.elsewhere && scope != Scope::Regional => {
+                    tracing::debug!(account = %through.0, %region, error = %stop.error, "trying elsewhere");
+                    denied.get_or_insert(stop.error);
+                }
+                Err(stop) => return Err(stop.error),
             }
-            Err(stop) => return Err(stop.error),
         }
     }
     Err(denied.unwrap_or_else(|| {
@@ -200,8 +207,9 @@ impl TemplateScope for Bindings<'_> {
 }
 
 impl Reader {
-    fn new(fetch: &Fetch, region: Region, plan: Arc<Plan>) -> Self {
+    fn new(fetch: &Fetch, through: &(AccountId, Arc<Session>), region: Region, plan: Arc<Plan>) -> Self {
         let account = &fetch.request.account;
+        let (reading, session) = through.clone();
         Self {
             client: fetch.client.clone(),
             plan,
@@ -209,7 +217,7 @@ impl Reader {
             account: Value::from(account.id.as_str()),
             region: Value::from(region.as_str()),
             partition: Value::from(account.partition.as_str()),
-            target: Target { account: account.id.clone(), region, session: fetch.session.clone() },
+            target: Target { account: reading, region, session },
             concurrency: fetch.concurrency,
             enriching: Semaphore::new(fetch.concurrency.enrichments.get()),
         }

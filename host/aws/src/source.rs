@@ -14,7 +14,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 
 use crate::{
     AwsConfig, AwsStats, Concurrency, ConfigError,
-    accounts::{Discovery, Member, Strategy},
+    accounts::{Discovered, Discovery, Member, Strategy},
     client::{Client, Target},
     fetch::{self, Fetch},
     identity::{Identities, Session, home_region},
@@ -33,7 +33,15 @@ pub struct AwsSource {
     partition: Partition,
     granted: Arc<BTreeSet<String>>,
     concurrency: Concurrency,
-    sessions: RwLock<HashMap<AccountId, Result<Arc<Session>, Problem>>>,
+    sessions: RwLock<Sessions>,
+}
+
+/// Who can read what, since the resync began.
+#[derive(Default)]
+struct Sessions {
+    accounts: HashMap<AccountId, Result<Arc<Session>, Problem>>,
+    /// Who may know about the organization, the likeliest first.
+    organization: Vec<(AccountId, Arc<Session>)>,
 }
 
 impl AwsSource {
@@ -79,7 +87,7 @@ impl AwsSource {
 
     fn session(&self, account: &AccountId) -> Result<Arc<Session>, Problem> {
         let sessions = self.sessions.read().unwrap_or_else(PoisonError::into_inner);
-        match sessions.get(account) {
+        match sessions.accounts.get(account) {
             Some(session) => session.clone(),
             None => Err(Problem::new(format!("account {account} is none of the accounts of this resync"))),
         }
@@ -87,54 +95,6 @@ impl AwsSource {
 
     pub(crate) fn identities(&self) -> &Identities {
         &self.identities
-    }
-
-    fn fetch_through(&self, session: Arc<Session>, request: FetchRequest) -> Fetch {
-        Fetch {
-            client: self.client.clone(),
-            session,
-            request,
-            granted: self.granted.clone(),
-            concurrency: self.concurrency,
-        }
-    }
-
-    /// Reads what belongs to the organization through the first account that may: the one asked
-    /// for, then all others. Which account that is, only AWS knows (the management account, or a
-    /// delegated administrator).
-    fn fetch_through_any(
-        &self,
-        first: Arc<Session>,
-        request: &FetchRequest,
-    ) -> BoxStream<'static, Result<RawPage, FetchError>> {
-        let sessions = self.sessions.read().unwrap_or_else(PoisonError::into_inner);
-        let mut others: Vec<_> = sessions
-            .iter()
-            .filter(|(account, _)| **account != request.account.id)
-            .filter_map(|(account, session)| Some((account.clone(), session.as_ref().ok()?.clone())))
-            .collect();
-        drop(sessions);
-        others.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let attempts: Vec<Fetch> = std::iter::once(first)
-            .chain(others.into_iter().map(|(_, session)| session))
-            .map(|session| self.fetch_through(session, request.clone()))
-            .collect();
-        stream::once(async move {
-            let mut denied = None;
-            for attempt in attempts {
-                let mut pages = fetch::run(attempt);
-                match pages.next().await {
-                    Some(Err(FetchError::Skipped(problem))) => {
-                        // The first refusal is the telling one: it concerns the account asked for.
-                        denied.get_or_insert(problem);
-                    }
-                    page => return stream::iter(page).chain(pages).boxed(),
-                }
-            }
-            stream::iter(denied.map(|problem| Err(FetchError::Skipped(problem)))).boxed()
-        })
-        .flatten()
-        .boxed()
     }
 
     fn home(&self) -> Result<Region, Problem> {
@@ -164,12 +124,15 @@ impl Source for AwsSource {
             partition: self.partition,
             at_once: self.concurrency.roles.get(),
         };
-        let members = discovery.run().await?;
-        let mut sessions = HashMap::with_capacity(members.len());
+        let Discovered { members, management } = discovery.run().await?;
+        let mut sessions = Sessions { organization: management.into_iter().collect(), ..Sessions::default() };
         let mut accounts = Vec::with_capacity(members.len());
         for Member { account, session } in members {
             let access = session.as_ref().map(|_| ()).map_err(Clone::clone);
-            sessions.insert(account.id.clone(), session);
+            if let Ok(session) = &session {
+                sessions.organization.push((account.id.clone(), session.clone()));
+            }
+            sessions.accounts.insert(account.id.clone(), session);
             accounts.push(AccountAccess { account, access });
         }
         *self.sessions.write().unwrap_or_else(PoisonError::into_inner) = sessions;
@@ -183,13 +146,21 @@ impl Source for AwsSource {
     }
 
     fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
-        let session = match self.session(&request.account.id) {
-            Ok(session) => session,
-            Err(problem) => return stream::iter([Err(FetchError::Failed(problem))]).boxed(),
+        let through = match (request.kind.scope, self.session(&request.account.id)) {
+            // Which account may read the organization, only AWS knows: the management account or
+            // one with delegated administration.
+            (Scope::Organization, _) => {
+                self.sessions.read().unwrap_or_else(PoisonError::into_inner).organization.clone()
+            }
+            (_, Ok(session)) => vec![(request.account.id.clone(), session)],
+            (_, Err(problem)) => return stream::iter([Err(FetchError::Failed(problem))]).boxed(),
         };
-        if request.kind.scope == Scope::Organization {
-            return self.fetch_through_any(session, &request);
-        }
-        fetch::run(self.fetch_through(session, request))
+        fetch::run(Fetch {
+            client: self.client.clone(),
+            through,
+            request,
+            granted: self.granted.clone(),
+            concurrency: self.concurrency,
+        })
     }
 }

@@ -327,6 +327,31 @@ async fn global_kinds_go_where_they_are_let_in() {
 }
 
 #[tokio::test]
+async fn the_organization_is_read_through_an_account_that_may() {
+    let aws = StandIn::start(|seen| match (seen.call.as_str(), seen.key.as_str()) {
+        ("organizations:ListAccounts", "ASIA222222222222") => {
+            Some(Answer::json(&json!({"Accounts": [{"Id": A}, {"Id": "222222222222"}]})))
+        }
+        ("organizations:ListAccounts", "ASIA111111111111") => {
+            Some(Answer::error(400, "AWSOrganizationsNotInUseException"))
+        }
+        ("organizations:ListAccounts", _) => Some(Answer::error(400, "AccessDeniedException")),
+        _ => None,
+    })
+    .await;
+    let source = source(with_roles(&aws.endpoint, &[A, "333333333333", "222222222222"]));
+    source.accounts().await.unwrap();
+    let kind = kind(
+        "organization",
+        &json!({"steps": [
+            {"id": "x", "service": "organizations", "operation": "ListAccounts", "items": "Accounts[]"}]}),
+    );
+    let regions = ["us-east-1", "eu-west-1"];
+    assert_eq!(read(&source, A, &regions, &kind, &[]).await.complete().len(), 2);
+    assert_eq!(aws.seen("organizations:ListAccounts").len(), 3);
+}
+
+#[tokio::test]
 async fn unknown_and_ungranted_reads_are_refused() {
     let plan = |service: &str, operation: &str| json!({"steps": [{"id": "x", "service": service, "operation": operation, "items": "x[]"}]});
     let unknown = run(&plan("ecs", "ListCluster"), |_| None).await;
