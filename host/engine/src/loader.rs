@@ -23,7 +23,7 @@ use crate::{
     contract::{self, ContractVersion, EVALUATOR, LOG, MAPPER, NEWEST, Program, jq_v1_0::Evaluator},
     info::CodeOrigin,
     jq::Jq,
-    plugin::{Lazy, Plugin},
+    plugin::{Lazy, Overruns, Plugin},
     runtime::{Runtime, THREAD_STACK},
     sandbox::{Bounds, Bytes, Denied, Guest, Speaker},
 };
@@ -136,6 +136,7 @@ impl Loader {
             load_time: begun.elapsed(),
             program: Lazy::new(code.and_then(|code| code.mapper().ok()), move || load()?.mapper()),
             peak_memory: AtomicUsize::new(0),
+            overruns: Overruns::default(),
             sha256,
         }))
     }

@@ -25,6 +25,38 @@ const OUTPUT_RATIO: usize = 16;
 /// A batch may always return this much, however small its input.
 const OUTPUT_FLOOR: usize = 1 << 20;
 
+/// After so many batches in a row that ran out of time, a plugin is left alone for a while: else one
+/// that never ends would keep the threads from all others, a deadline for each of its batches.
+const STRIKES: u32 = 3;
+/// How long it is left alone.
+const PAUSE: Duration = Duration::from_mins(5);
+
+/// How often in a row a plugin ran out of time.
+#[derive(Debug, Default)]
+pub(crate) struct Overruns(Mutex<(u32, Option<Instant>)>);
+
+impl Overruns {
+    /// Refuses a plugin that is left alone.
+    fn check(&self) -> Result<(), Failure> {
+        let mut overruns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match *overruns {
+            (_, Some(until)) if Instant::now() < until => Err(Failure::Paused { strikes: STRIKES }),
+            (_, Some(_)) => {
+                *overruns = (0, None);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&self, ran_out: bool) {
+        let mut overruns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let strikes = if ran_out { overruns.0 + 1 } else { 0 };
+        let until = (strikes >= STRIKES).then(|| Instant::now() + PAUSE);
+        *overruns = (strikes, until);
+    }
+}
+
 /// A plugin that was accepted.
 pub(crate) struct Plugin {
     pub(crate) name: Arc<str>,
@@ -38,6 +70,7 @@ pub(crate) struct Plugin {
     pub(crate) load_time: Duration,
     pub(crate) program: Lazy<dyn Program>,
     pub(crate) peak_memory: AtomicUsize,
+    pub(crate) overruns: Overruns,
 }
 
 /// The code of a component. It is loaded at the first use when it comes from the cache, so that a
@@ -86,6 +119,7 @@ impl Plugin {
         if page.count == 0 {
             return Ok(A::default());
         }
+        self.overruns.check()?;
         let program = self.program.get()?;
         let call = Call {
             plugin: self,
@@ -95,10 +129,12 @@ impl Plugin {
             kind,
             context,
         };
-        match call.run(&page.resources, page.count, runtime.limits.deadline, true) {
+        let outcome = match call.run(&page.resources, page.count, runtime.limits.deadline, true) {
             Err(failure) if failure.may_be_one_resource() && page.count > 1 => call.one_by_one(page, failure),
             outcome => outcome,
-        }
+        };
+        self.overruns.count(matches!(outcome, Err(Failure::Deadline { .. })));
+        outcome
     }
 }
 
@@ -182,6 +218,20 @@ pub(crate) fn telling_name(resource: &RawValue, member: &str, index: usize) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plugin_that_keeps_running_out_of_time_is_left_alone() {
+        let overruns = Overruns::default();
+        for ran_out in [true, true, false, true, true] {
+            overruns.count(ran_out);
+            assert_eq!(overruns.check(), Ok(()));
+        }
+        overruns.count(true);
+        assert_eq!(overruns.check(), Err(Failure::Paused { strikes: STRIKES }));
+        // The pause ends.
+        overruns.0.lock().unwrap().1 = Some(Instant::now());
+        assert_eq!(overruns.check(), Ok(()));
+    }
 
     #[test]
     fn a_resource_is_called_by_its_most_telling_name() {

@@ -229,6 +229,10 @@ pub(crate) enum Failure {
     Deadline {
         limit: Duration,
     },
+    /// It ran out of time so often in a row that it is not tried for a while.
+    Paused {
+        strikes: u32,
+    },
     Memory {
         limit: usize,
     },
@@ -285,6 +289,7 @@ impl Failure {
         match self {
             Self::Panicked(_) | Self::Recursion | Self::Denied(_) | Self::Trapped(_) => true,
             Self::Deadline { .. }
+            | Self::Paused { .. }
             | Self::Memory { .. }
             | Self::Output { .. }
             | Self::Refused(_)
@@ -297,7 +302,7 @@ impl Failure {
     pub(crate) fn problem(&self) -> Problem {
         let remedy = match self {
             Self::Unloadable(problem) => return problem.clone(),
-            Self::Deadline { .. } => {
+            Self::Deadline { .. } | Self::Paused { .. } => {
                 "where the machine is only slow, raise the plugins' deadline or lower the batch size of the \
                  kind's plan; a plugin that never ends is at fault: update or remove it"
             }
@@ -325,6 +330,9 @@ impl fmt::Display for Failure {
         match self {
             Self::Deadline { limit } => {
                 write!(f, "ran longer than {}, the limit for a batch", Seconds(*limit))
+            }
+            Self::Paused { strikes } => {
+                write!(f, "is not tried for 5 minutes: it ran out of time {strikes} times in a row")
             }
             Self::Memory { limit } => MemoryExceeded { limit: *limit }.fmt(f),
             Self::Output { limit } => {
