@@ -36,6 +36,6 @@ pub use config::{
     AwsConfig, Concurrency, ConfigError, CredentialProvider, EndpointOverrides, Retry, StaticKeys,
     WebIdentity,
 };
-pub use doctor::{BaseIdentity, Glance};
+pub use doctor::BaseIdentity;
 pub use source::AwsSource;
 pub use stats::{AwsStats, CallStats};

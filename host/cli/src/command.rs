@@ -7,6 +7,7 @@ mod policy;
 mod sync;
 
 use berth_embed::Mode;
+use indicatif::MultiProgress;
 
 use crate::{
     args::{Args, Command},
@@ -17,10 +18,12 @@ use crate::{
 
 /// Runs the command and says how the program ends.
 pub(crate) fn run(args: &Args, environment: &Environment) -> Exit {
-    telemetry::install(&args.global, environment);
+    // Log and progress share standard error.
+    let bars = MultiProgress::new();
+    telemetry::install(&args.global, environment, &bars);
     match &args.command {
-        Command::Sync(run) => sync::run(&args.global, run, environment, Mode::Apply),
-        Command::Plan(run) => sync::run(&args.global, run, environment, Mode::Plan),
+        Command::Sync(run) => sync::run(&args.global, run, environment, Mode::Apply, &bars),
+        Command::Plan(run) => sync::run(&args.global, run, environment, Mode::Plan, &bars),
         Command::Doctor { json } => doctor::run(&args.global, *json, environment),
         Command::Policy(policy) => policy::run(&args.global, policy, environment),
         Command::Plugin { command } => plugin::run(&args.global, command, environment),

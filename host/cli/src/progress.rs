@@ -15,7 +15,7 @@ use berth_embed::{
     Event, NullObserver, Observer,
     core::{UnitId, UnitState},
 };
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::{
     args::LogFormat,
@@ -26,10 +26,10 @@ use crate::{
 const SHOWN_UNITS: usize = 8;
 
 /// The observer for this run.
-pub(crate) fn observer(format: LogFormat) -> Arc<dyn Observer> {
+pub(crate) fn observer(format: LogFormat, bars: &MultiProgress) -> Arc<dyn Observer> {
     match format {
         LogFormat::Json => Arc::new(NullObserver),
-        LogFormat::Text if std::io::stderr().is_terminal() => Arc::new(Bars::new()),
+        LogFormat::Text if std::io::stderr().is_terminal() => Arc::new(Bars::new(bars.clone())),
         LogFormat::Text => Arc::new(Lines::default()),
     }
 }
@@ -97,8 +97,7 @@ struct Counts {
 }
 
 impl Bars {
-    fn new() -> Self {
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+    fn new(all: MultiProgress) -> Self {
         let total = all.add(ProgressBar::no_length());
         total.set_style(style("{spinner} {bar:30} {pos}/{len} units  {elapsed}  eta {eta}  {msg}"));
         total.enable_steady_tick(Duration::from_millis(120));

@@ -1,10 +1,14 @@
 //! The log. Only the binary installs one.
 
+use std::io::{self, Write};
+
+use indicatif::MultiProgress;
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
     EnvFilter,
     filter::{FilterExt, filter_fn},
     fmt,
+    fmt::MakeWriter,
     prelude::*,
 };
 
@@ -15,9 +19,9 @@ use crate::{
 
 /// Installs the log on standard error.
 ///
-/// With text the default is `error`, because progress and summary tell everything else; with JSON
-/// it is `info`, because there is nothing besides.
-pub(crate) fn install(args: &Global, environment: &Environment) {
+/// With text the default is errors and what only a log would tell, because progress and summary tell
+/// everything else; with JSON it is `info`, because there is nothing besides.
+pub(crate) fn install(args: &Global, environment: &Environment, bars: &MultiProgress) {
     let level = args
         .log_level
         .clone()
@@ -31,13 +35,12 @@ pub(crate) fn install(args: &Global, environment: &Environment) {
     // A filter that does not parse falls back to errors only, rather than to no log at all.
     let filter = EnvFilter::try_new(&level).unwrap_or_else(|_| EnvFilter::new("error"));
     let filter = filter.and(filter_fn(may_be_told));
-    let layer = fmt::layer().with_writer(std::io::stderr);
+    let layer = fmt::layer().with_writer(AboveBars(bars.clone()));
     let registry = tracing_subscriber::registry();
     let installed = match args.log_format {
         LogFormat::Json => registry.with(layer.json().flatten_event(true).with_filter(filter)).try_init(),
         LogFormat::Text => {
-            let colour =
-                environment.get("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
+            let colour = environment.get("NO_COLOR").is_none() && io::IsTerminal::is_terminal(&io::stderr());
             registry.with(layer.with_ansi(colour).with_target(false).with_filter(filter)).try_init()
         }
     };
@@ -56,5 +59,27 @@ fn contract_level(level: &str) -> String {
         "CRITICAL" => "error".into(),
         "WARNING" => "warn".into(),
         _ => level.to_ascii_lowercase(),
+    }
+}
+
+/// Standard error, shared with the progress bars: they are taken away while a line is written, and
+/// drawn again below it.
+struct AboveBars(MultiProgress);
+
+impl Write for &AboveBars {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().write(line))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+impl<'a> MakeWriter<'a> for AboveBars {
+    type Writer = &'a Self;
+
+    fn make_writer(&'a self) -> &'a Self {
+        self
     }
 }

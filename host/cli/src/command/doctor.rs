@@ -1,24 +1,23 @@
 //! `berth doctor`: would a resync work?
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
-use berth_embed::{Check, Finding, Problem};
+use berth_embed::{Check, Finding, NullObserver, Problem};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
 use super::host::{Build, with_host};
 use crate::{
-    args::{Global, LogFormat},
+    args::Global,
     exit::Exit,
     output::{hang, out, safe},
-    progress,
     settings::Environment,
 };
 
 /// Checks everything and shows a table, the remedies below it.
 pub(crate) fn run(global: &Global, as_json: bool, environment: &Environment) -> Exit {
     // The checks are few and quick: progress would only be noise.
-    let build = Build { observer: progress::observer(LogFormat::Json), concurrency: None };
+    let build = Build { observer: Arc::new(NullObserver), concurrency: None };
     let checks = match with_host(global, environment, build, |host, _| async move { host.check().await }) {
         Ok((checks, _)) => checks,
         Err(exit) => return exit,

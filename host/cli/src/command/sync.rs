@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use berth_embed::{Mode, Problem, Report, SyncError};
+use indicatif::MultiProgress;
 
 use super::host::{Build, with_host};
 use crate::{
@@ -15,8 +16,14 @@ use crate::{
 };
 
 /// Runs one resync and tells about it.
-pub(crate) fn run(global: &Global, args: &RunArgs, environment: &Environment, mode: Mode) -> Exit {
-    let observer = progress::observer(global.log_format);
+pub(crate) fn run(
+    global: &Global,
+    args: &RunArgs,
+    environment: &Environment,
+    mode: Mode,
+    bars: &MultiProgress,
+) -> Exit {
+    let observer = progress::observer(global.log_format, bars);
     let build = Build { observer: Arc::clone(&observer), concurrency: Some(args.concurrency.get()) };
     let result = with_host(global, environment, build, |host, _| async move {
         match mode {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use berth_aws::{AwsSource, Glance};
+use berth_aws::AwsSource;
 use berth_core::{FetchError, FetchRequest, Region, Source};
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -67,24 +67,6 @@ async fn reading_is_never_far_ahead_of_mapping() {
     drop(pages);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(aws.seen("ecs:ListClusters").len() <= ahead + 1, "a dropped stream reads on");
-}
-
-#[tokio::test]
-async fn a_glance_reads_little() {
-    let aws =
-        StandIn::start(|seen| Some(paged(seen, 1000, 20)).filter(|_| seen.call == "ecs:ListClusters")).await;
-    let source = ready(&aws).await;
-    let request = |steps: Value| FetchRequest {
-        account: account(A),
-        regions: vec![Region::new("eu-west-1").unwrap()],
-        kind: kind("regional", &json!({"steps": steps})),
-        options: [].into(),
-    };
-    assert_eq!(source.glance(request(json!([list()]))).await, Ok(Glance::Some));
-    assert!(aws.seen("ecs:ListClusters").len() <= 2);
-    let denied =
-        json!([{"id": "x", "service": "ecs", "operation": "ListServices", "items": "serviceArns[]"}]);
-    assert!(source.glance(request(denied)).await.is_err());
 }
 
 #[tokio::test]
