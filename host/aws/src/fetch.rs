@@ -177,6 +177,7 @@ struct Reader {
     account: Value,
     region: Value,
     partition: Value,
+    kind: Value,
     concurrency: Concurrency,
     /// Bounds the enriching requests in flight.
     enriching: Semaphore,
@@ -201,6 +202,7 @@ impl TemplateScope for Bindings<'_> {
             "account" => Some(&self.reader.account),
             "region" => Some(&self.reader.region),
             "partition" => Some(&self.reader.partition),
+            "kind" => Some(&self.reader.kind),
             _ => None,
         }
     }
@@ -217,6 +219,7 @@ impl Reader {
             account: Value::from(account.id.as_str()),
             region: Value::from(region.as_str()),
             partition: Value::from(account.partition.as_str()),
+            kind: Value::from(fetch.request.kind.kind.as_str()),
             target: Target { account: reading, region, session },
             concurrency: fetch.concurrency,
             enriching: Semaphore::new(fetch.concurrency.enrichments.get()),

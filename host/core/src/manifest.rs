@@ -54,6 +54,10 @@ pub enum Scope {
 pub struct KindManifest {
     /// The kind's name.
     pub kind: Kind,
+    /// Whether it also stands for every kind with the same first segment (`AWS`) that no plugin
+    /// maps: a generic plugin. Its plan then uses the placeholder `{kind}`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fallback: bool,
     /// Where its resources live.
     pub scope: Scope,
     /// When given, the only regions in which the service exists.
@@ -137,7 +141,7 @@ pub struct Step {
     pub operation: String,
     /// The request's input. Strings may hold placeholders: `{item…}` (the parent's item),
     /// `{items…}` (the batch), `{parents.<step>…}`, `{steps.<step>…}` (an earlier step's result
-    /// for the item), `{account}`, `{region}`, `{partition}`.
+    /// for the item), `{account}`, `{region}`, `{partition}`, `{kind}`.
     #[serde(default, skip_serializing_if = "StepInput::is_empty")]
     pub input: StepInput,
     /// For a list step: where the items are in the response. For an enrichment with several
@@ -377,6 +381,20 @@ impl Manifest {
 }
 
 impl KindManifest {
+    /// This generic kind, standing for another one; `None` when it does not.
+    pub fn standing_for(&self, kind: &Kind) -> Option<Self> {
+        let family = |kind: &Kind| kind.as_str().split("::").next().map(ToOwned::to_owned);
+        if !self.fallback || family(&self.kind) != family(kind) {
+            return None;
+        }
+        let mut other = self.clone();
+        other.kind = kind.clone();
+        if let Some(mapping) = &mut other.mapping {
+            mapping.kind = kind.clone();
+        }
+        Some(other)
+    }
+
     fn check(&self, at: &str) -> Result<(), ManifestError> {
         if (self.scope == Scope::Account) != self.plan.is_empty() {
             let reason = match self.scope {
@@ -443,7 +461,8 @@ impl KindManifest {
                     refuse(format!("{at}.region"), format!("`{path}`: {reason}"))
                 })?;
             }
-            const ROOTS: [&str; 7] = ["item", "items", "parents", "steps", "account", "region", "partition"];
+            const ROOTS: [&str; 8] =
+                ["item", "items", "parents", "steps", "account", "region", "partition", "kind"];
             if let Some(root) = step.input.template().roots().into_iter().find(|root| !ROOTS.contains(root)) {
                 return Err(refuse(
                     format!("{at}.input"),

@@ -176,7 +176,7 @@ impl Mapper for Engine {
     async fn map(&self, request: MapRequest) -> Result<MapReport, MapError> {
         let MapRequest { kind, context, mapping, page } = request;
         let set = self.set();
-        let Some(plugin) = set.serving.get(&kind).map(Arc::clone) else {
+        let Some(plugin) = set.serving(&kind) else {
             return Err(MapError::NoPlugin(set.no_plugin(&kind)));
         };
         let jq = match &mapping {

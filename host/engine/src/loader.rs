@@ -456,6 +456,15 @@ fn choose(loaded: impl Iterator<Item = (usize, Result<Loaded, RefusedPlugin>)>) 
 }
 
 impl PluginSet {
+    /// The plugin that maps a kind: its own, else a generic one.
+    pub(crate) fn serving(&self, kind: &Kind) -> Option<Arc<Plugin>> {
+        let generic = || {
+            let stands = |entry: &&KindEntry| entry.manifest.standing_for(kind).is_some();
+            self.serving.get(&self.kinds.values().find(stands)?.manifest.kind)
+        };
+        self.serving.get(kind).or_else(generic).map(Arc::clone)
+    }
+
     /// Says that no plugin maps a kind, and which refused ones might have.
     pub(crate) fn no_plugin(&self, kind: &Kind) -> Problem {
         let refused: Vec<&str> = self.refused.iter().map(|refused| refused.plugin.as_str()).collect();

@@ -49,7 +49,14 @@ pub fn resolve(
         .iter()
         .enumerate()
         .map(|(index, resource)| {
-            let entry = kinds.get(&resource.kind);
+            let generic = || {
+                kinds.values().find_map(|entry| {
+                    let manifest = entry.manifest.standing_for(&resource.kind)?;
+                    Some(KindEntry { plugin: entry.plugin.clone(), manifest: Arc::new(manifest) })
+                })
+            };
+            let entry = kinds.get(&resource.kind).cloned().or_else(generic);
+            let entry = entry.as_ref();
             let mapping = mapping_of(index, resource, entry, refused);
             if let Some(entry) = entry {
                 for option in &resource.selector.include_actions {
@@ -344,6 +351,21 @@ pub(crate) mod tests {
         assert!(settled.contains(&"222222222222 all regions X::Account".to_owned()));
         assert!(settled.contains(&"111111111111 all regions X::Missing".to_owned()));
         assert!(planned.settled.iter().all(|(_, state)| !state.is_complete()));
+    }
+
+    #[test]
+    fn a_generic_kind_stands_for_those_without_a_plugin() {
+        let (planned, _) = planned(
+            &json!([
+                resource("X::Other", &json!({"query": "true"})),
+                resource("Y::Other", &json!({"query": "true"}))
+            ]),
+            vec![kind("X::Any", "global", &json!({"fallback": true}))],
+        );
+        let (units, settled) = names(&planned);
+        assert_eq!(units, ["111111111111 global X::Other"]);
+        assert_eq!(planned.units[0].kind.kind.as_str(), "X::Other");
+        assert!(settled.contains(&"111111111111 all regions Y::Other".to_owned()), "{settled:?}");
     }
 
     #[test]

@@ -91,6 +91,10 @@ pub trait Mapper {
     /// The kind, as the manifest names it (`AWS::S3::Bucket`).
     const KIND: &'static str;
 
+    /// Whether it also maps the kinds that no plugin has a mapping of its own for; the manifest's
+    /// `fallback` says the same to the host.
+    const FALLBACK: bool = false;
+
     /// What [`entities`](Self::entities) needs of a resource; most often
     /// [`Resource<Item, Steps>`](Resource) with structs of the plugin.
     type Resource<'a>: serde::Deserialize<'a>;
@@ -167,7 +171,9 @@ macro_rules! export {
                 ) -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String> {
                     $crate::log::report_panics();
                     $(
-                        if context.kind == <$mapper as $crate::Mapper>::KIND {
+                        if <$mapper as $crate::Mapper>::FALLBACK
+                            || context.kind == <$mapper as $crate::Mapper>::KIND
+                        {
                             return $crate::map_batch::<$mapper>(&context, &resources);
                         }
                     )+
