@@ -17,6 +17,7 @@ pub struct Ec2Snapshot;
 pub struct Snapshot<'a> {
     #[serde(borrow)]
     snapshot_id: Json<'a>,
+    owner_id: Json<'a>,
     state: Json<'a>,
     volume_id: Json<'a>,
     volume_size: Json<'a>,
@@ -41,6 +42,9 @@ impl Mapper for Ec2Snapshot {
 
     fn entities(context: &Context, snapshot: Self::Resource<'_>, out: &mut Entities) -> Result<(), Refused> {
         let item = snapshot.item;
+        if is_foreign(context, item.owner_id) {
+            return Ok(());
+        }
         let arn = arn(context, item.snapshot_id)?;
         out.entity("ec2Snapshot", item.snapshot_id)
             .title(name(item.tags).unwrap_or(item.snapshot_id))
@@ -60,10 +64,18 @@ impl Mapper for Ec2Snapshot {
 
     fn documents(context: &Context, snapshot: RawResource<'_>, out: &mut Documents) -> Result<(), Refused> {
         let fields = snapshot.item.fields()?;
+        if is_foreign(context, fields.get("OwnerId").unwrap_or_default()) {
+            return Ok(());
+        }
         let arn = arn(context, fields.get("SnapshotId").unwrap_or_default())?;
         out.document(&PROPERTIES).merge_fields(fields).set("Arn", arn).origin();
         Ok(())
     }
+}
+
+/// Whether another account owns it and only shares it with this one. It is an entity of its owner.
+fn is_foreign(context: &Context, owner: Json<'_>) -> bool {
+    owner.as_str().is_some_and(|owner| owner != context.account_id)
 }
 
 /// The value of the tag `Name`, which AWS's console shows as the resource's name.
