@@ -123,6 +123,22 @@ def pagination(page):
     return result
 
 
+def plain_pagination(wire):
+    """The paginator of an operation that botocore forgot to give one, else None.
+
+    Hundreds of list operations take and return one and the same token. Without a paginator their
+    first page would pass for everything there is.
+    """
+    if wire.input_shape is None or wire.output_shape is None:
+        return None
+    taken, told = wire.input_shape.members, wire.output_shape.members
+    for token in ("NextToken", "nextToken", "NextPageToken", "nextPageToken"):
+        if all(token in members and members[token].type_name == "string" for members in (taken, told)):
+            lists = sorted(member for member, shape in told.items() if shape.type_name == "list")
+            return {"input_token": token, "output_token": token, "result_key": lists}
+    return None
+
+
 def compact_service(name, raw, pages, is_read=READ.match):
     """The compact form of one service but for its endpoints, or None when it has no read operation."""
     model = ServiceModel(raw, name)
@@ -147,8 +163,9 @@ def compact_service(name, raw, pages, is_read=READ.match):
             entry["hostPrefix"] = description["endpoint"]["hostPrefix"]
         if wire.resolved_auth_type == "none":
             entry["unsigned"] = True
-        if operation in pages:
-            entry["pagination"] = pagination(pages[operation])
+        page = pages.get(operation) or plain_pagination(wire)
+        if page:
+            entry["pagination"] = pagination(page)
         operations[operation] = entry
     if not operations:
         return None

@@ -245,6 +245,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn lists_that_botocore_does_not_page_are_paged_all_the_same() {
+        let mut input = serde_json::json!({});
+        let operation = Service::load("sesv2").unwrap().operation("ListEmailIdentities").unwrap();
+        let more = operation.pagination().unwrap().advance(&serde_json::json!({"NextToken": "t"}), &mut input);
+        assert_eq!((more, input), (Ok(true), serde_json::json!({"NextToken": "t"})));
+    }
+
+    #[test]
     fn unknown_names_are_told_with_those_alike() {
         let error = Service::load("ec3").unwrap_err().to_string();
         assert!(error.starts_with("AWS service `ec3` is not known; alike are `ec2`"), "{error}");

@@ -124,9 +124,11 @@ impl Form {
             Self::AsIs => out.extend_from_slice(json.as_bytes()),
             Self::Time => append_time(out, json),
             Self::Times(names) => append_times(out, json, names),
-            Self::Int => out.extend_from_slice(
-                unquoted(json).filter(|text| text.parse::<i64>().is_ok()).unwrap_or(json).as_bytes(),
-            ),
+            // The parsed number, not its text: `+3` and `007` are numbers to Rust, but not to JSON.
+            Self::Int => match unquoted(json).and_then(|text| text.parse::<i64>().ok()) {
+                Some(number) => out.extend_from_slice(number.to_string().as_bytes()),
+                None => out.extend_from_slice(json.as_bytes()),
+            },
             Self::Bool => out.extend_from_slice(
                 unquoted(json).filter(|text| matches!(*text, "true" | "false")).unwrap_or(json).as_bytes(),
             ),
@@ -220,10 +222,11 @@ impl<'a> Document<'_, 'a> {
     }
 
     /// Sets a property, whatever was merged under its name.
-    pub fn set(&mut self, name: &'static str, value: impl Serialize) -> &mut Self {
+    pub fn set(&mut self, name: impl Into<Cow<'a, str>>, value: impl Serialize) -> &mut Self {
+        let name = name.into();
         let mut made = Vec::new();
         match append(&mut made, &value) {
-            Ok(()) => self.put(Cow::Borrowed(name), Value::Made(made), true),
+            Ok(()) => self.put(name, Value::Made(made), true),
             Err(reason) => {
                 self.failure.get_or_insert(format!("property `{name}`: {reason}"));
             }
