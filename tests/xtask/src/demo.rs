@@ -24,8 +24,7 @@ pub(crate) fn run(repo: &Repo, once: bool) -> Result<()> {
     components::build(repo, false, false)?;
     let python = venv::ensure(repo)?;
     println!("demo: building berth and the Port stand-in");
-    let berth = suite::binary(repo, "berth")?;
-    let stand_in = suite::binary(repo, "port-stand-in")?;
+    let [berth, stand_in] = suite::binaries(repo, ["berth", "port-stand-in"])?;
 
     let aws = start_aws(repo, &python)?;
     let port = start_port(repo, &stand_in)?;

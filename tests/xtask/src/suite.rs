@@ -83,18 +83,24 @@ struct Built {
     packer: Option<PathBuf>,
 }
 
-/// Builds every test and what the tests start. Built as one set, so that a dependency is compiled
-/// with one set of features.
+/// Builds every test and what the tests start. As one set: a binary built by itself would have its
+/// dependencies compiled again, with the features that no test asks for left out.
 fn build(repo: &Repo) -> Result<Built> {
-    let messages = messages(repo, &["test", "--workspace", "--locked", "--no-run"])?;
-    let berth = executable(&messages, "bin", "berth").map_or_else(|| binary(repo, "berth"), Ok)?;
+    let messages = messages(repo, &["build", "--workspace", "--all-targets", "--locked"])?;
+    let berth = executable(&messages, "bin", "berth").context("cargo built no `berth`")?;
     Ok(Built { berth, packer: executable(&messages, "example", "pack-models") })
 }
 
-/// Builds one binary of the package of the same name and gives its path.
-pub(crate) fn binary(repo: &Repo, name: &str) -> Result<PathBuf> {
-    let messages = messages(repo, &["build", "--package", name, "--bin", name])?;
-    executable(&messages, "bin", name).with_context(|| format!("cargo built no `{name}`"))
+/// Builds the binaries of packages of the same names, as one set, and gives their paths.
+pub(crate) fn binaries<const N: usize>(repo: &Repo, names: [&str; N]) -> Result<[PathBuf; N]> {
+    let mut arguments = vec!["build", "--bins"];
+    arguments.extend(names.iter().flat_map(|name| ["--package", name]));
+    let messages = messages(repo, &arguments)?;
+    let mut paths = names.map(|_| PathBuf::new());
+    for (path, name) in paths.iter_mut().zip(names) {
+        *path = executable(&messages, "bin", name).with_context(|| format!("cargo built no `{name}`"))?;
+    }
+    Ok(paths)
 }
 
 /// Runs cargo and gives its messages for programs; those for people are shown.
