@@ -125,8 +125,9 @@ pub async fn run(
     run.end(match report.outcome {
         Outcome::Done | Outcome::DeletionsHeldBack => ResyncStatus::Completed,
         Outcome::Aborted => ResyncStatus::Aborted,
-        // An entity that the catalog refused does not fail a resync, a scope that was not read does.
-        Outcome::Partial if report.units.iter().all(|unit| unit.state.is_complete()) => {
+        // An entity that the catalog refused does not fail a resync, nor does a scope that access
+        // was denied to: both are lasting facts, told in the report. A scope that failed does.
+        Outcome::Partial if !report.units.iter().any(|unit| matches!(unit.state, UnitState::Failed(_))) => {
             ResyncStatus::Completed
         }
         Outcome::Partial | Outcome::NothingRead => ResyncStatus::Failed,
