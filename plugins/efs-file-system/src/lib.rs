@@ -1,9 +1,6 @@
 //! `AWS::EFS::FileSystem`.
 
-use berth_plugin::{
-    Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource,
-    Timestamp,
-};
+use berth_plugin::{Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource, Timestamp};
 use serde::Deserialize;
 
 berth_plugin::export!(EfsFileSystem, manifest = include_bytes!("../manifest.json"));
@@ -56,10 +53,10 @@ impl Mapper for EfsFileSystem {
 
     fn entities(context: &Context, resource: Self::Resource<'_>, out: &mut Entities) -> Result<(), Refused> {
         let file_system = resource.item;
-        let name = Some(file_system.name).filter(|name| !name.is_null());
+        let named = !file_system.name.is_null() && file_system.name.text() != """";
         let size_in_bytes = file_system.size_in_bytes.unwrap_or_default();
         out.entity("efsFileSystem", file_system.file_system_arn)
-            .title(name.unwrap_or(file_system.file_system_id))
+            .title(if named { file_system.name } else { file_system.file_system_id })
             .property("arn", file_system.file_system_arn)
             .property("fileSystemId", file_system.file_system_id)
             .property("lifeCycleState", file_system.life_cycle_state)
