@@ -1,6 +1,9 @@
 //! `AWS::EFS::FileSystem`.
 
-use berth_plugin::{Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource, Timestamp};
+use berth_plugin::{
+    Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource,
+    Timestamp,
+};
 use serde::Deserialize;
 
 berth_plugin::export!(EfsFileSystem, manifest = include_bytes!("../manifest.json"));
@@ -53,7 +56,7 @@ impl Mapper for EfsFileSystem {
 
     fn entities(context: &Context, resource: Self::Resource<'_>, out: &mut Entities) -> Result<(), Refused> {
         let file_system = resource.item;
-        let named = !file_system.name.is_null() && file_system.name.text() != """";
+        let named = file_system.name.as_str().is_some_and(|name| !name.is_empty());
         let size_in_bytes = file_system.size_in_bytes.unwrap_or_default();
         out.entity("efsFileSystem", file_system.file_system_arn)
             .title(if named { file_system.name } else { file_system.file_system_id })
