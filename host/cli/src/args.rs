@@ -56,6 +56,13 @@ pub(crate) enum Command {
     /// Run one resync that writes nothing, and show what it would create, update and delete
     #[command(after_help = Exit::HELP)]
     Plan(RunArgs),
+    /// Run as a service: resyncs as they are asked for at Port, or on a schedule, until stopped
+    ///
+    /// What triggers a resync is told by `OCEAN__EVENT_LISTENER` (`{"type": "POLLING"}`, `WEBHOOK` or
+    /// `ONCE`) and `OCEAN__SCHEDULED_RESYNC_INTERVAL`. Health and metrics are served on
+    /// `APPLICATION__PORT`. SIGTERM and SIGINT stop it in order, with exit code 0.
+    #[command(after_help = Exit::HELP)]
+    Run(ServiceArgs),
     /// Check, without writing anything, that a resync would work
     ///
     /// Looks at the AWS base identity, each role, the regions, one read per kind and account,
@@ -83,6 +90,14 @@ pub(crate) struct RunArgs {
     /// Also write the report as JSON to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+    /// Units (account × region × kind) read at once
+    #[arg(long, value_name = "N", default_value = "64")]
+    pub(crate) concurrency: std::num::NonZeroUsize,
+}
+
+/// Options of the service.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ServiceArgs {
     /// Units (account × region × kind) read at once
     #[arg(long, value_name = "N", default_value = "64")]
     pub(crate) concurrency: std::num::NonZeroUsize,

@@ -4,6 +4,7 @@ mod doctor;
 mod host;
 mod plugin;
 mod policy;
+mod run;
 mod sync;
 
 use berth_embed::Mode;
@@ -20,8 +21,11 @@ use crate::{
 pub(crate) fn run(args: &Args, environment: &Environment) -> Exit {
     // Log and progress share standard error.
     let bars = MultiProgress::new();
-    telemetry::install(&args.global, environment, &bars);
+    // A service has no progress bars, and a summary only at the end of each resync.
+    let service = matches!(args.command, Command::Run(_));
+    telemetry::install(&args.global, environment, &bars, service);
     match &args.command {
+        Command::Run(service) => run::run(&args.global, service, environment, &bars),
         Command::Sync(run) => sync::run(&args.global, run, environment, Mode::Apply, &bars),
         Command::Plan(run) => sync::run(&args.global, run, environment, Mode::Plan, &bars),
         Command::Doctor { json } => doctor::run(&args.global, *json, environment),

@@ -4,6 +4,9 @@
 mod args;
 mod command;
 mod exit;
+mod http;
+mod listener;
+mod metrics;
 mod output;
 mod progress;
 mod settings;

@@ -2,6 +2,7 @@
 //! the variable's name, what was found, and the remedy.
 
 mod environment;
+mod service;
 mod tree;
 
 use std::{
@@ -20,6 +21,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 pub(crate) use environment::Environment;
+pub(crate) use service::{Listener, Service};
 use tree::{Origin, Tree};
 
 use crate::args::Global;
@@ -60,7 +62,9 @@ const KNOWN: &[&str] = &[
     "event_listener.type",
     "event_listener.interval",
     "event_listener.resync_on_start",
+    "event_listener.app_host",
     "scheduled_resync_interval",
+    "path_prefix",
     "upsert_entities_batch_max_length",
     "upsert_entities_batch_max_size_in_bytes",
     "delete_entities_max_batch_size",
@@ -99,6 +103,27 @@ impl Settings {
     /// # Errors
     /// All issues at once.
     pub(crate) fn load(args: &Global, environment: &Environment) -> Result<Self, Vec<Issue>> {
+        Self::read(args, environment, |_| ()).map(|(settings, ())| settings)
+    }
+
+    /// Reads and checks everything, and what `berth run` needs besides.
+    ///
+    /// # Errors
+    /// All issues at once.
+    pub(crate) fn load_service(
+        args: &Global,
+        environment: &Environment,
+    ) -> Result<(Self, Service), Vec<Issue>> {
+        let (mut settings, service) = Self::read(args, environment, service::read)?;
+        service.tell_port(&mut settings.port);
+        Ok((settings, service))
+    }
+
+    fn read<T>(
+        args: &Global,
+        environment: &Environment,
+        more: impl FnOnce(&mut Reader<'_>) -> T,
+    ) -> Result<(Self, T), Vec<Issue>> {
         let mut issues = Vec::new();
         let tree = Tree::load(args.config.as_deref(), environment, &mut issues);
         let mut reader = Reader { tree: &tree, environment, issues, notes: Vec::new() };
@@ -107,16 +132,13 @@ impl Settings {
         let port = reader.port();
         let aws = reader.aws();
         let narrow_sessions = reader.flag("narrow_sessions", false);
+        let more = more(&mut reader);
         let Reader { issues, notes, .. } = reader;
         match port {
-            Some(port) if issues.is_empty() => Ok(Self {
-                aws,
-                port,
-                engine,
-                http: HttpConfig { system_proxy: true, extra_roots: Vec::new() },
-                narrow_sessions,
-                notes,
-            }),
+            Some(port) if issues.is_empty() => {
+                let http = HttpConfig { system_proxy: true, extra_roots: Vec::new() };
+                Ok((Self { aws, port, engine, http, narrow_sessions, notes }, more))
+            }
             _ => Err(issues),
         }
     }

@@ -20,8 +20,8 @@ use crate::{
 /// Installs the log on standard error.
 ///
 /// With text the default is errors and what only a log would tell, because progress and summary tell
-/// everything else; with JSON it is `info`, because there is nothing besides.
-pub(crate) fn install(args: &Global, environment: &Environment, bars: &MultiProgress) {
+/// everything else; with JSON, and in a service, it is `info`, because there is nothing besides.
+pub(crate) fn install(args: &Global, environment: &Environment, bars: &MultiProgress, service: bool) {
     let level = args
         .log_level
         .clone()
@@ -29,8 +29,8 @@ pub(crate) fn install(args: &Global, environment: &Environment, bars: &MultiProg
         .unwrap_or_else(|| match args.log_format {
             // What only a log would tell: retries towards Port and AWS, and what the engine does about
             // plugins. The fate of units and entities is told by progress and summary.
-            LogFormat::Text => "error,berth_port=warn,berth_aws=warn,berth_engine=warn".into(),
-            LogFormat::Json => "info".into(),
+            LogFormat::Text if !service => "error,berth_port=warn,berth_aws=warn,berth_engine=warn".into(),
+            LogFormat::Text | LogFormat::Json => "info".into(),
         });
     // A filter that does not parse falls back to errors only, rather than to no log at all.
     let filter = EnvFilter::try_new(&level).unwrap_or_else(|_| EnvFilter::new("error"));

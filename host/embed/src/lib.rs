@@ -32,12 +32,15 @@ pub use berth_aws::{
 pub use berth_core as core;
 pub use berth_core::{Catalog, Mapper, Problem, Source};
 pub use berth_engine::{CodeOrigin, Engine, EngineConfig, EngineError, Limits, PluginInfo};
-pub use berth_port::{EventType, PortCatalog, PortConfig, ResourcesOrigin, RetryPolicy};
+pub use berth_port::{
+    EventType, OCEAN_CORE_VERSION, PortCatalog, PortConfig, ResourcesOrigin, ResyncSchedule, RetryPolicy,
+};
 pub use berth_sync::{
     Change, Check, Event, Finding, Mode, NullObserver, Observer, Outcome, Report, SyncError, SyncOptions,
     UnitCounts, UnitReport,
 };
 pub use http::{HttpConfig, HttpError};
+pub use tokio_util::sync::CancellationToken;
 
 /// Runs resyncs. Cheap to clone; the parts are shared.
 #[derive(Clone)]
@@ -45,6 +48,7 @@ pub struct SyncHost {
     source: Arc<dyn Source>,
     mapper: Arc<dyn Mapper>,
     catalog: Arc<dyn Catalog>,
+    port: Option<Arc<PortCatalog>>,
     observer: Arc<dyn Observer>,
     options: SyncOptions,
 }
@@ -75,6 +79,18 @@ impl SyncHost {
     /// As for [`sync`](Self::sync).
     pub async fn plan(&self) -> Result<Report, SyncError> {
         self.run(Mode::Plan).await
+    }
+
+    /// The same host, whose runs stop at this token instead of the one that it was built with. A
+    /// cancelled token stays so, hence a service that runs many resyncs gives each its own.
+    #[must_use]
+    pub fn stopped_by(&self, cancel: CancellationToken) -> Self {
+        Self { options: SyncOptions { cancel, ..self.options.clone() }, ..self.clone() }
+    }
+
+    /// Port, unless the catalog was [replaced](SyncHostBuilder::catalog).
+    pub fn port(&self) -> Option<&PortCatalog> {
+        self.port.as_deref()
     }
 
     /// Checks, without writing anything, that a resync would work: identities, roles, regions, one
@@ -219,10 +235,13 @@ impl SyncHostBuilder {
             (None, Some(config), Some(client)) => Arc::new(AwsSource::new(config, client.clone())?),
             _ => return Err(BuildError::Missing { part: "source", call: ".aws(…)` or `.source(…)" }),
         };
+        let mut port = None;
         let catalog: Arc<dyn Catalog> = match (self.catalog, self.port, client) {
             (Some(catalog), _, _) => catalog,
             (None, Some(config), Some(client)) => {
-                Arc::new(PortCatalog::new(config, client).map_err(BuildError::Port)?)
+                let catalog = Arc::new(PortCatalog::new(config, client).map_err(BuildError::Port)?);
+                port = Some(Arc::clone(&catalog));
+                catalog
             }
             _ => return Err(BuildError::Missing { part: "catalog", call: ".port(…)` or `.catalog(…)" }),
         };
@@ -237,6 +256,7 @@ impl SyncHostBuilder {
             source,
             mapper,
             catalog,
+            port,
             observer: self.observer.unwrap_or_else(|| Arc::new(NullObserver)),
             options: self.options,
         })

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     OCEAN_CORE_VERSION, PortCatalog, ResourcesOrigin, blueprints,
-    client::{Call, Repeat},
+    client::{Call, Repeat, Reply},
     error::PortError,
     iso,
     wire::{self, Integration},
@@ -115,7 +115,7 @@ pub(crate) async fn look(port: &PortCatalog, defaults: &[KindEntry]) -> Result<S
 
 /// `resyncState` at the start of a resync.
 pub(crate) async fn report_begin(port: &PortCatalog, started: SystemTime) -> Result<(), PortError> {
-    report(
+    let reply = report(
         port,
         &wire::ResyncStarted {
             status: "running",
@@ -125,7 +125,12 @@ pub(crate) async fn report_begin(port: &PortCatalog, started: SystemTime) -> Res
             interval_in_minutes: interval(port),
         },
     )
-    .await
+    .await?;
+    // Only told back: an answer without it is as good.
+    let reply: Option<wire::IntegrationReply> = reply.json().ok();
+    let begun = reply.and_then(|reply| reply.integration.resync_state?.updated_at);
+    port.session().begun = begun.map(SystemTime::from);
+    Ok(())
 }
 
 /// `resyncState` at the end of a resync.
@@ -145,13 +150,23 @@ pub(crate) async fn report_end(port: &PortCatalog, status: ResyncStatus) -> Resu
         },
     )
     .await
+    .map(drop)
 }
 
-async fn report(port: &PortCatalog, state: &impl serde::Serialize) -> Result<(), PortError> {
+/// When somebody last asked for a resync of this integration, if ever.
+pub(crate) async fn resync_request(port: &PortCatalog) -> Result<Option<SystemTime>, PortError> {
+    let url = port.client.url(&["integration", &port.config.integration_identifier, "resync-request"])?;
+    let call =
+        Call::new("look for a resync request", Method::GET, url).subject(&port.config.integration_identifier);
+    let reply: wire::ResyncRequestReply = port.client.send(call).await?.json()?;
+    Ok(reply.request.and_then(|request| request.updated_at).map(SystemTime::from))
+}
+
+async fn report(port: &PortCatalog, state: &impl serde::Serialize) -> Result<Reply, PortError> {
     let url = port.client.url(&["integration", &port.config.integration_identifier, "resync-state"])?;
     // Unlike the peer's, repeated: one 503 must not leave Port with a resync that runs for ever.
     let call = Call::new("report the resync's state", Method::PATCH, url).json(state)?;
-    port.client.send(call).await.map(drop)
+    port.client.send(call).await
 }
 
 fn next_resync(port: &PortCatalog) -> Option<String> {

@@ -47,7 +47,7 @@ pub use client::PortStats;
 pub use config::{DEFAULT_BASE_URL, EventType, PortConfig, ResourcesOrigin, ResyncSchedule, RetryPolicy};
 
 /// The version of the Ocean core whose contract is spoken; Port is told it.
-const OCEAN_CORE_VERSION: &str = "0.48.12";
+pub const OCEAN_CORE_VERSION: &str = "0.48.12";
 
 /// Port as a [`Catalog`]. Cheap to share by reference; make one per process, since the token, the
 /// limits of concurrency and the pause that Port may ask for live in it.
@@ -66,6 +66,8 @@ struct SessionState {
     resync_id: Uuid,
     /// Whether the integration and its default resources were seen to in this process.
     started: bool,
+    /// When Port noted the start of the last resync, by its clock.
+    begun: Option<SystemTime>,
     /// Relations by blueprint, as far as they were asked for.
     relations: HashMap<BlueprintId, Option<BTreeMap<String, BlueprintId>>>,
 }
@@ -87,6 +89,21 @@ impl PortCatalog {
     /// What was sent so far.
     pub fn stats(&self) -> PortStats {
         self.client.stats()
+    }
+
+    /// When somebody last asked Port for a resync of this integration (the button in Port, a change
+    /// of the mapping), by Port's clock; `None` when nobody has.
+    ///
+    /// # Errors
+    /// A [`Problem`] when Port does not answer, or does not know the integration (yet).
+    pub async fn resync_request(&self) -> Result<Option<SystemTime>, Problem> {
+        integration::resync_request(self).await.map_err(error::PortError::into_problem)
+    }
+
+    /// When Port noted the start of this process's last resync, by Port's clock: it serves every
+    /// [`resync_request`](Self::resync_request) before. `None` when there was none, or Port did not tell.
+    pub fn last_begun(&self) -> Option<SystemTime> {
+        self.session().begun
     }
 
     /// Adds what Port wants to know with every entity write.

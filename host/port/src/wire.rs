@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_core::{AppConfig, BlueprintId};
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 #[derive(Serialize)]
@@ -51,6 +52,27 @@ pub(crate) struct Integration {
     pub(crate) processing_mode: Option<String>,
     pub(crate) create_port_resources_origin: Option<String>,
     pub(crate) are_port_resources_initialized: Option<bool>,
+    pub(crate) resync_state: Option<Stamp>,
+}
+
+/// Something of which only the time of its last change matters here.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Stamp {
+    #[serde(deserialize_with = "time")]
+    pub(crate) updated_at: Option<DateTime<Utc>>,
+}
+
+/// A time in ISO 8601. Anything else is none: no resync may fail for it.
+fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    let value = Value::deserialize(from)?;
+    Ok(value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok()).map(DateTime::from))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ResyncRequestReply {
+    #[serde(default)]
+    pub(crate) request: Option<Stamp>,
 }
 
 #[derive(Serialize)]

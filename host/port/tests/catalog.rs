@@ -802,3 +802,34 @@ async fn a_deletion_that_fails_reports_every_entity_with_the_reason() {
     assert!(report.failed[0].1.message.contains("500"), "{report:?}");
     assert!(stand_in.entity("child", "c").is_some());
 }
+
+// === Resync requests ===
+
+#[tokio::test]
+async fn a_resync_request_is_newer_than_the_resync_before_it_and_older_than_the_one_after() {
+    let stand_in = furnished().await;
+    let catalog = catalog(config(&stand_in));
+    assert_eq!((catalog.resync_request().await.unwrap(), catalog.last_begun()), (None, None));
+    let last_call = |stand_in: &PortStandIn| calls(&stand_in.requests()).pop().unwrap();
+    assert_eq!(last_call(&stand_in), format!("GET /v1/integration/{ID}/resync-request"));
+
+    catalog.begin(SystemTime::now()).await.unwrap();
+    let first = catalog.last_begun().unwrap();
+    // Port's times are told in milliseconds.
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    stand_in.request_resync(ID);
+    let request = catalog.resync_request().await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    catalog.end(ResyncStatus::Completed).await.unwrap();
+    assert_eq!(catalog.last_begun(), Some(first), "the end of a resync serves no request");
+    catalog.begin(SystemTime::now()).await.unwrap();
+    let second = catalog.last_begun().unwrap();
+    assert!(first < request && request < second, "{first:?} {request:?} {second:?}");
+}
+
+#[tokio::test]
+async fn resync_requests_of_an_unknown_integration_are_a_problem() {
+    let stand_in = stand_in().await;
+    let problem = catalog(config(&stand_in)).resync_request().await.unwrap_err();
+    assert!(problem.message.contains("404") && problem.message.contains(ID), "{problem}");
+}

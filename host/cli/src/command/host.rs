@@ -41,46 +41,56 @@ where
         err(&summary::problem("the runtime cannot start", &Problem::from_error(&error)));
         Exit::Internal
     })?;
-    let refused = |error: &dyn std::error::Error| {
-        err(&summary::problem("the host cannot be put together", &Problem::from_error(error)));
-        Exit::Settings
-    };
     let notes = settings.notes.clone();
     let result = runtime.block_on(async {
         let cancel = CancellationToken::new();
         stop_on_signal(&cancel);
-        let engine = Arc::new(Engine::new(settings.engine).map_err(|error| refused(&error))?);
-        let mut aws = settings.aws;
-        if settings.narrow_sessions {
-            let kinds = engine.kinds();
-            let policy = policy::session_policy(kinds.values().map(|entry| entry.manifest.as_ref()));
-            let too_long = || {
-                let problem = Problem::new("the loaded kinds read too much for one session policy")
-                    .remedy("load fewer plugins, or switch `narrow_sessions` off");
-                err(&summary::problem("the host cannot be put together", &problem));
-                Exit::Settings
-            };
-            aws.session_policy = Some(policy.ok_or_else(too_long)?);
-        }
-        let mut options = SyncOptions { cancel: cancel.clone(), ..SyncOptions::default() };
-        options.unit_concurrency = build.concurrency.unwrap_or(options.unit_concurrency);
-        let host = SyncHost::builder()
-            .aws(aws)
-            .mapper(engine)
-            .port(settings.port)
-            .http(settings.http)
-            .observer(build.observer)
-            .options(options)
-            .build()
-            .map_err(|error| refused(&error))?;
+        let host = assemble(settings, build, cancel.clone())?;
         Ok::<T, Exit>(work(host, cancel).await)
     })?;
     Ok((result, notes))
 }
 
+/// Puts the host together; takes its time, because plugins that are not in the cache are compiled.
+/// What goes wrong is printed, and the exit code returned.
+pub(crate) fn assemble(
+    settings: Settings,
+    build: Build,
+    cancel: CancellationToken,
+) -> Result<SyncHost, Exit> {
+    let refused = |error: &dyn std::error::Error| {
+        err(&summary::problem("the host cannot be put together", &Problem::from_error(error)));
+        Exit::Settings
+    };
+    let engine = Arc::new(Engine::new(settings.engine).map_err(|error| refused(&error))?);
+    let mut aws = settings.aws;
+    if settings.narrow_sessions {
+        let kinds = engine.kinds();
+        let policy = policy::session_policy(kinds.values().map(|entry| entry.manifest.as_ref()));
+        let too_long = || {
+            let problem = Problem::new("the loaded kinds read too much for one session policy")
+                .remedy("load fewer plugins, or switch `narrow_sessions` off");
+            err(&summary::problem("the host cannot be put together", &problem));
+            Exit::Settings
+        };
+        aws.session_policy = Some(policy.ok_or_else(too_long)?);
+    }
+    let mut options = SyncOptions { cancel, ..SyncOptions::default() };
+    options.unit_concurrency = build.concurrency.unwrap_or(options.unit_concurrency);
+    SyncHost::builder()
+        .aws(aws)
+        .mapper(engine)
+        .port(settings.port)
+        .http(settings.http)
+        .observer(build.observer)
+        .options(options)
+        .build()
+        .map_err(|error| refused(&error))
+}
+
 /// The first SIGINT or SIGTERM stops the run in order; the default handling is back after it, so
 /// that a second one ends the process.
-fn stop_on_signal(cancel: &CancellationToken) {
+pub(crate) fn stop_on_signal(cancel: &CancellationToken) {
     let cancel = cancel.clone();
     tokio::spawn(async move {
         #[cfg(unix)]
