@@ -8,6 +8,10 @@ import logging
 import os
 import sys
 import threading
+from pathlib import Path
+
+# Without moto's own thousand images, whose snapshots it takes for those of every account.
+os.environ.setdefault("MOTO_AMIS_PATH", str(Path(__file__).with_name("amis.json")))
 
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server

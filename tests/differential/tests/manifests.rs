@@ -170,7 +170,12 @@ impl<'a> Rehearsal<'a> {
     fn scope(&self, step: &Step) -> Map<String, Value> {
         let plan = &self.kind.plan;
         let mut scope = Map::new();
-        for (name, value) in [("account", "111122223333"), ("region", "eu-west-1"), ("partition", "aws")] {
+        for (name, value) in [
+            ("account", "111122223333"),
+            ("region", "eu-west-1"),
+            ("partition", "aws"),
+            ("kind", "AWS::IoT::Thing"),
+        ] {
             scope.insert(name.to_owned(), json!(value));
         }
         let Some(parent) = step.parent() else { return scope };

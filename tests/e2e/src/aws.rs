@@ -44,16 +44,21 @@ impl Aws {
 
     /// Runs the seeding script, past the gate.
     pub(crate) fn seed(&self, accounts: &[String], arguments: &[&str]) -> String {
+        self.run("seed.py", accounts, arguments)
+    }
+
+    /// Runs a script that speaks with moto, past the gate.
+    pub(crate) fn run(&self, name: &str, accounts: &[String], arguments: &[&str]) -> String {
         let done = Command::new(python())
-            .arg(script("seed.py"))
+            .arg(script(name))
             .args(["--endpoint", &format!("http://{}", self.authority())])
             .args(["--accounts", &accounts.join(",")])
             .args(arguments)
             .env("NO_PROXY", "127.0.0.1")
             .output()
             .expect("the seeding script starts");
-        assert!(done.status.success(), "seed.py: {}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8(done.stdout).expect("the seeding script prints UTF-8")
+        assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).expect("the script prints UTF-8")
     }
 
     /// The entities that the accounts must give, told by boto3.

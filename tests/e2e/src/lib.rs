@@ -8,8 +8,10 @@
 mod aws;
 mod berth;
 mod gate;
+mod kinds;
 mod world;
 
 pub use berth::Run;
 pub use gate::{Denial, Gate};
+pub use kinds::Kinds;
 pub use world::{EXTERNAL_ID, Entities, REGIONS, World, WorldBuilder};

@@ -237,6 +237,41 @@ impl World {
     }
 }
 
+impl World {
+    /// Fills AWS with resources of every kind that moto can seed.
+    pub fn seed_kinds(&self) {
+        self.aws.run("kinds.py", &self.accounts, &["--regions", &REGIONS.join(","), "seed"]);
+    }
+
+    /// The entities that resources of every kind must give, told by boto3 and jq.
+    pub fn expected_kinds(&self) -> Entities {
+        let regions = REGIONS.join(",");
+        let printed = self.aws.run("kinds.py", &self.accounts, &["--regions", &regions, "expected"]);
+        // The URL of a queue names the host that was asked.
+        let printed = printed.replace(&format!("http://{}", self.aws.authority()), &self.gate.url());
+        let entities: Vec<Value> = serde_json::from_str(&printed).expect("the script prints JSON");
+        entities.iter().map(comparable).collect()
+    }
+
+    /// The kinds that moto can seed.
+    pub fn seeded_kinds(&self) -> Vec<String> {
+        let printed = self.aws.run("kinds.py", &[], &["--regions", "", "kinds"]);
+        serde_json::from_str(&printed).expect("the script prints JSON")
+    }
+
+    /// Installs the integration at Port with these resources in its mapping.
+    pub fn install(&self, resources: Vec<Value>) {
+        let config = json!({
+            "deleteDependentEntities": true,
+            "createMissingRelatedEntities": true,
+            "resources": resources,
+        });
+        let document =
+            json!({"installationId": INTEGRATION, "installationAppType": "aws-v3", "config": config});
+        self.port.seed_integration(&document).expect("a new integration");
+    }
+}
+
 /// Entities by `<blueprint>/<identifier>`.
 pub type Entities = BTreeMap<String, Value>;
 

@@ -3,5 +3,6 @@
 
 mod containment;
 mod deletion;
+mod kinds;
 mod settings;
 mod sync;

@@ -79,6 +79,7 @@ fn a_wrong_secret_is_told_before_anything_is_read() {
     let run = world.sync();
     run.exits(4).says("OCEAN__PORT__CLIENT_SECRET").hides("not-the-secret");
     // Roles may have been assumed meanwhile, but nothing is read with them.
-    let read: Vec<String> = world.gate().calls().into_keys().filter(|call| !call.starts_with("sts ")).collect();
+    let read: Vec<String> =
+        world.gate().calls().into_keys().filter(|call| !call.starts_with("sts ")).collect();
     assert_eq!(read, Vec::<String>::new());
 }

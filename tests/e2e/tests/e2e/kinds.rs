@@ -1,0 +1,75 @@
+//! Every bundled kind, end to end.
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
+use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
+
+use berth_e2e::{Entities, Kinds, World};
+
+#[test]
+fn every_kind_arrives_as_boto3_and_jq_see_it_and_a_second_run_sends_nothing() {
+    let world = World::with_accounts(2).build();
+    let kinds = Kinds::bundled();
+    let seeded: BTreeSet<String> = world.seeded_kinds().into_iter().collect();
+    let known: BTreeSet<String> = told("`AWS::").union(&seeded).cloned().collect();
+    assert_eq!(known, kinds.names(), "kinds.py and README.md together tell every kind, and no other");
+    for blueprint in kinds.blueprints() {
+        world.port().seed_blueprint(blueprint).unwrap();
+    }
+    world.seed_kinds();
+    world.install(kinds.only(&seeded).resources(&told("option `")));
+
+    let run = world.sync();
+    run.exits(0);
+    let expected = world.expected_kinds();
+    let differences = differences(&expected, &world.entities());
+    assert!(differences.is_empty(), "{differences}");
+    // Entities without a title were created by Port, as targets of relations.
+    let mapped = expected.values().filter(|entity| !entity["title"].is_null()).count() as u64;
+    assert_eq!(run.count("created") + run.count("updated"), mapped, "each entity is sent once");
+
+    world.port().clear_requests();
+    let again = world.sync();
+    again.exits(0);
+    assert_eq!(again.count("unchanged"), mapped, "{again}");
+    for write in ["entities/bulk", "DELETE "] {
+        assert_eq!(world.port().count(write), 0, "{write}: {:?}", world.port().counts());
+    }
+}
+
+/// The kinds and options of which `README.md` says that moto has them not: the first column of
+/// its tables, where that begins like this.
+fn told(beginning: &str) -> BTreeSet<String> {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| ")?.strip_prefix(beginning));
+    let kind = beginning.strip_prefix('`').unwrap_or_default();
+    rows.map(|row| format!("{kind}{}", row.split('`').next().unwrap_or_default())).collect()
+}
+
+/// What differs, field by field.
+fn differences(expected: &Entities, found: &Entities) -> String {
+    let mut told = String::new();
+    for name in expected.keys().filter(|name| !found.contains_key(*name)) {
+        writeln!(told, "missing: {name}").unwrap();
+    }
+    for (name, entity) in found {
+        let Some(wanted) = expected.get(name) else {
+            writeln!(told, "unexpected: {name}: {entity}").unwrap();
+            continue;
+        };
+        for part in ["title", "properties", "relations"] {
+            let (wanted, entity) = (&wanted[part], &entity[part]);
+            let Some((wanted, entity)) = wanted.as_object().zip(entity.as_object()) else {
+                if wanted != entity {
+                    writeln!(told, "{name}: {part} is {entity}, not {wanted}").unwrap();
+                }
+                continue;
+            };
+            let fields: BTreeSet<&String> = wanted.keys().chain(entity.keys()).collect();
+            for field in fields.into_iter().filter(|field| wanted.get(*field) != entity.get(*field)) {
+                let (wanted, entity) = (wanted.get(field), entity.get(field));
+                writeln!(told, "{name}: {part}.{field} is {entity:?}, not {wanted:?}").unwrap();
+            }
+        }
+    }
+    told
+}

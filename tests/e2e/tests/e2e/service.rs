@@ -1,0 +1,184 @@
+//! `berth run`: the service between its start and its signal.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use berth_e2e::World;
+use serde_json::{Value, json};
+
+const INTEGRATION: &str = "aws-e2e";
+/// What everything that is waited for must happen in; generous, because machines are busy.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A running service. Dropping it kills it.
+struct Service {
+    process: Child,
+    address: String,
+    log: Option<thread::JoinHandle<String>>,
+}
+
+impl Service {
+    fn start(world: &World) -> Self {
+        let mut process = world.spawn(&["run"], Stdio::null(), Stdio::piped());
+        let mut log = BufReader::new(process.stderr.take().expect("the log is piped"));
+        let mut told = String::new();
+        let address = loop {
+            let read = log.read_line(&mut told).expect("the log is UTF-8");
+            assert!(read > 0, "the service ended: {told}");
+            if let Some((_, address)) = told.trim_end().rsplit_once("listening address=0.0.0.0:") {
+                break format!("127.0.0.1:{address}");
+            }
+        };
+        let log = thread::spawn(move || {
+            log.read_to_string(&mut told).expect("the log is UTF-8");
+            told
+        });
+        Self { process, address, log: Some(log) }
+    }
+
+    /// Asks for a path: status line and body.
+    fn ask(&self, method: &str, path: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(&self.address).expect("the service listens");
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: berth\r\nConnection: close\r\n\r\n").expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.contains("x-request-id: ") && head.contains("x-process-time: "), "{head}");
+        (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
+    }
+
+    /// Sends SIGTERM and waits for the end: the exit code and the log.
+    fn terminate(mut self) -> (Option<i32>, String) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill starts").success());
+        let start = Instant::now();
+        let code = loop {
+            if let Some(status) = self.process.try_wait().expect("the service is ours") {
+                break status.code();
+            }
+            assert!(start.elapsed() < PATIENCE, "the service does not end");
+            thread::sleep(Duration::from_millis(50));
+        };
+        let log = self.log.take().expect("the log is read once").join().expect("the log is read");
+        (code, log)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It may have ended already.
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+#[track_caller]
+fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// The states that the service has reported to Port, in order.
+fn reported(world: &World) -> Vec<Value> {
+    let requests = world.port().requests();
+    let states = requests.iter().filter(|request| request.path.ends_with("/resync-state"));
+    states.map(|request| request.body["status"].clone()).collect()
+}
+
+fn polling(world: &mut World, listener: &Value) {
+    world.set("OCEAN__EVENT_LISTENER", &listener.to_string());
+    world.set("APPLICATION__PORT", "0");
+}
+
+#[test]
+fn polling_resyncs_at_the_start_and_when_port_is_asked_to() {
+    let mut world = World::with_accounts(1).buckets(1).build();
+    polling(&mut world, &json!({"type": "POLLING", "interval": 1}));
+    let service = Service::start(&world);
+    assert_eq!(service.ask("GET", "/health/live").0, "HTTP/1.1 200 OK");
+    let done = json!(["running", "completed"]);
+    wait_for("the first resync", || json!(reported(&world)) == done);
+    assert_eq!(world.entities(), world.expected());
+
+    // Looks that find nothing new trigger nothing.
+    let looks = || world.port().count("/resync-request");
+    let before = looks();
+    wait_for("two looks", || looks() >= before + 2);
+    assert_eq!(json!(reported(&world)), done);
+
+    world.seed(&world.accounts()[0], &["--buckets=0", "--instances=1", "--clusters=0"]);
+    world.port().request_resync(INTEGRATION);
+    let done = json!(["running", "completed", "running", "completed"]);
+    wait_for("the second resync", || json!(reported(&world)) == done);
+    assert_eq!(world.entities(), world.expected());
+    let before = looks();
+    wait_for("two more looks", || looks() >= before + 2);
+    assert_eq!(json!(reported(&world)), done, "a request is served once");
+
+    let (status, body) = service.ask("GET", "/health/ready");
+    let body: Value = serde_json::from_str(&body).expect("health is JSON");
+    assert_eq!((status.as_str(), &body["status"]), ("HTTP/1.1 200 OK", &json!("healthy")));
+    let (_, metrics) = service.ask("GET", "/metrics");
+    for line in [
+        r#"object_count{kind="AWS::EC2::Instance",phase="load",object_count_type="loaded"} 2"#,
+        r#"success{kind="AWS::S3::Bucket",phase="resync"} 1"#,
+        r#"berth_resyncs_total{outcome="done"} 2"#,
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+    assert_eq!(service.ask("POST", "/resync").0, "HTTP/1.1 404 Not Found", "there is no webhook");
+
+    let (code, log) = service.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(json!(reported(&world)), done);
+}
+
+#[test]
+fn a_signal_stops_a_running_resync_in_order() {
+    let mut world = World::with_accounts(1).buckets(1).build();
+    polling(&mut world, &json!({"type": "POLLING", "interval": 1}));
+    world.sync().exits(0);
+    world.port().clear_requests();
+    let service = Service::start(&world);
+    wait_for("the start of the resync", || !reported(&world).is_empty());
+    let (code, log) = service.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    let states = json!(reported(&world));
+    let ends = [json!(["running", "aborted"]), json!(["running", "completed"])];
+    assert!(ends.contains(&states), "{states}: {log}");
+    assert_eq!(world.entities(), world.expected(), "nothing is deleted");
+}
+
+#[test]
+fn the_webhook_replies_after_the_resync() {
+    let mut world = World::with_accounts(1).buckets(1).build();
+    polling(&mut world, &json!({"type": "WEBHOOK", "app_host": "https://berth.example/"}));
+    let service = Service::start(&world);
+    wait_for("the first resync", || reported(&world).len() == 2);
+    let integration = world.port().integration(INTEGRATION).expect("the integration is there");
+    let told = json!({"type": "WEBHOOK", "url": "https://berth.example/resync"});
+    assert_eq!(integration["changelogDestination"], told);
+
+    let (status, body) = service.ask("POST", "/resync");
+    assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.1 200 OK", "null"));
+    assert_eq!(json!(reported(&world)), json!(["running", "completed", "running", "completed"]));
+    let (code, log) = service.terminate();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn a_listener_that_is_not_supported_is_refused_with_those_that_are() {
+    let mut world = World::with_accounts(0).build();
+    world.set("OCEAN__EVENT_LISTENER", r#"{"type": "KAFKA"}"#);
+    world.berth_run().exits(2).says("KAFKA").says("POLLING, WEBHOOK and ONCE");
+    assert_eq!(world.port().requests().len(), 0, "nothing is asked of Port");
+}
