@@ -53,4 +53,6 @@ pub enum CodeOrigin {
     Compiled,
     /// It was compiled before and found in the cache.
     Cached,
+    /// It is compiled when it is first used: what must be known before stands in the file.
+    Deferred,
 }

@@ -15,6 +15,7 @@ use std::{
 
 use berth_core::{Kind, KindEntry, Manifest, Problem, RefusedPlugin};
 use serde_json::value::RawValue;
+use wasmparser::{Parser, Payload};
 use wasmtime::component::{Component, Linker, types::ComponentItem};
 
 use crate::{
@@ -27,6 +28,10 @@ use crate::{
     runtime::{Runtime, THREAD_STACK},
     sandbox::{Bounds, Bytes, Denied, Guest, Speaker},
 };
+
+/// The custom section in which the SDK repeats the manifest, so that it can be read without
+/// compiling the plugin.
+const MANIFEST_SECTION: &str = "berth:manifest";
 
 /// Larger files are no plugins; a Python interpreter with a plugin in it has 18 MB.
 const COMPONENT_BYTES: usize = 256 << 20;
@@ -112,15 +117,17 @@ impl Loader {
         let refused = |problem| RefusedPlugin { plugin: file.display().to_string(), problem };
         let bytes = read(file).map_err(refused)?;
         let sha256 = sha256(&bytes);
-        let (facts, code) = if let Some(facts) = self.remembered(&sha256) {
-            (facts, None)
+        let (facts, code, origin) = if let Some(facts) = self.remembered(&sha256) {
+            (facts, None, CodeOrigin::Cached)
+        } else if let Some(facts) = announced(&bytes).map_err(refused)? {
+            (facts, None, CodeOrigin::Deferred)
         } else {
             let (facts, code) = self.compile(file, &sha256, &bytes).map_err(refused)?;
-            (facts, Some(code))
+            (facts, Some(code), CodeOrigin::Compiled)
         };
-        let origin = if code.is_some() { CodeOrigin::Compiled } else { CodeOrigin::Cached };
         let (loader, path, digest) = (Arc::clone(self), file.to_owned(), sha256.clone());
-        let load = move || loader.load_again(&path, &digest);
+        let known = facts.manifest.clone();
+        let load = move || loader.load_again(&path, &digest, known.as_ref());
         let Some(manifest) = facts.manifest else {
             let evaluator = Lazy::new(code.and_then(|code| code.jq().ok()), move || load()?.jq());
             return Ok(Loaded::Jq(Jq::new(file.to_owned(), evaluator, self.workers.get())));
@@ -152,12 +159,12 @@ impl Loader {
         })
     }
 
-    /// Loads the code of a component that was accepted before: from the cache, or, when that has
-    /// lost it, from its file.
-    fn load_again(&self, file: &Path, sha256: &str) -> Result<Code, Problem> {
-        let cached = self.cache.find(sha256).and_then(|entry| self.cache.load(&entry));
-        if let Some(component) = cached
-            && let Ok(interfaces) = Interfaces::of(&component, &self.runtime.engine)
+    /// Loads the code of a component that was accepted before: from the cache, or, when that does
+    /// not have it, from its file. Its manifest must still be the one that is known.
+    fn load_again(&self, file: &Path, sha256: &str, known: Option<&Manifest>) -> Result<Code, Problem> {
+        let entry = self.cache.find(sha256);
+        if let Some(component) = entry.as_ref().and_then(|entry| self.cache.load(entry))
+            && let Ok(interfaces) = Interfaces::of_component(&component, &self.runtime.engine)
             && let Ok(code) = self.bind(&component, &interfaces)
         {
             return Ok(code);
@@ -170,8 +177,18 @@ impl Loader {
             return Err(Problem::new(format!("{} was changed since it was loaded", file.display()))
                 .remedy("start again to use the new file"));
         }
-        tracing::warn!("the kept code of {} is damaged and is compiled again", file.display());
-        self.compile(file, sha256, &bytes).map(|(_, code)| code)
+        if entry.is_some() {
+            tracing::warn!("the kept code of {} is damaged and is compiled again", file.display());
+        }
+        let (facts, code) = self.compile(file, sha256, &bytes)?;
+        if facts.manifest.as_ref() != known {
+            return Err(Problem::new(format!(
+                "{} gives another manifest than its section `{MANIFEST_SECTION}` holds",
+                file.display()
+            ))
+            .remedy("the plugin is at fault: build it again, or report this to its author"));
+        }
+        Ok(code)
     }
 
     /// Compiles a component, checks it against the contract, asks for its manifest, and keeps what
@@ -180,7 +197,7 @@ impl Loader {
         let component = Component::new(&self.runtime.engine, bytes).map_err(|error| {
             Problem::new(format!("cannot be compiled: {error:#}")).remedy("build or copy it again")
         })?;
-        let interfaces = Interfaces::of(&component, &self.runtime.engine)?;
+        let interfaces = Interfaces::of_component(&component, &self.runtime.engine)?;
         let code = self.bind(&component, &interfaces).map_err(|error| {
             Problem::new(format!("does not fit the plugin contract: {error:#}"))
                 .remedy("build it again, with the contract's own `plugin.wit`")
@@ -280,16 +297,23 @@ struct Interfaces {
 impl Interfaces {
     /// # Errors
     /// The reason for which a component is no plugin, or none for this host.
-    fn of(component: &Component, engine: &wasmtime::Engine) -> Result<Self, Problem> {
+    fn of_component(component: &Component, engine: &wasmtime::Engine) -> Result<Self, Problem> {
         let component = component.component_type();
-        let mut imports: Vec<String> = component.imports(engine).map(|(name, _)| name.to_owned()).collect();
+        let imports = component.imports(engine).map(|(name, _)| name.to_owned()).collect();
+        let exports: Vec<&str> = component.exports(engine).map(|(name, _)| name).collect();
+        Self::of(imports, &exports)
+    }
+
+    /// # Errors
+    /// The reason for which a component is no plugin, or none for this host.
+    fn of(mut imports: Vec<String>, exports: &[&str]) -> Result<Self, Problem> {
         imports.sort_unstable();
         let role_of = |name| {
             let mapper = version_of(name, MAPPER).map(|version| (Role::Mapper, MAPPER, version));
             mapper.or_else(|| version_of(name, EVALUATOR).map(|version| (Role::Jq, EVALUATOR, version)))
         };
         // A component may export several versions of its contract; one that fits is enough.
-        let exported: Vec<_> = component.exports(engine).filter_map(|(name, _)| role_of(name)).collect();
+        let exported: Vec<_> = exports.iter().filter_map(|name| role_of(name)).collect();
         let fitting = exported
             .iter()
             .filter_map(|&(role, interface, version)| Some((role, supported(interface, version).ok()?)))
@@ -316,6 +340,52 @@ impl Interfaces {
         }
         Ok(Self { role, contract, imports })
     }
+}
+
+/// What a component tells of itself without being compiled: its imports and exports, and the
+/// manifest in a custom section of its code, where the SDK puts it. `None` when there is no such
+/// section, or when reading it takes a real look.
+///
+/// # Errors
+/// The reason for which the component is no plugin, or none for this host.
+fn announced(bytes: &[u8]) -> Result<Option<Facts>, Problem> {
+    let (mut imports, mut exports, mut manifests) = (Vec::new(), Vec::new(), Vec::new());
+    // Modules and components inside of the component have imports and exports of their own.
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(bytes) {
+        // What does not parse is compiled, which tells why.
+        let Ok(payload) = payload else { return Ok(None) };
+        match payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::CustomSection(section) if section.name() == MANIFEST_SECTION => {
+                manifests.push(section.data());
+            }
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    let Ok(import) = import else { return Ok(None) };
+                    imports.push(import.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    let Ok(export) = export else { return Ok(None) };
+                    exports.push(export.name.name);
+                }
+            }
+            _ => {}
+        }
+    }
+    let Interfaces { role, contract, imports } = Interfaces::of(imports, &exports)?;
+    let manifest = match (role, &manifests[..]) {
+        (Role::Jq, _) => None,
+        (Role::Mapper, [manifest]) => Some(Manifest::parse(manifest).map_err(|error| {
+            Problem::new(error.to_string())
+                .remedy("the plugin is at fault: update it or report this to its author")
+        })?),
+        (Role::Mapper, _) => return Ok(None),
+    };
+    Ok(Some(Facts { contract, imports, manifest }))
 }
 
 /// The version in `<interface>@<version>`; empty where the name has none.

@@ -142,6 +142,18 @@ impl From<&str> for Refused {
     }
 }
 
+/// The bytes as an array, as a section of the file must be.
+#[doc(hidden)]
+pub const fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut array = [0; N];
+    let mut index = 0;
+    while index < N {
+        array[index] = bytes[index];
+        index += 1;
+    }
+    array
+}
+
 /// Makes a crate a plugin: exports its manifest and its mappers, one for each kind.
 ///
 /// `export!(One, manifest = include_bytes!("../manifest.json"))`, or
@@ -152,6 +164,14 @@ macro_rules! export {
     ([$($mapper:ty),+ $(,)?], manifest = $manifest:expr $(,)?) => {
         /// The plugin's manifest.
         pub const MANIFEST: &[u8] = $manifest;
+
+        // Repeated where the host can read it without compiling the plugin.
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            #[used]
+            #[unsafe(link_section = "berth:manifest")]
+            static SECTION: [u8; MANIFEST.len()] = $crate::array(MANIFEST);
+        };
 
         const _: () = {
             #[cfg_attr(

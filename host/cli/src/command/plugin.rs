@@ -81,6 +81,7 @@ fn code(plugin: &PluginInfo) -> &'static str {
     match plugin.code {
         CodeOrigin::Compiled => "compiled",
         CodeOrigin::Cached => "cached",
+        CodeOrigin::Deferred => "when used",
     }
 }
 
