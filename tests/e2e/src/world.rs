@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::PathBuf,
-    process::Command,
+    process::{Child, Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -178,6 +178,13 @@ impl World {
         Run::of(&mut self.command(&[&["plugin"], arguments].concat()), &self.report())
     }
 
+    /// Starts `berth …` and lets it run; its log is piped.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.spawn().expect("the binary starts")
+    }
+
     /// Runs `berth …`, and has the report written.
     pub fn berth(&self, arguments: &[&str]) -> Run {
         Run::of(self.command(arguments).arg("--report").arg(self.report()), &self.report())
@@ -260,7 +267,7 @@ impl World {
     }
 
     /// Installs the integration at Port with these resources in its mapping.
-    pub fn install(&self, resources: Vec<Value>) {
+    pub fn install(&self, resources: &[Value]) {
         let config = json!({
             "deleteDependentEntities": true,
             "createMissingRelatedEntities": true,

@@ -7,6 +7,7 @@
 mod components;
 mod demo;
 mod models;
+mod readme;
 mod repo;
 mod suite;
 mod tidy;
@@ -43,6 +44,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Writes what the plugins' manifests tell into their READMEs.
+    Readme {
+        /// Only compares with what is committed.
+        #[arg(long)]
+        check: bool,
+    },
     /// Checks the house rules that no compiler checks.
     Tidy,
     /// Shows the main job on stand-ins: three accounts × two regions into Port.
@@ -65,6 +72,7 @@ fn main() -> ExitCode {
         Command::Venv => venv::ensure(&repo).map(drop),
         Command::Models { check } => models::run_models(&repo, check, None),
         Command::Demo { once } => demo::run(&repo, once),
+        Command::Readme { check } => readme::run(&repo, check),
         Command::Tidy => tidy::check(&repo),
         Command::Test { arguments } => suite::test(&repo, &arguments),
     });

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::{
-    components, models,
+    components, models, readme,
     repo::{Repo, run},
     tidy, venv,
 };
@@ -31,6 +31,7 @@ struct Phases(Vec<(&'static str, Duration)>);
 impl Phases {
     fn all(&mut self, repo: &Repo, arguments: &[String]) -> Result<()> {
         self.run("tidy", || tidy::check(repo))?;
+        self.run("readme", || readme::run(repo, true))?;
         self.run("components", || components::build(repo, true, true))?;
         let python = self.run("venv", || venv::ensure(repo))?;
         let built = self.run("build", || build(repo))?;

@@ -16,7 +16,7 @@ fn every_kind_arrives_as_boto3_and_jq_see_it_and_a_second_run_sends_nothing() {
         world.port().seed_blueprint(blueprint).unwrap();
     }
     world.seed_kinds();
-    world.install(kinds.only(&seeded).resources(&told("option `")));
+    world.install(&kinds.only(&seeded).resources(&told("option `")));
 
     let run = world.sync();
     run.exits(0);
