@@ -657,3 +657,31 @@ async fn bundled_plugins_map_alike_natively_and_in_jq() {
     }
     assert!(compared > 0);
 }
+
+/// The manifest in a section of the file spares compiling what is never used, and is never taken
+/// for more than it is.
+#[tokio::test]
+async fn an_announced_manifest_is_read_without_compiling_and_checked_at_the_first_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let honest = fs::read(built("plugins/account-info.wasm")).unwrap();
+    fs::write(dir.path().join("p.wasm"), &honest).unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    let fresh = || EngineConfig { cache_dir: Some(cache.path().join("c")), ..config(dir.path()) };
+    let engine = Engine::new(fresh()).unwrap();
+    assert_eq!(engine.plugins()[0].code, CodeOrigin::Deferred);
+    assert_eq!(cached(&cache.path().join("c"), "cwasm").len(), 0, "nothing was compiled");
+    assert!(map(&engine, "AWS::Account::Info", &["a"]).await.is_ok());
+    assert_eq!(Engine::new(fresh()).unwrap().plugins()[0].code, CodeOrigin::Cached);
+
+    // Another version in the section than in the code.
+    let at = |bytes: &[u8], text: &str| bytes.windows(text.len()).position(|w| w == text.as_bytes()).unwrap();
+    let mut forged = honest.clone();
+    let section = at(&forged, "berth:manifest");
+    let version = section + at(&forged[section..], "\"version\": \"0");
+    forged[version + 12] = b'9';
+    fs::write(dir.path().join("p.wasm"), &forged).unwrap();
+    let engine = Engine::new(fresh()).unwrap();
+    assert!(engine.plugins()[0].version.starts_with('9'));
+    let error = map(&engine, "AWS::Account::Info", &["a"]).await.unwrap_err().to_string();
+    assert!(error.contains("gives another manifest"), "{error}");
+}
