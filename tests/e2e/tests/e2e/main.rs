@@ -4,5 +4,6 @@
 mod containment;
 mod deletion;
 mod kinds;
+mod service;
 mod settings;
 mod sync;

@@ -1,14 +1,16 @@
 //! `berth run`: the service between its start and its signal.
+#![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     thread,
     time::{Duration, Instant},
 };
 
 use berth_e2e::World;
+use port_stand_in::Fault;
 use serde_json::{Value, json};
 
 const INTEGRATION: &str = "aws-e2e";
@@ -24,7 +26,7 @@ struct Service {
 
 impl Service {
     fn start(world: &World) -> Self {
-        let mut process = world.spawn(&["run"], Stdio::null(), Stdio::piped());
+        let mut process = world.start(&["run"]);
         let mut log = BufReader::new(process.stderr.take().expect("the log is piped"));
         let mut told = String::new();
         let address = loop {
@@ -44,7 +46,8 @@ impl Service {
     /// Asks for a path: status line and body.
     fn ask(&self, method: &str, path: &str) -> (String, String) {
         let mut stream = TcpStream::connect(&self.address).expect("the service listens");
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: berth\r\nConnection: close\r\n\r\n").expect("a request");
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: berth\r\nConnection: close\r\n\r\n")
+            .expect("a request");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
@@ -98,6 +101,11 @@ fn polling(world: &mut World, listener: &Value) {
     world.set("APPLICATION__PORT", "0");
 }
 
+/// Makes the next resync last, between its start and its first unit.
+fn slow_down(world: &World) {
+    world.port().fail(Fault::on("datasource-entities").latency(Duration::from_secs(3)));
+}
+
 #[test]
 fn polling_resyncs_at_the_start_and_when_port_is_asked_to() {
     let mut world = World::with_accounts(1).buckets(1).build();
@@ -148,29 +156,30 @@ fn a_signal_stops_a_running_resync_in_order() {
     polling(&mut world, &json!({"type": "POLLING", "interval": 1}));
     world.sync().exits(0);
     world.port().clear_requests();
+    slow_down(&world);
     let service = Service::start(&world);
     wait_for("the start of the resync", || !reported(&world).is_empty());
     let (code, log) = service.terminate();
     assert_eq!(code, Some(0), "{log}");
-    let states = json!(reported(&world));
-    let ends = [json!(["running", "aborted"]), json!(["running", "completed"])];
-    assert!(ends.contains(&states), "{states}: {log}");
+    assert_eq!(json!(reported(&world)), json!(["running", "aborted"]), "{log}");
     assert_eq!(world.entities(), world.expected(), "nothing is deleted");
 }
 
 #[test]
-fn the_webhook_replies_after_the_resync() {
+fn the_webhook_stops_a_running_resync_and_replies_after_its_own() {
     let mut world = World::with_accounts(1).buckets(1).build();
     polling(&mut world, &json!({"type": "WEBHOOK", "app_host": "https://berth.example/"}));
+    slow_down(&world);
     let service = Service::start(&world);
-    wait_for("the first resync", || reported(&world).len() == 2);
+    wait_for("the start of the first resync", || !reported(&world).is_empty());
     let integration = world.port().integration(INTEGRATION).expect("the integration is there");
     let told = json!({"type": "WEBHOOK", "url": "https://berth.example/resync"});
     assert_eq!(integration["changelogDestination"], told);
 
     let (status, body) = service.ask("POST", "/resync");
     assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.1 200 OK", "null"));
-    assert_eq!(json!(reported(&world)), json!(["running", "completed", "running", "completed"]));
+    assert_eq!(json!(reported(&world)), json!(["running", "aborted", "running", "completed"]));
+    assert_eq!(world.entities(), world.expected());
     let (code, log) = service.terminate();
     assert_eq!(code, Some(0), "{log}");
 }
@@ -179,6 +188,9 @@ fn the_webhook_replies_after_the_resync() {
 fn a_listener_that_is_not_supported_is_refused_with_those_that_are() {
     let mut world = World::with_accounts(0).build();
     world.set("OCEAN__EVENT_LISTENER", r#"{"type": "KAFKA"}"#);
-    world.berth_run().exits(2).says("KAFKA").says("POLLING, WEBHOOK and ONCE");
+    let ended = world.start(&["run"]).wait_with_output().expect("the service ends");
+    let log = String::from_utf8(ended.stderr).expect("the log is UTF-8");
+    assert_eq!(ended.status.code(), Some(2), "{log}");
+    assert!(log.contains("KAFKA") && log.contains("POLLING, WEBHOOK and ONCE"), "{log}");
     assert_eq!(world.port().requests().len(), 0, "nothing is asked of Port");
 }
