@@ -147,6 +147,9 @@ pub(crate) enum CallError {
     /// The pages go in circles.
     #[error(transparent)]
     Pages(#[from] PaginationError),
+    /// A list was cut off, and the model does not say how to go on.
+    #[error("the answer holds `{0}`, so there is more to list, but nothing says how to ask for it")]
+    CutOff(&'static str),
     /// The service is not offered there.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),

@@ -379,6 +379,9 @@ impl Reader {
         mut input: Value,
     ) -> Result<(Vec<Value>, Option<Value>), CallError> {
         let mut answer = self.client.call(target, &ready.operation, &input).await?;
+        if ready.operation.pagination().is_none() {
+            complete(&answer)?;
+        }
         let more = advance(ready, &answer, &mut input)?;
         Ok((take_items(ready, &mut answer), more.then_some(input)))
     }
@@ -455,6 +458,18 @@ fn advance(ready: &Ready, answer: &Value, input: &mut Value) -> Result<bool, Cal
     }
 }
 
+/// Refuses an answer that was cut off by an operation without known pages: what is beyond it would
+/// look as if it were gone.
+fn complete(answer: &Value) -> Result<(), CallError> {
+    const TOKENS: [&str; 4] = ["NextToken", "nextToken", "NextMarker", "nextMarker"];
+    let told = |name: &&str| answer[*name].as_str().is_some_and(|token| !token.is_empty());
+    match TOKENS.into_iter().find(told) {
+        Some(token) => Err(CallError::CutOff(token)),
+        None if answer["IsTruncated"] == true => Err(CallError::CutOff("IsTruncated")),
+        None => Ok(()),
+    }
+}
+
 /// The parents that the items of a list step get: one value for all children of a parent.
 fn parents_of_children(plan: &Plan, level: usize, parent: Option<&Resource>) -> Arc<Value> {
     let mut parents = Map::new();
@@ -516,5 +531,24 @@ fn label(item: &Value) -> String {
                 .map_or_else(|| "a resource without a name".into(), Into::into)
         }
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_cut_off_answer_is_refused() {
+        for whole in
+            [json!({}), json!({"NextToken": null}), json!({"nextToken": ""}), json!({"IsTruncated": false})]
+        {
+            assert!(complete(&whole).is_ok(), "{whole}");
+        }
+        for cut in [json!({"NextToken": "t"}), json!({"nextMarker": "m"}), json!({"IsTruncated": true})] {
+            assert!(matches!(complete(&cut), Err(CallError::CutOff(_))), "{cut}");
+        }
     }
 }

@@ -283,6 +283,7 @@ impl Reader<'_> {
             found
         });
         self.listener();
+        let changelog_destination = self.changelog_destination();
         let length = self.number("upsert_entities_batch_max_length", 20);
         let bytes = self.number("upsert_entities_batch_max_size_in_bytes", 1024 * 1024);
         let delete = self.number("delete_entities_max_batch_size", 1000);
@@ -291,12 +292,27 @@ impl Reader<'_> {
             config.base_url = base_url;
         }
         config.integration_type = kind;
+        config.changelog_destination = changelog_destination;
         config.initialize_port_resources = initialize;
         config.create_port_resources_origin = origin;
         config.upsert_batch_max_length = length;
         config.upsert_batch_max_bytes = bytes;
         config.delete_batch_max = delete;
         Some(config)
+    }
+
+    /// Where Port sends resync requests, by the listener: told by every command that writes, so that
+    /// a `berth sync` beside a service does not take it back.
+    fn changelog_destination(&mut self) -> Value {
+        let kind = self.text("event_listener.type").unwrap_or_default();
+        let app_host = self.text("event_listener.app_host").filter(|_| kind == "WEBHOOK");
+        match (kind.as_str(), app_host) {
+            ("WEBHOOK", Some(host)) => {
+                json!({"type": "WEBHOOK", "url": format!("{}/resync", host.trim_end_matches('/'))})
+            }
+            ("KAFKA", _) => json!({"type": "KAFKA"}),
+            _ => json!({}),
+        }
     }
 
     fn listener(&mut self) {

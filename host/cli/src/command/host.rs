@@ -88,25 +88,32 @@ pub(crate) fn assemble(
         .map_err(|error| refused(&error))
 }
 
-/// The first SIGINT or SIGTERM stops the run in order; the default handling is back after it, so
-/// that a second one ends the process.
+/// The first SIGINT or SIGTERM stops the run in order; a second one ends the process at once.
 pub(crate) fn stop_on_signal(cancel: &CancellationToken) {
     let cancel = cancel.clone();
     tokio::spawn(async move {
-        #[cfg(unix)]
-        let terminated = async {
-            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-                Ok(mut signal) => _ = signal.recv().await,
-                Err(_) => std::future::pending().await,
-            }
-        };
-        #[cfg(not(unix))]
-        let terminated = std::future::pending::<()>();
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            () = terminated => {}
-        }
-        err("stopping: no more is read, nothing will be deleted");
+        signalled().await;
+        err("stopping: no more is read, nothing will be deleted (again to stop at once)");
         cancel.cancel();
+        signalled().await;
+        #[expect(clippy::exit, reason = "asked for twice: what hangs must not hold it up")]
+        std::process::exit(130);
     });
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn signalled() {
+    #[cfg(unix)]
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => _ = signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
 }

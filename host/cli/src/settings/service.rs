@@ -3,7 +3,6 @@
 use std::time::{Duration, SystemTime};
 
 use berth_embed::{PortConfig, ResyncSchedule};
-use serde_json::json;
 use url::Url;
 
 use super::{Issue, LISTENERS, Reader};
@@ -37,12 +36,8 @@ const PORT: u16 = 8000;
 const SUPPORTED: &str = "POLLING, WEBHOOK and ONCE";
 
 impl Service {
-    /// What Port is told of it: where to send resync requests, and when resyncs repeat.
+    /// What Port is told of it: when resyncs repeat.
     pub(super) fn tell_port(&self, port: &mut PortConfig) {
-        if let Listener::Webhook { app_host, .. } = &self.listener {
-            let url = format!("{}/resync", app_host.as_str().trim_end_matches('/'));
-            port.changelog_destination = json!({"type": "WEBHOOK", "url": url});
-        }
         port.schedule = self
             .scheduled_minutes
             .map(|interval_minutes| ResyncSchedule { interval_minutes, since: SystemTime::now() });
@@ -120,6 +115,8 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+
+    use serde_json::json;
 
     use super::*;
     use crate::{
