@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
 
 use berth_e2e::{Entities, Kinds, World};
+use serde_json::{Value, json};
 
 #[test]
 fn every_kind_arrives_as_boto3_and_jq_see_it_and_a_second_run_sends_nothing() {
@@ -33,6 +34,20 @@ fn every_kind_arrives_as_boto3_and_jq_see_it_and_a_second_run_sends_nothing() {
     assert_eq!(again.count("unchanged"), mapped, "{again}");
     for write in ["entities/bulk", "DELETE "] {
         assert_eq!(world.port().count(write), 0, "{write}: {:?}", world.port().counts());
+    }
+}
+
+#[test]
+fn every_component_loads_and_imports_nothing_but_the_log() {
+    let world = World::with_accounts(0).build();
+    let run = world.plugin(&["list", "--json"]);
+    run.exits(0);
+    let listed: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(listed["refused"], json!([]));
+    let plugins = listed["plugins"].as_array().unwrap();
+    assert_eq!(plugins.len(), Kinds::bundled().names().len(), "as many components as manifests");
+    for plugin in plugins {
+        assert_eq!(plugin["imports"], json!(["berth:plugin/log@1.0.0"]), "{}", plugin["name"]);
     }
 }
 
