@@ -248,7 +248,8 @@ mod tests {
     fn lists_that_botocore_does_not_page_are_paged_all_the_same() {
         let mut input = serde_json::json!({});
         let operation = Service::load("sesv2").unwrap().operation("ListEmailIdentities").unwrap();
-        let more = operation.pagination().unwrap().advance(&serde_json::json!({"NextToken": "t"}), &mut input);
+        let more =
+            operation.pagination().unwrap().advance(&serde_json::json!({"NextToken": "t"}), &mut input);
         assert_eq!((more, input), (Ok(true), serde_json::json!({"NextToken": "t"})));
     }
 

@@ -473,6 +473,15 @@ impl KindManifest {
                 return Err(refuse(format!("{at}.id"), format!("`{}` is used twice", step.id)));
             }
         }
+        let lists: BTreeSet<&str> = plan.list_steps().iter().map(|step| step.id.as_str()).collect();
+        for (index, step) in plan.steps.iter().enumerate() {
+            if let Some(parent) = step.parent().filter(|parent| !lists.contains(parent)) {
+                let reason = format!(
+                    "`{parent}` lists no items: only the first step and those on the way to `resources` do"
+                );
+                return Err(refuse(format!("{at}.plan.steps[{index}]"), reason));
+            }
+        }
         for step in plan.list_steps() {
             let at = format!(
                 "{at}.plan.steps[{}]",
@@ -541,7 +550,8 @@ mod tests {
 
     #[test]
     fn nonsense_is_named_with_its_place() {
-        let cases: [(&str, Value, &str, &str); 12] = [
+        let cases: [(&str, Value, &str, &str); 13] = [
+            ("/kinds/0/plan/steps/3/each", json!("details"), "kinds[0].plan.steps[3]", "lists no items"),
             ("/kinds/0/kind", json!("S3"), "kinds[0].kind", "is not a kind"),
             ("/kinds/0/scope", json!("mars"), "kinds[0].scope", "unknown variant"),
             ("/kinds/0/plan/steps", json!([]), "kinds[0].plan.steps", "at least one step"),
