@@ -742,6 +742,27 @@ mod tests {
     }
 
     #[test]
+    fn the_example_file_is_right() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/config/berth.toml");
+        // Also with everything that is commented out there.
+        let text = std::fs::read_to_string(file).unwrap();
+        let switched_on = text.lines().map(|line| match line.strip_prefix("# ") {
+            Some(setting) if setting.contains(" = ") => setting,
+            _ => line,
+        });
+        let dir = tempfile::tempdir().unwrap();
+        let all = dir.path().join("all.toml");
+        let plugins = "plugins = [\"/etc/berth/plugins\"]";
+        let text_of_all = switched_on.filter(|line| *line != plugins).collect::<Vec<_>>().join("\n");
+        std::fs::write(&all, text_of_all).unwrap();
+        for file in [file, all.to_str().unwrap()] {
+            let args = Args::parse_from(["berth", "--plugins", "/", "--config", file, "sync"]);
+            let settings = Settings::load(&args.global, &Environment::of(&[])).unwrap();
+            assert_eq!(settings.aws.account_role_arns.len(), 2, "{file}");
+        }
+    }
+
+    #[test]
     fn a_misspelt_key_of_the_file_is_told() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(
