@@ -476,13 +476,16 @@ fn a_plugin_can_be_inspected_wherever_it_is() {
 fn jq_engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {
-        let dir = plugins(&["honest"]);
-        fs::copy(built("plugins/jq.wasm"), dir.path().join("jq.wasm")).unwrap();
-        let limits = Limits { deadline: Duration::from_secs(3), ..config(dir.path()).limits };
-        let engine = Engine::new(EngineConfig { limits, ..config(dir.path()) }).unwrap();
+        // Read again when the component is first used, so it outlives this function.
+        let dir = &Path::new(env!("CARGO_TARGET_TMPDIR")).join("jq-engine");
+        fs::create_dir_all(dir).unwrap();
+        fs::copy(component("honest"), dir.join("honest.wasm")).unwrap();
+        fs::copy(built("plugins/jq.wasm"), dir.join("jq.wasm")).unwrap();
+        let limits = Limits { deadline: Duration::from_secs(3), ..config(dir).limits };
+        let engine = Engine::new(EngineConfig { limits, ..config(dir) }).unwrap();
         assert_eq!(engine.refused(), []);
         assert_eq!(engine.plugins().len(), 1, "the JQ component is no plugin");
-        assert_eq!(engine.jq(), Some(dir.path().join("jq.wasm")));
+        assert_eq!(engine.jq(), Some(dir.join("jq.wasm")));
         engine
     })
 }

@@ -19,7 +19,7 @@ pub struct UnitCounts {
     pub mapped: u64,
     /// Resources that the selector left out.
     pub filtered: u64,
-    /// Entities created (or, in a plan, that would be).
+    /// Entities that the catalog did not hold for this integration, written (or, in a plan, to be).
     pub created: u64,
     /// Entities updated (or, in a plan, that would be).
     pub updated: u64,

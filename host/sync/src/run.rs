@@ -771,7 +771,8 @@ impl UnitTask {
             }
             self.observer.event(&Event::UnitProgress { unit: &unit.id, fetched: counts.fetched });
             for entity in report.entities {
-                let mapped = Mapped { unit: self.index, fields: Arc::clone(&self.fields), entity };
+                let mapped =
+                    Mapped { unit: self.index, fields: Arc::clone(&self.fields), entity, new: false };
                 if self.sender.send(mapped).await.is_err() {
                     return UnitState::Failed(Problem::new("the writing side of the resync has ended"));
                 }

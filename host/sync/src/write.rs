@@ -56,6 +56,8 @@ pub(crate) struct Mapped {
     pub(crate) fields: Arc<FieldSet>,
     /// The entity.
     pub(crate) entity: Entity,
+    /// Whether the catalog did not hold it for this integration.
+    pub(crate) new: bool,
 }
 
 /// What the writer knows at the end.
@@ -223,7 +225,7 @@ impl Writer {
         written
     }
 
-    fn changed(&self, mapped: Mapped, change: Change, send: &mut Buffers, written: &mut Written) {
+    fn changed(&self, mut mapped: Mapped, change: Change, send: &mut Buffers, written: &mut Written) {
         let counts = written.counts.get_mut(mapped.unit);
         if change == Change::Unchanged {
             if let Some(counts) = counts {
@@ -233,7 +235,10 @@ impl Writer {
             return;
         }
         match self.mode {
-            Mode::Apply => send.push(mapped),
+            Mode::Apply => {
+                mapped.new = change == Change::Create;
+                send.push(mapped);
+            }
             Mode::Plan => {
                 if let Some(counts) = counts {
                     match change {
@@ -321,13 +326,15 @@ impl Writer {
         for (mapped, outcome) in batch.into_iter().zip(outcomes) {
             let Some(counts) = written.counts.get_mut(mapped.unit) else { continue };
             match outcome.unwrap_or_else(missing) {
-                UpsertOutcome::Created => {
-                    counts.created += 1;
-                    created += 1;
-                }
-                UpsertOutcome::Updated => {
+                // New to this integration, although a relation of another entity may have made
+                // the catalog create it a moment before.
+                UpsertOutcome::Updated if !mapped.new => {
                     counts.updated += 1;
                     updated += 1;
+                }
+                UpsertOutcome::Created | UpsertOutcome::Updated => {
+                    counts.created += 1;
+                    created += 1;
                 }
                 UpsertOutcome::MissingRelation(_) if !retried => waiting.push(mapped),
                 UpsertOutcome::Refused(problem) | UpsertOutcome::MissingRelation(problem) => {
