@@ -5,12 +5,14 @@
 //! `BERTH_TEST_PYTHON`, `BERTH_TEST_COMPONENTS`, `BERTH_TEST_CACHE`).
 #![expect(clippy::expect_used, reason = "a test harness: a panic is how a test fails")]
 
+mod answers;
 mod aws;
 mod berth;
 mod gate;
 mod kinds;
 mod world;
 
+pub use answers::Answers;
 pub use berth::Run;
 pub use gate::{Denial, Gate};
 pub use kinds::Kinds;

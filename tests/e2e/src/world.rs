@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
+    answers::Answers,
     aws::Aws,
     berth::{Run, binary, cache, components},
     gate::Gate,
@@ -79,7 +80,7 @@ pub struct World {
     gate: Gate,
     port: PortStandIn,
     aws: &'static Aws,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl World {
@@ -125,7 +126,7 @@ impl World {
         }
         let options = port.options();
         let variables = seed_command(&accounts, &options, port.base_url().as_str().trim_end_matches('/'));
-        Self { accounts, variables, plugins, folder, gate, port, aws, _runtime: runtime }
+        Self { accounts, variables, plugins, folder, gate, port, aws, runtime }
     }
 
     /// The accounts' ids.
@@ -264,6 +265,14 @@ impl World {
     pub fn seeded_kinds(&self) -> Vec<String> {
         let printed = self.aws.run("kinds.py", &[], &["--regions", "", "kinds"]);
         serde_json::from_str(&printed).expect("the script prints JSON")
+    }
+
+    /// Lets the services that have a folder in `answers` be answered from there, in the runs to
+    /// come. Only the first account is answered to.
+    pub fn serve_answers(&mut self) -> Answers {
+        let answers = self.runtime.block_on(Answers::serve(&self.accounts[0]));
+        self.variables.extend(answers.variables());
+        answers
     }
 
     /// Installs the integration at Port with these resources in its mapping.

@@ -304,7 +304,7 @@ fn row(folder: &str, kind: &Value, unseeded: &BTreeSet<&str>) -> String {
         members(&mapping["properties"]).count(),
         or_none(quoted(&relations)),
         or_none(quoted(&iam)),
-        if unseeded.contains(name) { "fixtures" } else { "moto, fixtures" },
+        if unseeded.contains(name) { "stand-in, fixtures" } else { "moto, fixtures" },
     )
 }
 
@@ -392,7 +392,7 @@ A note.
         let manifests = [(Path::new("plugins/queue").to_owned(), manifest())];
         let written = format!("# Plugins\n\n{}old{}\nEnd.\n", MARKERS.0, MARKERS.1);
         let page = |unseeded: &str| overview_page(&written, &manifests, &super::unseeded(unseeded)).unwrap();
-        assert!(page("| `Acme::Queue` | moto has none |").contains("| fixtures |\n"));
+        assert!(page("| `Acme::Queue` | moto has none |").contains("| stand-in, fixtures |\n"));
         let seeded = page("");
         assert!(
             seeded.contains("[`Acme::Queue`](queue/README.md) | regional | `sqs:ListQueues`, `sqs:GetMore`")

@@ -53,7 +53,7 @@ fn every_component_loads_and_imports_nothing_but_the_log() {
 
 /// The kinds and options of which `README.md` says that moto has them not: the first column of
 /// its tables, where that begins like this.
-fn told(beginning: &str) -> BTreeSet<String> {
+pub(super) fn told(beginning: &str) -> BTreeSet<String> {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     let rows = readme.lines().filter_map(|line| line.strip_prefix("| ")?.strip_prefix(beginning));
     let kind = beginning.strip_prefix('`').unwrap_or_default();
@@ -61,7 +61,7 @@ fn told(beginning: &str) -> BTreeSet<String> {
 }
 
 /// What differs, field by field.
-fn differences(expected: &Entities, found: &Entities) -> String {
+pub(super) fn differences(expected: &Entities, found: &Entities) -> String {
     let mut told = String::new();
     for name in expected.keys().filter(|name| !found.contains_key(*name)) {
         writeln!(told, "missing: {name}").unwrap();

@@ -3,6 +3,7 @@
 
 mod containment;
 mod deletion;
+mod handmade;
 mod kinds;
 mod service;
 mod settings;
