@@ -2,7 +2,7 @@
 
 use berth_plugin::{
     Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource,
-    Timestamp,
+    Timestamp, aws::name_tag,
 };
 use serde::Deserialize;
 
@@ -57,7 +57,7 @@ impl Mapper for Ec2NatGateway {
             .filter(|address| !address.is_null())
             .collect();
         out.entity("ec2NatGateway", item.nat_gateway_id)
-            .title(name(item.tags).unwrap_or(item.nat_gateway_id))
+            .title(name_tag(item.tags).unwrap_or(item.nat_gateway_id))
             .property("state", item.state)
             .property("connectivityType", item.connectivity_type)
             .property("publicIpAddresses", addresses)
@@ -77,17 +77,6 @@ impl Mapper for Ec2NatGateway {
         out.document(&PROPERTIES).merge_fields(fields).set("Arn", arn).origin();
         Ok(())
     }
-}
-
-/// The value of the tag `Name`, which AWS's console shows as the resource's name.
-fn name(tags: Json<'_>) -> Option<Json<'_>> {
-    tags.elements().ok()?.into_iter().find_map(|tag| {
-        let tag = tag.fields().ok()?;
-        if tag.get("Key")?.as_str()? != "Name" {
-            return None;
-        }
-        tag.get("Value").filter(|value| !value.is_null() && value.text() != "\"\"")
-    })
 }
 
 fn arn(context: &Context, id: Json<'_>) -> Result<String, Refused> {

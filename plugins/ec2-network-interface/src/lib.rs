@@ -2,6 +2,7 @@
 
 use berth_plugin::{
     Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource,
+    aws::{is_foreign, name_tag},
 };
 use serde::Deserialize;
 
@@ -88,7 +89,7 @@ impl Mapper for Ec2NetworkInterface {
             .unwrap_or_default()
             .instance_id;
         out.entity("ec2NetworkInterface", item.network_interface_id)
-            .title(name(item.tag_set).unwrap_or(item.network_interface_id))
+            .title(name_tag(item.tag_set).unwrap_or(item.network_interface_id))
             .property("status", item.status)
             .property("interfaceType", item.interface_type)
             .property("description", item.description)
@@ -116,22 +117,6 @@ impl Mapper for Ec2NetworkInterface {
         out.document(&PROPERTIES).merge_fields(fields).set("Arn", arn).origin();
         Ok(())
     }
-}
-
-/// Whether another account owns it and only shares it with this one. It is an entity of its owner.
-fn is_foreign(context: &Context, owner: Json<'_>) -> bool {
-    owner.as_str().is_some_and(|owner| owner != context.account_id)
-}
-
-/// The value of the tag `Name`, which AWS's console shows as the resource's name.
-fn name(tags: Json<'_>) -> Option<Json<'_>> {
-    tags.elements().ok()?.into_iter().find_map(|tag| {
-        let tag = tag.fields().ok()?;
-        if tag.get("Key")?.as_str()? != "Name" {
-            return None;
-        }
-        tag.get("Value").filter(|value| !value.is_null() && value.text() != "\"\"")
-    })
 }
 
 fn arn(context: &Context, id: Json<'_>) -> Result<String, Refused> {

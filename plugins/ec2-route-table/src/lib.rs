@@ -2,6 +2,7 @@
 
 use berth_plugin::{
     Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource,
+    aws::{is_foreign, name_tag},
 };
 use serde::Deserialize;
 
@@ -52,7 +53,7 @@ impl Mapper for Ec2RouteTable {
             .filter(|subnet| !subnet.is_null())
             .collect();
         out.entity("ec2RouteTable", item.route_table_id)
-            .title(name(item.tags).unwrap_or(item.route_table_id))
+            .title(name_tag(item.tags).unwrap_or(item.route_table_id))
             .property("main", main)
             .property("routes", item.routes)
             .property("tags", item.tags)
@@ -72,22 +73,6 @@ impl Mapper for Ec2RouteTable {
         out.document(&PROPERTIES).merge_fields(fields).set("Arn", arn).origin();
         Ok(())
     }
-}
-
-/// Whether another account owns it and only shares it with this one. It is an entity of its owner.
-fn is_foreign(context: &Context, owner: Json<'_>) -> bool {
-    owner.as_str().is_some_and(|owner| owner != context.account_id)
-}
-
-/// The value of the tag `Name`, which AWS's console shows as the resource's name.
-fn name(tags: Json<'_>) -> Option<Json<'_>> {
-    tags.elements().ok()?.into_iter().find_map(|tag| {
-        let tag = tag.fields().ok()?;
-        if tag.get("Key")?.as_str()? != "Name" {
-            return None;
-        }
-        tag.get("Value").filter(|value| !value.is_null() && value.text() != "\"\"")
-    })
 }
 
 fn arn(context: &Context, id: Json<'_>) -> Result<String, Refused> {

@@ -2,6 +2,7 @@
 
 use berth_plugin::{
     Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource,
+    aws::is_foreign,
 };
 use serde::Deserialize;
 
@@ -58,9 +59,4 @@ impl Mapper for Ec2SecurityGroup {
         out.document(&PROPERTIES).merge_fields(fields).origin();
         Ok(())
     }
-}
-
-/// Whether another account owns it and only shares it with this one. It is an entity of its owner.
-fn is_foreign(context: &Context, owner: Json<'_>) -> bool {
-    owner.as_str().is_some_and(|owner| owner != context.account_id)
 }

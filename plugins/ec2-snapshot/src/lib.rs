@@ -3,6 +3,7 @@
 use berth_plugin::{
     Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource,
     Timestamp,
+    aws::{is_foreign, name_tag},
 };
 use serde::Deserialize;
 
@@ -47,7 +48,7 @@ impl Mapper for Ec2Snapshot {
         }
         let arn = arn(context, item.snapshot_id)?;
         out.entity("ec2Snapshot", item.snapshot_id)
-            .title(name(item.tags).unwrap_or(item.snapshot_id))
+            .title(name_tag(item.tags).unwrap_or(item.snapshot_id))
             .property("state", item.state)
             .property("volumeId", item.volume_id)
             .property("volumeSize", item.volume_size)
@@ -71,22 +72,6 @@ impl Mapper for Ec2Snapshot {
         out.document(&PROPERTIES).merge_fields(fields).set("Arn", arn).origin();
         Ok(())
     }
-}
-
-/// Whether another account owns it and only shares it with this one. It is an entity of its owner.
-fn is_foreign(context: &Context, owner: Json<'_>) -> bool {
-    owner.as_str().is_some_and(|owner| owner != context.account_id)
-}
-
-/// The value of the tag `Name`, which AWS's console shows as the resource's name.
-fn name(tags: Json<'_>) -> Option<Json<'_>> {
-    tags.elements().ok()?.into_iter().find_map(|tag| {
-        let tag = tag.fields().ok()?;
-        if tag.get("Key")?.as_str()? != "Name" {
-            return None;
-        }
-        tag.get("Value").filter(|value| !value.is_null() && value.text() != "\"\"")
-    })
 }
 
 /// The ARN. It names no account.

@@ -2,6 +2,7 @@
 
 use berth_plugin::{
     Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource,
+    aws::{is_foreign, name_tag},
 };
 use serde::Deserialize;
 
@@ -40,7 +41,7 @@ impl Mapper for Ec2Subnet {
             return Ok(());
         }
         out.entity("ec2Subnet", item.subnet_id)
-            .title(name(item.tags).unwrap_or(item.subnet_id))
+            .title(name_tag(item.tags).unwrap_or(item.subnet_id))
             .property("cidrBlock", item.cidr_block)
             .property("availabilityZone", item.availability_zone)
             .property("state", item.state)
@@ -62,20 +63,4 @@ impl Mapper for Ec2Subnet {
         out.document(&PROPERTIES).merge_fields(fields).origin();
         Ok(())
     }
-}
-
-/// Whether another account owns it and only shares it with this one. It is an entity of its owner.
-fn is_foreign(context: &Context, owner: Json<'_>) -> bool {
-    owner.as_str().is_some_and(|owner| owner != context.account_id)
-}
-
-/// The value of the tag `Name`, which AWS's console shows as the resource's name.
-fn name(tags: Json<'_>) -> Option<Json<'_>> {
-    tags.elements().ok()?.into_iter().find_map(|tag| {
-        let tag = tag.fields().ok()?;
-        if tag.get("Key")?.as_str()? != "Name" {
-            return None;
-        }
-        tag.get("Value").filter(|value| !value.is_null() && value.text() != "\"\"")
-    })
 }

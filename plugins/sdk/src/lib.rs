@@ -54,6 +54,7 @@
 //! - A plugin built for `wasm32-unknown-unknown` imports `berth:plugin/log` and nothing else.
 //! - The text of a panic reaches the host, although a plugin has no standard error to print it on.
 
+pub mod aws;
 mod batch;
 mod document;
 mod entity;
