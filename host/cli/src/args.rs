@@ -68,6 +68,9 @@ pub(crate) enum Command {
     /// Looks at the AWS base identity, each role, the regions, one read per kind and account,
     /// Port's credentials, and the plugins; tells the remedy for what does not work.
     Doctor {
+        /// Look at every kind that is found, not only at those of the mapping in Port
+        #[arg(long)]
+        all_kinds: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Exit {
         Command::Run(service) => run::run(&args.global, service, environment, &bars),
         Command::Sync(run) => sync::run(&args.global, run, environment, Mode::Apply, &bars),
         Command::Plan(run) => sync::run(&args.global, run, environment, Mode::Plan, &bars),
-        Command::Doctor { json } => doctor::run(&args.global, *json, environment),
+        Command::Doctor { all_kinds, json } => doctor::run(&args.global, *all_kinds, *json, environment),
         Command::Policy(policy) => policy::run(&args.global, policy, environment),
         Command::Plugin { command } => plugin::run(&args.global, command, environment),
     }

@@ -94,9 +94,10 @@ impl SyncHost {
     }
 
     /// Checks, without writing anything, that a resync would work: identities, roles, regions, one
-    /// read per kind and account, the catalog, the plugins.
-    pub async fn check(&self) -> Vec<Check> {
-        berth_sync::check(self.source.as_ref(), self.mapper.as_ref(), self.catalog.as_ref()).await
+    /// read per kind and account, the catalog, the plugins. The kinds are those of the app-config,
+    /// or, with `all_kinds`, every kind that is found.
+    pub async fn check(&self, all_kinds: bool) -> Vec<Check> {
+        berth_sync::check(self.source.as_ref(), self.mapper.as_ref(), self.catalog.as_ref(), all_kinds).await
     }
 
     async fn run(&self, mode: Mode) -> Result<Report, SyncError> {

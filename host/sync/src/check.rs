@@ -51,7 +51,14 @@ const ACCOUNTS: usize = 16;
 
 /// Checks the base identity, each role, the regions, one read per kind and account, the catalog,
 /// and the plugins. Nothing is written anywhere.
-pub async fn check(source: &dyn Source, mapper: &dyn Mapper, catalog: &dyn Catalog) -> Vec<Check> {
+///
+/// The kinds are those of the app-config, or, with `all_kinds`, every kind that is found.
+pub async fn check(
+    source: &dyn Source,
+    mapper: &dyn Mapper,
+    catalog: &dyn Catalog,
+    all_kinds: bool,
+) -> Vec<Check> {
     let mut checks = Vec::new();
     let kinds = mapper.kinds();
     let refused = mapper.refused();
@@ -70,7 +77,7 @@ pub async fn check(source: &dyn Source, mapper: &dyn Mapper, catalog: &dyn Catal
     let defaults: Vec<KindEntry> = crate::run::defaults(&kinds);
     let (session, identity, accounts) =
         futures::join!(catalog.open(Intent::ReadOnly, &defaults), source.identity(), source.accounts());
-    let config = match session {
+    let mut config = match session {
         Ok(session) => {
             let resources = session.config.resources.len();
             checks.push(Check::new(
@@ -92,6 +99,11 @@ pub async fn check(source: &dyn Source, mapper: &dyn Mapper, catalog: &dyn Catal
         Ok(Some(identity)) => checks.push(Check::new("AWS base identity", Ok(identity))),
         Ok(None) => {}
         Err(problem) => checks.push(Check::new("AWS base identity", Err(problem))),
+    }
+    if all_kinds {
+        let mapped: BTreeSet<_> = config.resources.iter().map(|resource| resource.kind.clone()).collect();
+        let others = kinds.values().filter(|entry| !mapped.contains(&entry.manifest.kind));
+        config.resources.extend(others.filter_map(|entry| entry.manifest.mapping.clone()));
     }
     let (resources, _) = resolve(&config, &kinds, &refused);
     for resource in &resources {

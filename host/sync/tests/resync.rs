@@ -493,7 +493,7 @@ async fn a_check_finds_what_a_resync_would_trip_over_and_writes_nothing() {
     let denied = FetchError::Skipped(Problem::new("denied").remedy("allow x:ListX"));
     world.errors.insert(World::at(A, "us-east-1", "X::Thing"), denied);
     world.things(A, "us-east-1").clear();
-    let checks = check(&world, &Plugin, &catalog).await;
+    let checks = check(&world, &Plugin, &catalog, false).await;
     let bad: Vec<_> = checks
         .iter()
         .filter_map(|check| match &check.finding {
@@ -510,4 +510,13 @@ async fn a_check_finds_what_a_resync_would_trip_over_and_writes_nothing() {
     );
     assert!(checks.iter().any(|check| check.subject == "account 111111111111: regions" && check.is_good()));
     assert!(catalog.held().is_empty() && catalog.states.lock().unwrap().is_empty());
+
+    // A kind that is not mapped is looked at when asked for.
+    let config = json!({"resources": [serde_json::to_value(
+        Plugin.kinds().into_values().next().unwrap().manifest.mapping.as_ref().unwrap()).unwrap()]});
+    let catalog = Memory { config, ..Memory::default() };
+    for (all_kinds, looked_at) in [(false, false), (true, true)] {
+        let checks = check(&world, &Plugin, &catalog, all_kinds).await;
+        assert_eq!(checks.iter().any(|check| check.subject.contains("X::Thing")), looked_at);
+    }
 }

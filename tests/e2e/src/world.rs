@@ -176,7 +176,12 @@ impl World {
 
     /// Runs `berth plugin …`.
     pub fn plugin(&self, arguments: &[&str]) -> Run {
-        Run::of(&mut self.command(&[&["plugin"], arguments].concat()), &self.report())
+        self.tool(&[&["plugin"], arguments].concat())
+    }
+
+    /// Runs a command that writes no report, as `berth doctor`.
+    pub fn tool(&self, arguments: &[&str]) -> Run {
+        Run::of(&mut self.command(arguments), &self.report())
     }
 
     /// Starts `berth …` and lets it run; its log is piped.

@@ -15,13 +15,14 @@ use crate::{
 };
 
 /// Checks everything and shows a table, the remedies below it.
-pub(crate) fn run(global: &Global, as_json: bool, environment: &Environment) -> Exit {
+pub(crate) fn run(global: &Global, all_kinds: bool, as_json: bool, environment: &Environment) -> Exit {
     // The checks are few and quick: progress would only be noise.
     let build = Build { observer: Arc::new(NullObserver), concurrency: None };
-    let checks = match with_host(global, environment, build, |host, _| async move { host.check().await }) {
-        Ok((checks, _)) => checks,
-        Err(exit) => return exit,
-    };
+    let checks =
+        match with_host(global, environment, build, |host, _| async move { host.check(all_kinds).await }) {
+            Ok((checks, _)) => checks,
+            Err(exit) => return exit,
+        };
     out(&if as_json { json!({ "checks": checks }).to_string() } else { safe(&render(&checks)) });
     match checks.iter().filter(|check| check.is_good()).count() {
         good if good == checks.len() => Exit::Done,

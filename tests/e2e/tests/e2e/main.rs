@@ -3,6 +3,7 @@
 
 mod containment;
 mod deletion;
+mod doctor;
 mod handmade;
 mod kinds;
 mod service;
