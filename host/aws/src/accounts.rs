@@ -13,7 +13,7 @@ use crate::{
     AwsConfig, ConfigError,
     client::{Client, Target},
     errors::{CallError, Class},
-    identity::{Identities, Session, home_region, session},
+    identity::{Identities, Session, session},
 };
 
 /// Organizational units that are listed at once.
@@ -167,7 +167,8 @@ impl Discovery<'_> {
 
     async fn organization(&self, role: &RoleArn, units: &[String]) -> Result<Discovered, Problem> {
         let management = self.identities.assume(role, session::ORGANIZATION).await?;
-        let region = Region::new(home_region(self.partition)).map_err(|error| Problem::from_error(&error))?;
+        let region =
+            Region::new(self.partition.main_region()).map_err(|error| Problem::from_error(&error))?;
         let target = Target { account: role.account().clone(), region, session: management.clone() };
         let found = match self.list(&target, units).await {
             Ok(found) => found,

@@ -33,16 +33,6 @@ pub(crate) mod session {
     pub(crate) const WEB_IDENTITY: &str = "OceanWebIdentitySession";
 }
 
-/// The region of a partition that no account can switch off: where STS and the calls that are not
-/// about a region go.
-pub(crate) fn home_region(partition: Partition) -> &'static str {
-    match partition {
-        Partition::Aws => "us-east-1",
-        Partition::AwsUsGov => "us-gov-west-1",
-        Partition::AwsCn => "cn-north-1",
-    }
-}
-
 /// Where credentials come from.
 #[async_trait]
 trait Issuer: Send + Sync {
@@ -410,7 +400,7 @@ pub(crate) struct Identities {
 impl Identities {
     pub(crate) fn new(config: &AwsConfig, partition: Partition, http: reqwest::Client) -> Self {
         let transport = Transport::new(http);
-        let region = home_region(partition);
+        let region = partition.main_region();
         let sts = Sts {
             transport: transport.clone(),
             region,

@@ -17,7 +17,7 @@ use crate::{
     accounts::{Discovered, Discovery, Member, Strategy},
     client::{Client, Target},
     fetch::{self, Fetch},
-    identity::{Identities, Session, home_region},
+    identity::{Identities, Session},
     policy::LONGEST_SESSION_POLICY,
     regions,
 };
@@ -98,7 +98,7 @@ impl AwsSource {
     }
 
     fn home(&self) -> Result<Region, Problem> {
-        Region::new(home_region(self.partition)).map_err(|error| Problem::from_error(&error))
+        Region::new(self.partition.main_region()).map_err(|error| Problem::from_error(&error))
     }
 }
 

@@ -153,6 +153,15 @@ impl Partition {
         }
     }
 
+    /// The region that global services of the partition live in. It is always enabled.
+    pub fn main_region(self) -> &'static str {
+        match self {
+            Self::Aws => "us-east-1",
+            Self::AwsUsGov => "us-gov-west-1",
+            Self::AwsCn => "cn-north-1",
+        }
+    }
+
     /// The partition a region belongs to, told by its code.
     pub fn of_region(region: &Region) -> Self {
         match region.as_str() {

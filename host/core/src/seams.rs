@@ -9,8 +9,8 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Account, AppConfig, Blueprint, BlueprintId, Entity, EntityKey, EntityMapping, FetchError, FetchRequest,
-    FieldSet, Kind, KindManifest, Problem, RawPage, Region, ResourceConfig,
+    Account, AppConfig, Blueprint, BlueprintId, Entity, EntityKey, FetchError, FetchRequest, FieldSet, Kind,
+    KindManifest, Problem, RawPage, Region, ResourceConfig,
 };
 
 // ---------------------------------------------------------------------------------------------
@@ -319,11 +319,6 @@ pub trait Catalog: Send + Sync {
 }
 
 impl KindEntry {
-    /// The kind's default mapping, if it has one.
-    pub fn default_mapping(&self) -> Option<&EntityMapping> {
-        self.manifest.mapping.as_ref().map(|resource| &resource.port.entity.mappings)
-    }
-
     /// The kind's blueprints.
     pub fn blueprints(&self) -> &[Blueprint] {
         &self.manifest.blueprints

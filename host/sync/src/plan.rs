@@ -8,8 +8,8 @@ use std::{
 
 use berth_core::{
     Account, AccountAccess, AccountId, AppConfig, BlueprintId, FieldSet, Install, Kind, KindEntry,
-    KindManifest, Mapping, Partition, Place, Problem, RefusedPlugin, Region, ResourceConfig, Scope, Unit,
-    UnitId, UnitState,
+    KindManifest, Mapping, Place, Problem, RefusedPlugin, Region, ResourceConfig, Scope, Unit, UnitId,
+    UnitState,
 };
 
 use crate::guard::Hints;
@@ -234,11 +234,7 @@ fn allowed_regions(
 
 /// Puts the partition's main region first: global services live there, and it is always enabled.
 pub(crate) fn main_region_first(account: &Account, regions: &mut [Region]) {
-    let main = match account.partition {
-        Partition::Aws => "us-east-1",
-        Partition::AwsUsGov => "us-gov-west-1",
-        Partition::AwsCn => "cn-north-1",
-    };
+    let main = account.partition.main_region();
     regions.sort_by_key(|region| region.as_str() != main);
 }
 
@@ -251,6 +247,7 @@ impl ResolvedResource {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use berth_core::Partition;
     use serde_json::{Value, json};
 
     use super::*;

@@ -84,33 +84,32 @@ impl Written {
             .is_some_and(|targets| targets.contains(&digest_text(identifier)))
     }
 
-    fn note(&mut self, entity: &Entity) {
-        if !self.seen.insert(digest(&entity.key)) {
+    fn note(&mut self, digest: u128, entity: &Entity) {
+        if !self.seen.insert(digest) {
             self.duplicates.0 += 1;
             self.duplicates.1.get_or_insert_with(|| entity.key.clone());
         }
         for (relation, value) in &entity.relations {
-            let mut targets = Vec::new();
             match value {
-                Value::String(one) => targets.push(one.as_str()),
-                Value::Array(many) => targets.extend(many.iter().filter_map(Value::as_str)),
+                Value::String(one) => self.note_target(&entity.key.blueprint, relation, one),
+                Value::Array(many) => {
+                    for one in many.iter().filter_map(Value::as_str) {
+                        self.note_target(&entity.key.blueprint, relation, one);
+                    }
+                }
                 _ => {}
             }
-            if targets.is_empty() {
-                continue;
-            }
-            if !self.relates_to.contains_key(&entity.key.blueprint) {
-                self.relates_to.insert(entity.key.blueprint.clone(), BTreeMap::new());
-            }
-            if let Some(relations) = self.relates_to.get_mut(&entity.key.blueprint) {
-                if !relations.contains_key(relation) {
-                    relations.insert(relation.clone(), HashSet::new());
-                }
-                if let Some(known) = relations.get_mut(relation) {
-                    known.extend(targets.into_iter().map(digest_text));
-                }
-            }
         }
+    }
+
+    /// Names are cloned only the first time that a relation of a blueprint is met.
+    fn note_target(&mut self, from: &BlueprintId, relation: &str, identifier: &str) {
+        let known = self.relates_to.get_mut(from).and_then(|relations| relations.get_mut(relation));
+        let targets = match known {
+            Some(targets) => targets,
+            None => self.relates_to.entry(from.clone()).or_default().entry(relation.to_owned()).or_default(),
+        };
+        targets.insert(digest_text(identifier));
     }
 }
 
@@ -201,9 +200,10 @@ impl Writer {
                     None => open = false,
                     Some(mapped) => {
                         last_arrival = Instant::now();
-                        written.note(&mapped.entity);
+                        let digest = digest(&mapped.entity.key);
+                        written.note(digest, &mapped.entity);
                         let held = match &*self.owned {
-                            Owned::Known(keys) => keys.contains(&digest(&mapped.entity.key)),
+                            Owned::Known(keys) => keys.contains(&digest),
                             Owned::Unknown(_) => true,
                         };
                         if held { compare.push(mapped) } else { self.changed(mapped, Change::Create, &mut send, &mut written) }

@@ -1,6 +1,6 @@
 //! JSON values that are passed on as the text they came as.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
@@ -39,6 +39,15 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The number or truth value that a text stands for (`"3"`, `"true"`), as some services write
+    /// every attribute; a value that is no such text stays as it is.
+    pub fn typed<T: FromStr>(self) -> Typed<'a, T> {
+        match self.as_str().and_then(|text| text.parse().ok()) {
+            Some(value) => Typed::Value(value),
+            None => Typed::Other(self),
+        }
+    }
+
     /// The members of the object that the value is.
     ///
     /// # Errors
@@ -60,6 +69,16 @@ impl<'a> Json<'a> {
         let start: String = self.text().chars().take(40).collect();
         format!("`{start}` stands where {expected} is expected").into()
     }
+}
+
+/// What a text stands for; see [`Json::typed`].
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub enum Typed<'a, T> {
+    /// The value.
+    Value(T),
+    /// What is no text of such a value.
+    Other(Json<'a>),
 }
 
 impl Default for Json<'_> {

@@ -83,7 +83,7 @@ pub use batch::{map_batch, no_such_kind};
 pub use bindings::exports::berth::plugin::mapper::{Context, Output};
 pub use document::{Document, Documents, Properties, Property};
 pub use entity::{Entities, Entity};
-pub use json::Json;
+pub use json::{Json, Typed};
 pub use resource::{Fields, RawResource, Resource};
 pub use time::Timestamp;
 

@@ -3,12 +3,10 @@
 //! The list knows ARNs only; all else comes from the `attributes` step, where AWS writes every
 //! value as text. A topic that is gone by then never gets here.
 
-use std::str::FromStr;
-
 use berth_plugin::{
     Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource,
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 berth_plugin::export!(SnsTopic, manifest = include_bytes!("../manifest.json"));
 
@@ -35,21 +33,6 @@ pub struct Attributes<'a> {
     subscriptions_pending: Json<'a>,
     kms_master_key_id: Json<'a>,
     tracing_config: Json<'a>,
-}
-
-/// An attribute as the number or truth value that its text stands for.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Typed<'a, T> {
-    Value(T),
-    Other(Json<'a>),
-}
-
-fn typed<T: FromStr>(attribute: Json<'_>) -> Typed<'_, T> {
-    match attribute.as_str().and_then(|text| text.parse().ok()) {
-        Some(value) => Typed::Value(value),
-        None => Typed::Other(attribute),
-    }
 }
 
 const PROPERTIES: Properties = Properties::dropping_unknown(&[
@@ -101,9 +84,9 @@ impl Mapper for SnsTopic {
             .title(name)
             .property("topicArn", arn)
             .property("displayName", topic.display_name)
-            .property("fifoTopic", typed::<bool>(topic.fifo_topic))
-            .property("subscriptionsConfirmed", typed::<i64>(topic.subscriptions_confirmed))
-            .property("subscriptionsPending", typed::<i64>(topic.subscriptions_pending))
+            .property("fifoTopic", topic.fifo_topic.typed::<bool>())
+            .property("subscriptionsConfirmed", topic.subscriptions_confirmed.typed::<i64>())
+            .property("subscriptionsPending", topic.subscriptions_pending.typed::<i64>())
             .property("kmsMasterKeyId", topic.kms_master_key_id)
             .property("tracingConfig", topic.tracing_config)
             .property("region", &context.region)

@@ -3,8 +3,6 @@
 //! The list knows URLs only; all else comes from the `attributes` step, where AWS writes every
 //! value as text. A queue that is gone by then never gets here.
 
-use std::str::FromStr;
-
 use berth_plugin::{
     Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource,
 };
@@ -64,21 +62,6 @@ impl<'a> From<Json<'a>> for Tags<'a> {
     }
 }
 
-/// An attribute as the number or truth value that its text stands for.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Typed<'a, T> {
-    Value(T),
-    Other(Json<'a>),
-}
-
-fn typed<T: FromStr>(attribute: Json<'_>) -> Typed<'_, T> {
-    match attribute.as_str().and_then(|text| text.parse().ok()) {
-        Some(value) => Typed::Value(value),
-        None => Typed::Other(attribute),
-    }
-}
-
 /// `QueueName` is not among them: no answer has it. The times are texts in the integration that
 /// Berth replaces, seconds since 1970 as AWS sends them.
 const PROPERTIES: Properties = Properties::dropping_unknown(&[
@@ -118,18 +101,18 @@ impl Mapper for SqsQueue {
         out.entity("sqsQueue", queue.queue_arn)
             .title(name)
             .property("queueUrl", url)
-            .property("fifoQueue", typed::<bool>(queue.fifo_queue))
-            .property("approximateNumberOfMessages", typed::<i64>(queue.approximate_number_of_messages))
+            .property("fifoQueue", queue.fifo_queue.typed::<bool>())
+            .property("approximateNumberOfMessages", queue.approximate_number_of_messages.typed::<i64>())
             .property(
                 "approximateNumberOfMessagesNotVisible",
-                typed::<i64>(queue.approximate_number_of_messages_not_visible),
+                queue.approximate_number_of_messages_not_visible.typed::<i64>(),
             )
-            .property("visibilityTimeout", typed::<i64>(queue.visibility_timeout))
-            .property("messageRetentionPeriod", typed::<i64>(queue.message_retention_period))
-            .property("maximumMessageSize", typed::<i64>(queue.maximum_message_size))
-            .property("delaySeconds", typed::<i64>(queue.delay_seconds))
+            .property("visibilityTimeout", queue.visibility_timeout.typed::<i64>())
+            .property("messageRetentionPeriod", queue.message_retention_period.typed::<i64>())
+            .property("maximumMessageSize", queue.maximum_message_size.typed::<i64>())
+            .property("delaySeconds", queue.delay_seconds.typed::<i64>())
             .property("kmsMasterKeyId", queue.kms_master_key_id)
-            .property("sqsManagedSseEnabled", typed::<bool>(queue.sqs_managed_sse_enabled))
+            .property("sqsManagedSseEnabled", queue.sqs_managed_sse_enabled.typed::<bool>())
             .property("redrivePolicy", queue.redrive_policy)
             .property("queueArn", queue.queue_arn)
             .property("tags", tags.map(|answer| Tags::from(answer.tags)))
