@@ -31,7 +31,7 @@ pub use path::{Path, PathError, Template, TemplateScope};
 pub use problem::Problem;
 pub use seams::{
     AccountAccess, Catalog, CatalogError, DeleteReport, Intent, ItemError, KindEntry, MapContext, MapError,
-    MapReport, MapRequest, Mapper, Mapping, OwnedEntity, RefusedPlugin, ResyncStatus, Session, Source,
-    UpsertOptions, UpsertOutcome, UpsertReport,
+    MapReport, MapRequest, Mapper, Mapping, Milestone, OwnedEntity, RefusedPlugin, ResourceResult,
+    ResyncStatus, Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
 };
-pub use unit::{Place, Unit, UnitId, UnitState};
+pub use unit::{Place, Unit, UnitCounts, UnitId, UnitState};

@@ -2,7 +2,11 @@
 //! entities ([`Mapper`]), and where those go ([`Catalog`]). Each can be replaced by an embedder;
 //! none knows another.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -10,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Account, AppConfig, Blueprint, BlueprintId, Entity, EntityKey, FetchError, FetchRequest, FieldSet, Kind,
-    KindManifest, Problem, RawPage, Region, ResourceConfig,
+    KindManifest, Problem, RawPage, Region, ResourceConfig, UnitCounts,
 };
 
 // ---------------------------------------------------------------------------------------------
@@ -254,6 +258,52 @@ pub enum ResyncStatus {
     Aborted,
 }
 
+/// A step of a resync, told to the catalog when it happens and in this order: planned, then the
+/// entries of `resources[]` each started and ended (several run at once), then the deletion.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Milestone {
+    /// All units are planned. The entries are those of the [`Session`]'s app-config.
+    Planned,
+    /// The first unit of an entry of `resources[]` begins.
+    ResourceStarted {
+        /// The entry's position.
+        resource: usize,
+    },
+    /// All units of an entry have ended, and all its entities are written, unchanged or refused.
+    ResourceEnded {
+        /// The entry's position.
+        resource: usize,
+        /// How it went.
+        result: ResourceResult,
+    },
+    /// What is gone in AWS is looked for.
+    DeletionStarted,
+    /// What was gone is deleted, or kept for a reason.
+    DeletionEnded {
+        /// Entities that were deleted.
+        deleted: u64,
+        /// Entities that could not be deleted.
+        failed: u64,
+        /// Whether the deletion as a whole was held back.
+        held_back: bool,
+    },
+}
+
+/// How an entry of `resources[]` went, over all its units.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ResourceResult {
+    /// Its units' counts added up.
+    pub counts: UnitCounts,
+    /// Units that completed.
+    pub complete: u64,
+    /// Units that were skipped.
+    pub skipped: u64,
+    /// Units that failed.
+    pub failed: u64,
+    /// From the start of its first unit to the last of its entities.
+    pub duration: Duration,
+}
+
 /// Why a catalog call failed as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -275,6 +325,24 @@ pub trait Catalog: Send + Sync {
     /// # Errors
     /// [`CatalogError`]; the resync goes on, since this is a report only.
     async fn begin(&self, started: SystemTime) -> Result<(), CatalogError>;
+
+    /// Goes along with a resync from its begin to its end, for what a catalog does meanwhile (a sign
+    /// of life, looking whether somebody wants it stopped). Returns only when the resync is to stop,
+    /// with the reason. Dropped when the resync ends. Never called with [`Intent::ReadOnly`].
+    async fn accompany(&self) -> Problem {
+        std::future::pending().await
+    }
+
+    /// Takes note of a step of the resync. Called one after the other, beside the resync's own work,
+    /// and before [`end`](Self::end). Never called with [`Intent::ReadOnly`].
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot do without it: the resync goes on, and is reported
+    /// as failed.
+    async fn milestone(&self, milestone: &Milestone) -> Result<(), CatalogError> {
+        _ = milestone;
+        Ok(())
+    }
 
     /// Reports how a resync ended. Never called with [`Intent::ReadOnly`].
     ///

@@ -102,3 +102,38 @@ impl UnitState {
         }
     }
 }
+
+/// Counts of one unit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct UnitCounts {
+    /// Raw resources read from AWS.
+    pub fetched: u64,
+    /// Entities that the mapping made of them.
+    pub mapped: u64,
+    /// Resources that the selector left out.
+    pub filtered: u64,
+    /// Entities that the catalog did not hold for this integration, written (or, in a plan, to be).
+    pub created: u64,
+    /// Entities updated (or, in a plan, that would be).
+    pub updated: u64,
+    /// Entities that the catalog holds already.
+    pub unchanged: u64,
+    /// Entities that the catalog refused.
+    pub refused: u64,
+    /// Resources that could not be read or mapped.
+    pub failed: u64,
+}
+
+impl UnitCounts {
+    /// Adds another unit's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.fetched += other.fetched;
+        self.mapped += other.mapped;
+        self.filtered += other.filtered;
+        self.created += other.created;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+        self.refused += other.refused;
+        self.failed += other.failed;
+    }
+}

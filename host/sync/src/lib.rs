@@ -15,14 +15,15 @@ mod guard;
 mod plan;
 mod report;
 mod run;
+mod tally;
 mod write;
 
+pub use berth_core::UnitCounts;
 pub use check::{Check, Finding, check};
 pub use diff::{Change, FieldChange};
 pub use guard::{Evidence, Hints, Scopes, Verdict};
 pub use plan::{Planned, ResolvedResource, plan, resolve};
 pub use report::{
-    ChangeRecord, Deletion, Event, Gone, NullObserver, Observer, Outcome, Refusal, Report, Totals,
-    UnitCounts, UnitReport,
+    ChangeRecord, Deletion, Event, Gone, NullObserver, Observer, Outcome, Refusal, Report, Totals, UnitReport,
 };
 pub use run::{Mode, SyncError, SyncOptions, run};

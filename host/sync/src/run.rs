@@ -2,14 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    convert::Infallible,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use berth_core::{
     AccountAccess, AccountId, BlueprintId, Catalog, EntityKey, FetchError, FetchRequest, FieldSet, Install,
-    Intent, Kind, KindEntry, MapContext, MapRequest, Mapper, Mapping, Problem, Region, ResyncStatus, Scope,
-    Source, Unit, UnitId, UnitState, UpsertOptions,
+    Intent, Kind, KindEntry, MapContext, MapRequest, Mapper, Mapping, Milestone, Problem, Region,
+    ResyncStatus, Scope, Source, Unit, UnitId, UnitState, UpsertOptions,
 };
 use futures::{StreamExt, stream};
 use tokio::{sync::mpsc, task::JoinSet};
@@ -19,6 +20,7 @@ use tracing::Instrument;
 use crate::{
     Deletion, Event, Evidence, Gone, Hints, Observer, Outcome, Report, ResolvedResource, Scopes, UnitCounts,
     UnitReport, Verdict, plan, resolve,
+    tally::Tally,
     write::{Mapped, Owned, Writer, Written, digest},
 };
 
@@ -109,22 +111,37 @@ pub async fn run(
     let (session, accounts) = futures::join!(catalog.open(intent, &defaults), source.accounts());
     let session = session.map_err(|error| SyncError::Catalog(error.0))?;
     observer.event(&Event::Opened { notes: &session.notes });
+    // The catalog may stop this resync, but not those that share the caller's token.
+    let options = SyncOptions { cancel: options.cancel.child_token(), ..options };
     let run = Run { source, mapper, catalog, observer, options, started };
 
-    let outcome = run.resync(session.config, accounts, &kinds).await;
-    let mut report = match outcome {
-        Ok(report) => report,
+    let mut notes = session.notes;
+    let outcome = match run.options.mode {
+        Mode::Plan => run.resync(session.config, accounts, &kinds).await,
+        Mode::Apply => {
+            if let Err(error) = run.catalog.begin(started).await {
+                tracing::warn!(%error, "the start of the resync could not be reported");
+            }
+            tokio::select! {
+                outcome = run.resync(session.config, accounts, &kinds) => outcome,
+                never = run.stopped_by_catalog(&mut notes) => match never {},
+            }
+        }
+    };
+    let (mut report, told) = match outcome {
+        Ok(outcome) => outcome,
         Err(error) => {
             run.end(ResyncStatus::Failed).await;
             return Err(error);
         }
     };
     report.duration = clock.elapsed();
-    report.notes.splice(0..0, session.notes);
+    report.notes.splice(0..0, notes);
     report.outcome = judge(&report, run.options.cancel.is_cancelled());
     run.end(match report.outcome {
-        Outcome::Done | Outcome::DeletionsHeldBack => ResyncStatus::Completed,
         Outcome::Aborted => ResyncStatus::Aborted,
+        _ if !told => ResyncStatus::Failed,
+        Outcome::Done | Outcome::DeletionsHeldBack => ResyncStatus::Completed,
         // An entity that the catalog refused does not fail a resync, nor does a scope that access
         // was denied to: both are lasting facts, told in the report. A scope that failed does.
         Outcome::Partial if !report.units.iter().any(|unit| matches!(unit.state, UnitState::Failed(_))) => {
@@ -202,18 +219,23 @@ impl Run {
         }
     }
 
+    /// Waits for the catalog to ask for the resync's end, and stops it then.
+    async fn stopped_by_catalog(&self, notes: &mut Vec<String>) -> Infallible {
+        let problem = self.catalog.accompany().await;
+        tracing::warn!(%problem, "the catalog stops the resync");
+        notes.push(format!("stopped before its end: {problem}"));
+        self.options.cancel.cancel();
+        std::future::pending().await
+    }
+
+    /// The second value is false when the catalog missed a step that it cannot do without.
     async fn resync(
         &self,
         config: berth_core::AppConfig,
         accounts: Result<Vec<AccountAccess>, Problem>,
         kinds: &BTreeMap<Kind, KindEntry>,
-    ) -> Result<Report, SyncError> {
+    ) -> Result<(Report, bool), SyncError> {
         let refused = self.mapper.refused();
-        if self.options.mode == Mode::Apply
-            && let Err(error) = self.catalog.begin(self.started).await
-        {
-            tracing::warn!(%error, "the start of the resync could not be reported");
-        }
         if config.resources.is_empty() {
             return Err(SyncError::Config(
                 Problem::new("the integration's mapping in Port has no `resources`, so there is nothing to read").remedy(
@@ -234,6 +256,8 @@ impl Run {
         let owned = Arc::new(owned);
         let units: Vec<Arc<Unit>> = planned.units.into_iter().map(Arc::new).collect();
         let (sender, receiver) = mpsc::channel(CHANNEL);
+        let (tally, milestones) = Tally::new(resources.len(), &units, &planned.settled);
+        let tally = Arc::new(tally);
         let writer = Writer {
             catalog: Arc::clone(&self.catalog),
             observer: Arc::clone(&self.observer),
@@ -244,35 +268,56 @@ impl Run {
             },
             units: units.iter().map(|unit| unit.id.clone()).collect(),
             owned: Arc::clone(&owned),
+            tally: Arc::clone(&tally),
         };
-        let (units_run, written) =
-            futures::join!(self.units(&units, &resources, sender), writer.run(receiver));
-
-        let mut reports = units_run.reports;
-        for (report, counts) in reports.iter_mut().zip(&written.counts) {
-            report.counts.add(counts);
-        }
-        reports.extend(planned.settled.into_iter().map(|(unit, state)| UnitReport {
-            unit,
-            state,
-            counts: UnitCounts::default(),
-            duration: Duration::ZERO,
-        }));
-        let deletion = if self.options.cancel.is_cancelled() {
-            Deletion {
-                held_back: Some(Problem::new("the resync was stopped before its end")),
-                ..Deletion::default()
+        let settled = std::mem::take(&mut planned.settled);
+        let work = async {
+            let (units_run, written) =
+                futures::join!(self.units(&units, &resources, sender, &tally), writer.run(receiver));
+            tally.finish();
+            let mut reports = units_run.reports;
+            for (report, counts) in reports.iter_mut().zip(&written.counts) {
+                report.counts.add(counts);
             }
-        } else {
-            let scopes = Scopes::new(reports.iter().map(|report| (&report.unit, &report.state)), &resources);
-            self.delete(&config, &resources, &scopes, &owned, &written).await
+            reports.extend(settled.into_iter().map(|(unit, state)| UnitReport {
+                unit,
+                state,
+                counts: UnitCounts::default(),
+                duration: Duration::ZERO,
+            }));
+            tally.tell(Milestone::DeletionStarted);
+            let deletion = if self.options.cancel.is_cancelled() {
+                Deletion {
+                    held_back: Some(Problem::new("the resync was stopped before its end")),
+                    ..Deletion::default()
+                }
+            } else {
+                let scopes =
+                    Scopes::new(reports.iter().map(|report| (&report.unit, &report.state)), &resources);
+                self.delete(&config, &resources, &scopes, &owned, &written).await
+            };
+            tally.tell(Milestone::DeletionEnded {
+                deleted: deletion.deleted.len() as u64,
+                failed: deletion.failed.len() as u64,
+                held_back: deletion.held_back.is_some(),
+            });
+            // Its end is the end of the milestones.
+            drop(tally);
+            (reports, units_run.item_failures, written, deletion)
         };
+        let telling = async {
+            match self.options.mode {
+                Mode::Apply => milestones.told(self.catalog.as_ref()).await,
+                Mode::Plan => true,
+            }
+        };
+        let ((reports, item_failures, written, deletion), told) = futures::join!(work, telling);
         if let (count @ 1.., Some(example)) = &written.duplicates {
             planned.notes.push(format!(
                 "{count} entities were mapped more than once (as {example}): the identifier is not unique over accounts, regions or resources, and the last one wins"
             ));
         }
-        Ok(Report {
+        let report = Report {
             dry_run: self.options.mode == Mode::Plan,
             started: self.started,
             duration: Duration::ZERO,
@@ -283,12 +328,13 @@ impl Run {
                 .map(|access| (access.account.as_ref().clone(), access.access.err()))
                 .collect(),
             refusals: written.refusals,
-            item_failures: units_run.item_failures,
+            item_failures,
             changes: written.changes,
             deletion,
             refused_plugins: refused,
             notes: planned.notes,
-        })
+        };
+        Ok((report, told))
     }
 
     /// Lists what the catalog holds for this integration, as digests.
@@ -335,6 +381,7 @@ impl Run {
         units: &[Arc<Unit>],
         resources: &[ResolvedResource],
         sender: mpsc::Sender<Mapped>,
+        tally: &Arc<Tally>,
     ) -> UnitsRun {
         let mut schedule = Schedule::new(units);
         let mut running: JoinSet<Ended> = JoinSet::new();
@@ -356,6 +403,7 @@ impl Run {
                     mapping: mapping.clone(),
                     fields: Arc::clone(&resource.fields),
                     sender: sender.clone(),
+                    tally: Arc::clone(tally),
                 };
                 let span = tracing::info_span!(
                     "unit",
@@ -669,11 +717,13 @@ struct UnitTask {
     mapping: Mapping,
     fields: Arc<FieldSet>,
     sender: mpsc::Sender<Mapped>,
+    tally: Arc<Tally>,
 }
 
 impl UnitTask {
     async fn run(self, unit: &Unit) -> Ended {
         let clock = Instant::now();
+        self.tally.unit_started(self.index);
         self.observer.event(&Event::UnitStarted { unit: &unit.id });
         let mut counts = UnitCounts::default();
         let mut failures = Vec::new();
@@ -701,6 +751,7 @@ impl UnitTask {
             UnitState::Skipped(problem) => tracing::warn!(%problem, "unit skipped"),
             UnitState::Failed(problem) => tracing::warn!(%problem, "unit failed"),
         }
+        self.tally.unit_ended(self.index, &report.state, &report.counts);
         self.observer.event(&Event::UnitFinished { report: &report });
         (self.index, report, failures)
     }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use tokio::{sync::mpsc, time::Instant};
 
-use crate::{Change, ChangeRecord, Event, Mode, Observer, Refusal, UnitCounts, diff::diff};
+use crate::{Change, ChangeRecord, Event, Mode, Observer, Refusal, UnitCounts, diff::diff, tally::Tally};
 
 /// How long a batch waits for more entities before it goes out as it is.
 const LINGER: Duration = Duration::from_millis(40);
@@ -121,6 +121,7 @@ pub(crate) struct Writer {
     pub(crate) options: UpsertOptions,
     pub(crate) units: Arc<[UnitId]>,
     pub(crate) owned: Arc<Owned>,
+    pub(crate) tally: Arc<Tally>,
 }
 
 type Batch = Vec<Mapped>;
@@ -225,12 +226,17 @@ impl Writer {
         written
     }
 
+    /// Counts one entity that needs no more work.
+    fn settle(&self, unit: usize, counts: UnitCounts, written: &mut Written) {
+        if let Some(slot) = written.counts.get_mut(unit) {
+            slot.add(&counts);
+        }
+        self.tally.settled(unit, &counts);
+    }
+
     fn changed(&self, mut mapped: Mapped, change: Change, send: &mut Buffers, written: &mut Written) {
-        let counts = written.counts.get_mut(mapped.unit);
         if change == Change::Unchanged {
-            if let Some(counts) = counts {
-                counts.unchanged += 1;
-            }
+            self.settle(mapped.unit, UnitCounts { unchanged: 1, ..UnitCounts::default() }, written);
             self.observer.event(&Event::Written { created: 0, updated: 0, unchanged: 1, refused: 0 });
             return;
         }
@@ -240,12 +246,11 @@ impl Writer {
                 send.push(mapped);
             }
             Mode::Plan => {
-                if let Some(counts) = counts {
-                    match change {
-                        Change::Create => counts.created += 1,
-                        _ => counts.updated += 1,
-                    }
-                }
+                let counts = match change {
+                    Change::Create => UnitCounts { created: 1, ..UnitCounts::default() },
+                    _ => UnitCounts { updated: 1, ..UnitCounts::default() },
+                };
+                self.settle(mapped.unit, counts, written);
                 if let Some(unit) = self.units.get(mapped.unit) {
                     written.changes.push(ChangeRecord {
                         entity: mapped.entity.key,
@@ -294,6 +299,9 @@ impl Writer {
             batch.retain(|mapped| {
                 let keep = latest.get(&mapped.entity.key.identifier) == Some(&index);
                 index += 1;
+                if !keep {
+                    self.tally.settled(mapped.unit, &UnitCounts::default());
+                }
                 keep
             });
         }
@@ -324,7 +332,7 @@ impl Writer {
         let missing = || UpsertOutcome::Refused(Problem::new("the catalog did not answer for this entity"));
         let outcomes = outcomes.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
         for (mapped, outcome) in batch.into_iter().zip(outcomes) {
-            let Some(counts) = written.counts.get_mut(mapped.unit) else { continue };
+            let (unit, mut counts) = (mapped.unit, UnitCounts::default());
             match outcome.unwrap_or_else(missing) {
                 // New to this integration, although a relation of another entity may have made
                 // the catalog create it a moment before.
@@ -336,7 +344,10 @@ impl Writer {
                     counts.created += 1;
                     created += 1;
                 }
-                UpsertOutcome::MissingRelation(_) if !retried => waiting.push(mapped),
+                UpsertOutcome::MissingRelation(_) if !retried => {
+                    waiting.push(mapped);
+                    continue;
+                }
                 UpsertOutcome::Refused(problem) | UpsertOutcome::MissingRelation(problem) => {
                     counts.refused += 1;
                     refused += 1;
@@ -353,6 +364,7 @@ impl Writer {
                     }
                 }
             }
+            self.settle(unit, counts, written);
         }
         self.observer.event(&Event::Written { created, updated, unchanged: 0, refused });
     }

@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use berth_core::{
     Account, AccountAccess, AccountId, AppConfig, BlueprintId, Catalog, CatalogError, DeleteReport, Entity,
     EntityKey, FetchError, FetchRequest, FieldSet, Intent, ItemError, Kind, KindEntry, MapError, MapReport,
-    MapRequest, Mapper, OwnedEntity, Partition, Problem, RawPage, RefusedPlugin, Region, ResyncStatus,
-    Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
+    MapRequest, Mapper, Milestone, OwnedEntity, Partition, Problem, RawPage, RefusedPlugin, Region,
+    ResyncStatus, Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
 };
 use berth_sync::{Finding, Mode, NullObserver, Outcome, Report, SyncError, SyncOptions, check, run};
 use futures::{StreamExt, stream, stream::BoxStream};
@@ -163,6 +163,11 @@ struct Memory {
     needs_account: bool,
     unlisted: bool,
     states: Mutex<Vec<String>>,
+    milestones: Mutex<Vec<Milestone>>,
+    /// What it stops each resync with.
+    stops: Option<Problem>,
+    /// Whether it refuses to be told milestones.
+    deaf: bool,
 }
 
 #[async_trait]
@@ -188,6 +193,18 @@ impl Catalog for Memory {
     async fn end(&self, status: ResyncStatus) -> Result<(), CatalogError> {
         self.states.lock().unwrap().push(format!("{status:?}"));
         Ok(())
+    }
+
+    async fn accompany(&self) -> Problem {
+        match &self.stops {
+            Some(problem) => problem.clone(),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn milestone(&self, milestone: &Milestone) -> Result<(), CatalogError> {
+        self.milestones.lock().unwrap().push(milestone.clone());
+        if self.deaf { Err(CatalogError(Problem::new("503"))) } else { Ok(()) }
     }
 
     fn owned(&self, _: SystemTime) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
@@ -484,6 +501,67 @@ async fn a_stopped_run_deletes_nothing_and_says_so() {
     assert_eq!(report.outcome, Outcome::Aborted);
     assert_eq!(catalog.held().len(), 10);
     assert_eq!(catalog.states.lock().unwrap().last().unwrap(), "Aborted");
+}
+
+#[tokio::test]
+async fn the_catalog_is_told_each_step_once_and_in_order() {
+    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    world.errors.insert(World::at(A, "eu-west-1", "X::Thing"), FetchError::Skipped(Problem::new("denied")));
+    world.things(B, "us-east-1").push(json!("bad"));
+    let report = synced(&world, &catalog).await;
+    let told = std::mem::take(&mut *catalog.milestones.lock().unwrap());
+    assert_eq!(told.first(), Some(&Milestone::Planned));
+    let end = Milestone::DeletionEnded { deleted: 0, failed: 0, held_back: false };
+    assert_eq!(told[told.len() - 2..], [Milestone::DeletionStarted, end]);
+    for resource in 0..2 {
+        let at = |wanted: fn(&Milestone) -> Option<usize>| {
+            let all: Vec<_> = (0..told.len()).filter(|at| wanted(&told[*at]) == Some(resource)).collect();
+            assert_eq!(all.len(), 1, "{told:?}");
+            all[0]
+        };
+        let started = at(|told| match told {
+            Milestone::ResourceStarted { resource } => Some(*resource),
+            _ => None,
+        });
+        let ended = at(|told| match told {
+            Milestone::ResourceEnded { resource, .. } => Some(*resource),
+            _ => None,
+        });
+        assert!(started < ended, "{told:?}");
+        let Milestone::ResourceEnded { result, .. } = &told[ended] else { panic!() };
+        let mut counts = berth_core::UnitCounts::default();
+        report.units.iter().filter(|u| u.unit.resource == resource).for_each(|u| counts.add(&u.counts));
+        assert_eq!(result.counts, counts, "everything is counted when the end is told");
+        let units = (result.complete, result.skipped, result.failed);
+        assert_eq!(units, if resource == 0 { (2, 0, 0) } else { (2, 1, 1) });
+    }
+
+    resync(&world, &catalog, Mode::Plan).await.unwrap();
+    assert_eq!(catalog.milestones.lock().unwrap().len(), 0, "a plan is no resync");
+}
+
+#[tokio::test]
+async fn a_catalog_that_misses_a_step_is_told_that_the_resync_failed() {
+    let (world, catalog) = (World::new(), Arc::new(Memory { deaf: true, ..Memory::default() }));
+    let report = synced(&world, &catalog).await;
+    assert_eq!((report.outcome, catalog.held().len()), (Outcome::Done, 10), "the work is done all the same");
+    assert_eq!(*catalog.states.lock().unwrap(), ["running", "Failed"]);
+}
+
+#[tokio::test]
+async fn the_catalog_can_stop_a_resync_but_not_the_next_one() {
+    let mut world = World::new();
+    let catalog = Arc::new(Memory::default());
+    synced(&world, &catalog).await;
+    world.things(A, "eu-west-1").pop();
+    let stops = Some(Problem::new("somebody pressed the button"));
+    let entities = Mutex::new(catalog.entities.lock().unwrap().clone());
+    let catalog = Arc::new(Memory { stops, entities, ..Memory::default() });
+    let report = synced(&world, &catalog).await;
+    assert_eq!(report.outcome, Outcome::Aborted);
+    assert!(report.notes.iter().any(|note| note.contains("pressed the button")), "{:?}", report.notes);
+    assert_eq!(catalog.held().len(), 10, "nothing is deleted");
+    assert_eq!(*catalog.states.lock().unwrap(), ["running", "Aborted"]);
 }
 
 #[tokio::test]
