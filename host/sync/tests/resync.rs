@@ -556,7 +556,7 @@ async fn the_catalog_can_stop_a_resync_but_not_the_next_one() {
     world.things(A, "eu-west-1").pop();
     let stops = Some(Problem::new("somebody pressed the button"));
     let entities = Mutex::new(catalog.entities.lock().unwrap().clone());
-    let catalog = Arc::new(Memory { stops, entities, ..Memory::default() });
+    let catalog = Arc::new(Memory { entities, stops, ..Memory::default() });
     let report = synced(&world, &catalog).await;
     assert_eq!(report.outcome, Outcome::Aborted);
     assert!(report.notes.iter().any(|note| note.contains("pressed the button")), "{:?}", report.notes);
