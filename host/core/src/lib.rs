@@ -11,6 +11,7 @@ mod appconfig;
 mod entity;
 mod fetch;
 mod ids;
+mod ledger;
 mod manifest;
 mod path;
 mod problem;
@@ -23,6 +24,7 @@ pub use appconfig::{
 pub use entity::{Blueprint, Entity, EntityKey, FieldSet};
 pub use fetch::{Account, FetchError, FetchRequest, ItemFailure, RawPage};
 pub use ids::{AccountId, BlueprintId, IdError, Kind, Partition, Region, RoleArn};
+pub use ledger::{Known, Ledger, LedgerSession, Opened, Origin};
 pub use manifest::{
     Batch, ErrorPolicy, ErrorRule, FetchPlan, Install, KindManifest, Manifest, ManifestError, Match,
     OptionInfo, Scope, Step, StepInput, Unmatched,

@@ -312,6 +312,12 @@ pub struct CatalogError(pub Problem);
 /// Where entities go: Port, a recording, a test.
 #[async_trait]
 pub trait Catalog: Send + Sync {
+    /// Names this catalog and the integration in it: what is remembered of one is never taken for
+    /// another. Empty where there is but one.
+    fn identity(&self) -> String {
+        String::new()
+    }
+
     /// Authenticates and gets ready: with [`Intent::Write`] creates the integration and the
     /// default resources where they are missing, with [`Intent::ReadOnly`] only reads. `defaults`
     /// are the kinds whose blueprints and mapping a fresh installation gets, in order.

@@ -142,6 +142,12 @@ impl fmt::Debug for PortCatalog {
 
 #[async_trait]
 impl Catalog for PortCatalog {
+    fn identity(&self) -> String {
+        let config = &self.config;
+        let base_url = config.base_url.as_str().trim_end_matches('/');
+        format!("{} of type {} at {base_url}", config.integration_identifier, config.integration_type)
+    }
+
     async fn open(&self, intent: Intent, defaults: &[KindEntry]) -> Result<Session, CatalogError> {
         let started = {
             let mut session = self.session();

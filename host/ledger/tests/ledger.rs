@@ -1,0 +1,218 @@
+//! The ledger through its seam: what survives, what is relied on, and what a damaged, foreign or
+//! locked file does.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
+
+use berth_core::{AccountId, Intent, Kind, Known, Ledger, LedgerSession, Opened, Origin, Place, Region};
+use berth_ledger::{Access, FileLedger, LedgerConfig};
+use proptest::prelude::*;
+
+const CATALOG: &str = "aws of type aws-v3 at https://api.getport.io";
+
+fn open(dir: &Path) -> FileLedger {
+    FileLedger::open(LedgerConfig::new(dir)).unwrap()
+}
+
+fn begin(ledger: &FileLedger) -> Arc<dyn LedgerSession> {
+    let Opened { session, notes } = ledger.begin(CATALOG, Intent::Write).unwrap();
+    assert_eq!(notes, Vec::<String>::new());
+    session
+}
+
+fn origin(account: &str, place: &str) -> Arc<Origin> {
+    let place = Region::new(place).map_or(Place::Global, Place::Region);
+    Arc::new(Origin {
+        account: AccountId::new(account).unwrap(),
+        place,
+        kind: Kind::new("AWS::EC2::Instance").unwrap(),
+    })
+}
+
+fn known(content: u128) -> Known {
+    Known { content: Some(content), origin: Some(origin("111111111111", "eu-west-1")) }
+}
+
+/// A resync that records these and ends.
+fn resync(ledger: &FileLedger, entries: &[(u128, Option<Known>)]) {
+    let session = begin(ledger);
+    session.record(entries).unwrap();
+    session.end().unwrap();
+}
+
+fn keys(session: &dyn LedgerSession) -> BTreeSet<u128> {
+    let mut keys = BTreeSet::new();
+    session.each_key(&mut |key| _ = keys.insert(key)).unwrap();
+    keys
+}
+
+#[test]
+fn what_was_recorded_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("made/on/demand");
+    let global = Known { content: Some(2), origin: Some(origin("222222222222", "global")) };
+    let shared = Known { content: None, origin: None };
+    let all = [(1, known(1)), (2, global), (3, shared), (4, known(4))];
+    resync(&open(&state), &all.clone().map(|(key, known)| (key, Some(known))));
+    resync(&open(&state), &[(4, None), (1, Some(known(11)))]);
+
+    let ledger = open(&state);
+    let session = begin(&ledger);
+    assert_eq!(session.look_up(1), Some(known(11)));
+    assert_eq!(session.look_up(2).as_ref(), Some(&all[1].1));
+    assert_eq!(session.look_up(3).as_ref(), Some(&all[2].1));
+    assert_eq!((session.look_up(4), session.look_up(5)), (None, None));
+    assert_eq!(keys(session.as_ref()), BTreeSet::from([1, 2, 3]));
+    // A session sees what was known at its beginning.
+    session.record(&[(9, Some(known(9)))]).unwrap();
+    assert_eq!(session.look_up(9), None);
+}
+
+#[test]
+fn a_resync_that_did_not_end_makes_doubtful_what_was_recorded_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    resync(&open(dir.path()), &[(1, Some(known(1))), (2, Some(known(2)))]);
+    // Recorded, then killed.
+    begin(&open(dir.path())).record(&[(2, Some(known(22)))]).unwrap();
+
+    let ledger = open(dir.path());
+    let session = begin(&ledger);
+    let doubtful = Known { content: None, ..known(0) };
+    assert_eq!(session.look_up(1), Some(doubtful), "the killed run may have sent another content");
+    assert_eq!(session.look_up(2), Some(known(22)), "the killed run had this confirmed");
+    session.record(&[(1, Some(known(1)))]).unwrap();
+    session.end().unwrap();
+    let session = begin(&ledger);
+    assert_eq!(session.look_up(1), Some(known(1)), "looked at and recorded again");
+    assert_eq!(session.look_up(2), Some(known(22)));
+}
+
+#[test]
+fn after_the_interval_everything_is_looked_at_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = |verify_interval| {
+        let config = LedgerConfig { verify_interval, ..LedgerConfig::new(dir.path()) };
+        FileLedger::open(config).unwrap()
+    };
+    resync(&with(Duration::from_hours(1)), &[(1, Some(known(1)))]);
+    let day = begin(&with(Duration::from_hours(24))).look_up(1);
+    assert_eq!(day, Some(known(1)));
+    let none = begin(&with(Duration::ZERO)).look_up(1).unwrap();
+    assert_eq!((none.content, none.origin), (None, known(1).origin), "who produced it stays known");
+}
+
+#[test]
+fn a_ledger_of_another_catalog_is_not_used() {
+    let dir = tempfile::tempdir().unwrap();
+    resync(&open(dir.path()), &[(1, Some(known(1)))]);
+    let ledger = open(dir.path());
+    // One that only reads leaves it as it is.
+    let looked = ledger.begin("another", Intent::ReadOnly).unwrap();
+    assert!(looked.session.look_up(1).is_none() && looked.notes[0].contains(CATALOG), "{:?}", looked.notes);
+    assert_eq!(begin(&ledger).look_up(1), Some(known(1)));
+
+    let taken = ledger.begin("another", Intent::Write).unwrap();
+    assert!(taken.notes[0].contains(CATALOG) && taken.notes[0].contains("anew"), "{:?}", taken.notes);
+    assert!(taken.session.look_up(1).is_none() && keys(taken.session.as_ref()).is_empty());
+    let back = ledger.begin(CATALOG, Intent::Write).unwrap();
+    assert!(back.notes[0].contains("another"), "{:?}", back.notes);
+    assert_eq!(back.session.look_up(1), None, "it is not taken for what it was");
+}
+
+#[test]
+fn a_second_writer_is_refused_and_a_reader_is_let_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    resync(&ledger, &[(1, Some(known(1)))]);
+    let refused = FileLedger::open(LedgerConfig::new(dir.path())).unwrap_err();
+    assert!(refused.message.contains(dir.path().to_str().unwrap()), "{refused}");
+    assert!(refused.remedy.as_ref().unwrap().contains("--state-dir"), "{refused}");
+
+    let before = fs::read(dir.path().join("ledger.redb")).unwrap();
+    let read = LedgerConfig { access: Access::Read, ..LedgerConfig::new(dir.path()) };
+    let reader = FileLedger::open(read).unwrap();
+    let session = reader.begin(CATALOG, Intent::ReadOnly).unwrap().session;
+    assert_eq!(session.look_up(1), Some(known(1)));
+    assert!(session.record(&[(1, None)]).is_err() && session.end().is_err());
+    assert!(reader.begin(CATALOG, Intent::Write).is_err());
+    assert_eq!(fs::read(dir.path().join("ledger.redb")).unwrap(), before, "nothing was written");
+}
+
+#[test]
+fn reading_creates_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let config = LedgerConfig { access: Access::Read, ..LedgerConfig::new(&state) };
+    let opened = FileLedger::open(config).unwrap().begin(CATALOG, Intent::ReadOnly).unwrap();
+    assert!(opened.session.look_up(1).is_none() && keys(opened.session.as_ref()).is_empty());
+    assert!(!state.exists() && opened.notes.is_empty());
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let refused = FileLedger::open(LedgerConfig::new(&file)).unwrap_err();
+    assert!(refused.message.contains(file.to_str().unwrap()) && refused.remedy.is_some(), "{refused}");
+}
+
+/// Opens a file that something happened to, and uses it.
+fn survives(dir: &Path) -> (Option<Known>, Vec<String>) {
+    let ledger = open(dir);
+    let opened = ledger.begin(CATALOG, Intent::Write).unwrap();
+    let found = opened.session.look_up(1);
+    opened.session.record(&[(1, Some(known(5)))]).unwrap();
+    opened.session.end().unwrap();
+    assert_eq!(begin(&ledger).look_up(1), Some(known(5)));
+    (found, opened.notes)
+}
+
+#[test]
+fn a_damaged_file_is_moved_aside_and_started_anew() {
+    // The second time what was kept of the first is replaced.
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        resync(&open(dir.path()), &[(1, Some(known(1)))]);
+        fs::write(dir.path().join("ledger.redb"), "not a database".repeat(1000)).unwrap();
+        let (found, notes) = survives(dir.path());
+        assert_eq!(found, None);
+        assert!(notes[0].contains("damaged"), "{notes:?}");
+        assert!(dir.path().join("ledger.damaged.redb").exists());
+    }
+    // An empty file, as a full disk leaves it, is as good as none.
+    fs::write(dir.path().join("ledger.redb"), "").unwrap();
+    assert_eq!(survives(dir.path()), (None, Vec::new()));
+}
+
+fn large() -> Vec<(u128, Option<Known>)> {
+    (1..3000_u128).map(|key| (key, Some(known(key)))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever byte changes: the file tells the truth or is not used, and nothing panics.
+    #[test]
+    fn a_changed_byte_is_never_believed(at in any::<prop::sample::Index>(), flip in 1..=255_u8, cut: bool) {
+        let dir = tempfile::tempdir().unwrap();
+        resync(&open(dir.path()), &large());
+        let path = dir.path().join("ledger.redb");
+        let mut bytes = fs::read(&path).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= flip;
+        if cut {
+            bytes.truncate(at + 1);
+        }
+        fs::write(&path, &bytes).unwrap();
+        let ledger = open(dir.path());
+        let opened = ledger.begin(CATALOG, Intent::Write).unwrap();
+        for (key, recorded) in large() {
+            let found = opened.session.look_up(key);
+            prop_assert!(found.is_none() || found == recorded, "{key}: {found:?}");
+        }
+        drop(opened);
+        resync(&ledger, &[(1, Some(known(5)))]);
+    }
+}
