@@ -4,23 +4,39 @@
 //! It may be deleted only when every unit that might own it has completed: a unit that failed or
 //! was skipped protects whatever it might own. Which units might own an entity is told by the
 //! blueprint, and, where the mapping leaves a trace of it in the entity, by account and region.
-//! Without such a trace the entity might belong to any account, and is protected the more.
+//! Without such a trace the entity might belong to any account, and is protected the more. Where a
+//! ledger remembers the unit, that is known exactly.
+
+use std::collections::BTreeSet;
 
 use berth_core::{
-    AccountId, BlueprintId, Entity, EntityKey, EntityMapping, FieldSet, Place, Region, Scope, UnitId,
-    UnitState,
+    AccountId, BlueprintId, Entity, EntityKey, EntityMapping, FieldSet, Kind, Origin, Place, Region, Scope,
+    UnitId, UnitState,
 };
 use serde_json::Value;
 
 use crate::ResolvedResource;
 
-/// Which account and region an entity shows that it belongs to.
+/// What is known of the unit that an entity belongs to: shown by the entity, or remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {
     /// The account, where the entity tells it.
     pub account: Option<AccountId>,
     /// The region, where the entity tells it.
     pub region: Option<Region>,
+    /// The kind, where it is remembered which produced it.
+    pub kind: Option<Kind>,
+}
+
+impl Evidence {
+    /// What is remembered of an entity: better evidence than any that it could show.
+    pub fn remembered(origin: &Origin) -> Self {
+        Self {
+            account: Some(origin.account.clone()),
+            region: origin.place.region().cloned(),
+            kind: Some(origin.kind.clone()),
+        }
+    }
 }
 
 /// Where a mapping leaves the account and the region in its entities.
@@ -122,6 +138,7 @@ impl Hints {
             region: unanimous(
                 self.region.iter().filter_map(text).chain(region_in_arn).filter_map(|t| Region::new(t).ok()),
             ),
+            kind: None,
         }
     }
 }
@@ -144,6 +161,8 @@ pub enum Verdict {
 #[derive(Debug, Default)]
 pub struct Scopes {
     incomplete: Vec<Incomplete>,
+    /// All kinds of the resync.
+    kinds: BTreeSet<Kind>,
 }
 
 #[derive(Debug)]
@@ -161,8 +180,14 @@ impl Scopes {
         units: impl IntoIterator<Item = (&'u UnitId, &'u UnitState)>,
         resources: &[ResolvedResource],
     ) -> Self {
+        let mut kinds = BTreeSet::new();
         let incomplete = units
             .into_iter()
+            .inspect(|(unit, _)| {
+                if !kinds.contains(&unit.kind) {
+                    kinds.insert(unit.kind.clone());
+                }
+            })
             .filter(|(_, state)| !state.is_complete())
             .map(|(unit, _)| {
                 let resource = resources.get(unit.resource);
@@ -175,7 +200,7 @@ impl Scopes {
                 }
             })
             .collect();
-        Self { incomplete }
+        Self { incomplete, kinds }
     }
 
     fn candidates<'s>(&'s self, blueprint: &'s BlueprintId) -> impl Iterator<Item = &'s Incomplete> {
@@ -184,6 +209,8 @@ impl Scopes {
 
     /// Judges one stale entity.
     pub fn judge(&self, key: &EntityKey, evidence: &Evidence) -> Verdict {
+        // A kind that is mapped no more may have handed its entities on to another.
+        let kind = evidence.kind.as_ref().filter(|kind| self.kinds.contains(*kind));
         let might_own = |Incomplete { unit, any_account, .. }: &Incomplete| {
             let account =
                 *any_account || evidence.account.as_ref().is_none_or(|account| *account == unit.account);
@@ -192,7 +219,7 @@ impl Scopes {
                 (None | Some(Place::Global), _) | (_, None) => true,
                 (Some(Place::Region(own)), Some(region)) => own == region,
             };
-            account && region
+            account && region && kind.is_none_or(|kind| *kind == unit.kind)
         };
         self.candidates(&key.blueprint)
             .find(|incomplete| might_own(incomplete))
@@ -294,6 +321,15 @@ mod tests {
         account: Option<&str>,
         region: Option<&str>,
     ) -> Verdict {
+        let evidence = Evidence {
+            account: account.map(|a| AccountId::new(a).unwrap()),
+            region: region.map(|r| Region::new(r).unwrap()),
+            kind: None,
+        };
+        judge_by(scope, units, blueprint, &evidence)
+    }
+
+    fn judge_by(scope: &str, units: &[(UnitId, UnitState)], blueprint: &str, evidence: &Evidence) -> Verdict {
         let kinds = ["AWS::EC2::Instance", "X::Computed"].map(|name| {
             let entry = crate::plan::tests::kind(name, scope, &json!({}));
             (entry.manifest.kind.clone(), entry)
@@ -301,11 +337,7 @@ mod tests {
         let (resources, _) = resolve(&config(), &BTreeMap::from(kinds), &[]);
         let scopes = Scopes::new(units.iter().map(|(id, state)| (id, state)), &resources);
         let key = EntityKey { blueprint: BlueprintId::new(blueprint).unwrap(), identifier: "i".into() };
-        let evidence = Evidence {
-            account: account.map(|a| AccountId::new(a).unwrap()),
-            region: region.map(|r| Region::new(r).unwrap()),
-        };
-        scopes.judge(&key, &evidence)
+        scopes.judge(&key, evidence)
     }
 
     const A: &str = "111111111111";
@@ -332,6 +364,30 @@ mod tests {
         // What is read once for the organization belongs to any of its accounts.
         let organization = judge_scoped("organization", &account, "ec2Instance", Some(B), None);
         assert!(matches!(organization, Verdict::Protected(_)));
+    }
+
+    #[test]
+    fn the_remembered_unit_decides_whatever_else_failed() {
+        let failed = || UnitState::Failed(Problem::new("x"));
+        // Two kinds may fill the blueprint; the one that is computed failed everywhere.
+        let others = [(unit(A, None, 1), failed()), (unit(B, None, 1), failed())];
+        let whole = (unit(A, Some("eu-west-1"), 0), UnitState::Complete);
+        let broken = (unit(A, Some("eu-west-1"), 0), failed());
+        let remembered = Evidence::remembered(&Origin::of(&whole.0).unwrap());
+        let judge = |unit: Option<&(UnitId, UnitState)>| {
+            let units: Vec<_> = others.iter().chain(unit).cloned().collect();
+            judge_by("regional", &units, "ec2Instance", &remembered)
+        };
+        assert_eq!(judge(Some(&whole)), Verdict::Delete);
+        assert_eq!(judge(Some(&broken)), Verdict::Protected(broken.0.clone()));
+        // The regions of the account could not be told, so neither could this one.
+        assert!(matches!(judge(Some(&(unit(A, None, 0), failed()))), Verdict::Protected(_)));
+        // A region or an account that is read no more has nothing; nor has the whole account, where
+        // its kind is still mapped.
+        assert_eq!(judge(Some(&(unit(A, Some("us-east-1"), 0), failed()))), Verdict::Delete);
+        assert_eq!(judge(Some(&(unit(B, None, 0), failed()))), Verdict::Delete);
+        // A kind that is mapped no more may have left its entities to the other.
+        assert!(matches!(judge(None), Verdict::Protected(_)));
     }
 
     proptest! {

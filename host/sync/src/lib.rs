@@ -2,17 +2,22 @@
 //! runs it all.
 //!
 //! # Invariants
-//! - `plan`, `diff` and `guard` are pure: plain functions on plain data.
-//! - Knows `berth-core` only: no AWS, no WASM, no Port, no HTTP. The three seams are traits.
+//! - `plan`, `diff`, `guard` and `order` are pure: plain functions on plain data.
+//! - Knows `berth-core` only: no AWS, no WASM, no Port, no HTTP. The seams are traits.
 //! - What could not be read is never treated as gone: an entity is deleted only when every unit
 //!   that might own it has completed.
 //! - Memory does not grow with the size of entities: of each entity only a 128-bit digest of its
 //!   key is kept until the end.
 
 mod check;
+mod content;
 mod diff;
 mod guard;
+mod known;
+mod mapped;
+mod order;
 mod plan;
+mod queue;
 mod report;
 mod run;
 mod tally;

@@ -9,8 +9,8 @@ use std::{
 
 use berth_core::{
     AccountAccess, AccountId, BlueprintId, Catalog, EntityKey, FetchError, FetchRequest, FieldSet, Install,
-    Intent, Kind, KindEntry, MapContext, MapRequest, Mapper, Mapping, Milestone, Problem, Region,
-    ResyncStatus, Scope, Source, Unit, UnitId, UnitState, UpsertOptions,
+    Intent, Kind, KindEntry, Known, Ledger, MapContext, MapRequest, Mapper, Mapping, Milestone, Problem,
+    Region, ResyncStatus, Scope, Source, Unit, UnitId, UnitState, UpsertOptions,
 };
 use futures::{StreamExt, stream};
 use tokio::{sync::mpsc, task::JoinSet};
@@ -19,9 +19,14 @@ use tracing::Instrument;
 
 use crate::{
     Deletion, Event, Evidence, Gone, Hints, Observer, Outcome, Report, ResolvedResource, Scopes, UnitCounts,
-    UnitReport, Verdict, plan, resolve,
+    UnitReport, Verdict,
+    content::{content_digest, key_digest},
+    known::{Memory, Recorder},
+    mapped::{Fate, Mapped},
+    order::{Order, Relations},
+    plan, resolve,
     tally::Tally,
-    write::{Mapped, Owned, Writer, Written, digest},
+    write::{Owned, Writer, Written},
 };
 
 /// Whether a run writes.
@@ -34,6 +39,15 @@ pub enum Mode {
     Plan,
 }
 
+impl Mode {
+    fn intent(self) -> Intent {
+        match self {
+            Self::Apply => Intent::Write,
+            Self::Plan => Intent::ReadOnly,
+        }
+    }
+}
+
 /// How a run behaves.
 #[derive(Debug, Clone)]
 pub struct SyncOptions {
@@ -43,6 +57,9 @@ pub struct SyncOptions {
     pub unit_concurrency: usize,
     /// Accounts whose regions are listed at once.
     pub region_concurrency: usize,
+    /// What is remembered from one resync to the next. Without it everything is looked up in the
+    /// catalog.
+    pub ledger: Option<Arc<dyn Ledger>>,
     /// Stops the run: nothing more is read, nothing is deleted.
     pub cancel: CancellationToken,
 }
@@ -53,6 +70,7 @@ impl Default for SyncOptions {
             mode: Mode::Apply,
             unit_concurrency: 64,
             region_concurrency: 16,
+            ledger: None,
             cancel: CancellationToken::new(),
         }
     }
@@ -87,6 +105,8 @@ const LISTED_FAILURES: usize = 100;
 const CHANNEL: usize = 2_000;
 /// Entities whose evidence is fetched with one call.
 const EVIDENCE: usize = 50;
+/// Blueprints whose relations are read at once.
+const RELATIONS: usize = 8;
 
 /// Runs one resync.
 ///
@@ -104,10 +124,7 @@ pub async fn run(
     let clock = Instant::now();
     let kinds = mapper.kinds();
     let defaults = defaults(&kinds);
-    let intent = match options.mode {
-        Mode::Apply => Intent::Write,
-        Mode::Plan => Intent::ReadOnly,
-    };
+    let intent = options.mode.intent();
     let (session, accounts) = futures::join!(catalog.open(intent, &defaults), source.accounts());
     let session = session.map_err(|error| SyncError::Catalog(error.0))?;
     observer.event(&Event::Opened { notes: &session.notes });
@@ -247,13 +264,38 @@ impl Run {
         for AccountAccess { account, access } in &accounts {
             self.observer.event(&Event::Account { account, problem: access.as_ref().err() });
         }
-        let (resources, notes) = resolve(&config, kinds, &refused);
+        let (resources, mut notes) = resolve(&config, kinds, &refused);
+        let ledger = match &self.options.ledger {
+            Some(ledger) => {
+                let intent = self.options.mode.intent();
+                Memory::open(Arc::clone(ledger), self.catalog.identity(), intent, &mut notes).await
+            }
+            None => None,
+        };
         let (owned, regions) = futures::join!(self.owned(), self.regions(&accounts, &resources));
         let mut planned = plan(&accounts, &regions, &resources);
         planned.notes.splice(0..0, notes);
         self.observer.event(&Event::Planned { units: planned.units.len(), settled: planned.settled.len() });
 
         let owned = Arc::new(owned);
+        let memory = match ledger {
+            Some(session) => Some(Arc::new(Memory::of(session, Arc::clone(&owned)).await)),
+            None => None,
+        };
+        let options = UpsertOptions {
+            merge: config.enable_merge_entity,
+            create_missing_related_entities: config.create_missing_related_entities,
+        };
+        let ordered = self.options.mode == Mode::Apply && !options.create_missing_related_entities;
+        let order = if ordered || memory.as_ref().is_some_and(|memory| memory.has_gaps()) {
+            Order::of(self.relations(&resources).await)
+        } else {
+            Order::default()
+        };
+        let recorder = match (&memory, self.options.mode) {
+            (Some(memory), Mode::Apply) => Some(Recorder::start(memory)),
+            _ => None,
+        };
         let units: Vec<Arc<Unit>> = planned.units.into_iter().map(Arc::new).collect();
         let (sender, receiver) = mpsc::channel(CHANNEL);
         let (tally, milestones) = Tally::new(resources.len(), &units, &planned.settled);
@@ -262,18 +304,20 @@ impl Run {
             catalog: Arc::clone(&self.catalog),
             observer: Arc::clone(&self.observer),
             mode: self.options.mode,
-            options: UpsertOptions {
-                merge: config.enable_merge_entity,
-                create_missing_related_entities: config.create_missing_related_entities,
-            },
+            options,
             units: units.iter().map(|unit| unit.id.clone()).collect(),
             owned: Arc::clone(&owned),
             tally: Arc::clone(&tally),
+            memory: memory.clone(),
+            records: recorder.as_ref().map(|recorder| recorder.sender.clone()),
         };
+        let merge = memory.as_ref().map(|_| options.merge);
         let settled = std::mem::take(&mut planned.settled);
         let work = async {
-            let (units_run, written) =
-                futures::join!(self.units(&units, &resources, sender, &tally), writer.run(receiver));
+            let (units_run, written) = futures::join!(
+                self.units(&units, &resources, merge, sender, &tally),
+                writer.run(receiver, order)
+            );
             tally.finish();
             let mut reports = units_run.reports;
             for (report, counts) in reports.iter_mut().zip(&written.counts) {
@@ -294,16 +338,22 @@ impl Run {
             } else {
                 let scopes =
                     Scopes::new(reports.iter().map(|report| (&report.unit, &report.state)), &resources);
-                self.delete(&config, &resources, &scopes, &owned, &written).await
+                self.delete(&config, &resources, &scopes, &owned, &written, memory.as_deref()).await
             };
             tally.tell(Milestone::DeletionEnded {
                 deleted: deletion.deleted.len() as u64,
                 failed: deletion.failed.len() as u64,
                 held_back: deletion.held_back.is_some(),
             });
+            let remembered = match (&memory, recorder) {
+                (Some(memory), Some(recorder)) => {
+                    self.remember(&config, memory, recorder, &reports, &deletion, &written).await
+                }
+                _ => Ok(()),
+            };
             // Its end is the end of the milestones.
             drop(tally);
-            (reports, units_run.item_failures, written, deletion)
+            (reports, units_run.item_failures, written, deletion, remembered)
         };
         let telling = async {
             match self.options.mode {
@@ -311,7 +361,11 @@ impl Run {
                 Mode::Plan => true,
             }
         };
-        let ((reports, item_failures, written, deletion), told) = futures::join!(work, telling);
+        let ((reports, item_failures, written, deletion, remembered), told) = futures::join!(work, telling);
+        if let Err(problem) = remembered {
+            tracing::warn!(%problem, "the ledger is not up to date");
+            planned.notes.push(format!("the next resync compares with the catalog: {problem}"));
+        }
         if let (count @ 1.., Some(example)) = &written.duplicates {
             planned.notes.push(format!(
                 "{count} entities were mapped more than once (as {example}): the identifier is not unique over accounts, regions or resources, and the last one wins"
@@ -343,7 +397,7 @@ impl Run {
         let mut pages = self.catalog.owned(self.started);
         while let Some(page) = pages.next().await {
             match page {
-                Ok(page) => keys.extend(page.iter().map(|owned| digest(&owned.key))),
+                Ok(page) => keys.extend(page.iter().map(|owned| key_digest(&owned.key))),
                 Err(error) => {
                     tracing::warn!(%error, "what the catalog holds could not be listed; nothing will be deleted");
                     return Owned::Unknown(error.0);
@@ -351,6 +405,51 @@ impl Run {
             }
         }
         Owned::Known(keys)
+    }
+
+    /// The relations of the blueprints that are mapped to by name, as far as they can be read.
+    async fn relations(&self, resources: &[ResolvedResource]) -> Relations {
+        let blueprints: BTreeSet<&BlueprintId> =
+            resources.iter().filter_map(|resource| resource.blueprint.as_ref()).collect();
+        stream::iter(blueprints)
+            .map(|blueprint| async move {
+                match self.catalog.relations(blueprint).await {
+                    Ok(relations) => Some((blueprint.clone(), relations?)),
+                    Err(error) => {
+                        tracing::warn!(%blueprint, %error, "the relations of a blueprint could not be read");
+                        None
+                    }
+                }
+            })
+            .buffer_unordered(RELATIONS)
+            .filter_map(std::future::ready)
+            .collect()
+            .await
+    }
+
+    /// Brings the ledger up to date, after everything else.
+    async fn remember(
+        &self,
+        config: &berth_core::AppConfig,
+        memory: &Memory,
+        recorder: Recorder,
+        reports: &[UnitReport],
+        deletion: &Deletion,
+        written: &Written,
+    ) -> Result<(), Problem> {
+        recorder.finish().await?;
+        let mut gone: HashSet<u128> = HashSet::new();
+        // Where the catalog does not create targets itself, others may relate to what was deleted.
+        // It then counts as vanished in the next resync, so that they are looked at.
+        if config.create_missing_related_entities {
+            gone.extend(deletion.deleted.iter().map(|gone| key_digest(&gone.entity)));
+        }
+        // Whatever related to these was looked at in this resync, if everything was.
+        if !self.options.cancel.is_cancelled() && reports.iter().all(|report| report.state.is_complete()) {
+            gone.extend(memory.vanished().difference(&written.seen));
+        }
+        memory.record(gone.into_iter().map(|key| (key, None)).collect()).await?;
+        memory.end().await
     }
 
     async fn regions(
@@ -380,6 +479,7 @@ impl Run {
         &self,
         units: &[Arc<Unit>],
         resources: &[ResolvedResource],
+        merge: Option<bool>,
         sender: mpsc::Sender<Mapped>,
         tally: &Arc<Tally>,
     ) -> UnitsRun {
@@ -402,6 +502,7 @@ impl Run {
                     observer: Arc::clone(&self.observer),
                     mapping: mapping.clone(),
                     fields: Arc::clone(&resource.fields),
+                    merge,
                     sender: sender.clone(),
                     tally: Arc::clone(tally),
                 };
@@ -467,6 +568,7 @@ impl Run {
         scopes: &Scopes,
         owned: &Owned,
         written: &Written,
+        memory: Option<&Memory>,
     ) -> Deletion {
         let mut deletion = Deletion::default();
         let owned = match owned {
@@ -491,15 +593,15 @@ impl Run {
             }
         };
         let mut doomed = Vec::new();
-        let mut accounts: HashMap<EntityKey, AccountId> = HashMap::new();
+        let mut evident: HashMap<EntityKey, Evidence> = HashMap::new();
         for (blueprint, keys) in stale {
             for keys in keys.chunks(EVIDENCE) {
-                let mut evidence = self.evidence(&blueprint, keys, resources).await;
+                let mut evidence = self.evidence(&blueprint, keys, resources, memory).await;
                 for key in keys {
                     let evidence = evidence.remove(&key.identifier).unwrap_or_default();
                     match scopes.judge(key, &evidence) {
                         Verdict::Delete => {
-                            accounts.extend(evidence.account.map(|account| (key.clone(), account)));
+                            evident.insert(key.clone(), evidence);
                             doomed.push(key.clone());
                         }
                         Verdict::Protected(unit) => deletion.protected.push((key.clone(), unit)),
@@ -507,13 +609,19 @@ impl Run {
                 }
             }
         }
-        let gone = |entity: EntityKey| Gone {
-            kind: resources
-                .iter()
-                .find(|resource| resource.blueprint.as_ref() == Some(&entity.blueprint))
-                .map(|resource| resource.config.kind.clone()),
-            account: accounts.get(&entity).cloned(),
-            entity,
+        let gone = |entity: EntityKey| {
+            let evidence = evident.get(&entity);
+            let mapped = || {
+                resources
+                    .iter()
+                    .find(|resource| resource.blueprint.as_ref() == Some(&entity.blueprint))
+                    .map(|resource| resource.config.kind.clone())
+            };
+            Gone {
+                kind: evidence.and_then(|evidence| evidence.kind.clone()).or_else(mapped),
+                account: evidence.and_then(|evidence| evidence.account.clone()),
+                entity,
+            }
         };
         if config.create_missing_related_entities
             && let Err(problem) = self.spare_targets(&mut doomed, &mut deletion.related, written).await
@@ -565,7 +673,7 @@ impl Run {
                 Problem::new(format!("what the catalog holds could not be listed: {}", error.0.message))
             })?;
             for entity in page {
-                let digest = digest(&entity.key);
+                let digest = key_digest(&entity.key);
                 // What was not there at the start is somebody else's doing in the meantime.
                 if owned.contains(&digest) && !seen.contains(&digest) {
                     stale.entry(entity.key.blueprint.clone()).or_default().push(entity.key);
@@ -575,8 +683,33 @@ impl Run {
         Ok(stale)
     }
 
-    /// What stale entities show of the account and region they belong to.
+    /// What is remembered of the units that stale entities belong to; of the others, what they show.
     async fn evidence(
+        &self,
+        blueprint: &BlueprintId,
+        keys: &[EntityKey],
+        resources: &[ResolvedResource],
+        memory: Option<&Memory>,
+    ) -> HashMap<String, Evidence> {
+        let Some(memory) = memory else { return self.shown(blueprint, keys, resources).await };
+        let mut evidence = HashMap::new();
+        let mut others = Vec::new();
+        for key in keys {
+            match memory.look_up(key_digest(key)) {
+                Some(Known { origin: Some(origin), .. }) => {
+                    evidence.insert(key.identifier.clone(), Evidence::remembered(&origin));
+                }
+                _ => others.push(key.clone()),
+            }
+        }
+        if !others.is_empty() {
+            evidence.extend(self.shown(blueprint, &others, resources).await);
+        }
+        evidence
+    }
+
+    /// What stale entities show of the account and region they belong to.
+    async fn shown(
         &self,
         blueprint: &BlueprintId,
         keys: &[EntityKey],
@@ -716,6 +849,8 @@ struct UnitTask {
     observer: Arc<dyn Observer>,
     mapping: Mapping,
     fields: Arc<FieldSet>,
+    /// How entities are written, where what they say is remembered.
+    merge: Option<bool>,
     sender: mpsc::Sender<Mapped>,
     tally: Arc<Tally>,
 }
@@ -822,8 +957,13 @@ impl UnitTask {
             }
             self.observer.event(&Event::UnitProgress { unit: &unit.id, fetched: counts.fetched });
             for entity in report.entities {
-                let mapped =
-                    Mapped { unit: self.index, fields: Arc::clone(&self.fields), entity, new: false };
+                let mapped = Mapped {
+                    unit: self.index,
+                    fields: Arc::clone(&self.fields),
+                    content: self.merge.and_then(|merge| content_digest(&entity, merge)),
+                    entity,
+                    fate: Fate::default(),
+                };
                 if self.sender.send(mapped).await.is_err() {
                     return UnitState::Failed(Problem::new("the writing side of the resync has ended"));
                 }

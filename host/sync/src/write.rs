@@ -1,5 +1,5 @@
-//! The writing side of a resync: compares mapped entities with what the catalog holds and upserts
-//! what changed, in batches filled across units.
+//! The writing side of a resync: compares mapped entities with what is known and what the catalog
+//! holds, and upserts what changed, in batches filled across units.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -9,28 +9,28 @@ use std::{
 };
 
 use berth_core::{
-    BlueprintId, Catalog, Entity, EntityKey, FieldSet, Problem, UnitId, UpsertOptions, UpsertOutcome,
+    BlueprintId, Catalog, Entity, EntityKey, FieldSet, Known, Origin, Problem, UnitId, UpsertOptions,
+    UpsertOutcome,
 };
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use serde_json::Value;
-use siphasher::sip128::{Hasher128, SipHasher13};
+use siphasher::sip::SipHasher13;
 use tokio::{sync::mpsc, time::Instant};
 
-use crate::{Change, ChangeRecord, Event, Mode, Observer, Refusal, UnitCounts, diff::diff, tally::Tally};
+use crate::{
+    Change, ChangeRecord, Event, Mode, Observer, Refusal, UnitCounts,
+    content::key_digest,
+    diff::diff,
+    known::{Belief, Entry, Memory},
+    mapped::{Mapped, Waiting},
+    order::{Order, identifiers},
+    queue::{Batch, Queue, Request},
+    tally::Tally,
+};
 
 /// How long a batch waits for more entities before it goes out as it is.
 const LINGER: Duration = Duration::from_millis(40);
 /// Comparisons and upserts under way at once: what keeps the catalog busy without flooding it.
 const IN_FLIGHT: usize = 8;
-/// Entities compared with one call; a multiple of what catalogs take per request.
-const COMPARE: usize = 100;
-
-/// A 128-bit digest of an entity's key: all that is remembered of an entity to the end.
-pub(crate) fn digest(key: &EntityKey) -> u128 {
-    let mut hasher = SipHasher13::new();
-    key.hash(&mut hasher);
-    hasher.finish128().as_u128()
-}
 
 fn digest_text(text: &str) -> u64 {
     let mut hasher = SipHasher13::new();
@@ -47,19 +47,6 @@ pub(crate) enum Owned {
     Unknown(Problem),
 }
 
-/// A mapped entity on its way to the catalog.
-#[derive(Debug)]
-pub(crate) struct Mapped {
-    /// The unit that produced it, by position.
-    pub(crate) unit: usize,
-    /// The fields its mapping sets.
-    pub(crate) fields: Arc<FieldSet>,
-    /// The entity.
-    pub(crate) entity: Entity,
-    /// Whether the catalog did not hold it for this integration.
-    pub(crate) new: bool,
-}
-
 /// What the writer knows at the end.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
@@ -73,6 +60,10 @@ pub(crate) struct Written {
     pub(crate) relates_to: BTreeMap<BlueprintId, BTreeMap<String, HashSet<u64>>>,
     /// Identifiers that more than one resource mapped to: a count, and one of them.
     pub(crate) duplicates: (u64, Option<EntityKey>),
+    /// Digests of their keys.
+    twice: HashSet<u128>,
+    /// What is to be recorded.
+    entries: Vec<Entry>,
 }
 
 impl Written {
@@ -84,22 +75,20 @@ impl Written {
             .is_some_and(|targets| targets.contains(&digest_text(identifier)))
     }
 
-    fn note(&mut self, digest: u128, entity: &Entity) {
-        if !self.seen.insert(digest) {
+    /// Remembers an entity to the end; tells whether it is mapped for the first time.
+    fn note(&mut self, digest: u128, entity: &Entity) -> bool {
+        for (relation, value) in &entity.relations {
+            for identifier in identifiers(value) {
+                self.note_target(&entity.key.blueprint, relation, identifier);
+            }
+        }
+        let first = self.seen.insert(digest);
+        if !first {
+            self.twice.insert(digest);
             self.duplicates.0 += 1;
             self.duplicates.1.get_or_insert_with(|| entity.key.clone());
         }
-        for (relation, value) in &entity.relations {
-            match value {
-                Value::String(one) => self.note_target(&entity.key.blueprint, relation, one),
-                Value::Array(many) => {
-                    for one in many.iter().filter_map(Value::as_str) {
-                        self.note_target(&entity.key.blueprint, relation, one);
-                    }
-                }
-                _ => {}
-            }
-        }
+        first
     }
 
     /// Names are cloned only the first time that a relation of a blueprint is met.
@@ -122,108 +111,163 @@ pub(crate) struct Writer {
     pub(crate) units: Arc<[UnitId]>,
     pub(crate) owned: Arc<Owned>,
     pub(crate) tally: Arc<Tally>,
+    /// What is known from earlier resyncs.
+    pub(crate) memory: Option<Arc<Memory>>,
+    /// Where what the catalog confirms is recorded.
+    pub(crate) records: Option<mpsc::Sender<Entry>>,
 }
-
-type Batch = Vec<Mapped>;
 
 enum Step {
-    Compared(Vec<(Mapped, Change)>),
-    Upserted(Batch, Vec<UpsertOutcome>),
-}
-
-/// Entities waiting, by blueprint.
-#[derive(Default)]
-struct Buffers(HashMap<BlueprintId, Batch>);
-
-impl Buffers {
-    fn push(&mut self, mapped: Mapped) {
-        if let Some(batch) = self.0.get_mut(&mapped.entity.key.blueprint) {
-            batch.push(mapped);
-        } else {
-            self.0.insert(mapped.entity.key.blueprint.clone(), vec![mapped]);
-        }
-    }
-
-    /// Takes a batch that is full, or, when nothing more is to be waited for, any batch.
-    fn take(&mut self, size: usize, any: bool) -> Option<(BlueprintId, Batch)> {
-        let blueprint = self
-            .0
-            .iter()
-            .find(|(_, batch)| batch.len() >= size || (any && !batch.is_empty()))
-            .map(|(blueprint, _)| blueprint.clone())?;
-        let batch = self.0.get_mut(&blueprint)?;
-        let rest = batch.split_off(batch.len().min(size));
-        let taken = std::mem::replace(batch, rest);
-        Some((blueprint, taken))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.values().all(Vec::is_empty)
-    }
+    Compared(BlueprintId, Vec<(Mapped, Change)>),
+    Upserted(BlueprintId, Batch, Vec<UpsertOutcome>),
 }
 
 impl Writer {
-    pub(crate) async fn run(self, mut entities: mpsc::Receiver<Mapped>) -> Written {
+    pub(crate) async fn run(self, mut entities: mpsc::Receiver<Mapped>, order: Order) -> Written {
         let mut written =
             Written { counts: vec![UnitCounts::default(); self.units.len()], ..Written::default() };
-        let upsert_size = self.catalog.upsert_batch().max(1);
-        let (mut compare, mut send) = (Buffers::default(), Buffers::default());
-        let mut waiting: Batch = Vec::new();
-        let mut retried = false;
+        let origins: Vec<_> = self.units.iter().map(|unit| Origin::of(unit).map(Arc::new)).collect();
+        let mut queue = Queue::new(order, self.catalog.upsert_batch());
+        let mut waiting = Waiting::default();
         let mut running: FuturesUnordered<BoxFuture<'_, Step>> = FuturesUnordered::new();
         let mut open = true;
         let mut last_arrival = Instant::now();
         loop {
             let quiet = !open || last_arrival.elapsed() >= LINGER;
-            while running.len() < IN_FLIGHT {
-                if let Some((blueprint, batch)) = send.take(upsert_size, quiet && compare.is_empty()) {
-                    running.push(Box::pin(self.upsert(blueprint, batch)));
-                } else if let Some((blueprint, batch)) = compare.take(COMPARE, quiet) {
-                    running.push(Box::pin(self.compare(blueprint, batch)));
-                } else {
-                    break;
+            while running.len() < IN_FLIGHT
+                && let Some(request) = queue.next(quiet)
+            {
+                match request {
+                    Request::Compare(blueprint, batch) => {
+                        running.push(Box::pin(self.compare(blueprint, batch)));
+                    }
+                    Request::Upsert(blueprint, mut batch) => {
+                        for mapped in &mut batch {
+                            mapped.fate.tried = waiting.written;
+                        }
+                        running.push(Box::pin(self.upsert(blueprint, batch)));
+                    }
                 }
             }
-            let idle = running.is_empty() && compare.is_empty() && send.is_empty();
-            if !open && idle {
-                // Relations whose target came later in this very resync are tried once more, now
-                // that everything else is there.
-                if retried || waiting.is_empty() {
+            if !open && running.is_empty() && queue.is_empty() {
+                // Relations whose target came later in this very resync are tried again, now that
+                // everything else is there, and as long as that brings anything.
+                let round = waiting.round(queue.order());
+                if round.is_empty() {
                     break;
                 }
-                retried = true;
-                waiting.drain(..).for_each(|mapped| send.push(mapped));
+                for mapped in round {
+                    queue.send(mapped);
+                }
                 continue;
             }
-            let buffered = !compare.is_empty() || !send.is_empty();
             tokio::select! {
-                mapped = entities.recv(), if open && running.len() < IN_FLIGHT => match mapped {
+                mapped = entities.recv(), if open && running.len() < IN_FLIGHT && !queue.is_full() => match mapped {
                     None => open = false,
                     Some(mapped) => {
                         last_arrival = Instant::now();
-                        let digest = digest(&mapped.entity.key);
-                        written.note(digest, &mapped.entity);
-                        let held = match &*self.owned {
-                            Owned::Known(keys) => keys.contains(&digest),
-                            Owned::Unknown(_) => true,
-                        };
-                        if held { compare.push(mapped) } else { self.changed(mapped, Change::Create, &mut send, &mut written) }
+                        self.arrived(mapped, &origins, &mut queue, &mut written);
                     }
                 },
                 Some(step) = running.next(), if !running.is_empty() => match step {
-                    Step::Compared(results) => {
+                    Step::Compared(blueprint, results) => {
+                        queue.done(&blueprint);
                         for (mapped, change) in results {
-                            self.changed(mapped, change, &mut send, &mut written);
+                            self.compared(mapped, change, &origins, &mut queue, &mut written);
                         }
                     }
-                    Step::Upserted(batch, outcomes) => {
-                        self.account(batch, outcomes, retried, &mut waiting, &mut written);
+                    Step::Upserted(blueprint, batch, outcomes) => {
+                        queue.done(&blueprint);
+                        self.account(batch, outcomes, &origins, &mut waiting, &mut written);
                     }
                 },
-                () = tokio::time::sleep_until(last_arrival + LINGER), if open && buffered && !quiet => {}
+                () = tokio::time::sleep_until(last_arrival + LINGER), if open && !queue.is_empty() && !quiet => {}
+            }
+            self.record(&mut written.entries).await;
+        }
+        let refused = waiting.entities.len() as u64;
+        for (mapped, problem) in waiting.entities {
+            self.refuse(mapped, problem, &mut written);
+        }
+        if refused > 0 {
+            self.observer.event(&Event::Written { created: 0, updated: 0, unchanged: 0, refused });
+        }
+        self.record(&mut written.entries).await;
+        written
+    }
+
+    /// Hands on what is to be recorded. The other side is gone only after a failure that it tells.
+    async fn record(&self, entries: &mut Vec<Entry>) {
+        for entry in entries.drain(..) {
+            if let Some(records) = &self.records {
+                _ = records.send(entry).await;
             }
         }
-        written
+    }
+
+    /// Finds out what has to be done about an entity, as far as that is known without the catalog.
+    fn arrived(
+        &self,
+        mut mapped: Mapped,
+        origins: &[Option<Arc<Origin>>],
+        queue: &mut Queue,
+        written: &mut Written,
+    ) {
+        let digest = key_digest(&mapped.entity.key);
+        let first = written.note(digest, &mapped.entity);
+        if !first && self.memory.is_some() {
+            // Which of them the catalog will hold in the end is not certain, nor whose it is.
+            written.entries.push((digest, Some(Known::default())));
+        }
+        let held = match &*self.owned {
+            Owned::Known(keys) => keys.contains(&digest),
+            Owned::Unknown(_) => true,
+        };
+        if !held {
+            self.changed(mapped, Change::Create, queue, written);
+            return;
+        }
+        let belief = match &self.memory {
+            Some(memory) if first => {
+                let known = memory.look_up(digest);
+                mapped.fate.shared = known.as_ref().is_some_and(|known| known.origin.is_none());
+                let origin = origins.get(mapped.unit).and_then(Option::as_ref);
+                memory.judge(known.as_ref(), mapped.content, origin, &mapped.entity, queue.order())
+            }
+            _ => Belief::Unsure,
+        };
+        match (belief, self.mode) {
+            (Belief::Same, _) => self.unchanged(&mapped, written),
+            (Belief::Changed, Mode::Apply) => {
+                self.changed(mapped, Change::Update { fields: Vec::new() }, queue, written);
+            }
+            (Belief::Changed, Mode::Plan) => {
+                mapped.fate.changed = true;
+                queue.compare(mapped);
+            }
+            (Belief::Unsure, _) => queue.compare(mapped),
+        }
+    }
+
+    fn compared(
+        &self,
+        mapped: Mapped,
+        change: Change,
+        origins: &[Option<Arc<Origin>>],
+        queue: &mut Queue,
+        written: &mut Written,
+    ) {
+        match change {
+            // A comparison does not look at everything that is sent.
+            Change::Unchanged if mapped.fate.changed => {
+                self.changed(mapped, Change::Update { fields: Vec::new() }, queue, written);
+            }
+            Change::Unchanged => {
+                self.confirmed(&mapped, origins, written);
+                self.unchanged(&mapped, written);
+            }
+            change => self.changed(mapped, change, queue, written),
+        }
     }
 
     /// Counts one entity that needs no more work.
@@ -234,16 +278,16 @@ impl Writer {
         self.tally.settled(unit, &counts);
     }
 
-    fn changed(&self, mut mapped: Mapped, change: Change, send: &mut Buffers, written: &mut Written) {
-        if change == Change::Unchanged {
-            self.settle(mapped.unit, UnitCounts { unchanged: 1, ..UnitCounts::default() }, written);
-            self.observer.event(&Event::Written { created: 0, updated: 0, unchanged: 1, refused: 0 });
-            return;
-        }
+    fn unchanged(&self, mapped: &Mapped, written: &mut Written) {
+        self.settle(mapped.unit, UnitCounts { unchanged: 1, ..UnitCounts::default() }, written);
+        self.observer.event(&Event::Written { created: 0, updated: 0, unchanged: 1, refused: 0 });
+    }
+
+    fn changed(&self, mut mapped: Mapped, change: Change, queue: &mut Queue, written: &mut Written) {
         match self.mode {
             Mode::Apply => {
-                mapped.new = change == Change::Create;
-                send.push(mapped);
+                mapped.fate.new = change == Change::Create;
+                queue.send(mapped);
             }
             Mode::Plan => {
                 let counts = match change {
@@ -262,6 +306,32 @@ impl Writer {
         }
     }
 
+    /// The catalog holds what this entity says.
+    fn confirmed(&self, mapped: &Mapped, origins: &[Option<Arc<Origin>>], written: &mut Written) {
+        if self.memory.is_none() {
+            return;
+        }
+        let digest = key_digest(&mapped.entity.key);
+        let known = if written.twice.contains(&digest) {
+            Known::default()
+        } else {
+            let origin = origins.get(mapped.unit).cloned().flatten().filter(|_| !mapped.fate.shared);
+            Known { content: mapped.content, origin }
+        };
+        written.entries.push((digest, Some(known)));
+    }
+
+    /// The catalog may or may not hold what this entity says.
+    fn doubted(&self, mapped: &Mapped, written: &mut Written) {
+        let Some(memory) = &self.memory else { return };
+        let digest = key_digest(&mapped.entity.key);
+        if let Some(known) = memory.look_up(digest)
+            && !written.twice.contains(&digest)
+        {
+            written.entries.push((digest, Some(Known { content: None, ..known })));
+        }
+    }
+
     async fn compare(&self, blueprint: BlueprintId, batch: Batch) -> Step {
         let mut fields = FieldSet::default();
         let mut keys = Vec::with_capacity(batch.len());
@@ -275,7 +345,7 @@ impl Writer {
                 // Sending too much is safe, sending too little is not.
                 tracing::warn!(%blueprint, %error, "could not compare with the catalog; sending all of the batch");
                 let unknown = |mapped| (mapped, Change::Update { fields: Vec::new() });
-                return Step::Compared(batch.into_iter().map(unknown).collect());
+                return Step::Compared(blueprint, batch.into_iter().map(unknown).collect());
             }
         };
         let results = batch
@@ -285,7 +355,7 @@ impl Writer {
                 (mapped, change)
             })
             .collect();
-        Step::Compared(results)
+        Step::Compared(blueprint, results)
     }
 
     async fn upsert(&self, blueprint: BlueprintId, mut batch: Batch) -> Step {
@@ -317,55 +387,63 @@ impl Writer {
         for (mapped, entity) in batch.iter_mut().zip(entities) {
             mapped.entity = entity;
         }
-        Step::Upserted(batch, report.outcomes)
+        Step::Upserted(blueprint, batch, report.outcomes)
     }
 
     fn account(
         &self,
         batch: Batch,
         outcomes: Vec<UpsertOutcome>,
-        retried: bool,
-        waiting: &mut Batch,
+        origins: &[Option<Arc<Origin>>],
+        waiting: &mut Waiting,
         written: &mut Written,
     ) {
         let (mut created, mut updated, mut refused) = (0, 0, 0);
         let missing = || UpsertOutcome::Refused(Problem::new("the catalog did not answer for this entity"));
         let outcomes = outcomes.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
-        for (mapped, outcome) in batch.into_iter().zip(outcomes) {
-            let (unit, mut counts) = (mapped.unit, UnitCounts::default());
-            match outcome.unwrap_or_else(missing) {
-                // New to this integration, although a relation of another entity may have made
-                // the catalog create it a moment before.
-                UpsertOutcome::Updated if !mapped.new => {
-                    counts.updated += 1;
-                    updated += 1;
-                }
-                UpsertOutcome::Created | UpsertOutcome::Updated => {
-                    counts.created += 1;
-                    created += 1;
-                }
-                UpsertOutcome::MissingRelation(_) if !retried => {
-                    waiting.push(mapped);
+        for (mut mapped, outcome) in batch.into_iter().zip(outcomes) {
+            let part = mapped.whole();
+            let outcome = outcome.unwrap_or_else(missing);
+            if matches!(outcome, UpsertOutcome::Created | UpsertOutcome::Updated) {
+                waiting.written += 1;
+                if part {
+                    let problem = Problem::new("the relations to entities that relate back were not written");
+                    waiting.entities.push((mapped, problem));
                     continue;
                 }
-                UpsertOutcome::Refused(problem) | UpsertOutcome::MissingRelation(problem) => {
-                    counts.refused += 1;
+                self.confirmed(&mapped, origins, written);
+            }
+            match outcome {
+                // New to this integration, although a relation of another entity may have made
+                // the catalog create it a moment before.
+                UpsertOutcome::Updated if !mapped.fate.new => {
+                    updated += 1;
+                    self.settle(mapped.unit, UnitCounts { updated: 1, ..UnitCounts::default() }, written);
+                }
+                UpsertOutcome::Created | UpsertOutcome::Updated => {
+                    created += 1;
+                    self.settle(mapped.unit, UnitCounts { created: 1, ..UnitCounts::default() }, written);
+                }
+                UpsertOutcome::MissingRelation(problem) => waiting.entities.push((mapped, problem)),
+                UpsertOutcome::Refused(problem) => {
                     refused += 1;
-                    if let Some(unit) = self.units.get(mapped.unit) {
-                        tracing::warn!(
-                            account = %unit.account, kind = %unit.kind, entity = %mapped.entity.key, %problem,
-                            "the catalog refused an entity"
-                        );
-                        written.refusals.push(Refusal {
-                            entity: mapped.entity.key,
-                            unit: unit.clone(),
-                            problem,
-                        });
-                    }
+                    self.refuse(mapped, problem, written);
                 }
             }
-            self.settle(unit, counts, written);
         }
         self.observer.event(&Event::Written { created, updated, unchanged: 0, refused });
+    }
+
+    /// Gives an entity up.
+    fn refuse(&self, mapped: Mapped, problem: Problem, written: &mut Written) {
+        self.doubted(&mapped, written);
+        self.settle(mapped.unit, UnitCounts { refused: 1, ..UnitCounts::default() }, written);
+        if let Some(unit) = self.units.get(mapped.unit) {
+            tracing::warn!(
+                account = %unit.account, kind = %unit.kind, entity = %mapped.entity.key, %problem,
+                "the catalog refused an entity"
+            );
+            written.refusals.push(Refusal { entity: mapped.entity.key, unit: unit.clone(), problem });
+        }
     }
 }

@@ -2,6 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+#[path = "resync/ledger.rs"]
+mod ledger;
+#[path = "resync/order.rs"]
+mod order;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
@@ -92,7 +97,7 @@ impl Source for World {
     }
 }
 
-/// Maps an id to an entity; `bad` refuses itself.
+/// Maps an id to an entity; `bad` refuses itself. An object is an entity already.
 struct Plugin;
 
 #[async_trait]
@@ -125,9 +130,16 @@ impl Mapper for Plugin {
     }
 
     async fn map(&self, request: MapRequest) -> Result<MapReport, MapError> {
-        let ids: Vec<String> = serde_json::from_slice(&request.page.resources).unwrap();
+        let resources: Vec<Value> = serde_json::from_slice(&request.page.resources).unwrap();
         let mut report = MapReport::default();
-        for (index, id) in ids.into_iter().enumerate() {
+        for (index, resource) in resources.into_iter().enumerate() {
+            let id = match resource {
+                Value::String(id) => id,
+                entity => {
+                    report.entities.push(serde_json::from_value(entity).unwrap());
+                    continue;
+                }
+            };
             if id == "trap" {
                 return Err(MapError::Plugin {
                     plugin: "p".into(),
@@ -159,8 +171,14 @@ struct Memory {
     config: Value,
     entities: Mutex<BTreeMap<EntityKey, Entity>>,
     upserts: Mutex<Vec<usize>>,
+    searches: Mutex<usize>,
+    /// Answers no more once it has taken in these, and says so.
+    stalls_at: Option<&'static str>,
+    stalled: tokio::sync::Notify,
     refuse: BTreeSet<String>,
     needs_account: bool,
+    /// By blueprint and name; without any, a thing relates to an account.
+    relations: BTreeMap<&'static str, BTreeMap<&'static str, &'static str>>,
     unlisted: bool,
     states: Mutex<Vec<String>>,
     milestones: Mutex<Vec<Milestone>>,
@@ -217,6 +235,7 @@ impl Catalog for Memory {
     }
 
     async fn current(&self, keys: &[EntityKey], _: &FieldSet) -> Result<Vec<Entity>, CatalogError> {
+        *self.searches.lock().unwrap() += 1;
         let entities = self.entities.lock().unwrap();
         Ok(keys.iter().filter_map(|key| entities.get(key).cloned()).collect())
     }
@@ -225,6 +244,12 @@ impl Catalog for Memory {
         &self,
         blueprint: &BlueprintId,
     ) -> Result<Option<BTreeMap<String, BlueprintId>>, CatalogError> {
+        if !self.relations.is_empty() {
+            let named =
+                |(name, target): (&&str, &&str)| ((*name).to_owned(), BlueprintId::new(target).unwrap());
+            let relations = self.relations.get(blueprint.as_str());
+            return Ok(relations.map(|relations| relations.iter().map(named).collect()));
+        }
         let account = BTreeMap::from([("account".to_owned(), BlueprintId::new("account").unwrap())]);
         Ok(Some(if blueprint.as_str() == "thing" { account } else { BTreeMap::new() }))
     }
@@ -233,9 +258,38 @@ impl Catalog for Memory {
         3
     }
 
-    async fn upsert(&self, _: &BlueprintId, entities: &[Entity], _: UpsertOptions) -> UpsertReport {
+    async fn upsert(
+        &self,
+        blueprint: &BlueprintId,
+        entities: &[Entity],
+        options: UpsertOptions,
+    ) -> UpsertReport {
         self.upserts.lock().unwrap().push(entities.len());
+        let report = self.take_in(blueprint, entities, options);
+        if let Some(identifier) = self.stalls_at
+            && entities.iter().any(|entity| entity.key.identifier == identifier)
+        {
+            self.stalled.notify_one();
+            std::future::pending::<()>().await;
+        }
+        report
+    }
+
+    async fn delete(&self, keys: &[EntityKey], _: bool) -> DeleteReport {
         let mut held = self.entities.lock().unwrap();
+        let deleted = keys.iter().filter(|key| held.remove(key).is_some()).cloned().collect();
+        DeleteReport { deleted, failed: Vec::new() }
+    }
+}
+
+impl Memory {
+    fn held(&self) -> Vec<String> {
+        self.entities.lock().unwrap().keys().map(ToString::to_string).collect()
+    }
+
+    fn take_in(&self, blueprint: &BlueprintId, entities: &[Entity], options: UpsertOptions) -> UpsertReport {
+        let mut held = self.entities.lock().unwrap();
+        let relations = self.relations.get(blueprint.as_str());
         let outcomes = entities
             .iter()
             .map(|entity| {
@@ -253,6 +307,15 @@ impl Catalog for Memory {
                         return UpsertOutcome::MissingRelation(Problem::new("not_found"));
                     }
                 }
+                for (name, target) in relations.into_iter().flatten() {
+                    let Some(identifier) = entity.relations.get(*name).and_then(Value::as_str) else {
+                        continue;
+                    };
+                    let target = Entity::new(BlueprintId::new(target).unwrap(), identifier);
+                    if !options.create_missing_related_entities && !held.contains_key(&target.key) {
+                        return UpsertOutcome::MissingRelation(Problem::new(format!("no {}", target.key)));
+                    }
+                }
                 match held.insert(entity.key.clone(), entity.clone()) {
                     None => UpsertOutcome::Created,
                     Some(_) => UpsertOutcome::Updated,
@@ -260,18 +323,6 @@ impl Catalog for Memory {
             })
             .collect();
         UpsertReport { outcomes }
-    }
-
-    async fn delete(&self, keys: &[EntityKey], _: bool) -> DeleteReport {
-        let mut held = self.entities.lock().unwrap();
-        let deleted = keys.iter().filter(|key| held.remove(key).is_some()).cloned().collect();
-        DeleteReport { deleted, failed: Vec::new() }
-    }
-}
-
-impl Memory {
-    fn held(&self) -> Vec<String> {
-        self.entities.lock().unwrap().keys().map(ToString::to_string).collect()
     }
 }
 

@@ -1,0 +1,258 @@
+//! Digests that outlive the process: of an entity's key, and of what an entity says.
+
+use std::hash::Hasher;
+
+use berth_core::{Entity, EntityKey};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+/// Changes whenever the digests of contents do, so that none is taken for another.
+const FORM: u8 = 1;
+
+/// A 128-bit digest of an entity's key: all that is remembered of an entity to the end.
+pub(crate) fn key_digest(key: &EntityKey) -> u128 {
+    digest_of(key.blueprint.as_str(), &key.identifier)
+}
+
+/// The digest of a key that is not put together.
+pub(crate) fn digest_of(blueprint: &str, identifier: &str) -> u128 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(blueprint.as_bytes());
+    // In no text, so that the two cannot flow into each other.
+    hasher.write_u8(0xff);
+    hasher.write(identifier.as_bytes());
+    hasher.finish128().as_u128()
+}
+
+/// A 128-bit digest of everything that an upsert of the entity says, besides its key. `None` where
+/// what it means is for the catalog to find out (a relation or team by search query).
+///
+/// The order of keys does not count, nor does that of teams; `1` and `1.0` are one number, as they
+/// are once they went through Port. Null and absent differ: one empties, the other leaves alone.
+pub(crate) fn content_digest(entity: &Entity, merge: bool) -> Option<u128> {
+    let Entity { key: _, title, icon, team, properties, relations } = entity;
+    if relations.values().any(Value::is_object) || team.as_ref().is_some_and(Value::is_object) {
+        return None;
+    }
+    let mut form = Form(Sha256::new());
+    form.0.update([FORM, u8::from(merge)]);
+    for field in [title, icon] {
+        form.optional(field.as_ref());
+    }
+    form.optional(team.as_ref().map(sorted_team).as_ref());
+    form.object(properties);
+    form.object(relations);
+    let digest = form.0.finalize();
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest[..16]);
+    Some(u128::from_be_bytes(half))
+}
+
+/// One team or several, in an order of their own.
+fn sorted_team(team: &Value) -> Value {
+    match team {
+        Value::String(_) => Value::Array(vec![team.clone()]),
+        Value::Array(names) if names.iter().all(Value::is_string) => {
+            let mut names = names.clone();
+            names.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+            names.dedup();
+            Value::Array(names)
+        }
+        other => other.clone(),
+    }
+}
+
+/// Writes values so that no two different ones give the same bytes.
+struct Form(Sha256);
+
+impl Form {
+    fn optional(&mut self, value: Option<&Value>) {
+        match value {
+            None => self.0.update(b"-"),
+            Some(value) => self.value(value),
+        }
+    }
+
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.0.update(b"n"),
+            Value::Bool(flag) => self.0.update([b'b', u8::from(*flag)]),
+            Value::Number(number) => {
+                // Adding zero makes one of the two zeros.
+                let number = number.as_f64().unwrap_or(f64::NAN) + 0.0;
+                self.0.update(b"d");
+                self.0.update(number.to_bits().to_be_bytes());
+            }
+            Value::String(text) => self.text(text),
+            Value::Array(list) => {
+                self.0.update(b"[");
+                for value in list {
+                    self.value(value);
+                }
+                self.0.update(b"]");
+            }
+            Value::Object(map) => self.object(map),
+        }
+    }
+
+    fn object(&mut self, map: &Map<String, Value>) {
+        let mut fields: Vec<(&String, &Value)> = map.iter().collect();
+        fields.sort_unstable_by_key(|(key, _)| *key);
+        self.0.update(b"{");
+        for (key, value) in fields {
+            self.text(key);
+            self.value(value);
+        }
+        self.0.update(b"}");
+    }
+
+    fn text(&mut self, text: &str) {
+        self.0.update(b"s");
+        self.0.update((text.len() as u64).to_be_bytes());
+        self.0.update(text.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn entity(value: &Value) -> Entity {
+        let mut whole = json!({"blueprint": "b", "identifier": "i"});
+        for (key, value) in value.as_object().unwrap() {
+            whole[key] = value.clone();
+        }
+        serde_json::from_value(whole).unwrap()
+    }
+
+    fn digest(value: &Value) -> u128 {
+        content_digest(&entity(value), true).unwrap()
+    }
+
+    #[test]
+    fn what_means_the_same_gives_the_same() {
+        for (a, b) in [
+            (
+                json!({"properties": {"a": 1, "b": {"c": 2, "d": 3}}}),
+                json!({"properties": {"b": {"d": 3, "c": 2}, "a": 1}}),
+            ),
+            (json!({"properties": {"a": 1}}), json!({"properties": {"a": 1.0}})),
+            (json!({"properties": {"a": 0}}), json!({"properties": {"a": -0.0}})),
+            (json!({"team": "x"}), json!({"team": ["x"]})),
+            (json!({"team": ["y", "x"]}), json!({"team": ["x", "y", "x"]})),
+            (json!({"properties": {}}), json!({})),
+        ] {
+            assert_eq!(digest(&a), digest(&b), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn what_means_something_else_gives_something_else() {
+        let all = [
+            json!({}),
+            json!({"title": null}),
+            json!({"title": "t"}),
+            json!({"icon": "t"}),
+            json!({"team": "t"}),
+            json!({"team": null}),
+            json!({"properties": {"a": null}}),
+            json!({"properties": {"a": "1"}}),
+            json!({"properties": {"a": 1}}),
+            json!({"properties": {"a": true}}),
+            json!({"properties": {"a": [1]}}),
+            json!({"properties": {"a": [[1]]}}),
+            json!({"properties": {"a": [[], 1]}}),
+            json!({"properties": {"a": ["b", "c"]}}),
+            json!({"properties": {"a": ["bsc"]}}),
+            json!({"properties": {"a": {"b": "c"}}}),
+            json!({"relations": {"a": "1"}}),
+            json!({"relations": {"a": ["x", "y"]}}),
+            json!({"relations": {"a": ["y", "x"]}}),
+        ];
+        let digests: std::collections::BTreeSet<u128> = all.iter().map(digest).collect();
+        assert_eq!(digests.len(), all.len());
+        let entity = entity(&json!({"properties": {"a": 1}}));
+        assert_ne!(content_digest(&entity, true), content_digest(&entity, false), "merging or not");
+        let key = |blueprint, identifier| digest_of(blueprint, identifier);
+        assert_ne!(key("ab", "c"), key("a", "bc"));
+        // Recorded on disks: a change would only cost a comparison, but should be meant.
+        assert_eq!(key("ec2Instance", "i-1"), 0x6824_6adc_c33e_26f7_41ad_f363_7b4b_bbdc);
+    }
+
+    #[test]
+    fn what_only_the_catalog_can_tell_has_no_digest() {
+        for unclear in [
+            json!({"relations": {"r": {"combinator": "and", "rules": []}}}),
+            json!({"team": {"combinator": "and", "rules": []}}),
+        ] {
+            assert_eq!(content_digest(&entity(&unclear), true), None);
+        }
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (-3..3_i64).prop_map(Value::from),
+            (-3..3_i32).prop_map(|number| Value::from(f64::from(number) / 2.0)),
+            "[ab]{0,2}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::btree_map("[ab]", inner, 0..3)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn any_entity() -> impl Strategy<Value = Entity> {
+        let field = || prop::option::of(any_value());
+        let team = prop::option::of(prop::collection::vec("[ab]", 0..3).prop_map(Value::from));
+        let map = || prop::collection::btree_map("[abc]", any_value(), 0..3);
+        (field(), team, map(), prop::collection::btree_map("[abc]", "[ab]{1,2}", 0..2)).prop_map(
+            |(title, team, properties, relations)| Entity {
+                title,
+                team,
+                properties: properties.into_iter().collect(),
+                relations: relations.into_iter().map(|(name, id)| (name, id.into())).collect(),
+                ..entity(&json!({}))
+            },
+        )
+    }
+
+    /// The same, with all keys in the opposite order.
+    fn reversed(value: &Value) -> Value {
+        match value {
+            Value::Array(list) => list.iter().map(reversed).collect(),
+            Value::Object(map) => {
+                Value::Object(map.iter().rev().map(|(key, value)| (key.clone(), reversed(value))).collect())
+            }
+            other => other.clone(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_keys_does_not_count(entity in any_entity()) {
+            let value = serde_json::to_value(&entity).unwrap();
+            let other: Entity = serde_json::from_value(reversed(&value)).unwrap();
+            // Lists keep their order; only teams have none, and they are lists of texts.
+            prop_assert_eq!(content_digest(&entity, true), content_digest(&other, true));
+        }
+
+        /// Nothing that would change the catalog is ever taken for unchanged.
+        #[test]
+        fn equal_digests_mean_that_nothing_changes(a in any_entity(), b in any_entity()) {
+            if content_digest(&a, true) == content_digest(&b, true) {
+                prop_assert!(!a.changes(&b) && !b.changes(&a), "{a:?} {b:?}");
+            } else {
+                prop_assert!(a != b);
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What is known from earlier resyncs, during one: when it is believed, and how it is kept up.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use berth_core::{Entity, Intent, Known, Ledger, LedgerSession, Origin, Problem};
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, spawn_blocking},
+    time::{Instant, sleep_until},
+};
+
+use crate::{order::Order, write::Owned};
+
+/// How long records wait for more, and how many are written at once. Each writing waits for the
+/// disk, so it is done seldom; what a killed process had not written is only looked at again.
+const LINGER: Duration = Duration::from_secs(1);
+const BATCH: usize = 2_000;
+
+/// What to think of a mapped entity that the catalog holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Belief {
+    /// The catalog holds exactly this.
+    Same,
+    /// The catalog holds something else.
+    Changed,
+    /// The catalog has to be asked.
+    Unsure,
+}
+
+/// What is known from earlier resyncs.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    session: Arc<dyn LedgerSession>,
+    /// Whether the catalog could be listed. If not, nobody knows what it still holds.
+    reliable: bool,
+    /// Of these something is known, but the catalog holds them no more: somebody deleted them. The
+    /// catalog has then taken them out of the relations of others, too.
+    vanished: HashSet<u128>,
+}
+
+impl Memory {
+    /// Opens a ledger. One that cannot be used is done without, and said so.
+    pub(crate) async fn open(
+        ledger: Arc<dyn Ledger>,
+        catalog: String,
+        intent: Intent,
+        notes: &mut Vec<String>,
+    ) -> Option<Arc<dyn LedgerSession>> {
+        let opened = spawn_blocking(move || ledger.begin(&catalog, intent)).await;
+        match opened.unwrap_or_else(|error| Err(Problem::from_error(&error))) {
+            Ok(opened) => {
+                notes.extend(opened.notes);
+                Some(opened.session)
+            }
+            Err(problem) => {
+                tracing::warn!(%problem, "the ledger cannot be used");
+                notes.push(format!("everything is compared with the catalog: {problem}"));
+                None
+            }
+        }
+    }
+
+    /// Holds what is known against what the catalog holds.
+    pub(crate) async fn of(session: Arc<dyn LedgerSession>, owned: Arc<Owned>) -> Self {
+        let reader = Arc::clone(&session);
+        let read = spawn_blocking(move || {
+            let mut vanished = HashSet::new();
+            let Owned::Known(owned) = &*owned else { return Ok(None) };
+            reader.each_key(&mut |key| {
+                if !owned.contains(&key) {
+                    vanished.insert(key);
+                }
+            })?;
+            Ok(Some(vanished))
+        });
+        let vanished = match read.await.unwrap_or_else(|error| Err(Problem::from_error(&error))) {
+            Ok(vanished) => vanished,
+            Err(problem) => {
+                tracing::warn!(%problem, "what is known is not relied on");
+                None
+            }
+        };
+        Self { session, reliable: vanished.is_some(), vanished: vanished.unwrap_or_default() }
+    }
+
+    /// Whether relations of entities may have lost their targets.
+    pub(crate) fn has_gaps(&self) -> bool {
+        !self.vanished.is_empty()
+    }
+
+    /// Known entities that the catalog did not hold when the resync began.
+    pub(crate) fn vanished(&self) -> &HashSet<u128> {
+        &self.vanished
+    }
+
+    /// What is known of an entity.
+    pub(crate) fn look_up(&self, key: u128) -> Option<Known> {
+        self.session.look_up(key)
+    }
+
+    /// What to think of an entity that the catalog holds, of which this is known. `content` is the
+    /// digest of what is mapped now, `origin` the unit that mapped it.
+    pub(crate) fn judge(
+        &self,
+        known: Option<&Known>,
+        content: Option<u128>,
+        origin: Option<&Arc<Origin>>,
+        entity: &Entity,
+        order: &Order,
+    ) -> Belief {
+        let Some(Known { content: Some(confirmed), origin: producer }) = known else { return Belief::Unsure };
+        let moved = producer.is_some() && producer.as_ref() != origin;
+        if !self.reliable || moved || self.may_have_gaps(entity, order) {
+            return Belief::Unsure;
+        }
+        match content {
+            None => Belief::Unsure,
+            Some(content) if content == *confirmed => Belief::Same,
+            Some(_) => Belief::Changed,
+        }
+    }
+
+    fn may_have_gaps(&self, entity: &Entity, order: &Order) -> bool {
+        self.has_gaps()
+            && order
+                .targets(entity)
+                .any(|(_, target)| target.is_none_or(|target| self.vanished.contains(&target)))
+    }
+
+    /// Records in one go, and waits for it.
+    pub(crate) async fn record(&self, entries: Vec<Entry>) -> Result<(), Problem> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        record(&self.session, entries).await.map(drop)
+    }
+
+    /// Says that all that was sent is recorded.
+    pub(crate) async fn end(&self) -> Result<(), Problem> {
+        let session = Arc::clone(&self.session);
+        spawn_blocking(move || session.end()).await.unwrap_or_else(|error| Err(Problem::from_error(&error)))
+    }
+}
+
+/// What is recorded of an entity, by the digest of its key.
+pub(crate) type Entry = (u128, Option<Known>);
+
+async fn record(session: &Arc<dyn LedgerSession>, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Problem> {
+    let session = Arc::clone(session);
+    let written = spawn_blocking(move || {
+        session.record(&entries)?;
+        entries.clear();
+        Ok(entries)
+    });
+    written.await.unwrap_or_else(|error| Err(Problem::from_error(&error)))
+}
+
+/// Records what the catalog confirms, beside the writer: no entity waits for the disk.
+pub(crate) struct Recorder {
+    pub(crate) sender: mpsc::Sender<Entry>,
+    task: JoinHandle<Result<(), Problem>>,
+}
+
+impl Recorder {
+    pub(crate) fn start(memory: &Memory) -> Self {
+        let (sender, mut entries) = mpsc::channel(2 * BATCH);
+        let session = Arc::clone(&memory.session);
+        let task = tokio::spawn(async move {
+            let mut batch = Vec::new();
+            while entries.recv_many(&mut batch, BATCH).await > 0 {
+                let deadline = Instant::now() + LINGER;
+                while batch.len() < BATCH {
+                    let room = BATCH - batch.len();
+                    tokio::select! {
+                        more = entries.recv_many(&mut batch, room) => if more == 0 { break },
+                        () = sleep_until(deadline) => break,
+                    }
+                }
+                batch = record(&session, batch).await?;
+            }
+            Ok(())
+        });
+        Self { sender, task }
+    }
+
+    /// Waits until everything is recorded. All other senders must be gone.
+    pub(crate) async fn finish(self) -> Result<(), Problem> {
+        drop(self.sender);
+        self.task.await.unwrap_or_else(|error| Err(Problem::from_error(&error)))
+    }
+}

@@ -1,0 +1,134 @@
+//! What waits to be compared with the catalog, and to be sent to it.
+
+use std::collections::HashMap;
+
+use berth_core::BlueprintId;
+
+use crate::{mapped::Mapped, order::Order};
+
+/// Entities compared with one call; a multiple of what catalogs take per request.
+const COMPARE: usize = 100;
+/// Entities that wait to be sent before no more are taken in: more than enough to fill batches.
+const FULL: usize = 2_000;
+
+pub(crate) type Batch = Vec<Mapped>;
+
+/// What goes to the catalog next.
+pub(crate) enum Request {
+    Compare(BlueprintId, Batch),
+    Upsert(BlueprintId, Batch),
+}
+
+/// Entities on their way, by blueprint.
+pub(crate) struct Queue {
+    compare: Buffers,
+    send: Buffers,
+    /// Requests under way.
+    running: HashMap<BlueprintId, usize>,
+    order: Order,
+    upsert_size: usize,
+}
+
+#[derive(Default)]
+struct Buffers(HashMap<BlueprintId, Batch>);
+
+impl Buffers {
+    fn push(&mut self, mapped: Mapped) {
+        if let Some(batch) = self.0.get_mut(&mapped.entity.key.blueprint) {
+            batch.push(mapped);
+        } else {
+            self.0.insert(mapped.entity.key.blueprint.clone(), vec![mapped]);
+        }
+    }
+
+    fn holds(&self, blueprint: &BlueprintId) -> bool {
+        self.0.get(blueprint).is_some_and(|batch| !batch.is_empty())
+    }
+
+    fn len(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+
+    /// Finds a batch that is full, or, when nothing more is to be waited for, any batch.
+    fn pick(&self, size: usize, any: bool, due: impl Fn(&BlueprintId) -> bool) -> Option<BlueprintId> {
+        self.0
+            .iter()
+            .find(|(blueprint, batch)| (batch.len() >= size || (any && !batch.is_empty())) && due(blueprint))
+            .map(|(blueprint, _)| blueprint.clone())
+    }
+
+    fn take(&mut self, blueprint: &BlueprintId, size: usize) -> Batch {
+        let Some(batch) = self.0.get_mut(blueprint) else { return Vec::new() };
+        let rest = batch.split_off(batch.len().min(size));
+        std::mem::replace(batch, rest)
+    }
+}
+
+impl Queue {
+    pub(crate) fn new(order: Order, upsert_size: usize) -> Self {
+        Self {
+            compare: Buffers::default(),
+            send: Buffers::default(),
+            running: HashMap::new(),
+            order,
+            upsert_size: upsert_size.max(1),
+        }
+    }
+
+    pub(crate) fn order(&self) -> &Order {
+        &self.order
+    }
+
+    pub(crate) fn compare(&mut self, mapped: Mapped) {
+        self.compare.push(mapped);
+    }
+
+    pub(crate) fn send(&mut self, mapped: Mapped) {
+        self.send.push(mapped);
+    }
+
+    /// Whether nothing waits. Requests may still be under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.compare.len() == 0 && self.send.len() == 0
+    }
+
+    /// Whether no more should be taken in until something is sent.
+    pub(crate) fn is_full(&self) -> bool {
+        self.send.len() >= FULL
+    }
+
+    /// Takes what goes next. `quiet`: nothing more is to be waited for, so batches need not be full.
+    ///
+    /// When no request is under way and the queue is quiet or full, there is always something:
+    /// blueprints never wait for each other in a circle.
+    pub(crate) fn next(&mut self, quiet: bool) -> Option<Request> {
+        let full = self.is_full();
+        let any = full || (quiet && self.compare.len() == 0);
+        let due = |blueprint: &BlueprintId| self.order.before(blueprint).all(|first| !self.is_busy(first));
+        let request = if let Some(blueprint) = self.send.pick(self.upsert_size, any, due) {
+            let batch = self.send.take(&blueprint, self.upsert_size);
+            Request::Upsert(blueprint, batch)
+        } else {
+            let blueprint = self.compare.pick(COMPARE, quiet || full, |_| true)?;
+            let batch = self.compare.take(&blueprint, COMPARE);
+            Request::Compare(blueprint, batch)
+        };
+        let (Request::Upsert(blueprint, _) | Request::Compare(blueprint, _)) = &request;
+        *self.running.entry(blueprint.clone()).or_default() += 1;
+        Some(request)
+    }
+
+    /// Whether entities of a blueprint are on their way.
+    fn is_busy(&self, blueprint: &BlueprintId) -> bool {
+        self.compare.holds(blueprint)
+            || self.send.holds(blueprint)
+            || self.running.get(blueprint).is_some_and(|running| *running > 0)
+    }
+
+    /// A request for a blueprint has ended.
+    pub(crate) fn done(&mut self, blueprint: &BlueprintId) {
+        if let Some(running) = self.running.get_mut(blueprint) {
+            *running = running.saturating_sub(1);
+        }
+    }
+}

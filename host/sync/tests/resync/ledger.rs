@@ -1,0 +1,377 @@
+//! What a ledger spares, and what it never costs.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use berth_core::{Catalog, FetchError, Intent, Known, Ledger, LedgerSession, Opened, Problem};
+use berth_sync::{Change, Mode, NullObserver, Outcome, Report, SyncOptions, run};
+use serde_json::json;
+
+use super::{A, B, Memory, Plugin, World, synced};
+
+/// A ledger in memory, by the rules of the seam.
+#[derive(Debug, Default, Clone)]
+struct Remembers(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    catalog: String,
+    /// What is known, and the run that recorded it.
+    entries: BTreeMap<u128, (Known, usize)>,
+    /// Whether each run has ended.
+    runs: Vec<bool>,
+    /// Whether nothing is certain any more, as after the interval of verification.
+    expired: bool,
+    unreadable: bool,
+    unwritable: bool,
+}
+
+#[derive(Debug)]
+struct Session {
+    ledger: Remembers,
+    entries: BTreeMap<u128, Known>,
+    run: Option<usize>,
+}
+
+impl Ledger for Remembers {
+    fn begin(&self, catalog: &str, intent: Intent) -> Result<Opened, Problem> {
+        let mut state = self.0.lock().unwrap();
+        if state.unreadable {
+            return Err(Problem::new("bad sector"));
+        }
+        assert_eq!(state.catalog, catalog);
+        let since = state.runs.iter().rposition(|ended| !ended).unwrap_or(0);
+        let certain = |run: usize| run >= since && !state.expired;
+        let entries = state.entries.iter().map(|(key, (known, run))| {
+            let content = known.content.filter(|_| certain(*run));
+            (*key, Known { content, origin: known.origin.clone() })
+        });
+        let entries = entries.collect();
+        let run = (intent == Intent::Write).then(|| {
+            state.runs.push(false);
+            state.runs.len() - 1
+        });
+        let session = Session { ledger: self.clone(), entries, run };
+        Ok(Opened { session: Arc::new(session), notes: vec!["a note of the ledger".into()] })
+    }
+}
+
+impl LedgerSession for Session {
+    fn look_up(&self, key: u128) -> Option<Known> {
+        self.entries.get(&key).cloned()
+    }
+
+    fn each_key(&self, tell: &mut dyn FnMut(u128)) -> Result<(), Problem> {
+        self.entries.keys().for_each(|key| tell(*key));
+        Ok(())
+    }
+
+    fn record(&self, entries: &[(u128, Option<Known>)]) -> Result<(), Problem> {
+        let mut state = self.ledger.0.lock().unwrap();
+        // One that only reads records nothing.
+        let run = self.run.unwrap();
+        if state.unwritable {
+            return Err(Problem::new("disk full"));
+        }
+        for (key, known) in entries {
+            match known {
+                Some(known) => _ = state.entries.insert(*key, (known.clone(), run)),
+                None => _ = state.entries.remove(key),
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&self) -> Result<(), Problem> {
+        self.ledger.0.lock().unwrap().runs[self.run.unwrap()] = true;
+        Ok(())
+    }
+}
+
+impl Remembers {
+    fn set(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.0.lock().unwrap());
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().unwrap().entries.len()
+    }
+}
+
+async fn resync(world: &World, catalog: &Arc<Memory>, ledger: &Remembers, mode: Mode) -> Report {
+    catalog.upserts.lock().unwrap().clear();
+    *catalog.searches.lock().unwrap() = 0;
+    let options = SyncOptions { mode, ledger: Some(Arc::new(ledger.clone())), ..SyncOptions::default() };
+    let catalog = Arc::clone(catalog) as Arc<dyn Catalog>;
+    run(Arc::new(world.clone()), Arc::new(Plugin), catalog, Arc::new(NullObserver), options).await.unwrap()
+}
+
+async fn apply(world: &World, catalog: &Arc<Memory>, ledger: &Remembers) -> Report {
+    resync(world, catalog, ledger, Mode::Apply).await
+}
+
+/// Searches, and entities that were sent.
+fn asked(catalog: &Memory) -> (usize, usize) {
+    (*catalog.searches.lock().unwrap(), catalog.upserts.lock().unwrap().iter().sum())
+}
+
+fn start() -> (World, Arc<Memory>, Remembers) {
+    (World::new(), Arc::new(Memory::default()), Remembers::default())
+}
+
+/// Changes what the catalog holds behind Berth's back.
+fn edit(catalog: &Memory, key: &str, change: impl Fn(&mut berth_core::Entity)) {
+    let mut entities = catalog.entities.lock().unwrap();
+    change(entities.iter_mut().find(|(held, _)| held.to_string() == key).unwrap().1);
+}
+
+#[tokio::test]
+async fn what_is_known_and_unchanged_costs_no_request() {
+    let (mut world, catalog, ledger) = start();
+    let report = apply(&world, &catalog, &ledger).await;
+    assert!(report.notes.contains(&"a note of the ledger".to_owned()), "{:?}", report.notes);
+    assert_eq!(asked(&catalog), (0, 10));
+
+    let again = apply(&world, &catalog, &ledger).await;
+    assert_eq!((asked(&catalog), again.totals().counts.unchanged), ((0, 0), 10));
+    synced(&world, &catalog).await;
+    assert!(asked(&catalog).0 > 0, "without a ledger the catalog is asked");
+
+    // What changed is sent at once; what is gone is deleted and forgotten.
+    let changed =
+        json!({"blueprint": "thing", "identifier": format!("{A}-eu-west-1-one"), "title": "changed"});
+    *world.things(A, "eu-west-1") = vec![changed];
+    let report = apply(&world, &catalog, &ledger).await;
+    let counts = report.totals().counts;
+    assert_eq!((counts.updated, counts.unchanged, report.deletion.deleted.len()), (1, 8, 1));
+    assert_eq!((asked(&catalog), ledger.len()), ((0, 1), 9));
+    apply(&world, &catalog, &ledger).await;
+    assert_eq!(asked(&catalog), (0, 0));
+}
+
+#[tokio::test]
+async fn a_catalog_that_was_filled_without_a_ledger_is_looked_at_once() {
+    let (world, catalog, ledger) = start();
+    synced(&world, &catalog).await;
+    apply(&world, &catalog, &ledger).await;
+    let (searches, sent) = asked(&catalog);
+    assert!(searches > 0 && sent == 0);
+    apply(&world, &catalog, &ledger).await;
+    assert_eq!(asked(&catalog), (0, 0));
+}
+
+#[tokio::test]
+async fn what_somebody_deleted_comes_back_with_its_relations() {
+    let (world, catalog, ledger) = start();
+    apply(&world, &catalog, &ledger).await;
+    let before = catalog.entities.lock().unwrap().clone();
+    // The catalog takes a deleted entity out of what relates to it.
+    catalog.entities.lock().unwrap().retain(|key, _| key.to_string() != format!("account/{A}"));
+    for region in ["eu-west-1", "us-east-1"] {
+        for name in ["one", "two"] {
+            edit(&catalog, &format!("thing/{A}-{region}-{name}"), |thing| thing.relations.clear());
+        }
+    }
+    let report = apply(&world, &catalog, &ledger).await;
+    let counts = report.totals().counts;
+    assert_eq!((counts.created, counts.updated, counts.unchanged), (1, 4, 5));
+    assert_eq!(*catalog.entities.lock().unwrap(), before);
+    apply(&world, &catalog, &ledger).await;
+    assert_eq!(asked(&catalog), (0, 0));
+
+    // What is gone on both sides is forgotten, so that nothing is looked at for it for ever.
+    let mut world = world;
+    world.things(B, "eu-west-1").clear();
+    catalog.entities.lock().unwrap().retain(|key, _| !key.identifier.starts_with(&format!("{B}-eu-west-1")));
+    apply(&world, &catalog, &ledger).await;
+    assert_eq!(ledger.len(), 8);
+}
+
+#[tokio::test]
+async fn what_somebody_edited_is_put_right_when_everything_is_verified() {
+    let (world, catalog, ledger) = start();
+    apply(&world, &catalog, &ledger).await;
+    let before = catalog.entities.lock().unwrap().clone();
+    edit(&catalog, &format!("thing/{A}-eu-west-1-one"), |thing| thing.title = Some(json!("edited")));
+    apply(&world, &catalog, &ledger).await;
+    assert_eq!(asked(&catalog), (0, 0));
+
+    ledger.set(|state| state.expired = true);
+    let report = apply(&world, &catalog, &ledger).await;
+    let counts = report.totals().counts;
+    assert_eq!((counts.updated, counts.unchanged, asked(&catalog).1), (1, 9, 1));
+    assert_eq!(*catalog.entities.lock().unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_killed_run_loses_and_repeats_nothing() {
+    let (world, catalog, ledger) = start();
+    apply(&world, &catalog, &ledger).await;
+    let before = catalog.entities.lock().unwrap().clone();
+
+    // The catalog takes a change in, and the process is killed before it learns of that.
+    let stalls_at = "111111111111-eu-west-1-one";
+    let mut changed = world.clone();
+    let entity = json!({"blueprint": "thing", "identifier": stalls_at, "title": "for a moment"});
+    *changed.things(A, "eu-west-1") = vec![entity, json!(format!("{A}-eu-west-1-two"))];
+    changed.things(B, "us-east-1").push(json!("new"));
+    let entities = Mutex::new(before.clone());
+    let stalls = Arc::new(Memory { stalls_at: Some(stalls_at), entities, ..Memory::default() });
+    tokio::select! {
+        report = apply(&changed, &stalls, &ledger) => panic!("it ended: {report:?}"),
+        () = stalls.stalled.notified() => {}
+    }
+    let held = stalls.entities.lock().unwrap().clone();
+    assert_ne!(held, before, "the change arrived");
+
+    // Then AWS is as it was before. What is known says so, too, but the catalog does not.
+    let catalog = Arc::new(Memory { entities: Mutex::new(held), ..Memory::default() });
+    let report = apply(&world, &catalog, &ledger).await;
+    assert_eq!(report.outcome, Outcome::Done);
+    assert_eq!(*catalog.entities.lock().unwrap(), before);
+    apply(&world, &catalog, &ledger).await;
+    assert_eq!(asked(&catalog), (0, 0), "and all is known again");
+}
+
+/// Which things are gone after a region failed and two resources went, one of them there.
+async fn gone(ledger: Option<&Remembers>) -> (Vec<String>, usize) {
+    let (mut world, catalog, fresh) = start();
+    apply(&world, &catalog, ledger.unwrap_or(&fresh)).await;
+    // Nothing at the catalog tells whose an entity is.
+    for thing in catalog.entities.lock().unwrap().values_mut() {
+        thing.properties.clear();
+        thing.relations.clear();
+    }
+    world.errors.insert(World::at(A, "eu-west-1", "X::Thing"), FetchError::Failed(Problem::new("boom")));
+    world.things(A, "eu-west-1").clear();
+    world.things(A, "us-east-1").pop();
+    world.things(B, "eu-west-1").pop();
+    let report = match ledger {
+        Some(ledger) => apply(&world, &catalog, ledger).await,
+        None => synced(&world, &catalog).await,
+    };
+    let gone = report.deletion.deleted.iter().map(|gone| {
+        let account = gone.account.as_ref().map(ToString::to_string);
+        assert!(gone.entity.identifier.starts_with(&account.unwrap()));
+        gone.entity.identifier.clone()
+    });
+    (gone.collect(), report.deletion.protected.len())
+}
+
+#[tokio::test]
+async fn the_unit_that_produced_an_entity_decides_about_it() {
+    let (mut all, protected) = gone(Some(&Remembers::default())).await;
+    all.sort();
+    assert_eq!((all, protected), (vec![format!("{A}-us-east-1-two"), format!("{B}-eu-west-1-two")], 2));
+    assert_eq!(gone(None).await, (Vec::new(), 4), "without a ledger all of them might be the region's");
+}
+
+#[tokio::test]
+async fn what_several_units_produce_belongs_to_none_and_is_always_looked_at() {
+    let (mut world, catalog, ledger) = start();
+    for account in [A, B] {
+        world.things(account, "eu-west-1").push(json!("shared"));
+    }
+    apply(&world, &catalog, &ledger).await;
+    let doubtful = |ledger: &Remembers| {
+        let state = ledger.0.lock().unwrap();
+        state.entries.values().filter(|(known, _)| *known == Known::default()).count()
+    };
+    assert_eq!(doubtful(&ledger), 1);
+    apply(&world, &catalog, &ledger).await;
+    assert!(asked(&catalog).0 > 0);
+
+    // One of them is not read, the other has it no more: it may still be the first one's.
+    edit(&catalog, "thing/shared", |thing| {
+        thing.properties.clear();
+        thing.relations.clear();
+    });
+    world.errors.insert(World::at(A, "eu-west-1", "X::Thing"), FetchError::Failed(Problem::new("boom")));
+    world.things(A, "eu-west-1").clear();
+    world.things(B, "eu-west-1").pop();
+    let report = apply(&world, &catalog, &ledger).await;
+    assert!(report.deletion.deleted.is_empty(), "{:?}", report.deletion);
+    // And so it stays when only one of them produced it for a while.
+    world.things(B, "eu-west-1").push(json!("shared"));
+    apply(&world, &catalog, &ledger).await;
+    world.things(B, "eu-west-1").pop();
+    edit(&catalog, "thing/shared", |thing| {
+        thing.properties.clear();
+        thing.relations.clear();
+    });
+    let report = apply(&world, &catalog, &ledger).await;
+    assert!(report.deletion.deleted.is_empty(), "{:?}", report.deletion);
+}
+
+#[tokio::test]
+async fn what_the_catalog_refused_is_not_believed_to_be_there() {
+    let (mut world, first, ledger) = start();
+    apply(&world, &first, &ledger).await;
+    let entities = || Mutex::new(first.entities.lock().unwrap().clone());
+    let identifier = format!("{A}-eu-west-1-one");
+    let refuses = Memory { refuse: [identifier.clone()].into(), entities: entities(), ..Memory::default() };
+    let before = world.clone();
+    let changed = json!({"blueprint": "thing", "identifier": identifier, "title": "changed"});
+    world.things(A, "eu-west-1")[0] = changed;
+    let report = apply(&world, &Arc::new(refuses), &ledger).await;
+    assert_eq!(report.refusals.len(), 1);
+    // A refusal may be an answer that was lost: what is there is looked at.
+    let catalog = Arc::new(Memory { entities: entities(), ..Memory::default() });
+    apply(&before, &catalog, &ledger).await;
+    assert_eq!(asked(&catalog), (1, 0));
+}
+
+#[tokio::test]
+async fn a_plan_reads_what_is_known_and_writes_nothing() {
+    let (mut world, catalog, ledger) = start();
+    apply(&world, &catalog, &ledger).await;
+    let identifier = format!("{A}-eu-west-1-one");
+    let mut iconic =
+        json!({"blueprint": "thing", "identifier": identifier, "title": identifier, "icon": "AWS"});
+    iconic["properties"] = json!({"region": "eu-west-1"});
+    iconic["relations"] = json!({"account": A});
+    world.things(A, "eu-west-1")[0] = iconic;
+    let before = format!("{ledger:?}");
+    let plan = resync(&world, &catalog, &ledger, Mode::Plan).await;
+    assert_eq!(format!("{ledger:?}"), before);
+    assert_eq!(asked(&catalog), (1, 0), "only what changed is looked at, to tell how");
+    // A comparison does not see the icon, and yet the plan tells what a sync would send.
+    let update = Change::Update { fields: Vec::new() };
+    assert_eq!((plan.totals().counts.unchanged, &plan.changes[0].change), (9, &update));
+    let report = apply(&world, &catalog, &ledger).await;
+    assert_eq!((report.totals().counts.updated, asked(&catalog)), (1, (0, 1)));
+}
+
+#[tokio::test]
+async fn a_ledger_that_fails_costs_only_comparisons() {
+    let (world, catalog, ledger) = start();
+    apply(&world, &catalog, &ledger).await;
+    ledger.set(|state| state.unreadable = true);
+    let report = apply(&world, &catalog, &ledger).await;
+    assert!(report.notes.iter().any(|note| note.contains("bad sector")), "{:?}", report.notes);
+    assert_eq!((report.outcome, report.totals().counts.unchanged), (Outcome::Done, 10));
+
+    ledger.set(|state| {
+        state.unreadable = false;
+        state.unwritable = true;
+    });
+    let mut changed = world.clone();
+    changed.things(A, "eu-west-1").push(json!("new"));
+    let report = apply(&changed, &catalog, &ledger).await;
+    assert!(report.notes.iter().any(|note| note.contains("disk full")), "{:?}", report.notes);
+    assert_eq!((report.outcome, report.totals().counts.created), (Outcome::Done, 1));
+    ledger.set(|state| state.unwritable = false);
+    let report = apply(&changed, &catalog, &ledger).await;
+    assert_eq!(report.totals().counts.unchanged, 11);
+    assert!(asked(&catalog).0 > 0 && asked(&catalog).1 == 0, "what was not recorded is looked at");
+    apply(&changed, &catalog, &ledger).await;
+    assert_eq!(asked(&catalog), (0, 0));
+
+    // A catalog that cannot be listed may hold anything.
+    let entities = Mutex::new(catalog.entities.lock().unwrap().clone());
+    let unlisted = Arc::new(Memory { unlisted: true, entities, ..Memory::default() });
+    apply(&changed, &unlisted, &ledger).await;
+    assert!(asked(&unlisted).0 > 0);
+}
