@@ -96,6 +96,10 @@ pub(crate) struct RunArgs {
     /// Units (account × region × kind) read at once
     #[arg(long, value_name = "N", default_value = "64")]
     pub(crate) concurrency: std::num::NonZeroUsize,
+    /// Directory that remembers what Port holds, from one run to the next
+    /// [default: `BERTH_STATE_DIR` or `state_dir`, else nothing is remembered]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 /// Options of the service.
@@ -104,6 +108,10 @@ pub(crate) struct ServiceArgs {
     /// Units (account × region × kind) read at once
     #[arg(long, value_name = "N", default_value = "64")]
     pub(crate) concurrency: std::num::NonZeroUsize,
+    /// Directory that remembers what Port holds, from one run to the next
+    /// [default: `BERTH_STATE_DIR` or `state_dir`, else nothing is remembered]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 /// What to do with plugins.

@@ -12,8 +12,8 @@ use std::{
 };
 
 use berth_embed::{
-    AwsConfig, CredentialProvider, EndpointOverrides, EngineConfig, HttpConfig, PortConfig, ResourcesOrigin,
-    StaticKeys, WebIdentity,
+    Access, AwsConfig, CredentialProvider, EndpointOverrides, EngineConfig, HttpConfig, LedgerConfig,
+    PortConfig, ResourcesOrigin, StaticKeys, VERIFY_INTERVAL, WebIdentity,
     core::{AccountId, Partition, RoleArn},
 };
 use secrecy::SecretString;
@@ -46,8 +46,28 @@ pub(crate) struct Settings {
     pub(crate) http: HttpConfig,
     /// Whether assumed roles are narrowed to what the loaded plugins read.
     pub(crate) narrow_sessions: bool,
+    pub(crate) state: State,
     /// Remarks for the operator.
     pub(crate) notes: Vec<String>,
+}
+
+/// What is remembered from one run to the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct State {
+    /// Where; nowhere unless an operator says so.
+    pub(crate) dir: Option<PathBuf>,
+    /// After how long it is verified.
+    pub(crate) verify_interval: Duration,
+    /// What a directory of the command line is relative to.
+    working_dir: PathBuf,
+}
+
+impl State {
+    /// The ledger, for a command that was given this directory, or none.
+    pub(crate) fn ledger(&self, given: Option<PathBuf>, access: Access) -> Option<LedgerConfig> {
+        let dir = given.map(|dir| self.working_dir.join(dir)).or_else(|| self.dir.clone())?;
+        Some(LedgerConfig { access, verify_interval: self.verify_interval, ..LedgerConfig::new(dir) })
+    }
 }
 
 /// Settings of the drop-in contract that Berth understands, as paths. What a settings file holds
@@ -87,6 +107,8 @@ const KNOWN: &[&str] = &[
     "integration.secrets.aws_secret_access_key",
     "integration.secrets.aws_session_token",
     "narrow_sessions",
+    "state_dir",
+    "state_verify_interval_hours",
     "plugins",
     "cache_dir",
     "plugin_deadline_seconds",
@@ -132,12 +154,13 @@ impl Settings {
         let port = reader.port();
         let aws = reader.aws();
         let narrow_sessions = reader.flag("narrow_sessions", false);
+        let state = reader.state();
         let more = more(&mut reader);
         let Reader { issues, notes, .. } = reader;
         match port {
             Some(port) if issues.is_empty() => {
                 let http = HttpConfig { system_proxy: true, extra_roots: Vec::new() };
-                Ok((Self { aws, port, engine, http, narrow_sessions, notes }, more))
+                Ok((Self { aws, port, engine, http, narrow_sessions, state, notes }, more))
             }
             _ => Err(issues),
         }
@@ -625,6 +648,27 @@ impl Reader<'_> {
         beside.into_iter().flatten().chain([PathBuf::from("/plugins")]).find(|dir| dir.is_dir())
     }
 
+    fn state(&mut self) -> State {
+        const INTERVAL: &str = "state_verify_interval_hours";
+        let working_dir = self.environment.working_dir.clone();
+        let configured =
+            self.environment.get("BERTH_STATE_DIR").map(ToOwned::to_owned).or_else(|| self.text("state_dir"));
+        let dir = configured.filter(|dir| !dir.is_empty()).map(|dir| working_dir.join(dir));
+        let hours = self.text(INTERVAL);
+        let verify_interval = hours.map_or(VERIFY_INTERVAL, |text| {
+            let hours = text.parse().ok().and_then(|hours: u32| u64::from(hours).checked_mul(3600));
+            hours.map_or_else(
+                || {
+                    let remedy = "use a whole number of hours, as in `24`; `0` verifies in every resync";
+                    self.issue(INTERVAL, format!("found `{text}`"), remedy);
+                    VERIFY_INTERVAL
+                },
+                Duration::from_secs,
+            )
+        });
+        State { dir, verify_interval, working_dir }
+    }
+
     /// Where compiled plugins are kept. Without a home directory they are compiled at each start.
     fn cache_dir(&mut self) -> Option<PathBuf> {
         let configured =
@@ -691,6 +735,26 @@ mod tests {
         assert_eq!(settings.aws.endpoints.get(&["s3"]).unwrap().port(), Some(5001));
         assert_eq!(settings.aws.endpoints.get(&["ec2"]).unwrap().port(), Some(5000));
         assert!(!format!("{settings:?}").contains("hush"), "{settings:?}");
+    }
+
+    #[test]
+    fn the_state_directory_may_stand_in_three_places() {
+        let state = |changes: &[(&str, &str)]| load(changes).unwrap().state;
+        assert_eq!(state(&[]).ledger(None, Access::Write), None, "nothing is remembered unasked");
+        let settings = [("OCEAN__STATE_DIR", "/ocean"), ("BERTH_STATE_DIR", "/berth")];
+        let all = state(&settings);
+        let dir = |state: &State, given: Option<&str>| {
+            state.ledger(given.map(PathBuf::from), Access::Read).unwrap().dir
+        };
+        assert_eq!(dir(&state(&settings[..1]), None), PathBuf::from("/ocean"));
+        assert_eq!(dir(&all, None), PathBuf::from("/berth"));
+        assert_eq!(dir(&all, Some("/given")), PathBuf::from("/given"));
+        assert!(dir(&all, Some("given")).is_absolute(), "relative to the working directory");
+
+        let hours = |hours| load(&[("OCEAN__STATE_VERIFY_INTERVAL_HOURS", hours)]);
+        assert_eq!(hours("0").unwrap().state.verify_interval, Duration::ZERO);
+        assert_eq!(hours("48").unwrap().state.verify_interval, Duration::from_hours(48));
+        assert_eq!(hours("soon").unwrap_err()[0].setting, "OCEAN__STATE_VERIFY_INTERVAL_HOURS");
     }
 
     #[test]

@@ -30,8 +30,9 @@ pub use berth_aws::{
     WebIdentity, policy,
 };
 pub use berth_core as core;
-pub use berth_core::{Catalog, Mapper, Problem, Source};
+pub use berth_core::{Catalog, Ledger, Mapper, Problem, Source};
 pub use berth_engine::{CodeOrigin, Engine, EngineConfig, EngineError, Limits, PluginInfo};
+pub use berth_ledger::{Access, FileLedger, LedgerConfig, VERIFY_INTERVAL};
 pub use berth_port::{
     EventType, OCEAN_CORE_VERSION, PortCatalog, PortConfig, ResourcesOrigin, ResyncSchedule, RetryPolicy,
 };
@@ -122,6 +123,7 @@ pub struct SyncHostBuilder {
     port: Option<PortConfig>,
     catalog: Option<Arc<dyn Catalog>>,
     observer: Option<Arc<dyn Observer>>,
+    state: Option<LedgerConfig>,
     http: HttpConfig,
     options: SyncOptions,
 }
@@ -156,6 +158,9 @@ pub enum BuildError {
     /// The Port configuration makes no sense.
     #[error("the Port configuration is not usable")]
     Port(#[source] Problem),
+    /// The state directory cannot be used.
+    #[error("the state directory is not usable")]
+    State(#[source] Problem),
 }
 
 impl SyncHostBuilder {
@@ -215,6 +220,15 @@ impl SyncHostBuilder {
         self
     }
 
+    /// Remembers in a directory what the catalog holds, so that a resync only asks for what is not
+    /// known, and a deletion knows which unit produced an entity. A ledger of another make goes into
+    /// [`SyncOptions::ledger`].
+    #[must_use]
+    pub fn state(mut self, config: LedgerConfig) -> Self {
+        self.state = Some(config);
+        self
+    }
+
     /// Sets concurrency and cancellation. The mode is set by what is called on the host.
     #[must_use]
     pub fn options(mut self, options: SyncOptions) -> Self {
@@ -222,7 +236,8 @@ impl SyncHostBuilder {
         self
     }
 
-    /// Puts the host together. Compiles plugins that are not in the cache yet.
+    /// Puts the host together. Compiles plugins that are not in the cache yet, and opens the state
+    /// directory.
     ///
     /// # Errors
     /// [`BuildError`] for a missing part and for a configuration that makes no sense. A plugin
@@ -253,13 +268,17 @@ impl SyncHostBuilder {
                 return Err(BuildError::Missing { part: "mapper", call: ".plugins(…)` or `.mapper(…)" });
             }
         };
+        let mut options = self.options;
+        if let Some(config) = self.state {
+            options.ledger = Some(Arc::new(FileLedger::open(config).map_err(BuildError::State)?));
+        }
         Ok(SyncHost {
             source,
             mapper,
             catalog,
             port,
             observer: self.observer.unwrap_or_else(|| Arc::new(NullObserver)),
-            options: self.options,
+            options,
         })
     }
 }

@@ -144,7 +144,11 @@ impl fmt::Debug for PortCatalog {
 impl Catalog for PortCatalog {
     fn identity(&self) -> String {
         let config = &self.config;
-        let base_url = config.base_url.as_str().trim_end_matches('/');
+        let mut base_url = config.base_url.clone();
+        // Neither can fail for an HTTP URL. An identity is told and kept, a password must not be.
+        _ = base_url.set_username("");
+        _ = base_url.set_password(None);
+        let base_url = base_url.as_str().trim_end_matches('/');
         format!("{} of type {} at {base_url}", config.integration_identifier, config.integration_type)
     }
 
@@ -215,6 +219,20 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn catalogs_are_told_apart_and_keep_their_secrets() {
+        let identity = |base_url: &str, identifier: &str| {
+            let mut config = PortConfig::new("client", "hush-secret".to_owned().into(), identifier);
+            config.base_url = base_url.parse().unwrap();
+            PortCatalog::new(config, reqwest::Client::default()).unwrap().identity()
+        };
+        let eu = identity("https://api.getport.io/", "aws");
+        assert_eq!(eu, identity("https://api.getport.io", "aws"));
+        assert_ne!(eu, identity("https://api.us.getport.io", "aws"));
+        assert_ne!(eu, identity("https://api.getport.io", "Aws"));
+        assert_eq!(eu, identity("https://user:hush-password@api.getport.io", "aws"));
+    }
 
     #[test]
     fn times_are_written_as_ocean_writes_them() {

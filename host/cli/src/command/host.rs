@@ -1,8 +1,8 @@
 //! What commands that need the whole host have in common: settings, engine, runtime, signals.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, path::PathBuf, sync::Arc};
 
-use berth_embed::{Engine, Mapper, Observer, Problem, SyncHost, SyncOptions, policy};
+use berth_embed::{Access, BuildError, Engine, Mapper, Observer, Problem, SyncHost, SyncOptions, policy};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -18,6 +18,10 @@ pub(crate) struct Build {
     pub(crate) observer: Arc<dyn Observer>,
     /// Units read at once; `None` for the default.
     pub(crate) concurrency: Option<usize>,
+    /// What the state directory is used for; `None` when the command does without.
+    pub(crate) state: Option<Access>,
+    /// The state directory, where the command line gives one.
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 /// Loads the settings, puts the host together and runs something with it.
@@ -77,15 +81,23 @@ pub(crate) fn assemble(
     }
     let mut options = SyncOptions { cancel, ..SyncOptions::default() };
     options.unit_concurrency = build.concurrency.unwrap_or(options.unit_concurrency);
-    SyncHost::builder()
+    let mut builder = SyncHost::builder()
         .aws(aws)
         .mapper(engine)
         .port(settings.port)
         .http(settings.http)
         .observer(build.observer)
-        .options(options)
-        .build()
-        .map_err(|error| refused(&error))
+        .options(options);
+    if let Some(ledger) = build.state.and_then(|access| settings.state.ledger(build.state_dir, access)) {
+        builder = builder.state(ledger);
+    }
+    builder.build().map_err(|error| match error {
+        BuildError::State(problem) => {
+            err(&summary::problem("the state directory cannot be used", &problem));
+            Exit::Settings
+        }
+        other => refused(&other),
+    })
 }
 
 /// The first SIGINT or SIGTERM stops the run in order; a second one ends the process at once.

@@ -2,7 +2,7 @@
 
 use std::{future::IntoFuture, net::Ipv4Addr, sync::Arc, time::Duration};
 
-use berth_embed::{Catalog, Mode, Problem, SyncError, SyncHost, core::ResyncStatus};
+use berth_embed::{Access, Catalog, Mode, Problem, SyncError, SyncHost, core::ResyncStatus};
 use indicatif::MultiProgress;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -42,7 +42,12 @@ pub(crate) fn run(
         }
     };
     if service.listener == Listener::Once {
-        let once = RunArgs { json: false, report: None, concurrency: args.concurrency };
+        let once = RunArgs {
+            json: false,
+            report: None,
+            concurrency: args.concurrency,
+            state_dir: args.state_dir.clone(),
+        };
         return sync::run(global, &once, environment, Mode::Apply, bars);
     }
     let runtime = match tokio::runtime::Runtime::new() {
@@ -56,6 +61,8 @@ pub(crate) fn run(
         // The log tells what a service does.
         observer: progress::observer(LogFormat::Json, bars),
         concurrency: Some(args.concurrency.get()),
+        state: Some(Access::Write),
+        state_dir: args.state_dir.clone(),
     };
     match runtime.block_on(serve(settings, &service, build, global.log_format)) {
         Ok(()) => Exit::Done,

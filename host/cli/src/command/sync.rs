@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use berth_embed::{Mode, Problem, Report, SyncError};
+use berth_embed::{Access, Mode, Problem, Report, SyncError};
 use indicatif::MultiProgress;
 
 use super::host::{Build, with_host};
@@ -24,7 +24,15 @@ pub(crate) fn run(
     bars: &MultiProgress,
 ) -> Exit {
     let observer = progress::observer(global.log_format, bars);
-    let build = Build { observer: Arc::clone(&observer), concurrency: Some(args.concurrency.get()) };
+    let build = Build {
+        observer: Arc::clone(&observer),
+        concurrency: Some(args.concurrency.get()),
+        state: Some(match mode {
+            Mode::Apply => Access::Write,
+            Mode::Plan => Access::Read,
+        }),
+        state_dir: args.state_dir.clone(),
+    };
     let result = with_host(global, environment, build, |host, _| async move {
         match mode {
             Mode::Apply => host.sync().await,
