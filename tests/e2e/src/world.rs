@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -142,6 +142,11 @@ impl World {
     /// Port.
     pub fn port(&self) -> &PortStandIn {
         &self.port
+    }
+
+    /// The working directory of all runs.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Changes a setting of the runs to come.

@@ -7,6 +7,7 @@ mod deletion;
 mod doctor;
 mod handmade;
 mod kinds;
+mod ledger;
 mod service;
 mod settings;
 mod sync;
