@@ -168,8 +168,9 @@ fn read(path: &Path) -> (Store, Vec<String>) {
         }
         Err(error) => {
             let path = path.display();
-            let note =
-                format!("the ledger {path} cannot be read ({error}); everything is compared with the catalog");
+            let note = format!(
+                "the ledger {path} cannot be read ({error}); everything is compared with the catalog"
+            );
             (Store::Absent, vec![note])
         }
     }
