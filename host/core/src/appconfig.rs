@@ -70,6 +70,15 @@ pub struct Selector {
     pub other: BTreeMap<String, Value>,
 }
 
+impl Selector {
+    /// `selector.exportEnvVariables`: the variables of the environment that the catalog's mapping
+    /// wants to know.
+    pub fn export_env_variables(&self) -> impl Iterator<Item = &str> {
+        let names = self.other.get("exportEnvVariables").and_then(Value::as_array);
+        names.into_iter().flatten().filter_map(Value::as_str)
+    }
+}
+
 /// `selector.regionPolicy`. Exact names, no wildcards.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -217,5 +226,7 @@ mod tests {
         assert_eq!(serde_json::to_value(&parsed).unwrap(), config);
         let mapping = &parsed.resources[0].port.entity.mappings;
         assert_eq!(mapping.literal_blueprint().unwrap().as_str(), "s3Bucket");
+        let exported: Vec<_> = parsed.resources[0].selector.export_env_variables().collect();
+        assert_eq!(exported, ["A"]);
     }
 }

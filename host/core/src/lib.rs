@@ -8,6 +8,7 @@
 //! - No type here can hold a secret.
 
 mod appconfig;
+mod document;
 mod entity;
 mod fetch;
 mod ids;
@@ -21,6 +22,7 @@ mod unit;
 pub use appconfig::{
     AppConfig, EntityField, EntityMapping, ItemsToParse, PortMapping, RegionPolicy, ResourceConfig, Selector,
 };
+pub use document::Document;
 pub use entity::{Blueprint, Entity, EntityKey, FieldSet};
 pub use fetch::{Account, FetchError, FetchRequest, ItemFailure, RawPage};
 pub use ids::{AccountId, BlueprintId, IdError, Kind, Partition, Region, RoleArn};
@@ -32,8 +34,9 @@ pub use manifest::{
 pub use path::{Path, PathError, Template, TemplateScope};
 pub use problem::Problem;
 pub use seams::{
-    AccountAccess, Catalog, CatalogError, DeleteReport, Intent, ItemError, KindEntry, MapContext, MapError,
-    MapReport, MapRequest, Mapper, Mapping, Milestone, OwnedEntity, RefusedPlugin, ResourceResult,
-    ResyncStatus, Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
+    AccountAccess, Catalog, CatalogError, DeleteReport, DocumentBatch, DocumentsError, Intent, ItemError,
+    KindEntry, MapContext, MapError, MapReport, MapRequest, Mapper, Mapping, Milestone, OwnedEntity,
+    Processing, RefusedPlugin, ResourceResult, ResyncStatus, Session, Source, UpsertOptions, UpsertOutcome,
+    UpsertReport,
 };
 pub use unit::{Place, Unit, UnitCounts, UnitId, UnitState};

@@ -13,8 +13,8 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Account, AppConfig, Blueprint, BlueprintId, Entity, EntityKey, FetchError, FetchRequest, FieldSet, Kind,
-    KindManifest, Problem, RawPage, Region, ResourceConfig, UnitCounts,
+    Account, AppConfig, Blueprint, BlueprintId, Document, Entity, EntityKey, FetchError, FetchRequest,
+    FieldSet, Kind, KindManifest, Problem, RawPage, Region, ResourceConfig, UnitCounts, UnitId,
 };
 
 // ---------------------------------------------------------------------------------------------
@@ -103,6 +103,8 @@ pub enum Mapping {
     Native,
     /// By the JQ expressions of the app-config.
     Custom(Arc<ResourceConfig>),
+    /// Not here: only the resources' documents are asked for, whatever the selector says of them.
+    Documents,
 }
 
 /// Asks for a batch to be mapped.
@@ -114,6 +116,9 @@ pub struct MapRequest {
     pub context: MapContext,
     /// How they map.
     pub mapping: Mapping,
+    /// Whether the report is to have the documents besides the entities. They are a by-product: where
+    /// only they cannot be made, the report has none, and the log tells why.
+    pub documents: bool,
     /// The batch.
     pub page: RawPage,
 }
@@ -130,6 +135,9 @@ pub struct MapReport {
     /// How many resources the selector left out.
     #[serde(default)]
     pub filtered: usize,
+    /// The resources' documents, in their order, as far as they were asked for.
+    #[serde(skip)]
+    pub documents: Vec<Document>,
 }
 
 /// One resource that a mapping refused.
@@ -193,13 +201,63 @@ pub enum Intent {
     ReadOnly,
 }
 
+/// Who makes entities of what is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Processing {
+    /// The resync: it maps, compares, upserts, and deletes what is gone.
+    #[default]
+    Entities,
+    /// The resync as well; and the catalog gets the resources' documents besides, as far as that
+    /// holds nothing up.
+    EntitiesAndDocuments,
+    /// The catalog: it gets the resources' documents, and maps, upserts and deletes by itself.
+    Documents,
+}
+
 /// A catalog that is ready for a resync.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Session {
     /// The app-config that rules this resync.
     pub config: AppConfig,
     /// What was done to get ready, one line each, for people (`created blueprint awsAccount`).
     pub notes: Vec<String>,
+    /// Who makes entities of what is read.
+    pub processing: Processing,
+    /// How many documents of each kind the catalog wants to see as examples.
+    pub examples: usize,
+}
+
+/// Documents for the catalog: a part of what one unit read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DocumentBatch {
+    /// The unit. Its `resource` is the position of `config` in the app-config.
+    pub unit: UnitId,
+    /// The entry of `resources[]` that the catalog maps them by.
+    pub config: Arc<ResourceConfig>,
+    /// The documents.
+    pub documents: Vec<Document>,
+}
+
+/// Why documents did not get into the catalog.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentsError {
+    /// Some of the entry's documents are lost. With [`Processing::Documents`] the entry has failed.
+    #[error("{0}")]
+    Lost(Problem),
+    /// The catalog takes no more of this resync, because another has taken its place. With
+    /// [`Processing::Documents`] the resync is to stop; that is no failure.
+    #[error("{0}")]
+    Superseded(Problem),
+}
+
+impl DocumentsError {
+    /// The cause, with its remedy.
+    pub fn problem(&self) -> &Problem {
+        match self {
+            Self::Lost(problem) | Self::Superseded(problem) => problem,
+        }
+    }
 }
 
 /// An entity that the catalog holds for this integration.
@@ -259,7 +317,8 @@ pub enum ResyncStatus {
 }
 
 /// A step of a resync, told to the catalog when it happens and in this order: planned, then the
-/// entries of `resources[]` each started and ended (several run at once), then the deletion.
+/// entries of `resources[]` each started and ended (several run at once), then the deletion. With
+/// [`Processing::Documents`] the deletion is the catalog's own, and not told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Milestone {
     /// All units are planned. The entries are those of the [`Session`]'s app-config.
@@ -269,7 +328,8 @@ pub enum Milestone {
         /// The entry's position.
         resource: usize,
     },
-    /// All units of an entry have ended, and all its entities are written, unchanged or refused.
+    /// All units of an entry have ended, and all its entities are written, unchanged or refused, or
+    /// its documents handed over.
     ResourceEnded {
         /// The entry's position.
         resource: usize,
@@ -298,7 +358,7 @@ pub struct ResourceResult {
     pub complete: u64,
     /// Units that were skipped.
     pub skipped: u64,
-    /// Units that failed.
+    /// Units that failed, or were stopped before their end.
     pub failed: u64,
     /// From the start of its first unit to the last of its entities.
     pub duration: Duration,
@@ -347,6 +407,38 @@ pub trait Catalog: Send + Sync {
     /// as failed.
     async fn milestone(&self, milestone: &Milestone) -> Result<(), CatalogError> {
         _ = milestone;
+        Ok(())
+    }
+
+    /// Takes documents of one unit, with [`Processing::Documents`] or
+    /// [`Processing::EntitiesAndDocuments`]. May keep them for a while, in bounded memory, and waits
+    /// where the catalog is slow. Never called with [`Intent::ReadOnly`].
+    ///
+    /// # Errors
+    /// [`DocumentsError`], also for documents of the same entry that were taken earlier.
+    async fn documents(&self, batch: DocumentBatch) -> Result<(), DocumentsError> {
+        _ = batch;
+        Ok(())
+    }
+
+    /// All documents of an entry of `resources[]` were handed over: returns when none of them is on
+    /// its way any more. Not called for an entry that was stopped before its end.
+    ///
+    /// # Errors
+    /// [`DocumentsError`] when documents of the entry were lost.
+    async fn documents_end(&self, resource: usize) -> Result<(), DocumentsError> {
+        _ = resource;
+        Ok(())
+    }
+
+    /// Takes documents of a kind for people to look at while they write a mapping: the catalog must
+    /// take out what looks like a secret. Called beside the resync's own work, with no more of a kind
+    /// than [`Session::examples`] in all. Never called with [`Intent::ReadOnly`].
+    ///
+    /// # Errors
+    /// [`CatalogError`], for the log.
+    async fn examples(&self, kind: &Kind, documents: &[Document]) -> Result<(), CatalogError> {
+        _ = (kind, documents);
         Ok(())
     }
 

@@ -66,10 +66,10 @@ impl Jq {
         kind: &Kind,
         context: &MapContext,
         resource: &ResourceConfig,
-        documents: Documents,
+        documents: &Documents,
     ) -> Result<MapReport, Problem> {
         if documents.documents.is_empty() {
-            return Ok(MapReport { errors: documents.errors, ..MapReport::default() });
+            return Ok(MapReport { errors: documents.errors.clone(), ..MapReport::default() });
         }
         let mapping = json!({"selector": {"query": resource.selector.query}, "port": resource.port});
         let call = Call {
@@ -98,7 +98,8 @@ impl Jq {
                 warning.reason
             );
         }
-        let mut report = MapReport { entities, errors: documents.errors, filtered };
+        let mut report =
+            MapReport { entities, errors: documents.errors.clone(), filtered, documents: Vec::new() };
         report.errors.extend(errors.into_iter().filter_map(|(position, reason)| {
             let (index, document) = documents.documents.get(position)?;
             let resource = telling_name(document, "Properties", *index);

@@ -40,6 +40,7 @@ pub use info::{CodeOrigin, PluginInfo, ServedKind};
 
 use cache::CodeCache;
 use loader::{Loaded, Loader, PluginSet};
+use output::{Answer, Documents};
 use plugin::Plugin;
 use runtime::Runtime;
 use workers::Workers;
@@ -174,13 +175,13 @@ impl Mapper for Engine {
     }
 
     async fn map(&self, request: MapRequest) -> Result<MapReport, MapError> {
-        let MapRequest { kind, context, mapping, page } = request;
+        let MapRequest { kind, context, mapping, documents: wanted, page } = request;
         let set = self.set();
         let Some(plugin) = set.serving(&kind) else {
             return Err(MapError::NoPlugin(set.no_plugin(&kind)));
         };
         let jq = match &mapping {
-            Mapping::Native => None,
+            Mapping::Native | Mapping::Documents => None,
             Mapping::Custom(_) => Some(set.jq.clone().ok_or_else(|| MapError::Mapping(no_jq(&kind)))?),
         };
         let failed = {
@@ -194,10 +195,35 @@ impl Mapper for Engine {
             let failure = |failure: sandbox::Failure| failed(failure.problem());
             match (mapping, jq) {
                 (Mapping::Custom(resource), Some(jq)) => {
-                    let documents = plugin.map(runtime, &kind, &context, &page).map_err(failure)?;
-                    jq.map(runtime, &kind, &context, &resource, documents).map_err(MapError::Mapping)
+                    let documents: Documents =
+                        plugin.map(runtime, &kind, &context, &page).map_err(failure)?;
+                    let mut report =
+                        jq.map(runtime, &kind, &context, &resource, &documents).map_err(MapError::Mapping)?;
+                    if wanted {
+                        report.documents = documents.into_documents();
+                    }
+                    Ok(report)
                 }
-                _ => plugin.map(runtime, &kind, &context, &page).map_err(failure),
+                (Mapping::Documents, _) => {
+                    let mut documents: Documents =
+                        plugin.map(runtime, &kind, &context, &page).map_err(failure)?;
+                    let errors = std::mem::take(documents.errors());
+                    Ok(MapReport { errors, documents: documents.into_documents(), ..MapReport::default() })
+                }
+                _ => {
+                    let mut report: MapReport =
+                        plugin.map(runtime, &kind, &context, &page).map_err(failure)?;
+                    if wanted {
+                        match plugin.map::<Documents>(runtime, &kind, &context, &page) {
+                            Ok(documents) => report.documents = documents.into_documents(),
+                            Err(failure) => {
+                                let plugin = &plugin.name;
+                                tracing::warn!(%plugin, %kind, %failure, "the documents besides the entities could not be made");
+                            }
+                        }
+                    }
+                    Ok(report)
+                }
             }
         };
         self.workers.run(job).await.unwrap_or(Err(lost))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use berth_core::{BlueprintId, Entity, EntityKey, ItemError, MapReport};
+use berth_core::{BlueprintId, Document, Entity, EntityKey, ItemError, MapReport};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value, value::RawValue};
 
@@ -33,7 +33,7 @@ impl Answer for MapReport {
     fn read(bytes: &[u8], count: usize) -> Result<Self, String> {
         let Entities { entities, errors } = parse(bytes)?;
         check(&errors, count)?;
-        Ok(Self { entities: checked(entities)?, errors, filtered: 0 })
+        Ok(Self { entities: checked(entities)?, errors, ..Self::default() })
     }
 
     fn add(&mut self, index: usize, one: Self) {
@@ -52,6 +52,13 @@ pub(crate) struct Documents {
     /// Each with the position of the resource it is of.
     pub(crate) documents: Vec<(usize, Box<RawValue>)>,
     pub(crate) errors: Vec<ItemError>,
+}
+
+impl Documents {
+    /// The documents alone.
+    pub(crate) fn into_documents(self) -> Vec<Document> {
+        self.documents.into_iter().map(|(_, document)| document.into()).collect()
+    }
 }
 
 impl Answer for Documents {

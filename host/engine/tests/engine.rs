@@ -95,6 +95,7 @@ fn request(kind: &str, mapping: Mapping, page: RawPage) -> MapRequest {
             options: Vec::new(),
         },
         mapping,
+        documents: false,
         page,
     }
 }
@@ -548,6 +549,25 @@ async fn the_default_mapping_gives_the_same_either_way() {
     let default = kinds.values().next().unwrap().manifest.mapping.clone().unwrap();
     let by_jq = map_by(Mapping::Custom(Arc::new(default)), &["a", "b", "c"]).await.unwrap();
     assert_eq!(by_jq, map_by(Mapping::Native, &["a", "b", "c"]).await.unwrap());
+}
+
+#[tokio::test]
+async fn documents_come_alone_or_beside_the_entities() {
+    let by = |mapping, documents| async move {
+        let request = request("Guests::Honest", mapping, page(&["a", "b"]));
+        jq_engine().map(MapRequest { documents, ..request }).await.unwrap()
+    };
+    let alone = by(Mapping::Documents, false).await;
+    assert_eq!((identifiers(&alone), alone.documents.len()), (vec![], 2));
+    let second: Value = serde_json::from_str(alone.documents[1].get()).unwrap();
+    assert_eq!((&second["Type"], &second["Properties"]["Name"]), (&json!("Guests::Honest"), &json!("b")));
+    // The selector says what becomes an entity, and nothing of the documents.
+    let custom = mapping(".Properties.Name != \"a\"", &json!({}));
+    for (mapping, entities) in [(Mapping::Native, vec!["id-0", "id-1"]), (custom, vec!["id-1"])] {
+        let beside = by(mapping.clone(), true).await;
+        assert_eq!((identifiers(&beside), &beside.documents), (entities, &alone.documents));
+        assert_eq!(by(mapping, false).await.documents, []);
+    }
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use berth_core::{
-    Account, AccountAccess, Catalog, FetchError, FetchRequest, Intent, KindEntry, Mapper, Problem, Region,
-    Scope, Source,
+    Account, AccountAccess, Catalog, FetchError, FetchRequest, Intent, KindEntry, Mapper, Problem,
+    Processing, Region, Scope, Source,
 };
 use futures::{StreamExt, stream};
 use serde::Serialize;
@@ -80,9 +80,13 @@ pub async fn check(
     let mut config = match session {
         Ok(session) => {
             let resources = session.config.resources.len();
+            let mapped = match session.processing {
+                Processing::Entities | Processing::EntitiesAndDocuments => "mapped",
+                Processing::Documents => "mapped by Port itself, from raw data",
+            };
             checks.push(Check::new(
                 "Port",
-                Ok(format!("credentials accepted; {resources} resources are mapped")),
+                Ok(format!("credentials accepted; {resources} resources are {mapped}")),
             ));
             session.config
         }

@@ -12,6 +12,7 @@
 mod check;
 mod content;
 mod diff;
+mod documents;
 mod guard;
 mod known;
 mod mapped;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use berth_core::{
-    Account, AccountId, EntityKey, Kind, Problem, RefusedPlugin, UnitCounts, UnitId, UnitState,
+    Account, AccountId, EntityKey, Kind, Problem, Processing, RefusedPlugin, UnitCounts, UnitId, UnitState,
 };
 use serde::Serialize;
 
@@ -119,6 +119,9 @@ pub struct Totals {
 pub struct Report {
     /// Whether this was a plan (nothing was written).
     pub dry_run: bool,
+    /// Who makes entities of what was read. With [`Processing::Documents`] it is the catalog, and the
+    /// units count documents instead of entities.
+    pub processing: Processing,
     /// When it began.
     #[serde(skip)]
     pub started: SystemTime,

@@ -8,9 +8,10 @@ use std::{
 };
 
 use berth_core::{
-    AccountAccess, AccountId, BlueprintId, Catalog, EntityKey, FetchError, FetchRequest, FieldSet, Install,
-    Intent, Kind, KindEntry, Known, Ledger, MapContext, MapRequest, Mapper, Mapping, Milestone, Problem,
-    Region, ResyncStatus, Scope, Source, Unit, UnitId, UnitState, UpsertOptions,
+    AccountAccess, AccountId, BlueprintId, Catalog, DocumentBatch, EntityKey, FetchError, FetchRequest,
+    FieldSet, Install, Intent, Kind, KindEntry, Known, Ledger, MapContext, MapRequest, Mapper, Mapping,
+    Milestone, Problem, Processing, Region, ResyncStatus, Scope, Session, Source, Unit, UnitId, UnitState,
+    UpsertOptions,
 };
 use futures::{StreamExt, stream};
 use tokio::{sync::mpsc, task::JoinSet};
@@ -21,6 +22,7 @@ use crate::{
     Deletion, Event, Evidence, Gone, Hints, Observer, Outcome, Report, ResolvedResource, Scopes, UnitCounts,
     UnitReport, Verdict,
     content::{content_digest, key_digest},
+    documents::{Beside, Documents},
     known::{Memory, Recorder},
     mapped::{Fate, Mapped},
     order::{Order, Relations},
@@ -57,6 +59,9 @@ pub struct SyncOptions {
     pub unit_concurrency: usize,
     /// Accounts whose regions are listed at once.
     pub region_concurrency: usize,
+    /// How long a run whose work is done waits for what is made beside it (documents that the catalog
+    /// wants besides entities, examples).
+    pub patience: Duration,
     /// What is remembered from one resync to the next. Without it everything is looked up in the
     /// catalog.
     pub ledger: Option<Arc<dyn Ledger>>,
@@ -70,6 +75,7 @@ impl Default for SyncOptions {
             mode: Mode::Apply,
             unit_concurrency: 64,
             region_concurrency: 16,
+            patience: Duration::from_secs(30),
             ledger: None,
             cancel: CancellationToken::new(),
         }
@@ -132,15 +138,15 @@ pub async fn run(
     let options = SyncOptions { cancel: options.cancel.child_token(), ..options };
     let run = Run { source, mapper, catalog, observer, options, started };
 
-    let mut notes = session.notes;
+    let mut notes = session.notes.clone();
     let outcome = match run.options.mode {
-        Mode::Plan => run.resync(session.config, accounts, &kinds).await,
+        Mode::Plan => run.resync(session, accounts, &kinds).await,
         Mode::Apply => {
             if let Err(error) = run.catalog.begin(started).await {
                 tracing::warn!(%error, "the start of the resync could not be reported");
             }
             tokio::select! {
-                outcome = run.resync(session.config, accounts, &kinds) => outcome,
+                outcome = run.resync(session, accounts, &kinds) => outcome,
                 never = run.stopped_by_catalog(&mut notes) => match never {},
             }
         }
@@ -155,19 +161,26 @@ pub async fn run(
     report.duration = clock.elapsed();
     report.notes.splice(0..0, notes);
     report.outcome = judge(&report, run.options.cancel.is_cancelled());
-    run.end(match report.outcome {
+    run.end(status(&report, told)).await;
+    Ok(report)
+}
+
+/// How the catalog is told that a resync ended. `told` is whether it took all steps that it cannot
+/// do without.
+fn status(report: &Report, told: bool) -> ResyncStatus {
+    let failed = |unit: &UnitReport| matches!(unit.state, UnitState::Failed(_));
+    match report.outcome {
         Outcome::Aborted => ResyncStatus::Aborted,
         _ if !told => ResyncStatus::Failed,
         Outcome::Done | Outcome::DeletionsHeldBack => ResyncStatus::Completed,
+        // The catalog deletes by itself what it was not given, and knows nothing of units: to it,
+        // whatever was not read completely must not look so.
+        Outcome::Partial if report.processing == Processing::Documents => ResyncStatus::Failed,
         // An entity that the catalog refused does not fail a resync, nor does a scope that access
         // was denied to: both are lasting facts, told in the report. A scope that failed does.
-        Outcome::Partial if !report.units.iter().any(|unit| matches!(unit.state, UnitState::Failed(_))) => {
-            ResyncStatus::Completed
-        }
+        Outcome::Partial if !report.units.iter().any(failed) => ResyncStatus::Completed,
         Outcome::Partial | Outcome::NothingRead => ResyncStatus::Failed,
-    })
-    .await;
-    Ok(report)
+    }
 }
 
 /// What a fresh installation gets. Kinds whose resource is the account come first, since the
@@ -248,10 +261,11 @@ impl Run {
     /// The second value is false when the catalog missed a step that it cannot do without.
     async fn resync(
         &self,
-        config: berth_core::AppConfig,
+        session: Session,
         accounts: Result<Vec<AccountAccess>, Problem>,
         kinds: &BTreeMap<Kind, KindEntry>,
     ) -> Result<(Report, bool), SyncError> {
+        let Session { config, processing, examples, .. } = session;
         let refused = self.mapper.refused();
         if config.resources.is_empty() {
             return Err(SyncError::Config(
@@ -272,7 +286,17 @@ impl Run {
             }
             None => None,
         };
-        let (owned, regions) = futures::join!(self.owned(), self.regions(&accounts, &resources));
+        // A catalog that maps by itself changes what it holds. The ledger's session is left without an
+        // end, so that nothing which was known before counts later.
+        let ledger = ledger.filter(|_| processing != Processing::Documents);
+        let owned = async {
+            match processing {
+                Processing::Entities | Processing::EntitiesAndDocuments => self.owned().await,
+                // What is in the catalog is the catalog's business then.
+                Processing::Documents => Owned::Known(HashSet::new()),
+            }
+        };
+        let (owned, regions) = futures::join!(owned, self.regions(&accounts, &resources));
         let mut planned = plan(&accounts, &regions, &resources);
         planned.notes.splice(0..0, notes);
         self.observer.event(&Event::Planned { units: planned.units.len(), settled: planned.settled.len() });
@@ -286,7 +310,9 @@ impl Run {
             merge: config.enable_merge_entity,
             create_missing_related_entities: config.create_missing_related_entities,
         };
-        let ordered = self.options.mode == Mode::Apply && !options.create_missing_related_entities;
+        let ordered = self.options.mode == Mode::Apply
+            && !options.create_missing_related_entities
+            && processing != Processing::Documents;
         let order = if ordered || memory.as_ref().is_some_and(|memory| memory.has_gaps()) {
             Order::of(self.relations(&resources).await)
         } else {
@@ -300,6 +326,11 @@ impl Run {
         let (sender, receiver) = mpsc::channel(CHANNEL);
         let (tally, milestones) = Tally::new(resources.len(), &units, &planned.settled);
         let tally = Arc::new(tally);
+        let examples = (config.resources.iter().map(|resource| resource.kind.clone()), examples);
+        let (documents, beside) =
+            Documents::new(&self.catalog, &self.mapper, processing, examples, &self.options);
+        let documents = Arc::new(documents);
+        let done = CancellationToken::new();
         let writer = Writer {
             catalog: Arc::clone(&self.catalog),
             observer: Arc::clone(&self.observer),
@@ -315,11 +346,23 @@ impl Run {
         let settled = std::mem::take(&mut planned.settled);
         let work = async {
             let (units_run, written) = futures::join!(
-                self.units(&units, &resources, merge, sender, &tally),
+                self.units(&units, &resources, merge, sender, (&tally, &documents)),
                 writer.run(receiver, order)
             );
             tally.finish();
             let mut reports = units_run.reports;
+            for report in reports.iter_mut().filter(|report| report.state.is_complete()) {
+                // Which documents were in a write that failed is not known: all of the entry's may.
+                if let Some(problem) = documents.lost(report.unit.resource) {
+                    report.state = UnitState::Failed(problem);
+                }
+            }
+            planned
+                .notes
+                .extend(documents.superseded().map(|problem| format!("stopped before its end: {problem}")));
+            // Its end is the end of what is made beside.
+            drop(documents);
+            done.cancel();
             for (report, counts) in reports.iter_mut().zip(&written.counts) {
                 report.counts.add(counts);
             }
@@ -329,22 +372,27 @@ impl Run {
                 counts: UnitCounts::default(),
                 duration: Duration::ZERO,
             }));
-            tally.tell(Milestone::DeletionStarted);
-            let deletion = if self.options.cancel.is_cancelled() {
-                Deletion {
-                    held_back: Some(Problem::new("the resync was stopped before its end")),
-                    ..Deletion::default()
-                }
+            let deletion = if processing == Processing::Documents {
+                Deletion::default()
             } else {
-                let scopes =
-                    Scopes::new(reports.iter().map(|report| (&report.unit, &report.state)), &resources);
-                self.delete(&config, &resources, &scopes, &owned, &written, memory.as_deref()).await
+                tally.tell(Milestone::DeletionStarted);
+                let deletion = if self.options.cancel.is_cancelled() {
+                    Deletion {
+                        held_back: Some(Problem::new("the resync was stopped before its end")),
+                        ..Deletion::default()
+                    }
+                } else {
+                    let scopes =
+                        Scopes::new(reports.iter().map(|report| (&report.unit, &report.state)), &resources);
+                    self.delete(&config, &resources, &scopes, &owned, &written, memory.as_deref()).await
+                };
+                tally.tell(Milestone::DeletionEnded {
+                    deleted: deletion.deleted.len() as u64,
+                    failed: deletion.failed.len() as u64,
+                    held_back: deletion.held_back.is_some(),
+                });
+                deletion
             };
-            tally.tell(Milestone::DeletionEnded {
-                deleted: deletion.deleted.len() as u64,
-                failed: deletion.failed.len() as u64,
-                held_back: deletion.held_back.is_some(),
-            });
             let remembered = match (&memory, recorder) {
                 (Some(memory), Some(recorder)) => {
                     self.remember(&config, memory, recorder, &reports, &deletion, &written).await
@@ -361,7 +409,8 @@ impl Run {
                 Mode::Plan => true,
             }
         };
-        let ((reports, item_failures, written, deletion, remembered), told) = futures::join!(work, telling);
+        let ((reports, item_failures, written, deletion, remembered), told, ()) =
+            futures::join!(work, telling, self.beside(beside, &done));
         if let Err(problem) = remembered {
             tracing::warn!(%problem, "the ledger is not up to date");
             planned.notes.push(format!("the next resync compares with the catalog: {problem}"));
@@ -373,6 +422,7 @@ impl Run {
         }
         let report = Report {
             dry_run: self.options.mode == Mode::Plan,
+            processing,
             started: self.started,
             duration: Duration::ZERO,
             outcome: Outcome::Done,
@@ -389,6 +439,20 @@ impl Run {
             notes: planned.notes,
         };
         Ok((report, told))
+    }
+
+    /// What is made beside the work. It is given up when the resync is stopped, and soon after the
+    /// work is done.
+    async fn beside(&self, beside: Beside, done: &CancellationToken) {
+        let late = async {
+            done.cancelled().await;
+            tokio::time::sleep(self.options.patience).await;
+        };
+        tokio::select! {
+            () = beside.run() => {}
+            () = self.options.cancel.cancelled() => {}
+            () = late => tracing::warn!("the catalog is too slow for documents; the rest is left out"),
+        }
     }
 
     /// Lists what the catalog holds for this integration, as digests.
@@ -481,7 +545,7 @@ impl Run {
         resources: &[ResolvedResource],
         merge: Option<bool>,
         sender: mpsc::Sender<Mapped>,
-        tally: &Arc<Tally>,
+        (tally, documents): (&Arc<Tally>, &Arc<Documents>),
     ) -> UnitsRun {
         let mut schedule = Schedule::new(units);
         let mut running: JoinSet<Ended> = JoinSet::new();
@@ -505,6 +569,7 @@ impl Run {
                     merge,
                     sender: sender.clone(),
                     tally: Arc::clone(tally),
+                    documents: Arc::clone(documents),
                 };
                 let span = tracing::info_span!(
                     "unit",
@@ -853,6 +918,7 @@ struct UnitTask {
     merge: Option<bool>,
     sender: mpsc::Sender<Mapped>,
     tally: Arc<Tally>,
+    documents: Arc<Documents>,
 }
 
 impl UnitTask {
@@ -862,7 +928,12 @@ impl UnitTask {
         self.observer.event(&Event::UnitStarted { unit: &unit.id });
         let mut counts = UnitCounts::default();
         let mut failures = Vec::new();
-        let state = self.read(unit, &mut counts, &mut failures).await;
+        let mut state = self.read(unit, &mut counts, &mut failures).await;
+        if self.tally.unit_read(self.index)
+            && let Err(problem) = self.documents.end(&unit.id).await
+        {
+            state = UnitState::Failed(problem);
+        }
         let state = match (state, failures.first()) {
             (UnitState::Complete, Some((resource, problem))) => UnitState::Failed(Problem {
                 message: format!(
@@ -904,27 +975,26 @@ impl UnitTask {
             kind: Arc::clone(&unit.kind),
             options,
         });
+        let (mapping, documents) = &self.documents.mapping(&self.mapping);
         // The next batch is read while this one is mapped.
         let mut mapped = pages
             .map(|page| async {
                 let mut page = page?;
                 let lost = std::mem::take(&mut page.failures);
                 let count = page.count;
-                let request = MapRequest {
-                    kind: unit.id.kind.clone(),
-                    context: MapContext {
-                        account: Arc::clone(&unit.account),
-                        region: page.region.clone(),
-                        options: unit.resource.selector.include_actions.clone(),
-                    },
-                    mapping: self.mapping.clone(),
-                    page,
+                if count == 0 {
+                    return Ok((count, lost, Ok(berth_core::MapReport::default())));
+                }
+                let kind = unit.id.kind.clone();
+                let context = MapContext {
+                    account: Arc::clone(&unit.account),
+                    region: page.region.clone(),
+                    options: unit.resource.selector.include_actions.clone(),
                 };
-                let report = if count == 0 {
-                    Ok(berth_core::MapReport::default())
-                } else {
-                    self.mapper.map(request).await
-                };
+                let examples = self.documents.set_aside(&kind, &context, &page);
+                let (mapping, documents) = (mapping.clone(), *documents);
+                let report = self.mapper.map(MapRequest { kind, context, mapping, documents, page }).await;
+                self.documents.mapped(examples, report.is_ok());
                 Ok::<_, FetchError>((count, lost, report))
             })
             .buffered(2);
@@ -954,6 +1024,17 @@ impl UnitTask {
                     "a resource could not be mapped"
                 );
                 failures.push((error.resource, Problem::new(format!("not mapped: {}", error.reason))));
+            }
+            if matches!(mapping, Mapping::Documents) {
+                counts.documents += report.documents.len() as u64;
+            }
+            let batch = DocumentBatch {
+                unit: unit.id.clone(),
+                config: Arc::clone(&unit.resource),
+                documents: report.documents,
+            };
+            if let Err(problem) = self.documents.take(batch).await {
+                return UnitState::Failed(problem);
             }
             self.observer.event(&Event::UnitProgress { unit: &unit.id, fetched: counts.fetched });
             for entity in report.entities {

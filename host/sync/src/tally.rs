@@ -21,6 +21,8 @@ pub(crate) struct Tally {
 #[derive(Default)]
 struct Slot {
     started: Option<Instant>,
+    /// Units that have not read to their end.
+    reading: usize,
     units_left: usize,
     /// Entities that the writing side is through with.
     settled: u64,
@@ -43,6 +45,7 @@ impl Tally {
         let mut slots: Vec<Slot> = (0..entries).map(|_| Slot::default()).collect();
         for unit in units {
             if let Some(slot) = slots.get_mut(unit.id.resource) {
+                slot.reading += 1;
                 slot.units_left += 1;
             }
         }
@@ -76,6 +79,15 @@ impl Tally {
         }
     }
 
+    /// A unit has read to its end, well or not. Whether it is the last of its entry to do so.
+    pub(crate) fn unit_read(&self, unit: usize) -> bool {
+        let Some(resource) = self.resources.get(unit) else { return false };
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(slot) = slots.get_mut(*resource) else { return false };
+        slot.reading = slot.reading.saturating_sub(1);
+        slot.reading == 0
+    }
+
     /// A unit is read and mapped.
     pub(crate) fn unit_ended(&self, unit: usize, state: &UnitState, counts: &UnitCounts) {
         self.change(unit, |slot| {
@@ -93,8 +105,13 @@ impl Tally {
         });
     }
 
-    /// Everything has ended, also what was stopped before its time.
+    /// Everything has ended, also what was stopped before its time: that has failed.
     pub(crate) fn finish(&self) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        for slot in slots.iter_mut() {
+            slot.result.failed += std::mem::take(&mut slot.units_left) as u64;
+        }
+        drop(slots);
         self.end(|_| true);
     }
 

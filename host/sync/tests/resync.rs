@@ -200,7 +200,7 @@ impl Catalog for Memory {
             config[key] = value.clone();
         }
         let config: AppConfig = serde_json::from_value(config).unwrap();
-        Ok(Session { config, notes: Vec::new() })
+        Ok(Session { config, processing: self.processing, examples: self.examples, ..Session::default() })
     }
 
     async fn begin(&self, _: SystemTime) -> Result<(), CatalogError> {

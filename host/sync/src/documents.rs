@@ -1,0 +1,291 @@
+//! What becomes of resource documents: handed over to a catalog that maps by itself, offered to one
+//! that only wants them besides, or shown as examples.
+//!
+//! Handing over is a part of the resync's work: it waits where the catalog is slow, and what is lost
+//! fails the entry. Offers and examples are made beside the work. They hold nothing up, fail nothing,
+//! and are dropped where too much of them waits.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use berth_core::{
+    Catalog, Document, DocumentBatch, DocumentsError, Kind, MapContext, MapRequest, Mapper, Mapping, Problem,
+    Processing, RawPage, UnitId,
+};
+use serde_json::value::RawValue;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Mode, SyncOptions};
+
+/// Bytes of documents that may wait to be offered.
+const WAITING: usize = 32 << 20;
+
+/// Takes documents from the units.
+pub(crate) struct Documents {
+    catalog: Arc<dyn Catalog>,
+    processing: Processing,
+    mode: Mode,
+    /// Stops the resync.
+    cancel: CancellationToken,
+    errors: Mutex<Errors>,
+    /// How many examples of each kind are still wanted.
+    wanted: Mutex<BTreeMap<Kind, usize>>,
+    waiting: Arc<AtomicUsize>,
+    aside: UnboundedSender<Aside>,
+}
+
+#[derive(Default)]
+struct Errors {
+    /// Entries of which documents were lost.
+    lost: BTreeMap<usize, Problem>,
+    /// Why the resync is to stop.
+    superseded: Option<Problem>,
+}
+
+/// Something to do beside the resync's work.
+enum Aside {
+    Offer(DocumentBatch),
+    /// All documents of the entry were offered.
+    End(UnitId),
+    Show(Kind, Vec<Document>),
+    /// Examples that have to be made of resources first.
+    Make(MapRequest),
+}
+
+/// The resources that examples are made of, if the rest of their page maps well.
+pub(crate) struct Examples(Option<MapRequest>);
+
+/// Works beside the resync, until all [`Documents`] are dropped.
+pub(crate) struct Beside {
+    catalog: Arc<dyn Catalog>,
+    mapper: Arc<dyn Mapper>,
+    waiting: Arc<AtomicUsize>,
+    todo: UnboundedReceiver<Aside>,
+}
+
+impl Documents {
+    /// `kinds` are those of the app-config, of each of which the catalog wants `examples` examples.
+    pub(crate) fn new(
+        catalog: &Arc<dyn Catalog>,
+        mapper: &Arc<dyn Mapper>,
+        processing: Processing,
+        (kinds, examples): (impl Iterator<Item = Kind>, usize),
+        options: &SyncOptions,
+    ) -> (Self, Beside) {
+        let (aside, todo) = unbounded_channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        // A plan shows nobody anything.
+        let examples = if options.mode == Mode::Apply { examples } else { 0 };
+        let documents = Self {
+            catalog: Arc::clone(catalog),
+            processing,
+            mode: options.mode,
+            cancel: options.cancel.clone(),
+            errors: Mutex::default(),
+            wanted: Mutex::new(kinds.map(|kind| (kind, examples)).collect()),
+            waiting: Arc::clone(&waiting),
+            aside,
+        };
+        let beside = Beside { catalog: Arc::clone(catalog), mapper: Arc::clone(mapper), waiting, todo };
+        (documents, beside)
+    }
+
+    /// How a unit's resources are to be mapped, where its entry says `mapping`; and whether documents
+    /// are wanted besides.
+    pub(crate) fn mapping(&self, mapping: &Mapping) -> (Mapping, bool) {
+        match self.processing {
+            Processing::Entities => (mapping.clone(), false),
+            Processing::EntitiesAndDocuments => (mapping.clone(), self.mode == Mode::Apply),
+            Processing::Documents => (Mapping::Documents, false),
+        }
+    }
+
+    /// Takes documents of a unit.
+    ///
+    /// # Errors
+    /// The [`Problem`] that fails the unit.
+    pub(crate) async fn take(&self, batch: DocumentBatch) -> Result<(), Problem> {
+        if batch.documents.is_empty() || self.mode == Mode::Plan {
+            return Ok(());
+        }
+        self.show(&batch.unit.kind, &batch.documents);
+        match self.processing {
+            Processing::Entities => Ok(()),
+            Processing::EntitiesAndDocuments => {
+                self.offer(batch);
+                Ok(())
+            }
+            Processing::Documents => {
+                let resource = batch.unit.resource;
+                self.catalog.documents(batch).await.map_err(|error| self.refused(resource, error))
+            }
+        }
+    }
+
+    /// All units of an entry have read to their end, `unit` as the last.
+    ///
+    /// # Errors
+    /// The [`Problem`] that fails the entry.
+    pub(crate) async fn end(&self, unit: &UnitId) -> Result<(), Problem> {
+        match self.processing {
+            _ if self.mode == Mode::Plan => Ok(()),
+            Processing::Entities => Ok(()),
+            Processing::EntitiesAndDocuments => {
+                _ = self.aside.send(Aside::End(unit.clone()));
+                Ok(())
+            }
+            Processing::Documents => {
+                let ended = self.catalog.documents_end(unit.resource).await;
+                ended.map_err(|error| self.refused(unit.resource, error))
+            }
+        }
+    }
+
+    /// Why documents of an entry did not reach the catalog, if so.
+    pub(crate) fn lost(&self, resource: usize) -> Option<Problem> {
+        self.errors().lost.get(&resource).cloned()
+    }
+
+    /// Why the catalog wants no more of this resync, if so.
+    pub(crate) fn superseded(&self) -> Option<Problem> {
+        self.errors().superseded.clone()
+    }
+
+    fn refused(&self, resource: usize, error: DocumentsError) -> Problem {
+        let problem = error.problem().clone();
+        match error {
+            DocumentsError::Lost(problem) => _ = self.errors().lost.entry(resource).or_insert(problem),
+            DocumentsError::Superseded(problem) => {
+                self.errors().superseded.get_or_insert(problem);
+                self.cancel.cancel();
+            }
+        }
+        problem
+    }
+
+    fn errors(&self) -> std::sync::MutexGuard<'_, Errors> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn offer(&self, batch: DocumentBatch) {
+        let size = size(&batch);
+        if self.waiting.fetch_add(size, Ordering::Relaxed) + size > WAITING {
+            self.waiting.fetch_sub(size, Ordering::Relaxed);
+            tracing::warn!(unit = %batch.unit, documents = batch.documents.len(), "the catalog is too slow for documents; some are left out");
+            return;
+        }
+        _ = self.aside.send(Aside::Offer(batch));
+    }
+
+    // Examples.
+
+    /// Puts resources of a page aside if examples of the kind are still wanted and the page's report
+    /// will have no documents.
+    pub(crate) fn set_aside(&self, kind: &Kind, context: &MapContext, page: &RawPage) -> Examples {
+        if self.processing != Processing::Entities {
+            return Examples(None);
+        }
+        let count = self.reserve(kind, page.count);
+        if count == 0 {
+            return Examples(None);
+        }
+        let resources: Vec<&RawValue> = serde_json::from_slice(&page.resources).unwrap_or_default();
+        let first = &resources[..count.min(resources.len())];
+        Examples(Some(MapRequest {
+            kind: kind.clone(),
+            context: context.clone(),
+            mapping: Mapping::Documents,
+            documents: false,
+            page: RawPage {
+                region: page.region.clone(),
+                resources: serde_json::to_vec(first).unwrap_or_default(),
+                count: first.len(),
+                failures: Vec::new(),
+            },
+        }))
+    }
+
+    /// The page that examples were set aside of has mapped, well or not.
+    pub(crate) fn mapped(&self, examples: Examples, well: bool) {
+        let Some(request) = examples.0 else { return };
+        if well {
+            _ = self.aside.send(Aside::Make(request));
+        } else if let Some(wanted) = self.wanted().get_mut(&request.kind) {
+            *wanted += request.page.count;
+        }
+    }
+
+    fn show(&self, kind: &Kind, documents: &[Document]) {
+        let count = self.reserve(kind, documents.len());
+        if let Some(first) = documents.get(..count).filter(|first| !first.is_empty()) {
+            _ = self.aside.send(Aside::Show(kind.clone(), first.to_vec()));
+        }
+    }
+
+    /// Takes up to `count` of the examples that are still wanted.
+    fn reserve(&self, kind: &Kind, count: usize) -> usize {
+        let mut wanted = self.wanted();
+        let Some(wanted) = wanted.get_mut(kind) else { return 0 };
+        let count = count.min(*wanted);
+        *wanted -= count;
+        count
+    }
+
+    fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeMap<Kind, usize>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Beside {
+    pub(crate) async fn run(mut self) {
+        // Entries whose documents the catalog does not take any more.
+        let mut refused = BTreeMap::new();
+        while let Some(aside) = self.todo.recv().await {
+            match aside {
+                Aside::Offer(batch) => {
+                    self.waiting.fetch_sub(size(&batch), Ordering::Relaxed);
+                    let unit = batch.unit.clone();
+                    if !refused.contains_key(&unit.resource)
+                        && let Err(error) = self.catalog.documents(batch).await
+                    {
+                        tracing::warn!(kind = %unit.kind, %error, "the catalog did not take documents");
+                        refused.insert(unit.resource, error);
+                    }
+                }
+                Aside::End(unit) => {
+                    if let Err(error) = self.catalog.documents_end(unit.resource).await
+                        && !refused.contains_key(&unit.resource)
+                    {
+                        tracing::warn!(kind = %unit.kind, %error, "the catalog did not take documents");
+                    }
+                }
+                Aside::Show(kind, documents) => self.show(&kind, &documents).await,
+                Aside::Make(request) => {
+                    let kind = request.kind.clone();
+                    match self.mapper.map(request).await {
+                        Ok(report) => self.show(&kind, &report.documents).await,
+                        Err(error) => tracing::warn!(%kind, %error, "no examples could be made"),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn show(&self, kind: &Kind, documents: &[Document]) {
+        if !documents.is_empty()
+            && let Err(error) = self.catalog.examples(kind, documents).await
+        {
+            tracing::warn!(%kind, %error, "the catalog did not take examples");
+        }
+    }
+}
+
+fn size(batch: &DocumentBatch) -> usize {
+    batch.documents.iter().map(|document| document.get().len()).sum()
+}
