@@ -58,6 +58,8 @@ pub(crate) struct Call {
     url: Url,
     agent: Agent,
     repeat: Repeat,
+    /// Where it is not the client's.
+    retry: Option<RetryPolicy>,
     body: Option<Bytes>,
 }
 
@@ -65,7 +67,7 @@ impl Call {
     /// A call that `name` describes in the imperative (`get the integration`).
     pub(crate) fn new(name: &'static str, method: Method, url: Url) -> Self {
         let name = CallName { name, subject: None };
-        Self { name, method, url, agent: Agent::Plain, repeat: Repeat::Always, body: None }
+        Self { name, method, url, agent: Agent::Plain, repeat: Repeat::Always, retry: None, body: None }
     }
 
     pub(crate) fn subject(mut self, subject: impl Into<String>) -> Self {
@@ -81,6 +83,18 @@ impl Call {
     pub(crate) fn repeat(mut self, repeat: Repeat) -> Self {
         self.repeat = repeat;
         self
+    }
+
+    /// Repeats it in its own way.
+    pub(crate) fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// Never repeats it: what comes too late is worth nothing.
+    pub(crate) fn once(self) -> Self {
+        let timeout = Duration::from_secs(10);
+        self.retry(RetryPolicy { retries: 0, timeout, ..RetryPolicy::default() })
     }
 
     pub(crate) fn query(mut self, key: &str, value: &str) -> Self {
@@ -185,17 +199,17 @@ impl Client {
 
     /// The URL of a route. Segments are escaped where they would otherwise end or change the path.
     pub(crate) fn url(&self, segments: &[&str]) -> Result<Url, PortError> {
-        // No escaping helps against these: URLs resolve `%2e%2e` as they do `..`.
-        if let Some(segment) = segments.iter().find(|segment| matches!(**segment, "" | "." | "..")) {
-            return Err(PortError::Other(berth_core::Problem::new(format!(
-                "`{segment}` cannot be an identifier: it cannot stand in a URL"
-            ))));
-        }
+        refuse_dots(segments)?;
         let mut url = self.api.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.extend(segments);
         }
         Ok(url)
+    }
+
+    /// The URL of a route whose segments the contract escapes as form values.
+    pub(crate) fn form_url(&self, segments: &[&str]) -> Result<Url, PortError> {
+        form_url(&self.api, segments)
     }
 
     pub(crate) fn stats(&self) -> PortStats {
@@ -226,9 +240,14 @@ impl Client {
 
     /// Sends a call until it succeeds, fails for good, or the retries are used up.
     pub(crate) async fn exchange(&self, call: &Call, token: Option<&Arc<Token>>) -> Result<Reply, PortError> {
+        let policy = call.retry.unwrap_or(self.retry);
+        // A pause is meant for Port's API, and for all of it.
+        let is_api = call.url.origin() == self.api.origin();
         let mut retries = 0;
         loop {
-            self.wait_for_pause().await;
+            if is_api {
+                self.wait_for_pause().await;
+            }
             let failure = match self.attempt(call, token, retries > 0).await {
                 Ok(reply) => return Ok(reply),
                 Err(failure) => failure,
@@ -240,7 +259,7 @@ impl Client {
                         || call.repeat == Repeat::Always && matches!(refusal.status, 408 | 502 | 503 | 504)
                 }
             };
-            if !may_pass || retries == self.retry.retries {
+            if !may_pass || retries == policy.retries {
                 return Err(match failure {
                     Failure::Transport { reason, .. } => PortError::Transport { call: call.name(), reason },
                     Failure::Status(refusal, _) => PortError::Refused(refusal),
@@ -251,11 +270,11 @@ impl Client {
                 Failure::Status(_, told) => *told,
                 Failure::Transport { .. } => None,
             };
-            let delay = told.unwrap_or_else(|| backoff(&self.retry, retries)).min(self.retry.cap);
+            let delay = told.unwrap_or_else(|| backoff(&policy, retries)).min(policy.cap);
             match &failure {
                 Failure::Status(refusal, _) => {
                     tracing::warn!(call = %call.name, status = refusal.status, retry = retries, ?delay, "Port asks to try again");
-                    if refusal.status == 429 && told.is_some() {
+                    if refusal.status == 429 && told.is_some() && is_api {
                         self.pause_for(delay);
                         continue;
                     }
@@ -282,7 +301,7 @@ impl Client {
             .http
             .request(call.method.clone(), call.url.clone())
             .header(USER_AGENT, agent)
-            .timeout(self.retry.timeout);
+            .timeout(call.retry.unwrap_or(self.retry).timeout);
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, &token.header);
         }
@@ -317,14 +336,40 @@ impl Client {
     }
 }
 
+/// The URL of a route below `base`, its segments escaped as form values: `AWS%3A%3AS3%3A%3ABucket`.
+pub(crate) fn form_url(base: &Url, segments: &[&str]) -> Result<Url, PortError> {
+    refuse_dots(segments)?;
+    let mut path = base.path().trim_end_matches('/').to_owned();
+    for segment in segments {
+        path.push('/');
+        path.extend(url::form_urlencoded::byte_serialize(segment.as_bytes()));
+    }
+    let mut url = base.clone();
+    url.set_path(&path);
+    Ok(url)
+}
+
+/// No escaping helps against these: URLs resolve `%2e%2e` as they do `..`.
+fn refuse_dots(segments: &[&str]) -> Result<(), PortError> {
+    match segments.iter().find(|segment| matches!(**segment, "" | "." | "..")) {
+        Some(segment) => Err(PortError::Other(berth_core::Problem::new(format!(
+            "`{segment}` cannot be an identifier: it cannot stand in a URL"
+        )))),
+        None => Ok(()),
+    }
+}
+
 fn refusal(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
     let text = |value: serde_json::Value| match value {
         serde_json::Value::Null => None,
         serde_json::Value::String(text) => Some(text),
         other => Some(other.to_string()),
     };
-    let wire::ErrorReply { error, message } = serde_json::from_slice(body).unwrap_or_default();
+    let reply: wire::ErrorReply = serde_json::from_slice(body).unwrap_or_default();
+    let code = reply.code().map(ToOwned::to_owned);
+    let wire::ErrorReply { error, message, .. } = reply;
     Refusal {
+        code,
         call: call.name(),
         status: status.as_u16(),
         error: text(error),
@@ -398,6 +443,19 @@ mod tests {
         }
         for identifier in ["", ".", ".."] {
             assert!(client.url(&["blueprints", identifier]).is_err(), "{identifier:?}");
+        }
+    }
+
+    #[test]
+    fn form_urls_stay_below_their_base() {
+        for base in ["https://ingest.example/a", "https://ingest.example/a/"] {
+            let base = Url::parse(base).unwrap();
+            let url = form_url(&base, &["kind", "AWS::S3::Bucket", "x y/../%2e?#"]).unwrap();
+            assert_eq!(
+                url.as_str(),
+                "https://ingest.example/a/kind/AWS%3A%3AS3%3A%3ABucket/x+y%2F..%2F%252e%3F%23"
+            );
+            assert!(form_url(&base, &["kind", ".."]).is_err());
         }
     }
 

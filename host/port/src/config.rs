@@ -1,6 +1,9 @@
 //! What the wing is told: everything that may differ between two deployments.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use secrecy::SecretString;
 use serde_json::Value;
@@ -51,6 +54,19 @@ pub struct PortConfig {
     pub concurrency: usize,
     /// How failed requests are repeated.
     pub retry: RetryPolicy,
+    /// Who maps what is read, where the organization lets it choose. `OCEAN__PROCESSING_MODE`.
+    pub processing_mode: ProcessingMode,
+    /// Whether and how raw data is written, where the organization takes it.
+    pub raw_data: RawDataConfig,
+    /// Whether a few documents of each kind are shown in Port's editor of mappings, without what looks
+    /// like a secret. `OCEAN__SEND_RAW_DATA_EXAMPLES`.
+    pub send_raw_data_examples: bool,
+    /// Variables that a mapping may ask for by `selector.exportEnvVariables`; others are told as null.
+    pub exported_variables: BTreeMap<String, SecretString>,
+    /// How long the organization's feature flags are believed.
+    pub feature_flags_ttl: Duration,
+    /// How often Port is asked whether somebody aborted a resync whose raw data it maps.
+    pub abort_poll: Duration,
 }
 
 impl PortConfig {
@@ -77,6 +93,12 @@ impl PortConfig {
             delete_batch_max: DELETE_BATCH_LIMIT,
             concurrency: 5,
             retry: RetryPolicy::default(),
+            processing_mode: ProcessingMode::Dsp,
+            raw_data: RawDataConfig::default(),
+            send_raw_data_examples: true,
+            exported_variables: BTreeMap::new(),
+            feature_flags_ttl: Duration::from_mins(5),
+            abort_poll: Duration::from_secs(10),
         }
     }
 
@@ -130,6 +152,64 @@ impl std::str::FromStr for ResourcesOrigin {
     }
 }
 
+/// `OCEAN__PROCESSING_MODE`: who makes entities of what is read. The organization's feature flags
+/// decide as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessingMode {
+    /// Port, from raw data (its "data source processor"), where the organization has that; else as
+    /// [`OceanCore`](Self::OceanCore).
+    Dsp,
+    /// The integration.
+    OceanCore,
+}
+
+impl ProcessingMode {
+    /// The value as settings and the wire spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dsp => "dsp",
+            Self::OceanCore => "ocean-core",
+        }
+    }
+}
+
+impl std::str::FromStr for ProcessingMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Dsp, Self::OceanCore]
+            .into_iter()
+            .find(|mode| mode.as_str() == text)
+            .ok_or_else(|| format!("`{text}` is neither `dsp` nor `ocean-core`"))
+    }
+}
+
+/// How raw data is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawDataConfig {
+    /// Whether at all. `OCEAN__LAKEHOUSE_ENABLED`.
+    pub enabled: bool,
+    /// A batch that comes so long after its kind's last write takes all before it along.
+    /// `OCEAN__LAKEHOUSE_BUFFER_INTERVAL_SECONDS`.
+    pub flush_interval: Duration,
+    /// So many batches of a kind are written together. `OCEAN__LAKEHOUSE_BUFFER_MAX_COUNT`.
+    pub flush_batches: usize,
+    /// Bytes of raw data that are gathered or being written at any time, over all kinds. The contract
+    /// allows 100 MiB for one kind, but several are read at once here.
+    pub memory_bytes: usize,
+}
+
+impl Default for RawDataConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            flush_interval: Duration::from_secs(10),
+            flush_batches: 50,
+            memory_bytes: 64 << 20,
+        }
+    }
+}
+
 /// What triggered a run: `ocean_info_event_type` of every write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventType {
@@ -147,6 +227,14 @@ impl EventType {
             Self::Resync => "resync",
             Self::IncrementalResync => "incremental_resync",
             Self::HttpRequest => "http_request",
+        }
+    }
+
+    /// The same in raw data.
+    pub(crate) fn as_raw(self) -> &'static str {
+        match self {
+            Self::Resync | Self::IncrementalResync => "resync",
+            Self::HttpRequest => "live-event",
         }
     }
 }

@@ -50,6 +50,8 @@ pub(crate) struct Refusal {
     pub(crate) error: Option<String>,
     /// Port's `message`: a sentence.
     pub(crate) message: Option<String>,
+    /// Port's word for it, wherever it stands.
+    pub(crate) code: Option<String>,
     pub(crate) trace_id: Option<String>,
 }
 
@@ -104,6 +106,11 @@ impl PortError {
 }
 
 impl Refusal {
+    /// Whether it says that a newer resync has taken this one's place.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.status == 409 && self.code.as_deref() == Some("resync_stale")
+    }
+
     fn remedy(&self) -> Option<&'static str> {
         match self.status {
             401 => Some(CREDENTIALS_REMEDY),

@@ -2,20 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
-use berth_core::{AppConfig, KindEntry, Problem, ResyncStatus, Session};
+use berth_core::{AppConfig, KindEntry, Problem, Processing, ResyncStatus, Session};
 use reqwest::Method;
 use serde_json::{Map, Value};
 
 use crate::{
-    OCEAN_CORE_VERSION, PortCatalog, ResourcesOrigin, blueprints,
+    OCEAN_CORE_VERSION, PortCatalog, ProcessingMode, ResourcesOrigin, blueprints,
     client::{Call, Repeat, Reply},
     error::PortError,
     iso,
     wire::{self, Integration},
 };
-
-/// How the host processes: raw resources are mapped here, not at Port.
-const PROCESSING_MODE: &str = "ocean-core";
 
 /// Where the host runs, as Port tells installations apart.
 const INSTALLATION_TYPE: &str = "OnPrem";
@@ -23,20 +20,32 @@ const INSTALLATION_TYPE: &str = "OnPrem";
 /// The flag of organizations whose default resources Port creates by itself.
 const PROVISIONED_DEFAULTS: &str = "USE_PROVISIONED_DEFAULTS";
 
+/// The flag of organizations that take raw data, and that of those whose raw data Port can map.
+const TAKES_RAW_DATA: &str = "LAKEHOUSE_ELIGIBLE";
+const MAPS_RAW_DATA: &str = "DATA_SOURCE_PROCESSOR_ENABLED";
+
+/// How many documents of each kind are shown as examples.
+const EXAMPLES: usize = 5;
+
+/// A session, and the integration as Port holds it, if it does.
+pub(crate) type Opened = (Session, Option<Integration>);
+
 /// How often and how patiently Port's own provisioning is waited for.
 const PROVISION_ATTEMPTS: u32 = 30;
 const PROVISION_FIRST_WAIT: Duration = Duration::from_secs(3);
 const PROVISION_GROWTH: f64 = 1.55;
 
 /// The start of a process: creates what is missing, in the order of the contract.
-pub(crate) async fn start(port: &PortCatalog, defaults: &[KindEntry]) -> Result<Session, PortError> {
+pub(crate) async fn start(port: &PortCatalog, defaults: &[KindEntry]) -> Result<Opened, PortError> {
     let mut notes = Vec::new();
     if let Some(found) = get(port).await? {
         check_runtime(port, &found)?;
     }
     let provisioned = provision_enabled(port).await?;
-    let flags = feature_flags(port).await?;
+    let flags = port.flags().await?;
+    let processing = processing(port, &flags);
     let existing = get(port).await?;
+    let fresh = existing.is_none();
 
     let origin = origin(
         existing.as_ref().and_then(|found| found.create_port_resources_origin.as_deref()),
@@ -50,37 +59,39 @@ pub(crate) async fn start(port: &PortCatalog, defaults: &[KindEntry]) -> Result<
         notes.push(format!("created integration {}", port.config.integration_identifier));
         create(port, origin).await?
     };
-    if differs(port, &integration) {
-        let change = wire::PatchIntegration { traits: Some(traits(port)), ..change(port) };
-        patch(port, &change).await?;
-        notes.push(format!("updated integration {}", port.config.integration_identifier));
-    }
+    agree(port, &integration, processing, &mut notes).await?;
 
     let written = notes.len();
     if integration.are_port_resources_initialized != Some(true) {
         set_up(port, origin, &integration, defaults, &mut notes).await?;
     }
-    // Only what was changed here has to be read again.
-    let integration =
-        if notes.len() > written { get(port).await?.ok_or_else(|| vanished(port))? } else { integration };
-    Ok(Session { config: app_config(port, integration.config.as_ref())?, notes })
+    // Only what was changed here has to be read again; and a new integration may not have been told
+    // its addresses for raw data when it was created.
+    let again = notes.len() > written || fresh && processing != Processing::Entities;
+    let integration = if again { get(port).await?.ok_or_else(|| vanished(port))? } else { integration };
+    let config = app_config(port, integration.config.as_ref())?;
+    Ok((session(port, config, notes, processing), Some(integration)))
 }
 
-/// A further resync of the same process: only the mapping is read again.
-pub(crate) async fn reload(port: &PortCatalog, defaults: &[KindEntry]) -> Result<Session, PortError> {
-    match get(port).await? {
-        Some(integration) => {
-            Ok(Session { config: app_config(port, integration.config.as_ref())?, notes: Vec::new() })
-        }
+/// A further resync of the same process: only the mapping is read again, and the flags when they are
+/// old.
+pub(crate) async fn reload(port: &PortCatalog, defaults: &[KindEntry]) -> Result<Opened, PortError> {
+    let Some(integration) = get(port).await? else {
         // Somebody deleted it: this is a fresh installation now.
-        None => start(port, defaults).await,
-    }
+        return start(port, defaults).await;
+    };
+    let mut notes = Vec::new();
+    let processing = processing_now(port).await?;
+    agree(port, &integration, processing, &mut notes).await?;
+    let config = app_config(port, integration.config.as_ref())?;
+    Ok((session(port, config, notes, processing), Some(integration)))
 }
 
 /// What a resync would work on, without changing anything.
-pub(crate) async fn look(port: &PortCatalog, defaults: &[KindEntry]) -> Result<Session, PortError> {
+pub(crate) async fn look(port: &PortCatalog, defaults: &[KindEntry]) -> Result<Opened, PortError> {
     let mut notes = Vec::new();
     let integration = get(port).await?;
+    let processing = processing_now(port).await?;
     match &integration {
         Some(found) => check_runtime(port, found)?,
         None => notes.push(format!(
@@ -93,7 +104,7 @@ pub(crate) async fn look(port: &PortCatalog, defaults: &[KindEntry]) -> Result<S
         found.are_port_resources_initialized != Some(true) && port.config.initialize_port_resources
     });
     if !fresh {
-        return Ok(Session { config: app_config(port, config)?, notes });
+        return Ok((session(port, app_config(port, config)?, notes, processing), integration));
     }
     let stored = integration.as_ref().and_then(|found| found.create_port_resources_origin.as_deref());
     let origin = origin(stored, port.config.create_port_resources_origin, false);
@@ -110,7 +121,41 @@ pub(crate) async fn look(port: &PortCatalog, defaults: &[KindEntry]) -> Result<S
             notes.extend(found.gaps(&config));
         }
     }
-    Ok(Session { config, notes })
+    Ok((session(port, config, notes, processing), integration))
+}
+
+fn session(port: &PortCatalog, config: AppConfig, notes: Vec<String>, processing: Processing) -> Session {
+    let examples = if port.config.send_raw_data_examples { EXAMPLES } else { 0 };
+    Session { config, notes, processing, examples }
+}
+
+/// Who maps; asks for the flags only where they matter.
+async fn processing_now(port: &PortCatalog) -> Result<Processing, PortError> {
+    if !port.config.raw_data.enabled {
+        return Ok(Processing::Entities);
+    }
+    Ok(processing(port, &port.flags().await?))
+}
+
+/// Who maps: what the settings want, as far as the organization has it.
+fn processing(port: &PortCatalog, flags: &[String]) -> Processing {
+    let has = |flag: &str| flags.iter().any(|found| found == flag);
+    if !port.config.raw_data.enabled || !has(TAKES_RAW_DATA) {
+        Processing::Entities
+    } else if port.config.processing_mode == ProcessingMode::Dsp && has(MAPS_RAW_DATA) {
+        Processing::Documents
+    } else {
+        Processing::EntitiesAndDocuments
+    }
+}
+
+/// What Port is told of it: what is really done, whatever the settings want. An organization without
+/// the flags would else show a mode that its entities do not come by.
+fn mode(processing: Processing) -> &'static str {
+    match processing {
+        Processing::Documents => ProcessingMode::Dsp.as_str(),
+        Processing::Entities | Processing::EntitiesAndDocuments => ProcessingMode::OceanCore.as_str(),
+    }
 }
 
 /// `resyncState` at the start of a resync.
@@ -196,7 +241,8 @@ async fn provision_enabled(port: &PortCatalog) -> Result<Vec<String>, PortError>
     }
 }
 
-async fn feature_flags(port: &PortCatalog) -> Result<Vec<String>, PortError> {
+/// The organization's feature flags, asked for anew.
+pub(crate) async fn feature_flags(port: &PortCatalog) -> Result<Vec<String>, PortError> {
     let call = Call::new("get the organization", Method::GET, port.client.url(&["organization"])?);
     let reply: wire::OrganizationReply = port.client.send(call).await?.json()?;
     Ok(reply.organization.feature_flags.unwrap_or_default())
@@ -250,23 +296,39 @@ async fn create(port: &PortCatalog, origin: ResourcesOrigin) -> Result<Integrati
     Ok(reply.integration)
 }
 
-fn differs(port: &PortCatalog, integration: &Integration) -> bool {
+/// Brings the integration into agreement with the settings, with one change for all of it.
+async fn agree(
+    port: &PortCatalog,
+    integration: &Integration,
+    processing: Processing,
+    notes: &mut Vec<String>,
+) -> Result<(), PortError> {
+    let mode = mode(processing);
+    if differs(port, integration, mode) {
+        let change = wire::PatchIntegration { traits: Some(traits(port, mode)), ..change(port) };
+        patch(port, &change).await?;
+        notes.push(format!("updated integration {}", port.config.integration_identifier));
+    }
+    Ok(())
+}
+
+fn differs(port: &PortCatalog, integration: &Integration, mode: &str) -> bool {
     let config = &port.config;
     integration.changelog_destination.as_ref() != Some(&config.changelog_destination)
         || integration.installation_app_type.as_ref() != Some(&config.integration_type)
         || integration.version.as_ref() != Some(&config.integration_version)
         || integration.actions_processing_enabled.unwrap_or_default()
         || integration.incremental_sync_enabled.unwrap_or_default()
-        || integration.processing_mode.as_deref() != Some(PROCESSING_MODE)
+        || integration.processing_mode.as_deref() != Some(mode)
 }
 
-fn traits(port: &PortCatalog) -> wire::Traits<'_> {
+fn traits<'p>(port: &'p PortCatalog, mode: &'static str) -> wire::Traits<'p> {
     wire::Traits {
         installation_app_type: &port.config.integration_type,
         changelog_destination: &port.config.changelog_destination,
         actions_processing_enabled: false,
         incremental_sync_enabled: false,
-        processing_mode: PROCESSING_MODE,
+        processing_mode: mode,
     }
 }
 

@@ -19,7 +19,11 @@ mod client;
 mod config;
 mod delete;
 mod error;
+mod examples;
 mod integration;
+mod lifecycle;
+mod mask;
+mod raw;
 mod search;
 mod upsert;
 mod wire;
@@ -27,24 +31,35 @@ mod wire;
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
 use async_trait::async_trait;
 use berth_core::{
-    BlueprintId, Catalog, CatalogError, DeleteReport, Entity, EntityKey, FieldSet, Intent, KindEntry,
-    OwnedEntity, Problem, ResyncStatus, Session, UpsertOptions, UpsertReport,
+    BlueprintId, Catalog, CatalogError, DeleteReport, Document, DocumentBatch, DocumentsError, Entity,
+    EntityKey, FieldSet, Intent, Kind, KindEntry, Milestone, OwnedEntity, Problem, Processing, ResyncStatus,
+    Session, UpsertOptions, UpsertReport,
 };
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
+use url::Url;
 use uuid::Uuid;
 
-use crate::client::{Call, Client};
+use crate::{
+    client::{Call, Client},
+    error::PortError,
+    lifecycle::Lifecycle,
+    raw::Raw,
+    wire::Integration,
+};
 
 pub use client::PortStats;
-pub use config::{DEFAULT_BASE_URL, EventType, PortConfig, ResourcesOrigin, ResyncSchedule, RetryPolicy};
+pub use config::{
+    DEFAULT_BASE_URL, EventType, PortConfig, ProcessingMode, RawDataConfig, ResourcesOrigin, ResyncSchedule,
+    RetryPolicy,
+};
 
 /// The version of the Ocean core whose contract is spoken; Port is told it.
 pub const OCEAN_CORE_VERSION: &str = "0.48.12";
@@ -56,6 +71,8 @@ pub struct PortCatalog {
     client: Client,
     /// Entity requests in flight.
     slots: Semaphore,
+    /// The organization's feature flags, and when they were asked for.
+    flags: tokio::sync::Mutex<Option<(Instant, Arc<[String]>)>>,
     session: Mutex<SessionState>,
 }
 
@@ -68,6 +85,12 @@ struct SessionState {
     started: bool,
     /// When Port noted the start of the last resync, by its clock.
     begun: Option<SystemTime>,
+    /// When this process's last resync began, by its own clock.
+    since: Option<SystemTime>,
+    /// Where raw data of the resync goes, if anywhere.
+    raw: Option<Arc<Raw>>,
+    /// What Port is told of a resync whose raw data it maps.
+    lifecycle: Option<Arc<Lifecycle>>,
     /// Relations by blueprint, as far as they were asked for.
     relations: HashMap<BlueprintId, Option<BTreeMap<String, BlueprintId>>>,
 }
@@ -81,9 +104,9 @@ impl PortCatalog {
     /// integration cannot stand in a header.
     pub fn new(config: PortConfig, http: reqwest::Client) -> Result<Self, Problem> {
         let config = config.normalized();
-        let client = Client::new(&config, http).map_err(error::PortError::into_problem)?;
+        let client = Client::new(&config, http).map_err(PortError::into_problem)?;
         let slots = Semaphore::new(config.concurrency);
-        Ok(Self { config, client, slots, session: Mutex::default() })
+        Ok(Self { config, client, slots, flags: tokio::sync::Mutex::default(), session: Mutex::default() })
     }
 
     /// What was sent so far.
@@ -97,13 +120,92 @@ impl PortCatalog {
     /// # Errors
     /// A [`Problem`] when Port does not answer, or does not know the integration (yet).
     pub async fn resync_request(&self) -> Result<Option<SystemTime>, Problem> {
-        integration::resync_request(self).await.map_err(error::PortError::into_problem)
+        integration::resync_request(self).await.map_err(PortError::into_problem)
     }
 
     /// When Port noted the start of this process's last resync, by Port's clock: it serves every
     /// [`resync_request`](Self::resync_request) before. `None` when there was none, or Port did not tell.
     pub fn last_begun(&self) -> Option<SystemTime> {
         self.session().begun
+    }
+
+    /// The organization's feature flags, believed for
+    /// [`feature_flags_ttl`](PortConfig::feature_flags_ttl).
+    ///
+    /// # Errors
+    /// A [`Problem`] when Port does not tell them.
+    pub async fn feature_flags(&self) -> Result<Arc<[String]>, Problem> {
+        self.flags().await.map_err(PortError::into_problem)
+    }
+
+    pub(crate) async fn flags(&self) -> Result<Arc<[String]>, PortError> {
+        // Held while they are asked for: one answer serves all.
+        let mut known = self.flags.lock().await;
+        if let Some((at, flags)) = &*known
+            && at.elapsed() < self.config.feature_flags_ttl
+        {
+            return Ok(Arc::clone(flags));
+        }
+        let flags: Arc<[String]> = integration::feature_flags(self).await?.into();
+        *known = Some((Instant::now(), Arc::clone(&flags)));
+        Ok(flags)
+    }
+
+    /// Gets ready for the raw data of a resync, if there is to be any.
+    fn prepare(&self, session: &mut Session, integration: Option<&Integration>) -> Result<(), PortError> {
+        if session.processing == Processing::Entities {
+            return Ok(());
+        }
+        let named = integration.and_then(|found| found.ingest_attributes.as_ref()?.ingest_url.as_deref());
+        let address = match named.map(|text| self.address(text)) {
+            Some(Ok(address)) => address,
+            unusable => {
+                let why = unusable.and_then(Result::err).unwrap_or_else(|| "it names none".into());
+                let problem = Problem::new(format!(
+                    "the address for raw data of integration `{}` is not usable: {why}",
+                    self.config.integration_identifier
+                ));
+                if session.processing == Processing::Documents {
+                    return Err(PortError::Other(problem.remedy(
+                        "Set OCEAN__PROCESSING_MODE=ocean-core, so that Berth maps by itself, and tell Port.",
+                    )));
+                }
+                // Entities are not to suffer for it.
+                session.notes.push(format!("no raw data is written: {problem}"));
+                session.processing = Processing::Entities;
+                return Ok(());
+            }
+        };
+        let mut state = self.session();
+        let id = state.resync_id;
+        if session.processing == Processing::Documents {
+            state.lifecycle = Some(Arc::new(Lifecycle::new(id, &session.config)?));
+        }
+        state.raw = Some(Arc::new(Raw::new(id, address, &self.config)));
+        Ok(())
+    }
+
+    /// An address that Port names. The token goes there, so it must be as well protected as Port's own.
+    fn address(&self, text: &str) -> Result<Url, String> {
+        let url = Url::parse(text).map_err(|error| format!("`{text}` is no URL: {error}"))?;
+        let protected = url.scheme() == "https" || url.scheme() == self.config.base_url.scheme();
+        if protected && url.has_host() {
+            Ok(url)
+        } else {
+            Err(format!("`{text}` is not as well protected as Port's API"))
+        }
+    }
+
+    fn raw(&self) -> Option<Arc<Raw>> {
+        self.session().raw.clone()
+    }
+
+    fn lifecycle(&self) -> Option<Arc<Lifecycle>> {
+        self.session().lifecycle.clone()
+    }
+
+    fn resync_started(&self) -> Option<SystemTime> {
+        self.session().since
     }
 
     /// Adds what Port wants to know with every entity write.
@@ -157,23 +259,54 @@ impl Catalog for PortCatalog {
             let mut session = self.session();
             session.resync_id = Uuid::new_v4();
             session.relations.clear();
+            session.raw = None;
+            session.lifecycle = None;
             session.started
         };
-        let opened = match intent {
+        let (mut opened, integration) = match intent {
             Intent::ReadOnly => integration::look(self, defaults).await?,
             Intent::Write if started => integration::reload(self, defaults).await?,
             Intent::Write => integration::start(self, defaults).await?,
         };
-        self.session().started |= intent == Intent::Write;
+        if intent == Intent::Write {
+            self.session().started = true;
+            self.prepare(&mut opened, integration.as_ref())?;
+        }
         Ok(opened)
     }
 
     async fn begin(&self, started: SystemTime) -> Result<(), CatalogError> {
+        self.session().since = Some(started);
         Ok(integration::report_begin(self, started).await?)
     }
 
+    async fn accompany(&self) -> Problem {
+        lifecycle::watch(self).await
+    }
+
+    async fn milestone(&self, milestone: &Milestone) -> Result<(), CatalogError> {
+        Ok(lifecycle::milestone(self, milestone).await?)
+    }
+
+    async fn documents(&self, batch: DocumentBatch) -> Result<(), DocumentsError> {
+        raw::add(self, batch).await
+    }
+
+    async fn documents_end(&self, resource: usize) -> Result<(), DocumentsError> {
+        raw::end(self, resource).await
+    }
+
+    async fn examples(&self, kind: &Kind, documents: &[Document]) -> Result<(), CatalogError> {
+        Ok(examples::show(self, kind, documents).await?)
+    }
+
     async fn end(&self, status: ResyncStatus) -> Result<(), CatalogError> {
-        Ok(integration::report_end(self, status).await?)
+        let told = lifecycle::end(self, status).await;
+        // What Port's processor was not told of is not complete.
+        let status =
+            if told.is_err() && status == ResyncStatus::Completed { ResyncStatus::Failed } else { status };
+        integration::report_end(self, status).await?;
+        Ok(told?)
     }
 
     fn owned(&self, before: SystemTime) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {

@@ -193,8 +193,14 @@ fn outcomes(count: usize, reply: wire::BulkReply, call: &CallName) -> Vec<Upsert
 fn refused(error: wire::BulkError, call: &CallName) -> UpsertOutcome {
     let status = error.status_code.unwrap_or(422);
     let missing = is_missing_relation(status, error.error.as_deref());
-    let refusal =
-        Refusal { call: call.clone(), status, error: error.error, message: error.message, trace_id: None };
+    let refusal = Refusal {
+        call: call.clone(),
+        status,
+        code: error.error.clone(),
+        error: error.error,
+        message: error.message,
+        trace_id: None,
+    };
     let problem = PortError::Refused(refusal).into_problem();
     if missing {
         let remedy =

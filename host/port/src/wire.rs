@@ -1,5 +1,7 @@
 //! Port's JSON, as far as Berth speaks it. No other module names a field of it.
 
+pub(crate) mod raw;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_core::{AppConfig, BlueprintId};
@@ -30,6 +32,16 @@ pub(crate) struct ErrorReply {
     pub(crate) error: Value,
     #[serde(default)]
     pub(crate) message: Value,
+    #[serde(default)]
+    pub(crate) code: Value,
+}
+
+impl ErrorReply {
+    /// The code, which stands in one of several places.
+    pub(crate) fn code(&self) -> Option<&str> {
+        let places = [&self.error["code"], &self.error["name"], &self.code, &self.error];
+        places.into_iter().find_map(Value::as_str)
+    }
 }
 
 // Integration and organization.
@@ -53,6 +65,14 @@ pub(crate) struct Integration {
     pub(crate) create_port_resources_origin: Option<String>,
     pub(crate) are_port_resources_initialized: Option<bool>,
     pub(crate) resync_state: Option<Stamp>,
+    pub(crate) ingest_attributes: Option<Attributes>,
+}
+
+/// Where Port takes something of an integration.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Attributes {
+    pub(crate) ingest_url: Option<String>,
 }
 
 /// Something of which only the time of its last change matters here.
