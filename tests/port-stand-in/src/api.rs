@@ -20,7 +20,7 @@ use crate::{
     store::{Store, UpsertFlags, now, time},
 };
 
-type Answer = Result<Json<Value>, ApiError>;
+pub(crate) type Answer = Result<Json<Value>, ApiError>;
 
 /// The most entities of one bulk deletion.
 const DELETE_LIMIT: usize = 100;
@@ -57,7 +57,7 @@ pub(crate) async fn unknown_route() -> ApiError {
     ApiError { status: 404, error: "not_found", message: "route not found".into() }
 }
 
-fn object(body: &Bytes) -> Result<Map<String, Value>, ApiError> {
+pub(crate) fn object(body: &Bytes) -> Result<Map<String, Value>, ApiError> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(ApiError::invalid("body must be object")),
@@ -66,14 +66,14 @@ fn object(body: &Bytes) -> Result<Map<String, Value>, ApiError> {
 }
 
 /// Refuses what the route does not know.
-fn only(body: &Map<String, Value>, keys: &[&str]) -> Result<(), ApiError> {
+pub(crate) fn only(body: &Map<String, Value>, keys: &[&str]) -> Result<(), ApiError> {
     match body.keys().find(|key| !keys.contains(&key.as_str())) {
         Some(key) => Err(ApiError::invalid(format!("body must NOT have the additional property \"{key}\""))),
         None => Ok(()),
     }
 }
 
-fn text<'a>(body: &'a Map<String, Value>, key: &str) -> Result<&'a str, ApiError> {
+pub(crate) fn text<'a>(body: &'a Map<String, Value>, key: &str) -> Result<&'a str, ApiError> {
     let value = body.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     value.ok_or_else(|| ApiError::invalid(format!("body must have \"{key}\", a non-empty string")))
 }
@@ -183,7 +183,10 @@ fn check_integration(body: &Map<String, Value>) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn integration<'a>(store: &'a mut Store, identifier: &str) -> Result<&'a mut Map<String, Value>, ApiError> {
+pub(crate) fn integration<'a>(
+    store: &'a mut Store,
+    identifier: &str,
+) -> Result<&'a mut Map<String, Value>, ApiError> {
     store.integrations.get_mut(identifier).ok_or_else(|| ApiError::not_found("Integration", identifier))
 }
 
@@ -234,7 +237,10 @@ async fn create_integration(
 
 async fn get_integration(State(server): State<Shared>, Path(identifier): Path<String>) -> Answer {
     let mut inner = server.lock();
-    let integration = integration(&mut inner.store, &identifier)?;
+    let mut integration = integration(&mut inner.store, &identifier)?.clone();
+    // Not kept: the next start listens elsewhere.
+    let ingest = json!({"ingestUrl": server.ingest_url()});
+    integration.entry("ingestAttributes").or_insert(ingest);
     Ok(Json(json!({"ok": true, "integration": integration})))
 }
 

@@ -18,6 +18,7 @@ use crate::{
     api,
     error::ApiError,
     page,
+    raw::Lifecycle,
     server::{Fault, Inner, LoggedRequest, Shared},
     store::{Store, now},
 };
@@ -34,6 +35,9 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/_stand-in/blueprints", post(seed_blueprint))
         .route("/_stand-in/integrations", post(seed_integration))
         .route("/_stand-in/integrations/{integration}/resync", post(ask_for_resync))
+        .route("/_stand-in/lifecycles", get(lifecycles))
+        .route("/_stand-in/lifecycles/abort", post(abort_resyncs))
+        .route("/_stand-in/lifecycles/stale", post(make_stale))
         .route("/_stand-in/faults", post(add_fault))
         .route("/_stand-in/expire-tokens", post(expire_tokens))
         .route("/_stand-in/reset", post(reset))
@@ -106,6 +110,20 @@ async fn seed_integration(State(server): State<Shared>, Json(body): Json<Map<Str
 
 async fn ask_for_resync(State(server): State<Shared>, Path(integration): Path<String>) -> Json<Value> {
     server.change(|store| store.resync_requests.insert(integration, now()));
+    Json(json!({"ok": true}))
+}
+
+async fn lifecycles(State(server): State<Shared>) -> Json<BTreeMap<String, Lifecycle>> {
+    Json(server.lock().store.lifecycles.clone())
+}
+
+async fn abort_resyncs(State(server): State<Shared>) -> Json<Value> {
+    server.change(Store::abort_resyncs);
+    Json(json!({"ok": true}))
+}
+
+async fn make_stale(State(server): State<Shared>) -> Json<Value> {
+    server.change(Store::make_stale);
     Json(json!({"ok": true}))
 }
 

@@ -14,6 +14,7 @@ mod api;
 mod control;
 mod error;
 mod page;
+mod raw;
 mod schema;
 mod search;
 mod server;
@@ -38,6 +39,7 @@ use crate::{
     store::{Store, now},
 };
 
+pub use raw::Lifecycle;
 pub use server::{Fault, LoggedRequest};
 
 /// How a stand-in behaves.
@@ -94,10 +96,11 @@ impl PortStandIn {
     /// When the address cannot be listened on.
     pub async fn start(options: StandInOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(options.listen).await?;
-        let base_url =
-            Url::parse(&format!("http://{}/", listener.local_addr()?)).map_err(io::Error::other)?;
-        let server = Arc::new(Server::new(options));
+        let address = format!("http://{}", listener.local_addr()?);
+        let base_url = Url::parse(&address).map_err(io::Error::other)?;
+        let server = Arc::new(Server::new(options, address));
         let app: Router = api::routes()
+            .merge(raw::routes())
             .merge(control::routes())
             .fallback(api::unknown_route)
             .layer(middleware::from_fn_with_state(Arc::clone(&server), server::guard))
@@ -203,6 +206,21 @@ impl PortStandIn {
     /// Asks an integration for a resync, as the button in Port does.
     pub fn request_resync(&self, integration: &str) {
         self.server.change(|store| store.resync_requests.insert(integration.to_owned(), now()));
+    }
+
+    /// The resyncs that told of their raw data, by id.
+    pub fn lifecycles(&self) -> BTreeMap<String, Lifecycle> {
+        self.server.lock().store.lifecycles.clone()
+    }
+
+    /// Aborts the resyncs that bring raw data now, as the button in Port does.
+    pub fn abort_resyncs(&self) {
+        self.server.change(Store::abort_resyncs);
+    }
+
+    /// Takes no more raw data of the resyncs so far, as if a newer one had begun.
+    pub fn make_stale(&self) {
+        self.server.change(Store::make_stale);
     }
 
     /// Adds a fault. Faults of one route happen in the order in which they were added.

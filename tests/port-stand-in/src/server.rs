@@ -26,6 +26,9 @@ use crate::{StandInOptions, error::ApiError, store::Store};
 /// No request of the contract comes near.
 const BODY_LIMIT: usize = 32 * 1024 * 1024;
 
+/// What stands before the routes that take raw data.
+pub(crate) const INGEST: &str = "/ingest";
+
 /// The route of a token.
 pub(crate) const TOKEN_ROUTE: &str = "/v1/auth/access_token";
 
@@ -146,6 +149,7 @@ impl Fault {
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) options: Mutex<StandInOptions>,
+    address: String,
     inner: Mutex<Inner>,
 }
 
@@ -162,8 +166,14 @@ pub(crate) struct Inner {
 pub(crate) type Shared = Arc<Server>;
 
 impl Server {
-    pub(crate) fn new(options: StandInOptions) -> Self {
-        Self { options: Mutex::new(options), inner: Mutex::default() }
+    /// `address` is where it can be reached: `http://127.0.0.1:8126`.
+    pub(crate) fn new(options: StandInOptions, address: String) -> Self {
+        Self { options: Mutex::new(options), address, inner: Mutex::default() }
+    }
+
+    /// Where raw data goes.
+    pub(crate) fn ingest_url(&self) -> String {
+        format!("{}{INGEST}", self.address)
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -199,7 +209,7 @@ impl Inner {
 pub(crate) async fn guard(State(server): State<Shared>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
-    if !path.starts_with("/v1/") {
+    if !path.starts_with("/v1/") && !path.starts_with(INGEST) {
         return next.run(Request::from_parts(parts, body)).await;
     }
     let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();

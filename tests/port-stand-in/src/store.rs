@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     error::ApiError,
+    raw::Lifecycle,
     schema::{self, check_identifier},
 };
 
@@ -36,6 +37,8 @@ pub(crate) struct Store {
     pub(crate) integrations: BTreeMap<String, Map<String, Value>>,
     /// `updatedAt` of the resync that somebody asked for, by integration.
     pub(crate) resync_requests: BTreeMap<String, DateTime<Utc>>,
+    /// The resyncs that told of their raw data, by id.
+    pub(crate) lifecycles: BTreeMap<String, Lifecycle>,
 }
 
 /// The query parameters of an upsert.
