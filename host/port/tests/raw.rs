@@ -1,0 +1,539 @@
+//! [`PortCatalog`] with an organization that takes raw data: what is written, what Port is told, and
+//! how both end.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use berth_core::{
+    AccountId, AppConfig, Catalog, Document, DocumentBatch, DocumentsError, Intent, Kind, Milestone, Place,
+    Processing, Region, ResourceResult, ResyncStatus, Session, UnitId,
+};
+use berth_port::{PortCatalog, PortConfig, ProcessingMode, RetryPolicy};
+use port_stand_in::{Fault, Lifecycle, LoggedRequest, PortStandIn, StandInOptions};
+use secrecy::SecretString;
+use serde_json::{Value, json, value::RawValue};
+
+const ID: &str = "My-Berth";
+const FLAGS: [&str; 2] = ["LAKEHOUSE_ELIGIBLE", "DATA_SOURCE_PROCESSOR_ENABLED"];
+const KINDS: [&str; 2] = ["AWS::EC2::Instance", "AWS::S3::Bucket"];
+
+fn resource(kind: &str, selector: &Value) -> Value {
+    json!({"kind": kind, "selector": selector, "port": {"entity": {"mappings": {
+        "identifier": ".Properties.Id", "blueprint": "\"b\"", "properties": {"a": ".a"}}}}})
+}
+
+fn mapping() -> Value {
+    json!({
+        "enableMergeEntity": true, "deleteDependentEntities": true, "createMissingRelatedEntities": true,
+        "entityDeletionThreshold": 0.9,
+        "resources": [
+            resource(KINDS[0], &json!({"query": " true "})),
+            resource(KINDS[1], &json!({"query": "", "exportEnvVariables": ["STAGE", "AWS_SECRET_ACCESS_KEY"]})),
+        ],
+    })
+}
+
+/// A stand-in of an organization with these flags, where the integration is installed.
+async fn stand_in(flags: &[&str]) -> PortStandIn {
+    let options = StandInOptions {
+        feature_flags: flags.iter().map(ToString::to_string).collect(),
+        ..StandInOptions::default()
+    };
+    let stand_in = PortStandIn::start(options).await.unwrap();
+    let document = json!({
+        "installationId": ID, "installationAppType": "aws-v3", "version": "1.2.3", "changelogDestination": {},
+        "config": mapping(), "actionsProcessingEnabled": false, "incrementalSyncEnabled": false,
+        "processingMode": "dsp", "arePortResourcesInitialized": true,
+    });
+    stand_in.seed_integration(&document).unwrap();
+    stand_in
+}
+
+fn config(stand_in: &PortStandIn) -> PortConfig {
+    let options = stand_in.options();
+    let mut config = PortConfig::new(options.client_id, SecretString::from(options.client_secret), ID);
+    config.base_url = stand_in.base_url().clone();
+    config.integration_version = "1.2.3".into();
+    config.retry = RetryPolicy { retries: 2, base: Duration::from_millis(5), ..RetryPolicy::default() };
+    config.abort_poll = Duration::from_millis(20);
+    config
+}
+
+fn catalog(config: PortConfig) -> PortCatalog {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    PortCatalog::new(config, reqwest::Client::new()).unwrap()
+}
+
+async fn opened(catalog: &PortCatalog) -> Session {
+    let session = catalog.open(Intent::Write, &[]).await.unwrap();
+    catalog.begin(SystemTime::now()).await.unwrap();
+    session
+}
+
+/// A catalog whose resync has begun, with both kinds.
+async fn begun(config: PortConfig) -> PortCatalog {
+    let catalog = catalog(config);
+    assert_eq!(opened(&catalog).await.processing, Processing::Documents);
+    catalog.milestone(&Milestone::Planned).await.unwrap();
+    for resource in 0..2 {
+        catalog.milestone(&Milestone::ResourceStarted { resource }).await.unwrap();
+    }
+    catalog
+}
+
+fn document(number: usize, bytes: usize) -> Document {
+    let text = json!({"Type": "X", "Properties": {"Id": number, "Blob": "x".repeat(bytes)}}).to_string();
+    RawValue::from_string(text).unwrap().into()
+}
+
+fn batch(resource: usize, documents: Vec<Document>) -> DocumentBatch {
+    let config: AppConfig = serde_json::from_value(mapping()).unwrap();
+    DocumentBatch {
+        unit: UnitId {
+            account: AccountId::new("111122223333").unwrap(),
+            place: Some(Place::Region(Region::new("eu-west-1").unwrap())),
+            kind: Kind::new(KINDS[resource]).unwrap(),
+            resource,
+        },
+        config: Arc::new(config.resources[resource].clone()),
+        documents,
+    }
+}
+
+fn ended(resource: usize, complete: u64, skipped: u64, failed: u64) -> Milestone {
+    let result = ResourceResult { complete, skipped, failed, ..ResourceResult::default() };
+    Milestone::ResourceEnded { resource, result }
+}
+
+fn sent(stand_in: &PortStandIn, route: &str) -> Vec<LoggedRequest> {
+    stand_in.requests().into_iter().filter(|request| request.call().contains(route)).collect()
+}
+
+fn writes(stand_in: &PortStandIn) -> Vec<LoggedRequest> {
+    sent(stand_in, "/lake/write")
+}
+
+fn lifecycle(stand_in: &PortStandIn) -> Lifecycle {
+    stand_in.lifecycles().into_values().next().unwrap()
+}
+
+fn keys(body: &Value) -> BTreeSet<&str> {
+    body.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+// === Who maps ===
+
+#[tokio::test]
+async fn settings_and_flags_decide_who_maps_and_port_is_told_what_is_done() {
+    use Processing::{Documents, Entities, EntitiesAndDocuments};
+    for (flags, mode, enabled, expected) in [
+        (&FLAGS[..], ProcessingMode::Dsp, true, Documents),
+        (&FLAGS[..], ProcessingMode::Dsp, false, Entities),
+        (&FLAGS[..], ProcessingMode::OceanCore, true, EntitiesAndDocuments),
+        (&FLAGS[..1], ProcessingMode::Dsp, true, EntitiesAndDocuments),
+        (&FLAGS[1..], ProcessingMode::Dsp, true, Entities),
+        (&[], ProcessingMode::Dsp, true, Entities),
+    ] {
+        let stand_in = stand_in(flags).await;
+        let mut config = config(&stand_in);
+        config.processing_mode = mode;
+        config.raw_data.enabled = enabled;
+        for (intent, told) in [
+            (Intent::ReadOnly, "dsp"),
+            (Intent::Write, if expected == Documents { "dsp" } else { "ocean-core" }),
+        ] {
+            let session = catalog(config.clone()).open(intent, &[]).await.unwrap();
+            assert_eq!(session.processing, expected, "{flags:?} {mode:?} {enabled}");
+            assert_eq!(stand_in.integration(ID).unwrap()["processingMode"], told);
+        }
+        // Once is enough.
+        stand_in.clear_requests();
+        catalog(config).open(Intent::Write, &[]).await.unwrap();
+        assert!(!stand_in.requests().iter().any(LoggedRequest::writes));
+    }
+}
+
+#[tokio::test]
+async fn flags_are_believed_for_a_while_and_a_change_of_them_is_followed() {
+    let stand_in = stand_in(&[]).await;
+    let mut config = config(&stand_in);
+    let patient = catalog(config.clone());
+    config.feature_flags_ttl = Duration::ZERO;
+    let eager = catalog(config);
+    for catalog in [&patient, &eager] {
+        assert_eq!(catalog.open(Intent::Write, &[]).await.unwrap().processing, Processing::Entities);
+    }
+    stand_in.change_options(|options| options.feature_flags = FLAGS.map(str::to_owned).into());
+    assert_eq!(*patient.feature_flags().await.unwrap(), [""; 0]);
+    assert_eq!(patient.open(Intent::Write, &[]).await.unwrap().processing, Processing::Entities);
+    assert_eq!(stand_in.integration(ID).unwrap()["processingMode"], "ocean-core");
+    assert_eq!(eager.open(Intent::Write, &[]).await.unwrap().processing, Processing::Documents);
+    assert_eq!(stand_in.integration(ID).unwrap()["processingMode"], "dsp");
+}
+
+#[tokio::test]
+async fn without_a_usable_address_for_raw_data_nothing_is_read_or_it_is_left_out() {
+    for (address, said) in [
+        (json!({}), "names none"),
+        (json!({"ingestUrl": "nowhere"}), "no URL"),
+        (json!({"ingestUrl": "ftp://ingest.example"}), "protected"),
+    ] {
+        let stand_in = stand_in(&FLAGS).await;
+        let mut state = stand_in.state();
+        state["integrations"][ID]["ingestAttributes"] = address;
+        stand_in.load_state(state).unwrap();
+        let mut config = config(&stand_in);
+        let error = catalog(config.clone()).open(Intent::Write, &[]).await.unwrap_err();
+        assert!(error.0.message.contains(said), "{error}");
+        assert!(error.0.remedy.unwrap().contains("OCEAN__PROCESSING_MODE=ocean-core"));
+        config.processing_mode = ProcessingMode::OceanCore;
+        let session = catalog(config).open(Intent::Write, &[]).await.unwrap();
+        assert_eq!(session.processing, Processing::Entities);
+        assert!(session.notes.iter().any(|note| note.contains(said)), "{:?}", session.notes);
+    }
+}
+
+// === Raw data ===
+
+#[tokio::test]
+async fn a_resync_of_raw_data_is_told_from_begin_to_end() {
+    let stand_in = stand_in(&FLAGS).await;
+    let mut config = config(&stand_in);
+    config.exported_variables = BTreeMap::from([("STAGE".into(), SecretString::from("prod"))]);
+    let catalog = begun(config).await;
+    for number in 0..3 {
+        catalog.documents(batch(0, vec![document(number, 0), document(number + 10, 0)])).await.unwrap();
+    }
+    catalog.documents(batch(1, vec![document(0, 0)])).await.unwrap();
+    assert_eq!(writes(&stand_in).len(), 0, "a few batches wait for more");
+    for resource in 0..2 {
+        catalog.documents_end(resource).await.unwrap();
+        catalog.milestone(&ended(resource, 4, 0, 0)).await.unwrap();
+    }
+    catalog.end(ResyncStatus::Completed).await.unwrap();
+
+    let calls: Vec<String> = stand_in.requests().iter().skip(5).map(LoggedRequest::call).collect();
+    let ingest =
+        "POST /ingest/lake/write/integration-type/{type}/integration/{integration}/sync/{sync}/kind/{kind}";
+    assert_eq!(
+        calls,
+        [
+            "PATCH /v1/integration/{integration}/resync-state",
+            "POST /v1/lifecycle/{resync}",
+            "POST /v1/lifecycle/{resync}/kind",
+            "POST /v1/lifecycle/{resync}/kind",
+            ingest,
+            "POST /v1/lifecycle/{resync}/kind",
+            ingest,
+            "POST /v1/lifecycle/{resync}/kind",
+            "POST /v1/lifecycle/{resync}",
+            "PATCH /v1/integration/{integration}/resync-state",
+        ]
+    );
+    let (resync, found) = stand_in.lifecycles().into_iter().next().unwrap();
+    assert_eq!(
+        (found.status.as_str(), &found.announced[..]),
+        ("finished", &["AWS::EC2::Instance-0".to_owned(), "AWS::S3::Bucket-1".into()][..])
+    );
+    assert_eq!(
+        found.items,
+        BTreeMap::from([("AWS::EC2::Instance-0".into(), 6), ("AWS::S3::Bucket-1".into(), 1)])
+    );
+    assert!(found.kinds.values().all(|status| status == "finished"));
+
+    let told = sent(&stand_in, "/v1/lifecycle");
+    let start = &told[0].body;
+    let fixed = json!({
+        "status": "started", "integration_id": ID, "integration_type": "aws-v3", "integration_version": "1.2.3",
+        "sync_type": "full_sync", "ocean_version": "0.48.12",
+    });
+    for (key, value) in fixed.as_object().unwrap() {
+        assert_eq!(start[key], *value);
+    }
+    // Port maps by the mapping as it was when the resync began, each in a list.
+    let mut listed = mapping();
+    for resource in listed["resources"].as_array_mut().unwrap() {
+        let mappings = resource["port"]["entity"]["mappings"].take();
+        resource["port"]["entity"]["mappings"] = json!([mappings]);
+    }
+    assert_eq!(start["mapping"], listed);
+    let common = ["status", "integration_version", "ocean_version", "kind_identifier"];
+    let started: BTreeSet<&str> =
+        common.into_iter().chain(["integration_id", "integration_type", "started_at"]).collect();
+    assert_eq!(keys(&told[1].body), started);
+    let finished: BTreeSet<&str> = common.into_iter().chain(["integration_type"]).collect();
+    assert_eq!(keys(&told[3].body), finished);
+    assert_eq!(
+        told[5].body,
+        json!({"status": "finished", "integration_id": ID, "integration_type": "aws-v3",
+               "integration_version": "1.2.3", "ocean_version": "0.48.12"})
+    );
+
+    let writes = writes(&stand_in);
+    let path = format!("/ingest/lake/write/integration-type/aws-v3/integration/My-Berth/sync/{resync}/kind/");
+    assert_eq!(writes[0].path, format!("{path}AWS%3A%3AEC2%3A%3AInstance"));
+    let body = &writes[0].body;
+    assert_eq!((&body["kind"], &body["eventType"]), (&json!(KINDS[0]), &json!("resync")));
+    assert_eq!(body["resyncStartTime"], start["started_at"]);
+    assert_eq!(body["data"].as_array().unwrap().len(), 3);
+    let first = &body["data"][0];
+    assert_eq!(first["items"][1], serde_json::from_str::<Value>(document(10, 0).get()).unwrap());
+    // The SHA-256 of `true`.
+    let hash = "b5bea41b6c623f7c09f1bf24dcae58ebab3c0cdd90ad966bc43a45b44867e12b";
+    assert_eq!(
+        (&first["metadata"]["selectorHash"], &first["metadata"]["resourceIndex"]),
+        (&json!(hash), &json!(0))
+    );
+    assert_eq!(first.get("environment_data"), None);
+    // What is not exported is told as null, whatever the mapping asks for.
+    let second = &writes[1].body["data"][0];
+    assert_eq!(second["environment_data"], json!({"STAGE": "prod", "AWS_SECRET_ACCESS_KEY": null}));
+    assert_eq!(second["metadata"]["selectorHash"], Value::Null);
+}
+
+#[tokio::test]
+async fn batches_are_written_when_they_are_many_old_or_large() {
+    let many = |config: &mut PortConfig| config.raw_data.flush_batches = 3;
+    let old = |config: &mut PortConfig| config.raw_data.flush_interval = Duration::ZERO;
+    let large = |config: &mut PortConfig| config.raw_data.memory_bytes = 2_500;
+    let cases: [(&dyn Fn(&mut PortConfig), &[usize]); 3] =
+        [(&many, &[3, 3]), (&old, &[1; 6]), (&large, &[1; 5])];
+    for (change, sizes) in cases {
+        let stand_in = stand_in(&FLAGS).await;
+        let mut config = config(&stand_in);
+        change(&mut config);
+        let catalog = begun(config).await;
+        for number in 0..6 {
+            catalog.documents(batch(0, vec![document(number, 1_200)])).await.unwrap();
+        }
+        let found: Vec<usize> =
+            writes(&stand_in).iter().map(|write| write.body["data"].as_array().unwrap().len()).collect();
+        assert_eq!(found, sizes);
+        catalog.documents_end(0).await.unwrap();
+        assert_eq!(lifecycle(&stand_in).items["AWS::EC2::Instance-0"], 6);
+    }
+}
+
+#[tokio::test]
+async fn all_kinds_together_stay_within_the_memory() {
+    let stand_in = stand_in(&FLAGS).await;
+    let mut config = config(&stand_in);
+    config.raw_data.memory_bytes = 4_000;
+    let catalog = Arc::new(begun(config).await);
+    let bring = |resource: usize| {
+        let catalog = Arc::clone(&catalog);
+        async move {
+            for number in 0..10 {
+                catalog.documents(batch(resource, vec![document(number, 1_000)])).await.unwrap();
+            }
+        }
+    };
+    // Four at once, two of each kind, with one document that is larger than the whole memory.
+    futures::join!(bring(0), bring(1), bring(0), bring(1));
+    catalog.documents(batch(0, vec![document(99, 9_000)])).await.unwrap();
+    for resource in 0..2 {
+        catalog.documents_end(resource).await.unwrap();
+    }
+    let items = lifecycle(&stand_in).items;
+    assert_eq!((items["AWS::EC2::Instance-0"], items["AWS::S3::Bucket-1"]), (21, 20));
+    for write in writes(&stand_in) {
+        let batches = write.body["data"].as_array().unwrap().len();
+        assert!(batches <= 3, "{batches} batches of more than 1000 bytes in 4000");
+    }
+}
+
+#[tokio::test]
+async fn raw_data_waits_until_port_knows_its_kind() {
+    let stand_in = stand_in(&FLAGS).await;
+    let catalog = catalog(config(&stand_in));
+    opened(&catalog).await;
+    catalog.documents(batch(0, vec![document(0, 0)])).await.unwrap();
+    // The end is asked for first, and must wait for the begin to be told.
+    let told = async {
+        catalog.milestone(&Milestone::Planned).await.unwrap();
+        catalog.milestone(&Milestone::ResourceStarted { resource: 0 }).await.unwrap();
+    };
+    let (written, ()) = tokio::join!(biased; catalog.documents_end(0), told);
+    written.unwrap();
+    assert_eq!(lifecycle(&stand_in).items["AWS::EC2::Instance-0"], 1);
+}
+
+#[tokio::test]
+async fn lost_raw_data_fails_its_kind_whoever_wrote_it() {
+    let stand_in = stand_in(&FLAGS).await;
+    let mut config = config(&stand_in);
+    config.raw_data.memory_bytes = 1_500;
+    let catalog = begun(config).await;
+    catalog.documents(batch(0, vec![document(0, 1_000)])).await.unwrap();
+    stand_in.fail(Fault::on("/lake/write").status(422));
+    // There is no room: the other kind's document is written, in vain.
+    catalog.documents(batch(1, vec![document(0, 1_000)])).await.unwrap();
+    let error = catalog.documents(batch(0, vec![document(1, 0)])).await.unwrap_err();
+    assert!(matches!(&error, DocumentsError::Lost(problem) if problem.message.contains("422")), "{error:?}");
+    assert_eq!(catalog.documents_end(0).await, Err(error));
+    catalog.documents_end(1).await.unwrap();
+    catalog.milestone(&ended(0, 0, 0, 1)).await.unwrap();
+    catalog.milestone(&ended(1, 1, 0, 0)).await.unwrap();
+    catalog.end(ResyncStatus::Failed).await.unwrap();
+    let found = lifecycle(&stand_in);
+    assert_eq!(
+        (found.kinds["AWS::EC2::Instance-0"].as_str(), found.kinds["AWS::S3::Bucket-1"].as_str()),
+        ("failed", "finished")
+    );
+    assert_eq!(found.status, "failed");
+    assert_eq!(sent(&stand_in, "POST /v1/lifecycle").pop().unwrap().body, json!({"status": "failed"}));
+}
+
+#[tokio::test]
+async fn a_write_that_may_pass_is_repeated_as_the_same_event() {
+    let stand_in = stand_in(&FLAGS).await;
+    let catalog = begun(config(&stand_in)).await;
+    catalog.documents(batch(0, vec![document(0, 0)])).await.unwrap();
+    stand_in.fail(Fault::on("/lake/write").status(503));
+    catalog.documents_end(0).await.unwrap();
+    let [first, second] = &writes(&stand_in)[..] else { panic!("written twice") };
+    assert_eq!(first.body, second.body);
+}
+
+#[tokio::test]
+async fn a_kind_that_was_not_read_completely_is_not_finished() {
+    let stand_in = stand_in(&FLAGS).await;
+    let catalog = begun(config(&stand_in)).await;
+    catalog.milestone(&ended(0, 5, 1, 0)).await.unwrap();
+    catalog.milestone(&ended(1, 5, 0, 1)).await.unwrap();
+    assert!(lifecycle(&stand_in).kinds.values().all(|status| status == "failed"));
+}
+
+#[tokio::test]
+async fn a_newer_resync_ends_this_one_without_a_word_about_its_end() {
+    let stand_in = stand_in(&FLAGS).await;
+    let catalog = begun(config(&stand_in)).await;
+    catalog.documents(batch(0, vec![document(0, 0)])).await.unwrap();
+    stand_in.make_stale();
+    let error = catalog.documents_end(0).await.unwrap_err();
+    assert!(
+        matches!(&error, DocumentsError::Superseded(problem) if problem.message.contains("newer")),
+        "{error:?}"
+    );
+    let told = sent(&stand_in, "/v1/lifecycle").len();
+    catalog.milestone(&ended(0, 0, 0, 1)).await.unwrap();
+    catalog.end(ResyncStatus::Aborted).await.unwrap();
+    assert_eq!(sent(&stand_in, "/v1/lifecycle").len(), told);
+    assert_eq!(stand_in.integration(ID).unwrap()["resyncState"]["status"], "aborted");
+}
+
+#[tokio::test]
+async fn an_abort_in_port_is_noticed_and_not_told_back() {
+    let stand_in = stand_in(&FLAGS).await;
+    let catalog = begun(config(&stand_in)).await;
+    // A look that fails is only a look.
+    stand_in.fail(Fault::on("GET /v1/lifecycle").status(500));
+    let stopped = catalog.accompany();
+    let button = async {
+        while stand_in.count("GET /v1/lifecycle") < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stand_in.abort_resyncs();
+    };
+    let (problem, ()) = tokio::join!(stopped, button);
+    assert!(problem.message.contains("aborted in Port"), "{problem}");
+    catalog.end(ResyncStatus::Aborted).await.unwrap();
+    assert_eq!(stand_in.count("POST /v1/lifecycle/{resync}"), 3, "the begin of the resync and of two kinds");
+}
+
+#[tokio::test]
+async fn a_resync_that_is_stopped_here_is_told_as_aborted() {
+    let stand_in = stand_in(&FLAGS).await;
+    let catalog = begun(config(&stand_in)).await;
+    catalog.end(ResyncStatus::Aborted).await.unwrap();
+    catalog.end(ResyncStatus::Aborted).await.unwrap();
+    assert_eq!(lifecycle(&stand_in).status, "aborted");
+    let ends = sent(&stand_in, "POST /v1/lifecycle/{resync}")
+        .into_iter()
+        .filter(|request| request.body["status"] == "aborted");
+    assert_eq!(ends.map(|request| request.body).collect::<Vec<_>>(), [json!({"status": "aborted"})]);
+}
+
+#[tokio::test]
+async fn a_begin_that_port_refuses_fails_everything_but_silence_does_not() {
+    let begin = "POST /v1/lifecycle/{resync}";
+    let stand_in = stand_in(&FLAGS).await;
+    let catalog = catalog(config(&stand_in));
+    opened(&catalog).await;
+    stand_in.fail(Fault::on(begin).status(422));
+    assert!(catalog.milestone(&Milestone::Planned).await.is_err());
+    catalog.milestone(&Milestone::ResourceStarted { resource: 0 }).await.unwrap();
+    let error = catalog.documents(batch(0, vec![document(0, 0)])).await.unwrap_err();
+    assert!(matches!(&error, DocumentsError::Lost(problem) if problem.message.contains("422")), "{error:?}");
+    catalog.end(ResyncStatus::Failed).await.unwrap();
+    assert_eq!((stand_in.count(begin), writes(&stand_in).len()), (1, 0), "what was refused is not ended");
+
+    let stand_in = self::stand_in(&FLAGS).await;
+    let catalog = self::catalog(config(&stand_in));
+    opened(&catalog).await;
+    // Three attempts in vain: Port may have heard, or not.
+    stand_in.fail(Fault::on(begin).drop_connection().times(3));
+    catalog.milestone(&Milestone::Planned).await.unwrap();
+    catalog.milestone(&Milestone::ResourceStarted { resource: 0 }).await.unwrap();
+    catalog.documents(batch(0, vec![document(0, 0)])).await.unwrap();
+    catalog.documents_end(0).await.unwrap();
+    catalog.milestone(&ended(0, 1, 0, 0)).await.unwrap();
+    catalog.end(ResyncStatus::Completed).await.unwrap();
+    assert_eq!(lifecycle(&stand_in).status, "finished");
+}
+
+#[tokio::test]
+async fn an_end_that_port_refuses_is_no_completed_resync() {
+    let stand_in = stand_in(&FLAGS).await;
+    let catalog = begun(config(&stand_in)).await;
+    for resource in 0..2 {
+        catalog.milestone(&ended(resource, 1, 0, 0)).await.unwrap();
+    }
+    stand_in.fail(Fault::on("POST /v1/lifecycle/{resync}").status(500));
+    assert!(catalog.end(ResyncStatus::Completed).await.is_err());
+    assert_eq!(stand_in.integration(ID).unwrap()["resyncState"]["status"], "failed");
+}
+
+#[tokio::test]
+async fn beside_entities_raw_data_has_no_lifecycle() {
+    let stand_in = stand_in(&FLAGS[..1]).await;
+    let catalog = catalog(config(&stand_in));
+    assert_eq!(opened(&catalog).await.processing, Processing::EntitiesAndDocuments);
+    for milestone in [Milestone::Planned, Milestone::ResourceStarted { resource: 0 }, ended(0, 1, 0, 0)] {
+        catalog.milestone(&milestone).await.unwrap();
+    }
+    catalog.documents(batch(0, vec![document(0, 0)])).await.unwrap();
+    catalog.documents_end(0).await.unwrap();
+    catalog.end(ResyncStatus::Completed).await.unwrap();
+    assert_eq!((writes(&stand_in).len(), stand_in.count("/v1/lifecycle")), (1, 0));
+}
+
+// === Examples ===
+
+#[tokio::test]
+async fn examples_are_masked_and_never_repeated() {
+    let stand_in = stand_in(&[]).await;
+    let mut config = config(&stand_in);
+    assert_eq!(opened(&catalog(config.clone())).await.examples, 5);
+    let catalog = catalog(config.clone());
+    let secret = json!({"Properties": {"Tags": [{"Key": "db-password", "Value": "hush"}],
+        "Note": format!("<{}>", stand_in.options().client_secret)}});
+    let secret: Document = RawValue::from_string(secret.to_string()).unwrap().into();
+    let kind = Kind::new(KINDS[1]).unwrap();
+    catalog.examples(&kind, &[secret.clone()]).await.unwrap();
+    let [shown] = &sent(&stand_in, "/examples")[..] else { panic!("one request") };
+    assert_eq!(shown.path, format!("/v1/integration/{ID}/kinds/AWS%3A%3AS3%3A%3ABucket/examples"));
+    let masked = json!({"Tags": [{"Key": "db-password", "Value": "[REDACTED]"}], "Note": "[REDACTED]"});
+    assert_eq!(shown.body, json!({"examples": [{"Properties": masked}]}));
+
+    stand_in.fail(Fault::on("/examples").status(503).times(9));
+    assert!(catalog.examples(&kind, &[secret]).await.is_err());
+    assert_eq!(stand_in.count("/examples"), 2);
+    config.send_raw_data_examples = false;
+    assert_eq!(opened(&self::catalog(config)).await.examples, 0);
+}
