@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+#[path = "resync/documents.rs"]
+mod documents;
 #[path = "resync/ledger.rs"]
 mod ledger;
 #[path = "resync/order.rs"]
@@ -15,14 +17,15 @@ use std::{
 
 use async_trait::async_trait;
 use berth_core::{
-    Account, AccountAccess, AccountId, AppConfig, BlueprintId, Catalog, CatalogError, DeleteReport, Entity,
-    EntityKey, FetchError, FetchRequest, FieldSet, Intent, ItemError, Kind, KindEntry, MapError, MapReport,
-    MapRequest, Mapper, Milestone, OwnedEntity, Partition, Problem, RawPage, RefusedPlugin, Region,
-    ResyncStatus, Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
+    Account, AccountAccess, AccountId, AppConfig, BlueprintId, Catalog, CatalogError, DeleteReport, Document,
+    DocumentBatch, DocumentsError, Entity, EntityKey, FetchError, FetchRequest, FieldSet, Intent, ItemError,
+    Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Milestone, OwnedEntity, Partition,
+    Problem, Processing, RawPage, RefusedPlugin, Region, ResyncStatus, Session, Source, UpsertOptions,
+    UpsertOutcome, UpsertReport,
 };
 use berth_sync::{Finding, Mode, NullObserver, Outcome, Report, SyncError, SyncOptions, check, run};
 use futures::{StreamExt, stream, stream::BoxStream};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 const A: &str = "111111111111";
 const B: &str = "222222222222";
@@ -151,6 +154,13 @@ impl Mapper for Plugin {
                 report.errors.push(ItemError { index, resource: id, reason: "bad".into() });
                 continue;
             }
+            if request.documents || matches!(request.mapping, Mapping::Documents) {
+                let document = json!({"Type": request.kind, "Properties": {"Id": id}});
+                report.documents.push(RawValue::from_string(document.to_string()).unwrap().into());
+            }
+            if matches!(request.mapping, Mapping::Documents) {
+                continue;
+            }
             let thing = request.kind.as_str() == "X::Thing";
             let mut entity =
                 Entity::new(BlueprintId::new(if thing { "thing" } else { "account" }).unwrap(), &id);
@@ -186,6 +196,15 @@ struct Memory {
     stops: Option<Problem>,
     /// Whether it refuses to be told milestones.
     deaf: bool,
+    processing: Processing,
+    examples: usize,
+    /// Documents, and `end` when all were handed over, by entry.
+    documents: Mutex<BTreeMap<usize, Vec<String>>>,
+    /// What it says to documents of an entry, and when: at the first, or at the end.
+    refuses: BTreeMap<(usize, &'static str), DocumentsError>,
+    shown: Mutex<BTreeMap<String, usize>>,
+    /// Whether documents beside entities are never done.
+    stuck: bool,
 }
 
 #[async_trait]
@@ -225,7 +244,35 @@ impl Catalog for Memory {
         if self.deaf { Err(CatalogError(Problem::new("503"))) } else { Ok(()) }
     }
 
+    async fn documents(&self, batch: DocumentBatch) -> Result<(), DocumentsError> {
+        assert_eq!(batch.config.kind, batch.unit.kind);
+        if self.stuck {
+            return std::future::pending().await;
+        }
+        if let Some(error) = self.refuses.get(&(batch.unit.resource, "first")) {
+            return Err(error.clone());
+        }
+        let id = |document: &Document| {
+            let document: Value = serde_json::from_str(document.get()).unwrap();
+            document["Properties"]["Id"].as_str().unwrap().to_owned()
+        };
+        let mut documents = self.documents.lock().unwrap();
+        documents.entry(batch.unit.resource).or_default().extend(batch.documents.iter().map(id));
+        Ok(())
+    }
+
+    async fn documents_end(&self, resource: usize) -> Result<(), DocumentsError> {
+        self.documents.lock().unwrap().entry(resource).or_default().push("end".into());
+        self.refuses.get(&(resource, "end")).map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    async fn examples(&self, kind: &Kind, documents: &[Document]) -> Result<(), CatalogError> {
+        *self.shown.lock().unwrap().entry(kind.to_string()).or_default() += documents.len();
+        Err(CatalogError(Problem::new("what is only shown may be refused")))
+    }
+
     fn owned(&self, _: SystemTime) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
+        assert_ne!(self.processing, Processing::Documents, "the catalog is not looked at");
         if self.unlisted {
             return stream::iter([Err(CatalogError(Problem::new("503")))]).boxed();
         }
@@ -276,6 +323,7 @@ impl Catalog for Memory {
     }
 
     async fn delete(&self, keys: &[EntityKey], _: bool) -> DeleteReport {
+        assert_ne!(self.processing, Processing::Documents, "the catalog deletes by itself");
         let mut held = self.entities.lock().unwrap();
         let deleted = keys.iter().filter(|key| held.remove(key).is_some()).cloned().collect();
         DeleteReport { deleted, failed: Vec::new() }

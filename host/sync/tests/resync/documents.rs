@@ -1,0 +1,138 @@
+//! What becomes of resource documents: handed over, offered besides, or shown.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use berth_core::{Catalog, DocumentsError, FetchError, Milestone, Problem, Processing, ResourceResult};
+use berth_sync::{Mode, NullObserver, Outcome, SyncOptions, run};
+use serde_json::json;
+
+use super::{A, Memory, Plugin, World, resync, synced};
+
+/// A catalog that maps by itself.
+fn mapping_itself() -> Memory {
+    Memory { processing: Processing::Documents, ..Memory::default() }
+}
+
+fn result_of(catalog: &Memory, resource: usize) -> ResourceResult {
+    let told = catalog.milestones.lock().unwrap();
+    let ended = |told: &Milestone| match told {
+        Milestone::ResourceEnded { resource: at, result } if *at == resource => Some(*result),
+        _ => None,
+    };
+    told.iter().find_map(ended).unwrap()
+}
+
+#[tokio::test]
+async fn a_catalog_that_maps_by_itself_gets_documents_and_nothing_else() {
+    let catalog = Arc::new(mapping_itself());
+    let plan = resync(&World::new(), &catalog, Mode::Plan).await.unwrap();
+    assert_eq!((plan.outcome, plan.totals().counts.documents), (Outcome::Done, 10));
+    assert!(catalog.documents.lock().unwrap().is_empty());
+
+    let report = synced(&World::new(), &catalog).await;
+    let counts = report.totals().counts;
+    assert_eq!((report.outcome, report.processing), (Outcome::Done, Processing::Documents));
+    assert_eq!((counts.fetched, counts.documents, counts.mapped), (10, 10, 0));
+    let documents = catalog.documents.lock().unwrap();
+    for (resource, count) in [(0, 2), (1, 8)] {
+        let all = &documents[&resource];
+        assert_eq!((all.len(), all.last().unwrap().as_str()), (count + 1, "end"), "{all:?}");
+    }
+    assert!(catalog.held().is_empty() && catalog.upserts.lock().unwrap().is_empty());
+    assert_eq!(*catalog.states.lock().unwrap(), ["running", "Completed"]);
+    let told = catalog.milestones.lock().unwrap();
+    assert!(!told.iter().any(|told| matches!(told, Milestone::DeletionStarted)), "{told:?}");
+}
+
+#[tokio::test]
+async fn to_a_catalog_that_maps_by_itself_nothing_incomplete_looks_complete() {
+    let failed = || FetchError::Failed(Problem::new("boom"));
+    let skipped = || FetchError::Skipped(Problem::new("denied"));
+    for error in [failed(), skipped()] {
+        let catalog = Arc::new(mapping_itself());
+        let mut world = World::new();
+        world.errors.insert(World::at(A, "eu-west-1", "X::Thing"), error);
+        let report = synced(&world, &catalog).await;
+        assert_eq!(report.outcome, Outcome::Partial);
+        let (accounts, things) = (result_of(&catalog, 0), result_of(&catalog, 1));
+        assert_eq!((accounts.failed + accounts.skipped, things.failed + things.skipped), (0, 1));
+        assert_eq!(*catalog.states.lock().unwrap(), ["running", "Failed"]);
+    }
+}
+
+#[tokio::test]
+async fn documents_that_are_lost_fail_their_entry_and_no_other() {
+    let lost = || DocumentsError::Lost(Problem::new("503"));
+    for when in ["first", "end"] {
+        let refuses = BTreeMap::from([((1, when), lost())]);
+        let catalog = Arc::new(Memory { refuses, ..mapping_itself() });
+        let report = synced(&World::new(), &catalog).await;
+        assert_eq!(report.outcome, Outcome::Partial);
+        for unit in &report.units {
+            let problem = unit.state.problem().map(|problem| problem.message.as_str());
+            assert_eq!(problem, (unit.unit.resource == 1).then_some("503"), "{when}: {}", unit.unit);
+        }
+        assert!(result_of(&catalog, 1).failed > 0 && result_of(&catalog, 0).failed == 0);
+        assert_eq!(*catalog.states.lock().unwrap(), ["running", "Failed"]);
+    }
+}
+
+#[tokio::test]
+async fn a_resync_that_another_has_replaced_stops_and_is_no_failure() {
+    let stale = DocumentsError::Superseded(Problem::new("a newer one"));
+    let catalog = Arc::new(Memory { refuses: BTreeMap::from([((1, "first"), stale)]), ..mapping_itself() });
+    let report = synced(&World::new(), &catalog).await;
+    assert_eq!(report.outcome, Outcome::Aborted);
+    assert!(report.notes.iter().any(|note| note.contains("a newer one")), "{:?}", report.notes);
+    // What was stopped is not told as complete.
+    assert!(result_of(&catalog, 1).failed > 0);
+    assert_eq!(*catalog.states.lock().unwrap(), ["running", "Aborted"]);
+}
+
+#[tokio::test]
+async fn documents_beside_entities_cannot_harm_them() {
+    let beside = || Memory { processing: Processing::EntitiesAndDocuments, ..Memory::default() };
+    let lost = DocumentsError::Lost(Problem::new("503"));
+    let stale = DocumentsError::Superseded(Problem::new("a newer one"));
+    let refuses = BTreeMap::from([((0, "first"), lost), ((1, "first"), stale)]);
+    for (catalog, documents) in [(beside(), 10), (Memory { refuses, ..beside() }, 0)] {
+        let catalog = Arc::new(catalog);
+        let report = synced(&World::new(), &catalog).await;
+        assert_eq!((report.outcome, catalog.held().len()), (Outcome::Done, 10), "{report:?}");
+        assert_eq!(report.totals().counts.documents, 0, "they are not what the resync is for");
+        let taken = catalog.documents.lock().unwrap();
+        let ends = taken.values().flatten().filter(|id| *id == "end").count();
+        assert_eq!((ends, taken.values().flatten().count() - ends), (2, documents));
+        assert_eq!(*catalog.states.lock().unwrap(), ["running", "Completed"]);
+    }
+}
+
+#[tokio::test]
+async fn a_catalog_that_is_stuck_with_documents_does_not_keep_a_resync_from_its_end() {
+    let stuck = Memory { processing: Processing::EntitiesAndDocuments, stuck: true, ..Memory::default() };
+    let catalog = Arc::new(stuck);
+    let options = SyncOptions { patience: Duration::from_millis(10), ..SyncOptions::default() };
+    let catalog_dyn = Arc::clone(&catalog) as Arc<dyn Catalog>;
+    let run = run(Arc::new(World::new()), Arc::new(Plugin), catalog_dyn, Arc::new(NullObserver), options);
+    let report = run.await.unwrap();
+    assert_eq!((report.outcome, catalog.held().len()), (Outcome::Done, 10));
+}
+
+#[tokio::test]
+async fn a_few_documents_of_each_kind_are_shown() {
+    for processing in [Processing::Entities, Processing::EntitiesAndDocuments, Processing::Documents] {
+        let catalog = Arc::new(Memory { processing, examples: 5, ..Memory::default() });
+        let mut world = World::new();
+        // A page that does not map gives no examples, and takes none away.
+        world.things(A, "eu-west-1").insert(0, json!("trap"));
+        synced(&world, &catalog).await;
+        let shown = std::mem::take(&mut *catalog.shown.lock().unwrap());
+        assert_eq!(shown["X::Account"], 2, "{processing:?}");
+        assert_eq!(shown["X::Thing"], 5, "{processing:?}");
+        resync(&World::new(), &catalog, Mode::Plan).await.unwrap();
+        assert!(catalog.shown.lock().unwrap().is_empty(), "a plan shows nothing");
+    }
+    let catalog = Arc::new(Memory::default());
+    synced(&World::new(), &catalog).await;
+    assert!(catalog.shown.lock().unwrap().is_empty(), "nothing is wanted");
+}
