@@ -2,6 +2,7 @@
 //! the variable's name, what was found, and the remedy.
 
 mod environment;
+mod raw;
 mod service;
 mod tree;
 
@@ -85,6 +86,12 @@ const KNOWN: &[&str] = &[
     "event_listener.app_host",
     "scheduled_resync_interval",
     "path_prefix",
+    "processing_mode",
+    "lakehouse_enabled",
+    "lakehouse_buffer_interval_seconds",
+    "lakehouse_buffer_max_count",
+    "send_raw_data_examples",
+    "allow_environment_variables_jq_access",
     "upsert_entities_batch_max_length",
     "upsert_entities_batch_max_size_in_bytes",
     "delete_entities_max_batch_size",
@@ -310,6 +317,7 @@ impl Reader<'_> {
         let length = self.number("upsert_entities_batch_max_length", 20);
         let bytes = self.number("upsert_entities_batch_max_size_in_bytes", 1024 * 1024);
         let delete = self.number("delete_entities_max_batch_size", 1000);
+        let raw = self.raw();
         let mut config = PortConfig::new(client_id?, client_secret?, identifier);
         if let Some(base_url) = base_url {
             config.base_url = base_url;
@@ -321,6 +329,7 @@ impl Reader<'_> {
         config.upsert_batch_max_length = length;
         config.upsert_batch_max_bytes = bytes;
         config.delete_batch_max = delete;
+        raw.apply(&mut config);
         Some(config)
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use berth_embed::{
     Change, Outcome, Report, UnitReport,
-    core::{AccountId, Kind, Problem},
+    core::{AccountId, Kind, Problem, Processing},
 };
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
@@ -23,8 +23,10 @@ pub(crate) fn render(report: &Report) -> String {
 
 fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     writeln!(out, "{}", table(report))?;
-    if report.dry_run {
-        changes(report, out)?;
+    match (report.processing, report.dry_run) {
+        (Processing::Documents, dry_run) => port_maps(report, dry_run, out)?,
+        (_, true) => changes(report, out)?,
+        (_, false) => {}
     }
     problems(report, out)?;
     deletion(report, out)?;
@@ -54,44 +56,61 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     )
 }
 
+/// What Port does with raw data, and what that means for the numbers above.
+fn port_maps(report: &Report, dry_run: bool, out: &mut String) -> std::fmt::Result {
+    let documents = report.totals().counts.documents;
+    if dry_run {
+        writeln!(out, "\n{documents} documents of raw data would be handed over to Port.")?;
+    }
+    writeln!(
+        out,
+        "\nPort maps the raw data of this integration itself (processing mode `dsp`): what is created, updated and \
+         deleted is decided there, by the mapping in Port, and shown there."
+    )?;
+    let incomplete = report.units.iter().any(|unit| !unit.state.is_complete());
+    if incomplete && !dry_run {
+        writeln!(
+            out,
+            "Port was told that the kinds with the problems below, and so the resync, have failed: it must not take for \
+             gone what was not read. If a region or account is not to be read at all, leave it out by the selector's \
+             `regionPolicy` or the settings."
+        )?;
+    }
+    Ok(())
+}
+
 fn table(report: &Report) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Disabled);
-    let header = [
-        "kind",
-        "account",
-        "units",
-        "fetched",
-        "mapped",
-        "created",
-        "updated",
-        "unchanged",
-        "deleted",
-        "failed",
-    ];
-    table.set_header(header);
+    let counted: &[&str] = match report.processing {
+        Processing::Documents => &["documents"],
+        Processing::Entities | Processing::EntitiesAndDocuments => {
+            &["mapped", "created", "updated", "unchanged", "deleted"]
+        }
+    };
+    table.set_header([&["kind", "account", "units", "fetched"], counted, &["failed"]].concat());
     let mut deleted: BTreeMap<(Option<Kind>, Option<AccountId>), u64> = BTreeMap::new();
     for gone in &report.deletion.deleted {
         *deleted.entry((gone.kind.clone(), gone.account.clone())).or_default() += 1;
     }
     for (kind, account, units) in report.by_kind_and_account() {
         let gone = deleted.remove(&(Some(kind.clone()), Some(account.clone()))).unwrap_or(0);
-        table.add_row(row(kind.to_string(), account.to_string(), &units, gone));
+        table.add_row(row(report, kind.to_string(), account.to_string(), &units, gone));
     }
     // Deletions that no row above stands for: a kind that is mapped no more, an account unknown.
     for ((kind, account), gone) in deleted {
         let name = |text: Option<String>| text.unwrap_or_else(|| "–".into());
-        table.add_row(row(name(kind.map(Into::into)), name(account.map(Into::into)), &[], gone));
+        table.add_row(row(report, name(kind.map(Into::into)), name(account.map(Into::into)), &[], gone));
     }
     let all: Vec<&UnitReport> = report.units.iter().collect();
-    table.add_row(row("total".into(), String::new(), &all, report.deletion.deleted.len() as u64));
+    table.add_row(row(report, "total".into(), String::new(), &all, report.deletion.deleted.len() as u64));
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
 }
 
-fn row(kind: String, account: String, units: &[&UnitReport], deleted: u64) -> Vec<String> {
+fn row(report: &Report, kind: String, account: String, units: &[&UnitReport], deleted: u64) -> Vec<String> {
     let mut counts = berth_embed::UnitCounts::default();
     let complete = units.iter().filter(|unit| unit.state.is_complete()).count();
     for unit in units {
@@ -106,11 +125,14 @@ fn row(kind: String, account: String, units: &[&UnitReport], deleted: u64) -> Ve
         (items, units) => format!("{items} + {units} units"),
     };
     let units = format!("{complete}/{}", units.len());
-    let mut row = vec![kind, account, units];
-    row.extend(
-        [counts.fetched, counts.mapped, counts.created, counts.updated, counts.unchanged, deleted]
-            .map(|count| count.to_string()),
-    );
+    let counted = match report.processing {
+        Processing::Documents => vec![counts.documents],
+        Processing::Entities | Processing::EntitiesAndDocuments => {
+            vec![counts.mapped, counts.created, counts.updated, counts.unchanged, deleted]
+        }
+    };
+    let mut row = vec![kind, account, units, counts.fetched.to_string()];
+    row.extend(counted.iter().map(ToString::to_string));
     row.push(failed);
     row
 }

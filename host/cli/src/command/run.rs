@@ -183,6 +183,7 @@ async fn resync(
                 updated = totals.counts.updated,
                 unchanged = totals.counts.unchanged,
                 deleted = report.deletion.deleted.len(),
+                documents = totals.counts.documents,
                 seconds = report.duration.as_secs_f64(),
                 "resync ended"
             );
