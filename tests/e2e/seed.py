@@ -88,6 +88,8 @@ def seed(account: Account, regions: list[str], count: argparse.Namespace) -> Non
                 {"key": tag["Key"], "value": tag["Value"]}
                 for tag in tags(account.id, region, number)
             ]
+            if count.secret:
+                lower.append({"key": "db-password", "value": count.secret})
             ecs.create_cluster(clusterName=f"cluster-{number}", tags=lower)
 
 
@@ -183,6 +185,7 @@ def main() -> None:
     fill.add_argument("--buckets", type=int, default=2)
     fill.add_argument("--instances", type=int, default=2)
     fill.add_argument("--clusters", type=int, default=1)
+    fill.add_argument("--secret", default="", help="the value of a tag of every cluster")
     commands.add_parser("expected", parents=[where])
     commands.add_parser("delete-bucket").add_argument("bucket")
     arguments = parser.parse_args()
