@@ -366,10 +366,10 @@ fn refusal(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) ->
         other => Some(other.to_string()),
     };
     let reply: wire::ErrorReply = serde_json::from_slice(body).unwrap_or_default();
-    let code = reply.code().map(ToOwned::to_owned);
+    let stale = status == StatusCode::CONFLICT && reply.is_stale();
     let wire::ErrorReply { error, message, .. } = reply;
     Refusal {
-        code,
+        stale,
         call: call.name(),
         status: status.as_u16(),
         error: text(error),

@@ -50,8 +50,8 @@ pub(crate) struct Refusal {
     pub(crate) error: Option<String>,
     /// Port's `message`: a sentence.
     pub(crate) message: Option<String>,
-    /// Port's word for it, wherever it stands.
-    pub(crate) code: Option<String>,
+    /// Whether it says that a newer resync has taken this one's place.
+    pub(crate) stale: bool,
     pub(crate) trace_id: Option<String>,
 }
 
@@ -106,11 +106,6 @@ impl PortError {
 }
 
 impl Refusal {
-    /// Whether it says that a newer resync has taken this one's place.
-    pub(crate) fn is_stale(&self) -> bool {
-        self.status == 409 && self.code.as_deref() == Some("resync_stale")
-    }
-
     fn remedy(&self) -> Option<&'static str> {
         match self.status {
             401 => Some(CREDENTIALS_REMEDY),

@@ -97,7 +97,7 @@ pub(crate) async fn milestone(port: &PortCatalog, milestone: &Milestone) -> Resu
     match milestone {
         Milestone::Planned => {
             let sent = begin(port, &lifecycle).await;
-            let kept = sent.as_ref().map(|()| ()).map_err(|error| error.clone().into_problem());
+            let kept = sent.clone().map_err(PortError::into_problem);
             lifecycle.told.send_modify(|told| told.begun = Some(kept));
             sent
         }
@@ -105,7 +105,7 @@ pub(crate) async fn milestone(port: &PortCatalog, milestone: &Milestone) -> Resu
         _ if lifecycle.refused().is_some() => Ok(()),
         Milestone::ResourceStarted { resource } => {
             let sent = kind(port, &lifecycle, *resource, "started").await;
-            let kept = sent.as_ref().map(|()| ()).map_err(|error| error.clone().into_problem());
+            let kept = sent.clone().map_err(PortError::into_problem);
             lifecycle.told.send_modify(|told| _ = told.kinds.insert(*resource, kept));
             sent
         }

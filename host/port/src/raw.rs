@@ -14,7 +14,7 @@ use std::{
 
 use berth_core::{DocumentBatch, DocumentsError, Kind, Problem};
 use reqwest::{Method, Url};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use tokio::{
@@ -197,7 +197,7 @@ fn entry(port: &PortCatalog, batch: &DocumentBatch) -> Result<Box<RawValue>, Doc
     let selector = &batch.config.selector;
     let environment: BTreeMap<&str, Option<&str>> = selector
         .export_env_variables()
-        .map(|name| (name, port.config.exported_variables.get(name).map(|value| value.expose_secret())))
+        .map(|name| (name, port.config.exported_variables.get(name).map(SecretString::expose_secret)))
         .collect();
     let query = selector.query.trim();
     let entry = RawBatch {
@@ -235,7 +235,7 @@ async fn send(port: &PortCatalog, flight: &mut Flight<'_>) -> Result<(), Documen
     let call = call(port, flight).map_err(|error| lost(flight, error))?;
     match port.client.send(call).await {
         Ok(_) => Ok(()),
-        Err(PortError::Refused(refusal)) if refusal.is_stale() => {
+        Err(PortError::Refused(refusal)) if refusal.stale => {
             if let Some(lifecycle) = &lifecycle {
                 lifecycle.close();
             }

@@ -196,9 +196,9 @@ fn refused(error: wire::BulkError, call: &CallName) -> UpsertOutcome {
     let refusal = Refusal {
         call: call.clone(),
         status,
-        code: error.error.clone(),
         error: error.error,
         message: error.message,
+        stale: false,
         trace_id: None,
     };
     let problem = PortError::Refused(refusal).into_problem();

@@ -37,10 +37,11 @@ pub(crate) struct ErrorReply {
 }
 
 impl ErrorReply {
-    /// The code, which stands in one of several places.
-    pub(crate) fn code(&self) -> Option<&str> {
+    /// Whether it is about a resync that a newer one has replaced. The word stands in one of several
+    /// places.
+    pub(crate) fn is_stale(&self) -> bool {
         let places = [&self.error["code"], &self.error["name"], &self.code, &self.error];
-        places.into_iter().find_map(Value::as_str)
+        places.into_iter().any(|word| word == "resync_stale")
     }
 }
 

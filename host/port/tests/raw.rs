@@ -298,12 +298,12 @@ async fn a_resync_of_raw_data_is_told_from_begin_to_end() {
 
 #[tokio::test]
 async fn batches_are_written_when_they_are_many_old_or_large() {
-    let many = |config: &mut PortConfig| config.raw_data.flush_batches = 3;
-    let old = |config: &mut PortConfig| config.raw_data.flush_interval = Duration::ZERO;
-    let large = |config: &mut PortConfig| config.raw_data.memory_bytes = 2_500;
-    let cases: [(&dyn Fn(&mut PortConfig), &[usize]); 3] =
-        [(&many, &[3, 3]), (&old, &[1; 6]), (&large, &[1; 5])];
-    for (change, sizes) in cases {
+    let changes: [(fn(&mut PortConfig), &[usize]); 3] = [
+        (|config| config.raw_data.flush_batches = 3, &[3, 3]),
+        (|config| config.raw_data.flush_interval = Duration::ZERO, &[1; 6]),
+        (|config| config.raw_data.memory_bytes = 2_500, &[1; 5]),
+    ];
+    for (change, sizes) in changes {
         let stand_in = stand_in(&FLAGS).await;
         let mut config = config(&stand_in);
         change(&mut config);
@@ -525,7 +525,7 @@ async fn examples_are_masked_and_never_repeated() {
         "Note": format!("<{}>", stand_in.options().client_secret)}});
     let secret: Document = RawValue::from_string(secret.to_string()).unwrap().into();
     let kind = Kind::new(KINDS[1]).unwrap();
-    catalog.examples(&kind, &[secret.clone()]).await.unwrap();
+    catalog.examples(&kind, std::slice::from_ref(&secret)).await.unwrap();
     let [shown] = &sent(&stand_in, "/examples")[..] else { panic!("one request") };
     assert_eq!(shown.path, format!("/v1/integration/{ID}/kinds/AWS%3A%3AS3%3A%3ABucket/examples"));
     let masked = json!({"Tags": [{"Key": "db-password", "Value": "[REDACTED]"}], "Note": "[REDACTED]"});

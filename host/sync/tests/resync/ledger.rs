@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use berth_core::{Catalog, FetchError, Intent, Known, Ledger, LedgerSession, Opened, Problem};
+use berth_core::{Catalog, FetchError, Intent, Known, Ledger, LedgerSession, Opened, Problem, Processing};
 use berth_sync::{Change, Mode, NullObserver, Outcome, Report, SyncOptions, run};
 use serde_json::json;
 
@@ -374,4 +374,22 @@ async fn a_ledger_that_fails_costs_only_comparisons() {
     let unlisted = Arc::new(Memory { unlisted: true, entities, ..Memory::default() });
     apply(&changed, &unlisted, &ledger).await;
     assert!(asked(&unlisted).0 > 0);
+}
+
+#[tokio::test]
+async fn what_was_known_counts_for_nothing_after_the_catalog_mapped_by_itself() {
+    let (world, catalog, ledger) = start();
+    apply(&world, &catalog, &ledger).await;
+    apply(&world, &catalog, &ledger).await;
+    assert_eq!(asked(&catalog), (0, 0), "all is known");
+
+    let itself = Memory { processing: Processing::Documents, ..Memory::default() };
+    let report = apply(&world, &Arc::new(itself), &ledger).await;
+    assert_eq!(report.outcome, Outcome::Done);
+    // Which it did in its own way.
+    let changed = format!("thing/{A}-eu-west-1-one");
+    edit(&catalog, &changed, |entity| entity.title = Some(json!("mapped elsewhere")));
+    apply(&world, &catalog, &ledger).await;
+    let (searches, sent) = asked(&catalog);
+    assert!(searches > 0 && sent == 1, "{searches} searches, {sent} sent");
 }
