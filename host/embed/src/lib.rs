@@ -34,8 +34,8 @@ pub use berth_core::{Catalog, Ledger, Mapper, Problem, Source};
 pub use berth_engine::{CodeOrigin, Engine, EngineConfig, EngineError, Limits, PluginInfo};
 pub use berth_ledger::{Access, FileLedger, LedgerConfig, VERIFY_INTERVAL};
 pub use berth_port::{
-    EventType, OCEAN_CORE_VERSION, PortCatalog, PortConfig, ProcessingMode, RawDataConfig, ResourcesOrigin,
-    ResyncSchedule, RetryPolicy,
+    EventType, FeedError, KafkaCredentials, OCEAN_CORE_VERSION, PortCatalog, PortConfig, ProcessingMode,
+    RawDataConfig, RequestFeed, ResourcesOrigin, ResyncRequest, ResyncSchedule, RetryPolicy,
 };
 pub use berth_sync::{
     Change, Check, Event, Finding, Mode, NullObserver, Observer, Outcome, Report, SyncError, SyncOptions,

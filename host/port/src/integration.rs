@@ -243,9 +243,13 @@ async fn provision_enabled(port: &PortCatalog) -> Result<Vec<String>, PortError>
 
 /// The organization's feature flags, asked for anew.
 pub(crate) async fn feature_flags(port: &PortCatalog) -> Result<Vec<String>, PortError> {
+    Ok(organization(port).await?.feature_flags.unwrap_or_default())
+}
+
+pub(crate) async fn organization(port: &PortCatalog) -> Result<wire::Organization, PortError> {
     let call = Call::new("get the organization", Method::GET, port.client.url(&["organization"])?);
     let reply: wire::OrganizationReply = port.client.send(call).await?.json()?;
-    Ok(reply.organization.feature_flags.unwrap_or_default())
+    Ok(reply.organization)
 }
 
 /// An integration of the other runtime belongs to Port's own cloud: two would fight over it.

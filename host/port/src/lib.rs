@@ -21,6 +21,7 @@ mod delete;
 mod error;
 mod examples;
 mod integration;
+mod kafka;
 mod lifecycle;
 mod mask;
 mod raw;
@@ -60,6 +61,7 @@ pub use config::{
     DEFAULT_BASE_URL, EventType, PortConfig, ProcessingMode, RawDataConfig, ResourcesOrigin, ResyncSchedule,
     RetryPolicy,
 };
+pub use kafka::{FeedError, KafkaCredentials, RequestFeed, ResyncRequest};
 
 /// The version of the Ocean core whose contract is spoken; Port is told it.
 pub const OCEAN_CORE_VERSION: &str = "0.48.12";
@@ -206,6 +208,16 @@ impl PortCatalog {
 
     fn resync_started(&self) -> Option<SystemTime> {
         self.session().since
+    }
+
+    /// Where Port announces resync requests of this integration over Kafka, and with which
+    /// credentials to listen there; without credentials when brokers ask for none (`secured` is
+    /// false).
+    ///
+    /// # Errors
+    /// [`FeedError`], which says whether another try may help.
+    pub async fn request_feed(&self, secured: bool) -> Result<RequestFeed, FeedError> {
+        kafka::feed(self, secured).await
     }
 
     /// Adds what Port wants to know with every entity write.

@@ -86,8 +86,12 @@ pub(crate) struct Stamp {
 
 /// A time in ISO 8601. Anything else is none: no resync may fail for it.
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {
-    let value = Value::deserialize(from)?;
-    Ok(value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok()).map(DateTime::from))
+    Ok(iso_time(&Value::deserialize(from)?))
+}
+
+/// See [`time`].
+pub(crate) fn iso_time(value: &Value) -> Option<DateTime<Utc>> {
+    value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok()).map(DateTime::from)
 }
 
 #[derive(Debug, Deserialize)]
@@ -152,7 +156,65 @@ pub(crate) struct OrganizationReply {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Organization {
+    pub(crate) id: Option<String>,
     pub(crate) feature_flags: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct KafkaCredentialsReply {
+    #[serde(default)]
+    pub(crate) credentials: Option<KafkaCredentials>,
+}
+
+/// Has no `Debug`: it holds the password.
+#[derive(Deserialize)]
+pub(crate) struct KafkaCredentials {
+    pub(crate) username: String,
+    pub(crate) password: String,
+}
+
+/// A message of one of the Kafka topics, as far as it may be a resync request. Of what else these
+/// topics carry no form is known, so anything that is missing or of another form is null.
+pub(crate) struct TopicMessage(Value);
+
+impl TopicMessage {
+    /// `None` when it is no JSON.
+    pub(crate) fn parse(message: &[u8]) -> Option<Self> {
+        serde_json::from_slice(message).ok().map(Self)
+    }
+
+    pub(crate) fn action(&self) -> Option<&str> {
+        self.text("/action")
+    }
+
+    /// The integration that the message is for.
+    pub(crate) fn addressee(&self) -> Option<&str> {
+        self.text("/context/integrationId")
+    }
+
+    /// The integration that was changed.
+    pub(crate) fn changed(&self) -> Option<&str> {
+        self.text("/diff/after/identifier")
+    }
+
+    /// When the integration was changed.
+    pub(crate) fn changed_at(&self) -> Option<&Value> {
+        self.0.pointer("/diff/after/updatedAt")
+    }
+
+    /// When the state of its resync was.
+    pub(crate) fn resync_state_at(&self) -> Option<&Value> {
+        self.0.pointer("/diff/after/resyncState/updatedAt")
+    }
+
+    /// Where the integration has its changes sent: told beside the change, else in it.
+    pub(crate) fn destination(&self) -> Option<&str> {
+        self.text("/changelogDestination/type").or_else(|| self.text("/diff/after/changelogDestination/type"))
+    }
+
+    fn text(&self, pointer: &str) -> Option<&str> {
+        self.0.pointer(pointer).and_then(Value::as_str)
+    }
 }
 
 /// `resyncState` at the start: `lastResyncEnd` is sent as null.

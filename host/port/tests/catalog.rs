@@ -12,10 +12,10 @@ use berth_core::{
     BlueprintId, Catalog, Entity, EntityKey, FieldSet, Intent, KindEntry, Manifest, OwnedEntity,
     ResyncStatus, UpsertOptions, UpsertOutcome,
 };
-use berth_port::{PortCatalog, PortConfig, ResyncSchedule, RetryPolicy};
+use berth_port::{FeedError, PortCatalog, PortConfig, ResyncSchedule, RetryPolicy};
 use futures::TryStreamExt;
 use port_stand_in::{Fault, LoggedRequest, PortStandIn, StandInOptions};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 const ID: &str = "My-Berth";
@@ -832,4 +832,53 @@ async fn resync_requests_of_an_unknown_integration_are_a_problem() {
     let stand_in = stand_in().await;
     let problem = catalog(config(&stand_in)).resync_request().await.unwrap_err();
     assert!(problem.message.contains("404") && problem.message.contains(ID), "{problem}");
+}
+
+// === Kafka ===
+
+#[tokio::test]
+async fn the_feed_of_requests_follows_the_organization_and_the_settings() {
+    let stand_in = stand_in().await;
+    let catalog = catalog(config(&stand_in));
+    stand_in.change_options(|options| {
+        options.kafka_credentials = Some(("port-name".into(), "port-hush".into()));
+    });
+    let feed = catalog.request_feed(true).await.unwrap();
+    let credentials = feed.credentials.as_ref().unwrap();
+    assert_eq!(
+        (feed.topic.as_str(), feed.group.as_str()),
+        ("org_stand_in.change.log", "org_stand_in.aws-v3.My-Berth")
+    );
+    assert_eq!(credentials.username, "port-name");
+    assert_eq!(credentials.password.expose_secret(), "port-hush");
+    assert!(!format!("{feed:?}").contains("port-hush"), "{feed:?}");
+
+    stand_in.change_options(|options| {
+        options.feature_flags = vec!["OCEAN_KAFKA_INTEGRATION_RESYNC_REQUESTS_TOPIC_ENABLED".into()];
+    });
+    let asked = stand_in.count("kafka-credentials");
+    let feed = catalog.request_feed(false).await.unwrap();
+    assert_eq!(
+        (feed.topic.as_str(), feed.group.as_str()),
+        ("org_stand_in.integration.resync.requests", "no-security")
+    );
+    assert!(feed.credentials.is_none());
+    assert_eq!(stand_in.count("kafka-credentials"), asked, "nothing is asked for that nobody needs");
+}
+
+#[tokio::test]
+async fn an_organization_without_kafka_is_told_from_a_port_that_is_away() {
+    let stand_in = stand_in().await;
+    let catalog = catalog(config(&stand_in));
+    let error = catalog.request_feed(true).await.unwrap_err();
+    assert!(
+        matches!(&error, FeedError::NotProvided(problem) if problem.remedy.as_ref().unwrap().contains("POLLING")),
+        "{error:?}"
+    );
+    stand_in.change_options(|options| options.kafka_credentials = Some((String::new(), String::new())));
+    let error = catalog.request_feed(true).await.unwrap_err();
+    assert!(matches!(error, FeedError::NotProvided(_)), "{error:?}");
+    stand_in.fail(Fault::on("kafka-credentials").status(500));
+    let error = catalog.request_feed(true).await.unwrap_err();
+    assert!(matches!(error, FeedError::Unavailable(_)), "{error:?}");
 }

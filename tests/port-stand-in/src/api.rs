@@ -32,6 +32,7 @@ pub(crate) fn routes() -> Router<Shared> {
     Router::new()
         .route(TOKEN_ROUTE, post(access_token))
         .route("/v1/organization", get(organization))
+        .route("/v1/kafka-credentials", get(kafka_credentials))
         .route("/v1/integration", post(create_integration))
         .route("/v1/integration/provision-enabled", get(provision_enabled))
         .route("/v1/integration/{integration}", get(get_integration).patch(patch_integration))
@@ -142,8 +143,18 @@ async fn organization(State(server): State<Shared>) -> Json<Value> {
     let flags = server.options().feature_flags;
     Json(json!({
         "ok": true,
-        "organization": {"id": "org_stand_in", "name": "Stand-in", "featureFlags": flags},
+        "organization": {"id": crate::ORGANIZATION, "name": "Stand-in", "featureFlags": flags},
     }))
+}
+
+async fn kafka_credentials(State(server): State<Shared>) -> Answer {
+    let credentials = server.options().kafka_credentials.ok_or_else(|| ApiError {
+        status: 404,
+        error: "not_found",
+        message: "the organization has no Kafka credentials".into(),
+    })?;
+    let (username, password) = credentials;
+    Ok(Json(json!({"ok": true, "credentials": {"username": username, "password": password}})))
 }
 
 async fn provision_enabled(State(server): State<Shared>) -> Json<Value> {

@@ -42,6 +42,9 @@ use crate::{
 pub use raw::Lifecycle;
 pub use server::{Fault, LoggedRequest};
 
+/// The organization's id.
+pub const ORGANIZATION: &str = "org_stand_in";
+
 /// How a stand-in behaves.
 #[derive(Debug, Clone)]
 pub struct StandInOptions {
@@ -55,6 +58,8 @@ pub struct StandInOptions {
     pub token_lifetime: Duration,
     /// The organization's feature flags.
     pub feature_flags: Vec<String>,
+    /// Name and password for the organization's Kafka brokers, if it has them.
+    pub kafka_credentials: Option<(String, String)>,
     /// The integration types whose defaults Port provides, with the mapping it sets.
     pub provisioned: BTreeMap<String, Value>,
     /// The most entities in one bulk upsert.
@@ -73,6 +78,7 @@ impl Default for StandInOptions {
             client_secret: "stand-in-secret".into(),
             token_lifetime: Duration::from_hours(3),
             feature_flags: Vec::new(),
+            kafka_credentials: None,
             provisioned: BTreeMap::new(),
             bulk_max_entities: 20,
             bulk_max_bytes: 1024 * 1024,
