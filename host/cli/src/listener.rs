@@ -1,5 +1,7 @@
 //! What triggers resyncs, and the one place that runs them: never two at once.
 
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
 pub(crate) mod polling;
 pub(crate) mod schedule;
 
@@ -13,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) enum Reason {
     /// The process has started.
     Start,
-    /// Somebody asked for it at Port, and polling saw it.
+    /// Somebody asked for it at Port, and polling or Kafka told.
     Requested,
     /// Port called the webhook.
     Webhook,
@@ -80,11 +82,16 @@ pub(crate) fn channel() -> (Resyncs, Requests) {
 }
 
 impl Resyncs {
-    /// Asks for a resync and waits for its end; `None` when the service stops before.
-    pub(crate) async fn run(&self, reason: Reason) -> Option<Ended> {
+    /// Asks for a resync; the receiver is told its end. `None` when the service stops before.
+    pub(crate) async fn ask(&self, reason: Reason) -> Option<oneshot::Receiver<Ended>> {
         let (sender, receiver) = oneshot::channel();
         self.0.send(Request { reason, ended: sender }).await.ok()?;
-        receiver.await.ok()
+        Some(receiver)
+    }
+
+    /// Asks for a resync and waits for its end; `None` when the service stops before.
+    pub(crate) async fn run(&self, reason: Reason) -> Option<Ended> {
+        self.ask(reason).await?.await.ok()
     }
 }
 

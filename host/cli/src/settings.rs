@@ -2,6 +2,8 @@
 //! the variable's name, what was found, and the remedy.
 
 mod environment;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod raw;
 mod service;
 mod tree;
@@ -22,6 +24,8 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 pub(crate) use environment::Environment;
+#[cfg(feature = "kafka")]
+pub(crate) use kafka::{Kafka, Mechanism, Security};
 pub(crate) use service::{Listener, Service};
 use tree::{Origin, Tree};
 
@@ -84,6 +88,14 @@ const KNOWN: &[&str] = &[
     "event_listener.interval",
     "event_listener.resync_on_start",
     "event_listener.app_host",
+    "event_listener.brokers",
+    "event_listener.security_protocol",
+    "event_listener.authentication_mechanism",
+    "event_listener.kafka_security_enabled",
+    "event_listener.consumer_poll_timeout",
+    "event_listener.should_resync",
+    "event_listener.should_process_webhooks",
+    "event_listener.should_run_actions",
     "scheduled_resync_interval",
     "path_prefix",
     "processing_mode",

@@ -30,7 +30,7 @@ pub(crate) fn install(args: &Global, environment: &Environment, bars: &MultiProg
             // What only a log would tell: retries towards Port and AWS, and what the engine does about
             // plugins. The fate of units and entities is told by progress and summary.
             LogFormat::Text if !service => "error,berth_port=warn,berth_aws=warn,berth_engine=warn".into(),
-            LogFormat::Text | LogFormat::Json => "info".into(),
+            LogFormat::Text | LogFormat::Json => contract_level("info"),
         });
     // A filter that does not parse falls back to errors only, rather than to no log at all.
     let filter = EnvFilter::try_new(&level).unwrap_or_else(|_| EnvFilter::new("error"));
@@ -53,13 +53,15 @@ fn may_be_told(event: &Metadata<'_>) -> bool {
     *event.level() < Level::TRACE || !event.target().starts_with("aws_")
 }
 
-/// The contract's level names.
+/// The contract's level names. What the Kafka client says of itself is for those who look for a
+/// defect: the listener tells what matters.
 fn contract_level(level: &str) -> String {
-    match level.to_ascii_uppercase().as_str() {
+    let level = match level.to_ascii_uppercase().as_str() {
         "CRITICAL" => "error".into(),
         "WARNING" => "warn".into(),
         _ => level.to_ascii_lowercase(),
-    }
+    };
+    if level == "debug" { level } else { format!("{level},krafka=error") }
 }
 
 /// Standard error, shared with the progress bars: they are taken away while a line is written, and

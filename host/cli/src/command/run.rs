@@ -1,6 +1,6 @@
 //! `berth run`: the long-lived service, which an operator's container runs.
 
-use std::{future::IntoFuture, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{future::IntoFuture, net::Ipv4Addr, pin::pin, sync::Arc, time::Duration};
 
 use berth_embed::{Access, Catalog, Mode, Problem, SyncError, SyncHost, core::ResyncStatus};
 use indicatif::MultiProgress;
@@ -11,6 +11,8 @@ use super::{
     host::{Build, assemble, stop_on_signal},
     sync,
 };
+#[cfg(feature = "kafka")]
+use crate::listener::kafka;
 use crate::{
     args::{Global, LogFormat, RunArgs, ServiceArgs},
     exit::Exit,
@@ -92,16 +94,23 @@ async fn serve(settings: Settings, service: &Service, build: Build, log: LogForm
     tracing::info!("ready");
 
     let resync = |reason, cancel| resync(&host, &status, log, reason, cancel);
-    tokio::select! {
-        () = listener::run(requests, stop.clone(), resync) => {}
-        () = trigger(service, &host, &resyncs) => {}
-    }
+    let mut resyncing = pin!(listener::run(requests, stop.clone(), resync));
+    let mut listening = pin!(trigger(service, &host, &resyncs, &stop));
+    let ended = tokio::select! {
+        () = &mut resyncing => timeout(LAST_WORD, listening).await.unwrap_or(Ok(())),
+        ended = &mut listening => {
+            // By a signal, or because there is nothing to listen to.
+            stop.cancel();
+            resyncing.await;
+            ended
+        }
+    };
     drain.cancel();
     if timeout(LAST_WORD, server).await.is_err() {
         tracing::warn!("some HTTP requests were still open at the end");
     }
     tracing::info!("stopped");
-    Ok(())
+    ended
 }
 
 async fn bind(port: u16) -> Result<TcpListener, Exit> {
@@ -117,28 +126,45 @@ async fn bind(port: u16) -> Result<TcpListener, Exit> {
     Ok(socket)
 }
 
-/// Asks for resyncs as the settings say. Never returns: what ends the service is the other side.
-async fn trigger(service: &Service, host: &SyncHost, resyncs: &Resyncs) {
+/// Asks for resyncs as the settings say until `stop`, or until the listener cannot go on.
+async fn trigger(
+    service: &Service,
+    host: &SyncHost,
+    resyncs: &Resyncs,
+    stop: &CancellationToken,
+) -> Result<(), Exit> {
     let listening = async {
         match (&service.listener, host.port()) {
             (Listener::Polling { interval, resync_on_start }, Some(port)) => {
-                polling::poll(port, resyncs, *interval, *resync_on_start).await;
+                stop.run_until_cancelled(polling::poll(port, resyncs, *interval, *resync_on_start)).await;
             }
             // Other than the peer, which leaves a fresh installation empty until somebody asks. It
             // is also what tells Port where the webhook is.
             (Listener::Webhook { resync_on_start: true, .. }, _) => {
-                resyncs.run(Reason::Start).await;
+                stop.run_until_cancelled(resyncs.run(Reason::Start)).await;
+            }
+            #[cfg(feature = "kafka")]
+            (Listener::Kafka(settings), Some(port)) => {
+                return kafka::listen(port, settings, resyncs, stop).await.map_err(|problem| {
+                    err(&summary::problem("the KAFKA listener cannot work", &problem));
+                    Exit::Settings
+                });
             }
             _ => {}
         }
+        stop.cancelled().await;
+        Ok(())
     };
     let ticking = async {
         if let Some(minutes) = service.scheduled_minutes {
             schedule::tick(resyncs, Duration::from_secs(60 * u64::from(minutes))).await;
         }
+        std::future::pending::<()>().await;
     };
-    tokio::join!(listening, ticking);
-    std::future::pending::<()>().await;
+    tokio::select! {
+        ended = listening => ended,
+        () = ticking => Ok(()),
+    }
 }
 
 /// Runs one resync and tells how it went.

@@ -45,7 +45,11 @@ pub(crate) async fn poll(port: &PortCatalog, resyncs: &Resyncs, interval: Durati
 /// Whether a request needs a resync: when it is newer than the last one that was `served`, and than
 /// the start of this process's last resync as Port noted it (`begun`). All are times of Port's
 /// clock. Without either there is nothing that may have served it.
-fn is_due(requested: Option<SystemTime>, served: Option<SystemTime>, begun: Option<SystemTime>) -> bool {
+pub(super) fn is_due(
+    requested: Option<SystemTime>,
+    served: Option<SystemTime>,
+    begun: Option<SystemTime>,
+) -> bool {
     // `None` is less than any time.
     requested > served.max(begun)
 }

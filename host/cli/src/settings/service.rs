@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 use berth_embed::{PortConfig, ResyncSchedule};
 use url::Url;
 
-use super::{Issue, LISTENERS, Reader};
+#[cfg(feature = "kafka")]
+use super::Kafka;
+use super::{Issue, Reader};
 
 /// How the service runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub(crate) struct Service {
     /// What stands before the routes of health and metrics: nothing, or `/…` without a slash at its
     /// end.
     pub(crate) path_prefix: String,
+    /// Whether live events are taken.
+    pub(crate) process_webhooks: bool,
 }
 
 /// What triggers a resync.
@@ -29,11 +33,15 @@ pub(crate) enum Listener {
     Polling { interval: Duration, resync_on_start: bool },
     /// `POST /resync`, which Port is told to send here.
     Webhook { app_host: Url, resync_on_start: bool },
+    /// A message of Port's Kafka brokers.
+    #[cfg(feature = "kafka")]
+    Kafka(Kafka),
+    /// Nothing: another process resyncs.
+    Idle,
 }
 
 /// Port of the contract's HTTP server.
 const PORT: u16 = 8000;
-const SUPPORTED: &str = "POLLING, WEBHOOK and ONCE";
 
 impl Service {
     /// What Port is told of it: when resyncs repeat.
@@ -46,47 +54,83 @@ impl Service {
 
 /// Reads the service's settings. What it returns after an issue does not matter.
 pub(super) fn read(reader: &mut Reader<'_>) -> Service {
-    let listener = reader.trigger();
-    let scheduled_minutes = reader.tree.get("scheduled_resync_interval").is_some().then(|| {
-        let minutes = reader.number("scheduled_resync_interval", 60);
-        u32::try_from(minutes).unwrap_or(u32::MAX)
-    });
-    Service { listener, scheduled_minutes, port: reader.http_port(), path_prefix: reader.path_prefix() }
+    let kind = reader.text("event_listener.type").unwrap_or_else(|| "POLLING".into());
+    let listener = reader.trigger(&kind);
+    let only = matches!(kind.as_str(), "WEBHOOKS_ONLY" | "ACTIONS_ONLY");
+    let resyncs = reader.flag("event_listener.should_resync", !only);
+    if listener == Listener::Once && !resyncs {
+        reader.issue(
+            "event_listener.should_resync",
+            "with the listener ONCE, nothing is left to do",
+            "remove it, or use WEBHOOKS_ONLY for a process that only takes live events",
+        );
+    }
+    let webhooks = !matches!(kind.as_str(), "ONCE" | "ACTIONS_ONLY");
+    let process_webhooks = reader.flag("event_listener.should_process_webhooks", webhooks);
+    if kind == "ACTIONS_ONLY" || reader.flag("event_listener.should_run_actions", false) {
+        reader.notes.push(
+            "there are no actions to run: the integration that Berth replaces has none; this asks for \
+             nothing (OCEAN__EVENT_LISTENER)"
+                .into(),
+        );
+    }
+    Service {
+        listener: if resyncs { listener } else { Listener::Idle },
+        scheduled_minutes: reader.schedule(resyncs),
+        port: reader.http_port(),
+        path_prefix: reader.path_prefix(),
+        process_webhooks,
+    }
 }
 
 impl Reader<'_> {
-    fn trigger(&mut self) -> Listener {
-        let kind = self.text("event_listener.type").unwrap_or_else(|| "POLLING".into());
+    fn trigger(&mut self, kind: &str) -> Listener {
         let resync_on_start = self.flag("event_listener.resync_on_start", true);
-        match kind.as_str() {
+        match kind {
             "POLLING" => {
                 let interval = Duration::from_secs(self.number("event_listener.interval", 60) as u64);
-                return Listener::Polling { interval, resync_on_start };
+                Listener::Polling { interval, resync_on_start }
             }
             "WEBHOOK" => {
                 self.required(
                     "event_listener.app_host",
                     "give the address at which Port reaches this service",
                 );
-                if let Some(app_host) = self.url("event_listener.app_host", "https://berth.example.com") {
-                    return Listener::Webhook { app_host, resync_on_start };
+                match self.url("event_listener.app_host", "https://berth.example.com") {
+                    Some(app_host) => Listener::Webhook { app_host, resync_on_start },
+                    None => Listener::Idle,
                 }
             }
-            // What is no listener at all is told where all commands look at it.
-            other if other != "ONCE" && LISTENERS.contains(&other) => {
-                let remedy = match other {
-                    "KAFKA" => "use POLLING: it answers the resync button in Port, without a broker",
-                    _ => "run the integration's own image for what this listener does",
-                };
+            #[cfg(feature = "kafka")]
+            "KAFKA" => Listener::Kafka(self.kafka(resync_on_start)),
+            #[cfg(not(feature = "kafka"))]
+            "KAFKA" => {
                 self.issue(
                     "event_listener.type",
-                    format!("`{other}` is not supported; {SUPPORTED} are"),
-                    remedy,
+                    "this build of Berth has no KAFKA listener",
+                    "use a build with the feature `kafka`, as every default build is, or POLLING, which \
+                     answers the resync button in Port without a broker",
                 );
+                Listener::Idle
             }
-            _ => {}
+            "ONCE" => Listener::Once,
+            // What is no listener at all is told where all commands look at it.
+            _ => Listener::Idle,
         }
-        Listener::Once
+    }
+
+    fn schedule(&mut self, resyncs: bool) -> Option<u32> {
+        self.tree.get("scheduled_resync_interval")?;
+        let minutes = self.number("scheduled_resync_interval", 60);
+        if !resyncs {
+            self.notes.push(
+                "OCEAN__SCHEDULED_RESYNC_INTERVAL is not heeded: by its OCEAN__EVENT_LISTENER this process \
+                 does not resync"
+                    .into(),
+            );
+            return None;
+        }
+        Some(u32::try_from(minutes).unwrap_or(u32::MAX))
     }
 
     fn http_port(&mut self) -> u16 {
@@ -142,6 +186,7 @@ mod tests {
                 scheduled_minutes: None,
                 port: 8000,
                 path_prefix: String::new(),
+                process_webhooks: true,
             }
         );
         assert_eq!((settings.port.changelog_destination, settings.port.schedule), (json!({}), None));
@@ -162,6 +207,7 @@ mod tests {
                 scheduled_minutes: Some(1440),
                 port: 9000,
                 path_prefix: "/a/b".into(),
+                process_webhooks: true,
             }
         );
         assert_eq!(settings.port.schedule.unwrap().interval_minutes, 1440);
@@ -178,12 +224,43 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_is_told_once_with_what_is() {
+    fn each_process_does_what_its_listener_says_unless_told_otherwise() {
+        let (schedule, once) = (60, Listener::Once);
+        for (listener, resyncs, webhooks, notes) in [
+            (json!({"type": "POLLING"}), true, true, 0),
+            (json!({"type": "POLLING", "should_resync": false}), false, true, 1),
+            (json!({"type": "POLLING", "should_process_webhooks": false}), true, false, 0),
+            (json!({"type": "POLLING", "should_run_actions": true}), true, true, 1),
+            (json!({"type": "ONCE"}), true, false, 0),
+            (json!({"type": "WEBHOOKS_ONLY"}), false, true, 1),
+            (json!({"type": "WEBHOOKS_ONLY", "should_resync": true}), true, true, 0),
+            (json!({"type": "ACTIONS_ONLY"}), false, false, 2),
+        ] {
+            let (settings, service) = load(&[
+                ("OCEAN__EVENT_LISTENER", &listener.to_string()),
+                ("OCEAN__SCHEDULED_RESYNC_INTERVAL", "60"),
+            ])
+            .unwrap();
+            assert_eq!(service.scheduled_minutes, resyncs.then_some(schedule), "{listener}");
+            assert_eq!(settings.port.schedule.is_some(), resyncs, "{listener}");
+            assert_eq!(service.listener == once, listener["type"] == "ONCE", "{listener}");
+            let live = Service { process_webhooks: webhooks, ..service.clone() };
+            assert_eq!(service, live, "{listener}");
+            if !resyncs {
+                assert_eq!(service.listener, Listener::Idle, "{listener}");
+            }
+            assert_eq!(settings.notes.len(), notes, "{listener}: {:?}", settings.notes);
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_once() {
         for (listener, setting, told) in [
-            (r#"{"type":"KAFKA"}"#, "OCEAN__EVENT_LISTENER", "POLLING, WEBHOOK and ONCE"),
-            (r#"{"type":"WEBHOOKS_ONLY"}"#, "OCEAN__EVENT_LISTENER", "POLLING, WEBHOOK and ONCE"),
             (r#"{"type":"SOMETIMES"}"#, "OCEAN__EVENT_LISTENER", "SOMETIMES"),
             (r#"{"type":"WEBHOOK"}"#, "OCEAN__EVENT_LISTENER__APP_HOST", "not set"),
+            (r#"{"type":"ONCE","should_resync":"no"}"#, "OCEAN__EVENT_LISTENER", "nothing is left"),
+            #[cfg(not(feature = "kafka"))]
+            (r#"{"type":"KAFKA"}"#, "OCEAN__EVENT_LISTENER", "this build"),
         ] {
             let issues = load(&[("OCEAN__EVENT_LISTENER", listener)]).unwrap_err();
             assert_eq!(issues.len(), 1, "{issues:?}");

@@ -1,0 +1,223 @@
+//! The settings of the KAFKA listener.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Reader;
+
+/// How Port's brokers are listened to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kafka {
+    /// `host:port`, at least one.
+    pub(crate) brokers: Vec<String>,
+    pub(crate) security: Security,
+    /// How long one look for messages lasts at most.
+    pub(crate) poll_timeout: Duration,
+    /// Whether a resync is run at the start.
+    pub(crate) resync_on_start: bool,
+}
+
+/// How connections are secured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Security {
+    /// Not at all; nor are credentials fetched.
+    Off,
+    /// By TLS, by a name and a password, or by both.
+    On { tls: bool, mechanism: Option<Mechanism> },
+}
+
+/// How name and password are proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mechanism {
+    ScramSha512,
+    ScramSha256,
+    Plain,
+}
+
+const MECHANISMS: [(&str, Mechanism); 3] = [
+    ("SCRAM-SHA-512", Mechanism::ScramSha512),
+    ("SCRAM-SHA-256", Mechanism::ScramSha256),
+    ("PLAIN", Mechanism::Plain),
+];
+
+/// Protocols: whether TLS is used, and whether name and password are.
+const PROTOCOLS: [(&str, (bool, bool)); 4] = [
+    ("SASL_SSL", (true, true)),
+    ("SASL_PLAINTEXT", (false, true)),
+    ("SSL", (true, false)),
+    ("PLAINTEXT", (false, false)),
+];
+
+/// Port's brokers, as its documentation names them.
+const BROKERS: [&str; 3] = [
+    "b-1-public.publicclusterprod.t9rw6w.c1.kafka.eu-west-1.amazonaws.com:9196",
+    "b-2-public.publicclusterprod.t9rw6w.c1.kafka.eu-west-1.amazonaws.com:9196",
+    "b-3-public.publicclusterprod.t9rw6w.c1.kafka.eu-west-1.amazonaws.com:9196",
+];
+
+/// The same for organizations in the US, where the peer wants them named.
+const US_BROKERS: [&str; 3] = [
+    "b-1-public.production.5v06xt.c21.kafka.us-east-1.amazonaws.com:9196",
+    "b-2-public.production.5v06xt.c21.kafka.us-east-1.amazonaws.com:9196",
+    "b-3-public.production.5v06xt.c21.kafka.us-east-1.amazonaws.com:9196",
+];
+
+const EXAMPLE: &str = "broker-1.example.com:9196,broker-2.example.com:9196";
+
+impl Reader<'_> {
+    pub(super) fn kafka(&mut self, resync_on_start: bool) -> Kafka {
+        let brokers = self.brokers();
+        let (tls, named) = self.one_of("event_listener.security_protocol", &PROTOCOLS);
+        let mechanism = self.one_of("event_listener.authentication_mechanism", &MECHANISMS);
+        let security = if self.flag("event_listener.kafka_security_enabled", true) {
+            Security::On { tls, mechanism: named.then_some(mechanism) }
+        } else {
+            Security::Off
+        };
+        let poll_timeout = Duration::from_secs(self.number("event_listener.consumer_poll_timeout", 1) as u64);
+        Kafka { brokers, security, poll_timeout, resync_on_start }
+    }
+
+    /// The value that a word stands for, in any case; the first one where none is set.
+    fn one_of<T: Copy>(&mut self, path: &str, known: &[(&str, T)]) -> T {
+        let Some(text) = self.text(path) else { return known[0].1 };
+        if let Some((_, value)) = known.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text)) {
+            return *value;
+        }
+        let names: Vec<String> = known.iter().map(|(name, _)| format!("`{name}`")).collect();
+        self.issue(path, format!("found `{text}`"), format!("use one of {}", names.join(", ")));
+        known[0].1
+    }
+
+    /// A list with commas between, a JSON array as a text, or an array.
+    fn brokers(&mut self) -> Vec<String> {
+        const PATH: &str = "event_listener.brokers";
+        let value = match self.tree.get(PATH).map(|setting| setting.value.clone()) {
+            None => return self.port_brokers(),
+            Some(Value::String(text)) if text.trim_start().starts_with('[') => {
+                serde_json::from_str(&text).unwrap_or(Value::String(text))
+            }
+            Some(value) => value,
+        };
+        let listed: Vec<Option<String>> = match &value {
+            Value::String(text) => text.split(',').map(|broker| Some(broker.trim().to_owned())).collect(),
+            Value::Array(items) => {
+                items.iter().map(|item| item.as_str().map(|broker| broker.trim().to_owned())).collect()
+            }
+            _ => vec![None],
+        };
+        let brokers: Vec<String> =
+            listed.iter().flatten().filter(|broker| is_address(broker)).cloned().collect();
+        if brokers.is_empty() || brokers.len() < listed.len() {
+            self.issue(
+                PATH,
+                format!("found `{value}`, which is no list of `host:port`"),
+                format!(
+                    r#"use one such as `{EXAMPLE}`, or a JSON array such as `["broker-1.example.com:9196"]`"#
+                ),
+            );
+        }
+        brokers
+    }
+
+    fn port_brokers(&self) -> Vec<String> {
+        let base_url = self.tree.get("port.base_url").and_then(|setting| setting.value.as_str());
+        let us = base_url.is_some_and(|url| url.contains("//api.us."));
+        let brokers = if us { US_BROKERS } else { BROKERS };
+        brokers.map(ToOwned::to_owned).to_vec()
+    }
+}
+
+fn is_address(broker: &str) -> bool {
+    broker.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty()
+            && !host.contains(char::is_whitespace)
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        args::Args,
+        settings::{Environment, Issue, Listener, Settings},
+    };
+
+    fn load(variables: &[(&str, &str)]) -> Result<Kafka, Vec<Issue>> {
+        let seed = [
+            ("OCEAN__PORT__CLIENT_ID", "client"),
+            ("OCEAN__PORT__CLIENT_SECRET", "secret"),
+            ("OCEAN__EVENT_LISTENER__TYPE", "KAFKA"),
+        ];
+        let environment = Environment::of(&[&seed, variables].concat());
+        let args = Args::parse_from(["berth", "--plugins", "/", "run"]);
+        let (settings, service) = Settings::load_service(&args.global, &environment)?;
+        assert_eq!(settings.port.changelog_destination, json!({"type": "KAFKA"}));
+        match service.listener {
+            Listener::Kafka(kafka) => Ok(kafka),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_more_it_is_what_the_chart_means() {
+        let kafka = load(&[]).unwrap();
+        assert_eq!(kafka.brokers, BROKERS);
+        assert_eq!(kafka.security, Security::On { tls: true, mechanism: Some(Mechanism::ScramSha512) });
+        assert_eq!((kafka.poll_timeout, kafka.resync_on_start), (Duration::from_secs(1), true));
+        let us = load(&[("OCEAN__PORT__BASE_URL", "https://api.us.getport.io")]).unwrap();
+        assert_eq!(us.brokers, US_BROKERS);
+    }
+
+    #[test]
+    fn both_forms_and_every_setting_are_understood() {
+        let json = r#"{"type": "KAFKA", "brokers": "a:1, b:2", "securityProtocol": "sasl_plaintext",
+            "authenticationMechanism": "scram-sha-256", "consumerPollTimeout": 3}"#;
+        let kafka = load(&[("OCEAN__EVENT_LISTENER", json)]).unwrap();
+        assert_eq!(kafka.brokers, ["a:1", "b:2"]);
+        assert_eq!(kafka.security, Security::On { tls: false, mechanism: Some(Mechanism::ScramSha256) });
+        assert_eq!(kafka.poll_timeout, Duration::from_secs(3));
+
+        let nested = load(&[
+            ("OCEAN__EVENT_LISTENER", json),
+            ("OCEAN__EVENT_LISTENER__BROKERS", r#"["c:3", "[::1]:4"]"#),
+            ("OCEAN__EVENT_LISTENER__SECURITY_PROTOCOL", "SSL"),
+            ("OCEAN__EVENT_LISTENER__RESYNC_ON_START", "no"),
+        ])
+        .unwrap();
+        assert_eq!((nested.brokers, nested.resync_on_start), (vec!["c:3".into(), "[::1]:4".into()], false));
+        assert_eq!(nested.security, Security::On { tls: true, mechanism: None });
+
+        let array = load(&[("OCEAN__EVENT_LISTENER", r#"{"brokers": ["d:5"]}"#)]).unwrap();
+        assert_eq!(array.brokers, ["d:5"]);
+        let off = load(&[("OCEAN__EVENT_LISTENER__KAFKA_SECURITY_ENABLED", "false")]).unwrap();
+        assert_eq!(off.security, Security::Off);
+    }
+
+    #[test]
+    fn each_mistake_is_told_with_its_setting() {
+        for (name, value) in [
+            ("BROKERS", "broker-1"),
+            ("BROKERS", "a:1,"),
+            ("BROKERS", "a:0"),
+            ("BROKERS", r#"["a:1", 2]"#),
+            ("BROKERS", r#"["a:1""#),
+            ("BROKERS", r#"[]"#),
+            ("SECURITY_PROTOCOL", "TLS"),
+            ("AUTHENTICATION_MECHANISM", "GSSAPI"),
+            ("KAFKA_SECURITY_ENABLED", "perhaps"),
+            ("CONSUMER_POLL_TIMEOUT", "0"),
+        ] {
+            let variable = format!("OCEAN__EVENT_LISTENER__{name}");
+            let issues = load(&[(&variable, value)]).unwrap_err();
+            assert_eq!(issues.len(), 1, "{issues:?}");
+            assert_eq!(issues[0].setting, variable);
+            assert!(issues[0].problem.contains("found `"), "{issues:?}");
+        }
+    }
+}
