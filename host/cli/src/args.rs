@@ -58,8 +58,8 @@ pub(crate) enum Command {
     Plan(RunArgs),
     /// Run as a service: resyncs as they are asked for at Port, or on a schedule, until stopped
     ///
-    /// What triggers a resync is told by `OCEAN__EVENT_LISTENER` (`{"type": "POLLING"}`, `WEBHOOK` or
-    /// `ONCE`) and `OCEAN__SCHEDULED_RESYNC_INTERVAL`. Health and metrics are served on
+    /// What triggers a resync is told by `OCEAN__EVENT_LISTENER` (`{"type": "POLLING"}`, `KAFKA`,
+    /// `WEBHOOK` or `ONCE`) and `OCEAN__SCHEDULED_RESYNC_INTERVAL`. Health and metrics are served on
     /// `APPLICATION__PORT`. SIGTERM and SIGINT stop it in order, with exit code 0.
     #[command(after_help = Exit::HELP)]
     Run(ServiceArgs),

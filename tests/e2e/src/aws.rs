@@ -67,11 +67,11 @@ impl Aws {
     }
 }
 
-fn script(name: &str) -> PathBuf {
+pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     let python = prepared("BERTH_TEST_PYTHON", "target/venv/bin/python");
     assert!(python.exists(), "no {}: run `cargo xtask venv`", python.display());
     python

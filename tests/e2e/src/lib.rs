@@ -9,11 +9,13 @@ mod answers;
 mod aws;
 mod berth;
 mod gate;
+mod kafka;
 mod kinds;
 mod world;
 
 pub use answers::Answers;
 pub use berth::Run;
 pub use gate::{Denial, Gate};
+pub use kafka::Kafka;
 pub use kinds::Kinds;
 pub use world::{EXTERNAL_ID, Entities, REGIONS, World, WorldBuilder};

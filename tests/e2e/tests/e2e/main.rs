@@ -6,6 +6,7 @@ mod containment;
 mod deletion;
 mod doctor;
 mod handmade;
+mod kafka;
 mod kinds;
 mod ledger;
 mod raw;

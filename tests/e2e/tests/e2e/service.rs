@@ -13,19 +13,19 @@ use berth_e2e::World;
 use port_stand_in::Fault;
 use serde_json::{Value, json};
 
-const INTEGRATION: &str = "aws-e2e";
+pub(crate) const INTEGRATION: &str = "aws-e2e";
 /// What everything that is waited for must happen in; generous, because machines are busy.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A running service. Dropping it kills it.
-struct Service {
+pub(crate) struct Service {
     process: Child,
     address: String,
     log: Option<thread::JoinHandle<String>>,
 }
 
 impl Service {
-    fn start(world: &World) -> Self {
+    pub(crate) fn start(world: &World) -> Self {
         let mut process = world.start(&["run"]);
         let mut log = BufReader::new(process.stderr.take().expect("the log is piped"));
         let mut told = String::new();
@@ -44,7 +44,7 @@ impl Service {
     }
 
     /// Asks for a path: status line and body.
-    fn ask(&self, method: &str, path: &str) -> (String, String) {
+    pub(crate) fn ask(&self, method: &str, path: &str) -> (String, String) {
         let mut stream = TcpStream::connect(&self.address).expect("the service listens");
         write!(stream, "{method} {path} HTTP/1.1\r\nHost: berth\r\nConnection: close\r\n\r\n")
             .expect("a request");
@@ -56,7 +56,7 @@ impl Service {
     }
 
     /// Sends SIGTERM and waits for the end: the exit code and the log.
-    fn terminate(mut self) -> (Option<i32>, String) {
+    pub(crate) fn terminate(mut self) -> (Option<i32>, String) {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill starts").success());
         let start = Instant::now();
@@ -81,7 +81,7 @@ impl Drop for Service {
 }
 
 #[track_caller]
-fn wait_for(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
@@ -90,13 +90,14 @@ fn wait_for(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// The states that the service has reported to Port, in order.
-fn reported(world: &World) -> Vec<Value> {
+pub(crate) fn reported(world: &World) -> Vec<Value> {
     let requests = world.port().requests();
     let states = requests.iter().filter(|request| request.path.ends_with("/resync-state"));
     states.map(|request| request.body["status"].clone()).collect()
 }
 
-fn polling(world: &mut World, listener: &Value) {
+/// Sets the listener, and lets the system choose the port.
+pub(crate) fn listen(world: &mut World, listener: &Value) {
     world.set("OCEAN__EVENT_LISTENER", &listener.to_string());
     world.set("APPLICATION__PORT", "0");
 }
@@ -109,7 +110,7 @@ fn slow_down(world: &World) {
 #[test]
 fn polling_resyncs_at_the_start_and_when_port_is_asked_to() {
     let mut world = World::with_accounts(1).buckets(1).build();
-    polling(&mut world, &json!({"type": "POLLING", "interval": 1}));
+    listen(&mut world, &json!({"type": "POLLING", "interval": 1}));
     let service = Service::start(&world);
     assert_eq!(service.ask("GET", "/health/live").0, "HTTP/1.1 200 OK");
     let done = json!(["running", "completed"]);
@@ -153,7 +154,7 @@ fn polling_resyncs_at_the_start_and_when_port_is_asked_to() {
 #[test]
 fn a_signal_stops_a_running_resync_in_order() {
     let mut world = World::with_accounts(1).buckets(1).build();
-    polling(&mut world, &json!({"type": "POLLING", "interval": 1}));
+    listen(&mut world, &json!({"type": "POLLING", "interval": 1}));
     world.sync().exits(0);
     world.port().clear_requests();
     slow_down(&world);
@@ -168,7 +169,7 @@ fn a_signal_stops_a_running_resync_in_order() {
 #[test]
 fn the_webhook_stops_a_running_resync_and_replies_after_its_own() {
     let mut world = World::with_accounts(1).buckets(1).build();
-    polling(&mut world, &json!({"type": "WEBHOOK", "app_host": "https://berth.example/"}));
+    listen(&mut world, &json!({"type": "WEBHOOK", "app_host": "https://berth.example/"}));
     slow_down(&world);
     let service = Service::start(&world);
     wait_for("the start of the first resync", || !reported(&world).is_empty());
@@ -185,12 +186,28 @@ fn the_webhook_stops_a_running_resync_and_replies_after_its_own() {
 }
 
 #[test]
-fn a_listener_that_is_not_supported_is_refused_with_those_that_are() {
+fn a_process_for_live_events_alone_serves_its_health_and_leaves_port_alone() {
+    for (listener, told) in [("WEBHOOKS_ONLY", "not heeded"), ("ACTIONS_ONLY", "no actions to run")] {
+        let mut world = World::with_accounts(1).buckets(1).build();
+        listen(&mut world, &json!({"type": listener}));
+        world.set("OCEAN__SCHEDULED_RESYNC_INTERVAL", "1");
+        let service = Service::start(&world);
+        wait_for("readiness", || service.ask("GET", "/health/ready").0 == "HTTP/1.1 200 OK");
+        assert_eq!(service.ask("POST", "/resync").0, "HTTP/1.1 404 Not Found");
+        let (code, log) = service.terminate();
+        assert_eq!(code, Some(0), "{log}");
+        assert_eq!(log.matches(told).count(), 1, "{log}");
+        assert_eq!(world.port().requests().len(), 0, "nothing is asked of Port, which another process keeps");
+    }
+}
+
+#[test]
+fn a_listener_that_there_is_not_is_refused_with_those_that_there_are() {
     let mut world = World::with_accounts(0).build();
-    world.set("OCEAN__EVENT_LISTENER", r#"{"type": "KAFKA"}"#);
+    world.set("OCEAN__EVENT_LISTENER", r#"{"type": "SOMETIMES"}"#);
     let ended = world.start(&["run"]).wait_with_output().expect("the service ends");
     let log = String::from_utf8(ended.stderr).expect("the log is UTF-8");
     assert_eq!(ended.status.code(), Some(2), "{log}");
-    assert!(log.contains("KAFKA") && log.contains("POLLING, WEBHOOK and ONCE"), "{log}");
+    assert!(log.contains("SOMETIMES") && log.contains("POLLING, ONCE, WEBHOOK, KAFKA"), "{log}");
     assert_eq!(world.port().requests().len(), 0, "nothing is asked of Port");
 }
