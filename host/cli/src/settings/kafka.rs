@@ -207,7 +207,7 @@ mod tests {
             ("BROKERS", "a:0"),
             ("BROKERS", r#"["a:1", 2]"#),
             ("BROKERS", r#"["a:1""#),
-            ("BROKERS", r#"[]"#),
+            ("BROKERS", "[]"),
             ("SECURITY_PROTOCOL", "TLS"),
             ("AUTHENTICATION_MECHANISM", "GSSAPI"),
             ("KAFKA_SECURITY_ENABLED", "perhaps"),

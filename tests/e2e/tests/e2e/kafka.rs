@@ -1,5 +1,4 @@
 //! `berth run` with the KAFKA listener, against a broker that knows nothing of Berth.
-#![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 use std::time::Duration;
 
