@@ -298,12 +298,11 @@ async fn a_resync_of_raw_data_is_told_from_begin_to_end() {
 
 #[tokio::test]
 async fn batches_are_written_when_they_are_many_old_or_large() {
-    let changes: [(fn(&mut PortConfig), &[usize]); 3] = [
-        (|config| config.raw_data.flush_batches = 3, &[3, 3]),
-        (|config| config.raw_data.flush_interval = Duration::ZERO, &[1; 6]),
-        (|config| config.raw_data.memory_bytes = 2_500, &[1; 5]),
-    ];
-    for (change, sizes) in changes {
+    type Change = fn(&mut PortConfig);
+    let many: Change = |config| config.raw_data.flush_batches = 3;
+    let old: Change = |config| config.raw_data.flush_interval = Duration::ZERO;
+    let large: Change = |config| config.raw_data.memory_bytes = 2_500;
+    for (change, sizes) in [(many, vec![3, 3]), (old, vec![1; 6]), (large, vec![1; 5])] {
         let stand_in = stand_in(&FLAGS).await;
         let mut config = config(&stand_in);
         change(&mut config);
