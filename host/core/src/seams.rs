@@ -360,6 +360,8 @@ pub struct ResourceResult {
     pub skipped: u64,
     /// Units that failed, or were stopped before their end.
     pub failed: u64,
+    /// Units that did not end, because the resync was stopped before.
+    pub stopped: u64,
     /// From the start of its first unit to the last of its entities.
     pub duration: Duration,
 }

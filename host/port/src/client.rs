@@ -23,6 +23,9 @@ use crate::{
     wire,
 };
 
+/// How often something is tried that is good to know and no more.
+const TELL_ATTEMPTS: u32 = 3;
+
 /// How many requests a [`PortCatalog`](crate::PortCatalog) has sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PortStats {
@@ -60,6 +63,8 @@ pub(crate) struct Call {
     repeat: Repeat,
     /// Where it is not the client's.
     retry: Option<RetryPolicy>,
+    /// Whether it goes with a token.
+    authorized: bool,
     body: Option<Bytes>,
 }
 
@@ -67,7 +72,8 @@ impl Call {
     /// A call that `name` describes in the imperative (`get the integration`).
     pub(crate) fn new(name: &'static str, method: Method, url: Url) -> Self {
         let name = CallName { name, subject: None };
-        Self { name, method, url, agent: Agent::Plain, repeat: Repeat::Always, retry: None, body: None }
+        let (agent, repeat) = (Agent::Plain, Repeat::Always);
+        Self { name, method, url, agent, repeat, retry: None, authorized: true, body: None }
     }
 
     pub(crate) fn subject(mut self, subject: impl Into<String>) -> Self {
@@ -95,6 +101,12 @@ impl Call {
     pub(crate) fn once(self) -> Self {
         let timeout = Duration::from_secs(10);
         self.retry(RetryPolicy { retries: 0, timeout, ..RetryPolicy::default() })
+    }
+
+    /// To somebody who is not Port, and gets no token.
+    pub(crate) fn unauthorized(mut self) -> Self {
+        self.authorized = false;
+        self
     }
 
     pub(crate) fn query(mut self, key: &str, value: &str) -> Self {
@@ -152,6 +164,15 @@ pub(crate) struct Client {
 enum Failure {
     Transport { reason: String, connected: bool },
     Status(Refusal, Option<Duration>),
+}
+
+impl Failure {
+    fn into_error(self, call: &Call) -> PortError {
+        match self {
+            Self::Transport { reason, .. } => PortError::Transport { call: call.name(), reason },
+            Self::Status(refusal, _) => PortError::Refused(refusal),
+        }
+    }
 }
 
 impl Client {
@@ -238,6 +259,40 @@ impl Client {
         }
     }
 
+    /// Tells something that is good to know and no more: tries a few times within `patience`. What an
+    /// endpoint beside the API answers concerns it alone, so it neither pauses the API's calls nor
+    /// has the token renewed.
+    pub(crate) async fn tell(&self, call: &Call, patience: Duration) -> Result<(), PortError> {
+        let telling = async {
+            let token = if call.authorized { Some(self.auth.token(self, None).await?) } else { None };
+            let mut attempt = 1;
+            loop {
+                let failure = match self.attempt(call, token.as_ref(), attempt > 1).await {
+                    Ok(_) => return Ok(()),
+                    Err(failure) => failure,
+                };
+                let may_pass = match &failure {
+                    Failure::Transport { connected, .. } => call.repeat == Repeat::Always || !connected,
+                    Failure::Status(refusal, _) => {
+                        call.repeat == Repeat::Always && (refusal.status == 429 || refusal.status >= 500)
+                    }
+                };
+                if !may_pass || attempt == TELL_ATTEMPTS {
+                    return Err(failure.into_error(call));
+                }
+                tokio::time::sleep(backoff(&self.retry, attempt)).await;
+                attempt += 1;
+            }
+        };
+        match tokio::time::timeout(patience, telling).await {
+            Ok(told) => told,
+            Err(_) => Err(PortError::Transport {
+                call: call.name(),
+                reason: format!("nothing within {} s", patience.as_secs_f32()),
+            }),
+        }
+    }
+
     /// Sends a call until it succeeds, fails for good, or the retries are used up.
     pub(crate) async fn exchange(&self, call: &Call, token: Option<&Arc<Token>>) -> Result<Reply, PortError> {
         let policy = call.retry.unwrap_or(self.retry);
@@ -260,10 +315,7 @@ impl Client {
                 }
             };
             if !may_pass || retries == policy.retries {
-                return Err(match failure {
-                    Failure::Transport { reason, .. } => PortError::Transport { call: call.name(), reason },
-                    Failure::Status(refusal, _) => PortError::Refused(refusal),
-                });
+                return Err(failure.into_error(call));
             }
             retries += 1;
             let told = match &failure {

@@ -67,6 +67,13 @@ pub struct PortConfig {
     pub feature_flags_ttl: Duration,
     /// How often Port is asked whether somebody aborted a resync whose raw data it maps.
     pub abort_poll: Duration,
+    /// How often Port gets a sign of life while a resync runs.
+    pub heartbeat_interval: Duration,
+    /// Who gets a copy of each metric, if anybody. `OCEAN__METRICS__WEBHOOK_URL`.
+    pub metrics_webhook: Option<Url>,
+    /// Secrets that no shipped log may hold, beside the client's own. Very short ones are not looked
+    /// for: they would be found everywhere.
+    pub secrets: Vec<SecretString>,
 }
 
 impl PortConfig {
@@ -99,6 +106,9 @@ impl PortConfig {
             exported_variables: BTreeMap::new(),
             feature_flags_ttl: Duration::from_mins(5),
             abort_poll: Duration::from_secs(10),
+            heartbeat_interval: Duration::from_secs(10),
+            metrics_webhook: None,
+            secrets: Vec::new(),
         }
     }
 
@@ -108,6 +118,7 @@ impl PortConfig {
         self.upsert_batch_max_length = self.upsert_batch_max_length.max(1);
         self.delete_batch_max = self.delete_batch_max.clamp(1, DELETE_BATCH_LIMIT);
         self.concurrency = self.concurrency.max(1);
+        self.heartbeat_interval = self.heartbeat_interval.max(Duration::from_millis(1));
         self
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Where the host runs, as Port tells installations apart.
-const INSTALLATION_TYPE: &str = "OnPrem";
+pub(crate) const INSTALLATION_TYPE: &str = "OnPrem";
 
 /// The flag of organizations whose default resources Port creates by itself.
 const PROVISIONED_DEFAULTS: &str = "USE_PROVISIONED_DEFAULTS";
@@ -229,7 +229,9 @@ async fn get(port: &PortCatalog) -> Result<Option<Integration>, PortError> {
         .query("oceanCoreVersion", OCEAN_CORE_VERSION)
         .query("isPolling", "false");
     let Some(reply) = port.client.find(call).await? else { return Ok(None) };
-    Ok(Some(reply.json::<wire::IntegrationReply>()?.integration))
+    let integration = reply.json::<wire::IntegrationReply>()?.integration;
+    port.ingest.learn(&integration);
+    Ok(Some(integration))
 }
 
 async fn provision_enabled(port: &PortCatalog) -> Result<Vec<String>, PortError> {

@@ -1,5 +1,5 @@
 //! Berth's wing towards Port: authentication, the integration and its default resources, search,
-//! upsert, deletion, and the report of a resync's state.
+//! upsert, deletion, and the report of how a resync goes: its state, metrics, signs of life, logs.
 //!
 //! [`PortCatalog`] is Port as a [`Catalog`]. It keeps to the contract of Port's Ocean framework:
 //! the same endpoints, the same order at start-up and, above all, the same datasource
@@ -20,10 +20,14 @@ mod config;
 mod delete;
 mod error;
 mod examples;
+mod heartbeat;
+mod ingest;
 mod integration;
 mod kafka;
 mod lifecycle;
+mod logs;
 mod mask;
+mod metrics;
 mod raw;
 mod search;
 mod upsert;
@@ -44,6 +48,7 @@ use berth_core::{
 };
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use secrecy::SecretString;
 use tokio::{sync::Semaphore, time::Instant};
 use url::Url;
 use uuid::Uuid;
@@ -51,7 +56,10 @@ use uuid::Uuid;
 use crate::{
     client::{Call, Client},
     error::PortError,
+    ingest::Ingest,
     lifecycle::Lifecycle,
+    mask::Masker,
+    metrics::{Entry, Metrics},
     raw::Raw,
     wire::Integration,
 };
@@ -62,6 +70,7 @@ pub use config::{
     RetryPolicy,
 };
 pub use kafka::{FeedError, KafkaCredentials, RequestFeed, ResyncRequest};
+pub use logs::{LogLevel, LogRecord};
 
 /// The version of the Ocean core whose contract is spoken; Port is told it.
 pub const OCEAN_CORE_VERSION: &str = "0.48.12";
@@ -70,12 +79,18 @@ pub const OCEAN_CORE_VERSION: &str = "0.48.12";
 /// limits of concurrency and the pause that Port may ask for live in it.
 pub struct PortCatalog {
     config: PortConfig,
-    client: Client,
+    client: Arc<Client>,
     /// Entity requests in flight.
     slots: Semaphore,
     /// The organization's feature flags, and when they were asked for.
     flags: tokio::sync::Mutex<Option<(Instant, Arc<[String]>)>>,
     session: Mutex<SessionState>,
+    ingest: Ingest,
+    metrics: Metrics,
+    masker: Masker,
+    /// The resync that was begun and has not ended. Apart from the session, so that the log can ask
+    /// for it wherever something is logged.
+    running: Mutex<Option<Uuid>>,
 }
 
 /// What holds from one `open` to the next.
@@ -93,6 +108,8 @@ struct SessionState {
     raw: Option<Arc<Raw>>,
     /// What Port is told of a resync whose raw data it maps.
     lifecycle: Option<Arc<Lifecycle>>,
+    /// The entries of the app-config's `resources[]`.
+    entries: Arc<[Entry]>,
     /// Relations by blueprint, as far as they were asked for.
     relations: HashMap<BlueprintId, Option<BTreeMap<String, BlueprintId>>>,
 }
@@ -106,9 +123,19 @@ impl PortCatalog {
     /// integration cannot stand in a header.
     pub fn new(config: PortConfig, http: reqwest::Client) -> Result<Self, Problem> {
         let config = config.normalized();
-        let client = Client::new(&config, http).map_err(PortError::into_problem)?;
-        let slots = Semaphore::new(config.concurrency);
-        Ok(Self { config, client, slots, flags: tokio::sync::Mutex::default(), session: Mutex::default() })
+        let client = Arc::new(Client::new(&config, http).map_err(PortError::into_problem)?);
+        let own = [SecretString::from(config.client_id.clone()), config.client_secret.clone()];
+        Ok(Self {
+            client,
+            slots: Semaphore::new(config.concurrency),
+            flags: tokio::sync::Mutex::default(),
+            session: Mutex::default(),
+            ingest: Ingest::default(),
+            metrics: Metrics::default(),
+            masker: Masker::new(own.into_iter().chain(config.secrets.iter().cloned())),
+            running: Mutex::default(),
+            config,
+        })
     }
 
     /// What was sent so far.
@@ -220,6 +247,27 @@ impl PortCatalog {
         kafka::feed(self, secured).await
     }
 
+    /// The id of the resync that runs now, by which Port knows it.
+    pub fn running(&self) -> Option<Uuid> {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether Port takes logs; `None` as long as it is not known, which is before the first `open`.
+    pub fn takes_logs(&self) -> Option<bool> {
+        self.ingest.logs().map(|address| address.is_some())
+    }
+
+    /// Sends records of the log for Port to show. The [configured](PortConfig::secrets) secrets, and
+    /// whatever looks like one, are masked in them. Not repeated when Port may have taken them.
+    ///
+    /// Whatever this logs itself must not be shipped in turn.
+    ///
+    /// # Errors
+    /// A [`Problem`] when Port does not take them, or [names no address](Self::takes_logs) for them.
+    pub async fn ship_logs(&self, records: Vec<LogRecord>) -> Result<(), Problem> {
+        logs::ship(self, records).await.map_err(error::PortError::into_problem)
+    }
+
     /// Adds what Port wants to know with every entity write.
     fn with_event(&self, call: Call) -> Call {
         let call = call.query("ocean_info_event_type", self.config.event_type.as_str());
@@ -236,6 +284,10 @@ impl PortCatalog {
             format!("port-ocean/{}/", self.config.integration_type),
             format!("/{}/exporter", self.config.integration_identifier),
         )
+    }
+
+    fn set_running(&self, resync: Option<Uuid>) {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = resync;
     }
 
     fn session(&self) -> std::sync::MutexGuard<'_, SessionState> {
@@ -280,23 +332,40 @@ impl Catalog for PortCatalog {
             Intent::Write if started => integration::reload(self, defaults).await?,
             Intent::Write => integration::start(self, defaults).await?,
         };
+        {
+            let mut session = self.session();
+            session.started |= intent == Intent::Write;
+            session.entries = metrics::entries(&opened.config);
+        }
         if intent == Intent::Write {
-            self.session().started = true;
             self.prepare(&mut opened, integration.as_ref())?;
         }
         Ok(opened)
     }
 
     async fn begin(&self, started: SystemTime) -> Result<(), CatalogError> {
-        self.session().since = Some(started);
-        Ok(integration::report_begin(self, started).await?)
+        let (resync, entries) = {
+            let mut session = self.session();
+            session.since = Some(started);
+            (session.resync_id, Arc::clone(&session.entries))
+        };
+        self.set_running(Some(resync));
+        let reported = integration::report_begin(self, started).await;
+        metrics::begin(self, resync, &entries);
+        Ok(reported?)
     }
 
     async fn accompany(&self) -> Problem {
-        lifecycle::watch(self).await
+        tokio::select! {
+            problem = lifecycle::watch(self) => problem,
+            never = heartbeat::beat(self) => match never {},
+        }
     }
 
     async fn milestone(&self, milestone: &Milestone) -> Result<(), CatalogError> {
+        let entries = Arc::clone(&self.session().entries);
+        logs::milestone(&entries, milestone);
+        metrics::milestone(self, milestone);
         Ok(lifecycle::milestone(self, milestone).await?)
     }
 
@@ -317,7 +386,13 @@ impl Catalog for PortCatalog {
         // What Port's processor was not told of is not complete.
         let status =
             if told.is_err() && status == ResyncStatus::Completed { ResyncStatus::Failed } else { status };
-        integration::report_end(self, status).await?;
+        let closing = metrics::settle(self, status).await;
+        let reported = integration::report_end(self, status).await;
+        if let Some(closing) = closing {
+            closing.conclude(status).await;
+        }
+        self.set_running(None);
+        reported?;
         Ok(told?)
     }
 

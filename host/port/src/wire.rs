@@ -1,6 +1,7 @@
 //! Port's JSON, as far as Berth speaks it. No other module names a field of it.
 
 pub(crate) mod raw;
+pub(crate) mod reporting;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,13 +67,15 @@ pub(crate) struct Integration {
     pub(crate) create_port_resources_origin: Option<String>,
     pub(crate) are_port_resources_initialized: Option<bool>,
     pub(crate) resync_state: Option<Stamp>,
-    pub(crate) ingest_attributes: Option<Attributes>,
+    pub(crate) ingest_attributes: Option<Ingest>,
+    pub(crate) log_attributes: Option<Ingest>,
+    pub(crate) metric_attributes: Option<Ingest>,
 }
 
-/// Where Port takes something of an integration.
+/// Where something is sent beside the API.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Attributes {
+pub(crate) struct Ingest {
     pub(crate) ingest_url: Option<String>,
 }
 

@@ -349,7 +349,7 @@ impl Run {
                 self.units(&units, &resources, merge, sender, (&tally, &documents)),
                 writer.run(receiver, order)
             );
-            tally.finish();
+            tally.finish(self.options.cancel.is_cancelled());
             let mut reports = units_run.reports;
             for report in reports.iter_mut().filter(|report| report.state.is_complete()) {
                 // Which documents were in a write that failed is not known: all of the entry's may.
@@ -575,7 +575,8 @@ impl Run {
                     "unit",
                     account = %unit.id.account,
                     region = unit.id.place.as_ref().map(tracing::field::display),
-                    kind = %unit.id.kind
+                    kind = %unit.id.kind,
+                    index = unit.id.resource
                 );
                 running.spawn(async move { task.run(&unit).await }.instrument(span));
             }

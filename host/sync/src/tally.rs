@@ -105,13 +105,16 @@ impl Tally {
         });
     }
 
-    /// Everything has ended, also what was stopped before its time: that has failed.
-    pub(crate) fn finish(&self) {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        for slot in slots.iter_mut() {
-            slot.result.failed += std::mem::take(&mut slot.units_left) as u64;
+    /// Everything has ended. Units that have not told so were stopped before their time, or, if
+    /// nobody stopped the resync, ended abnormally.
+    pub(crate) fn finish(&self, stopped: bool) {
+        {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            for slot in slots.iter_mut().filter(|slot| !slot.ended) {
+                let left = std::mem::take(&mut slot.units_left) as u64;
+                *(if stopped { &mut slot.result.stopped } else { &mut slot.result.failed }) += left;
+            }
         }
-        drop(slots);
         self.end(|_| true);
     }
 

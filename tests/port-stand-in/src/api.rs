@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     error::ApiError,
+    ingest,
     schema::check_identifier,
     search,
     server::{Shared, TOKEN_ROUTE},
@@ -220,6 +221,17 @@ pub(crate) fn new_integration(store: &mut Store, mut body: Map<String, Value>) -
     Ok(Value::Object(body))
 }
 
+/// An integration's document as Port answers with it.
+fn shown(server: &Shared, document: &Value) -> Value {
+    let mut document = document.clone();
+    if server.options().reporting
+        && let Some(document) = document.as_object_mut()
+    {
+        ingest::add_addresses(document, &server.base_url);
+    }
+    json!({"ok": true, "integration": document})
+}
+
 async fn create_integration(
     State(server): State<Shared>,
     RawQuery(query): RawQuery,
@@ -243,16 +255,14 @@ async fn create_integration(
         Some(other) => return Err(ApiError::invalid(format!("integration mode \"{other}\" is not known"))),
     }
     let integration = server.change(|store| new_integration(store, body))?;
-    Ok((StatusCode::CREATED, Json(json!({"ok": true, "integration": integration}))).into_response())
+    Ok((StatusCode::CREATED, Json(shown(&server, &integration))).into_response())
 }
 
 async fn get_integration(State(server): State<Shared>, Path(identifier): Path<String>) -> Answer {
-    let mut inner = server.lock();
-    let mut integration = integration(&mut inner.store, &identifier)?.clone();
+    let mut document = integration(&mut server.lock().store, &identifier)?.clone();
     // Not kept: the next start listens elsewhere.
-    let ingest = json!({"ingestUrl": server.ingest_url()});
-    integration.entry("ingestAttributes").or_insert(ingest);
-    Ok(Json(json!({"ok": true, "integration": integration})))
+    document.entry("ingestAttributes").or_insert(json!({"ingestUrl": server.ingest_url()}));
+    Ok(Json(shown(&server, &Value::Object(document))))
 }
 
 async fn patch_integration(
@@ -267,12 +277,13 @@ async fn patch_integration(
 }
 
 fn change_integration(server: &Shared, identifier: &str, change: Map<String, Value>) -> Answer {
-    server.change(|store| {
+    let changed = server.change(|store| {
         let integration = integration(store, identifier)?;
         integration.extend(change);
         integration.insert("updatedAt".into(), json!(now()));
-        Ok(Json(json!({"ok": true, "integration": integration})))
-    })
+        Ok(Value::Object(integration.clone()))
+    })?;
+    Ok(Json(shown(server, &changed)))
 }
 
 async fn patch_config(State(server): State<Shared>, Path(identifier): Path<String>, body: Bytes) -> Answer {
@@ -298,15 +309,16 @@ async fn resync_state(State(server): State<Shared>, Path(identifier): Path<Strin
     if body.get("intervalInMinuets").is_some_and(|minutes| !minutes.is_number() && !minutes.is_null()) {
         return Err(ApiError::invalid("\"/intervalInMinuets\" must be number"));
     }
-    server.change(|store| {
+    let changed = server.change(|store| {
         let integration = integration(store, &identifier)?;
         let state = integration.entry("resyncState").or_insert_with(|| json!({}));
         if let Some(state) = state.as_object_mut() {
             state.extend(body);
             state.insert("updatedAt".into(), json!(now()));
         }
-        Ok(Json(json!({"ok": true, "integration": integration})))
-    })
+        Ok(Value::Object(integration.clone()))
+    })?;
+    Ok(Json(shown(&server, &changed)))
 }
 
 async fn resync_request(State(server): State<Shared>, Path(identifier): Path<String>) -> Answer {

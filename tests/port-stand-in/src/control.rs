@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     api,
     error::ApiError,
-    page,
+    ingest, page,
     raw::Lifecycle,
     server::{Fault, Inner, LoggedRequest, Shared},
     store::{Store, now},
@@ -30,6 +30,8 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/", get(front_page))
         .route("/_stand-in/requests", get(requests).delete(clear_requests))
         .route("/_stand-in/counts", get(counts))
+        .route("/_stand-in/metrics", get(metrics))
+        .route("/_stand-in/logs", get(logs))
         .route("/_stand-in/entities", get(entities).post(seed_entity))
         .route("/_stand-in/entities/{blueprint}/{entity}", delete(remove_entity))
         .route("/_stand-in/blueprints", post(seed_blueprint))
@@ -71,6 +73,14 @@ async fn clear_requests(State(server): State<Shared>) -> Json<Value> {
 
 async fn counts(State(server): State<Shared>) -> Json<BTreeMap<String, usize>> {
     Json(count(&server.lock().log))
+}
+
+async fn metrics(State(server): State<Shared>) -> Json<Vec<Value>> {
+    Json(ingest::metrics_of(&server.lock().log).into_iter().map(|(_, metric)| metric).collect())
+}
+
+async fn logs(State(server): State<Shared>) -> Json<Vec<Value>> {
+    Json(ingest::logs_of(&server.lock().log))
 }
 
 async fn entities(State(server): State<Shared>) -> Json<Value> {

@@ -3,7 +3,7 @@
 //!
 //! It refuses what Port would refuse: wrong credentials, missing and expired tokens, unknown
 //! blueprints, values that do not fit the blueprint, missing relation targets unless they may be
-//! created, bulks that are too large, malformed bodies. It knows who wrote an entity by the
+//! created, bulks that are too large, malformed bodies, metrics and logs of another shape. It knows who wrote an entity by the
 //! `User-Agent`, as Port does.
 //!
 //! Beyond Port's API there is a surface for tests: the request log, counts, seeds, faults, and the
@@ -13,6 +13,7 @@
 mod api;
 mod control;
 mod error;
+mod ingest;
 mod page;
 mod raw;
 mod schema;
@@ -68,6 +69,10 @@ pub struct StandInOptions {
     pub bulk_max_bytes: usize,
     /// The most entities on a page of a datasource's entities, whatever is asked for.
     pub page_limit: usize,
+    /// Whether integrations' documents name addresses for metrics and logs.
+    pub reporting: bool,
+    /// The most records in one batch of logs.
+    pub log_batch_max: usize,
 }
 
 impl Default for StandInOptions {
@@ -83,6 +88,8 @@ impl Default for StandInOptions {
             bulk_max_entities: 20,
             bulk_max_bytes: 1024 * 1024,
             page_limit: 5000,
+            reporting: false,
+            log_batch_max: 100,
         }
     }
 }
@@ -102,10 +109,11 @@ impl PortStandIn {
     /// When the address cannot be listened on.
     pub async fn start(options: StandInOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(options.listen).await?;
-        let address = format!("http://{}", listener.local_addr()?);
-        let base_url = Url::parse(&address).map_err(io::Error::other)?;
-        let server = Arc::new(Server::new(options, address));
+        let base_url =
+            Url::parse(&format!("http://{}/", listener.local_addr()?)).map_err(io::Error::other)?;
+        let server = Arc::new(Server::new(options, base_url.to_string()));
         let app: Router = api::routes()
+            .merge(ingest::routes())
             .merge(raw::routes())
             .merge(control::routes())
             .fallback(api::unknown_route)
@@ -151,6 +159,21 @@ impl PortStandIn {
     /// How often the routes were asked whose `METHOD route` contains this text.
     pub fn count(&self, route: &str) -> usize {
         self.server.lock().log.iter().filter(|request| request.call().contains(route)).count()
+    }
+
+    /// All metrics that were reported, in order, each with the way it came: `POST` or `PUT`.
+    pub fn metrics(&self) -> Vec<(String, Value)> {
+        ingest::metrics_of(&self.server.lock().log)
+    }
+
+    /// All log records that were shipped, in order.
+    pub fn logs(&self) -> Vec<Value> {
+        ingest::logs_of(&self.server.lock().log)
+    }
+
+    /// The resyncs of all signs of life, in order.
+    pub fn heartbeats(&self) -> Vec<String> {
+        ingest::heartbeats_of(&self.server.lock().log)
     }
 
     /// All entities, by blueprint and identifier.

@@ -41,6 +41,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         client_secret: arguments.client_secret,
         token_lifetime: Duration::from_secs(arguments.token_lifetime),
         feature_flags: arguments.feature_flag,
+        reporting: true,
         ..StandInOptions::default()
     })
     .await

@@ -21,7 +21,7 @@ use http::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{StandInOptions, error::ApiError, store::Store};
+use crate::{StandInOptions, error::ApiError, ingest, store::Store};
 
 /// No request of the contract comes near.
 const BODY_LIMIT: usize = 32 * 1024 * 1024;
@@ -148,8 +148,8 @@ impl Fault {
 /// The state behind all routes.
 #[derive(Debug)]
 pub(crate) struct Server {
+    pub(crate) base_url: String,
     pub(crate) options: Mutex<StandInOptions>,
-    address: String,
     inner: Mutex<Inner>,
 }
 
@@ -166,14 +166,13 @@ pub(crate) struct Inner {
 pub(crate) type Shared = Arc<Server>;
 
 impl Server {
-    /// `address` is where it can be reached: `http://127.0.0.1:8126`.
-    pub(crate) fn new(options: StandInOptions, address: String) -> Self {
-        Self { options: Mutex::new(options), address, inner: Mutex::default() }
+    pub(crate) fn new(options: StandInOptions, base_url: String) -> Self {
+        Self { base_url, options: Mutex::new(options), inner: Mutex::default() }
     }
 
     /// Where raw data goes.
     pub(crate) fn ingest_url(&self) -> String {
-        format!("{}{INGEST}", self.address)
+        format!("{}{INGEST}", self.base_url.trim_end_matches('/'))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -209,7 +208,7 @@ impl Inner {
 pub(crate) async fn guard(State(server): State<Shared>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
-    if !path.starts_with("/v1/") && !path.starts_with(INGEST) {
+    if !path.starts_with("/v1/") && !path.starts_with(INGEST) && !ingest::is_route(&path) {
         return next.run(Request::from_parts(parts, body)).await;
     }
     let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -337,3 +337,110 @@ async fn a_resync_of_raw_data_keeps_to_its_order_and_forms() {
     let (status, reply) = caller.call(Method::POST, &write, data).await;
     assert_eq!((status, &reply["error"]), (StatusCode::CONFLICT, &json!("resync_stale")));
 }
+
+fn metric(kind: &str) -> Value {
+    let counts = json!({"raw_extracted": {"object_count": 15}});
+    json!({
+        "integrationType": "aws-v3", "installationType": "OnPrem", "executionMode": "single_process",
+        "integrationIdentifier": "me", "integrationVersion": "1.0.0", "oceanVersion": "0.48.12",
+        "kindIdentifier": format!("{kind}-3"), "kind": kind, "kindIndex": 3, "eventId": EVENT,
+        "syncState": "syncing", "blueprint": "\"b\"",
+        "metrics": {"phase": {"extract": {"object_count_type": counts},
+                              "resync": {"duration_seconds": 0.5, "success": 1}}},
+    })
+}
+
+const EVENT: &str = "0a1b2c3d-0a1b-4a1b-8a1b-0a1b2c3d4e5f";
+
+#[tokio::test]
+async fn metrics_and_signs_of_life_keep_to_their_form() {
+    let caller = Caller::new().await;
+    let many = "/metrics-ingest/syncMetrics";
+    let one = format!("/metrics-ingest/syncMetrics/resync/{EVENT}/kind/A%3A%3AB-3");
+    let post = |metric: Value| caller.call(Method::POST, many, json!({"syncKindsMetrics": [metric]}));
+    assert_eq!(post(metric("A::B")).await.0, 200);
+    let put = json!({"syncKindMetrics": metric("A::B")});
+    assert_eq!(caller.call(Method::PUT, &one, put).await.0, 200);
+    let mut whole = metric("__runtime__");
+    whole["kindIdentifier"] = json!("__runtime__");
+    whole.as_object_mut().unwrap().remove("blueprint");
+    assert_eq!(post(whole).await.0, 200);
+
+    for (pointer, value) in [
+        ("/eventId", json!("not-a-uuid")),
+        ("/kindIdentifier", json!("A::B")),
+        ("/kindIndex", json!("3")),
+        ("/syncState", json!("running")),
+        ("/oceanVersion", json!("")),
+        ("/metrics", json!([])),
+        ("/metrics/phase/extract", json!({"raw_extracted": 15})),
+        ("/metrics/phase/extract/object_count_type/raw_extracted", json!(15)),
+        ("/metrics/phase/resync/success", json!(true)),
+    ] {
+        let mut broken = metric("A::B");
+        *broken.pointer_mut(pointer).unwrap() = value;
+        caller.refused(Method::POST, many, json!({"syncKindsMetrics": [broken.clone()]}), 422).await;
+        caller.refused(Method::PUT, &one, json!({"syncKindMetrics": broken}), 422).await;
+    }
+    for key in ["blueprint", "integrationIdentifier", "metrics"] {
+        let mut broken = metric("A::B");
+        broken.as_object_mut().unwrap().remove(key);
+        caller.refused(Method::POST, many, json!({"syncKindsMetrics": [broken]}), 422).await;
+    }
+    let mut more = metric("A::B");
+    more["colour"] = json!("red");
+    caller.refused(Method::POST, many, json!({"syncKindsMetrics": [more]}), 422).await;
+    caller.refused(Method::POST, many, json!({"syncKindsMetrics": []}), 422).await;
+    let other = json!({"syncKindMetrics": metric("A::C")});
+    caller.refused(Method::PUT, &one, other, 422).await;
+    let ways: Vec<String> = caller.stand_in.metrics().into_iter().map(|(way, _)| way).collect();
+    assert_eq!(ways, ["POST", "PUT", "POST"], "only what was taken is told");
+
+    let heartbeat = "/metrics-ingest/heartbeat";
+    assert_eq!(caller.call(Method::POST, heartbeat, json!({"eventId": EVENT})).await.0, 200);
+    caller.refused(Method::POST, heartbeat, json!({"eventId": "x"}), 422).await;
+    caller.refused(Method::POST, heartbeat, json!({}), 422).await;
+    assert_eq!(caller.stand_in.heartbeats(), [EVENT]);
+}
+
+#[tokio::test]
+async fn logs_keep_to_their_form() {
+    let mut caller = Caller::new().await;
+    let record =
+        json!({"message": "m", "level": "INFO", "timestamp": "2026-11-23T11:37:10.801273Z", "extra": {}});
+    let batch = |record: &Value, count: usize| json!({"logs": vec![record.clone(); count]});
+    assert_eq!(caller.call(Method::POST, "/logs-ingest", batch(&record, 100)).await.0, 200);
+    for count in [0, 101] {
+        caller.refused(Method::POST, "/logs-ingest", batch(&record, count), 422).await;
+    }
+    for (key, value) in [
+        ("message", json!(null)),
+        ("level", json!("WARN")),
+        ("timestamp", json!("2026-11-23T11:37:10Z")),
+        ("timestamp", json!("2026-11-23T11:37:10.801273+00:00")),
+        ("timestamp", json!("2026-11-23T11:37:10.801Z")),
+        ("extra", json!("x")),
+        ("colour", json!("red")),
+    ] {
+        let mut broken = record.clone();
+        broken[key] = value;
+        caller.refused(Method::POST, "/logs-ingest", batch(&broken, 1), 422).await;
+    }
+    assert_eq!(caller.stand_in.logs().len(), 100);
+    caller.token = "made-up".into();
+    caller.refused(Method::POST, "/logs-ingest", batch(&record, 1), 401).await;
+}
+
+#[tokio::test]
+async fn an_integration_names_its_addresses_where_it_has_some() {
+    let caller = Caller::new().await;
+    caller.stand_in.seed_integration(&json!({"installationId": "me"})).unwrap();
+    let get = || caller.call(Method::GET, "/v1/integration/me", Value::Null);
+    assert_eq!(get().await.1["integration"].get("logAttributes"), None);
+    caller.stand_in.change_options(|options| options.reporting = true);
+    let document = get().await.1["integration"].clone();
+    for (attributes, path) in [("logAttributes", "logs-ingest"), ("metricAttributes", "metrics-ingest")] {
+        let url = format!("{}{path}", caller.stand_in.base_url());
+        assert_eq!(document[attributes]["ingestUrl"], url);
+    }
+}
