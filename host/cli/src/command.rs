@@ -14,7 +14,7 @@ use crate::{
     args::{Args, Command},
     exit::Exit,
     settings::Environment,
-    telemetry,
+    telemetry::{self, Shipping},
 };
 
 /// Runs the command and says how the program ends.
@@ -23,11 +23,13 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Exit {
     let bars = MultiProgress::new();
     // A service has no progress bars, and a summary only at the end of each resync.
     let service = matches!(args.command, Command::Run(_));
-    telemetry::install(&args.global, environment, &bars, service);
+    // Port is told only of what writes to it.
+    let logs = matches!(args.command, Command::Run(_) | Command::Sync(_)).then(Shipping::new);
+    telemetry::install(&args.global, environment, &bars, service, logs.as_ref());
     match &args.command {
-        Command::Run(service) => run::run(&args.global, service, environment, &bars),
-        Command::Sync(run) => sync::run(&args.global, run, environment, Mode::Apply, &bars),
-        Command::Plan(run) => sync::run(&args.global, run, environment, Mode::Plan, &bars),
+        Command::Run(service) => run::run(&args.global, service, environment, &bars, logs),
+        Command::Sync(run) => sync::run(&args.global, run, environment, Mode::Apply, &bars, logs),
+        Command::Plan(run) => sync::run(&args.global, run, environment, Mode::Plan, &bars, logs),
         Command::Doctor { all_kinds, json } => doctor::run(&args.global, *all_kinds, *json, environment),
         Command::Policy(policy) => policy::run(&args.global, policy, environment),
         Command::Plugin { command } => plugin::run(&args.global, command, environment),

@@ -5,6 +5,7 @@ mod environment;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod raw;
+mod reporting;
 mod service;
 mod tree;
 
@@ -52,6 +53,8 @@ pub(crate) struct Settings {
     /// Whether assumed roles are narrowed to what the loaded plugins read.
     pub(crate) narrow_sessions: bool,
     pub(crate) state: State,
+    /// Whether the log is shipped to Port.
+    pub(crate) ship_logs: bool,
     /// Remarks for the operator.
     pub(crate) notes: Vec<String>,
 }
@@ -104,6 +107,10 @@ const KNOWN: &[&str] = &[
     "lakehouse_buffer_max_count",
     "send_raw_data_examples",
     "allow_environment_variables_jq_access",
+    "status_heartbeat_interval_seconds",
+    "metrics.enabled",
+    "metrics.webhook_url",
+    "ship_logs",
     "upsert_entities_batch_max_length",
     "upsert_entities_batch_max_size_in_bytes",
     "delete_entities_max_batch_size",
@@ -170,8 +177,9 @@ impl Settings {
         let mut reader = Reader { tree: &tree, environment, issues, notes: Vec::new() };
         reader.unknown_keys();
         let engine = reader.engine(args);
-        let port = reader.port();
+        let mut port = reader.port();
         let aws = reader.aws();
+        let ship_logs = reader.reporting(port.as_mut(), &aws);
         let narrow_sessions = reader.flag("narrow_sessions", false);
         let state = reader.state();
         let more = more(&mut reader);
@@ -179,7 +187,7 @@ impl Settings {
         match port {
             Some(port) if issues.is_empty() => {
                 let http = HttpConfig { system_proxy: true, extra_roots: Vec::new() };
-                Ok((Self { aws, port, engine, http, narrow_sessions, state, notes }, more))
+                Ok((Self { aws, port, engine, http, narrow_sessions, state, ship_logs, notes }, more))
             }
             _ => Err(issues),
         }

@@ -1,5 +1,7 @@
 //! The log. Only the binary installs one.
 
+mod shipping;
+
 use std::io::{self, Write};
 
 use indicatif::MultiProgress;
@@ -17,11 +19,21 @@ use crate::{
     settings::Environment,
 };
 
+pub(crate) use shipping::Shipping;
+
 /// Installs the log on standard error.
 ///
 /// With text the default is errors and what only a log would tell, because progress and summary tell
 /// everything else; with JSON, and in a service, it is `info`, because there is nothing besides.
-pub(crate) fn install(args: &Global, environment: &Environment, bars: &MultiProgress, service: bool) {
+///
+/// What is shipped to Port is kept in `shipping`, whatever standard error shows.
+pub(crate) fn install(
+    args: &Global,
+    environment: &Environment,
+    bars: &MultiProgress,
+    service: bool,
+    shipping: Option<&Shipping>,
+) {
     let level = args
         .log_level
         .clone()
@@ -36,7 +48,7 @@ pub(crate) fn install(args: &Global, environment: &Environment, bars: &MultiProg
     let filter = EnvFilter::try_new(&level).unwrap_or_else(|_| EnvFilter::new("error"));
     let filter = filter.and(filter_fn(may_be_told));
     let layer = fmt::layer().with_writer(AboveBars(bars.clone()));
-    let registry = tracing_subscriber::registry();
+    let registry = tracing_subscriber::registry().with(shipping.map(Shipping::layer));
     let installed = match args.log_format {
         LogFormat::Json => registry.with(layer.json().flatten_event(true).with_filter(filter)).try_init(),
         LogFormat::Text => {

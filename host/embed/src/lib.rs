@@ -34,8 +34,8 @@ pub use berth_core::{Catalog, Ledger, Mapper, Problem, Source};
 pub use berth_engine::{CodeOrigin, Engine, EngineConfig, EngineError, Limits, PluginInfo};
 pub use berth_ledger::{Access, FileLedger, LedgerConfig, VERIFY_INTERVAL};
 pub use berth_port::{
-    EventType, FeedError, KafkaCredentials, OCEAN_CORE_VERSION, PortCatalog, PortConfig, ProcessingMode,
-    RawDataConfig, RequestFeed, ResourcesOrigin, ResyncRequest, ResyncSchedule, RetryPolicy,
+    EventType, FeedError, KafkaCredentials, LogLevel, LogRecord, OCEAN_CORE_VERSION, PortCatalog, PortConfig,
+    ProcessingMode, RawDataConfig, RequestFeed, ResourcesOrigin, ResyncRequest, ResyncSchedule, RetryPolicy,
 };
 pub use berth_sync::{
     Change, Check, Event, Finding, Mode, NullObserver, Observer, Outcome, Report, SyncError, SyncOptions,
@@ -91,8 +91,8 @@ impl SyncHost {
     }
 
     /// Port, unless the catalog was [replaced](SyncHostBuilder::catalog).
-    pub fn port(&self) -> Option<&PortCatalog> {
-        self.port.as_deref()
+    pub fn port(&self) -> Option<&Arc<PortCatalog>> {
+        self.port.as_ref()
     }
 
     /// Checks, without writing anything, that a resync would work: identities, roles, regions, one

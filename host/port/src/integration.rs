@@ -185,6 +185,7 @@ pub(crate) async fn report_end(port: &PortCatalog, status: ResyncStatus) -> Resu
         ResyncStatus::Failed => "failed",
         ResyncStatus::Aborted => "aborted",
     };
+    tracing::info!("Resync {status}");
     report(
         port,
         &wire::ResyncEnded {

@@ -154,6 +154,7 @@ pub async fn run(
     let (mut report, told) = match outcome {
         Ok(outcome) => outcome,
         Err(error) => {
+            tracing::warn!(%error, "the resync ended before anything was read");
             run.end(ResyncStatus::Failed).await;
             return Err(error);
         }

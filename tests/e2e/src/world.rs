@@ -106,7 +106,9 @@ impl World {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let (gate, port) = runtime.block_on(async {
             let gate = Gate::open(aws.authority(), &REGIONS).await;
-            let port = PortStandIn::start(StandInOptions::default()).await.expect("the Port stand-in starts");
+            // As Port does, integrations name addresses for metrics and logs.
+            let options = StandInOptions { reporting: true, ..StandInOptions::default() };
+            let port = PortStandIn::start(options).await.expect("the Port stand-in starts");
             (gate, port)
         });
         for account in &accounts {

@@ -11,6 +11,7 @@ use crate::{
     output::err,
     settings::{Environment, Settings},
     summary,
+    telemetry::Shipping,
 };
 
 /// How the host is put together.
@@ -22,6 +23,8 @@ pub(crate) struct Build {
     pub(crate) state: Option<Access>,
     /// The state directory, where the command line gives one.
     pub(crate) state_dir: Option<PathBuf>,
+    /// Where the log waits for Port, if it is shipped there.
+    pub(crate) logs: Option<Shipping>,
 }
 
 /// Loads the settings, puts the host together and runs something with it.
@@ -49,8 +52,13 @@ where
     let result = runtime.block_on(async {
         let cancel = CancellationToken::new();
         stop_on_signal(&cancel);
+        let logs = build.logs.clone();
         let host = assemble(settings, build, cancel.clone())?;
-        Ok::<T, Exit>(work(host, cancel).await)
+        let result = work(host, cancel).await;
+        if let Some(logs) = logs {
+            logs.finish().await;
+        }
+        Ok::<T, Exit>(result)
     })?;
     Ok((result, notes))
 }
@@ -91,13 +99,20 @@ pub(crate) fn assemble(
     if let Some(ledger) = build.state.and_then(|access| settings.state.ledger(build.state_dir, access)) {
         builder = builder.state(ledger);
     }
-    builder.build().map_err(|error| match error {
+    let host = builder.build().map_err(|error| match error {
         BuildError::State(problem) => {
             err(&summary::problem("the state directory cannot be used", &problem));
             Exit::Settings
         }
         other => refused(&other),
-    })
+    })?;
+    if let Some(logs) = build.logs {
+        match host.port().filter(|_| settings.ship_logs) {
+            Some(port) => logs.start(Arc::clone(port)),
+            None => logs.close(),
+        }
+    }
+    Ok(host)
 }
 
 /// The first SIGINT or SIGTERM stops the run in order; a second one ends the process at once.

@@ -22,6 +22,7 @@ use crate::{
     progress,
     settings::{Environment, Listener, Service, Settings},
     summary,
+    telemetry::Shipping,
 };
 
 /// How long a resync that is told to stop may take for it. Kubernetes kills 30 s after SIGTERM.
@@ -35,6 +36,7 @@ pub(crate) fn run(
     args: &ServiceArgs,
     environment: &Environment,
     bars: &MultiProgress,
+    logs: Option<Shipping>,
 ) -> Exit {
     let (settings, service) = match Settings::load_service(global, environment) {
         Ok(loaded) => loaded,
@@ -50,7 +52,7 @@ pub(crate) fn run(
             concurrency: args.concurrency,
             state_dir: args.state_dir.clone(),
         };
-        return sync::run(global, &once, environment, Mode::Apply, bars);
+        return sync::run(global, &once, environment, Mode::Apply, bars, logs);
     }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -65,6 +67,7 @@ pub(crate) fn run(
         concurrency: Some(args.concurrency.get()),
         state: Some(Access::Write),
         state_dir: args.state_dir.clone(),
+        logs,
     };
     match runtime.block_on(serve(settings, &service, build, global.log_format)) {
         Ok(()) => Exit::Done,
@@ -89,6 +92,7 @@ async fn serve(settings: Settings, service: &Service, build: Build, log: LogForm
     let server = axum::serve(socket, router).with_graceful_shutdown(drain.clone().cancelled_owned());
     let server = tokio::spawn(server.into_future());
 
+    let logs = build.logs.clone();
     let host = assemble(settings, build, stop.clone())?;
     status.set_ready();
     tracing::info!("ready");
@@ -106,7 +110,13 @@ async fn serve(settings: Settings, service: &Service, build: Build, log: LogForm
         }
     };
     drain.cancel();
-    if timeout(LAST_WORD, server).await.is_err() {
+    let shipped = async {
+        if let Some(logs) = logs {
+            logs.finish().await;
+        }
+    };
+    let (served, ()) = tokio::join!(timeout(LAST_WORD, server), shipped);
+    if served.is_err() {
         tracing::warn!("some HTTP requests were still open at the end");
     }
     tracing::info!("stopped");

@@ -13,6 +13,7 @@ use crate::{
     progress,
     settings::Environment,
     summary,
+    telemetry::Shipping,
 };
 
 /// Runs one resync and tells about it.
@@ -22,6 +23,7 @@ pub(crate) fn run(
     environment: &Environment,
     mode: Mode,
     bars: &MultiProgress,
+    logs: Option<Shipping>,
 ) -> Exit {
     let observer = progress::observer(global.log_format, bars);
     let build = Build {
@@ -32,6 +34,7 @@ pub(crate) fn run(
             Mode::Plan => Access::Read,
         }),
         state_dir: args.state_dir.clone(),
+        logs,
     };
     let result = with_host(global, environment, build, |host, _| async move {
         match mode {

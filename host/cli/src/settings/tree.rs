@@ -82,7 +82,7 @@ impl Tree {
             }
         };
         match toml::from_str::<Value>(&text) {
-            Ok(value) => self.add(String::new(), value, &Origin::File(name), false),
+            Ok(value) => self.add(String::new(), value, &Origin::File(name)),
             Err(error) => issues.push(Issue {
                 setting: name,
                 problem: format!("not valid TOML: {}", error.to_string().trim_end()),
@@ -107,19 +107,19 @@ impl Tree {
                 Ok(object @ Value::Object(_)) => object,
                 _ => Value::String(text.to_owned()),
             };
-            self.add(path.join("."), value, &Origin::Variable(name.to_owned()), false);
+            self.add(path.join("."), value, &Origin::Variable(name.to_owned()));
         }
     }
 
-    fn add(&mut self, path: String, value: Value, origin: &Origin, verbatim: bool) {
+    fn add(&mut self, path: String, value: Value, origin: &Origin) {
+        // What is below is a map whose keys are the operator's, not settings.
+        let verbatim = path == "integration.config.external_ids" || path == "aws.external_ids";
         match value {
             Value::Object(members) if !verbatim => {
                 for (key, value) in members {
                     let key = snake_case(&key);
                     let path = if path.is_empty() { key } else { format!("{path}.{key}") };
-                    // What is below is a map whose keys are the operator's, not settings.
-                    let verbatim = path == "integration.config.external_ids" || path == "aws.external_ids";
-                    self.add(path, value, origin, verbatim);
+                    self.add(path, value, origin);
                 }
             }
             value => _ = self.0.insert(path, Setting { value, origin: origin.clone() }),
@@ -174,6 +174,7 @@ mod tests {
             ("OCEAN__EVENT_LISTENER__TYPE", "ONCE"),
             ("ocean__integration__Identifier", "Mine"),
             ("OCEAN__INTEGRATION__CONFIG", r#"{"external_id": "x"}"#),
+            ("OCEAN__INTEGRATION__CONFIG__EXTERNAL_IDS", r#"{"111111111111": "y"}"#),
             ("OCEAN__EMPTY", ""),
             ("UNRELATED", "y"),
         ]);
@@ -181,6 +182,7 @@ mod tests {
         assert_eq!(tree.get("event_listener.interval").unwrap().value, 7);
         assert_eq!(text(&tree, "integration.identifier"), "Mine");
         assert_eq!(text(&tree, "integration.config.external_id"), "x");
+        assert_eq!(tree.get("integration.config.external_ids").unwrap().value["111111111111"], "y");
         assert!(tree.get("empty").is_none());
     }
 

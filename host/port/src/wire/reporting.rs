@@ -49,6 +49,7 @@ pub(crate) struct Metric {
 /// `metrics`: what is counted, nested by label.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Figures {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     phase: BTreeMap<&'static str, Phase>,
 }
 

@@ -3,6 +3,7 @@
 
 mod ambient;
 mod containment;
+mod contract;
 mod deletion;
 mod doctor;
 mod handmade;
@@ -10,6 +11,7 @@ mod kafka;
 mod kinds;
 mod ledger;
 mod raw;
+mod reporting;
 mod service;
 mod settings;
 mod sync;
