@@ -267,9 +267,8 @@ impl Client {
             let token = if call.authorized { Some(self.auth.token(self, None).await?) } else { None };
             let mut attempt = 1;
             loop {
-                let failure = match self.attempt(call, token.as_ref(), attempt > 1).await {
-                    Ok(_) => return Ok(()),
-                    Err(failure) => failure,
+                let Err(failure) = self.attempt(call, token.as_ref(), attempt > 1).await else {
+                    return Ok(());
                 };
                 let may_pass = match &failure {
                     Failure::Transport { connected, .. } => call.repeat == Repeat::Always || !connected,

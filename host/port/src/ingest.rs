@@ -31,9 +31,14 @@ impl Ingest {
         self.known().and_then(|addresses| addresses.metrics)
     }
 
-    /// Where logs go, if anywhere; the outer `None` as long as no document was read.
-    pub(crate) fn logs(&self) -> Option<Option<Url>> {
-        self.known().map(|addresses| addresses.logs)
+    /// Where logs go, if anywhere.
+    pub(crate) fn logs(&self) -> Option<Url> {
+        self.known().and_then(|addresses| addresses.logs)
+    }
+
+    /// Whether a document was read yet.
+    pub(crate) fn is_known(&self) -> bool {
+        self.known().is_some()
     }
 
     fn known(&self) -> Option<Addresses> {
@@ -81,9 +86,10 @@ mod tests {
                 ..wire::Integration::default()
             };
             let ingest = Ingest::default();
-            assert_eq!(ingest.logs(), None, "nothing was read yet");
+            assert!(!ingest.is_known());
             ingest.learn(&integration);
-            assert_eq!(ingest.logs(), Some(None));
+            assert!(ingest.is_known());
+            assert_eq!(ingest.logs(), None);
             ingest.metrics()
         };
         assert_eq!(named("https://a.example/x").unwrap().path(), "/x");

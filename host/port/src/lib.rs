@@ -254,7 +254,7 @@ impl PortCatalog {
 
     /// Whether Port takes logs; `None` as long as it is not known, which is before the first `open`.
     pub fn takes_logs(&self) -> Option<bool> {
-        self.ingest.logs().map(|address| address.is_some())
+        self.ingest.is_known().then(|| self.ingest.logs().is_some())
     }
 
     /// Sends records of the log for Port to show. The [configured](PortConfig::secrets) secrets, and

@@ -56,7 +56,7 @@ impl LogLevel {
 
 /// Sends records. Not repeated when Port may have taken them.
 pub(crate) async fn ship(port: &PortCatalog, records: Vec<LogRecord>) -> Result<(), PortError> {
-    let Some(Some(url)) = port.ingest.logs() else {
+    let Some(url) = port.ingest.logs() else {
         return Err(PortError::Other(Problem::new("Port names no address for logs")));
     };
     let logs = records

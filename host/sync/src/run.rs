@@ -277,6 +277,9 @@ impl Run {
         }
         let accounts = accounts.map_err(SyncError::Source)?;
         for AccountAccess { account, access } in &accounts {
+            if let Err(problem) = access {
+                tracing::warn!(account = %account.id, %problem, "account cannot be read");
+            }
             self.observer.event(&Event::Account { account, problem: access.as_ref().err() });
         }
         let (resources, mut notes) = resolve(&config, kinds, &refused);
@@ -532,7 +535,11 @@ impl Run {
             .map(|access| async move {
                 let account = &access.account;
                 let span = tracing::info_span!("regions", account = %account.id);
-                (account.id.clone(), self.source.regions(account).instrument(span).await)
+                let regions = self.source.regions(account).instrument(span).await;
+                if let Err(problem) = &regions {
+                    tracing::warn!(account = %account.id, %problem, "regions cannot be listed");
+                }
+                (account.id.clone(), regions)
             })
             .buffer_unordered(self.options.region_concurrency.max(1))
             .collect()

@@ -600,6 +600,16 @@ async fn a_stopped_run_deletes_nothing_and_says_so() {
     assert_eq!(report.outcome, Outcome::Aborted);
     assert_eq!(catalog.held().len(), 10);
     assert_eq!(catalog.states.lock().unwrap().last().unwrap(), "Aborted");
+    // What was not read was stopped; it has not failed.
+    let told = catalog.milestones.lock().unwrap();
+    let last = |wanted: usize| {
+        told.iter().rev().find_map(|told| match told {
+            Milestone::ResourceEnded { resource, result } if *resource == wanted => Some(result),
+            _ => None,
+        })
+    };
+    let units = |resource: usize| last(resource).map(|r| (r.complete, r.skipped, r.failed, r.stopped));
+    assert_eq!([units(0), units(1)], [Some((0, 0, 0, 2)), Some((0, 0, 0, 4))]);
 }
 
 #[tokio::test]

@@ -242,6 +242,12 @@ impl Visit for Fields {
         self.add(field, value.into());
     }
 
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        // Most often milliseconds, which are never that many.
+        let value = u64::try_from(value).map_or_else(|_| value.to_string().into(), Value::from);
+        self.add(field, value);
+    }
+
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.add(field, value.into());
     }
@@ -361,15 +367,17 @@ mod tests {
             unit.record("region", "eu-west-1");
             let _unit = unit.entered();
             tracing::warn!(problem = "denied", count = 3, good = false, share = 0.5, "unit skipped");
-            tracing::info!("{} read", 7);
+            tracing::info!(elapsed_ms = Duration::from_millis(9).as_millis(), "{} read", 7);
             tracing::debug!("not told");
         });
         assert_eq!(
             records.iter().map(|record| (record.level, record.message.as_str())).collect::<Vec<_>>(),
             [(LogLevel::Warning, "unit skipped"), (LogLevel::Info, "7 read")]
         );
-        let place = json!({"account": 1, "region": "eu-west-1", "resource_kind": "A::B::C"});
-        assert_eq!(Value::Object(records[1].extra.clone()), place);
+        assert_eq!(
+            Value::Object(records[1].extra.clone()),
+            json!({"account": 1, "region": "eu-west-1", "resource_kind": "A::B::C", "elapsed_ms": 9})
+        );
         assert_eq!(records[0].extra["problem"], "denied");
         assert_eq!(records[0].extra["count"], 3);
         assert_eq!(records[0].extra["share"], 0.5);
