@@ -139,6 +139,15 @@ fn a_failure_is_told_and_no_secret_with_it() {
         assert!(!told.contains(secret), "`{secret}` is told");
     }
     assert!(!told.contains("ASIA") && !told.contains("stand-in-"), "keys of a role, or a token of Port");
+
+    // A secret of the settings is masked wherever it turns up; this one is also the roles' name.
+    world.set("OCEAN__INTEGRATION__CONFIG__EXTERNAL_ID", "PortOceanReadRole");
+    world.port().clear_requests();
+    world.sync().exits(4).says("role/PortOceanReadRole");
+    let denied = logged(&world, "account cannot be read");
+    assert_eq!(denied.len(), 2);
+    assert!(denied.iter().all(|record| text(&record["extra"], "problem").contains("role/[REDACTED]")));
+    assert!(!format!("{:?}", world.port().logs()).contains("PortOceanReadRole"));
 }
 
 #[test]
