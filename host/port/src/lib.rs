@@ -265,7 +265,7 @@ impl PortCatalog {
     /// # Errors
     /// A [`Problem`] when Port does not take them, or [names no address](Self::takes_logs) for them.
     pub async fn ship_logs(&self, records: Vec<LogRecord>) -> Result<(), Problem> {
-        logs::ship(self, records).await.map_err(error::PortError::into_problem)
+        logs::ship(self, records).await.map_err(PortError::into_problem)
     }
 
     /// Adds what Port wants to know with every entity write.

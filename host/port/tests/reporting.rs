@@ -113,6 +113,7 @@ async fn a_resync_is_told_kind_by_kind() {
         unchanged: 3,
         refused: 1,
         failed: 1,
+        documents: 0,
     };
     let duration = Duration::from_millis(1500);
     let good = ResourceResult { counts, complete: 2, skipped: 1, duration, ..ResourceResult::default() };
