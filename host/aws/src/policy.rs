@@ -17,14 +17,21 @@ const ORGANIZATION: [&str; 3] = [
     "organizations:ListOrganizationalUnitsForParent",
 ];
 
+/// IAM's prefixes of services that sign with another name.
+const PREFIXES: [(&str, &str); 1] = [("monitoring", "cloudwatch")];
+
 /// The longest session policy that STS takes, in characters.
 pub const LONGEST_SESSION_POLICY: usize = 2048;
 
 /// The IAM actions that a step needs. Where its manifest names none, the operation's name under
-/// the name that the service signs with, which is IAM's prefix for it (`sesv2` is `ses`).
+/// the name that the service signs with, which mostly is IAM's prefix for it (`sesv2` is `ses`).
 pub fn actions(step: &Step) -> Vec<String> {
     match Service::load(&step.service) {
-        Ok(service) if step.iam.is_empty() => vec![format!("{}:{}", service.signing_name(), step.operation)],
+        Ok(service) if step.iam.is_empty() => {
+            let name = service.signing_name();
+            let prefix = PREFIXES.iter().find(|(signed, _)| *signed == name).map_or(name, |(_, iam)| *iam);
+            vec![format!("{prefix}:{}", step.operation)]
+        }
         _ => step.iam_actions(),
     }
 }
@@ -122,7 +129,12 @@ mod tests {
     #[test]
     fn policies_name_iam_actions() {
         let kinds =
-            kinds(&[("sesv2", "ListEmailIdentities"), ("s3", "ListBuckets"), ("ec2", "DescribeRegions")]);
+            kinds(&[
+                ("sesv2", "ListEmailIdentities"),
+                ("s3", "ListBuckets"),
+                ("ec2", "DescribeRegions"),
+                ("cloudwatch", "DescribeAlarms"),
+            ]);
         let policy = read_policy(&kinds);
         let actions: Vec<&str> = policy["Statement"]
             .as_array()
@@ -133,7 +145,13 @@ mod tests {
             .collect();
         assert_eq!(
             actions,
-            ["account:ListRegions", "ec2:DescribeRegions", "s3:ListAllMyBuckets", "ses:ListEmailIdentities"]
+            [
+                "account:ListRegions",
+                "cloudwatch:DescribeAlarms",
+                "ec2:DescribeRegions",
+                "s3:ListAllMyBuckets",
+                "ses:ListEmailIdentities",
+            ]
         );
         assert!(session_policy(&kinds).unwrap().contains("ses:ListEmailIdentities"));
     }
