@@ -128,13 +128,12 @@ mod tests {
 
     #[test]
     fn policies_name_iam_actions() {
-        let kinds =
-            kinds(&[
-                ("sesv2", "ListEmailIdentities"),
-                ("s3", "ListBuckets"),
-                ("ec2", "DescribeRegions"),
-                ("cloudwatch", "DescribeAlarms"),
-            ]);
+        let kinds = kinds(&[
+            ("sesv2", "ListEmailIdentities"),
+            ("s3", "ListBuckets"),
+            ("ec2", "DescribeRegions"),
+            ("cloudwatch", "DescribeAlarms"),
+        ]);
         let policy = read_policy(&kinds);
         let actions: Vec<&str> = policy["Statement"]
             .as_array()

@@ -23,6 +23,12 @@ impl Aws {
         SHARED.get_or_init(Self::start)
     }
 
+    /// A moto of one's own, for a test that changes more than its accounts. It lives as long as the
+    /// test run.
+    pub(crate) fn own() -> &'static Self {
+        Box::leak(Box::new(Self::start()))
+    }
+
     fn start() -> Self {
         let mut process = Command::new(python())
             .arg(script("serve_aws.py"))
@@ -65,6 +71,13 @@ impl Aws {
     pub(crate) fn expected(&self, accounts: &[String]) -> Vec<Value> {
         serde_json::from_str(&self.seed(accounts, &["expected"])).expect("the script prints JSON")
     }
+}
+
+/// Runs a script that needs no AWS, and gives what it prints.
+pub(crate) fn python_script(name: &str, arguments: &[String]) -> String {
+    let done = Command::new(python()).arg(script(name)).args(arguments).output().expect("the script starts");
+    assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).expect("the script prints UTF-8")
 }
 
 pub(crate) fn script(name: &str) -> PathBuf {

@@ -33,6 +33,16 @@ pub struct Denial {
     pub region: String,
 }
 
+/// A role as its trust policy has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TrustedRole {
+    pub(crate) arn: String,
+    /// What must be sent.
+    pub(crate) external_id: String,
+    /// The access key of the principal that is trusted.
+    pub(crate) access_key: String,
+}
+
 /// A running gate.
 #[derive(Debug, Clone)]
 pub struct Gate {
@@ -45,6 +55,8 @@ struct Rules {
     /// The external ID that each role asks for.
     external_ids: BTreeMap<String, String>,
     denials: Vec<Denial>,
+    /// The only roles that can be assumed, and by whom. Empty: any, by anybody.
+    trusted: Vec<TrustedRole>,
     /// What `DescribeRegions` answers; moto's own list when empty.
     regions: Vec<String>,
     /// The account behind each access key that was handed out.
@@ -84,6 +96,11 @@ impl Gate {
     /// Lets a role be assumed only with this external ID.
     pub fn require_external_id(&self, role_arn: &str, external_id: &str) {
         self.with(|rules| rules.external_ids.insert(role_arn.to_owned(), external_id.to_owned()));
+    }
+
+    /// Lets these roles be assumed as their trust policies say, and no other.
+    pub(crate) fn trust(&self, roles: Vec<TrustedRole>) {
+        self.with(|rules| rules.trusted = roles);
     }
 
     /// Denies calls from now on.
@@ -184,7 +201,14 @@ impl Rules {
         if call.operation == "AssumeRole" {
             let role = call.form.get("RoleArn").map_or("", String::as_str);
             let wanted = self.external_ids.get(role);
-            let refused = wanted.is_some() && wanted != call.form.get("ExternalId");
+            let sent = call.form.get("ExternalId");
+            let trusted = self.trusted.is_empty()
+                || self.trusted.iter().any(|trusted| {
+                    trusted.arn == role
+                        && trusted.access_key == call.access_key
+                        && Some(&trusted.external_id) == sent
+                });
+            let refused = !trusted || (wanted.is_some() && wanted != sent);
             return refused.then(|| role_refused(role));
         }
         let denied = self.denials.iter().any(|denial| {

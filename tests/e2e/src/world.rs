@@ -15,9 +15,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     answers::Answers,
-    aws::Aws,
+    aws::{Aws, python_script},
     berth::{Run, binary, cache, components},
-    gate::Gate,
+    gate::{Gate, TrustedRole},
 };
 
 /// The external ID that every role asks for.
@@ -37,6 +37,7 @@ pub struct WorldBuilder {
     instances: usize,
     clusters: usize,
     guests: Vec<&'static str>,
+    own_aws: bool,
 }
 
 impl WorldBuilder {
@@ -65,6 +66,12 @@ impl WorldBuilder {
         self
     }
 
+    /// Gives the world an AWS that no other test uses.
+    #[must_use]
+    pub fn own_aws(self) -> Self {
+        Self { own_aws: true, ..self }
+    }
+
     /// Makes it so.
     pub fn build(self) -> World {
         World::new(&self)
@@ -86,14 +93,14 @@ pub struct World {
 impl World {
     /// A world with that many accounts, and nothing in them.
     pub fn with_accounts(accounts: usize) -> WorldBuilder {
-        WorldBuilder { accounts, buckets: 0, instances: 0, clusters: 0, guests: Vec::new() }
+        WorldBuilder { accounts, buckets: 0, instances: 0, clusters: 0, guests: Vec::new(), own_aws: false }
     }
 
     fn new(builder: &WorldBuilder) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(100_000_000_001);
         let accounts: Vec<String> =
             (0..builder.accounts).map(|_| NEXT.fetch_add(1, Ordering::Relaxed).to_string()).collect();
-        let aws = Aws::shared();
+        let aws = if builder.own_aws { Aws::own() } else { Aws::shared() };
         let contents = [
             format!("--buckets={}", builder.buckets),
             format!("--instances={}", builder.instances),
@@ -297,6 +304,66 @@ impl World {
         let document =
             json!({"installationId": INTEGRATION, "installationAppType": "aws-v3", "config": config});
         self.port.seed_integration(&document).expect("a new integration");
+    }
+}
+
+impl World {
+    /// Deploys the CloudFormation templates of the examples: the member roles, with no more
+    /// permissions than they need, and the user whose access key is the base identity of the runs to
+    /// come. From then on, AWS checks signatures and permissions, so nothing else can read it.
+    pub fn deploy_templates(&mut self) {
+        let printed = self.aws.run("deploy.py", &self.accounts, &["up"]);
+        let deployed: Value = serde_json::from_str(&printed).expect("the script prints JSON");
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        let access_key = text(&deployed["access_key_id"]);
+        let roles: Vec<TrustedRole> = deployed["roles"]
+            .as_array()
+            .expect("the script lists roles")
+            .iter()
+            .map(|role| TrustedRole {
+                arn: text(&role["arn"]),
+                external_id: text(&role["external_id"]),
+                access_key: access_key.clone(),
+            })
+            .collect();
+        let arns: Vec<&str> = roles.iter().map(|role| role.arn.as_str()).collect();
+        self.set("OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS", &json!(arns).to_string());
+        self.set("OCEAN__INTEGRATION__CONFIG__EXTERNAL_ID", &roles[0].external_id);
+        self.set("OCEAN__INTEGRATION__SECRETS__AWS_ACCESS_KEY_ID", &access_key);
+        let secret = text(&deployed["secret_access_key"]);
+        self.set("OCEAN__INTEGRATION__SECRETS__AWS_SECRET_ACCESS_KEY", &secret);
+        self.gate.trust(roles);
+        self.aws.run("deploy.py", &self.accounts, &["enforce"]);
+    }
+
+    /// Gives the runs to come the settings that a release of the Helm chart gives its container, with
+    /// the values that tell the same as the settings so far.
+    pub fn use_chart(&mut self) {
+        let listener: Value =
+            serde_json::from_str(&self.variables["OCEAN__EVENT_LISTENER"]).expect("the listener is JSON");
+        let value = |name: &str| self.variables[name].clone();
+        let roles = value("OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS").replace(',', "\\,");
+        let values = [
+            ("port.clientId", value("OCEAN__PORT__CLIENT_ID")),
+            ("port.clientSecret", value("OCEAN__PORT__CLIENT_SECRET")),
+            ("port.baseUrl", value("OCEAN__PORT__BASE_URL")),
+            ("initializePortResources", value("OCEAN__INITIALIZE_PORT_RESOURCES")),
+            ("integration.identifier", value("OCEAN__INTEGRATION__IDENTIFIER")),
+            ("integration.type", "aws-v3".to_owned()),
+            ("integration.eventListener.type", listener["type"].as_str().unwrap_or_default().to_owned()),
+            ("integration.secrets.awsAccessKeyId", value("OCEAN__INTEGRATION__SECRETS__AWS_ACCESS_KEY_ID")),
+            (
+                "integration.secrets.awsSecretAccessKey",
+                value("OCEAN__INTEGRATION__SECRETS__AWS_SECRET_ACCESS_KEY"),
+            ),
+            ("integration.config.accountRoleArns", roles),
+            ("integration.config.externalId", value("OCEAN__INTEGRATION__CONFIG__EXTERNAL_ID")),
+            ("workload.kind", "CronJob".to_owned()),
+            ("scheduledResyncInterval", "@daily".to_owned()),
+        ];
+        let values = values.map(|(name, value)| format!("{name}={value}"));
+        let printed = python_script("../deploy/chart.py", &values);
+        self.variables = serde_json::from_str(&printed).expect("the script prints JSON");
     }
 }
 

@@ -5,6 +5,7 @@ mod ambient;
 mod containment;
 mod contract;
 mod deletion;
+mod deploy;
 mod doctor;
 mod handmade;
 mod kafka;
