@@ -123,6 +123,14 @@ pub(crate) enum PluginCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Compile the plugins ahead of time, for any processor of this architecture
+    ///
+    /// For images: what lies in the directory `compiled` beside the bundled plugins is not compiled
+    /// again when Berth starts.
+    Compile {
+        /// Where the code goes; created if it is not there
+        into: PathBuf,
+    },
     /// Show everything about one plugin: kinds, operations, IAM actions, options, blueprints
     Inspect {
         /// A plugin's file, or the name or kind of a plugin that is found

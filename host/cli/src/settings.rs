@@ -640,7 +640,11 @@ impl Reader<'_> {
                 _ => self.issue("plugins", "not a list of directories", "use a list such as `[\"plugins\"]`"),
             }
         }
-        config.plugin_dirs.extend(self.bundled_plugins());
+        let bundled = self.bundled_plugins();
+        // Only there: whoever may add a plugin must not bring code that no sandbox holds.
+        config.precompiled_dirs =
+            bundled.iter().map(|dir| dir.join("compiled")).filter(|dir| dir.is_dir()).collect();
+        config.plugin_dirs.extend(bundled);
         for dir in given {
             let dir = self.environment.working_dir.join(dir);
             if dir.is_dir() {

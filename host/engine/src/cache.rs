@@ -24,6 +24,8 @@ pub(crate) struct CodeCache {
     readable: Vec<PathBuf>,
     engine: wasmtime::Engine,
     engine_key: String,
+    /// The key of code that was compiled ahead of time, for any machine.
+    portable_key: Option<String>,
 }
 
 /// What is known about a component without loading its code.
@@ -46,11 +48,14 @@ pub(crate) struct Entry {
 impl CodeCache {
     /// Takes the directories that can be trusted: code that someone else could have put there would
     /// run outside of every wall. Says in the log which ones it does not use, and why.
-    pub(crate) fn open(engine: &wasmtime::Engine, writable: Option<&Path>, readable: &[PathBuf]) -> Self {
-        let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        // What counts as a plugin may change with Berth's version.
-        env!("CARGO_PKG_VERSION").hash(&mut hasher);
+    ///
+    /// `portable` is the engine that the code in `readable` may have been compiled with.
+    pub(crate) fn open(
+        engine: &wasmtime::Engine,
+        writable: Option<&Path>,
+        readable: &[PathBuf],
+        portable: Option<&wasmtime::Engine>,
+    ) -> Self {
         let usable = |dir: &Path, checked: io::Result<()>| match checked {
             Ok(()) => Some(dir.to_owned()),
             Err(error) => {
@@ -65,16 +70,25 @@ impl CodeCache {
             writable: writable.and_then(|dir| usable(dir, create(dir).and_then(|()| trusted(dir)))),
             readable: readable.iter().filter_map(|dir| usable(dir, trusted(dir))).collect(),
             engine: engine.clone(),
-            engine_key: format!("{:016x}", hasher.finish()),
+            engine_key: key(engine),
+            portable_key: portable.map(key),
         }
     }
 
-    /// Looks for an entry. One that cannot be read counts as absent.
+    /// Looks for an entry. One that cannot be read counts as absent. What was compiled here comes
+    /// first: it was, because what came along could not be used.
     pub(crate) fn find(&self, component: &str) -> Option<Entry> {
-        self.readable.iter().chain(&self.writable).find_map(|dir| {
-            let record = fs::read(self.path(dir, component, "json")).ok()?;
+        let compiled_here = self.writable.iter().map(|dir| (dir, &self.engine_key));
+        let brought = self.readable.iter().flat_map(|dir| {
+            [Some(&self.engine_key), self.portable_key.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(move |key| (dir, key))
+        });
+        compiled_here.chain(brought).find_map(|(dir, key)| {
+            let record = fs::read(path(dir, component, key, "json")).ok()?;
             let record = serde_json::from_slice(&record).ok()?;
-            Some(Entry { record, code: self.path(dir, component, "cwasm") })
+            Some(Entry { record, code: path(dir, component, key, "cwasm") })
         })
     }
 
@@ -100,17 +114,26 @@ impl CodeCache {
         let Some(dir) = &self.writable else { return };
         let written = code.serialize().map_err(io::Error::other).and_then(|bytes| {
             let record = Record { code: sha256(&bytes), ..record };
-            write(dir, &self.path(dir, component, "cwasm"), &bytes)?;
-            write(dir, &self.path(dir, component, "json"), &serde_json::to_vec(&record)?)
+            write(dir, &path(dir, component, &self.engine_key, "cwasm"), &bytes)?;
+            write(dir, &path(dir, component, &self.engine_key, "json"), &serde_json::to_vec(&record)?)
         });
         if let Err(error) = written {
             tracing::warn!("could not keep compiled plugin code in {}: {error}", dir.display());
         }
     }
+}
 
-    fn path(&self, dir: &Path, component: &str, extension: &str) -> PathBuf {
-        dir.join(format!("{component}-{}.{extension}", self.engine_key))
-    }
+/// What the code of an engine depends on.
+fn key(engine: &wasmtime::Engine) -> String {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    // What counts as a plugin may change with Berth's version.
+    env!("CARGO_PKG_VERSION").hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+fn path(dir: &Path, component: &str, key: &str, extension: &str) -> PathBuf {
+    dir.join(format!("{component}-{key}.{extension}"))
 }
 
 /// SHA-256 in lower-case hexadecimal.

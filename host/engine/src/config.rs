@@ -11,8 +11,9 @@ pub struct EngineConfig {
     /// Where compiled code is kept between runs. `None` compiles at each start. The directory is
     /// created with mode 0700; one that others can write to is not used.
     pub cache_dir: Option<PathBuf>,
-    /// Directories with code that was compiled ahead of time by this version of the engine, as in
-    /// a container image. They are only read.
+    /// Directories with code that was compiled ahead of time by this version of the engine
+    /// ([`Engine::precompile`](crate::Engine::precompile)), as in a container image. They are only
+    /// read.
     pub precompiled_dirs: Vec<PathBuf>,
     /// What a plugin may use.
     pub limits: Limits,

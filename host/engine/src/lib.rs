@@ -28,6 +28,7 @@ mod workers;
 use std::{
     collections::BTreeMap,
     io,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock, atomic::Ordering},
 };
@@ -56,6 +57,14 @@ pub enum EngineError {
         path: PathBuf,
         /// Why not.
         source: io::Error,
+    },
+    /// A component cannot be compiled ahead of time.
+    #[error("{} {}", path.display(), problem.message)]
+    Precompile {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        problem: Problem,
     },
     /// A thread cannot be started.
     #[error("could not start a thread for plugins")]
@@ -93,11 +102,31 @@ impl Engine {
     /// cannot be used is no error; see [`Mapper::refused`].
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
         let runtime = Runtime::new(config.limits, config.workers.get())?;
-        let cache = CodeCache::open(&runtime.engine, config.cache_dir.as_deref(), &config.precompiled_dirs);
+        // Where it cannot be had, nothing that was compiled with it can be run either.
+        let portable =
+            (!config.precompiled_dirs.is_empty()).then(|| runtime::portable(&runtime.limits).ok()).flatten();
+        let cache = CodeCache::open(
+            &runtime.engine,
+            config.cache_dir.as_deref(),
+            &config.precompiled_dirs,
+            portable.as_ref(),
+        );
         let loader = Arc::new(Loader { runtime, cache, workers: config.workers });
         let plugins = loader.load(&config.plugin_dirs)?;
         let workers = Workers::start(config.workers).map_err(EngineError::Thread)?;
         Ok(Self { loader, workers, plugins: RwLock::new(Arc::new(plugins)) })
+    }
+
+    /// Compiles every plugin of the directories for any processor of this architecture, into a
+    /// directory for [`EngineConfig::precompiled_dirs`]: an image that is built with it starts
+    /// without compiling, wherever it runs. Gives the number of plugins.
+    ///
+    /// # Errors
+    /// [`EngineError`] for the first plugin that cannot be used, or a directory that cannot.
+    pub fn precompile(plugin_dirs: &[PathBuf], into: &Path) -> Result<usize, EngineError> {
+        let runtime = Runtime::portable(Limits::default())?;
+        let cache = CodeCache::open(&runtime.engine, Some(into), &[], None);
+        Loader { runtime, cache, workers: NonZeroUsize::MIN }.compile_all(plugin_dirs)
     }
 
     /// The plugins that were loaded, in the order of directories and file names.

@@ -108,6 +108,34 @@ impl Loader {
         Ok(choose(loaded.into_iter().map(|(order, _, outcome)| (order, outcome))))
     }
 
+    /// Compiles the components of all directories into the cache, those left out that are there.
+    ///
+    /// # Errors
+    /// [`EngineError`] for the first that cannot be used or kept.
+    pub(crate) fn compile_all(&self, dirs: &[PathBuf]) -> Result<usize, EngineError> {
+        let mut count = 0;
+        for dir in dirs {
+            let files =
+                wasm_files(dir).map_err(|source| EngineError::Directory { path: dir.clone(), source })?;
+            count += files.len();
+            for file in files {
+                let refused = |problem| EngineError::Precompile { path: file.clone(), problem };
+                let bytes = read(&file).map_err(refused)?;
+                let sha256 = sha256(&bytes);
+                if self.cache.find(&sha256).is_none() {
+                    self.compile(&file, &sha256, &bytes).map_err(refused)?;
+                }
+                if self.cache.find(&sha256).is_none() {
+                    return Err(refused(
+                        Problem::new("the compiled code cannot be kept")
+                            .remedy("give a directory that can be written to by you alone"),
+                    ));
+                }
+            }
+        }
+        Ok(count)
+    }
+
     /// Loads one file.
     ///
     /// # Errors
@@ -178,7 +206,10 @@ impl Loader {
                 .remedy("start again to use the new file"));
         }
         if entry.is_some() {
-            tracing::warn!("the kept code of {} is damaged and is compiled again", file.display());
+            tracing::warn!(
+                "the kept code of {} is damaged, or not for this processor, and is compiled again",
+                file.display()
+            );
         }
         let (facts, code) = self.compile(file, sha256, &bytes)?;
         if facts.manifest.as_ref() != known {

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use target_lexicon::Triple;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::{EngineError, Limits};
@@ -47,10 +48,25 @@ impl Runtime {
         Ok(Self { engine, limits, _ticker: ticker })
     }
 
+    /// Starts wasmtime for code that any processor of this architecture runs, one instance at a time.
+    pub(crate) fn portable(limits: Limits) -> Result<Self, EngineError> {
+        let engine = portable(&limits).map_err(|error| EngineError::start(&error))?;
+        let ticker = Ticker::start(engine.clone()).map_err(EngineError::Thread)?;
+        Ok(Self { engine, limits, _ticker: ticker })
+    }
+
     /// A duration in ticks, rounded up.
     pub(crate) fn ticks(duration: Duration) -> u64 {
         u64::try_from(duration.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX)
     }
+}
+
+/// An engine that uses no feature of the processor beyond its architecture's least. Its code runs
+/// in the engine of any such machine, which uses all it has for what it compiles itself.
+pub(crate) fn portable(limits: &Limits) -> wasmtime::Result<wasmtime::Engine> {
+    let mut config = pooled(limits, 1);
+    config.target(&Triple::host().to_string())?;
+    wasmtime::Engine::new(&config)
 }
 
 fn base() -> Config {

@@ -386,6 +386,36 @@ async fn compiled_code_is_kept_and_damage_is_repaired() {
     assert_eq!(origin(&start()), CodeOrigin::Cached);
 }
 
+#[tokio::test]
+async fn code_compiled_ahead_is_used_on_any_machine_and_replaced_where_it_cannot_be() {
+    let (dir, cache) = (plugins(&["honest"]), tempfile::tempdir().unwrap());
+    let (ahead, kept) = (cache.path().join("ahead"), cache.path().join("kept"));
+    let start = || {
+        let config = EngineConfig {
+            cache_dir: Some(kept.clone()),
+            precompiled_dirs: vec![ahead.clone()],
+            ..config(dir.path())
+        };
+        Engine::new(config).unwrap()
+    };
+    assert_eq!(Engine::precompile(&[dir.path().to_owned()], &ahead).unwrap(), 1);
+    let engine = start();
+    assert_eq!(engine.plugins()[0].code, CodeOrigin::Cached);
+    honest_still_works(&engine).await;
+    assert_eq!(cached(&kept, "cwasm"), [] as [PathBuf; 0], "nothing was compiled");
+
+    let [code] = &cached(&ahead, "cwasm")[..] else { panic!("one file of code") };
+    fs::write(code, "of another machine").unwrap();
+    for compiled_files in [1, 1] {
+        honest_still_works(&start()).await;
+        assert_eq!(cached(&kept, "cwasm").len(), compiled_files);
+    }
+
+    let wrong = plugins(&["wants-network"]);
+    let refused = Engine::precompile(&[wrong.path().to_owned()], &ahead).unwrap_err();
+    assert!(refused.to_string().contains("wants-network.wasm"), "{refused}");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn code_that_others_could_have_written_is_not_run() {

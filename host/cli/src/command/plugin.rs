@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write, path::Path};
 
 use berth_embed::{
-    CodeOrigin, Engine, Mapper, PluginInfo, Problem,
+    CodeOrigin, Engine, EngineConfig, Mapper, PluginInfo, Problem,
     core::{KindManifest, Scope, Step},
 };
 use comfy_table::{Table, presets};
@@ -26,6 +26,11 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
             return Exit::Settings;
         }
     };
+    let tell: &dyn Fn(&Engine) -> Exit = match command {
+        PluginCommand::Compile { into } => return compile(&config, into),
+        PluginCommand::List { json } => &|engine| list(engine, *json),
+        PluginCommand::Inspect { plugin, json } => &|engine| inspect(engine, plugin, *json),
+    };
     let engine = match Engine::new(config) {
         Ok(engine) => engine,
         Err(error) => {
@@ -33,9 +38,19 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
             return Exit::Settings;
         }
     };
-    match command {
-        PluginCommand::List { json } => list(&engine, *json),
-        PluginCommand::Inspect { plugin, json } => inspect(&engine, plugin, *json),
+    tell(&engine)
+}
+
+fn compile(config: &EngineConfig, into: &Path) -> Exit {
+    match Engine::precompile(&config.plugin_dirs, into) {
+        Ok(count) => {
+            out(&format!("compiled {count} plugins into {}", into.display()));
+            Exit::Done
+        }
+        Err(error) => {
+            err(&summary::problem("the plugins cannot be compiled", &Problem::from_error(&error)));
+            Exit::Settings
+        }
     }
 }
 
