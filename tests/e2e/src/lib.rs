@@ -10,6 +10,7 @@ mod aws;
 mod berth;
 mod gate;
 mod kafka;
+mod image;
 mod kinds;
 mod world;
 
@@ -17,5 +18,6 @@ pub use answers::Answers;
 pub use berth::Run;
 pub use gate::{Denial, Gate};
 pub use kafka::Kafka;
+pub use image::Container;
 pub use kinds::Kinds;
-pub use world::{EXTERNAL_ID, Entities, REGIONS, World, WorldBuilder};
+pub use world::{EXTERNAL_ID, Entities, REGIONS, World, WorldBuilder, copy_guest};

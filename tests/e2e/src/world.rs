@@ -18,6 +18,7 @@ use crate::{
     aws::{Aws, python_script},
     berth::{Run, binary, cache, components},
     gate::{Gate, TrustedRole},
+    image::Container,
 };
 
 /// The external ID that every role asks for.
@@ -128,8 +129,7 @@ impl World {
             let hostile = folder.path().join("hostile");
             fs::create_dir(&hostile).expect("a folder for guests");
             for guest in &builder.guests {
-                let file = format!("{guest}.wasm");
-                fs::copy(components("guests").join(&file), hostile.join(&file)).expect("a guest");
+                copy_guest(guest, &hostile);
             }
             plugins.push(hostile);
         }
@@ -336,6 +336,13 @@ impl World {
         self.aws.run("deploy.py", &self.accounts, &["enforce"]);
     }
 
+    /// Runs the image with the settings, and the same AWS; see [`Container`].
+    pub fn run_image(&self, container: &Container, mounts: &[(&Path, &str)], arguments: &[&str]) -> Run {
+        let aws = ("AWS_ENDPOINT_URL".to_owned(), self.gate.url());
+        let variables = self.variables.iter().chain([(&aws.0, &aws.1)]);
+        Run::of(&mut container.run(mounts, variables, arguments), &self.report())
+    }
+
     /// Gives the runs to come the settings that a release of the Helm chart gives its container, with
     /// the values that tell the same as the settings so far.
     pub fn use_chart(&mut self) {
@@ -365,6 +372,12 @@ impl World {
         let printed = python_script("../deploy/chart.py", &values);
         self.variables = serde_json::from_str(&printed).expect("the script prints JSON");
     }
+}
+
+/// Puts a guest into a folder of plugins.
+pub fn copy_guest(name: &str, folder: &Path) {
+    let file = format!("{name}.wasm");
+    fs::copy(components("guests").join(&file), folder.join(&file)).expect("a guest");
 }
 
 /// Entities by `<blueprint>/<identifier>`.

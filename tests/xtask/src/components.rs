@@ -129,12 +129,16 @@ fn remove_others(repo: &Repo, folder: &Path, guests: &[Guest]) -> Result<()> {
 
 /// Adds a compilation target when it is missing. `rust-toolchain.toml` names the targets, but
 /// rustup follows it by itself only where `RUSTUP_AUTO_INSTALL` allows it.
-fn ensure_target(repo: &Repo, target: &str) -> Result<()> {
+/// Installs the standard library for a target, if it is missing.
+///
+/// # Errors
+/// With what to do, when there is no rustup that could.
+pub(crate) fn ensure_target(repo: &Repo, target: &str) -> Result<()> {
     let libraries = repo::output(repo.command("rustc").args(["--print=target-libdir", "--target", target]))?;
     if Path::new(libraries.trim()).is_dir() {
         return Ok(());
     }
-    println!("components: adding the target {target}");
+    println!("xtask: adding the target {target}");
     let added = repo.command("rustup").args(["target", "add", target]).status();
     match added {
         Ok(status) if status.success() => Ok(()),

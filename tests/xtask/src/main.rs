@@ -6,6 +6,8 @@
 
 mod components;
 mod demo;
+mod deploy;
+mod image;
 mod models;
 mod readme;
 mod repo;
@@ -50,6 +52,20 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Checks the deployment examples: the Helm chart, CloudFormation, Terraform.
+    Deploy {
+        /// Writes the expected manifests and the policies in the templates instead.
+        #[arg(long)]
+        bless: bool,
+    },
+    /// Builds the container image into `target/image`, with buildah.
+    Image {
+        /// Builds the binary quickly instead of well.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Makes the files of the container image in `target/image/rootfs`, for the `Dockerfile`.
+    Rootfs,
     /// Checks the house rules that no compiler checks.
     Tidy,
     /// Shows the main job on stand-ins: three accounts × two regions into Port.
@@ -58,8 +74,11 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// Runs every test: tidy, components, models, plugins, host.
+    /// Runs every test: tidy, components, models, plugins, deployment examples, host.
     Test {
+        /// Builds and tests the container image too (needs buildah).
+        #[arg(long)]
+        all: bool,
         /// Passed on to `cargo test` of the host (after `--`).
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -74,7 +93,13 @@ fn main() -> ExitCode {
         Command::Demo { once } => demo::run(&repo, once),
         Command::Readme { check } => readme::run(&repo, check),
         Command::Tidy => tidy::check(&repo),
-        Command::Test { arguments } => suite::test(&repo, &arguments),
+        Command::Deploy { bless } => deploy::prepare_and_check(&repo, bless),
+        Command::Image { quick } => {
+            let build = if quick { image::Build::Test } else { image::Build::Release };
+            image::build(&repo, build).map(drop)
+        }
+        Command::Rootfs => image::rootfs(&repo, image::Build::Release).map(drop),
+        Command::Test { all, arguments } => suite::test(&repo, all, &arguments),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

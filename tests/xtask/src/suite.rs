@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -10,15 +10,16 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::{
-    components, models, readme,
+    components, deploy, image, models, readme,
     repo::{Repo, run},
     tidy, venv,
 };
 
 /// Runs every phase, stops at the first that fails, and always ends with one line of times.
-pub(crate) fn test(repo: &Repo, arguments: &[String]) -> Result<()> {
+/// With `all`, the container image is built and tested too, which takes its time.
+pub(crate) fn test(repo: &Repo, all: bool, arguments: &[String]) -> Result<()> {
     let mut phases = Phases::default();
-    let outcome = phases.all(repo, arguments);
+    let outcome = phases.run_all(repo, all, arguments);
     let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
     println!("\nxtask test: {verdict} in {} ({})", shown(phases.total()), phases.summary());
     outcome
@@ -29,25 +30,35 @@ pub(crate) fn test(repo: &Repo, arguments: &[String]) -> Result<()> {
 struct Phases(Vec<(&'static str, Duration)>);
 
 impl Phases {
-    fn all(&mut self, repo: &Repo, arguments: &[String]) -> Result<()> {
+    fn run_all(&mut self, repo: &Repo, all: bool, arguments: &[String]) -> Result<()> {
         self.run("tidy", || tidy::check(repo))?;
         self.run("readme", || readme::run(repo, true))?;
         self.run("components", || components::build(repo, true, true))?;
-        let python = self.run("venv", || venv::ensure(repo))?;
+        let python = self.run("venv", || venv::ensure_with_tools(repo))?;
         let built = self.run("build", || build(repo))?;
         self.run("models", || models::run_models(repo, true, built.packer.as_deref()))?;
         self.run("plugins", || run(repo.guest_cargo(&repo.path("plugins")).args(["test", "--locked"])))?;
-        self.run("host", || {
+        self.run("deploy", || deploy::check(repo, &python, &built.berth, false))?;
+        let tests = |more: &[&str]| {
             let mut tests = repo.cargo();
+            tests.args(["test", "--locked", "--no-fail-fast"]).args(more);
+            tests.env("BERTH_TEST_PYTHON", &python);
+            with_prepared(&mut tests, repo, &built.berth);
             tests
-                .args(["test", "--workspace", "--locked", "--no-fail-fast"])
-                .args(arguments)
-                .env("BERTH_TEST_BIN", &built.berth)
-                .env("BERTH_TEST_PYTHON", &python)
-                .env("BERTH_TEST_COMPONENTS", repo.path("target/components"))
-                .env("BERTH_TEST_CACHE", repo.path("target/test-cache"));
-            run(&mut tests)
-        })
+        };
+        self.run("host", || run(tests(&["--workspace"]).args(arguments)))?;
+        if let (true, Some(missing)) = (all, image::missing()) {
+            println!("\nxtask test: image skipped: {missing}");
+        } else if all {
+            let image = self.run("image", || image::build(repo, image::Build::Test))?;
+            self.run("image tests", || {
+                let mut tests = tests(&["--package=berth-e2e", "--test=e2e", "--", "image::", "--ignored"]);
+                // What the tests tell of size and time is part of the result.
+                tests.arg("--nocapture").env("BERTH_TEST_IMAGE", &image.name);
+                run(tests.env("BERTH_TEST_IMAGE_STORAGE", &image.storage))
+            })?;
+        }
+        Ok(())
     }
 
     fn run<T>(&mut self, name: &'static str, phase: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -78,6 +89,14 @@ fn shown(time: Duration) -> String {
     }
 }
 
+/// Tells tests where the binary and the components are.
+pub(crate) fn with_prepared(tests: &mut Command, repo: &Repo, berth: &Path) {
+    tests
+        .env("BERTH_TEST_BIN", berth)
+        .env("BERTH_TEST_COMPONENTS", repo.path("target/components"))
+        .env("BERTH_TEST_CACHE", repo.path("target/test-cache"));
+}
+
 /// Executables that the build of the tests leaves behind.
 struct Built {
     berth: PathBuf,
@@ -105,13 +124,13 @@ pub(crate) fn binaries<const N: usize>(repo: &Repo, names: [&str; N]) -> Result<
 }
 
 /// Runs cargo and gives its messages for programs; those for people are shown.
-fn messages(repo: &Repo, arguments: &[&str]) -> Result<String> {
+pub(crate) fn messages(repo: &Repo, arguments: &[&str]) -> Result<String> {
     let mut cargo = repo.cargo();
     cargo.args(arguments).arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     crate::repo::output(&mut cargo)
 }
 
-fn executable(messages: &str, kind: &str, name: &str) -> Option<PathBuf> {
+pub(crate) fn executable(messages: &str, kind: &str, name: &str) -> Option<PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())

@@ -15,9 +15,7 @@ use crate::repo::{Repo, is_missing, run};
 /// of its interpreter.
 pub(crate) fn ensure(repo: &Repo) -> Result<PathBuf> {
     let requirements = repo.path("tests/requirements.txt");
-    let wanted =
-        fs::read(&requirements).with_context(|| format!("could not read {}", requirements.display()))?;
-    let wanted = format!("{:x}\n", Sha256::digest(wanted));
+    let wanted = digest(&requirements)?;
     let venv = repo.path("target/venv");
     let python = interpreter(&venv);
     let stamp = venv.join("requirements.sha256");
@@ -42,21 +40,38 @@ pub(crate) fn ensure(repo: &Repo) -> Result<PathBuf> {
              Ubuntu install the package `python3-venv`"
         );
     }
-    let mut install = repo.command(&python);
-    install
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-input",
-            "--requirement",
-        ])
-        .arg(&requirements);
-    run(&mut install)?;
+    install(repo, &python, &requirements, &[])?;
     fs::write(&stamp, wanted).with_context(|| format!("could not write {}", stamp.display()))?;
     Ok(python)
+}
+
+/// The environment, with what the deployment examples are checked with besides.
+pub(crate) fn ensure_with_tools(repo: &Repo) -> Result<PathBuf> {
+    let python = ensure(repo)?;
+    let tools = repo.path("tests/deploy/requirements.txt");
+    // The packages in this one would bring much along that nobody here uses.
+    let files = repo.path("tests/deploy/requirements-files.txt");
+    let wanted = digest(&tools)? + &digest(&files)?;
+    let stamp = repo.path("target/venv/tools.sha256");
+    if fs::read_to_string(&stamp).is_ok_and(|held| held == wanted) {
+        return Ok(python);
+    }
+    println!("venv: adding helm and the linters");
+    install(repo, &python, &tools, &[])?;
+    install(repo, &python, &files, &["--no-deps"])?;
+    fs::write(&stamp, wanted).with_context(|| format!("could not write {}", stamp.display()))?;
+    Ok(python)
+}
+
+fn digest(file: &Path) -> Result<String> {
+    let bytes = fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
+    Ok(format!("{:x}\n", Sha256::digest(bytes)))
+}
+
+fn install(repo: &Repo, python: &Path, requirements: &Path, options: &[&str]) -> Result<()> {
+    let mut install = repo.command(python);
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
+    run(install.args(options).arg("--requirement").arg(requirements))
 }
 
 fn interpreter(venv: &Path) -> PathBuf {

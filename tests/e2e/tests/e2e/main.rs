@@ -9,6 +9,8 @@ mod deploy;
 mod doctor;
 mod handmade;
 mod kafka;
+#[cfg(target_os = "linux")]
+mod image;
 mod kinds;
 mod ledger;
 mod raw;

@@ -1,0 +1,244 @@
+//! `cargo xtask image`: the container image, built without a container engine.
+//!
+//! What is in it (`rootfs`) and how it is run (the last stage of the `Dockerfile`) are the same
+//! as with `docker build`.
+
+use std::{
+    env::consts::{ARCH, OS},
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{
+    components,
+    repo::{Repo, is_missing, run},
+    suite,
+};
+
+/// How the binary is built: as it is released, or quickly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Build {
+    Release,
+    /// For the tests: no link-time optimization.
+    Test,
+}
+
+impl Build {
+    fn profile(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Test => "image-test",
+        }
+    }
+}
+
+/// An image in a storage of its own, below `target/image`.
+pub(crate) struct Image {
+    pub(crate) name: String,
+    pub(crate) storage: PathBuf,
+}
+
+const ROOTFS: &str = "target/image/rootfs";
+const COPY_FROM_BUILD: &str = "COPY --from=build /berth/target/image/rootfs/ /";
+
+/// Where systems keep the bundle of root certificates.
+const CERTIFICATES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/// Puts together what the image holds.
+pub(crate) fn rootfs(repo: &Repo, build: Build) -> Result<PathBuf> {
+    ensure!(OS == "linux", "the image's files are made on Linux; elsewhere use `docker build .`");
+    components::build(repo, false, true)?;
+    let binary = binary(repo, build)?;
+
+    let root = repo.path(ROOTFS);
+    if root.exists() {
+        fs::remove_dir_all(&root).with_context(|| format!("could not remove {}", root.display()))?;
+    }
+    for (folder, mode) in [
+        ("usr/bin", 0o755),
+        ("usr/local/share/ca-certificates", 0o755),
+        ("etc/ssl/certs", 0o755),
+        ("etc/berth", 0o755),
+        ("extra-plugins", 0o755),
+        ("plugins", 0o755),
+        // Whichever user the container is run as makes folders of their own here.
+        ("var/lib/berth", 0o1777),
+        ("tmp", 0o1777),
+    ] {
+        let path = root.join(folder);
+        fs::create_dir_all(&path).with_context(|| format!("could not create {}", path.display()))?;
+        set_mode(&path, mode)?;
+    }
+    copy(&binary, &root.join("usr/bin/berth"), 0o755)?;
+    let certificates = CERTIFICATES.iter().map(Path::new).find(|file| file.is_file()).context(
+        "this machine has no bundle of root certificates for the image: install `ca-certificates`",
+    )?;
+    copy(certificates, &root.join("etc/ssl/certs/ca-certificates.crt"), 0o644)?;
+    for (file, text) in [
+        ("etc/passwd", "root:x:0:0::/:/none\nberth:x:1001:1001::/var/lib/berth:/none\n"),
+        ("etc/group", "root:x:0:\nberth:x:1001:\n"),
+        // Names of the local network are looked up in files first, as everywhere.
+        ("etc/nsswitch.conf", "hosts: files dns\n"),
+    ] {
+        fs::write(root.join(file), text).with_context(|| format!("could not write {file}"))?;
+        set_mode(&root.join(file), 0o644)?;
+    }
+    let plugins = root.join("plugins");
+    for component in files(&repo.path("target/components/plugins"))? {
+        let name = component.file_name().context("a component has a name")?;
+        copy(&component, &plugins.join(name), 0o644)?;
+    }
+    // By the binary itself: another one would have other code.
+    let compiled = plugins.join("compiled");
+    let mut compile = repo.command(root.join("usr/bin/berth"));
+    compile.args(["plugin", "compile"]).arg(&compiled).arg("--plugins").arg(&plugins).env_clear();
+    run(&mut compile)?;
+    set_mode(&compiled, 0o755)?;
+    for file in files(&compiled)? {
+        set_mode(&file, 0o644)?;
+    }
+    println!("image: {} has {}", repo.shown(&root), shown(size(&root)?));
+    Ok(root)
+}
+
+/// What is missing for building the image, and how to get it.
+pub(crate) fn missing() -> Option<String> {
+    if OS != "linux" {
+        return Some("the image is built on Linux; elsewhere use `docker build .`".to_owned());
+    }
+    let there = |program: &str| {
+        let started = Command::new(program).arg("--version").stdout(Stdio::null()).status();
+        !started.is_err_and(|error| is_missing(&error))
+    };
+    [("buildah", "buildah"), ("musl-gcc", "musl-tools")].into_iter().find(|(program, _)| !there(program)).map(
+        |(program, package)| {
+            format!("`{program}` is missing: install it, as with `apt-get install {package}`")
+        },
+    )
+}
+
+/// Builds the image and keeps it as an archive, too.
+pub(crate) fn build(repo: &Repo, build: Build) -> Result<Image> {
+    if let Some(missing) = missing() {
+        bail!("the image cannot be built here: {missing}");
+    }
+    let root = rootfs(repo, build)?;
+    let image = Image { name: "localhost/berth:dev".to_owned(), storage: repo.path("target/image/storage") };
+    let file = repo.path("target/image/Dockerfile");
+    let dockerfile = fs::read_to_string(repo.path("Dockerfile")).context("could not read the Dockerfile")?;
+    fs::write(&file, last_stage(&dockerfile)?)
+        .with_context(|| format!("could not write {}", file.display()))?;
+    let mut bud = image.buildah(repo, "bud");
+    bud.args(["--isolation=chroot", "--quiet", "--tag", &image.name]).arg("--file").arg(&file).arg(&root);
+    run(&mut bud)?;
+
+    let archive = repo.path("target/image/berth.tar");
+    if archive.exists() {
+        fs::remove_file(&archive).with_context(|| format!("could not remove {}", archive.display()))?;
+    }
+    let mut push = image.buildah(repo, "push");
+    push.args(["--quiet", &image.name]).arg(format!("oci-archive:{}", archive.display()));
+    run(&mut push)?;
+    let (whole, packed) = (size(&root)?, fs::metadata(&archive).context("buildah left no archive")?.len());
+    println!(
+        "image: {} is {} ({} packed, in {})",
+        image.name,
+        shown(whole),
+        shown(packed),
+        repo.shown(&archive)
+    );
+    Ok(image)
+}
+
+impl Image {
+    /// A command of buildah, on this image's storage.
+    fn buildah(&self, repo: &Repo, command: &str) -> Command {
+        let mut buildah = repo.command("buildah");
+        buildah.arg("--storage-driver=vfs");
+        buildah.arg("--root").arg(&self.storage).arg("--runroot").arg(self.storage.with_extension("run"));
+        buildah.arg(command);
+        buildah
+    }
+}
+
+/// A static binary: it needs nothing from the image.
+fn binary(repo: &Repo, build: Build) -> Result<PathBuf> {
+    let target = match ARCH {
+        "x86_64" | "aarch64" => format!("{ARCH}-unknown-linux-musl"),
+        other => bail!("there is no image for {other}: only for x86_64 and aarch64"),
+    };
+    components::ensure_target(repo, &target)?;
+    println!("image: building berth for {target} (profile {})", build.profile());
+    let arguments =
+        ["build", "--locked", "--package=berth", "--target", &target, "--profile", build.profile()];
+    let messages = suite::messages(repo, &arguments)?;
+    suite::executable(&messages, "bin", "berth").context("cargo built no `berth`")
+}
+
+/// The last stage, with the files of the build at hand.
+fn last_stage(dockerfile: &str) -> Result<String> {
+    let (_, stage) = dockerfile.rsplit_once("\nFROM ").context("the Dockerfile has no second stage")?;
+    ensure!(stage.contains(COPY_FROM_BUILD), "the Dockerfile's last stage has no `{COPY_FROM_BUILD}`");
+    Ok(format!("FROM {}", stage.replace(COPY_FROM_BUILD, "COPY . /")))
+}
+
+fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    fs::copy(from, to).with_context(|| format!("could not copy {} to {}", from.display(), to.display()))?;
+    set_mode(to, mode)
+}
+
+#[cfg(unix)]
+fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .with_context(|| format!("could not set the mode of {}", path.display()))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_: &Path, _: u32) -> Result<()> {
+    Ok(())
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("could not list {}", folder.display()))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// Bytes of all files below a folder.
+fn size(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder).with_context(|| format!("could not list {}", folder.display()))? {
+        let entry = entry?;
+        bytes += if entry.file_type()?.is_dir() { size(&entry.path())? } else { entry.metadata()?.len() };
+    }
+    Ok(bytes)
+}
+
+fn shown(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_stage_is_the_one_of_the_dockerfile() {
+        let dockerfile = include_str!("../../../Dockerfile");
+        let stage = last_stage(dockerfile).unwrap();
+        assert!(stage.starts_with("FROM scratch\nCOPY . /\n"), "{stage}");
+        assert!(stage.contains("USER 1001:1001") && stage.ends_with("CMD [\"run\"]\n"), "{stage}");
+        assert!(last_stage("FROM a\nCOPY . /\n").is_err());
+    }
+}
