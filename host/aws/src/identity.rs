@@ -15,7 +15,7 @@ use aws_credential_types::{
 };
 use aws_sdk_sts::{
     Client as StsClient,
-    config::{BehaviorVersion, IdentityCache, retry::RetryConfig},
+    config::{BehaviorVersion, IdentityCache, retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
     types::Credentials as StsCredentials,
 };
@@ -48,7 +48,15 @@ struct IssueError {
     code: Option<String>,
 }
 
+/// What to do when AWS's certificate is not trusted.
+const CERTIFICATE_REMEDY: &str = "if a proxy or gateway with a certificate authority of your own is on the way, name the file with its certificates (PEM) in `AWS_CA_BUNDLE` or `SSL_CERT_FILE`";
+
 impl IssueError {
+    /// Whether the other side's certificate was not accepted.
+    fn is_mistrust(&self) -> bool {
+        self.text.contains("peer certificate")
+    }
+
     fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), code: None }
     }
@@ -191,6 +199,8 @@ struct Sts {
     dual_stack: bool,
     duration: Option<i32>,
     policy: Option<String>,
+    /// How long one attempt may take.
+    timeout: Duration,
 }
 
 impl Sts {
@@ -202,6 +212,7 @@ impl Sts {
             .use_fips(self.fips)
             .use_dual_stack(self.dual_stack)
             .retry_config(RetryConfig::standard().with_max_attempts(5))
+            .timeout_config(TimeoutConfig::builder().read_timeout(self.timeout).build())
             // Credentials are cached in their `Session`, where expiry can be acted on.
             .identity_cache(IdentityCache::no_cache());
         if let Some(endpoint) = &self.endpoint {
@@ -409,6 +420,7 @@ impl Identities {
             dual_stack: config.dual_stack,
             duration: config.session_duration.and_then(|duration| i32::try_from(duration.as_secs()).ok()),
             policy: config.session_policy.clone(),
+            timeout: config.retry.attempt_timeout,
         };
         let provider = choose(config);
         let ambient = || {
@@ -486,11 +498,10 @@ impl Identities {
             .get_or_try_init(|| async {
                 let client = self.sts.client(Some(self.base()?.clone()));
                 let answer = client.get_caller_identity().send().await.map_err(|error| {
-                    Problem::new(format!(
-                        "the AWS credentials could not be used: {}",
-                        IssueError::of_sdk(&error)
-                    ))
-                    .remedy(self.credentials_remedy())
+                    let error = IssueError::of_sdk(&error);
+                    let remedy =
+                        if error.is_mistrust() { CERTIFICATE_REMEDY } else { self.credentials_remedy() };
+                    Problem::new(format!("the AWS credentials could not be used: {error}")).remedy(remedy)
                 })?;
                 let arn = answer.arn().unwrap_or_default().to_owned();
                 let account = AccountId::new(answer.account().unwrap_or_default())

@@ -2,6 +2,7 @@
 //! the variable's name, what was found, and the remedy.
 
 mod environment;
+mod network;
 mod service;
 mod tree;
 
@@ -44,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) port: PortConfig,
     pub(crate) engine: EngineConfig,
     pub(crate) http: HttpConfig,
+    /// Where AWS is asked in another way than Port.
+    pub(crate) aws_http: Option<HttpConfig>,
     /// Whether assumed roles are narrowed to what the loaded plugins read.
     pub(crate) narrow_sessions: bool,
     pub(crate) state: State,
@@ -85,6 +88,11 @@ const KNOWN: &[&str] = &[
     "event_listener.app_host",
     "scheduled_resync_interval",
     "path_prefix",
+    "client_timeout",
+    "ssl.port.verify",
+    "ssl.port.x509.strict",
+    "ssl.third_party.verify",
+    "ssl.third_party.x509.strict",
     "upsert_entities_batch_max_length",
     "upsert_entities_batch_max_size_in_bytes",
     "delete_entities_max_batch_size",
@@ -152,15 +160,17 @@ impl Settings {
         reader.unknown_keys();
         let engine = reader.engine(args);
         let port = reader.port();
-        let aws = reader.aws();
+        let network = reader.network();
+        let mut aws = reader.aws();
+        aws.retry.attempt_timeout = network.timeout.unwrap_or(aws.retry.attempt_timeout);
         let narrow_sessions = reader.flag("narrow_sessions", false);
         let state = reader.state();
         let more = more(&mut reader);
         let Reader { issues, notes, .. } = reader;
         match port {
             Some(port) if issues.is_empty() => {
-                let http = HttpConfig { system_proxy: true, extra_roots: Vec::new() };
-                Ok((Self { aws, port, engine, http, narrow_sessions, state, notes }, more))
+                let network::Network { http, aws_http, .. } = network;
+                Ok((Self { aws, port, engine, http, aws_http, narrow_sessions, state, notes }, more))
             }
             _ => Err(issues),
         }

@@ -29,7 +29,7 @@ pub(crate) fn install(args: &Global, environment: &Environment, bars: &MultiProg
         .unwrap_or_else(|| match args.log_format {
             // What only a log would tell: retries towards Port and AWS, and what the engine does about
             // plugins. The fate of units and entities is told by progress and summary.
-            LogFormat::Text if !service => "error,berth_port=warn,berth_aws=warn,berth_engine=warn".into(),
+            LogFormat::Text if !service => "error,berth_port=warn,berth_aws=warn,berth_engine=warn,berth_embed=warn".into(),
             LogFormat::Text | LogFormat::Json => "info".into(),
         });
     // A filter that does not parse falls back to errors only, rather than to no log at all.

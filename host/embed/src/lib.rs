@@ -40,7 +40,7 @@ pub use berth_sync::{
     Change, Check, Event, Finding, Mode, NullObserver, Observer, Outcome, Report, SyncError, SyncOptions,
     UnitCounts, UnitReport,
 };
-pub use http::{HttpConfig, HttpError};
+pub use http::{HttpConfig, HttpError, Proxies, ProxyUrl, ProxyUrlError, Roots, RootsError};
 pub use tokio_util::sync::CancellationToken;
 
 /// Runs resyncs. Cheap to clone; the parts are shared.
@@ -125,6 +125,7 @@ pub struct SyncHostBuilder {
     observer: Option<Arc<dyn Observer>>,
     state: Option<LedgerConfig>,
     http: HttpConfig,
+    aws_http: Option<HttpConfig>,
     options: SyncOptions,
 }
 
@@ -229,6 +230,13 @@ impl SyncHostBuilder {
         self
     }
 
+    /// Sets up another HTTP client for AWS than the one for Port.
+    #[must_use]
+    pub fn aws_http(mut self, config: HttpConfig) -> Self {
+        self.aws_http = Some(config);
+        self
+    }
+
     /// Sets concurrency and cancellation. The mode is set by what is called on the host.
     #[must_use]
     pub fn options(mut self, options: SyncOptions) -> Self {
@@ -243,12 +251,16 @@ impl SyncHostBuilder {
     /// [`BuildError`] for a missing part and for a configuration that makes no sense. A plugin
     /// that cannot be used is no error; the report names it.
     pub fn build(self) -> Result<SyncHost, BuildError> {
-        // One client, hence one pool of connections, for everything.
+        // One client, hence one pool of connections, for everything that is set up alike.
         let client =
-            if self.aws.is_some() || self.port.is_some() { Some(http::client(&self.http)?) } else { None };
-        let source: Arc<dyn Source> = match (self.source, self.aws, &client) {
+            if self.aws.is_some() || self.port.is_some() { Some(self.http.client()?) } else { None };
+        let aws_client = match (&self.aws, &self.aws_http) {
+            (Some(_), Some(http)) => Some(http.client()?),
+            _ => client.clone(),
+        };
+        let source: Arc<dyn Source> = match (self.source, self.aws, aws_client) {
             (Some(source), _, _) => source,
-            (None, Some(config), Some(client)) => Arc::new(AwsSource::new(config, client.clone())?),
+            (None, Some(config), Some(client)) => Arc::new(AwsSource::new(config, client)?),
             _ => return Err(BuildError::Missing { part: "source", call: ".aws(…)` or `.source(…)" }),
         };
         let mut port = None;

@@ -10,10 +10,12 @@ mod aws;
 mod berth;
 mod gate;
 mod kinds;
+mod network;
 mod world;
 
 pub use answers::Answers;
 pub use berth::Run;
 pub use gate::{Denial, Gate};
 pub use kinds::Kinds;
+pub use network::ForwardProxy;
 pub use world::{EXTERNAL_ID, Entities, REGIONS, World, WorldBuilder};

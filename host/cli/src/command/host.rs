@@ -81,7 +81,11 @@ pub(crate) fn assemble(
     }
     let mut options = SyncOptions { cancel, ..SyncOptions::default() };
     options.unit_concurrency = build.concurrency.unwrap_or(options.unit_concurrency);
-    let mut builder = SyncHost::builder()
+    let mut builder = SyncHost::builder();
+    if let Some(http) = settings.aws_http {
+        builder = builder.aws_http(http);
+    }
+    builder = builder
         .aws(aws)
         .mapper(engine)
         .port(settings.port)
