@@ -30,10 +30,11 @@ pub(crate) struct Global {
     #[arg(long = "plugins", global = true, value_name = "DIR")]
     pub(crate) plugins: Vec<PathBuf>,
     /// Form of the log on standard error
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, global = true, value_enum, env = "BERTH_LOG_FORMAT", default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
     /// Level of the log: error, warn, info, debug, trace, or a filter such as `berth_aws=debug`
-    /// [default: APPLICATION__LOG_LEVEL, else error with text and info with json]
+    /// [default: APPLICATION__LOG_LEVEL, else the setting `log_level`, else error with text and info
+    /// with json or in a service]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) log_level: Option<String>,
 }

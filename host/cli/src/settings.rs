@@ -25,7 +25,7 @@ pub(crate) use environment::Environment;
 pub(crate) use service::{Listener, Service};
 use tree::{Origin, Tree};
 
-use crate::args::Global;
+use crate::{args::Global, telemetry};
 
 /// One thing that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     /// Whether assumed roles are narrowed to what the loaded plugins read.
     pub(crate) narrow_sessions: bool,
     pub(crate) state: State,
+    /// The level of the log, where the command line and the environment give none.
+    pub(crate) log_level: Option<String>,
     /// Remarks for the operator.
     pub(crate) notes: Vec<String>,
 }
@@ -89,6 +91,9 @@ const KNOWN: &[&str] = &[
     "scheduled_resync_interval",
     "path_prefix",
     "client_timeout",
+    "log_level",
+    "metrics.enabled",
+    "metrics.webhook_url",
     "ssl.port.verify",
     "ssl.port.x509.strict",
     "ssl.third_party.verify",
@@ -161,6 +166,8 @@ impl Settings {
         let engine = reader.engine(args);
         let port = reader.port();
         let network = reader.network();
+        reader.metrics();
+        let log_level = reader.log_level();
         let mut aws = reader.aws();
         aws.retry.attempt_timeout = network.timeout.unwrap_or(aws.retry.attempt_timeout);
         let narrow_sessions = reader.flag("narrow_sessions", false);
@@ -170,7 +177,7 @@ impl Settings {
         match port {
             Some(port) if issues.is_empty() => {
                 let network::Network { http, aws_http, .. } = network;
-                Ok((Self { aws, port, engine, http, aws_http, narrow_sessions, state, notes }, more))
+                Ok((Self { aws, port, engine, http, aws_http, narrow_sessions, state, log_level, notes }, more))
             }
             _ => Err(issues),
         }
@@ -367,6 +374,27 @@ impl Reader<'_> {
                 format!("found `{kind}`"),
                 format!("use one of {}", LISTENERS.join(", ")),
             );
+        }
+    }
+
+    fn log_level(&mut self) -> Option<String> {
+        const PATH: &str = "log_level";
+        let level = self.text(PATH)?;
+        if !telemetry::is_level(&level) {
+            self.issue(PATH, format!("found `{level}`"), "use ERROR, WARNING, INFO or DEBUG");
+        }
+        Some(level)
+    }
+
+    /// `/metrics` is always there; nothing is sent to a webhook.
+    fn metrics(&mut self) {
+        const WEBHOOK: &str = "metrics.webhook_url";
+        self.flag("metrics.enabled", false);
+        if self.tree.get(WEBHOOK).is_some() {
+            self.notes.push(format!(
+                "{}: metrics are not sent anywhere; let Prometheus read them at `/metrics`",
+                variable(WEBHOOK)
+            ));
         }
     }
 

@@ -155,6 +155,13 @@ impl World {
         self.variables.insert(variable.to_owned(), value.to_owned());
     }
 
+    /// Writes a file into the working directory of the runs to come.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let file = self.folder.path().join(name);
+        fs::write(&file, text).expect("a file");
+        file
+    }
+
     /// A setting of the runs to come.
     pub fn variable(&self, name: &str) -> String {
         self.variables.get(name).cloned().unwrap_or_default()

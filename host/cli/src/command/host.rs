@@ -10,7 +10,7 @@ use crate::{
     exit::Exit,
     output::err,
     settings::{Environment, Settings},
-    summary,
+    summary, telemetry,
 };
 
 /// How the host is put together.
@@ -47,6 +47,7 @@ where
     })?;
     let notes = settings.notes.clone();
     let result = runtime.block_on(async {
+    telemetry::follow(settings.log_level.as_deref());
         let cancel = CancellationToken::new();
         stop_on_signal(&cancel);
         let host = assemble(settings, build, cancel.clone())?;

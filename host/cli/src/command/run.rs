@@ -19,7 +19,7 @@ use crate::{
     output::{err, out},
     progress,
     settings::{Environment, Listener, Service, Settings},
-    summary,
+    summary, telemetry,
 };
 
 /// How long a resync that is told to stop may take for it. Kubernetes kills 30 s after SIGTERM.
@@ -50,6 +50,7 @@ pub(crate) fn run(
         };
         return sync::run(global, &once, environment, Mode::Apply, bars);
     }
+    telemetry::follow(settings.log_level.as_deref());
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

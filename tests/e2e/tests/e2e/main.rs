@@ -8,6 +8,7 @@ mod doctor;
 mod handmade;
 mod kinds;
 mod ledger;
+mod logs;
 mod network;
 mod service;
 mod settings;
