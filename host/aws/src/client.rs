@@ -41,7 +41,7 @@ use self::{
 };
 use crate::{
     AwsConfig, Concurrency, EndpointOverrides, Retry,
-    errors::{CallError, is_expired, is_skewed, is_throttling, is_transient},
+    errors::{CallError, is_expired, is_mistrust, is_skewed, is_throttling, is_transient},
     identity::Session,
     stats::Counters,
 };
@@ -217,7 +217,11 @@ impl Client {
             let (answer, used) = match attempt {
                 Attempt::Answered(answer, used) => (answer, used),
                 Attempt::Silent { reason, unresolved } => {
-                    let most = if unresolved { UNRESOLVED_ATTEMPTS } else { self.retry.attempts };
+                    let most = match unresolved {
+                        true => UNRESOLVED_ATTEMPTS,
+                        false if is_mistrust(&reason) => 1,
+                        false => self.retry.attempts,
+                    };
                     if attempts >= most || !pace.spend(SILENCE_COST) {
                         let host = url.host_str().unwrap_or_default().to_owned();
                         return Err(CallError::Transport { host, reason, attempts, unresolved });

@@ -23,7 +23,9 @@ use berth_core::{AccountId, Partition, Problem, RoleArn};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::{AwsConfig, CredentialProvider, StaticKeys, WebIdentity, transport::Transport};
+use crate::{
+    AwsConfig, CredentialProvider, StaticKeys, WebIdentity, errors::is_mistrust, transport::Transport,
+};
 
 /// The session names of the integration Berth replaces: trust policies and alarms may name them.
 pub(crate) mod session {
@@ -52,11 +54,6 @@ struct IssueError {
 const CERTIFICATE_REMEDY: &str = "if a proxy or gateway with a certificate authority of your own is on the way, name the file with its certificates (PEM) in `AWS_CA_BUNDLE` or `SSL_CERT_FILE`";
 
 impl IssueError {
-    /// Whether the other side's certificate was not accepted.
-    fn is_mistrust(&self) -> bool {
-        self.text.contains("peer certificate")
-    }
-
     fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), code: None }
     }
@@ -500,7 +497,7 @@ impl Identities {
                 let answer = client.get_caller_identity().send().await.map_err(|error| {
                     let error = IssueError::of_sdk(&error);
                     let remedy =
-                        if error.is_mistrust() { CERTIFICATE_REMEDY } else { self.credentials_remedy() };
+                        if is_mistrust(&error.text) { CERTIFICATE_REMEDY } else { self.credentials_remedy() };
                     Problem::new(format!("the AWS credentials could not be used: {error}")).remedy(remedy)
                 })?;
                 let arn = answer.arn().unwrap_or_default().to_owned();

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::{
     PortConfig, RetryPolicy,
     auth::{Auth, Token},
-    error::{CallName, PortError, Refusal},
+    error::{CallName, PortError, Refusal, is_mistrust},
     wire,
 };
 
@@ -234,7 +234,9 @@ impl Client {
                 Err(failure) => failure,
             };
             let may_pass = match &failure {
-                Failure::Transport { connected, .. } => call.repeat == Repeat::Always || !connected,
+                Failure::Transport { reason, connected } => {
+                    !is_mistrust(reason) && (call.repeat == Repeat::Always || !connected)
+                }
                 Failure::Status(refusal, _) => {
                     refusal.status == 429
                         || call.repeat == Repeat::Always && matches!(refusal.status, 408 | 502 | 503 | 504)
