@@ -26,15 +26,16 @@ mod http;
 use std::sync::Arc;
 
 pub use berth_aws::{
-    AwsConfig, AwsSource, Concurrency, ConfigError, CredentialProvider, EndpointOverrides, Retry, StaticKeys,
-    WebIdentity, policy,
+    AwsConfig, AwsSource, AwsStats, CallStats, Concurrency, ConfigError, CredentialProvider,
+    EndpointOverrides, KindStats, Retry, StaticKeys, WebIdentity, policy,
 };
 pub use berth_core as core;
 pub use berth_core::{Catalog, Ledger, Mapper, Problem, Source};
-pub use berth_engine::{CodeOrigin, Engine, EngineConfig, EngineError, Limits, PluginInfo};
+pub use berth_engine::{CodeOrigin, Engine, EngineConfig, EngineError, Limits, PluginInfo, PluginUse};
 pub use berth_ledger::{Access, FileLedger, LedgerConfig, VERIFY_INTERVAL};
 pub use berth_port::{
-    EventType, OCEAN_CORE_VERSION, PortCatalog, PortConfig, ResourcesOrigin, ResyncSchedule, RetryPolicy,
+    EventType, OCEAN_CORE_VERSION, PortCatalog, PortConfig, PortStats, ResourcesOrigin, ResyncSchedule,
+    RetryPolicy,
 };
 pub use berth_sync::{
     Change, Check, Event, Finding, Mode, NullObserver, Observer, Outcome, Report, SyncError, SyncOptions,
@@ -49,9 +50,19 @@ pub struct SyncHost {
     source: Arc<dyn Source>,
     mapper: Arc<dyn Mapper>,
     catalog: Arc<dyn Catalog>,
+    aws: Option<Arc<AwsSource>>,
     port: Option<Arc<PortCatalog>>,
     observer: Arc<dyn Observer>,
     options: SyncOptions,
+}
+
+/// What a host has sent so far. The parts that were replaced count for themselves.
+#[derive(Debug, Clone, Default)]
+pub struct HostStats {
+    /// What went to AWS.
+    pub aws: Option<AwsStats>,
+    /// What went to Port.
+    pub port: Option<PortStats>,
 }
 
 impl std::fmt::Debug for SyncHost {
@@ -92,6 +103,14 @@ impl SyncHost {
     /// Port, unless the catalog was [replaced](SyncHostBuilder::catalog).
     pub fn port(&self) -> Option<&PortCatalog> {
         self.port.as_deref()
+    }
+
+    /// What was sent so far.
+    pub fn stats(&self) -> HostStats {
+        HostStats {
+            aws: self.aws.as_ref().map(|aws| aws.stats()),
+            port: self.port.as_ref().map(|port| port.stats()),
+        }
     }
 
     /// Checks, without writing anything, that a resync would work: identities, roles, regions, one
@@ -252,15 +271,19 @@ impl SyncHostBuilder {
     /// that cannot be used is no error; the report names it.
     pub fn build(self) -> Result<SyncHost, BuildError> {
         // One client, hence one pool of connections, for everything that is set up alike.
-        let client =
-            if self.aws.is_some() || self.port.is_some() { Some(self.http.client()?) } else { None };
+        let client = if self.aws.is_some() || self.port.is_some() { Some(self.http.client()?) } else { None };
         let aws_client = match (&self.aws, &self.aws_http) {
             (Some(_), Some(http)) => Some(http.client()?),
             _ => client.clone(),
         };
+        let mut aws = None;
         let source: Arc<dyn Source> = match (self.source, self.aws, aws_client) {
             (Some(source), _, _) => source,
-            (None, Some(config), Some(client)) => Arc::new(AwsSource::new(config, client)?),
+            (None, Some(config), Some(client)) => {
+                let source = Arc::new(AwsSource::new(config, client)?);
+                aws = Some(Arc::clone(&source));
+                source
+            }
             _ => return Err(BuildError::Missing { part: "source", call: ".aws(…)` or `.source(…)" }),
         };
         let mut port = None;
@@ -288,6 +311,7 @@ impl SyncHostBuilder {
             source,
             mapper,
             catalog,
+            aws,
             port,
             observer: self.observer.unwrap_or_else(|| Arc::new(NullObserver)),
             options,

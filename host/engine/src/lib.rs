@@ -36,7 +36,7 @@ use async_trait::async_trait;
 use berth_core::{Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Problem, RefusedPlugin};
 
 pub use config::{EngineConfig, Limits};
-pub use info::{CodeOrigin, PluginInfo, ServedKind};
+pub use info::{CodeOrigin, PluginInfo, PluginUse, ServedKind};
 
 use cache::CodeCache;
 use loader::{Loaded, Loader, PluginSet};
@@ -103,6 +103,18 @@ impl Engine {
     pub fn plugins(&self) -> Vec<PluginInfo> {
         let set = self.set();
         set.plugins.iter().map(|plugin| info(plugin, |kind| set.serving.get(kind))).collect()
+    }
+
+    /// How much each component was used so far: those that were, in the order of directories and
+    /// file names.
+    pub fn usage(&self) -> Vec<PluginUse> {
+        let set = self.set();
+        let plugins = set
+            .plugins
+            .iter()
+            .map(|plugin| plugin.used.told(&plugin.name, plugin.peak_memory.load(Ordering::Relaxed)));
+        let jq = set.jq.iter().map(|jq| jq.used.told("jq", 0));
+        plugins.chain(jq).filter(|used| used.batches > 0).collect()
     }
 
     /// Loads one file, which need not be in a plugin directory, and tells what it is. Blocks while

@@ -100,9 +100,7 @@ impl PortError {
         match self {
             Self::Other(problem) => problem,
             Self::Credentials(_) => problem.remedy(CREDENTIALS_REMEDY),
-            Self::Transport { reason, .. } if is_mistrust(&reason) => {
-                problem.remedy(CERTIFICATE_REMEDY)
-            }
+            Self::Transport { reason, .. } if is_mistrust(&reason) => problem.remedy(CERTIFICATE_REMEDY),
             Self::Transport { .. } => problem.remedy(REACH_REMEDY),
             Self::Malformed { .. } => problem.remedy(
                 "Check that OCEAN__PORT__BASE_URL is Port's API and that no proxy answers in its place.",
