@@ -19,7 +19,7 @@ pub(crate) fn run(global: &Global, all_kinds: bool, as_json: bool, environment: 
     // The checks are few and quick: progress would only be noise.
     let build = Build { observer: Arc::new(NullObserver), concurrency: None, state: None, state_dir: None };
     let checks =
-        match with_host(global, environment, build, |host, _| async move { host.check(all_kinds).await }) {
+        match with_host(global, environment, build, |made| async move { made.host.check(all_kinds).await }) {
             Ok((checks, _)) => checks,
             Err(exit) => return exit,
         };

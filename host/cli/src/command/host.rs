@@ -24,6 +24,12 @@ pub(crate) struct Build {
     pub(crate) state_dir: Option<PathBuf>,
 }
 
+/// A host, and the engine in it.
+pub(crate) struct Assembled {
+    pub(crate) host: SyncHost,
+    pub(crate) engine: Arc<Engine>,
+}
+
 /// Loads the settings, puts the host together and runs something with it.
 ///
 /// Returns the result and the settings' remarks. What goes wrong before is printed, and the exit
@@ -32,7 +38,7 @@ pub(crate) fn with_host<T, F>(
     global: &Global,
     environment: &Environment,
     build: Build,
-    work: impl FnOnce(SyncHost, CancellationToken) -> F,
+    work: impl FnOnce(Assembled) -> F,
 ) -> Result<(T, Vec<String>), Exit>
 where
     F: Future<Output = T>,
@@ -50,8 +56,7 @@ where
     telemetry::follow(settings.log_level.as_deref());
         let cancel = CancellationToken::new();
         stop_on_signal(&cancel);
-        let host = assemble(settings, build, cancel.clone())?;
-        Ok::<T, Exit>(work(host, cancel).await)
+        Ok::<T, Exit>(work(assemble(settings, build, cancel)?).await)
     })?;
     Ok((result, notes))
 }
@@ -62,7 +67,7 @@ pub(crate) fn assemble(
     settings: Settings,
     build: Build,
     cancel: CancellationToken,
-) -> Result<SyncHost, Exit> {
+) -> Result<Assembled, Exit> {
     let refused = |error: &dyn std::error::Error| {
         err(&summary::problem("the host cannot be put together", &Problem::from_error(error)));
         Exit::Settings
@@ -88,7 +93,7 @@ pub(crate) fn assemble(
     }
     builder = builder
         .aws(aws)
-        .mapper(engine)
+        .mapper(Arc::clone(&engine) as Arc<dyn Mapper>)
         .port(settings.port)
         .http(settings.http)
         .observer(build.observer)
@@ -96,7 +101,8 @@ pub(crate) fn assemble(
     if let Some(ledger) = build.state.and_then(|access| settings.state.ledger(build.state_dir, access)) {
         builder = builder.state(ledger);
     }
-    builder.build().map_err(|error| match error {
+    let built = builder.build().map(|host| Assembled { host, engine });
+    built.map_err(|error| match error {
         BuildError::State(problem) => {
             err(&summary::problem("the state directory cannot be used", &problem));
             Exit::Settings

@@ -8,7 +8,7 @@ use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    host::{Build, assemble, stop_on_signal},
+    host::{Assembled, Build, assemble, stop_on_signal},
     sync,
 };
 use crate::{
@@ -83,12 +83,13 @@ async fn serve(settings: Settings, service: &Service, build: Build, log: LogForm
     // Before the plugins are loaded, which takes its time: the process is alive meanwhile.
     let webhook = matches!(service.listener, Listener::Webhook { .. }).then(|| resyncs.clone());
     let socket = bind(service.port).await?;
-    let router = http::router(&service.path_prefix, Arc::clone(&status), webhook);
+    let router = http::router(&service.path_prefix, &status, webhook);
     let drain = CancellationToken::new();
     let server = axum::serve(socket, router).with_graceful_shutdown(drain.clone().cancelled_owned());
     let server = tokio::spawn(server.into_future());
 
-    let host = assemble(settings, build, stop.clone())?;
+    let Assembled { host, engine } = assemble(settings, build, stop.clone())?;
+    status.metrics.watch(&host, &engine);
     status.set_ready();
     tracing::info!("ready");
 

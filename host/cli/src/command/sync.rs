@@ -33,10 +33,10 @@ pub(crate) fn run(
         }),
         state_dir: args.state_dir.clone(),
     };
-    let result = with_host(global, environment, build, |host, _| async move {
+    let result = with_host(global, environment, build, |made| async move {
         match mode {
-            Mode::Apply => host.sync().await,
-            Mode::Plan => host.plan().await,
+            Mode::Apply => made.host.sync().await,
+            Mode::Plan => made.host.plan().await,
         }
     });
     // Clears the bars before anything else is printed.

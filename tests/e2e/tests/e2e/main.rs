@@ -9,7 +9,9 @@ mod handmade;
 mod kinds;
 mod ledger;
 mod logs;
+mod metrics;
 mod network;
+
 mod service;
 mod settings;
 mod sync;

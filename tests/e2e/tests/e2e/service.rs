@@ -18,14 +18,14 @@ const INTEGRATION: &str = "aws-e2e";
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A running service. Dropping it kills it.
-struct Service {
+pub(crate) struct Service {
     process: Child,
     address: String,
     log: Option<thread::JoinHandle<String>>,
 }
 
 impl Service {
-    fn start(world: &World) -> Self {
+    pub(crate) fn start(world: &World) -> Self {
         let mut process = world.start(&["run"]);
         let mut log = BufReader::new(process.stderr.take().expect("the log is piped"));
         let mut told = String::new();
@@ -44,19 +44,33 @@ impl Service {
     }
 
     /// Asks for a path: status line and body.
-    fn ask(&self, method: &str, path: &str) -> (String, String) {
+    pub(crate) fn ask(&self, method: &str, path: &str) -> (String, String) {
+        let (head, body) = self.ask_for(method, path, "*/*");
+        (head.lines().next().unwrap_or_default().to_owned(), body)
+    }
+
+    /// Asks for a path in a form: head and body.
+    pub(crate) fn ask_for(&self, method: &str, path: &str, accept: &str) -> (String, String) {
         let mut stream = TcpStream::connect(&self.address).expect("the service listens");
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: berth\r\nConnection: close\r\n\r\n")
-            .expect("a request");
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: berth\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+        )
+        .expect("a request");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
         assert!(head.contains("x-request-id: ") && head.contains("x-process-time: "), "{head}");
-        (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
+        (head.to_owned(), body.to_owned())
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// Sends SIGTERM and waits for the end: the exit code and the log.
-    fn terminate(mut self) -> (Option<i32>, String) {
+    pub(crate) fn terminate(mut self) -> (Option<i32>, String) {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill starts").success());
         let start = Instant::now();
@@ -81,7 +95,7 @@ impl Drop for Service {
 }
 
 #[track_caller]
-fn wait_for(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
@@ -90,19 +104,19 @@ fn wait_for(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// The states that the service has reported to Port, in order.
-fn reported(world: &World) -> Vec<Value> {
+pub(crate) fn reported(world: &World) -> Vec<Value> {
     let requests = world.port().requests();
     let states = requests.iter().filter(|request| request.path.ends_with("/resync-state"));
     states.map(|request| request.body["status"].clone()).collect()
 }
 
-fn polling(world: &mut World, listener: &Value) {
+pub(crate) fn polling(world: &mut World, listener: &Value) {
     world.set("OCEAN__EVENT_LISTENER", &listener.to_string());
     world.set("APPLICATION__PORT", "0");
 }
 
 /// Makes the next resync last, between its start and its first unit.
-fn slow_down(world: &World) {
+pub(crate) fn slow_down(world: &World) {
     world.port().fail(Fault::on("datasource-entities").latency(Duration::from_secs(3)));
 }
 
