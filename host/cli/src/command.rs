@@ -4,6 +4,7 @@ mod doctor;
 mod host;
 mod plugin;
 mod policy;
+mod reload;
 mod run;
 mod sync;
 

@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     /// Whether assumed roles are narrowed to what the loaded plugins read.
     pub(crate) narrow_sessions: bool,
     pub(crate) state: State,
+    /// Units read at once, where the command line does not say.
+    pub(crate) concurrency: Option<usize>,
     /// The level of the log, where the command line and the environment give none.
     pub(crate) log_level: Option<String>,
     /// Remarks for the operator.
@@ -92,6 +94,7 @@ const KNOWN: &[&str] = &[
     "path_prefix",
     "client_timeout",
     "log_level",
+    "concurrency",
     "metrics.enabled",
     "metrics.webhook_url",
     "ssl.port.verify",
@@ -168,6 +171,7 @@ impl Settings {
         let network = reader.network();
         reader.metrics();
         let log_level = reader.log_level();
+        let concurrency = reader.tree.get("concurrency").is_some().then(|| reader.number("concurrency", 64));
         let mut aws = reader.aws();
         aws.retry.attempt_timeout = network.timeout.unwrap_or(aws.retry.attempt_timeout);
         let narrow_sessions = reader.flag("narrow_sessions", false);
@@ -177,10 +181,27 @@ impl Settings {
         match port {
             Some(port) if issues.is_empty() => {
                 let network::Network { http, aws_http, .. } = network;
-                Ok((Self { aws, port, engine, http, aws_http, narrow_sessions, state, log_level, notes }, more))
+                let settings = Self {
+                    aws,
+                    port,
+                    engine,
+                    http,
+                    aws_http,
+                    narrow_sessions,
+                    state,
+                    concurrency,
+                    log_level,
+                    notes,
+                };
+                Ok((settings, more))
             }
             _ => Err(issues),
         }
+    }
+
+    /// The files that settings come from, whether or not they are there.
+    pub(crate) fn files(args: &Global, environment: &Environment) -> Vec<PathBuf> {
+        tree::files(args.config.as_deref(), environment).into()
     }
 
     /// Only what plugins need: `berth plugin …` runs without credentials.

@@ -40,10 +40,8 @@ struct Log {
 /// With text the default is errors and what only a log would tell, because progress and summary tell
 /// everything else; with JSON, and in a service, it is `info`, because there is nothing besides.
 pub(crate) fn install(args: &Global, environment: &Environment, bars: &MultiProgress, service: bool) {
-    let given = args
-        .log_level
-        .clone()
-        .or_else(|| environment.get("APPLICATION__LOG_LEVEL").map(contract_level));
+    let given =
+        args.log_level.clone().or_else(|| environment.get("APPLICATION__LOG_LEVEL").map(contract_level));
     let default = match args.log_format {
         // What only a log would tell: retries towards Port and AWS, what the engine does about
         // plugins, and trust in servers. The fate of units and entities is told by progress and summary.

@@ -105,6 +105,11 @@ impl SyncHost {
         self.port.as_deref()
     }
 
+    /// Where is remembered what the catalog holds, for a host that takes this one's place.
+    pub fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        self.options.ledger.clone()
+    }
+
     /// What was sent so far.
     pub fn stats(&self) -> HostStats {
         HostStats {

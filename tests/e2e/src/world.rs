@@ -176,9 +176,10 @@ impl World {
     /// nobody knows. Returns the file with the authority's own certificate, alone in its folder.
     pub fn serve_tls(&mut self) -> PathBuf {
         let authority = Authority::new();
-        for (variable, plain) in
-            [("OCEAN__PORT__BASE_URL", self.variable("OCEAN__PORT__BASE_URL")), ("AWS_ENDPOINT_URL", self.gate.url())]
-        {
+        for (variable, plain) in [
+            ("OCEAN__PORT__BASE_URL", self.variable("OCEAN__PORT__BASE_URL")),
+            ("AWS_ENDPOINT_URL", self.gate.url()),
+        ] {
             let upstream = plain.trim_start_matches("http://").trim_end_matches('/').to_owned();
             let port = self.runtime.block_on(authority.serve(upstream));
             self.set(variable, &format!("https://localhost:{port}"));

@@ -2,7 +2,9 @@
 
 use std::{future::Future, path::PathBuf, sync::Arc};
 
-use berth_embed::{Access, BuildError, Engine, Mapper, Observer, Problem, SyncHost, SyncOptions, policy};
+use berth_embed::{
+    Access, BuildError, Engine, Ledger, Mapper, Observer, Problem, SyncHost, SyncOptions, policy,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -16,18 +18,39 @@ use crate::{
 /// How the host is put together.
 pub(crate) struct Build {
     pub(crate) observer: Arc<dyn Observer>,
-    /// Units read at once; `None` for the default.
+    /// Units read at once; `None` for what the settings say, else the default.
     pub(crate) concurrency: Option<usize>,
     /// What the state directory is used for; `None` when the command does without.
     pub(crate) state: Option<Access>,
     /// The state directory, where the command line gives one.
     pub(crate) state_dir: Option<PathBuf>,
+    /// A ledger that is open already: nobody else can open its directory.
+    pub(crate) ledger: Option<Arc<dyn Ledger>>,
 }
 
 /// A host, and the engine in it.
 pub(crate) struct Assembled {
     pub(crate) host: SyncHost,
     pub(crate) engine: Arc<Engine>,
+}
+
+/// Why there is no host.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) title: &'static str,
+    pub(crate) problem: Problem,
+}
+
+impl Refusal {
+    fn of(problem: Problem) -> Self {
+        Self { title: "the host cannot be put together", problem }
+    }
+
+    /// Tells it.
+    pub(crate) fn print(&self) -> Exit {
+        err(&summary::problem(self.title, &self.problem));
+        Exit::Settings
+    }
 }
 
 /// Loads the settings, puts the host together and runs something with it.
@@ -47,32 +70,32 @@ where
         err(&summary::issues(&issues));
         Exit::Settings
     })?;
+    telemetry::follow(settings.log_level.as_deref());
     let runtime = tokio::runtime::Runtime::new().map_err(|error| {
         err(&summary::problem("the runtime cannot start", &Problem::from_error(&error)));
         Exit::Internal
     })?;
     let notes = settings.notes.clone();
     let result = runtime.block_on(async {
-    telemetry::follow(settings.log_level.as_deref());
         let cancel = CancellationToken::new();
         stop_on_signal(&cancel);
-        Ok::<T, Exit>(work(assemble(settings, build, cancel)?).await)
+        let made = assemble(settings, build, cancel).map_err(|refusal| refusal.print())?;
+        Ok::<T, Exit>(work(made).await)
     })?;
     Ok((result, notes))
 }
 
 /// Puts the host together; takes its time, because plugins that are not in the cache are compiled.
-/// What goes wrong is printed, and the exit code returned.
+///
+/// # Errors
+/// A [`Refusal`] of settings that do not go together.
 pub(crate) fn assemble(
     settings: Settings,
     build: Build,
     cancel: CancellationToken,
-) -> Result<Assembled, Exit> {
-    let refused = |error: &dyn std::error::Error| {
-        err(&summary::problem("the host cannot be put together", &Problem::from_error(error)));
-        Exit::Settings
-    };
-    let engine = Arc::new(Engine::new(settings.engine).map_err(|error| refused(&error))?);
+) -> Result<Assembled, Refusal> {
+    let engine = Engine::new(settings.engine).map_err(|error| Refusal::of(Problem::from_error(&error)))?;
+    let engine = Arc::new(engine);
     let mut aws = settings.aws;
     if settings.narrow_sessions {
         let kinds = engine.kinds();
@@ -80,13 +103,12 @@ pub(crate) fn assemble(
         let too_long = || {
             let problem = Problem::new("the loaded kinds read too much for one session policy")
                 .remedy("load fewer plugins, or switch `narrow_sessions` off");
-            err(&summary::problem("the host cannot be put together", &problem));
-            Exit::Settings
+            Refusal::of(problem)
         };
         aws.session_policy = Some(policy.ok_or_else(too_long)?);
     }
-    let mut options = SyncOptions { cancel, ..SyncOptions::default() };
-    options.unit_concurrency = build.concurrency.unwrap_or(options.unit_concurrency);
+    let mut options = SyncOptions { cancel, ledger: build.ledger, ..SyncOptions::default() };
+    options.unit_concurrency = build.concurrency.or(settings.concurrency).unwrap_or(options.unit_concurrency);
     let mut builder = SyncHost::builder();
     if let Some(http) = settings.aws_http {
         builder = builder.aws_http(http);
@@ -103,11 +125,8 @@ pub(crate) fn assemble(
     }
     let built = builder.build().map(|host| Assembled { host, engine });
     built.map_err(|error| match error {
-        BuildError::State(problem) => {
-            err(&summary::problem("the state directory cannot be used", &problem));
-            Exit::Settings
-        }
-        other => refused(&other),
+        BuildError::State(problem) => Refusal { title: "the state directory cannot be used", problem },
+        other => Refusal::of(Problem::from_error(&other)),
     })
 }
 

@@ -1,21 +1,22 @@
 //! `berth run`: the long-lived service, which an operator's container runs.
 
-use std::{future::IntoFuture, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{future::IntoFuture, net::Ipv4Addr, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use berth_embed::{Access, Catalog, Mode, Problem, SyncError, SyncHost, core::ResyncStatus};
+use berth_embed::{Access, Catalog, Mode, Problem, SyncError, core::ResyncStatus};
 use indicatif::MultiProgress;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     host::{Assembled, Build, assemble, stop_on_signal},
+    reload::{Hangups, Reloader},
     sync,
 };
 use crate::{
     args::{Global, LogFormat, RunArgs, ServiceArgs},
     exit::Exit,
     http::{self, Status},
-    listener::{self, Ended, Reason, Resyncs, polling, schedule},
+    listener::{self, Ended, Live, Reason, Resyncs, polling, schedule},
     output::{err, out},
     progress,
     settings::{Environment, Listener, Service, Settings},
@@ -61,18 +62,26 @@ pub(crate) fn run(
     let build = Build {
         // The log tells what a service does.
         observer: progress::observer(LogFormat::Json, bars),
-        concurrency: Some(args.concurrency.get()),
+        concurrency: args.concurrency.map(NonZeroUsize::get),
         state: Some(Access::Write),
         state_dir: args.state_dir.clone(),
+        ledger: None,
     };
-    match runtime.block_on(serve(settings, &service, build, global.log_format)) {
+    match runtime.block_on(serve(global, environment, settings, service, build)) {
         Ok(()) => Exit::Done,
         Err(exit) => exit,
     }
 }
 
-async fn serve(settings: Settings, service: &Service, build: Build, log: LogFormat) -> Result<(), Exit> {
+async fn serve(
+    global: &Global,
+    environment: &Environment,
+    settings: Settings,
+    service: Service,
+    build: Build,
+) -> Result<(), Exit> {
     let stop = CancellationToken::new();
+    let hangups = Hangups::listen();
     stop_on_signal(&stop);
     for note in &settings.notes {
         tracing::warn!("{note}");
@@ -88,15 +97,35 @@ async fn serve(settings: Settings, service: &Service, build: Build, log: LogForm
     let server = axum::serve(socket, router).with_graceful_shutdown(drain.clone().cancelled_owned());
     let server = tokio::spawn(server.into_future());
 
-    let Assembled { host, engine } = assemble(settings, build, stop.clone())?;
+    let reloader = Reloader {
+        global,
+        environment,
+        observer: Arc::clone(&build.observer),
+        concurrency: build.concurrency,
+        status: &status,
+        stop: stop.clone(),
+        hangups,
+    };
+    let schedule = settings.port.schedule;
+    let changelog_destination = settings.port.changelog_destination.clone();
+    let state_dir = settings.state.dir.clone();
+    let made = assemble(settings, build, stop.clone()).map_err(|refusal| refusal.print())?;
+    let Assembled { host, engine } = made;
     status.metrics.watch(&host, &engine);
+    let (renew, live) =
+        watch::channel(Arc::new(Live { host, service, schedule, changelog_destination, state_dir }));
     status.set_ready();
     tracing::info!("ready");
 
-    let resync = |reason, cancel| resync(&host, &status, log, reason, cancel);
+    let resync = |reason, cancel| {
+        let live = Arc::clone(&live.borrow());
+        let status = Arc::clone(&status);
+        async move { resync(&live, &status, global.log_format, reason, cancel).await }
+    };
     tokio::select! {
         () = listener::run(requests, stop.clone(), resync) => {}
-        () = trigger(service, &host, &resyncs) => {}
+        () = trigger(&live, &resyncs) => {}
+        () = reloader.run(renew) => {}
     }
     drain.cancel();
     if timeout(LAST_WORD, server).await.is_err() {
@@ -120,32 +149,24 @@ async fn bind(port: u16) -> Result<TcpListener, Exit> {
 }
 
 /// Asks for resyncs as the settings say. Never returns: what ends the service is the other side.
-async fn trigger(service: &Service, host: &SyncHost, resyncs: &Resyncs) {
+async fn trigger(live: &watch::Receiver<Arc<Live>>, resyncs: &Resyncs) {
+    let listener = live.borrow().service.listener.clone();
     let listening = async {
-        match (&service.listener, host.port()) {
-            (Listener::Polling { interval, resync_on_start }, Some(port)) => {
-                polling::poll(port, resyncs, *interval, *resync_on_start).await;
-            }
+        match listener {
+            Listener::Polling { .. } => polling::poll(live.clone(), resyncs).await,
             // Other than the peer, which leaves a fresh installation empty until somebody asks. It
             // is also what tells Port where the webhook is.
-            (Listener::Webhook { resync_on_start: true, .. }, _) => {
-                resyncs.run(Reason::Start).await;
-            }
-            _ => {}
+            Listener::Webhook { resync_on_start: true, .. } => _ = resyncs.run(Reason::Start).await,
+            Listener::Webhook { .. } | Listener::Once => {}
         }
     };
-    let ticking = async {
-        if let Some(minutes) = service.scheduled_minutes {
-            schedule::tick(resyncs, Duration::from_secs(60 * u64::from(minutes))).await;
-        }
-    };
-    tokio::join!(listening, ticking);
+    tokio::join!(listening, schedule::follow(live.clone(), resyncs));
     std::future::pending::<()>().await;
 }
 
 /// Runs one resync and tells how it went.
 async fn resync(
-    host: &SyncHost,
+    live: &Live,
     status: &Status,
     log: LogFormat,
     reason: Reason,
@@ -153,7 +174,7 @@ async fn resync(
 ) -> Ended {
     tracing::info!(reason = reason.as_str(), "resync begins");
     status.metrics.begun();
-    let host = host.stopped_by(cancel.clone());
+    let host = live.host.stopped_by(cancel.clone());
     let overdue = async {
         cancel.cancelled().await;
         tokio::time::sleep(GRACE).await;

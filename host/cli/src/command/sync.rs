@@ -1,6 +1,6 @@
 //! `berth sync` and `berth plan`: the same run, with and without writing.
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use berth_embed::{Access, Mode, Problem, Report, SyncError};
 use indicatif::MultiProgress;
@@ -26,12 +26,13 @@ pub(crate) fn run(
     let observer = progress::observer(global.log_format, bars);
     let build = Build {
         observer: Arc::clone(&observer),
-        concurrency: Some(args.concurrency.get()),
+        concurrency: args.concurrency.map(NonZeroUsize::get),
         state: Some(match mode {
             Mode::Apply => Access::Write,
             Mode::Plan => Access::Read,
         }),
         state_dir: args.state_dir.clone(),
+        ledger: None,
     };
     let result = with_host(global, environment, build, |made| async move {
         match mode {

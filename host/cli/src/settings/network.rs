@@ -112,7 +112,9 @@ impl Reader<'_> {
                 self.issues.push(Issue {
                     setting: format!("{MOUNTED}/*.crt"),
                     problem: told(&error),
-                    remedy: "mount a certificate in PEM form, readable for the user that Berth runs as, or none".into(),
+                    remedy:
+                        "mount a certificate in PEM form, readable for the user that Berth runs as, or none"
+                            .into(),
                 });
             })
             .ok()
@@ -209,7 +211,13 @@ mod tests {
         settings.sort_unstable();
         assert_eq!(
             settings,
-            ["AWS_CA_BUNDLE", "HTTPS_PROXY", "OCEAN__CLIENT_TIMEOUT", "OCEAN__SSL__PORT__VERIFY", "SSL_CERT_FILE"]
+            [
+                "AWS_CA_BUNDLE",
+                "HTTPS_PROXY",
+                "OCEAN__CLIENT_TIMEOUT",
+                "OCEAN__SSL__PORT__VERIFY",
+                "SSL_CERT_FILE"
+            ]
         );
         let told = format!("{issues:?}");
         assert!(told.contains("missing.pem") && told.contains("holds no certificate"), "{told}");
@@ -221,7 +229,8 @@ mod tests {
 
     #[test]
     fn aws_has_a_client_of_its_own_only_where_it_differs() {
-        let settings = load(&[("OCEAN__SSL__PORT__X509__STRICT", "false"), ("OCEAN__CLIENT_TIMEOUT", "7")]).unwrap();
+        let settings =
+            load(&[("OCEAN__SSL__PORT__X509__STRICT", "false"), ("OCEAN__CLIENT_TIMEOUT", "7")]).unwrap();
         assert!(settings.aws_http.is_none());
         assert_eq!(settings.aws.retry.attempt_timeout, Duration::from_secs(7));
 

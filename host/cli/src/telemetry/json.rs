@@ -144,7 +144,14 @@ mod tests {
         tracing::subscriber::with_default(log, || {
             tracing::info_span!("unit", account = "1", region = "eu-west-1", kind = "K").in_scope(|| {
                 tracing::debug_span!("map", plugin = %"p\n", resources = 3).in_scope(|| {
-                    tracing::warn!(account = "2", level = "odd", elapsed_ms = 7_u128, good = true, "a {}", "word");
+                    tracing::warn!(
+                        account = "2",
+                        level = "odd",
+                        elapsed_ms = 7_u128,
+                        good = true,
+                        "a {}",
+                        "word"
+                    );
                 });
             });
             tracing::info!(seconds = 0.5);

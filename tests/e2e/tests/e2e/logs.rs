@@ -37,11 +37,18 @@ fn a_container_logs_json_with_the_unit_that_each_line_is_about() {
         .map(|line| {
             assert_eq!(line["account"], account.as_str(), "{line}");
             let region = line["region"].as_str().unwrap_or_default();
-            (region.to_owned(), line["level"].as_str().unwrap_or_default().to_owned(), line["fetched"].is_u64())
+            (
+                region.to_owned(),
+                line["level"].as_str().unwrap_or_default().to_owned(),
+                line["fetched"].is_u64(),
+            )
         })
         .collect();
     let expected = [("eu-west-1", "WARN", false), ("us-east-1", "INFO", true)];
-    assert_eq!(told, expected.map(|(region, level, counted)| (region.to_owned(), level.to_owned(), counted)).into());
+    assert_eq!(
+        told,
+        expected.map(|(region, level, counted)| (region.to_owned(), level.to_owned(), counted)).into()
+    );
 
     // A line still knows its unit when only warnings are asked for, here by the settings file.
     world.file("berth.toml", "log_level = \"WARNING\"\n");

@@ -11,7 +11,7 @@ mod ledger;
 mod logs;
 mod metrics;
 mod network;
-
+mod reload;
 mod service;
 mod settings;
 mod sync;
