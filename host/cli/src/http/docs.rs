@@ -1,4 +1,4 @@
-//! What the server tells about itself: an OpenAPI document written by hand, narrowed to what is
+//! What the server tells about itself: an `OpenAPI` document written by hand, narrowed to what is
 //! served, and a page made of it that needs nothing from elsewhere.
 
 use std::fmt::Write;

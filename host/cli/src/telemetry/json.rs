@@ -14,7 +14,7 @@ use tracing_subscriber::{
         format::{FormatEvent, JsonFields, Writer},
         time::{FormatTime, SystemTime},
     },
-    registry::LookupSpan,
+    registry::{LookupSpan, Scope},
 };
 
 /// Members that every line has. What an event or a span calls so gets a `field_` before it.
@@ -43,7 +43,7 @@ where
         line.0.insert("level".into(), told.level().as_str().into());
         line.0.insert("target".into(), told.target().into());
         line.0.insert("message".into(), "".into());
-        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
             line.0.insert("span".into(), span.name().into());
             let extensions = span.extensions();
             let fields = extensions.get::<FormattedFields<JsonFields>>();

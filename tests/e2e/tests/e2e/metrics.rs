@@ -1,5 +1,6 @@
 //! What Prometheus reads.
-#![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a helper that fails is a test that fails")]
+#![expect(clippy::float_cmp, reason = "counts are exact")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
