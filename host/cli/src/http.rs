@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Status {
     ready: AtomicBool,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Status {

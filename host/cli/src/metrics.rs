@@ -15,11 +15,15 @@ use std::{
     time::SystemTime,
 };
 
+#[cfg(feature = "otlp")]
+use berth_embed::{AwsStats, PortStats};
 use berth_embed::{
-    Engine, HostStats, Outcome, PluginUse, Report, SyncHost, UnitCounts,
+    Engine, HostMeter, HostStats, Outcome, PluginUse, Report, SyncHost, UnitCounts,
     core::{AccountId, Kind, Mapper, UnitState},
 };
 
+#[cfg(feature = "otlp")]
+pub(crate) use page::FamilyKind;
 pub(crate) use page::{Family, Form};
 use process::{Samples, Sampling, max_median_avg};
 
@@ -37,7 +41,7 @@ pub(crate) struct Metrics {
 
 /// What counts by itself.
 struct Watched {
-    host: SyncHost,
+    meter: HostMeter,
     engine: Arc<Engine>,
 }
 
@@ -53,7 +57,7 @@ struct State {
 }
 
 /// The last resync that ran.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Last {
     kinds: BTreeMap<Kind, KindResult>,
     accounts: BTreeMap<AccountId, States>,
@@ -95,7 +99,7 @@ impl States {
 impl Metrics {
     /// Counts from now on what this host and its plugins do.
     pub(crate) fn watch(&self, host: &SyncHost, engine: &Arc<Engine>) {
-        let watched = Watched { host: host.clone(), engine: Arc::clone(engine) };
+        let watched = Watched { meter: host.meter(), engine: Arc::clone(engine) };
         *self.watched.write().unwrap_or_else(PoisonError::into_inner) = Some(watched);
     }
 
@@ -132,10 +136,25 @@ impl Metrics {
     pub(crate) fn families(&self) -> Vec<Family> {
         let mut families = self.state().families();
         let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Watched { host, engine }) = &*watched {
-            of_host(&host.stats(), &mut families);
+        if let Some(Watched { meter, engine }) = &*watched {
+            of_host(&meter.stats(), &mut families);
             of_plugins(&engine.usage(), engine.refused().len(), &mut families);
         }
+        of_process(&mut families);
+        families
+    }
+
+    /// Everything that can be measured, for those who must know beforehand.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn described() -> Vec<Family> {
+        let seen = || vec![0.0];
+        let mut process = Samples::default();
+        (process.cpu, process.memory, process.latency) = (seen(), seen(), seen());
+        let stats = HostStats { aws: Some(AwsStats::default()), port: Some(PortStats::default()) };
+        let (last, last_end) = (Some(Last::default()), Some(SystemTime::UNIX_EPOCH));
+        let mut families = State { process, last, last_end, ..State::default() }.families();
+        of_host(&stats, &mut families);
+        of_plugins(&[], 0, &mut families);
         of_process(&mut families);
         families
     }

@@ -199,6 +199,18 @@ impl Settings {
         }
     }
 
+    /// Only how requests leave, for what is sent before the settings are read as a whole. Mistakes are
+    /// told there.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn http_only(args: &Global, environment: &Environment) -> HttpConfig {
+        let tree = Tree::load(args.config.as_deref(), environment, &mut Vec::new());
+        let mut reader = Reader { tree: &tree, environment, issues: Vec::new(), notes: Vec::new() };
+        let network::Network { http, aws_http, .. } = reader.network();
+        let other = reader.flag("ssl.third_party.verify", true);
+        // The collector is neither Port nor AWS: what is said of third parties holds for it.
+        HttpConfig { unverified: aws_http.map_or(http.unverified, |_| !other), ..http }
+    }
+
     /// The files that settings come from, whether or not they are there.
     pub(crate) fn files(args: &Global, environment: &Environment) -> Vec<PathBuf> {
         tree::files(args.config.as_deref(), environment).into()

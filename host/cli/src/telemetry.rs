@@ -1,11 +1,16 @@
-//! The log. Only the binary installs one.
+//! The log, and what an OpenTelemetry collector is told. Only the binary installs them.
 
 mod json;
+#[cfg(feature = "otlp")]
+mod otlp;
 
 use std::{
     io::{self, Write},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
+
+#[cfg(feature = "otlp")]
+use berth_embed::Problem;
 
 use indicatif::MultiProgress;
 use tracing::{Level, Metadata};
@@ -18,8 +23,11 @@ use tracing_subscriber::{
     reload,
 };
 
+#[cfg(feature = "otlp")]
+use crate::settings::Settings;
 use crate::{
     args::{Global, LogFormat},
+    metrics::Metrics,
     settings::Environment,
 };
 
@@ -33,6 +41,8 @@ struct Log {
     /// not change.
     given: bool,
     set_filter: Box<dyn Fn(EnvFilter) + Send + Sync>,
+    #[cfg(feature = "otlp")]
+    otlp: Option<otlp::Otlp>,
 }
 
 /// Installs the log on standard error.
@@ -46,7 +56,7 @@ pub(crate) fn install(args: &Global, environment: &Environment, bars: &MultiProg
         // What only a log would tell: retries towards Port and AWS, what the engine does about
         // plugins, and trust in servers. The fate of units and entities is told by progress and summary.
         LogFormat::Text if !service => {
-            "error,berth_port=warn,berth_aws=warn,berth_engine=warn,berth_embed=warn"
+            "error,berth_port=warn,berth_aws=warn,berth_engine=warn,berth_embed=warn,berth::telemetry=warn"
         }
         LogFormat::Text | LogFormat::Json => "info",
     };
@@ -55,7 +65,14 @@ pub(crate) fn install(args: &Global, environment: &Environment, bars: &MultiProg
     let (filter, handle) = reload::Layer::new(filter.unwrap_or_else(|_| EnvFilter::new("error")));
     let filter = filter.or(filter_fn(tells_the_scope)).and(filter_fn(may_be_told));
     let layer = fmt::layer().with_writer(AboveBars(bars.clone()));
+    #[cfg(feature = "otlp")]
+    let started = otlp::Otlp::start(environment, || {
+        let http = Settings::http_only(args, environment);
+        http.client().map_err(|error| Problem::from_error(&error))
+    });
     let registry = tracing_subscriber::registry();
+    #[cfg(feature = "otlp")]
+    let registry = registry.with(started.as_ref().ok().and_then(|otlp| otlp.as_ref()?.layer()));
     let installed = match args.log_format {
         LogFormat::Json => {
             let layer = layer.fmt_fields(JsonFields::new()).event_format(json::JsonLines);
@@ -70,7 +87,35 @@ pub(crate) fn install(args: &Global, environment: &Environment, bars: &MultiProg
     if installed.is_ok() {
         // It fails only when there is no log any more.
         let set_filter = Box::new(move |filter| _ = handle.reload(filter));
-        _ = LOG.set(Log { default, given: given.is_some(), set_filter });
+        #[cfg(feature = "otlp")]
+        let otlp = started.unwrap_or_else(|problem| {
+            tracing::warn!(%problem, "nothing is exported to OpenTelemetry");
+            None
+        });
+        _ = LOG.set(Log {
+            default,
+            given: given.is_some(),
+            set_filter,
+            #[cfg(feature = "otlp")]
+            otlp,
+        });
+    }
+}
+
+/// Exports these metrics, where a collector is named.
+#[cfg_attr(not(feature = "otlp"), expect(unused_variables, reason = "nothing else exports them"))]
+pub(crate) fn export(metrics: &Arc<Metrics>) {
+    #[cfg(feature = "otlp")]
+    if let Some(otlp) = LOG.get().and_then(|log| log.otlp.as_ref()) {
+        otlp.export(metrics);
+    }
+}
+
+/// Sends what is left for the collector, within a bound.
+pub(crate) fn flush() {
+    #[cfg(feature = "otlp")]
+    if let Some(otlp) = LOG.get().and_then(|log| log.otlp.as_ref()) {
+        otlp.flush();
     }
 }
 

@@ -65,6 +65,23 @@ pub struct HostStats {
     pub port: Option<PortStats>,
 }
 
+/// Tells what a host has sent so far. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct HostMeter {
+    aws: Option<Arc<AwsSource>>,
+    port: Option<Arc<PortCatalog>>,
+}
+
+impl HostMeter {
+    /// What was sent so far.
+    pub fn stats(&self) -> HostStats {
+        HostStats {
+            aws: self.aws.as_ref().map(|aws| aws.stats()),
+            port: self.port.as_ref().map(|port| port.stats()),
+        }
+    }
+}
+
 impl std::fmt::Debug for SyncHost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SyncHost").field("options", &self.options).finish_non_exhaustive()
@@ -110,12 +127,10 @@ impl SyncHost {
         self.options.ledger.clone()
     }
 
-    /// What was sent so far.
-    pub fn stats(&self) -> HostStats {
-        HostStats {
-            aws: self.aws.as_ref().map(|aws| aws.stats()),
-            port: self.port.as_ref().map(|port| port.stats()),
-        }
+    /// What tells how much was sent so far. It outlives the host without keeping its plugins or its
+    /// ledger open.
+    pub fn meter(&self) -> HostMeter {
+        HostMeter { aws: self.aws.clone(), port: self.port.clone() }
     }
 
     /// Checks, without writing anything, that a resync would work: identities, roles, regions, one

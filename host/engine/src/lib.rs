@@ -201,7 +201,10 @@ impl Mapper for Engine {
         };
         let lost = failed(Problem::new("the host failed to map the batch; this is a defect of Berth"));
         let loader = Arc::clone(&self.loader);
+        // On the thread that maps, too, log lines belong to the unit of the batch.
+        let span = tracing::debug_span!("map", plugin = %plugin.name, resources = page.count).or_current();
         let job = move || {
+            let _mapping = span.entered();
             let runtime = &loader.runtime;
             let failure = |failure: sandbox::Failure| failed(failure.problem());
             match (mapping, jq) {

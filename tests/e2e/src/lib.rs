@@ -8,6 +8,7 @@
 mod answers;
 mod aws;
 mod berth;
+mod collector;
 mod gate;
 mod kinds;
 mod network;
@@ -15,6 +16,7 @@ mod world;
 
 pub use answers::Answers;
 pub use berth::Run;
+pub use collector::{Collector, Span};
 pub use gate::{Denial, Gate};
 pub use kinds::Kinds;
 pub use network::ForwardProxy;

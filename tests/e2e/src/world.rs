@@ -17,6 +17,7 @@ use crate::{
     answers::Answers,
     aws::Aws,
     berth::{Run, binary, cache, components},
+    collector::Collector,
     gate::Gate,
     network::{Authority, ForwardProxy},
 };
@@ -189,6 +190,11 @@ impl World {
         let file = folder.join("authority.pem");
         fs::write(&file, authority.pem()).expect("a file");
         file
+    }
+
+    /// Starts an OpenTelemetry collector. Nothing is sent there unless it is set.
+    pub fn start_collector(&self) -> Collector {
+        self.runtime.block_on(Collector::start())
     }
 
     /// Starts a forward proxy. Nothing goes through it unless it is set.

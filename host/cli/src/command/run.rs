@@ -112,6 +112,7 @@ async fn serve(
     let made = assemble(settings, build, stop.clone()).map_err(|refusal| refusal.print())?;
     let Assembled { host, engine } = made;
     status.metrics.watch(&host, &engine);
+    telemetry::export(&status.metrics);
     let (renew, live) =
         watch::channel(Arc::new(Live { host, service, schedule, changelog_destination, state_dir }));
     status.set_ready();

@@ -9,10 +9,11 @@ use super::host::{Build, with_host};
 use crate::{
     args::{Global, RunArgs},
     exit::Exit,
+    metrics::Metrics,
     output::{err, out},
     progress,
     settings::Environment,
-    summary,
+    summary, telemetry,
 };
 
 /// Runs one resync and tells about it.
@@ -34,11 +35,20 @@ pub(crate) fn run(
         state_dir: args.state_dir.clone(),
         ledger: None,
     };
+    let metrics = Arc::new(Metrics::default());
+    telemetry::export(&metrics);
     let result = with_host(global, environment, build, |made| async move {
-        match mode {
+        metrics.watch(&made.host, &made.engine);
+        metrics.begun();
+        let result = match mode {
             Mode::Apply => made.host.sync().await,
             Mode::Plan => made.host.plan().await,
+        };
+        match &result {
+            Ok(report) => metrics.ended(report),
+            Err(_) => metrics.ended_early("not-begun"),
         }
+        result
     });
     // Clears the bars before anything else is printed.
     drop(observer);

@@ -11,6 +11,7 @@ mod ledger;
 mod logs;
 mod metrics;
 mod network;
+mod otlp;
 mod reload;
 mod service;
 mod settings;
