@@ -152,7 +152,7 @@ impl Metrics {
         (process.cpu, process.memory, process.latency) = (seen(), seen(), seen());
         let stats = HostStats { aws: Some(AwsStats::default()), port: Some(PortStats::default()) };
         let (last, last_end) = (Some(Last::default()), Some(SystemTime::UNIX_EPOCH));
-        let mut families = State { process, last, last_end, ..State::default() }.families();
+        let mut families = State { process, last_end, last, ..State::default() }.families();
         of_host(&stats, &mut families);
         of_plugins(&[], 0, &mut families);
         of_process(&mut families);

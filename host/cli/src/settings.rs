@@ -205,10 +205,9 @@ impl Settings {
     pub(crate) fn http_only(args: &Global, environment: &Environment) -> HttpConfig {
         let tree = Tree::load(args.config.as_deref(), environment, &mut Vec::new());
         let mut reader = Reader { tree: &tree, environment, issues: Vec::new(), notes: Vec::new() };
-        let network::Network { http, aws_http, .. } = reader.network();
-        let other = reader.flag("ssl.third_party.verify", true);
-        // The collector is neither Port nor AWS: what is said of third parties holds for it.
-        HttpConfig { unverified: aws_http.map_or(http.unverified, |_| !other), ..http }
+        let http = reader.network().http;
+        // What is said of third parties holds for them: Port is the other side here.
+        HttpConfig { unverified: !reader.flag("ssl.third_party.verify", true), ..http }
     }
 
     /// The files that settings come from, whether or not they are there.

@@ -75,3 +75,42 @@ impl HttpConfig {
         Ok(tls)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io, net::TcpListener};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_machines_own_credentials_are_never_asked_for_through_a_proxy() {
+        let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+        proxy.set_nonblocking(true).unwrap();
+        let url = ProxyUrl::parse(&proxy.local_addr().unwrap().to_string()).ok();
+        let proxies = Proxies { http: url.clone(), https: url, except: Vec::new() };
+        let client = HttpConfig { proxies, ..HttpConfig::default() }.client().unwrap();
+        // What comes of it does not matter, only which way it goes.
+        let ask = |url: &'static str| client.get(url).timeout(Duration::from_millis(200)).send();
+        for own in ["http://169.254.169.254/", "http://169.254.170.2/", "http://[fd00:ec2::254]/"] {
+            _ = ask(own).await;
+            let none = proxy.accept().unwrap_err();
+            assert_eq!(none.kind(), io::ErrorKind::WouldBlock, "{own}");
+        }
+        _ = ask("http://berth.invalid/").await;
+        assert!(proxy.accept().is_ok());
+    }
+
+    #[test]
+    fn certificates_are_only_those_that_were_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (none, rubbish) = (dir.path().join("none.pem"), dir.path().join("rubbish.pem"));
+        std::fs::write(&none, "nothing\n").unwrap();
+        std::fs::write(&rubbish, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+        for path in [none.as_path(), rubbish.as_path(), dir.path()] {
+            let error = Roots::of([path]).unwrap_err();
+            assert!(matches!(error, RootsError::Empty { .. }), "{error}");
+        }
+        let missing = Roots::of([dir.path().join("missing").as_path()]).unwrap_err();
+        assert!(matches!(missing, RootsError::File { .. }), "{missing}");
+    }
+}

@@ -242,4 +242,15 @@ mod tests {
         let settings = load(&both).unwrap();
         assert!(settings.http.unverified && settings.aws_http.is_none());
     }
+
+    #[test]
+    fn only_certificates_are_taken_from_where_they_are_mounted() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b.crt", "a.crt", "c.pem", "README"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        std::fs::create_dir(dir.path().join("d.crt")).unwrap();
+        assert_eq!(certificates_in(dir.path()), [dir.path().join("a.crt"), dir.path().join("b.crt")]);
+        assert!(certificates_in(&dir.path().join("missing")).is_empty());
+    }
 }

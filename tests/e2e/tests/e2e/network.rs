@@ -13,7 +13,7 @@ fn a_certificate_authority_of_ones_own_is_trusted_where_it_is_named() {
     let (roots, plain_port) = (world.serve_tls(), world.variable("OCEAN__PORT__BASE_URL"));
     assert!(plain_port.starts_with("https://"), "{plain_port}");
     // Nobody trusts it by itself, and what would help is told.
-    world.sync().exits(4).says("certificate").says("SSL_CERT_FILE");
+    world.sync().exits(4).says("certificate").says("SSL_CERT_FILE").hides("trying again");
     assert!(world.entities().is_empty());
 
     world.set("SSL_CERT_FILE", roots.to_str().unwrap_or_default());
