@@ -169,7 +169,8 @@ impl Discovery<'_> {
         let management = self.identities.assume(role, session::ORGANIZATION).await?;
         let region =
             Region::new(self.partition.main_region()).map_err(|error| Problem::from_error(&error))?;
-        let target = Target { account: role.account().clone(), region, session: management.clone() };
+        let target =
+            Target { account: role.account().clone(), region, session: management.clone(), tally: None };
         let found = match self.list(&target, units).await {
             Ok(found) => found,
             // Then there is no other account to miss. Any other failure leaves open which accounts

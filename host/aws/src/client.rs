@@ -13,7 +13,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use aws_credential_types::Credentials;
@@ -41,9 +41,9 @@ use self::{
 };
 use crate::{
     AwsConfig, Concurrency, EndpointOverrides, Retry,
-    errors::{CallError, is_expired, is_skewed, is_throttling, is_transient},
+    errors::{CallError, is_expired, is_mistrust, is_skewed, is_throttling, is_transient},
     identity::Session,
-    stats::Counters,
+    stats::{Counters, Tally},
 };
 
 /// What AWS leaves unencoded in a query.
@@ -64,6 +64,16 @@ pub(crate) struct Target {
     pub(crate) account: AccountId,
     pub(crate) region: Region,
     pub(crate) session: Arc<Session>,
+    /// Where what it costs is written down; not for what is no kind's.
+    pub(crate) tally: Option<Arc<Tally>>,
+}
+
+impl Target {
+    fn waited(&self, service: &str, time: Duration) {
+        if let Some(tally) = &self.tally {
+            tally.waited(service, time);
+        }
+    }
 }
 
 /// The client. One per source, shared by all accounts.
@@ -110,6 +120,7 @@ impl Client {
     /// Forgets all answers: a new resync reads anew.
     pub(crate) fn forget_reads(&self) {
         self.reads.clear();
+        self.counters.forget_kinds();
     }
 
     /// Calls an operation, or takes the answer of the same call made before in this resync.
@@ -202,7 +213,9 @@ impl Client {
         let (mut attempts, mut spent, mut redirects, mut renewals, mut corrected) = (0, 0, 0, 0, false);
         loop {
             let (endpoint, url) = self.url(operation, &wire, &region)?;
+            let asked = Instant::now();
             let turn = pace.turn().await;
+            target.waited(service, asked.elapsed());
             attempts += 1;
             count(|calls| calls.requests += 1);
             if attempts > 1 {
@@ -215,9 +228,18 @@ impl Client {
                 self.attempt(target, operation, &wire, &endpoint, &url).await?
             };
             let (answer, used) = match attempt {
-                Attempt::Answered(answer, used) => (answer, used),
+                Attempt::Answered(answer, used) => {
+                    if let Some(tally) = &target.tally {
+                        tally.answered(answer.body.len());
+                    }
+                    (answer, used)
+                }
                 Attempt::Silent { reason, unresolved } => {
-                    let most = if unresolved { UNRESOLVED_ATTEMPTS } else { self.retry.attempts };
+                    let most = match unresolved {
+                        true => UNRESOLVED_ATTEMPTS,
+                        false if is_mistrust(&reason) => 1,
+                        false => self.retry.attempts,
+                    };
                     if attempts >= most || !pace.spend(SILENCE_COST) {
                         let host = url.host_str().unwrap_or_default().to_owned();
                         return Err(CallError::Transport { host, reason, attempts, unresolved });
@@ -276,6 +298,9 @@ impl Client {
                 code = error.code, ?wait, "asking again"
             );
             tokio::time::sleep(wait).await;
+            if throttled {
+                target.waited(service, wait);
+            }
         }
     }
 

@@ -106,6 +106,12 @@ pub(crate) fn is_expired(code: &str) -> bool {
     ["ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"].contains(&code)
 }
 
+/// Whether a transport error says that the other side's certificate is not trusted: asking again is
+/// of no use then.
+pub(crate) fn is_mistrust(reason: &str) -> bool {
+    reason.contains("invalid peer certificate")
+}
+
 /// Whether the answer may be due to a clock that is off.
 pub(crate) fn is_skewed(code: &str) -> bool {
     [

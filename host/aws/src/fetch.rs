@@ -220,7 +220,12 @@ impl Reader {
             region: Value::from(region.as_str()),
             partition: Value::from(account.partition.as_str()),
             kind: Value::from(fetch.request.kind.kind.as_str()),
-            target: Target { account: reading, region, session },
+            target: Target {
+                account: reading,
+                region,
+                session,
+                tally: Some(fetch.client.counters.tally(&fetch.request.kind.kind)),
+            },
             concurrency: fetch.concurrency,
             enriching: Semaphore::new(fetch.concurrency.enrichments.get()),
         }

@@ -15,7 +15,7 @@ use aws_credential_types::{
 };
 use aws_sdk_sts::{
     Client as StsClient,
-    config::{BehaviorVersion, IdentityCache, retry::RetryConfig},
+    config::{BehaviorVersion, IdentityCache, retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
     types::Credentials as StsCredentials,
 };
@@ -23,7 +23,9 @@ use berth_core::{AccountId, Partition, Problem, RoleArn};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::{AwsConfig, CredentialProvider, StaticKeys, WebIdentity, transport::Transport};
+use crate::{
+    AwsConfig, CredentialProvider, StaticKeys, WebIdentity, errors::is_mistrust, transport::Transport,
+};
 
 /// The session names of the integration Berth replaces: trust policies and alarms may name them.
 pub(crate) mod session {
@@ -47,6 +49,9 @@ struct IssueError {
     text: String,
     code: Option<String>,
 }
+
+/// What to do when AWS's certificate is not trusted.
+const CERTIFICATE_REMEDY: &str = "if a proxy or gateway with a certificate authority of your own is on the way, name the file with its certificates (PEM) in `AWS_CA_BUNDLE` or `SSL_CERT_FILE`";
 
 impl IssueError {
     fn new(text: impl Into<String>) -> Self {
@@ -191,6 +196,8 @@ struct Sts {
     dual_stack: bool,
     duration: Option<i32>,
     policy: Option<String>,
+    /// How long one attempt may take.
+    timeout: Duration,
 }
 
 impl Sts {
@@ -202,6 +209,7 @@ impl Sts {
             .use_fips(self.fips)
             .use_dual_stack(self.dual_stack)
             .retry_config(RetryConfig::standard().with_max_attempts(5))
+            .timeout_config(TimeoutConfig::builder().read_timeout(self.timeout).build())
             // Credentials are cached in their `Session`, where expiry can be acted on.
             .identity_cache(IdentityCache::no_cache());
         if let Some(endpoint) = &self.endpoint {
@@ -409,6 +417,7 @@ impl Identities {
             dual_stack: config.dual_stack,
             duration: config.session_duration.and_then(|duration| i32::try_from(duration.as_secs()).ok()),
             policy: config.session_policy.clone(),
+            timeout: config.retry.attempt_timeout,
         };
         let provider = choose(config);
         let ambient = || {
@@ -486,11 +495,10 @@ impl Identities {
             .get_or_try_init(|| async {
                 let client = self.sts.client(Some(self.base()?.clone()));
                 let answer = client.get_caller_identity().send().await.map_err(|error| {
-                    Problem::new(format!(
-                        "the AWS credentials could not be used: {}",
-                        IssueError::of_sdk(&error)
-                    ))
-                    .remedy(self.credentials_remedy())
+                    let error = IssueError::of_sdk(&error);
+                    let remedy =
+                        if is_mistrust(&error.text) { CERTIFICATE_REMEDY } else { self.credentials_remedy() };
+                    Problem::new(format!("the AWS credentials could not be used: {error}")).remedy(remedy)
                 })?;
                 let arn = answer.arn().unwrap_or_default().to_owned();
                 let account = AccountId::new(answer.account().unwrap_or_default())

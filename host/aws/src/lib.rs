@@ -38,4 +38,4 @@ pub use config::{
 };
 pub use doctor::BaseIdentity;
 pub use source::AwsSource;
-pub use stats::{AwsStats, CallStats};
+pub use stats::{AwsStats, CallStats, KindStats};

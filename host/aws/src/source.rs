@@ -141,7 +141,7 @@ impl Source for AwsSource {
 
     async fn regions(&self, account: &Account) -> Result<Vec<Region>, Problem> {
         let session = self.session(&account.id)?;
-        let target = Target { account: account.id.clone(), region: self.home()?, session };
+        let target = Target { account: account.id.clone(), region: self.home()?, session, tally: None };
         regions::enabled(&self.client, &target).await
     }
 

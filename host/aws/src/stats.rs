@@ -2,16 +2,21 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
+use berth_core::Kind;
 use serde::Serialize;
 
-/// Counts since the source was made, by service and operation.
+/// Counts since the source was made, by service and operation; and what the kinds of the running or
+/// last resync have cost.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct AwsStats {
     /// The counts of each operation, by `<service>:<Operation>`.
     pub calls: BTreeMap<String, CallStats>,
+    /// What each kind has cost since the resync began.
+    pub kinds: BTreeMap<Kind, KindStats>,
 }
 
 /// Counts of one operation.
@@ -29,6 +34,20 @@ pub struct CallStats {
     pub shared: u64,
 }
 
+/// What reading one kind has cost. What kinds share is put down to the one that asked first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct KindStats {
+    /// Answers, repeats and errors included.
+    pub responses: u64,
+    /// Their bodies' bytes.
+    pub bytes: u64,
+    /// The median of their bodies' bytes, over the last few thousand.
+    pub median_bytes: u64,
+    /// How long requests were held back so as not to be throttled, or because they were, by service.
+    /// Requests wait side by side, so that this may be longer than the resync.
+    pub waited: BTreeMap<String, Duration>,
+}
+
 impl AwsStats {
     /// Requests sent in all.
     pub fn requests(&self) -> u64 {
@@ -36,17 +55,122 @@ impl AwsStats {
     }
 }
 
+/// Answers of a kind whose sizes are remembered for the median.
+const SIZES: usize = 4096;
+
+/// What one kind costs, while it is read.
+#[derive(Debug, Default)]
+pub(crate) struct Tally(Mutex<Costs>);
+
+#[derive(Debug, Default)]
+struct Costs {
+    responses: u64,
+    bytes: u64,
+    /// The last sizes, the oldest overwritten first.
+    sizes: Vec<u32>,
+    waited: BTreeMap<String, Duration>,
+}
+
+impl Tally {
+    /// An answer arrived.
+    pub(crate) fn answered(&self, bytes: usize) {
+        let mut costs = lock(&self.0);
+        let size = u32::try_from(bytes).unwrap_or(u32::MAX);
+        match usize::try_from(costs.responses).map(|count| count % SIZES) {
+            Ok(oldest) if costs.sizes.len() == SIZES => costs.sizes[oldest] = size,
+            _ => costs.sizes.push(size),
+        }
+        costs.responses += 1;
+        costs.bytes += bytes as u64;
+    }
+
+    /// A request was held back.
+    pub(crate) fn waited(&self, service: &str, time: Duration) {
+        // Less is not waiting but the scheduling of tasks.
+        if time < Duration::from_millis(1) {
+            return;
+        }
+        let mut costs = lock(&self.0);
+        match costs.waited.get_mut(service) {
+            Some(waited) => *waited += time,
+            None => _ = costs.waited.insert(service.to_owned(), time),
+        }
+    }
+
+    fn snapshot(&self) -> KindStats {
+        let costs = lock(&self.0);
+        let mut sizes = costs.sizes.clone();
+        let middle = sizes.len() / 2;
+        let median = (!sizes.is_empty()).then(|| *sizes.select_nth_unstable(middle).1);
+        KindStats {
+            responses: costs.responses,
+            bytes: costs.bytes,
+            median_bytes: median.unwrap_or_default().into(),
+            waited: costs.waited.clone(),
+        }
+    }
+}
+
 /// The counters behind [`AwsStats`].
 #[derive(Debug, Default)]
-pub(crate) struct Counters(Mutex<BTreeMap<String, CallStats>>);
+pub(crate) struct Counters {
+    calls: Mutex<BTreeMap<String, CallStats>>,
+    kinds: Mutex<BTreeMap<Kind, Arc<Tally>>>,
+}
 
 impl Counters {
     pub(crate) fn count(&self, service: &str, operation: &str, change: impl FnOnce(&mut CallStats)) {
-        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        change(calls.entry(format!("{service}:{operation}")).or_default());
+        change(lock(&self.calls).entry(format!("{service}:{operation}")).or_default());
+    }
+
+    /// Where what a kind costs is written down.
+    pub(crate) fn tally(&self, kind: &Kind) -> Arc<Tally> {
+        let mut kinds = lock(&self.kinds);
+        match kinds.get(kind) {
+            Some(tally) => Arc::clone(tally),
+            None => Arc::clone(kinds.entry(kind.clone()).or_default()),
+        }
+    }
+
+    /// A resync begins.
+    pub(crate) fn forget_kinds(&self) {
+        lock(&self.kinds).clear();
     }
 
     pub(crate) fn snapshot(&self) -> AwsStats {
-        AwsStats { calls: self.0.lock().unwrap_or_else(PoisonError::into_inner).clone() }
+        let kinds = lock(&self.kinds).iter().map(|(kind, tally)| (kind.clone(), tally.snapshot())).collect();
+        AwsStats { calls: lock(&self.calls).clone(), kinds }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_told_what_it_cost_since_the_resync_began() {
+        let counters = Counters::default();
+        let kind = Kind::new("AWS::S3::Bucket").unwrap();
+        let tally = counters.tally(&kind);
+        for bytes in [100, 7, 50] {
+            tally.answered(bytes);
+        }
+        tally.waited("s3", Duration::from_millis(20));
+        tally.waited("s3", Duration::from_millis(30));
+        tally.waited("s3", Duration::from_micros(1));
+        let waited = [("s3".to_owned(), Duration::from_millis(50))].into();
+        let stats = KindStats { responses: 3, bytes: 157, median_bytes: 50, waited };
+        assert_eq!(counters.snapshot().kinds, [(kind.clone(), stats)].into());
+
+        // Memory is bounded, and what is new counts.
+        (0..2 * SIZES).for_each(|_| tally.answered(9));
+        assert_eq!(lock(&tally.0).sizes.len(), SIZES);
+        assert_eq!(counters.snapshot().kinds[&kind].median_bytes, 9);
+        counters.forget_kinds();
+        assert!(counters.snapshot().kinds.is_empty());
     }
 }

@@ -9,6 +9,9 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::body::SdkBody;
+use berth_core::Problem;
+
+use crate::errors::is_mistrust;
 
 /// Sends the official SDK's requests through a `reqwest` client.
 #[derive(Debug, Clone)]
@@ -45,13 +48,14 @@ impl Transport {
     }
 }
 
-/// Keeps what the SDK's retries need to know: whether time ran out or the connection failed.
+/// Keeps what the SDK's retries need to know: whether time ran out or the connection failed, or
+/// asking again is of no use.
 fn connector_error(error: reqwest::Error) -> ConnectorError {
     // Presigned queries and the like have no place in a log.
     let error = error.without_url();
     if error.is_timeout() {
         ConnectorError::timeout(error.into())
-    } else if error.is_builder() {
+    } else if error.is_builder() || is_mistrust(&Problem::from_error(&error).message) {
         ConnectorError::user(error.into())
     } else {
         ConnectorError::io(error.into())

@@ -30,10 +30,11 @@ pub(crate) struct Global {
     #[arg(long = "plugins", global = true, value_name = "DIR")]
     pub(crate) plugins: Vec<PathBuf>,
     /// Form of the log on standard error
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, global = true, value_enum, env = "BERTH_LOG_FORMAT", default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
     /// Level of the log: error, warn, info, debug, trace, or a filter such as `berth_aws=debug`
-    /// [default: APPLICATION__LOG_LEVEL, else error with text and info with json]
+    /// [default: APPLICATION__LOG_LEVEL, else the setting `log_level`, else error with text and info
+    /// with json or in a service]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) log_level: Option<String>,
 }
@@ -60,7 +61,8 @@ pub(crate) enum Command {
     ///
     /// What triggers a resync is told by `OCEAN__EVENT_LISTENER` (`{"type": "POLLING"}`, `KAFKA`,
     /// `WEBHOOK` or `ONCE`) and `OCEAN__SCHEDULED_RESYNC_INTERVAL`. Health and metrics are served on
-    /// `APPLICATION__PORT`. SIGTERM and SIGINT stop it in order, with exit code 0.
+    /// `APPLICATION__PORT`. SIGTERM and SIGINT stop it in order, with exit code 0. Settings are read
+    /// anew on SIGHUP, and when the settings file or `.env` changes; they hold from the next resync on.
     #[command(after_help = Exit::HELP)]
     Run(ServiceArgs),
     /// Check, without writing anything, that a resync would work
@@ -93,9 +95,9 @@ pub(crate) struct RunArgs {
     /// Also write the report as JSON to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
-    /// Units (account × region × kind) read at once
-    #[arg(long, value_name = "N", default_value = "64")]
-    pub(crate) concurrency: std::num::NonZeroUsize,
+    /// Units (account × region × kind) read at once [default: the setting `concurrency`, else 64]
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrency: Option<std::num::NonZeroUsize>,
     /// Directory that remembers what Port holds, from one run to the next
     /// [default: `BERTH_STATE_DIR` or `state_dir`, else nothing is remembered]
     #[arg(long, value_name = "DIR")]
@@ -105,9 +107,9 @@ pub(crate) struct RunArgs {
 /// Options of the service.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServiceArgs {
-    /// Units (account × region × kind) read at once
-    #[arg(long, value_name = "N", default_value = "64")]
-    pub(crate) concurrency: std::num::NonZeroUsize,
+    /// Units (account × region × kind) read at once [default: the setting `concurrency`, else 64]
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrency: Option<std::num::NonZeroUsize>,
     /// Directory that remembers what Port holds, from one run to the next
     /// [default: `BERTH_STATE_DIR` or `state_dir`, else nothing is remembered]
     #[arg(long, value_name = "DIR")]

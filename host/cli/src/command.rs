@@ -4,6 +4,7 @@ mod doctor;
 mod host;
 mod plugin;
 mod policy;
+mod reload;
 mod run;
 mod sync;
 
@@ -26,12 +27,14 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Exit {
     // Port is told only of what writes to it.
     let logs = matches!(args.command, Command::Run(_) | Command::Sync(_)).then(Shipping::new);
     telemetry::install(&args.global, environment, &bars, service, logs.as_ref());
-    match &args.command {
+    let exit = match &args.command {
         Command::Run(service) => run::run(&args.global, service, environment, &bars, logs),
         Command::Sync(run) => sync::run(&args.global, run, environment, Mode::Apply, &bars, logs),
         Command::Plan(run) => sync::run(&args.global, run, environment, Mode::Plan, &bars, logs),
         Command::Doctor { all_kinds, json } => doctor::run(&args.global, *all_kinds, *json, environment),
         Command::Policy(policy) => policy::run(&args.global, policy, environment),
         Command::Plugin { command } => plugin::run(&args.global, command, environment),
-    }
+    };
+    telemetry::flush();
+    exit
 }

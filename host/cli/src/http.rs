@@ -1,6 +1,8 @@
 //! The HTTP server: health, metrics, and the webhook of resync requests. Routes and replies are
 //! those of the Ocean contract, so that a chart's probes and scrapers go on working.
 
+mod docs;
+
 use std::{
     sync::{
         Arc,
@@ -12,10 +14,10 @@ use std::{
 use axum::{
     Json, Router,
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
-    routing::{get, post},
+    response::{Html, IntoResponse, Response},
+    routing::{MethodRouter, get, post},
 };
 use berth_embed::OCEAN_CORE_VERSION;
 use serde_json::{Value, json};
@@ -23,14 +25,14 @@ use uuid::Uuid;
 
 use crate::{
     listener::{Reason, Resyncs},
-    metrics::Metrics,
+    metrics::{Form, Metrics},
 };
 
 /// What the routes tell.
 #[derive(Debug, Default)]
 pub(crate) struct Status {
     ready: AtomicBool,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Status {
@@ -40,17 +42,56 @@ impl Status {
     }
 }
 
-/// All routes. `prefix` stands before health and metrics, not before the webhook, which is there
-/// only if there is something to ask for resyncs.
-pub(crate) fn router(prefix: &str, status: Arc<Status>, webhook: Option<Resyncs>) -> Router {
-    let mut router = Router::new()
-        .route(&format!("{prefix}/health/live"), get(live))
-        .route(&format!("{prefix}/health/ready"), get(ready))
-        .route(&format!("{prefix}/metrics"), get(metrics))
-        .route(&format!("{prefix}/metrics/"), get(metrics))
-        .with_state(status);
-    if let Some(resyncs) = webhook {
-        router = router.merge(Router::new().route("/resync", post(resync)).with_state(resyncs));
+/// A path as the document of the API names it, and who answers.
+struct Route {
+    path: &'static str,
+    /// Whether the prefix stands before it.
+    prefixed: bool,
+    answers: MethodRouter,
+}
+
+/// All routes but those that tell about them.
+fn routes(status: &Arc<Status>, webhook: Option<Resyncs>) -> Vec<Route> {
+    let behind_prefix = |path, answers| Route { path, prefixed: true, answers };
+    let mut routes = vec![
+        behind_prefix("/health/live", get(live)),
+        behind_prefix("/health/ready", get(ready).with_state(Arc::clone(status))),
+        behind_prefix("/metrics", get(metrics).with_state(Arc::clone(status))),
+        behind_prefix("/metrics/", get(metrics).with_state(Arc::clone(status))),
+    ];
+    routes.extend(webhook.map(|resyncs| Route {
+        path: "/resync",
+        prefixed: false,
+        answers: post(resync).with_state(resyncs),
+    }));
+    routes
+}
+
+/// The pages about the API.
+const DOCS: [&str; 3] = ["/openapi.json", "/docs", "/redoc"];
+
+/// The router. `prefix` stands before health and metrics, not before the pages about the API and
+/// the webhook, which is there only if there is something to ask for resyncs.
+pub(crate) fn router(prefix: &str, status: &Arc<Status>, webhook: Option<Resyncs>) -> Router {
+    let mut router = Router::new();
+    let mut served = Vec::new();
+    for Route { path, prefixed, answers } in routes(status, webhook) {
+        let full = if prefixed { format!("{prefix}{path}") } else { path.to_owned() };
+        router = router.route(&full, answers);
+        served.push((path, full));
+    }
+    served.extend(DOCS.map(|path| (path, path.to_owned())));
+    let document = docs::document(&served);
+    let page = docs::page(&document);
+    for path in DOCS {
+        let answers = if path == "/openapi.json" {
+            let document = document.clone();
+            get(move || async move { Json(document) })
+        } else {
+            let page = page.clone();
+            get(move || async move { Html(page) })
+        };
+        router = router.route(path, answers);
     }
     router
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "Not Found") })
@@ -82,8 +123,10 @@ fn health(status: &str, check: &str) -> Json<Value> {
     }))
 }
 
-async fn metrics(State(status): State<Arc<Status>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], status.metrics.render())
+async fn metrics(State(status): State<Arc<Status>>, headers: HeaderMap) -> impl IntoResponse {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let form = Form::accepted(accept.unwrap_or_default());
+    ([(header::CONTENT_TYPE, form.content_type())], form.render(&status.metrics.families()))
 }
 
 /// Replies when the resync has ended. The resync goes on if the caller does not wait for it.
@@ -112,4 +155,75 @@ async fn told(request: Request, next: Next) -> Response {
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use axum::body::Body;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::listener;
+
+    async fn ask(router: &Router, method: &str, path: &str) -> Response {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        router.clone().oneshot(request).await.unwrap()
+    }
+
+    fn with_webhook(prefix: &str) -> Router {
+        // Nobody runs resyncs, so that the webhook refuses at once.
+        let (resyncs, _) = listener::channel();
+        router(prefix, &Arc::default(), Some(resyncs))
+    }
+
+    #[tokio::test]
+    async fn the_document_lists_just_what_is_served() {
+        let router = with_webhook("");
+        let written = docs::written();
+        for (path, method) in &written {
+            let status = ask(&router, &method.to_uppercase(), path).await.status();
+            let absent = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
+            assert!(!absent.contains(&status), "{method} {path}: {status}");
+        }
+        let (resyncs, _) = listener::channel();
+        let routes = routes(&Arc::default(), Some(resyncs));
+        let served: BTreeSet<&str> = routes.iter().map(|route| route.path).chain(DOCS).collect();
+        assert_eq!(served, written.iter().map(|(path, _)| path.as_str()).collect());
+        for path in served {
+            for method in ["get", "post", "put", "delete", "patch"] {
+                let status = ask(&router, &method.to_uppercase(), path).await.status();
+                let served = written.contains(&(path.to_owned(), method.to_owned()));
+                assert_eq!(status != StatusCode::METHOD_NOT_ALLOWED, served, "{method} {path}: {status}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_prefix_stands_where_the_contract_wants_it() {
+        let router = with_webhook("/a/b");
+        for path in ["/a/b/health/live", "/a/b/metrics", "/docs", "/redoc", "/openapi.json"] {
+            assert_eq!(ask(&router, "GET", path).await.status(), StatusCode::OK, "{path}");
+        }
+        let served = axum::body::to_bytes(ask(&router, "GET", "/openapi.json").await.into_body(), 1 << 20);
+        let document: Value = serde_json::from_slice(&served.await.unwrap()).unwrap();
+        assert!(document["paths"]["/a/b/metrics"]["get"].is_object(), "{document}");
+        for path in ["/", "/isHealthy", "/health/live", "/a/b/resync", "/a/b/docs"] {
+            let response = ask(&router, "GET", path).await;
+            assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
+            let body = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+            assert_eq!(body, r#"{"detail":"Not Found"}"#, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_the_listener_the_webhook_is_neither_served_nor_documented() {
+        let router = router("", &Arc::default(), None);
+        assert_eq!(ask(&router, "POST", "/resync").await.status(), StatusCode::NOT_FOUND);
+        let page =
+            axum::body::to_bytes(ask(&router, "GET", "/docs").await.into_body(), 1 << 20).await.unwrap();
+        let page = String::from_utf8_lossy(&page).into_owned();
+        assert!(page.contains("/health/ready") && !page.contains("/resync"), "{page}");
+    }
 }

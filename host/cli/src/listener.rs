@@ -5,10 +5,26 @@ pub(crate) mod kafka;
 pub(crate) mod polling;
 pub(crate) mod schedule;
 
-use std::{future::Future, pin::pin};
+use std::{future::Future, path::PathBuf, pin::pin};
 
+use berth_embed::{ResyncSchedule, SyncHost};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+
+use crate::settings::Service;
+
+/// What the service runs with. It is exchanged as a whole when settings are read anew.
+pub(crate) struct Live {
+    pub(crate) host: SyncHost,
+    pub(crate) service: Service,
+    /// The schedule that Port was told.
+    pub(crate) schedule: Option<ResyncSchedule>,
+    /// Where Port was told to send resync requests.
+    pub(crate) changelog_destination: Value,
+    /// The state directory that the settings named at the start.
+    pub(crate) state_dir: Option<PathBuf>,
+}
 
 /// Why a resync is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,20 +1,31 @@
-//! What Prometheus is told, in its text format: the peer's names as far as a report tells them,
-//! and ours.
+//! What is measured: the peer's names as far as they mean something here, and ours.
 //!
-//! The peer's gauges show the last resync that ran. Units of one kind are read at once, so a kind's
-//! `duration_seconds` is the time of its units added up; that of `__runtime__` is the time passed.
+//! The peer's gauges show the resync that runs, or the last one. Units of all kinds are read at
+//! once, so a kind's `duration_seconds` is the time of its units added up, and processor, memory and
+//! the runtime's latency can be told of the process only: their kind is `__runtime__`, as is that of
+//! the time that passed. Counters count since the process began, or since its settings were last
+//! reloaded.
+
+mod page;
+mod process;
 
 use std::{
     collections::BTreeMap,
-    fmt::{self, Write},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::SystemTime,
 };
 
+#[cfg(feature = "otlp")]
+use berth_embed::{AwsStats, PortStats};
 use berth_embed::{
-    Outcome, Report, UnitCounts,
-    core::{Kind, UnitState},
+    Engine, HostMeter, HostStats, Outcome, PluginUse, Report, SyncHost, UnitCounts,
+    core::{AccountId, Kind, Mapper, UnitState},
 };
+
+#[cfg(feature = "otlp")]
+pub(crate) use page::FamilyKind;
+pub(crate) use page::{Family, Form};
+use process::{Samples, Sampling, max_median_avg};
 
 /// The peer's name for the resync as a whole.
 const RUNTIME: &str = "__runtime__";
@@ -22,22 +33,34 @@ const RUNTIME: &str = "__runtime__";
 const RECONCILIATION: &str = "__reconciliation__";
 
 /// What happened so far.
-#[derive(Debug, Default)]
-pub(crate) struct Metrics(Mutex<State>);
+#[derive(Default)]
+pub(crate) struct Metrics {
+    state: Mutex<State>,
+    watched: RwLock<Option<Watched>>,
+}
+
+/// What counts by itself.
+struct Watched {
+    meter: HostMeter,
+    engine: Arc<Engine>,
+}
 
 #[derive(Debug, Default)]
 struct State {
-    running: bool,
+    /// The look at the process while a resync runs.
+    running: Option<Sampling>,
+    process: Samples,
     ended: BTreeMap<&'static str, u64>,
     last_end: Option<SystemTime>,
     last: Option<Last>,
+    reloads: BTreeMap<&'static str, u64>,
 }
 
 /// The last resync that ran.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Last {
     kinds: BTreeMap<Kind, KindResult>,
-    units: [(&'static str, u64); 3],
+    accounts: BTreeMap<AccountId, States>,
     seconds: f64,
     good: bool,
     deletion_good: bool,
@@ -46,15 +69,43 @@ struct Last {
 #[derive(Debug, Default)]
 struct KindResult {
     counts: UnitCounts,
+    states: States,
     deleted: u64,
     seconds: f64,
-    incomplete: bool,
+}
+
+/// How units ended.
+#[derive(Debug, Default)]
+struct States {
+    complete: u64,
+    skipped: u64,
+    failed: u64,
+}
+
+impl States {
+    fn count(&mut self, state: &UnitState) {
+        match state {
+            UnitState::Complete => self.complete += 1,
+            UnitState::Skipped(_) => self.skipped += 1,
+            UnitState::Failed(_) => self.failed += 1,
+        }
+    }
+
+    fn told(&self) -> [(&'static str, u64); 3] {
+        [("complete", self.complete), ("skipped", self.skipped), ("failed", self.failed)]
+    }
 }
 
 impl Metrics {
-    /// A resync begins.
+    /// Counts from now on what this host and its plugins do.
+    pub(crate) fn watch(&self, host: &SyncHost, engine: &Arc<Engine>) {
+        let watched = Watched { meter: host.meter(), engine: Arc::clone(engine) };
+        *self.watched.write().unwrap_or_else(PoisonError::into_inner) = Some(watched);
+    }
+
+    /// A resync begins. Must be called inside a runtime.
     pub(crate) fn begun(&self) {
-        self.state().running = true;
+        self.state().running = Some(Sampling::begin());
     }
 
     /// A resync ended with this report.
@@ -76,80 +127,84 @@ impl Metrics {
         self.state().end(outcome);
     }
 
-    /// The whole page.
-    pub(crate) fn render(&self) -> String {
-        let mut page = String::new();
-        // Writing to a String cannot fail.
-        _ = self.state().write(&mut page);
-        page
+    /// Settings were read anew, and taken or not.
+    pub(crate) fn reloaded(&self, outcome: &'static str) {
+        *self.state().reloads.entry(outcome).or_default() += 1;
+    }
+
+    /// Everything, as it is now.
+    pub(crate) fn families(&self) -> Vec<Family> {
+        let mut families = self.state().families();
+        let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Watched { meter, engine }) = &*watched {
+            of_host(&meter.stats(), &mut families);
+            of_plugins(&engine.usage(), engine.refused().len(), &mut families);
+        }
+        of_process(&mut families);
+        families
+    }
+
+    /// Everything that can be measured, for those who must know beforehand.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn described() -> Vec<Family> {
+        let seen = || vec![0.0];
+        let mut process = Samples::default();
+        (process.cpu, process.memory, process.latency) = (seen(), seen(), seen());
+        let stats = HostStats { aws: Some(AwsStats::default()), port: Some(PortStats::default()) };
+        let (last, last_end) = (Some(Last::default()), Some(SystemTime::UNIX_EPOCH));
+        let mut families = State { process, last_end, last, ..State::default() }.families();
+        of_host(&stats, &mut families);
+        of_plugins(&[], 0, &mut families);
+        of_process(&mut families);
+        families
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
 impl Last {
     fn of(report: &Report) -> Self {
         let mut kinds: BTreeMap<Kind, KindResult> = BTreeMap::new();
+        let mut accounts: BTreeMap<AccountId, States> = BTreeMap::new();
         for unit in &report.units {
             let kind = kinds.entry(unit.unit.kind.clone()).or_default();
             kind.counts.add(&unit.counts);
+            kind.states.count(&unit.state);
             kind.seconds += unit.duration.as_secs_f64();
-            kind.incomplete |= !matches!(unit.state, UnitState::Complete);
+            accounts.entry(unit.unit.account.clone()).or_default().count(&unit.state);
         }
         for gone in &report.deletion.deleted {
             if let Some(kind) = &gone.kind {
                 kinds.entry(kind.clone()).or_default().deleted += 1;
             }
         }
-        let totals = report.totals();
         Self {
             kinds,
-            units: [("complete", totals.complete), ("skipped", totals.skipped), ("failed", totals.failed)],
+            accounts,
             seconds: report.duration.as_secs_f64(),
             good: matches!(report.outcome, Outcome::Done | Outcome::DeletionsHeldBack),
             deletion_good: report.deletion.held_back.is_none() && report.deletion.failed.is_empty(),
         }
     }
-}
 
-impl State {
-    fn end(&mut self, outcome: &'static str) {
-        self.running = false;
-        *self.ended.entry(outcome).or_default() += 1;
-        self.last_end = Some(SystemTime::now());
-    }
-
-    fn write(&self, page: &mut String) -> fmt::Result {
-        if let Some(last) = &self.last {
-            last.write(page)?;
-        }
-        head(page, "berth_resync_running", "gauge", "Whether a resync runs now.")?;
-        writeln!(page, "berth_resync_running {}", u8::from(self.running))?;
-        head(page, "berth_resyncs_total", "counter", "Resyncs of this process, by how they ended.")?;
-        for (outcome, count) in &self.ended {
-            writeln!(page, "berth_resyncs_total{{outcome=\"{outcome}\"}} {count}")?;
-        }
-        if let Some(end) = self.last_end.and_then(|end| end.duration_since(SystemTime::UNIX_EPOCH).ok()) {
-            head(
-                page,
-                "berth_resync_last_end_seconds",
-                "gauge",
-                "When the last resync ended, in Unix time.",
-            )?;
-            writeln!(page, "berth_resync_last_end_seconds {:.3}", end.as_secs_f64())?;
-        }
-        page.push_str("# EOF\n");
-        Ok(())
-    }
-}
-
-impl Last {
-    fn write(&self, page: &mut String) -> fmt::Result {
-        head(page, "object_count", "gauge", "Objects of the last resync, by kind and phase.")?;
+    fn families(&self, to: &mut Vec<Family>) {
+        let mut objects = Family::gauge("object_count", "Objects of the last resync, by kind and phase.");
+        let mut durations = Family::gauge(
+            "duration_seconds",
+            "Time of the last resync, by kind: that of its units added up.",
+        );
+        let mut success = Family::gauge("success", "Whether the last resync went well, by kind.");
+        let mut units = Family::gauge("berth_units", "Units of the last resync, by kind and how they ended.");
         for (kind, result) in &self.kinds {
-            let counts = &result.counts;
+            let (kind, counts) = (kind.as_str(), &result.counts);
             for (phase, what, count) in [
                 ("extract", "raw_extracted", counts.fetched),
                 ("transform", "transformed", counts.mapped),
@@ -160,33 +215,202 @@ impl Last {
                 ("load", "failed", counts.refused),
                 ("delete", "deleted", result.deleted),
             ] {
-                writeln!(
-                    page,
-                    "object_count{{kind=\"{kind}\",phase=\"{phase}\",object_count_type=\"{what}\"}} {count}"
-                )?;
+                objects.count([("kind", kind), ("phase", phase), ("object_count_type", what)], count);
+            }
+            durations.add([("kind", kind), ("phase", "resync")], result.seconds);
+            let good = result.states.skipped + result.states.failed + counts.refused == 0;
+            success.count([("kind", kind), ("phase", "resync")], good.into());
+            for (state, count) in result.states.told() {
+                units.count([("kind", kind), ("state", state)], count);
             }
         }
-        head(page, "duration_seconds", "gauge", "Time that the last resync took, by kind.")?;
-        for (kind, result) in &self.kinds {
-            writeln!(page, "duration_seconds{{kind=\"{kind}\",phase=\"resync\"}} {:.3}", result.seconds)?;
+        durations.add([("kind", RUNTIME), ("phase", "resync")], self.seconds);
+        success.count([("kind", RUNTIME), ("phase", "resync")], self.good.into());
+        success.count([("kind", RECONCILIATION), ("phase", "delete")], self.deletion_good.into());
+        let mut accounts =
+            Family::gauge("berth_account_units", "Units of the last resync, by account and how they ended.");
+        for (account, states) in &self.accounts {
+            for (state, count) in states.told() {
+                accounts.count([("account", account.as_str()), ("state", state)], count);
+            }
         }
-        writeln!(page, "duration_seconds{{kind=\"{RUNTIME}\",phase=\"resync\"}} {:.3}", self.seconds)?;
-        head(page, "success", "gauge", "Whether the last resync went well, by kind.")?;
-        for (kind, result) in &self.kinds {
-            let good = !result.incomplete && result.counts.refused == 0;
-            writeln!(page, "success{{kind=\"{kind}\",phase=\"resync\"}} {}", u8::from(good))?;
-        }
-        writeln!(page, "success{{kind=\"{RUNTIME}\",phase=\"resync\"}} {}", u8::from(self.good))?;
-        let deletion_good = u8::from(self.deletion_good);
-        writeln!(page, "success{{kind=\"{RECONCILIATION}\",phase=\"delete\"}} {deletion_good}")?;
-        head(page, "berth_units", "gauge", "Units (account, region, kind) of the last resync, by state.")?;
-        for (state, count) in self.units {
-            writeln!(page, "berth_units{{state=\"{state}\"}} {count}")?;
-        }
-        Ok(())
+        to.extend([objects, durations, success, units, accounts]);
     }
 }
 
-fn head(page: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
-    writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}")
+impl State {
+    fn end(&mut self, outcome: &'static str) {
+        if let Some(sampling) = self.running.take() {
+            self.process = sampling.end();
+        }
+        *self.ended.entry(outcome).or_default() += 1;
+        self.last_end = Some(SystemTime::now());
+    }
+
+    fn families(&self) -> Vec<Family> {
+        let mut families = Vec::new();
+        if let Some(last) = &self.last {
+            last.families(&mut families);
+        }
+        let process = self.running.as_ref().map_or_else(|| self.process.clone(), Sampling::seen);
+        of_samples(&process, &mut families);
+        let running = u8::from(self.running.is_some());
+        families.push(Family::gauge("berth_resync_running", "Whether a resync runs now.").of(running.into()));
+        let mut ended = Family::counter("berth_resyncs", "Resyncs of this process, by how they ended.");
+        for (outcome, count) in &self.ended {
+            ended.count([("outcome", outcome)], *count);
+        }
+        let mut reloads = Family::counter(
+            "berth_settings_reloads",
+            "Times that settings were read anew, by what came of it.",
+        );
+        for (outcome, count) in &self.reloads {
+            reloads.count([("outcome", outcome)], *count);
+        }
+        families.extend([ended, reloads]);
+        if let Some(end) = self.last_end.and_then(|end| end.duration_since(SystemTime::UNIX_EPOCH).ok()) {
+            families.push(
+                Family::gauge("berth_resync_last_end_seconds", "When the last resync ended, in Unix time.")
+                    .of(end.as_secs_f64()),
+            );
+        }
+        families
+    }
+}
+
+/// The peer's gauges of the process. Its `event_loop` is what runs tasks, here as there.
+fn of_samples(samples: &Samples, to: &mut Vec<Family>) {
+    let families = [
+        (
+            &samples.cpu,
+            [
+                Family::gauge("cpu_max_percent", "Use of processors during the resync: the most."),
+                Family::gauge("cpu_median_percent", "Use of processors during the resync: the median."),
+                Family::gauge("cpu_avg_percent", "Use of processors during the resync: the mean."),
+            ],
+        ),
+        (
+            &samples.memory,
+            [
+                Family::gauge("memory_max_bytes", "Resident memory during the resync: the most."),
+                Family::gauge("memory_median_bytes", "Resident memory during the resync: the median."),
+                Family::gauge("memory_avg_bytes", "Resident memory during the resync: the mean."),
+            ],
+        ),
+        (
+            &samples.latency,
+            [
+                Family::gauge(
+                    "event_loop_latency_max_ms",
+                    "How late timers fired during the resync: the most.",
+                ),
+                Family::gauge(
+                    "event_loop_latency_median_ms",
+                    "How late timers fired during the resync: the median.",
+                ),
+                Family::gauge(
+                    "event_loop_latency_avg_ms",
+                    "How late timers fired during the resync: the mean.",
+                ),
+            ],
+        ),
+    ];
+    for (samples, families) in families {
+        let Some(values) = max_median_avg(samples) else { continue };
+        for (mut family, value) in families.into_iter().zip(values) {
+            family.add([("kind", RUNTIME)], value);
+            to.push(family);
+        }
+    }
+}
+
+/// What went to AWS and to Port.
+fn of_host(stats: &HostStats, to: &mut Vec<Family>) {
+    let mut waits = Family::gauge(
+        "rate_limit_wait_seconds",
+        "How long requests waited so as not to be throttled, or because they were; side by side.",
+    );
+    if let Some(aws) = &stats.aws {
+        let mut total = Family::gauge("response_size_total_bytes", "Bytes of AWS's answers, by kind.");
+        let mut avg = Family::gauge("response_size_avg_bytes", "Bytes of one of AWS's answers: the mean.");
+        let mut median =
+            Family::gauge("response_size_median_bytes", "Bytes of one of AWS's answers: the median.");
+        for (kind, costs) in &aws.kinds {
+            let kind = kind.as_str();
+            total.count([("kind", kind)], costs.bytes);
+            avg.count([("kind", kind)], costs.bytes.checked_div(costs.responses).unwrap_or(0));
+            median.count([("kind", kind)], costs.median_bytes);
+            for (service, waited) in &costs.waited {
+                let labels = [("kind", kind), ("phase", "extract"), ("endpoint", service)];
+                waits.add(labels, waited.as_secs_f64());
+            }
+        }
+        let mut requests = Family::counter("berth_aws_requests", "Requests to AWS, repeats included.");
+        let mut retries = Family::counter("berth_aws_retries", "Requests to AWS that repeated a failed one.");
+        let mut throttled = Family::counter("berth_aws_throttled", "Answers of AWS that told to slow down.");
+        let mut errors = Family::counter("berth_aws_errors", "Calls of AWS that failed for good.");
+        let mut shared =
+            Family::counter("berth_aws_shared", "Calls of AWS that another kind's request answered.");
+        for (call, counts) in &aws.calls {
+            let (service, operation) = call.split_once(':').unwrap_or((call, ""));
+            for (family, count) in [
+                (&mut requests, counts.requests),
+                (&mut retries, counts.retries),
+                (&mut throttled, counts.throttled),
+                (&mut errors, counts.errors),
+                (&mut shared, counts.shared),
+            ] {
+                family.count([("service", service), ("operation", operation)], count);
+            }
+        }
+        to.extend([total, avg, median, requests, retries, throttled, errors, shared]);
+    }
+    if let Some(port) = &stats.port {
+        let labels = [("kind", RUNTIME), ("phase", "load"), ("endpoint", "port")];
+        waits.add(labels, port.waited.as_secs_f64());
+        let mut requests = Family::counter("berth_port_requests", "Requests to Port, repeats included.");
+        for (call, count) in &port.requests {
+            // Some are named so that a blueprint's name may follow.
+            requests.count([("call", call.trim_end_matches(" of"))], *count);
+        }
+        let mut retries =
+            Family::counter("berth_port_retries", "Requests to Port that repeated a failed one.");
+        retries.count([], port.retries);
+        to.extend([requests, retries]);
+    }
+    to.push(waits);
+}
+
+fn of_plugins(usage: &[PluginUse], refused: usize, to: &mut Vec<Family>) {
+    let mut seconds = Family::counter("berth_plugin_seconds", "Time that plugins took for their batches.");
+    let mut batches = Family::counter("berth_plugin_batches", "Batches that plugins were given.");
+    let mut memory =
+        Family::gauge("berth_plugin_peak_memory_bytes", "The most memory that one instance has had.");
+    for used in usage {
+        let labels = [("plugin", used.plugin.as_str())];
+        seconds.add(labels, used.time.as_secs_f64());
+        batches.count(labels, used.batches);
+        if used.peak_memory > 0 {
+            memory.count(labels, used.peak_memory);
+        }
+    }
+    let mut unused = Family::gauge("berth_plugins_refused", "Plugins that were found but are not used.");
+    unused.count([], refused as u64);
+    to.extend([seconds, batches, memory, unused]);
+}
+
+/// What Prometheus' own libraries tell of a process, and who we are.
+fn of_process(to: &mut Vec<Family>) {
+    if let Some(time) = process::cpu_time() {
+        to.push(
+            Family::counter("process_cpu_seconds", "Time of processors for this process.")
+                .of(time.as_secs_f64()),
+        );
+    }
+    if let Some(memory) = process::resident_memory() {
+        to.push(Family::gauge("process_resident_memory_bytes", "Memory of this process in RAM.").of(memory));
+    }
+    let mut info = Family::gauge("berth_info", "Always 1; tells the version.");
+    info.count([("version", env!("CARGO_PKG_VERSION"))], 1);
+    to.push(info);
 }

@@ -4,6 +4,7 @@
 mod environment;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod network;
 mod raw;
 mod reporting;
 mod service;
@@ -30,7 +31,7 @@ pub(crate) use kafka::{Kafka, Mechanism, Security};
 pub(crate) use service::{Listener, Service};
 use tree::{Origin, Tree};
 
-use crate::args::Global;
+use crate::{args::Global, telemetry};
 
 /// One thing that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,11 +51,17 @@ pub(crate) struct Settings {
     pub(crate) port: PortConfig,
     pub(crate) engine: EngineConfig,
     pub(crate) http: HttpConfig,
+    /// Where AWS is asked in another way than Port.
+    pub(crate) aws_http: Option<HttpConfig>,
     /// Whether assumed roles are narrowed to what the loaded plugins read.
     pub(crate) narrow_sessions: bool,
     pub(crate) state: State,
     /// Whether the log is shipped to Port.
     pub(crate) ship_logs: bool,
+    /// Units read at once, where the command line does not say.
+    pub(crate) concurrency: Option<usize>,
+    /// The level of the log, where the command line and the environment give none.
+    pub(crate) log_level: Option<String>,
     /// Remarks for the operator.
     pub(crate) notes: Vec<String>,
 }
@@ -111,6 +118,13 @@ const KNOWN: &[&str] = &[
     "metrics.enabled",
     "metrics.webhook_url",
     "ship_logs",
+    "client_timeout",
+    "log_level",
+    "concurrency",
+    "ssl.port.verify",
+    "ssl.port.x509.strict",
+    "ssl.third_party.verify",
+    "ssl.third_party.x509.strict",
     "upsert_entities_batch_max_length",
     "upsert_entities_batch_max_size_in_bytes",
     "delete_entities_max_batch_size",
@@ -178,7 +192,11 @@ impl Settings {
         reader.unknown_keys();
         let engine = reader.engine(args);
         let mut port = reader.port();
-        let aws = reader.aws();
+        let network = reader.network();
+        let log_level = reader.log_level();
+        let concurrency = reader.tree.get("concurrency").is_some().then(|| reader.number("concurrency", 64));
+        let mut aws = reader.aws();
+        aws.retry.attempt_timeout = network.timeout.unwrap_or(aws.retry.attempt_timeout);
         let ship_logs = reader.reporting(port.as_mut(), &aws);
         let narrow_sessions = reader.flag("narrow_sessions", false);
         let state = reader.state();
@@ -186,11 +204,40 @@ impl Settings {
         let Reader { issues, notes, .. } = reader;
         match port {
             Some(port) if issues.is_empty() => {
-                let http = HttpConfig { system_proxy: true, extra_roots: Vec::new() };
-                Ok((Self { aws, port, engine, http, narrow_sessions, state, ship_logs, notes }, more))
+                let network::Network { http, aws_http, .. } = network;
+                let settings = Self {
+                    aws,
+                    port,
+                    engine,
+                    http,
+                    aws_http,
+                    narrow_sessions,
+                    state,
+                    ship_logs,
+                    concurrency,
+                    log_level,
+                    notes,
+                };
+                Ok((settings, more))
             }
             _ => Err(issues),
         }
+    }
+
+    /// Only how requests leave, for what is sent before the settings are read as a whole. Mistakes are
+    /// told there.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn http_only(args: &Global, environment: &Environment) -> HttpConfig {
+        let tree = Tree::load(args.config.as_deref(), environment, &mut Vec::new());
+        let mut reader = Reader { tree: &tree, environment, issues: Vec::new(), notes: Vec::new() };
+        let http = reader.network().http;
+        // What is said of third parties holds for them: Port is the other side here.
+        HttpConfig { unverified: !reader.flag("ssl.third_party.verify", true), ..http }
+    }
+
+    /// The files that settings come from, whether or not they are there.
+    pub(crate) fn files(args: &Global, environment: &Environment) -> Vec<PathBuf> {
+        tree::files(args.config.as_deref(), environment).into()
     }
 
     /// Only what plugins need: `berth plugin …` runs without credentials.
@@ -387,6 +434,15 @@ impl Reader<'_> {
                 format!("use one of {}", LISTENERS.join(", ")),
             );
         }
+    }
+
+    fn log_level(&mut self) -> Option<String> {
+        const PATH: &str = "log_level";
+        let level = self.text(PATH)?;
+        if !telemetry::is_level(&level) {
+            self.issue(PATH, format!("found `{level}`"), "use ERROR, WARNING, INFO or DEBUG");
+        }
+        Some(level)
     }
 
     fn aws(&mut self) -> AwsConfig {

@@ -1,25 +1,52 @@
-//! The log. Only the binary installs one.
+//! The log, and what an OpenTelemetry collector is told. Only the binary installs them.
 
+mod json;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod shipping;
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::{Arc, OnceLock},
+};
+
+#[cfg(feature = "otlp")]
+use berth_embed::Problem;
 
 use indicatif::MultiProgress;
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
     EnvFilter,
-    filter::{FilterExt, filter_fn},
+    filter::{FilterExt, LevelFilter, filter_fn},
     fmt,
-    fmt::MakeWriter,
+    fmt::{MakeWriter, format::JsonFields},
     prelude::*,
+    reload,
 };
 
+#[cfg(feature = "otlp")]
+use crate::settings::Settings;
 use crate::{
     args::{Global, LogFormat},
+    metrics::Metrics,
     settings::Environment,
 };
 
 pub(crate) use shipping::Shipping;
+
+/// The log of this process, once it is installed.
+static LOG: OnceLock<Log> = OnceLock::new();
+
+struct Log {
+    /// What holds where no setting says otherwise.
+    default: &'static str,
+    /// Whether the command line or the process's environment gave a level, which settings then do
+    /// not change.
+    given: bool,
+    set_filter: Box<dyn Fn(EnvFilter) + Send + Sync>,
+    #[cfg(feature = "otlp")]
+    otlp: Option<otlp::Otlp>,
+}
 
 /// Installs the log on standard error.
 ///
@@ -34,30 +61,95 @@ pub(crate) fn install(
     service: bool,
     shipping: Option<&Shipping>,
 ) {
-    let level = args
-        .log_level
-        .clone()
-        .or_else(|| environment.get("APPLICATION__LOG_LEVEL").map(contract_level))
-        .unwrap_or_else(|| match args.log_format {
-            // What only a log would tell: retries towards Port and AWS, and what the engine does about
-            // plugins. The fate of units and entities is told by progress and summary.
-            LogFormat::Text if !service => "error,berth_port=warn,berth_aws=warn,berth_engine=warn".into(),
-            LogFormat::Text | LogFormat::Json => contract_level("info"),
-        });
+    let given =
+        args.log_level.clone().or_else(|| environment.get("APPLICATION__LOG_LEVEL").map(contract_level));
+    let default = match args.log_format {
+        // What only a log would tell: retries towards Port and AWS, what the engine does about
+        // plugins, and trust in servers. The fate of units and entities is told by progress and summary.
+        LogFormat::Text if !service => {
+            "error,berth_port=warn,berth_aws=warn,berth_engine=warn,berth_embed=warn,berth::telemetry=warn"
+        }
+        LogFormat::Text | LogFormat::Json => "info,krafka=error",
+    };
     // A filter that does not parse falls back to errors only, rather than to no log at all.
-    let filter = EnvFilter::try_new(&level).unwrap_or_else(|_| EnvFilter::new("error"));
-    let filter = filter.and(filter_fn(may_be_told));
+    let filter = EnvFilter::try_new(given.as_deref().unwrap_or(default));
+    let (filter, handle) = reload::Layer::new(filter.unwrap_or_else(|_| EnvFilter::new("error")));
+    let filter = filter.or(filter_fn(tells_the_scope)).and(filter_fn(may_be_told));
     let layer = fmt::layer().with_writer(AboveBars(bars.clone()));
+    #[cfg(feature = "otlp")]
+    let started = otlp::Otlp::start(environment, || {
+        let http = Settings::http_only(args, environment);
+        http.client().map_err(|error| Problem::from_error(&error))
+    });
     let registry = tracing_subscriber::registry().with(shipping.map(Shipping::layer));
+    #[cfg(feature = "otlp")]
+    let registry = registry.with(started.as_ref().ok().and_then(|otlp| otlp.as_ref()?.layer()));
     let installed = match args.log_format {
-        LogFormat::Json => registry.with(layer.json().flatten_event(true).with_filter(filter)).try_init(),
+        LogFormat::Json => {
+            let layer = layer.fmt_fields(JsonFields::new()).event_format(json::JsonLines);
+            registry.with(layer.with_filter(filter)).try_init()
+        }
         LogFormat::Text => {
             let colour = environment.get("NO_COLOR").is_none() && io::IsTerminal::is_terminal(&io::stderr());
             registry.with(layer.with_ansi(colour).with_target(false).with_filter(filter)).try_init()
         }
     };
     // A second installation in one process can only happen in tests; the first one stays.
-    drop(installed);
+    if installed.is_ok() {
+        // It fails only when there is no log any more.
+        let set_filter = Box::new(move |filter| _ = handle.reload(filter));
+        #[cfg(feature = "otlp")]
+        let otlp = started.unwrap_or_else(|problem| {
+            tracing::warn!(%problem, "nothing is exported to OpenTelemetry");
+            None
+        });
+        _ = LOG.set(Log {
+            default,
+            given: given.is_some(),
+            set_filter,
+            #[cfg(feature = "otlp")]
+            otlp,
+        });
+    }
+}
+
+/// Exports these metrics, where a collector is named.
+#[cfg_attr(not(feature = "otlp"), expect(unused_variables, reason = "nothing else exports them"))]
+pub(crate) fn export(metrics: &Arc<Metrics>) {
+    #[cfg(feature = "otlp")]
+    if let Some(otlp) = LOG.get().and_then(|log| log.otlp.as_ref()) {
+        otlp.export(metrics);
+    }
+}
+
+/// Sends what is left for the collector, within a bound.
+pub(crate) fn flush() {
+    #[cfg(feature = "otlp")]
+    if let Some(otlp) = LOG.get().and_then(|log| log.otlp.as_ref()) {
+        otlp.flush();
+    }
+}
+
+/// Logs at the level of the settings, where nothing stronger gave one.
+pub(crate) fn follow(level: Option<&str>) {
+    let Some(log) = LOG.get().filter(|log| !log.given) else { return };
+    if let Ok(filter) = EnvFilter::try_new(level.map_or(log.default.to_owned(), contract_level)) {
+        (log.set_filter)(filter);
+    }
+}
+
+/// Whether a level or filter makes sense.
+pub(crate) fn is_level(text: &str) -> bool {
+    let level = contract_level(text);
+    // A word alone would be taken for the name of a crate, and a misspelt level for one as well.
+    let words = level.split(',').map(str::trim).filter(|part| !part.contains(['=', '[']));
+    words.into_iter().all(|word| word.parse::<LevelFilter>().is_ok()) && EnvFilter::try_new(&level).is_ok()
+}
+
+/// Spans that say which account, region and kind a line is about are kept whatever the level. There
+/// is one for each unit, and not for each of its resources.
+fn tells_the_scope(it: &Metadata<'_>) -> bool {
+    it.is_span() && *it.level() <= Level::INFO && it.target().starts_with("berth")
 }
 
 /// At `trace` the AWS SDK logs whole answers, and those of STS are credentials.
@@ -71,9 +163,12 @@ fn contract_level(level: &str) -> String {
     let level = match level.to_ascii_uppercase().as_str() {
         "CRITICAL" => "error".into(),
         "WARNING" => "warn".into(),
-        _ => level.to_ascii_lowercase(),
+        "ERROR" | "INFO" | "TRACE" => level.to_ascii_lowercase(),
+        // What the Kafka client says of itself belongs to this level, too.
+        "DEBUG" => return "debug".into(),
+        _ => return level.to_owned(),
     };
-    if level == "debug" { level } else { format!("{level},krafka=error") }
+    format!("{level},krafka=error")
 }
 
 /// Standard error, shared with the progress bars: they are taken away while a line is written, and
@@ -95,5 +190,20 @@ impl<'a> MakeWriter<'a> for AboveBars {
 
     fn make_writer(&'a self) -> &'a Self {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_of_the_contract_and_filters_make_sense() {
+        for level in ["CRITICAL", "WARNING", "info", "trace", "warn,berth_aws=debug", "off"] {
+            assert!(is_level(level), "{level}");
+        }
+        for nonsense in ["loud", "warn,loud", "berth=loud"] {
+            assert!(!is_level(nonsense), "{nonsense}");
+        }
     }
 }

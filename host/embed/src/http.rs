@@ -1,31 +1,34 @@
-//! The HTTP client that AWS and Port share.
+//! The HTTP client that AWS and Port share: proxies, trusted certificates, TLS.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+mod proxies;
+mod roots;
+mod unverified;
 
-use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
+use std::{sync::Arc, time::Duration};
 
-/// How HTTP requests leave the process.
+use rustls::{ClientConfig, crypto::CryptoProvider};
+
+pub use proxies::{Proxies, ProxyUrl, ProxyUrlError};
+pub use roots::{Roots, RootsError};
+
+/// How HTTP requests leave the process. The default: directly, to servers whose certificates the
+/// system trusts.
 #[derive(Debug, Clone, Default)]
 pub struct HttpConfig {
-    /// Whether the proxy settings of the system and the environment hold (`HTTPS_PROXY`,
-    /// `NO_PROXY`, …).
-    pub system_proxy: bool,
-    /// PEM files with further root certificates.
-    pub extra_roots: Vec<PathBuf>,
+    /// The proxies that requests go through. What the environment says about proxies holds only if
+    /// the caller puts it here.
+    pub proxies: Proxies,
+    /// Whose certificates are trusted; `None` for those that the system trusts.
+    pub roots: Option<Roots>,
+    /// Trusts any certificate of any server. Whoever is on the way can then read and change
+    /// everything, secrets included.
+    pub unverified: bool,
 }
 
 /// Why there is no HTTP client.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// A file of root certificates cannot be used.
-    #[error("could not read root certificates from {}", path.display())]
-    Roots {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: rustls::pki_types::pem::Error,
-    },
     /// The TLS settings do not go together.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
@@ -34,34 +37,80 @@ pub enum HttpError {
     Client(#[from] reqwest::Error),
 }
 
-/// Builds the client. Requests carry their own total timeouts; here only connecting is bounded.
-pub(crate) fn client(config: &HttpConfig) -> Result<reqwest::Client, HttpError> {
-    let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    for error in &native.errors {
-        tracing::warn!(%error, "some of the system's root certificates cannot be used");
+impl HttpConfig {
+    /// Builds a client. Requests carry their own total timeouts; here only connecting is bounded.
+    ///
+    /// # Errors
+    /// [`HttpError`] when the settings cannot be used together.
+    pub fn client(&self) -> Result<reqwest::Client, HttpError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut client = reqwest::Client::builder()
+            .tls_backend_preconfigured(self.tls(&provider)?)
+            .connect_timeout(Duration::from_secs(10))
+            .pool_idle_timeout(Duration::from_mins(1))
+            .tcp_nodelay(true)
+            // A redirect would send a signed request, or a token, to somebody else.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy();
+        for proxy in self.proxies.for_client()? {
+            client = client.proxy(proxy);
+        }
+        Ok(client.build()?)
     }
-    roots.add_parsable_certificates(native.certs);
-    for path in &config.extra_roots {
-        let refused = |source| HttpError::Roots { path: path.clone(), source };
-        let certificates = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(refused)?;
-        roots.add_parsable_certificates(certificates);
+
+    fn tls(&self, provider: &Arc<CryptoProvider>) -> Result<ClientConfig, rustls::Error> {
+        let tls = ClientConfig::builder_with_provider(Arc::clone(provider))
+            .with_safe_default_protocol_versions()?;
+        let mut tls = if self.unverified {
+            tracing::warn!(
+                "certificates are not checked: whoever is on the way can read and change everything, secrets included"
+            );
+            let any = Arc::new(unverified::AnyCertificate::new(provider));
+            tls.dangerous().with_custom_certificate_verifier(any).with_no_client_auth()
+        } else {
+            let roots = self.roots.clone().unwrap_or_else(Roots::system);
+            tls.with_root_certificates(roots.store()).with_no_client_auth()
+        };
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(tls)
     }
-    let mut tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let mut client = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .connect_timeout(Duration::from_secs(10))
-        .pool_idle_timeout(Duration::from_mins(1))
-        .tcp_nodelay(true);
-    if !config.system_proxy {
-        client = client.no_proxy();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, net::TcpListener};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_machines_own_credentials_are_never_asked_for_through_a_proxy() {
+        let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+        proxy.set_nonblocking(true).unwrap();
+        let url = ProxyUrl::parse(&proxy.local_addr().unwrap().to_string()).ok();
+        let proxies = Proxies { http: url.clone(), https: url, except: Vec::new() };
+        let client = HttpConfig { proxies, ..HttpConfig::default() }.client().unwrap();
+        // What comes of it does not matter, only which way it goes.
+        let ask = |url: &'static str| client.get(url).timeout(Duration::from_millis(200)).send();
+        for own in ["http://169.254.169.254/", "http://169.254.170.2/", "http://[fd00:ec2::254]/"] {
+            _ = ask(own).await;
+            let none = proxy.accept().unwrap_err();
+            assert_eq!(none.kind(), io::ErrorKind::WouldBlock, "{own}");
+        }
+        _ = ask("http://berth.invalid/").await;
+        assert!(proxy.accept().is_ok());
     }
-    // A redirect would send a signed request, or a token, to somebody else.
-    Ok(client.redirect(reqwest::redirect::Policy::none()).build()?)
+
+    #[test]
+    fn certificates_are_only_those_that_were_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (none, rubbish) = (dir.path().join("none.pem"), dir.path().join("rubbish.pem"));
+        std::fs::write(&none, "nothing\n").unwrap();
+        std::fs::write(&rubbish, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+        for path in [none.as_path(), rubbish.as_path(), dir.path()] {
+            let error = Roots::of([path]).unwrap_err();
+            assert!(matches!(error, RootsError::Empty { .. }), "{error}");
+        }
+        let missing = Roots::of([dir.path().join("missing").as_path()]).unwrap_err();
+        assert!(matches!(missing, RootsError::File { .. }), "{missing}");
+    }
 }

@@ -26,22 +26,23 @@ mod http;
 use std::sync::Arc;
 
 pub use berth_aws::{
-    AwsConfig, AwsSource, Concurrency, ConfigError, CredentialProvider, EndpointOverrides, Retry, StaticKeys,
-    WebIdentity, policy,
+    AwsConfig, AwsSource, AwsStats, CallStats, Concurrency, ConfigError, CredentialProvider,
+    EndpointOverrides, KindStats, Retry, StaticKeys, WebIdentity, policy,
 };
 pub use berth_core as core;
 pub use berth_core::{Catalog, Ledger, Mapper, Problem, Source};
-pub use berth_engine::{CodeOrigin, Engine, EngineConfig, EngineError, Limits, PluginInfo};
+pub use berth_engine::{CodeOrigin, Engine, EngineConfig, EngineError, Limits, PluginInfo, PluginUse};
 pub use berth_ledger::{Access, FileLedger, LedgerConfig, VERIFY_INTERVAL};
 pub use berth_port::{
     EventType, FeedError, KafkaCredentials, LogLevel, LogRecord, OCEAN_CORE_VERSION, PortCatalog, PortConfig,
-    ProcessingMode, RawDataConfig, RequestFeed, ResourcesOrigin, ResyncRequest, ResyncSchedule, RetryPolicy,
+    PortStats, ProcessingMode, RawDataConfig, RequestFeed, ResourcesOrigin, ResyncRequest, ResyncSchedule,
+    RetryPolicy,
 };
 pub use berth_sync::{
     Change, Check, Event, Finding, Mode, NullObserver, Observer, Outcome, Report, SyncError, SyncOptions,
     UnitCounts, UnitReport,
 };
-pub use http::{HttpConfig, HttpError};
+pub use http::{HttpConfig, HttpError, Proxies, ProxyUrl, ProxyUrlError, Roots, RootsError};
 pub use tokio_util::sync::CancellationToken;
 
 /// Runs resyncs. Cheap to clone; the parts are shared.
@@ -50,9 +51,36 @@ pub struct SyncHost {
     source: Arc<dyn Source>,
     mapper: Arc<dyn Mapper>,
     catalog: Arc<dyn Catalog>,
+    aws: Option<Arc<AwsSource>>,
     port: Option<Arc<PortCatalog>>,
     observer: Arc<dyn Observer>,
     options: SyncOptions,
+}
+
+/// What a host has sent so far. The parts that were replaced count for themselves.
+#[derive(Debug, Clone, Default)]
+pub struct HostStats {
+    /// What went to AWS.
+    pub aws: Option<AwsStats>,
+    /// What went to Port.
+    pub port: Option<PortStats>,
+}
+
+/// Tells what a host has sent so far. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct HostMeter {
+    aws: Option<Arc<AwsSource>>,
+    port: Option<Arc<PortCatalog>>,
+}
+
+impl HostMeter {
+    /// What was sent so far.
+    pub fn stats(&self) -> HostStats {
+        HostStats {
+            aws: self.aws.as_ref().map(|aws| aws.stats()),
+            port: self.port.as_ref().map(|port| port.stats()),
+        }
+    }
 }
 
 impl std::fmt::Debug for SyncHost {
@@ -95,6 +123,17 @@ impl SyncHost {
         self.port.as_ref()
     }
 
+    /// Where is remembered what the catalog holds, for a host that takes this one's place.
+    pub fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        self.options.ledger.clone()
+    }
+
+    /// What tells how much was sent so far. It outlives the host without keeping its plugins or its
+    /// ledger open.
+    pub fn meter(&self) -> HostMeter {
+        HostMeter { aws: self.aws.clone(), port: self.port.clone() }
+    }
+
     /// Checks, without writing anything, that a resync would work: identities, roles, regions, one
     /// read per kind and account, the catalog, the plugins. The kinds are those of the app-config,
     /// or, with `all_kinds`, every kind that is found.
@@ -126,6 +165,7 @@ pub struct SyncHostBuilder {
     observer: Option<Arc<dyn Observer>>,
     state: Option<LedgerConfig>,
     http: HttpConfig,
+    aws_http: Option<HttpConfig>,
     options: SyncOptions,
 }
 
@@ -230,6 +270,13 @@ impl SyncHostBuilder {
         self
     }
 
+    /// Sets up another HTTP client for AWS than the one for Port.
+    #[must_use]
+    pub fn aws_http(mut self, config: HttpConfig) -> Self {
+        self.aws_http = Some(config);
+        self
+    }
+
     /// Sets concurrency and cancellation. The mode is set by what is called on the host.
     #[must_use]
     pub fn options(mut self, options: SyncOptions) -> Self {
@@ -244,12 +291,20 @@ impl SyncHostBuilder {
     /// [`BuildError`] for a missing part and for a configuration that makes no sense. A plugin
     /// that cannot be used is no error; the report names it.
     pub fn build(self) -> Result<SyncHost, BuildError> {
-        // One client, hence one pool of connections, for everything.
-        let client =
-            if self.aws.is_some() || self.port.is_some() { Some(http::client(&self.http)?) } else { None };
-        let source: Arc<dyn Source> = match (self.source, self.aws, &client) {
+        // One client, hence one pool of connections, for everything that is set up alike.
+        let client = if self.aws.is_some() || self.port.is_some() { Some(self.http.client()?) } else { None };
+        let aws_client = match (&self.aws, &self.aws_http) {
+            (Some(_), Some(http)) => Some(http.client()?),
+            _ => client.clone(),
+        };
+        let mut aws = None;
+        let source: Arc<dyn Source> = match (self.source, self.aws, aws_client) {
             (Some(source), _, _) => source,
-            (None, Some(config), Some(client)) => Arc::new(AwsSource::new(config, client.clone())?),
+            (None, Some(config), Some(client)) => {
+                let source = Arc::new(AwsSource::new(config, client)?);
+                aws = Some(Arc::clone(&source));
+                source
+            }
             _ => return Err(BuildError::Missing { part: "source", call: ".aws(…)` or `.source(…)" }),
         };
         let mut port = None;
@@ -277,6 +332,7 @@ impl SyncHostBuilder {
             source,
             mapper,
             catalog,
+            aws,
             port,
             observer: self.observer.unwrap_or_else(|| Arc::new(NullObserver)),
             options,

@@ -1,6 +1,13 @@
 //! What is known about a plugin, for `berth plugin list` and `berth plugin inspect`.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use berth_core::{Kind, Manifest};
 use serde::Serialize;
@@ -43,6 +50,47 @@ pub struct ServedKind {
     /// The file of the plugin that maps it instead, when a later directory has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced_by: Option<PathBuf>,
+}
+
+/// How much a component was used so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PluginUse {
+    /// The plugin's name; `jq` for the component that evaluates mappings of users' own.
+    pub plugin: String,
+    /// Batches that it was given.
+    pub batches: u64,
+    /// How long it took for them in all. Batches are mapped side by side.
+    pub time: Duration,
+    /// The most memory that one of its instances has had, in bytes. 0 where that is not measured.
+    pub peak_memory: u64,
+}
+
+/// Counts the use of a component.
+#[derive(Debug, Default)]
+pub(crate) struct UseMeter {
+    batches: AtomicU64,
+    micros: AtomicU64,
+}
+
+impl UseMeter {
+    /// Counts one batch.
+    pub(crate) fn measure<T>(&self, work: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let result = work();
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+        result
+    }
+
+    pub(crate) fn told(&self, plugin: &str, peak_memory: usize) -> PluginUse {
+        PluginUse {
+            plugin: plugin.to_owned(),
+            batches: self.batches.load(Ordering::Relaxed),
+            time: Duration::from_micros(self.micros.load(Ordering::Relaxed)),
+            peak_memory: peak_memory as u64,
+        }
+    }
 }
 
 /// Where the compiled code of a plugin came from.

@@ -16,6 +16,7 @@ use wasmtime::Store;
 
 use crate::{
     contract::jq_v1_0::{Evaluator, Instance},
+    info::UseMeter,
     output::{Documents, Evaluated},
     plugin::{Lazy, output_bound, telling_name},
     runtime::Runtime,
@@ -28,6 +29,7 @@ pub(crate) struct Jq {
     evaluator: Lazy<Evaluator>,
     idle: Mutex<Vec<Session>>,
     most_idle: usize,
+    pub(crate) used: UseMeter,
 }
 
 /// An instance that has compiled a mapping.
@@ -53,7 +55,7 @@ impl From<Failure> for Fault {
 impl Jq {
     /// `most_idle` is how many instances are kept.
     pub(crate) fn new(file: PathBuf, evaluator: Lazy<Evaluator>, most_idle: usize) -> Self {
-        Self { file, evaluator, idle: Mutex::new(Vec::new()), most_idle }
+        Self { file, evaluator, idle: Mutex::new(Vec::new()), most_idle, used: UseMeter::default() }
     }
 
     /// Evaluates a mapping on documents.
@@ -79,12 +81,12 @@ impl Jq {
             mapping: mapping.to_string().into_bytes().into(),
         };
         let texts: Vec<&RawValue> = documents.documents.iter().map(|(_, text)| &**text).collect();
-        let evaluated = match call.evaluate(&texts, runtime.limits.deadline) {
+        let evaluated = self.used.measure(|| match call.evaluate(&texts, runtime.limits.deadline) {
             Err(Fault::Failed(failure)) if failure.may_be_one_resource() && texts.len() > 1 => {
                 call.one_by_one(&texts, failure)
             }
             outcome => outcome,
-        };
+        });
         let Evaluated { entities, errors, filtered, warnings } =
             evaluated.map_err(|fault| fault.problem(kind))?;
         let Speaker { at, .. } = &call.speaker;

@@ -37,7 +37,7 @@ use async_trait::async_trait;
 use berth_core::{Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Problem, RefusedPlugin};
 
 pub use config::{EngineConfig, Limits};
-pub use info::{CodeOrigin, PluginInfo, ServedKind};
+pub use info::{CodeOrigin, PluginInfo, PluginUse, ServedKind};
 
 use cache::CodeCache;
 use loader::{Loaded, Loader, PluginSet};
@@ -135,6 +135,18 @@ impl Engine {
         set.plugins.iter().map(|plugin| info(plugin, |kind| set.serving.get(kind))).collect()
     }
 
+    /// How much each component was used so far: those that were, in the order of directories and
+    /// file names.
+    pub fn usage(&self) -> Vec<PluginUse> {
+        let set = self.set();
+        let plugins = set
+            .plugins
+            .iter()
+            .map(|plugin| plugin.used.told(&plugin.name, plugin.peak_memory.load(Ordering::Relaxed)));
+        let jq = set.jq.iter().map(|jq| jq.used.told("jq", 0));
+        plugins.chain(jq).filter(|used| used.batches > 0).collect()
+    }
+
     /// Loads one file, which need not be in a plugin directory, and tells what it is. Blocks while
     /// it is compiled.
     ///
@@ -219,7 +231,10 @@ impl Mapper for Engine {
         };
         let lost = failed(Problem::new("the host failed to map the batch; this is a defect of Berth"));
         let loader = Arc::clone(&self.loader);
+        // On the thread that maps, too, log lines belong to the unit of the batch.
+        let span = tracing::debug_span!("map", plugin = %plugin.name, resources = page.count).or_current();
         let job = move || {
+            let _mapping = span.entered();
             let runtime = &loader.runtime;
             let failure = |failure: sandbox::Failure| failed(failure.problem());
             match (mapping, jq) {

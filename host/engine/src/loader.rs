@@ -22,7 +22,7 @@ use crate::{
     EngineError,
     cache::{CodeCache, Record, sha256},
     contract::{self, ContractVersion, EVALUATOR, LOG, MAPPER, NEWEST, Program, jq_v1_0::Evaluator},
-    info::CodeOrigin,
+    info::{CodeOrigin, UseMeter},
     jq::Jq,
     plugin::{Lazy, Overruns, Plugin},
     runtime::{Runtime, THREAD_STACK},
@@ -171,6 +171,7 @@ impl Loader {
             load_time: begun.elapsed(),
             program: Lazy::new(code.and_then(|code| code.mapper().ok()), move || load()?.mapper()),
             peak_memory: AtomicUsize::new(0),
+            used: UseMeter::default(),
             overruns: Overruns::default(),
             sha256,
         }))

@@ -14,7 +14,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     contract::{Batch, ContractVersion, Program},
-    info::CodeOrigin,
+    info::{CodeOrigin, UseMeter},
     output::Answer,
     runtime::Runtime,
     sandbox::{Bounds, Failure, Speaker},
@@ -71,6 +71,7 @@ pub(crate) struct Plugin {
     pub(crate) program: Lazy<dyn Program>,
     pub(crate) peak_memory: AtomicUsize,
     pub(crate) overruns: Overruns,
+    pub(crate) used: UseMeter,
 }
 
 /// The code of a component. It is loaded at the first use when it comes from the cache, so that a
@@ -129,10 +130,14 @@ impl Plugin {
             kind,
             context,
         };
-        let outcome = match call.run(&page.resources, page.count, runtime.limits.deadline, true) {
-            Err(failure) if failure.may_be_one_resource() && page.count > 1 => call.one_by_one(page, failure),
-            outcome => outcome,
-        };
+        let outcome = self.used.measure(|| {
+            match call.run(&page.resources, page.count, runtime.limits.deadline, true) {
+                Err(failure) if failure.may_be_one_resource() && page.count > 1 => {
+                    call.one_by_one(page, failure)
+                }
+                outcome => outcome,
+            }
+        });
         self.overruns.count(matches!(outcome, Err(Failure::Deadline { .. })));
         outcome
     }

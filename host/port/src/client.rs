@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::{
     PortConfig, RetryPolicy,
     auth::{Auth, Token},
-    error::{CallName, PortError, Refusal},
+    error::{CallName, PortError, Refusal, is_mistrust},
     wire,
 };
 
@@ -33,6 +33,9 @@ pub struct PortStats {
     pub requests: BTreeMap<&'static str, u64>,
     /// How many of them repeated an earlier one.
     pub retries: u64,
+    /// How long requests waited because Port had asked for it, or before they were repeated. They
+    /// wait side by side, so that this may be longer than the resync.
+    pub waited: Duration,
 }
 
 /// Which of the integration's two names a call goes by. Port derives an entity's datasource from it.
@@ -307,7 +310,9 @@ impl Client {
                 Err(failure) => failure,
             };
             let may_pass = match &failure {
-                Failure::Transport { connected, .. } => call.repeat == Repeat::Always || !connected,
+                Failure::Transport { reason, connected } => {
+                    !is_mistrust(reason) && (call.repeat == Repeat::Always || !connected)
+                }
                 Failure::Status(refusal, _) => {
                     refusal.status == 429
                         || call.repeat == Repeat::Always && matches!(refusal.status, 408 | 502 | 503 | 504)
@@ -326,6 +331,7 @@ impl Client {
                 Failure::Status(refusal, _) => {
                     tracing::warn!(call = %call.name, status = refusal.status, retry = retries, ?delay, "Port asks to try again");
                     if refusal.status == 429 && told.is_some() && is_api {
+                        // Counted where it is waited for.
                         self.pause_for(delay);
                         continue;
                     }
@@ -335,6 +341,7 @@ impl Client {
                 }
             }
             tokio::time::sleep(delay).await;
+            self.waited(delay);
         }
     }
 
@@ -373,6 +380,10 @@ impl Client {
         Err(Failure::Status(refusal(call, status, &headers, &body), told_wait(&headers, SystemTime::now())))
     }
 
+    fn waited(&self, time: Duration) {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).waited += time;
+    }
+
     fn pause_for(&self, delay: Duration) {
         let until = Instant::now() + delay;
         let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
@@ -382,7 +393,9 @@ impl Client {
     async fn wait_for_pause(&self) {
         let until = *self.pause.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(until) = until {
+            let left = until.saturating_duration_since(Instant::now());
             tokio::time::sleep_until(until).await;
+            self.waited(left);
         }
     }
 }

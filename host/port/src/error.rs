@@ -78,6 +78,15 @@ const CREDENTIALS_REMEDY: &str = "Check OCEAN__PORT__CLIENT_ID and OCEAN__PORT__
 const REACH_REMEDY: &str = "Check that OCEAN__PORT__BASE_URL is right and reachable from here, and the proxy \
      settings (HTTPS_PROXY, NO_PROXY).";
 
+const CERTIFICATE_REMEDY: &str = "If a proxy or gateway with a certificate authority of your own is on the way, \
+     name the file with its certificates (PEM) in SSL_CERT_FILE.";
+
+/// Whether a transport error says that the other side's certificate is not trusted: asking again is
+/// of no use then.
+pub(crate) fn is_mistrust(reason: &str) -> bool {
+    reason.contains("invalid peer certificate")
+}
+
 impl PortError {
     /// The HTTP status, if Port answered with a refusal.
     pub(crate) fn status(&self) -> Option<u16> {
@@ -93,6 +102,7 @@ impl PortError {
         match self {
             Self::Other(problem) => problem,
             Self::Credentials(_) => problem.remedy(CREDENTIALS_REMEDY),
+            Self::Transport { reason, .. } if is_mistrust(&reason) => problem.remedy(CERTIFICATE_REMEDY),
             Self::Transport { .. } => problem.remedy(REACH_REMEDY),
             Self::Malformed { .. } => problem.remedy(
                 "Check that OCEAN__PORT__BASE_URL is Port's API and that no proxy answers in its place.",

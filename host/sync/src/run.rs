@@ -119,6 +119,7 @@ const RELATIONS: usize = 8;
 /// # Errors
 /// [`SyncError`] when the run ends before any unit is planned. Everything later is told by the
 /// [`Report`].
+#[tracing::instrument(name = "sync", level = "info", skip_all)]
 pub async fn run(
     source: Arc<dyn Source>,
     mapper: Arc<dyn Mapper>,
@@ -725,7 +726,9 @@ impl Run {
             Mode::Plan => deletion.deleted = doomed.into_iter().map(gone).collect(),
             Mode::Apply => {
                 self.observer.event(&Event::Deleting { count: doomed.len() });
-                let report = self.catalog.delete(&doomed, config.delete_dependent_entities).await;
+                let span = tracing::debug_span!("delete", entities = doomed.len());
+                let delete = self.catalog.delete(&doomed, config.delete_dependent_entities);
+                let report = delete.instrument(span).await;
                 deletion.deleted = report.deleted.into_iter().map(gone).collect();
                 deletion.failed = report.failed;
             }

@@ -15,6 +15,7 @@ use berth_core::{
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use siphasher::sip::SipHasher13;
 use tokio::{sync::mpsc, time::Instant};
+use tracing::Instrument;
 
 use crate::{
     Change, ChangeRecord, Event, Mode, Observer, Refusal, UnitCounts,
@@ -139,13 +140,15 @@ impl Writer {
             {
                 match request {
                     Request::Compare(blueprint, batch) => {
-                        running.push(Box::pin(self.compare(blueprint, batch)));
+                        let span = tracing::debug_span!("compare", %blueprint, entities = batch.len());
+                        running.push(Box::pin(self.compare(blueprint, batch).instrument(span)));
                     }
                     Request::Upsert(blueprint, mut batch) => {
                         for mapped in &mut batch {
                             mapped.fate.tried = waiting.written;
                         }
-                        running.push(Box::pin(self.upsert(blueprint, batch)));
+                        let span = tracing::debug_span!("upsert", %blueprint, entities = batch.len());
+                        running.push(Box::pin(self.upsert(blueprint, batch).instrument(span)));
                     }
                 }
             }

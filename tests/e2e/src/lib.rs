@@ -8,16 +8,20 @@
 mod answers;
 mod aws;
 mod berth;
+mod collector;
 mod gate;
-mod kafka;
 mod image;
+mod kafka;
 mod kinds;
+mod network;
 mod world;
 
 pub use answers::Answers;
 pub use berth::Run;
+pub use collector::{Collector, Span};
 pub use gate::{Denial, Gate};
-pub use kafka::Kafka;
 pub use image::Container;
+pub use kafka::Kafka;
 pub use kinds::Kinds;
+pub use network::ForwardProxy;
 pub use world::{EXTERNAL_ID, Entities, REGIONS, World, WorldBuilder, copy_guest};

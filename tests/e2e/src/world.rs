@@ -17,8 +17,10 @@ use crate::{
     answers::Answers,
     aws::{Aws, python_script},
     berth::{Run, binary, cache, components},
+    collector::Collector,
     gate::{Gate, TrustedRole},
     image::Container,
+    network::{Authority, ForwardProxy},
 };
 
 /// The external ID that every role asks for.
@@ -163,6 +165,52 @@ impl World {
         self.variables.insert(variable.to_owned(), value.to_owned());
     }
 
+    /// Writes a file into the working directory of the runs to come.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let file = self.folder.path().join(name);
+        fs::write(&file, text).expect("a file");
+        file
+    }
+
+    /// A setting of the runs to come.
+    pub fn variable(&self, name: &str) -> String {
+        self.variables.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Where AWS is asked in the runs to come.
+    pub fn aws_url(&self) -> String {
+        self.variables.get("AWS_ENDPOINT_URL").cloned().unwrap_or_else(|| self.gate.url())
+    }
+
+    /// Puts a gateway before Port and AWS that speaks TLS, with a certificate of an authority that
+    /// nobody knows. Returns the file with the authority's own certificate, alone in its folder.
+    pub fn serve_tls(&mut self) -> PathBuf {
+        let authority = Authority::new();
+        for (variable, plain) in [
+            ("OCEAN__PORT__BASE_URL", self.variable("OCEAN__PORT__BASE_URL")),
+            ("AWS_ENDPOINT_URL", self.gate.url()),
+        ] {
+            let upstream = plain.trim_start_matches("http://").trim_end_matches('/').to_owned();
+            let port = self.runtime.block_on(authority.serve(upstream));
+            self.set(variable, &format!("https://localhost:{port}"));
+        }
+        let folder = self.folder.path().join("roots");
+        fs::create_dir(&folder).expect("a folder");
+        let file = folder.join("authority.pem");
+        fs::write(&file, authority.pem()).expect("a file");
+        file
+    }
+
+    /// Starts an OpenTelemetry collector. Nothing is sent there unless it is set.
+    pub fn start_collector(&self) -> Collector {
+        self.runtime.block_on(Collector::start())
+    }
+
+    /// Starts a forward proxy. Nothing goes through it unless it is set.
+    pub fn start_proxy(&self) -> ForwardProxy {
+        self.runtime.block_on(ForwardProxy::start())
+    }
+
     /// Leaves a setting out of the runs to come.
     pub fn unset(&mut self, variable: &str) {
         self.variables.remove(variable);
@@ -228,9 +276,9 @@ impl World {
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
-            .envs(&self.variables)
             .env("AWS_ENDPOINT_URL", self.gate.url())
-            .env("BERTH_CACHE_DIR", cache());
+            .env("BERTH_CACHE_DIR", cache())
+            .envs(&self.variables);
         for plugins in &self.plugins {
             command.arg("--plugins").arg(plugins);
         }

@@ -23,9 +23,10 @@ pub(crate) fn run(global: &Global, all_kinds: bool, as_json: bool, environment: 
         state: None,
         state_dir: None,
         logs: None,
+        ledger: None,
     };
     let checks =
-        match with_host(global, environment, build, |host, _| async move { host.check(all_kinds).await }) {
+        match with_host(global, environment, build, |made| async move { made.host.check(all_kinds).await }) {
             Ok((checks, _)) => checks,
             Err(exit) => return exit,
         };

@@ -2,7 +2,9 @@
 
 use std::{future::Future, path::PathBuf, sync::Arc};
 
-use berth_embed::{Access, BuildError, Engine, Mapper, Observer, Problem, SyncHost, SyncOptions, policy};
+use berth_embed::{
+    Access, BuildError, Engine, Ledger, Mapper, Observer, Problem, SyncHost, SyncOptions, policy,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -11,13 +13,13 @@ use crate::{
     output::err,
     settings::{Environment, Settings},
     summary,
-    telemetry::Shipping,
+    telemetry::{self, Shipping},
 };
 
 /// How the host is put together.
 pub(crate) struct Build {
     pub(crate) observer: Arc<dyn Observer>,
-    /// Units read at once; `None` for the default.
+    /// Units read at once; `None` for what the settings say, else the default.
     pub(crate) concurrency: Option<usize>,
     /// What the state directory is used for; `None` when the command does without.
     pub(crate) state: Option<Access>,
@@ -25,6 +27,33 @@ pub(crate) struct Build {
     pub(crate) state_dir: Option<PathBuf>,
     /// Where the log waits for Port, if it is shipped there.
     pub(crate) logs: Option<Shipping>,
+    /// A ledger that is open already: nobody else can open its directory.
+    pub(crate) ledger: Option<Arc<dyn Ledger>>,
+}
+
+/// A host, and the engine in it.
+pub(crate) struct Assembled {
+    pub(crate) host: SyncHost,
+    pub(crate) engine: Arc<Engine>,
+}
+
+/// Why there is no host.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) title: &'static str,
+    pub(crate) problem: Problem,
+}
+
+impl Refusal {
+    fn of(problem: Problem) -> Self {
+        Self { title: "the host cannot be put together", problem }
+    }
+
+    /// Tells it.
+    pub(crate) fn print(&self) -> Exit {
+        err(&summary::problem(self.title, &self.problem));
+        Exit::Settings
+    }
 }
 
 /// Loads the settings, puts the host together and runs something with it.
@@ -35,7 +64,7 @@ pub(crate) fn with_host<T, F>(
     global: &Global,
     environment: &Environment,
     build: Build,
-    work: impl FnOnce(SyncHost, CancellationToken) -> F,
+    work: impl FnOnce(Assembled) -> F,
 ) -> Result<(T, Vec<String>), Exit>
 where
     F: Future<Output = T>,
@@ -44,6 +73,7 @@ where
         err(&summary::issues(&issues));
         Exit::Settings
     })?;
+    telemetry::follow(settings.log_level.as_deref());
     let runtime = tokio::runtime::Runtime::new().map_err(|error| {
         err(&summary::problem("the runtime cannot start", &Problem::from_error(&error)));
         Exit::Internal
@@ -53,8 +83,8 @@ where
         let cancel = CancellationToken::new();
         stop_on_signal(&cancel);
         let logs = build.logs.clone();
-        let host = assemble(settings, build, cancel.clone())?;
-        let result = work(host, cancel).await;
+        let made = assemble(settings, build, cancel).map_err(|refusal| refusal.print())?;
+        let result = work(made).await;
         if let Some(logs) = logs {
             logs.finish().await;
         }
@@ -64,17 +94,16 @@ where
 }
 
 /// Puts the host together; takes its time, because plugins that are not in the cache are compiled.
-/// What goes wrong is printed, and the exit code returned.
+///
+/// # Errors
+/// A [`Refusal`] of settings that do not go together.
 pub(crate) fn assemble(
     settings: Settings,
     build: Build,
     cancel: CancellationToken,
-) -> Result<SyncHost, Exit> {
-    let refused = |error: &dyn std::error::Error| {
-        err(&summary::problem("the host cannot be put together", &Problem::from_error(error)));
-        Exit::Settings
-    };
-    let engine = Arc::new(Engine::new(settings.engine).map_err(|error| refused(&error))?);
+) -> Result<Assembled, Refusal> {
+    let engine = Engine::new(settings.engine).map_err(|error| Refusal::of(Problem::from_error(&error)))?;
+    let engine = Arc::new(engine);
     let mut aws = settings.aws;
     if settings.narrow_sessions {
         let kinds = engine.kinds();
@@ -82,16 +111,19 @@ pub(crate) fn assemble(
         let too_long = || {
             let problem = Problem::new("the loaded kinds read too much for one session policy")
                 .remedy("load fewer plugins, or switch `narrow_sessions` off");
-            err(&summary::problem("the host cannot be put together", &problem));
-            Exit::Settings
+            Refusal::of(problem)
         };
         aws.session_policy = Some(policy.ok_or_else(too_long)?);
     }
-    let mut options = SyncOptions { cancel, ..SyncOptions::default() };
-    options.unit_concurrency = build.concurrency.unwrap_or(options.unit_concurrency);
-    let mut builder = SyncHost::builder()
+    let mut options = SyncOptions { cancel, ledger: build.ledger, ..SyncOptions::default() };
+    options.unit_concurrency = build.concurrency.or(settings.concurrency).unwrap_or(options.unit_concurrency);
+    let mut builder = SyncHost::builder();
+    if let Some(http) = settings.aws_http {
+        builder = builder.aws_http(http);
+    }
+    builder = builder
         .aws(aws)
-        .mapper(engine)
+        .mapper(Arc::clone(&engine) as Arc<dyn Mapper>)
         .port(settings.port)
         .http(settings.http)
         .observer(build.observer)
@@ -100,11 +132,8 @@ pub(crate) fn assemble(
         builder = builder.state(ledger);
     }
     let host = builder.build().map_err(|error| match error {
-        BuildError::State(problem) => {
-            err(&summary::problem("the state directory cannot be used", &problem));
-            Exit::Settings
-        }
-        other => refused(&other),
+        BuildError::State(problem) => Refusal { title: "the state directory cannot be used", problem },
+        other => Refusal::of(Problem::from_error(&other)),
     })?;
     if let Some(logs) = build.logs {
         match host.port().filter(|_| settings.ship_logs) {
@@ -112,7 +141,7 @@ pub(crate) fn assemble(
             None => logs.close(),
         }
     }
-    Ok(host)
+    Ok(Assembled { host, engine })
 }
 
 /// The first SIGINT or SIGTERM stops the run in order; a second one ends the process at once.

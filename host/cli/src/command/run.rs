@@ -1,14 +1,15 @@
 //! `berth run`: the long-lived service, which an operator's container runs.
 
-use std::{future::IntoFuture, net::Ipv4Addr, pin::pin, sync::Arc, time::Duration};
+use std::{future::IntoFuture, net::Ipv4Addr, num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
 
-use berth_embed::{Access, Catalog, Mode, Problem, SyncError, SyncHost, core::ResyncStatus};
+use berth_embed::{Access, Catalog, Mode, Problem, SyncError, core::ResyncStatus};
 use indicatif::MultiProgress;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    host::{Build, assemble, stop_on_signal},
+    host::{Assembled, Build, assemble, stop_on_signal},
+    reload::{Hangups, Reloader},
     sync,
 };
 #[cfg(feature = "kafka")]
@@ -17,12 +18,12 @@ use crate::{
     args::{Global, LogFormat, RunArgs, ServiceArgs},
     exit::Exit,
     http::{self, Status},
-    listener::{self, Ended, Reason, Resyncs, polling, schedule},
+    listener::{self, Ended, Live, Reason, Resyncs, polling, schedule},
     output::{err, out},
     progress,
     settings::{Environment, Listener, Service, Settings},
     summary,
-    telemetry::Shipping,
+    telemetry::{self, Shipping},
 };
 
 /// How long a resync that is told to stop may take for it. Kubernetes kills 30 s after SIGTERM.
@@ -54,6 +55,7 @@ pub(crate) fn run(
         };
         return sync::run(global, &once, environment, Mode::Apply, bars, logs);
     }
+    telemetry::follow(settings.log_level.as_deref());
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -64,19 +66,27 @@ pub(crate) fn run(
     let build = Build {
         // The log tells what a service does.
         observer: progress::observer(LogFormat::Json, bars),
-        concurrency: Some(args.concurrency.get()),
+        concurrency: args.concurrency.map(NonZeroUsize::get),
         state: Some(Access::Write),
         state_dir: args.state_dir.clone(),
         logs,
+        ledger: None,
     };
-    match runtime.block_on(serve(settings, &service, build, global.log_format)) {
+    match runtime.block_on(serve(global, environment, settings, service, build)) {
         Ok(()) => Exit::Done,
         Err(exit) => exit,
     }
 }
 
-async fn serve(settings: Settings, service: &Service, build: Build, log: LogFormat) -> Result<(), Exit> {
+async fn serve(
+    global: &Global,
+    environment: &Environment,
+    settings: Settings,
+    service: Service,
+    build: Build,
+) -> Result<(), Exit> {
     let stop = CancellationToken::new();
+    let hangups = Hangups::listen();
     stop_on_signal(&stop);
     for note in &settings.notes {
         tracing::warn!("{note}");
@@ -87,19 +97,41 @@ async fn serve(settings: Settings, service: &Service, build: Build, log: LogForm
     // Before the plugins are loaded, which takes its time: the process is alive meanwhile.
     let webhook = matches!(service.listener, Listener::Webhook { .. }).then(|| resyncs.clone());
     let socket = bind(service.port).await?;
-    let router = http::router(&service.path_prefix, Arc::clone(&status), webhook);
+    let router = http::router(&service.path_prefix, &status, webhook);
     let drain = CancellationToken::new();
     let server = axum::serve(socket, router).with_graceful_shutdown(drain.clone().cancelled_owned());
     let server = tokio::spawn(server.into_future());
 
+    let reloader = Reloader {
+        global,
+        environment,
+        observer: Arc::clone(&build.observer),
+        concurrency: build.concurrency,
+        status: &status,
+        stop: stop.clone(),
+        hangups,
+        logs: build.logs.clone(),
+    };
     let logs = build.logs.clone();
-    let host = assemble(settings, build, stop.clone())?;
+    let schedule = settings.port.schedule;
+    let changelog_destination = settings.port.changelog_destination.clone();
+    let state_dir = settings.state.dir.clone();
+    let made = assemble(settings, build, stop.clone()).map_err(|refusal| refusal.print())?;
+    let Assembled { host, engine } = made;
+    status.metrics.watch(&host, &engine);
+    telemetry::export(&status.metrics);
+    let (renew, live) =
+        watch::channel(Arc::new(Live { host, service, schedule, changelog_destination, state_dir }));
     status.set_ready();
     tracing::info!("ready");
 
-    let resync = |reason, cancel| resync(&host, &status, log, reason, cancel);
+    let resync = |reason, cancel| {
+        let live = Arc::clone(&live.borrow());
+        let status = Arc::clone(&status);
+        async move { resync(&live, &status, global.log_format, reason, cancel).await }
+    };
     let mut resyncing = pin!(listener::run(requests, stop.clone(), resync));
-    let mut listening = pin!(trigger(service, &host, &resyncs, &stop));
+    let mut listening = pin!(trigger(&live, &resyncs, &stop));
     let ended = tokio::select! {
         () = &mut resyncing => timeout(LAST_WORD, listening).await.unwrap_or(Ok(())),
         ended = &mut listening => {
@@ -108,6 +140,7 @@ async fn serve(settings: Settings, service: &Service, build: Build, log: LogForm
             resyncing.await;
             ended
         }
+        () = reloader.run(renew) => Ok(()),
     };
     drain.cancel();
     let shipped = async {
@@ -138,21 +171,22 @@ async fn bind(port: u16) -> Result<TcpListener, Exit> {
 
 /// Asks for resyncs as the settings say until `stop`, or until the listener cannot go on.
 async fn trigger(
-    service: &Service,
-    host: &SyncHost,
+    live: &watch::Receiver<Arc<Live>>,
     resyncs: &Resyncs,
     stop: &CancellationToken,
 ) -> Result<(), Exit> {
+    let begun = Arc::clone(&live.borrow());
     let listening = async {
-        match (&service.listener, host.port()) {
-            (Listener::Polling { interval, resync_on_start }, Some(port)) => {
-                stop.run_until_cancelled(polling::poll(port, resyncs, *interval, *resync_on_start)).await;
+        match (&begun.service.listener, begun.host.port()) {
+            (Listener::Polling { .. }, _) => {
+                stop.run_until_cancelled(polling::poll(live.clone(), resyncs)).await;
             }
             // Other than the peer, which leaves a fresh installation empty until somebody asks. It
             // is also what tells Port where the webhook is.
             (Listener::Webhook { resync_on_start: true, .. }, _) => {
                 stop.run_until_cancelled(resyncs.run(Reason::Start)).await;
             }
+            // New settings do not reach it: joining its group again would look like another process.
             #[cfg(feature = "kafka")]
             (Listener::Kafka(settings), Some(port)) => {
                 return kafka::listen(port, settings, resyncs, stop).await.map_err(|problem| {
@@ -165,21 +199,15 @@ async fn trigger(
         stop.cancelled().await;
         Ok(())
     };
-    let ticking = async {
-        if let Some(minutes) = service.scheduled_minutes {
-            schedule::tick(resyncs, Duration::from_secs(60 * u64::from(minutes))).await;
-        }
-        std::future::pending::<()>().await;
-    };
     tokio::select! {
         ended = listening => ended,
-        () = ticking => Ok(()),
+        () = schedule::follow(live.clone(), resyncs) => Ok(()),
     }
 }
 
 /// Runs one resync and tells how it went.
 async fn resync(
-    host: &SyncHost,
+    live: &Live,
     status: &Status,
     log: LogFormat,
     reason: Reason,
@@ -187,7 +215,7 @@ async fn resync(
 ) -> Ended {
     tracing::info!(reason = reason.as_str(), "resync begins");
     status.metrics.begun();
-    let host = host.stopped_by(cancel.clone());
+    let host = live.host.stopped_by(cancel.clone());
     let overdue = async {
         cancel.cancelled().await;
         tokio::time::sleep(GRACE).await;

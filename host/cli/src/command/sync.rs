@@ -1,6 +1,6 @@
 //! `berth sync` and `berth plan`: the same run, with and without writing.
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use berth_embed::{Access, Mode, Problem, Report, SyncError};
 use indicatif::MultiProgress;
@@ -9,11 +9,12 @@ use super::host::{Build, with_host};
 use crate::{
     args::{Global, RunArgs},
     exit::Exit,
+    metrics::Metrics,
     output::{err, out},
     progress,
     settings::Environment,
     summary,
-    telemetry::Shipping,
+    telemetry::{self, Shipping},
 };
 
 /// Runs one resync and tells about it.
@@ -28,19 +29,29 @@ pub(crate) fn run(
     let observer = progress::observer(global.log_format, bars);
     let build = Build {
         observer: Arc::clone(&observer),
-        concurrency: Some(args.concurrency.get()),
+        concurrency: args.concurrency.map(NonZeroUsize::get),
         state: Some(match mode {
             Mode::Apply => Access::Write,
             Mode::Plan => Access::Read,
         }),
         state_dir: args.state_dir.clone(),
         logs,
+        ledger: None,
     };
-    let result = with_host(global, environment, build, |host, _| async move {
-        match mode {
-            Mode::Apply => host.sync().await,
-            Mode::Plan => host.plan().await,
+    let metrics = Arc::new(Metrics::default());
+    telemetry::export(&metrics);
+    let result = with_host(global, environment, build, |made| async move {
+        metrics.watch(&made.host, &made.engine);
+        metrics.begun();
+        let result = match mode {
+            Mode::Apply => made.host.sync().await,
+            Mode::Plan => made.host.plan().await,
+        };
+        match &result {
+            Ok(report) => metrics.ended(report),
+            Err(_) => metrics.ended_early("not-begun"),
         }
+        result
     });
     // Clears the bars before anything else is printed.
     drop(observer);

@@ -4,28 +4,38 @@
 //! request. And a request that is made while a resync runs is not taken for served by it: what
 //! counts is Port's note of the resync's start, not that of its end.
 
-use std::time::{Duration, SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
-use berth_embed::PortCatalog;
+use tokio::sync::watch;
 
-use super::{Ended, Reason, Resyncs};
+use super::{Ended, Live, Reason, Resyncs};
+use crate::settings::Listener;
 
-/// Looks until the service stops. The interval begins when the resync has ended, so that looks
-/// never overlap. A look that fails is logged and skipped.
-pub(crate) async fn poll(port: &PortCatalog, resyncs: &Resyncs, interval: Duration, resync_on_start: bool) {
+/// Looks until the service stops, or listens otherwise. The interval begins when the resync has
+/// ended, so that looks never overlap; new settings end it. A look that fails is logged and skipped.
+pub(crate) async fn poll(mut live: watch::Receiver<Arc<Live>>, resyncs: &Resyncs) {
     // Still due while Port or AWS could not be used at all: nobody would ask for it again.
-    let mut start_due = resync_on_start;
-    // The newest request that a resync was run for.
-    let mut served = None;
+    let mut start_due = None;
+    // The newest request that a resync was run for, and the start of the last resync, as Port noted
+    // it, of hosts that were replaced.
+    let (mut served, mut begun) = (None, None);
     loop {
-        if start_due {
+        let now = Arc::clone(&live.borrow_and_update());
+        let (Some(port), Listener::Polling { interval, resync_on_start }) =
+            (now.host.port(), &now.service.listener)
+        else {
+            return;
+        };
+        let start_due = start_due.get_or_insert(*resync_on_start);
+        begun = begun.max(port.last_begun());
+        if *start_due {
             match resyncs.run(Reason::Start).await {
-                Some(ended) => start_due = ended == Ended::NotBegun,
+                Some(ended) => *start_due = ended == Ended::NotBegun,
                 None => return,
             }
         } else {
             match port.resync_request().await {
-                Ok(requested) if is_due(requested, served, port.last_begun()) => {
+                Ok(requested) if is_due(requested, served, begun) => {
                     match resyncs.run(Reason::Requested).await {
                         Some(Ended::NotBegun) => {}
                         Some(_) => served = requested,
@@ -38,7 +48,11 @@ pub(crate) async fn poll(port: &PortCatalog, resyncs: &Resyncs, interval: Durati
                 }
             }
         }
-        tokio::time::sleep(interval).await;
+        begun = begun.max(port.last_begun());
+        tokio::select! {
+            () = tokio::time::sleep(*interval) => {}
+            Ok(()) = live.changed() => {}
+        }
     }
 }
 
@@ -56,6 +70,8 @@ pub(super) fn is_due(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

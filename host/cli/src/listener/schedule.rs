@@ -1,13 +1,34 @@
 //! Resyncs that nobody asks for: every so many minutes, whatever the listener.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
 
-use super::{Reason, Resyncs};
+use super::{Live, Reason, Resyncs};
+
+/// Asks for resyncs as the settings say, until the service stops. Ticks begin anew when the interval
+/// changes.
+pub(crate) async fn follow(mut live: watch::Receiver<Arc<Live>>, resyncs: &Resyncs) {
+    loop {
+        let minutes = live.borrow_and_update().service.scheduled_minutes;
+        let ticking = async {
+            match minutes {
+                Some(minutes) => tick(resyncs, Duration::from_secs(60 * u64::from(minutes))).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = ticking => return,
+            Ok(_) = live.wait_for(|live| live.service.scheduled_minutes != minutes) => {}
+        }
+    }
+}
 
 /// Asks for a resync at each tick until the service stops; the first after one whole interval.
-pub(crate) async fn tick(resyncs: &Resyncs, every: Duration) {
+async fn tick(resyncs: &Resyncs, every: Duration) {
     let mut ticks = interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {

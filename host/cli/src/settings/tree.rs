@@ -4,7 +4,10 @@
 //! `__`, names are case-insensitive; a value that is a JSON object is merged level by level, with
 //! a nested variable winning over it. The environment wins over `.env`, that over the file.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 
@@ -32,18 +35,22 @@ pub(crate) struct Tree(BTreeMap<String, Setting>);
 
 const PREFIX: &str = "OCEAN__";
 
+/// The settings file and `.env`. Neither need be there.
+pub(super) fn files(file: Option<&Path>, environment: &Environment) -> [PathBuf; 2] {
+    let base = &environment.working_dir;
+    [base.join(file.unwrap_or(Path::new("berth.toml"))), base.join(".env")]
+}
+
 impl Tree {
     /// Merges file, `.env` and environment.
     pub(crate) fn load(file: Option<&Path>, environment: &Environment, issues: &mut Vec<Issue>) -> Self {
         let mut tree = Self::default();
-        let path = match file {
-            Some(path) => Some(environment.working_dir.join(path)),
-            None => Some(environment.working_dir.join("berth.toml")).filter(|path| path.exists()),
-        };
-        if let Some(path) = path {
-            tree.add_file(&path, issues);
+        let [settings, dotenv] = files(file, environment);
+        // One that was named must be there.
+        if file.is_some() || settings.exists() {
+            tree.add_file(&settings, issues);
         }
-        if let Ok(text) = std::fs::read_to_string(environment.working_dir.join(".env")) {
+        if let Ok(text) = std::fs::read_to_string(dotenv) {
             let variables: Vec<_> = text.lines().filter_map(dotenv_line).collect();
             tree.add_variables(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         }

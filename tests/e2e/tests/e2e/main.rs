@@ -8,12 +8,17 @@ mod deletion;
 mod deploy;
 mod doctor;
 mod handmade;
-mod kafka;
 #[cfg(target_os = "linux")]
 mod image;
+mod kafka;
 mod kinds;
 mod ledger;
+mod logs;
+mod metrics;
+mod network;
+mod otlp;
 mod raw;
+mod reload;
 mod reporting;
 mod service;
 mod settings;

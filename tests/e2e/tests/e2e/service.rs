@@ -45,14 +45,28 @@ impl Service {
 
     /// Asks for a path: status line and body.
     pub(crate) fn ask(&self, method: &str, path: &str) -> (String, String) {
+        let (head, body) = self.ask_for(method, path, "*/*");
+        (head.lines().next().unwrap_or_default().to_owned(), body)
+    }
+
+    /// Asks for a path in a form: head and body.
+    pub(crate) fn ask_for(&self, method: &str, path: &str, accept: &str) -> (String, String) {
         let mut stream = TcpStream::connect(&self.address).expect("the service listens");
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: berth\r\nConnection: close\r\n\r\n")
-            .expect("a request");
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: berth\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+        )
+        .expect("a request");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
         assert!(head.contains("x-request-id: ") && head.contains("x-process-time: "), "{head}");
-        (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
+        (head.to_owned(), body.to_owned())
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// Sends SIGTERM and waits for the end: the exit code and the log.
@@ -103,7 +117,7 @@ pub(crate) fn listen(world: &mut World, listener: &Value) {
 }
 
 /// Makes the next resync last, between its start and its first unit.
-fn slow_down(world: &World) {
+pub(crate) fn slow_down(world: &World) {
     world.port().fail(Fault::on("datasource-entities").latency(Duration::from_secs(3)));
 }
 

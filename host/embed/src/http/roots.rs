@@ -1,0 +1,118 @@
+//! Whose certificates are trusted.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    RootCertStore,
+    pki_types::{
+        CertificateDer,
+        pem::{self, PemObject},
+    },
+};
+
+/// Root certificates. Cheap to clone.
+#[derive(Clone)]
+pub struct Roots(Arc<RootCertStore>);
+
+/// Why there are no root certificates.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootsError {
+    /// A file cannot be read, or is not in PEM form.
+    #[error("{} cannot be read", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: pem::Error,
+    },
+    /// A directory cannot be listed.
+    #[error("{} cannot be listed", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// There is no certificate in it.
+    #[error("{} holds no certificate that can be used", path.display())]
+    Empty {
+        /// The file or directory.
+        path: PathBuf,
+    },
+}
+
+impl Roots {
+    /// What the system trusts. Certificates that cannot be used are logged and left out.
+    pub fn system() -> Self {
+        let native = rustls_native_certs::load_native_certs();
+        for error in &native.errors {
+            tracing::warn!(%error, "some of the system's root certificates cannot be used");
+        }
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(native.certs);
+        Self(Arc::new(store))
+    }
+
+    /// The same, and the certificates of these PEM files and directories besides.
+    ///
+    /// # Errors
+    /// As for [`of`](Self::of).
+    pub fn and<'p>(self, paths: impl IntoIterator<Item = &'p Path>) -> Result<Self, RootsError> {
+        let mut store = Arc::unwrap_or_clone(self.0);
+        for path in paths {
+            let certificates = if path.is_dir() { in_directory(path)? } else { in_file(path)? };
+            let (usable, _) = store.add_parsable_certificates(certificates);
+            if usable == 0 {
+                return Err(RootsError::Empty { path: path.to_owned() });
+            }
+        }
+        Ok(Self(Arc::new(store)))
+    }
+
+    /// The certificates of these PEM files and directories, and no other. A file may hold many.
+    ///
+    /// # Errors
+    /// [`RootsError`] for the first path that cannot be read, or that holds no certificate. In a
+    /// directory, files that hold none are passed over.
+    pub fn of<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Result<Self, RootsError> {
+        Self(Arc::new(RootCertStore::empty())).and(paths)
+    }
+
+    pub(super) fn store(&self) -> Arc<RootCertStore> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl fmt::Debug for Roots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Roots({})", self.0.len())
+    }
+}
+
+fn in_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
+    CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|source| RootsError::File { path: path.to_owned(), source })
+}
+
+fn in_directory(path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
+    let refused = |source| RootsError::Directory { path: path.to_owned(), source };
+    let mut certificates = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(refused)? {
+        let file = entry.map_err(refused)?.path();
+        // Links are followed: that is how such directories, and mounted secrets, are made.
+        if !file.is_file() {
+            continue;
+        }
+        match in_file(&file) {
+            Ok(found) => certificates.extend(found),
+            Err(error) => tracing::debug!(%error, "passed over in a directory of certificates"),
+        }
+    }
+    Ok(certificates)
+}

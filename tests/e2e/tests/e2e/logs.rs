@@ -1,0 +1,71 @@
+//! The log, as those who collect it read it.
+#![expect(clippy::panic, reason = "a helper that fails is a test that fails")]
+
+use std::collections::BTreeSet;
+
+use berth_e2e::{Denial, World};
+use serde_json::Value;
+
+/// The lines of a JSON log.
+fn lines(log: &str) -> Vec<Value> {
+    let read = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    log.lines().map(read).collect()
+}
+
+#[test]
+fn a_container_logs_json_with_the_unit_that_each_line_is_about() {
+    let mut world = World::with_accounts(1).buckets(1).build();
+    let account = world.accounts()[0].clone();
+    world.gate().deny(Denial {
+        account: account.clone(),
+        service: "ec2".to_owned(),
+        region: "eu-west-1".to_owned(),
+    });
+    world.set("BERTH_LOG_FORMAT", "json");
+    let run = world.sync();
+    run.exits(3);
+    let all = lines(&run.stderr);
+    for line in &all {
+        for member in ["timestamp", "level", "target", "message"] {
+            assert!(line[member].is_string(), "{member} of {line}");
+        }
+    }
+    let about = |line: &&Value| line["message"] == "unit complete" || line["message"] == "unit skipped";
+    let told: BTreeSet<(String, String, bool)> = all
+        .iter()
+        .filter(about)
+        .filter(|line| line["kind"] == "AWS::EC2::Instance")
+        .map(|line| {
+            assert_eq!(line["account"], account.as_str(), "{line}");
+            let region = line["region"].as_str().unwrap_or_default();
+            (
+                region.to_owned(),
+                line["level"].as_str().unwrap_or_default().to_owned(),
+                line["fetched"].is_u64(),
+            )
+        })
+        .collect();
+    let expected = [("eu-west-1", "WARN", false), ("us-east-1", "INFO", true)];
+    assert_eq!(
+        told,
+        expected.map(|(region, level, counted)| (region.to_owned(), level.to_owned(), counted)).into()
+    );
+
+    // A line still knows its unit when only warnings are asked for, here by the settings file.
+    world.file("berth.toml", "log_level = \"WARNING\"\n");
+    let run = world.sync();
+    let all = lines(&run.stderr);
+    assert!(all.iter().all(|line| line["level"] == "WARN" || line["level"] == "ERROR"), "{run}");
+    let skipped = all.iter().find(|line| line["message"] == "unit skipped");
+    assert_eq!(skipped.map(|line| &line["region"]), Some(&Value::from("eu-west-1")), "{run}");
+    // The environment is stronger.
+    world.set("APPLICATION__LOG_LEVEL", "DEBUG");
+    assert!(lines(&world.sync().stderr).iter().any(|line| line["level"] == "DEBUG"));
+}
+
+#[test]
+fn a_level_that_makes_no_sense_is_told() {
+    let world = World::with_accounts(0).build();
+    world.file("berth.toml", "log_level = \"berth=loud\"\n");
+    world.sync().exits(2).says("log_level").says("berth=loud");
+}

@@ -1,0 +1,84 @@
+//! Gateways, proxies, and certificates of one's own.
+
+use berth_e2e::{ForwardProxy, World};
+
+/// The port of an address such as `https://localhost:1234`.
+fn authority(url: &str) -> String {
+    url.split("://").nth(1).unwrap_or_default().trim_end_matches('/').to_owned()
+}
+
+#[test]
+fn a_certificate_authority_of_ones_own_is_trusted_where_it_is_named() {
+    let mut world = World::with_accounts(1).buckets(1).build();
+    let (roots, plain_port) = (world.serve_tls(), world.variable("OCEAN__PORT__BASE_URL"));
+    assert!(plain_port.starts_with("https://"), "{plain_port}");
+    // Nobody trusts it by itself, and what would help is told.
+    world.sync().exits(4).says("certificate").says("SSL_CERT_FILE").hides("trying again");
+    assert!(world.entities().is_empty());
+
+    world.set("SSL_CERT_FILE", roots.to_str().unwrap_or_default());
+    let run = world.sync();
+    run.exits(0);
+    assert_eq!(world.entities(), world.expected(), "{run}");
+
+    // A directory does as well, and a file for AWS alone is for AWS alone.
+    world.unset("SSL_CERT_FILE");
+    world.set("SSL_CERT_DIR", roots.parent().and_then(|path| path.to_str()).unwrap_or_default());
+    world.sync().exits(0);
+    world.unset("SSL_CERT_DIR");
+    world.set("AWS_CA_BUNDLE", roots.to_str().unwrap_or_default());
+    let doctor = world.tool(&["doctor"]);
+    doctor.exits(3).says("✗   Port").says("✓   AWS base identity").says("SSL_CERT_FILE");
+}
+
+#[test]
+fn certificates_are_not_checked_only_where_that_is_said_and_then_loudly() {
+    let mut world = World::with_accounts(1).buckets(1).build();
+    world.serve_tls();
+    world.set("OCEAN__SSL__PORT__VERIFY", "false");
+    let doctor = world.tool(&["doctor"]);
+    doctor.exits(3).says("✓   Port").says("✗   AWS base identity").says("AWS_CA_BUNDLE");
+    doctor.says("certificates are not checked");
+
+    world.set("OCEAN__SSL__THIRD_PARTY__VERIFY", "false");
+    let run = world.sync();
+    run.exits(0).says("OCEAN__SSL__PORT__VERIFY=false").says("OCEAN__SSL__THIRD_PARTY__VERIFY=false");
+    assert_eq!(world.entities(), world.expected(), "{run}");
+}
+
+#[test]
+fn everything_goes_through_the_proxy_and_its_password_is_told_nowhere() {
+    let mut world = World::with_accounts(1).buckets(1).build();
+    let proxy = world.start_proxy();
+    let (port, aws) = (authority(&world.variable("OCEAN__PORT__BASE_URL")), authority(&world.aws_url()));
+    world.set("HTTP_PROXY", &proxy.url());
+    let run = world.berth(&["sync", "--log-level", "trace"]);
+    run.exits(0).hides(ForwardProxy::LOGIN.1);
+    assert_eq!(world.entities(), world.expected(), "{run}");
+    let passed = proxy.passed();
+    let asked: Vec<&String> = passed.keys().collect();
+    let mut expected = [format!("http {port}"), format!("http {aws}")];
+    expected.sort();
+    assert_eq!(asked, expected.iter().collect::<Vec<_>>());
+
+    world.set("no_proxy", "127.0.0.1");
+    world.sync().exits(0);
+    assert_eq!(proxy.passed(), passed, "nothing more went through");
+}
+
+#[test]
+fn a_tunnel_is_asked_for_what_is_encrypted() {
+    let mut world = World::with_accounts(1).buckets(1).build();
+    let roots = world.serve_tls();
+    let proxy = world.start_proxy();
+    let (port, aws) = (authority(&world.variable("OCEAN__PORT__BASE_URL")), authority(&world.aws_url()));
+    world.set("SSL_CERT_FILE", roots.to_str().unwrap_or_default());
+    world.set("HTTPS_PROXY", &proxy.url());
+    world.sync().exits(0);
+    assert_eq!(world.entities(), world.expected());
+    let passed = proxy.passed();
+    let asked: Vec<&String> = passed.keys().collect();
+    let mut expected = [format!("CONNECT {port}"), format!("CONNECT {aws}")];
+    expected.sort();
+    assert_eq!(asked, expected.iter().collect::<Vec<_>>());
+}

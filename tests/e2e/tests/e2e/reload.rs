@@ -1,0 +1,115 @@
+//! Settings that change under a running service.
+#![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
+
+use std::{process::Command, time::Duration};
+
+use berth_e2e::{Entities, World};
+use port_stand_in::Fault;
+use serde_json::json;
+
+use crate::service::{Service, listen, reported, wait_for};
+
+const ARNS: &str = "OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS";
+
+/// A service whose accounts stand in its settings file, at first the first one alone.
+fn service() -> (World, Service) {
+    let mut world = World::with_accounts(2).buckets(1).build();
+    world.unset(ARNS);
+    listen(&mut world, &json!({"type": "POLLING", "interval": 1}));
+    name(&world, 1);
+    let service = Service::start(&world);
+    wait_for("the first resync", || reported(&world).len() == 2);
+    assert_eq!(world.entities(), expected(&world, 1));
+    (world, service)
+}
+
+/// Writes the settings file: so many of the accounts.
+fn name(world: &World, accounts: usize) {
+    let role = |account: &String| format!("arn:aws:iam::{account}:role/PortOceanReadRole");
+    let roles: Vec<String> = world.accounts().iter().take(accounts).map(role).collect();
+    world.file("berth.toml", &format!("[integration.config]\naccount_role_arns = {}\n", json!(roles)));
+}
+
+/// What the first accounts must give.
+fn expected(world: &World, accounts: usize) -> Entities {
+    let others = &world.accounts()[accounts..];
+    let mut expected = world.expected();
+    expected.retain(|key, _| !others.iter().any(|other| key.contains(other.as_str())));
+    expected
+}
+
+/// How often settings were read anew, by what came of it.
+fn reloads(service: &Service, outcome: &str) -> u32 {
+    let page = service.ask("GET", "/metrics").1;
+    let series = format!("berth_settings_reloads_total{{outcome=\"{outcome}\"}} ");
+    let count = page.lines().find_map(|line| line.strip_prefix(&series));
+    count.map_or(0, |count| count.parse().expect("a count"))
+}
+
+fn hang_up(service: &Service) {
+    let pid = service.pid().to_string();
+    assert!(Command::new("kill").args(["-HUP", &pid]).status().expect("kill starts").success());
+}
+
+#[test]
+fn a_changed_account_is_read_by_the_next_resync_and_a_broken_file_by_none() {
+    let (world, service) = service();
+    name(&world, 2);
+    hang_up(&service);
+    wait_for("the new settings", || reloads(&service, "applied") >= 1);
+    assert_eq!(world.entities(), expected(&world, 1), "nothing happens before the next resync");
+    world.port().request_resync("aws-e2e");
+    wait_for("the second resync", || reported(&world).len() == 4);
+    assert_eq!(world.entities(), expected(&world, 2));
+
+    world.file("berth.toml", "[integration.config]\naccount_role_arns = [\"not-an-arn\"]\nno_such = 1\n");
+    hang_up(&service);
+    wait_for("the refusal", || reloads(&service, "refused") >= 1);
+    world.port().request_resync("aws-e2e");
+    wait_for("the third resync", || reported(&world).len() == 6);
+    assert_eq!(world.entities(), expected(&world, 2), "the former settings go on");
+    let (code, log) = service.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    for told in ["not-an-arn", "no_such", "remedy=", "the former ones stay"] {
+        assert!(log.contains(told), "{told}: {log}");
+    }
+}
+
+#[test]
+fn a_changed_file_is_noticed_and_a_running_resync_ends_as_it_began() {
+    let (world, service) = service();
+    world.port().fail(Fault::on("datasource-entities").latency(Duration::from_secs(12)));
+    world.port().request_resync("aws-e2e");
+    wait_for("the start of the second resync", || reported(&world).len() == 3);
+    // The port cannot change meanwhile; what else is new is taken.
+    name(&world, 2);
+    world.file(".env", "OCEAN__PATH_PREFIX=/other\n");
+    wait_for("the new settings", || reloads(&service, "applied") == 1);
+    assert_eq!(reported(&world).len(), 3, "the resync still runs");
+    wait_for("the second resync", || reported(&world).len() == 4);
+    assert_eq!(world.entities(), expected(&world, 1));
+    world.port().request_resync("aws-e2e");
+    wait_for("the third resync", || reported(&world).len() == 6);
+    assert_eq!(world.entities(), expected(&world, 2));
+    let (_, log) = service.terminate();
+    assert!(log.contains("OCEAN__PATH_PREFIX") && log.contains("restart it"), "{log}");
+}
+
+#[test]
+fn a_secret_that_was_rotated_starts_what_could_not_begin() {
+    let mut world = World::with_accounts(1).buckets(1).build();
+    let secret = world.variable("OCEAN__PORT__CLIENT_SECRET");
+    world.unset("OCEAN__PORT__CLIENT_SECRET");
+    listen(&mut world, &json!({"type": "POLLING", "interval": 600}));
+    world.file(".env", "OCEAN__PORT__CLIENT_SECRET=an-old-one\n");
+    let service = Service::start(&world);
+    let not_begun = "berth_resyncs_total{outcome=\"not-begun\"} 1";
+    wait_for("the failure", || service.ask("GET", "/metrics").1.contains(not_begun));
+    world.file(".env", &format!("OCEAN__PORT__CLIENT_SECRET={secret}\n"));
+    hang_up(&service);
+    // Long before the interval has passed.
+    wait_for("the resync", || reported(&world).len() == 2);
+    assert_eq!(world.entities(), world.expected());
+    let (_, log) = service.terminate();
+    assert!(!log.contains(&secret) && !log.contains("an-old-one"), "{log}");
+}
