@@ -15,6 +15,8 @@ const ARNS: &str = "OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS";
 fn service() -> (World, Service) {
     let mut world = World::with_accounts(2).buckets(1).build();
     world.unset(ARNS);
+    // Only one host at a time can have it open.
+    world.set("BERTH_STATE_DIR", "state");
     listen(&mut world, &json!({"type": "POLLING", "interval": 1}));
     name(&world, 1);
     let service = Service::start(&world);
