@@ -260,17 +260,17 @@ async def main() -> None:
     server = await asyncio.start_server(gate.serve, HOST, 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
     broker, gate.broker = await loop.run_in_executor(None, start_broker, port)
-    client = {
-        "bootstrap_servers": f"{HOST}:{port}",
-        "security_protocol": "SASL_SSL",
-        "ssl_cafile": str(certificate),
-        "sasl_mechanism": MECHANISM,
-        "sasl_plain_username": name,
-        "sasl_plain_password": password,
-    }
-    commands = await loop.run_in_executor(None, Commands, gate, loop, client)
-    print(json.dumps({"broker": f"{HOST}:{port}", "authority": str(certificate)}), flush=True)
     try:
+        client = {
+            "bootstrap_servers": f"{HOST}:{port}",
+            "security_protocol": "SASL_SSL",
+            "ssl_cafile": str(certificate),
+            "sasl_mechanism": MECHANISM,
+            "sasl_plain_username": name,
+            "sasl_plain_password": password,
+        }
+        commands = await loop.run_in_executor(None, Commands, gate, loop, client)
+        print(json.dumps({"broker": f"{HOST}:{port}", "authority": str(certificate)}), flush=True)
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             command = json.loads(line)
             run = getattr(commands, command.pop("do"))
