@@ -30,12 +30,12 @@ pub fn actions(step: &Step) -> Vec<String> {
 }
 
 fn all_actions<'k>(kinds: impl IntoIterator<Item = &'k KindManifest>) -> BTreeSet<String> {
-    let steps = kinds.into_iter().flat_map(|kind| &kind.plan.steps);
-    steps.flat_map(actions).chain(REGIONS.map(str::to_owned)).collect()
+    let steps = kinds.into_iter().flat_map(|kind| kind.plan.steps.iter().cloned().chain(kind.event_steps()));
+    steps.flat_map(|step| actions(&step)).chain(REGIONS.map(str::to_owned)).collect()
 }
 
-/// The least policy with which a role can read these kinds, all their options included: one
-/// statement per service, every action by its name.
+/// The least policy with which a role can read these kinds, all their options and what they read
+/// after live events included: one statement per service, every action by its name.
 pub fn read_policy<'k>(kinds: impl IntoIterator<Item = &'k KindManifest>) -> Value {
     let mut services: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for action in all_actions(kinds) {

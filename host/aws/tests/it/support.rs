@@ -87,6 +87,7 @@ pub(crate) async fn read(
         regions: regions.iter().map(|region| Region::new(region).unwrap()).collect(),
         kind: kind.clone(),
         options: options.iter().map(ToString::to_string).collect(),
+        one: None,
     });
     let mut read = Read::default();
     while let Some(page) = pages.next().await {

@@ -59,6 +59,7 @@ async fn reading_is_never_far_ahead_of_mapping() {
         regions: vec![Region::new("eu-west-1").unwrap()],
         kind: kind("regional", &json!({"chunk": 50, "steps": [list()]})),
         options: [].into(),
+        one: None,
     });
     pages.next().await.unwrap().unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
