@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     convert::Infallible,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use berth_core::{
@@ -13,13 +13,13 @@ use berth_core::{
     Region, ResyncStatus, Scope, Source, Unit, UnitId, UnitState, UpsertOptions,
 };
 use futures::{StreamExt, stream};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::{
-    Deletion, Event, Evidence, Gone, Hints, Observer, Outcome, Report, ResolvedResource, Scopes, UnitCounts,
-    UnitReport, Verdict,
+    Deletion, Event, Evidence, Gone, Hints, Journal, Observer, Outcome, Report, ResolvedResource, Scopes,
+    UnitCounts, UnitReport, Verdict,
     content::{content_digest, key_digest},
     known::{Memory, Recorder},
     mapped::{Fate, Mapped},
@@ -62,6 +62,8 @@ pub struct SyncOptions {
     pub ledger: Option<Arc<dyn Ledger>>,
     /// Stops the run: nothing more is read, nothing is deleted.
     pub cancel: CancellationToken,
+    /// What live events write meanwhile, where the same process follows them.
+    pub journal: Arc<Journal>,
 }
 
 impl Default for SyncOptions {
@@ -72,6 +74,7 @@ impl Default for SyncOptions {
             region_concurrency: 16,
             ledger: None,
             cancel: CancellationToken::new(),
+            journal: Arc::default(),
         }
     }
 }
@@ -122,6 +125,8 @@ pub async fn run(
 ) -> Result<Report, SyncError> {
     let started = SystemTime::now();
     let clock = Instant::now();
+    let journal = Arc::clone(&options.journal);
+    let _running = journal.begin();
     let kinds = mapper.kinds();
     let defaults = defaults(&kinds);
     let intent = options.mode.intent();
@@ -130,7 +135,7 @@ pub async fn run(
     observer.event(&Event::Opened { notes: &session.notes });
     // The catalog may stop this resync, but not those that share the caller's token.
     let options = SyncOptions { cancel: options.cancel.child_token(), ..options };
-    let run = Run { source, mapper, catalog, observer, options, started };
+    let run = Run { source, mapper, catalog, observer, options, started, begun: clock };
 
     let mut notes = session.notes;
     let outcome = match run.options.mode {
@@ -216,6 +221,7 @@ struct Run {
     observer: Arc<dyn Observer>,
     options: SyncOptions,
     started: SystemTime,
+    begun: Instant,
 }
 
 /// A unit's position, its report, and its resources that failed.
@@ -310,6 +316,7 @@ impl Run {
             tally: Arc::clone(&tally),
             memory: memory.clone(),
             records: recorder.as_ref().map(|recorder| recorder.sender.clone()),
+            journal: Arc::clone(&self.options.journal),
         };
         let merge = memory.as_ref().map(|_| options.merge);
         let settled = std::mem::take(&mut planned.settled);
@@ -629,6 +636,13 @@ impl Run {
             deletion.held_back = Some(problem);
             return deletion;
         }
+        let (granted, _claim) =
+            self.options.journal.claim(doomed.iter().map(|key| (key_digest(key), self.begun)));
+        if granted.contains(&false) {
+            // Live events have seen to these since the resync began.
+            let mut granted = granted.into_iter();
+            doomed.retain(|_| granted.next() == Some(true));
+        }
         if doomed.is_empty() {
             return deletion;
         }
@@ -897,12 +911,14 @@ impl UnitTask {
         counts: &mut UnitCounts,
         failures: &mut Vec<(String, Problem)>,
     ) -> UnitState {
+        let since = Instant::now();
         let options: BTreeSet<String> = unit.resource.selector.include_actions.iter().cloned().collect();
         let pages = self.source.fetch(FetchRequest {
             account: Arc::clone(&unit.account),
             regions: unit.regions.clone(),
             kind: Arc::clone(&unit.kind),
             options,
+            one: None,
         });
         // The next batch is read while this one is mapped.
         let mut mapped = pages
@@ -962,6 +978,7 @@ impl UnitTask {
                     fields: Arc::clone(&self.fields),
                     content: self.merge.and_then(|merge| content_digest(&entity, merge)),
                     entity,
+                    since,
                     fate: Fate::default(),
                 };
                 if self.sender.send(mapped).await.is_err() {
@@ -973,7 +990,7 @@ impl UnitTask {
     }
 }
 
-fn map_problem(error: berth_core::MapError) -> Problem {
+pub(crate) fn map_problem(error: berth_core::MapError) -> Problem {
     use berth_core::MapError;
     match error {
         MapError::Plugin { plugin, kind, problem } => Problem {
