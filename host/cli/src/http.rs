@@ -1,9 +1,11 @@
-//! The HTTP server: health, metrics, and the webhook of resync requests. Routes and replies are
-//! those of the Ocean contract, so that a chart's probes and scrapers go on working.
+//! The HTTP server: health, metrics, and the webhooks of resync requests and live events. Routes and
+//! replies are those of the Ocean contract, so that a chart's probes and scrapers go on working.
+
+mod events;
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -17,7 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use berth_embed::OCEAN_CORE_VERSION;
+use berth_embed::{Event, Live, OCEAN_CORE_VERSION, Observer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -26,11 +28,23 @@ use crate::{
     metrics::Metrics,
 };
 
+pub(crate) use events::Door;
+
 /// What the routes tell.
 #[derive(Debug, Default)]
 pub(crate) struct Status {
     ready: AtomicBool,
     pub(crate) metrics: Metrics,
+    /// What follows live events, once the plugins are loaded.
+    pub(crate) live: OnceLock<Arc<Live>>,
+}
+
+impl Observer for Status {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::Refreshed { kind, refreshed } = event {
+            self.metrics.refreshed(kind, *refreshed);
+        }
+    }
 }
 
 impl Status {
@@ -40,9 +54,14 @@ impl Status {
     }
 }
 
-/// All routes. `prefix` stands before health and metrics, not before the webhook, which is there
-/// only if there is something to ask for resyncs.
-pub(crate) fn router(prefix: &str, status: Arc<Status>, webhook: Option<Resyncs>) -> Router {
+/// All routes. `prefix` stands before all but the webhook of resyncs. Each webhook is there only if
+/// there is something behind it.
+pub(crate) fn router(
+    prefix: &str,
+    status: Arc<Status>,
+    webhook: Option<Resyncs>,
+    door: Option<Door>,
+) -> Router {
     let mut router = Router::new()
         .route(&format!("{prefix}/health/live"), get(live))
         .route(&format!("{prefix}/health/ready"), get(ready))
@@ -51,6 +70,9 @@ pub(crate) fn router(prefix: &str, status: Arc<Status>, webhook: Option<Resyncs>
         .with_state(status);
     if let Some(resyncs) = webhook {
         router = router.merge(Router::new().route("/resync", post(resync)).with_state(resyncs));
+    }
+    if let Some(door) = door {
+        router = router.merge(events::router(prefix, door));
     }
     router
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "Not Found") })
@@ -83,7 +105,9 @@ fn health(status: &str, check: &str) -> Json<Value> {
 }
 
 async fn metrics(State(status): State<Arc<Status>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], status.metrics.render())
+    let waiting = status.live.get().map(|live| live.waiting());
+    let page = status.metrics.render(waiting);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page)
 }
 
 /// Replies when the resync has ended. The resync goes on if the caller does not wait for it.

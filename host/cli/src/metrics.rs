@@ -12,7 +12,7 @@ use std::{
 };
 
 use berth_embed::{
-    Outcome, Report, UnitCounts,
+    Outcome, Refreshed, Report, UnitCounts,
     core::{Kind, UnitState},
 };
 
@@ -31,6 +31,10 @@ struct State {
     ended: BTreeMap<&'static str, u64>,
     last_end: Option<SystemTime>,
     last: Option<Last>,
+    /// Live events, by what became of them at the door.
+    events: BTreeMap<&'static str, u64>,
+    /// Resources that live events named, by what became of them.
+    refreshed: BTreeMap<(Kind, Refreshed), u64>,
 }
 
 /// The last resync that ran.
@@ -76,11 +80,22 @@ impl Metrics {
         self.state().end(outcome);
     }
 
-    /// The whole page.
-    pub(crate) fn render(&self) -> String {
+    /// A live event came in.
+    pub(crate) fn event(&self, outcome: &'static str) {
+        *self.state().events.entry(outcome).or_default() += 1;
+    }
+
+    /// A resource that a live event named was looked at.
+    pub(crate) fn refreshed(&self, kind: &Kind, refreshed: Refreshed) {
+        *self.state().refreshed.entry((kind.clone(), refreshed)).or_default() += 1;
+    }
+
+    /// The whole page. `waiting`: resources that live events named and that wait for being read,
+    /// where live events are followed.
+    pub(crate) fn render(&self, waiting: Option<usize>) -> String {
         let mut page = String::new();
         // Writing to a String cannot fail.
-        _ = self.state().write(&mut page);
+        _ = self.state().write(waiting, &mut page);
         page
     }
 
@@ -121,7 +136,7 @@ impl State {
         self.last_end = Some(SystemTime::now());
     }
 
-    fn write(&self, page: &mut String) -> fmt::Result {
+    fn write(&self, waiting: Option<usize>, page: &mut String) -> fmt::Result {
         if let Some(last) = &self.last {
             last.write(page)?;
         }
@@ -140,8 +155,25 @@ impl State {
             )?;
             writeln!(page, "berth_resync_last_end_seconds {:.3}", end.as_secs_f64())?;
         }
+        if let Some(waiting) = waiting {
+            self.write_live(waiting, page)?;
+        }
         page.push_str("# EOF\n");
         Ok(())
+    }
+
+    fn write_live(&self, waiting: usize, page: &mut String) -> fmt::Result {
+        head(page, "berth_live_events_total", "counter", "Live events, by what became of them at the door.")?;
+        for (outcome, count) in &self.events {
+            writeln!(page, "berth_live_events_total{{outcome=\"{outcome}\"}} {count}")?;
+        }
+        head(page, "berth_live_resources_total", "counter", "Resources that live events named, by outcome.")?;
+        for ((kind, refreshed), count) in &self.refreshed {
+            let outcome = refreshed.as_str();
+            writeln!(page, "berth_live_resources_total{{kind=\"{kind}\",outcome=\"{outcome}\"}} {count}")?;
+        }
+        head(page, "berth_live_waiting", "gauge", "Resources that wait for being read again.")?;
+        writeln!(page, "berth_live_waiting {waiting}")
     }
 }
 

@@ -2,6 +2,7 @@
 //! the variable's name, what was found, and the remedy.
 
 mod environment;
+mod live;
 mod service;
 mod tree;
 
@@ -21,6 +22,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 pub(crate) use environment::Environment;
+pub(crate) use live::LiveSettings;
 pub(crate) use service::{Listener, Service};
 use tree::{Origin, Tree};
 
@@ -47,6 +49,8 @@ pub(crate) struct Settings {
     /// Whether assumed roles are narrowed to what the loaded plugins read.
     pub(crate) narrow_sessions: bool,
     pub(crate) state: State,
+    /// How a service follows live events; `None`: it does not.
+    pub(crate) live: Option<LiveSettings>,
     /// Remarks for the operator.
     pub(crate) notes: Vec<String>,
 }
@@ -85,6 +89,10 @@ const KNOWN: &[&str] = &[
     "event_listener.app_host",
     "scheduled_resync_interval",
     "path_prefix",
+    "base_url",
+    "event_workers_count",
+    "max_event_processing_seconds",
+    "max_wait_seconds_before_shutdown",
     "upsert_entities_batch_max_length",
     "upsert_entities_batch_max_size_in_bytes",
     "delete_entities_max_batch_size",
@@ -103,6 +111,7 @@ const KNOWN: &[&str] = &[
     "integration.config.aws_access_key_id",
     "integration.config.aws_secret_access_key",
     "integration.config.aws_session_token",
+    "integration.config.live_events_api_key",
     "integration.secrets.aws_access_key_id",
     "integration.secrets.aws_secret_access_key",
     "integration.secrets.aws_session_token",
@@ -155,12 +164,13 @@ impl Settings {
         let aws = reader.aws();
         let narrow_sessions = reader.flag("narrow_sessions", false);
         let state = reader.state();
+        let live = reader.live();
         let more = more(&mut reader);
         let Reader { issues, notes, .. } = reader;
         match port {
             Some(port) if issues.is_empty() => {
                 let http = HttpConfig { system_proxy: true, extra_roots: Vec::new() };
-                Ok((Self { aws, port, engine, http, narrow_sessions, state, notes }, more))
+                Ok((Self { aws, port, engine, http, narrow_sessions, state, live, notes }, more))
             }
             _ => Err(issues),
         }

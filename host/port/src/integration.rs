@@ -196,7 +196,7 @@ async fn provision_enabled(port: &PortCatalog) -> Result<Vec<String>, PortError>
     }
 }
 
-async fn feature_flags(port: &PortCatalog) -> Result<Vec<String>, PortError> {
+pub(crate) async fn feature_flags(port: &PortCatalog) -> Result<Vec<String>, PortError> {
     let call = Call::new("get the organization", Method::GET, port.client.url(&["organization"])?);
     let reply: wire::OrganizationReply = port.client.send(call).await?.json()?;
     Ok(reply.organization.feature_flags.unwrap_or_default())

@@ -27,8 +27,8 @@ mod wire;
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::{Mutex, PoisonError},
-    time::SystemTime,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -49,14 +49,22 @@ pub use config::{DEFAULT_BASE_URL, EventType, PortConfig, ResourcesOrigin, Resyn
 /// The version of the Ocean core whose contract is spoken; Port is told it.
 pub const OCEAN_CORE_VERSION: &str = "0.48.12";
 
+/// The organization's flag that lets live events be followed.
+pub const LIVE_EVENTS_FLAG: &str = "AWS_V3_LIVE_EVENTS_ENABLED";
+
+/// How long the organization's flags are good for, by the contract.
+const FLAGS_TTL: Duration = Duration::from_mins(5);
+
 /// Port as a [`Catalog`]. Cheap to share by reference; make one per process, since the token, the
 /// limits of concurrency and the pause that Port may ask for live in it.
 pub struct PortCatalog {
     config: PortConfig,
-    client: Client,
+    client: Arc<Client>,
     /// Entity requests in flight.
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     session: Mutex<SessionState>,
+    /// The organization's flags, and when they were read.
+    flags: Arc<tokio::sync::Mutex<Option<(Instant, Vec<String>)>>>,
 }
 
 /// What holds from one `open` to the next.
@@ -82,8 +90,36 @@ impl PortCatalog {
     pub fn new(config: PortConfig, http: reqwest::Client) -> Result<Self, Problem> {
         let config = config.normalized();
         let client = Client::new(&config, http).map_err(error::PortError::into_problem)?;
-        let slots = Semaphore::new(config.concurrency);
-        Ok(Self { config, client, slots, session: Mutex::default() })
+        let slots = Arc::new(Semaphore::new(config.concurrency));
+        Ok(Self { config, client: Arc::new(client), slots, session: Mutex::default(), flags: Arc::default() })
+    }
+
+    /// The same Port for what live events write: Port is told that a request from outside caused it,
+    /// and not a resync. It has a session of its own, so that opening it does not end that of a
+    /// resync; token, limits and pauses are shared.
+    #[must_use]
+    pub fn for_events(&self) -> Self {
+        Self {
+            config: PortConfig { event_type: EventType::HttpRequest, ..self.config.clone() },
+            client: Arc::clone(&self.client),
+            slots: Arc::clone(&self.slots),
+            session: Mutex::default(),
+            flags: Arc::clone(&self.flags),
+        }
+    }
+
+    /// Whether the organization has a feature flag, as of five minutes ago or later.
+    ///
+    /// # Errors
+    /// A [`Problem`] when Port does not answer.
+    pub async fn has_flag(&self, flag: &str) -> Result<bool, Problem> {
+        // Held while asking, so that Port is asked once.
+        let mut flags = self.flags.lock().await;
+        if flags.as_ref().is_none_or(|(read, _)| read.elapsed() >= FLAGS_TTL) {
+            let read = integration::feature_flags(self).await.map_err(error::PortError::into_problem)?;
+            *flags = Some((Instant::now(), read));
+        }
+        Ok(flags.as_ref().is_some_and(|(_, flags)| flags.iter().any(|known| known == flag)))
     }
 
     /// What was sent so far.

@@ -2,10 +2,11 @@
 
 use std::{future::IntoFuture, net::Ipv4Addr, sync::Arc, time::Duration};
 
-use berth_embed::{Access, Catalog, Mode, Problem, SyncError, SyncHost, core::ResyncStatus};
+use berth_embed::{Access, Catalog, Mode, Observer, Problem, SyncError, SyncHost, core::ResyncStatus};
 use indicatif::MultiProgress;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::{
     host::{Build, assemble, stop_on_signal},
@@ -14,11 +15,11 @@ use super::{
 use crate::{
     args::{Global, LogFormat, RunArgs, ServiceArgs},
     exit::Exit,
-    http::{self, Status},
+    http::{self, Door, Status},
     listener::{self, Ended, Reason, Resyncs, polling, schedule},
     output::{err, out},
     progress,
-    settings::{Environment, Listener, Service, Settings},
+    settings::{Environment, Listener, LiveSettings, Service, Settings},
     summary,
 };
 
@@ -70,7 +71,7 @@ pub(crate) fn run(
     }
 }
 
-async fn serve(settings: Settings, service: &Service, build: Build, log: LogFormat) -> Result<(), Exit> {
+async fn serve(mut settings: Settings, service: &Service, build: Build, log: LogFormat) -> Result<(), Exit> {
     let stop = CancellationToken::new();
     stop_on_signal(&stop);
     for note in &settings.notes {
@@ -82,20 +83,30 @@ async fn serve(settings: Settings, service: &Service, build: Build, log: LogForm
     // Before the plugins are loaded, which takes its time: the process is alive meanwhile.
     let webhook = matches!(service.listener, Listener::Webhook { .. }).then(|| resyncs.clone());
     let socket = bind(service.port).await?;
-    let router = http::router(&service.path_prefix, Arc::clone(&status), webhook);
+    let live = settings.live.take();
+    let door = live.as_ref().map(|live| Door { key: live.key.clone(), status: Arc::clone(&status) });
+    let router = http::router(&service.path_prefix, Arc::clone(&status), webhook, door);
     let drain = CancellationToken::new();
     let server = axum::serve(socket, router).with_graceful_shutdown(drain.clone().cancelled_owned());
     let server = tokio::spawn(server.into_future());
 
     let host = assemble(settings, build, stop.clone())?;
+    let events = async {
+        if let Some(settings) = live {
+            follow(settings, &host, &status, &service.path_prefix, stop.clone()).await;
+        }
+    };
     status.set_ready();
     tracing::info!("ready");
 
     let resync = |reason, cancel| resync(&host, &status, log, reason, cancel);
-    tokio::select! {
-        () = listener::run(requests, stop.clone(), resync) => {}
-        () = trigger(service, &host, &resyncs) => {}
-    }
+    let resyncing = async {
+        tokio::select! {
+            () = listener::run(requests, stop.clone(), resync) => {}
+            () = trigger(service, &host, &resyncs) => {}
+        }
+    };
+    tokio::join!(resyncing, events);
     drain.cancel();
     if timeout(LAST_WORD, server).await.is_err() {
         tracing::warn!("some HTTP requests were still open at the end");
@@ -115,6 +126,23 @@ async fn bind(port: u16) -> Result<TcpListener, Exit> {
     let address = socket.local_addr().map_err(refused)?;
     tracing::info!(%address, "listening");
     Ok(socket)
+}
+
+/// Follows live events until `stop`.
+async fn follow(
+    settings: LiveSettings,
+    host: &SyncHost,
+    status: &Arc<Status>,
+    prefix: &str,
+    stop: CancellationToken,
+) {
+    let observer: Arc<dyn Observer> = Arc::<Status>::clone(status);
+    let live = Arc::new(host.live(settings.options, observer));
+    // Set once, here.
+    _ = status.live.set(Arc::clone(&live));
+    let base = settings.base_url.as_ref().map_or("", Url::as_str).trim_end_matches('/');
+    tracing::info!("live events are taken at {base}{prefix}/integration/webhook");
+    live.run(stop).await;
 }
 
 /// Asks for resyncs as the settings say. Never returns: what ends the service is the other side.
