@@ -241,7 +241,8 @@ mod tests {
 
     #[test]
     fn a_name_is_found_in_whatever_form_it_has() {
-        let trigger = &parse(&functions()).unwrap().kinds[0].events.as_ref().unwrap().on[0];
+        let manifest = parse(&functions()).unwrap();
+        let trigger = &manifest.kinds[0].events.as_ref().unwrap().on[0];
         for value in [
             "acme",
             "acme:live",

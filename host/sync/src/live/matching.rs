@@ -69,7 +69,9 @@ impl Notice {
                 (Some(name), _, _) => What::Call { source: text(&detail["eventSource"]), name },
                 (None, Some(source), Some(detail_type)) => What::Other { source, detail_type },
                 _ => {
-                    return Err(malformed("it has neither `detail.eventName` nor `source` and `detail-type`"));
+                    return Err(malformed(
+                        "it has neither `detail.eventName` nor `source` and `detail-type`",
+                    ));
                 }
             };
         let account = text(&envelope["account"])
