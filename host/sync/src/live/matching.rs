@@ -27,8 +27,8 @@ enum What {
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) key: TargetKey,
-    /// Whether the event says that it does not exist any more.
-    pub(super) gone: bool,
+    /// Whether the event says that it does not exist any more; `None` when it does not say.
+    pub(super) gone: Option<bool>,
     /// The event's `detail`.
     pub(super) event: Arc<Value>,
 }
@@ -157,19 +157,19 @@ impl Notice {
 }
 
 impl What {
-    /// Whether a trigger is about it, and if so, whether the resource is gone by it.
-    fn concerns(&self, trigger: &Trigger) -> Option<bool> {
+    /// Whether a trigger is about it, and if so, whether the resource is gone by it, where it says so.
+    fn concerns(&self, trigger: &Trigger) -> Option<Option<bool>> {
         match self {
             Self::Call { source, name } => {
                 if source.as_ref().is_some_and(|source| *source != trigger.source) {
                     return None;
                 }
                 let gone = trigger.delete.contains(name);
-                (gone || trigger.upsert.contains(name)).then_some(gone)
+                (gone || trigger.upsert.contains(name)).then_some(Some(gone))
             }
             Self::Other { source, detail_type } => {
                 let same = trigger.detail_type.as_ref() == Some(detail_type) && trigger.source == *source;
-                same.then_some(false)
+                same.then_some(None)
             }
         }
     }
@@ -188,7 +188,7 @@ pub(super) mod tests {
                 region: None,
                 resource: resource.to_owned(),
             },
-            gone,
+            gone: Some(gone),
             event: Arc::new(json!({})),
         }
     }
@@ -235,7 +235,11 @@ pub(super) mod tests {
         let told = |target: Target| {
             let TargetKey { kind, account, region, resource } = target.key;
             let place = region.map_or_else(|| "global".to_owned(), |region| region.to_string());
-            let gone = if target.gone { " gone" } else { "" };
+            let gone = match target.gone {
+                Some(true) => " gone",
+                Some(false) => "",
+                None => " changed",
+            };
             format!("{kind} {} {place} {resource}{gone}", &account.as_str()[..1])
         };
         Ok(Notice::read(envelope)?.targets(&kinds()).into_iter().map(told).collect())
@@ -318,7 +322,7 @@ pub(super) mod tests {
                 ),
                 vec![],
             ),
-            (state, vec!["X::Instance 1 eu-west-1 i-7"]),
+            (state, vec!["X::Instance 1 eu-west-1 i-7 changed"]),
         ] {
             assert_eq!(targets(&event).unwrap(), expected, "{event}");
         }

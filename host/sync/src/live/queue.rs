@@ -110,13 +110,13 @@ mod tests {
         let mut queue = Queue::new(2);
         queue.push(vec![target("a", false)], now).unwrap();
         queue.push(vec![target("b", false)], now).unwrap();
-        queue.push(vec![target("a", true)], now).unwrap();
+        queue.push(vec![target("a", Some(true))], now).unwrap();
         assert_eq!(queue.push(vec![target("c", false)], now), Err(Full));
         assert_eq!(queue.len(), 2);
         let first = queue.take(now).unwrap();
         assert_eq!(
             (first.target.key.resource.as_str(), first.target.gone),
-            ("a", true),
+            ("a", Some(true)),
             "the newer event counts"
         );
         // All or none: there is room for one.
@@ -130,11 +130,11 @@ mod tests {
         let mut queue = Queue::new(9);
         queue.push(vec![target("a", false)], now).unwrap();
         let job = queue.take(now).unwrap();
-        queue.push(vec![target("a", true), target("b", false)], now).unwrap();
+        queue.push(vec![target("a", Some(true)), target("b", false)], now).unwrap();
         assert_eq!(names(&mut queue, now), ["b"]);
         assert_eq!(queue.next_due(), None, "only the end of the running one helps");
         queue.done(&job.target.key);
-        assert!(queue.take(now).unwrap().target.gone);
+        assert_eq!(queue.take(now).unwrap().target.gone, Some(true));
     }
 
     #[test]
@@ -148,10 +148,10 @@ mod tests {
         assert_eq!((queue.take(now).map(|job| job.tries), queue.next_due()), (None, Some(later)));
         let job = queue.take(later).unwrap();
         assert_eq!(job.tries, 1);
-        queue.push(vec![target("a", true)], later).unwrap();
+        queue.push(vec![target("a", Some(true))], later).unwrap();
         queue.again(job, later + Duration::from_secs(8));
         let newer = queue.take(later).unwrap();
-        assert_eq!((newer.tries, newer.target.gone), (0, true));
+        assert_eq!((newer.tries, newer.target.gone), (0, Some(true)));
     }
 
     proptest! {
@@ -182,7 +182,7 @@ mod tests {
                             queue.again(job, now);
                         } else {
                             queue.done(&job.target.key);
-                            served.insert(job.target.key.resource.clone(), job.target.gone);
+                            served.insert(job.target.key.resource.clone(), job.target.gone == Some(true));
                         }
                     }
                 }
@@ -191,7 +191,7 @@ mod tests {
             loop {
                 for job in running.drain(..) {
                     queue.done(&job.target.key);
-                    served.insert(job.target.key.resource.clone(), job.target.gone);
+                    served.insert(job.target.key.resource.clone(), job.target.gone == Some(true));
                 }
                 match queue.take(now) {
                     Some(job) => running.push(job),

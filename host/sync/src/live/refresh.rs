@@ -128,7 +128,7 @@ impl Refresher {
             }
             upserts.extend(seen.entities.into_iter().map(|entity| (entity.key.clone(), entity)));
         }
-        if exists == target.gone && !last {
+        if target.gone == Some(exists) && !last {
             let told = if exists { "still exists" } else { "does not exist (yet)" };
             return Err(Miss::Again(Problem::new(format!("it {told}, other than the event says"))));
         }

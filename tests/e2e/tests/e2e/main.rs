@@ -8,6 +8,7 @@ mod doctor;
 mod handmade;
 mod kinds;
 mod ledger;
+mod live;
 mod service;
 mod settings;
 mod sync;

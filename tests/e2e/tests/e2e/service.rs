@@ -18,14 +18,14 @@ const INTEGRATION: &str = "aws-e2e";
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A running service. Dropping it kills it.
-struct Service {
+pub(super) struct Service {
     process: Child,
-    address: String,
+    pub(super) address: String,
     log: Option<thread::JoinHandle<String>>,
 }
 
 impl Service {
-    fn start(world: &World) -> Self {
+    pub(super) fn start(world: &World) -> Self {
         let mut process = world.start(&["run"]);
         let mut log = BufReader::new(process.stderr.take().expect("the log is piped"));
         let mut told = String::new();
@@ -44,7 +44,7 @@ impl Service {
     }
 
     /// Asks for a path: status line and body.
-    fn ask(&self, method: &str, path: &str) -> (String, String) {
+    pub(super) fn ask(&self, method: &str, path: &str) -> (String, String) {
         let mut stream = TcpStream::connect(&self.address).expect("the service listens");
         write!(stream, "{method} {path} HTTP/1.1\r\nHost: berth\r\nConnection: close\r\n\r\n")
             .expect("a request");
@@ -56,7 +56,7 @@ impl Service {
     }
 
     /// Sends SIGTERM and waits for the end: the exit code and the log.
-    fn terminate(mut self) -> (Option<i32>, String) {
+    pub(super) fn terminate(mut self) -> (Option<i32>, String) {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill starts").success());
         let start = Instant::now();
@@ -81,7 +81,7 @@ impl Drop for Service {
 }
 
 #[track_caller]
-fn wait_for(what: &str, condition: impl Fn() -> bool) {
+pub(super) fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
@@ -90,13 +90,13 @@ fn wait_for(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// The states that the service has reported to Port, in order.
-fn reported(world: &World) -> Vec<Value> {
+pub(super) fn reported(world: &World) -> Vec<Value> {
     let requests = world.port().requests();
     let states = requests.iter().filter(|request| request.path.ends_with("/resync-state"));
     states.map(|request| request.body["status"].clone()).collect()
 }
 
-fn polling(world: &mut World, listener: &Value) {
+pub(super) fn polling(world: &mut World, listener: &Value) {
     world.set("OCEAN__EVENT_LISTENER", &listener.to_string());
     world.set("APPLICATION__PORT", "0");
 }
