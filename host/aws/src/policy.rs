@@ -120,6 +120,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_after_events_is_allowed_too() {
+        let manifest = json!({"name": "x", "version": "1.0.0", "kinds": [{
+            "kind": "AWS::Lambda::Function", "scope": "regional",
+            "plan": {"steps": [
+                {"id": "x", "service": "lambda", "operation": "ListFunctions", "items": "Functions[]"}]},
+            "events": {
+                "on": [{"source": "lambda.amazonaws.com", "upsert": ["Create"], "resource": ["name"]}],
+                "read": {"x": {"operation": "GetFunctionConfiguration", "items": "@",
+                               "input": {"FunctionName": "{resource}"}}}}}]});
+        let kinds = Manifest::parse(manifest.to_string().as_bytes()).unwrap().kinds;
+        for policy in [read_policy(&kinds).to_string(), session_policy(&kinds).unwrap()] {
+            assert!(
+                policy.contains(r#""lambda:GetFunctionConfiguration","lambda:ListFunctions""#),
+                "{policy}"
+            );
+        }
+    }
+
+    #[test]
     fn policies_name_iam_actions() {
         let kinds =
             kinds(&[("sesv2", "ListEmailIdentities"), ("s3", "ListBuckets"), ("ec2", "DescribeRegions")]);
