@@ -61,6 +61,20 @@ fn every_read_after_an_event_gives_what_the_plan_lists() {
 }
 
 #[test]
+fn the_example_rules_send_every_event() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/guides/live-events.yaml");
+    let example = fs::read_to_string(example).unwrap();
+    let sent: BTreeSet<&str> = example.lines().filter_map(|line| line.trim().strip_prefix("- ")).collect();
+    let manifests = manifests();
+    let triggers = kinds(&manifests).filter_map(|kind| kind.events.as_ref()).flat_map(|rules| &rules.on);
+    let missing: BTreeSet<&str> = triggers
+        .map(|trigger| trigger.detail_type.as_ref().unwrap_or(&trigger.source).as_str())
+        .filter(|name| !sent.contains(name))
+        .collect();
+    assert_eq!(missing, BTreeSet::new());
+}
+
+#[test]
 fn a_misspelt_read_after_an_event_is_told() {
     let kind = json!({"kind": "AWS::Lambda::Function", "scope": "regional",
         "plan": {"steps": [
