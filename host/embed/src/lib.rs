@@ -123,6 +123,7 @@ impl SyncHost {
             mapper: Arc::clone(&self.mapper),
             catalog,
             journal: Arc::clone(&self.options.journal),
+            ledger: self.options.ledger.clone(),
             gate,
             observer,
         };

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use berth_core::{Catalog, Kind, Mapper, Problem};
+use berth_core::{Catalog, Kind, Ledger, Mapper, Problem};
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::{
@@ -157,6 +157,8 @@ pub struct LiveParts {
     pub catalog: Arc<dyn Catalog>,
     /// What resyncs of the process note in [`SyncOptions`](crate::SyncOptions).
     pub journal: Arc<Journal>,
+    /// The ledger of resyncs, which is told that it does not know any more what events write.
+    pub ledger: Option<Arc<dyn Ledger>>,
     /// Whether events are followed at all; `None`: always.
     pub gate: Option<Gate>,
     /// Is told of every resource.
@@ -172,13 +174,14 @@ impl fmt::Debug for LiveParts {
 impl Live {
     /// Puts it together. Nothing happens before [`run`](Self::run).
     pub fn new(parts: LiveParts, options: LiveOptions) -> Self {
-        let LiveParts { source, mapper, catalog, journal, gate, observer } = parts;
+        let LiveParts { source, mapper, catalog, journal, ledger, gate, observer } = parts;
         Self {
             refresher: Refresher {
                 source,
                 mapper,
                 catalog,
                 journal,
+                ledger,
                 gate,
                 config_ttl: options.config_ttl,
                 rules: tokio::sync::Mutex::default(),

@@ -455,7 +455,15 @@ impl Run {
         if !self.options.cancel.is_cancelled() && reports.iter().all(|report| report.state.is_complete()) {
             gone.extend(memory.vanished().difference(&written.seen));
         }
-        memory.record(gone.into_iter().map(|key| (key, None)).collect()).await?;
+        let mut entries: Vec<_> = gone.into_iter().map(|key| (key, None)).collect();
+        // Live events wrote these since, whatever the resync saw of them.
+        let touched = self.options.journal.touched().into_iter();
+        entries.extend(touched.filter_map(|key| {
+            let known = memory.look_up(key).map(|known| Known { content: None, ..known });
+            // Of one that is new to this resync all is forgotten, so that it is looked at.
+            (known.is_some() || written.seen.contains(&key)).then_some((key, known))
+        }));
+        memory.record(entries).await?;
         memory.end().await
     }
 

@@ -15,9 +15,10 @@ use std::{
 use async_trait::async_trait;
 use berth_core::{
     Account, AccountAccess, AccountId, AppConfig, BlueprintId, Catalog, CatalogError, DeleteReport, Entity,
-    EntityKey, FetchError, FetchRequest, FieldSet, Intent, ItemError, ItemFailure, Kind, KindEntry, MapError,
-    MapReport, MapRequest, Mapper, Mapping, OwnedEntity, Partition, Problem, RawPage, RefusedPlugin, Region,
-    ResyncStatus, Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
+    EntityKey, FetchError, FetchRequest, FieldSet, Intent, ItemError, ItemFailure, Kind, KindEntry, Known,
+    Ledger, LedgerSession, MapError, MapReport, MapRequest, Mapper, Mapping, Opened, OwnedEntity, Partition,
+    Problem, RawPage, RefusedPlugin, Region, ResyncStatus, Session, Source, UpsertOptions, UpsertOutcome,
+    UpsertReport,
 };
 use berth_sync::{
     Event, Gate, Journal, Live, LiveOptions, LiveParts, NullObserver, Observer, Outcome, Refreshed, Report,
@@ -285,6 +286,64 @@ fn key(id: &str) -> EntityKey {
     EntityKey { blueprint: BlueprintId::new("thing").unwrap(), identifier: id.into() }
 }
 
+/// A ledger in memory. What a session records is there at once.
+#[derive(Debug, Default, Clone)]
+struct Book(Arc<Mutex<BTreeMap<u128, Known>>>);
+
+impl Book {
+    /// Entities of which it is known what the catalog holds.
+    fn certain(&self) -> usize {
+        self.0.lock().unwrap().values().filter(|known| known.content.is_some()).count()
+    }
+}
+
+impl Ledger for Book {
+    fn begin(&self, _: &str, _: Intent) -> Result<Opened, Problem> {
+        let known = self.0.lock().unwrap().clone();
+        Ok(Opened { session: Arc::new(Page(self.clone(), known)), notes: Vec::new() })
+    }
+
+    fn doubt(&self, _: &str, keys: &[u128]) -> Result<(), Problem> {
+        let mut book = self.0.lock().unwrap();
+        for key in keys {
+            if let Some(known) = book.get_mut(key) {
+                known.content = None;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The book, and what was in it at the beginning.
+#[derive(Debug)]
+struct Page(Book, BTreeMap<u128, Known>);
+
+impl LedgerSession for Page {
+    fn look_up(&self, key: u128) -> Option<Known> {
+        self.1.get(&key).cloned()
+    }
+
+    fn each_key(&self, tell: &mut dyn FnMut(u128)) -> Result<(), Problem> {
+        self.1.keys().for_each(|key| tell(*key));
+        Ok(())
+    }
+
+    fn record(&self, entries: &[(u128, Option<Known>)]) -> Result<(), Problem> {
+        let mut book = self.0.0.lock().unwrap();
+        for (key, known) in entries {
+            match known {
+                Some(known) => _ = book.insert(*key, known.clone()),
+                None => _ = book.remove(key),
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&self) -> Result<(), Problem> {
+        Ok(())
+    }
+}
+
 /// Passes on what became of each resource.
 struct Told(mpsc::UnboundedSender<Refreshed>);
 
@@ -302,6 +361,7 @@ struct World {
     roster: Arc<Roster>,
     catalog: Arc<Memory>,
     journal: Arc<Journal>,
+    book: Book,
     live: Arc<Live>,
     told: mpsc::UnboundedReceiver<Refreshed>,
     stop: CancellationToken,
@@ -322,18 +382,20 @@ impl World {
             (Arc::new(Aws::default()), Arc::new(catalog), Arc::new(Journal::default()));
         let roster = Arc::new(Roster::new(Arc::clone(&aws) as Arc<dyn Source>));
         let (tell, told) = mpsc::unbounded_channel();
+        let book = Book::default();
         let parts = LiveParts {
             source: Arc::clone(&roster),
             mapper: Arc::new(Plugin),
             catalog: Arc::clone(&catalog) as Arc<dyn Catalog>,
             journal: Arc::clone(&journal),
+            ledger: Some(Arc::new(book.clone())),
             gate,
             observer: Arc::new(Told(tell)),
         };
         let live = Arc::new(Live::new(parts, options));
         let stop = CancellationToken::new();
         let running = tokio::spawn(Arc::clone(&live).run(stop.clone()));
-        Self { aws, roster, catalog, journal, live, told, stop, running }
+        Self { aws, roster, catalog, journal, book, live, told, stop, running }
     }
 
     /// Sends an event about some things.
@@ -361,7 +423,11 @@ impl World {
     async fn resync_during(&mut self, meanwhile: impl AsyncFnOnce(&mut Self)) -> Report {
         let (read, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         *self.aws.hold.lock().unwrap() = Some((Arc::clone(&read), Arc::clone(&go)));
-        let options = SyncOptions { journal: Arc::clone(&self.journal), ..SyncOptions::default() };
+        let options = SyncOptions {
+            journal: Arc::clone(&self.journal),
+            ledger: Some(Arc::new(self.book.clone())),
+            ..SyncOptions::default()
+        };
         let (source, catalog) = (Arc::clone(&self.roster), Arc::clone(&self.catalog));
         let resync = run(source, Arc::new(Plugin), catalog, Arc::new(NullObserver), options);
         let meanwhile = async {
@@ -573,6 +639,25 @@ async fn a_resync_does_not_write_back_what_an_event_changed_or_deleted_since_it_
     let counts = report.totals().counts;
     assert_eq!((counts.created, counts.updated, counts.unchanged), (1, 0, 2));
     assert_eq!(world.catalog.held(), json!({"changed": 9, "other": 3}));
+    assert_eq!(world.book.certain(), 1, "only of the other it is certain what the catalog holds");
+}
+
+#[tokio::test]
+async fn a_resync_does_not_believe_its_ledger_about_what_an_event_wrote() {
+    let mut world = World::new();
+    world.aws.put("one", json!({"Size": 1}));
+    world.aws.put("two", json!({"Size": 2}));
+    world.resync_during(async |_| ()).await;
+    assert_eq!(world.book.certain(), 2);
+    world.aws.put("one", json!({"Size": 9}));
+    assert_eq!(world.follow("Update", "one").await, Refreshed::Upserted);
+    assert_eq!(world.book.certain(), 1);
+    // Back to what the ledger knew, and nobody tells.
+    world.aws.put("one", json!({"Size": 1}));
+    let counts = world.resync_during(async |_| ()).await.totals().counts;
+    assert_eq!((counts.updated, counts.unchanged), (1, 1));
+    assert_eq!(world.catalog.held(), json!({"one": 1, "two": 2}));
+    assert_eq!(world.book.certain(), 2);
 }
 
 fn reads() -> impl Strategy<Value = Option<Read>> {

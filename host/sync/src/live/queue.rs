@@ -110,7 +110,7 @@ mod tests {
         let mut queue = Queue::new(2);
         queue.push(vec![target("a", false)], now).unwrap();
         queue.push(vec![target("b", false)], now).unwrap();
-        queue.push(vec![target("a", Some(true))], now).unwrap();
+        queue.push(vec![target("a", true)], now).unwrap();
         assert_eq!(queue.push(vec![target("c", false)], now), Err(Full));
         assert_eq!(queue.len(), 2);
         let first = queue.take(now).unwrap();
@@ -130,7 +130,7 @@ mod tests {
         let mut queue = Queue::new(9);
         queue.push(vec![target("a", false)], now).unwrap();
         let job = queue.take(now).unwrap();
-        queue.push(vec![target("a", Some(true)), target("b", false)], now).unwrap();
+        queue.push(vec![target("a", true), target("b", false)], now).unwrap();
         assert_eq!(names(&mut queue, now), ["b"]);
         assert_eq!(queue.next_due(), None, "only the end of the running one helps");
         queue.done(&job.target.key);
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!((queue.take(now).map(|job| job.tries), queue.next_due()), (None, Some(later)));
         let job = queue.take(later).unwrap();
         assert_eq!(job.tries, 1);
-        queue.push(vec![target("a", Some(true))], later).unwrap();
+        queue.push(vec![target("a", true)], later).unwrap();
         queue.again(job, later + Duration::from_secs(8));
         let newer = queue.take(later).unwrap();
         assert_eq!((newer.tries, newer.target.gone), (0, Some(true)));

@@ -14,18 +14,18 @@ use std::{
 
 use berth_core::{
     Account, AppConfig, Catalog, Entity, EntityKey, FetchError, FetchRequest, FieldSet, Intent, KindManifest,
-    MapContext, MapReport, MapRequest, Mapper, Mapping, One, Problem, RawPage, Region, ResourceConfig, Scope,
-    Source, UpsertOptions, UpsertOutcome,
+    Ledger, MapContext, MapReport, MapRequest, Mapper, Mapping, One, Problem, RawPage, Region,
+    ResourceConfig, Scope, Source, UpsertOptions, UpsertOutcome,
 };
 use futures::StreamExt;
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
+use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{Gate, journal::Journal, matching::Target, roster::Roster};
 use crate::{
+    content::key_digest,
     plan::{ResolvedResource, allowed_regions, resolve},
     run::{defaults, map_problem},
-    content::key_digest,
 };
 
 /// What became of a resource.
@@ -57,6 +57,7 @@ pub(super) struct Refresher {
     pub(super) mapper: Arc<dyn Mapper>,
     pub(super) catalog: Arc<dyn Catalog>,
     pub(super) journal: Arc<Journal>,
+    pub(super) ledger: Option<Arc<dyn Ledger>>,
     pub(super) gate: Option<Gate>,
     /// How long the app-config is good for.
     pub(super) config_ttl: Duration,
@@ -298,7 +299,15 @@ impl Refresher {
         read: Instant,
     ) -> Result<Done, Miss> {
         let touched: Vec<u128> = upserts.keys().chain(&doomed).map(key_digest).collect();
-        self.journal.touch(&touched, read).await;
+        if touched.is_empty() {
+            return Ok(Done::Unchanged);
+        }
+        let _touch = self.journal.touch(touched.clone(), read).await;
+        if let Some(ledger) = &self.ledger {
+            let (ledger, catalog) = (Arc::clone(ledger), self.catalog.identity());
+            let doubt = spawn_blocking(move || ledger.doubt(&catalog, &touched)).await;
+            doubt.unwrap_or_else(|error| Err(Problem::from_error(&error))).map_err(Miss::Again)?;
+        }
         let written = self.upsert(config, upserts).await?;
         let deleted = self.delete(config, doomed).await?;
         Ok(match (written, deleted) {
