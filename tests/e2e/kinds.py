@@ -1281,6 +1281,8 @@ def entity(kind: str, mapping: dict, place: Place, found: Found, scope: str) -> 
 
     return {
         "kind": kind,
+        "account": place.account,
+        "region": place.region,
         "blueprint": evaluate(mapping["blueprint"], document),
         "identifier": found.identifier,
         "title": found.title,

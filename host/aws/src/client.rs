@@ -99,6 +99,15 @@ enum Attempt {
     Silent { reason: String, unresolved: bool },
 }
 
+fn decode(operation: &Operation, answer: &Answer) -> Result<Value, CallError> {
+    if (200..300).contains(&answer.status) {
+        Ok(operation.decode(answer.status, &answer.headers, &answer.body)?)
+    } else {
+        let error = operation.decode_error(answer.status, &answer.headers, &answer.body);
+        Err(CallError::of_answer(answer.status, error))
+    }
+}
+
 impl Client {
     pub(crate) fn new(config: &AwsConfig, http: reqwest::Client) -> Self {
         Self {
@@ -144,13 +153,20 @@ impl Client {
         if shared {
             self.counters.count(service, name, |calls| calls.shared += 1);
         }
-        let answer = outcome?;
-        if (200..300).contains(&answer.status) {
-            Ok(operation.decode(answer.status, &answer.headers, &answer.body)?)
-        } else {
-            let error = operation.decode_error(answer.status, &answer.headers, &answer.body);
-            Err(CallError::of_answer(answer.status, error))
-        }
+        decode(operation, &*outcome?)
+    }
+
+    /// Calls an operation, whatever was asked before.
+    ///
+    /// # Errors
+    /// [`CallError`], once repeating is of no use.
+    pub(crate) async fn call_anew(
+        &self,
+        target: &Target,
+        operation: &Operation,
+        input: &Value,
+    ) -> Result<Value, CallError> {
+        decode(operation, &self.ask(target, operation, input).await?)
     }
 
     /// Calls an operation with all its pages and returns the list that `items` names.

@@ -9,7 +9,8 @@ mod plan;
 use std::{collections::BTreeSet, sync::Arc};
 
 use berth_core::{
-    Account, AccountId, FetchError, FetchRequest, ItemFailure, Problem, RawPage, Region, Scope, TemplateScope,
+    Account, AccountId, FetchError, FetchRequest, ItemFailure, One, Problem, RawPage, Region, Scope,
+    TemplateScope,
 };
 use futures::{
     StreamExt, TryStreamExt,
@@ -178,6 +179,8 @@ struct Reader {
     region: Value,
     partition: Value,
     kind: Value,
+    /// The one resource that is asked for, where it is not all of them.
+    one: Option<One>,
     concurrency: Concurrency,
     /// Bounds the enriching requests in flight.
     enriching: Semaphore,
@@ -203,6 +206,8 @@ impl TemplateScope for Bindings<'_> {
             "region" => Some(&self.reader.region),
             "partition" => Some(&self.reader.partition),
             "kind" => Some(&self.reader.kind),
+            "resource" => self.reader.one.as_ref().map(|one| &one.resource),
+            "event" => self.reader.one.as_ref().map(|one| &*one.event),
             _ => None,
         }
     }
@@ -220,6 +225,7 @@ impl Reader {
             region: Value::from(region.as_str()),
             partition: Value::from(account.partition.as_str()),
             kind: Value::from(fetch.request.kind.kind.as_str()),
+            one: fetch.request.one.clone(),
             target: Target {
                 account: reading,
                 region,
@@ -350,6 +356,10 @@ impl Reader {
                 };
                 let steps =
                     parent.as_ref().map_or_else(|| Value::Object(Map::new()), |parent| parent.steps.clone());
+                let items = match reader.chosen(ready, parent.as_deref(), items) {
+                    Ok(items) => items,
+                    Err(problem) => return reader.gave_up(parent, problem),
+                };
                 let resources = items
                     .into_iter()
                     .map(|item| Resource { item, steps: steps.clone(), parents: descent.clone() })
@@ -383,7 +393,7 @@ impl Reader {
         target: &Target,
         mut input: Value,
     ) -> Result<(Vec<Value>, Option<Value>), CallError> {
-        let mut answer = self.client.call(target, &ready.operation, &input).await?;
+        let mut answer = self.call(target, ready, &input).await?;
         if ready.operation.pagination().is_none() {
             complete(&answer)?;
         }
@@ -391,15 +401,44 @@ impl Reader {
         Ok((take_items(ready, &mut answer), more.then_some(input)))
     }
 
-    /// Where to send a step's request for an item, and with what.
-    fn request(&self, ready: &Ready, item: Option<&Resource>) -> Result<(Target, Value), Problem> {
-        let bindings = Bindings {
+    /// Asks, or takes what was answered to the same call before, unless one resource is asked for:
+    /// it changed since.
+    async fn call(&self, target: &Target, ready: &Ready, input: &Value) -> Result<Value, CallError> {
+        if self.one.is_some() {
+            return self.client.call_anew(target, &ready.operation, input).await;
+        }
+        self.client.call(target, &ready.operation, input).await
+    }
+
+    /// The items that are what the step says by `only`. Without a value to compare with, nothing is
+    /// known of any.
+    fn chosen(
+        &self,
+        ready: &Ready,
+        parent: Option<&Resource>,
+        mut items: Vec<Value>,
+    ) -> Result<Vec<Value>, Problem> {
+        let Some((path, is)) = &ready.only else { return Ok(items) };
+        let wanted = is.render(&self.bindings_of(parent)).filter(|value| *value != "").ok_or_else(|| {
+            Problem::new(format!("step `{}`, `only`: its placeholder has no value", ready.step.id))
+        })?;
+        items.retain(|item| path.all(item).contains(&&wanted));
+        Ok(items)
+    }
+
+    fn bindings_of<'a>(&'a self, item: Option<&'a Resource>) -> Bindings<'a> {
+        Bindings {
             reader: self,
             item: item.map(|resource| &resource.item),
             items: None,
             parents: item.map(|resource| &*resource.parents),
             steps: item.map(|resource| &resource.steps),
-        };
+        }
+    }
+
+    /// Where to send a step's request for an item, and with what.
+    fn request(&self, ready: &Ready, item: Option<&Resource>) -> Result<(Target, Value), Problem> {
+        let bindings = self.bindings_of(item);
         Ok((self.target_of(ready, &bindings)?, render(ready, &bindings)))
     }
 

@@ -37,12 +37,12 @@ pub fn actions(step: &Step) -> Vec<String> {
 }
 
 fn all_actions<'k>(kinds: impl IntoIterator<Item = &'k KindManifest>) -> BTreeSet<String> {
-    let steps = kinds.into_iter().flat_map(|kind| &kind.plan.steps);
-    steps.flat_map(actions).chain(REGIONS.map(str::to_owned)).collect()
+    let steps = kinds.into_iter().flat_map(|kind| kind.plan.steps.iter().cloned().chain(kind.event_steps()));
+    steps.flat_map(|step| actions(&step)).chain(REGIONS.map(str::to_owned)).collect()
 }
 
-/// The least policy with which a role can read these kinds, all their options included: one
-/// statement per service, every action by its name.
+/// The least policy with which a role can read these kinds, all their options and what they read
+/// after live events included: one statement per service, every action by its name.
 pub fn read_policy<'k>(kinds: impl IntoIterator<Item = &'k KindManifest>) -> Value {
     let mut services: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for action in all_actions(kinds) {
@@ -124,6 +124,25 @@ mod tests {
             .collect();
         let manifest = json!({"name": "x", "version": "1.0.0", "kinds": kinds});
         Manifest::parse(manifest.to_string().as_bytes()).unwrap().kinds
+    }
+
+    #[test]
+    fn what_is_read_after_events_is_allowed_too() {
+        let manifest = json!({"name": "x", "version": "1.0.0", "kinds": [{
+            "kind": "AWS::Lambda::Function", "scope": "regional",
+            "plan": {"steps": [
+                {"id": "x", "service": "lambda", "operation": "ListFunctions", "items": "Functions[]"}]},
+            "events": {
+                "on": [{"source": "lambda.amazonaws.com", "upsert": ["Create"], "resource": ["name"]}],
+                "read": {"x": {"operation": "GetFunctionConfiguration", "items": "@",
+                               "input": {"FunctionName": "{resource}"}}}}}]});
+        let kinds = Manifest::parse(manifest.to_string().as_bytes()).unwrap().kinds;
+        for policy in [read_policy(&kinds).to_string(), session_policy(&kinds).unwrap()] {
+            assert!(
+                policy.contains(r#""lambda:GetFunctionConfiguration","lambda:ListFunctions""#),
+                "{policy}"
+            );
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! The HTTP server: health, metrics, and the webhook of resync requests. Routes and replies are
-//! those of the Ocean contract, so that a chart's probes and scrapers go on working.
+//! The HTTP server: health, metrics, and the webhooks of resync requests and live events. Routes and
+//! replies are those of the Ocean contract, so that a chart's probes and scrapers go on working.
 
 mod docs;
+mod events;
 
 use std::{
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -19,7 +20,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
-use berth_embed::OCEAN_CORE_VERSION;
+use berth_embed::{Event, Live, OCEAN_CORE_VERSION, Observer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -28,14 +29,37 @@ use crate::{
     metrics::{Form, Metrics},
 };
 
+pub(crate) use events::Door;
+
 /// What the routes tell.
 #[derive(Debug, Default)]
 pub(crate) struct Status {
     ready: AtomicBool,
     pub(crate) metrics: Arc<Metrics>,
+    /// What follows live events, once the plugins are loaded.
+    live: RwLock<Option<Arc<Live>>>,
+}
+
+impl Observer for Status {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::Refreshed { kind, refreshed } = event {
+            self.metrics.refreshed(kind, *refreshed);
+        }
+    }
 }
 
 impl Status {
+    /// What follows live events from now on.
+    pub(crate) fn follow(&self, live: &Arc<Live>) {
+        self.metrics.follow(live);
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(live));
+    }
+
+    /// What follows live events, once the plugins are loaded.
+    pub(crate) fn live(&self) -> Option<Arc<Live>> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The settings are good and the plugins are loaded.
     pub(crate) fn set_ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
@@ -50,8 +74,9 @@ struct Route {
     answers: MethodRouter,
 }
 
-/// All routes but those that tell about them.
-fn routes(status: &Arc<Status>, webhook: Option<Resyncs>) -> Vec<Route> {
+/// All routes but those that tell about them. Each webhook is there only if there is something behind
+/// it.
+fn routes(status: &Arc<Status>, webhook: Option<Resyncs>, door: Option<Door>) -> Vec<Route> {
     let behind_prefix = |path, answers| Route { path, prefixed: true, answers };
     let mut routes = vec![
         behind_prefix("/health/live", get(live)),
@@ -59,6 +84,7 @@ fn routes(status: &Arc<Status>, webhook: Option<Resyncs>) -> Vec<Route> {
         behind_prefix("/metrics", get(metrics).with_state(Arc::clone(status))),
         behind_prefix("/metrics/", get(metrics).with_state(Arc::clone(status))),
     ];
+    routes.extend(door.map(|door| behind_prefix("/integration/webhook", events::answers(door))));
     routes.extend(webhook.map(|resyncs| Route {
         path: "/resync",
         prefixed: false,
@@ -70,12 +96,16 @@ fn routes(status: &Arc<Status>, webhook: Option<Resyncs>) -> Vec<Route> {
 /// The pages about the API.
 const DOCS: [&str; 3] = ["/openapi.json", "/docs", "/redoc"];
 
-/// The router. `prefix` stands before health and metrics, not before the pages about the API and
-/// the webhook, which is there only if there is something to ask for resyncs.
-pub(crate) fn router(prefix: &str, status: &Arc<Status>, webhook: Option<Resyncs>) -> Router {
+/// The router. `prefix` stands before all but the pages about the API and the webhook of resyncs.
+pub(crate) fn router(
+    prefix: &str,
+    status: &Arc<Status>,
+    webhook: Option<Resyncs>,
+    door: Option<Door>,
+) -> Router {
     let mut router = Router::new();
     let mut served = Vec::new();
-    for Route { path, prefixed, answers } in routes(status, webhook) {
+    for Route { path, prefixed, answers } in routes(status, webhook, door) {
         let full = if prefixed { format!("{prefix}{path}") } else { path.to_owned() };
         router = router.route(&full, answers);
         served.push((path, full));
@@ -175,7 +205,11 @@ mod tests {
     fn with_webhook(prefix: &str) -> Router {
         // Nobody runs resyncs, so that the webhook refuses at once.
         let (resyncs, _) = listener::channel();
-        router(prefix, &Arc::default(), Some(resyncs))
+        router(prefix, &Arc::default(), Some(resyncs), Some(door()))
+    }
+
+    fn door() -> Door {
+        Door { key: "key".to_owned().into(), status: Arc::default() }
     }
 
     #[tokio::test]
@@ -188,7 +222,7 @@ mod tests {
             assert!(!absent.contains(&status), "{method} {path}: {status}");
         }
         let (resyncs, _) = listener::channel();
-        let routes = routes(&Arc::default(), Some(resyncs));
+        let routes = routes(&Arc::default(), Some(resyncs), Some(door()));
         let served: BTreeSet<&str> = routes.iter().map(|route| route.path).chain(DOCS).collect();
         assert_eq!(served, written.iter().map(|(path, _)| path.as_str()).collect());
         for path in served {

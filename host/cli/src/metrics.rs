@@ -18,7 +18,7 @@ use std::{
 #[cfg(feature = "otlp")]
 use berth_embed::{AwsStats, PortStats};
 use berth_embed::{
-    Engine, HostMeter, HostStats, Outcome, PluginUse, Report, SyncHost, UnitCounts,
+    Engine, HostMeter, HostStats, Live, Outcome, PluginUse, Refreshed, Report, SyncHost, UnitCounts,
     core::{AccountId, Kind, Mapper, UnitState},
 };
 
@@ -54,6 +54,12 @@ struct State {
     last_end: Option<SystemTime>,
     last: Option<Last>,
     reloads: BTreeMap<&'static str, u64>,
+    /// Live events, by what became of them at the door.
+    events: BTreeMap<&'static str, u64>,
+    /// Resources that live events named, by what became of them.
+    refreshed: BTreeMap<(Kind, Refreshed), u64>,
+    /// What follows live events, if something does.
+    live: Option<Arc<Live>>,
 }
 
 /// The last resync that ran.
@@ -127,6 +133,21 @@ impl Metrics {
         self.state().end(outcome);
     }
 
+    /// A live event came in.
+    pub(crate) fn event(&self, outcome: &'static str) {
+        *self.state().events.entry(outcome).or_default() += 1;
+    }
+
+    /// A resource that a live event named was looked at.
+    pub(crate) fn refreshed(&self, kind: &Kind, refreshed: Refreshed) {
+        *self.state().refreshed.entry((kind.clone(), refreshed)).or_default() += 1;
+    }
+
+    /// Live events are followed by this from now on.
+    pub(crate) fn follow(&self, live: &Arc<Live>) {
+        self.state().live = Some(Arc::clone(live));
+    }
+
     /// Settings were read anew, and taken or not.
     pub(crate) fn reloaded(&self, outcome: &'static str) {
         *self.state().reloads.entry(outcome).or_default() += 1;
@@ -153,6 +174,7 @@ impl Metrics {
         let stats = HostStats { aws: Some(AwsStats::default()), port: Some(PortStats::default()) };
         let (last, last_end) = (Some(Last::default()), Some(SystemTime::UNIX_EPOCH));
         let mut families = State { process, last_end, last, ..State::default() }.families();
+        of_live(&BTreeMap::new(), &BTreeMap::new(), 0, &mut families);
         of_host(&stats, &mut families);
         of_plugins(&[], 0, &mut families);
         of_process(&mut families);
@@ -274,8 +296,32 @@ impl State {
                     .of(end.as_secs_f64()),
             );
         }
+        if let Some(live) = &self.live {
+            of_live(&self.events, &self.refreshed, live.waiting(), &mut families);
+        }
         families
     }
+}
+
+/// What became of live events.
+fn of_live(
+    events: &BTreeMap<&'static str, u64>,
+    refreshed: &BTreeMap<(Kind, Refreshed), u64>,
+    waiting: usize,
+    to: &mut Vec<Family>,
+) {
+    let mut door = Family::counter("berth_live_events", "Live events, by what became of them at the door.");
+    for (outcome, count) in events {
+        door.count([("outcome", outcome)], *count);
+    }
+    let mut resources =
+        Family::counter("berth_live_resources", "Resources that live events named, by outcome.");
+    for ((kind, refreshed), count) in refreshed {
+        resources.count([("kind", kind.as_str()), ("outcome", refreshed.as_str())], *count);
+    }
+    let waiting_now = u32::try_from(waiting).unwrap_or(u32::MAX);
+    let waiting = Family::gauge("berth_live_waiting", "Resources that wait for being read again.");
+    to.extend([door, resources, waiting.of(waiting_now.into())]);
 }
 
 /// The peer's gauges of the process. Its `event_loop` is what runs tasks, here as there.

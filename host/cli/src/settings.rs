@@ -4,6 +4,7 @@
 mod environment;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod live;
 mod network;
 mod raw;
 mod reporting;
@@ -28,6 +29,7 @@ use url::Url;
 pub(crate) use environment::Environment;
 #[cfg(feature = "kafka")]
 pub(crate) use kafka::{Kafka, Mechanism, Security};
+pub(crate) use live::LiveSettings;
 pub(crate) use service::{Listener, Service};
 use tree::{Origin, Tree};
 
@@ -62,6 +64,8 @@ pub(crate) struct Settings {
     pub(crate) concurrency: Option<usize>,
     /// The level of the log, where the command line and the environment give none.
     pub(crate) log_level: Option<String>,
+    /// How a service follows live events; `None`: it does not.
+    pub(crate) live: Option<LiveSettings>,
     /// Remarks for the operator.
     pub(crate) notes: Vec<String>,
 }
@@ -125,6 +129,10 @@ const KNOWN: &[&str] = &[
     "ssl.port.x509.strict",
     "ssl.third_party.verify",
     "ssl.third_party.x509.strict",
+    "base_url",
+    "event_workers_count",
+    "max_event_processing_seconds",
+    "max_wait_seconds_before_shutdown",
     "upsert_entities_batch_max_length",
     "upsert_entities_batch_max_size_in_bytes",
     "delete_entities_max_batch_size",
@@ -143,6 +151,7 @@ const KNOWN: &[&str] = &[
     "integration.config.aws_access_key_id",
     "integration.config.aws_secret_access_key",
     "integration.config.aws_session_token",
+    "integration.config.live_events_api_key",
     "integration.secrets.aws_access_key_id",
     "integration.secrets.aws_secret_access_key",
     "integration.secrets.aws_session_token",
@@ -200,6 +209,7 @@ impl Settings {
         let ship_logs = reader.reporting(port.as_mut(), &aws);
         let narrow_sessions = reader.flag("narrow_sessions", false);
         let state = reader.state();
+        let live = reader.live();
         let more = more(&mut reader);
         let Reader { issues, notes, .. } = reader;
         match port {
@@ -216,6 +226,7 @@ impl Settings {
                     ship_logs,
                     concurrency,
                     log_level,
+                    live,
                     notes,
                 };
                 Ok((settings, more))

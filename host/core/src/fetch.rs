@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{AccountId, KindManifest, Partition, Problem, Region};
 
@@ -35,6 +36,17 @@ pub struct FetchRequest {
     pub kind: Arc<KindManifest>,
     /// The options that are switched on.
     pub options: BTreeSet<String>,
+    /// When one resource is asked for, and not all of them.
+    pub one: Option<One>,
+}
+
+/// The resource that an event names. It is read anew: no answer of an earlier call is good enough.
+#[derive(Debug, Clone)]
+pub struct One {
+    /// Its name: the placeholder `{resource}`.
+    pub resource: Value,
+    /// The event's `detail`: the placeholder `{event…}`.
+    pub event: Arc<Value>,
 }
 
 /// A batch of raw resources, ready for a mapping.

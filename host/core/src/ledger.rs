@@ -45,6 +45,14 @@ pub trait Ledger: Send + Sync + Debug {
     /// # Errors
     /// A [`Problem`] when it cannot be used; the resync then does without.
     fn begin(&self, catalog: &str, intent: Intent) -> Result<Opened, Problem>;
+
+    /// Makes everything doubtful that is recorded about what the catalog with this identity holds of
+    /// these entities, because something else than a resync is about to write them. That they were
+    /// held, and who produced them, stays known. Lasting when this returns. May block.
+    ///
+    /// # Errors
+    /// A [`Problem`] when it could not be recorded; nothing may then be written beside a resync.
+    fn doubt(&self, catalog: &str, keys: &[u128]) -> Result<(), Problem>;
 }
 
 /// A ledger that is ready for a resync.

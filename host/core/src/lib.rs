@@ -10,6 +10,7 @@
 mod appconfig;
 mod document;
 mod entity;
+mod events;
 mod fetch;
 mod ids;
 mod ledger;
@@ -24,11 +25,12 @@ pub use appconfig::{
 };
 pub use document::Document;
 pub use entity::{Blueprint, Entity, EntityKey, FieldSet};
-pub use fetch::{Account, FetchError, FetchRequest, ItemFailure, RawPage};
+pub use events::{EventRules, Trigger};
+pub use fetch::{Account, FetchError, FetchRequest, ItemFailure, One, RawPage};
 pub use ids::{AccountId, BlueprintId, IdError, Kind, Partition, Region, RoleArn};
 pub use ledger::{Known, Ledger, LedgerSession, Opened, Origin};
 pub use manifest::{
-    Batch, ErrorPolicy, ErrorRule, FetchPlan, Install, KindManifest, Manifest, ManifestError, Match,
+    Batch, ErrorPolicy, ErrorRule, FetchPlan, Install, KindManifest, Manifest, ManifestError, Match, Only,
     OptionInfo, Scope, Step, StepInput, Unmatched,
 };
 pub use path::{Path, PathError, Template, TemplateScope};

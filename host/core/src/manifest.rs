@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Blueprint, Kind, Path, PathError, Region, ResourceConfig, Template};
+use crate::{
+    Blueprint, EventRules, Kind, Path, PathError, Region, ResourceConfig, Template, events::check_roots,
+};
 
 /// A manifest that was refused, with the place in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,6 +81,9 @@ pub struct KindManifest {
     /// `None` for a kind that has no mapping of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mapping: Option<ResourceConfig>,
+    /// Which events tell that a resource changed, and how it is read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<EventRules>,
 }
 
 /// What a fresh installation takes of a kind.
@@ -148,6 +153,9 @@ pub struct Step {
     /// results (pages, batches): where those are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Path>,
+    /// For a list step: only the items with this value are resources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Only>,
     /// For an enrichment: the part of the response that is kept (default: all of it).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Path>,
@@ -173,6 +181,16 @@ pub struct Step {
     /// The IAM actions that the call needs, where they are not `<service>:<operation>`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub iam: Vec<String>,
+}
+
+/// `only` of a list step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Only {
+    /// The path of the value in the item (`@`: the item itself). One of several is enough.
+    pub path: Path,
+    /// What the value is: a text with the placeholders of `input`.
+    pub is: String,
 }
 
 /// `batch` of a step.
@@ -409,10 +427,15 @@ impl KindManifest {
             let reason = format!("`{}` maps another kind than `{}`", mapping.kind, self.kind);
             return Err(refuse(format!("{at}.mapping.kind"), reason));
         }
-        self.check_plan(at)
+        self.check_plan_of(&[], at)?;
+        self.check_events(at)
     }
 
-    fn check_plan(&self, at: &str) -> Result<(), ManifestError> {
+    /// Checks the plan, whose placeholders may also be these.
+    pub(crate) fn check_plan_of(&self, more: &[&str], at: &str) -> Result<(), ManifestError> {
+        const ROOTS: [&str; 8] =
+            ["item", "items", "parents", "steps", "account", "region", "partition", "kind"];
+        let roots = [&ROOTS, more].concat();
         let plan = &self.plan;
         if plan.chunk == Some(0) {
             return Err(refuse(format!("{at}.plan.chunk"), "a batch has at least one resource"));
@@ -456,25 +479,26 @@ impl KindManifest {
                     format!("`{option}` is not among the kind's `options`"),
                 ));
             }
-            if let Some(region) = &step.region {
-                Template::parse(&Value::String(region.clone())).map_err(|PathError { path, reason }| {
-                    refuse(format!("{at}.region"), format!("`{path}`: {reason}"))
-                })?;
+            let texts =
+                [("region", step.region.as_ref()), ("only.is", step.only.as_ref().map(|only| &only.is))];
+            for (name, text) in texts {
+                let Some(text) = text else { continue };
+                let at = format!("{at}.{name}");
+                let template = Template::parse(&Value::from(text.as_str()))
+                    .map_err(|PathError { path, reason }| refuse(&at, format!("`{path}`: {reason}")))?;
+                check_roots(&template, &roots, &at)?;
             }
-            const ROOTS: [&str; 8] =
-                ["item", "items", "parents", "steps", "account", "region", "partition", "kind"];
-            if let Some(root) = step.input.template().roots().into_iter().find(|root| !ROOTS.contains(root)) {
-                return Err(refuse(
-                    format!("{at}.input"),
-                    format!("`{root}` is not one of {}", ROOTS.join(", ")),
-                ));
-            }
+            check_roots(step.input.template(), &roots, &format!("{at}.input"))?;
             if !earlier.insert(&step.id) {
                 return Err(refuse(format!("{at}.id"), format!("`{}` is used twice", step.id)));
             }
         }
         let lists: BTreeSet<&str> = plan.list_steps().iter().map(|step| step.id.as_str()).collect();
         for (index, step) in plan.steps.iter().enumerate() {
+            if step.only.is_some() && !lists.contains(step.id.as_str()) {
+                let at = format!("{at}.plan.steps[{index}].only");
+                return Err(refuse(at, "only list steps choose among their items"));
+            }
             if let Some(parent) = step.parent().filter(|parent| !lists.contains(parent)) {
                 let reason = format!(
                     "`{parent}` lists no items: only the first step and those on the way to `resources` do"
@@ -498,7 +522,7 @@ impl KindManifest {
     }
 }
 
-fn refuse(at: impl Into<String>, reason: impl Into<String>) -> ManifestError {
+pub(crate) fn refuse(at: impl Into<String>, reason: impl Into<String>) -> ManifestError {
     ManifestError { at: at.into(), reason: reason.into() }
 }
 
@@ -550,7 +574,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_named_with_its_place() {
-        let cases: [(&str, Value, &str, &str); 13] = [
+        let cases: [(&str, Value, &str, &str); 14] = [
             ("/kinds/0/plan/steps/3/each", json!("details"), "kinds[0].plan.steps[3]", "lists no items"),
             ("/kinds/0/kind", json!("S3"), "kinds[0].kind", "is not a kind"),
             ("/kinds/0/scope", json!("mars"), "kinds[0].scope", "unknown variant"),
@@ -578,6 +602,13 @@ mod tests {
             ),
             ("/kinds/0/plan/steps/3/option", json!("Nope"), "kinds[0].plan.steps[3].option", "not among"),
             ("/kinds/0/plan/resources", json!("nope"), "kinds[0].plan.resources", "no step `nope`"),
+            (
+                "/kinds/0/plan/steps/1",
+                json!({"id": "services", "each": "clusters", "service": "ecs", "operation": "ListServices",
+                       "items": "serviceArns[]", "only": {"path": "@", "is": "{resource}"}}),
+                "kinds[0].plan.steps[1].only.is",
+                "`resource` is not one of",
+            ),
             ("/name", json!("Bad Name"), "name", "lower-case"),
         ];
         for (pointer, value, at, reason) in cases {

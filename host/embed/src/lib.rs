@@ -34,21 +34,22 @@ pub use berth_core::{Catalog, Ledger, Mapper, Problem, Source};
 pub use berth_engine::{CodeOrigin, Engine, EngineConfig, EngineError, Limits, PluginInfo, PluginUse};
 pub use berth_ledger::{Access, FileLedger, LedgerConfig, VERIFY_INTERVAL};
 pub use berth_port::{
-    EventType, FeedError, KafkaCredentials, LogLevel, LogRecord, OCEAN_CORE_VERSION, PortCatalog, PortConfig,
-    PortStats, ProcessingMode, RawDataConfig, RequestFeed, ResourcesOrigin, ResyncRequest, ResyncSchedule,
-    RetryPolicy,
+    EventType, FeedError, KafkaCredentials, LIVE_EVENTS_FLAG, LogLevel, LogRecord, OCEAN_CORE_VERSION,
+    PortCatalog, PortConfig, PortStats, ProcessingMode, RawDataConfig, RequestFeed, ResourcesOrigin,
+    ResyncRequest, ResyncSchedule, RetryPolicy,
 };
 pub use berth_sync::{
-    Change, Check, Event, Finding, Mode, NullObserver, Observer, Outcome, Report, SyncError, SyncOptions,
-    UnitCounts, UnitReport,
+    Change, Check, Event, Finding, Journal, Live, LiveOptions, Mode, NullObserver, Observer, Outcome,
+    Refreshed, Report, Submission, SyncError, SyncOptions, UnitCounts, UnitReport,
 };
+use berth_sync::{Gate, LiveParts, Roster};
 pub use http::{HttpConfig, HttpError, Proxies, ProxyUrl, ProxyUrlError, Roots, RootsError};
 pub use tokio_util::sync::CancellationToken;
 
 /// Runs resyncs. Cheap to clone; the parts are shared.
 #[derive(Clone)]
 pub struct SyncHost {
-    source: Arc<dyn Source>,
+    source: Arc<Roster>,
     mapper: Arc<dyn Mapper>,
     catalog: Arc<dyn Catalog>,
     aws: Option<Arc<AwsSource>>,
@@ -128,6 +129,11 @@ impl SyncHost {
         self.options.ledger.clone()
     }
 
+    /// What resyncs and live events of this host know of each other, for a host that takes its place.
+    pub fn journal(&self) -> Arc<Journal> {
+        Arc::clone(&self.options.journal)
+    }
+
     /// What tells how much was sent so far. It outlives the host without keeping its plugins or its
     /// ledger open.
     pub fn meter(&self) -> HostMeter {
@@ -141,9 +147,37 @@ impl SyncHost {
         berth_sync::check(self.source.as_ref(), self.mapper.as_ref(), self.catalog.as_ref(), all_kinds).await
     }
 
+    /// Follows live events beside this host's resyncs; `observer` is told of each resource.
+    ///
+    /// Events are given to [`Live::submit`]; who may give them is the caller's to check. With Port as
+    /// catalog they are followed only if the organization has the flag [`LIVE_EVENTS_FLAG`].
+    pub fn live(&self, options: LiveOptions, observer: Arc<dyn Observer>) -> Live {
+        let gate = self.port.clone().map(|port| -> Gate {
+            Arc::new(move || {
+                let port = Arc::clone(&port);
+                Box::pin(async move { port.has_flag(LIVE_EVENTS_FLAG).await })
+            })
+        });
+        let catalog = match &self.port {
+            Some(port) => Arc::new(port.for_events()),
+            None => Arc::clone(&self.catalog),
+        };
+        let parts = LiveParts {
+            source: Arc::clone(&self.source),
+            mapper: Arc::clone(&self.mapper),
+            catalog,
+            journal: Arc::clone(&self.options.journal),
+            ledger: self.options.ledger.clone(),
+            gate,
+            observer,
+        };
+        Live::new(parts, options)
+    }
+
     async fn run(&self, mode: Mode) -> Result<Report, SyncError> {
+        let source = Arc::clone(&self.source);
         berth_sync::run(
-            Arc::clone(&self.source),
+            source,
             Arc::clone(&self.mapper),
             Arc::clone(&self.catalog),
             Arc::clone(&self.observer),
@@ -329,7 +363,7 @@ impl SyncHostBuilder {
             options.ledger = Some(Arc::new(FileLedger::open(config).map_err(BuildError::State)?));
         }
         Ok(SyncHost {
-            source,
+            source: Arc::new(Roster::new(source)),
             mapper,
             catalog,
             aws,

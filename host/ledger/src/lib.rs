@@ -101,4 +101,8 @@ impl Ledger for FileLedger {
         }
         Ok(Opened { session: Arc::new(session), notes })
     }
+
+    fn doubt(&self, catalog: &str, keys: &[u128]) -> Result<(), Problem> {
+        session::doubt(&self.store, catalog, keys).map_err(|error| session::unwritten(&error))
+    }
 }

@@ -140,6 +140,23 @@ impl Session {
     }
 }
 
+/// Makes doubtful what is recorded of these entities, if the file is about this catalog.
+pub(crate) fn doubt(store: &Store, catalog: &str, keys: &[u128]) -> Result<()> {
+    let transaction = write(store)?;
+    let held = transaction.open_table(META)?.get(CATALOG)?.map(|held| held.value().to_owned());
+    if held.as_deref() == Some(catalog) {
+        let mut entities = transaction.open_table(ENTITIES)?;
+        for key in keys {
+            let known = entities.get(key)?.map(|record| Record::from_bytes(record.value()));
+            if let Some(known) = known {
+                entities.insert(key, Record { content: 0, ..known }.to_bytes())?;
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("run", &self.run).finish_non_exhaustive()
@@ -302,7 +319,7 @@ fn read_only() -> Problem {
     Problem::new("the ledger was opened for reading")
 }
 
-fn unwritten(error: &redb::Error) -> Problem {
+pub(crate) fn unwritten(error: &redb::Error) -> Problem {
     Problem::new(format!("the ledger cannot be written: {error}"))
         .remedy("check that the disk of the state directory has room")
 }

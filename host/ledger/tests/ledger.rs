@@ -89,6 +89,24 @@ fn a_resync_that_did_not_end_makes_doubtful_what_was_recorded_before_it() {
 }
 
 #[test]
+fn what_is_written_beside_a_resync_is_doubtful_and_still_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    resync(&ledger, &[(1, Some(known(1))), (2, Some(known(2)))]);
+    ledger.doubt("another catalog", &[2]).unwrap();
+    let running = begin(&ledger);
+    ledger.doubt(CATALOG, &[1, 3]).unwrap();
+    assert_eq!(running.look_up(1), Some(known(1)), "a session sees what was known at its beginning");
+    running.end().unwrap();
+    drop((running, ledger));
+
+    let session = begin(&open(dir.path()));
+    assert_eq!(session.look_up(1), Some(Known { content: None, ..known(1) }));
+    assert_eq!((session.look_up(2), session.look_up(3)), (Some(known(2)), None));
+    assert_eq!(keys(session.as_ref()), BTreeSet::from([1, 2]));
+}
+
+#[test]
 fn after_the_interval_everything_is_looked_at_again() {
     let dir = tempfile::tempdir().unwrap();
     let with = |verify_interval| {

@@ -75,15 +75,18 @@ pub use logs::{LogLevel, LogRecord};
 /// The version of the Ocean core whose contract is spoken; Port is told it.
 pub const OCEAN_CORE_VERSION: &str = "0.48.12";
 
+/// The organization's flag that lets live events be followed.
+pub const LIVE_EVENTS_FLAG: &str = "AWS_V3_LIVE_EVENTS_ENABLED";
+
 /// Port as a [`Catalog`]. Cheap to share by reference; make one per process, since the token, the
 /// limits of concurrency and the pause that Port may ask for live in it.
 pub struct PortCatalog {
     config: PortConfig,
     client: Arc<Client>,
     /// Entity requests in flight.
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     /// The organization's feature flags, and when they were asked for.
-    flags: tokio::sync::Mutex<Option<(Instant, Arc<[String]>)>>,
+    flags: Arc<tokio::sync::Mutex<Option<(Instant, Arc<[String]>)>>>,
     session: Mutex<SessionState>,
     ingest: Ingest,
     metrics: Metrics,
@@ -124,18 +127,46 @@ impl PortCatalog {
     pub fn new(config: PortConfig, http: reqwest::Client) -> Result<Self, Problem> {
         let config = config.normalized();
         let client = Arc::new(Client::new(&config, http).map_err(PortError::into_problem)?);
+        let slots = Arc::new(Semaphore::new(config.concurrency));
+        Ok(Self::over(config, client, slots, Arc::default()))
+    }
+
+    fn over(
+        config: PortConfig,
+        client: Arc<Client>,
+        slots: Arc<Semaphore>,
+        flags: Arc<tokio::sync::Mutex<Option<(Instant, Arc<[String]>)>>>,
+    ) -> Self {
         let own = [SecretString::from(config.client_id.clone()), config.client_secret.clone()];
-        Ok(Self {
+        Self {
             client,
-            slots: Semaphore::new(config.concurrency),
-            flags: tokio::sync::Mutex::default(),
+            slots,
+            flags,
             session: Mutex::default(),
             ingest: Ingest::default(),
             metrics: Metrics::default(),
             masker: Masker::new(own.into_iter().chain(config.secrets.iter().cloned())),
             running: Mutex::default(),
             config,
-        })
+        }
+    }
+
+    /// The same Port for what live events write: Port is told that a request from outside caused it,
+    /// and not a resync. It has a session of its own, so that opening it does not end that of a
+    /// resync; token, limits and pauses are shared.
+    #[must_use]
+    pub fn for_events(&self) -> Self {
+        let config = PortConfig { event_type: EventType::HttpRequest, ..self.config.clone() };
+        Self::over(config, Arc::clone(&self.client), Arc::clone(&self.slots), Arc::clone(&self.flags))
+    }
+
+    /// Whether the organization has a feature flag, as of
+    /// [`feature_flags_ttl`](PortConfig::feature_flags_ttl) ago or later.
+    ///
+    /// # Errors
+    /// A [`Problem`] when Port does not answer.
+    pub async fn has_flag(&self, flag: &str) -> Result<bool, Problem> {
+        Ok(self.feature_flags().await?.iter().any(|known| known == flag))
     }
 
     /// What was sent so far.

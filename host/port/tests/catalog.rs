@@ -882,3 +882,36 @@ async fn an_organization_without_kafka_is_told_from_a_port_that_is_away() {
     let error = catalog.request_feed(true).await.unwrap_err();
     assert!(matches!(error, FeedError::Unavailable(_)), "{error:?}");
 }
+
+#[tokio::test]
+async fn events_are_written_as_such_and_do_not_disturb_a_resync() {
+    let port = furnished().await;
+    port.change_options(|options| options.feature_flags = vec!["AWS_V3_LIVE_EVENTS_ENABLED".into()]);
+    let resync = catalog(config(&port));
+    let events = resync.for_events();
+    resync.open(Intent::Write, &defaults()).await.unwrap();
+    let written = [instance_entity("i-1", json!({}), json!({}))];
+    resync.upsert(&id("ec2Instance"), &written, WRITE).await;
+    port.clear_requests();
+    // In the middle of the resync an event comes.
+    events.open(Intent::ReadOnly, &defaults()).await.unwrap();
+    events.upsert(&id("ec2Instance"), &written, WRITE).await;
+    resync.upsert(&id("ec2Instance"), &written, WRITE).await;
+    events.delete(&[key("ec2Instance", "i-1")], true).await;
+    let told = |request: &LoggedRequest| {
+        let has_id = request.query_value("ocean_info_resync_id").is_some();
+        (request.query_value("ocean_info_event_type").unwrap(), has_id)
+    };
+    let writes = port.requests().into_iter().filter(LoggedRequest::writes);
+    let writes: Vec<_> = writes.map(|request| told(&request)).collect();
+    let (event, of_resync) = (("http_request".to_owned(), false), ("resync".to_owned(), true));
+    assert_eq!(writes, [event.clone(), of_resync, event]);
+    assert_eq!(port.count("/auth/access_token"), 0, "they share the token");
+
+    // The organization's flags are asked for once.
+    for catalog in [&events, &resync, &events] {
+        assert!(catalog.has_flag(berth_port::LIVE_EVENTS_FLAG).await.unwrap());
+        assert!(!catalog.has_flag("ANOTHER").await.unwrap());
+    }
+    assert_eq!(sent(&port, "/v1/organization").len(), 1);
+}

@@ -155,6 +155,7 @@ async fn account(source: &dyn Source, access: &AccountAccess, resources: &[Resol
             regions: vec![region.clone()],
             kind: Arc::clone(kind),
             options: resource.config.selector.include_actions.iter().cloned().collect(),
+            one: None,
         };
         let subject = format!("account {}: {} in {region}", account.id, kind.kind);
         checks.push(Check::new(subject, read(source, request, account).await));

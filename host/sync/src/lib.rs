@@ -1,5 +1,5 @@
-//! The middle of Berth: what is read, what changed, what may be deleted, and the one driver that
-//! runs it all.
+//! The middle of Berth: what is read, what changed, what may be deleted, the one driver that runs it
+//! all, and the events that change single resources in between.
 //!
 //! # Invariants
 //! - `plan`, `diff`, `guard` and `order` are pure: plain functions on plain data.
@@ -15,6 +15,7 @@ mod diff;
 mod documents;
 mod guard;
 mod known;
+mod live;
 mod mapped;
 mod order;
 mod plan;
@@ -28,6 +29,7 @@ pub use berth_core::UnitCounts;
 pub use check::{Check, Finding, check};
 pub use diff::{Change, FieldChange};
 pub use guard::{Evidence, Hints, Scopes, Verdict};
+pub use live::{Gate, Journal, Live, LiveOptions, LiveParts, Refreshed, Roster, Submission};
 pub use plan::{Planned, ResolvedResource, plan, resolve};
 pub use report::{
     ChangeRecord, Deletion, Event, Gone, NullObserver, Observer, Outcome, Refusal, Report, Totals, UnitReport,

@@ -7,6 +7,7 @@ use std::{
 
 use berth_core::{Entity, FieldSet, Problem};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use crate::{
     content::key_digest,
@@ -24,6 +25,8 @@ pub(crate) struct Mapped {
     pub(crate) entity: Entity,
     /// The digest of what it says; `None` when nothing is remembered, or it has none.
     pub(crate) content: Option<u128>,
+    /// From when on its unit was read.
+    pub(crate) since: Instant,
     /// How it has fared.
     pub(crate) fate: Fate,
 }

@@ -214,7 +214,7 @@ pub fn plan(
 
 /// The regions of an account that a kind is read in: enabled, allowed by the selector, and served.
 /// The partition's main region comes first: global kinds are then read where their service lives.
-fn allowed_regions(
+pub(crate) fn allowed_regions(
     account: &Account,
     enabled: &[Region],
     resource: &ResolvedResource,

@@ -10,7 +10,7 @@ use berth_core::{
 };
 use serde::Serialize;
 
-use crate::Change;
+use crate::{Change, Refreshed};
 
 /// How one unit went.
 #[derive(Debug, Clone, Serialize)]
@@ -240,6 +240,13 @@ pub enum Event<'e> {
     Deleting {
         /// How many will be deleted.
         count: usize,
+    },
+    /// A resource that a live event named was read again.
+    Refreshed {
+        /// Its kind.
+        kind: &'e Kind,
+        /// What became of it.
+        refreshed: Refreshed,
     },
 }
 

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     convert::Infallible,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use berth_core::{
@@ -14,13 +14,13 @@ use berth_core::{
     UpsertOptions,
 };
 use futures::{StreamExt, stream};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::{
-    Deletion, Event, Evidence, Gone, Hints, Observer, Outcome, Report, ResolvedResource, Scopes, UnitCounts,
-    UnitReport, Verdict,
+    Deletion, Event, Evidence, Gone, Hints, Journal, Observer, Outcome, Report, ResolvedResource, Scopes,
+    UnitCounts, UnitReport, Verdict,
     content::{content_digest, key_digest},
     documents::{Beside, Documents},
     known::{Memory, Recorder},
@@ -67,6 +67,8 @@ pub struct SyncOptions {
     pub ledger: Option<Arc<dyn Ledger>>,
     /// Stops the run: nothing more is read, nothing is deleted.
     pub cancel: CancellationToken,
+    /// What live events write meanwhile, where the same process follows them.
+    pub journal: Arc<Journal>,
 }
 
 impl Default for SyncOptions {
@@ -78,6 +80,7 @@ impl Default for SyncOptions {
             patience: Duration::from_secs(30),
             ledger: None,
             cancel: CancellationToken::new(),
+            journal: Arc::default(),
         }
     }
 }
@@ -129,6 +132,8 @@ pub async fn run(
 ) -> Result<Report, SyncError> {
     let started = SystemTime::now();
     let clock = Instant::now();
+    let journal = Arc::clone(&options.journal);
+    let _running = journal.begin();
     let kinds = mapper.kinds();
     let defaults = defaults(&kinds);
     let intent = options.mode.intent();
@@ -137,7 +142,7 @@ pub async fn run(
     observer.event(&Event::Opened { notes: &session.notes });
     // The catalog may stop this resync, but not those that share the caller's token.
     let options = SyncOptions { cancel: options.cancel.child_token(), ..options };
-    let run = Run { source, mapper, catalog, observer, options, started };
+    let run = Run { source, mapper, catalog, observer, options, started, begun: clock };
 
     let mut notes = session.notes.clone();
     let outcome = match run.options.mode {
@@ -231,6 +236,7 @@ struct Run {
     observer: Arc<dyn Observer>,
     options: SyncOptions,
     started: SystemTime,
+    begun: Instant,
 }
 
 /// A unit's position, its report, and its resources that failed.
@@ -346,6 +352,7 @@ impl Run {
             tally: Arc::clone(&tally),
             memory: memory.clone(),
             records: recorder.as_ref().map(|recorder| recorder.sender.clone()),
+            journal: Arc::clone(&self.options.journal),
         };
         let merge = memory.as_ref().map(|_| options.merge);
         let settled = std::mem::take(&mut planned.settled);
@@ -517,7 +524,15 @@ impl Run {
         if !self.options.cancel.is_cancelled() && reports.iter().all(|report| report.state.is_complete()) {
             gone.extend(memory.vanished().difference(&written.seen));
         }
-        memory.record(gone.into_iter().map(|key| (key, None)).collect()).await?;
+        let mut entries: Vec<_> = gone.into_iter().map(|key| (key, None)).collect();
+        // Live events wrote these since, whatever the resync saw of them.
+        let touched = self.options.journal.touched().into_iter();
+        entries.extend(touched.filter_map(|key| {
+            let known = memory.look_up(key).map(|known| Known { content: None, ..known });
+            // Of one that is new to this resync all is forgotten, so that it is looked at.
+            (known.is_some() || written.seen.contains(&key)).then_some((key, known))
+        }));
+        memory.record(entries).await?;
         memory.end().await
     }
 
@@ -703,6 +718,13 @@ impl Run {
         {
             deletion.held_back = Some(problem);
             return deletion;
+        }
+        let (granted, _claim) =
+            self.options.journal.claim(doomed.iter().map(|key| (key_digest(key), self.begun)));
+        if granted.contains(&false) {
+            // Live events have seen to these since the resync began.
+            let mut granted = granted.into_iter();
+            doomed.retain(|_| granted.next() == Some(true));
         }
         if doomed.is_empty() {
             return deletion;
@@ -980,12 +1002,14 @@ impl UnitTask {
         counts: &mut UnitCounts,
         failures: &mut Vec<(String, Problem)>,
     ) -> UnitState {
+        let since = Instant::now();
         let options: BTreeSet<String> = unit.resource.selector.include_actions.iter().cloned().collect();
         let pages = self.source.fetch(FetchRequest {
             account: Arc::clone(&unit.account),
             regions: unit.regions.clone(),
             kind: Arc::clone(&unit.kind),
             options,
+            one: None,
         });
         let (mapping, documents) = &self.documents.mapping(&self.mapping);
         // The next batch is read while this one is mapped.
@@ -1055,6 +1079,7 @@ impl UnitTask {
                     fields: Arc::clone(&self.fields),
                     content: self.merge.and_then(|merge| content_digest(&entity, merge)),
                     entity,
+                    since,
                     fate: Fate::default(),
                 };
                 if self.sender.send(mapped).await.is_err() {
@@ -1066,7 +1091,7 @@ impl UnitTask {
     }
 }
 
-fn map_problem(error: berth_core::MapError) -> Problem {
+pub(crate) fn map_problem(error: berth_core::MapError) -> Problem {
     use berth_core::MapError;
     match error {
         MapError::Plugin { plugin, kind, problem } => Problem {

@@ -10,7 +10,7 @@ use std::{
 
 use berth_core::{
     BlueprintId, Catalog, Entity, EntityKey, FieldSet, Known, Origin, Problem, UnitId, UpsertOptions,
-    UpsertOutcome,
+    UpsertOutcome, UpsertReport,
 };
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use siphasher::sip::SipHasher13;
@@ -18,7 +18,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument;
 
 use crate::{
-    Change, ChangeRecord, Event, Mode, Observer, Refusal, UnitCounts,
+    Change, ChangeRecord, Event, Journal, Mode, Observer, Refusal, UnitCounts,
     content::key_digest,
     diff::diff,
     known::{Belief, Entry, Memory},
@@ -116,11 +116,14 @@ pub(crate) struct Writer {
     pub(crate) memory: Option<Arc<Memory>>,
     /// Where what the catalog confirms is recorded.
     pub(crate) records: Option<mpsc::Sender<Entry>>,
+    /// What live events write meanwhile.
+    pub(crate) journal: Arc<Journal>,
 }
 
 enum Step {
     Compared(BlueprintId, Vec<(Mapped, Change)>),
-    Upserted(BlueprintId, Batch, Vec<UpsertOutcome>),
+    /// A batch with its outcomes, and what live events keep from being written.
+    Upserted(BlueprintId, Batch, Vec<UpsertOutcome>, Batch),
 }
 
 impl Writer {
@@ -179,8 +182,11 @@ impl Writer {
                             self.compared(mapped, change, &origins, &mut queue, &mut written);
                         }
                     }
-                    Step::Upserted(blueprint, batch, outcomes) => {
+                    Step::Upserted(blueprint, batch, outcomes, superseded) => {
                         queue.done(&blueprint);
+                        for mapped in superseded {
+                            self.unchanged(&mapped, &mut written);
+                        }
                         self.account(batch, outcomes, &origins, &mut waiting, &mut written);
                     }
                 },
@@ -378,6 +384,16 @@ impl Writer {
                 keep
             });
         }
+        // A live event that read it later has written it, or deleted it.
+        let (granted, _claim) =
+            self.journal.claim(batch.iter().map(|mapped| (key_digest(&mapped.entity.key), mapped.since)));
+        let mut superseded = Batch::new();
+        if granted.contains(&false) {
+            let (kept, left): (Vec<_>, Vec<_>) =
+                batch.into_iter().zip(granted).partition(|(_, granted)| *granted);
+            batch = kept.into_iter().map(|(mapped, _)| mapped).collect();
+            superseded.extend(left.into_iter().map(|(mapped, _)| mapped));
+        }
         let mut entities = Vec::with_capacity(batch.len());
         for mapped in &mut batch {
             let key = mapped.entity.key.clone();
@@ -386,11 +402,15 @@ impl Writer {
                 Entity { key, ..Entity::new(blueprint.clone(), "") },
             ));
         }
-        let report = self.catalog.upsert(&blueprint, &entities, self.options).await;
+        let report = if entities.is_empty() {
+            UpsertReport::default()
+        } else {
+            self.catalog.upsert(&blueprint, &entities, self.options).await
+        };
         for (mapped, entity) in batch.iter_mut().zip(entities) {
             mapped.entity = entity;
         }
-        Step::Upserted(blueprint, batch, report.outcomes)
+        Step::Upserted(blueprint, batch, report.outcomes, superseded)
     }
 
     fn account(

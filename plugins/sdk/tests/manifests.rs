@@ -128,6 +128,14 @@ fn the_schema_agrees_with_the_host() {
         (&format!("{steps}/1"), "unmatched", json!("drop")),
         (&format!("{steps}/1"), "batch", json!({"of": "clusters", "size": 0})),
         (&format!("{steps}/1"), "errors", json!({"denied": "ignore"})),
+        (&format!("{steps}/0"), "only", json!({"path": "@"})),
+        ("/kinds/0/events", "on", json!([])),
+        ("/kinds/0/events", "gone", json!("{resource}")),
+        ("/kinds/0/events", "raed", json!({})),
+        ("/kinds/0/events/read/clusters", "each", json!("clusters")),
+        ("/kinds/0/events/on/0", "type", json!("Change")),
+        ("/kinds/0/events/on/0", "resource", json!([])),
+        ("/kinds/0/events/on/0", "perfix", json!("x")),
     ] {
         let mut bad = good.clone();
         bad.pointer_mut(pointer).unwrap()[member] = value.clone();

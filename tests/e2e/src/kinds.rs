@@ -42,6 +42,17 @@ impl Kinds {
         self.0.iter().filter_map(|kind| kind["kind"].as_str().map(ToOwned::to_owned)).collect()
     }
 
+    /// Those that events tell of.
+    #[must_use]
+    pub fn with_events(self) -> Self {
+        Self(self.0.into_iter().filter(|kind| kind["events"].is_object()).collect())
+    }
+
+    /// Their manifests.
+    pub fn manifests(&self) -> &[Value] {
+        &self.0
+    }
+
     /// Their default mappings, with as many options as one may switch on; without these options.
     pub fn resources(&self, without: &BTreeSet<String>) -> Vec<Value> {
         let resource = |kind: &Value| {

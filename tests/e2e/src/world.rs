@@ -328,6 +328,27 @@ impl World {
         entities.iter().map(comparable).collect()
     }
 
+    /// Makes a call to AWS in an account, past the gate, as boto3 spells it: the answer.
+    pub fn call(
+        &self,
+        account: &str,
+        region: &str,
+        service: &str,
+        method: &str,
+        parameters: &Value,
+    ) -> Value {
+        let parameters = parameters.to_string();
+        let printed = self.aws.run("call.py", &[account.to_owned()], &[region, service, method, &parameters]);
+        serde_json::from_str(&printed).expect("the script prints JSON")
+    }
+
+    /// The resources of every kind, as `kinds.py` tells them: with `kind`, `account` and `region`.
+    pub fn resources_of_kinds(&self) -> Vec<Value> {
+        let regions = REGIONS.join(",");
+        let printed = self.aws.run("kinds.py", &self.accounts, &["--regions", &regions, "expected"]);
+        serde_json::from_str(&printed).expect("the script prints JSON")
+    }
+
     /// The kinds that moto can seed.
     pub fn seeded_kinds(&self) -> Vec<String> {
         let printed = self.aws.run("kinds.py", &[], &["--regions", "", "kinds"]);

@@ -75,7 +75,7 @@ struct Prose {
 impl Prose {
     /// Takes the prose out of a page.
     fn of(page: &str) -> Self {
-        const GENERATED: [&str; 7] = [
+        const GENERATED: [&str; 8] = [
             "# ",
             "| property |",
             "| relation |",
@@ -83,6 +83,7 @@ impl Prose {
             "Options (`includeActions`):",
             "No AWS operation,",
             "Read in ",
+            "Live events: ",
         ];
         let mut prose = Self::default();
         let mut part = &mut prose.introduction;
@@ -119,6 +120,7 @@ fn plugin_page(manifest: &Value, written: &str) -> Result<String> {
     blocks.push(steps(kind));
     blocks.extend(options(kind));
     blocks.extend(regions(kind));
+    blocks.extend(events(kind));
     blocks.extend(prose.notes);
     Ok(blocks.join("\n\n") + "\n")
 }
@@ -240,6 +242,46 @@ fn regions(kind: &Value) -> Option<String> {
     })
 }
 
+/// The events that are followed, by source, and the reads that they make instead of those above.
+fn events(kind: &Value) -> Option<String> {
+    let mut sources: Vec<(&str, Vec<String>)> = Vec::new();
+    for trigger in elements(&kind["events"]["on"]) {
+        let source = text(&trigger["source"]);
+        let names = [&trigger["upsert"], &trigger["delete"]].into_iter().flat_map(elements);
+        let names = names.chain(trigger["type"].as_str().map(|_| &trigger["type"]));
+        let names = names.map(|name| text(name).to_owned());
+        match sources.iter_mut().find(|(known, _)| *known == source) {
+            Some((_, known)) => known.extend(names),
+            None => sources.push((source, names.collect())),
+        }
+    }
+    let told: Vec<String> = sources
+        .into_iter()
+        .map(|(source, mut names)| {
+            names.sort();
+            names.dedup();
+            format!("{} (`{source}`)", quoted(&names))
+        })
+        .collect();
+    let reads: Vec<String> = event_steps(kind).map(|step| operation(&step)).collect();
+    let reads = if reads.is_empty() { String::new() } else { format!(" Then {} is asked.", quoted(&reads)) };
+    (!told.is_empty()).then(|| format!("Live events: {}.{reads}", told.join("; ")))
+}
+
+/// The steps that events run with another operation than the plan.
+fn event_steps(kind: &Value) -> impl Iterator<Item = Value> {
+    members(&kind["events"]["read"]).filter(|(_, changed)| changed["operation"].is_string()).map(
+        |(id, changed)| {
+            let step = elements(&kind["plan"]["steps"]).find(|step| text(&step["id"]) == id);
+            let mut step = step.cloned().unwrap_or_default();
+            for (name, value) in members(changed) {
+                step[name] = value.clone();
+            }
+            step
+        },
+    )
+}
+
 /// The kinds of which the end-to-end tests say that moto cannot seed them.
 fn unseeded(readme: &str) -> BTreeSet<&str> {
     readme
@@ -261,8 +303,8 @@ fn overview_page(
         bail!("plugins/README.md has no lines `{}` and `{end}`", start.trim_end())
     };
     let mut table =
-        "| kind | scope | operations | options | properties | relations | IAM actions | proven by |\n\
-                     | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        "| kind | scope | operations | options | properties | relations | IAM actions | live events | proven by |\n\
+                     | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
             .to_owned();
     let mut rows: Vec<(&str, String)> = manifests
         .iter()
@@ -295,10 +337,15 @@ fn row(folder: &str, kind: &Value, unseeded: &BTreeSet<&str>) -> String {
     let options: Vec<String> =
         elements(&kind["options"]).map(|option| text(&option["name"]).to_owned()).collect();
     let relations: Vec<String> = members(&mapping["relations"]).map(|(name, _)| name.clone()).collect();
-    let iam: BTreeSet<String> = elements(&kind["plan"]["steps"]).flat_map(actions).collect();
+    let iam: BTreeSet<String> = elements(&kind["plan"]["steps"])
+        .cloned()
+        .chain(event_steps(kind))
+        .flat_map(|step| actions(&step))
+        .collect();
     let iam: Vec<String> = iam.into_iter().collect();
+    let live = if kind["events"].is_null() { "no" } else { "yes" };
     format!(
-        "| [`{name}`]({folder}/README.md) | {} | {operations} | {} | {} | {} | {} | {} |\n",
+        "| [`{name}`]({folder}/README.md) | {} | {operations} | {} | {} | {} | {} | {live} | {} |\n",
         text(&kind["scope"]),
         or_none(quoted(&options)),
         members(&mapping["properties"]).count(),
@@ -324,6 +371,12 @@ mod tests {
                 {"id": "more", "service": "sqs", "operation": "GetMore",
                  "batch": {"of": "queues", "size": 10}},
             ]},
+            "events": {
+                "on": [
+                    {"source": "sqs.amazonaws.com", "upsert": ["Put", "Create"], "delete": ["Delete"]},
+                    {"source": "aws.sqs", "type": "Queue Change"},
+                    {"source": "sqs.amazonaws.com", "upsert": ["Put"]}],
+                "read": {"queues": {"operation": "GetQueueUrl"}}},
             "options": [{"name": "Tags", "description": "Adds Tags"}],
             "blueprints": [{"identifier": "queue", "relations": {
                 "account": {"target": "awsAccount"}, "topic": {"target": "topic", "many": true}}}],
@@ -365,6 +418,8 @@ Options (`includeActions`):
 
 Read in 1 regions only, those where the service exists: `eu-west-1`.
 
+Live events: `Create`, `Delete`, `Put` (`sqs.amazonaws.com`); `Queue Change` (`aws.sqs`). Then `sqs:GetQueueUrl` is asked.
+
 A note.
 
 - Another.
@@ -396,6 +451,10 @@ A note.
         let seeded = page("");
         assert!(
             seeded.contains("[`Acme::Queue`](queue/README.md) | regional | `sqs:ListQueues`, `sqs:GetMore`")
+        );
+        assert!(
+            seeded.contains("`sqs:GetQueueUrl`, `sqs:ListQueues`, `sqs:Tags` | yes | moto, fixtures |\n"),
+            "{seeded}"
         );
         assert!(seeded.contains("| moto, fixtures |\n") && seeded.ends_with("\nEnd.\n"), "{seeded}");
         assert!(overview_page("no markers", &manifests, &BTreeSet::new()).is_err());

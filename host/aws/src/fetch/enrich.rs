@@ -92,13 +92,7 @@ impl Reader {
     }
 
     fn bindings<'a>(&'a self, resource: &'a Resource) -> Bindings<'a> {
-        Bindings {
-            reader: self,
-            item: Some(&resource.item),
-            items: None,
-            parents: Some(&resource.parents),
-            steps: Some(&resource.steps),
-        }
+        self.bindings_of(Some(resource))
     }
 
     async fn each(
@@ -144,7 +138,7 @@ impl Reader {
             let mut answer = {
                 // Never closed.
                 let _seat = self.enriching.acquire().await;
-                self.client.call(target, &ready.operation, &input).await?
+                self.call(target, ready, &input).await?
             };
             let more = advance(ready, &answer, &mut input)?;
             if let Some(items) = &ready.step.items {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use berth_aws_wire::{Operation, Service};
-use berth_core::{ErrorPolicy, ErrorRule, FetchError, KindManifest, Problem, Step, Template};
+use berth_core::{ErrorPolicy, ErrorRule, FetchError, KindManifest, Path, Problem, Step, Template};
 use serde_json::Value;
 
 use crate::{
@@ -35,6 +35,8 @@ pub(super) struct Ready {
     pub(super) step: Step,
     pub(super) operation: Operation,
     pub(super) region: Option<Template>,
+    /// Which of its items it lists, where not all.
+    pub(super) only: Option<(Path, Template)>,
     /// Whether its input names `parents`, so that a batch must not mix the children of two.
     pub(super) uses_parents: bool,
     uses_steps: bool,
@@ -94,13 +96,13 @@ impl Ready {
         let operation = Service::load(&step.service)
             .and_then(|service| service.operation(&step.operation))
             .map_err(|error| FetchError::Failed(Problem::new(named(error.to_string()))))?;
-        let region = match &step.region {
-            None => None,
-            Some(text) => Some(
-                Template::parse(&Value::String(text.clone()))
-                    .map_err(|error| FetchError::Failed(Problem::new(named(format!("`region`: {error}")))))?,
-            ),
+        let template = |member: &str, text: &str| {
+            Template::parse(&Value::from(text))
+                .map_err(|error| FetchError::Failed(Problem::new(named(format!("`{member}`: {error}")))))
         };
+        let region = step.region.as_deref().map(|text| template("region", text)).transpose()?;
+        let only = step.only.as_ref().map(|only| Ok((only.path.clone(), template("only", &only.is)?)));
+        let only = only.transpose()?;
         let roots = |root: &str| {
             step.input.template().roots().contains(&root)
                 || region.as_ref().is_some_and(|region| region.roots().contains(&root))
@@ -111,6 +113,7 @@ impl Ready {
             step: step.clone(),
             operation,
             region,
+            only,
         })
     }
 

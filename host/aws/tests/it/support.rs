@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use berth_aws::{AwsConfig, AwsSource, EndpointOverrides, Retry, StaticKeys};
 use berth_core::{
-    Account, AccountId, FetchError, FetchRequest, ItemFailure, KindManifest, Manifest, Partition, Region,
-    Source,
+    Account, AccountId, FetchError, FetchRequest, ItemFailure, KindManifest, Manifest, One, Partition,
+    Region, Source,
 };
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -82,11 +82,24 @@ pub(crate) async fn read(
     kind: &Arc<KindManifest>,
     options: &[&str],
 ) -> Read {
+    read_with(source, account_id, regions, kind, options, None).await
+}
+
+/// Reads a unit, or the one resource of it that an event names.
+pub(crate) async fn read_with(
+    source: &AwsSource,
+    account_id: &str,
+    regions: &[&str],
+    kind: &Arc<KindManifest>,
+    options: &[&str],
+    one: Option<One>,
+) -> Read {
     let mut pages = source.fetch(FetchRequest {
         account: account(account_id),
         regions: regions.iter().map(|region| Region::new(region).unwrap()).collect(),
         kind: kind.clone(),
         options: options.iter().map(ToString::to_string).collect(),
+        one,
     });
     let mut read = Read::default();
     while let Some(page) = pages.next().await {

@@ -24,6 +24,7 @@ pub(crate) fn run(global: &Global, all_kinds: bool, as_json: bool, environment: 
         state_dir: None,
         logs: None,
         ledger: None,
+        journal: None,
     };
     let checks =
         match with_host(global, environment, build, |made| async move { made.host.check(all_kinds).await }) {

@@ -3,7 +3,7 @@
 use std::{future::Future, path::PathBuf, sync::Arc};
 
 use berth_embed::{
-    Access, BuildError, Engine, Ledger, Mapper, Observer, Problem, SyncHost, SyncOptions, policy,
+    Access, BuildError, Engine, Journal, Ledger, Mapper, Observer, Problem, SyncHost, SyncOptions, policy,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +29,8 @@ pub(crate) struct Build {
     pub(crate) logs: Option<Shipping>,
     /// A ledger that is open already: nobody else can open its directory.
     pub(crate) ledger: Option<Arc<dyn Ledger>>,
+    /// What resyncs and live events know of each other, where another host has both already.
+    pub(crate) journal: Option<Arc<Journal>>,
 }
 
 /// A host, and the engine in it.
@@ -116,6 +118,9 @@ pub(crate) fn assemble(
         aws.session_policy = Some(policy.ok_or_else(too_long)?);
     }
     let mut options = SyncOptions { cancel, ledger: build.ledger, ..SyncOptions::default() };
+    if let Some(journal) = build.journal {
+        options.journal = journal;
+    }
     options.unit_concurrency = build.concurrency.or(settings.concurrency).unwrap_or(options.unit_concurrency);
     let mut builder = SyncHost::builder();
     if let Some(http) = settings.aws_http {

@@ -96,6 +96,7 @@ impl Reloader<'_> {
             state: None,
             state_dir: None,
             ledger: former.host.ledger(),
+            journal: Some(former.host.journal()),
             logs: self.logs.clone(),
         };
         let state_dir = former.state_dir.clone();

@@ -2,10 +2,11 @@
 
 use std::{future::IntoFuture, net::Ipv4Addr, num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
 
-use berth_embed::{Access, Catalog, Mode, Problem, SyncError, core::ResyncStatus};
+use berth_embed::{Access, Catalog, Mode, Observer, Problem, SyncError, core::ResyncStatus};
 use indicatif::MultiProgress;
-use tokio::{net::TcpListener, sync::watch, time::timeout};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::{
     host::{Assembled, Build, assemble, stop_on_signal},
@@ -17,11 +18,11 @@ use crate::listener::kafka;
 use crate::{
     args::{Global, LogFormat, RunArgs, ServiceArgs},
     exit::Exit,
-    http::{self, Status},
+    http::{self, Door, Status},
     listener::{self, Ended, Live, Reason, Resyncs, polling, schedule},
     output::{err, out},
     progress,
-    settings::{Environment, Listener, Service, Settings},
+    settings::{Environment, Listener, LiveSettings, Service, Settings},
     summary,
     telemetry::{self, Shipping},
 };
@@ -71,6 +72,7 @@ pub(crate) fn run(
         state_dir: args.state_dir.clone(),
         logs,
         ledger: None,
+        journal: None,
     };
     match runtime.block_on(serve(global, environment, settings, service, build)) {
         Ok(()) => Exit::Done,
@@ -81,7 +83,7 @@ pub(crate) fn run(
 async fn serve(
     global: &Global,
     environment: &Environment,
-    settings: Settings,
+    mut settings: Settings,
     service: Service,
     build: Build,
 ) -> Result<(), Exit> {
@@ -97,7 +99,9 @@ async fn serve(
     // Before the plugins are loaded, which takes its time: the process is alive meanwhile.
     let webhook = matches!(service.listener, Listener::Webhook { .. }).then(|| resyncs.clone());
     let socket = bind(service.port).await?;
-    let router = http::router(&service.path_prefix, &status, webhook);
+    let events = settings.live.take().filter(|_| service.process_webhooks);
+    let door = events.as_ref().map(|events| Door { key: events.key.clone(), status: Arc::clone(&status) });
+    let router = http::router(&service.path_prefix, &status, webhook, door);
     let drain = CancellationToken::new();
     let server = axum::serve(socket, router).with_graceful_shutdown(drain.clone().cancelled_owned());
     let server = tokio::spawn(server.into_future());
@@ -116,12 +120,18 @@ async fn serve(
     let schedule = settings.port.schedule;
     let changelog_destination = settings.port.changelog_destination.clone();
     let state_dir = settings.state.dir.clone();
+    let prefix = service.path_prefix.clone();
     let made = assemble(settings, build, stop.clone()).map_err(|refusal| refusal.print())?;
     let Assembled { host, engine } = made;
     status.metrics.watch(&host, &engine);
     telemetry::export(&status.metrics);
     let (renew, live) =
         watch::channel(Arc::new(Live { host, service, schedule, changelog_destination, state_dir }));
+    let following = async {
+        if let Some(settings) = events {
+            follow(&settings, live.clone(), &status, &prefix, &stop).await;
+        }
+    };
     status.set_ready();
     tracing::info!("ready");
 
@@ -130,18 +140,21 @@ async fn serve(
         let status = Arc::clone(&status);
         async move { resync(&live, &status, global.log_format, reason, cancel).await }
     };
-    let mut resyncing = pin!(listener::run(requests, stop.clone(), resync));
-    let mut listening = pin!(trigger(&live, &resyncs, &stop));
-    let ended = tokio::select! {
-        () = &mut resyncing => timeout(LAST_WORD, listening).await.unwrap_or(Ok(())),
-        ended = &mut listening => {
-            // By a signal, or because there is nothing to listen to.
-            stop.cancel();
-            resyncing.await;
-            ended
+    let resyncing = async {
+        let mut resyncing = pin!(listener::run(requests, stop.clone(), resync));
+        let mut listening = pin!(trigger(&live, &resyncs, &stop));
+        tokio::select! {
+            () = &mut resyncing => timeout(LAST_WORD, listening).await.unwrap_or(Ok(())),
+            ended = &mut listening => {
+                // By a signal, or because there is nothing to listen to.
+                stop.cancel();
+                resyncing.await;
+                ended
+            }
+            () = reloader.run(renew) => Ok(()),
         }
-        () = reloader.run(renew) => Ok(()),
     };
+    let (ended, ()) = tokio::join!(resyncing, following);
     drain.cancel();
     let shipped = async {
         if let Some(logs) = logs {
@@ -167,6 +180,39 @@ async fn bind(port: u16) -> Result<TcpListener, Exit> {
     let address = socket.local_addr().map_err(refused)?;
     tracing::info!(%address, "listening");
     Ok(socket)
+}
+
+/// Follows live events until `stop`. New settings, all but the key and the limits, hold for those
+/// that come after them.
+async fn follow(
+    settings: &LiveSettings,
+    mut renewed: watch::Receiver<Arc<Live>>,
+    status: &Arc<Status>,
+    prefix: &str,
+    stop: &CancellationToken,
+) {
+    let observer: Arc<dyn Observer> = Arc::<Status>::clone(status);
+    let base = settings.base_url.as_ref().map_or("", Url::as_str).trim_end_matches('/');
+    tracing::info!("live events are taken at {base}{prefix}/integration/webhook");
+    let mut running = JoinSet::new();
+    let mut former: Option<CancellationToken> = None;
+    loop {
+        let now = Arc::clone(&renewed.borrow_and_update());
+        let events = Arc::new(now.host.live(settings.options.clone(), Arc::clone(&observer)));
+        status.follow(&events);
+        // What waits is still read the former way.
+        if let Some(former) = former.replace(stop.child_token()) {
+            former.cancel();
+        }
+        if let Some(stop) = former.clone() {
+            running.spawn(async move { events.run(stop).await });
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Ok(()) = renewed.changed() => {}
+        }
+    }
+    running.join_all().await;
 }
 
 /// Asks for resyncs as the settings say until `stop`, or until the listener cannot go on.

@@ -37,6 +37,7 @@ pub(crate) fn run(
         state_dir: args.state_dir.clone(),
         logs,
         ledger: None,
+        journal: None,
     };
     let metrics = Arc::new(Metrics::default());
     telemetry::export(&metrics);

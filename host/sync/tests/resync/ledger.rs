@@ -56,6 +56,10 @@ impl Ledger for Remembers {
         let session = Session { ledger: self.clone(), entries, run };
         Ok(Opened { session: Arc::new(session), notes: vec!["a note of the ledger".into()] })
     }
+
+    fn doubt(&self, _: &str, _: &[u128]) -> Result<(), Problem> {
+        unreachable!("no event is followed here")
+    }
 }
 
 impl LedgerSession for Session {

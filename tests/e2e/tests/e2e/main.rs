@@ -13,6 +13,7 @@ mod image;
 mod kafka;
 mod kinds;
 mod ledger;
+mod live;
 mod logs;
 mod metrics;
 mod network;

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// A running service. Dropping it kills it.
 pub(crate) struct Service {
     process: Child,
-    address: String,
+    pub(super) address: String,
     log: Option<thread::JoinHandle<String>>,
 }
 

@@ -1,14 +1,14 @@
 //! Running fetch plans: pages, fan-out, batches, error rules, bounds.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use berth_aws::AwsSource;
-use berth_core::{FetchError, FetchRequest, Region, Source};
+use berth_core::{FetchError, FetchRequest, One, Region, Source};
 use futures::StreamExt;
 use serde_json::{Value, json};
 
 use super::{Answer, Seen, StandIn};
-use crate::support::{Read, account, kind, read, source, with_roles};
+use crate::support::{Read, account, kind, read, read_with, source, with_roles};
 
 const A: &str = "111111111111";
 
@@ -59,6 +59,7 @@ async fn reading_is_never_far_ahead_of_mapping() {
         regions: vec![Region::new("eu-west-1").unwrap()],
         kind: kind("regional", &json!({"chunk": 50, "steps": [list()]})),
         options: [].into(),
+        one: None,
     });
     pages.next().await.unwrap().unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -360,7 +361,55 @@ async fn the_account_itself_needs_no_call() {
     let manifest = json!({"name": "test", "version": "1.0.0", "kinds": [
         {"kind": "AWS::Account::Info", "scope": "account"}]});
     let manifest = berth_core::Manifest::parse(manifest.to_string().as_bytes()).unwrap();
-    let kind = std::sync::Arc::new(manifest.kinds[0].clone());
+    let kind = Arc::new(manifest.kinds[0].clone());
     let found = read(&source, A, &[], &kind, &[]).await.complete();
     assert_eq!(found[0]["item"], json!({"Id": A, "Name": format!("Account {A}")}));
+}
+
+/// Reads the one resource that an event names.
+async fn read_one(source: &AwsSource, plan: &Value, resource: &str, event: &Value) -> Read {
+    // As an event narrows it; the manifest would not take the placeholders otherwise.
+    let mut narrowed = kind("regional", &json!({"steps": [list()]}));
+    Arc::make_mut(&mut narrowed).plan = serde_json::from_value(plan.clone()).unwrap();
+    let one = One { resource: json!(resource), event: Arc::new(event.clone()) };
+    read_with(source, A, &["eu-west-1"], &narrowed, &[], Some(one)).await
+}
+
+#[tokio::test]
+async fn one_resource_is_picked_from_its_list_and_read_anew() {
+    let plan = json!({"resources": "services", "steps": [
+        {"id": "arns", "service": "ecs", "operation": "ListClusters", "items": "clusterArns[]",
+         "only": {"path": "@", "is": "{event.cluster}"}},
+        {"id": "services", "each": "arns", "service": "ecs", "operation": "ListServices",
+         "input": {"cluster": "{item}"}, "items": "serviceArns[]", "only": {"path": "@", "is": "{resource}"}},
+        {"id": "tags", "each": "services", "service": "ecs", "operation": "ListTagsForResource",
+         "input": {"resourceArn": "{item}"}, "result": "tags"}]});
+    let aws = StandIn::start(|seen| {
+        Some(match seen.call.as_str() {
+            "ecs:ListClusters" => paged(seen, 5, 2),
+            "ecs:ListServices" => Answer::json(&json!({"serviceArns": ["s1", "s2", "s3"]})),
+            "ecs:ListTagsForResource" => Answer::json(&json!({"tags": []})),
+            _ => return None,
+        })
+    })
+    .await;
+    let source = ready(&aws).await;
+    let event = json!({"cluster": "c3"});
+    for round in 1..=2 {
+        let found = read_one(&source, &plan, "s2", &event).await.complete();
+        assert_eq!(found, [json!({"item": "s2", "steps": {"tags": []}, "parents": {"arns": "c3"}})]);
+        for (call, times) in
+            [("ecs:ListClusters", 3), ("ecs:ListServices", 1), ("ecs:ListTagsForResource", 1)]
+        {
+            assert_eq!(
+                aws.seen(call).len(),
+                times * round,
+                "{call}: nothing is taken from an earlier answer"
+            );
+        }
+    }
+    assert_eq!(read_one(&source, &plan, "s9", &event).await.complete(), [Value::Null; 0]);
+    // Without a value to compare with, nothing may look as if it were gone.
+    let found = read_one(&source, &plan, "s2", &json!({})).await;
+    assert!(matches!(&found.error, Some(FetchError::Failed(p)) if p.message.contains("`only`")), "{found:?}");
 }

@@ -1,0 +1,359 @@
+//! Live events: an event names a resource, the resource is read again, its entity follows.
+//!
+//! An event is never believed about more than *which* resource to look at. What it is now is read
+//! through the kind's own plan and plugin, so that an event that comes late, twice or out of order
+//! does no harm. Which events concern a kind stands in the plugin's manifest.
+
+mod journal;
+mod matching;
+mod queue;
+mod refresh;
+mod roster;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use berth_core::{Catalog, Kind, Ledger, Mapper, Problem};
+use futures::future::BoxFuture;
+use serde_json::Value;
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use self::{
+    matching::{Notice, TargetKey, Unusable},
+    queue::{Job, Queue},
+    refresh::{Done, Miss, Refresher},
+};
+use crate::{Event, Observer};
+
+pub use journal::Journal;
+pub use roster::Roster;
+
+/// Says whether events are to be followed at all. Asked for each resource, so it should remember.
+pub type Gate = Arc<dyn Fn() -> BoxFuture<'static, Result<bool, Problem>> + Send + Sync>;
+
+/// How live events are followed.
+#[derive(Clone)]
+pub struct LiveOptions {
+    /// Resources read at once. Each resource is read in the order of its events, whatever this is.
+    pub workers: usize,
+    /// Resources that may wait.
+    pub capacity: usize,
+    /// How long one try may take.
+    pub deadline: Duration,
+    /// How long what is being read may take when the service stops.
+    pub drain: Duration,
+    /// How often a resource is tried again that could not be read or written, or that AWS shows
+    /// other than the event says, since AWS's lists lag behind its calls.
+    pub retries: u32,
+    /// The wait before the first retry; each further one is four times as long.
+    pub first_wait: Duration,
+    /// The longest wait.
+    pub longest_wait: Duration,
+    /// How long the app-config is good for.
+    pub config_ttl: Duration,
+}
+
+impl Default for LiveOptions {
+    fn default() -> Self {
+        Self {
+            workers: 4,
+            capacity: 10_000,
+            deadline: Duration::from_secs(90),
+            drain: Duration::from_secs(5),
+            retries: 3,
+            first_wait: Duration::from_secs(2),
+            longest_wait: Duration::from_secs(30),
+            config_ttl: Duration::from_mins(1),
+        }
+    }
+}
+
+impl fmt::Debug for LiveOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveOptions").field("workers", &self.workers).finish_non_exhaustive()
+    }
+}
+
+/// What became of an event at the door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Submission {
+    /// So many resources wait for being read again.
+    Queued(usize),
+    /// It changes nothing that a plugin maps.
+    Ignored,
+    /// It is no event of EventBridge, for this reason.
+    Malformed(String),
+    /// There is no room. It may be sent again later.
+    Full,
+}
+
+/// What became of a resource that an event named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refreshed {
+    /// Its entity was written.
+    Upserted,
+    /// Its entity was deleted.
+    Deleted,
+    /// There was nothing to write or delete.
+    Unchanged,
+    /// It is not mapped, its account is none of ours, or live events are switched off.
+    Ignored,
+    /// It may not be read: nothing was changed.
+    Denied,
+    /// It is tried again.
+    Retried,
+    /// It could not be read or written: left to the next resync.
+    Failed,
+}
+
+impl Refreshed {
+    /// As it stands in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Upserted => "upserted",
+            Self::Deleted => "deleted",
+            Self::Unchanged => "unchanged",
+            Self::Ignored => "ignored",
+            Self::Denied => "denied",
+            Self::Retried => "retried",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Follows live events. Takes them by [`submit`](Self::submit), works on them in [`run`](Self::run).
+pub struct Live {
+    refresher: Refresher,
+    queue: Mutex<Queue>,
+    wake: Notify,
+    observer: Arc<dyn Observer>,
+    options: LiveOptions,
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// What a [`Live`] works with.
+pub struct LiveParts {
+    /// Where resources come from; the resyncs of the process run through it, too.
+    pub source: Arc<Roster>,
+    /// What maps them.
+    pub mapper: Arc<dyn Mapper>,
+    /// Where entities go. Its [`open`](Catalog::open) is called to read the app-config, so it must
+    /// not be the very catalog that resyncs run on.
+    pub catalog: Arc<dyn Catalog>,
+    /// What resyncs of the process note in [`SyncOptions`](crate::SyncOptions).
+    pub journal: Arc<Journal>,
+    /// The ledger of resyncs, which is told that it does not know any more what events write.
+    pub ledger: Option<Arc<dyn Ledger>>,
+    /// Whether events are followed at all; `None`: always.
+    pub gate: Option<Gate>,
+    /// Is told of every resource.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl fmt::Debug for LiveParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveParts").finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    /// Puts it together. Nothing happens before [`run`](Self::run).
+    pub fn new(parts: LiveParts, options: LiveOptions) -> Self {
+        let LiveParts { source, mapper, catalog, journal, ledger, gate, observer } = parts;
+        Self {
+            refresher: Refresher {
+                source,
+                mapper,
+                catalog,
+                journal,
+                ledger,
+                gate,
+                config_ttl: options.config_ttl,
+                rules: tokio::sync::Mutex::default(),
+            },
+            queue: Mutex::new(Queue::new(options.capacity)),
+            wake: Notify::new(),
+            observer,
+            options,
+        }
+    }
+
+    /// Takes an event of EventBridge: one envelope. Quick, and asks nobody.
+    pub fn submit(&self, envelope: &Value) -> Submission {
+        let notice = match Notice::read(envelope) {
+            Ok(notice) => notice,
+            Err(Unusable::FailedCall) => return Submission::Ignored,
+            Err(Unusable::Malformed(reason)) => return Submission::Malformed(reason),
+        };
+        let targets = notice.targets(&self.refresher.mapper.kinds());
+        if targets.is_empty() {
+            tracing::debug!(event = notice.name(), "an event concerns nothing that is mapped");
+            return Submission::Ignored;
+        }
+        let count = targets.len();
+        tracing::debug!(event = notice.name(), resources = count, "event taken");
+        match self.queue().push(targets, Instant::now()) {
+            Ok(()) => {
+                self.wake.notify_one();
+                Submission::Queued(count)
+            }
+            Err(queue::Full) => {
+                tracing::warn!(event = notice.name(), "an event is refused: too many wait");
+                Submission::Full
+            }
+        }
+    }
+
+    /// How many resources wait.
+    pub fn waiting(&self) -> usize {
+        self.queue().len()
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works on events until `stop`; what is being read then may take the drain time.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut running: JoinSet<(Job, Result<Done, Miss>)> = JoinSet::new();
+        let mut keys: HashMap<tokio::task::Id, TargetKey> = HashMap::new();
+        while !stop.is_cancelled() {
+            while running.len() < self.options.workers.max(1)
+                && let Some(job) = self.take()
+            {
+                let (live, key) = (Arc::clone(&self), job.target.key.clone());
+                let span = tracing::info_span!(
+                    "event", account = %key.account, region = key.region.as_ref().map(tracing::field::display),
+                    kind = %key.kind, resource = key.resource
+                );
+                let work = async move {
+                    let outcome = live.work(&job).await;
+                    (job, outcome)
+                };
+                keys.insert(running.spawn(work.instrument(span)).id(), key);
+            }
+            let free = running.len() < self.options.workers.max(1);
+            let due = self.queue().next_due().filter(|_| free);
+            tokio::select! {
+                () = stop.cancelled() => {}
+                Some(ended) = running.join_next_with_id(), if !running.is_empty() => self.ended(ended, &mut keys),
+                () = self.wake.notified(), if free => {}
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            }
+        }
+        let drained = timeout(self.options.drain, async {
+            while let Some(ended) = running.join_next_with_id().await {
+                self.ended(ended, &mut keys);
+            }
+        });
+        let unfinished = drained.await.is_err();
+        let waiting = self.waiting();
+        if unfinished || waiting > 0 {
+            let lost = waiting + running.len();
+            tracing::warn!("{lost} resources that events named were not read; the next resync reads them");
+        }
+    }
+
+    fn take(&self) -> Option<Job> {
+        self.queue().take(Instant::now())
+    }
+
+    async fn work(&self, job: &Job) -> Result<Done, Miss> {
+        let refresh = self.refresher.refresh(&job.target, job.tries >= self.options.retries);
+        timeout(self.options.deadline, refresh).await.unwrap_or_else(|_| {
+            let seconds = self.options.deadline.as_secs();
+            Err(Miss::Again(Problem::new(format!("it was not done within {seconds} s"))))
+        })
+    }
+
+    fn ended(
+        &self,
+        ended: Result<(tokio::task::Id, (Job, Result<Done, Miss>)), tokio::task::JoinError>,
+        keys: &mut HashMap<tokio::task::Id, TargetKey>,
+    ) {
+        match ended {
+            Ok((id, (job, outcome))) => {
+                keys.remove(&id);
+                self.settle(job, outcome);
+            }
+            // A panic is a defect, but concerns that resource only.
+            Err(error) => {
+                tracing::error!(%error, "reading a resource after an event ended abnormally");
+                if let Some(key) = keys.remove(&error.id()) {
+                    self.queue().done(&key);
+                    self.tell(&key.kind, Refreshed::Failed);
+                }
+            }
+        }
+    }
+
+    /// Tells how it went, and queues what is to be tried again.
+    fn settle(&self, job: Job, outcome: Result<Done, Miss>) {
+        let key = job.target.key.clone();
+        let TargetKey { kind, account, region, resource } = &key;
+        let region = region.as_ref().map(tracing::field::display);
+        let refreshed = match outcome {
+            Ok(Done::Upserted(entities)) => {
+                tracing::info!(%kind, %account, region, resource, entities, "an event was followed: written");
+                Refreshed::Upserted
+            }
+            Ok(Done::Deleted(entities)) => {
+                tracing::info!(%kind, %account, region, resource, entities, "an event was followed: deleted");
+                Refreshed::Deleted
+            }
+            Ok(Done::Unchanged) => {
+                tracing::info!(%kind, %account, region, resource, "an event was followed: nothing to do");
+                Refreshed::Unchanged
+            }
+            Ok(Done::Ignored(reason)) => {
+                tracing::info!(%kind, %account, region, resource, reason, "an event is ignored");
+                Refreshed::Ignored
+            }
+            Ok(Done::Denied(problem)) => {
+                tracing::warn!(%kind, %account, region, resource, %problem, "an event could not be followed");
+                Refreshed::Denied
+            }
+            Err(Miss::Again(problem)) if job.tries < self.options.retries => {
+                let wait = self.wait(job.tries);
+                tracing::info!(
+                    %kind, %account, region, resource, %problem, seconds = wait.as_secs(), "looking again"
+                );
+                self.queue().again(job, Instant::now() + wait);
+                return self.tell(kind, Refreshed::Retried);
+            }
+            Err(Miss::Again(problem) | Miss::Never(problem)) => {
+                tracing::warn!(
+                    %kind, %account, region, resource, %problem,
+                    "an event could not be followed; left to the next resync"
+                );
+                Refreshed::Failed
+            }
+        };
+        self.queue().done(&key);
+        self.tell(kind, refreshed);
+    }
+
+    fn wait(&self, tries: u32) -> Duration {
+        let factor = 4_u32.saturating_pow(tries);
+        self.options.first_wait.saturating_mul(factor).min(self.options.longest_wait)
+    }
+
+    fn tell(&self, kind: &Kind, refreshed: Refreshed) {
+        self.observer.event(&Event::Refreshed { kind, refreshed });
+    }
+}

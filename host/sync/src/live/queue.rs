@@ -1,0 +1,204 @@
+//! Resources that wait for being read again: bounded, each at most once, in the order in which they
+//! were first named. Pure, but for the time that it is told.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use tokio::time::Instant;
+
+use super::matching::{Target, TargetKey};
+
+/// A resource that waits.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) target: Target,
+    /// How often it was tried.
+    pub(super) tries: u32,
+    /// Not before then.
+    due: Instant,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub(super) struct Queue {
+    capacity: usize,
+    order: VecDeque<TargetKey>,
+    waiting: HashMap<TargetKey, Job>,
+    /// Being read. Another event for one of these waits for its end.
+    running: HashSet<TargetKey>,
+}
+
+/// There is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Full;
+
+impl Queue {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { capacity, order: VecDeque::new(), waiting: HashMap::new(), running: HashSet::new() }
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Takes the targets of an event, all or none. One that waits already keeps its place: it will
+    /// be read later than this event happened.
+    pub(super) fn push(&mut self, targets: Vec<Target>, now: Instant) -> Result<(), Full> {
+        let new = targets.iter().filter(|target| !self.waiting.contains_key(&target.key)).count();
+        if self.waiting.len() + new > self.capacity {
+            return Err(Full);
+        }
+        for target in targets {
+            let key = target.key.clone();
+            if self.waiting.insert(key.clone(), Job { target, tries: 0, due: now }).is_none() {
+                self.order.push_back(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first that is due and whose resource is not being read.
+    pub(super) fn take(&mut self, now: Instant) -> Option<Job> {
+        let ready = |key: &TargetKey| {
+            !self.running.contains(key) && self.waiting.get(key).is_some_and(|job| job.due <= now)
+        };
+        let at = self.order.iter().position(ready)?;
+        let key = self.order.remove(at)?;
+        let job = self.waiting.remove(&key)?;
+        self.running.insert(key);
+        Some(job)
+    }
+
+    /// When the next one is due that [`take`](Self::take) does not give now, if time alone is needed.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let idle = self.waiting.iter().filter(|(key, _)| !self.running.contains(*key));
+        idle.map(|(_, job)| job.due).min()
+    }
+
+    /// A resource was read.
+    pub(super) fn done(&mut self, key: &TargetKey) {
+        self.running.remove(key);
+    }
+
+    /// A resource was tried in vain and is tried again, unless a newer event waits for it, which is
+    /// as good.
+    pub(super) fn again(&mut self, job: Job, due: Instant) {
+        let key = job.target.key.clone();
+        self.running.remove(&key);
+        if !self.waiting.contains_key(&key) {
+            self.order.push_back(key.clone());
+            self.waiting.insert(key, Job { tries: job.tries + 1, due, ..job });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::{super::matching::tests::target, *};
+
+    fn names(queue: &mut Queue, now: Instant) -> Vec<String> {
+        std::iter::from_fn(|| queue.take(now)).map(|job| job.target.key.resource).collect()
+    }
+
+    #[test]
+    fn a_resource_waits_once_and_keeps_its_place() {
+        let now = Instant::now();
+        let mut queue = Queue::new(2);
+        queue.push(vec![target("a", false)], now).unwrap();
+        queue.push(vec![target("b", false)], now).unwrap();
+        queue.push(vec![target("a", true)], now).unwrap();
+        assert_eq!(queue.push(vec![target("c", false)], now), Err(Full));
+        assert_eq!(queue.len(), 2);
+        let first = queue.take(now).unwrap();
+        assert_eq!(
+            (first.target.key.resource.as_str(), first.target.gone),
+            ("a", Some(true)),
+            "the newer event counts"
+        );
+        // All or none: there is room for one.
+        assert_eq!(queue.push(vec![target("c", false), target("d", false)], now), Err(Full));
+        assert_eq!(names(&mut queue, now), ["b"]);
+    }
+
+    #[test]
+    fn a_resource_is_not_read_twice_at_once() {
+        let now = Instant::now();
+        let mut queue = Queue::new(9);
+        queue.push(vec![target("a", false)], now).unwrap();
+        let job = queue.take(now).unwrap();
+        queue.push(vec![target("a", true), target("b", false)], now).unwrap();
+        assert_eq!(names(&mut queue, now), ["b"]);
+        assert_eq!(queue.next_due(), None, "only the end of the running one helps");
+        queue.done(&job.target.key);
+        assert_eq!(queue.take(now).unwrap().target.gone, Some(true));
+    }
+
+    #[test]
+    fn what_is_tried_again_waits_for_its_time_and_for_nothing_newer() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(2);
+        let mut queue = Queue::new(1);
+        queue.push(vec![target("a", false)], now).unwrap();
+        let job = queue.take(now).unwrap();
+        queue.again(job, later);
+        assert_eq!((queue.take(now).map(|job| job.tries), queue.next_due()), (None, Some(later)));
+        let job = queue.take(later).unwrap();
+        assert_eq!(job.tries, 1);
+        queue.push(vec![target("a", true)], later).unwrap();
+        queue.again(job, later + Duration::from_secs(8));
+        let newer = queue.take(later).unwrap();
+        assert_eq!((newer.tries, newer.target.gone), (0, Some(true)));
+    }
+
+    proptest! {
+        /// Whatever comes in whatever order: never too many, never one twice at once, and the last
+        /// event of each resource is served at the end.
+        #[test]
+        fn nothing_is_lost(steps in prop::collection::vec((0_u8..4, 0_u8..5, any::<bool>()), 0..60)) {
+            let now = Instant::now();
+            let mut queue = Queue::new(3);
+            let mut running: Vec<Job> = Vec::new();
+            let mut last: HashMap<String, bool> = HashMap::new();
+            let mut served: HashMap<String, bool> = HashMap::new();
+            for (what, name, gone) in steps {
+                match what {
+                    0 | 1 => {
+                        let name = name.to_string();
+                        if queue.push(vec![target(&name, gone)], now).is_ok() {
+                            last.insert(name, gone);
+                        }
+                    }
+                    2 => if let Some(job) = queue.take(now) {
+                        prop_assert!(!running.iter().any(|other| other.target.key == job.target.key));
+                        running.push(job);
+                    }
+                    _ => if !running.is_empty() {
+                        let job = running.remove(usize::from(name) % running.len());
+                        if gone {
+                            queue.again(job, now);
+                        } else {
+                            queue.done(&job.target.key);
+                            served.insert(job.target.key.resource.clone(), job.target.gone == Some(true));
+                        }
+                    }
+                }
+                prop_assert!(queue.len() <= 3 + running.len() + 5);
+            }
+            loop {
+                for job in running.drain(..) {
+                    queue.done(&job.target.key);
+                    served.insert(job.target.key.resource.clone(), job.target.gone == Some(true));
+                }
+                match queue.take(now) {
+                    Some(job) => running.push(job),
+                    None => break,
+                }
+            }
+            prop_assert_eq!(served, last);
+        }
+    }
+}
