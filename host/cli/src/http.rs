@@ -253,7 +253,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_the_listener_the_webhook_is_neither_served_nor_documented() {
-        let router = router("", &Arc::default(), None);
+        let router = router("", &Arc::default(), None, None);
         assert_eq!(ask(&router, "POST", "/resync").await.status(), StatusCode::NOT_FOUND);
         let page =
             axum::body::to_bytes(ask(&router, "GET", "/docs").await.into_body(), 1 << 20).await.unwrap();

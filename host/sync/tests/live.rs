@@ -220,7 +220,7 @@ impl Memory {
 impl Catalog for Memory {
     async fn open(&self, _: Intent, _: &[KindEntry]) -> Result<Session, CatalogError> {
         let config: AppConfig = serde_json::from_value(self.config.clone()).unwrap();
-        Ok(Session { config, notes: Vec::new() })
+        Ok(Session { config, ..Session::default() })
     }
 
     async fn begin(&self, _: SystemTime) -> Result<(), CatalogError> {
