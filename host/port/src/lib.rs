@@ -86,7 +86,7 @@ pub struct PortCatalog {
     /// Entity requests in flight.
     slots: Arc<Semaphore>,
     /// The organization's feature flags, and when they were asked for.
-    flags: Arc<tokio::sync::Mutex<Option<(Instant, Arc<[String]>)>>>,
+    flags: Arc<tokio::sync::Mutex<Option<Flags>>>,
     session: Mutex<SessionState>,
     ingest: Ingest,
     metrics: Metrics,
@@ -95,6 +95,9 @@ pub struct PortCatalog {
     /// for it wherever something is logged.
     running: Mutex<Option<Uuid>>,
 }
+
+/// An organization's feature flags, and when they were asked for.
+type Flags = (Instant, Arc<[String]>);
 
 /// What holds from one `open` to the next.
 #[derive(Default)]
@@ -135,7 +138,7 @@ impl PortCatalog {
         config: PortConfig,
         client: Arc<Client>,
         slots: Arc<Semaphore>,
-        flags: Arc<tokio::sync::Mutex<Option<(Instant, Arc<[String]>)>>>,
+        flags: Arc<tokio::sync::Mutex<Option<Flags>>>,
     ) -> Self {
         let own = [SecretString::from(config.client_id.clone()), config.client_secret.clone()];
         Self {

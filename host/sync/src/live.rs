@@ -22,7 +22,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::{
     sync::Notify,
-    task::JoinSet,
+    task::{Id, JoinError, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -146,6 +146,9 @@ impl fmt::Debug for Live {
     }
 }
 
+/// A resource that was worked on, and what came of it.
+type Worked = (Job, Result<Done, Miss>);
+
 /// What a [`Live`] works with.
 pub struct LiveParts {
     /// Where resources come from; the resyncs of the process run through it, too.
@@ -207,16 +210,13 @@ impl Live {
         }
         let count = targets.len();
         tracing::debug!(event = notice.name(), resources = count, "event taken");
-        match self.queue().push(targets, Instant::now()) {
-            Ok(()) => {
-                self.wake.notify_one();
-                Submission::Queued(count)
-            }
-            Err(queue::Full) => {
-                tracing::warn!(event = notice.name(), "an event is refused: too many wait");
-                Submission::Full
-            }
+        let pushed = self.queue().push(targets, Instant::now());
+        if pushed == Err(queue::Full) {
+            tracing::warn!(event = notice.name(), "an event is refused: too many wait");
+            return Submission::Full;
         }
+        self.wake.notify_one();
+        Submission::Queued(count)
     }
 
     /// How many resources wait.
@@ -230,8 +230,8 @@ impl Live {
 
     /// Works on events until `stop`; what is being read then may take the drain time.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut running: JoinSet<(Job, Result<Done, Miss>)> = JoinSet::new();
-        let mut keys: HashMap<tokio::task::Id, TargetKey> = HashMap::new();
+        let mut running: JoinSet<Worked> = JoinSet::new();
+        let mut keys: HashMap<Id, TargetKey> = HashMap::new();
         while !stop.is_cancelled() {
             while running.len() < self.options.workers.max(1)
                 && let Some(job) = self.take()
@@ -281,11 +281,7 @@ impl Live {
         })
     }
 
-    fn ended(
-        &self,
-        ended: Result<(tokio::task::Id, (Job, Result<Done, Miss>)), tokio::task::JoinError>,
-        keys: &mut HashMap<tokio::task::Id, TargetKey>,
-    ) {
+    fn ended(&self, ended: Result<(Id, Worked), JoinError>, keys: &mut HashMap<Id, TargetKey>) {
         match ended {
             Ok((id, (job, outcome))) => {
                 keys.remove(&id);

@@ -23,12 +23,23 @@ enum What {
     Other { source: String, detail_type: String },
 }
 
+/// What an event says about a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It exists now.
+    Exists,
+    /// It does not exist any more.
+    Gone,
+    /// Only that something happened to it.
+    Changed,
+}
+
 /// A resource to be read again.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) key: TargetKey,
-    /// Whether the event says that it does not exist any more; `None` when it does not say.
-    pub(super) gone: Option<bool>,
+    /// What the event says about it.
+    pub(super) told: Told,
     /// The event's `detail`.
     pub(super) event: Arc<Value>,
 }
@@ -105,7 +116,7 @@ impl Notice {
                 continue;
             }
             for trigger in manifest.events.iter().flat_map(|rules| &rules.on) {
-                let Some(gone) = self.what.concerns(trigger) else { continue };
+                let Some(told) = self.what.concerns(trigger) else { continue };
                 for resource in self.resources(trigger) {
                     let key = TargetKey {
                         kind: manifest.kind.clone(),
@@ -114,7 +125,7 @@ impl Notice {
                         resource,
                     };
                     if !targets.iter().any(|target| target.key == key) {
-                        targets.push(Target { key, gone, event: Arc::clone(&self.detail) });
+                        targets.push(Target { key, told, event: Arc::clone(&self.detail) });
                     }
                 }
             }
@@ -157,19 +168,21 @@ impl Notice {
 }
 
 impl What {
-    /// Whether a trigger is about it, and if so, whether the resource is gone by it, where it says so.
-    fn concerns(&self, trigger: &Trigger) -> Option<Option<bool>> {
+    /// What it says about the resources of a trigger, if the trigger is about it.
+    fn concerns(&self, trigger: &Trigger) -> Option<Told> {
         match self {
             Self::Call { source, name } => {
                 if source.as_ref().is_some_and(|source| *source != trigger.source) {
                     return None;
                 }
-                let gone = trigger.delete.contains(name);
-                (gone || trigger.upsert.contains(name)).then_some(Some(gone))
+                if trigger.delete.contains(name) {
+                    return Some(Told::Gone);
+                }
+                trigger.upsert.contains(name).then_some(Told::Exists)
             }
             Self::Other { source, detail_type } => {
                 let same = trigger.detail_type.as_ref() == Some(detail_type) && trigger.source == *source;
-                same.then_some(None)
+                same.then_some(Told::Changed)
             }
         }
     }
@@ -188,7 +201,7 @@ pub(super) mod tests {
                 region: None,
                 resource: resource.to_owned(),
             },
-            gone: Some(gone),
+            told: if gone { Told::Gone } else { Told::Exists },
             event: Arc::new(json!({})),
         }
     }
@@ -235,10 +248,10 @@ pub(super) mod tests {
         let told = |target: Target| {
             let TargetKey { kind, account, region, resource } = target.key;
             let place = region.map_or_else(|| "global".to_owned(), |region| region.to_string());
-            let gone = match target.gone {
-                Some(true) => " gone",
-                Some(false) => "",
-                None => " changed",
+            let gone = match target.told {
+                Told::Gone => " gone",
+                Told::Exists => "",
+                Told::Changed => " changed",
             };
             format!("{kind} {} {place} {resource}{gone}", &account.as_str()[..1])
         };

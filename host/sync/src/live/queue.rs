@@ -98,7 +98,10 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{super::matching::tests::target, *};
+    use super::{
+        super::matching::{Told, tests::target},
+        *,
+    };
 
     fn names(queue: &mut Queue, now: Instant) -> Vec<String> {
         std::iter::from_fn(|| queue.take(now)).map(|job| job.target.key.resource).collect()
@@ -115,8 +118,8 @@ mod tests {
         assert_eq!(queue.len(), 2);
         let first = queue.take(now).unwrap();
         assert_eq!(
-            (first.target.key.resource.as_str(), first.target.gone),
-            ("a", Some(true)),
+            (first.target.key.resource.as_str(), first.target.told),
+            ("a", Told::Gone),
             "the newer event counts"
         );
         // All or none: there is room for one.
@@ -134,7 +137,7 @@ mod tests {
         assert_eq!(names(&mut queue, now), ["b"]);
         assert_eq!(queue.next_due(), None, "only the end of the running one helps");
         queue.done(&job.target.key);
-        assert_eq!(queue.take(now).unwrap().target.gone, Some(true));
+        assert_eq!(queue.take(now).unwrap().target.told, Told::Gone);
     }
 
     #[test]
@@ -151,7 +154,7 @@ mod tests {
         queue.push(vec![target("a", true)], later).unwrap();
         queue.again(job, later + Duration::from_secs(8));
         let newer = queue.take(later).unwrap();
-        assert_eq!((newer.tries, newer.target.gone), (0, Some(true)));
+        assert_eq!((newer.tries, newer.target.told), (0, Told::Gone));
     }
 
     proptest! {
@@ -182,7 +185,7 @@ mod tests {
                             queue.again(job, now);
                         } else {
                             queue.done(&job.target.key);
-                            served.insert(job.target.key.resource.clone(), job.target.gone == Some(true));
+                            served.insert(job.target.key.resource.clone(), job.target.told == Told::Gone);
                         }
                     }
                 }
@@ -191,7 +194,7 @@ mod tests {
             loop {
                 for job in running.drain(..) {
                     queue.done(&job.target.key);
-                    served.insert(job.target.key.resource.clone(), job.target.gone == Some(true));
+                    served.insert(job.target.key.resource.clone(), job.target.told == Told::Gone);
                 }
                 match queue.take(now) {
                     Some(job) => running.push(job),

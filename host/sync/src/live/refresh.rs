@@ -21,7 +21,12 @@ use futures::StreamExt;
 use serde_json::{Map, Value, json};
 use tokio::{task::spawn_blocking, time::Instant};
 
-use super::{Gate, journal::Journal, matching::Target, roster::Roster};
+use super::{
+    Gate,
+    journal::Journal,
+    matching::{Target, Told},
+    roster::Roster,
+};
 use crate::{
     content::key_digest,
     plan::{ResolvedResource, allowed_regions, resolve},
@@ -129,7 +134,12 @@ impl Refresher {
             }
             upserts.extend(seen.entities.into_iter().map(|entity| (entity.key.clone(), entity)));
         }
-        if target.gone == Some(exists) && !last {
+        let contrary = match target.told {
+            Told::Exists => !exists,
+            Told::Gone => exists,
+            Told::Changed => false,
+        };
+        if contrary && !last {
             let told = if exists { "still exists" } else { "does not exist (yet)" };
             return Err(Miss::Again(Problem::new(format!("it {told}, other than the event says"))));
         }

@@ -37,8 +37,8 @@ impl Roster {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn recall(&self, account: &AccountId) -> Option<Option<AccountAccess>> {
-        self.known().accounts.as_ref().map(|accounts| accounts.get(account).cloned())
+    fn is_listed(&self) -> bool {
+        self.known().accounts.is_some()
     }
 
     /// An account of the sync, as the last listing found it; `None` when it is none of them. An
@@ -47,15 +47,14 @@ impl Roster {
     /// # Errors
     /// A [`Problem`] when the accounts were never listed and cannot be now.
     pub(crate) async fn find(&self, account: &AccountId) -> Result<Option<AccountAccess>, Problem> {
-        if let Some(found) = self.recall(account) {
-            return Ok(found);
+        if !self.is_listed() {
+            let _turn = self.listing.lock().await;
+            // Somebody else may have listed them meanwhile.
+            if !self.is_listed() {
+                self.accounts().await?;
+            }
         }
-        let _turn = self.listing.lock().await;
-        if let Some(found) = self.recall(account) {
-            return Ok(found);
-        }
-        self.accounts().await?;
-        Ok(self.recall(account).flatten())
+        Ok(self.known().accounts.as_ref().and_then(|accounts| accounts.get(account)).cloned())
     }
 
     /// The regions of an account, as they were last listed.

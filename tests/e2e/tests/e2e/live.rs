@@ -318,6 +318,38 @@ fn an_event_during_a_resync_has_the_last_word() {
     assert_eq!(world.entities(), world.expected());
 }
 
+#[test]
+fn what_an_event_wrote_is_looked_at_by_the_next_resync_although_a_ledger_knew_it_before() {
+    let mut world = World::with_accounts(1).buckets(1).build();
+    polling(&mut world, &json!({"type": "POLLING", "interval": 1}));
+    world.set("OCEAN__STATE_DIR", "state");
+    switch_on(&mut world);
+    let service = start(&world);
+    wait_for("the first resync", || reported(&world).len() == 2);
+    let buckets = world.port().entities()["s3Bucket"].clone();
+    let (arn, bucket) = buckets.as_object().unwrap().iter().next().unwrap();
+    let tags = || world.port().entity("s3Bucket", arn).unwrap()["properties"]["tags"].clone();
+    let before = tags();
+    let account = world.accounts()[0].as_str();
+    let name = bucket["title"].as_str().unwrap();
+    let tag = |tags: &Value| {
+        let parameters = json!({"Bucket": name, "Tagging": {"TagSet": tags}});
+        world.call(account, REGION, "s3", "put_bucket_tagging", &parameters);
+    };
+    let other = json!([{"Key": "team", "Value": "another"}]);
+    tag(&other);
+    let detail = json!({"requestParameters": {"bucketName": name}});
+    send(&service, &call(account, REGION, "s3.amazonaws.com", "PutBucketTagging", &detail));
+    wait_for("the other tag", || tags() == other);
+    // As it was, and nobody tells.
+    tag(&before);
+    world.port().request_resync("aws-e2e");
+    wait_for("the second resync", || reported(&world).len() == 4);
+    assert_eq!(tags(), before);
+    let (code, log) = service.terminate();
+    assert_eq!(code, Some(0), "{log}");
+}
+
 /// The text that a resource's name is, as its kind's manifest makes its identifier of it.
 fn resource_name(kind: &Value, entity: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -400,7 +432,7 @@ fn ghost(name: &str) -> String {
 fn wait_long(what: &str, condition: impl Fn() -> Option<String>) {
     let start = Instant::now();
     while let Some(missing) = condition() {
-        assert!(start.elapsed() < Duration::from_secs(240), "waited in vain for {what}: {missing}");
+        assert!(start.elapsed() < Duration::from_mins(4), "waited in vain for {what}: {missing}");
         thread::sleep(Duration::from_millis(500));
     }
 }
