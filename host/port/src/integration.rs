@@ -7,10 +7,10 @@ use reqwest::Method;
 use serde_json::{Map, Value};
 
 use crate::{
-    OCEAN_CORE_VERSION, PortCatalog, ProcessingMode, ResourcesOrigin, blueprints,
+    OCEAN_CORE_VERSION, PortCatalog, ResourcesOrigin, blueprints,
     client::{Call, Repeat, Reply},
     error::PortError,
-    iso,
+    iso, processing,
     wire::{self, Integration},
 };
 
@@ -19,10 +19,6 @@ pub(crate) const INSTALLATION_TYPE: &str = "OnPrem";
 
 /// The flag of organizations whose default resources Port creates by itself.
 const PROVISIONED_DEFAULTS: &str = "USE_PROVISIONED_DEFAULTS";
-
-/// The flag of organizations that take raw data, and that of those whose raw data Port can map.
-const TAKES_RAW_DATA: &str = "LAKEHOUSE_ELIGIBLE";
-const MAPS_RAW_DATA: &str = "DATA_SOURCE_PROCESSOR_ENABLED";
 
 /// How many documents of each kind are shown as examples.
 const EXAMPLES: usize = 5;
@@ -43,7 +39,7 @@ pub(crate) async fn start(port: &PortCatalog, defaults: &[KindEntry]) -> Result<
     }
     let provisioned = provision_enabled(port).await?;
     let flags = port.flags().await?;
-    let processing = processing(port, &flags);
+    let processing = processing::decide(port, &flags);
     let existing = get(port).await?;
     let fresh = existing.is_none();
 
@@ -81,8 +77,11 @@ pub(crate) async fn reload(port: &PortCatalog, defaults: &[KindEntry]) -> Result
         return start(port, defaults).await;
     };
     let mut notes = Vec::new();
-    let processing = processing_now(port).await?;
-    agree(port, &integration, processing, &mut notes).await?;
+    let processing = processing::of(port).await?;
+    // The organization's flags may have changed meanwhile; what else differs is seen to at the start.
+    if integration.processing_mode.as_deref() != Some(processing::mode(processing)) {
+        agree(port, &integration, processing, &mut notes).await?;
+    }
     let config = app_config(port, integration.config.as_ref())?;
     Ok((session(port, config, notes, processing), Some(integration)))
 }
@@ -91,7 +90,7 @@ pub(crate) async fn reload(port: &PortCatalog, defaults: &[KindEntry]) -> Result
 pub(crate) async fn look(port: &PortCatalog, defaults: &[KindEntry]) -> Result<Opened, PortError> {
     let mut notes = Vec::new();
     let integration = get(port).await?;
-    let processing = processing_now(port).await?;
+    let processing = processing::of(port).await?;
     match &integration {
         Some(found) => check_runtime(port, found)?,
         None => notes.push(format!(
@@ -127,35 +126,6 @@ pub(crate) async fn look(port: &PortCatalog, defaults: &[KindEntry]) -> Result<O
 fn session(port: &PortCatalog, config: AppConfig, notes: Vec<String>, processing: Processing) -> Session {
     let examples = if port.config.send_raw_data_examples { EXAMPLES } else { 0 };
     Session { config, notes, processing, examples }
-}
-
-/// Who maps; asks for the flags only where they matter.
-async fn processing_now(port: &PortCatalog) -> Result<Processing, PortError> {
-    if !port.config.raw_data.enabled {
-        return Ok(Processing::Entities);
-    }
-    Ok(processing(port, &port.flags().await?))
-}
-
-/// Who maps: what the settings want, as far as the organization has it.
-fn processing(port: &PortCatalog, flags: &[String]) -> Processing {
-    let has = |flag: &str| flags.iter().any(|found| found == flag);
-    if !port.config.raw_data.enabled || !has(TAKES_RAW_DATA) {
-        Processing::Entities
-    } else if port.config.processing_mode == ProcessingMode::Dsp && has(MAPS_RAW_DATA) {
-        Processing::Documents
-    } else {
-        Processing::EntitiesAndDocuments
-    }
-}
-
-/// What Port is told of it: what is really done, whatever the settings want. An organization without
-/// the flags would else show a mode that its entities do not come by.
-fn mode(processing: Processing) -> &'static str {
-    match processing {
-        Processing::Documents => ProcessingMode::Dsp.as_str(),
-        Processing::Entities | Processing::EntitiesAndDocuments => ProcessingMode::OceanCore.as_str(),
-    }
 }
 
 /// `resyncState` at the start of a resync.
@@ -310,7 +280,7 @@ async fn agree(
     processing: Processing,
     notes: &mut Vec<String>,
 ) -> Result<(), PortError> {
-    let mode = mode(processing);
+    let mode = processing::mode(processing);
     if differs(port, integration, mode) {
         let change = wire::PatchIntegration { traits: Some(traits(port, mode)), ..change(port) };
         patch(port, &change).await?;

@@ -28,6 +28,7 @@ mod lifecycle;
 mod logs;
 mod mask;
 mod metrics;
+mod processing;
 mod raw;
 mod search;
 mod upsert;
