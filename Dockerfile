@@ -16,11 +16,8 @@ LABEL org.opencontainers.image.title="Berth" \
       org.opencontainers.image.description="Fills a Port software catalog from many AWS accounts" \
       org.opencontainers.image.source="https://github.com/berth-sync/berth" \
       org.opencontainers.image.licenses="Apache-2.0"
-# Root certificates beside the usual ones are PEM files in the second place.
 ENV PATH=/usr/bin \
     HOME=/var/lib/berth \
-    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
-    SSL_CERT_DIR=/usr/local/share/ca-certificates \
     BERTH_PLUGINS=/extra-plugins \
     BERTH_CACHE_DIR=/var/lib/berth/cache \
     BERTH_STATE_DIR=/var/lib/berth/state

@@ -76,6 +76,7 @@ def berth():
 @pytest.fixture(scope="session")
 def read_policy(berth) -> dict:
     """The least-privilege policy of all bundled kinds."""
+    assert json.loads(berth("plugin", "list", "--json"))["refused"] == []
     return json.loads(berth("policy"))
 
 

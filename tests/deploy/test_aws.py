@@ -13,12 +13,14 @@ import yaml
 from cfnlint import api
 from cfnlint.config import ManualArgs
 from cfnlint.decode import cfn_yaml
-from conftest import EXAMPLES, is_expected
+from conftest import EXAMPLES, TOP, is_expected
 from moto import mock_aws
 from policies import FILES, LONGEST, TEMPLATE, compact, files_with, parts, template_with
 
+EVENTS_TEMPLATE = TOP / "examples/guides/live-events.yaml"
 USER_TEMPLATE = EXAMPLES / "cloudformation/base-user.yaml"
 TERRAFORM = EXAMPLES / "terraform"
+TEMPLATES = [TEMPLATE, USER_TEMPLATE, EVENTS_TEMPLATE]
 PRINCIPAL = "arn:aws:iam::999999999999:user/berth"
 ROLES = ["arn:aws:iam::*:role/PortOceanReadRole", "arn:aws:iam::111111111111:role/Other"]
 TRUST = {
@@ -53,7 +55,7 @@ def test_a_long_policy_becomes_several_that_lose_nothing(read_policy):
     assert len(found) > 2 and all(len(compact(part)) <= LONGEST for part in found)
 
 
-@pytest.mark.parametrize("template", [TEMPLATE, USER_TEMPLATE], ids=lambda file: file.stem)
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda file: file.stem)
 def test_cfn_lint_has_nothing_to_say(template):
     config = ManualArgs(regions=["us-east-1", "eu-west-1"], include_checks=["I"])
     found = api.lint(template.read_text(), config=config)

@@ -50,6 +50,7 @@ FULL = SEED | {
     "integration.eventListener.type": "WEBHOOK",
     "integration.eventListener.appHost": "https://berth.example.com",
     "integration.config.externalIds.111111111111": "external-id-1",
+    "integration.config.liveEventsApiKey": "live-events-key",
     "ingress.enabled": "true",
     "ingress.host": "berth.example.com",
     "settings.narrow_sessions": "true",
@@ -136,7 +137,7 @@ def test_every_value_reaches_the_binary(render):
 
 def test_secrets_stand_in_the_secret_alone(render):
     manifests = render(FULL)
-    for secret in ["client-secret", "secret-key", "external-id", "external-id-1"]:
+    for secret in ["client-secret", "secret-key", "external-id", "external-id-1", "live-events-key"]:
         assert secret not in manifests.replace("berth-external-ids", "")
 
 
@@ -194,6 +195,14 @@ def test_the_listener_of_a_cronjob_does_not_matter(render):
     assert json.loads(variables(found)["OCEAN__EVENT_LISTENER"]) == {"type": "ONCE"}
 
 
+def test_kafka_needs_a_way_to_its_brokers(render):
+    kafka = {"integration.eventListener.type": "KAFKA", "networkPolicy.enabled": "true"}
+    found = objects(render(SEED | kafka))
+    assert json.loads(variables(found)["OCEAN__EVENT_LISTENER"]) == {"type": "KAFKA"}
+    ports = [rule["ports"] for rule in found["NetworkPolicy"]["spec"]["egress"] if "to" in rule]
+    assert [port["port"] for port in ports[0]] == [443, 9196]
+
+
 def test_existing_secrets_and_the_service_account(render):
     found = objects(render(IRSA))
     assert "Secret" not in found
@@ -219,7 +228,7 @@ def test_plugins_of_ones_own_come_after_each_other(render):
     "change, told",
     [
         ({"port.clientSecret": ""}, "port.clientSecret is not set"),
-        ({"integration.eventListener.type": "KAFKA"}, "use POLLING"),
+        ({"integration.eventListener.type": "ONCE"}, "use POLLING"),
         ({"integration.eventListener.type": "WEBHOOK"}, "integration.eventListener.appHost is not set"),
         ({"integration.eventListener.type": "SOMETIMES"}, "integration/eventListener/type"),
         ({"scheduledResyncInterval": "0 */2 * * *"}, "is not a number of minutes"),

@@ -47,7 +47,7 @@ impl Phases {
             tests
         };
         self.run("host", || run(tests(&["--workspace"]).args(arguments)))?;
-        if let (true, Some(missing)) = (all, image::missing()) {
+        if let (true, Some(missing)) = (all, image::missing(true)) {
             println!("\nxtask test: image skipped: {missing}");
         } else if all {
             let image = self.run("image", || image::build(repo, image::Build::Test))?;

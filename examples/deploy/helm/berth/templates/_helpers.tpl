@@ -60,9 +60,10 @@ OCEAN__INTEGRATION__CONFIG__{{ . | snakecase | upper }}
 {{- if kindIs "string" . -}}{{ . }}{{- else -}}{{ toJson . }}{{- end -}}
 {{- end -}}
 
-{{/* External IDs are no Secret in AWS's eyes, but nobody's business either. */}}
-{{- define "berth.isExternalId" -}}
-{{- if has . (list "externalId" "externalIds" "external_id" "external_ids") -}}true{{- end -}}
+{{/* Settings that are kept in the Secret wherever they are given. External IDs are no secret in AWS's
+eyes, but nobody's business either. */}}
+{{- define "berth.isSensitive" -}}
+{{- if has (snakecase .) (list "external_id" "external_ids" "live_events_api_key") -}}true{{- end -}}
 {{- end -}}
 
 {{/* The integration's settings that are told openly, or (`secret: true`) that are not. */}}
@@ -71,7 +72,7 @@ OCEAN__INTEGRATION__CONFIG__{{ . | snakecase | upper }}
 {{- $root := .root -}}
 {{- $values := dict -}}
 {{- range $key, $value := $root.Values.integration.config -}}
-{{- $hidden := and (include "berth.makesSecret" $root) (include "berth.isExternalId" $key) -}}
+{{- $hidden := and (include "berth.makesSecret" $root) (include "berth.isSensitive" $key) -}}
 {{- if and (not (kindIs "invalid" $value)) (eq (not (not $hidden)) $secret) -}}
 {{- $_ := set $values (include "berth.variable" $key) (include "berth.value" $value) -}}
 {{- end -}}
@@ -99,8 +100,8 @@ OCEAN__INTEGRATION__CONFIG__{{ . | snakecase | upper }}
 {{/* What cannot work is told before anything is installed. */}}
 {{- define "berth.check" -}}
 {{- $listener := .Values.integration.eventListener.type -}}
-{{- if and (eq .Values.workload.kind "Deployment") (not (has $listener (list "POLLING" "WEBHOOK"))) -}}
-{{- fail (printf "integration.eventListener.type is %s, which a Deployment cannot have: use POLLING, which answers the resync button in Port without a broker, or WEBHOOK; for ONCE use workload.kind=CronJob" $listener) -}}
+{{- if and (eq .Values.workload.kind "Deployment") (has $listener (list "ONCE" "ACTIONS_ONLY")) -}}
+{{- fail (printf "integration.eventListener.type is %s, which a Deployment cannot have: use POLLING, which answers the resync button in Port, KAFKA, WEBHOOK or WEBHOOKS_ONLY; for ONCE use workload.kind=CronJob" $listener) -}}
 {{- end -}}
 {{- if and (eq $listener "WEBHOOK") (eq .Values.workload.kind "Deployment") (not .Values.integration.eventListener.appHost) -}}
 {{- fail "integration.eventListener.appHost is not set: WEBHOOK needs the address at which Port reaches this release, as in https://berth.example.com" -}}
