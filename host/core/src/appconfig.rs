@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value, json};
 
-use crate::{Kind, Region};
+use crate::{Kind, Problem, Region};
 
 /// The whole app-config of an integration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,10 @@ pub struct AppConfig {
     pub entity_deletion_threshold: f64,
     /// What is read and how it maps, in order.
     pub resources: Vec<ResourceConfig>,
+    /// Entries of `resources` that cannot be read, by position, with the reason. In their place
+    /// stands what could be read of them: enough to know what they might own, never to be run.
+    #[serde(skip)]
+    pub broken: BTreeMap<usize, Problem>,
 }
 
 impl Default for AppConfig {
@@ -34,7 +38,48 @@ impl Default for AppConfig {
             create_missing_related_entities: true,
             entity_deletion_threshold: 0.9,
             resources: Vec::new(),
+            broken: BTreeMap::new(),
         }
+    }
+}
+
+impl AppConfig {
+    /// Reads an app-config entry by entry, so that an entry which cannot be read costs no other.
+    ///
+    /// # Errors
+    /// What is wrong outside the entries, with its path.
+    pub fn read(config: &Value) -> Result<Self, String> {
+        let Value::Object(mut root) = config.clone() else {
+            return Err(format!("{} is no app-config", told(config)));
+        };
+        let entries = match root.remove("resources") {
+            None => Vec::new(),
+            Some(Value::Array(entries)) => entries,
+            Some(other) => return Err(format!("at `resources`: {} is no list", told(&other))),
+        };
+        let mut read: Self = serde_path_to_error::deserialize(Value::Object(root))
+            .map_err(|error| format!("at `{}`: {}", error.path(), error.inner()))?;
+        if !(0.0..=1.0).contains(&read.entity_deletion_threshold) {
+            return Err(format!(
+                "at `entityDeletionThreshold`: {} is not between 0 and 1",
+                read.entity_deletion_threshold
+            ));
+        }
+        for (position, entry) in entries.iter().enumerate() {
+            let resource = serde_path_to_error::deserialize::<_, ResourceConfig>(entry);
+            read.resources.push(resource.unwrap_or_else(|error| {
+                let problem = Problem::new(format!(
+                    "the mapping is not valid at `resources[{position}].{}`: {}",
+                    error.path(),
+                    error.inner()
+                ));
+                let remedy = "correct it in Port, on the page of the data source; until then nothing of this \
+                              entry is read, and what it might own stays as it is";
+                read.broken.insert(position, problem.remedy(remedy));
+                ResourceConfig::salvaged(entry)
+            }));
+        }
+        Ok(read)
     }
 }
 
@@ -54,6 +99,7 @@ pub struct ResourceConfig {
 #[serde(rename_all = "camelCase")]
 pub struct Selector {
     /// A JQ filter over the resource document that must yield `true` or `false`.
+    #[serde(deserialize_with = "read::query")]
     pub query: String,
     /// Which regions are read.
     #[serde(default, skip_serializing_if = "RegionPolicy::is_empty")]
@@ -63,7 +109,7 @@ pub struct Selector {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub include_actions: Vec<String>,
     /// How many accounts are read at once for this resource.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "read::count")]
     pub max_concurrent_accounts: Option<u32>,
     /// Everything else that the selector holds, kept so that the config survives a round trip.
     #[serde(flatten)]
@@ -137,26 +183,32 @@ pub struct EntityField {
 }
 
 /// `port.entity.mappings`: JQ expressions, one per field of the entity.
+///
+/// Each value is the text of an expression, since a scalar counts as its text, or a search query:
+/// `{"combinator": …, "rules": […]}`, every leaf of which is an expression.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EntityMapping {
-    /// A JQ expression, or a search query whose leaves are JQ expressions.
+    /// A JQ expression, or a search query.
+    #[serde(deserialize_with = "read::expression_or_query")]
     pub identifier: Value,
-    /// A JQ expression for the title.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// A JQ expression for the title. This, the icon and the team may be an explicit null, which is
+    /// no expression: the field then is null.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "read::given_expression")]
     pub title: Option<Value>,
     /// A JQ expression for the icon.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "read::given_expression")]
     pub icon: Option<Value>,
     /// A JQ expression for the team, or a search query.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "read::given_team")]
     pub team: Option<Value>,
     /// A JQ expression for the blueprint, most often a quoted literal (`'"ec2Instance"'`).
+    #[serde(deserialize_with = "read::expression")]
     pub blueprint: Value,
     /// JQ expressions by property.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "read::expressions")]
     pub properties: BTreeMap<String, Value>,
     /// JQ expressions, or search queries, by relation.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "read::relations")]
     pub relations: BTreeMap<String, Value>,
 }
 
@@ -172,12 +224,189 @@ impl EntityMapping {
 }
 
 impl ResourceConfig {
+    /// What can be read of an entry that cannot be read as a whole.
+    fn salvaged(entry: &Value) -> Self {
+        let mappings = &entry["port"]["entity"]["mappings"];
+        let kind = entry["kind"].as_str().and_then(|kind| Kind::new(kind).ok());
+        Self {
+            kind: kind.unwrap_or_else(Kind::unreadable),
+            selector: Selector {
+                query: String::new(),
+                region_policy: RegionPolicy::default(),
+                include_actions: Vec::new(),
+                max_concurrent_accounts: None,
+                other: BTreeMap::new(),
+            },
+            port: PortMapping {
+                items: ItemsToParse::default(),
+                entity: EntityField {
+                    mappings: EntityMapping {
+                        identifier: mappings["identifier"].clone(),
+                        blueprint: mappings["blueprint"].clone(),
+                        title: None,
+                        icon: None,
+                        team: None,
+                        properties: BTreeMap::new(),
+                        relations: BTreeMap::new(),
+                    },
+                },
+            },
+        }
+    }
+
     /// Whether this entry maps exactly as another does: the same fields by the same expressions,
     /// every resource selected, nothing split. Regions and options may differ.
     pub fn maps_like(&self, other: &Self) -> bool {
         self.kind == other.kind
             && self.selector.query.trim() == other.selector.query.trim()
             && self.port == other.port
+    }
+}
+
+/// A value in a message.
+fn told(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// How values are read that people write in more than one form. The rules are those of the
+/// integration that Berth replaces.
+mod read {
+    use super::{BTreeMap, Deserialize, Deserializer, Map, Value, json, told};
+    use serde::de::Error as _;
+
+    /// A scalar is its text. That of a YAML boolean is no JQ, so its field is null in the end.
+    struct Expression(Value);
+
+    struct ExpressionOrQuery(Value);
+
+    fn to_expression(value: Value) -> Result<Value, String> {
+        match value {
+            Value::String(_) => Ok(value),
+            Value::Number(number) => Ok(Value::String(number.to_string())),
+            Value::Bool(true) => Ok(json!("True")),
+            Value::Bool(false) => Ok(json!("False")),
+            other => Err(format!("{} is no JQ expression", told(&other))),
+        }
+    }
+
+    fn to_query(query: Map<String, Value>) -> Result<Value, String> {
+        if query.contains_key("combinator") || query.contains_key("rules") {
+            return to_rule(query);
+        }
+        Err("an object is no JQ expression, and no search query without `combinator` and `rules`".into())
+    }
+
+    /// A rule, or a query in the place of one. Keeps what either has; what else is written there is
+    /// ignored.
+    fn to_rule(mut query: Map<String, Value>) -> Result<Value, String> {
+        let nested = query.contains_key("combinator") || query.contains_key("rules");
+        let rules = query.remove("rules");
+        let mut leaf = |name: &str| {
+            let value = query.remove(name).ok_or_else(|| format!("a search query without `{name}`"))?;
+            to_expression(value).map_err(|reason| format!("`{name}` of a search query: {reason}"))
+        };
+        if !nested {
+            return Ok(json!({
+                "property": leaf("property")?, "operator": leaf("operator")?, "value": leaf("value")?,
+            }));
+        }
+        let combinator = leaf("combinator")?;
+        let Some(Value::Array(rules)) = rules else { return Err("a search query without `rules`".into()) };
+        let rules = rules.into_iter().map(|rule| match rule {
+            Value::Object(rule) => to_rule(rule),
+            other => Err(format!("{} is no rule of a search query", told(&other))),
+        });
+        Ok(json!({"combinator": combinator, "rules": rules.collect::<Result<Vec<_>, _>>()?}))
+    }
+
+    impl<'de> Deserialize<'de> for Expression {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            to_expression(Value::deserialize(from)?).map(Self).map_err(D::Error::custom)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for ExpressionOrQuery {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            match Value::deserialize(from)? {
+                Value::Object(query) => to_query(query),
+                other => to_expression(other),
+            }
+            .map(Self)
+            .map_err(D::Error::custom)
+        }
+    }
+
+    pub(super) fn expression<'de, D: Deserializer<'de>>(from: D) -> Result<Value, D::Error> {
+        Expression::deserialize(from).map(|Expression(value)| value)
+    }
+
+    pub(super) fn expression_or_query<'de, D: Deserializer<'de>>(from: D) -> Result<Value, D::Error> {
+        ExpressionOrQuery::deserialize(from).map(|ExpressionOrQuery(value)| value)
+    }
+
+    /// Keeps an explicit null apart from an absent field.
+    pub(super) fn given_expression<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+        let given = Option::<Expression>::deserialize(from)?;
+        Ok(Some(given.map_or(Value::Null, |Expression(value)| value)))
+    }
+
+    pub(super) fn given_team<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+        let given = Option::<ExpressionOrQuery>::deserialize(from)?;
+        Ok(Some(given.map_or(Value::Null, |ExpressionOrQuery(value)| value)))
+    }
+
+    pub(super) fn expressions<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<String, Value>, D::Error> {
+        let read = BTreeMap::<String, Expression>::deserialize(from)?;
+        Ok(read.into_iter().map(|(name, Expression(value))| (name, value)).collect())
+    }
+
+    pub(super) fn relations<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Value>, D::Error> {
+        let read = BTreeMap::<String, ExpressionOrQuery>::deserialize(from)?;
+        Ok(read.into_iter().map(|(name, ExpressionOrQuery(value))| (name, value)).collect())
+    }
+
+    /// A selector's query. YAML makes a boolean of `true` without quotes, which JQ cannot evaluate.
+    pub(super) fn query<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+        match Value::deserialize(from)? {
+            Value::String(query) => Ok(query),
+            Value::Number(number) => Ok(number.to_string()),
+            boolean @ Value::Bool(_) => Err(D::Error::custom(format!(
+                "a boolean is no JQ expression: write it in quotes (`query: '{boolean}'`)"
+            ))),
+            other => Err(D::Error::custom(format!("{} is no JQ expression", told(&other)))),
+        }
+    }
+
+    /// A whole number, also as text or with a fraction, which is cut off.
+    pub(super) fn count<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+        let value = Value::deserialize(from)?;
+        let number = match &value {
+            Value::Null => return Ok(None),
+            Value::Number(number) => number.as_f64(),
+            Value::String(text) => text.trim().parse::<u32>().ok().map(f64::from),
+            _ => None,
+        };
+        match number.map(f64::trunc) {
+            Some(number) if (0.0..=f64::from(u32::MAX)).contains(&number) =>
+            {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "whole, and in the range of the type: checked just above"
+                )]
+                Ok(Some(number as u32))
+            }
+            _ => Err(D::Error::custom(format!("`{value}` is not a number of 0 or more"))),
+        }
     }
 }
 
@@ -228,5 +457,125 @@ mod tests {
         assert_eq!(mapping.literal_blueprint().unwrap().as_str(), "s3Bucket");
         let exported: Vec<_> = parsed.resources[0].selector.export_env_variables().collect();
         assert_eq!(exported, ["A"]);
+    }
+
+    fn entry(change: impl FnOnce(&mut Value)) -> Value {
+        let mut entry = json!({"kind": "AWS::S3::Bucket", "selector": {"query": "true"}, "port": {"entity":
+            {"mappings": {"identifier": ".Properties.Arn", "blueprint": "\"s3Bucket\""}}}});
+        change(&mut entry);
+        entry
+    }
+
+    fn mappings(entry: &mut Value) -> &mut Value {
+        &mut entry["port"]["entity"]["mappings"]
+    }
+
+    #[test]
+    fn a_broken_entry_keeps_its_place_and_costs_no_other() {
+        let broken: [(fn(&mut Value), &str); 14] = [
+            (
+                |e| mappings(e)["properties"] = json!({"size": {"a": 1}}),
+                "port.entity.mappings.properties.size`: an object is no JQ expression",
+            ),
+            (
+                |e| mappings(e)["properties"] = json!({"size": null}),
+                "port.entity.mappings.properties.size`: null is no JQ expression",
+            ),
+            (
+                |e| mappings(e)["relations"] = json!({"account": ["x"]}),
+                "port.entity.mappings.relations.account`: a list is no JQ expression",
+            ),
+            (
+                |e| mappings(e)["relations"] = json!({"account": {"a": "b"}}),
+                "port.entity.mappings.relations.account`: an object is no JQ expression, and no search query",
+            ),
+            (
+                |e| mappings(e)["team"] = json!({"combinator": "'and'", "rules": [{"property": ".a"}]}),
+                "port.entity.mappings.team`: a search query without `operator`",
+            ),
+            (
+                |e| mappings(e)["team"] = json!({"combinator": "'and'"}),
+                "port.entity.mappings.team`: a search query without `rules`",
+            ),
+            (
+                |e| drop(mappings(e).as_object_mut().unwrap().remove("identifier")),
+                "port.entity.mappings`: missing field `identifier`",
+            ),
+            (
+                |e| mappings(e)["blueprint"] = json!({"combinator": "'and'", "rules": []}),
+                "port.entity.mappings.blueprint`: an object is no JQ expression",
+            ),
+            (
+                |e| e["selector"]["query"] = json!(true),
+                "selector.query`: a boolean is no JQ expression: write",
+            ),
+            (|e| e["selector"] = json!({}), "selector`: missing field `query`"),
+            (
+                |e| e["selector"]["maxConcurrentAccounts"] = json!("x"),
+                "selector.maxConcurrentAccounts`: `\"x\"`",
+            ),
+            (|e| e["selector"]["maxConcurrentAccounts"] = json!(-1), "selector.maxConcurrentAccounts`: `-1`"),
+            (
+                |e| e["selector"]["regionPolicy"] = json!({"allow": "eu-west-1"}),
+                "selector.regionPolicy.allow`: ",
+            ),
+            (|e| e["kind"] = json!("bucket"), "kind`: `bucket` is not a kind"),
+        ];
+        for (breaking, expected) in broken {
+            let config = json!({"resources": [entry(|_| {}), entry(breaking), entry(|_| {})]});
+            let read = AppConfig::read(&config).unwrap();
+            assert_eq!(read.resources.len(), 3);
+            let (position, problem) = read.broken.iter().next().unwrap();
+            assert_eq!((read.broken.len(), *position), (1, 1), "{expected}");
+            let message = format!("the mapping is not valid at `resources[1].{expected}");
+            assert!(problem.message.starts_with(&message), "{} is not {message}", problem.message);
+        }
+        // Nothing else was wrong with it, so what it owns is known.
+        let config = json!({"resources": [entry(|e| e["selector"] = json!(3))]});
+        let read = AppConfig::read(&config).unwrap();
+        assert_eq!(read.resources[0].kind.as_str(), "AWS::S3::Bucket");
+        let blueprint = read.resources[0].port.entity.mappings.literal_blueprint();
+        assert_eq!(blueprint.unwrap().as_str(), "s3Bucket");
+        assert_eq!(AppConfig::read(&json!({"resources": [7]})).unwrap().broken.len(), 1);
+    }
+
+    #[test]
+    fn what_is_wrong_outside_the_entries_is_told_with_its_path() {
+        for (config, expected) in [
+            (json!({"resources": "all"}), "at `resources`: a text is no list"),
+            (json!({"enableMergeEntity": "maybe"}), "at `enableMergeEntity`: invalid type"),
+            (json!({"entityDeletionThreshold": 1.5}), "at `entityDeletionThreshold`: 1.5 is not between"),
+            (json!([]), "a list is no app-config"),
+        ] {
+            let error = AppConfig::read(&config).unwrap_err();
+            assert!(error.starts_with(expected), "{error} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn scalars_are_expressions_and_unknown_keys_are_ignored() {
+        let config = json!({"colour": "red", "resources": [entry(|e| {
+            e["colour"] = json!("red");
+            e["selector"]["maxConcurrentAccounts"] = json!(2.7);
+            e["selector"]["colour"] = json!("red");
+            e["port"]["colour"] = json!("red");
+            *mappings(e) = json!({"identifier": 5, "blueprint": "\"b\"", "title": null, "colour": "red",
+                "properties": {"number": 1.5, "yes": true, "text": ".a"},
+                "relations": {"searched": {"combinator": "'or'", "limit": 1, "rules": [
+                    {"property": "'$title'", "operator": "'='", "value": 7, "colour": "red"},
+                    {"combinator": "'and'", "rules": []}]}}});
+        })]});
+        let read = AppConfig::read(&config).unwrap();
+        assert!(read.broken.is_empty(), "{:?}", read.broken);
+        assert_eq!(read.resources[0].selector.max_concurrent_accounts, Some(2));
+        let written = serde_json::to_value(&read.resources[0].port.entity.mappings).unwrap();
+        assert_eq!(
+            written,
+            json!({"identifier": "5", "blueprint": "\"b\"", "title": null,
+                "properties": {"number": "1.5", "yes": "True", "text": ".a"},
+                "relations": {"searched": {"combinator": "'or'", "rules": [
+                    {"property": "'$title'", "operator": "'='", "value": "7"},
+                    {"combinator": "'and'", "rules": []}]}}})
+        );
     }
 }

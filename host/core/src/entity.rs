@@ -31,6 +31,10 @@ pub struct Entity {
     /// Blueprint and identifier.
     #[serde(flatten)]
     pub key: EntityKey,
+    /// The search query that stands for the identifier, where the mapping has one: the catalog finds
+    /// the entity by it. The key's identifier is then the query's JSON, as no entity's is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Value>,
     /// The title, if mapped.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "present")]
     pub title: Option<Value>,
@@ -43,7 +47,7 @@ pub struct Entity {
     /// Mapped properties.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub properties: Map<String, Value>,
-    /// Mapped relations: an identifier, a list of identifiers, or null.
+    /// Mapped relations: an identifier, a list of identifiers, null, or a search query.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub relations: Map<String, Value>,
 }
@@ -68,12 +72,31 @@ impl Entity {
     pub fn new(blueprint: BlueprintId, identifier: impl Into<String>) -> Self {
         Self {
             key: EntityKey { blueprint, identifier: identifier.into() },
+            search: None,
             title: None,
             icon: None,
             team: None,
             properties: Map::new(),
             relations: Map::new(),
         }
+    }
+
+    /// An entity that the catalog has to find by a search query.
+    pub fn found_by(blueprint: BlueprintId, query: Value) -> Self {
+        Self { search: Some(query.clone()), ..Self::new(blueprint, query.to_string()) }
+    }
+
+    /// The relations that are search queries: only the catalog knows what they point at.
+    pub fn searched_relations(&self) -> impl Iterator<Item = &str> {
+        self.relations.iter().filter(|(_, value)| value.is_object()).map(|(name, _)| name.as_str())
+    }
+
+    /// Whether this entity can be compared with what the catalog holds: not where a search query
+    /// says which entity it is, what it relates to, or who owns it.
+    pub fn is_comparable(&self) -> bool {
+        self.search.is_none()
+            && !self.team.as_ref().is_some_and(Value::is_object)
+            && self.searched_relations().next().is_none()
     }
 
     /// Whether sending this entity to Port would change what Port holds.
@@ -210,6 +233,22 @@ mod tests {
         assert_eq!(entity(with_null.clone()).title, Some(Value::Null));
         assert_eq!(serde_json::to_value(entity(with_null.clone())).unwrap(), with_null);
         assert_eq!(entity(json!({"blueprint": "b", "identifier": "i"})).title, None);
+    }
+
+    #[test]
+    fn what_is_searched_for_cannot_be_compared() {
+        let query = json!({"combinator": "and", "rules": []});
+        let plain =
+            json!({"blueprint": "b", "identifier": "i", "team": ["x"], "relations": {"r": ["z"], "n": null}});
+        assert!(entity(plain.clone()).is_comparable());
+        for (field, value) in [("team", query.clone()), ("relations", json!({"r": query.clone()}))] {
+            let mut searched = plain.clone();
+            searched[field] = value;
+            assert!(!entity(searched).is_comparable(), "{field}");
+        }
+        let found = Entity::found_by(BlueprintId::new("b").unwrap(), query.clone());
+        assert!(!found.is_comparable());
+        assert_eq!(found.key.identifier, query.to_string());
     }
 
     #[test]

@@ -118,6 +118,13 @@ name!(
     }
 );
 
+impl Kind {
+    /// Stands where an app-config names no kind.
+    pub(crate) fn unreadable() -> Self {
+        Self(Arc::from("Unreadable::Kind"))
+    }
+}
+
 name!(
     /// The identifier of a Port blueprint. Port allows letters, digits and `@_.:\/=-`.
     BlueprintId,

@@ -37,8 +37,8 @@ pub use path::{Path, PathError, Template, TemplateScope};
 pub use problem::Problem;
 pub use seams::{
     AccountAccess, Catalog, CatalogError, DeleteReport, DocumentBatch, DocumentsError, Intent, ItemError,
-    KindEntry, MapContext, MapError, MapReport, MapRequest, Mapper, Mapping, Milestone, OwnedEntity,
-    Processing, RefusedPlugin, ResourceResult, ResyncStatus, Session, Source, UpsertOptions, UpsertOutcome,
-    UpsertReport,
+    KindEntry, MapContext, MapError, MapReport, MapRequest, Mapper, Mapping, Milestone, MisconfiguredField,
+    OwnedEntity, Processing, RefusedPlugin, ResourceResult, ResyncStatus, Session, Source, UpsertOptions,
+    UpsertOutcome, UpsertReport,
 };
 pub use unit::{Place, Unit, UnitCounts, UnitId, UnitState};

@@ -3,7 +3,7 @@
 //! none knows another.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -138,6 +138,27 @@ pub struct MapReport {
     /// The resources' documents, in their order, as far as they were asked for.
     #[serde(skip)]
     pub documents: Vec<Document>,
+    /// Fields of the app-config's mapping that gave nothing. Empty for a native mapping, where
+    /// nothing is what AWS said.
+    #[serde(default)]
+    pub misconfigured: Vec<MisconfiguredField>,
+}
+
+/// A field of a mapping that gave nothing for some resources of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MisconfiguredField {
+    /// Its dotted path, as in `properties.size`.
+    pub field: String,
+    /// Its expression; none where the mapping has null instead.
+    pub expression: Option<String>,
+    /// The blueprint of the entities; none where there are no entities, since the field is one that
+    /// they cannot do without.
+    pub blueprint: Option<BlueprintId>,
+    /// For how many resources.
+    pub count: u64,
+    /// Why, for the first of them.
+    pub reason: String,
 }
 
 /// One resource that a mapping refused.
@@ -283,6 +304,10 @@ pub enum UpsertOutcome {
     Created,
     /// It did.
     Updated,
+    /// The catalog found it by its search query and updated it: this is its identifier.
+    Found(String),
+    /// The catalog found none by its search query, so nothing was written.
+    NotFound,
     /// The catalog refused it.
     Refused(Problem),
     /// The catalog refused it because a relation's target does not exist (yet).
@@ -469,6 +494,16 @@ pub trait Catalog: Send + Sync {
         &self,
         blueprint: &BlueprintId,
     ) -> Result<Option<BTreeMap<String, BlueprintId>>, CatalogError>;
+
+    /// The fields without which the catalog refuses an entity of a blueprint, as
+    /// `properties.<name>` and `relations.<name>`.
+    ///
+    /// # Errors
+    /// [`CatalogError`]; nothing depends on it but how loudly a field without a value is told.
+    async fn required(&self, blueprint: &BlueprintId) -> Result<BTreeSet<String>, CatalogError> {
+        _ = blueprint;
+        Ok(BTreeSet::new())
+    }
 
     /// The largest number of entities that one request of [`upsert`](Self::upsert) carries.
     fn upsert_batch(&self) -> usize;
