@@ -1,17 +1,22 @@
 //! One JQ expression.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use jaq_core::{
     Compiler, Ctx, Exn, Vars,
     data::JustLut,
-    load::{self, Arena, File, Loader},
+    load::{self, Arena, File, Loader, parse::Def},
     native::{bome, run, v},
 };
-use jaq_json::{Map, Val};
+use jaq_json::Val;
+
+use crate::{regex, rewrite::rewrite};
 
 /// Definitions in which jaq and libjq differ, as libjq has them.
 const PRELUDE: &str = include_str!("prelude.jq");
+
+/// The definition whose body the expression is.
+const MAIN: &str = "_main";
 
 /// A compiled expression.
 pub(crate) enum Expression {
@@ -27,11 +32,18 @@ pub(crate) enum Expression {
 thread_local! {
     /// What `now` gives, in milliseconds since 1970. A guest has no clock.
     static NOW: Cell<u64> = const { Cell::new(0) };
+    /// What `env` and `$ENV` give: the variables that the host was told to show, most often none.
+    static ENVIRONMENT: RefCell<Val> = const { RefCell::new(Val::Null) };
 }
 
-/// Sets what `now` gives.
-pub(crate) fn set_now(now: u64) {
+/// Sets what `now`, `env` and `$ENV` give.
+pub(crate) fn set_surroundings(now: u64, environment: Val) {
     NOW.set(now);
+    ENVIRONMENT.set(environment);
+}
+
+fn environment() -> Val {
+    ENVIRONMENT.with_borrow(Val::clone)
 }
 
 impl Expression {
@@ -40,7 +52,7 @@ impl Expression {
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn compile(text: &str) -> Result<Self, String> {
-        let code = &*double_quotes(text);
+        let code = &*joined_surrogates(&double_quotes(text));
         if let Some(value) = plain_literal(code) {
             return Ok(Self::Literal(value));
         }
@@ -50,17 +62,30 @@ impl Expression {
         let arena = Arena::default();
         let prelude = load::parse(PRELUDE, |parser| parser.defs()).unwrap_or_default();
         let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(prelude);
-        let modules = Loader::new(definitions)
-            .load(&arena, File { code, path: () })
-            .map_err(|errors| first(errors.iter().map(|(_, error)| load_error(error))))?;
-        // What would reach out of the sandbox is replaced: there is no environment, and the host
-        // gives the time.
+        let load = |definitions: Vec<Def<_>>, code| {
+            Loader::new(definitions)
+                .load(&arena, File { code, path: () })
+                .map_err(|errors| first(errors.iter().map(|(_, error)| load_error(error))))
+        };
+        let modules = match load::parse(code, |parser| parser.term()) {
+            Some(term) => {
+                let main = Def { name: MAIN, args: Vec::new(), body: rewrite(term) };
+                #[expect(clippy::map_identity, reason = "the names in an expression live shorter")]
+                let definitions = definitions.map(|definition| -> Def<&str> { definition });
+                load(definitions.chain([main]).collect(), MAIN)?
+            }
+            // Loading it tells what is wrong with it.
+            None => load(Vec::new(), code)?,
+        };
+        // What would reach out of the sandbox is replaced: the host gives environment and time.
+        // Regular expressions are those of libjq, which knows more than jaq's.
         let functions = jaq_core::funs()
             .chain(jaq_std::funs())
             .chain(jaq_json::funs())
-            .filter(|(name, ..)| !["env", "now"].contains(name))
+            .filter(|(name, ..)| !["env", "now"].contains(name) && !regex::NAMES.contains(name))
+            .chain(regex::functions())
             .chain([
-                run(("env", v(0), |_| bome(Ok(Val::obj(Map::default()))))),
+                run(("env", v(0), |_| bome(Ok(environment())))),
                 run(("now", v(0), |_| {
                     #[expect(clippy::cast_precision_loss, reason = "exact for the next 280 000 years")]
                     bome(Ok(Val::from(NOW.get() as f64 / 1000.0)))
@@ -86,8 +111,7 @@ impl Expression {
             Self::Literal(value) => Ok(Some(value.clone())),
             Self::Path(path) => look_up(path, input).map(Some),
             Self::Filter(filter) => {
-                let environment = Vars::new([Val::obj(Map::default())]);
-                let context = Ctx::<JustLut<Val>>::new(&filter.lut, environment);
+                let context = Ctx::<JustLut<Val>>::new(&filter.lut, Vars::new([environment()]));
                 match filter.id.run((context, input.clone())).next() {
                     None => Ok(None),
                     Some(Ok(value)) => Ok(Some(value)),
@@ -119,6 +143,35 @@ fn double_quotes(text: &str) -> String {
         out.push(if quote { '"' } else { c });
         before = Some(c);
     }
+    out
+}
+
+/// A character that is written as two halves (`\ud83d\ude80`) in place of them: jaq reads only whole
+/// ones.
+fn joined_surrogates(code: &str) -> String {
+    let half = |text: &str, range: std::ops::RangeInclusive<u32>| {
+        let digits = text.strip_prefix("\\u")?.get(..4)?;
+        u32::from_str_radix(digits, 16).ok().filter(|half| range.contains(half))
+    };
+    let mut out = String::with_capacity(code.len());
+    let mut rest = code;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let high = half(rest, 0xd800..=0xdbff);
+        let low = high.and_then(|_| half(&rest[6..], 0xdc00..=0xdfff));
+        let whole = high
+            .zip(low)
+            .and_then(|(high, low)| char::from_u32(0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00)));
+        let escaped = rest.chars().take(2).map(char::len_utf8).sum();
+        let (text, length) = match whole {
+            Some(whole) => (whole.to_string(), 12),
+            None => (rest[..escaped].to_owned(), escaped),
+        };
+        out.push_str(&text);
+        rest = &rest[length..];
+    }
+    out.push_str(rest);
     out
 }
 

@@ -7,6 +7,8 @@
 mod expression;
 mod items;
 mod mapping;
+mod regex;
+mod rewrite;
 mod write;
 
 pub use mapping::Mapping;

@@ -2,8 +2,7 @@
 
 use jaq_json::{Num, Val};
 
-/// Appends a value as JSON. What JSON cannot say is null: not-a-number as with libjq, and infinity
-/// since it comes of a division by zero, which is an error there.
+/// Appends a value as JSON. As with libjq, not-a-number is null and infinity the largest number.
 pub(crate) fn write(value: &Val, out: &mut Vec<u8>) {
     match value {
         Val::Null => out.extend_from_slice(b"null"),
@@ -64,8 +63,10 @@ pub(crate) fn write_str(text: &str, out: &mut Vec<u8>) {
 fn write_float(number: f64, out: &mut Vec<u8>) {
     /// Up to here libjq writes integers without an exponent.
     const INTEGERS: f64 = 1e17;
-    if !number.is_finite() {
+    if number.is_nan() {
         out.extend_from_slice(b"null");
+    } else if number.is_infinite() {
+        write_float(f64::MAX.copysign(number), out);
     } else if number.fract() == 0.0 && number.abs() <= INTEGERS {
         #[expect(clippy::cast_possible_truncation, reason = "checked just above")]
         out.extend_from_slice((number as i64).to_string().as_bytes());
@@ -86,7 +87,8 @@ mod tests {
             (Val::from(1.5), "1.5"),
             (Val::from(1e300), "1e300"),
             (Val::from(f64::NAN), "null"),
-            (Val::from(f64::INFINITY), "null"),
+            (Val::from(f64::INFINITY), "1.7976931348623157e308"),
+            (Val::from(f64::NEG_INFINITY), "-1.7976931348623157e308"),
             (Val::from(1e17), "100000000000000000"),
             (Val::from("a\"\\\n\u{1f}ü".to_owned()), r#""a\"\\\u000a\u001fü""#),
         ] {
