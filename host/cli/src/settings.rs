@@ -19,7 +19,7 @@ use std::{
 
 use berth_embed::{
     Access, AwsConfig, CredentialProvider, EndpointOverrides, EngineConfig, HttpConfig, LedgerConfig,
-    PortConfig, ResourcesOrigin, StaticKeys, VERIFY_INTERVAL, WebIdentity,
+    PortConfig, ResourcesOrigin, StaticKeys, VERIFY_INTERVAL, Variables, WebIdentity,
     core::{AccountId, Partition, RoleArn},
 };
 use secrecy::SecretString;
@@ -162,6 +162,7 @@ const KNOWN: &[&str] = &[
     "cache_dir",
     "plugin_deadline_seconds",
     "plugin_memory_mib",
+    "jq_environment",
 ];
 
 const LISTENERS: &[&str] = &["POLLING", "ONCE", "WEBHOOK", "KAFKA", "WEBHOOKS_ONLY", "ACTIONS_ONLY"];
@@ -734,7 +735,36 @@ impl Reader<'_> {
         config.cache_dir = self.cache_dir();
         config.limits.deadline = Duration::from_secs(self.number("plugin_deadline_seconds", 10) as u64);
         config.limits.memory_bytes = self.number("plugin_memory_mib", 128) << 20;
+        config.jq_environment = self.jq_environment();
         config
+    }
+
+    /// The variables that mappings in JQ see. Whoever may edit the mapping in Port can read them
+    /// there, so that none of the host's own is among them, which hold its credentials.
+    fn jq_environment(&mut self) -> Variables {
+        const PATH: &str = "jq_environment";
+        let names = match self.tree.get(PATH).map(|setting| setting.value.clone()) {
+            None => Vec::new(),
+            Some(Value::Array(names)) => {
+                names.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
+            }
+            Some(value) => split(value.as_str().unwrap_or_default()),
+        };
+        let own = |name: &String| {
+            let name = name.to_ascii_uppercase();
+            ["OCEAN__", "BERTH_", "AWS_"].iter().any(|prefix| name.starts_with(prefix))
+        };
+        let (own, shown): (Vec<String>, Vec<String>) = names.into_iter().partition(own);
+        for name in own {
+            self.issue(
+                PATH,
+                format!("`{name}` is a setting of Berth or of AWS, which may hold credentials"),
+                "name other variables: whoever edits the mapping in Port can read them",
+            );
+        }
+        let environment = self.environment;
+        let value = |name: String| environment.get(&name).map(|value| (name.clone(), value.to_owned()));
+        shown.into_iter().filter_map(value).collect()
     }
 
     /// The directory installed beside the binary, or the image's.
@@ -924,6 +954,17 @@ mod tests {
             let settings = Settings::load(&args.global, &Environment::of(&[])).unwrap();
             assert_eq!(settings.aws.account_role_arns.len(), 2, "{file}");
         }
+    }
+
+    #[test]
+    fn mappings_see_the_variables_that_are_named_and_no_credentials() {
+        let settings =
+            load(&[("OCEAN__JQ_ENVIRONMENT", r#"["STAGE", "UNSET"]"#), ("STAGE", "hush-stage")]).unwrap();
+        let shown = format!("{:?}", settings.engine.jq_environment);
+        assert_eq!(shown, r#"{"STAGE"}"#);
+        let issues = load(&[("OCEAN__JQ_ENVIRONMENT", "STAGE, aws_secret_access_key")]).unwrap_err();
+        assert_eq!((issues.len(), issues[0].setting.as_str()), (1, "OCEAN__JQ_ENVIRONMENT"));
+        assert!(issues[0].problem.contains("aws_secret_access_key"), "{issues:?}");
     }
 
     #[test]

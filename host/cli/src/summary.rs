@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use berth_embed::{
-    Change, Outcome, Report, UnitReport,
+    Change, Misconfiguration, Outcome, Report, UnitReport,
     core::{AccountId, Kind, Problem, Processing},
 };
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -29,6 +29,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         (_, false) => {}
     }
     problems(report, out)?;
+    misconfigurations(report, out)?;
     deletion(report, out)?;
     if !report.notes.is_empty() {
         writeln!(out, "\nNotes")?;
@@ -174,6 +175,35 @@ fn problems(report: &Report, out: &mut String) -> std::fmt::Result {
         if let Some(remedy) = &problem.remedy {
             writeln!(out, "    → {}", hang(remedy, "      "))?;
         }
+    }
+    Ok(())
+}
+
+/// Fields of mappings that gave nothing: first what is certainly a mistake.
+fn misconfigurations(report: &Report, out: &mut String) -> std::fmt::Result {
+    let mut found: Vec<&Misconfiguration> = report.misconfigurations.iter().collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    let serious = |found: &Misconfiguration| found.required || found.drops();
+    found.sort_by_key(|found| (!serious(found), std::cmp::Reverse(found.count)));
+    writeln!(out, "\nFields of the mapping that gave nothing")?;
+    for found in found.iter().take(SHOWN) {
+        let Misconfiguration { resource, kind, field, expression, blueprint, count, of, reason, .. } = found;
+        let mark = if serious(found) { '✗' } else { '-' };
+        let required = match blueprint.as_ref().filter(|_| found.required) {
+            Some(blueprint) => format!("; {blueprint} requires it"),
+            None => String::new(),
+        };
+        writeln!(
+            out,
+            "  {mark} resources[{resource}] ({kind}) {field}: {count} of {of} resources{required}\n    `{}` {}",
+            expression.as_deref().unwrap_or("null"),
+            hang(reason, "    ")
+        )?;
+    }
+    if found.len() > SHOWN {
+        writeln!(out, "  … and {} more (all with --json)", found.len() - SHOWN)?;
     }
     Ok(())
 }

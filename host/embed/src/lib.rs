@@ -31,7 +31,9 @@ pub use berth_aws::{
 };
 pub use berth_core as core;
 pub use berth_core::{Catalog, Ledger, Mapper, Problem, Source};
-pub use berth_engine::{CodeOrigin, Engine, EngineConfig, EngineError, Limits, PluginInfo, PluginUse};
+pub use berth_engine::{
+    CodeOrigin, Engine, EngineConfig, EngineError, Limits, PluginInfo, PluginUse, Variables,
+};
 pub use berth_ledger::{Access, FileLedger, LedgerConfig, VERIFY_INTERVAL};
 pub use berth_port::{
     EventType, FeedError, KafkaCredentials, LIVE_EVENTS_FLAG, LogLevel, LogRecord, OCEAN_CORE_VERSION,
@@ -39,8 +41,8 @@ pub use berth_port::{
     ResyncRequest, ResyncSchedule, RetryPolicy,
 };
 pub use berth_sync::{
-    Change, Check, Event, Finding, Journal, Live, LiveOptions, Mode, NullObserver, Observer, Outcome,
-    Refreshed, Report, Submission, SyncError, SyncOptions, UnitCounts, UnitReport,
+    Change, Check, Event, Finding, Journal, Live, LiveOptions, Misconfiguration, Mode, NullObserver,
+    Observer, Outcome, Refreshed, Report, Submission, SyncError, SyncOptions, UnitCounts, UnitReport,
 };
 use berth_sync::{Gate, LiveParts, Roster};
 pub use http::{HttpConfig, HttpError, Proxies, ProxyUrl, ProxyUrlError, Roots, RootsError};

@@ -1,6 +1,6 @@
 //! What the engine is told: where plugins are, and how far they may go.
 
-use std::{num::NonZeroUsize, path::PathBuf, thread, time::Duration};
+use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf, sync::Arc, thread, time::Duration};
 
 /// Settings of an [`Engine`](crate::Engine).
 #[derive(Debug, Clone)]
@@ -19,6 +19,31 @@ pub struct EngineConfig {
     pub limits: Limits,
     /// How many batches are mapped at once, each on a thread of its own. These threads do no I/O.
     pub workers: NonZeroUsize,
+    /// The environment variables that mappings in JQ see (`env`, `$ENV`): by default none.
+    pub jq_environment: Variables,
+}
+
+/// Variables with their values, of which only the names are ever shown.
+#[derive(Clone, Default)]
+pub struct Variables(Arc<BTreeMap<String, String>>);
+
+impl Variables {
+    /// The values by name.
+    pub(crate) fn values(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+}
+
+impl FromIterator<(String, String)> for Variables {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        Self(Arc::new(variables.into_iter().collect()))
+    }
+}
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 impl Default for EngineConfig {
@@ -29,6 +54,7 @@ impl Default for EngineConfig {
             precompiled_dirs: Vec::new(),
             limits: Limits::default(),
             workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            jq_environment: Variables::default(),
         }
     }
 }

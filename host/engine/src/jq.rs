@@ -15,6 +15,7 @@ use serde_json::{json, value::RawValue};
 use wasmtime::Store;
 
 use crate::{
+    config::Variables,
     contract::jq_v1_0::{Evaluator, Instance},
     info::UseMeter,
     output::{Documents, Evaluated},
@@ -27,6 +28,7 @@ use crate::{
 pub(crate) struct Jq {
     pub(crate) file: PathBuf,
     evaluator: Lazy<Evaluator>,
+    environment: Variables,
     idle: Mutex<Vec<Session>>,
     most_idle: usize,
     pub(crate) used: UseMeter,
@@ -54,8 +56,14 @@ impl From<Failure> for Fault {
 
 impl Jq {
     /// `most_idle` is how many instances are kept.
-    pub(crate) fn new(file: PathBuf, evaluator: Lazy<Evaluator>, most_idle: usize) -> Self {
-        Self { file, evaluator, idle: Mutex::new(Vec::new()), most_idle, used: UseMeter::default() }
+    pub(crate) fn new(
+        file: PathBuf,
+        evaluator: Lazy<Evaluator>,
+        environment: Variables,
+        most_idle: usize,
+    ) -> Self {
+        let idle = Mutex::new(Vec::new());
+        Self { file, evaluator, environment, idle, most_idle, used: UseMeter::default() }
     }
 
     /// Evaluates a mapping on documents.
@@ -73,7 +81,11 @@ impl Jq {
         if documents.documents.is_empty() {
             return Ok(MapReport { errors: documents.errors.clone(), ..MapReport::default() });
         }
-        let mapping = json!({"selector": {"query": resource.selector.query}, "port": resource.port});
+        let mapping = json!({
+            "selector": {"query": resource.selector.query},
+            "port": resource.port,
+            "environment": self.environment.values(),
+        });
         let call = Call {
             jq: self,
             runtime,
@@ -87,21 +99,15 @@ impl Jq {
             }
             outcome => outcome,
         });
-        let Evaluated { entities, errors, filtered, warnings } =
+        let Evaluated { entities, errors, filtered, misconfigured } =
             evaluated.map_err(|fault| fault.problem(kind))?;
-        let Speaker { at, .. } = &call.speaker;
-        for warning in warnings {
-            tracing::warn!(
-                %at,
-                "the mapping of `{}` failed {} times in a batch of {}: {}",
-                warning.field,
-                warning.count,
-                texts.len(),
-                warning.reason
-            );
-        }
-        let mut report =
-            MapReport { entities, errors: documents.errors.clone(), filtered, documents: Vec::new() };
+        let mut report = MapReport {
+            entities,
+            errors: documents.errors.clone(),
+            filtered,
+            misconfigured,
+            documents: Vec::new(),
+        };
         report.errors.extend(errors.into_iter().filter_map(|(position, reason)| {
             let (index, document) = documents.documents.get(position)?;
             let resource = telling_name(document, "Properties", *index);
@@ -174,7 +180,7 @@ impl Call<'_> {
         let limit = self.runtime.limits.deadline;
         let begun = Instant::now();
         let mut all =
-            Evaluated { entities: Vec::new(), errors: Vec::new(), filtered: 0, warnings: Vec::new() };
+            Evaluated { entities: Vec::new(), errors: Vec::new(), filtered: 0, misconfigured: Vec::new() };
         let mut crashed = 0;
         for (position, document) in documents.iter().enumerate() {
             let left = limit.saturating_sub(begun.elapsed());
@@ -186,7 +192,7 @@ impl Call<'_> {
                     all.entities.extend(one.entities);
                     all.errors.extend(one.errors.into_iter().map(|(_, reason)| (position, reason)));
                     all.filtered += one.filtered;
-                    all.warnings.extend(one.warnings);
+                    all.misconfigured.extend(one.misconfigured);
                 }
                 Err(Fault::Failed(cause)) if cause.may_be_one_resource() => {
                     crashed += 1;

@@ -36,7 +36,7 @@ use std::{
 use async_trait::async_trait;
 use berth_core::{Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Problem, RefusedPlugin};
 
-pub use config::{EngineConfig, Limits};
+pub use config::{EngineConfig, Limits, Variables};
 pub use info::{CodeOrigin, PluginInfo, PluginUse, ServedKind};
 
 use cache::CodeCache;
@@ -111,7 +111,12 @@ impl Engine {
             &config.precompiled_dirs,
             portable.as_ref(),
         );
-        let loader = Arc::new(Loader { runtime, cache, workers: config.workers });
+        let loader = Arc::new(Loader {
+            runtime,
+            cache,
+            workers: config.workers,
+            jq_environment: config.jq_environment,
+        });
         let plugins = loader.load(&config.plugin_dirs)?;
         let workers = Workers::start(config.workers).map_err(EngineError::Thread)?;
         Ok(Self { loader, workers, plugins: RwLock::new(Arc::new(plugins)) })
@@ -126,7 +131,8 @@ impl Engine {
     pub fn precompile(plugin_dirs: &[PathBuf], into: &Path) -> Result<usize, EngineError> {
         let runtime = Runtime::portable(Limits::default())?;
         let cache = CodeCache::open(&runtime.engine, Some(into), &[], None);
-        Loader { runtime, cache, workers: NonZeroUsize::MIN }.compile_all(plugin_dirs)
+        let jq_environment = Variables::default();
+        Loader { runtime, cache, workers: NonZeroUsize::MIN, jq_environment }.compile_all(plugin_dirs)
     }
 
     /// The plugins that were loaded, in the order of directories and file names.

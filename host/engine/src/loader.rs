@@ -21,6 +21,7 @@ use wasmtime::component::{Component, Linker, types::ComponentItem};
 use crate::{
     EngineError,
     cache::{CodeCache, Record, sha256},
+    config::Variables,
     contract::{self, ContractVersion, EVALUATOR, LOG, MAPPER, NEWEST, Program, jq_v1_0::Evaluator},
     info::{CodeOrigin, UseMeter},
     jq::Jq,
@@ -58,6 +59,8 @@ pub(crate) struct Loader {
     pub(crate) cache: CodeCache,
     /// How many batches are mapped at once.
     pub(crate) workers: NonZeroUsize,
+    /// What mappings in JQ see of the environment.
+    pub(crate) jq_environment: Variables,
 }
 
 /// A component that was accepted.
@@ -158,7 +161,8 @@ impl Loader {
         let load = move || loader.load_again(&path, &digest, known.as_ref());
         let Some(manifest) = facts.manifest else {
             let evaluator = Lazy::new(code.and_then(|code| code.jq().ok()), move || load()?.jq());
-            return Ok(Loaded::Jq(Jq::new(file.to_owned(), evaluator, self.workers.get())));
+            let environment = self.jq_environment.clone();
+            return Ok(Loaded::Jq(Jq::new(file.to_owned(), evaluator, environment, self.workers.get())));
         };
         Ok(Loaded::Plugin(Plugin {
             name: manifest.name.as_str().into(),

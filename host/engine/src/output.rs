@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use berth_core::{BlueprintId, Document, Entity, EntityKey, ItemError, MapReport};
+use berth_core::{BlueprintId, Document, Entity, EntityKey, ItemError, MapReport, MisconfiguredField};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value, value::RawValue};
 
@@ -33,6 +33,11 @@ impl Answer for MapReport {
     fn read(bytes: &[u8], count: usize) -> Result<Self, String> {
         let Entities { entities, errors } = parse(bytes)?;
         check(&errors, count)?;
+        if let Some(index) = entities.iter().position(|entity| entity.search.is_some()) {
+            return Err(format!(
+                "at `entities[{index}].search`: only a mapping in JQ may search for entities"
+            ));
+        }
         Ok(Self { entities: checked(entities)?, errors, ..Self::default() })
     }
 
@@ -91,30 +96,22 @@ pub(crate) struct Evaluated {
     /// By position of the document: why it could not be mapped.
     pub(crate) errors: Vec<(usize, String)>,
     pub(crate) filtered: usize,
-    pub(crate) warnings: Vec<Warning>,
-}
-
-/// An expression that failed without failing its entity.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Warning {
-    pub(crate) field: String,
-    pub(crate) count: usize,
-    pub(crate) reason: String,
+    pub(crate) misconfigured: Vec<MisconfiguredField>,
 }
 
 impl Evaluated {
     /// # Errors
     /// What is wrong, with its place.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
-        let WireEvaluated { entities, errors, filtered, warnings } = parse(bytes)?;
+        let WireEvaluated { entities, errors, filtered, misconfigured } = parse(bytes)?;
         let errors = errors.into_iter().map(|WireError { index, reason }| (index, reason)).collect();
-        Ok(Self { entities: checked(entities)?, errors, filtered, warnings })
+        Ok(Self { entities: checked(entities)?, errors, filtered, misconfigured })
     }
 }
 
 fn checked(entities: Vec<WireEntity>) -> Result<Vec<Entity>, String> {
-    if let Some(index) = entities.iter().position(|entity| entity.identifier.is_empty()) {
+    let nameless = |entity: &WireEntity| entity.identifier.is_empty() && entity.search.is_none();
+    if let Some(index) = entities.iter().position(nameless) {
         return Err(format!("at `entities[{index}].identifier`: an entity without an identifier"));
     }
     Ok(entities.into_iter().map(Entity::from).collect())
@@ -171,7 +168,7 @@ struct WireEvaluated {
     entities: Vec<WireEntity>,
     errors: Vec<WireError>,
     filtered: usize,
-    warnings: Vec<Warning>,
+    misconfigured: Vec<MisconfiguredField>,
 }
 
 #[derive(Deserialize)]
@@ -186,7 +183,10 @@ struct WireError {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireEntity {
+    #[serde(default)]
     identifier: String,
+    #[serde(default)]
+    search: Option<Value>,
     blueprint: BlueprintId,
     #[serde(default, deserialize_with = "present")]
     title: Option<Value>,
@@ -207,8 +207,10 @@ fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error
 
 impl From<WireEntity> for Entity {
     fn from(wire: WireEntity) -> Self {
+        let identifier = wire.search.as_ref().map_or(wire.identifier, Value::to_string);
         Self {
-            key: EntityKey { blueprint: wire.blueprint, identifier: wire.identifier },
+            key: EntityKey { blueprint: wire.blueprint, identifier },
+            search: wire.search,
             title: wire.title,
             icon: wire.icon,
             team: wire.team,
@@ -240,6 +242,19 @@ mod tests {
     }
 
     #[test]
+    fn a_mapping_may_search_for_entities() {
+        let query = json!({"combinator": "and", "rules": []});
+        let output = json!({
+            "entities": [{"search": query, "blueprint": "b"}], "errors": [], "filtered": 2,
+            "misconfigured": [{"field": "title", "blueprint": "b", "count": 1, "reason": "gave null"}],
+        });
+        let Evaluated { entities, filtered, misconfigured, .. } =
+            Evaluated::read(output.to_string().as_bytes()).unwrap();
+        assert_eq!(entities, [Entity::found_by(BlueprintId::new("b").unwrap(), query)]);
+        assert_eq!((filtered, misconfigured[0].expression.as_deref()), (2, None));
+    }
+
+    #[test]
     fn documents_find_their_resources() {
         let output = r#"{"documents": [{"a": 1}, {"b": 2}, {"c": 3}],
             "errors": [{"index": 1, "resource": "r", "reason": "why"}]}"#;
@@ -267,6 +282,11 @@ mod tests {
                 json!({"entities": [{"identifier": "", "blueprint": "b"}]}),
                 1,
                 "at `entities[0].identifier`: an entity without",
+            ),
+            (
+                json!({"entities": [good, {"search": {}, "blueprint": "b"}]}),
+                2,
+                "at `entities[1].search`: only a mapping in JQ",
             ),
             (
                 json!({"entities": [{"identifier": "i", "blueprint": ""}]}),

@@ -62,11 +62,10 @@ pub(crate) async fn survey<'a>(
         .flat_map(KindEntry::blueprints)
         .filter(|blueprint| seen.insert(blueprint.identifier()))
         .collect();
-    let lookups: Vec<_> =
-        blueprints.iter().map(|blueprint| relations(port, blueprint.identifier())).collect();
+    let lookups: Vec<_> = blueprints.iter().map(|blueprint| form(port, blueprint.identifier())).collect();
     let found: Vec<bool> = stream::iter(lookups)
         .buffered(port.config.concurrency)
-        .map_ok(|relations| relations.is_some())
+        .map_ok(|form| form.is_some())
         .try_collect()
         .await?;
     let mut survey = Survey { existing: Vec::new(), missing: Vec::new() };
@@ -76,16 +75,27 @@ pub(crate) async fn survey<'a>(
     Ok(survey)
 }
 
-/// The relations of a blueprint, `None` when it does not exist.
-pub(crate) async fn relations(
-    port: &PortCatalog,
-    blueprint: &BlueprintId,
-) -> Result<Option<BTreeMap<String, BlueprintId>>, PortError> {
+/// What a blueprint asks of its entities.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Form {
+    /// Target blueprints by relation.
+    pub(crate) relations: BTreeMap<String, BlueprintId>,
+    /// `properties.<name>` and `relations.<name>` that must be there.
+    pub(crate) required: BTreeSet<String>,
+}
+
+/// What a blueprint asks of its entities, `None` when it does not exist.
+pub(crate) async fn form(port: &PortCatalog, blueprint: &BlueprintId) -> Result<Option<Form>, PortError> {
     let url = port.client.url(&["blueprints", blueprint.as_str()])?;
     let call = Call::new("get blueprint", Method::GET, url).subject(blueprint.as_str());
     let Some(reply) = port.client.find(call).await? else { return Ok(None) };
-    let blueprint = reply.json::<wire::BlueprintReply>()?.blueprint;
-    Ok(Some(blueprint.relations.into_iter().map(|(name, relation)| (name, relation.target)).collect()))
+    let wire::BlueprintForm { schema, relations } = reply.json::<wire::BlueprintReply>()?.blueprint;
+    let properties = schema.required.unwrap_or_default().into_iter().map(|name| format!("properties.{name}"));
+    let required = relations.iter().filter(|(_, relation)| relation.required == Some(true));
+    Ok(Some(Form {
+        required: properties.chain(required.map(|(name, _)| format!("relations.{name}"))).collect(),
+        relations: relations.into_iter().map(|(name, relation)| (name, relation.target)).collect(),
+    }))
 }
 
 /// Creates blueprints that refer to each other: bare, then with relations, then whole. When one is

@@ -428,14 +428,10 @@ fn app_config(port: &PortCatalog, config: Option<&Value>) -> Result<AppConfig, P
             ),
         ));
     };
-    serde_path_to_error::deserialize(config).map_err(|error| {
+    AppConfig::read(config).map_err(|reason| {
         PortError::Other(
-            Problem::new(format!(
-                "the mapping of integration `{identifier}` is not valid: at `{}`: {}",
-                error.path(),
-                error.inner()
-            ))
-            .remedy("Correct it in Port (Data sources, the integration, Mapping)."),
+            Problem::new(format!("the mapping of integration `{identifier}` is not valid: {reason}"))
+                .remedy("Correct it in Port (Data sources, the integration, Mapping)."),
         )
     })
 }

@@ -35,7 +35,7 @@ mod upsert;
 mod wire;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
@@ -117,8 +117,8 @@ struct SessionState {
     lifecycle: Option<Arc<Lifecycle>>,
     /// The entries of the app-config's `resources[]`.
     entries: Arc<[Entry]>,
-    /// Relations by blueprint, as far as they were asked for.
-    relations: HashMap<BlueprintId, Option<BTreeMap<String, BlueprintId>>>,
+    /// What blueprints ask of their entities, as far as that was asked for.
+    forms: HashMap<BlueprintId, Option<blueprints::Form>>,
 }
 
 impl PortCatalog {
@@ -325,6 +325,16 @@ impl PortCatalog {
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = resync;
     }
 
+    /// What a blueprint asks of its entities; asked for once in a resync.
+    async fn form(&self, blueprint: &BlueprintId) -> Result<Option<blueprints::Form>, PortError> {
+        if let Some(known) = self.session().forms.get(blueprint) {
+            return Ok(known.clone());
+        }
+        let form = blueprints::form(self, blueprint).await?;
+        self.session().forms.insert(blueprint.clone(), form.clone());
+        Ok(form)
+    }
+
     fn session(&self) -> std::sync::MutexGuard<'_, SessionState> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -357,7 +367,7 @@ impl Catalog for PortCatalog {
         let started = {
             let mut session = self.session();
             session.resync_id = Uuid::new_v4();
-            session.relations.clear();
+            session.forms.clear();
             session.raw = None;
             session.lifecycle = None;
             session.started
@@ -443,12 +453,11 @@ impl Catalog for PortCatalog {
         &self,
         blueprint: &BlueprintId,
     ) -> Result<Option<BTreeMap<String, BlueprintId>>, CatalogError> {
-        if let Some(known) = self.session().relations.get(blueprint) {
-            return Ok(known.clone());
-        }
-        let relations = blueprints::relations(self, blueprint).await?;
-        self.session().relations.insert(blueprint.clone(), relations.clone());
-        Ok(relations)
+        Ok(self.form(blueprint).await?.map(|form| form.relations))
+    }
+
+    async fn required(&self, blueprint: &BlueprintId) -> Result<BTreeSet<String>, CatalogError> {
+        Ok(self.form(blueprint).await?.unwrap_or_default().required)
     }
 
     fn upsert_batch(&self) -> usize {

@@ -156,6 +156,7 @@ fn entity(found: wire::FoundEntity) -> Option<Entity> {
     let blueprint = BlueprintId::new(&found.blueprint).ok()?;
     Some(Entity {
         key: EntityKey { blueprint, identifier: found.identifier },
+        search: None,
         title: found.title,
         icon: found.icon,
         team: found.team,

@@ -29,7 +29,8 @@ pub(crate) async fn upsert(
     entities: &[Entity],
     options: UpsertOptions,
 ) -> UpsertReport {
-    let bodies: Vec<Vec<u8>> = match entities.iter().map(serde_json::to_vec).collect() {
+    let body = |entity| serde_json::to_vec(&wire::EntityBody::of(entity));
+    let bodies: Vec<Vec<u8>> = match entities.iter().map(body).collect() {
         Ok(bodies) => bodies,
         Err(error) => {
             let outcome = UpsertOutcome::Refused(Problem::new(format!("cannot be written as JSON: {error}")));
@@ -37,7 +38,8 @@ pub(crate) async fn upsert(
         }
     };
     let lengths: Vec<usize> = bodies.iter().map(Vec::len).collect();
-    let upsert = Upsert { port, blueprint, options, bodies };
+    let searched = entities.iter().map(|entity| entity.search.is_some()).collect();
+    let upsert = Upsert { port, blueprint, options, bodies, searched };
     let bulks: Vec<_> =
         batches(&lengths, port.config.upsert_batch_max_length, port.config.upsert_batch_max_bytes)
             .into_iter()
@@ -73,6 +75,8 @@ struct Upsert<'a> {
     blueprint: &'a BlueprintId,
     options: UpsertOptions,
     bodies: Vec<Vec<u8>>,
+    /// Which of them Port has to find by a search query.
+    searched: Vec<bool>,
 }
 
 impl Upsert<'_> {
@@ -96,12 +100,12 @@ impl Upsert<'_> {
     }
 
     async fn send_bulk(&self, range: Range<usize>) -> Result<Vec<UpsertOutcome>, PortError> {
-        let bodies = &self.bodies[range];
+        let (bodies, searched) = (&self.bodies[range.clone()], &self.searched[range]);
         let call = self.call(&["bulk"])?.body(envelope(bodies));
         let name = call.name();
         let _slot = self.port.slots.acquire().await;
         let reply: wire::BulkReply = self.port.client.send(call).await?.json()?;
-        Ok(outcomes(bodies.len(), reply, &name))
+        Ok(outcomes(searched, reply, &name))
     }
 
     /// The last resort for an entity that is too large for a bulk of one.
@@ -113,6 +117,10 @@ impl Upsert<'_> {
             self.port.client.send(call).await
         };
         match sent.await {
+            Ok(reply) if self.searched[index] => match reply.json::<wire::UpsertReply>() {
+                Ok(reply) => UpsertOutcome::Found(reply.entity.identifier),
+                Err(error) => UpsertOutcome::Refused(error.into_problem()),
+            },
             // A single upsert does not tell what it did.
             Ok(_) => UpsertOutcome::Updated,
             Err(PortError::Refused(refusal))
@@ -164,17 +172,26 @@ fn envelope(bodies: &[Vec<u8>]) -> Vec<u8> {
 
 /// Pairs Port's two lists with the entities. Silence about an entity is a failure, and an error
 /// outweighs a success.
-fn outcomes(count: usize, reply: wire::BulkReply, call: &CallName) -> Vec<UpsertOutcome> {
-    let mut outcomes = vec![None; count];
+fn outcomes(searched: &[bool], reply: wire::BulkReply, call: &CallName) -> Vec<UpsertOutcome> {
+    let mut outcomes = vec![None; searched.len()];
     for done in reply.entities {
-        if let Some(outcome) = outcomes.get_mut(done.index) {
-            *outcome = Some(if done.created { UpsertOutcome::Created } else { UpsertOutcome::Updated });
-        }
+        let Some(outcome) = outcomes.get_mut(done.index) else { continue };
+        *outcome = match (searched[done.index], done.identifier) {
+            (true, Some(identifier)) => Some(UpsertOutcome::Found(identifier)),
+            // Written, but nobody knows which.
+            (true, None) => None,
+            (false, _) if done.created => Some(UpsertOutcome::Created),
+            (false, _) => Some(UpsertOutcome::Updated),
+        };
     }
     for error in reply.errors {
-        if let Some(outcome) = outcomes.get_mut(error.index) {
-            *outcome = Some(refused(error, call));
-        }
+        let Some(outcome) = outcomes.get_mut(error.index) else { continue };
+        let unknown = error.identifier.as_ref().is_some_and(|identifier| identifier == wire::UNKNOWN);
+        *outcome = Some(if searched[error.index] && unknown {
+            UpsertOutcome::NotFound
+        } else {
+            refused(error, call)
+        });
     }
     outcomes
         .into_iter()
@@ -255,18 +272,24 @@ mod tests {
                 {"identifier": "b", "index": 1, "created": false},
                 {"identifier": "c", "index": 2, "created": true},
                 {"identifier": "z", "index": 99, "created": true},
+                {"identifier": "found", "index": 5, "created": false},
             ],
             "errors": [
                 {"identifier": "c", "index": 2, "statusCode": 422, "error": "invalid", "message": "no"},
                 {"identifier": "d", "index": 3, "statusCode": 404, "error": "not_found", "message": "target"},
+                {"identifier": "unknown", "index": 6, "statusCode": 404, "error": "not_found", "message": "none"},
+                {"identifier": "unknown", "index": 7, "statusCode": 422, "error": "invalid", "message": "its name"},
             ],
         }))
         .unwrap();
         let call = CallName { name: "upsert entities of", subject: Some("b".into()) };
-        let outcomes = outcomes(5, reply, &call);
+        let searched = [false, false, false, false, false, true, true, false];
+        let outcomes = outcomes(&searched, reply, &call);
         assert_eq!(outcomes[..2], [UpsertOutcome::Created, UpsertOutcome::Updated]);
         assert!(matches!(&outcomes[2], UpsertOutcome::Refused(p) if p.message.contains("422 invalid: no")));
         assert!(matches!(&outcomes[3], UpsertOutcome::MissingRelation(_)));
         assert!(matches!(&outcomes[4], UpsertOutcome::Refused(p) if p.message.contains("does not mention")));
+        assert_eq!(outcomes[5..7], [UpsertOutcome::Found("found".into()), UpsertOutcome::NotFound]);
+        assert!(matches!(&outcomes[7], UpsertOutcome::Refused(_)), "not searched for, but so named");
     }
 }

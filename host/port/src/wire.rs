@@ -5,7 +5,7 @@ pub(crate) mod reporting;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_core::{AppConfig, BlueprintId};
+use berth_core::{AppConfig, BlueprintId, Entity};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -248,21 +248,84 @@ pub(crate) struct ResyncEnded {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct BlueprintReply {
-    pub(crate) blueprint: BlueprintRelations,
+    pub(crate) blueprint: BlueprintForm,
 }
 
+/// What a blueprint asks of its entities.
 #[derive(Debug, Deserialize)]
-pub(crate) struct BlueprintRelations {
+pub(crate) struct BlueprintForm {
+    #[serde(default)]
+    pub(crate) schema: Schema,
     #[serde(default)]
     pub(crate) relations: BTreeMap<String, Relation>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Schema {
+    #[serde(default)]
+    pub(crate) required: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Relation {
     pub(crate) target: BlueprintId,
+    #[serde(default)]
+    pub(crate) required: Option<bool>,
 }
 
 // Entities.
+
+/// An entity as it is sent: only what the mapping sets, nulls included.
+#[derive(Serialize)]
+pub(crate) struct EntityBody<'a> {
+    identifier: Identifier<'a>,
+    blueprint: &'a BlueprintId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icon: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    properties: &'a Map<String, Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    relations: &'a Map<String, Value>,
+}
+
+/// Which entity is meant.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Identifier<'a> {
+    Text(&'a str),
+    /// The one that Port finds by this query.
+    Query(&'a Value),
+}
+
+impl<'a> EntityBody<'a> {
+    pub(crate) fn of(entity: &'a Entity) -> Self {
+        let text = Identifier::Text(&entity.key.identifier);
+        Self {
+            identifier: entity.search.as_ref().map_or(text, Identifier::Query),
+            blueprint: &entity.key.blueprint,
+            title: entity.title.as_ref(),
+            icon: entity.icon.as_ref(),
+            team: entity.team.as_ref(),
+            properties: &entity.properties,
+            relations: &entity.relations,
+        }
+    }
+}
+
+/// The reply to a single upsert.
+#[derive(Debug, Deserialize)]
+pub(crate) struct UpsertReply {
+    pub(crate) entity: Upserted,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Upserted {
+    pub(crate) identifier: String,
+}
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct BulkReply {
@@ -276,13 +339,21 @@ pub(crate) struct BulkReply {
 pub(crate) struct BulkEntity {
     pub(crate) index: usize,
     #[serde(default)]
+    pub(crate) identifier: Option<String>,
+    #[serde(default)]
     pub(crate) created: bool,
 }
+
+/// How Port names an entity that it did not find.
+pub(crate) const UNKNOWN: &str = "unknown";
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BulkError {
     pub(crate) index: usize,
+    /// [`UNKNOWN`] when Port found no entity by a search query.
+    #[serde(default)]
+    pub(crate) identifier: Option<Value>,
     #[serde(default)]
     pub(crate) status_code: Option<u16>,
     #[serde(default)]

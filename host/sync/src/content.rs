@@ -26,15 +26,15 @@ pub(crate) fn digest_of(blueprint: &str, identifier: &str) -> u128 {
 }
 
 /// A 128-bit digest of everything that an upsert of the entity says, besides its key. `None` where
-/// what it means is for the catalog to find out (a relation or team by search query).
+/// what it means is for the catalog to find out (anything by a search query).
 ///
 /// The order of keys does not count, nor does that of teams; `1` and `1.0` are one number, as they
 /// are once they went through Port. Null and absent differ: one empties, the other leaves alone.
 pub(crate) fn content_digest(entity: &Entity, merge: bool) -> Option<u128> {
-    let Entity { key: _, title, icon, team, properties, relations } = entity;
-    if relations.values().any(Value::is_object) || team.as_ref().is_some_and(Value::is_object) {
+    if !entity.is_comparable() {
         return None;
     }
+    let Entity { key: _, search: _, title, icon, team, properties, relations } = entity;
     let mut form = Form(Sha256::new());
     form.0.update([FORM, u8::from(merge)]);
     for field in [title, icon] {

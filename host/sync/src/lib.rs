@@ -7,7 +7,7 @@
 //! - What could not be read is never treated as gone: an entity is deleted only when every unit
 //!   that might own it has completed.
 //! - Memory does not grow with the size of entities: of each entity only a 128-bit digest of its
-//!   key is kept until the end.
+//!   key is kept until the end, and the key itself where a relation of it is a search query.
 
 mod check;
 mod content;
@@ -17,6 +17,7 @@ mod guard;
 mod known;
 mod live;
 mod mapped;
+mod misconfigured;
 mod order;
 mod plan;
 mod queue;
@@ -30,6 +31,7 @@ pub use check::{Check, Finding, check};
 pub use diff::{Change, FieldChange};
 pub use guard::{Evidence, Hints, Scopes, Verdict};
 pub use live::{Gate, Journal, Live, LiveOptions, LiveParts, Refreshed, Roster, Submission};
+pub use misconfigured::Misconfiguration;
 pub use plan::{Planned, ResolvedResource, plan, resolve};
 pub use report::{
     ChangeRecord, Deletion, Event, Gone, NullObserver, Observer, Outcome, Refusal, Report, Totals, UnitReport,

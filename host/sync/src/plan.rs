@@ -57,7 +57,10 @@ pub fn resolve(
             };
             let entry = kinds.get(&resource.kind).cloned().or_else(generic);
             let entry = entry.as_ref();
-            let mapping = mapping_of(index, resource, entry, refused);
+            let mapping = match config.broken.get(&index) {
+                Some(problem) => Err(problem.clone()),
+                None => mapping_of(index, resource, entry, refused),
+            };
             if let Some(entry) = entry {
                 for option in &resource.selector.include_actions {
                     if !entry.manifest.options.iter().any(|known| known.name == *option) {
@@ -363,6 +366,21 @@ pub(crate) mod tests {
         assert_eq!(units, ["111111111111 global X::Other"]);
         assert_eq!(planned.units[0].kind.kind.as_str(), "X::Other");
         assert!(settled.contains(&"111111111111 all regions Y::Other".to_owned()), "{settled:?}");
+    }
+
+    #[test]
+    fn a_broken_entry_fails_its_units_and_no_other() {
+        let kinds = ["X::Good", "X::Bad"].map(|name| kind(name, "regional", &json!({})));
+        let kinds = BTreeMap::from(kinds.map(|entry| (entry.manifest.kind.clone(), entry)));
+        let mut bad = resource("X::Bad", &json!({"query": "true"}));
+        bad["port"]["entity"]["mappings"]["properties"]["a"] = json!({});
+        let good = resource("X::Good", &json!({"query": "true"}));
+        let config = AppConfig::read(&json!({"resources": [bad, good]})).unwrap();
+        let (resolved, _) = resolve(&config, &kinds, &[]);
+        let problem = resolved[0].mapping.as_ref().unwrap_err();
+        assert!(problem.message.contains("`resources[0].port.entity.mappings.properties.a`"), "{problem}");
+        assert_eq!(resolved[0].blueprint.as_ref().unwrap().as_str(), "bp", "what it protects is known");
+        assert!(resolved[1].mapping.is_ok() && resolved[1].index == 1);
     }
 
     #[test]

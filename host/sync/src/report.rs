@@ -10,7 +10,7 @@ use berth_core::{
 };
 use serde::Serialize;
 
-use crate::{Change, Refreshed};
+use crate::{Change, Misconfiguration, Refreshed};
 
 /// How one unit went.
 #[derive(Debug, Clone, Serialize)]
@@ -138,6 +138,8 @@ pub struct Report {
     pub refusals: Vec<Refusal>,
     /// Resources that could not be read or mapped, with their unit (at most 100 are listed).
     pub item_failures: Vec<(UnitId, String, Problem)>,
+    /// Fields of the app-config's mappings that gave nothing.
+    pub misconfigurations: Vec<Misconfiguration>,
     /// What a plan would write. Empty in a real run.
     pub changes: Vec<ChangeRecord>,
     /// What became of stale entities.

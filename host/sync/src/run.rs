@@ -25,10 +25,11 @@ use crate::{
     documents::{Beside, Documents},
     known::{Memory, Recorder},
     mapped::{Fate, Mapped},
+    misconfigured::Misconfigured,
     order::{Order, Relations},
     plan, resolve,
     tally::Tally,
-    write::{Owned, Writer, Written},
+    write::{Owned, Targets, Writer, Written, note_targets, relates},
 };
 
 /// Whether a run writes.
@@ -190,6 +191,15 @@ fn status(report: &Report, told: bool) -> ResyncStatus {
     }
 }
 
+/// The states of units, in which an entry of `resources[]` that made no entity at all has failed.
+fn incomplete_when_empty(reports: &[UnitReport], empty_handed: &BTreeMap<usize, Problem>) -> Vec<UnitState> {
+    let state = |report: &UnitReport| match empty_handed.get(&report.unit.resource) {
+        Some(problem) if report.state.is_complete() => UnitState::Failed(problem.clone()),
+        _ => report.state.clone(),
+    };
+    reports.iter().map(state).collect()
+}
+
 /// What a fresh installation gets. Kinds whose resource is the account come first, since the
 /// others' blueprints relate to theirs.
 pub(crate) fn defaults(kinds: &BTreeMap<Kind, KindEntry>) -> Vec<KindEntry> {
@@ -239,13 +249,14 @@ struct Run {
     begun: Instant,
 }
 
-/// A unit's position, its report, and its resources that failed.
-type Ended = (usize, UnitReport, Vec<(String, Problem)>);
+/// A unit's position, its report, its resources that failed, and the fields that gave nothing.
+type Ended = (usize, UnitReport, Vec<(String, Problem)>, Misconfigured);
 
 /// What running the units gave.
 struct UnitsRun {
     reports: Vec<UnitReport>,
     item_failures: Vec<(UnitId, String, Problem)>,
+    misconfigured: Misconfigured,
 }
 
 impl Run {
@@ -384,20 +395,35 @@ impl Run {
                 counts: UnitCounts::default(),
                 duration: Duration::ZERO,
             }));
+            let mut mapped: BTreeMap<usize, u64> = BTreeMap::new();
+            for report in &reports {
+                *mapped.entry(report.unit.resource).or_default() += report.counts.mapped;
+            }
             let deletion = if processing == Processing::Documents {
                 Deletion::default()
             } else {
                 tally.tell(Milestone::DeletionStarted);
+                let empty_handed = units_run.misconfigured.empty_handed(&mapped);
                 let deletion = if self.options.cancel.is_cancelled() {
                     Deletion {
                         held_back: Some(Problem::new("the resync was stopped before its end")),
                         ..Deletion::default()
                     }
                 } else {
-                    let scopes =
-                        Scopes::new(reports.iter().map(|report| (&report.unit, &report.state)), &resources);
+                    let states = incomplete_when_empty(&reports, &empty_handed);
+                    let states = reports.iter().map(|report| &report.unit).zip(&states);
+                    let scopes = Scopes::new(states, &resources);
                     self.delete(&config, &resources, &scopes, &owned, &written, memory.as_deref()).await
                 };
+                // Only where that kept something from being deleted it is more than a remark.
+                for report in reports.iter_mut().filter(|report| report.state.is_complete()) {
+                    let resource = report.unit.resource;
+                    if let Some(problem) = empty_handed.get(&resource)
+                        && deletion.protected.iter().any(|(_, unit)| unit.resource == resource)
+                    {
+                        report.state = UnitState::Failed(problem.clone());
+                    }
+                }
                 tally.tell(Milestone::DeletionEnded {
                     deleted: deletion.deleted.len() as u64,
                     failed: deletion.failed.len() as u64,
@@ -413,7 +439,9 @@ impl Run {
             };
             // Its end is the end of the milestones.
             drop(tally);
-            (reports, units_run.item_failures, written, deletion, remembered)
+            let misconfigured =
+                units_run.misconfigured.told(self.catalog.as_ref(), &resources, &mapped).await;
+            (reports, units_run.item_failures, misconfigured, written, deletion, remembered)
         };
         let telling = async {
             match self.options.mode {
@@ -421,11 +449,16 @@ impl Run {
                 Mode::Plan => true,
             }
         };
-        let ((reports, item_failures, written, deletion, remembered), told, ()) =
+        let ((reports, item_failures, misconfigurations, written, deletion, remembered), told, ()) =
             futures::join!(work, telling, self.beside(beside, &done));
         if let Err(problem) = remembered {
             tracing::warn!(%problem, "the ledger is not up to date");
             planned.notes.push(format!("the next resync compares with the catalog: {problem}"));
+        }
+        for (resource, count) in &written.not_found {
+            planned.notes.push(format!(
+                "resources[{resource}]: the catalog found nothing by the search query of {count} entities, so that nothing was written for them"
+            ));
         }
         if let (count @ 1.., Some(example)) = &written.duplicates {
             planned.notes.push(format!(
@@ -445,6 +478,7 @@ impl Run {
                 .collect(),
             refusals: written.refusals,
             item_failures,
+            misconfigurations,
             changes: written.changes,
             deletion,
             refused_plugins: refused,
@@ -575,6 +609,7 @@ impl Run {
         let mut running: JoinSet<Ended> = JoinSet::new();
         let mut reports: Vec<Option<UnitReport>> = units.iter().map(|_| None).collect();
         let mut item_failures = Vec::new();
+        let mut misconfigured = Misconfigured::default();
         loop {
             while running.len() < self.options.unit_concurrency.max(1)
                 && !self.options.cancel.is_cancelled()
@@ -613,8 +648,9 @@ impl Run {
             };
             let Some(joined) = joined else { break };
             match joined {
-                Ok((index, report, failures)) => {
+                Ok((index, report, failures, fields)) => {
                     schedule.done(index);
+                    misconfigured.merge(fields);
                     let room = LISTED_FAILURES.saturating_sub(item_failures.len());
                     item_failures.extend(
                         failures
@@ -647,7 +683,7 @@ impl Run {
                 })
             })
             .collect();
-        UnitsRun { reports, item_failures }
+        UnitsRun { reports, item_failures, misconfigured }
     }
 
     /// Finds stale entities, judges each, and deletes what may go.
@@ -685,6 +721,10 @@ impl Run {
         let mut doomed = Vec::new();
         let mut evident: HashMap<EntityKey, Evidence> = HashMap::new();
         for (blueprint, keys) in stale {
+            if let Some(unit) = written.unresolved.get(&blueprint) {
+                deletion.protected.extend(keys.into_iter().map(|key| (key, unit.clone())));
+                continue;
+            }
             for keys in keys.chunks(EVIDENCE) {
                 let mut evidence = self.evidence(&blueprint, keys, resources, memory).await;
                 for key in keys {
@@ -851,11 +891,14 @@ impl Run {
         spared: &mut Vec<EntityKey>,
         written: &Written,
     ) -> Result<(), Problem> {
-        let mut pointing: BTreeMap<BlueprintId, Vec<(&BlueprintId, String)>> = BTreeMap::new();
         if doomed.is_empty() {
             return Ok(());
         }
-        for from in written.relates_to.keys() {
+        let mut pointing: BTreeMap<BlueprintId, Vec<(&BlueprintId, String)>> = BTreeMap::new();
+        let mut found = Targets::new();
+        let sources: BTreeSet<&BlueprintId> =
+            written.relates_to.keys().chain(written.searching.keys()).collect();
+        for from in sources {
             let relations = self.catalog.relations(from).await.map_err(|error| {
                 Problem::new(format!(
                     "the relations of blueprint `{from}` could not be read: {}",
@@ -863,18 +906,51 @@ impl Run {
                 ))
             })?;
             for (name, target) in relations.into_iter().flatten() {
-                pointing.entry(target).or_default().push((from, name));
+                if doomed.iter().any(|key| key.blueprint == target) {
+                    self.look_up(from, &name, written, &mut found).await?;
+                    pointing.entry(target).or_default().push((from, name));
+                }
             }
         }
         doomed.retain(|key| {
             let related = pointing.get(&key.blueprint).is_some_and(|from| {
-                from.iter().any(|(from, name)| written.relates(from, name, &key.identifier))
+                from.iter().any(|(from, name)| {
+                    [&written.relates_to, &found]
+                        .iter()
+                        .any(|targets| relates(targets, from, name, &key.identifier))
+                })
             });
             if related {
                 spared.push(key.clone());
             }
             !related
         });
+        Ok(())
+    }
+
+    /// Asks the catalog what entities relate to whose relation is a search query.
+    async fn look_up(
+        &self,
+        from: &BlueprintId,
+        relation: &str,
+        written: &Written,
+        found: &mut Targets,
+    ) -> Result<(), Problem> {
+        let searching = written.searching.get(from).and_then(|relations| relations.get(relation));
+        let fields = FieldSet { relations: BTreeSet::from([relation.to_owned()]), ..FieldSet::default() };
+        for identifiers in searching.map(Vec::as_slice).unwrap_or_default().chunks(EVIDENCE) {
+            let keys: Vec<EntityKey> = identifiers
+                .iter()
+                .map(|identifier| EntityKey { blueprint: from.clone(), identifier: identifier.clone() })
+                .collect();
+            let entities = self.catalog.current(&keys, &fields).await.map_err(|error| {
+                Problem::new(format!(
+                    "what `{relation}` of `{from}` found could not be read: {}",
+                    error.0.message
+                ))
+            })?;
+            entities.iter().for_each(|entity| note_targets(found, entity));
+        }
         Ok(())
     }
 }
@@ -962,7 +1038,8 @@ impl UnitTask {
         self.observer.event(&Event::UnitStarted { unit: &unit.id });
         let mut counts = UnitCounts::default();
         let mut failures = Vec::new();
-        let mut state = self.read(unit, &mut counts, &mut failures).await;
+        let mut misconfigured = Misconfigured::default();
+        let mut state = self.read(unit, &mut counts, &mut failures, &mut misconfigured).await;
         if self.tally.unit_read(self.index)
             && let Err(problem) = self.documents.end(&unit.id).await
         {
@@ -993,7 +1070,7 @@ impl UnitTask {
         }
         self.tally.unit_ended(self.index, &report.state, &report.counts);
         self.observer.event(&Event::UnitFinished { report: &report });
-        (self.index, report, failures)
+        (self.index, report, failures, misconfigured)
     }
 
     async fn read(
@@ -1001,6 +1078,7 @@ impl UnitTask {
         unit: &Unit,
         counts: &mut UnitCounts,
         failures: &mut Vec<(String, Problem)>,
+        misconfigured: &mut Misconfigured,
     ) -> UnitState {
         let since = Instant::now();
         let options: BTreeSet<String> = unit.resource.selector.include_actions.iter().cloned().collect();
@@ -1053,6 +1131,9 @@ impl UnitTask {
             counts.filtered += report.filtered as u64;
             counts.mapped += report.entities.len() as u64;
             counts.failed += report.errors.len() as u64;
+            for field in report.misconfigured {
+                misconfigured.add(unit.id.resource, field);
+            }
             for error in report.errors {
                 tracing::warn!(
                     resource = error.resource,

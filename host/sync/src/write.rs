@@ -58,30 +58,32 @@ pub(crate) struct Written {
     /// Digests of every mapped entity, written or refused.
     pub(crate) seen: HashSet<u128>,
     /// What the mapped entities relate to: digests of identifiers by blueprint and relation.
-    pub(crate) relates_to: BTreeMap<BlueprintId, BTreeMap<String, HashSet<u64>>>,
+    pub(crate) relates_to: Targets,
     /// Identifiers that more than one resource mapped to: a count, and one of them.
     pub(crate) duplicates: (u64, Option<EntityKey>),
+    /// The entities whose relation is a search query, by blueprint and relation: only the catalog
+    /// knows what they relate to.
+    pub(crate) searching: BTreeMap<BlueprintId, BTreeMap<String, Vec<String>>>,
+    /// Blueprints of which some entity is known by a search query alone, with its unit: any entity
+    /// may be the one.
+    pub(crate) unresolved: BTreeMap<BlueprintId, UnitId>,
+    /// How many entities the catalog did not find by their search query, by entry of `resources[]`.
+    pub(crate) not_found: BTreeMap<usize, u64>,
     /// Digests of their keys.
     twice: HashSet<u128>,
     /// What is to be recorded.
     entries: Vec<Entry>,
 }
 
-impl Written {
-    /// Whether a mapped entity relates to an entity of that identifier through that relation.
-    pub(crate) fn relates(&self, from: &BlueprintId, relation: &str, identifier: &str) -> bool {
-        self.relates_to
-            .get(from)
-            .and_then(|relations| relations.get(relation))
-            .is_some_and(|targets| targets.contains(&digest_text(identifier)))
-    }
+/// What relates to what: digests of target identifiers by blueprint and relation.
+pub(crate) type Targets = BTreeMap<BlueprintId, BTreeMap<String, HashSet<u64>>>;
 
+impl Written {
     /// Remembers an entity to the end; tells whether it is mapped for the first time.
     fn note(&mut self, digest: u128, entity: &Entity) -> bool {
-        for (relation, value) in &entity.relations {
-            for identifier in identifiers(value) {
-                self.note_target(&entity.key.blueprint, relation, identifier);
-            }
+        note_targets(&mut self.relates_to, entity);
+        if entity.search.is_none() {
+            self.note_searching(entity, &entity.key.identifier);
         }
         let first = self.seen.insert(digest);
         if !first {
@@ -92,15 +94,39 @@ impl Written {
         first
     }
 
-    /// Names are cloned only the first time that a relation of a blueprint is met.
-    fn note_target(&mut self, from: &BlueprintId, relation: &str, identifier: &str) {
-        let known = self.relates_to.get_mut(from).and_then(|relations| relations.get_mut(relation));
-        let targets = match known {
-            Some(targets) => targets,
-            None => self.relates_to.entry(from.clone()).or_default().entry(relation.to_owned()).or_default(),
-        };
-        targets.insert(digest_text(identifier));
+    fn note_searching(&mut self, entity: &Entity, identifier: &str) {
+        for relation in entity.searched_relations() {
+            let relations = self.searching.entry(entity.key.blueprint.clone()).or_default();
+            relations.entry(relation.to_owned()).or_default().push(identifier.to_owned());
+        }
     }
+}
+
+/// Whether something relates to an entity of that identifier through that relation.
+pub(crate) fn relates(targets: &Targets, from: &BlueprintId, relation: &str, identifier: &str) -> bool {
+    targets
+        .get(from)
+        .and_then(|relations| relations.get(relation))
+        .is_some_and(|targets| targets.contains(&digest_text(identifier)))
+}
+
+/// Adds what an entity relates to.
+pub(crate) fn note_targets(targets: &mut Targets, entity: &Entity) {
+    for (relation, value) in &entity.relations {
+        for identifier in identifiers(value) {
+            note_target(targets, &entity.key.blueprint, relation, identifier);
+        }
+    }
+}
+
+/// Names are cloned only the first time that a relation of a blueprint is met.
+fn note_target(targets: &mut Targets, from: &BlueprintId, relation: &str, identifier: &str) {
+    let known = targets.get_mut(from).and_then(|relations| relations.get_mut(relation));
+    let identifiers = match known {
+        Some(identifiers) => identifiers,
+        None => targets.entry(from.clone()).or_default().entry(relation.to_owned()).or_default(),
+    };
+    identifiers.insert(digest_text(identifier));
 }
 
 /// Runs until the channel closes and everything is written.
@@ -185,6 +211,9 @@ impl Writer {
                     Step::Upserted(blueprint, batch, outcomes, superseded) => {
                         queue.done(&blueprint);
                         for mapped in superseded {
+                            if mapped.entity.search.is_some() {
+                                self.unresolved(&mapped, &mut written);
+                            }
                             self.unchanged(&mapped, &mut written);
                         }
                         self.account(batch, outcomes, &origins, &mut waiting, &mut written);
@@ -224,6 +253,14 @@ impl Writer {
     ) {
         let digest = key_digest(&mapped.entity.key);
         let first = written.note(digest, &mapped.entity);
+        if mapped.entity.search.is_some() {
+            // Which entity it is shows when it is written; a plan never knows.
+            if self.mode == Mode::Plan {
+                self.unresolved(&mapped, written);
+            }
+            self.changed(mapped, Change::Update { fields: Vec::new() }, queue, written);
+            return;
+        }
         if !first && self.memory.is_some() {
             // Which of them the catalog will hold in the end is not certain, nor whose it is.
             written.entries.push((digest, Some(Known::default())));
@@ -245,6 +282,8 @@ impl Writer {
             }
             _ => Belief::Unsure,
         };
+        // What a search query finds may have changed without any of this.
+        let belief = if mapped.entity.is_comparable() { belief } else { Belief::Changed };
         match (belief, self.mode) {
             (Belief::Same, _) => self.unchanged(&mapped, written),
             (Belief::Changed, Mode::Apply) => {
@@ -328,6 +367,23 @@ impl Writer {
             Known { content: mapped.content, origin }
         };
         written.entries.push((digest, Some(known)));
+    }
+
+    /// The catalog found an entity by its search query: this one.
+    fn found(&self, mapped: Mapped, identifier: String, written: &mut Written) {
+        written.note_searching(&mapped.entity, &identifier);
+        let digest = key_digest(&EntityKey { blueprint: mapped.entity.key.blueprint, identifier });
+        written.seen.insert(digest);
+        if self.memory.is_some() {
+            // Another unit may map it by its identifier.
+            written.entries.push((digest, Some(Known::default())));
+        }
+    }
+
+    fn unresolved(&self, mapped: &Mapped, written: &mut Written) {
+        if let Some(unit) = self.units.get(mapped.unit) {
+            written.unresolved.entry(mapped.entity.key.blueprint.clone()).or_insert_with(|| unit.clone());
+        }
     }
 
     /// The catalog may or may not hold what this entity says.
@@ -427,14 +483,16 @@ impl Writer {
         for (mut mapped, outcome) in batch.into_iter().zip(outcomes) {
             let part = mapped.whole();
             let outcome = outcome.unwrap_or_else(missing);
-            if matches!(outcome, UpsertOutcome::Created | UpsertOutcome::Updated) {
+            if matches!(outcome, UpsertOutcome::Created | UpsertOutcome::Updated | UpsertOutcome::Found(_)) {
                 waiting.written += 1;
                 if part {
                     let problem = Problem::new("the relations to entities that relate back were not written");
                     waiting.entities.push((mapped, problem));
                     continue;
                 }
-                self.confirmed(&mapped, origins, written);
+                if mapped.entity.search.is_none() {
+                    self.confirmed(&mapped, origins, written);
+                }
             }
             match outcome {
                 // New to this integration, although a relation of another entity may have made
@@ -446,6 +504,17 @@ impl Writer {
                 UpsertOutcome::Created | UpsertOutcome::Updated => {
                     created += 1;
                     self.settle(mapped.unit, UnitCounts { created: 1, ..UnitCounts::default() }, written);
+                }
+                UpsertOutcome::Found(identifier) => {
+                    updated += 1;
+                    self.settle(mapped.unit, UnitCounts { updated: 1, ..UnitCounts::default() }, written);
+                    self.found(mapped, identifier, written);
+                }
+                UpsertOutcome::NotFound => {
+                    self.settle(mapped.unit, UnitCounts::default(), written);
+                    if let Some(unit) = self.units.get(mapped.unit) {
+                        *written.not_found.entry(unit.resource).or_default() += 1;
+                    }
                 }
                 UpsertOutcome::MissingRelation(problem) => waiting.entities.push((mapped, problem)),
                 UpsertOutcome::Refused(problem) => {
@@ -460,6 +529,9 @@ impl Writer {
     /// Gives an entity up.
     fn refuse(&self, mapped: Mapped, problem: Problem, written: &mut Written) {
         self.doubted(&mapped, written);
+        if mapped.entity.search.is_some() {
+            self.unresolved(&mapped, written);
+        }
         self.settle(mapped.unit, UnitCounts { refused: 1, ..UnitCounts::default() }, written);
         if let Some(unit) = self.units.get(mapped.unit) {
             tracing::warn!(

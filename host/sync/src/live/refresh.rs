@@ -299,7 +299,9 @@ impl Refresher {
             );
             return Ok(BTreeSet::new());
         }
-        Ok(report.entities.into_iter().map(|entity| entity.key).collect())
+        // What a search query finds is known to the catalog alone.
+        let named = report.entities.into_iter().filter(|entity| entity.search.is_none());
+        Ok(named.map(|entity| entity.key).collect())
     }
 
     async fn write(
@@ -314,11 +316,7 @@ impl Refresher {
             return Ok(Done::Unchanged);
         }
         let _touch = self.journal.touch(touched.clone(), read).await;
-        if let Some(ledger) = &self.ledger {
-            let (ledger, catalog) = (Arc::clone(ledger), self.catalog.identity());
-            let doubt = spawn_blocking(move || ledger.doubt(&catalog, &touched)).await;
-            doubt.unwrap_or_else(|error| Err(Problem::from_error(&error))).map_err(Miss::Again)?;
-        }
+        self.doubt(touched).await?;
         let written = self.upsert(config, upserts).await?;
         let deleted = self.delete(config, doomed).await?;
         Ok(match (written, deleted) {
@@ -328,6 +326,14 @@ impl Refresher {
         })
     }
 
+    /// Makes the ledger forget what these entities say.
+    async fn doubt(&self, touched: Vec<u128>) -> Result<(), Miss> {
+        let Some(ledger) = &self.ledger else { return Ok(()) };
+        let (ledger, catalog) = (Arc::clone(ledger), self.catalog.identity());
+        let doubt = spawn_blocking(move || ledger.doubt(&catalog, &touched)).await;
+        doubt.unwrap_or_else(|error| Err(Problem::from_error(&error))).map_err(Miss::Again)
+    }
+
     async fn upsert(&self, config: &AppConfig, entities: BTreeMap<EntityKey, Entity>) -> Result<usize, Miss> {
         let options = UpsertOptions {
             merge: config.enable_merge_entity,
@@ -335,16 +341,23 @@ impl Refresher {
         };
         let entities: Vec<Entity> = entities.into_values().collect();
         let mut miss = None;
+        let mut found = Vec::new();
         for same in entities.chunk_by(|a, b| a.key.blueprint == b.key.blueprint) {
             let Some(blueprint) = same.first().map(|entity| &entity.key.blueprint) else { continue };
             for outcome in self.catalog.upsert(blueprint, same, options).await.outcomes {
                 match outcome {
-                    UpsertOutcome::Created | UpsertOutcome::Updated => {}
+                    UpsertOutcome::Created | UpsertOutcome::Updated | UpsertOutcome::NotFound => {}
+                    UpsertOutcome::Found(identifier) => {
+                        found.push(key_digest(&EntityKey { blueprint: blueprint.clone(), identifier }));
+                    }
                     UpsertOutcome::Refused(problem) => miss = Some(Miss::Never(problem)),
                     // Its target may come with another event, or with the next resync.
                     UpsertOutcome::MissingRelation(problem) => _ = miss.get_or_insert(Miss::Again(problem)),
                 }
             }
+        }
+        if !found.is_empty() {
+            self.doubt(found).await?;
         }
         match miss {
             Some(miss) => Err(miss),

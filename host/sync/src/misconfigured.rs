@@ -1,0 +1,206 @@
+//! Fields of mappings that gave nothing, added up over all batches of a resync.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_core::{BlueprintId, Catalog, Kind, MisconfiguredField, Problem};
+use serde::Serialize;
+
+use crate::ResolvedResource;
+
+/// A field of an entry of `resources[]` that gave nothing for some of its resources.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Misconfiguration {
+    /// The entry's position in `resources[]`.
+    pub resource: usize,
+    /// Its kind.
+    pub kind: Kind,
+    /// The field's dotted path, as in `properties.size`.
+    pub field: String,
+    /// Its expression; none where the mapping has null instead.
+    pub expression: Option<String>,
+    /// The blueprint of the entities; none when the resources became no entity for lack of the field.
+    pub blueprint: Option<BlueprintId>,
+    /// Whether the blueprint requires the field.
+    pub required: bool,
+    /// For how many resources it gave nothing.
+    pub count: u64,
+    /// Of how many.
+    pub of: u64,
+    /// Why, for the first of them.
+    pub reason: String,
+}
+
+impl Misconfiguration {
+    /// Whether resources became no entity for lack of this field.
+    pub fn drops(&self) -> bool {
+        self.blueprint.is_none()
+    }
+}
+
+/// An entry, a field of it, and the blueprint of the entities that are without it.
+type At = (usize, String, Option<BlueprintId>);
+
+/// What was found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Misconfigured(BTreeMap<At, MisconfiguredField>);
+
+impl Misconfigured {
+    pub(crate) fn add(&mut self, resource: usize, field: MisconfiguredField) {
+        let at = (resource, field.field.clone(), field.blueprint.clone());
+        match self.0.get_mut(&at) {
+            Some(known) => known.count += field.count,
+            None => drop(self.0.insert(at, field)),
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        for ((resource, ..), field) in other.0 {
+            self.add(resource, field);
+        }
+    }
+
+    /// How many resources of an entry became no entity.
+    fn dropped(&self, resource: usize) -> u64 {
+        let fields = self.0.iter().filter(|((of, ..), field)| *of == resource && field.blueprint.is_none());
+        fields.map(|(_, field)| field.count).sum()
+    }
+
+    /// Entries of which not a single resource became an entity, for lack of what an entity needs:
+    /// more likely a mistake in the mapping than the wish to delete everything. `mapped` tells the
+    /// entities by entry.
+    pub(crate) fn empty_handed(&self, mapped: &BTreeMap<usize, u64>) -> BTreeMap<usize, Problem> {
+        let entries: BTreeSet<usize> = self.0.keys().map(|(resource, ..)| *resource).collect();
+        let empty = |resource: &usize| mapped.get(resource).is_none_or(|mapped| *mapped == 0);
+        entries
+            .into_iter()
+            .filter(empty)
+            .filter_map(|resource| Some((resource, self.problem(resource)?)))
+            .collect()
+    }
+
+    fn problem(&self, resource: usize) -> Option<Problem> {
+        let fields = self.0.iter().filter(|((of, ..), field)| *of == resource && field.blueprint.is_none());
+        let (_, worst) = fields.max_by_key(|(_, field)| field.count)?;
+        let expression = worst.expression.as_deref().unwrap_or("null");
+        Some(
+            Problem::new(format!(
+                "none of {} resources became an entity: `{}` (`{expression}`) {}",
+                self.dropped(resource),
+                worst.field,
+                worst.reason
+            ))
+            .remedy(
+                "correct the expression in Port, on the page of the data source; if these resources are not wanted, \
+                 leave them out by `selector.query`, and their entities are deleted",
+            ),
+        )
+    }
+
+    /// Everything that was found, with what the catalog requires. A catalog that does not tell
+    /// requires nothing.
+    pub(crate) async fn told(
+        self,
+        catalog: &dyn Catalog,
+        resources: &[ResolvedResource],
+        mapped: &BTreeMap<usize, u64>,
+    ) -> Vec<Misconfiguration> {
+        let blueprints: BTreeSet<&BlueprintId> =
+            self.0.keys().filter_map(|(.., blueprint)| blueprint.as_ref()).collect();
+        let mut required: BTreeMap<BlueprintId, BTreeSet<String>> = BTreeMap::new();
+        for blueprint in blueprints {
+            match catalog.required(blueprint).await {
+                Ok(fields) => drop(required.insert(blueprint.clone(), fields)),
+                Err(error) => tracing::debug!(%blueprint, %error, "what the blueprint requires is not known"),
+            }
+        }
+        let of: BTreeMap<usize, u64> = self
+            .0
+            .keys()
+            .map(|(resource, ..)| {
+                (*resource, mapped.get(resource).copied().unwrap_or_default() + self.dropped(*resource))
+            })
+            .collect();
+        self.0
+            .into_iter()
+            .filter_map(|((resource, ..), field)| {
+                let MisconfiguredField { field, expression, blueprint, count, reason } = field;
+                // A search query below a relation is as required as the relation.
+                let top: String = field.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+                let needs = blueprint.as_ref().and_then(|blueprint| required.get(blueprint));
+                Some(Misconfiguration {
+                    resource,
+                    kind: resources.get(resource)?.config.kind.clone(),
+                    required: needs.is_some_and(|fields| fields.contains(&top)),
+                    field,
+                    expression,
+                    blueprint,
+                    count,
+                    of: of.get(&resource).copied().unwrap_or_default(),
+                    reason,
+                })
+            })
+            .inspect(log)
+            .collect()
+    }
+}
+
+fn log(found: &Misconfiguration) {
+    let Misconfiguration { resource, kind, field, expression, count, of, reason, .. } = found;
+    let expression = expression.as_deref().unwrap_or("null");
+    if found.drops() {
+        tracing::warn!(
+            "resources[{resource}] ({kind}): {count} of {of} resources became no entity: `{field}` (`{expression}`) {reason}"
+        );
+    } else if found.required {
+        tracing::error!(
+            "resources[{resource}] ({kind}): `{field}` (`{expression}`), which the blueprint requires, gave nothing for \
+             {count} of {of} resources: {reason}"
+        );
+    } else {
+        tracing::warn!(
+            "resources[{resource}] ({kind}): `{field}` (`{expression}`) gave nothing for {count} of {of} resources: {reason}"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(name: &str, blueprint: Option<&str>, count: u64) -> MisconfiguredField {
+        MisconfiguredField {
+            field: name.into(),
+            expression: Some(".x".into()),
+            blueprint: blueprint.map(|blueprint| BlueprintId::new(blueprint).unwrap()),
+            count,
+            reason: format!("gave null ({count})"),
+        }
+    }
+
+    #[test]
+    fn batches_are_added_up_by_entry_field_and_blueprint() {
+        let mut all = Misconfigured::default();
+        all.add(0, field("title", Some("a"), 2));
+        all.add(0, field("title", Some("b"), 1));
+        let mut unit = Misconfigured::default();
+        unit.add(0, field("title", Some("a"), 3));
+        unit.add(1, field("title", Some("a"), 7));
+        all.merge(unit);
+        let counts: Vec<(usize, u64, &str)> =
+            all.0.iter().map(|((at, ..), field)| (*at, field.count, field.reason.as_str())).collect();
+        assert_eq!(counts, [(0, 5, "gave null (2)"), (0, 1, "gave null (1)"), (1, 7, "gave null (7)")]);
+    }
+
+    #[test]
+    fn an_entry_without_any_entity_is_told_by_its_worst_field() {
+        let mut all = Misconfigured::default();
+        all.add(0, field("identifier", None, 2));
+        all.add(0, field("blueprint", None, 5));
+        all.add(1, field("identifier", None, 4));
+        all.add(2, field("properties.a", Some("a"), 4));
+        let empty = all.empty_handed(&BTreeMap::from([(0, 0), (1, 1)]));
+        assert_eq!(empty.keys().collect::<Vec<_>>(), [&0]);
+        let message = "none of 7 resources became an entity: `blueprint` (`.x`) gave null (5)";
+        assert_eq!(empty[&0].message, message);
+    }
+}
