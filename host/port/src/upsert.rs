@@ -186,12 +186,11 @@ fn outcomes(searched: &[bool], reply: wire::BulkReply, call: &CallName) -> Vec<U
     }
     for error in reply.errors {
         let Some(outcome) = outcomes.get_mut(error.index) else { continue };
-        let unknown = error.identifier.as_ref().is_some_and(|identifier| identifier == wire::UNKNOWN);
-        *outcome = Some(if searched[error.index] && unknown {
-            UpsertOutcome::NotFound
-        } else {
-            refused(error, call)
-        });
+        // Other errors of an entity that is searched for (several match, say) must not pass for none.
+        let none = error.identifier.as_ref().is_some_and(|identifier| identifier == wire::UNKNOWN)
+            && error.status_code.is_none_or(|status| status == 404);
+        *outcome =
+            Some(if searched[error.index] && none { UpsertOutcome::NotFound } else { refused(error, call) });
     }
     outcomes
         .into_iter()
@@ -278,18 +277,20 @@ mod tests {
                 {"identifier": "c", "index": 2, "statusCode": 422, "error": "invalid", "message": "no"},
                 {"identifier": "d", "index": 3, "statusCode": 404, "error": "not_found", "message": "target"},
                 {"identifier": "unknown", "index": 6, "statusCode": 404, "error": "not_found", "message": "none"},
-                {"identifier": "unknown", "index": 7, "statusCode": 422, "error": "invalid", "message": "its name"},
+                {"identifier": "unknown", "index": 7, "statusCode": 404, "error": "not_found", "message": "its name"},
+                {"identifier": "unknown", "index": 8, "statusCode": 422, "error": "invalid", "message": "two match"},
             ],
         }))
         .unwrap();
         let call = CallName { name: "upsert entities of", subject: Some("b".into()) };
-        let searched = [false, false, false, false, false, true, true, false];
+        let searched = [false, false, false, false, false, true, true, false, true];
         let outcomes = outcomes(&searched, reply, &call);
         assert_eq!(outcomes[..2], [UpsertOutcome::Created, UpsertOutcome::Updated]);
         assert!(matches!(&outcomes[2], UpsertOutcome::Refused(p) if p.message.contains("422 invalid: no")));
         assert!(matches!(&outcomes[3], UpsertOutcome::MissingRelation(_)));
         assert!(matches!(&outcomes[4], UpsertOutcome::Refused(p) if p.message.contains("does not mention")));
         assert_eq!(outcomes[5..7], [UpsertOutcome::Found("found".into()), UpsertOutcome::NotFound]);
-        assert!(matches!(&outcomes[7], UpsertOutcome::Refused(_)), "not searched for, but so named");
+        assert!(matches!(&outcomes[7], UpsertOutcome::MissingRelation(_)), "not searched for, but so named");
+        assert!(matches!(&outcomes[8], UpsertOutcome::Refused(_)), "found, but not the one");
     }
 }

@@ -299,9 +299,11 @@ async fn read_only_sends_no_write() {
 
 #[tokio::test]
 async fn a_missing_or_broken_mapping_is_named_with_its_remedy() {
-    for (config_at_port, said) in
-        [(json!({}), "has no mapping"), (json!({"resources": [{"kind": "not a kind"}]}), "resources[0].kind")]
-    {
+    for (config_at_port, said) in [
+        (json!({}), "has no mapping"),
+        (json!({"resources": {}}), "at `resources`: an object is no list"),
+        (json!({"deleteDependentEntities": "yes", "resources": []}), "at `deleteDependentEntities`"),
+    ] {
         let stand_in = stand_in().await;
         let mut document = installed();
         document["config"] = config_at_port;
@@ -309,6 +311,19 @@ async fn a_missing_or_broken_mapping_is_named_with_its_remedy() {
         let error = catalog(config(&stand_in)).open(Intent::Write, &defaults()).await.unwrap_err();
         assert!(error.0.message.contains(said) && error.0.remedy.is_some(), "{error}");
     }
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_costs_no_other() {
+    let stand_in = stand_in().await;
+    let mut document = installed();
+    document["config"]["resources"][0]["port"]["entity"]["mappings"]["properties"] = json!({"count": null});
+    stand_in.seed_integration(&document).unwrap();
+    let session = catalog(config(&stand_in)).open(Intent::ReadOnly, &defaults()).await.unwrap();
+    let problem = &session.config.broken[&0];
+    assert!(problem.message.contains("resources[0].port.entity.mappings.properties.count"), "{problem}");
+    assert_eq!((session.config.broken.len(), session.config.resources.len()), (1, 2));
+    assert_eq!(session.config.resources[1], defaults()[1].manifest.mapping.clone().unwrap());
 }
 
 #[tokio::test]
@@ -565,6 +580,39 @@ async fn missing_relation_targets_are_created_where_allowed_and_then_owned() {
 }
 
 #[tokio::test]
+async fn search_queries_are_sent_and_what_port_finds_is_told() {
+    let stand_in = furnished().await;
+    let account = json!({"identifier": "111122223333", "title": "prod"});
+    stand_in.seed_entity("awsAccount", &account, PEER).unwrap();
+    for identifier in ["i-1", "i-2", "i-3"] {
+        let title = if identifier == "i-1" { "web" } else { "twin" };
+        let entity = json!({"identifier": identifier, "title": title});
+        stand_in.seed_entity("ec2Instance", &entity, PEER).unwrap();
+    }
+    let catalog = catalog(config(&stand_in));
+    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    let titled = |title: &str| json!({"combinator": "and", "rules": [{"property": "$title", "operator": "=", "value": title}]});
+    let found = |title: &str, blob: usize| Entity {
+        properties: serde_json::from_value(json!({"blob": "x".repeat(blob)})).unwrap(),
+        relations: serde_json::from_value(json!({"account": titled("prod")})).unwrap(),
+        ..Entity::found_by(id("ec2Instance"), titled(title))
+    };
+    let report =
+        catalog.upsert(&id("ec2Instance"), &["web", "none", "twin"].map(|t| found(t, 1)), WRITE).await;
+    assert_eq!(report.outcomes[..2], [UpsertOutcome::Found("i-1".into()), UpsertOutcome::NotFound]);
+    let UpsertOutcome::Refused(problem) = &report.outcomes[2] else { panic!("{report:?}") };
+    assert!(problem.message.contains("more than one"), "{problem}");
+    assert_eq!(sent(&stand_in, "entities/bulk")[0].body["entities"][0]["identifier"], titled("web"));
+    assert_eq!(stand_in.entity("ec2Instance", "i-1").unwrap()["relations"]["account"], "111122223333");
+
+    // Too large for a bulk, and sent alone.
+    stand_in.change_options(|options| options.bulk_max_bytes = 3_000);
+    stand_in.fail(Fault::on("entities/bulk").status(413));
+    let report = catalog.upsert(&id("ec2Instance"), &[found("web", 2_000)], WRITE).await;
+    assert_eq!(report.outcomes, [UpsertOutcome::Found("i-1".into())]);
+}
+
+#[tokio::test]
 async fn bulks_keep_to_both_limits_and_halve_when_port_wants_less() {
     let stand_in = furnished().await;
     let mut config = config(&stand_in);
@@ -721,12 +769,21 @@ async fn relations_are_told_by_name_and_asked_for_once_per_resync() {
         assert_eq!(catalog.relations(&id("ec2Instance")).await.unwrap(), Some(expected.clone()));
         assert_eq!(catalog.relations(&id("noSuchBlueprint")).await.unwrap(), None);
     }
+
+    assert_eq!(catalog.required(&id("ec2Instance")).await.unwrap(), BTreeSet::new());
+    assert_eq!(catalog.required(&id("noSuchBlueprint")).await.unwrap(), BTreeSet::new());
     assert_eq!(stand_in.count("GET /v1/blueprints/{blueprint}"), 2);
     catalog.open(Intent::Write, &[]).await.unwrap();
     assert_eq!(catalog.relations(&id("ec2Instance")).await.unwrap(), Some(expected));
     assert_eq!(stand_in.count("GET /v1/blueprints/{blueprint}"), 3);
     stand_in.fail(Fault::on("GET /v1/blueprints/{blueprint}").status(500));
     assert!(catalog.relations(&id("awsAccount")).await.is_err());
+
+    let mut strict = blueprint("strict", &json!({"owner": {"target": "awsAccount", "required": true}}));
+    strict["schema"]["required"] = json!(["state"]);
+    stand_in.seed_blueprint(&strict).unwrap();
+    let fields = ["properties.state", "relations.owner"].map(ToOwned::to_owned);
+    assert_eq!(catalog.required(&id("strict")).await.unwrap(), BTreeSet::from(fields));
 }
 
 // === Deletion ===

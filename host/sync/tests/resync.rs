@@ -19,9 +19,9 @@ use async_trait::async_trait;
 use berth_core::{
     Account, AccountAccess, AccountId, AppConfig, BlueprintId, Catalog, CatalogError, DeleteReport, Document,
     DocumentBatch, DocumentsError, Entity, EntityKey, FetchError, FetchRequest, FieldSet, Intent, ItemError,
-    Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Milestone, OwnedEntity, Partition,
-    Problem, Processing, RawPage, RefusedPlugin, Region, ResyncStatus, Session, Source, UpsertOptions,
-    UpsertOutcome, UpsertReport,
+    Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Milestone, MisconfiguredField,
+    OwnedEntity, Partition, Problem, Processing, RawPage, RefusedPlugin, Region, ResyncStatus, Session,
+    Source, UpsertOptions, UpsertOutcome, UpsertReport,
 };
 use berth_sync::{Finding, Mode, NullObserver, Outcome, Report, SyncError, SyncOptions, check, run};
 use futures::{StreamExt, stream, stream::BoxStream};
@@ -100,7 +100,8 @@ impl Source for World {
     }
 }
 
-/// Maps an id to an entity; `bad` refuses itself. An object is an entity already.
+/// Maps an id to an entity; `bad` refuses itself, `find <title>` is searched for, `near <title>` has a
+/// relation that is, `bare …` lacks its region, and `no …` is no entity. An object is an entity already.
 struct Plugin;
 
 #[async_trait]
@@ -162,12 +163,34 @@ impl Mapper for Plugin {
                 continue;
             }
             let thing = request.kind.as_str() == "X::Thing";
-            let mut entity =
-                Entity::new(BlueprintId::new(if thing { "thing" } else { "account" }).unwrap(), &id);
+            let blueprint = BlueprintId::new(if thing { "thing" } else { "account" }).unwrap();
+            let nothing = |field: &str, blueprint: Option<&BlueprintId>| MisconfiguredField {
+                field: field.into(),
+                expression: Some(".x".into()),
+                blueprint: blueprint.cloned(),
+                count: 1,
+                reason: "gave null".into(),
+            };
+            if id.starts_with("no ") {
+                report.misconfigured.push(nothing("identifier", None));
+                continue;
+            }
+            if let Some(title) = id.strip_prefix("find ") {
+                report.entities.push(Entity::found_by(blueprint, json!({"title": title})));
+                continue;
+            }
+            let mut entity = Entity::new(blueprint.clone(), &id);
             entity.title = Some(json!(id));
             if thing {
                 entity.properties.insert("region".into(), json!(request.context.region));
                 entity.relations.insert("account".into(), json!(request.context.account.id));
+            }
+            if let Some(title) = id.strip_prefix("near ") {
+                entity.relations.insert("account".into(), json!({"title": title}));
+            }
+            if id.starts_with("bare ") {
+                entity.properties.insert("region".into(), Value::Null);
+                report.misconfigured.push(nothing("properties.region", Some(&blueprint)));
             }
             report.entities.push(entity);
         }
@@ -301,6 +324,16 @@ impl Catalog for Memory {
         Ok(Some(if blueprint.as_str() == "thing" { account } else { BTreeMap::new() }))
     }
 
+    async fn required(&self, blueprint: &BlueprintId) -> Result<BTreeSet<String>, CatalogError> {
+        if self.unlisted {
+            return Err(CatalogError(Problem::new("503")));
+        }
+        Ok(BTreeSet::from([format!(
+            "properties.{}",
+            if blueprint.as_str() == "thing" { "region" } else { "x" }
+        )]))
+    }
+
     fn upsert_batch(&self) -> usize {
         3
     }
@@ -344,6 +377,21 @@ impl Memory {
                 if self.refuse.contains(&entity.key.identifier) {
                     return UpsertOutcome::Refused(Problem::new("no"));
                 }
+                let by_title = |query: &Value, blueprint: &str| {
+                    let found = |(key, entity): &(&EntityKey, &Entity)| {
+                        key.blueprint.as_str() == blueprint && entity.title.as_ref() == Some(&query["title"])
+                    };
+                    held.iter().find(found).map(|(key, _)| key.identifier.clone())
+                };
+                if let Some(query) = &entity.search {
+                    let found = by_title(query, entity.key.blueprint.as_str());
+                    return found.map_or(UpsertOutcome::NotFound, UpsertOutcome::Found);
+                }
+                let mut entity = entity.clone();
+                for relation in entity.relations.values_mut().filter(|value| value.is_object()) {
+                    *relation = json!(by_title(relation, "account"));
+                }
+                let entity = &entity;
                 if self.needs_account
                     && let Some(account) = entity.relations.get("account").and_then(Value::as_str)
                 {
@@ -706,4 +754,118 @@ async fn a_check_finds_what_a_resync_would_trip_over_and_writes_nothing() {
         let checks = check(&world, &Plugin, &catalog, all_kinds).await;
         assert_eq!(checks.iter().any(|check| check.subject.contains("X::Thing")), looked_at);
     }
+}
+
+/// A world in which a thing has taken the place of another, whose entity is now searched for.
+async fn searching(search: &str, refuse: &str) -> (World, Arc<Memory>) {
+    let (mut world, first) = (World::new(), Arc::new(Memory::default()));
+    synced(&world, &first).await;
+    let entities = std::mem::take(&mut *first.entities.lock().unwrap());
+    let refuse = BTreeSet::from([refuse.to_owned()]);
+    let catalog = Arc::new(Memory { entities: Mutex::new(entities), refuse, ..Memory::default() });
+    *world.things(A, "eu-west-1") = vec![json!(search)];
+    (world, catalog)
+}
+
+fn gone(report: &Report) -> Vec<String> {
+    let mut gone: Vec<_> =
+        report.deletion.deleted.iter().map(|gone| gone.entity.identifier.clone()).collect();
+    gone.sort();
+    gone
+}
+
+#[tokio::test]
+async fn an_entity_that_is_found_by_a_query_is_updated_and_stays() {
+    let (one, two) = (format!("{A}-eu-west-1-one"), format!("{A}-eu-west-1-two"));
+    let (world, catalog) = searching(&format!("find {one}"), "").await;
+    let report = synced(&world, &catalog).await;
+    assert_eq!(report.outcome, Outcome::Done, "{report:?}");
+    assert_eq!((report.totals().counts.updated, report.totals().counts.created), (1, 0));
+    assert_eq!(gone(&report), [two.clone()], "what was found counts as seen");
+
+    let (world, catalog) = searching("find nobody", "").await;
+    let report = synced(&world, &catalog).await;
+    assert_eq!(report.outcome, Outcome::Done, "finding nothing is no failure: {report:?}");
+    assert!(report.notes.iter().any(|note| note.contains("found nothing by the search query of 1")));
+    assert_eq!(gone(&report), [one.clone(), two]);
+
+    // Whatever may be the one is kept when it is not known which one it is.
+    let query = json!({"title": one}).to_string();
+    let (world, catalog) = searching(&format!("find {one}"), &query).await;
+    let report = synced(&world, &catalog).await;
+    assert_eq!((report.refusals.len(), report.deletion.protected.len()), (1, 2), "{report:?}");
+    let (world, catalog) = searching(&format!("find {one}"), "").await;
+    let report = resync(&world, &catalog, Mode::Plan).await.unwrap();
+    assert_eq!((report.changes.len(), report.deletion.protected.len()), (1, 2), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_relation_by_a_query_is_sent_every_time_and_keeps_what_it_found() {
+    let (mut world, catalog) = searching(&format!("near {B}"), "").await;
+    // No account is read any more, and everything of B but the account is gone.
+    for account in [A, B] {
+        world.resources.insert(World::at(account, "global", "X::Account"), Vec::new());
+    }
+    for region in ["eu-west-1", "us-east-1"] {
+        world.things(B, region).clear();
+    }
+    world.things(A, "us-east-1").clear();
+    let report = synced(&world, &catalog).await;
+    assert_eq!(report.outcome, Outcome::Done, "{report:?}");
+    let kept: Vec<String> = report.deletion.related.iter().map(ToString::to_string).collect();
+    assert_eq!(kept, [format!("account/{B}")], "A's account is related to no more");
+    assert_eq!(catalog.held(), [format!("account/{B}"), format!("thing/near {B}")]);
+
+    let again = synced(&world, &catalog).await;
+    assert_eq!((again.totals().counts.unchanged, again.totals().counts.updated), (0, 1), "{again:?}");
+    assert_eq!(again.deletion.related.len(), 1);
+    let plan = resync(&world, &catalog, Mode::Plan).await.unwrap();
+    assert_eq!((plan.changes.len(), plan.deletion.related.len()), (1, 1), "{plan:?}");
+}
+
+#[tokio::test]
+async fn fields_that_gave_nothing_are_added_up_and_told() {
+    let mut world = World::new();
+    world.things(A, "eu-west-1").push(json!("bare one"));
+    world.things(B, "us-east-1").extend([json!("bare two"), json!("no identifier")]);
+    let report = synced(&world, &Arc::new(Memory::default())).await;
+    assert_eq!(report.outcome, Outcome::Done, "a mapping with gaps is no failure: {report:?}");
+    let told: Vec<_> = report
+        .misconfigurations
+        .iter()
+        .map(|it| (it.field.as_str(), it.count, it.of, it.required, it.drops(), it.resource))
+        .collect();
+    assert_eq!(told, [("identifier", 1, 11, false, true, 1), ("properties.region", 2, 11, true, false, 1)]);
+    // The blueprint only tells how serious it is.
+    let report = synced(&world, &Arc::new(Memory { unlisted: true, ..Memory::default() })).await;
+    assert!(report.misconfigurations.iter().all(|it| !it.required) && report.misconfigurations.len() == 2);
+}
+
+#[tokio::test]
+async fn a_mapping_that_makes_no_entity_at_all_deletes_nothing() {
+    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    for account in [A, B] {
+        for region in ["eu-west-1", "us-east-1"] {
+            *world.things(account, region) = vec![json!("no identifier")];
+        }
+    }
+    let report = synced(&world, &catalog).await;
+    assert_eq!(report.outcome, Outcome::Done, "where nothing is lost: {report:?}");
+
+    let (healthy, catalog) = (World::new(), Arc::new(Memory::default()));
+    synced(&healthy, &catalog).await;
+    let report = synced(&world, &catalog).await;
+    assert_eq!((report.outcome, catalog.held().len()), (Outcome::Partial, 10));
+    let failed = report.units.iter().filter(|unit| !unit.state.is_complete()).count();
+    let problem = report.units.iter().find_map(|unit| unit.state.problem()).unwrap();
+    assert_eq!(failed, 4, "the other kind is not concerned");
+    assert!(
+        problem.message.starts_with("none of 4 resources became an entity: `identifier` (`.x`)"),
+        "{problem}"
+    );
+
+    // One entity suffices to believe the mapping.
+    world.things(A, "eu-west-1").push(json!("one"));
+    let report = synced(&world, &catalog).await;
+    assert_eq!((report.outcome, report.deletion.deleted.len()), (Outcome::Done, 8), "{report:?}");
 }

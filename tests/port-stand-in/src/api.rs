@@ -479,7 +479,8 @@ async fn bulk_upsert(
                     done.push(json!({"identifier": identifier, "index": index, "created": created}));
                 }
                 Err(error) => errors.push(json!({
-                    "identifier": entity.get("identifier"), "index": index,
+                    "identifier": entity.get("identifier").filter(|it| !it.is_object()).unwrap_or(&json!("unknown")),
+                    "index": index,
                     "statusCode": error.status, "error": error.error, "message": error.message,
                 })),
             }

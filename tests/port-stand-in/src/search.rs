@@ -54,6 +54,20 @@ pub(crate) fn search(store: &Store, query: &Value, include: &[String]) -> Result
     Ok(found)
 }
 
+/// The identifiers of a blueprint's entities that a query finds: what stands in an upsert in the
+/// place of an identifier or a relation.
+pub(crate) fn identifiers(store: &Store, blueprint: &str, query: &Value) -> Result<Vec<String>, ApiError> {
+    if query.get("combinator").is_none() {
+        return Err(ApiError::invalid("a search query must have \"combinator\" and \"rules\""));
+    }
+    let rule = parse(query)?;
+    let entities = store.entities.get(blueprint).into_iter().flatten();
+    Ok(entities
+        .filter(|(identifier, entity)| rule.meets(blueprint, identifier, entity))
+        .map(|(identifier, _)| identifier.clone())
+        .collect())
+}
+
 fn parse(query: &Value) -> Result<Rule, ApiError> {
     let object = query.as_object().ok_or_else(|| ApiError::invalid("a query must be object"))?;
     if let Some(combinator) = object.get("combinator") {

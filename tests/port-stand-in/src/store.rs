@@ -10,7 +10,11 @@ use crate::{
     error::ApiError,
     raw::Lifecycle,
     schema::{self, check_identifier},
+    search,
 };
+
+/// The blueprint whose entities are the teams.
+const TEAMS: &str = "_team";
 
 /// An entity as it is held.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -164,7 +168,10 @@ impl Store {
                 "an entity must NOT have the additional property \"{unknown}\""
             )));
         }
-        let identifier = check_identifier("an entity", entity.get("identifier").unwrap_or(&Value::Null))?;
+        let identifier = match entity.get("identifier") {
+            Some(query @ Value::Object(_)) => self.find(blueprint_id, query)?,
+            other => check_identifier("an entity", other.unwrap_or(&Value::Null))?,
+        };
         if entity.get("blueprint").is_some_and(|named| named != blueprint_id) {
             return Err(ApiError::invalid(format!("the entity's blueprint must be \"{blueprint_id}\"")));
         }
@@ -173,13 +180,22 @@ impl Store {
                 return Err(ApiError::invalid(format!("\"/{key}\" must be string")));
             }
         }
-        let team = entity.get("team").map(team).transpose()?;
+        let team = match entity.get("team") {
+            Some(query @ Value::Object(_)) => Some(json!(search::identifiers(self, TEAMS, query)?)),
+            other => other.map(team).transpose()?,
+        };
         let part = |key: &str| match entity.get(key) {
             None => Ok(Map::new()),
             Some(Value::Object(part)) => Ok(part.clone()),
             Some(_) => Err(ApiError::invalid(format!("\"/{key}\" must be object"))),
         };
-        let (properties, relations) = (part("properties")?, part("relations")?);
+        let (properties, mut relations) = (part("properties")?, part("relations")?);
+        for (name, value) in relations.iter_mut().filter(|(_, value)| value.is_object()) {
+            // A relation that does not exist is refused below.
+            if let Some(relation) = schema::relation(blueprint, name) {
+                *value = self.related(&relation, name, value)?;
+            }
+        }
         schema::check_properties(blueprint, &properties)?;
 
         let key = (blueprint_id.to_owned(), identifier.clone());
@@ -226,6 +242,29 @@ impl Store {
         }
         self.entities.entry(key.0).or_default().insert(key.1, next);
         Ok((identifier, created))
+    }
+
+    /// The one entity that a search identifier means.
+    fn find(&self, blueprint: &str, query: &Value) -> Result<String, ApiError> {
+        let mut found = search::identifiers(self, blueprint, query)?.into_iter();
+        match (found.next(), found.next()) {
+            (Some(one), None) => Ok(one),
+            (None, _) => Err(ApiError::not_found("Entity", &query.to_string())),
+            _ => Err(ApiError::invalid("more than one entity matches the search query of the identifier")),
+        }
+    }
+
+    /// What a search relation relates to.
+    fn related(&self, relation: &schema::Relation, name: &str, query: &Value) -> Result<Value, ApiError> {
+        let found = search::identifiers(self, &relation.target, query)?;
+        match (relation.many, found.as_slice()) {
+            (true, found) => Ok(json!(found)),
+            (false, []) => Ok(Value::Null),
+            (false, [one]) => Ok(json!(one)),
+            (false, _) => Err(ApiError::invalid(format!(
+                "more than one entity matches the search query of relation \"{name}\""
+            ))),
+        }
     }
 
     /// Checks the relations that an upsert sets; gives the targets that have to be created.

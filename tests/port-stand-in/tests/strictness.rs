@@ -150,6 +150,49 @@ async fn entities_fit_their_blueprint_or_are_refused() {
 }
 
 #[tokio::test]
+async fn search_queries_stand_for_identifiers_relations_and_teams() {
+    let caller = Caller::new().await;
+    let mut other = blueprint("b");
+    other["relations"] = json!({"one": {"target": "a"}, "many": {"target": "a", "many": true}});
+    for blueprint in [&blueprint("a"), &other, &blueprint("_team")] {
+        caller.stand_in.seed_blueprint(blueprint).unwrap();
+    }
+    for (blueprint, identifier, title) in
+        [("a", "a1", "x"), ("a", "a2", "y"), ("a", "a3", "y"), ("b", "b1", "x"), ("_team", "red", "Red")]
+    {
+        let entity = json!({"identifier": identifier, "title": title, "properties": {"must": true}});
+        caller.stand_in.seed_entity(blueprint, &entity, AGENT).unwrap();
+    }
+    let titled = |title: &str| json!({"combinator": "and", "rules": [{"property": "$title", "operator": "=", "value": title}]});
+    let path = "/v1/blueprints/b/entities/bulk?upsert=true&merge=true";
+    let entities = json!({"entities": [
+        {"identifier": titled("x"), "properties": {"name": "n"}, "team": titled("Red"),
+         "relations": {"one": titled("x"), "many": titled("y")}},
+        {"identifier": titled("nobody")},
+        {"identifier": "b1", "relations": {"one": titled("y")}},
+        {"identifier": {"rules": []}},
+        {"identifier": "b1", "team": {"combinator": "xor", "rules": []}},
+    ]});
+    let (_, reply) = caller.call(Method::POST, path, entities).await;
+    assert_eq!(reply["entities"], json!([{"identifier": "b1", "index": 0, "created": false}]));
+    let errors: Vec<_> = reply["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| (error["identifier"].as_str().unwrap(), error["statusCode"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(errors, [("unknown", 404), ("b1", 422), ("unknown", 422), ("b1", 422)]);
+    let held = caller.stand_in.entity("b", "b1").unwrap();
+    assert_eq!(held["relations"], json!({"one": "a1", "many": ["a2", "a3"]}));
+    assert_eq!((&held["team"], &held["properties"]["name"]), (&json!(["red"]), &json!("n")));
+    // A query that finds nothing relates to nothing.
+    let none =
+        json!({"entities": [{"identifier": "b1", "relations": {"one": titled("z"), "many": titled("z")}}]});
+    caller.call(Method::POST, path, none).await;
+    assert_eq!(caller.stand_in.entity("b", "b1").unwrap()["relations"], json!({"many": []}));
+}
+
+#[tokio::test]
 async fn requests_keep_to_the_form_of_their_route() {
     let caller = Caller::new().await;
     caller.stand_in.seed_blueprint(&blueprint("b")).unwrap();
