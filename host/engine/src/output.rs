@@ -211,12 +211,25 @@ impl From<WireEntity> for Entity {
         Self {
             key: EntityKey { blueprint: wire.blueprint, identifier },
             search: wire.search,
-            title: wire.title,
+            title: wire.title.map(text),
             icon: wire.icon,
             team: wire.team,
             properties: wire.properties,
             relations: wire.relations,
         }
+    }
+}
+
+/// Titles are text at Port. The integration that Berth replaces sends what it gets.
+fn text(title: Value) -> Value {
+    match &title {
+        Value::Bool(_) => Value::String(title.to_string()),
+        Value::Number(number) => match number.as_f64() {
+            // 1.0 is 1, as in JQ.
+            Some(float) if number.is_f64() && float.fract() == 0.0 => Value::String(format!("{float:.0}")),
+            _ => Value::String(title.to_string()),
+        },
+        _ => title,
     }
 }
 
@@ -239,6 +252,20 @@ mod tests {
         assert_eq!(serde_json::to_value(&report.entities[0]).unwrap(), entity);
         assert_eq!(report.entities[1].title, None);
         assert_eq!(report.errors[0].index, 1);
+    }
+
+    #[test]
+    fn titles_are_text() {
+        for (title, expected) in [
+            (json!(5), json!("5")),
+            (json!(1.0), json!("1")),
+            (json!(1.5), json!("1.5")),
+            (json!(true), json!("true")),
+        ] {
+            let output = json!({"entities": [{"identifier": "i", "blueprint": "b", "title": title}]});
+            let report = MapReport::read(output.to_string().as_bytes(), 1).unwrap();
+            assert_eq!(report.entities[0].title.as_ref(), Some(&expected));
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@
     reason = "tests; clippy.toml exempts only functions that bear #[test] themselves"
 )]
 
+mod alike;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -552,7 +554,7 @@ async fn users_mappings_are_evaluated() {
         "if .Properties.Name == \"odd\" then null else .Properties.Name != \"out\" end",
         &json!({
             "title": "'<' + .Properties.Name + '>'", "team": ".Properties.No",
-            "properties": {"n": "1 + 1", "none": ".nope.nope", "bad": ".Properties.Name.x"},
+            "properties": {"n": "1 + 1", "bad": ".Properties.Name.x"},
             "relations": {"one": "\"x\"", "search": {"combinator": "'and'", "rules": []}}
         }),
     );
@@ -562,15 +564,21 @@ async fn users_mappings_are_evaluated() {
         json!({
             "entities": [
                 {"blueprint": "b", "identifier": "id-0", "title": "<a>", "team": null,
-                 "properties": {"n": 2, "none": null, "bad": null},
+                 "properties": {"n": 2, "bad": null},
                  "relations": {"one": "x", "search": {"combinator": "and", "rules": []}}},
                 {"blueprint": "b", "identifier": "id-3", "title": "<d>", "team": null,
-                 "properties": {"n": 2, "none": null, "bad": null},
+                 "properties": {"n": 2, "bad": null},
                  "relations": {"one": "x", "search": {"combinator": "and", "rules": []}}},
             ],
             "errors": [{"index": 2, "resource": "id-2",
                 "reason": "selector.query: gave `null` instead of true or false"}],
-            "filtered": 1
+            "filtered": 1,
+            "misconfigured": [
+                {"field": "properties.bad", "expression": ".Properties.Name.x", "blueprint": "b", "count": 2,
+                 "reason": "cannot index \"a\" with \"x\""},
+                {"field": "team", "expression": ".Properties.No", "blueprint": "b", "count": 2,
+                 "reason": "gave null"},
+            ]
         })
     );
 }
@@ -600,6 +608,17 @@ async fn documents_come_alone_or_beside_the_entities() {
         assert_eq!((identifiers(&beside), &beside.documents), (entities, &alone.documents));
         assert_eq!(by(mapping, false).await.documents, []);
     }
+}
+
+#[tokio::test]
+async fn a_mapping_sees_the_variables_that_are_named_and_no_other() {
+    let dir = plugins(&["honest"]);
+    fs::copy(built("plugins/jq.wasm"), dir.path().join("jq.wasm")).unwrap();
+    let jq_environment = [("STAGE".to_owned(), "prod".to_owned())].into_iter().collect();
+    let engine = Engine::new(EngineConfig { jq_environment, ..config(dir.path()) }).unwrap();
+    let custom = mapping("true", &json!({"title": "env | tojson"}));
+    let report = engine.map(request("Guests::Honest", custom, page(&["a"]))).await.unwrap();
+    assert_eq!(report.entities[0].title, Some(json!(r#"{"STAGE":"prod"}"#)));
 }
 
 #[tokio::test]
@@ -671,46 +690,6 @@ async fn many_mappings_at_once_do_not_mix() {
     while let Some(done) = tasks.join_next().await {
         done.unwrap();
     }
-}
-
-/// Whatever the bundled plugins map by their own code, their default mapping in JQ maps to the same
-/// entities: through the real components, on every fixture.
-#[tokio::test]
-async fn bundled_plugins_map_alike_natively_and_in_jq() {
-    let bundled = built("plugins/jq.wasm").parent().unwrap().to_owned();
-    let limits = Limits { deadline: Duration::from_secs(10), ..Limits::default() };
-    let engine = Engine::new(EngineConfig { limits, ..config(&bundled) }).unwrap();
-    assert_eq!(engine.refused(), []);
-    let mut compared = 0;
-    for plugin in engine.plugins() {
-        let fixtures =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins").join(&plugin.name).join("fixtures");
-        assert_eq!(plugin.manifest.kinds.len(), 1, "{} has one kind, and fixtures of it", plugin.name);
-        let kind = &plugin.manifest.kinds[0];
-        let Some(default) = kind.mapping.clone() else { continue };
-        let default = Mapping::Custom(Arc::new(default));
-        for fixture in fs::read_dir(&fixtures).unwrap().map(|entry| entry.unwrap().path()) {
-            let resources = fs::read(&fixture).unwrap();
-            let count = serde_json::from_slice::<Vec<Value>>(&resources).unwrap().len();
-            let page = RawPage { region: None, count, resources, failures: Vec::new() };
-            let native =
-                engine.map(request(kind.kind.as_str(), Mapping::Native, page.clone())).await.unwrap();
-            let by_jq = engine.map(request(kind.kind.as_str(), default.clone(), page)).await.unwrap();
-            assert_eq!(identifiers(&native), identifiers(&by_jq), "{}", fixture.display());
-            for (native, by_jq) in native.entities.iter().zip(&by_jq.entities) {
-                assert!(
-                    !native.changes(by_jq) && !by_jq.changes(native),
-                    "{}: {native:?} {by_jq:?}",
-                    fixture.display()
-                );
-                compared += 1;
-            }
-            let failed =
-                |report: &MapReport| report.errors.iter().map(|error| error.index).collect::<Vec<_>>();
-            assert_eq!(failed(&native), failed(&by_jq), "{}", fixture.display());
-        }
-    }
-    assert!(compared > 0);
 }
 
 /// The manifest in a section of the file spares compiling what is never used, and is never taken

@@ -89,8 +89,10 @@ impl Mapper for AutoScalingAutoScalingGroup {
             .map(|template| template.launch_template_name)
             .filter(|name| !name.is_null())
             .unwrap_or(mixed.launch_template_name);
-        let zones = item.vpc_zone_identifier.as_str().unwrap_or_default();
-        let subnets: Vec<&str> = zones.split(',').filter(|subnet| !subnet.is_empty()).collect();
+        let zones = item.vpc_zone_identifier;
+        let given = if zones.is_null() { Some(Default::default()) } else { zones.as_str() };
+        let subnets: Option<Vec<&str>> =
+            given.as_ref().map(|zones| zones.split(',').filter(|subnet| !subnet.is_empty()).collect());
         let instances = item.instances.unwrap_or_default();
         let ids: Vec<Json<'_>> =
             instances.iter().map(|instance| instance.instance_id).filter(|id| !id.is_null()).collect();

@@ -15,6 +15,7 @@ mod kinds;
 mod ledger;
 mod live;
 mod logs;
+mod mapping;
 mod metrics;
 mod network;
 mod otlp;
