@@ -139,12 +139,14 @@ impl Change {
             Self::Replace(value) => {
                 let in_list = at.rsplit('/').next().is_some_and(|name| name.parse::<usize>().is_ok());
                 let whole = at.matches('/').count() < 3;
+                let container = value.is_array() || value.is_object();
                 match resource.pointer_mut(at) {
-                    // AWS never sends a list in the place of an object, nor anything in the place
-                    // of a list's objects, as of a tag, or of a whole answer. There a plugin reads
-                    // by position or passes over what makes JQ fail.
-                    Some(Value::Object(_)) if in_list || value.is_array() => {}
-                    Some(Value::Object(_) | Value::Null) if whole => {}
+                    // AWS never sends a list in the place of an object or an object in that of a
+                    // list, nor anything in the place of a list's objects, as of a tag, or of a
+                    // whole answer. There a plugin reads by position or passes over what makes JQ
+                    // fail.
+                    Some(Value::Object(_)) if in_list => {}
+                    Some(Value::Object(_) | Value::Array(_) | Value::Null) if container || whole => {}
                     Some(part) => *part = value,
                     None => {}
                 }
