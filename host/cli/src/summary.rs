@@ -197,7 +197,7 @@ fn misconfigurations(report: &Report, out: &mut String) -> std::fmt::Result {
         };
         writeln!(
             out,
-            "  {mark} resources[{resource}] ({kind}) {field}: {count} of {of} resources{required}\n    `{}` {}",
+            "  {mark} resources[{resource}] ({kind}) {field}: {count} of {of} resources{required}\n    `{}`: {}",
             expression.as_deref().unwrap_or("null"),
             hang(reason, "    ")
         )?;

@@ -37,7 +37,10 @@ impl Phases {
         let python = self.run("venv", || venv::ensure_with_tools(repo))?;
         let built = self.run("build", || build(repo))?;
         self.run("models", || models::run_models(repo, true, built.packer.as_deref()))?;
-        self.run("plugins", || run(repo.guest_cargo(&repo.path("plugins")).args(["test", "--locked"])))?;
+        self.run("plugins", || {
+            let mut tests = repo.guest_cargo(&repo.path("plugins"));
+            run(tests.args(["test", "--locked"]).env("BERTH_TEST_PYTHON", &python))
+        })?;
         self.run("deploy", || deploy::check(repo, &python, &built.berth, false))?;
         let tests = |more: &[&str]| {
             let mut tests = repo.cargo();

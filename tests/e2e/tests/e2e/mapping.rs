@@ -135,14 +135,14 @@ fn fields_that_give_nothing_are_told_with_their_expression() {
     });
     let run = world.sync();
     run.exits(3)
-        .says("✗ resources[1] (AWS::S3::Bucket) properties.arn: 4 of 4 resources; s3Bucket requires it")
-        .says("`.Properties.Arm` gave null")
-        .says("- resources[1] (AWS::S3::Bucket) properties.tags: 1 of 4 resources")
-        .says("`True` the filter `True` is not defined");
+        .says("✗ resources[3] (AWS::S3::Bucket) properties.arn: 4 of 4 resources; s3Bucket requires it")
+        .says("`.Properties.Arm`: gave null")
+        .says("- resources[3] (AWS::S3::Bucket) properties.tags: 1 of 4 resources")
+        .says("`True`: the filter `True` is not defined");
     let arn = misconfiguration(&run.report, "properties.arn");
     assert_eq!(
         *arn,
-        json!({"resource": 1, "kind": "AWS::S3::Bucket", "field": "properties.arn", "expression": ".Properties.Arm",
+        json!({"resource": 3, "kind": "AWS::S3::Bucket", "field": "properties.arn", "expression": ".Properties.Arm",
             "blueprint": "s3Bucket", "required": true, "count": 4, "of": 4, "reason": "gave null"})
     );
     assert_eq!(misconfiguration(&run.report, "properties.tags")["reason"], "no tags");
@@ -164,7 +164,7 @@ fn a_broken_mapping_fails_its_kind_alone_and_deletes_nothing() {
         (
             "/port/entity/mappings/properties/arn",
             json!({"a": "b"}),
-            "`resources[1].port.entity.mappings.properties.arn`",
+            "`resources[3].port.entity.mappings.properties.arn`",
         ),
         ("/port/entity/mappings/identifier", json!(".Properties["), "`identifier`, `.Properties[`: expected"),
         (
@@ -173,7 +173,7 @@ fn a_broken_mapping_fails_its_kind_alone_and_deletes_nothing() {
             "none of 3 resources became an entity",
         ),
         ("/selector/query", json!(".Properties.BucketName"), "selector.query: gave `\"berth-"),
-        ("/selector/query", json!(true), "`resources[1].selector.query`: a boolean is no JQ expression"),
+        ("/selector/query", json!(true), "`resources[3].selector.query`: a boolean is no JQ expression"),
         ("/port/entity/mappings/title", json!("1 | until(false; .)"), "ran longer than 1 s"),
     ];
     for (place, value, said) in broken {
