@@ -50,7 +50,7 @@ impl Phases {
             tests
         };
         self.run("host", || run(tests(&["--workspace"]).args(arguments)))?;
-        if let (true, Some(missing)) = (all, image::missing(true)) {
+        if let (true, Some(missing)) = (all, image::missing()) {
             println!("\nxtask test: image skipped: {missing}");
         } else if all {
             let image = self.run("image", || image::build(repo, image::Build::Test))?;
