@@ -321,7 +321,7 @@ fn an_event_during_a_resync_has_the_last_word() {
 #[test]
 fn what_an_event_wrote_is_looked_at_by_the_next_resync_although_a_ledger_knew_it_before() {
     let mut world = World::with_accounts(1).buckets(1).build();
-    polling(&mut world, &json!({"type": "POLLING", "interval": 1}));
+    listen(&mut world, &json!({"type": "POLLING", "interval": 1}));
     world.set("OCEAN__STATE_DIR", "state");
     switch_on(&mut world);
     let service = start(&world);
