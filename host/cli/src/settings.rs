@@ -748,7 +748,11 @@ impl Reader<'_> {
             Some(Value::Array(names)) => {
                 names.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
             }
-            Some(value) => split(value.as_str().unwrap_or_default()),
+            // A variable holds a JSON list, or names with commas between them.
+            Some(value) => {
+                let text = value.as_str().unwrap_or_default();
+                serde_json::from_str(text).unwrap_or_else(|_| split(text))
+            }
         };
         let own = |name: &String| {
             let name = name.to_ascii_uppercase();

@@ -216,7 +216,8 @@ fn left_behind(world: &World, entities: &BTreeMap<String, Value>) {
 fn changes(world: &World) -> Vec<String> {
     let requests = world.port().requests();
     let changes = requests.iter().filter(|request| {
-        let reported = request.route.contains("ingest") || request.route.ends_with("/resync-state");
+        let reported = request.route.contains("ingest")
+            || ["/resync-state", "/examples"].iter().any(|end| request.route.ends_with(end));
         request.writes() && !reported
     });
     changes.map(|request| format!("{} {}", request.method, request.path)).collect()
