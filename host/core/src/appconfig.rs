@@ -472,7 +472,8 @@ mod tests {
 
     #[test]
     fn a_broken_entry_keeps_its_place_and_costs_no_other() {
-        let broken: [(fn(&mut Value), &str); 14] = [
+        type Break = fn(&mut Value);
+        let broken: [(Break, &str); 14] = [
             (
                 |e| mappings(e)["properties"] = json!({"size": {"a": 1}}),
                 "port.entity.mappings.properties.size`: an object is no JQ expression",

@@ -83,7 +83,8 @@ impl Entity {
 
     /// An entity that the catalog has to find by a search query.
     pub fn found_by(blueprint: BlueprintId, query: Value) -> Self {
-        Self { search: Some(query.clone()), ..Self::new(blueprint, query.to_string()) }
+        let key = query.to_string();
+        Self { search: Some(query), ..Self::new(blueprint, key) }
     }
 
     /// The relations that are search queries: only the catalog knows what they point at.

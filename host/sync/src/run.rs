@@ -949,7 +949,9 @@ impl Run {
                     error.0.message
                 ))
             })?;
-            entities.iter().for_each(|entity| note_targets(found, entity));
+            for entity in &entities {
+                note_targets(found, entity);
+            }
         }
         Ok(())
     }

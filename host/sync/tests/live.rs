@@ -1,7 +1,7 @@
 //! Live events against in-memory seams: what they write, what they delete, what they leave alone,
 //! and what they and a running resync do to each other.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails its test")]
 
 use std::{
     collections::{BTreeMap, VecDeque},

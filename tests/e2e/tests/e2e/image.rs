@@ -1,5 +1,5 @@
 //! The container image: run as the documented `docker run` does, by buildah.
-#![expect(clippy::expect_used, clippy::print_stdout, reason = "a helper that fails is a test that fails")]
+#![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 use std::{
     fs,
