@@ -100,6 +100,13 @@ pub(crate) struct RunArgs {
     /// [default: `BERTH_STATE_DIR` or `state_dir`, else nothing is remembered]
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+    /// Also write what AWS answers to this directory, which must be new or empty; what looks like a
+    /// secret is replaced
+    #[arg(long, value_name = "DIR", conflicts_with = "replay")]
+    pub(crate) record: Option<PathBuf>,
+    /// Read a recording instead of AWS
+    #[arg(long, value_name = "DIR")]
+    pub(crate) replay: Option<PathBuf>,
 }
 
 /// Options of the service.

@@ -22,8 +22,9 @@
 //! ```
 
 mod http;
+mod recording;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 pub use berth_aws::{
     AwsConfig, AwsSource, Concurrency, ConfigError, CredentialProvider, EndpointOverrides, Retry, StaticKeys,
@@ -41,6 +42,7 @@ pub use berth_sync::{
     UnitCounts, UnitReport,
 };
 pub use http::{HttpConfig, HttpError};
+pub use recording::{RecordingError, RecordingSource, ReplaySource};
 pub use tokio_util::sync::CancellationToken;
 
 /// Runs resyncs. Cheap to clone; the parts are shared.
@@ -50,6 +52,7 @@ pub struct SyncHost {
     mapper: Arc<dyn Mapper>,
     catalog: Arc<dyn Catalog>,
     port: Option<Arc<PortCatalog>>,
+    recording: Option<Arc<RecordingSource>>,
     observer: Arc<dyn Observer>,
     options: SyncOptions,
 }
@@ -94,6 +97,11 @@ impl SyncHost {
         self.port.as_deref()
     }
 
+    /// What records the source's answers, where the host was [built](SyncHostBuilder::record) so.
+    pub fn recording(&self) -> Option<&RecordingSource> {
+        self.recording.as_deref()
+    }
+
     /// Checks, without writing anything, that a resync would work: identities, roles, regions, one
     /// read per kind and account, the catalog, the plugins. The kinds are those of the app-config,
     /// or, with `all_kinds`, every kind that is found.
@@ -122,6 +130,7 @@ pub struct SyncHostBuilder {
     mapper: Option<Arc<dyn Mapper>>,
     port: Option<PortConfig>,
     catalog: Option<Arc<dyn Catalog>>,
+    record: Option<PathBuf>,
     observer: Option<Arc<dyn Observer>>,
     state: Option<LedgerConfig>,
     http: HttpConfig,
@@ -155,6 +164,9 @@ pub enum BuildError {
     /// The plugin engine cannot start.
     #[error("the plugin engine cannot start")]
     Engine(#[from] EngineError),
+    /// Nothing can be recorded there.
+    #[error("the recording cannot be written")]
+    Recording(#[from] RecordingError),
     /// The Port configuration makes no sense.
     #[error("the Port configuration is not usable")]
     Port(#[source] Problem),
@@ -175,6 +187,14 @@ impl SyncHostBuilder {
     #[must_use]
     pub fn source(mut self, source: Arc<dyn Source>) -> Self {
         self.source = Some(source);
+        self
+    }
+
+    /// Records what the source answers into a directory, which must be new or empty. A
+    /// [`ReplaySource`] answers from it. What looks like a secret is replaced in the recording.
+    #[must_use]
+    pub fn record(mut self, directory: PathBuf) -> Self {
+        self.record = Some(directory);
         self
     }
 
@@ -251,6 +271,13 @@ impl SyncHostBuilder {
             (None, Some(config), Some(client)) => Arc::new(AwsSource::new(config, client.clone())?),
             _ => return Err(BuildError::Missing { part: "source", call: ".aws(…)` or `.source(…)" }),
         };
+        let (source, recording) = match self.record {
+            None => (source, None),
+            Some(directory) => {
+                let recording = Arc::new(RecordingSource::new(source, &directory)?);
+                (Arc::clone(&recording) as Arc<dyn Source>, Some(recording))
+            }
+        };
         let mut port = None;
         let catalog: Arc<dyn Catalog> = match (self.catalog, self.port, client) {
             (Some(catalog), _, _) => catalog,
@@ -277,6 +304,7 @@ impl SyncHostBuilder {
             mapper,
             catalog,
             port,
+            recording,
             observer: self.observer.unwrap_or_else(|| Arc::new(NullObserver)),
             options,
         })

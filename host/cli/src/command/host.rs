@@ -2,7 +2,9 @@
 
 use std::{future::Future, path::PathBuf, sync::Arc};
 
-use berth_embed::{Access, BuildError, Engine, Mapper, Observer, Problem, SyncHost, SyncOptions, policy};
+use berth_embed::{
+    Access, BuildError, Engine, Mapper, Observer, Problem, ReplaySource, SyncHost, SyncOptions, policy,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -22,6 +24,17 @@ pub(crate) struct Build {
     pub(crate) state: Option<Access>,
     /// The state directory, where the command line gives one.
     pub(crate) state_dir: Option<PathBuf>,
+    /// Where AWS's answers are written.
+    pub(crate) record: Option<PathBuf>,
+    /// The recording that is read instead of AWS.
+    pub(crate) replay: Option<PathBuf>,
+}
+
+impl Build {
+    /// Reads AWS, as many units at once as is the default, and keeps and records nothing.
+    pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
+        Self { observer, concurrency: None, state: None, state_dir: None, record: None, replay: None }
+    }
 }
 
 /// Loads the settings, puts the host together and runs something with it.
@@ -81,8 +94,17 @@ pub(crate) fn assemble(
     }
     let mut options = SyncOptions { cancel, ..SyncOptions::default() };
     options.unit_concurrency = build.concurrency.unwrap_or(options.unit_concurrency);
-    let mut builder = SyncHost::builder()
-        .aws(aws)
+    let mut builder = SyncHost::builder();
+    builder = match &build.replay {
+        Some(directory) => {
+            builder.source(Arc::new(ReplaySource::open(directory).map_err(|error| refused(&error))?))
+        }
+        None => builder.aws(aws),
+    };
+    if let Some(directory) = build.record {
+        builder = builder.record(directory);
+    }
+    builder = builder
         .mapper(engine)
         .port(settings.port)
         .http(settings.http)

@@ -47,6 +47,8 @@ pub(crate) fn run(
             report: None,
             concurrency: args.concurrency,
             state_dir: args.state_dir.clone(),
+            record: None,
+            replay: None,
         };
         return sync::run(global, &once, environment, Mode::Apply, bars);
     }
@@ -58,11 +60,11 @@ pub(crate) fn run(
         }
     };
     let build = Build {
-        // The log tells what a service does.
-        observer: progress::observer(LogFormat::Json, bars),
         concurrency: Some(args.concurrency.get()),
         state: Some(Access::Write),
         state_dir: args.state_dir.clone(),
+        // The log tells what a service does.
+        ..Build::new(progress::observer(LogFormat::Json, bars))
     };
     match runtime.block_on(serve(settings, &service, build, global.log_format)) {
         Ok(()) => Exit::Done,

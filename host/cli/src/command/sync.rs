@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use berth_embed::{Access, Mode, Problem, Report, SyncError};
+use berth_embed::{Access, Mode, Problem, RecordingSource, Report, SyncError};
 use indicatif::MultiProgress;
 
 use super::host::{Build, with_host};
@@ -25,28 +25,32 @@ pub(crate) fn run(
 ) -> Exit {
     let observer = progress::observer(global.log_format, bars);
     let build = Build {
-        observer: Arc::clone(&observer),
         concurrency: Some(args.concurrency.get()),
         state: Some(match mode {
             Mode::Apply => Access::Write,
             Mode::Plan => Access::Read,
         }),
         state_dir: args.state_dir.clone(),
+        record: args.record.clone(),
+        replay: args.replay.clone(),
+        ..Build::new(Arc::clone(&observer))
     };
     let result = with_host(global, environment, build, |host, _| async move {
-        match mode {
+        let result = match mode {
             Mode::Apply => host.sync().await,
             Mode::Plan => host.plan().await,
-        }
+        };
+        (result, host.recording().map(recorded))
     });
     // Clears the bars before anything else is printed.
     drop(observer);
     match result {
-        Ok((Ok(mut report), notes)) => {
+        Ok(((Ok(mut report), recorded), notes)) => {
             report.notes.splice(0..0, notes);
+            report.notes.extend(recorded);
             finish(&report, args)
         }
-        Ok((Err(error), _)) => {
+        Ok(((Err(error), _), _)) => {
             let (title, exit) = match &error {
                 SyncError::Catalog(_) => {
                     ("Port cannot be used; nothing was read or changed", Exit::NothingRead)
@@ -58,6 +62,18 @@ pub(crate) fn run(
             exit
         }
         Err(exit) => exit,
+    }
+}
+
+/// What is to be known about a recording before it is handed on.
+fn recorded(recording: &RecordingSource) -> String {
+    match recording.problem() {
+        Some(problem) => format!("the recording is not whole: {problem}"),
+        None => format!(
+            "AWS's answers were recorded; {} values that look like secrets were replaced (look it through \
+             before you hand it on)",
+            recording.redacted()
+        ),
     }
 }
 

@@ -8,6 +8,7 @@ mod doctor;
 mod handmade;
 mod kinds;
 mod ledger;
+mod recording;
 mod service;
 mod settings;
 mod sync;
