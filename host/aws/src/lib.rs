@@ -25,6 +25,7 @@ mod doctor;
 mod errors;
 mod fetch;
 mod identity;
+mod listing;
 pub mod policy;
 mod refusals;
 mod regions;
@@ -37,5 +38,6 @@ pub use config::{
     WebIdentity,
 };
 pub use doctor::BaseIdentity;
+pub use listing::Listing;
 pub use source::AwsSource;
 pub use stats::{AwsStats, CallStats};

@@ -124,6 +124,14 @@ pub(crate) struct ServiceArgs {
 /// What to do with plugins.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
+    /// Begin a plugin: fetch plan, mapping, blueprint, fixture and test, made of AWS's models
+    New(NewPlugin),
+    /// Compile a plugin to a component, `target/plugin/<name>.wasm` in its folder
+    Build {
+        /// The plugin's folder
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+    },
     /// List the plugins that are found, the kinds they map, and those that are refused
     List {
         /// Print JSON
@@ -138,6 +146,30 @@ pub(crate) enum PluginCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// How a plugin begins.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct NewPlugin {
+    /// The kind that it maps, with a first name of your own, as in `Acme::Widget`
+    #[arg(long)]
+    pub(crate) kind: String,
+    /// The AWS operation that lists the resources, as in `ec2:DescribeVolumes`
+    #[arg(long, value_name = "SERVICE:OPERATION")]
+    pub(crate) from: String,
+    /// Where the resources are in its answer, as in `Reservations[].Instances[]`
+    /// [default: as AWS's models tell]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) items: Option<String>,
+    /// The plugin's name [default: the kind's, as in `acme-widget`]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The folder to write, which must be new or empty [default: the plugin's name]
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Where the SDK comes from: a folder or a version [default: a copy in the plugin's folder]
+    #[arg(long, value_name = "PATH|VERSION")]
+    pub(crate) sdk: Option<String>,
 }
 
 /// Which policy to print.

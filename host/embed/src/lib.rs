@@ -22,13 +22,14 @@
 //! ```
 
 mod http;
+mod memory;
 mod recording;
 
 use std::{path::PathBuf, sync::Arc};
 
 pub use berth_aws::{
-    AwsConfig, AwsSource, Concurrency, ConfigError, CredentialProvider, EndpointOverrides, Retry, StaticKeys,
-    WebIdentity, policy,
+    AwsConfig, AwsSource, Concurrency, ConfigError, CredentialProvider, EndpointOverrides, Listing, Retry,
+    StaticKeys, WebIdentity, policy,
 };
 pub use berth_core as core;
 pub use berth_core::{Catalog, Ledger, Mapper, Problem, Source};
@@ -42,6 +43,7 @@ pub use berth_sync::{
     UnitCounts, UnitReport,
 };
 pub use http::{HttpConfig, HttpError};
+pub use memory::MemoryCatalog;
 pub use recording::{RecordingError, RecordingSource, ReplaySource};
 pub use tokio_util::sync::CancellationToken;
 

@@ -1,6 +1,14 @@
-//! `berth plugin list` and `berth plugin inspect`.
+//! `berth plugin …`: looking at plugins, and writing one.
 
-use std::{collections::BTreeSet, fmt::Write, path::Path};
+mod build;
+mod scaffold;
+mod sdk;
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    path::{Path, PathBuf},
+};
 
 use berth_embed::{
     CodeOrigin, Engine, Mapper, PluginInfo, Problem,
@@ -10,7 +18,7 @@ use comfy_table::{Table, presets};
 use serde_json::json;
 
 use crate::{
-    args::{Global, PluginCommand},
+    args::{Global, NewPlugin, PluginCommand},
     exit::Exit,
     output::{err, hang, out, safe},
     settings::{Environment, Settings},
@@ -19,6 +27,11 @@ use crate::{
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Environment) -> Exit {
+    match command {
+        PluginCommand::New(args) => return told(scaffold::write(args).map(|files| begun(args, &files))),
+        PluginCommand::Build { dir } => return told(build::build(dir).map(|built| built.told())),
+        PluginCommand::List { .. } | PluginCommand::Inspect { .. } => {}
+    }
     let config = match Settings::engine_only(global, environment) {
         Ok(config) => config,
         Err(issues) => {
@@ -36,7 +49,39 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
     match command {
         PluginCommand::List { json } => list(&engine, *json),
         PluginCommand::Inspect { plugin, json } => inspect(&engine, plugin, *json),
+        PluginCommand::New(_) | PluginCommand::Build { .. } => Exit::Internal,
     }
+}
+
+/// Prints what was done, or why it was not.
+fn told(done: Result<String, Problem>) -> Exit {
+    match done {
+        Ok(text) => {
+            out(&safe(&text));
+            Exit::Done
+        }
+        Err(problem) => {
+            err(&summary::problem("the plugin is not there yet", &problem));
+            Exit::Settings
+        }
+    }
+}
+
+fn begun(args: &NewPlugin, files: &[PathBuf]) -> String {
+    let mut text = String::new();
+    let sdk = |file: &&PathBuf| !file.components().any(|part| part.as_os_str() == "sdk");
+    for file in files.iter().filter(sdk) {
+        // Writing to a String cannot fail.
+        _ = writeln!(text, "  {}", file.display());
+    }
+    let folder = files.first().and_then(|file| file.parent()).unwrap_or(Path::new("."));
+    _ = write!(
+        text,
+        "\nA plugin that maps {}. Next:\n  cd {}\n  berth plugin build\n  berth plugin test --bless",
+        args.kind,
+        folder.display()
+    );
+    text
 }
 
 fn list(engine: &Engine, as_json: bool) -> Exit {
