@@ -33,6 +33,7 @@ mod source;
 mod stats;
 mod transport;
 
+pub use berth_aws_wire::rehearse;
 pub use config::{
     AwsConfig, Concurrency, ConfigError, CredentialProvider, EndpointOverrides, Retry, StaticKeys,
     WebIdentity,

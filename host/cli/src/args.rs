@@ -132,6 +132,44 @@ pub(crate) enum PluginCommand {
         #[arg(default_value = ".")]
         dir: PathBuf,
     },
+    /// Check a component as a host would, and its fetch plans against AWS's models
+    Check {
+        /// The plugin's file, or its folder, which is built first
+        #[arg(default_value = ".")]
+        plugin: PathBuf,
+    },
+    /// Run a plugin's fixtures through the real engine: golden files, and what every plugin promises
+    ///
+    /// A fixture is an answer of AWS in `fixtures/`, as `aws … --output json` prints it, or an array of
+    /// resources as the host hands them over. What the plugin makes of it is compared with the file of
+    /// the same name in `golden/`; then every member is left out, emptied and filled with odd text.
+    #[command(after_help = "Exit codes: 0 all passed, 2 it could not be run, 3 some failed")]
+    Test {
+        /// The plugin's folder
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// A component that was built before [default: the folder is built]
+        #[arg(long, value_name = "FILE")]
+        component: Option<PathBuf>,
+        /// Take what the plugin makes now as right
+        #[arg(long)]
+        bless: bool,
+    },
+    /// Read a plugin's kinds from AWS or a recording, and print the entities, one a line
+    ///
+    /// AWS is read with the settings of `berth sync`; Port is not asked, and needs no settings.
+    #[command(after_help = Exit::HELP)]
+    Run {
+        /// The plugin's file, or its folder, which is built first
+        #[arg(default_value = ".")]
+        plugin: PathBuf,
+        /// Read a recording (`berth sync --record`) instead of AWS
+        #[arg(long, value_name = "DIR")]
+        replay: Option<PathBuf>,
+        /// Write the entities to this file instead of standard output
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
     /// List the plugins that are found, the kinds they map, and those that are refused
     List {
         /// Print JSON

@@ -70,6 +70,14 @@ impl State {
     }
 }
 
+/// What reads AWS and maps.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    pub(crate) aws: AwsConfig,
+    pub(crate) engine: EngineConfig,
+    pub(crate) http: HttpConfig,
+}
+
 /// Settings of the drop-in contract that Berth understands, as paths. What a settings file holds
 /// beyond them is a mistake worth telling; variables beyond them are tolerated, because the chart
 /// and older releases set more.
@@ -164,6 +172,20 @@ impl Settings {
             }
             _ => Err(issues),
         }
+    }
+
+    /// Everything but Port: `berth plugin run` asks it nothing.
+    ///
+    /// # Errors
+    /// All issues at once.
+    pub(crate) fn without_port(args: &Global, environment: &Environment) -> Result<Sources, Vec<Issue>> {
+        let mut issues = Vec::new();
+        let tree = Tree::load(args.config.as_deref(), environment, &mut issues);
+        let mut reader = Reader { tree: &tree, environment, issues, notes: Vec::new() };
+        let engine = reader.engine(args);
+        let aws = reader.aws();
+        let http = HttpConfig { system_proxy: true, extra_roots: Vec::new() };
+        if reader.issues.is_empty() { Ok(Sources { aws, engine, http }) } else { Err(reader.issues) }
     }
 
     /// Only what plugins need: `berth plugin …` runs without credentials.

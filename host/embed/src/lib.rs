@@ -21,6 +21,8 @@
 //! # }
 //! ```
 
+pub mod conformance;
+mod difference;
 mod http;
 mod memory;
 mod recording;
@@ -29,7 +31,7 @@ use std::{path::PathBuf, sync::Arc};
 
 pub use berth_aws::{
     AwsConfig, AwsSource, Concurrency, ConfigError, CredentialProvider, EndpointOverrides, Listing, Retry,
-    StaticKeys, WebIdentity, policy,
+    StaticKeys, WebIdentity, policy, rehearse,
 };
 pub use berth_core as core;
 pub use berth_core::{Catalog, Ledger, Mapper, Problem, Source};
@@ -42,6 +44,7 @@ pub use berth_sync::{
     Change, Check, Event, Finding, Mode, NullObserver, Observer, Outcome, Report, SyncError, SyncOptions,
     UnitCounts, UnitReport,
 };
+pub use difference::difference;
 pub use http::{HttpConfig, HttpError};
 pub use memory::MemoryCatalog;
 pub use recording::{RecordingError, RecordingSource, ReplaySource};

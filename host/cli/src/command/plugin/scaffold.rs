@@ -32,11 +32,11 @@ mod template {
     pub(super) const README: &str = file!("README.md.tmpl");
 }
 
-/// Writes a plugin into a folder that does not exist yet, and tells its files.
+/// Writes a plugin into a folder that does not exist yet, and tells the folder and its files.
 ///
 /// # Errors
 /// A [`Problem`] that names the argument concerned.
-pub(super) fn write(args: &NewPlugin) -> Result<Vec<PathBuf>, Problem> {
+pub(super) fn write(args: &NewPlugin) -> Result<(PathBuf, Vec<String>), Problem> {
     let kind = Kind::new(&args.kind).map_err(|error| {
         Problem::new(format!("--kind: {error}")).remedy("begin with a name of your own, as in `Acme::Widget`")
     })?;
@@ -66,7 +66,7 @@ pub(super) fn write(args: &NewPlugin) -> Result<Vec<PathBuf>, Problem> {
             Problem::new(format!("{} cannot be written: {error}", folder.join(path).display()))
         })?;
     }
-    Ok(files.into_iter().map(|(path, _)| folder.join(path)).collect())
+    Ok((folder, files.into_iter().map(|(path, _)| path).collect()))
 }
 
 fn put(path: &Path, content: &str) -> io::Result<()> {
