@@ -269,14 +269,13 @@ impl Scaffold {
         members: &Map<String, Value>,
         own: &[(&str, String)],
     ) -> Result<(String, Value, Value), Problem> {
-        let identifier =
-            self.naming(members, &["arn", "id", "identifier", "name", "url"]).ok_or_else(|| {
-                Problem::new(format!(
-                    "an item of `{}` has no text that could identify it",
-                    self.listing.items
-                ))
+        // EC2's items have ARNs in the model that its answers often leave out.
+        let (first, second) = if self.listing.service == "ec2" { ("id", "arn") } else { ("arn", "id") };
+        let endings = [first, second, "identifier", "name", "url"];
+        let identifier = self.naming(members, &endings).ok_or_else(|| {
+            Problem::new(format!("an item of `{}` has no text that could identify it", self.listing.items))
                 .remedy("choose another operation, or another list with --items")
-            })?;
+        })?;
         let title = self.naming(members, &["name", "id"]).unwrap_or(identifier);
         let simple = |value: &Value| !value.is_array() && !value.is_object();
         let field = |(member, sample): (&'_ String, &'_ Value)| (member.clone(), sample.clone());
