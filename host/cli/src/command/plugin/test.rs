@@ -50,11 +50,13 @@ pub(super) fn engine(
         let Problem { message, remedy } = refused.problem;
         return Err(Problem { message: format!("{} is refused: it {message}", file.display()), remedy });
     }
-    let info = engine
+    let mut info = engine
         .plugins()
         .into_iter()
         .find(|plugin| plugin.file == copy)
         .ok_or_else(|| Problem::new(format!("{} is no plugin with a kind of its own", file.display())))?;
+    // The copy is nobody's business.
+    file.clone_into(&mut info.file);
     Ok((engine, info, folder))
 }
 
@@ -110,7 +112,7 @@ pub(super) async fn run(
         }
     }
     let peak =
-        engine.plugins().into_iter().find(|plugin| plugin.file == info.file).map_or(0, |p| p.peak_memory);
+        engine.plugins().into_iter().find(|plugin| plugin.sha256 == info.sha256).map_or(0, |p| p.peak_memory);
     _ = write!(
         outcome.text,
         "\n{} passed, {} failed; at most {} KiB of memory in an instance",
