@@ -25,6 +25,7 @@ mod doctor;
 mod errors;
 mod fetch;
 mod identity;
+mod listing;
 pub mod policy;
 mod refusals;
 mod regions;
@@ -32,10 +33,12 @@ mod source;
 mod stats;
 mod transport;
 
+pub use berth_aws_wire::rehearse;
 pub use config::{
     AwsConfig, Concurrency, ConfigError, CredentialProvider, EndpointOverrides, Retry, StaticKeys,
     WebIdentity,
 };
 pub use doctor::BaseIdentity;
+pub use listing::Listing;
 pub use source::AwsSource;
 pub use stats::{AwsStats, CallStats, KindStats};

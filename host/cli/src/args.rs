@@ -102,6 +102,13 @@ pub(crate) struct RunArgs {
     /// [default: `BERTH_STATE_DIR` or `state_dir`, else nothing is remembered]
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+    /// Also write what AWS answers to this directory, which must be new or empty; what looks like a
+    /// secret is replaced
+    #[arg(long, value_name = "DIR", conflicts_with = "replay")]
+    pub(crate) record: Option<PathBuf>,
+    /// Read a recording instead of AWS
+    #[arg(long, value_name = "DIR")]
+    pub(crate) replay: Option<PathBuf>,
 }
 
 /// Options of the service.
@@ -119,6 +126,52 @@ pub(crate) struct ServiceArgs {
 /// What to do with plugins.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
+    /// Begin a plugin: fetch plan, mapping, blueprint, fixture and test, made of AWS's models
+    New(NewPlugin),
+    /// Compile a plugin to a component, `target/plugin/<name>.wasm` in its folder
+    Build {
+        /// The plugin's folder
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+    },
+    /// Check a component as a host would, and its fetch plans against AWS's models
+    Check {
+        /// The plugin's file, or its folder, which is built first
+        #[arg(default_value = ".")]
+        plugin: PathBuf,
+    },
+    /// Run a plugin's fixtures through the real engine: golden files, and what every plugin promises
+    ///
+    /// A fixture is an answer of AWS in `fixtures/`, as `aws … --output json` prints it, or an array of
+    /// resources as the host hands them over. What the plugin makes of it is compared with the file of
+    /// the same name in `golden/`; then every member is left out, emptied and filled with odd text.
+    #[command(after_help = "Exit codes: 0 all passed, 2 it could not be run, 3 some failed")]
+    Test {
+        /// The plugin's folder
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// A component that was built before [default: the folder is built]
+        #[arg(long, value_name = "FILE")]
+        component: Option<PathBuf>,
+        /// Take what the plugin makes now as right
+        #[arg(long)]
+        bless: bool,
+    },
+    /// Read a plugin's kinds from AWS or a recording, and print the entities, one a line
+    ///
+    /// AWS is read with the settings of `berth sync`; Port is not asked, and needs no settings.
+    #[command(after_help = Exit::HELP)]
+    Run {
+        /// The plugin's file, or its folder, which is built first
+        #[arg(default_value = ".")]
+        plugin: PathBuf,
+        /// Read a recording (`berth sync --record`) instead of AWS
+        #[arg(long, value_name = "DIR")]
+        replay: Option<PathBuf>,
+        /// Write the entities to this file instead of standard output
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
     /// List the plugins that are found, the kinds they map, and those that are refused
     List {
         /// Print JSON
@@ -141,6 +194,30 @@ pub(crate) enum PluginCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// How a plugin begins.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct NewPlugin {
+    /// The kind that it maps, with a first name of your own, as in `Acme::Widget`
+    #[arg(long)]
+    pub(crate) kind: String,
+    /// The AWS operation that lists the resources, as in `ec2:DescribeVolumes`
+    #[arg(long, value_name = "SERVICE:OPERATION")]
+    pub(crate) from: String,
+    /// Where the resources are in its answer, as in `Reservations[].Instances[]`
+    /// [default: as AWS's models tell]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) items: Option<String>,
+    /// The plugin's name [default: the kind's, as in `acme-widget`]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The folder to write, which must be new or empty [default: the plugin's name]
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Where the SDK comes from: a folder or a version [default: a copy in the plugin's folder]
+    #[arg(long, value_name = "PATH|VERSION")]
+    pub(crate) sdk: Option<String>,
 }
 
 /// Which policy to print.

@@ -89,6 +89,14 @@ impl State {
     }
 }
 
+/// What reads AWS and maps.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    pub(crate) aws: AwsConfig,
+    pub(crate) engine: EngineConfig,
+    pub(crate) http: HttpConfig,
+}
+
 /// Settings of the drop-in contract that Berth understands, as paths. What a settings file holds
 /// beyond them is a mistake worth telling; variables beyond them are tolerated, because the chart
 /// and older releases set more.
@@ -250,6 +258,22 @@ impl Settings {
     /// The files that settings come from, whether or not they are there.
     pub(crate) fn files(args: &Global, environment: &Environment) -> Vec<PathBuf> {
         tree::files(args.config.as_deref(), environment).into()
+    }
+
+    /// Everything but Port: `berth plugin run` asks it nothing.
+    ///
+    /// # Errors
+    /// All issues at once.
+    pub(crate) fn without_port(args: &Global, environment: &Environment) -> Result<Sources, Vec<Issue>> {
+        let mut issues = Vec::new();
+        let tree = Tree::load(args.config.as_deref(), environment, &mut issues);
+        let mut reader = Reader { tree: &tree, environment, issues, notes: Vec::new() };
+        let engine = reader.engine(args);
+        let network = reader.network();
+        let mut aws = reader.aws();
+        aws.retry.attempt_timeout = network.timeout.unwrap_or(aws.retry.attempt_timeout);
+        let http = network.aws_http.unwrap_or(network.http);
+        if reader.issues.is_empty() { Ok(Sources { aws, engine, http }) } else { Err(reader.issues) }
     }
 
     /// Only what plugins need: `berth plugin …` runs without credentials.

@@ -2,18 +2,18 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What went wrong and what to do about it, in words an operator can act on.
 ///
 /// Libraries keep typed errors inside; where an error leaves a seam towards the report it becomes
 /// a `Problem`, so that every failure in a summary has the same two parts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// What happened, with the cause. Never holds a secret.
     pub message: String,
     /// What the operator can do. May span several lines.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
 

@@ -21,13 +21,17 @@
 //! # }
 //! ```
 
+pub mod conformance;
+mod difference;
 mod http;
+mod memory;
+mod recording;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 pub use berth_aws::{
     AwsConfig, AwsSource, AwsStats, CallStats, Concurrency, ConfigError, CredentialProvider,
-    EndpointOverrides, KindStats, Retry, StaticKeys, WebIdentity, policy,
+    EndpointOverrides, KindStats, Listing, Retry, StaticKeys, WebIdentity, policy, rehearse,
 };
 pub use berth_core as core;
 pub use berth_core::{Catalog, Ledger, Mapper, Problem, Source};
@@ -45,7 +49,10 @@ pub use berth_sync::{
     Observer, Outcome, Refreshed, Report, Submission, SyncError, SyncOptions, UnitCounts, UnitReport,
 };
 use berth_sync::{Gate, LiveParts, Roster};
+pub use difference::difference;
 pub use http::{HttpConfig, HttpError, Proxies, ProxyUrl, ProxyUrlError, Roots, RootsError};
+pub use memory::MemoryCatalog;
+pub use recording::{RecordingError, RecordingSource, ReplaySource};
 pub use tokio_util::sync::CancellationToken;
 
 /// Runs resyncs. Cheap to clone; the parts are shared.
@@ -56,6 +63,7 @@ pub struct SyncHost {
     catalog: Arc<dyn Catalog>,
     aws: Option<Arc<AwsSource>>,
     port: Option<Arc<PortCatalog>>,
+    recording: Option<Arc<RecordingSource>>,
     observer: Arc<dyn Observer>,
     options: SyncOptions,
 }
@@ -142,6 +150,11 @@ impl SyncHost {
         HostMeter { aws: self.aws.clone(), port: self.port.clone() }
     }
 
+    /// What records the source's answers, where the host was [built](SyncHostBuilder::record) so.
+    pub fn recording(&self) -> Option<&RecordingSource> {
+        self.recording.as_deref()
+    }
+
     /// Checks, without writing anything, that a resync would work: identities, roles, regions, one
     /// read per kind and account, the catalog, the plugins. The kinds are those of the app-config,
     /// or, with `all_kinds`, every kind that is found.
@@ -198,6 +211,7 @@ pub struct SyncHostBuilder {
     mapper: Option<Arc<dyn Mapper>>,
     port: Option<PortConfig>,
     catalog: Option<Arc<dyn Catalog>>,
+    record: Option<PathBuf>,
     observer: Option<Arc<dyn Observer>>,
     state: Option<LedgerConfig>,
     http: HttpConfig,
@@ -232,6 +246,9 @@ pub enum BuildError {
     /// The plugin engine cannot start.
     #[error("the plugin engine cannot start")]
     Engine(#[from] EngineError),
+    /// Nothing can be recorded there.
+    #[error("the recording cannot be written")]
+    Recording(#[from] RecordingError),
     /// The Port configuration makes no sense.
     #[error("the Port configuration is not usable")]
     Port(#[source] Problem),
@@ -252,6 +269,14 @@ impl SyncHostBuilder {
     #[must_use]
     pub fn source(mut self, source: Arc<dyn Source>) -> Self {
         self.source = Some(source);
+        self
+    }
+
+    /// Records what the source answers into a directory, which must be new or empty. A
+    /// [`ReplaySource`] answers from it. What looks like a secret is replaced in the recording.
+    #[must_use]
+    pub fn record(mut self, directory: PathBuf) -> Self {
+        self.record = Some(directory);
         self
     }
 
@@ -343,6 +368,13 @@ impl SyncHostBuilder {
             }
             _ => return Err(BuildError::Missing { part: "source", call: ".aws(…)` or `.source(…)" }),
         };
+        let (source, recording) = match self.record {
+            None => (source, None),
+            Some(directory) => {
+                let recording = Arc::new(RecordingSource::new(source, &directory)?);
+                (Arc::clone(&recording) as Arc<dyn Source>, Some(recording))
+            }
+        };
         let mut port = None;
         let catalog: Arc<dyn Catalog> = match (self.catalog, self.port, client) {
             (Some(catalog), _, _) => catalog,
@@ -370,6 +402,7 @@ impl SyncHostBuilder {
             catalog,
             aws,
             port,
+            recording,
             observer: self.observer.unwrap_or_else(|| Arc::new(NullObserver)),
             options,
         })

@@ -36,4 +36,4 @@ pub use plan::{Planned, ResolvedResource, plan, resolve};
 pub use report::{
     ChangeRecord, Deletion, Event, Gone, NullObserver, Observer, Outcome, Refusal, Report, Totals, UnitReport,
 };
-pub use run::{Mode, SyncError, SyncOptions, run};
+pub use run::{Mode, SyncError, SyncOptions, map_problem, run};

@@ -1174,7 +1174,8 @@ impl UnitTask {
     }
 }
 
-pub(crate) fn map_problem(error: berth_core::MapError) -> Problem {
+/// A batch that could not be mapped, told to an operator.
+pub fn map_problem(error: berth_core::MapError) -> Problem {
     use berth_core::MapError;
     match error {
         MapError::Plugin { plugin, kind, problem } => Problem {

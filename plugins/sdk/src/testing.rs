@@ -40,6 +40,8 @@ use crate::{Context, Mapper, Output, map_batch};
 /// A mapper with the entry of its manifest.
 pub struct Bench {
     mapping: Option<Mapping>,
+    /// Where the resources are in an answer of AWS.
+    items: Option<String>,
     context: Context,
     map: fn(&Context, &[u8]) -> Result<Vec<u8>, String>,
 }
@@ -74,7 +76,10 @@ impl Bench {
         };
         let mappings = &kind["mapping"]["port"]["entity"]["mappings"];
         let mapping = mappings.is_object().then(|| Mapping::compile(mappings));
-        Self { mapping, context, map: map_batch::<M> }
+        let plan = &kind["plan"];
+        let step = list(&plan["steps"]).iter().find(|step| plan["resources"].is_null() || step["id"] == plan["resources"]);
+        let items = step.and_then(|step| step["items"].as_str()).map(str::to_owned);
+        Self { mapping, items, context, map: map_batch::<M> }
     }
 
     /// Where batches come from: account 111122223333 in `aws`, and `eu-west-1` for a regional
@@ -93,6 +98,25 @@ impl Bench {
             .collect();
         assert!(!paths.is_empty(), "{} has no fixture", folder.display());
         paths.iter().map(|path| Fixture::read(path)).collect()
+    }
+
+    /// The fixtures in a folder, by name, of which some are plain answers of AWS, as
+    /// `aws … --output json` prints them: the plan's `items` tells where the resources are in one.
+    pub fn answers(&self, folder: impl AsRef<Path>) -> Vec<Fixture> {
+        let mut fixtures = Self::fixtures(folder);
+        for Fixture { name, resources } in &mut fixtures {
+            if resources.is_object() {
+                let items = self.items.as_deref().unwrap_or_else(|| panic!("{name}: the plan lists nothing"));
+                let found = items.split('.').fold(vec![&*resources], |found, part| {
+                    let name = part.trim_end_matches("[]");
+                    let next = found.into_iter().map(|value| &value[name]);
+                    if part.ends_with("[]") { next.flat_map(list).collect() } else { next.collect() }
+                });
+                assert!(!found.is_empty(), "{name}: there is nothing at `{items}`");
+                *resources = found.into_iter().map(|item| json!({ "item": item })).collect();
+            }
+        }
+        fixtures
     }
 
     /// The entities of a batch, as the plugin's own code makes them: `entities` and `errors`.

@@ -17,15 +17,7 @@ use crate::{
 /// Checks everything and shows a table, the remedies below it.
 pub(crate) fn run(global: &Global, all_kinds: bool, as_json: bool, environment: &Environment) -> Exit {
     // The checks are few and quick: progress would only be noise.
-    let build = Build {
-        observer: Arc::new(NullObserver),
-        concurrency: None,
-        state: None,
-        state_dir: None,
-        logs: None,
-        ledger: None,
-        journal: None,
-    };
+    let build = Build::new(Arc::new(NullObserver));
     let checks =
         match with_host(global, environment, build, |made| async move { made.host.check(all_kinds).await }) {
             Ok((checks, _)) => checks,

@@ -3,7 +3,8 @@
 use std::{future::Future, path::PathBuf, sync::Arc};
 
 use berth_embed::{
-    Access, BuildError, Engine, Journal, Ledger, Mapper, Observer, Problem, SyncHost, SyncOptions, policy,
+    Access, BuildError, Engine, Journal, Ledger, Mapper, Observer, Problem, ReplaySource, SyncHost,
+    SyncOptions, policy,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,27 @@ pub(crate) struct Build {
     pub(crate) ledger: Option<Arc<dyn Ledger>>,
     /// What resyncs and live events know of each other, where another host has both already.
     pub(crate) journal: Option<Arc<Journal>>,
+    /// Where AWS's answers are written.
+    pub(crate) record: Option<PathBuf>,
+    /// The recording that is read instead of AWS.
+    pub(crate) replay: Option<PathBuf>,
+}
+
+impl Build {
+    /// Reads AWS, as many units at once as is the default, and keeps, ships and records nothing.
+    pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
+        Self {
+            observer,
+            concurrency: None,
+            state: None,
+            state_dir: None,
+            logs: None,
+            ledger: None,
+            journal: None,
+            record: None,
+            replay: None,
+        }
+    }
 }
 
 /// A host, and the engine in it.
@@ -126,8 +148,17 @@ pub(crate) fn assemble(
     if let Some(http) = settings.aws_http {
         builder = builder.aws_http(http);
     }
+    builder = match &build.replay {
+        Some(directory) => {
+            let recording = ReplaySource::open(directory);
+            builder.source(Arc::new(recording.map_err(|error| Refusal::of(Problem::from_error(&error)))?))
+        }
+        None => builder.aws(aws),
+    };
+    if let Some(directory) = build.record {
+        builder = builder.record(directory);
+    }
     builder = builder
-        .aws(aws)
         .mapper(Arc::clone(&engine) as Arc<dyn Mapper>)
         .port(settings.port)
         .http(settings.http)

@@ -1,16 +1,27 @@
-//! `berth plugin list` and `berth plugin inspect`.
+//! `berth plugin …`: looking at plugins, and writing one.
 
-use std::{collections::BTreeSet, fmt::Write, path::Path};
+mod build;
+mod run;
+mod scaffold;
+mod sdk;
+mod test;
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    path::{Path, PathBuf},
+};
 
 use berth_embed::{
     CodeOrigin, Engine, EngineConfig, Mapper, PluginInfo, Problem,
     core::{KindManifest, Scope, Step},
+    rehearse,
 };
 use comfy_table::{Table, presets};
 use serde_json::json;
 
 use crate::{
-    args::{Global, PluginCommand},
+    args::{Global, NewPlugin, PluginCommand},
     exit::Exit,
     output::{err, hang, out, safe},
     settings::{Environment, Settings},
@@ -19,46 +30,131 @@ use crate::{
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Environment) -> Exit {
-    let config = match Settings::engine_only(global, environment) {
-        Ok(config) => config,
-        Err(issues) => {
-            err(&summary::issues(&issues));
-            return Exit::Settings;
+    match command {
+        PluginCommand::New(args) => told("the plugin is not there yet", begin(args)),
+        PluginCommand::Build { dir } => {
+            told("the plugin is not built", build::build(dir).map(|built| (built.told(), Exit::Done)))
         }
-    };
-    let tell: &dyn Fn(&Engine) -> Exit = match command {
-        PluginCommand::Compile { into } => return compile(&config, into),
-        PluginCommand::List { json } => &|engine| list(engine, *json),
-        PluginCommand::Inspect { plugin, json } => &|engine| inspect(engine, plugin, *json),
-    };
-    let engine = match Engine::new(config) {
-        Ok(engine) => engine,
-        Err(error) => {
-            err(&summary::problem("the plugin engine cannot start", &Problem::from_error(&error)));
-            return Exit::Settings;
+        PluginCommand::Check { plugin } => with_engine(global, environment, |config| {
+            let (_, info, _folder) = test::engine(config, &component(plugin)?)?;
+            Ok(check(&info))
+        }),
+        PluginCommand::Test { dir, component: file, bless } => with_engine(global, environment, |config| {
+            let file = file.clone().map_or_else(|| component(dir), Ok)?;
+            let (engine, info, _folder) = test::engine(config, &file)?;
+            let runtime = tokio::runtime::Runtime::new().map_err(|error| Problem::from_error(&error))?;
+            let outcome = runtime.block_on(test::run(&engine, &info, dir, *bless))?;
+            Ok((outcome.text, if outcome.failed == 0 { Exit::Done } else { Exit::Partial }))
+        }),
+        PluginCommand::Run { plugin, replay, to } => {
+            let sources = match Settings::without_port(global, environment) {
+                Ok(sources) => sources,
+                Err(issues) => {
+                    err(&summary::issues(&issues));
+                    return Exit::Settings;
+                }
+            };
+            let ran = component(plugin).and_then(|file| {
+                let (engine, info, _folder) = test::engine(sources.engine.clone(), &file)?;
+                run::run(run::Run { sources, replay: replay.as_deref(), to: to.as_deref() }, engine, &info)
+            });
+            ran.unwrap_or_else(|problem| {
+                err(&summary::problem("the plugin could not be run", &problem));
+                Exit::Settings
+            })
         }
-    };
-    tell(&engine)
+        PluginCommand::Compile { into } => with_engine(global, environment, |config| compile(&config, into)),
+        PluginCommand::List { json } => {
+            with_engine(global, environment, |config| Ok(list(&started(config)?, *json)))
+        }
+        PluginCommand::Inspect { plugin, json } => {
+            with_engine(global, environment, |config| inspect(&started(config)?, plugin, *json))
+        }
+    }
 }
 
-fn compile(config: &EngineConfig, into: &Path) -> Exit {
-    match Engine::precompile(&config.plugin_dirs, into) {
-        Ok(count) => {
-            out(&format!("compiled {count} plugins into {}", into.display()));
-            Exit::Done
-        }
-        Err(error) => {
-            err(&summary::problem("the plugins cannot be compiled", &Problem::from_error(&error)));
+fn compile(config: &EngineConfig, into: &Path) -> Result<(String, Exit), Problem> {
+    let count = Engine::precompile(&config.plugin_dirs, into).map_err(|error| Problem::from_error(&error))?;
+    Ok((format!("compiled {count} plugins into {}", into.display()), Exit::Done))
+}
+
+/// Does something with the engine's settings, and prints it.
+fn with_engine(
+    global: &Global,
+    environment: &Environment,
+    work: impl FnOnce(EngineConfig) -> Result<(String, Exit), Problem>,
+) -> Exit {
+    match Settings::engine_only(global, environment) {
+        Ok(config) => told("the plugin cannot be used", work(config)),
+        Err(issues) => {
+            err(&summary::issues(&issues));
             Exit::Settings
         }
     }
 }
 
-fn list(engine: &Engine, as_json: bool) -> Exit {
+fn started(config: EngineConfig) -> Result<Engine, Problem> {
+    Engine::new(config).map_err(|error| {
+        let Problem { message, remedy } = Problem::from_error(&error);
+        Problem { message: format!("the plugin engine cannot start: {message}"), remedy }
+    })
+}
+
+/// A component: the file itself, or what a folder builds.
+fn component(plugin: &Path) -> Result<PathBuf, Problem> {
+    if plugin.is_dir() { build::build(plugin).map(|built| built.file) } else { Ok(plugin.to_owned()) }
+}
+
+/// Prints what was done, or why it was not.
+fn told(failed: &str, done: Result<(String, Exit), Problem>) -> Exit {
+    match done {
+        Ok((text, exit)) => {
+            out(&text);
+            exit
+        }
+        Err(problem) => {
+            err(&summary::problem(failed, &problem));
+            Exit::Settings
+        }
+    }
+}
+
+fn begin(args: &NewPlugin) -> Result<(String, Exit), Problem> {
+    let (folder, files) = scaffold::write(args)?;
+    let mut text = String::new();
+    for file in files.iter().filter(|file| !file.starts_with("sdk/")) {
+        // Writing to a String cannot fail.
+        _ = writeln!(text, "  {}/{file}", folder.display());
+    }
+    _ = write!(
+        text,
+        "\nA plugin that maps {}. Next:\n  cd {}\n  berth plugin test --bless    # builds it, and shows what it makes of fixtures/example.json\n  berth plugin run             # reads the kind from AWS",
+        args.kind,
+        folder.display()
+    );
+    Ok((safe(&text), Exit::Done))
+}
+
+/// What a host would say to a component that it accepts.
+fn check(info: &PluginInfo) -> (String, Exit) {
+    let mut text = describe(info);
+    let complaints: Vec<String> = info.manifest.kinds.iter().flat_map(rehearse).collect();
+    for complaint in &complaints {
+        // Writing to a String cannot fail.
+        _ = write!(text, "\n✗ {}", hang(complaint, "  "));
+    }
+    if complaints.is_empty() {
+        text.push_str("\n✓ a host takes it, and its fetch plans fit AWS's models");
+        (safe(&text), Exit::Done)
+    } else {
+        (safe(&text), Exit::Partial)
+    }
+}
+
+fn list(engine: &Engine, as_json: bool) -> (String, Exit) {
     let (plugins, refused) = (engine.plugins(), engine.refused());
     if as_json {
-        out(&json!({"plugins": plugins, "refused": refused}).to_string());
-        return Exit::Done;
+        return (json!({"plugins": plugins, "refused": refused}).to_string(), Exit::Done);
     }
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY);
@@ -88,8 +184,7 @@ fn list(engine: &Engine, as_json: bool) -> Exit {
             _ = write!(text, "\n  → {}", hang(remedy, "    "));
         }
     }
-    out(&safe(&text));
-    Exit::Done
+    (safe(&text), Exit::Done)
 }
 
 fn code(plugin: &PluginInfo) -> &'static str {
@@ -104,27 +199,24 @@ fn iam_actions(kind: &KindManifest) -> BTreeSet<String> {
     kind.plan.steps.iter().flat_map(Step::iam_actions).collect()
 }
 
-fn inspect(engine: &Engine, wanted: &str, as_json: bool) -> Exit {
+fn inspect(engine: &Engine, wanted: &str, as_json: bool) -> Result<(String, Exit), Problem> {
     let named = |plugin: &PluginInfo| {
         plugin.name == wanted || plugin.kinds.iter().any(|served| served.kind.as_str() == wanted)
     };
     let found = engine.plugins().into_iter().rfind(named);
     let plugin = match found {
         Some(plugin) => plugin,
-        None => match engine.inspect(Path::new(wanted)) {
-            Ok(plugin) => plugin,
-            Err(problem) => {
-                err(&summary::problem(&format!("`{wanted}` is not a plugin that can be used"), &problem));
-                return Exit::Settings;
-            }
-        },
+        None => engine.inspect(Path::new(wanted)).map_err(|problem| Problem {
+            message: format!("`{wanted}` is not a plugin that can be used: {}", problem.message),
+            ..problem
+        })?,
     };
-    if as_json {
-        out(&json!({"plugin": plugin, "manifest": *plugin.manifest}).to_string());
+    let text = if as_json {
+        json!({"plugin": plugin, "manifest": *plugin.manifest}).to_string()
     } else {
-        out(&safe(&describe(&plugin)));
-    }
-    Exit::Done
+        safe(&describe(&plugin))
+    };
+    Ok((text, Exit::Done))
 }
 
 fn describe(plugin: &PluginInfo) -> String {

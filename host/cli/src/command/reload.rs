@@ -91,13 +91,11 @@ impl Reloader<'_> {
         let changelog_destination = settings.port.changelog_destination.clone();
         let log_level = settings.log_level.clone();
         let build = Build {
-            observer: Arc::clone(&self.observer),
             concurrency: self.concurrency,
-            state: None,
-            state_dir: None,
             ledger: former.host.ledger(),
             journal: Some(former.host.journal()),
             logs: self.logs.clone(),
+            ..Build::new(Arc::clone(&self.observer))
         };
         let state_dir = former.state_dir.clone();
         let stop = self.stop.clone();

@@ -53,6 +53,8 @@ pub(crate) fn run(
             report: None,
             concurrency: args.concurrency,
             state_dir: args.state_dir.clone(),
+            record: None,
+            replay: None,
         };
         return sync::run(global, &once, environment, Mode::Apply, bars, logs);
     }
@@ -65,14 +67,12 @@ pub(crate) fn run(
         }
     };
     let build = Build {
-        // The log tells what a service does.
-        observer: progress::observer(LogFormat::Json, bars),
         concurrency: args.concurrency.map(NonZeroUsize::get),
         state: Some(Access::Write),
         state_dir: args.state_dir.clone(),
         logs,
-        ledger: None,
-        journal: None,
+        // The log tells what a service does.
+        ..Build::new(progress::observer(LogFormat::Json, bars))
     };
     match runtime.block_on(serve(global, environment, settings, service, build)) {
         Ok(()) => Exit::Done,

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use berth_embed::{Access, Mode, Problem, Report, SyncError};
+use berth_embed::{Access, Mode, Problem, RecordingSource, Report, SyncError};
 use indicatif::MultiProgress;
 
 use super::host::{Build, with_host};
@@ -28,7 +28,6 @@ pub(crate) fn run(
 ) -> Exit {
     let observer = progress::observer(global.log_format, bars);
     let build = Build {
-        observer: Arc::clone(&observer),
         concurrency: args.concurrency.map(NonZeroUsize::get),
         state: Some(match mode {
             Mode::Apply => Access::Write,
@@ -36,8 +35,9 @@ pub(crate) fn run(
         }),
         state_dir: args.state_dir.clone(),
         logs,
-        ledger: None,
-        journal: None,
+        record: args.record.clone(),
+        replay: args.replay.clone(),
+        ..Build::new(Arc::clone(&observer))
     };
     let metrics = Arc::new(Metrics::default());
     telemetry::export(&metrics);
@@ -52,16 +52,17 @@ pub(crate) fn run(
             Ok(report) => metrics.ended(report),
             Err(_) => metrics.ended_early("not-begun"),
         }
-        result
+        (result, made.host.recording().map(recorded))
     });
     // Clears the bars before anything else is printed.
     drop(observer);
     match result {
-        Ok((Ok(mut report), notes)) => {
+        Ok(((Ok(mut report), recorded), notes)) => {
             report.notes.splice(0..0, notes);
+            report.notes.extend(recorded);
             finish(&report, args)
         }
-        Ok((Err(error), _)) => {
+        Ok(((Err(error), _), _)) => {
             let (title, exit) = match &error {
                 SyncError::Catalog(_) => {
                     ("Port cannot be used; nothing was read or changed", Exit::NothingRead)
@@ -73,6 +74,18 @@ pub(crate) fn run(
             exit
         }
         Err(exit) => exit,
+    }
+}
+
+/// What is to be known about a recording before it is handed on.
+fn recorded(recording: &RecordingSource) -> String {
+    match recording.problem() {
+        Some(problem) => format!("the recording is not whole: {problem}"),
+        None => format!(
+            "AWS's answers were recorded; {} values that look like secrets were replaced (look it through \
+             before you hand it on)",
+            recording.redacted()
+        ),
     }
 }
 

@@ -20,6 +20,7 @@ mod metrics;
 mod network;
 mod otlp;
 mod raw;
+mod recording;
 mod reload;
 mod reporting;
 mod service;

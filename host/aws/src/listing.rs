@@ -1,0 +1,128 @@
+//! What AWS's models tell about a list operation: enough to begin a plugin with.
+
+use berth_aws_wire::{EndpointOptions, Operation, Service};
+use berth_core::Problem;
+use serde_json::Value;
+
+/// A list operation, as a fetch plan's first step needs it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listing {
+    /// The service, by its `botocore` name.
+    pub service: String,
+    /// The operation.
+    pub operation: String,
+    /// The path of the items in an answer, as in `Volumes[]`.
+    pub items: String,
+    /// An item with every member that the model knows: each text is `sample`, each time
+    /// `2024-01-02T03:04:05Z`, lists have one element.
+    pub item: Value,
+    /// The input member that bounds a page, if there is one.
+    pub limit: Option<String>,
+    /// Whether the service answers for all regions at one place.
+    pub global: bool,
+}
+
+impl Listing {
+    /// Looks an operation up. `items` is where its items are, for operations whose model does not
+    /// tell, or that list groups of what is wanted (`Reservations[].Instances[]`).
+    ///
+    /// # Errors
+    /// A [`Problem`] when there is no such read operation, or no such list in its answer.
+    pub fn of(service: &str, operation: &str, items: Option<&str>) -> Result<Self, Problem> {
+        let unknown = |error: berth_aws_wire::ModelError| Problem::from_error(&error);
+        let found = Service::load(service).map_err(|error| {
+            unknown(error)
+                .remedy("give the service as the AWS CLI and botocore name it, as in `ec2` or `sesv2`")
+        })?;
+        let operation = found.operation(operation).map_err(|error| {
+            let like: Vec<&str> =
+                found.operations().filter(|known| alike(known, operation)).take(6).collect();
+            let problem = unknown(error);
+            if like.is_empty() {
+                problem.remedy("only operations that read can be used (List…, Describe…, Get…)")
+            } else {
+                problem.remedy(format!("did you mean {}?", like.join(", ")))
+            }
+        })?;
+        let answer = operation.sample();
+        let path = match items {
+            Some(path) => path.to_owned(),
+            None => items_of(&operation, &answer).ok_or_else(|| {
+                Problem::new(format!("{service}:{} lists nothing that its model tells of", operation.name()))
+                    .remedy("name the list in its answer with --items, as in `--items Volumes[]`")
+            })?,
+        };
+        let parsed = berth_core::Path::parse(&path).map_err(|error| {
+            Problem::new(format!("`{path}` is no path: {error}"))
+                .remedy("write it as in `Volumes[]` or `Reservations[].Instances[]`")
+        })?;
+        let item = parsed.all(&answer).into_iter().next().filter(|_| parsed.is_list()).cloned();
+        let item = item.ok_or_else(|| {
+            let members: Vec<&str> =
+                answer.as_object().into_iter().flat_map(|all| all.keys()).map(String::as_str).collect();
+            Problem::new(format!("an answer of {service}:{} has no list at `{path}`", operation.name()))
+                .remedy(format!("its members are {}", members.join(", ")))
+        })?;
+        let url = |region: &str| {
+            let region = region.parse().ok()?;
+            Some(operation.endpoint(&region, EndpointOptions::default()).ok()?.url)
+        };
+        let limit = operation.pagination().and_then(|pagination| pagination.limit_key.clone());
+        Ok(Self {
+            service: service.to_owned(),
+            operation: operation.name().to_owned(),
+            items: path,
+            item,
+            limit,
+            global: url("eu-west-1") == url("ap-south-1"),
+        })
+    }
+}
+
+/// The list that the paginator names; else the only one there is.
+fn items_of(operation: &Operation, answer: &Value) -> Option<String> {
+    if let Some(key) = operation.pagination().and_then(|pagination| pagination.result_keys.first()) {
+        return Some(format!("{key}[]"));
+    }
+    let mut lists = answer.as_object()?.iter().filter(|(_, value)| value.is_array());
+    let (name, _) = lists.next()?;
+    lists.next().is_none().then(|| format!("{name}[]"))
+}
+
+/// Whether a name is near enough to be what was meant.
+fn alike(known: &str, wanted: &str) -> bool {
+    let (known, wanted) = (known.to_lowercase(), wanted.to_lowercase());
+    let stem = wanted.trim_start_matches("describe").trim_start_matches("list").trim_start_matches("get");
+    let stem = stem.trim_end_matches('s');
+    stem.len() > 2 && known.contains(stem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_tells_where_the_items_are() {
+        let volumes = Listing::of("ec2", "DescribeVolumes", None).unwrap();
+        assert_eq!((volumes.items.as_str(), volumes.global), ("Volumes[]", false));
+        assert_eq!(volumes.item["VolumeId"], "sample");
+        assert_eq!(volumes.limit.as_deref(), Some("MaxResults"));
+        let instances = Listing::of("ec2", "DescribeInstances", Some("Reservations[].Instances[]")).unwrap();
+        assert_eq!(instances.item["InstanceId"], "sample");
+        let users = Listing::of("iam", "ListUsers", None).unwrap();
+        assert_eq!((users.items.as_str(), users.global), ("Users[]", true));
+        let queues = Listing::of("sqs", "ListQueues", None).unwrap();
+        assert_eq!(queues.item, "sample");
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_with_what_is_near() {
+        let told = |service, operation, items| {
+            Listing::of(service, operation, items).unwrap_err().remedy.unwrap_or_default()
+        };
+        assert!(told("ec2", "ListVolumes", None).contains("DescribeVolumes"));
+        assert!(told("ec2", "DeleteVolume", None).contains("DescribeVolumes"));
+        assert!(told("elastic", "ListX", None).contains("botocore"));
+        assert!(told("ec2", "DescribeVolumes", Some("Disks[]")).contains("Volumes"));
+    }
+}

@@ -1,0 +1,91 @@
+//! The plugins' SDK, carried along, so that a plugin can be written with this binary and cargo alone.
+
+/// Its files: path and text.
+pub(super) fn files() -> Vec<(String, String)> {
+    let mut files: Vec<(String, String)> =
+        SOURCES.iter().map(|(name, text)| (format!("sdk/src/{name}"), (*text).to_owned())).collect();
+    for (_, text) in &mut files {
+        // In our own tree the contract stands beside the plugins.
+        *text = text.replace("path: \"../../wit\"", "path: \"wit\"");
+    }
+    files.push(("sdk/wit/plugin.wit".into(), WIT.into()));
+    files.push(("sdk/README.md".into(), README.into()));
+    files.push(("sdk/Cargo.toml".into(), CARGO.replace("{{version}}", env!("CARGO_PKG_VERSION"))));
+    files
+}
+
+macro_rules! sources {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../../../../plugins/sdk/src/", $name)))),*]
+    };
+}
+
+const SOURCES: &[(&str, &str)] = sources![
+    "aws.rs",
+    "batch.rs",
+    "document.rs",
+    "entity.rs",
+    "json.rs",
+    "lib.rs",
+    "log.rs",
+    "resource.rs",
+    "testing.rs",
+    "time.rs",
+];
+
+const WIT: &str = include_str!("../../../../../wit/plugin.wit");
+const README: &str = include_str!("../../../../../plugins/sdk/README.md");
+
+/// The manifest of the copy: the one of our tree takes its versions from the workspace there.
+const CARGO: &str = r#"[package]
+name = "berth-plugin"
+version = "{{version}}"
+edition = "2024"
+license = "Apache-2.0"
+publish = false
+description = "What a Berth mapping plugin is written with"
+
+[features]
+# The native test bench, for dev-dependencies only.
+testing = ["dep:jaq-core", "dep:jaq-json", "dep:jaq-std", "serde_json/preserve_order"]
+
+[dependencies]
+serde = { version = "1", features = ["derive"] }
+serde_json = { version = "1", features = ["raw_value"] }
+wit-bindgen = { version = "0.63", default-features = false, features = ["macros", "realloc"] }
+
+[target.'cfg(not(target_family = "wasm"))'.dependencies]
+jaq-core = { version = "3.1", default-features = false, features = ["std"], optional = true }
+jaq-json = { version = "2.0", default-features = false, features = ["std", "serde"], optional = true }
+jaq-std = { version = "3.0", optional = true }
+"#;
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs};
+
+    use super::*;
+
+    #[test]
+    fn the_copy_is_whole_and_asks_for_what_the_original_does() {
+        let sdk = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/sdk");
+        let there: BTreeSet<String> = fs::read_dir(format!("{sdk}/src"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let copied: BTreeSet<String> = SOURCES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(there, copied);
+        assert!(files().iter().all(|(_, text)| !text.contains("../../wit\"")));
+
+        let toml = |text: &str| -> toml::Table { text.parse().unwrap() };
+        let workspace = toml(&fs::read_to_string(format!("{sdk}/../Cargo.toml")).unwrap());
+        let (ours, copy) = (toml(&fs::read_to_string(format!("{sdk}/Cargo.toml")).unwrap()), toml(CARGO));
+        assert_eq!(ours["features"], copy["features"]);
+        let names = |table: &toml::Table| table.keys().cloned().collect::<Vec<_>>();
+        let dependencies = copy["dependencies"].as_table().unwrap();
+        assert_eq!(names(ours["dependencies"].as_table().unwrap()), names(dependencies));
+        for (name, dependency) in dependencies {
+            assert_eq!(workspace["workspace"]["dependencies"][name], *dependency, "{name}");
+        }
+    }
+}

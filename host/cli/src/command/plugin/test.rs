@@ -1,0 +1,193 @@
+//! `berth plugin test`: a plugin's fixtures through the real engine.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use berth_embed::{
+    Engine, EngineConfig, Mapper, PluginInfo, Problem,
+    conformance::{Complaint, Conformance, Cost},
+    core::MapReport,
+    difference,
+};
+use serde_json::{Value, json};
+
+use crate::output::hang;
+
+/// Complaints of one fixture that are shown.
+const SHOWN: usize = 10;
+
+/// What became of all fixtures.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) text: String,
+    pub(super) failed: usize,
+    pub(super) passed: usize,
+}
+
+/// An engine with the bundled plugins, for their JQ, and the one under test, which wins.
+///
+/// # Errors
+/// A [`Problem`] when the engine cannot start or refuses the plugin.
+pub(super) fn engine(
+    config: EngineConfig,
+    file: &Path,
+) -> Result<(Engine, PluginInfo, tempfile::TempDir), Problem> {
+    let problem = |what: &str, error: &dyn std::error::Error| {
+        Problem::new(format!("{what}: {}", Problem::from_error(error).message))
+    };
+    // A folder of its own: what lies beside the file is not under test.
+    let folder = tempfile::tempdir().map_err(|error| problem("a temporary folder cannot be made", &error))?;
+    let copy = folder.path().join(file.file_name().unwrap_or_default());
+    fs::copy(file, &copy).map_err(|error| problem(&file.display().to_string(), &error))?;
+    let mut plugin_dirs = config.plugin_dirs.clone();
+    plugin_dirs.push(folder.path().to_owned());
+    let engine = Engine::new(EngineConfig { plugin_dirs, ..config })
+        .map_err(|error| problem("the plugin engine cannot start", &error))?;
+    if let Some(refused) = engine.refused().into_iter().find(|refused| Path::new(&refused.plugin) == copy) {
+        let Problem { message, remedy } = refused.problem;
+        return Err(Problem { message: format!("{} is refused: it {message}", file.display()), remedy });
+    }
+    let mut info = engine
+        .plugins()
+        .into_iter()
+        .find(|plugin| plugin.file == copy)
+        .ok_or_else(|| Problem::new(format!("{} is no plugin with a kind of its own", file.display())))?;
+    // The copy is nobody's business.
+    file.clone_into(&mut info.file);
+    Ok((engine, info, folder))
+}
+
+/// Runs every fixture below `dir`.
+///
+/// # Errors
+/// A [`Problem`] when there is none, or one that cannot be read.
+pub(super) async fn run(
+    engine: &Engine,
+    info: &PluginInfo,
+    dir: &Path,
+    bless: bool,
+) -> Result<Outcome, Problem> {
+    let mut outcome = Outcome::default();
+    let several = info.manifest.kinds.len() > 1;
+    if engine.jq().is_none() {
+        _ = writeln!(
+            outcome.text,
+            "note: `jq.wasm` is in no plugin directory, so that the default mapping in JQ is not compared"
+        );
+    }
+    for kind in &info.manifest.kinds {
+        // A plugin of several kinds has a folder for each.
+        let part = if several { kind.kind.as_str().replace("::", "-") } else { String::new() };
+        let fixtures = dir.join("fixtures").join(&part);
+        let files = json_files(&fixtures)?;
+        let conformance = Conformance::of(engine, &kind.kind, engine.jq().is_some())?;
+        for file in files {
+            let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let golden = dir.join("golden").join(&part).join(format!("{name}.json"));
+            let shown = if several { format!("{} {name}", kind.kind) } else { name };
+            match fixture(&conformance, &file, &golden, bless).await {
+                Ok(cost) => {
+                    outcome.passed += 1;
+                    _ = writeln!(
+                        outcome.text,
+                        "✓ {shown}: {} variants; {:.1} µs a resource",
+                        cost.variants,
+                        cost.time.as_secs_f64() * 1e6
+                    );
+                }
+                Err(complaints) => {
+                    outcome.failed += 1;
+                    _ = writeln!(outcome.text, "✗ {shown}");
+                    for line in complaints.iter().take(SHOWN) {
+                        _ = writeln!(outcome.text, "    {}", hang(line, "    "));
+                    }
+                    if let more @ 1.. = complaints.len().saturating_sub(SHOWN) {
+                        _ = writeln!(outcome.text, "    and {more} more");
+                    }
+                }
+            }
+        }
+    }
+    let peak =
+        engine.plugins().into_iter().find(|plugin| plugin.sha256 == info.sha256).map_or(0, |p| p.peak_memory);
+    _ = write!(
+        outcome.text,
+        "\n{} passed, {} failed; at most {} KiB of memory in an instance",
+        outcome.passed,
+        outcome.failed,
+        peak.div_ceil(1024)
+    );
+    Ok(outcome)
+}
+
+fn json_files(folder: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let remedy = "save an answer of AWS there: `aws <service> <operation> --output json > fixtures/one.json`";
+    let entries = fs::read_dir(folder)
+        .map_err(|error| Problem::new(format!("{}: {error}", folder.display())).remedy(remedy))?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(Problem::new(format!("{} has no fixture", folder.display())).remedy(remedy));
+    }
+    Ok(files)
+}
+
+/// One fixture: the suite, then the golden file. The complaints, when there are any.
+async fn fixture(
+    conformance: &Conformance<'_>,
+    file: &Path,
+    golden: &Path,
+    bless: bool,
+) -> Result<Cost, Vec<String>> {
+    let told = |problem: Problem| vec![problem.to_string()];
+    let text = fs::read(file).map_err(|error| vec![error.to_string()])?;
+    let value: Value =
+        serde_json::from_slice(&text).map_err(|error| vec![format!("it is not JSON: {error}")])?;
+    let resources = conformance.resources(&value).map_err(told)?;
+    let report = conformance.map(&resources).await.map_err(told)?;
+    let mut complaints = Vec::new();
+    let made = golden_of(&report);
+    if bless {
+        write_golden(golden, &made).map_err(|error| vec![format!("{}: {error}", golden.display())])?;
+    } else {
+        match fs::read(golden) {
+            Err(_) => complaints.push(format!(
+                "{} is not there; look at what the plugin makes and accept it with `--bless`:\n{made:#}",
+                golden.display()
+            )),
+            Ok(text) => match serde_json::from_slice::<Value>(&text) {
+                Err(error) => complaints.push(format!("{} is not JSON: {error}", golden.display())),
+                Ok(expected) => {
+                    let differences = difference(&expected, &made);
+                    if !differences.is_empty() {
+                        complaints.push(format!(
+                            "differs from {} (accept with `--bless`):\n{}",
+                            golden.display(),
+                            differences.join("\n")
+                        ));
+                    }
+                }
+            },
+        }
+    }
+    let (found, cost) = conformance.check(&resources).await.map_err(told)?;
+    complaints.extend(found.into_iter().map(|Complaint { at, what }| format!("{at}: {what}")));
+    if complaints.is_empty() { Ok(cost) } else { Err(complaints) }
+}
+
+fn golden_of(report: &MapReport) -> Value {
+    json!({"entities": report.entities, "errors": report.errors})
+}
+
+fn write_golden(path: &Path, made: &Value) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(path, format!("{made:#}\n"))
+}

@@ -1,0 +1,310 @@
+//! What every plugin promises, checked through the real engine on fixtures and on variants of them.
+//!
+//! - The plugin's own code makes the entities that the kind's default mapping makes in JQ, also when a
+//!   member is missing or null, and both refuse the same resources.
+//! - The same batch gives the same entities; no entity of a fixture is made twice.
+//! - Nothing that may stand in a resource crashes it.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use berth_core::{
+    Account, AccountId, Kind, KindManifest, MapContext, MapReport, MapRequest, Mapper, Mapping, Partition,
+    Problem, RawPage, Region, Scope,
+};
+use serde_json::{Value, json};
+
+/// The account that fixtures come from.
+pub const FIXTURE_ACCOUNT: &str = "111122223333";
+/// The region that fixtures come from, for regional kinds.
+pub const FIXTURE_REGION: &str = "eu-west-1";
+
+/// Members deeper than this are passed on as they are, and would only cost time.
+const DEPTH: usize = 5;
+/// Variants that are mapped with one call.
+const BATCH: usize = 100;
+/// Variants of one fixture. A large answer has more members than an author would wait for.
+const VARIANTS: usize = 4_000;
+
+/// A kind of a plugin, with what is needed to map fixtures of it.
+pub struct Conformance<'m> {
+    mapper: &'m dyn Mapper,
+    kind: Arc<KindManifest>,
+    /// Whether mappings can be evaluated in JQ.
+    jq: bool,
+}
+
+/// Something that a plugin promises and does not keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// Where: the fixture's resource, and what was changed in it.
+    pub at: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What mapping costs, for one resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// The time, in batches of [`resources`](Self::resources).
+    pub time: Duration,
+    /// How many resources a batch had.
+    pub resources: usize,
+    /// How many variants of the fixture were mapped.
+    pub variants: usize,
+}
+
+impl<'m> Conformance<'m> {
+    /// Checks a kind of a plugin. `jq` tells whether `mapper` can evaluate mappings in JQ.
+    ///
+    /// # Errors
+    /// A [`Problem`] when `mapper` does not map the kind.
+    pub fn of(mapper: &'m dyn Mapper, kind: &Kind, jq: bool) -> Result<Self, Problem> {
+        let kinds = mapper.kinds();
+        let entry = kinds.get(kind).ok_or_else(|| Problem::new(format!("no plugin maps {kind}")))?;
+        Ok(Self { mapper, kind: Arc::clone(&entry.manifest), jq })
+    }
+
+    /// The resources of a fixture: a JSON array of them in the form that the host hands over, or a
+    /// plain answer of AWS, in which the plan's `items` tells where they are.
+    ///
+    /// # Errors
+    /// A [`Problem`] when the fixture is neither.
+    pub fn resources(&self, fixture: &Value) -> Result<Vec<Value>, Problem> {
+        match fixture {
+            Value::Array(resources) => Ok(resources.clone()),
+            Value::Object(answer) => {
+                let items = self.kind.plan.resource_step().and_then(|step| step.items.as_ref());
+                let items = items.ok_or_else(|| {
+                    Problem::new("the plan has no list, so an answer of AWS is no fixture")
+                        .remedy("write an array of resources, `[{\"item\": …}]`")
+                })?;
+                let found: Vec<Value> =
+                    items.all(fixture).into_iter().map(|item| json!({ "item": item })).collect();
+                if found.is_empty() {
+                    let names: Vec<&str> = answer.keys().map(String::as_str).collect();
+                    return Err(Problem::new(format!(
+                        "there is nothing at `{}`; the answer has: {}",
+                        items.as_str(),
+                        names.join(", ")
+                    )));
+                }
+                Ok(found)
+            }
+            _ => Err(Problem::new("a fixture is an array of resources, or an answer of AWS")),
+        }
+    }
+
+    /// Maps resources by the plugin's own code.
+    ///
+    /// # Errors
+    /// A [`Problem`] when the batch as a whole failed.
+    pub async fn map(&self, resources: &[Value]) -> Result<MapReport, Problem> {
+        self.run(resources, Mapping::Native).await
+    }
+
+    /// Checks everything on a fixture's resources.
+    ///
+    /// # Errors
+    /// A [`Problem`] when the fixture itself cannot be mapped at all.
+    pub async fn check(&self, resources: &[Value]) -> Result<(Vec<Complaint>, Cost), Problem> {
+        let mut complaints = Vec::new();
+        let mut complain = |at: &str, what: String| complaints.push(Complaint { at: at.to_owned(), what });
+        let native = self.map(resources).await?;
+        if self.map(resources).await? != native {
+            complain(
+                "all resources",
+                "two runs give different entities; avoid hash maps with random seeds".into(),
+            );
+        }
+        let mut keys = BTreeSet::new();
+        for entity in native.entities.iter().filter(|entity| !keys.insert(&entity.key)) {
+            complain("all resources", format!("the entity {} is made twice", entity.key));
+        }
+        if let Err(what) = self.alike(resources, &native).await? {
+            complain("all resources", what);
+        }
+
+        let mut variants: VecDeque<(String, Value)> =
+            resources.iter().enumerate().flat_map(|(index, resource)| variants(index, resource)).collect();
+        variants.truncate(VARIANTS);
+        let count = variants.len();
+        while !variants.is_empty() {
+            let batch: Vec<(String, Value)> = variants.drain(..variants.len().min(BATCH)).collect();
+            let resources: Vec<Value> = batch.iter().map(|(_, resource)| resource.clone()).collect();
+            let whole = match self.map(&resources).await {
+                Ok(native) => self.alike(&resources, &native).await?.is_ok() && !crashed(&native),
+                Err(_) => false,
+            };
+            if whole {
+                continue;
+            }
+            // Something is wrong with one of them: which?
+            for (at, resource) in batch {
+                let one = [resource];
+                match self.map(&one).await {
+                    Err(problem) => complain(&at, problem.message),
+                    Ok(native) => {
+                        if let Err(what) = self.alike(&one, &native).await? {
+                            complain(&at, what);
+                        }
+                    }
+                }
+            }
+        }
+        let cost = self.cost(resources, count).await?;
+        Ok((complaints, cost))
+    }
+
+    /// Compares the native entities with those of the default mapping in JQ.
+    async fn alike(&self, resources: &[Value], native: &MapReport) -> Result<Result<(), String>, Problem> {
+        let (Some(mapping), true) = (&self.kind.mapping, self.jq) else { return Ok(Ok(())) };
+        let by_jq = self.run(resources, Mapping::Custom(Arc::new(mapping.clone()))).await?;
+        let refused =
+            |report: &MapReport| report.errors.iter().map(|error| error.index).collect::<BTreeSet<_>>();
+        if refused(native) != refused(&by_jq) {
+            let first = native.errors.first().or(by_jq.errors.first());
+            return Ok(Err(format!(
+                "the plugin's code and its default mapping refuse different resources ({})",
+                first.map_or_else(String::new, |error| format!("{}: {}", error.resource, error.reason))
+            )));
+        }
+        for pair in
+            native.entities.iter().map(Some).chain([None]).zip(by_jq.entities.iter().map(Some).chain([None]))
+        {
+            match pair {
+                (None, None) => {}
+                (Some(ours), Some(theirs)) => {
+                    let (ours, theirs) = (json!(ours), json!(theirs));
+                    let differences = crate::difference(&theirs, &ours);
+                    if !differences.is_empty() {
+                        return Ok(Err(format!(
+                            "the default mapping in JQ (left) and the plugin's code (right) differ: {}",
+                            differences.join("; ")
+                        )));
+                    }
+                }
+                (ours, theirs) => {
+                    return Ok(Err(format!(
+                        "the plugin's code makes {} entities, its default mapping in JQ {} (first: {})",
+                        native.entities.len(),
+                        by_jq.entities.len(),
+                        ours.or(theirs).map_or_else(String::new, |entity| entity.key.to_string())
+                    )));
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Times batches of some hundred resources.
+    async fn cost(&self, resources: &[Value], variants: usize) -> Result<Cost, Problem> {
+        const ROUNDS: u32 = 5;
+        let batch: Vec<Value> = resources.iter().cycle().take(BATCH.max(resources.len())).cloned().collect();
+        let mut time = Duration::MAX;
+        for _ in 0..ROUNDS {
+            let clock = Instant::now();
+            self.map(&batch).await?;
+            time = time.min(clock.elapsed());
+        }
+        let count = u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
+        Ok(Cost { time: time / count, resources: batch.len(), variants })
+    }
+
+    async fn run(&self, resources: &[Value], mapping: Mapping) -> Result<MapReport, Problem> {
+        let account = AccountId::new(FIXTURE_ACCOUNT).map_err(|error| Problem::from_error(&error))?;
+        let region = Region::new(FIXTURE_REGION).ok().filter(|_| self.kind.scope == Scope::Regional);
+        let bytes = serde_json::to_vec(resources).map_err(|error| Problem::from_error(&error))?;
+        let request = MapRequest {
+            kind: self.kind.kind.clone(),
+            context: MapContext {
+                account: Arc::new(Account::unnamed(account, Partition::Aws)),
+                region: region.clone(),
+                options: Vec::new(),
+            },
+            mapping,
+            documents: false,
+            page: RawPage { region, resources: bytes, count: resources.len(), failures: Vec::new() },
+        };
+        self.mapper.map(request).await.map_err(berth_sync::map_problem)
+    }
+}
+
+/// Whether a batch went on without a resource that crashed the plugin.
+fn crashed(report: &MapReport) -> bool {
+    // Whether a refusal was meant is told by a batch of that resource alone, which then fails.
+    !report.errors.is_empty()
+}
+
+/// The variants of a resource: each member in turn missing, null, and something odd.
+fn variants(index: usize, resource: &Value) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    for place in members(resource) {
+        let at = |how: &str| {
+            format!("resource {index}, `{}` {how}", place.trim_start_matches('/').replace('/', "."))
+        };
+        let mut missing = resource.clone();
+        remove(&mut missing, &place);
+        found.push((at("missing"), missing));
+        // The parts of a resource itself are never null.
+        if place.matches('/').count() > 1 {
+            found.push((at("null"), with(resource, &place, Value::Null)));
+            found.push((
+                at("with text that is hard to write"),
+                with(resource, &place, json!("\u{0}\"\\\u{10ffff}")),
+            ));
+        }
+    }
+    let mut more = resource.clone();
+    if let Some(item) = more["item"].as_object_mut() {
+        item.insert("BerthUnknownMember".into(), json!({"a": [1, null, "\u{2028}"]}));
+        found.push((format!("resource {index} with a member that AWS may add"), more));
+    }
+    found
+}
+
+/// The members of all objects in a value, as JSON pointers.
+fn members(value: &Value) -> Vec<String> {
+    fn collect(value: &Value, place: &str, found: &mut Vec<String>) {
+        if place.matches('/').count() == DEPTH {
+            return;
+        }
+        match value {
+            Value::Object(members) => {
+                for (name, member) in members {
+                    let place = format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"));
+                    collect(member, &place, found);
+                    found.push(place);
+                }
+            }
+            Value::Array(elements) => {
+                for (index, element) in elements.iter().enumerate() {
+                    collect(element, &format!("{place}/{index}"), found);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    collect(value, "", &mut found);
+    found
+}
+
+fn remove(value: &mut Value, place: &str) {
+    if let Some((parent, name)) = place.rsplit_once('/')
+        && let Some(Value::Object(members)) = value.pointer_mut(parent)
+    {
+        members.shift_remove(&name.replace("~1", "/").replace("~0", "~"));
+    }
+}
+
+fn with(value: &Value, place: &str, other: Value) -> Value {
+    let mut value = value.clone();
+    if let Some(at) = value.pointer_mut(place) {
+        *at = other;
+    }
+    value
+}

@@ -1,0 +1,128 @@
+//! A catalog in memory: for trying things out, for tests, and for programs that want the entities
+//! and not Port.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use async_trait::async_trait;
+use berth_core::{
+    AppConfig, BlueprintId, Catalog, CatalogError, DeleteReport, Entity, EntityKey, FieldSet, Intent,
+    KindEntry, OwnedEntity, ResourceConfig, ResyncStatus, Session, UpsertOptions, UpsertOutcome,
+    UpsertReport,
+};
+use futures::stream::{self, BoxStream, StreamExt};
+
+/// Holds what is written to it, and owns all of it.
+///
+/// Its app-config is the one that it is made with; without one, the default mappings of all kinds
+/// that a fresh installation gets.
+#[derive(Debug, Default)]
+pub struct MemoryCatalog {
+    resources: Option<Vec<ResourceConfig>>,
+    entities: Mutex<BTreeMap<EntityKey, Entity>>,
+}
+
+impl MemoryCatalog {
+    /// An empty catalog with the app-config of a fresh installation.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty catalog that asks for these resources.
+    pub fn with_resources(resources: Vec<ResourceConfig>) -> Self {
+        Self { resources: Some(resources), ..Self::default() }
+    }
+
+    /// What it holds, by blueprint and identifier.
+    pub fn entities(&self) -> Vec<Entity> {
+        self.held().values().cloned().collect()
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<EntityKey, Entity>> {
+        self.entities.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Catalog for MemoryCatalog {
+    async fn open(&self, _: Intent, defaults: &[KindEntry]) -> Result<Session, CatalogError> {
+        let mappings = || defaults.iter().filter_map(|entry| entry.manifest.mapping.clone()).collect();
+        let resources = self.resources.clone().unwrap_or_else(mappings);
+        let config = AppConfig { resources, ..AppConfig::default() };
+        Ok(Session { config, ..Session::default() })
+    }
+
+    async fn begin(&self, _: SystemTime) -> Result<(), CatalogError> {
+        Ok(())
+    }
+
+    async fn end(&self, _: ResyncStatus) -> Result<(), CatalogError> {
+        Ok(())
+    }
+
+    fn owned(&self, _: SystemTime) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
+        let owned = self.held().keys().map(|key| OwnedEntity { key: key.clone() }).collect();
+        stream::iter([Ok(owned)]).boxed()
+    }
+
+    async fn current(&self, keys: &[EntityKey], _: &FieldSet) -> Result<Vec<Entity>, CatalogError> {
+        let held = self.held();
+        Ok(keys.iter().filter_map(|key| held.get(key).cloned()).collect())
+    }
+
+    async fn relations(
+        &self,
+        _: &BlueprintId,
+    ) -> Result<Option<BTreeMap<String, BlueprintId>>, CatalogError> {
+        // It has no blueprints, and hence no targets that would have to exist.
+        Ok(Some(BTreeMap::new()))
+    }
+
+    fn upsert_batch(&self) -> usize {
+        100
+    }
+
+    async fn upsert(&self, _: &BlueprintId, entities: &[Entity], options: UpsertOptions) -> UpsertReport {
+        let mut held = self.held();
+        let outcomes = entities
+            .iter()
+            .map(|entity| match held.get_mut(&entity.key) {
+                None => {
+                    held.insert(entity.key.clone(), entity.clone());
+                    UpsertOutcome::Created
+                }
+                Some(former) if options.merge => {
+                    merge(former, entity);
+                    UpsertOutcome::Updated
+                }
+                Some(former) => {
+                    former.clone_from(entity);
+                    UpsertOutcome::Updated
+                }
+            })
+            .collect();
+        UpsertReport { outcomes }
+    }
+
+    async fn delete(&self, keys: &[EntityKey], _: bool) -> DeleteReport {
+        let mut held = self.held();
+        let deleted = keys.iter().filter(|key| held.remove(key).is_some()).cloned().collect();
+        DeleteReport { deleted, failed: Vec::new() }
+    }
+}
+
+/// What an entity does not set is left as it is.
+fn merge(held: &mut Entity, entity: &Entity) {
+    for (slot, value) in
+        [(&mut held.title, &entity.title), (&mut held.icon, &entity.icon), (&mut held.team, &entity.team)]
+    {
+        if value.is_some() {
+            slot.clone_from(value);
+        }
+    }
+    held.properties.extend(entity.properties.clone());
+    held.relations.extend(entity.relations.clone());
+}

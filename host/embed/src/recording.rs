@@ -1,0 +1,143 @@
+//! Recording what a source answers, and running from a recording instead of the source.
+//!
+//! A recording is a directory. `recording.json` holds the accounts and their regions; below `units`
+//! stands a file for each fetch, `<account>/<region or global>/<kind>[+<option>…].jsonl`, with a page a
+//! line and the end as the last line. The `resources` of a page are what a plugin is given, so that
+//! any of them is a fixture for a plugin's tests.
+//!
+//! What looks like a secret is replaced before it is written (see the module `redact`): a recording is
+//! made to be handed to somebody. Two runs from one recording give the same entities to the byte; so
+//! does the run that was recorded, but for what was replaced.
+
+mod record;
+mod redact;
+mod replay;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use berth_core::{Account, FetchRequest, ItemFailure, Problem, Region, Scope};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+pub use record::RecordingSource;
+pub use replay::ReplaySource;
+
+/// The file with everything that is not a page.
+const INDEX: &str = "recording.json";
+/// The directory with the pages.
+const UNITS: &str = "units";
+/// Raised when a reader of older recordings could not read a new one.
+const FORMAT: u32 = 1;
+
+/// Why a recording cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordingError {
+    /// A file or directory of it.
+    #[error("could not use {} of the recording", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// There is a recording already, which another would mix with.
+    #[error("{} holds a recording already; give a directory that does not exist yet, or is empty", path.display())]
+    Taken {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A file that is none of a recording.
+    #[error("{} is not understood: {reason}", path.display())]
+    Content {
+        /// Which.
+        path: PathBuf,
+        /// Why not, with the place.
+        reason: String,
+    },
+    /// It was written by a newer Berth.
+    #[error("the recording has format {found}, and this version of Berth reads {FORMAT}")]
+    Format {
+        /// The format it has.
+        found: u32,
+    },
+}
+
+/// `recording.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Index {
+    format: u32,
+    /// The version of Berth that recorded.
+    berth: String,
+    /// How many values were replaced.
+    redacted: u64,
+    accounts: Vec<RecordedAccount>,
+}
+
+/// An account and what the source told of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct RecordedAccount {
+    account: Account,
+    /// Why it cannot be read, if it cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    problem: Option<Problem>,
+    /// Its regions, if they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    regions: Option<Regions>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Regions {
+    Enabled(Vec<Region>),
+    Problem(Problem),
+}
+
+/// A line of a unit's file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Line {
+    Page {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        region: Option<Region>,
+        resources: Box<RawValue>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        failures: Vec<ItemFailure>,
+    },
+    End(End),
+}
+
+/// How a fetch ended. A file without an end was cut off.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum End {
+    Complete,
+    Skipped(Problem),
+    Failed(Problem),
+}
+
+/// Where the pages of a fetch are.
+fn file_of(directory: &Path, request: &FetchRequest) -> PathBuf {
+    let place = match (request.kind.scope, request.regions.first()) {
+        (Scope::Regional, Some(region)) => region.as_str(),
+        _ => "global",
+    };
+    // A kind's name has no other character that a file's name may not have.
+    let mut name = request.kind.kind.as_str().replace("::", "-");
+    for option in &request.options {
+        // Options that the kind does not have change nothing, and could name anything.
+        if request.kind.options.iter().any(|known| known.name == *option) {
+            name.push('+');
+            name.extend(option.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
+        }
+    }
+    directory.join(UNITS).join(request.account.id.as_str()).join(place).join(name + ".jsonl")
+}
+
+fn file_error(path: &Path) -> impl FnOnce(io::Error) -> RecordingError {
+    let path = path.to_owned();
+    move |source| RecordingError::File { path, source }
+}

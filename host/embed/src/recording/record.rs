@@ -1,0 +1,211 @@
+//! A source that writes down what another one answers.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use berth_core::{
+    Account, AccountAccess, AccountId, FetchError, FetchRequest, Problem, RawPage, Region, Source,
+};
+use futures::stream::{self, BoxStream, StreamExt};
+use serde_json::value::RawValue;
+
+use super::{
+    End, FORMAT, INDEX, Index, Line, RecordedAccount, RecordingError, Regions, file_error, file_of, redact,
+};
+
+/// Passes everything on as it is, and keeps a copy.
+///
+/// A copy that cannot be written never disturbs the run; [`problem`](Self::problem) tells.
+pub struct RecordingSource {
+    source: Arc<dyn Source>,
+    keeper: Arc<Keeper>,
+}
+
+/// What writes.
+struct Keeper {
+    directory: PathBuf,
+    accounts: Mutex<BTreeMap<AccountId, RecordedAccount>>,
+    redacted: AtomicU64,
+    problem: Mutex<Option<Problem>>,
+}
+
+impl RecordingSource {
+    /// Records `source` into a directory, which is created.
+    ///
+    /// # Errors
+    /// [`RecordingError`] when the directory cannot be written to, or is not empty.
+    pub fn new(source: Arc<dyn Source>, directory: &Path) -> Result<Self, RecordingError> {
+        fs::create_dir_all(directory).map_err(file_error(directory))?;
+        let mut entries = fs::read_dir(directory).map_err(file_error(directory))?;
+        if entries.next().is_some() {
+            return Err(RecordingError::Taken { path: directory.to_owned() });
+        }
+        let keeper = Keeper {
+            directory: directory.to_owned(),
+            accounts: Mutex::default(),
+            redacted: AtomicU64::new(0),
+            problem: Mutex::default(),
+        };
+        // Shows at once whether it can be written.
+        keeper.write_index()?;
+        Ok(Self { source, keeper: Arc::new(keeper) })
+    }
+
+    /// How many values were replaced so far because they look like secrets.
+    pub fn redacted(&self) -> u64 {
+        self.keeper.redacted.load(Ordering::Relaxed)
+    }
+
+    /// Why the recording is not whole, if it is not.
+    pub fn problem(&self) -> Option<Problem> {
+        self.keeper.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl std::fmt::Debug for RecordingSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecordingSource").field("directory", &self.keeper.directory).finish_non_exhaustive()
+    }
+}
+
+impl Keeper {
+    fn accounts(&self) -> MutexGuard<'_, BTreeMap<AccountId, RecordedAccount>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_index(&self) -> Result<(), RecordingError> {
+        let index = Index {
+            format: FORMAT,
+            berth: env!("CARGO_PKG_VERSION").into(),
+            redacted: self.redacted.load(Ordering::Relaxed),
+            accounts: self.accounts().values().cloned().collect(),
+        };
+        let path = self.directory.join(INDEX);
+        let json =
+            serde_json::to_vec_pretty(&index).map_err(std::io::Error::from).map_err(file_error(&path))?;
+        fs::write(&path, json).map_err(file_error(&path))
+    }
+
+    /// Keeps the first thing that went wrong.
+    fn note(&self, outcome: Result<(), RecordingError>) {
+        let Err(error) = outcome else { return };
+        let problem = Problem::from_error(&error).remedy("free space there, and record again");
+        tracing::warn!(%problem, "the recording is not whole");
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(problem);
+    }
+
+    /// A page as it is written: with what looks like a secret replaced.
+    fn page(&self, page: &RawPage) -> Result<Line, serde_json::Error> {
+        let (resources, redacted) = redact::json(&page.resources)?;
+        self.redacted.fetch_add(redacted, Ordering::Relaxed);
+        let resources = RawValue::from_string(resources)?;
+        Ok(Line::Page { region: page.region.clone(), resources, failures: page.failures.clone() })
+    }
+}
+
+/// The file of one fetch; closed when it is dropped.
+struct UnitFile {
+    keeper: Arc<Keeper>,
+    path: PathBuf,
+    /// `None` once it failed.
+    file: Option<BufWriter<fs::File>>,
+}
+
+impl UnitFile {
+    fn create(keeper: Arc<Keeper>, request: &FetchRequest) -> Self {
+        let path = file_of(&keeper.directory, request);
+        let created = path
+            .parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| fs::File::create(&path))
+            .map_err(file_error(&path));
+        let file = match created {
+            Ok(file) => Some(BufWriter::new(file)),
+            Err(error) => {
+                keeper.note(Err(error));
+                None
+            }
+        };
+        Self { keeper, path, file }
+    }
+
+    fn write(&mut self, line: impl FnOnce(&Keeper) -> Result<Line, serde_json::Error>) {
+        let Some(file) = &mut self.file else { return };
+        let written = line(&self.keeper)
+            .and_then(|line| serde_json::to_writer(&mut *file, &line))
+            .map_err(std::io::Error::from)
+            .and_then(|()| file.write_all(b"\n"))
+            .and_then(|()| file.flush());
+        if let Err(error) = written {
+            self.file = None;
+            self.keeper.note(Err(file_error(&self.path)(error)));
+        }
+    }
+}
+
+#[async_trait]
+impl Source for RecordingSource {
+    async fn identity(&self) -> Result<Option<String>, Problem> {
+        self.source.identity().await
+    }
+
+    async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
+        let accounts = self.source.accounts().await?;
+        self.keeper.accounts().extend(accounts.iter().map(|AccountAccess { account, access }| {
+            let recorded = RecordedAccount {
+                account: account.as_ref().clone(),
+                problem: access.as_ref().err().cloned(),
+                regions: None,
+            };
+            (account.id.clone(), recorded)
+        }));
+        self.keeper.note(self.keeper.write_index());
+        Ok(accounts)
+    }
+
+    async fn regions(&self, account: &Account) -> Result<Vec<Region>, Problem> {
+        let regions = self.source.regions(account).await;
+        if let Some(recorded) = self.keeper.accounts().get_mut(&account.id) {
+            recorded.regions = Some(match &regions {
+                Ok(regions) => Regions::Enabled(regions.clone()),
+                Err(problem) => Regions::Problem(problem.clone()),
+            });
+        }
+        self.keeper.note(self.keeper.write_index());
+        regions
+    }
+
+    fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
+        let file = UnitFile::create(Arc::clone(&self.keeper), &request);
+        let pages = self.source.fetch(request);
+        stream::unfold(Some((pages, file)), |state| async move {
+            let (mut pages, mut file) = state?;
+            let page = pages.next().await;
+            match &page {
+                Some(Ok(page)) => file.write(|keeper| keeper.page(page)),
+                Some(Err(FetchError::Skipped(problem))) => {
+                    file.write(|_| Ok(Line::End(End::Skipped(problem.clone()))));
+                }
+                Some(Err(FetchError::Failed(problem))) => {
+                    file.write(|_| Ok(Line::End(End::Failed(problem.clone()))));
+                }
+                None => {
+                    file.write(|_| Ok(Line::End(End::Complete)));
+                    file.keeper.note(file.keeper.write_index());
+                }
+            }
+            let rest = matches!(page, Some(Ok(_))).then_some((pages, file));
+            Some((page?, rest))
+        })
+        .boxed()
+    }
+}

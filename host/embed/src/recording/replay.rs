@@ -1,0 +1,140 @@
+//! A source that answers from a recording.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use berth_core::{Account, AccountAccess, FetchError, FetchRequest, Problem, RawPage, Region, Source};
+use futures::stream::{self, BoxStream, StreamExt};
+use serde_json::value::RawValue;
+
+use super::{End, FORMAT, INDEX, Index, Line, RecordingError, Regions, file_error, file_of};
+
+/// Answers what was recorded, and nothing else. What is asked for and was not recorded fails its
+/// unit, and so protects what the unit might own.
+#[derive(Debug)]
+pub struct ReplaySource {
+    directory: PathBuf,
+    index: Index,
+}
+
+impl ReplaySource {
+    /// Opens a recording.
+    ///
+    /// # Errors
+    /// [`RecordingError`] when the directory holds none, or one of a newer Berth.
+    pub fn open(directory: &Path) -> Result<Self, RecordingError> {
+        let path = directory.join(INDEX);
+        let json = fs::read(&path).map_err(file_error(&path))?;
+        let content = |error: serde_json::Error| RecordingError::Content {
+            path: path.clone(),
+            reason: error.to_string(),
+        };
+        // The format first: the rest of a newer one may look like nothing known.
+        #[derive(serde::Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let Head { format } = serde_json::from_slice(&json).map_err(content)?;
+        if format > FORMAT {
+            return Err(RecordingError::Format { found: format });
+        }
+        let index = serde_json::from_slice(&json).map_err(content)?;
+        Ok(Self { directory: directory.to_owned(), index })
+    }
+
+    /// How many values were replaced in it because they look like secrets.
+    pub fn redacted(&self) -> u64 {
+        self.index.redacted
+    }
+}
+
+/// Reads one line at a time: a recording may be larger than memory.
+struct Pages {
+    path: PathBuf,
+    lines: io::Lines<BufReader<fs::File>>,
+}
+
+impl Pages {
+    /// The next page; `None` at the recorded end.
+    fn next(&mut self) -> Result<Option<RawPage>, FetchError> {
+        let broken = |reason: String| {
+            let problem = Problem::new(format!("{} is not understood: {reason}", self.path.display()));
+            FetchError::Failed(problem.remedy("the recording is damaged: record again"))
+        };
+        let line = match self.lines.next() {
+            None => return Err(broken("it was cut off before its end".into())),
+            Some(line) => line.map_err(|error| broken(error.to_string()))?,
+        };
+        match serde_json::from_str(&line).map_err(|error| broken(error.to_string()))? {
+            Line::Page { region, resources, failures } => {
+                let elements: Vec<&RawValue> =
+                    serde_json::from_str(resources.get()).map_err(|error| broken(error.to_string()))?;
+                let count = elements.len();
+                Ok(Some(RawPage {
+                    region,
+                    resources: String::from(Box::<str>::from(resources)).into_bytes(),
+                    count,
+                    failures,
+                }))
+            }
+            Line::End(End::Complete) => Ok(None),
+            Line::End(End::Skipped(problem)) => Err(FetchError::Skipped(problem)),
+            Line::End(End::Failed(problem)) => Err(FetchError::Failed(problem)),
+        }
+    }
+}
+
+#[async_trait]
+impl Source for ReplaySource {
+    async fn identity(&self) -> Result<Option<String>, Problem> {
+        Ok(Some(format!("the recording in {}", self.directory.display())))
+    }
+
+    async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
+        let access = |recorded: &super::RecordedAccount| AccountAccess {
+            account: Arc::new(recorded.account.clone()),
+            access: recorded.problem.clone().map_or(Ok(()), Err),
+        };
+        Ok(self.index.accounts.iter().map(access).collect())
+    }
+
+    async fn regions(&self, account: &Account) -> Result<Vec<Region>, Problem> {
+        let recorded = self.index.accounts.iter().find(|recorded| recorded.account.id == account.id);
+        match recorded.and_then(|recorded| recorded.regions.clone()) {
+            Some(Regions::Enabled(regions)) => Ok(regions),
+            Some(Regions::Problem(problem)) => Err(problem),
+            None => Err(Problem::new(format!("the regions of account {} were not recorded", account.id))
+                .remedy("record again with the mapping of now")),
+        }
+    }
+
+    fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
+        let path = file_of(&self.directory, &request);
+        let lines = match fs::File::open(&path) {
+            Ok(file) => BufReader::new(file).lines(),
+            Err(error) => {
+                let problem = Problem::new(format!(
+                    "{} was not recorded: {}: {error}",
+                    request.kind.kind,
+                    path.display()
+                ));
+                let problem = problem.remedy("record again with the mapping and the options of now");
+                return stream::iter([Err(FetchError::Failed(problem))]).boxed();
+            }
+        };
+        stream::unfold(Some(Pages { path, lines }), |state| async move {
+            let mut pages = state?;
+            match pages.next() {
+                Ok(None) => None,
+                Ok(Some(page)) => Some((Ok(page), Some(pages))),
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+        .boxed()
+    }
+}
