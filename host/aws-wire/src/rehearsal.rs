@@ -102,7 +102,7 @@ impl<'a> Rehearsal<'a> {
             ("account", "111122223333"),
             ("region", "eu-west-1"),
             ("partition", "aws"),
-            ("kind", "AWS::IoT::Thing"),
+            ("kind", self.kind.kind.as_str()),
         ] {
             scope.insert(name.to_owned(), json!(value));
         }

@@ -35,8 +35,10 @@ impl Listing {
                 .remedy("give the service as the AWS CLI and botocore name it, as in `ec2` or `sesv2`")
         })?;
         let operation = found.operation(operation).map_err(|error| {
-            let like: Vec<&str> =
-                found.operations().filter(|known| alike(known, operation)).take(6).collect();
+            let mut like: Vec<&str> = found.operations().filter(|known| alike(known, operation)).collect();
+            // The shortest says the least beyond what was asked for.
+            like.sort_by_key(|name| name.len());
+            like.truncate(4);
             let problem = unknown(error);
             if like.is_empty() {
                 problem.remedy("only operations that read can be used (List…, Describe…, Get…)")

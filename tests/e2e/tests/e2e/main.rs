@@ -2,6 +2,7 @@
 //! and fills Port (its stand-in).
 
 mod ambient;
+mod authors;
 mod containment;
 mod contract;
 mod deletion;

@@ -1,4 +1,5 @@
 //! `--record` and `--replay`: a run, and the same run again without AWS.
+#![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 use std::{fs, path::Path};
 

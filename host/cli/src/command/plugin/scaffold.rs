@@ -344,9 +344,10 @@ impl Scaffold {
         ]);
         let document =
             |member: &str| format!(".Properties.{}", Field { member, sample: &Value::Null }.document());
-        let schema = fields.iter().map(|field| (field.property(), field.schema())).collect();
+        let schema: Map<String, Value> =
+            fields.iter().map(|field| (field.property(), field.schema())).collect();
         let mapped = fields.iter().map(|field| (field.property(), json!(document(field.member)))).collect();
-        let manifest = self.manifest(schema, &document(identifier), &document(title), mapped);
+        let manifest = self.manifest(&schema, &document(identifier), &document(title), mapped);
         Ok((filled(template::OBJECT, &slots), manifest, self.example(&self.listing.item, "")))
     }
 
@@ -355,13 +356,13 @@ impl Scaffold {
         let mut slots = own.to_vec();
         slots.push(("member", member.clone()));
         let path = format!(".Properties.{member}");
-        let manifest = self.manifest(Map::new(), &path, &path, Map::new());
+        let manifest = self.manifest(&Map::new(), &path, &path, Map::new());
         (filled(template::TEXT, &slots), manifest, self.example(&self.listing.item, &member))
     }
 
     fn manifest(
         &self,
-        schema: Map<String, Value>,
+        schema: &Map<String, Value>,
         identifier: &str,
         title: &str,
         properties: Map<String, Value>,
