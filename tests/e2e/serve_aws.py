@@ -12,6 +12,8 @@ from pathlib import Path
 
 # Without moto's own thousand images, whose snapshots it takes for those of every account.
 os.environ.setdefault("MOTO_AMIS_PATH", str(Path(__file__).with_name("amis.json")))
+# Certificates would be issued after a minute, in the middle of a test on a busy machine.
+os.environ.setdefault("MOTO_ACM_VALIDATION_WAIT", "86400")
 
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server

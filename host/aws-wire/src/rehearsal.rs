@@ -8,13 +8,13 @@ use serde_json::{Map, Value, json};
 
 use crate::{Operation, Service};
 
-/// What is wrong with a kind's fetch plan, as far as AWS's models tell; nothing when it is right.
+/// What is wrong with a kind's fetch plan and with its reads after events, as far as AWS's models tell;
+/// nothing when they are right.
 pub fn rehearse(kind: &KindManifest) -> Vec<String> {
-    let mut rehearsal = Rehearsal { kind, items: BTreeMap::new(), steps: Map::new(), complaints: Vec::new() };
-    for step in &kind.plan.steps {
-        rehearsal.run(step);
-    }
-    rehearsal.complaints
+    let mut complaints = Vec::new();
+    Rehearsal::of(kind, &mut complaints);
+    Rehearsal::of_events(kind, &mut complaints);
+    complaints
 }
 
 /// A plan, run on made-up answers with one element in each list.
@@ -23,10 +23,71 @@ struct Rehearsal<'a> {
     /// The item of each list step, and the results that enrich it.
     items: BTreeMap<&'a str, Value>,
     steps: Map<String, Value>,
-    complaints: Vec<String>,
+    /// What an event brings: `resource` and `event`.
+    event: Map<String, Value>,
+    complaints: &'a mut Vec<String>,
 }
 
 impl<'a> Rehearsal<'a> {
+    fn of(kind: &'a KindManifest, complaints: &'a mut Vec<String>) {
+        Self::run_all(kind, Map::new(), complaints);
+    }
+
+    /// Runs a plan; what each list step lists, and what enriched it.
+    fn run_all(
+        kind: &'a KindManifest,
+        event: Map<String, Value>,
+        complaints: &'a mut Vec<String>,
+    ) -> (BTreeMap<String, Value>, Map<String, Value>) {
+        let mut rehearsal = Self { kind, items: BTreeMap::new(), steps: Map::new(), event, complaints };
+        for step in &kind.plan.steps {
+            rehearsal.run(step);
+        }
+        let items = rehearsal.items.into_iter().map(|(id, item)| (id.to_owned(), item));
+        (items.collect(), rehearsal.steps)
+    }
+
+    /// Runs the plan as it is and as events narrow it: both must list the same items. What stands for
+    /// a resource that is gone must be a part of one.
+    fn of_events(kind: &KindManifest, complaints: &mut Vec<String>) {
+        let name = &kind.kind;
+        let narrowed = match kind.narrowed() {
+            Ok(narrowed) => narrowed,
+            Err(error) => return complaints.push(format!("{name}: {error}")),
+        };
+        let Some(rules) = &kind.events else { return };
+        let gone = rules.gone.clone().map(Value::from).unwrap_or_default();
+        let all = json!([rules.read, gone]);
+        let mut scope: Map<String, Value> =
+            [("resource".to_owned(), json!("a-resource"))].into_iter().collect();
+        scope.insert("event".to_owned(), event_with(&placeholders(&all)));
+        let mut ignored = Vec::new();
+        let (listed, steps) = Rehearsal::run_all(kind, Map::new(), &mut ignored);
+        let mut told = Vec::new();
+        let (read, _) = Rehearsal::run_all(&narrowed, scope, &mut told);
+        complaints.append(&mut told);
+        for (id, item) in &listed {
+            let Some(other) = read.get(id) else { continue };
+            if let Some(what) = lacks(other, item) {
+                complaints.push(format!("{name}, step `{id}` with `events.read`: `items`: {what}"));
+            }
+        }
+        let resources = kind.plan.resource_step().map(|step| step.id.as_str()).unwrap_or_default();
+        let none = Value::Null;
+        let mut part = |of: &Value, whole: Option<&Value>, at: String| match whole {
+            None => complaints.push(format!("{name}: `{at}`: there is no such step")),
+            Some(whole) => complaints.extend(extra(of, whole).map(|what| format!("{name}: `{at}`{what}"))),
+        };
+        if gone.is_object() {
+            part(&gone["item"], listed.get(resources).or(Some(&none)), "gone.item".into());
+            for (members, wholes) in [("steps", json!(steps)), ("parents", json!(listed))] {
+                for (id, value) in gone[members].as_object().into_iter().flatten() {
+                    part(value, wholes.get(id), format!("gone.{members}.{id}"));
+                }
+            }
+        }
+    }
+
     fn complain(&mut self, step: &Step, what: impl std::fmt::Display) {
         self.complaints.push(format!("{}, step `{}`: {what}", self.kind.kind, step.id));
     }
@@ -43,7 +104,10 @@ impl<'a> Rehearsal<'a> {
         }
         self.check_input(step, &operation, &scope);
 
-        let answer = operation.sample();
+        let mut answer = operation.sample();
+        if let Some(path) = &step.items {
+            name_keys(&mut answer, path);
+        }
         for (code, rule) in &step.errors {
             let ErrorRule::Use { value } = rule else { continue };
             for name in value.as_object().into_iter().flatten().map(|(name, _)| name) {
@@ -59,6 +123,11 @@ impl<'a> Rehearsal<'a> {
                 None => return self.complain(step, no_such("items", path, &answer)),
             },
         };
+        if let Some(only) = &step.only
+            && only.path.first(&item).is_none_or(|value| !value.is_string())
+        {
+            self.complain(step, no_such("only.path", &only.path, &item));
+        }
         if self.kind.plan.list_steps().iter().any(|list| list.id == step.id) {
             self.items.insert(&step.id, item);
             return;
@@ -97,7 +166,7 @@ impl<'a> Rehearsal<'a> {
     /// What the placeholders of a step stand for.
     fn scope(&self, step: &Step) -> Map<String, Value> {
         let plan = &self.kind.plan;
-        let mut scope = Map::new();
+        let mut scope = self.event.clone();
         for (name, value) in [
             ("account", "111122223333"),
             ("region", "eu-west-1"),
@@ -121,7 +190,8 @@ impl<'a> Rehearsal<'a> {
     fn check_input(&mut self, step: &Step, operation: &Operation, scope: &Map<String, Value>) {
         let input = Value::from(step.input.clone());
         let region = step.region.clone().map(Value::String);
-        for placeholder in [&input].into_iter().chain(&region).flat_map(placeholders) {
+        let only = step.only.as_ref().map(|only| Value::from(only.is.as_str()));
+        for placeholder in [&input].into_iter().chain(&region).chain(&only).flat_map(placeholders) {
             let found = Template::parse(&Value::String(placeholder.clone()))
                 .ok()
                 .and_then(|template| template.render(scope));
@@ -141,6 +211,81 @@ fn above<'i>(plan: &FetchPlan, list: &str, items: &'i BTreeMap<&str, Value>) -> 
     let lists = plan.list_steps();
     let above = lists.iter().take_while(|step| step.id != list);
     above.filter_map(|step| Some((step.id.clone(), items.get(step.id.as_str())?))).collect()
+}
+
+/// An event's `detail` in which every `{event…}` among these placeholders finds a text.
+fn event_with(placeholders: &[String]) -> Value {
+    let mut event = json!({});
+    for placeholder in placeholders {
+        let Some(path) = placeholder.strip_prefix("{event.").and_then(|rest| rest.strip_suffix('}')) else {
+            continue;
+        };
+        let mut at = &mut event;
+        for part in path.split(['.', '[']) {
+            at = if part.ends_with(']') {
+                if !at.is_array() {
+                    *at = json!([{}]);
+                }
+                &mut at[0]
+            } else {
+                if !at.is_object() {
+                    *at = json!({});
+                }
+                &mut at[part]
+            };
+        }
+        *at = json!("a-text");
+    }
+    event
+}
+
+/// Gives maps whose keys the models do not tell the keys that a path asks for.
+fn name_keys(answer: &mut Value, path: &Path) {
+    let Value::Object(members) = answer else { return };
+    if members.len() == 1
+        && let Some(value) = members.get("sample").cloned()
+    {
+        members.extend(path.as_str().split('.').map(|name| (name.to_owned(), value.clone())));
+    }
+    members.values_mut().for_each(|value| name_keys(value, path));
+}
+
+/// What an item lacks of what another has.
+fn lacks(item: &Value, other: &Value) -> Option<String> {
+    match (item, other) {
+        (Value::Object(item), Value::Object(other)) => {
+            other.keys().find(|name| !item.contains_key(*name)).map(|name| format!("has no `{name}`"))
+        }
+        (Value::String(_), Value::String(_)) => None,
+        (item, other) => Some(format!("is {}, where the plan lists {}", sort(item), sort(other))),
+    }
+}
+
+fn sort(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a text",
+        Value::Object(_) => "an object",
+        _ => "something else",
+    }
+}
+
+/// What a part has that the whole has not.
+fn extra(part: &Value, whole: &Value) -> Option<String> {
+    match (part, whole) {
+        (Value::Object(part), Value::Object(whole)) => part.iter().find_map(|(name, value)| {
+            // A map has keys of which the models do not tell.
+            let of_map = whole.get("sample").filter(|_| whole.len() == 1);
+            match whole.get(name).or(of_map) {
+                Some(whole) => extra(value, whole),
+                None => Some(format!(": there is no `{name}`")),
+            }
+        }),
+        (Value::Array(part), Value::Array(whole)) => {
+            part.iter().find_map(|value| extra(value, whole.first().unwrap_or(&Value::Null)))
+        }
+        (Value::String(_), Value::String(_)) => None,
+        (part, whole) => Some(format!(" is {}, where the plan has {}", sort(part), sort(whole))),
+    }
 }
 
 fn no_such(what: &str, path: &Path, within: &Value) -> String {

@@ -93,9 +93,11 @@ fn items_of(operation: &Operation, answer: &Value) -> Option<String> {
 
 /// Whether a name is near enough to be what was meant.
 fn alike(known: &str, wanted: &str) -> bool {
-    let (known, wanted) = (known.to_lowercase(), wanted.to_lowercase());
-    let stem = wanted.trim_start_matches("describe").trim_start_matches("list").trim_start_matches("get");
+    // The first word is what is done; the others are what it is done to.
+    let mut capitals = wanted.char_indices().skip(1).filter(|(_, c)| c.is_ascii_uppercase());
+    let stem = capitals.next().map_or(wanted, |(at, _)| &wanted[at..]).to_lowercase();
     let stem = stem.trim_end_matches('s');
+    let known = known.to_lowercase();
     stem.len() > 2 && known.contains(stem)
 }
 

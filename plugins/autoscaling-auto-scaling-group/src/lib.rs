@@ -1,5 +1,7 @@
 //! `AWS::AutoScaling::AutoScalingGroup`.
 
+use std::borrow::Cow;
+
 use berth_plugin::{
     Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource,
     Timestamp,
@@ -90,7 +92,7 @@ impl Mapper for AutoScalingAutoScalingGroup {
             .filter(|name| !name.is_null())
             .unwrap_or(mixed.launch_template_name);
         let zones = item.vpc_zone_identifier;
-        let given = if zones.is_null() { Some(Default::default()) } else { zones.as_str() };
+        let given = if zones.is_null() { Some(Cow::default()) } else { zones.as_str() };
         let subnets: Option<Vec<&str>> =
             given.as_ref().map(|zones| zones.split(',').filter(|subnet| !subnet.is_empty()).collect());
         let instances = item.instances.unwrap_or_default();

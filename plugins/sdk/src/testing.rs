@@ -77,7 +77,9 @@ impl Bench {
         let mappings = &kind["mapping"]["port"]["entity"]["mappings"];
         let mapping = mappings.is_object().then(|| Mapping::compile(mappings));
         let plan = &kind["plan"];
-        let step = list(&plan["steps"]).iter().find(|step| plan["resources"].is_null() || step["id"] == plan["resources"]);
+        let step = list(&plan["steps"])
+            .iter()
+            .find(|step| plan["resources"].is_null() || step["id"] == plan["resources"]);
         let items = step.and_then(|step| step["items"].as_str()).map(str::to_owned);
         Self { mapping, items, context, map: map_batch::<M> }
     }
