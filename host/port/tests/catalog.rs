@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
+mod common;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -12,13 +14,13 @@ use berth_core::{
     BlueprintId, Catalog, Entity, EntityKey, FieldSet, Intent, KindEntry, Manifest, OwnedEntity,
     ResyncStatus, UpsertOptions, UpsertOutcome,
 };
-use berth_port::{FeedError, PortCatalog, PortConfig, ResyncSchedule, RetryPolicy};
+use berth_port::{FeedError, PortCatalog, ResyncSchedule};
+use common::{ID, catalog, config};
 use futures::TryStreamExt;
 use port_stand_in::{Fault, LoggedRequest, PortStandIn, StandInOptions};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-const ID: &str = "My-Berth";
 const EXPORTER: &str = "port-ocean/aws-v3/1.2.3/My-Berth/exporter";
 const PEER: &str = "port-ocean/aws-v3/2.20.11-beta/My-Berth/exporter";
 const WRITE: UpsertOptions = UpsertOptions { merge: true, create_missing_related_entities: true };
@@ -27,20 +29,6 @@ const WRITE: UpsertOptions = UpsertOptions { merge: true, create_missing_related
 
 async fn stand_in() -> PortStandIn {
     PortStandIn::start(StandInOptions::default()).await.unwrap()
-}
-
-fn config(stand_in: &PortStandIn) -> PortConfig {
-    let options = stand_in.options();
-    let mut config = PortConfig::new(options.client_id, SecretString::from(options.client_secret), ID);
-    config.base_url = stand_in.base_url().clone();
-    config.integration_version = "1.2.3".into();
-    config.retry = RetryPolicy { retries: 3, base: Duration::from_millis(5), ..RetryPolicy::default() };
-    config
-}
-
-fn catalog(config: PortConfig) -> PortCatalog {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    PortCatalog::new(config, reqwest::Client::new()).unwrap()
 }
 
 fn blueprint(identifier: &str, relations: &Value) -> Value {

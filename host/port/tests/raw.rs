@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
+mod common;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -13,12 +15,12 @@ use berth_core::{
     AccountId, AppConfig, Catalog, Document, DocumentBatch, DocumentsError, Intent, Kind, Milestone, Place,
     Processing, Region, ResourceResult, ResyncStatus, Session, UnitId,
 };
-use berth_port::{PortCatalog, PortConfig, ProcessingMode, RetryPolicy};
+use berth_port::{PortCatalog, PortConfig, ProcessingMode};
+use common::{ID, catalog};
 use port_stand_in::{Fault, Lifecycle, LoggedRequest, PortStandIn, StandInOptions};
 use secrecy::SecretString;
 use serde_json::{Value, json, value::RawValue};
 
-const ID: &str = "My-Berth";
 const FLAGS: [&str; 2] = ["LAKEHOUSE_ELIGIBLE", "DATA_SOURCE_PROCESSOR_ENABLED"];
 const KINDS: [&str; 2] = ["AWS::EC2::Instance", "AWS::S3::Bucket"];
 
@@ -54,19 +56,12 @@ async fn stand_in(flags: &[&str]) -> PortStandIn {
     stand_in
 }
 
+/// Reaches this stand-in, and asks often whether the resync has been aborted.
 fn config(stand_in: &PortStandIn) -> PortConfig {
-    let options = stand_in.options();
-    let mut config = PortConfig::new(options.client_id, SecretString::from(options.client_secret), ID);
-    config.base_url = stand_in.base_url().clone();
-    config.integration_version = "1.2.3".into();
-    config.retry = RetryPolicy { retries: 2, base: Duration::from_millis(5), ..RetryPolicy::default() };
+    let mut config = common::config(stand_in);
+    config.retry.retries = 2;
     config.abort_poll = Duration::from_millis(20);
     config
-}
-
-fn catalog(config: PortConfig) -> PortCatalog {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    PortCatalog::new(config, reqwest::Client::new()).unwrap()
 }
 
 async fn opened(catalog: &PortCatalog) -> Session {

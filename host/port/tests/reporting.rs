@@ -2,15 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
+mod common;
+
 use std::time::{Duration, SystemTime};
 
 use berth_core::{Catalog, Intent, Milestone, ResourceResult, ResyncStatus, UnitCounts};
-use berth_port::{LogLevel, LogRecord, PortCatalog, PortConfig, RetryPolicy};
+use berth_port::{LogLevel, LogRecord, PortCatalog, PortConfig};
+use common::{ID, catalog, config};
 use port_stand_in::{Fault, PortStandIn, StandInOptions};
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
-const ID: &str = "My-Berth";
 const KINDS: [&str; 2] = ["AWS::S3::Bucket", "AWS::EC2::Instance"];
 /// Longer than any bound.
 const FOREVER: Duration = Duration::from_mins(10);
@@ -36,19 +38,9 @@ async fn stand_in() -> PortStandIn {
     stand_in
 }
 
-fn config(stand_in: &PortStandIn) -> PortConfig {
-    let options = stand_in.options();
-    let mut config = PortConfig::new(options.client_id, SecretString::from(options.client_secret), ID);
-    config.base_url = stand_in.base_url().clone();
-    config.integration_version = "1.2.3".into();
-    config.retry = RetryPolicy { retries: 3, base: Duration::from_millis(5), ..RetryPolicy::default() };
-    config
-}
-
 /// A catalog whose resync has begun.
 async fn begun(config: PortConfig) -> PortCatalog {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let catalog = PortCatalog::new(config, reqwest::Client::new()).unwrap();
+    let catalog = catalog(config);
     catalog.open(Intent::Write, &[]).await.unwrap();
     catalog.begin(SystemTime::now()).await.unwrap();
     catalog
