@@ -20,18 +20,19 @@ impl Aws {
     /// The moto of this test run.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Aws> = OnceLock::new();
-        SHARED.get_or_init(Self::start)
+        SHARED.get_or_init(|| Self::start(false))
     }
 
-    /// A moto of one's own, for a test that changes more than its accounts. It lives as long as the
-    /// test run.
+    /// A moto of one's own, for a test that changes more than its accounts. It knows AWS's own
+    /// policies, and lives as long as the test run.
     pub(crate) fn own() -> &'static Self {
-        Box::leak(Box::new(Self::start()))
+        Box::leak(Box::new(Self::start(true)))
     }
 
-    fn start() -> Self {
+    fn start(managed_policies: bool) -> Self {
         let mut process = Command::new(python())
             .arg(script("serve_aws.py"))
+            .env("MOTO_IAM_LOAD_MANAGED_POLICIES", managed_policies.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

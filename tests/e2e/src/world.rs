@@ -19,6 +19,7 @@ use crate::{
     berth::{Run, binary, cache, components},
     collector::Collector,
     gate::{Gate, TrustedRole},
+    guide::{self, Shell},
     image::Container,
     network::{Authority, ForwardProxy},
 };
@@ -28,6 +29,9 @@ pub const EXTERNAL_ID: &str = "berth-e2e";
 
 /// The regions that are enabled in every account.
 pub const REGIONS: [&str; 2] = ["us-east-1", "eu-west-1"];
+
+/// The account of the base identity, as the pages have it.
+const BASE: &str = "999999999999";
 
 /// The identifier of the integration at Port.
 const INTEGRATION: &str = "aws-e2e";
@@ -440,6 +444,39 @@ impl World {
         let values = values.map(|(name, value)| format!("{name}={value}"));
         let printed = python_script("../deploy/chart.py", &values);
         self.variables = serde_json::from_str(&printed).expect("the script prints JSON");
+    }
+}
+
+impl World {
+    /// A terminal as a reader of the guides has it: with `berth`, the AWS CLI and its profiles
+    /// (`base`, `management`, `member-1`, …) at hand, and what the pages leave to the reader filled in.
+    pub fn shell(&self) -> Shell {
+        let home = self.folder.path();
+        let plugins = std::env::join_paths(&self.plugins).expect("no plugin's folder has a colon");
+        let variables = [
+            ("AWS_ENDPOINT_URL", self.gate.url()),
+            ("BERTH_CACHE_DIR", cache().display().to_string()),
+            ("BERTH_PLUGINS", plugins.into_string().expect("a UTF-8 path")),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value)).into();
+        let profiles = [("base", BASE), ("management", BASE)].map(|(name, id)| (name.to_owned(), id.to_owned()));
+        let members = self.accounts.iter().enumerate();
+        let members = members.map(|(place, account)| (format!("member-{}", place + 1), account.clone()));
+        let mut shell = guide::terminal(home, variables, profiles.into_iter().chain(members));
+        for (placeholder, variable) in [
+            ("<client id>", "OCEAN__PORT__CLIENT_ID"),
+            ("<client secret>", "OCEAN__PORT__CLIENT_SECRET"),
+            ("https://api.getport.io", "OCEAN__PORT__BASE_URL"),
+            ("<access key id>", "OCEAN__INTEGRATION__SECRETS__AWS_ACCESS_KEY_ID"),
+            ("<secret access key>", "OCEAN__INTEGRATION__SECRETS__AWS_SECRET_ACCESS_KEY"),
+            ("<your external id>", "OCEAN__INTEGRATION__CONFIG__EXTERNAL_ID"),
+        ] {
+            shell.replace(placeholder, &self.variable(variable));
+        }
+        for (placeholder, account) in ["111111111111", "222222222222"].into_iter().zip(&self.accounts) {
+            shell.replace(placeholder, account);
+        }
+        shell
     }
 }
 

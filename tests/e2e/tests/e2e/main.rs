@@ -8,6 +8,7 @@ mod contract;
 mod deletion;
 mod deploy;
 mod doctor;
+mod guides;
 mod handmade;
 #[cfg(target_os = "linux")]
 mod image;
