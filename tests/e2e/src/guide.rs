@@ -209,6 +209,11 @@ pub(crate) fn terminal(
     profiles: impl IntoIterator<Item = (String, String)>,
 ) -> Shell {
     let bin = home.join("bin");
+    if bin.exists() {
+        fs::remove_dir_all(&bin).expect("a former terminal's");
+    } else {
+        symlink(repository().join("examples"), home.join("examples")).expect("a link");
+    }
     fs::create_dir(&bin).expect("a folder for programs");
     symlink(fs::canonicalize(binary()).expect("the binary exists"), bin.join("berth")).expect("a link");
     // Through the interpreter: the folder of the environment may have been moved.
@@ -277,13 +282,10 @@ mod tests {
         let page = "# A page\n```json\n$ no command\n```\n1. Do this\n   ```console exits=3\n   $ one \\n       --more\n   \
                     it … said\n   $ cat > file <<'END'\n   text\n   END\n   $ for x in a; do\n   b\n   done\n   ```\n";
         let found = steps(page);
-        let one = Step {
-            line: 7,
-            command: "one \\n--more".into(),
-            prints: vec!["it … said".into()],
-            exits: 0,
-        };
-        let two = Step { line: 10, command: "cat > file <<'END'\ntext\nEND".into(), prints: vec![], exits: 0 };
+        let one =
+            Step { line: 7, command: "one \\n--more".into(), prints: vec!["it … said".into()], exits: 0 };
+        let two =
+            Step { line: 10, command: "cat > file <<'END'\ntext\nEND".into(), prints: vec![], exits: 0 };
         let three = Step { line: 13, command: "for x in a; do\nb\ndone".into(), prints: vec![], exits: 3 };
         assert_eq!(found, [one, two, three]);
     }
@@ -292,7 +294,8 @@ mod tests {
     fn what_is_not_printed_is_found() {
         let lines = |text: &str| text.lines().map(ToOwned::to_owned).collect::<Vec<_>>();
         let output = "┌────┐\n│ ✓  Port   well │\nthe end, at last\n";
-        let missing = |wanted: &str| missing(&lines(wanted), output, ToOwned::to_owned).map(ToOwned::to_owned);
+        let missing =
+            |wanted: &str| missing(&lines(wanted), output, ToOwned::to_owned).map(ToOwned::to_owned);
         assert_eq!(missing("✓ Port well\n…\nthe … last"), None);
         assert_eq!(missing("the end\n✓ Port well").as_deref(), Some("✓ Port well"), "in another order");
         assert_eq!(missing("✗ Port").as_deref(), Some("✗ Port"));

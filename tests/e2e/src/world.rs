@@ -459,7 +459,8 @@ impl World {
             ("BERTH_PLUGINS", plugins.into_string().expect("a UTF-8 path")),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value)).into();
-        let profiles = [("base", BASE), ("management", BASE)].map(|(name, id)| (name.to_owned(), id.to_owned()));
+        let profiles =
+            [("base", BASE), ("management", BASE)].map(|(name, id)| (name.to_owned(), id.to_owned()));
         let members = self.accounts.iter().enumerate();
         let members = members.map(|(place, account)| (format!("member-{}", place + 1), account.clone()));
         let mut shell = guide::terminal(home, variables, profiles.into_iter().chain(members));

@@ -1,11 +1,80 @@
 //! The guides, followed as they stand.
+#![expect(clippy::expect_used, reason = "a helper that fails fails its test")]
 
-use berth_e2e::World;
+use berth_e2e::{EXTERNAL_ID, World};
+use serde_json::{Value, json};
+
+/// What the guides count: two accounts with nine resources each.
+fn world() -> World {
+    World::with_accounts(2).buckets(2).instances(1).clusters(1).own_aws().build()
+}
 
 #[test]
-fn accounts_are_specified_as_the_guide_says() {
-    let world = World::with_accounts(2).buckets(2).instances(1).clusters(1).own_aws().build();
+fn accounts_are_named_as_the_guide_says() {
+    let world = world();
     let expected = world.expected();
     world.shell().follow("examples/guides/accounts.md");
     assert_eq!(world.entities(), expected);
+}
+
+#[test]
+fn accounts_are_found_as_the_guide_says() {
+    let world = World::with_accounts(0).own_aws().build();
+    let management = "999999999999";
+    let organizations = |method: &str, parameters: Value| {
+        world.call(management, "us-east-1", "organizations", method, &parameters)
+    };
+    organizations("create_organization", json!({}));
+    let member = |name: &str| {
+        let email = format!("{name}@example.com");
+        let made = organizations("create_account", json!({"AccountName": name, "Email": email}));
+        made["CreateAccountStatus"]["AccountId"].as_str().expect("an account's id").to_owned()
+    };
+    let mut members = ["payments", "search"].map(|name| (member(name), name));
+    members.sort();
+    let mut shell = world.shell();
+    // The page has the first one first.
+    for (place, (account, name)) in ["111111111111", "222222222222"].into_iter().zip(members) {
+        let role = format!("arn:aws:iam::{account}:role/PortOceanReadRole");
+        world.gate().require_external_id(&role, EXTERNAL_ID);
+        shell.replace(place, &account);
+        shell.replace(if place.starts_with('1') { "payments" } else { "search" }, name);
+    }
+    for (variable, value) in [("CLIENT_ID", "<client id>"), ("CLIENT_SECRET", "<client secret>")] {
+        shell.run(&format!("export OCEAN__PORT__{variable}='{value}'"));
+    }
+    shell.run("export OCEAN__PORT__BASE_URL=https://api.getport.io OCEAN__INTEGRATION__IDENTIFIER=aws");
+    shell.run("export OCEAN__INITIALIZE_PORT_RESOURCES=true");
+    shell.follow("examples/guides/organization.md");
+}
+
+#[test]
+fn a_single_account_is_read_as_the_guide_says() {
+    let world = world();
+    world.shell().follow("examples/guides/single-account.md");
+    let entities = world.entities();
+    assert_eq!(entities.len(), 9, "{entities:?}");
+    assert!(
+        world
+            .expected()
+            .keys()
+            .filter(|key| key.contains(&world.accounts()[0]))
+            .all(|key| entities.contains_key(key))
+    );
+}
+
+#[test]
+fn an_installation_is_taken_over_as_the_guide_says() {
+    let world = world();
+    world.sync().exits(0);
+    let before = world.port().entities();
+    world.shell().follow("examples/guides/migration.md");
+    assert_eq!(world.port().entities(), before);
+}
+
+#[test]
+fn what_goes_wrong_is_told_as_the_guides_say() {
+    let world = world();
+    world.shell().follow("examples/guides/port-regions.md");
+    world.shell().follow("examples/guides/troubleshooting.md");
 }
