@@ -1,6 +1,8 @@
 //! The guides, followed as they stand.
 #![expect(clippy::expect_used, reason = "a helper that fails fails its test")]
 
+use std::{fs, path::Path};
+
 use berth_e2e::{EXTERNAL_ID, World};
 use serde_json::{Value, json};
 
@@ -77,4 +79,31 @@ fn what_goes_wrong_is_told_as_the_guides_say() {
     let world = world();
     world.shell().follow("examples/guides/port-regions.md");
     world.shell().follow("examples/guides/troubleshooting.md");
+}
+
+/// What people search for: each heading of the page is a text that Berth has, or one that the page
+/// of the integration which it replaces has.
+#[test]
+fn the_headings_of_the_troubleshooting_page_are_what_people_see() {
+    let of_the_integration = ["No resources discovered", "Docker container exits immediately"];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut code = String::new();
+    read_sources(&root.join("host"), &mut code);
+    let page = fs::read_to_string(root.join("examples/guides/troubleshooting.md")).expect("the page exists");
+    let headings: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("## `")?.strip_suffix('`')).collect();
+    assert!(headings.len() > 6, "{headings:?}");
+    for heading in headings {
+        assert!(of_the_integration.contains(&heading) || code.contains(heading), "nothing says `{heading}`");
+    }
+}
+
+fn read_sources(folder: &Path, into: &mut String) {
+    for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+        if entry.is_dir() {
+            read_sources(&entry, into);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&fs::read_to_string(entry).expect("a source"));
+        }
+    }
 }
