@@ -6,8 +6,11 @@
 //! lines of tables do not count). ` exits=3` behind the language is how the last command of a block
 //! ends, where that is not 0.
 
+#![expect(clippy::print_stdout, clippy::panic, reason = "a test harness: what it prints explains a failure")]
+
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     io::{BufRead, BufReader, Write as _},
     os::unix::fs::{PermissionsExt as _, symlink},
@@ -227,7 +230,9 @@ pub(crate) fn terminal(
         "[profile root]\naws_access_key_id = AKIAROOTROOTROOTROOT\naws_secret_access_key = root\nregion = us-east-1\n",
     );
     for (name, account) in profiles {
-        config += &format!(
+        // Writing to a String cannot fail.
+        _ = write!(
+            config,
             "[profile {name}]\nregion = us-east-1\nsource_profile = root\n\
              role_arn = arn:aws:iam::{account}:role/Administrator\n"
         );

@@ -42,6 +42,9 @@ fn build_workspace(repo: &Repo, workspace: &str, output: &str, locked: bool) -> 
         ensure_target(repo, target)?;
         let mut build = repo.guest_cargo(&folder);
         build.args(["build", "--release", "--target", target]).args(locked.then_some("--locked"));
+        // A component has the same digest wherever it is built.
+        let flags = serde_json::to_string(&without_paths(repo)?)?;
+        build.arg("--config").arg(format!("build.rustflags={flags}"));
         for guest in group {
             build.args(["--package", &guest.package]);
         }
@@ -58,6 +61,19 @@ fn build_workspace(repo: &Repo, workspace: &str, output: &str, locked: bool) -> 
         println!("components: {} {} bytes, {note}", repo.shown(&path), component.len());
     }
     remove_others(repo, &output, &guests)
+}
+
+/// Compiler flags that keep this machine's paths out of what is built, where messages of panics would
+/// have them.
+pub(crate) fn without_paths(repo: &Repo) -> Result<Vec<String>> {
+    let cargo_home = match std::env::var_os("CARGO_HOME") {
+        Some(home) => PathBuf::from(home),
+        None => std::env::home_dir().context("there is no home directory")?.join(".cargo"),
+    };
+    let root = repo.path("");
+    let root = root.to_str().context("the repository's path is no text")?.trim_end_matches('/');
+    let cargo_home = cargo_home.to_str().context("cargo's home is no text")?;
+    Ok(vec![format!("--remap-path-prefix={root}=/berth"), format!("--remap-path-prefix={cargo_home}=/cargo")])
 }
 
 /// A workspace member that becomes a component.

@@ -27,6 +27,10 @@ pub(crate) enum Build {
 }
 
 impl Build {
+    pub(crate) fn new(quick: bool) -> Self {
+        if quick { Self::Test } else { Self::Release }
+    }
+
     fn profile(self) -> &'static str {
         match self {
             Self::Release => "release",
@@ -39,6 +43,10 @@ impl Build {
 pub(crate) struct Image {
     pub(crate) name: String,
     pub(crate) storage: PathBuf,
+    /// The same image as one file.
+    pub(crate) archive: PathBuf,
+    /// The digest of its manifest.
+    pub(crate) digest: String,
 }
 
 const ROOTFS: &str = "target/image/rootfs";
@@ -127,29 +135,47 @@ pub(crate) fn build(repo: &Repo, build: Build) -> Result<Image> {
         bail!("the image cannot be built here: {missing}");
     }
     let root = rootfs(repo, build)?;
-    let image = Image { name: "localhost/berth:dev".to_owned(), storage: repo.path("target/image/storage") };
-    let file = repo.path("target/image/Dockerfile");
+    assemble(repo, &root, None)
+}
+
+/// Makes an image of its files. With an `epoch`, that is the time of everything in it.
+pub(crate) fn assemble(repo: &Repo, root: &Path, epoch: Option<u64>) -> Result<Image> {
+    let folder = repo.path("target/image");
+    let archive = folder.join("berth.tar");
+    let mut image = Image {
+        name: "localhost/berth:dev".to_owned(),
+        storage: folder.join("storage"),
+        archive,
+        digest: String::new(),
+    };
+    let file = folder.join("Dockerfile");
     let dockerfile = fs::read_to_string(repo.path("Dockerfile")).context("could not read the Dockerfile")?;
     fs::write(&file, last_stage(&dockerfile)?)
         .with_context(|| format!("could not write {}", file.display()))?;
     let mut bud = image.buildah(repo, "bud");
-    bud.args(["--isolation=chroot", "--quiet", "--tag", &image.name]).arg("--file").arg(&file).arg(&root);
-    run(&mut bud)?;
+    bud.args(["--isolation=chroot", "--quiet", "--tag", &image.name]);
+    bud.args(epoch.map(|epoch| format!("--timestamp={epoch}")));
+    run(bud.arg("--file").arg(&file).arg(root))?;
 
-    let archive = repo.path("target/image/berth.tar");
-    if archive.exists() {
-        fs::remove_file(&archive).with_context(|| format!("could not remove {}", archive.display()))?;
+    if image.archive.exists() {
+        fs::remove_file(&image.archive)
+            .with_context(|| format!("could not remove {}", image.archive.display()))?;
     }
+    let digest = folder.join("digest");
     let mut push = image.buildah(repo, "push");
-    push.args(["--quiet", &image.name]).arg(format!("oci-archive:{}", archive.display()));
+    push.args(["--quiet", "--digestfile"]).arg(&digest).arg(&image.name);
+    push.arg(format!("oci-archive:{}", image.archive.display()));
     run(&mut push)?;
-    let (whole, packed) = (size(&root)?, fs::metadata(&archive).context("buildah left no archive")?.len());
+    image.digest = fs::read_to_string(&digest).context("buildah tells no digest")?.trim().to_owned();
+    let (whole, packed) =
+        (size(root)?, fs::metadata(&image.archive).context("buildah left no archive")?.len());
     println!(
-        "image: {} is {} ({} packed, in {})",
+        "image: {} is {} ({} packed, in {}), digest {}",
         image.name,
         shown(whole),
         shown(packed),
-        repo.shown(&archive)
+        repo.shown(&image.archive),
+        image.digest
     );
     Ok(image)
 }
@@ -167,16 +193,30 @@ impl Image {
 
 /// A static binary: it needs nothing from the image.
 fn binary(repo: &Repo, build: Build) -> Result<PathBuf> {
-    let target = match ARCH {
-        "x86_64" | "aarch64" => format!("{ARCH}-unknown-linux-musl"),
-        other => bail!("there is no image for {other}: only for x86_64 and aarch64"),
-    };
+    let target = target()?;
     components::ensure_target(repo, &target)?;
     println!("image: building berth for {target} (profile {})", build.profile());
-    let arguments =
-        ["build", "--locked", "--package=berth", "--target", &target, "--profile", build.profile()];
+    let flags;
+    let mut arguments =
+        vec!["build", "--locked", "--package=berth", "--target", &target, "--profile", build.profile()];
+    if build == Build::Release {
+        // Where it is built must not show in it.
+        flags = format!(
+            "target.{target}.rustflags={}",
+            serde_json::to_string(&components::without_paths(repo)?)?
+        );
+        arguments.extend(["--config", &flags]);
+    }
     let messages = suite::messages(repo, &arguments)?;
     suite::executable(&messages, "bin", "berth").context("cargo built no `berth`")
+}
+
+/// What the image's binary is compiled for.
+pub(crate) fn target() -> Result<String> {
+    match ARCH {
+        "x86_64" | "aarch64" => Ok(format!("{ARCH}-unknown-linux-musl")),
+        other => bail!("there is no image for {other}: only for x86_64 and aarch64"),
+    }
 }
 
 /// The last stage, with the files of the build at hand.

@@ -7,6 +7,7 @@
 mod components;
 mod demo;
 mod deploy;
+mod dist;
 mod image;
 mod models;
 mod readme;
@@ -66,6 +67,12 @@ enum Command {
     },
     /// Makes the files of the container image in `target/image/rootfs`, for the `Dockerfile`.
     Rootfs,
+    /// Makes a release in `target/dist`: archive, image, checksums.
+    Dist {
+        /// Makes it once more, from a clone in another folder, and fails unless it is the same.
+        #[arg(long)]
+        verify: bool,
+    },
     /// Checks the house rules that no compiler checks.
     Tidy,
     /// Shows the main job on stand-ins: three accounts × two regions into Port.
@@ -94,10 +101,8 @@ fn main() -> ExitCode {
         Command::Readme { check } => readme::run(&repo, check),
         Command::Tidy => tidy::check(&repo),
         Command::Deploy { bless } => deploy::prepare_and_check(&repo, bless),
-        Command::Image { quick } => {
-            let build = if quick { image::Build::Test } else { image::Build::Release };
-            image::build(&repo, build).map(drop)
-        }
+        Command::Image { quick } => image::build(&repo, image::Build::new(quick)).map(drop),
+        Command::Dist { verify } => dist::run_all(&repo, verify),
         Command::Rootfs => image::rootfs(&repo, image::Build::Release).map(drop),
         Command::Test { all, arguments } => suite::test(&repo, all, &arguments),
     });
