@@ -58,16 +58,14 @@ fn make(repo: &Repo) -> Result<String> {
     pack(&archive, &name, files, epoch)?;
     let mut sums = sum(&archive)?;
 
-    match image::missing() {
-        Some(missing) => println!("dist: no image: {missing}"),
-        None => {
-            let built = image::assemble(repo, &root, Some(epoch))?;
-            let image = folder.join(format!("{name}-image.tar"));
-            fs::copy(&built.archive, &image)
-                .with_context(|| format!("could not write {}", image.display()))?;
-            sums += &sum(&image)?;
-            println!("dist: the image's digest is {}", built.digest);
-        }
+    if let Some(missing) = image::missing() {
+        println!("dist: no image: {missing}");
+    } else {
+        let built = image::assemble(repo, &root, Some(epoch))?;
+        let image = folder.join(format!("{name}-image.tar"));
+        fs::copy(&built.archive, &image).with_context(|| format!("could not write {}", image.display()))?;
+        sums += &sum(&image)?;
+        println!("dist: the image's digest is {}", built.digest);
     }
     fs::write(folder.join(SUMS), &sums).with_context(|| format!("could not write {SUMS}"))?;
     print!("{sums}");

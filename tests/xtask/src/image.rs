@@ -166,7 +166,8 @@ pub(crate) fn assemble(repo: &Repo, root: &Path, epoch: Option<u64>) -> Result<I
     push.args(["--quiet", "--digestfile"]).arg(&digest).arg(&image.name);
     push.arg(format!("oci-archive:{}", image.archive.display()));
     run(&mut push)?;
-    image.digest = fs::read_to_string(&digest).context("buildah tells no digest")?.trim().to_owned();
+    image.digest = fs::read_to_string(&digest).context("buildah tells no digest")?;
+    image.digest.truncate(image.digest.trim_end().len());
     let (whole, packed) =
         (size(root)?, fs::metadata(&image.archive).context("buildah left no archive")?.len());
     println!(
