@@ -10,6 +10,7 @@ mod deploy;
 mod dist;
 mod image;
 mod models;
+mod pages;
 mod readme;
 mod repo;
 mod suite;

@@ -6,7 +6,10 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::repo::{self, Repo};
+use crate::{
+    pages,
+    repo::{self, Repo},
+};
 
 /// The only arrows between the workspace's own crates: the middle, the wings and the leaf of
 /// the design, and the two crates that wire them.
@@ -72,6 +75,12 @@ pub(crate) fn check(repo: &Repo) -> Result<()> {
             files += 1;
             let text = fs::read_to_string(path).with_context(|| format!("could not read {name}"))?;
             offences.extend(texts(&name, &text));
+            if name.ends_with(".md") {
+                offences.extend(pages::links(&root, &name, &text));
+            }
+            if name == "CHANGELOG.md" {
+                offences.extend(pages::changelog(&text, env!("CARGO_PKG_VERSION")));
+            }
         }
         Ok(())
     })?;
