@@ -92,9 +92,12 @@ pub(crate) struct RunArgs {
     /// Print the report as JSON on standard output instead of the summary
     #[arg(long)]
     pub(crate) json: bool,
-    /// Also write the report as JSON to this file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) report: Option<PathBuf>,
+    /// Also write the report to this file; may be repeated
+    ///
+    /// A name that ends with `.html` gives a page that shows it and needs nothing else; any other
+    /// gives JSON.
+    #[arg(long = "report", value_name = "FILE")]
+    pub(crate) reports: Vec<PathBuf>,
     /// Units (account × region × kind) read at once [default: the setting `concurrency`, else 64]
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<std::num::NonZeroUsize>,

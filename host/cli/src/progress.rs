@@ -58,7 +58,7 @@ impl Lines {
             Event::Account { account, problem: Some(problem) } => {
                 Some(format!("account {}: {}", account.id, problem.message))
             }
-            Event::Planned { units, settled } => {
+            Event::Planned { units, settled, .. } => {
                 self.total.store(*units as u64, Ordering::Relaxed);
                 let blocked =
                     if *settled > 0 { format!(", {settled} cannot be read") } else { String::new() };

@@ -22,6 +22,8 @@ pub(crate) struct Service {
     pub(crate) path_prefix: String,
     /// Whether live events are taken.
     pub(crate) process_webhooks: bool,
+    /// Whether the status page is served.
+    pub(crate) status_page: bool,
 }
 
 /// What triggers a resync.
@@ -80,6 +82,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Service {
         port: reader.http_port(),
         path_prefix: reader.path_prefix(),
         process_webhooks,
+        status_page: reader.flag("status_page", true),
     }
 }
 
@@ -187,6 +190,7 @@ mod tests {
                 port: 8000,
                 path_prefix: String::new(),
                 process_webhooks: true,
+                status_page: true,
             }
         );
         assert_eq!((settings.port.changelog_destination, settings.port.schedule), (json!({}), None));
@@ -197,6 +201,7 @@ mod tests {
             ("OCEAN__SCHEDULED_RESYNC_INTERVAL", "1440"),
             ("OCEAN__PATH_PREFIX", "a//b/"),
             ("APPLICATION__PORT", "9000"),
+            ("OCEAN__STATUS_PAGE", "false"),
         ])
         .unwrap();
         let interval = Duration::from_secs(7);
@@ -208,6 +213,7 @@ mod tests {
                 port: 9000,
                 path_prefix: "/a/b".into(),
                 process_webhooks: true,
+                status_page: false,
             }
         );
         assert_eq!(settings.port.schedule.unwrap().interval_minutes, 1440);
