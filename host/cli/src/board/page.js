@@ -68,7 +68,7 @@
     if (count < 1 << 20) return `${number(count / 1024)} KiB`;
     return `${(count / (1 << 20)).toFixed(1)} MiB`;
   }
-  const clock = (millis) => new Date(millis).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const clock = (millis) => new Date(millis).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   const date = (millis) => new Date(millis).toLocaleString([], { dateStyle: "medium", timeStyle: "medium" });
   const mark = (state, text) => make("span", { class: `mark ${state}`, text });
 
@@ -382,11 +382,12 @@
     $("troubles").replaceChildren(...sorted.slice(0, limit).map((trouble) => {
       const [state, name] = ABOUT[trouble.about] ?? ["failed", trouble.about];
       const sign = state === "failed" ? "✗" : "–";
-      const item = make("li", {}, mark(state, `${sign} ${name}`), make("p", { class: "message", text: trouble.message }));
-      if (trouble.remedy) item.append(make("p", { class: "remedy", text: trouble.remedy }));
       const shown = trouble.concerns.slice(0, 4).join(", ");
       const more = trouble.count - Math.min(4, trouble.concerns.length);
-      item.append(make("p", { class: "concerns", text: more > 0 ? `${shown} and ${number(more)} more` : shown }));
+      const item = make("li", {}, mark(state, `${sign} ${name}`),
+        make("p", { class: "concerns", text: more > 0 ? `${shown} and ${number(more)} more` : shown }),
+        make("p", { class: "message", text: trouble.message }));
+      if (trouble.remedy) item.append(make("p", { class: "remedy", text: trouble.remedy }));
       return item;
     }));
     $("trouble-more").hidden = sorted.length <= limit;
