@@ -299,7 +299,10 @@ mod tests {
         let page =
             axum::body::to_bytes(ask(&router, "GET", "/docs").await.into_body(), 1 << 20).await.unwrap();
         let page = String::from_utf8_lossy(&page).into_owned();
-        assert!(page.contains("/health/ready") && !page.contains("/resync") && !page.contains("/status"), "{page}");
+        assert!(
+            page.contains("/health/ready") && !page.contains("/resync") && !page.contains("/status"),
+            "{page}"
+        );
     }
 
     #[tokio::test]

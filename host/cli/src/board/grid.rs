@@ -103,7 +103,8 @@ impl Grid {
         let missing: BTreeSet<&AccountId> =
             units.clone().map(|unit| &unit.account).filter(|id| !known.contains(*id)).collect();
         self.accounts.extend(missing.into_iter().map(|id| (id.clone(), String::new())));
-        self.places = units.clone().map(|unit| unit.place.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+        self.places =
+            units.clone().map(|unit| unit.place.clone()).collect::<BTreeSet<_>>().into_iter().collect();
         self.kinds = units
             .clone()
             .map(|unit| (unit.resource, unit.kind.clone()))

@@ -19,7 +19,7 @@
   };
   const OUTCOMES = {
     done: ["complete", "✓", "Done"], partial: ["failed", "✗", "Done in part"],
-    "nothing-read": ["failed", "✗", "Nothing could be read"], "deletions-held-back": ["skipped", "–", "Deletions held back"],
+    "nothing-read": ["failed", "✗", "Nothing could be read"], "deletions-held-back": ["skipped", "–", "Deletions held back", "Held back"],
     aborted: ["skipped", "–", "Stopped"], "not-begun": ["failed", "✗", "Could not begin"],
   };
   const ROWS = 250;
@@ -347,6 +347,7 @@
     }
     return points;
   }
+  const each = (requests, things, what) => (things > 0 ? `${(requests / things).toFixed(2)} per ${what}` : "");
   function drawTiles() {
     const { counts, traffic } = view;
     const last = traffic[traffic.length - 1] ?? [0, 0, 0, 0, 0];
@@ -354,12 +355,13 @@
     const written = counts.created + counts.updated;
     const [writes, wrote] = view.resync.dry_run ? ["Entities to write", "to create"] : ["Entities written", "created"];
     const tiles = [
-      ["Resources read", counts.fetched, 1, counts.documents ? plural(counts.documents, "document") : ""],
+      ["Resources read", counts.fetched, 1, layout.kinds.length === 0 ? ""
+        : `${plural(layout.kinds.length, "kind")} in ${plural(layout.accounts.length, "account")}${counts.documents ? `, ${plural(counts.documents, "document")}` : ""}`],
       [writes, written, 2, [[counts.created, wrote], [counts.updated, view.resync.dry_run ? "to update" : "updated"],
         [counts.unchanged, "unchanged"], [counts.deleted, view.resync.dry_run ? "to delete" : "deleted"], [counts.refused, "refused"]]
         .filter(([count]) => count > 0).map(([count, what]) => `${number(count)} ${what}`).join(", ")],
-      ["Requests to AWS", last[3] - first[3], 3, ""],
-      ["Requests to Port", last[4] - first[4], 4, ""],
+      ["Requests to AWS", last[3] - first[3], 3, each(last[3] - first[3], counts.fetched, "resource read")],
+      ["Requests to Port", last[4] - first[4], 4, each(last[4] - first[4], written, "entity written")],
     ];
     $("tiles").replaceChildren(...tiles.map(([name, count, column, more]) => {
       const points = rates(column);
@@ -417,7 +419,8 @@
     const head = make("tr", {}, make("th", { scope: "col", text: "Began" }), make("th", { scope: "col", text: "Outcome" }),
       ...["Time", "Units", "Written", "Deleted"].map((text) => make("th", { scope: "col", class: "number", text })));
     const body = make("tbody", {}, ...view.history.map((past) => {
-      const [state, sign, text] = OUTCOMES[past.outcome] ?? ["queued", "·", past.outcome];
+      const [state, sign, long, short] = OUTCOMES[past.outcome] ?? ["queued", "·", past.outcome];
+      const text = short ?? long;
       return make("tr", {}, make("th", { scope: "row", text: clock(past.started), title: `${date(past.started)}, ${past.reason}` }),
         make("td", {}, mark(state, `${sign} ${text}`)),
         make("td", { class: "number", text: time(past.seconds) }),

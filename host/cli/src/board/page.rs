@@ -28,7 +28,9 @@ pub(crate) fn page(data: Option<&str>) -> String {
     let data = data.map(|json| json.replace('<', "\\u003c")).unwrap_or_default();
     let (head, tail) = DOCUMENT.split_once("{data}").unwrap_or((DOCUMENT, ""));
     let fill = |part: &str| {
-        part.replace("{policy}", &CONTENT_SECURITY_POLICY).replace("{style}", STYLE).replace("{script}", SCRIPT)
+        part.replace("{policy}", &CONTENT_SECURITY_POLICY)
+            .replace("{style}", STYLE)
+            .replace("{script}", SCRIPT)
     };
     // The data is not looked through for what is to be filled in.
     [fill(head), data, fill(tail)].concat()

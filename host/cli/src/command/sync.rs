@@ -11,7 +11,7 @@ use crate::{
     board::{self, Board},
     exit::Exit,
     metrics::Metrics,
-    output::{err, out},
+    output::{data, err, out},
     progress,
     settings::Environment,
     summary,
@@ -28,7 +28,8 @@ pub(crate) fn run(
     logs: Option<Shipping>,
 ) -> Exit {
     let metrics = Arc::new(Metrics::default());
-    let board = args.reports.iter().any(|file| is_page(file)).then(|| Arc::new(Board::new(Arc::clone(&metrics))));
+    let board =
+        args.reports.iter().any(|file| is_page(file)).then(|| Arc::new(Board::new(Arc::clone(&metrics))));
     let progress = progress::observer(global.log_format, bars);
     let observer: Arc<dyn Observer> = match &board {
         Some(board) => Arc::new(Both(progress, Arc::clone(board))),
@@ -137,6 +138,10 @@ fn finish(report: &Report, page: Option<&str>, args: &RunArgs) -> Exit {
             exit = Exit::Internal;
         }
     }
-    out(&if args.json { json } else { summary::render(report) });
+    if args.json {
+        data(&json);
+    } else {
+        out(&summary::render(report));
+    }
     exit
 }

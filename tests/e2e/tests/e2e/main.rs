@@ -28,3 +28,4 @@ mod service;
 mod settings;
 mod status;
 mod sync;
+mod terminal;

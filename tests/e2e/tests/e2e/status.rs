@@ -11,7 +11,8 @@ use crate::service::{Service, listen, reported, wait_for};
 /// What a text must have against its ground, as WCAG 2 asks for (AA).
 const CONTRAST: f64 = 4.5;
 /// Texts of others that must not become markup.
-const HOSTILE: &str = "</script><script>document.title='owned'</script><img src=x onerror=document.title='owned'>";
+const HOSTILE: &str =
+    "</script><script>document.title='owned'</script><img src=x onerror=document.title='owned'>";
 
 /// A world in which some things go wrong: one role, one region, one plugin.
 fn troubled() -> World {
@@ -43,7 +44,10 @@ fn shows_the_troubles(browser: &mut Browser, world: &World) {
     for told in ["✗ account", "✗ plugin refused", "– skipped", "bad-manifest", "external ID", broken] {
         assert!(troubles.contains(told), "{told}: {troubles}");
     }
-    assert!(browser.eval("document.querySelectorAll('#troubles .remedy').length").as_u64() >= Some(2), "{troubles}");
+    assert!(
+        browser.eval("document.querySelectorAll('#troubles .remedy').length").as_u64() >= Some(2),
+        "{troubles}"
+    );
     let tile = "document.querySelector('#tiles b').textContent";
     assert!(browser.eval(tile).as_str().is_some_and(|read| read.parse::<u32>().is_ok_and(|read| read > 0)));
     assert!(browser.eval("document.querySelectorAll('#plugins tbody tr').length").as_u64() > Some(2));
@@ -149,8 +153,18 @@ const REGIONS: [&str; 10] = [
 /// What a resync of an organization may look like a little before its end.
 fn data(accounts: usize, regions: &[&str], hostile: bool) -> Value {
     let kinds: Vec<String> = [
-        "EC2::Instance", "EC2::Volume", "S3::Bucket", "RDS::DBInstance", "Lambda::Function", "ECS::Cluster",
-        "ECS::Service", "SQS::Queue", "SNS::Topic", "DynamoDB::Table", "EKS::Cluster", "KMS::Key",
+        "EC2::Instance",
+        "EC2::Volume",
+        "S3::Bucket",
+        "RDS::DBInstance",
+        "Lambda::Function",
+        "ECS::Cluster",
+        "ECS::Service",
+        "SQS::Queue",
+        "SNS::Topic",
+        "DynamoDB::Table",
+        "EKS::Cluster",
+        "KMS::Key",
     ]
     .iter()
     .map(|kind| format!("AWS::{kind}"))
@@ -183,10 +197,12 @@ fn data(accounts: usize, regions: &[&str], hostile: bool) -> Value {
                 .filter_map(|(kind, state)| Some((kind.to_string(), trouble(state)?.into())))
                 .collect();
             let done = |kind: usize| u64::from(states.as_bytes()[kind] == b'c');
-            let fetched: Vec<u64> =
-                (0..kinds.len()).map(|kind| done(kind) * ((account * 31 + place * 17 + kind * 7) % 90) as u64).collect();
-            let millis: Vec<u64> =
-                (0..kinds.len()).map(|kind| (180 + (account * 131 + place * 57 + kind * 97) % 2400) as u64).collect();
+            let fetched: Vec<u64> = (0..kinds.len())
+                .map(|kind| done(kind) * ((account * 31 + place * 17 + kind * 7) % 90) as u64)
+                .collect();
+            let millis: Vec<u64> = (0..kinds.len())
+                .map(|kind| (180 + (account * 131 + place * 57 + kind * 97) % 2400) as u64)
+                .collect();
             cells.push(json!({"account": account, "place": place, "states": states, "fetched": fetched,
                 "millis": millis, "troubles": troubles}));
         }
@@ -196,41 +212,81 @@ fn data(accounts: usize, regions: &[&str], hostile: bool) -> Value {
         false => format!("{}-{}", TEAMS[account % TEAMS.len()], STAGES[account / TEAMS.len() % STAGES.len()]),
     };
     let text = |text: &str| if hostile { format!("{text} {HOSTILE}") } else { text.to_owned() };
-    let listed: Vec<Value> =
-        (0..accounts).map(|account| json!([(210_000_000_000_u64 + account as u64 * 7_301_337).to_string(), name(account)])).collect();
-    let trouble = |about: &str, message: &str, remedy: &str, concerns: &[&str], count: u64| {
-        json!({"about": about, "message": text(message), "remedy": text(remedy), "concerns": concerns, "count": count})
-    };
+    let listed: Vec<Value> = (0..accounts)
+        .map(|account| json!([(210_000_000_000_u64 + account as u64 * 7_301_337).to_string(), name(account)]))
+        .collect();
+    let trouble = |about: &str, message: &str, remedy: &str, concerns: &[&str], count: u64| json!({"about": about, "message": text(message), "remedy": text(remedy), "concerns": concerns, "count": count});
     let troubles = [
-        trouble("skipped", "eu-north-1 denies access: ec2:DescribeInstances was explicitly denied by a service control policy",
-            "leave the region out with the selector's `regionPolicy`, or allow it in the policy", &["210007301337 eu-north-1 AWS::EC2::Instance", "210007301337 eu-north-1 AWS::EC2::Volume"], 66),
-        trouble("account", "the role PortOceanReadRole in account 210036506685 cannot be assumed: AccessDenied",
+        trouble(
+            "skipped",
+            "eu-north-1 denies access: ec2:DescribeInstances was explicitly denied by a service control policy",
+            "leave the region out with the selector's `regionPolicy`, or allow it in the policy",
+            &["210007301337 eu-north-1 AWS::EC2::Instance", "210007301337 eu-north-1 AWS::EC2::Volume"],
+            66,
+        ),
+        trouble(
+            "account",
+            "the role PortOceanReadRole in account 210036506685 cannot be assumed: AccessDenied",
             "check that the role exists, that its trust policy names the base identity, and that the external ID is the one that is set",
-            &["account 210036506685"], 1),
-        trouble("failed", "throttled for good: lambda:ListFunctions answered TooManyRequestsException 8 times",
-            "lower `concurrency`, or ask AWS for a higher rate", &["210014602674 ap-southeast-2 AWS::Lambda::Function", "210014602674 eu-north-1 AWS::Lambda::Function"], 3),
-        trouble("plugin", "it imports wasi:sockets/tcp, and plugins have no capability",
-            "build it without network access, or remove it from the plugin directory", &["plugin cost-explorer.wasm"], 1),
+            &["account 210036506685"],
+            1,
+        ),
+        trouble(
+            "failed",
+            "throttled for good: lambda:ListFunctions answered TooManyRequestsException 8 times",
+            "lower `concurrency`, or ask AWS for a higher rate",
+            &[
+                "210014602674 ap-southeast-2 AWS::Lambda::Function",
+                "210014602674 eu-north-1 AWS::Lambda::Function",
+            ],
+            3,
+        ),
+        trouble(
+            "plugin",
+            "it imports wasi:sockets/tcp, and plugins have no capability",
+            "build it without network access, or remove it from the plugin directory",
+            &["plugin cost-explorer.wasm"],
+            1,
+        ),
     ];
-    let numbered: Vec<Value> = troubles.iter().enumerate().map(|(at, trouble)| json!([at, trouble])).collect();
+    let numbered: Vec<Value> =
+        troubles.iter().enumerate().map(|(at, trouble)| json!([at, trouble])).collect();
     let mut traffic = vec![json!([0, 0, 0, 0, 0])];
     let mut sums = [0_u64; 4];
     for second in 1..=84_u64 {
-        let wave = 40 + second.min(30) * 6 + (second * 37 % 23) * 4 - if second > 60 { (second - 60) * 3 } else { 0 };
+        let wave = 40 + second.min(30) * 6 + (second * 37 % 23) * 4
+            - if second > 60 { (second - 60) * 3 } else { 0 };
         for (sum, share) in sums.iter_mut().zip([10, 3, 4, 1]) {
             *sum += wave * share / 6;
         }
         traffic.push(json!([second, sums[0], sums[1], sums[2], sums[3]]));
     }
-    let plugins: Vec<Value> = ["ec2-instance", "lambda-function", "s3-bucket", "rds-db-instance", "dynamodb-table", "ecs-service", "sqs-queue", "jq"]
-        .iter()
-        .enumerate()
-        .map(|(at, plugin)| json!({"plugin": plugin, "batches": 420 - 45 * at, "seconds": 6.31 / (at as f64 + 1.0).powf(0.8),
-            "peak_memory": if *plugin == "jq" { 0 } else { 1_310_720 + 262_144 * ((at * 5) % 7) }}))
-        .collect();
+    let plugins: Vec<Value> = [
+        "ec2-instance",
+        "lambda-function",
+        "s3-bucket",
+        "rds-db-instance",
+        "dynamodb-table",
+        "ecs-service",
+        "sqs-queue",
+        "jq",
+    ]
+    .iter()
+    .enumerate()
+    .map(|(at, plugin)| {
+        json!({"plugin": plugin, "batches": 420 - 45 * at, "seconds": 6.31 / (at as f64 + 1.0).powf(0.8),
+            "peak_memory": if *plugin == "jq" { 0 } else { 1_310_720 + 262_144 * ((at * 5) % 7) }})
+    })
+    .collect();
     // Local time of whoever looks: 9:41 in UTC.
     let began = 1_790_156_460_000_u64;
-    let past = |number: u64, outcome: &str, seconds: f64, complete: u64, failed: u64, written: u64, deleted: u64| {
+    let past = |number: u64,
+                outcome: &str,
+                seconds: f64,
+                complete: u64,
+                failed: u64,
+                written: u64,
+                deleted: u64| {
         json!({"number": number, "phase": "ended", "reason": "schedule", "started": began - (43 - number) * 3_600_000, "seconds": seconds,
             "outcome": outcome, "dry_run": false, "documents": false, "units": complete + failed, "complete": complete, "skipped": 0, "failed": failed,
             "counts": {"fetched": 0, "created": written, "updated": 0, "unchanged": 0, "refused": 0, "deleted": deleted, "documents": 0}})
@@ -298,7 +354,8 @@ fn everybody_can_use_the_page() {
     browser.look(1280, 900, false);
 
     let nodes = browser.accessibility();
-    let roles = ["button", "combobox", "searchbox", "link", "grid", "table", "progressbar", "gridcell", "rowheader"];
+    let roles =
+        ["button", "combobox", "searchbox", "link", "grid", "table", "progressbar", "gridcell", "rowheader"];
     for (role, name) in nodes.iter().filter(|(role, _)| roles.contains(&role.as_str())) {
         assert!(!name.is_empty() || role == "gridcell", "a {role} has no name");
     }
@@ -308,14 +365,18 @@ fn everybody_can_use_the_page() {
     assert_eq!((count("main"), count("banner")), (1, 1), "{nodes:?}");
 
     // By keyboard alone: the filters, then one cell; arrows move on, Enter opens, Escape leads back.
-    let active = "document.activeElement.id || document.activeElement.ariaLabel || document.activeElement.className";
+    let active =
+        "document.activeElement.id || document.activeElement.ariaLabel || document.activeElement.className";
     let mut path = Vec::new();
     for _ in 0..6 {
         browser.press("Tab");
         path.push(browser.eval(active).as_str().unwrap_or_default().to_owned());
     }
     assert_eq!(&path[..4], ["skip", "kind", "show", "account"]);
-    assert!(path.iter().any(|name| name.contains("payments-production") && name.contains("complete")), "{path:?}");
+    assert!(
+        path.iter().any(|name| name.contains("payments-production") && name.contains("complete")),
+        "{path:?}"
+    );
     browser.eval("document.querySelector('#grid [tabindex=\"0\"]').focus()");
     browser.press("ArrowDown");
     browser.press("ArrowDown");
@@ -326,7 +387,13 @@ fn everybody_can_use_the_page() {
     browser.press("Enter");
     assert_eq!(browser.eval("document.getElementById('detail').open"), true);
     let detail = browser.eval("document.getElementById('detail').innerText");
-    for part in ["identity-production (210014602674), ap-southeast-2", "✗ failed", "AWS::Lambda::Function", "throttled for good", "✓ complete"] {
+    for part in [
+        "identity-production (210014602674), ap-southeast-2",
+        "✗ failed",
+        "AWS::Lambda::Function",
+        "throttled for good",
+        "✓ complete",
+    ] {
         assert!(detail.as_str().is_some_and(|text| text.contains(part)), "{part}: {detail}");
     }
     let low = browser.eval(&LOW.replace("LIMIT", &CONTRAST.to_string()));
@@ -343,7 +410,11 @@ fn everybody_can_use_the_page() {
         ));
         browser.eval(rows)
     };
-    assert_eq!(choose("show", "trouble", "change"), 4, "two with failures, two more with a region that denies");
+    assert_eq!(
+        choose("show", "trouble", "change"),
+        4,
+        "two with failures, two more with a region that denies"
+    );
     assert_eq!(choose("account", "identity", "input"), 1);
     assert_eq!(choose("account", "nobody", "input"), 0);
     assert_eq!(choose("account", "", "input"), 4);
@@ -361,7 +432,8 @@ fn texts_of_others_never_become_markup() {
     browser.look(800, 900, true);
     browser.open_file(&example(&world, 12, &REGIONS, true));
     browser.eval("document.querySelectorAll('#grid button')[5].click()");
-    let left = browser.eval("[document.images.length, document.scripts.length, document.title.includes('owned')]");
+    let left =
+        browser.eval("[document.images.length, document.scripts.length, document.title.includes('owned')]");
     assert_eq!(left, json!([0, 2, false]));
     let shown = browser.eval("document.querySelector('#troubles .message').textContent");
     assert!(shown.as_str().is_some_and(|text| text.ends_with(HOSTILE)), "{shown}");
