@@ -62,7 +62,7 @@ pub(crate) struct Global {
     pub(crate) log_level: Option<String>,
     /// Whether what people read is coloured
     ///
-    /// With `auto` it is on a terminal, unless NO_COLOR is set; CLICOLOR_FORCE colours it elsewhere, too.
+    /// With `auto` it is on a terminal, unless `NO_COLOR` is set; `CLICOLOR_FORCE` colours it elsewhere, too.
     /// JSON is never coloured.
     #[arg(long = "color", global = true, value_enum, value_name = "WHEN", default_value_t = Colour::Auto)]
     pub(crate) colour: Colour,

@@ -112,7 +112,8 @@ struct Traffic(f64, u64, u64, u64, u64);
 /// What a plugin took so far.
 #[derive(Debug, Clone, Serialize)]
 struct Plugin {
-    plugin: String,
+    #[serde(rename = "plugin")]
+    name: String,
     batches: u64,
     seconds: f64,
     peak_memory: u64,
@@ -191,7 +192,7 @@ impl Board {
         self.measure();
         let mut state = self.state();
         if let Some(problem) = problem {
-            state.troubles.add(About::Resync, problem, "the resync".into());
+            state.troubles.add(About::Resync, problem, "the resync");
         }
         state.close(outcome);
     }
@@ -383,7 +384,7 @@ impl State {
         self.plugins = used
             .into_iter()
             .map(|PluginUse { plugin, batches, time, peak_memory }| Plugin {
-                plugin,
+                name: plugin,
                 batches,
                 seconds: round(time.as_secs_f64()),
                 peak_memory,

@@ -48,7 +48,7 @@ fn paint(text: &str, coloured: bool) -> Cow<'_, str> {
     for c in text.chars() {
         match SIGNS.iter().find(|(sign, _)| *sign == c) {
             Some((sign, colour)) => {
-                painted.extend(["\x1b[", colour, "m", sign.encode_utf8(&mut [0; 4]), "\x1b[0m"])
+                painted.extend(["\x1b[", colour, "m", sign.encode_utf8(&mut [0; 4]), "\x1b[0m"]);
             }
             None => painted.push(c),
         }

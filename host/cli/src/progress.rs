@@ -78,7 +78,9 @@ impl Lines {
                 let total = self.total.load(Ordering::Relaxed);
                 let end = match &report.state {
                     // Of many, not each is told: what is told is how far it is.
-                    UnitState::Complete if ended % (total / TOLD + 1) != 0 && ended != total => return None,
+                    UnitState::Complete if !ended.is_multiple_of(total / TOLD + 1) && ended != total => {
+                        return None;
+                    }
                     UnitState::Complete => format!("{} resources", report.counts.fetched),
                     UnitState::Skipped(problem) => format!("skipped: {}", problem.message),
                     UnitState::Failed(problem) => format!("failed: {}", problem.message),

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// What everything that is waited for must happen in; generous, because machines are busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Names under which it is installed.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
@@ -179,11 +179,8 @@ impl Browser {
                 assert!(answer["error"].is_null(), "{method}: {answer}");
                 return answer["result"].clone();
             }
-            match answer["method"].as_str() {
-                Some("Runtime.exceptionThrown" | "Log.entryAdded") => {
-                    self.complaints.push_back(answer["params"].to_string());
-                }
-                _ => {}
+            if let Some("Runtime.exceptionThrown" | "Log.entryAdded") = answer["method"].as_str() {
+                self.complaints.push_back(answer["params"].to_string());
             }
         }
     }

@@ -11,6 +11,7 @@ mod image;
 mod models;
 mod readme;
 mod repo;
+mod screenshots;
 mod suite;
 mod tidy;
 mod venv;
@@ -66,6 +67,8 @@ enum Command {
     },
     /// Makes the files of the container image in `target/image/rootfs`, for the `Dockerfile`.
     Rootfs,
+    /// Takes the pictures of the status page in `examples/guides/images` anew, with Chromium.
+    Screenshots,
     /// Checks the house rules that no compiler checks.
     Tidy,
     /// Shows the main job on stand-ins: three accounts × two regions into Port.
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Command::Models { check } => models::run_models(&repo, check, None),
         Command::Demo { once } => demo::run(&repo, once),
         Command::Readme { check } => readme::run(&repo, check),
+        Command::Screenshots => screenshots::take(&repo),
         Command::Tidy => tidy::check(&repo),
         Command::Deploy { bless } => deploy::prepare_and_check(&repo, bless),
         Command::Image { quick } => {

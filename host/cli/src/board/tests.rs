@@ -42,10 +42,13 @@ fn ended(unit: &UnitId, state: UnitState, fetched: u64) -> UnitReport {
     UnitReport { unit: unit.clone(), state, counts, duration: Duration::from_millis(1500) }
 }
 
-/// What a reader makes of what it is told: state, resources, milliseconds and problem of each unit.
+/// State, resources, milliseconds and problem of a unit.
+type Seen = (String, u64, u64, Option<u64>);
+
+/// What a reader makes of what it is told, by the positions of account, place and kind.
 #[derive(Debug, Default, PartialEq)]
 struct Reader {
-    units: BTreeMap<(u64, u64, u64), (String, u64, u64, Option<u64>)>,
+    units: BTreeMap<(u64, u64, u64), Seen>,
     troubles: BTreeMap<u64, Value>,
 }
 

@@ -82,10 +82,10 @@ impl Troubles {
         }
         for refusal in &report.refusals {
             let concern = format!("entity {} ({})", refusal.entity, refusal.unit);
-            troubles.add(About::Refused, &refusal.problem, concern);
+            troubles.add(About::Refused, &refusal.problem, &concern);
         }
         for (key, problem) in &report.deletion.failed {
-            troubles.add(About::Deletion, problem, format!("deleting entity {key}"));
+            troubles.add(About::Deletion, problem, &format!("deleting entity {key}"));
         }
         for plugin in &report.refused_plugins {
             troubles.plugin(plugin);
@@ -96,10 +96,10 @@ impl Troubles {
     /// What is not of the kind that is listed among problems elsewhere.
     pub(super) fn add_remarks(&mut self, report: &Report) {
         for (unit, resource, problem) in &report.item_failures {
-            self.add(About::Resource, problem, format!("{resource} ({unit})"));
+            self.add(About::Resource, problem, &format!("{resource} ({unit})"));
         }
         if let Some(problem) = &report.deletion.held_back {
-            self.add(About::HeldBack, problem, "what is gone in AWS".into());
+            self.add(About::HeldBack, problem, "what is gone in AWS");
         }
         for found in &report.misconfigurations {
             let Misconfiguration { resource, kind, field, expression, count, of, reason, .. } = found;
@@ -109,13 +109,13 @@ impl Troubles {
             );
             let serious = found.required || found.drops();
             let about = if serious { About::Mistake } else { About::Mapping };
-            self.add(about, &Problem::new(message), format!("resources[{resource}] ({kind})"));
+            self.add(about, &Problem::new(message), &format!("resources[{resource}] ({kind})"));
         }
     }
 
     /// An account that cannot be read.
     pub(super) fn account(&mut self, account: &Account, problem: &Problem) {
-        self.add(About::Account, problem, format!("account {}", account.id));
+        self.add(About::Account, problem, &format!("account {}", account.id));
     }
 
     /// How a unit ended: the problem's position, if it has one.
@@ -131,15 +131,15 @@ impl Troubles {
         {
             return Some(*known);
         }
-        self.add(about, problem, unit.to_string())
+        self.add(about, problem, &unit.to_string())
     }
 
     /// A plugin that is not used.
     pub(super) fn plugin(&mut self, plugin: &RefusedPlugin) {
-        self.add(About::Plugin, &plugin.problem, format!("plugin {}", plugin.plugin));
+        self.add(About::Plugin, &plugin.problem, &format!("plugin {}", plugin.plugin));
     }
 
-    pub(super) fn add(&mut self, about: About, problem: &Problem, concern: String) -> Option<u32> {
+    pub(super) fn add(&mut self, about: About, problem: &Problem, concern: &str) -> Option<u32> {
         let problem = bounded(problem);
         let position = match self.known.get(&problem) {
             Some(position) => *position,
@@ -159,7 +159,7 @@ impl Troubles {
         group.count += 1;
         group.version = self.version;
         if group.concerns.len() < LISTED {
-            group.concerns.push(cut(&concern));
+            group.concerns.push(cut(concern));
         }
         Some(position)
     }
@@ -195,10 +195,10 @@ mod tests {
         let mut troubles = Troubles::default();
         let denied = Problem::new("denied").remedy("grant it");
         for unit in 0..50 {
-            assert_eq!(troubles.add(About::Failed, &denied, format!("unit {unit}")), Some(0));
+            assert_eq!(troubles.add(About::Failed, &denied, &format!("unit {unit}")), Some(0));
         }
         for other in 0..GROUPS as u64 + 5 {
-            troubles.add(About::Skipped, &Problem::new(format!("{other} {}", "é".repeat(TEXT))), "x".into());
+            troubles.add(About::Skipped, &Problem::new(format!("{other} {}", "é".repeat(TEXT))), "x");
         }
         let told: Vec<&Trouble> = troubles.iter().collect();
         assert_eq!((told[0].count, told[0].concerns.len()), (50, LISTED));

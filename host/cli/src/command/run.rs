@@ -105,6 +105,14 @@ async fn serve(
     let serves = Serves { webhook, door, page: service.status_page };
     let router = http::router(&service.path_prefix, &status, serves);
     let drain = status.drain.clone();
+    if service.status_page {
+        tracing::info!("the status page is served at {}/status", service.path_prefix);
+    } else {
+        tracing::info!(
+            "the status page is not served, because the port may be reached from outside or the settings \
+             say so; `status_page = true` serves it"
+        );
+    }
     let server = axum::serve(socket, router).with_graceful_shutdown(drain.clone().cancelled_owned());
     let server = tokio::spawn(server.into_future());
 

@@ -1,18 +1,18 @@
 //! The status page and the report for people, in a real browser.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
+mod example;
+
 use std::{env, fs, path::Path};
 
 use berth_e2e::{Browser, Denial, World};
 use serde_json::{Value, json};
 
 use crate::service::{Service, listen, reported, wait_for};
+use example::{HOSTILE, REGIONS, example};
 
 /// What a text must have against its ground, as WCAG 2 asks for (AA).
 const CONTRAST: f64 = 4.5;
-/// Texts of others that must not become markup.
-const HOSTILE: &str =
-    "</script><script>document.title='owned'</script><img src=x onerror=document.title='owned'>";
 
 /// A world in which some things go wrong: one role, one region, one plugin.
 fn troubled() -> World {
@@ -21,13 +21,14 @@ fn troubled() -> World {
     world.gate().deny(Denial { account: denied, service: "ec2".into(), region: "eu-west-1".into() });
     world.break_external_id(&world.accounts()[2]);
     listen(&mut world, &json!({"type": "WEBHOOK", "app_host": "https://berth.example.com"}));
+    world.set("OCEAN__STATUS_PAGE", "true");
     world
 }
 
 /// What the page shows of a resync of the world above.
 fn shows_the_troubles(browser: &mut Browser, world: &World) {
     assert_eq!(browser.eval("document.getElementById('badge').textContent"), "✗ Done in part");
-    let [denied, whole, broken] = world.accounts() else { panic!("three accounts") };
+    let (denied, whole, broken) = (&world.accounts()[0], &world.accounts()[1], &world.accounts()[2]);
     let mut cell = |account: &str, place: &str| {
         let wanted = json!(format!("{account}, {place}: "));
         browser.eval(&format!(
@@ -121,192 +122,6 @@ fn a_report_is_one_page_that_needs_no_server() {
     browser.open_file(&page);
     shows_the_troubles(&mut browser, &world);
     assert_eq!(browser.complaints(), Vec::<String>::new());
-}
-
-/// A page as large as asked for, as a report shows it.
-fn example(world: &World, accounts: usize, regions: &[&str], hostile: bool) -> std::path::PathBuf {
-    world.tool(&["sync", "--report", "example.html"]);
-    let file = world.folder().join("example.html");
-    let page = fs::read_to_string(&file).expect("a page");
-    let (head, rest) = page.split_once(r#"id="data">"#).expect("data");
-    let (_, tail) = rest.split_once("</script>").expect("data");
-    let data = data(accounts, regions, hostile).to_string().replace('<', "\\u003c");
-    fs::write(&file, format!("{head}id=\"data\">{data}</script>{tail}")).expect("a file");
-    file
-}
-
-const STAGES: [&str; 5] = ["production", "staging", "development", "sandbox", "security"];
-const TEAMS: [&str; 8] = ["payments", "search", "identity", "data", "checkout", "media", "platform", "edge"];
-const REGIONS: [&str; 10] = [
-    "global",
-    "ap-southeast-2",
-    "ca-central-1",
-    "eu-central-1",
-    "eu-north-1",
-    "eu-west-1",
-    "sa-east-1",
-    "us-east-1",
-    "us-east-2",
-    "us-west-2",
-];
-
-/// What a resync of an organization may look like a little before its end.
-fn data(accounts: usize, regions: &[&str], hostile: bool) -> Value {
-    let kinds: Vec<String> = [
-        "EC2::Instance",
-        "EC2::Volume",
-        "S3::Bucket",
-        "RDS::DBInstance",
-        "Lambda::Function",
-        "ECS::Cluster",
-        "ECS::Service",
-        "SQS::Queue",
-        "SNS::Topic",
-        "DynamoDB::Table",
-        "EKS::Cluster",
-        "KMS::Key",
-    ]
-    .iter()
-    .map(|kind| format!("AWS::{kind}"))
-    .collect();
-    let denied = "eu-north-1";
-    let mut cells = Vec::new();
-    for account in 0..accounts {
-        for (place, region) in regions.iter().enumerate() {
-            let waits = account + 4 > accounts && accounts > 8;
-            let state = |kind: usize| match () {
-                () if (*region == "global") != (kind == 2) => '-',
-                () if account == 5 => 'f',
-                () if *region == denied && account % 4 == 1 => 's',
-                () if account == 2 && kind == 4 && place % 3 == 1 => 'f',
-                () if waits && account + 1 == accounts => 'q',
-                () if waits && (account * 7 + place * 3 + kind) % 4 == 0 => 'r',
-                () if waits && (account + place + kind) % 3 == 0 => 'q',
-                () => 'c',
-            };
-            let states: String = (0..kinds.len()).map(state).collect();
-            let trouble = |state: char| match state {
-                's' => Some(0),
-                'f' if account == 5 => Some(1),
-                'f' => Some(2),
-                _ => None,
-            };
-            let troubles: serde_json::Map<String, Value> = states
-                .chars()
-                .enumerate()
-                .filter_map(|(kind, state)| Some((kind.to_string(), trouble(state)?.into())))
-                .collect();
-            let done = |kind: usize| u64::from(states.as_bytes()[kind] == b'c');
-            let fetched: Vec<u64> = (0..kinds.len())
-                .map(|kind| done(kind) * ((account * 31 + place * 17 + kind * 7) % 90) as u64)
-                .collect();
-            let millis: Vec<u64> = (0..kinds.len())
-                .map(|kind| (180 + (account * 131 + place * 57 + kind * 97) % 2400) as u64)
-                .collect();
-            cells.push(json!({"account": account, "place": place, "states": states, "fetched": fetched,
-                "millis": millis, "troubles": troubles}));
-        }
-    }
-    let name = |account: usize| match hostile {
-        true => HOSTILE.to_owned(),
-        false => format!("{}-{}", TEAMS[account % TEAMS.len()], STAGES[account / TEAMS.len() % STAGES.len()]),
-    };
-    let text = |text: &str| if hostile { format!("{text} {HOSTILE}") } else { text.to_owned() };
-    let listed: Vec<Value> = (0..accounts)
-        .map(|account| json!([(210_000_000_000_u64 + account as u64 * 7_301_337).to_string(), name(account)]))
-        .collect();
-    let trouble = |about: &str, message: &str, remedy: &str, concerns: &[&str], count: u64| json!({"about": about, "message": text(message), "remedy": text(remedy), "concerns": concerns, "count": count});
-    let troubles = [
-        trouble(
-            "skipped",
-            "eu-north-1 denies access: ec2:DescribeInstances was explicitly denied by a service control policy",
-            "leave the region out with the selector's `regionPolicy`, or allow it in the policy",
-            &["210007301337 eu-north-1 AWS::EC2::Instance", "210007301337 eu-north-1 AWS::EC2::Volume"],
-            66,
-        ),
-        trouble(
-            "account",
-            "the role PortOceanReadRole in account 210036506685 cannot be assumed: AccessDenied",
-            "check that the role exists, that its trust policy names the base identity, and that the external ID is the one that is set",
-            &["account 210036506685"],
-            1,
-        ),
-        trouble(
-            "failed",
-            "throttled for good: lambda:ListFunctions answered TooManyRequestsException 8 times",
-            "lower `concurrency`, or ask AWS for a higher rate",
-            &[
-                "210014602674 ap-southeast-2 AWS::Lambda::Function",
-                "210014602674 eu-north-1 AWS::Lambda::Function",
-            ],
-            3,
-        ),
-        trouble(
-            "plugin",
-            "it imports wasi:sockets/tcp, and plugins have no capability",
-            "build it without network access, or remove it from the plugin directory",
-            &["plugin cost-explorer.wasm"],
-            1,
-        ),
-    ];
-    let numbered: Vec<Value> =
-        troubles.iter().enumerate().map(|(at, trouble)| json!([at, trouble])).collect();
-    let mut traffic = vec![json!([0, 0, 0, 0, 0])];
-    let mut sums = [0_u64; 4];
-    for second in 1..=84_u64 {
-        let wave = 40 + second.min(30) * 6 + (second * 37 % 23) * 4
-            - if second > 60 { (second - 60) * 3 } else { 0 };
-        for (sum, share) in sums.iter_mut().zip([10, 3, 4, 1]) {
-            *sum += wave * share / 6;
-        }
-        traffic.push(json!([second, sums[0], sums[1], sums[2], sums[3]]));
-    }
-    let plugins: Vec<Value> = [
-        "ec2-instance",
-        "lambda-function",
-        "s3-bucket",
-        "rds-db-instance",
-        "dynamodb-table",
-        "ecs-service",
-        "sqs-queue",
-        "jq",
-    ]
-    .iter()
-    .enumerate()
-    .map(|(at, plugin)| {
-        json!({"plugin": plugin, "batches": 420 - 45 * at, "seconds": 6.31 / (at as f64 + 1.0).powf(0.8),
-            "peak_memory": if *plugin == "jq" { 0 } else { 1_310_720 + 262_144 * ((at * 5) % 7) }})
-    })
-    .collect();
-    // Local time of whoever looks: 9:41 in UTC.
-    let began = 1_790_156_460_000_u64;
-    let past = |number: u64,
-                outcome: &str,
-                seconds: f64,
-                complete: u64,
-                failed: u64,
-                written: u64,
-                deleted: u64| {
-        json!({"number": number, "phase": "ended", "reason": "schedule", "started": began - (43 - number) * 3_600_000, "seconds": seconds,
-            "outcome": outcome, "dry_run": false, "documents": false, "units": complete + failed, "complete": complete, "skipped": 0, "failed": failed,
-            "counts": {"fetched": 0, "created": written, "updated": 0, "unchanged": 0, "refused": 0, "deleted": deleted, "documents": 0}})
-    };
-    let history = [
-        past(42, "partial", 139.4, 3564, 33, 212, 9),
-        past(41, "done", 128.8, 3597, 0, 1204, 31),
-        past(40, "deletions-held-back", 131.2, 3597, 0, 96, 0),
-        past(39, "done", 402.7, 3597, 0, 61_377, 0),
-    ];
-    json!({
-        "berth": "0.1.0", "now": began + 84_000,
-        "resync": {"number": 43, "phase": "reading", "reason": "requested at Port", "started": began, "seconds": 84.0,
-            "outcome": null, "dry_run": false, "documents": false},
-        "counts": {"fetched": sums[0], "created": sums[1] / 5, "updated": sums[1] - sums[1] / 5, "unchanged": sums[0] - sums[1],
-            "refused": 0, "deleted": 0, "documents": 0},
-        "traffic": traffic, "plugins": plugins, "history": history,
-        "notes": if hostile { json!([HOSTILE]) } else { json!([]) }, "untold": 0, "troubles": numbered,
-        "layout": {"accounts": listed, "places": regions, "kinds": if hostile { vec![HOSTILE.to_owned(); kinds.len()] } else { kinds }, "cells": cells},
-    })
 }
 
 /// Every text whose contrast is too low, by the colours that the browser computes.

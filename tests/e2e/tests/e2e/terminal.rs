@@ -18,7 +18,9 @@ fn json(world: &World, arguments: &[&str], code: i32) -> Value {
     let arguments = [arguments, &["--color", "always", "--log-level", "debug"]].concat();
     let run = world.tool(&arguments);
     run.exits(code);
-    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {run}"))
+    let said = serde_json::from_str(&run.stdout);
+    assert!(said.is_ok(), "{arguments:?} says more than JSON: {run}");
+    said.expect("JSON")
 }
 
 #[test]
