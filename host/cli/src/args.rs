@@ -1,8 +1,9 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::exit::Exit;
 
@@ -17,6 +18,28 @@ pub(crate) struct Args {
     pub(crate) command: Command,
     #[command(flatten)]
     pub(crate) global: Global,
+}
+
+impl Args {
+    /// The arguments of this process. Ends it where they are wrong, or ask for help.
+    pub(crate) fn of_process() -> Self {
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        let mut command = Self::command().color(help_colour(&arguments));
+        let matches = command.clone().get_matches_from(arguments);
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+}
+
+/// The colour of help and of complaints, which are printed before anything is parsed.
+fn help_colour(arguments: &[OsString]) -> ColorChoice {
+    let given = arguments.iter().filter_map(|argument| argument.to_str()).collect::<Vec<_>>();
+    let after = given.windows(2).filter(|pair| pair[0] == "--color").map(|pair| pair[1]);
+    let within = given.iter().filter_map(|argument| argument.strip_prefix("--color="));
+    match after.chain(within).last() {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    }
 }
 
 /// Options of every command.
@@ -37,6 +60,23 @@ pub(crate) struct Global {
     /// with json or in a service]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) log_level: Option<String>,
+    /// Whether what people read is coloured
+    ///
+    /// With `auto` it is on a terminal, unless `NO_COLOR` is set; `CLICOLOR_FORCE` colours it elsewhere, too.
+    /// JSON is never coloured.
+    #[arg(long = "color", global = true, value_enum, value_name = "WHEN", default_value_t = Colour::Auto)]
+    pub(crate) colour: Colour,
+}
+
+/// When something is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    /// On a terminal, unless the environment says otherwise.
+    Auto,
+    /// Wherever it goes.
+    Always,
+    /// Nowhere.
+    Never,
 }
 
 /// Form of the log.
@@ -78,11 +118,26 @@ pub(crate) enum Command {
         json: bool,
     },
     /// Print IAM policies: what the member roles need, whom they trust, what the base identity may do
+    ///
+    /// Standard output is the policy, as JSON that AWS takes as it is.
     Policy(PolicyArgs),
     /// Look at plugins
     Plugin {
         #[command(subcommand)]
         command: PluginCommand,
+    },
+    /// Print what lets a shell complete Berth's commands and options
+    ///
+    /// In bash, for example: `berth completions bash > ~/.local/share/bash-completion/completions/berth`.
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual: a page for each command, in the form of man(1)
+    Man {
+        /// The directory for the pages, `berth.1` and so on; created if it is not there
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
     },
 }
 
@@ -90,11 +145,16 @@ pub(crate) enum Command {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RunArgs {
     /// Print the report as JSON on standard output instead of the summary
+    ///
+    /// Where the run could not begin, nothing is printed there: the exit code and standard error tell why.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Also write the report as JSON to this file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) report: Option<PathBuf>,
+    /// Also write the report to this file; may be repeated
+    ///
+    /// A name that ends with `.html` gives a page that shows it and needs nothing else; any other
+    /// gives JSON.
+    #[arg(long = "report", value_name = "FILE")]
+    pub(crate) reports: Vec<PathBuf>,
     /// Units (account × region × kind) read at once [default: the setting `concurrency`, else 64]
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<std::num::NonZeroUsize>,
@@ -133,12 +193,21 @@ pub(crate) enum PluginCommand {
         /// The plugin's folder
         #[arg(default_value = ".")]
         dir: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Check a component as a host would, and its fetch plans against AWS's models
+    #[command(
+        after_help = "Exit codes: 0 a host takes it, 2 it is refused, 3 its fetch plans do not fit AWS's models"
+    )]
     Check {
         /// The plugin's file, or its folder, which is built first
         #[arg(default_value = ".")]
         plugin: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Run a plugin's fixtures through the real engine: golden files, and what every plugin promises
     ///
@@ -156,8 +225,13 @@ pub(crate) enum PluginCommand {
         /// Take what the plugin makes now as right
         #[arg(long)]
         bless: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Read a plugin's kinds from AWS or a recording, and print the entities, one a line
+    ///
+    /// Each line is a JSON object; the summary goes to standard error.
     ///
     /// AWS is read with the settings of `berth sync`; Port is not asked, and needs no settings.
     #[command(after_help = Exit::HELP)]
@@ -185,6 +259,9 @@ pub(crate) enum PluginCommand {
     Compile {
         /// Where the code goes; created if it is not there
         into: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Show everything about one plugin: kinds, operations, IAM actions, options, blueprints
     Inspect {
@@ -200,7 +277,7 @@ pub(crate) enum PluginCommand {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct NewPlugin {
     /// The kind that it maps, with a first name of your own, as in `Acme::Widget`
-    #[arg(long)]
+    #[arg(long, value_name = "KIND")]
     pub(crate) kind: String,
     /// The AWS operation that lists the resources, as in `ec2:DescribeVolumes`
     #[arg(long, value_name = "SERVICE:OPERATION")]
@@ -210,14 +287,17 @@ pub(crate) struct NewPlugin {
     #[arg(long, value_name = "PATH")]
     pub(crate) items: Option<String>,
     /// The plugin's name [default: the kind's, as in `acme-widget`]
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// The folder to write, which must be new or empty [default: the plugin's name]
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// Where the SDK comes from: a folder or a version [default: a copy in the plugin's folder]
     #[arg(long, value_name = "PATH|VERSION")]
     pub(crate) sdk: Option<String>,
+    /// Print JSON: the folder and the files that were written
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Which policy to print.
@@ -238,4 +318,54 @@ pub(crate) struct PolicyArgs {
     /// The policy of the base identity instead: it may assume these role ARNs
     #[arg(long, value_name = "ROLE_ARN", num_args = 1..)]
     pub(crate) base: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+
+    use super::*;
+
+    fn every(command: &Command, look: &mut dyn FnMut(&Command)) {
+        look(command);
+        command.get_subcommands().for_each(|command| every(command, look));
+    }
+
+    #[test]
+    fn everything_says_what_it_is_for() {
+        let mut command = Args::command();
+        command.build();
+        command.clone().debug_assert();
+        every(&command, &mut |command| {
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name}");
+            for argument in command.get_arguments() {
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.len() > 5, "{name}: {}: `{help}`", argument.get_id());
+                for value in argument.get_possible_values() {
+                    // Names of shells, and yes and no, tell for themselves.
+                    let plain = argument.get_id() == "shell" || ["true", "false"].contains(&value.get_name());
+                    assert!(plain || value.get_help().is_some(), "{name}: {value:?}");
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn what_tells_something_tells_it_to_programs_as_well() {
+        // These print nothing but what programs read, write files, or never end.
+        let without = ["berth", "run", "policy", "completions", "man", "plugin", "help"];
+        let mut found = 0;
+        let mut command = Args::command();
+        command.build();
+        every(&command, &mut |command| {
+            let json = command.get_arguments().any(|argument| argument.get_id() == "json");
+            found += usize::from(json);
+            let name = command.get_name();
+            let help = command.get_arguments().next().is_none()
+                || command.get_bin_name().is_some_and(|name| name.contains(" help"));
+            assert!(json || help || without.contains(&name), "{name}");
+        });
+        assert!(found >= 9, "{found}");
+    }
 }

@@ -2,6 +2,7 @@
 
 mod doctor;
 mod host;
+mod manual;
 mod plugin;
 mod policy;
 mod reload;
@@ -14,12 +15,14 @@ use indicatif::MultiProgress;
 use crate::{
     args::{Args, Command},
     exit::Exit,
+    output,
     settings::Environment,
     telemetry::{self, Shipping},
 };
 
 /// Runs the command and says how the program ends.
 pub(crate) fn run(args: &Args, environment: &Environment) -> Exit {
+    output::colours(args.global.colour, environment);
     // Log and progress share standard error.
     let bars = MultiProgress::new();
     // A service has no progress bars, and a summary only at the end of each resync.
@@ -34,6 +37,8 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Exit {
         Command::Doctor { all_kinds, json } => doctor::run(&args.global, *all_kinds, *json, environment),
         Command::Policy(policy) => policy::run(&args.global, policy, environment),
         Command::Plugin { command } => plugin::run(&args.global, command, environment),
+        Command::Completions { shell } => manual::completions(*shell),
+        Command::Man { to } => manual::pages(to),
     };
     telemetry::flush();
     exit

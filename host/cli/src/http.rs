@@ -1,8 +1,9 @@
-//! The HTTP server: health, metrics, and the webhooks of resync requests and live events. Routes and
+//! The HTTP server: the status page, health, metrics, and the webhooks of resync requests and live events. Routes and
 //! replies are those of the Ocean contract, so that a chart's probes and scrapers go on working.
 
 mod docs;
 mod events;
+mod status;
 
 use std::{
     sync::{
@@ -22,9 +23,12 @@ use axum::{
 };
 use berth_embed::{Event, Live, OCEAN_CORE_VERSION, Observer};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
+    board::Board,
     listener::{Reason, Resyncs},
     metrics::{Form, Metrics},
 };
@@ -32,12 +36,31 @@ use crate::{
 pub(crate) use events::Door;
 
 /// What the routes tell.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Status {
     ready: AtomicBool,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) board: Arc<Board>,
+    /// Ends what would not end by itself.
+    pub(crate) drain: CancellationToken,
+    /// Who may still look at the status page.
+    watchers: Arc<Semaphore>,
     /// What follows live events, once the plugins are loaded.
     live: RwLock<Option<Arc<Live>>>,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        let metrics = Arc::default();
+        Self {
+            ready: AtomicBool::default(),
+            board: Arc::new(Board::new(Arc::clone(&metrics))),
+            metrics,
+            drain: CancellationToken::new(),
+            watchers: Arc::new(Semaphore::new(status::WATCHERS)),
+            live: RwLock::default(),
+        }
+    }
 }
 
 impl Observer for Status {
@@ -74,9 +97,20 @@ struct Route {
     answers: MethodRouter,
 }
 
+/// What is served beside health and metrics.
+#[derive(Debug, Default)]
+pub(crate) struct Serves {
+    /// Asks for resyncs.
+    pub(crate) webhook: Option<Resyncs>,
+    /// Takes live events.
+    pub(crate) door: Option<Door>,
+    /// Shows the status page.
+    pub(crate) page: bool,
+}
+
 /// All routes but those that tell about them. Each webhook is there only if there is something behind
 /// it.
-fn routes(status: &Arc<Status>, webhook: Option<Resyncs>, door: Option<Door>) -> Vec<Route> {
+fn routes(status: &Arc<Status>, serves: Serves) -> Vec<Route> {
     let behind_prefix = |path, answers| Route { path, prefixed: true, answers };
     let mut routes = vec![
         behind_prefix("/health/live", get(live)),
@@ -84,8 +118,15 @@ fn routes(status: &Arc<Status>, webhook: Option<Resyncs>, door: Option<Door>) ->
         behind_prefix("/metrics", get(metrics).with_state(Arc::clone(status))),
         behind_prefix("/metrics/", get(metrics).with_state(Arc::clone(status))),
     ];
-    routes.extend(door.map(|door| behind_prefix("/integration/webhook", events::answers(door))));
-    routes.extend(webhook.map(|resyncs| Route {
+    if serves.page {
+        routes.extend([
+            behind_prefix("/", get(status::home)),
+            behind_prefix("/status", get(status::status)),
+            behind_prefix("/status/events", get(status::events).with_state(Arc::clone(status))),
+        ]);
+    }
+    routes.extend(serves.door.map(|door| behind_prefix("/integration/webhook", events::answers(door))));
+    routes.extend(serves.webhook.map(|resyncs| Route {
         path: "/resync",
         prefixed: false,
         answers: post(resync).with_state(resyncs),
@@ -97,15 +138,10 @@ fn routes(status: &Arc<Status>, webhook: Option<Resyncs>, door: Option<Door>) ->
 const DOCS: [&str; 3] = ["/openapi.json", "/docs", "/redoc"];
 
 /// The router. `prefix` stands before all but the pages about the API and the webhook of resyncs.
-pub(crate) fn router(
-    prefix: &str,
-    status: &Arc<Status>,
-    webhook: Option<Resyncs>,
-    door: Option<Door>,
-) -> Router {
+pub(crate) fn router(prefix: &str, status: &Arc<Status>, serves: Serves) -> Router {
     let mut router = Router::new();
     let mut served = Vec::new();
-    for Route { path, prefixed, answers } in routes(status, webhook, door) {
+    for Route { path, prefixed, answers } in routes(status, serves) {
         let full = if prefixed { format!("{prefix}{path}") } else { path.to_owned() };
         router = router.route(&full, answers);
         served.push((path, full));
@@ -192,6 +228,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use axum::body::Body;
+    use futures::StreamExt;
     use tower::ServiceExt;
 
     use super::*;
@@ -205,11 +242,12 @@ mod tests {
     fn with_webhook(prefix: &str) -> Router {
         // Nobody runs resyncs, so that the webhook refuses at once.
         let (resyncs, _) = listener::channel();
-        router(prefix, &Arc::default(), Some(resyncs), Some(door()))
+        router(prefix, &Arc::default(), everything(resyncs))
     }
 
-    fn door() -> Door {
-        Door { key: "key".to_owned().into(), status: Arc::default() }
+    fn everything(resyncs: Resyncs) -> Serves {
+        let door = Door { key: "key".to_owned().into(), status: Arc::default() };
+        Serves { webhook: Some(resyncs), door: Some(door), page: true }
     }
 
     #[tokio::test]
@@ -222,7 +260,7 @@ mod tests {
             assert!(!absent.contains(&status), "{method} {path}: {status}");
         }
         let (resyncs, _) = listener::channel();
-        let routes = routes(&Arc::default(), Some(resyncs), Some(door()));
+        let routes = routes(&Arc::default(), everything(resyncs));
         let served: BTreeSet<&str> = routes.iter().map(|route| route.path).chain(DOCS).collect();
         assert_eq!(served, written.iter().map(|(path, _)| path.as_str()).collect());
         for path in served {
@@ -252,12 +290,68 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_the_listener_the_webhook_is_neither_served_nor_documented() {
-        let router = router("", &Arc::default(), None, None);
+    async fn what_is_not_asked_for_is_neither_served_nor_documented() {
+        let router = router("", &Arc::default(), Serves::default());
         assert_eq!(ask(&router, "POST", "/resync").await.status(), StatusCode::NOT_FOUND);
+        for path in ["/", "/status", "/status/events"] {
+            assert_eq!(ask(&router, "GET", path).await.status(), StatusCode::NOT_FOUND, "{path}");
+        }
         let page =
             axum::body::to_bytes(ask(&router, "GET", "/docs").await.into_body(), 1 << 20).await.unwrap();
         let page = String::from_utf8_lossy(&page).into_owned();
-        assert!(page.contains("/health/ready") && !page.contains("/resync"), "{page}");
+        assert!(
+            page.contains("/health/ready") && !page.contains("/resync") && !page.contains("/status"),
+            "{page}"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_page_runs_nothing_but_its_own_script() {
+        let router = with_webhook("/a/b");
+        let home = ask(&router, "GET", "/a/b/").await;
+        assert_eq!(home.status(), StatusCode::TEMPORARY_REDIRECT);
+        assert_eq!(home.headers()[header::LOCATION], "status", "a proxy may strip what stands before");
+        let response = ask(&router, "GET", "/a/b/status").await;
+        let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+        for rule in ["default-src 'none'", "script-src 'sha256-", "frame-ancestors 'none'", "trusted-types"] {
+            assert!(policy.contains(rule), "{rule}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{policy}");
+    }
+
+    #[tokio::test]
+    async fn who_looks_gets_everything_and_the_changes_until_the_service_stops() {
+        let status: Arc<Status> = Arc::default();
+        let (resyncs, _) = listener::channel();
+        let router = router("", &status, everything(resyncs));
+        let mut events = ask(&router, "GET", "/status/events").await.into_body().into_data_stream();
+        let mut next = async || {
+            let bytes = events.next().await?.unwrap();
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            Some(serde_json::from_str::<Value>(text.trim().strip_prefix("data: ").unwrap()).unwrap())
+        };
+        let first = next().await.unwrap();
+        assert_eq!((&first["resync"]["number"], first["layout"].is_object()), (&json!(0), true));
+        status.board.begun("start");
+        let second = next().await.unwrap();
+        assert_eq!((&second["resync"]["number"], &second["resync"]["reason"]), (&json!(1), &json!("start")));
+        status.drain.cancel();
+        assert_eq!(next().await, None);
+    }
+
+    #[tokio::test]
+    async fn only_so_many_may_look() {
+        let status: Arc<Status> = Arc::default();
+        let (resyncs, _) = listener::channel();
+        let router = router("", &status, everything(resyncs));
+        let mut watching = Vec::new();
+        for _ in 0..status::WATCHERS {
+            watching.push(ask(&router, "GET", "/status/events").await);
+        }
+        assert!(watching.iter().all(|response| response.status() == StatusCode::OK));
+        let refused = ask(&router, "GET", "/status/events").await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        watching.pop();
+        assert_eq!(ask(&router, "GET", "/status/events").await.status(), StatusCode::OK);
     }
 }

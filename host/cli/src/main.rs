@@ -2,6 +2,7 @@
 //! exits with a documented code.
 
 mod args;
+mod board;
 mod command;
 mod exit;
 mod http;
@@ -15,14 +16,12 @@ mod telemetry;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = args::Args::of_process();
     let environment = settings::Environment::of_process();
     command::run(&args, &environment).into()
 }

@@ -102,11 +102,28 @@ impl States {
     }
 }
 
+/// How a resync ended, in a word.
+pub(crate) fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done => "done",
+        Outcome::Partial => "partial",
+        Outcome::NothingRead => "nothing-read",
+        Outcome::DeletionsHeldBack => "deletions-held-back",
+        Outcome::Aborted => "aborted",
+    }
+}
+
 impl Metrics {
     /// Counts from now on what this host and its plugins do.
     pub(crate) fn watch(&self, host: &SyncHost, engine: &Arc<Engine>) {
         let watched = Watched { meter: host.meter(), engine: Arc::clone(engine) };
         *self.watched.write().unwrap_or_else(PoisonError::into_inner) = Some(watched);
+    }
+
+    /// What counts by itself: what is sent, and what plugins take.
+    pub(crate) fn watched(&self) -> Option<(HostMeter, Arc<Engine>)> {
+        let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
+        watched.as_ref().map(|Watched { meter, engine }| (meter.clone(), Arc::clone(engine)))
     }
 
     /// A resync begins. Must be called inside a runtime.
@@ -118,13 +135,7 @@ impl Metrics {
     pub(crate) fn ended(&self, report: &Report) {
         let last = Last::of(report);
         let mut state = self.state();
-        state.end(match report.outcome {
-            Outcome::Done => "done",
-            Outcome::Partial => "partial",
-            Outcome::NothingRead => "nothing-read",
-            Outcome::DeletionsHeldBack => "deletions-held-back",
-            Outcome::Aborted => "aborted",
-        });
+        state.end(outcome(report.outcome));
         state.last = Some(last);
     }
 

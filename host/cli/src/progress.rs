@@ -3,19 +3,20 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     io::IsTerminal,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use berth_embed::{
     Event, NullObserver, Observer,
     core::{UnitId, UnitState},
 };
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::{
     args::LogFormat,
@@ -24,6 +25,9 @@ use crate::{
 
 /// Bars of single units shown at once; the total is always shown.
 const SHOWN_UNITS: usize = 8;
+
+/// Where no bars are drawn, about so many of the units that complete are told.
+const TOLD: u64 = 200;
 
 /// The observer for this run.
 pub(crate) fn observer(format: LogFormat, bars: &MultiProgress) -> Arc<dyn Observer> {
@@ -39,18 +43,22 @@ pub(crate) fn observer(format: LogFormat, bars: &MultiProgress) -> Arc<dyn Obser
 struct Lines {
     total: AtomicU64,
     ended: AtomicU64,
+    begun: OnceLock<Instant>,
+    totals: Mutex<Totals>,
 }
 
 impl Observer for Lines {
     fn event(&self, event: &Event<'_>) {
-        if let Some(line) = self.line(event) {
+        let passed = self.begun.get().map(Instant::elapsed).unwrap_or_default();
+        if let Some(line) = self.line(event, passed) {
             err(&safe(&line));
         }
     }
 }
 
 impl Lines {
-    fn line(&self, event: &Event<'_>) -> Option<String> {
+    fn line(&self, event: &Event<'_>, passed: Duration) -> Option<String> {
+        lock(&self.totals).count(event);
         match event {
             Event::Account { account, problem: None } => {
                 Some(format!("account {} ({})", account.id, account.name))
@@ -58,8 +66,9 @@ impl Lines {
             Event::Account { account, problem: Some(problem) } => {
                 Some(format!("account {}: {}", account.id, problem.message))
             }
-            Event::Planned { units, settled } => {
+            Event::Planned { units, settled, .. } => {
                 self.total.store(*units as u64, Ordering::Relaxed);
+                _ = self.begun.set(Instant::now());
                 let blocked =
                     if *settled > 0 { format!(", {settled} cannot be read") } else { String::new() };
                 Some(format!("{units} units to read{blocked}"))
@@ -68,11 +77,20 @@ impl Lines {
                 let ended = self.ended.fetch_add(1, Ordering::Relaxed) + 1;
                 let total = self.total.load(Ordering::Relaxed);
                 let end = match &report.state {
+                    // Of many, not each is told: what is told is how far it is.
+                    UnitState::Complete if !ended.is_multiple_of(total / TOLD + 1) && ended != total => {
+                        return None;
+                    }
                     UnitState::Complete => format!("{} resources", report.counts.fetched),
                     UnitState::Skipped(problem) => format!("skipped: {}", problem.message),
                     UnitState::Failed(problem) => format!("failed: {}", problem.message),
                 };
-                Some(format!("[{ended}/{total}] {} {end}", report.unit))
+                let left = match left(ended, total, passed) {
+                    Some(left) => format!(", about {} left", HumanDuration(left)),
+                    None => String::new(),
+                };
+                let many = if total > TOLD { format!(" ({})", lock(&self.totals)) } else { String::new() };
+                Some(format!("[{ended}/{total}{left}] {} {end}{many}", report.unit))
             }
             Event::Deleting { count } => Some(format!("deleting {count} entities")),
             _ => None,
@@ -80,29 +98,72 @@ impl Lines {
     }
 }
 
-/// A total, and a line for each of some running units.
-struct Bars {
-    all: MultiProgress,
-    total: ProgressBar,
-    units: Mutex<HashMap<UnitId, ProgressBar>>,
-    written: Mutex<Counts>,
+/// How long it will take still, once there is something to tell it by.
+fn left(ended: u64, total: u64, passed: Duration) -> Option<Duration> {
+    let telling = passed >= Duration::from_secs(3) && ended >= total / 50 && ended < total;
+    let (ended, open) = (u32::try_from(ended).ok()?, u32::try_from(total.saturating_sub(ended)).ok()?);
+    telling.then(|| passed.checked_div(ended)?.checked_mul(open)).flatten()
 }
 
-#[derive(Default)]
-struct Counts {
+/// What was read and written so far.
+#[derive(Debug, Default)]
+struct Totals {
+    read: u64,
     created: u64,
     updated: u64,
     unchanged: u64,
     refused: u64,
 }
 
+impl Totals {
+    fn count(&mut self, event: &Event<'_>) {
+        match event {
+            Event::UnitFinished { report } => self.read += report.counts.fetched,
+            Event::Written { created, updated, unchanged, refused } => {
+                self.created += created;
+                self.updated += updated;
+                self.unchanged += unchanged;
+                self.refused += refused;
+            }
+            _ => {}
+        }
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { read, created, updated, unchanged, refused } = self;
+        write!(f, "{} resources read", HumanCount(*read))?;
+        for (count, what) in
+            [(created, "created"), (updated, "updated"), (unchanged, "unchanged"), (refused, "refused")]
+        {
+            if *count > 0 {
+                write!(f, ", {} {what}", HumanCount(*count))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lock(totals: &Mutex<Totals>) -> MutexGuard<'_, Totals> {
+    totals.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A total, and a line for each of some running units.
+struct Bars {
+    all: MultiProgress,
+    total: ProgressBar,
+    units: Mutex<HashMap<UnitId, ProgressBar>>,
+    totals: Mutex<Totals>,
+}
+
 impl Bars {
     fn new(all: MultiProgress) -> Self {
         let total = all.add(ProgressBar::no_length());
-        total.set_style(style("{spinner} {bar:30} {pos}/{len} units  {elapsed}  eta {eta}  {msg}"));
+        total.set_style(style("{spinner} {wide_bar} {percent}%  {human_pos} of {human_len} units, {elapsed}, about {eta} left\n  {msg}"));
         total.enable_steady_tick(Duration::from_millis(120));
         total.set_message("getting ready");
-        Self { all, total, units: Mutex::default(), written: Mutex::default() }
+        Self { all, total, units: Mutex::default(), totals: Mutex::default() }
     }
 }
 
@@ -113,6 +174,7 @@ fn style(template: &'static str) -> ProgressStyle {
 
 impl Observer for Bars {
     fn event(&self, event: &Event<'_>) {
+        lock(&self.totals).count(event);
         match event {
             Event::Account { account, problem: Some(problem) } => {
                 // A line above the bars that stays. Drawing is best effort.
@@ -148,18 +210,9 @@ impl Observer for Bars {
                     _ = self.all.println(safe(&format!("{}: {}", report.unit, problem.message)));
                 }
                 self.total.inc(1);
+                self.total.set_message(lock(&self.totals).to_string());
             }
-            Event::Written { created, updated, unchanged, refused } => {
-                let mut counts = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-                counts.created += created;
-                counts.updated += updated;
-                counts.unchanged += unchanged;
-                counts.refused += refused;
-                self.total.set_message(format!(
-                    "{} created, {} updated, {} unchanged, {} refused",
-                    counts.created, counts.updated, counts.unchanged, counts.refused
-                ));
-            }
+            Event::Written { .. } => self.total.set_message(lock(&self.totals).to_string()),
             Event::Deleting { count } => self.total.set_message(format!("deleting {count} entities")),
             _ => {}
         }
@@ -169,5 +222,54 @@ impl Observer for Bars {
 impl Drop for Bars {
     fn drop(&mut self) {
         self.total.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_embed::{
+        Planned, UnitCounts, UnitReport,
+        core::{AccountId, Kind, Problem},
+    };
+
+    use super::*;
+
+    fn lines(units: usize, state: &UnitState) -> Vec<String> {
+        let lines = Lines::default();
+        let second = Duration::from_secs(1);
+        lines.line(&Event::Planned { units, settled: 0, plan: &Planned::default() }, Duration::ZERO);
+        lines.line(&Event::Written { created: 1, updated: 0, unchanged: 1200, refused: 0 }, second);
+        let unit = UnitId {
+            account: AccountId::new("111111111111").unwrap(),
+            place: None,
+            kind: Kind::new("Acme::Widget").unwrap(),
+            resource: 0,
+        };
+        let counts = UnitCounts { fetched: 10, ..UnitCounts::default() };
+        let report = UnitReport { unit, state: state.clone(), counts, duration: second };
+        let told = |number| {
+            // A unit a second.
+            let passed = second * u32::try_from(number).unwrap();
+            lines.line(&Event::UnitFinished { report: &report }, passed)
+        };
+        (1..=units).filter_map(told).collect()
+    }
+
+    #[test]
+    fn lines_tell_how_long_it_takes_still() {
+        let told = lines(100, &UnitState::Complete);
+        assert_eq!(told.len(), 100);
+        assert_eq!(told[0], "[1/100] 111111111111 all regions Acme::Widget 10 resources");
+        assert!(told[9].starts_with("[10/100, about 2 minutes left] "), "{}", told[9]);
+        assert!(told[99].starts_with("[100/100] "), "{}", told[99]);
+    }
+
+    #[test]
+    fn of_many_units_some_are_told_and_every_problem() {
+        let told = lines(10_000, &UnitState::Complete);
+        assert!((150..=250).contains(&told.len()), "{}", told.len());
+        let last = told.last().unwrap();
+        assert!(last.ends_with("(100,000 resources read, 1 created, 1,200 unchanged)"), "{last}");
+        assert_eq!(lines(10_000, &UnitState::Failed(Problem::new("no"))).len(), 10_000);
     }
 }

@@ -120,6 +120,7 @@ const KNOWN: &[&str] = &[
     "event_listener.should_run_actions",
     "scheduled_resync_interval",
     "path_prefix",
+    "status_page",
     "processing_mode",
     "lakehouse_enabled",
     "lakehouse_buffer_interval_seconds",

@@ -8,7 +8,10 @@ use berth_embed::{
 };
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use crate::output::{hang, safe};
+use crate::{
+    board::{Trouble, Troubles},
+    output::{hang, safe},
+};
 
 /// Entities of one list that are shown before "and N more".
 const SHOWN: usize = 20;
@@ -140,43 +143,21 @@ fn row(report: &Report, kind: String, account: String, units: &[&UnitReport], de
 
 /// Problems, each told once with all it concerns.
 fn problems(report: &Report, out: &mut String) -> std::fmt::Result {
-    let mut grouped: Vec<(&Problem, Vec<String>)> = Vec::new();
-    let mut add = |problem, concerns: String| match grouped.iter_mut().find(|(known, _)| *known == problem) {
-        Some((_, all)) => all.push(concerns),
-        None => grouped.push((problem, vec![concerns])),
-    };
-    for (account, problem) in &report.accounts {
-        if let Some(problem) = problem {
-            add(problem, format!("account {}", account.id));
+    let troubles = Troubles::of(report);
+    for (index, Trouble { problem, concerns, count, .. }) in troubles.iter().enumerate() {
+        if index == 0 {
+            writeln!(out, "\nProblems")?;
         }
-    }
-    for unit in &report.units {
-        let told = report.accounts.iter().any(|(_, problem)| problem.as_ref() == unit.state.problem());
-        if let Some(problem) = unit.state.problem().filter(|_| !told) {
-            add(problem, unit.unit.to_string());
-        }
-    }
-    for refusal in &report.refusals {
-        add(&refusal.problem, format!("entity {} ({})", refusal.entity, refusal.unit));
-    }
-    for (key, problem) in &report.deletion.failed {
-        add(problem, format!("deleting entity {key}"));
-    }
-    for plugin in &report.refused_plugins {
-        add(&plugin.problem, format!("plugin {}", plugin.plugin));
-    }
-    if grouped.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "\nProblems")?;
-    for (problem, concerns) in grouped {
-        writeln!(out, "  ✗ {}", list(&concerns))?;
+        writeln!(out, "  ✗ {}", list(concerns, *count))?;
         writeln!(out, "    {}", hang(&problem.message, "    "))?;
         if let Some(remedy) = &problem.remedy {
             writeln!(out, "    → {}", hang(remedy, "      "))?;
         }
     }
-    Ok(())
+    match troubles.untold {
+        0 => Ok(()),
+        more => writeln!(out, "  … and {more} more (all with --json)"),
+    }
 }
 
 /// Fields of mappings that gave nothing: first what is certainly a mistake.
@@ -208,9 +189,9 @@ fn misconfigurations(report: &Report, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn list(items: &[String]) -> String {
+fn list(items: &[String], count: u64) -> String {
     let shown = items.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
-    match items.len() {
+    match count {
         0..=5 => shown,
         more => format!("{shown} and {} more", more - 5),
     }

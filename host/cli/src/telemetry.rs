@@ -29,6 +29,7 @@ use crate::settings::Settings;
 use crate::{
     args::{Global, LogFormat},
     metrics::Metrics,
+    output::stderr_is_coloured,
     settings::Environment,
 };
 
@@ -89,10 +90,9 @@ pub(crate) fn install(
             let layer = layer.fmt_fields(JsonFields::new()).event_format(json::JsonLines);
             registry.with(layer.with_filter(filter)).try_init()
         }
-        LogFormat::Text => {
-            let colour = environment.get("NO_COLOR").is_none() && io::IsTerminal::is_terminal(&io::stderr());
-            registry.with(layer.with_ansi(colour).with_target(false).with_filter(filter)).try_init()
-        }
+        LogFormat::Text => registry
+            .with(layer.with_ansi(stderr_is_coloured()).with_target(false).with_filter(filter))
+            .try_init(),
     };
     // A second installation in one process can only happen in tests; the first one stays.
     if installed.is_ok() {

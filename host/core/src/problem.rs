@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Libraries keep typed errors inside; where an error leaves a seam towards the report it becomes
 /// a `Problem`, so that every failure in a summary has the same two parts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Problem {
     /// What happened, with the cause. Never holds a secret.
     pub message: String,

@@ -46,7 +46,8 @@ pub use berth_port::{
 };
 pub use berth_sync::{
     Change, Check, Event, Finding, Journal, Live, LiveOptions, Misconfiguration, Mode, NullObserver,
-    Observer, Outcome, Refreshed, Report, Submission, SyncError, SyncOptions, UnitCounts, UnitReport,
+    Observer, Outcome, Planned, Refreshed, Report, Submission, SyncError, SyncOptions, UnitCounts,
+    UnitReport,
 };
 use berth_sync::{Gate, LiveParts, Roster};
 pub use difference::difference;

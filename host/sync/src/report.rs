@@ -10,7 +10,7 @@ use berth_core::{
 };
 use serde::Serialize;
 
-use crate::{Change, Misconfiguration, Refreshed};
+use crate::{Change, Misconfiguration, Planned, Refreshed};
 
 /// How one unit went.
 #[derive(Debug, Clone, Serialize)]
@@ -209,6 +209,8 @@ pub enum Event<'e> {
         units: usize,
         /// Units that ended before they began.
         settled: usize,
+        /// Which they are.
+        plan: &'e Planned,
     },
     /// A unit begins.
     UnitStarted {

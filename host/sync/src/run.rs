@@ -321,7 +321,11 @@ impl Run {
         let (owned, regions) = futures::join!(owned, self.regions(&accounts, &resources));
         let mut planned = plan(&accounts, &regions, &resources);
         planned.notes.splice(0..0, notes);
-        self.observer.event(&Event::Planned { units: planned.units.len(), settled: planned.settled.len() });
+        self.observer.event(&Event::Planned {
+            units: planned.units.len(),
+            settled: planned.settled.len(),
+            plan: &planned,
+        });
 
         let owned = Arc::new(owned);
         let memory = match ledger {

@@ -8,6 +8,7 @@
 mod answers;
 mod aws;
 mod berth;
+mod browser;
 mod collector;
 mod gate;
 mod guide;
@@ -19,6 +20,7 @@ mod world;
 
 pub use answers::Answers;
 pub use berth::Run;
+pub use browser::Browser;
 pub use collector::{Collector, Span};
 pub use gate::{Denial, Gate};
 pub use guide::{Shell, Step, steps};

@@ -13,6 +13,7 @@ mod models;
 mod pages;
 mod readme;
 mod repo;
+mod screenshots;
 mod suite;
 mod tidy;
 mod venv;
@@ -74,6 +75,8 @@ enum Command {
         #[arg(long)]
         verify: bool,
     },
+    /// Takes the pictures of the status page in `examples/guides/images` anew, with Chromium.
+    Screenshots,
     /// Checks the house rules that no compiler checks.
     Tidy,
     /// Shows the main job on stand-ins: three accounts × two regions into Port.
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
         Command::Models { check } => models::run_models(&repo, check, None),
         Command::Demo { once } => demo::run(&repo, once),
         Command::Readme { check } => readme::run(&repo, check),
+        Command::Screenshots => screenshots::take(&repo),
         Command::Tidy => tidy::check(&repo),
         Command::Deploy { bless } => deploy::prepare_and_check(&repo, bless),
         Command::Image { quick } => image::build(&repo, image::Build::new(quick)).map(drop),

@@ -10,7 +10,7 @@ use super::host::{Build, with_host};
 use crate::{
     args::Global,
     exit::Exit,
-    output::{hang, out, safe},
+    output::{Said, hang, safe},
     settings::Environment,
 };
 
@@ -23,7 +23,8 @@ pub(crate) fn run(global: &Global, all_kinds: bool, as_json: bool, environment: 
             Ok((checks, _)) => checks,
             Err(exit) => return exit,
         };
-    out(&if as_json { json!({ "checks": checks }).to_string() } else { safe(&render(&checks)) });
+    let said = if as_json { Said::from(json!({ "checks": checks })) } else { safe(&render(&checks)).into() };
+    said.print();
     match checks.iter().filter(|check| check.is_good()).count() {
         good if good == checks.len() => Exit::Done,
         _ => Exit::Partial,

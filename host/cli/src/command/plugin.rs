@@ -23,7 +23,7 @@ use serde_json::json;
 use crate::{
     args::{Global, NewPlugin, PluginCommand},
     exit::Exit,
-    output::{err, hang, out, safe},
+    output::{Said, err, hang, safe},
     settings::{Environment, Settings},
     summary,
 };
@@ -32,20 +32,23 @@ use crate::{
 pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Environment) -> Exit {
     match command {
         PluginCommand::New(args) => told("the plugin is not there yet", begin(args)),
-        PluginCommand::Build { dir } => {
-            told("the plugin is not built", build::build(dir).map(|built| (built.told(), Exit::Done)))
+        PluginCommand::Build { dir, json } => {
+            told("the plugin is not built", build::build(dir).map(|built| (built.told(*json), Exit::Done)))
         }
-        PluginCommand::Check { plugin } => with_engine(global, environment, |config| {
+        PluginCommand::Check { plugin, json } => with_engine(global, environment, |config| {
             let (_, info, _folder) = test::engine(config, &component(plugin)?)?;
-            Ok(check(&info))
+            Ok(check(&info, *json))
         }),
-        PluginCommand::Test { dir, component: file, bless } => with_engine(global, environment, |config| {
-            let file = file.clone().map_or_else(|| component(dir), Ok)?;
-            let (engine, info, _folder) = test::engine(config, &file)?;
-            let runtime = tokio::runtime::Runtime::new().map_err(|error| Problem::from_error(&error))?;
-            let outcome = runtime.block_on(test::run(&engine, &info, dir, *bless))?;
-            Ok((outcome.text, if outcome.failed == 0 { Exit::Done } else { Exit::Partial }))
-        }),
+        PluginCommand::Test { dir, component: file, bless, json } => {
+            with_engine(global, environment, |config| {
+                let file = file.clone().map_or_else(|| component(dir), Ok)?;
+                let (engine, info, _folder) = test::engine(config, &file)?;
+                let runtime = tokio::runtime::Runtime::new().map_err(|error| Problem::from_error(&error))?;
+                let outcome = runtime.block_on(test::run(&engine, &info, dir, *bless))?;
+                let exit = if outcome.failed == 0 { Exit::Done } else { Exit::Partial };
+                Ok((if *json { outcome.json().into() } else { Said::from(outcome.text) }, exit))
+            })
+        }
         PluginCommand::Run { plugin, replay, to } => {
             let sources = match Settings::without_port(global, environment) {
                 Ok(sources) => sources,
@@ -63,7 +66,9 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
                 Exit::Settings
             })
         }
-        PluginCommand::Compile { into } => with_engine(global, environment, |config| compile(&config, into)),
+        PluginCommand::Compile { into, json } => {
+            with_engine(global, environment, |config| compile(&config, into, *json))
+        }
         PluginCommand::List { json } => {
             with_engine(global, environment, |config| Ok(list(&started(config)?, *json)))
         }
@@ -73,16 +78,21 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
     }
 }
 
-fn compile(config: &EngineConfig, into: &Path) -> Result<(String, Exit), Problem> {
+fn compile(config: &EngineConfig, into: &Path, as_json: bool) -> Result<(Said, Exit), Problem> {
     let count = Engine::precompile(&config.plugin_dirs, into).map_err(|error| Problem::from_error(&error))?;
-    Ok((format!("compiled {count} plugins into {}", into.display()), Exit::Done))
+    let said = if as_json {
+        Said::from(json!({"compiled": count, "into": into}))
+    } else {
+        Said::from(format!("compiled {count} plugins into {}", into.display()))
+    };
+    Ok((said, Exit::Done))
 }
 
 /// Does something with the engine's settings, and prints it.
-fn with_engine(
+fn with_engine<S: Into<Said>>(
     global: &Global,
     environment: &Environment,
-    work: impl FnOnce(EngineConfig) -> Result<(String, Exit), Problem>,
+    work: impl FnOnce(EngineConfig) -> Result<(S, Exit), Problem>,
 ) -> Exit {
     match Settings::engine_only(global, environment) {
         Ok(config) => told("the plugin cannot be used", work(config)),
@@ -106,10 +116,10 @@ fn component(plugin: &Path) -> Result<PathBuf, Problem> {
 }
 
 /// Prints what was done, or why it was not.
-fn told(failed: &str, done: Result<(String, Exit), Problem>) -> Exit {
+fn told(failed: &str, done: Result<(impl Into<Said>, Exit), Problem>) -> Exit {
     match done {
-        Ok((text, exit)) => {
-            out(&text);
+        Ok((said, exit)) => {
+            said.into().print();
             exit
         }
         Err(problem) => {
@@ -119,8 +129,11 @@ fn told(failed: &str, done: Result<(String, Exit), Problem>) -> Exit {
     }
 }
 
-fn begin(args: &NewPlugin) -> Result<(String, Exit), Problem> {
+fn begin(args: &NewPlugin) -> Result<(Said, Exit), Problem> {
     let (folder, files) = scaffold::write(args)?;
+    if args.json {
+        return Ok((json!({"kind": args.kind, "folder": folder, "files": files}).into(), Exit::Done));
+    }
     let mut text = String::new();
     for file in files.iter().filter(|file| !file.starts_with("sdk/")) {
         // Writing to a String cannot fail.
@@ -132,29 +145,33 @@ fn begin(args: &NewPlugin) -> Result<(String, Exit), Problem> {
         args.kind,
         folder.display()
     );
-    Ok((safe(&text), Exit::Done))
+    Ok((safe(&text).into(), Exit::Done))
 }
 
 /// What a host would say to a component that it accepts.
-fn check(info: &PluginInfo) -> (String, Exit) {
-    let mut text = describe(info);
+fn check(info: &PluginInfo, as_json: bool) -> (Said, Exit) {
     let complaints: Vec<String> = info.manifest.kinds.iter().flat_map(rehearse).collect();
+    if as_json {
+        let exit = if complaints.is_empty() { Exit::Done } else { Exit::Partial };
+        return (json!({"plugin": info, "complaints": complaints}).into(), exit);
+    }
+    let mut text = describe(info);
     for complaint in &complaints {
         // Writing to a String cannot fail.
         _ = write!(text, "\n✗ {}", hang(complaint, "  "));
     }
     if complaints.is_empty() {
         text.push_str("\n✓ a host takes it, and its fetch plans fit AWS's models");
-        (safe(&text), Exit::Done)
+        (safe(&text).into(), Exit::Done)
     } else {
-        (safe(&text), Exit::Partial)
+        (safe(&text).into(), Exit::Partial)
     }
 }
 
-fn list(engine: &Engine, as_json: bool) -> (String, Exit) {
+fn list(engine: &Engine, as_json: bool) -> (Said, Exit) {
     let (plugins, refused) = (engine.plugins(), engine.refused());
     if as_json {
-        return (json!({"plugins": plugins, "refused": refused}).to_string(), Exit::Done);
+        return (json!({"plugins": plugins, "refused": refused}).into(), Exit::Done);
     }
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY);
@@ -184,7 +201,7 @@ fn list(engine: &Engine, as_json: bool) -> (String, Exit) {
             _ = write!(text, "\n  → {}", hang(remedy, "    "));
         }
     }
-    (safe(&text), Exit::Done)
+    (safe(&text).into(), Exit::Done)
 }
 
 fn code(plugin: &PluginInfo) -> &'static str {
@@ -199,7 +216,7 @@ fn iam_actions(kind: &KindManifest) -> BTreeSet<String> {
     kind.plan.steps.iter().flat_map(Step::iam_actions).collect()
 }
 
-fn inspect(engine: &Engine, wanted: &str, as_json: bool) -> Result<(String, Exit), Problem> {
+fn inspect(engine: &Engine, wanted: &str, as_json: bool) -> Result<(Said, Exit), Problem> {
     let named = |plugin: &PluginInfo| {
         plugin.name == wanted || plugin.kinds.iter().any(|served| served.kind.as_str() == wanted)
     };
@@ -211,12 +228,12 @@ fn inspect(engine: &Engine, wanted: &str, as_json: bool) -> Result<(String, Exit
             ..problem
         })?,
     };
-    let text = if as_json {
-        json!({"plugin": plugin, "manifest": *plugin.manifest}).to_string()
+    let said = if as_json {
+        Said::from(json!({"plugin": plugin, "manifest": *plugin.manifest}))
     } else {
-        safe(&describe(&plugin))
+        safe(&describe(&plugin)).into()
     };
-    Ok((text, Exit::Done))
+    Ok((said, Exit::Done))
 }
 
 fn describe(plugin: &PluginInfo) -> String {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{
     args::{Global, PolicyArgs},
     exit::Exit,
-    output::{err, out},
+    output::{data, err},
     settings::{Environment, Settings},
     summary,
 };
@@ -57,7 +57,7 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs, environment: &Environment)
 
 fn print(policy: &Value) -> Exit {
     // Pretty-printing a JSON value cannot fail; `#` is the pretty form.
-    out(&format!("{policy:#}"));
+    data(&format!("{policy:#}"));
     Exit::Done
 }
 

@@ -128,6 +128,10 @@ fn keep(
         kept.push("OCEAN__PATH_PREFIX");
         service.path_prefix.clone_from(&former.path_prefix);
     }
+    if service.status_page != former.status_page {
+        kept.push("OCEAN__STATUS_PAGE");
+        service.status_page = former.status_page;
+    }
     if discriminant(&service.listener) != discriminant(&former.listener) {
         kept.push("OCEAN__EVENT_LISTENER__TYPE");
         service.listener.clone_from(&former.listener);
@@ -221,6 +225,7 @@ mod tests {
             port,
             path_prefix: prefix.to_owned(),
             process_webhooks: false,
+            status_page: true,
         }
     }
 

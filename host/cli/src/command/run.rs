@@ -18,10 +18,9 @@ use crate::listener::kafka;
 use crate::{
     args::{Global, LogFormat, RunArgs, ServiceArgs},
     exit::Exit,
-    http::{self, Door, Status},
+    http::{self, Door, Serves, Status},
     listener::{self, Ended, Live, Reason, Resyncs, polling, schedule},
     output::{err, out},
-    progress,
     settings::{Environment, Listener, LiveSettings, Service, Settings},
     summary,
     telemetry::{self, Shipping},
@@ -50,7 +49,7 @@ pub(crate) fn run(
     if service.listener == Listener::Once {
         let once = RunArgs {
             json: false,
-            report: None,
+            reports: Vec::new(),
             concurrency: args.concurrency,
             state_dir: args.state_dir.clone(),
             record: None,
@@ -66,15 +65,17 @@ pub(crate) fn run(
             return Exit::Internal;
         }
     };
+    let status = Arc::new(Status::default());
+    // The log and the status page tell what a service does.
+    let board = Arc::clone(&status.board);
     let build = Build {
         concurrency: args.concurrency.map(NonZeroUsize::get),
         state: Some(Access::Write),
         state_dir: args.state_dir.clone(),
         logs,
-        // The log tells what a service does.
-        ..Build::new(progress::observer(LogFormat::Json, bars))
+        ..Build::new(board)
     };
-    match runtime.block_on(serve(global, environment, settings, service, build)) {
+    match runtime.block_on(serve(global, environment, settings, service, status, build)) {
         Ok(()) => Exit::Done,
         Err(exit) => exit,
     }
@@ -85,6 +86,7 @@ async fn serve(
     environment: &Environment,
     mut settings: Settings,
     service: Service,
+    status: Arc<Status>,
     build: Build,
 ) -> Result<(), Exit> {
     let stop = CancellationToken::new();
@@ -93,7 +95,6 @@ async fn serve(
     for note in &settings.notes {
         tracing::warn!("{note}");
     }
-    let status = Arc::new(Status::default());
     let (resyncs, requests) = listener::channel();
 
     // Before the plugins are loaded, which takes its time: the process is alive meanwhile.
@@ -101,8 +102,17 @@ async fn serve(
     let socket = bind(service.port).await?;
     let events = settings.live.take().filter(|_| service.process_webhooks);
     let door = events.as_ref().map(|events| Door { key: events.key.clone(), status: Arc::clone(&status) });
-    let router = http::router(&service.path_prefix, &status, webhook, door);
-    let drain = CancellationToken::new();
+    let serves = Serves { webhook, door, page: service.status_page };
+    let router = http::router(&service.path_prefix, &status, serves);
+    let drain = status.drain.clone();
+    if service.status_page {
+        tracing::info!("the status page is served at {}/status", service.path_prefix);
+    } else {
+        tracing::info!(
+            "the status page is not served, because the port may be reached from outside or the settings \
+             say so; `status_page = true` serves it"
+        );
+    }
     let server = axum::serve(socket, router).with_graceful_shutdown(drain.clone().cancelled_owned());
     let server = tokio::spawn(server.into_future());
 
@@ -261,6 +271,7 @@ async fn resync(
 ) -> Ended {
     tracing::info!(reason = reason.as_str(), "resync begins");
     status.metrics.begun();
+    status.board.begun(reason.as_str());
     let host = live.host.stopped_by(cancel.clone());
     let overdue = async {
         cancel.cancelled().await;
@@ -271,6 +282,7 @@ async fn resync(
         () = overdue => {
             tracing::warn!("the resync did not stop in time; it is given up");
             status.metrics.ended_early("aborted");
+            status.board.ended_early("aborted", None);
             if let Some(port) = host.port() {
                 // Else Port would show a resync that runs for ever. It is logged if it fails.
                 let told = timeout(LAST_WORD, port.end(ResyncStatus::Aborted)).await;
@@ -284,6 +296,7 @@ async fn resync(
     match result {
         Ok(report) => {
             status.metrics.ended(&report);
+            status.board.ended(&report);
             let totals = report.totals();
             tracing::info!(
                 outcome = ?report.outcome,
@@ -304,6 +317,7 @@ async fn resync(
         }
         Err(error) => {
             status.metrics.ended_early("not-begun");
+            status.board.ended_early("not-begun", Some(error.problem()));
             tracing::error!(problem = %error.problem(), "the resync could not begin: {error}");
             match error {
                 SyncError::Catalog(_) | SyncError::Source(_) => Ended::NotBegun,

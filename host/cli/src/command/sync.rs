@@ -1,16 +1,17 @@
 //! `berth sync` and `berth plan`: the same run, with and without writing.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{ffi::OsStr, num::NonZeroUsize, path::Path, sync::Arc};
 
-use berth_embed::{Access, Mode, Problem, RecordingSource, Report, SyncError};
+use berth_embed::{Access, Event, Mode, Observer, Problem, RecordingSource, Report, SyncError};
 use indicatif::MultiProgress;
 
 use super::host::{Build, with_host};
 use crate::{
     args::{Global, RunArgs},
+    board::{self, Board},
     exit::Exit,
     metrics::Metrics,
-    output::{err, out},
+    output::{data, err, out},
     progress,
     settings::Environment,
     summary,
@@ -26,7 +27,14 @@ pub(crate) fn run(
     bars: &MultiProgress,
     logs: Option<Shipping>,
 ) -> Exit {
-    let observer = progress::observer(global.log_format, bars);
+    let metrics = Arc::new(Metrics::default());
+    let board =
+        args.reports.iter().any(|file| is_page(file)).then(|| Arc::new(Board::new(Arc::clone(&metrics))));
+    let progress = progress::observer(global.log_format, bars);
+    let observer: Arc<dyn Observer> = match &board {
+        Some(board) => Arc::new(Both(progress, Arc::clone(board))),
+        None => progress,
+    };
     let build = Build {
         concurrency: args.concurrency.map(NonZeroUsize::get),
         state: Some(match mode {
@@ -39,11 +47,14 @@ pub(crate) fn run(
         replay: args.replay.clone(),
         ..Build::new(Arc::clone(&observer))
     };
-    let metrics = Arc::new(Metrics::default());
     telemetry::export(&metrics);
+    let watching = board.clone();
     let result = with_host(global, environment, build, |made| async move {
         metrics.watch(&made.host, &made.engine);
         metrics.begun();
+        if let Some(board) = &watching {
+            board.begun("");
+        }
         let result = match mode {
             Mode::Apply => made.host.sync().await,
             Mode::Plan => made.host.plan().await,
@@ -60,7 +71,11 @@ pub(crate) fn run(
         Ok(((Ok(mut report), recorded), notes)) => {
             report.notes.splice(0..0, notes);
             report.notes.extend(recorded);
-            finish(&report, args)
+            let page = board.map(|board| {
+                board.ended(&report);
+                board::page(Some(&board.whole()))
+            });
+            finish(&report, page.as_deref(), args)
         }
         Ok(((Err(error), _), _)) => {
             let (title, exit) = match &error {
@@ -89,7 +104,23 @@ fn recorded(recording: &RecordingSource) -> String {
     }
 }
 
-fn finish(report: &Report, args: &RunArgs) -> Exit {
+/// Two that listen.
+struct Both(Arc<dyn Observer>, Arc<Board>);
+
+impl Observer for Both {
+    fn event(&self, event: &Event<'_>) {
+        self.0.event(event);
+        self.1.event(event);
+    }
+}
+
+/// Whether a report is written as a page for people.
+fn is_page(file: &Path) -> bool {
+    let ending = file.extension().map(OsStr::to_ascii_lowercase);
+    ending.is_some_and(|ending| ending == "html" || ending == "htm")
+}
+
+fn finish(report: &Report, page: Option<&str>, args: &RunArgs) -> Exit {
     let mut exit = Exit::from(report.outcome);
     let json = match serde_json::to_string_pretty(report) {
         Ok(json) => json,
@@ -98,14 +129,19 @@ fn finish(report: &Report, args: &RunArgs) -> Exit {
             return Exit::Internal;
         }
     };
-    if let Some(path) = &args.report
-        && let Err(error) = std::fs::write(path, &json)
-    {
-        let problem =
-            Problem::new(format!("{}: {error}", path.display())).remedy("check the path given with --report");
-        err(&summary::problem("the report cannot be written", &problem));
-        exit = Exit::Internal;
+    for path in &args.reports {
+        let text = page.filter(|_| is_page(path)).unwrap_or(&json);
+        if let Err(error) = std::fs::write(path, text) {
+            let problem = Problem::new(format!("{}: {error}", path.display()))
+                .remedy("check the path given with --report");
+            err(&summary::problem("the report cannot be written", &problem));
+            exit = Exit::Internal;
+        }
     }
-    out(&if args.json { json } else { summary::render(report) });
+    if args.json {
+        data(&json);
+    } else {
+        out(&summary::render(report));
+    }
     exit
 }

@@ -22,6 +22,8 @@ pub(crate) struct Service {
     pub(crate) path_prefix: String,
     /// Whether live events are taken.
     pub(crate) process_webhooks: bool,
+    /// Whether the status page is served.
+    pub(crate) status_page: bool,
 }
 
 /// What triggers a resync.
@@ -74,12 +76,16 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Service {
                 .into(),
         );
     }
+    // Where the port is there to be reached from outside, nothing is shown to everybody unasked.
+    let outside = matches!(listener, Listener::Webhook { .. })
+        || process_webhooks && reader.tree.get("integration.config.live_events_api_key").is_some();
     Service {
         listener: if resyncs { listener } else { Listener::Idle },
         scheduled_minutes: reader.schedule(resyncs),
         port: reader.http_port(),
         path_prefix: reader.path_prefix(),
         process_webhooks,
+        status_page: reader.flag("status_page", !outside),
     }
 }
 
@@ -187,6 +193,7 @@ mod tests {
                 port: 8000,
                 path_prefix: String::new(),
                 process_webhooks: true,
+                status_page: true,
             }
         );
         assert_eq!((settings.port.changelog_destination, settings.port.schedule), (json!({}), None));
@@ -197,6 +204,7 @@ mod tests {
             ("OCEAN__SCHEDULED_RESYNC_INTERVAL", "1440"),
             ("OCEAN__PATH_PREFIX", "a//b/"),
             ("APPLICATION__PORT", "9000"),
+            ("OCEAN__STATUS_PAGE", "false"),
         ])
         .unwrap();
         let interval = Duration::from_secs(7);
@@ -208,9 +216,27 @@ mod tests {
                 port: 9000,
                 path_prefix: "/a/b".into(),
                 process_webhooks: true,
+                status_page: false,
             }
         );
         assert_eq!(settings.port.schedule.unwrap().interval_minutes, 1440);
+    }
+
+    #[test]
+    fn nothing_is_shown_to_everybody_unasked() {
+        let webhook = r#"{"type": "WEBHOOK", "app_host": "https://berth.example.com"}"#;
+        let key = ("OCEAN__INTEGRATION__CONFIG__LIVE_EVENTS_API_KEY", "key");
+        let idle = r#"{"type": "POLLING", "should_process_webhooks": false}"#;
+        for (variables, shown) in [
+            (&[][..], true),
+            (&[("OCEAN__EVENT_LISTENER", webhook)], false),
+            (&[("OCEAN__EVENT_LISTENER", webhook), ("OCEAN__STATUS_PAGE", "true")], true),
+            (&[key], false),
+            (&[key, ("OCEAN__STATUS_PAGE", "true")], true),
+            (&[key, ("OCEAN__EVENT_LISTENER", idle)], true),
+        ] {
+            assert_eq!(load(variables).unwrap().1.status_page, shown, "{variables:?}");
+        }
     }
 
     #[test]

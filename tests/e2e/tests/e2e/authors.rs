@@ -33,6 +33,14 @@ fn a_plugin_is_begun_tested_and_run_in_a_few_commands() {
     world.plugin(&["test", there, "--bless"]).exits(0).says("1 passed, 0 failed");
     world.plugin(&["check", there]).exits(0).says("a host takes it").says("ec2:DescribeVolumes");
 
+    // Programs are told the same; what cargo says goes elsewhere.
+    for arguments in [["build", there, "--json"], ["test", there, "--json"], ["check", there, "--json"]] {
+        let run = world.plugin(&arguments);
+        run.exits(0);
+        let said: Value = serde_json::from_str(&run.stdout).expect("JSON");
+        assert!(said.is_object(), "{run}");
+    }
+
     // One line is edited: the code says something else than the default mapping and the golden file.
     let source = dir.join("src/lib.rs");
     let code = fs::read_to_string(&source).expect("the source was written");

@@ -27,4 +27,6 @@ mod reload;
 mod reporting;
 mod service;
 mod settings;
+mod status;
 mod sync;
+mod terminal;

@@ -12,8 +12,10 @@ use std::{
 };
 
 use berth_embed::Problem;
-use serde_json::Value;
+use serde_json::{Value, json};
 use wit_component::ComponentEncoder;
+
+use crate::output::Said;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -24,8 +26,12 @@ pub(super) struct Built {
 }
 
 impl Built {
-    pub(super) fn told(&self) -> String {
-        format!("{} ({} KiB)", self.file.display(), self.bytes.div_ceil(1024))
+    pub(super) fn told(&self, as_json: bool) -> Said {
+        if as_json {
+            json!({"file": self.file, "bytes": self.bytes}).into()
+        } else {
+            format!("{} ({} KiB)", self.file.display(), self.bytes.div_ceil(1024)).into()
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     args::LogFormat,
     command::host::stop_on_signal,
     exit::Exit,
-    output::{err, out},
+    output::{data, err},
     progress,
     settings::Sources,
     summary,
@@ -71,7 +71,7 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
         .collect::<Result<_, _>>()
         .map_err(|e| error(&e))?;
     match run.to {
-        None => out(&lines.join("\n")),
+        None => data(&lines.join("\n")),
         Some(path) => write(path, &lines)
             .map_err(|e| Problem::new(format!("{} cannot be written: {e}", path.display())))?,
     }

@@ -25,6 +25,16 @@ pub(super) struct Outcome {
     pub(super) text: String,
     pub(super) failed: usize,
     pub(super) passed: usize,
+    fixtures: Vec<Value>,
+    peak_memory: u64,
+}
+
+impl Outcome {
+    /// The same for programs.
+    pub(super) fn json(&self) -> Value {
+        let Self { failed, passed, fixtures, peak_memory, .. } = self;
+        json!({"passed": passed, "failed": failed, "peak_memory": peak_memory, "fixtures": fixtures})
+    }
 }
 
 /// An engine with the bundled plugins, for their JQ, and the one under test, which wins.
@@ -91,6 +101,9 @@ pub(super) async fn run(
             match fixture(&conformance, &file, &golden, bless).await {
                 Ok(cost) => {
                     outcome.passed += 1;
+                    let micros = cost.time.as_secs_f64() * 1e6;
+                    outcome.fixtures.push(json!({"kind": kind.kind, "fixture": shown, "passed": true,
+                        "variants": cost.variants, "micros_a_resource": micros, "complaints": []}));
                     _ = writeln!(
                         outcome.text,
                         "✓ {shown}: {} variants; {:.1} µs a resource",
@@ -100,6 +113,8 @@ pub(super) async fn run(
                 }
                 Err(complaints) => {
                     outcome.failed += 1;
+                    outcome.fixtures.push(json!({"kind": kind.kind, "fixture": shown, "passed": false,
+                        "complaints": complaints}));
                     _ = writeln!(outcome.text, "✗ {shown}");
                     for line in complaints.iter().take(SHOWN) {
                         _ = writeln!(outcome.text, "    {}", hang(line, "    "));
@@ -113,6 +128,7 @@ pub(super) async fn run(
     }
     let peak =
         engine.plugins().into_iter().find(|plugin| plugin.sha256 == info.sha256).map_or(0, |p| p.peak_memory);
+    outcome.peak_memory = peak;
     _ = write!(
         outcome.text,
         "\n{} passed, {} failed; at most {} KiB of memory in an instance",

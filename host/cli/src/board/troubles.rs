@@ -1,0 +1,208 @@
+//! Problems, each told once with all it concerns.
+
+use std::collections::HashMap;
+
+use berth_embed::{
+    Misconfiguration, Report,
+    core::{Account, Problem, RefusedPlugin, UnitId, UnitState},
+};
+use serde::Serialize;
+
+/// Problems that are told apart; the rest is only counted.
+const GROUPS: usize = 300;
+/// What one problem concerns is listed up to here; the rest is only counted.
+const LISTED: usize = 20;
+/// Texts are cut here: some come from others.
+const TEXT: usize = 4_000;
+
+/// What a problem is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum About {
+    /// The resync could not begin.
+    Resync,
+    /// An account cannot be read.
+    Account,
+    /// A unit failed.
+    Failed,
+    /// A unit was skipped.
+    Skipped,
+    /// Port refused an entity.
+    Refused,
+    /// An entity could not be deleted.
+    Deletion,
+    /// Deletions were held back.
+    HeldBack,
+    /// A plugin is not used.
+    Plugin,
+    /// A resource could not be read or mapped.
+    Resource,
+    /// A field of the mapping gave nothing, and is missed.
+    Mistake,
+    /// A field of the mapping gave nothing.
+    Mapping,
+}
+
+/// A problem and what it concerns.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Trouble {
+    pub(crate) about: About,
+    #[serde(flatten)]
+    pub(crate) problem: Problem,
+    /// The first of them.
+    pub(crate) concerns: Vec<String>,
+    /// How many there are.
+    pub(crate) count: u64,
+    #[serde(skip)]
+    pub(super) version: u64,
+}
+
+/// All problems of a resync, in the order in which they came up. Bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Troubles {
+    groups: Vec<Trouble>,
+    known: HashMap<Problem, u32>,
+    /// Problems that found no place.
+    pub(crate) untold: u64,
+    /// What is added from now on has this version.
+    pub(super) version: u64,
+}
+
+impl Troubles {
+    /// Everything that went wrong in a resync that ended.
+    pub(crate) fn of(report: &Report) -> Self {
+        let mut troubles = Self::default();
+        for (account, problem) in &report.accounts {
+            if let Some(problem) = problem {
+                troubles.account(account, problem);
+            }
+        }
+        for unit in &report.units {
+            troubles.unit(&unit.unit, &unit.state);
+        }
+        for refusal in &report.refusals {
+            let concern = format!("entity {} ({})", refusal.entity, refusal.unit);
+            troubles.add(About::Refused, &refusal.problem, &concern);
+        }
+        for (key, problem) in &report.deletion.failed {
+            troubles.add(About::Deletion, problem, &format!("deleting entity {key}"));
+        }
+        for plugin in &report.refused_plugins {
+            troubles.plugin(plugin);
+        }
+        troubles
+    }
+
+    /// What is not of the kind that is listed among problems elsewhere.
+    pub(super) fn add_remarks(&mut self, report: &Report) {
+        for (unit, resource, problem) in &report.item_failures {
+            self.add(About::Resource, problem, &format!("{resource} ({unit})"));
+        }
+        if let Some(problem) = &report.deletion.held_back {
+            self.add(About::HeldBack, problem, "what is gone in AWS");
+        }
+        for found in &report.misconfigurations {
+            let Misconfiguration { resource, kind, field, expression, count, of, reason, .. } = found;
+            let message = format!(
+                "{field}, by `{}`, gave nothing for {count} of {of} resources: {reason}",
+                expression.as_deref().unwrap_or("null")
+            );
+            let serious = found.required || found.drops();
+            let about = if serious { About::Mistake } else { About::Mapping };
+            self.add(about, &Problem::new(message), &format!("resources[{resource}] ({kind})"));
+        }
+    }
+
+    /// An account that cannot be read.
+    pub(super) fn account(&mut self, account: &Account, problem: &Problem) {
+        self.add(About::Account, problem, &format!("account {}", account.id));
+    }
+
+    /// How a unit ended: the problem's position, if it has one.
+    pub(super) fn unit(&mut self, unit: &UnitId, state: &UnitState) -> Option<u32> {
+        let (about, problem) = match state {
+            UnitState::Complete => return None,
+            UnitState::Skipped(problem) => (About::Skipped, problem),
+            UnitState::Failed(problem) => (About::Failed, problem),
+        };
+        // The account stands for all its units.
+        if let Some(known) = self.known.get(&bounded(problem))
+            && self.groups.get(*known as usize).is_some_and(|group| group.about == About::Account)
+        {
+            return Some(*known);
+        }
+        self.add(about, problem, &unit.to_string())
+    }
+
+    /// A plugin that is not used.
+    pub(super) fn plugin(&mut self, plugin: &RefusedPlugin) {
+        self.add(About::Plugin, &plugin.problem, &format!("plugin {}", plugin.plugin));
+    }
+
+    pub(super) fn add(&mut self, about: About, problem: &Problem, concern: &str) -> Option<u32> {
+        let problem = bounded(problem);
+        let position = match self.known.get(&problem) {
+            Some(position) => *position,
+            None if self.groups.len() >= GROUPS => {
+                self.untold += 1;
+                return None;
+            }
+            None => {
+                let position = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+                self.known.insert(problem.clone(), position);
+                let concerns = Vec::new();
+                self.groups.push(Trouble { about, problem, concerns, count: 0, version: 0 });
+                position
+            }
+        };
+        let group = self.groups.get_mut(position as usize)?;
+        group.count += 1;
+        group.version = self.version;
+        if group.concerns.len() < LISTED {
+            group.concerns.push(cut(concern));
+        }
+        Some(position)
+    }
+
+    /// Where a problem is told, if it is.
+    pub(super) fn position(&self, problem: Option<&Problem>) -> Option<u32> {
+        problem.and_then(|problem| self.known.get(&bounded(problem)).copied())
+    }
+
+    /// All that is told.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Trouble> {
+        self.groups.iter()
+    }
+}
+
+fn bounded(problem: &Problem) -> Problem {
+    Problem { message: cut(&problem.message), remedy: problem.remedy.as_deref().map(cut) }
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(TEXT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_told_once_and_nothing_grows_without_end() {
+        let mut troubles = Troubles::default();
+        let denied = Problem::new("denied").remedy("grant it");
+        for unit in 0..50 {
+            assert_eq!(troubles.add(About::Failed, &denied, &format!("unit {unit}")), Some(0));
+        }
+        for other in 0..GROUPS as u64 + 5 {
+            troubles.add(About::Skipped, &Problem::new(format!("{other} {}", "é".repeat(TEXT))), "x");
+        }
+        let told: Vec<&Trouble> = troubles.iter().collect();
+        assert_eq!((told[0].count, told[0].concerns.len()), (50, LISTED));
+        assert_eq!((told.len(), troubles.untold), (GROUPS, 6));
+        assert!(told[1].problem.message.chars().count() == TEXT + 1);
+    }
+}
