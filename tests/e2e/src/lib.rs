@@ -14,9 +14,11 @@ mod image;
 mod kafka;
 mod kinds;
 mod network;
+mod simulated;
 mod world;
 
 pub use answers::Answers;
+pub use aws_simulator::{AwsSimulator, Latency, Options as Simulated, Throttle};
 pub use berth::Run;
 pub use collector::{Collector, Span};
 pub use gate::{Denial, Gate};

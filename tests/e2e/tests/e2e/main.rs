@@ -26,4 +26,5 @@ mod reload;
 mod reporting;
 mod service;
 mod settings;
+mod simulated;
 mod sync;
