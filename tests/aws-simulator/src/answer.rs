@@ -208,11 +208,13 @@ impl<'m> Builder<'m> {
             let more = if lists { Piece::More } else { Piece::Text("false".to_owned()) };
             return Some(Node::Literal(vec![more]));
         }
-        // Nothing fails, nothing is on its way out, and there is no more than is said above.
+        // Nothing fails, nothing is on its way out, nothing is within its own kind, and there is no more
+        // than is said above.
         let lower = name.to_ascii_lowercase();
-        let never = ["nexttoken", "nextmarker", "failure", "notfound", "unprocessed", "errors"]
-            .iter()
-            .any(|word| lower.contains(word))
+        let never = ["ParentId", "RootId"].contains(&name)
+            || ["nexttoken", "nextmarker", "failure", "notfound", "unprocessed", "errors"]
+                .iter()
+                .any(|word| lower.contains(word))
             || lower.starts_with("delet") && (lower.ends_with("date") || lower.ends_with("time"))
             || reference.location.is_outside_body();
         if never {
@@ -297,8 +299,7 @@ impl<'m> Builder<'m> {
         if self.key.as_deref() == Some(path) {
             return vec![Piece::Asked];
         }
-        let is_global = self.collections.iter().any(|index| self.catalog.collections[*index].is_global());
-        if let Some(pieces) = values::text(path, name, salt, is_global.then_some(self.regions)) {
+        if let Some(pieces) = values::text(path, name, salt, self.is_global().then_some(self.regions)) {
             return pieces;
         }
         let element = path.ends_with("[]");
@@ -316,19 +317,34 @@ impl<'m> Builder<'m> {
         {
             return vec![piece];
         }
-        if element && let Some(other) = self.catalog.meant(&self.model_service(), &noun::plain(&one)) {
+        let word = noun::plain(&one);
+        let meant = || {
+            self.catalog.meant(&self.model_service(), &word).or_else(|| self.catalog.meant_everywhere(&word))
+        };
+        if element && let Some(other) = meant() {
             return vec![Piece::Other {
                 collection: other,
-                form: Form::Id,
+                form: if self.catalog.collections[other].service == "ec2" { Form::Id } else { Form::Arn },
                 noun: self.catalog.collections[other].noun().to_owned(),
                 salt,
             }];
         }
+        // A bare name is that of the resource only where the resource is.
+        let is_bare = named.as_ref().is_some_and(|(_, noun)| noun.is_empty()) && !self.is_resource(path);
         let otherwise = self.made_up(named, path, name, salt);
         match self.inputs.iter().find(|input| input.eq_ignore_ascii_case(name)) {
-            Some(input) if !element => vec![Piece::Input { member: input.clone(), otherwise }],
+            Some(input) if !element && !is_bare => vec![Piece::Input { member: input.clone(), otherwise }],
             _ => otherwise,
         }
+    }
+
+    fn is_global(&self) -> bool {
+        self.collections.iter().any(|index| self.catalog.collections[*index].is_global())
+    }
+
+    /// Whether what holds a member is the resource itself.
+    fn is_resource(&self, path: &str) -> bool {
+        self.resources.iter().any(|resource| resource == path_of(path))
     }
 
     fn model_service(&self) -> String {
@@ -341,8 +357,8 @@ impl<'m> Builder<'m> {
         let own = |noun: &str| Piece::Own(form, noun.to_owned());
         let collections = || self.collections.iter().map(|index| &self.catalog.collections[*index]);
         if noun.is_empty() {
-            let is_resource = self.resources.iter().any(|resource| resource == path_of(path));
-            return is_resource
+            return self
+                .is_resource(path)
                 .then(|| own(collections().next().map_or("resource", |collection| collection.noun())));
         }
         let nouns = || collections().flat_map(|collection| &collection.nouns);
@@ -355,14 +371,14 @@ impl<'m> Builder<'m> {
             return Some(Piece::Parent(form, noun.to_owned()));
         }
         let service = self.model_service();
+        // What refers to a resource and to what that belongs to refers to the right one of these.
         let other = |collection: usize| Piece::Other {
             collection,
             form,
             noun: self.catalog.collections[collection].noun().to_owned(),
-            salt,
+            salt: self.catalog.collections[self.catalog.root(collection)].salt,
         };
-        let meant = self.catalog.meant(&service, noun);
-        if let Some(collection) = meant.filter(|index| self.catalog.collections[*index].service == service) {
+        if let Some(collection) = self.catalog.meant(&service, noun) {
             return Some(other(collection));
         }
         if noun.len() > 2 && nouns().any(|known| known.starts_with(noun) || known.ends_with(noun)) {
@@ -371,7 +387,15 @@ impl<'m> Builder<'m> {
         if self.inputs.iter().any(|input| input.eq_ignore_ascii_case(name)) {
             return None;
         }
-        meant.map(other)
+        // Other services name keys by their ARNs.
+        self.catalog.meant_everywhere(noun).map(other).map(|piece| match piece {
+            Piece::Other { collection, noun, salt, .. }
+                if self.catalog.collections[collection].service == "kms" =>
+            {
+                Piece::Other { collection, form: Form::Arn, noun, salt }
+            }
+            piece => piece,
+        })
     }
 
     /// A text that means nothing, but looks like what it is.
@@ -388,7 +412,7 @@ impl<'m> Builder<'m> {
             Form::Name => vec![text(&format!("{noun}-")), Piece::Hex { salt, digits: 6 }],
             Form::Arn => vec![
                 text(&format!("arn:aws:{}:", self.model.signing_name)),
-                Piece::Region,
+                if self.is_global() { text("") } else { Piece::Region },
                 text(":"),
                 Piece::Account,
                 text(&format!(":{noun}/{noun}-")),

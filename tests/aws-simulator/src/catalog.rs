@@ -242,6 +242,9 @@ impl Catalog {
         let last = list.rsplit('.').next().unwrap_or_default();
         let mut nouns = vec![noun::of_operation(&step.operation)];
         nouns.extend(noun::of_list(last).filter(|noun| noun != &nouns[0]));
+        let main = nouns[0].clone();
+        let others = ALSO.iter().filter(|(service, noun, _)| *service == step.service && main == *noun);
+        nouns.extend(others.map(|(.., other)| (*other).to_owned()));
         // What its own steps call a plain text tells what it is: `{"deploymentId": "{item}"}`.
         let named =
             kind.plan.steps.iter().filter(|child| child.parent() == Some(&step.id)).find_map(|child| {
@@ -298,16 +301,21 @@ impl Catalog {
         Ok(())
     }
 
-    /// What a noun means in a service: a collection of that service, else of one whose nouns are words
-    /// of their own everywhere.
+    /// The collection from which all above a collection descend.
+    pub(crate) fn root(&self, collection: usize) -> usize {
+        let parent = self.collections[collection].parent;
+        parent.map_or(collection, |parent| self.root(parent))
+    }
+
+    /// What a noun means in a service.
     pub(crate) fn meant(&self, service: &str, noun: &str) -> Option<usize> {
-        self.nouns.get(&(service.to_owned(), noun.to_owned())).copied().or_else(|| {
-            let (owner, noun) = EVERYWHERE
-                .iter()
-                .find(|(_, known, _)| *known == noun)
-                .map(|(owner, _, noun)| (*owner, *noun))?;
-            self.nouns.get(&(owner.to_owned(), noun.to_owned())).copied()
-        })
+        self.nouns.get(&(service.to_owned(), noun.to_owned())).copied()
+    }
+
+    /// What a noun means in every service.
+    pub(crate) fn meant_everywhere(&self, noun: &str) -> Option<usize> {
+        let (service, _, own) = EVERYWHERE.iter().find(|(_, known, _)| *known == noun)?;
+        self.meant(service, own)
     }
 }
 
@@ -319,7 +327,7 @@ const EVERYWHERE: [(&str, &str, &str); 18] = [
     ("ec2", "vpczone", "subnet"),
     ("ec2", "securitygroup", "securitygroup"),
     ("ec2", "vpcsecuritygroup", "securitygroup"),
-    ("ec2", "group", "securitygroup"),
+    ("ec2", "clientsubnet", "subnet"),
     ("ec2", "instance", "instance"),
     ("ec2", "volume", "volume"),
     ("ec2", "image", "image"),
@@ -333,6 +341,9 @@ const EVERYWHERE: [(&str, &str, &str); 18] = [
     ("elbv2", "targetgroup", "targetgroup"),
     ("elbv2", "loadbalancer", "loadbalancer"),
 ];
+
+/// What services call their resources besides.
+const ALSO: [(&str, &str, &str); 1] = [("ec2", "securitygroup", "group")];
 
 /// The part of a path before its first `[]`.
 pub(crate) fn list_of(items: &Path) -> &str {

@@ -27,6 +27,10 @@ const FORMS: [(&str, Form); 8] = [
 /// The form and the noun of a member's name; the noun is empty for a bare `Arn`, `id` or `Name`.
 /// Nothing for a name that names no resource.
 pub(crate) fn form(member: &str) -> Option<(Form, String)> {
+    // An ARN, whatever it is called.
+    if member == "StackId" {
+        return Some((Form::Arn, "stack".to_owned()));
+    }
     for (suffix, form) in FORMS {
         if let Some(noun) = member.strip_suffix(suffix) {
             return Some((form, plain(noun)));

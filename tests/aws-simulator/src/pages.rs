@@ -44,9 +44,12 @@ pub(crate) fn find(world: &World, known: &Known, place: Place<'_>, input: &Value
         Role::Own => Ok(Page::default()),
         Role::List { collection, .. } => list(world, known, *collection, place, input),
         Role::About { collections, shape } => {
+            // An ARN may name a resource and what that belongs to.
+            let mut deepest = collections.clone();
+            deepest.sort_by_key(|index| world.catalog.collections[*index].parent.is_none());
             let mut subjects = Vec::new();
             for text in texts(input) {
-                let found = collections.iter().find_map(|collection| world.find(*collection, place, text));
+                let found = deepest.iter().find_map(|collection| world.find(*collection, place, text));
                 let item = found.or_else(|| organization_account(world, collections, place, text));
                 subjects.extend(item.map(|item| Subject { item, asked: Some(text.to_owned()) }));
             }

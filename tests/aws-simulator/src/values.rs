@@ -33,7 +33,7 @@ const TEXTS: [(&str, &[&str]); 33] = [
     ("vpcid", &[]),
     ("partition", &["aws"]),
     ("tenancy", &["default"]),
-    ("resourcetype", &["EC2Instance"]),
+    ("resourcetype", &["ManagedInstance"]),
     ("description", &["Made up by the simulator"]),
     ("launchtype", &["FARGATE", "EC2"]),
     ("runningmode", &["AUTO_STOP"]),
@@ -95,7 +95,11 @@ pub(crate) fn text(path: &str, member: &str, salt: u64, regions: Option<&[String
         }
         "definition" => vec![plain(r#"{"StartAt":"Done","States":{"Done":{"Type":"Succeed"}}}"#)],
         "properties" => vec![plain(r#"{"Name":"simulated"}"#)],
-        _ if name.ends_with("date") || name.ends_with("time") || name.ends_with("timestamp") => {
+        _ if name.ends_with("date")
+            || name.ends_with("time")
+            || name.ends_with("timestamp")
+            || name.ends_with("modified") =>
+        {
             vec![time(member, salt, true)]
         }
         _ if name.ends_with("link") || name.ends_with("endpoint") => {

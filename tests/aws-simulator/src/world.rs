@@ -101,16 +101,12 @@ impl World {
 
     /// How many resources a collection has in an account and region.
     pub(crate) fn count(&self, collection: usize, place: Place<'_>) -> u32 {
-        let mut root = collection;
-        let mut parents = 1;
-        while let Some(parent) = self.collection(root).parent {
-            root = parent;
-            parents = parents.min(self.counts[parent]);
-        }
-        if parents == 0 || self.counts[collection] == 0 {
+        // What belongs to something is where that is.
+        if self.collection(collection).parent.is_some_and(|parent| self.count(parent, place) == 0) {
             return 0;
         }
-        let is_empty = hash::share(hash::mix(self.unit(root, place), 1)) < self.empty_share;
+        let root = self.unit(self.catalog.root(collection), place);
+        let is_empty = hash::share(hash::mix(root, 1)) < self.empty_share;
         if is_empty { 0 } else { self.counts[collection] }
     }
 
@@ -181,8 +177,9 @@ impl World {
 
     fn write_arn(&self, item: Item, collection: &Collection, place: Place<'_>, to: &mut String) {
         let general = match (collection.service.as_str(), collection.is_global()) {
-            // These two name no type in their ARNs.
+            // These name no type in their ARNs.
             ("s3", _) => "arn:aws:s3:::{resource}",
+            ("sns", _) => "arn:aws:sns:{region}:{account}:{resource}",
             ("codepipeline", _) if collection.parent.is_none() => {
                 "arn:aws:codepipeline:{region}:{account}:{resource}"
             }
@@ -204,6 +201,8 @@ impl World {
             to.push_str(before);
             match name {
                 "partition" => to.push_str("aws"),
+                // The one service whose ARNs have another name than its signatures.
+                "service" if collection.service == "cloudwatch" => to.push_str("cloudwatch"),
                 "service" => to.push_str(&collection.signing_name),
                 "region" => to.push_str(place.region),
                 "account" => account_id(place.account, to),

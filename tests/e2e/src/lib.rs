@@ -15,6 +15,7 @@ mod kafka;
 mod kinds;
 mod network;
 mod simulated;
+mod wire;
 mod world;
 
 pub use answers::Answers;
@@ -26,4 +27,5 @@ pub use image::Container;
 pub use kafka::Kafka;
 pub use kinds::Kinds;
 pub use network::ForwardProxy;
+pub use wire::{Answer, Wire};
 pub use world::{EXTERNAL_ID, Entities, REGIONS, World, WorldBuilder, copy_guest};

@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // of them; moto keeps it honest.
     ("aws-simulator", &["berth-core", "berth-aws-wire"]),
     ("berth-differential", &["berth-core", "berth-aws-wire"]),
-    ("berth-e2e", &["aws-simulator", "port-stand-in"]),
+    ("berth-e2e", &["aws-simulator", "berth-aws-wire", "berth-core", "port-stand-in"]),
     ("xtask", &[]),
 ];
 

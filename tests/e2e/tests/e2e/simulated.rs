@@ -57,11 +57,15 @@ fn expected(kinds: &Kinds, simulator: &AwsSimulator) -> BTreeMap<String, u32> {
         let kind = manifest["kind"].as_str().unwrap();
         let blueprint = manifest["mapping"]["port"]["entity"]["mappings"]["blueprint"].as_str().unwrap();
         let in_account = |account: &String| match manifest["scope"].as_str().unwrap() {
-            "regional" => ["us-east-1", "eu-west-1"].iter().map(|region| simulator.resources(kind, account, region)).sum(),
+            "regional" => ["us-east-1", "eu-west-1"]
+                .iter()
+                .map(|region| simulator.resources(kind, account, region))
+                .sum(),
             "global" => simulator.resources(kind, account, "us-east-1"),
             _ => 1,
         };
-        *expected.entry(blueprint.trim_matches('"').to_owned()).or_default() += accounts.iter().map(in_account).sum::<u32>();
+        *expected.entry(blueprint.trim_matches('"').to_owned()).or_default() +=
+            accounts.iter().map(in_account).sum::<u32>();
     }
     expected
 }
