@@ -313,8 +313,7 @@ impl<'m> Builder<'m> {
         }
         let one = if element { noun::singular(name) } else { name.to_owned() };
         let named = noun::form(&one);
-        if let Some(piece) = named.as_ref().and_then(|(form, noun)| self.named(*form, noun, path, name, salt))
-        {
+        if let Some(piece) = named.as_ref().and_then(|(form, noun)| self.named(*form, noun, path, name)) {
             return vec![piece];
         }
         let word = noun::plain(&one);
@@ -353,7 +352,7 @@ impl<'m> Builder<'m> {
 
     /// The name of a resource that exists: of the one the answer is about, of the one it belongs to, or of
     /// another one.
-    fn named(&self, form: Form, noun: &str, path: &str, name: &str, salt: u64) -> Option<Piece> {
+    fn named(&self, form: Form, noun: &str, path: &str, name: &str) -> Option<Piece> {
         let own = |noun: &str| Piece::Own(form, noun.to_owned());
         let collections = || self.collections.iter().map(|index| &self.catalog.collections[*index]);
         if noun.is_empty() {

@@ -37,10 +37,9 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// `text/xml`, without parameters.
-    pub fn content_type(&self) -> &str {
-        let value = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        value.unwrap_or_default().split(';').next().unwrap_or_default().trim()
+    /// What was asked.
+    pub fn operation(&self) -> &Operation {
+        &self.operation
     }
 
     /// What it says, as the AWS CLI prints it.
