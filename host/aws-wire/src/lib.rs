@@ -43,7 +43,7 @@ mod decode;
 mod encode;
 mod endpoint;
 mod input;
-mod model;
+pub mod model;
 mod pagination;
 mod rehearsal;
 mod sample;

@@ -1,78 +1,109 @@
 //! A service model in memory, and how it is read from the compact JSON that `generate.py` writes.
+//!
+//! Public for those who stand in for AWS: they read requests and write answers by it.
 
 use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData};
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::{Pagination, Protocol, endpoint::EndpointTable, timestamp::TimestampFormat};
+use crate::{Pagination, Protocol, endpoint::EndpointTable};
+
+pub use crate::timestamp::TimestampFormat;
 
 /// Everything that is known of a service.
 #[derive(Debug)]
-pub(crate) struct Model {
-    pub(crate) api_version: String,
-    pub(crate) endpoint_prefix: String,
-    pub(crate) signing_name: String,
-    pub(crate) protocol: Protocol,
-    pub(crate) json_version: Option<String>,
-    pub(crate) target_prefix: Option<String>,
-    pub(crate) query_compatible: bool,
+pub struct Model {
+    /// `Version` of the query protocols.
+    pub api_version: String,
+    /// The service's name in hosts.
+    pub endpoint_prefix: String,
+    /// The service's name in signatures.
+    pub signing_name: String,
+    /// How requests and answers are written.
+    pub protocol: Protocol,
+    /// `1.0` or `1.1` for [`Protocol::Json`].
+    pub json_version: Option<String>,
+    /// What stands before the operation in `x-amz-target`.
+    pub target_prefix: Option<String>,
+    /// Whether the service once spoke the query protocol, and still has its error codes.
+    pub query_compatible: bool,
     /// Headers that every request carries, unless its input sets them.
-    pub(crate) headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, String>,
     /// Sorted by name.
-    pub(crate) operations: Vec<OperationModel>,
-    pub(crate) shapes: Vec<Shape>,
+    pub operations: Vec<OperationModel>,
+    /// What [`Reference::shape`] counts.
+    pub shapes: Vec<Shape>,
     /// The first serves every operation that names no other.
     pub(crate) endpoints: Vec<EndpointTable>,
 }
 
 /// One read operation.
 #[derive(Debug)]
-pub(crate) struct OperationModel {
-    pub(crate) name: String,
-    pub(crate) method: http::Method,
-    pub(crate) uri: String,
-    pub(crate) input: Option<Reference>,
-    pub(crate) output: Option<Reference>,
-    pub(crate) result_wrapper: Option<String>,
-    pub(crate) host_prefix: Option<String>,
-    pub(crate) unsigned: bool,
+pub struct OperationModel {
+    /// `DescribeInstances`
+    pub name: String,
+    /// The HTTP method.
+    pub method: http::Method,
+    /// `/{Bucket}?tagging`
+    pub uri: String,
+    /// The input's structure.
+    pub input: Option<Reference>,
+    /// The output's structure.
+    pub output: Option<Reference>,
+    /// The element within the root that holds the members.
+    pub result_wrapper: Option<String>,
+    /// What stands before the endpoint's host, with placeholders.
+    pub host_prefix: Option<String>,
+    /// Whether requests carry no signature.
+    pub unsigned: bool,
     pub(crate) endpoint: usize,
-    pub(crate) pagination: Option<Pagination>,
+    /// How answers continue.
+    pub pagination: Option<Pagination>,
 }
 
 /// A shape: the type of a value.
 #[derive(Debug)]
-pub(crate) enum Shape {
+pub enum Shape {
+    /// Named members.
     Structure(Structure),
+    /// Elements.
     List(Reference),
+    /// Keys and values.
     Map(Reference, Reference),
+    /// A text.
     String,
+    /// A whole number.
     Integer,
+    /// A number with a fraction.
     Float,
+    /// True or false.
     Boolean,
+    /// Bytes.
     Blob,
+    /// A point in time.
     Timestamp,
 }
 
 /// A structure and its members, in the model's order.
 #[derive(Debug, Default)]
-pub(crate) struct Structure {
-    pub(crate) members: Vec<Member>,
+pub struct Structure {
+    /// In the model's order.
+    pub members: Vec<Member>,
     /// Names of the members that an input must have.
-    pub(crate) required: Vec<String>,
+    pub required: Vec<String>,
     /// The member that alone makes up the body.
-    pub(crate) payload: Option<usize>,
+    pub payload: Option<usize>,
     /// Any JSON, rather than members.
-    pub(crate) document: bool,
+    pub document: bool,
     /// Exactly one member is set.
-    pub(crate) union: bool,
+    pub union: bool,
     /// Members that are read from the same elements as a flattened list: the list, and the other,
     /// which gets the first. Only S3's old notification shapes have such.
-    pub(crate) twins: Vec<(usize, usize)>,
+    pub twins: Vec<(usize, usize)>,
     /// Whether a member is bound to an XML attribute.
-    pub(crate) has_attributes: bool,
+    pub has_attributes: bool,
     /// The member that is the text of the element itself.
-    pub(crate) root_text: Option<usize>,
+    pub root_text: Option<usize>,
 }
 
 impl Structure {
@@ -88,65 +119,88 @@ impl Structure {
 
 /// A member of a structure.
 #[derive(Debug)]
-pub(crate) struct Member {
-    pub(crate) name: String,
-    pub(crate) reference: Reference,
+pub struct Member {
+    /// The name in JSON and in the AWS CLI.
+    pub name: String,
+    /// What it is.
+    pub reference: Reference,
     /// The name of the element or key in a response.
-    pub(crate) key: String,
+    pub key: String,
 }
 
 /// A use of a shape, with how this use is bound to the wire: the traits of the use over those of
 /// the shape.
 #[derive(Debug)]
-pub(crate) struct Reference {
-    pub(crate) shape: usize,
-    pub(crate) name: Option<String>,
-    pub(crate) query_name: Option<String>,
-    pub(crate) location: Location,
-    pub(crate) flattened: bool,
-    pub(crate) xml_attribute: bool,
-    pub(crate) xml_namespace: Option<XmlNamespace>,
-    pub(crate) timestamp_format: Option<TimestampFormat>,
-    pub(crate) json_value: bool,
-    pub(crate) host_label: bool,
-    pub(crate) idempotency_token: bool,
-    pub(crate) default: Option<String>,
-    pub(crate) quirk: Option<Quirk>,
+pub struct Reference {
+    /// Index into [`Model::shapes`].
+    pub shape: usize,
+    /// `locationName`: the name on the wire, where it is another.
+    pub name: Option<String>,
+    /// The name in requests of EC2.
+    pub query_name: Option<String>,
+    /// Where it goes.
+    pub location: Location,
+    /// Elements without one around them.
+    pub flattened: bool,
+    /// An attribute rather than an element.
+    pub xml_attribute: bool,
+    /// `xmlns` of the element.
+    pub xml_namespace: Option<XmlNamespace>,
+    /// How a time is spelt.
+    pub timestamp_format: Option<TimestampFormat>,
+    /// JSON in base64, in a header.
+    pub json_value: bool,
+    /// A part of the host.
+    pub host_label: bool,
+    /// A token that makes retries safe.
+    pub idempotency_token: bool,
+    /// What is sent when an input has none.
+    pub default: Option<String>,
+    /// Where the AWS CLI does more.
+    pub quirk: Option<Quirk>,
 }
 
 /// Where in the message a member goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Location {
+pub enum Location {
+    /// In the body.
     #[default]
     Body,
+    /// A header.
     Header,
+    /// All headers whose names begin alike.
     Headers,
+    /// A part of the path.
     Uri,
+    /// A parameter of the query.
     #[serde(rename = "querystring")]
     Query,
+    /// The HTTP status.
     #[serde(rename = "statusCode")]
     StatusCode,
 }
 
 impl Location {
     /// Whether a response binds the member outside of the body.
-    pub(crate) fn is_outside_body(self) -> bool {
+    pub fn is_outside_body(self) -> bool {
         matches!(self, Self::Header | Self::Headers | Self::StatusCode)
     }
 }
 
 /// `xmlns` of an element in a request.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct XmlNamespace {
-    pub(crate) prefix: Option<String>,
-    pub(crate) uri: String,
+pub struct XmlNamespace {
+    /// `xsi`
+    pub prefix: Option<String>,
+    /// The namespace.
+    pub uri: String,
 }
 
 /// Where the AWS CLI does more than the model says (`botocore/handlers.py`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum Quirk {
+pub enum Quirk {
     /// The text is JSON: a template that was given as JSON.
     Json,
     /// The text is percent-encoded JSON: IAM's policy documents.
@@ -160,13 +214,14 @@ pub(crate) enum Quirk {
 }
 
 impl Model {
-    pub(crate) fn shape(&self, reference: &Reference) -> &Shape {
+    /// The shape that a reference means.
+    pub fn shape(&self, reference: &Reference) -> &Shape {
         // Indices are made by `Model::parse` and always hit.
         self.shapes.get(reference.shape).unwrap_or(&Shape::String)
     }
 
     /// The structure that a reference means, if it means one.
-    pub(crate) fn structure(&self, reference: &Reference) -> Option<&Structure> {
+    pub fn structure(&self, reference: &Reference) -> Option<&Structure> {
         match self.shape(reference) {
             Shape::Structure(structure) => Some(structure),
             _ => None,

@@ -183,7 +183,8 @@ impl Service {
         self.model().protocol
     }
 
-    pub(crate) fn model(&self) -> &Model {
+    /// The model as it is, for those who stand in for the service.
+    pub fn model(&self) -> &Model {
         &self.0.model
     }
 }
@@ -222,7 +223,8 @@ impl Operation {
         self.model().pagination.as_ref()
     }
 
-    pub(crate) fn model(&self) -> &OperationModel {
+    /// The model as it is, for those who stand in for the service.
+    pub fn model(&self) -> &OperationModel {
         &self.service.model().operations[self.index]
     }
 }

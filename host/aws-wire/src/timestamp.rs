@@ -6,11 +6,14 @@ use serde_json::{Number, Value};
 
 /// How a request spells a time. Responses are read in any of the forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(crate) enum TimestampFormat {
+pub enum TimestampFormat {
+    /// `2024-01-02T03:04:05Z`
     #[serde(rename = "iso8601")]
     Iso8601,
+    /// Seconds since 1970.
     #[serde(rename = "unixTimestamp", alias = "unixtimestamp")]
     Unix,
+    /// `Tue, 02 Jan 2024 03:04:05 GMT`
     #[serde(rename = "rfc822")]
     Rfc822,
 }

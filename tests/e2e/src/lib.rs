@@ -16,9 +16,12 @@ mod image;
 mod kafka;
 mod kinds;
 mod network;
+mod simulated;
+mod wire;
 mod world;
 
 pub use answers::Answers;
+pub use aws_simulator::{AwsSimulator, Latency, Options as Simulated, Throttle};
 pub use berth::Run;
 pub use browser::Browser;
 pub use collector::{Collector, Span};
@@ -28,4 +31,5 @@ pub use image::Container;
 pub use kafka::Kafka;
 pub use kinds::Kinds;
 pub use network::ForwardProxy;
+pub use wire::{Answer, Wire};
 pub use world::{EXTERNAL_ID, Entities, REGIONS, World, WorldBuilder, copy_guest};

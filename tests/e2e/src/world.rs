@@ -205,6 +205,11 @@ impl World {
         file
     }
 
+    /// Runs something on the world's own threads.
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
     /// Starts an OpenTelemetry collector. Nothing is sent there unless it is set.
     pub fn start_collector(&self) -> Collector {
         self.runtime.block_on(Collector::start())
@@ -491,7 +496,7 @@ pub fn copy_guest(name: &str, folder: &Path) {
 pub type Entities = BTreeMap<String, Value>;
 
 /// The role that Berth assumes in an account.
-fn role(account: &str) -> String {
+pub(crate) fn role(account: &str) -> String {
     format!("arn:aws:iam::{account}:role/PortOceanReadRole")
 }
 

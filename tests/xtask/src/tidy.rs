@@ -26,8 +26,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth", &["berth-embed", "berth-core", "berth-sync", "berth-aws", "berth-engine", "berth-port"]),
     // The stand-in knows Port only from Port's contract, so that it can disagree with the host.
     ("port-stand-in", &[]),
+    // The simulator takes plans and models from where the host takes them, and nothing of what the host makes
+    // of them; moto keeps it honest.
+    ("aws-simulator", &["berth-core", "berth-aws-wire"]),
     ("berth-differential", &["berth-core", "berth-aws-wire"]),
-    ("berth-e2e", &["port-stand-in"]),
+    ("berth-e2e", &["aws-simulator", "berth-aws-wire", "berth-core", "port-stand-in"]),
     ("xtask", &[]),
 ];
 

@@ -1,6 +1,7 @@
 //! The main job and its failures, end to end: the real binary reads three accounts of AWS (moto)
 //! and fills Port (its stand-in).
 
+mod alike;
 mod ambient;
 mod authors;
 mod containment;
@@ -27,6 +28,7 @@ mod reload;
 mod reporting;
 mod service;
 mod settings;
+mod simulated;
 mod status;
 mod sync;
 mod terminal;
