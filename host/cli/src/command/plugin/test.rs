@@ -112,7 +112,7 @@ pub(super) async fn run(
         }
     }
     let peak =
-        engine.plugins().into_iter().find(|plugin| plugin.sha256 == info.sha256).map_or(0, |p| p.peak_memory);
+        engine.plugins().into_iter().rfind(|plugin| plugin.sha256 == info.sha256).map_or(0, |p| p.peak_memory);
     _ = write!(
         outcome.text,
         "\n{} passed, {} failed; at most {} KiB of memory in an instance",
