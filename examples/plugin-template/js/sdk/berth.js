@@ -42,7 +42,12 @@ export function plugin(...kinds) {
       if (!kind) {
         throw `this plugin does not map \`${context.kind}\`; it maps ${kinds.map(({ kind }) => kind).join(', ')}`;
       }
-      return mapBatch(kind, context, resources);
+      try {
+        return mapBatch(kind, context, resources);
+      } catch (error) {
+        // Only a text is told; anything else would look like a crash.
+        throw typeof error === 'string' ? error : reasonOf(error);
+      }
     },
   };
 }
@@ -95,8 +100,9 @@ function nameOf(item) {
   return undefined;
 }
 
-// Whole numbers that a JavaScript number cannot hold are BigInts, and leave as they came.
-const LONG_NUMBER = /[:,[]\s*-?\d{16}/;
+// Whole numbers that a JavaScript number cannot hold are BigInts, and leave as they came. This finds where
+// there may be some, and is quick, as it need not look at every character.
+const LONG_NUMBER = /\d{16}/;
 BigInt.prototype.toJSON = function () {
   return JSON.rawJSON(this.toString());
 };

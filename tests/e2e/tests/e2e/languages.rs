@@ -4,6 +4,7 @@
 
 use std::{
     env, fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -48,12 +49,19 @@ impl Language {
     /// Whether the tools are there; says so when they are not.
     fn is_there(&self) -> bool {
         let starts = |tool: &&str| {
-            let asked = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+            let asked =
+                Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
             asked.is_ok_and(|status| status.success())
         };
         let missing: Vec<_> = self.tools.iter().filter(|tool| !starts(tool)).copied().collect();
         if !missing.is_empty() {
-            eprintln!("SKIPPED: plugins in {} are not tested, for want of {}", self.name, missing.join(", "));
+            // Not by the macro: what that prints is hidden unless the test fails.
+            let told = format!(
+                "SKIPPED: plugins in {} are not tested, for want of {}\n",
+                self.name,
+                missing.join(", ")
+            );
+            io::stderr().write_all(told.as_bytes()).expect("a standard error");
         }
         missing.is_empty()
     }
@@ -93,8 +101,13 @@ fn golden(folder: &Path) -> Vec<(String, Value, Vec<Value>)> {
         .map(|entry| entry.expect("an entry").path())
         .map(|path| {
             let report = read(&path);
-            let refused = report["errors"].as_array().expect("a list").iter().map(|error| error["index"].clone());
-            (path.file_name().expect("a name").display().to_string(), report["entities"].clone(), refused.collect())
+            let refused =
+                report["errors"].as_array().expect("a list").iter().map(|error| error["index"].clone());
+            (
+                path.file_name().expect("a name").display().to_string(),
+                report["entities"].clone(),
+                refused.collect(),
+            )
         })
         .collect();
     found.sort_by(|a, b| a.0.cmp(&b.0));
@@ -110,25 +123,21 @@ fn example_equals_rust(language: &Language) {
     let mut world = World::with_accounts(0).build();
     with_tools(&mut world);
     let example = language.example();
-    world.plugin(&["test", text(&example)]).exits(0).says("4 passed, 0 failed");
+    world.plugin(&["test", text(&example)]).exits(0).says("5 passed, 0 failed");
 
-    let rust = repository().join("plugins/ec2-volume");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    fs::create_dir(folder.path().join("fixtures")).expect("a folder");
-    for entry in fs::read_dir(rust.join("fixtures")).expect("fixtures") {
-        let path = entry.expect("an entry").path();
-        let name = path.file_name().expect("a name");
-        if read(&path) != json!([]) {
-            fs::copy(&path, folder.path().join("fixtures").join(name)).expect("a copy");
-            assert_eq!(read(&path), read(&example.join("fixtures").join(name)), "{}", path.display());
-        }
+    let fixtures = folder.path().join("fixtures");
+    fs::create_dir(&fixtures).expect("a folder");
+    for entry in fs::read_dir(example.join("fixtures")).expect("fixtures") {
+        let entry = entry.expect("an entry");
+        fs::copy(entry.path(), fixtures.join(entry.file_name())).expect("a copy");
     }
     let bundled = world.plugin(&["inspect", "ec2-volume", "--json"]);
     let bundled: Value = serde_json::from_str(&bundled.exits(0).stdout).expect("JSON");
     let component = bundled["plugin"]["file"].as_str().expect("a file");
     let blessed = world.plugin(&["test", "--bless", "--component", component, text(folder.path())]);
     let (ours, theirs) = (golden(&example), golden(folder.path()));
-    assert_eq!(ours.len(), 4, "{blessed}");
+    assert_eq!(ours.len(), 5, "{blessed}");
     assert_eq!(ours, theirs);
 }
 
@@ -206,12 +215,23 @@ fn missing_tools_and_unknown_folders_are_explained() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let there = text(folder.path());
         // The items of this list are texts.
-        let new = ["new", "--lang", language.name, "--kind", "Acme::Queue", "--from", "sqs:ListQueues", "--dir", there];
+        let new = [
+            "new",
+            "--lang",
+            language.name,
+            "--kind",
+            "Acme::Queue",
+            "--from",
+            "sqs:ListQueues",
+            "--dir",
+            there,
+        ];
         world.plugin(&new).exits(0);
         let [what, remedy] = language.missing;
         world.plugin(&["build", there]).exits(2).says(what).says(remedy);
     }
-    let with_sdk = ["new", "--lang", "js", "--kind", "Acme::Widget", "--from", "ec2:DescribeVolumes", "--sdk", "1.0.0"];
+    let with_sdk =
+        ["new", "--lang", "js", "--kind", "Acme::Widget", "--from", "ec2:DescribeVolumes", "--sdk", "1.0.0"];
     world.plugin(&with_sdk).exits(2).says("--sdk is for plugins in Rust");
     world.plugin(&["build", text(empty.path())]).exits(2).says("package.json (JavaScript)");
     fs::write(empty.path().join("pyproject.toml"), "").expect("a file that can be written");

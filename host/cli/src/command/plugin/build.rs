@@ -81,7 +81,8 @@ impl Scripted {
         let dir = dir.canonicalize().map_err(|error| unreadable(dir, &error))?;
         let file = dir.join("manifest.json");
         let manifest = fs::read_to_string(&file).map_err(|error| {
-            unreadable(&file, &error).remedy("write one; `berth plugin new` does, and wit/README.md tells what it holds")
+            unreadable(&file, &error)
+                .remedy("write one; `berth plugin new` does, and wit/README.md tells what it holds")
         })?;
         let parsed: Value = serde_json::from_str(&manifest)
             .map_err(|error| Problem::new(format!("{} is not JSON: {error}", file.display())))?;
@@ -137,7 +138,11 @@ fn changed(dir: &Path, top: bool) -> io::Result<SystemTime> {
             continue;
         }
         let kind = entry.file_type()?;
-        newest = newest.max(if kind.is_dir() { changed(&entry.path(), false)? } else { entry.metadata()?.modified()? });
+        newest = newest.max(if kind.is_dir() {
+            changed(&entry.path(), false)?
+        } else {
+            entry.metadata()?.modified()?
+        });
     }
     Ok(newest)
 }
@@ -170,10 +175,13 @@ impl Tool {
         let asked = command.stdout(Stdio::piped()).stderr(Stdio::null()).output();
         let asked = asked.map_err(|error| self.missing(tool, &error))?;
         let text = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
-        let mut numbers = text.trim_start_matches(|c: char| !c.is_ascii_digit()).split('.').map(str::parse::<u32>);
+        let mut numbers =
+            text.trim_start_matches(|c: char| !c.is_ascii_digit()).split('.').map(str::parse::<u32>);
         match (numbers.next(), numbers.next()) {
             (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= least => Ok(()),
-            _ if text.is_empty() => Err(Problem::new(format!("`{tool} --version` failed ({})", asked.status)).remedy(self.remedy)),
+            _ if text.is_empty() => {
+                Err(Problem::new(format!("`{tool} --version` failed ({})", asked.status)).remedy(self.remedy))
+            }
             _ => Err(Problem::new(format!("`{tool}` is too old: {text}")).remedy(self.remedy)),
         }
     }

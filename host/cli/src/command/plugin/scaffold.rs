@@ -221,7 +221,10 @@ impl Scaffold {
         let (manifest, example) = match &item {
             Item::Text { member } => {
                 let path = format!(".Properties.{member}");
-                (self.manifest(&Map::new(), &path, &path, Map::new()), self.example(&self.listing.item, member))
+                (
+                    self.manifest(&Map::new(), &path, &path, Map::new()),
+                    self.example(&self.listing.item, member),
+                )
             }
             Item::Object(Members { identifier, title, properties, .. }) => {
                 let schema = properties.iter().map(|field| (field.property(), field.schema())).collect();
@@ -458,7 +461,9 @@ mod tests {
         for path in ["js-ec2-volume/sdk/wit/plugin.wit", "python-ec2-volume/sdk/wit/plugin.wit"] {
             assert_eq!(read(path), sdk::WIT);
         }
-        let named = |template: &str| template.replace("{{name}}", "js-ec2-volume").replace("{{kind}}", "AWS::EC2::Volume");
+        let named = |template: &str| {
+            template.replace("{{name}}", "js-ec2-volume").replace("{{kind}}", "AWS::EC2::Volume")
+        };
         assert_eq!(read("js-ec2-volume/package.json"), named(template!("js/package.json.tmpl")));
         assert_eq!(read("js-ec2-volume/package-lock.json"), named(template!("js/package-lock.json.tmpl")));
         assert_eq!(read("python-ec2-volume/requirements.txt"), template!("python/requirements.txt"));

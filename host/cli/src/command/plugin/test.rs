@@ -111,8 +111,11 @@ pub(super) async fn run(
             }
         }
     }
-    let peak =
-        engine.plugins().into_iter().rfind(|plugin| plugin.sha256 == info.sha256).map_or(0, |p| p.peak_memory);
+    let peak = engine
+        .plugins()
+        .into_iter()
+        .rfind(|plugin| plugin.sha256 == info.sha256)
+        .map_or(0, |p| p.peak_memory);
     _ = write!(
         outcome.text,
         "\n{} passed, {} failed; at most {} KiB of memory in an instance",

@@ -9,9 +9,27 @@ use super::{Scripted, Tool, put};
 const NODE: Tool = Tool { remedy: "install Node.js 20 or later, which npm comes with (https://nodejs.org)" };
 /// On Windows npm is a script, which is found by its whole name only.
 const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
-const COMPONENTIZE: &str = "node_modules/@bytecodealliance/componentize-js/src/cli.js";
-/// Without these the engine asks no system for anything.
-const FEATURES: [&str; 5] = ["stdio", "random", "clocks", "http", "fetch-event"];
+/// Where the tool is when it is installed.
+const COMPONENTIZE: &str = "node_modules/@bytecodealliance/componentize-js/package.json";
+/// Calls the tool. Its own command line shows where in the tool an error arose, which helps nobody.
+/// Without the features the engine asks no system for anything. The source has a relative path, since the
+/// tool splits longer ones at spaces.
+const CALL: &str = "
+import { writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { componentize } from '@bytecodealliance/componentize-js';
+try {
+  const { component } = await componentize({
+    sourcePath: 'mapping.js',
+    witPath: resolve('sdk/wit'),
+    worldName: 'plugin',
+    disableFeatures: ['stdio', 'random', 'clocks', 'http', 'fetch-event'],
+  });
+  await writeFile(process.argv[1], component);
+} catch (error) {
+  console.error(error.message);
+  process.exit(1);
+}";
 
 /// Writes the component to `into`.
 pub(super) fn build(plugin: &Scripted, into: &Path) -> Result<(), Problem> {
@@ -24,11 +42,11 @@ pub(super) fn build(plugin: &Scripted, into: &Path) -> Result<(), Problem> {
     if fs::read_to_string(&file).ok().as_ref() != Some(&module) {
         put(&file, module.as_bytes())?;
     }
+    // The tool only counts syntax errors.
+    NODE.run("node --check mapping.js", plugin.command("node").args(["--check", "mapping.js"]))?;
     let mut componentize = plugin.command("node");
-    // A relative path: the tool splits longer ones at spaces.
-    componentize.args([COMPONENTIZE, "mapping.js", "--wit", "sdk/wit", "--world-name", "plugin", "--disable"]);
-    componentize.args(FEATURES).arg("--out").arg(into);
-    NODE.run("node componentize-js mapping.js", &mut componentize)
+    componentize.args(["--input-type=module", "--eval", CALL, "--"]).arg(into);
+    NODE.run("componentize-js mapping.js", &mut componentize)
 }
 
 /// Installs what package.json asks for, unless that was done since it changed.

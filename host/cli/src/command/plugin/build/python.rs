@@ -53,10 +53,15 @@ fn install(plugin: &Scripted, venv: &Path) -> Result<(), Problem> {
     })?;
     let mut pip = plugin.command(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
-    PYTHON.run("pip install --requirement requirements.txt", pip.args(["--requirement", "requirements.txt"]))?;
+    PYTHON
+        .run("pip install --requirement requirements.txt", pip.args(["--requirement", "requirements.txt"]))?;
     put(&stamp, wanted.as_bytes())
 }
 
 fn executable(venv: &Path, name: &str) -> PathBuf {
-    if cfg!(windows) { venv.join("Scripts").join(name).with_extension("exe") } else { venv.join("bin").join(name) }
+    if cfg!(windows) {
+        venv.join("Scripts").join(name).with_extension("exe")
+    } else {
+        venv.join("bin").join(name)
+    }
 }
