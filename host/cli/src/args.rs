@@ -188,7 +188,10 @@ pub(crate) struct ServiceArgs {
 pub(crate) enum PluginCommand {
     /// Begin a plugin: fetch plan, mapping, blueprint, fixture and test, made of AWS's models
     New(NewPlugin),
-    /// Compile a plugin to a component, `target/plugin/<name>.wasm` in its folder
+    /// Make a plugin's folder a component, `target/plugin/<name>.wasm` in it
+    ///
+    /// By the language's own tools: cargo where there is a Cargo.toml, npm where there is a package.json,
+    /// pip where there is a requirements.txt.
     Build {
         /// The plugin's folder
         #[arg(default_value = ".")]
@@ -265,7 +268,7 @@ pub(crate) enum PluginCommand {
     },
     /// Show everything about one plugin: kinds, operations, IAM actions, options, blueprints
     Inspect {
-        /// A plugin's file, or the name or kind of a plugin that is found
+        /// A plugin's file, its folder, which is built first, or the name or kind of a plugin that is found
         plugin: String,
         /// Print JSON
         #[arg(long)]
@@ -286,18 +289,32 @@ pub(crate) struct NewPlugin {
     /// [default: as AWS's models tell]
     #[arg(long, value_name = "PATH")]
     pub(crate) items: Option<String>,
+    /// The language of the mapping
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    pub(crate) lang: Language,
     /// The plugin's name [default: the kind's, as in `acme-widget`]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// The folder to write, which must be new or empty [default: the plugin's name]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
-    /// Where the SDK comes from: a folder or a version [default: a copy in the plugin's folder]
+    /// Where the SDK for Rust comes from: a folder or a version [default: a copy in the plugin's folder]
     #[arg(long, value_name = "PATH|VERSION")]
     pub(crate) sdk: Option<String>,
     /// Print JSON: the folder and the files that were written
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// A language that `plugin new` can begin a plugin in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    /// Built with cargo.
+    Rust,
+    /// JavaScript, built with Node.js and npm.
+    Js,
+    /// Built with Python and its module `venv`.
+    Python,
 }
 
 /// Which policy to print.

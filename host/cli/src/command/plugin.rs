@@ -3,7 +3,6 @@
 mod build;
 mod run;
 mod scaffold;
-mod sdk;
 mod test;
 
 use std::{
@@ -223,7 +222,7 @@ fn inspect(engine: &Engine, wanted: &str, as_json: bool) -> Result<(Said, Exit),
     let found = engine.plugins().into_iter().rfind(named);
     let plugin = match found {
         Some(plugin) => plugin,
-        None => engine.inspect(Path::new(wanted)).map_err(|problem| Problem {
+        None => engine.inspect(&component(Path::new(wanted))?).map_err(|problem| Problem {
             message: format!("`{wanted}` is not a plugin that can be used: {}", problem.message),
             ..problem
         })?,

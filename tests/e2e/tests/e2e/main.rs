@@ -15,6 +15,7 @@ mod handmade;
 mod image;
 mod kafka;
 mod kinds;
+mod languages;
 mod ledger;
 mod live;
 mod logs;

@@ -1,23 +1,28 @@
-//! `berth plugin build`: from a folder to a component.
-//!
-//! A Rust plugin is compiled for `wasm32-unknown-unknown`, which has no system to ask anything of, and
-//! its module is then encoded as a component: what comes out imports the contract's log and nothing
-//! else.
+//! `berth plugin build`: from a folder to a component that imports the contract's log and nothing else.
+
+mod javascript;
+mod python;
+mod rust;
 
 use std::{
+    borrow::Cow,
     fs,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::SystemTime,
 };
 
 use berth_embed::Problem;
 use serde_json::{Value, json};
-use wit_component::ComponentEncoder;
+use wasm_encoder::{ComponentSection as _, CustomSection};
 
 use crate::output::Said;
 
-const TARGET: &str = "wasm32-unknown-unknown";
+/// Where the host reads the manifest without compiling the plugin, which takes long for an interpreter.
+const MANIFEST_SECTION: &str = "berth:manifest";
+/// What a component is not made of.
+const NO_SOURCES: &[&str] = &["__pycache__", "fixtures", "golden", "node_modules", "target"];
 
 /// A component that was built.
 pub(super) struct Built {
@@ -33,6 +38,11 @@ impl Built {
             format!("{} ({} KiB)", self.file.display(), self.bytes.div_ceil(1024)).into()
         }
     }
+
+    fn write(file: PathBuf, component: &[u8]) -> Result<Self, Problem> {
+        put(&file, component)?;
+        Ok(Self { file, bytes: component.len() })
+    }
 }
 
 /// Builds the plugin of a folder.
@@ -40,88 +50,158 @@ impl Built {
 /// # Errors
 /// A [`Problem`] with what the toolchain says, or with what is missing and how to get it.
 pub(super) fn build(dir: &Path) -> Result<Built, Problem> {
-    if !dir.join("Cargo.toml").is_file() {
-        return Err(Problem::new(format!("{} has no Cargo.toml", dir.display()))
-            .remedy("give the folder of a Rust plugin (`berth plugin new` makes one); components of other languages are built with their own tools"));
-    }
-    let metadata = cargo(dir, &["metadata", "--no-deps", "--format-version=1"], Stdio::piped())?;
-    let metadata: Value = serde_json::from_slice(&metadata)
-        .map_err(|error| Problem::new(format!("cargo's metadata is not understood: {error}")))?;
-    let (package, library) = library(&metadata).ok_or_else(|| {
-        Problem::new(format!("{} builds no dynamic library", dir.join("Cargo.toml").display()))
-            .remedy("add `[lib] crate-type = [\"cdylib\", \"rlib\"]` to it")
-    })?;
-    add_target(dir)?;
-    cargo(dir, &["build", "--release", "--target", TARGET, "--lib"], Stdio::inherit())?;
-    let target = PathBuf::from(metadata["target_directory"].as_str().unwrap_or_default());
-    let module = target.join(TARGET).join("release").join(library.replace('-', "_")).with_extension("wasm");
-    let bytes = fs::read(&module).map_err(|error| Problem::new(format!("{}: {error}", module.display())))?;
-    let component = ComponentEncoder::default()
-        .validate(true)
-        .module(&bytes)
-        .and_then(ComponentEncoder::encode)
-        .map_err(|error| {
-            Problem::new(format!("{package} is no component of the plugin contract: {error:#}"))
-                .remedy("call `berth_plugin::export!` in src/lib.rs, as `berth plugin new` does")
-        })?;
-    let folder = target.join("plugin");
-    let file = folder.join(format!("{package}.wasm"));
-    fs::create_dir_all(&folder)
-        .and_then(|()| fs::write(&file, &component))
-        .map_err(|error| Problem::new(format!("{} cannot be written: {error}", file.display())))?;
-    Ok(Built { file, bytes: component.len() })
-}
-
-/// The package with a dynamic library, and the library's name.
-fn library(metadata: &Value) -> Option<(String, String)> {
-    metadata["packages"].as_array()?.iter().find_map(|package| {
-        let target = package["targets"].as_array()?.iter().find(|target| {
-            target["crate_types"].as_array().is_some_and(|types| types.iter().any(|kind| kind == "cdylib"))
-        })?;
-        Some((package["name"].as_str()?.to_owned(), target["name"].as_str()?.to_owned()))
-    })
-}
-
-/// Adds the compilation target when it is missing.
-fn add_target(dir: &Path) -> Result<(), Problem> {
-    let libraries = Command::new("rustc")
-        .current_dir(dir)
-        .args(["--print=target-libdir", "--target", TARGET])
-        .output()
-        .map_err(|error| missing("rustc", &error))?;
-    if Path::new(String::from_utf8_lossy(&libraries.stdout).trim()).is_dir() {
-        return Ok(());
-    }
-    let remedy = format!("add it with `rustup target add {TARGET}`, or with your system's package manager");
-    let added = Command::new("rustup").current_dir(dir).args(["target", "add", TARGET]).status();
-    match added {
-        Ok(status) if status.success() => Ok(()),
-        _ => Err(Problem::new(format!("the compilation target {TARGET} is missing")).remedy(remedy)),
-    }
-}
-
-/// Runs cargo in the plugin's folder; gives its output where that is piped.
-fn cargo(dir: &Path, arguments: &[&str], output: Stdio) -> Result<Vec<u8>, Problem> {
-    let ended = Command::new("cargo")
-        .current_dir(dir)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(output)
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| missing("cargo", &error))?;
-    if ended.status.success() {
-        Ok(ended.stdout)
+    let has = |name: &str| dir.join(name).is_file();
+    if has("Cargo.toml") {
+        rust::build(dir)
+    } else if has("package.json") {
+        Scripted::read(dir)?.build(javascript::build)
+    } else if has("requirements.txt") {
+        Scripted::read(dir)?.build(python::build)
+    } else if has("pyproject.toml") {
+        Err(Problem::new(format!("{} has a pyproject.toml, but no requirements.txt", dir.display()))
+            .remedy("list `componentize-py` in a requirements.txt, as `berth plugin new --lang python` does"))
     } else {
-        Err(Problem::new(format!("`cargo {}` failed", arguments.join(" "))).remedy("see what it says above"))
+        Err(Problem::new(format!(
+            "{} has no Cargo.toml (Rust), package.json (JavaScript) or requirements.txt (Python)",
+            dir.display()
+        ))
+        .remedy(
+            "give the folder of a plugin (`berth plugin new` makes one); components of other languages are \
+             built with their own tools",
+        ))
     }
 }
 
-fn missing(tool: &str, error: &std::io::Error) -> Problem {
-    let problem = Problem::new(format!("`{tool}` cannot be started: {error}"));
-    if error.kind() == ErrorKind::NotFound {
-        problem.remedy("install Rust with rustup (https://rustup.rs)")
-    } else {
-        problem
+/// A plugin in a language whose interpreter becomes part of the component.
+struct Scripted {
+    dir: PathBuf,
+    /// The text of `manifest.json`.
+    manifest: String,
+    /// The plugin's name.
+    name: String,
+}
+
+impl Scripted {
+    fn read(dir: &Path) -> Result<Self, Problem> {
+        // The tools run in the folder, so that paths must not depend on where this began.
+        let dir = dir.canonicalize().map_err(|error| unreadable(dir, &error))?;
+        let file = dir.join("manifest.json");
+        let manifest = fs::read_to_string(&file).map_err(|error| {
+            unreadable(&file, &error)
+                .remedy("write one; `berth plugin new` does, and wit/README.md tells what it holds")
+        })?;
+        let parsed: Value = serde_json::from_str(&manifest)
+            .map_err(|error| Problem::new(format!("{} is not JSON: {error}", file.display())))?;
+        let name = parsed["name"].as_str().filter(|name| {
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+        });
+        let name = name.ok_or_else(|| {
+            Problem::new(format!("{} has no `name` of letters, digits and dashes", file.display()))
+        })?;
+        Ok(Self { name: name.to_owned(), dir, manifest })
     }
+
+    /// Makes the component with a language's tools, which write it to the file they are given, unless it
+    /// is newer than everything it is made of.
+    fn build(&self, make: fn(&Self, &Path) -> Result<(), Problem>) -> Result<Built, Problem> {
+        let file = self.target("plugin").join(format!("{}.wasm", self.name));
+        let written = fs::metadata(&file).and_then(|found| Ok((found.modified()?, found.len())));
+        if let (Ok((written, bytes)), Ok(changed)) = (written, changed(&self.dir, true))
+            && written > changed
+        {
+            return Ok(Built { file, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) });
+        }
+        let made = self.target("component.wasm");
+        fs::create_dir_all(self.target("plugin")).map_err(|error| unwritable(&made, &error))?;
+        make(self, &made)?;
+        let mut component = fs::read(&made).map_err(|error| unreadable(&made, &error))?;
+        CustomSection { name: MANIFEST_SECTION.into(), data: Cow::Borrowed(self.manifest.as_bytes()) }
+            .append_to_component(&mut component);
+        Built::write(file, &component)
+    }
+
+    /// A path below the folder for what is built.
+    fn target(&self, name: &str) -> PathBuf {
+        self.dir.join("target").join(name)
+    }
+
+    /// A tool that runs in the plugin's folder. What it prints is for people.
+    fn command(&self, tool: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(tool);
+        command.current_dir(&self.dir).stdin(Stdio::null()).stdout(io::stderr());
+        command
+    }
+}
+
+/// When the newest file below a folder was written, or a folder below it changed.
+fn changed(dir: &Path, top: bool) -> io::Result<SystemTime> {
+    let mut newest = if top { SystemTime::UNIX_EPOCH } else { fs::metadata(dir)?.modified()? };
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') || name.ends_with(".md") || NO_SOURCES.contains(&&*name) {
+            continue;
+        }
+        let kind = entry.file_type()?;
+        newest = newest.max(if kind.is_dir() {
+            changed(&entry.path(), false)?
+        } else {
+            entry.metadata()?.modified()?
+        });
+    }
+    Ok(newest)
+}
+
+/// Where a toolchain comes from.
+struct Tool {
+    remedy: &'static str,
+}
+
+impl Tool {
+    fn missing(&self, tool: &str, error: &io::Error) -> Problem {
+        let problem = Problem::new(format!("`{tool}` cannot be started: {error}"));
+        if error.kind() == ErrorKind::NotFound { problem.remedy(self.remedy) } else { problem }
+    }
+
+    /// Runs a tool to its end.
+    fn run(&self, told: &str, command: &mut Command) -> Result<(), Problem> {
+        let tool = told.split(' ').next().unwrap_or(told);
+        let status = command.status().map_err(|error| self.missing(tool, &error))?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(Problem::new(format!("`{told}` failed")).remedy("see what it says above"))
+        }
+    }
+
+    /// Checks that a tool is there, and not too old: it prints a version that begins with these numbers
+    /// or later ones.
+    fn require(&self, command: &mut Command, tool: &str, least: (u32, u32)) -> Result<(), Problem> {
+        let asked = command.stdout(Stdio::piped()).stderr(Stdio::null()).output();
+        let asked = asked.map_err(|error| self.missing(tool, &error))?;
+        let text = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
+        let mut numbers =
+            text.trim_start_matches(|c: char| !c.is_ascii_digit()).split('.').map(str::parse::<u32>);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= least => Ok(()),
+            _ if text.is_empty() => {
+                Err(Problem::new(format!("`{tool} --version` failed ({})", asked.status)).remedy(self.remedy))
+            }
+            _ => Err(Problem::new(format!("`{tool}` is too old: {text}")).remedy(self.remedy)),
+        }
+    }
+}
+
+fn put(file: &Path, content: &[u8]) -> Result<(), Problem> {
+    let made = file.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(file, content));
+    made.map_err(|error| unwritable(file, &error))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    Problem::new(format!("{} cannot be read: {error}", path.display()))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Problem {
+    Problem::new(format!("{} cannot be written: {error}", path.display()))
 }

@@ -1,8 +1,12 @@
 //! `berth plugin new`: a plugin that builds, passes its test and can be edited, made of what AWS's
 //! models tell about one list operation.
 
+mod javascript;
+mod python;
+mod rust;
+mod sdk;
+
 use std::{
-    fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -10,27 +14,23 @@ use std::{
 use berth_embed::{Listing, Problem, core::Kind};
 use serde_json::{Map, Value, json};
 
-use super::sdk;
-use crate::args::NewPlugin;
+use crate::args::{Language, NewPlugin};
 
 /// The most properties that a first mapping has: enough to see how it is done.
 const PROPERTIES: usize = 12;
 /// How the models' samples write a time.
 const SAMPLE_TIME: &str = "2024-01-02T03:04:05Z";
 
-/// The templates, which are also there to read.
-mod template {
-    macro_rules! file {
-        ($path:literal) => {
-            include_str!(concat!("../../../../../examples/plugin-template/rust/", $path))
-        };
-    }
-    pub(super) const CARGO: &str = file!("Cargo.toml.tmpl");
-    pub(super) const OBJECT: &str = file!("src/lib.rs.tmpl");
-    pub(super) const TEXT: &str = file!("src/text.rs.tmpl");
-    pub(super) const TEST: &str = file!("tests/mapping.rs.tmpl");
-    pub(super) const README: &str = file!("README.md.tmpl");
+/// A template, which is also there to read.
+macro_rules! template {
+    ($path:literal) => {
+        include_str!(concat!("../../../../../../examples/plugin-template/", $path))
+    };
 }
+use template;
+
+/// Paths and texts.
+type Files = Vec<(String, String)>;
 
 /// Writes a plugin into a folder that does not exist yet, and tells the folder and its files.
 ///
@@ -58,9 +58,7 @@ pub(super) fn write(args: &NewPlugin) -> Result<(PathBuf, Vec<String>), Problem>
             .remedy("give another folder with --dir"));
     }
     let scaffold = Scaffold { name, kind, listing };
-    let sdk = Sdk::of(args.sdk.as_deref(), &folder)?;
-    let mut files = scaffold.files(&sdk)?;
-    files.extend(sdk.files());
+    let files = scaffold.files(args, &folder)?;
     for (path, content) in &files {
         put(&folder.join(path), content).map_err(|error| {
             Problem::new(format!("{} cannot be written: {error}", folder.join(path).display()))
@@ -76,92 +74,73 @@ fn put(path: &Path, content: &str) -> io::Result<()> {
     fs::write(path, content)
 }
 
-/// Where the plugin's SDK comes from.
-enum Sdk {
-    /// A version from the registry.
-    Version(String),
-    /// A folder, absolute.
-    Path(PathBuf),
-    /// A copy in the plugin's own folder: it builds with nothing but this binary and cargo.
-    Copy,
-}
-
-impl Sdk {
-    fn of(wanted: Option<&str>, folder: &Path) -> Result<Self, Problem> {
-        let Some(wanted) = wanted else { return Ok(Self::Copy) };
-        if wanted.starts_with(|c: char| c.is_ascii_digit()) {
-            return Ok(Self::Version(wanted.to_owned()));
-        }
-        let path = Path::new(wanted);
-        if !path.join("Cargo.toml").is_file() {
-            return Err(Problem::new(format!("--sdk: there is no crate in {}", path.display())).remedy(
-                "give the folder `plugins/sdk` of a checkout of Berth, or a version, or leave it out",
-            ));
-        }
-        // Relative to the plugin, wherever that is.
-        path.canonicalize().map(Self::Path).map_err(|error| {
-            Problem::new(format!("--sdk: {}: {error} (for {})", path.display(), folder.display()))
-        })
-    }
-
-    fn dependency(&self, testing: bool) -> String {
-        let source = match self {
-            Self::Version(version) => format!("version = {version:?}"),
-            Self::Path(path) => format!("path = {:?}", path.display().to_string()),
-            Self::Copy => "path = \"sdk\"".to_owned(),
-        };
-        let features = if testing { ", features = [\"testing\"]" } else { "" };
-        format!("{{ {source}{features} }}")
-    }
-
-    fn files(&self) -> Vec<(String, String)> {
-        match self {
-            Self::Copy => sdk::files(),
-            Self::Version(_) | Self::Path(_) => Vec::new(),
-        }
-    }
-}
-
 struct Scaffold {
     name: String,
     kind: Kind,
     listing: Listing,
 }
 
-/// A member of the item that the mapping uses.
-struct Field<'a> {
-    /// AWS's name.
-    member: &'a str,
-    sample: &'a Value,
+/// What an item is, as far as a first mapping uses it.
+enum Item {
+    Text {
+        /// What it is called in documents.
+        member: String,
+    },
+    Object(Members),
 }
 
-impl Field<'_> {
-    /// The field of the struct.
-    fn rust(&self) -> String {
-        let snake = kebab(self.member).replace('-', "_");
-        // The keywords that AWS uses for members.
-        if matches!(
-            snake.as_str(),
-            "type" | "ref" | "mod" | "match" | "use" | "where" | "static" | "enum" | "loop" | "box"
-        ) {
-            format!("r#{snake}")
-        } else {
-            snake
+/// The members of an item.
+struct Members {
+    identifier: Field,
+    title: Field,
+    /// Those that become properties.
+    properties: Vec<Field>,
+    /// Those with times below, and the times' names.
+    nested: Vec<(Field, Vec<String>)>,
+}
+
+impl Members {
+    /// The members that the mapping uses, each once.
+    fn used(&self) -> Vec<&Field> {
+        let mut used = vec![&self.identifier];
+        let listed = |field: &Field| self.properties.iter().any(|other| other.member == field.member);
+        if self.title.member != self.identifier.member && !listed(&self.title) {
+            used.push(&self.title);
         }
+        used.extend(&self.properties);
+        used
+    }
+}
+
+/// A member of the item that the mapping uses.
+struct Field {
+    /// AWS's name.
+    member: String,
+    sample: Value,
+}
+
+impl Field {
+    fn new(member: &str, sample: &Value) -> Self {
+        Self { member: member.to_owned(), sample: sample.clone() }
     }
 
     /// The name in documents.
     fn document(&self) -> String {
-        let mut name = self.member.to_owned();
+        let mut name = self.member.clone();
         if let Some(first) = name.get_mut(..1) {
             first.make_ascii_uppercase();
         }
         name
     }
 
+    /// Its place in a document, for JQ.
+    fn path(&self) -> String {
+        format!(".Properties.{}", self.document())
+    }
+
     /// The property of the entity.
     fn property(&self) -> String {
-        let words = kebab(self.member);
+        let words = kebab(&self.member);
         let mut words = words.split('-');
         let first = words.next().unwrap_or_default().to_owned();
         words.fold(first, |name, word| name + &capital(word))
@@ -172,7 +151,7 @@ impl Field<'_> {
     }
 
     fn schema(&self) -> Value {
-        let title = kebab(self.member).split('-').map(capital).collect::<Vec<_>>().join(" ");
+        let title = kebab(&self.member).split('-').map(capital).collect::<Vec<_>>().join(" ");
         let mut schema = match self.sample {
             Value::String(_) if self.is_time() => json!({"type": "string", "format": "date-time"}),
             Value::Number(_) => json!({"type": "number"}),
@@ -228,7 +207,41 @@ impl Scaffold {
             })
     }
 
-    fn files(&self, sdk: &Sdk) -> Result<Vec<(String, String)>, Problem> {
+    fn files(&self, args: &NewPlugin, folder: &Path) -> Result<Files, Problem> {
+        let item = self.item()?;
+        let mut files = match args.lang {
+            Language::Rust => rust::files(self, &item, args.sdk.as_deref(), folder)?,
+            Language::Js | Language::Python if args.sdk.is_some() => {
+                return Err(Problem::new("--sdk is for plugins in Rust")
+                    .remedy("leave it out: the SDK is copied into the plugin's folder"));
+            }
+            Language::Js => javascript::files(self, &item),
+            Language::Python => python::files(self, &item),
+        };
+        let (manifest, example) = match &item {
+            Item::Text { member } => {
+                let path = format!(".Properties.{member}");
+                (
+                    self.manifest(&Map::new(), &path, &path, Map::new()),
+                    self.example(&self.listing.item, member),
+                )
+            }
+            Item::Object(Members { identifier, title, properties, .. }) => {
+                let schema = properties.iter().map(|field| (field.property(), field.schema())).collect();
+                let mapped = properties.iter().map(|field| (field.property(), json!(field.path()))).collect();
+                let manifest = self.manifest(&schema, &identifier.path(), &title.path(), mapped);
+                (manifest, self.example(&self.listing.item, ""))
+            }
+        };
+        let text =
+            |value: &Value| serde_json::to_string_pretty(value).map(|text| text + "\n").unwrap_or_default();
+        files.push(("manifest.json".into(), text(&manifest)));
+        files.push(("fixtures/example.json".into(), text(&self.answer(example))));
+        Ok(files)
+    }
+
+    /// A template with what it leaves open, and `more` of it.
+    fn filled(&self, template: &str, more: &[(&str, String)]) -> String {
         let own = [
             ("name", self.name.clone()),
             ("crate", self.name.replace('-', "_")),
@@ -238,12 +251,17 @@ impl Scaffold {
             ("service", self.listing.service.clone()),
             ("operation", self.listing.operation.clone()),
             ("cli", format!("{} {}", self.listing.service, kebab(&self.listing.operation))),
-            ("sdk", sdk.dependency(false)),
-            ("sdk_testing", sdk.dependency(true)),
         ];
-        let (source, manifest, item) = match &self.listing.item {
-            Value::Object(members) => self.of_object(members, &own)?,
-            Value::String(_) => self.of_text(&own),
+        own.iter()
+            .chain(more)
+            .fold(template.to_owned(), |text, (slot, value)| text.replace(&format!("{{{{{slot}}}}}"), value))
+    }
+
+    /// What of an item a first mapping uses.
+    fn item(&self) -> Result<Item, Problem> {
+        let members = match &self.listing.item {
+            Value::Object(members) => members,
+            Value::String(_) => return Ok(Item::Text { member: self.noun() }),
             other => {
                 return Err(Problem::new(format!(
                     "the items of `{}` are neither objects nor texts: {other}",
@@ -251,24 +269,6 @@ impl Scaffold {
                 )));
             }
         };
-        let text =
-            |value: &Value| serde_json::to_string_pretty(value).map(|text| text + "\n").unwrap_or_default();
-        Ok(vec![
-            ("Cargo.toml".into(), filled(template::CARGO, &own)),
-            ("README.md".into(), filled(template::README, &own)),
-            (".gitignore".into(), "/target\n".into()),
-            ("manifest.json".into(), text(&manifest)),
-            ("src/lib.rs".into(), source),
-            ("tests/mapping.rs".into(), filled(template::TEST, &own)),
-            ("fixtures/example.json".into(), text(&self.answer(item))),
-        ])
-    }
-
-    fn of_object(
-        &self,
-        members: &Map<String, Value>,
-        own: &[(&str, String)],
-    ) -> Result<(String, Value, Value), Problem> {
         // EC2's items have ARNs in the model that its answers often leave out.
         let (first, second) = if self.listing.service == "ec2" { ("id", "arn") } else { ("arn", "id") };
         let endings = [first, second, "identifier", "name", "url"];
@@ -278,86 +278,23 @@ impl Scaffold {
         })?;
         let title = self.naming(members, &["name", "id"]).unwrap_or(identifier);
         let simple = |value: &Value| !value.is_array() && !value.is_object();
-        let field = |(member, sample): (&'_ String, &'_ Value)| (member.clone(), sample.clone());
-        let chosen: Vec<(String, Value)> = members
+        let field = |(member, sample): (&String, &Value)| Field::new(member, sample);
+        let tags = |member: &str, value: &Value| value.is_array() && member.eq_ignore_ascii_case("tags");
+        let properties = members
             .iter()
             .filter(|(name, value)| simple(value) && name.as_str() != identifier)
             .take(PROPERTIES)
-            .chain(
-                members.iter().filter(|(name, value)| value.is_array() && name.eq_ignore_ascii_case("tags")),
-            )
+            .chain(members.iter().filter(|(name, value)| tags(name, value)))
             .map(field)
             .collect();
-        let fields: Vec<Field<'_>> = chosen.iter().map(|(member, sample)| Field { member, sample }).collect();
-        let find =
-            |name: &str| Field { member: name, sample: members.get(name).unwrap_or(&Value::Null) }.rust();
-
-        let (mut rust, mut entity) = (String::new(), String::new());
-        let mut used: Vec<Field<'_>> = vec![Field { member: identifier, sample: &Value::Null }];
-        if title != identifier && !fields.iter().any(|field| field.member == title) {
-            used.push(Field { member: title, sample: &Value::Null });
-        }
-        used.extend(chosen.iter().map(|(member, sample)| Field { member, sample }));
-        for (position, field) in used.iter().enumerate() {
-            let borrow = if position == 0 { ", borrow" } else { "" };
-            let form = if field.is_time() { "Timestamp" } else { "Json" };
-            // Writing to a String cannot fail.
-            _ = writeln!(
-                rust,
-                "    #[serde(rename = \"{}\"{borrow})]\n    {}: {form}<'a>,",
-                field.member,
-                field.rust()
-            );
-        }
-        for field in &fields {
-            _ = writeln!(entity, "            .property(\"{}\", item.{})", field.property(), field.rust());
-        }
-        let mut properties = String::new();
-        for field in &used {
-            let form = match field {
-                _ if field.member == identifier => ".required()",
-                _ if field.is_time() => ".time()",
-                _ => "",
-            };
-            // Only what is kept in another way than as it is, or under another name.
-            if !form.is_empty() || field.document() != field.member {
-                _ = writeln!(properties, "    Property::new(\"{}\"){form},", field.document());
-            }
-        }
-        for (member, value) in members.iter().filter(|(_, value)| !simple(value)) {
-            let times = times(value);
-            if !times.is_empty() {
-                let field = Field { member, sample: value };
-                _ = writeln!(properties, "    Property::new(\"{}\").times(&{times:?}),", field.document());
-            }
-        }
-        let mut slots = own.to_vec();
-        let timestamp = if fields.iter().any(Field::is_time) { " Timestamp," } else { "" };
-        slots.extend([
-            ("timestamp", timestamp.to_owned()),
-            ("item", self.noun()),
-            ("fields", rust),
-            ("properties", properties),
-            ("identifier", find(identifier)),
-            ("title", find(title)),
-            ("entity", entity),
-        ]);
-        let document =
-            |member: &str| format!(".Properties.{}", Field { member, sample: &Value::Null }.document());
-        let schema: Map<String, Value> =
-            fields.iter().map(|field| (field.property(), field.schema())).collect();
-        let mapped = fields.iter().map(|field| (field.property(), json!(document(field.member)))).collect();
-        let manifest = self.manifest(&schema, &document(identifier), &document(title), mapped);
-        Ok((filled(template::OBJECT, &slots), manifest, self.example(&self.listing.item, "")))
-    }
-
-    fn of_text(&self, own: &[(&str, String)]) -> (String, Value, Value) {
-        let member = self.noun();
-        let mut slots = own.to_vec();
-        slots.push(("member", member.clone()));
-        let path = format!(".Properties.{member}");
-        let manifest = self.manifest(&Map::new(), &path, &path, Map::new());
-        (filled(template::TEXT, &slots), manifest, self.example(&self.listing.item, &member))
+        let nested = members
+            .iter()
+            .filter(|(_, value)| !simple(value))
+            .map(|(member, value)| (Field::new(member, value), times(value)))
+            .filter(|(_, times)| !times.is_empty())
+            .collect();
+        let named = |name: &str| Field::new(name, members.get(name).unwrap_or(&Value::Null));
+        Ok(Item::Object(Members { identifier: named(identifier), title: named(title), properties, nested }))
     }
 
     fn manifest(
@@ -463,13 +400,13 @@ impl Scaffold {
 }
 
 /// The names of times below a value, each once.
-fn times(value: &Value) -> Vec<&str> {
+fn times(value: &Value) -> Vec<String> {
     let mut found = Vec::new();
     match value {
         Value::Object(members) => {
             for (name, member) in members {
                 if member == SAMPLE_TIME {
-                    found.push(name.as_str());
+                    found.push(name.clone());
                 }
                 found.extend(times(member));
             }
@@ -480,12 +417,6 @@ fn times(value: &Value) -> Vec<&str> {
     found.sort_unstable();
     found.dedup();
     found
-}
-
-fn filled(template: &str, slots: &[(&str, String)]) -> String {
-    slots
-        .iter()
-        .fold(template.to_owned(), |text, (slot, value)| text.replace(&format!("{{{{{slot}}}}}"), value))
 }
 
 fn capital(word: &str) -> String {
@@ -520,6 +451,23 @@ fn kebab(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_examples_have_the_sdks_as_they_are() {
+        let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/plugins");
+        let read = |path: &str| fs::read_to_string(format!("{examples}/{path}")).unwrap();
+        assert_eq!(read("js-ec2-volume/sdk/berth.js"), javascript::SDK);
+        assert_eq!(read("python-ec2-volume/sdk/berth.py"), python::SDK);
+        for path in ["js-ec2-volume/sdk/wit/plugin.wit", "python-ec2-volume/sdk/wit/plugin.wit"] {
+            assert_eq!(read(path), sdk::WIT);
+        }
+        let named = |template: &str| {
+            template.replace("{{name}}", "js-ec2-volume").replace("{{kind}}", "AWS::EC2::Volume")
+        };
+        assert_eq!(read("js-ec2-volume/package.json"), named(template!("js/package.json.tmpl")));
+        assert_eq!(read("js-ec2-volume/package-lock.json"), named(template!("js/package-lock.json.tmpl")));
+        assert_eq!(read("python-ec2-volume/requirements.txt"), template!("python/requirements.txt"));
+    }
 
     #[test]
     fn names_are_split_into_words() {

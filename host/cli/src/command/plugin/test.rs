@@ -126,8 +126,11 @@ pub(super) async fn run(
             }
         }
     }
-    let peak =
-        engine.plugins().into_iter().find(|plugin| plugin.sha256 == info.sha256).map_or(0, |p| p.peak_memory);
+    let peak = engine
+        .plugins()
+        .into_iter()
+        .rfind(|plugin| plugin.sha256 == info.sha256)
+        .map_or(0, |p| p.peak_memory);
     outcome.peak_memory = peak;
     _ = write!(
         outcome.text,

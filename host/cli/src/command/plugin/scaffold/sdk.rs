@@ -1,4 +1,5 @@
-//! The plugins' SDK, carried along, so that a plugin can be written with this binary and cargo alone.
+//! The plugins' SDK for Rust, carried along, so that a plugin can be written with this binary and cargo
+//! alone.
 
 /// Its files: path and text.
 pub(super) fn files() -> Vec<(String, String)> {
@@ -16,7 +17,7 @@ pub(super) fn files() -> Vec<(String, String)> {
 
 macro_rules! sources {
     ($($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("../../../../../plugins/sdk/src/", $name)))),*]
+        &[$(($name, include_str!(concat!("../../../../../../plugins/sdk/src/", $name)))),*]
     };
 }
 
@@ -33,8 +34,8 @@ const SOURCES: &[(&str, &str)] = sources![
     "time.rs",
 ];
 
-const WIT: &str = include_str!("../../../../../wit/plugin.wit");
-const README: &str = include_str!("../../../../../plugins/sdk/README.md");
+pub(super) const WIT: &str = include_str!("../../../../../../wit/plugin.wit");
+const README: &str = include_str!("../../../../../../plugins/sdk/README.md");
 
 /// The manifest of the copy: the one of our tree takes its versions from the workspace there.
 const CARGO: &str = r#"[package]

@@ -1,0 +1,69 @@
+//! JavaScript: `mapping.js` with the engine StarlingMonkey, by componentize-js from npm.
+
+use std::{fs, path::Path};
+
+use berth_embed::Problem;
+
+use super::{Scripted, Tool, put};
+
+const NODE: Tool = Tool { remedy: "install Node.js 20 or later, which npm comes with (https://nodejs.org)" };
+/// On Windows npm is a script, which is found by its whole name only.
+const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
+/// Where the tool is when it is installed.
+const COMPONENTIZE: &str = "node_modules/@bytecodealliance/componentize-js/package.json";
+/// Calls the tool. Its own command line shows where in the tool an error arose, which helps nobody.
+/// Without the features the engine asks no system for anything. The source has a relative path, since the
+/// tool splits longer ones at spaces.
+const CALL: &str = "
+import { writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { componentize } from '@bytecodealliance/componentize-js';
+try {
+  const { component } = await componentize({
+    sourcePath: 'mapping.js',
+    witPath: resolve('sdk/wit'),
+    worldName: 'plugin',
+    disableFeatures: ['stdio', 'random', 'clocks', 'http', 'fetch-event'],
+  });
+  await writeFile(process.argv[1], component);
+} catch (error) {
+  console.error(error.message);
+  process.exit(1);
+}";
+
+/// Writes the component to `into`.
+pub(super) fn build(plugin: &Scripted, into: &Path) -> Result<(), Problem> {
+    NODE.require(plugin.command("node").arg("--version"), "node", (20, 0))?;
+    install(plugin)?;
+    // The engine has no other way to a JSON file.
+    let text = serde_json::to_string(&plugin.manifest).map_err(|error| Problem::from_error(&error))?;
+    let module = format!("// Written by `berth plugin build`.\nexport default {text};\n");
+    let file = plugin.dir.join("sdk/manifest.js");
+    if fs::read_to_string(&file).ok().as_ref() != Some(&module) {
+        put(&file, module.as_bytes())?;
+    }
+    // The tool only counts syntax errors.
+    NODE.run("node --check mapping.js", plugin.command("node").args(["--check", "mapping.js"]))?;
+    let mut componentize = plugin.command("node");
+    componentize.args(["--input-type=module", "--eval", CALL, "--"]).arg(into);
+    NODE.run("componentize-js mapping.js", &mut componentize)
+}
+
+/// Installs what package.json asks for, unless that was done since it changed.
+fn install(plugin: &Scripted) -> Result<(), Problem> {
+    let modified = |name: &str| fs::metadata(plugin.dir.join(name)).and_then(|file| file.modified()).ok();
+    let installed = modified("node_modules/.package-lock.json");
+    let is_new = |name: &str| modified(name) > installed;
+    if modified(COMPONENTIZE).is_some() && !is_new("package.json") && !is_new("package-lock.json") {
+        return Ok(());
+    }
+    let how = if modified("package-lock.json").is_some() { "ci" } else { "install" };
+    let mut npm = plugin.command(NPM);
+    npm.args([how, "--ignore-scripts", "--no-audit", "--no-fund"]);
+    NODE.run(&format!("npm {how}"), &mut npm)?;
+    if modified(COMPONENTIZE).is_some() {
+        return Ok(());
+    }
+    Err(Problem::new("package.json does not install `@bytecodealliance/componentize-js`")
+        .remedy("add it to its `devDependencies`, as `berth plugin new --lang js` does"))
+}

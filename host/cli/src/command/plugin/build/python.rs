@@ -1,0 +1,67 @@
+//! Python: `mapping.py` with the interpreter CPython, by componentize-py from PyPI, in a virtual
+//! environment of the plugin's own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use berth_embed::Problem;
+
+use super::{Scripted, Tool, put, unreadable};
+
+const PYTHON: Tool = Tool { remedy: "install Python 3.10 or later (https://www.python.org)" };
+const BASE: &str = if cfg!(windows) { "python" } else { "python3" };
+
+/// Writes the component to `into`.
+pub(super) fn build(plugin: &Scripted, into: &Path) -> Result<(), Problem> {
+    let venv = plugin.target("venv");
+    install(plugin, &venv)?;
+    let componentize = executable(&venv, "componentize-py");
+    if !componentize.is_file() {
+        return Err(Problem::new("requirements.txt does not install `componentize-py`")
+            .remedy("list it there, as `berth plugin new --lang python` does"));
+    }
+    let mut componentize = plugin.command(componentize);
+    // Where it looks for modules that requirements.txt installs.
+    componentize.env("VIRTUAL_ENV", &venv);
+    componentize.args(["--quiet", "--wit-path", "sdk/wit", "--world", "plugin", "componentize", "mapping"]);
+    componentize.args(["--stub-wasi", "--python-path", ".", "--output"]).arg(into);
+    PYTHON.run("componentize-py mapping", &mut componentize)
+}
+
+/// Makes the environment and installs what requirements.txt asks for, unless that was done since it
+/// changed.
+fn install(plugin: &Scripted, venv: &Path) -> Result<(), Problem> {
+    let file = plugin.dir.join("requirements.txt");
+    let wanted = fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
+    let stamp = venv.join("requirements.txt");
+    let python = executable(venv, "python");
+    // The interpreter is asked, since a virtual environment dies with the Python it was made from.
+    let works = || PYTHON.require(plugin.command(&python).arg("--version"), "python", (3, 10)).is_ok();
+    if fs::read_to_string(&stamp).is_ok_and(|held| held == wanted) && works() {
+        return Ok(());
+    }
+    PYTHON.require(plugin.command(BASE).arg("--version"), BASE, (3, 10))?;
+    let mut make = plugin.command(BASE);
+    make.args(["-m", "venv", "--clear"]).arg(venv);
+    PYTHON.run(&format!("{BASE} -m venv"), &mut make).map_err(|problem| Problem {
+        remedy: Some(
+            "see what it says above; on Debian and Ubuntu Python's module `venv` is the package `python3-venv`".into(),
+        ),
+        ..problem
+    })?;
+    let mut pip = plugin.command(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
+    PYTHON
+        .run("pip install --requirement requirements.txt", pip.args(["--requirement", "requirements.txt"]))?;
+    put(&stamp, wanted.as_bytes())
+}
+
+fn executable(venv: &Path, name: &str) -> PathBuf {
+    if cfg!(windows) {
+        venv.join("Scripts").join(name).with_extension("exe")
+    } else {
+        venv.join("bin").join(name)
+    }
+}

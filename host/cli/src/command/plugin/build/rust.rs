@@ -1,0 +1,88 @@
+//! Rust: compiled for `wasm32-unknown-unknown`, which has no system to ask anything of, and then encoded
+//! as a component.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use berth_embed::Problem;
+use serde_json::Value;
+use wit_component::ComponentEncoder;
+
+use super::{Built, Tool};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+const TOOL: Tool = Tool { remedy: "install Rust with rustup (https://rustup.rs)" };
+
+/// Builds a crate.
+pub(super) fn build(dir: &Path) -> Result<Built, Problem> {
+    let metadata = cargo(dir, &["metadata", "--no-deps", "--format-version=1"], Stdio::piped())?;
+    let metadata: Value = serde_json::from_slice(&metadata)
+        .map_err(|error| Problem::new(format!("cargo's metadata is not understood: {error}")))?;
+    let (package, library) = library(&metadata).ok_or_else(|| {
+        Problem::new(format!("{} builds no dynamic library", dir.join("Cargo.toml").display()))
+            .remedy("add `[lib] crate-type = [\"cdylib\", \"rlib\"]` to it")
+    })?;
+    add_target(dir)?;
+    cargo(dir, &["build", "--release", "--target", TARGET, "--lib"], Stdio::inherit())?;
+    let target = PathBuf::from(metadata["target_directory"].as_str().unwrap_or_default());
+    let module = target.join(TARGET).join("release").join(library.replace('-', "_")).with_extension("wasm");
+    let bytes = fs::read(&module).map_err(|error| Problem::new(format!("{}: {error}", module.display())))?;
+    let component = ComponentEncoder::default()
+        .validate(true)
+        .module(&bytes)
+        .and_then(ComponentEncoder::encode)
+        .map_err(|error| {
+            Problem::new(format!("{package} is no component of the plugin contract: {error:#}"))
+                .remedy("call `berth_plugin::export!` in src/lib.rs, as `berth plugin new` does")
+        })?;
+    Built::write(target.join("plugin").join(format!("{package}.wasm")), &component)
+}
+
+/// The package with a dynamic library, and the library's name.
+fn library(metadata: &Value) -> Option<(String, String)> {
+    metadata["packages"].as_array()?.iter().find_map(|package| {
+        let target = package["targets"].as_array()?.iter().find(|target| {
+            target["crate_types"].as_array().is_some_and(|types| types.iter().any(|kind| kind == "cdylib"))
+        })?;
+        Some((package["name"].as_str()?.to_owned(), target["name"].as_str()?.to_owned()))
+    })
+}
+
+/// Adds the compilation target when it is missing.
+fn add_target(dir: &Path) -> Result<(), Problem> {
+    let libraries = Command::new("rustc")
+        .current_dir(dir)
+        .args(["--print=target-libdir", "--target", TARGET])
+        .output()
+        .map_err(|error| TOOL.missing("rustc", &error))?;
+    if Path::new(String::from_utf8_lossy(&libraries.stdout).trim()).is_dir() {
+        return Ok(());
+    }
+    let remedy = format!("add it with `rustup target add {TARGET}`, or with your system's package manager");
+    let added = Command::new("rustup").current_dir(dir).args(["target", "add", TARGET]).status();
+    match added {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err(Problem::new(format!("the compilation target {TARGET} is missing")).remedy(remedy)),
+    }
+}
+
+/// Runs cargo in the plugin's folder; gives its output where that is piped.
+fn cargo(dir: &Path, arguments: &[&str], output: Stdio) -> Result<Vec<u8>, Problem> {
+    let ended = Command::new("cargo")
+        .current_dir(dir)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| TOOL.missing("cargo", &error))?;
+    if ended.status.success() {
+        Ok(ended.stdout)
+    } else {
+        Err(Problem::new(format!("`cargo {}` failed", arguments.join(" "))).remedy("see what it says above"))
+    }
+}

@@ -1,0 +1,137 @@
+//! A plugin in Rust.
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+use berth_embed::Problem;
+
+use super::{Field, Files, Item, Members, Scaffold, kebab, sdk, template};
+
+/// The files of the plugin, with its SDK.
+pub(super) fn files(
+    plugin: &Scaffold,
+    item: &Item,
+    sdk: Option<&str>,
+    folder: &Path,
+) -> Result<Files, Problem> {
+    let sdk = Sdk::of(sdk, folder)?;
+    let source = match item {
+        Item::Text { member } => {
+            plugin.filled(template!("rust/src/text.rs.tmpl"), &[("member", member.clone())])
+        }
+        Item::Object(members) => of_object(plugin, members),
+    };
+    let dependencies = [("sdk", sdk.dependency(false)), ("sdk_testing", sdk.dependency(true))];
+    let mut files = vec![
+        ("Cargo.toml".into(), plugin.filled(template!("rust/Cargo.toml.tmpl"), &dependencies)),
+        ("README.md".into(), plugin.filled(template!("rust/README.md.tmpl"), &[])),
+        (".gitignore".into(), "/target\n".into()),
+        ("src/lib.rs".into(), source),
+        ("tests/mapping.rs".into(), plugin.filled(template!("rust/tests/mapping.rs.tmpl"), &[])),
+    ];
+    files.extend(sdk.files());
+    Ok(files)
+}
+
+fn of_object(plugin: &Scaffold, members: &Members) -> String {
+    let (mut fields, mut entity, mut properties) = (String::new(), String::new(), String::new());
+    for (position, field) in members.used().into_iter().enumerate() {
+        let borrow = if position == 0 { ", borrow" } else { "" };
+        let form = if field.is_time() { "Timestamp" } else { "Json" };
+        // Writing to a String cannot fail.
+        _ = writeln!(
+            fields,
+            "    #[serde(rename = \"{}\"{borrow})]\n    {}: {form}<'a>,",
+            field.member,
+            name(field)
+        );
+        let form = match field {
+            _ if field.member == members.identifier.member => ".required()",
+            _ if field.is_time() => ".time()",
+            _ => "",
+        };
+        // Only what is kept in another way than as it is, or under another name.
+        if !form.is_empty() || field.document() != field.member {
+            _ = writeln!(properties, "    Property::new(\"{}\"){form},", field.document());
+        }
+    }
+    for field in &members.properties {
+        _ = writeln!(entity, "            .property(\"{}\", item.{})", field.property(), name(field));
+    }
+    for (field, times) in &members.nested {
+        _ = writeln!(properties, "    Property::new(\"{}\").times(&{times:?}),", field.document());
+    }
+    let timestamp = if members.properties.iter().any(Field::is_time) { " Timestamp," } else { "" };
+    let slots = [
+        ("timestamp", timestamp.to_owned()),
+        ("item", plugin.noun()),
+        ("fields", fields),
+        ("properties", properties),
+        ("identifier", name(&members.identifier)),
+        ("title", name(&members.title)),
+        ("entity", entity),
+    ];
+    plugin.filled(template!("rust/src/lib.rs.tmpl"), &slots)
+}
+
+/// The field of the struct.
+fn name(field: &Field) -> String {
+    let snake = kebab(&field.member).replace('-', "_");
+    // The keywords that AWS uses for members.
+    if matches!(
+        snake.as_str(),
+        "type" | "ref" | "mod" | "match" | "use" | "where" | "static" | "enum" | "loop" | "box"
+    ) {
+        format!("r#{snake}")
+    } else {
+        snake
+    }
+}
+
+/// Where the plugin's SDK comes from.
+enum Sdk {
+    /// A version from the registry.
+    Version(String),
+    /// A folder, absolute.
+    Path(PathBuf),
+    /// A copy in the plugin's own folder: it builds with nothing but this binary and cargo.
+    Copy,
+}
+
+impl Sdk {
+    fn of(wanted: Option<&str>, folder: &Path) -> Result<Self, Problem> {
+        let Some(wanted) = wanted else { return Ok(Self::Copy) };
+        if wanted.starts_with(|c: char| c.is_ascii_digit()) {
+            return Ok(Self::Version(wanted.to_owned()));
+        }
+        let path = Path::new(wanted);
+        if !path.join("Cargo.toml").is_file() {
+            return Err(Problem::new(format!("--sdk: there is no crate in {}", path.display())).remedy(
+                "give the folder `plugins/sdk` of a checkout of Berth, or a version, or leave it out",
+            ));
+        }
+        // Relative to the plugin, wherever that is.
+        path.canonicalize().map(Self::Path).map_err(|error| {
+            Problem::new(format!("--sdk: {}: {error} (for {})", path.display(), folder.display()))
+        })
+    }
+
+    fn dependency(&self, testing: bool) -> String {
+        let source = match self {
+            Self::Version(version) => format!("version = {version:?}"),
+            Self::Path(path) => format!("path = {:?}", path.display().to_string()),
+            Self::Copy => "path = \"sdk\"".to_owned(),
+        };
+        let features = if testing { ", features = [\"testing\"]" } else { "" };
+        format!("{{ {source}{features} }}")
+    }
+
+    fn files(&self) -> Files {
+        match self {
+            Self::Copy => sdk::files(),
+            Self::Version(_) | Self::Path(_) => Vec::new(),
+        }
+    }
+}

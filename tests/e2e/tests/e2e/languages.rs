@@ -1,0 +1,239 @@
+//! Plugins in other languages, built by those languages' own tools and run by the real engine: the
+//! examples, and an author's day. Where the tools are not there, a test says so and passes.
+#![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
+
+use std::{
+    env, fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use berth_e2e::World;
+use serde_json::{Value, json};
+
+/// A language, and what an author meets in it.
+struct Language {
+    /// As `--lang` names it.
+    name: &'static str,
+    /// What its tools are found by.
+    tools: &'static [&'static str],
+    /// What is told of a missing tool, and where it comes from.
+    missing: [&'static str; 2],
+    mapping: &'static str,
+    /// A line of a mapping that does not parse, and what the tools say of it.
+    broken: [&'static str; 2],
+    /// What a mapping says that meets an item of null.
+    thrown: [&'static str; 2],
+}
+
+const JAVASCRIPT: Language = Language {
+    name: "js",
+    tools: &["node", "npm"],
+    missing: ["`node` cannot be started", "install Node.js"],
+    mapping: "mapping.js",
+    broken: ["const broken = ;", "SyntaxError"],
+    thrown: ["the mapping threw TypeError", "mapping.js:"],
+};
+
+const PYTHON: Language = Language {
+    name: "python",
+    tools: &["python3"],
+    missing: ["`python3` cannot be started", "install Python"],
+    mapping: "mapping.py",
+    broken: ["broken = = 1", "SyntaxError"],
+    thrown: ["the mapping raised AttributeError", "mapping.py:"],
+};
+
+impl Language {
+    /// Whether the tools are there; says so when they are not.
+    fn is_there(&self) -> bool {
+        let starts = |tool: &&str| {
+            let asked =
+                Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+            asked.is_ok_and(|status| status.success())
+        };
+        let missing: Vec<_> = self.tools.iter().filter(|tool| !starts(tool)).copied().collect();
+        if !missing.is_empty() {
+            // Not by the macro: what that prints is hidden unless the test fails.
+            let told = format!(
+                "SKIPPED: plugins in {} are not tested, for want of {}\n",
+                self.name,
+                missing.join(", ")
+            );
+            io::stderr().write_all(told.as_bytes()).expect("a standard error");
+        }
+        missing.is_empty()
+    }
+
+    fn example(&self) -> PathBuf {
+        repository().join(format!("examples/plugins/{}-ec2-volume", self.name))
+    }
+}
+
+fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository")
+}
+
+/// Lets the binary find the tools, and the tools their settings.
+fn with_tools(world: &mut World) {
+    for (name, value) in env::vars() {
+        let of_tools = ["NODE_", "NPM_", "npm_", "PIP_"].iter().any(|prefix| name.starts_with(prefix));
+        if of_tools || ["PATH", "HOME"].contains(&name.as_str()) {
+            world.set(&name, &value);
+        }
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a UTF-8 path")
+}
+
+fn read(path: &Path) -> Value {
+    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&bytes).expect("JSON")
+}
+
+/// The fixtures of a folder, and the entities and refused resources of each.
+fn golden(folder: &Path) -> Vec<(String, Value, Vec<Value>)> {
+    let mut found: Vec<_> = fs::read_dir(folder.join("golden"))
+        .expect("golden files")
+        .map(|entry| entry.expect("an entry").path())
+        .map(|path| {
+            let report = read(&path);
+            let refused =
+                report["errors"].as_array().expect("a list").iter().map(|error| error["index"].clone());
+            (
+                path.file_name().expect("a name").display().to_string(),
+                report["entities"].clone(),
+                refused.collect(),
+            )
+        })
+        .collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
+/// The example passes its own test, conformance included, and its entities are those of the plugin in
+/// Rust.
+fn example_equals_rust(language: &Language) {
+    if !language.is_there() {
+        return;
+    }
+    let mut world = World::with_accounts(0).build();
+    with_tools(&mut world);
+    let example = language.example();
+    world.plugin(&["test", text(&example)]).exits(0).says("5 passed, 0 failed");
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fixtures = folder.path().join("fixtures");
+    fs::create_dir(&fixtures).expect("a folder");
+    for entry in fs::read_dir(example.join("fixtures")).expect("fixtures") {
+        let entry = entry.expect("an entry");
+        fs::copy(entry.path(), fixtures.join(entry.file_name())).expect("a copy");
+    }
+    let bundled = world.plugin(&["inspect", "ec2-volume", "--json"]);
+    let bundled: Value = serde_json::from_str(&bundled.exits(0).stdout).expect("JSON");
+    let component = bundled["plugin"]["file"].as_str().expect("a file");
+    let blessed = world.plugin(&["test", "--bless", "--component", component, text(folder.path())]);
+    let (ours, theirs) = (golden(&example), golden(folder.path()));
+    assert_eq!(ours.len(), 5, "{blessed}");
+    assert_eq!(ours, theirs);
+}
+
+#[test]
+fn the_example_in_javascript_makes_the_entities_of_the_plugin_in_rust() {
+    example_equals_rust(&JAVASCRIPT);
+}
+
+#[test]
+fn the_example_in_python_makes_the_entities_of_the_plugin_in_rust() {
+    example_equals_rust(&PYTHON);
+}
+
+/// A plugin is begun, its mapping is broken and mended, it is tested, looked at, and run against AWS.
+fn authors_day(language: &Language) {
+    if !language.is_there() {
+        return;
+    }
+    let mut world = World::with_accounts(1).instances(1).build();
+    with_tools(&mut world);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // Not every tool likes spaces.
+    let dir = folder.path().join("my plugins/acme-widget");
+    let there = text(&dir);
+    let from = ["--from", "ec2:DescribeVolumes", "--dir", there];
+    let new = [&["new", "--lang", language.name, "--kind", "Acme::Widget"], &from[..]].concat();
+    world.plugin(&new).exits(0).says(language.mapping).says("berth plugin test --bless");
+
+    let mapping = dir.join(language.mapping);
+    let code = fs::read_to_string(&mapping).expect("the mapping was written");
+    let [line, complaint] = language.broken;
+    fs::write(&mapping, format!("{code}\n{line}\n")).expect("a file that can be written");
+    world.plugin(&["build", there]).exits(2).says(complaint).says(language.mapping);
+    fs::write(&mapping, code).expect("a file that can be written");
+
+    // What the mapping throws is told as that one resource's.
+    fs::write(dir.join("fixtures/odd.json"), r#"[{"item": null}]"#).expect("a file that can be written");
+    let first = world.plugin(&["test", there]);
+    first.exits(3).says("accept it with `--bless`").says("acmeWidget");
+    for words in language.thrown {
+        first.says(words);
+    }
+    world.plugin(&["test", there, "--bless"]).exits(0).says("2 passed, 0 failed");
+    world.plugin(&["check", there]).exits(0).says("a host takes it").says("ec2:DescribeVolumes");
+    world.plugin(&["inspect", there]).exits(0).says("imports    berth:plugin/log@1.0.0\n");
+
+    let run = world.plugin(&["run", there]);
+    run.exits(0);
+    let entities: Vec<Value> =
+        run.stdout.lines().map(|line| serde_json::from_str(line).expect("an entity a line")).collect();
+    assert_eq!(entities.len(), 2, "{run}");
+    for entity in &entities {
+        assert_eq!(entity["blueprint"], "acmeWidget");
+        assert_eq!(entity["relations"], json!({"account": world.accounts()[0]}));
+        assert!(entity["identifier"].as_str().is_some_and(|id| id.starts_with("vol-")), "{entity}");
+    }
+}
+
+#[test]
+fn a_plugin_in_javascript_is_begun_tested_and_run() {
+    authors_day(&JAVASCRIPT);
+}
+
+#[test]
+fn a_plugin_in_python_is_begun_tested_and_run() {
+    authors_day(&PYTHON);
+}
+
+#[test]
+fn missing_tools_and_unknown_folders_are_explained() {
+    let mut world = World::with_accounts(0).build();
+    let empty = tempfile::tempdir().expect("a temporary folder");
+    world.set("PATH", text(empty.path()));
+    for language in [JAVASCRIPT, PYTHON] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let there = text(folder.path());
+        // The items of this list are texts.
+        let new = [
+            "new",
+            "--lang",
+            language.name,
+            "--kind",
+            "Acme::Queue",
+            "--from",
+            "sqs:ListQueues",
+            "--dir",
+            there,
+        ];
+        world.plugin(&new).exits(0);
+        let [what, remedy] = language.missing;
+        world.plugin(&["build", there]).exits(2).says(what).says(remedy);
+    }
+    let with_sdk =
+        ["new", "--lang", "js", "--kind", "Acme::Widget", "--from", "ec2:DescribeVolumes", "--sdk", "1.0.0"];
+    world.plugin(&with_sdk).exits(2).says("--sdk is for plugins in Rust");
+    world.plugin(&["build", text(empty.path())]).exits(2).says("package.json (JavaScript)");
+    fs::write(empty.path().join("pyproject.toml"), "").expect("a file that can be written");
+    world.plugin(&["build", text(empty.path())]).exits(2).says("requirements.txt");
+}
