@@ -26,6 +26,7 @@ mod difference;
 mod http;
 mod memory;
 mod recording;
+mod resync;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -45,16 +46,21 @@ pub use berth_port::{
     ResyncRequest, ResyncSchedule, RetryPolicy,
 };
 pub use berth_sync::{
-    Change, Check, Event, Finding, Journal, Live, LiveOptions, Misconfiguration, Mode, NullObserver,
-    Observer, Outcome, Planned, Refreshed, Report, Submission, SyncError, SyncOptions, UnitCounts,
-    UnitReport,
+    Change, ChangeRecord, Check, Deletion, Event, Finding, Gone, Journal, Live, LiveOptions,
+    Misconfiguration, Mode, NullObserver, Observer, Outcome, Planned, Refreshed, Refusal, Report, Submission,
+    SyncError, SyncOptions, Totals, UnitCounts, UnitReport,
 };
 use berth_sync::{Gate, LiveParts, Roster};
 pub use difference::difference;
 pub use http::{HttpConfig, HttpError, Proxies, ProxyUrl, ProxyUrlError, Roots, RootsError};
 pub use memory::MemoryCatalog;
 pub use recording::{RecordingError, RecordingSource, ReplaySource};
+pub use resync::{Resync, ResyncError, ResyncEvent};
 pub use tokio_util::sync::CancellationToken;
+
+/// Events that are kept for a reader that is behind: a second or so of a fast resync, and less than a
+/// megabyte.
+const EVENT_BUFFER: usize = 1024;
 
 /// Runs resyncs. Cheap to clone; the parts are shared.
 #[derive(Clone)]
@@ -66,6 +72,7 @@ pub struct SyncHost {
     port: Option<Arc<PortCatalog>>,
     recording: Option<Arc<RecordingSource>>,
     observer: Arc<dyn Observer>,
+    event_buffer: usize,
     options: SyncOptions,
 }
 
@@ -105,6 +112,39 @@ impl SyncHost {
     /// Starts putting a host together.
     pub fn builder() -> SyncHostBuilder {
         SyncHostBuilder::default()
+    }
+
+    /// Starts one resync in a task of its own, to be followed event by event.
+    ///
+    /// ```no_run
+    /// # async fn example(host: berth_embed::SyncHost) -> Result<(), berth_embed::ResyncError> {
+    /// use berth_embed::{Mode, ResyncEvent};
+    ///
+    /// let mut resync = host.start(Mode::Apply);
+    /// while let Some(event) = resync.next().await {
+    ///     if let ResyncEvent::Upserted { entity, created, .. } = event {
+    ///         println!("{} {entity}", if created { "new" } else { "changed" });
+    ///     }
+    /// }
+    /// let report = resync.report().await?;
+    /// println!("{} units", report.totals().units);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// The [observer](SyncHostBuilder::observer) is told everything, too.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn start(&self, mode: Mode) -> Resync {
+        let host = self.clone();
+        let stop = self.options.cancel.child_token();
+        Resync::start(
+            self.event_buffer,
+            stop,
+            Arc::clone(&self.observer),
+            move |cancel, observer| async move { Self { observer, ..host.stopped_by(cancel) }.run(mode).await },
+        )
     }
 
     /// Runs one resync.
@@ -214,6 +254,7 @@ pub struct SyncHostBuilder {
     catalog: Option<Arc<dyn Catalog>>,
     record: Option<PathBuf>,
     observer: Option<Arc<dyn Observer>>,
+    event_buffer: Option<usize>,
     state: Option<LedgerConfig>,
     http: HttpConfig,
     aws_http: Option<HttpConfig>,
@@ -316,6 +357,14 @@ impl SyncHostBuilder {
         self
     }
 
+    /// How many events are kept for a reader of [`SyncHost::start`]'s stream that is behind; 1024
+    /// unless set here, and at least one.
+    #[must_use]
+    pub fn event_buffer(mut self, events: usize) -> Self {
+        self.event_buffer = Some(events);
+        self
+    }
+
     /// Sets up the HTTP client that AWS and Port share.
     #[must_use]
     pub fn http(mut self, config: HttpConfig) -> Self {
@@ -405,6 +454,7 @@ impl SyncHostBuilder {
             port,
             recording,
             observer: self.observer.unwrap_or_else(|| Arc::new(NullObserver)),
+            event_buffer: self.event_buffer.unwrap_or(EVENT_BUFFER),
             options,
         })
     }

@@ -42,6 +42,11 @@ impl ContractVersion {
     pub(crate) fn is_supported(self) -> bool {
         self.major == NEWEST.major && (OLDEST.minor..=NEWEST.minor).contains(&self.minor)
     }
+
+    /// What counts of it: a patch changes no interface.
+    pub(crate) fn minor(self) -> String {
+        format!("{}.{}", self.major, self.minor)
+    }
 }
 
 impl fmt::Display for ContractVersion {
@@ -58,6 +63,13 @@ impl FromStr for ContractVersion {
         let mut next = || parts.next().ok_or(())?;
         Ok(Self { major: next()?, minor: next()?, patch: next()? })
     }
+}
+
+/// The versions that this host supports, for people.
+pub(crate) fn supported() -> String {
+    let (oldest, newest) = (OLDEST.minor(), NEWEST.minor());
+    let versions = if oldest == newest { newest } else { format!("{oldest} to {newest}") };
+    format!("this host (Berth {}) supports {versions}", env!("CARGO_PKG_VERSION"))
 }
 
 /// A batch as the contract tells it to a plugin.

@@ -436,14 +436,22 @@ fn supported(interface: &str, version: &str) -> Result<ContractVersion, Problem>
     match version.parse::<ContractVersion>() {
         Ok(version) if version.is_supported() => Ok(version),
         Ok(newer) if newer > NEWEST => Err(Problem::new(format!(
-            "needs version {newer} of the plugin contract (`{interface}`); this host supports {} to {NEWEST}",
-            contract::OLDEST
+            "needs version {} of the plugin contract (`{interface}`); {}",
+            newer.minor(),
+            contract::supported()
         ))
-        .remedy("update Berth, or use an older version of the plugin")),
-        _ => Err(Problem::new(format!(
-            "was built for version {} of the plugin contract (`{interface}`); this host supports {} to {NEWEST}",
-            if version.is_empty() { "(none)" } else { version },
-            contract::OLDEST
+        .remedy(format!(
+            "update Berth to one that supports contract {}, or use an older version of the plugin; \
+             `wit/README.md` lists which host supports which contract",
+            newer.minor()
+        ))),
+        older => Err(Problem::new(format!(
+            "was built for version {} of the plugin contract (`{interface}`); {}",
+            older.map_or_else(
+                |()| if version.is_empty() { "(none)" } else { version }.to_owned(),
+                ContractVersion::minor
+            ),
+            contract::supported()
         ))
         .remedy("update the plugin")),
     }

@@ -229,7 +229,22 @@ pub enum Event<'e> {
         /// The report so far; writes may still be counted.
         report: &'e UnitReport,
     },
-    /// Entities were compared and written.
+    /// The catalog took an entity.
+    Upserted {
+        /// Which: with the identifier that the catalog found, for one that is named by a search query.
+        entity: &'e EntityKey,
+        /// The unit that produced it.
+        unit: &'e UnitId,
+        /// Whether the catalog did not hold it for this integration before.
+        created: bool,
+    },
+    /// The catalog refused an entity.
+    Refused {
+        /// Which, and why.
+        refusal: &'e Refusal,
+    },
+    /// Entities were compared and written. Counts what [`Upserted`](Self::Upserted) and
+    /// [`Refused`](Self::Refused) tell one by one, and what needed no write.
     Written {
         /// How many were created.
         created: u64,
@@ -244,6 +259,11 @@ pub enum Event<'e> {
     Deleting {
         /// How many will be deleted.
         count: usize,
+    },
+    /// A stale entity was deleted.
+    Deleted {
+        /// Which.
+        gone: &'e Gone,
     },
     /// A resource that a live event named was read again.
     Refreshed {

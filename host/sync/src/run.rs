@@ -8,10 +8,10 @@ use std::{
 };
 
 use berth_core::{
-    AccountAccess, AccountId, BlueprintId, Catalog, DocumentBatch, EntityKey, FetchError, FetchRequest,
-    FieldSet, Install, Intent, Kind, KindEntry, Known, Ledger, MapContext, MapRequest, Mapper, Mapping,
-    Milestone, Problem, Processing, Region, ResyncStatus, Scope, Session, Source, Unit, UnitId, UnitState,
-    UpsertOptions,
+    Account, AccountAccess, AccountId, BlueprintId, Catalog, DocumentBatch, EntityKey, FetchError,
+    FetchRequest, FieldSet, Install, Intent, Kind, KindEntry, Known, Ledger, MapContext, MapRequest, Mapper,
+    Mapping, Milestone, Problem, Processing, Region, ResyncStatus, Scope, Session, Source, Unit, UnitId,
+    UnitState, UpsertOptions,
 };
 use futures::{StreamExt, stream};
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
@@ -311,7 +311,7 @@ impl Run {
         // A catalog that maps by itself changes what it holds. The ledger's session is left without an
         // end, so that nothing which was known before counts later.
         let ledger = ledger.filter(|_| processing != Processing::Documents);
-        let owned = async {
+        let owned = async move {
             match processing {
                 Processing::Entities | Processing::EntitiesAndDocuments => self.owned().await,
                 // What is in the catalog is the catalog's business then.
@@ -523,12 +523,14 @@ impl Run {
 
     /// The relations of the blueprints that are mapped to by name, as far as they can be read.
     async fn relations(&self, resources: &[ResolvedResource]) -> Relations {
-        let blueprints: BTreeSet<&BlueprintId> =
-            resources.iter().filter_map(|resource| resource.blueprint.as_ref()).collect();
+        let blueprints: BTreeSet<BlueprintId> =
+            resources.iter().filter_map(|resource| resource.blueprint.clone()).collect();
+        // By value here and in `regions`: of a closure that takes a reference, the compiler cannot tell
+        // that the whole resync may move to another thread, as `tokio::spawn` asks.
         stream::iter(blueprints)
             .map(|blueprint| async move {
-                match self.catalog.relations(blueprint).await {
-                    Ok(relations) => Some((blueprint.clone(), relations?)),
+                match self.catalog.relations(&blueprint).await {
+                    Ok(relations) => Some((blueprint, relations?)),
                     Err(error) => {
                         tracing::warn!(%blueprint, %error, "the relations of a blueprint could not be read");
                         None
@@ -585,11 +587,12 @@ impl Run {
         if !needed {
             return BTreeMap::new();
         }
-        stream::iter(accounts.iter().filter(|access| access.access.is_ok()))
-            .map(|access| async move {
-                let account = &access.account;
+        let usable = accounts.iter().filter(|access| access.access.is_ok());
+        let accounts: Vec<Arc<Account>> = usable.map(|access| Arc::clone(&access.account)).collect();
+        stream::iter(accounts)
+            .map(|account| async move {
                 let span = tracing::info_span!("regions", account = %account.id);
-                let regions = self.source.regions(account).instrument(span).await;
+                let regions = self.source.regions(&account).instrument(span).await;
                 if let Err(problem) = &regions {
                     tracing::warn!(account = %account.id, %problem, "regions cannot be listed");
                 }
@@ -796,6 +799,9 @@ impl Run {
                 let delete = self.catalog.delete(&doomed, config.delete_dependent_entities);
                 let report = delete.instrument(span).await;
                 deletion.deleted = report.deleted.into_iter().map(gone).collect();
+                for gone in &deletion.deleted {
+                    self.observer.event(&Event::Deleted { gone });
+                }
                 deletion.failed = report.failed;
             }
         }

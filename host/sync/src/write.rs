@@ -500,15 +500,19 @@ impl Writer {
                 UpsertOutcome::Updated if !mapped.fate.new => {
                     updated += 1;
                     self.settle(mapped.unit, UnitCounts { updated: 1, ..UnitCounts::default() }, written);
+                    self.upserted(mapped.unit, &mapped.entity.key, false);
                 }
                 UpsertOutcome::Created | UpsertOutcome::Updated => {
                     created += 1;
                     self.settle(mapped.unit, UnitCounts { created: 1, ..UnitCounts::default() }, written);
+                    self.upserted(mapped.unit, &mapped.entity.key, true);
                 }
                 UpsertOutcome::Found(identifier) => {
                     updated += 1;
                     self.settle(mapped.unit, UnitCounts { updated: 1, ..UnitCounts::default() }, written);
-                    self.found(mapped, identifier, written);
+                    let key = EntityKey { blueprint: mapped.entity.key.blueprint.clone(), identifier };
+                    self.upserted(mapped.unit, &key, false);
+                    self.found(mapped, key.identifier, written);
                 }
                 UpsertOutcome::NotFound => {
                     self.settle(mapped.unit, UnitCounts::default(), written);
@@ -526,6 +530,12 @@ impl Writer {
         self.observer.event(&Event::Written { created, updated, unchanged: 0, refused });
     }
 
+    fn upserted(&self, unit: usize, entity: &EntityKey, created: bool) {
+        if let Some(unit) = self.units.get(unit) {
+            self.observer.event(&Event::Upserted { entity, unit, created });
+        }
+    }
+
     /// Gives an entity up.
     fn refuse(&self, mapped: Mapped, problem: Problem, written: &mut Written) {
         self.doubted(&mapped, written);
@@ -538,7 +548,9 @@ impl Writer {
                 account = %unit.account, kind = %unit.kind, entity = %mapped.entity.key, %problem,
                 "the catalog refused an entity"
             );
-            written.refusals.push(Refusal { entity: mapped.entity.key, unit: unit.clone(), problem });
+            let refusal = Refusal { entity: mapped.entity.key, unit: unit.clone(), problem };
+            self.observer.event(&Event::Refused { refusal: &refusal });
+            written.refusals.push(refusal);
         }
     }
 }

@@ -88,6 +88,8 @@ pub(crate) fn check(repo: &Repo) -> Result<()> {
         Ok(())
     })?;
 
+    offences.extend(contracts(&root)?);
+
     if offences.is_empty() {
         println!("tidy: {files} files, nothing to say");
         return Ok(());
@@ -139,6 +141,50 @@ fn arrows(metadata: &Value) -> Vec<String> {
     offences
 }
 
+/// The files of the plugin contract that are frozen when a version is published.
+const CONTRACT: [&str; 2] = ["plugin.wit", "manifest.schema.json"];
+
+/// Where the contract in `wit/` is not what was published under its version: what plugins were built
+/// against must stay what it was.
+fn contracts(root: &Path) -> Result<Vec<String>> {
+    let read =
+        |path: &Path| fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()));
+    let mut offences = Vec::new();
+    let wit = read(&root.join("wit/plugin.wit"))?;
+    let current = contract_version(&wit).context("wit/plugin.wit names no version")?;
+    let folder = format!("tests/guests/contract-{current}");
+    if !root.join(&folder).is_dir() {
+        offences.push(format!(
+            "wit/plugin.wit is version {current}, which has no plugin that is kept as a test: add {folder} \
+             (wit/README.md, \"Publishing a version\")"
+        ));
+    } else {
+        for file in CONTRACT {
+            if read(&root.join("wit").join(file))? != read(&root.join(&folder).join("wit").join(file))? {
+                offences.push(format!(
+                    "wit/{file} is not the one in {folder}/wit: what was published as {current} does not \
+                     change; give wit/ a new version with a folder of its own (wit/README.md, \"Publishing a \
+                     version\"), or, before {current} is final, change both"
+                ));
+            }
+        }
+    }
+    for entry in fs::read_dir(root.join("tests/guests")).context("could not list the guests")? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let Some(version) = name.strip_prefix("contract-") else { continue };
+        let wit = format!("tests/guests/{name}/wit/plugin.wit");
+        if contract_version(&read(&root.join(&wit))?) != Some(version) {
+            offences.push(format!("{wit} is not version {version}"));
+        }
+    }
+    Ok(offences)
+}
+
+/// The version in `package berth:plugin@<version>;`.
+fn contract_version(wit: &str) -> Option<&str> {
+    wit.lines().find_map(|line| line.trim().strip_prefix("package berth:plugin@")?.strip_suffix(';'))
+}
+
 fn top_level(name: &str) -> Option<String> {
     let allowed = name.starts_with('.') || TOP_LEVEL.contains(&name);
     (!allowed).then(|| format!("`{name}` does not belong on the top level"))
@@ -156,7 +202,23 @@ fn texts(name: &str, text: &str) -> Vec<String> {
         concat!("/t", "mp/"),
     ];
     let kind = concat!("\"AW", "S::");
-    let edge = [concat!("env::", "var"), concat!("process::", "exit")];
+    // The binary alone reads the environment, prints, logs to somewhere, and exits: a program that
+    // embeds the rest must not be surprised.
+    let edge = [
+        concat!("std::", "env"),
+        concat!("env:", ":"),
+        concat!("process::", "exit"),
+        concat!("process::", "abort"),
+        concat!("print", "!("),
+        concat!("print", "ln!("),
+        concat!("tracing_", "subscriber"),
+        concat!("set_global_", "default"),
+        concat!("set_", "logger"),
+        concat!("panic::", "set_hook"),
+        concat!("install_", "default("),
+        concat!("static ", "mut "),
+        concat!("thread_", "local!"),
+    ];
 
     let mut offences = Vec::new();
     let mut offence = |line: usize, what: String| offences.push(format!("{name}:{}: {what}", line + 1));
@@ -180,7 +242,8 @@ fn texts(name: &str, text: &str) -> Vec<String> {
             offence(number, "the host names no kind: a kind lives in its plugin's folder".into());
         }
         for call in edge.iter().filter(|call| krate != "cli" && line.contains(**call)) {
-            offence(number, format!("`{call}`: only host/cli reads the environment and exits"));
+            let what = "a library must not: only host/cli reads the environment, prints, logs and exits";
+            offence(number, format!("`{call}`: {what}"));
         }
     }
     offences
@@ -267,6 +330,42 @@ mod tests {
     }
 
     #[test]
+    fn a_published_contract_does_not_change() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let publish = |folder: &str, wit: &str| {
+            write(&format!("{folder}/plugin.wit"), wit);
+            write(&format!("{folder}/manifest.schema.json"), "{}");
+        };
+        let one = "/// Words.\npackage berth:plugin@1.0.0;\n";
+        publish("wit", one);
+        publish("tests/guests/contract-1.0.0/wit", one);
+        assert_eq!(contracts(root.path()).unwrap(), Vec::<String>::new());
+
+        write("wit/manifest.schema.json", "{ }");
+        let said = contracts(root.path()).unwrap();
+        assert!(
+            said.len() == 1 && said[0].starts_with("wit/manifest.schema.json is not the one in"),
+            "{said:?}"
+        );
+
+        // A new version without a plugin of its own.
+        publish("wit", "package berth:plugin@1.1.0;");
+        let said = contracts(root.path()).unwrap();
+        assert!(said.len() == 1 && said[0].contains("add tests/guests/contract-1.1.0"), "{said:?}");
+
+        // The new one beside the old one, which is changed by mistake.
+        publish("tests/guests/contract-1.1.0/wit", "package berth:plugin@1.1.0;");
+        publish("tests/guests/contract-1.0.0/wit", "package berth:plugin@1.1.0;");
+        let said = contracts(root.path()).unwrap();
+        assert_eq!(said, ["tests/guests/contract-1.0.0/wit/plugin.wit is not version 1.0.0"]);
+    }
+
+    #[test]
     fn texts_are_told_with_their_line() {
         let said = |name: &str, text: &str| texts(name, text).len();
         let (later, debug) = (concat!("// TO", "DO later"), concat!("db", "g!(x);"));
@@ -283,9 +382,37 @@ mod tests {
         assert_eq!(said("host/sync/src/a.rs", &format!("#[cfg(test)]\nmod tests {{ {kind} }}")), 0);
         assert_eq!(said("host/sync/tests/a.rs", kind), 0);
         assert_eq!(said("plugins/s3-bucket/src/lib.rs", kind), 0);
+    }
 
-        let reads = concat!("std::env::", "var(\"X\")");
-        assert_eq!(said("host/aws/src/a.rs", reads), 1);
-        assert_eq!(said("host/cli/src/a.rs", reads), 0);
+    #[test]
+    fn a_library_does_nothing_behind_the_back_of_its_program() {
+        let said = |name: &str, text: &str| !texts(name, text).is_empty();
+        for line in [
+            concat!("std::env::", "var(\"X\")"),
+            concat!("use std::", "env;"),
+            concat!("env:", ":current_dir()"),
+            concat!("std::process::", "exit(1)"),
+            concat!("process::", "abort()"),
+            concat!("print", "!(\"x\")"),
+            concat!("print", "ln!(\"x\")"),
+            concat!("eprint", "ln!(\"x\")"),
+            concat!("tracing_", "subscriber::fmt().init()"),
+            concat!("tracing::subscriber::set_global_", "default(x)"),
+            concat!("log::set_", "logger(&X)"),
+            concat!("std::panic::", "set_hook(hook)"),
+            concat!("provider.install_", "default()"),
+            concat!("static ", "mut X: u8 = 0;"),
+            concat!("thread_", "local! {"),
+        ] {
+            for krate in ["core", "sync", "aws", "aws-wire", "engine", "port", "ledger", "embed"] {
+                assert!(said(&format!("host/{krate}/src/deep/a.rs"), line), "{krate}: {line}");
+            }
+            assert!(!said("host/cli/src/a.rs", line), "the binary may: {line}");
+            assert!(!said("host/aws/tests/a.rs", line), "tests may: {line}");
+            assert!(!said("host/aws/src/a.rs", &format!("#[cfg(test)]\nmod tests {{ {line} }}")), "{line}");
+            assert!(!said("host/aws/src/a.rs", &format!("/// As {line}")), "a comment: {line}");
+        }
+        // What the compiler knows is no environment of the program.
+        assert!(!said("host/aws/src/a.rs", "env!(\"CARGO_PKG_VERSION\")"));
     }
 }
