@@ -6,6 +6,7 @@
 )]
 
 mod alike;
+mod exchange;
 
 use std::{
     collections::BTreeMap,
