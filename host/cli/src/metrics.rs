@@ -18,7 +18,8 @@ use std::{
 #[cfg(feature = "otlp")]
 use berth_embed::{AwsStats, PortStats};
 use berth_embed::{
-    Engine, HostMeter, HostStats, Live, Outcome, PluginUse, Refreshed, Report, SyncHost, UnitCounts,
+    Engine, HostMeter, HostStats, Live, Outcome, PluginUse, Refreshed, Reloaded, Report, SyncHost,
+    UnitCounts,
     core::{AccountId, Kind, Mapper, UnitState},
 };
 
@@ -54,6 +55,8 @@ struct State {
     last_end: Option<SystemTime>,
     last: Option<Last>,
     reloads: BTreeMap<&'static str, u64>,
+    /// Plugin files that changed, by what came of it.
+    plugins: BTreeMap<&'static str, u64>,
     /// Live events, by what became of them at the door.
     events: BTreeMap<&'static str, u64>,
     /// Resources that live events named, by what became of them.
@@ -162,6 +165,17 @@ impl Metrics {
     /// Settings were read anew, and taken or not.
     pub(crate) fn reloaded(&self, outcome: &'static str) {
         *self.state().reloads.entry(outcome).or_default() += 1;
+    }
+
+    /// Plugin files have changed.
+    pub(crate) fn plugins(&self, reloaded: &Reloaded) {
+        let Reloaded { loaded, removed, refused } = reloaded;
+        let mut state = self.state();
+        for (outcome, files) in
+            [("loaded", loaded.len()), ("removed", removed.len()), ("refused", refused.len())]
+        {
+            *state.plugins.entry(outcome).or_default() += files as u64;
+        }
     }
 
     /// Everything, as it is now.
@@ -300,7 +314,14 @@ impl State {
         for (outcome, count) in &self.reloads {
             reloads.count([("outcome", outcome)], *count);
         }
-        families.extend([ended, reloads]);
+        let mut plugins = Family::counter(
+            "berth_plugin_changes",
+            "Plugin files that changed under the running service, by what came of it.",
+        );
+        for (outcome, count) in &self.plugins {
+            plugins.count([("outcome", outcome)], *count);
+        }
+        families.extend([ended, reloads, plugins]);
         if let Some(end) = self.last_end.and_then(|end| end.duration_since(SystemTime::UNIX_EPOCH).ok()) {
             families.push(
                 Family::gauge("berth_resync_last_end_seconds", "When the last resync ended, in Unix time.")

@@ -202,6 +202,13 @@ pub trait Mapper: Send + Sync {
     /// Plugins that were found but are not used, with the reason.
     fn refused(&self) -> Vec<RefusedPlugin>;
 
+    /// The plugins as they are now, for work that must not see them exchanged halfway: what a unit
+    /// reads is mapped by the very version whose fetch plan it was read by. As long as nothing was
+    /// exchanged, it is the same one each time. `None` where plugins never change.
+    fn pinned(&self) -> Option<Arc<dyn Mapper>> {
+        None
+    }
+
     /// Maps one batch.
     ///
     /// # Errors

@@ -37,7 +37,8 @@ pub use berth_aws::{
 pub use berth_core as core;
 pub use berth_core::{Catalog, Ledger, Mapper, Problem, Source};
 pub use berth_engine::{
-    CodeOrigin, Engine, EngineConfig, EngineError, Limits, PluginInfo, PluginUse, Variables,
+    CodeOrigin, Engine, EngineConfig, EngineError, Limits, LoadedComponent, PluginInfo, PluginUse, Reloaded,
+    Variables,
 };
 pub use berth_ledger::{Access, FileLedger, LedgerConfig, VERIFY_INTERVAL};
 pub use berth_port::{
@@ -329,7 +330,8 @@ impl SyncHostBuilder {
         self
     }
 
-    /// Maps with something else than the plugin engine, or with an engine that is there already.
+    /// Maps with something else than the plugin engine, or with an engine that is there already, which
+    /// is how plugins are exchanged while the host runs ([`Engine::reload`]).
     #[must_use]
     pub fn mapper(mut self, mapper: Arc<dyn Mapper>) -> Self {
         self.mapper = Some(mapper);

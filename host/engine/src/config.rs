@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf, sync::Arc, thread, time::Duration};
 
 /// Settings of an [`Engine`](crate::Engine).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EngineConfig {
     /// Directories with plugins (`*.wasm`), in order: where two directories have a plugin for the
     /// same kind, the later directory's is used, and the log says so.
@@ -24,7 +24,7 @@ pub struct EngineConfig {
 }
 
 /// Variables with their values, of which only the names are ever shown.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Variables(Arc<BTreeMap<String, String>>);
 
 impl Variables {

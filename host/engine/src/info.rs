@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_core::{Kind, Manifest};
+use berth_core::{Kind, Manifest, RefusedPlugin};
 use serde::Serialize;
 
 /// What is known about a plugin that was loaded.
@@ -50,6 +50,37 @@ pub struct ServedKind {
     /// The file of the plugin that maps it instead, when a later directory has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced_by: Option<PathBuf>,
+}
+
+/// What looking at the plugin directories again has changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Reloaded {
+    /// What was loaded, be it new or another version.
+    pub loaded: Vec<LoadedComponent>,
+    /// What is not used any more, and has no newer version from the same file.
+    pub removed: Vec<LoadedComponent>,
+    /// Files that are refused and were not before, or for another reason.
+    pub refused: Vec<RefusedPlugin>,
+}
+
+/// A component that is or was in use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LoadedComponent {
+    /// The plugin's name; `jq` for the component that evaluates mappings of users' own.
+    pub name: String,
+    /// The plugin's own version; the component for JQ has none.
+    pub version: Option<String>,
+    /// Its file.
+    pub file: PathBuf,
+    /// SHA-256 of the file, in lower-case hexadecimal.
+    pub sha256: String,
+}
+
+impl Reloaded {
+    /// Whether all is as it was.
+    pub fn is_empty(&self) -> bool {
+        self.loaded.is_empty() && self.removed.is_empty() && self.refused.is_empty()
+    }
 }
 
 /// How much a component was used so far.

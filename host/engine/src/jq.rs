@@ -27,7 +27,8 @@ use crate::{
 /// The JQ component.
 pub(crate) struct Jq {
     pub(crate) file: PathBuf,
-    evaluator: Lazy<Evaluator>,
+    pub(crate) sha256: String,
+    pub(crate) evaluator: Lazy<Evaluator>,
     environment: Variables,
     idle: Mutex<Vec<Session>>,
     most_idle: usize,
@@ -55,15 +56,15 @@ impl From<Failure> for Fault {
 }
 
 impl Jq {
-    /// `most_idle` is how many instances are kept.
+    /// The file is given with its digest; `most_idle` is how many instances are kept.
     pub(crate) fn new(
-        file: PathBuf,
+        (file, sha256): (PathBuf, String),
         evaluator: Lazy<Evaluator>,
         environment: Variables,
         most_idle: usize,
     ) -> Self {
         let idle = Mutex::new(Vec::new());
-        Self { file, evaluator, environment, idle, most_idle, used: UseMeter::default() }
+        Self { file, sha256, evaluator, environment, idle, most_idle, used: UseMeter::default() }
     }
 
     /// Evaluates a mapping on documents.

@@ -23,6 +23,7 @@ mod output;
 mod plugin;
 mod runtime;
 mod sandbox;
+mod set;
 mod workers;
 
 use std::{
@@ -30,20 +31,21 @@ use std::{
     io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::Ordering},
 };
 
 use async_trait::async_trait;
 use berth_core::{Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Problem, RefusedPlugin};
 
 pub use config::{EngineConfig, Limits, Variables};
-pub use info::{CodeOrigin, PluginInfo, PluginUse, ServedKind};
+pub use info::{CodeOrigin, LoadedComponent, PluginInfo, PluginUse, Reloaded, ServedKind};
 
 use cache::CodeCache;
-use loader::{Loaded, Loader, PluginSet};
+use loader::Loader;
 use output::{Answer, Documents};
 use plugin::Plugin;
 use runtime::Runtime;
+use set::{Loaded, PluginSet};
 use workers::Workers;
 
 /// Why an engine cannot be had at all.
@@ -87,10 +89,17 @@ impl EngineError {
 ///
 /// The threads end when the engine is dropped, each after the batch it is at.
 pub struct Engine {
+    plugin_dirs: Vec<PathBuf>,
+    // Exchanged as a whole, while units go on with the former.
+    now: RwLock<Arc<Pinned>>,
+    reloading: Mutex<()>,
+}
+
+/// The plugins of one moment.
+struct Pinned {
     loader: Arc<Loader>,
-    workers: Workers,
-    // Behind a lock of its own so that a set can be exchanged while batches of the former run.
-    plugins: RwLock<Arc<PluginSet>>,
+    workers: Arc<Workers>,
+    set: PluginSet,
 }
 
 impl Engine {
@@ -117,9 +126,34 @@ impl Engine {
             workers: config.workers,
             jq_environment: config.jq_environment,
         });
-        let plugins = loader.load(&config.plugin_dirs)?;
-        let workers = Workers::start(config.workers).map_err(EngineError::Thread)?;
-        Ok(Self { loader, workers, plugins: RwLock::new(Arc::new(plugins)) })
+        let set = loader.load(&config.plugin_dirs, None)?;
+        set.tell();
+        let workers = Arc::new(Workers::start(config.workers).map_err(EngineError::Thread)?);
+        let now = RwLock::new(Arc::new(Pinned { loader, workers, set }));
+        Ok(Self { plugin_dirs: config.plugin_dirs, now, reloading: Mutex::new(()) })
+    }
+
+    /// Looks at the plugin directories again, and takes what has changed there: units that begin from
+    /// now on use it, those that run end as they began. A file that cannot be used leaves what was
+    /// loaded from it before in place, as long as there is a file; it is among the
+    /// [refused](Mapper::refused) meanwhile. Where a file is gone, so is its plugin.
+    ///
+    /// Compiles what is new before any of it is used, so call it where blocking is fine. A file that
+    /// is being written to may be read in half: look whether it has settled before.
+    ///
+    /// # Errors
+    /// [`EngineError`] when a directory cannot be read; all plugins then stay as they are.
+    pub fn reload(&self) -> Result<Reloaded, EngineError> {
+        let _turn = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let former = self.now();
+        let set = former.loader.load(&self.plugin_dirs, Some(&former.set))?;
+        let reloaded = set.since(&former.set);
+        if !set.is_as(&former.set) {
+            let (loader, workers) = (Arc::clone(&former.loader), Arc::clone(&former.workers));
+            let now = Arc::new(Pinned { loader, workers, set });
+            *self.now.write().unwrap_or_else(PoisonError::into_inner) = now;
+        }
+        Ok(reloaded)
     }
 
     /// Compiles every plugin of the directories for any processor of this architecture, into a
@@ -137,14 +171,14 @@ impl Engine {
 
     /// The plugins that were loaded, in the order of directories and file names.
     pub fn plugins(&self) -> Vec<PluginInfo> {
-        let set = self.set();
+        let set = &self.now().set;
         set.plugins.iter().map(|plugin| info(plugin, |kind| set.serving.get(kind))).collect()
     }
 
     /// How much each component was used so far: those that were, in the order of directories and
     /// file names.
     pub fn usage(&self) -> Vec<PluginUse> {
-        let set = self.set();
+        let set = &self.now().set;
         let plugins = set
             .plugins
             .iter()
@@ -160,7 +194,7 @@ impl Engine {
     /// The [`Problem`] for which it would be refused.
     pub fn inspect(&self, file: &Path) -> Result<PluginInfo, Problem> {
         let named = |message: &str| format!("{} {message}", file.display());
-        match self.loader.load_file(file) {
+        match self.now().loader.load_file(file) {
             Ok(Loaded::Plugin(plugin)) => Ok(info(&plugin, |_| None)),
             Ok(Loaded::Jq(_)) => {
                 Err(Problem::new(named("is the JQ component, which maps no kind of its own")))
@@ -173,17 +207,17 @@ impl Engine {
 
     /// The file of the component that evaluates mappings of users' own, if there is one.
     pub fn jq(&self) -> Option<PathBuf> {
-        self.set().jq.as_ref().map(|jq| jq.file.clone())
+        self.now().set.jq.as_ref().map(|jq| jq.file.clone())
     }
 
-    fn set(&self) -> Arc<PluginSet> {
-        Arc::clone(&self.plugins.read().unwrap_or_else(PoisonError::into_inner))
+    fn now(&self) -> Arc<Pinned> {
+        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("kinds", &self.set().kinds.keys()).finish_non_exhaustive()
+        f.debug_struct("Engine").field("kinds", &self.now().set.kinds.keys()).finish_non_exhaustive()
     }
 }
 
@@ -214,16 +248,35 @@ fn info<'s>(plugin: &Plugin, serving: impl Fn(&Kind) -> Option<&'s Arc<Plugin>>)
 #[async_trait]
 impl Mapper for Engine {
     fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
-        self.set().kinds.clone()
+        self.now().kinds()
     }
 
     fn refused(&self) -> Vec<RefusedPlugin> {
-        self.set().refused.clone()
+        self.now().refused()
+    }
+
+    fn pinned(&self) -> Option<Arc<dyn Mapper>> {
+        Some(self.now())
+    }
+
+    async fn map(&self, request: MapRequest) -> Result<MapReport, MapError> {
+        self.now().map(request).await
+    }
+}
+
+#[async_trait]
+impl Mapper for Pinned {
+    fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
+        self.set.kinds.clone()
+    }
+
+    fn refused(&self) -> Vec<RefusedPlugin> {
+        self.set.refused.clone()
     }
 
     async fn map(&self, request: MapRequest) -> Result<MapReport, MapError> {
         let MapRequest { kind, context, mapping, documents: wanted, page } = request;
-        let set = self.set();
+        let set = &self.set;
         let Some(plugin) = set.serving(&kind) else {
             return Err(MapError::NoPlugin(set.no_plugin(&kind)));
         };

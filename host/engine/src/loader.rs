@@ -1,7 +1,6 @@
 //! From files to plugins: what is accepted, and what a refusal says.
 
 use std::{
-    collections::BTreeMap,
     fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -13,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_core::{Kind, KindEntry, Manifest, Problem, RefusedPlugin};
+use berth_core::{Manifest, Problem, RefusedPlugin};
 use serde_json::value::RawValue;
 use wasmparser::{Parser, Payload};
 use wasmtime::component::{Component, Linker, types::ComponentItem};
@@ -23,11 +22,12 @@ use crate::{
     cache::{CodeCache, Record, sha256},
     config::Variables,
     contract::{self, ContractVersion, EVALUATOR, LOG, MAPPER, NEWEST, Program, jq_v1_0::Evaluator},
-    info::{CodeOrigin, UseMeter},
+    info::CodeOrigin,
     jq::Jq,
     plugin::{Lazy, Overruns, Plugin},
     runtime::{Runtime, THREAD_STACK},
     sandbox::{Bounds, Bytes, Denied, Guest, Speaker},
+    set::{Found, Loaded, PluginSet},
 };
 
 /// The custom section in which the SDK repeats the manifest, so that it can be read without
@@ -41,18 +41,6 @@ const MANIFEST_DEADLINE: Duration = Duration::from_secs(5);
 /// A manifest with a hundred kinds and their blueprints has less than a fifth of this.
 const MANIFEST_BYTES: usize = 8 << 20;
 
-/// All plugins of an engine, as they were found.
-#[derive(Default)]
-pub(crate) struct PluginSet {
-    pub(crate) plugins: Vec<Arc<Plugin>>,
-    pub(crate) kinds: BTreeMap<Kind, KindEntry>,
-    /// By kind, the plugin that maps it.
-    pub(crate) serving: BTreeMap<Kind, Arc<Plugin>>,
-    pub(crate) refused: Vec<RefusedPlugin>,
-    /// What evaluates mappings of users' own.
-    pub(crate) jq: Option<Arc<Jq>>,
-}
-
 /// What loading needs.
 pub(crate) struct Loader {
     pub(crate) runtime: Runtime,
@@ -63,12 +51,6 @@ pub(crate) struct Loader {
     pub(crate) jq_environment: Variables,
 }
 
-/// A component that was accepted.
-pub(crate) enum Loaded {
-    Plugin(Plugin),
-    Jq(Jq),
-}
-
 /// A component's code, bound to the contract of its role.
 #[derive(Clone)]
 enum Code {
@@ -77,11 +59,16 @@ enum Code {
 }
 
 impl Loader {
-    /// Loads the plugins of all directories, several at a time.
+    /// Loads the plugins of all directories, several at a time. Of what was loaded `before`, that is
+    /// taken whose file is the same; and also that whose file is of no use any more.
     ///
     /// # Errors
     /// [`EngineError`] when a directory cannot be read, or no thread can be had.
-    pub(crate) fn load(self: &Arc<Self>, dirs: &[PathBuf]) -> Result<PluginSet, EngineError> {
+    pub(crate) fn load(
+        self: &Arc<Self>,
+        dirs: &[PathBuf],
+        before: Option<&PluginSet>,
+    ) -> Result<PluginSet, EngineError> {
         let mut files = Vec::new();
         for (order, dir) in dirs.iter().enumerate() {
             let found =
@@ -94,8 +81,13 @@ impl Loader {
             for _ in 0..self.workers.get().min(files.len()) {
                 let work = || {
                     while let Some((order, file)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let outcome = self.load_file(file);
-                        loaded.lock().unwrap_or_else(PoisonError::into_inner).push((*order, file, outcome));
+                        let former = before.and_then(|set| set.of_file(file));
+                        let outcome = match before {
+                            Some(_) => self.reload_file(file, former.as_ref()),
+                            None => self.load_file(file),
+                        };
+                        let found = Found { order: *order, file, outcome, former };
+                        loaded.lock().unwrap_or_else(PoisonError::into_inner).push(found);
                     }
                 };
                 thread::Builder::new()
@@ -107,8 +99,24 @@ impl Loader {
             Ok(())
         })?;
         let mut loaded = loaded.into_inner().unwrap_or_else(PoisonError::into_inner);
-        loaded.sort_by_key(|(order, file, _)| (*order, *file));
-        Ok(choose(loaded.into_iter().map(|(order, _, outcome)| (order, outcome))))
+        loaded.sort_by_key(|found| (found.order, found.file));
+        Ok(PluginSet::choose(loaded))
+    }
+
+    /// Loads one file again, if it is another than it was, and compiles it: units do not wait for it.
+    ///
+    /// # Errors
+    /// [`RefusedPlugin`] with the reason.
+    fn reload_file(self: &Arc<Self>, file: &Path, former: Option<&Loaded>) -> Result<Loaded, RefusedPlugin> {
+        let refused = |problem| RefusedPlugin { plugin: file.display().to_string(), problem };
+        let bytes = read(file).map_err(refused)?;
+        let sha256 = sha256(&bytes);
+        if let Some(former) = former.filter(|former| former.sha256() == sha256) {
+            return Ok(former.clone());
+        }
+        let loaded = self.load_bytes(file, bytes, sha256, former).map_err(refused)?;
+        loaded.compile().map_err(refused)?;
+        Ok(loaded)
     }
 
     /// Compiles the components of all directories into the cache, those left out that are there.
@@ -144,30 +152,49 @@ impl Loader {
     /// # Errors
     /// [`RefusedPlugin`] with the reason.
     pub(crate) fn load_file(self: &Arc<Self>, file: &Path) -> Result<Loaded, RefusedPlugin> {
-        let begun = Instant::now();
         let refused = |problem| RefusedPlugin { plugin: file.display().to_string(), problem };
         let bytes = read(file).map_err(refused)?;
         let sha256 = sha256(&bytes);
+        self.load_bytes(file, bytes, sha256, None).map_err(refused)
+    }
+
+    /// Loads a component, which goes on counting where the `former` of the same file stopped.
+    fn load_bytes(
+        self: &Arc<Self>,
+        file: &Path,
+        bytes: Vec<u8>,
+        sha256: String,
+        former: Option<&Loaded>,
+    ) -> Result<Loaded, Problem> {
+        let begun = Instant::now();
         let (facts, code, origin) = if let Some(facts) = self.remembered(&sha256) {
             (facts, None, CodeOrigin::Cached)
-        } else if let Some(facts) = announced(&bytes).map_err(refused)? {
+        } else if let Some(facts) = announced(&bytes)? {
             (facts, None, CodeOrigin::Deferred)
         } else {
-            let (facts, code) = self.compile(file, &sha256, &bytes).map_err(refused)?;
+            let (facts, code) = self.compile(file, &sha256, &bytes)?;
             (facts, Some(code), CodeOrigin::Compiled)
         };
+        let size = bytes.len() as u64;
+        // Until it is compiled, the file may become another.
+        let uncompiled = Mutex::new((origin == CodeOrigin::Deferred).then_some(bytes));
         let (loader, path, digest) = (Arc::clone(self), file.to_owned(), sha256.clone());
         let known = facts.manifest.clone();
-        let load = move || loader.load_again(&path, &digest, known.as_ref());
+        let load = move || {
+            let bytes = uncompiled.lock().unwrap_or_else(PoisonError::into_inner).take();
+            loader.load_again(&path, &digest, known.as_ref(), bytes)
+        };
         let Some(manifest) = facts.manifest else {
             let evaluator = Lazy::new(code.and_then(|code| code.jq().ok()), move || load()?.jq());
             let environment = self.jq_environment.clone();
-            return Ok(Loaded::Jq(Jq::new(file.to_owned(), evaluator, environment, self.workers.get())));
+            let jq = Jq::new((file.to_owned(), sha256), evaluator, environment, self.workers.get());
+            return Ok(Loaded::Jq(Arc::new(jq)));
         };
-        Ok(Loaded::Plugin(Plugin {
+        Ok(Loaded::Plugin(Arc::new(Plugin {
+            used: former.and_then(|former| former.meter_of(&manifest.name)).unwrap_or_default(),
             name: manifest.name.as_str().into(),
             file: file.to_owned(),
-            size: bytes.len() as u64,
+            size,
             contract: facts.contract,
             imports: facts.imports,
             manifest: Arc::new(manifest),
@@ -175,10 +202,9 @@ impl Loader {
             load_time: begun.elapsed(),
             program: Lazy::new(code.and_then(|code| code.mapper().ok()), move || load()?.mapper()),
             peak_memory: AtomicUsize::new(0),
-            used: UseMeter::default(),
             overruns: Overruns::default(),
             sha256,
-        }))
+        })))
     }
 
     /// What an earlier start found out about a component.
@@ -193,8 +219,14 @@ impl Loader {
     }
 
     /// Loads the code of a component that was accepted before: from the cache, or, when that does
-    /// not have it, from its file. Its manifest must still be the one that is known.
-    fn load_again(&self, file: &Path, sha256: &str, known: Option<&Manifest>) -> Result<Code, Problem> {
+    /// not have it, from its bytes or its file. Its manifest must still be the one that is known.
+    fn load_again(
+        &self,
+        file: &Path,
+        sha256: &str,
+        known: Option<&Manifest>,
+        bytes: Option<Vec<u8>>,
+    ) -> Result<Code, Problem> {
         let entry = self.cache.find(sha256);
         if let Some(component) = entry.as_ref().and_then(|entry| self.cache.load(entry))
             && let Ok(interfaces) = Interfaces::of_component(&component, &self.runtime.engine)
@@ -202,10 +234,13 @@ impl Loader {
         {
             return Ok(code);
         }
-        let bytes = read(file).map_err(|problem| Problem {
-            message: format!("{} {}", file.display(), problem.message),
-            ..problem
-        })?;
+        let read_again = || {
+            read(file).map_err(|problem| Problem {
+                message: format!("{} {}", file.display(), problem.message),
+                ..problem
+            })
+        };
+        let bytes = bytes.map_or_else(read_again, Ok)?;
         if crate::cache::sha256(&bytes) != sha256 {
             return Err(Problem::new(format!("{} was changed since it was loaded", file.display()))
                 .remedy("start again to use the new file"));
@@ -517,81 +552,4 @@ fn wasm_files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     }
     files.sort_unstable();
     Ok(files)
-}
-
-/// Decides which plugin maps which kind: of one directory the first file, of several directories
-/// the last one.
-fn choose(loaded: impl Iterator<Item = (usize, Result<Loaded, RefusedPlugin>)>) -> PluginSet {
-    let mut set = PluginSet::default();
-    let mut directory_of: BTreeMap<Kind, usize> = BTreeMap::new();
-    for (order, outcome) in loaded {
-        let plugin = match outcome {
-            Ok(Loaded::Plugin(plugin)) => Arc::new(plugin),
-            Ok(Loaded::Jq(jq)) => {
-                set.jq = Some(Arc::new(jq));
-                continue;
-            }
-            Err(refused) => {
-                set.refuse(refused);
-                continue;
-            }
-        };
-        let rival = plugin.manifest.kinds.iter().find_map(|kind| {
-            let rival = set.serving.get(&kind.kind)?;
-            (directory_of.get(&kind.kind) == Some(&order)).then(|| (kind.kind.clone(), Arc::clone(rival)))
-        });
-        if let Some((kind, rival)) = rival {
-            set.refuse(RefusedPlugin {
-                plugin: plugin.file.display().to_string(),
-                problem: Problem::new(format!(
-                    "maps {kind}, as {} in the same directory does",
-                    rival.file.display()
-                ))
-                .remedy("keep one of the two; a plugin in a later directory replaces one of an earlier"),
-            });
-            continue;
-        }
-        for kind in &plugin.manifest.kinds {
-            let entry = KindEntry { plugin: plugin.manifest.name.clone(), manifest: Arc::new(kind.clone()) };
-            directory_of.insert(kind.kind.clone(), order);
-            set.kinds.insert(kind.kind.clone(), entry);
-            if let Some(replaced) = set.serving.insert(kind.kind.clone(), Arc::clone(&plugin)) {
-                tracing::info!(
-                    "{} is mapped by {}, which replaces {}",
-                    kind.kind,
-                    plugin.file.display(),
-                    replaced.file.display()
-                );
-            }
-        }
-        set.plugins.push(plugin);
-    }
-    set
-}
-
-impl PluginSet {
-    /// The plugin that maps a kind: its own, else a generic one.
-    pub(crate) fn serving(&self, kind: &Kind) -> Option<Arc<Plugin>> {
-        let generic = || {
-            let stands = |entry: &&KindEntry| entry.manifest.standing_for(kind).is_some();
-            self.serving.get(&self.kinds.values().find(stands)?.manifest.kind)
-        };
-        self.serving.get(kind).or_else(generic).map(Arc::clone)
-    }
-
-    /// Says that no plugin maps a kind, and which refused ones might have.
-    pub(crate) fn no_plugin(&self, kind: &Kind) -> Problem {
-        let refused: Vec<&str> = self.refused.iter().map(|refused| refused.plugin.as_str()).collect();
-        let remedy = if refused.is_empty() {
-            "put one into a plugin directory; `berth plugin list` shows what is there".to_owned()
-        } else {
-            format!("it may be one that was refused: {}; `berth plugin list` tells why", refused.join(", "))
-        };
-        Problem::new(format!("no plugin maps {kind}")).remedy(remedy)
-    }
-
-    fn refuse(&mut self, refused: RefusedPlugin) {
-        tracing::warn!("plugin {} is not used: it {}", refused.plugin, refused.problem);
-        self.refused.push(refused);
-    }
 }

@@ -71,7 +71,7 @@ pub(crate) struct Plugin {
     pub(crate) program: Lazy<dyn Program>,
     pub(crate) peak_memory: AtomicUsize,
     pub(crate) overruns: Overruns,
-    pub(crate) used: UseMeter,
+    pub(crate) used: Arc<UseMeter>,
 }
 
 /// The code of a component. It is loaded at the first use when it comes from the cache, so that a

@@ -7,6 +7,7 @@
 
 mod alike;
 mod contract;
+mod exchange;
 
 use std::{
     collections::BTreeMap,

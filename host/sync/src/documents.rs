@@ -55,7 +55,7 @@ enum Aside {
     End(UnitId),
     Show(Kind, Vec<Document>),
     /// Examples that have to be made of resources first.
-    Make(MapRequest),
+    Make(Arc<dyn Mapper>, MapRequest),
 }
 
 /// The resources that examples are made of, if the rest of their page maps well.
@@ -64,7 +64,6 @@ pub(crate) struct Examples(Option<MapRequest>);
 /// Works beside the resync, until all [`Documents`] are dropped.
 pub(crate) struct Beside {
     catalog: Arc<dyn Catalog>,
-    mapper: Arc<dyn Mapper>,
     waiting: Arc<AtomicUsize>,
     todo: UnboundedReceiver<Aside>,
 }
@@ -73,7 +72,6 @@ impl Documents {
     /// `kinds` are those of the app-config, of each of which the catalog wants `examples` examples.
     pub(crate) fn new(
         catalog: &Arc<dyn Catalog>,
-        mapper: &Arc<dyn Mapper>,
         processing: Processing,
         (kinds, examples): (impl Iterator<Item = Kind>, usize),
         options: &SyncOptions,
@@ -92,7 +90,7 @@ impl Documents {
             waiting: Arc::clone(&waiting),
             aside,
         };
-        let beside = Beside { catalog: Arc::clone(catalog), mapper: Arc::clone(mapper), waiting, todo };
+        let beside = Beside { catalog: Arc::clone(catalog), waiting, todo };
         (documents, beside)
     }
 
@@ -211,11 +209,11 @@ impl Documents {
         }))
     }
 
-    /// The page that examples were set aside of has mapped, well or not.
-    pub(crate) fn mapped(&self, examples: Examples, well: bool) {
+    /// The page that examples were set aside of was mapped by `mapper`, well or not.
+    pub(crate) fn mapped(&self, mapper: &Arc<dyn Mapper>, examples: Examples, well: bool) {
         let Some(request) = examples.0 else { return };
         if well {
-            _ = self.aside.send(Aside::Make(request));
+            _ = self.aside.send(Aside::Make(Arc::clone(mapper), request));
         } else if let Some(wanted) = self.wanted().get_mut(&request.kind) {
             *wanted += request.page.count;
         }
@@ -266,9 +264,9 @@ impl Beside {
                     }
                 }
                 Aside::Show(kind, documents) => self.show(&kind, &documents).await,
-                Aside::Make(request) => {
+                Aside::Make(mapper, request) => {
                     let kind = request.kind.clone();
-                    match self.mapper.map(request).await {
+                    match mapper.map(request).await {
                         Ok(report) => self.show(&kind, &report.documents).await,
                         Err(error) => tracing::warn!(%kind, %error, "no examples could be made"),
                     }

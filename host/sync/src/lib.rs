@@ -24,6 +24,7 @@ mod queue;
 mod report;
 mod run;
 mod tally;
+mod version;
 mod write;
 
 pub use berth_core::UnitCounts;

@@ -29,6 +29,7 @@ use crate::{
     order::{Order, Relations},
     plan, resolve,
     tally::Tally,
+    version::{Version, Versions},
     write::{Owned, Targets, Writer, Written, note_targets, relates},
 };
 
@@ -135,7 +136,8 @@ pub async fn run(
     let clock = Instant::now();
     let journal = Arc::clone(&options.journal);
     let _running = journal.begin();
-    let kinds = mapper.kinds();
+    let pinned = mapper.pinned().unwrap_or_else(|| Arc::clone(&mapper));
+    let kinds = pinned.kinds();
     let defaults = defaults(&kinds);
     let intent = options.mode.intent();
     let (session, accounts) = futures::join!(catalog.open(intent, &defaults), source.accounts());
@@ -147,13 +149,13 @@ pub async fn run(
 
     let mut notes = session.notes.clone();
     let outcome = match run.options.mode {
-        Mode::Plan => run.resync(session, accounts, &kinds).await,
+        Mode::Plan => run.resync(session, accounts, pinned).await,
         Mode::Apply => {
             if let Err(error) = run.catalog.begin(started).await {
                 tracing::warn!(%error, "the start of the resync could not be reported");
             }
             tokio::select! {
-                outcome = run.resync(session, accounts, &kinds) => outcome,
+                outcome = run.resync(session, accounts, pinned) => outcome,
                 never = run.stopped_by_catalog(&mut notes) => match never {},
             }
         }
@@ -282,10 +284,10 @@ impl Run {
         &self,
         session: Session,
         accounts: Result<Vec<AccountAccess>, Problem>,
-        kinds: &BTreeMap<Kind, KindEntry>,
+        mapper: Arc<dyn Mapper>,
     ) -> Result<(Report, bool), SyncError> {
         let Session { config, processing, examples, .. } = session;
-        let refused = self.mapper.refused();
+        let refused = mapper.refused();
         if config.resources.is_empty() {
             return Err(SyncError::Config(
                 Problem::new("the integration's mapping in Port has no `resources`, so there is nothing to read").remedy(
@@ -300,7 +302,8 @@ impl Run {
             }
             self.observer.event(&Event::Account { account, problem: access.as_ref().err() });
         }
-        let (resources, mut notes) = resolve(&config, kinds, &refused);
+        let (resources, mut notes) = resolve(&config, &mapper.kinds(), &refused);
+        let mut versions = Versions::new(&self.mapper, mapper, &config);
         let ledger = match &self.options.ledger {
             Some(ledger) => {
                 let intent = self.options.mode.intent();
@@ -353,8 +356,7 @@ impl Run {
         let (tally, milestones) = Tally::new(resources.len(), &units, &planned.settled);
         let tally = Arc::new(tally);
         let examples = (config.resources.iter().map(|resource| resource.kind.clone()), examples);
-        let (documents, beside) =
-            Documents::new(&self.catalog, &self.mapper, processing, examples, &self.options);
+        let (documents, beside) = Documents::new(&self.catalog, processing, examples, &self.options);
         let documents = Arc::new(documents);
         let done = CancellationToken::new();
         let writer = Writer {
@@ -373,7 +375,7 @@ impl Run {
         let settled = std::mem::take(&mut planned.settled);
         let work = async {
             let (units_run, written) = futures::join!(
-                self.units(&units, &resources, merge, sender, (&tally, &documents)),
+                self.units(&units, (&resources, &mut versions), merge, sender, (&tally, &documents)),
                 writer.run(receiver, order)
             );
             tally.finish(self.options.cancel.is_cancelled());
@@ -607,7 +609,7 @@ impl Run {
     async fn units(
         &self,
         units: &[Arc<Unit>],
-        resources: &[ResolvedResource],
+        (resources, versions): (&[ResolvedResource], &mut Versions<'_>),
         merge: Option<bool>,
         sender: mpsc::Sender<Mapped>,
         (tally, documents): (&Arc<Tally>, &Arc<Documents>),
@@ -622,15 +624,13 @@ impl Run {
                 && !self.options.cancel.is_cancelled()
                 && let Some(index) = schedule.next()
             {
-                let unit = Arc::clone(&units[index]);
-                let Some(resource) = resources.get(unit.id.resource) else { continue };
-                let Ok((_, mapping)) = &resource.mapping else { continue };
+                let Some(resource) = resources.get(units[index].id.resource) else { continue };
+                let (unit, begun) = versions.begin(&units[index], resource);
                 let task = UnitTask {
                     index,
                     source: Arc::clone(&self.source),
-                    mapper: Arc::clone(&self.mapper),
                     observer: Arc::clone(&self.observer),
-                    mapping: mapping.clone(),
+                    begun,
                     fields: Arc::clone(&resource.fields),
                     merge,
                     sender: sender.clone(),
@@ -1032,9 +1032,9 @@ impl Schedule {
 struct UnitTask {
     index: usize,
     source: Arc<dyn Source>,
-    mapper: Arc<dyn Mapper>,
     observer: Arc<dyn Observer>,
-    mapping: Mapping,
+    /// The version of the plugin that it reads and maps by, or why there is none any more.
+    begun: Result<Version, Problem>,
     fields: Arc<FieldSet>,
     /// How entities are written, where what they say is remembered.
     merge: Option<bool>,
@@ -1093,6 +1093,10 @@ impl UnitTask {
         misconfigured: &mut Misconfigured,
     ) -> UnitState {
         let since = Instant::now();
+        let Version { mapper, mapping } = match &self.begun {
+            Ok(version) => version,
+            Err(problem) => return UnitState::Failed(problem.clone()),
+        };
         let options: BTreeSet<String> = unit.resource.selector.include_actions.iter().cloned().collect();
         let pages = self.source.fetch(FetchRequest {
             account: Arc::clone(&unit.account),
@@ -1101,7 +1105,7 @@ impl UnitTask {
             options,
             one: None,
         });
-        let (mapping, documents) = &self.documents.mapping(&self.mapping);
+        let (mapping, documents) = &self.documents.mapping(mapping);
         // The next batch is read while this one is mapped.
         let mut mapped = pages
             .map(|page| async {
@@ -1119,8 +1123,8 @@ impl UnitTask {
                 };
                 let examples = self.documents.set_aside(&kind, &context, &page);
                 let (mapping, documents) = (mapping.clone(), *documents);
-                let report = self.mapper.map(MapRequest { kind, context, mapping, documents, page }).await;
-                self.documents.mapped(examples, report.is_ok());
+                let report = mapper.map(MapRequest { kind, context, mapping, documents, page }).await;
+                self.documents.mapped(mapper, examples, report.is_ok());
                 Ok::<_, FetchError>((count, lost, report))
             })
             .buffered(2);

@@ -4,6 +4,8 @@
 
 #[path = "resync/documents.rs"]
 mod documents;
+#[path = "resync/exchange.rs"]
+mod exchange;
 #[path = "resync/ledger.rs"]
 mod ledger;
 #[path = "resync/order.rs"]

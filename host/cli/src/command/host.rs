@@ -32,6 +32,8 @@ pub(crate) struct Build {
     pub(crate) ledger: Option<Arc<dyn Ledger>>,
     /// What resyncs and live events know of each other, where another host has both already.
     pub(crate) journal: Option<Arc<Journal>>,
+    /// An engine that has the plugins already.
+    pub(crate) engine: Option<Arc<Engine>>,
     /// Where AWS's answers are written.
     pub(crate) record: Option<PathBuf>,
     /// The recording that is read instead of AWS.
@@ -49,6 +51,7 @@ impl Build {
             logs: None,
             ledger: None,
             journal: None,
+            engine: None,
             record: None,
             replay: None,
         }
@@ -126,8 +129,13 @@ pub(crate) fn assemble(
     build: Build,
     cancel: CancellationToken,
 ) -> Result<Assembled, Refusal> {
-    let engine = Engine::new(settings.engine).map_err(|error| Refusal::of(Problem::from_error(&error)))?;
-    let engine = Arc::new(engine);
+    let engine = match build.engine {
+        Some(engine) => engine,
+        None => {
+            let engine = Engine::new(settings.engine);
+            Arc::new(engine.map_err(|error| Refusal::of(Problem::from_error(&error)))?)
+        }
+    };
     let mut aws = settings.aws;
     if settings.narrow_sessions {
         let kinds = engine.kinds();

@@ -1,20 +1,22 @@
-//! Settings that change while the service runs: read anew on SIGHUP, and when their files change.
+//! Settings and plugins that change while the service runs: looked at anew on SIGHUP, and when their
+//! files change.
 //!
-//! They are checked as a whole first. What is wrong is told like at the start, and the former
+//! Settings are checked as a whole first. What is wrong is told like at the start, and the former
 //! settings stay. What is right holds from the next resync on; one that runs ends as it began.
+//!
+//! Plugins are checked one by one. What is right holds for the next unit; a unit that runs ends as it
+//! began.
 
-use std::{
-    mem::discriminant,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+mod files;
 
-use berth_embed::{Engine, Observer, PortConfig, Problem};
+use std::{mem::discriminant, sync::Arc};
+
+use berth_embed::{Engine, EngineConfig, LoadedComponent, Observer, PortConfig, Problem, Reloaded};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::files::Files;
 use super::host::{Assembled, Build, Refusal, assemble};
 use crate::{
     args::Global,
@@ -24,11 +26,15 @@ use crate::{
     telemetry::{self, Shipping},
 };
 
-/// How often is looked whether a file has changed. It is read when it looks the same twice, so that
-/// nobody is caught writing.
-const LOOK: Duration = Duration::from_secs(2);
+/// The plugins of the service, and how they were set up.
+pub(super) struct Plugins {
+    pub(super) engine: Arc<Engine>,
+    pub(super) config: EngineConfig,
+    /// Whether sessions with AWS are narrowed to what the plugins read.
+    pub(super) narrowed: bool,
+}
 
-/// Reads settings anew.
+/// Reads settings and plugins anew.
 pub(super) struct Reloader<'r> {
     pub(super) global: &'r Global,
     pub(super) environment: &'r Environment,
@@ -41,36 +47,89 @@ pub(super) struct Reloader<'r> {
 }
 
 impl Reloader<'_> {
-    /// Takes new settings whenever there are some. Never returns.
-    pub(super) async fn run(mut self, live: watch::Sender<Arc<Live>>) {
-        let mut files = Files::watch(Settings::files(self.global, self.environment));
+    /// Takes new settings and plugins whenever there are some. Never returns.
+    pub(super) async fn run(mut self, live: watch::Sender<Arc<Live>>, mut plugins: Plugins) {
+        let paths = Settings::files(self.global, self.environment);
+        let mut looked_at = Files::watch(move || files::of_files(&paths)).await;
+        let mut components = files::components(&plugins.config.plugin_dirs);
         loop {
             let reason = tokio::select! {
                 () = self.hangups.next() => "SIGHUP",
-                () = files.change() => "a file has changed",
-            };
-            files.seen();
-            tracing::info!(reason, "reading the settings anew");
-            let former = Arc::clone(&live.borrow());
-            match self.read(&former).await {
-                Ok((new, engine)) => {
-                    self.status.metrics.watch(&new.host, &engine);
-                    live.send_replace(Arc::new(new));
-                    self.status.metrics.reloaded("applied");
-                    tracing::info!("the settings were taken; they hold from the next resync on");
-                }
-                Err(issues) => {
-                    for Issue { setting, problem, remedy } in issues {
-                        tracing::error!(setting, problem, remedy, "wrong setting");
+                () = looked_at.change() => "a file has changed",
+                () = components.change() => {
+                    components.seen().await;
+                    if self.exchange(&plugins.engine).await && plugins.narrowed {
+                        // Sessions are narrowed to what the plugins of now read.
+                        self.renew(&live, &mut plugins).await;
                     }
-                    self.status.metrics.reloaded("refused");
-                    tracing::error!("the settings were not taken; the former ones stay");
+                    continue;
                 }
+            };
+            looked_at.seen().await;
+            tracing::info!(reason, "reading the settings anew");
+            let dirs = plugins.config.plugin_dirs.clone();
+            let outcome = if self.renew(&live, &mut plugins).await { "applied" } else { "refused" };
+            self.status.metrics.reloaded(outcome);
+            if plugins.config.plugin_dirs != dirs {
+                components = files::components(&plugins.config.plugin_dirs);
             }
         }
     }
 
-    async fn read(&self, former: &Live) -> Result<(Live, Arc<Engine>), Vec<Issue>> {
+    /// Takes the settings as they are now, if they are right.
+    async fn renew(&self, live: &watch::Sender<Arc<Live>>, plugins: &mut Plugins) -> bool {
+        let former = Arc::clone(&live.borrow());
+        match self.read(&former, plugins).await {
+            Ok(new) => {
+                self.status.metrics.watch(&new.host, &plugins.engine);
+                live.send_replace(Arc::new(new));
+                tracing::info!("the settings were taken; they hold from the next resync on");
+                true
+            }
+            Err(issues) => {
+                for Issue { setting, problem, remedy } in issues {
+                    tracing::error!(setting, problem, remedy, "wrong setting");
+                }
+                tracing::error!("the settings were not taken; the former ones stay");
+                false
+            }
+        }
+    }
+
+    /// Takes plugins whose files have changed. Tells whether any is another now.
+    async fn exchange(&self, engine: &Arc<Engine>) -> bool {
+        let of_engine = Arc::clone(engine);
+        // Plugins may have to be compiled, and a resync may be running.
+        let reloaded = match tokio::task::spawn_blocking(move || of_engine.reload()).await {
+            Ok(Ok(reloaded)) => reloaded,
+            Ok(Err(error)) => {
+                let problem = Problem::from_error(&error);
+                tracing::error!(%problem, "the plugins were not looked at again; all stay as they are");
+                return false;
+            }
+            Err(panicked) => {
+                tracing::error!(%panicked, "looking at the plugins again ended abnormally");
+                return false;
+            }
+        };
+        let Reloaded { loaded, removed, refused } = &reloaded;
+        for LoadedComponent { name, version, file, sha256 } in loaded {
+            let (file, version) = (file.display(), version.as_deref());
+            tracing::info!(plugin = name, version, %file, sha256, "a plugin was taken; it holds for the next unit");
+        }
+        for LoadedComponent { name, file, .. } in removed {
+            let file = file.display();
+            tracing::warn!(plugin = name, %file, "a plugin is gone; entities of its kinds stay as they are");
+        }
+        for refused in refused {
+            let Problem { message, remedy } = &refused.problem;
+            tracing::error!(file = refused.plugin, problem = message, remedy, "a plugin was not taken");
+        }
+        self.status.metrics.plugins(&reloaded);
+        !loaded.is_empty() || !removed.is_empty()
+    }
+
+    async fn read(&self, former: &Live, plugins: &mut Plugins) -> Result<Live, Vec<Issue>> {
         let (mut settings, mut service) = Settings::load_service(self.global, self.environment)?;
         let mut kept = keep(&former.service, &former.changelog_destination, &mut settings.port, &mut service);
         // The ledger is open already, and nobody else can open it.
@@ -90,15 +149,22 @@ impl Reloader<'_> {
         let schedule = settings.port.schedule;
         let changelog_destination = settings.port.changelog_destination.clone();
         let log_level = settings.log_level.clone();
+        // An engine that is set up alike keeps what it has, also where a file of it is broken now.
+        let engine = (settings.engine == plugins.config).then(|| Arc::clone(&plugins.engine));
+        if let Some(engine) = &engine {
+            self.exchange(engine).await;
+        }
         let build = Build {
             concurrency: self.concurrency,
             ledger: former.host.ledger(),
             journal: Some(former.host.journal()),
+            engine,
             logs: self.logs.clone(),
             ..Build::new(Arc::clone(&self.observer))
         };
         let state_dir = former.state_dir.clone();
         let stop = self.stop.clone();
+        let (config, narrowed) = (settings.engine.clone(), settings.narrow_sessions);
         // Plugins may have to be compiled, and a resync may be running.
         let made = tokio::task::spawn_blocking(move || assemble(settings, build, stop)).await;
         let whole = |title: &str, Problem { message, remedy }| {
@@ -106,8 +172,9 @@ impl Reloader<'_> {
         };
         let made = made.map_err(|panicked| whole("the host", Problem::from_error(&panicked)))?;
         let Assembled { host, engine } = made.map_err(|Refusal { title, problem }| whole(title, problem))?;
+        *plugins = Plugins { engine, config, narrowed };
         telemetry::follow(log_level.as_deref());
-        Ok((Live { host, service, schedule, changelog_destination, state_dir }, engine))
+        Ok(Live { host, service, schedule, changelog_destination, state_dir })
     }
 }
 
@@ -168,51 +235,10 @@ impl Hangups {
     }
 }
 
-/// When a file was written, and how long it is; none for a file that is not there.
-type Stamp = Vec<Option<(SystemTime, u64)>>;
-
-/// Files that are looked at.
-struct Files {
-    paths: Vec<PathBuf>,
-    seen: Stamp,
-}
-
-impl Files {
-    fn watch(paths: Vec<PathBuf>) -> Self {
-        let seen = stamp(&paths);
-        Self { paths, seen }
-    }
-
-    /// Waits until they are other than they were seen, and stay so for a moment.
-    async fn change(&self) {
-        let mut before = None;
-        loop {
-            tokio::time::sleep(LOOK).await;
-            let now = stamp(&self.paths);
-            if now != self.seen && before.as_ref() == Some(&now) {
-                return;
-            }
-            before = Some(now);
-        }
-    }
-
-    /// Takes note of how they are.
-    fn seen(&mut self) {
-        self.seen = stamp(&self.paths);
-    }
-}
-
-fn stamp(paths: &[PathBuf]) -> Stamp {
-    // Links are followed: Kubernetes exchanges one to exchange a mounted file.
-    let look = |path: &PathBuf| {
-        let file = std::fs::metadata(path).ok()?;
-        Some((file.modified().ok()?, file.len()))
-    };
-    paths.iter().map(look).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{
     host::{Assembled, Build, assemble, stop_on_signal},
-    reload::{Hangups, Reloader},
+    reload::{Hangups, Plugins, Reloader},
     sync,
 };
 #[cfg(feature = "kafka")]
@@ -131,9 +131,11 @@ async fn serve(
     let changelog_destination = settings.port.changelog_destination.clone();
     let state_dir = settings.state.dir.clone();
     let prefix = service.path_prefix.clone();
+    let (config, narrowed) = (settings.engine.clone(), settings.narrow_sessions);
     let made = assemble(settings, build, stop.clone()).map_err(|refusal| refusal.print())?;
     let Assembled { host, engine } = made;
     status.metrics.watch(&host, &engine);
+    let plugins = Plugins { engine, config, narrowed };
     telemetry::export(&status.metrics);
     let (renew, live) =
         watch::channel(Arc::new(Live { host, service, schedule, changelog_destination, state_dir }));
@@ -161,7 +163,7 @@ async fn serve(
                 resyncing.await;
                 ended
             }
-            () = reloader.run(renew) => Ok(()),
+            () = reloader.run(renew, plugins) => Ok(()),
         }
     };
     let (ended, ()) = tokio::join!(resyncing, following);

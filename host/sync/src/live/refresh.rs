@@ -31,6 +31,7 @@ use crate::{
     content::key_digest,
     plan::{ResolvedResource, allowed_regions, resolve},
     run::{defaults, map_problem},
+    version::same,
 };
 
 /// What became of a resource.
@@ -71,12 +72,15 @@ pub(super) struct Refresher {
 
 /// The app-config, with the plugins that serve it.
 pub(super) struct Rules {
+    /// The plugins, which change for nobody who works by these rules.
+    mapper: Arc<dyn Mapper>,
     config: AppConfig,
     resources: Vec<ResolvedResource>,
 }
 
 /// An entry of the app-config that is about the resource, and where it reads.
 struct Entry<'r> {
+    mapper: &'r Arc<dyn Mapper>,
     resource: &'r ResolvedResource,
     kind: &'r KindManifest,
     mapping: &'r Mapping,
@@ -147,20 +151,23 @@ impl Refresher {
         self.write(&rules.config, upserts, doomed, read).await
     }
 
-    /// The app-config as of a little while ago.
+    /// The app-config as of a little while ago, served by the plugins of now.
     async fn rules(&self) -> Result<Arc<Rules>, Miss> {
         let mut rules = self.rules.lock().await;
-        if let Some((read, rules)) = &*rules
-            && read.elapsed() < self.config_ttl
-        {
-            return Ok(Arc::clone(rules));
-        }
-        let kinds = self.mapper.kinds();
-        let session = self.catalog.open(Intent::ReadOnly, &defaults(&kinds)).await;
-        let config = session.map_err(|error| Miss::Again(error.0))?.config;
-        let (resources, _) = resolve(&config, &kinds, &self.mapper.refused());
-        let read = Arc::new(Rules { config, resources });
-        *rules = Some((Instant::now(), Arc::clone(&read)));
+        let mapper = self.mapper.pinned().unwrap_or_else(|| Arc::clone(&self.mapper));
+        let kinds = mapper.kinds();
+        let known = rules.as_ref().filter(|(read, _)| read.elapsed() < self.config_ttl);
+        let (since, config) = match known {
+            Some((_, known)) if same(&known.mapper, &mapper) => return Ok(Arc::clone(known)),
+            Some((since, known)) => (*since, known.config.clone()),
+            None => {
+                let session = self.catalog.open(Intent::ReadOnly, &defaults(&kinds)).await;
+                (Instant::now(), session.map_err(|error| Miss::Again(error.0))?.config)
+            }
+        };
+        let (resources, _) = resolve(&config, &kinds, &mapper.refused());
+        let read = Arc::new(Rules { mapper, config, resources });
+        *rules = Some((since, Arc::clone(&read)));
         Ok(read)
     }
 
@@ -184,7 +191,7 @@ impl Refresher {
             };
             let regions = allowed_regions(account, &enabled, resource, kind);
             if !regions.is_empty() {
-                entries.push(Entry { resource, kind, mapping, account, regions });
+                entries.push(Entry { mapper: &rules.mapper, resource, kind, mapping, account, regions });
             }
         }
         Ok(entries)
@@ -241,7 +248,7 @@ impl Refresher {
             documents: false,
             page,
         };
-        self.mapper.map(request).await.map_err(|error| Miss::Never(map_problem(error)))
+        entry.mapper.map(request).await.map_err(|error| Miss::Never(map_problem(error)))
     }
 
     /// The keys that the resource's entities have by its name alone. A key that another resource

@@ -1,7 +1,7 @@
 //! Settings that change under a running service.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
-use std::{process::Command, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
 use berth_e2e::{Entities, World};
 use port_stand_in::Fault;
@@ -114,4 +114,73 @@ fn a_secret_that_was_rotated_starts_what_could_not_begin() {
     assert_eq!(world.entities(), world.expected());
     let (_, log) = service.terminate();
     assert!(!log.contains(&secret) && !log.contains("an-old-one"), "{log}");
+}
+
+/// How often plugin files changed, by what came of it.
+fn plugin_changes(service: &Service, outcome: &str) -> u32 {
+    let page = service.ask("GET", "/metrics").1;
+    let series = format!("berth_plugin_changes_total{{outcome=\"{outcome}\"}} ");
+    let count = page.lines().find_map(|line| line.strip_prefix(&series));
+    count.map_or(0, |count| count.parse().expect("a count"))
+}
+
+/// What the guest that behaves makes of the account: its title.
+fn title(world: &World) -> String {
+    let entities = world.port().entities();
+    let entity = &entities["honest"][world.accounts()[0].as_str()];
+    entity["title"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The same guest, but that its titles begin with a `v`.
+fn another_version(guest: &[u8]) -> Vec<u8> {
+    let (text, by, before) = (br#"", "title": ""#, br#"", "title":"v"#, br#"", "blueprint": ""#);
+    let mut bytes = guest.to_vec();
+    // The manifest has the same text, with something else after it.
+    let at = (0..bytes.len() - 2 * text.len() - before.len()).find(|&at| {
+        let rest = &bytes[at + text.len()..][..before.len() + 4];
+        bytes[at..].starts_with(text) && rest.windows(before.len()).any(|part| part == before)
+    });
+    bytes[at.expect("the guest makes titles")..][..by.len()].copy_from_slice(by);
+    bytes
+}
+
+#[test]
+fn a_replaced_plugin_is_taken_a_broken_one_leaves_the_old_in_place_and_a_removed_one_deletes_nothing() {
+    let mut world = World::with_accounts(1).buckets(1).guest("honest").build();
+    listen(&mut world, &json!({"type": "POLLING", "interval": 1}));
+    let service = Service::start(&world);
+    wait_for("the first resync", || reported(&world).len() == 2);
+    let before = title(&world);
+    assert!(!before.is_empty());
+
+    let file = world.folder().join("hostile/honest.wasm");
+    let another = another_version(&fs::read(&file).expect("the guest"));
+    fs::write(&file, another).expect("a file");
+    wait_for("the new version", || plugin_changes(&service, "loaded") == 1);
+    world.port().request_resync("aws-e2e");
+    wait_for("the second resync", || reported(&world).len() == 4);
+    assert_eq!(title(&world), format!("v{before}"));
+
+    fs::write(&file, "not WebAssembly").expect("a file");
+    wait_for("the refusal", || plugin_changes(&service, "refused") == 1);
+    world.port().request_resync("aws-e2e");
+    wait_for("the third resync", || reported(&world).len() == 6);
+    assert_eq!(title(&world), format!("v{before}"));
+
+    fs::remove_file(&file).expect("the file is there");
+    wait_for("the removal", || plugin_changes(&service, "removed") == 1);
+    world.port().request_resync("aws-e2e");
+    wait_for("the fourth resync", || reported(&world).len() == 8);
+    assert_eq!(title(&world), format!("v{before}"), "what nothing maps any more stays as it is");
+    let (code, log) = service.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    for told in [
+        "it holds for the next unit",
+        "plugin=\"honest\"",
+        "is not WebAssembly; `honest 1.0.0`, loaded from it before, stays in use",
+        "remedy=",
+        "a plugin is gone",
+    ] {
+        assert!(log.contains(told), "{told}: {log}");
+    }
 }

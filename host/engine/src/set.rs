@@ -1,0 +1,210 @@
+//! The plugins of an engine at one moment: which one maps which kind, and what changed since before.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use berth_core::{Kind, KindEntry, Problem, RefusedPlugin};
+
+use crate::{
+    info::{LoadedComponent, Reloaded, UseMeter},
+    jq::Jq,
+    plugin::Plugin,
+};
+
+/// All plugins of an engine, as they were found.
+#[derive(Default)]
+pub(crate) struct PluginSet {
+    pub(crate) plugins: Vec<Arc<Plugin>>,
+    pub(crate) kinds: BTreeMap<Kind, KindEntry>,
+    /// By kind, the plugin that maps it.
+    pub(crate) serving: BTreeMap<Kind, Arc<Plugin>>,
+    pub(crate) refused: Vec<RefusedPlugin>,
+    /// What evaluates mappings of users' own.
+    pub(crate) jq: Option<Arc<Jq>>,
+    /// By kind, the position of the directory that the plugin which maps it is in.
+    directory_of: BTreeMap<Kind, usize>,
+    /// What is to be known about which plugin maps what.
+    notes: Vec<String>,
+}
+
+/// A component that was accepted.
+#[derive(Clone)]
+pub(crate) enum Loaded {
+    Plugin(Arc<Plugin>),
+    Jq(Arc<Jq>),
+}
+
+/// What became of a file.
+pub(crate) struct Found<'f> {
+    /// The position of its directory.
+    pub(crate) order: usize,
+    pub(crate) file: &'f Path,
+    pub(crate) outcome: Result<Loaded, RefusedPlugin>,
+    /// What was loaded from it before.
+    pub(crate) former: Option<Loaded>,
+}
+
+impl Loaded {
+    pub(crate) fn sha256(&self) -> &str {
+        match self {
+            Self::Plugin(plugin) => &plugin.sha256,
+            Self::Jq(jq) => &jq.sha256,
+        }
+    }
+
+    /// Has its code at hand from now on.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub(crate) fn compile(&self) -> Result<(), Problem> {
+        let failed = match self {
+            Self::Plugin(plugin) => plugin.program.get().err(),
+            Self::Jq(jq) => jq.evaluator.get().err(),
+        };
+        failed.map_or(Ok(()), |failure| Err(failure.problem()))
+    }
+
+    /// What counts the use of the plugin of this name, if it is that one.
+    pub(crate) fn meter_of(&self, name: &str) -> Option<Arc<UseMeter>> {
+        match self {
+            Self::Plugin(plugin) if &*plugin.name == name => Some(Arc::clone(&plugin.used)),
+            _ => None,
+        }
+    }
+
+    fn told(&self) -> LoadedComponent {
+        let (name, version, file) = match self {
+            Self::Plugin(plugin) => (&*plugin.name, Some(plugin.manifest.version.clone()), &plugin.file),
+            Self::Jq(jq) => ("jq", None, &jq.file),
+        };
+        LoadedComponent {
+            name: name.to_owned(),
+            version,
+            file: file.clone(),
+            sha256: self.sha256().to_owned(),
+        }
+    }
+}
+
+impl PluginSet {
+    /// Decides which plugin maps which kind: of one directory the first file, of several directories
+    /// the last one. The files come in that order.
+    pub(crate) fn choose<'f>(found: impl IntoIterator<Item = Found<'f>>) -> Self {
+        let mut set = Self::default();
+        for Found { order, outcome, former, .. } in found {
+            let Err(mut refused) = outcome.and_then(|loaded| set.place(order, loaded)) else { continue };
+            if let Some(former) = former {
+                let LoadedComponent { name, version, .. } = former.told();
+                if set.place(order, former).is_ok() {
+                    let kept = version.map_or(name.clone(), |version| format!("{name} {version}"));
+                    let message = &mut refused.problem.message;
+                    message.push_str(&format!("; `{kept}`, loaded from it before, stays in use"));
+                }
+            }
+            set.refused.push(refused);
+        }
+        set
+    }
+
+    /// Gives a component its place.
+    ///
+    /// # Errors
+    /// [`RefusedPlugin`] when the same directory has another plugin for one of its kinds.
+    fn place(&mut self, order: usize, loaded: Loaded) -> Result<(), RefusedPlugin> {
+        let plugin = match loaded {
+            Loaded::Plugin(plugin) => plugin,
+            Loaded::Jq(jq) => {
+                self.jq = Some(jq);
+                return Ok(());
+            }
+        };
+        let rival = plugin.manifest.kinds.iter().find_map(|kind| {
+            let rival = self.serving.get(&kind.kind)?;
+            (self.directory_of.get(&kind.kind) == Some(&order)).then_some((&kind.kind, rival))
+        });
+        if let Some((kind, rival)) = rival {
+            return Err(RefusedPlugin {
+                plugin: plugin.file.display().to_string(),
+                problem: Problem::new(format!(
+                    "maps {kind}, as {} in the same directory does",
+                    rival.file.display()
+                ))
+                .remedy("keep one of the two; a plugin in a later directory replaces one of an earlier"),
+            });
+        }
+        for kind in &plugin.manifest.kinds {
+            let entry = KindEntry { plugin: plugin.manifest.name.clone(), manifest: Arc::new(kind.clone()) };
+            self.directory_of.insert(kind.kind.clone(), order);
+            self.kinds.insert(kind.kind.clone(), entry);
+            if let Some(replaced) = self.serving.insert(kind.kind.clone(), Arc::clone(&plugin)) {
+                self.notes.push(format!(
+                    "{} is mapped by {}, which replaces {}",
+                    kind.kind,
+                    plugin.file.display(),
+                    replaced.file.display()
+                ));
+            }
+        }
+        self.plugins.push(plugin);
+        Ok(())
+    }
+
+    /// The plugin that maps a kind: its own, else a generic one.
+    pub(crate) fn serving(&self, kind: &Kind) -> Option<Arc<Plugin>> {
+        let generic = || {
+            let stands = |entry: &&KindEntry| entry.manifest.standing_for(kind).is_some();
+            self.serving.get(&self.kinds.values().find(stands)?.manifest.kind)
+        };
+        self.serving.get(kind).or_else(generic).map(Arc::clone)
+    }
+
+    /// Says that no plugin maps a kind, and which refused ones might have.
+    pub(crate) fn no_plugin(&self, kind: &Kind) -> Problem {
+        let refused: Vec<&str> = self.refused.iter().map(|refused| refused.plugin.as_str()).collect();
+        let remedy = if refused.is_empty() {
+            "put one into a plugin directory; `berth plugin list` shows what is there".to_owned()
+        } else {
+            format!("it may be one that was refused: {}; `berth plugin list` tells why", refused.join(", "))
+        };
+        Problem::new(format!("no plugin maps {kind}")).remedy(remedy)
+    }
+
+    /// What is loaded from a file.
+    pub(crate) fn of_file(&self, file: &Path) -> Option<Loaded> {
+        self.loaded().find(|loaded| match loaded {
+            Loaded::Plugin(plugin) => plugin.file == file,
+            Loaded::Jq(jq) => jq.file == file,
+        })
+    }
+
+    fn loaded(&self) -> impl Iterator<Item = Loaded> {
+        let plugins = self.plugins.iter().map(|plugin| Loaded::Plugin(Arc::clone(plugin)));
+        plugins.chain(self.jq.iter().map(|jq| Loaded::Jq(Arc::clone(jq))))
+    }
+
+    /// Says in the log which files are not used, and which plugins take the place of others.
+    pub(crate) fn tell(&self) {
+        for refused in &self.refused {
+            tracing::warn!("plugin {} is not used: it {}", refused.plugin, refused.problem);
+        }
+        for note in &self.notes {
+            tracing::info!("{note}");
+        }
+    }
+
+    /// What has changed since `before`.
+    pub(crate) fn since(&self, before: &Self) -> Reloaded {
+        let told = |set: &Self| set.loaded().map(|loaded| loaded.told()).collect::<Vec<_>>();
+        let (now, then) = (told(self), told(before));
+        let gone = |other: &LoadedComponent| !now.iter().any(|one| one.file == other.file);
+        Reloaded {
+            removed: then.iter().filter(|component| gone(component)).cloned().collect(),
+            loaded: now.iter().filter(|component| !then.contains(component)).cloned().collect(),
+            refused: self.refused.iter().filter(|one| !before.refused.contains(one)).cloned().collect(),
+        }
+    }
+
+    /// Whether it is the same as `before` in all respects.
+    pub(crate) fn is_as(&self, before: &Self) -> bool {
+        self.since(before).is_empty() && self.refused == before.refused
+    }
+}

@@ -1,0 +1,140 @@
+//! Plugins whose files change while an engine runs.
+
+use std::{fs, path::Path, sync::Arc};
+
+use berth_core::{Kind, MapError, Mapper, Mapping};
+use berth_engine::{CodeOrigin, Engine, EngineConfig};
+use serde_json::json;
+
+use super::{built, component, config, identifiers, map, page, plugins, request};
+
+/// Another version of the guest that behaves: it says so, and begins each title with a `v`.
+fn second_version() -> Vec<u8> {
+    let mut bytes = fs::read(component("honest")).unwrap();
+    replace(&mut bytes, br#""version": "1.0.0""#, br#""version": "2.0.0""#, b"");
+    // Where the manifest has the same text, something else follows.
+    replace(&mut bytes, br#"", "title": ""#, br#"", "title":"v"#, br#"", "blueprint": ""#);
+    bytes
+}
+
+/// Replaces the one occurrence of a text that another text follows soon.
+fn replace(bytes: &mut [u8], text: &[u8], by: &[u8], before: &[u8]) {
+    assert_eq!(text.len(), by.len());
+    let follows = |rest: &[u8]| before.is_empty() || rest.windows(before.len()).any(|part| part == before);
+    let at: Vec<usize> = (0..bytes.len() - text.len())
+        .filter(|&at| bytes[at..].starts_with(text) && follows(&bytes[at + text.len()..][..before.len() + 4]))
+        .collect();
+    assert_eq!(at.len(), 1, "the guest was built otherwise");
+    bytes[at[0]..][..by.len()].copy_from_slice(by);
+}
+
+async fn titles(mapper: &dyn Mapper) -> Vec<String> {
+    let report = mapper.map(request("Guests::Honest", Mapping::Native, page(&["a", "b"]))).await.unwrap();
+    report.entities.iter().map(|entity| entity.title.as_ref().unwrap().as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_changed_file_is_taken_a_broken_one_leaves_the_old_in_place_and_a_removed_one_goes() {
+    let dir = plugins(&["honest"]);
+    let file = dir.path().join("honest.wasm");
+    let engine = Engine::new(config(dir.path())).unwrap();
+    let first = engine.pinned().unwrap();
+    assert!(engine.reload().unwrap().is_empty(), "nothing has changed");
+    let same = |mapper: &Arc<dyn Mapper>| {
+        std::ptr::addr_eq(Arc::as_ptr(mapper), Arc::as_ptr(&engine.pinned().unwrap()))
+    };
+    assert!(same(&first));
+
+    fs::write(&file, second_version()).unwrap();
+    assert_eq!(titles(&engine).await, ["a", "b"], "not before it is asked for");
+    let reloaded = engine.reload().unwrap();
+    assert_eq!(reloaded.loaded.len(), 1);
+    assert_eq!(reloaded.loaded[0].version.as_deref(), Some("2.0.0"));
+    assert!(reloaded.removed.is_empty() && reloaded.refused.is_empty(), "{reloaded:?}");
+    assert_eq!(titles(&engine).await, ["va", "vb"]);
+    assert_eq!(titles(&*first).await, ["a", "b"], "what began with a version ends with it");
+    assert_eq!(engine.usage()[0].batches, 3, "use is counted on");
+
+    for broken in [&b"not wasm"[..], b"", &second_version()[..1000]] {
+        fs::write(&file, broken).unwrap();
+        let reloaded = engine.reload().unwrap();
+        assert!(reloaded.loaded.is_empty() && reloaded.removed.is_empty(), "{reloaded:?}");
+        let [refused] = &engine.refused()[..] else { panic!("one file is refused") };
+        assert_eq!(refused.plugin, file.display().to_string());
+        let kept = "; `honest 2.0.0`, loaded from it before, stays in use";
+        assert!(refused.problem.message.ends_with(kept) && refused.problem.remedy.is_some(), "{refused:?}");
+        assert!(engine.reload().unwrap().is_empty(), "it is told once");
+        assert_eq!(titles(&engine).await, ["va", "vb"]);
+    }
+
+    fs::copy(component("honest"), &file).unwrap();
+    assert_eq!(engine.reload().unwrap().loaded[0].version.as_deref(), Some("1.0.0"));
+    assert_eq!((titles(&engine).await, engine.refused().len()), (vec!["a".to_owned(), "b".into()], 0));
+
+    fs::remove_file(&file).unwrap();
+    fs::copy(component("panic"), dir.path().join("panic.wasm")).unwrap();
+    let reloaded = engine.reload().unwrap();
+    let names = |components: &[berth_engine::LoadedComponent]| {
+        components.iter().map(|component| component.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (names(&reloaded.loaded), names(&reloaded.removed)),
+        (vec!["panic".into()], vec!["honest".into()])
+    );
+    assert_eq!(engine.kinds().keys().map(Kind::as_str).collect::<Vec<_>>(), ["Hostile::Panic"]);
+    let error = map(&engine, "Guests::Honest", &["a"]).await.unwrap_err();
+    assert!(matches!(error, MapError::NoPlugin(_)), "{error}");
+    assert_eq!(titles(&*first).await, ["a", "b"], "also where the file is gone");
+
+    fs::remove_dir_all(dir.path()).unwrap();
+    let error = engine.reload().unwrap_err();
+    assert!(error.to_string().starts_with("could not read the plugin directory"), "{error}");
+    assert_eq!(engine.kinds().len(), 1, "a directory that cannot be read takes nothing away");
+}
+
+#[tokio::test]
+async fn a_new_version_that_takes_another_plugins_kind_is_refused_and_the_old_one_stays() {
+    let dir = plugins(&["honest", "panic"]);
+    let engine = Engine::new(config(dir.path())).unwrap();
+    fs::copy(component("honest"), dir.path().join("panic.wasm")).unwrap();
+    let refused = engine.reload().unwrap().refused;
+    assert!(refused[0].problem.message.starts_with("maps Guests::Honest, as "), "{refused:?}");
+    assert!(refused[0].problem.message.ends_with("`panic 1.0.0`, loaded from it before, stays in use"));
+    assert_eq!(engine.kinds().len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_never_used_stays_usable_when_its_file_breaks() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("s3-bucket.wasm");
+    fs::copy(built("plugins/s3-bucket.wasm"), &file).unwrap();
+    let engine = Engine::new(EngineConfig { cache_dir: None, ..config(dir.path()) }).unwrap();
+    assert_eq!(engine.plugins()[0].code, CodeOrigin::Deferred, "it is not compiled yet");
+    fs::write(&file, "broken").unwrap();
+    assert_eq!(engine.reload().unwrap().refused.len(), 1);
+    let page = berth_core::RawPage {
+        resources: json!([{"item": {"Name": "b"}, "steps": {}, "parents": {}}]).to_string().into_bytes(),
+        ..page(&["b"])
+    };
+    let report = engine.map(request("AWS::S3::Bucket", Mapping::Native, page)).await.unwrap();
+    assert_eq!(identifiers(&report), ["arn:aws:s3:::b"]);
+}
+
+#[tokio::test]
+async fn the_component_for_jq_is_exchanged_like_a_plugin() {
+    let dir = plugins(&["honest"]);
+    let engine = Engine::new(config(dir.path())).unwrap();
+    fs::copy(built("plugins/jq.wasm"), dir.path().join("jq.wasm")).unwrap();
+    assert_eq!(engine.reload().unwrap().loaded[0].name, "jq");
+    fs::write(dir.path().join("jq.wasm"), "broken").unwrap();
+    assert!(
+        engine.reload().unwrap().refused[0]
+            .problem
+            .message
+            .ends_with("`jq`, loaded from it before, stays in use")
+    );
+    assert!(engine.jq().as_deref().is_some_and(|file| file.ends_with(Path::new("jq.wasm"))));
+    fs::remove_file(dir.path().join("jq.wasm")).unwrap();
+    assert_eq!(engine.reload().unwrap().removed[0].name, "jq");
+    assert_eq!(engine.jq(), None);
+}

@@ -1,0 +1,87 @@
+//! Plugins that are exchanged while a resync runs: a unit that begins takes the version of that
+//! moment, and ends with it.
+
+use std::sync::Arc;
+
+use berth_core::{AppConfig, Mapper, Mapping, Problem, Unit};
+
+use crate::{ResolvedResource, resolve};
+
+/// What a unit maps by.
+#[derive(Clone)]
+pub(crate) struct Version {
+    pub(crate) mapper: Arc<dyn Mapper>,
+    pub(crate) mapping: Mapping,
+}
+
+/// The versions that the units of a resync begin with.
+pub(crate) struct Versions<'r> {
+    live: &'r Arc<dyn Mapper>,
+    config: &'r AppConfig,
+    /// What the resync was planned with.
+    planned: Arc<dyn Mapper>,
+    /// What has come since.
+    newer: Option<Newer>,
+}
+
+struct Newer {
+    mapper: Arc<dyn Mapper>,
+    resources: Vec<ResolvedResource>,
+}
+
+impl<'r> Versions<'r> {
+    /// `planned` is what `live` was when the resync was planned by `config`.
+    pub(crate) fn new(live: &'r Arc<dyn Mapper>, planned: Arc<dyn Mapper>, config: &'r AppConfig) -> Self {
+        Self { live, config, planned, newer: None }
+    }
+
+    /// A planned unit begins: with the fetch plan, and by the code, that the plugin has now. The
+    /// version that the resync was planned with is kept where the new one would have been planned
+    /// otherwise; it is taken by the next resync.
+    ///
+    /// The inner error is that no plugin maps the kind any more.
+    pub(crate) fn begin(
+        &mut self,
+        unit: &Arc<Unit>,
+        planned: &ResolvedResource,
+    ) -> (Arc<Unit>, Result<Version, Problem>) {
+        self.renew();
+        let former = || {
+            let mapping = planned.mapping.as_ref().map_err(Problem::clone);
+            mapping
+                .map(|(_, mapping)| Version { mapper: Arc::clone(&self.planned), mapping: mapping.clone() })
+        };
+        let Some(newer) = &self.newer else { return (Arc::clone(unit), former()) };
+        let Some(resource) = newer.resources.get(planned.index) else { return (Arc::clone(unit), former()) };
+        match &resource.mapping {
+            Err(problem) => (Arc::clone(unit), Err(problem.clone())),
+            Ok((kind, _)) if kind.scope != unit.kind.scope || kind.regions != unit.kind.regions => {
+                tracing::debug!(
+                    kind = %kind.kind,
+                    "the new version of the plugin reads other regions; it is taken by the next resync"
+                );
+                (Arc::clone(unit), former())
+            }
+            Ok((kind, mapping)) => {
+                let unit = Unit { kind: Arc::clone(kind), ..Unit::clone(unit) };
+                let version = Version { mapper: Arc::clone(&newer.mapper), mapping: mapping.clone() };
+                (Arc::new(unit), Ok(version))
+            }
+        }
+    }
+
+    fn renew(&mut self) {
+        let Some(now) = self.live.pinned() else { return };
+        let known = self.newer.as_ref().map_or(&self.planned, |newer| &newer.mapper);
+        if same(known, &now) {
+            return;
+        }
+        let (resources, _) = resolve(self.config, &now.kinds(), &now.refused());
+        self.newer = Some(Newer { mapper: now, resources });
+    }
+}
+
+/// Whether nothing was exchanged between two [pins](Mapper::pinned).
+pub(crate) fn same(one: &Arc<dyn Mapper>, other: &Arc<dyn Mapper>) -> bool {
+    std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
+}
