@@ -1,5 +1,5 @@
 //! A plugin author's day: begin a plugin, build and test it, run it against AWS.
-#![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a helper that fails is a test that fails")]
 
 use std::{env, fs, path::PathBuf};
 
