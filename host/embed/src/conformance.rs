@@ -172,30 +172,24 @@ impl<'m> Conformance<'m> {
                 first.map_or_else(String::new, |error| format!("{}: {}", error.resource, error.reason))
             )));
         }
-        for pair in
-            native.entities.iter().map(Some).chain([None]).zip(by_jq.entities.iter().map(Some).chain([None]))
-        {
-            match pair {
-                (None, None) => {}
-                (Some(ours), Some(theirs)) => {
-                    let (ours, theirs) = (json!(ours), json!(theirs));
-                    let differences = crate::difference(&theirs, &ours);
-                    if !differences.is_empty() {
-                        return Ok(Err(format!(
-                            "the default mapping in JQ (left) and the plugin's code (right) differ: {}",
-                            differences.join("; ")
-                        )));
-                    }
-                }
-                (ours, theirs) => {
-                    return Ok(Err(format!(
-                        "the plugin's code makes {} entities, its default mapping in JQ {} (first: {})",
-                        native.entities.len(),
-                        by_jq.entities.len(),
-                        ours.or(theirs).map_or_else(String::new, |entity| entity.key.to_string())
-                    )));
-                }
+        for (ours, theirs) in native.entities.iter().zip(&by_jq.entities) {
+            let differences = crate::difference(&json!(theirs), &json!(ours));
+            if !differences.is_empty() {
+                return Ok(Err(format!(
+                    "the default mapping in JQ (left) and the plugin's code (right) differ: {}",
+                    differences.join("; ")
+                )));
             }
+        }
+        let (ours, theirs) = (&native.entities, &by_jq.entities);
+        let more = ours.iter().skip(theirs.len()).chain(theirs.iter().skip(ours.len())).next();
+        if let Some(entity) = more {
+            return Ok(Err(format!(
+                "the plugin's code makes {} entities, its default mapping in JQ {} (first: {})",
+                ours.len(),
+                theirs.len(),
+                entity.key
+            )));
         }
         Ok(Ok(()))
     }

@@ -245,6 +245,11 @@ impl SyncHost {
 }
 
 /// Puts a [`SyncHost`] together: one of each pair is required.
+///
+/// ```
+/// let error = berth_embed::SyncHost::builder().build().unwrap_err();
+/// assert_eq!(error.to_string(), "a sync host needs a source: call `.aws(…)` or `.source(…)`");
+/// ```
 #[derive(Default)]
 pub struct SyncHostBuilder {
     aws: Option<AwsConfig>,
@@ -309,6 +314,41 @@ impl SyncHostBuilder {
     }
 
     /// Reads from something else than AWS.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use std::sync::Arc;
+    ///
+    /// use async_trait::async_trait;
+    /// use berth_embed::{EngineConfig, MemoryCatalog, Source, SyncError, SyncHost};
+    /// use berth_embed::core::{Account, AccountAccess, FetchError, FetchRequest, Problem, RawPage, Region};
+    /// use futures::{StreamExt, stream, stream::BoxStream};
+    ///
+    /// struct Nothing;
+    ///
+    /// #[async_trait]
+    /// impl Source for Nothing {
+    ///     async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
+    ///         Ok(Vec::new())
+    ///     }
+    ///     async fn regions(&self, _: &Account) -> Result<Vec<Region>, Problem> {
+    ///         Ok(Vec::new())
+    ///     }
+    ///     fn fetch(&self, _: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
+    ///         stream::empty().boxed()
+    ///     }
+    /// }
+    ///
+    /// let host = SyncHost::builder()
+    ///     .source(Arc::new(Nothing))
+    ///     .plugins(EngineConfig::default())
+    ///     .catalog(Arc::new(MemoryCatalog::new()))
+    ///     .build()?;
+    /// // There is no plugin, hence no kind that could be asked for.
+    /// assert!(matches!(host.sync().await, Err(SyncError::Config(_))));
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn source(mut self, source: Arc<dyn Source>) -> Self {
         self.source = Some(source);

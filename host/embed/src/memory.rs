@@ -19,6 +19,19 @@ use futures::stream::{self, BoxStream, StreamExt};
 ///
 /// Its app-config is the one that it is made with; without one, the default mappings of all kinds
 /// that a fresh installation gets.
+///
+/// ```
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// use berth_embed::{Catalog, MemoryCatalog, core::{BlueprintId, Entity, UpsertOptions}};
+///
+/// let catalog = MemoryCatalog::new();
+/// let bucket = Entity::new(BlueprintId::new("s3Bucket")?, "arn:aws:s3:::acme-logs");
+/// let options = UpsertOptions { merge: true, create_missing_related_entities: true };
+/// catalog.upsert(&bucket.key.blueprint, &[bucket.clone()], options).await;
+/// assert_eq!(catalog.entities(), [bucket]);
+/// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct MemoryCatalog {
     resources: Option<Vec<ResourceConfig>>,

@@ -51,7 +51,7 @@ fn source(krate: &str) -> Source {
     for item in &lib.items {
         match item {
             Item::Use(used) if is_public(&used.vis) => {
-                exports(&used.tree, &mut Vec::new(), &mut source.exports)
+                exports(&used.tree, &mut Vec::new(), &mut source.exports);
             }
             Item::Mod(module) if is_public(&module.vis) => {
                 let name = module.ident.to_string();
@@ -195,7 +195,7 @@ fn face(mut item: Item) -> Item {
         Item::Const(item) => undocumented(&mut item.attrs),
         Item::Fn(item) => {
             undocumented(&mut item.attrs);
-            item.block = Box::new(empty());
+            *item.block = empty();
         }
         _ => {}
     }
@@ -290,13 +290,11 @@ impl Host {
         names.extend(source.own.iter().map(|name| (name.clone(), vec![name.clone()])));
         let mut text = String::new();
         for (name, path) in names {
-            let krate_whole = matches!(&path[..], [only] if only.starts_with("berth_"));
-            text += &format!("// ---- {krate}::{name}\n");
-            if krate_whole {
-                text += &format!("// all of {}, below\n\n", path[0]);
-            } else {
-                text += &self.named(krate, &path);
-            }
+            let below = match &path[..] {
+                [whole] if whole.starts_with("berth_") => format!("// all of {whole}, below\n\n"),
+                path => self.named(krate, path),
+            };
+            text.extend(["// ---- ", krate, "::", &name, "\n", &below]);
         }
         text
     }

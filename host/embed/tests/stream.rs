@@ -1,7 +1,6 @@
 //! A resync as a stream of events.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "tests; clippy.toml exempts only functions that bear #[test] themselves"
 )]
 

@@ -4,12 +4,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use berth_core::{Kind, MapContext, Problem, Region};
-use wasmtime::{ResourceLimiter, Store, Trap};
+use wasmtime::{ResourceLimiter, Store, Trap, WasmBacktrace};
 
 use crate::runtime::{Runtime, TABLE_ELEMENTS};
 
 /// A log line longer than this is cut, as the contract says.
 const LOG_LINE_BYTES: usize = 4 << 10;
+/// Where a call ended is told this deep; a plugin may recurse a hundred thousand times.
+const BACKTRACE_FRAMES: usize = 32;
 /// What wasmtime says when a plugin hands over more than it may; the error has no public type. A
 /// test watches over the wording.
 const FUEL_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
@@ -60,7 +62,10 @@ impl Runtime {
         store.set_hostcall_fuel(bounds.output_bytes);
         // One more: the tick that is running has begun before the call.
         store.set_epoch_deadline(Self::ticks(bounds.deadline) + 1);
-        call(store).map_err(|error| Failure::of(&error, bounds, store.data()))
+        call(store).map_err(|error| {
+            store.data().log.backtrace(&error);
+            Failure::of(&error, bounds, store.data())
+        })
     }
 }
 
@@ -197,6 +202,18 @@ impl Log {
             LogLevel::Info => tracing::info!(%plugin, %at, "{message}"),
             LogLevel::Warn => tracing::warn!(%plugin, %at, "{message}"),
             LogLevel::Error => tracing::error!(%plugin, %at, "{message}"),
+        }
+    }
+
+    /// Tells where in the plugin's code a call ended, for its author. Components that keep the names of
+    /// their functions show them.
+    fn backtrace(&self, error: &wasmtime::Error) {
+        let Some(backtrace) = error.downcast_ref::<WasmBacktrace>().filter(|_| !self.muted) else { return };
+        let Speaker { plugin, at } = &self.speaker;
+        // wasmtime writes a heading and then a line for each frame, with names as they are in the source.
+        for (depth, frame) in backtrace.to_string().lines().skip(1).take(BACKTRACE_FRAMES).enumerate() {
+            let frame = frame.split_once('!').map_or(frame, |(_, name)| name).trim();
+            tracing::debug!(%plugin, %at, "backtrace {depth}: {}", printable(frame));
         }
     }
 

@@ -255,6 +255,23 @@ impl World {
         Run::of(&mut self.command(arguments), &self.report())
     }
 
+    /// Runs a line of shell in a folder, as an author does who has `berth` on the path.
+    pub fn shell(&self, folder: &Path, line: &str) -> Run {
+        let mut command = Command::new("sh");
+        let mut path = vec![binary().parent().expect("a folder").to_owned()];
+        path.extend(std::env::split_paths(&self.variable("PATH")));
+        command
+            .args(["-c", line])
+            .current_dir(folder)
+            .env_clear()
+            .env("AWS_ENDPOINT_URL", self.gate.url())
+            .env("BERTH_CACHE_DIR", cache())
+            .env("BERTH_PLUGINS", std::env::join_paths(&self.plugins).expect("paths"))
+            .envs(&self.variables)
+            .env("PATH", std::env::join_paths(path).expect("paths"));
+        Run::of(&mut command, &self.report())
+    }
+
     /// Starts `berth …` and lets it run; its log is piped.
     pub fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.command(arguments);

@@ -1,5 +1,5 @@
 //! A plugin author's day: begin a plugin, build and test it, run it against AWS.
-#![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a helper that fails is a test that fails")]
 
 use std::{env, fs, path::PathBuf};
 
@@ -61,6 +61,121 @@ fn a_plugin_is_begun_tested_and_run_in_a_few_commands() {
         assert_eq!(entity["relations"], json!({"account": world.accounts()[0]}));
         assert!(entity["identifier"].as_str().is_some_and(|id| id.starts_with("vol-")), "{entity}");
     }
+}
+
+/// The commands of a section of the guide, each with what it is shown to print.
+fn guide(section: &str) -> Vec<(String, Vec<String>)> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../plugins/README.md");
+    let text = fs::read_to_string(path).expect("the guide");
+    let section = text.split("\n## ").find(|part| part.starts_with(section)).expect("the section");
+    let block = section.split("```console\n").nth(1).and_then(|rest| rest.split("```").next());
+    let mut commands: Vec<(String, Vec<String>)> = Vec::new();
+    for line in block.expect("a console").lines() {
+        match (line.strip_prefix("$ "), commands.last_mut()) {
+            (Some(command), _) => commands.push((command.to_owned(), Vec::new())),
+            (None, Some((_, printed))) => printed.push(line.to_owned()),
+            (None, None) => panic!("the guide begins with a command, not with {line}"),
+        }
+    }
+    commands
+}
+
+/// A line without what differs from one run to the next: numbers, and names that AWS makes up.
+fn lasting(line: &str) -> String {
+    let digit = |c: char| c.is_ascii_digit() || c == '.' || ('a'..='f').contains(&c);
+    let mut text = String::new();
+    for word in line.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '.') {
+        let number = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        if number.contains(|c: char| c.is_ascii_digit()) && number.chars().all(digit) {
+            text.push('#');
+            text.push_str(&word[number.len()..]);
+        } else {
+            text.push_str(word);
+        }
+    }
+    text.trim().to_owned()
+}
+
+/// Checks that a run printed what the guide shows, where `…` stands for anything.
+fn prints_what_the_guide_shows(run: &berth_e2e::Run, shown: &[String]) {
+    let printed: Vec<String> = run.stdout.lines().chain(run.stderr.lines()).map(lasting).collect();
+    for line in shown {
+        let parts: Vec<String> = line.split('…').map(lasting).collect();
+        let alike = |printed: &String| {
+            let mut rest = printed.as_str();
+            parts.iter().all(|part| match rest.find(part.as_str()) {
+                Some(at) => {
+                    rest = &rest[at + part.len()..];
+                    true
+                }
+                None => false,
+            })
+        };
+        assert!(printed.iter().any(alike), "`{line}` of plugins/README.md is not printed: {run}");
+    }
+}
+
+#[test]
+fn the_guide_of_authors_leads_to_port() {
+    let mut world = World::with_accounts(1).instances(1).build();
+    with_toolchain(&mut world);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut there = folder.path().to_owned();
+    let commands = guide("From nothing to Port");
+    let of_berth = commands.iter().filter(|(command, _)| command.starts_with("berth")).count();
+    assert_eq!(of_berth, 3, "it takes fewer than five commands");
+    let mut last = None;
+    for (command, shown) in commands {
+        if let Some(below) = command.strip_prefix("cd ") {
+            there.push(below);
+            continue;
+        }
+        let run = world.shell(&there, &command);
+        run.exits(0);
+        // Which unit ends when is not certain, nor that anything is compiled once more.
+        let shown: Vec<String> =
+            shown.into_iter().filter(|line| !line.starts_with('[') && !line.contains("Compiling")).collect();
+        prints_what_the_guide_shows(&run, &shown);
+        last = Some(run);
+    }
+    let printed = last.expect("a command").stdout;
+    let entities: Vec<Value> =
+        printed.lines().map(|line| serde_json::from_str(line).expect("an entity a line")).collect();
+    assert_eq!(entities.len(), 2, "the instance in each region has a volume: {printed}");
+
+    // The three steps to Port: directory, blueprint, mapping.
+    let manifest = fs::read(there.join("manifest.json")).expect("the manifest");
+    let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
+    let kind = &manifest["kinds"][0];
+    world.berth(&["sync"]).exits(0);
+    let mut state = world.port().state();
+    state["blueprints"]["acmeVolume"] = kind["blueprints"][0].clone();
+    world.port().load_state(state).expect("a new blueprint");
+    world.edit_mapping(|config| {
+        config["resources"].as_array_mut().expect("a list").push(kind["mapping"].clone());
+    });
+    let own = there.join("own");
+    fs::create_dir(&own).expect("a folder for the plugin");
+    let target = PathBuf::from(world.variable("CARGO_TARGET_DIR"));
+    fs::copy(target.join("plugin/acme-volume.wasm"), own.join("acme-volume.wasm")).expect("the component");
+    world.berth(&["sync", "--plugins", own.to_str().expect("UTF-8")]).exits(0);
+    let held = world.port().entities();
+    for entity in &entities {
+        let held = &held["acmeVolume"][entity["identifier"].as_str().expect("a text")];
+        assert_eq!(held["properties"]["volumeType"], entity["properties"]["volumeType"], "{held}");
+    }
+
+    // A mistake in the plugin is told with where it happened.
+    let source = there.join("src/lib.rs");
+    let code = fs::read_to_string(&source).expect("the source");
+    let broken =
+        code.replace("let item = resource.item;", "let item = resource.item;\n        panic!(\"no owner\");");
+    assert_ne!(broken, code);
+    fs::write(&source, broken).expect("a source that can be written");
+    let crash = guide("When a plugin crashes").remove(0).0;
+    let run = world.shell(&there, &crash);
+    run.exits(3).says("panicked at src/lib.rs:").says("no owner");
+    run.says("backtrace 0: ").says("mapper::Guest>::map_batch");
 }
 
 #[test]
