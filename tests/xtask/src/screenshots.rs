@@ -12,7 +12,7 @@ use crate::{
 pub(crate) fn take(repo: &Repo) -> Result<()> {
     components::build(repo, false, false)?;
     let python = venv::ensure(repo)?;
-    let [berth] = suite::binaries(repo, ["berth"])?;
+    let berth = suite::build_berth(repo)?;
     let mut tests = repo.cargo();
     tests.args([
         "test",

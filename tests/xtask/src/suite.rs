@@ -114,6 +114,11 @@ fn build(repo: &Repo) -> Result<Built> {
     Ok(Built { berth, packer: executable(&messages, "example", "pack-models") })
 }
 
+/// Builds `berth` as the tests do, and gives its path.
+pub(crate) fn build_berth(repo: &Repo) -> Result<PathBuf> {
+    build(repo).map(|built| built.berth)
+}
+
 /// Builds the binaries of packages of the same names, as one set, and gives their paths.
 pub(crate) fn binaries<const N: usize>(repo: &Repo, names: [&str; N]) -> Result<[PathBuf; N]> {
     let mut arguments = vec!["build", "--bins"];
