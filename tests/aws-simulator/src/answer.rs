@@ -304,12 +304,12 @@ impl<'m> Builder<'m> {
         }
         let element = path.ends_with("[]");
         // A list of plain texts that are the resources.
-        if element && self.each.as_deref() == Some(&path[..path.len() - 2]) {
-            if let Some((form, noun)) =
-                self.collections.first().and_then(|index| self.catalog.collections[*index].texts.clone())
-            {
-                return vec![Piece::Own(form, noun)];
-            }
+        let first = || self.catalog.collections[*self.collections.first()?].texts.clone();
+        if element
+            && self.each.as_deref() == Some(&path[..path.len() - 2])
+            && let Some((form, noun)) = first()
+        {
+            return vec![Piece::Own(form, noun)];
         }
         let one = if element { noun::singular(name) } else { name.to_owned() };
         let named = noun::form(&one);

@@ -158,6 +158,12 @@ impl AwsSimulator {
                 return Err(StartError::Option(format!("no plugin maps the kind `{kind}`")));
             }
         }
+        for (operation, _) in &options.faults {
+            let is_known = catalog.operations.iter().any(|known| known.name == *operation);
+            if !is_known && !operation.starts_with("sts:") {
+                return Err(StartError::Option(format!("`{operation}` is never asked for")));
+            }
+        }
         let listen = |error| StartError::Listen { address: options.listen, error };
         let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;

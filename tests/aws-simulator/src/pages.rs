@@ -133,7 +133,7 @@ pub(crate) fn is_bounded(known: &Known, input: &Value) -> bool {
     members || matches!(known.role, Role::Own)
 }
 
-/// A page size: a number, or (in Route 53's and CloudFront's queries) a text of digits.
+/// A page size: a number, or (in Route 53's and `CloudFront`'s queries) a text of digits.
 fn as_size(value: &Value) -> Option<usize> {
     let number = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
     usize::try_from(number).ok()

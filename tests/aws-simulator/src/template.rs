@@ -185,7 +185,7 @@ impl Writer<'_> {
                     to.push_str(asked);
                     return true;
                 }
-                None => drop(write!(to, "{:016x}", seed)),
+                None => drop(write!(to, "{seed:016x}")),
             },
             Piece::Input { member, otherwise } => match self.context.input.get(member) {
                 Some(serde_json::Value::String(text)) => {
@@ -231,7 +231,7 @@ pub(crate) fn escape(escape: Escape, text: &str, to: &mut Vec<u8>) {
     match escape {
         Escape::Json => {
             let quoted = serde_json::Value::from(text).to_string();
-            to.extend_from_slice(quoted[1..quoted.len() - 1].as_bytes());
+            to.extend_from_slice(&quoted.as_bytes()[1..quoted.len() - 1]);
         }
         Escape::Xml => {
             for byte in text.bytes() {

@@ -82,7 +82,7 @@ impl World {
         let text = String::from_utf8_lossy(&body);
         assert_eq!(status, 200, "{text}");
         let after = text.split("<AccessKeyId>").nth(1).expect("an access key");
-        wire.credential = after.split('<').next().unwrap_or_default().to_owned();
+        after.split('<').next().unwrap_or_default().clone_into(&mut wire.credential);
         wire
     }
 
@@ -93,7 +93,7 @@ impl World {
     pub fn ask(&self, wire: &Wire, service: &str, operation: &str, input: &Value) -> Answer {
         let operation =
             Service::load(service).and_then(|service| service.operation(operation)).expect("an operation");
-        let encoded = operation.encode(input).unwrap_or_else(|error| panic!("{operation}: {error}"));
+        let encoded = operation.encode(input).expect("an input that the model allows");
         let query: String =
             url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&encoded.query).finish();
         let target =

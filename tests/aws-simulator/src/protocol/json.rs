@@ -107,11 +107,8 @@ fn object(model: &Model, structure: &Structure, members: &[(usize, Node)], to: &
     let mut first = true;
     for (index, node) in members {
         let member = &structure.members[*index];
-        let mut key = String::new();
-        if !first {
-            key.push(',');
-        }
-        key.push_str(&format!("{}:", json!(member.key)));
+        let comma = if first { "" } else { "," };
+        let key = format!("{comma}{}:", json!(member.key));
         match node {
             Node::IfMore(node) => {
                 let mut inner = Parts::default();

@@ -117,7 +117,7 @@ fn value(model: &Model, reference: &Reference, name: &str, node: &Node, to: &mut
                 (Node::Text(pieces) | Node::Literal(pieces), _) => write(pieces, to),
                 (Node::Document(text), _) => to.text(&escaped(text)),
                 (Node::Structure(members), Shape::Structure(structure)) => {
-                    fields(model, structure, members, to)
+                    fields(model, structure, members, to);
                 }
                 (Node::List(elements), Shape::List(element)) => {
                     for node in elements {

@@ -260,28 +260,28 @@ fn decoded(answer: &Answer) -> Result<Value, String> {
 fn answer_paths(answer: &Answer, value: &Value, to: &mut BTreeSet<String>) {
     let operation = answer.operation();
     if let Some(output) = &operation.model().output {
-        paths((operation.service().model(), output), value, String::new(), to);
+        paths((operation.service().model(), output), value, "", to);
     }
 }
 
 /// The keys of maps are not the model's, and neither are the members of a document.
-fn paths((model, reference): (&Model, &Reference), value: &Value, at: String, to: &mut BTreeSet<String>) {
+fn paths((model, reference): (&Model, &Reference), value: &Value, at: &str, to: &mut BTreeSet<String>) {
     match (model.shape(reference), value) {
         (_, Value::Null) => {}
         (Shape::Structure(structure), Value::Object(members)) if !structure.document => {
             for (name, value) in members {
                 let member = structure.members.iter().find(|member| member.name == *name).unwrap();
-                paths((model, &member.reference), value, format!("{at}.{name}"), to);
+                paths((model, &member.reference), value, &format!("{at}.{name}"), to);
             }
         }
         (Shape::Map(_, element), Value::Object(members)) => {
             for value in members.values() {
-                paths((model, element), value, format!("{at}.*"), to);
+                paths((model, element), value, &format!("{at}.*"), to);
             }
         }
         (Shape::List(element), Value::Array(values)) => {
             for value in values {
-                paths((model, element), value, format!("{at}[]"), to);
+                paths((model, element), value, &format!("{at}[]"), to);
             }
         }
         (_, Value::Bool(_)) => drop(to.insert(format!("{at}: boolean"))),
