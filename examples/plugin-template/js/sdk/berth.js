@@ -142,16 +142,18 @@ function entity(made) {
   if (typeof identifier !== 'string' || !identifier) {
     throw new Refused(`it has no identifier for the blueprint \`${blueprint}\``);
   }
-  const whole = nulls(made);
   for (const part of ['properties', 'relations']) {
-    if (part in made) whole[part] = nulls(object(made[part]));
+    if (part in made) undefinedToNull(object(made[part]));
   }
-  return whole;
+  return undefinedToNull(made);
 }
 
-/** The members, with null for each that is undefined. */
-function nulls(members) {
-  return record(Object.entries(members).map(([name, value]) => [name, value === undefined ? null : value]));
+/** JSON would leave out what is undefined, and Port would keep the value that it has. */
+function undefinedToNull(members) {
+  for (const name of Object.keys(members)) {
+    if (members[name] === undefined) members[name] = null;
+  }
+  return members;
 }
 
 /** An object of members with any names, `__proto__` included. */
