@@ -100,8 +100,8 @@ pub(crate) enum Command {
     /// Run as a service: resyncs as they are asked for at Port, or on a schedule, until stopped
     ///
     /// What triggers a resync is told by `OCEAN__EVENT_LISTENER` (`{"type": "POLLING"}`, `KAFKA`,
-    /// `WEBHOOK` or `ONCE`) and `OCEAN__SCHEDULED_RESYNC_INTERVAL`. Health and metrics are served on
-    /// `APPLICATION__PORT`. SIGTERM and SIGINT stop it in order, with exit code 0. Settings are read
+    /// `WEBHOOK` or `ONCE`) and `OCEAN__SCHEDULED_RESYNC_INTERVAL`. The status page, health and metrics
+    /// are served on `APPLICATION__PORT`. SIGTERM and SIGINT stop it in order, with exit code 0. Settings are read
     /// anew on SIGHUP, and when the settings file or `.env` changes; they hold from the next resync on.
     #[command(after_help = Exit::HELP)]
     Run(ServiceArgs),

@@ -16,7 +16,7 @@ use berth_embed::{
     Event, NullObserver, Observer,
     core::{UnitId, UnitState},
 };
-use indicatif::{HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::{
     args::LogFormat,
@@ -160,7 +160,7 @@ struct Bars {
 impl Bars {
     fn new(all: MultiProgress) -> Self {
         let total = all.add(ProgressBar::no_length());
-        total.set_style(style("{spinner} {wide_bar} {percent}%  {human_pos} of {human_len} units, {elapsed}, about {eta} left\n  {msg}"));
+        total.set_style(style("{spinner} {msg} ({elapsed})"));
         total.enable_steady_tick(Duration::from_millis(120));
         total.set_message("getting ready");
         Self { all, total, units: Mutex::default(), totals: Mutex::default() }
@@ -172,6 +172,19 @@ fn style(template: &'static str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
+/// How units are counted, once they are known.
+fn units_style() -> ProgressStyle {
+    let left = |state: &ProgressState, to: &mut dyn fmt::Write| {
+        let open = state.len().unwrap_or_default().saturating_sub(state.pos());
+        // Drawing is best effort.
+        if open > 0 && state.pos() > 0 {
+            _ = write!(to, ", about {} left", HumanDuration(state.eta()));
+        }
+    };
+    style("{spinner} {wide_bar} {percent}%  {human_pos} of {human_len} units, {elapsed}{left}\n  {msg}")
+        .with_key("left", left)
+}
+
 impl Observer for Bars {
     fn event(&self, event: &Event<'_>) {
         lock(&self.totals).count(event);
@@ -181,8 +194,11 @@ impl Observer for Bars {
                 _ = self.all.println(safe(&format!("account {}: {}", account.id, problem.message)));
             }
             Event::Planned { units, .. } => {
+                self.total.set_style(units_style());
                 self.total.set_length(*units as u64);
                 self.total.set_message("");
+                // The time that is left is told by this alone.
+                self.total.reset_eta();
             }
             Event::UnitStarted { unit } => {
                 let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);

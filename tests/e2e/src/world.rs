@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -272,6 +273,32 @@ impl World {
         Run::of(&mut command, &self.report())
     }
 
+    /// Runs `berth …` on a terminal, which `script` plays, and gives all that is drawn there; none where
+    /// that is not installed, which is told.
+    #[expect(clippy::print_stderr, reason = "a test that is left out must say so")]
+    pub fn on_terminal(&self, arguments: &[&str]) -> Option<String> {
+        let command = self.command(arguments);
+        let quoted = |text: &OsStr| format!("'{}'", text.display());
+        let line: Vec<String> =
+            [command.get_program()].into_iter().chain(command.get_args()).map(quoted).collect();
+        let mut terminal = Command::new("script");
+        terminal
+            .args(["-qec", &format!("stty cols 100; {}", line.join(" ")), "/dev/null"])
+            .current_dir(self.folder.path())
+            .env_clear()
+            .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .env("TERM", "xterm")
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .stdin(Stdio::null());
+        match terminal.output() {
+            Ok(output) => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
+            Err(error) => {
+                eprintln!("skipped: no terminal can be played with `script`: {error}");
+                None
+            }
+        }
+    }
+
     /// Starts `berth …` and lets it run; its log is piped.
     pub fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.command(arguments);
@@ -472,7 +499,7 @@ impl World {
 impl World {
     /// A terminal as a reader of the guides has it: with `berth`, the AWS CLI and its profiles
     /// (`base`, `management`, `member-1`, …) at hand, and what the pages leave to the reader filled in.
-    pub fn shell(&self) -> Shell {
+    pub fn reader(&self) -> Shell {
         let home = self.folder.path();
         let plugins = std::env::join_paths(&self.plugins).expect("no plugin's folder has a colon");
         let variables = [

@@ -15,7 +15,7 @@ fn world() -> World {
 fn accounts_are_named_as_the_guide_says() {
     let world = world();
     let expected = world.expected();
-    world.shell().follow("examples/guides/accounts.md");
+    world.reader().follow("examples/guides/accounts.md");
     assert_eq!(world.entities(), expected);
 }
 
@@ -34,7 +34,7 @@ fn accounts_are_found_as_the_guide_says() {
     };
     let mut members = ["payments", "search"].map(|name| (member(name), name));
     members.sort();
-    let mut shell = world.shell();
+    let mut shell = world.reader();
     // The page has the first one first.
     for (place, (account, name)) in ["111111111111", "222222222222"].into_iter().zip(members) {
         let role = format!("arn:aws:iam::{account}:role/PortOceanReadRole");
@@ -53,7 +53,7 @@ fn accounts_are_found_as_the_guide_says() {
 #[test]
 fn a_single_account_is_read_as_the_guide_says() {
     let world = world();
-    world.shell().follow("examples/guides/single-account.md");
+    world.reader().follow("examples/guides/single-account.md");
     let entities = world.entities();
     assert_eq!(entities.len(), 9, "{entities:?}");
     assert!(
@@ -70,15 +70,15 @@ fn an_installation_is_taken_over_as_the_guide_says() {
     let world = world();
     world.sync().exits(0);
     let before = world.port().entities();
-    world.shell().follow("examples/guides/migration.md");
+    world.reader().follow("examples/guides/migration.md");
     assert_eq!(world.port().entities(), before);
 }
 
 #[test]
 fn what_goes_wrong_is_told_as_the_guides_say() {
     let world = world();
-    world.shell().follow("examples/guides/port-regions.md");
-    world.shell().follow("examples/guides/troubleshooting.md");
+    world.reader().follow("examples/guides/port-regions.md");
+    world.reader().follow("examples/guides/troubleshooting.md");
 }
 
 /// What people search for: each heading of the page is a text that Berth has, or one that the page

@@ -84,6 +84,21 @@ fn colours_come_when_they_are_wanted_and_never_into_a_pipe_by_themselves() {
 }
 
 #[test]
+fn a_terminal_gets_colours_and_a_bar_with_totals_and_the_time_left() {
+    let mut world = World::with_accounts(2).buckets(3).build();
+    world.break_external_id(&world.accounts()[0].clone());
+    let Some(drawn) = world.on_terminal(&["sync"]) else { return };
+    for part in
+        ["\u{1b}[31m✗\u{1b}[0m", "% ", " of ", " units, ", "about ", " left", "resources read", "created"]
+    {
+        assert!(drawn.contains(part), "`{part}` is not drawn: {drawn}");
+    }
+    world.set("NO_COLOR", "1");
+    let drawn = world.on_terminal(&["sync"]).unwrap_or_default();
+    assert!(drawn.contains('✗') && !drawn.contains("\u{1b}[31m"), "{drawn}");
+}
+
+#[test]
 fn shells_complete_commands() {
     let world = World::with_accounts(0).build();
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
