@@ -90,7 +90,7 @@ fn text(path: &Path) -> &str {
 }
 
 fn read(path: &Path) -> Value {
-    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let bytes = fs::read(path).expect("a file that can be read");
     serde_json::from_slice(&bytes).expect("JSON")
 }
 

@@ -24,7 +24,7 @@ const SAMPLE_TIME: &str = "2024-01-02T03:04:05Z";
 /// A template, which is also there to read.
 macro_rules! template {
     ($path:literal) => {
-        include_str!(concat!("../../../../../../examples/plugin-template/", $path))
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/plugin-template/", $path))
     };
 }
 use template;
@@ -86,7 +86,7 @@ enum Item {
         /// What it is called in documents.
         member: String,
     },
-    Object(Members),
+    Object(Box<Members>),
 }
 
 /// The members of an item.
@@ -226,7 +226,8 @@ impl Scaffold {
                     self.example(&self.listing.item, member),
                 )
             }
-            Item::Object(Members { identifier, title, properties, .. }) => {
+            Item::Object(members) => {
+                let Members { identifier, title, properties, .. } = &**members;
                 let schema = properties.iter().map(|field| (field.property(), field.schema())).collect();
                 let mapped = properties.iter().map(|field| (field.property(), json!(field.path()))).collect();
                 let manifest = self.manifest(&schema, &identifier.path(), &title.path(), mapped);
@@ -294,7 +295,12 @@ impl Scaffold {
             .filter(|(_, times)| !times.is_empty())
             .collect();
         let named = |name: &str| Field::new(name, members.get(name).unwrap_or(&Value::Null));
-        Ok(Item::Object(Members { identifier: named(identifier), title: named(title), properties, nested }))
+        Ok(Item::Object(Box::new(Members {
+            identifier: named(identifier),
+            title: named(title),
+            properties,
+            nested,
+        })))
     }
 
     fn manifest(

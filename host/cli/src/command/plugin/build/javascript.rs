@@ -1,4 +1,4 @@
-//! JavaScript: `mapping.js` with the engine StarlingMonkey, by componentize-js from npm.
+//! JavaScript: `mapping.js` with an engine of the language, by `componentize-js` from npm.
 
 use std::{fs, path::Path};
 

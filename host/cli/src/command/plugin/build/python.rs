@@ -1,5 +1,5 @@
-//! Python: `mapping.py` with the interpreter CPython, by componentize-py from PyPI, in a virtual
-//! environment of the plugin's own.
+//! Python: `mapping.py` with the interpreter of the language, by `componentize-py` of its registry, in a
+//! virtual environment of the plugin's own.
 
 use std::{
     fs,
