@@ -1,6 +1,6 @@
 //! The simulator of AWS on its own.
 
-use std::{io::Write as _, net::SocketAddr, path::PathBuf};
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use aws_simulator::{AwsSimulator, Latency, Options, Throttle};
 use clap::Parser;
@@ -129,13 +129,17 @@ fn fault(text: &str) -> Result<(String, String), String> {
     })
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(arguments.threads.max(1))
         .enable_all()
-        .build()?;
-    runtime.block_on(run(arguments))
+        .build();
+    let ended = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(arguments)));
+    let Err(error) = ended else { return ExitCode::SUCCESS };
+    // There is nobody left to tell when this fails.
+    let _ = writeln!(std::io::stderr(), "aws-simulator: {error}");
+    ExitCode::FAILURE
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {

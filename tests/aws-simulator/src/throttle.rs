@@ -56,9 +56,11 @@ const fn service(size: f64, rate: f64) -> Limit {
     Limit { shared: Shared::Service, size, rate }
 }
 
-/// By operation, else by service. The figures are those of the services' pages on quotas and throttling;
-/// where a page tells a rate alone, the bucket holds one second of it.
-const LIMITS: [(&str, Limit); 36] = [
+/// By operation, else by service. The figures are those of the services' pages on quotas and throttling, which
+/// AWS changes now and then and raises for single accounts; where a page tells a rate alone, the bucket holds
+/// one second of it.
+const LIMITS: [(&str, Limit); 37] = [
+    ("account:ListRegions", operation(5.0, 5.0)),
     ("acm:ListCertificates", operation(8.0, 8.0)),
     ("acm:DescribeCertificate", operation(10.0, 10.0)),
     ("acm:ListTagsForCertificate", operation(10.0, 10.0)),

@@ -32,7 +32,9 @@ impl Asked {
     async fn send(&self, head: &str, headers: &[(&str, String)], body: &str) -> (u16, String) {
         let address = self.0.base_url().socket_addrs(|| None).unwrap()[0];
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers: Vec<String> =
+            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers = headers.concat();
         let request = format!(
             "{head} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
             body.len()
