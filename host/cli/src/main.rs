@@ -12,6 +12,7 @@ mod progress;
 mod settings;
 mod summary;
 mod telemetry;
+mod trust;
 
 use std::process::ExitCode;
 

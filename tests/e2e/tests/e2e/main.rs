@@ -27,3 +27,4 @@ mod reporting;
 mod service;
 mod settings;
 mod sync;
+mod trust;
