@@ -52,6 +52,10 @@ pub(crate) struct Global {
     /// [default: BERTH_PLUGINS, else the directory installed beside the binary]
     #[arg(long = "plugins", global = true, value_name = "DIR")]
     pub(crate) plugins: Vec<PathBuf>,
+    /// File with the plugins of others that may be used; `berth plugin add` writes it
+    /// [default: BERTH_PLUGINS_LOCK or `plugins_lock`, else plugins.lock in the working directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) plugins_lock: Option<PathBuf>,
     /// Form of the log on standard error
     #[arg(long, global = true, value_enum, env = "BERTH_LOG_FORMAT", default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
@@ -249,7 +253,23 @@ pub(crate) enum PluginCommand {
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
-    /// List the plugins that are found, the kinds they map, and those that are refused
+    /// Show what a plugin of others asks for, and approve it: the lock pins its file and what it may do
+    Add {
+        /// A component, a directory of components, or the folder of a plugin, which is built first
+        plugin: PathBuf,
+        /// Also copy it into this plugin directory
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+        /// Approve without being asked
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Take the approval of a plugin back; its file stays, and is not used any more
+    Remove {
+        /// The plugin's name, as in the lock
+        name: String,
+    },
+    /// List the plugins that are found, the kinds they map, whose they are, and those that are refused
     List {
         /// Print JSON
         #[arg(long)]

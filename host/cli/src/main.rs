@@ -13,6 +13,7 @@ mod progress;
 mod settings;
 mod summary;
 mod telemetry;
+mod trust;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@ mod environment;
 mod kafka;
 mod live;
 mod network;
+mod plugins;
 mod raw;
 mod reporting;
 mod service;
@@ -33,7 +34,7 @@ pub(crate) use live::LiveSettings;
 pub(crate) use service::{Listener, Service};
 use tree::{Origin, Tree};
 
-use crate::{args::Global, telemetry};
+use crate::{args::Global, telemetry, trust::Trust};
 
 /// One thing that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +52,11 @@ pub(crate) struct Issue {
 pub(crate) struct Settings {
     pub(crate) aws: AwsConfig,
     pub(crate) port: PortConfig,
+    /// Without the rules that say which plugins are trusted: [`EngineConfig::trust`] is set where it
+    /// starts.
     pub(crate) engine: EngineConfig,
+    /// Which plugins are trusted.
+    pub(crate) trust: Trust,
     pub(crate) http: HttpConfig,
     /// Where AWS is asked in another way than Port.
     pub(crate) aws_http: Option<HttpConfig>,
@@ -94,6 +99,7 @@ impl State {
 pub(crate) struct Sources {
     pub(crate) aws: AwsConfig,
     pub(crate) engine: EngineConfig,
+    pub(crate) trust: Trust,
     pub(crate) http: HttpConfig,
 }
 
@@ -168,6 +174,9 @@ const KNOWN: &[&str] = &[
     "state_dir",
     "state_verify_interval_hours",
     "plugins",
+    "plugins_lock",
+    "plugin_trust",
+    "plugin_keys",
     "cache_dir",
     "plugin_deadline_seconds",
     "plugin_memory_mib",
@@ -209,7 +218,7 @@ impl Settings {
         let tree = Tree::load(args.config.as_deref(), environment, &mut issues);
         let mut reader = Reader { tree: &tree, environment, issues, notes: Vec::new() };
         reader.unknown_keys();
-        let engine = reader.engine(args);
+        let (engine, trust) = reader.engine(args);
         let mut port = reader.port();
         let network = reader.network();
         let log_level = reader.log_level();
@@ -229,6 +238,7 @@ impl Settings {
                     aws,
                     port,
                     engine,
+                    trust,
                     http,
                     aws_http,
                     narrow_sessions,
@@ -269,19 +279,22 @@ impl Settings {
         let mut issues = Vec::new();
         let tree = Tree::load(args.config.as_deref(), environment, &mut issues);
         let mut reader = Reader { tree: &tree, environment, issues, notes: Vec::new() };
-        let engine = reader.engine(args);
+        let (engine, trust) = reader.engine(args);
         let network = reader.network();
         let mut aws = reader.aws();
         aws.retry.attempt_timeout = network.timeout.unwrap_or(aws.retry.attempt_timeout);
         let http = network.aws_http.unwrap_or(network.http);
-        if reader.issues.is_empty() { Ok(Sources { aws, engine, http }) } else { Err(reader.issues) }
+        if reader.issues.is_empty() { Ok(Sources { aws, engine, trust, http }) } else { Err(reader.issues) }
     }
 
     /// Only what plugins need: `berth plugin …` runs without credentials.
     ///
     /// # Errors
     /// All issues at once.
-    pub(crate) fn engine_only(args: &Global, environment: &Environment) -> Result<EngineConfig, Vec<Issue>> {
+    pub(crate) fn engine_only(
+        args: &Global,
+        environment: &Environment,
+    ) -> Result<(EngineConfig, Trust), Vec<Issue>> {
         let mut issues = Vec::new();
         let tree = Tree::load(args.config.as_deref(), environment, &mut issues);
         let mut reader = Reader { tree: &tree, environment, issues, notes: Vec::new() };
@@ -716,52 +729,14 @@ impl Reader<'_> {
         endpoints
     }
 
-    fn engine(&mut self, args: &Global) -> EngineConfig {
+    fn engine(&mut self, args: &Global) -> (EngineConfig, Trust) {
         let mut config = EngineConfig::default();
-        let mut given: Vec<PathBuf> = args.plugins.clone();
-        if given.is_empty()
-            && let Some(list) = self.environment.get("BERTH_PLUGINS")
-        {
-            given = std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect();
-        }
-        if given.is_empty()
-            && let Some(setting) = self.tree.get("plugins")
-        {
-            match &setting.value {
-                Value::String(dir) => given.push(dir.into()),
-                Value::Array(dirs) => given.extend(dirs.iter().filter_map(Value::as_str).map(PathBuf::from)),
-                _ => self.issue("plugins", "not a list of directories", "use a list such as `[\"plugins\"]`"),
-            }
-        }
-        let bundled = self.bundled_plugins();
-        // Only there: whoever may add a plugin must not bring code that no sandbox holds.
-        config.precompiled_dirs =
-            bundled.iter().map(|dir| dir.join("compiled")).filter(|dir| dir.is_dir()).collect();
-        config.plugin_dirs.extend(bundled);
-        for dir in given {
-            let dir = self.environment.working_dir.join(dir);
-            if dir.is_dir() {
-                config.plugin_dirs.push(dir);
-            } else {
-                self.issues.push(Issue {
-                    setting: "--plugins (or BERTH_PLUGINS)".into(),
-                    problem: format!("`{}` is not a directory", dir.display()),
-                    remedy: "give a directory that holds plugins (`*.wasm`)".into(),
-                });
-            }
-        }
-        if config.plugin_dirs.is_empty() && self.issues.is_empty() {
-            self.issues.push(Issue {
-                setting: "--plugins (or BERTH_PLUGINS)".into(),
-                problem: "no plugin directory is given, and none is installed beside the binary".into(),
-                remedy: "give the directory with the plugins; in a checkout: `cargo xtask components`, then `--plugins target/components/plugins`".into(),
-            });
-        }
+        let trust = self.plugins(args, &mut config);
         config.cache_dir = self.cache_dir();
         config.limits.deadline = Duration::from_secs(self.number("plugin_deadline_seconds", 10) as u64);
         config.limits.memory_bytes = self.number("plugin_memory_mib", 128) << 20;
         config.jq_environment = self.jq_environment();
-        config
+        (config, trust)
     }
 
     /// The variables that mappings in JQ see. Whoever may edit the mapping in Port can read them
@@ -794,17 +769,6 @@ impl Reader<'_> {
         let environment = self.environment;
         let value = |name: String| environment.get(&name).map(|value| (name.clone(), value.to_owned()));
         shown.into_iter().filter_map(value).collect()
-    }
-
-    /// The directory installed beside the binary, or the image's.
-    fn bundled_plugins(&self) -> Option<PathBuf> {
-        let beside = self
-            .environment
-            .executable
-            .as_ref()
-            .and_then(|exe| exe.parent())
-            .map(|dir| [dir.join("plugins"), dir.join("../lib/berth/plugins")]);
-        beside.into_iter().flatten().chain([PathBuf::from("/plugins")]).find(|dir| dir.is_dir())
     }
 
     fn state(&mut self) -> State {
@@ -850,7 +814,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::Args;
+    use crate::{args::Args, trust::Demand};
 
     /// The documented command's variables.
     const SEED: &[(&str, &str)] = &[
@@ -975,8 +939,12 @@ mod tests {
         });
         let dir = tempfile::tempdir().unwrap();
         let all = dir.path().join("all.toml");
-        let plugins = "plugins = [\"/etc/berth/plugins\"]";
-        let text_of_all = switched_on.filter(|line| *line != plugins).collect::<Vec<_>>().join("\n");
+        // These name what must be there.
+        let named = ["plugins = [", "plugin_keys = ["];
+        let text_of_all = switched_on
+            .filter(|line| !named.iter().any(|name| line.starts_with(name)))
+            .collect::<Vec<_>>()
+            .join("\n");
         std::fs::write(&all, text_of_all).unwrap();
         for file in [file, all.to_str().unwrap()] {
             let args = Args::parse_from(["berth", "--plugins", "/", "--config", file, "sync"]);
@@ -994,6 +962,61 @@ mod tests {
         let issues = load(&[("OCEAN__JQ_ENVIRONMENT", "STAGE, aws_secret_access_key")]).unwrap_err();
         assert_eq!((issues.len(), issues[0].setting.as_str()), (1, "OCEAN__JQ_ENVIRONMENT"));
         assert!(issues[0].problem.contains("aws_secret_access_key"), "{issues:?}");
+    }
+
+    #[test]
+    fn the_rules_for_plugins_of_others_are_checked() {
+        let trust = |changes: &[(&str, &str)]| load(changes).map(|settings| settings.trust);
+        let default = trust(&[]).unwrap();
+        assert_eq!((default.demand, default.lock_given), (Demand::Pinned, false));
+        assert!(default.lock.ends_with("plugins.lock") && default.lock.is_absolute());
+
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("vendor.pub");
+        let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+        let key = file.to_str().unwrap();
+        for text in [pair.pk.to_box().unwrap().to_string(), pair.pk.to_base64()] {
+            std::fs::write(&file, text).unwrap();
+            let signed = trust(&[("BERTH_PLUGIN_TRUST", "signed"), ("BERTH_PLUGIN_KEYS", key)]).unwrap();
+            assert_eq!((signed.demand, signed.keys.len()), (Demand::Signed, 1));
+        }
+
+        let setting = |changes: &[(&str, &str)]| trust(changes).unwrap_err()[0].setting.clone();
+        assert_eq!(setting(&[("OCEAN__PLUGIN_TRUST", "some")]), "OCEAN__PLUGIN_TRUST");
+        assert_eq!(setting(&[("BERTH_PLUGIN_TRUST", "signed")]), "OCEAN__PLUGIN_KEYS");
+        std::fs::write(&file, "no key").unwrap();
+        assert_eq!(setting(&[("BERTH_PLUGIN_KEYS", key)]), "OCEAN__PLUGIN_KEYS");
+        std::fs::write(&file, "[plugins.x]\nsha256 = 3").unwrap();
+        let issues = trust(&[("BERTH_PLUGINS_LOCK", key)]).unwrap_err();
+        assert!(issues[0].problem.contains("vendor.pub is not understood"), "{issues:?}");
+    }
+
+    #[test]
+    fn a_checkout_finds_what_it_built_and_nothing_else_passes_for_bundled() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, components) = (dir.path().join("target"), dir.path().join("target/components/plugins"));
+        let others = dir.path().join("others");
+        for dir in [&components, &others, &target.join("release")] {
+            std::fs::create_dir_all(dir).unwrap();
+        }
+        let mut environment = Environment::of(&[]);
+        environment.working_dir = dir.path().to_owned();
+        environment.executable = Some(target.join("release/berth"));
+        let found = |environment: &Environment, given: &[&str]| {
+            let mut args = vec!["berth", "sync"];
+            args.extend(given.iter().flat_map(|dir| ["--plugins", dir]));
+            Settings::engine_only(&Args::parse_from(args).global, environment)
+        };
+        let bundled_elsewhere = std::path::Path::new("/plugins").is_dir();
+        assert!(
+            found(&environment, &[]).is_err() || bundled_elsewhere,
+            "a folder of any name is not cargo's"
+        );
+        std::fs::write(target.join("CACHEDIR.TAG"), "").unwrap();
+        let (config, trust) =
+            found(&environment, &["target/components/../components/plugins", "others"]).unwrap();
+        assert_eq!(config.plugin_dirs, [components.clone(), others.clone()], "no directory twice");
+        assert!(trust.is_bundled(&components.join("x.wasm")) && !trust.is_bundled(&others.join("x.wasm")));
     }
 
     #[test]

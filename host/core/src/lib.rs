@@ -12,6 +12,7 @@ mod document;
 mod entity;
 mod events;
 mod fetch;
+mod grants;
 mod ids;
 mod ledger;
 mod manifest;
@@ -27,6 +28,7 @@ pub use document::Document;
 pub use entity::{Blueprint, Entity, EntityKey, FieldSet};
 pub use events::{EventRules, Trigger};
 pub use fetch::{Account, FetchError, FetchRequest, ItemFailure, One, RawPage};
+pub use grants::{Ask, EVALUATOR, Grant, Grants, Objection};
 pub use ids::{AccountId, BlueprintId, IdError, Kind, Partition, Region, RoleArn};
 pub use ledger::{Known, Ledger, LedgerSession, Opened, Origin};
 pub use manifest::{

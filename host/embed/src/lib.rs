@@ -37,8 +37,8 @@ pub use berth_aws::{
 pub use berth_core as core;
 pub use berth_core::{Catalog, Ledger, Mapper, Problem, Source};
 pub use berth_engine::{
-    CodeOrigin, Engine, EngineConfig, EngineError, Limits, LoadedComponent, PluginInfo, PluginUse, Reloaded,
-    Variables,
+    Asks, Candidate, CodeOrigin, Engine, EngineConfig, EngineError, Limits, LoadedComponent, PluginInfo,
+    PluginUse, Policy, Reloaded, Trust, Variables,
 };
 pub use berth_ledger::{Access, FileLedger, LedgerConfig, VERIFY_INTERVAL};
 pub use berth_port::{

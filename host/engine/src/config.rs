@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf, sync::Arc, thread, time::Duration};
 
+use crate::Trust;
+
 /// Settings of an [`Engine`](crate::Engine).
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineConfig {
@@ -19,6 +21,8 @@ pub struct EngineConfig {
     pub limits: Limits,
     /// How many batches are mapped at once, each on a thread of its own. These threads do no I/O.
     pub workers: NonZeroUsize,
+    /// Which components of these directories are used; by default every one that fulfils the contract.
+    pub trust: Trust,
     /// The environment variables that mappings in JQ see (`env`, `$ENV`): by default none.
     pub jq_environment: Variables,
 }
@@ -54,6 +58,7 @@ impl Default for EngineConfig {
             precompiled_dirs: Vec::new(),
             limits: Limits::default(),
             workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            trust: Trust::default(),
             jq_environment: Variables::default(),
         }
     }

@@ -21,6 +21,7 @@ mod jq;
 mod loader;
 mod output;
 mod plugin;
+mod policy;
 mod runtime;
 mod sandbox;
 mod set;
@@ -39,6 +40,7 @@ use berth_core::{Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mappi
 
 pub use config::{EngineConfig, Limits, Variables};
 pub use info::{CodeOrigin, LoadedComponent, PluginInfo, PluginUse, Reloaded, ServedKind};
+pub use policy::{Asks, Candidate, Policy, Trust};
 
 use cache::CodeCache;
 use loader::Loader;
@@ -125,6 +127,7 @@ impl Engine {
             cache,
             workers: config.workers,
             jq_environment: config.jq_environment,
+            trust: config.trust,
         });
         let set = loader.load(&config.plugin_dirs, None)?;
         set.tell();
@@ -166,7 +169,8 @@ impl Engine {
         let runtime = Runtime::portable(Limits::default())?;
         let cache = CodeCache::open(&runtime.engine, Some(into), &[], None);
         let jq_environment = Variables::default();
-        Loader { runtime, cache, workers: NonZeroUsize::MIN, jq_environment }.compile_all(plugin_dirs)
+        Loader { runtime, cache, workers: NonZeroUsize::MIN, jq_environment, trust: Trust::default() }
+            .compile_all(plugin_dirs)
     }
 
     /// The plugins that were loaded, in the order of directories and file names.
@@ -187,14 +191,14 @@ impl Engine {
         plugins.chain(jq).filter(|used| used.batches > 0).collect()
     }
 
-    /// Loads one file, which need not be in a plugin directory, and tells what it is. Blocks while
-    /// it is compiled.
+    /// Loads one file, which need not be in a plugin directory nor be admitted by the policy, and tells
+    /// what it is. Blocks while it is compiled.
     ///
     /// # Errors
     /// The [`Problem`] for which it would be refused.
     pub fn inspect(&self, file: &Path) -> Result<PluginInfo, Problem> {
         let named = |message: &str| format!("{} {message}", file.display());
-        match self.now().loader.load_file(file) {
+        match self.now().loader.load_file(file, &Trust::default()) {
             Ok(Loaded::Plugin(plugin)) => Ok(info(&plugin, |_| None)),
             Ok(Loaded::Jq(_)) => {
                 Err(Problem::new(named("is the JQ component, which maps no kind of its own")))

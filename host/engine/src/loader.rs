@@ -18,7 +18,7 @@ use wasmparser::{Parser, Payload};
 use wasmtime::component::{Component, Linker, types::ComponentItem};
 
 use crate::{
-    EngineError,
+    Asks, Candidate, EngineError, Trust,
     cache::{CodeCache, Record, sha256},
     config::Variables,
     contract::{self, ContractVersion, EVALUATOR, LOG, MAPPER, NEWEST, Program, jq_v1_0::Evaluator},
@@ -49,6 +49,8 @@ pub(crate) struct Loader {
     pub(crate) workers: NonZeroUsize,
     /// What mappings in JQ see of the environment.
     pub(crate) jq_environment: Variables,
+    /// Who decides which components are used.
+    pub(crate) trust: Trust,
 }
 
 /// A component's code, bound to the contract of its role.
@@ -82,10 +84,12 @@ impl Loader {
                 let work = || {
                     while let Some((order, file)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let former = before.and_then(|set| set.of_file(file));
+                        let admitted = |former: &Loaded| self.trust.admit(&former.candidate(None)).is_ok();
                         let outcome = match before {
                             Some(_) => self.reload_file(file, former.as_ref()),
-                            None => self.load_file(file),
+                            None => self.load_file(file, &self.trust),
                         };
+                        let former = former.filter(admitted);
                         let found = Found { order: *order, file, outcome, former };
                         loaded.lock().unwrap_or_else(PoisonError::into_inner).push(found);
                     }
@@ -112,9 +116,10 @@ impl Loader {
         let bytes = read(file).map_err(refused)?;
         let sha256 = sha256(&bytes);
         if let Some(former) = former.filter(|former| former.sha256() == sha256) {
+            self.trust.admit(&former.candidate(Some(&bytes))).map_err(refused)?;
             return Ok(former.clone());
         }
-        let loaded = self.load_bytes(file, bytes, sha256, former).map_err(refused)?;
+        let loaded = self.load_bytes(file, bytes, sha256, former, &self.trust).map_err(refused)?;
         loaded.compile().map_err(refused)?;
         Ok(loaded)
     }
@@ -151,11 +156,11 @@ impl Loader {
     ///
     /// # Errors
     /// [`RefusedPlugin`] with the reason.
-    pub(crate) fn load_file(self: &Arc<Self>, file: &Path) -> Result<Loaded, RefusedPlugin> {
+    pub(crate) fn load_file(self: &Arc<Self>, file: &Path, trust: &Trust) -> Result<Loaded, RefusedPlugin> {
         let refused = |problem| RefusedPlugin { plugin: file.display().to_string(), problem };
         let bytes = read(file).map_err(refused)?;
         let sha256 = sha256(&bytes);
-        self.load_bytes(file, bytes, sha256, None).map_err(refused)
+        self.load_bytes(file, bytes, sha256, None, trust).map_err(refused)
     }
 
     /// Loads a component, which goes on counting where the `former` of the same file stopped.
@@ -165,16 +170,20 @@ impl Loader {
         bytes: Vec<u8>,
         sha256: String,
         former: Option<&Loaded>,
+        trust: &Trust,
     ) -> Result<Loaded, Problem> {
         let begun = Instant::now();
+        let candidate = |asks| Candidate { file, bytes: Some(&bytes), sha256: &sha256, asks };
         let (facts, code, origin) = if let Some(facts) = self.remembered(&sha256) {
             (facts, None, CodeOrigin::Cached)
         } else if let Some(facts) = announced(&bytes)? {
             (facts, None, CodeOrigin::Deferred)
         } else {
+            trust.admit(&candidate(Asks::Unread))?;
             let (facts, code) = self.compile(file, &sha256, &bytes)?;
             (facts, Some(code), CodeOrigin::Compiled)
         };
+        trust.admit(&candidate(facts.manifest.as_ref().map_or(Asks::Evaluation, Asks::Kinds)))?;
         let size = bytes.len() as u64;
         // Until it is compiled, the file may become another.
         let uncompiled = Mutex::new((origin == CodeOrigin::Deferred).then_some(bytes));

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use berth_core::{Kind, KindEntry, Problem, RefusedPlugin};
 
 use crate::{
+    Asks, Candidate,
     info::{LoadedComponent, Reloaded, UseMeter},
     jq::Jq,
     plugin::Plugin,
@@ -49,6 +50,15 @@ impl Loaded {
             Self::Plugin(plugin) => &plugin.sha256,
             Self::Jq(jq) => &jq.sha256,
         }
+    }
+
+    /// It, as a policy sees it.
+    pub(crate) fn candidate<'a>(&'a self, bytes: Option<&'a [u8]>) -> Candidate<'a> {
+        let (file, asks) = match self {
+            Self::Plugin(plugin) => (&plugin.file, Asks::Kinds(&plugin.manifest)),
+            Self::Jq(jq) => (&jq.file, Asks::Evaluation),
+        };
+        Candidate { file, bytes, sha256: self.sha256(), asks }
     }
 
     /// Has its code at hand from now on.

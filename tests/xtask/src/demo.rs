@@ -151,7 +151,7 @@ fn sync(repo: &Repo, berth: &PathBuf, aws: &StandIn, port: &StandIn) -> Command 
         }
     }
     command
-        .args(["sync", "--plugins", "target/components/plugins"])
+        .arg("sync")
         .env("OCEAN__PORT__CLIENT_ID", "stand-in-client")
         .env("OCEAN__PORT__CLIENT_SECRET", "stand-in-secret")
         .env("OCEAN__PORT__BASE_URL", port.url())

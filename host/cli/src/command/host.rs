@@ -132,7 +132,8 @@ pub(crate) fn assemble(
     let engine = match build.engine {
         Some(engine) => engine,
         None => {
-            let engine = Engine::new(settings.engine);
+            let config = settings.trust.applied_to(settings.engine).map_err(Refusal::of)?;
+            let engine = Engine::new(config);
             Arc::new(engine.map_err(|error| Refusal::of(Problem::from_error(&error)))?)
         }
     };

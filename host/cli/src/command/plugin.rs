@@ -1,5 +1,6 @@
 //! `berth plugin …`: looking at plugins, and writing one.
 
+mod approve;
 mod build;
 mod run;
 mod scaffold;
@@ -25,6 +26,7 @@ use crate::{
     output::{Said, err, hang, safe},
     settings::{Environment, Settings},
     summary,
+    trust::{Demand, Trust},
 };
 
 /// Runs the command.
@@ -34,12 +36,14 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
         PluginCommand::Build { dir, json } => {
             told("the plugin is not built", build::build(dir).map(|built| (built.told(*json), Exit::Done)))
         }
-        PluginCommand::Check { plugin, json } => with_engine(global, environment, |config| {
+        PluginCommand::Check { plugin, json } => with_engine(global, environment, |config, trust| {
+            let config = trust.applied_to(config)?;
             let (_, info, _folder) = test::engine(config, &component(plugin)?)?;
             Ok(check(&info, *json))
         }),
         PluginCommand::Test { dir, component: file, bless, json } => {
-            with_engine(global, environment, |config| {
+            with_engine(global, environment, |config, trust| {
+                let config = trust.applied_to(config)?;
                 let file = file.clone().map_or_else(|| component(dir), Ok)?;
                 let (engine, info, _folder) = test::engine(config, &file)?;
                 let runtime = tokio::runtime::Runtime::new().map_err(|error| Problem::from_error(&error))?;
@@ -57,7 +61,8 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
                 }
             };
             let ran = component(plugin).and_then(|file| {
-                let (engine, info, _folder) = test::engine(sources.engine.clone(), &file)?;
+                let config = sources.trust.clone().applied_to(sources.engine.clone())?;
+                let (engine, info, _folder) = test::engine(config, &file)?;
                 run::run(run::Run { sources, replay: replay.as_deref(), to: to.as_deref() }, engine, &info)
             });
             ran.unwrap_or_else(|problem| {
@@ -65,15 +70,22 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
                 Exit::Settings
             })
         }
+        PluginCommand::Add { plugin, to, yes } => with_engine(global, environment, |config, trust| {
+            approve::add(config, &trust, &approve::Add { plugin, to: to.as_deref(), yes: *yes })
+        }),
+        PluginCommand::Remove { name } => {
+            with_engine(global, environment, |_, trust| approve::remove(&trust, name))
+        }
         PluginCommand::Compile { into, json } => {
-            with_engine(global, environment, |config| compile(&config, into, *json))
+            with_engine(global, environment, |config, _| compile(&config, into, *json))
         }
-        PluginCommand::List { json } => {
-            with_engine(global, environment, |config| Ok(list(&started(config)?, *json)))
-        }
-        PluginCommand::Inspect { plugin, json } => {
-            with_engine(global, environment, |config| inspect(&started(config)?, plugin, *json))
-        }
+        PluginCommand::List { json } => with_engine(global, environment, |config, trust| {
+            let engine = started(trust.clone().applied_to(config)?)?;
+            Ok(list(&engine, &trust, *json))
+        }),
+        PluginCommand::Inspect { plugin, json } => with_engine(global, environment, |config, trust| {
+            inspect(&started(trust.applied_to(config)?)?, plugin, *json)
+        }),
     }
 }
 
@@ -91,10 +103,10 @@ fn compile(config: &EngineConfig, into: &Path, as_json: bool) -> Result<(Said, E
 fn with_engine<S: Into<Said>>(
     global: &Global,
     environment: &Environment,
-    work: impl FnOnce(EngineConfig) -> Result<(S, Exit), Problem>,
+    work: impl FnOnce(EngineConfig, Trust) -> Result<(S, Exit), Problem>,
 ) -> Exit {
     match Settings::engine_only(global, environment) {
-        Ok(config) => told("the plugin cannot be used", work(config)),
+        Ok((config, trust)) => told("the plugin cannot be used", work(config, trust)),
         Err(issues) => {
             err(&summary::issues(&issues));
             Exit::Settings
@@ -167,14 +179,20 @@ fn check(info: &PluginInfo, as_json: bool) -> (Said, Exit) {
     }
 }
 
-fn list(engine: &Engine, as_json: bool) -> (Said, Exit) {
+fn list(engine: &Engine, trust: &Trust, as_json: bool) -> (Said, Exit) {
     let (plugins, refused) = (engine.plugins(), engine.refused());
     if as_json {
+        let with_trust = |plugin: &PluginInfo| {
+            let mut told = json!(plugin);
+            told["trust"] = json!(trusted(trust, plugin));
+            told
+        };
+        let plugins: Vec<_> = plugins.iter().map(with_trust).collect();
         return (json!({"plugins": plugins, "refused": refused}).into(), Exit::Done);
     }
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY);
-    table.set_header(["kind", "plugin", "version", "contract", "options", "IAM actions", "code"]);
+    table.set_header(["kind", "plugin", "version", "contract", "trust", "options", "IAM actions", "code"]);
     for plugin in &plugins {
         for kind in &plugin.manifest.kinds {
             let served = plugin.kinds.iter().find(|served| served.kind == kind.kind);
@@ -187,6 +205,7 @@ fn list(engine: &Engine, as_json: bool) -> (Said, Exit) {
                 plugin.name.clone(),
                 plugin.version.clone(),
                 plugin.contract.clone(),
+                trusted(trust, plugin).to_owned(),
                 options.join("\n"),
                 iam_actions(kind).into_iter().collect::<Vec<_>>().join("\n"),
                 code(plugin).to_owned(),
@@ -201,6 +220,18 @@ fn list(engine: &Engine, as_json: bool) -> (Said, Exit) {
         }
     }
     (safe(&text).into(), Exit::Done)
+}
+
+/// Why a plugin that is used may be.
+fn trusted(trust: &Trust, plugin: &PluginInfo) -> &'static str {
+    if trust.is_bundled(&plugin.file) {
+        return "bundled";
+    }
+    match trust.demand {
+        Demand::Pinned => "approved",
+        Demand::Signed => "approved, signed",
+        Demand::Any => "unchecked",
+    }
 }
 
 fn code(plugin: &PluginInfo) -> &'static str {

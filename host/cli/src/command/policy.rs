@@ -30,7 +30,10 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs, environment: &Environment)
         };
     }
     let config = match Settings::engine_only(global, environment) {
-        Ok(config) => config,
+        Ok((config, trust)) => match trust.applied_to(config) {
+            Ok(config) => config,
+            Err(problem) => return refuse("the plugin engine cannot start", &problem),
+        },
         Err(issues) => {
             err(&summary::issues(&issues));
             return Exit::Settings;

@@ -24,12 +24,14 @@ use crate::{
     listener::Live,
     settings::{Environment, Issue, Service, Settings},
     telemetry::{self, Shipping},
+    trust::Trust,
 };
 
 /// The plugins of the service, and how they were set up.
 pub(super) struct Plugins {
     pub(super) engine: Arc<Engine>,
     pub(super) config: EngineConfig,
+    pub(super) trust: Trust,
     /// Whether sessions with AWS are narrowed to what the plugins read.
     pub(super) narrowed: bool,
 }
@@ -51,7 +53,7 @@ impl Reloader<'_> {
     pub(super) async fn run(mut self, live: watch::Sender<Arc<Live>>, mut plugins: Plugins) {
         let paths = Settings::files(self.global, self.environment);
         let mut looked_at = Files::watch(move || files::of_files(&paths)).await;
-        let mut components = files::components(&plugins.config.plugin_dirs);
+        let mut components = files::components(&plugins.config.plugin_dirs, &plugins.trust.lock);
         loop {
             let reason = tokio::select! {
                 () = self.hangups.next() => "SIGHUP",
@@ -67,11 +69,11 @@ impl Reloader<'_> {
             };
             looked_at.seen().await;
             tracing::info!(reason, "reading the settings anew");
-            let dirs = plugins.config.plugin_dirs.clone();
+            let former = (plugins.config.plugin_dirs.clone(), plugins.trust.lock.clone());
             let outcome = if self.renew(&live, &mut plugins).await { "applied" } else { "refused" };
             self.status.metrics.reloaded(outcome);
-            if plugins.config.plugin_dirs != dirs {
-                components = files::components(&plugins.config.plugin_dirs);
+            if (&plugins.config.plugin_dirs, &plugins.trust.lock) != (&former.0, &former.1) {
+                components = files::components(&plugins.config.plugin_dirs, &plugins.trust.lock);
             }
         }
     }
@@ -150,7 +152,8 @@ impl Reloader<'_> {
         let changelog_destination = settings.port.changelog_destination.clone();
         let log_level = settings.log_level.clone();
         // An engine that is set up alike keeps what it has, also where a file of it is broken now.
-        let engine = (settings.engine == plugins.config).then(|| Arc::clone(&plugins.engine));
+        let alike = settings.engine == plugins.config && settings.trust == plugins.trust;
+        let engine = alike.then(|| Arc::clone(&plugins.engine));
         if let Some(engine) = &engine {
             self.exchange(engine).await;
         }
@@ -164,7 +167,8 @@ impl Reloader<'_> {
         };
         let state_dir = former.state_dir.clone();
         let stop = self.stop.clone();
-        let (config, narrowed) = (settings.engine.clone(), settings.narrow_sessions);
+        let (config, trust) = (settings.engine.clone(), settings.trust.clone());
+        let narrowed = settings.narrow_sessions;
         // Plugins may have to be compiled, and a resync may be running.
         let made = tokio::task::spawn_blocking(move || assemble(settings, build, stop)).await;
         let whole = |title: &str, Problem { message, remedy }| {
@@ -172,7 +176,7 @@ impl Reloader<'_> {
         };
         let made = made.map_err(|panicked| whole("the host", Problem::from_error(&panicked)))?;
         let Assembled { host, engine } = made.map_err(|Refusal { title, problem }| whole(title, problem))?;
-        *plugins = Plugins { engine, config, narrowed };
+        *plugins = Plugins { engine, config, trust, narrowed };
         telemetry::follow(log_level.as_deref());
         Ok(Live { host, service, schedule, changelog_destination, state_dir })
     }

@@ -131,11 +131,12 @@ async fn serve(
     let changelog_destination = settings.port.changelog_destination.clone();
     let state_dir = settings.state.dir.clone();
     let prefix = service.path_prefix.clone();
-    let (config, narrowed) = (settings.engine.clone(), settings.narrow_sessions);
+    let (config, trust) = (settings.engine.clone(), settings.trust.clone());
+    let narrowed = settings.narrow_sessions;
     let made = assemble(settings, build, stop.clone()).map_err(|refusal| refusal.print())?;
     let Assembled { host, engine } = made;
     status.metrics.watch(&host, &engine);
-    let plugins = Plugins { engine, config, narrowed };
+    let plugins = Plugins { engine, config, trust, narrowed };
     telemetry::export(&status.metrics);
     let (renew, live) =
         watch::channel(Arc::new(Live { host, service, schedule, changelog_destination, state_dir }));

@@ -1,10 +1,15 @@
 //! Plugins whose files change while an engine runs.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
-use berth_core::{Kind, MapError, Mapper, Mapping};
-use berth_engine::{CodeOrigin, Engine, EngineConfig};
+use berth_core::{Kind, MapError, Mapper, Mapping, Problem};
+use berth_engine::{Asks, Candidate, CodeOrigin, Engine, EngineConfig, Policy, Trust};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::{built, component, config, identifiers, map, page, plugins, request};
 
@@ -137,4 +142,60 @@ async fn the_component_for_jq_is_exchanged_like_a_plugin() {
     fs::remove_file(dir.path().join("jq.wasm")).unwrap();
     assert_eq!(engine.reload().unwrap().removed[0].name, "jq");
     assert_eq!(engine.jq(), None);
+}
+
+/// Admits the digests that it is given, and remembers what it was asked.
+#[derive(Default)]
+struct Admitting {
+    digests: Mutex<Vec<String>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Policy for Admitting {
+    fn admit(&self, candidate: &Candidate<'_>) -> Result<(), Problem> {
+        let asked = match candidate.asks {
+            Asks::Unread => "unread".to_owned(),
+            Asks::Evaluation => "evaluation".to_owned(),
+            Asks::Kinds(manifest) => manifest.name.clone(),
+        };
+        self.asked.lock().unwrap().push(asked);
+        if let Some(bytes) = candidate.bytes {
+            assert_eq!(format!("{:x}", Sha256::digest(bytes)), candidate.sha256, "of the very bytes");
+        }
+        let admitted = self.digests.lock().unwrap().iter().any(|digest| digest == candidate.sha256);
+        if admitted { Ok(()) } else { Err(Problem::new("is not for here")) }
+    }
+}
+
+#[tokio::test]
+async fn a_policy_is_asked_before_any_code_runs_and_at_each_reload() {
+    let digest = |bytes: &[u8]| format!("{:x}", Sha256::digest(bytes));
+    let dir = plugins(&["honest"]);
+    let (file, first) = (dir.path().join("honest.wasm"), fs::read(component("honest")).unwrap());
+    let policy = Arc::new(Admitting::default());
+    let trust = Trust::by(Arc::clone(&policy) as Arc<dyn Policy>);
+    let engine = Engine::new(EngineConfig { cache_dir: None, trust, ..config(dir.path()) }).unwrap();
+    assert_eq!(engine.refused()[0].problem.message, "is not for here");
+    assert!(engine.kinds().is_empty());
+    assert_eq!(*policy.asked.lock().unwrap(), ["unread"], "its manifest was not asked for");
+    assert_eq!(engine.inspect(&file).unwrap().name, "honest", "looking is allowed");
+
+    policy.digests.lock().unwrap().push(digest(&first));
+    assert_eq!(engine.reload().unwrap().loaded.len(), 1);
+    assert_eq!(*policy.asked.lock().unwrap(), ["unread", "unread", "honest"]);
+
+    // Another version is not admitted; the one that is stays.
+    fs::write(&file, second_version()).unwrap();
+    let refused = engine.reload().unwrap().refused;
+    assert!(refused[0].problem.message.starts_with("is not for here; `honest 1.0.0`"), "{refused:?}");
+    assert_eq!(titles(&engine).await, ["a", "b"]);
+
+    // What is taken back goes, whatever its file is.
+    policy.digests.lock().unwrap().clear();
+    assert_eq!(engine.reload().unwrap().removed.len(), 1, "although there is a file");
+    assert!(engine.kinds().is_empty());
+    policy.digests.lock().unwrap().push(digest(&second_version()));
+    assert_eq!(engine.reload().unwrap().loaded[0].version.as_deref(), Some("2.0.0"));
+    policy.digests.lock().unwrap().clear();
+    assert_eq!(engine.reload().unwrap().removed.len(), 1, "although its file is the same");
 }

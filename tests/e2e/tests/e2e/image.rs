@@ -74,12 +74,17 @@ fn the_documented_command_works_with_the_image() {
 #[test]
 #[ignore = "needs the image: `cargo xtask test --all`"]
 fn a_plugin_of_ones_own_joins_the_bundled_ones() {
-    let world = World::with_accounts(1).buckets(1).build();
+    let mut world = World::with_accounts(1).buckets(1).build();
     let container = Container::create();
     let (state, own) = (volume(), volume());
     copy_guest("honest", own.path());
     let mounts = [(state.path(), STATE), (own.path(), PLUGINS)];
+    world.set("BERTH_PLUGINS_LOCK", "/var/lib/berth/plugins.lock");
 
+    let listed = world.run_image(&container, &mounts, &["plugin", "list"]);
+    listed.exits(0).says("is not approved").says("/var/lib/berth/plugins.lock");
+    let add = ["plugin", "add", "/extra-plugins/honest.wasm", "--yes"];
+    world.run_image(&container, &mounts, &add).exits(0).says("approved honest");
     let found = plugins(&world, &container, &mounts);
     let (ours, bundled): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|(file, _)| file.starts_with(PLUGINS));

@@ -33,3 +33,4 @@ mod simulated;
 mod status;
 mod sync;
 mod terminal;
+mod trust;

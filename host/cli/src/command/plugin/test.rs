@@ -4,10 +4,11 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use berth_embed::{
-    Engine, EngineConfig, Mapper, PluginInfo, Problem,
+    Candidate, Engine, EngineConfig, Mapper, PluginInfo, Policy, Problem, Trust,
     conformance::{Complaint, Conformance, Cost},
     core::MapReport,
     difference,
@@ -37,6 +38,18 @@ impl Outcome {
     }
 }
 
+/// Admits the one file that the author named, and of others what would be admitted without it.
+struct Named {
+    file: PathBuf,
+    others: Trust,
+}
+
+impl Policy for Named {
+    fn admit(&self, candidate: &Candidate<'_>) -> Result<(), Problem> {
+        if candidate.file == self.file { Ok(()) } else { self.others.admit(candidate) }
+    }
+}
+
 /// An engine with the bundled plugins, for their JQ, and the one under test, which wins.
 ///
 /// # Errors
@@ -54,7 +67,8 @@ pub(super) fn engine(
     fs::copy(file, &copy).map_err(|error| problem(&file.display().to_string(), &error))?;
     let mut plugin_dirs = config.plugin_dirs.clone();
     plugin_dirs.push(folder.path().to_owned());
-    let engine = Engine::new(EngineConfig { plugin_dirs, ..config })
+    let trust = Trust::by(Arc::new(Named { file: copy.clone(), others: config.trust.clone() }));
+    let engine = Engine::new(EngineConfig { plugin_dirs, trust, ..config })
         .map_err(|error| problem("the plugin engine cannot start", &error))?;
     if let Some(refused) = engine.refused().into_iter().find(|refused| Path::new(&refused.plugin) == copy) {
         let Problem { message, remedy } = refused.problem;

@@ -54,11 +54,16 @@ impl Files {
     }
 }
 
-/// Plugins, and what else lies in their directories. Nobody has seen them yet: what happens between
+/// Plugins, their signatures, and the lock that approves them. Nobody has seen them yet: what happens between
 /// their being loaded and the first look is a change as well.
-pub(super) fn components(dirs: &[PathBuf]) -> Files {
-    let dirs = dirs.to_owned();
-    Files { look: Arc::new(move || of_directories(&dirs)), seen: Stamp::new() }
+pub(super) fn components(dirs: &[PathBuf], lock: &Path) -> Files {
+    let (dirs, lock) = (dirs.to_owned(), lock.to_owned());
+    let look = move || {
+        let mut stamp = of_directories(&dirs);
+        stamp.extend(of_files([&lock]));
+        stamp
+    };
+    Files { look: Arc::new(look), seen: Stamp::new() }
 }
 
 /// How single files look.
@@ -79,5 +84,5 @@ fn of_directories(dirs: &[PathBuf]) -> Stamp {
 }
 
 fn is_component(file: &Path) -> bool {
-    file.extension().is_some_and(|extension| extension == "wasm")
+    file.extension().is_some_and(|extension| extension == "wasm" || extension == "minisig")
 }

@@ -1,0 +1,227 @@
+//! `berth plugin add` and `berth plugin remove`: what the lock grants.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs,
+    io::{BufRead as _, IsTerminal as _},
+    path::{Path, PathBuf},
+};
+
+use berth_embed::{
+    Engine, EngineConfig, PluginInfo, Problem,
+    core::{Ask, Grant, Grants, KindManifest, Step},
+};
+
+use super::{component, started};
+use crate::{
+    exit::Exit,
+    output::{err, hang, out, safe},
+    trust::{Demand, Signed, Trust, signature_file},
+};
+
+/// What is to be approved, and how.
+pub(super) struct Add<'a> {
+    pub(super) plugin: &'a Path,
+    pub(super) to: Option<&'a Path>,
+    pub(super) yes: bool,
+}
+
+/// A plugin that was looked at.
+struct Looked {
+    info: PluginInfo,
+    ask: Ask,
+    signature: Signed,
+}
+
+/// Shows what plugins ask for, asks whether they may, and notes it in the lock.
+///
+/// # Errors
+/// A [`Problem`] when a file is no plugin, when nobody can be asked, or when something cannot be
+/// written.
+pub(super) fn add(config: EngineConfig, trust: &Trust, add: &Add<'_>) -> Result<(String, Exit), Problem> {
+    let mut grants = trust.grants()?;
+    // Alone: what else is there does not matter here.
+    let engine = started(EngineConfig { plugin_dirs: Vec::new(), ..config.clone() })?;
+    let looked: Vec<Looked> =
+        files(add.plugin)?.iter().map(|file| look(&engine, trust, file)).collect::<Result<_, _>>()?;
+    let mut told = String::new();
+    for plugin in &looked {
+        describe(plugin, grants.plugins.get(&plugin.ask.plugin), &mut told);
+    }
+    out(&safe(told.trim_end()));
+    for plugin in &looked {
+        if let (Demand::Signed, Some(reason)) = (trust.demand, unsigned(&plugin.signature)) {
+            return Err(Problem::new(format!("{}: {reason}", plugin.info.file.display())).remedy(
+                "`plugin_trust` is `signed`: get the plugin and its signature from whoever signs it, and name the key in `plugin_keys`",
+            ));
+        }
+    }
+    if !add.yes && !agreed(looked.len())? {
+        return Ok(("nothing was approved".into(), Exit::Settings));
+    }
+    let mut done = String::new();
+    for Looked { info, ask, .. } in looked {
+        if let Some(to) = add.to {
+            let copy = copy(&engine, &info, to)?;
+            _ = writeln!(done, "copied to {}", copy.display());
+        } else if !config.plugin_dirs.iter().any(|dir| Some(dir.as_path()) == info.file.parent()) {
+            _ = writeln!(
+                done,
+                "note: {} is in no plugin directory; `--to DIR` copies it into one",
+                info.file.display()
+            );
+        }
+        let grant = Grant { version: Some(info.version), ..Grant::from(ask.clone()) };
+        grants.plugins.insert(ask.plugin.clone(), grant);
+        _ = writeln!(done, "approved {} in {}", ask.plugin, trust.lock.display());
+    }
+    trust.write(&grants)?;
+    Ok((safe(done.trim_end()), Exit::Done))
+}
+
+/// Takes an approval back.
+///
+/// # Errors
+/// A [`Problem`] when there is none, or when the lock cannot be written.
+pub(super) fn remove(trust: &Trust, name: &str) -> Result<(String, Exit), Problem> {
+    let mut grants = trust.grants()?;
+    if grants.plugins.remove(name).is_none() {
+        let Grants { plugins } = &grants;
+        let known: Vec<&str> = plugins.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
+        return Err(Problem::new(format!("{} approves no `{name}`", trust.lock.display()))
+            .remedy(format!("it approves {known}; bundled plugins need no approval")));
+    }
+    trust.write(&grants)?;
+    Ok((format!("{name} is not approved any more in {}", trust.lock.display()), Exit::Done))
+}
+
+/// The components that are meant: a file, those of a directory, or what a folder builds.
+fn files(plugin: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let unreadable = |error| Problem::new(format!("{}: {error}", plugin.display()));
+    if !plugin.is_dir() {
+        return Ok(vec![plugin.canonicalize().map_err(unreadable)?]);
+    }
+    let entries = fs::read_dir(plugin.canonicalize().map_err(unreadable)?).map_err(unreadable)?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|file| file.extension().is_some_and(|extension| extension == "wasm"))
+        .collect();
+    files.sort_unstable();
+    if files.is_empty() { component(plugin).map(|file| vec![file]) } else { Ok(files) }
+}
+
+fn look(engine: &Engine, trust: &Trust, file: &Path) -> Result<Looked, Problem> {
+    let info = engine.inspect(file)?;
+    let bytes = fs::read(file).map_err(|error| Problem::new(format!("{}: {error}", file.display())))?;
+    let ask = Ask::of(&info.manifest, &info.sha256);
+    Ok(Looked { info, ask, signature: trust.signature(file, &bytes) })
+}
+
+/// Copies what was looked at, and its signature, into a plugin directory.
+fn copy(engine: &Engine, info: &PluginInfo, to: &Path) -> Result<PathBuf, Problem> {
+    let target = to.join(info.file.file_name().unwrap_or_default());
+    let failed = |error: &dyn std::fmt::Display| Problem::new(format!("{}: {error}", target.display()));
+    if target.canonicalize().is_ok_and(|target| target == info.file) {
+        return Ok(target);
+    }
+    fs::create_dir_all(to).map_err(|error| failed(&error))?;
+    let copy = tempfile::Builder::new().prefix(".plugin").tempfile_in(to).map_err(|error| failed(&error))?;
+    fs::copy(&info.file, copy.path()).map_err(|error| failed(&error))?;
+    if engine.inspect(copy.path())?.sha256 != info.sha256 {
+        return Err(Problem::new(format!("{} changed while it was looked at", info.file.display()))
+            .remedy("look at it again"));
+    }
+    let signature = signature_file(&info.file);
+    if signature.is_file() {
+        // First: a running service that finds the plugin finds its signature.
+        fs::copy(&signature, signature_file(&target)).map_err(|error| failed(&error))?;
+    }
+    copy.persist(&target).map_err(|error| failed(&error.error))?;
+    Ok(target)
+}
+
+/// Asks on the terminal.
+fn agreed(count: usize) -> Result<bool, Problem> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Problem::new("nobody can be asked: standard input is no terminal")
+            .remedy("look at what is shown, and approve it with --yes"));
+    }
+    err(&format!("\nApprove {}? [y/N]", if count == 1 { "it" } else { "all of them" }));
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    read.map_err(|error| Problem::new(format!("standard input: {error}")))?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Why a signature does not count, if it does not.
+fn unsigned(signature: &Signed) -> Option<String> {
+    match signature {
+        Signed::By(_) => None,
+        Signed::Missing(beside) => Some(format!("there is no signature {}", beside.display())),
+        Signed::Unchecked => Some("there are no `plugin_keys` to check its signature with".into()),
+        Signed::Bad(reason) => Some(reason.clone()),
+    }
+}
+
+fn describe(plugin: &Looked, granted: Option<&Grant>, out: &mut String) {
+    // Writing to a String cannot fail.
+    _ = write_description(plugin, granted, out);
+}
+
+fn write_description(plugin: &Looked, granted: Option<&Grant>, out: &mut String) -> std::fmt::Result {
+    let Looked { info, ask, signature } = plugin;
+    writeln!(out, "{} {}", info.name, info.version)?;
+    writeln!(out, "  file       {}", info.file.display())?;
+    writeln!(out, "  sha256     {}", info.sha256)?;
+    writeln!(out, "  contract   berth:plugin@{}", info.contract)?;
+    let signature = match signature {
+        Signed::By(key) => format!("valid, by {}", key.display()),
+        Signed::Missing(_) => "none".to_owned(),
+        Signed::Unchecked => "not checked: there are no `plugin_keys`".to_owned(),
+        Signed::Bad(reason) => format!("NOT VALID: {reason}"),
+    };
+    writeln!(out, "  signature  {}", hang(&signature, "             "))?;
+    for kind in &ask.kinds {
+        writeln!(out, "  kind       {kind}")?;
+    }
+    for operation in &ask.operations {
+        writeln!(out, "  reads      {operation}{}", needs(&info.manifest.kinds, operation))?;
+    }
+    match granted {
+        None => writeln!(out, "  lock       new\n"),
+        Some(grant) => {
+            let changes = changes(grant, ask);
+            let told = if changes.is_empty() { "as approved before".to_owned() } else { changes.join("; ") };
+            writeln!(out, "  lock       {told}\n")
+        }
+    }
+}
+
+/// The IAM actions that an operation needs, where they have other names.
+fn needs(kinds: &[KindManifest], operation: &str) -> String {
+    let steps = kinds.iter().flat_map(|kind| &kind.plan.steps);
+    let of_operation = steps.filter(|step| format!("{}:{}", step.service, step.operation) == operation);
+    let actions: BTreeSet<String> = of_operation.flat_map(Step::iam_actions).collect();
+    if actions.is_empty() || actions.iter().all(|action| action == operation) {
+        return String::new();
+    }
+    format!(" (IAM: {})", actions.into_iter().collect::<Vec<_>>().join(", "))
+}
+
+/// What is other than it was approved.
+fn changes(grant: &Grant, ask: &Ask) -> Vec<String> {
+    let mut changes = Vec::new();
+    if grant.sha256 != ask.sha256 {
+        changes.push(format!("another file than approved (sha256 {})", grant.sha256));
+    }
+    for (what, asked, granted) in
+        [("kind", &ask.kinds, &grant.kinds), ("read", &ask.operations, &grant.operations)]
+    {
+        changes.extend(asked.difference(granted).map(|name| format!("new {what} {name}")));
+        changes
+            .extend(granted.difference(asked).map(|name| format!("{what} {name} is not asked for any more")));
+    }
+    changes
+}

@@ -1,0 +1,334 @@
+//! Which third-party plugins are used: those that the operator approved in `plugins.lock`, and, where
+//! that is asked for, that somebody trusted has signed.
+
+use std::{
+    io::{ErrorKind, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use berth_embed::{
+    Asks, Candidate, EngineConfig, Policy, Problem, Trust as EngineTrust,
+    core::{Grants, Objection},
+};
+use minisign_verify::{PublicKey, Signature};
+
+/// What stands at the top of the lock.
+const HEADER: &str = "# The plugins of others that Berth may use here: which file, for which kinds, with which reads of AWS.\n\
+                      # `berth plugin add` and `berth plugin remove` write it; review it like code.\n\n";
+
+/// What is asked of plugins of others. Bundled ones are trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Demand {
+    /// An entry in the lock.
+    Pinned,
+    /// A signature besides.
+    Signed,
+    /// Nothing: for development and tests.
+    Any,
+}
+
+/// A key that plugins may be signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) file: PathBuf,
+    pub(crate) key: PublicKey,
+}
+
+/// The rules for plugins of others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trust {
+    pub(crate) demand: Demand,
+    /// The lock's file, which need not be there.
+    pub(crate) lock: PathBuf,
+    /// Whether it is another than the default.
+    pub(crate) lock_given: bool,
+    pub(crate) keys: Vec<Key>,
+    /// The directory of the bundled plugins.
+    pub(crate) bundled: Option<PathBuf>,
+}
+
+/// What a signature says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Signed {
+    /// It is valid, by the key in this file.
+    By(PathBuf),
+    /// There is none: this file is missing.
+    Missing(PathBuf),
+    /// There is one, and no key to check it with.
+    Unchecked,
+    /// It is not by any of the keys, or for something else.
+    Bad(String),
+}
+
+impl Trust {
+    /// Whether a file is one of the bundled plugins.
+    pub(crate) fn is_bundled(&self, file: &Path) -> bool {
+        self.bundled.is_some() && file.parent() == self.bundled.as_deref()
+    }
+
+    /// Has an engine follow these rules.
+    ///
+    /// # Errors
+    /// A [`Problem`] when the lock is not understood.
+    pub(crate) fn applied_to(self, config: EngineConfig) -> Result<EngineConfig, Problem> {
+        let trust = EngineTrust::by(Arc::new(Gatekeeper::new(self)?));
+        Ok(EngineConfig { trust, ..config })
+    }
+
+    /// The command that approves a file.
+    pub(crate) fn approving(&self, file: &Path) -> String {
+        let mut command = format!("berth plugin add {}", file.display());
+        if self.lock_given {
+            command.push_str(&format!(" --plugins-lock {}", self.lock.display()));
+        }
+        command
+    }
+
+    /// What the lock grants; nothing where there is no lock.
+    ///
+    /// # Errors
+    /// A [`Problem`] with the place that is wrong.
+    pub(crate) fn grants(&self) -> Result<Grants, Problem> {
+        let at = self.lock.display();
+        match std::fs::read_to_string(&self.lock) {
+            Ok(text) => toml::from_str(&text).map_err(|error| {
+                Problem::new(format!("{at} is not understood: {error}")).remedy(
+                    "repair it, or delete the entry and approve the plugin again (`berth plugin add`)",
+                )
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Grants::default()),
+            Err(error) => Err(Problem::new(format!("{at} cannot be read: {error}"))),
+        }
+    }
+
+    /// Writes the lock: all of it, or nothing.
+    ///
+    /// # Errors
+    /// A [`Problem`] that names the file.
+    pub(crate) fn write(&self, grants: &Grants) -> Result<(), Problem> {
+        let failed =
+            |error: &dyn std::fmt::Display| Problem::new(format!("{}: {error}", self.lock.display()));
+        let text = toml::to_string_pretty(grants).map_err(|error| failed(&error))?;
+        let dir = self.lock.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let written =
+            tempfile::Builder::new().prefix(".plugins.lock").tempfile_in(dir).and_then(|mut file| {
+                // Others may read it, as they may read what an editor writes.
+                #[cfg(unix)]
+                std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+                file.write_all(HEADER.as_bytes())?;
+                file.write_all(text.as_bytes())?;
+                file.as_file().sync_all()?;
+                file.persist(&self.lock).map_err(|error| error.error).map(drop)
+            });
+        written.map_err(|error| failed(&error))
+    }
+
+    /// What the signature beside a file says of these bytes.
+    pub(crate) fn signature(&self, file: &Path, bytes: &[u8]) -> Signed {
+        let beside = signature_file(file);
+        let text = match std::fs::read_to_string(&beside) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Signed::Missing(beside),
+            Err(error) => return Signed::Bad(format!("{} cannot be read: {error}", beside.display())),
+        };
+        let signature = match Signature::decode(&text) {
+            Ok(signature) => signature,
+            Err(error) => return Signed::Bad(format!("{} is no signature: {error}", beside.display())),
+        };
+        if self.keys.is_empty() {
+            return Signed::Unchecked;
+        }
+        match self.keys.iter().find(|key| key.key.verify(bytes, &signature, false).is_ok()) {
+            Some(key) => Signed::By(key.file.clone()),
+            None => Signed::Bad(format!(
+                "{} is by none of the `plugin_keys`, or for another file",
+                beside.display()
+            )),
+        }
+    }
+}
+
+/// Where the signature of a file lies.
+pub(crate) fn signature_file(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".minisig");
+    name.into()
+}
+
+/// Admits plugins by these rules. The lock is read anew each time, so that a plugin that was just
+/// approved can be taken without a restart.
+#[derive(Debug)]
+pub(crate) struct Gatekeeper {
+    trust: Trust,
+    /// As the lock was when it was last understood.
+    grants: Mutex<Grants>,
+}
+
+impl Gatekeeper {
+    /// # Errors
+    /// A [`Problem`] when the lock is not understood.
+    pub(crate) fn new(trust: Trust) -> Result<Self, Problem> {
+        let grants = if trust.demand == Demand::Any { Grants::default() } else { trust.grants()? };
+        let grants = Mutex::new(grants);
+        Ok(Self { trust, grants })
+    }
+
+    fn grants(&self) -> Grants {
+        let mut known = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.trust.grants() {
+            Ok(grants) => known.clone_from(&grants),
+            Err(problem) => tracing::error!(%problem, "the former grants stay"),
+        }
+        known.clone()
+    }
+}
+
+impl Policy for Gatekeeper {
+    fn admit(&self, candidate: &Candidate<'_>) -> Result<(), Problem> {
+        let trust = &self.trust;
+        if trust.demand == Demand::Any || trust.is_bundled(candidate.file) {
+            return Ok(());
+        }
+        if let (Demand::Signed, Some(bytes)) = (trust.demand, candidate.bytes) {
+            let refused = match trust.signature(candidate.file, bytes) {
+                Signed::By(_) => None,
+                Signed::Missing(beside) => Some(format!("is not signed: there is no {}", beside.display())),
+                Signed::Unchecked => {
+                    Some("is signed, but there are no `plugin_keys` to check it with".into())
+                }
+                Signed::Bad(reason) => Some(format!("has no valid signature: {reason}")),
+            };
+            if let Some(message) = refused {
+                return Err(Problem::new(message).remedy(
+                    "get the plugin and its signature from whoever signs it; `plugin_keys` names the keys that count",
+                ));
+            }
+        }
+        let grants = self.grants();
+        let judged = match (candidate.ask(), candidate.asks) {
+            (Some(ask), _) => grants.judge(&ask),
+            (None, Asks::Unread) if grants.knows(candidate.sha256) => Ok(()),
+            (None, _) => Err(Objection::UnknownFile),
+        };
+        judged.map_err(|objection| {
+            Problem::new(format!("{objection} (in {})", trust.lock.display())).remedy(format!(
+                "look at what it asks for, and approve it: {}",
+                trust.approving(candidate.file)
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use berth_embed::core::{Ask, Manifest};
+    use minisign::KeyPair;
+    use serde_json::json;
+
+    use super::*;
+
+    const SHA256: &str = "ab";
+
+    fn trust(dir: &Path, demand: Demand) -> Trust {
+        Trust {
+            demand,
+            lock: dir.join("plugins.lock"),
+            lock_given: true,
+            keys: Vec::new(),
+            bundled: Some(dir.join("bundled")),
+        }
+    }
+
+    fn manifest(operation: &str) -> Manifest {
+        let manifest = json!({"name": "widget", "version": "1.0.0", "kinds": [{
+            "kind": "Acme::Widget", "scope": "regional", "plan": {"steps": [
+                {"id": "x", "service": "ec2", "operation": operation, "items": "x[]"}]}}]});
+        Manifest::parse(manifest.to_string().as_bytes()).unwrap()
+    }
+
+    fn admitted(gatekeeper: &Gatekeeper, file: &Path, asks: Asks<'_>) -> Result<(), String> {
+        let candidate = Candidate { file, bytes: Some(b"bytes"), sha256: SHA256, asks };
+        gatekeeper.admit(&candidate).map_err(|problem| {
+            assert!(problem.remedy.is_some(), "{problem}");
+            problem.message
+        })
+    }
+
+    #[test]
+    fn the_lock_decides_about_plugins_of_others_and_is_read_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let trust = trust(dir.path(), Demand::Pinned);
+        let gatekeeper = Gatekeeper::new(trust.clone()).unwrap();
+        let (file, bundled) = (dir.path().join("widget.wasm"), dir.path().join("bundled/widget.wasm"));
+        let (volumes, instances) = (manifest("DescribeVolumes"), manifest("DescribeInstances"));
+        let kinds = Asks::Kinds(&volumes);
+        for asks in [Asks::Unread, Asks::Evaluation, kinds] {
+            assert_eq!(admitted(&gatekeeper, &bundled, asks), Ok(()));
+            let message = admitted(&gatekeeper, &file, asks).unwrap_err();
+            assert!(message.starts_with("is not approved"), "{message}");
+        }
+
+        let mut grants = Grants::default();
+        grants.plugins.insert("widget".into(), Ask::of(&volumes, SHA256).into());
+        trust.write(&grants).unwrap();
+        assert_eq!(trust.grants(), Ok(grants.clone()));
+        assert_eq!(admitted(&gatekeeper, &file, Asks::Unread), Ok(()), "its manifest may be asked for");
+        assert_eq!(admitted(&gatekeeper, &file, kinds), Ok(()));
+        let wider = admitted(&gatekeeper, &file, Asks::Kinds(&instances)).unwrap_err();
+        assert!(
+            wider.starts_with("asks for more than is granted: operations ec2:DescribeInstances"),
+            "{wider}"
+        );
+
+        fs::write(&trust.lock, "[plugins.widget]\nsha = 3").unwrap();
+        assert_eq!(admitted(&gatekeeper, &file, kinds), Ok(()), "what is not understood changes nothing");
+        let problem = Gatekeeper::new(trust.clone()).unwrap_err();
+        assert!(problem.message.contains("plugins.lock") && problem.message.contains("sha"), "{problem}");
+        fs::remove_file(&trust.lock).unwrap();
+        assert!(admitted(&gatekeeper, &file, kinds).is_err(), "what is taken back counts no more");
+        let any = Gatekeeper::new(Trust { demand: Demand::Any, ..trust }).unwrap();
+        assert_eq!(admitted(&any, &file, kinds), Ok(()));
+    }
+
+    #[test]
+    fn a_signature_by_one_of_the_keys_is_demanded_besides() {
+        let dir = tempfile::tempdir().unwrap();
+        let pairs = [(); 2].map(|()| KeyPair::generate_unencrypted_keypair().unwrap());
+        let file = dir.path().join("widget.wasm");
+        let sign = |pair: &KeyPair, bytes: &[u8]| {
+            let signature = minisign::sign(Some(&pair.pk), &pair.sk, bytes, None, None).unwrap();
+            fs::write(signature_file(&file), signature.to_string()).unwrap();
+        };
+        let key = |pair: &KeyPair| Key {
+            file: "vendor.pub".into(),
+            key: PublicKey::from_base64(&pair.pk.to_base64()).unwrap(),
+        };
+        let trust = Trust { keys: vec![key(&pairs[0])], ..trust(dir.path(), Demand::Signed) };
+        let volumes = manifest("DescribeVolumes");
+        let mut grants = Grants::default();
+        grants.plugins.insert("widget".into(), Ask::of(&volumes, SHA256).into());
+        trust.write(&grants).unwrap();
+        let gatekeeper = Gatekeeper::new(trust.clone()).unwrap();
+        let told = || admitted(&gatekeeper, &file, Asks::Kinds(&volumes));
+
+        assert!(told().unwrap_err().starts_with("is not signed: there is no "));
+        sign(&pairs[0], b"bytes");
+        assert_eq!(told(), Ok(()));
+        assert_eq!(trust.signature(&file, b"bytes"), Signed::By("vendor.pub".into()));
+        sign(&pairs[0], b"other bytes");
+        assert!(told().unwrap_err().starts_with("has no valid signature: "));
+        sign(&pairs[1], b"bytes");
+        assert!(told().unwrap_err().contains("by none of the `plugin_keys`"));
+        fs::write(signature_file(&file), "nonsense").unwrap();
+        assert!(told().unwrap_err().contains("is no signature"));
+
+        // The signature alone grants nothing.
+        sign(&pairs[0], b"bytes");
+        fs::remove_file(&trust.lock).unwrap();
+        assert!(told().unwrap_err().starts_with("is not approved"));
+        assert_eq!(Trust { keys: Vec::new(), ..trust }.signature(&file, b"bytes"), Signed::Unchecked);
+    }
+}
