@@ -107,7 +107,7 @@ impl PluginSet {
                 if set.place(order, former).is_ok() {
                     let kept = version.map_or(name.clone(), |version| format!("{name} {version}"));
                     let message = &mut refused.problem.message;
-                    message.push_str(&format!("; `{kept}`, loaded from it before, stays in use"));
+                    *message = format!("{message}; `{kept}`, loaded from it before, stays in use");
                 }
             }
             set.refused.push(refused);

@@ -201,7 +201,7 @@ done
 shift
 [ $# -gt 0 ] || set -- run
 exec env -i "AWS_ENDPOINT_URL=$AWS_ENDPOINT_URL" "BERTH_PLUGINS=$BERTH_PLUGINS" \
-    "BERTH_CACHE_DIR=$BERTH_CACHE_DIR" "${variables[@]}" "${BASH_SOURCE%/*}/berth" "$@"
+    "BERTH_PLUGIN_TRUST=$BERTH_PLUGIN_TRUST" "BERTH_CACHE_DIR=$BERTH_CACHE_DIR" "${variables[@]}" "${BASH_SOURCE%/*}/berth" "$@"
 "#;
 
 /// A shell in `home`, with the programs that the pages use and a profile of the AWS CLI for each

@@ -268,6 +268,7 @@ impl World {
             .env("AWS_ENDPOINT_URL", self.gate.url())
             .env("BERTH_CACHE_DIR", cache())
             .env("BERTH_PLUGINS", std::env::join_paths(&self.plugins).expect("paths"))
+            .env("BERTH_PLUGIN_TRUST", "any")
             .envs(&self.variables)
             .env("PATH", std::env::join_paths(path).expect("paths"));
         Run::of(&mut command, &self.report())
@@ -508,6 +509,7 @@ impl World {
             ("AWS_ENDPOINT_URL", self.gate.url()),
             ("BERTH_CACHE_DIR", cache().display().to_string()),
             ("BERTH_PLUGINS", plugins.into_string().expect("a UTF-8 path")),
+            ("BERTH_PLUGIN_TRUST", "any".to_owned()),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value)).into();
         let profiles =

@@ -78,7 +78,7 @@ pub(crate) fn check(repo: &Repo) -> Result<()> {
             files += 1;
             let text = fs::read_to_string(path).with_context(|| format!("could not read {name}"))?;
             offences.extend(texts(&name, &text));
-            if name.ends_with(".md") {
+            if path.extension().is_some_and(|extension| extension == "md") {
                 offences.extend(pages::links(&root, &name, &text));
             }
             if name == "CHANGELOG.md" {

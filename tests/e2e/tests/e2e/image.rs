@@ -98,5 +98,8 @@ fn a_plugin_of_ones_own_joins_the_bundled_ones() {
     assert!(again.contains(&(format!("{PLUGINS}/honest.wasm"), "cached".to_owned())), "{again:?}");
 
     world.run_image(&container, &mounts, &[]).exits(0);
-    assert_eq!(world.entities(), world.expected());
+    let mut entities = world.entities();
+    let own = entities.remove(&format!("honest/{}", world.accounts()[0]));
+    assert!(own.is_some(), "the plugin made no entity: {entities:?}");
+    assert_eq!(entities, world.expected());
 }
