@@ -204,6 +204,15 @@ exec env -i "AWS_ENDPOINT_URL=$AWS_ENDPOINT_URL" "BERTH_PLUGINS=$BERTH_PLUGINS" 
     "BERTH_PLUGIN_TRUST=$BERTH_PLUGIN_TRUST" "BERTH_CACHE_DIR=$BERTH_CACHE_DIR" "${variables[@]}" "${BASH_SOURCE%/*}/berth" "$@"
 "#;
 
+/// What stands for `helm`, which has no cluster here: it renders what it would install, and refuses what
+/// it would refuse.
+const HELM: &str = r#"#!/bin/bash
+helm=$(cd '{deploy}' && '{python}' -c 'import conftest; print(conftest.helm_binary())')
+[ "$1 $2" = "upgrade --install" ] || { echo "only helm upgrade --install" >&2; exit 1; }
+shift 2
+exec "$helm" template "$@"
+"#;
+
 /// A shell in `home`, with the programs that the pages use and a profile of the AWS CLI for each
 /// account, and nothing of the machine's own.
 pub(crate) fn terminal(
@@ -221,7 +230,10 @@ pub(crate) fn terminal(
     symlink(fs::canonicalize(binary()).expect("the binary exists"), bin.join("berth")).expect("a link");
     // Through the interpreter: the folder of the environment may have been moved.
     let aws = format!("#!/bin/sh\nexec '{}' -m awscli \"$@\"\n", python().display());
-    for (name, script) in [("docker", DOCKER), ("aws", &aws)] {
+    let deploy = repository().join("tests/deploy");
+    let helm = HELM.replace("{deploy}", &deploy.display().to_string());
+    let helm = helm.replace("{python}", &python().display().to_string());
+    for (name, script) in [("docker", DOCKER), ("aws", &aws), ("helm", &helm)] {
         let file = bin.join(name);
         fs::write(&file, script).expect("a script");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("the script is ours");

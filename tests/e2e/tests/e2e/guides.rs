@@ -20,6 +20,14 @@ fn accounts_are_named_as_the_guide_says() {
 }
 
 #[test]
+fn the_front_page_says_what_is() {
+    let world = world();
+    let expected = world.expected();
+    world.reader().follow("README.md");
+    assert_eq!(world.entities(), expected);
+}
+
+#[test]
 fn accounts_are_found_as_the_guide_says() {
     let world = World::with_accounts(0).own_aws().build();
     let management = "999999999999";
@@ -72,6 +80,17 @@ fn an_installation_is_taken_over_as_the_guide_says() {
     let before = world.port().entities();
     world.reader().follow("examples/guides/migration.md");
     assert_eq!(world.port().entities(), before);
+}
+
+#[test]
+fn the_pages_of_image_chart_and_templates_say_what_is() {
+    let world = world();
+    let expected = world.expected();
+    let mut reader = world.reader();
+    reader.follow("examples/deploy/docker/README.md");
+    assert_eq!(world.entities(), expected);
+    reader.follow("examples/deploy/helm/berth/README.md");
+    reader.follow("examples/deploy/cloudformation/README.md");
 }
 
 #[test]
