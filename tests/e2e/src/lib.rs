@@ -14,6 +14,7 @@ mod image;
 mod kafka;
 mod kinds;
 mod network;
+mod registry;
 mod world;
 
 pub use answers::Answers;
@@ -24,4 +25,5 @@ pub use image::Container;
 pub use kafka::Kafka;
 pub use kinds::Kinds;
 pub use network::ForwardProxy;
+pub use registry::{DebianRegistry, Registry};
 pub use world::{EXTERNAL_ID, Entities, REGIONS, World, WorldBuilder, copy_guest};
