@@ -53,7 +53,7 @@ pub(crate) struct Global {
     #[arg(long = "plugins", global = true, value_name = "DIR")]
     pub(crate) plugins: Vec<PathBuf>,
     /// File with the plugins of others that may be used; `berth plugin add` writes it
-    /// [default: BERTH_PLUGINS_LOCK or `plugins_lock`, else plugins.lock in the working directory]
+    /// [default: `BERTH_PLUGINS_LOCK` or `plugins_lock`, else plugins.lock in the working directory]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) plugins_lock: Option<PathBuf>,
     /// Form of the log on standard error
@@ -255,7 +255,8 @@ pub(crate) enum PluginCommand {
     },
     /// Show what a plugin of others asks for, and approve it: the lock pins its file and what it may do
     Add {
-        /// A component, a directory of components, or the folder of a plugin, which is built first
+        /// A component, a directory of components, the folder of a plugin, which is built first, or
+        /// `oci://…`, which is pulled into the directory of --to
         plugin: PathBuf,
         /// Also copy it into this plugin directory
         #[arg(long, value_name = "DIR")]
@@ -263,6 +264,30 @@ pub(crate) enum PluginCommand {
         /// Approve without being asked
         #[arg(long)]
         yes: bool,
+        #[cfg(feature = "oci")]
+        #[command(flatten)]
+        registry: RegistryArgs,
+    },
+    /// Put a plugin into an OCI registry, with its signature if there is one beside it
+    #[cfg(feature = "oci")]
+    Push {
+        /// The plugin's file, or its folder, which is built first
+        plugin: PathBuf,
+        /// Where it goes, as in `registry.example.com/plugins/acme-widget:1.0.0`
+        reference: String,
+        #[command(flatten)]
+        registry: RegistryArgs,
+    },
+    /// Fetch a plugin from an OCI registry; `berth plugin add` approves it
+    #[cfg(feature = "oci")]
+    Pull {
+        /// Where it is, as in `registry.example.com/plugins/acme-widget:1.0.0`
+        reference: String,
+        /// The directory that it goes into
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        to: PathBuf,
+        #[command(flatten)]
+        registry: RegistryArgs,
     },
     /// Take the approval of a plugin back; its file stays, and is not used any more
     Remove {
@@ -294,6 +319,19 @@ pub(crate) enum PluginCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// How a registry is asked.
+#[cfg(feature = "oci")]
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RegistryArgs {
+    /// The user at the registry, whose password is in `BERTH_REGISTRY_PASSWORD`
+    /// [default: what `docker login` wrote, else nobody]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) username: Option<String>,
+    /// Speak to the registry without TLS, as is done with one on this machine
+    #[arg(long)]
+    pub(crate) plain_http: bool,
 }
 
 /// How a plugin begins.

@@ -10,6 +10,8 @@ mod listener;
 mod metrics;
 mod output;
 mod progress;
+#[cfg(feature = "oci")]
+mod registry;
 mod settings;
 mod summary;
 mod telemetry;

@@ -78,11 +78,12 @@ impl Trust {
 
     /// The command that approves a file.
     pub(crate) fn approving(&self, file: &Path) -> String {
-        let mut command = format!("berth plugin add {}", file.display());
+        let file = file.display();
         if self.lock_given {
-            command.push_str(&format!(" --plugins-lock {}", self.lock.display()));
+            format!("berth plugin add {file} --plugins-lock {}", self.lock.display())
+        } else {
+            format!("berth plugin add {file}")
         }
-        command
     }
 
     /// What the lock grants; nothing where there is no lock.

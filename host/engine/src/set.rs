@@ -1,6 +1,6 @@
 //! The plugins of an engine at one moment: which one maps which kind, and what changed since before.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
 
 use berth_core::{Kind, KindEntry, Problem, RefusedPlugin};
 
@@ -106,8 +106,8 @@ impl PluginSet {
                 let LoadedComponent { name, version, .. } = former.told();
                 if set.place(order, former).is_ok() {
                     let kept = version.map_or(name.clone(), |version| format!("{name} {version}"));
-                    let message = &mut refused.problem.message;
-                    *message = format!("{message}; `{kept}`, loaded from it before, stays in use");
+                    // Writing to a String cannot fail.
+                    _ = write!(refused.problem.message, "; `{kept}`, loaded from it before, stays in use");
                 }
             }
             set.refused.push(refused);

@@ -23,6 +23,7 @@ use crate::{
     guide::{self, Shell},
     image::Container,
     network::{Authority, ForwardProxy},
+    registry::Registry,
 };
 
 /// The external ID that every role asks for.
@@ -214,6 +215,11 @@ impl World {
     /// Starts an OpenTelemetry collector. Nothing is sent there unless it is set.
     pub fn start_collector(&self) -> Collector {
         self.runtime.block_on(Collector::start())
+    }
+
+    /// Starts an OCI registry that wants this name and password.
+    pub fn start_registry(&self, username: &str, password: &str) -> Registry {
+        self.runtime.block_on(Registry::start(username, password))
     }
 
     /// Starts a forward proxy. Nothing goes through it unless it is set.

@@ -129,13 +129,12 @@ pub(crate) fn assemble(
     build: Build,
     cancel: CancellationToken,
 ) -> Result<Assembled, Refusal> {
-    let engine = match build.engine {
-        Some(engine) => engine,
-        None => {
-            let config = settings.trust.applied_to(settings.engine).map_err(Refusal::of)?;
-            let engine = Engine::new(config);
-            Arc::new(engine.map_err(|error| Refusal::of(Problem::from_error(&error)))?)
-        }
+    let engine = if let Some(engine) = build.engine {
+        engine
+    } else {
+        let config = settings.trust.applied_to(settings.engine).map_err(Refusal::of)?;
+        let engine = Engine::new(config);
+        Arc::new(engine.map_err(|error| Refusal::of(Problem::from_error(&error)))?)
     };
     let mut aws = settings.aws;
     if settings.narrow_sessions {

@@ -2,6 +2,8 @@
 
 mod approve;
 mod build;
+#[cfg(feature = "oci")]
+mod exchange;
 mod run;
 mod scaffold;
 mod test;
@@ -20,6 +22,8 @@ use berth_embed::{
 use comfy_table::{Table, presets};
 use serde_json::json;
 
+#[cfg(feature = "oci")]
+use crate::registry::{Registry, is_reference};
 use crate::{
     args::{Global, NewPlugin, PluginCommand},
     exit::Exit,
@@ -70,8 +74,33 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
                 Exit::Settings
             })
         }
-        PluginCommand::Add { plugin, to, yes } => with_engine(global, environment, |config, trust| {
-            approve::add(config, &trust, &approve::Add { plugin, to: to.as_deref(), yes: *yes })
+        #[cfg(feature = "oci")]
+        PluginCommand::Push { plugin, reference, registry } => {
+            with_engine(global, environment, |config, _| {
+                exchange::push(config, plugin, &Registry::new(reference, registry, environment)?)
+            })
+        }
+        #[cfg(feature = "oci")]
+        PluginCommand::Pull { reference, to, registry } => with_engine(global, environment, |_, trust| {
+            exchange::pull(&Registry::new(reference, registry, environment)?, to, &trust)
+        }),
+        #[cfg(feature = "oci")]
+        PluginCommand::Add { plugin, to, yes, registry } if is_reference(plugin) => {
+            with_engine(global, environment, |config, trust| {
+                let to = to.as_deref().ok_or_else(|| {
+                    Problem::new("it is not said where the plugin goes")
+                        .remedy("give a plugin directory with --to")
+                })?;
+                let reference = plugin.to_string_lossy();
+                // Seen by no service before it is approved.
+                let folder = tempfile::tempdir().map_err(|error| Problem::from_error(&error))?;
+                let registry = Registry::new(&reference, registry, environment)?;
+                let (file, _) = exchange::fetch(&registry, folder.path())?;
+                approve::add(&config, &trust, &approve::Add { plugin: &file, to: Some(to), yes: *yes })
+            })
+        }
+        PluginCommand::Add { plugin, to, yes, .. } => with_engine(global, environment, |config, trust| {
+            approve::add(&config, &trust, &approve::Add { plugin, to: to.as_deref(), yes: *yes })
         }),
         PluginCommand::Remove { name } => {
             with_engine(global, environment, |_, trust| approve::remove(&trust, name))

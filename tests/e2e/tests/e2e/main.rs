@@ -25,6 +25,7 @@ mod network;
 mod otlp;
 mod raw;
 mod recording;
+mod registry;
 mod reload;
 mod reporting;
 mod service;

@@ -39,7 +39,7 @@ struct Looked {
 /// # Errors
 /// A [`Problem`] when a file is no plugin, when nobody can be asked, or when something cannot be
 /// written.
-pub(super) fn add(config: EngineConfig, trust: &Trust, add: &Add<'_>) -> Result<(String, Exit), Problem> {
+pub(super) fn add(config: &EngineConfig, trust: &Trust, add: &Add<'_>) -> Result<(String, Exit), Problem> {
     let mut grants = trust.grants()?;
     // Alone: what else is there does not matter here.
     let engine = started(EngineConfig { plugin_dirs: Vec::new(), ..config.clone() })?;

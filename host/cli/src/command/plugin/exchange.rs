@@ -1,0 +1,81 @@
+//! `berth plugin push` and `berth plugin pull`: plugins in OCI registries.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use berth_embed::{EngineConfig, Problem};
+
+use super::{component, started};
+use crate::{
+    exit::Exit,
+    output::safe,
+    registry::{Pulled, Registry},
+    trust::{Trust, signature_file},
+};
+
+/// Puts a component, and its signature if there is one, into a registry.
+///
+/// # Errors
+/// A [`Problem`] when it is no plugin, or the registry does not take it.
+pub(super) fn push(config: EngineConfig, plugin: &Path, to: &Registry) -> Result<(String, Exit), Problem> {
+    let file = component(plugin)?;
+    let info = started(EngineConfig { plugin_dirs: Vec::new(), ..config })?.inspect(&file)?;
+    let unreadable = |error| Problem::new(format!("{}: {error}", file.display()));
+    let bytes = fs::read(&file).map_err(unreadable)?;
+    let beside = signature_file(&file);
+    let signature =
+        if beside.is_file() { Some(fs::read_to_string(&beside).map_err(unreadable)?) } else { None };
+    let signed = if signature.is_some() { ", with its signature" } else { "" };
+    let digest = runtime()?.block_on(to.push(&info, bytes, signature))?;
+    Ok((safe(&format!("pushed {} {}{signed}: {digest}", info.name, info.version)), Exit::Done))
+}
+
+/// Fetches a component, and its signature if it has one, into a directory.
+///
+/// # Errors
+/// A [`Problem`] when there is none, or it cannot be written.
+pub(super) fn pull(from: &Registry, to: &Path, trust: &Trust) -> Result<(String, Exit), Problem> {
+    let (file, digest) = fetch(from, to)?;
+    let approve = trust.approving(&file);
+    let told = format!("pulled {digest}\n  to {}\nto use it, approve it: {approve}", file.display());
+    Ok((safe(&told), Exit::Done))
+}
+
+/// Fetches a component into a directory: its file, and the digest of its manifest.
+///
+/// # Errors
+/// As [`pull`].
+pub(super) fn fetch(from: &Registry, to: &Path) -> Result<(PathBuf, String), Problem> {
+    let Pulled { component, signature, digest, file_name } = runtime()?.block_on(from.pull())?;
+    let file = to.join(file_name);
+    let write = |file: &Path, bytes: &[u8]| {
+        let written = fs::create_dir_all(to).and_then(|()| {
+            let mut part = tempfile::Builder::new().prefix(".pull").tempfile_in(to)?;
+            // As any file that is downloaded.
+            #[cfg(unix)]
+            fs::set_permissions(part.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+            part.write_all(bytes)?;
+            part.persist(file).map_err(|error| error.error)
+        });
+        written.map(drop).map_err(|error| Problem::new(format!("{}: {error}", file.display())))
+    };
+    let beside = signature_file(&file);
+    match signature {
+        Some(text) => write(&beside, text.as_bytes())?,
+        // That of an earlier version says nothing of this one.
+        None if beside.is_file() => {
+            fs::remove_file(&beside)
+                .map_err(|error| Problem::new(format!("{}: {error}", beside.display())))?;
+        }
+        None => {}
+    }
+    write(&file, &component)?;
+    Ok((file, digest))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
+    tokio::runtime::Runtime::new().map_err(|error| Problem::from_error(&error))
+}
