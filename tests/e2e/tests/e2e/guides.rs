@@ -1,9 +1,12 @@
 //! The guides, followed as they stand.
 #![expect(clippy::expect_used, reason = "a helper that fails fails its test")]
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use berth_e2e::{EXTERNAL_ID, World};
+use berth_e2e::{EXTERNAL_ID, World, steps};
 use serde_json::{Value, json};
 
 /// What the guides count: two accounts with nine resources each.
@@ -23,8 +26,13 @@ fn accounts_are_named_as_the_guide_says() {
 fn the_front_page_says_what_is() {
     let world = world();
     let expected = world.expected();
-    world.reader().follow("README.md");
+    let mut reader = world.reader();
+    reader.follow("README.md");
     assert_eq!(world.entities(), expected);
+    reader.follow("examples/guides/status-page.md");
+    let report = fs::read_to_string(world.folder().join("run.html")).expect("a report");
+    assert!(report.starts_with("<!doctype html>"), "{report:.100}");
+    reader.follow("examples/guides/live-events.md");
 }
 
 #[test]
@@ -94,10 +102,58 @@ fn the_pages_of_image_chart_and_templates_say_what_is() {
 }
 
 #[test]
+fn plugins_of_others_are_approved_as_the_guide_says() {
+    let world = World::with_accounts(0).build();
+    let registry = world.start_registry("ada", "hush-registry");
+    fs::create_dir(world.folder().join("incoming")).expect("a folder");
+    let mut reader = world.reader();
+    reader.replace("registry.example.com", &registry.address());
+    let config = json!({"auths": {registry.address(): {"auth": "YWRhOmh1c2gtcmVnaXN0cnk="}}});
+    world.file("config.json", &config.to_string());
+    // As an operator has it: the plugins of others are none of those beside the binary.
+    let (_, code) = reader.run(
+        "cp \"$BERTH_PLUGINS\"/sns-topic.wasm incoming; unset BERTH_PLUGINS BERTH_PLUGIN_TRUST; export DOCKER_CONFIG=$PWD",
+    );
+    assert_eq!(code, 0);
+    reader.follow("examples/guides/plugin-trust.md");
+}
+
+#[test]
 fn what_goes_wrong_is_told_as_the_guides_say() {
     let world = world();
     world.reader().follow("examples/guides/port-regions.md");
     world.reader().follow("examples/guides/troubleshooting.md");
+}
+
+/// No command stands in a page that nothing runs. (`shell` blocks are for what needs another machine: a
+/// build of a release, a container engine, a browser.)
+#[test]
+fn every_page_with_commands_is_followed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let tests = include_str!("guides.rs").to_owned() + include_str!("authors.rs");
+    let mut pages = Vec::new();
+    find_pages(&root, &mut pages);
+    let mut followed = 0;
+    for page in pages {
+        if steps(&fs::read_to_string(&page).expect("a page")).is_empty() {
+            continue;
+        }
+        let name = page.strip_prefix(&root).expect("a page of the repository").display().to_string();
+        assert!(tests.contains(&name), "nothing follows the commands of {name}");
+        followed += 1;
+    }
+    assert!(followed > 10, "only {followed} pages have commands");
+}
+
+fn find_pages(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+        let name = entry.file_name().expect("a name").to_string_lossy().into_owned();
+        if entry.is_dir() && !["target", "node_modules", ".git"].contains(&name.as_str()) {
+            find_pages(&entry, into);
+        } else if entry.extension().is_some_and(|extension| extension == "md") {
+            into.push(entry);
+        }
+    }
 }
 
 /// What people search for: each heading of the page is a text that Berth has, or one that the page
