@@ -26,6 +26,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The simulator takes plans and models from where the host takes them, and nothing of what the host makes
     // of them; moto keeps it honest.
     ("aws-simulator", &["berth-core", "berth-aws-wire"]),
+    // Single steps are measured where they are made.
+    ("berth-bench", &["berth-core", "berth-aws-wire", "berth-engine", "berth-ledger"]),
     ("berth-differential", &["berth-core", "berth-aws-wire"]),
     ("berth-e2e", &["aws-simulator", "berth-aws-wire", "berth-core", "port-stand-in"]),
     ("xtask", &[]),
