@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn reads_what_serde_json_reads() {
         for text in [
-            r#"{}"#,
+            r"{}",
             r#" { "name" : "a\"\u00e9\n" , "size" : -12 , "other" : [ { "}" : "]\\" } ] , "share" : 1 } "#,
             r#"{"name":null,"size":null,"share":2.5e3,"pair":[1,true],"any":{"a":[1,2.5,"x",null,{"b":false}]}}"#,
             r#"{"inner":{"name":"ü","list":[{},{"size":1},{"unknown":true,"unknown2":-1.5e-7}]},"list":[]}"#,
@@ -363,7 +363,7 @@ mod tests {
             r#"{"list":{}}"#,
             r#"{"any":nul}"#,
             r#"{"size":null0}"#,
-            r#"{3:4}"#,
+            r"{3:4}",
             "3",
         ] {
             assert!(serde_json::from_str::<Item<'_>>(text).is_err(), "{text}");

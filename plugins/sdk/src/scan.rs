@@ -152,7 +152,7 @@ pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, Utf8Error> {
 /// Whether a string of JSON cannot hold the text as it is.
 #[cfg_attr(target_family = "wasm", target_feature(enable = "simd128"))]
 pub(crate) fn needs_escapes(text: &[u8]) -> bool {
-    // Without an early end, so that the compiler looks at many bytes at once.
+    #[expect(clippy::needless_bitwise_bool, reason = "without an early end many bytes are looked at at once")]
     text.iter().fold(false, |found, byte| found | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\'))
 }
 
@@ -283,7 +283,7 @@ mod tests {
         ] {
             assert_eq!(string_end(text.as_bytes(), 0), Some((end, escapes)), "{text}");
         }
-        for text in ["", "abc", r#"abc\"#, r#"abc\""#, "0123456789abcdef"] {
+        for text in ["", "abc", r"abc\", r#"abc\""#, "0123456789abcdef"] {
             assert_eq!(string_end(text.as_bytes(), 0), None, "{text}");
         }
     }
