@@ -87,7 +87,9 @@ mod tests {
     #[test]
     fn twice_the_work_takes_twice_the_time() {
         let work = |times: u64| {
-            move || drop(std::hint::black_box((0..times * 20_000).fold(1_u64, |x, y| x.rotate_left(3) ^ y)))
+            move || {
+                std::hint::black_box((0..times * 20_000).fold(1_u64, |x, y| x.rotate_left(3) ^ y));
+            }
         };
         let measured = measure(15, &mut [Case::new("once", 1, work(1)), Case::new("four times", 1, work(4))]);
         let ratio = measured.ratio(1, 0);

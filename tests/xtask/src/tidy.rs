@@ -121,7 +121,10 @@ fn arrows(metadata: &Value) -> Vec<String> {
         };
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             let target = dependency["name"].as_str().unwrap_or_default();
-            let ours = !dependency["path"].is_null();
+            // The bundled plugins are a workspace of their own: only the benchmark compares with them.
+            let plugin = name == "berth-bench"
+                && dependency["path"].as_str().is_some_and(|path| path.contains("/plugins/"));
+            let ours = !dependency["path"].is_null() && !plugin;
             let test_only = dependency["kind"] == "dev" && TEST_ONLY.contains(&target);
             // A crate may use itself in its tests, to switch on a feature.
             if ours && !allowed.contains(&target) && !test_only && target != name {
