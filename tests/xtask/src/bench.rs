@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// Mapping a kind takes this many times as long in the sandbox as without it, at most, or the short
-/// benchmark fails. Measured are 2.1 to 2.6 with the binaries of a debug build, where the host's part
-/// is slower than in a release; 3.2 leaves a quarter for the noise of a machine that does much else.
-const SMOKE_LIMIT: &str = "3.2";
+/// benchmark fails. Measured are 2.2 to 3.0 with the binaries of a debug build, where the host's part
+/// is slower than in a release; the limit leaves a fifth for the noise of a machine that does much else.
+const SMOKE_LIMIT: &str = "3.6";
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
