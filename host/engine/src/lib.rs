@@ -19,6 +19,8 @@ mod contract;
 mod info;
 mod jq;
 mod loader;
+#[cfg(feature = "measure")]
+pub mod measure;
 mod output;
 mod plugin;
 mod policy;

@@ -2,7 +2,9 @@
 
 use serde_json::value::RawValue;
 
-use crate::{Context, Documents, Entities, Mapper, Output, RawResource, Refused, json::append_str};
+use crate::{
+    Context, Documents, Entities, Mapper, Output, RawResource, Refused, json::append_str, read::Reader, scan,
+};
 
 /// What a batch has yielded so far: the elements of its list, and what was refused.
 #[derive(Debug)]
@@ -98,7 +100,7 @@ fn name_of(element: &RawValue) -> Option<String> {
 /// The reason, when the batch is not a JSON array in UTF-8.
 pub fn map_batch<M: Mapper>(context: &Context, resources: &[u8]) -> Result<Vec<u8>, String> {
     // Checked once for the whole batch: reading from bytes would check every string by itself.
-    let batch = std::str::from_utf8(resources).map_err(|error| format!("the batch is not UTF-8: {error}"))?;
+    let batch = scan::utf8(resources).map_err(|error| format!("the batch is not UTF-8: {error}"))?;
     match context.output {
         Output::Entities => entities::<M>(context, batch),
         Output::Documents => documents::<M>(context, batch),
@@ -107,38 +109,37 @@ pub fn map_batch<M: Mapper>(context: &Context, resources: &[u8]) -> Result<Vec<u
 
 fn entities<M: Mapper>(context: &Context, batch: &str) -> Result<Vec<u8>, String> {
     let mut out = Entities::new(Sink::new("entities", batch.len() / 2));
-    match serde_json::from_str::<Vec<M::Resource<'_>>>(batch) {
-        Ok(resources) => {
-            for resource in resources {
-                let start = out.sink.list.len();
-                let outcome = M::entities(context, resource, &mut out);
-                out.sink.settle(start, outcome);
-            }
-        }
-        // One of them has another shape than the mapper reads: find out which, and map the others.
-        Err(_) => {
-            for element in split(batch)? {
-                let start = out.sink.list.len();
-                let outcome = serde_json::from_str::<M::Resource<'_>>(element.get())
-                    .map_err(|error| unreadable(&error))
-                    .and_then(|resource| M::entities(context, resource, &mut out));
-                out.sink.settle(start, outcome);
-            }
-        }
-    }
+    each(batch, |resource: Result<M::Resource<'_>, _>| {
+        let start = out.sink.list.len();
+        let outcome = resource.and_then(|resource| M::entities(context, resource, &mut out));
+        out.sink.settle(start, outcome);
+    })?;
     Ok(out.sink.finish(batch))
 }
 
 fn documents<M: Mapper>(context: &Context, batch: &str) -> Result<Vec<u8>, String> {
     let mut out = Documents::new(Sink::new("documents", batch.len() + batch.len() / 8), context);
-    for element in split(batch)? {
+    each(batch, |resource: Result<RawResource<'_>, _>| {
         let start = out.sink.list.len();
-        let outcome = serde_json::from_str::<RawResource<'_>>(element.get())
-            .map_err(|error| unreadable(&error))
-            .and_then(|resource| M::documents(context, resource, &mut out));
+        let outcome = resource.and_then(|resource| M::documents(context, resource, &mut out));
         out.sink.settle(start, outcome);
-    }
+    })?;
     Ok(out.sink.finish(batch))
+}
+
+/// Reads the elements of a batch one by one. One of another shape than is asked for is told, and the
+/// others are read.
+fn each<'a, T: serde::Deserialize<'a>>(
+    batch: &'a str,
+    mut take: impl FnMut(Result<T, Refused>),
+) -> Result<(), String> {
+    let broken = |error: serde_json::Error| format!("the batch is not a JSON array: {error}");
+    let mut reader = Reader::new(batch);
+    let mut elements = reader.list().map_err(broken)?;
+    while let Some(element) = elements.next().map_err(broken)? {
+        take(element.map_err(|error| unreadable(&error)));
+    }
+    reader.end().map_err(broken)
 }
 
 fn unreadable(error: &serde_json::Error) -> Refused {

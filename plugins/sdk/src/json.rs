@@ -2,10 +2,10 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeStruct as _};
 use serde_json::value::RawValue;
 
-use crate::{Fields, Refused};
+use crate::{Fields, Refused, read, scan};
 
 /// A JSON value as the text it came as, borrowed from the batch: copied to the output without
 /// being parsed.
@@ -13,15 +13,15 @@ use crate::{Fields, Refused};
 /// The default is null, so that in a struct with `#[serde(default)]` a missing member is null, as
 /// it is for a JQ expression. A struct needs `#[serde(borrow)]` on one of its `Json` fields.
 #[derive(Clone, Copy)]
-pub struct Json<'a>(&'a RawValue);
+pub struct Json<'a>(&'a str);
 
 impl<'a> Json<'a> {
     /// `null`.
-    pub const NULL: Json<'static> = Json(RawValue::NULL);
+    pub const NULL: Json<'static> = Json("null");
 
     /// The value's JSON text.
     pub fn text(self) -> &'a str {
-        self.0.get()
+        self.0
     }
 
     /// Whether the value is null.
@@ -54,7 +54,7 @@ impl<'a> Json<'a> {
     /// [`Refused`] if it is something else, null included: read as empty, a resource of an
     /// unforeseen shape would look as if it were gone.
     pub fn fields(self) -> Result<Fields<'a>, Refused> {
-        serde_json::from_str(self.text()).map_err(|_| self.is_no("an object"))
+        read::from_str(self.text()).map_err(|_| self.is_no("an object"))
     }
 
     /// The elements of the list that the value is.
@@ -62,7 +62,7 @@ impl<'a> Json<'a> {
     /// # Errors
     /// [`Refused`] if it is something else, null included.
     pub fn elements(self) -> Result<Vec<Json<'a>>, Refused> {
-        serde_json::from_str(self.text()).map_err(|_| self.is_no("a list"))
+        read::from_str(self.text()).map_err(|_| self.is_no("a list"))
     }
 
     fn is_no(self, expected: &str) -> Refused {
@@ -95,13 +95,31 @@ impl fmt::Debug for Json<'_> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        <&RawValue>::deserialize(from).map(Self)
+        struct Text;
+        impl<'de> de::Visitor<'de> for Text {
+            type Value = Json<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+            // From the reader of batches, which knows what is asked for.
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Json(text))
+            }
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+                <&RawValue>::deserialize(from).map(|value| Json(value.get()))
+            }
+        }
+        from.deserialize_newtype_struct(read::TEXT, Text)
     }
 }
 
 impl Serialize for Json<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(to)
+        // As `RawValue` does, which cannot be made of a text without parsing it once more.
+        const RAW: &str = "$serde_json::private::RawValue";
+        let mut raw = to.serialize_struct(RAW, 1)?;
+        raw.serialize_field(RAW, self.0)?;
+        raw.end()
     }
 }
 
@@ -139,13 +157,29 @@ pub(crate) fn append(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) -> Re
 
 /// Appends a string as JSON.
 pub(crate) fn append_str(out: &mut Vec<u8>, text: &str) {
-    // Writing a string to memory cannot fail.
-    let _ = append(out, text);
+    if scan::needs_escapes(text.as_bytes()) {
+        // Writing a string to memory cannot fail.
+        let _ = append(out, text);
+    } else {
+        out.reserve(text.len() + 2);
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_written_as_serde_json_writes_them() {
+        for text in ["", "plain", "ü", "a\"b", "a\\b", "0123456789abcdef0123456789abcde\n", "\u{7f}\u{1f}"] {
+            let mut out = Vec::new();
+            append_str(&mut out, text);
+            assert_eq!(out, serde_json::to_vec(text).unwrap());
+        }
+    }
 
     #[test]
     fn values_keep_their_text() {

@@ -60,7 +60,9 @@ mod document;
 mod entity;
 mod json;
 pub mod log;
+mod read;
 mod resource;
+mod scan;
 #[cfg(all(feature = "testing", not(target_family = "wasm")))]
 pub mod testing;
 mod time;
@@ -174,6 +176,28 @@ macro_rules! export {
             static SECTION: [u8; MANIFEST.len()] = $crate::array(MANIFEST);
         };
 
+        /// Maps a batch: the whole plugin, without a sandbox around it. For tests and benchmarks.
+        ///
+        /// # Errors
+        /// The reason, when the batch is not a JSON array in UTF-8, or of a kind that is not its own.
+        #[doc(hidden)]
+        pub fn berth_map_batch(
+            context: &$crate::Context,
+            resources: &[u8],
+        ) -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String> {
+            $(
+                if <$mapper as $crate::Mapper>::FALLBACK
+                    || context.kind == <$mapper as $crate::Mapper>::KIND
+                {
+                    return $crate::map_batch::<$mapper>(context, resources);
+                }
+            )+
+            ::core::result::Result::Err($crate::no_such_kind(
+                &context.kind,
+                &[$(<$mapper as $crate::Mapper>::KIND),+],
+            ))
+        }
+
         const _: () = {
             #[cfg_attr(
                 not(target_family = "wasm"),
@@ -191,17 +215,7 @@ macro_rules! export {
                     resources: ::std::vec::Vec<u8>,
                 ) -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String> {
                     $crate::log::report_panics();
-                    $(
-                        if <$mapper as $crate::Mapper>::FALLBACK
-                            || context.kind == <$mapper as $crate::Mapper>::KIND
-                        {
-                            return $crate::map_batch::<$mapper>(&context, &resources);
-                        }
-                    )+
-                    ::core::result::Result::Err($crate::no_such_kind(
-                        &context.kind,
-                        &[$(<$mapper as $crate::Mapper>::KIND),+],
-                    ))
+                    berth_map_batch(&context, &resources)
                 }
             }
 

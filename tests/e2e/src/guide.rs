@@ -157,11 +157,22 @@ impl Shell {
         }
     }
 
+    /// In one pass: what is put in may hold what is replaced elsewhere.
     fn replacing(&self, text: &str) -> String {
-        // Longer ones first: one may be the beginning of another.
-        let mut replaced: Vec<_> = self.replaced.iter().collect();
-        replaced.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
-        replaced.into_iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+        let mut replaced = String::new();
+        let mut rest = text;
+        while let Some(next) = rest.chars().next() {
+            let here = self.replaced.iter().filter(|(from, _)| rest.starts_with(from.as_str()));
+            // One may be the beginning of another.
+            if let Some((from, to)) = here.max_by_key(|(from, _)| from.len()) {
+                replaced.push_str(to);
+                rest = &rest[from.len()..];
+            } else {
+                replaced.push(next);
+                rest = &rest[next.len_utf8()..];
+            }
+        }
+        replaced
     }
 
     /// Remembers an access key that was just made, as a reader does.
@@ -323,6 +334,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut shell = Shell::start(folder.path(), &BTreeMap::new());
         shell.replace("<name>", "x");
+        shell.replace("left", "right");
+        shell.replace("right", "left");
+        assert_eq!(shell.run("echo left right"), ("right left\n\n".into(), 0));
         assert_eq!(shell.run("export A=<name>; cd /"), ("\n".into(), 0));
         assert_eq!(shell.run("echo $A; pwd; (exit 3)"), ("x\n/\n\n".into(), 3));
     }

@@ -20,14 +20,19 @@ const WASI: &str = "wasm32-wasip2";
 
 /// Builds the bundled plugins, and with `guests` the hostile guests of the tests.
 pub(crate) fn build(repo: &Repo, guests: bool, locked: bool) -> Result<()> {
-    build_workspace(repo, "plugins", "target/components/plugins", locked)?;
+    build_workspace(repo, "plugins", "target/components/plugins", locked, &[])?;
     if guests {
-        build_workspace(repo, "tests/guests", "target/components/guests", locked)?;
+        build_workspace(repo, "tests/guests", "target/components/guests", locked, &[])?;
     }
     Ok(())
 }
 
-fn build_workspace(repo: &Repo, workspace: &str, output: &str, locked: bool) -> Result<()> {
+/// Builds some of the bundled plugins anew, and leaves the others as they are.
+pub(crate) fn build_some(repo: &Repo, plugins: &[String], locked: bool) -> Result<()> {
+    build_workspace(repo, "plugins", "target/components/plugins", locked, plugins)
+}
+
+fn build_workspace(repo: &Repo, workspace: &str, output: &str, locked: bool, only: &[String]) -> Result<()> {
     let folder = repo.path(workspace);
     if !folder.join("Cargo.toml").is_file() {
         println!("components: {workspace} has no Cargo.toml, skipped");
@@ -36,7 +41,11 @@ fn build_workspace(repo: &Repo, workspace: &str, output: &str, locked: bool) -> 
     let mut metadata = repo.guest_cargo(&folder);
     metadata.args(["metadata", "--no-deps", "--format-version=1"]).args(locked.then_some("--locked"));
     let metadata: Value = serde_json::from_str(&repo::output(&mut metadata)?)?;
-    let guests = guests(&metadata)?;
+    let mut guests = guests(&metadata)?;
+    if let Some(unknown) = only.iter().find(|name| guests.iter().all(|guest| guest.package != **name)) {
+        bail!("{workspace} has no plugin `{unknown}`");
+    }
+    guests.retain(|guest| only.is_empty() || only.contains(&guest.package));
 
     for (target, group) in group_by_target(&guests) {
         ensure_target(repo, target)?;
@@ -60,7 +69,7 @@ fn build_workspace(repo: &Repo, workspace: &str, output: &str, locked: bool) -> 
         let note = if write_if_changed(&path, &component)? { "written" } else { "unchanged" };
         println!("components: {} {} bytes, {note}", repo.shown(&path), component.len());
     }
-    remove_others(repo, &output, &guests)
+    if only.is_empty() { remove_others(repo, &output, &guests) } else { Ok(()) }
 }
 
 /// Compiler flags that keep this machine's paths out of what is built, where messages of panics would

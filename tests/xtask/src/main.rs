@@ -4,6 +4,7 @@
 //! nothing outside `target/` (and the target directories of the guest workspaces).
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task runner talks to the terminal")]
 
+mod bench;
 mod components;
 mod demo;
 mod deploy;
@@ -37,6 +38,9 @@ enum Command {
         /// Builds the hostile guests of the tests too, into `target/components/guests`.
         #[arg(long)]
         guests: bool,
+        /// Builds only this bundled plugin; may be repeated.
+        #[arg(long, value_name = "PLUGIN", conflicts_with = "guests")]
+        package: Vec<String>,
         /// Fails when a lock file would change.
         #[arg(long)]
         locked: bool,
@@ -85,6 +89,12 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Measures what the sandbox and a resync cost, as ratios of one run.
+    Bench {
+        /// What is measured.
+        #[arg(long, value_enum, ignore_case = true, default_value_t = bench::Profile::Smoke)]
+        profile: bench::Profile,
+    },
     /// Runs every test: tidy, components, models, plugins, deployment examples, host.
     Test {
         /// Builds and tests the container image too (needs buildah).
@@ -98,9 +108,13 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = Repo::find().and_then(|repo| match Args::parse().command {
-        Command::Components { guests, locked } => components::build(&repo, guests, locked),
+        Command::Components { package, locked, .. } if !package.is_empty() => {
+            components::build_some(&repo, &package, locked)
+        }
+        Command::Components { guests, locked, .. } => components::build(&repo, guests, locked),
         Command::Venv => venv::ensure(&repo).map(drop),
         Command::Models { check } => models::run_models(&repo, check, None),
+        Command::Bench { profile } => bench::start(&repo, profile),
         Command::Demo { once } => demo::run(&repo, once),
         Command::Readme { check } => readme::run(&repo, check),
         Command::Screenshots => screenshots::take(&repo),

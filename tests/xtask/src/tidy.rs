@@ -29,6 +29,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The simulator takes plans and models from where the host takes them, and nothing of what the host makes
     // of them; moto keeps it honest.
     ("aws-simulator", &["berth-core", "berth-aws-wire"]),
+    // Single steps are measured where they are made.
+    ("berth-bench", &["berth-core", "berth-aws-wire", "berth-engine", "berth-ledger"]),
     ("berth-differential", &["berth-core", "berth-aws-wire"]),
     ("berth-e2e", &["aws-simulator", "berth-aws-wire", "berth-core", "port-stand-in"]),
     ("xtask", &[]),
@@ -130,7 +132,10 @@ fn arrows(metadata: &Value) -> Vec<String> {
         };
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             let target = dependency["name"].as_str().unwrap_or_default();
-            let ours = !dependency["path"].is_null();
+            // The bundled plugins are a workspace of their own: only the benchmark compares with them.
+            let plugin = name == "berth-bench"
+                && dependency["path"].as_str().is_some_and(|path| path.contains("/plugins/"));
+            let ours = !dependency["path"].is_null() && !plugin;
             let test_only = dependency["kind"] == "dev" && TEST_ONLY.contains(&target);
             // A crate may use itself in its tests, to switch on a feature.
             if ours && !allowed.contains(&target) && !test_only && target != name {

@@ -1,0 +1,171 @@
+//! The steps of mapping, one by one and on the caller's thread, for benchmarks. Not a part of the
+//! engine's interface.
+
+use std::{num::NonZeroUsize, path::Path, sync::Arc};
+
+use berth_core::{Kind, MapContext, MapReport, Problem, RawPage, RefusedPlugin, ResourceConfig};
+
+use crate::{
+    EngineConfig, EngineError,
+    cache::CodeCache,
+    contract::{Batch, Output},
+    jq::Jq,
+    loader::Loader,
+    output::{Answer, Documents},
+    plugin::{Plugin, output_bound},
+    policy::Trust,
+    runtime::Runtime,
+    sandbox::{Bounds, Failure, Speaker},
+    set::Loaded,
+};
+
+/// What loads components.
+pub struct Bench(Arc<Loader>);
+
+impl Bench {
+    /// With the limits, the cache and the number of workers of a configuration.
+    ///
+    /// # Errors
+    /// When wasmtime does not start.
+    pub fn new(config: &EngineConfig) -> Result<Self, EngineError> {
+        let runtime = Runtime::new(config.limits.clone(), config.workers.get())?;
+        let cache = CodeCache::open(&runtime.engine, config.cache_dir.as_deref(), &[], None);
+        let jq_environment = config.jq_environment.clone();
+        Ok(Self(Arc::new(Loader {
+            runtime,
+            cache,
+            workers: NonZeroUsize::MIN,
+            jq_environment,
+            trust: Trust::default(),
+        })))
+    }
+
+    /// Loads a plugin and its code, compiling it where the cache has none.
+    ///
+    /// # Errors
+    /// The reason for which it is refused.
+    pub fn plugin(&self, file: &Path) -> Result<Sandboxed, Problem> {
+        match self.0.load_file(file, &Trust::default()) {
+            Ok(Loaded::Plugin(plugin)) => {
+                plugin.program.get().map_err(|failure| failure.problem())?;
+                Ok(Sandboxed { loader: Arc::clone(&self.0), plugin })
+            }
+            Ok(Loaded::Jq(_)) => Err(Problem::new("it is the JQ component")),
+            Err(RefusedPlugin { problem, .. }) => Err(problem),
+        }
+    }
+
+    /// Loads the JQ component.
+    ///
+    /// # Errors
+    /// The reason for which it is refused.
+    pub fn jq(&self, file: &Path) -> Result<Expressions, Problem> {
+        match self.0.load_file(file, &Trust::default()) {
+            Ok(Loaded::Jq(jq)) => Ok(Expressions { loader: Arc::clone(&self.0), jq }),
+            Ok(Loaded::Plugin(_)) => Err(Problem::new("it is not the JQ component")),
+            Err(RefusedPlugin { problem, .. }) => Err(problem),
+        }
+    }
+}
+
+impl std::fmt::Debug for Bench {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bench").finish_non_exhaustive()
+    }
+}
+
+/// A plugin in its sandbox.
+pub struct Sandboxed {
+    loader: Arc<Loader>,
+    plugin: Arc<Plugin>,
+}
+
+impl Sandboxed {
+    /// Makes an instance and has it tell its manifest: what every batch costs beside its resources.
+    ///
+    /// # Errors
+    /// How it failed.
+    pub fn manifest(&self) -> Result<Vec<u8>, Problem> {
+        let program = self.plugin.program.get().map_err(|failure| failure.problem())?;
+        let runtime = &self.loader.runtime;
+        let speaker = Speaker { plugin: Arc::clone(&self.plugin.name), at: "manifest".into() };
+        let bounds = self.bounds(0);
+        let called = runtime.call(&speaker, bounds, |store| program.manifest(store));
+        called.result.map_err(|failure| failure.problem())
+    }
+
+    /// Maps a batch in an instance of its own and gives what came back, unread.
+    ///
+    /// # Errors
+    /// How it failed.
+    pub fn call(&self, kind: &Kind, context: &MapContext, resources: &[u8]) -> Result<Vec<u8>, Problem> {
+        let program = self.plugin.program.get().map_err(|failure| failure.problem())?;
+        let runtime = &self.loader.runtime;
+        let speaker = Speaker::new(&self.plugin.name, kind, context);
+        let batch = Batch { kind, context, output: Output::Entities, resources };
+        let bounds = self.bounds(resources.len());
+        let called = runtime.call(&speaker, bounds, |store| program.map_batch(store, batch));
+        let answer = called.result.map_err(|failure| failure.problem())?;
+        answer.map_err(|reason| Failure::refused(&reason).problem())
+    }
+
+    /// Maps a batch, as a resync does.
+    ///
+    /// # Errors
+    /// How it failed.
+    pub fn map(&self, kind: &Kind, context: &MapContext, page: &RawPage) -> Result<MapReport, Problem> {
+        self.plugin.map(&self.loader.runtime, kind, context, page).map_err(|failure| failure.problem())
+    }
+
+    fn bounds(&self, input: usize) -> Bounds {
+        let runtime = &self.loader.runtime;
+        let output_bytes = output_bound(runtime, input);
+        Bounds { deadline: runtime.limits.deadline, output_bytes, log: true }
+    }
+}
+
+impl std::fmt::Debug for Sandboxed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Sandboxed").field(&self.plugin.name).finish()
+    }
+}
+
+/// The JQ component in its sandbox.
+pub struct Expressions {
+    loader: Arc<Loader>,
+    jq: Arc<Jq>,
+}
+
+impl Expressions {
+    /// Maps a batch by JQ expressions over the documents that the plugin makes, as a resync does.
+    ///
+    /// # Errors
+    /// How it failed.
+    pub fn map(
+        &self,
+        plugin: &Sandboxed,
+        kind: &Kind,
+        context: &MapContext,
+        resource: &ResourceConfig,
+        page: &RawPage,
+    ) -> Result<MapReport, Problem> {
+        let runtime = &self.loader.runtime;
+        let documents: Documents =
+            plugin.plugin.map(runtime, kind, context, page).map_err(|failure| failure.problem())?;
+        self.jq.map(runtime, kind, context, resource, &documents)
+    }
+}
+
+impl std::fmt::Debug for Expressions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Expressions").finish_non_exhaustive()
+    }
+}
+
+/// Reads what a plugin returned for a batch of `count` resources, as the engine does.
+///
+/// # Errors
+/// What is wrong, with its place.
+pub fn read(bytes: &[u8], count: usize) -> Result<MapReport, String> {
+    MapReport::read(bytes, count)
+}
