@@ -13,8 +13,8 @@ def variables(text: str) -> list[str]:
 
 
 def test_docker_run_has_the_variables_of_the_command():
-    command = (TOP / "README.md").read_text().split("target/release/berth sync")[0]
-    held = variables(command.rsplit("```console", 1)[1])
+    command = (EXAMPLES.parent / "guides/accounts.md").read_text().split("$ docker run")[1]
+    held = variables(command.split("```")[0])
     assert len(held) == 10
     assert variables((EXAMPLES / "docker/README.md").read_text()) == held
 
