@@ -307,11 +307,11 @@ mod tests {
 
     #[test]
     fn a_page_is_read_as_a_reader_does() {
-        let page = "# A page\n```json\n$ no command\n```\n1. Do this\n   ```console exits=3\n   $ one \\n       --more\n   \
+        let page = "# A page\n```json\n$ no command\n```\n1. Do this\n   ```console exits=3\n   $ one \\\n       --more\n   \
                     it … said\n   $ cat > file <<'END'\n   text\n   END\n   $ for x in a; do\n   b\n   done\n   ```\n";
         let found = steps(page);
         let one =
-            Step { line: 7, command: "one \\n--more".into(), prints: vec!["it … said".into()], exits: 0 };
+            Step { line: 7, command: "one \\\n--more".into(), prints: vec!["it … said".into()], exits: 0 };
         let two =
             Step { line: 10, command: "cat > file <<'END'\ntext\nEND".into(), prints: vec![], exits: 0 };
         let three = Step { line: 13, command: "for x in a; do\nb\ndone".into(), prints: vec![], exits: 3 };

@@ -29,7 +29,9 @@ const SOURCES: &[(&str, &str)] = sources![
     "json.rs",
     "lib.rs",
     "log.rs",
+    "read.rs",
     "resource.rs",
+    "scan.rs",
     "testing.rs",
     "time.rs",
 ];
