@@ -92,10 +92,8 @@ fn a_plugin_of_ones_own_joins_the_bundled_ones() {
     for (file, code) in bundled {
         assert!(file.starts_with("/plugins/") && code == "cached", "{file}: {code}");
     }
-    assert_eq!(ours, [(format!("{PLUGINS}/honest.wasm"), "compiled".to_owned())]);
-    // Compiled once, kept in the volume.
-    let again = plugins(&world, &container, &mounts);
-    assert!(again.contains(&(format!("{PLUGINS}/honest.wasm"), "cached".to_owned())), "{again:?}");
+    // Compiled when it was looked at, and kept in the volume.
+    assert_eq!(ours, [(format!("{PLUGINS}/honest.wasm"), "cached".to_owned())]);
 
     world.run_image(&container, &mounts, &[]).exits(0);
     let mut entities = world.entities();
