@@ -155,7 +155,8 @@ fn berth(programs: &Programs, profile: Profile, aws: &StandIn, port: &StandIn, s
         .env("AWS_ENDPOINT_URL", aws.url())
         .env("BERTH_LOG_FORMAT", "json")
         .env("NO_PROXY", "127.0.0.1")
-        .stdout(Stdio::null());
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command
 }
 
