@@ -297,7 +297,7 @@ fn plain(line: &str) -> String {
 }
 
 /// The folder of the repository.
-pub(crate) fn repository() -> PathBuf {
+pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 

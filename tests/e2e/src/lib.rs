@@ -27,7 +27,7 @@ pub use berth::Run;
 pub use browser::Browser;
 pub use collector::{Collector, Span};
 pub use gate::{Denial, Gate};
-pub use guide::{Shell, Step, steps};
+pub use guide::{Shell, Step, repository, steps};
 pub use image::Container;
 pub use kafka::Kafka;
 pub use kinds::Kinds;

@@ -46,7 +46,7 @@ fn make(repo: &Repo) -> Result<String> {
     let root = image::rootfs(repo, image::Build::Release)?;
     let name = format!("berth-{}-{}", env!("CARGO_PKG_VERSION"), image::target()?);
     let mut files = vec![("bin/berth".to_owned(), root.join("usr/bin/berth"))];
-    for path in below(&root.join("plugins"))? {
+    for path in repo::files_below(&root.join("plugins"))? {
         let inside = path.strip_prefix(root.join("plugins"))?.display().to_string();
         files.push((format!("lib/berth/plugins/{inside}"), path));
     }
@@ -129,20 +129,6 @@ fn sum(file: &Path) -> Result<String> {
     io::copy(&mut opened, &mut digest).with_context(|| format!("could not read {}", file.display()))?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     Ok(format!("{:x}  {name}\n", digest.finalize()))
-}
-
-/// All files below a folder.
-fn below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).with_context(|| format!("could not list {}", folder.display()))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            found.extend(below(&path)?);
-        } else {
-            found.push(path);
-        }
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     components,
-    repo::{Repo, is_missing, run},
+    repo::{Repo, files_below, is_missing, run},
     suite,
 };
 
@@ -258,12 +258,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Bytes of all files below a folder.
 fn size(folder: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    for entry in fs::read_dir(folder).with_context(|| format!("could not list {}", folder.display()))? {
-        let entry = entry?;
-        bytes += if entry.file_type()?.is_dir() { size(&entry.path())? } else { entry.metadata()?.len() };
-    }
-    Ok(bytes)
+    files_below(folder)?.iter().map(|file| Ok(fs::metadata(file)?.len())).sum()
 }
 
 fn shown(bytes: u64) -> String {

@@ -106,6 +106,20 @@ fn line(command: &Command) -> String {
         .join(" ")
 }
 
+/// All files below a folder.
+pub(crate) fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("could not list {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files_below(&path)?);
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
 /// Writes a file whole or not at all, and only when its bytes differ. Says whether it wrote.
 pub(crate) fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<bool> {
     let same = fs::read(path).is_ok_and(|held| held == bytes);

@@ -3,7 +3,7 @@
 
 use std::{env, fs, path::PathBuf};
 
-use berth_e2e::World;
+use berth_e2e::{World, repository};
 use serde_json::{Value, json};
 
 /// Lets the binary find cargo, and keeps what cargo builds from one run of the tests to the next.
@@ -13,8 +13,22 @@ fn with_toolchain(world: &mut World) {
             world.set(name, &value);
         }
     }
-    let target = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/authors");
+    let target = repository().join("target/authors");
     world.set("CARGO_TARGET_DIR", target.to_str().expect("a UTF-8 path"));
+}
+
+/// Runs the plugin of a folder against AWS, where each of two instances has a volume.
+pub(crate) fn widgets_arrive(world: &World, there: &str) {
+    let run = world.plugin(&["run", there]);
+    run.exits(0);
+    let entities: Vec<Value> =
+        run.stdout.lines().map(|line| serde_json::from_str(line).expect("an entity a line")).collect();
+    assert_eq!(entities.len(), 2, "{run}");
+    for entity in &entities {
+        assert_eq!(entity["blueprint"], "acmeWidget");
+        assert_eq!(entity["relations"], json!({"account": world.accounts()[0]}));
+        assert!(entity["identifier"].as_str().is_some_and(|id| id.starts_with("vol-")), "{entity}");
+    }
 }
 
 #[test]
@@ -50,22 +64,12 @@ fn a_plugin_is_begun_tested_and_run_in_a_few_commands() {
     world.plugin(&["test", there]).exits(3).says("properties.iops").says("the default mapping in JQ");
     fs::write(&source, code).expect("a source that can be written");
 
-    // moto gives each instance a volume.
-    let run = world.plugin(&["run", there]);
-    run.exits(0);
-    let entities: Vec<Value> =
-        run.stdout.lines().map(|line| serde_json::from_str(line).expect("an entity a line")).collect();
-    assert_eq!(entities.len(), 2, "{run}");
-    for entity in &entities {
-        assert_eq!(entity["blueprint"], "acmeWidget");
-        assert_eq!(entity["relations"], json!({"account": world.accounts()[0]}));
-        assert!(entity["identifier"].as_str().is_some_and(|id| id.starts_with("vol-")), "{entity}");
-    }
+    widgets_arrive(&world, there);
 }
 
 /// The commands of a section of the guide, each with what it is shown to print.
 fn guide(section: &str) -> Vec<(String, Vec<String>)> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../plugins/README.md");
+    let path = repository().join("plugins/README.md");
     let text = fs::read_to_string(path).expect("the guide");
     let section = text.split("\n## ").find(|part| part.starts_with(section)).expect("the section");
     let block = section.split("```console\n").nth(1).and_then(|rest| rest.split("```").next());

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_e2e::{EXTERNAL_ID, World, steps};
+use berth_e2e::{EXTERNAL_ID, World, repository, steps};
 use serde_json::{Value, json};
 
 /// What the guides count: two accounts with nine resources each.
@@ -129,12 +129,10 @@ fn what_goes_wrong_is_told_as_the_guides_say() {
 /// build of a release, a container engine, a browser.)
 #[test]
 fn every_page_with_commands_is_followed() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = repository();
     let tests = include_str!("guides.rs").to_owned() + include_str!("authors.rs");
-    let mut pages = Vec::new();
-    find_pages(&root, &mut pages);
     let mut followed = 0;
-    for page in pages {
+    for page in files(&root, "md") {
         if steps(&fs::read_to_string(&page).expect("a page")).is_empty() {
             continue;
         }
@@ -145,15 +143,18 @@ fn every_page_with_commands_is_followed() {
     assert!(followed > 10, "only {followed} pages have commands");
 }
 
-fn find_pages(folder: &Path, into: &mut Vec<PathBuf>) {
+/// All files of ours below a folder that end so.
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
         let name = entry.file_name().expect("a name").to_string_lossy().into_owned();
         if entry.is_dir() && !["target", "node_modules", ".git"].contains(&name.as_str()) {
-            find_pages(&entry, into);
-        } else if entry.extension().is_some_and(|extension| extension == "md") {
-            into.push(entry);
+            found.extend(files(&entry, ending));
+        } else if entry.extension().is_some_and(|extension| extension == ending) {
+            found.push(entry);
         }
     }
+    found
 }
 
 /// What people search for: each heading of the page is a text that Berth has, or one that the page
@@ -161,24 +162,14 @@ fn find_pages(folder: &Path, into: &mut Vec<PathBuf>) {
 #[test]
 fn the_headings_of_the_troubleshooting_page_are_what_people_see() {
     let of_the_integration = ["No resources discovered", "Docker container exits immediately"];
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut code = String::new();
-    read_sources(&root.join("host"), &mut code);
+    let root = repository();
+    let sources = files(&root.join("host"), "rs");
+    let code: String = sources.iter().map(|file| fs::read_to_string(file).expect("a source")).collect();
     let page = fs::read_to_string(root.join("examples/guides/troubleshooting.md")).expect("the page exists");
     let headings: Vec<&str> =
         page.lines().filter_map(|line| line.strip_prefix("## `")?.strip_suffix('`')).collect();
     assert!(headings.len() > 6, "{headings:?}");
     for heading in headings {
         assert!(of_the_integration.contains(&heading) || code.contains(heading), "nothing says `{heading}`");
-    }
-}
-
-fn read_sources(folder: &Path, into: &mut String) {
-    for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
-        if entry.is_dir() {
-            read_sources(&entry, into);
-        } else if entry.extension().is_some_and(|extension| extension == "rs") {
-            into.push_str(&fs::read_to_string(entry).expect("a source"));
-        }
     }
 }

@@ -10,7 +10,9 @@ use std::{
 };
 
 use berth_e2e::World;
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::authors::widgets_arrive;
 
 /// A language, and what an author meets in it.
 struct Language {
@@ -72,7 +74,7 @@ impl Language {
 }
 
 fn repository() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository")
+    berth_e2e::repository().canonicalize().expect("the repository")
 }
 
 /// Lets the binary find the tools, and the tools their settings.
@@ -184,16 +186,7 @@ fn authors_day(language: &Language) {
     world.plugin(&["check", there]).exits(0).says("a host takes it").says("ec2:DescribeVolumes");
     world.plugin(&["inspect", there]).exits(0).says("imports    berth:plugin/log@1.0.0\n");
 
-    let run = world.plugin(&["run", there]);
-    run.exits(0);
-    let entities: Vec<Value> =
-        run.stdout.lines().map(|line| serde_json::from_str(line).expect("an entity a line")).collect();
-    assert_eq!(entities.len(), 2, "{run}");
-    for entity in &entities {
-        assert_eq!(entity["blueprint"], "acmeWidget");
-        assert_eq!(entity["relations"], json!({"account": world.accounts()[0]}));
-        assert!(entity["identifier"].as_str().is_some_and(|id| id.starts_with("vol-")), "{entity}");
-    }
+    widgets_arrive(&world, there);
 }
 
 #[test]
