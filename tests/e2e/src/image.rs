@@ -40,6 +40,15 @@ impl Container {
         variables: impl IntoIterator<Item = (&'v String, &'v String)>,
         arguments: &[&str],
     ) -> Command {
+        // A mount takes the place of the image's own volume, as in `docker run`. buildah 1.28 has both on its
+        // list and lets chance choose, so the volume is taken off the container first.
+        let mut config = buildah(&self.storage);
+        config.arg("config");
+        for (_, to) in mounts {
+            config.arg("--volume").arg(format!("{to}-"));
+        }
+        output(config.arg(&self.id));
+
         let mut run = buildah(&self.storage);
         run.args(["run", "--isolation=chroot"]);
         for (from, to) in mounts {

@@ -56,8 +56,7 @@ impl Phases {
             let image = self.run("image", || image::build(repo, image::Build::Test))?;
             self.run("image tests", || {
                 let mut tests = tests(&["--workspace", "--test=e2e", "--", "image::", "--ignored"]);
-                // What the tests tell of size and time is part of the result. One after the other: under
-                // chroot isolation, containers that run at once have seen each other's volumes.
+                // What the tests tell of size and time is part of the result, so one runs after the other.
                 tests.args(["--nocapture", "--test-threads=1"]).env("BERTH_TEST_IMAGE", &image.name);
                 run(tests.env("BERTH_TEST_IMAGE_STORAGE", &image.storage))
             })?;
