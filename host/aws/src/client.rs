@@ -7,10 +7,10 @@ mod pace;
 mod shared;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap, HashSet},
     error::Error as _,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicI64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -26,7 +26,7 @@ use aws_sigv4::{
 };
 use aws_smithy_types::date_time::{DateTime, Format};
 use berth_aws_wire::{Endpoint, EndpointOptions, Operation, Service, WireRequest};
-use berth_core::{AccountId, Region};
+use berth_core::{AccountId, KindManifest, Region};
 use bytes::Bytes;
 use futures::future::FutureExt;
 use http::HeaderMap;
@@ -35,10 +35,8 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use self::{
-    pace::Pace,
-    shared::{Answer, Outcome, SharedReads},
-};
+pub(crate) use self::shared::{Answer, Outcome};
+use self::{pace::Pace, shared::SharedReads};
 use crate::{
     AwsConfig, Concurrency, EndpointOverrides, Retry,
     errors::{CallError, is_expired, is_mistrust, is_skewed, is_throttling, is_transient},
@@ -88,6 +86,8 @@ pub(crate) struct Client {
     paces: Mutex<HashMap<(AccountId, Region, String), Arc<Pace>>>,
     bucket_regions: Mutex<HashMap<String, Region>>,
     reads: SharedReads,
+    /// Operations whose calls are made once in a resync, so that no answer is kept.
+    asked_once: RwLock<HashSet<(String, String)>>,
     /// Seconds that AWS's clock is ahead of ours.
     skew: AtomicI64,
     pub(crate) counters: Counters,
@@ -99,7 +99,11 @@ enum Attempt {
     Silent { reason: String, unresolved: bool },
 }
 
-fn decode(operation: &Operation, answer: &Answer) -> Result<Value, CallError> {
+/// What an answer says.
+///
+/// # Errors
+/// [`CallError`] where it tells of one, or cannot be read.
+pub(crate) fn decode(operation: &Operation, answer: &Answer) -> Result<Value, CallError> {
     if (200..300).contains(&answer.status) {
         Ok(operation.decode(answer.status, &answer.headers, &answer.body)?)
     } else {
@@ -121,6 +125,7 @@ impl Client {
             paces: Mutex::default(),
             bucket_regions: Mutex::default(),
             reads: SharedReads::new(config.shared_read_bytes.unwrap_or(64 << 20)),
+            asked_once: RwLock::default(),
             skew: AtomicI64::new(0),
             counters: Counters::default(),
         }
@@ -129,7 +134,29 @@ impl Client {
     /// Forgets all answers: a new resync reads anew.
     pub(crate) fn forget_reads(&self) {
         self.reads.clear();
+        self.asked_once.write().unwrap_or_else(PoisonError::into_inner).clear();
         self.counters.forget_kinds();
+    }
+
+    /// Keeps no answers of operations that these fetch plans call once for each account and region:
+    /// large lists of resources, most of them.
+    pub(crate) fn expect(&self, reads: &[(Arc<KindManifest>, BTreeSet<String>)]) {
+        let mut counts: HashMap<(&str, &str), u32> = HashMap::new();
+        for (kind, options) in reads {
+            for step in kind.plan.steps.iter().filter(|step| step.is_on(options)) {
+                // What runs for each item may ask the same for two of them.
+                let times = if step.parent().is_none() { 1 } else { 2 };
+                *counts.entry((&step.service, &step.operation)).or_default() += times;
+            }
+        }
+        let once = counts.into_iter().filter(|(_, times)| *times == 1);
+        let once = once.map(|((service, operation), _)| (service.to_owned(), operation.to_owned()));
+        *self.asked_once.write().unwrap_or_else(PoisonError::into_inner) = once.collect();
+    }
+
+    fn is_asked_once(&self, service: &str, operation: &str) -> bool {
+        let once = self.asked_once.read().unwrap_or_else(PoisonError::into_inner);
+        !once.is_empty() && once.contains(&(service.to_owned(), operation.to_owned()))
     }
 
     /// Calls an operation, or takes the answer of the same call made before in this resync.
@@ -142,6 +169,19 @@ impl Client {
         operation: &Operation,
         input: &Value,
     ) -> Result<Value, CallError> {
+        decode(operation, &*self.answer(target, operation, input).await?)
+    }
+
+    /// The answer of [`call`](Self::call) as it came.
+    ///
+    /// # Errors
+    /// [`CallError`], once repeating is of no use. An answer may tell of an error, too.
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        target: &Target,
+        operation: &Operation,
+        input: &Value,
+    ) -> Outcome {
         let (service, name) = (operation.service().name(), operation.name());
         let key = shared::key(target.account.as_str(), target.region.as_str(), service, name, input);
         let ask = || {
@@ -149,24 +189,20 @@ impl Client {
             let (operation, input) = (operation.clone(), input.clone());
             async move { client.ask(&target, &operation, &input).await.map(Arc::new) }.boxed()
         };
-        let (outcome, shared): (Outcome, bool) = self.reads.get(key, ask).await;
+        let keep = !self.is_asked_once(service, name);
+        let (outcome, shared): (Outcome, bool) = self.reads.get(key, keep, ask).await;
         if shared {
             self.counters.count(service, name, |calls| calls.shared += 1);
         }
-        decode(operation, &*outcome?)
+        outcome
     }
 
-    /// Calls an operation, whatever was asked before.
+    /// The answer to a call, whatever was asked before.
     ///
     /// # Errors
-    /// [`CallError`], once repeating is of no use.
-    pub(crate) async fn call_anew(
-        &self,
-        target: &Target,
-        operation: &Operation,
-        input: &Value,
-    ) -> Result<Value, CallError> {
-        decode(operation, &self.ask(target, operation, input).await?)
+    /// As those of [`answer`](Self::answer).
+    pub(crate) async fn answer_anew(&self, target: &Target, operation: &Operation, input: &Value) -> Outcome {
+        self.ask(target, operation, input).await.map(Arc::new)
     }
 
     /// Calls an operation with all its pages and returns the list that `items` names.

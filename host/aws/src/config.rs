@@ -63,6 +63,10 @@ pub struct AwsConfig {
     /// How many bytes of responses are kept during a resync for kinds that ask the same
     /// (default 64 MiB).
     pub shared_read_bytes: Option<usize>,
+    /// How many bytes of responses may be on their way to the mapping, over all units (default 8
+    /// MiB). Units that read nothing yet wait then; those that have begun go on, so that it is
+    /// exceeded a little.
+    pub pending_bytes: Option<usize>,
 }
 
 /// Long-lived or temporary keys.

@@ -3,14 +3,15 @@
 //! Reading goes on while a batch is mapped: one batch waits, two are being enriched, and the page
 //! after them is being listed. Nothing else is held in memory.
 
+pub(crate) mod budget;
 mod enrich;
 mod plan;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use berth_core::{
-    Account, AccountId, FetchError, FetchRequest, ItemFailure, One, Problem, RawPage, Region, Scope,
-    TemplateScope,
+    Account, AccountId, FetchError, FetchRequest, ItemFailure, One, Problem, RawPage, Region, Reservation,
+    Scope, TemplateScope,
 };
 use futures::{
     StreamExt, TryStreamExt,
@@ -21,10 +22,13 @@ use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::Instrument;
 
-use self::plan::{Plan, Ready, Ruling};
+use self::{
+    budget::{Hold, Share},
+    plan::{Plan, Ready, Ruling},
+};
 use crate::{
     Concurrency,
-    client::{Client, Target},
+    client::{Client, Outcome, Target, decode},
     errors::{CallError, Class},
     identity::Session,
 };
@@ -41,6 +45,8 @@ pub(crate) struct Fetch {
     pub(crate) request: FetchRequest,
     pub(crate) granted: Arc<BTreeSet<String>>,
     pub(crate) concurrency: Concurrency,
+    /// The unit's part of the memory for what is not mapped yet.
+    pub(crate) share: Arc<Share>,
 }
 
 /// Why reading a region stopped.
@@ -107,7 +113,13 @@ fn account_page(account: &Account) -> RawPage {
     let resource = serde_json::json!([
         {"item": {"Id": account.id, "Name": account.name}, "steps": {}, "parents": {}}
     ]);
-    RawPage { region: None, resources: resource.to_string().into_bytes(), count: 1, failures: Vec::new() }
+    RawPage {
+        region: None,
+        resources: resource.to_string().into_bytes(),
+        count: 1,
+        failures: Vec::new(),
+        reservation: Reservation::default(),
+    }
 }
 
 async fn read(fetch: Fetch, to: mpsc::Sender<Report>) {
@@ -154,6 +166,9 @@ struct Resource {
     steps: Value,
     /// The items it descends from, by list step: an object.
     parents: Arc<Value>,
+    /// The room of the page that it was listed in.
+    #[serde(skip)]
+    _hold: Arc<Hold>,
 }
 
 /// What a list yields.
@@ -182,6 +197,7 @@ struct Reader {
     /// The one resource that is asked for, where it is not all of them.
     one: Option<One>,
     concurrency: Concurrency,
+    share: Arc<Share>,
     /// Bounds the enriching requests in flight.
     enriching: Semaphore,
 }
@@ -233,6 +249,7 @@ impl Reader {
                 tally: Some(fetch.client.counters.tally(&fetch.request.kind.kind)),
             },
             concurrency: fetch.concurrency,
+            share: fetch.share.clone(),
             enriching: Semaphore::new(fetch.concurrency.enrichments.get()),
         }
     }
@@ -262,11 +279,14 @@ impl Reader {
     fn page(&self, chunk: Chunk) -> Result<RawPage, FetchError> {
         let resources = serde_json::to_vec(&chunk.resources)
             .map_err(|error| FetchError::Failed(Problem::from_error(&error)))?;
+        // Its own room is taken before that of the decoded resources is given back, so that the unit goes on.
+        let reservation = Reservation::of(self.share.charge(resources.len()));
         Ok(RawPage {
             region: (self.scope == Scope::Regional).then(|| self.target.region.clone()),
             resources,
             count: chunk.resources.len(),
             failures: chunk.failures,
+            reservation,
         })
     }
 
@@ -336,11 +356,13 @@ impl Reader {
                         Err(problem) => return reader.gave_up(parent, problem),
                     },
                 };
-                let (items, next) = match reader.page_of(ready, &target, input).await {
+                let (items, next, hold) = match reader.page_of(ready, &target, input).await {
                     Ok(page) => page,
                     Err(error) => match ready.ruling(&error) {
                         Ruling::Absent | Ruling::Drop => return Ok(None),
-                        Ruling::Use(mut value) => (take_items(ready, &mut value), None),
+                        Ruling::Use(mut value) => {
+                            (take_items(ready, &mut value), None, reader.share.charge(0))
+                        }
                         Ruling::SkipUnit => {
                             let elsewhere = first
                                 && parent.is_none()
@@ -360,9 +382,15 @@ impl Reader {
                     Ok(items) => items,
                     Err(problem) => return reader.gave_up(parent, problem),
                 };
+                let hold = Arc::new(hold);
                 let resources = items
                     .into_iter()
-                    .map(|item| Resource { item, steps: steps.clone(), parents: descent.clone() })
+                    .map(|item| Resource {
+                        item,
+                        steps: steps.clone(),
+                        parents: descent.clone(),
+                        _hold: hold.clone(),
+                    })
                     .collect();
                 Ok(Some((Listed::Items(resources), (reader, parent, next, false))))
             }
@@ -386,28 +414,31 @@ impl Reader {
         }
     }
 
-    /// One page of a list: its items, and the input for the next page.
+    /// One page of a list: its items, the input for the next page, and the room that it takes.
     async fn page_of(
         &self,
         ready: &Ready,
         target: &Target,
         mut input: Value,
-    ) -> Result<(Vec<Value>, Option<Value>), CallError> {
-        let mut answer = self.call(target, ready, &input).await?;
+    ) -> Result<(Vec<Value>, Option<Value>, Hold), CallError> {
+        self.share.room().await;
+        let answer = self.answer(target, ready, &input).await?;
+        let hold = self.share.hold(answer.body.len()).await;
+        let mut answer = decode(&ready.operation, &answer)?;
         if ready.operation.pagination().is_none() {
             complete(&answer)?;
         }
         let more = advance(ready, &answer, &mut input)?;
-        Ok((take_items(ready, &mut answer), more.then_some(input)))
+        Ok((take_items(ready, &mut answer), more.then_some(input), hold))
     }
 
     /// Asks, or takes what was answered to the same call before, unless one resource is asked for:
     /// it changed since.
-    async fn call(&self, target: &Target, ready: &Ready, input: &Value) -> Result<Value, CallError> {
+    async fn answer(&self, target: &Target, ready: &Ready, input: &Value) -> Outcome {
         if self.one.is_some() {
-            return self.client.call_anew(target, &ready.operation, input).await;
+            return self.client.answer_anew(target, &ready.operation, input).await;
         }
-        self.client.call(target, &ready.operation, input).await
+        self.client.answer(target, &ready.operation, input).await
     }
 
     /// The items that are what the step says by `only`. Without a value to compare with, nothing is

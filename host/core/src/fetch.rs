@@ -1,6 +1,6 @@
 //! What passes between reading AWS and mapping.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{any::Any, collections::BTreeSet, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -66,6 +66,32 @@ pub struct RawPage {
     pub count: usize,
     /// Resources of this page that could not be read completely, and are not in `resources`.
     pub failures: Vec<ItemFailure>,
+    /// What its source keeps for it.
+    pub reservation: Reservation,
+}
+
+/// What a source keeps for a batch until that is dropped, such as its part of the memory for batches
+/// that are not mapped yet. Says nothing about the batch: all are equal.
+#[derive(Clone, Default)]
+pub struct Reservation(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Reservation {
+    /// Keeps a value.
+    pub fn of(kept: impl Any + Send + Sync) -> Self {
+        Self(Some(Arc::new(kept)))
+    }
+}
+
+impl PartialEq for Reservation {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Reservation(kept)" } else { "Reservation(none)" })
+    }
 }
 
 /// One resource that could not be read.

@@ -27,7 +27,7 @@ pub use appconfig::{
 pub use document::Document;
 pub use entity::{Blueprint, Entity, EntityKey, FieldSet};
 pub use events::{EventRules, Trigger};
-pub use fetch::{Account, FetchError, FetchRequest, ItemFailure, One, RawPage};
+pub use fetch::{Account, FetchError, FetchRequest, ItemFailure, One, RawPage, Reservation};
 pub use grants::{Ask, EVALUATOR, Grant, Grants, Objection};
 pub use ids::{AccountId, BlueprintId, IdError, Kind, Partition, Region, RoleArn};
 pub use ledger::{Known, Ledger, LedgerSession, Opened, Origin};

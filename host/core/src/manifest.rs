@@ -340,12 +340,17 @@ impl FetchPlan {
         self.steps
             .iter()
             .filter(|step| step.parent() == Some(list) && !lists.contains(&step.id.as_str()))
-            .filter(|step| step.option.as_ref().is_none_or(|option| options.contains(option)))
+            .filter(|step| step.is_on(options))
             .collect()
     }
 }
 
 impl Step {
+    /// Whether it runs when these options are switched on.
+    pub fn is_on(&self, options: &BTreeSet<String>) -> bool {
+        self.option.as_ref().is_none_or(|option| options.contains(option))
+    }
+
     /// The step whose items this one runs for.
     pub fn parent(&self) -> Option<&str> {
         self.each.as_deref().or(self.batch.as_ref().map(|batch| batch.of.as_str()))

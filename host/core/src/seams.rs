@@ -56,6 +56,14 @@ pub trait Source: Send + Sync {
     /// A [`Problem`] when they cannot be told; all units of the account are then protected.
     async fn regions(&self, account: &Account) -> Result<Vec<Region>, Problem>;
 
+    /// Tells what a resync is going to read: for each entry of `resources[]` that can be mapped, its kind
+    /// and the options that are switched on. Called once per resync, before the first
+    /// [`fetch`](Self::fetch). A source that shares answers need not keep those which nobody else
+    /// will ask for.
+    fn prepare(&self, reads: &[(Arc<KindManifest>, BTreeSet<String>)]) {
+        _ = reads;
+    }
+
     /// Runs a fetch plan and streams its resources in batches of the plan's `chunk`.
     ///
     /// The stream ends after the first error. A stream that ends without one has read everything,

@@ -221,7 +221,13 @@ impl<'m> Conformance<'m> {
             },
             mapping,
             documents: false,
-            page: RawPage { region, resources: bytes, count: resources.len(), failures: Vec::new() },
+            page: RawPage {
+                region,
+                resources: bytes,
+                count: resources.len(),
+                failures: Vec::new(),
+                reservation: berth_core::Reservation::default(),
+            },
         };
         self.mapper.map(request).await.map_err(berth_sync::map_problem)
     }

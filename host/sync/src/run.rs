@@ -10,8 +10,8 @@ use std::{
 use berth_core::{
     Account, AccountAccess, AccountId, BlueprintId, Catalog, DocumentBatch, EntityKey, FetchError,
     FetchRequest, FieldSet, Install, Intent, Kind, KindEntry, Known, Ledger, MapContext, MapRequest, Mapper,
-    Mapping, Milestone, Problem, Processing, Region, ResyncStatus, Scope, Session, Source, Unit, UnitId,
-    UnitState, UpsertOptions,
+    Mapping, Milestone, Problem, Processing, Region, ResourceConfig, ResyncStatus, Scope, Session, Source,
+    Unit, UnitId, UnitState, UpsertOptions,
 };
 use futures::{StreamExt, stream};
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
@@ -329,6 +329,12 @@ impl Run {
             settled: planned.settled.len(),
             plan: &planned,
         });
+
+        let reads = resources.iter().filter_map(|resource| {
+            let (kind, _) = resource.mapping.as_ref().ok()?;
+            Some((Arc::clone(kind), options(&resource.config)))
+        });
+        self.source.prepare(&reads.collect::<Vec<_>>());
 
         let owned = Arc::new(owned);
         let memory = match ledger {
@@ -1097,12 +1103,11 @@ impl UnitTask {
             Ok(version) => version,
             Err(problem) => return UnitState::Failed(problem.clone()),
         };
-        let options: BTreeSet<String> = unit.resource.selector.include_actions.iter().cloned().collect();
         let pages = self.source.fetch(FetchRequest {
             account: Arc::clone(&unit.account),
             regions: unit.regions.clone(),
             kind: Arc::clone(&unit.kind),
-            options,
+            options: options(&unit.resource),
             one: None,
         });
         let (mapping, documents) = &self.documents.mapping(mapping);
@@ -1186,6 +1191,11 @@ impl UnitTask {
         }
         UnitState::Complete
     }
+}
+
+/// The options that an entry switches on.
+fn options(entry: &ResourceConfig) -> BTreeSet<String> {
+    entry.selector.include_actions.iter().cloned().collect()
 }
 
 /// A batch that could not be mapped, told to an operator.

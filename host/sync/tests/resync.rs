@@ -94,6 +94,7 @@ impl Source for World {
                     resources: serde_json::to_vec(chunk).unwrap(),
                     count: chunk.len(),
                     failures: Vec::new(),
+                    reservation: berth_core::Reservation::default(),
                 })
             })
             .collect();

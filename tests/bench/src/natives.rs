@@ -129,7 +129,13 @@ impl Native {
         let elements: Vec<&RawValue> = serde_json::from_str(&text)?;
         let chosen: Vec<&str> = elements.iter().cycle().take(count).map(|element| element.get()).collect();
         let resources = format!("[{}]", chosen.join(",")).into_bytes();
-        Ok(RawPage { region: None, resources, count, failures: Vec::new() })
+        Ok(RawPage {
+            region: None,
+            resources,
+            count,
+            failures: Vec::new(),
+            reservation: berth_core::Reservation::default(),
+        })
     }
 }
 

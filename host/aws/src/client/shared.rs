@@ -61,10 +61,12 @@ impl SharedReads {
         *state = State { generation: state.generation + 1, ..State::default() };
     }
 
-    /// The answer to a call, asked for only if nobody did before; and whether somebody did.
+    /// The answer to a call, asked for only if nobody did before; and whether somebody did. Where it
+    /// is not to be kept, only those get it who ask while it is under way.
     pub(crate) async fn get(
         &self,
         key: String,
+        keep: bool,
         ask: impl FnOnce() -> BoxFuture<'static, Outcome>,
     ) -> (Outcome, bool) {
         let key: Arc<str> = key.into();
@@ -73,7 +75,7 @@ impl SharedReads {
             if let Some(call) = state.calls.get(&key) {
                 (call.clone(), true)
             } else {
-                let (call, generation, limit) = (ask(), state.generation, self.limit);
+                let (call, generation, limit) = (ask(), state.generation, if keep { self.limit } else { 0 });
                 let (settled, held) = (key.clone(), self.state.clone());
                 // Settled by the call itself: whoever asked first may have gone meanwhile.
                 let call = async move {
@@ -102,6 +104,7 @@ impl State {
         match outcome {
             // Whoever waited has got the error; the next one may have more luck.
             Err(_) => _ = self.calls.remove(&key),
+            Ok(_) if limit == 0 => _ = self.calls.remove(&key),
             Ok(answer) => {
                 let weight = OVERHEAD + key.len() * 2 + answer.body.len();
                 self.bytes += weight;
@@ -170,7 +173,7 @@ mod tests {
     ) -> (Outcome, bool) {
         let asked = asked.clone();
         reads
-            .get(key.to_owned(), move || {
+            .get(key.to_owned(), true, move || {
                 async move {
                     asked.fetch_add(1, Ordering::SeqCst);
                     tokio::task::yield_now().await;
@@ -200,6 +203,22 @@ mod tests {
         assert!(ask(&reads, "49", &asked, Ok(answer(1))).await.1);
         reads.clear();
         assert!(!ask(&reads, "49", &asked, Ok(answer(1))).await.1);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_else_asks_for_is_not_kept() {
+        let reads = SharedReads::new(10_000);
+        let ask = || {
+            async {
+                tokio::task::yield_now().await;
+                Ok(answer(1000))
+            }
+            .boxed()
+        };
+        let both = futures::join!(reads.get("a".into(), false, ask), reads.get("a".into(), false, ask));
+        assert_eq!((both.0.1, both.1.1), (false, true), "two at once share it");
+        let state = reads.lock();
+        assert_eq!((state.bytes, state.calls.len()), (0, 0));
     }
 
     #[tokio::test]

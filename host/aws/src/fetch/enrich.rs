@@ -12,7 +12,7 @@ use super::{
     render,
 };
 use crate::{
-    client::Target,
+    client::{Target, decode},
     errors::{CallError, Class},
 };
 
@@ -138,7 +138,7 @@ impl Reader {
             let mut answer = {
                 // Never closed.
                 let _seat = self.enriching.acquire().await;
-                self.call(target, ready, &input).await?
+                decode(&ready.operation, &*self.answer(target, ready, &input).await?)?
             };
             let more = advance(ready, &answer, &mut input)?;
             if let Some(items) = &ready.step.items {

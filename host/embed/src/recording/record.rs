@@ -1,7 +1,7 @@
 //! A source that writes down what another one answers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
@@ -13,7 +13,8 @@ use std::{
 
 use async_trait::async_trait;
 use berth_core::{
-    Account, AccountAccess, AccountId, FetchError, FetchRequest, Problem, RawPage, Region, Source,
+    Account, AccountAccess, AccountId, FetchError, FetchRequest, KindManifest, Problem, RawPage, Region,
+    Source,
 };
 use futures::stream::{self, BoxStream, StreamExt};
 use serde_json::value::RawValue;
@@ -182,6 +183,10 @@ impl Source for RecordingSource {
         }
         self.keeper.note(self.keeper.write_index());
         regions
+    }
+
+    fn prepare(&self, reads: &[(Arc<KindManifest>, BTreeSet<String>)]) {
+        self.source.prepare(reads);
     }
 
     fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {

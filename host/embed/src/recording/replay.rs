@@ -80,6 +80,7 @@ impl Pages {
                     resources: String::from(Box::<str>::from(resources)).into_bytes(),
                     count,
                     failures,
+                    reservation: berth_core::Reservation::default(),
                 }))
             }
             Line::End(End::Complete) => Ok(None),

@@ -297,6 +297,7 @@ impl Refresher {
             resources: json!([element]).to_string().into_bytes(),
             count: 1,
             failures: Vec::new(),
+            reservation: berth_core::Reservation::default(),
         };
         let report = self.map(entry, unselective(entry.mapping), page).await?;
         if let Some(error) = report.errors.first() {

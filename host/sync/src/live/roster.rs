@@ -1,13 +1,14 @@
 //! The accounts and regions that the last resync found, for events that come in between.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
 use berth_core::{
-    Account, AccountAccess, AccountId, FetchError, FetchRequest, Problem, RawPage, Region, Source,
+    Account, AccountAccess, AccountId, FetchError, FetchRequest, KindManifest, Problem, RawPage, Region,
+    Source,
 };
 use futures::stream::BoxStream;
 
@@ -93,6 +94,10 @@ impl Source for Roster {
         let regions = self.source.regions(account).await?;
         self.known().regions.insert(account.id.clone(), regions.clone());
         Ok(regions)
+    }
+
+    fn prepare(&self, reads: &[(Arc<KindManifest>, BTreeSet<String>)]) {
+        self.source.prepare(reads);
     }
 
     fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
