@@ -84,7 +84,8 @@ fn again(repo: &Repo, sums: &str) -> Result<()> {
     run(dist.args(["xtask", "dist"]))?;
     let other = fs::read_to_string(clone.join(FOLDER).join(SUMS)).context("the second build left no sums")?;
     if other != sums {
-        bail!("the second build differs:\n{sums}---\n{other}");
+        let kept = elsewhere.keep();
+        bail!("the second build, in {}, differs:\n{sums}---\n{other}", kept.display());
     }
     println!("dist: a second build, from a clone in another folder, gives the same bytes");
     Ok(())
