@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{
     profile::{L, M, Profile},
     report::{Row, Table, Target},
-    resync::{MIB, RESIDENT_MIB, UNCHANGED_CPU, calls, cpu_ms, millis, number, resident_mib, wall_ms},
+    resync::{RESIDENT_MIB, UNCHANGED_CPU, busy, calls, cpu_ms, millis, number, resident_mib, wall_ms},
     stage::{Programs, Resync, Stage},
 };
 
@@ -85,21 +85,6 @@ fn costs(profile: Profile, first: &Resync, again: &Resync, medium: &Resync) -> T
     table
 }
 
-/// What the wall time is worth: whether `berth` or what it talks to was busy.
-fn busy(first: &Resync) -> String {
-    let cores = first.used.cpu.as_secs_f64() / first.used.wall.as_secs_f64();
-    format!(
-        "`berth` kept {cores:.2} cores busy; the stand-ins run on the same machine, so that the wall time is theirs \
-         as well. CPU and memory are `berth`'s alone ({:.0} bytes of peak memory an entity).",
-        resident_mib(first) * MIB / as_number(first.entities().max(1))
-    )
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a count")]
-fn as_number(count: u64) -> f64 {
-    count as f64
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -115,6 +100,7 @@ mod tests {
                 wall: Duration::from_secs(20),
                 resident_bytes: mib << 20,
             },
+            stand_ins: [Duration::from_secs(19), Duration::from_secs(2)],
             first_entity: None,
             aws: [("s3:ListBuckets".to_owned(), 7)].into(),
             port: std::collections::BTreeMap::new(),
@@ -124,6 +110,11 @@ mod tests {
         let reached: Vec<(f64, bool)> =
             table.targets().map(|target| (target.measured, target.is_reached())).collect();
         assert_eq!(reached, [(0.0, true), (0.5, false), (2.0, false), (120.0, true)]);
-        assert!(table.to_string().contains("kept 0.50 cores busy"), "{table}");
+        let told = table.to_string();
+        assert!(
+            told.contains("`berth` 0.50, the simulator of AWS 0.95, the stand-in for Port 0.10"),
+            "{told}"
+        );
+        assert!(told.contains("bounds the wall time"), "{told}");
     }
 }

@@ -48,6 +48,11 @@ impl StandIn {
         format!("http://{}", self.authority)
     }
 
+    /// What it has used so far.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        cpu(self.process.id())
+    }
+
     pub(crate) fn get(&self, path: &str) -> Result<Value> {
         serde_json::from_str(&self.request("GET", path)?).with_context(|| format!("{path} gives no JSON"))
     }
@@ -199,15 +204,18 @@ fn end(child: &mut Child) -> Result<()> {
 
 /// What a process that still runs has used.
 fn used(id: u32, wall: Duration) -> Result<Used> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-    let per_second = rustix::param::clock_ticks_per_second();
-    let cpu = cpu_ticks(&stat).context("no times in /proc")?;
     Ok(Used {
-        cpu: Duration::from_millis(cpu * 1000 / per_second.max(1)),
+        cpu: cpu(id)?,
         wall,
         resident_bytes: peak_kib(&status).context("no peak of memory in /proc")? * 1024,
     })
+}
+
+fn cpu(id: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    let ticks = cpu_ticks(&stat).context("no times in /proc")?;
+    Ok(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1)))
 }
 
 /// Ticks of the clock in user and kernel mode, in `/proc/<id>/stat`.

@@ -106,6 +106,24 @@ const FIGURES: [Figure; 9] = [
     Figure { name: "first entity at Port, ms", of: first_entity_ms, digits: 0 },
 ];
 
+/// Whose the wall time is: `berth` and the stand-ins share the machine.
+pub(crate) fn busy(resync: &Resync) -> String {
+    let wall = resync.used.wall.as_secs_f64();
+    let [berth, aws, port] =
+        [resync.used.cpu, resync.stand_ins[0], resync.stand_ins[1]].map(|cpu| cpu.as_secs_f64() / wall);
+    let bound = match () {
+        () if aws > 0.9 => "; the simulator has one thread, so that it bounds the wall time",
+        () if port > 0.9 => {
+            "; the stand-in for Port does one thing at a time, so that it bounds the wall time"
+        }
+        () => "",
+    };
+    format!(
+        "Cores that were busy in the first resync: `berth` {berth:.2}, the simulator of AWS {aws:.2}, the stand-in \
+         for Port {port:.2}{bound}. CPU and memory above are of the measured process alone."
+    )
+}
+
 /// A number, or nothing where there is none.
 pub(crate) fn number(value: f64, digits: usize) -> String {
     if value.is_finite() { format!("{value:.digits$}") } else { String::new() }
@@ -150,6 +168,7 @@ fn costs(profile: Profile, cold: &Resync, rounds: &[Round]) -> Table {
             number(over(rounds, |round| of(&round.first) / best(*of, &round.natives)), 2),
         ]));
     }
+    table.note(busy(&rounds[0].first));
     for target in targets(profile, cold, rounds) {
         table.target(target);
     }
@@ -280,6 +299,7 @@ mod tests {
                 wall: Duration::from_millis(wall),
                 resident_bytes: 200 << 20,
             },
+            stand_ins: [Duration::ZERO; 2],
             first_entity: Some(Duration::from_millis(100)),
             aws: BTreeMap::new(),
             port: BTreeMap::new(),

@@ -70,6 +70,8 @@ pub(crate) struct Place {
 #[derive(Debug, Clone)]
 pub(crate) struct Resync {
     pub(crate) used: Used,
+    /// What the simulator of AWS and the stand-in for Port used meanwhile.
+    pub(crate) stand_ins: [Duration; 2],
     pub(crate) first_entity: Option<Duration>,
     /// By `<service>:<Operation>`.
     pub(crate) aws: BTreeMap<String, u64>,
@@ -165,6 +167,8 @@ impl<'p> Stage<'p> {
     ) -> Result<Resync> {
         self.aws.request("POST", "/_simulator/reset")?;
         place.port.request("DELETE", "/_stand-in/requests")?;
+        let stand_ins = || anyhow::Ok([self.aws.cpu()?, place.port.cpu()?]);
+        let before = stand_ins()?;
         let mut first_entity = None;
         let used = process::run(&mut command, |elapsed| {
             if first_entity.is_none() && is_written(&counts(&place.port).unwrap_or_default()) {
@@ -176,9 +180,11 @@ impl<'p> Stage<'p> {
             let seldom = first_entity.is_some() || elapsed > Duration::from_secs(5);
             Some(if seldom { Duration::from_secs(10) } else { Duration::from_millis(5) })
         })?;
+        let after = stand_ins()?;
         let entities: Value = place.port.get("/_stand-in/digests")?;
         Ok(Resync {
             used,
+            stand_ins: [0, 1].map(|index| after[index].saturating_sub(before[index])),
             first_entity,
             aws: self.asked()?,
             port: counts(&place.port)?,
