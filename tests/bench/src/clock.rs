@@ -115,7 +115,9 @@ mod tests {
 
     #[test]
     fn the_clock_of_the_process_sees_other_threads() {
-        let busy = || drop(std::hint::black_box((0..3_000_000_u64).fold(1_u64, |x, y| x.rotate_left(3) ^ y)));
+        let busy = || {
+            std::hint::black_box((0..3_000_000_u64).fold(1_u64, |x, y| x.rotate_left(3) ^ y));
+        };
         let elsewhere = || std::thread::scope(|scope| drop(scope.spawn(busy)));
         let cases = || [Case::new("here", 1, busy), Case::new("elsewhere", 1, elsewhere)];
         let seen = measure_by(Clock::Process, 5, &mut cases()).ratio(1, 0);

@@ -67,7 +67,9 @@ pub(crate) fn run(programs: &Programs, options: &Options, tell: fn(&str)) -> Res
 fn begin(stage: &Stage<'_>, time: Duration) -> Result<Begun> {
     let place = stage.place()?;
     let (mut last, mut first_unit) = (0, None);
-    let used = process::run_for(&mut stage.berth(&place), time, |elapsed| {
+    let mut berth = stage.berth(&place);
+    berth.stderr(place.log()?);
+    let used = process::run_for(&mut berth, time, |elapsed| {
         last = units(&stage.asked()?);
         if last > 0 {
             first_unit.get_or_insert(elapsed);

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
     path::PathBuf,
     process::{Command, Stdio},
     time::Duration,
@@ -64,6 +64,23 @@ pub(crate) struct Stage<'p> {
 pub(crate) struct Place {
     pub(crate) port: StandIn,
     state: PathBuf,
+}
+
+impl Place {
+    const LOG: &str = "log";
+
+    /// Where a run's log goes.
+    pub(crate) fn log(&self) -> Result<File> {
+        Ok(File::create(self.state.join(Self::LOG))?)
+    }
+
+    /// The end of the log, for a run that failed.
+    fn complaint(&self) -> String {
+        const LINES: usize = 20;
+        let log = fs::read_to_string(self.state.join(Self::LOG)).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LINES)..].join("\n")
+    }
 }
 
 /// A resync as it was seen from outside.
@@ -138,9 +155,10 @@ impl<'p> Stage<'p> {
             .env("OCEAN__INTEGRATION__SECRETS__AWS_SECRET_ACCESS_KEY", KEY.1)
             .env("AWS_ENDPOINT_URL", self.aws.url())
             .env("BERTH_LOG_FORMAT", "json")
+            // The binary may be anywhere, and the plugins are not beside it then.
+            .env("BERTH_PLUGIN_TRUST", "any")
             .env("NO_PROXY", "127.0.0.1")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stdout(Stdio::null());
         command
     }
 
@@ -166,6 +184,7 @@ impl<'p> Stage<'p> {
         progress: impl Fn(Duration, u64),
     ) -> Result<Resync> {
         self.aws.request("POST", "/_simulator/reset")?;
+        command.stderr(place.log()?);
         place.port.request("DELETE", "/_stand-in/requests")?;
         let stand_ins = || anyhow::Ok([self.aws.cpu()?, place.port.cpu()?]);
         let before = stand_ins()?;
@@ -179,7 +198,8 @@ impl<'p> Stage<'p> {
             // Asking often enough to see the first entity must not go on for minutes.
             let seldom = first_entity.is_some() || elapsed > Duration::from_secs(5);
             Some(if seldom { Duration::from_secs(10) } else { Duration::from_millis(5) })
-        })?;
+        })
+        .with_context(|| place.complaint())?;
         let after = stand_ins()?;
         let entities: Value = place.port.get("/_stand-in/digests")?;
         Ok(Resync {
