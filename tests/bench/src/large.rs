@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{
     profile::{L, M, Profile},
     report::{Row, Table, Target},
-    resync::{RESIDENT_MIB, UNCHANGED_CPU, busy, calls, cpu_ms, millis, number, resident_mib, wall_ms},
+    resync::{FIGURES, Figure, RESIDENT_MIB, UNCHANGED_CPU, busy, calls, cpu_ms, number, resident_mib},
     stage::{Programs, Resync, Stage},
 };
 
@@ -45,25 +45,13 @@ fn costs(profile: Profile, first: &Resync, again: &Resync, medium: &Resync) -> T
         ),
         &["", "first", "nothing changed", "nothing changed ÷ first", "M: first", "L ÷ M"],
     );
-    #[expect(clippy::cast_precision_loss, reason = "counts")]
-    let figures: [(&str, fn(&Resync) -> f64, usize); 9] = [
-        ("entities", |resync| resync.entities() as f64, 0),
-        ("requests to AWS", |resync| resync.aws_requests() as f64, 0),
-        ("requests to Port", |resync| resync.port_requests() as f64, 0),
-        ("of these, writes", |resync| resync.writes() as f64, 0),
-        ("CPU, ms", cpu_ms, 0),
-        ("wall, ms", wall_ms, 0),
-        ("entities a CPU-second", Resync::entities_per_second, 0),
-        ("peak memory, MiB", resident_mib, 1),
-        ("first entity at Port, ms", |resync| resync.first_entity.map_or(f64::NAN, millis), 0),
-    ];
-    for (name, of, digits) in figures {
+    for Figure { name, of, digits } in &FIGURES {
         table.row(Row::plain([
-            name.to_owned(),
-            number(of(first), digits),
-            number(of(again), digits),
+            (*name).to_owned(),
+            number(of(first), *digits),
+            number(of(again), *digits),
             number(of(again) / of(first), 2),
-            number(of(medium), digits),
+            number(of(medium), *digits),
             number(of(first) / of(medium), 2),
         ]));
     }

@@ -64,10 +64,10 @@ fn round(stage: &Stage<'_>) -> Result<Round> {
 }
 
 /// A resync's figure that is shown.
-struct Figure {
-    name: &'static str,
-    of: fn(&Resync) -> f64,
-    digits: usize,
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    pub(crate) of: fn(&Resync) -> f64,
+    pub(crate) digits: usize,
 }
 
 pub(crate) const MIB: f64 = 1024.0 * 1024.0;
@@ -76,7 +76,7 @@ pub(crate) fn cpu_ms(resync: &Resync) -> f64 {
     millis(resync.used.cpu)
 }
 
-pub(crate) fn wall_ms(resync: &Resync) -> f64 {
+fn wall_ms(resync: &Resync) -> f64 {
     millis(resync.used.wall)
 }
 
@@ -89,12 +89,12 @@ fn first_entity_ms(resync: &Resync) -> f64 {
     resync.first_entity.map_or(f64::NAN, millis)
 }
 
-pub(crate) fn millis(time: Duration) -> f64 {
+fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts")]
-const FIGURES: [Figure; 9] = [
+pub(crate) const FIGURES: [Figure; 9] = [
     Figure { name: "entities", of: |resync| resync.entities() as f64, digits: 0 },
     Figure { name: "requests to AWS", of: |resync| resync.aws_requests() as f64, digits: 0 },
     Figure { name: "requests to Port", of: |resync| resync.port_requests() as f64, digits: 0 },
