@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, ensure};
 use berth_embed::{Concurrency, SyncOptions};
+use serde_json::Value;
 
 use crate::{
     clock::median,
@@ -54,9 +55,9 @@ fn round(stage: &Stage<'_>) -> Result<Round> {
         let native = stage.run(stage.native(&place, allocator), &place, quiet)?;
         ensure!(
             native.entities == first.entities,
-            "the native baseline gives other entities:\n{:?}\nand not\n{:?}",
-            native.entities,
-            first.entities
+            "the native baseline gives other entities:\n{}\nand not\n{}",
+            Value::Object(native.entities),
+            Value::Object(first.entities.clone())
         );
         Ok(native)
     };
@@ -137,7 +138,7 @@ fn over(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
 fn costs(profile: Profile, cold: &Resync, rounds: &[Round]) -> Table {
     let mut table = Table::new(
         format!(
-            "Profile {}: {} accounts × {} regions, AWS answers after {} ms; medians of {} rounds",
+            "Profile {}: {} accounts × {} regions, AWS answers after {} ms; medians, rounds: {}",
             profile.name,
             profile.accounts,
             profile.regions,
@@ -177,9 +178,25 @@ fn costs(profile: Profile, cold: &Resync, rounds: &[Round]) -> Table {
         let phases = phases(profile, &rounds[0].first.aws);
         let ratio = over(rounds, wall_over_ideal(latency, &phases));
         table.note(ideal::explain(latency, &phases));
+        table.note(flat(latency, &rounds[0].first));
         table.target(Target::at_most(format!("{}: wall ÷ ideal wall", profile.name), IDEAL_WALL, ratio));
     }
     table
+}
+
+/// The bound without phases and chains, which is lower.
+fn flat(latency: Duration, first: &Resync) -> String {
+    let at_once = SyncOptions::default().unit_concurrency;
+    #[expect(clippy::cast_precision_loss, reason = "counts")]
+    let rounds = first.aws_requests() as f64 / at_once as f64;
+    let wall = millis(latency) * rounds;
+    format!(
+        "Without phases and chains it would be latency × requests ÷ units at once = {} ms × {} ÷ {at_once} = {wall:.0} \
+         ms; the first resync took {:.2} times as long.",
+        latency.as_millis(),
+        first.aws_requests(),
+        wall_ms(first) / wall
+    )
 }
 
 fn wall_over_ideal(latency: Duration, phases: &[Phase]) -> impl Fn(&Round) -> f64 {
@@ -350,6 +367,17 @@ mod tests {
             natives: [resync(0, 0), resync(0, 0)],
         });
         assert!((wall - 2.0).abs() < 1e-9, "{wall}");
+    }
+
+    #[test]
+    fn the_bound_without_phases_is_told_beside() {
+        let mut first = resync(0, 2000);
+        first.aws = [("s3:ListBuckets".to_owned(), 640)].into();
+        let told = flat(Duration::from_millis(100), &first);
+        assert!(
+            told.ends_with("100 ms × 640 ÷ 64 = 1000 ms; the first resync took 2.00 times as long."),
+            "{told}"
+        );
     }
 
     #[test]

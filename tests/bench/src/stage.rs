@@ -79,7 +79,8 @@ impl Place {
         const LINES: usize = 20;
         let log = fs::read_to_string(self.state.join(Self::LOG)).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(LINES)..].join("\n")
+        let end = lines[lines.len().saturating_sub(LINES)..].join("\n");
+        format!("a resync failed, whose log ends with:\n{end}\n")
     }
 }
 
