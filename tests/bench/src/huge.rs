@@ -177,7 +177,7 @@ fn table(profile: Profile, complete: &[Measured], begun: Begun) -> Result<Table>
 }
 
 /// How the last two rows come about.
-fn method(complete: &[Measured], begun: Begun, whole: Whole) -> [String; 3] {
+fn method(complete: &[Measured], begun: Begun, whole: Whole) -> [String; 4] {
     let line = |what: &str, line: Line, of: fn(&Used) -> f64, unit: &str| {
         format!(
             "{what} = {:.2} {unit} + {:.3} {unit} per 1,000 units (points off by {:.0} % at most)",
@@ -200,6 +200,13 @@ fn method(complete: &[Measured], begun: Begun, whole: Whole) -> [String; 3] {
             begun.first_unit.as_secs_f64(),
             begun.units,
             wall(&begun.used) - begun.first_unit.as_secs_f64(),
+        ),
+        format!(
+            "memory: for the {} units of the begun resync the line gives {:.0} MiB, measured were {:.0} MiB: it had \
+             planned all units, but had not come to its end.",
+            begun.units,
+            whole.resident.at(number_of(begun.units)),
+            resident(&begun.used),
         ),
         format!(
             "units are told by the lists that the simulator was asked for ({}); the unit of the account itself asks \
