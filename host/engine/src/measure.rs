@@ -3,7 +3,7 @@
 
 use std::{num::NonZeroUsize, path::Path, sync::Arc};
 
-use berth_core::{Kind, MapContext, MapReport, Problem, RawPage, RefusedPlugin, ResourceConfig};
+use berth_core::{Document, Kind, MapContext, MapReport, Problem, RawPage, RefusedPlugin, ResourceConfig};
 
 use crate::{
     EngineConfig, EngineError,
@@ -168,4 +168,12 @@ impl std::fmt::Debug for Expressions {
 /// What is wrong, with its place.
 pub fn read(bytes: &[u8], count: usize) -> Result<MapReport, String> {
     MapReport::read(bytes, count)
+}
+
+/// Reads the documents that a plugin returned for a batch of `count` resources, as the engine does.
+///
+/// # Errors
+/// What is wrong, with its place.
+pub fn read_documents(bytes: &[u8], count: usize) -> Result<Vec<Document>, String> {
+    Documents::read(bytes, count).map(Documents::into_documents)
 }

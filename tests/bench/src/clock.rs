@@ -22,30 +22,46 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The time that this thread has used.
-fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+/// Whose CPU time counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Clock {
+    /// That of the thread which measures.
+    Thread,
+    /// That of all threads, for what starts some.
+    Process,
+}
+
+fn now(clock: Clock) -> Duration {
+    let time = clock_gettime(match clock {
+        Clock::Thread => ClockId::ThreadCPUTime,
+        Clock::Process => ClockId::ProcessCPUTime,
+    });
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// What was measured of some cases: by case, the nanoseconds per unit of each round.
 pub(crate) struct Measured(Vec<Vec<f64>>);
 
-/// Runs the cases in turns.
+/// Runs the cases in turns, in this thread.
 pub(crate) fn measure(rounds: usize, cases: &mut [Case<'_>]) -> Measured {
+    measure_by(Clock::Thread, rounds, cases)
+}
+
+/// Runs the cases in turns.
+pub(crate) fn measure_by(clock: Clock, rounds: usize, cases: &mut [Case<'_>]) -> Measured {
     let mut times = vec![Vec::with_capacity(rounds); cases.len()];
     // The first run of each decides how often it runs in a sample.
     let repeats: Vec<u32> = cases
         .iter_mut()
         .map(|case| {
             (case.run)();
-            let once = timed(1, &mut case.run).as_nanos().max(1);
+            let once = timed(clock, 1, &mut case.run).as_nanos().max(1);
             u32::try_from((SAMPLE.as_nanos() / once).clamp(1, 100_000)).unwrap_or(1)
         })
         .collect();
     for _ in 0..rounds {
         for ((case, times), repeats) in cases.iter_mut().zip(&mut times).zip(&repeats) {
-            let time = timed(*repeats, &mut case.run);
+            let time = timed(clock, *repeats, &mut case.run);
             #[expect(clippy::cast_precision_loss, reason = "a count of entities")]
             times.push(time.as_secs_f64() * 1e9 / f64::from(*repeats) / case.units.max(1) as f64);
         }
@@ -53,12 +69,12 @@ pub(crate) fn measure(rounds: usize, cases: &mut [Case<'_>]) -> Measured {
     Measured(times)
 }
 
-fn timed(repeats: u32, run: &mut dyn FnMut()) -> Duration {
-    let begun = thread_time();
+fn timed(clock: Clock, repeats: u32, run: &mut dyn FnMut()) -> Duration {
+    let begun = now(clock);
     for _ in 0..repeats {
         run();
     }
-    thread_time().saturating_sub(begun)
+    now(clock).saturating_sub(begun)
 }
 
 impl Measured {
@@ -95,6 +111,18 @@ mod tests {
         let ratio = measured.ratio(1, 0);
         assert!((2.0..8.0).contains(&ratio), "{ratio}");
         assert!(measured.nanos(0) > 0.0);
+    }
+
+    #[test]
+    fn the_clock_of_the_process_sees_other_threads() {
+        let busy = || {
+            std::hint::black_box((0..3_000_000_u64).fold(1_u64, |x, y| x.rotate_left(3) ^ y));
+        };
+        let elsewhere = || std::thread::scope(|scope| drop(scope.spawn(busy)));
+        let cases = || [Case::new("here", 1, busy), Case::new("elsewhere", 1, elsewhere)];
+        let seen = measure_by(Clock::Process, 5, &mut cases()).ratio(1, 0);
+        let unseen = measure_by(Clock::Thread, 5, &mut cases()).ratio(1, 0);
+        assert!(unseen < seen / 2.0, "{unseen} {seen}");
     }
 
     #[test]

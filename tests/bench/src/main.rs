@@ -3,15 +3,23 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that tells what it measured")]
 
 mod allocator;
+mod catalog;
 mod clock;
+mod huge;
+mod ideal;
+mod large;
+mod line;
 mod micro;
+mod native;
 mod natives;
 mod process;
+mod profile;
 mod report;
 mod resync;
+mod stage;
 mod wire;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
@@ -43,22 +51,55 @@ enum Command {
         fail_above: Option<f64>,
     },
     /// Whole resyncs between the simulator of AWS and the stand-in for Port.
-    Resync {
-        /// How large: S, M, or slow.
-        profile: String,
-        /// The binary that is measured.
+    Resync(Resync),
+    /// One resync without a sandbox, as the baseline for others.
+    NativeSync {
+        /// The address of AWS.
         #[arg(long)]
-        berth: PathBuf,
-        /// The simulator of AWS.
+        aws: String,
+        /// The address of Port.
         #[arg(long)]
-        simulator: PathBuf,
-        /// The stand-in for Port.
+        port: String,
+        /// How many accounts are read.
         #[arg(long)]
-        port: PathBuf,
-        /// The directory with the bundled components.
+        accounts: u32,
+        /// The state directory.
         #[arg(long)]
-        components: PathBuf,
+        state: PathBuf,
     },
+}
+
+#[derive(clap::Args)]
+struct Resync {
+    /// How large: S, M, slow, L, or X.
+    profile: String,
+    /// The binary that is measured.
+    #[arg(long)]
+    berth: PathBuf,
+    /// The simulator of AWS.
+    #[arg(long)]
+    simulator: PathBuf,
+    /// The stand-in for Port.
+    #[arg(long)]
+    port: PathBuf,
+    /// The directory with the bundled components.
+    #[arg(long)]
+    components: PathBuf,
+    /// S, M, slow: how many rounds are run; the median counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// L, X: how many accounts there are; the profile's own number unless told.
+    #[arg(long)]
+    accounts: Option<u32>,
+    /// X: the numbers of accounts that are read to the end, which the lines are drawn through.
+    #[arg(long, value_delimiter = ',', default_value = "250,500,1000")]
+    complete: Vec<u32>,
+    /// X: how long the resync of all accounts runs.
+    #[arg(long, default_value_t = 120)]
+    seconds: u64,
+    /// Fails when something is written though nothing changed. Other targets are only shown.
+    #[arg(long)]
+    strict: bool,
 }
 
 fn main() -> ExitCode {
@@ -82,24 +123,44 @@ fn run(command: Command) -> Result<()> {
             }
             judge(&tables, |target| fail_above.is_none_or(|most| target.measured <= most))
         }
-        Command::Resync { profile, berth, simulator, port, components } => {
-            let known = [resync::S, resync::M, resync::SLOW];
-            let profile = known
-                .into_iter()
-                .find(|known| known.name.eq_ignore_ascii_case(&profile))
-                .with_context(|| format!("no profile `{profile}`"))?;
-            let absolute = |path: PathBuf| path.canonicalize().with_context(|| path.display().to_string());
-            let programs = resync::Programs {
-                berth: absolute(berth)?,
-                simulator: absolute(simulator)?,
-                port: absolute(port)?,
-                components: absolute(components)?,
-            };
-            let table = resync::table(profile, &resync::run(&programs, profile)?);
-            println!("{table}");
-            judge(&[table], report::Target::is_reached)
+        Command::Resync(options) => resync(options),
+        Command::NativeSync { aws, port, accounts, state } => {
+            native::run(&native::Options { aws, port, accounts, state })
         }
     }
+}
+
+fn resync(options: Resync) -> Result<()> {
+    let absolute = |path: PathBuf| path.canonicalize().with_context(|| path.display().to_string());
+    let cache = tempfile::tempdir()?;
+    let programs = stage::Programs {
+        berth: absolute(options.berth)?,
+        simulator: absolute(options.simulator)?,
+        port: absolute(options.port)?,
+        components: absolute(options.components)?,
+        bench: std::env::current_exe()?,
+        cache: cache.path().join("compiled"),
+    };
+    let tell: fn(&str) = |line| eprintln!("{line}");
+    let tables = match options.profile.to_uppercase().as_str() {
+        "S" => resync::run(&programs, profile::S, options.rounds)?,
+        "M" => resync::run(&programs, profile::M, options.rounds)?,
+        "SLOW" => resync::run(&programs, profile::SLOW, options.rounds)?,
+        "L" => large::run(&programs, options.accounts.unwrap_or(profile::L.accounts), tell)?,
+        "X" => {
+            let options = huge::Options {
+                accounts: options.accounts.unwrap_or(profile::X.accounts),
+                complete: options.complete,
+                time: Duration::from_secs(options.seconds),
+            };
+            huge::run(&programs, &options, tell)?
+        }
+        other => anyhow::bail!("no profile `{other}`: use S, M, slow, L or X"),
+    };
+    for table in &tables {
+        println!("{table}");
+    }
+    judge(&tables, |target| !(options.strict && target.required) || target.is_reached())
 }
 
 /// Fails with the targets that are not good enough.

@@ -1,6 +1,7 @@
 //! Processes: stand-ins that run as long as they are needed, and one that is measured.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read as _, Write as _},
     net::TcpStream,
     process::{Child, Command, Stdio},
@@ -8,7 +9,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+/// How often is looked whether a process has ended.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long a process may take to end after it was asked to.
+const GRACE: Duration = Duration::from_mins(1);
 
 /// A stand-in that runs as long as this value lives.
 pub(crate) struct StandIn {
@@ -41,19 +48,43 @@ impl StandIn {
         format!("http://{}", self.authority)
     }
 
+    /// What it has used so far.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        cpu(self.process.id())
+    }
+
     pub(crate) fn get(&self, path: &str) -> Result<Value> {
         serde_json::from_str(&self.request("GET", path)?).with_context(|| format!("{path} gives no JSON"))
     }
 
-    /// One request to a local server that closes the connection at the end.
+    /// Sends JSON and gives the answer's text.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<String> {
+        self.send("POST", path, &body.to_string())
+    }
+
+    /// One request without a body.
     pub(crate) fn request(&self, method: &str, path: &str) -> Result<String> {
+        self.send(method, path, "")
+    }
+
+    /// One request to a local server that closes the connection at the end.
+    fn send(&self, method: &str, path: &str, body: &str) -> Result<String> {
         let mut stream = TcpStream::connect(&self.authority)
             .with_context(|| format!("could not reach {}", self.authority))?;
-        write!(stream, "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", self.authority)?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            self.authority,
+            body.len()
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-        ensure!(head.lines().next().is_some_and(|status| status.contains(" 20")), "{method} {path}: {head}");
+        ensure!(
+            head.lines().next().is_some_and(|status| status.contains(" 20")),
+            "{method} {path}: {head}\n{body}"
+        );
         Ok(body.to_owned())
     }
 }
@@ -75,25 +106,31 @@ pub(crate) struct Used {
     pub(crate) resident_bytes: u64,
 }
 
-/// Runs a process to its end and tells what it used. `watch` is called again and again meanwhile,
-/// until it says that it has seen enough.
-pub(crate) fn run(command: &mut Command, mut watch: impl FnMut(Duration) -> bool) -> Result<Used> {
+/// Runs a process to its end and tells what it used. `watch` is called again and again meanwhile, each
+/// time after the pause that it asked for, until it asks for none.
+///
+/// The kernel's figure of the peak begins with the memory of the process that starts another, so this one
+/// must stay small.
+pub(crate) fn run(
+    command: &mut Command,
+    mut watch: impl FnMut(Duration) -> Option<Duration>,
+) -> Result<Used> {
     let name = command.get_program().to_string_lossy().into_owned();
     let begun = Instant::now();
     let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("could not start {name}"))?;
     let id = i32::try_from(child.id())?;
-    let mut watching = true;
+    let mut due = Some(Duration::ZERO);
     loop {
         let (mut status, mut usage) = (0, std::mem::MaybeUninit::<libc::rusage>::zeroed());
-        let options = if watching { libc::WNOHANG } else { 0 };
+        let options = if due.is_some() { libc::WNOHANG } else { 0 };
         #[expect(unsafe_code, reason = "the only way to learn what one process used")]
         // SAFETY: both pointers are to values of the right type that live longer than the call.
         let ended = unsafe { libc::wait4(id, &raw mut status, options, usage.as_mut_ptr()) };
         if ended == 0 {
-            watching = !watch(begun.elapsed());
-            if watching {
-                std::thread::sleep(Duration::from_millis(5));
+            if due.is_some_and(|due| due <= begun.elapsed()) {
+                due = watch(begun.elapsed()).map(|pause| begun.elapsed() + pause);
             }
+            std::thread::sleep(LOOK);
             continue;
         }
         if ended != id {
@@ -105,7 +142,7 @@ pub(crate) fn run(command: &mut Command, mut watch: impl FnMut(Duration) -> bool
         ensure!(
             libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0,
             "{name} ended with {}",
-            libc::WEXITSTATUS(status)
+            if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -libc::WTERMSIG(status) }
         );
         let time = |time: libc::timeval| {
             Duration::from_secs(time.tv_sec.unsigned_abs())
@@ -116,5 +153,117 @@ pub(crate) fn run(command: &mut Command, mut watch: impl FnMut(Duration) -> bool
             wall: begun.elapsed(),
             resident_bytes: usage.ru_maxrss.unsigned_abs() * 1024,
         });
+    }
+}
+
+/// Runs a process for some time, tells what it has used until then, and ends it. `watch` is called every
+/// half second, and when the time is over.
+///
+/// # Errors
+/// When the process ends before.
+pub(crate) fn run_for(
+    command: &mut Command,
+    time: Duration,
+    mut watch: impl FnMut(Duration) -> Result<()>,
+) -> Result<Used> {
+    const PAUSE: Duration = Duration::from_millis(500);
+    let name = command.get_program().to_string_lossy().into_owned();
+    let begun = Instant::now();
+    let mut child =
+        command.stdin(Stdio::null()).spawn().with_context(|| format!("could not start {name}"))?;
+    let watched = loop {
+        if let Some(status) = child.try_wait()? {
+            bail!("{name} ended before the time was over, with {status}");
+        }
+        if let Err(error) = watch(begun.elapsed()) {
+            break Err(error);
+        }
+        if begun.elapsed() >= time {
+            break used(child.id(), begun.elapsed());
+        }
+        std::thread::sleep(PAUSE.min(time.saturating_sub(begun.elapsed())));
+    };
+    end(&mut child)?;
+    watched
+}
+
+/// Asks a process to end, and makes it end.
+fn end(child: &mut Child) -> Result<()> {
+    let asked = Instant::now();
+    if let Some(id) = Pid::from_raw(i32::try_from(child.id())?) {
+        kill_process(id, Signal::TERM)?;
+    }
+    while child.try_wait()?.is_none() {
+        if asked.elapsed() > GRACE {
+            child.kill()?;
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// What a process that still runs has used.
+fn used(id: u32, wall: Duration) -> Result<Used> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    Ok(Used {
+        cpu: cpu(id)?,
+        wall,
+        resident_bytes: peak_kib(&status).context("no peak of memory in /proc")? * 1024,
+    })
+}
+
+fn cpu(id: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    let ticks = cpu_ticks(&stat).context("no times in /proc")?;
+    Ok(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1)))
+}
+
+/// Ticks of the clock in user and kernel mode, in `/proc/<id>/stat`.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    // The name may hold anything, parentheses as well.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+}
+
+/// The highest resident memory, in `/proc/<id>/status`.
+fn peak_kib(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_memory_are_read_as_the_kernel_writes_them() {
+        let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 900 0 0 0 120 34 0 0 20 0 4 0 99 1 2";
+        assert_eq!(cpu_ticks(stat), Some(154));
+        assert_eq!(cpu_ticks("42 (x) S 1"), None);
+        assert_eq!(peak_kib("Name:\tx\nVmHWM:\t   20480 kB\nVmRSS:\t 5 kB\n"), Some(20_480));
+        assert_eq!(peak_kib("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn a_process_is_stopped_when_its_time_is_over_and_its_end_before_is_an_error() {
+        let mut seen = 0;
+        let time = Duration::from_millis(20);
+        let used = run_for(Command::new("sleep").arg("60"), time, |_| {
+            seen += 1;
+            Ok(())
+        })
+        .unwrap();
+        assert!(used.wall >= time && used.wall < Duration::from_secs(30), "{used:?}");
+        assert!(seen >= 2 && used.resident_bytes > 0, "{seen} {used:?}");
+        let early = run_for(&mut Command::new("true"), Duration::from_secs(30), |_| Ok(())).unwrap_err();
+        assert!(early.to_string().contains("ended before"), "{early}");
+    }
+
+    #[test]
+    fn a_process_that_fails_is_an_error() {
+        assert!(run(&mut Command::new("true"), |_| None).is_ok());
+        let error = run(&mut Command::new("false"), |_| Some(Duration::ZERO)).unwrap_err();
+        assert_eq!(error.to_string(), "false ended with 1");
     }
 }

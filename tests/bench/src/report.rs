@@ -10,11 +10,18 @@ pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) at_most: f64,
     pub(crate) measured: f64,
+    /// Whether it is a defect, and not only a pity, when it is missed.
+    pub(crate) required: bool,
 }
 
 impl Target {
     pub(crate) fn at_most(name: impl Into<String>, at_most: f64, measured: f64) -> Self {
-        Self { name: name.into(), at_most, measured }
+        Self { name: name.into(), at_most, measured, required: false }
+    }
+
+    /// One that must not be missed.
+    pub(crate) fn required(self) -> Self {
+        Self { required: true, ..self }
     }
 
     pub(crate) fn is_reached(&self) -> bool {
@@ -49,21 +56,35 @@ pub(crate) struct Table {
     title: String,
     head: Vec<String>,
     rows: Vec<Row>,
+    /// Of the table as a whole.
+    targets: Vec<Target>,
+    /// How figures come about, below the table.
+    notes: Vec<String>,
 }
 
 impl Table {
     pub(crate) fn new(title: impl Into<String>, head: &[&str]) -> Self {
         let head = head.iter().map(|name| (*name).to_owned()).collect();
-        Self { title: title.into(), head, rows: Vec::new() }
+        Self { title: title.into(), head, rows: Vec::new(), targets: Vec::new(), notes: Vec::new() }
     }
 
     pub(crate) fn row(&mut self, row: Row) {
         self.rows.push(row);
     }
 
-    /// The targets of its rows.
+    /// Adds a target of the table as a whole.
+    pub(crate) fn target(&mut self, target: Target) {
+        self.targets.push(target);
+    }
+
+    /// Adds how something comes about.
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// The targets of its rows, then its own.
     pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
-        self.rows.iter().filter_map(|row| row.target.as_ref())
+        self.rows.iter().filter_map(|row| row.target.as_ref()).chain(&self.targets)
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -74,7 +95,7 @@ impl Table {
             )
             .collect();
         let rows: Vec<&Vec<String>> = self.rows.iter().map(|row| &row.cells).collect();
-        json!({"title": self.title, "head": self.head, "rows": rows, "targets": targets})
+        json!({"title": self.title, "head": self.head, "rows": rows, "targets": targets, "notes": self.notes})
     }
 }
 
@@ -100,9 +121,10 @@ impl fmt::Display for Table {
         for row in &self.rows {
             writeln!(f, "{}", line(&row.cells))?;
         }
-        for target in self.targets() {
-            writeln!(f, "\n{target}")?;
+        for note in &self.notes {
+            writeln!(f, "\n{note}")?;
         }
-        Ok(())
+        let targets: Vec<String> = self.targets().map(|target| format!("- {target}")).collect();
+        if targets.is_empty() { Ok(()) } else { writeln!(f, "\n{}", targets.join("\n")) }
     }
 }

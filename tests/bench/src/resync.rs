@@ -1,202 +1,388 @@
-//! Whole resyncs between the simulator of AWS and the stand-in for Port.
+//! Whole resyncs of the profiles S, M and slow: what they cost, against the same without a sandbox and
+//! against the time that AWS's answers take.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Context as _, Result};
-use serde_json::{Map, Value, json};
+use anyhow::{Result, ensure};
+use berth_embed::{Concurrency, SyncOptions};
+use serde_json::Value;
 
 use crate::{
-    process::{self, StandIn, Used},
+    clock::median,
+    ideal::{self, Phase, Work},
+    profile::Profile,
     report::{Row, Table, Target},
+    stage::{Programs, Resync, Stage},
 };
 
-/// The kinds of a fresh installation.
-const DEFAULT_KINDS: [&str; 3] = ["AWS::S3::Bucket", "AWS::EC2::Instance", "AWS::ECS::Cluster"];
+/// Two targets of the same name must not differ between profiles.
+pub(crate) const UNCHANGED_CPU: f64 = 0.4;
+pub(crate) const RESIDENT_MIB: f64 = 150.0;
+const NATIVE_CPU: f64 = 1.5;
+const FIRST_ENTITY_MS: f64 = 300.0;
+const COLD_START_MS: f64 = 2000.0;
+const IDEAL_WALL: f64 = 1.2;
 
-/// How large an AWS organization is, and how slow.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Profile {
-    pub(crate) name: &'static str,
-    accounts: u32,
-    regions: u32,
-    /// Resources of each default kind in each account and region.
-    resources: u32,
-    /// Milliseconds that each answer of AWS takes.
-    latency: u32,
+/// The allocators of the baseline: that of the image, and that of a build for glibc.
+const ALLOCATORS: [&str; 2] = ["mimalloc", "system"];
+
+/// One round: a first resync with compiled plugins, the same again, and the baseline with each allocator.
+struct Round {
+    first: Resync,
+    again: Resync,
+    natives: [Resync; 2],
 }
 
-/// Three accounts, as in the study of the integration that Berth replaces.
-pub(crate) const S: Profile = Profile { name: "S", accounts: 3, regions: 2, resources: 3, latency: 0 };
-/// About 13,000 entities.
-pub(crate) const M: Profile = Profile { name: "M", accounts: 10, regions: 4, resources: 125, latency: 0 };
-/// As large as M, with accounts that are mostly wait.
-pub(crate) const SLOW: Profile =
-    Profile { name: "slow", accounts: 10, regions: 4, resources: 5, latency: 50 };
-
-/// The programs and directories that a resync needs.
-pub(crate) struct Programs {
-    pub(crate) berth: PathBuf,
-    pub(crate) simulator: PathBuf,
-    pub(crate) port: PathBuf,
-    pub(crate) components: PathBuf,
-}
-
-/// One resync, as it was seen from outside.
-#[derive(Debug, Clone)]
-pub(crate) struct Resync {
-    pub(crate) used: Used,
-    pub(crate) first_entity: Option<Duration>,
-    pub(crate) aws: Value,
-    pub(crate) port: Map<String, Value>,
-    pub(crate) entities: usize,
-}
-
-impl Resync {
-    /// Requests to AWS.
-    pub(crate) fn aws_requests(&self) -> u64 {
-        self.aws["requests"].as_u64().unwrap_or_default()
-    }
-
-    pub(crate) fn port_requests(&self) -> u64 {
-        self.port.values().filter_map(Value::as_u64).sum()
-    }
-
-    /// Requests that write entities.
-    pub(crate) fn upserts(&self) -> u64 {
-        let writes = |call: &str| {
-            (call.starts_with("POST")
-                || call.starts_with("PUT")
-                || call.starts_with("PATCH")
-                || call.starts_with("DELETE"))
-                && call.contains("/entities")
-                && !call.contains("search")
-                && !call.contains("datasource-entities")
-        };
-        self.port.iter().filter(|(call, _)| writes(call)).filter_map(|(_, count)| count.as_u64()).sum()
-    }
-}
-
-/// Runs a profile three times: into an empty catalog with plugins that must be compiled, again when
-/// nothing has changed, and into another empty catalog with compiled plugins.
-pub(crate) fn run(programs: &Programs, profile: Profile) -> Result<[Resync; 3]> {
-    let state = tempfile::tempdir()?;
-    let mut simulator = Command::new(&programs.simulator);
-    simulator
-        .args(["--plugins".into(), crate::natives::folder().into_os_string()])
-        .args(["--accounts", &profile.accounts.to_string(), "--regions", &profile.regions.to_string()])
-        .args(["--resources", "0", "--latency", &format!("constant:{}ms", profile.latency)]);
-    for kind in DEFAULT_KINDS {
-        simulator.args(["--kind", &format!("{kind}={}", profile.resources)]);
-    }
-    let aws = StandIn::start(&mut simulator)?;
-    let empty = || StandIn::start(Command::new(&programs.port).args(["--port", "0"]));
-    let resync = |port: &StandIn, state: &Path| -> Result<Resync> {
-        aws.request("POST", "/_simulator/reset")?;
-        port.request("DELETE", "/_stand-in/requests")?;
-        let mut first_entity = None;
-        let used = process::run(&mut berth(programs, profile, &aws, port, state), |elapsed| {
-            let counts = port.get("/_stand-in/counts").unwrap_or_default();
-            let written = counts
-                .as_object()
-                .is_some_and(|counts| counts.keys().any(|call| call.contains("entities/bulk")));
-            if written {
-                first_entity = Some(elapsed);
-            }
-            written
-        })?;
-        let entities = port.get("/_stand-in/entities")?;
-        Ok(Resync {
-            used,
-            first_entity,
-            aws: aws.get("/_simulator/stats")?,
-            port: port.get("/_stand-in/counts")?.as_object().cloned().context("no counts")?,
-            entities: entities
-                .as_object()
-                .into_iter()
-                .flat_map(Map::values)
-                .filter_map(Value::as_object)
-                .map(Map::len)
-                .sum(),
-        })
+/// Runs a profile, and gives its tables: costs, and calls.
+pub(crate) fn run(programs: &Programs, profile: Profile, rounds: usize) -> Result<Vec<Table>> {
+    let stage = Stage::start(programs, profile)?;
+    let cold = {
+        programs.forget_compiled()?;
+        let place = stage.place()?;
+        stage.run(stage.berth(&place), &place, |_, _| ())?
     };
-    let port = empty()?;
-    let (first, again) = (resync(&port, state.path())?, resync(&port, state.path())?);
-    // Only the compiled plugins are left of what was remembered.
-    fs::remove_dir_all(state.path().join("state"))?;
-    Ok([first, again, resync(&empty()?, state.path())?])
+    let rounds = (0..rounds.max(1)).map(|_| round(&stage)).collect::<Result<Vec<Round>>>()?;
+    Ok(vec![costs(profile, &cold, &rounds), calls(profile, &rounds[0].first)])
 }
 
-fn berth(programs: &Programs, profile: Profile, aws: &StandIn, port: &StandIn, state: &Path) -> Command {
-    let roles: Vec<String> = (0..u64::from(profile.accounts))
-        .map(|account| format!("arn:aws:iam::{}:role/PortOceanReadRole", 100_000_000_001 + account))
-        .collect();
-    let mut command = Command::new(&programs.berth);
-    command.env_clear();
-    command
-        .args(["sync", "--plugins"])
-        .arg(&programs.components)
-        .current_dir(state)
-        .env("BERTH_CACHE_DIR", state.join("cache"))
-        .env("BERTH_STATE_DIR", state.join("state"))
-        .env("OCEAN__PORT__CLIENT_ID", "stand-in-client")
-        .env("OCEAN__PORT__CLIENT_SECRET", "stand-in-secret")
-        .env("OCEAN__PORT__BASE_URL", port.url())
-        .env("OCEAN__INITIALIZE_PORT_RESOURCES", "true")
-        .env("OCEAN__INTEGRATION__IDENTIFIER", "aws")
-        .env("OCEAN__EVENT_LISTENER", r#"{"type":"ONCE"}"#)
-        .env("OCEAN__INTEGRATION__SECRETS__AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
-        .env("OCEAN__INTEGRATION__SECRETS__AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfi")
-        .env("OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS", json!(roles).to_string())
-        .env("AWS_ENDPOINT_URL", aws.url())
-        .env("BERTH_LOG_FORMAT", "json")
-        .env("NO_PROXY", "127.0.0.1")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command
+fn round(stage: &Stage<'_>) -> Result<Round> {
+    let quiet = |_: Duration, _: u64| ();
+    let place = stage.place()?;
+    let first = stage.run(stage.berth(&place), &place, quiet)?;
+    let again = stage.run(stage.berth(&place), &place, quiet)?;
+    let native = |allocator| -> Result<Resync> {
+        let place = stage.place()?;
+        let native = stage.run(stage.native(&place, allocator), &place, quiet)?;
+        ensure!(
+            native.entities == first.entities,
+            "the native baseline gives other entities:\n{}\nand not\n{}",
+            Value::Object(native.entities),
+            Value::Object(first.entities.clone())
+        );
+        Ok(native)
+    };
+    Ok(Round { natives: [native(ALLOCATORS[0])?, native(ALLOCATORS[1])?], first, again })
 }
 
-/// What the resyncs of a profile cost.
-pub(crate) fn table(profile: Profile, [cold, again, first]: &[Resync; 3]) -> Table {
+/// A resync's figure that is shown.
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    pub(crate) of: fn(&Resync) -> f64,
+    pub(crate) digits: usize,
+}
+
+pub(crate) const MIB: f64 = 1024.0 * 1024.0;
+
+pub(crate) fn cpu_ms(resync: &Resync) -> f64 {
+    millis(resync.used.cpu)
+}
+
+fn wall_ms(resync: &Resync) -> f64 {
+    millis(resync.used.wall)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bytes of a process")]
+pub(crate) fn resident_mib(resync: &Resync) -> f64 {
+    resync.used.resident_bytes as f64 / MIB
+}
+
+fn first_entity_ms(resync: &Resync) -> f64 {
+    resync.first_entity.map_or(f64::NAN, millis)
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts")]
+pub(crate) const FIGURES: [Figure; 9] = [
+    Figure { name: "entities", of: |resync| resync.entities() as f64, digits: 0 },
+    Figure { name: "requests to AWS", of: |resync| resync.aws_requests() as f64, digits: 0 },
+    Figure { name: "requests to Port", of: |resync| resync.port_requests() as f64, digits: 0 },
+    Figure { name: "of these, writes", of: |resync| resync.writes() as f64, digits: 0 },
+    Figure { name: "CPU, ms", of: cpu_ms, digits: 0 },
+    Figure { name: "wall, ms", of: wall_ms, digits: 0 },
+    Figure { name: "entities a CPU-second", of: Resync::entities_per_second, digits: 0 },
+    Figure { name: "peak memory, MiB", of: resident_mib, digits: 1 },
+    Figure { name: "first entity at Port, ms", of: first_entity_ms, digits: 0 },
+];
+
+/// Whose the wall time is: `berth` and the stand-ins share the machine.
+pub(crate) fn busy(resync: &Resync) -> String {
+    let wall = resync.used.wall.as_secs_f64();
+    let [berth, aws, port] =
+        [resync.used.cpu, resync.stand_ins[0], resync.stand_ins[1]].map(|cpu| cpu.as_secs_f64() / wall);
+    let bound = match () {
+        () if aws > 0.9 => "; the simulator has one thread, so that it bounds the wall time",
+        () if port > 0.9 => {
+            "; the stand-in for Port does one thing at a time, so that it bounds the wall time"
+        }
+        () => "",
+    };
+    format!(
+        "Cores that were busy in the first resync: `berth` {berth:.2}, the simulator of AWS {aws:.2}, the stand-in \
+         for Port {port:.2}{bound}. CPU and memory above are of the measured process alone."
+    )
+}
+
+/// A number, or nothing where there is none.
+pub(crate) fn number(value: f64, digits: usize) -> String {
+    if value.is_finite() { format!("{value:.digits$}") } else { String::new() }
+}
+
+/// The median over the rounds of what each gives.
+fn over(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
+    median(rounds.iter().map(of).collect())
+}
+
+fn costs(profile: Profile, cold: &Resync, rounds: &[Round]) -> Table {
     let mut table = Table::new(
         format!(
-            "Profile {}: {} accounts × {} regions, {} entities, AWS answers after {} ms",
-            profile.name, profile.accounts, profile.regions, first.entities, profile.latency
+            "Profile {}: {} accounts × {} regions, AWS answers after {} ms; medians, rounds: {}",
+            profile.name,
+            profile.accounts,
+            profile.regions,
+            profile.latency,
+            rounds.len()
         ),
-        &["", "compiling plugins", "compiled plugins", "nothing changed", "ratio of the last two"],
+        &[
+            "",
+            "compiling plugins",
+            "compiled plugins",
+            "nothing changed",
+            "÷ compiled",
+            "native, mimalloc",
+            "native, glibc",
+            "compiled ÷ native (the better)",
+        ],
     );
-    #[expect(clippy::cast_precision_loss, reason = "counts")]
-    let ratio = |of: fn(&Resync) -> u64| of(again) as f64 / (of(first) as f64).max(1.0);
-    let mut counted = |name: &str, of: fn(&Resync) -> u64, target: Option<Target>| {
-        let cells = vec![
-            name.to_owned(),
-            of(cold).to_string(),
-            of(first).to_string(),
-            of(again).to_string(),
-            format!("{:.2}", ratio(of)),
-        ];
-        table.row(Row { cells, target });
-    };
-    counted("requests to AWS", Resync::aws_requests, None);
-    counted("requests to Port", Resync::port_requests, None);
-    #[expect(clippy::cast_precision_loss, reason = "a count")]
-    let upserts = Target::at_most(
-        format!("{}: writes to Port when nothing changed", profile.name),
-        0.0,
-        again.upserts() as f64,
-    );
-    counted("of these, writes", Resync::upserts, Some(upserts));
-    counted("peak memory, KiB", |resync| resync.used.resident_bytes >> 10, None);
-    counted("CPU, ms", |resync| u64::try_from(resync.used.cpu.as_millis()).unwrap_or(u64::MAX), None);
-    counted("wall, ms", |resync| u64::try_from(resync.used.wall.as_millis()).unwrap_or(u64::MAX), None);
-    counted(
-        "first entity at Port, ms",
-        |resync| resync.first_entity.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-        None,
-    );
+    for Figure { name, of, digits } in &FIGURES {
+        let show = |value: f64| number(value, *digits);
+        table.row(Row::plain([
+            (*name).to_owned(),
+            show(of(cold)),
+            show(over(rounds, |round| of(&round.first))),
+            show(over(rounds, |round| of(&round.again))),
+            number(over(rounds, |round| of(&round.again) / of(&round.first)), 2),
+            show(over(rounds, |round| of(&round.natives[0]))),
+            show(over(rounds, |round| of(&round.natives[1]))),
+            number(over(rounds, |round| of(&round.first) / best(*of, &round.natives)), 2),
+        ]));
+    }
+    table.note(busy(&rounds[0].first));
+    for target in targets(profile, cold, rounds) {
+        table.target(target);
+    }
+    if profile.latency > 0 {
+        let latency = Duration::from_millis(profile.latency.into());
+        let phases = phases(profile, &rounds[0].first.aws);
+        let ratio = over(rounds, wall_over_ideal(latency, &phases));
+        table.note(ideal::explain(latency, &phases));
+        table.note(flat(latency, &rounds[0].first));
+        table.target(Target::at_most(format!("{}: wall ÷ ideal wall", profile.name), IDEAL_WALL, ratio));
+    }
     table
+}
+
+/// The bound without phases and chains, which is lower.
+fn flat(latency: Duration, first: &Resync) -> String {
+    let at_once = SyncOptions::default().unit_concurrency;
+    #[expect(clippy::cast_precision_loss, reason = "counts")]
+    let rounds = first.aws_requests() as f64 / at_once as f64;
+    let wall = millis(latency) * rounds;
+    format!(
+        "Without phases and chains it would be latency × requests ÷ units at once = {} ms × {} ÷ {at_once} = {wall:.0} \
+         ms; the first resync took {:.2} times as long.",
+        latency.as_millis(),
+        first.aws_requests(),
+        wall_ms(first) / wall
+    )
+}
+
+fn wall_over_ideal(latency: Duration, phases: &[Phase]) -> impl Fn(&Round) -> f64 {
+    let ideal = ideal::wall(latency, phases).as_secs_f64();
+    move |round| round.first.used.wall.as_secs_f64() / ideal
+}
+
+/// The lower of both baselines, which is the harder one to be compared with.
+fn best(of: fn(&Resync) -> f64, natives: &[Resync; 2]) -> f64 {
+    of(&natives[0]).min(of(&natives[1]))
+}
+
+fn targets(profile: Profile, cold: &Resync, rounds: &[Round]) -> Vec<Target> {
+    let named = |what: &str, at_most: f64, measured: f64| {
+        Target::at_most(format!("{}: {what}", profile.name), at_most, measured)
+    };
+    #[expect(clippy::cast_precision_loss, reason = "a count")]
+    let writes = rounds.iter().map(|round| round.again.writes()).max().unwrap_or_default() as f64;
+    let mut targets = vec![
+        named("writes to Port when nothing changed", 0.0, writes).required(),
+        named(
+            "CPU when nothing changed ÷ CPU of the first resync",
+            UNCHANGED_CPU,
+            over(rounds, |round| cpu_ms(&round.again) / cpu_ms(&round.first)),
+        ),
+        named(
+            "CPU ÷ CPU of the native baseline (the allocator with less)",
+            NATIVE_CPU,
+            over(rounds, |round| cpu_ms(&round.first) / best(cpu_ms, &round.natives)),
+        ),
+        named(
+            "peak memory with all plugins loaded, MiB",
+            RESIDENT_MIB,
+            over(rounds, |round| resident_mib(&round.first)),
+        ),
+    ];
+    if profile.latency == 0 {
+        let first = over(rounds, |round| first_entity_ms(&round.first));
+        targets.push(named("first entity at Port with compiled plugins, ms", FIRST_ENTITY_MS, first));
+        targets.push(named(
+            "first entity at Port with nothing compiled, ms",
+            COLD_START_MS,
+            first_entity_ms(cold),
+        ));
+    }
+    targets
+}
+
+/// What a first resync of the default kinds cannot do without: an answer of STS to each role, one with
+/// the regions to each account, then the units.
+///
+/// A unit asks one call after the other, but for the enrichments of its resources, of which so many go on
+/// at once as the settings say.
+fn phases(profile: Profile, aws: &BTreeMap<String, u64>) -> Vec<Phase> {
+    let limits = Concurrency::default();
+    let options = SyncOptions::default();
+    let services = ideal::by_service(aws);
+    let asked = |service: &str| services.get(service).copied().unwrap_or_default();
+    let accounts = u64::from(profile.accounts);
+    let buckets = u64::from(profile.resources).div_ceil(limits.enrichments.get() as u64);
+    let (in_s3, in_ec2, in_ecs) = (1 + buckets, 1, 2);
+    let regional = accounts * u64::from(profile.regions);
+    let chains = accounts * in_s3 + regional * (in_ec2 + in_ecs);
+    let mut units = vec![Work::new("chained calls of units", chains, options.unit_concurrency)];
+    let mut all = 0;
+    for service in ["s3", "ec2", "ecs"] {
+        let what = format!("requests to {service}");
+        units.push(Work::new(what, asked(service), limits.requests_per_service.get()));
+        all += asked(service);
+    }
+    units.push(Work::new("requests", all, limits.requests.get()));
+    vec![
+        Phase { name: "roles", depth: 1, work: vec![Work::new("roles", asked("sts"), limits.roles.get())] },
+        Phase {
+            name: "regions",
+            depth: 1,
+            work: vec![Work::new("accounts", asked("account"), options.region_concurrency)],
+        },
+        Phase { name: "units", depth: in_s3.max(in_ecs), work: units },
+    ]
+}
+
+/// The calls that were made most often.
+pub(crate) fn calls(profile: Profile, resync: &Resync) -> Table {
+    const MOST: usize = 10;
+    let mut table = Table::new(
+        format!("Profile {}: requests of a first resync, the {MOST} most frequent", profile.name),
+        &["AWS", "requests", "Port", "requests"],
+    );
+    let (aws, port) = (most_first(&resync.aws), most_first(&resync.port));
+    let cells = |calls: &[(&str, u64)], index: usize| match calls.get(index) {
+        Some((call, count)) => [(*call).to_owned(), count.to_string()],
+        None => [String::new(), String::new()],
+    };
+    for index in 0..MOST.min(aws.len().max(port.len())) {
+        let ([call, count], [route, times]) = (cells(&aws, index), cells(&port, index));
+        table.row(Row::plain([call, count, route, times]));
+    }
+    table
+}
+
+fn most_first(counts: &BTreeMap<String, u64>) -> Vec<(&str, u64)> {
+    let mut sorted: Vec<(&str, u64)> = counts.iter().map(|(call, count)| (call.as_str(), *count)).collect();
+    sorted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{process::Used, profile::S};
+
+    fn resync(cpu: u64, wall: u64) -> Resync {
+        Resync {
+            used: Used {
+                cpu: Duration::from_millis(cpu),
+                wall: Duration::from_millis(wall),
+                resident_bytes: 200 << 20,
+            },
+            stand_ins: [Duration::ZERO; 2],
+            first_entity: Some(Duration::from_millis(100)),
+            aws: BTreeMap::new(),
+            port: BTreeMap::new(),
+            entities: serde_json::Map::new(),
+        }
+    }
+
+    #[test]
+    fn ratios_are_of_one_round_and_to_the_better_baseline() {
+        let round = |first, again, natives: [u64; 2]| Round {
+            first: resync(first, 0),
+            again: resync(again, 0),
+            natives: natives.map(|cpu| resync(cpu, 0)),
+        };
+        // The machine was twice as slow in the second round, which the ratios do not show.
+        let rounds = [round(300, 90, [200, 150]), round(600, 180, [300, 310]), round(300, 150, [250, 150])];
+        let targets = targets(S, &resync(900, 0), &rounds);
+        let measured: Vec<(f64, bool)> =
+            targets.iter().map(|target| (target.measured, target.is_reached())).collect();
+        assert_eq!(
+            measured,
+            [(0.0, true), (0.3, true), (2.0, false), (200.0, false), (100.0, true), (100.0, true)]
+        );
+        let required: Vec<bool> = targets.iter().map(|target| target.required).collect();
+        assert_eq!(required, [true, false, false, false, false, false]);
+    }
+
+    #[test]
+    fn what_must_wait_for_something_else_bounds_a_slow_profile() {
+        let slow = Profile { accounts: 40, regions: 10, resources: 25, latency: 100, ..S };
+        let counts = [
+            ("sts:AssumeRole", 40),
+            ("account:ListRegions", 40),
+            ("s3:ListBuckets", 40),
+            ("s3:GetBucketTagging", 1000),
+            ("ec2:DescribeInstances", 400),
+            ("ecs:ListClusters", 400),
+            ("ecs:DescribeClusters", 400),
+        ];
+        let counts = counts.map(|(call, count)| (call.to_owned(), count)).into();
+        let phases = phases(slow, &counts);
+        let rounds: Vec<u64> = phases.iter().map(Phase::rounds).collect();
+        // 40 roles by 20, 40 accounts by 16; units have (40 × (1 + 3) + 400 × 3) ÷ 64 = 21.25.
+        assert_eq!(rounds, [2, 3, 22]);
+        let wall = wall_over_ideal(Duration::from_millis(100), &phases)(&Round {
+            first: resync(0, 5400),
+            again: resync(0, 0),
+            natives: [resync(0, 0), resync(0, 0)],
+        });
+        assert!((wall - 2.0).abs() < 1e-9, "{wall}");
+    }
+
+    #[test]
+    fn the_bound_without_phases_is_told_beside() {
+        let mut first = resync(0, 2000);
+        first.aws = [("s3:ListBuckets".to_owned(), 640)].into();
+        let told = flat(Duration::from_millis(100), &first);
+        assert!(
+            told.ends_with("100 ms × 640 ÷ 64 = 1000 ms; the first resync took 2.00 times as long."),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn the_most_frequent_calls_come_first() {
+        let counts = [("a", 1), ("b", 3), ("c", 2)].map(|(call, count)| (call.to_owned(), count)).into();
+        assert_eq!(most_first(&counts), [("b", 3), ("c", 2), ("a", 1)]);
+    }
 }

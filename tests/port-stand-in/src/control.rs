@@ -34,6 +34,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/_stand-in/logs", get(logs))
         .route("/_stand-in/entities", get(entities).post(seed_entity))
         .route("/_stand-in/entities/{blueprint}/{entity}", delete(remove_entity))
+        .route("/_stand-in/digests", get(digests))
         .route("/_stand-in/blueprints", post(seed_blueprint))
         .route("/_stand-in/integrations", post(seed_integration))
         .route("/_stand-in/integrations/{integration}/resync", post(ask_for_resync))
@@ -85,6 +86,10 @@ async fn logs(State(server): State<Shared>) -> Json<Vec<Value>> {
 
 async fn entities(State(server): State<Shared>) -> Json<Value> {
     Json(server.lock().store.dump())
+}
+
+async fn digests(State(server): State<Shared>) -> Json<Value> {
+    Json(server.lock().store.digests())
 }
 
 #[derive(Deserialize)]

@@ -73,6 +73,8 @@ pub struct StandInOptions {
     pub reporting: bool,
     /// The most records in one batch of logs.
     pub log_batch_max: usize,
+    /// Whether the log keeps the bodies of upserts; they would fill the memory when there are very many.
+    pub keep_upserts: bool,
 }
 
 impl Default for StandInOptions {
@@ -90,6 +92,7 @@ impl Default for StandInOptions {
             page_limit: 5000,
             reporting: false,
             log_batch_max: 100,
+            keep_upserts: true,
         }
     }
 }
@@ -179,6 +182,12 @@ impl PortStandIn {
     /// All entities, by blueprint and identifier.
     pub fn entities(&self) -> Value {
         self.server.lock().store.dump()
+    }
+
+    /// By blueprint the number of its entities (`count`) and a `digest` of what they say, without times
+    /// and writers.
+    pub fn digests(&self) -> Value {
+        self.server.lock().store.digests()
     }
 
     /// One entity as Port answers with it.

@@ -30,6 +30,9 @@ struct Arguments {
     /// A feature flag of the organization (repeatable).
     #[arg(long)]
     feature_flag: Vec<String>,
+    /// Keeps no bodies of upserts in the log: for very many entities.
+    #[arg(long)]
+    forget_upserts: bool,
 }
 
 #[tokio::main]
@@ -42,6 +45,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         token_lifetime: Duration::from_secs(arguments.token_lifetime),
         feature_flags: arguments.feature_flag,
         reporting: true,
+        keep_upserts: !arguments.forget_upserts,
         ..StandInOptions::default()
     })
     .await

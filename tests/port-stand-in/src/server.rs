@@ -214,6 +214,7 @@ pub(crate) async fn guard(State(server): State<Shared>, request: Request, next: 
     let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let route = parts.extensions.get::<MatchedPath>().map_or(path.as_str(), MatchedPath::as_str).to_owned();
     let body = to_bytes(body, BODY_LIMIT).await;
+    let keeps = server.options().keep_upserts || !route.ends_with("/entities/bulk");
     let logged = LoggedRequest {
         at: Utc::now(),
         method: parts.method.to_string(),
@@ -221,7 +222,7 @@ pub(crate) async fn guard(State(server): State<Shared>, request: Request, next: 
         path,
         query: parts.uri.query().unwrap_or_default().to_owned(),
         user_agent: header(USER_AGENT).to_owned(),
-        body: body.as_ref().map(loggable).unwrap_or_default(),
+        body: body.as_ref().ok().filter(|_| keeps).map(loggable).unwrap_or_default(),
         status: 0,
     };
     let (fault, index, generation) = {

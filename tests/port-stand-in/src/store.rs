@@ -1,6 +1,9 @@
 //! What the stand-in holds, and the rules by which it changes. No HTTP here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
@@ -422,6 +425,23 @@ impl Store {
             })
             .collect();
         Value::Object(dump)
+    }
+
+    /// How many entities each blueprint has, and a digest of what they say: the same for the same
+    /// entities, whenever and by whom they were written.
+    pub(crate) fn digests(&self) -> Value {
+        let digest = |entities: &BTreeMap<String, Stored>| {
+            let mut hasher = DefaultHasher::new();
+            for (id, held) in entities {
+                id.hash(&mut hasher);
+                json!([held.title, held.icon, held.team, held.properties, held.relations])
+                    .to_string()
+                    .hash(&mut hasher);
+            }
+            json!({"count": entities.len(), "digest": format!("{:016x}", hasher.finish())})
+        };
+        let held = self.entities.iter().filter(|(_, entities)| !entities.is_empty());
+        held.map(|(blueprint, entities)| (blueprint.clone(), digest(entities))).collect()
     }
 }
 

@@ -487,3 +487,35 @@ async fn an_integration_names_its_addresses_where_it_has_some() {
         assert_eq!(document[attributes]["ingestUrl"], url);
     }
 }
+
+#[tokio::test]
+async fn digests_tell_what_entities_say_and_not_who_wrote_them() {
+    let digests = async |properties: Value, agent: &str| {
+        let caller = Caller::new().await;
+        caller.stand_in.seed_blueprint(&blueprint("b")).unwrap();
+        let entity = json!({"identifier": "e", "properties": properties});
+        caller.stand_in.seed_entity("b", &entity, agent).unwrap();
+        caller.stand_in.digests()
+    };
+    let first = digests(json!({"must": true}), AGENT).await;
+    assert_eq!(first["b"]["count"], 1);
+    assert_eq!(digests(json!({"must": true}), "somebody/else").await, first);
+    assert_ne!(digests(json!({"must": false}), AGENT).await, first);
+}
+
+#[tokio::test]
+async fn upserts_are_done_and_counted_though_their_bodies_are_not_kept() {
+    let caller = Caller::new().await;
+    caller.stand_in.change_options(|options| options.keep_upserts = false);
+    caller.stand_in.seed_blueprint(&blueprint("b")).unwrap();
+    let entity = json!({"identifier": "e", "properties": {"must": true}});
+    let path = "/v1/blueprints/b/entities/bulk?upsert=true";
+    let (status, reply) = caller.call(Method::POST, path, json!({"entities": [entity]})).await;
+    assert!(status.is_success(), "{status} {reply}");
+    assert!(caller.stand_in.entity("b", "e").is_some());
+    let logged = caller.stand_in.requests().pop().unwrap();
+    assert_eq!(
+        (logged.call(), logged.body),
+        ("POST /v1/blueprints/{blueprint}/entities/bulk".to_owned(), Value::Null)
+    );
+}

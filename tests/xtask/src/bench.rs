@@ -21,20 +21,44 @@ const SMOKE_LIMIT: &str = "3.6";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Profile {
     /// For CI, with debug builds: mapping in batches of 100, and the resync of profile S. Fails when a
-    /// ratio is worse than it was.
+    /// ratio is worse than it was, and when something is written though nothing changed.
     Smoke,
     /// Single steps: loading, mapping, decoding, comparing, remembering.
     Micro,
-    /// 3 accounts × 2 regions.
+    /// 3 accounts × 2 regions, beside the same without a sandbox.
     S,
-    /// 10 accounts × 4 regions, some 13,000 entities.
+    /// 10 accounts × 4 regions, some 11,000 entities, beside the same without a sandbox.
     M,
-    /// As M, with few resources, and answers of AWS that take 50 ms.
+    /// 40 accounts × 17 regions with little in them, and answers of AWS that take 100 ms.
     Slow,
+    /// 200 accounts × 10 regions × all kinds, some 490,000 entities. Takes minutes.
+    L,
+    /// 10,000 accounts × 17 regions, nine of ten units empty: begun, and extrapolated. Takes minutes.
+    X,
 }
 
-/// Builds what is needed, and runs it.
-pub(crate) fn start(repo: &Repo, profile: Profile) -> Result<()> {
+impl Profile {
+    /// Its name as `berth-bench resync` takes it; none where no resync is run.
+    fn size(self) -> Option<&'static str> {
+        match self {
+            Self::Micro => None,
+            Self::Smoke | Self::S => Some("S"),
+            Self::M => Some("M"),
+            Self::Slow => Some("slow"),
+            Self::L => Some("L"),
+            Self::X => Some("X"),
+        }
+    }
+}
+
+/// Builds what is needed, and runs it. `berth` is measured instead of one that is built.
+pub(crate) fn start(repo: &Repo, profile: Profile, berth: Option<PathBuf>) -> Result<()> {
+    let absolute = |path: PathBuf| path.canonicalize().with_context(|| path.display().to_string());
+    let berth = berth.map(absolute).transpose()?;
+    anyhow::ensure!(
+        berth.is_none() || profile.size().is_some(),
+        "single steps are measured without `berth`: leave `--berth` out"
+    );
     components::build(repo, false, false)?;
     let release = profile != Profile::Smoke;
     let micro = |bench: &Path, allocator: &str, more: &[&str]| {
@@ -42,28 +66,31 @@ pub(crate) fn start(repo: &Repo, profile: Profile) -> Result<()> {
         command.args(["micro", "--components", "target/components/plugins"]).args(more);
         run(command.env("BERTH_BENCH_ALLOCATOR", allocator))
     };
-    if profile == Profile::Micro {
+    let Some(size) = profile.size() else {
         let bench = build(repo, release, &["berth-bench"], &["--features", "berth-bench/all-kinds"])?;
         let bench = bench.first().context("cargo built nothing")?;
         for allocator in ["mimalloc", "system"] {
             micro(bench, allocator, &[])?;
         }
         return Ok(());
-    }
-    let programs = build(repo, release, &["berth-bench", "berth", "aws-simulator", "port-stand-in"], &[])?;
-    let [bench, berth, simulator, port] = &programs[..] else { anyhow::bail!("cargo built too little") };
-    let size = match profile {
-        Profile::Smoke => {
-            micro(bench, "mimalloc", &["--brief", "--rounds", "15", "--fail-above", SMOKE_LIMIT])?;
-            "S"
-        }
-        Profile::M => "M",
-        Profile::Slow => "slow",
-        Profile::S | Profile::Micro => "S",
     };
-    let mut resync = repo.command(bench);
-    resync.args(["resync", size, "--components", "target/components/plugins", "--berth"]);
-    resync.arg(berth).arg("--simulator").arg(simulator).arg("--port").arg(port);
+    let mut names = vec!["berth-bench", "aws-simulator", "port-stand-in"];
+    if berth.is_none() {
+        names.push("berth");
+    }
+    let mut programs = build(repo, release, &names, &[])?.into_iter();
+    let (Some(bench), Some(simulator), Some(port), Some(berth)) =
+        (programs.next(), programs.next(), programs.next(), berth.or(programs.next()))
+    else {
+        anyhow::bail!("cargo built too little")
+    };
+    let mut resync = repo.command(&bench);
+    resync.args(["resync", size, "--components", "target/components/plugins"]);
+    resync.arg("--berth").arg(&berth).arg("--simulator").arg(&simulator).arg("--port").arg(&port);
+    if profile == Profile::Smoke {
+        micro(&bench, "mimalloc", &["--brief", "--rounds", "15", "--fail-above", SMOKE_LIMIT])?;
+        resync.args(["--rounds", "1", "--strict"]);
+    }
     run(&mut resync)
 }
 

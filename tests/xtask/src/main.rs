@@ -94,6 +94,9 @@ enum Command {
         /// What is measured.
         #[arg(long, value_enum, ignore_case = true, default_value_t = bench::Profile::Smoke)]
         profile: bench::Profile,
+        /// Measures the resyncs of this binary, such as the image's, instead of building one.
+        #[arg(long, value_name = "PATH")]
+        berth: Option<std::path::PathBuf>,
     },
     /// Runs every test: tidy, components, models, plugins, deployment examples, host.
     Test {
@@ -114,7 +117,7 @@ fn main() -> ExitCode {
         Command::Components { guests, locked, .. } => components::build(&repo, guests, locked),
         Command::Venv => venv::ensure(&repo).map(drop),
         Command::Models { check } => models::run_models(&repo, check, None),
-        Command::Bench { profile } => bench::start(&repo, profile),
+        Command::Bench { profile, berth } => bench::start(&repo, profile, berth),
         Command::Demo { once } => demo::run(&repo, once),
         Command::Readme { check } => readme::run(&repo, check),
         Command::Screenshots => screenshots::take(&repo),

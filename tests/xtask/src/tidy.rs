@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // of them; moto keeps it honest.
     ("aws-simulator", &["berth-core", "berth-aws-wire"]),
     // Single steps are measured where they are made.
-    ("berth-bench", &["berth-core", "berth-aws-wire", "berth-engine", "berth-ledger"]),
+    ("berth-bench", &["berth-core", "berth-aws-wire", "berth-embed", "berth-engine", "berth-ledger"]),
     ("berth-differential", &["berth-core", "berth-aws-wire"]),
     ("berth-e2e", &["aws-simulator", "berth-aws-wire", "berth-core", "port-stand-in"]),
     ("xtask", &[]),
