@@ -209,7 +209,8 @@ fn binary(repo: &Repo, build: Build) -> Result<PathBuf> {
         arguments.extend(["--config", &flags]);
         // Nor when: the allocator's C code names its day and time of compilation. Always the same, so that
         // it matters not when a library was compiled that is still there.
-        arguments.extend(["--config", "env.SOURCE_DATE_EPOCH={value=\"0\",force=true}"]);
+        arguments.extend(["--config", "env.SOURCE_DATE_EPOCH.value=\"0\""]);
+        arguments.extend(["--config", "env.SOURCE_DATE_EPOCH.force=true"]);
     }
     let messages = suite::messages(repo, &arguments)?;
     suite::executable(&messages, "bin", "berth").context("cargo built no `berth`")
