@@ -7,7 +7,7 @@ mod pace;
 mod shared;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     error::Error as _,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -26,7 +26,7 @@ use aws_sigv4::{
 };
 use aws_smithy_types::date_time::{DateTime, Format};
 use berth_aws_wire::{Endpoint, EndpointOptions, Operation, Service, WireRequest};
-use berth_core::{AccountId, KindManifest, Region};
+use berth_core::{AccountId, KindManifest, Region, Scope};
 use bytes::Bytes;
 use futures::future::FutureExt;
 use http::HeaderMap;
@@ -53,6 +53,10 @@ const REPEAT_COST: u32 = 5;
 const SILENCE_COST: u32 = 10;
 /// Attempts at a name that does not resolve: most often the service is not in the region.
 const UNRESOLVED_ATTEMPTS: u32 = 3;
+/// Buckets that are kept without a look at which are still needed.
+const LEAST_ROOM: usize = 1024;
+/// What is kept of the answers of one unit.
+const UNIT_READ_BYTES: usize = 1 << 20;
 /// How far the clocks may be apart before a refused signature is put down to them.
 const SKEW_SECONDS: i64 = 240;
 
@@ -83,14 +87,43 @@ pub(crate) struct Client {
     concurrency: Concurrency,
     in_flight: Semaphore,
     in_flight_per_service: Mutex<HashMap<String, Arc<Semaphore>>>,
-    paces: Mutex<HashMap<(AccountId, Region, String), Arc<Pace>>>,
+    paces: Mutex<Paces>,
     bucket_regions: Mutex<HashMap<String, Region>>,
     reads: SharedReads,
-    /// Operations whose calls are made once in a resync, so that no answer is kept.
-    asked_once: RwLock<HashSet<(String, String)>>,
+    /// By service and operation.
+    audiences: RwLock<HashMap<(String, String), Audience>>,
     /// Seconds that AWS's clock is ahead of ours.
     skew: AtomicI64,
     pub(crate) counters: Counters,
+}
+
+/// The pace of every bucket that is not as good as new.
+#[derive(Default)]
+struct Paces {
+    buckets: HashMap<(AccountId, Region, Arc<str>), Arc<Pace>>,
+    /// How many there may be before it is looked which are still needed.
+    room: usize,
+}
+
+/// Who may ask for the same answer again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Audience {
+    /// Nobody: each call is made once.
+    Nobody,
+    /// The unit that asked for it.
+    Unit,
+    /// Other units, too.
+    Resync,
+}
+
+/// The answers that one unit may ask for again.
+#[derive(Debug)]
+pub(crate) struct UnitReads(SharedReads);
+
+impl Default for UnitReads {
+    fn default() -> Self {
+        Self(SharedReads::new(UNIT_READ_BYTES))
+    }
 }
 
 /// What an attempt came to.
@@ -125,7 +158,7 @@ impl Client {
             paces: Mutex::default(),
             bucket_regions: Mutex::default(),
             reads: SharedReads::new(config.shared_read_bytes.unwrap_or(64 << 20)),
-            asked_once: RwLock::default(),
+            audiences: RwLock::default(),
             skew: AtomicI64::new(0),
             counters: Counters::default(),
         }
@@ -134,29 +167,53 @@ impl Client {
     /// Forgets all answers: a new resync reads anew.
     pub(crate) fn forget_reads(&self) {
         self.reads.clear();
-        self.asked_once.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.audiences.write().unwrap_or_else(PoisonError::into_inner).clear();
         self.counters.forget_kinds();
     }
 
-    /// Keeps no answers of operations that these fetch plans call once for each account and region:
-    /// large lists of resources, most of them.
+    /// Learns from the fetch plans of a resync which answers nobody else will ask for, so that they are
+    /// not kept.
     pub(crate) fn expect(&self, reads: &[(Arc<KindManifest>, BTreeSet<String>)]) {
-        let mut counts: HashMap<(&str, &str), u32> = HashMap::new();
+        let mut audiences: HashMap<(String, String), Audience> = HashMap::new();
         for (kind, options) in reads {
+            let mut own: HashMap<(&str, &str), Audience> = HashMap::new();
             for step in kind.plan.steps.iter().filter(|step| step.is_on(options)) {
-                // What runs for each item may ask the same for two of them.
-                let times = if step.parent().is_none() { 1 } else { 2 };
-                *counts.entry((&step.service, &step.operation)).or_default() += times;
+                // Units of an organization's kinds all ask the same; so do those of the regions of an
+                // account, where a step has a region of its own.
+                let audience = if kind.scope == Scope::Organization
+                    || (kind.scope == Scope::Regional && step.region.is_some())
+                {
+                    Audience::Resync
+                } else if step.parent().is_some() {
+                    // What runs for each item may ask the same for two of them.
+                    Audience::Unit
+                } else {
+                    Audience::Nobody
+                };
+                own.entry((&step.service, &step.operation))
+                    .and_modify(|known| *known = audience.max(Audience::Unit).max(*known))
+                    .or_insert(audience);
+            }
+            for ((service, operation), audience) in own {
+                audiences
+                    .entry((service.to_owned(), operation.to_owned()))
+                    .and_modify(|known| *known = Audience::Resync)
+                    .or_insert(audience);
             }
         }
-        let once = counts.into_iter().filter(|(_, times)| *times == 1);
-        let once = once.map(|((service, operation), _)| (service.to_owned(), operation.to_owned()));
-        *self.asked_once.write().unwrap_or_else(PoisonError::into_inner) = once.collect();
+        *self.audiences.write().unwrap_or_else(PoisonError::into_inner) = audiences;
     }
 
-    fn is_asked_once(&self, service: &str, operation: &str) -> bool {
-        let once = self.asked_once.read().unwrap_or_else(PoisonError::into_inner);
-        !once.is_empty() && once.contains(&(service.to_owned(), operation.to_owned()))
+    /// Who may ask for the answers of an operation again. Of one that no plan told of, anyone.
+    fn audience(&self, service: &str, operation: &str) -> Audience {
+        let audiences = self.audiences.read().unwrap_or_else(PoisonError::into_inner);
+        if audiences.is_empty() {
+            return Audience::Resync;
+        }
+        audiences
+            .get(&(service.to_owned(), operation.to_owned()))
+            .copied()
+            .unwrap_or(Audience::Resync)
     }
 
     /// Calls an operation, or takes the answer of the same call made before in this resync.
@@ -169,10 +226,11 @@ impl Client {
         operation: &Operation,
         input: &Value,
     ) -> Result<Value, CallError> {
-        decode(operation, &*self.answer(target, operation, input).await?)
+        decode(operation, &*self.answer(target, operation, input, None).await?)
     }
 
-    /// The answer of [`call`](Self::call) as it came.
+    /// The answer of [`call`](Self::call) as it came. What only the unit may ask for again is kept
+    /// with `own`.
     ///
     /// # Errors
     /// [`CallError`], once repeating is of no use. An answer may tell of an error, too.
@@ -181,6 +239,7 @@ impl Client {
         target: &Target,
         operation: &Operation,
         input: &Value,
+        own: Option<&UnitReads>,
     ) -> Outcome {
         let (service, name) = (operation.service().name(), operation.name());
         let key = shared::key(target.account.as_str(), target.region.as_str(), service, name, input);
@@ -189,8 +248,12 @@ impl Client {
             let (operation, input) = (operation.clone(), input.clone());
             async move { client.ask(&target, &operation, &input).await.map(Arc::new) }.boxed()
         };
-        let keep = !self.is_asked_once(service, name);
-        let (outcome, shared): (Outcome, bool) = self.reads.get(key, keep, ask).await;
+        let audience = self.audience(service, name);
+        let reads = match (audience, own) {
+            (Audience::Unit, Some(UnitReads(own))) => own,
+            _ => &self.reads,
+        };
+        let (outcome, shared): (Outcome, bool) = reads.get(key, audience != Audience::Nobody, ask).await;
         if shared {
             self.counters.count(service, name, |calls| calls.shared += 1);
         }
@@ -478,8 +541,13 @@ impl Client {
 
     fn pace(&self, account: &AccountId, region: &Region, service: &str) -> Arc<Pace> {
         let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = (account.clone(), region.clone(), service.to_owned());
-        paces.entry(bucket).or_insert_with(|| Arc::new(Pace::new())).clone()
+        let Paces { buckets, room } = &mut *paces;
+        if buckets.len() >= *room {
+            buckets.retain(|_, pace| Arc::strong_count(pace) > 1 || !pace.is_fresh());
+            *room = (2 * buckets.len()).max(LEAST_ROOM);
+        }
+        let bucket = (account.clone(), region.clone(), service.into());
+        buckets.entry(bucket).or_insert_with(|| Arc::new(Pace::new())).clone()
     }
 
     fn lane(&self, service: &str) -> Arc<Semaphore> {
@@ -574,4 +642,81 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
     let at = SystemTime::try_from(DateTime::from_str(text, Format::HttpDate).ok()?).ok()?;
     Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn client() -> Client {
+        let provider = rustls::crypto::ring::default_provider();
+        _ = provider.install_default();
+        Client::new(&AwsConfig::default(), reqwest::Client::new())
+    }
+
+    fn kind(name: &str, scope: &str, steps: &Value) -> (Arc<KindManifest>, BTreeSet<String>) {
+        let kind = json!({"kind": name, "scope": scope, "plan": {"resources": "list", "steps": steps},
+            "blueprints": []});
+        (Arc::new(serde_json::from_value(kind).unwrap()), BTreeSet::from(["extra".to_owned()]))
+    }
+
+    fn list(service: &str, operation: &str) -> Value {
+        json!({"id": "list", "service": service, "operation": operation, "items": "Items[]"})
+    }
+
+    #[test]
+    fn answers_are_kept_for_whoever_may_ask_again() {
+        let client = client();
+        assert_eq!(client.audience("ec2", "DescribeInstances"), Audience::Resync, "nothing is known yet");
+        let step = |id: &str, operation: &str, more: Value| {
+            let mut step = json!({"id": id, "service": "ecs", "operation": operation, "each": "list"});
+            step.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            step
+        };
+        client.expect(&[
+            kind("A::B::Instance", "regional", &json!([list("ec2", "DescribeInstances")])),
+            kind(
+                "A::B::Cluster",
+                "regional",
+                &json!([
+                    list("ecs", "ListClusters"),
+                    step("tags", "ListTagsForResource", json!({})),
+                    step("fixed", "ListAttributes", json!({"region": "us-east-1"})),
+                    step("extra", "ListTasks", json!({"option": "extra"})),
+                    step("off", "ListServices", json!({"option": "another"})),
+                ]),
+            ),
+            kind("A::B::Service", "regional", &json!([list("ecs", "ListClusters")])),
+            kind("A::B::Account", "organization", &json!([list("organizations", "ListAccounts")])),
+        ]);
+        for (service, operation, audience) in [
+            ("ec2", "DescribeInstances", Audience::Nobody),
+            ("ecs", "ListTagsForResource", Audience::Unit),
+            ("ecs", "ListTasks", Audience::Unit),
+            ("ecs", "ListClusters", Audience::Resync),
+            ("ecs", "ListAttributes", Audience::Resync),
+            ("organizations", "ListAccounts", Audience::Resync),
+            ("ecs", "ListServices", Audience::Resync),
+        ] {
+            assert_eq!(client.audience(service, operation), audience, "{service}:{operation}");
+        }
+    }
+
+    #[test]
+    fn buckets_that_are_as_good_as_new_are_forgotten() {
+        let client = client();
+        let region = Region::new("eu-west-1").unwrap();
+        let account = |n: usize| AccountId::new(format!("{n:012}")).unwrap();
+        let throttled = client.pace(&account(0), &region, "ec2");
+        throttled.spend(REPEAT_COST);
+        drop(throttled);
+        for n in 1..10 * LEAST_ROOM {
+            client.pace(&account(n), &region, "ec2");
+        }
+        let paces = client.paces.lock().unwrap();
+        assert!(paces.buckets.len() <= LEAST_ROOM, "{}", paces.buckets.len());
+        assert!(paces.buckets.keys().any(|(kept, ..)| *kept == account(0)), "its budget is not full");
+    }
 }

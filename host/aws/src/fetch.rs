@@ -28,7 +28,7 @@ use self::{
 };
 use crate::{
     Concurrency,
-    client::{Client, Outcome, Target, decode},
+    client::{Client, Outcome, Target, UnitReads, decode},
     errors::{CallError, Class},
     identity::Session,
 };
@@ -198,6 +198,7 @@ struct Reader {
     one: Option<One>,
     concurrency: Concurrency,
     share: Arc<Share>,
+    reads: Arc<UnitReads>,
     /// Bounds the enriching requests in flight.
     enriching: Semaphore,
 }
@@ -250,6 +251,7 @@ impl Reader {
             },
             concurrency: fetch.concurrency,
             share: fetch.share.clone(),
+            reads: Arc::default(),
             enriching: Semaphore::new(fetch.concurrency.enrichments.get()),
         }
     }
@@ -438,7 +440,7 @@ impl Reader {
         if self.one.is_some() {
             return self.client.answer_anew(target, &ready.operation, input).await;
         }
-        self.client.answer(target, &ready.operation, input).await
+        self.client.answer(target, &ready.operation, input, Some(&self.reads)).await
     }
 
     /// The items that are what the step says by `only`. Without a value to compare with, nothing is

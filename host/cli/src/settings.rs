@@ -13,7 +13,7 @@ mod service;
 mod tree;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::PathBuf,
     time::Duration,
 };
@@ -580,6 +580,7 @@ impl Reader<'_> {
             return Vec::new();
         };
         let mut arns: Vec<String> = Vec::new();
+        let mut known: HashSet<&str> = HashSet::new();
         for (index, item) in list.iter().enumerate() {
             let Some(text) = item.as_str().map(str::trim) else {
                 self.issue(
@@ -593,7 +594,7 @@ impl Reader<'_> {
                 continue;
             }
             match RoleArn::new(text) {
-                Ok(_) if arns.iter().any(|known| known == text) => {
+                Ok(_) if !known.insert(text) => {
                     self.notes.push(format!("{}: `{text}` is listed twice", variable(PATH)));
                 }
                 Ok(_) => arns.push(text.to_owned()),

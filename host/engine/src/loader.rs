@@ -348,7 +348,8 @@ impl Packed {
     /// None where that fails: the file is then read again.
     fn of(bytes: &[u8]) -> Option<Self> {
         // The fastest level: it is done at every start.
-        let packed = zstd::bulk::compress(bytes, 1).ok()?;
+        let mut packed = zstd::bulk::compress(bytes, 1).ok()?;
+        packed.shrink_to_fit();
         Some(Self { bytes: packed, unpacked: bytes.len() })
     }
 

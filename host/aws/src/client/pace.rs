@@ -67,6 +67,12 @@ impl Pace {
         Self { start: Instant::now(), state: Mutex::new(state) }
     }
 
+    /// Whether it is as good as new, so that nothing is lost with it.
+    pub(crate) fn is_fresh(&self) -> bool {
+        let (state, now) = self.lock();
+        state.rate.is_none() && state.budget == BUDGET && state.paused_until <= now
+    }
+
     fn lock(&self) -> (MutexGuard<'_, State>, f64) {
         let now = self.start.elapsed().as_secs_f64();
         (self.state.lock().unwrap_or_else(PoisonError::into_inner), now)

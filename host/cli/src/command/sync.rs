@@ -1,6 +1,13 @@
 //! `berth sync` and `berth plan`: the same run, with and without writing.
 
-use std::{ffi::OsStr, num::NonZeroUsize, path::Path, sync::Arc};
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{BufWriter, Write},
+    num::NonZeroUsize,
+    path::Path,
+    sync::Arc,
+};
 
 use berth_embed::{Access, Event, Mode, Observer, Problem, RecordingSource, Report, SyncError};
 use indicatif::MultiProgress;
@@ -11,7 +18,7 @@ use crate::{
     board::{self, Board},
     exit::Exit,
     metrics::Metrics,
-    output::{data, err, out},
+    output::{err, out},
     progress,
     settings::Environment,
     summary,
@@ -114,6 +121,14 @@ impl Observer for Both {
     }
 }
 
+/// Writes a report bit by bit: of ten thousand accounts it has hundreds of megabytes.
+fn write_json(report: &Report, to: impl Write) -> std::io::Result<()> {
+    let mut to = BufWriter::new(to);
+    serde_json::to_writer_pretty(&mut to, report)?;
+    to.write_all(b"\n")?;
+    to.flush()
+}
+
 /// Whether a report is written as a page for people.
 fn is_page(file: &Path) -> bool {
     let ending = file.extension().map(OsStr::to_ascii_lowercase);
@@ -122,16 +137,12 @@ fn is_page(file: &Path) -> bool {
 
 fn finish(report: &Report, page: Option<&str>, args: &RunArgs) -> Exit {
     let mut exit = Exit::from(report.outcome);
-    let json = match serde_json::to_string_pretty(report) {
-        Ok(json) => json,
-        Err(error) => {
-            err(&summary::problem("the report cannot be written as JSON", &Problem::from_error(&error)));
-            return Exit::Internal;
-        }
-    };
     for path in &args.reports {
-        let text = page.filter(|_| is_page(path)).unwrap_or(&json);
-        if let Err(error) = std::fs::write(path, text) {
+        let written = match page.filter(|_| is_page(path)) {
+            Some(page) => std::fs::write(path, page),
+            None => File::create(path).and_then(|file| write_json(report, file)),
+        };
+        if let Err(error) = written {
             let problem = Problem::new(format!("{}: {error}", path.display()))
                 .remedy("check the path given with --report");
             err(&summary::problem("the report cannot be written", &problem));
@@ -139,7 +150,8 @@ fn finish(report: &Report, page: Option<&str>, args: &RunArgs) -> Exit {
         }
     }
     if args.json {
-        data(&json);
+        // Whoever reads it may have had enough.
+        _ = write_json(report, std::io::stdout().lock());
     } else {
         out(&summary::render(report));
     }
