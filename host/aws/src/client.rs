@@ -210,10 +210,7 @@ impl Client {
         if audiences.is_empty() {
             return Audience::Resync;
         }
-        audiences
-            .get(&(service.to_owned(), operation.to_owned()))
-            .copied()
-            .unwrap_or(Audience::Resync)
+        audiences.get(&(service.to_owned(), operation.to_owned())).copied().unwrap_or(Audience::Resync)
     }
 
     /// Calls an operation, or takes the answer of the same call made before in this resync.

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     path::Path,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
 
@@ -187,7 +187,6 @@ impl ProvideCredentials for Provider {
 }
 
 /// Makes STS clients.
-#[derive(Clone)]
 struct Sts {
     transport: Transport,
     region: &'static str,
@@ -258,7 +257,7 @@ impl Issuer for AmbientIssuer {
 
 /// Assumes one role with one signer.
 struct RoleIssuer {
-    sts: Sts,
+    sts: Arc<Sts>,
     client: StsClient,
     role: RoleArn,
     name: &'static str,
@@ -294,7 +293,7 @@ impl Issuer for RoleIssuer {
 
 /// Assumes one role with the web identity token. STS takes no external ID here.
 struct WebIdentityIssuer {
-    sts: Sts,
+    sts: Arc<Sts>,
     client: StsClient,
     web_identity: WebIdentity,
     role: RoleArn,
@@ -394,7 +393,10 @@ enum Way {
 
 /// The base identity and what can be done with it.
 pub(crate) struct Identities {
-    sts: Sts,
+    sts: Arc<Sts>,
+    /// What all roles of accounts are assumed with: a client takes ten kilobytes.
+    signed: OnceLock<StsClient>,
+    unsigned: OnceLock<StsClient>,
     provider: CredentialProvider,
     way: Way,
     /// `None` where there is nothing but a token that no role was named for.
@@ -409,7 +411,7 @@ impl Identities {
     pub(crate) fn new(config: &AwsConfig, partition: Partition, http: reqwest::Client) -> Self {
         let transport = Transport::new(http);
         let region = partition.main_region();
-        let sts = Sts {
+        let sts = Arc::new(Sts {
             transport: transport.clone(),
             region,
             endpoint: config.endpoints.get(&["sts"]).map(ToString::to_string),
@@ -418,7 +420,7 @@ impl Identities {
             duration: config.session_duration.and_then(|duration| i32::try_from(duration.as_secs()).ok()),
             policy: config.session_policy.clone(),
             timeout: config.retry.attempt_timeout,
-        };
+        });
         let provider = choose(config);
         let ambient = || {
             Arc::new(Session::new(AmbientIssuer {
@@ -454,6 +456,8 @@ impl Identities {
         };
         let mut identities = Self {
             sts,
+            signed: OnceLock::new(),
+            unsigned: OnceLock::new(),
             provider,
             way,
             base,
@@ -463,7 +467,8 @@ impl Identities {
             external_ids: config.external_ids.clone(),
         };
         if let Some(hop) = &config.hop_role_arn {
-            let session = identities.role_session(hop, session::ROLE, false);
+            let client = identities.sts.client(identities.base.clone());
+            let session = identities.role_session(client, hop, session::ROLE, false);
             identities.hop = Some((hop.clone(), session));
         }
         identities
@@ -534,7 +539,9 @@ impl Identities {
             return Err(self.cannot_assume(hop, None, &error).await);
         }
         let signed = || async {
-            let session = self.role_session(role, name, true);
+            let signer = self.hop.as_ref().map(|(_, session)| session).or(self.base.as_ref());
+            let client = self.signed.get_or_init(|| self.sts.client(signer.cloned())).clone();
+            let session = self.role_session(client, role, name, true);
             session.get().await.map(|_| session)
         };
         let outcome = match &self.way {
@@ -543,7 +550,7 @@ impl Identities {
             Way::WebIdentity(web_identity) => {
                 let session = Arc::new(Session::new(WebIdentityIssuer {
                     sts: self.sts.clone(),
-                    client: self.sts.client(None),
+                    client: self.unsigned.get_or_init(|| self.sts.client(None)).clone(),
                     web_identity: web_identity.clone(),
                     role: role.clone(),
                     name,
@@ -569,11 +576,16 @@ impl Identities {
         self.external_ids.get(account).or(self.external_id.as_ref())
     }
 
-    fn role_session(&self, role: &RoleArn, name: &'static str, narrowed: bool) -> Arc<Session> {
-        let signer = self.hop.as_ref().map(|(_, session)| session).or(self.base.as_ref()).cloned();
+    fn role_session(
+        &self,
+        client: StsClient,
+        role: &RoleArn,
+        name: &'static str,
+        narrowed: bool,
+    ) -> Arc<Session> {
         Arc::new(Session::new(RoleIssuer {
             sts: self.sts.clone(),
-            client: self.sts.client(signer),
+            client,
             role: role.clone(),
             name,
             external_id: self.external_id(role.account()).cloned(),
