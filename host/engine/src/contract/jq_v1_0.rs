@@ -7,10 +7,7 @@ use wasmtime::{
 
 use crate::sandbox::Guest;
 
-wasmtime::component::bindgen!({
-    path: "../../wit/jq",
-    world: "jq",
-});
+include!(concat!(env!("OUT_DIR"), "/jq.rs"));
 
 /// The JQ component, ready to be instantiated.
 pub(crate) struct Evaluator(JqPre<Guest>);

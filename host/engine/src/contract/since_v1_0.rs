@@ -9,11 +9,7 @@ use self::{berth::plugin::log::Level, exports::berth::plugin::mapper};
 use super::{Batch, Output, Program};
 use crate::sandbox::{Guest, LogLevel};
 
-wasmtime::component::bindgen!({
-    path: "../../wit",
-    world: "plugin",
-    ownership: Borrowing { duplicate_if_necessary: true },
-});
+include!(concat!(env!("OUT_DIR"), "/plugin.rs"));
 
 struct V1_0(PluginPre<Guest>);
 
