@@ -2,16 +2,22 @@
 
 mod cbor;
 mod error;
+mod form;
 mod json;
 mod rest;
 mod scalar;
 mod xml;
 
+use std::ops::Range;
+
+use berth_core::{Path, PathSegment};
+use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
+use self::form::{Form, Text, Values};
 use crate::{
-    Operation, Protocol,
+    Operation, Pagination, Protocol,
     model::{Model, Structure},
 };
 
@@ -49,6 +55,15 @@ pub enum DecodeError {
     },
 }
 
+/// An answer that lists: its items as JSON text, and what else it says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// The answer without its items, each of which is null in it.
+    pub rest: Value,
+    /// The items, in their order. All are parts of one text, which lives as long as any of them.
+    pub items: Vec<Bytes>,
+}
+
 /// Whether the model binds anything to a body that is a document.
 fn has_body(model: &Model, output: &Structure) -> bool {
     match output.payload {
@@ -65,38 +80,82 @@ impl Operation {
     /// [`DecodeError`] when the body is malformed, cut off or unduly empty, or is an error in disguise.
     /// None of these is known to last: the request is worth another try.
     pub fn decode(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Result<Value, DecodeError> {
+        self.decode_as(&mut Values, status, headers, body)
+    }
+
+    /// Reads an answer as [`decode`](Self::decode) does, but without making values of the items that
+    /// `items` leads to: they stay JSON text, as which they go to the mapping. Says the same.
+    ///
+    /// # Errors
+    /// [`DecodeError`], as [`decode`](Self::decode).
+    pub fn decode_page(
+        &self,
+        status: u16,
+        headers: &HeaderMap,
+        body: &[u8],
+        items: &Path,
+    ) -> Result<Page, DecodeError> {
+        let mut text = Text::new(items.segments(), body.len());
+        // A token that is a part of an item is found in the whole answer only.
+        let whole = if self.pagination().is_some_and(|pagination| reads_items(pagination, items)) {
+            let whole = self.decode(status, headers, body)?;
+            text.value(whole.clone());
+            Some(whole)
+        } else {
+            self.decode_as(&mut text, status, headers, body)?;
+            None
+        };
+        let (text, spans) = text.finish();
+        let rest = match whole {
+            Some(whole) => whole,
+            None => rest(&text, &spans).map_err(|reason| self.malformed(&reason))?,
+        };
+        let text = Bytes::from(text);
+        Ok(Page { rest, items: spans.into_iter().map(|span| text.slice(span)).collect() })
+    }
+
+    fn malformed(&self, reason: &dyn std::fmt::Display) -> DecodeError {
+        DecodeError::Malformed { operation: self.to_string(), reason: reason.to_string() }
+    }
+
+    fn decode_as<F: Form>(
+        &self,
+        form: &mut F,
+        status: u16,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<F::Done, DecodeError> {
         let model = self.service().model();
         let output = self.model().output.as_ref().and_then(|output| model.structure(output));
         // Without an output there is nothing to read, whatever the body holds.
-        let Some(output) = output else { return Ok(Value::Object(Map::new())) };
-        let malformed = |reason: String| DecodeError::Malformed { operation: self.to_string(), reason };
+        let Some(output) = output else { return Ok(form.value(Value::Object(Map::new()))) };
         // botocore takes an empty body for an answer without members. To a sync that would mean
         // that nothing exists, and a broken proxy must not say so.
         let may_be_empty = status == 204 || self.model().method == http::Method::HEAD;
         if body.is_empty() && !may_be_empty && has_body(model, output) {
-            return Err(malformed("the body is empty".to_owned()));
+            return Err(self.malformed(&"the body is empty"));
         }
         let decoded = match model.protocol {
             Protocol::Ec2 | Protocol::Query => {
-                xml::decode(model, output, self.model().result_wrapper.as_deref(), body)
+                xml::decode(form, model, output, self.model().result_wrapper.as_deref(), body, Vec::new())
             }
-            Protocol::Json => json::decode(model, output, body),
+            Protocol::Json => json::decode(form, model, output, body, &[]),
             Protocol::RestJson | Protocol::RestXml => {
                 if self.is_error_in_disguise(output, body) {
                     let error = self.decode_error(500, headers, body);
                     return Err(DecodeError::Service { operation: self.to_string(), error });
                 }
-                rest::decode(model, output, status, headers, body)
+                rest::decode(form, model, output, status, headers, body)
             }
-            Protocol::RpcV2Cbor => cbor::decode(model, output, body),
-        };
-        let object = |value: Value| match value {
-            Value::Object(_) => Ok(value),
-            _ => Err("it is not an object".to_owned()),
+            Protocol::RpcV2Cbor => cbor::decode(model, output, body).map(|value| form.value(value)),
         };
         decoded
-            .and_then(object)
-            .map_err(|reason| DecodeError::Malformed { operation: self.to_string(), reason })
+            .and_then(
+                |done| {
+                    if form.is_object(&done) { Ok(done) } else { Err("it is not an object".to_owned()) }
+                },
+            )
+            .map_err(|reason| self.malformed(&reason))
     }
 
     /// S3 begins to answer before it knows how the request ends.
@@ -111,4 +170,29 @@ impl Operation {
     pub fn decode_error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> WireError {
         error::decode(self.service().protocol(), status, headers, body)
     }
+}
+
+/// Whether a token of an operation is a part of its items.
+fn reads_items(pagination: &Pagination, items: &Path) -> bool {
+    let names = items.segments().iter().filter_map(|segment| match segment {
+        PathSegment::Name(name) => Some(name.as_str()),
+        PathSegment::Flatten | PathSegment::Index(_) => None,
+    });
+    pagination.reads().any(|token| {
+        let mut token = token.split('.').map(|name| name.split('[').next().unwrap_or_default());
+        names.clone().all(|name| token.next() == Some(name))
+    })
+}
+
+/// What an answer says besides its items.
+fn rest(text: &[u8], items: &[Range<usize>]) -> serde_json::Result<Value> {
+    let mut rest = Vec::new();
+    let mut from = 0;
+    for item in items {
+        rest.extend_from_slice(&text[from..item.start]);
+        rest.extend_from_slice(b"null");
+        from = item.end;
+    }
+    rest.extend_from_slice(&text[from..]);
+    serde_json::from_slice(&rest)
 }

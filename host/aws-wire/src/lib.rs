@@ -51,7 +51,7 @@ mod service;
 mod timestamp;
 
 pub use archive::pack;
-pub use decode::{DecodeError, WireError};
+pub use decode::{DecodeError, Page, WireError};
 pub use encode::WireRequest;
 pub use endpoint::{Endpoint, EndpointError, EndpointOptions};
 pub use input::InputError;

@@ -67,6 +67,12 @@ impl Pagination {
         }
         Ok(true)
     }
+
+    /// The places in an answer that [`advance`](Self::advance) looks at.
+    pub(crate) fn reads(&self) -> impl Iterator<Item = &str> {
+        let expressions = self.output_tokens.iter().chain(&self.more_results);
+        expressions.flat_map(|expression| expression.split("||")).map(str::trim)
+    }
 }
 
 /// What is true in JMESPath, and not zero: botocore takes an empty or zero token for none.

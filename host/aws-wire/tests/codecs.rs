@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use berth_aws_wire::{DecodeError, Operation, Service, WireRequest};
+use berth_core::Path;
 use http::HeaderMap;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -16,6 +17,19 @@ fn operation(name: &str) -> Operation {
 
 fn decode(name: &str, body: &str) -> Value {
     operation(name).decode(200, &HeaderMap::new(), body.as_bytes()).unwrap()
+}
+
+/// The same answer, its items apart: what [`decode`] says has to say the same.
+#[track_caller]
+fn page(name: &str, body: &str, items: &str) -> (Vec<String>, Value) {
+    let path = Path::parse(items).unwrap();
+    let page = operation(name).decode_page(200, &HeaderMap::new(), body.as_bytes(), &path).unwrap();
+    let mut whole = decode(name, body);
+    let expected = path.take_all(&mut whole);
+    let items: Vec<Value> = page.items.iter().map(|item| serde_json::from_slice(item).unwrap()).collect();
+    assert_eq!(items, expected);
+    let texts = page.items.iter().map(|item| String::from_utf8(item.to_vec()).unwrap());
+    (texts.collect(), page.rest)
 }
 
 fn encode(name: &str, input: &Value) -> WireRequest {
@@ -198,6 +212,47 @@ fn a_wrong_input_is_told_with_its_place() {
     }
 }
 
+#[test]
+fn items_stay_text_in_the_order_of_the_model() {
+    let (instances, rest) = page("ec2.DescribeInstances", INSTANCES, "Reservations[].Instances[]");
+    assert_eq!(
+        instances,
+        [concat!(
+            r#"{"EbsOptimized":false,"Tags":[{"Key":"Name","Value":"a & b"}],"InstanceId":"i-1","#,
+            r#""State":{"Code":16,"Name":"running"},"LaunchTime":"2024-01-02T03:04:05Z"}"#
+        )]
+    );
+    assert_eq!(
+        rest,
+        json!({"NextToken": "more", "Reservations": [{"ReservationId": "r-1", "Groups": [], "Instances": [null]}]})
+    );
+
+    let tasks = r#"{"taskDefinition": {"containerDefinitions": [{"name": "a"}, null, {"cpu": 1, "cpu": 2,
+        "name": "b", "image": null}]}, "tags": [], "taskDefinition": {"containerDefinitions": [{"name": "c"},
+        {"cpu": 3, "name": "d\n"}], "family": null}}"#;
+    let (containers, rest) =
+        page("ecs.DescribeTaskDefinition", tasks, "taskDefinition.containerDefinitions[]");
+    assert_eq!(containers, [r#"{"name":"c"}"#, r#"{"name":"d\n","cpu":3}"#], "the last of two counts");
+    assert_eq!(rest, json!({"tags": [], "taskDefinition": {"containerDefinitions": [null, null]}}));
+    assert_eq!(
+        page("ecs.DescribeTaskDefinition", tasks, "taskDefinition.containerDefinitions[1]").0.len(),
+        1
+    );
+    assert_eq!(page("ecs.DescribeTaskDefinition", tasks, "taskDefinition.family").0.len(), 0);
+    assert_eq!(page("ecs.DescribeTaskDefinition", tasks, "@").0.len(), 1);
+}
+
+#[test]
+fn tokens_within_items_are_kept() {
+    let objects = "<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>a</Key></Contents>\
+        <Name>b</Name><Contents><Key>c</Key></Contents></ListBucketResult>";
+    let (keys, rest) = page("s3.ListObjects", objects, "Contents[]");
+    assert_eq!(keys, [r#"{"Key":"a"}"#, r#"{"Key":"c"}"#]);
+    let mut input = json!({"Bucket": "b"});
+    assert!(operation("s3.ListObjects").pagination().unwrap().advance(&rest, &mut input).unwrap());
+    assert_eq!(input, json!({"Bucket": "b", "Marker": "c"}));
+}
+
 /// One answer for each protocol.
 const ANSWERS: [(&str, &str); 5] = [
     ("ec2.DescribeInstances", INSTANCES),
@@ -286,6 +341,19 @@ proptest! {
             let operation = operation(name);
             let _ = operation.decode(status, &HeaderMap::new(), &body);
             let _ = operation.decode_error(status, &HeaderMap::new(), &body);
+            for items in ["Reservations[].Instances[]", "Buckets[].Name", "clusterArns[]", "Functions[0]", "Role"] {
+                let path = Path::parse(items).unwrap();
+                let whole = operation.decode(status, &HeaderMap::new(), &body);
+                match (operation.decode_page(status, &HeaderMap::new(), &body, &path), whole) {
+                    (Ok(page), Ok(mut whole)) => {
+                        let expected = path.take_all(&mut whole);
+                        let items = page.items.iter().map(|item| serde_json::from_slice(item).unwrap());
+                        prop_assert_eq!(items.collect::<Vec<Value>>(), expected);
+                        prop_assert_eq!(page.rest, whole);
+                    }
+                    (page, whole) => prop_assert_eq!(page.err(), whole.err()),
+                }
+            }
         }
     }
 }

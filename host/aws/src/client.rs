@@ -25,8 +25,8 @@ use aws_sigv4::{
     sign::v4,
 };
 use aws_smithy_types::date_time::{DateTime, Format};
-use berth_aws_wire::{Endpoint, EndpointOptions, Operation, Service, WireRequest};
-use berth_core::{AccountId, KindManifest, Region, Scope};
+use berth_aws_wire::{Endpoint, EndpointOptions, Operation, Page, Service, WireRequest};
+use berth_core::{AccountId, KindManifest, Path, Region, Scope};
 use bytes::Bytes;
 use futures::future::FutureExt;
 use http::HeaderMap;
@@ -137,12 +137,26 @@ enum Attempt {
 /// # Errors
 /// [`CallError`] where it tells of one, or cannot be read.
 pub(crate) fn decode(operation: &Operation, answer: &Answer) -> Result<Value, CallError> {
+    accept(operation, answer)?;
+    Ok(operation.decode(answer.status, &answer.headers, &answer.body)?)
+}
+
+/// What an answer that lists says, with its items as text.
+///
+/// # Errors
+/// As those of [`decode`].
+pub(crate) fn decode_page(operation: &Operation, answer: &Answer, items: &Path) -> Result<Page, CallError> {
+    accept(operation, answer)?;
+    Ok(operation.decode_page(answer.status, &answer.headers, &answer.body, items)?)
+}
+
+/// Refuses an answer that tells of an error.
+fn accept(operation: &Operation, answer: &Answer) -> Result<(), CallError> {
     if (200..300).contains(&answer.status) {
-        Ok(operation.decode(answer.status, &answer.headers, &answer.body)?)
-    } else {
-        let error = operation.decode_error(answer.status, &answer.headers, &answer.body);
-        Err(CallError::of_answer(answer.status, error))
+        return Ok(());
     }
+    let error = operation.decode_error(answer.status, &answer.headers, &answer.body);
+    Err(CallError::of_answer(answer.status, error))
 }
 
 impl Client {

@@ -5,10 +5,12 @@
 
 pub(crate) mod budget;
 mod enrich;
+mod item;
 mod plan;
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use berth_aws_wire::Page;
 use berth_core::{
     Account, AccountId, FetchError, FetchRequest, ItemFailure, One, Problem, RawPage, Region, Reservation,
     Scope, TemplateScope,
@@ -17,18 +19,18 @@ use futures::{
     StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
-use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::Instrument;
 
 use self::{
     budget::{Hold, Share},
+    item::Item,
     plan::{Plan, Ready, Ruling},
 };
 use crate::{
     Concurrency,
-    client::{Client, Outcome, Target, UnitReads, decode},
+    client::{Client, Outcome, Target, UnitReads, decode, decode_page},
     errors::{CallError, Class},
     identity::Session,
 };
@@ -159,16 +161,29 @@ async fn read_regions(fetch: &Fetch, to: &mpsc::Sender<Report>) -> Result<(), Fe
 }
 
 /// One resource (or parent) on its way.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 struct Resource {
-    item: Value,
+    item: Item,
     /// Results of steps: an object.
     steps: Value,
     /// The items it descends from, by list step: an object.
     parents: Arc<Value>,
     /// The room of the page that it was listed in.
-    #[serde(skip)]
     _hold: Arc<Hold>,
+}
+
+impl Resource {
+    /// Writes it as mappings get it.
+    fn write(&self, to: &mut Vec<u8>) -> serde_json::Result<()> {
+        to.extend_from_slice(br#"{"item":"#);
+        to.extend_from_slice(self.item.json());
+        to.extend_from_slice(br#","steps":"#);
+        serde_json::to_writer(&mut *to, &self.steps)?;
+        to.extend_from_slice(br#","parents":"#);
+        serde_json::to_writer(&mut *to, &*self.parents)?;
+        to.push(b'}');
+        Ok(())
+    }
 }
 
 /// What a list yields.
@@ -206,7 +221,7 @@ struct Reader {
 /// What the placeholders of a step's input stand for.
 struct Bindings<'a> {
     reader: &'a Reader,
-    item: Option<&'a Value>,
+    item: Option<&'a Item>,
     items: Option<&'a Value>,
     parents: Option<&'a Value>,
     steps: Option<&'a Value>,
@@ -215,7 +230,7 @@ struct Bindings<'a> {
 impl TemplateScope for Bindings<'_> {
     fn root(&self, name: &str) -> Option<&Value> {
         match name {
-            "item" => self.item,
+            "item" => self.item.map(Item::value),
             "items" => self.items,
             "parents" => self.parents,
             "steps" => self.steps,
@@ -279,8 +294,19 @@ impl Reader {
     }
 
     fn page(&self, chunk: Chunk) -> Result<RawPage, FetchError> {
-        let resources = serde_json::to_vec(&chunk.resources)
-            .map_err(|error| FetchError::Failed(Problem::from_error(&error)))?;
+        // Without an item's steps and parents, which are short where there are any.
+        let room = chunk.resources.iter().map(|resource| resource.item.json().len() + 64).sum();
+        let mut resources = Vec::with_capacity(room);
+        resources.push(b'[');
+        for (at, resource) in chunk.resources.iter().enumerate() {
+            if at > 0 {
+                resources.push(b',');
+            }
+            resource
+                .write(&mut resources)
+                .map_err(|error| FetchError::Failed(Problem::from_error(&error)))?;
+        }
+        resources.push(b']');
         // Its own room is taken before that of the decoded resources is given back, so that the unit goes on.
         let reservation = Reservation::of(self.share.charge(resources.len()));
         Ok(RawPage {
@@ -363,7 +389,8 @@ impl Reader {
                     Err(error) => match ready.ruling(&error) {
                         Ruling::Absent | Ruling::Drop => return Ok(None),
                         Ruling::Use(mut value) => {
-                            (take_items(ready, &mut value), None, reader.share.charge(0))
+                            let items = take_items(ready, &mut value).into_iter().map(Item::from);
+                            (items.collect(), None, reader.share.charge(0))
                         }
                         Ruling::SkipUnit => {
                             let elsewhere = first
@@ -410,7 +437,7 @@ impl Reader {
         match &parent {
             None => Err(FetchError::Failed(problem).into()),
             Some(failed) => {
-                let failure = ItemFailure { resource: label(&failed.item), problem };
+                let failure = ItemFailure { resource: failed.item.label(), problem };
                 Ok(Some((Listed::Failure(failure), (self, parent, None, false))))
             }
         }
@@ -422,16 +449,19 @@ impl Reader {
         ready: &Ready,
         target: &Target,
         mut input: Value,
-    ) -> Result<(Vec<Value>, Option<Value>, Hold), CallError> {
+    ) -> Result<(Vec<Item>, Option<Value>, Hold), CallError> {
         self.share.room().await;
         let answer = self.answer(target, ready, &input).await?;
         let hold = self.share.hold(answer.body.len()).await;
-        let mut answer = decode(&ready.operation, &answer)?;
+        let Page { rest, items } = match &ready.step.items {
+            Some(path) => decode_page(&ready.operation, &answer, path)?,
+            None => Page { rest: decode(&ready.operation, &answer)?, items: Vec::new() },
+        };
         if ready.operation.pagination().is_none() {
-            complete(&answer)?;
+            complete(&rest)?;
         }
-        let more = advance(ready, &answer, &mut input)?;
-        Ok((take_items(ready, &mut answer), more.then_some(input), hold))
+        let more = advance(ready, &rest, &mut input)?;
+        Ok((items.into_iter().map(Item::new).collect(), more.then_some(input), hold))
     }
 
     /// Asks, or takes what was answered to the same call before, unless one resource is asked for:
@@ -449,13 +479,13 @@ impl Reader {
         &self,
         ready: &Ready,
         parent: Option<&Resource>,
-        mut items: Vec<Value>,
-    ) -> Result<Vec<Value>, Problem> {
+        mut items: Vec<Item>,
+    ) -> Result<Vec<Item>, Problem> {
         let Some((path, is)) = &ready.only else { return Ok(items) };
         let wanted = is.render(&self.bindings_of(parent)).filter(|value| *value != "").ok_or_else(|| {
             Problem::new(format!("step `{}`, `only`: its placeholder has no value", ready.step.id))
         })?;
-        items.retain(|item| path.all(item).contains(&&wanted));
+        items.retain(|item| path.all(item.value()).contains(&&wanted));
         Ok(items)
     }
 
@@ -554,7 +584,7 @@ fn parents_of_children(plan: &Plan, level: usize, parent: Option<&Resource>) -> 
         if let Value::Object(inherited) = &*parent.parents {
             parents.clone_from(inherited);
         }
-        parents.insert(plan.lists[above].step.step.id.clone(), parent.item.clone());
+        parents.insert(plan.lists[above].step.step.id.clone(), parent.item.value().clone());
     }
     Arc::new(Value::Object(parents))
 }
@@ -588,27 +618,6 @@ fn chunked(
         let empty = chunk.resources.is_empty() && chunk.failures.is_empty();
         Ok((!empty).then_some((chunk, state)))
     })
-}
-
-/// The most telling name of an item: its ARN, else its id, its name, or whatever ends like one.
-fn label(item: &Value) -> String {
-    const NAMES: [&str; 6] = ["Arn", "ARN", "Id", "Name", "Identifier", "Url"];
-    match item {
-        Value::String(text) => text.clone(),
-        Value::Object(members) => {
-            let named = |end: &str| {
-                members.iter().find_map(|(name, value)| {
-                    let ends = name.ends_with(end) || name.eq_ignore_ascii_case(end);
-                    value.as_str().filter(|_| ends)
-                })
-            };
-            NAMES
-                .iter()
-                .find_map(|end| named(end))
-                .map_or_else(|| "a resource without a name".into(), Into::into)
-        }
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

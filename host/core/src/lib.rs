@@ -35,7 +35,7 @@ pub use manifest::{
     Batch, ErrorPolicy, ErrorRule, FetchPlan, Install, KindManifest, Manifest, ManifestError, Match, Only,
     OptionInfo, Scope, Step, StepInput, Unmatched,
 };
-pub use path::{Path, PathError, Template, TemplateScope};
+pub use path::{Path, PathError, PathSegment, Template, TemplateScope};
 pub use problem::Problem;
 pub use seams::{
     AccountAccess, Catalog, CatalogError, DeleteReport, DocumentBatch, DocumentsError, Intent, ItemError,

@@ -20,10 +20,14 @@ pub struct PathError {
     pub reason: &'static str,
 }
 
+/// A part of a [`Path`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Segment {
+pub enum PathSegment {
+    /// A member.
     Name(String),
+    /// Every element.
     Flatten,
+    /// One element.
     Index(usize),
 }
 
@@ -32,7 +36,7 @@ enum Segment {
 #[serde(try_from = "String", into = "String")]
 pub struct Path {
     text: String,
-    segments: Vec<Segment>,
+    segments: Vec<PathSegment>,
 }
 
 impl Path {
@@ -53,13 +57,13 @@ impl Path {
                     if !name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-') {
                         return Err(error("a name has a character that is not a letter, digit, `_` or `-`"));
                     }
-                    segments.push(Segment::Name(name.to_owned()));
+                    segments.push(PathSegment::Name(name.to_owned()));
                 }
                 while let Some(after) = rest.strip_prefix('[') {
                     let (index, after) = after.split_once(']').ok_or_else(|| error("a `[` is not closed"))?;
                     segments.push(match index {
-                        "" => Segment::Flatten,
-                        n => Segment::Index(n.parse().map_err(|_| error("an index is not a number"))?),
+                        "" => PathSegment::Flatten,
+                        n => PathSegment::Index(n.parse().map_err(|_| error("an index is not a number"))?),
                     });
                     rest = after;
                 }
@@ -76,9 +80,14 @@ impl Path {
         &self.text
     }
 
+    /// Its parts, from the outermost in.
+    pub fn segments(&self) -> &[PathSegment] {
+        &self.segments
+    }
+
     /// Whether the path may yield several values.
     pub fn is_list(&self) -> bool {
-        self.segments.contains(&Segment::Flatten)
+        self.segments.contains(&PathSegment::Flatten)
     }
 
     /// All values at the path, in order. A missing name or a value of another type yields none.
@@ -102,20 +111,20 @@ impl Path {
     }
 }
 
-fn walk<'v>(segments: &[Segment], value: &'v Value, visit: &mut dyn FnMut(&'v Value)) {
+fn walk<'v>(segments: &[PathSegment], value: &'v Value, visit: &mut dyn FnMut(&'v Value)) {
     match segments.split_first() {
         None => visit(value),
-        Some((Segment::Name(name), rest)) => {
+        Some((PathSegment::Name(name), rest)) => {
             if let Some(value) = value.get(name.as_str()) {
                 walk(rest, value, visit);
             }
         }
-        Some((Segment::Index(index), rest)) => {
+        Some((PathSegment::Index(index), rest)) => {
             if let Some(value) = value.get(*index) {
                 walk(rest, value, visit);
             }
         }
-        Some((Segment::Flatten, rest)) => {
+        Some((PathSegment::Flatten, rest)) => {
             for value in value.as_array().into_iter().flatten() {
                 walk(rest, value, visit);
             }
@@ -123,20 +132,20 @@ fn walk<'v>(segments: &[Segment], value: &'v Value, visit: &mut dyn FnMut(&'v Va
     }
 }
 
-fn walk_mut(segments: &[Segment], value: &mut Value, visit: &mut dyn FnMut(&mut Value)) {
+fn walk_mut(segments: &[PathSegment], value: &mut Value, visit: &mut dyn FnMut(&mut Value)) {
     match segments.split_first() {
         None => visit(value),
-        Some((Segment::Name(name), rest)) => {
+        Some((PathSegment::Name(name), rest)) => {
             if let Some(value) = value.get_mut(name.as_str()) {
                 walk_mut(rest, value, visit);
             }
         }
-        Some((Segment::Index(index), rest)) => {
+        Some((PathSegment::Index(index), rest)) => {
             if let Some(value) = value.get_mut(*index) {
                 walk_mut(rest, value, visit);
             }
         }
-        Some((Segment::Flatten, rest)) => {
+        Some((PathSegment::Flatten, rest)) => {
             for value in value.as_array_mut().into_iter().flatten() {
                 walk_mut(rest, value, visit);
             }

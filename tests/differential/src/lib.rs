@@ -198,9 +198,50 @@ fn evidence(kind: &Kind) -> String {
 
 fn response(operation: &Operation, answer: &Answer) -> Value {
     let body = BASE64.decode(&answer.body).unwrap_or_default();
-    operation
-        .decode(answer.status, &headers(answer), &body)
-        .unwrap_or_else(|error| Value::String(error.to_string()))
+    let whole = match operation.decode(answer.status, &headers(answer), &body) {
+        Ok(whole) => whole,
+        Err(error) => return Value::String(error.to_string()),
+    };
+    // The other way of reading has to say the same, whatever it takes for the items.
+    for path in lists(&whole) {
+        match operation.decode_page(answer.status, &headers(answer), &body, &path) {
+            Ok(page) => {
+                let items: Vec<Value> =
+                    page.items.iter().map(|item| serde_json::from_slice(item).unwrap_or_default()).collect();
+                let mut rest = whole.clone();
+                let expected = path.take_all(&mut rest);
+                // Where a token is a part of an item, the items are there, too.
+                if items != expected || (page.rest != rest && page.rest != whole) {
+                    return json!({"items": path.as_str(), "read": items, "rest": page.rest, "expected": expected});
+                }
+            }
+            Err(error) => return Value::String(format!("{} as items: {error}", path.as_str())),
+        }
+    }
+    whole
+}
+
+/// Paths to what an answer has one or two levels deep.
+fn lists(answer: &Value) -> Vec<berth_core::Path> {
+    let mut paths = Vec::new();
+    for (name, value) in answer.as_object().into_iter().flatten() {
+        let path = match value {
+            Value::Array(_) => format!("{name}[]"),
+            _ => name.clone(),
+        };
+        let inner = match value {
+            Value::Array(items) => items.first(),
+            value => Some(value),
+        };
+        let inner = inner.and_then(Value::as_object).and_then(|members| members.iter().next());
+        paths.extend(inner.map(|(name, value)| match value {
+            Value::Array(_) => format!("{path}.{name}[]"),
+            _ => format!("{path}.{name}"),
+        }));
+        paths.push(path);
+    }
+    // What a document or a map holds may have any name.
+    paths.iter().filter_map(|path| berth_core::Path::parse(path).ok()).collect()
 }
 
 fn error(operation: &Operation, answer: &Answer) -> Value {

@@ -3,7 +3,10 @@
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value};
 
-use super::{scalar, xml};
+use super::{
+    form::{Form, Values},
+    scalar,
+};
 use crate::{
     model::{Model, Reference, Shape, Structure},
     timestamp::Timestamp,
@@ -219,7 +222,7 @@ impl<'b> Reader<'b> {
             let value = self.item(inner)?;
             found.extend(index.filter(|_| !value.is_null()).map(|index| (index, value)));
         }
-        Ok(xml::assemble(structure, found))
+        Ok(Values.close(found, structure))
     }
 
     fn key(&mut self) -> Result<String, String> {

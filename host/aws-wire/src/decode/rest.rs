@@ -2,9 +2,9 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use http::HeaderMap;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{json, scalar, xml};
+use super::{form::Form, json, scalar, xml};
 use crate::{
     Protocol,
     model::{Location, Model, Reference, Shape, Structure},
@@ -18,15 +18,16 @@ pub(super) fn is_raw_payload(model: &Model, output: &Structure) -> bool {
         .is_some_and(|payload| matches!(model.shape(&payload.reference), Shape::Blob | Shape::String))
 }
 
-pub(super) fn decode(
+pub(super) fn decode<F: Form>(
+    form: &mut F,
     model: &Model,
     output: &Structure,
     status: u16,
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<Value, String> {
+) -> Result<F::Done, String> {
     let is_json = model.protocol == Protocol::RestJson;
-    let mut found = Vec::new();
+    let mut outside = Vec::new();
     for (index, member) in output.members.iter().enumerate() {
         let reference = &member.reference;
         let value = match reference.location {
@@ -38,41 +39,34 @@ pub(super) fn decode(
                 .map_err(|reason| format!("header of {}: {reason}", member.name))?,
             Location::Body | Location::Uri | Location::Query => None,
         };
-        found.extend(value.map(|value| (index, value)));
+        outside.extend(value.map(|value| (index, value)));
     }
-    let payload = output.payload.and_then(|payload| Some((payload, &output.members.get(payload)?.reference)));
-    if let Some((index, reference)) = payload {
-        let value = match model.shape(reference) {
-            Shape::Blob => BASE64.encode(body).into(),
-            Shape::String => String::from_utf8(body.to_vec()).map_err(|error| error.to_string())?.into(),
-            _ if is_json => json::decode_value(model, reference, body)?,
-            // A document without any element in it.
-            _ if body.is_empty() => Value::Object(Map::new()),
-            _ => xml::decode_value(model, reference, body)?,
+    let payload = output.payload.and_then(|payload| Some((payload, output.members.get(payload)?)));
+    let Some((index, payload)) = payload else {
+        // A body of XML may be without any element in it.
+        return if is_json || body.is_empty() {
+            json::decode(form, model, output, body, &outside)
+        } else {
+            xml::decode(form, model, output, None, body, outside)
         };
-        found.push((index, value));
-        return Ok(xml::assemble(output, found));
-    }
-    let in_body = if is_json {
-        json::decode(model, output, body)?
-    } else if body.is_empty() {
-        Value::Object(Map::new())
-    } else {
-        xml::decode(model, output, None, body)?
     };
-    let outside = xml::assemble(output, found);
-    Ok(match (in_body, outside) {
-        (in_body, Value::Object(outside)) if outside.is_empty() => in_body,
-        (Value::Object(mut in_body), Value::Object(mut outside)) => {
-            let members = output.members.iter().filter_map(|member| {
-                let value =
-                    in_body.shift_remove(&member.name).or_else(|| outside.shift_remove(&member.name))?;
-                Some((member.name.clone(), value))
-            });
-            Value::Object(members.collect())
+    let mut members = form.structure();
+    form.member(&mut members, index, &payload.name);
+    let value = match model.shape(&payload.reference) {
+        Shape::Blob => form.value(BASE64.encode(body).into()),
+        Shape::String => form.string(std::str::from_utf8(body).map_err(|error| error.to_string())?.into()),
+        _ if is_json || body.is_empty() => json::decode_value(form, model, &payload.reference, body)?,
+        _ => xml::decode_value(form, model, &payload.reference, body)?,
+    };
+    form.set(&mut members, index, value);
+    for (index, value) in outside {
+        if let Some(member) = output.members.get(index) {
+            form.member(&mut members, index, &member.name);
+            let value = form.value(value);
+            form.set(&mut members, index, value);
         }
-        (_, outside) => outside,
-    })
+    }
+    Ok(form.close(members, output))
 }
 
 /// A header's value; several headers of one name are one list.

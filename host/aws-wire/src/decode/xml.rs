@@ -1,4 +1,6 @@
-//! XML bodies, read in one streaming pass: elements become values as they end.
+//! XML bodies, read in one streaming pass.
+
+use std::borrow::Cow;
 
 use quick_xml::{
     Reader,
@@ -7,7 +9,10 @@ use quick_xml::{
 };
 use serde_json::{Map, Value};
 
-use super::scalar;
+use super::{
+    form::{Form, Values, unknown_union_member},
+    scalar,
+};
 use crate::{
     Protocol,
     model::{Model, Reference, Shape, Structure},
@@ -16,23 +21,29 @@ use crate::{
 /// Deeper than any model; guards the stack against shapes that hold themselves.
 const MAX_DEPTH: usize = 100;
 
-/// Reads a document whose root, or the child of it that `wrapper` names, holds the members.
-pub(super) fn decode(
+/// Reads a document whose root, or the child of it that `wrapper` names, holds the members, besides
+/// those that came outside of the body.
+pub(super) fn decode<F: Form>(
+    form: &mut F,
     model: &Model,
     output: &Structure,
     wrapper: Option<&str>,
     body: &[u8],
-) -> Result<Value, String> {
+    outside: Vec<(usize, Value)>,
+) -> Result<F::Done, String> {
     let mut decoder = Decoder::new(model, body)?;
     let root = decoder.root()?;
     let Some(wrapper) = wrapper else {
-        let value = decoder.structure(output, &root)?;
+        let value = decoder.structure(form, output, &root, outside)?;
         return decoder.finish(value);
     };
     let mut result = None;
+    let mut outside = Some(outside);
     while let Some(child) = decoder.child()? {
-        if result.is_none() && local_name(&child) == wrapper {
-            result = Some(decoder.structure(output, &child)?);
+        if local_name(&child) == wrapper
+            && let Some(outside) = outside.take()
+        {
+            result = Some(decoder.structure(form, output, &child, outside)?);
         } else {
             decoder.skip()?;
         }
@@ -41,10 +52,15 @@ pub(super) fn decode(
 }
 
 /// Reads a document whose root is a value of this shape.
-pub(super) fn decode_value(model: &Model, reference: &Reference, body: &[u8]) -> Result<Value, String> {
+pub(super) fn decode_value<F: Form>(
+    form: &mut F,
+    model: &Model,
+    reference: &Reference,
+    body: &[u8],
+) -> Result<F::Done, String> {
     let mut decoder = Decoder::new(model, body)?;
     let root = decoder.root()?;
-    let value = decoder.value(reference, &root)?;
+    let value = decoder.value(form, reference, &root)?;
     decoder.finish(value)
 }
 
@@ -205,7 +221,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
     }
 
     /// Only white space and comments may follow the root.
-    fn finish(mut self, value: Value) -> Result<Value, String> {
+    fn finish<T>(mut self, value: T) -> Result<T, String> {
         loop {
             match self.reader.read_event().map_err(|error| error.to_string())? {
                 Event::Eof => return Ok(value),
@@ -217,17 +233,35 @@ impl<'m, 'b> Decoder<'m, 'b> {
     }
 
     /// The value of the element that is open, up to and with its end.
-    fn value(&mut self, reference: &'m Reference, start: &BytesStart<'b>) -> Result<Value, String> {
+    fn value<F: Form>(
+        &mut self,
+        form: &mut F,
+        reference: &'m Reference,
+        start: &BytesStart<'b>,
+    ) -> Result<F::Done, String> {
         if self.depth >= MAX_DEPTH {
             return Err("the document is nested too deeply".to_owned());
         }
         self.depth += 1;
         let value = match self.model.shape(reference) {
-            Shape::Structure(structure) => self.structure(structure, start),
+            Shape::Structure(structure) => self.structure(form, structure, start, Vec::new())?,
             Shape::List(element) if reference.flattened => {
-                self.value(element, start).map(|item| Value::Array(vec![item]))
+                let mut list = form.list();
+                form.element(&mut list);
+                let item = self.value(form, element, start)?;
+                form.push(&mut list, item);
+                form.close_list(list)
             }
-            Shape::List(element) => self.list(element),
+            // Every child is an element, whatever its name.
+            Shape::List(element) => {
+                let mut list = form.list();
+                while let Some(child) = self.child()? {
+                    form.element(&mut list);
+                    let item = self.value(form, element, &child)?;
+                    form.push(&mut list, item);
+                }
+                form.close_list(list)
+            }
             Shape::Map(key, element) => {
                 let mut entries = Map::new();
                 if reference.flattened {
@@ -237,27 +271,24 @@ impl<'m, 'b> Decoder<'m, 'b> {
                         self.entry(key, element, &mut entries)?;
                     }
                 }
-                Ok(Value::Object(entries))
+                form.value(Value::Object(entries))
+            }
+            Shape::String if reference.quirk.is_none() => {
+                let text = self.text()?;
+                form.string(text)
             }
             shape => {
-                let text = self.text()?;
-                scalar::from_text(shape, text).map_err(|reason| format!("{}: {reason}", local_name(start)))
+                let text = self.text()?.into_owned();
+                let value = scalar::from_text(shape, text)
+                    .map_err(|reason| format!("{}: {reason}", local_name(start)))?;
+                form.value(match reference.quirk {
+                    Some(quirk) => scalar::unquirk(quirk, value),
+                    None => value,
+                })
             }
-        }?;
+        };
         self.depth -= 1;
-        Ok(match reference.quirk {
-            Some(quirk) => scalar::unquirk(quirk, value),
-            None => value,
-        })
-    }
-
-    /// Every child is an element of the list, whatever its name.
-    fn list(&mut self, element: &'m Reference) -> Result<Value, String> {
-        let mut items = Vec::new();
-        while let Some(child) = self.child()? {
-            items.push(self.value(element, &child)?);
-        }
-        Ok(Value::Array(items))
+        Ok(value)
     }
 
     /// One entry of a map: the element that is open holds a key and a value.
@@ -273,9 +304,9 @@ impl<'m, 'b> Decoder<'m, 'b> {
         while let Some(child) = self.child()? {
             let tag = local_name(&child);
             if tag == key_name {
-                name = Some(self.text()?);
+                name = Some(self.text()?.into_owned());
             } else if tag == value_name {
-                value = Some(self.value(element, &child)?);
+                value = Some(self.value(&mut Values, element, &child)?);
             } else {
                 return Err(format!("`{tag}` in an entry of a map"));
             }
@@ -287,67 +318,94 @@ impl<'m, 'b> Decoder<'m, 'b> {
         Ok(())
     }
 
-    fn structure(&mut self, structure: &'m Structure, start: &BytesStart<'b>) -> Result<Value, String> {
-        let mut found: Vec<(usize, Value)> = Vec::new();
-        let mut first_tag = None;
-        let mut cursor = 0;
+    fn structure<F: Form>(
+        &mut self,
+        form: &mut F,
+        structure: &'m Structure,
+        start: &BytesStart<'b>,
+        outside: Vec<(usize, Value)>,
+    ) -> Result<F::Done, String> {
+        let mut members = form.structure();
         if let Some(index) = structure.root_text {
-            let text = self.text()?;
+            let text = self.text()?.into_owned();
             // A bucket in us-east-1: the AWS CLI prints null.
             let value = if text.is_empty() { Value::Null } else { Value::String(text) };
-            found.push((index, value));
-            return Ok(assemble(structure, found));
+            set(form, &mut members, structure, index, value);
+            return Ok(form.close(members, structure));
         }
+        let mut first_tag = None;
+        let mut cursor = 0;
+        // The elements of flattened lists and maps may stand anywhere between the others.
+        let mut scattered: Vec<(usize, Value)> = Vec::new();
         while let Some(child) = self.child()? {
             let tag = local_name(&child);
-            let Some(index) = find(structure, tag, cursor) else {
-                first_tag.get_or_insert_with(|| tag.to_owned());
+            let found = find(structure, tag, cursor);
+            if first_tag.is_none() && structure.union {
+                first_tag = Some(tag.to_owned());
+            }
+            let Some((index, member)) = found.and_then(|index| Some((index, structure.members.get(index)?)))
+            else {
                 self.skip()?;
                 continue;
             };
-            first_tag.get_or_insert_with(|| tag.to_owned());
+            let reference = &member.reference;
             cursor = index + 1;
-            let reference = &structure.members[index].reference;
-            let known = found.iter().rposition(|(known, _)| *known == index);
-            match (known, self.model.shape(reference)) {
-                (None, _) => {
-                    let value = self.value(reference, &child)?;
-                    found.push((index, value));
-                }
-                (Some(at), Shape::List(element)) if reference.flattened => {
-                    let item = self.value(element, &child)?;
-                    if let Some((_, Value::Array(items))) = found.get_mut(at) {
-                        items.push(item);
+            match self.model.shape(reference) {
+                shape @ (Shape::List(_) | Shape::Map(..)) if reference.flattened => {
+                    let known = scattered.iter().position(|(known, _)| *known == index);
+                    let at = known.unwrap_or_else(|| {
+                        let empty = match shape {
+                            Shape::List(_) => Value::Array(Vec::new()),
+                            _ => Value::Object(Map::new()),
+                        };
+                        scattered.push((index, empty));
+                        scattered.len() - 1
+                    });
+                    match (shape, scattered.get_mut(at)) {
+                        (Shape::List(element), Some((_, Value::Array(items)))) => {
+                            items.push(self.value(&mut Values, element, &child)?);
+                        }
+                        (Shape::Map(key, element), Some((_, Value::Object(entries)))) => {
+                            self.entry(key, element, entries)?;
+                        }
+                        _ => self.skip()?,
                     }
-                    cursor = index;
-                }
-                (Some(at), Shape::Map(key, element)) if reference.flattened => {
-                    if let Some((_, Value::Object(entries))) = found.get_mut(at) {
-                        self.entry(key, element, entries)?;
-                    }
+                    // Another of them is likely next.
                     cursor = index;
                 }
                 // A member that comes twice: the first counts.
-                (Some(_), _) => self.skip()?,
+                _ if form.has(&members, index) => self.skip()?,
+                _ => {
+                    form.member(&mut members, index, &member.name);
+                    let value = self.value(form, reference, &child)?;
+                    form.set(&mut members, index, value);
+                }
             }
         }
         for (list, other) in &structure.twins {
-            let first =
-                found.iter().find(|(index, _)| index == list).and_then(|(_, items)| items.get(0).cloned());
-            found.extend(first.map(|first| (*other, first)));
+            let first = scattered
+                .iter()
+                .find(|(index, _)| index == list)
+                .and_then(|(_, items)| items.get(0).cloned());
+            scattered.extend(first.map(|first| (*other, first)));
+        }
+        for (index, value) in scattered.into_iter().chain(outside) {
+            if !form.has(&members, index) {
+                set(form, &mut members, structure, index, value);
+            }
         }
         if structure.has_attributes {
-            attributes(structure, start, &mut found)?;
+            attributes(form, &mut members, structure, start)?;
         }
         match first_tag {
-            Some(tag) if structure.union && found.is_empty() => Ok(unknown_union_member(tag)),
-            _ => Ok(assemble(structure, found)),
+            Some(tag) if form.is_empty(&members) => Ok(form.replace(members, unknown_union_member(tag))),
+            _ => Ok(form.close(members, structure)),
         }
     }
 
     /// The text of the element that is open: what stands before its first child.
-    fn text(&mut self) -> Result<String, String> {
-        let mut text = String::new();
+    fn text(&mut self) -> Result<Cow<'b, str>, String> {
+        let mut text = Cow::Borrowed("");
         loop {
             match self.next()? {
                 Event::End(_) => return Ok(text),
@@ -358,19 +416,19 @@ impl<'m, 'b> Decoder<'m, 'b> {
                     }
                     return Ok(text);
                 }
-                event => append_text(&mut text, &event)?,
+                Event::Text(part) if text.is_empty() => text = part.xml10_content(),
+                event => append_text(text.to_mut(), &event)?,
             }
         }
     }
 }
 
-/// What botocore makes of a union whose member it does not know.
-pub(super) fn unknown_union_member(name: String) -> Value {
-    let mut inner = Map::new();
-    inner.insert("name".to_owned(), Value::String(name));
-    let mut outer = Map::new();
-    outer.insert("SDK_UNKNOWN_MEMBER".to_owned(), Value::Object(inner));
-    Value::Object(outer)
+/// Sets a member to a value that is made already.
+fn set<F: Form>(form: &mut F, members: &mut F::Members, structure: &Structure, index: usize, value: Value) {
+    let Some(member) = structure.members.get(index) else { return };
+    form.member(members, index, &member.name);
+    let value = form.value(value);
+    form.set(members, index, value);
 }
 
 fn find(structure: &Structure, tag: &str, cursor: usize) -> Option<usize> {
@@ -380,14 +438,14 @@ fn find(structure: &Structure, tag: &str, cursor: usize) -> Option<usize> {
 }
 
 /// Members bound to attributes of the element, unless an element of that name gave them already.
-fn attributes(
+fn attributes<F: Form>(
+    form: &mut F,
+    members: &mut F::Members,
     structure: &Structure,
     start: &BytesStart<'_>,
-    found: &mut Vec<(usize, Value)>,
 ) -> Result<(), String> {
     for (index, member) in structure.members.iter().enumerate() {
-        let reference = &member.reference;
-        if !reference.xml_attribute || found.iter().any(|(known, _)| *known == index) {
+        if !member.reference.xml_attribute || form.has(members, index) {
             continue;
         }
         // `xsi:type`: the prefix that the document uses for the namespace may be another.
@@ -402,18 +460,10 @@ fn attributes(
                 let value = attribute
                     .normalized_value(quick_xml::XmlVersion::Implicit1_0)
                     .map_err(|error| error.to_string())?;
-                found.push((index, Value::String(value.into_owned())));
+                set(form, members, structure, index, Value::String(value.into_owned()));
+                break;
             }
         }
     }
     Ok(())
-}
-
-/// The members in the model's order.
-pub(super) fn assemble(structure: &Structure, mut found: Vec<(usize, Value)>) -> Value {
-    found.sort_by_key(|(index, _)| *index);
-    let members = found
-        .into_iter()
-        .filter_map(|(index, value)| Some((structure.members.get(index)?.name.clone(), value)));
-    Value::Object(members.collect())
 }

@@ -7,7 +7,8 @@ use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use serde_json::{Map, Value};
 
 use super::{
-    Bindings, Chunk, Reader, Resource, Stop, advance, label,
+    Bindings, Chunk, Reader, Resource, Stop, advance,
+    item::Item,
     plan::{List, Ready, Ruling},
     render,
 };
@@ -162,7 +163,8 @@ impl Reader {
     ) -> BoxFuture<'a, Result<Vec<(usize, Outcome)>, Stop>> {
         async move {
             let Some(first) = positions.first().map(|at| &resources[*at]) else { return Ok(Vec::new()) };
-            let items = Value::Array(positions.iter().map(|at| resources[*at].item.clone()).collect());
+            let items =
+                Value::Array(positions.iter().map(|at| resources[*at].item.value().clone()).collect());
             let bindings = Bindings { items: Some(&items), item: None, steps: None, ..self.bindings(first) };
             // The region may be told by the item; the batch shares it.
             let target = match self.target_of(ready, &self.bindings(first)) {
@@ -248,7 +250,7 @@ fn matched(
     }
     let outcome = |at: usize| {
         let item = &resources[at].item;
-        let result = matching.item.first(item).and_then(|key| results.get(&key.to_string()).cloned());
+        let result = matching.item.first(item.value()).and_then(|key| results.get(&key.to_string()).cloned());
         match result {
             None => unmatched(ready, item),
             Some(result) => match &ready.step.result {
@@ -260,7 +262,7 @@ fn matched(
     positions.iter().map(|at| (*at, outcome(*at))).collect()
 }
 
-fn unmatched(ready: &Ready, item: &Value) -> Outcome {
+fn unmatched(ready: &Ready, item: &Item) -> Outcome {
     match ready.step.matching.as_ref().map(|matching| matching.unmatched).unwrap_or_default() {
         Unmatched::Drop => Outcome::Drop,
         Unmatched::Absent => Outcome::Absent,
@@ -268,7 +270,7 @@ fn unmatched(ready: &Ready, item: &Value) -> Outcome {
             "`{}:{}` answered nothing for {}",
             ready.step.service,
             ready.step.operation,
-            label(item)
+            item.label()
         ))),
     }
 }
@@ -310,7 +312,7 @@ fn apply(chunk: Chunk, outcomes: Vec<(&Ready, Vec<(usize, Outcome)>)>) -> Chunk 
                 }
                 Outcome::Fail(problem) => {
                     if let Some(resource) = resources[at].take() {
-                        failures.push(ItemFailure { resource: label(&resource.item), problem });
+                        failures.push(ItemFailure { resource: resource.item.label(), problem });
                     }
                 }
             }

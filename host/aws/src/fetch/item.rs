@@ -1,0 +1,59 @@
+//! What a list lists.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+/// An item as the JSON text that goes to the mapping. Most are never more than that: values are made
+/// of it where a plan asks something about it.
+#[derive(Debug)]
+pub(super) struct Item {
+    json: Bytes,
+    value: OnceLock<Value>,
+}
+
+impl Item {
+    /// An item of a page.
+    pub(super) fn new(json: Bytes) -> Self {
+        Self { json, value: OnceLock::new() }
+    }
+
+    /// The text.
+    pub(super) fn json(&self) -> &[u8] {
+        &self.json
+    }
+
+    /// The value.
+    pub(super) fn value(&self) -> &Value {
+        // Written by a decoder, so that it can be read.
+        self.value.get_or_init(|| serde_json::from_slice(&self.json).unwrap_or_default())
+    }
+
+    /// The most telling name: its ARN, else its id, its name, or whatever ends like one.
+    pub(super) fn label(&self) -> String {
+        const NAMES: [&str; 6] = ["Arn", "ARN", "Id", "Name", "Identifier", "Url"];
+        match self.value() {
+            Value::String(text) => text.clone(),
+            Value::Object(members) => {
+                let named = |end: &str| {
+                    members.iter().find_map(|(name, value)| {
+                        let ends = name.ends_with(end) || name.eq_ignore_ascii_case(end);
+                        value.as_str().filter(|_| ends)
+                    })
+                };
+                NAMES
+                    .iter()
+                    .find_map(|end| named(end))
+                    .map_or_else(|| "a resource without a name".into(), Into::into)
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+impl From<Value> for Item {
+    fn from(value: Value) -> Self {
+        Self { json: value.to_string().into(), value: value.into() }
+    }
+}
