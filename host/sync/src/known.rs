@@ -104,12 +104,12 @@ impl Memory {
         &self,
         known: Option<&Known>,
         content: Option<u128>,
-        origin: Option<&Arc<Origin>>,
+        origin: Option<&Origin>,
         entity: &Entity,
         order: &Order,
     ) -> Belief {
         let Some(Known { content: Some(confirmed), origin: producer }) = known else { return Belief::Unsure };
-        let moved = producer.is_some() && producer.as_ref() != origin;
+        let moved = producer.is_some() && producer.as_deref() != origin;
         if !self.reliable || moved || self.may_have_gaps(entity, order) {
             return Belief::Unsure;
         }

@@ -129,7 +129,7 @@ fn mapping_of(
 #[derive(Debug, Default)]
 pub struct Planned {
     /// Units to run, in the order in which they should start.
-    pub units: Vec<Unit>,
+    pub units: Vec<Arc<Unit>>,
     /// Units that have ended before they began, with the reason.
     pub settled: Vec<(UnitId, UnitState)>,
     /// Remarks for the operator.
@@ -173,12 +173,14 @@ pub fn plan(
                 }
                 (Ok(mapping), Ok(())) => mapping,
             };
-            let unit = |place: Place, regions: Vec<Region>| Unit {
-                id: id(Some(place)),
-                account: Arc::clone(account),
-                regions,
-                kind: Arc::clone(kind),
-                resource: Arc::clone(&resource.config),
+            let unit = |place: Place, regions: Vec<Region>| {
+                Arc::new(Unit {
+                    id: id(Some(place)),
+                    account: Arc::clone(account),
+                    regions,
+                    kind: Arc::clone(kind),
+                    resource: Arc::clone(&resource.config),
+                })
             };
             if kind.scope == Scope::Account {
                 planned.units.push(unit(Place::Global, Vec::new()));

@@ -193,13 +193,16 @@ fn status(report: &Report, told: bool) -> ResyncStatus {
     }
 }
 
-/// The states of units, in which an entry of `resources[]` that made no entity at all has failed.
-fn incomplete_when_empty(reports: &[UnitReport], empty_handed: &BTreeMap<usize, Problem>) -> Vec<UnitState> {
-    let state = |report: &UnitReport| match empty_handed.get(&report.unit.resource) {
-        Some(problem) if report.state.is_complete() => UnitState::Failed(problem.clone()),
-        _ => report.state.clone(),
-    };
-    reports.iter().map(state).collect()
+/// The units with their states, in which an entry of `resources[]` that made no entity at all has
+/// failed.
+fn incomplete_when_empty<'r>(
+    reports: &'r [UnitReport],
+    empty_handed: &'r BTreeMap<usize, UnitState>,
+) -> impl Iterator<Item = (&'r UnitId, &'r UnitState)> {
+    reports.iter().map(|report| match empty_handed.get(&report.unit.resource) {
+        Some(failed) if report.state.is_complete() => (&report.unit, failed),
+        _ => (&report.unit, &report.state),
+    })
 }
 
 /// What a fresh installation gets. Kinds whose resource is the account come first, since the
@@ -357,7 +360,7 @@ impl Run {
             (Some(memory), Mode::Apply) => Some(Recorder::start(memory)),
             _ => None,
         };
-        let units: Vec<Arc<Unit>> = planned.units.into_iter().map(Arc::new).collect();
+        let units: Arc<[Arc<Unit>]> = planned.units.into();
         let (sender, receiver) = mpsc::channel(CHANNEL);
         let (tally, milestones) = Tally::new(resources.len(), &units, &planned.settled);
         let tally = Arc::new(tally);
@@ -370,7 +373,7 @@ impl Run {
             observer: Arc::clone(&self.observer),
             mode: self.options.mode,
             options,
-            units: units.iter().map(|unit| unit.id.clone()).collect(),
+            units: Arc::clone(&units),
             owned: Arc::clone(&owned),
             tally: Arc::clone(&tally),
             memory: memory.clone(),
@@ -415,25 +418,28 @@ impl Run {
                 Deletion::default()
             } else {
                 tally.tell(Milestone::DeletionStarted);
-                let empty_handed = units_run.misconfigured.empty_handed(&mapped);
+                let empty_handed: BTreeMap<usize, UnitState> = units_run
+                    .misconfigured
+                    .empty_handed(&mapped)
+                    .into_iter()
+                    .map(|(resource, problem)| (resource, UnitState::Failed(problem)))
+                    .collect();
                 let deletion = if self.options.cancel.is_cancelled() {
                     Deletion {
                         held_back: Some(Problem::new("the resync was stopped before its end")),
                         ..Deletion::default()
                     }
                 } else {
-                    let states = incomplete_when_empty(&reports, &empty_handed);
-                    let states = reports.iter().map(|report| &report.unit).zip(&states);
-                    let scopes = Scopes::new(states, &resources);
+                    let scopes = Scopes::new(incomplete_when_empty(&reports, &empty_handed), &resources);
                     self.delete(&config, &resources, &scopes, &owned, &written, memory.as_deref()).await
                 };
                 // Only where that kept something from being deleted it is more than a remark.
                 for report in reports.iter_mut().filter(|report| report.state.is_complete()) {
                     let resource = report.unit.resource;
-                    if let Some(problem) = empty_handed.get(&resource)
+                    if let Some(failed) = empty_handed.get(&resource)
                         && deletion.protected.iter().any(|(_, unit)| unit.resource == resource)
                     {
-                        report.state = UnitState::Failed(problem.clone());
+                        report.state = failed.clone();
                     }
                 }
                 tally.tell(Milestone::DeletionEnded {
@@ -680,12 +686,13 @@ impl Run {
                 Err(error) => tracing::error!(%error, "a unit's task ended abnormally"),
             }
         }
+        // In place: there may be hundreds of thousands.
         let reports = reports
             .into_iter()
-            .zip(units)
-            .map(|(report, unit)| {
+            .enumerate()
+            .map(|(index, report)| {
                 report.unwrap_or_else(|| UnitReport {
-                    unit: unit.id.clone(),
+                    unit: units[index].id.clone(),
                     state: UnitState::Failed(Problem::new(if self.options.cancel.is_cancelled() {
                         "not read: the resync was stopped"
                     } else {
@@ -975,46 +982,48 @@ impl Run {
 
 /// Picks the next unit: in planning order, but never more accounts of one resource at once than
 /// its selector allows (`maxConcurrentAccounts`).
-struct Schedule {
-    resources: Vec<Queue>,
-    /// The queue and account of each unit.
-    place: Vec<(usize, AccountId)>,
+struct Schedule<'u> {
+    units: &'u [Arc<Unit>],
+    queues: Vec<Queue>,
 }
 
+/// The units of one resource.
 struct Queue {
+    resource: usize,
     pending: VecDeque<usize>,
     limit: usize,
     active: HashMap<AccountId, usize>,
 }
 
-impl Schedule {
-    fn new(units: &[Arc<Unit>]) -> Self {
-        let mut positions: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut resources: Vec<Queue> = Vec::new();
-        let mut place = Vec::with_capacity(units.len());
+impl<'u> Schedule<'u> {
+    fn new(units: &'u [Arc<Unit>]) -> Self {
+        let mut pending: BTreeMap<usize, VecDeque<usize>> = BTreeMap::new();
+        // In the order in which the first unit of each was planned.
+        let mut order = Vec::new();
         for (index, unit) in units.iter().enumerate() {
-            let queue = *positions.entry(unit.id.resource).or_insert_with(|| {
-                let limit = unit.resource.selector.max_concurrent_accounts.unwrap_or(0);
-                resources.push(Queue {
-                    pending: VecDeque::new(),
-                    // Not set, or zero: only the limits of the whole run.
-                    limit: if limit == 0 { usize::MAX } else { limit as usize },
-                    active: HashMap::new(),
-                });
-                resources.len() - 1
+            let units = pending.entry(unit.id.resource).or_insert_with(|| {
+                order.push(unit);
+                VecDeque::new()
             });
-            if let Some(queue) = resources.get_mut(queue) {
-                queue.pending.push_back(index);
-            }
-            place.push((queue, unit.id.account.clone()));
+            units.push_back(index);
         }
-        Self { resources, place }
+        let queues = order.into_iter().map(|first| {
+            let limit = first.resource.selector.max_concurrent_accounts.unwrap_or(0);
+            Queue {
+                resource: first.id.resource,
+                pending: pending.remove(&first.id.resource).unwrap_or_default(),
+                // Not set, or zero: only the limits of the whole run.
+                limit: if limit == 0 { usize::MAX } else { limit as usize },
+                active: HashMap::new(),
+            }
+        });
+        Self { units, queues: queues.collect() }
     }
 
     fn next(&mut self) -> Option<usize> {
-        let place = &self.place;
-        self.resources.iter_mut().find_map(|queue| {
-            let (_, account) = place.get(*queue.pending.front()?)?;
+        let units = self.units;
+        self.queues.iter_mut().find_map(|queue| {
+            let account = &units.get(*queue.pending.front()?)?.id.account;
             if queue.active.len() >= queue.limit && !queue.active.contains_key(account) {
                 return None;
             }
@@ -1024,12 +1033,13 @@ impl Schedule {
     }
 
     fn done(&mut self, index: usize) {
-        let Some((queue, account)) = self.place.get(index) else { return };
-        let Some(queue) = self.resources.get_mut(*queue) else { return };
-        if let Some(running) = queue.active.get_mut(account) {
+        let Some(unit) = self.units.get(index) else { return };
+        let resource = unit.id.resource;
+        let Some(queue) = self.queues.iter_mut().find(|queue| queue.resource == resource) else { return };
+        if let Some(running) = queue.active.get_mut(&unit.id.account) {
             *running -= 1;
             if *running == 0 {
-                queue.active.remove(account);
+                queue.active.remove(&unit.id.account);
             }
         }
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use berth_core::{
-    BlueprintId, Catalog, Entity, EntityKey, FieldSet, Known, Origin, Problem, UnitId, UpsertOptions,
+    BlueprintId, Catalog, Entity, EntityKey, FieldSet, Known, Origin, Problem, Unit, UnitId, UpsertOptions,
     UpsertOutcome, UpsertReport,
 };
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -135,7 +135,7 @@ pub(crate) struct Writer {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) mode: Mode,
     pub(crate) options: UpsertOptions,
-    pub(crate) units: Arc<[UnitId]>,
+    pub(crate) units: Arc<[Arc<Unit>]>,
     pub(crate) owned: Arc<Owned>,
     pub(crate) tally: Arc<Tally>,
     /// What is known from earlier resyncs.
@@ -156,7 +156,6 @@ impl Writer {
     pub(crate) async fn run(self, mut entities: mpsc::Receiver<Mapped>, order: Order) -> Written {
         let mut written =
             Written { counts: vec![UnitCounts::default(); self.units.len()], ..Written::default() };
-        let origins: Vec<_> = self.units.iter().map(|unit| Origin::of(unit).map(Arc::new)).collect();
         let mut queue = Queue::new(order, self.catalog.upsert_batch());
         let mut waiting = Waiting::default();
         let mut running: FuturesUnordered<BoxFuture<'_, Step>> = FuturesUnordered::new();
@@ -198,14 +197,14 @@ impl Writer {
                     None => open = false,
                     Some(mapped) => {
                         last_arrival = Instant::now();
-                        self.arrived(mapped, &origins, &mut queue, &mut written);
+                        self.arrived(mapped, &mut queue, &mut written);
                     }
                 },
                 Some(step) = running.next(), if !running.is_empty() => match step {
                     Step::Compared(blueprint, results) => {
                         queue.done(&blueprint);
                         for (mapped, change) in results {
-                            self.compared(mapped, change, &origins, &mut queue, &mut written);
+                            self.compared(mapped, change, &mut queue, &mut written);
                         }
                     }
                     Step::Upserted(blueprint, batch, outcomes, superseded) => {
@@ -216,7 +215,7 @@ impl Writer {
                             }
                             self.unchanged(&mapped, &mut written);
                         }
-                        self.account(batch, outcomes, &origins, &mut waiting, &mut written);
+                        self.account(batch, outcomes, &mut waiting, &mut written);
                     }
                 },
                 () = tokio::time::sleep_until(last_arrival + LINGER), if open && !queue.is_empty() && !quiet => {}
@@ -234,6 +233,14 @@ impl Writer {
         written
     }
 
+    fn unit(&self, index: usize) -> Option<&UnitId> {
+        Some(&self.units.get(index)?.id)
+    }
+
+    fn origin(&self, unit: usize) -> Option<Origin> {
+        Origin::of(self.unit(unit)?)
+    }
+
     /// Hands on what is to be recorded. The other side is gone only after a failure that it tells.
     async fn record(&self, entries: &mut Vec<Entry>) {
         for entry in entries.drain(..) {
@@ -244,13 +251,7 @@ impl Writer {
     }
 
     /// Finds out what has to be done about an entity, as far as that is known without the catalog.
-    fn arrived(
-        &self,
-        mut mapped: Mapped,
-        origins: &[Option<Arc<Origin>>],
-        queue: &mut Queue,
-        written: &mut Written,
-    ) {
+    fn arrived(&self, mut mapped: Mapped, queue: &mut Queue, written: &mut Written) {
         let digest = key_digest(&mapped.entity.key);
         let first = written.note(digest, &mapped.entity);
         if mapped.entity.search.is_some() {
@@ -277,8 +278,8 @@ impl Writer {
             Some(memory) if first => {
                 let known = memory.look_up(digest);
                 mapped.fate.shared = known.as_ref().is_some_and(|known| known.origin.is_none());
-                let origin = origins.get(mapped.unit).and_then(Option::as_ref);
-                memory.judge(known.as_ref(), mapped.content, origin, &mapped.entity, queue.order())
+                let origin = self.origin(mapped.unit);
+                memory.judge(known.as_ref(), mapped.content, origin.as_ref(), &mapped.entity, queue.order())
             }
             _ => Belief::Unsure,
         };
@@ -297,21 +298,14 @@ impl Writer {
         }
     }
 
-    fn compared(
-        &self,
-        mapped: Mapped,
-        change: Change,
-        origins: &[Option<Arc<Origin>>],
-        queue: &mut Queue,
-        written: &mut Written,
-    ) {
+    fn compared(&self, mapped: Mapped, change: Change, queue: &mut Queue, written: &mut Written) {
         match change {
             // A comparison does not look at everything that is sent.
             Change::Unchanged if mapped.fate.changed => {
                 self.changed(mapped, Change::Update { fields: Vec::new() }, queue, written);
             }
             Change::Unchanged => {
-                self.confirmed(&mapped, origins, written);
+                self.confirmed(&mapped, written);
                 self.unchanged(&mapped, written);
             }
             change => self.changed(mapped, change, queue, written),
@@ -343,7 +337,7 @@ impl Writer {
                     _ => UnitCounts { updated: 1, ..UnitCounts::default() },
                 };
                 self.settle(mapped.unit, counts, written);
-                if let Some(unit) = self.units.get(mapped.unit) {
+                if let Some(unit) = self.unit(mapped.unit) {
                     written.changes.push(ChangeRecord {
                         entity: mapped.entity.key,
                         unit: unit.clone(),
@@ -355,7 +349,7 @@ impl Writer {
     }
 
     /// The catalog holds what this entity says.
-    fn confirmed(&self, mapped: &Mapped, origins: &[Option<Arc<Origin>>], written: &mut Written) {
+    fn confirmed(&self, mapped: &Mapped, written: &mut Written) {
         if self.memory.is_none() {
             return;
         }
@@ -363,7 +357,7 @@ impl Writer {
         let known = if written.twice.contains(&digest) {
             Known::default()
         } else {
-            let origin = origins.get(mapped.unit).cloned().flatten().filter(|_| !mapped.fate.shared);
+            let origin = self.origin(mapped.unit).filter(|_| !mapped.fate.shared).map(Arc::new);
             Known { content: mapped.content, origin }
         };
         written.entries.push((digest, Some(known)));
@@ -381,7 +375,7 @@ impl Writer {
     }
 
     fn unresolved(&self, mapped: &Mapped, written: &mut Written) {
-        if let Some(unit) = self.units.get(mapped.unit) {
+        if let Some(unit) = self.unit(mapped.unit) {
             written.unresolved.entry(mapped.entity.key.blueprint.clone()).or_insert_with(|| unit.clone());
         }
     }
@@ -473,7 +467,6 @@ impl Writer {
         &self,
         batch: Batch,
         outcomes: Vec<UpsertOutcome>,
-        origins: &[Option<Arc<Origin>>],
         waiting: &mut Waiting,
         written: &mut Written,
     ) {
@@ -491,7 +484,7 @@ impl Writer {
                     continue;
                 }
                 if mapped.entity.search.is_none() {
-                    self.confirmed(&mapped, origins, written);
+                    self.confirmed(&mapped, written);
                 }
             }
             match outcome {
@@ -516,7 +509,7 @@ impl Writer {
                 }
                 UpsertOutcome::NotFound => {
                     self.settle(mapped.unit, UnitCounts::default(), written);
-                    if let Some(unit) = self.units.get(mapped.unit) {
+                    if let Some(unit) = self.unit(mapped.unit) {
                         *written.not_found.entry(unit.resource).or_default() += 1;
                     }
                 }
@@ -531,7 +524,7 @@ impl Writer {
     }
 
     fn upserted(&self, unit: usize, entity: &EntityKey, created: bool) {
-        if let Some(unit) = self.units.get(unit) {
+        if let Some(unit) = self.unit(unit) {
             self.observer.event(&Event::Upserted { entity, unit, created });
         }
     }
@@ -543,7 +536,7 @@ impl Writer {
             self.unresolved(&mapped, written);
         }
         self.settle(mapped.unit, UnitCounts { refused: 1, ..UnitCounts::default() }, written);
-        if let Some(unit) = self.units.get(mapped.unit) {
+        if let Some(unit) = self.unit(mapped.unit) {
             tracing::warn!(
                 account = %unit.account, kind = %unit.kind, entity = %mapped.entity.key, %problem,
                 "the catalog refused an entity"
