@@ -63,7 +63,7 @@ fn make(repo: &Repo) -> Result<String> {
     } else {
         let built = image::assemble(repo, &root, Some(epoch))?;
         let image = folder.join(format!("{name}-image.tar"));
-        fs::copy(&built.archive, &image).with_context(|| format!("could not write {}", image.display()))?;
+        repack(&built.archive, &image, epoch)?;
         sums += &sum(&image)?;
         println!("dist: the image's digest is {}", built.digest);
     }
@@ -123,6 +123,22 @@ fn pack(archive: &Path, folder: &str, mut files: Vec<(String, PathBuf)>, epoch: 
         .with_context(|| format!("could not write {}", archive.display()))
 }
 
+/// The same archive with another time: that of the image's own archive is when it was written.
+fn repack(from: &Path, to: &Path, epoch: u64) -> Result<()> {
+    let (reading, writing) =
+        (|| format!("could not read {}", from.display()), || format!("could not write {}", to.display()));
+    let mut archive = tar::Archive::new(io::BufReader::new(File::open(from).with_context(reading)?));
+    let mut tar = tar::Builder::new(io::BufWriter::new(File::create(to).with_context(writing)?));
+    for entry in archive.entries().with_context(reading)? {
+        let entry = entry.with_context(reading)?;
+        let mut header = entry.header().clone();
+        header.set_mtime(epoch);
+        let path = entry.path().with_context(reading)?.into_owned();
+        tar.append_data(&mut header, path, entry).with_context(writing)?;
+    }
+    tar.into_inner().and_then(|mut file| file.flush()).with_context(writing)
+}
+
 /// A line as `sha256sum` prints it.
 fn sum(file: &Path) -> Result<String> {
     let mut digest = Sha256::new();
@@ -135,6 +151,48 @@ fn sum(file: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_archive_that_another_tool_packed_keeps_all_but_its_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let long = format!("blobs/sha256/{}", "a".repeat(120));
+        for (name, time) in [("one.tar", 7), ("two.tar", 8)] {
+            let mut tar = tar::Builder::new(File::create(at(name)).unwrap());
+            for (path, mode, content) in
+                [("blobs/", 0o755, ""), (&long, 0o644, "layer"), ("index.json", 0o644, "{}")]
+            {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(content.len() as u64);
+                header.set_mode(mode);
+                header.set_mtime(time);
+                if path.ends_with('/') {
+                    header.set_entry_type(tar::EntryType::Directory);
+                }
+                tar.append_data(&mut header, path, content.as_bytes()).unwrap();
+            }
+            tar.into_inner().unwrap();
+            repack(&at(name), &at(&format!("again-{name}")), 9).unwrap();
+        }
+        assert_eq!(fs::read(at("again-one.tar")).unwrap(), fs::read(at("again-two.tar")).unwrap());
+        let mut again = tar::Archive::new(File::open(at("again-one.tar")).unwrap());
+        let entries: Vec<(String, u32, u64, String)> = again
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let mut entry = entry.unwrap();
+                let mut content = String::new();
+                io::Read::read_to_string(&mut entry, &mut content).unwrap();
+                let path = entry.path().unwrap().display().to_string();
+                (path, entry.header().mode().unwrap(), entry.header().mtime().unwrap(), content)
+            })
+            .collect();
+        let expected = [("blobs/", 0o755, ""), (&long, 0o644, "layer"), ("index.json", 0o644, "{}")];
+        assert_eq!(
+            entries,
+            expected.map(|(path, mode, content)| (path.to_owned(), mode, 9, content.to_owned()))
+        );
+    }
 
     #[test]
     fn an_archive_is_the_same_whenever_it_is_packed() {
