@@ -220,7 +220,9 @@ pub(crate) enum PluginCommand {
     ///
     /// A fixture is an answer of AWS in `fixtures/`, as `aws … --output json` prints it, or an array of
     /// resources as the host hands them over. What the plugin makes of it is compared with the file of
-    /// the same name in `golden/`; then every member is left out, emptied and filled with odd text.
+    /// the same name in `golden/`; then every member is left out, emptied, and replaced by what is odd.
+    /// What AWS may send must give the same entities by the plugin's own code and by its default mapping
+    /// in JQ; nothing may crash the plugin.
     #[command(after_help = "Exit codes: 0 all passed, 2 it could not be run, 3 some failed")]
     Test {
         /// The plugin's folder
