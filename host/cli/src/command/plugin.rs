@@ -23,12 +23,15 @@ use comfy_table::{Table, presets};
 use serde_json::json;
 
 #[cfg(feature = "oci")]
-use crate::registry::{Registry, is_reference};
+use crate::{
+    args::RegistryArgs,
+    registry::{Registry, is_reference},
+};
 use crate::{
     args::{Global, NewPlugin, PluginCommand},
     exit::Exit,
     output::{Said, err, hang, safe},
-    settings::{Environment, Settings},
+    settings::{Environment, Issue, Settings},
     summary,
     trust::{Demand, Trust},
 };
@@ -65,7 +68,9 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
                 }
             };
             let ran = component(plugin).and_then(|file| {
-                let config = sources.trust.clone().applied_to(sources.engine.clone())?;
+                // Alone: what others there are is not read, and not told of.
+                let alone = EngineConfig { plugin_dirs: Vec::new(), ..sources.engine.clone() };
+                let config = sources.trust.clone().applied_to(alone)?;
                 let (engine, info, _folder) = test::engine(config, &file)?;
                 run::run(run::Run { sources, replay: replay.as_deref(), to: to.as_deref() }, engine, &info)
             });
@@ -76,26 +81,27 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
         }
         #[cfg(feature = "oci")]
         PluginCommand::Push { plugin, reference, registry } => {
-            with_engine(global, environment, |config, _| {
-                exchange::push(config, plugin, &Registry::new(reference, registry, environment)?)
+            with_registry(global, environment, reference, registry, |config, _, registry| {
+                exchange::push(config, plugin, registry)
             })
         }
         #[cfg(feature = "oci")]
-        PluginCommand::Pull { reference, to, registry } => with_engine(global, environment, |_, trust| {
-            exchange::pull(&Registry::new(reference, registry, environment)?, to, &trust)
-        }),
+        PluginCommand::Pull { reference, to, registry } => {
+            with_registry(global, environment, reference, registry, |_, trust, registry| {
+                exchange::pull(registry, to, &trust)
+            })
+        }
         #[cfg(feature = "oci")]
         PluginCommand::Add { plugin, to, yes, registry } if is_reference(plugin) => {
-            with_engine(global, environment, |config, trust| {
+            let reference = plugin.to_string_lossy();
+            with_registry(global, environment, &reference, registry, |config, trust, registry| {
                 let to = to.as_deref().ok_or_else(|| {
                     Problem::new("it is not said where the plugin goes")
                         .remedy("give a plugin directory with --to")
                 })?;
-                let reference = plugin.to_string_lossy();
                 // Seen by no service before it is approved.
                 let folder = tempfile::tempdir().map_err(|error| Problem::from_error(&error))?;
-                let registry = Registry::new(&reference, registry, environment)?;
-                let (file, _) = exchange::fetch(&registry, folder.path())?;
+                let (file, _) = exchange::fetch(registry, folder.path())?;
                 approve::add(&config, &trust, &approve::Add { plugin: &file, to: Some(to), yes: *yes })
             })
         }
@@ -106,9 +112,9 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
             with_engine(global, environment, |_, trust| approve::remove(&trust, name))
         }
         PluginCommand::Compile { into, json } => {
-            with_engine(global, environment, |config, _| compile(&config, into, *json))
+            with_plugins(global, environment, |config, _| compile(&config, into, *json))
         }
-        PluginCommand::List { json } => with_engine(global, environment, |config, trust| {
+        PluginCommand::List { json } => with_plugins(global, environment, |config, trust| {
             let engine = started(trust.clone().applied_to(config)?)?;
             Ok(list(&engine, &trust, *json))
         }),
@@ -134,8 +140,42 @@ fn with_engine<S: Into<Said>>(
     environment: &Environment,
     work: impl FnOnce(EngineConfig, Trust) -> Result<(S, Exit), Problem>,
 ) -> Exit {
-    match Settings::engine_only(global, environment) {
-        Ok((config, trust)) => told("the plugin cannot be used", work(config, trust)),
+    with(Settings::engine_only(global, environment), |(config, trust)| work(config, trust))
+}
+
+/// The same, where there must be plugins.
+fn with_plugins<S: Into<Said>>(
+    global: &Global,
+    environment: &Environment,
+    work: impl FnOnce(EngineConfig, Trust) -> Result<(S, Exit), Problem>,
+) -> Exit {
+    with(Settings::engine_with_plugins(global, environment), |(config, trust)| work(config, trust))
+}
+
+/// The same, with a place in a registry.
+#[cfg(feature = "oci")]
+fn with_registry<S: Into<Said>>(
+    global: &Global,
+    environment: &Environment,
+    reference: &str,
+    args: &RegistryArgs,
+    work: impl FnOnce(EngineConfig, Trust, &Registry) -> Result<(S, Exit), Problem>,
+) -> Exit {
+    let settings = Settings::engine_only(global, environment).and_then(|engine| {
+        let http = Settings::registry_http(global, environment)?;
+        Ok((engine, http))
+    });
+    with(settings, |((config, trust), http)| {
+        work(config, trust, &Registry::new(reference, args, environment, http)?)
+    })
+}
+
+fn with<T, S: Into<Said>>(
+    settings: Result<T, Vec<Issue>>,
+    work: impl FnOnce(T) -> Result<(S, Exit), Problem>,
+) -> Exit {
+    match settings {
+        Ok(settings) => told("the plugin cannot be used", work(settings)),
         Err(issues) => {
             err(&summary::issues(&issues));
             Exit::Settings
@@ -284,7 +324,10 @@ fn inspect(engine: &Engine, wanted: &str, as_json: bool) -> Result<(Said, Exit),
         Some(plugin) => plugin,
         None => engine.inspect(&component(Path::new(wanted))?).map_err(|problem| Problem {
             message: format!("`{wanted}` is not a plugin that can be used: {}", problem.message),
-            ..problem
+            remedy: problem.remedy.or_else(|| {
+                let known = "name a file, a folder, or a plugin or kind of `berth plugin list`";
+                Some(known.to_owned())
+            }),
         })?,
     };
     let said = if as_json {

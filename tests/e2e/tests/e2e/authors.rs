@@ -21,6 +21,7 @@ fn with_toolchain(world: &mut World) {
 pub(crate) fn widgets_arrive(world: &World, there: &str) {
     let run = world.plugin(&["run", there]);
     run.exits(0);
+    assert!(!run.stderr.contains("Notes"), "other plugins are told of: {run}");
     let entities: Vec<Value> =
         run.stdout.lines().map(|line| serde_json::from_str(line).expect("an entity a line")).collect();
     assert_eq!(entities.len(), 2, "{run}");

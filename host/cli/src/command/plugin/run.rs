@@ -57,7 +57,12 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
             .observer(progress::observer(LogFormat::Text, &MultiProgress::new()))
             .options(SyncOptions { cancel, ..SyncOptions::default() });
         host = match run.replay {
-            Some(directory) => host.source(Arc::new(ReplaySource::open(directory).map_err(|e| error(&e))?)),
+            Some(directory) => {
+                let recording = ReplaySource::open(directory).map_err(|e| {
+                    error(&e).remedy("give a directory that `berth sync --record` has written with --replay")
+                })?;
+                host.source(Arc::new(recording))
+            }
             None => host.aws(run.sources.aws),
         };
         let host = host.build().map_err(|e| error(&e))?;

@@ -99,7 +99,7 @@ pub(super) async fn run(
     if engine.jq().is_none() {
         _ = writeln!(
             outcome.text,
-            "note: `jq.wasm` is in no plugin directory, so that the default mapping in JQ is not compared"
+            "note: the default mapping in JQ is not compared, for want of `jq.wasm`, one of the bundled plugins: it is in no plugin directory (--plugins or BERTH_PLUGINS)"
         );
     }
     for kind in &info.manifest.kinds {
