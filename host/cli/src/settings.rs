@@ -313,6 +313,14 @@ impl Settings {
         })
     }
 
+    /// The reads of secrets and bulk data that are granted.
+    ///
+    /// # Errors
+    /// All issues at once.
+    pub(crate) fn granted(args: &Global, environment: &Environment) -> Result<BTreeSet<String>, Vec<Issue>> {
+        Self::part(args, environment, |reader| reader.granted_reads())
+    }
+
     /// How requests leave that go to a registry.
     ///
     /// # Errors

@@ -171,6 +171,29 @@ async fn complaints(habit: Habit) -> Vec<String> {
     complaints.into_iter().map(|Complaint { at, what }| format!("{at}: {what}")).collect()
 }
 
+#[test]
+fn a_fixture_is_what_aws_answers_or_what_the_host_hands_over() {
+    let plugin = Plugin { habit: Habit::Good, rolled: AtomicUsize::new(0) };
+    let suite = Conformance::of(&plugin, &Kind::new("Test::Thing").unwrap(), true).unwrap();
+    let thing = json!({"item": {"Id": "a"}});
+    for (fixture, resources) in [
+        (json!({"Things": [{"Id": "a"}]}), vec![thing.clone()]),
+        (json!([thing.clone()]), vec![thing]),
+        (json!({"Things": []}), vec![]),
+        (json!([]), vec![]),
+    ] {
+        assert_eq!(suite.resources(&fixture).unwrap(), resources, "{fixture}");
+    }
+    for (other, told) in [
+        (json!({"Thing": []}), "there is nothing at `Things[]`; the answer has: Thing"),
+        (json!({"Things": 3}), "there is nothing at `Things[]`"),
+        (json!(7), "a fixture is"),
+    ] {
+        let problem = suite.resources(&other).unwrap_err();
+        assert!(problem.message.starts_with(told), "{problem}");
+    }
+}
+
 #[tokio::test]
 async fn a_promise_that_is_not_kept_is_told_with_its_place() {
     for habit in [Habit::Good, Habit::RefusesOddities] {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use berth_embed::{
-    CodeOrigin, Engine, EngineConfig, Mapper, PluginInfo, Problem,
+    CodeOrigin, Engine, EngineConfig, Mapper, PluginInfo, Problem, check_read,
     core::{KindManifest, Scope, Step},
     rehearse,
 };
@@ -43,11 +43,15 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
         PluginCommand::Build { dir, json } => {
             told("the plugin is not built", build::build(dir).map(|built| (built.told(*json), Exit::Done)))
         }
-        PluginCommand::Check { plugin, json } => with_engine(global, environment, |config, trust| {
-            let config = trust.applied_to(config)?;
-            let (_, info, _folder) = test::engine(config, &component(plugin)?)?;
-            Ok(check(&info, *json))
-        }),
+        PluginCommand::Check { plugin, json } => {
+            let settings = Settings::engine_only(global, environment);
+            let settings = settings.and_then(|engine| Ok((engine, Settings::granted(global, environment)?)));
+            with(settings, |((config, trust), granted)| {
+                let config = trust.applied_to(config)?;
+                let (_, info, _folder) = test::engine(config, &component(plugin)?)?;
+                Ok(check(&info, &granted, *json))
+            })
+        }
         PluginCommand::Test { dir, component: file, bless, json } => {
             with_engine(global, environment, |config, trust| {
                 let config = trust.applied_to(config)?;
@@ -210,9 +214,10 @@ fn told(failed: &str, done: Result<(impl Into<Said>, Exit), Problem>) -> Exit {
 }
 
 fn begin(args: &NewPlugin) -> Result<(Said, Exit), Problem> {
-    let (folder, files) = scaffold::write(args)?;
+    let scaffold::Begun { folder, files, notes } = scaffold::write(args)?;
     if args.json {
-        return Ok((json!({"kind": args.kind, "folder": folder, "files": files}).into(), Exit::Done));
+        let begun = json!({"kind": args.kind, "folder": folder, "files": files, "notes": notes});
+        return Ok((begun.into(), Exit::Done));
     }
     let mut text = String::new();
     for file in files.iter().filter(|file| !file.starts_with("sdk/")) {
@@ -225,12 +230,21 @@ fn begin(args: &NewPlugin) -> Result<(Said, Exit), Problem> {
         args.kind,
         folder.display()
     );
+    for note in notes {
+        _ = write!(text, "\n\nnote: {}", hang(&note, "  "));
+    }
     Ok((safe(&text).into(), Exit::Done))
 }
 
 /// What a host would say to a component that it accepts.
-fn check(info: &PluginInfo, as_json: bool) -> (Said, Exit) {
-    let complaints: Vec<String> = info.manifest.kinds.iter().flat_map(rehearse).collect();
+fn check(info: &PluginInfo, granted: &BTreeSet<String>, as_json: bool) -> (Said, Exit) {
+    let mut complaints: Vec<String> = info.manifest.kinds.iter().flat_map(rehearse).collect();
+    let steps =
+        info.manifest.kinds.iter().flat_map(|kind| kind.plan.steps.iter().map(move |step| (kind, step)));
+    complaints.extend(steps.filter_map(|(kind, step)| {
+        let Problem { message, remedy } = check_read(&step.service, &step.operation, granted).err()?;
+        Some(format!("{}, step `{}`: {message}: {}", kind.kind, step.id, remedy.unwrap_or_default()))
+    }));
     if as_json {
         let exit = if complaints.is_empty() { Exit::Done } else { Exit::Partial };
         return (json!({"plugin": info, "complaints": complaints}).into(), exit);

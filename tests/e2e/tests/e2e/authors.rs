@@ -48,6 +48,10 @@ fn a_plugin_is_begun_tested_and_run_in_a_few_commands() {
     world.plugin(&["test", there, "--bless"]).exits(0).says("1 passed, 0 failed");
     world.plugin(&["check", there]).exits(0).says("a host takes it").says("ec2:DescribeVolumes");
 
+    // A page with nothing on it is an answer as well.
+    fs::write(dir.join("fixtures/empty.json"), r#"{"Volumes": []}"#).expect("a fixture");
+    world.plugin(&["test", there, "--bless"]).exits(0).says("2 passed, 0 failed");
+
     // Programs are told the same; what cargo says goes elsewhere.
     for arguments in [["build", there, "--json"], ["test", there, "--json"], ["check", there, "--json"]] {
         let run = world.plugin(&arguments);
@@ -191,4 +195,8 @@ fn what_cannot_be_begun_is_explained() {
     new("Acme::Widget", "DescribeVolumes").exits(2).says("ec2:DescribeVolumes");
     new("Acme::Widget", "ec2:ListVolumes").exits(2).says("did you mean DescribeVolumes");
     new("Acme::Widget", "ec2:DeleteVolume").exits(2).says("did you mean");
+    // What is begun cannot always read at once; that is told, too.
+    new("Acme::Stage", "apigateway:GetStages").exits(0).says("GetStages needs `restApiId`").says("`input`");
+    let secret = new("Acme::Secret", "secretsmanager:GetSecretValue");
+    secret.exits(0).says("returns secrets or bulk data").says("`granted_reads`");
 }

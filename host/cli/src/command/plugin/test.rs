@@ -64,7 +64,10 @@ pub(super) fn engine(
     // A folder of its own: what lies beside the file is not under test.
     let folder = tempfile::tempdir().map_err(|error| problem("a temporary folder cannot be made", &error))?;
     let copy = folder.path().join(file.file_name().unwrap_or_default());
-    fs::copy(file, &copy).map_err(|error| problem(&file.display().to_string(), &error))?;
+    fs::copy(file, &copy).map_err(|error| {
+        Problem::new(format!("{} cannot be read: {error}", file.display()))
+            .remedy("give a component (`*.wasm`), or the folder of a plugin, which is built")
+    })?;
     let mut plugin_dirs = config.plugin_dirs.clone();
     plugin_dirs.push(folder.path().to_owned());
     let trust = Trust::by(Arc::new(Named { file: copy.clone(), others: config.trust.clone() }));
