@@ -238,11 +238,13 @@ pub(crate) enum PluginCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Read a plugin's kinds from AWS or a recording, and print the entities, one a line
+    /// Read a plugin's kinds from AWS or a recording, and print the entities, one a line, or write them
+    /// to Port
     ///
     /// Each line is a JSON object; the summary goes to standard error.
     ///
-    /// AWS is read with the settings of `berth sync`; Port is not asked, and needs no settings.
+    /// AWS is read with the settings of `berth sync`. Without --port, Port is not asked, and needs no
+    /// settings.
     #[command(after_help = Exit::HELP)]
     Run {
         /// The plugin's file, or its folder, which is built first
@@ -254,6 +256,9 @@ pub(crate) enum PluginCommand {
         /// Write the entities to this file instead of standard output
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
+        /// Write the entities to Port instead, which must have their blueprint; nothing is deleted there
+        #[arg(long, conflicts_with = "to")]
+        port: bool,
     },
     /// Show what a plugin of others asks for, and approve it: the lock pins its file and what it may do
     Add {

@@ -101,6 +101,8 @@ pub(crate) struct Sources {
     pub(crate) engine: EngineConfig,
     pub(crate) trust: Trust,
     pub(crate) http: HttpConfig,
+    /// Port, and how it is asked, where it is to be written to.
+    pub(crate) port: Option<(PortConfig, HttpConfig)>,
 }
 
 /// Settings of the drop-in contract that Berth understands, as paths. What a settings file holds
@@ -270,20 +272,24 @@ impl Settings {
         tree::files(args.config.as_deref(), environment).into()
     }
 
-    /// Everything but Port: `berth plugin run` asks it nothing.
+    /// What reads AWS and maps, and Port only where that is wanted: for `berth plugin run`.
     ///
     /// # Errors
     /// All issues at once.
-    pub(crate) fn without_port(args: &Global, environment: &Environment) -> Result<Sources, Vec<Issue>> {
-        let mut issues = Vec::new();
-        let tree = Tree::load(args.config.as_deref(), environment, &mut issues);
-        let mut reader = Reader { tree: &tree, environment, issues, notes: Vec::new() };
-        let (engine, trust) = reader.engine(args);
-        let network = reader.network();
-        let mut aws = reader.aws();
-        aws.retry.attempt_timeout = network.timeout.unwrap_or(aws.retry.attempt_timeout);
-        let http = network.aws_http.unwrap_or(network.http);
-        if reader.issues.is_empty() { Ok(Sources { aws, engine, trust, http }) } else { Err(reader.issues) }
+    pub(crate) fn sources(
+        args: &Global,
+        environment: &Environment,
+        with_port: bool,
+    ) -> Result<Sources, Vec<Issue>> {
+        Self::part(args, environment, |reader| {
+            let (engine, trust) = reader.engine(args);
+            let port = if with_port { reader.port() } else { None };
+            let network = reader.network();
+            let mut aws = reader.aws();
+            aws.retry.attempt_timeout = network.timeout.unwrap_or(aws.retry.attempt_timeout);
+            let port = port.map(|port| (port, network.http.clone()));
+            Sources { aws, engine, trust, http: network.aws_http.unwrap_or(network.http), port }
+        })
     }
 
     /// Only what plugins need: `berth plugin …` runs without credentials, and what is about one

@@ -63,8 +63,8 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
                 Ok((if *json { outcome.json().into() } else { Said::from(outcome.text) }, exit))
             })
         }
-        PluginCommand::Run { plugin, replay, to } => {
-            let sources = match Settings::without_port(global, environment) {
+        PluginCommand::Run { plugin, replay, to, port } => {
+            let sources = match Settings::sources(global, environment, *port) {
                 Ok(sources) => sources,
                 Err(issues) => {
                     err(&summary::issues(&issues));

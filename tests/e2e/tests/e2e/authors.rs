@@ -1,7 +1,7 @@
 //! A plugin author's day: begin a plugin, build and test it, run it against AWS.
 #![expect(clippy::expect_used, clippy::panic, reason = "a helper that fails is a test that fails")]
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fs};
 
 use berth_e2e::{World, repository};
 use serde_json::{Value, json};
@@ -157,17 +157,33 @@ fn the_guide_of_authors_leads_to_port() {
     let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
     let kind = &manifest["kinds"][0];
     world.berth(&["sync"]).exits(0);
+    let to_port = "berth plugin run --port";
+    let without = world.shell(&there, to_port);
+    without.exits(3).says("Port: 0 created, 0 updated, 2 refused.").says("acmeVolume/vol-").says("blueprint");
     let mut state = world.port().state();
     state["blueprints"]["acmeVolume"] = kind["blueprints"][0].clone();
     world.port().load_state(state).expect("a new blueprint");
+    let before = world.entities();
+    let run = world.shell(&there, to_port);
+    run.exits(0).says("Port: 2 created, 0 updated, 0 refused.");
+    assert_eq!(run.stdout, "", "the entities are at Port instead");
+    let held = world.port().entities()["acmeVolume"].as_object().map_or(0, serde_json::Map::len);
+    assert_eq!((held, world.entities().len()), (2, before.len() + 2), "nothing is deleted");
+    world.shell(&there, to_port).exits(0).says("Port: 0 created, 2 updated, 0 refused.");
+    // The same settings as for `berth sync`.
+    world
+        .shell(&there, &format!("OCEAN__PORT__CLIENT_SECRET= {to_port}"))
+        .exits(2)
+        .says("OCEAN__PORT__CLIENT_SECRET");
     world.edit_mapping(|config| {
         config["resources"].as_array_mut().expect("a list").push(kind["mapping"].clone());
     });
-    let own = there.join("own");
-    fs::create_dir(&own).expect("a folder for the plugin");
-    let target = PathBuf::from(world.variable("CARGO_TARGET_DIR"));
-    fs::copy(target.join("plugin/acme-volume.wasm"), own.join("acme-volume.wasm")).expect("the component");
-    world.berth(&["sync", "--plugins", own.to_str().expect("UTF-8")]).exits(0);
+    world.set("BERTH_PLUGIN_TRUST", "pinned");
+    world.shell(&there, "berth plugin add . --to own --yes").exits(0).says("copied to own/acme-volume.wasm");
+    let (own, lock) = (there.join("own"), there.join("plugins.lock"));
+    let plugins =
+        ["--plugins", own.to_str().expect("UTF-8"), "--plugins-lock", lock.to_str().expect("UTF-8")];
+    world.berth(&[&["sync"], &plugins[..]].concat()).exits(0);
     let held = world.port().entities();
     for entity in &entities {
         let held = &held["acmeVolume"][entity["identifier"].as_str().expect("a text")];
