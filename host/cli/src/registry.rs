@@ -13,7 +13,7 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use berth_embed::{HttpConfig, PluginInfo, Problem, ProxyUrl};
+use berth_embed::{HttpConfig, PluginInfo, Problem, ProxyUrl, Roots};
 use oci_client::{
     Client, Reference,
     client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol, Config, ImageLayer},
@@ -123,7 +123,7 @@ impl Registry {
             protocol,
             accept_invalid_certificates: *unverified,
             // None: those that the system trusts.
-            tls_certs_only: roots.iter().flat_map(|roots| roots.certificates()).map(certificate).collect(),
+            tls_certs_only: roots.iter().flat_map(Roots::certificates).map(certificate).collect(),
             http_proxy: proxy(&proxies.http),
             https_proxy: proxy(&proxies.https),
             no_proxy,

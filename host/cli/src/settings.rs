@@ -323,6 +323,10 @@ impl Settings {
     ///
     /// # Errors
     /// All issues at once.
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method itself is of one lifetime only"
+    )]
     pub(crate) fn granted(args: &Global, environment: &Environment) -> Result<BTreeSet<String>, Vec<Issue>> {
         Self::part(args, environment, |reader| reader.granted_reads())
     }
@@ -332,6 +336,10 @@ impl Settings {
     /// # Errors
     /// All issues at once.
     #[cfg(feature = "oci")]
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method itself is of one lifetime only"
+    )]
     pub(crate) fn registry_http(args: &Global, environment: &Environment) -> Result<HttpConfig, Vec<Issue>> {
         Self::part(args, environment, |reader| reader.third_party())
     }

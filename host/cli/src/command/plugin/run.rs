@@ -140,7 +140,7 @@ impl Port {
                     UpsertOutcome::Created => created += 1,
                     UpsertOutcome::Updated | UpsertOutcome::Found(_) => updated += 1,
                     UpsertOutcome::NotFound => {
-                        refused.push(format!("{}: its search finds nothing", entity.key))
+                        refused.push(format!("{}: its search finds nothing", entity.key));
                     }
                     UpsertOutcome::Refused(problem) | UpsertOutcome::MissingRelation(problem) => {
                         refused.push(format!("{}: {problem}", entity.key));
