@@ -61,6 +61,10 @@ pub(super) fn engine(
     let problem = |what: &str, error: &dyn std::error::Error| {
         Problem::new(format!("{what}: {}", Problem::from_error(error).message))
     };
+    // By its own name first: what is told of it later names a copy.
+    if file.is_file() {
+        super::started(EngineConfig { plugin_dirs: Vec::new(), ..config.clone() })?.inspect(file)?;
+    }
     // A folder of its own: what lies beside the file is not under test.
     let folder = tempfile::tempdir().map_err(|error| problem("a temporary folder cannot be made", &error))?;
     let copy = folder.path().join(file.file_name().unwrap_or_default());
