@@ -40,5 +40,6 @@ pub use config::{
 };
 pub use doctor::BaseIdentity;
 pub use listing::Listing;
+pub use refusals::check_read;
 pub use source::AwsSource;
 pub use stats::{AwsStats, CallStats, KindStats};

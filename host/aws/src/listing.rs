@@ -16,6 +16,8 @@ pub struct Listing {
     /// An item with every member that the model knows: each text is `sample`, each time
     /// `2024-01-02T03:04:05Z`, lists have one element.
     pub item: Value,
+    /// The input members that must be given, besides what the host adds.
+    pub required: Vec<String>,
     /// The input member that bounds a page, if there is one.
     pub limit: Option<String>,
     /// Whether the service answers for all regions at one place.
@@ -69,12 +71,16 @@ impl Listing {
             let region = region.parse().ok()?;
             Some(operation.endpoint(&region, EndpointOptions::default()).ok()?.url)
         };
+        let input = operation.model().input.as_ref();
+        let input = input.and_then(|input| operation.service().model().structure(input));
+        let required = input.map(|input| input.required.clone()).unwrap_or_default();
         let limit = operation.pagination().and_then(|pagination| pagination.limit_key.clone());
         Ok(Self {
             service: service.to_owned(),
             operation: operation.name().to_owned(),
             items: path,
             item,
+            required,
             limit,
             global: url("eu-west-1") == url("ap-south-1"),
         })
@@ -115,6 +121,9 @@ mod tests {
         assert_eq!(instances.item["InstanceId"], "sample");
         let users = Listing::of("iam", "ListUsers", None).unwrap();
         assert_eq!((users.items.as_str(), users.global), ("Users[]", true));
+        assert!(users.required.is_empty(), "{:?}", users.required);
+        let stages = Listing::of("apigateway", "GetStages", None).unwrap();
+        assert_eq!(stages.required, ["restApiId"]);
         let queues = Listing::of("sqs", "ListQueues", None).unwrap();
         assert_eq!(queues.item, "sample");
     }

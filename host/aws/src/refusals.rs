@@ -61,18 +61,19 @@ const REFUSED: [&str; 53] = [
     "sso:GetRoleCredentials",
 ];
 
-/// Refuses a read of secrets or bulk data that is not granted.
+/// Refuses a read of secrets or bulk data that is not granted
+/// ([`AwsConfig::granted_reads`](crate::AwsConfig::granted_reads)).
 ///
 /// # Errors
 /// A [`Problem`] that names the read and how to grant it.
-pub(crate) fn check(service: &str, operation: &str, granted: &BTreeSet<String>) -> Result<(), Problem> {
+pub fn check_read(service: &str, operation: &str, granted: &BTreeSet<String>) -> Result<(), Problem> {
     let name = format!("{service}:{operation}");
     // STS and SSO OIDC hand out nothing but identity and tokens.
     let tokens = service == "sso-oidc" || (service == "sts" && operation != "GetCallerIdentity");
     if (REFUSED.contains(&name.as_str()) || tokens) && !granted.contains(&name) {
         return Err(Problem::new(format!("`{name}` returns secrets or bulk data and is not granted"))
             .remedy(format!(
-                "grant the read `{name}` in the settings, if the plugin may have what it returns"
+                "grant `{name}` by name (`granted_reads` in the settings), if the plugin may have what it returns"
             )));
     }
     Ok(())
@@ -96,7 +97,7 @@ mod tests {
             ("sts", "GetSessionToken", false),
             ("sts", "GetCallerIdentity", true),
         ] {
-            assert_eq!(check(service, operation, &granted).is_ok(), allowed, "{service}:{operation}");
+            assert_eq!(check_read(service, operation, &granted).is_ok(), allowed, "{service}:{operation}");
         }
     }
 }

@@ -220,7 +220,9 @@ pub(crate) enum PluginCommand {
     ///
     /// A fixture is an answer of AWS in `fixtures/`, as `aws … --output json` prints it, or an array of
     /// resources as the host hands them over. What the plugin makes of it is compared with the file of
-    /// the same name in `golden/`; then every member is left out, emptied and filled with odd text.
+    /// the same name in `golden/`; then every member is left out, emptied, and replaced by what is odd.
+    /// What AWS may send must give the same entities by the plugin's own code and by its default mapping
+    /// in JQ; nothing may crash the plugin.
     #[command(after_help = "Exit codes: 0 all passed, 2 it could not be run, 3 some failed")]
     Test {
         /// The plugin's folder
@@ -236,11 +238,13 @@ pub(crate) enum PluginCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Read a plugin's kinds from AWS or a recording, and print the entities, one a line
+    /// Read a plugin's kinds from AWS or a recording, and print the entities, one a line, or write them
+    /// to Port
     ///
     /// Each line is a JSON object; the summary goes to standard error.
     ///
-    /// AWS is read with the settings of `berth sync`; Port is not asked, and needs no settings.
+    /// AWS is read with the settings of `berth sync`. Without --port, Port is not asked, and needs no
+    /// settings.
     #[command(after_help = Exit::HELP)]
     Run {
         /// The plugin's file, or its folder, which is built first
@@ -252,6 +256,9 @@ pub(crate) enum PluginCommand {
         /// Write the entities to this file instead of standard output
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
+        /// Write the entities to Port instead, which must have their blueprint; nothing is deleted there
+        #[arg(long, conflicts_with = "to")]
+        port: bool,
     },
     /// Show what a plugin of others asks for, and approve it: the lock pins its file and what it may do
     Add {

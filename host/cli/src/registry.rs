@@ -9,13 +9,14 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use berth_embed::{PluginInfo, Problem};
+use berth_embed::{HttpConfig, PluginInfo, Problem, ProxyUrl, Roots};
 use oci_client::{
     Client, Reference,
-    client::{ClientConfig, ClientProtocol, Config, ImageLayer},
+    client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol, Config, ImageLayer},
     errors::OciDistributionError,
     manifest::{OciImageManifest, OciManifest},
     secrets::RegistryAuth,
@@ -43,6 +44,7 @@ pub(crate) struct Registry {
     reference: Reference,
     auth: RegistryAuth,
     plain: bool,
+    http: HttpConfig,
 }
 
 /// A plugin that was fetched.
@@ -73,6 +75,7 @@ impl Registry {
         reference: &str,
         args: &RegistryArgs,
         environment: &Environment,
+        http: HttpConfig,
     ) -> Result<Self, Problem> {
         let text = reference.strip_prefix(SCHEME).unwrap_or(reference);
         let example = "name it as in `registry.example.com/plugins/acme-widget:1.0.0`";
@@ -100,15 +103,35 @@ impl Registry {
                     RegistryAuth::Basic(username, password.expose_secret().to_owned())
                 }),
         };
-        Ok(Self { reference, auth, plain })
+        Ok(Self { reference, auth, plain, http })
     }
 
     fn client(&self) -> Result<Client, Problem> {
         // Set by nobody else, unless it is the same.
         _ = rustls::crypto::ring::default_provider().install_default();
         let protocol = if self.plain { ClientProtocol::Http } else { ClientProtocol::Https };
-        Client::try_from(ClientConfig { protocol, ..ClientConfig::default() })
-            .map_err(|error| self.problem("the HTTP client cannot be made", &error))
+        let HttpConfig { proxies, roots, unverified } = &self.http;
+        if *unverified {
+            tracing::warn!("the registry's certificate is not checked: plugins may come from anybody");
+        }
+        let certificate =
+            |der: &[u8]| Certificate { encoding: CertificateEncoding::Der, data: der.to_owned() };
+        let no_proxy = proxies.exceptions();
+        let proxy =
+            |url: &Option<ProxyUrl>| url.as_ref().filter(|_| no_proxy.is_some()).map(ProxyUrl::with_login);
+        let config = ClientConfig {
+            protocol,
+            accept_invalid_certificates: *unverified,
+            // None: those that the system trusts.
+            tls_certs_only: roots.iter().flat_map(Roots::certificates).map(certificate).collect(),
+            http_proxy: proxy(&proxies.http),
+            https_proxy: proxy(&proxies.https),
+            no_proxy,
+            connect_timeout: Some(Duration::from_secs(10)),
+            read_timeout: Some(Duration::from_mins(1)),
+            ..ClientConfig::default()
+        };
+        Client::try_from(config).map_err(|error| self.problem("the HTTP client cannot be made", &error))
     }
 
     /// Puts a component there. Gives the manifest's digest.
@@ -202,7 +225,8 @@ impl Registry {
                 "log in with `docker login`, or give --username and BERTH_REGISTRY_PASSWORD"
             }
             OciDistributionError::RequestError(_) => {
-                "check the registry's name, and whether it can be reached; one without TLS needs --plain-http"
+                "check the registry's name, and whether it can be reached: one without TLS needs --plain-http, a certificate \
+                 authority of your own SSL_CERT_FILE, a proxy HTTPS_PROXY"
             }
             OciDistributionError::DigestError(_) => {
                 "what came is not what the manifest names: try again, and report it to who runs the registry"
@@ -266,6 +290,14 @@ fn docker_credentials(
 mod tests {
     use super::*;
 
+    fn registry(
+        reference: &str,
+        args: &RegistryArgs,
+        environment: &Environment,
+    ) -> Result<Registry, Problem> {
+        Registry::new(reference, args, environment, HttpConfig::default())
+    }
+
     fn args(username: Option<&str>, plain_http: bool) -> RegistryArgs {
         RegistryArgs { username: username.map(ToOwned::to_owned), plain_http }
     }
@@ -279,11 +311,11 @@ mod tests {
             ("localhost.example.com/a:1", false, false),
             ("registry.example.com:5000/a:1", true, true),
         ] {
-            let registry = Registry::new(reference, &args(None, asked), &Environment::of(&[])).unwrap();
+            let registry = registry(reference, &args(None, asked), &Environment::of(&[])).unwrap();
             assert_eq!(registry.plain, plain, "{reference}");
         }
         for nowhere in ["a:1", "plugins/a:1", "oci://", "registry.example.com/A B", "registry.example.com"] {
-            let problem = Registry::new(nowhere, &args(None, false), &Environment::of(&[])).unwrap_err();
+            let problem = registry(nowhere, &args(None, false), &Environment::of(&[])).unwrap_err();
             assert!(problem.remedy.is_some(), "{nowhere}: {problem}");
         }
     }
@@ -295,7 +327,7 @@ mod tests {
         let environment =
             Environment::of(&[("DOCKER_CONFIG", folder), ("BERTH_REGISTRY_PASSWORD", "hush-variable")]);
         let of = |reference: &str, username: Option<&str>| {
-            Registry::new(reference, &args(username, false), &environment)
+            registry(reference, &args(username, false), &environment)
         };
         let basic = |name: &str, password: &str| RegistryAuth::Basic(name.into(), password.into());
         assert_eq!(of("r.example.com/a:1", None).unwrap().auth, RegistryAuth::Anonymous, "no file");
@@ -314,7 +346,7 @@ mod tests {
             let problem = of(&format!("{registry}.example.com/a:1"), None).unwrap_err();
             assert!(problem.message.contains(told), "{problem}");
         }
-        let without = Registry::new("r.example.com/a:1", &args(Some("bob"), false), &Environment::of(&[]));
+        let without = registry("r.example.com/a:1", &args(Some("bob"), false), &Environment::of(&[]));
         assert!(without.unwrap_err().remedy.is_some_and(|remedy| remedy.contains("BERTH_REGISTRY_PASSWORD")));
     }
 }

@@ -101,6 +101,8 @@ pub(crate) struct Sources {
     pub(crate) engine: EngineConfig,
     pub(crate) trust: Trust,
     pub(crate) http: HttpConfig,
+    /// Port, and how it is asked, where it is to be written to.
+    pub(crate) port: Option<(PortConfig, HttpConfig)>,
 }
 
 /// Settings of the drop-in contract that Berth understands, as paths. What a settings file holds
@@ -219,6 +221,7 @@ impl Settings {
         let mut reader = Reader { tree: &tree, environment, issues, notes: Vec::new() };
         reader.unknown_keys();
         let (engine, trust) = reader.engine(args);
+        reader.wants_plugins(&engine);
         let mut port = reader.port();
         let network = reader.network();
         let log_level = reader.log_level();
@@ -261,9 +264,7 @@ impl Settings {
     pub(crate) fn http_only(args: &Global, environment: &Environment) -> HttpConfig {
         let tree = Tree::load(args.config.as_deref(), environment, &mut Vec::new());
         let mut reader = Reader { tree: &tree, environment, issues: Vec::new(), notes: Vec::new() };
-        let http = reader.network().http;
-        // What is said of third parties holds for them: Port is the other side here.
-        HttpConfig { unverified: !reader.flag("ssl.third_party.verify", true), ..http }
+        reader.third_party()
     }
 
     /// The files that settings come from, whether or not they are there.
@@ -271,23 +272,28 @@ impl Settings {
         tree::files(args.config.as_deref(), environment).into()
     }
 
-    /// Everything but Port: `berth plugin run` asks it nothing.
+    /// What reads AWS and maps, and Port only where that is wanted: for `berth plugin run`.
     ///
     /// # Errors
     /// All issues at once.
-    pub(crate) fn without_port(args: &Global, environment: &Environment) -> Result<Sources, Vec<Issue>> {
-        let mut issues = Vec::new();
-        let tree = Tree::load(args.config.as_deref(), environment, &mut issues);
-        let mut reader = Reader { tree: &tree, environment, issues, notes: Vec::new() };
-        let (engine, trust) = reader.engine(args);
-        let network = reader.network();
-        let mut aws = reader.aws();
-        aws.retry.attempt_timeout = network.timeout.unwrap_or(aws.retry.attempt_timeout);
-        let http = network.aws_http.unwrap_or(network.http);
-        if reader.issues.is_empty() { Ok(Sources { aws, engine, trust, http }) } else { Err(reader.issues) }
+    pub(crate) fn sources(
+        args: &Global,
+        environment: &Environment,
+        with_port: bool,
+    ) -> Result<Sources, Vec<Issue>> {
+        Self::part(args, environment, |reader| {
+            let (engine, trust) = reader.engine(args);
+            let port = if with_port { reader.port() } else { None };
+            let network = reader.network();
+            let mut aws = reader.aws();
+            aws.retry.attempt_timeout = network.timeout.unwrap_or(aws.retry.attempt_timeout);
+            let port = port.map(|port| (port, network.http.clone()));
+            Sources { aws, engine, trust, http: network.aws_http.unwrap_or(network.http), port }
+        })
     }
 
-    /// Only what plugins need: `berth plugin …` runs without credentials.
+    /// Only what plugins need: `berth plugin …` runs without credentials, and what is about one
+    /// plugin without a directory of them.
     ///
     /// # Errors
     /// All issues at once.
@@ -295,11 +301,59 @@ impl Settings {
         args: &Global,
         environment: &Environment,
     ) -> Result<(EngineConfig, Trust), Vec<Issue>> {
+        Self::part(args, environment, |reader| reader.engine(args))
+    }
+
+    /// The same, where there must be plugins.
+    ///
+    /// # Errors
+    /// All issues at once.
+    pub(crate) fn engine_with_plugins(
+        args: &Global,
+        environment: &Environment,
+    ) -> Result<(EngineConfig, Trust), Vec<Issue>> {
+        Self::part(args, environment, |reader| {
+            let (engine, trust) = reader.engine(args);
+            reader.wants_plugins(&engine);
+            (engine, trust)
+        })
+    }
+
+    /// The reads of secrets and bulk data that are granted.
+    ///
+    /// # Errors
+    /// All issues at once.
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method itself is of one lifetime only"
+    )]
+    pub(crate) fn granted(args: &Global, environment: &Environment) -> Result<BTreeSet<String>, Vec<Issue>> {
+        Self::part(args, environment, |reader| reader.granted_reads())
+    }
+
+    /// How requests leave that go to a registry.
+    ///
+    /// # Errors
+    /// All issues at once.
+    #[cfg(feature = "oci")]
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method itself is of one lifetime only"
+    )]
+    pub(crate) fn registry_http(args: &Global, environment: &Environment) -> Result<HttpConfig, Vec<Issue>> {
+        Self::part(args, environment, |reader| reader.third_party())
+    }
+
+    fn part<T>(
+        args: &Global,
+        environment: &Environment,
+        read: impl FnOnce(&mut Reader<'_>) -> T,
+    ) -> Result<T, Vec<Issue>> {
         let mut issues = Vec::new();
         let tree = Tree::load(args.config.as_deref(), environment, &mut issues);
         let mut reader = Reader { tree: &tree, environment, issues, notes: Vec::new() };
-        let engine = reader.engine(args);
-        if reader.issues.is_empty() { Ok(engine) } else { Err(reader.issues) }
+        let read = read(&mut reader);
+        if reader.issues.is_empty() { Ok(read) } else { Err(reader.issues) }
     }
 }
 
@@ -1006,7 +1060,9 @@ mod tests {
         let found = |environment: &Environment, given: &[&str]| {
             let mut args = vec!["berth", "sync"];
             args.extend(given.iter().flat_map(|dir| ["--plugins", dir]));
-            Settings::engine_only(&Args::parse_from(args).global, environment)
+            let args = Args::parse_from(args);
+            assert!(Settings::engine_only(&args.global, environment).is_ok(), "one plugin needs no other");
+            Settings::engine_with_plugins(&args.global, environment)
         };
         let bundled_elsewhere = std::path::Path::new("/plugins").is_dir();
         assert!(

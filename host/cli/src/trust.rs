@@ -108,8 +108,11 @@ impl Trust {
     /// # Errors
     /// A [`Problem`] that names the file.
     pub(crate) fn write(&self, grants: &Grants) -> Result<(), Problem> {
-        let failed =
-            |error: &dyn std::fmt::Display| Problem::new(format!("{}: {error}", self.lock.display()));
+        let failed = |error: &dyn std::fmt::Display| {
+            Problem::new(format!("{} cannot be written: {error}", self.lock.display())).remedy(
+                "make its directory writable, or name another lock with --plugins-lock (or BERTH_PLUGINS_LOCK)",
+            )
+        };
         let text = toml::to_string_pretty(grants).map_err(|error| failed(&error))?;
         let dir = self.lock.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let written =

@@ -1,12 +1,14 @@
 //! What every plugin promises, checked through the real engine on fixtures and on variants of them.
 //!
 //! - The plugin's own code makes the entities that the kind's default mapping makes in JQ, also when a
-//!   member is missing or null, and both refuse the same resources.
+//!   member is missing or null, a text is hard to write, or AWS has added a member; and both refuse the
+//!   same resources.
 //! - The same batch gives the same entities; no entity of a fixture is made twice.
-//! - Nothing that may stand in a resource crashes it.
+//! - Nothing that may stand in a resource crashes it. What has another type than AWS's models say may
+//!   be refused, or passed on, by one of the two and not by the other: AWS does not send it.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -84,7 +86,10 @@ impl<'m> Conformance<'m> {
                 })?;
                 let found: Vec<Value> =
                     items.all(fixture).into_iter().map(|item| json!({ "item": item })).collect();
-                if found.is_empty() {
+                // An empty page has the list, or what holds it, and nothing in it.
+                let first = items.as_str().split(['.', '[']).next().unwrap_or_default();
+                let is_page = matches!(fixture.get(first), Some(Value::Array(_) | Value::Object(_)));
+                if found.is_empty() && !is_page {
                     let names: Vec<&str> = answer.keys().map(String::as_str).collect();
                     return Err(Problem::new(format!(
                         "there is nothing at `{}`; the answer has: {}",
@@ -103,7 +108,7 @@ impl<'m> Conformance<'m> {
     /// # Errors
     /// A [`Problem`] when the batch as a whole failed.
     pub async fn map(&self, resources: &[Value]) -> Result<MapReport, Problem> {
-        self.run(resources, Mapping::Native).await
+        self.run(&Batch::of(resources)?, Mapping::Native).await
     }
 
     /// Checks everything on a fixture's resources.
@@ -113,8 +118,9 @@ impl<'m> Conformance<'m> {
     pub async fn check(&self, resources: &[Value]) -> Result<(Vec<Complaint>, Cost), Problem> {
         let mut complaints = Vec::new();
         let mut complain = |at: &str, what: String| complaints.push(Complaint { at: at.to_owned(), what });
-        let native = self.map(resources).await?;
-        if self.map(resources).await? != native {
+        let whole = Batch::of(resources)?;
+        let native = self.run(&whole, Mapping::Native).await?;
+        if self.run(&whole, Mapping::Native).await? != native {
             complain(
                 "all resources",
                 "two runs give different entities; avoid hash maps with random seeds".into(),
@@ -124,45 +130,83 @@ impl<'m> Conformance<'m> {
         for entity in native.entities.iter().filter(|entity| !keys.insert(&entity.key)) {
             complain("all resources", format!("the entity {} is made twice", entity.key));
         }
-        if let Err(what) = self.alike(resources, &native).await? {
+        if let Err(what) = self.alike(&whole, &native).await? {
             complain("all resources", what);
         }
 
-        let mut variants: VecDeque<(String, Value)> =
-            resources.iter().enumerate().flat_map(|(index, resource)| variants(index, resource)).collect();
-        variants.truncate(VARIANTS);
-        let count = variants.len();
-        while !variants.is_empty() {
-            let batch: Vec<(String, Value)> = variants.drain(..variants.len().min(BATCH)).collect();
-            let resources: Vec<Value> = batch.iter().map(|(_, resource)| resource.clone()).collect();
-            let whole = match self.map(&resources).await {
-                Ok(native) => self.alike(&resources, &native).await?.is_ok() && !crashed(&native),
-                Err(_) => false,
-            };
-            if whole {
-                continue;
-            }
-            // Something is wrong with one of them: which?
-            for (at, resource) in batch {
-                let one = [resource];
-                match self.map(&one).await {
-                    Err(problem) => complain(&at, problem.message),
-                    Ok(native) => {
-                        if let Err(what) = self.alike(&one, &native).await? {
-                            complain(&at, what);
-                        }
-                    }
-                }
-            }
+        let all = || resources.iter().enumerate();
+        let mut alike: Vec<_> = all().flat_map(|(index, resource)| variants(index, resource)).collect();
+        alike.truncate(VARIANTS);
+        for batch in alike.chunks(BATCH) {
+            self.check_alike(batch, &mut complain).await?;
         }
+        let mut odd: Vec<_> = all().flat_map(|(index, resource)| odd_variants(index, resource)).collect();
+        odd.truncate(VARIANTS);
+        for batch in odd.chunks(BATCH) {
+            self.check_survives(batch, &mut complain).await?;
+        }
+        let count = alike.len() + odd.len();
         let cost = self.cost(resources, count).await?;
         Ok((complaints, cost))
     }
 
+    /// Checks variants that the plugin's code and the default mapping must treat alike.
+    async fn check_alike(
+        &self,
+        variants: &[Variant],
+        complain: &mut impl FnMut(&str, String),
+    ) -> Result<(), Problem> {
+        let batch = Batch::of(variants.iter().map(|(_, resource)| resource))?;
+        let whole = match self.run(&batch, Mapping::Native).await {
+            Ok(native) => self.alike(&batch, &native).await?.is_ok() && native.errors.is_empty(),
+            Err(_) => false,
+        };
+        if whole {
+            return Ok(());
+        }
+        // Something is wrong with one of them, or one was refused, which may be a crash: which?
+        for (at, resource) in variants {
+            let one = Batch::of([resource])?;
+            match self.run(&one, Mapping::Native).await {
+                Err(problem) => complain(at, problem.message),
+                Ok(native) => {
+                    if let Err(what) = self.alike(&one, &native).await? {
+                        complain(at, what);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks variants that may be refused, but must crash neither the plugin's code nor its documents.
+    async fn check_survives(
+        &self,
+        variants: &[Variant],
+        complain: &mut impl FnMut(&str, String),
+    ) -> Result<(), Problem> {
+        let batch = Batch::of(variants.iter().map(|(_, resource)| resource))?;
+        let by_jq = self.kind.mapping.clone().filter(|_| self.jq);
+        let by_jq = by_jq.map(|mapping| Mapping::Custom(Arc::new(mapping)));
+        for mapping in [Some(Mapping::Native), by_jq].into_iter().flatten() {
+            let suspects: Vec<usize> = match self.run(&batch, mapping.clone()).await {
+                Ok(report) => report.errors.iter().map(|error| error.index).collect(),
+                Err(_) => (0..variants.len()).collect(),
+            };
+            for (at, resource) in suspects.into_iter().filter_map(|index| variants.get(index)) {
+                // A crash of one resource is its error in a batch, and the batch's where it is alone.
+                if let Err(problem) = self.run(&Batch::of([resource])?, mapping.clone()).await {
+                    complain(at, problem.message);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Compares the native entities with those of the default mapping in JQ.
-    async fn alike(&self, resources: &[Value], native: &MapReport) -> Result<Result<(), String>, Problem> {
+    async fn alike(&self, batch: &Batch, native: &MapReport) -> Result<Result<(), String>, Problem> {
         let (Some(mapping), true) = (&self.kind.mapping, self.jq) else { return Ok(Ok(())) };
-        let by_jq = self.run(resources, Mapping::Custom(Arc::new(mapping.clone()))).await?;
+        let by_jq = self.run(batch, Mapping::Custom(Arc::new(mapping.clone()))).await?;
         let refused =
             |report: &MapReport| report.errors.iter().map(|error| error.index).collect::<BTreeSet<_>>();
         if refused(native) != refused(&by_jq) {
@@ -172,7 +216,9 @@ impl<'m> Conformance<'m> {
                 first.map_or_else(String::new, |error| format!("{}: {}", error.resource, error.reason))
             )));
         }
-        for (ours, theirs) in native.entities.iter().zip(&by_jq.entities) {
+        let pairs = native.entities.iter().zip(&by_jq.entities);
+        for (ours, theirs) in pairs.filter(|(ours, theirs)| ours != theirs) {
+            // Numbers may be written in different ways.
             let differences = crate::difference(&json!(theirs), &json!(ours));
             if !differences.is_empty() {
                 return Ok(Err(format!(
@@ -197,21 +243,20 @@ impl<'m> Conformance<'m> {
     /// Times batches of some hundred resources.
     async fn cost(&self, resources: &[Value], variants: usize) -> Result<Cost, Problem> {
         const ROUNDS: u32 = 5;
-        let batch: Vec<Value> = resources.iter().cycle().take(BATCH.max(resources.len())).cloned().collect();
+        let batch = Batch::of(resources.iter().cycle().take(BATCH.max(resources.len())))?;
         let mut time = Duration::MAX;
         for _ in 0..ROUNDS {
             let clock = Instant::now();
-            self.map(&batch).await?;
+            self.run(&batch, Mapping::Native).await?;
             time = time.min(clock.elapsed());
         }
-        let count = u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
-        Ok(Cost { time: time / count, resources: batch.len(), variants })
+        let count = u32::try_from(batch.count).unwrap_or(u32::MAX).max(1);
+        Ok(Cost { time: time / count, resources: batch.count, variants })
     }
 
-    async fn run(&self, resources: &[Value], mapping: Mapping) -> Result<MapReport, Problem> {
+    async fn run(&self, batch: &Batch, mapping: Mapping) -> Result<MapReport, Problem> {
         let account = AccountId::new(FIXTURE_ACCOUNT).map_err(|error| Problem::from_error(&error))?;
         let region = Region::new(FIXTURE_REGION).ok().filter(|_| self.kind.scope == Scope::Regional);
-        let bytes = serde_json::to_vec(resources).map_err(|error| Problem::from_error(&error))?;
         let request = MapRequest {
             kind: self.kind.kind.clone(),
             context: MapContext {
@@ -223,8 +268,8 @@ impl<'m> Conformance<'m> {
             documents: false,
             page: RawPage {
                 region,
-                resources: bytes,
-                count: resources.len(),
+                resources: batch.bytes.clone(),
+                count: batch.count,
                 failures: Vec::new(),
                 reservation: berth_core::Reservation::default(),
             },
@@ -233,29 +278,41 @@ impl<'m> Conformance<'m> {
     }
 }
 
-/// Whether a batch went on without a resource that crashed the plugin.
-fn crashed(report: &MapReport) -> bool {
-    // Whether a refusal was meant is told by a batch of that resource alone, which then fails.
-    !report.errors.is_empty()
+/// Resources as the host hands them over.
+struct Batch {
+    bytes: Vec<u8>,
+    count: usize,
 }
 
-/// The variants of a resource: each member in turn missing, null, and something odd.
-fn variants(index: usize, resource: &Value) -> Vec<(String, Value)> {
+impl Batch {
+    fn of<'v>(resources: impl IntoIterator<Item = &'v Value>) -> Result<Self, Problem> {
+        let resources: Vec<&Value> = resources.into_iter().collect();
+        let bytes = serde_json::to_vec(&resources).map_err(|error| Problem::from_error(&error))?;
+        Ok(Self { bytes, count: resources.len() })
+    }
+}
+
+/// What was changed, and the resource.
+type Variant = (String, Value);
+
+/// A text that is hard to write: a zero, quotes, a backslash, and a character of four bytes.
+const HARD_TEXT: &str = "\u{0}\"\\\u{10ffff}";
+
+/// What AWS may send as well: each member in turn missing or null, each text hard to write, and a
+/// member more.
+fn variants(index: usize, resource: &Value) -> Vec<Variant> {
     let mut found = Vec::new();
     for place in members(resource) {
-        let at = |how: &str| {
-            format!("resource {index}, `{}` {how}", place.trim_start_matches('/').replace('/', "."))
-        };
         let mut missing = resource.clone();
         remove(&mut missing, &place);
-        found.push((at("missing"), missing));
-        // The parts of a resource itself are never null.
-        if place.matches('/').count() > 1 {
-            found.push((at("null"), with(resource, &place, Value::Null)));
-            found.push((
-                at("with text that is hard to write"),
-                with(resource, &place, json!("\u{0}\"\\\u{10ffff}")),
-            ));
+        found.push((told(index, &place, "missing"), missing));
+        if is_part(&place) {
+            continue;
+        }
+        found.push((told(index, &place, "null"), with(resource, &place, Value::Null)));
+        if resource.pointer(&place).is_some_and(Value::is_string) {
+            let hard = with(resource, &place, json!(HARD_TEXT));
+            found.push((told(index, &place, "with text that is hard to write"), hard));
         }
     }
     let mut more = resource.clone();
@@ -264,6 +321,30 @@ fn variants(index: usize, resource: &Value) -> Vec<(String, Value)> {
         found.push((format!("resource {index} with a member that AWS may add"), more));
     }
     found
+}
+
+/// What AWS does not send: each member in turn of another type.
+fn odd_variants(index: usize, resource: &Value) -> Vec<Variant> {
+    let odd = [
+        ("with a text", json!(HARD_TEXT)),
+        ("with a number", json!(-1.5e300)),
+        ("with a list", json!([[]])),
+        ("with an object", json!({"": {}})),
+    ];
+    let places = members(resource).into_iter().filter(|place| !is_part(place));
+    let of_place = |place: String| {
+        odd.each_ref().map(|(how, other)| (told(index, &place, how), with(resource, &place, other.clone())))
+    };
+    places.flat_map(of_place).collect()
+}
+
+/// Whether a place is a part of the resource itself (`item`, `steps`, `parents`), which is never null.
+fn is_part(place: &str) -> bool {
+    place.matches('/').count() == 1
+}
+
+fn told(index: usize, place: &str, how: &str) -> String {
+    format!("resource {index}, `{}` {how}", place.trim_start_matches('/').replace('/', "."))
 }
 
 /// The members of all objects in a value, as JSON pointers.

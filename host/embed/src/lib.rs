@@ -32,7 +32,7 @@ use std::{path::PathBuf, sync::Arc};
 
 pub use berth_aws::{
     AwsConfig, AwsSource, AwsStats, CallStats, Concurrency, ConfigError, CredentialProvider,
-    EndpointOverrides, KindStats, Listing, Retry, StaticKeys, WebIdentity, policy, rehearse,
+    EndpointOverrides, KindStats, Listing, Retry, StaticKeys, WebIdentity, check_read, policy, rehearse,
 };
 pub use berth_core as core;
 pub use berth_core::{Catalog, Ledger, Mapper, Problem, Source};

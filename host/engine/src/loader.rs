@@ -329,7 +329,7 @@ impl Loader {
             },
         )?;
         let manifest = Manifest::parse(&bytes).map_err(|error| {
-            Problem::new(error.to_string())
+            Problem::new(format!("has a wrong {error}"))
                 .remedy("the plugin is at fault: update it or report this to its author")
         })?;
         let text =
@@ -482,7 +482,7 @@ fn announced(bytes: &[u8]) -> Result<Option<Facts>, Problem> {
     let manifest = match (role, &manifests[..]) {
         (Role::Jq, _) => None,
         (Role::Mapper, [manifest]) => Some(Manifest::parse(manifest).map_err(|error| {
-            Problem::new(error.to_string())
+            Problem::new(format!("has a wrong {error}"))
                 .remedy("the plugin is at fault: update it or report this to its author")
         })?),
         (Role::Mapper, _) => return Ok(None),

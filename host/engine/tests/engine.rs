@@ -279,7 +279,10 @@ async fn what_cannot_be_used_is_refused_by_name_with_the_reason() {
         })
         .collect();
     let expected = [
-        ("bad-manifest.wasm", "manifest, at `kinds[0].plan.steps[1]`: there is no earlier step `nothing`"),
+        (
+            "bad-manifest.wasm",
+            "has a wrong manifest, at `kinds[0].plan.steps[1]`: there is no earlier step `nothing`",
+        ),
         ("core.wasm", "is a core WebAssembly module, not a component"),
         ("empty.wasm", "is not WebAssembly"),
         ("half.wasm", "cannot be compiled: "),

@@ -37,10 +37,12 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Serves TLS on a port of its own, as `localhost`, and passes on to `upstream` what comes.
+    /// Serves TLS on a port of its own, as `localhost` and `berth.test`, and passes on to `upstream`
+    /// what comes.
     pub(crate) async fn serve(&self, upstream: String) -> u16 {
         let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        let mut params =
+            CertificateParams::new(["localhost".to_owned(), "berth.test".to_owned()]).expect("names");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
@@ -129,7 +131,11 @@ impl ForwardProxy {
         };
         let asked = format!("{} {authority}", if tunnel { "CONNECT" } else { "http" });
         *self.passed.lock().unwrap_or_else(PoisonError::into_inner).entry(asked).or_default() += 1;
-        let mut server = TcpStream::connect(authority).await?;
+        // Only the proxy finds what is below `.test`, as it finds what else is outside of a company.
+        let address = authority
+            .rsplit_once(".test:")
+            .map_or(authority.to_owned(), |(_, port)| format!("127.0.0.1:{port}"));
+        let mut server = TcpStream::connect(address).await?;
         if tunnel {
             client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
         } else {

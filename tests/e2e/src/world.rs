@@ -192,6 +192,7 @@ impl World {
     /// nobody knows. Returns the file with the authority's own certificate, alone in its folder.
     pub fn serve_tls(&mut self) -> PathBuf {
         let authority = Authority::new();
+        let file = self.keep(&authority);
         for (variable, plain) in [
             ("OCEAN__PORT__BASE_URL", self.variable("OCEAN__PORT__BASE_URL")),
             ("AWS_ENDPOINT_URL", self.gate.url()),
@@ -200,6 +201,18 @@ impl World {
             let port = self.runtime.block_on(authority.serve(upstream));
             self.set(variable, &format!("https://localhost:{port}"));
         }
+        file
+    }
+
+    /// Puts such a gateway before a server, as `berth.test`, whose name only the forward proxy knows.
+    /// Returns its port, and the file with the authority's certificate.
+    pub fn serve_far_away(&self, upstream: &str) -> (u16, PathBuf) {
+        let authority = Authority::new();
+        let port = self.runtime.block_on(authority.serve(upstream.to_owned()));
+        (port, self.keep(&authority))
+    }
+
+    fn keep(&self, authority: &Authority) -> PathBuf {
         let folder = self.folder.path().join("roots");
         fs::create_dir(&folder).expect("a folder");
         let file = folder.join("authority.pem");

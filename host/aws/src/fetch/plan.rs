@@ -90,7 +90,7 @@ impl Plan {
 impl Ready {
     fn new(kind: &KindManifest, step: &Step, granted: &BTreeSet<String>) -> Result<Self, FetchError> {
         let named = |text: String| format!("{}, step `{}`: {text}", kind.kind, step.id);
-        refusals::check(&step.service, &step.operation, granted).map_err(|problem| {
+        refusals::check_read(&step.service, &step.operation, granted).map_err(|problem| {
             FetchError::Skipped(Problem { message: named(problem.message), remedy: problem.remedy })
         })?;
         let operation = Service::load(&step.service)

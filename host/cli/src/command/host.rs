@@ -159,7 +159,13 @@ pub(crate) fn assemble(
     builder = match &build.replay {
         Some(directory) => {
             let recording = ReplaySource::open(directory);
-            builder.source(Arc::new(recording.map_err(|error| Refusal::of(Problem::from_error(&error)))?))
+            let recording = recording.map_err(|error| {
+                let problem = Problem::from_error(&error);
+                Refusal::of(
+                    problem.remedy("give a directory that `berth sync --record` has written with --replay"),
+                )
+            })?;
+            builder.source(Arc::new(recording))
         }
         None => builder.aws(aws),
     };

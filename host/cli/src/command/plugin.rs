@@ -15,7 +15,7 @@ use std::{
 };
 
 use berth_embed::{
-    CodeOrigin, Engine, EngineConfig, Mapper, PluginInfo, Problem,
+    CodeOrigin, Engine, EngineConfig, Mapper, PluginInfo, Problem, check_read,
     core::{KindManifest, Scope, Step},
     rehearse,
 };
@@ -23,12 +23,15 @@ use comfy_table::{Table, presets};
 use serde_json::json;
 
 #[cfg(feature = "oci")]
-use crate::registry::{Registry, is_reference};
+use crate::{
+    args::RegistryArgs,
+    registry::{Registry, is_reference},
+};
 use crate::{
     args::{Global, NewPlugin, PluginCommand},
     exit::Exit,
     output::{Said, err, hang, safe},
-    settings::{Environment, Settings},
+    settings::{Environment, Issue, Settings},
     summary,
     trust::{Demand, Trust},
 };
@@ -40,11 +43,15 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
         PluginCommand::Build { dir, json } => {
             told("the plugin is not built", build::build(dir).map(|built| (built.told(*json), Exit::Done)))
         }
-        PluginCommand::Check { plugin, json } => with_engine(global, environment, |config, trust| {
-            let config = trust.applied_to(config)?;
-            let (_, info, _folder) = test::engine(config, &component(plugin)?)?;
-            Ok(check(&info, *json))
-        }),
+        PluginCommand::Check { plugin, json } => {
+            let settings = Settings::engine_only(global, environment);
+            let settings = settings.and_then(|engine| Ok((engine, Settings::granted(global, environment)?)));
+            with(settings, |((config, trust), granted)| {
+                let config = trust.applied_to(config)?;
+                let (_, info, _folder) = test::engine(config, &component(plugin)?)?;
+                Ok(check(&info, &granted, *json))
+            })
+        }
         PluginCommand::Test { dir, component: file, bless, json } => {
             with_engine(global, environment, |config, trust| {
                 let config = trust.applied_to(config)?;
@@ -56,8 +63,8 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
                 Ok((if *json { outcome.json().into() } else { Said::from(outcome.text) }, exit))
             })
         }
-        PluginCommand::Run { plugin, replay, to } => {
-            let sources = match Settings::without_port(global, environment) {
+        PluginCommand::Run { plugin, replay, to, port } => {
+            let sources = match Settings::sources(global, environment, *port) {
                 Ok(sources) => sources,
                 Err(issues) => {
                     err(&summary::issues(&issues));
@@ -65,7 +72,9 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
                 }
             };
             let ran = component(plugin).and_then(|file| {
-                let config = sources.trust.clone().applied_to(sources.engine.clone())?;
+                // Alone: what others there are is not read, and not told of.
+                let alone = EngineConfig { plugin_dirs: Vec::new(), ..sources.engine.clone() };
+                let config = sources.trust.clone().applied_to(alone)?;
                 let (engine, info, _folder) = test::engine(config, &file)?;
                 run::run(run::Run { sources, replay: replay.as_deref(), to: to.as_deref() }, engine, &info)
             });
@@ -76,26 +85,27 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
         }
         #[cfg(feature = "oci")]
         PluginCommand::Push { plugin, reference, registry } => {
-            with_engine(global, environment, |config, _| {
-                exchange::push(config, plugin, &Registry::new(reference, registry, environment)?)
+            with_registry(global, environment, reference, registry, |config, _, registry| {
+                exchange::push(config, plugin, registry)
             })
         }
         #[cfg(feature = "oci")]
-        PluginCommand::Pull { reference, to, registry } => with_engine(global, environment, |_, trust| {
-            exchange::pull(&Registry::new(reference, registry, environment)?, to, &trust)
-        }),
+        PluginCommand::Pull { reference, to, registry } => {
+            with_registry(global, environment, reference, registry, |_, trust, registry| {
+                exchange::pull(registry, to, &trust)
+            })
+        }
         #[cfg(feature = "oci")]
         PluginCommand::Add { plugin, to, yes, registry } if is_reference(plugin) => {
-            with_engine(global, environment, |config, trust| {
+            let reference = plugin.to_string_lossy();
+            with_registry(global, environment, &reference, registry, |config, trust, registry| {
                 let to = to.as_deref().ok_or_else(|| {
                     Problem::new("it is not said where the plugin goes")
                         .remedy("give a plugin directory with --to")
                 })?;
-                let reference = plugin.to_string_lossy();
                 // Seen by no service before it is approved.
                 let folder = tempfile::tempdir().map_err(|error| Problem::from_error(&error))?;
-                let registry = Registry::new(&reference, registry, environment)?;
-                let (file, _) = exchange::fetch(&registry, folder.path())?;
+                let (file, _) = exchange::fetch(registry, folder.path())?;
                 approve::add(&config, &trust, &approve::Add { plugin: &file, to: Some(to), yes: *yes })
             })
         }
@@ -106,9 +116,9 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
             with_engine(global, environment, |_, trust| approve::remove(&trust, name))
         }
         PluginCommand::Compile { into, json } => {
-            with_engine(global, environment, |config, _| compile(&config, into, *json))
+            with_plugins(global, environment, |config, _| compile(&config, into, *json))
         }
-        PluginCommand::List { json } => with_engine(global, environment, |config, trust| {
+        PluginCommand::List { json } => with_plugins(global, environment, |config, trust| {
             let engine = started(trust.clone().applied_to(config)?)?;
             Ok(list(&engine, &trust, *json))
         }),
@@ -134,8 +144,42 @@ fn with_engine<S: Into<Said>>(
     environment: &Environment,
     work: impl FnOnce(EngineConfig, Trust) -> Result<(S, Exit), Problem>,
 ) -> Exit {
-    match Settings::engine_only(global, environment) {
-        Ok((config, trust)) => told("the plugin cannot be used", work(config, trust)),
+    with(Settings::engine_only(global, environment), |(config, trust)| work(config, trust))
+}
+
+/// The same, where there must be plugins.
+fn with_plugins<S: Into<Said>>(
+    global: &Global,
+    environment: &Environment,
+    work: impl FnOnce(EngineConfig, Trust) -> Result<(S, Exit), Problem>,
+) -> Exit {
+    with(Settings::engine_with_plugins(global, environment), |(config, trust)| work(config, trust))
+}
+
+/// The same, with a place in a registry.
+#[cfg(feature = "oci")]
+fn with_registry<S: Into<Said>>(
+    global: &Global,
+    environment: &Environment,
+    reference: &str,
+    args: &RegistryArgs,
+    work: impl FnOnce(EngineConfig, Trust, &Registry) -> Result<(S, Exit), Problem>,
+) -> Exit {
+    let settings = Settings::engine_only(global, environment).and_then(|engine| {
+        let http = Settings::registry_http(global, environment)?;
+        Ok((engine, http))
+    });
+    with(settings, |((config, trust), http)| {
+        work(config, trust, &Registry::new(reference, args, environment, http)?)
+    })
+}
+
+fn with<T, S: Into<Said>>(
+    settings: Result<T, Vec<Issue>>,
+    work: impl FnOnce(T) -> Result<(S, Exit), Problem>,
+) -> Exit {
+    match settings {
+        Ok(settings) => told("the plugin cannot be used", work(settings)),
         Err(issues) => {
             err(&summary::issues(&issues));
             Exit::Settings
@@ -170,9 +214,10 @@ fn told(failed: &str, done: Result<(impl Into<Said>, Exit), Problem>) -> Exit {
 }
 
 fn begin(args: &NewPlugin) -> Result<(Said, Exit), Problem> {
-    let (folder, files) = scaffold::write(args)?;
+    let scaffold::Begun { folder, files, notes } = scaffold::write(args)?;
     if args.json {
-        return Ok((json!({"kind": args.kind, "folder": folder, "files": files}).into(), Exit::Done));
+        let begun = json!({"kind": args.kind, "folder": folder, "files": files, "notes": notes});
+        return Ok((begun.into(), Exit::Done));
     }
     let mut text = String::new();
     for file in files.iter().filter(|file| !file.starts_with("sdk/")) {
@@ -185,12 +230,21 @@ fn begin(args: &NewPlugin) -> Result<(Said, Exit), Problem> {
         args.kind,
         folder.display()
     );
+    for note in notes {
+        _ = write!(text, "\n\nnote: {}", hang(&note, "  "));
+    }
     Ok((safe(&text).into(), Exit::Done))
 }
 
 /// What a host would say to a component that it accepts.
-fn check(info: &PluginInfo, as_json: bool) -> (Said, Exit) {
-    let complaints: Vec<String> = info.manifest.kinds.iter().flat_map(rehearse).collect();
+fn check(info: &PluginInfo, granted: &BTreeSet<String>, as_json: bool) -> (Said, Exit) {
+    let mut complaints: Vec<String> = info.manifest.kinds.iter().flat_map(rehearse).collect();
+    let steps =
+        info.manifest.kinds.iter().flat_map(|kind| kind.plan.steps.iter().map(move |step| (kind, step)));
+    complaints.extend(steps.filter_map(|(kind, step)| {
+        let Problem { message, remedy } = check_read(&step.service, &step.operation, granted).err()?;
+        Some(format!("{}, step `{}`: {message}: {}", kind.kind, step.id, remedy.unwrap_or_default()))
+    }));
     if as_json {
         let exit = if complaints.is_empty() { Exit::Done } else { Exit::Partial };
         return (json!({"plugin": info, "complaints": complaints}).into(), exit);
@@ -284,7 +338,10 @@ fn inspect(engine: &Engine, wanted: &str, as_json: bool) -> Result<(Said, Exit),
         Some(plugin) => plugin,
         None => engine.inspect(&component(Path::new(wanted))?).map_err(|problem| Problem {
             message: format!("`{wanted}` is not a plugin that can be used: {}", problem.message),
-            ..problem
+            remedy: problem.remedy.or_else(|| {
+                let known = "name a file, a folder, or a plugin or kind of `berth plugin list`";
+                Some(known.to_owned())
+            }),
         })?,
     };
     let said = if as_json {

@@ -29,7 +29,7 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs, environment: &Environment)
             Err(error) => refuse("--base", &Problem::from_error(&error)),
         };
     }
-    let config = match Settings::engine_only(global, environment) {
+    let config = match Settings::engine_with_plugins(global, environment) {
         Ok((config, trust)) => match trust.applied_to(config) {
             Ok(config) => config,
             Err(problem) => return refuse("the plugin engine cannot start", &problem),

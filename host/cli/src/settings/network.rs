@@ -49,6 +49,14 @@ impl Reader<'_> {
         Network { http, aws_http, timeout }
     }
 
+    /// How requests leave that go neither to Port nor to AWS.
+    #[cfg(any(feature = "oci", feature = "otlp"))]
+    pub(super) fn third_party(&mut self) -> HttpConfig {
+        let http = self.network().http;
+        // What is said of third parties holds for them: Port is the other side here.
+        HttpConfig { unverified: !self.flag("ssl.third_party.verify", true), ..http }
+    }
+
     fn verify(&mut self, path: &str, whom: &str) -> bool {
         let verify = self.flag(path, true);
         if !verify {

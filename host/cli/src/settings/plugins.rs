@@ -36,10 +36,15 @@ impl Reader<'_> {
                 self.issues.push(Issue {
                     setting: "--plugins (or BERTH_PLUGINS)".into(),
                     problem: format!("`{}` is not a directory", dir.display()),
-                    remedy: "give a directory that holds plugins (`*.wasm`)".into(),
+                    remedy: "give a directory that holds plugins (`*.wasm`), or make this one".into(),
                 });
             }
         }
+        self.trust(args, bundled)
+    }
+
+    /// Tells that there are no plugins, for what is nothing without them.
+    pub(super) fn wants_plugins(&mut self, config: &EngineConfig) {
         if config.plugin_dirs.is_empty() && self.issues.is_empty() {
             self.issues.push(Issue {
                 setting: "--plugins (or BERTH_PLUGINS)".into(),
@@ -49,7 +54,6 @@ impl Reader<'_> {
                         .into(),
             });
         }
-        self.trust(args, bundled)
     }
 
     fn trust(&mut self, args: &Global, bundled: Option<PathBuf>) -> Trust {

@@ -63,6 +63,17 @@ impl ProxyUrl {
         _ = address.set_password(None);
         Ok(Self { address, login })
     }
+
+    /// The address with the name and password, for clients that are given them so: a secret.
+    pub fn with_login(&self) -> String {
+        let mut address = self.address.clone();
+        if let Some((name, password)) = &self.login {
+            // Both can only be refused for an address that has no host.
+            _ = address.set_username(name);
+            _ = address.set_password(Some(password));
+        }
+        address.into()
+    }
 }
 
 impl fmt::Debug for ProxyUrl {
@@ -72,14 +83,19 @@ impl fmt::Debug for ProxyUrl {
 }
 
 impl Proxies {
-    pub(super) fn for_client(&self) -> reqwest::Result<Vec<reqwest::Proxy>> {
+    /// What is asked directly, as most clients understand it: separated by commas. `None` for everything.
+    pub fn exceptions(&self) -> Option<String> {
         if self.except.iter().any(|except| except == "*") {
-            return Ok(Vec::new());
+            return None;
         }
         // `*.example.com` is what many write for `.example.com`.
         let given = self.except.iter().map(|except| except.strip_prefix('*').unwrap_or(except));
-        let except: Vec<&str> = given.chain(LINK_LOCAL).collect();
-        let except = NoProxy::from_string(&except.join(","));
+        Some(given.chain(LINK_LOCAL).collect::<Vec<_>>().join(","))
+    }
+
+    pub(super) fn for_client(&self) -> reqwest::Result<Vec<reqwest::Proxy>> {
+        let Some(except) = self.exceptions() else { return Ok(Vec::new()) };
+        let except = NoProxy::from_string(&except);
         let mut proxies = Vec::new();
         for (url, kind) in [
             (&self.http, reqwest::Proxy::http::<Url> as fn(Url) -> reqwest::Result<reqwest::Proxy>),
@@ -105,6 +121,7 @@ mod tests {
         let proxy = ProxyUrl::parse("http://berth:hush%20hush@proxy.example:3128").unwrap();
         assert_eq!(proxy.login, Some(("berth".to_owned(), "hush hush".to_owned())));
         assert_eq!(format!("{proxy:?}"), "http://proxy.example:3128/");
+        assert_eq!(proxy.with_login(), "http://berth:hush%20hush@proxy.example:3128/");
         assert_eq!(ProxyUrl::parse("proxy.example:3128"), ProxyUrl::parse("http://proxy.example:3128/"));
     }
 

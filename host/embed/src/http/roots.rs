@@ -16,7 +16,11 @@ use rustls::{
 
 /// Root certificates. Cheap to clone.
 #[derive(Clone)]
-pub struct Roots(Arc<RootCertStore>);
+pub struct Roots {
+    store: Arc<RootCertStore>,
+    /// What the store was made of.
+    certificates: Arc<Vec<CertificateDer<'static>>>,
+}
 
 /// Why there are no root certificates.
 #[derive(Debug, thiserror::Error)]
@@ -53,9 +57,9 @@ impl Roots {
         for error in &native.errors {
             tracing::warn!(%error, "some of the system's root certificates cannot be used");
         }
-        let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(native.certs);
-        Self(Arc::new(store))
+        let mut roots = Self::none();
+        roots.add(native.certs);
+        roots
     }
 
     /// The same, and the certificates of these PEM files and directories besides.
@@ -63,15 +67,14 @@ impl Roots {
     /// # Errors
     /// As for [`of`](Self::of).
     pub fn and<'p>(self, paths: impl IntoIterator<Item = &'p Path>) -> Result<Self, RootsError> {
-        let mut store = Arc::unwrap_or_clone(self.0);
+        let mut roots = self;
         for path in paths {
             let certificates = if path.is_dir() { in_directory(path)? } else { in_file(path)? };
-            let (usable, _) = store.add_parsable_certificates(certificates);
-            if usable == 0 {
+            if roots.add(certificates) == 0 {
                 return Err(RootsError::Empty { path: path.to_owned() });
             }
         }
-        Ok(Self(Arc::new(store)))
+        Ok(roots)
     }
 
     /// The certificates of these PEM files and directories, and no other. A file may hold many.
@@ -80,17 +83,36 @@ impl Roots {
     /// [`RootsError`] for the first path that cannot be read, or that holds no certificate. In a
     /// directory, files that hold none are passed over.
     pub fn of<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Result<Self, RootsError> {
-        Self(Arc::new(RootCertStore::empty())).and(paths)
+        Self::none().and(paths)
+    }
+
+    /// The certificates in DER form, for clients that are given them so.
+    pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
+        self.certificates.iter().map(AsRef::as_ref)
+    }
+
+    fn none() -> Self {
+        Self { store: Arc::new(RootCertStore::empty()), certificates: Arc::default() }
+    }
+
+    /// Adds those that can be used, and tells how many.
+    fn add(&mut self, certificates: Vec<CertificateDer<'static>>) -> usize {
+        let store = Arc::make_mut(&mut self.store);
+        let mut usable = certificates;
+        usable.retain(|certificate| store.add(certificate.clone()).is_ok());
+        let count = usable.len();
+        Arc::make_mut(&mut self.certificates).append(&mut usable);
+        count
     }
 
     pub(super) fn store(&self) -> Arc<RootCertStore> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.store)
     }
 }
 
 impl fmt::Debug for Roots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Roots({})", self.0.len())
+        write!(f, "Roots({})", self.certificates.len())
     }
 }
 

@@ -1,7 +1,7 @@
 //! A plugin author's day: begin a plugin, build and test it, run it against AWS.
 #![expect(clippy::expect_used, clippy::panic, reason = "a helper that fails is a test that fails")]
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fs};
 
 use berth_e2e::{World, repository};
 use serde_json::{Value, json};
@@ -21,6 +21,7 @@ fn with_toolchain(world: &mut World) {
 pub(crate) fn widgets_arrive(world: &World, there: &str) {
     let run = world.plugin(&["run", there]);
     run.exits(0);
+    assert!(!run.stderr.contains("Notes"), "other plugins are told of: {run}");
     let entities: Vec<Value> =
         run.stdout.lines().map(|line| serde_json::from_str(line).expect("an entity a line")).collect();
     assert_eq!(entities.len(), 2, "{run}");
@@ -46,6 +47,10 @@ fn a_plugin_is_begun_tested_and_run_in_a_few_commands() {
     world.plugin(&["test", there]).exits(3).says("accept it with `--bless`").says("acmeWidget");
     world.plugin(&["test", there, "--bless"]).exits(0).says("1 passed, 0 failed");
     world.plugin(&["check", there]).exits(0).says("a host takes it").says("ec2:DescribeVolumes");
+
+    // A page with nothing on it is an answer as well.
+    fs::write(dir.join("fixtures/empty.json"), r#"{"Volumes": []}"#).expect("a fixture");
+    world.plugin(&["test", there, "--bless"]).exits(0).says("2 passed, 0 failed");
 
     // Programs are told the same; what cargo says goes elsewhere.
     for arguments in [["build", there, "--json"], ["test", there, "--json"], ["check", there, "--json"]] {
@@ -152,17 +157,33 @@ fn the_guide_of_authors_leads_to_port() {
     let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
     let kind = &manifest["kinds"][0];
     world.berth(&["sync"]).exits(0);
+    let to_port = "berth plugin run --port";
+    let without = world.shell(&there, to_port);
+    without.exits(3).says("Port: 0 created, 0 updated, 2 refused.").says("acmeVolume/vol-").says("blueprint");
     let mut state = world.port().state();
     state["blueprints"]["acmeVolume"] = kind["blueprints"][0].clone();
     world.port().load_state(state).expect("a new blueprint");
+    let before = world.entities();
+    let run = world.shell(&there, to_port);
+    run.exits(0).says("Port: 2 created, 0 updated, 0 refused.");
+    assert_eq!(run.stdout, "", "the entities are at Port instead");
+    let held = world.port().entities()["acmeVolume"].as_object().map_or(0, serde_json::Map::len);
+    assert_eq!((held, world.entities().len()), (2, before.len() + 2), "nothing is deleted");
+    world.shell(&there, to_port).exits(0).says("Port: 0 created, 2 updated, 0 refused.");
+    // The same settings as for `berth sync`.
+    world
+        .shell(&there, &format!("OCEAN__PORT__CLIENT_SECRET= {to_port}"))
+        .exits(2)
+        .says("OCEAN__PORT__CLIENT_SECRET");
     world.edit_mapping(|config| {
         config["resources"].as_array_mut().expect("a list").push(kind["mapping"].clone());
     });
-    let own = there.join("own");
-    fs::create_dir(&own).expect("a folder for the plugin");
-    let target = PathBuf::from(world.variable("CARGO_TARGET_DIR"));
-    fs::copy(target.join("plugin/acme-volume.wasm"), own.join("acme-volume.wasm")).expect("the component");
-    world.berth(&["sync", "--plugins", own.to_str().expect("UTF-8")]).exits(0);
+    world.set("BERTH_PLUGIN_TRUST", "pinned");
+    world.shell(&there, "berth plugin add . --to own --yes").exits(0).says("copied to own/acme-volume.wasm");
+    let (own, lock) = (there.join("own"), there.join("plugins.lock"));
+    let plugins =
+        ["--plugins", own.to_str().expect("UTF-8"), "--plugins-lock", lock.to_str().expect("UTF-8")];
+    world.berth(&[&["sync"], &plugins[..]].concat()).exits(0);
     let held = world.port().entities();
     for entity in &entities {
         let held = &held["acmeVolume"][entity["identifier"].as_str().expect("a text")];
@@ -190,4 +211,12 @@ fn what_cannot_be_begun_is_explained() {
     new("Acme::Widget", "DescribeVolumes").exits(2).says("ec2:DescribeVolumes");
     new("Acme::Widget", "ec2:ListVolumes").exits(2).says("did you mean DescribeVolumes");
     new("Acme::Widget", "ec2:DeleteVolume").exits(2).says("did you mean");
+    // What is begun cannot always read at once; that is told, too.
+    new("Acme::Stage", "apigateway:GetStages").exits(0).says("GetStages needs `restApiId`").says("`input`");
+    berth_e2e::copy_guest("bad-manifest", world.folder());
+    let wrong = world.plugin(&["check", "bad-manifest.wasm"]);
+    wrong.exits(2).says("bad-manifest.wasm has a wrong manifest, at `kinds[0].plan.steps[1]`").hides("WARN");
+    world.plugin(&["check", "/etc/passwd"]).exits(2).says("/etc/passwd ").says("is not WebAssembly");
+    let secret = new("Acme::Secret", "secretsmanager:GetSecretValue");
+    secret.exits(0).says("returns secrets or bulk data").says("`granted_reads`");
 }

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use berth_e2e::{DebianRegistry, World, copy_guest};
+use berth_e2e::{DebianRegistry, ForwardProxy, World, copy_guest};
 use minisign::KeyPair;
 use serde_json::{Value, json};
 
@@ -87,6 +87,31 @@ fn a_plugin_goes_through_a_registry_in_the_form_of_wasm_artifacts() {
     registry.damage();
     pull("1.0.0").exits(2).says("is not what the manifest names").hides("hush-registry");
     assert!(!world.folder().join("late").exists(), "nothing is left of what failed");
+}
+
+#[test]
+fn a_registry_is_reached_through_a_proxy_and_by_a_certificate_authority_of_ones_own() {
+    let mut world = World::with_accounts(0).build();
+    let registry = world.start_registry("ada", "hush-registry");
+    let (port, authority) = world.serve_far_away(&registry.address());
+    let proxy = world.start_proxy();
+    let reference = format!("berth.test:{port}/plugins/widget:1.0.0");
+    let pull = ["pull", &reference, "--username", "ada"];
+    world.set("BERTH_REGISTRY_PASSWORD", "hush-registry");
+    world.set("HTTPS_PROXY", &proxy.url());
+    // The authority is one that nobody knows.
+    let denied = world.plugin(&pull);
+    denied.exits(2).says("certificate").says("SSL_CERT_FILE").hides(ForwardProxy::LOGIN.1);
+    world.set("SSL_CERT_FILE", text(&authority));
+    world.plugin(&pull).exits(2).says("the plugin was not pulled").says("code: 404");
+    let asked: Vec<String> = proxy.passed().into_keys().collect();
+    assert_eq!(asked, [format!("CONNECT berth.test:{port}")]);
+
+    // What is excepted is not found, since only the proxy knows its name.
+    world.set("NO_PROXY", "*.test");
+    world.plugin(&pull).exits(2).says("HTTPS_PROXY");
+    world.set("SSL_CERT_FILE", "/nowhere.pem");
+    world.plugin(&pull).exits(2).says("SSL_CERT_FILE").says("/nowhere.pem");
 }
 
 #[test]

@@ -60,15 +60,23 @@ pub(super) fn add(config: &EngineConfig, trust: &Trust, add: &Add<'_>) -> Result
     if !add.yes && !agreed(looked.len())? {
         return Ok(("nothing was approved".into(), Exit::Settings));
     }
+    let is_plugin_directory = |dir: &Path| {
+        let found = |dir: &Path| dir.canonicalize().ok();
+        config.plugin_dirs.iter().any(|known| found(known).is_some() && found(known) == found(dir))
+    };
     let mut done = String::new();
     for Looked { info, ask, .. } in looked {
         if let Some(to) = add.to {
             let copy = copy(&engine, &info, to)?;
             _ = writeln!(done, "copied to {}", copy.display());
-        } else if !config.plugin_dirs.iter().any(|dir| Some(dir.as_path()) == info.file.parent()) {
+            if !is_plugin_directory(to) {
+                let to = to.display();
+                _ = writeln!(done, "note: for it to be used, give {to} with --plugins (or BERTH_PLUGINS)");
+            }
+        } else if !info.file.parent().is_some_and(is_plugin_directory) {
             _ = writeln!(
                 done,
-                "note: {} is in no plugin directory; `--to DIR` copies it into one",
+                "note: {} is in no plugin directory, so it is not used; `--to DIR` copies it into one",
                 info.file.display()
             );
         }
@@ -122,7 +130,10 @@ fn look(engine: &Engine, trust: &Trust, file: &Path) -> Result<Looked, Problem> 
 /// Copies what was looked at, and its signature, into a plugin directory.
 fn copy(engine: &Engine, info: &PluginInfo, to: &Path) -> Result<PathBuf, Problem> {
     let target = to.join(info.file.file_name().unwrap_or_default());
-    let failed = |error: &dyn std::fmt::Display| Problem::new(format!("{}: {error}", target.display()));
+    let failed = |error: &dyn std::fmt::Display| {
+        Problem::new(format!("{} cannot be written: {error}", target.display()))
+            .remedy("give a directory that can be written to with --to")
+    };
     if target.canonicalize().is_ok_and(|target| target == info.file) {
         return Ok(target);
     }

@@ -1,14 +1,16 @@
-//! `berth plugin run`: one plugin's kinds, from a real or a recorded account into a file.
+//! `berth plugin run`: one plugin's kinds, from a real or a recorded account into a file or to Port.
 
 use std::{
+    fmt::Write as _,
     io::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use berth_embed::{
-    Engine, MemoryCatalog, Outcome, PluginInfo, Problem, ReplaySource, SyncHost, SyncOptions,
-    core::ResourceConfig,
+    Catalog as _, Engine, HttpConfig, MemoryCatalog, Outcome, PluginInfo, PortCatalog, PortConfig, Problem,
+    ReplaySource, SyncHost, SyncOptions,
+    core::{AppConfig, Entity, Intent, Processing, ResourceConfig, UpsertOptions, UpsertOutcome},
 };
 use indicatif::MultiProgress;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +19,7 @@ use crate::{
     args::LogFormat,
     command::host::stop_on_signal,
     exit::Exit,
-    output::{data, err},
+    output::{data, err, hang, safe},
     progress,
     settings::Sources,
     summary,
@@ -30,7 +32,11 @@ pub(super) struct Run<'a> {
     pub(super) to: Option<&'a Path>,
 }
 
-/// Syncs the plugin's kinds, each with its default mapping, and prints the entities, one a line.
+/// Refused entities that are told of.
+const SHOWN: usize = 10;
+
+/// Syncs the plugin's kinds, each with its default mapping, and prints the entities, one a line, or
+/// writes them to Port.
 ///
 /// # Errors
 /// A [`Problem`] when it cannot begin; what goes wrong later is in the summary, on standard error.
@@ -47,6 +53,9 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
     let error = |error: &dyn std::error::Error| Problem::from_error(error);
     let runtime = tokio::runtime::Runtime::new().map_err(|e| error(&e))?;
     let catalog = Arc::new(MemoryCatalog::with_resources(resources));
+    // Before anything is read, so that wrong credentials do not cost that time.
+    let port =
+        run.sources.port.map(|(config, http)| runtime.block_on(Port::open(config, &http))).transpose()?;
     let report = runtime.block_on(async {
         let cancel = CancellationToken::new();
         stop_on_signal(&cancel);
@@ -57,13 +66,28 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
             .observer(progress::observer(LogFormat::Text, &MultiProgress::new()))
             .options(SyncOptions { cancel, ..SyncOptions::default() });
         host = match run.replay {
-            Some(directory) => host.source(Arc::new(ReplaySource::open(directory).map_err(|e| error(&e))?)),
+            Some(directory) => {
+                let recording = ReplaySource::open(directory).map_err(|e| {
+                    error(&e).remedy("give a directory that `berth sync --record` has written with --replay")
+                })?;
+                host.source(Arc::new(recording))
+            }
             None => host.aws(run.sources.aws),
         };
         let host = host.build().map_err(|e| error(&e))?;
         host.sync().await.map_err(|e| e.problem().clone())
     })?;
     err(&summary::render(&report));
+    let exit = match report.outcome {
+        // Nothing is deleted from memory, so nothing can be held back.
+        Outcome::Done | Outcome::DeletionsHeldBack => Exit::Done,
+        other => other.into(),
+    };
+    if let Some(port) = port {
+        let (told, refused) = runtime.block_on(port.write(&catalog.entities()));
+        err(&safe(&told));
+        return Ok(if refused > 0 && exit == Exit::Done { Exit::Partial } else { exit });
+    }
     let lines: Vec<String> = catalog
         .entities()
         .iter()
@@ -75,11 +99,70 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
         Some(path) => write(path, &lines)
             .map_err(|e| Problem::new(format!("{} cannot be written: {e}", path.display())))?,
     }
-    Ok(match report.outcome {
-        // Nothing is deleted from memory, so nothing can be held back.
-        Outcome::Done | Outcome::DeletionsHeldBack => Exit::Done,
-        other => other.into(),
-    })
+    Ok(exit)
+}
+
+/// Port, where entities are written and nothing else happens: no resync is told of, nothing deleted.
+struct Port {
+    catalog: PortCatalog,
+    config: AppConfig,
+}
+
+impl Port {
+    async fn open(config: PortConfig, http: &HttpConfig) -> Result<Self, Problem> {
+        let client = http.client().map_err(|error| Problem::from_error(&error))?;
+        let catalog = PortCatalog::new(config, client)?;
+        let session = catalog.open(Intent::ReadOnly, &[]).await.map_err(|error| error.0)?;
+        if session.processing == Processing::Documents {
+            return Err(Problem::new(
+                "Port maps the raw data of this integration itself, so that it takes no entities",
+            )
+            .remedy(
+                "add the plugin's `mapping` to the integration's mapping in Port, and run `berth sync`",
+            ));
+        }
+        Ok(Self { catalog, config: session.config })
+    }
+
+    /// Writes entities; tells what became of them, and how many were refused.
+    async fn write(&self, entities: &[Entity]) -> (String, usize) {
+        let options = UpsertOptions {
+            merge: self.config.enable_merge_entity,
+            create_missing_related_entities: self.config.create_missing_related_entities,
+        };
+        let (mut created, mut updated, mut refused) = (0, 0, Vec::new());
+        // They come by blueprint.
+        for entities in entities.chunk_by(|one, other| one.key.blueprint == other.key.blueprint) {
+            let Some(first) = entities.first() else { continue };
+            let report = self.catalog.upsert(&first.key.blueprint, entities, options).await;
+            for (entity, outcome) in entities.iter().zip(report.outcomes) {
+                match outcome {
+                    UpsertOutcome::Created => created += 1,
+                    UpsertOutcome::Updated | UpsertOutcome::Found(_) => updated += 1,
+                    UpsertOutcome::NotFound => {
+                        refused.push(format!("{}: its search finds nothing", entity.key));
+                    }
+                    UpsertOutcome::Refused(problem) | UpsertOutcome::MissingRelation(problem) => {
+                        refused.push(format!("{}: {problem}", entity.key));
+                    }
+                }
+            }
+        }
+        let mut text = format!("Port: {created} created, {updated} updated, {} refused.", refused.len());
+        // Writing to a String cannot fail.
+        for line in refused.iter().take(SHOWN) {
+            _ = write!(text, "\n  ✗ {}", hang(line, "    "));
+        }
+        if let more @ 1.. = refused.len().saturating_sub(SHOWN) {
+            _ = write!(text, "\n  and {more} more");
+        }
+        if created + updated > 0 {
+            text.push_str(
+                "\nFor `berth sync` to keep them, add the plugin's `mapping` to the integration's mapping in Port.",
+            );
+        }
+        (text, refused.len())
+    }
 }
 
 fn write(path: &Path, lines: &[String]) -> std::io::Result<()> {

@@ -7,11 +7,12 @@ mod rust;
 mod sdk;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
 
-use berth_embed::{Listing, Problem, core::Kind};
+use berth_embed::{Listing, Problem, check_read, core::Kind};
 use serde_json::{Map, Value, json};
 
 use crate::args::{Language, NewPlugin};
@@ -32,11 +33,19 @@ use template;
 /// Paths and texts.
 type Files = Vec<(String, String)>;
 
-/// Writes a plugin into a folder that does not exist yet, and tells the folder and its files.
+/// A plugin that was begun.
+pub(super) struct Begun {
+    pub(super) folder: PathBuf,
+    pub(super) files: Vec<String>,
+    /// What is to be done before it can read anything.
+    pub(super) notes: Vec<String>,
+}
+
+/// Writes a plugin into a folder that does not exist yet.
 ///
 /// # Errors
 /// A [`Problem`] that names the argument concerned.
-pub(super) fn write(args: &NewPlugin) -> Result<(PathBuf, Vec<String>), Problem> {
+pub(super) fn write(args: &NewPlugin) -> Result<Begun, Problem> {
     let kind = Kind::new(&args.kind).map_err(|error| {
         Problem::new(format!("--kind: {error}")).remedy("begin with a name of your own, as in `Acme::Widget`")
     })?;
@@ -57,14 +66,27 @@ pub(super) fn write(args: &NewPlugin) -> Result<(PathBuf, Vec<String>), Problem>
         return Err(Problem::new(format!("{} is there already and not empty", folder.display()))
             .remedy("give another folder with --dir"));
     }
+    let mut notes = Vec::new();
+    if !listing.required.is_empty() {
+        notes.push(format!(
+            "{} needs `{}`: give it as `input` of the step in manifest.json, as a value or from a step before \
+             (`each`, see wit/README.md)",
+            args.from,
+            listing.required.join("`, `")
+        ));
+    }
+    if let Err(Problem { message, remedy }) = check_read(service, operation, &BTreeSet::new()) {
+        notes.push(format!("{message}: {}", remedy.unwrap_or_default()));
+    }
     let scaffold = Scaffold { name, kind, listing };
     let files = scaffold.files(args, &folder)?;
     for (path, content) in &files {
         put(&folder.join(path), content).map_err(|error| {
             Problem::new(format!("{} cannot be written: {error}", folder.join(path).display()))
+                .remedy("give a folder that can be written to with --dir")
         })?;
     }
-    Ok((folder, files.into_iter().map(|(path, _)| path).collect()))
+    Ok(Begun { folder, files: files.into_iter().map(|(path, _)| path).collect(), notes })
 }
 
 fn put(path: &Path, content: &str) -> io::Result<()> {

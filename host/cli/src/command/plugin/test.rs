@@ -61,10 +61,17 @@ pub(super) fn engine(
     let problem = |what: &str, error: &dyn std::error::Error| {
         Problem::new(format!("{what}: {}", Problem::from_error(error).message))
     };
+    // By its own name first: what is told of it later names a copy.
+    if file.is_file() {
+        super::started(EngineConfig { plugin_dirs: Vec::new(), ..config.clone() })?.inspect(file)?;
+    }
     // A folder of its own: what lies beside the file is not under test.
     let folder = tempfile::tempdir().map_err(|error| problem("a temporary folder cannot be made", &error))?;
     let copy = folder.path().join(file.file_name().unwrap_or_default());
-    fs::copy(file, &copy).map_err(|error| problem(&file.display().to_string(), &error))?;
+    fs::copy(file, &copy).map_err(|error| {
+        Problem::new(format!("{} cannot be read: {error}", file.display()))
+            .remedy("give a component (`*.wasm`), or the folder of a plugin, which is built")
+    })?;
     let mut plugin_dirs = config.plugin_dirs.clone();
     plugin_dirs.push(folder.path().to_owned());
     let trust = Trust::by(Arc::new(Named { file: copy.clone(), others: config.trust.clone() }));
@@ -99,7 +106,7 @@ pub(super) async fn run(
     if engine.jq().is_none() {
         _ = writeln!(
             outcome.text,
-            "note: `jq.wasm` is in no plugin directory, so that the default mapping in JQ is not compared"
+            "note: the default mapping in JQ is not compared, for want of `jq.wasm`, one of the bundled plugins: it is in no plugin directory (--plugins or BERTH_PLUGINS)"
         );
     }
     for kind in &info.manifest.kinds {
