@@ -450,9 +450,9 @@ impl Reader {
         target: &Target,
         mut input: Value,
     ) -> Result<(Vec<Item>, Option<Value>, Hold), CallError> {
-        self.share.room().await;
+        let asked = self.share.ask(ready.operation.to_string()).await;
         let answer = self.answer(target, ready, &input).await?;
-        let hold = self.share.hold(answer.body.len()).await;
+        let hold = asked.answered(answer.body.len()).await;
         let Page { rest, items } = match &ready.step.items {
             Some(path) => decode_page(&ready.operation, &answer, path)?,
             None => Page { rest: decode(&ready.operation, &answer)?, items: Vec::new() },

@@ -1,9 +1,10 @@
 //! Bounds what is read and not mapped yet, over all units.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -14,17 +15,45 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// the batches that are mapped.
 const UNIT: usize = 1 << 10;
 
+/// How much more than the room may be asked for at the same time: while some answers are mapped, others
+/// come.
+const AHEAD: usize = 4;
+/// What an answer is taken for before there were any to the same call.
+const UNKNOWN: usize = 2 << 20;
+
 /// Room for answers on their way to the mapping, in bytes as they came over the wire.
 #[derive(Debug)]
 pub(crate) struct Budget {
     room: Arc<Semaphore>,
     limit: usize,
+    /// For answers that have been asked for, by how large those to the same call are.
+    asked: Arc<Semaphore>,
+    usual: Mutex<HashMap<String, usize>>,
 }
 
 impl Budget {
     pub(crate) fn new(bytes: usize) -> Self {
         let limit = (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        Self { room: Arc::new(Semaphore::new(limit)), limit }
+        let asked = limit.saturating_mul(AHEAD).min(Semaphore::MAX_PERMITS);
+        Self {
+            room: Arc::new(Semaphore::new(limit)),
+            limit,
+            asked: Arc::new(Semaphore::new(asked)),
+            usual: Mutex::default(),
+        }
+    }
+
+    /// How large an answer to a call is likely to be.
+    fn usual(&self, call: &str) -> usize {
+        let usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
+        usual.get(call).copied().unwrap_or(UNKNOWN)
+    }
+
+    /// The largest answer counts for long, since most units may have little and a few have much.
+    fn learn(&self, call: String, bytes: usize) {
+        let mut usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
+        let usual = usual.entry(call).or_insert(UNKNOWN);
+        *usual = bytes.max(*usual - *usual / 8);
     }
 
     /// What one unit takes of it.
@@ -37,7 +66,8 @@ impl Budget {
 ///
 /// A unit that holds something never waits: what it holds is only given back when it goes on. So the
 /// limit is exceeded by what the pipelines of the units hold that are within, and no more of them
-/// begin.
+/// begin. A unit that holds nothing may wait while it has asked, since nobody who holds something
+/// waits for that.
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<Budget>,
@@ -45,22 +75,25 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Waits until there is any room, before something of unknown size is asked for.
-    pub(crate) async fn room(&self) {
+    /// Waits until there is room to ask for an answer. Of how many bytes it will be, only the answers to
+    /// the same `call` tell.
+    pub(crate) async fn ask(self: &Arc<Self>, call: String) -> Asked {
+        let mut permit = None;
         if self.holds.load(Ordering::Relaxed) == 0 {
-            // Never closed; given back at once.
+            // Neither is ever closed; the first is given back at once.
             _ = self.budget.room.acquire().await;
+            let weight = self.weight(self.budget.usual(&call));
+            permit = Arc::clone(&self.budget.asked).acquire_many_owned(weight).await.ok();
         }
+        Asked { share: Arc::clone(self), call, _permit: permit }
     }
 
-    /// Takes room for an answer, and waits for it if this unit holds none.
-    pub(crate) async fn hold(self: &Arc<Self>, bytes: usize) -> Hold {
-        let room = Arc::clone(&self.budget.room);
-        let permit = if self.holds.load(Ordering::Relaxed) == 0 {
-            room.acquire_many_owned(self.weight(bytes)).await
-        } else {
+    async fn hold(self: &Arc<Self>, bytes: usize) -> Hold {
+        if self.holds.load(Ordering::Relaxed) > 0 {
             return self.charge(bytes);
-        };
+        }
+        let room = Arc::clone(&self.budget.room);
+        let permit = room.acquire_many_owned(self.weight(bytes)).await;
         self.keep(permit.ok())
     }
 
@@ -77,6 +110,22 @@ impl Share {
 
     fn weight(&self, bytes: usize) -> u32 {
         u32::try_from(bytes.div_ceil(UNIT).clamp(1, self.budget.limit)).unwrap_or(u32::MAX)
+    }
+}
+
+/// Room for an answer that has been asked for.
+pub(crate) struct Asked {
+    share: Arc<Share>,
+    call: String,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Asked {
+    /// Takes room for the answer itself, and waits for it if this unit holds none. Until then it counts
+    /// as asked for: its bytes are there, and no more are wanted.
+    pub(crate) async fn answered(mut self, bytes: usize) -> Hold {
+        self.share.budget.learn(std::mem::take(&mut self.call), bytes);
+        self.share.hold(bytes).await
     }
 }
 
@@ -111,7 +160,7 @@ mod tests {
         let budget = Arc::new(Budget::new(10 * UNIT));
         let (first, second) = (budget.share(), budget.share());
         let held = first.hold(9 * UNIT).await;
-        assert!(second.room().now_or_never().is_some(), "there is some room");
+        assert!(second.ask("list".into()).now_or_never().is_some(), "there is some room");
         assert!(second.hold(2 * UNIT).now_or_never().is_none(), "but not enough");
         // Over the limit, since nobody else could make the first one's room free.
         let more = first.hold(5 * UNIT).now_or_never();
@@ -134,5 +183,33 @@ mod tests {
         assert!(large.hold(1000 * UNIT).now_or_never().is_none());
         drop(held);
         assert!(large.hold(1000 * UNIT).now_or_never().is_some());
+    }
+
+    #[test]
+    fn no_more_is_asked_for_than_there_will_be_room_for() {
+        let budget = Arc::new(Budget::new(UNKNOWN));
+        let ask = |call: &str| budget.share().ask(call.to_owned()).now_or_never();
+        // Of an unknown size: few at once.
+        let mut asked: Vec<Asked> = std::iter::repeat_with(|| ask("list")).map_while(|asked| asked).collect();
+        assert_eq!(asked.len(), AHEAD);
+        for asked in asked.drain(..) {
+            assert!(asked.answered(10).now_or_never().is_some());
+        }
+        for _ in 0..100 {
+            budget.learn("list".to_owned(), 10);
+        }
+        let small: Vec<Asked> = std::iter::repeat_with(|| ask("list")).map_while(|asked| asked).collect();
+        assert_eq!(small.len(), UNKNOWN * AHEAD / UNIT, "each counts as one unit");
+        assert!(ask("another").is_none());
+        drop(small);
+        // One large answer is remembered beyond the small ones after it.
+        budget.learn("list".to_owned(), UNKNOWN);
+        budget.learn("list".to_owned(), 10);
+        assert!(budget.usual("list") > UNKNOWN / 2);
+
+        let large = budget.share();
+        let _held = large.hold(UNKNOWN).now_or_never();
+        assert!(ask("list").is_none(), "there is no room");
+        assert!(large.ask("list".into()).now_or_never().is_some(), "who holds something goes on");
     }
 }
