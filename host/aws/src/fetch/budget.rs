@@ -28,6 +28,9 @@ pub(crate) struct Budget {
     limit: usize,
     /// For answers that have been asked for, by how large those to the same call are.
     asked: Arc<Semaphore>,
+    /// Whose turn it is to ask. How much to ask for is only looked up then: answers that came meanwhile
+    /// may tell that it is less.
+    turn: tokio::sync::Mutex<()>,
     usual: Mutex<HashMap<String, usize>>,
 }
 
@@ -39,6 +42,7 @@ impl Budget {
             room: Arc::new(Semaphore::new(limit)),
             limit,
             asked: Arc::new(Semaphore::new(asked)),
+            turn: tokio::sync::Mutex::default(),
             usual: Mutex::default(),
         }
     }
@@ -82,6 +86,7 @@ impl Share {
         if self.holds.load(Ordering::Relaxed) == 0 {
             // Neither is ever closed; the first is given back at once.
             _ = self.budget.room.acquire().await;
+            let _turn = self.budget.turn.lock().await;
             let weight = self.weight(self.budget.usual(&call));
             permit = Arc::clone(&self.budget.asked).acquire_many_owned(weight).await.ok();
         }
@@ -187,19 +192,26 @@ mod tests {
 
     #[test]
     fn no_more_is_asked_for_than_there_will_be_room_for() {
-        let budget = Arc::new(Budget::new(UNKNOWN));
+        let budget = Arc::new(Budget::new(UNKNOWN + UNIT));
         let ask = |call: &str| budget.share().ask(call.to_owned()).now_or_never();
         // Of an unknown size: few at once.
         let mut asked: Vec<Asked> = std::iter::repeat_with(|| ask("list")).map_while(|asked| asked).collect();
         assert_eq!(asked.len(), AHEAD);
-        for asked in asked.drain(..) {
-            assert!(asked.answered(10).now_or_never().is_some());
-        }
+        let (third, fourth) = (budget.share(), budget.share());
+        let mut waiting = [third.ask("list".into()).boxed(), fourth.ask("list".into()).boxed()];
+        assert!(waiting.iter_mut().all(|ask| ask.now_or_never().is_none()));
         for _ in 0..100 {
             budget.learn("list".to_owned(), 10);
         }
+        asked.pop();
+        let both = waiting.map(|mut ask| (&mut ask).now_or_never());
+        assert!(both.iter().all(Option::is_some), "the second one knows that answers are small");
+        drop(both);
+        for asked in asked.drain(..) {
+            assert!(asked.answered(10).now_or_never().is_some());
+        }
         let small: Vec<Asked> = std::iter::repeat_with(|| ask("list")).map_while(|asked| asked).collect();
-        assert_eq!(small.len(), UNKNOWN * AHEAD / UNIT, "each counts as one unit");
+        assert_eq!(small.len(), (UNKNOWN / UNIT + 1) * AHEAD, "each counts as one unit");
         assert!(ask("another").is_none());
         drop(small);
         // One large answer is remembered beyond the small ones after it.
@@ -208,7 +220,7 @@ mod tests {
         assert!(budget.usual("list") > UNKNOWN / 2);
 
         let large = budget.share();
-        let _held = large.hold(UNKNOWN).now_or_never();
+        let _held = large.hold(UNKNOWN + UNIT).now_or_never();
         assert!(ask("list").is_none(), "there is no room");
         assert!(large.ask("list".into()).now_or_never().is_some(), "who holds something goes on");
     }
