@@ -17,9 +17,9 @@ const UNIT: usize = 1 << 10;
 
 /// How much more than the room may be asked for at the same time: while some answers are mapped, others
 /// come.
-const AHEAD: usize = 4;
+const AHEAD: usize = 2;
 /// What an answer is taken for before there were any to the same call.
-const UNKNOWN: usize = 2 << 20;
+const UNKNOWN: usize = 1 << 20;
 
 /// Room for answers on their way to the mapping, in bytes as they came over the wire.
 #[derive(Debug)]
