@@ -67,7 +67,7 @@ struct Seed<'m, 'f, F> {
     form: &'f mut F,
 }
 
-impl<'m, 'f, F: Form> Seed<'m, 'f, F> {
+impl<'m, F: Form> Seed<'m, '_, F> {
     fn shape(&self) -> Option<&'m Shape> {
         match self.target {
             Target::Structure(..) => None,
@@ -199,7 +199,8 @@ impl<'de, F: Form> Visitor<'de> for Seed<'_, '_, F> {
                 let mut list = self.form.list();
                 loop {
                     // Whether there is another element is only known when it is read.
-                    let next = Element { list: &mut list, model: self.model, element, form: &mut *self.form };
+                    let (model, form) = (self.model, &mut *self.form);
+                    let next = Element { list: &mut list, model, reference: element, form };
                     if items.next_element_seed(next)?.is_none() {
                         return Ok(self.form.close_list(list));
                     }
@@ -286,7 +287,7 @@ impl<F: Form> Seed<'_, '_, F> {
 struct Element<'m, 'f, F: Form> {
     list: &'f mut F::List,
     model: &'m Model,
-    element: &'m Reference,
+    reference: &'m Reference,
     form: &'f mut F,
 }
 
@@ -295,7 +296,7 @@ impl<'de, F: Form> DeserializeSeed<'de> for Element<'_, '_, F> {
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
         self.form.element(self.list);
-        let target = Target::Value(self.element);
+        let target = Target::Value(self.reference);
         let item = Seed { model: self.model, target, form: &mut *self.form }.deserialize(from)?;
         self.form.push(self.list, item);
         Ok(())
