@@ -256,7 +256,8 @@ pub(crate) enum PluginCommand {
         /// Write the entities to this file instead of standard output
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
-        /// Write the entities to Port instead, which must have their blueprint; nothing is deleted there
+        /// Write the entities to Port instead, and create their blueprint where there is none; nothing is
+        /// deleted there
         #[arg(long, conflicts_with = "to")]
         port: bool,
     },

@@ -193,6 +193,17 @@ impl PortCatalog {
         self.session().begun
     }
 
+    /// Creates the blueprints of kinds, as far as they do not exist; those that do are left alone. Returns
+    /// which were created.
+    ///
+    /// # Errors
+    /// A [`Problem`] when Port does not tell which exist, or refuses one. Then none is created.
+    pub async fn create_missing_blueprints(&self, kinds: &[KindEntry]) -> Result<Vec<BlueprintId>, Problem> {
+        let missing = blueprints::survey(self, kinds).await.map_err(PortError::into_problem)?.missing;
+        blueprints::create(self, &missing).await.map_err(PortError::into_problem)?;
+        Ok(missing.into_iter().map(|blueprint| blueprint.identifier().clone()).collect())
+    }
+
     /// The organization's feature flags, believed for
     /// [`feature_flags_ttl`](PortConfig::feature_flags_ttl).
     ///

@@ -152,24 +152,27 @@ fn the_guide_of_authors_leads_to_port() {
         printed.lines().map(|line| serde_json::from_str(line).expect("an entity a line")).collect();
     assert_eq!(entities.len(), 2, "the instance in each region has a volume: {printed}");
 
-    // The three steps to Port: directory, blueprint, mapping.
+    // To Port for a look, and then for good: directory and mapping.
     let manifest = fs::read(there.join("manifest.json")).expect("the manifest");
     let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
     let kind = &manifest["kinds"][0];
     world.berth(&["sync"]).exits(0);
     let to_port = "berth plugin run --port";
-    let without = world.shell(&there, to_port);
-    without.exits(3).says("Port: 0 created, 0 updated, 2 refused.").says("acmeVolume/vol-").says("blueprint");
-    let mut state = world.port().state();
-    state["blueprints"]["acmeVolume"] = kind["blueprints"][0].clone();
-    world.port().load_state(state).expect("a new blueprint");
     let before = world.entities();
     let run = world.shell(&there, to_port);
-    run.exits(0).says("Port: 2 created, 0 updated, 0 refused.");
+    run.exits(0).says("Port: created blueprint acmeVolume.\nPort: 2 created, 0 updated, 0 refused.");
     assert_eq!(run.stdout, "", "the entities are at Port instead");
     let held = world.port().entities()["acmeVolume"].as_object().map_or(0, serde_json::Map::len);
     assert_eq!((held, world.entities().len()), (2, before.len() + 2), "nothing is deleted");
-    world.shell(&there, to_port).exits(0).says("Port: 0 created, 2 updated, 0 refused.");
+    let again = world.shell(&there, to_port);
+    again.exits(0).says("Port: 0 created, 2 updated, 0 refused.");
+    assert!(!again.stderr.contains("created blueprint"), "{again}");
+    // What Port refuses is told, entity by entity.
+    world.edit_blueprint("acmeVolume", |blueprint| {
+        blueprint["schema"]["properties"]["volumeType"] = json!({"type": "number"});
+    });
+    world.shell(&there, to_port).exits(3).says("0 updated, 2 refused.").says("acmeVolume/vol-");
+    world.edit_blueprint("acmeVolume", |blueprint| *blueprint = kind["blueprints"][0].clone());
     // The same settings as for `berth sync`.
     world
         .shell(&there, &format!("OCEAN__PORT__CLIENT_SECRET= {to_port}"))

@@ -10,7 +10,10 @@ use std::{
 use berth_embed::{
     Catalog as _, Engine, HttpConfig, MemoryCatalog, Outcome, PluginInfo, PortCatalog, PortConfig, Problem,
     ReplaySource, SyncHost, SyncOptions,
-    core::{AppConfig, Entity, Intent, Processing, ResourceConfig, UpsertOptions, UpsertOutcome},
+    core::{
+        AppConfig, Entity, Intent, KindEntry, Mapper as _, Processing, ResourceConfig, UpsertOptions,
+        UpsertOutcome,
+    },
 };
 use indicatif::MultiProgress;
 use tokio_util::sync::CancellationToken;
@@ -54,8 +57,12 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
     let runtime = tokio::runtime::Runtime::new().map_err(|e| error(&e))?;
     let catalog = Arc::new(MemoryCatalog::with_resources(resources));
     // Before anything is read, so that wrong credentials do not cost that time.
-    let port =
-        run.sources.port.map(|(config, http)| runtime.block_on(Port::open(config, &http))).transpose()?;
+    let kinds = engine.kinds().into_values().collect();
+    let port = run
+        .sources
+        .port
+        .map(|(config, http)| runtime.block_on(Port::open(config, &http, kinds)))
+        .transpose()?;
     let report = runtime.block_on(async {
         let cancel = CancellationToken::new();
         stop_on_signal(&cancel);
@@ -84,7 +91,7 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
         other => other.into(),
     };
     if let Some(port) = port {
-        let (told, refused) = runtime.block_on(port.write(&catalog.entities()));
+        let (told, refused) = runtime.block_on(port.write(&catalog.entities()))?;
         err(&safe(&told));
         return Ok(if refused > 0 && exit == Exit::Done { Exit::Partial } else { exit });
     }
@@ -102,14 +109,16 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
     Ok(exit)
 }
 
-/// Port, where entities are written and nothing else happens: no resync is told of, nothing deleted.
+/// Port, where entities are written, with their blueprint where there is none, and nothing else happens:
+/// no resync is told of, nothing deleted.
 struct Port {
     catalog: PortCatalog,
     config: AppConfig,
+    kinds: Vec<KindEntry>,
 }
 
 impl Port {
-    async fn open(config: PortConfig, http: &HttpConfig) -> Result<Self, Problem> {
+    async fn open(config: PortConfig, http: &HttpConfig, kinds: Vec<KindEntry>) -> Result<Self, Problem> {
         let client = http.client().map_err(|error| Problem::from_error(&error))?;
         let catalog = PortCatalog::new(config, client)?;
         let session = catalog.open(Intent::ReadOnly, &[]).await.map_err(|error| error.0)?;
@@ -121,11 +130,18 @@ impl Port {
                 "add the plugin's `mapping` to the integration's mapping in Port, and run `berth sync`",
             ));
         }
-        Ok(Self { catalog, config: session.config })
+        Ok(Self { catalog, config: session.config, kinds })
     }
 
     /// Writes entities; tells what became of them, and how many were refused.
-    async fn write(&self, entities: &[Entity]) -> (String, usize) {
+    async fn write(&self, entities: &[Entity]) -> Result<(String, usize), Problem> {
+        let mut text = String::new();
+        if !entities.is_empty() {
+            for blueprint in self.catalog.create_missing_blueprints(&self.kinds).await? {
+                // Writing to a String cannot fail.
+                _ = writeln!(text, "Port: created blueprint {blueprint}.");
+            }
+        }
         let options = UpsertOptions {
             merge: self.config.enable_merge_entity,
             create_missing_related_entities: self.config.create_missing_related_entities,
@@ -148,8 +164,7 @@ impl Port {
                 }
             }
         }
-        let mut text = format!("Port: {created} created, {updated} updated, {} refused.", refused.len());
-        // Writing to a String cannot fail.
+        _ = write!(text, "Port: {created} created, {updated} updated, {} refused.", refused.len());
         for line in refused.iter().take(SHOWN) {
             _ = write!(text, "\n  ✗ {}", hang(line, "    "));
         }
@@ -161,7 +176,7 @@ impl Port {
                 "\nFor `berth sync` to keep them, add the plugin's `mapping` to the integration's mapping in Port.",
             );
         }
-        (text, refused.len())
+        Ok((text, refused.len()))
     }
 }
 
