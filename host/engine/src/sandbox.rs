@@ -335,7 +335,8 @@ impl Failure {
                  plugin built for `wasm32-wasip2` without the SDK shows so, too)"
             }
             Self::Panicked(_) | Self::Recursion | Self::Trapped(_) | Self::Refused(_) | Self::Nonsense(_) => {
-                "the plugin is at fault: update it, report this to its author, or remove it"
+                "the plugin is at fault: update it, report this to its author, or remove it (to its author, the log \
+                 level `debug` shows where it happened)"
             }
         };
         Problem::new(self.to_string()).remedy(remedy)
