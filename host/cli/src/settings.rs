@@ -785,7 +785,8 @@ impl Reader<'_> {
     }
 
     fn engine(&mut self, args: &Global) -> (EngineConfig, Trust) {
-        let mut config = EngineConfig::default();
+        // Only a service exchanges plugins while it runs, and asks for it.
+        let mut config = EngineConfig { reloads: false, ..EngineConfig::default() };
         let trust = self.plugins(args, &mut config);
         config.cache_dir = self.cache_dir();
         config.limits.deadline = Duration::from_secs(self.number("plugin_deadline_seconds", 10) as u64);

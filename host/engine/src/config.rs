@@ -25,6 +25,10 @@ pub struct EngineConfig {
     pub trust: Trust,
     /// The environment variables that mappings in JQ see (`env`, `$ENV`): by default none.
     pub jq_environment: Variables,
+    /// Whether [`Engine::reload`](crate::Engine::reload) will be called; true by default. Plugins that nothing
+    /// has used yet are then kept in memory, packed, and a file that breaks takes nothing away. Without it,
+    /// such a plugin is read from its file when it is first used, which must be the same as at the start.
+    pub reloads: bool,
 }
 
 /// Variables with their values, of which only the names are ever shown.
@@ -60,6 +64,7 @@ impl Default for EngineConfig {
             workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             trust: Trust::default(),
             jq_environment: Variables::default(),
+            reloads: true,
         }
     }
 }

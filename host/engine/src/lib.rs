@@ -129,6 +129,7 @@ impl Engine {
             cache,
             workers: config.workers,
             jq_environment: config.jq_environment,
+            reloads: config.reloads,
             trust: config.trust,
         });
         let set = loader.load(&config.plugin_dirs, None)?;
@@ -171,8 +172,15 @@ impl Engine {
         let runtime = Runtime::portable(Limits::default())?;
         let cache = CodeCache::open(&runtime.engine, Some(into), &[], None);
         let jq_environment = Variables::default();
-        Loader { runtime, cache, workers: NonZeroUsize::MIN, jq_environment, trust: Trust::default() }
-            .compile_all(plugin_dirs)
+        Loader {
+            runtime,
+            cache,
+            workers: NonZeroUsize::MIN,
+            jq_environment,
+            reloads: false,
+            trust: Trust::default(),
+        }
+        .compile_all(plugin_dirs)
     }
 
     /// The plugins that were loaded, in the order of directories and file names.

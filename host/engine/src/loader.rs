@@ -49,6 +49,8 @@ pub(crate) struct Loader {
     pub(crate) workers: NonZeroUsize,
     /// What mappings in JQ see of the environment.
     pub(crate) jq_environment: Variables,
+    /// Whether files may be exchanged while their plugins are in use.
+    pub(crate) reloads: bool,
     /// Who decides which components are used.
     pub(crate) trust: Trust,
 }
@@ -186,7 +188,7 @@ impl Loader {
         trust.admit(&candidate(facts.manifest.as_ref().map_or(Asks::Evaluation, Asks::Kinds)))?;
         let size = bytes.len() as u64;
         // Until it is compiled, the file may become another. Most never are: those of kinds that nobody syncs.
-        let uncompiled = (origin == CodeOrigin::Deferred).then(|| Packed::of(&bytes));
+        let uncompiled = (self.reloads && origin == CodeOrigin::Deferred).then(|| Packed::of(&bytes));
         drop(bytes);
         let uncompiled = Mutex::new(uncompiled.flatten());
         let (loader, path, digest) = (Arc::clone(self), file.to_owned(), sha256.clone());

@@ -36,6 +36,7 @@ impl Bench {
             cache,
             workers: NonZeroUsize::MIN,
             jq_environment,
+            reloads: false,
             trust: Trust::default(),
         })))
     }

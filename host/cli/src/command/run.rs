@@ -131,6 +131,7 @@ async fn serve(
     let changelog_destination = settings.port.changelog_destination.clone();
     let state_dir = settings.state.dir.clone();
     let prefix = service.path_prefix.clone();
+    settings.engine.reloads = true;
     let (config, trust) = (settings.engine.clone(), settings.trust.clone());
     let narrowed = settings.narrow_sessions;
     let made = assemble(settings, build, stop.clone()).map_err(|refusal| refusal.print())?;

@@ -126,6 +126,27 @@ async fn what_was_never_used_stays_usable_when_its_file_breaks() {
 }
 
 #[tokio::test]
+async fn without_reloads_what_was_never_used_must_still_be_in_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("s3-bucket.wasm");
+    fs::copy(built("plugins/s3-bucket.wasm"), &file).unwrap();
+    let engine =
+        || Engine::new(EngineConfig { cache_dir: None, reloads: false, ..config(dir.path()) }).unwrap();
+    let bucket = || {
+        let resources = json!([{"item": {"Name": "b"}, "steps": {}, "parents": {}}]).to_string().into_bytes();
+        request("AWS::S3::Bucket", Mapping::Native, berth_core::RawPage { resources, ..page(&["b"]) })
+    };
+    let report = engine().map(bucket()).await.unwrap();
+    assert_eq!(identifiers(&report), ["arn:aws:s3:::b"], "it is read when it is used");
+
+    let engine = engine();
+    fs::copy(component("honest"), &file).unwrap();
+    let Err(MapError::Plugin { problem, .. }) = engine.map(bucket()).await else { panic!("another file") };
+    assert!(problem.message.contains("was changed since it was loaded"), "{problem}");
+    assert!(problem.remedy.is_some());
+}
+
+#[tokio::test]
 async fn the_component_for_jq_is_exchanged_like_a_plugin() {
     let dir = plugins(&["honest"]);
     let engine = Engine::new(config(dir.path())).unwrap();
