@@ -58,7 +58,8 @@ pub enum DecodeError {
 /// An answer that lists: its items as JSON text, and what else it says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
-    /// The answer without its items, each of which is null in it.
+    /// The answer without its items, each of which is null in it; the whole answer where a page token
+    /// is a part of an item.
     pub rest: Value,
     /// The items, in their order. All are parts of one text, which lives as long as any of them.
     pub items: Vec<Bytes>,

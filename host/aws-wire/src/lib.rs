@@ -3,8 +3,9 @@
 //! [`Service::load`] finds a service, [`Service::operation`] one of its read operations.
 //! [`Operation::encode`] turns a JSON input into the parts of an HTTP request,
 //! [`Operation::endpoint`] says where to send it, [`Operation::decode`] turns the answer into the
-//! JSON that `aws <service> <operation> --output json` prints, and [`Operation::decode_error`]
-//! reads what the service says when it refuses. [`Pagination::advance`] makes the next request of
+//! JSON that `aws <service> <operation> --output json` prints, [`Operation::decode_page`] into the
+//! same with a list's items left as text, and [`Operation::decode_error`] reads what the service
+//! says when it refuses. [`Pagination::advance`] makes the next request of
 //! the answer. [`Operation::sample`] makes an answer up, to rehearse a plan on.
 //!
 //! ```

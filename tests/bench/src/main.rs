@@ -94,8 +94,8 @@ struct Resync {
     /// X: the numbers of accounts that are read to the end, which the lines are drawn through.
     #[arg(long, value_delimiter = ',', default_value = "250,500,1000")]
     complete: Vec<u32>,
-    /// X: how long the resync of all accounts runs.
-    #[arg(long, default_value_t = 120)]
+    /// X: how long the resync of all accounts runs; less than it takes as a whole.
+    #[arg(long, default_value_t = 20)]
     seconds: u64,
     /// Fails when something is written though nothing changed. Other targets are only shown.
     #[arg(long)]

@@ -173,7 +173,7 @@ pub(crate) fn run_for(
         command.stdin(Stdio::null()).spawn().with_context(|| format!("could not start {name}"))?;
     let watched = loop {
         if let Some(status) = child.try_wait()? {
-            bail!("{name} ended before the time was over, with {status}");
+            bail!("{name} ended before the time was over, with {status} (`--seconds` sets it)");
         }
         if let Err(error) = watch(begun.elapsed()) {
             break Err(error);
