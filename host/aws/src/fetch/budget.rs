@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -20,6 +21,10 @@ const UNIT: usize = 1 << 10;
 const AHEAD: usize = 2;
 /// What an answer is taken for before there were any to the same call.
 const UNKNOWN: usize = 1 << 20;
+
+/// How long a unit waits for others' answers before it asks all the same: those of an account that AWS
+/// throttles may take minutes, and must not hold up the others.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Room for answers on their way to the mapping, in bytes as they came over the wire.
 #[derive(Debug)]
@@ -86,9 +91,12 @@ impl Share {
         if self.holds.load(Ordering::Relaxed) == 0 {
             // Neither is ever closed; the first is given back at once.
             _ = self.budget.room.acquire().await;
-            let _turn = self.budget.turn.lock().await;
-            let weight = self.weight(self.budget.usual(&call));
-            permit = Arc::clone(&self.budget.asked).acquire_many_owned(weight).await.ok();
+            let asked = async {
+                let _turn = self.budget.turn.lock().await;
+                let weight = self.weight(self.budget.usual(&call));
+                Arc::clone(&self.budget.asked).acquire_many_owned(weight).await.ok()
+            };
+            permit = tokio::time::timeout(PATIENCE, asked).await.ok().flatten();
         }
         Asked { share: Arc::clone(self), call, _permit: permit }
     }
@@ -190,8 +198,8 @@ mod tests {
         assert!(large.hold(1000 * UNIT).now_or_never().is_some());
     }
 
-    #[test]
-    fn no_more_is_asked_for_than_there_will_be_room_for() {
+    #[tokio::test]
+    async fn no_more_is_asked_for_than_there_will_be_room_for() {
         let budget = Arc::new(Budget::new(UNKNOWN + UNIT));
         let ask = |call: &str| budget.share().ask(call.to_owned()).now_or_never();
         // Of an unknown size: few at once.
@@ -208,10 +216,10 @@ mod tests {
         assert!(both.iter().all(Option::is_some), "the second one knows that answers are small");
         drop(both);
         for asked in asked.drain(..) {
-            assert!(asked.answered(10).now_or_never().is_some());
+            assert!(asked.answered(UNKNOWN / 8).now_or_never().is_some());
         }
         let small: Vec<Asked> = std::iter::repeat_with(|| ask("list")).map_while(|asked| asked).collect();
-        assert_eq!(small.len(), (UNKNOWN / UNIT + 1) * AHEAD, "each counts as one unit");
+        assert_eq!(small.len(), 8 * AHEAD, "by how large they were");
         assert!(ask("another").is_none());
         drop(small);
         // One large answer is remembered beyond the small ones after it.
@@ -223,5 +231,24 @@ mod tests {
         let _held = large.hold(UNKNOWN + UNIT).now_or_never();
         assert!(ask("list").is_none(), "there is no room");
         assert!(large.ask("list".into()).now_or_never().is_some(), "who holds something goes on");
+    }
+
+    #[tokio::test]
+    async fn answers_that_do_not_come_hold_nobody_up_for_long() {
+        let budget = Arc::new(Budget::new(UNKNOWN));
+        let throttled: Vec<Asked> =
+            std::iter::repeat_with(|| budget.share().ask("throttled".into()).now_or_never())
+                .map_while(|asked| asked)
+                .collect();
+        assert_eq!(throttled.len(), AHEAD);
+        let others = (0..60).map(|_| {
+            let share = budget.share();
+            async move { share.ask("list".into()).await.answered(10).await }
+        });
+        // All of them at once, not one after the other.
+        let waited = tokio::time::timeout(PATIENCE * 30, futures::future::join_all(others)).await;
+        assert!(waited.is_ok());
+        drop(throttled);
+        assert_eq!(budget.asked.available_permits(), AHEAD * UNKNOWN / UNIT);
     }
 }
