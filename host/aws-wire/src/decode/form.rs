@@ -36,6 +36,13 @@ pub(super) trait Form {
     /// [`discard`](Self::discard).
     fn member(&mut self, members: &mut Self::Members, index: usize, name: &str);
     fn set(&mut self, members: &mut Self::Members, index: usize, value: Self::Done);
+    /// Sets a member to a value that is made already.
+    fn set_value(&mut self, members: &mut Self::Members, structure: &Structure, index: usize, value: Value) {
+        let Some(member) = structure.members.get(index) else { return };
+        self.member(members, index, &member.name);
+        let value = self.value(value);
+        self.set(members, index, value);
+    }
     /// The member that came last is none.
     fn discard(&mut self, members: &mut Self::Members, value: Self::Done);
     /// A member that is set already is none.

@@ -267,12 +267,8 @@ impl<F: Form> Seed<'_, '_, F> {
         }
         if let Target::Structure(_, outside) = self.target {
             for (index, value) in outside {
-                if let Some(member) = structure.members.get(*index)
-                    && !form.has(&found, *index)
-                {
-                    form.member(&mut found, *index, &member.name);
-                    let value = form.value(value.clone());
-                    form.set(&mut found, *index, value);
+                if !form.has(&found, *index) {
+                    form.set_value(&mut found, structure, *index, value.clone());
                 }
             }
         }

@@ -60,11 +60,7 @@ pub(super) fn decode<F: Form>(
     };
     form.set(&mut members, index, value);
     for (index, value) in outside {
-        if let Some(member) = output.members.get(index) {
-            form.member(&mut members, index, &member.name);
-            let value = form.value(value);
-            form.set(&mut members, index, value);
-        }
+        form.set_value(&mut members, output, index, value);
     }
     Ok(form.close(members, output))
 }

@@ -330,7 +330,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
             let text = self.text()?.into_owned();
             // A bucket in us-east-1: the AWS CLI prints null.
             let value = if text.is_empty() { Value::Null } else { Value::String(text) };
-            set(form, &mut members, structure, index, value);
+            form.set_value(&mut members, structure, index, value);
             return Ok(form.close(members, structure));
         }
         let mut first_tag = None;
@@ -391,7 +391,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
         }
         for (index, value) in scattered.into_iter().chain(outside) {
             if !form.has(&members, index) {
-                set(form, &mut members, structure, index, value);
+                form.set_value(&mut members, structure, index, value);
             }
         }
         if structure.has_attributes {
@@ -423,14 +423,6 @@ impl<'m, 'b> Decoder<'m, 'b> {
     }
 }
 
-/// Sets a member to a value that is made already.
-fn set<F: Form>(form: &mut F, members: &mut F::Members, structure: &Structure, index: usize, value: Value) {
-    let Some(member) = structure.members.get(index) else { return };
-    form.member(members, index, &member.name);
-    let value = form.value(value);
-    form.set(members, index, value);
-}
-
 fn find(structure: &Structure, tag: &str, cursor: usize) -> Option<usize> {
     let index = structure.find(tag, cursor, |member| !member.reference.location.is_outside_body())?;
     let list = structure.twins.iter().find(|(_, other)| *other == index).map(|(list, _)| *list);
@@ -460,7 +452,7 @@ fn attributes<F: Form>(
                 let value = attribute
                     .normalized_value(quick_xml::XmlVersion::Implicit1_0)
                     .map_err(|error| error.to_string())?;
-                set(form, members, structure, index, Value::String(value.into_owned()));
+                form.set_value(members, structure, index, Value::String(value.into_owned()));
                 break;
             }
         }
