@@ -38,6 +38,9 @@ pub struct FetchRequest {
     pub options: BTreeSet<String>,
     /// When one resource is asked for, and not all of them.
     pub one: Option<One>,
+    /// Whether every AWS call is made again, instead of sharing answers of earlier calls: for a
+    /// second look at what seems to be gone.
+    pub fresh: bool,
 }
 
 /// The resource that an event names. It is read anew: no answer of an earlier call is good enough.

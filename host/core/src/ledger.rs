@@ -1,13 +1,15 @@
 //! The fourth seam, an optional one: what is remembered of a catalog from one resync to the next.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{collections::BTreeMap, fmt, fmt::Debug, str::FromStr, sync::Arc};
 
-use crate::{AccountId, Intent, Kind, Place, Problem, UnitId};
+use serde::{Deserialize, Serialize};
 
-/// Which unit produced an entity, in names that last from one resync to the next (the position of
-/// an entry of `resources[]` does not).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Origin {
+use crate::{AccountId, Intent, Kind, Place, Problem, Region, UnitId};
+
+/// A unit that produced an entity, in names that last from one resync to the next (the position of
+/// an entry of `resources[]` does not, so all entries of a kind count as one producer).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Producer {
     /// The account that was read.
     pub account: AccountId,
     /// Where it was read.
@@ -16,43 +18,163 @@ pub struct Origin {
     pub kind: Kind,
 }
 
-impl Origin {
-    /// The origin of what a unit produces; `None` when it is not known where it reads.
+impl Producer {
+    /// The producer of what a unit yields; `None` when it is not known where the unit reads.
     pub fn of(unit: &UnitId) -> Option<Self> {
         let place = unit.place.clone()?;
         Some(Self { account: unit.account.clone(), place, kind: unit.kind.clone() })
     }
 }
 
+impl fmt::Display for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.account, self.place, self.kind)
+    }
+}
+
+/// The units that produced an entity when it was last seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Producers {
+    /// Nobody knows: any unit may be one.
+    #[default]
+    Unknown,
+    /// These, sorted, each once, at least one.
+    Known(Arc<[Producer]>),
+    /// The catalog found the entity by a search query: somebody else made it, so it is never deleted.
+    SomebodyElse,
+}
+
+impl Producers {
+    /// Exactly these; [`Unknown`](Self::Unknown) when there are none.
+    pub fn these(producers: impl IntoIterator<Item = Producer>) -> Self {
+        let mut producers: Vec<Producer> = producers.into_iter().collect();
+        producers.sort_unstable();
+        producers.dedup();
+        if producers.is_empty() { Self::Unknown } else { Self::Known(producers.into()) }
+    }
+
+    /// Exactly this one.
+    pub fn one(producer: Producer) -> Self {
+        Self::Known(Arc::new([producer]))
+    }
+
+    /// The producers, as far as they are known.
+    pub fn known(&self) -> Option<&[Producer]> {
+        match self {
+            Self::Known(producers) => Some(producers),
+            Self::Unknown | Self::SomebodyElse => None,
+        }
+    }
+
+    /// These and one more. What nobody knows stays unknown.
+    #[must_use]
+    pub fn and(&self, producer: &Producer) -> Self {
+        match self {
+            Self::Known(known) if !known.contains(producer) => {
+                Self::these(known.iter().cloned().chain([producer.clone()]))
+            }
+            other => other.clone(),
+        }
+    }
+}
+
 /// What is known of one entity.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct LedgerEntry {
     /// A digest of what the catalog has confirmed that it holds. `None`: that is not certain (any
     /// more), so it has to be looked at.
     pub content: Option<u128>,
-    /// The unit that produced it. `None`: more than one did.
-    pub origin: Option<Arc<Origin>>,
+    /// The units that produced it.
+    pub producers: Producers,
 }
+
+/// A scope that is not read any more, although it was: an account that left the list, or a region that
+/// was opted out or excluded.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum RemovedScope {
+    /// An account.
+    Account(AccountId),
+    /// A region of an account.
+    Region(AccountId, Region),
+}
+
+impl fmt::Display for RemovedScope {
+    /// As `--confirm-removal` takes it: `account=111111111111`, `region=111111111111/eu-west-1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(account) => write!(f, "account={account}"),
+            Self::Region(account, region) => write!(f, "region={account}/{region}"),
+        }
+    }
+}
+
+impl From<RemovedScope> for String {
+    fn from(scope: RemovedScope) -> Self {
+        scope.to_string()
+    }
+}
+
+impl TryFrom<String> for RemovedScope {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl FromStr for RemovedScope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unreadable = || format!("`{text}` is neither `account=<id>` nor `region=<account>/<region>`");
+        let account = |text: &str| AccountId::new(text).map_err(|error| error.to_string());
+        match text.split_once('=') {
+            Some(("account", id)) => Ok(Self::Account(account(id)?)),
+            Some(("region", place)) => {
+                let (id, region) = place.split_once('/').ok_or_else(unreadable)?;
+                Ok(Self::Region(account(id)?, Region::new(region).map_err(|error| error.to_string())?))
+            }
+            _ => Err(unreadable()),
+        }
+    }
+}
+
+/// In how many complete resyncs in a row each scope was missing.
+pub type MissingScopes = BTreeMap<RemovedScope, u32>;
 
 /// What is remembered of a catalog from one resync to the next: on disk, in a database, in a test.
 ///
 /// It is a memory and never the truth: without it everything is looked up in the catalog. All that
 /// it says was confirmed by the catalog before it was recorded.
 pub trait Ledger: Send + Sync + Debug {
-    /// Begins a resync of the catalog with this [identity](crate::Catalog::identity). What is known
+    /// Begins a resync of the catalog with this [identity](crate::Session::identity). What is known
     /// of any other is not used. With [`Intent::ReadOnly`] nothing is changed. May block.
     ///
     /// # Errors
     /// A [`Problem`] when it cannot be used; the resync then does without.
     fn begin(&self, catalog: &str, intent: Intent) -> Result<Opened, Problem>;
 
-    /// Makes everything doubtful that is recorded about what the catalog with this identity holds of
-    /// these entities, because something else than a resync is about to write them. That they were
-    /// held, and who produced them, stays known. Lasting when this returns. May block.
+    /// Makes uncertain what is recorded about what the catalog with this identity holds of these
+    /// entities, because something else than a resync is about to write them. That they were held, and
+    /// who produced them, stays known. Lasting when this returns. May block.
     ///
     /// # Errors
     /// A [`Problem`] when it could not be recorded; nothing may then be written beside a resync.
-    fn doubt(&self, catalog: &str, keys: &[u128]) -> Result<(), Problem>;
+    fn invalidate(&self, catalog: &str, keys: &[u128]) -> Result<(), Problem>;
+
+    /// What is recorded of these entities of the catalog with this identity, in their order. May block.
+    ///
+    /// # Errors
+    /// A [`Problem`] when it cannot be read; then nothing may be deleted by it.
+    fn entries(&self, catalog: &str, keys: &[u128]) -> Result<Vec<Option<LedgerEntry>>, Problem>;
+
+    /// How many entities are recorded for each account and kind of the catalog with this identity; one
+    /// with several producers counts for each. May block.
+    ///
+    /// # Errors
+    /// A [`Problem`] when it cannot be read.
+    fn totals(&self, catalog: &str) -> Result<BTreeMap<(AccountId, Kind), u64>, Problem>;
 }
 
 /// A ledger that is ready for a resync.
@@ -66,12 +188,13 @@ pub struct Opened {
 
 /// A ledger during one resync. Keys are digests of entity keys.
 ///
-/// What [`look_up`](Self::look_up) and [`each_key`](Self::each_key) tell is what was known at the
-/// beginning. All methods may block for as long as a local disk takes.
+/// What [`look_up`](Self::look_up), [`each_key`](Self::each_key) and
+/// [`missing_scopes`](Self::missing_scopes) tell is what was known at the beginning. All methods may
+/// block for as long as a local disk takes.
 pub trait LedgerSession: Send + Sync + Debug {
     /// What is known of an entity; `None` when nothing is. Called once for each mapped entity, from
     /// where nothing may block for long.
-    fn look_up(&self, key: u128) -> Option<Known>;
+    fn look_up(&self, key: u128) -> Option<LedgerEntry>;
 
     /// Tells the key of every entity that something is known of.
     ///
@@ -79,18 +202,39 @@ pub trait LedgerSession: Send + Sync + Debug {
     /// A [`Problem`] when they cannot be read; then nothing that is known may be relied on.
     fn each_key(&self, tell: &mut dyn FnMut(u128)) -> Result<(), Problem>;
 
+    /// In how many complete resyncs in a row scopes were missing.
+    ///
+    /// # Errors
+    /// A [`Problem`] when they cannot be read; then no scope counts as missing before.
+    fn missing_scopes(&self) -> Result<MissingScopes, Problem>;
+
     /// Records what the catalog confirmed; `None` forgets an entity. All or nothing, and lasting
     /// when this returns. Never called in a session that only reads.
     ///
     /// # Errors
     /// A [`Problem`] when it could not be recorded; the session must then not [end](Self::end).
-    fn record(&self, entries: &[(u128, Option<Known>)]) -> Result<(), Problem>;
+    fn record(&self, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), Problem>;
 
-    /// Says that everything that was sent to the catalog is recorded. A session that never ends, as
-    /// when the process is killed, may have sent what it did not record: sessions to come then rely
-    /// only on what was recorded since it began.
+    /// Says that everything that was sent to the catalog is recorded, and which scopes are missing now;
+    /// all others are forgotten. A session that never ends, as when the process is killed, may have
+    /// sent what it did not record: sessions to come then rely only on what was recorded since it began.
     ///
     /// # Errors
     /// A [`Problem`], for the log; the session then counts as not ended.
-    fn end(&self) -> Result<(), Problem>;
+    fn end(&self, missing: &MissingScopes) -> Result<(), Problem>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_are_read_as_they_are_written() {
+        for text in ["account=111111111111", "region=111111111111/eu-west-1"] {
+            assert_eq!(text.parse::<RemovedScope>().unwrap().to_string(), text);
+        }
+        for text in ["", "account", "account=1", "region=eu-west-1", "region=111111111111/mars", "kind=x"] {
+            assert!(text.parse::<RemovedScope>().is_err(), "{text}");
+        }
+    }
 }

@@ -30,7 +30,9 @@ pub use events::{EventRules, Trigger};
 pub use fetch::{Account, FetchError, FetchRequest, ItemFailure, One, RawPage, Reservation};
 pub use grants::{Ask, EVALUATOR, Grant, Grants, Objection};
 pub use ids::{AccountId, BlueprintId, IdError, Kind, Partition, Region, RoleArn};
-pub use ledger::{Known, Ledger, LedgerSession, Opened, Origin};
+pub use ledger::{
+    Ledger, LedgerEntry, LedgerSession, MissingScopes, Opened, Producer, Producers, RemovedScope,
+};
 pub use manifest::{
     Batch, ErrorPolicy, ErrorRule, FetchPlan, Install, KindManifest, Manifest, ManifestError, Match, Only,
     OptionInfo, Scope, Step, StepInput, Unmatched,
@@ -38,9 +40,9 @@ pub use manifest::{
 pub use path::{Path, PathError, PathSegment, Template, TemplateScope};
 pub use problem::Problem;
 pub use seams::{
-    AccountAccess, Catalog, CatalogError, DeleteReport, DocumentBatch, DocumentsError, Intent, ItemError,
-    KindEntry, MapContext, MapError, MapReport, MapRequest, Mapper, Mapping, Milestone, MisconfiguredField,
-    OwnedEntity, Processing, RefusedPlugin, ResourceResult, ResyncStatus, Session, Source, UpsertOptions,
-    UpsertOutcome, UpsertReport,
+    AccountAccess, Adoption, Catalog, CatalogError, DeleteReport, Dependent, DocumentBatch, DocumentsError,
+    ForeignEntity, Intent, ItemError, KindEntry, MapContext, MapError, MapReport, MapRequest, Mapper,
+    Mapping, Milestone, MisconfiguredField, OwnedEntity, Processing, RefusedPlugin, ResourceResult,
+    ResyncStatus, Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
 };
 pub use unit::{Place, Unit, UnitCounts, UnitId, UnitState};

@@ -65,6 +65,10 @@ pub struct KindManifest {
     /// When given, the only regions in which the service exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regions: Option<BTreeSet<Region>>,
+    /// Whether each resource belongs to exactly one account: the one that it is read through. False,
+    /// the default, for what several accounts list (shared subnets, transit gateways, images).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub single_account: bool,
     /// Which AWS reads make up a resource.
     #[serde(default, skip_serializing_if = "FetchPlan::is_empty")]
     pub plan: FetchPlan,
@@ -416,6 +420,17 @@ impl KindManifest {
             mapping.kind = kind.clone();
         }
         Some(other)
+    }
+
+    /// The same kind, read by its list steps alone: resources are listed, and not enriched. Parents keep
+    /// their enrichments, since a list below them may need the results.
+    #[must_use]
+    pub fn list_only(&self) -> Self {
+        let mut other = self.clone();
+        if let Some(last) = self.plan.resource_step().map(|step| step.id.clone()) {
+            other.plan.steps.retain(|step| step.parent() != Some(last.as_str()));
+        }
+        other
     }
 
     fn check(&self, at: &str) -> Result<(), ManifestError> {

@@ -254,6 +254,9 @@ pub enum Processing {
 /// A catalog that is ready for a resync.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Session {
+    /// Names this catalog, its owner and the integration in it: what is remembered of one is never taken
+    /// for another. Empty where there is but one.
+    pub identity: String,
     /// The app-config that rules this resync.
     pub config: AppConfig,
     /// What was done to get ready, one line each, for people (`created blueprint awsAccount`).
@@ -301,6 +304,39 @@ impl DocumentsError {
 pub struct OwnedEntity {
     /// Its key.
     pub key: EntityKey,
+}
+
+/// Which entities of others may be taken over, when a resource has their identifier.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Adoption {
+    /// None.
+    #[default]
+    Never,
+    /// Those that the integration with this identifier, of the same type, wrote last.
+    From(String),
+    /// All.
+    Any,
+}
+
+/// An entity that the catalog holds and that somebody else owns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignEntity {
+    /// Its key.
+    pub key: EntityKey,
+    /// Whether it may be taken over.
+    pub adoptable: bool,
+}
+
+/// An entity that the catalog would delete together with another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Dependent {
+    /// Which.
+    pub entity: EntityKey,
+    /// The entity whose deletion would take it along.
+    pub depends_on: EntityKey,
+    /// Whether this integration owns it.
+    pub owned: bool,
 }
 
 /// How entities are written.
@@ -414,12 +450,6 @@ pub struct CatalogError(pub Problem);
 /// Where entities go: Port, a recording, a test.
 #[async_trait]
 pub trait Catalog: Send + Sync {
-    /// Names this catalog and the integration in it: what is remembered of one is never taken for
-    /// another. Empty where there is but one.
-    fn identity(&self) -> String {
-        String::new()
-    }
-
     /// Authenticates and gets ready: with [`Intent::Write`] creates the integration and the
     /// default resources where they are missing, with [`Intent::ReadOnly`] only reads. `defaults`
     /// are the kinds whose blueprints and mapping a fresh installation gets, in order.
@@ -490,15 +520,42 @@ pub trait Catalog: Send + Sync {
     /// [`CatalogError`], for the log.
     async fn end(&self, status: ResyncStatus) -> Result<(), CatalogError>;
 
-    /// Streams all entities that this integration owns and that were last written before `before`.
-    fn owned(&self, before: SystemTime) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>>;
+    /// Streams all entities that this integration seems to own and that were last written before
+    /// [`open`](Self::open), by the catalog's own clock. An entity of another integration may be among
+    /// them; [`current`](Self::current) tells for certain.
+    fn owned(&self) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>>;
 
     /// What the catalog holds for these entities, looked at only in these fields. Entities that
-    /// this integration does not own, or that do not exist, are left out. Order is not kept.
+    /// do not exist, or that are not certainly this integration's own, are left out. Order is not kept.
     ///
     /// # Errors
-    /// [`CatalogError`]; the entities then count as changed.
+    /// [`CatalogError`]; the entities then count as changed, and none of them is deleted.
     async fn current(&self, keys: &[EntityKey], fields: &FieldSet) -> Result<Vec<Entity>, CatalogError>;
+
+    /// Which of these entities exist and belong to somebody else. One that a relation alone brought into
+    /// being, and that nobody wrote to, belongs to nobody and is left out. Asked for entities that are
+    /// about to be created.
+    ///
+    /// # Errors
+    /// [`CatalogError`]; the entities are then not written.
+    async fn foreign(
+        &self,
+        keys: &[EntityKey],
+        adoption: &Adoption,
+    ) -> Result<Vec<ForeignEntity>, CatalogError> {
+        _ = (keys, adoption);
+        Ok(Vec::new())
+    }
+
+    /// What the catalog would delete together with these entities when asked to delete dependents:
+    /// whatever relates to them, to that, and so on; without the entities themselves.
+    ///
+    /// # Errors
+    /// [`CatalogError`]; nothing is then deleted.
+    async fn dependents(&self, keys: &[EntityKey]) -> Result<Vec<Dependent>, CatalogError> {
+        _ = keys;
+        Ok(Vec::new())
+    }
 
     /// A blueprint's relations: the target blueprint by relation name. `None` when the blueprint
     /// does not exist.
