@@ -95,16 +95,38 @@ pub struct LedgerEntry {
 pub enum RemovedScope {
     /// An account.
     Account(AccountId),
-    /// A region of an account.
-    Region(AccountId, Region),
+    /// A region of an account, or of any account.
+    Region(Option<AccountId>, Region),
+    /// A region of an account for one kind: the mapping's `regionPolicy` leaves it out.
+    KindRegion(AccountId, Region, Kind),
+}
+
+impl RemovedScope {
+    /// Whether a removal of this scope is also one of `other`.
+    pub fn covers(&self, other: &Self) -> bool {
+        let (account, region) = match other {
+            Self::Account(account) => (Some(account), None),
+            Self::Region(account, region) => (account.as_ref(), Some(region)),
+            Self::KindRegion(account, region, _) => (Some(account), Some(region)),
+        };
+        match self {
+            Self::Account(own) => account == Some(own),
+            Self::Region(None, own) => region == Some(own),
+            Self::Region(Some(of), own) => account == Some(of) && region == Some(own),
+            Self::KindRegion(..) => self == other,
+        }
+    }
 }
 
 impl fmt::Display for RemovedScope {
-    /// As `--confirm-removal` takes it: `account=111111111111`, `region=111111111111/eu-west-1`.
+    /// As `--confirm-removal` takes it: `account=111111111111`, `region=eu-west-1`,
+    /// `region=111111111111/eu-west-1`, `region=111111111111/eu-west-1/AWS::EC2::Volume`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Account(account) => write!(f, "account={account}"),
-            Self::Region(account, region) => write!(f, "region={account}/{region}"),
+            Self::Region(None, region) => write!(f, "region={region}"),
+            Self::Region(Some(account), region) => write!(f, "region={account}/{region}"),
+            Self::KindRegion(account, region, kind) => write!(f, "region={account}/{region}/{kind}"),
         }
     }
 }
@@ -127,15 +149,22 @@ impl FromStr for RemovedScope {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let unreadable = || format!("`{text}` is neither `account=<id>` nor `region=<account>/<region>`");
         let account = |text: &str| AccountId::new(text).map_err(|error| error.to_string());
+        let region = |text: &str| Region::new(text).map_err(|error| error.to_string());
         match text.split_once('=') {
             Some(("account", id)) => Ok(Self::Account(account(id)?)),
-            Some(("region", place)) => {
-                let (id, region) = place.split_once('/').ok_or_else(unreadable)?;
-                Ok(Self::Region(account(id)?, Region::new(region).map_err(|error| error.to_string())?))
-            }
-            _ => Err(unreadable()),
+            Some(("region", place)) => match *place.splitn(3, '/').collect::<Vec<_>>() {
+                [name] => Ok(Self::Region(None, region(name)?)),
+                [id, name] => Ok(Self::Region(Some(account(id)?), region(name)?)),
+                [id, name, kind] => {
+                    let kind = Kind::new(kind).map_err(|error| error.to_string())?;
+                    Ok(Self::KindRegion(account(id)?, region(name)?, kind))
+                }
+                _ => Err(format!("`{text}` names too much")),
+            },
+            _ => Err(format!(
+                "`{text}` is none of `account=<id>`, `region=<region>` and `region=<account>/<region>`"
+            )),
         }
     }
 }
@@ -156,12 +185,13 @@ pub trait Ledger: Send + Sync + Debug {
     fn begin(&self, catalog: &str, intent: Intent) -> Result<Opened, Problem>;
 
     /// Makes uncertain what is recorded about what the catalog with this identity holds of these
-    /// entities, because something else than a resync is about to write them. That they were held, and
-    /// who produced them, stays known. Lasting when this returns. May block.
+    /// entities, because something else than a resync is about to write them. Who produced them stays
+    /// known; a producer that is given is added, also to an entity that is not recorded yet. Lasting
+    /// when this returns. May block.
     ///
     /// # Errors
     /// A [`Problem`] when it could not be recorded; nothing may then be written beside a resync.
-    fn invalidate(&self, catalog: &str, keys: &[u128]) -> Result<(), Problem>;
+    fn invalidate(&self, catalog: &str, keys: &[(u128, Option<Producer>)]) -> Result<(), Problem>;
 
     /// What is recorded of these entities of the catalog with this identity, in their order. May block.
     ///
@@ -215,6 +245,13 @@ pub trait LedgerSession: Send + Sync + Debug {
     /// A [`Problem`] when it could not be recorded; the session must then not [end](Self::end).
     fn record(&self, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), Problem>;
 
+    /// Replaces the producers of entities that are recorded, this session's records included; what is
+    /// known of their contents stays. Never called in a session that only reads.
+    ///
+    /// # Errors
+    /// A [`Problem`] when it could not be recorded; the session must then not [end](Self::end).
+    fn record_producers(&self, entries: &[(u128, Producers)]) -> Result<(), Problem>;
+
     /// Says that everything that was sent to the catalog is recorded, and which scopes are missing now;
     /// all others are forgotten. A session that never ends, as when the process is killed, may have
     /// sent what it did not record: sessions to come then rely only on what was recorded since it began.
@@ -230,11 +267,36 @@ mod tests {
 
     #[test]
     fn scopes_are_read_as_they_are_written() {
-        for text in ["account=111111111111", "region=111111111111/eu-west-1"] {
+        for text in [
+            "account=111111111111",
+            "region=eu-west-1",
+            "region=111111111111/eu-west-1",
+            "region=111111111111/eu-west-1/AWS::EC2::Volume",
+        ] {
             assert_eq!(text.parse::<RemovedScope>().unwrap().to_string(), text);
         }
-        for text in ["", "account", "account=1", "region=eu-west-1", "region=111111111111/mars", "kind=x"] {
+        for text in ["", "account", "account=1", "region=mars", "region=111111111111/mars", "kind=x"] {
             assert!(text.parse::<RemovedScope>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_removal_covers_what_is_within() {
+        let scope = |text: &str| text.parse::<RemovedScope>().unwrap();
+        let kind = scope("region=111111111111/eu-west-1/AWS::EC2::Volume");
+        for (whole, part, covered) in [
+            ("account=111111111111", "region=111111111111/eu-west-1", true),
+            ("account=222222222222", "region=111111111111/eu-west-1", false),
+            ("account=111111111111", "region=eu-west-1", false),
+            ("region=eu-west-1", "region=111111111111/eu-west-1", true),
+            ("region=111111111111/eu-west-1", "region=eu-west-1", false),
+            ("region=eu-west-1", "account=111111111111", false),
+        ] {
+            assert_eq!(scope(whole).covers(&scope(part)), covered, "{whole} {part}");
+        }
+        for whole in ["account=111111111111", "region=eu-west-1", "region=111111111111/eu-west-1"] {
+            assert!(scope(whole).covers(&kind), "{whole}");
+            assert!(!kind.covers(&scope(whole)), "{whole}");
         }
     }
 }
