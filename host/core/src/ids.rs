@@ -169,6 +169,11 @@ impl Partition {
         }
     }
 
+    /// The same, as a region.
+    pub fn home(self) -> Region {
+        Region(Arc::from(self.main_region()))
+    }
+
     /// The partition a region belongs to, told by its code.
     pub fn of_region(region: &Region) -> Self {
         match region.as_str() {

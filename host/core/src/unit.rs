@@ -122,6 +122,8 @@ pub struct UnitCounts {
     pub refused: u64,
     /// Resources that could not be read or mapped.
     pub failed: u64,
+    /// Resources that became no entity, because the mapping gave them no identifier or no blueprint.
+    pub unmapped: u64,
     /// Resource documents for the catalog to map (or, in a plan, that would be).
     pub documents: u64,
 }
@@ -137,6 +139,7 @@ impl UnitCounts {
         self.unchanged += other.unchanged;
         self.refused += other.refused;
         self.failed += other.failed;
+        self.unmapped += other.unmapped;
         self.documents += other.documents;
     }
 }

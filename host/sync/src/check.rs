@@ -156,6 +156,7 @@ async fn account(source: &dyn Source, access: &AccountAccess, resources: &[Resol
             kind: Arc::clone(kind),
             options: resource.config.selector.include_actions.iter().cloned().collect(),
             one: None,
+            fresh: false,
         };
         let subject = format!("account {}: {} in {region}", account.id, kind.kind);
         checks.push(Check::new(subject, read(source, request, account).await));

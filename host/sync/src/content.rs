@@ -31,9 +31,15 @@ pub(crate) fn digest_of(blueprint: &str, identifier: &str) -> u128 {
 /// The order of keys does not count, nor does that of teams; `1` and `1.0` are one number, as they
 /// are once they went through Port. Null and absent differ: one empties, the other leaves alone.
 pub(crate) fn content_digest(entity: &Entity, merge: bool) -> Option<u128> {
-    if !entity.is_comparable() {
-        return None;
-    }
+    entity.is_comparable().then(|| digest_of_content(entity, merge))
+}
+
+/// The digest of what an upsert of the entity says, as it stands in plans: 32 hexadecimal digits.
+pub(crate) fn change_digest(entity: &Entity) -> String {
+    format!("{:032x}", digest_of_content(entity, true))
+}
+
+fn digest_of_content(entity: &Entity, merge: bool) -> u128 {
     let Entity { key: _, search: _, title, icon, team, properties, relations } = entity;
     let mut form = Form(Sha256::new());
     form.0.update([FORM, u8::from(merge)]);
@@ -46,7 +52,7 @@ pub(crate) fn content_digest(entity: &Entity, merge: bool) -> Option<u128> {
     let digest = form.0.finalize();
     let mut half = [0; 16];
     half.copy_from_slice(&digest[..16]);
-    Some(u128::from_be_bytes(half))
+    u128::from_be_bytes(half)
 }
 
 /// One team or several, in an order of their own.

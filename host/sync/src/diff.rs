@@ -1,7 +1,7 @@
 //! What an upsert would change, told per field.
 
 use berth_core::Entity;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// What becomes of one entity.
@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 pub enum Change {
     /// The catalog does not hold it for this integration.
     Create,
+    /// Somebody else owns it, and it is taken over.
+    Adopt,
     /// The catalog holds it with other values.
     Update {
         /// The fields that differ.
@@ -20,7 +22,7 @@ pub enum Change {
 }
 
 /// One field that differs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FieldChange {
     /// `title`, `team`, `properties.<name>` or `relations.<name>`.
     pub field: String,

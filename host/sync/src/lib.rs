@@ -2,39 +2,45 @@
 //! all, and the events that change single resources in between.
 //!
 //! # Invariants
-//! - `plan`, `diff`, `guard` and `order` are pure: plain functions on plain data.
+//! - `plan`, `diff`, `order`, `plan_file`, and in `deletion` the policy, the limits and the attribution are
+//!   pure: plain functions on plain data.
 //! - Knows `berth-core` only: no AWS, no WASM, no Port, no HTTP. The seams are traits.
-//! - What could not be read is never treated as gone: an entity is deleted only when every unit
-//!   that might own it has completed.
+//! - What could not be read is never treated as gone: an entity is deleted only when every unit that
+//!   produced it has completed without it. [`deletion`] decides, and nothing else does.
 //! - Memory does not grow with the size of entities: of each entity only a 128-bit digest of its
 //!   key is kept until the end, and the key itself where a relation of it is a search query.
 
 mod check;
 mod content;
+pub mod deletion;
 mod diff;
 mod documents;
-mod guard;
-mod known;
+mod ledger_view;
 mod live;
 mod mapped;
 mod misconfigured;
 mod order;
 mod plan;
+mod plan_file;
 mod queue;
 mod report;
 mod run;
+mod schedule;
 mod tally;
+mod unit_task;
 mod version;
 mod write;
 
 pub use berth_core::UnitCounts;
 pub use check::{Check, Finding, check};
 pub use diff::{Change, FieldChange};
-pub use guard::{Evidence, Hints, Scopes, Verdict};
 pub use live::{Gate, Journal, Live, LiveOptions, LiveParts, Refreshed, Roster, Submission};
 pub use misconfigured::Misconfiguration;
 pub use plan::{Planned, ResolvedResource, plan, resolve};
+pub use plan_file::{Approved, ChangeKind, PlanFile, PlannedChange, PlannedDeletion};
 pub use report::{
-    ChangeRecord, Deletion, Event, Gone, NullObserver, Observer, Outcome, Refusal, Report, Totals, UnitReport,
+    ChangeRecord, Deletion, Event, Gone, Kept, NullObserver, Observer, Outcome, Refusal, Report, SecondLook,
+    Totals, UnitReport,
 };
-pub use run::{Mode, SyncError, SyncOptions, map_problem, run};
+pub use run::{Mode, SyncError, SyncOptions, run};
+pub use unit_task::map_problem;

@@ -5,6 +5,7 @@
 //! does no harm. Which events concern a kind stands in the plugin's manifest.
 
 mod journal;
+mod limits;
 mod matching;
 mod queue;
 mod refresh;
@@ -17,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use berth_core::{Catalog, Kind, Ledger, Mapper, Problem};
+use berth_core::{Adoption, Catalog, Kind, Ledger, Mapper, Problem};
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::{
@@ -166,6 +167,10 @@ pub struct LiveParts {
     pub gate: Option<Gate>,
     /// Is told of every resource.
     pub observer: Arc<dyn Observer>,
+    /// Which entities of others may be taken over.
+    pub adoption: Adoption,
+    /// The largest number of entities that may be deleted from one resync to the next.
+    pub max_deletions: Option<u64>,
 }
 
 impl fmt::Debug for LiveParts {
@@ -177,7 +182,8 @@ impl fmt::Debug for LiveParts {
 impl Live {
     /// Puts it together. Nothing happens before [`run`](Self::run).
     pub fn new(parts: LiveParts, options: LiveOptions) -> Self {
-        let LiveParts { source, mapper, catalog, journal, ledger, gate, observer } = parts;
+        let LiveParts { source, mapper, catalog, journal, ledger, gate, observer, adoption, max_deletions } =
+            parts;
         Self {
             refresher: Refresher {
                 source,
@@ -188,6 +194,9 @@ impl Live {
                 gate,
                 config_ttl: options.config_ttl,
                 rules: tokio::sync::Mutex::default(),
+                adoption,
+                max_deletions,
+                limits: tokio::sync::Mutex::default(),
             },
             queue: Mutex::new(Queue::new(options.capacity)),
             wake: Notify::new(),

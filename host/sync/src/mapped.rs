@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use berth_core::{Entity, FieldSet, Problem};
+use berth_core::{Entity, FieldSet, Problem, Producers};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -38,8 +38,10 @@ pub(crate) struct Fate {
     pub(crate) new: bool,
     /// Whether it is known to have changed, whatever a comparison says.
     pub(crate) changed: bool,
-    /// Whether several units are known to produce it.
-    pub(crate) shared: bool,
+    /// Whether nobody knows who owns what the catalog holds under its key.
+    pub(crate) unowned: bool,
+    /// Who counts as its producer, where there is a ledger.
+    pub(crate) producers: Producers,
     /// How much had been written when it was last sent, and whether that was in a round.
     pub(crate) tried: u64,
     again: bool,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_core::{BlueprintId, Catalog, Kind, MisconfiguredField, Problem};
+use berth_core::{BlueprintId, Catalog, Kind, MisconfiguredField};
 use serde::Serialize;
 
 use crate::ResolvedResource;
@@ -63,37 +63,6 @@ impl Misconfigured {
     fn dropped(&self, resource: usize) -> u64 {
         let fields = self.0.iter().filter(|((of, ..), field)| *of == resource && field.blueprint.is_none());
         fields.map(|(_, field)| field.count).sum()
-    }
-
-    /// Entries of which not a single resource became an entity, for lack of what an entity needs:
-    /// more likely a mistake in the mapping than the wish to delete everything. `mapped` tells the
-    /// entities by entry.
-    pub(crate) fn empty_handed(&self, mapped: &BTreeMap<usize, u64>) -> BTreeMap<usize, Problem> {
-        let entries: BTreeSet<usize> = self.0.keys().map(|(resource, ..)| *resource).collect();
-        let empty = |resource: &usize| mapped.get(resource).is_none_or(|mapped| *mapped == 0);
-        entries
-            .into_iter()
-            .filter(empty)
-            .filter_map(|resource| Some((resource, self.problem(resource)?)))
-            .collect()
-    }
-
-    fn problem(&self, resource: usize) -> Option<Problem> {
-        let fields = self.0.iter().filter(|((of, ..), field)| *of == resource && field.blueprint.is_none());
-        let (_, worst) = fields.max_by_key(|(_, field)| field.count)?;
-        let expression = worst.expression.as_deref().unwrap_or("null");
-        Some(
-            Problem::new(format!(
-                "none of {} resources became an entity: `{}` (`{expression}`) {}",
-                self.dropped(resource),
-                worst.field,
-                worst.reason
-            ))
-            .remedy(
-                "correct the expression in Port, on the page of the data source; if these resources are not wanted, \
-                 leave them out by `selector.query`, and their entities are deleted",
-            ),
-        )
     }
 
     /// Everything that was found, with what the catalog requires. A catalog that does not tell
@@ -189,18 +158,5 @@ mod tests {
         let counts: Vec<(usize, u64, &str)> =
             all.0.iter().map(|((at, ..), field)| (*at, field.count, field.reason.as_str())).collect();
         assert_eq!(counts, [(0, 5, "gave null (2)"), (0, 1, "gave null (1)"), (1, 7, "gave null (7)")]);
-    }
-
-    #[test]
-    fn an_entry_without_any_entity_is_told_by_its_worst_field() {
-        let mut all = Misconfigured::default();
-        all.add(0, field("identifier", None, 2));
-        all.add(0, field("blueprint", None, 5));
-        all.add(1, field("identifier", None, 4));
-        all.add(2, field("properties.a", Some("a"), 4));
-        let empty = all.empty_handed(&BTreeMap::from([(0, 0), (1, 1)]));
-        assert_eq!(empty.keys().collect::<Vec<_>>(), [&0]);
-        let message = "none of 7 resources became an entity: `blueprint` (`.x`) gave null (5)";
-        assert_eq!(empty[&0].message, message);
     }
 }

@@ -12,7 +12,7 @@ use berth_core::{
     UnitState,
 };
 
-use crate::guard::Hints;
+use crate::deletion::{AttributionRules, Entry};
 
 /// The most options that one selector may switch on; the bound of the integration Berth replaces.
 const MAX_OPTIONS: usize = 3;
@@ -30,8 +30,8 @@ pub struct ResolvedResource {
     pub blueprint: Option<BlueprintId>,
     /// The fields its entities set.
     pub fields: Arc<FieldSet>,
-    /// How to tell which account and region an entity of it belongs to.
-    pub hints: Arc<Hints>,
+    /// What deletion depends on.
+    pub entry: Arc<Entry>,
 }
 
 /// Finds the plugin of each entry of the app-config.
@@ -78,7 +78,7 @@ pub fn resolve(
                 index,
                 blueprint: entity.literal_blueprint(),
                 fields: Arc::new(FieldSet::of(entity)),
-                hints: Arc::new(Hints::of(entity, entry.map(|entry| entry.manifest.scope))),
+                entry: Arc::new(deletion_entry(resource, entry.map(|entry| &*entry.manifest))),
                 config: Arc::new(resource.clone()),
                 mapping,
             }
@@ -94,6 +94,24 @@ pub fn resolve(
         }
     }
     (resources, notes)
+}
+
+/// What deletion depends on in an entry of the app-config, whose kind has this manifest.
+fn deletion_entry(resource: &ResourceConfig, manifest: Option<&KindManifest>) -> Entry {
+    let mapping = &resource.port.entity.mappings;
+    // Of another identifier nobody knows whether two accounts may have the same.
+    let own_identifier = |manifest: &KindManifest| {
+        let default = manifest.mapping.as_ref().map(|default| &default.port.entity.mappings.identifier);
+        default == Some(&mapping.identifier) && resource.port.items.items_to_parse.is_none()
+    };
+    Entry {
+        kind: resource.kind.clone(),
+        scope: manifest.map(|manifest| manifest.scope),
+        blueprint: mapping.literal_blueprint(),
+        searched: mapping.identifier.is_object(),
+        single_account: manifest.is_some_and(|manifest| manifest.single_account && own_identifier(manifest)),
+        rules: AttributionRules::of(mapping),
+    }
 }
 
 fn mapping_of(

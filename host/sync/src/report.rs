@@ -6,11 +6,15 @@ use std::{
 };
 
 use berth_core::{
-    Account, AccountId, EntityKey, Kind, Problem, Processing, RefusedPlugin, UnitCounts, UnitId, UnitState,
+    Account, AccountId, Dependent, EntityKey, Kind, Problem, Processing, RefusedPlugin, UnitCounts, UnitId,
+    UnitState,
 };
 use serde::Serialize;
 
-use crate::{Change, Misconfiguration, Planned, Refreshed};
+use crate::{
+    Change, Misconfiguration, Planned, Refreshed,
+    deletion::{HeldBack, Keep},
+};
 
 /// How one unit went.
 #[derive(Debug, Clone, Serialize)]
@@ -52,6 +56,8 @@ pub struct ChangeRecord {
     /// What would be written.
     #[serde(flatten)]
     pub change: Change,
+    /// A digest of everything that would be written.
+    pub digest: String,
 }
 
 /// What became of stale entities.
@@ -61,14 +67,52 @@ pub struct Deletion {
     pub owned: u64,
     /// Deleted (or, in a plan, to be deleted).
     pub deleted: Vec<Gone>,
-    /// Stale, but a unit that might own them has not completed; with that unit.
-    pub protected: Vec<(EntityKey, UnitId)>,
-    /// Stale, but a kept entity relates to them.
-    pub related: Vec<EntityKey>,
+    /// Deleted along (or, in a plan, to be), because they depend on one of these.
+    pub dependents: Vec<Dependent>,
+    /// Stale, and kept because it is not proven that they are gone.
+    pub kept: Vec<Kept>,
     /// Could not be deleted.
     pub failed: Vec<(EntityKey, Problem)>,
-    /// Why nothing was deleted although something was stale, if so.
-    pub held_back: Option<Problem>,
+    /// Proven to be gone, and held back by a limit.
+    pub held_back: Vec<HeldBack>,
+    /// Why nothing was deleted although something may be stale, if so.
+    pub stopped: Option<Problem>,
+    /// What was listed a second time before anything was deleted.
+    pub second_look: SecondLook,
+}
+
+impl Deletion {
+    /// Whether something is kept that an operator can decide about: a limit holds it back, its scope was
+    /// removed, or the mapping gives resources no identifier.
+    pub fn needs_decision(&self) -> bool {
+        !self.held_back.is_empty()
+            || self.stopped.is_some()
+            || self.kept.iter().any(|kept| {
+                matches!(
+                    kept.keep,
+                    Keep::ScopeRemoved { .. } | Keep::Unmapped { .. } | Keep::NotLookedTwice { .. }
+                )
+            })
+    }
+}
+
+/// A stale entity that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// Which.
+    pub entity: EntityKey,
+    /// Why.
+    #[serde(flatten)]
+    pub keep: Keep,
+}
+
+/// What was listed a second time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct SecondLook {
+    /// How many units.
+    pub units: u64,
+    /// How many entities were there after all.
+    pub found: u64,
 }
 
 /// An entity whose resource is gone in AWS.
@@ -122,6 +166,8 @@ pub struct Report {
     /// Who makes entities of what was read. With [`Processing::Documents`] it is the catalog, and the
     /// units count documents instead of entities.
     pub processing: Processing,
+    /// The catalog and the integration.
+    pub catalog: String,
     /// When it began.
     #[serde(skip)]
     pub started: SystemTime,

@@ -1,17 +1,16 @@
 //! The one driver of a resync: config → accounts → regions → fetch → map → diff → upsert → delete.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet},
     convert::Infallible,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use berth_core::{
-    Account, AccountAccess, AccountId, BlueprintId, Catalog, DocumentBatch, EntityKey, FetchError,
-    FetchRequest, FieldSet, Install, Intent, Kind, KindEntry, Known, Ledger, MapContext, MapRequest, Mapper,
-    Mapping, Milestone, Problem, Processing, Region, ResourceConfig, ResyncStatus, Scope, Session, Source,
-    Unit, UnitId, UnitState, UpsertOptions,
+    Account, AccountAccess, AccountId, Adoption, BlueprintId, Catalog, Install, Intent, Kind, KindEntry,
+    Ledger, LedgerEntry, Mapper, Milestone, Problem, Processing, Producer, Producers, Region, RemovedScope,
+    ResyncStatus, Scope, Session, Source, Unit, UnitId, UnitState, UpsertOptions,
 };
 use futures::{StreamExt, stream};
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
@@ -19,18 +18,23 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::{
-    Deletion, Event, Evidence, Gone, Hints, Journal, Observer, Outcome, Report, ResolvedResource, Scopes,
-    UnitCounts, UnitReport, Verdict,
-    content::{content_digest, key_digest},
+    Approved, Deletion, Event, Journal, Observer, Outcome, Report, ResolvedResource, UnitCounts, UnitReport,
+    content::key_digest,
+    deletion::{
+        AccountScope, Entry, Facts, Keep, LimitOptions, Policy, RemovalOptions,
+        lookup::{DeletionSettings, Reports, StaleEntities},
+    },
     documents::{Beside, Documents},
-    known::{Memory, Recorder},
-    mapped::{Fate, Mapped},
+    ledger_view::{LedgerView, Recorder},
+    mapped::Mapped,
     misconfigured::Misconfigured,
     order::{Order, Relations},
     plan, resolve,
+    schedule::Schedule,
     tally::Tally,
-    version::{Version, Versions},
-    write::{Owned, Targets, Writer, Written, note_targets, relates},
+    unit_task::{Ended, UnitTask, options},
+    version::Versions,
+    write::{Owned, Writer, Written},
 };
 
 /// Whether a run writes.
@@ -71,6 +75,14 @@ pub struct SyncOptions {
     pub cancel: CancellationToken,
     /// What live events write meanwhile, where the same process follows them.
     pub journal: Arc<Journal>,
+    /// When the entities of removed accounts and regions are deleted.
+    pub removal: RemovalOptions,
+    /// The largest number of entities that one resync may delete; `None`: no such limit.
+    pub max_deletions: Option<u64>,
+    /// Which entities of others may be taken over.
+    pub adoption: Adoption,
+    /// The only changes to make, where a plan is applied.
+    pub approved: Option<Arc<Approved>>,
 }
 
 impl Default for SyncOptions {
@@ -83,6 +95,10 @@ impl Default for SyncOptions {
             ledger: None,
             cancel: CancellationToken::new(),
             journal: Arc::default(),
+            removal: RemovalOptions::default(),
+            max_deletions: None,
+            adoption: Adoption::Never,
+            approved: None,
         }
     }
 }
@@ -114,8 +130,6 @@ impl SyncError {
 const LISTED_FAILURES: usize = 100;
 /// Entities on their way from the mapping to the catalog.
 const CHANNEL: usize = 2_000;
-/// Entities whose evidence is fetched with one call.
-const EVIDENCE: usize = 50;
 /// Blueprints whose relations are read at once.
 const RELATIONS: usize = 8;
 
@@ -193,18 +207,6 @@ fn status(report: &Report, told: bool) -> ResyncStatus {
     }
 }
 
-/// The units with their states, in which an entry of `resources[]` that made no entity at all has
-/// failed.
-fn incomplete_when_empty<'r>(
-    reports: &'r [UnitReport],
-    empty_handed: &'r BTreeMap<usize, UnitState>,
-) -> impl Iterator<Item = (&'r UnitId, &'r UnitState)> {
-    reports.iter().map(|report| match empty_handed.get(&report.unit.resource) {
-        Some(failed) if report.state.is_complete() => (&report.unit, failed),
-        _ => (&report.unit, &report.state),
-    })
-}
-
 /// What a fresh installation gets. Kinds whose resource is the account come first, since the
 /// others' blueprints relate to theirs.
 pub(crate) fn defaults(kinds: &BTreeMap<Kind, KindEntry>) -> Vec<KindEntry> {
@@ -237,7 +239,7 @@ fn judge(report: &Report, cancelled: bool) -> Outcome {
         || !deletion.failed.is_empty()
     {
         Outcome::Partial
-    } else if deletion.held_back.is_some() {
+    } else if deletion.needs_decision() {
         Outcome::DeletionsHeldBack
     } else {
         Outcome::Done
@@ -253,9 +255,6 @@ struct Run {
     started: SystemTime,
     begun: Instant,
 }
-
-/// A unit's position, its report, its resources that failed, and the fields that gave nothing.
-type Ended = (usize, UnitReport, Vec<(String, Problem)>, Misconfigured);
 
 /// What running the units gave.
 struct UnitsRun {
@@ -289,7 +288,7 @@ impl Run {
         accounts: Result<Vec<AccountAccess>, Problem>,
         mapper: Arc<dyn Mapper>,
     ) -> Result<(Report, bool), SyncError> {
-        let Session { config, processing, examples, .. } = session;
+        let Session { identity, config, processing, examples, .. } = session;
         let refused = mapper.refused();
         if config.resources.is_empty() {
             return Err(SyncError::Config(
@@ -306,11 +305,12 @@ impl Run {
             self.observer.event(&Event::Account { account, problem: access.as_ref().err() });
         }
         let (resources, mut notes) = resolve(&config, &mapper.kinds(), &refused);
+        let pinned = Arc::clone(&mapper);
         let mut versions = Versions::new(&self.mapper, mapper, &config);
         let ledger = match &self.options.ledger {
             Some(ledger) => {
                 let intent = self.options.mode.intent();
-                Memory::open(Arc::clone(ledger), self.catalog.identity(), intent, &mut notes).await
+                LedgerView::open(Arc::clone(ledger), identity.clone(), intent, &mut notes).await
             }
             None => None,
         };
@@ -340,8 +340,8 @@ impl Run {
         self.source.prepare(&reads.collect::<Vec<_>>());
 
         let owned = Arc::new(owned);
-        let memory = match ledger {
-            Some(session) => Some(Arc::new(Memory::of(session, Arc::clone(&owned)).await)),
+        let ledger = match ledger {
+            Some(session) => Some(Arc::new(LedgerView::of(session, Arc::clone(&owned)).await)),
             None => None,
         };
         let options = UpsertOptions {
@@ -351,13 +351,13 @@ impl Run {
         let ordered = self.options.mode == Mode::Apply
             && !options.create_missing_related_entities
             && processing != Processing::Documents;
-        let order = if ordered || memory.as_ref().is_some_and(|memory| memory.has_gaps()) {
+        let order = if ordered || ledger.as_ref().is_some_and(|ledger| ledger.has_gaps()) {
             Order::of(self.relations(&resources).await)
         } else {
             Order::default()
         };
-        let recorder = match (&memory, self.options.mode) {
-            (Some(memory), Mode::Apply) => Some(Recorder::start(memory)),
+        let recorder = match (&ledger, self.options.mode) {
+            (Some(ledger), Mode::Apply) => Some(Recorder::start(ledger)),
             _ => None,
         };
         let units: Arc<[Arc<Unit>]> = planned.units.into();
@@ -376,12 +376,16 @@ impl Run {
             units: Arc::clone(&units),
             owned: Arc::clone(&owned),
             tally: Arc::clone(&tally),
-            memory: memory.clone(),
+            ledger: ledger.clone(),
+            single_account: resources.iter().map(|resource| resource.entry.single_account).collect(),
+            adoption: self.options.adoption.clone(),
+            approved: self.options.approved.clone(),
             records: recorder.as_ref().map(|recorder| recorder.sender.clone()),
             journal: Arc::clone(&self.options.journal),
         };
-        let merge = memory.as_ref().map(|_| options.merge);
+        let merge = ledger.as_ref().map(|_| options.merge);
         let settled = std::mem::take(&mut planned.settled);
+        let facts = self.facts(&accounts, &regions, &resources, ledger.as_deref());
         let work = async {
             let (units_run, written) = futures::join!(
                 self.units(&units, (&resources, &mut versions), merge, sender, (&tally, &documents)),
@@ -414,44 +418,47 @@ impl Run {
             for report in &reports {
                 *mapped.entry(report.unit.resource).or_default() += report.counts.mapped;
             }
-            let deletion = if processing == Processing::Documents {
+            let documents_only = processing == Processing::Documents;
+            let outcomes = Reports(&reports);
+            let mut policy = Policy::new(&facts, &outcomes);
+            let deletion = if documents_only {
                 Deletion::default()
             } else {
                 tally.tell(Milestone::DeletionStarted);
-                let empty_handed: BTreeMap<usize, UnitState> = units_run
-                    .misconfigured
-                    .empty_handed(&mapped)
-                    .into_iter()
-                    .map(|(resource, problem)| (resource, UnitState::Failed(problem)))
-                    .collect();
                 let deletion = if self.options.cancel.is_cancelled() {
-                    Deletion {
-                        held_back: Some(Problem::new("the resync was stopped before its end")),
-                        ..Deletion::default()
-                    }
+                    let problem = Problem::new("the resync was stopped before its end");
+                    Deletion { stopped: Some(problem), ..Deletion::default() }
                 } else {
-                    let scopes = Scopes::new(incomplete_when_empty(&reports, &empty_handed), &resources);
-                    self.delete(&config, &resources, &scopes, &owned, &written, memory.as_deref()).await
+                    let stale = StaleEntities {
+                        catalog: self.catalog.as_ref(),
+                        source: self.source.as_ref(),
+                        mapper: &pinned,
+                        observer: self.observer.as_ref(),
+                        journal: &self.options.journal,
+                        resources: &resources,
+                        units: &units,
+                        reports: &reports,
+                        policy: &mut policy,
+                        written: &written,
+                        ledger: ledger.as_deref(),
+                        settings: self.deletion_settings(&config),
+                        mode: self.options.mode,
+                        begun: self.begun,
+                        deletion: Deletion::default(),
+                    };
+                    stale.delete(&owned).await
                 };
-                // Only where that kept something from being deleted it is more than a remark.
-                for report in reports.iter_mut().filter(|report| report.state.is_complete()) {
-                    let resource = report.unit.resource;
-                    if let Some(failed) = empty_handed.get(&resource)
-                        && deletion.protected.iter().any(|(_, unit)| unit.resource == resource)
-                    {
-                        report.state = failed.clone();
-                    }
-                }
                 tally.tell(Milestone::DeletionEnded {
                     deleted: deletion.deleted.len() as u64,
                     failed: deletion.failed.len() as u64,
-                    held_back: deletion.held_back.is_some(),
+                    held_back: deletion.stopped.is_some() || !deletion.held_back.is_empty(),
                 });
                 deletion
             };
-            let remembered = match (&memory, recorder) {
-                (Some(memory), Some(recorder)) => {
-                    self.remember(&config, memory, recorder, &reports, &deletion, &written).await
+            let remembered = match (&ledger, recorder) {
+                (Some(ledger), Some(recorder)) => {
+                    let ended = EndOfResync { policy: &policy, deletion: &deletion, written: &written };
+                    self.remember(&config, ledger, recorder, &ended, &units, &resources).await
                 }
                 _ => Ok(()),
             };
@@ -486,6 +493,7 @@ impl Run {
         let report = Report {
             dry_run: self.options.mode == Mode::Plan,
             processing,
+            catalog: identity,
             started: self.started,
             duration: Duration::ZERO,
             outcome: Outcome::Done,
@@ -522,7 +530,7 @@ impl Run {
     /// Lists what the catalog holds for this integration, as digests.
     async fn owned(&self) -> Owned {
         let mut keys = HashSet::new();
-        let mut pages = self.catalog.owned(self.started);
+        let mut pages = self.catalog.owned();
         while let Some(page) = pages.next().await {
             match page {
                 Ok(page) => keys.extend(page.iter().map(|owned| key_digest(&owned.key))),
@@ -557,17 +565,53 @@ impl Run {
             .await
     }
 
+    /// What deletion depends on beside the units.
+    fn facts(
+        &self,
+        accounts: &[AccountAccess],
+        regions: &BTreeMap<AccountId, Result<Vec<Region>, Problem>>,
+        resources: &[ResolvedResource],
+        ledger: Option<&LedgerView>,
+    ) -> Facts {
+        let scope = |account: &Account| {
+            let enabled = regions.get(&account.id).and_then(|listed| listed.as_ref().ok());
+            AccountScope {
+                regions: enabled.map(|enabled| enabled.iter().cloned().collect()),
+                main_region: account.partition.home(),
+            }
+        };
+        Facts {
+            accounts: accounts.iter().map(|a| (a.account.id.clone(), scope(&a.account))).collect(),
+            entries: resources.iter().map(|resource| Entry::clone(&resource.entry)).collect(),
+            removal: self.options.removal.clone(),
+            missing: ledger.map(LedgerView::missing_scopes),
+        }
+    }
+
+    fn deletion_settings(&self, config: &berth_core::AppConfig) -> DeletionSettings {
+        DeletionSettings {
+            limits: LimitOptions {
+                threshold: config.entity_deletion_threshold,
+                maximum: self.options.max_deletions,
+            },
+            delete_dependents: config.delete_dependent_entities,
+            creates_targets: config.create_missing_related_entities,
+            approved: self.options.approved.clone(),
+        }
+    }
+
     /// Brings the ledger up to date, after everything else.
     async fn remember(
         &self,
         config: &berth_core::AppConfig,
-        memory: &Memory,
+        ledger: &LedgerView,
         recorder: Recorder,
-        reports: &[UnitReport],
-        deletion: &Deletion,
-        written: &Written,
+        ended: &EndOfResync<'_, '_>,
+        units: &[Arc<Unit>],
+        resources: &[ResolvedResource],
     ) -> Result<(), Problem> {
         recorder.finish().await?;
+        let EndOfResync { policy, deletion, written } = ended;
         let mut gone: HashSet<u128> = HashSet::new();
         // Where the catalog does not create targets itself, others may relate to what was deleted.
         // It then counts as vanished in the next resync, so that they are looked at.
@@ -575,19 +619,31 @@ impl Run {
             gone.extend(deletion.deleted.iter().map(|gone| key_digest(&gone.entity)));
         }
         // Whatever related to these was looked at in this resync, if everything was.
-        if !self.options.cancel.is_cancelled() && reports.iter().all(|report| report.state.is_complete()) {
-            gone.extend(memory.vanished().difference(&written.seen));
+        if !self.options.cancel.is_cancelled() && policy.is_complete() {
+            gone.extend(ledger.vanished().iter().filter(|key| !written.seen.contains_key(key)));
         }
         let mut entries: Vec<_> = gone.into_iter().map(|key| (key, None)).collect();
         // Live events wrote these since, whatever the resync saw of them.
-        let touched = self.options.journal.touched().into_iter();
-        entries.extend(touched.filter_map(|key| {
-            let known = memory.look_up(key).map(|known| Known { content: None, ..known });
+        let touched: HashSet<u128> = self.options.journal.touched().into_iter().collect();
+        entries.extend(touched.iter().filter_map(|key| {
+            let known = ledger.look_up(*key).map(|known| LedgerEntry { content: None, ..known });
             // Of one that is new to this resync all is forgotten, so that it is looked at.
-            (known.is_some() || written.seen.contains(&key)).then_some((key, known))
+            (known.is_some() || written.seen.contains_key(key)).then_some((*key, known))
         }));
-        memory.record(entries).await?;
-        memory.end().await
+        ledger.record(entries).await?;
+        if !self.options.cancel.is_cancelled() {
+            let producers = producers_after(ended, ledger, units, resources, &touched);
+            ledger.record_producers(producers).await?;
+        }
+        let kept = deletion.kept.iter().filter_map(|kept| match &kept.keep {
+            Keep::ScopeRemoved { scope, .. } => Some(scope),
+            _ => None,
+        });
+        let kept: BTreeSet<&RemovedScope> = kept.collect();
+        // Where nothing was decided, nothing is known about the scopes either.
+        let missing =
+            if deletion.stopped.is_some() { ledger.missing_scopes() } else { policy.missing_after(kept) };
+        ledger.end(missing).await
     }
 
     async fn regions(
@@ -705,517 +761,37 @@ impl Run {
             .collect();
         UnitsRun { reports, item_failures, misconfigured }
     }
+}
 
-    /// Finds stale entities, judges each, and deletes what may go.
-    async fn delete(
-        &self,
-        config: &berth_core::AppConfig,
-        resources: &[ResolvedResource],
-        scopes: &Scopes,
-        owned: &Owned,
-        written: &Written,
-        memory: Option<&Memory>,
-    ) -> Deletion {
-        let mut deletion = Deletion::default();
-        let owned = match owned {
-            Owned::Known(owned) => owned,
-            Owned::Unknown(problem) => {
-                deletion.held_back = Some(Problem::new(format!(
-                    "what the catalog holds could not be listed: {}",
-                    problem.message
-                )));
-                return deletion;
-            }
-        };
-        deletion.owned = owned.len() as u64;
-        if owned.iter().all(|key| written.seen.contains(key)) {
-            return deletion;
-        }
-        let stale = match self.stale(owned, &written.seen).await {
-            Ok(stale) => stale,
-            Err(problem) => {
-                deletion.held_back = Some(problem);
-                return deletion;
-            }
-        };
-        let mut doomed = Vec::new();
-        let mut evident: HashMap<EntityKey, Evidence> = HashMap::new();
-        for (blueprint, keys) in stale {
-            if let Some(unit) = written.unresolved.get(&blueprint) {
-                deletion.protected.extend(keys.into_iter().map(|key| (key, unit.clone())));
-                continue;
-            }
-            for keys in keys.chunks(EVIDENCE) {
-                let mut evidence = self.evidence(&blueprint, keys, resources, memory).await;
-                for key in keys {
-                    let evidence = evidence.remove(&key.identifier).unwrap_or_default();
-                    match scopes.judge(key, &evidence) {
-                        Verdict::Delete => {
-                            evident.insert(key.clone(), evidence);
-                            doomed.push(key.clone());
-                        }
-                        Verdict::Protected(unit) => deletion.protected.push((key.clone(), unit)),
-                    }
-                }
-            }
-        }
-        let gone = |entity: EntityKey| {
-            let evidence = evident.get(&entity);
-            let mapped = || {
-                resources
-                    .iter()
-                    .find(|resource| resource.blueprint.as_ref() == Some(&entity.blueprint))
-                    .map(|resource| resource.config.kind.clone())
-            };
-            Gone {
-                kind: evidence.and_then(|evidence| evidence.kind.clone()).or_else(mapped),
-                account: evidence.and_then(|evidence| evidence.account.clone()),
-                entity,
-            }
-        };
-        if config.create_missing_related_entities
-            && let Err(problem) = self.spare_targets(&mut doomed, &mut deletion.related, written).await
-        {
-            deletion.held_back = Some(problem);
-            return deletion;
-        }
-        let (granted, _claim) =
-            self.options.journal.claim(doomed.iter().map(|key| (key_digest(key), self.begun)));
-        if granted.contains(&false) {
-            // Live events have seen to these since the resync began.
-            let mut granted = granted.into_iter();
-            doomed.retain(|_| granted.next() == Some(true));
-        }
-        if doomed.is_empty() {
-            return deletion;
-        }
-        #[expect(clippy::cast_precision_loss, reason = "a share of counts far below 2^52")]
-        let share = doomed.len() as f64 / owned.len() as f64;
-        if share > config.entity_deletion_threshold {
-            deletion.held_back = Some(
-                Problem::new(format!(
-                    "{} of {} entities would be deleted ({:.0} %), more than `entityDeletionThreshold` allows ({:.0} %)",
-                    doomed.len(),
-                    owned.len(),
-                    share * 100.0,
-                    config.entity_deletion_threshold * 100.0
-                ))
-                .remedy("see `berth plan` for the list; if it is right, raise `entityDeletionThreshold` in the integration's mapping in Port for one resync"),
-            );
-            return deletion;
-        }
-        match self.options.mode {
-            Mode::Plan => deletion.deleted = doomed.into_iter().map(gone).collect(),
-            Mode::Apply => {
-                self.observer.event(&Event::Deleting { count: doomed.len() });
-                let span = tracing::debug_span!("delete", entities = doomed.len());
-                let delete = self.catalog.delete(&doomed, config.delete_dependent_entities);
-                let report = delete.instrument(span).await;
-                deletion.deleted = report.deleted.into_iter().map(gone).collect();
-                for gone in &deletion.deleted {
-                    self.observer.event(&Event::Deleted { gone });
-                }
-                deletion.failed = report.failed;
-            }
-        }
-        deletion
-    }
+/// What a resync knows at its end.
+struct EndOfResync<'a, 'p> {
+    policy: &'a Policy<'p>,
+    deletion: &'a Deletion,
+    written: &'a Written,
+}
 
-    /// The keys of what is owned but was not seen, by blueprint. Listed a second time, because
-    /// only digests were kept of the first.
-    async fn stale(
-        &self,
-        owned: &HashSet<u128>,
-        seen: &HashSet<u128>,
-    ) -> Result<BTreeMap<BlueprintId, Vec<EntityKey>>, Problem> {
-        let mut stale: BTreeMap<BlueprintId, Vec<EntityKey>> = BTreeMap::new();
-        let mut pages = self.catalog.owned(self.started);
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| {
-                Problem::new(format!("what the catalog holds could not be listed: {}", error.0.message))
-            })?;
-            for entity in page {
-                let digest = key_digest(&entity.key);
-                // What was not there at the start is somebody else's doing in the meantime.
-                if owned.contains(&digest) && !seen.contains(&digest) {
-                    stale.entry(entity.key.blueprint.clone()).or_default().push(entity.key);
-                }
-            }
-        }
-        Ok(stale)
-    }
-
-    /// What is remembered of the units that stale entities belong to; of the others, what they show.
-    async fn evidence(
-        &self,
-        blueprint: &BlueprintId,
-        keys: &[EntityKey],
-        resources: &[ResolvedResource],
-        memory: Option<&Memory>,
-    ) -> HashMap<String, Evidence> {
-        let Some(memory) = memory else { return self.shown(blueprint, keys, resources).await };
-        let mut evidence = HashMap::new();
-        let mut others = Vec::new();
-        for key in keys {
-            match memory.look_up(key_digest(key)) {
-                Some(Known { origin: Some(origin), .. }) => {
-                    evidence.insert(key.identifier.clone(), Evidence::remembered(&origin));
-                }
-                _ => others.push(key.clone()),
-            }
-        }
-        if !others.is_empty() {
-            evidence.extend(self.shown(blueprint, &others, resources).await);
-        }
-        evidence
-    }
-
-    /// What stale entities show of the account and region they belong to.
-    async fn shown(
-        &self,
-        blueprint: &BlueprintId,
-        keys: &[EntityKey],
-        resources: &[ResolvedResource],
-    ) -> HashMap<String, Evidence> {
-        let mut hints = resources
-            .iter()
-            .filter(|resource| resource.blueprint.as_ref().is_none_or(|own| own == blueprint))
-            .map(|resource| resource.hints.as_ref());
-        let Some(first) = hints.next() else { return HashMap::new() };
-        if hints.any(|other| other != first) {
-            // Two mappings fill this blueprint in different ways: a field may mean either.
-            return HashMap::new();
-        }
-        let fields: FieldSet = first.fields();
-        let entities = if fields == FieldSet::default() {
-            keys.iter()
-                .map(|key| berth_core::Entity::new(key.blueprint.clone(), key.identifier.clone()))
-                .collect()
-        } else {
-            match self.catalog.current(keys, &fields).await {
-                Ok(entities) => entities,
-                Err(error) => {
-                    tracing::warn!(%blueprint, %error, "stale entities could not be looked at; they stay protected");
-                    return HashMap::new();
-                }
-            }
-        };
-        let read = |hints: &Hints, entity: berth_core::Entity| {
-            let evidence = hints.read(&entity);
-            (entity.key.identifier, evidence)
-        };
-        entities.into_iter().map(|entity| read(first, entity)).collect()
-    }
-
-    /// Keeps stale entities that mapped entities relate to: the catalog would create them again.
-    async fn spare_targets(
-        &self,
-        doomed: &mut Vec<EntityKey>,
-        spared: &mut Vec<EntityKey>,
-        written: &Written,
-    ) -> Result<(), Problem> {
-        if doomed.is_empty() {
-            return Ok(());
-        }
-        let mut pointing: BTreeMap<BlueprintId, Vec<(&BlueprintId, String)>> = BTreeMap::new();
-        let mut found = Targets::new();
-        let sources: BTreeSet<&BlueprintId> =
-            written.relates_to.keys().chain(written.searching.keys()).collect();
-        for from in sources {
-            let relations = self.catalog.relations(from).await.map_err(|error| {
-                Problem::new(format!(
-                    "the relations of blueprint `{from}` could not be read: {}",
-                    error.0.message
-                ))
-            })?;
-            for (name, target) in relations.into_iter().flatten() {
-                if doomed.iter().any(|key| key.blueprint == target) {
-                    self.look_up(from, &name, written, &mut found).await?;
-                    pointing.entry(target).or_default().push((from, name));
-                }
-            }
-        }
-        doomed.retain(|key| {
-            let related = pointing.get(&key.blueprint).is_some_and(|from| {
-                from.iter().any(|(from, name)| {
-                    [&written.relates_to, &found]
-                        .iter()
-                        .any(|targets| relates(targets, from, name, &key.identifier))
-                })
-            });
-            if related {
-                spared.push(key.clone());
-            }
-            !related
-        });
-        Ok(())
-    }
-
-    /// Asks the catalog what entities relate to whose relation is a search query.
-    async fn look_up(
-        &self,
-        from: &BlueprintId,
-        relation: &str,
-        written: &Written,
-        found: &mut Targets,
-    ) -> Result<(), Problem> {
-        let searching = written.searching.get(from).and_then(|relations| relations.get(relation));
-        let fields = FieldSet { relations: BTreeSet::from([relation.to_owned()]), ..FieldSet::default() };
-        for identifiers in searching.map(Vec::as_slice).unwrap_or_default().chunks(EVIDENCE) {
-            let keys: Vec<EntityKey> = identifiers
+/// The producers of the entities of which they were not certain before all units had ended.
+fn producers_after(
+    ended: &EndOfResync<'_, '_>,
+    ledger: &LedgerView,
+    units: &[Arc<Unit>],
+    resources: &[ResolvedResource],
+    touched: &HashSet<u128>,
+) -> Vec<(u128, Producers)> {
+    let EndOfResync { policy, written, .. } = ended;
+    let mut producers = Vec::new();
+    for (blueprint, digests) in &written.unsettled {
+        for digest in digests.iter().filter(|digest| !touched.contains(digest)) {
+            let before = ledger.look_up(*digest).map(|known| known.producers).unwrap_or_default();
+            let seen_by: Vec<&UnitId> =
+                written.units_of(*digest).filter_map(|at| Some(&units.get(at)?.id)).collect();
+            let single_account = seen_by
                 .iter()
-                .map(|identifier| EntityKey { blueprint: from.clone(), identifier: identifier.clone() })
-                .collect();
-            let entities = self.catalog.current(&keys, &fields).await.map_err(|error| {
-                Problem::new(format!(
-                    "what `{relation}` of `{from}` found could not be read: {}",
-                    error.0.message
-                ))
-            })?;
-            for entity in &entities {
-                note_targets(found, entity);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Picks the next unit: in planning order, but never more accounts of one resource at once than
-/// its selector allows (`maxConcurrentAccounts`).
-struct Schedule<'u> {
-    units: &'u [Arc<Unit>],
-    queues: Vec<Queue>,
-}
-
-/// The units of one resource.
-struct Queue {
-    resource: usize,
-    pending: VecDeque<usize>,
-    limit: usize,
-    active: HashMap<AccountId, usize>,
-}
-
-impl<'u> Schedule<'u> {
-    fn new(units: &'u [Arc<Unit>]) -> Self {
-        let mut pending: BTreeMap<usize, VecDeque<usize>> = BTreeMap::new();
-        // In the order in which the first unit of each was planned.
-        let mut order = Vec::new();
-        for (index, unit) in units.iter().enumerate() {
-            let units = pending.entry(unit.id.resource).or_insert_with(|| {
-                order.push(unit);
-                VecDeque::new()
-            });
-            units.push_back(index);
-        }
-        let queues = order.into_iter().map(|first| {
-            let limit = first.resource.selector.max_concurrent_accounts.unwrap_or(0);
-            Queue {
-                resource: first.id.resource,
-                pending: pending.remove(&first.id.resource).unwrap_or_default(),
-                // Not set, or zero: only the limits of the whole run.
-                limit: if limit == 0 { usize::MAX } else { limit as usize },
-                active: HashMap::new(),
-            }
-        });
-        Self { units, queues: queues.collect() }
-    }
-
-    fn next(&mut self) -> Option<usize> {
-        let units = self.units;
-        self.queues.iter_mut().find_map(|queue| {
-            let account = &units.get(*queue.pending.front()?)?.id.account;
-            if queue.active.len() >= queue.limit && !queue.active.contains_key(account) {
-                return None;
-            }
-            *queue.active.entry(account.clone()).or_default() += 1;
-            queue.pending.pop_front()
-        })
-    }
-
-    fn done(&mut self, index: usize) {
-        let Some(unit) = self.units.get(index) else { return };
-        let resource = unit.id.resource;
-        let Some(queue) = self.queues.iter_mut().find(|queue| queue.resource == resource) else { return };
-        if let Some(running) = queue.active.get_mut(&unit.id.account) {
-            *running -= 1;
-            if *running == 0 {
-                queue.active.remove(&unit.id.account);
-            }
+                .all(|unit| resources.get(unit.resource).is_some_and(|r| r.entry.single_account));
+            let seen_by = seen_by.into_iter().filter_map(Producer::of).collect();
+            let after = policy.producers_after(blueprint, &before, seen_by, single_account);
+            producers.push((*digest, after));
         }
     }
-}
-
-struct UnitTask {
-    index: usize,
-    source: Arc<dyn Source>,
-    observer: Arc<dyn Observer>,
-    /// The version of the plugin that it reads and maps by, or why there is none any more.
-    begun: Result<Version, Problem>,
-    fields: Arc<FieldSet>,
-    /// How entities are written, where what they say is remembered.
-    merge: Option<bool>,
-    sender: mpsc::Sender<Mapped>,
-    tally: Arc<Tally>,
-    documents: Arc<Documents>,
-}
-
-impl UnitTask {
-    async fn run(self, unit: &Unit) -> Ended {
-        let clock = Instant::now();
-        self.tally.unit_started(self.index);
-        self.observer.event(&Event::UnitStarted { unit: &unit.id });
-        let mut counts = UnitCounts::default();
-        let mut failures = Vec::new();
-        let mut misconfigured = Misconfigured::default();
-        let mut state = self.read(unit, &mut counts, &mut failures, &mut misconfigured).await;
-        if self.tally.unit_read(self.index)
-            && let Err(problem) = self.documents.end(&unit.id).await
-        {
-            state = UnitState::Failed(problem);
-        }
-        let state = match (state, failures.first()) {
-            (UnitState::Complete, Some((resource, problem))) => UnitState::Failed(Problem {
-                message: format!(
-                    "{} of {} resources could not be read or mapped (first: {resource}: {})",
-                    counts.failed, counts.fetched, problem.message
-                ),
-                remedy: problem.remedy.clone(),
-            }),
-            (state, _) => state,
-        };
-        let report = UnitReport { unit: unit.id.clone(), state, counts, duration: clock.elapsed() };
-        match &report.state {
-            UnitState::Complete => {
-                tracing::info!(
-                    fetched = counts.fetched,
-                    mapped = counts.mapped,
-                    elapsed_ms = report.duration.as_millis(),
-                    "unit complete"
-                );
-            }
-            UnitState::Skipped(problem) => tracing::warn!(%problem, "unit skipped"),
-            UnitState::Failed(problem) => tracing::warn!(%problem, "unit failed"),
-        }
-        self.tally.unit_ended(self.index, &report.state, &report.counts);
-        self.observer.event(&Event::UnitFinished { report: &report });
-        (self.index, report, failures, misconfigured)
-    }
-
-    async fn read(
-        &self,
-        unit: &Unit,
-        counts: &mut UnitCounts,
-        failures: &mut Vec<(String, Problem)>,
-        misconfigured: &mut Misconfigured,
-    ) -> UnitState {
-        let since = Instant::now();
-        let Version { mapper, mapping } = match &self.begun {
-            Ok(version) => version,
-            Err(problem) => return UnitState::Failed(problem.clone()),
-        };
-        let pages = self.source.fetch(FetchRequest {
-            account: Arc::clone(&unit.account),
-            regions: unit.regions.clone(),
-            kind: Arc::clone(&unit.kind),
-            options: options(&unit.resource),
-            one: None,
-        });
-        let (mapping, documents) = &self.documents.mapping(mapping);
-        // The next batch is read while this one is mapped.
-        let mut mapped = pages
-            .map(|page| async {
-                let mut page = page?;
-                let lost = std::mem::take(&mut page.failures);
-                let count = page.count;
-                if count == 0 {
-                    return Ok((count, lost, Ok(berth_core::MapReport::default())));
-                }
-                let kind = unit.id.kind.clone();
-                let context = MapContext {
-                    account: Arc::clone(&unit.account),
-                    region: page.region.clone(),
-                    options: unit.resource.selector.include_actions.clone(),
-                };
-                let examples = self.documents.set_aside(&kind, &context, &page);
-                let (mapping, documents) = (mapping.clone(), *documents);
-                let report = mapper.map(MapRequest { kind, context, mapping, documents, page }).await;
-                self.documents.mapped(mapper, examples, report.is_ok());
-                Ok::<_, FetchError>((count, lost, report))
-            })
-            .buffered(2);
-        while let Some(page) = mapped.next().await {
-            let (count, lost, report) = match page {
-                Ok(page) => page,
-                Err(FetchError::Skipped(problem)) => return UnitState::Skipped(problem),
-                Err(FetchError::Failed(problem)) => return UnitState::Failed(problem),
-            };
-            counts.fetched += (count + lost.len()) as u64;
-            counts.failed += lost.len() as u64;
-            for failure in lost {
-                tracing::warn!(resource = failure.resource, problem = %failure.problem, "a resource could not be read");
-                failures.push((failure.resource, failure.problem));
-            }
-            let report = match report {
-                Ok(report) => report,
-                Err(error) => return UnitState::Failed(map_problem(error)),
-            };
-            counts.filtered += report.filtered as u64;
-            counts.mapped += report.entities.len() as u64;
-            counts.failed += report.errors.len() as u64;
-            for field in report.misconfigured {
-                misconfigured.add(unit.id.resource, field);
-            }
-            for error in report.errors {
-                tracing::warn!(
-                    resource = error.resource,
-                    reason = error.reason,
-                    "a resource could not be mapped"
-                );
-                failures.push((error.resource, Problem::new(format!("not mapped: {}", error.reason))));
-            }
-            if matches!(mapping, Mapping::Documents) {
-                counts.documents += report.documents.len() as u64;
-            }
-            let batch = DocumentBatch {
-                unit: unit.id.clone(),
-                config: Arc::clone(&unit.resource),
-                documents: report.documents,
-            };
-            if let Err(problem) = self.documents.take(batch).await {
-                return UnitState::Failed(problem);
-            }
-            self.observer.event(&Event::UnitProgress { unit: &unit.id, fetched: counts.fetched });
-            for entity in report.entities {
-                let mapped = Mapped {
-                    unit: self.index,
-                    fields: Arc::clone(&self.fields),
-                    content: self.merge.and_then(|merge| content_digest(&entity, merge)),
-                    entity,
-                    since,
-                    fate: Fate::default(),
-                };
-                if self.sender.send(mapped).await.is_err() {
-                    return UnitState::Failed(Problem::new("the writing side of the resync has ended"));
-                }
-            }
-        }
-        UnitState::Complete
-    }
-}
-
-/// The options that an entry switches on.
-fn options(entry: &ResourceConfig) -> BTreeSet<String> {
-    entry.selector.include_actions.iter().cloned().collect()
-}
-
-/// A batch that could not be mapped, told to an operator.
-pub fn map_problem(error: berth_core::MapError) -> Problem {
-    use berth_core::MapError;
-    match error {
-        MapError::Plugin { plugin, kind, problem } => Problem {
-            message: format!("plugin `{plugin}` failed on {kind}: {}", problem.message),
-            remedy: problem.remedy,
-        },
-        MapError::NoPlugin(problem) | MapError::Mapping(problem) => problem,
-    }
+    producers
 }

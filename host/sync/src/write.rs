@@ -9,8 +9,8 @@ use std::{
 };
 
 use berth_core::{
-    BlueprintId, Catalog, Entity, EntityKey, FieldSet, Known, Origin, Problem, Unit, UnitId, UpsertOptions,
-    UpsertOutcome, UpsertReport,
+    Adoption, BlueprintId, Catalog, Entity, EntityKey, FieldSet, LedgerEntry, Problem, Producer, Producers,
+    Unit, UnitId, UpsertOptions, UpsertOutcome, UpsertReport,
 };
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use siphasher::sip::SipHasher13;
@@ -18,10 +18,10 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument;
 
 use crate::{
-    Change, ChangeRecord, Event, Journal, Mode, Observer, Refusal, UnitCounts,
-    content::key_digest,
+    Approved, Change, ChangeRecord, Event, Journal, Mode, Observer, Refusal, UnitCounts,
+    content::{change_digest, key_digest},
     diff::diff,
-    known::{Belief, Entry, Memory},
+    ledger_view::{Entry, Freshness, LedgerView},
     mapped::{Mapped, Waiting},
     order::{Order, identifiers},
     queue::{Batch, Queue, Request},
@@ -32,6 +32,9 @@ use crate::{
 const LINGER: Duration = Duration::from_millis(40);
 /// Comparisons and upserts under way at once: what keeps the catalog busy without flooding it.
 const IN_FLIGHT: usize = 8;
+
+/// Stands for a unit where the catalog found the entity by a search query.
+const SOMEBODY: u32 = u32::MAX;
 
 fn digest_text(text: &str) -> u64 {
     let mut hasher = SipHasher13::new();
@@ -55,8 +58,18 @@ pub(crate) struct Written {
     pub(crate) counts: Vec<UnitCounts>,
     pub(crate) refusals: Vec<Refusal>,
     pub(crate) changes: Vec<ChangeRecord>,
-    /// Digests of every mapped entity, written or refused.
-    pub(crate) seen: HashSet<u128>,
+    /// Digests of every mapped entity, written or refused, with the unit that produced it first.
+    pub(crate) seen: HashMap<u128, u32>,
+    /// The other units that produced an entity, where there are several.
+    pub(crate) also_seen_by: HashMap<u128, Vec<u32>>,
+    /// Entities whose producers are only certain when all units have ended, by blueprint.
+    pub(crate) unsettled: BTreeMap<BlueprintId, Vec<u128>>,
+    /// How many entities of each unit the catalog held before, each counted once.
+    pub(crate) held: Vec<u64>,
+    /// The same by blueprint.
+    pub(crate) held_by_blueprint: BTreeMap<BlueprintId, u64>,
+    /// How often a unit produced an entity again, by entry of `resources[]`.
+    pub(crate) repeated: BTreeMap<usize, u64>,
     /// What the mapped entities relate to: digests of identifiers by blueprint and relation.
     pub(crate) relates_to: Targets,
     /// Identifiers that more than one resource mapped to: a count, and one of them.
@@ -69,29 +82,45 @@ pub(crate) struct Written {
     pub(crate) unresolved: BTreeMap<BlueprintId, UnitId>,
     /// How many entities the catalog did not find by their search query, by entry of `resources[]`.
     pub(crate) not_found: BTreeMap<usize, u64>,
-    /// Digests of their keys.
-    twice: HashSet<u128>,
     /// What is to be recorded.
     entries: Vec<Entry>,
+    /// The unit whose entity arrived last, as a producer: entities of a unit arrive in a row.
+    last_producer: Option<(usize, Producers)>,
 }
 
 /// What relates to what: digests of target identifiers by blueprint and relation.
 pub(crate) type Targets = BTreeMap<BlueprintId, BTreeMap<String, HashSet<u64>>>;
 
 impl Written {
-    /// Remembers an entity to the end; tells whether it is mapped for the first time.
-    fn note(&mut self, digest: u128, entity: &Entity) -> bool {
+    /// Remembers an entity to the end. Returns whether it is mapped for the first time.
+    fn note(&mut self, digest: u128, unit: usize, entry: Option<usize>, entity: &Entity) -> bool {
         note_targets(&mut self.relates_to, entity);
         if entity.search.is_none() {
             self.note_searching(entity, &entity.key.identifier);
         }
-        let first = self.seen.insert(digest);
-        if !first {
-            self.twice.insert(digest);
-            self.duplicates.0 += 1;
-            self.duplicates.1.get_or_insert_with(|| entity.key.clone());
+        let unit = u32::try_from(unit).unwrap_or(SOMEBODY);
+        let Some(first) = self.seen.get(&digest).copied() else {
+            self.seen.insert(digest, unit);
+            return true;
+        };
+        let others = self.also_seen_by.entry(digest).or_default();
+        if first == unit || others.contains(&unit) {
+            if let Some(entry) = entry {
+                *self.repeated.entry(entry).or_default() += 1;
+            }
+        } else {
+            others.push(unit);
         }
-        first
+        self.duplicates.0 += 1;
+        self.duplicates.1.get_or_insert_with(|| entity.key.clone());
+        false
+    }
+
+    /// The positions of the units that produced an entity in this resync.
+    pub(crate) fn units_of(&self, digest: u128) -> impl Iterator<Item = usize> {
+        let others = self.also_seen_by.get(&digest).into_iter().flatten();
+        let units = self.seen.get(&digest).into_iter().chain(others);
+        units.filter(|unit| **unit != SOMEBODY).map(|unit| *unit as usize)
     }
 
     fn note_searching(&mut self, entity: &Entity, identifier: &str) {
@@ -138,8 +167,14 @@ pub(crate) struct Writer {
     pub(crate) units: Arc<[Arc<Unit>]>,
     pub(crate) owned: Arc<Owned>,
     pub(crate) tally: Arc<Tally>,
-    /// What is known from earlier resyncs.
-    pub(crate) memory: Option<Arc<Memory>>,
+    /// What the ledger says.
+    pub(crate) ledger: Option<Arc<LedgerView>>,
+    /// Whether each entry of `resources[]` makes entities that come from one account only.
+    pub(crate) single_account: Vec<bool>,
+    /// Which entities of others may be taken over.
+    pub(crate) adoption: Adoption,
+    /// The only changes to make, where a plan is applied.
+    pub(crate) approved: Option<Arc<Approved>>,
     /// Where what the catalog confirms is recorded.
     pub(crate) records: Option<mpsc::Sender<Entry>>,
     /// What live events write meanwhile.
@@ -147,15 +182,27 @@ pub(crate) struct Writer {
 }
 
 enum Step {
-    Compared(BlueprintId, Vec<(Mapped, Change)>),
-    /// A batch with its outcomes, and what live events keep from being written.
-    Upserted(BlueprintId, Batch, Vec<UpsertOutcome>, Batch),
+    Compared(BlueprintId, Vec<(Mapped, Result<Change, Problem>)>),
+    /// A batch with its outcomes, and what is not written after all.
+    Upserted(BlueprintId, Batch, Vec<UpsertOutcome>, Unsent),
+}
+
+/// Entities of a batch that are not sent.
+#[derive(Default)]
+struct Unsent {
+    /// A live event has written or deleted them meanwhile.
+    superseded: Batch,
+    /// Somebody else owns an entity of that identifier, or nobody knows.
+    foreign: Vec<(Mapped, Problem)>,
 }
 
 impl Writer {
     pub(crate) async fn run(self, mut entities: mpsc::Receiver<Mapped>, order: Order) -> Written {
-        let mut written =
-            Written { counts: vec![UnitCounts::default(); self.units.len()], ..Written::default() };
+        let mut written = Written {
+            counts: vec![UnitCounts::default(); self.units.len()],
+            held: vec![0; self.units.len()],
+            ..Written::default()
+        };
         let mut queue = Queue::new(order, self.catalog.upsert_batch());
         let mut waiting = Waiting::default();
         let mut running: FuturesUnordered<BoxFuture<'_, Step>> = FuturesUnordered::new();
@@ -207,8 +254,9 @@ impl Writer {
                             self.compared(mapped, change, &mut queue, &mut written);
                         }
                     }
-                    Step::Upserted(blueprint, batch, outcomes, superseded) => {
+                    Step::Upserted(blueprint, batch, outcomes, Unsent { superseded, foreign }) => {
                         queue.done(&blueprint);
+                        self.refuse_all(foreign, &mut written);
                         for mapped in superseded {
                             if mapped.entity.search.is_some() {
                                 self.unresolved(&mapped, &mut written);
@@ -222,13 +270,7 @@ impl Writer {
             }
             self.record(&mut written.entries).await;
         }
-        let refused = waiting.entities.len() as u64;
-        for (mapped, problem) in waiting.entities {
-            self.refuse(mapped, problem, &mut written);
-        }
-        if refused > 0 {
-            self.observer.event(&Event::Written { created: 0, updated: 0, unchanged: 0, refused });
-        }
+        self.refuse_all(waiting.entities, &mut written);
         self.record(&mut written.entries).await;
         written
     }
@@ -237,8 +279,37 @@ impl Writer {
         Some(&self.units.get(index)?.id)
     }
 
-    fn origin(&self, unit: usize) -> Option<Origin> {
-        Origin::of(self.unit(unit)?)
+    fn producer(&self, unit: usize) -> Option<Producer> {
+        Producer::of(self.unit(unit)?)
+    }
+
+    /// Who counts as a producer until all units have ended: everybody who did before, and this unit.
+    /// The second value is whether that is to be looked at again then.
+    fn producers(
+        &self,
+        mapped: &Mapped,
+        known: Option<&LedgerEntry>,
+        written: &mut Written,
+    ) -> (Producers, bool) {
+        let own = match &written.last_producer {
+            Some((unit, own)) if *unit == mapped.unit => own.clone(),
+            _ => {
+                let own = self.producer(mapped.unit).map(Producers::one).unwrap_or_default();
+                written.last_producer = Some((mapped.unit, own.clone()));
+                own
+            }
+        };
+        let Some([producer]) = own.known() else { return (Producers::Unknown, true) };
+        let single = self.unit(mapped.unit).and_then(|unit| self.single_account.get(unit.resource));
+        match known.map(|known| &known.producers) {
+            Some(Producers::SomebodyElse) => (Producers::SomebodyElse, false),
+            Some(known @ Producers::Known(set)) => {
+                let same = matches!(&**set, [only] if only == producer);
+                (known.and(producer), !same)
+            }
+            Some(Producers::Unknown) | None if single == Some(&true) => (own, false),
+            Some(Producers::Unknown) | None => (Producers::Unknown, true),
+        }
     }
 
     /// Hands on what is to be recorded. The other side is gone only after a failure that it tells.
@@ -253,7 +324,8 @@ impl Writer {
     /// Finds out what has to be done about an entity, as far as that is known without the catalog.
     fn arrived(&self, mut mapped: Mapped, queue: &mut Queue, written: &mut Written) {
         let digest = key_digest(&mapped.entity.key);
-        let first = written.note(digest, &mapped.entity);
+        let entry = self.unit(mapped.unit).map(|unit| unit.resource);
+        let first = written.note(digest, mapped.unit, entry, &mapped.entity);
         if mapped.entity.search.is_some() {
             // Which entity it is shows when it is written; a plan never knows.
             if self.mode == Mode::Plan {
@@ -262,43 +334,84 @@ impl Writer {
             self.changed(mapped, Change::Update { fields: Vec::new() }, queue, written);
             return;
         }
-        if !first && self.memory.is_some() {
-            // Which of them the catalog will hold in the end is not certain, nor whose it is.
-            written.entries.push((digest, Some(Known::default())));
+        let known = self.ledger.as_ref().and_then(|ledger| ledger.look_up(digest));
+        if self.ledger.is_some() {
+            let (producers, unsettled) = self.producers(&mapped, known.as_ref(), written);
+            if first && unsettled || !first && written.also_seen_by.get(&digest).is_some_and(|o| o.len() == 1)
+            {
+                let blueprint = &mapped.entity.key.blueprint;
+                match written.unsettled.get_mut(blueprint) {
+                    Some(digests) => digests.push(digest),
+                    None => drop(written.unsettled.insert(blueprint.clone(), vec![digest])),
+                }
+            }
+            if !first {
+                // Which of them the catalog will hold in the end is not certain.
+                written
+                    .entries
+                    .push((digest, Some(LedgerEntry { content: None, producers: producers.clone() })));
+            }
+            mapped.fate.producers = producers;
         }
         let held = match &*self.owned {
             Owned::Known(keys) => keys.contains(&digest),
             Owned::Unknown(_) => true,
         };
+        if held && first {
+            if let Some(count) = written.held.get_mut(mapped.unit) {
+                *count += 1;
+            }
+            let blueprint = &mapped.entity.key.blueprint;
+            match written.held_by_blueprint.get_mut(blueprint) {
+                Some(count) => *count += 1,
+                None => drop(written.held_by_blueprint.insert(blueprint.clone(), 1)),
+            }
+        }
         if !held {
-            self.changed(mapped, Change::Create, queue, written);
+            match self.mode {
+                Mode::Apply => self.changed(mapped, Change::Create, queue, written),
+                // Whether somebody else has it shows in a comparison.
+                Mode::Plan => {
+                    mapped.fate.new = true;
+                    queue.compare(mapped);
+                }
+            }
             return;
         }
-        let belief = match &self.memory {
-            Some(memory) if first => {
-                let known = memory.look_up(digest);
-                mapped.fate.shared = known.as_ref().is_some_and(|known| known.origin.is_none());
-                let origin = self.origin(mapped.unit);
-                memory.judge(known.as_ref(), mapped.content, origin.as_ref(), &mapped.entity, queue.order())
+        let freshness = match &self.ledger {
+            Some(ledger) if first => {
+                let producer = self.producer(mapped.unit);
+                let order = queue.order();
+                ledger.judge(known.as_ref(), mapped.content, producer.as_ref(), &mapped.entity, order)
             }
-            _ => Belief::Unsure,
+            _ => Freshness::Unsure,
         };
         // What a search query finds may have changed without any of this.
-        let belief = if mapped.entity.is_comparable() { belief } else { Belief::Changed };
-        match (belief, self.mode) {
-            (Belief::Same, _) => self.unchanged(&mapped, written),
-            (Belief::Changed, Mode::Apply) => {
+        let freshness = if mapped.entity.is_comparable() { freshness } else { Freshness::Changed };
+        match (freshness, self.mode) {
+            (Freshness::Same, _) => self.unchanged(&mapped, written),
+            (Freshness::Changed, Mode::Apply) => {
                 self.changed(mapped, Change::Update { fields: Vec::new() }, queue, written);
             }
-            (Belief::Changed, Mode::Plan) => {
+            (Freshness::Changed, Mode::Plan) => {
                 mapped.fate.changed = true;
                 queue.compare(mapped);
             }
-            (Belief::Unsure, _) => queue.compare(mapped),
+            (Freshness::Unsure, _) => queue.compare(mapped),
         }
     }
 
-    fn compared(&self, mapped: Mapped, change: Change, queue: &mut Queue, written: &mut Written) {
+    fn compared(
+        &self,
+        mapped: Mapped,
+        change: Result<Change, Problem>,
+        queue: &mut Queue,
+        written: &mut Written,
+    ) {
+        let change = match change {
+            Ok(change) => change,
+            Err(problem) => return self.refuse_all(vec![(mapped, problem)], written),
+        };
         match change {
             // A comparison does not look at everything that is sent.
             Change::Unchanged if mapped.fate.changed => {
@@ -327,18 +440,22 @@ impl Writer {
 
     fn changed(&self, mut mapped: Mapped, change: Change, queue: &mut Queue, written: &mut Written) {
         match self.mode {
+            Mode::Apply if self.approved.as_ref().is_some_and(|plan| !plan.allows(&mapped.entity)) => {
+                self.unchanged(&mapped, written);
+            }
             Mode::Apply => {
-                mapped.fate.new = change == Change::Create;
+                mapped.fate.new = matches!(change, Change::Create | Change::Adopt);
                 queue.send(mapped);
             }
             Mode::Plan => {
                 let counts = match change {
-                    Change::Create => UnitCounts { created: 1, ..UnitCounts::default() },
+                    Change::Create | Change::Adopt => UnitCounts { created: 1, ..UnitCounts::default() },
                     _ => UnitCounts { updated: 1, ..UnitCounts::default() },
                 };
                 self.settle(mapped.unit, counts, written);
                 if let Some(unit) = self.unit(mapped.unit) {
                     written.changes.push(ChangeRecord {
+                        digest: change_digest(&mapped.entity),
                         entity: mapped.entity.key,
                         unit: unit.clone(),
                         change,
@@ -350,27 +467,24 @@ impl Writer {
 
     /// The catalog holds what this entity says.
     fn confirmed(&self, mapped: &Mapped, written: &mut Written) {
-        if self.memory.is_none() {
+        if self.ledger.is_none() {
             return;
         }
         let digest = key_digest(&mapped.entity.key);
-        let known = if written.twice.contains(&digest) {
-            Known::default()
-        } else {
-            let origin = self.origin(mapped.unit).filter(|_| !mapped.fate.shared).map(Arc::new);
-            Known { content: mapped.content, origin }
-        };
-        written.entries.push((digest, Some(known)));
+        let content = mapped.content.filter(|_| !written.also_seen_by.contains_key(&digest));
+        written
+            .entries
+            .push((digest, Some(LedgerEntry { content, producers: mapped.fate.producers.clone() })));
     }
 
     /// The catalog found an entity by its search query: this one.
     fn found(&self, mapped: Mapped, identifier: String, written: &mut Written) {
         written.note_searching(&mapped.entity, &identifier);
         let digest = key_digest(&EntityKey { blueprint: mapped.entity.key.blueprint, identifier });
-        written.seen.insert(digest);
-        if self.memory.is_some() {
-            // Another unit may map it by its identifier.
-            written.entries.push((digest, Some(Known::default())));
+        written.seen.entry(digest).or_insert(SOMEBODY);
+        if self.ledger.is_some() {
+            let entry = LedgerEntry { content: None, producers: Producers::SomebodyElse };
+            written.entries.push((digest, Some(entry)));
         }
     }
 
@@ -381,29 +495,34 @@ impl Writer {
     }
 
     /// The catalog may or may not hold what this entity says.
-    fn doubted(&self, mapped: &Mapped, written: &mut Written) {
-        let Some(memory) = &self.memory else { return };
+    fn uncertain(&self, mapped: &Mapped, written: &mut Written) {
+        let Some(ledger) = &self.ledger else { return };
         let digest = key_digest(&mapped.entity.key);
-        if let Some(known) = memory.look_up(digest)
-            && !written.twice.contains(&digest)
-        {
-            written.entries.push((digest, Some(Known { content: None, ..known })));
+        if ledger.look_up(digest).is_some() && !written.also_seen_by.contains_key(&digest) {
+            let entry = LedgerEntry { content: None, producers: mapped.fate.producers.clone() };
+            written.entries.push((digest, Some(entry)));
         }
     }
 
     async fn compare(&self, blueprint: BlueprintId, batch: Batch) -> Step {
         let mut fields = FieldSet::default();
         let mut keys = Vec::with_capacity(batch.len());
-        for mapped in &batch {
+        for mapped in batch.iter().filter(|mapped| !mapped.fate.new) {
             fields.extend(&mapped.fields);
             keys.push(mapped.entity.key.clone());
         }
-        let held: HashMap<String, Entity> = match self.catalog.current(&keys, &fields).await {
+        let current =
+            if keys.is_empty() { Ok(Vec::new()) } else { self.catalog.current(&keys, &fields).await };
+        let held: HashMap<String, Entity> = match current {
             Ok(held) => held.into_iter().map(|entity| (entity.key.identifier.clone(), entity)).collect(),
             Err(error) => {
-                // Sending too much is safe, sending too little is not.
+                // Sending too much is safe, sending too little is not. Whose an entity is shows again
+                // before it is sent.
                 tracing::warn!(%blueprint, %error, "could not compare with the catalog; sending all of the batch");
-                let unknown = |mapped| (mapped, Change::Update { fields: Vec::new() });
+                let unknown = |mut mapped: Mapped| {
+                    mapped.fate.unowned = true;
+                    (mapped, Ok(Change::Update { fields: Vec::new() }))
+                };
                 return Step::Compared(blueprint, batch.into_iter().map(unknown).collect());
             }
         };
@@ -411,10 +530,56 @@ impl Writer {
             .into_iter()
             .map(|mapped| {
                 let change = diff(&mapped.entity, held.get(&mapped.entity.key.identifier));
-                (mapped, change)
+                (mapped, Ok(change))
             })
             .collect();
-        Step::Compared(blueprint, results)
+        match self.mode {
+            Mode::Apply => Step::Compared(blueprint, results),
+            Mode::Plan => Step::Compared(blueprint, self.owners(results).await),
+        }
+    }
+
+    /// Finds out who owns what a plan would create.
+    async fn owners(
+        &self,
+        results: Vec<(Mapped, Result<Change, Problem>)>,
+    ) -> Vec<(Mapped, Result<Change, Problem>)> {
+        let creates = |change: &Result<Change, Problem>| matches!(change, Ok(Change::Create));
+        let created = results.iter().filter(|(_, change)| creates(change)).map(|(mapped, _)| mapped);
+        let owners = self.foreign(created).await;
+        results
+            .into_iter()
+            .map(|(mapped, change)| {
+                if !creates(&change) {
+                    return (mapped, change);
+                }
+                let owner = match &owners {
+                    Ok(owners) => Ok(owners.get(&mapped.entity.key.identifier).copied()),
+                    Err(problem) => Err(problem.clone()),
+                };
+                let change = owner.and_then(|adoptable| match adoptable {
+                    None => Ok(Change::Create),
+                    Some(true) => Ok(Change::Adopt),
+                    Some(false) => Err(somebody_elses()),
+                });
+                (mapped, change)
+            })
+            .collect()
+    }
+
+    /// Which of these entities somebody else owns, and whether those may be taken over.
+    async fn foreign<'m>(
+        &self,
+        created: impl Iterator<Item = &'m Mapped>,
+    ) -> Result<HashMap<String, bool>, Problem> {
+        let keys: Vec<EntityKey> = created.map(|mapped| mapped.entity.key.clone()).collect();
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let found = self.catalog.foreign(&keys, &self.adoption).await.map_err(|error| {
+            Problem::new(format!("not written, because its owner is not known: {}", error.0.message))
+        })?;
+        Ok(found.into_iter().map(|entity| (entity.key.identifier, entity.adoptable)).collect())
     }
 
     async fn upsert(&self, blueprint: BlueprintId, mut batch: Batch) -> Step {
@@ -437,13 +602,14 @@ impl Writer {
         // A live event that read it later has written it, or deleted it.
         let (granted, _claim) =
             self.journal.claim(batch.iter().map(|mapped| (key_digest(&mapped.entity.key), mapped.since)));
-        let mut superseded = Batch::new();
+        let mut unsent = Unsent::default();
         if granted.contains(&false) {
             let (kept, left): (Vec<_>, Vec<_>) =
                 batch.into_iter().zip(granted).partition(|(_, granted)| *granted);
             batch = kept.into_iter().map(|(mapped, _)| mapped).collect();
-            superseded.extend(left.into_iter().map(|(mapped, _)| mapped));
+            unsent.superseded.extend(left.into_iter().map(|(mapped, _)| mapped));
         }
+        batch = self.own(batch, &mut unsent).await;
         let mut entities = Vec::with_capacity(batch.len());
         for mapped in &mut batch {
             let key = mapped.entity.key.clone();
@@ -460,7 +626,28 @@ impl Writer {
         for (mapped, entity) in batch.iter_mut().zip(entities) {
             mapped.entity = entity;
         }
-        Step::Upserted(blueprint, batch, report.outcomes, superseded)
+        Step::Upserted(blueprint, batch, report.outcomes, unsent)
+    }
+
+    /// Leaves out of a batch what somebody else owns.
+    async fn own(&self, batch: Batch, unsent: &mut Unsent) -> Batch {
+        let asks =
+            |mapped: &&Mapped| (mapped.fate.new || mapped.fate.unowned) && mapped.entity.search.is_none();
+        match self.foreign(batch.iter().filter(asks)).await {
+            Ok(foreign) if foreign.is_empty() => batch,
+            Ok(foreign) => {
+                let (left, own): (Batch, Batch) = batch.into_iter().partition(|mapped| {
+                    asks(&mapped) && foreign.get(&mapped.entity.key.identifier) == Some(&false)
+                });
+                unsent.foreign.extend(left.into_iter().map(|mapped| (mapped, somebody_elses())));
+                own
+            }
+            Err(problem) => {
+                let (left, own): (Batch, Batch) = batch.into_iter().partition(|mapped| asks(&mapped));
+                unsent.foreign.extend(left.into_iter().map(|mapped| (mapped, problem.clone())));
+                own
+            }
+        }
     }
 
     fn account(
@@ -529,9 +716,19 @@ impl Writer {
         }
     }
 
-    /// Gives an entity up.
+    /// Gives entities up.
+    fn refuse_all(&self, entities: Vec<(Mapped, Problem)>, written: &mut Written) {
+        let refused = entities.len() as u64;
+        for (mapped, problem) in entities {
+            self.refuse(mapped, problem, written);
+        }
+        if refused > 0 {
+            self.observer.event(&Event::Written { created: 0, updated: 0, unchanged: 0, refused });
+        }
+    }
+
     fn refuse(&self, mapped: Mapped, problem: Problem, written: &mut Written) {
-        self.doubted(&mapped, written);
+        self.uncertain(&mapped, written);
         if mapped.entity.search.is_some() {
             self.unresolved(&mapped, written);
         }
@@ -546,4 +743,11 @@ impl Writer {
             written.refusals.push(refusal);
         }
     }
+}
+
+fn somebody_elses() -> Problem {
+    Problem::new("an entity with this identifier exists, and this integration does not own it").remedy(
+        "delete or rename that entity in Port, map another identifier, or let Berth take such entities over \
+         (`adopt_existing_entities = true`, or `berth adopt --from <integration>`)",
+    )
 }

@@ -27,6 +27,8 @@ pub struct Journal {
 struct State {
     /// Resyncs under way.
     resyncs: usize,
+    /// Resyncs that have ended.
+    ended: u64,
     /// Entities that events are writing or deleting, or did since a resync runs, by digest.
     touched: HashMap<u128, Touched>,
     /// Entities in requests of resyncs that are not answered yet.
@@ -69,6 +71,11 @@ impl Journal {
     pub(crate) fn begin(&self) -> Running<'_> {
         self.state().resyncs += 1;
         Running(self)
+    }
+
+    /// How many resyncs have ended.
+    pub(crate) fn resyncs_ended(&self) -> u64 {
+        self.state().ended
     }
 
     /// Takes what a resync may write of these entities: not those that an event is writing, nor those
@@ -142,6 +149,7 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.resyncs -= 1;
+        state.ended += 1;
         if state.resyncs == 0 {
             state.touched.retain(|_, touched| touched.writing > 0);
         }

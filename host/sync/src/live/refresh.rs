@@ -3,8 +3,9 @@
 //! # Invariants
 //! - Nothing is deleted that was not looked for and found absent, or left out by the selector: a
 //!   read that fails or is denied, in whole or in part, changes nothing.
-//! - Only an entity whose identifier is made of the resource's own name is deleted, and only if this
-//!   integration owns it.
+//! - Only an entity whose identifier is made of the resource's own name is deleted, only if this
+//!   integration owns it, and only if the event's account and region alone are recorded to have produced
+//!   it, or if it states them. The limits of resyncs hold from one resync to the next.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,9 +14,9 @@ use std::{
 };
 
 use berth_core::{
-    Account, AppConfig, Catalog, Entity, EntityKey, FetchError, FetchRequest, FieldSet, Intent, KindManifest,
-    Ledger, MapContext, MapReport, MapRequest, Mapper, Mapping, One, Problem, RawPage, Region,
-    ResourceConfig, Scope, Source, UpsertOptions, UpsertOutcome,
+    Account, Adoption, AppConfig, Catalog, Entity, EntityKey, FetchError, FetchRequest, FieldSet, Intent,
+    KindManifest, Ledger, MapContext, MapReport, MapRequest, Mapper, Mapping, One, Place, Problem, Producer,
+    Producers, RawPage, Region, ResourceConfig, Scope, Source, UnitId, UpsertOptions, UpsertOutcome,
 };
 use futures::StreamExt;
 use serde_json::{Map, Value, json};
@@ -24,13 +25,16 @@ use tokio::{task::spawn_blocking, time::Instant};
 use super::{
     Gate,
     journal::Journal,
+    limits::LiveLimits,
     matching::{Target, Told},
     roster::Roster,
 };
 use crate::{
     content::key_digest,
+    deletion::{Entry as DeletionEntry, Facts, LimitOptions, Policy, Proof, Stale},
     plan::{ResolvedResource, allowed_regions, resolve},
-    run::{defaults, map_problem},
+    run::defaults,
+    unit_task::map_problem,
     version::same,
 };
 
@@ -68,6 +72,11 @@ pub(super) struct Refresher {
     /// How long the app-config is good for.
     pub(super) config_ttl: Duration,
     pub(super) rules: tokio::sync::Mutex<Option<(Instant, Arc<Rules>)>>,
+    /// Which entities of others may be taken over.
+    pub(super) adoption: Adoption,
+    /// The largest number of entities that may be deleted from one resync to the next.
+    pub(super) max_deletions: Option<u64>,
+    pub(super) limits: tokio::sync::Mutex<LiveLimits>,
 }
 
 /// The app-config, with the plugins that serve it.
@@ -75,7 +84,20 @@ pub(super) struct Rules {
     /// The plugins, which change for nobody who works by these rules.
     mapper: Arc<dyn Mapper>,
     config: AppConfig,
+    /// The catalog's identity.
+    identity: String,
     resources: Vec<ResolvedResource>,
+}
+
+/// What an event changes in the catalog.
+struct Changes<'r> {
+    rules: &'r Rules,
+    /// Who produces what the event is about.
+    producer: Producer,
+    /// Entities to write, each with whether only this account can produce it.
+    upserts: BTreeMap<EntityKey, (Entity, bool)>,
+    doomed: BTreeSet<EntityKey>,
+    read: Instant,
 }
 
 /// An entry of the app-config that is about the resource, and where it reads.
@@ -124,7 +146,7 @@ impl Refresher {
         }
 
         let read = Instant::now();
-        let mut upserts: BTreeMap<EntityKey, Entity> = BTreeMap::new();
+        let mut upserts: BTreeMap<EntityKey, (Entity, bool)> = BTreeMap::new();
         let mut doomed: BTreeSet<EntityKey> = BTreeSet::new();
         let mut exists = false;
         for entry in &entries {
@@ -136,7 +158,8 @@ impl Refresher {
             if seen.filtered || !seen.exists {
                 doomed.extend(self.own_keys(entry, target).await?);
             }
-            upserts.extend(seen.entities.into_iter().map(|entity| (entity.key.clone(), entity)));
+            let single = entry.resource.entry.single_account;
+            upserts.extend(seen.entities.into_iter().map(|entity| (entity.key.clone(), (entity, single))));
         }
         let contrary = match target.told {
             Told::Exists => !exists,
@@ -148,7 +171,9 @@ impl Refresher {
             return Err(Miss::Again(Problem::new(format!("it {told}, other than the event says"))));
         }
         doomed.retain(|key| !upserts.contains_key(key));
-        self.write(&rules.config, upserts, doomed, read).await
+        let place = target.key.region.clone().map_or(Place::Global, Place::Region);
+        let producer = Producer { account: id.clone(), place, kind: target.key.kind.clone() };
+        self.write(Changes { rules: &rules, producer, upserts, doomed, read }).await
     }
 
     /// The app-config as of a little while ago, served by the plugins of now.
@@ -157,16 +182,17 @@ impl Refresher {
         let mapper = self.mapper.pinned().unwrap_or_else(|| Arc::clone(&self.mapper));
         let kinds = mapper.kinds();
         let known = rules.as_ref().filter(|(read, _)| read.elapsed() < self.config_ttl);
-        let (since, config) = match known {
+        let (since, config, identity) = match known {
             Some((_, known)) if same(&known.mapper, &mapper) => return Ok(Arc::clone(known)),
-            Some((since, known)) => (*since, known.config.clone()),
+            Some((since, known)) => (*since, known.config.clone(), known.identity.clone()),
             None => {
                 let session = self.catalog.open(Intent::ReadOnly, &defaults(&kinds)).await;
-                (Instant::now(), session.map_err(|error| Miss::Again(error.0))?.config)
+                let session = session.map_err(|error| Miss::Again(error.0))?;
+                (Instant::now(), session.config, session.identity)
             }
         };
         let (resources, _) = resolve(&config, &kinds, &mapper.refused());
-        let read = Arc::new(Rules { mapper, config, resources });
+        let read = Arc::new(Rules { mapper, config, identity, resources });
         *rules = Some((since, Arc::clone(&read)));
         Ok(read)
     }
@@ -210,6 +236,7 @@ impl Refresher {
                 resource: Value::from(target.key.resource.as_str()),
                 event: Arc::clone(&target.event),
             }),
+            fresh: true,
         });
         let mut seen = Seen::default();
         // To the very end: only then is it known that there is nothing.
@@ -312,21 +339,20 @@ impl Refresher {
         Ok(named.map(|entity| entity.key).collect())
     }
 
-    async fn write(
-        &self,
-        config: &AppConfig,
-        upserts: BTreeMap<EntityKey, Entity>,
-        doomed: BTreeSet<EntityKey>,
-        read: Instant,
-    ) -> Result<Done, Miss> {
-        let touched: Vec<u128> = upserts.keys().chain(&doomed).map(key_digest).collect();
-        if touched.is_empty() {
+    async fn write(&self, changes: Changes<'_>) -> Result<Done, Miss> {
+        let Changes { rules, producer, upserts, doomed, read } = &changes;
+        let keys: Vec<u128> = upserts.keys().chain(doomed).map(key_digest).collect();
+        if keys.is_empty() {
             return Ok(Done::Unchanged);
         }
-        let _touch = self.journal.touch(touched.clone(), read).await;
-        self.doubt(touched).await?;
-        let written = self.upsert(config, upserts).await?;
-        let deleted = self.delete(config, doomed).await?;
+        let _touch = self.journal.touch(keys, *read).await;
+        // Who else may produce an entity that several accounts list is for a resync to find out.
+        let written =
+            upserts.iter().map(|(key, (_, single))| (key_digest(key), single.then(|| producer.clone())));
+        let touched = written.chain(doomed.iter().map(|key| (key_digest(key), None)));
+        self.invalidate(rules, touched.collect()).await?;
+        let written = self.upsert(rules, upserts).await?;
+        let deleted = self.delete(&changes).await?;
         Ok(match (written, deleted) {
             (0, 0) => Done::Unchanged,
             (0, deleted) => Done::Deleted(deleted),
@@ -334,29 +360,51 @@ impl Refresher {
         })
     }
 
-    /// Makes the ledger forget what these entities say.
-    async fn doubt(&self, touched: Vec<u128>) -> Result<(), Miss> {
-        let Some(ledger) = &self.ledger else { return Ok(()) };
-        let (ledger, catalog) = (Arc::clone(ledger), self.catalog.identity());
-        let doubt = spawn_blocking(move || ledger.doubt(&catalog, &touched)).await;
-        doubt.unwrap_or_else(|error| Err(Problem::from_error(&error))).map_err(Miss::Again)
+    /// Makes the ledger uncertain of what these entities say.
+    async fn invalidate(&self, rules: &Rules, keys: Vec<(u128, Option<Producer>)>) -> Result<(), Miss> {
+        self.ask_ledger(rules, move |ledger, catalog| ledger.invalidate(catalog, &keys)).await.map(drop)
     }
 
-    async fn upsert(&self, config: &AppConfig, entities: BTreeMap<EntityKey, Entity>) -> Result<usize, Miss> {
+    /// Asks the ledger, where there is one.
+    async fn ask_ledger<T: Send + 'static>(
+        &self,
+        rules: &Rules,
+        ask: impl FnOnce(&dyn Ledger, &str) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<Option<T>, Miss> {
+        let Some(ledger) = &self.ledger else { return Ok(None) };
+        let (ledger, catalog) = (Arc::clone(ledger), rules.identity.clone());
+        let answer = spawn_blocking(move || ask(&*ledger, &catalog)).await;
+        answer.unwrap_or_else(|error| Err(Problem::from_error(&error))).map(Some).map_err(Miss::Again)
+    }
+
+    async fn upsert(
+        &self,
+        rules: &Rules,
+        entities: &BTreeMap<EntityKey, (Entity, bool)>,
+    ) -> Result<usize, Miss> {
         let options = UpsertOptions {
-            merge: config.enable_merge_entity,
-            create_missing_related_entities: config.create_missing_related_entities,
+            merge: rules.config.enable_merge_entity,
+            create_missing_related_entities: rules.config.create_missing_related_entities,
         };
-        let entities: Vec<Entity> = entities.into_values().collect();
+        let entities: Vec<Entity> = entities.values().map(|(entity, _)| entity.clone()).collect();
         let mut miss = None;
         let mut found = Vec::new();
         for same in entities.chunk_by(|a, b| a.key.blueprint == b.key.blueprint) {
             let Some(blueprint) = same.first().map(|entity| &entity.key.blueprint) else { continue };
-            for outcome in self.catalog.upsert(blueprint, same, options).await.outcomes {
+            let own = self.own(same).await?;
+            if own.len() < same.len() {
+                let problem = Problem::new("somebody else owns an entity with the same identifier");
+                miss.get_or_insert(Miss::Never(problem));
+            }
+            if own.is_empty() {
+                continue;
+            }
+            for outcome in self.catalog.upsert(blueprint, &own, options).await.outcomes {
                 match outcome {
                     UpsertOutcome::Created | UpsertOutcome::Updated | UpsertOutcome::NotFound => {}
                     UpsertOutcome::Found(identifier) => {
-                        found.push(key_digest(&EntityKey { blueprint: blueprint.clone(), identifier }));
+                        let key = EntityKey { blueprint: blueprint.clone(), identifier };
+                        found.push((key_digest(&key), None));
                     }
                     UpsertOutcome::Refused(problem) => miss = Some(Miss::Never(problem)),
                     // Its target may come with another event, or with the next resync.
@@ -365,7 +413,7 @@ impl Refresher {
             }
         }
         if !found.is_empty() {
-            self.doubt(found).await?;
+            self.invalidate(rules, found).await?;
         }
         match miss {
             Some(miss) => Err(miss),
@@ -373,22 +421,103 @@ impl Refresher {
         }
     }
 
-    async fn delete(&self, config: &AppConfig, doomed: BTreeSet<EntityKey>) -> Result<usize, Miss> {
+    /// Those of these entities that nobody else owns.
+    async fn own(&self, entities: &[Entity]) -> Result<Vec<Entity>, Miss> {
+        let named = entities.iter().filter(|entity| entity.search.is_none());
+        let keys: Vec<EntityKey> = named.map(|entity| entity.key.clone()).collect();
+        let foreign =
+            self.catalog.foreign(&keys, &self.adoption).await.map_err(|error| Miss::Again(error.0))?;
+        let foreign: BTreeSet<EntityKey> =
+            foreign.into_iter().filter(|entity| !entity.adoptable).map(|entity| entity.key).collect();
+        Ok(entities.iter().filter(|entity| !foreign.contains(&entity.key)).cloned().collect())
+    }
+
+    async fn delete(&self, changes: &Changes<'_>) -> Result<usize, Miss> {
+        let Changes { rules, producer, doomed, .. } = changes;
         if doomed.is_empty() {
             return Ok(0);
         }
-        let doomed: Vec<EntityKey> = doomed.into_iter().collect();
-        let owned = self.catalog.current(&doomed, &FieldSet::default()).await;
-        let owned: Vec<EntityKey> =
-            owned.map_err(|error| Miss::Again(error.0))?.into_iter().map(|entity| entity.key).collect();
-        if owned.is_empty() {
+        let doomed: Vec<EntityKey> = doomed.iter().cloned().collect();
+        let keys = self.provable(rules, producer, doomed).await?;
+        if keys.is_empty() {
             return Ok(0);
         }
-        let report = self.catalog.delete(&owned, config.delete_dependent_entities).await;
+        let delete_dependents = rules.config.delete_dependent_entities;
+        let dependents = if delete_dependents {
+            self.catalog.dependents(&keys).await.map_err(|error| Miss::Again(error.0))?
+        } else {
+            Vec::new()
+        };
+        if let Some(own) = dependents.iter().find(|dependent| dependent.owned) {
+            tracing::info!(entity = %own.entity, depends_on = %own.depends_on, "not deleted: an own entity depends on it");
+            return Ok(0);
+        }
+        for dependent in &dependents {
+            tracing::warn!(entity = %dependent.entity, depends_on = %dependent.depends_on, "deleted along, as a dependent");
+        }
+        let mut limits = self.limits.lock().await;
+        let ended = self.journal.resyncs_ended();
+        if limits.counted_at != Some(ended) {
+            limits.start(ended, self.ask_ledger(rules, |ledger, catalog| ledger.totals(catalog)).await?);
+        }
+        let options =
+            LimitOptions { threshold: rules.config.entity_deletion_threshold, maximum: self.max_deletions };
+        if let Err(reason) = limits.check(producer, &keys, dependents.len() as u64, &options) {
+            tracing::warn!(reason, "a deletion is held back until the next resync");
+            return Ok(0);
+        }
+        let report = self.catalog.delete(&keys, delete_dependents).await;
+        limits.deleted(producer, report.deleted.len() as u64);
         match report.failed.into_iter().next() {
             Some((_, problem)) => Err(Miss::Again(problem)),
             None => Ok(report.deleted.len()),
         }
+    }
+
+    /// Those of these entities that are certainly this integration's own, and certainly of the event's
+    /// account and region.
+    async fn provable(
+        &self,
+        rules: &Rules,
+        producer: &Producer,
+        keys: Vec<EntityKey>,
+    ) -> Result<Vec<EntityKey>, Miss> {
+        let facts = Facts {
+            entries: rules.resources.iter().map(|resource| DeletionEntry::clone(&resource.entry)).collect(),
+            ..Facts::default()
+        };
+        let units: Vec<(UnitId, Proof)> = Vec::new();
+        let policy = Policy::new(&facts, &units);
+        let mut fields = FieldSet::default();
+        for key in &keys {
+            fields.extend(&policy.rules(&key.blueprint).fields());
+        }
+        let owned = self.catalog.current(&keys, &fields).await.map_err(|error| Miss::Again(error.0))?;
+        let digests: Vec<u128> = owned.iter().map(|entity| key_digest(&entity.key)).collect();
+        let recorded =
+            self.ask_ledger(rules, move |ledger, catalog| ledger.entries(catalog, &digests)).await?;
+        let mut recorded = recorded.unwrap_or_default().into_iter();
+        let mut allowed = Vec::new();
+        for entity in owned {
+            let producers = recorded.next().flatten().map_or(Producers::Unknown, |entry| entry.producers);
+            let attribution = policy.rules(&entity.key.blueprint);
+            let (account, region) = (attribution.account(&entity), attribution.region(&entity));
+            let stale = Stale {
+                key: &entity.key,
+                producers: &producers,
+                account: account.as_ref(),
+                region: region.as_ref(),
+            };
+            if policy.allows_event(&stale, producer) {
+                allowed.push(entity.key);
+            } else {
+                tracing::info!(
+                    entity = %entity.key,
+                    "not deleted: it is not known to belong to the event's account and region alone"
+                );
+            }
+        }
+        Ok(allowed)
     }
 }
 

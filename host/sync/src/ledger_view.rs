@@ -1,8 +1,10 @@
-//! What is known from earlier resyncs, during one: when it is believed, and how it is kept up.
+//! What the ledger says during a resync: when it is relied on, and how it is kept up.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use berth_core::{Entity, Intent, Known, Ledger, LedgerSession, Origin, Problem};
+use berth_core::{
+    Entity, Intent, Ledger, LedgerEntry, LedgerSession, MissingScopes, Problem, Producer, Producers,
+};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
@@ -16,9 +18,9 @@ use crate::{order::Order, write::Owned};
 const LINGER: Duration = Duration::from_secs(1);
 const BATCH: usize = 2_000;
 
-/// What to think of a mapped entity that the catalog holds.
+/// How a mapped entity compares with what the ledger says that the catalog holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Belief {
+pub(crate) enum Freshness {
     /// The catalog holds exactly this.
     Same,
     /// The catalog holds something else.
@@ -27,9 +29,9 @@ pub(crate) enum Belief {
     Unsure,
 }
 
-/// What is known from earlier resyncs.
+/// What the ledger says of the catalog.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct LedgerView {
     session: Arc<dyn LedgerSession>,
     /// Whether the catalog could be listed. If not, nobody knows what it still holds.
     reliable: bool,
@@ -38,8 +40,8 @@ pub(crate) struct Memory {
     vanished: HashSet<u128>,
 }
 
-impl Memory {
-    /// Opens a ledger. One that cannot be used is done without, and said so.
+impl LedgerView {
+    /// Opens a ledger. One that cannot be used is done without, with a note.
     pub(crate) async fn open(
         ledger: Arc<dyn Ledger>,
         catalog: String,
@@ -94,29 +96,31 @@ impl Memory {
     }
 
     /// What is known of an entity.
-    pub(crate) fn look_up(&self, key: u128) -> Option<Known> {
+    pub(crate) fn look_up(&self, key: u128) -> Option<LedgerEntry> {
         self.session.look_up(key)
     }
 
-    /// What to think of an entity that the catalog holds, of which this is known. `content` is the
-    /// digest of what is mapped now, `origin` the unit that mapped it.
+    /// Compares an entity that the catalog holds with what is recorded of it. `content` is the digest
+    /// of what is mapped now, `producer` the unit that mapped it.
     pub(crate) fn judge(
         &self,
-        known: Option<&Known>,
+        known: Option<&LedgerEntry>,
         content: Option<u128>,
-        origin: Option<&Origin>,
+        producer: Option<&Producer>,
         entity: &Entity,
         order: &Order,
-    ) -> Belief {
-        let Some(Known { content: Some(confirmed), origin: producer }) = known else { return Belief::Unsure };
-        let moved = producer.is_some() && producer.as_deref() != origin;
+    ) -> Freshness {
+        let Some(LedgerEntry { content: Some(confirmed), producers }) = known else {
+            return Freshness::Unsure;
+        };
+        let moved = producers.known().is_some_and(|known| producer.is_none_or(|own| !known.contains(own)));
         if !self.reliable || moved || self.may_have_gaps(entity, order) {
-            return Belief::Unsure;
+            return Freshness::Unsure;
         }
         match content {
-            None => Belief::Unsure,
-            Some(content) if content == *confirmed => Belief::Same,
-            Some(_) => Belief::Changed,
+            None => Freshness::Unsure,
+            Some(content) if content == *confirmed => Freshness::Same,
+            Some(_) => Freshness::Changed,
         }
     }
 
@@ -135,15 +139,34 @@ impl Memory {
         record(&self.session, entries).await.map(drop)
     }
 
-    /// Says that all that was sent is recorded.
-    pub(crate) async fn end(&self) -> Result<(), Problem> {
+    /// Replaces producers in one go, and waits for it.
+    pub(crate) async fn record_producers(&self, entries: Vec<(u128, Producers)>) -> Result<(), Problem> {
+        if entries.is_empty() {
+            return Ok(());
+        }
         let session = Arc::clone(&self.session);
-        spawn_blocking(move || session.end()).await.unwrap_or_else(|error| Err(Problem::from_error(&error)))
+        let recorded = spawn_blocking(move || session.record_producers(&entries)).await;
+        recorded.unwrap_or_else(|error| Err(Problem::from_error(&error)))
+    }
+
+    /// In how many complete resyncs in a row before this one scopes were missing.
+    pub(crate) fn missing_scopes(&self) -> MissingScopes {
+        self.session.missing_scopes().unwrap_or_else(|problem| {
+            tracing::warn!(%problem, "the ledger cannot be read; removed scopes are counted from the start");
+            MissingScopes::new()
+        })
+    }
+
+    /// Says that all that was sent is recorded, and which scopes are missing.
+    pub(crate) async fn end(&self, missing: MissingScopes) -> Result<(), Problem> {
+        let session = Arc::clone(&self.session);
+        let ended = spawn_blocking(move || session.end(&missing)).await;
+        ended.unwrap_or_else(|error| Err(Problem::from_error(&error)))
     }
 }
 
 /// What is recorded of an entity, by the digest of its key.
-pub(crate) type Entry = (u128, Option<Known>);
+pub(crate) type Entry = (u128, Option<LedgerEntry>);
 
 async fn record(session: &Arc<dyn LedgerSession>, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Problem> {
     let session = Arc::clone(session);
@@ -162,9 +185,9 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn start(memory: &Memory) -> Self {
+    pub(crate) fn start(ledger: &LedgerView) -> Self {
         let (sender, mut entries) = mpsc::channel(2 * BATCH);
-        let session = Arc::clone(&memory.session);
+        let session = Arc::clone(&ledger.session);
         let task = tokio::spawn(async move {
             let mut batch = Vec::new();
             while entries.recv_many(&mut batch, BATCH).await > 0 {

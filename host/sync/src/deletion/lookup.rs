@@ -1,0 +1,624 @@
+//! Finds what is stale, gathers what the rules need to know, and deletes what they allow.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use berth_core::{
+    AccountId, BlueprintId, Catalog, Dependent, EntityKey, FetchRequest, FieldSet, MapContext, MapRequest,
+    Mapper, Problem, Producers, Region, Scope, Source, UnitId, UnitState,
+};
+use futures::{StreamExt, stream};
+use std::sync::Arc;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::{
+    Basis, Counts, Decision, Doomed, HeldBack, Keep, LimitOptions, Limited, Mistaken, Policy, Proof, Stale,
+    Units, apply_limits, check_total,
+};
+use crate::{
+    Approved, Deletion, Event, Gone, Journal, Kept, Mode, Observer, ResolvedResource, SecondLook, UnitReport,
+    content::key_digest,
+    ledger_view::LedgerView,
+    unit_task::options,
+    write::{Owned, Targets, Written, note_targets, relates},
+};
+
+/// Entities that are looked up with one call.
+const LOOK_UP: usize = 50;
+/// Units that are looked at a second time, at most; what belongs to others waits for the next resync.
+const SECOND_LOOK: usize = 500;
+/// Units that are looked at again at once.
+const LOOKS_AT_ONCE: usize = 16;
+/// How often dependents are asked for: each time something is kept, less is deleted.
+const ROUNDS: usize = 5;
+
+/// The units of a resync as the rules see them.
+pub(crate) struct Reports<'a>(pub(crate) &'a [UnitReport]);
+
+impl Units for Reports<'_> {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn id(&self, position: usize) -> &UnitId {
+        &self.0[position].unit
+    }
+
+    fn proof(&self, position: usize) -> Proof {
+        let report = &self.0[position];
+        match (&report.state, report.counts.unmapped) {
+            (UnitState::Complete, 0) => Proof::Complete,
+            (UnitState::Complete, resources) => Proof::Unmapped(resources),
+            (UnitState::Skipped(_) | UnitState::Failed(_), _) => Proof::Incomplete,
+        }
+    }
+}
+
+/// How deletion behaves in a resync.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DeletionSettings {
+    pub(crate) limits: LimitOptions,
+    pub(crate) delete_dependents: bool,
+    /// Whether the catalog creates what entities relate to.
+    pub(crate) creates_targets: bool,
+    /// The only deletions to make, where a plan is applied.
+    pub(crate) approved: Option<Arc<Approved>>,
+}
+
+/// Everything that one resync's deletion works with.
+pub(crate) struct StaleEntities<'a, 'p> {
+    pub(crate) catalog: &'a dyn Catalog,
+    pub(crate) source: &'a dyn Source,
+    pub(crate) mapper: &'a Arc<dyn Mapper>,
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) journal: &'a Journal,
+    pub(crate) resources: &'a [ResolvedResource],
+    pub(crate) units: &'a [Arc<berth_core::Unit>],
+    pub(crate) reports: &'a [UnitReport],
+    pub(crate) policy: &'a mut Policy<'p>,
+    pub(crate) written: &'a Written,
+    pub(crate) ledger: Option<&'a LedgerView>,
+    pub(crate) settings: DeletionSettings,
+    pub(crate) mode: Mode,
+    pub(crate) begun: Instant,
+    pub(crate) deletion: Deletion,
+}
+
+/// What is known of one stale entity.
+struct Known {
+    key: EntityKey,
+    producers: Producers,
+    account: Option<AccountId>,
+    region: Option<Region>,
+    /// Whether the catalog has confirmed that this integration owns it.
+    owned: bool,
+}
+
+impl Known {
+    fn stale(&self) -> Stale<'_> {
+        Stale {
+            key: &self.key,
+            producers: &self.producers,
+            account: self.account.as_ref(),
+            region: self.region.as_ref(),
+        }
+    }
+}
+
+impl StaleEntities<'_, '_> {
+    /// Deletes what is stale and proven to be gone. What is kept, and why, is in the result.
+    pub(crate) async fn delete(mut self, owned: &Owned) -> Deletion {
+        let owned = match owned {
+            Owned::Known(owned) => owned,
+            Owned::Unknown(problem) => return self.stopped(unlisted(problem)),
+        };
+        self.deletion.owned = owned.len() as u64;
+        if owned.iter().all(|key| self.written.seen.contains_key(key)) {
+            return self.deletion;
+        }
+        match self.delete_stale(owned).await {
+            Ok(()) => self.deletion,
+            Err(problem) => self.stopped(problem),
+        }
+    }
+
+    fn stopped(mut self, problem: Problem) -> Deletion {
+        self.deletion.stopped = Some(problem);
+        self.deletion
+    }
+
+    fn keep(&mut self, keys: impl IntoIterator<Item = EntityKey>, keep: &Keep) {
+        let kept = keys.into_iter().map(|entity| Kept { entity, keep: keep.clone() });
+        self.deletion.kept.extend(kept);
+    }
+
+    async fn delete_stale(&mut self, owned: &HashSet<u128>) -> Result<(), Problem> {
+        let stale = self.stale(owned).await?;
+        let mut known = Vec::new();
+        for (blueprint, keys) in stale {
+            if let Some(unit) = self.written.unresolved.get(&blueprint) {
+                let keep = Keep::Incomplete { unit: unit.clone() };
+                self.keep(keys, &keep);
+                continue;
+            }
+            for keys in keys.chunks(LOOK_UP) {
+                known.extend(self.known(&blueprint, keys).await);
+            }
+        }
+        self.note_accounts(&known);
+        let mut doomed = Vec::new();
+        let mut facts: HashMap<EntityKey, Known> = HashMap::new();
+        for known in known {
+            match self.policy.decide(&known.stale()) {
+                Decision::Delete(basis) => {
+                    doomed.push(Doomed { key: known.key.clone(), basis });
+                    facts.insert(known.key.clone(), known);
+                }
+                Decision::Keep(keep) => self.keep([known.key], &keep),
+            }
+        }
+        if self.settings.creates_targets {
+            self.keep_targets(&mut doomed).await?;
+        }
+        let mut doomed = self.limit(doomed);
+        self.look_again(&mut doomed, &facts).await;
+        self.keep_foreign(&mut doomed, &facts).await?;
+        let (granted, _lease) =
+            self.journal.claim(doomed.iter().map(|doomed| (key_digest(&doomed.key), self.begun)));
+        if granted.contains(&false) {
+            // Live events have seen to these since the resync began.
+            let mut granted = granted.into_iter();
+            doomed.retain(|_| granted.next() == Some(true));
+        }
+        if self.settings.delete_dependents {
+            self.add_dependents(&mut doomed).await?;
+        }
+        if doomed.is_empty() {
+            return Ok(());
+        }
+        self.check(&doomed)?;
+        self.carry_out(doomed).await;
+        Ok(())
+    }
+
+    /// The keys of what is owned but was not seen, by blueprint. Listed a second time, because
+    /// only digests were kept of the first.
+    async fn stale(&self, owned: &HashSet<u128>) -> Result<BTreeMap<BlueprintId, Vec<EntityKey>>, Problem> {
+        let mut stale: BTreeMap<BlueprintId, Vec<EntityKey>> = BTreeMap::new();
+        let mut pages = self.catalog.owned();
+        while let Some(page) = pages.next().await {
+            for entity in page.map_err(|error| unlisted(&error.0))? {
+                let digest = key_digest(&entity.key);
+                // What was not there at the start is somebody else's doing in the meantime.
+                if owned.contains(&digest) && !self.written.seen.contains_key(&digest) {
+                    stale.entry(entity.key.blueprint.clone()).or_default().push(entity.key);
+                }
+            }
+        }
+        Ok(stale)
+    }
+
+    /// What the ledger has of stale entities; of the others, what they state.
+    async fn known(&self, blueprint: &BlueprintId, keys: &[EntityKey]) -> Vec<Known> {
+        let recorded = |key: &EntityKey| {
+            let entry = self.ledger.and_then(|ledger| ledger.look_up(key_digest(key)));
+            entry.map_or(Producers::Unknown, |entry| entry.producers)
+        };
+        let mut known: Vec<Known> = keys
+            .iter()
+            .map(|key| Known {
+                key: key.clone(),
+                producers: recorded(key),
+                account: None,
+                region: None,
+                owned: false,
+            })
+            .collect();
+        let rules = self.policy.rules(blueprint);
+        let fields = rules.fields();
+        let unrecorded: Vec<EntityKey> = known
+            .iter()
+            .filter(|known| known.producers == Producers::Unknown)
+            .map(|known| known.key.clone())
+            .collect();
+        if fields == FieldSet::default() || unrecorded.is_empty() {
+            return known;
+        }
+        match self.catalog.current(&unrecorded, &fields).await {
+            Ok(entities) => {
+                let stated: HashMap<String, _> = entities
+                    .into_iter()
+                    .map(|entity| {
+                        let stated = (rules.account(&entity), rules.region(&entity));
+                        (entity.key.identifier, stated)
+                    })
+                    .collect();
+                for known in &mut known {
+                    if let Some((account, region)) = stated.get(&known.key.identifier) {
+                        known.account.clone_from(account);
+                        known.region.clone_from(region);
+                        known.owned = true;
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%blueprint, %error, "cannot read which account stale entities belong to");
+            }
+        }
+        known
+    }
+
+    /// Looks for accounts that have left the list.
+    fn note_accounts(&mut self, known: &[Known]) {
+        for stale in known {
+            for producer in stale.producers.known().unwrap_or_default() {
+                self.policy.note_account(&producer.account);
+            }
+            if let Some(account) = &stale.account {
+                self.policy.note_account(account);
+            }
+            // The entity of an account itself.
+            let accounts = self.resources.iter().any(|resource| {
+                resource.blueprint.as_ref() == Some(&stale.key.blueprint)
+                    && resource.mapping.as_ref().is_ok_and(|(kind, _)| kind.scope == Scope::Account)
+            });
+            if accounts && let Ok(account) = AccountId::new(&stale.key.identifier) {
+                self.policy.note_account(&account);
+            }
+        }
+    }
+
+    /// Holds back what looks like a mistake, unless it was approved.
+    fn limit(&mut self, doomed: Vec<Doomed>) -> Vec<Doomed> {
+        if let Some(approved) = &self.settings.approved {
+            return doomed.into_iter().filter(|doomed| approved.deletes(&doomed.key)).collect();
+        }
+        let counts = self.counts();
+        let Limited { allowed, held_back } = apply_limits(doomed, &counts);
+        self.deletion.held_back.extend(held_back);
+        allowed
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts =
+            Counts { kept_by_blueprint: self.written.held_by_blueprint.clone(), ..Counts::default() };
+        for (report, held) in self.reports.iter().zip(&self.written.held).filter(|(_, held)| **held > 0) {
+            let UnitId { kind, account, .. } = &report.unit;
+            *counts.kept.entry((kind.clone(), account.clone())).or_default() += held;
+        }
+        let mut entries: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
+        for report in self.reports {
+            let (resources, identifiers) = entries.entry(report.unit.resource).or_default();
+            *resources += report.counts.mapped + report.counts.unmapped;
+            *identifiers += report.counts.mapped;
+        }
+        for (entry, (resources, mut identifiers)) in entries {
+            identifiers -= self.written.repeated.get(&entry).copied().unwrap_or(0).min(identifiers);
+            if let Some(resource) = self.resources.get(entry).filter(|_| identifiers * 2 < resources) {
+                counts.mistaken.push(Mistaken {
+                    entry,
+                    kind: resource.config.kind.clone(),
+                    blueprint: resource.blueprint.clone(),
+                    resources,
+                    identifiers,
+                });
+            }
+        }
+        counts
+    }
+
+    /// Lists the units again that own what is about to be deleted: AWS's lists are eventually
+    /// consistent, and what is there after all, stays.
+    async fn look_again(&mut self, doomed: &mut Vec<Doomed>, facts: &HashMap<EntityKey, Known>) {
+        let mut wanted: BTreeMap<usize, HashSet<EntityKey>> = BTreeMap::new();
+        for doomed in doomed.iter() {
+            let Some(known) = facts.get(&doomed.key) else { continue };
+            for at in self.policy.units_behind(&known.stale()) {
+                if self.units.get(at).is_some_and(|unit| unit.kind.scope != Scope::Account) {
+                    wanted.entry(at).or_default().insert(doomed.key.clone());
+                }
+            }
+        }
+        let mut keep: HashMap<EntityKey, Keep> = HashMap::new();
+        for (at, keys) in wanted.iter().skip(SECOND_LOOK) {
+            let unit = self.units[*at].id.clone();
+            keep.extend(keys.iter().map(|key| (key.clone(), Keep::NotLookedTwice { unit: unit.clone() })));
+        }
+        let this = &*self;
+        let looks: Vec<_> = wanted
+            .iter()
+            .take(SECOND_LOOK)
+            .map(|(at, keys)| async move { (*at, this.look(*at, keys).await) })
+            .collect();
+        let looked = looks.len() as u64;
+        let found: Vec<(usize, Result<HashSet<EntityKey>, Problem>)> =
+            stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).collect().await;
+        for (at, found) in found {
+            let unit = self.units[at].id.clone();
+            let wanted = wanted.remove(&at).unwrap_or_default();
+            match found {
+                Ok(found) => {
+                    let there = wanted.into_iter().filter(|key| found.contains(key));
+                    keep.extend(there.map(|key| (key, Keep::FoundAgain { unit: unit.clone() })));
+                }
+                Err(problem) => {
+                    tracing::warn!(%unit, %problem, "a unit cannot be listed a second time; nothing of it is deleted");
+                    let missing = wanted.into_iter();
+                    keep.extend(missing.map(|key| (key, Keep::NotLookedTwice { unit: unit.clone() })));
+                }
+            }
+        }
+        doomed.retain(|doomed| !keep.contains_key(&doomed.key));
+        let again = keep.values().filter(|keep| matches!(keep, Keep::FoundAgain { .. })).count() as u64;
+        self.deletion.second_look = SecondLook { units: looked, found: again };
+        for (entity, keep) in keep {
+            self.deletion.kept.push(Kept { entity, keep });
+        }
+    }
+
+    /// Which of these entities a unit makes now. Listing is enough where the mapping needs no more; else
+    /// everything is read.
+    async fn look(&self, at: usize, keys: &HashSet<EntityKey>) -> Result<HashSet<EntityKey>, Problem> {
+        let unit = &self.units[at];
+        let listed = unit.kind.list_only();
+        if listed != *unit.kind
+            && let Some(found) = self.keys_of(unit, listed, keys, true).await?
+        {
+            return Ok(found);
+        }
+        let found = self.keys_of(unit, berth_core::KindManifest::clone(&unit.kind), keys, false).await?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// Reads a unit by this plan, and maps what it reads. `None` where `strict` is set and the mapping
+    /// needs more than that plan reads.
+    async fn keys_of(
+        &self,
+        unit: &berth_core::Unit,
+        kind: berth_core::KindManifest,
+        keys: &HashSet<EntityKey>,
+        strict: bool,
+    ) -> Result<Option<HashSet<EntityKey>>, Problem> {
+        let Some(resource) = self.resources.get(unit.id.resource) else { return Ok(None) };
+        let (_, mapping) = resource.mapping.as_ref().map_err(Problem::clone)?;
+        let mut pages = self.source.fetch(FetchRequest {
+            account: Arc::clone(&unit.account),
+            regions: unit.regions.clone(),
+            kind: Arc::new(kind),
+            options: options(&unit.resource),
+            one: None,
+            fresh: true,
+        });
+        let mut found = HashSet::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| match error {
+                berth_core::FetchError::Skipped(problem) | berth_core::FetchError::Failed(problem) => problem,
+            })?;
+            if let Some(failure) = page.failures.first() {
+                return Err(failure.problem.clone());
+            }
+            if page.count == 0 {
+                continue;
+            }
+            let request = MapRequest {
+                kind: unit.id.kind.clone(),
+                context: MapContext {
+                    account: Arc::clone(&unit.account),
+                    region: page.region.clone(),
+                    options: unit.resource.selector.include_actions.clone(),
+                },
+                mapping: mapping.clone(),
+                documents: false,
+                page,
+            };
+            let report = match self.mapper.map(request).await {
+                Ok(report) => report,
+                Err(_) if strict => return Ok(None),
+                Err(error) => return Err(crate::map_problem(error)),
+            };
+            let unmapped = report.misconfigured.iter().any(|field| field.blueprint.is_none());
+            if strict && (unmapped || report.filtered > 0 || !report.errors.is_empty()) {
+                return Ok(None);
+            }
+            if let Some(error) = report.errors.first() {
+                return Err(Problem::new(format!("{} cannot be mapped: {}", error.resource, error.reason)));
+            }
+            found.extend(
+                report.entities.into_iter().map(|entity| entity.key).filter(|key| keys.contains(key)),
+            );
+        }
+        Ok(Some(found))
+    }
+
+    /// Keeps what is not exactly this integration's own.
+    async fn keep_foreign(
+        &mut self,
+        doomed: &mut Vec<Doomed>,
+        facts: &HashMap<EntityKey, Known>,
+    ) -> Result<(), Problem> {
+        let unsure: Vec<EntityKey> = doomed
+            .iter()
+            .filter(|doomed| facts.get(&doomed.key).is_none_or(|known| !known.owned))
+            .map(|doomed| doomed.key.clone())
+            .collect();
+        if unsure.is_empty() {
+            return Ok(());
+        }
+        let owned = self.catalog.current(&unsure, &FieldSet::default()).await.map_err(|error| {
+            Problem::new(format!("the owner of stale entities could not be read: {}", error.0.message))
+        })?;
+        let owned: HashSet<EntityKey> = owned.into_iter().map(|entity| entity.key).collect();
+        let foreign: HashSet<EntityKey> = unsure.into_iter().filter(|key| !owned.contains(key)).collect();
+        doomed.retain(|doomed| !foreign.contains(&doomed.key));
+        self.keep(foreign, &Keep::NotOwned);
+        Ok(())
+    }
+
+    /// Finds what the catalog would delete along. An own entity that stays must not be deleted with
+    /// another, so that one stays, too.
+    async fn add_dependents(&mut self, doomed: &mut Vec<Doomed>) -> Result<(), Problem> {
+        for _ in 0..ROUNDS {
+            if doomed.is_empty() {
+                return Ok(());
+            }
+            let keys: Vec<EntityKey> = doomed.iter().map(|doomed| doomed.key.clone()).collect();
+            let dependents = self.catalog.dependents(&keys).await.map_err(|error| {
+                Problem::new(format!(
+                    "what depends on the entities to delete could not be read: {}",
+                    error.0.message
+                ))
+            })?;
+            let roots: HashSet<&EntityKey> = keys.iter().collect();
+            let above: HashMap<&EntityKey, &EntityKey> =
+                dependents.iter().map(|dependent| (&dependent.entity, &dependent.depends_on)).collect();
+            let root = |dependent: &Dependent| {
+                let mut at = &dependent.depends_on;
+                // No way is longer than there are dependents.
+                for _ in 0..dependents.len() {
+                    if roots.contains(at) {
+                        break;
+                    }
+                    at = above.get(at).copied().unwrap_or(at);
+                }
+                at.clone()
+            };
+            let needed: BTreeSet<EntityKey> =
+                dependents.iter().filter(|dependent| dependent.owned).map(root).collect();
+            if needed.is_empty() {
+                self.deletion.dependents = dependents;
+                return Ok(());
+            }
+            doomed.retain(|doomed| !needed.contains(&doomed.key));
+            self.keep(needed, &Keep::Related);
+        }
+        Err(Problem::new("own entities that stay depend on too many of the entities to delete"))
+    }
+
+    /// Checks everything that is about to be deleted against the limits of the whole.
+    fn check(&mut self, doomed: &[Doomed]) -> Result<(), Problem> {
+        if let Some(approved) = &self.settings.approved {
+            let more = self.deletion.dependents.iter().find(|dependent| !approved.deletes(&dependent.entity));
+            return match more {
+                None => Ok(()),
+                Some(Dependent { entity, depends_on, .. }) => Err(Problem::new(format!(
+                    "{entity} now depends on {depends_on}, and the plan does not list it"
+                ))
+                .remedy("make a new plan with `berth plan --out FILE`")),
+            };
+        }
+        let count = (doomed.len() + self.deletion.dependents.len()) as u64;
+        let Err(problem) = check_total(count, self.deletion.owned, &self.settings.limits) else {
+            return Ok(());
+        };
+        let entities = doomed.iter().map(|doomed| doomed.key.clone()).collect();
+        self.deletion.held_back.push(HeldBack { entities, problem: problem.clone() });
+        Err(problem)
+    }
+
+    async fn carry_out(&mut self, doomed: Vec<Doomed>) {
+        let mut bases: HashMap<EntityKey, Basis> = HashMap::new();
+        let mut keys = Vec::with_capacity(doomed.len());
+        for Doomed { key, basis } in doomed {
+            bases.insert(key.clone(), basis);
+            keys.push(key);
+        }
+        let resources = self.resources;
+        let gone = |entity: EntityKey| {
+            let part = bases.get(&entity).and_then(|basis| basis.parts.first());
+            let filling = || {
+                let mut filling =
+                    resources.iter().filter(|r| r.blueprint.as_ref() == Some(&entity.blueprint));
+                filling.next().map(|resource| resource.config.kind.clone())
+            };
+            Gone {
+                kind: part.and_then(|part| part.kind.clone()).or_else(filling),
+                account: part.and_then(|part| part.account.clone()),
+                entity,
+            }
+        };
+        match self.mode {
+            Mode::Plan => self.deletion.deleted = keys.into_iter().map(gone).collect(),
+            Mode::Apply => {
+                self.observer.event(&Event::Deleting { count: keys.len() });
+                let span = tracing::debug_span!("delete", entities = keys.len());
+                let delete = self.catalog.delete(&keys, self.settings.delete_dependents);
+                let report = delete.instrument(span).await;
+                self.deletion.deleted = report.deleted.into_iter().map(gone).collect();
+                for gone in &self.deletion.deleted {
+                    self.observer.event(&Event::Deleted { gone });
+                }
+                self.deletion.failed = report.failed;
+            }
+        }
+    }
+
+    /// Keeps stale entities that mapped entities relate to: the catalog would create them again.
+    async fn keep_targets(&mut self, doomed: &mut Vec<Doomed>) -> Result<(), Problem> {
+        if doomed.is_empty() {
+            return Ok(());
+        }
+        let mut pointing: BTreeMap<BlueprintId, Vec<(&BlueprintId, String)>> = BTreeMap::new();
+        let mut found = Targets::new();
+        let sources: BTreeSet<&BlueprintId> =
+            self.written.relates_to.keys().chain(self.written.searching.keys()).collect();
+        for from in sources {
+            let relations = self.catalog.relations(from).await.map_err(|error| {
+                Problem::new(format!(
+                    "the relations of blueprint `{from}` could not be read: {}",
+                    error.0.message
+                ))
+            })?;
+            for (name, target) in relations.into_iter().flatten() {
+                if doomed.iter().any(|doomed| doomed.key.blueprint == target) {
+                    self.look_up_targets(from, &name, &mut found).await?;
+                    pointing.entry(target).or_default().push((from, name));
+                }
+            }
+        }
+        let related = |key: &EntityKey| {
+            pointing.get(&key.blueprint).is_some_and(|from| {
+                from.iter().any(|(from, name)| {
+                    [&self.written.relates_to, &found]
+                        .iter()
+                        .any(|targets| relates(targets, from, name, &key.identifier))
+                })
+            })
+        };
+        let (kept, left): (Vec<Doomed>, Vec<Doomed>) =
+            std::mem::take(doomed).into_iter().partition(|doomed| related(&doomed.key));
+        *doomed = left;
+        self.keep(kept.into_iter().map(|doomed| doomed.key), &Keep::Related);
+        Ok(())
+    }
+
+    /// Asks the catalog what entities relate to whose relation is a search query.
+    async fn look_up_targets(
+        &self,
+        from: &BlueprintId,
+        relation: &str,
+        found: &mut Targets,
+    ) -> Result<(), Problem> {
+        let searching = self.written.searching.get(from).and_then(|relations| relations.get(relation));
+        let fields = FieldSet { relations: BTreeSet::from([relation.to_owned()]), ..FieldSet::default() };
+        for identifiers in searching.map(Vec::as_slice).unwrap_or_default().chunks(LOOK_UP) {
+            let keys: Vec<EntityKey> = identifiers
+                .iter()
+                .map(|identifier| EntityKey { blueprint: from.clone(), identifier: identifier.clone() })
+                .collect();
+            let entities = self.catalog.current(&keys, &fields).await.map_err(|error| {
+                Problem::new(format!(
+                    "what `{relation}` of `{from}` found could not be read: {}",
+                    error.0.message
+                ))
+            })?;
+            for entity in &entities {
+                note_targets(found, entity);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unlisted(problem: &Problem) -> Problem {
+    Problem::new(format!("what the catalog holds could not be listed: {}", problem.message))
+}

@@ -1,0 +1,206 @@
+//! A plan that is kept: what `berth plan --out` writes, people review, and `berth apply` carries out.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use berth_core::{AccountId, Adoption, Dependent, Entity, EntityKey, Kind, Problem, RemovedScope};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Change, Report,
+    content::{change_digest, key_digest},
+    diff::FieldChange,
+};
+
+/// The version of the format.
+const FORMAT: u32 = 1;
+
+/// Changes to a catalog, as planned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanFile {
+    /// The version of the format: 1.
+    pub format: u32,
+    /// The catalog and the integration that the plan is for.
+    pub catalog: String,
+    /// Which entities of others are taken over.
+    #[serde(default)]
+    pub adoption: Adoption,
+    /// The removals of accounts and regions that are confirmed.
+    #[serde(default)]
+    pub confirmed_removals: BTreeSet<RemovedScope>,
+    /// Entities to create, update or take over.
+    pub changes: Vec<PlannedChange>,
+    /// Entities to delete.
+    pub deletions: Vec<PlannedDeletion>,
+    /// Entities that the catalog deletes along, because they depend on one of these.
+    #[serde(default)]
+    pub dependents: Vec<Dependent>,
+}
+
+/// An entity to write.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedChange {
+    /// Which.
+    pub entity: EntityKey,
+    /// `create`, `update` or `adopt`.
+    pub change: ChangeKind,
+    /// A digest of everything that is written.
+    pub digest: String,
+    /// The fields that an update changes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldChange>,
+}
+
+/// What happens to an entity that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeKind {
+    /// It is new.
+    Create,
+    /// It has other values.
+    Update,
+    /// It is somebody else's, and is taken over.
+    Adopt,
+}
+
+/// An entity to delete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedDeletion {
+    /// Which.
+    pub entity: EntityKey,
+    /// The kind of its resource, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// The account of its resource, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
+    /// Why a resync holds the deletion back. Applying the plan approves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<String>,
+}
+
+impl PlanFile {
+    /// What the report of a plan says.
+    pub fn of(report: &Report, adoption: Adoption, confirmed_removals: BTreeSet<RemovedScope>) -> Self {
+        let changes = report.changes.iter().filter_map(|record| {
+            let (change, fields) = match &record.change {
+                Change::Create => (ChangeKind::Create, Vec::new()),
+                Change::Adopt => (ChangeKind::Adopt, Vec::new()),
+                Change::Update { fields } => (ChangeKind::Update, fields.clone()),
+                Change::Unchanged => return None,
+            };
+            let (entity, digest) = (record.entity.clone(), record.digest.clone());
+            Some(PlannedChange { entity, change, digest, fields })
+        });
+        let deleted = report.deletion.deleted.iter().map(|gone| PlannedDeletion {
+            entity: gone.entity.clone(),
+            kind: gone.kind.clone(),
+            account: gone.account.clone(),
+            held_back: None,
+        });
+        let held_back = report.deletion.held_back.iter().flat_map(|held| {
+            held.entities.iter().map(|entity| PlannedDeletion {
+                entity: entity.clone(),
+                kind: None,
+                account: None,
+                held_back: Some(held.problem.message.clone()),
+            })
+        });
+        let mut file = Self {
+            format: FORMAT,
+            catalog: report.catalog.clone(),
+            adoption,
+            confirmed_removals,
+            changes: changes.collect(),
+            deletions: deleted.chain(held_back).collect(),
+            dependents: report.deletion.dependents.clone(),
+        };
+        file.changes.sort_by(|a, b| a.entity.cmp(&b.entity));
+        file.deletions.sort_by(|a, b| a.entity.cmp(&b.entity));
+        file.dependents.sort();
+        file
+    }
+
+    /// Reads a plan.
+    ///
+    /// # Errors
+    /// A [`Problem`] that names the place, or the format that this version does not know.
+    pub fn parse(json: &[u8]) -> Result<Self, Problem> {
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        let file: Self = serde_path_to_error::deserialize(&mut reader)
+            .map_err(|error| Problem::new(format!("not a plan, at `{}`: {}", error.path(), error.inner())))?;
+        if file.format != FORMAT {
+            return Err(Problem::new(format!("the plan has format {}, not {FORMAT}", file.format))
+                .remedy("apply it with the version of Berth that made it, or make a new plan"));
+        }
+        Ok(file)
+    }
+
+    /// How many entities are written and deleted.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.changes.len(), self.deletions.len())
+    }
+
+    /// Holds the plan against a new one: each change and deletion must still be planned, exactly as it
+    /// was. What is new since then is left to the next resync.
+    ///
+    /// # Errors
+    /// Everything that is not the same any more, one line each.
+    pub fn approve(&self, now: &Self) -> Result<Approved, Vec<String>> {
+        let mut differences = Vec::new();
+        if self.catalog != now.catalog {
+            differences.push(format!("the plan is for {}, and this is {}", self.catalog, now.catalog));
+        }
+        let changes: HashMap<&EntityKey, &PlannedChange> =
+            now.changes.iter().map(|change| (&change.entity, change)).collect();
+        for change in &self.changes {
+            match changes.get(&change.entity) {
+                None => differences.push(format!("{}: there is nothing to write any more", change.entity)),
+                Some(now) if *now != change => {
+                    differences.push(format!("{}: something else would be written now", change.entity));
+                }
+                Some(_) => {}
+            }
+        }
+        let deletions: HashSet<&EntityKey> = now.deletions.iter().map(|deletion| &deletion.entity).collect();
+        for deletion in self.deletions.iter().filter(|deletion| !deletions.contains(&deletion.entity)) {
+            differences.push(format!("{}: it would not be deleted any more", deletion.entity));
+        }
+        if !differences.is_empty() {
+            return Err(differences);
+        }
+        let deletes = self.deletions.iter().map(|deletion| deletion.entity.clone());
+        let dependents = self.dependents.iter().map(|dependent| dependent.entity.clone());
+        Ok(Approved {
+            writes: self
+                .changes
+                .iter()
+                .map(|change| (key_digest(&change.entity), change.digest.clone()))
+                .collect(),
+            deletes: deletes.chain(dependents).collect(),
+        })
+    }
+}
+
+/// The changes of a plan that was approved: a resync makes these and no others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Approved {
+    /// What is written, by the digest of its key.
+    writes: HashMap<u128, String>,
+    /// What is deleted, dependents included.
+    deletes: HashSet<EntityKey>,
+}
+
+impl Approved {
+    /// Whether the plan writes this entity, exactly as it is.
+    pub(crate) fn allows(&self, entity: &Entity) -> bool {
+        self.writes.get(&key_digest(&entity.key)).is_some_and(|digest| *digest == change_digest(entity))
+    }
+
+    /// Whether the plan deletes this entity.
+    pub(crate) fn deletes(&self, key: &EntityKey) -> bool {
+        self.deletes.contains(key)
+    }
+}

@@ -1,0 +1,201 @@
+//! Reads and maps one unit.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use berth_core::{
+    DocumentBatch, FetchError, FetchRequest, FieldSet, MapContext, MapRequest, Mapping, Problem,
+    ResourceConfig, Source, Unit, UnitState,
+};
+use futures::StreamExt;
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{
+    Event, Observer, UnitCounts, UnitReport,
+    content::content_digest,
+    documents::Documents,
+    mapped::{Fate, Mapped},
+    misconfigured::Misconfigured,
+    tally::Tally,
+    version::Version,
+};
+
+/// A unit's position, its report, its resources that failed, and the fields that gave nothing.
+pub(crate) type Ended = (usize, UnitReport, Vec<(String, Problem)>, Misconfigured);
+
+pub(crate) struct UnitTask {
+    pub(crate) index: usize,
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) observer: Arc<dyn Observer>,
+    /// The version of the plugin that it reads and maps by, or why there is none any more.
+    pub(crate) begun: Result<Version, Problem>,
+    pub(crate) fields: Arc<FieldSet>,
+    /// How entities are written, where what they say is remembered.
+    pub(crate) merge: Option<bool>,
+    pub(crate) sender: mpsc::Sender<Mapped>,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) documents: Arc<Documents>,
+}
+
+impl UnitTask {
+    pub(crate) async fn run(self, unit: &Unit) -> Ended {
+        let clock = Instant::now();
+        self.tally.unit_started(self.index);
+        self.observer.event(&Event::UnitStarted { unit: &unit.id });
+        let mut counts = UnitCounts::default();
+        let mut failures = Vec::new();
+        let mut misconfigured = Misconfigured::default();
+        let mut state = self.read(unit, &mut counts, &mut failures, &mut misconfigured).await;
+        if self.tally.unit_read(self.index)
+            && let Err(problem) = self.documents.end(&unit.id).await
+        {
+            state = UnitState::Failed(problem);
+        }
+        let state = match (state, failures.first()) {
+            (UnitState::Complete, Some((resource, problem))) => UnitState::Failed(Problem {
+                message: format!(
+                    "{} of {} resources could not be read or mapped (first: {resource}: {})",
+                    counts.failed, counts.fetched, problem.message
+                ),
+                remedy: problem.remedy.clone(),
+            }),
+            (state, _) => state,
+        };
+        let report = UnitReport { unit: unit.id.clone(), state, counts, duration: clock.elapsed() };
+        match &report.state {
+            UnitState::Complete => {
+                tracing::info!(
+                    fetched = counts.fetched,
+                    mapped = counts.mapped,
+                    elapsed_ms = report.duration.as_millis(),
+                    "unit complete"
+                );
+            }
+            UnitState::Skipped(problem) => tracing::warn!(%problem, "unit skipped"),
+            UnitState::Failed(problem) => tracing::warn!(%problem, "unit failed"),
+        }
+        self.tally.unit_ended(self.index, &report.state, &report.counts);
+        self.observer.event(&Event::UnitFinished { report: &report });
+        (self.index, report, failures, misconfigured)
+    }
+
+    async fn read(
+        &self,
+        unit: &Unit,
+        counts: &mut UnitCounts,
+        failures: &mut Vec<(String, Problem)>,
+        misconfigured: &mut Misconfigured,
+    ) -> UnitState {
+        let since = Instant::now();
+        let Version { mapper, mapping } = match &self.begun {
+            Ok(version) => version,
+            Err(problem) => return UnitState::Failed(problem.clone()),
+        };
+        let pages = self.source.fetch(FetchRequest {
+            account: Arc::clone(&unit.account),
+            regions: unit.regions.clone(),
+            kind: Arc::clone(&unit.kind),
+            options: options(&unit.resource),
+            one: None,
+            fresh: false,
+        });
+        let (mapping, documents) = &self.documents.mapping(mapping);
+        // The next batch is read while this one is mapped.
+        let mut mapped = pages
+            .map(|page| async {
+                let mut page = page?;
+                let lost = std::mem::take(&mut page.failures);
+                let count = page.count;
+                if count == 0 {
+                    return Ok((count, lost, Ok(berth_core::MapReport::default())));
+                }
+                let kind = unit.id.kind.clone();
+                let context = MapContext {
+                    account: Arc::clone(&unit.account),
+                    region: page.region.clone(),
+                    options: unit.resource.selector.include_actions.clone(),
+                };
+                let examples = self.documents.set_aside(&kind, &context, &page);
+                let (mapping, documents) = (mapping.clone(), *documents);
+                let report = mapper.map(MapRequest { kind, context, mapping, documents, page }).await;
+                self.documents.mapped(mapper, examples, report.is_ok());
+                Ok::<_, FetchError>((count, lost, report))
+            })
+            .buffered(2);
+        while let Some(page) = mapped.next().await {
+            let (count, lost, report) = match page {
+                Ok(page) => page,
+                Err(FetchError::Skipped(problem)) => return UnitState::Skipped(problem),
+                Err(FetchError::Failed(problem)) => return UnitState::Failed(problem),
+            };
+            counts.fetched += (count + lost.len()) as u64;
+            counts.failed += lost.len() as u64;
+            for failure in lost {
+                tracing::warn!(resource = failure.resource, problem = %failure.problem, "a resource could not be read");
+                failures.push((failure.resource, failure.problem));
+            }
+            let report = match report {
+                Ok(report) => report,
+                Err(error) => return UnitState::Failed(map_problem(error)),
+            };
+            counts.filtered += report.filtered as u64;
+            counts.mapped += report.entities.len() as u64;
+            counts.failed += report.errors.len() as u64;
+            for field in report.misconfigured {
+                // Without a blueprint there is no entity: the field is one that it cannot do without.
+                counts.unmapped += if field.blueprint.is_none() { field.count } else { 0 };
+                misconfigured.add(unit.id.resource, field);
+            }
+            for error in report.errors {
+                tracing::warn!(
+                    resource = error.resource,
+                    reason = error.reason,
+                    "a resource could not be mapped"
+                );
+                failures.push((error.resource, Problem::new(format!("not mapped: {}", error.reason))));
+            }
+            if matches!(mapping, Mapping::Documents) {
+                counts.documents += report.documents.len() as u64;
+            }
+            let batch = DocumentBatch {
+                unit: unit.id.clone(),
+                config: Arc::clone(&unit.resource),
+                documents: report.documents,
+            };
+            if let Err(problem) = self.documents.take(batch).await {
+                return UnitState::Failed(problem);
+            }
+            self.observer.event(&Event::UnitProgress { unit: &unit.id, fetched: counts.fetched });
+            for entity in report.entities {
+                let mapped = Mapped {
+                    unit: self.index,
+                    fields: Arc::clone(&self.fields),
+                    content: self.merge.and_then(|merge| content_digest(&entity, merge)),
+                    entity,
+                    since,
+                    fate: Fate::default(),
+                };
+                if self.sender.send(mapped).await.is_err() {
+                    return UnitState::Failed(Problem::new("the writing side of the resync has ended"));
+                }
+            }
+        }
+        UnitState::Complete
+    }
+}
+
+/// The options that an entry switches on.
+pub(crate) fn options(entry: &ResourceConfig) -> BTreeSet<String> {
+    entry.selector.include_actions.iter().cloned().collect()
+}
+
+/// A batch that could not be mapped, told to an operator.
+pub fn map_problem(error: berth_core::MapError) -> Problem {
+    use berth_core::MapError;
+    match error {
+        MapError::Plugin { plugin, kind, problem } => Problem {
+            message: format!("plugin `{plugin}` failed on {kind}: {}", problem.message),
+            remedy: problem.remedy,
+        },
+        MapError::NoPlugin(problem) | MapError::Mapping(problem) => problem,
+    }
+}
