@@ -3,16 +3,21 @@
 use std::{
     fmt, fs, io,
     path::Path,
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
 use berth_core::Problem;
 use redb::{
     Builder, ConcurrencyMode, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase,
-    StorageError, TransactionError,
+    StorageError, TableError, TransactionError, WriteTransaction,
 };
 
-use crate::{Access, LedgerConfig, record};
+use crate::{
+    Access, LedgerConfig, Result,
+    record::{FORMAT, FORMAT_KEY, META, READABLE_FORMATS},
+    session,
+};
 
 const FILE: &str = "ledger.redb";
 /// What a damaged file is called from then on; only the last one is kept.
@@ -25,7 +30,11 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// An opened file.
 pub(crate) enum Store {
-    Writable(Database),
+    Writable {
+        database: Database,
+        /// The resync that began last, the only one that may write. Changes within transactions only.
+        current_run: AtomicU32,
+    },
     Readable(ReadOnlyDatabase),
     /// There is none to read.
     Absent,
@@ -35,17 +44,51 @@ impl Store {
     /// A view of the file as it is now; `None` when there is none.
     pub(crate) fn read(&self) -> Result<Option<ReadTransaction>, TransactionError> {
         match self {
-            Self::Writable(database) => database.begin_read().map(Some),
+            Self::Writable { database, .. } => database.begin_read().map(Some),
             Self::Readable(database) => database.begin_read().map(Some),
             Self::Absent => Ok(None),
         }
+    }
+
+    /// Begins a transaction; waits for the one before.
+    pub(crate) fn write(&self) -> Result<WriteTransaction> {
+        match self {
+            Self::Writable { database, .. } => Ok(database.begin_write()?),
+            Self::Readable(_) | Self::Absent => {
+                Err(redb::Error::Io(io::Error::other("the ledger was opened for reading")))
+            }
+        }
+    }
+
+    /// The number of the resync that began last in this process.
+    pub(crate) fn current_run(&self) -> u32 {
+        match self {
+            Self::Writable { current_run, .. } => current_run.load(Ordering::Acquire),
+            Self::Readable(_) | Self::Absent => 0,
+        }
+    }
+
+    /// From now on only the resync with this number writes.
+    pub(crate) fn set_current_run(&self, run: u32) {
+        if let Self::Writable { current_run, .. } = self {
+            current_run.store(run, Ordering::Release);
+        }
+    }
+}
+
+/// A table, unless the file has none of that name.
+pub(crate) fn optional<T>(opened: Result<T, TableError>) -> Result<Option<T>> {
+    match opened {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Writable(_) => "Writable",
+            Self::Writable { .. } => "Writable",
             Self::Readable(_) => "Readable",
             Self::Absent => "Absent",
         })
@@ -60,7 +103,7 @@ pub(crate) fn open(config: &LedgerConfig) -> Result<(Store, Vec<String>), Proble
             fs::create_dir_all(&config.dir).map_err(|error| unusable(&config.dir, &error.to_string()))?;
             write(&config.dir, &path)
         }
-        Access::Read => Ok(read(&path)),
+        Access::Read => read(&path),
     }
 }
 
@@ -70,15 +113,35 @@ fn builder(mode: ConcurrencyMode) -> Builder {
     builder
 }
 
+/// Why a file cannot be opened.
+enum OpenError {
+    /// It has this format, and this version does not know it.
+    Format(String),
+    Database(DatabaseError),
+}
+
+impl From<DatabaseError> for OpenError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(error)
+    }
+}
+
 fn write(dir: &Path, path: &Path) -> Result<(Store, Vec<String>), Problem> {
+    // Even a file that is opened for writing and closed again changes. One that cannot be read this way
+    // is looked at again below.
+    if let Ok(database) = open_for_reading(path)
+        && let Some(format) = unknown_format(&database).ok().flatten()
+    {
+        return Err(newer(path, &format));
+    }
     let mut notes = Vec::new();
     let database = match patiently(path) {
-        Err(error) if is_damage(&error) => {
-            let aside = dir.join(DAMAGED);
-            fs::rename(path, &aside).map_err(|error| unusable(dir, &error.to_string()))?;
-            tracing::warn!(%error, moved_to = %aside.display(), "the ledger is damaged; it is started anew");
+        Err(OpenError::Database(error)) if is_damage(&error) => {
+            let moved = dir.join(DAMAGED);
+            fs::rename(path, &moved).map_err(|error| unusable(dir, &error.to_string()))?;
+            tracing::warn!(%error, moved_to = %moved.display(), "the ledger is damaged; it is started over");
             notes.push(format!(
-                "the ledger in {} was damaged ({error}); it was moved to {DAMAGED} and started anew, and everything is compared with the catalog",
+                "the ledger in {} was damaged ({error}); it was moved to {DAMAGED} and started over, and everything is compared with the catalog",
                 dir.display()
             ));
             patiently(path)
@@ -86,53 +149,72 @@ fn write(dir: &Path, path: &Path) -> Result<(Store, Vec<String>), Problem> {
         opened => opened,
     };
     let database = database.map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => Problem::new(format!(
+        OpenError::Format(format) => newer(path, &format),
+        OpenError::Database(DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch) => Problem::new(format!(
             "the state directory {} is in use by another process",
             dir.display()
         ))
         .remedy("wait until that process has ended, or give this one a state directory of its own (`--state-dir`, OCEAN__STATE_DIR, BERTH_STATE_DIR)"),
-        other => unusable(dir, &other.to_string()),
+        OpenError::Database(other) => unusable(dir, &other.to_string()),
     })?;
-    Ok((Store::Writable(database), notes))
+    Ok((Store::Writable { database, current_run: AtomicU32::new(0) }, notes))
 }
 
 /// Opens a file for writing, and waits for a process that is about to end.
-fn patiently(path: &Path) -> Result<Database, DatabaseError> {
+fn patiently(path: &Path) -> Result<Database, OpenError> {
     let start = Instant::now();
     let mut mode = ConcurrencyMode::SingleWriter;
     loop {
         match builder(mode).create(path) {
             Err(DatabaseError::DatabaseAlreadyOpen) if start.elapsed() < PATIENCE => std::thread::sleep(LOOK),
-            // Not every system lets readers in beside a writer.
+            // Not every system lets others read while one writes.
             Err(DatabaseError::Storage(StorageError::Unsupported))
                 if mode == ConcurrencyMode::SingleWriter =>
             {
                 mode = ConcurrencyMode::ExclusiveWriter;
             }
             Ok(database) => return prepare(database),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Creates the tables, so that no later reader misses one; tables of another form are damage, too.
-fn prepare(database: Database) -> Result<Database, DatabaseError> {
-    let create = || {
+/// Makes the file one of the current format, with all tables, so that no later reader misses one.
+/// Tables of another form are damage, unless the format is newer.
+fn prepare(database: Database) -> Result<Database, OpenError> {
+    let prepare = || {
+        if let Some(format) = unknown_format(&database)? {
+            return Ok(Some(format));
+        }
         let transaction = database.begin_write()?;
-        transaction.open_table(record::META)?;
-        transaction.open_table(record::RUNS)?;
-        transaction.open_table(record::UNITS)?;
-        transaction.open_table(record::UNIT_NUMBERS)?;
-        transaction.open_table(record::ENTITIES)?;
+        transaction.open_table(META)?.insert(FORMAT_KEY, FORMAT)?;
+        session::create_tables(&transaction)?;
         transaction.commit()?;
-        Ok(())
+        Ok(None)
     };
-    let created: Result<(), redb::Error> = create();
-    match created {
-        Ok(()) => Ok(database),
-        Err(redb::Error::Io(error)) => Err(error.into()),
-        Err(other) => Err(StorageError::Corrupted(other.to_string()).into()),
+    let prepared: Result<Option<String>> = prepare();
+    match prepared {
+        Ok(None) => Ok(database),
+        Ok(Some(format)) => Err(OpenError::Format(format)),
+        Err(redb::Error::Io(error)) => Err(DatabaseError::from(error).into()),
+        Err(other) => Err(DatabaseError::from(StorageError::Corrupted(other.to_string())).into()),
     }
+}
+
+/// The format of a file, if this version cannot read it.
+fn unknown_format(database: &impl ReadableDatabase) -> Result<Option<String>> {
+    let transaction = database.begin_read()?;
+    let Some(meta) = optional(transaction.open_table(META))? else { return Ok(None) };
+    let format = meta.get(FORMAT_KEY)?.map(|format| format.value().to_owned());
+    Ok(format.filter(|format| !READABLE_FORMATS.contains(&format.as_str())))
+}
+
+fn newer(path: &Path, format: &str) -> Problem {
+    Problem::new(format!(
+        "the ledger {} has format {format}; this version of Berth knows formats up to {FORMAT}",
+        path.display()
+    ))
+    .remedy("use the version of Berth that wrote it, or another state directory (`--state-dir`, OCEAN__STATE_DIR, BERTH_STATE_DIR)")
 }
 
 /// Whether a file is to be replaced: it is no ledger, or not a sound one.
@@ -155,23 +237,31 @@ fn unusable(dir: &Path, cause: &str) -> Problem {
 }
 
 /// Opens a file for reading. One that cannot be read is as good as none.
-fn read(path: &Path) -> (Store, Vec<String>) {
+fn read(path: &Path) -> Result<(Store, Vec<String>), Problem> {
+    let cannot_be_read = |error: &dyn fmt::Display| {
+        let path = path.display();
+        let note =
+            format!("the ledger {path} cannot be read ({error}); everything is compared with the catalog");
+        (Store::Absent, vec![note])
+    };
+    let database = match open_for_reading(path) {
+        Ok(database) => database,
+        Err(DatabaseError::Storage(StorageError::Io(error))) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok((Store::Absent, Vec::new()));
+        }
+        Err(error) => return Ok(cannot_be_read(&error)),
+    };
+    match unknown_format(&database) {
+        Ok(None) => Ok((Store::Readable(database), Vec::new())),
+        Ok(Some(format)) => Err(newer(path, &format)),
+        Err(error) => Ok(cannot_be_read(&error)),
+    }
+}
+
+fn open_for_reading(path: &Path) -> Result<ReadOnlyDatabase, DatabaseError> {
     let open = |mode| builder(mode).open_read_only(path);
-    let opened = open(ConcurrencyMode::SingleWriter).or_else(|error| match error {
+    open(ConcurrencyMode::SingleWriter).or_else(|error| match error {
         DatabaseError::Storage(StorageError::Unsupported) => open(ConcurrencyMode::ExclusiveWriter),
         other => Err(other),
-    });
-    match opened {
-        Ok(database) => (Store::Readable(database), Vec::new()),
-        Err(DatabaseError::Storage(StorageError::Io(error))) if error.kind() == io::ErrorKind::NotFound => {
-            (Store::Absent, Vec::new())
-        }
-        Err(error) => {
-            let path = path.display();
-            let note = format!(
-                "the ledger {path} cannot be read ({error}); everything is compared with the catalog"
-            );
-            (Store::Absent, vec![note])
-        }
-    }
+    })
 }

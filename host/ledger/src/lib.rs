@@ -2,31 +2,48 @@
 //! directory of the operator's choice.
 //!
 //! [`FileLedger`] is such a file as a [`Ledger`]. Of each entity it holds a digest of its key, a
-//! digest of what the catalog confirmed, the unit that produced it, and the number of the resync
-//! that recorded it: 40 bytes, and nothing that the catalog holds can be read from it.
+//! digest of what the catalog confirmed, the number of the set of units that produced it, and the number
+//! of the resync that recorded it: 40 bytes, and nothing that the catalog holds can be read from it.
+//! Sets of units are held once each, so entities with several producers cost no more than others.
 //!
 //! # Invariants
-//! - One process writes; others may read meanwhile. A second writer is refused.
-//! - A resync that did not [end](berth_core::LedgerSession::end) makes everything doubtful that was
+//! - One process writes; others may read meanwhile. A second writer is refused. Of the sessions of a
+//!   process only the one that began last writes.
+//! - A resync that did not [end](berth_core::LedgerSession::end) makes all contents uncertain that were
 //!   recorded before it began: it may have sent what it did not record.
-//! - What was recorded longer ago than the interval of verification is doubtful, too.
+//! - Contents that were recorded longer ago than the interval of verification are uncertain, too.
+//! - Producers never become fewer by a resync that did not end. What it recorded is added to what was
+//!   known; where nothing was known, the producers stay unknown. Neither does the age of a record matter
+//!   to them, nor that its content is uncertain.
+//! - A set of producers of which one cannot be read is unknown as a whole.
+//! - A file is about one catalog, organization included. One that does not name its organization yet
+//!   gives producers, and no contents; one about any other catalog gives nothing.
+//! - A file of a newer format is refused, and stays as it is.
 //! - Every page is checked against its checksum when the file is opened for writing. A damaged file
 //!   is moved aside, and everything is looked up in the catalog again.
 //! - Nothing here reads the environment or keeps global state.
 
 mod file;
+mod identity;
+mod producers;
 mod record;
+mod runs;
 mod session;
+mod view;
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use berth_core::{Intent, Ledger, Opened, Problem};
+use berth_core::{AccountId, Intent, Kind, Ledger, LedgerEntry, Opened, Problem};
 
-use crate::{file::Store, session::Session};
+use crate::{file::Store, identity::Held, session::Session, view::View};
+
+/// Any failure of the file.
+type Result<T, E = redb::Error> = std::result::Result<T, E>;
 
 /// How long what is known counts, unless the operator says otherwise.
 pub const VERIFY_INTERVAL: Duration = Duration::from_hours(24);
@@ -37,7 +54,7 @@ pub enum Access {
     /// Reading and writing; excludes other writers.
     #[default]
     Write,
-    /// Reading only, beside a writer if there is one. Nothing is created.
+    /// Reading only, also while another process writes. Nothing is created.
     Read,
 }
 
@@ -65,7 +82,7 @@ impl LedgerConfig {
 pub struct FileLedger {
     config: LedgerConfig,
     store: Arc<Store>,
-    /// What there is to say about the opening, until somebody asks.
+    /// Remarks about the opening, until the next resync begins.
     notes: Mutex<Vec<String>>,
 }
 
@@ -74,35 +91,72 @@ impl FileLedger {
     /// that is just ending is waited for.
     ///
     /// # Errors
-    /// A [`Problem`] when the directory cannot be used, or another process writes to it. A damaged
-    /// file is no error: it is moved aside, and said so at the next [`begin`](Ledger::begin).
+    /// A [`Problem`] when the directory cannot be used, another process writes to it, or a newer version
+    /// of Berth wrote it in a format that this one does not know. A damaged file is no error: it is moved
+    /// aside, and the next [`begin`](Ledger::begin) says so.
     pub fn open(config: LedgerConfig) -> Result<Self, Problem> {
         let (store, notes) = file::open(&config)?;
         Ok(Self { config, store: Arc::new(store), notes: Mutex::new(notes) })
+    }
+
+    /// The file as it is now; `None` when it holds nothing about this catalog.
+    fn view(&self, catalog: &str) -> Result<Option<View>> {
+        let Some(transaction) = self.store.read()? else { return Ok(None) };
+        let interval = self.config.verify_interval;
+        Ok(View::for_catalog(&transaction, catalog, interval, now())?.1)
+    }
+
+    fn note(&self, held: Held, intent: Intent) -> Option<String> {
+        let dir = self.config.dir.display();
+        match (held, intent) {
+            (Held::Nothing | Held::Same, _) => None,
+            (Held::WithoutOrganization, Intent::Write) => Some(format!(
+                "the ledger in {dir} did not name the organization of its catalog and does now; all contents are compared with the catalog once"
+            )),
+            (Held::WithoutOrganization, Intent::ReadOnly) => Some(format!(
+                "the ledger in {dir} does not name the organization of its catalog; all contents are compared with the catalog"
+            )),
+            (Held::Other(other), Intent::Write) => {
+                Some(format!("the ledger in {dir} is that of another catalog ({other}); it was started over"))
+            }
+            (Held::Other(other), Intent::ReadOnly) => {
+                Some(format!("the ledger in {dir} is that of another catalog ({other}); it is not used"))
+            }
+        }
     }
 }
 
 impl Ledger for FileLedger {
     fn begin(&self, catalog: &str, intent: Intent) -> Result<Opened, Problem> {
-        let interval = self.config.verify_interval;
-        let begun = Session::begin(&self.store, catalog, intent, interval, SystemTime::now());
-        let (session, other) = begun.map_err(|error| {
+        let begun = Session::begin(&self.store, catalog, intent, self.config.verify_interval, now());
+        let (session, held) = begun.map_err(|error| {
             Problem::new(format!("{}: the ledger cannot be read: {error}", self.config.dir.display()))
                 .remedy("if this lasts, remove the directory: everything is looked up in the catalog again")
         })?;
         let mut notes = std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Some(other) = other {
-            let dir = self.config.dir.display();
-            let what = match intent {
-                Intent::Write => "it was started anew",
-                Intent::ReadOnly => "it is not used",
-            };
-            notes.push(format!("the ledger in {dir} is that of another catalog ({other}); {what}"));
-        }
+        notes.extend(self.note(held, intent));
         Ok(Opened { session: Arc::new(session), notes })
     }
 
-    fn doubt(&self, catalog: &str, keys: &[u128]) -> Result<(), Problem> {
-        session::doubt(&self.store, catalog, keys).map_err(|error| session::unwritten(&error))
+    fn invalidate(&self, catalog: &str, keys: &[u128]) -> Result<(), Problem> {
+        session::invalidate(&self.store, catalog, keys).map_err(|error| session::not_written(&error))
     }
+
+    fn entries(&self, catalog: &str, keys: &[u128]) -> Result<Vec<Option<LedgerEntry>>, Problem> {
+        let read = || match self.view(catalog)? {
+            Some(view) => keys.iter().map(|key| view.entry(*key)).collect(),
+            None => Ok(vec![None; keys.len()]),
+        };
+        read().map_err(|error| session::not_read(&error))
+    }
+
+    fn totals(&self, catalog: &str) -> Result<BTreeMap<(AccountId, Kind), u64>, Problem> {
+        let read = || self.view(catalog)?.map_or_else(|| Ok(BTreeMap::new()), |view| view.totals());
+        read().map_err(|error| session::not_read(&error))
+    }
+}
+
+/// The time in seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,160 +1,220 @@
 //! A ledger during one resync.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
-use berth_core::{Intent, Known, LedgerSession, Origin, Problem};
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, WriteTransaction};
+use berth_core::{Intent, LedgerEntry, LedgerSession, MissingScopes, Problem};
+use redb::{ReadableTable, WriteTransaction};
 
 use crate::{
+    Result,
     file::Store,
-    record::{CATALOG, ENTITIES, META, RUNS, Record, UNIT_NUMBERS, UNITS, line, origin},
+    identity::Held,
+    producers::{Interner, NumberCache, SOMEBODY_ELSE, UNKNOWN},
+    record::{CATALOG_KEY, ENTITIES, META, MISSING, RUNS, Record, SET_NUMBERS, SETS, UNIT_NUMBERS, UNITS},
+    runs,
+    view::View,
 };
-
-/// Any failure of the file.
-type Result<T, E = redb::Error> = std::result::Result<T, E>;
 
 /// A ledger during one resync.
 pub(crate) struct Session {
     store: Arc<Store>,
-    /// What was known at the beginning; `None` when nothing was.
-    known: Option<View>,
-    /// Resyncs whose records may be relied on.
-    trusted: HashSet<u32>,
+    /// What was known of entities at the beginning; `None` when nothing was.
+    view: Option<View>,
+    /// The scopes that were missing then.
+    missing: MissingScopes,
     /// The number of this resync, when it writes.
     run: Option<u32>,
-    /// Numbers of units, as far as they were needed.
-    numbers: Mutex<HashMap<Arc<Origin>, u32>>,
-    /// Whether a failing look-up was told: one is enough.
-    told: AtomicBool,
+    /// Numbers of producers, as far as they were needed.
+    numbers: NumberCache,
+    /// What becomes of sets when the resync [ends](LedgerSession::end): until then the file holds them
+    /// together with what was known before.
+    exact: Mutex<HashMap<u128, u32>>,
+    /// Whether a failing look-up was logged: one is enough.
+    warned: AtomicBool,
 }
 
-/// The file as it was at the beginning.
-struct View {
-    entities: ReadOnlyTable<u128, [u8; Record::LEN]>,
-    units: ReadOnlyTable<u32, &'static str>,
-    /// Units as far as they were looked up.
-    origins: Mutex<HashMap<u32, Option<Arc<Origin>>>>,
+/// Why a session cannot write.
+enum WriteError {
+    /// Another resync has begun since.
+    Superseded,
+    File(redb::Error),
 }
 
-impl View {
-    fn of(transaction: &ReadTransaction) -> Result<Self> {
-        Ok(Self {
-            entities: transaction.open_table(ENTITIES)?,
-            units: transaction.open_table(UNITS)?,
-            origins: Mutex::default(),
-        })
+impl<E: Into<redb::Error>> From<E> for WriteError {
+    fn from(error: E) -> Self {
+        Self::File(error.into())
     }
+}
 
-    fn origin(&self, number: u32) -> Result<Option<Arc<Origin>>> {
-        let mut origins = lock(&self.origins);
-        if let Some(known) = origins.get(&number) {
-            return Ok(known.clone());
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Superseded => Problem::new("another resync has begun to use the ledger"),
+            WriteError::File(error) => not_written(&error),
         }
-        let found = self.units.get(number)?.and_then(|line| origin(line.value())).map(Arc::new);
-        origins.insert(number, found.clone());
-        Ok(found)
     }
 }
 
 impl Session {
-    /// Begins a resync. The second value is the catalog that the file was about, if it was another.
+    /// Begins a resync, at a time in seconds since 1970. The second value says what the file was about.
     pub(crate) fn begin(
         store: &Arc<Store>,
         catalog: &str,
         intent: Intent,
         interval: Duration,
-        now: SystemTime,
-    ) -> Result<(Self, Option<String>)> {
+        now: u64,
+    ) -> Result<(Self, Held)> {
         let mut session = Self {
             store: Arc::clone(store),
-            known: None,
-            trusted: HashSet::new(),
+            view: None,
+            missing: MissingScopes::new(),
             run: None,
-            numbers: Mutex::default(),
-            told: AtomicBool::new(false),
+            numbers: NumberCache::default(),
+            exact: Mutex::default(),
+            warned: AtomicBool::new(false),
         };
-        let mut other = None;
+        let mut held = Held::Nothing;
         if intent == Intent::Write {
-            let transaction = write(store)?;
-            other = claim(&transaction, catalog)?;
-            session.run = Some(begin_run(&transaction, interval, seconds(now))?);
+            let transaction = store.write()?;
+            held = claim(&transaction, catalog)?;
+            // What was recorded under a former identity may be about another organization.
+            let trust_nothing = held != Held::Same;
+            let run = runs::begin(&transaction, trust_nothing, interval, now)?;
+            // Before anybody else can write, so that former sessions cannot write any more.
+            store.set_current_run(run);
             transaction.commit()?;
+            session.run = Some(run);
         }
-        let Some(transaction) = store.read()? else { return Ok((session, None)) };
-        if intent == Intent::ReadOnly {
-            let meta = transaction.open_table(META)?;
-            let held = meta.get(CATALOG)?.map(|held| held.value().to_owned());
-            if held.as_deref() != Some(catalog) {
-                return Ok((session, held));
+        let Some(transaction) = store.read()? else { return Ok((session, held)) };
+        let mut view = match intent {
+            Intent::Write => Some(View::of(&transaction, session.run, interval, now)?),
+            Intent::ReadOnly => {
+                let (of_file, view) = View::for_catalog(&transaction, catalog, interval, now)?;
+                held = of_file;
+                view
             }
+        };
+        if let Some(view) = &mut view {
+            session.missing = view.take_missing();
         }
-        session.trusted = trusted(&transaction, session.run, interval, seconds(now))?;
-        session.known = Some(View::of(&transaction)?);
-        Ok((session, other))
+        // While a view is held, the file grows with all that is written: pages that it sees are not used
+        // again. The first resync writes most, and needs none.
+        session.view = match view {
+            Some(view) if view.is_empty()? => None,
+            view => view,
+        };
+        Ok((session, held))
     }
 
-    fn find(&self, key: u128) -> Result<Option<Known>> {
-        let Some(view) = &self.known else { return Ok(None) };
-        let Some(record) = view.entities.get(key)? else { return Ok(None) };
-        let record = Record::from_bytes(record.value());
-        let certain = record.content != 0 && self.trusted.contains(&record.run);
-        Ok(Some(Known { content: certain.then_some(record.content), origin: view.origin(record.unit)? }))
+    /// Begins a transaction of the resync with this number.
+    fn transaction(&self, run: u32) -> Result<WriteTransaction, WriteError> {
+        let transaction = self.store.write()?;
+        if self.store.current_run() == run { Ok(transaction) } else { Err(WriteError::Superseded) }
     }
 
-    fn write(&self, run: u32, entries: &[(u128, Option<Known>)]) -> Result<()> {
-        let transaction = write(&self.store)?;
-        let mut fresh: HashMap<Arc<Origin>, u32> = HashMap::new();
-        {
+    fn write(&self, run: u32, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), WriteError> {
+        let transaction = self.transaction(run)?;
+        let mut exact = HashMap::new();
+        let numbers = {
             let mut entities = transaction.open_table(ENTITIES)?;
-            let mut units = Units::open(&transaction)?;
-            for (key, known) in entries {
-                let Some(known) = known else {
+            let mut interner = Interner::open(&transaction, &self.numbers)?;
+            for (key, entry) in entries {
+                let Some(entry) = entry else {
                     entities.remove(key)?;
+                    exact.insert(*key, None);
                     continue;
                 };
-                let unit = match &known.origin {
-                    None => 0,
-                    Some(origin) => {
-                        let number = fresh.get(origin).or(lock(&self.numbers).get(origin)).copied();
-                        match number {
-                            Some(number) => number,
-                            None => *fresh.entry(Arc::clone(origin)).or_insert(units.number(origin)?),
-                        }
-                    }
-                };
-                let record = Record { content: known.content.unwrap_or(0), unit, run };
+                let former = entities.get(key)?.map(|record| Record::from_bytes(record.value()));
+                let set = interner.number(&entry.producers)?;
+                let stored = Stored::until_the_end(&mut interner, former, run, set)?;
+                let content = entry.content.unwrap_or(0);
+                let record = Record { content, set: stored.set, run, provisional: stored.provisional };
                 entities.insert(key, record.to_bytes())?;
+                exact.insert(*key, stored.exact);
+            }
+            interner.close()
+        };
+        transaction.commit()?;
+        self.numbers.keep(numbers);
+        let mut all = lock(&self.exact);
+        for (key, set) in exact {
+            match set {
+                Some(set) => _ = all.insert(key, set),
+                None => _ = all.remove(&key),
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&self, run: u32, missing: &MissingScopes) -> Result<(), WriteError> {
+        let transaction = self.transaction(run)?;
+        let mut exact = lock(&self.exact);
+        {
+            let mut entities = transaction.open_table(ENTITIES)?;
+            for (key, set) in exact.iter() {
+                let record = entities.get(key)?.map(|record| Record::from_bytes(record.value()));
+                if let Some(record) = record {
+                    entities.insert(key, Record { set: *set, ..record }.to_bytes())?;
+                }
+            }
+            transaction.delete_table(MISSING)?;
+            let mut scopes = transaction.open_table(MISSING)?;
+            for (scope, count) in missing {
+                scopes.insert(scope.to_string().as_str(), count)?;
+            }
+            let mut runs = transaction.open_table(RUNS)?;
+            let started = runs.get(run)?.map(|row| row.value().0);
+            if let Some(started) = started {
+                runs.insert(run, (started, true))?;
             }
         }
         transaction.commit()?;
-        lock(&self.numbers).extend(fresh);
+        exact.clear();
         Ok(())
     }
 }
 
-/// Makes doubtful what is recorded of these entities, if the file is about this catalog.
-pub(crate) fn doubt(store: &Store, catalog: &str, keys: &[u128]) -> Result<()> {
-    let transaction = write(store)?;
-    let held = transaction.open_table(META)?.get(CATALOG)?.map(|held| held.value().to_owned());
-    if held.as_deref() == Some(catalog) {
-        let mut entities = transaction.open_table(ENTITIES)?;
-        for key in keys {
-            let known = entities.get(key)?.map(|record| Record::from_bytes(record.value()));
-            if let Some(known) = known {
-                entities.insert(key, Record { content: 0, ..known }.to_bytes())?;
-            }
+/// How the file holds the producers of an entity until the resync ends. If it never does, they are not
+/// fewer than before: units that had not been read yet may have produced it, too.
+struct Stored {
+    set: u32,
+    /// Whether the set is unknown unless the resync ends.
+    provisional: bool,
+    /// The set that replaces this one when the resync ends.
+    exact: Option<u32>,
+}
+
+impl Stored {
+    fn until_the_end(
+        interner: &mut Interner<'_>,
+        former: Option<Record>,
+        run: u32,
+        set: u32,
+    ) -> Result<Self> {
+        let lasting = Self { set, provisional: false, exact: None };
+        if set == UNKNOWN || set == SOMEBODY_ELSE {
+            return Ok(lasting);
         }
+        // What this resync said provisionally is not known either.
+        let known = former.filter(|record| record.run != run || !record.provisional);
+        let together = match known {
+            Some(record) => interner.union(record.set, set)?,
+            None => UNKNOWN,
+        };
+        Ok(match together {
+            UNKNOWN => Self { provisional: true, ..lasting },
+            _ if together == set => lasting,
+            _ => Self { set: together, exact: Some(set), ..lasting },
+        })
     }
-    transaction.commit()?;
-    Ok(())
 }
 
 impl fmt::Debug for Session {
@@ -164,151 +224,87 @@ impl fmt::Debug for Session {
 }
 
 impl LedgerSession for Session {
-    fn look_up(&self, key: u128) -> Option<Known> {
-        self.find(key).unwrap_or_else(|error| {
-            if !self.told.swap(true, Ordering::Relaxed) {
-                tracing::warn!(%error, "the ledger cannot be read; what it says is looked up in the catalog");
+    fn look_up(&self, key: u128) -> Option<LedgerEntry> {
+        self.view.as_ref()?.entry(key).unwrap_or_else(|error| {
+            if !self.warned.swap(true, Ordering::Relaxed) {
+                tracing::warn!(%error, "the ledger cannot be read; comparing with the catalog instead");
             }
             None
         })
     }
 
-    fn each_key(&self, tell: &mut dyn FnMut(u128)) -> Result<(), Problem> {
-        let Some(view) = &self.known else { return Ok(()) };
-        let mut all = || {
-            for entry in view.entities.iter()? {
-                tell(entry?.0.value());
-            }
-            Ok(())
-        };
-        all().map_err(|error: redb::Error| Problem::new(format!("the ledger cannot be read: {error}")))
+    fn each_key(&self, visit: &mut dyn FnMut(u128)) -> Result<(), Problem> {
+        let Some(view) = &self.view else { return Ok(()) };
+        view.each_key(visit).map_err(|error| not_read(&error))
     }
 
-    fn record(&self, entries: &[(u128, Option<Known>)]) -> Result<(), Problem> {
+    fn missing_scopes(&self) -> Result<MissingScopes, Problem> {
+        Ok(self.missing.clone())
+    }
+
+    fn record(&self, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), Problem> {
         let Some(run) = self.run else { return Err(read_only()) };
-        self.write(run, entries).map_err(|error| unwritten(&error))
+        Ok(self.write(run, entries)?)
     }
 
-    fn end(&self) -> Result<(), Problem> {
+    fn end(&self, missing: &MissingScopes) -> Result<(), Problem> {
         let Some(run) = self.run else { return Err(read_only()) };
-        let end = || {
-            let transaction = write(&self.store)?;
-            {
-                let mut runs = transaction.open_table(RUNS)?;
-                let started = runs.get(run)?.map(|row| row.value().0);
-                // Another catalog may have taken the file meanwhile.
-                if let Some(started) = started {
-                    runs.insert(run, (started, true))?;
-                }
-            }
-            transaction.commit()?;
-            Ok(())
-        };
-        end().map_err(|error: redb::Error| unwritten(&error))
+        Ok(self.finish(run, missing)?)
     }
 }
 
-/// Numbers of units in the file.
-struct Units<'t> {
-    lines: Table<'t, u32, &'static str>,
-    numbers: Table<'t, &'static str, u32>,
-}
-
-impl<'t> Units<'t> {
-    fn open(transaction: &'t WriteTransaction) -> Result<Self> {
-        Ok(Self { lines: transaction.open_table(UNITS)?, numbers: transaction.open_table(UNIT_NUMBERS)? })
+/// Makes the file one about this catalog, and says what it was about before. What it held of another
+/// is dropped.
+fn claim(transaction: &WriteTransaction, catalog: &str) -> Result<Held> {
+    let mut meta = transaction.open_table(META)?;
+    let held = Held::of(meta.get(CATALOG_KEY)?.as_ref().map(redb::AccessGuard::value), catalog);
+    if held != Held::Same {
+        meta.insert(CATALOG_KEY, catalog)?;
     }
-
-    /// The number of a unit; the next free one when it has none.
-    fn number(&mut self, origin: &Origin) -> Result<u32> {
-        let line = line(origin);
-        if let Some(number) = self.numbers.get(line.as_str())?.map(|number| number.value()) {
-            return Ok(number);
-        }
-        let number = self.lines.last()?.map_or(0, |(last, _)| last.value()) + 1;
-        self.lines.insert(number, line.as_str())?;
-        self.numbers.insert(line.as_str(), number)?;
-        Ok(number)
+    if held != Held::Same {
+        transaction.delete_table(MISSING)?;
     }
-}
-
-/// Makes the file one about this catalog; what it held of another is dropped, and that one named.
-fn claim(transaction: &WriteTransaction, catalog: &str) -> Result<Option<String>> {
-    let held = {
-        let meta = transaction.open_table(META)?;
-        meta.get(CATALOG)?.map(|held| held.value().to_owned())
-    };
-    if held.as_deref() == Some(catalog) {
-        return Ok(None);
+    if !held.is_usable() {
+        transaction.delete_table(ENTITIES)?;
+        transaction.delete_table(UNITS)?;
+        transaction.delete_table(UNIT_NUMBERS)?;
+        transaction.delete_table(SETS)?;
+        transaction.delete_table(SET_NUMBERS)?;
     }
-    transaction.delete_table(ENTITIES)?;
-    transaction.delete_table(UNITS)?;
-    transaction.delete_table(UNIT_NUMBERS)?;
-    transaction.open_table(ENTITIES)?;
-    transaction.open_table(UNITS)?;
-    transaction.open_table(UNIT_NUMBERS)?;
-    transaction.open_table(META)?.insert(CATALOG, catalog)?;
+    create_tables(transaction)?;
     Ok(held)
 }
 
-/// Numbers a new resync, and forgets those that nothing may rely on any more.
-fn begin_run(transaction: &WriteTransaction, interval: Duration, now: u64) -> Result<u32> {
-    let mut runs = transaction.open_table(RUNS)?;
-    let (mut unended, mut last) = (0, 0);
-    for row in runs.iter()? {
-        let (number, row) = row?;
-        last = number.value();
-        if !row.value().1 {
-            unended = last;
+/// Creates the tables that are not there yet.
+pub(crate) fn create_tables(transaction: &WriteTransaction) -> Result<()> {
+    transaction.open_table(RUNS)?;
+    transaction.open_table(UNITS)?;
+    transaction.open_table(UNIT_NUMBERS)?;
+    transaction.open_table(SETS)?;
+    transaction.open_table(SET_NUMBERS)?;
+    transaction.open_table(ENTITIES)?;
+    transaction.open_table(MISSING)?;
+    Ok(())
+}
+
+/// Makes uncertain what is recorded of the contents of these entities, if the file is about this catalog.
+pub(crate) fn invalidate(store: &Store, catalog: &str, keys: &[u128]) -> Result<()> {
+    let transaction = store.write()?;
+    let held = {
+        let meta = transaction.open_table(META)?;
+        Held::of(meta.get(CATALOG_KEY)?.as_ref().map(redb::AccessGuard::value), catalog)
+    };
+    if held.is_usable() {
+        let mut entities = transaction.open_table(ENTITIES)?;
+        for key in keys {
+            let record = entities.get(key)?.map(|record| Record::from_bytes(record.value()));
+            if let Some(record) = record {
+                entities.insert(key, Record { content: 0, ..record }.to_bytes())?;
+            }
         }
     }
-    runs.retain(|number, (started, _)| number >= unended && is_recent(started, interval, now))?;
-    runs.insert(last + 1, (now, false))?;
-    Ok(last + 1)
-}
-
-/// The resyncs whose records may be relied on: not before the last that did not end (other than
-/// the one that just begins), and within the interval.
-fn trusted(
-    transaction: &ReadTransaction,
-    own: Option<u32>,
-    interval: Duration,
-    now: u64,
-) -> Result<HashSet<u32>> {
-    let mut trusted = HashSet::new();
-    for row in transaction.open_table(RUNS)?.iter()? {
-        let (number, row) = row?;
-        let (started, ended) = row.value();
-        let number = number.value();
-        if Some(number) == own {
-            continue;
-        }
-        if !ended {
-            trusted.clear();
-        }
-        if is_recent(started, interval, now) {
-            trusted.insert(number);
-        }
-    }
-    Ok(trusted)
-}
-
-/// A time to come tells of a clock that was set back: the age is not known.
-fn is_recent(started: u64, interval: Duration, now: u64) -> bool {
-    now.checked_sub(started).is_some_and(|age| age < interval.as_secs())
-}
-
-fn write(store: &Store) -> Result<WriteTransaction> {
-    match store {
-        Store::Writable(database) => Ok(database.begin_write()?),
-        Store::Readable(_) | Store::Absent => {
-            Err(redb::Error::Io(std::io::Error::other("the ledger was opened for reading")))
-        }
-    }
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    transaction.commit()?;
+    Ok(())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -319,7 +315,11 @@ fn read_only() -> Problem {
     Problem::new("the ledger was opened for reading")
 }
 
-pub(crate) fn unwritten(error: &redb::Error) -> Problem {
+pub(crate) fn not_read(error: &redb::Error) -> Problem {
+    Problem::new(format!("the ledger cannot be read: {error}"))
+}
+
+pub(crate) fn not_written(error: &redb::Error) -> Problem {
     Problem::new(format!("the ledger cannot be written: {error}"))
         .remedy("check that the disk of the state directory has room")
 }

@@ -1,11 +1,20 @@
-//! The ledger through its seam: what survives, what is relied on, and what a damaged, foreign or
+//! The ledger through its trait: what survives, what is relied on, and what a damaged, foreign or
 //! locked file does.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
-use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
-use berth_core::{AccountId, Intent, Kind, Known, Ledger, LedgerSession, Opened, Origin, Place, Region};
+use berth_core::{
+    AccountId, Intent, Kind, Ledger, LedgerEntry, LedgerSession, MissingScopes, Opened, Place, Producer,
+    Producers, Region,
+};
 use berth_ledger::{Access, FileLedger, LedgerConfig};
 use proptest::prelude::*;
 
@@ -21,24 +30,24 @@ fn begin(ledger: &FileLedger) -> Arc<dyn LedgerSession> {
     session
 }
 
-fn origin(account: &str, place: &str) -> Arc<Origin> {
+fn unit(account: &str, place: &str) -> Producer {
     let place = Region::new(place).map_or(Place::Global, Place::Region);
-    Arc::new(Origin {
+    Producer {
         account: AccountId::new(account).unwrap(),
         place,
         kind: Kind::new("AWS::EC2::Instance").unwrap(),
-    })
+    }
 }
 
-fn known(content: u128) -> Known {
-    Known { content: Some(content), origin: Some(origin("111111111111", "eu-west-1")) }
+fn entry(content: u128) -> LedgerEntry {
+    LedgerEntry { content: Some(content), producers: Producers::one(unit("111111111111", "eu-west-1")) }
 }
 
 /// A resync that records these and ends.
-fn resync(ledger: &FileLedger, entries: &[(u128, Option<Known>)]) {
+fn resync(ledger: &FileLedger, entries: &[(u128, Option<LedgerEntry>)]) {
     let session = begin(ledger);
     session.record(entries).unwrap();
-    session.end().unwrap();
+    session.end(&MissingScopes::new()).unwrap();
 }
 
 fn keys(session: &dyn LedgerSession) -> BTreeSet<u128> {
@@ -51,58 +60,58 @@ fn keys(session: &dyn LedgerSession) -> BTreeSet<u128> {
 fn what_was_recorded_is_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("made/on/demand");
-    let global = Known { content: Some(2), origin: Some(origin("222222222222", "global")) };
-    let shared = Known { content: None, origin: None };
-    let all = [(1, known(1)), (2, global), (3, shared), (4, known(4))];
-    resync(&open(&state), &all.clone().map(|(key, known)| (key, Some(known))));
-    resync(&open(&state), &[(4, None), (1, Some(known(11)))]);
+    let global = LedgerEntry { content: Some(2), producers: Producers::one(unit("222222222222", "global")) };
+    let shared = LedgerEntry::default();
+    let all = [(1, entry(1)), (2, global), (3, shared), (4, entry(4))];
+    resync(&open(&state), &all.clone().map(|(key, entry)| (key, Some(entry))));
+    resync(&open(&state), &[(4, None), (1, Some(entry(11)))]);
 
     let ledger = open(&state);
     let session = begin(&ledger);
-    assert_eq!(session.look_up(1), Some(known(11)));
+    assert_eq!(session.look_up(1), Some(entry(11)));
     assert_eq!(session.look_up(2).as_ref(), Some(&all[1].1));
     assert_eq!(session.look_up(3).as_ref(), Some(&all[2].1));
     assert_eq!((session.look_up(4), session.look_up(5)), (None, None));
     assert_eq!(keys(session.as_ref()), BTreeSet::from([1, 2, 3]));
     // A session sees what was known at its beginning.
-    session.record(&[(9, Some(known(9)))]).unwrap();
+    session.record(&[(9, Some(entry(9)))]).unwrap();
     assert_eq!(session.look_up(9), None);
 }
 
 #[test]
-fn a_resync_that_did_not_end_makes_doubtful_what_was_recorded_before_it() {
+fn a_resync_that_did_not_end_makes_contents_uncertain_that_were_recorded_before_it() {
     let dir = tempfile::tempdir().unwrap();
-    resync(&open(dir.path()), &[(1, Some(known(1))), (2, Some(known(2)))]);
+    resync(&open(dir.path()), &[(1, Some(entry(1))), (2, Some(entry(2)))]);
     // Recorded, then killed.
-    begin(&open(dir.path())).record(&[(2, Some(known(22)))]).unwrap();
+    begin(&open(dir.path())).record(&[(2, Some(entry(22)))]).unwrap();
 
     let ledger = open(dir.path());
     let session = begin(&ledger);
-    let doubtful = Known { content: None, ..known(0) };
-    assert_eq!(session.look_up(1), Some(doubtful), "the killed run may have sent another content");
-    assert_eq!(session.look_up(2), Some(known(22)), "the killed run had this confirmed");
-    session.record(&[(1, Some(known(1)))]).unwrap();
-    session.end().unwrap();
+    let uncertain = LedgerEntry { content: None, ..entry(0) };
+    assert_eq!(session.look_up(1), Some(uncertain), "the killed run may have sent another content");
+    assert_eq!(session.look_up(2), Some(entry(22)), "the killed run had this confirmed");
+    session.record(&[(1, Some(entry(1)))]).unwrap();
+    session.end(&MissingScopes::new()).unwrap();
     let session = begin(&ledger);
-    assert_eq!(session.look_up(1), Some(known(1)), "looked at and recorded again");
-    assert_eq!(session.look_up(2), Some(known(22)));
+    assert_eq!(session.look_up(1), Some(entry(1)), "looked at and recorded again");
+    assert_eq!(session.look_up(2), Some(entry(22)));
 }
 
 #[test]
-fn what_is_written_beside_a_resync_is_doubtful_and_still_known() {
+fn what_else_writes_makes_contents_uncertain_and_producers_stay_known() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = open(dir.path());
-    resync(&ledger, &[(1, Some(known(1))), (2, Some(known(2)))]);
-    ledger.doubt("another catalog", &[2]).unwrap();
+    resync(&ledger, &[(1, Some(entry(1))), (2, Some(entry(2)))]);
+    ledger.invalidate("another catalog", &[2]).unwrap();
     let running = begin(&ledger);
-    ledger.doubt(CATALOG, &[1, 3]).unwrap();
-    assert_eq!(running.look_up(1), Some(known(1)), "a session sees what was known at its beginning");
-    running.end().unwrap();
+    ledger.invalidate(CATALOG, &[1, 3]).unwrap();
+    assert_eq!(running.look_up(1), Some(entry(1)), "a session sees what was known at its beginning");
+    running.end(&MissingScopes::new()).unwrap();
     drop((running, ledger));
 
     let session = begin(&open(dir.path()));
-    assert_eq!(session.look_up(1), Some(Known { content: None, ..known(1) }));
-    assert_eq!((session.look_up(2), session.look_up(3)), (Some(known(2)), None));
+    assert_eq!(session.look_up(1), Some(LedgerEntry { content: None, ..entry(1) }));
+    assert_eq!((session.look_up(2), session.look_up(3)), (Some(entry(2)), None));
     assert_eq!(keys(session.as_ref()), BTreeSet::from([1, 2]));
 }
 
@@ -113,25 +122,25 @@ fn after_the_interval_everything_is_looked_at_again() {
         let config = LedgerConfig { verify_interval, ..LedgerConfig::new(dir.path()) };
         FileLedger::open(config).unwrap()
     };
-    resync(&with(Duration::from_hours(1)), &[(1, Some(known(1)))]);
+    resync(&with(Duration::from_hours(1)), &[(1, Some(entry(1)))]);
     let day = begin(&with(Duration::from_hours(24))).look_up(1);
-    assert_eq!(day, Some(known(1)));
+    assert_eq!(day, Some(entry(1)));
     let none = begin(&with(Duration::ZERO)).look_up(1).unwrap();
-    assert_eq!((none.content, none.origin), (None, known(1).origin), "who produced it stays known");
+    assert_eq!((none.content, none.producers), (None, entry(1).producers), "who produced it stays known");
 }
 
 #[test]
 fn a_ledger_of_another_catalog_is_not_used() {
     let dir = tempfile::tempdir().unwrap();
-    resync(&open(dir.path()), &[(1, Some(known(1)))]);
+    resync(&open(dir.path()), &[(1, Some(entry(1)))]);
     let ledger = open(dir.path());
     // One that only reads leaves it as it is.
     let looked = ledger.begin("another", Intent::ReadOnly).unwrap();
     assert!(looked.session.look_up(1).is_none() && looked.notes[0].contains(CATALOG), "{:?}", looked.notes);
-    assert_eq!(begin(&ledger).look_up(1), Some(known(1)));
+    assert_eq!(begin(&ledger).look_up(1), Some(entry(1)));
 
     let taken = ledger.begin("another", Intent::Write).unwrap();
-    assert!(taken.notes[0].contains(CATALOG) && taken.notes[0].contains("anew"), "{:?}", taken.notes);
+    assert!(taken.notes[0].contains(CATALOG) && taken.notes[0].contains("started over"), "{:?}", taken.notes);
     assert!(taken.session.look_up(1).is_none() && keys(taken.session.as_ref()).is_empty());
     let back = ledger.begin(CATALOG, Intent::Write).unwrap();
     assert!(back.notes[0].contains("another"), "{:?}", back.notes);
@@ -139,10 +148,101 @@ fn a_ledger_of_another_catalog_is_not_used() {
 }
 
 #[test]
+fn only_the_session_that_began_last_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let former = begin(&ledger);
+    former.record(&[(1, Some(entry(1)))]).unwrap();
+    let other = ledger.begin("another", Intent::Write).unwrap().session;
+    let back = ledger.begin(CATALOG, Intent::Write).unwrap().session;
+    for superseded in [former, other] {
+        let refused = superseded.record(&[(1, Some(entry(2)))]).unwrap_err();
+        assert!(refused.message.contains("another resync"), "{refused}");
+        assert!(superseded.end(&MissingScopes::new()).is_err());
+    }
+    back.record(&[(3, Some(entry(3)))]).unwrap();
+    back.end(&MissingScopes::new()).unwrap();
+    assert_eq!(keys(begin(&ledger).as_ref()), BTreeSet::from([3]));
+}
+
+#[test]
+fn missing_scopes_are_replaced_by_each_resync_that_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let scopes = |texts: &[(&str, u32)]| -> MissingScopes {
+        texts.iter().map(|(text, count)| (text.parse().unwrap(), *count)).collect()
+    };
+    let first = scopes(&[("account=111111111111", 1), ("region=222222222222/eu-west-1", 7)]);
+    let second = scopes(&[("account=111111111111", 2), ("account=333333333333", 1)]);
+    let session = begin(&open(dir.path()));
+    assert_eq!(session.missing_scopes().unwrap(), MissingScopes::new());
+    session.end(&first).unwrap();
+    drop(session);
+    // Killed: nothing changes.
+    begin(&open(dir.path())).record(&[(1, Some(entry(1)))]).unwrap();
+    let session = begin(&open(dir.path()));
+    assert_eq!(session.missing_scopes().unwrap(), first);
+    session.end(&second).unwrap();
+    assert_eq!(session.missing_scopes().unwrap(), first, "as it was at the beginning");
+    drop(session);
+
+    let ledger = open(dir.path());
+    assert_eq!(begin(&ledger).missing_scopes().unwrap(), second);
+    for intent in [Intent::ReadOnly, Intent::Write] {
+        let another = ledger.begin("another", intent).unwrap().session;
+        assert_eq!(another.missing_scopes().unwrap(), MissingScopes::new());
+    }
+    let back = ledger.begin(CATALOG, Intent::Write).unwrap().session;
+    assert_eq!(back.missing_scopes().unwrap(), MissingScopes::new());
+}
+
+#[test]
+fn entries_and_totals_are_those_of_the_file_as_it_is_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    assert_eq!(ledger.entries(CATALOG, &[1]).unwrap(), [None], "about no catalog yet");
+    let (one, two) = (unit("111111111111", "eu-west-1"), unit("222222222222", "global"));
+    let other_region = unit("111111111111", "us-east-1");
+    let of = |producers: &[&Producer]| {
+        let producers = Producers::these(producers.iter().copied().cloned());
+        Some(LedgerEntry { content: Some(7), producers })
+    };
+    let foreign = LedgerEntry { content: Some(7), producers: Producers::SomebodyElse };
+    let all = [
+        (1, of(&[&one])),
+        (2, of(&[&two, &one])),
+        (3, of(&[&one, &other_region])),
+        (4, Some(LedgerEntry::default())),
+        (5, Some(foreign)),
+    ];
+    resync(&ledger, &all);
+    let found = ledger.entries(CATALOG, &[5, 4, 3, 2, 1, 6]).unwrap();
+    let expected: Vec<_> = all.iter().rev().map(|(_, entry)| entry.clone()).chain([None]).collect();
+    assert_eq!(found, expected);
+    let part = |unit: &Producer, count| ((unit.account.clone(), unit.kind.clone()), count);
+    assert_eq!(ledger.totals(CATALOG).unwrap(), BTreeMap::from([part(&one, 3), part(&two, 1)]));
+
+    assert_eq!(ledger.entries("another", &[1, 2]).unwrap(), [None, None]);
+    assert_eq!(ledger.totals("another").unwrap(), BTreeMap::new());
+
+    // What a resync has recorded so far counts, and what it may still send does not.
+    let running = begin(&ledger);
+    running.record(&[(1, of(&[&two])), (2, None), (6, of(&[&two]))]).unwrap();
+    let found = ledger.entries(CATALOG, &[1, 2, 3, 6]).unwrap();
+    let union = Producers::these([one.clone(), two.clone()]);
+    assert_eq!(found[0], Some(LedgerEntry { content: Some(7), producers: union }));
+    assert_eq!(found[1], None);
+    assert_eq!(found[2].as_ref().unwrap().content, None);
+    assert_eq!(found[3].as_ref().unwrap().producers, Producers::Unknown);
+    running.end(&MissingScopes::new()).unwrap();
+    assert_eq!(ledger.entries(CATALOG, &[1, 6]).unwrap(), [of(&[&two]), of(&[&two])]);
+    assert_eq!(ledger.totals(CATALOG).unwrap(), BTreeMap::from([part(&one, 1), part(&two, 2)]));
+}
+
+#[test]
 fn a_second_writer_is_refused_and_a_reader_is_let_in() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = open(dir.path());
-    resync(&ledger, &[(1, Some(known(1)))]);
+    resync(&ledger, &[(1, Some(entry(1)))]);
     let refused = FileLedger::open(LedgerConfig::new(dir.path())).unwrap_err();
     assert!(refused.message.contains(dir.path().to_str().unwrap()), "{refused}");
     assert!(refused.remedy.as_ref().unwrap().contains("--state-dir"), "{refused}");
@@ -151,8 +251,8 @@ fn a_second_writer_is_refused_and_a_reader_is_let_in() {
     let read = LedgerConfig { access: Access::Read, ..LedgerConfig::new(dir.path()) };
     let reader = FileLedger::open(read).unwrap();
     let session = reader.begin(CATALOG, Intent::ReadOnly).unwrap().session;
-    assert_eq!(session.look_up(1), Some(known(1)));
-    assert!(session.record(&[(1, None)]).is_err() && session.end().is_err());
+    assert_eq!(session.look_up(1), Some(entry(1)));
+    assert!(session.record(&[(1, None)]).is_err() && session.end(&MissingScopes::new()).is_err());
     assert!(reader.begin(CATALOG, Intent::Write).is_err());
     assert_eq!(fs::read(dir.path().join("ledger.redb")).unwrap(), before, "nothing was written");
 }
@@ -162,8 +262,12 @@ fn reading_creates_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
     let config = LedgerConfig { access: Access::Read, ..LedgerConfig::new(&state) };
-    let opened = FileLedger::open(config).unwrap().begin(CATALOG, Intent::ReadOnly).unwrap();
+    let ledger = FileLedger::open(config).unwrap();
+    assert_eq!(ledger.entries(CATALOG, &[1]).unwrap(), [None]);
+    assert_eq!(ledger.totals(CATALOG).unwrap(), BTreeMap::new());
+    let opened = ledger.begin(CATALOG, Intent::ReadOnly).unwrap();
     assert!(opened.session.look_up(1).is_none() && keys(opened.session.as_ref()).is_empty());
+    assert_eq!(opened.session.missing_scopes().unwrap(), MissingScopes::new());
     assert!(!state.exists() && opened.notes.is_empty());
 }
 
@@ -177,22 +281,22 @@ fn a_directory_that_cannot_be_used_is_named() {
 }
 
 /// Opens a file that something happened to, and uses it.
-fn survives(dir: &Path) -> (Option<Known>, Vec<String>) {
+fn survives(dir: &Path) -> (Option<LedgerEntry>, Vec<String>) {
     let ledger = open(dir);
     let opened = ledger.begin(CATALOG, Intent::Write).unwrap();
     let found = opened.session.look_up(1);
-    opened.session.record(&[(1, Some(known(5)))]).unwrap();
-    opened.session.end().unwrap();
-    assert_eq!(begin(&ledger).look_up(1), Some(known(5)));
+    opened.session.record(&[(1, Some(entry(5)))]).unwrap();
+    opened.session.end(&MissingScopes::new()).unwrap();
+    assert_eq!(begin(&ledger).look_up(1), Some(entry(5)));
     (found, opened.notes)
 }
 
 #[test]
-fn a_damaged_file_is_moved_aside_and_started_anew() {
+fn a_damaged_file_is_moved_aside_and_started_over() {
     // The second time what was kept of the first is replaced.
     let dir = tempfile::tempdir().unwrap();
     for _ in 0..2 {
-        resync(&open(dir.path()), &[(1, Some(known(1)))]);
+        resync(&open(dir.path()), &[(1, Some(entry(1)))]);
         fs::write(dir.path().join("ledger.redb"), "not a database".repeat(1000)).unwrap();
         let (found, notes) = survives(dir.path());
         assert_eq!(found, None);
@@ -204,16 +308,16 @@ fn a_damaged_file_is_moved_aside_and_started_anew() {
     assert_eq!(survives(dir.path()), (None, Vec::new()));
 }
 
-fn large() -> Vec<(u128, Option<Known>)> {
-    (1..3000_u128).map(|key| (key, Some(known(key)))).collect()
+fn large() -> Vec<(u128, Option<LedgerEntry>)> {
+    (1..3000_u128).map(|key| (key, Some(entry(key)))).collect()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Whatever byte changes: the file tells the truth or is not used, and nothing panics.
+    /// Whatever byte changes: what the file says is true or is not used, and nothing panics.
     #[test]
-    fn a_changed_byte_is_never_believed(at in any::<prop::sample::Index>(), flip in 1..=255_u8, cut: bool) {
+    fn a_changed_byte_is_never_relied_on(at in any::<prop::sample::Index>(), flip in 1..=255_u8, cut: bool) {
         let dir = tempfile::tempdir().unwrap();
         resync(&open(dir.path()), &large());
         let path = dir.path().join("ledger.redb");
@@ -231,6 +335,6 @@ proptest! {
             prop_assert!(found.is_none() || found == recorded, "{key}: {found:?}");
         }
         drop(opened);
-        resync(&ledger, &[(1, Some(known(5)))]);
+        resync(&ledger, &[(1, Some(entry(5)))]);
     }
 }

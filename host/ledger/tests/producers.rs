@@ -1,0 +1,376 @@
+//! Sets of producers: what they cost, and what a resync that is killed makes of them.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+};
+
+use berth_core::{
+    AccountId, Intent, Kind, Ledger, LedgerEntry, LedgerSession, MissingScopes, Place, Producer, Producers,
+    Region,
+};
+use berth_ledger::{FileLedger, LedgerConfig};
+use proptest::prelude::*;
+use redb::{Builder, ConcurrencyMode, Database, TableDefinition};
+
+const CATALOG: &str = "aws of type aws-v3 at https://api.getport.io in organization org_1";
+
+fn open(dir: &Path) -> FileLedger {
+    FileLedger::open(LedgerConfig::new(dir)).unwrap()
+}
+
+fn begin(ledger: &FileLedger) -> Arc<dyn LedgerSession> {
+    ledger.begin(CATALOG, Intent::Write).unwrap().session
+}
+
+fn end(session: &dyn LedgerSession) {
+    session.end(&MissingScopes::new()).unwrap();
+}
+
+fn unit(number: u64) -> Producer {
+    Producer {
+        account: AccountId::new(format!("{:012}", 111_111_111_111 + number / 2)).unwrap(),
+        place: if number.is_multiple_of(2) {
+            Place::Global
+        } else {
+            Place::Region(Region::new("eu-west-1").unwrap())
+        },
+        kind: Kind::new("AWS::EC2::Subnet").unwrap(),
+    }
+}
+
+fn units(numbers: &[u64]) -> Producers {
+    Producers::these(numbers.iter().copied().map(unit))
+}
+
+fn entry(content: u128, producers: Producers) -> LedgerEntry {
+    LedgerEntry { content: Some(content), producers }
+}
+
+/// Records these in a resync that is killed when `killed`, and gives what the next one knows of key 1.
+fn after(ledger: &FileLedger, records: &[Producers], killed: bool) -> Producers {
+    let session = begin(ledger);
+    for producers in records {
+        session.record(&[(1, Some(entry(1, producers.clone())))]).unwrap();
+    }
+    if !killed {
+        end(session.as_ref());
+    }
+    begin(ledger).look_up(1).unwrap().producers
+}
+
+#[test]
+fn a_killed_resync_never_leaves_fewer_producers() {
+    let (one, two, three) = (units(&[1]), units(&[2]), units(&[1, 2, 3]));
+    let (unknown, foreign) = (Producers::Unknown, Producers::SomebodyElse);
+    for (before, recorded, if_killed) in [
+        (&three, std::slice::from_ref(&one), &three),
+        (&two, std::slice::from_ref(&one), &units(&[1, 2])),
+        (&two, &[one.clone(), units(&[3])], &three),
+        (&two, &[one.clone(), three.clone()], &three),
+        (&one, std::slice::from_ref(&three), &three),
+        (&unknown, std::slice::from_ref(&one), &unknown),
+        (&foreign, std::slice::from_ref(&one), &foreign),
+        (&one, std::slice::from_ref(&unknown), &unknown),
+        (&one, std::slice::from_ref(&foreign), &foreign),
+    ] {
+        for killed in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let ledger = open(dir.path());
+            assert_eq!(after(&ledger, std::slice::from_ref(before), false), *before);
+            let expected = if killed { if_killed } else { recorded.last().unwrap() };
+            let found = after(&ledger, recorded, killed);
+            assert_eq!(found, *expected, "{before:?}, then {recorded:?}, killed: {killed}");
+        }
+    }
+    // Nothing was known: other units might have produced it, had they been read.
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    assert_eq!(after(&ledger, std::slice::from_ref(&one), true), unknown);
+    assert_eq!(after(&ledger, &[two.clone(), one.clone()], true), unknown);
+    assert_eq!(after(&ledger, &[two, one.clone()], false), one);
+}
+
+#[test]
+fn entities_share_their_sets() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let session = begin(&ledger);
+    let records: Vec<_> = (0..100_u64)
+        .map(|key| (u128::from(key), Some(entry(1, if key < 50 { units(&[1]) } else { units(&[3, 1]) }))))
+        .collect();
+    session.record(&records).unwrap();
+    end(session.as_ref());
+    let session = begin(&ledger);
+    let shared = |key: u128| match session.look_up(key).unwrap().producers {
+        Producers::Known(shared) => shared,
+        other => panic!("{other:?}"),
+    };
+    for (first, all) in [(0, 0..50), (50, 50..100)] {
+        let first = shared(first);
+        assert!(all.into_iter().all(|key| Arc::ptr_eq(&first, &shared(key))));
+    }
+    assert_eq!(*shared(50), [unit(1), unit(3)]);
+}
+
+/// What happens to a ledger.
+#[derive(Debug, Clone)]
+enum Step {
+    Record(Vec<(u128, Option<LedgerEntry>)>),
+    Invalidate(Vec<u128>),
+    /// The resync ends, and another begins.
+    End,
+    /// Another resync begins, although this one has not ended.
+    Abandon,
+    /// The process is killed, and started again.
+    Kill,
+}
+
+fn producers() -> impl Strategy<Value = Producers> {
+    prop_oneof![
+        1 => Just(Producers::Unknown),
+        1 => Just(Producers::SomebodyElse),
+        8 => prop::collection::vec(0..4_u64, 1..4).prop_map(|numbers| units(&numbers)),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let key = 0..6_u128;
+    let content = prop::option::weighted(0.8, 1..1000_u128);
+    let recorded = prop::option::weighted(
+        0.9,
+        (content, producers()).prop_map(|(content, producers)| LedgerEntry { content, producers }),
+    );
+    prop_oneof![
+        6 => prop::collection::vec((key.clone(), recorded), 1..5).prop_map(Step::Record),
+        1 => prop::collection::vec(key, 1..3).prop_map(Step::Invalidate),
+        2 => Just(Step::End),
+        1 => Just(Step::Abandon),
+        1 => Just(Step::Kill),
+    ]
+}
+
+/// What a ledger is to know of an entity.
+#[derive(Debug, Clone)]
+struct Model {
+    content: Option<u128>,
+    /// The resync that recorded it.
+    run: u32,
+    /// Its producers if the resync does not end, and if it does.
+    if_killed: Producers,
+    exact: Producers,
+}
+
+impl Model {
+    fn after(former: Option<&Self>, run: u32, entry: &LedgerEntry) -> Self {
+        let before = former.map_or(&Producers::Unknown, |former| &former.if_killed);
+        let if_killed = match (before, &entry.producers) {
+            (Producers::Known(before), Producers::Known(now)) => {
+                Producers::these(before.iter().chain(&**now).cloned())
+            }
+            (_, now @ (Producers::Unknown | Producers::SomebodyElse)) => now.clone(),
+            (before, Producers::Known(_)) => before.clone(),
+        };
+        Self { content: entry.content, run, if_killed, exact: entry.producers.clone() }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_ledger_does_what_its_model_does(steps in prop::collection::vec(step(), 1..25)) {
+        let dirs = tempfile::tempdir().unwrap();
+        let dir_of = |run: u32| dirs.path().join(run.to_string());
+        let (mut run, mut trusted_from) = (1, 0);
+        let mut model: BTreeMap<u128, Model> = BTreeMap::new();
+        let mut dir = dir_of(run);
+        let mut ledger = open(&dir);
+        let mut session = begin(&ledger);
+        for step in steps {
+            match &step {
+                Step::Record(entries) => {
+                    session.record(entries).unwrap();
+                    for (key, entry) in entries {
+                        match entry {
+                            Some(entry) => {
+                                let next = Model::after(model.get(key), run, entry);
+                                model.insert(*key, next);
+                            }
+                            None => _ = model.remove(key),
+                        }
+                    }
+                }
+                Step::Invalidate(keys) => {
+                    ledger.invalidate(CATALOG, keys).unwrap();
+                    for key in keys {
+                        model.entry(*key).and_modify(|entity| entity.content = None);
+                    }
+                }
+                Step::End => {
+                    end(session.as_ref());
+                    for entity in model.values_mut() {
+ entity.if_killed = entity.exact.clone();
+}
+                }
+                Step::Abandon | Step::Kill => {
+                    trusted_from = run;
+                    for entity in model.values_mut() {
+ entity.exact = entity.if_killed.clone();
+}
+                }
+            }
+            let new_session = matches!(step, Step::End | Step::Abandon | Step::Kill);
+            if new_session {
+                run += 1;
+                if matches!(step, Step::Kill) {
+                    // The file as it is at this moment is all that stays.
+                    let next = dir_of(run);
+                    fs::create_dir(&next).unwrap();
+                    fs::copy(dir.join("ledger.redb"), next.join("ledger.redb")).unwrap();
+                    dir = next;
+                    ledger = open(&dir);
+                }
+                session = begin(&ledger);
+                for key in 0..6 {
+                    let expected = model.get(&key).map(|entity| LedgerEntry {
+                        content: entity.content.filter(|_| entity.run >= trusted_from),
+                        producers: entity.if_killed.clone(),
+                    });
+                    prop_assert_eq!(session.look_up(key), expected, "{} after {:?}", key, step);
+                }
+                let mut keys = BTreeSet::new();
+                session.each_key(&mut |key| _ = keys.insert(key)).unwrap();
+                prop_assert_eq!(keys, model.keys().copied().collect());
+            }
+            // Outside of the resync that runs, only what it recorded is certain.
+            let expected: Vec<_> = (0..6)
+                .map(|key| model.get(&key).map(|entity| LedgerEntry {
+                    content: entity.content.filter(|_| entity.run == run),
+                    producers: entity.if_killed.clone(),
+                }))
+                .collect();
+            prop_assert_eq!(ledger.entries(CATALOG, &[0, 1, 2, 3, 4, 5]).unwrap(), expected);
+        }
+    }
+}
+
+// The tables of format 1, as they were.
+const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
+const RUNS: TableDefinition<'_, u32, (u64, bool)> = TableDefinition::new("runs");
+const UNITS: TableDefinition<'_, u32, &str> = TableDefinition::new("units");
+const UNIT_NUMBERS: TableDefinition<'_, &str, u32> = TableDefinition::new("unit-numbers");
+const ENTITIES: TableDefinition<'_, u128, [u8; 24]> = TableDefinition::new("entities");
+
+const MANY: u64 = 100_000;
+const UNIT_COUNT: u64 = 60;
+const BATCH: usize = 10_000;
+
+/// Of every twenty entities one has two producers.
+fn producers_of(number: u64) -> Vec<u64> {
+    let first = number % UNIT_COUNT;
+    if number.is_multiple_of(20) { vec![first, (number / 20) % UNIT_COUNT] } else { vec![first] }
+}
+
+/// Keys are digests, hence anywhere.
+fn key(number: u64) -> u128 {
+    u128::from(number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+}
+
+/// As a ledger opens its file: how it is shared decides when pages are used again.
+fn builder() -> Builder {
+    let mut builder = Database::builder();
+    builder.set_concurrency_mode(ConcurrencyMode::SingleWriter);
+    builder
+}
+
+/// Writes what a ledger of format 1 would have written.
+fn write_format_1(path: &Path) {
+    let database = builder().create(path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(META).unwrap().insert("catalog", CATALOG).unwrap();
+    transaction.open_table(RUNS).unwrap().insert(1, (1_700_000_000, true)).unwrap();
+    transaction.commit().unwrap();
+    let numbers: Vec<u64> = (0..MANY).collect();
+    for batch in numbers.chunks(BATCH) {
+        let transaction = database.begin_write().unwrap();
+        {
+            let mut entities = transaction.open_table(ENTITIES).unwrap();
+            let mut units = transaction.open_table(UNITS).unwrap();
+            let mut unit_numbers = transaction.open_table(UNIT_NUMBERS).unwrap();
+            for number in batch {
+                let unit_number = match producers_of(*number)[..] {
+                    [one] => {
+                        let unit_number = u32::try_from(one).unwrap() + 1;
+                        let unit = unit(one);
+                        let place = unit.place.region().map_or("global", Region::as_str);
+                        let line = format!("{} {place} {}", unit.account, unit.kind);
+                        units.insert(unit_number, line.as_str()).unwrap();
+                        unit_numbers.insert(line.as_str(), unit_number).unwrap();
+                        unit_number
+                    }
+                    _ => 0,
+                };
+                let mut bytes = [1; 24];
+                bytes[16..20].copy_from_slice(&unit_number.to_le_bytes());
+                entities.insert(key(*number), bytes).unwrap();
+            }
+        }
+        transaction.commit().unwrap();
+    }
+}
+
+#[test]
+fn sets_cost_next_to_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let former = dir.path().join("format-1.redb");
+    write_format_1(&former);
+    let ledger = open(dir.path());
+    let session = begin(&ledger);
+    let numbers: Vec<u64> = (0..MANY).collect();
+    for batch in numbers.chunks(BATCH) {
+        let records: Vec<_> = batch
+            .iter()
+            .map(|number| (key(*number), Some(entry(u128::from(*number + 1), units(&producers_of(*number))))))
+            .collect();
+        session.record(&records).unwrap();
+    }
+    end(session.as_ref());
+    for number in [0, 1, 20, 99_980, 99_999] {
+        let found = begin(&ledger).look_up(key(number)).unwrap();
+        assert_eq!(found.producers, units(&producers_of(number)), "{number}");
+    }
+    // A subnet that two accounts share counts for both.
+    let totals = ledger.totals(CATALOG).unwrap();
+    let mut expected: BTreeMap<(AccountId, Kind), u64> = BTreeMap::new();
+    for number in 0..MANY {
+        let parts: BTreeSet<_> =
+            producers_of(number).into_iter().map(unit).map(|unit| (unit.account, unit.kind)).collect();
+        for part in parts {
+            *expected.entry(part).or_default() += 1;
+        }
+    }
+    assert_eq!(totals, expected);
+    drop((session, ledger));
+
+    let size = |path: &Path| fs::metadata(path).unwrap().len();
+    let current = dir.path().join("ledger.redb");
+    let (before, after) = (size(&former), size(&current));
+    println!("bytes per entity: {} before, {} after", before / MANY, after / MANY);
+    // A file grows by doubling. Compacted, it says what its content takes.
+    for path in [&former, &current] {
+        while builder().create(path).unwrap().compact().unwrap() {}
+    }
+    let (compact_before, compact_after) = (size(&former), size(&current));
+    println!("compacted: {} before, {} after", compact_before / MANY, compact_after / MANY);
+    let slack = 1 << 20;
+    assert!(after <= before + 40 * MANY + slack, "{before} bytes before, {after} after");
+    assert!(
+        compact_after <= compact_before + 2 * MANY,
+        "{compact_before} bytes before, {compact_after} after"
+    );
+}
