@@ -117,6 +117,12 @@ impl PortError {
 
 impl Refusal {
     fn remedy(&self) -> Option<&'static str> {
+        if self.error.as_deref() == Some("has_dependents") {
+            return Some(
+                "Another entity relates to it: set `deleteDependentEntities: true` in the mapping, or delete that \
+                 one in Port first.",
+            );
+        }
         match self.status {
             401 => Some(CREDENTIALS_REMEDY),
             403 => Some(
