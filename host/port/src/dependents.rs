@@ -71,6 +71,7 @@ async fn related_to(
             let relations: Vec<(&str, &HashMap<&str, &EntityKey>)> = blueprint
                 .relations
                 .iter()
+                .flatten()
                 .filter_map(|(name, relation)| Some((name.as_str(), wanted.get(relation.target.as_str())?)))
                 .collect();
             (!relations.is_empty()).then(|| referrers(port, &blueprint.identifier, relations))

@@ -96,6 +96,11 @@ impl PortError {
         }
     }
 
+    /// Whether Port does not take a query, as opposed to a query for which it has no time or no valid token.
+    pub(crate) fn refuses_the_query(&self) -> bool {
+        self.status().is_some_and(|status| (400..500).contains(&status) && !matches!(status, 401 | 408 | 429))
+    }
+
     /// The failure in words for the operator.
     pub(crate) fn into_problem(self) -> Problem {
         let problem = Problem::new(self.to_string());

@@ -51,17 +51,12 @@ async fn list(port: &PortCatalog, blueprint: &BlueprintId) -> Result<Known, Port
         Ok(found) => {
             Ok(Known::Listed(found.iter().map(|entity| search::digest(&entity.identifier)).collect()))
         }
-        Err(error) if refuses_the_query(&error) => {
+        Err(error) if error.refuses_the_query() => {
             tracing::debug!(%error, "looking for each entity before it is created");
             Ok(Known::Unlisted)
         }
         Err(error) => Err(error),
     }
-}
-
-/// Whether Port does not take a query, as opposed to a query for which it has no time or permission.
-fn refuses_the_query(error: &PortError) -> bool {
-    error.status().is_some_and(|status| (400..500).contains(&status) && !matches!(status, 401 | 408 | 429))
 }
 
 /// Which of these exist and are not this integration's own, without the rules that Port refuses.
@@ -76,10 +71,12 @@ async fn look<'a>(
         return Ok(Vec::new());
     }
     let existing: Vec<EntityKey> = existing.into_iter().collect();
-    let own = ownership::not_foreign(port).await;
-    let own = search::matching(port, &existing, Some(&own)).await?;
-    let foreign: HashSet<&str> =
-        existing.iter().filter(|key| !own.contains(*key)).map(|key| key.identifier.as_str()).collect();
+    let similar = search::matching(port, &existing, Some(&ownership::similar(port))).await?;
+    let mut foreign: HashSet<&str> =
+        existing.iter().filter(|key| !similar.contains(*key)).map(|key| key.identifier.as_str()).collect();
+    let similar: Vec<EntityKey> = similar.into_iter().collect();
+    let confused = search::matching(port, &similar, Some(&ownership::confused(port).await)).await?;
+    foreign.extend(confused.iter().map(|key| key.identifier.as_str()));
     Ok(identifiers.into_iter().filter(|identifier| foreign.contains(identifier)).collect())
 }
 
@@ -119,7 +116,7 @@ async fn of_nobody(
     let keys: Vec<EntityKey> = bare.iter().map(|entity| key(blueprint, &entity.identifier)).collect();
     let unwritten = Condition::bare(ownership::DATASOURCE, "isEmpty");
     match search::matching(port, &keys, Some(&unwritten)).await {
-        Err(error) if refuses_the_query(&error) => {
+        Err(error) if error.refuses_the_query() => {
             tracing::warn!(
                 %error, %blueprint,
                 "entities without any value are not written to, because Port does not say whether somebody owns them"

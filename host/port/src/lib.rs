@@ -43,7 +43,7 @@ mod wire;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::SystemTime,
 };
 
@@ -140,6 +140,10 @@ struct SessionState {
 struct Cache {
     /// The organization's integrations; none where Port does not list them.
     integrations: OnceCell<Option<Arc<Integrations>>>,
+    /// Whether Port refuses the rules that need the integrations.
+    refused: AtomicBool,
+    /// The versions of other integrations, by identifier.
+    versions: Mutex<HashMap<String, Arc<OnceCell<Option<String>>>>>,
     /// All blueprints with their relations.
     blueprints: OnceCell<Vec<wire::BlueprintRelations>>,
     /// What others own.
@@ -151,6 +155,12 @@ impl Cache {
     fn foreign_of(&self, blueprint: &BlueprintId) -> Arc<OnceCell<foreign::Known>> {
         let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(foreign.entry(blueprint.clone()).or_default())
+    }
+
+    /// Where the version of another integration is kept.
+    fn version_of(&self, integration: &str) -> Arc<OnceCell<Option<String>>> {
+        let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(versions.entry(integration.to_owned()).or_default())
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     PortCatalog,
     client::Call,
     error::PortError,
+    integration,
     wire::{self, Condition},
 };
 
@@ -91,17 +92,20 @@ fn exact(port: &PortCatalog, version: &str, identifier: &str) -> String {
     format!("{}{version}{}", prefix(&port.config.integration_type), suffix(identifier))
 }
 
-/// Rules that all entities of an integration of this type meet, and none else.
+/// Rules that the entities of an integration of this type meet, whatever version wrote them. What a known
+/// version wrote is matched exactly: an integration that was removed may have left entities behind.
 fn of_any_version(port: &PortCatalog, identifier: &str, all: &Integrations) -> Condition {
     let (prefix, suffix) = (prefix(&port.config.integration_type), suffix(identifier));
+    let versions = port.client.versions();
     let mut rules = vec![
         Condition::rule(DATASOURCE, "contains", prefix.clone()),
         Condition::rule(DATASOURCE, "contains", suffix.clone()),
     ];
-    let others = all.confusable(identifier).into_iter();
+    let known = versions.iter().map(|version| format!("{prefix}{version}/"));
+    let others = known.chain(all.confusable(identifier));
     rules.extend(others.map(|other| Condition::rule(DATASOURCE, "doesNotContains", other)));
     rules.extend(overlaps(&prefix, &suffix).map(|source| Condition::rule(DATASOURCE, "!=", source)));
-    Condition::all(rules)
+    Condition::any(vec![of_versions(port, identifier, &versions), Condition::all(rules)])
 }
 
 /// Data sources that have both ends and no version between them: `1.0/x` ends like version 1.0 of `x`.
@@ -116,12 +120,27 @@ fn overlaps(prefix: &str, suffix: &str) -> impl Iterator<Item = String> {
 
 /// Rules that this integration's own entities meet, if what there is to know is known in this session.
 pub(crate) fn settled(port: &PortCatalog) -> Option<Condition> {
-    let own = &port.config.integration_identifier;
+    if is_refused(port) {
+        return Some(of_known_versions(port));
+    }
     let cache = port.cache();
     Some(match cache.integrations.get()? {
-        Some(all) => of_any_version(port, own, all),
+        Some(all) => of_any_version(port, &port.config.integration_identifier, all),
         None => of_known_versions(port),
     })
+}
+
+/// Whether Port has refused the rules of [`complete`] in this session.
+pub(crate) fn is_refused(port: &PortCatalog) -> bool {
+    port.cache().refused.load(Ordering::Relaxed)
+}
+
+/// Notes that Port does not take the rules of [`complete`]: from then on in this session, only what known
+/// versions wrote is certain.
+pub(crate) fn refused(port: &PortCatalog, error: &PortError) {
+    if !port.cache().refused.swap(true, Ordering::Relaxed) {
+        tracing::warn!(%error, "entities that an older version wrote are not deleted, because Port refuses to search for them");
+    }
 }
 
 /// Rules that all entities of this integration meet, whatever version wrote them; `None` when Port does
@@ -131,43 +150,51 @@ pub(crate) async fn complete(port: &PortCatalog) -> Option<Condition> {
     Some(of_any_version(port, &port.config.integration_identifier, &all))
 }
 
-/// Rules that entities of somebody else meet. Where Port does not list its integrations, those that an
-/// unknown version of this integration may have written are not among them: they are written to, and
-/// are this integration's own for certain from then on.
+/// Rules that entities of somebody else meet. Those that an unknown version of this integration may have
+/// written are not among them: they are written to, and are this integration's own for certain from then
+/// on.
 pub(crate) async fn foreign(port: &PortCatalog) -> Condition {
     let (prefix, suffix) = ends(port);
-    let own = &port.config.integration_identifier;
     let mut rules = vec![
-        Condition::rule(DATASOURCE, "doesNotContains", prefix.clone()),
-        Condition::rule(DATASOURCE, "doesNotContains", suffix.clone()),
+        Condition::rule(DATASOURCE, "doesNotContains", prefix),
+        Condition::rule(DATASOURCE, "doesNotContains", suffix),
         Condition::bare(DATASOURCE, "isEmpty"),
     ];
-    if let Some(all) = integrations(port).await {
-        let others = all.confusable(own).into_iter();
-        rules.extend(others.map(|other| Condition::rule(DATASOURCE, "contains", other)));
-    } else {
-        // What a known version wrote under another name.
-        rules.extend(port.client.versions().iter().map(|version| {
+    rules.push(confused(port).await);
+    Condition::any(rules)
+}
+
+/// Rules that an entity with both ends of this integration's data source meets.
+pub(crate) fn similar(port: &PortCatalog) -> Condition {
+    let (prefix, suffix) = ends(port);
+    Condition::all(vec![
+        Condition::rule(DATASOURCE, "contains", prefix),
+        Condition::rule(DATASOURCE, "contains", suffix),
+    ])
+}
+
+/// Rules by which a [`similar`] entity is somebody else's.
+pub(crate) async fn confused(port: &PortCatalog) -> Condition {
+    let (prefix, suffix) = ends(port);
+    let own = &port.config.integration_identifier;
+    // What a known version wrote under another name.
+    let mut rules: Vec<Condition> = port
+        .client
+        .versions()
+        .iter()
+        .map(|version| {
             Condition::all(vec![
                 Condition::rule(DATASOURCE, "contains", format!("{prefix}{version}/")),
                 Condition::rule(DATASOURCE, "!=", exact(port, version, own)),
             ])
-        }));
+        })
+        .collect();
+    if let Some(all) = integrations(port).await {
+        let others = all.confusable(own).into_iter();
+        rules.extend(others.map(|other| Condition::rule(DATASOURCE, "contains", other)));
     }
     rules.extend(overlaps(&prefix, &suffix).map(|source| Condition::rule(DATASOURCE, "=", source)));
     Condition::any(rules)
-}
-
-/// Rules that are met by what is not [`foreign`]: without the operators that Port may refuse.
-pub(crate) async fn not_foreign(port: &PortCatalog) -> Condition {
-    let (prefix, suffix) = ends(port);
-    match complete(port).await {
-        Some(own) => own,
-        None => Condition::all(vec![
-            Condition::rule(DATASOURCE, "contains", prefix),
-            Condition::rule(DATASOURCE, "contains", suffix),
-        ]),
-    }
 }
 
 /// Rules that only entities meet which another integration of this type wrote last.
@@ -176,8 +203,9 @@ pub(crate) async fn of(port: &PortCatalog, identifier: &str) -> Result<Condition
         return Ok(of_any_version(port, identifier, &all));
     }
     let mut versions = port.client.versions();
-    let stored = crate::integration::version(port, identifier).await?;
-    versions.extend(stored.filter(|version| is_version(version)));
+    let cell = port.cache().version_of(identifier);
+    let stored = cell.get_or_try_init(|| integration::version(port, identifier)).await?;
+    versions.extend(stored.clone().filter(|version| is_version(version)));
     Ok(of_versions(port, identifier, &versions))
 }
 

@@ -126,10 +126,16 @@ async fn current_chunk(
     include: &[String],
 ) -> Result<Vec<Entity>, PortError> {
     if let Some(own) = ownership::settled(port) {
-        return look(port, blueprint, &identifiers, Some(own), include).await;
+        match look(port, blueprint, &identifiers, Some(own), include).await {
+            Err(error) if error.refuses_the_query() => ownership::refused(port, &error),
+            outcome => return outcome,
+        }
     }
     let own = ownership::of_known_versions(port);
     let mut found = look(port, blueprint, &identifiers, Some(own), include).await?;
+    if ownership::is_refused(port) {
+        return Ok(found);
+    }
     let missing: Vec<&str> = {
         let there: HashSet<&str> = found.iter().map(|entity| entity.key.identifier.as_str()).collect();
         identifiers.iter().copied().filter(|identifier| !there.contains(identifier)).collect()
@@ -137,7 +143,10 @@ async fn current_chunk(
     if !missing.is_empty()
         && let Some(own) = ownership::complete(port).await
     {
-        found.extend(look(port, blueprint, &missing, Some(own), include).await?);
+        match look(port, blueprint, &missing, Some(own), include).await {
+            Err(error) if error.refuses_the_query() => ownership::refused(port, &error),
+            outcome => found.extend(outcome?),
+        }
     }
     Ok(found)
 }

@@ -275,7 +275,7 @@ pub(crate) struct BlueprintsReply {
 pub(crate) struct BlueprintRelations {
     pub(crate) identifier: String,
     #[serde(default)]
-    pub(crate) relations: BTreeMap<String, RelationTarget>,
+    pub(crate) relations: Option<BTreeMap<String, RelationTarget>>,
 }
 
 #[derive(Debug, Deserialize)]

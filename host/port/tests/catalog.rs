@@ -715,9 +715,13 @@ async fn a_search_asks_for_the_mapped_fields_of_what_is_owned() {
     assert_eq!(again.len(), 4);
     assert_eq!(
         again[0].body["rules"][2],
-        json!({"combinator": "and", "rules": [
-            {"property": "$datasource", "operator": "contains", "value": "port-ocean/aws-v3/"},
-            {"property": "$datasource", "operator": "contains", "value": "/My-Berth/exporter"},
+        json!({"combinator": "or", "rules": [
+            {"property": "$datasource", "operator": "=", "value": EXPORTER},
+            {"combinator": "and", "rules": [
+                {"property": "$datasource", "operator": "contains", "value": "port-ocean/aws-v3/"},
+                {"property": "$datasource", "operator": "contains", "value": "/My-Berth/exporter"},
+                {"property": "$datasource", "operator": "doesNotContains", "value": "port-ocean/aws-v3/1.2.3/"},
+            ]},
         ]})
     );
 }

@@ -187,6 +187,46 @@ async fn without_a_list_of_integrations_only_known_versions_are_certain() {
 }
 
 #[tokio::test]
+async fn an_integration_that_was_removed_keeps_its_entities() {
+    // Port lists no `team/sec` any more.
+    let stand_in = port(&["sec"]).await;
+    seed(&stand_in, "own-old", &by("0.9.0", "sec"));
+    seed(&stand_in, "theirs", &by("1.2.3", "team/sec"));
+    let sec = opened(&stand_in, "sec").await;
+    for _ in 0..2 {
+        assert_eq!(current(&sec, &["own-old", "theirs"]).await, set(&["own-old"]));
+    }
+    assert_eq!(foreign(&sec, &["own-old", "theirs"], &Adoption::Never).await, set(&["theirs"]));
+}
+
+#[tokio::test]
+async fn rules_that_port_refuses_leave_known_versions_certain() {
+    let stand_in = port(&["sec", "team/sec"]).await;
+    seed(&stand_in, "own", &by("1.2.3", "sec"));
+    seed(&stand_in, "own-old", &by("0.9.0", "sec"));
+    seed(&stand_in, "theirs", &by("1.2.3", "team/sec"));
+    let all = ["own", "own-old", "theirs"];
+    let sec = opened(&stand_in, "sec").await;
+    // The first search is taken, the one for what is missing is not, and is not tried again.
+    stand_in.fail(Fault::on(SEARCH));
+    stand_in.fail(Fault::on(SEARCH).status(422));
+    for searches in [2, 3] {
+        assert_eq!(current(&sec, &all).await, set(&["own"]));
+        assert_eq!(stand_in.count(SEARCH), searches);
+    }
+    sec.open(Intent::Write, &[]).await.unwrap();
+    assert_eq!(current(&sec, &all).await, set(&["own", "own-old"]));
+    stand_in.fail(Fault::on(SEARCH).status(422));
+    assert_eq!(current(&sec, &all).await, set(&["own"]));
+    // A search that fails for another reason is an error.
+    for status in [401, 500] {
+        stand_in.fail(Fault::on(SEARCH).status(status).times(2));
+        sec.current(&keys(&all), &FieldSet::default()).await.unwrap_err();
+        stand_in.clear_faults();
+    }
+}
+
+#[tokio::test]
 async fn an_entity_of_somebody_else_is_not_gone() {
     let stand_in = port(&["sec", "team/sec"]).await;
     seed(&stand_in, "theirs", &by("1.2.3", "team/sec"));

@@ -281,6 +281,11 @@ impl PortStandIn {
         self.server.change(|store| store.clock_ahead = seconds.saturating_mul(1000));
     }
 
+    /// Takes back the faults that have not happened yet.
+    pub fn clear_faults(&self) {
+        self.server.lock().faults.clear();
+    }
+
     /// Makes all tokens invalid.
     pub fn expire_tokens(&self) {
         self.server.lock().tokens.clear();
