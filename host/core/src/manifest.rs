@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Blueprint, EventRules, Kind, Path, PathError, Region, ResourceConfig, Template, events::check_roots,
+    Blueprint, ErrorClass, EventRules, Kind, NO_ORGANIZATION, Path, PathError, Region, ResourceConfig,
+    Template, events::check_roots,
 };
 
 /// A manifest that was refused, with the place in it.
@@ -157,6 +158,10 @@ pub struct Step {
     /// results (pages, batches): where those are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Path>,
+    /// How an answer says that there are no items, where it then leaves their list out. By default an
+    /// answer without the list is an error: it does not say that there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty: Option<EmptyList>,
     /// For a list step: only the items with this value are resources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Only>,
@@ -197,6 +202,35 @@ pub struct Only {
     pub is: String,
 }
 
+/// How an answer without the list of its items says that there are none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EmptyList {
+    /// A plain convention.
+    Convention(EmptyConvention),
+    /// Another member of the answer says so.
+    Stated(StatedEmpty),
+}
+
+/// The plain conventions for an empty list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EmptyConvention {
+    /// The service leaves an empty list out. Nothing else tells it from an answer that was cut off, so
+    /// this is only for services that are known to do so.
+    Omitted,
+}
+
+/// A member that says that a list is empty.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatedEmpty {
+    /// The path of the member in the answer (`DistributionList.Quantity`).
+    pub path: Path,
+    /// Its value when there are no items (`0`).
+    pub is: Value,
+}
+
 /// `batch` of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -215,21 +249,43 @@ pub struct Match {
     pub item: Path,
     /// The path of the key in a result.
     pub result: Path,
-    /// What happens to an item without a result.
+    /// Where an answer names the items that it has no result for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<BatchFailures>,
+    /// What happens to an item that has no result and is not among the failures either.
     #[serde(default)]
     pub unmatched: Unmatched,
 }
 
-/// What happens to an item that a batch answered nothing for.
+/// Where the answer to a batch names the items that it has no result for, and why. An item that does not
+/// exist is not a resource; every other failure fails the item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchFailures {
+    /// The path of the failures in the answer (`failures[]`).
+    pub items: Path,
+    /// The path of the item's key in a failure (default `@`: the failure itself).
+    #[serde(default = "Path::itself", skip_serializing_if = "Path::is_itself")]
+    pub key: Path,
+    /// The path of the reason in a failure. Without it, every failure means that the item does not exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Path>,
+    /// The reasons that mean that the item does not exist (`MISSING`).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub missing: BTreeSet<String>,
+}
+
+/// What happens to an item that a batch does not mention.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unmatched {
-    /// It vanished between the two calls: it is not a resource any more.
-    #[default]
+    /// It does not exist (any more). Only for operations that are known to leave out what does not exist,
+    /// and nothing else.
     Drop,
     /// It is mapped without this step's result.
     Absent,
-    /// Its unit has failed.
+    /// It has failed, and its unit is protected. The default: what is not mentioned may still exist.
+    #[default]
     Fail,
 }
 
@@ -253,7 +309,8 @@ pub enum ErrorRule {
 pub enum ErrorPolicy {
     /// The item is mapped without this step's result.
     Absent,
-    /// The item is no resource (any more) and is dropped; for a list step: there are no items.
+    /// The item is no resource (any more) and is dropped; for a list step: there are no items. Only for
+    /// errors that mean that something does not exist.
     Drop,
     /// The unit is skipped and protected from deletion. The default for denied access.
     SkipUnit,
@@ -358,6 +415,26 @@ impl Step {
     /// The step whose items this one runs for.
     pub fn parent(&self) -> Option<&str> {
         self.each.as_deref().or(self.batch.as_ref().map(|batch| batch.of.as_str()))
+    }
+
+    /// Checks what the step says about empty lists and failed items.
+    fn check_completeness(&self, at: &str) -> Result<(), ManifestError> {
+        if self.empty.is_some() && !self.items.as_ref().is_some_and(Path::is_list) {
+            return Err(refuse(format!("{at}.empty"), "`items` is not a list, so it cannot be empty"));
+        }
+        let Some(matching) = &self.matching else { return Ok(()) };
+        let Some(failures) = &matching.failures else { return Ok(()) };
+        if !failures.items.is_list() {
+            return Err(refuse(
+                format!("{at}.match.failures.items"),
+                "the failures are a list, as in `failures[]`",
+            ));
+        }
+        if failures.reason.is_none() && !failures.missing.is_empty() {
+            let reason = "`missing` names reasons, but `reason` does not say where they are";
+            return Err(refuse(format!("{at}.match.failures.missing"), reason));
+        }
+        Ok(())
     }
 
     /// The IAM actions that the call needs.
@@ -509,6 +586,7 @@ impl KindManifest {
                 check_roots(&template, &roots, &at)?;
             }
             check_roots(step.input.template(), &roots, &format!("{at}.input"))?;
+            step.check_completeness(&at)?;
             if !earlier.insert(&step.id) {
                 return Err(refuse(format!("{at}.id"), format!("`{}` is used twice", step.id)));
             }
@@ -526,6 +604,9 @@ impl KindManifest {
                 return Err(refuse(format!("{at}.plan.steps[{index}]"), reason));
             }
         }
+        for (index, step) in plan.steps.iter().enumerate() {
+            self.check_errors(step, lists.contains(step.id.as_str()), &format!("{at}.plan.steps[{index}]"))?;
+        }
         for step in plan.list_steps() {
             let at = format!(
                 "{at}.plan.steps[{}]",
@@ -536,6 +617,40 @@ impl KindManifest {
             }
             if step.batch.is_some() {
                 return Err(refuse(at, "a list step runs for `each` item of its parent, not in a `batch`"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that no error that hides a resource makes it look as if it were gone.
+    fn check_errors(&self, step: &Step, lists: bool, at: &str) -> Result<(), ManifestError> {
+        for (code, rule) in &step.errors {
+            let at = || format!("{at}.errors.{code}");
+            let hides = match code.as_str() {
+                "denied" | "*" => true,
+                "missing" => false,
+                // With this answer of every account there is no organization.
+                NO_ORGANIZATION if self.scope == Scope::Organization => false,
+                code => ErrorClass::of(code).hides_the_resource(),
+            };
+            let is_drop = *rule == ErrorRule::Policy(ErrorPolicy::Drop);
+            let is_empty_list = lists
+                && (is_drop
+                    || *rule == ErrorRule::Policy(ErrorPolicy::Absent)
+                    || matches!(rule, ErrorRule::Use { .. }));
+            if hides && is_empty_list {
+                let reason = "a list that could not be read is not empty; use `skip-unit` or `fail`";
+                return Err(refuse(at(), reason));
+            }
+            if hides && is_drop {
+                let reason = "only an error that means that the resource does not exist drops it; use `absent`, `fail` or `skip-unit`";
+                return Err(refuse(at(), reason));
+            }
+            if lists
+                && let ErrorRule::Use { value } = rule
+                && let Some(items) = step.items.as_ref().filter(|items| items.list_in(value).is_none())
+            {
+                return Err(refuse(at(), format!("the value has no `{}`", items.as_str())));
             }
         }
         Ok(())

@@ -100,6 +100,7 @@ pub(crate) async fn read_with(
         kind: kind.clone(),
         options: options.iter().map(ToString::to_string).collect(),
         one,
+        fresh: false,
     });
     let mut read = Read::default();
     while let Some(page) = pages.next().await {

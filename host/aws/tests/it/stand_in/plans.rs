@@ -60,6 +60,7 @@ async fn reading_is_never_far_ahead_of_mapping() {
         kind: kind("regional", &json!({"chunk": 50, "steps": [list()]})),
         options: [].into(),
         one: None,
+        fresh: false,
     });
     pages.next().await.unwrap().unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
