@@ -119,3 +119,144 @@ impl Operation {
         flattened && is_list && around.is_some_and(Value::is_object)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use serde_json::json;
+
+    use super::*;
+    use crate::Service;
+
+    /// Whether the answer of this body is a list, by both ways of reading it.
+    fn is_complete(operation: &str, body: &str, items: &str, empty: &Value) -> bool {
+        let (service, name) = operation.split_once('.').unwrap();
+        let operation = Service::load(service).unwrap().operation(name).unwrap();
+        let items = Path::parse(items).unwrap();
+        let empty: Option<EmptyList> = serde_json::from_value(empty.clone()).unwrap();
+        let answer = operation.decode(200, &HeaderMap::new(), body.as_bytes()).unwrap();
+        let checked = operation.check_list(&answer, &items, empty.as_ref());
+        let page = operation.decode_page(200, &HeaderMap::new(), body.as_bytes(), &items).unwrap();
+        let of_page = operation.check_listed(&page.rest, page.items.len(), &items, empty.as_ref());
+        assert_eq!(checked, of_page, "{body}");
+        checked.is_ok()
+    }
+
+    #[test]
+    fn each_protocol_has_its_empty_list() {
+        let none = Value::Null;
+        for (operation, items, body, complete) in [
+            // JSON
+            ("logs.DescribeLogGroups", "logGroups[]", r#"{"logGroups": []}"#, true),
+            ("logs.DescribeLogGroups", "logGroups[]", r#"{"logGroups": [{"logGroupName": "a"}]}"#, true),
+            ("logs.DescribeLogGroups", "logGroups[]", "{}", false),
+            ("logs.DescribeLogGroups", "logGroups[]", r#"{"logGroups": null}"#, false),
+            ("dynamodb.DescribeTable", "Table.TableName", r#"{"Table": {"TableName": "t"}}"#, true),
+            ("dynamodb.DescribeTable", "Table.TableName", r#"{"Table": {}}"#, false),
+            ("dynamodb.DescribeTable", "Table.TableName", "{}", false),
+            ("sqs.ListQueues", "QueueUrls[]", "{}", false),
+            // REST with JSON
+            ("eks.ListClusters", "clusters[]", r#"{"clusters": []}"#, true),
+            ("eks.ListClusters", "clusters[]", "{}", false),
+            ("lambda.GetFunctionConfiguration", "@", "{}", true),
+            // EC2
+            (
+                "ec2.DescribeVolumes",
+                "Volumes[]",
+                "<DescribeVolumesResponse><volumeSet/></DescribeVolumesResponse>",
+                true,
+            ),
+            (
+                "ec2.DescribeVolumes",
+                "Volumes[]",
+                "<DescribeVolumesResponse><requestId>x</requestId></DescribeVolumesResponse>",
+                false,
+            ),
+            (
+                "ec2.DescribeInstances",
+                "Reservations[].Instances[]",
+                "<DescribeInstancesResponse><reservationSet><item/></reservationSet></DescribeInstancesResponse>",
+                true,
+            ),
+            // Query
+            (
+                "sns.ListTopics",
+                "Topics[].TopicArn",
+                "<ListTopicsResponse><ListTopicsResult><Topics/></ListTopicsResult></ListTopicsResponse>",
+                true,
+            ),
+            (
+                "sns.ListTopics",
+                "Topics[].TopicArn",
+                "<ListTopicsResponse><ListTopicsResult></ListTopicsResult></ListTopicsResponse>",
+                false,
+            ),
+            (
+                "sns.ListTopics",
+                "Topics[].TopicArn",
+                "<ListTopicsResponse><ListTopicsResult><Topics><member><TopicArn>a</TopicArn></member><member/></Topics></ListTopicsResult></ListTopicsResponse>",
+                false,
+            ),
+            // REST with XML
+            (
+                "s3.ListBuckets",
+                "Buckets[]",
+                "<ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>",
+                true,
+            ),
+            ("s3.ListBuckets", "Buckets[]", "<ListAllMyBucketsResult/>", false),
+            (
+                "s3.ListObjectsV2",
+                "Contents[]",
+                "<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>",
+                true,
+            ),
+            (
+                "s3.ListObjectsV2",
+                "CommonPrefixes[].Prefix",
+                "<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>",
+                true,
+            ),
+            (
+                "route53.ListHostedZones",
+                "HostedZones[]",
+                "<ListHostedZonesResponse><HostedZones/></ListHostedZonesResponse>",
+                true,
+            ),
+            ("route53.ListHostedZones", "HostedZones[]", "<ListHostedZonesResponse/>", false),
+        ] {
+            assert_eq!(is_complete(operation, body, items, &none), complete, "{operation} {items} {body}");
+        }
+    }
+
+    #[test]
+    fn a_plan_says_how_a_service_leaves_an_empty_list_out() {
+        let quantity = json!({"path": "DistributionList.Quantity", "is": 0});
+        for (operation, items, empty, body, complete) in [
+            ("sqs.ListQueues", "QueueUrls[]", json!("omitted"), "{}", true),
+            (
+                "cloudfront.ListDistributions",
+                "DistributionList.Items[]",
+                quantity.clone(),
+                "<DistributionList><Quantity>0</Quantity></DistributionList>",
+                true,
+            ),
+            (
+                "cloudfront.ListDistributions",
+                "DistributionList.Items[]",
+                quantity.clone(),
+                "<DistributionList><Quantity>2</Quantity></DistributionList>",
+                false,
+            ),
+            (
+                "cloudfront.ListDistributions",
+                "DistributionList.Items[]",
+                quantity,
+                "<DistributionList/>",
+                false,
+            ),
+        ] {
+            assert_eq!(is_complete(operation, body, items, &empty), complete, "{operation} {body}");
+        }
+    }
+}

@@ -290,6 +290,98 @@ mod tests {
     fn a_token_that_repeats_is_an_error() {
         let plain = pagination(None, &["NextToken"], &["NextToken"]);
         let error = plain.advance(&json!({"NextToken": "a"}), &mut json!({"NextToken": "a"})).unwrap_err();
-        assert_eq!(error.token, "NextToken");
+        assert_eq!(error, PaginationError::Repeated { token: "NextToken".into() });
+    }
+
+    #[test]
+    fn what_is_cut_off_without_a_token_is_an_error() {
+        let plain = pagination(None, &["NextToken"], &["NextToken"]);
+        let flagged = pagination(Some("List.More"), &["Marker"], &["List.Next"]);
+        let no_token = |flag: &str| Err(PaginationError::NoToken { flag: flag.into() });
+        for (pagination, output, expected) in [
+            (&flagged, json!({"List": {"More": true}}), no_token("List.More")),
+            (&flagged, json!({"List": {"More": true, "Next": ""}}), no_token("List.More")),
+            (&flagged, json!({"List": {"More": false}}), Ok(false)),
+            (&plain, json!({"IsTruncated": true}), no_token("IsTruncated")),
+            (&plain, json!({"Truncated": true}), no_token("Truncated")),
+            (&plain, json!({"HasMoreStreams": true, "NextToken": ""}), no_token("HasMoreStreams")),
+            (&plain, json!({"List": {"isTruncated": true}}), no_token("isTruncated")),
+            (&plain, json!({"IsTruncated": false}), Ok(false)),
+            (&plain, json!({"Items": [{"IsTruncated": true}]}), Ok(false)),
+            (&plain, json!({"IsTruncated": true, "NextToken": "b"}), Ok(true)),
+        ] {
+            assert_eq!(pagination.advance(&output, &mut json!({})), expected, "{output}");
+        }
+    }
+
+    #[test]
+    fn an_operation_without_pages_answers_with_all_of_it() {
+        for answer in
+            [json!({}), json!({"NextToken": null}), json!({"nextToken": ""}), json!({"IsTruncated": false})]
+        {
+            assert_eq!(whole(&answer), Ok(()), "{answer}");
+        }
+        for cut in [json!({"NextToken": "t"}), json!({"nextMarker": "m"}), json!({"IsTruncated": true})] {
+            assert!(whole(&cut).is_err(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_a_bounded_number_of_pages() {
+        let plain = pagination(None, &["NextToken"], &["NextToken"]);
+        let (mut cursor, mut input) = (PageCursor::new(3), json!({}));
+        let mut page = |n: u32| cursor.follow(&plain, &json!({"NextToken": n.to_string()}), &mut input);
+        assert_eq!((page(1), page(2)), (Ok(true), Ok(true)));
+        let error = page(3).unwrap_err();
+        assert_eq!(error, PaginationError::TooManyPages { limit: 3 });
+        assert!(error.to_string().contains("`max_pages_per_list`"), "{error}");
+    }
+
+    /// Follows a list whose answers give these tokens, and returns how many pages it read, and whether it
+    /// came to the end.
+    fn follow(tokens: impl IntoIterator<Item = String>) -> (usize, bool) {
+        let plain = pagination(None, &["NextToken"], &["NextToken"]);
+        let (mut cursor, mut input) = (PageCursor::new(10_000), json!({}));
+        let mut pages = 0;
+        for token in tokens {
+            pages += 1;
+            match cursor.follow(&plain, &json!({"NextToken": token}), &mut input) {
+                Ok(true) => {}
+                Ok(false) => return (pages, true),
+                Err(error) => {
+                    assert!(matches!(error, PaginationError::Repeated { .. }), "{error}");
+                    return (pages, false);
+                }
+            }
+        }
+        panic!("the list goes on after {pages} pages");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn cycles_of_any_length_are_found(lead in 0_usize..50, length in 1_usize..50) {
+            let cycle = (0..lead).chain((lead..lead + length).cycle()).map(|n| format!("t{n}"));
+            // The first token that came before ends it.
+            assert_eq!(follow(cycle), (lead + length + 1, false));
+        }
+
+        #[test]
+        fn lists_without_a_cycle_are_read_to_their_end(
+            tokens in proptest::collection::hash_set("[a-z0-9]{1,12}", 0..100)
+        ) {
+            let pages = tokens.len() + 1;
+            assert_eq!(follow(tokens.into_iter().chain([String::new()])), (pages, true));
+        }
+    }
+
+    #[test]
+    fn several_tokens_are_one() {
+        let two = pagination(None, &["Name", "Type"], &["NextName", "NextType"]);
+        let (mut cursor, mut input) = (PageCursor::new(100), json!({}));
+        let mut page = |name: &str, kind: &str| {
+            cursor.follow(&two, &json!({"NextName": name, "NextType": kind}), &mut input)
+        };
+        assert_eq!((page("a", "A"), page("a", "B"), page("b", "A")), (Ok(true), Ok(true), Ok(true)));
+        assert!(page("a", "A").is_err());
     }
 }

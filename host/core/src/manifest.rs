@@ -756,4 +756,103 @@ mod tests {
         assert_eq!(error.at, "name");
         assert!(Manifest::parse(b"\xff").is_err());
     }
+
+    #[test]
+    fn a_plan_can_be_narrowed_to_its_list_steps() {
+        let mut kind = parse(&manifest(&services())).unwrap().kinds.remove(0);
+        kind.plan.steps.insert(
+            1,
+            serde_json::from_value(json!({"id": "names", "each": "clusters", "service": "ecs",
+                "operation": "ListTagsForResource", "input": {"resourceArn": "{item}"}}))
+            .unwrap(),
+        );
+        let narrowed = kind.list_only();
+        let ids: Vec<&str> = narrowed.plan.steps.iter().map(|step| step.id.as_str()).collect();
+        assert_eq!(ids, ["clusters", "names", "services"], "parents keep their enrichments");
+        assert_eq!(narrowed.plan.list_steps(), kind.plan.list_steps());
+        let again = json!({"name": "x", "version": "1.0.0", "kinds": [narrowed]});
+        assert_eq!(parse(&again).unwrap().kinds[0], narrowed, "it is a plan that can be run");
+        assert_eq!(narrowed.list_only(), narrowed);
+        // Without `resources`, the first step lists them.
+        let mut kind = kind;
+        kind.plan.resources = None;
+        kind.plan.steps.retain(|step| ["clusters", "names"].contains(&step.id.as_str()));
+        assert_eq!(kind.list_only().plan.steps.len(), 1);
+    }
+
+    #[test]
+    fn only_what_does_not_exist_disappears() {
+        let refused = |step: usize, code: &str, rule: Value| {
+            let mut document = manifest(&services());
+            document["kinds"][0]["plan"]["steps"][step]["errors"] = json!({code: rule});
+            parse(&document).err()
+        };
+        // Two list steps, a batch, and a step for each item.
+        for step in 0..4 {
+            for code in ["denied", "*", "AccessDeniedException", "ThrottlingException", "ServiceUnavailable"]
+            {
+                let error = refused(step, code, json!("drop")).unwrap();
+                assert_eq!(error.at, format!("kinds[0].plan.steps[{step}].errors.{code}"));
+                let lists = step < 2;
+                assert_eq!(refused(step, code, json!("absent")).is_some(), lists, "{step} {code}");
+                let used = json!({"use": {"clusterArns": [], "serviceArns": []}});
+                assert_eq!(refused(step, code, used).is_some(), lists, "{step} {code}");
+                for rule in ["skip-unit", "fail"] {
+                    assert_eq!(refused(step, code, json!(rule)), None, "{step} {code}");
+                }
+            }
+            for code in
+                ["missing", "ResourceNotFoundException", "NoSuchEntity", "DeploymentNotStartedException"]
+            {
+                for rule in ["drop", "absent", "skip-unit", "fail"] {
+                    assert_eq!(refused(step, code, json!(rule)), None, "{step} {code} {rule}");
+                }
+            }
+        }
+        let error = refused(1, "Odd", json!({"use": {"clusterArns": []}})).unwrap();
+        assert!(error.reason.contains("has no `serviceArns[]`"), "{error}");
+        // Only for a kind of the organization this code means that there is none.
+        let mut kind = json!({"kind": "AWS::Organizations::Account", "scope": "organization", "plan": {"steps": [
+            {"id": "accounts", "service": "organizations", "operation": "ListAccounts", "items": "Accounts[]",
+             "errors": {NO_ORGANIZATION: "drop"}}]}});
+        assert_eq!(parse(&manifest(&kind)).err(), None);
+        kind["scope"] = json!("regional");
+        assert!(parse(&manifest(&kind)).is_err());
+    }
+
+    #[test]
+    fn an_answer_says_what_is_empty_and_what_failed() {
+        let edited = |step: usize, member: &str, value: Value| {
+            let mut document = manifest(&services());
+            document["kinds"][0]["plan"]["steps"][step][member] = value;
+            parse(&document)
+        };
+        for empty in [json!("omitted"), json!({"path": "Count", "is": 0})] {
+            let manifest = edited(0, "empty", empty.clone()).unwrap();
+            assert_eq!(json!(manifest)["kinds"][0]["plan"]["steps"][0]["empty"], empty);
+        }
+        let error = edited(3, "empty", json!("omitted")).unwrap_err();
+        assert!(error.at.ends_with("steps[3].empty") && error.reason.contains("is not a list"), "{error}");
+        assert!(edited(0, "empty", json!("sometimes")).is_err());
+        assert!(edited(0, "empty", json!({"path": "Count", "is": 0, "or": 1})).is_err());
+
+        let matching = |failures: Value| {
+            edited(2, "match", json!({"item": "@", "result": "serviceArn", "failures": failures}))
+        };
+        let step = |manifest: Manifest| manifest.kinds[0].plan.steps[2].matching.clone().unwrap();
+        let plain = step(matching(json!({"items": "notFound[]"})).unwrap());
+        let failures = plain.failures.unwrap();
+        assert!(failures.key.is_itself() && failures.reason.is_none() && failures.missing.is_empty());
+        assert_eq!(plain.unmatched, Unmatched::Fail, "what is not mentioned may still exist");
+        assert_eq!(json!(failures), json!({"items": "notFound[]"}));
+        let full = json!({"items": "failures[]", "key": "arn", "reason": "reason", "missing": ["MISSING"]});
+        assert_eq!(json!(step(matching(full.clone()).unwrap()).failures), full);
+        for (failures, at) in [
+            (json!({"items": "failures"}), "match.failures.items"),
+            (json!({"items": "failures[]", "missing": ["MISSING"]}), "match.failures.missing"),
+        ] {
+            let error = matching(failures).unwrap_err();
+            assert!(error.at.ends_with(at), "{error}");
+        }
+    }
 }
