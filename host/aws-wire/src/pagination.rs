@@ -192,7 +192,7 @@ fn whole(answer: &Value) -> Result<(), PaginationError> {
 }
 
 /// The member by which an answer says that it is cut off: a flag that is true. It stands at the top or in
-/// a structure there (CloudFront).
+/// a structure there, as in answers of `CloudFront`.
 fn says_more(answer: &Value) -> Option<&str> {
     let members = answer.as_object()?;
     let within = members.iter().filter_map(|(_, value)| value.as_object());

@@ -109,15 +109,10 @@ fn answers_prove_what_they_leave_out() {
     let (mut omitting, mut batches) = (BTreeSet::new(), BTreeSet::new());
     for (_, step, _) in steps(&manifests) {
         let call = format!("{}:{}", step.service, step.operation);
-        match &step.empty {
-            None => {}
-            Some(EmptyList::Convention(EmptyConvention::Omitted)) => {
-                _ = omitting.insert(format!("{call} omits"))
-            }
-            Some(EmptyList::Stated(stated)) => {
-                _ = omitting.insert(format!("{call} says {}", stated.path.as_str()))
-            }
-        }
+        omitting.extend(step.empty.as_ref().map(|empty| match empty {
+            EmptyList::Convention(EmptyConvention::Omitted) => format!("{call} omits"),
+            EmptyList::Stated(stated) => format!("{call} says {}", stated.path.as_str()),
+        }));
         if let Some(matching) = &step.matching {
             let failures = matching.failures.as_ref().map(|failures| failures.items.as_str());
             batches.insert(format!("{call} {} {:?}", failures.unwrap_or("-"), matching.unmatched));

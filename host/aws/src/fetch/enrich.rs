@@ -268,44 +268,38 @@ fn matched(
             }
         }
     }
-    let failed = |key: &str| {
+    let failed = |key: &Value| {
         let paths = matching.failures.as_ref()?;
-        let failure = whole
-            .failures
-            .iter()
-            .find(|f| paths.key.first(f).is_some_and(|found| found.to_string() == key))?;
-        Some((paths, failure))
+        let failures = whole.failures.iter().filter(|failure| paths.key.first(failure) == Some(key));
+        // Of several, one that leaves open whether the item exists counts.
+        failures.map(|failure| reason_of(paths, failure)).reduce(Option::or)
     };
     let outcome = |at: usize| {
         let item = &resources[at].item;
-        let Some(key) = matching.item.first(item.value()).map(ToString::to_string) else {
-            return unmatched(ready, item);
-        };
-        match (results.get(&key), failed(&key)) {
+        let Some(key) = matching.item.first(item.value()) else { return unmatched(ready, item) };
+        match (results.get(&key.to_string()), failed(key)) {
             (Some(result), _) => match &ready.step.result {
                 None => Outcome::Result(result.clone()),
                 Some(path) => path.first(result).cloned().map_or(Outcome::Absent, Outcome::Result),
             },
-            (None, Some((paths, failure))) => reported(ready, item, paths, failure),
+            (None, Some(None)) => Outcome::Drop,
+            (None, Some(Some(reason))) => Outcome::Fail(Problem::new(format!(
+                "`{}:{}` reports a failure for {}: {reason}",
+                ready.step.service,
+                ready.step.operation,
+                item.label()
+            ))),
             (None, None) => unmatched(ready, item),
         }
     };
     positions.iter().map(|at| (*at, outcome(*at))).collect()
 }
 
-/// What a batch says about an item that it has no result for.
-fn reported(ready: &Ready, item: &Item, paths: &BatchFailures, failure: &Value) -> Outcome {
-    let Some(path) = &paths.reason else { return Outcome::Drop };
-    let reason = path.first(failure).and_then(Value::as_str).unwrap_or("no reason is given");
-    if paths.missing.contains(reason) {
-        return Outcome::Drop;
-    }
-    Outcome::Fail(Problem::new(format!(
-        "`{}:{}` reports a failure for {}: {reason}",
-        ready.step.service,
-        ready.step.operation,
-        item.label()
-    )))
+/// Why a batch has no result for an item; `None` when the item does not exist.
+fn reason_of<'f>(paths: &BatchFailures, failure: &'f Value) -> Option<&'f str> {
+    let reason = paths.reason.as_ref()?.first(failure).and_then(Value::as_str);
+    let reason = reason.unwrap_or("no reason is given");
+    (!paths.missing.contains(reason)).then_some(reason)
 }
 
 /// What becomes of an item that the service says does not exist.

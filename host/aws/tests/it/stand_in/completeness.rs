@@ -226,7 +226,8 @@ async fn a_batch_says_what_is_gone_and_what_failed() {
             }
             "ecs:DescribeClusters" => Answer::json(&json!({
                 "clusters": [{"clusterArn": "here"}],
-                "failures": [{"arn": "gone", "reason": "MISSING"}, {"arn": "busy", "reason": "THROTTLED"},
+                "failures": [{"arn": "gone", "reason": "MISSING"}, {"arn": "busy", "reason": "MISSING"},
+                             {"arn": "busy", "reason": "THROTTLED"},
                              {"arn": "odd"}]})),
             _ => return None,
         })
