@@ -191,17 +191,17 @@ impl Reader {
             };
             let whole = match self.whole(ready, &target, render(ready, &bindings)).await {
                 Ok(whole) => whole,
-                // One item that vanished between list and batch fails some services' whole batch:
-                // the others are asked again without it.
-                Err(error) if error.class() == ErrorClass::Missing && ready.is_unruled(&error) => {
-                    if positions.len() == 1 {
-                        return Ok(all(&positions, || missing(ready)));
-                    }
+                // One item that vanished between list and batch fails some services' whole batch: the
+                // others are asked again without it. An error drops only what was asked for alone.
+                Err(error) if positions.len() > 1 && ready.may_drop(&error) => {
                     let (left, right) = positions.split_at(positions.len() / 2);
                     let (left, right) = (left.to_vec(), right.to_vec());
                     let mut outcomes = self.batch(ready, left, resources).await?;
                     outcomes.extend(self.batch(ready, right, resources).await?);
                     return Ok(outcomes);
+                }
+                Err(error) if error.class() == ErrorClass::Missing && ready.is_unruled(&error) => {
+                    return Ok(all(&positions, || missing(ready)));
                 }
                 Err(error) => match ready.ruling(&error) {
                     Ruling::Use(mut answer) => {

@@ -155,6 +155,11 @@ impl Ready {
         self.step.matching.as_ref().map(|matching| matching.unmatched).unwrap_or_default()
     }
 
+    /// Whether this error of a batch means that an item does not exist.
+    pub(super) fn may_drop(&self, error: &CallError) -> bool {
+        self.ruling(error) == Ruling::Drop || (error.class() == ErrorClass::Missing && self.is_unruled(error))
+    }
+
     /// Whether the plan says nothing about this error.
     pub(super) fn is_unruled(&self, error: &CallError) -> bool {
         let rules = &self.step.errors;
