@@ -40,6 +40,7 @@
 //! - No error repeats a value of an input or an answer: it may be a secret.
 
 mod archive;
+mod completeness;
 mod decode;
 mod encode;
 mod endpoint;
@@ -52,10 +53,11 @@ mod service;
 mod timestamp;
 
 pub use archive::pack;
+pub use completeness::IncompleteList;
 pub use decode::{DecodeError, Page, WireError};
 pub use encode::WireRequest;
 pub use endpoint::{Endpoint, EndpointError, EndpointOptions};
 pub use input::InputError;
-pub use pagination::{Pagination, PaginationError};
+pub use pagination::{PageCursor, Pagination, PaginationError};
 pub use rehearsal::rehearse;
 pub use service::{ModelError, Operation, Protocol, Service};

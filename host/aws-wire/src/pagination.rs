@@ -1,7 +1,12 @@
 //! How an operation's answers continue.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::Operation;
 
 /// The pagination of an operation, as botocore's `paginators-1.json` describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -20,22 +25,116 @@ pub struct Pagination {
     pub limit_key: Option<String>,
 }
 
-/// The service answered with the token that it was asked with: following it would never end.
+/// Following a list's pages would never end, or would end too soon.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the same page token came back twice (`{token}`)")]
-pub struct PaginationError {
-    /// The input member that carries the token.
-    pub token: String,
+pub enum PaginationError {
+    /// The service answered with a token that it gave before in the same list.
+    #[error("the same page token came back (`{token}`), so the pages of this list never end")]
+    Repeated {
+        /// The input member that carries the token.
+        token: String,
+    },
+    /// The service says that there is more, and does not say how to ask for it.
+    #[error("the answer says that there is more (`{flag}`), but has no token to ask for it")]
+    NoToken {
+        /// The member that says so.
+        flag: String,
+    },
+    /// The answer has a token, but no model says how to use it.
+    #[error("the answer holds `{token}`, so there is more to list, but nothing says how to ask for it")]
+    UnknownToken {
+        /// The member that is the token.
+        token: &'static str,
+    },
+    /// The list has more pages than are read.
+    #[error("the list has more than {limit} pages; raise `max_pages_per_list` if it really is that long")]
+    TooManyPages {
+        /// How many pages are read.
+        limit: u32,
+    },
+}
+
+/// Follows the pages of one list, and refuses a list that does not end.
+#[derive(Debug)]
+pub struct PageCursor {
+    limit: u32,
+    pages: u32,
+    /// Digests of the tokens that came so far.
+    seen: HashSet<[u8; 16]>,
+}
+
+impl PageCursor {
+    /// A cursor at the begin of a list that may have so many pages.
+    pub fn new(limit: u32) -> Self {
+        Self { limit: limit.max(1), pages: 1, seen: HashSet::new() }
+    }
+
+    /// Turns the input of a request into the input for the next page, after `output` was the answer to
+    /// it. Returns `false`, and leaves the input alone, when that was the last page. The answer of an
+    /// operation without pages must be the whole list.
+    ///
+    /// # Errors
+    /// [`PaginationError`] when a token came before in this list, when the answer is cut off without a
+    /// token, and when there are too many pages.
+    pub fn advance(
+        &mut self,
+        operation: &Operation,
+        output: &Value,
+        input: &mut Value,
+    ) -> Result<bool, PaginationError> {
+        match operation.pagination() {
+            Some(pagination) => self.follow(pagination, output, input),
+            None => whole(output).map(|()| false),
+        }
+    }
+
+    fn follow(
+        &mut self,
+        pagination: &Pagination,
+        output: &Value,
+        input: &mut Value,
+    ) -> Result<bool, PaginationError> {
+        // The token of the first request, where one was given, counts as one that came.
+        self.remember(pagination, input);
+        if !pagination.advance(output, input)? {
+            return Ok(false);
+        }
+        if !self.remember(pagination, input) {
+            return Err(PaginationError::Repeated { token: pagination.input_tokens.join(", ") });
+        }
+        if self.pages >= self.limit {
+            return Err(PaginationError::TooManyPages { limit: self.limit });
+        }
+        self.pages += 1;
+        Ok(true)
+    }
+
+    /// Remembers the tokens of an input; `false` when they are known.
+    fn remember(&mut self, pagination: &Pagination, input: &Value) -> bool {
+        let tokens: Vec<Option<&Value>> =
+            pagination.input_tokens.iter().map(|name| input.get(name)).collect();
+        if tokens.iter().all(Option::is_none) {
+            return true;
+        }
+        let digest = Sha256::digest(serde_json::json!(tokens).to_string());
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest[..16]);
+        self.seen.insert(key)
+    }
 }
 
 impl Pagination {
     /// Turns the input of a request into the input for the next page, after `output` was the
     /// answer. Returns `false`, and leaves the input alone, when that was the last page.
     ///
+    /// One page after the other: [`PageCursor`] also finds cycles and bounds the pages.
+    ///
     /// # Errors
-    /// [`PaginationError`] when the tokens are those of the request that `output` answers.
+    /// [`PaginationError`] when the tokens are those of the request that `output` answers, and when the
+    /// answer says that there is more and has no token.
     pub fn advance(&self, output: &Value, input: &mut Value) -> Result<bool, PaginationError> {
-        if self.more_results.as_deref().is_some_and(|path| !truthy(select(output, path))) {
+        let more = self.more_results.as_deref();
+        if more.is_some_and(|path| !truthy(select(output, path))) {
             return Ok(false);
         }
         let tokens: Vec<Option<&Value>> = self
@@ -44,11 +143,14 @@ impl Pagination {
             .map(|path| select(output, path).filter(|token| truthy(Some(token))))
             .collect();
         if tokens.iter().all(Option::is_none) {
-            return Ok(false);
+            return match more.or_else(|| says_more(output)) {
+                Some(flag) => Err(PaginationError::NoToken { flag: flag.to_owned() }),
+                None => Ok(false),
+            };
         }
         let pairs = || self.input_tokens.iter().zip(&tokens);
         if pairs().all(|(name, token)| input.get(name) == *token) {
-            return Err(PaginationError { token: self.input_tokens.join(", ") });
+            return Err(PaginationError::Repeated { token: self.input_tokens.join(", ") });
         }
         if !input.is_object() {
             *input = Value::Object(serde_json::Map::new());
@@ -73,6 +175,36 @@ impl Pagination {
         let expressions = self.output_tokens.iter().chain(&self.more_results);
         expressions.flat_map(|expression| expression.split("||")).map(str::trim)
     }
+}
+
+/// Refuses an answer that was cut off by an operation without known pages: what is beyond it would look as
+/// if it were gone.
+fn whole(answer: &Value) -> Result<(), PaginationError> {
+    const TOKENS: [&str; 4] = ["NextToken", "nextToken", "NextMarker", "nextMarker"];
+    let is_set = |name: &&str| answer[*name].as_str().is_some_and(|token| !token.is_empty());
+    if let Some(token) = TOKENS.into_iter().find(is_set) {
+        return Err(PaginationError::UnknownToken { token });
+    }
+    match says_more(answer) {
+        Some(flag) => Err(PaginationError::NoToken { flag: flag.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// The member by which an answer says that it is cut off: a flag that is true. It stands at the top or in
+/// a structure there, as in answers of `CloudFront`.
+fn says_more(answer: &Value) -> Option<&str> {
+    let members = answer.as_object()?;
+    let within = members.iter().filter_map(|(_, value)| value.as_object());
+    std::iter::once(members).chain(within).find_map(|members| {
+        members.iter().find(|(name, value)| **value == true && is_flag(name)).map(|(name, _)| name.as_str())
+    })
+}
+
+/// `IsTruncated`, `Truncated`, `HasMoreStreams`, in any case of the first letter.
+fn is_flag(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    matches!(name.as_str(), "istruncated" | "truncated") || name.starts_with("hasmore")
 }
 
 /// What is true in JMESPath, and not zero: botocore takes an empty or zero token for none.
@@ -158,6 +290,98 @@ mod tests {
     fn a_token_that_repeats_is_an_error() {
         let plain = pagination(None, &["NextToken"], &["NextToken"]);
         let error = plain.advance(&json!({"NextToken": "a"}), &mut json!({"NextToken": "a"})).unwrap_err();
-        assert_eq!(error.token, "NextToken");
+        assert_eq!(error, PaginationError::Repeated { token: "NextToken".into() });
+    }
+
+    #[test]
+    fn what_is_cut_off_without_a_token_is_an_error() {
+        let plain = pagination(None, &["NextToken"], &["NextToken"]);
+        let flagged = pagination(Some("List.More"), &["Marker"], &["List.Next"]);
+        let no_token = |flag: &str| Err(PaginationError::NoToken { flag: flag.into() });
+        for (pagination, output, expected) in [
+            (&flagged, json!({"List": {"More": true}}), no_token("List.More")),
+            (&flagged, json!({"List": {"More": true, "Next": ""}}), no_token("List.More")),
+            (&flagged, json!({"List": {"More": false}}), Ok(false)),
+            (&plain, json!({"IsTruncated": true}), no_token("IsTruncated")),
+            (&plain, json!({"Truncated": true}), no_token("Truncated")),
+            (&plain, json!({"HasMoreStreams": true, "NextToken": ""}), no_token("HasMoreStreams")),
+            (&plain, json!({"List": {"isTruncated": true}}), no_token("isTruncated")),
+            (&plain, json!({"IsTruncated": false}), Ok(false)),
+            (&plain, json!({"Items": [{"IsTruncated": true}]}), Ok(false)),
+            (&plain, json!({"IsTruncated": true, "NextToken": "b"}), Ok(true)),
+        ] {
+            assert_eq!(pagination.advance(&output, &mut json!({})), expected, "{output}");
+        }
+    }
+
+    #[test]
+    fn an_operation_without_pages_answers_with_all_of_it() {
+        for answer in
+            [json!({}), json!({"NextToken": null}), json!({"nextToken": ""}), json!({"IsTruncated": false})]
+        {
+            assert_eq!(whole(&answer), Ok(()), "{answer}");
+        }
+        for cut in [json!({"NextToken": "t"}), json!({"nextMarker": "m"}), json!({"IsTruncated": true})] {
+            assert!(whole(&cut).is_err(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_a_bounded_number_of_pages() {
+        let plain = pagination(None, &["NextToken"], &["NextToken"]);
+        let (mut cursor, mut input) = (PageCursor::new(3), json!({}));
+        let mut page = |n: u32| cursor.follow(&plain, &json!({"NextToken": n.to_string()}), &mut input);
+        assert_eq!((page(1), page(2)), (Ok(true), Ok(true)));
+        let error = page(3).unwrap_err();
+        assert_eq!(error, PaginationError::TooManyPages { limit: 3 });
+        assert!(error.to_string().contains("`max_pages_per_list`"), "{error}");
+    }
+
+    /// Follows a list whose answers give these tokens, and returns how many pages it read, and whether it
+    /// came to the end.
+    fn follow(tokens: impl IntoIterator<Item = String>) -> (usize, bool) {
+        let plain = pagination(None, &["NextToken"], &["NextToken"]);
+        let (mut cursor, mut input) = (PageCursor::new(10_000), json!({}));
+        let mut pages = 0;
+        for token in tokens {
+            pages += 1;
+            match cursor.follow(&plain, &json!({"NextToken": token}), &mut input) {
+                Ok(true) => {}
+                Ok(false) => return (pages, true),
+                Err(error) => {
+                    assert!(matches!(error, PaginationError::Repeated { .. }), "{error}");
+                    return (pages, false);
+                }
+            }
+        }
+        panic!("the list goes on after {pages} pages");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn cycles_of_any_length_are_found(lead in 0_usize..50, length in 1_usize..50) {
+            let cycle = (0..lead).chain((lead..lead + length).cycle()).map(|n| format!("t{n}"));
+            // The first token that came before ends it.
+            assert_eq!(follow(cycle), (lead + length + 1, false));
+        }
+
+        #[test]
+        fn lists_without_a_cycle_are_read_to_their_end(
+            tokens in proptest::collection::hash_set("[a-z0-9]{1,12}", 0..100)
+        ) {
+            let pages = tokens.len() + 1;
+            assert_eq!(follow(tokens.into_iter().chain([String::new()])), (pages, true));
+        }
+    }
+
+    #[test]
+    fn several_tokens_are_one() {
+        let two = pagination(None, &["Name", "Type"], &["NextName", "NextType"]);
+        let (mut cursor, mut input) = (PageCursor::new(100), json!({}));
+        let mut page = |name: &str, kind: &str| {
+            cursor.follow(&two, &json!({"NextName": name, "NextType": kind}), &mut input)
+        };
+        assert_eq!((page("a", "A"), page("a", "B"), page("b", "A")), (Ok(true), Ok(true), Ok(true)));
+        assert!(page("a", "A").is_err());
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use berth_core::{ErrorRule, FetchPlan, KindManifest, Path, Step, Template};
+use berth_core::{EmptyList, ErrorRule, FetchPlan, KindManifest, Match, Path, StatedEmpty, Step, Template};
 use serde_json::{Map, Value, json};
 
 use crate::{Operation, Service};
@@ -116,6 +116,8 @@ impl<'a> Rehearsal<'a> {
                 }
             }
         }
+        self.check_empty(step, &answer);
+        let failure = self.sample_failure(step, &answer);
         let item = match &step.items {
             None => answer,
             Some(path) => match path.first(&answer) {
@@ -147,6 +149,9 @@ impl<'a> Rehearsal<'a> {
                     .then(|| "`match`: the keys are of different types".to_owned()),
             ];
             told.into_iter().flatten().for_each(|what| self.complain(step, what));
+            if let Some(failure) = &failure {
+                self.check_failure(step, matching, failure, key.as_ref());
+            }
         }
         let result = match &step.result {
             None => item,
@@ -185,6 +190,41 @@ impl<'a> Rehearsal<'a> {
         }
         scope.insert("parents".to_owned(), json!(above(plan, parent, &self.items)));
         scope
+    }
+
+    /// Checks that the member exists by which an answer says that its list is empty.
+    fn check_empty(&mut self, step: &Step, answer: &Value) {
+        if let Some(EmptyList::Stated(StatedEmpty { path, .. })) = &step.empty
+            && path.first(answer).is_none()
+        {
+            self.complain(step, no_such("empty.path", path, answer));
+        }
+    }
+
+    /// A failure of a batch, where the step says where they are.
+    fn sample_failure(&mut self, step: &Step, answer: &Value) -> Option<Value> {
+        let failures = step.matching.as_ref()?.failures.as_ref()?;
+        let failure = failures.items.first(answer).cloned();
+        if failure.is_none() {
+            self.complain(step, no_such("match.failures.items", &failures.items, answer));
+        }
+        failure
+    }
+
+    fn check_failure(&mut self, step: &Step, matching: &Match, failure: &Value, key: Option<&Value>) {
+        let Some(failures) = &matching.failures else { return };
+        match (failures.key.first(failure), key) {
+            (None, _) => self.complain(step, no_such("match.failures.key", &failures.key, failure)),
+            (Some(found), Some(key)) if found != key => {
+                self.complain(step, "`match.failures.key`: the keys are of different types");
+            }
+            _ => {}
+        }
+        if let Some(reason) = &failures.reason
+            && reason.first(failure).is_none_or(|reason| !reason.is_string())
+        {
+            self.complain(step, no_such("match.failures.reason", reason, failure));
+        }
     }
 
     fn check_input(&mut self, step: &Step, operation: &Operation, scope: &Map<String, Value>) {

@@ -5,14 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use berth_core::{Account, AccountId, Partition, Problem, Region, RoleArn};
+use berth_core::{Account, AccountId, ErrorClass, NO_ORGANIZATION, Partition, Problem, Region, RoleArn};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::{
     AwsConfig, ConfigError,
     client::{Client, Target},
-    errors::{CallError, Class},
+    errors::CallError,
     identity::{Identities, Session, session},
 };
 
@@ -175,7 +175,7 @@ impl Discovery<'_> {
             Ok(found) => found,
             // Then there is no other account to miss. Any other failure leaves open which accounts
             // there are, and reading one of them only would take the others' entities for gone.
-            Err(error) if error.code() == Some("AWSOrganizationsNotInUseException") && units.is_empty() => {
+            Err(error) if error.code() == Some(NO_ORGANIZATION) && units.is_empty() => {
                 tracing::info!(account = %role.account(), "no organization is in use; reading this account alone");
                 let account = Arc::new(Account::unnamed(role.account().clone(), self.partition));
                 return Ok(vec![Member { account, session: Ok(management) }].into());
@@ -207,7 +207,7 @@ impl Discovery<'_> {
         if units.is_empty() {
             let listed =
                 self.client.all(target, "organizations", "ListAccounts", json!({}), "Accounts").await?;
-            self.keep(&mut found, listed);
+            self.keep(&mut found, listed)?;
             return Ok(found);
         }
         let mut seen: BTreeSet<String> = BTreeSet::new();
@@ -229,16 +229,18 @@ impl Discovery<'_> {
             .await;
             for answer in answers {
                 let (accounts, nested) = answer?;
-                self.keep(&mut found, accounts);
+                self.keep(&mut found, accounts)?;
                 level.extend(nested.iter().filter_map(|unit| text(unit, "Id")).map(str::to_owned));
             }
         }
         Ok(found)
     }
 
-    fn keep(&self, found: &mut BTreeMap<AccountId, Found>, listed: Vec<Value>) {
+    /// Each entry must be an account: one that is passed over would look as if it had left.
+    fn keep(&self, found: &mut BTreeMap<AccountId, Found>, listed: Vec<Value>) -> Result<(), CallError> {
         for account in listed {
-            let Some(id) = text(&account, "Id").and_then(|id| AccountId::new(id).ok()) else { continue };
+            let id =
+                text(&account, "Id").and_then(|id| AccountId::new(id).ok()).ok_or(CallError::NoAccountId)?;
             // `State` takes the place of `Status`; until September 2026 an answer may have both.
             let state = text(&account, "State").or(text(&account, "Status")).unwrap_or("of unknown state");
             let account = match text(&account, "Name") {
@@ -247,6 +249,7 @@ impl Discovery<'_> {
             };
             found.insert(id, Found { account, state: state.to_owned() });
         }
+        Ok(())
     }
 }
 
@@ -263,7 +266,7 @@ fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
 fn cannot_list(role: &RoleArn, units: &[String], error: &CallError) -> Problem {
     let problem =
         Problem::new(format!("the accounts of the organization cannot be listed with {role}: {error}"));
-    if error.class() != Class::Denied {
+    if error.class() != ErrorClass::Denied {
         return problem;
     }
     let actions = match units {

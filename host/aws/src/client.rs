@@ -25,7 +25,7 @@ use aws_sigv4::{
     sign::v4,
 };
 use aws_smithy_types::date_time::{DateTime, Format};
-use berth_aws_wire::{Endpoint, EndpointOptions, Operation, Page, Service, WireRequest};
+use berth_aws_wire::{Endpoint, EndpointOptions, Operation, Page, PageCursor, Service, WireRequest};
 use berth_core::{AccountId, KindManifest, Path, Region, Scope};
 use bytes::Bytes;
 use futures::future::FutureExt;
@@ -89,6 +89,7 @@ pub(crate) struct Client {
     in_flight_per_service: Mutex<HashMap<String, Arc<Semaphore>>>,
     paces: Mutex<Paces>,
     bucket_regions: Mutex<HashMap<String, Region>>,
+    max_pages: u32,
     reads: SharedReads,
     /// By service and operation.
     audiences: RwLock<HashMap<(String, String), Audience>>,
@@ -156,7 +157,8 @@ fn accept(operation: &Operation, answer: &Answer) -> Result<(), CallError> {
         return Ok(());
     }
     let error = operation.decode_error(answer.status, &answer.headers, &answer.body);
-    Err(CallError::of_answer(answer.status, error))
+    let has_body = operation.model().method != http::Method::HEAD;
+    Err(CallError::of_answer(answer.status, error, has_body))
 }
 
 impl Client {
@@ -171,6 +173,7 @@ impl Client {
             in_flight_per_service: Mutex::default(),
             paces: Mutex::default(),
             bucket_regions: Mutex::default(),
+            max_pages: config.max_pages_per_list,
             reads: SharedReads::new(config.shared_read_bytes.unwrap_or(64 << 20)),
             audiences: RwLock::default(),
             skew: AtomicI64::new(0),
@@ -276,10 +279,15 @@ impl Client {
         self.ask(target, operation, input).await.map(Arc::new)
     }
 
+    /// Follows the pages of one list.
+    pub(crate) fn pages(&self) -> PageCursor {
+        PageCursor::new(self.max_pages)
+    }
+
     /// Calls an operation with all its pages and returns the list that `items` names.
     ///
     /// # Errors
-    /// [`CallError`] of any page.
+    /// [`CallError`] of any page, and where an answer does not have the list.
     pub(crate) async fn all(
         self: &Arc<Self>,
         target: &Target,
@@ -289,16 +297,14 @@ impl Client {
         items: &str,
     ) -> Result<Vec<Value>, CallError> {
         let operation = Service::load(service)?.operation(operation)?;
+        let items = Path::list_of(items);
         let mut all = Vec::new();
+        let mut pages = self.pages();
         loop {
             let mut answer = self.call(target, &operation, &input).await?;
-            let more = match operation.pagination() {
-                Some(pagination) => pagination.advance(&answer, &mut input)?,
-                None => false,
-            };
-            if let Some(Value::Array(found)) = answer.get_mut(items).map(Value::take) {
-                all.extend(found);
-            }
+            operation.check_list(&answer, &items, None)?;
+            let more = pages.advance(&operation, &answer, &mut input)?;
+            all.extend(items.take_all(&mut answer));
             if !more {
                 return Ok(all);
             }

@@ -15,7 +15,7 @@ use url::Url;
 /// How Berth gets at AWS.
 ///
 /// The default reads the one account that the ambient credentials belong to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct AwsConfig {
     /// Keys given explicitly (`aws_access_key_id`, `aws_secret_access_key`, `aws_session_token`).
     /// They are the *base identity*: roles are really assumed with them.
@@ -67,6 +67,41 @@ pub struct AwsConfig {
     /// MiB). Units that read nothing yet wait then; those that have begun go on, so that it is
     /// exceeded a little.
     pub pending_bytes: Option<usize>,
+    /// How many pages one list may have (default 10,000). A list with more fails its unit, rather than
+    /// being read without end.
+    pub max_pages_per_list: u32,
+    /// How long one unit may take, from the first poll of its stream to its end; waiting for memory and
+    /// for the mapping counts (default 1 hour). A unit that takes longer fails.
+    pub unit_deadline: Duration,
+}
+
+impl Default for AwsConfig {
+    fn default() -> Self {
+        Self {
+            static_keys: None,
+            web_identity: None,
+            credential_provider_priority: Vec::new(),
+            external_id: None,
+            external_ids: BTreeMap::new(),
+            account_role_arns: Vec::new(),
+            account_role_arn: None,
+            ou_ids: Vec::new(),
+            hop_role_arn: None,
+            session_policy: None,
+            session_duration: None,
+            partition: None,
+            endpoints: EndpointOverrides::default(),
+            fips: false,
+            dual_stack: false,
+            granted_reads: BTreeSet::new(),
+            concurrency: Concurrency::default(),
+            retry: Retry::default(),
+            shared_read_bytes: None,
+            pending_bytes: None,
+            max_pages_per_list: 10_000,
+            unit_deadline: Duration::from_hours(1),
+        }
+    }
 }
 
 /// Long-lived or temporary keys.

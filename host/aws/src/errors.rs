@@ -2,103 +2,19 @@
 
 use std::sync::Arc;
 
-use berth_aws_wire::{DecodeError, EndpointError, InputError, ModelError, PaginationError, WireError};
-use berth_core::Problem;
+use berth_aws_wire::{
+    DecodeError, EndpointError, IncompleteList, InputError, ModelError, PaginationError, WireError,
+};
+use berth_core::{ErrorClass, Problem};
 
-/// What an AWS error code stands for in a fetch plan's `errors`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// Access is denied, or the account has no access to the service in the region.
-    Denied,
-    /// What was asked for does not exist.
-    Missing,
-    /// Anything else.
-    Other,
-}
-
-/// Codes of denied access, the spellings of all services.
-///
-/// Those of the last group are how a service answers an account that may not use it or its
-/// region at all: to an operator this is the same state, fixed in the same place.
-const DENIED: [&str; 21] = [
-    "AccessDenied",
-    "AccessDeniedException",
-    "AccessDeniedFault",
-    "UnauthorizedOperation",
-    "Client.UnauthorizedOperation",
-    "AuthorizationError",
-    "AuthorizationErrorException",
-    "NotAuthorized",
-    "NotAuthorizedException",
-    "Unauthorized",
-    "UnauthorizedException",
-    "ForbiddenException",
-    "Forbidden",
-    "403",
-    "AuthFailure",
-    "OptInRequired",
-    "SubscriptionRequiredException",
-    "SubscriptionRequired",
-    "UnrecognizedClientException",
-    "InvalidClientTokenId",
-    "AWSOrganizationsNotInUseException",
-];
-
-/// Codes of things that do not exist which the patterns of [`class`] do not cover.
-const MISSING: [&str; 4] =
-    ["404", "ResourceNotFoundFault", "AWS.SimpleQueueService.NonExistentQueue", "PipelineNotFoundException"];
-
-/// Tells the class of a code.
-pub(crate) fn class(code: &str) -> Class {
-    let missing = || {
-        ["NotFound", "NotFoundException", "NotFoundFault", "NotFoundError"]
-            .iter()
-            .any(|end| code.ends_with(end))
-            || code.starts_with("NoSuch")
-            || code.contains("DoesNotExist")
-            || MISSING.contains(&code)
-    };
-    if DENIED.contains(&code) {
-        Class::Denied
-    } else if missing() {
-        Class::Missing
-    } else {
-        Class::Other
-    }
-}
-
-/// Whether an answer asks to slow down. The codes are those of AWS's own SDKs.
+/// Whether an answer asks to slow down.
 pub(crate) fn is_throttling(status: u16, code: &str) -> bool {
-    const CODES: [&str; 14] = [
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "RequestThrottledException",
-        "RequestThrottled",
-        "TooManyRequestsException",
-        "ProvisionedThroughputExceededException",
-        "TransactionInProgressException",
-        "RequestLimitExceeded",
-        "BandwidthLimitExceeded",
-        "LimitExceededException",
-        "SlowDown",
-        "PriorRequestNotComplete",
-        "EC2ThrottledException",
-    ];
-    status == 429 || CODES.contains(&code)
+    status == 429 || ErrorClass::of(code) == ErrorClass::Throttled
 }
 
 /// Whether the same request may succeed a little later.
 pub(crate) fn is_transient(status: u16, code: &str) -> bool {
-    matches!(status, 500 | 502 | 503 | 504)
-        || [
-            "RequestTimeout",
-            "RequestTimeoutException",
-            "InternalError",
-            "InternalFailure",
-            "ServiceUnavailable",
-        ]
-        .contains(&code)
+    matches!(status, 500 | 502 | 503 | 504) || ErrorClass::of(code) == ErrorClass::Unavailable
 }
 
 /// Whether the credentials have run out, so that fresh ones may do.
@@ -132,6 +48,8 @@ pub(crate) enum CallError {
     #[error("{}: {}", error.code, error.message)]
     Service {
         error: WireError,
+        /// What it stands for.
+        class: ErrorClass,
         /// Whether it says that AWS could not answer now, and nothing about what was asked.
         busy: bool,
     },
@@ -150,12 +68,15 @@ pub(crate) enum CallError {
     /// There is no such operation.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The pages go in circles.
+    /// The pages do not end, or end too soon.
     #[error(transparent)]
     Pages(#[from] PaginationError),
-    /// A list was cut off, and the model does not say how to go on.
-    #[error("the answer holds `{0}`, so there is more to list, but nothing says how to ask for it")]
-    CutOff(&'static str),
+    /// The answer does not have the list that was asked for.
+    #[error(transparent)]
+    Incomplete(#[from] IncompleteList),
+    /// An account of the organization is not named.
+    #[error("the organization lists an account without a valid `Id`")]
+    NoAccountId,
     /// The service is not offered there.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -165,10 +86,16 @@ pub(crate) enum CallError {
 }
 
 impl CallError {
-    /// The error that an answer of this status tells.
-    pub(crate) fn of_answer(status: u16, error: WireError) -> Self {
+    /// The error that an answer of this status reports. `has_body` is whether its kind of request is
+    /// answered with a body.
+    pub(crate) fn of_answer(status: u16, error: WireError, has_body: bool) -> Self {
         let busy = is_throttling(status, &error.code) || is_transient(status, &error.code);
-        Self::Service { error, busy }
+        let class = match ErrorClass::of(&error.code) {
+            // A service names its error where it can. A bare 404 may come from anything in between.
+            ErrorClass::Missing if has_body && error.code == status.to_string() => ErrorClass::Other,
+            class => class,
+        };
+        Self::Service { error, class, busy }
     }
 
     /// Whether AWS was only too busy to answer.
@@ -184,8 +111,11 @@ impl CallError {
         }
     }
 
-    pub(crate) fn class(&self) -> Class {
-        self.code().map_or(Class::Other, class)
+    pub(crate) fn class(&self) -> ErrorClass {
+        match self {
+            Self::Service { class, .. } => *class,
+            _ => ErrorClass::Other,
+        }
     }
 
     /// Whether the service does not exist in the region.

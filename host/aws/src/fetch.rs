@@ -8,12 +8,12 @@ mod enrich;
 mod item;
 mod plan;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use berth_aws_wire::Page;
+use berth_aws_wire::{Page, PageCursor};
 use berth_core::{
-    Account, AccountId, FetchError, FetchRequest, ItemFailure, One, Problem, RawPage, Region, Reservation,
-    Scope, TemplateScope,
+    Account, AccountId, ErrorClass, FetchError, FetchRequest, ItemFailure, One, Problem, RawPage, Region,
+    Reservation, Scope, TemplateScope,
 };
 use futures::{
     StreamExt, TryStreamExt,
@@ -31,7 +31,7 @@ use self::{
 use crate::{
     Concurrency,
     client::{Client, Outcome, Target, UnitReads, decode, decode_page},
-    errors::{CallError, Class},
+    errors::CallError,
     identity::Session,
 };
 
@@ -49,19 +49,23 @@ pub(crate) struct Fetch {
     pub(crate) concurrency: Concurrency,
     /// The unit's part of the memory for what is not mapped yet.
     pub(crate) share: Arc<Share>,
+    /// How long the unit may take.
+    pub(crate) deadline: Duration,
 }
 
 /// Why reading a region stopped.
 #[derive(Debug)]
 struct Stop {
     error: FetchError,
-    /// Whether another region may be tried: nothing was read yet, and this one denies access.
+    /// Whether another region or account may be tried: nothing was read yet, and this one denies access.
     elsewhere: bool,
+    /// Whether there is nothing to read if no other account says otherwise.
+    empty: bool,
 }
 
 impl From<FetchError> for Stop {
     fn from(error: FetchError) -> Self {
-        Self { error, elsewhere: false }
+        Self { error, elsewhere: false, empty: false }
     }
 }
 
@@ -125,12 +129,20 @@ fn account_page(account: &Account) -> RawPage {
 }
 
 async fn read(fetch: Fetch, to: mpsc::Sender<Report>) {
-    let report = match read_regions(&fetch, &to).await {
-        Ok(()) => None,
-        Err(error) => Some(Err(error)),
+    let report = match tokio::time::timeout(fetch.deadline, read_regions(&fetch, &to)).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(Err(error)),
+        Err(_) => Some(Err(FetchError::Failed(too_long(fetch.deadline)))),
     };
     // Nobody listens any more when the unit was given up.
     let _ = to.send(report).await;
+}
+
+fn too_long(deadline: Duration) -> Problem {
+    Problem::new(format!("reading took longer than {} seconds and was stopped", deadline.as_secs_f64()))
+        .remedy(
+            "raise `unit_deadline_seconds` if the unit really is that large, or find out what slows it down",
+        )
 }
 
 async fn read_regions(fetch: &Fetch, to: &mpsc::Sender<Report>) -> Result<(), FetchError> {
@@ -139,7 +151,7 @@ async fn read_regions(fetch: &Fetch, to: &mpsc::Sender<Report>) -> Result<(), Fe
     let scope = request.kind.scope;
     // Which account may read the organization does not depend on the region.
     let regions = if scope == Scope::Organization { request.regions.len().min(1) } else { usize::MAX };
-    let mut denied = None;
+    let (mut denied, mut empty) = (None, false);
     for through in &fetch.through {
         for region in request.regions.iter().take(regions) {
             let reader = Arc::new(Reader::new(fetch, through, region.clone(), plan.clone()));
@@ -147,17 +159,23 @@ async fn read_regions(fetch: &Fetch, to: &mpsc::Sender<Report>) -> Result<(), Fe
                 Ok(()) => return Ok(()),
                 Err(stop) if stop.elsewhere && scope != Scope::Regional => {
                     tracing::debug!(account = %through.0, %region, error = %stop.error, "trying elsewhere");
-                    denied.get_or_insert(stop.error);
+                    if stop.empty {
+                        empty = true;
+                    } else {
+                        denied.get_or_insert(stop.error);
+                    }
                 }
                 Err(stop) => return Err(stop.error),
             }
         }
     }
-    Err(denied.unwrap_or_else(|| {
-        FetchError::Skipped(
+    match denied {
+        Some(error) => Err(error),
+        None if empty => Ok(()),
+        None => Err(FetchError::Skipped(
             Problem::new("no region is left to read in").remedy("check the selector's `regionPolicy`"),
-        )
-    }))
+        )),
+    }
 }
 
 /// One resource (or parent) on its way.
@@ -199,6 +217,38 @@ struct Chunk {
     failures: Vec<ItemFailure>,
 }
 
+/// The pages of one list that are still to come.
+struct Listing {
+    reader: Arc<Reader>,
+    parent: Option<Arc<Resource>>,
+    next: Next,
+    pages: PageCursor,
+}
+
+/// What is asked for next.
+enum Next {
+    First,
+    /// The page that this input asks for.
+    Page(Value),
+    Done,
+}
+
+/// A list that cannot be read fails the unit; one of several fails its parent.
+fn gave_up(
+    reader: Arc<Reader>,
+    parent: Option<Arc<Resource>>,
+    problem: Problem,
+) -> Result<Option<(Listed, Listing)>, Stop> {
+    match &parent {
+        None => Err(FetchError::Failed(problem).into()),
+        Some(failed) => {
+            let failure = ItemFailure { resource: failed.item.label(), problem };
+            let pages = reader.client.pages();
+            Ok(Some((Listed::Failure(failure), Listing { reader, parent, next: Next::Done, pages })))
+        }
+    }
+}
+
 /// Reads one unit in one region.
 struct Reader {
     client: Arc<Client>,
@@ -211,6 +261,8 @@ struct Reader {
     kind: Value,
     /// The one resource that is asked for, where it is not all of them.
     one: Option<One>,
+    /// Whether nothing may come from an earlier answer.
+    fresh: bool,
     concurrency: Concurrency,
     share: Arc<Share>,
     reads: Arc<UnitReads>,
@@ -258,6 +310,8 @@ impl Reader {
             partition: Value::from(account.partition.as_str()),
             kind: Value::from(fetch.request.kind.kind.as_str()),
             one: fetch.request.one.clone(),
+            // A resource that is asked for by an event changed since.
+            fresh: fetch.request.fresh || fetch.request.one.is_some(),
             target: Target {
                 account: reading,
                 region,
@@ -372,44 +426,64 @@ impl Reader {
         parent: Option<Arc<Resource>>,
     ) -> BoxStream<'static, Result<Listed, Stop>> {
         let descent = parents_of_children(&self.plan, level, parent.as_deref());
-        let start = (self, parent, None::<Value>, true);
-        stream::try_unfold(start, move |(reader, parent, next, first)| {
+        let pages = self.client.pages();
+        let start = Listing { reader: self, parent, next: Next::First, pages };
+        stream::try_unfold(start, move |mut listing| {
             let descent = descent.clone();
             async move {
+                let reader = listing.reader.clone();
+                let parent = listing.parent.clone();
                 let ready = &reader.plan.lists[level].step;
-                let (target, input) = match (next, first) {
-                    (None, false) => return Ok(None),
-                    (next, _) => match reader.request(ready, parent.as_deref()) {
-                        Ok((target, rendered)) => (target, next.unwrap_or(rendered)),
-                        Err(problem) => return reader.gave_up(parent, problem),
-                    },
+                let first = matches!(listing.next, Next::First);
+                let (target, input) = match (listing.next, reader.request(ready, parent.as_deref())) {
+                    (Next::Done, _) => return Ok(None),
+                    (_, Err(problem)) => return gave_up(reader, parent, problem),
+                    (Next::First, Ok(request)) => request,
+                    (Next::Page(input), Ok((target, _))) => (target, input),
                 };
-                let (items, next, hold) = match reader.page_of(ready, &target, input).await {
-                    Ok(page) => page,
-                    Err(error) => match ready.ruling(&error) {
-                        Ruling::Absent | Ruling::Drop => return Ok(None),
-                        Ruling::Use(mut value) => {
-                            let items = take_items(ready, &mut value).into_iter().map(Item::from);
-                            (items.collect(), None, reader.share.charge(0))
-                        }
-                        Ruling::SkipUnit => {
-                            let elsewhere = first
-                                && parent.is_none()
-                                && (error.class() == Class::Denied || error.is_unavailable());
-                            let error = FetchError::Skipped(reader.problem(ready, &target.region, &error));
-                            return Err(Stop { error, elsewhere });
-                        }
-                        Ruling::Fail => {
-                            let problem = reader.problem(ready, &target.region, &error);
-                            return reader.gave_up(parent, problem);
-                        }
-                    },
-                };
+                let (items, next, hold) =
+                    match reader.page_of(ready, &target, input, &mut listing.pages).await {
+                        Ok(page) => page,
+                        Err(error) => match ready.ruling(&error) {
+                            // What was listed before is there: that there is nothing only the first page says.
+                            Ruling::Absent | Ruling::Drop | Ruling::Use(_) if !first => {
+                                let problem = reader.problem(ready, &target.region, &error);
+                                return gave_up(reader, parent, problem);
+                            }
+                            Ruling::Absent | Ruling::Drop => {
+                                if reader.scope == Scope::Organization
+                                    && parent.is_none()
+                                    && error.class() == ErrorClass::Denied
+                                {
+                                    let problem = reader.problem(ready, &target.region, &error);
+                                    let error = FetchError::Skipped(problem);
+                                    return Err(Stop { error, elsewhere: true, empty: true });
+                                }
+                                return Ok(None);
+                            }
+                            Ruling::Use(mut value) => {
+                                let items = take_items(ready, &mut value).into_iter().map(Item::from);
+                                (items.collect(), None, reader.share.charge(0))
+                            }
+                            Ruling::SkipUnit => {
+                                let elsewhere = first
+                                    && parent.is_none()
+                                    && (error.class() == ErrorClass::Denied || error.is_unavailable());
+                                let error =
+                                    FetchError::Skipped(reader.problem(ready, &target.region, &error));
+                                return Err(Stop { error, elsewhere, empty: false });
+                            }
+                            Ruling::Fail => {
+                                let problem = reader.problem(ready, &target.region, &error);
+                                return gave_up(reader, parent, problem);
+                            }
+                        },
+                    };
                 let steps =
                     parent.as_ref().map_or_else(|| Value::Object(Map::new()), |parent| parent.steps.clone());
                 let items = match reader.chosen(ready, parent.as_deref(), items) {
                     Ok(items) => items,
-                    Err(problem) => return reader.gave_up(parent, problem),
+                    Err(problem) => return gave_up(reader, parent, problem),
                 };
                 let hold = Arc::new(hold);
                 let resources = items
@@ -421,26 +495,11 @@ impl Reader {
                         _hold: hold.clone(),
                     })
                     .collect();
-                Ok(Some((Listed::Items(resources), (reader, parent, next, false))))
+                let next = next.map_or(Next::Done, Next::Page);
+                Ok(Some((Listed::Items(resources), Listing { next, ..listing })))
             }
         })
         .boxed()
-    }
-
-    /// A list that cannot be read fails the unit; one of several fails its parent.
-    #[expect(clippy::type_complexity, reason = "the shape of a step of `try_unfold`")]
-    fn gave_up(
-        self: Arc<Self>,
-        parent: Option<Arc<Resource>>,
-        problem: Problem,
-    ) -> Result<Option<(Listed, (Arc<Self>, Option<Arc<Resource>>, Option<Value>, bool))>, Stop> {
-        match &parent {
-            None => Err(FetchError::Failed(problem).into()),
-            Some(failed) => {
-                let failure = ItemFailure { resource: failed.item.label(), problem };
-                Ok(Some((Listed::Failure(failure), (self, parent, None, false))))
-            }
-        }
     }
 
     /// One page of a list: its items, the input for the next page, and the room that it takes.
@@ -449,25 +508,27 @@ impl Reader {
         ready: &Ready,
         target: &Target,
         mut input: Value,
+        pages: &mut PageCursor,
     ) -> Result<(Vec<Item>, Option<Value>, Hold), CallError> {
         let asked = self.share.ask(ready.operation.to_string()).await;
         let answer = self.answer(target, ready, &input).await?;
         let hold = asked.answered(answer.body.len()).await;
         let Page { rest, items } = match &ready.step.items {
-            Some(path) => decode_page(&ready.operation, &answer, path)?,
+            Some(path) => {
+                let page = decode_page(&ready.operation, &answer, path)?;
+                let empty = ready.step.empty.as_ref();
+                ready.operation.check_listed(&page.rest, page.items.len(), path, empty)?;
+                page
+            }
             None => Page { rest: decode(&ready.operation, &answer)?, items: Vec::new() },
         };
-        if ready.operation.pagination().is_none() {
-            complete(&rest)?;
-        }
-        let more = advance(ready, &rest, &mut input)?;
+        let more = pages.advance(&ready.operation, &rest, &mut input)?;
         Ok((items.into_iter().map(Item::new).collect(), more.then_some(input), hold))
     }
 
-    /// Asks, or takes what was answered to the same call before, unless one resource is asked for:
-    /// it changed since.
+    /// Asks, or takes what was answered to the same call before, unless the request wants fresh answers.
     async fn answer(&self, target: &Target, ready: &Ready, input: &Value) -> Outcome {
-        if self.one.is_some() {
+        if self.fresh {
             return self.client.answer_anew(target, &ready.operation, input).await;
         }
         self.client.answer(target, &ready.operation, input, Some(&self.reads)).await
@@ -531,7 +592,7 @@ impl Reader {
                     "if the service is not offered in {region}, exclude the region by the selector's `regionPolicy`; else check the name resolution of this machine"
                 ))
             }
-            _ if error.class() == Class::Denied => {
+            _ if error.class() == ErrorClass::Denied => {
                 Problem::new(format!("`{call}` is denied in {place}: {error}")).remedy(format!(
                     "allow `{}` for the role that reads account {account}, and check that no service control policy denies it and that region {region} is enabled",
                     actions.join("`, `")
@@ -554,26 +615,6 @@ fn take_items(ready: &Ready, answer: &mut Value) -> Vec<Value> {
     match &ready.step.items {
         Some(path) => path.take_all(answer),
         None => Vec::new(),
-    }
-}
-
-/// Turns `input` into that of the next page, if there is one.
-fn advance(ready: &Ready, answer: &Value, input: &mut Value) -> Result<bool, CallError> {
-    match ready.operation.pagination() {
-        None => Ok(false),
-        Some(pagination) => pagination.advance(answer, input).map_err(CallError::Pages),
-    }
-}
-
-/// Refuses an answer that was cut off by an operation without known pages: what is beyond it would
-/// look as if it were gone.
-fn complete(answer: &Value) -> Result<(), CallError> {
-    const TOKENS: [&str; 4] = ["NextToken", "nextToken", "NextMarker", "nextMarker"];
-    let told = |name: &&str| answer[*name].as_str().is_some_and(|token| !token.is_empty());
-    match TOKENS.into_iter().find(told) {
-        Some(token) => Err(CallError::CutOff(token)),
-        None if answer["IsTruncated"] == true => Err(CallError::CutOff("IsTruncated")),
-        None => Ok(()),
     }
 }
 
@@ -618,23 +659,4 @@ fn chunked(
         let empty = chunk.resources.is_empty() && chunk.failures.is_empty();
         Ok((!empty).then_some((chunk, state)))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_cut_off_answer_is_refused() {
-        for whole in
-            [json!({}), json!({"NextToken": null}), json!({"nextToken": ""}), json!({"IsTruncated": false})]
-        {
-            assert!(complete(&whole).is_ok(), "{whole}");
-        }
-        for cut in [json!({"NextToken": "t"}), json!({"nextMarker": "m"}), json!({"IsTruncated": true})] {
-            assert!(matches!(complete(&cut), Err(CallError::CutOff(_))), "{cut}");
-        }
-    }
 }

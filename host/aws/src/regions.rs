@@ -5,12 +5,12 @@ mod sdk;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use berth_core::{Problem, Region};
+use berth_core::{ErrorClass, Problem, Region};
 use serde_json::{Value, json};
 
 use crate::{
     client::{Client, Target},
-    errors::{CallError, Class},
+    errors::CallError,
 };
 
 /// Asks the Account service and, where that does not answer, EC2. `target` is the partition's home
@@ -34,7 +34,7 @@ pub(crate) async fn enabled(client: &Arc<Client>, target: &Target) -> Result<Vec
     match second {
         Ok(regions) if !regions.is_empty() => Ok(regions.into_iter().collect()),
         Ok(_) => Err(told(target, &first, "EC2 names no region", false)),
-        Err(error) => Err(told(target, &first, &error.to_string(), error.class() == Class::Denied)),
+        Err(error) => Err(told(target, &first, &error.to_string(), error.class() == ErrorClass::Denied)),
     }
 }
 
@@ -54,8 +54,7 @@ fn told(target: &Target, account_service: &str, ec2: &str, denied: bool) -> Prob
 
 async fn by_account_service(client: &Arc<Client>, target: &Target) -> Result<BTreeSet<Region>, CallError> {
     let input = json!({"MaxResults": 50, "RegionOptStatusContains": ["ENABLED", "ENABLED_BY_DEFAULT"]});
-    let listed = client.all(target, "account", "ListRegions", input, "Regions").await?;
-    Ok(names(&listed))
+    Ok(names(&client.all(target, "account", "ListRegions", input, "Regions").await?))
 }
 
 /// Without `AllRegions` EC2 leaves out what is not opted in.
@@ -64,8 +63,7 @@ async fn by_ec2(client: &Arc<Client>, target: &Target) -> Result<BTreeSet<Region
     let input = json!({"Filters": [
         {"Name": "opt-in-status", "Values": ["opt-in-not-required", "opted-in"]}
     ]});
-    let listed = client.all(target, "ec2", "DescribeRegions", input, "Regions").await?;
-    Ok(names(&listed))
+    Ok(names(&client.all(target, "ec2", "DescribeRegions", input, "Regions").await?))
 }
 
 /// Sorted, so that every resync reads in the same order.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -38,6 +39,7 @@ pub struct AwsSource {
     granted: Arc<BTreeSet<String>>,
     concurrency: Concurrency,
     budget: Arc<Budget>,
+    deadline: Duration,
     sessions: RwLock<Sessions>,
 }
 
@@ -76,6 +78,7 @@ impl AwsSource {
             granted: Arc::new(config.granted_reads),
             concurrency: config.concurrency,
             budget: Arc::new(Budget::new(config.pending_bytes.unwrap_or(PENDING_BYTES))),
+            deadline: config.unit_deadline,
             sessions: RwLock::default(),
         })
     }
@@ -172,6 +175,7 @@ impl Source for AwsSource {
             granted: self.granted.clone(),
             concurrency: self.concurrency,
             share: self.budget.share(),
+            deadline: self.deadline,
         })
     }
 }

@@ -10,6 +10,7 @@
 mod appconfig;
 mod document;
 mod entity;
+mod error_class;
 mod events;
 mod fetch;
 mod grants;
@@ -26,6 +27,7 @@ pub use appconfig::{
 };
 pub use document::Document;
 pub use entity::{Blueprint, Entity, EntityKey, FieldSet};
+pub use error_class::{ErrorClass, NO_ORGANIZATION};
 pub use events::{EventRules, Trigger};
 pub use fetch::{Account, FetchError, FetchRequest, ItemFailure, One, RawPage, Reservation};
 pub use grants::{Ask, EVALUATOR, Grant, Grants, Objection};
@@ -34,8 +36,9 @@ pub use ledger::{
     Ledger, LedgerEntry, LedgerSession, MissingScopes, Opened, Producer, Producers, RemovedScope,
 };
 pub use manifest::{
-    Batch, ErrorPolicy, ErrorRule, FetchPlan, Install, KindManifest, Manifest, ManifestError, Match, Only,
-    OptionInfo, Scope, Step, StepInput, Unmatched,
+    Batch, BatchFailures, EmptyConvention, EmptyList, ErrorPolicy, ErrorRule, FetchPlan, Install,
+    KindManifest, Manifest, ManifestError, Match, Only, OptionInfo, Scope, StatedEmpty, Step, StepInput,
+    Unmatched,
 };
 pub use path::{Path, PathError, PathSegment, Template, TemplateScope};
 pub use problem::Problem;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Blueprint, EventRules, Kind, Path, PathError, Region, ResourceConfig, Template, events::check_roots,
+    Blueprint, ErrorClass, EventRules, Kind, NO_ORGANIZATION, Path, PathError, Region, ResourceConfig,
+    Template, events::check_roots,
 };
 
 /// A manifest that was refused, with the place in it.
@@ -157,6 +158,10 @@ pub struct Step {
     /// results (pages, batches): where those are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Path>,
+    /// How an answer says that there are no items, where it then leaves their list out. By default an
+    /// answer without the list is an error: it does not say that there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty: Option<EmptyList>,
     /// For a list step: only the items with this value are resources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Only>,
@@ -197,6 +202,35 @@ pub struct Only {
     pub is: String,
 }
 
+/// How an answer without the list of its items says that there are none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EmptyList {
+    /// A plain convention.
+    Convention(EmptyConvention),
+    /// Another member of the answer says so.
+    Stated(StatedEmpty),
+}
+
+/// The plain conventions for an empty list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EmptyConvention {
+    /// The service leaves an empty list out. Nothing else tells it from an answer that was cut off, so
+    /// this is only for services that are known to do so.
+    Omitted,
+}
+
+/// A member that says that a list is empty.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatedEmpty {
+    /// The path of the member in the answer (`DistributionList.Quantity`).
+    pub path: Path,
+    /// Its value when there are no items (`0`).
+    pub is: Value,
+}
+
 /// `batch` of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -215,21 +249,43 @@ pub struct Match {
     pub item: Path,
     /// The path of the key in a result.
     pub result: Path,
-    /// What happens to an item without a result.
+    /// Where an answer names the items that it has no result for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<BatchFailures>,
+    /// What happens to an item that has no result and is not among the failures either.
     #[serde(default)]
     pub unmatched: Unmatched,
 }
 
-/// What happens to an item that a batch answered nothing for.
+/// Where the answer to a batch names the items that it has no result for, and why. An item that does not
+/// exist is not a resource; every other failure fails the item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchFailures {
+    /// The path of the failures in the answer (`failures[]`).
+    pub items: Path,
+    /// The path of the item's key in a failure (default `@`: the failure itself).
+    #[serde(default = "Path::itself", skip_serializing_if = "Path::is_itself")]
+    pub key: Path,
+    /// The path of the reason in a failure. Without it, every failure means that the item does not exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Path>,
+    /// The reasons that mean that the item does not exist (`MISSING`).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub missing: BTreeSet<String>,
+}
+
+/// What happens to an item that a batch does not mention.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unmatched {
-    /// It vanished between the two calls: it is not a resource any more.
-    #[default]
+    /// It does not exist (any more). Only for operations that are known to leave out what does not exist,
+    /// and nothing else.
     Drop,
     /// It is mapped without this step's result.
     Absent,
-    /// Its unit has failed.
+    /// It has failed, and its unit is protected. The default: what is not mentioned may still exist.
+    #[default]
     Fail,
 }
 
@@ -253,7 +309,8 @@ pub enum ErrorRule {
 pub enum ErrorPolicy {
     /// The item is mapped without this step's result.
     Absent,
-    /// The item is no resource (any more) and is dropped; for a list step: there are no items.
+    /// The item is no resource (any more) and is dropped; for a list step: there are no items. Only for
+    /// errors that mean that something does not exist.
     Drop,
     /// The unit is skipped and protected from deletion. The default for denied access.
     SkipUnit,
@@ -358,6 +415,26 @@ impl Step {
     /// The step whose items this one runs for.
     pub fn parent(&self) -> Option<&str> {
         self.each.as_deref().or(self.batch.as_ref().map(|batch| batch.of.as_str()))
+    }
+
+    /// Checks what the step says about empty lists and failed items.
+    fn check_completeness(&self, at: &str) -> Result<(), ManifestError> {
+        if self.empty.is_some() && !self.items.as_ref().is_some_and(Path::is_list) {
+            return Err(refuse(format!("{at}.empty"), "`items` is not a list, so it cannot be empty"));
+        }
+        let Some(matching) = &self.matching else { return Ok(()) };
+        let Some(failures) = &matching.failures else { return Ok(()) };
+        if !failures.items.is_list() {
+            return Err(refuse(
+                format!("{at}.match.failures.items"),
+                "the failures are a list, as in `failures[]`",
+            ));
+        }
+        if failures.reason.is_none() && !failures.missing.is_empty() {
+            let reason = "`missing` names reasons, but `reason` does not say where they are";
+            return Err(refuse(format!("{at}.match.failures.missing"), reason));
+        }
+        Ok(())
     }
 
     /// The IAM actions that the call needs.
@@ -509,6 +586,7 @@ impl KindManifest {
                 check_roots(&template, &roots, &at)?;
             }
             check_roots(step.input.template(), &roots, &format!("{at}.input"))?;
+            step.check_completeness(&at)?;
             if !earlier.insert(&step.id) {
                 return Err(refuse(format!("{at}.id"), format!("`{}` is used twice", step.id)));
             }
@@ -526,6 +604,9 @@ impl KindManifest {
                 return Err(refuse(format!("{at}.plan.steps[{index}]"), reason));
             }
         }
+        for (index, step) in plan.steps.iter().enumerate() {
+            self.check_errors(step, lists.contains(step.id.as_str()), &format!("{at}.plan.steps[{index}]"))?;
+        }
         for step in plan.list_steps() {
             let at = format!(
                 "{at}.plan.steps[{}]",
@@ -536,6 +617,40 @@ impl KindManifest {
             }
             if step.batch.is_some() {
                 return Err(refuse(at, "a list step runs for `each` item of its parent, not in a `batch`"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that no error that hides a resource makes it look as if it were gone.
+    fn check_errors(&self, step: &Step, lists: bool, at: &str) -> Result<(), ManifestError> {
+        for (code, rule) in &step.errors {
+            let at = || format!("{at}.errors.{code}");
+            let hides = match code.as_str() {
+                "denied" | "*" => true,
+                "missing" => false,
+                // With this answer of every account there is no organization.
+                NO_ORGANIZATION if self.scope == Scope::Organization => false,
+                code => ErrorClass::of(code).hides_the_resource(),
+            };
+            let is_drop = *rule == ErrorRule::Policy(ErrorPolicy::Drop);
+            let is_empty_list = lists
+                && (is_drop
+                    || *rule == ErrorRule::Policy(ErrorPolicy::Absent)
+                    || matches!(rule, ErrorRule::Use { .. }));
+            if hides && is_empty_list {
+                let reason = "a list that could not be read is not empty; use `skip-unit` or `fail`";
+                return Err(refuse(at(), reason));
+            }
+            if hides && is_drop {
+                let reason = "only an error that means that the resource does not exist drops it; use `absent`, `fail` or `skip-unit`";
+                return Err(refuse(at(), reason));
+            }
+            if lists
+                && let ErrorRule::Use { value } = rule
+                && let Some(items) = step.items.as_ref().filter(|items| items.list_in(value).is_none())
+            {
+                return Err(refuse(at(), format!("the value has no `{}`", items.as_str())));
             }
         }
         Ok(())
@@ -640,5 +755,104 @@ mod tests {
         let error = Manifest::parse(b"{\"name\": 3}").unwrap_err();
         assert_eq!(error.at, "name");
         assert!(Manifest::parse(b"\xff").is_err());
+    }
+
+    #[test]
+    fn a_plan_can_be_narrowed_to_its_list_steps() {
+        let mut kind = parse(&manifest(&services())).unwrap().kinds.remove(0);
+        kind.plan.steps.insert(
+            1,
+            serde_json::from_value(json!({"id": "names", "each": "clusters", "service": "ecs",
+                "operation": "ListTagsForResource", "input": {"resourceArn": "{item}"}}))
+            .unwrap(),
+        );
+        let narrowed = kind.list_only();
+        let ids: Vec<&str> = narrowed.plan.steps.iter().map(|step| step.id.as_str()).collect();
+        assert_eq!(ids, ["clusters", "names", "services"], "parents keep their enrichments");
+        assert_eq!(narrowed.plan.list_steps(), kind.plan.list_steps());
+        let again = json!({"name": "x", "version": "1.0.0", "kinds": [narrowed]});
+        assert_eq!(parse(&again).unwrap().kinds[0], narrowed, "it is a plan that can be run");
+        assert_eq!(narrowed.list_only(), narrowed);
+        // Without `resources`, the first step lists them.
+        let mut kind = kind;
+        kind.plan.resources = None;
+        kind.plan.steps.retain(|step| ["clusters", "names"].contains(&step.id.as_str()));
+        assert_eq!(kind.list_only().plan.steps.len(), 1);
+    }
+
+    #[test]
+    fn only_what_does_not_exist_disappears() {
+        let refused = |step: usize, code: &str, rule: Value| {
+            let mut document = manifest(&services());
+            document["kinds"][0]["plan"]["steps"][step]["errors"] = json!({code: rule});
+            parse(&document).err()
+        };
+        // Two list steps, a batch, and a step for each item.
+        for step in 0..4 {
+            for code in ["denied", "*", "AccessDeniedException", "ThrottlingException", "ServiceUnavailable"]
+            {
+                let error = refused(step, code, json!("drop")).unwrap();
+                assert_eq!(error.at, format!("kinds[0].plan.steps[{step}].errors.{code}"));
+                let lists = step < 2;
+                assert_eq!(refused(step, code, json!("absent")).is_some(), lists, "{step} {code}");
+                let used = json!({"use": {"clusterArns": [], "serviceArns": []}});
+                assert_eq!(refused(step, code, used).is_some(), lists, "{step} {code}");
+                for rule in ["skip-unit", "fail"] {
+                    assert_eq!(refused(step, code, json!(rule)), None, "{step} {code}");
+                }
+            }
+            for code in
+                ["missing", "ResourceNotFoundException", "NoSuchEntity", "DeploymentNotStartedException"]
+            {
+                for rule in ["drop", "absent", "skip-unit", "fail"] {
+                    assert_eq!(refused(step, code, json!(rule)), None, "{step} {code} {rule}");
+                }
+            }
+        }
+        let error = refused(1, "Odd", json!({"use": {"clusterArns": []}})).unwrap();
+        assert!(error.reason.contains("has no `serviceArns[]`"), "{error}");
+        // Only for a kind of the organization this code means that there is none.
+        let mut kind = json!({"kind": "AWS::Organizations::Account", "scope": "organization", "plan": {"steps": [
+            {"id": "accounts", "service": "organizations", "operation": "ListAccounts", "items": "Accounts[]",
+             "errors": {NO_ORGANIZATION: "drop"}}]}});
+        assert_eq!(parse(&manifest(&kind)).err(), None);
+        kind["scope"] = json!("regional");
+        assert!(parse(&manifest(&kind)).is_err());
+    }
+
+    #[test]
+    fn an_answer_says_what_is_empty_and_what_failed() {
+        let edited = |step: usize, member: &str, value: Value| {
+            let mut document = manifest(&services());
+            document["kinds"][0]["plan"]["steps"][step][member] = value;
+            parse(&document)
+        };
+        for empty in [json!("omitted"), json!({"path": "Count", "is": 0})] {
+            let manifest = edited(0, "empty", empty.clone()).unwrap();
+            assert_eq!(json!(manifest)["kinds"][0]["plan"]["steps"][0]["empty"], empty);
+        }
+        let error = edited(3, "empty", json!("omitted")).unwrap_err();
+        assert!(error.at.ends_with("steps[3].empty") && error.reason.contains("is not a list"), "{error}");
+        assert!(edited(0, "empty", json!("sometimes")).is_err());
+        assert!(edited(0, "empty", json!({"path": "Count", "is": 0, "or": 1})).is_err());
+
+        let matching = |failures: Value| {
+            edited(2, "match", json!({"item": "@", "result": "serviceArn", "failures": failures}))
+        };
+        let step = |manifest: Manifest| manifest.kinds[0].plan.steps[2].matching.clone().unwrap();
+        let plain = step(matching(json!({"items": "notFound[]"})).unwrap());
+        let failures = plain.failures.unwrap();
+        assert!(failures.key.is_itself() && failures.reason.is_none() && failures.missing.is_empty());
+        assert_eq!(plain.unmatched, Unmatched::Fail, "what is not mentioned may still exist");
+        assert_eq!(json!(failures), json!({"items": "notFound[]"}));
+        let full = json!({"items": "failures[]", "key": "arn", "reason": "reason", "missing": ["MISSING"]});
+        assert_eq!(json!(step(matching(full.clone()).unwrap()).failures), full);
+        for (failures, at) in [
+            (json!({"items": "failures"}), "match.failures.items"),
+            (json!({"items": "failures[]", "missing": ["MISSING"]}), "match.failures.missing"),
+        ] {
+            let error = matching(failures).unwrap_err();
+            assert!(error.at.ends_with(at), "{error}");
+        }
     }
 }

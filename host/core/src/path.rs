@@ -90,6 +90,38 @@ impl Path {
         self.segments.contains(&PathSegment::Flatten)
     }
 
+    /// The path `@`: the value itself.
+    pub fn itself() -> Self {
+        Self { text: "@".to_owned(), segments: Vec::new() }
+    }
+
+    /// The elements of the list that is this member: `name[]`.
+    pub fn list_of(name: &str) -> Self {
+        Self {
+            text: format!("{name}[]"),
+            segments: vec![PathSegment::Name(name.to_owned()), PathSegment::Flatten],
+        }
+    }
+
+    /// Whether it leads to the value itself.
+    pub fn is_itself(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// The parts that lead to the first list; all of them where there is none.
+    pub fn to_first_list(&self) -> &[PathSegment] {
+        let end = self.segments.iter().position(|segment| *segment == PathSegment::Flatten);
+        &self.segments[..end.unwrap_or(self.segments.len())]
+    }
+
+    /// The first list on the path; without a list on it, the value that it leads to. `None` where the
+    /// value has no such member, where it is null, and where something else is in place of the list.
+    pub fn list_in<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+        let mut found = None;
+        walk(self.to_first_list(), value, &mut |value| found = Some(value));
+        found.filter(|value| if self.is_list() { value.is_array() } else { !value.is_null() })
+    }
+
     /// All values at the path, in order. A missing name or a value of another type yields none.
     pub fn all<'v>(&self, value: &'v Value) -> Vec<&'v Value> {
         let mut found = Vec::new();

@@ -38,7 +38,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use berth_core::{AccountId, Intent, Kind, Ledger, LedgerEntry, Opened, Problem};
+use berth_core::{AccountId, Intent, Kind, Ledger, LedgerEntry, Opened, Problem, Producer};
 
 use crate::{file::Store, identity::Held, session::Session, view::View};
 
@@ -138,7 +138,7 @@ impl Ledger for FileLedger {
         Ok(Opened { session: Arc::new(session), notes })
     }
 
-    fn invalidate(&self, catalog: &str, keys: &[u128]) -> Result<(), Problem> {
+    fn invalidate(&self, catalog: &str, keys: &[(u128, Option<Producer>)]) -> Result<(), Problem> {
         session::invalidate(&self.store, catalog, keys).map_err(|error| session::not_written(&error))
     }
 

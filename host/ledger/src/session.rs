@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use berth_core::{Intent, LedgerEntry, LedgerSession, MissingScopes, Problem};
+use berth_core::{Intent, LedgerEntry, LedgerSession, MissingScopes, Problem, Producer, Producers};
 use redb::{ReadableTable, WriteTransaction};
 
 use crate::{
@@ -154,6 +154,23 @@ impl Session {
         Ok(())
     }
 
+    /// Gives these sets their numbers. The records get them when the resync ends.
+    fn write_producers(&self, run: u32, entries: &[(u128, Producers)]) -> Result<(), WriteError> {
+        let transaction = self.transaction(run)?;
+        let mut exact = Vec::with_capacity(entries.len());
+        let numbers = {
+            let mut interner = Interner::open(&transaction, &self.numbers)?;
+            for (key, producers) in entries {
+                exact.push((*key, interner.number(producers)?));
+            }
+            interner.close()
+        };
+        transaction.commit()?;
+        self.numbers.keep(numbers);
+        lock(&self.exact).extend(exact);
+        Ok(())
+    }
+
     fn finish(&self, run: u32, missing: &MissingScopes) -> Result<(), WriteError> {
         let transaction = self.transaction(run)?;
         let mut exact = lock(&self.exact);
@@ -247,6 +264,11 @@ impl LedgerSession for Session {
         Ok(self.write(run, entries)?)
     }
 
+    fn record_producers(&self, entries: &[(u128, Producers)]) -> Result<(), Problem> {
+        let Some(run) = self.run else { return Err(read_only()) };
+        Ok(self.write_producers(run, entries)?)
+    }
+
     fn end(&self, missing: &MissingScopes) -> Result<(), Problem> {
         let Some(run) = self.run else { return Err(read_only()) };
         Ok(self.finish(run, missing)?)
@@ -287,20 +309,33 @@ pub(crate) fn create_tables(transaction: &WriteTransaction) -> Result<()> {
     Ok(())
 }
 
-/// Makes uncertain what is recorded of the contents of these entities, if the file is about this catalog.
-pub(crate) fn invalidate(store: &Store, catalog: &str, keys: &[u128]) -> Result<()> {
+/// Makes uncertain what is recorded of the contents of these entities, and adds producers, if the file
+/// is about this catalog.
+pub(crate) fn invalidate(store: &Store, catalog: &str, keys: &[(u128, Option<Producer>)]) -> Result<()> {
     let transaction = store.write()?;
     let held = {
         let meta = transaction.open_table(META)?;
         Held::of(meta.get(CATALOG_KEY)?.as_ref().map(redb::AccessGuard::value), catalog)
     };
     if held.is_usable() {
+        let cache = NumberCache::default();
+        let mut interner = Interner::open(&transaction, &cache)?;
         let mut entities = transaction.open_table(ENTITIES)?;
-        for key in keys {
+        for (key, producer) in keys {
             let record = entities.get(key)?.map(|record| Record::from_bytes(record.value()));
-            if let Some(record) = record {
-                entities.insert(key, Record { content: 0, ..record }.to_bytes())?;
-            }
+            let set = match producer {
+                Some(producer) => Some(interner.number(&Producers::one(producer.clone()))?),
+                None => None,
+            };
+            let record = match (record, set) {
+                (None, None) => continue,
+                (None, Some(set)) => Record { content: 0, set, run: 0, provisional: false },
+                (Some(record), None) => Record { content: 0, ..record },
+                (Some(record), Some(set)) => {
+                    Record { content: 0, set: interner.union(record.set, set)?, ..record }
+                }
+            };
+            entities.insert(key, record.to_bytes())?;
         }
     }
     transaction.commit()?;

@@ -102,9 +102,9 @@ fn what_else_writes_makes_contents_uncertain_and_producers_stay_known() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = open(dir.path());
     resync(&ledger, &[(1, Some(entry(1))), (2, Some(entry(2)))]);
-    ledger.invalidate("another catalog", &[2]).unwrap();
+    ledger.invalidate("another catalog", &[(2, None)]).unwrap();
     let running = begin(&ledger);
-    ledger.invalidate(CATALOG, &[1, 3]).unwrap();
+    ledger.invalidate(CATALOG, &[(1, None), (3, None)]).unwrap();
     assert_eq!(running.look_up(1), Some(entry(1)), "a session sees what was known at its beginning");
     running.end(&MissingScopes::new()).unwrap();
     drop((running, ledger));

@@ -206,7 +206,8 @@ proptest! {
                     }
                 }
                 Step::Invalidate(keys) => {
-                    ledger.invalidate(CATALOG, keys).unwrap();
+                    let pairs: Vec<_> = keys.iter().map(|key| (*key, None)).collect();
+                    ledger.invalidate(CATALOG, &pairs).unwrap();
                     for key in keys {
                         model.entry(*key).and_modify(|entity| entity.content = None);
                     }
@@ -372,5 +373,43 @@ fn sets_cost_next_to_nothing() {
     assert!(
         compact_after <= compact_before + 2 * MANY,
         "{compact_before} bytes before, {compact_after} after"
+    );
+}
+
+#[test]
+fn producers_are_replaced_when_the_resync_ends_and_only_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let session = begin(&ledger);
+    session.record(&[(1, Some(entry(7, Producers::Unknown))), (2, Some(entry(8, units(&[1]))))]).unwrap();
+    session.record_producers(&[(1, units(&[1, 2])), (3, units(&[1]))]).unwrap();
+    drop(session);
+    let killed = begin(&ledger);
+    assert_eq!(killed.look_up(1).unwrap().producers, Producers::Unknown, "the resync did not end");
+    killed.record(&[(1, Some(entry(7, Producers::Unknown)))]).unwrap();
+    killed.record_producers(&[(1, units(&[1, 2])), (3, units(&[1]))]).unwrap();
+    end(killed.as_ref());
+    let after = begin(&ledger);
+    assert_eq!(after.look_up(1).unwrap(), entry(7, units(&[1, 2])), "the content stays");
+    assert_eq!(after.look_up(3), None, "what is not recorded stays so");
+    after.record_producers(&[(1, units(&[2]))]).unwrap();
+    end(after.as_ref());
+    assert_eq!(begin(&ledger).look_up(1).unwrap(), entry(7, units(&[2])));
+}
+
+#[test]
+fn an_event_adds_its_producer_and_makes_the_content_uncertain() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let session = begin(&ledger);
+    session.record(&[(1, Some(entry(7, units(&[1])))), (2, Some(entry(8, Producers::Unknown)))]).unwrap();
+    end(session.as_ref());
+    let of = |number| Some(unit(number));
+    ledger.invalidate(CATALOG, &[(1, of(2)), (2, of(2)), (3, of(2)), (4, None)]).unwrap();
+    let entries = ledger.entries(CATALOG, &[1, 2, 3, 4]).unwrap();
+    let uncertain = |producers| Some(LedgerEntry { content: None, producers });
+    assert_eq!(
+        entries,
+        [uncertain(units(&[1, 2])), uncertain(Producers::Unknown), uncertain(units(&[2])), None]
     );
 }

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use reqwest::{Method, header::HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
@@ -95,6 +96,9 @@ impl Auth {
             other => other,
         })?;
         let answer: wire::TokenReply = reply.json()?;
+        if let Some(organization) = organization_of(&answer.access_token) {
+            client.set_organization(organization);
+        }
         let mut header =
             HeaderValue::from_str(&format!("{} {}", answer.token_type, answer.access_token)).map_err(
                 |_| PortError::Malformed { call: call.name(), reason: "the token is no header value".into() },
@@ -109,5 +113,29 @@ impl Auth {
     fn scrub(&self, message: &str) -> String {
         let secret = self.client_secret.expose_secret();
         if secret.is_empty() { message.to_owned() } else { message.replace(secret, "***") }
+    }
+}
+
+/// The organization that a token is for. The token is not checked: Port does that.
+fn organization_of(token: &str) -> Option<String> {
+    let payload = token.split('.').nth(1)?.trim_end_matches('=');
+    let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?;
+    let claims: wire::TokenClaims = serde_json::from_slice(&payload).ok()?;
+    claims.org_id.filter(|id| !id.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_names_its_organization_or_not() {
+        let token = |payload: &str| format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(payload));
+        let named = token(r#"{"iss": "port", "orgId": "org_1", "isMachine": true}"#);
+        assert_eq!(organization_of(&named).as_deref(), Some("org_1"));
+        assert_eq!(organization_of(&named.replace(".c2ln", "==.c2ln")).as_deref(), Some("org_1"));
+        for other in ["opaque", "a.b.c", "..", &token("{}"), &token(r#"{"orgId": ""}"#), &token("[]")] {
+            assert_eq!(organization_of(other), None, "{other}");
+        }
     }
 }

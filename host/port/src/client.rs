@@ -1,8 +1,8 @@
 //! HTTP towards Port: headers, retries, waiting, counting. What to say is in the other modules.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::{Duration, SystemTime},
 };
 
@@ -11,7 +11,7 @@ use chrono::DateTime;
 use rand::Rng;
 use reqwest::{
     Method, StatusCode, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT},
+    header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, USER_AGENT},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::{
     PortConfig, RetryPolicy,
     auth::{Auth, Token},
+    clock::Clock,
     error::{CallName, PortError, Refusal, is_mistrust},
     wire,
 };
@@ -157,6 +158,13 @@ pub(crate) struct Client {
     plain_agent: HeaderValue,
     exporter_agent: HeaderValue,
     auth: Auth,
+    pub(crate) clock: Clock,
+    /// The organization's id, as far as it is known.
+    organization: Mutex<Option<String>>,
+    /// Versions of this integration that wrote entities.
+    versions: Mutex<BTreeSet<String>>,
+    /// Whether it was logged that Port does not list its integrations.
+    pub(crate) warned_of_integrations: AtomicBool,
     retry: RetryPolicy,
     stats: Mutex<PortStats>,
     /// Until when Port wants no request at all, as a 429 said.
@@ -215,6 +223,10 @@ impl Client {
             exporter_agent: agent("/exporter")?,
             api,
             auth: Auth::new(config.client_id.clone(), config.client_secret.clone()),
+            clock: Clock::default(),
+            organization: Mutex::default(),
+            versions: Mutex::new(BTreeSet::from([config.integration_version.clone()])),
+            warned_of_integrations: AtomicBool::new(false),
             retry: config.retry,
             stats: Mutex::default(),
             pause: Mutex::default(),
@@ -234,6 +246,31 @@ impl Client {
     /// The URL of a route whose segments the contract escapes as form values.
     pub(crate) fn form_url(&self, segments: &[&str]) -> Result<Url, PortError> {
         form_url(&self.api, segments)
+    }
+
+    /// The organization's id, if an answer of Port named it.
+    pub(crate) fn organization(&self) -> Option<String> {
+        self.organization.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A token names the organization. This one counts: the API may spell it otherwise.
+    pub(crate) fn set_organization(&self, id: String) {
+        *self.organization.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+    }
+
+    /// The API names the organization.
+    pub(crate) fn set_organization_unless_known(&self, id: &str) {
+        let mut known = self.organization.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get_or_insert_with(|| id.to_owned());
+    }
+
+    /// Versions of this integration that are known to have written entities.
+    pub(crate) fn versions(&self) -> BTreeSet<String> {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn add_version(&self, version: String) {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner).insert(version);
     }
 
     pub(crate) fn stats(&self) -> PortStats {
@@ -370,14 +407,20 @@ impl Client {
             connected: !error.is_connect(),
             reason: berth_core::Problem::from_error(&error.without_url()).message,
         };
+        let sent = SystemTime::now();
         let response = request.send().await.map_err(failed)?;
         let status = response.status();
         let headers = response.headers().clone();
+        if call.url.origin() == self.api.origin()
+            && let Some(date) = headers.get(DATE).and_then(|date| date.to_str().ok())
+        {
+            self.clock.learn_date(date, sent, SystemTime::now());
+        }
         let body = response.bytes().await.map_err(failed)?;
         if status.is_success() {
             return Ok(Reply { call: call.name(), body });
         }
-        Err(Failure::Status(refusal(call, status, &headers, &body), told_wait(&headers, SystemTime::now())))
+        Err(Failure::Status(refusal(call, status, &headers, &body), told_wait(&headers, self.clock.now())))
     }
 
     fn waited(&self, time: Duration) {

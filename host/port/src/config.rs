@@ -32,7 +32,8 @@ pub struct PortConfig {
     /// The integration's type, lower-cased by [`PortCatalog::new`](crate::PortCatalog::new). Part of
     /// the datasource: another type is another owner.
     pub integration_type: String,
-    /// The version that Port shows for the integration. Not part of what tells owners apart.
+    /// The version that Port shows for the integration. Part of the data source, but an upgrade keeps what
+    /// it owns.
     pub integration_version: String,
     /// Whether a fresh installation gets the default blueprints and mapping.
     pub initialize_port_resources: bool,

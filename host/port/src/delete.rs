@@ -23,15 +23,19 @@ type Outcomes = Vec<(EntityKey, Result<(), Problem>)>;
 pub(crate) async fn delete(port: &PortCatalog, keys: &[EntityKey], dependents: bool) -> DeleteReport {
     let mut report = DeleteReport::default();
     let mut left: Vec<EntityKey> = keys.to_vec();
+    let mut gone = HashSet::new();
     loop {
         let before = report.deleted.len();
         report.failed.clear();
         for (key, outcome) in round(port, &left, dependents).await {
             match outcome {
-                Ok(()) => report.deleted.push(key),
+                // Two requests may name the same dependent.
+                Ok(()) if gone.insert(key.clone()) => report.deleted.push(key),
+                Ok(()) => {}
                 Err(problem) => report.failed.push((key, problem)),
             }
         }
+        report.failed.retain(|(key, _)| !gone.contains(key));
         if dependents || report.failed.is_empty() || report.deleted.len() == before {
             return report;
         }
@@ -39,8 +43,8 @@ pub(crate) async fn delete(port: &PortCatalog, keys: &[EntityKey], dependents: b
     }
 }
 
-/// Tries everything once. What Port does not confirm is looked for: it may be gone by a request
-/// that ran at the same time and took it along as a dependent.
+/// Tries everything once. What Port does not confirm is looked for, whoever owns it: it may be gone by a
+/// request that ran at the same time and took it along as a dependent.
 async fn round(port: &PortCatalog, keys: &[EntityKey], dependents: bool) -> Outcomes {
     let requests: Vec<_> = search::by_blueprint(keys)
         .into_iter()
@@ -55,17 +59,17 @@ async fn round(port: &PortCatalog, keys: &[EntityKey], dependents: bool) -> Outc
     let unsure: Vec<EntityKey> =
         outcomes.iter().filter(|(_, outcome)| outcome.is_err()).map(|(key, _)| key.clone()).collect();
     if !unsure.is_empty() {
-        match search::present(port, &unsure).await {
-            Ok(present) => confirm(&mut outcomes, &present),
+        match search::existing(port, &unsure).await {
+            Ok(existing) => confirm(&mut outcomes, &existing),
             Err(error) => tracing::debug!(%error, "could not look for entities whose deletion failed"),
         }
     }
     outcomes
 }
 
-fn confirm(outcomes: &mut Outcomes, present: &HashSet<EntityKey>) {
+fn confirm(outcomes: &mut Outcomes, existing: &HashSet<EntityKey>) {
     for (key, outcome) in outcomes {
-        if outcome.is_err() && !present.contains(key) {
+        if outcome.is_err() && !existing.contains(key) {
             *outcome = Ok(());
         }
     }
@@ -81,8 +85,13 @@ fn bulk<'a>(
     async move {
         match send(port, blueprint, &identifiers, dependents).await {
             Ok(reply) => {
-                let gone = reply.identifiers(blueprint.as_str());
-                identifiers.into_iter().map(|id| (key(blueprint, id), confirmed(gone.contains(id)))).collect()
+                let (gone, named) = reply.split(blueprint.as_str());
+                // Dependents among them.
+                let named = named.into_iter().filter_map(|(blueprint, identifier)| {
+                    Some((key(&BlueprintId::new(&blueprint).ok()?, &identifier), Ok(())))
+                });
+                let asked = identifiers.into_iter();
+                asked.map(|id| (key(blueprint, id), confirmed(gone.contains(id)))).chain(named).collect()
             }
             Err(error) if blames_an_entity(&error) && identifiers.len() > 1 => {
                 let (first, second) = identifiers.split_at(identifiers.len() / 2);

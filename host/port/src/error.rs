@@ -96,6 +96,11 @@ impl PortError {
         }
     }
 
+    /// Whether Port does not take a query, as opposed to a query for which it has no time or no valid token.
+    pub(crate) fn refuses_the_query(&self) -> bool {
+        self.status().is_some_and(|status| (400..500).contains(&status) && !matches!(status, 401 | 408 | 429))
+    }
+
     /// The failure in words for the operator.
     pub(crate) fn into_problem(self) -> Problem {
         let problem = Problem::new(self.to_string());
@@ -117,6 +122,12 @@ impl PortError {
 
 impl Refusal {
     fn remedy(&self) -> Option<&'static str> {
+        if self.error.as_deref() == Some("has_dependents") {
+            return Some(
+                "Another entity relates to it: set `deleteDependentEntities: true` in the mapping, or delete that \
+                 one in Port first.",
+            );
+        }
         match self.status {
             401 => Some(CREDENTIALS_REMEDY),
             403 => Some(

@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 use berth_core::{AppConfig, KindEntry, Problem, Processing, ResyncStatus, Session};
 use reqwest::Method;
 use serde_json::{Map, Value};
+use url::Url;
 
 use crate::{
     OCEAN_CORE_VERSION, PortCatalog, ResourcesOrigin, blueprints,
     client::{Call, Repeat, Reply},
     error::PortError,
-    iso, processing,
+    iso, ownership, processing,
     wire::{self, Integration},
 };
 
@@ -125,7 +126,7 @@ pub(crate) async fn look(port: &PortCatalog, defaults: &[KindEntry]) -> Result<O
 
 fn session(port: &PortCatalog, config: AppConfig, notes: Vec<String>, processing: Processing) -> Session {
     let examples = if port.config.send_raw_data_examples { EXAMPLES } else { 0 };
-    Session { config, notes, processing, examples }
+    Session { config, notes, processing, examples, ..Session::default() }
 }
 
 /// `resyncState` at the start of a resync.
@@ -143,8 +144,14 @@ pub(crate) async fn report_begin(port: &PortCatalog, started: SystemTime) -> Res
     .await?;
     // Only told back: an answer without it is as good.
     let reply: Option<wire::IntegrationReply> = reply.json().ok();
-    let begun = reply.and_then(|reply| reply.integration.resync_state?.updated_at);
-    port.session().begun = begun.map(SystemTime::from);
+    let begun = reply.and_then(|reply| reply.integration.resync_state?.updated_at).map(SystemTime::from);
+    let of_use = begun.is_some_and(|begun| port.client.clock.learn_stamp(begun, SystemTime::now()));
+    let mut session = port.session();
+    session.begun = begun;
+    if of_use {
+        // Without a `Date` header, nothing else says what time it is at Port.
+        session.opened = begun;
+    }
     Ok(())
 }
 
@@ -202,7 +209,48 @@ async fn get(port: &PortCatalog) -> Result<Option<Integration>, PortError> {
     let Some(reply) = port.client.find(call).await? else { return Ok(None) };
     let integration = reply.json::<wire::IntegrationReply>()?.integration;
     port.ingest.learn(&integration);
+    if let Some(version) = integration.version.as_ref().filter(|version| ownership::is_version(version)) {
+        port.client.add_version(version.clone());
+    }
     Ok(Some(integration))
+}
+
+/// The version of any integration; `None` when there is no such integration, or it has none.
+pub(crate) async fn version(port: &PortCatalog, identifier: &str) -> Result<Option<String>, PortError> {
+    let url = port.client.url(&["integration", identifier])?;
+    let call = Call::new("get the integration", Method::GET, url).subject(identifier);
+    let Some(reply) = port.client.find(call).await? else { return Ok(None) };
+    Ok(reply.json::<wire::IntegrationReply>()?.integration.version)
+}
+
+/// Where Port is. An identity is shown and kept, a password must not be.
+fn place(base_url: &Url) -> String {
+    let mut base_url = base_url.clone();
+    // Neither can fail for an HTTP URL.
+    _ = base_url.set_username("");
+    _ = base_url.set_password(None);
+    base_url.as_str().trim_end_matches('/').to_owned()
+}
+
+/// Names the catalog, its organization and the integration in it. With a note where the organization is
+/// not known.
+pub(crate) async fn identity(port: &PortCatalog) -> (String, Option<String>) {
+    let config = &port.config;
+    let base_url = place(&config.base_url);
+    let mut why = "its answer has no id".to_owned();
+    if port.client.organization().is_none()
+        && let Err(error) = organization(port).await
+    {
+        why = error.to_string();
+    }
+    let (place, note) = if let Some(id) = port.client.organization() {
+        (format!("organization {id}"), None)
+    } else {
+        let note = format!("Port does not name the organization of these credentials: {why}");
+        ("an unknown organization".to_owned(), Some(note))
+    };
+    let (identifier, integration_type) = (&config.integration_identifier, &config.integration_type);
+    (format!("{identifier} of type {integration_type} at {base_url} in {place}"), note)
 }
 
 async fn provision_enabled(port: &PortCatalog) -> Result<Vec<String>, PortError> {
@@ -222,6 +270,9 @@ pub(crate) async fn feature_flags(port: &PortCatalog) -> Result<Vec<String>, Por
 pub(crate) async fn organization(port: &PortCatalog) -> Result<wire::Organization, PortError> {
     let call = Call::new("get the organization", Method::GET, port.client.url(&["organization"])?);
     let reply: wire::OrganizationReply = port.client.send(call).await?.json()?;
+    if let Some(id) = reply.organization.id.as_ref().filter(|id| !id.is_empty()) {
+        port.client.set_organization_unless_known(id);
+    }
     Ok(reply.organization)
 }
 
@@ -446,6 +497,15 @@ fn vanished(port: &PortCatalog) -> PortError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_has_neither_password_nor_trailing_slash() {
+        for base_url in
+            ["https://api.getport.io/", "https://api.getport.io", "https://user:hush@api.getport.io"]
+        {
+            assert_eq!(place(&base_url.parse().unwrap()), "https://api.getport.io");
+        }
+    }
 
     #[test]
     fn the_stored_origin_wins_then_the_setting_then_what_port_can() {

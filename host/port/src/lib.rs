@@ -11,15 +11,20 @@
 //! - The client secret and the token appear in no log, error or `Debug`.
 //! - Existing blueprints and a mapping that is not empty are never overwritten.
 //! - With [`Intent::ReadOnly`] nothing is sent that changes Port.
+//! - An entity is this integration's own only by its exact data source ([`Catalog::current`]).
+//! - Times that decide something are by Port's clock.
 //! - Nothing here reads the environment or keeps global state.
 
 mod auth;
 mod blueprints;
 mod client;
+mod clock;
 mod config;
 mod delete;
+mod dependents;
 mod error;
 mod examples;
+mod foreign;
 mod heartbeat;
 mod ingest;
 mod integration;
@@ -28,6 +33,7 @@ mod lifecycle;
 mod logs;
 mod mask;
 mod metrics;
+mod ownership;
 mod processing;
 mod raw;
 mod search;
@@ -37,20 +43,23 @@ mod wire;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::SystemTime,
 };
 
 use async_trait::async_trait;
 use berth_core::{
-    BlueprintId, Catalog, CatalogError, DeleteReport, Document, DocumentBatch, DocumentsError, Entity,
-    EntityKey, FieldSet, Intent, Kind, KindEntry, Milestone, OwnedEntity, Problem, Processing, ResyncStatus,
-    Session, UpsertOptions, UpsertReport,
+    Adoption, BlueprintId, Catalog, CatalogError, DeleteReport, Dependent, Document, DocumentBatch,
+    DocumentsError, Entity, EntityKey, FieldSet, ForeignEntity, Intent, Kind, KindEntry, Milestone,
+    OwnedEntity, Problem, Processing, ResyncStatus, Session, UpsertOptions, UpsertReport,
 };
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use secrecy::SecretString;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    time::Instant,
+};
 use url::Url;
 use uuid::Uuid;
 
@@ -61,6 +70,7 @@ use crate::{
     lifecycle::Lifecycle,
     mask::Masker,
     metrics::{Entry, Metrics},
+    ownership::Integrations,
     raw::Raw,
     wire::Integration,
 };
@@ -109,8 +119,12 @@ struct SessionState {
     started: bool,
     /// When Port noted the start of the last resync, by its clock.
     begun: Option<SystemTime>,
-    /// When this process's last resync began, by its own clock.
+    /// When Port was ready for this session, by Port's clock.
+    opened: Option<SystemTime>,
+    /// When this process's last resync began, by Port's clock.
     since: Option<SystemTime>,
+    /// What was asked for once.
+    cache: Arc<Cache>,
     /// Where raw data of the resync goes, if anywhere.
     raw: Option<Arc<Raw>>,
     /// What Port is told of a resync whose raw data it maps.
@@ -119,6 +133,35 @@ struct SessionState {
     entries: Arc<[Entry]>,
     /// What blueprints ask of their entities, as far as that was asked for.
     forms: HashMap<BlueprintId, Option<blueprints::Form>>,
+}
+
+/// What Port is asked for at most once in a session.
+#[derive(Default)]
+struct Cache {
+    /// The organization's integrations; none where Port does not list them.
+    integrations: OnceCell<Option<Arc<Integrations>>>,
+    /// Whether Port refuses the rules that need the integrations.
+    refused: AtomicBool,
+    /// The versions of other integrations, by identifier.
+    versions: Mutex<HashMap<String, Arc<OnceCell<Option<String>>>>>,
+    /// All blueprints with their relations.
+    blueprints: OnceCell<Vec<wire::BlueprintRelations>>,
+    /// What others own.
+    foreign: Mutex<HashMap<BlueprintId, Arc<OnceCell<foreign::Known>>>>,
+}
+
+impl Cache {
+    /// Where it is kept what others own of a blueprint.
+    fn foreign_of(&self, blueprint: &BlueprintId) -> Arc<OnceCell<foreign::Known>> {
+        let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(foreign.entry(blueprint.clone()).or_default())
+    }
+
+    /// Where the version of another integration is kept.
+    fn version_of(&self, integration: &str) -> Arc<OnceCell<Option<String>>> {
+        let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(versions.entry(integration.to_owned()).or_default())
+    }
 }
 
 impl PortCatalog {
@@ -323,13 +366,9 @@ impl PortCatalog {
         }
     }
 
-    /// The two ends of this integration's datasource; its version lies between them, so that an
-    /// upgrade keeps what it owns.
-    fn datasource(&self) -> (String, String) {
-        (
-            format!("port-ocean/{}/", self.config.integration_type),
-            format!("/{}/exporter", self.config.integration_identifier),
-        )
+    /// What was asked for once in this session.
+    fn cache(&self) -> Arc<Cache> {
+        Arc::clone(&self.session().cache)
     }
 
     fn set_running(&self, resync: Option<Uuid>) {
@@ -364,21 +403,13 @@ impl fmt::Debug for PortCatalog {
 
 #[async_trait]
 impl Catalog for PortCatalog {
-    fn identity(&self) -> String {
-        let config = &self.config;
-        let mut base_url = config.base_url.clone();
-        // Neither can fail for an HTTP URL. An identity is told and kept, a password must not be.
-        _ = base_url.set_username("");
-        _ = base_url.set_password(None);
-        let base_url = base_url.as_str().trim_end_matches('/');
-        format!("{} of type {} at {base_url}", config.integration_identifier, config.integration_type)
-    }
-
     async fn open(&self, intent: Intent, defaults: &[KindEntry]) -> Result<Session, CatalogError> {
         let started = {
             let mut session = self.session();
             session.resync_id = Uuid::new_v4();
             session.forms.clear();
+            session.cache = Arc::default();
+            session.opened = None;
             session.raw = None;
             session.lifecycle = None;
             session.started
@@ -396,13 +427,18 @@ impl Catalog for PortCatalog {
         if intent == Intent::Write {
             self.prepare(&mut opened, integration.as_ref())?;
         }
+        let (identity, note) = integration::identity(self).await;
+        opened.identity = identity;
+        opened.notes.extend(note);
+        // After the last answer: nothing of this session is written before.
+        self.session().opened = Some(self.client.clock.end_of_now());
         Ok(opened)
     }
 
     async fn begin(&self, started: SystemTime) -> Result<(), CatalogError> {
         let (resync, entries) = {
             let mut session = self.session();
-            session.since = Some(started);
+            session.since = Some(self.client.clock.convert(started));
             (session.resync_id, Arc::clone(&session.entries))
         };
         self.set_running(Some(resync));
@@ -452,12 +488,26 @@ impl Catalog for PortCatalog {
         Ok(told?)
     }
 
-    fn owned(&self, before: SystemTime) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
+    fn owned(&self) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
+        let opened = self.session().opened;
+        let before = opened.unwrap_or_else(|| self.client.clock.end_of_now());
         search::owned(self, before).map_err(CatalogError::from).boxed()
     }
 
     async fn current(&self, keys: &[EntityKey], fields: &FieldSet) -> Result<Vec<Entity>, CatalogError> {
         Ok(search::current(self, keys, fields).await?)
+    }
+
+    async fn foreign(
+        &self,
+        keys: &[EntityKey],
+        adoption: &Adoption,
+    ) -> Result<Vec<ForeignEntity>, CatalogError> {
+        Ok(foreign::foreign(self, keys, adoption).await?)
+    }
+
+    async fn dependents(&self, keys: &[EntityKey]) -> Result<Vec<Dependent>, CatalogError> {
+        Ok(dependents::dependents(self, keys).await?)
     }
 
     async fn relations(
@@ -494,20 +544,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-
-    #[test]
-    fn catalogs_are_told_apart_and_keep_their_secrets() {
-        let identity = |base_url: &str, identifier: &str| {
-            let mut config = PortConfig::new("client", "hush-secret".to_owned().into(), identifier);
-            config.base_url = base_url.parse().unwrap();
-            PortCatalog::new(config, reqwest::Client::default()).unwrap().identity()
-        };
-        let eu = identity("https://api.getport.io/", "aws");
-        assert_eq!(eu, identity("https://api.getport.io", "aws"));
-        assert_ne!(eu, identity("https://api.us.getport.io", "aws"));
-        assert_ne!(eu, identity("https://api.getport.io", "Aws"));
-        assert_eq!(eu, identity("https://user:hush-password@api.getport.io", "aws"));
-    }
 
     #[test]
     fn times_are_written_as_ocean_writes_them() {

@@ -11,7 +11,7 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use berth_core::{AppConfig, Milestone, Problem, ResourceResult, ResyncStatus};
@@ -178,7 +178,7 @@ async fn begin(port: &PortCatalog, lifecycle: &Lifecycle) -> Result<(), PortErro
         integration_version: &config.integration_version,
         sync_type: "full_sync",
         ocean_version: OCEAN_CORE_VERSION,
-        started_at: iso(port.resync_started().unwrap_or_else(SystemTime::now)),
+        started_at: iso(port.resync_started().unwrap_or_else(|| port.client.clock.now())),
         mapping: &lifecycle.mapping,
         kind_identifiers: &lifecycle.kinds,
     };
@@ -201,7 +201,7 @@ async fn kind(
         kind_identifier,
         integration_id: started.then_some(&config.integration_identifier),
         integration_type: (started || status == "finished").then_some(&config.integration_type),
-        started_at: started.then(|| iso(SystemTime::now())),
+        started_at: started.then(|| iso(port.client.clock.now())),
     };
     tell(port, lifecycle, "report a kind's raw data", &["kind"], &body).await
 }

@@ -9,7 +9,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::UNIX_EPOCH,
 };
 
 use berth_core::{DocumentBatch, DocumentsError, Kind, Problem};
@@ -206,7 +206,7 @@ fn entry(port: &PortCatalog, batch: &DocumentBatch) -> Result<Box<RawValue>, Doc
         items: &batch.documents,
         metadata: RawMetadata {
             operation: "upsert",
-            extraction_timestamp: now(),
+            extraction_timestamp: now(port),
             resource_index: batch.unit.resource,
             selector_hash: (!query.is_empty()).then(|| format!("{:x}", Sha256::digest(query))),
         },
@@ -266,7 +266,7 @@ fn call(port: &PortCatalog, flight: &mut Flight<'_>) -> Result<Call, PortError> 
     let body = RawData {
         kind,
         event_type: config.event_type.as_raw(),
-        extraction_timestamp: now(),
+        extraction_timestamp: now(port),
         resync_start_time: port.resync_started().map(iso),
         // Made once: a repeated request is the same event.
         event_id: Uuid::new_v4().to_string(),
@@ -288,8 +288,8 @@ fn lost(flight: &Flight<'_>, error: PortError) -> DocumentsError {
     })
 }
 
-/// Milliseconds since 1970.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+/// Milliseconds since 1970, by the same clock as the start of the resync.
+fn now(port: &PortCatalog) -> u64 {
+    let since = port.client.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

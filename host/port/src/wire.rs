@@ -27,6 +27,14 @@ pub(crate) struct TokenReply {
     pub(crate) token_type: String,
 }
 
+/// What a token says.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TokenClaims {
+    #[serde(default)]
+    pub(crate) org_id: Option<String>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct ErrorReply {
     #[serde(default)]
@@ -51,6 +59,17 @@ impl ErrorReply {
 #[derive(Debug, Deserialize)]
 pub(crate) struct IntegrationReply {
     pub(crate) integration: Integration,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct IntegrationsReply {
+    pub(crate) integrations: Vec<IntegrationSummary>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct IntegrationSummary {
+    pub(crate) installation_id: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -247,6 +266,24 @@ pub(crate) struct ResyncEnded {
 // Blueprints.
 
 #[derive(Debug, Deserialize)]
+pub(crate) struct BlueprintsReply {
+    pub(crate) blueprints: Vec<BlueprintRelations>,
+}
+
+/// A blueprint and what it relates to.
+#[derive(Debug, Deserialize)]
+pub(crate) struct BlueprintRelations {
+    pub(crate) identifier: String,
+    #[serde(default)]
+    pub(crate) relations: Option<BTreeMap<String, RelationTarget>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RelationTarget {
+    pub(crate) target: String,
+}
+
+#[derive(Debug, Deserialize)]
 pub(crate) struct BlueprintReply {
     pub(crate) blueprint: BlueprintForm,
 }
@@ -362,29 +399,79 @@ pub(crate) struct BulkError {
     pub(crate) message: Option<String>,
 }
 
-#[derive(Serialize)]
-pub(crate) struct Search<'a> {
-    pub(crate) combinator: &'static str,
-    pub(crate) rules: Vec<Rule<'a>>,
-}
-
-#[derive(Serialize)]
-pub(crate) struct Rule<'a> {
-    pub(crate) property: &'static str,
-    pub(crate) operator: &'static str,
-    pub(crate) value: RuleValue<'a>,
-}
-
-#[derive(Serialize)]
+/// What an entity must meet to be found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
-pub(crate) enum RuleValue<'a> {
-    One(&'a str),
-    Many(Vec<&'a str>),
+pub(crate) enum Condition {
+    Group {
+        combinator: &'static str,
+        rules: Vec<Condition>,
+    },
+    Rule {
+        property: &'static str,
+        operator: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        value: Option<Value>,
+    },
 }
 
+impl Condition {
+    pub(crate) fn rule(property: &'static str, operator: &'static str, value: impl Into<Value>) -> Self {
+        Self::Rule { property, operator, value: Some(value.into()) }
+    }
+
+    /// A rule whose operator takes no value.
+    pub(crate) fn bare(property: &'static str, operator: &'static str) -> Self {
+        Self::Rule { property, operator, value: None }
+    }
+
+    pub(crate) fn all(rules: Vec<Self>) -> Self {
+        Self::Group { combinator: "and", rules }
+    }
+
+    /// At least one of them; the rule itself where there is but one.
+    pub(crate) fn any(mut rules: Vec<Self>) -> Self {
+        match (rules.pop(), rules.is_empty()) {
+            (Some(only), true) => only,
+            (last, _) => {
+                rules.extend(last);
+                Self::Group { combinator: "or", rules }
+            }
+        }
+    }
+}
+
+/// The list must be there: an answer without it says nothing.
 #[derive(Debug, Deserialize)]
-pub(crate) struct SearchReply {
-    pub(crate) entities: Vec<FoundEntity>,
+pub(crate) struct SearchReply<E> {
+    pub(crate) entities: Vec<E>,
+}
+
+/// An entity with some of its relations.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RelatedEntity {
+    pub(crate) identifier: String,
+    #[serde(default)]
+    relations: Option<BTreeMap<String, Value>>,
+}
+
+impl RelatedEntity {
+    /// What it relates to by a relation.
+    ///
+    /// # Errors
+    /// The value, where it has another form.
+    pub(crate) fn targets(&self, relation: &str) -> Result<Vec<&str>, Value> {
+        let Some(value) = self.relations.as_ref().and_then(|relations| relations.get(relation)) else {
+            return Ok(Vec::new());
+        };
+        let targets = match value {
+            Value::Null => Some(Vec::new()),
+            Value::String(one) => Some(vec![one.as_str()]),
+            Value::Array(many) => many.iter().map(Value::as_str).collect(),
+            _ => None,
+        };
+        targets.ok_or_else(|| value.clone())
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -451,16 +538,19 @@ pub(crate) enum Deleted {
 }
 
 impl DeleteReply {
-    /// The identifiers that are gone from `blueprint`.
-    pub(crate) fn identifiers(self, blueprint: &str) -> BTreeSet<String> {
-        self.deleted_entities
-            .into_iter()
-            .filter_map(|deleted| match deleted {
-                Deleted::Identifier(identifier) => Some(identifier),
-                Deleted::Entity { identifier, blueprint: of } => {
-                    of.is_none_or(|of| of == blueprint).then_some(identifier)
-                }
-            })
-            .collect()
+    /// The identifiers that are gone from `blueprint`; and everything that is named with its blueprint.
+    pub(crate) fn split(self, blueprint: &str) -> (BTreeSet<String>, Vec<(String, String)>) {
+        let (mut here, mut named) = (BTreeSet::new(), Vec::new());
+        for deleted in self.deleted_entities {
+            let (identifier, of) = match deleted {
+                Deleted::Identifier(identifier) => (identifier, None),
+                Deleted::Entity { identifier, blueprint } => (identifier, blueprint),
+            };
+            if of.as_ref().is_none_or(|of| of == blueprint) {
+                here.insert(identifier.clone());
+            }
+            named.extend(of.map(|of| (of, identifier)));
+        }
+        (here, named)
     }
 }

@@ -127,8 +127,8 @@ fn sent(stand_in: &PortStandIn, route: &str) -> Vec<LoggedRequest> {
     stand_in.requests().into_iter().filter(|request| request.call().contains(route)).collect()
 }
 
-async fn owned(catalog: &PortCatalog, before: SystemTime) -> Vec<Vec<OwnedEntity>> {
-    catalog.owned(before).try_collect().await.unwrap()
+async fn owned(catalog: &PortCatalog) -> Vec<Vec<OwnedEntity>> {
+    catalog.owned().try_collect().await.unwrap()
 }
 
 // === Start ===
@@ -277,7 +277,7 @@ async fn read_only_sends_no_write() {
     let reader = catalog(config(&furnished));
     reader.open(Intent::ReadOnly, &defaults()).await.unwrap();
     reader.current(&[key("ec2Instance", "i-1")], &FieldSet::default()).await.unwrap();
-    owned(&reader, SystemTime::now()).await;
+    owned(&reader).await;
 
     for stand_in in [fresh, furnished] {
         let writes: Vec<_> = stand_in.requests().into_iter().filter(LoggedRequest::writes).collect();
@@ -561,8 +561,8 @@ async fn missing_relation_targets_are_created_where_allowed_and_then_owned() {
     let entity = instance_entity("i-1", json!({}), json!({"account": "111122223333"}));
     let report = catalog.upsert(&id("ec2Instance"), &[entity], WRITE).await;
     assert_eq!(report.outcomes, [UpsertOutcome::Created]);
-    let later = SystemTime::now() + Duration::from_secs(1);
-    let owned: Vec<OwnedEntity> = owned(&catalog, later).await.concat();
+    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    let owned: Vec<OwnedEntity> = owned(&catalog).await.concat();
     let keys: Vec<String> = owned.iter().map(|entity| entity.key.to_string()).collect();
     assert_eq!(keys, ["awsAccount/111122223333", "ec2Instance/i-1"]);
 }
@@ -665,7 +665,7 @@ async fn a_search_asks_for_the_mapped_fields_of_what_is_owned() {
             "identifier": format!("i-{n}"), "title": "old", "team": "a",
             "properties": {"count": n, "state": "running"}, "relations": {"account": "111122223333"},
         });
-        let datasource = if n == 7 { "UI" } else { PEER };
+        let datasource = if n == 7 { "UI" } else { EXPORTER };
         stand_in.seed_entity("ec2Instance", &entity, datasource).unwrap();
     }
     let catalog = catalog(config(&stand_in));
@@ -687,8 +687,10 @@ async fn a_search_asks_for_the_mapped_fields_of_what_is_owned() {
     assert_eq!(one.relations["account"], "111122223333");
     assert_eq!((&one.title, &one.team), (&Some(json!("old")), &None));
 
+    // One search for each batch, and another one where something is missing: after Port's list of
+    // integrations, which is asked for once, it may have been written by any version.
     let searches = sent(&stand_in, "search");
-    assert_eq!(searches.len(), 4);
+    assert_eq!((searches.len(), stand_in.count("GET /v1/integration")), (7, 1));
     let first = searches.iter().find(|search| search.body.to_string().contains("\"i-0\"")).unwrap();
     assert_eq!(
         first.query_values("include"),
@@ -699,12 +701,28 @@ async fn a_search_asks_for_the_mapped_fields_of_what_is_owned() {
     let rules = &first.body["rules"];
     assert_eq!(rules[0]["value"].as_array().unwrap().len(), 50);
     assert_eq!(
-        json!([rules[1], rules[2], rules[3]]),
+        json!([rules[1], rules[2]]),
         json!([
             {"property": "$blueprint", "operator": "=", "value": "ec2Instance"},
-            {"property": "$datasource", "operator": "contains", "value": "port-ocean/aws-v3/"},
-            {"property": "$datasource", "operator": "contains", "value": "/My-Berth/exporter"},
+            {"property": "$datasource", "operator": "=", "value": EXPORTER},
         ])
+    );
+
+    // From then on, one search is enough for whatever is there.
+    stand_in.clear_requests();
+    assert_eq!(catalog.current(&keys, &fields).await.unwrap().len(), 119);
+    let again = sent(&stand_in, "");
+    assert_eq!(again.len(), 4);
+    assert_eq!(
+        again[0].body["rules"][2],
+        json!({"combinator": "or", "rules": [
+            {"property": "$datasource", "operator": "=", "value": EXPORTER},
+            {"combinator": "and", "rules": [
+                {"property": "$datasource", "operator": "contains", "value": "port-ocean/aws-v3/"},
+                {"property": "$datasource", "operator": "contains", "value": "/My-Berth/exporter"},
+                {"property": "$datasource", "operator": "doesNotContains", "value": "port-ocean/aws-v3/1.2.3/"},
+            ]},
+        ]})
     );
 }
 
@@ -723,8 +741,12 @@ async fn what_is_owned_comes_in_pages_and_without_other_owners() {
     seed(32, "port-ocean/aws-v3/1.2.3/Other/exporter", early);
     seed(33, "port-ocean/aws/1.2.3/My-Berth/exporter", early);
     let catalog = catalog(config(&stand_in));
-    let before = SystemTime::UNIX_EPOCH + Duration::from_hours(491_640);
-    let pages = owned(&catalog, before).await;
+    // It is the first of February, by Port's clock.
+    let february = SystemTime::UNIX_EPOCH + Duration::from_hours(491_640);
+    let ahead = SystemTime::now().duration_since(february).unwrap().as_secs();
+    stand_in.set_clock_ahead(-i64::try_from(ahead).unwrap());
+    catalog.open(Intent::ReadOnly, &defaults()).await.unwrap();
+    let pages = owned(&catalog).await;
     assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 5]);
     let identifiers: BTreeSet<&str> =
         pages.iter().flatten().map(|entity| entity.key.identifier.as_str()).collect();
@@ -734,17 +756,20 @@ async fn what_is_owned_comes_in_pages_and_without_other_owners() {
     );
 
     let requests = sent(&stand_in, "datasource-entities");
+    let before = requests[0].body["before"].as_str().unwrap();
+    assert!(before.starts_with("2026-02-01T00:00:") && before.ends_with(".000000+00:00"), "{before}");
     assert_eq!(
         requests[0].body,
         json!({
             "datasource_prefix": "port-ocean/aws-v3/", "datasource_suffix": "/My-Berth/exporter",
-            "limit": 5000, "before": "2026-02-01T00:00:00.000000+00:00",
+            "limit": 5000, "before": before,
         })
     );
+    assert!(requests.iter().all(|request| request.body["before"] == before));
     assert!(requests[1].body["from"].is_string() && requests[2].body["from"].is_string());
 
     stand_in.fail(Fault::on("datasource-entities").status(500));
-    let failed: Result<Vec<_>, _> = catalog.owned(before).try_collect().await;
+    let failed: Result<Vec<_>, _> = catalog.owned().try_collect().await;
     assert!(failed.unwrap_err().0.message.contains("list owned entities"));
 }
 

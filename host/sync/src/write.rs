@@ -312,6 +312,12 @@ impl Writer {
         }
     }
 
+    /// The same producers, and all other units that produced the entity in this resync.
+    fn with_others(&self, producers: Producers, digest: u128, written: &Written) -> Producers {
+        let units = written.units_of(digest).filter_map(|unit| self.producer(unit));
+        units.fold(producers, |all, unit| all.and(&unit))
+    }
+
     /// Hands on what is to be recorded. The other side is gone only after a failure that it tells.
     async fn record(&self, entries: &mut Vec<Entry>) {
         for entry in entries.drain(..) {
@@ -345,6 +351,7 @@ impl Writer {
                     None => drop(written.unsettled.insert(blueprint.clone(), vec![digest])),
                 }
             }
+            let producers = if first { producers } else { self.with_others(producers, digest, written) };
             if !first {
                 // Which of them the catalog will hold in the end is not certain.
                 written

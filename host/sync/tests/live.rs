@@ -14,11 +14,11 @@ use std::{
 
 use async_trait::async_trait;
 use berth_core::{
-    Account, AccountAccess, AccountId, AppConfig, BlueprintId, Catalog, CatalogError, DeleteReport, Entity,
-    EntityKey, FetchError, FetchRequest, FieldSet, Intent, ItemError, ItemFailure, Kind, KindEntry, Known,
-    Ledger, LedgerSession, MapError, MapReport, MapRequest, Mapper, Mapping, Opened, OwnedEntity, Partition,
-    Problem, RawPage, RefusedPlugin, Region, ResyncStatus, Session, Source, UpsertOptions, UpsertOutcome,
-    UpsertReport,
+    Account, AccountAccess, AccountId, Adoption, AppConfig, BlueprintId, Catalog, CatalogError, DeleteReport,
+    Entity, EntityKey, FetchError, FetchRequest, FieldSet, Intent, ItemError, ItemFailure, Kind, KindEntry,
+    Ledger, LedgerEntry, LedgerSession, MapError, MapReport, MapRequest, Mapper, Mapping, MissingScopes,
+    Opened, OwnedEntity, Partition, Problem, Producer, Producers, RawPage, RefusedPlugin, Region,
+    ResyncStatus, Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
 };
 use berth_sync::{
     Event, Gate, Journal, Live, LiveOptions, LiveParts, NullObserver, Observer, Outcome, Refreshed, Report,
@@ -149,7 +149,7 @@ struct Plugin;
 #[async_trait]
 impl Mapper for Plugin {
     fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
-        let manifest = json!({"kind": "X::Thing", "scope": "regional",
+        let manifest = json!({"kind": "X::Thing", "scope": "regional", "single_account": true,
             "plan": {"steps": [{"id": "things", "service": "x", "operation": "ListThings", "items": "Things[]"}]},
             "events": {
                 "on": [{"source": "x.aws", "upsert": ["Create", "Update"], "delete": ["Delete"], "resource": ["ids[]"]}],
@@ -233,7 +233,7 @@ impl Catalog for Memory {
     }
 
     // Like a Port whose clock is behind: nothing counts as written after the resync began.
-    fn owned(&self, _: SystemTime) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
+    fn owned(&self) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
         let held = self.entities.lock().unwrap();
         let owned =
             held.keys().filter(|id| !id.starts_with("foreign")).map(|id| OwnedEntity { key: key(id) });
@@ -289,7 +289,7 @@ fn key(id: &str) -> EntityKey {
 
 /// A ledger in memory. What a session records is there at once.
 #[derive(Debug, Default, Clone)]
-struct Book(Arc<Mutex<BTreeMap<u128, Known>>>);
+struct Book(Arc<Mutex<BTreeMap<u128, LedgerEntry>>>);
 
 impl Book {
     /// Entities of which it is known what the catalog holds.
@@ -304,23 +304,48 @@ impl Ledger for Book {
         Ok(Opened { session: Arc::new(Page(self.clone(), known)), notes: Vec::new() })
     }
 
-    fn doubt(&self, _: &str, keys: &[u128]) -> Result<(), Problem> {
+    fn invalidate(&self, _: &str, keys: &[(u128, Option<Producer>)]) -> Result<(), Problem> {
         let mut book = self.0.lock().unwrap();
-        for key in keys {
-            if let Some(known) = book.get_mut(key) {
-                known.content = None;
+        for (key, producer) in keys {
+            match (book.get_mut(key), producer) {
+                (None, None) => {}
+                (None, Some(producer)) => {
+                    let producers = Producers::one(producer.clone());
+                    book.insert(*key, LedgerEntry { content: None, producers });
+                }
+                (Some(entry), producer) => {
+                    entry.content = None;
+                    if let Some(producer) = producer {
+                        entry.producers = entry.producers.and(producer);
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    fn entries(&self, _: &str, keys: &[u128]) -> Result<Vec<Option<LedgerEntry>>, Problem> {
+        let book = self.0.lock().unwrap();
+        Ok(keys.iter().map(|key| book.get(key).cloned()).collect())
+    }
+
+    fn totals(&self, _: &str) -> Result<BTreeMap<(AccountId, Kind), u64>, Problem> {
+        let mut totals = BTreeMap::new();
+        for entry in self.0.lock().unwrap().values() {
+            for producer in entry.producers.known().unwrap_or_default() {
+                *totals.entry((producer.account.clone(), producer.kind.clone())).or_default() += 1;
+            }
+        }
+        Ok(totals)
     }
 }
 
 /// The book, and what was in it at the beginning.
 #[derive(Debug)]
-struct Page(Book, BTreeMap<u128, Known>);
+struct Page(Book, BTreeMap<u128, LedgerEntry>);
 
 impl LedgerSession for Page {
-    fn look_up(&self, key: u128) -> Option<Known> {
+    fn look_up(&self, key: u128) -> Option<LedgerEntry> {
         self.1.get(&key).cloned()
     }
 
@@ -329,7 +354,7 @@ impl LedgerSession for Page {
         Ok(())
     }
 
-    fn record(&self, entries: &[(u128, Option<Known>)]) -> Result<(), Problem> {
+    fn record(&self, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), Problem> {
         let mut book = self.0.0.lock().unwrap();
         for (key, known) in entries {
             match known {
@@ -340,7 +365,21 @@ impl LedgerSession for Page {
         Ok(())
     }
 
-    fn end(&self) -> Result<(), Problem> {
+    fn missing_scopes(&self) -> Result<MissingScopes, Problem> {
+        Ok(MissingScopes::new())
+    }
+
+    fn record_producers(&self, entries: &[(u128, Producers)]) -> Result<(), Problem> {
+        let mut book = self.0.0.lock().unwrap();
+        for (key, producers) in entries {
+            if let Some(entry) = book.get_mut(key) {
+                entry.producers = producers.clone();
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&self, _: &MissingScopes) -> Result<(), Problem> {
         Ok(())
     }
 }
@@ -392,6 +431,8 @@ impl World {
             ledger: Some(Arc::new(book.clone())),
             gate,
             observer: Arc::new(Told(tell)),
+            adoption: Adoption::Never,
+            max_deletions: None,
         };
         let live = Arc::new(Live::new(parts, options));
         let stop = CancellationToken::new();

@@ -22,10 +22,12 @@ use berth_core::{
     Account, AccountAccess, AccountId, AppConfig, BlueprintId, Catalog, CatalogError, DeleteReport, Document,
     DocumentBatch, DocumentsError, Entity, EntityKey, FetchError, FetchRequest, FieldSet, Intent, ItemError,
     Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Milestone, MisconfiguredField,
-    OwnedEntity, Partition, Problem, Processing, RawPage, RefusedPlugin, Region, ResyncStatus, Session,
-    Source, UpsertOptions, UpsertOutcome, UpsertReport,
+    OwnedEntity, Partition, Problem, Processing, RawPage, RefusedPlugin, Region, RemovedScope, ResyncStatus,
+    Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
 };
-use berth_sync::{Finding, Mode, NullObserver, Outcome, Report, SyncError, SyncOptions, check, run};
+use berth_sync::{
+    Finding, Kept, Mode, NullObserver, Outcome, Report, SyncError, SyncOptions, check, deletion::Keep, run,
+};
 use futures::{StreamExt, stream, stream::BoxStream};
 use serde_json::{Value, json, value::RawValue};
 
@@ -116,7 +118,7 @@ impl Mapper for Plugin {
             } else {
                 json!([{"id": "l", "service": "x", "operation": "ListX", "items": "X[]"}])
             };
-            let manifest = json!({"kind": kind, "scope": scope, "plan": {"steps": steps}, "mapping": {
+            let manifest = json!({"kind": kind, "scope": scope, "single_account": true, "plan": {"steps": steps}, "mapping": {
                 "kind": kind, "selector": {"query": "true"}, "port": {"entity": {"mappings": {
                     "identifier": ".Properties.Id", "blueprint": format!("\"{blueprint}\""), "title": ".x",
                     "properties": {"region": ".__ExtraContext.Region"}, "relations": relations}}}}});
@@ -297,7 +299,7 @@ impl Catalog for Memory {
         Err(CatalogError(Problem::new("what is only shown may be refused")))
     }
 
-    fn owned(&self, _: SystemTime) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
+    fn owned(&self) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
         assert_ne!(self.processing, Processing::Documents, "the catalog is not looked at");
         if self.unlisted {
             return stream::iter([Err(CatalogError(Problem::new("503")))]).boxed();
@@ -426,7 +428,14 @@ impl Memory {
 }
 
 async fn resync(world: &World, catalog: &Arc<Memory>, mode: Mode) -> Result<Report, SyncError> {
-    let options = SyncOptions { mode, ..SyncOptions::default() };
+    resync_with(world, catalog, SyncOptions { mode, ..SyncOptions::default() }).await
+}
+
+async fn resync_with(
+    world: &World,
+    catalog: &Arc<Memory>,
+    options: SyncOptions,
+) -> Result<Report, SyncError> {
     run(
         Arc::new(world.clone()),
         Arc::new(Plugin),
@@ -502,15 +511,12 @@ async fn what_was_not_read_is_not_deleted() {
         world.things(B, "eu-west-1").pop();
         let report = synced(&world, &catalog).await;
         assert_eq!(report.outcome, Outcome::Partial);
-        let mut gone: Vec<_> =
-            report.deletion.deleted.iter().map(|gone| gone.entity.identifier.clone()).collect();
-        gone.sort();
-        // The other region of the account, and the other account, are judged on their own.
-        assert_eq!(
-            gone,
-            [format!("{A}-us-east-1-one"), format!("{A}-us-east-1-two"), format!("{B}-eu-west-1-two")]
-        );
-        assert_eq!(report.deletion.protected.len(), 2);
+        // Without a ledger an entity is known to be of its account, and of none of its regions.
+        assert_eq!(gone(&report), [format!("{B}-eu-west-1-two")]);
+        assert_eq!(report.deletion.kept.len(), 4);
+        let of_unit =
+            |kept: &Kept| matches!(&kept.keep, Keep::Incomplete { unit } if unit.account.as_str() == A);
+        assert!(report.deletion.kept.iter().all(of_unit), "{:?}", report.deletion.kept);
         assert_eq!(catalog.states.lock().unwrap().last().unwrap(), status);
     }
 }
@@ -523,15 +529,25 @@ async fn a_whole_account_that_fails_is_protected() {
     let report = synced(&world, &catalog).await;
     assert_eq!(report.outcome, Outcome::Partial);
     assert!(report.deletion.deleted.is_empty(), "{:?}", report.deletion);
-    assert_eq!((report.deletion.protected.len(), catalog.held().len()), (5, 10));
+    assert_eq!((report.deletion.kept.len(), catalog.held().len()), (5, 10));
 }
 
 #[tokio::test]
-async fn an_account_that_is_not_configured_any_more_is_removed() {
+async fn an_account_that_left_the_list_is_kept_until_that_is_confirmed() {
     let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
     synced(&world, &catalog).await;
     world.accounts.pop();
-    let report = synced(&world, &catalog).await;
+    for _ in 0..4 {
+        let report = synced(&world, &catalog).await;
+        assert_eq!(report.outcome, Outcome::DeletionsHeldBack);
+        assert_eq!((report.deletion.kept.len(), catalog.held().len()), (5, 10), "nobody counts resyncs");
+        let scope = RemovedScope::Account(AccountId::new(B).unwrap());
+        let removed = Keep::ScopeRemoved { scope, resyncs: None };
+        assert!(report.deletion.kept.iter().all(|kept| kept.keep == removed), "{:?}", report.deletion.kept);
+    }
+    let mut options = SyncOptions::default();
+    options.removal.confirmed.insert(format!("account={B}").parse().unwrap());
+    let report = resync_with(&world, &catalog, options).await.unwrap();
     assert_eq!(report.outcome, Outcome::Done);
     assert_eq!((report.deletion.deleted.len(), catalog.held().len()), (5, 5));
 }
@@ -592,7 +608,9 @@ async fn too_large_a_share_is_held_back() {
     world.things(A, "us-east-1").pop();
     let report = synced(&world, &catalog).await;
     assert_eq!(report.outcome, Outcome::DeletionsHeldBack);
-    assert!(report.deletion.held_back.unwrap().message.contains("3 of 10"), "told with numbers");
+    let [held] = &*report.deletion.held_back else { panic!("{:?}", report.deletion) };
+    assert!(held.problem.message.contains("3 of 10"), "{}", held.problem);
+    assert_eq!(held.entities.len(), 3);
     assert_eq!(catalog.held().len(), 10);
     world.things(A, "eu-west-1").extend([json!(format!("{A}-eu-west-1-one"))]);
     assert_eq!(synced(&world, &catalog).await.outcome, Outcome::Done, "exactly the threshold is allowed");
@@ -607,7 +625,7 @@ async fn nothing_is_deleted_when_the_catalog_cannot_be_listed() {
     let catalog = Arc::new(Memory { unlisted: true, entities: Mutex::new(entities), ..Memory::default() });
     world.things(A, "eu-west-1").pop();
     let report = synced(&world, &catalog).await;
-    assert!(report.deletion.held_back.as_ref().unwrap().message.contains("503"));
+    assert!(report.deletion.stopped.as_ref().unwrap().message.contains("503"));
     assert_eq!(catalog.held().len(), 10);
     assert_eq!(report.totals().counts.unchanged, 9, "comparison still spares needless upserts");
 }
@@ -618,10 +636,7 @@ async fn a_related_target_is_kept() {
     synced(&world, &catalog).await;
     world.resources.insert(World::at(A, "global", "X::Account"), Vec::new());
     let report = synced(&world, &catalog).await;
-    assert_eq!(
-        report.deletion.related.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        [format!("account/{A}")]
-    );
+    assert_eq!(related(&report), [format!("account/{A}")]);
     assert_eq!(catalog.held().len(), 10);
 }
 
@@ -770,6 +785,12 @@ async fn searching(search: &str, refuse: &str) -> (World, Arc<Memory>) {
     (world, catalog)
 }
 
+/// What is kept because something kept relates to it.
+fn related(report: &Report) -> Vec<String> {
+    let kept = report.deletion.kept.iter().filter(|kept| kept.keep == Keep::Related);
+    kept.map(|kept| kept.entity.to_string()).collect()
+}
+
 fn gone(report: &Report) -> Vec<String> {
     let mut gone: Vec<_> =
         report.deletion.deleted.iter().map(|gone| gone.entity.identifier.clone()).collect();
@@ -796,10 +817,10 @@ async fn an_entity_that_is_found_by_a_query_is_updated_and_stays() {
     let query = json!({"title": one}).to_string();
     let (world, catalog) = searching(&format!("find {one}"), &query).await;
     let report = synced(&world, &catalog).await;
-    assert_eq!((report.refusals.len(), report.deletion.protected.len()), (1, 2), "{report:?}");
+    assert_eq!((report.refusals.len(), report.deletion.kept.len()), (1, 2), "{report:?}");
     let (world, catalog) = searching(&format!("find {one}"), "").await;
     let report = resync(&world, &catalog, Mode::Plan).await.unwrap();
-    assert_eq!((report.changes.len(), report.deletion.protected.len()), (1, 2), "{report:?}");
+    assert_eq!((report.changes.len(), report.deletion.kept.len()), (1, 2), "{report:?}");
 }
 
 #[tokio::test]
@@ -815,15 +836,14 @@ async fn a_relation_by_a_query_is_sent_every_time_and_keeps_what_it_found() {
     world.things(A, "us-east-1").clear();
     let report = synced(&world, &catalog).await;
     assert_eq!(report.outcome, Outcome::Done, "{report:?}");
-    let kept: Vec<String> = report.deletion.related.iter().map(ToString::to_string).collect();
-    assert_eq!(kept, [format!("account/{B}")], "A's account is related to no more");
+    assert_eq!(related(&report), [format!("account/{B}")], "A's account is related to no more");
     assert_eq!(catalog.held(), [format!("account/{B}"), format!("thing/near {B}")]);
 
     let again = synced(&world, &catalog).await;
     assert_eq!((again.totals().counts.unchanged, again.totals().counts.updated), (0, 1), "{again:?}");
-    assert_eq!(again.deletion.related.len(), 1);
+    assert_eq!(related(&again).len(), 1);
     let plan = resync(&world, &catalog, Mode::Plan).await.unwrap();
-    assert_eq!((plan.changes.len(), plan.deletion.related.len()), (1, 1), "{plan:?}");
+    assert_eq!((plan.changes.len(), related(&plan).len()), (1, 1), "{plan:?}");
 }
 
 #[tokio::test]
@@ -858,17 +878,13 @@ async fn a_mapping_that_makes_no_entity_at_all_deletes_nothing() {
     let (healthy, catalog) = (World::new(), Arc::new(Memory::default()));
     synced(&healthy, &catalog).await;
     let report = synced(&world, &catalog).await;
-    assert_eq!((report.outcome, catalog.held().len()), (Outcome::Partial, 10));
-    let failed = report.units.iter().filter(|unit| !unit.state.is_complete()).count();
-    let problem = report.units.iter().find_map(|unit| unit.state.problem()).unwrap();
-    assert_eq!(failed, 4, "the other kind is not concerned");
-    assert!(
-        problem.message.starts_with("none of 4 resources became an entity: `identifier` (`.x`)"),
-        "{problem}"
-    );
+    assert_eq!((report.outcome, catalog.held().len()), (Outcome::DeletionsHeldBack, 10));
+    assert!(report.units.iter().all(|unit| unit.state.is_complete()), "everything was read");
+    let unmapped = |kept: &Kept| matches!(kept.keep, Keep::Unmapped { resources: 1, .. });
+    assert!(report.deletion.kept.len() == 8 && report.deletion.kept.iter().all(unmapped), "{report:?}");
 
-    // One entity suffices to believe the mapping.
+    // One entity does not make the others known.
     world.things(A, "eu-west-1").push(json!("one"));
     let report = synced(&world, &catalog).await;
-    assert_eq!((report.outcome, report.deletion.deleted.len()), (Outcome::Done, 8), "{report:?}");
+    assert_eq!((report.outcome, report.deletion.kept.len()), (Outcome::DeletionsHeldBack, 8), "{report:?}");
 }

@@ -11,7 +11,10 @@ use std::{
 };
 
 use berth_aws_wire::rehearse;
-use berth_core::{KindManifest, Manifest};
+use berth_core::{
+    EmptyConvention, EmptyList, ErrorClass, ErrorPolicy, ErrorRule, KindManifest, Manifest, NO_ORGANIZATION,
+    Step, Unmatched,
+};
 use serde_json::{Map, Value, json};
 
 /// The folders of the plugins and their manifests.
@@ -48,6 +51,134 @@ fn every_plan_and_every_read_after_an_event_fits_the_models() {
         complaints.extend(rehearse(kind));
     }
     assert_none(&complaints);
+}
+
+/// The steps of every plan, as they are and as events change them, with whether they list.
+fn steps(manifests: &[(PathBuf, Manifest)]) -> Vec<(&KindManifest, Step, bool)> {
+    let mut steps = Vec::new();
+    for kind in kinds(manifests) {
+        let lists: Vec<&str> = kind.plan.list_steps().iter().map(|step| step.id.as_str()).collect();
+        for step in kind.plan.steps.iter().cloned().chain(kind.event_steps()) {
+            let is_list = lists.contains(&step.id.as_str());
+            steps.push((kind, step, is_list));
+        }
+    }
+    steps
+}
+
+/// What could not be read is never gone: in no bundled plan does an error drop a resource or empty a list
+/// unless it means that something does not exist.
+#[test]
+fn only_what_does_not_exist_disappears() {
+    let manifests = manifests();
+    let mut complaints = Vec::new();
+    for (kind, step, is_list) in steps(&manifests) {
+        for (code, rule) in &step.errors {
+            let disappears = match rule {
+                ErrorRule::Policy(ErrorPolicy::Drop) => true,
+                ErrorRule::Policy(ErrorPolicy::Absent) | ErrorRule::Use { .. } => is_list,
+                ErrorRule::Policy(_) => false,
+            };
+            let means_missing = code == "missing" || ErrorClass::of(code) == ErrorClass::Missing;
+            // Codes that say so in other words.
+            let says_so = matches!(
+                (code.as_str(), step.operation.as_str()),
+                (NO_ORGANIZATION, "ListAccounts")
+                    | ("DeploymentNotStartedException", "ListDeploymentTargets")
+                    | ("InvalidAMIID.Unavailable", "DescribeImages")
+            );
+            if disappears && !means_missing && !says_so {
+                complaints
+                    .push(format!("{}, step `{}`: `{code}` makes something disappear", kind.kind, step.id));
+            }
+        }
+        let drops = step.matching.as_ref().is_some_and(|matching| matching.unmatched == Unmatched::Drop);
+        if drops {
+            let what = "drops what its batch does not mention";
+            complaints.push(format!("{}, step `{}` {what}", kind.kind, step.id));
+        }
+    }
+    assert_none(&complaints);
+}
+
+/// The operations whose answers name what they failed for must say where, and no other may leave its list
+/// out without a reason that is known here.
+#[test]
+fn answers_prove_what_they_leave_out() {
+    let manifests = manifests();
+    let (mut omitting, mut batches) = (BTreeSet::new(), BTreeSet::new());
+    for (_, step, _) in steps(&manifests) {
+        let call = format!("{}:{}", step.service, step.operation);
+        omitting.extend(step.empty.as_ref().map(|empty| match empty {
+            EmptyList::Convention(EmptyConvention::Omitted) => format!("{call} omits"),
+            EmptyList::Stated(stated) => format!("{call} says {}", stated.path.as_str()),
+        }));
+        if let Some(matching) = &step.matching {
+            let failures = matching.failures.as_ref().map(|failures| failures.items.as_str());
+            batches.insert(format!("{call} {} {:?}", failures.unwrap_or("-"), matching.unmatched));
+        }
+    }
+    let omitting: Vec<&str> = omitting.iter().map(String::as_str).collect();
+    assert_eq!(
+        omitting,
+        ["cloudfront:ListDistributions says DistributionList.Quantity", "sqs:ListQueues omits"]
+    );
+    let batches: Vec<&str> = batches.iter().map(String::as_str).collect();
+    assert_eq!(
+        batches,
+        [
+            "codebuild:BatchGetBuilds buildsNotFound[] Fail",
+            "codebuild:BatchGetProjects projectsNotFound[] Fail",
+            "codedeploy:BatchGetApplications - Fail",
+            "codedeploy:BatchGetDeploymentGroups - Fail",
+            "ecs:DescribeClusters failures[] Fail",
+            "ecs:DescribeServices failures[] Fail",
+            "elbv2:DescribeTags - Fail",
+            "opensearch:DescribeDomains - Fail",
+            // Instances that were never patched have no state.
+            "ssm:DescribeInstancePatchStates - Absent",
+        ]
+    );
+}
+
+/// What AWS RAM, image and snapshot permissions, VPC sharing or cross-account vaults can show in the list
+/// of another account.
+#[test]
+fn what_can_be_shared_is_not_of_a_single_account() {
+    let manifests = manifests();
+    let shared: BTreeSet<String> =
+        kinds(&manifests).filter(|kind| !kind.single_account).map(|kind| kind.kind.to_string()).collect();
+    let shared: Vec<&str> = shared.iter().map(String::as_str).collect();
+    assert_eq!(
+        shared,
+        [
+            "AWS::Account::Info",
+            "AWS::Backup::BackupVault",
+            "AWS::CloudControl::Resource",
+            "AWS::CodeBuild::BuildRun",
+            "AWS::CodeBuild::Project",
+            "AWS::EC2::InternetGateway",
+            "AWS::EC2::NatGateway",
+            "AWS::EC2::NetworkInterface",
+            "AWS::EC2::RouteTable",
+            "AWS::EC2::SecurityGroup",
+            "AWS::EC2::Subnet",
+            "AWS::EC2::VPC",
+            "AWS::Events::Rule",
+            "AWS::Organizations::Account",
+            "AWS::Route53::HostedZone",
+        ]
+    );
+    // Images and snapshots can be shared: their lists must be those of the owner.
+    for (kind, step, _) in steps(&manifests).iter().filter(|(kind, ..)| kind.single_account) {
+        let input = Value::from(step.input.clone());
+        match step.operation.as_str() {
+            "DescribeImages" => assert_eq!(input["Owners"], json!(["self"]), "{}", kind.kind),
+            "DescribeSnapshots" => assert_eq!(input["OwnerIds"], json!(["self"]), "{}", kind.kind),
+            "DescribeDBClusters" => assert_eq!(input["IncludeShared"], Value::Null, "{}", kind.kind),
+            _ => {}
+        }
+    }
 }
 
 #[test]
@@ -104,7 +235,9 @@ fn a_misspelt_plan_is_told() {
     let plan = json!({"steps": [
         {"id": "clusters", "service": "ecs", "operation": "ListClusters", "items": "clusterArns[]"},
         {"id": "describe", "service": "ecs", "operation": "DescribeClusters",
-         "batch": {"of": "clusters", "size": 100}, "match": {"item": "@", "result": "clusterArn"},
+         "batch": {"of": "clusters", "size": 100},
+         "match": {"item": "@", "result": "clusterArn",
+                   "failures": {"items": "failures[]", "key": "arn", "reason": "reason", "missing": ["MISSING"]}},
          "input": {"clusters": "{items[]}"}, "items": "clusters[]"},
         {"id": "tags", "service": "ecs", "operation": "ListTagsForResource", "each": "clusters",
          "input": {"resourceArn": "{item}"}, "result": "tags"},
@@ -112,7 +245,8 @@ fn a_misspelt_plan_is_told() {
     let told = |pointer: &str, value: Value| {
         let mut plan = plan.clone();
         if !pointer.is_empty() {
-            *plan.pointer_mut(pointer).unwrap() = value;
+            let (parent, member) = pointer.rsplit_once('/').unwrap();
+            plan.pointer_mut(parent).unwrap()[member] = value;
         }
         let kind = json!({"kind": "AWS::ECS::Cluster", "scope": "regional", "plan": plan});
         rehearse(&serde_json::from_value(kind).unwrap()).join("; ")
@@ -123,6 +257,10 @@ fn a_misspelt_plan_is_told() {
         ("/steps/0/items", json!("ClusterArns[]"), "there is no `ClusterArns[]`"),
         ("/steps/1/match/result", json!("arn"), "`match.result`"),
         ("/steps/1/match/result", json!("runningTasksCount"), "different types"),
+        ("/steps/0/empty", json!({"path": "Quantity", "is": 0}), "`empty.path`: there is no `Quantity`"),
+        ("/steps/1/match/failures/items", json!("failed[]"), "`match.failures.items`"),
+        ("/steps/1/match/failures/key", json!("id"), "`match.failures.key`: there is no `id`"),
+        ("/steps/1/match/failures/reason", json!("cause"), "`match.failures.reason`"),
         ("/steps/1/input", json!({"cluster": "{items[]}"}), "no such member"),
         ("/steps/2/input/resourceArn", json!("{item.arn}"), "`{item.arn}` finds nothing"),
         ("/steps/2/result", json!("Tags"), "`result`: there is no `Tags`"),

@@ -8,17 +8,19 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get, patch, post},
 };
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header::USER_AGENT};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    StandInOptions,
     error::ApiError,
     ingest,
     schema::check_identifier,
     search,
     server::{Shared, TOKEN_ROUTE},
-    store::{Store, UpsertFlags, now, time},
+    store::{Cascade, Store, UpsertFlags, time},
 };
 
 pub(crate) type Answer = Result<Json<Value>, ApiError>;
@@ -34,7 +36,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route(TOKEN_ROUTE, post(access_token))
         .route("/v1/organization", get(organization))
         .route("/v1/kafka-credentials", get(kafka_credentials))
-        .route("/v1/integration", post(create_integration))
+        .route("/v1/integration", get(list_integrations).post(create_integration))
         .route("/v1/integration/provision-enabled", get(provision_enabled))
         .route("/v1/integration/{integration}", get(get_integration).patch(patch_integration))
         .route("/v1/integration/{integration}/config", patch(patch_config))
@@ -127,12 +129,25 @@ async fn access_token(State(server): State<Shared>, body: Bytes) -> Answer {
             message: "the provided credentials are invalid".into(),
         });
     }
-    let token = format!("stand-in-{}", uuid::Uuid::new_v4().simple());
+    let token = token(&options);
     let lifetime = options.token_lifetime;
     server.lock().tokens.insert(token.clone(), Instant::now() + lifetime);
     Ok(Json(json!({
         "ok": true, "accessToken": token, "expiresIn": whole_seconds(lifetime), "tokenType": "Bearer",
     })))
+}
+
+/// A token as Port's are: a JWT whose payload names the organization.
+fn token(options: &StandInOptions) -> String {
+    let mut payload =
+        json!({"iss": "port-stand-in", "isMachine": true, "jti": uuid::Uuid::new_v4().to_string()});
+    if options.organization_in_token {
+        payload["orgId"] = json!(options.organization);
+    }
+    let part = |value: &str| BASE64_URL_SAFE_NO_PAD.encode(value);
+    let header = json!({"alg": "HS256", "typ": "JWT"}).to_string();
+    let signature = uuid::Uuid::new_v4().simple().to_string();
+    format!("{}.{}.{}", part(&header), part(&payload.to_string()), part(&signature))
 }
 
 /// Port tells whole seconds.
@@ -141,10 +156,12 @@ fn whole_seconds(lifetime: Duration) -> u64 {
 }
 
 async fn organization(State(server): State<Shared>) -> Json<Value> {
-    let flags = server.options().feature_flags;
+    let options = server.options();
     Json(json!({
         "ok": true,
-        "organization": {"id": crate::ORGANIZATION, "name": "Stand-in", "featureFlags": flags},
+        "organization": {
+            "id": options.organization, "name": "Stand-in", "featureFlags": options.feature_flags,
+        },
     }))
 }
 
@@ -208,12 +225,13 @@ pub(crate) fn new_integration(store: &mut Store, mut body: Map<String, Value>) -
     if store.integrations.contains_key(&identifier) {
         return Err(ApiError::taken("Integration", &identifier));
     }
+    let at = store.now();
     for (key, value) in [
         ("_id", json!(format!("integration_{identifier}"))),
         ("identifier", json!(identifier)),
         ("installationType", json!("OnPrem")),
-        ("createdAt", json!(now())),
-        ("updatedAt", json!(now())),
+        ("createdAt", json!(at)),
+        ("updatedAt", json!(at)),
     ] {
         body.entry(key).or_insert(value);
     }
@@ -258,6 +276,15 @@ async fn create_integration(
     Ok((StatusCode::CREATED, Json(shown(&server, &integration))).into_response())
 }
 
+async fn list_integrations(State(server): State<Shared>) -> Json<Value> {
+    let documents: Vec<Value> = {
+        let inner = server.lock();
+        inner.store.integrations.values().map(|document| shown(&server, &document.clone().into())).collect()
+    };
+    let documents: Vec<&Value> = documents.iter().map(|document| &document["integration"]).collect();
+    Json(json!({"ok": true, "integrations": documents}))
+}
+
 async fn get_integration(State(server): State<Shared>, Path(identifier): Path<String>) -> Answer {
     let mut document = integration(&mut server.lock().store, &identifier)?.clone();
     // Not kept: the next start listens elsewhere.
@@ -278,9 +305,10 @@ async fn patch_integration(
 
 fn change_integration(server: &Shared, identifier: &str, change: Map<String, Value>) -> Answer {
     let changed = server.change(|store| {
+        let at = store.now();
         let integration = integration(store, identifier)?;
         integration.extend(change);
-        integration.insert("updatedAt".into(), json!(now()));
+        integration.insert("updatedAt".into(), json!(at));
         Ok(Value::Object(integration.clone()))
     })?;
     Ok(Json(shown(server, &changed)))
@@ -310,11 +338,12 @@ async fn resync_state(State(server): State<Shared>, Path(identifier): Path<Strin
         return Err(ApiError::invalid("\"/intervalInMinuets\" must be number"));
     }
     let changed = server.change(|store| {
+        let at = store.now();
         let integration = integration(store, &identifier)?;
         let state = integration.entry("resyncState").or_insert_with(|| json!({}));
         if let Some(state) = state.as_object_mut() {
             state.extend(body);
-            state.insert("updatedAt".into(), json!(now()));
+            state.insert("updatedAt".into(), json!(at));
         }
         Ok(Value::Object(integration.clone()))
     })?;
@@ -491,14 +520,19 @@ async fn bulk_upsert(
     Ok((StatusCode::MULTI_STATUS, Json(body)).into_response())
 }
 
+fn cascade(query: Option<&str>) -> Result<Cascade, ApiError> {
+    let dependents = query_flag(query, "delete_dependents")?;
+    Ok(if dependents { Cascade::Related } else { Cascade::Nothing })
+}
+
 async fn delete_entity(
     State(server): State<Shared>,
     Path((blueprint, identifier)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Answer {
     check_event(query.as_deref())?;
-    let dependents = query_flag(query.as_deref(), "delete_dependents")?;
-    server.change(|store| store.delete(&blueprint, &identifier, dependents))?;
+    let cascade = cascade(query.as_deref())?;
+    server.change(|store| store.delete(&blueprint, &identifier, cascade))?;
     Ok(Json(json!({"ok": true})))
 }
 
@@ -509,7 +543,7 @@ async fn bulk_delete(
     body: Bytes,
 ) -> Answer {
     check_event(query.as_deref())?;
-    let dependents = query_flag(query.as_deref(), "delete_dependents")?;
+    let cascade = cascade(query.as_deref())?;
     let body = object(&body)?;
     only(&body, &["entities"])?;
     let identifiers: Vec<String> = body
@@ -517,15 +551,7 @@ async fn bulk_delete(
         .and_then(|list| serde_json::from_value(list.clone()).ok())
         .filter(|list: &Vec<String>| (1..=DELETE_LIMIT).contains(&list.len()))
         .ok_or_else(|| ApiError::invalid("body must have \"entities\", 1 to 100 identifiers"))?;
-    let deleted = server.change(|store| {
-        store.blueprint(&blueprint)?;
-        Ok::<_, ApiError>(
-            identifiers
-                .into_iter()
-                .filter(|identifier| store.delete(&blueprint, identifier, dependents).is_ok())
-                .collect::<Vec<_>>(),
-        )
-    })?;
+    let deleted = server.change(|store| store.delete_all(&blueprint, identifiers, cascade))?;
     Ok(Json(json!({"ok": true, "deletedEntities": deleted})))
 }
 

@@ -3,13 +3,13 @@
 //!
 #![doc = include_str!("../CONTROL.md")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::PoisonError};
 
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
     response::Html,
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -20,7 +20,7 @@ use crate::{
     ingest, page,
     raw::Lifecycle,
     server::{Fault, Inner, LoggedRequest, Shared},
-    store::{Store, now},
+    store::{Cascade, Store},
 };
 
 type Answer = Result<Json<Value>, ApiError>;
@@ -42,6 +42,8 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/_stand-in/lifecycles/abort", post(abort_resyncs))
         .route("/_stand-in/lifecycles/stale", post(make_stale))
         .route("/_stand-in/faults", post(add_fault))
+        .route("/_stand-in/clock", put(set_clock))
+        .route("/_stand-in/organization", put(set_organization))
         .route("/_stand-in/expire-tokens", post(expire_tokens))
         .route("/_stand-in/reset", post(reset))
         .route("/_stand-in/state", get(state).put(load_state))
@@ -109,7 +111,7 @@ async fn remove_entity(
     State(server): State<Shared>,
     Path((blueprint, identifier)): Path<(String, String)>,
 ) -> Answer {
-    server.change(|store| store.delete(&blueprint, &identifier, true))?;
+    server.change(|store| store.delete(&blueprint, &identifier, Cascade::Required))?;
     Ok(Json(json!({"ok": true})))
 }
 
@@ -124,7 +126,7 @@ async fn seed_integration(State(server): State<Shared>, Json(body): Json<Map<Str
 }
 
 async fn ask_for_resync(State(server): State<Shared>, Path(integration): Path<String>) -> Json<Value> {
-    server.change(|store| store.resync_requests.insert(integration, now()));
+    server.change(|store| store.request_resync(integration));
     Json(json!({"ok": true}))
 }
 
@@ -144,6 +146,31 @@ async fn make_stale(State(server): State<Shared>) -> Json<Value> {
 
 async fn add_fault(State(server): State<Shared>, Json(fault): Json<Fault>) -> Json<Value> {
     server.lock().faults.push(fault);
+    Json(json!({"ok": true}))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Clock {
+    ahead_seconds: i64,
+}
+
+async fn set_clock(State(server): State<Shared>, Json(clock): Json<Clock>) -> Json<Value> {
+    server.change(|store| store.clock_ahead = clock.ahead_seconds.saturating_mul(1000));
+    Json(json!({"ok": true}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Organization {
+    id: String,
+}
+
+async fn set_organization(
+    State(server): State<Shared>,
+    Json(organization): Json<Organization>,
+) -> Json<Value> {
+    server.options.lock().unwrap_or_else(PoisonError::into_inner).organization = organization.id;
     Json(json!({"ok": true}))
 }
 

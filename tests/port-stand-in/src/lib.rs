@@ -37,13 +37,13 @@ use url::Url;
 use crate::{
     error::ApiError,
     server::{Server, Shared},
-    store::{Store, now},
+    store::{Cascade, Store},
 };
 
 pub use raw::Lifecycle;
 pub use server::{Fault, LoggedRequest};
 
-/// The organization's id.
+/// The organization's id, unless [another one is set](StandInOptions::organization).
 pub const ORGANIZATION: &str = "org_stand_in";
 
 /// How a stand-in behaves.
@@ -57,6 +57,12 @@ pub struct StandInOptions {
     pub client_secret: String,
     /// How long a token is valid. Port tells whole seconds.
     pub token_lifetime: Duration,
+    /// The organization's id.
+    pub organization: String,
+    /// Whether tokens name the organization, in the claim `orgId`.
+    pub organization_in_token: bool,
+    /// Whether answers have a `Date` header that can be read.
+    pub date_header: bool,
     /// The organization's feature flags.
     pub feature_flags: Vec<String>,
     /// Name and password for the organization's Kafka brokers, if it has them.
@@ -84,6 +90,9 @@ impl Default for StandInOptions {
             client_id: "stand-in-client".into(),
             client_secret: "stand-in-secret".into(),
             token_lifetime: Duration::from_hours(3),
+            organization: ORGANIZATION.into(),
+            organization_in_token: true,
+            date_header: true,
             feature_flags: Vec::new(),
             kafka_credentials: None,
             provisioned: BTreeMap::new(),
@@ -229,7 +238,7 @@ impl PortStandIn {
     /// # Errors
     /// The reason, when there is no such entity.
     pub fn delete_entity(&self, blueprint: &str, identifier: &str) -> Result<(), String> {
-        self.server.change(|store| store.delete(blueprint, identifier, true)).map_err(reason)
+        self.server.change(|store| store.delete(blueprint, identifier, Cascade::Required)).map_err(reason)
     }
 
     /// Puts an integration's document in place; only its `installationId` is asked for.
@@ -243,7 +252,7 @@ impl PortStandIn {
 
     /// Asks an integration for a resync, as the button in Port does.
     pub fn request_resync(&self, integration: &str) {
-        self.server.change(|store| store.resync_requests.insert(integration.to_owned(), now()));
+        self.server.change(|store| store.request_resync(integration.to_owned()));
     }
 
     /// The resyncs that told of their raw data, by id.
@@ -264,6 +273,17 @@ impl PortStandIn {
     /// Adds a fault. Faults of one route happen in the order in which they were added.
     pub fn fail(&self, fault: Fault) {
         self.server.lock().faults.push(fault);
+    }
+
+    /// Puts Port's clock so many seconds ahead of this machine's; behind it, where they are negative. The
+    /// `Date` header and all times that are kept follow it.
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.server.change(|store| store.clock_ahead = seconds.saturating_mul(1000));
+    }
+
+    /// Takes back the faults that have not happened yet.
+    pub fn clear_faults(&self) {
+        self.server.lock().faults.clear();
     }
 
     /// Makes all tokens invalid.

@@ -27,6 +27,9 @@ struct Arguments {
     /// How many seconds a token is valid.
     #[arg(long, default_value_t = 3 * 60 * 60)]
     token_lifetime: u64,
+    /// The organization's id.
+    #[arg(long, default_value = port_stand_in::ORGANIZATION)]
+    organization: String,
     /// A feature flag of the organization (repeatable).
     #[arg(long)]
     feature_flag: Vec<String>,
@@ -43,6 +46,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         client_id: arguments.client_id.clone(),
         client_secret: arguments.client_secret,
         token_lifetime: Duration::from_secs(arguments.token_lifetime),
+        organization: arguments.organization,
         feature_flags: arguments.feature_flag,
         reporting: true,
         keep_upserts: !arguments.forget_upserts,

@@ -18,9 +18,13 @@ enum Operator {
     Equal,
     NotEqual,
     In,
+    NotIn,
     Contains,
+    DoesNotContain,
     BeginsWith,
     EndsWith,
+    IsEmpty,
+    IsNotEmpty,
 }
 
 /// Runs a search; `include` narrows what is answered of each entity.
@@ -93,8 +97,14 @@ fn parse(query: &Value) -> Result<Rule, ApiError> {
         "=" => Operator::Equal,
         "!=" => Operator::NotEqual,
         "in" if value.is_array() => Operator::In,
-        "in" => return Err(ApiError::invalid("the value of \"in\" must be array")),
+        "notIn" if value.is_array() => Operator::NotIn,
+        operator @ ("in" | "notIn") => {
+            return Err(ApiError::invalid(format!("the value of \"{operator}\" must be array")));
+        }
         "contains" => Operator::Contains,
+        "doesNotContains" => Operator::DoesNotContain,
+        "isEmpty" => Operator::IsEmpty,
+        "isNotEmpty" => Operator::IsNotEmpty,
         "beginsWith" => Operator::BeginsWith,
         "endsWith" => Operator::EndsWith,
         other => return Err(ApiError::invalid(format!("operator \"{other}\" is not known to the stand-in"))),
@@ -148,10 +158,19 @@ impl Operator {
             Self::Equal => actual == value,
             Self::NotEqual => actual != value,
             Self::In => value.as_array().is_some_and(|values| values.contains(actual)),
+            Self::NotIn => !Self::In.holds(actual, value),
             Self::Contains => match actual {
                 Value::Array(list) => list.contains(value),
                 _ => text(|actual, value| actual.contains(value)),
             },
+            Self::DoesNotContain => !Self::Contains.holds(actual, value),
+            Self::IsEmpty => match actual {
+                Value::Null => true,
+                Value::String(text) => text.is_empty(),
+                Value::Array(list) => list.is_empty(),
+                _ => false,
+            },
+            Self::IsNotEmpty => !Self::IsEmpty.holds(actual, value),
             Self::BeginsWith => text(|actual, value| actual.starts_with(value)),
             Self::EndsWith => text(|actual, value| actual.ends_with(value)),
         }

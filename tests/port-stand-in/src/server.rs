@@ -7,6 +7,7 @@ use std::{
 };
 
 use axum::{
+    Json,
     body::{Body, to_bytes},
     extract::{MatchedPath, Request, State},
     middleware::Next,
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{
     HeaderValue, StatusCode,
-    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER, USER_AGENT},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -93,6 +94,9 @@ pub struct Fault {
     /// Answers with this status instead of doing what was asked.
     #[serde(default)]
     pub status: Option<u16>,
+    /// Answers with this JSON instead of doing what was asked; with status 200 where none is given.
+    #[serde(default)]
+    pub body: Option<Value>,
     /// The value of the answer's `Retry-After`.
     #[serde(default)]
     pub retry_after: Option<String>,
@@ -111,7 +115,15 @@ fn once() -> u32 {
 impl Fault {
     /// A fault that hits the next request of a route and does nothing yet.
     pub fn on(route: impl Into<String>) -> Self {
-        Self { route: route.into(), times: 1, status: None, retry_after: None, latency_ms: 0, drop: false }
+        Self {
+            route: route.into(),
+            times: 1,
+            status: None,
+            body: None,
+            retry_after: None,
+            latency_ms: 0,
+            drop: false,
+        }
     }
 
     /// Hits that many requests.
@@ -124,6 +136,12 @@ impl Fault {
     #[must_use]
     pub fn status(self, status: u16) -> Self {
         Self { status: Some(status), ..self }
+    }
+
+    /// Answers with that JSON.
+    #[must_use]
+    pub fn body(self, body: Value) -> Self {
+        Self { body: Some(body), ..self }
     }
 
     /// Tells to come back later.
@@ -236,6 +254,10 @@ pub(crate) async fn guard(State(server): State<Shared>, request: Request, next: 
     }
 
     let answer = match (&fault, body) {
+        (Some(Fault { status, body: Some(body), .. }), _) => {
+            let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+            (status.unwrap_or(StatusCode::OK), Json(body.clone())).into_response()
+        }
         (Some(Fault { status: Some(status), .. }), _) => {
             ApiError { status: *status, error: "fault", message: "a fault that was asked for".into() }
                 .into_response()
@@ -250,6 +272,11 @@ pub(crate) async fn guard(State(server): State<Shared>, request: Request, next: 
         },
     };
     finish(&server, fault, answer, index, generation)
+}
+
+/// A time as the `Date` header has it, in whole seconds.
+fn date(at: DateTime<Utc>) -> Option<HeaderValue> {
+    HeaderValue::from_str(&at.format("%a, %d %b %Y %H:%M:%S GMT").to_string()).ok()
 }
 
 fn finish(
@@ -267,6 +294,9 @@ fn finish(
     if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
         answer.headers_mut().insert("x-trace-id", id);
     }
+    let date = if server.options().date_header { date(server.lock().store.now()) } else { None };
+    // An empty one keeps the HTTP server from adding its own.
+    answer.headers_mut().insert(DATE, date.unwrap_or(HeaderValue::from_static("")));
     let dropped = fault.is_some_and(|fault| fault.drop);
     // The log may have been cleared meanwhile.
     if let Some(logged) = server.lock().log.get_mut(index).filter(|logged| logged.at == generation) {

@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -46,6 +46,19 @@ pub(crate) struct Store {
     pub(crate) resync_requests: BTreeMap<String, DateTime<Utc>>,
     /// The resyncs that told of their raw data, by id.
     pub(crate) lifecycles: BTreeMap<String, Lifecycle>,
+    /// How many milliseconds Port's clock is ahead of this machine's.
+    pub(crate) clock_ahead: i64,
+}
+
+/// What is deleted together with an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cascade {
+    /// Nothing: an entity that another one relates to is not deleted.
+    Nothing,
+    /// The entities whose required relation would lose its target.
+    Required,
+    /// Every entity that relates to it.
+    Related,
 }
 
 /// The query parameters of an upsert.
@@ -55,11 +68,6 @@ pub(crate) struct UpsertFlags {
     pub(crate) merge: bool,
     pub(crate) create_missing: bool,
     pub(crate) validation_only: bool,
-}
-
-/// Port keeps times to the millisecond.
-pub(crate) fn now() -> DateTime<Utc> {
-    Utc::now().trunc_subsecs(3)
 }
 
 impl Stored {
@@ -88,6 +96,13 @@ impl Stored {
 }
 
 impl Store {
+    /// Port's clock. Port keeps times to the millisecond.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        let ahead = TimeDelta::try_milliseconds(self.clock_ahead).unwrap_or_default();
+        let now = Utc::now();
+        now.checked_add_signed(ahead).unwrap_or(now).trunc_subsecs(3)
+    }
+
     // Blueprints.
 
     pub(crate) fn blueprint(&self, identifier: &str) -> Result<&Map<String, Value>, ApiError> {
@@ -146,6 +161,12 @@ impl Store {
         self.blueprints.remove(identifier);
         self.entities.remove(identifier);
         Ok(())
+    }
+
+    /// Somebody asks for a resync of an integration.
+    pub(crate) fn request_resync(&mut self, integration: String) {
+        let at = self.now();
+        self.resync_requests.insert(integration, at);
     }
 
     // Entities.
@@ -209,7 +230,7 @@ impl Store {
         if !created && !flags.upsert {
             return Err(ApiError::taken("Entity", &identifier));
         }
-        let at = now();
+        let at = self.now();
         let mut next = match held {
             Some(held) if flags.merge => held.clone(),
             Some(held) => Stored { created_at: held.created_at, ..Stored::blank(datasource, at) },
@@ -314,12 +335,12 @@ impl Store {
         Ok(missing)
     }
 
-    /// Deletes one entity. With `dependents` takes along those that require it, and theirs.
+    /// Deletes one entity and what the cascade takes along.
     pub(crate) fn delete(
         &mut self,
         blueprint: &str,
         identifier: &str,
-        dependents: bool,
+        cascade: Cascade,
     ) -> Result<(), ApiError> {
         self.blueprint(blueprint)?;
         if self.entity(blueprint, identifier).is_none() {
@@ -328,13 +349,12 @@ impl Store {
         let mut doomed = BTreeSet::from([(blueprint.to_owned(), identifier.to_owned())]);
         let mut unseen = vec![(blueprint.to_owned(), identifier.to_owned())];
         while let Some(key) = unseen.pop() {
-            for (dependent, _) in self.referrers(&key).into_iter().filter(|(_, required)| *required) {
-                if !dependents {
-                    let message =
-                        format!("entity \"{identifier}\" has dependents; use delete_dependents=true");
-                    return Err(ApiError { status: 403, error: "has_dependents", message });
+            for (dependent, required) in self.referrers(&key) {
+                if cascade == Cascade::Nothing && dependent != key {
+                    return Err(has_dependents(identifier));
                 }
-                if doomed.insert(dependent.clone()) {
+                let goes_along = cascade == Cascade::Related || required && cascade == Cascade::Required;
+                if goes_along && doomed.insert(dependent.clone()) {
                     unseen.push(dependent);
                 }
             }
@@ -348,6 +368,34 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Deletes those of the entities that exist, and tells which. Without a cascade nothing is deleted
+    /// when any of them has dependents.
+    pub(crate) fn delete_all(
+        &mut self,
+        blueprint: &str,
+        identifiers: Vec<String>,
+        cascade: Cascade,
+    ) -> Result<Vec<String>, ApiError> {
+        self.blueprint(blueprint)?;
+        let held: Vec<String> =
+            identifiers.into_iter().filter(|id| self.entity(blueprint, id).is_some()).collect();
+        if cascade == Cascade::Nothing {
+            for identifier in &held {
+                let key = (blueprint.to_owned(), identifier.clone());
+                if self.referrers(&key).iter().any(|(dependent, _)| *dependent != key) {
+                    return Err(has_dependents(identifier));
+                }
+            }
+        }
+        for identifier in &held {
+            // One may have gone along with another.
+            if self.entity(blueprint, identifier).is_some() {
+                self.delete(blueprint, identifier, cascade)?;
+            }
+        }
+        Ok(held)
     }
 
     /// Entities with a relation to that one, and whether the relation is required.
@@ -443,6 +491,11 @@ impl Store {
         let held = self.entities.iter().filter(|(_, entities)| !entities.is_empty());
         held.map(|(blueprint, entities)| (blueprint.clone(), digest(entities))).collect()
     }
+}
+
+fn has_dependents(identifier: &str) -> ApiError {
+    let message = format!("entity \"{identifier}\" has dependents; use delete_dependents=true");
+    ApiError { status: 403, error: "has_dependents", message }
 }
 
 fn refers(value: &Value, identifier: &str) -> bool {

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use port_stand_in::{PortStandIn, StandInOptions};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -266,6 +267,123 @@ async fn the_control_surface_seeds_shows_and_restores() {
     assert_eq!(caller.call(Method::PUT, "/_stand-in/state", state.clone()).await.0, 200);
     assert_eq!(caller.stand_in.state(), state);
     assert_eq!(caller.stand_in.entities(), dump);
+}
+
+#[tokio::test]
+async fn the_control_surface_shifts_the_clock_and_names_the_organization() {
+    let mut caller = Caller::new().await;
+    caller.call(Method::POST, "/v1/blueprints", blueprint("b")).await;
+    for ahead in [7200, -7200] {
+        let clock = json!({"aheadSeconds": ahead});
+        assert_eq!(caller.call(Method::PUT, "/_stand-in/clock", clock).await.0, 200);
+        let expected = chrono::Utc::now().timestamp() + ahead;
+        let entity = json!({"identifier": "e", "properties": {"must": true}});
+        let (_, reply) =
+            caller.call(Method::POST, "/v1/blueprints/b/entities?upsert=true&merge=true", entity).await;
+        let written = chrono::DateTime::parse_from_rfc3339(reply["entity"]["updatedAt"].as_str().unwrap());
+        assert!((written.unwrap().timestamp() - expected).abs() < 10, "{reply}");
+        let url = caller.stand_in.base_url().join("/v1/organization").unwrap();
+        let response = caller.http.get(url).bearer_auth(&caller.token).send().await.unwrap();
+        let date = chrono::DateTime::parse_from_rfc2822(response.headers()["date"].to_str().unwrap());
+        assert!((date.unwrap().timestamp() - expected).abs() < 10);
+    }
+
+    let claims = |token: &str| -> Value {
+        let payload = token.split('.').nth(1).unwrap();
+        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+    };
+    assert_eq!(claims(&caller.token)["orgId"], port_stand_in::ORGANIZATION);
+    assert_eq!(caller.call(Method::PUT, "/_stand-in/organization", json!({"id": "org_2"})).await.0, 200);
+    let credentials = json!({"clientId": "stand-in-client", "clientSecret": "stand-in-secret"});
+    let (_, reply) = caller.call(Method::POST, "/v1/auth/access_token", credentials).await;
+    caller.token = token(&reply);
+    assert_eq!(claims(&caller.token)["orgId"], "org_2");
+    let (_, reply) = caller.call(Method::GET, "/v1/organization", Value::Null).await;
+    assert_eq!(reply["organization"]["id"], "org_2");
+}
+
+#[tokio::test]
+async fn searches_know_who_wrote_an_entity_and_integrations_are_listed() {
+    let caller = Caller::new().await;
+    caller.stand_in.seed_blueprint(&blueprint("b")).unwrap();
+    for (identifier, datasource) in [("mine", AGENT), ("uis", "UI"), ("nobodys", "")] {
+        let entity = json!({"identifier": identifier, "properties": {"must": true}});
+        caller.stand_in.seed_entity("b", &entity, datasource).unwrap();
+    }
+    let rule = |operator: &str, value: Value| {
+        let mut rule = json!({"property": "$datasource", "operator": operator});
+        if !value.is_null() {
+            rule["value"] = value;
+        }
+        rule
+    };
+    for (rule, expected) in [
+        (rule("=", json!("UI")), "uis"),
+        (rule("in", json!(["UI", AGENT])), "mine uis"),
+        (rule("notIn", json!(["UI", AGENT])), "nobodys"),
+        (rule("contains", json!("/me/")), "mine"),
+        (rule("doesNotContains", json!("/me/")), "nobodys uis"),
+        (rule("isEmpty", Value::Null), "nobodys"),
+        (rule("isNotEmpty", Value::Null), "mine uis"),
+    ] {
+        let either = json!({"combinator": "or", "rules": [rule, {"combinator": "or", "rules": []}]});
+        let query = json!({"combinator": "and", "rules": [
+            {"property": "$blueprint", "operator": "=", "value": "b"}, either,
+        ]});
+        let (_, reply) = caller.call(Method::POST, "/v1/entities/search", query).await;
+        let found = reply["entities"].as_array().unwrap().iter();
+        let found: Vec<&str> = found.map(|entity| entity["identifier"].as_str().unwrap()).collect();
+        assert_eq!(found.join(" "), expected, "{rule}");
+    }
+
+    for integration in ["one", "team/two"] {
+        caller.stand_in.seed_integration(&json!({"installationId": integration})).unwrap();
+    }
+    let (_, reply) = caller.call(Method::GET, "/v1/integration", Value::Null).await;
+    let names: Vec<&Value> =
+        reply["integrations"].as_array().unwrap().iter().map(|it| &it["installationId"]).collect();
+    assert_eq!(names, ["one", "team/two"]);
+}
+
+#[tokio::test]
+async fn deletions_take_dependents_along_or_are_refused_as_a_whole() {
+    let caller = Caller::new().await;
+    caller.stand_in.seed_blueprint(&blueprint("a")).unwrap();
+    let mut related = blueprint("b");
+    related["relations"] = json!({
+        "one": {"target": "a", "many": false, "required": false}, "all": {"target": "a", "many": true},
+    });
+    caller.stand_in.seed_blueprint(&related).unwrap();
+    let seed = || {
+        for identifier in ["x", "y", "z"] {
+            let entity = json!({"identifier": identifier, "properties": {"must": true}});
+            caller.stand_in.seed_entity("a", &entity, "UI").unwrap();
+        }
+        for (identifier, relations) in
+            [("by-one", json!({"one": "x"})), ("by-many", json!({"all": ["y", "x"]}))]
+        {
+            let entity =
+                json!({"identifier": identifier, "properties": {"must": true}, "relations": relations});
+            caller.stand_in.seed_entity("b", &entity, "UI").unwrap();
+        }
+    };
+    seed();
+    let path =
+        |dependents: bool| format!("/v1/blueprints/a/bulk/entities/delete?delete_dependents={dependents}");
+    let entities = json!({"entities": ["z", "x"]});
+    let said = caller.refused(Method::POST, &path(false), entities.clone(), 403).await;
+    assert!(said.contains("dependents"), "{said}");
+    assert!(caller.stand_in.entity("a", "z").is_some(), "the request is refused as a whole");
+    let (_, reply) = caller.call(Method::POST, &path(false), json!({"entities": ["z", "lost"]})).await;
+    assert_eq!(reply["deletedEntities"], json!(["z"]));
+    assert_eq!(caller.call(Method::POST, &path(true), entities).await.0, 200);
+    assert_eq!(caller.stand_in.entities()["b"], Value::Null);
+    assert!(caller.stand_in.entity("a", "y").is_some());
+
+    // A person is asked, and only what requires the entity goes along.
+    seed();
+    caller.stand_in.delete_entity("a", "x").unwrap();
+    assert_eq!(caller.stand_in.entity("b", "by-many").unwrap()["relations"]["all"], json!(["y"]));
 }
 
 #[tokio::test]

@@ -2,19 +2,19 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use berth_core::{FetchError, ItemFailure, Problem, Region, Unmatched};
+use berth_core::{BatchFailures, ErrorClass, FetchError, ItemFailure, Problem, Region, Unmatched};
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use serde_json::{Map, Value};
 
 use super::{
-    Bindings, Chunk, Reader, Resource, Stop, advance,
+    Bindings, Chunk, Reader, Resource, Stop,
     item::Item,
     plan::{List, Ready, Ruling},
     render,
 };
 use crate::{
     client::{Target, decode},
-    errors::{CallError, Class},
+    errors::CallError,
 };
 
 /// What became of an item in a step.
@@ -25,6 +25,15 @@ enum Outcome {
     /// No resource (any more).
     Drop,
     Fail(Problem),
+}
+
+/// What a call answered, with all its pages.
+#[derive(Default)]
+struct Whole {
+    /// The list of the step's `items`, or the first page's answer with the lists of the others appended.
+    answer: Value,
+    /// What a batch reports as failed.
+    failures: Vec<Value>,
 }
 
 /// A request to be made, for the items at these positions.
@@ -107,7 +116,7 @@ impl Reader {
             let outcome = match self.request(ready, Some(&resources[at])) {
                 Err(problem) => Outcome::Fail(problem),
                 Ok((target, input)) => match self.whole(ready, &target, input).await {
-                    Ok(answer) => kept(ready, answer),
+                    Ok(whole) => kept(ready, whole.answer),
                     Err(error) => self.ruled(ready, &target.region, &error)?,
                 },
             };
@@ -131,26 +140,35 @@ impl Reader {
         })
     }
 
-    /// The answer to a call with all its pages: the list of its `items`, or the first page's
-    /// answer with the lists of the others appended.
-    async fn whole(&self, ready: &Ready, target: &Target, mut input: Value) -> Result<Value, CallError> {
-        let mut whole: Option<Value> = None;
+    /// The answer to a call with all its pages.
+    async fn whole(&self, ready: &Ready, target: &Target, mut input: Value) -> Result<Whole, CallError> {
+        let mut whole: Option<Whole> = None;
+        let mut pages = self.client.pages();
         loop {
             let mut answer = {
                 // Never closed.
                 let _seat = self.enriching.acquire().await;
                 decode(&ready.operation, &*self.answer(target, ready, &input).await?)?
             };
-            let more = advance(ready, &answer, &mut input)?;
+            if let Some(items) = &ready.step.items {
+                ready.operation.check_list(&answer, items, ready.step.empty.as_ref())?;
+            }
+            // What is no list may well have a member of that name.
+            let is_list = ready.step.items.is_some() || ready.operation.pagination().is_some();
+            let more = is_list && pages.advance(&ready.operation, &answer, &mut input)?;
+            let failures = ready.failures().map_or_else(Vec::new, |paths| paths.items.take_all(&mut answer));
             if let Some(items) = &ready.step.items {
                 answer = Value::Array(items.take_all(&mut answer));
             }
             match &mut whole {
-                None => whole = Some(answer),
-                Some(whole) => append(ready, whole, answer),
+                None => whole = Some(Whole { answer, failures }),
+                Some(whole) => {
+                    append(ready, &mut whole.answer, answer);
+                    whole.failures.extend(failures);
+                }
             }
             if !more {
-                return Ok(whole.unwrap_or(Value::Null));
+                return Ok(whole.unwrap_or_default());
             }
         }
     }
@@ -171,25 +189,27 @@ impl Reader {
                 Ok(target) => target,
                 Err(problem) => return Ok(all(&positions, || Outcome::Fail(problem.clone()))),
             };
-            let answer = match self.whole(ready, &target, render(ready, &bindings)).await {
-                Ok(answer) => answer,
-                // One item that vanished between list and batch fails some services' whole batch:
-                // the others are asked again without it.
-                Err(error) if error.class() == Class::Missing && ready.is_unruled(&error) => {
-                    if positions.len() == 1 {
-                        return Ok(all(&positions, || unmatched(ready, &first.item)));
-                    }
+            let whole = match self.whole(ready, &target, render(ready, &bindings)).await {
+                Ok(whole) => whole,
+                // One item that vanished between list and batch fails some services' whole batch: the
+                // others are asked again without it. An error drops only what was asked for alone.
+                Err(error) if positions.len() > 1 && ready.may_drop(&error) => {
                     let (left, right) = positions.split_at(positions.len() / 2);
                     let (left, right) = (left.to_vec(), right.to_vec());
                     let mut outcomes = self.batch(ready, left, resources).await?;
                     outcomes.extend(self.batch(ready, right, resources).await?);
                     return Ok(outcomes);
                 }
+                Err(error) if error.class() == ErrorClass::Missing && ready.is_unruled(&error) => {
+                    return Ok(all(&positions, || missing(ready)));
+                }
                 Err(error) => match ready.ruling(&error) {
-                    Ruling::Use(mut answer) => match &ready.step.items {
-                        Some(items) => Value::Array(items.take_all(&mut answer)),
-                        None => answer,
-                    },
+                    Ruling::Use(mut answer) => {
+                        if let Some(items) = &ready.step.items {
+                            answer = Value::Array(items.take_all(&mut answer));
+                        }
+                        Whole { answer, failures: Vec::new() }
+                    }
                     Ruling::Absent => return Ok(all(&positions, || Outcome::Absent)),
                     Ruling::Drop => return Ok(all(&positions, || Outcome::Drop)),
                     Ruling::Fail => {
@@ -201,7 +221,7 @@ impl Reader {
                     }
                 },
             };
-            Ok(matched(ready, &positions, resources, answer))
+            Ok(matched(ready, &positions, resources, whole))
         }
         .boxed()
     }
@@ -232,42 +252,71 @@ fn kept(ready: &Ready, answer: Value) -> Outcome {
     found.map_or(Outcome::Absent, Outcome::Result)
 }
 
-/// Gives each item of a batch the result with its key.
+/// Gives each item of a batch the result with its key, or what the batch says about its failure.
 fn matched(
     ready: &Ready,
     positions: &[usize],
     resources: &[Resource],
-    answer: Value,
+    whole: Whole,
 ) -> Vec<(usize, Outcome)> {
     let Some(matching) = &ready.step.matching else { return all(positions, || Outcome::Absent) };
     let mut results: HashMap<String, Value> = HashMap::new();
-    if let Value::Array(found) = answer {
+    if let Value::Array(found) = whole.answer {
         for result in found {
             if let Some(key) = matching.result.first(&result).map(ToString::to_string) {
                 results.entry(key).or_insert(result);
             }
         }
     }
+    let failed = |key: &Value| {
+        let paths = matching.failures.as_ref()?;
+        let failures = whole.failures.iter().filter(|failure| paths.key.first(failure) == Some(key));
+        // Of several, one that leaves open whether the item exists counts.
+        failures.map(|failure| reason_of(paths, failure)).reduce(Option::or)
+    };
     let outcome = |at: usize| {
         let item = &resources[at].item;
-        let result = matching.item.first(item.value()).and_then(|key| results.get(&key.to_string()).cloned());
-        match result {
-            None => unmatched(ready, item),
-            Some(result) => match &ready.step.result {
-                None => Outcome::Result(result),
-                Some(path) => path.first(&result).cloned().map_or(Outcome::Absent, Outcome::Result),
+        let Some(key) = matching.item.first(item.value()) else { return unmatched(ready, item) };
+        match (results.get(&key.to_string()), failed(key)) {
+            (Some(result), _) => match &ready.step.result {
+                None => Outcome::Result(result.clone()),
+                Some(path) => path.first(result).cloned().map_or(Outcome::Absent, Outcome::Result),
             },
+            (None, Some(None)) => Outcome::Drop,
+            (None, Some(Some(reason))) => Outcome::Fail(Problem::new(format!(
+                "`{}:{}` reports a failure for {}: {reason}",
+                ready.step.service,
+                ready.step.operation,
+                item.label()
+            ))),
+            (None, None) => unmatched(ready, item),
         }
     };
     positions.iter().map(|at| (*at, outcome(*at))).collect()
 }
 
+/// Why a batch has no result for an item; `None` when the item does not exist.
+fn reason_of<'f>(paths: &BatchFailures, failure: &'f Value) -> Option<&'f str> {
+    let reason = paths.reason.as_ref()?.first(failure).and_then(Value::as_str);
+    let reason = reason.unwrap_or("no reason is given");
+    (!paths.missing.contains(reason)).then_some(reason)
+}
+
+/// What becomes of an item that the service says does not exist.
+fn missing(ready: &Ready) -> Outcome {
+    match ready.unmatched() {
+        Unmatched::Absent => Outcome::Absent,
+        Unmatched::Drop | Unmatched::Fail => Outcome::Drop,
+    }
+}
+
+/// What becomes of an item that a batch does not mention.
 fn unmatched(ready: &Ready, item: &Item) -> Outcome {
-    match ready.step.matching.as_ref().map(|matching| matching.unmatched).unwrap_or_default() {
+    match ready.unmatched() {
         Unmatched::Drop => Outcome::Drop,
         Unmatched::Absent => Outcome::Absent,
         Unmatched::Fail => Outcome::Fail(Problem::new(format!(
-            "`{}:{}` answered nothing for {}",
+            "`{}:{}` does not mention {}, so it is not known whether it exists",
             ready.step.service,
             ready.step.operation,
             item.label()

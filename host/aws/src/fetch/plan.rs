@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use berth_aws_wire::{Operation, Service};
-use berth_core::{ErrorPolicy, ErrorRule, FetchError, KindManifest, Path, Problem, Step, Template};
+use berth_core::{
+    BatchFailures, ErrorClass, ErrorPolicy, ErrorRule, FetchError, KindManifest, Path, Problem, Step,
+    Template, Unmatched,
+};
 use serde_json::Value;
 
-use crate::{
-    errors::{CallError, Class, class},
-    refusals,
-};
+use crate::{errors::CallError, refusals};
 
 /// How many resources make a batch where the plan does not say.
 const CHUNK: usize = 100;
@@ -122,17 +122,17 @@ impl Ready {
     /// `*` stands for what AWS says about the request. That AWS was too busy to answer says
     /// nothing about the resource, so a throttled or failing service is not covered by it.
     pub(super) fn ruling(&self, error: &CallError) -> Ruling {
-        let default = if error.class() == Class::Denied || error.is_unavailable() {
+        let default = if error.class() == ErrorClass::Denied || error.is_unavailable() {
             Ruling::SkipUnit
         } else {
             Ruling::Fail
         };
         let Some(code) = error.code() else { return default };
         let rules = &self.step.errors;
-        let by_class = match class(code) {
-            Class::Denied => rules.get("denied"),
-            Class::Missing => rules.get("missing"),
-            Class::Other => None,
+        let by_class = match error.class() {
+            ErrorClass::Denied => rules.get("denied"),
+            ErrorClass::Missing => rules.get("missing"),
+            ErrorClass::Throttled | ErrorClass::Unavailable | ErrorClass::Other => None,
         };
         let rule = rules.get(code).or(by_class).or_else(|| rules.get("*").filter(|_| !error.is_busy()));
         match rule {
@@ -143,6 +143,21 @@ impl Ready {
             Some(ErrorRule::Policy(ErrorPolicy::SkipUnit)) => Ruling::SkipUnit,
             Some(ErrorRule::Policy(ErrorPolicy::Fail)) => Ruling::Fail,
         }
+    }
+
+    /// Where a batch reports failures, if the plan says so.
+    pub(super) fn failures(&self) -> Option<&BatchFailures> {
+        self.step.matching.as_ref()?.failures.as_ref()
+    }
+
+    /// What becomes of an item that a batch does not mention.
+    pub(super) fn unmatched(&self) -> Unmatched {
+        self.step.matching.as_ref().map(|matching| matching.unmatched).unwrap_or_default()
+    }
+
+    /// Whether this error of a batch means that an item does not exist.
+    pub(super) fn may_drop(&self, error: &CallError) -> bool {
+        self.ruling(error) == Ruling::Drop || (error.class() == ErrorClass::Missing && self.is_unruled(error))
     }
 
     /// Whether the plan says nothing about this error.

@@ -35,7 +35,7 @@ pub(super) async fn by_ec2(client: &Arc<Client>, target: &Target) -> Result<BTre
             message: error.message().map_or_else(|| DisplayErrorContext(&error).to_string(), str::to_owned),
             request_id: None,
         };
-        CallError::of_answer(error.raw_response().map_or(0, |raw| raw.status().as_u16()), told)
+        CallError::of_answer(error.raw_response().map_or(0, |raw| raw.status().as_u16()), told, true)
     })?;
     let names = answer.regions().iter().filter_map(|region| region.region_name());
     Ok(names.filter_map(|name| Region::new(name).ok()).collect())

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod client;
+mod completeness;
 mod plans;
 
 use std::{

@@ -94,13 +94,23 @@ pub(crate) async fn read_with(
     options: &[&str],
     one: Option<One>,
 ) -> Read {
-    let mut pages = source.fetch(FetchRequest {
-        account: account(account_id),
-        regions: regions.iter().map(|region| Region::new(region).unwrap()).collect(),
-        kind: kind.clone(),
-        options: options.iter().map(ToString::to_string).collect(),
-        one,
-    });
+    fetch(
+        source,
+        FetchRequest {
+            account: account(account_id),
+            regions: regions.iter().map(|region| Region::new(region).unwrap()).collect(),
+            kind: kind.clone(),
+            options: options.iter().map(ToString::to_string).collect(),
+            one,
+            fresh: false,
+        },
+    )
+    .await
+}
+
+/// Reads what is asked for.
+pub(crate) async fn fetch(source: &AwsSource, request: FetchRequest) -> Read {
+    let mut pages = source.fetch(request);
     let mut read = Read::default();
     while let Some(page) = pages.next().await {
         match page {

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use berth_core::{Catalog, FetchError, Intent, Known, Ledger, LedgerSession, Opened, Problem, Processing};
+use berth_core::{
+    AccountId, Catalog, FetchError, Intent, Kind, Ledger, LedgerEntry, LedgerSession, MissingScopes, Opened,
+    Problem, Processing, Producer, Producers,
+};
 use berth_sync::{Change, Mode, NullObserver, Outcome, Report, SyncOptions, run};
 use serde_json::json;
 
@@ -19,7 +22,8 @@ struct Remembers(Arc<Mutex<State>>);
 struct State {
     catalog: String,
     /// What is known, and the run that recorded it.
-    entries: BTreeMap<u128, (Known, usize)>,
+    entries: BTreeMap<u128, (LedgerEntry, usize)>,
+    missing: MissingScopes,
     /// Whether each run has ended.
     runs: Vec<bool>,
     /// Whether nothing is certain any more, as after the interval of verification.
@@ -31,7 +35,8 @@ struct State {
 #[derive(Debug)]
 struct Session {
     ledger: Remembers,
-    entries: BTreeMap<u128, Known>,
+    entries: BTreeMap<u128, LedgerEntry>,
+    missing: MissingScopes,
     run: Option<usize>,
 }
 
@@ -46,24 +51,33 @@ impl Ledger for Remembers {
         let certain = |run: usize| run >= since && !state.expired;
         let entries = state.entries.iter().map(|(key, (known, run))| {
             let content = known.content.filter(|_| certain(*run));
-            (*key, Known { content, origin: known.origin.clone() })
+            (*key, LedgerEntry { content, producers: known.producers.clone() })
         });
         let entries = entries.collect();
         let run = (intent == Intent::Write).then(|| {
             state.runs.push(false);
             state.runs.len() - 1
         });
-        let session = Session { ledger: self.clone(), entries, run };
+        let missing = state.missing.clone();
+        let session = Session { ledger: self.clone(), entries, missing, run };
         Ok(Opened { session: Arc::new(session), notes: vec!["a note of the ledger".into()] })
     }
 
-    fn doubt(&self, _: &str, _: &[u128]) -> Result<(), Problem> {
+    fn invalidate(&self, _: &str, _: &[(u128, Option<Producer>)]) -> Result<(), Problem> {
+        unreachable!("no event is followed here")
+    }
+
+    fn entries(&self, _: &str, _: &[u128]) -> Result<Vec<Option<LedgerEntry>>, Problem> {
+        unreachable!("no event is followed here")
+    }
+
+    fn totals(&self, _: &str) -> Result<BTreeMap<(AccountId, Kind), u64>, Problem> {
         unreachable!("no event is followed here")
     }
 }
 
 impl LedgerSession for Session {
-    fn look_up(&self, key: u128) -> Option<Known> {
+    fn look_up(&self, key: u128) -> Option<LedgerEntry> {
         self.entries.get(&key).cloned()
     }
 
@@ -72,7 +86,7 @@ impl LedgerSession for Session {
         Ok(())
     }
 
-    fn record(&self, entries: &[(u128, Option<Known>)]) -> Result<(), Problem> {
+    fn record(&self, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), Problem> {
         let mut state = self.ledger.0.lock().unwrap();
         // One that only reads records nothing.
         let run = self.run.unwrap();
@@ -88,8 +102,24 @@ impl LedgerSession for Session {
         Ok(())
     }
 
-    fn end(&self) -> Result<(), Problem> {
-        self.ledger.0.lock().unwrap().runs[self.run.unwrap()] = true;
+    fn missing_scopes(&self) -> Result<MissingScopes, Problem> {
+        Ok(self.missing.clone())
+    }
+
+    fn record_producers(&self, entries: &[(u128, Producers)]) -> Result<(), Problem> {
+        let mut state = self.ledger.0.lock().unwrap();
+        for (key, producers) in entries {
+            if let Some((entry, _)) = state.entries.get_mut(key) {
+                entry.producers = producers.clone();
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&self, missing: &MissingScopes) -> Result<(), Problem> {
+        let mut state = self.ledger.0.lock().unwrap();
+        state.runs[self.run.unwrap()] = true;
+        state.missing = missing.clone();
         Ok(())
     }
 }
@@ -150,7 +180,7 @@ async fn what_is_known_and_unchanged_costs_no_request() {
     let report = apply(&world, &catalog, &ledger).await;
     let counts = report.totals().counts;
     assert_eq!((counts.updated, counts.unchanged, report.deletion.deleted.len()), (1, 8, 1));
-    assert_eq!((asked(&catalog), ledger.len()), ((0, 1), 9));
+    assert_eq!((asked(&catalog), ledger.len()), ((1, 1), 9), "who owns what is deleted is looked up");
     apply(&world, &catalog, &ledger).await;
     assert_eq!(asked(&catalog), (0, 0));
 }
@@ -261,7 +291,7 @@ async fn gone(ledger: Option<&Remembers>) -> (Vec<String>, usize) {
         assert!(gone.entity.identifier.starts_with(&account.unwrap()));
         gone.entity.identifier.clone()
     });
-    (gone.collect(), report.deletion.protected.len())
+    (gone.collect(), report.deletion.kept.len())
 }
 
 #[tokio::test]
@@ -273,7 +303,7 @@ async fn the_unit_that_produced_an_entity_decides_about_it() {
 }
 
 #[tokio::test]
-async fn what_several_units_produce_belongs_to_none_and_is_always_looked_at() {
+async fn what_several_units_produce_belongs_to_all_of_them_and_is_always_compared() {
     let (mut world, catalog, ledger) = start();
     for account in [A, B] {
         world.things(account, "eu-west-1").push(json!("shared"));
@@ -281,7 +311,10 @@ async fn what_several_units_produce_belongs_to_none_and_is_always_looked_at() {
     apply(&world, &catalog, &ledger).await;
     let doubtful = |ledger: &Remembers| {
         let state = ledger.0.lock().unwrap();
-        state.entries.values().filter(|(known, _)| *known == Known::default()).count()
+        let shared = |entry: &LedgerEntry| {
+            entry.content.is_none() && entry.producers.known().is_some_and(|known| known.len() == 2)
+        };
+        state.entries.values().filter(|(entry, _)| shared(entry)).count()
     };
     assert_eq!(doubtful(&ledger), 1);
     apply(&world, &catalog, &ledger).await;

@@ -60,6 +60,7 @@ async fn reading_is_never_far_ahead_of_mapping() {
         kind: kind("regional", &json!({"chunk": 50, "steps": [list()]})),
         options: [].into(),
         one: None,
+        fresh: false,
     });
     pages.next().await.unwrap().unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -177,26 +178,29 @@ async fn batches_match_by_key_and_leave_out_what_vanished() {
 
 #[tokio::test]
 async fn one_vanished_item_does_not_cost_its_batch() {
-    let plan = json!({"steps": [list(),
-        {"id": "details", "batch": {"of": "arns", "size": 100}, "service": "ecs", "operation": "DescribeClusters",
-         "input": {"clusters": "{items[]}"}, "items": "clusters[]",
-         "match": {"item": "@", "result": "clusterArn"}}]});
-    let found = run(&plan, |seen| match seen.call.as_str() {
-        "ecs:ListClusters" => Some(paged(seen, 16, 100)),
-        "ecs:DescribeClusters" => {
-            let asked = seen.input["clusters"].as_array().unwrap();
-            if asked.contains(&json!("c11")) {
-                return Some(Answer::error(400, "ClusterNotFoundException"));
+    // Whether or not the plan says that what is missing is dropped.
+    for errors in [json!({}), json!({"missing": "drop"}), json!({"ClusterNotFoundException": "drop"})] {
+        let plan = json!({"steps": [list(),
+            {"id": "details", "batch": {"of": "arns", "size": 100}, "service": "ecs",
+             "operation": "DescribeClusters", "input": {"clusters": "{items[]}"}, "items": "clusters[]",
+             "match": {"item": "@", "result": "clusterArn"}, "errors": errors}]});
+        let found = run(&plan, |seen| match seen.call.as_str() {
+            "ecs:ListClusters" => Some(paged(seen, 16, 100)),
+            "ecs:DescribeClusters" => {
+                let asked = seen.input["clusters"].as_array().unwrap();
+                if asked.contains(&json!("c11")) {
+                    return Some(Answer::error(400, "ClusterNotFoundException"));
+                }
+                let found: Vec<Value> = asked.iter().map(|arn| json!({"clusterArn": arn})).collect();
+                Some(Answer::json(&json!({"clusters": found})))
             }
-            let found: Vec<Value> = asked.iter().map(|arn| json!({"clusterArn": arn})).collect();
-            Some(Answer::json(&json!({"clusters": found})))
-        }
-        _ => None,
-    })
-    .await
-    .complete();
-    assert_eq!(found.len(), 15);
-    assert!(found.iter().all(|resource| resource["item"] == resource["steps"]["details"]["clusterArn"]));
+            _ => None,
+        })
+        .await
+        .complete();
+        assert_eq!(found.len(), 15);
+        assert!(found.iter().all(|resource| resource["item"] == resource["steps"]["details"]["clusterArn"]));
+    }
 }
 
 #[tokio::test]
