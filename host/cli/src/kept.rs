@@ -15,7 +15,7 @@ use indicatif::HumanCount;
 /// Scopes for which the command is written out.
 const CONFIRMED: usize = 3;
 /// Entities that are named.
-const EXAMPLES: usize = 3;
+pub(crate) const EXAMPLES: usize = 3;
 
 /// Why entities are kept, in a word: the label of metrics. What waits for a decision comes first.
 pub(crate) const REASONS: [&str; 8] = [
@@ -79,6 +79,8 @@ pub(crate) struct Scope {
     pub(crate) name: String,
     pub(crate) count: u64,
     pub(crate) remark: Option<String>,
+    /// What confirms its removal, as `--confirm-removal` takes it.
+    confirms: Option<String>,
 }
 
 impl Group {
@@ -105,28 +107,28 @@ pub(crate) fn groups(report: &Report, after: RemovalAfter) -> Vec<Group> {
 
 fn group(kept: &[&Kept], report: &Report, after: RemovalAfter) -> Group {
     // By name; what is to be known of a scope is the same for all its entities.
-    let mut scopes: BTreeMap<String, (u64, Option<String>)> = BTreeMap::new();
+    let mut scopes: BTreeMap<String, Scope> = BTreeMap::new();
     let mut removed: BTreeSet<&RemovedScope> = BTreeSet::new();
     let mut unmapped: BTreeMap<String, u64> = BTreeMap::new();
     for Kept { keep, .. } in kept {
-        let (name, remark) = match keep {
+        let (name, remark, confirms) = match keep {
             Keep::ScopeRemoved { scope, resyncs } => {
                 removed.insert(scope);
-                (name_of(scope), Some(until(*resyncs, after, report)))
+                (name_of(scope), Some(until(*resyncs, after, report)), Some(scope.to_string()))
             }
             Keep::Unmapped { unit, resources } => {
                 unmapped.insert(unit.to_string(), *resources);
-                (unit.to_string(), Some(format!("{} of its resources", HumanCount(*resources))))
+                (unit.to_string(), Some(format!("{} of its resources", HumanCount(*resources))), None)
             }
             Keep::Incomplete { unit } | Keep::FoundAgain { unit } | Keep::NotLookedTwice { unit } => {
-                (unit.to_string(), None)
+                (unit.to_string(), None, None)
             }
             Keep::Related | Keep::SomebodyElse | Keep::NotOwned => continue,
         };
-        scopes.entry(name).or_insert((0, remark)).0 += 1;
+        let scope = Scope { name: name.clone(), count: 0, remark, confirms };
+        scopes.entry(name).or_insert(scope).count += 1;
     }
-    let mut scopes: Vec<Scope> =
-        scopes.into_iter().map(|(name, (count, remark))| Scope { name, count, remark }).collect();
+    let mut scopes: Vec<Scope> = scopes.into_values().collect();
     // Stable: those of one count stay in the order of their names.
     scopes.sort_by_key(|scope| std::cmp::Reverse(scope.count));
     let Some(first) = kept.first() else {
@@ -140,26 +142,28 @@ fn group(kept: &[&Kept], report: &Report, after: RemovalAfter) -> Group {
         };
     };
     let (what, steps) = match &first.keep {
-        Keep::ScopeRemoved { .. } => removed_scopes(&removed),
+        Keep::ScopeRemoved { .. } => removed_scopes(&removed, &scopes),
         Keep::Unmapped { .. } => {
             let resources = unmapped.values().sum();
-            let what = format!("that may be {}", counted(resources, "resource", "resources"))
-                + " which the mapping gives no identifier";
-            let step = "Correct the identifier in the mapping in Port; `berth plan` shows the result.";
+            let what = format!(
+                "that may stand for {} without an identifier",
+                counted(resources, "resource", "resources")
+            );
+            let step = "Correct the mapping in Port, which gives these resources no identifier.";
             (what, vec![step.to_owned()])
         }
         Keep::NotLookedTwice { .. } => (
-            "that could not be listed a second time before their deletion".to_owned(),
-            vec!["The next resync tries again; `berth plan` shows what is left.".to_owned()],
+            "that could not be listed a second time".to_owned(),
+            vec!["The next resync tries again.".to_owned()],
         ),
         Keep::Incomplete { .. } => (
-            "that may be where not everything was read".to_owned(),
-            vec!["Correct what stops these units; their problems are listed.".to_owned()],
+            "that units may hold which were not read completely".to_owned(),
+            vec!["Correct what stops these units: see the problems.".to_owned()],
         ),
-        Keep::FoundAgain { .. } => ("that AWS listed at the second time".to_owned(), Vec::new()),
+        Keep::FoundAgain { .. } => ("that the second listing found".to_owned(), Vec::new()),
         Keep::Related => (
-            "that kept entities relate to".to_owned(),
-            vec!["They are deleted when those are deleted, or relate to them no more.".to_owned()],
+            "that other kept entities relate to".to_owned(),
+            vec!["They are deleted when no kept entity relates to them any more.".to_owned()],
         ),
         Keep::SomebodyElse => {
             ("that somebody else made, and the mapping only adds to".to_owned(), Vec::new())
@@ -179,7 +183,7 @@ fn group(kept: &[&Kept], report: &Report, after: RemovalAfter) -> Group {
 }
 
 /// What removed scopes are, and how to confirm that.
-fn removed_scopes(scopes: &BTreeSet<&RemovedScope>) -> (String, Vec<String>) {
+fn removed_scopes(scopes: &BTreeSet<&RemovedScope>, largest: &[Scope]) -> (String, Vec<String>) {
     let accounts = scopes.iter().filter(|scope| matches!(scope, RemovedScope::Account(_))).count();
     let regions = scopes.len() - accounts;
     let of = match (accounts, regions) {
@@ -192,12 +196,16 @@ fn removed_scopes(scopes: &BTreeSet<&RemovedScope>) -> (String, Vec<String>) {
         ),
     };
     let verb = if scopes.len() == 1 { "is" } else { "are" };
+    let confirms = largest.iter().filter_map(|scope| scope.confirms.as_ref());
     let flags: Vec<String> =
-        scopes.iter().take(CONFIRMED).map(|scope| format!("--confirm-removal {scope}")).collect();
+        confirms.take(CONFIRMED).map(|scope| format!("--confirm-removal {scope}")).collect();
     let more = if scopes.len() > CONFIRMED { " …" } else { "" };
     let steps = vec![
         "To keep them, read the accounts and regions again: correct the settings or the mapping.".to_owned(),
-        format!("To delete them now:\nberth sync {}{more}", flags.join(" \\\n  ")),
+        format!(
+            "To delete them now (in a service: the setting `confirm_removal`):\nberth sync {}{more}",
+            flags.join(" \\\n  ")
+        ),
     ];
     (format!("of {of} that {verb} not read any more"), steps)
 }

@@ -125,7 +125,8 @@ pub(crate) fn safe(text: &str) -> String {
 }
 
 /// Breaks a text at spaces, so that its lines end before the eightieth column where the first one
-/// begins after `first` columns and the others after `indent`. Words are never broken.
+/// begins after `first` columns and the others after `indent`. Words, and commands between backticks, are
+/// never broken.
 pub(crate) fn wrap(text: &str, first: usize, indent: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for (number, line) in text.lines().enumerate() {
@@ -138,7 +139,12 @@ pub(crate) fn wrap(text: &str, first: usize, indent: &str) -> String {
         let trimmed = line.trim_start();
         out.push_str(&line[..line.len() - trimmed.len()]);
         column += line.len() - trimmed.len();
-        for (position, word) in trimmed.split(' ').enumerate() {
+        let mut quoted = false;
+        let outside = |c: char| {
+            quoted ^= c == '`';
+            c == ' ' && !quoted
+        };
+        for (position, word) in trimmed.split(outside).enumerate() {
             let width = word.chars().count();
             if position > 0 && column + 1 + width > WIDTH {
                 out.push('\n');
@@ -211,6 +217,8 @@ mod tests {
         assert!(lines[0].len() + 6 <= WIDTH && lines[1].starts_with("    word"), "{wrapped}");
         assert_eq!((lines[2].trim(), lines[3]), ("x".repeat(100).as_str(), "    end"));
         assert_eq!(wrap("a\n  b", 0, "> "), "a\n>   b");
+        let command = format!("{} `berth apply FILE`.", "x".repeat(70));
+        assert_eq!(wrap(&command, 0, "").lines().nth(1), Some("`berth apply FILE`."));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use berth_embed::{
     core::{AccountId, Dependent, EntityKey, Kind, Problem, Processing},
 };
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use indicatif::HumanCount;
 
 use crate::{
     board::{Trouble, Troubles},
@@ -54,7 +55,7 @@ fn write(report: &Report, after: RemovalAfter, out: &mut String) -> std::fmt::Re
         }
         Outcome::NothingRead => "nothing could be read; nothing was deleted".to_owned(),
         Outcome::DeletionsHeldBack => {
-            format!("{verb}: everything was read, and deletions wait for your decision (see above)")
+            format!("{verb}, but deletions wait for your decision (see above)")
         }
         Outcome::Aborted => "stopped before the end; nothing was deleted".to_owned(),
     };
@@ -237,30 +238,29 @@ fn changes(report: &Report, out: &mut String) -> std::fmt::Result {
 fn deletion(report: &Report, out: &mut String) -> std::fmt::Result {
     let deletion = &report.deletion;
     if !deletion.deleted.is_empty() {
-        let count = counted(deletion.deleted.len() as u64, "entity", "entities");
         let of = counted(deletion.owned, "entity", "entities");
         let verb = if report.dry_run { "Would delete" } else { "Deleted" };
-        writeln!(out, "\n{verb} {count} of {of}, because what they stand for is gone")?;
+        writeln!(out, "\n{verb} {} of {of}", HumanCount(deletion.deleted.len() as u64))?;
         for gone in deletion.deleted.iter().take(SHOWN) {
             writeln!(out, "  - {}", gone.entity)?;
         }
         more(deletion.deleted.len(), SHOWN, out)?;
     }
     if !deletion.dependents.is_empty() {
-        let count = counted(deletion.dependents.len() as u64, "entity that depends", "entities that depend");
+        let count = counted(deletion.dependents.len() as u64, "dependent", "dependents");
         let verb = if report.dry_run { "Would delete" } else { "Deleted" };
-        let whose = deletion.dependents.iter().filter(|dependent| !dependent.owned).count() as u64;
-        let others = match whose {
+        let foreign = deletion.dependents.iter().filter(|dependent| !dependent.owned).count() as u64;
+        let foreign = match foreign {
             0 => String::new(),
-            whose => format!("; {} of somebody else", counted(whose, "entity is", "entities are")),
+            foreign => format!(" ({} somebody else's)", HumanCount(foreign)),
         };
-        writeln!(out, "\n{verb} with them {count} on them{others}")?;
+        writeln!(out, "\n{verb} with them: {count}{foreign}")?;
         // What others made comes first: nobody expects Berth to delete it.
         let (own, foreign): (Vec<_>, Vec<_>) =
             deletion.dependents.iter().partition(|dependent| dependent.owned);
         for Dependent { entity, depends_on, owned } in foreign.into_iter().chain(own).take(SHOWN) {
-            let whose = if *owned { "" } else { "somebody else's, " };
-            writeln!(out, "  - {entity} ({whose}depends on {depends_on})")?;
+            let whose = if *owned { "" } else { " (somebody else's)" };
+            writeln!(out, "  - {entity}{whose}\n    depends on {depends_on}")?;
         }
         more(deletion.dependents.len(), SHOWN, out)?;
     }
@@ -295,7 +295,7 @@ fn held_back(report: &Report, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\nHeld back: {count} that may be a mistake")?;
     for HeldBack { entities, problem } in deletion.held_back.iter().take(SHOWN) {
         writeln!(out, "  ✗ {}", wrap(&problem.message, 4, "    "))?;
-        writeln!(out, "    {}", wrap(&some(entities.iter().take(3), entities.len()), 4, "    "))?;
+        examples(entities.iter().take(kept::EXAMPLES), entities.len(), out)?;
         remedy(problem, out)?;
     }
     more(deletion.held_back.len(), SHOWN, out)
@@ -310,20 +310,18 @@ fn kept(report: &Report, after: RemovalAfter, out: &mut String) -> std::fmt::Res
     let count = counted(report.deletion.kept.len() as u64, "entity", "entities");
     writeln!(out, "\nKept: {count}, although not found")?;
     for group in groups {
-        let Group { waits, scopes, examples, steps, count, .. } = &group;
+        let Group { waits, scopes, examples: shown, steps, count, .. } = &group;
         let sign = if *waits { '✗' } else { '·' };
         writeln!(out, "  {sign} {}", wrap(&group.title(), 4, "    "))?;
-        for Scope { name, count, remark } in scopes.iter().take(SHOWN_SCOPES) {
+        for Scope { name, count, remark, .. } in scopes.iter().take(SHOWN_SCOPES) {
             let count = counted(*count, "entity", "entities");
             let remark = remark.as_ref().map(|remark| format!("; {remark}")).unwrap_or_default();
             writeln!(out, "      {}", wrap(&format!("{name}: {count}{remark}"), 6, "        "))?;
         }
-        more(scopes.len(), SHOWN_SCOPES, out)?;
-        writeln!(
-            out,
-            "    {}",
-            wrap(&some(examples.iter(), usize::try_from(*count).unwrap_or(0)), 4, "    ")
-        )?;
+        if scopes.len() > SHOWN_SCOPES {
+            writeln!(out, "      … and {} more (all with --json)", scopes.len() - SHOWN_SCOPES)?;
+        }
+        examples(shown.iter(), usize::try_from(*count).unwrap_or(0), out)?;
         for step in steps {
             writeln!(out, "    → {}", wrap(step, 6, "      "))?;
         }
@@ -332,12 +330,16 @@ fn kept(report: &Report, after: RemovalAfter, out: &mut String) -> std::fmt::Res
 }
 
 /// Some entities of so many.
-fn some<'e>(entities: impl Iterator<Item = &'e EntityKey>, count: usize) -> String {
-    let shown: Vec<String> = entities.map(ToString::to_string).collect();
-    match count.saturating_sub(shown.len()) {
-        0 => shown.join(", "),
-        more => format!("{}, … and {more} more", shown.join(", ")),
+fn examples<'e>(
+    shown: impl ExactSizeIterator<Item = &'e EntityKey>,
+    count: usize,
+    out: &mut String,
+) -> std::fmt::Result {
+    let more = count.saturating_sub(shown.len());
+    for entity in shown {
+        writeln!(out, "      - {entity}")?;
     }
+    if more > 0 { writeln!(out, "      … and {more} more (all with --json)") } else { Ok(()) }
 }
 
 fn remedy(problem: &Problem, out: &mut String) -> std::fmt::Result {
@@ -394,3 +396,6 @@ pub(crate) fn problem(title: &str, problem: &Problem) -> String {
     }
     safe(&out)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use berth_embed::{
     Access, Approved, ChangeKind, Deletion, Mode, Outcome, PlanFile, Problem, Report,
-    core::{Adoption, RemovedScope},
+    core::{Adoption, EntityKey, RemovedScope},
 };
 use indicatif::MultiProgress;
 
@@ -216,9 +216,204 @@ impl Work<'_> {
 
 /// How many deletions of the plan were not carried out.
 fn left_out(plan: &PlanFile, report: &Report) -> usize {
-    let gone = |entity| {
+    let gone = |entity: &EntityKey| {
         report.deletion.deleted.iter().any(|gone| gone.entity == *entity)
             || report.deletion.dependents.iter().any(|dependent| dependent.entity == *entity)
     };
     plan.deletions.iter().filter(|deletion| !gone(&deletion.entity)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use berth_embed::{PlannedChange, PlannedDeletion, core::Dependent};
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+
+    const SCHEMA: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/config/plan.schema.json"));
+
+    fn entity(name: &str) -> EntityKey {
+        EntityKey { blueprint: "ec2Volume".parse().unwrap(), identifier: name.into() }
+    }
+
+    /// A plan that has everything.
+    fn plan(adoption: Adoption) -> PlanFile {
+        let change = |name: &str, change| PlannedChange {
+            entity: entity(name),
+            change,
+            digest: "d1".into(),
+            fields: Vec::new(),
+        };
+        let fields = json!([{"field": "properties.size", "from": 8, "to": null}]);
+        let update = PlannedChange {
+            fields: serde_json::from_value(fields).unwrap(),
+            ..change("updated", ChangeKind::Update)
+        };
+        let deletion = |name: &str, held_back: Option<&str>| PlannedDeletion {
+            entity: entity(name),
+            kind: Some("AWS::EC2::Volume".parse().unwrap()),
+            account: Some("111111111111".parse().unwrap()),
+            held_back: held_back.map(Into::into),
+        };
+        let plain = PlannedDeletion { kind: None, account: None, ..deletion("plain", None) };
+        let confirmed = ["account=222222222222", "region=111111111111/eu-west-1"];
+        PlanFile {
+            format: 1,
+            catalog: "acme/aws-v3/aws".into(),
+            adoption,
+            confirmed_removals: confirmed.iter().map(|scope| scope.parse().unwrap()).collect(),
+            changes: vec![change("new", ChangeKind::Create), update, change("other", ChangeKind::Adopt)],
+            deletions: vec![deletion("gone", None), deletion("many", Some("19 of 20")), plain],
+            dependents: vec![Dependent { entity: entity("a"), depends_on: entity("gone"), owned: false }],
+        }
+    }
+
+    /// What of a value does not fit a schema. As much of JSON Schema as ours uses.
+    fn violations(schema: &Value, value: &Value, root: &Value, at: &str, found: &mut Vec<String>) {
+        let known = [
+            "$schema",
+            "$defs",
+            "$ref",
+            "title",
+            "description",
+            "type",
+            "const",
+            "enum",
+            "oneOf",
+            "pattern",
+            "items",
+            "properties",
+            "required",
+            "additionalProperties",
+        ];
+        let rules = schema.as_object().unwrap();
+        assert!(rules.keys().all(|rule| known.contains(&rule.as_str())), "{at}: {rules:?}");
+        if let Some(name) = schema["$ref"].as_str() {
+            let target = root.pointer(name.strip_prefix('#').unwrap()).unwrap();
+            violations(target, value, root, at, found);
+        }
+        let mut expect = |fits: bool, rule: &str| {
+            if !fits {
+                found.push(format!("{at}: {rule}"));
+            }
+        };
+        match schema["type"].as_str() {
+            Some("object") => expect(value.is_object(), "object"),
+            Some("array") => expect(value.is_array(), "array"),
+            Some("string") => expect(value.is_string(), "string"),
+            Some("boolean") => expect(value.is_boolean(), "boolean"),
+            Some(other) => panic!("{other}"),
+            None => {}
+        }
+        if let Some(constant) = rules.get("const") {
+            expect(value == constant, "const");
+        }
+        if let Some(values) = schema["enum"].as_array() {
+            expect(values.contains(value), "enum");
+        }
+        if let Some(kinds) = schema["oneOf"].as_array() {
+            let fitting = kinds.iter().filter(|kind| {
+                let mut found = Vec::new();
+                violations(kind, value, root, at, &mut found);
+                found.is_empty()
+            });
+            expect(fitting.count() == 1, "oneOf");
+        }
+        let none = Map::new();
+        let properties = schema["properties"].as_object().unwrap_or(&none);
+        for name in schema["required"].as_array().into_iter().flatten() {
+            expect(value.get(name.as_str().unwrap()).is_some(), "required");
+        }
+        for (name, member) in value.as_object().unwrap_or(&none) {
+            match properties.get(name) {
+                Some(schema) => violations(schema, member, root, &format!("{at}.{name}"), found),
+                None if schema["additionalProperties"] == false => found.push(format!("{at}: {name}")),
+                None => {}
+            }
+        }
+        if let (Some(items), Some(schema)) = (value.as_array(), rules.get("items")) {
+            for (index, item) in items.iter().enumerate() {
+                violations(schema, item, root, &format!("{at}[{index}]"), found);
+            }
+        }
+    }
+
+    fn check(value: &Value) -> Vec<String> {
+        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        let mut found = Vec::new();
+        violations(&schema, value, &schema, "plan", &mut found);
+        found
+    }
+
+    #[test]
+    fn plans_have_the_form_of_their_schema() {
+        for adoption in [Adoption::Never, Adoption::Any, Adoption::From("other".into())] {
+            let plan = serde_json::to_value(plan(adoption)).unwrap();
+            assert_eq!(check(&plan), [""; 0], "{plan:#}");
+            // Each member has its rule, so that the schema lacks none.
+            let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+            let members: BTreeSet<&String> = plan.as_object().unwrap().keys().collect();
+            assert_eq!(members, schema["properties"].as_object().unwrap().keys().collect());
+        }
+    }
+
+    #[test]
+    fn the_schema_refuses_what_is_no_plan() {
+        let good = serde_json::to_value(plan(Adoption::Never)).unwrap();
+        for (pointer, wrong) in [
+            ("/format", json!(2)),
+            ("/adoption", json!("sometimes")),
+            ("/changes/0/change", json!("delete")),
+            ("/changes/0", json!({"entity": {"blueprint": "a", "identifier": "b"}, "change": "create"})),
+            ("/deletions/0/entity", json!("ec2Volume/gone")),
+            ("/dependents/0/owned", json!("no")),
+        ] {
+            let mut plan = good.clone();
+            *plan.pointer_mut(pointer).unwrap() = wrong;
+            assert!(!check(&plan).is_empty(), "{pointer}");
+            let parsed = PlanFile::parse(&serde_json::to_vec(&plan).unwrap());
+            assert!(parsed.is_err(), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn a_plan_is_read_as_it_was_written_and_by_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("plan.json");
+        let plan = plan(Adoption::From("other".into()));
+        write_plan(&plan, &file).unwrap();
+        assert_eq!(read(&file).unwrap(), plan);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        let note = written(&plan, &file);
+        assert!(note.contains("3 changes, 3 deletions; 1 of the deletions is held back"), "{note}");
+    }
+
+    #[test]
+    fn what_is_no_plan_is_named_with_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("plan.json");
+        for (text, told) in [
+            ("", "plan.json"),
+            (
+                r#"{"format": 1, "catalog": "a", "changes": [{"entity": 3}], "deletions": []}"#,
+                "changes[0].entity",
+            ),
+            (r#"{"format": 9, "catalog": "a", "changes": [], "deletions": []}"#, "format 9"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let problem = read(&file).unwrap_err();
+            assert!(problem.message.contains(told) && problem.remedy.is_some(), "{problem:?}");
+        }
+        let problem = read(&dir.path().join("nothing.json")).unwrap_err();
+        assert!(problem.message.contains("nothing.json"), "{problem:?}");
+        assert!(write_plan(&plan(Adoption::Never), &dir.path().join("no/plan.json")).is_err());
+    }
 }

@@ -70,6 +70,7 @@ impl Build {
 }
 
 /// A host, and the engine in it.
+#[derive(Debug)]
 pub(crate) struct Assembled {
     pub(crate) host: SyncHost,
     pub(crate) engine: Arc<Engine>,
@@ -271,5 +272,68 @@ async fn signalled() {
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         () = terminated => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use berth_embed::{LedgerConfig, NullObserver};
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::Args;
+
+    /// A host with this state directory of the user, for a command that was given another, or none.
+    fn made(state_home: Option<&Path>, given: Option<&Path>) -> Result<Assembled, Refusal> {
+        let plugins = tempfile::tempdir().unwrap();
+        let args = Args::parse_from(["berth", "--plugins", plugins.path().to_str().unwrap(), "sync"]);
+        let mut environment = Environment::of(&[
+            ("OCEAN__PORT__CLIENT_ID", "client"),
+            ("OCEAN__PORT__CLIENT_SECRET", "secret"),
+            ("OCEAN__SHIP_LOGS", "false"),
+        ]);
+        environment.state_home = state_home.map(Into::into);
+        let settings = Settings::load(&args.global, &environment).unwrap();
+        let build = Build {
+            state: Some(Access::Write),
+            state_dir: given.map(Into::into),
+            ..Build::new(Arc::new(NullObserver))
+        };
+        assemble(settings, build, CancellationToken::new())
+    }
+
+    #[tokio::test]
+    async fn the_default_ledger_is_used_where_it_can_be() {
+        let home = tempfile::tempdir().unwrap();
+        let first = made(Some(home.path()), None).unwrap();
+        assert!(first.host.ledger().is_some() && first.notes.is_empty(), "{:?}", first.notes);
+        let named: Vec<_> = std::fs::read_dir(home.path().join("berth")).unwrap().collect();
+        assert_eq!(named.len(), 1, "one directory for the integration");
+
+        // Another process of the same integration, as a sync beside a service.
+        let second = made(Some(home.path()), None).unwrap();
+        assert!(second.host.ledger().is_none());
+        assert!(second.notes[0].contains("in use by another process"), "{:?}", second.notes);
+        assert!(second.notes[0].contains("kept until that is confirmed"), "{:?}", second.notes);
+    }
+
+    #[tokio::test]
+    async fn a_default_that_cannot_be_used_is_no_error_and_a_named_directory_is() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for state_home in [None, Some(file.as_path())] {
+            let made = made(state_home, None).unwrap();
+            assert!(made.host.ledger().is_none() && made.notes.len() == 1, "{:?}", made.notes);
+        }
+        let refused = made(None, Some(&file.join("state"))).unwrap_err();
+        assert_eq!(refused.title, "the state directory cannot be used");
+        let taken = home.path().join("taken");
+        let _open = FileLedger::open(LedgerConfig::new(&taken)).unwrap();
+        assert!(made(None, Some(&taken)).is_err(), "a named directory that is in use");
+        let off = made(Some(home.path()), Some(Path::new("none"))).unwrap();
+        assert!(off.host.ledger().is_none() && off.notes.is_empty(), "{:?}", off.notes);
     }
 }

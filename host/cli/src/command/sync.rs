@@ -17,6 +17,7 @@ use crate::{
     args::{Global, PlanArgs, RecordingArgs, RemovalArgs, RunArgs, SyncArgs},
     board::{self, Board},
     exit::Exit,
+    kept::counted,
     metrics::Metrics,
     output::{err, out},
     progress,
@@ -241,14 +242,15 @@ pub(super) fn written(plan: &PlanFile, path: &Path) -> String {
     let held = plan.deletions.iter().filter(|deletion| deletion.held_back.is_some()).count();
     let held = match held {
         0 => String::new(),
+        1 => "; 1 of the deletions is held back by a limit, and applying the plan approves it".into(),
         held => {
-            format!("; {held} of the deletions are held back by a limit, and applying the plan approves them")
+            format!("; {held} of the deletions are held back by limits, and applying the plan approves them")
         }
     };
+    let (changes, deletions) =
+        (counted(changes as u64, "change", "changes"), counted(deletions as u64, "deletion", "deletions"));
     let path = path.display();
-    format!(
-        "the plan is in {path}: {changes} changes, {deletions} deletions{held}. Review it, then run `berth apply {path}`"
-    )
+    format!("the plan is in {path}: {changes}, {deletions}{held}. Review it, then run `berth apply {path}`")
 }
 
 /// What is to be known about a recording before it is handed on.

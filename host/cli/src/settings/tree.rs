@@ -35,6 +35,17 @@ pub(crate) struct Tree(BTreeMap<String, Setting>);
 
 const PREFIX: &str = "OCEAN__";
 
+/// Settings below which there are none: maps whose keys are the operator's, and what has to be a list or
+/// a text, so that an object there is found to be a mistake instead of nothing.
+const VERBATIM: &[&str] = &[
+    "aws.external_ids",
+    "integration.config.account_role_arn",
+    "integration.config.account_role_arns",
+    "integration.config.external_ids",
+    "integration.config.live_events_keys",
+    "integration.config.ou_id",
+];
+
 /// Settings that the contract does not have, by the variables that also set them. They win over
 /// `OCEAN__…`; one that is empty is not set.
 const OWN_VARIABLES: &[(&str, &str)] = &[
@@ -143,8 +154,7 @@ impl Tree {
     }
 
     fn add(&mut self, path: String, value: Value, origin: &Origin) {
-        // What is below is a map whose keys are the operator's, not settings.
-        let verbatim = path == "integration.config.external_ids" || path == "aws.external_ids";
+        let verbatim = VERBATIM.contains(&path.as_str());
         match value {
             Value::Object(members) if !verbatim => {
                 for (key, value) in members {
