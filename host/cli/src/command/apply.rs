@@ -196,7 +196,7 @@ impl Work<'_> {
             Ok((Ok((mut ended, plan)), notes)) => {
                 ended.report.notes.splice(0..0, notes);
                 let left = left_out(&plan, &ended.report);
-                let exit = if left > 0 {
+                if left > 0 {
                     let deletions = counted(left as u64, "deletion", "deletions");
                     ended.report.notes.push(format!("{deletions} of the plan could not be carried out"));
                     ended.finish(self.run)
@@ -206,8 +206,7 @@ impl Work<'_> {
                         Exit::DeletionsHeldBack => Exit::Done,
                         exit => exit,
                     }
-                };
-                exit
+                }
             }
             Ok((Err(exit), _)) | Err(exit) => exit,
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use etcetera::BaseStrategy as _;
+use etcetera::BaseStrategy;
 
 /// The environment as the program sees it; a plain value, so that tests can make their own.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +26,7 @@ impl Environment {
                 .collect(),
             working_dir: std::env::current_dir().unwrap_or_default(),
             executable: std::env::current_exe().ok(),
-            cache_home: user.as_ref().map(|user| user.cache_dir()),
+            cache_home: user.as_ref().map(BaseStrategy::cache_dir),
             state_home: user.map(|user| user.state_dir().unwrap_or_else(|| user.data_dir())),
         }
     }

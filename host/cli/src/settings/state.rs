@@ -1,6 +1,7 @@
 //! Where Berth keeps its ledger: what Port holds, and who produced it.
 
 use std::{
+    fmt::Write as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -57,14 +58,18 @@ fn directory_of(port: &PortConfig) -> String {
     let parts = [&port.integration_type, &port.integration_identifier, port.base_url.as_str()];
     // The parts cannot hold what parts them here.
     let digest = Sha256::digest(parts.join("\n"));
-    let digest: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     let readable = format!("{}-{}", port.integration_type, port.integration_identifier);
     let readable: String = readable
         .chars()
         .take(60)
         .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
         .collect();
-    format!("{readable}-{digest}")
+    let mut name = readable + "-";
+    for byte in digest.iter().take(6) {
+        // Writing to a String cannot fail.
+        _ = write!(name, "{byte:02x}");
+    }
+    name
 }
 
 impl Reader<'_> {
@@ -73,13 +78,14 @@ impl Reader<'_> {
         let working_dir = self.environment.working_dir.clone();
         let named =
             self.environment.get("BERTH_STATE_DIR").map(ToOwned::to_owned).or_else(|| self.text("state_dir"));
-        let dir = match named.as_deref().map(str::trim).filter(|dir| !dir.is_empty()) {
-            Some(dir) => given_dir(&working_dir, Path::new(dir)),
-            None => {
+        let named = named.as_deref().map(str::trim).filter(|dir| !dir.is_empty());
+        let dir = named.map_or_else(
+            || {
                 let home = self.environment.state_home.as_ref().zip(port);
                 StateDir::Default(home.map(|(home, port)| home.join("berth").join(directory_of(port))))
-            }
-        };
+            },
+            |dir| given_dir(&working_dir, Path::new(dir)),
+        );
         let hours = self.text(INTERVAL);
         let verify_interval = hours.map_or(VERIFY_INTERVAL, |text| {
             let hours = text.parse().ok().and_then(|hours: u32| u64::from(hours).checked_mul(3600));
