@@ -229,6 +229,8 @@ impl SyncHost {
             ledger: self.options.ledger.clone(),
             gate,
             observer,
+            adoption: self.options.adoption.clone(),
+            max_deletions: self.options.max_deletions,
         };
         Live::new(parts, options)
     }

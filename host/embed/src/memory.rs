@@ -76,7 +76,7 @@ impl Catalog for MemoryCatalog {
         Ok(())
     }
 
-    fn owned(&self, _: SystemTime) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
+    fn owned(&self) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
         let owned = self.held().keys().map(|key| OwnedEntity { key: key.clone() }).collect();
         stream::iter([Ok(owned)]).boxed()
     }

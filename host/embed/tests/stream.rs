@@ -133,8 +133,8 @@ impl Catalog for Picky {
         Ok(())
     }
 
-    fn owned(&self, started: std::time::SystemTime) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
-        self.memory.owned(started)
+    fn owned(&self) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
+        self.memory.owned()
     }
 
     async fn current(&self, keys: &[EntityKey], fields: &FieldSet) -> Result<Vec<Entity>, CatalogError> {

@@ -17,7 +17,7 @@ use berth_core::{
     Account, AccountAccess, AccountId, Adoption, AppConfig, BlueprintId, Catalog, CatalogError, DeleteReport,
     Entity, EntityKey, FetchError, FetchRequest, FieldSet, Intent, ItemError, ItemFailure, Kind, KindEntry,
     Ledger, LedgerEntry, LedgerSession, MapError, MapReport, MapRequest, Mapper, Mapping, MissingScopes,
-    Opened, OwnedEntity, Partition, Problem, Producer, Producers, RawPage, RefusedPlugin, Region,
+    Opened, OwnedEntity, Partition, Place, Problem, Producer, Producers, RawPage, RefusedPlugin, Region,
     ResyncStatus, Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
 };
 use berth_sync::{
@@ -110,7 +110,8 @@ impl Source for Aws {
         let things = self.things.lock().unwrap().clone();
         let Some(one) = request.one else {
             let all: Vec<Value> = things.into_values().collect();
-            let hold = self.hold.lock().unwrap().clone();
+            // A second look waits for nobody.
+            let hold = self.hold.lock().unwrap().clone().filter(|_| !request.fresh);
             return stream::once(async move {
                 if let Some((read, go)) = hold {
                     read.notify_one();
@@ -151,6 +152,8 @@ impl Mapper for Plugin {
     fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
         let manifest = json!({"kind": "X::Thing", "scope": "regional", "single_account": true,
             "plan": {"steps": [{"id": "things", "service": "x", "operation": "ListThings", "items": "Things[]"}]},
+            "mapping": {"kind": "X::Thing", "selector": {"query": "true"}, "port": {"entity": {"mappings": {
+                "identifier": ".Properties.Id", "blueprint": "\"thing\""}}}},
             "events": {
                 "on": [{"source": "x.aws", "upsert": ["Create", "Update"], "delete": ["Delete"], "resource": ["ids[]"]}],
                 "read": {"things": {"operation": "GetThing", "input": {"Id": "{resource}"}}},
@@ -199,13 +202,17 @@ struct Memory {
     config: Value,
     entities: Mutex<BTreeMap<String, Value>>,
     refuse: bool,
+    /// The account that each entity states.
+    states: Option<&'static str>,
 }
 
 impl Memory {
     fn new(selector: &Value, identifier: &str) -> Self {
         let config = json!({"resources": [{"kind": "X::Thing", "selector": selector, "port": {"entity": {"mappings": {
-            "identifier": identifier, "blueprint": "\"thing\"", "properties": {"size": ".Properties.Size"}}}}}]});
-        Self { config, entities: Mutex::default(), refuse: false }
+            "identifier": identifier, "blueprint": "\"thing\"",
+            "properties": {"size": ".Properties.Size", "region": ".__ExtraContext.Region"},
+            "relations": {"account": ".__ExtraContext.AccountId"}}}}}]});
+        Self { config, entities: Mutex::default(), refuse: false, states: Some(A) }
     }
 
     fn put(&self, id: &str, size: u32) {
@@ -246,6 +253,8 @@ impl Catalog for Memory {
         let found = owned.filter_map(|key| {
             let mut entity = Entity::new(key.blueprint.clone(), key.identifier.clone());
             entity.properties.insert("size".into(), held.get(&key.identifier)?.clone());
+            entity.properties.insert("region".into(), json!("eu-west-1"));
+            entity.relations.insert("account".into(), json!(self.states));
             Some(entity)
         });
         Ok(found.collect())
@@ -550,6 +559,62 @@ async fn an_entity_that_many_resources_share_is_not_deleted_with_one_of_them() {
     world.catalog.put(A, 1);
     assert_eq!(world.follow("Delete", "one").await, Refreshed::Unchanged);
     assert_eq!(world.catalog.held(), json!({A: 1}));
+}
+
+/// A world whose entities state no account, and a ledger that records who produced them.
+fn recorded(things: &[(&str, &str, &str)]) -> World {
+    let catalog = Memory { states: None, ..Memory::new(&json!({"query": "true"}), ".Properties.Id") };
+    let world = World::of(catalog);
+    for (id, account, region) in things {
+        world.catalog.put(id, 1);
+        let producer = Producer {
+            account: AccountId::new(account).unwrap(),
+            place: Place::Region(Region::new(region).unwrap()),
+            kind: Kind::new("X::Thing").unwrap(),
+        };
+        world.book.invalidate("", &[(digest(id), Some(producer))]).unwrap();
+    }
+    world
+}
+
+/// The ledger's key of a thing.
+fn digest(id: &str) -> u128 {
+    use std::hash::Hasher;
+
+    use siphasher::sip128::{Hasher128, SipHasher13};
+    let mut hasher = SipHasher13::new();
+    hasher.write(b"thing");
+    hasher.write_u8(0xff);
+    hasher.write(id.as_bytes());
+    hasher.finish128().as_u128()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_deletes_only_what_its_own_account_and_region_produced() {
+    let things = [("own", A, "eu-west-1"), ("of-another", B, "eu-west-1"), ("elsewhere", A, "us-east-1")];
+    let mut world = recorded(&things);
+    world.catalog.put("unrecorded", 1);
+    for (id, refreshed) in [
+        ("own", Refreshed::Deleted),
+        ("of-another", Refreshed::Unchanged),
+        ("elsewhere", Refreshed::Unchanged),
+        ("unrecorded", Refreshed::Unchanged),
+    ] {
+        assert_eq!(world.follow("Delete", id).await, refreshed, "{id}");
+    }
+    assert_eq!(world.catalog.held(), json!({"of-another": 1, "elsewhere": 1, "unrecorded": 1}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_delete_no_more_of_a_part_than_a_resync_may() {
+    let ids: Vec<String> = (0..40).map(|number| format!("thing-{number}")).collect();
+    let things: Vec<_> = ids.iter().map(|id| (id.as_str(), A, "eu-west-1")).collect();
+    let mut world = recorded(&things);
+    let mut deleted = 0;
+    for id in &ids {
+        deleted += usize::from(world.follow("Delete", id).await == Refreshed::Deleted);
+    }
+    assert_eq!(deleted, 36, "90 % of 40");
 }
 
 #[tokio::test(start_paused = true)]

@@ -64,9 +64,12 @@ impl LiveLimits {
         if let Some(held) = apply_limits(all, &counts).held_back.into_iter().next() {
             return Err(held.problem.message);
         }
-        let deleted: u64 = self.deleted.values().sum();
+        let deleted = self.deleted.values().sum::<u64>() + keys.len() as u64 + more;
         let owned: u64 = totals.values().sum();
-        check_total(deleted + keys.len() as u64 + more, owned, options).map_err(|problem| problem.message)
+        // Of a few entities, most are soon deleted one after the other.
+        let threshold = if owned < UNCOUNTED { f64::INFINITY } else { options.threshold };
+        let options = LimitOptions { threshold, ..options.clone() };
+        check_total(deleted, owned, &options).map_err(|problem| problem.message)
     }
 
     /// Notes what was deleted.
