@@ -203,7 +203,8 @@ fn removed_scopes(scopes: &BTreeSet<&RemovedScope>, largest: &[Scope]) -> (Strin
     let steps = vec![
         "To keep them, read the accounts and regions again: correct the settings or the mapping.".to_owned(),
         format!(
-            "To delete them now (in a service: the setting `confirm_removal`):\nberth sync {}{more}",
+            "To delete them now (`berth plan` with the same options shows what goes; in a service, set \
+         `confirm_removal`):\nberth sync {}{more}",
             flags.join(" \\\n  ")
         ),
     ];

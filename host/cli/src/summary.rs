@@ -215,7 +215,10 @@ fn changes(report: &Report, out: &mut String) -> std::fmt::Result {
         let what = counted(adopted, "entity of somebody else", "entities of somebody else");
         writeln!(out, "  {what} would be taken over")?;
     }
-    for record in report.changes.iter().take(SHOWN) {
+    // What was somebody else's comes first.
+    let (taken, own): (Vec<_>, Vec<_>) =
+        report.changes.iter().partition(|record| record.change == Change::Adopt);
+    for record in taken.into_iter().chain(own).take(SHOWN) {
         match &record.change {
             Change::Create => writeln!(out, "  + {}", record.entity)?,
             Change::Update { fields } => {
