@@ -2,6 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
+use berth_embed::core::RemovedScope;
 use clap::{Args as ClapArgs, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -97,10 +98,27 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Run one resync: read AWS, map, and bring Port up to date
     #[command(after_help = Exit::HELP)]
-    Sync(RunArgs),
+    Sync(SyncArgs),
     /// Run one resync that writes nothing, and show what it would create, update and delete
+    ///
+    /// With --out the plan is kept, for people to review and `berth apply` to carry out.
     #[command(after_help = Exit::HELP)]
-    Plan(RunArgs),
+    Plan(PlanArgs),
+    /// Carry out a plan of `berth plan --out`, or nothing if the world has changed since
+    ///
+    /// Plans again first. If each change and deletion of the file is still due exactly as it stands there,
+    /// Berth makes these and no others, including deletions that a resync holds back. Otherwise it changes
+    /// nothing, names the differences, and exits with code 5. Whatever else is due is left to the next
+    /// resync.
+    #[command(after_help = Exit::HELP)]
+    Apply(ApplyArgs),
+    /// Take over the entities of another integration
+    ///
+    /// Plans a resync in which resources may take over the entities that the other integration, of the same
+    /// type, wrote last; shows the plan, asks, and carries out exactly that. Stop the other integration
+    /// first.
+    #[command(after_help = Exit::HELP)]
+    Adopt(AdoptArgs),
     /// Run as a service: resyncs as they are asked for at Port, or on a schedule, until stopped
     ///
     /// What triggers a resync is told by `OCEAN__EVENT_LISTENER` (`{"type": "POLLING"}`, `KAFKA`,
@@ -150,7 +168,7 @@ pub(crate) enum Command {
 pub(crate) struct RunArgs {
     /// Print the report as JSON on standard output instead of the summary
     ///
-    /// Where the run could not begin, nothing is printed there: the exit code and standard error tell why.
+    /// If the run cannot begin, nothing is printed there: see the exit code and standard error.
     #[arg(long)]
     pub(crate) json: bool,
     /// Also write the report to this file; may be repeated
@@ -162,10 +180,25 @@ pub(crate) struct RunArgs {
     /// Units (account × region × kind) read at once [default: the setting `concurrency`, else 64]
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<std::num::NonZeroUsize>,
-    /// Directory that remembers what Port holds, from one run to the next
-    /// [default: `BERTH_STATE_DIR` or `state_dir`, else nothing is remembered]
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+}
+
+/// Where the ledger is.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub(crate) struct StateArgs {
+    /// Directory of the ledger of what Port holds, or `none` to do without
+    /// [default: `BERTH_STATE_DIR` or `state_dir`, else one for this integration in the user's state
+    /// directory]
+    ///
+    /// If the default directory cannot be used, the run goes on without a ledger and says so.
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+}
+
+/// What is read instead of AWS, or kept of its answers.
+#[derive(Debug, Default, ClapArgs)]
+pub(crate) struct RecordingArgs {
     /// Also write what AWS answers to this directory, which must be new or empty; what looks like a
     /// secret is replaced
     #[arg(long, value_name = "DIR", conflicts_with = "replay")]
@@ -175,16 +208,75 @@ pub(crate) struct RunArgs {
     pub(crate) replay: Option<PathBuf>,
 }
 
+/// What an operator says about removed accounts and regions.
+#[derive(Debug, Default, ClapArgs)]
+pub(crate) struct RemovalArgs {
+    /// Delete the entities of an account or region that is not read any more; may be repeated
+    ///
+    /// `account=<id>`, `region=<region>` or `region=<account>/<region>`. Adds to the setting
+    /// `confirm_removal`.
+    #[arg(long = "confirm-removal", value_name = "SCOPE")]
+    pub(crate) confirmed: Vec<RemovedScope>,
+}
+
+/// Options of `berth sync`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SyncArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) removal: RemovalArgs,
+    #[command(flatten)]
+    pub(crate) recording: RecordingArgs,
+}
+
+/// Options of `berth plan`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PlanArgs {
+    /// Also write the plan to this file, for `berth apply`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) removal: RemovalArgs,
+    #[command(flatten)]
+    pub(crate) recording: RecordingArgs,
+}
+
+/// Options of `berth apply`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ApplyArgs {
+    /// The plan, as `berth plan --out` wrote it
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// Options of `berth adopt`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AdoptArgs {
+    /// The identifier of the other integration
+    #[arg(long, value_name = "IDENTIFIER")]
+    pub(crate) from: String,
+    /// Write the plan to this file, for `berth apply`, and change nothing (unless with --yes)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Carry the plan out without asking
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
 /// Options of the service.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServiceArgs {
     /// Units (account × region × kind) read at once [default: the setting `concurrency`, else 64]
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<std::num::NonZeroUsize>,
-    /// Directory that remembers what Port holds, from one run to the next
-    /// [default: `BERTH_STATE_DIR` or `state_dir`, else nothing is remembered]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
 }
 
 /// What to do with plugins.
@@ -405,11 +497,9 @@ pub(crate) struct PolicyArgs {
 
 #[cfg(test)]
 mod tests {
-    use clap::Command;
-
     use super::*;
 
-    fn every(command: &Command, look: &mut dyn FnMut(&Command)) {
+    fn every(command: &clap::Command, look: &mut dyn FnMut(&clap::Command)) {
         look(command);
         command.get_subcommands().for_each(|command| every(command, look));
     }
@@ -435,6 +525,19 @@ mod tests {
     }
 
     #[test]
+    fn removals_are_confirmed_by_scope() {
+        let parsed = |scope: &str| Args::try_parse_from(["berth", "plan", "--confirm-removal", scope]);
+        for scope in ["account=111111111111", "region=eu-west-1", "region=111111111111/eu-west-1"] {
+            let Command::Plan(plan) = parsed(scope).unwrap().command else { panic!("not a plan") };
+            assert_eq!(plan.removal.confirmed[0].to_string(), scope);
+        }
+        for wrong in ["", "111111111111", "account=1", "region=mars"] {
+            let error = parsed(wrong).unwrap_err().to_string();
+            assert!(error.contains("--confirm-removal"), "{error}");
+        }
+    }
+
+    #[test]
     fn what_tells_something_tells_it_to_programs_as_well() {
         // These print nothing but what programs read, write or move files, or never end.
         let moving = ["add", "remove", "push", "pull"];
@@ -450,6 +553,6 @@ mod tests {
                 || command.get_bin_name().is_some_and(|name| name.contains(" help"));
             assert!(json || help || without.contains(&name) || moving.contains(&name), "{name}");
         });
-        assert!(found >= 9, "{found}");
+        assert!(found >= 11, "{found}");
     }
 }

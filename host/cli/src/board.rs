@@ -15,7 +15,7 @@ use std::{
 };
 
 use berth_embed::{
-    Event, HostStats, Observer, PluginUse, Report,
+    Event, HostStats, Observer, PluginUse, RemovalAfter, Report,
     core::{Mapper, Problem, Processing},
 };
 use serde::Serialize;
@@ -182,9 +182,9 @@ impl Board {
     }
 
     /// The resync ended with this report.
-    pub(crate) fn ended(&self, report: &Report) {
+    pub(crate) fn ended(&self, report: &Report, after: RemovalAfter) {
         self.measure();
-        self.state().end(report);
+        self.state().end(report, after);
     }
 
     /// The resync ended before anything was planned.
@@ -311,11 +311,11 @@ impl State {
     }
 
     /// The report has the last word: writes may have failed since a unit ended.
-    fn end(&mut self, report: &Report) {
+    fn end(&mut self, report: &Report, after: RemovalAfter) {
         self.version += 1;
         self.laid_out = self.version;
         self.troubles = Troubles::of(report);
-        self.troubles.add_remarks(report);
+        self.troubles.add_remarks(report, after);
         self.grid = Grid::default();
         for (account, _) in &report.accounts {
             self.grid.account(account);

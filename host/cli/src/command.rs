@@ -1,5 +1,6 @@
 //! One module per command.
 
+mod apply;
 mod doctor;
 mod host;
 mod manual;
@@ -9,7 +10,6 @@ mod reload;
 mod run;
 mod sync;
 
-use berth_embed::Mode;
 use indicatif::MultiProgress;
 
 use crate::{
@@ -28,12 +28,16 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Exit {
     // A service has no progress bars, and a summary only at the end of each resync.
     let service = matches!(args.command, Command::Run(_));
     // Port is told only of what writes to it.
-    let logs = matches!(args.command, Command::Run(_) | Command::Sync(_)).then(Shipping::new);
+    let writes =
+        matches!(args.command, Command::Run(_) | Command::Sync(_) | Command::Apply(_) | Command::Adopt(_));
+    let logs = writes.then(Shipping::new);
     telemetry::install(&args.global, environment, &bars, service, logs.as_ref());
     let exit = match &args.command {
         Command::Run(service) => run::run(&args.global, service, environment, &bars, logs),
-        Command::Sync(run) => sync::run(&args.global, run, environment, Mode::Apply, &bars, logs),
-        Command::Plan(run) => sync::run(&args.global, run, environment, Mode::Plan, &bars, logs),
+        Command::Sync(sync) => sync::sync(&args.global, sync, environment, &bars, logs),
+        Command::Plan(plan) => sync::plan(&args.global, plan, environment, &bars),
+        Command::Apply(apply) => apply::apply(&args.global, apply, environment, &bars, logs),
+        Command::Adopt(adopt) => apply::adopt(&args.global, adopt, environment, &bars, logs),
         Command::Doctor { all_kinds, json } => doctor::run(&args.global, *all_kinds, *json, environment),
         Command::Policy(policy) => policy::run(&args.global, policy, environment),
         Command::Plugin { command } => plugin::run(&args.global, command, environment),

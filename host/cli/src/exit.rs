@@ -17,7 +17,8 @@ pub(crate) enum Exit {
     Partial,
     /// 4: nothing could be read, or Port could not be reached; nothing was changed.
     NothingRead,
-    /// 5: everything was read and written, but deletions were held back.
+    /// 5: deletions were held back or wait for a decision; or a plan was not applied, because it is not
+    /// what would happen any more.
     DeletionsHeldBack,
 }
 
@@ -30,7 +31,8 @@ Exit codes:
   2  arguments or settings are wrong; nothing was read or changed
   3  partial: some accounts, regions, kinds or entities failed, all else is done
   4  nothing could be read, or Port could not be used; nothing was deleted
-  5  deletions were held back (see `entityDeletionThreshold`)";
+  5  deletions are held back or wait for a decision, all else is done;
+     `berth apply`: the plan no longer fits, nothing was changed";
 }
 
 impl From<Outcome> for Exit {

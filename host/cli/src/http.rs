@@ -232,7 +232,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::listener;
+    use crate::{listener, settings::LiveKey};
 
     async fn ask(router: &Router, method: &str, path: &str) -> Response {
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
@@ -246,7 +246,8 @@ mod tests {
     }
 
     fn everything(resyncs: Resyncs) -> Serves {
-        let door = Door { key: "key".to_owned().into(), status: Arc::default() };
+        let key = LiveKey { key: "key".into(), accounts: None };
+        let door = Door { keys: vec![key], status: Arc::default() };
         Serves { webhook: Some(resyncs), door: Some(door), page: true }
     }
 

@@ -5,14 +5,14 @@ pub(crate) mod kafka;
 pub(crate) mod polling;
 pub(crate) mod schedule;
 
-use std::{future::Future, path::PathBuf, pin::pin};
+use std::{future::Future, pin::pin};
 
 use berth_embed::{ResyncSchedule, SyncHost};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::Service;
+use crate::settings::{DeletionSettings, Service, StateDir};
 
 /// What the service runs with. It is exchanged as a whole when settings are read anew.
 pub(crate) struct Live {
@@ -23,7 +23,9 @@ pub(crate) struct Live {
     /// Where Port was told to send resync requests.
     pub(crate) changelog_destination: Value,
     /// The state directory that the settings named at the start.
-    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) state_dir: StateDir,
+    /// What may be deleted and taken over.
+    pub(crate) deletion: DeletionSettings,
 }
 
 /// Why a resync is asked for.

@@ -6,6 +6,7 @@ mod board;
 mod command;
 mod exit;
 mod http;
+mod kept;
 mod listener;
 mod metrics;
 mod output;

@@ -28,6 +28,8 @@ pub(crate) use page::FamilyKind;
 pub(crate) use page::{Family, Form};
 use process::{Samples, Sampling, max_median_avg};
 
+use crate::kept;
+
 /// The peer's name for the resync as a whole.
 const RUNTIME: &str = "__runtime__";
 /// The peer's name for the deletion of what is gone.
@@ -73,6 +75,10 @@ struct Last {
     seconds: f64,
     good: bool,
     deletion_good: bool,
+    /// Entities that were not found and are kept, by reason.
+    kept: Vec<(&'static str, u64)>,
+    held_back: u64,
+    dependents: u64,
 }
 
 #[derive(Debug, Default)]
@@ -238,7 +244,12 @@ impl Last {
             accounts,
             seconds: report.duration.as_secs_f64(),
             good: matches!(report.outcome, Outcome::Done | Outcome::DeletionsHeldBack),
-            deletion_good: report.deletion.held_back.is_none() && report.deletion.failed.is_empty(),
+            deletion_good: report.deletion.held_back.is_empty()
+                && report.deletion.stopped.is_none()
+                && report.deletion.failed.is_empty(),
+            kept: kept::counts(&report.deletion).to_vec(),
+            held_back: kept::held_back(&report.deletion),
+            dependents: report.deletion.dependents.len() as u64,
         }
     }
 
@@ -281,7 +292,24 @@ impl Last {
                 accounts.count([("account", account.as_str()), ("state", state)], count);
             }
         }
-        to.extend([objects, durations, success, units, accounts]);
+        let mut kept = Family::gauge(
+            "berth_kept_entities",
+            "Entities that the last resync did not find and kept all the same, by reason.",
+        );
+        for (reason, count) in &self.kept {
+            kept.count([("reason", reason)], *count);
+        }
+        let mut held_back = Family::gauge(
+            "berth_held_back_deletions",
+            "Deletions of the last resync that limits held back, until somebody approves them.",
+        );
+        held_back.count([], self.held_back);
+        let mut dependents = Family::gauge(
+            "berth_deleted_dependents",
+            "Entities that the last resync deleted because they depend on others that it deleted.",
+        );
+        dependents.count([], self.dependents);
+        to.extend([objects, durations, success, units, accounts, kept, held_back, dependents]);
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::{
     borrow::Cow,
-    io::{IsTerminal, Write},
+    io::{BufRead as _, IsTerminal, Write},
     sync::OnceLock,
 };
+
+use berth_embed::Problem;
 
 use crate::{args::Colour, settings::Environment};
 
@@ -13,6 +15,9 @@ static COLOURS: OnceLock<(bool, bool)> = OnceLock::new();
 
 /// Signs at which one sees how something went, and their colours.
 const SIGNS: [(char, &str); 4] = [('✓', "32"), ('✗', "31"), ('→', "36"), ('·', "2")];
+
+/// Columns of a line of prose.
+const WIDTH: usize = 80;
 
 /// Decides, once, whether what is printed from now on is coloured.
 pub(crate) fn colours(choice: Colour, environment: &Environment) {
@@ -119,6 +124,60 @@ pub(crate) fn safe(text: &str) -> String {
         .collect()
 }
 
+/// Breaks a text at spaces, so that its lines end before the eightieth column where the first one
+/// begins after `first` columns and the others after `indent`. Words, and commands between backticks, are
+/// never broken.
+pub(crate) fn wrap(text: &str, first: usize, indent: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for (number, line) in text.lines().enumerate() {
+        let mut column = if number == 0 { first } else { indent.len() };
+        if number > 0 {
+            out.push('\n');
+            out.push_str(indent);
+        }
+        // What is indented by itself stays so: it may be a command.
+        let trimmed = line.trim_start();
+        out.push_str(&line[..line.len() - trimmed.len()]);
+        column += line.len() - trimmed.len();
+        let mut quoted = false;
+        let outside = |c: char| {
+            quoted ^= c == '`';
+            c == ' ' && !quoted
+        };
+        for (position, word) in trimmed.split(outside).enumerate() {
+            let width = word.chars().count();
+            if position > 0 && column + 1 + width > WIDTH {
+                out.push('\n');
+                out.push_str(indent);
+                column = indent.len();
+            } else if position > 0 {
+                out.push(' ');
+                column += 1;
+            }
+            out.push_str(word);
+            column += width;
+        }
+    }
+    out
+}
+
+/// Asks on the terminal.
+///
+/// # Errors
+/// A [`Problem`] with this remedy where nobody can be asked.
+pub(crate) fn confirm(question: &str, remedy: &str) -> Result<bool, Problem> {
+    if !std::io::stdin().is_terminal() {
+        return Err(
+            Problem::new("cannot ask for confirmation: standard input is not a terminal").remedy(remedy)
+        );
+    }
+    err(&format!("\n{question} [y/N]"));
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    read.map_err(|error| Problem::new(format!("standard input: {error}")))?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
 /// Indents every line after the first.
 pub(crate) fn hang(text: &str, indent: &str) -> String {
     text.lines().collect::<Vec<_>>().join(&format!("\n{indent}"))
@@ -147,6 +206,19 @@ mod tests {
             let found = coloured(choice, &Environment::of(variables), terminal);
             assert_eq!(found, expected, "{choice:?} {variables:?} {terminal}");
         }
+    }
+
+    #[test]
+    fn prose_is_wrapped_and_words_are_not() {
+        let text = format!("{} {} end", "word ".repeat(20).trim_end(), "x".repeat(100));
+        let wrapped = wrap(&text, 6, "    ");
+        let lines: Vec<&str> = wrapped.lines().collect();
+        assert_eq!(lines.len(), 4, "{wrapped}");
+        assert!(lines[0].len() + 6 <= WIDTH && lines[1].starts_with("    word"), "{wrapped}");
+        assert_eq!((lines[2].trim(), lines[3]), ("x".repeat(100).as_str(), "    end"));
+        assert_eq!(wrap("a\n  b", 0, "> "), "a\n>   b");
+        let command = format!("{} `berth apply FILE`.", "x".repeat(70));
+        assert_eq!(wrap(&command, 0, "").lines().nth(1), Some("`berth apply FILE`."));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From arguments, environment and file to validated settings: every problem at once, each with
 //! the variable's name, what was found, and the remedy.
 
+mod deletion;
 mod environment;
 #[cfg(feature = "kafka")]
 mod kafka;
@@ -10,6 +11,7 @@ mod plugins;
 mod raw;
 mod reporting;
 mod service;
+mod state;
 mod tree;
 
 use std::{
@@ -19,19 +21,21 @@ use std::{
 };
 
 use berth_embed::{
-    Access, AwsConfig, CredentialProvider, EndpointOverrides, EngineConfig, HttpConfig, LedgerConfig,
-    PortConfig, ResourcesOrigin, StaticKeys, VERIFY_INTERVAL, Variables, WebIdentity,
+    AwsConfig, CredentialProvider, EndpointOverrides, EngineConfig, HttpConfig, PortConfig, ResourcesOrigin,
+    StaticKeys, Variables, WebIdentity,
     core::{AccountId, Partition, RoleArn},
 };
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use url::Url;
 
+pub(crate) use deletion::DeletionSettings;
 pub(crate) use environment::Environment;
 #[cfg(feature = "kafka")]
 pub(crate) use kafka::{Kafka, Mechanism, Security};
-pub(crate) use live::LiveSettings;
+pub(crate) use live::{LiveKey, LiveSettings};
 pub(crate) use service::{Listener, Service};
+pub(crate) use state::{State, StateDir};
 use tree::{Origin, Tree};
 
 use crate::{args::Global, telemetry, trust::Trust};
@@ -63,6 +67,8 @@ pub(crate) struct Settings {
     /// Whether assumed roles are narrowed to what the loaded plugins read.
     pub(crate) narrow_sessions: bool,
     pub(crate) state: State,
+    /// What may be deleted and taken over.
+    pub(crate) deletion: DeletionSettings,
     /// Whether the log is shipped to Port.
     pub(crate) ship_logs: bool,
     /// Units read at once, where the command line does not say.
@@ -73,25 +79,6 @@ pub(crate) struct Settings {
     pub(crate) live: Option<LiveSettings>,
     /// Remarks for the operator.
     pub(crate) notes: Vec<String>,
-}
-
-/// What is remembered from one run to the next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct State {
-    /// Where; nowhere unless an operator says so.
-    pub(crate) dir: Option<PathBuf>,
-    /// After how long it is verified.
-    pub(crate) verify_interval: Duration,
-    /// What a directory of the command line is relative to.
-    working_dir: PathBuf,
-}
-
-impl State {
-    /// The ledger, for a command that was given this directory, or none.
-    pub(crate) fn ledger(&self, given: Option<PathBuf>, access: Access) -> Option<LedgerConfig> {
-        let dir = given.map(|dir| self.working_dir.join(dir)).or_else(|| self.dir.clone())?;
-        Some(LedgerConfig { access, verify_interval: self.verify_interval, ..LedgerConfig::new(dir) })
-    }
 }
 
 /// What reads AWS and maps.
@@ -169,12 +156,19 @@ const KNOWN: &[&str] = &[
     "integration.config.aws_secret_access_key",
     "integration.config.aws_session_token",
     "integration.config.live_events_api_key",
+    "integration.config.live_events_keys",
     "integration.secrets.aws_access_key_id",
     "integration.secrets.aws_secret_access_key",
     "integration.secrets.aws_session_token",
     "narrow_sessions",
     "state_dir",
     "state_verify_interval_hours",
+    "removal_after",
+    "confirm_removal",
+    "max_deletions",
+    "adopt_existing_entities",
+    "max_pages_per_list",
+    "unit_deadline_seconds",
     "plugins",
     "plugins_lock",
     "plugin_trust",
@@ -230,8 +224,12 @@ impl Settings {
         aws.retry.attempt_timeout = network.timeout.unwrap_or(aws.retry.attempt_timeout);
         let ship_logs = reader.reporting(port.as_mut(), &aws);
         let narrow_sessions = reader.flag("narrow_sessions", false);
-        let state = reader.state();
+        let state = reader.state(port.as_ref());
+        let deletion = reader.deletion();
         let live = reader.live();
+        if let (Some(port), Some(live)) = (&mut port, &live) {
+            port.secrets.extend(live.keys.iter().map(|known| known.key.clone()));
+        }
         let more = more(&mut reader);
         let Reader { issues, notes, .. } = reader;
         match port {
@@ -246,6 +244,7 @@ impl Settings {
                     aws_http,
                     narrow_sessions,
                     state,
+                    deletion,
                     ship_logs,
                     concurrency,
                     log_level,
@@ -371,7 +370,7 @@ fn variable(path: &str) -> String {
 
 impl Reader<'_> {
     fn issue(&mut self, path: &str, problem: impl Into<String>, remedy: impl Into<String>) {
-        let setting = match self.tree.get(path).map(|setting| &setting.origin) {
+        let setting = match self.tree.given(path).map(|setting| &setting.origin) {
             Some(Origin::Variable(name)) => name.clone(),
             Some(Origin::File(file)) => format!("{path} in {file} (or {})", variable(path)),
             None => variable(path),
@@ -414,6 +413,34 @@ impl Reader<'_> {
                 default
             }
         }
+    }
+
+    /// A list of texts: as such, as JSON in a text, or with commas between them. `None` where it is
+    /// something else.
+    fn texts(&self, path: &str) -> Option<Vec<String>> {
+        let of_array = |items: &[Value]| {
+            let texts = items.iter().map(|item| item.as_str().map(|text| text.trim().to_owned()));
+            texts.collect::<Option<Vec<String>>>()
+        };
+        match self.tree.get(path).map(|setting| &setting.value) {
+            None => Some(Vec::new()),
+            Some(Value::Array(items)) => of_array(items),
+            Some(Value::String(text)) => match serde_json::from_str::<Value>(text) {
+                Ok(Value::Array(items)) => of_array(&items),
+                _ => Some(split(text)),
+            },
+            Some(_) => None,
+        }
+    }
+
+    /// Refuses a setting that is given and holds nothing, where that would silently mean something
+    /// else than not to give it. Returns whether it is so.
+    fn refuse_empty(&mut self, path: &str, without: &str) -> bool {
+        let empty = self.tree.given(path).is_some_and(|setting| is_empty(&setting.value));
+        if empty {
+            self.issue(path, "it is set, and empty", format!("give it a value; or unset it {without}"));
+        }
+        empty
     }
 
     fn number(&mut self, path: &str, default: usize) -> usize {
@@ -550,8 +577,13 @@ impl Reader<'_> {
     }
 
     fn aws(&mut self) -> AwsConfig {
+        const ACCOUNT_ROLE: &str = "integration.config.account_role_arn";
         let role_arns = self.role_arns();
-        let account_role_arn = self.text("integration.config.account_role_arn");
+        let account_role_arn = self.text(ACCOUNT_ROLE);
+        // With a list of roles it is clear what is to be read.
+        if role_arns.is_empty() {
+            self.refuse_empty(ACCOUNT_ROLE, "to read a single account instead of the organization");
+        }
         if let Some(arn) = &account_role_arn
             && let Err(error) = RoleArn::new(arn)
         {
@@ -588,7 +620,10 @@ impl Reader<'_> {
                 Duration::from_secs(self.number("integration.config.session_duration_seconds", 3600) as u64)
             });
         let granted_reads = self.granted_reads();
-        let ou_ids = self.text("integration.config.ou_id").map(|text| split(&text)).unwrap_or_default();
+        let ou_ids = self.ou_ids();
+        let defaults = AwsConfig::default();
+        let max_pages = self.number("max_pages_per_list", defaults.max_pages_per_list as usize);
+        let unit_deadline = self.number("unit_deadline_seconds", 3600);
         let endpoints = self.endpoints();
         let web_identity = self.environment.get("AWS_WEB_IDENTITY_TOKEN_FILE").map(|file| WebIdentity {
             token_file: file.into(),
@@ -612,12 +647,27 @@ impl Reader<'_> {
             ou_ids,
             partition,
             endpoints,
-            ..AwsConfig::default()
+            max_pages_per_list: u32::try_from(max_pages).unwrap_or(u32::MAX),
+            unit_deadline: Duration::from_secs(unit_deadline as u64),
+            ..defaults
         }
+    }
+
+    /// The organizational units whose accounts are read.
+    fn ou_ids(&mut self) -> Vec<String> {
+        const PATH: &str = "integration.config.ou_id";
+        if self.refuse_empty(PATH, "to read the whole organization") {
+            return Vec::new();
+        }
+        self.text(PATH).map(|text| split(&text)).unwrap_or_default()
     }
 
     fn role_arns(&mut self) -> Vec<String> {
         const PATH: &str = "integration.config.account_role_arns";
+        if self.refuse_empty(PATH, "to read a single account (or, with `account_role_arn`, an organization)")
+        {
+            return Vec::new();
+        }
         let Some(setting) = self.tree.get(PATH) else { return Vec::new() };
         let found = setting.value.clone();
         let list = match &found {
@@ -645,6 +695,11 @@ impl Reader<'_> {
                 continue;
             };
             if text.is_empty() {
+                self.issue(
+                    PATH,
+                    format!("element {index} is empty"),
+                    format!("give the role's ARN, or remove the element; as in `{ARNS_EXAMPLE}`"),
+                );
                 continue;
             }
             match RoleArn::new(text) {
@@ -827,27 +882,6 @@ impl Reader<'_> {
         shown.into_iter().filter_map(value).collect()
     }
 
-    fn state(&mut self) -> State {
-        const INTERVAL: &str = "state_verify_interval_hours";
-        let working_dir = self.environment.working_dir.clone();
-        let configured =
-            self.environment.get("BERTH_STATE_DIR").map(ToOwned::to_owned).or_else(|| self.text("state_dir"));
-        let dir = configured.filter(|dir| !dir.is_empty()).map(|dir| working_dir.join(dir));
-        let hours = self.text(INTERVAL);
-        let verify_interval = hours.map_or(VERIFY_INTERVAL, |text| {
-            let hours = text.parse().ok().and_then(|hours: u32| u64::from(hours).checked_mul(3600));
-            hours.map_or_else(
-                || {
-                    let remedy = "use a whole number of hours, as in `24`; `0` verifies in every resync";
-                    self.issue(INTERVAL, format!("found `{text}`"), remedy);
-                    VERIFY_INTERVAL
-                },
-                Duration::from_secs,
-            )
-        });
-        State { dir, verify_interval, working_dir }
-    }
-
     /// Where compiled plugins are kept. Without a home directory they are compiled at each start.
     fn cache_dir(&mut self) -> Option<PathBuf> {
         let configured =
@@ -855,9 +889,23 @@ impl Reader<'_> {
         if let Some(dir) = configured {
             return Some(self.environment.working_dir.join(dir));
         }
-        let xdg = self.environment.get("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-        let home = || self.environment.get("HOME").map(|home| PathBuf::from(home).join(".cache"));
-        xdg.or_else(home).map(|dir| dir.join("berth"))
+        self.environment.cache_home.as_ref().map(|home| home.join("berth"))
+    }
+}
+
+/// Whether a value holds nothing, however that is spelled: no text, `[]`, `[""]`, `null`, `,`.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => match serde_json::from_str::<Value>(text) {
+            Ok(value @ (Value::Null | Value::Array(_) | Value::Object(_))) => is_empty(&value),
+            Ok(Value::String(inner)) => is_empty(&Value::String(inner)),
+            Ok(_) => false,
+            Err(_) => text.chars().all(|c| c.is_whitespace() || ",;[]{}()\"'".contains(c)),
+        },
+        Value::Array(items) => items.iter().all(is_empty),
+        Value::Object(members) => members.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -917,23 +965,101 @@ mod tests {
     }
 
     #[test]
-    fn the_state_directory_may_stand_in_three_places() {
-        let state = |changes: &[(&str, &str)]| load(changes).unwrap().state;
-        assert_eq!(state(&[]).ledger(None, Access::Write), None, "nothing is remembered unasked");
-        let settings = [("OCEAN__STATE_DIR", "/ocean"), ("BERTH_STATE_DIR", "/berth")];
-        let all = state(&settings);
-        let dir = |state: &State, given: Option<&str>| {
-            state.ledger(given.map(PathBuf::from), Access::Read).unwrap().dir
-        };
-        assert_eq!(dir(&state(&settings[..1]), None), PathBuf::from("/ocean"));
-        assert_eq!(dir(&all, None), PathBuf::from("/berth"));
-        assert_eq!(dir(&all, Some("/given")), PathBuf::from("/given"));
-        assert!(dir(&all, Some("given")).is_absolute(), "relative to the working directory");
+    fn a_list_of_accounts_that_is_set_but_empty_is_a_mistake() {
+        const ARNS: &str = "OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS";
+        let spellings = [
+            "",
+            " ",
+            "\t\n",
+            "[]",
+            "[ ]",
+            "\"\"",
+            "''",
+            "null",
+            "[\"\"]",
+            "[\" \", null]",
+            ",",
+            " , ",
+            "[,]",
+            "{}",
+            "\"[]\"",
+        ];
+        for empty in spellings {
+            for name in [ARNS, "ocean__integration__config__account_role_arns"] {
+                let mut changes = vec![(name, empty)];
+                if name != ARNS {
+                    // Of two spellings of one name the environment's order decides; here is only one.
+                    changes.push((ARNS, empty));
+                }
+                let issues = load(&changes).unwrap_err();
+                assert_eq!(issues.len(), 1, "{empty:?}: {issues:?}");
+                assert!(issues[0].setting.eq_ignore_ascii_case(ARNS), "{issues:?}");
+                assert!(issues[0].remedy.contains("unset it to read a single account"), "{issues:?}");
+            }
+        }
+        for (value, position) in [
+            (r#"["arn:aws:iam::111111111111:role/a", ""]"#, 1),
+            (r#"["  ", "arn:aws:iam::111111111111:role/a"]"#, 0),
+        ] {
+            let issues = load(&[(ARNS, value)]).unwrap_err();
+            assert!(issues[0].problem.contains(&format!("element {position} is empty")), "{issues:?}");
+        }
+    }
 
-        let hours = |hours| load(&[("OCEAN__STATE_VERIFY_INTERVAL_HOURS", hours)]);
-        assert_eq!(hours("0").unwrap().state.verify_interval, Duration::ZERO);
-        assert_eq!(hours("48").unwrap().state.verify_interval, Duration::from_hours(48));
-        assert_eq!(hours("soon").unwrap_err()[0].setting, "OCEAN__STATE_VERIFY_INTERVAL_HOURS");
+    #[test]
+    fn an_empty_list_in_the_file_or_in_nested_json_is_the_same_mistake() {
+        let dir = tempfile::tempdir().unwrap();
+        for list in ["[]", "\"\"", "[\"\"]", "\" \""] {
+            let file = format!(
+                "[port]\nclient_id = 'a'\nclient_secret = 'b'\n[integration.config]\naccount_role_arns = {list}\n"
+            );
+            std::fs::write(dir.path().join("berth.toml"), file).unwrap();
+            let mut environment = Environment::of(&[]);
+            environment.working_dir = dir.path().to_owned();
+            let args = Args::parse_from(["berth", "--plugins", "/", "sync"]);
+            let issues = Settings::load(&args.global, &environment).unwrap_err();
+            assert_eq!(issues.len(), 1, "{list}: {issues:?}");
+            assert!(issues[0].setting.starts_with("integration.config.account_role_arns in "), "{issues:?}");
+        }
+        for json in
+            [r#"{"accountRoleArns": null}"#, r#"{"account_role_arns": []}"#, r#"{"accountRoleArns": ""}"#]
+        {
+            let seed = [
+                ("OCEAN__PORT__CLIENT_ID", "client"),
+                ("OCEAN__PORT__CLIENT_SECRET", "secret"),
+                ("OCEAN__INTEGRATION__CONFIG", json),
+            ];
+            let args = Args::parse_from(["berth", "--plugins", "/", "sync"]);
+            let issues = Settings::load(&args.global, &Environment::of(&seed)).unwrap_err();
+            assert!(issues[0].remedy.contains("unset it"), "{json}: {issues:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_organization_or_unit_does_not_read_something_else() {
+        const ROLE: &str = "OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARN";
+        const UNITS: &str = "OCEAN__INTEGRATION__CONFIG__OU_ID";
+        assert!(load(&[(ROLE, "")]).is_ok(), "the list of roles says what is read");
+        let mut seed: Vec<(&str, &str)> =
+            SEED.iter().copied().filter(|(name, _)| !name.ends_with("ROLE_ARNS")).collect();
+        seed.push((ROLE, " "));
+        let args = Args::parse_from(["berth", "--plugins", "/", "sync"]);
+        let issues = Settings::load(&args.global, &Environment::of(&seed)).unwrap_err();
+        assert_eq!((issues.len(), issues[0].setting.as_str()), (1, ROLE), "{issues:?}");
+        for empty in ["", ",", "[]"] {
+            let issues = load(&[(UNITS, empty)]).unwrap_err();
+            assert_eq!((issues.len(), issues[0].setting.as_str()), (1, UNITS), "{issues:?}");
+        }
+    }
+
+    #[test]
+    fn what_one_list_and_one_unit_may_take_is_bounded() {
+        let aws = load(&[]).unwrap().aws;
+        assert_eq!((aws.max_pages_per_list, aws.unit_deadline), (10_000, Duration::from_hours(1)));
+        let set = [("BERTH_MAX_PAGES_PER_LIST", "50"), ("OCEAN__UNIT_DEADLINE_SECONDS", "7200")];
+        let aws = load(&set).unwrap().aws;
+        assert_eq!((aws.max_pages_per_list, aws.unit_deadline), (50, Duration::from_hours(2)));
+        assert_eq!(load(&[("BERTH_MAX_PAGES_PER_LIST", "0")]).unwrap_err().len(), 1);
     }
 
     #[test]

@@ -3,28 +3,32 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use berth_embed::{
-    Change, Misconfiguration, Outcome, Report, UnitReport,
-    core::{AccountId, Kind, Problem, Processing},
+    Change, HeldBack, Misconfiguration, Outcome, RemovalAfter, Report, SecondLook, UnitReport,
+    core::{AccountId, Dependent, EntityKey, Kind, Problem, Processing},
 };
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use indicatif::HumanCount;
 
 use crate::{
     board::{Trouble, Troubles},
-    output::{hang, safe},
+    kept::{self, Group, Scope, counted},
+    output::{hang, safe, wrap},
 };
 
 /// Entities of one list that are shown before "and N more".
 const SHOWN: usize = 20;
+/// Limits, and accounts, regions or units of one reason, that are shown before "and N more".
+const SHOWN_SCOPES: usize = 5;
 
-/// Renders a report.
-pub(crate) fn render(report: &Report) -> String {
+/// Renders a report, where the entities of removed scopes are deleted `after` so many resyncs.
+pub(crate) fn render(report: &Report, after: RemovalAfter) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    _ = write(report, &mut out);
+    _ = write(report, after, &mut out);
     safe(&out)
 }
 
-fn write(report: &Report, out: &mut String) -> std::fmt::Result {
+fn write(report: &Report, after: RemovalAfter, out: &mut String) -> std::fmt::Result {
     writeln!(out, "{}", table(report))?;
     match (report.processing, report.dry_run) {
         (Processing::Documents, dry_run) => port_maps(report, dry_run, out)?,
@@ -34,10 +38,12 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     problems(report, out)?;
     misconfigurations(report, out)?;
     deletion(report, out)?;
+    held_back(report, out)?;
+    kept(report, after, out)?;
     if !report.notes.is_empty() {
         writeln!(out, "\nNotes")?;
         for note in &report.notes {
-            writeln!(out, "  - {}", hang(note, "    "))?;
+            writeln!(out, "  - {}", wrap(note, 4, "    "))?;
         }
     }
     let totals = report.totals();
@@ -48,7 +54,9 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
             format!("{verb} in part: see the problems above; what they concern was left as it is")
         }
         Outcome::NothingRead => "nothing could be read; nothing was deleted".to_owned(),
-        Outcome::DeletionsHeldBack => format!("{verb}, but deletions were held back"),
+        Outcome::DeletionsHeldBack => {
+            format!("{verb}, but deletions wait for your decision (see above)")
+        }
         Outcome::Aborted => "stopped before the end; nothing was deleted".to_owned(),
     };
     write!(
@@ -202,6 +210,11 @@ fn changes(report: &Report, out: &mut String) -> std::fmt::Result {
         return writeln!(out, "\nNothing to create or update.");
     }
     writeln!(out, "\nChanges")?;
+    let adopted = report.changes.iter().filter(|record| record.change == Change::Adopt).count() as u64;
+    if adopted > 0 {
+        let what = counted(adopted, "entity of somebody else", "entities of somebody else");
+        writeln!(out, "  {what} would be taken over")?;
+    }
     for record in report.changes.iter().take(SHOWN) {
         match &record.change {
             Change::Create => writeln!(out, "  + {}", record.entity)?,
@@ -211,6 +224,7 @@ fn changes(report: &Report, out: &mut String) -> std::fmt::Result {
                     writeln!(out, "      {}: {} → {}", field.field, field.from, field.to)?;
                 }
             }
+            Change::Adopt => writeln!(out, "  > {} (somebody else's, taken over)", record.entity)?,
             Change::Unchanged => {}
         }
     }
@@ -220,38 +234,140 @@ fn changes(report: &Report, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
+/// What is deleted, and what goes with it.
 fn deletion(report: &Report, out: &mut String) -> std::fmt::Result {
     let deletion = &report.deletion;
     if !deletion.deleted.is_empty() {
-        writeln!(out, "\n{}", if report.dry_run { "Would delete" } else { "Deleted" })?;
+        let of = counted(deletion.owned, "entity", "entities");
+        let verb = if report.dry_run { "Would delete" } else { "Deleted" };
+        writeln!(out, "\n{verb} {} of {of}", HumanCount(deletion.deleted.len() as u64))?;
         for gone in deletion.deleted.iter().take(SHOWN) {
             writeln!(out, "  - {}", gone.entity)?;
         }
-        if deletion.deleted.len() > SHOWN {
-            writeln!(out, "  … and {} more", deletion.deleted.len() - SHOWN)?;
+        more(deletion.deleted.len(), SHOWN, out)?;
+    }
+    if !deletion.dependents.is_empty() {
+        let count = counted(deletion.dependents.len() as u64, "dependent", "dependents");
+        let verb = if report.dry_run { "Would delete" } else { "Deleted" };
+        let foreign = deletion.dependents.iter().filter(|dependent| !dependent.owned).count() as u64;
+        let foreign = match foreign {
+            0 => String::new(),
+            foreign => format!(" ({} somebody else's)", HumanCount(foreign)),
+        };
+        writeln!(out, "\n{verb} with them: {count}{foreign}")?;
+        // What others made comes first: nobody expects Berth to delete it.
+        let (own, foreign): (Vec<_>, Vec<_>) =
+            deletion.dependents.iter().partition(|dependent| dependent.owned);
+        for Dependent { entity, depends_on, owned } in foreign.into_iter().chain(own).take(SHOWN) {
+            let whose = if *owned { "" } else { " (somebody else's)" };
+            writeln!(out, "  - {entity}{whose}\n    depends on {depends_on}")?;
         }
+        more(deletion.dependents.len(), SHOWN, out)?;
     }
-    if let Some(problem) = &deletion.held_back {
-        writeln!(out, "\nDeletions held back: {}", problem.message)?;
-        if let Some(remedy) = &problem.remedy {
-            writeln!(out, "  → {}", hang(remedy, "    "))?;
-        }
-    }
-    if !deletion.protected.is_empty() {
-        writeln!(
-            out,
-            "\n{} entities were not found but are protected, because what might own them was not read completely.",
-            deletion.protected.len()
-        )?;
-    }
-    if !deletion.related.is_empty() {
-        writeln!(
-            out,
-            "\n{} entities were not found but are kept, because other entities relate to them.",
-            deletion.related.len()
-        )?;
+    let SecondLook { units, found } = deletion.second_look;
+    if units > 0 {
+        let verb = if units == 1 { "was" } else { "were" };
+        let units = counted(units, "unit", "units");
+        let there = match found {
+            0 => "none of the missing entities was there after all".to_owned(),
+            1 => "1 entity was there after all, and stays".to_owned(),
+            found => format!("{} were there after all, and stay", counted(found, "entity", "entities")),
+        };
+        let text = format!("{units} {verb} listed a second time before anything was deleted: {there}.");
+        writeln!(out, "\n{}", wrap(&text, 0, ""))?;
     }
     Ok(())
+}
+
+/// What limits hold back.
+fn held_back(report: &Report, out: &mut String) -> std::fmt::Result {
+    let deletion = &report.deletion;
+    let known = |problem: &Problem| deletion.held_back.iter().any(|held| held.problem == *problem);
+    if let Some(problem) = deletion.stopped.as_ref().filter(|problem| !known(problem)) {
+        writeln!(out, "\nNothing was deleted\n  ✗ {}", wrap(&problem.message, 4, "    "))?;
+        remedy(problem, out)?;
+    }
+    if deletion.held_back.is_empty() {
+        return Ok(());
+    }
+    let count: usize = deletion.held_back.iter().map(|held| held.entities.len()).sum();
+    let count = counted(count as u64, "deletion", "deletions");
+    writeln!(out, "\nHeld back: {count} that may be a mistake")?;
+    for HeldBack { entities, problem } in deletion.held_back.iter().take(SHOWN) {
+        writeln!(out, "  ✗ {}", wrap(&problem.message, 4, "    "))?;
+        examples(entities.iter().take(kept::EXAMPLES), entities.len(), out)?;
+        remedy(problem, out)?;
+    }
+    more(deletion.held_back.len(), SHOWN, out)
+}
+
+/// What was not found and is kept, by reason.
+fn kept(report: &Report, after: RemovalAfter, out: &mut String) -> std::fmt::Result {
+    let groups = kept::groups(report, after);
+    if groups.is_empty() {
+        return Ok(());
+    }
+    let count = counted(report.deletion.kept.len() as u64, "entity", "entities");
+    writeln!(out, "\nKept: {count}, although not found")?;
+    for group in groups {
+        let Group { waits, scopes, examples: shown, steps, count, .. } = &group;
+        let sign = if *waits { '✗' } else { '·' };
+        writeln!(out, "  {sign} {}", wrap(&group.title(), 4, "    "))?;
+        for Scope { name, count, remark, .. } in scopes.iter().take(SHOWN_SCOPES) {
+            let count = counted(*count, "entity", "entities");
+            let remark = remark.as_ref().map(|remark| format!("; {remark}")).unwrap_or_default();
+            writeln!(out, "      {}", wrap(&format!("{name}: {count}{remark}"), 6, "        "))?;
+        }
+        if scopes.len() > SHOWN_SCOPES {
+            writeln!(out, "      … and {} more (all with --json)", scopes.len() - SHOWN_SCOPES)?;
+        }
+        examples(shown.iter(), usize::try_from(*count).unwrap_or(0), out)?;
+        for step in steps {
+            writeln!(out, "    → {}", wrap(step, 6, "      "))?;
+        }
+    }
+    Ok(())
+}
+
+/// Some entities of so many.
+fn examples<'e>(
+    shown: impl ExactSizeIterator<Item = &'e EntityKey>,
+    count: usize,
+    out: &mut String,
+) -> std::fmt::Result {
+    let more = count.saturating_sub(shown.len());
+    for entity in shown {
+        writeln!(out, "      - {entity}")?;
+    }
+    if more > 0 { writeln!(out, "      … and {more} more (all with --json)") } else { Ok(()) }
+}
+
+fn remedy(problem: &Problem, out: &mut String) -> std::fmt::Result {
+    match &problem.remedy {
+        Some(remedy) => writeln!(out, "    → {}", wrap(remedy, 6, "      ")),
+        None => Ok(()),
+    }
+}
+
+fn more(count: usize, shown: usize, out: &mut String) -> std::fmt::Result {
+    match count.saturating_sub(shown) {
+        0 => Ok(()),
+        more => writeln!(out, "  … and {more} more (all with --json)"),
+    }
+}
+
+/// Why a plan does not fit any more.
+pub(crate) fn differences(file: &str, differences: &[String]) -> String {
+    let mut out =
+        format!("✗ {file} was not applied, because the world has changed since; nothing was changed\n");
+    for difference in differences.iter().take(SHOWN) {
+        _ = writeln!(out, "  - {}", wrap(difference, 4, "    "));
+    }
+    if differences.len() > SHOWN {
+        _ = writeln!(out, "  … and {} more, {} in all", differences.len() - SHOWN, differences.len());
+    }
+    _ = write!(out, "  → make a new plan with `berth plan --out FILE`, and review it");
+    safe(&out)
 }
 
 /// Renders what is wrong with the settings.
@@ -280,3 +396,6 @@ pub(crate) fn problem(title: &str, problem: &Problem) -> String {
     }
     safe(&out)
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,9 +47,11 @@ pub use berth_port::{
     ResyncRequest, ResyncSchedule, RetryPolicy,
 };
 pub use berth_sync::{
-    Change, ChangeRecord, Check, Deletion, Event, Finding, Gone, Journal, Live, LiveOptions,
-    Misconfiguration, Mode, NullObserver, Observer, Outcome, Planned, Refreshed, Refusal, Report, Submission,
-    SyncError, SyncOptions, Totals, UnitCounts, UnitReport,
+    Approved, Change, ChangeKind, ChangeRecord, Check, Deletion, Event, Finding, Gone, Journal, Kept, Live,
+    LiveOptions, Misconfiguration, Mode, NullObserver, Observer, Outcome, PlanFile, Planned, PlannedChange,
+    PlannedDeletion, Refreshed, Refusal, Report, SecondLook, Submission, SyncError, SyncOptions, Totals,
+    UnitCounts, UnitReport,
+    deletion::{HeldBack, Keep, RemovalAfter, RemovalOptions},
 };
 use berth_sync::{Gate, LiveParts, Roster};
 pub use difference::difference;

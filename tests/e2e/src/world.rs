@@ -286,6 +286,7 @@ impl World {
             .env_clear()
             .env("AWS_ENDPOINT_URL", self.gate.url())
             .env("BERTH_CACHE_DIR", cache())
+            .env("OCEAN__STATE_DIR", "none")
             .env("BERTH_PLUGINS", std::env::join_paths(&self.plugins).expect("paths"))
             .env("BERTH_PLUGIN_TRUST", "any")
             .envs(&self.variables)
@@ -351,6 +352,8 @@ impl World {
             .env_clear()
             .env("AWS_ENDPOINT_URL", self.gate.url())
             .env("BERTH_CACHE_DIR", cache())
+            // Tests of the ledger name a directory.
+            .env("OCEAN__STATE_DIR", "none")
             // Tests of trust say otherwise.
             .env("BERTH_PLUGIN_TRUST", "any")
             .envs(&self.variables);

@@ -162,6 +162,8 @@ fn sync(repo: &Repo, berth: &PathBuf, aws: &StandIn, port: &StandIn) -> Command 
         .env("OCEAN__INTEGRATION__SECRETS__AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfi")
         .env("OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS", json!(roles).to_string())
         .env("OCEAN__INTEGRATION__CONFIG__EXTERNAL_ID", EXTERNAL_ID)
+        // Another Port each time: a ledger would only be left behind.
+        .env("BERTH_STATE_DIR", "none")
         .env("AWS_ENDPOINT_URL", aws.url())
         .env("NO_PROXY", "127.0.0.1");
     command

@@ -15,11 +15,12 @@
     resync: ["failed", "resync"], account: ["failed", "account"], failed: ["failed", "failed"],
     refused: ["failed", "entity refused"], deletion: ["failed", "not deleted"], "held-back": ["failed", "deletions held back"],
     plugin: ["failed", "plugin refused"], resource: ["failed", "resource"], mistake: ["failed", "mapping"],
-    skipped: ["skipped", "skipped"], mapping: ["skipped", "mapping"],
+    waiting: ["failed", "waits for a decision"], skipped: ["skipped", "skipped"], mapping: ["skipped", "mapping"],
+    kept: ["skipped", "kept"], dependent: ["skipped", "deletion"],
   };
   const OUTCOMES = {
     done: ["complete", "✓", "Done"], partial: ["failed", "✗", "Done in part"],
-    "nothing-read": ["failed", "✗", "Nothing could be read"], "deletions-held-back": ["skipped", "–", "Deletions held back", "Held back"],
+    "nothing-read": ["failed", "✗", "Nothing could be read"], "deletions-held-back": ["skipped", "–", "Deletions wait for a decision", "Held back"],
     aborted: ["skipped", "–", "Stopped"], "not-begun": ["failed", "✗", "Could not begin"],
   };
   const ROWS = 250;

@@ -1,12 +1,16 @@
 use std::collections::BTreeMap;
 
 use berth_embed::{
-    Planned, UnitCounts, UnitReport,
-    core::{Account, AccountId, Kind, Partition, Place, Region, UnitId, UnitState},
+    Deletion, HeldBack, Keep, Kept, Outcome, Planned, UnitCounts, UnitReport,
+    core::{
+        Account, AccountId, Dependent, EntityKey, Kind, Partition, Place, Region, RemovedScope, UnitId,
+        UnitState,
+    },
 };
 use serde_json::Value;
 
 use super::*;
+use crate::metrics::Form;
 
 const HOSTILE: &str = "</script><script>alert(1)</script><!-- {script} <img src=x onerror=alert(1)>";
 
@@ -153,6 +157,64 @@ fn the_page_needs_nothing_from_elsewhere() {
     for outside in ["http:", "https:", "src=", "@import", "url(", "innerHTML", "style=\""] {
         let left = page.replace("http://www.w3.org/2000/svg", "");
         assert!(!left.contains(outside), "{outside}");
+    }
+}
+
+#[test]
+fn what_waits_for_a_decision_stands_among_the_problems() {
+    let entity = |name: &str| EntityKey { blueprint: "ec2Volume".parse().unwrap(), identifier: name.into() };
+    let scope = RemovedScope::Account(AccountId::new("222222222222").unwrap());
+    let held = Problem::new("19 of 20").remedy("approve them");
+    let deletion = Deletion {
+        kept: vec![
+            Kept { entity: entity("a"), keep: Keep::ScopeRemoved { scope, resyncs: Some(1) } },
+            Kept { entity: entity("b"), keep: Keep::Related },
+        ],
+        held_back: vec![HeldBack { entities: vec![entity("c"), entity("d")], problem: held.clone() }],
+        stopped: Some(held),
+        dependents: vec![Dependent { entity: entity("e"), depends_on: entity("f"), owned: false }],
+        ..Deletion::default()
+    };
+    let report = Report {
+        dry_run: false,
+        processing: Processing::Entities,
+        catalog: String::new(),
+        started: SystemTime::UNIX_EPOCH,
+        duration: Duration::ZERO,
+        outcome: Outcome::DeletionsHeldBack,
+        units: Vec::new(),
+        accounts: Vec::new(),
+        refusals: Vec::new(),
+        item_failures: Vec::new(),
+        misconfigurations: Vec::new(),
+        changes: Vec::new(),
+        deletion,
+        refused_plugins: Vec::new(),
+        notes: Vec::new(),
+    };
+    let board = Board::default();
+    board.ended(&report, RemovalAfter::Resyncs(2));
+    let whole: Value = serde_json::from_str(&board.whole()).unwrap();
+    let troubles: Vec<(&str, u64)> = whole["troubles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|trouble| (trouble[1]["about"].as_str().unwrap(), trouble[1]["count"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(troubles, [("held-back", 2), ("waiting", 1), ("kept", 1), ("dependent", 1)]);
+    assert!(whole.to_string().contains("--confirm-removal account=222222222222"), "{whole}");
+
+    let metrics = Metrics::default();
+    metrics.ended(&report);
+    let text = Form::accepted("").render(&metrics.families());
+    for line in [
+        r#"berth_kept_entities{reason="scope-removed"} 1"#,
+        r#"berth_kept_entities{reason="incomplete"} 0"#,
+        "berth_held_back_deletions 2",
+        "berth_deleted_dependents 1",
+        r#"success{kind="__reconciliation__",phase="delete"} 0"#,
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
     }
 }
 

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use berth_embed::{
-    Misconfiguration, Report,
+    Misconfiguration, RemovalAfter, Report,
     core::{Account, Problem, RefusedPlugin, UnitId, UnitState},
 };
 use serde::Serialize;
+
+use crate::kept;
 
 /// Problems that are told apart; the rest is only counted.
 const GROUPS: usize = 300;
@@ -33,6 +35,12 @@ pub(crate) enum About {
     Deletion,
     /// Deletions were held back.
     HeldBack,
+    /// Entities are kept, although they were not found, until somebody decides or corrects something.
+    Waiting,
+    /// Entities are kept, although they were not found.
+    Kept,
+    /// An entity is deleted together with another.
+    Dependent,
     /// A plugin is not used.
     Plugin,
     /// A resource could not be read or mapped.
@@ -94,12 +102,44 @@ impl Troubles {
     }
 
     /// What is not of the kind that is listed among problems elsewhere.
-    pub(super) fn add_remarks(&mut self, report: &Report) {
+    pub(super) fn add_remarks(&mut self, report: &Report, after: RemovalAfter) {
         for (unit, resource, problem) in &report.item_failures {
             self.add(About::Resource, problem, &format!("{resource} ({unit})"));
         }
-        if let Some(problem) = &report.deletion.held_back {
-            self.add(About::HeldBack, problem, "what is gone in AWS");
+        for held in &report.deletion.held_back {
+            for entity in &held.entities {
+                self.add(About::HeldBack, &held.problem, &entity.to_string());
+            }
+        }
+        let held = report.deletion.held_back.iter().map(|held| &held.problem);
+        if let Some(problem) =
+            report.deletion.stopped.iter().find(|problem| held.clone().all(|p| p != *problem))
+        {
+            self.add(About::HeldBack, problem, "all deletions");
+        }
+        for group in kept::groups(report, after) {
+            let about = if group.waits { About::Waiting } else { About::Kept };
+            let remarked = |scope: &kept::Scope| match &scope.remark {
+                Some(remark) => format!("{} ({remark})", scope.name),
+                None => scope.name.clone(),
+            };
+            let mut concerns: Vec<String> = group.scopes.iter().map(remarked).collect();
+            if concerns.is_empty() {
+                concerns.extend(group.examples.iter().map(ToString::to_string));
+            }
+            let problem = group.problem();
+            for concern in &concerns {
+                self.add(about, &problem, concern);
+            }
+        }
+        for dependent in &report.deletion.dependents {
+            let verb = if report.dry_run { "would be" } else { "was" };
+            let whose = if dependent.owned { "" } else { ", and somebody else made it" };
+            let problem = Problem::new(format!(
+                "{verb} deleted, because it depends on {}{whose}",
+                dependent.depends_on
+            ));
+            self.add(About::Dependent, &problem, &dependent.entity.to_string());
         }
         for found in &report.misconfigurations {
             let Misconfiguration { resource, kind, field, expression, count, of, reason, .. } = found;

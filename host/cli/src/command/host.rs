@@ -3,8 +3,10 @@
 use std::{future::Future, path::PathBuf, sync::Arc};
 
 use berth_embed::{
-    Access, BuildError, Engine, Journal, Ledger, Mapper, Observer, Problem, ReplaySource, SyncHost,
-    SyncOptions, policy,
+    Access, Approved, BuildError, Engine, FileLedger, Journal, Ledger, Mapper, Observer, Problem,
+    ReplaySource, SyncHost, SyncOptions,
+    core::{Adoption, RemovedScope},
+    policy,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +14,7 @@ use crate::{
     args::Global,
     exit::Exit,
     output::err,
-    settings::{Environment, Settings},
+    settings::{DeletionSettings, Environment, Settings, StateDir},
     summary,
     telemetry::{self, Shipping},
 };
@@ -38,6 +40,12 @@ pub(crate) struct Build {
     pub(crate) record: Option<PathBuf>,
     /// The recording that is read instead of AWS.
     pub(crate) replay: Option<PathBuf>,
+    /// Removals that are confirmed, beside those of the settings.
+    pub(crate) confirmed: Vec<RemovedScope>,
+    /// Which entities of others may be taken over, where not the settings say so.
+    pub(crate) adoption: Option<Adoption>,
+    /// The only changes to make.
+    pub(crate) approved: Option<Arc<Approved>>,
 }
 
 impl Build {
@@ -54,14 +62,24 @@ impl Build {
             engine: None,
             record: None,
             replay: None,
+            confirmed: Vec::new(),
+            adoption: None,
+            approved: None,
         }
     }
 }
 
 /// A host, and the engine in it.
+#[derive(Debug)]
 pub(crate) struct Assembled {
     pub(crate) host: SyncHost,
     pub(crate) engine: Arc<Engine>,
+    /// What may be deleted and taken over, by settings and command line.
+    pub(crate) deletion: DeletionSettings,
+    /// Stops what the host does.
+    pub(crate) cancel: CancellationToken,
+    /// Remarks for the operator.
+    pub(crate) notes: Vec<String>,
 }
 
 /// Why there is no host.
@@ -105,12 +123,13 @@ where
         err(&summary::problem("the runtime cannot start", &Problem::from_error(&error)));
         Exit::Internal
     })?;
-    let notes = settings.notes.clone();
+    let mut notes = settings.notes.clone();
     let result = runtime.block_on(async {
         let cancel = CancellationToken::new();
         stop_on_signal(&cancel);
         let logs = build.logs.clone();
-        let made = assemble(settings, build, cancel).map_err(|refusal| refusal.print())?;
+        let mut made = assemble(settings, build, cancel).map_err(|refusal| refusal.print())?;
+        notes.append(&mut made.notes);
         let result = work(made).await;
         if let Some(logs) = logs {
             logs.finish().await;
@@ -147,12 +166,37 @@ pub(crate) fn assemble(
         };
         aws.session_policy = Some(policy.ok_or_else(too_long)?);
     }
-    let mut options = SyncOptions { cancel, ledger: build.ledger, ..SyncOptions::default() };
+    let mut deletion = settings.deletion;
+    deletion.removal.confirmed.extend(build.confirmed);
+    if let Some(adoption) = build.adoption {
+        deletion.adoption = adoption;
+    }
+    let mut options = SyncOptions {
+        cancel: cancel.clone(),
+        ledger: build.ledger,
+        removal: deletion.removal.clone(),
+        max_deletions: deletion.max_deletions,
+        adoption: deletion.adoption.clone(),
+        approved: build.approved,
+        ..SyncOptions::default()
+    };
     if let Some(journal) = build.journal {
         options.journal = journal;
     }
     options.unit_concurrency = build.concurrency.or(settings.concurrency).unwrap_or(options.unit_concurrency);
     let mut builder = SyncHost::builder();
+    let mut notes = Vec::new();
+    match build.state.map(|access| (access, settings.state.dir(build.state_dir.as_deref()))) {
+        Some((access, StateDir::Given(dir))) => builder = builder.state(settings.state.ledger(dir, access)),
+        Some((access, StateDir::Default(Some(dir)))) => {
+            match FileLedger::open(settings.state.ledger(dir, access)) {
+                Ok(ledger) => options.ledger = Some(Arc::new(ledger)),
+                Err(problem) => notes.push(without_ledger(&problem.message)),
+            }
+        }
+        Some((_, StateDir::Default(None))) => notes.push(without_ledger("the user has no home directory")),
+        Some((_, StateDir::Off)) | None => {}
+    }
     if let Some(http) = settings.aws_http {
         builder = builder.aws_http(http);
     }
@@ -178,9 +222,6 @@ pub(crate) fn assemble(
         .http(settings.http)
         .observer(build.observer)
         .options(options);
-    if let Some(ledger) = build.state.and_then(|access| settings.state.ledger(build.state_dir, access)) {
-        builder = builder.state(ledger);
-    }
     let host = builder.build().map_err(|error| match error {
         BuildError::State(problem) => Refusal { title: "the state directory cannot be used", problem },
         other => Refusal::of(Problem::from_error(&other)),
@@ -191,7 +232,17 @@ pub(crate) fn assemble(
             None => logs.close(),
         }
     }
-    Ok(Assembled { host, engine })
+    Ok(Assembled { host, engine, deletion, cancel, notes })
+}
+
+/// What it means to go on without the default state directory.
+fn without_ledger(reason: &str) -> String {
+    format!(
+        "there is no ledger, because the default state directory cannot be used ({reason}). Everything is \
+         compared with Port, an entity is deleted only when all units that could hold it were read completely, \
+         and entities of removed accounts and regions are kept until that is confirmed. Name a directory with \
+         `--state-dir` or `state_dir`, or switch the ledger off with `none`"
+    )
 }
 
 /// The first SIGINT or SIGTERM stops the run in order; a second one ends the process at once.
@@ -221,5 +272,68 @@ async fn signalled() {
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         () = terminated => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use berth_embed::{LedgerConfig, NullObserver};
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::Args;
+
+    /// A host with this state directory of the user, for a command that was given another, or none.
+    fn made(state_home: Option<&Path>, given: Option<&Path>) -> Result<Assembled, Refusal> {
+        let plugins = tempfile::tempdir().unwrap();
+        let args = Args::parse_from(["berth", "--plugins", plugins.path().to_str().unwrap(), "sync"]);
+        let mut environment = Environment::of(&[
+            ("OCEAN__PORT__CLIENT_ID", "client"),
+            ("OCEAN__PORT__CLIENT_SECRET", "secret"),
+            ("OCEAN__SHIP_LOGS", "false"),
+        ]);
+        environment.state_home = state_home.map(Into::into);
+        let settings = Settings::load(&args.global, &environment).unwrap();
+        let build = Build {
+            state: Some(Access::Write),
+            state_dir: given.map(Into::into),
+            ..Build::new(Arc::new(NullObserver))
+        };
+        assemble(settings, build, CancellationToken::new())
+    }
+
+    #[tokio::test]
+    async fn the_default_ledger_is_used_where_it_can_be() {
+        let home = tempfile::tempdir().unwrap();
+        let first = made(Some(home.path()), None).unwrap();
+        assert!(first.host.ledger().is_some() && first.notes.is_empty(), "{:?}", first.notes);
+        let named: Vec<_> = std::fs::read_dir(home.path().join("berth")).unwrap().collect();
+        assert_eq!(named.len(), 1, "one directory for the integration");
+
+        // Another process of the same integration, as a sync beside a service.
+        let second = made(Some(home.path()), None).unwrap();
+        assert!(second.host.ledger().is_none());
+        assert!(second.notes[0].contains("in use by another process"), "{:?}", second.notes);
+        assert!(second.notes[0].contains("kept until that is confirmed"), "{:?}", second.notes);
+    }
+
+    #[tokio::test]
+    async fn a_default_that_cannot_be_used_is_no_error_and_a_named_directory_is() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for state_home in [None, Some(file.as_path())] {
+            let made = made(state_home, None).unwrap();
+            assert!(made.host.ledger().is_none() && made.notes.len() == 1, "{:?}", made.notes);
+        }
+        let refused = made(None, Some(&file.join("state"))).unwrap_err();
+        assert_eq!(refused.title, "the state directory cannot be used");
+        let taken = home.path().join("taken");
+        let _open = FileLedger::open(LedgerConfig::new(&taken)).unwrap();
+        assert!(made(None, Some(&taken)).is_err(), "a named directory that is in use");
+        let off = made(Some(home.path()), Some(Path::new("none"))).unwrap();
+        assert!(off.host.ledger().is_none() && off.notes.is_empty(), "{:?}", off.notes);
     }
 }

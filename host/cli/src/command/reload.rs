@@ -175,10 +175,11 @@ impl Reloader<'_> {
             vec![Issue { setting: title.into(), problem: message, remedy: remedy.unwrap_or_default() }]
         };
         let made = made.map_err(|panicked| whole("the host", Problem::from_error(&panicked)))?;
-        let Assembled { host, engine } = made.map_err(|Refusal { title, problem }| whole(title, problem))?;
+        let Assembled { host, engine, deletion, .. } =
+            made.map_err(|Refusal { title, problem }| whole(title, problem))?;
         *plugins = Plugins { engine, config, trust, narrowed };
         telemetry::follow(log_level.as_deref());
-        Ok(Live { host, service, schedule, changelog_destination, state_dir })
+        Ok(Live { host, service, schedule, changelog_destination, state_dir, deletion })
     }
 }
 

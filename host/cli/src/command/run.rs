@@ -2,7 +2,7 @@
 
 use std::{future::IntoFuture, net::Ipv4Addr, num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
 
-use berth_embed::{Access, Catalog, Mode, Observer, Problem, SyncError, core::ResyncStatus};
+use berth_embed::{Access, Catalog, Observer, Problem, SyncError, core::ResyncStatus};
 use indicatif::MultiProgress;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -16,9 +16,10 @@ use super::{
 #[cfg(feature = "kafka")]
 use crate::listener::kafka;
 use crate::{
-    args::{Global, LogFormat, RunArgs, ServiceArgs},
+    args::{Global, LogFormat, RecordingArgs, RemovalArgs, RunArgs, ServiceArgs, SyncArgs},
     exit::Exit,
     http::{self, Door, Serves, Status},
+    kept,
     listener::{self, Ended, Live, Reason, Resyncs, polling, schedule},
     output::{err, out},
     settings::{Environment, Listener, LiveSettings, Service, Settings},
@@ -51,11 +52,11 @@ pub(crate) fn run(
             json: false,
             reports: Vec::new(),
             concurrency: args.concurrency,
-            state_dir: args.state_dir.clone(),
-            record: None,
-            replay: None,
+            state: args.state.clone(),
         };
-        return sync::run(global, &once, environment, Mode::Apply, bars, logs);
+        let once =
+            SyncArgs { run: once, removal: RemovalArgs::default(), recording: RecordingArgs::default() };
+        return sync::sync(global, &once, environment, bars, logs);
     }
     telemetry::follow(settings.log_level.as_deref());
     let runtime = match tokio::runtime::Runtime::new() {
@@ -71,7 +72,7 @@ pub(crate) fn run(
     let build = Build {
         concurrency: args.concurrency.map(NonZeroUsize::get),
         state: Some(Access::Write),
-        state_dir: args.state_dir.clone(),
+        state_dir: args.state.state_dir.clone(),
         logs,
         ..Build::new(board)
     };
@@ -101,7 +102,7 @@ async fn serve(
     let webhook = matches!(service.listener, Listener::Webhook { .. }).then(|| resyncs.clone());
     let socket = bind(service.port).await?;
     let events = settings.live.take().filter(|_| service.process_webhooks);
-    let door = events.as_ref().map(|events| Door { key: events.key.clone(), status: Arc::clone(&status) });
+    let door = events.as_ref().map(|events| Door { keys: events.keys.clone(), status: Arc::clone(&status) });
     let serves = Serves { webhook, door, page: service.status_page };
     let router = http::router(&service.path_prefix, &status, serves);
     let drain = status.drain.clone();
@@ -135,12 +136,21 @@ async fn serve(
     let (config, trust) = (settings.engine.clone(), settings.trust.clone());
     let narrowed = settings.narrow_sessions;
     let made = assemble(settings, build, stop.clone()).map_err(|refusal| refusal.print())?;
-    let Assembled { host, engine } = made;
+    let Assembled { host, engine, deletion, notes, .. } = made;
+    for note in notes {
+        tracing::warn!("{note}");
+    }
     status.metrics.watch(&host, &engine);
     let plugins = Plugins { engine, config, trust, narrowed };
     telemetry::export(&status.metrics);
-    let (renew, live) =
-        watch::channel(Arc::new(Live { host, service, schedule, changelog_destination, state_dir }));
+    let (renew, live) = watch::channel(Arc::new(Live {
+        host,
+        service,
+        schedule,
+        changelog_destination,
+        state_dir,
+        deletion,
+    }));
     let following = async {
         if let Some(settings) = events {
             follow(&settings, live.clone(), &status, &prefix, &stop).await;
@@ -300,7 +310,8 @@ async fn resync(
     match result {
         Ok(report) => {
             status.metrics.ended(&report);
-            status.board.ended(&report);
+            let after = live.deletion.removal.after;
+            status.board.ended(&report, after);
             let totals = report.totals();
             tracing::info!(
                 outcome = ?report.outcome,
@@ -310,12 +321,14 @@ async fn resync(
                 updated = totals.counts.updated,
                 unchanged = totals.counts.unchanged,
                 deleted = report.deletion.deleted.len(),
+                kept = report.deletion.kept.len(),
+                held_back = kept::held_back(&report.deletion),
                 documents = totals.counts.documents,
                 seconds = report.duration.as_secs_f64(),
                 "resync ended"
             );
             if log == LogFormat::Text {
-                out(&summary::render(&report));
+                out(&summary::render(&report, after));
             }
             Ended::Ran
         }

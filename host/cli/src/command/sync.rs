@@ -9,57 +9,152 @@ use std::{
     sync::Arc,
 };
 
-use berth_embed::{Access, Event, Mode, Observer, Problem, RecordingSource, Report, SyncError};
+use berth_embed::{Access, Event, Mode, Observer, PlanFile, Problem, RecordingSource, Report, SyncError};
 use indicatif::MultiProgress;
 
-use super::host::{Build, with_host};
+use super::host::{Assembled, Build, with_host};
 use crate::{
-    args::{Global, RunArgs},
+    args::{Global, PlanArgs, RecordingArgs, RemovalArgs, RunArgs, SyncArgs},
     board::{self, Board},
     exit::Exit,
+    kept::counted,
     metrics::Metrics,
     output::{err, out},
     progress,
-    settings::Environment,
+    settings::{DeletionSettings, Environment},
     summary,
     telemetry::{self, Shipping},
 };
 
-/// Runs one resync and tells about it.
-pub(crate) fn run(
+/// `berth sync`: runs one resync and reports on it.
+pub(super) fn sync(
     global: &Global,
-    args: &RunArgs,
+    args: &SyncArgs,
     environment: &Environment,
-    mode: Mode,
     bars: &MultiProgress,
     logs: Option<Shipping>,
 ) -> Exit {
-    let metrics = Arc::new(Metrics::default());
-    let board =
-        args.reports.iter().any(|file| is_page(file)).then(|| Arc::new(Board::new(Arc::clone(&metrics))));
-    let progress = progress::observer(global.log_format, bars);
-    let observer: Arc<dyn Observer> = match &board {
-        Some(board) => Arc::new(Both(progress, Arc::clone(board))),
-        None => progress,
+    let job = Job { run: &args.run, removal: Some(&args.removal), recording: Some(&args.recording) };
+    match job.run(global, environment, Mode::Apply, bars, logs) {
+        Ok(ended) => ended.finish(&args.run),
+        Err(exit) => exit,
+    }
+}
+
+/// `berth plan`: the same without writing anything, and the plan as a file.
+pub(super) fn plan(
+    global: &Global,
+    args: &PlanArgs,
+    environment: &Environment,
+    bars: &MultiProgress,
+) -> Exit {
+    let job = Job { run: &args.run, removal: Some(&args.removal), recording: Some(&args.recording) };
+    let mut ended = match job.run(global, environment, Mode::Plan, bars, None) {
+        Ok(ended) => ended,
+        Err(exit) => return exit,
     };
-    let build = Build {
-        concurrency: args.concurrency.map(NonZeroUsize::get),
-        state: Some(match mode {
+    if let Some(path) = &args.out {
+        let plan = ended.plan();
+        if let Err(problem) = write_plan(&plan, path) {
+            err(&summary::problem("the plan cannot be written", &problem));
+            return Exit::Internal;
+        }
+        ended.report.notes.push(written(&plan, path));
+    }
+    ended.finish(&args.run)
+}
+
+/// One resync, as the command line asks for it.
+pub(super) struct Job<'a> {
+    pub(super) run: &'a RunArgs,
+    pub(super) removal: Option<&'a RemovalArgs>,
+    pub(super) recording: Option<&'a RecordingArgs>,
+}
+
+impl Job<'_> {
+    /// How its host is put together.
+    pub(super) fn build(&self, observer: Arc<dyn Observer>, access: Access) -> Build {
+        Build {
+            concurrency: self.run.concurrency.map(NonZeroUsize::get),
+            state: Some(access),
+            state_dir: self.run.state.state_dir.clone(),
+            record: self.recording.and_then(|recording| recording.record.clone()),
+            replay: self.recording.and_then(|recording| recording.replay.clone()),
+            confirmed: self.removal.map(|removal| removal.confirmed.clone()).unwrap_or_default(),
+            ..Build::new(observer)
+        }
+    }
+
+    fn run(
+        &self,
+        global: &Global,
+        environment: &Environment,
+        mode: Mode,
+        bars: &MultiProgress,
+        logs: Option<Shipping>,
+    ) -> Result<Ended, Exit> {
+        let watch = Watch::new(global, self.run, bars);
+        let access = match mode {
             Mode::Apply => Access::Write,
             Mode::Plan => Access::Read,
-        }),
-        state_dir: args.state_dir.clone(),
-        logs,
-        record: args.record.clone(),
-        replay: args.replay.clone(),
-        ..Build::new(Arc::clone(&observer))
+        };
+        let build = Build { logs, ..self.build(watch.observer(), access) };
+        let (result, notes) = with_host(global, environment, build, |made| async move {
+            let result = watch.run(&made, mode).await;
+            let recorded = made.host.recording().map(recorded);
+            // Clears the bars before anything else is printed.
+            let page = watch.page(result.as_ref().ok());
+            (result, recorded, page, made.deletion)
+        })?;
+        let (result, recorded, page, deletion) = result;
+        let mut report = result.map_err(|error| begin_failed(&error))?;
+        report.notes.splice(0..0, notes);
+        report.notes.extend(recorded);
+        Ok(Ended { report, page, deletion })
+    }
+}
+
+/// Prints why a resync could not begin.
+pub(super) fn begin_failed(error: &SyncError) -> Exit {
+    let (title, exit) = match error {
+        SyncError::Catalog(_) => ("Port cannot be used; nothing was read or changed", Exit::NothingRead),
+        SyncError::Source(_) => ("AWS cannot be read; nothing was changed", Exit::NothingRead),
+        SyncError::Config(_) => ("there is nothing to do; nothing was changed", Exit::Settings),
     };
-    telemetry::export(&metrics);
-    let watching = board.clone();
-    let result = with_host(global, environment, build, |made| async move {
-        metrics.watch(&made.host, &made.engine);
-        metrics.begun();
-        if let Some(board) = &watching {
+    err(&summary::problem(title, error.problem()));
+    exit
+}
+
+/// What follows one resync: progress, the page of a report, metrics.
+pub(super) struct Watch {
+    metrics: Arc<Metrics>,
+    board: Option<Arc<Board>>,
+    observer: Arc<dyn Observer>,
+}
+
+impl Watch {
+    pub(super) fn new(global: &Global, args: &RunArgs, bars: &MultiProgress) -> Self {
+        let metrics = Arc::new(Metrics::default());
+        let board =
+            args.reports.iter().any(|file| is_page(file)).then(|| Arc::new(Board::new(Arc::clone(&metrics))));
+        let progress = progress::observer(global.log_format, bars);
+        let observer: Arc<dyn Observer> = match &board {
+            Some(board) => Arc::new(Both(progress, Arc::clone(board))),
+            None => progress,
+        };
+        telemetry::export(&metrics);
+        Self { metrics, board, observer }
+    }
+
+    pub(super) fn observer(&self) -> Arc<dyn Observer> {
+        Arc::clone(&self.observer)
+    }
+
+    /// Runs the resync.
+    pub(super) async fn run(&self, made: &Assembled, mode: Mode) -> Result<Report, SyncError> {
+        self.metrics.watch(&made.host, &made.engine);
+        self.metrics.begun();
+        if let Some(board) = &self.board {
             board.begun("");
         }
         let result = match mode {
@@ -67,36 +162,95 @@ pub(crate) fn run(
             Mode::Plan => made.host.plan().await,
         };
         match &result {
-            Ok(report) => metrics.ended(report),
-            Err(_) => metrics.ended_early("not-begun"),
-        }
-        (result, made.host.recording().map(recorded))
-    });
-    // Clears the bars before anything else is printed.
-    drop(observer);
-    match result {
-        Ok(((Ok(mut report), recorded), notes)) => {
-            report.notes.splice(0..0, notes);
-            report.notes.extend(recorded);
-            let page = board.map(|board| {
-                board.ended(&report);
-                board::page(Some(&board.whole()))
-            });
-            finish(&report, page.as_deref(), args)
-        }
-        Ok(((Err(error), _), _)) => {
-            let (title, exit) = match &error {
-                SyncError::Catalog(_) => {
-                    ("Port cannot be used; nothing was read or changed", Exit::NothingRead)
+            Ok(report) => {
+                self.metrics.ended(report);
+                if let Some(board) = &self.board {
+                    board.ended(report, made.deletion.removal.after);
                 }
-                SyncError::Source(_) => ("AWS cannot be read; nothing was changed", Exit::NothingRead),
-                SyncError::Config(_) => ("there is nothing to do; nothing was changed", Exit::Settings),
-            };
-            err(&summary::problem(title, error.problem()));
-            exit
+            }
+            Err(_) => self.metrics.ended_early("not-begun"),
         }
-        Err(exit) => exit,
+        result
     }
+
+    /// The page of the report, where one is asked for. Ends the progress.
+    pub(super) fn page(self, report: Option<&Report>) -> Option<String> {
+        report.and(self.board).map(|board| board::page(Some(&board.whole())))
+    }
+}
+
+/// A resync that ended.
+pub(super) struct Ended {
+    pub(super) report: Report,
+    pub(super) page: Option<String>,
+    pub(super) deletion: DeletionSettings,
+}
+
+impl Ended {
+    /// The plan, if it was one.
+    pub(super) fn plan(&self) -> PlanFile {
+        let DeletionSettings { removal, adoption, .. } = &self.deletion;
+        PlanFile::of(&self.report, adoption.clone(), removal.confirmed.clone())
+    }
+
+    /// Writes the reports and prints the summary.
+    pub(super) fn finish(&self, args: &RunArgs) -> Exit {
+        let Self { report, page, deletion } = self;
+        let mut exit = Exit::from(report.outcome);
+        for path in &args.reports {
+            let written = match page.as_ref().filter(|_| is_page(path)) {
+                Some(page) => std::fs::write(path, page),
+                None => File::create(path).and_then(|file| write_json(report, file)),
+            };
+            if let Err(error) = written {
+                let problem = Problem::new(format!("{}: {error}", path.display()))
+                    .remedy("check the path given with --report");
+                err(&summary::problem("the report cannot be written", &problem));
+                exit = Exit::Internal;
+            }
+        }
+        if args.json {
+            // Whoever reads it may have had enough.
+            _ = write_json(report, std::io::stdout().lock());
+        } else {
+            out(&summary::render(report, deletion.removal.after));
+        }
+        exit
+    }
+}
+
+/// Writes a plan, readable by its owner only: it names what is in the accounts.
+///
+/// # Errors
+/// A [`Problem`] that names the file.
+pub(super) fn write_plan(plan: &PlanFile, path: &Path) -> Result<(), Problem> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Problem::new(format!("{}: {error}", path.display())).remedy("check the path given with --out")
+    };
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(|error| failed(&error))?;
+    let mut to = BufWriter::new(file.as_file_mut());
+    serde_json::to_writer_pretty(&mut to, plan).map_err(|error| failed(&error))?;
+    to.write_all(b"\n").and_then(|()| to.flush()).map_err(|error| failed(&error))?;
+    drop(to);
+    file.persist(path).map(drop).map_err(|error| failed(&error.error))
+}
+
+/// What is to be known about a plan that was written.
+pub(super) fn written(plan: &PlanFile, path: &Path) -> String {
+    let (changes, deletions) = plan.counts();
+    let held = plan.deletions.iter().filter(|deletion| deletion.held_back.is_some()).count();
+    let held = match held {
+        0 => String::new(),
+        1 => "; 1 of the deletions is held back by a limit, and applying the plan approves it".into(),
+        held => {
+            format!("; {held} of the deletions are held back by limits, and applying the plan approves them")
+        }
+    };
+    let (changes, deletions) =
+        (counted(changes as u64, "change", "changes"), counted(deletions as u64, "deletion", "deletions"));
+    let path = path.display();
+    format!("the plan is in {path}: {changes}, {deletions}{held}. Review it, then run `berth apply {path}`")
 }
 
 /// What is to be known about a recording before it is handed on.
@@ -133,27 +287,4 @@ fn write_json(report: &Report, to: impl Write) -> std::io::Result<()> {
 fn is_page(file: &Path) -> bool {
     let ending = file.extension().map(OsStr::to_ascii_lowercase);
     ending.is_some_and(|ending| ending == "html" || ending == "htm")
-}
-
-fn finish(report: &Report, page: Option<&str>, args: &RunArgs) -> Exit {
-    let mut exit = Exit::from(report.outcome);
-    for path in &args.reports {
-        let written = match page.filter(|_| is_page(path)) {
-            Some(page) => std::fs::write(path, page),
-            None => File::create(path).and_then(|file| write_json(report, file)),
-        };
-        if let Err(error) = written {
-            let problem = Problem::new(format!("{}: {error}", path.display()))
-                .remedy("check the path given with --report");
-            err(&summary::problem("the report cannot be written", &problem));
-            exit = Exit::Internal;
-        }
-    }
-    if args.json {
-        // Whoever reads it may have had enough.
-        _ = write_json(report, std::io::stdout().lock());
-    } else {
-        out(&summary::render(report));
-    }
-    exit
 }

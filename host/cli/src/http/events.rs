@@ -1,7 +1,7 @@
 //! The webhook of live events: EventBridge posts what CloudTrail saw, an API destination brings the
 //! key. Path, header and replies are those of the Ocean contract.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Json,
@@ -11,12 +11,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, post},
 };
-use berth_embed::Submission;
-use secrecy::{ExposeSecret, SecretString};
+use berth_embed::{Submission, core::AccountId};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
 use super::Status;
+use crate::settings::LiveKey;
 
 /// The header that holds the key.
 const KEY_HEADER: &str = "x-port-aws-ocean-api-key";
@@ -26,8 +27,30 @@ const BODY_LIMIT: usize = 1 << 20;
 /// Who may bring events, and whom they are for.
 #[derive(Debug)]
 pub(crate) struct Door {
-    pub(crate) key: SecretString,
+    pub(crate) keys: Vec<LiveKey>,
     pub(crate) status: Arc<Status>,
+}
+
+/// The accounts whose events a sender may bring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Allowed {
+    Every,
+    These(BTreeSet<AccountId>),
+}
+
+impl Allowed {
+    /// Whether this event may be brought. The account is the one that events are followed for: that of
+    /// the envelope or, without it, of the call. One that names none, or none that can be, is let through
+    /// to be refused for that.
+    fn covers(&self, event: &Value) -> bool {
+        let Self::These(accounts) = self else { return true };
+        let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(ToOwned::to_owned);
+        let account = text(&event["account"]).or_else(|| text(&event["detail"]["recipientAccountId"]));
+        match account.map(AccountId::new) {
+            Some(Ok(account)) => accounts.contains(&account),
+            Some(Err(_)) | None => true,
+        }
+    }
 }
 
 /// Who answers at `/integration/webhook`.
@@ -37,14 +60,15 @@ pub(super) fn answers(door: Door) -> MethodRouter {
 
 async fn take(State(door): State<Arc<Door>>, request: Request) -> Response {
     let count = |outcome| door.status.metrics.event(outcome);
-    if !door.opens(request.headers()) {
+    let Some(allowed) = door.allows(request.headers()) else {
         count("unauthorized");
         tracing::warn!(
-            "a live event is dropped: its `{KEY_HEADER}` is missing or is not `live_events_api_key`"
+            "a live event is dropped: its `{KEY_HEADER}` is missing, or is neither `live_events_api_key` nor \
+             one of `live_events_keys`"
         );
         // As the contract has it: who does not know the key learns nothing.
         return accepted();
-    }
+    };
     let body = match to_bytes(request.into_body(), BODY_LIMIT).await {
         Ok(body) => body,
         Err(error) => {
@@ -65,6 +89,16 @@ async fn take(State(door): State<Arc<Door>>, request: Request) -> Response {
     };
     let mut reply = accepted();
     for event in events(payload) {
+        if !allowed.covers(&event) {
+            count("unauthorized");
+            let account =
+                event["account"].as_str().or_else(|| event["detail"]["recipientAccountId"].as_str());
+            tracing::warn!(
+                account,
+                "a live event is dropped: its key is not valid for this account (`live_events_keys`)"
+            );
+            continue;
+        }
         match live.submit(&event) {
             Submission::Queued(_) => count("queued"),
             Submission::Ignored => count("ignored"),
@@ -85,10 +119,22 @@ async fn take(State(door): State<Arc<Door>>, request: Request) -> Response {
 }
 
 impl Door {
-    /// Whether the key is right; takes the same time whichever byte is wrong.
-    fn opens(&self, headers: &HeaderMap) -> bool {
+    /// What the sender may bring; nothing without a key that is known. Takes the same time whichever key
+    /// it is, and whichever byte is wrong.
+    fn allows(&self, headers: &HeaderMap) -> Option<Allowed> {
         let given = headers.get(KEY_HEADER).map_or(&[][..], |value| value.as_bytes());
-        given.ct_eq(self.key.expose_secret().as_bytes()).into()
+        let mut allowed: Option<Allowed> = None;
+        for LiveKey { key, accounts } in &self.keys {
+            let right: bool = given.ct_eq(key.expose_secret().as_bytes()).into();
+            if right {
+                allowed = Some(match (allowed, accounts) {
+                    (Some(Allowed::Every), _) | (_, None) => Allowed::Every,
+                    (None, Some(accounts)) => Allowed::These(accounts.clone()),
+                    (Some(Allowed::These(more)), Some(accounts)) => Allowed::These(&more | accounts),
+                });
+            }
+        }
+        allowed
     }
 }
 
@@ -121,20 +167,47 @@ mod tests {
 
     use super::*;
 
+    fn door(keys: &[(&str, Option<&[&str]>)]) -> Door {
+        let accounts = |ids: &[&str]| ids.iter().map(|id| AccountId::new(*id).unwrap()).collect();
+        let keys = keys.iter().map(|(key, of)| LiveKey { key: (*key).into(), accounts: of.map(accounts) });
+        Door { keys: keys.collect(), status: Arc::default() }
+    }
+
+    fn headers(value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert("X-Port-AWS-Ocean-API-Key", HeaderValue::from_str(value).unwrap());
+        headers
+    }
+
     #[test]
     fn only_the_key_opens() {
-        let door = Door { key: SecretString::from("s3cret"), status: Arc::default() };
-        let headers = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("X-Port-AWS-Ocean-API-Key", HeaderValue::from_str(value).unwrap());
-            headers
-        };
-        assert!(door.opens(&headers("s3cret")));
+        let door = door(&[("s3cret", None)]);
+        assert_eq!(door.allows(&headers("s3cret")), Some(Allowed::Every));
         for wrong in ["", "s3cre", "s3cret ", "s3cretx", "S3cret"] {
-            assert!(!door.opens(&headers(wrong)), "{wrong}");
+            assert_eq!(door.allows(&headers(wrong)), None, "{wrong}");
         }
-        assert!(!door.opens(&HeaderMap::new()));
+        assert_eq!(door.allows(&HeaderMap::new()), None);
         assert!(!format!("{door:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_key_is_valid_for_its_accounts_alone() {
+        let (one, two, three) = ("111111111111", "222222222222", "333333333333");
+        let door = door(&[("a", Some(&[one])), ("a", Some(&[two])), ("b", Some(&[three])), ("all", None)]);
+        let event = |account: &str| json!({"account": account, "detail": {"recipientAccountId": one}});
+        let call = |account: &str| json!({"detail": {"recipientAccountId": account}});
+        for (key, allowed) in
+            [("a", [true, true, false]), ("b", [false, false, true]), ("all", [true, true, true])]
+        {
+            let of_key = door.allows(&headers(key)).unwrap();
+            for (account, allowed) in [one, two, three].into_iter().zip(allowed) {
+                assert_eq!(of_key.covers(&event(account)), allowed, "{key} {account}");
+                assert_eq!(of_key.covers(&call(account)), allowed, "{key} {account}");
+            }
+        }
+        assert_eq!(door.allows(&headers("c")), None);
+        // What names no account is malformed, which is found later.
+        assert!(door.allows(&headers("a")).unwrap().covers(&json!({"detail": {}})));
     }
 
     #[test]

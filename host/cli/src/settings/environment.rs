@@ -2,23 +2,32 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use etcetera::BaseStrategy;
+
 /// The environment as the program sees it; a plain value, so that tests can make their own.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
     variables: BTreeMap<String, String>,
     pub(crate) working_dir: PathBuf,
     pub(crate) executable: Option<PathBuf>,
+    /// Where the user's programs keep what can be made again, and what must last: `~/.cache` and
+    /// `~/.local/state` (XDG), or what Windows has for them. None without a home directory.
+    pub(crate) cache_home: Option<PathBuf>,
+    pub(crate) state_home: Option<PathBuf>,
 }
 
 impl Environment {
     /// The environment of this process. Variables that are not UTF-8 are left out.
     pub(crate) fn of_process() -> Self {
+        let user = etcetera::choose_base_strategy().ok();
         Self {
             variables: std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .collect(),
             working_dir: std::env::current_dir().unwrap_or_default(),
             executable: std::env::current_exe().ok(),
+            cache_home: user.as_ref().map(BaseStrategy::cache_dir),
+            state_home: user.map(|user| user.state_dir().unwrap_or_else(|| user.data_dir())),
         }
     }
 

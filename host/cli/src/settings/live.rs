@@ -1,18 +1,33 @@
 //! Live events: whether they are followed, and how.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use berth_embed::LiveOptions;
+use berth_embed::{LiveOptions, core::AccountId};
 use secrecy::SecretString;
+use serde_json::Value;
 use url::Url;
 
-use super::Reader;
+use super::{Reader, is_empty};
+
+/// The settings that hold keys.
+pub(super) const KEYS: [&str; 2] = [ONE_KEY, MANY_KEYS];
+const ONE_KEY: &str = "integration.config.live_events_api_key";
+const MANY_KEYS: &str = "integration.config.live_events_keys";
+const MANY_EXAMPLE: &str = r#"[{"key": "…", "accounts": ["111111111111"]}]"#;
+
+/// What the sender of an event has to know.
+#[derive(Debug, Clone)]
+pub(crate) struct LiveKey {
+    pub(crate) key: SecretString,
+    /// The accounts whose events it may bring; `None`: all.
+    pub(crate) accounts: Option<BTreeSet<AccountId>>,
+}
 
 /// How live events are followed, where they are.
 #[derive(Debug)]
 pub(crate) struct LiveSettings {
-    /// What the sender of an event has to know.
-    pub(crate) key: SecretString,
+    /// Who may bring events; at least one.
+    pub(crate) keys: Vec<LiveKey>,
     /// The address of this service on the outside, to tell people where events go.
     pub(crate) base_url: Option<Url>,
     pub(crate) options: LiveOptions,
@@ -29,8 +44,37 @@ impl Reader<'_> {
             drain: self.seconds("max_wait_seconds_before_shutdown", defaults.drain),
             ..defaults
         };
-        let key = self.secret("integration.config.live_events_api_key")?;
-        Some(LiveSettings { key, base_url, options })
+        let mut keys = self.keys_of_accounts();
+        keys.extend(self.secret(ONE_KEY).map(|key| LiveKey { key, accounts: None }));
+        (!keys.is_empty()).then_some(LiveSettings { keys, base_url, options })
+    }
+
+    /// The keys that may bring events of some accounts only. A key without accounts is a mistake: it
+    /// could mean all or none.
+    fn keys_of_accounts(&mut self) -> Vec<LiveKey> {
+        let Some(setting) = self.tree.given(MANY_KEYS) else { return Vec::new() };
+        let list = match &setting.value {
+            Value::String(text) => serde_json::from_str::<Value>(text).unwrap_or_default(),
+            other => other.clone(),
+        };
+        let remedy =
+            format!("use a list such as `{MANY_EXAMPLE}`; `live_events_api_key` is valid for all accounts");
+        let items = match list {
+            Value::Array(items) if !items.is_empty() => items,
+            // Never what was found: it may be a key.
+            _ => {
+                self.issue(MANY_KEYS, "not a list of keys with their accounts", remedy);
+                return Vec::new();
+            }
+        };
+        let mut keys = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            match live_key(item) {
+                Ok(key) => keys.push(key),
+                Err(problem) => self.issue(MANY_KEYS, format!("element {index}: {problem}"), remedy.clone()),
+            }
+        }
+        keys
     }
 
     /// A time, which may have a fraction.
@@ -47,6 +91,23 @@ impl Reader<'_> {
             default
         })
     }
+}
+
+/// Reads one of `live_events_keys`.
+fn live_key(item: &Value) -> Result<LiveKey, String> {
+    let members = item.as_object().ok_or("not a table with `key` and `accounts`")?;
+    if let Some(other) = members.keys().find(|name| !["key", "accounts"].contains(&name.as_str())) {
+        return Err(format!("there is no member `{other}`, only `key` and `accounts`"));
+    }
+    let key = members.get("key").and_then(Value::as_str).map(str::trim).filter(|key| !key.is_empty());
+    let key = key.ok_or("`key` is missing or empty")?;
+    let accounts = members.get("accounts").filter(|accounts| !is_empty(accounts));
+    let accounts = accounts.and_then(Value::as_array).ok_or("`accounts` is missing, empty or no list")?;
+    let accounts = accounts.iter().map(|account| {
+        let account = account.as_str().ok_or("an account is not a text of twelve digits".to_owned())?;
+        AccountId::new(account.trim()).map_err(|error| error.to_string())
+    });
+    Ok(LiveKey { key: SecretString::from(key), accounts: Some(accounts.collect::<Result<_, String>>()?) })
 }
 
 #[cfg(test)]
@@ -76,7 +137,8 @@ mod tests {
             "ocean__integration__config__live_events_api_key",
         ] {
             let live = load(&[(name, "k3y")]).unwrap().unwrap();
-            assert_eq!(live.key.expose_secret(), "k3y");
+            assert_eq!(live.keys[0].key.expose_secret(), "k3y");
+            assert_eq!((live.keys.len(), &live.keys[0].accounts), (1, &None));
             assert_eq!((live.options.workers, live.options.deadline), (4, Duration::from_secs(90)));
             assert!(!format!("{live:?}").contains("k3y"));
         }
@@ -93,6 +155,59 @@ mod tests {
         assert_eq!(live.options.deadline, Duration::from_millis(7500));
         assert_eq!(live.options.drain, Duration::from_secs(1));
         assert_eq!(live.base_url.unwrap().host_str(), Some("berth.example.com"));
+    }
+
+    #[test]
+    fn keys_may_be_restricted_to_accounts() {
+        const NAME: &str = "OCEAN__INTEGRATION__CONFIG__LIVE_EVENTS_KEYS";
+        let json = r#"[{"key": "hush-1", "accounts": ["111111111111", "222222222222"]}, {"key": "hush-2", "accounts": ["333333333333"]}]"#;
+        let live = load(&[(NAME, json), ("OCEAN__INTEGRATION__CONFIG__LIVE_EVENTS_API_KEY", "k3y")])
+            .unwrap()
+            .unwrap();
+        let keys: Vec<(&str, Option<usize>)> = live
+            .keys
+            .iter()
+            .map(|known| (known.key.expose_secret(), known.accounts.as_ref().map(BTreeSet::len)))
+            .collect();
+        assert_eq!(keys, [("hush-1", Some(2)), ("hush-2", Some(1)), ("k3y", None)]);
+        assert!(!["hush", "k3y"].iter().any(|key| format!("{live:?}").contains(key)), "{live:?}");
+
+        let dir = tempfile::tempdir().unwrap();
+        let file = "[port]\nclient_id = 'a'\nclient_secret = 'b'\n\
+                    [[integration.config.live_events_keys]]\nkey = 'one'\naccounts = ['111111111111']\n";
+        std::fs::write(dir.path().join("berth.toml"), file).unwrap();
+        let mut environment = Environment::of(&[]);
+        environment.working_dir = dir.path().to_owned();
+        let args = Args::parse_from(["berth", "--plugins", "/", "run"]);
+        let (settings, service) = Settings::load_service(&args.global, &environment).unwrap();
+        assert_eq!(settings.live.unwrap().keys.len(), 1);
+        assert!(!service.status_page, "the port is reached from outside");
+        assert!(settings.port.secrets.iter().any(|secret| secret.expose_secret() == "one"), "masked in logs");
+    }
+
+    #[test]
+    fn a_key_that_names_no_account_or_is_empty_is_a_mistake() {
+        const NAME: &str = "OCEAN__INTEGRATION__CONFIG__LIVE_EVENTS_KEYS";
+        for wrong in [
+            "",
+            "[]",
+            "{}",
+            "hush",
+            r#"["hush"]"#,
+            r#"[{"key": "hush"}]"#,
+            r#"[{"key": "hush", "accounts": []}]"#,
+            r#"[{"key": "hush", "accounts": [""]}]"#,
+            r#"[{"key": "hush", "accounts": "111111111111"}]"#,
+            r#"[{"key": "hush", "accounts": ["1"]}]"#,
+            r#"[{"key": "hush", "accounts": [111111111111]}]"#,
+            r#"[{"key": " ", "accounts": ["111111111111"]}]"#,
+            r#"[{"accounts": ["111111111111"]}]"#,
+            r#"[{"key": "hush", "accounts": ["111111111111"], "regions": []}]"#,
+        ] {
+            let issues = load(&[(NAME, wrong)]).unwrap_err();
+            assert_eq!((issues.len(), issues[0].setting.as_str()), (1, NAME), "{wrong}: {issues:?}");
+            assert!(!format!("{issues:?}").contains("hush"), "{issues:?}");
+        }
     }
 
     #[test]

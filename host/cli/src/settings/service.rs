@@ -7,7 +7,7 @@ use url::Url;
 
 #[cfg(feature = "kafka")]
 use super::Kafka;
-use super::{Issue, Reader};
+use super::{Issue, Reader, live};
 
 /// How the service runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Service {
     }
     // Where the port is there to be reached from outside, nothing is shown to everybody unasked.
     let outside = matches!(listener, Listener::Webhook { .. })
-        || process_webhooks && reader.tree.get("integration.config.live_events_api_key").is_some();
+        || process_webhooks && live::KEYS.iter().any(|path| reader.tree.get(path).is_some());
     Service {
         listener: if resyncs { listener } else { Listener::Idle },
         scheduled_minutes: reader.schedule(resyncs),

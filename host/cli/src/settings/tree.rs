@@ -35,6 +35,28 @@ pub(crate) struct Tree(BTreeMap<String, Setting>);
 
 const PREFIX: &str = "OCEAN__";
 
+/// Settings below which there are none: maps whose keys are the operator's, and what has to be a list or
+/// a text, so that an object there is found to be a mistake instead of nothing.
+const VERBATIM: &[&str] = &[
+    "aws.external_ids",
+    "integration.config.account_role_arn",
+    "integration.config.account_role_arns",
+    "integration.config.external_ids",
+    "integration.config.live_events_keys",
+    "integration.config.ou_id",
+];
+
+/// Settings that the contract does not have, by the variables that also set them. They win over
+/// `OCEAN__…`; one that is empty is not set.
+const OWN_VARIABLES: &[(&str, &str)] = &[
+    ("BERTH_ADOPT_EXISTING_ENTITIES", "adopt_existing_entities"),
+    ("BERTH_CONFIRM_REMOVAL", "confirm_removal"),
+    ("BERTH_MAX_DELETIONS", "max_deletions"),
+    ("BERTH_MAX_PAGES_PER_LIST", "max_pages_per_list"),
+    ("BERTH_REMOVAL_AFTER", "removal_after"),
+    ("BERTH_UNIT_DEADLINE_SECONDS", "unit_deadline_seconds"),
+];
+
 /// The settings file and `.env`. Neither need be there.
 pub(super) fn files(file: Option<&Path>, environment: &Environment) -> [PathBuf; 2] {
     let base = &environment.working_dir;
@@ -60,11 +82,16 @@ impl Tree {
 
     /// The value at a path, if it is set to something.
     pub(crate) fn get(&self, path: &str) -> Option<&Setting> {
-        self.0.get(path).filter(|setting| match &setting.value {
+        self.given(path).filter(|setting| match &setting.value {
             Value::Null => false,
             Value::String(text) => !text.trim().is_empty(),
             _ => true,
         })
+    }
+
+    /// The value at a path, if it is set at all, even to nothing.
+    pub(crate) fn given(&self, path: &str) -> Option<&Setting> {
+        self.0.get(path)
     }
 
     /// Paths that came from the file.
@@ -99,8 +126,13 @@ impl Tree {
     }
 
     fn add_variables<'v>(&mut self, variables: impl Iterator<Item = (&'v str, &'v str)>) {
+        let mut own: Vec<(&str, &str, &str)> = Vec::new();
         let mut named: Vec<(Vec<String>, &str, &str)> = variables
             .filter_map(|(name, value)| {
+                if let Some((name, path)) = OWN_VARIABLES.iter().find(|(own, _)| *own == name) {
+                    own.push((path, name, value));
+                    return None;
+                }
                 let head = name.get(..PREFIX.len())?;
                 let path = name.get(PREFIX.len()..)?;
                 head.eq_ignore_ascii_case(PREFIX)
@@ -116,11 +148,13 @@ impl Tree {
             };
             self.add(path.join("."), value, &Origin::Variable(name.to_owned()));
         }
+        for (path, name, text) in own.into_iter().filter(|(_, _, text)| !text.trim().is_empty()) {
+            self.add(path.to_owned(), Value::String(text.to_owned()), &Origin::Variable(name.to_owned()));
+        }
     }
 
     fn add(&mut self, path: String, value: Value, origin: &Origin) {
-        // What is below is a map whose keys are the operator's, not settings.
-        let verbatim = path == "integration.config.external_ids" || path == "aws.external_ids";
+        let verbatim = VERBATIM.contains(&path.as_str());
         match value {
             Value::Object(members) if !verbatim => {
                 for (key, value) in members {
@@ -191,6 +225,19 @@ mod tests {
         assert_eq!(text(&tree, "integration.config.external_id"), "x");
         assert_eq!(tree.get("integration.config.external_ids").unwrap().value["111111111111"], "y");
         assert!(tree.get("empty").is_none());
+    }
+
+    #[test]
+    fn variables_of_our_own_win_over_the_contracts() {
+        let ours = ("BERTH_REMOVAL_AFTER", "5");
+        let tree = tree(&[
+            ours,
+            ("OCEAN__REMOVAL_AFTER", "7"),
+            ("OCEAN__MAX_DELETIONS", "8"),
+            ("BERTH_MAX_DELETIONS", " "),
+        ]);
+        assert_eq!((text(&tree, "removal_after"), text(&tree, "max_deletions")), ("5", "8"));
+        assert_eq!(tree.get("removal_after").unwrap().origin, Origin::Variable(ours.0.into()));
     }
 
     #[test]

@@ -63,7 +63,7 @@ OCEAN__INTEGRATION__CONFIG__{{ . | snakecase | upper }}
 {{/* Settings that are kept in the Secret wherever they are given. External IDs are no secret in AWS's
 eyes, but nobody's business either. */}}
 {{- define "berth.isSensitive" -}}
-{{- if has (snakecase .) (list "external_id" "external_ids" "live_events_api_key") -}}true{{- end -}}
+{{- if has (snakecase .) (list "external_id" "external_ids" "live_events_api_key" "live_events_keys") -}}true{{- end -}}
 {{- end -}}
 
 {{/* The integration's settings that are told openly, or (`secret: true`) that are not. */}}

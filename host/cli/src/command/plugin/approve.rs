@@ -4,7 +4,6 @@ use std::{
     collections::BTreeSet,
     fmt::Write as _,
     fs,
-    io::{BufRead as _, IsTerminal as _},
     path::{Path, PathBuf},
 };
 
@@ -16,7 +15,7 @@ use berth_embed::{
 use super::{component, started};
 use crate::{
     exit::Exit,
-    output::{err, hang, out, safe},
+    output::{confirm, hang, out, safe},
     trust::{Demand, Signed, Trust, signature_file},
 };
 
@@ -155,15 +154,8 @@ fn copy(engine: &Engine, info: &PluginInfo, to: &Path) -> Result<PathBuf, Proble
 
 /// Asks on the terminal.
 fn agreed(count: usize) -> Result<bool, Problem> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Problem::new("nobody can be asked: standard input is no terminal")
-            .remedy("look at what is shown, and approve it with --yes"));
-    }
-    err(&format!("\nApprove {}? [y/N]", if count == 1 { "it" } else { "all of them" }));
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    read.map_err(|error| Problem::new(format!("standard input: {error}")))?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    let question = format!("Approve {}?", if count == 1 { "it" } else { "all of them" });
+    confirm(&question, "look at what is shown, and approve it with --yes")
 }
 
 /// Why a signature does not count, if it does not.

@@ -9,7 +9,7 @@ use std::{
 
 use berth_embed::{
     Catalog as _, Engine, HttpConfig, MemoryCatalog, Outcome, PluginInfo, PortCatalog, PortConfig, Problem,
-    ReplaySource, SyncHost, SyncOptions,
+    RemovalAfter, ReplaySource, SyncHost, SyncOptions,
     core::{
         AppConfig, Entity, Intent, KindEntry, Mapper as _, Processing, ResourceConfig, UpsertOptions,
         UpsertOutcome,
@@ -84,7 +84,7 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
         let host = host.build().map_err(|e| error(&e))?;
         host.sync().await.map_err(|e| e.problem().clone())
     })?;
-    err(&summary::render(&report));
+    err(&summary::render(&report, RemovalAfter::default()));
     let exit = match report.outcome {
         // Nothing is deleted from memory, so nothing can be held back.
         Outcome::Done | Outcome::DeletionsHeldBack => Exit::Done,

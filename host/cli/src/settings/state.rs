@@ -1,0 +1,193 @@
+//! Where Berth keeps its ledger: what Port holds, and who produced it.
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use berth_embed::{Access, LedgerConfig, PortConfig, VERIFY_INTERVAL};
+use sha2::{Digest, Sha256};
+
+use super::Reader;
+
+/// What switches the ledger off.
+const OFF: &str = "none";
+
+/// The state directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StateDir {
+    /// The integration's own below the user's state directory; none without a home directory. A run
+    /// that cannot use it goes on without.
+    Default(Option<PathBuf>),
+    /// One that an operator names, and without which nothing runs.
+    Given(PathBuf),
+    /// Switched off.
+    Off,
+}
+
+/// What is kept from one run to the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) dir: StateDir,
+    /// After how long it is verified.
+    pub(crate) verify_interval: Duration,
+    /// What a directory of the command line is relative to.
+    working_dir: PathBuf,
+}
+
+impl State {
+    /// The directory, for a command that was given this one, or none.
+    pub(crate) fn dir(&self, given: Option<&Path>) -> StateDir {
+        given.map_or_else(|| self.dir.clone(), |dir| given_dir(&self.working_dir, dir))
+    }
+
+    /// The ledger in a directory.
+    pub(crate) fn ledger(&self, dir: PathBuf, access: Access) -> LedgerConfig {
+        LedgerConfig { access, verify_interval: self.verify_interval, ..LedgerConfig::new(dir) }
+    }
+}
+
+fn given_dir(working_dir: &Path, dir: &Path) -> StateDir {
+    if dir == Path::new(OFF) { StateDir::Off } else { StateDir::Given(working_dir.join(dir)) }
+}
+
+/// A name for the directory of an integration that no other has: readable, and with a digest of
+/// everything that makes the integration another one.
+fn directory_of(port: &PortConfig) -> String {
+    let parts = [&port.integration_type, &port.integration_identifier, port.base_url.as_str()];
+    // The parts cannot hold what parts them here.
+    let digest = Sha256::digest(parts.join("\n"));
+    let readable = format!("{}-{}", port.integration_type, port.integration_identifier);
+    let readable: String = readable
+        .chars()
+        .take(60)
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .collect();
+    let mut name = readable + "-";
+    for byte in digest.iter().take(6) {
+        // Writing to a String cannot fail.
+        _ = write!(name, "{byte:02x}");
+    }
+    name
+}
+
+impl Reader<'_> {
+    pub(super) fn state(&mut self, port: Option<&PortConfig>) -> State {
+        const INTERVAL: &str = "state_verify_interval_hours";
+        let working_dir = self.environment.working_dir.clone();
+        let named =
+            self.environment.get("BERTH_STATE_DIR").map(ToOwned::to_owned).or_else(|| self.text("state_dir"));
+        let named = named.as_deref().map(str::trim).filter(|dir| !dir.is_empty());
+        let dir = named.map_or_else(
+            || {
+                let home = self.environment.state_home.as_ref().zip(port);
+                StateDir::Default(home.map(|(home, port)| home.join("berth").join(directory_of(port))))
+            },
+            |dir| given_dir(&working_dir, Path::new(dir)),
+        );
+        let hours = self.text(INTERVAL);
+        let verify_interval = hours.map_or(VERIFY_INTERVAL, |text| {
+            let hours = text.parse().ok().and_then(|hours: u32| u64::from(hours).checked_mul(3600));
+            hours.map_or_else(
+                || {
+                    let remedy = "use a whole number of hours, as in `24`; `0` verifies in every resync";
+                    self.issue(INTERVAL, format!("found `{text}`"), remedy);
+                    VERIFY_INTERVAL
+                },
+                Duration::from_secs,
+            )
+        });
+        State { dir, verify_interval, working_dir }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{
+        args::Args,
+        settings::{Environment, Issue, Settings},
+    };
+
+    fn load(variables: &[(&str, &str)], home: Option<&str>) -> Result<State, Vec<Issue>> {
+        let seed = [("OCEAN__PORT__CLIENT_ID", "client"), ("OCEAN__PORT__CLIENT_SECRET", "secret")];
+        let mut environment = Environment::of(&[&seed, variables].concat());
+        environment.working_dir = "/work".into();
+        environment.state_home = home.map(PathBuf::from);
+        let args = Args::parse_from(["berth", "--plugins", "/", "sync"]);
+        Settings::load(&args.global, &environment).map(|settings| settings.state)
+    }
+
+    fn default_dir(variables: &[(&str, &str)]) -> String {
+        match load(variables, Some("/home/me/.local/state")).unwrap().dir {
+            StateDir::Default(Some(dir)) => dir.to_str().unwrap().to_owned(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_integration_has_its_own_directory() {
+        let identifier = |name: &str| default_dir(&[("OCEAN__INTEGRATION__IDENTIFIER", name)]);
+        let plain = identifier("Team/Sec");
+        assert!(plain.starts_with("/home/me/.local/state/berth/aws-v3-team-sec-"), "{plain}");
+        assert_eq!(plain, identifier("Team/Sec"));
+        let long = "x".repeat(400);
+        let other = default_dir(&[
+            ("OCEAN__INTEGRATION__IDENTIFIER", "Team/Sec"),
+            ("OCEAN__PORT__BASE_URL", "https://api.us.getport.io"),
+        ]);
+        let typed = default_dir(&[
+            ("OCEAN__INTEGRATION__IDENTIFIER", "Team/Sec"),
+            ("OCEAN__INTEGRATION__TYPE", "aws"),
+        ]);
+        let mut all =
+            vec![plain, other, typed, identifier("team-sec"), identifier("../.."), identifier(&long)];
+        for dir in &all {
+            let name = dir.strip_prefix("/home/me/.local/state/berth/").unwrap();
+            assert!(name.len() < 80 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{name}");
+        }
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 6);
+    }
+
+    #[test]
+    fn a_directory_may_be_named_in_three_places() {
+        let settings = [("OCEAN__STATE_DIR", "/ocean"), ("BERTH_STATE_DIR", "/berth")];
+        let dir = |variables: &[(&str, &str)], given: Option<&str>| {
+            load(variables, Some("/home")).unwrap().dir(given.map(Path::new))
+        };
+        assert_eq!(dir(&settings[..1], None), StateDir::Given("/ocean".into()));
+        assert_eq!(dir(&settings, None), StateDir::Given("/berth".into()));
+        assert_eq!(dir(&settings, Some("/given")), StateDir::Given("/given".into()));
+        assert_eq!(dir(&settings, Some("given")), StateDir::Given("/work/given".into()));
+    }
+
+    #[test]
+    fn it_can_be_switched_off_everywhere() {
+        let off = |variables: &[(&str, &str)], given: Option<&str>| {
+            load(variables, Some("/home")).unwrap().dir(given.map(Path::new)) == StateDir::Off
+        };
+        assert!(off(&[("OCEAN__STATE_DIR", "none")], None));
+        assert!(off(&[("BERTH_STATE_DIR", "none"), ("OCEAN__STATE_DIR", "/ocean")], None));
+        assert!(off(&[("BERTH_STATE_DIR", "/berth")], Some("none")));
+        assert!(!off(&[("BERTH_STATE_DIR", "none")], Some("./none")), "a directory of that name");
+        assert!(!off(&[("BERTH_STATE_DIR", "")], None), "empty is not set");
+    }
+
+    #[test]
+    fn without_a_home_there_is_no_default() {
+        assert_eq!(load(&[], None).unwrap().dir, StateDir::Default(None));
+    }
+
+    #[test]
+    fn it_is_verified_as_often_as_is_said() {
+        let hours = |hours| load(&[("OCEAN__STATE_VERIFY_INTERVAL_HOURS", hours)], None);
+        assert_eq!(hours("0").unwrap().verify_interval, Duration::ZERO);
+        assert_eq!(hours("48").unwrap().verify_interval, Duration::from_hours(48));
+        assert_eq!(hours("soon").unwrap_err()[0].setting, "OCEAN__STATE_VERIFY_INTERVAL_HOURS");
+    }
+}
