@@ -4,7 +4,10 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, anyhow};
-use berth_core::{Intent, Kind, Known, Ledger as _, MapContext, Problem, RawPage};
+use berth_core::{
+    AccountId, Intent, Kind, Ledger as _, LedgerEntry, MapContext, MissingScopes, Place, Problem, Producer,
+    Producers, RawPage,
+};
 use berth_engine::{
     EngineConfig,
     measure::{Bench, Sandboxed, read},
@@ -285,11 +288,13 @@ fn comparing(options: &Options<'_>, bench: &Bench) -> Result<Table> {
     let ledger = FileLedger::open(LedgerConfig::new(state.path())).map_err(told)?;
     // Keys are digests, hence anywhere.
     let keys: Vec<u128> = (1..=1000_u128).map(|n| n.wrapping_mul(SPREAD)).collect();
-    let known: Vec<_> =
-        keys.iter().map(|key| (*key, Some(Known { content: Some(*key), origin: None }))).collect();
+    let account = AccountId::new("111111111111")?;
+    let producers = Producers::one(Producer { account, place: Place::Global, kind: pair.kind.clone() });
+    let entry = |key: &u128| LedgerEntry { content: Some(*key), producers: producers.clone() };
+    let known: Vec<_> = keys.iter().map(|key| (*key, Some(entry(key)))).collect();
     let former = ledger.begin("bench", Intent::Write).map_err(told)?.session;
     former.record(&known).map_err(told)?;
-    former.end().map_err(told)?;
+    former.end(&MissingScopes::new()).map_err(told)?;
     // What is known is what the resync before has left.
     let session = ledger.begin("bench", Intent::Write).map_err(told)?.session;
     let look_up = || keys.iter().filter(|key| session.look_up(**key).is_some()).count();
