@@ -37,6 +37,7 @@ fn write(report: &Report, after: RemovalAfter, out: &mut String) -> std::fmt::Re
     }
     problems(report, out)?;
     misconfigurations(report, out)?;
+    foreign(report, out)?;
     deletion(report, out)?;
     held_back(report, out)?;
     kept(report, after, out)?;
@@ -197,6 +198,24 @@ fn misconfigurations(report: &Report, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
+/// Entities that are left to their owners.
+fn foreign(report: &Report, out: &mut String) -> std::fmt::Result {
+    let count = report.foreign.len();
+    if count == 0 {
+        return Ok(());
+    }
+    writeln!(out, "\nNot written, because somebody else owns the entity: {}", HumanCount(count as u64))?;
+    for foreign in report.foreign.iter().take(kept::EXAMPLES) {
+        writeln!(out, "  - {} ({})", foreign.entity, foreign.unit)?;
+    }
+    if count > kept::EXAMPLES {
+        writeln!(out, "  … and {} more (all with --json)", HumanCount((count - kept::EXAMPLES) as u64))?;
+    }
+    let remedy = "rename or delete these entities in Port, map another identifier, or take them over: \
+                  `adopt_existing_entities = true`, or `berth adopt --from <integration>`";
+    writeln!(out, "    → {}", hang(remedy, "      "))
+}
+
 fn list(items: &[String], count: u64) -> String {
     let shown = items.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
     match count {
@@ -228,7 +247,7 @@ fn changes(report: &Report, out: &mut String) -> std::fmt::Result {
                 }
             }
             Change::Adopt => writeln!(out, "  > {} (somebody else's, taken over)", record.entity)?,
-            Change::Unchanged => {}
+            Change::Foreign | Change::Unchanged => {}
         }
     }
     if report.changes.len() > SHOWN {

@@ -12,6 +12,8 @@ pub enum Change {
     Create,
     /// Somebody else owns it, and it is taken over.
     Adopt,
+    /// Somebody else owns it, and it is left alone.
+    Foreign,
     /// The catalog holds it with other values.
     Update {
         /// The fields that differ.

@@ -39,8 +39,8 @@ pub use misconfigured::Misconfiguration;
 pub use plan::{Planned, ResolvedResource, plan, resolve};
 pub use plan_file::{Approved, ChangeKind, PlanFile, PlannedChange, PlannedDeletion};
 pub use report::{
-    ChangeRecord, Deletion, Event, Gone, Kept, NullObserver, Observer, Outcome, Refusal, Report, SecondLook,
-    Totals, UnitReport,
+    ChangeRecord, Deletion, Event, ForeignIdentifier, Gone, Kept, NullObserver, Observer, Outcome, Refusal,
+    Report, SecondLook, Totals, UnitReport,
 };
 pub use run::{Mode, SyncError, SyncOptions, run};
 pub use unit_task::map_problem;

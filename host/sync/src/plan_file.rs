@@ -89,7 +89,7 @@ impl PlanFile {
                 Change::Create => (ChangeKind::Create, Vec::new()),
                 Change::Adopt => (ChangeKind::Adopt, Vec::new()),
                 Change::Update { fields } => (ChangeKind::Update, fields.clone()),
-                Change::Unchanged => return None,
+                Change::Foreign | Change::Unchanged => return None,
             };
             let (entity, digest) = (record.entity.clone(), record.digest.clone());
             Some(PlannedChange { entity, change, digest, fields })

@@ -46,6 +46,15 @@ pub struct Refusal {
     pub problem: Problem,
 }
 
+/// An entity that is not written, because somebody else owns one with the same identifier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ForeignIdentifier {
+    /// Which entity.
+    pub entity: EntityKey,
+    /// The unit whose resource has that identifier.
+    pub unit: UnitId,
+}
+
 /// One entity that a plan would write.
 #[derive(Debug, Clone, Serialize)]
 pub struct ChangeRecord {
@@ -182,6 +191,8 @@ pub struct Report {
     pub accounts: Vec<(Account, Option<Problem>)>,
     /// Entities that the catalog refused.
     pub refusals: Vec<Refusal>,
+    /// Entities that somebody else owns, and that were left alone.
+    pub foreign: Vec<ForeignIdentifier>,
     /// Resources that could not be read or mapped, with their unit (at most 100 are listed).
     pub item_failures: Vec<(UnitId, String, Problem)>,
     /// Fields of the app-config's mappings that gave nothing.

@@ -503,6 +503,7 @@ impl Run {
                 .map(|access| (access.account.as_ref().clone(), access.access.err()))
                 .collect(),
             refusals: written.refusals,
+            foreign: written.foreign,
             item_failures,
             misconfigurations,
             changes: written.changes,

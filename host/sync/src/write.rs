@@ -18,7 +18,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument;
 
 use crate::{
-    Approved, Change, ChangeRecord, Event, Journal, Mode, Observer, Refusal, UnitCounts,
+    Approved, Change, ChangeRecord, Event, ForeignIdentifier, Journal, Mode, Observer, Refusal, UnitCounts,
     content::{change_digest, key_digest},
     diff::diff,
     ledger_view::{Entry, Freshness, LedgerView},
@@ -57,6 +57,7 @@ pub(crate) struct Written {
     /// Created, updated, unchanged and refused, by unit.
     pub(crate) counts: Vec<UnitCounts>,
     pub(crate) refusals: Vec<Refusal>,
+    pub(crate) foreign: Vec<ForeignIdentifier>,
     pub(crate) changes: Vec<ChangeRecord>,
     /// Digests of every mapped entity, written or refused, with the unit that produced it first.
     pub(crate) seen: HashMap<u128, u32>,
@@ -192,8 +193,10 @@ enum Step {
 struct Unsent {
     /// A live event has written or deleted them meanwhile.
     superseded: Batch,
-    /// Somebody else owns an entity of that identifier, or nobody knows.
-    foreign: Vec<(Mapped, Problem)>,
+    /// Somebody else owns an entity of that identifier.
+    foreign: Batch,
+    /// Nobody knows who owns it.
+    refused: Vec<(Mapped, Problem)>,
 }
 
 impl Writer {
@@ -254,9 +257,12 @@ impl Writer {
                             self.compared(mapped, change, &mut queue, &mut written);
                         }
                     }
-                    Step::Upserted(blueprint, batch, outcomes, Unsent { superseded, foreign }) => {
+                    Step::Upserted(blueprint, batch, outcomes, Unsent { superseded, foreign, refused }) => {
                         queue.done(&blueprint);
-                        self.refuse_all(foreign, &mut written);
+                        self.refuse_all(refused, &mut written);
+                        for mapped in foreign {
+                            self.leave_alone(mapped, &mut written);
+                        }
                         for mapped in superseded {
                             if mapped.entity.search.is_some() {
                                 self.unresolved(&mapped, &mut written);
@@ -420,6 +426,7 @@ impl Writer {
             Err(problem) => return self.refuse_all(vec![(mapped, problem)], written),
         };
         match change {
+            Change::Foreign => self.leave_alone(mapped, written),
             // A comparison does not look at everything that is sent.
             Change::Unchanged if mapped.fate.changed => {
                 self.changed(mapped, Change::Update { fields: Vec::new() }, queue, written);
@@ -567,7 +574,7 @@ impl Writer {
                 let change = owner.and_then(|adoptable| match adoptable {
                     None => Ok(Change::Create),
                     Some(true) => Ok(Change::Adopt),
-                    Some(false) => Err(somebody_elses()),
+                    Some(false) => Ok(Change::Foreign),
                 });
                 (mapped, change)
             })
@@ -646,12 +653,12 @@ impl Writer {
                 let (left, own): (Batch, Batch) = batch.into_iter().partition(|mapped| {
                     asks(&mapped) && foreign.get(&mapped.entity.key.identifier) == Some(&false)
                 });
-                unsent.foreign.extend(left.into_iter().map(|mapped| (mapped, somebody_elses())));
+                unsent.foreign.extend(left);
                 own
             }
             Err(problem) => {
                 let (left, own): (Batch, Batch) = batch.into_iter().partition(|mapped| asks(&mapped));
-                unsent.foreign.extend(left.into_iter().map(|mapped| (mapped, problem.clone())));
+                unsent.refused.extend(left.into_iter().map(|mapped| (mapped, problem.clone())));
                 own
             }
         }
@@ -723,6 +730,18 @@ impl Writer {
         }
     }
 
+    /// Leaves an entity to its owner.
+    fn leave_alone(&self, mapped: Mapped, written: &mut Written) {
+        self.settle(mapped.unit, UnitCounts::default(), written);
+        if let Some(unit) = self.unit(mapped.unit) {
+            tracing::warn!(
+                account = %unit.account, kind = %unit.kind, entity = %mapped.entity.key,
+                "somebody else owns an entity with this identifier; it is left alone"
+            );
+            written.foreign.push(ForeignIdentifier { entity: mapped.entity.key, unit: unit.clone() });
+        }
+    }
+
     /// Gives entities up.
     fn refuse_all(&self, entities: Vec<(Mapped, Problem)>, written: &mut Written) {
         let refused = entities.len() as u64;
@@ -750,11 +769,4 @@ impl Writer {
             written.refusals.push(refusal);
         }
     }
-}
-
-fn somebody_elses() -> Problem {
-    Problem::new("an entity with this identifier exists, and this integration does not own it").remedy(
-        "delete or rename that entity in Port, map another identifier, or let Berth take such entities over \
-         (`adopt_existing_entities = true`, or `berth adopt --from <integration>`)",
-    )
 }

@@ -185,6 +185,7 @@ fn what_waits_for_a_decision_stands_among_the_problems() {
         units: Vec::new(),
         accounts: Vec::new(),
         refusals: Vec::new(),
+        foreign: Vec::new(),
         item_failures: Vec::new(),
         misconfigurations: Vec::new(),
         changes: Vec::new(),

@@ -48,6 +48,7 @@ fn report(outcome: Outcome, deletion: Deletion) -> Report {
         units: vec![unit],
         accounts: Vec::new(),
         refusals: Vec::new(),
+        foreign: Vec::new(),
         item_failures: Vec::new(),
         misconfigurations: Vec::new(),
         changes: Vec::new(),
