@@ -571,10 +571,10 @@ impl Writer {
                     Ok(owners) => Ok(owners.get(&mapped.entity.key.identifier).copied()),
                     Err(problem) => Err(problem.clone()),
                 };
-                let change = owner.and_then(|adoptable| match adoptable {
-                    None => Ok(Change::Create),
-                    Some(true) => Ok(Change::Adopt),
-                    Some(false) => Ok(Change::Foreign),
+                let change = owner.map(|adoptable| match adoptable {
+                    None => Change::Create,
+                    Some(true) => Change::Adopt,
+                    Some(false) => Change::Foreign,
                 });
                 (mapped, change)
             })

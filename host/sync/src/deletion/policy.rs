@@ -345,7 +345,7 @@ impl<'a> Policy<'a> {
         }
         let units = self.units_of(account, kind).iter().map(|at| *at as usize);
         let mut found = false;
-        for at in units.filter(|at| same_place(place, &self.units.id(*at).place)) {
+        for at in units.filter(|at| same_place(place, self.units.id(*at).place.as_ref())) {
             found = true;
             self.proven(at)?;
         }
@@ -472,7 +472,7 @@ impl<'a> Policy<'a> {
                 .iter()
                 .flat_map(|Producer { account, place, kind }| {
                     let units = self.units_of(account, kind).iter().map(|at| *at as usize);
-                    units.filter(move |at| same_place(place, &self.units.id(*at).place))
+                    units.filter(move |at| same_place(place, self.units.id(*at).place.as_ref()))
                 })
                 .collect(),
             (Producers::Unknown, Some((kind, _)), Some(account)) => {
@@ -564,7 +564,7 @@ impl<'a> Policy<'a> {
 }
 
 /// Whether a unit reads where a producer did. One that is not bound to a region reads everywhere.
-fn same_place(place: &Place, unit: &Option<Place>) -> bool {
+fn same_place(place: &Place, unit: Option<&Place>) -> bool {
     match (place, unit) {
         (Place::Region(own), Some(Place::Region(other))) => own == other,
         _ => true,
