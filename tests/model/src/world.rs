@@ -803,9 +803,8 @@ impl<'a> World<'a> {
         let run = &state.run;
         let complete = !event && self.rules.is_complete(run);
         let meant = |account: u8, scope: usize| {
-            let counted = count_of(state.away, scope) + u8::from(complete && !event);
-            run.confirmed >> account & 1 == 1
-                || self.scenario.ledger && (complete || event) && counted >= AFTER
+            let counted = count_of(state.away, scope) + u8::from(complete);
+            run.confirmed >> account & 1 == 1 || self.scenario.ledger && counted >= AFTER
         };
         let name = |account: u8| ["A", "B"][usize::from(account)];
         if let Some(account) = key.checked_sub(ACCOUNT_KEYS) {
@@ -985,7 +984,10 @@ impl<'a> World<'a> {
             }
         }
         for (unit, outcome) in self.unit_refs(&run).iter().zip(run.outcomes) {
-            for resource in (0..2).filter(|resource| self.unit_lists(state, *unit, *resource)) {
+            for resource in 0..2 {
+                if !self.unit_lists(state, *unit, resource) {
+                    continue;
+                }
                 let bit = 1 << (2 * resource + usize::from(unit.account));
                 let entry = self.mapping(&run)[usize::from(unit.entry)];
                 let seen = key_of(self.scenario, &entry, resource).is_some_and(|key| {
@@ -999,7 +1001,8 @@ impl<'a> World<'a> {
             }
         }
         for resource in 0..2 {
-            state.fresh &= !(3 & !self.listed_by(state, resource)) << (2 * resource) | !(3 << (2 * resource));
+            let others = 3 & !self.listed_by(state, resource);
+            state.fresh &= !(others << (2 * resource));
         }
         idle(state);
     }

@@ -4,10 +4,16 @@
 
 use std::{process::ExitCode, time::Instant};
 
-use berth_model::{explore::explore, mutant::Mutant, scenario};
+use berth_model::{
+    explore::explore,
+    mutant::Mutant,
+    scenario::{self, Scenario},
+};
 
 /// At least so many distinct states have to be explored.
 const ENOUGH: usize = 1_000_000;
+/// How many faults are enough to show each mistake.
+const FAULTS: u8 = 2;
 /// An exploration that visits more does not fit into CI.
 const BOUND: usize = 40_000_000;
 
@@ -25,7 +31,13 @@ fn main() -> ExitCode {
     let begun = Instant::now();
     let mut failed = false;
     let mut states = 0;
-    let scenarios = scenario::all();
+    let mut scenarios = scenario::all();
+    if has("deep") {
+        // Minutes, and gigabytes of memory.
+        for scenario in &mut scenarios {
+            scenario.faults += 1;
+        }
+    }
     if rules {
         for scenario in &scenarios {
             let explored = explore(scenario, None, BOUND);
@@ -53,20 +65,27 @@ fn main() -> ExitCode {
     let mut killed = 0;
     for mutant in Mutant::ALL.into_iter().filter(|_| mistakes) {
         let since = Instant::now();
-        let found = scenarios.iter().find_map(|scenario| {
-            let counterexample = explore(scenario, Some(mutant), BOUND).counterexample?;
-            Some((scenario, counterexample))
+        // Few faults first: most mistakes need no more.
+        let found = (0..=FAULTS).find_map(|faults| {
+            scenarios.iter().find_map(|scenario| {
+                let scenario = Scenario { faults, ..scenario.clone() };
+                let counterexample = explore(&scenario, Some(mutant), BOUND).counterexample?;
+                Some((scenario, counterexample))
+            })
         });
         match found {
             Some((scenario, counterexample)) => {
                 killed += 1;
                 println!(
                     "mistake {mutant} shows after {} steps ({:.1} s; {}): {}",
-                    counterexample.trace.len(),
+                    counterexample.trace.len() - 1,
                     since.elapsed().as_secs_f64(),
                     scenario.name,
                     counterexample.violation
                 );
+                if has("traces") {
+                    println!("{counterexample}");
+                }
             }
             None => {
                 failed = true;

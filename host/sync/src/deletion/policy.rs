@@ -393,7 +393,8 @@ impl<'a> Policy<'a> {
                 return Ok(basis(true));
             }
             // A region that is not enabled was asked about above.
-            let enabled = |region: &&Region| scope.regions.as_ref().is_none_or(|known| known.contains(*region));
+            let enabled =
+                |region: &&Region| scope.regions.as_ref().is_none_or(|known| known.contains(*region));
             let stated = stale.region.filter(enabled);
             let mut read = stated.is_none();
             for at in units {
@@ -404,7 +405,7 @@ impl<'a> Policy<'a> {
             if let Some(region) = stated.filter(|_| !read) {
                 self.removed(RemovedScope::KindRegion(account.clone(), region.clone(), kind.clone()))?;
             }
-            return Ok(basis(!read));
+            return Ok(basis(!read || stated != stale.region));
         }
         self.everything()?;
         // It may belong to any account that was read before.
@@ -588,9 +589,8 @@ impl<'a> Policy<'a> {
 
     /// Whether a scope is certainly not read in this resync.
     fn is_missing(&self, scope: &RemovedScope) -> bool {
-        let enabled = |of: &AccountScope, region: &Region| {
-            of.regions.as_ref().map(|known| known.contains(region))
-        };
+        let enabled =
+            |of: &AccountScope, region: &Region| of.regions.as_ref().map(|known| known.contains(region));
         match scope {
             RemovedScope::Account(account) => !self.facts.accounts.contains_key(account),
             RemovedScope::Region(None, region) => {
