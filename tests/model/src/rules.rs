@@ -330,7 +330,7 @@ impl Rules {
         EntityKey { blueprint: self.names.blueprints[usize::from(key / 3)].clone(), identifier }
     }
 
-    fn entry(&self, entry: &Entry) -> RealEntry {
+    fn entry(&self, entry: Entry) -> RealEntry {
         let own = entry.kind == SINGLE || self.has(Mutant::SharedKindAttributed) && entry.kind == SHARED;
         let stated = usize::from(entry.account) | usize::from(entry.region) << 1;
         RealEntry {
@@ -353,7 +353,7 @@ impl Rules {
             single_account: true,
             rules: AttributionRules::default(),
         };
-        mapping.iter().map(|entry| self.entry(entry)).chain([accounts]).collect()
+        mapping.iter().map(|entry| self.entry(*entry)).chain([accounts]).collect()
     }
 
     fn facts(&self, resync: &Resync) -> Facts {
@@ -392,6 +392,12 @@ impl Rules {
         }
     }
 
+    /// Whether a unit can ever list a resource. The others only ever complete or fail.
+    fn can_list(&self, account: u8, kind: u8, region: u8) -> bool {
+        let mut resources = self.scenario.resources.iter();
+        resources.any(|of| (of.kind, of.region) == (kind, region) && (kind == SHARED || of.owner == account))
+    }
+
     /// The units that can list a resource, in order.
     pub fn unit_refs(&self, mapping: u8, accounts: u8, denied: u8, regions: u8) -> Vec<UnitRef> {
         let entries = self.scenario.mappings[usize::from(mapping)].iter().enumerate();
@@ -399,8 +405,7 @@ impl Rules {
         for (entry, of) in entries {
             for account in (0..2u8).filter(|account| accounts & !denied & 1 << account != 0) {
                 for region in (0..2u8).filter(|r| of.allowed >> r & regions >> (2 * account + r) & 1 == 1) {
-                    let lists =
-                        self.scenario.resources.iter().any(|r| (r.kind, r.region) == (of.kind, region));
+                    let lists = self.can_list(account, of.kind, region);
                     if lists {
                         let entry = u8::try_from(entry).unwrap_or(u8::MAX);
                         units.push(UnitRef { account, entry, region });
@@ -420,7 +425,7 @@ impl Rules {
                     (0..2u8).filter(|a| resync.accounts & !resync.denied & 1 << a != 0).any(|a| {
                         (0..2u8)
                             .filter(|r| entry.allowed >> r & resync.regions >> (2 * a + r) & 1 == 1)
-                            .any(|r| self.scenario.resources.iter().all(|o| (o.kind, o.region) != (*kind, r)))
+                            .any(|r| !self.can_list(a, *kind, r))
                     })
                 })
             })
@@ -459,8 +464,7 @@ impl Rules {
                 for region in
                     (0..2u8).filter(|r| entry.allowed >> r & resync.regions >> (2 * account + r) & 1 == 1)
                 {
-                    let lists =
-                        self.scenario.resources.iter().any(|r| (r.kind, r.region) == (entry.kind, region));
+                    let lists = self.can_list(account, entry.kind, region);
                     let id = id(Some(Place::Region(names.regions[usize::from(region)].clone())));
                     if lists {
                         let outcome = Outcome::of(resync.outcomes[next]);

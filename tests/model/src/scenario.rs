@@ -94,11 +94,14 @@ pub struct Scenario {
     pub unmapped: bool,
 }
 
+/// Name, resources, mappings, weight, faults, and whether people write entities.
+type Described = (&'static str, [Resource; 2], Vec<Vec<Entry>>, u64, u8, bool);
+
 /// All scenarios, each with a state directory and without.
 pub fn all() -> Vec<Scenario> {
     let place = |kind, region, owner| Resource { kind, region, owner };
     let (shared, single) = (Entry::of(SHARED, 0), Entry::of(SINGLE, 1));
-    let list: [(&str, [Resource; 2], Vec<Vec<Entry>>, u64, u8, bool); 8] = [
+    let list: [Described; 9] = [
         (
             "a shared resource and one of a single account",
             [place(SHARED, 0, 0), place(SINGLE, 1, 1)],
@@ -149,11 +152,8 @@ pub fn all() -> Vec<Scenario> {
         ),
         (
             "two entries of one kind",
-            [place(SHARED, 0, 0), place(SINGLE, 1, 1)],
-            vec![
-                vec![shared, Entry::of(SHARED, 1), Entry::of(SINGLE, 2)],
-                vec![shared, Entry::of(SINGLE, 2)],
-            ],
+            [place(SINGLE, 0, 0), place(SINGLE, 0, 1)],
+            vec![vec![shared, Entry::of(SINGLE, 2), single], vec![shared, single]],
             1,
             1,
             false,
@@ -164,6 +164,14 @@ pub fn all() -> Vec<Scenario> {
             vec![vec![shared, single], vec![shared.searched(), single]],
             1,
             1,
+            true,
+        ),
+        (
+            "a search query finds what people made",
+            [place(SHARED, 0, 0), place(SINGLE, 1, 0)],
+            vec![vec![shared.searched(), single]],
+            1,
+            2,
             true,
         ),
         (

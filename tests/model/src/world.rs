@@ -1,7 +1,11 @@
 //! The small world: AWS, Port's catalog, the ledger, and a resync that a crash may end between any two
 //! writes.
 
-use std::{collections::BTreeMap, fmt, rc::Rc};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    rc::Rc,
+};
 
 use berth_sync::deletion::{Decision, Keep};
 
@@ -172,10 +176,11 @@ impl Action {
             Self::Begin { denied, rest } => {
                 let mut text = "a resync begins".to_owned();
                 for at in (0..2).filter(|at| denied >> at & 1 == 1) {
-                    text += &format!(", account {} cannot be read", account(at));
+                    _ = write!(text, ", account {} cannot be read", account(at));
                 }
                 if rest > 0 {
-                    text += &format!(
+                    _ = write!(
+                        text,
                         ", a unit of {} in another place fails",
                         ["Shared", "Single"][usize::from(rest - 1)]
                     );
@@ -199,7 +204,7 @@ impl Action {
             Self::Crash(recorded) => {
                 let mut text = "the process is killed".to_owned();
                 for key in (0..KEYS).filter(|key| recorded >> key & 1 == 1) {
-                    text += &format!(", {} was recorded", name(key));
+                    _ = write!(text, ", {} was recorded", name(key));
                 }
                 text
             }
@@ -263,7 +268,7 @@ impl<'a> World<'a> {
             .mappings
             .iter()
             .flatten()
-            .flat_map(|entry| (0..2).filter_map(|resource| key_of(scenario, entry, resource)))
+            .flat_map(|entry| (0..2).filter_map(|resource| key_of(scenario, *entry, resource)))
             .filter_map(|key| u8::try_from(key).ok())
             .collect();
         keys.sort_unstable();
@@ -543,7 +548,7 @@ impl<'a> World<'a> {
     }
 
     /// Whether an entity of an entry can come from one account only.
-    fn single(&self, entry: &Entry) -> bool {
+    fn single(&self, entry: Entry) -> bool {
         let kind = entry.kind == SINGLE || self.rules.has(Mutant::SharedKindAttributed);
         kind && !entry.name && !entry.searched
     }
@@ -560,7 +565,7 @@ impl<'a> World<'a> {
         let entry = self.mapping(&state.run)[usize::from(unit.entry)];
         for resource in (0..2).filter(|resource| self.unit_lists(state, unit, *resource)).collect::<Vec<_>>()
         {
-            let Some(key) = key_of(self.scenario, &entry, resource) else { continue };
+            let Some(key) = key_of(self.scenario, entry, resource) else { continue };
             let bit = self.rules.producer_bit(resource, unit.account);
             if entry.searched {
                 if state.catalog[key] != ABSENT {
@@ -579,15 +584,16 @@ impl<'a> World<'a> {
             if self.rules.has(Mutant::LastWriterWins) {
                 state.last[key] = bit;
             }
-            let refused = !self.write(state, key, unit.account, &entry, resource);
+            let refused = !self.write(state, key, unit.account, entry, resource);
             let known = state.view[key];
             if self.scenario.ledger && (!refused || known != NOTHING) {
                 let small = self.rules.has(Mutant::ProvisionalTooSmall);
                 state.pending[key] = match known {
                     _ if self.rules.has(Mutant::LastWriterWins) => bit,
                     SOMEBODY_ELSE => SOMEBODY_ELSE,
-                    NOTHING | UNKNOWN if self.single(&entry) || small => bit,
+                    NOTHING | UNKNOWN if self.single(entry) || small => bit,
                     NOTHING | UNKNOWN => UNKNOWN,
+                    _ if self.rules.has(Mutant::CrashForgetsProducers) => bit,
                     known => known | bit,
                 };
             }
@@ -595,7 +601,7 @@ impl<'a> World<'a> {
     }
 
     /// Writes an entity, unless somebody else owns it.
-    fn write(&self, state: &mut State, key: usize, account: u8, entry: &Entry, resource: usize) -> bool {
+    fn write(&self, state: &mut State, key: usize, account: u8, entry: Entry, resource: usize) -> bool {
         if matches!(state.catalog[key], OTHER | PERSON) {
             return false;
         }
@@ -693,9 +699,10 @@ impl<'a> World<'a> {
     fn stale(&self, state: &State, key: usize, record: Record) -> StaleKey {
         let stated = state.catalog[key].saturating_sub(OWN);
         let key = u8::try_from(key).unwrap_or(u8::MAX);
-        let (account, region) = match is_known(record) || record == SOMEBODY_ELSE {
-            true => (false, false),
-            false => self.rules.reads(state.run.mapping, key),
+        let (account, region) = if is_known(record) || record == SOMEBODY_ELSE {
+            (false, false)
+        } else {
+            self.rules.reads(state.run.mapping, key)
         };
         StaleKey {
             key,
@@ -712,7 +719,7 @@ impl<'a> World<'a> {
                 let entry = self.mapping(&state.run)[usize::from(unit.entry)];
                 (0..2).any(|resource| {
                     self.unit_lists(state, *unit, resource)
-                        && key_of(self.scenario, &entry, resource) == Some(key)
+                        && key_of(self.scenario, entry, resource) == Some(key)
                 })
             })
     }
@@ -863,7 +870,7 @@ impl<'a> World<'a> {
                 let enabled = run.regions >> (2 * account + of.region) & 1 == 1;
                 let same = entries
                     .iter()
-                    .filter(|(_, entry)| key_of(self.scenario, entry, resource) == Some(key))
+                    .filter(|(_, entry)| key_of(self.scenario, *entry, resource) == Some(key))
                     .collect::<Vec<_>>();
                 let read = |entry: &Entry| enabled && entry.allowed >> of.region & 1 == 1;
                 if same.iter().any(|(_, entry)| read(entry)) {
@@ -871,7 +878,7 @@ impl<'a> World<'a> {
                 }
                 // Its entity under today's key.
                 let stands = |entry: &Entry| {
-                    key_of(self.scenario, entry, resource).is_some_and(|today| {
+                    key_of(self.scenario, *entry, resource).is_some_and(|today| {
                         today != key && is_own(state.catalog[today]) && state.doomed >> today & 1 == 0
                     })
                 };
@@ -882,9 +889,10 @@ impl<'a> World<'a> {
                 }
                 for (position, entry) in considered {
                     if !read(&entry) {
-                        let scope = match enabled {
-                            true => kind_scope(account, of.region, of.kind),
-                            false => region_scope(account, of.region),
+                        let scope = if enabled {
+                            kind_scope(account, of.region, of.kind)
+                        } else {
+                            region_scope(account, of.region)
                         };
                         let recorded = record & self.rules.producer_bit(resource, account) != 0;
                         if told && (recorded || !is_known(record)) && !meant(account, scope) {
@@ -910,7 +918,7 @@ impl<'a> World<'a> {
     /// Whether an entity under a key can stand for a resource.
     fn represents(&self, key: usize, resource: usize) -> bool {
         let entries = self.scenario.mappings.iter().flatten();
-        entries.into_iter().any(|entry| key_of(self.scenario, entry, resource) == Some(key))
+        entries.into_iter().any(|entry| key_of(self.scenario, *entry, resource) == Some(key))
     }
 
     fn was_read(&self, state: &State, account: u8, entry: usize, region: u8) -> bool {
@@ -950,10 +958,10 @@ impl<'a> World<'a> {
                     .mapping(&state.run)
                     .iter()
                     .filter(|entry| {
-                        (0..2).any(|resource| key_of(self.scenario, entry, resource) == Some(key))
+                        (0..2).any(|resource| key_of(self.scenario, **entry, resource) == Some(key))
                     })
-                    .all(|entry| self.single(entry));
-            let one = seen.count_ones() == 1;
+                    .all(|entry| self.single(*entry));
+            let one = seen.is_power_of_two();
             let settled = one && (before == seen || single && !is_known(before)) || before == SOMEBODY_ELSE;
             if !settled || self.rules.has(Mutant::LastWriterWins) {
                 let at = u8::try_from(key).unwrap_or(u8::MAX);
@@ -976,10 +984,7 @@ impl<'a> World<'a> {
         let mapping = self.mapping(&run);
         for scope in 0..SCOPES {
             if let Some(missing) = is_missing(&run, mapping, scope) {
-                let count = match missing {
-                    false => 0,
-                    true => count_of(state.away, scope) + u8::from(complete),
-                };
+                let count = if missing { count_of(state.away, scope) + u8::from(complete) } else { 0 };
                 state.away = with_count(state.away, scope, count);
             }
         }
@@ -990,7 +995,7 @@ impl<'a> World<'a> {
                 }
                 let bit = 1 << (2 * resource + usize::from(unit.account));
                 let entry = self.mapping(&run)[usize::from(unit.entry)];
-                let seen = key_of(self.scenario, &entry, resource).is_some_and(|key| {
+                let seen = key_of(self.scenario, entry, resource).is_some_and(|key| {
                     state.seen[key] & self.rules.producer_bit(resource, unit.account) != 0
                 });
                 match Outcome::of(outcome) {
@@ -1031,20 +1036,20 @@ impl<'a> World<'a> {
             .copied()
             .collect();
         for entry in entries {
-            let Some(key) = key_of(self.scenario, &entry, resource) else { continue };
+            let Some(key) = key_of(self.scenario, entry, resource) else { continue };
             if entry.searched {
                 continue;
             }
             if exists {
                 state.touched |= 1 << key;
-                if self.scenario.ledger && self.single(&entry) {
+                if self.scenario.ledger && self.single(entry) {
                     state.ledger[key] = match state.ledger[key] {
                         NOTHING => bit,
                         record if is_known(record) => record | bit,
                         other => other,
                     };
                 }
-                self.write(state, key, account, &entry, resource);
+                self.write(state, key, account, entry, resource);
             } else if !entry.name && state.catalog[key] >= FOUND {
                 state.touched |= 1 << key;
                 let record = match state.provisional >> key & 1 {
@@ -1094,10 +1099,8 @@ impl<'a> World<'a> {
             if is_own(state.catalog[key]) && stale {
                 let at = u8::try_from(key).unwrap_or(u8::MAX);
                 let excused = match self.kept.get(&at) {
-                    // A limit, which an operator can lift.
-                    Some(None) => true,
-                    // Found by a search query.
-                    Some(Some(Keep::SomebodyElse)) => true,
+                    // A limit, which an operator can lift; or a search query found it.
+                    Some(None | Some(Keep::SomebodyElse)) => true,
                     // Without a state directory nobody counts, and an operator has to confirm.
                     Some(Some(Keep::ScopeRemoved { resyncs, .. })) => resyncs.is_none(),
                     _ => false,
@@ -1126,7 +1129,7 @@ impl<'a> World<'a> {
             self.mapping(run).iter().any(|entry| {
                 entry.searched == searched
                     && entry.allowed >> of.region & 1 == 1
-                    && key_of(self.scenario, entry, resource) == Some(key)
+                    && key_of(self.scenario, *entry, resource) == Some(key)
                     && (0..2u8).any(|a| listing >> a & run.regions >> (2 * a + of.region) & 1 == 1)
             })
         })
@@ -1136,7 +1139,7 @@ impl<'a> World<'a> {
     pub fn describe(&self, state: &State) -> String {
         let there = |at: usize| ["gone", "there", "shared"][usize::from(state.resources[at].min(2))];
         let mut text = format!("resources {}, {};", there(0), there(1));
-        text += &format!(" accounts {:02b}, regions {:04b};", state.run.accounts, state.run.regions);
+        _ = write!(text, " accounts {:02b}, regions {:04b};", state.run.accounts, state.run.regions);
         for (key, cell) in state.catalog.iter().enumerate().filter(|(_, cell)| **cell != ABSENT) {
             let of = match *cell {
                 OTHER => " (other integration)".to_owned(),
@@ -1147,24 +1150,24 @@ impl<'a> World<'a> {
                     account => format!(" (of {})", ["A", "B"][usize::from(account - 1)]),
                 },
             };
-            text += &format!(" {}{of}", name(key));
+            _ = write!(text, " {}{of}", name(key));
             let record = match state.ledger[key] {
                 NOTHING => continue,
                 UNKNOWN => "unknown".to_owned(),
                 SOMEBODY_ELSE => "somebody else".to_owned(),
                 known => format!("{known:06b}"),
             };
-            text += &format!(" [{record}]");
+            _ = write!(text, " [{record}]");
         }
         if state.run.missing > 0 {
-            text += &format!("; missing {:b}", state.run.missing);
+            _ = write!(text, "; missing {:b}", state.run.missing);
         }
         text
     }
 }
 
 /// The key of the entity that an entry makes of a resource.
-fn key_of(scenario: &Scenario, entry: &Entry, resource: usize) -> Option<usize> {
+fn key_of(scenario: &Scenario, entry: Entry, resource: usize) -> Option<usize> {
     let of = scenario.resources[resource];
     (of.kind == entry.kind).then(|| 3 * usize::from(entry.blueprint) + if entry.name { 2 } else { resource })
 }

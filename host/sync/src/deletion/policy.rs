@@ -354,7 +354,7 @@ impl<'a> Policy<'a> {
         }
         let units = self.units_of(account, kind).iter().map(|at| *at as usize);
         let mut found = false;
-        for at in units.filter(|at| same_place(place, &self.units.id(*at).place)) {
+        for at in units.filter(|at| same_place(place, self.units.id(*at).place.as_ref())) {
             found = true;
             self.proven(at)?;
         }
@@ -398,7 +398,7 @@ impl<'a> Policy<'a> {
             let stated = stale.region.filter(enabled);
             let mut read = stated.is_none();
             for at in units {
-                let place = &self.units.id(*at as usize).place;
+                let place = self.units.id(*at as usize).place.as_ref();
                 read |= stated.is_some_and(|own| same_place(&Place::Region(own.clone()), place));
                 self.proven(*at as usize)?;
             }
@@ -483,7 +483,7 @@ impl<'a> Policy<'a> {
                 .iter()
                 .flat_map(|Producer { account, place, kind }| {
                     let units = self.units_of(account, kind).iter().map(|at| *at as usize);
-                    units.filter(move |at| same_place(place, &self.units.id(*at).place))
+                    units.filter(move |at| same_place(place, self.units.id(*at).place.as_ref()))
                 })
                 .collect(),
             (Producers::Unknown, Some((kind, _)), Some(account)) => {
@@ -603,14 +603,14 @@ impl<'a> Policy<'a> {
                 let place = Place::Region(region.clone());
                 let mut units = self.units_of(account, kind).iter().map(|at| self.units.id(*at as usize));
                 self.facts.accounts.get(account).is_some_and(|of| enabled(of, region) == Some(true))
-                    && units.all(|unit| !same_place(&place, &unit.place))
+                    && units.all(|unit| !same_place(&place, unit.place.as_ref()))
             }
         }
     }
 }
 
 /// Whether a unit reads where a producer did. One that is not bound to a region reads everywhere.
-fn same_place(place: &Place, unit: &Option<Place>) -> bool {
+fn same_place(place: &Place, unit: Option<&Place>) -> bool {
     match (place, unit) {
         (Place::Region(own), Some(Place::Region(other))) => own == other,
         _ => true,
