@@ -89,6 +89,22 @@ impl Mutant {
         Self::UnknownForever,
         Self::RemovedForever,
     ];
+
+    /// How the scenario begins in which it shows soonest.
+    pub fn scenario(self) -> &'static str {
+        match self {
+            Self::CrashForgetsProducers
+            | Self::EventOfOneProducer
+            | Self::FirstProducerOnly
+            | Self::RegionPolicyGone => "two shared resources",
+            Self::SuffixOwnership => "people and other",
+            Self::SearchCountsAsOwn => "a search query",
+            Self::UnmappedIsComplete => "two resources of one account",
+            Self::ReturnIsForgotten => "scopes come and go",
+            Self::NoLimits => "twenty of each",
+            _ => "a shared resource",
+        }
+    }
 }
 
 impl fmt::Display for Mutant {

@@ -101,7 +101,7 @@ type Described = (&'static str, [Resource; 2], Vec<Vec<Entry>>, u64, u8, bool);
 pub fn all() -> Vec<Scenario> {
     let place = |kind, region, owner| Resource { kind, region, owner };
     let (shared, single) = (Entry::of(SHARED, 0), Entry::of(SINGLE, 1));
-    let list: [Described; 9] = [
+    let list: [Described; 10] = [
         (
             "a shared resource and one of a single account",
             [place(SHARED, 0, 0), place(SINGLE, 1, 1)],
@@ -174,6 +174,7 @@ pub fn all() -> Vec<Scenario> {
             2,
             true,
         ),
+        ("scopes come and go", [place(SINGLE, 0, 0), place(SINGLE, 0, 1)], vec![vec![single]], 1, 3, false),
         (
             "people rename a blueprint",
             [place(SINGLE, 0, 0), place(SINGLE, 1, 1)],

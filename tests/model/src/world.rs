@@ -715,13 +715,19 @@ impl<'a> World<'a> {
     /// Whether a second look finds an entity.
     fn found_again(&self, state: &State, key: usize, decided: &Decided) -> bool {
         !self.rules.has(Mutant::NoSecondLook)
-            && decided.behind.iter().any(|unit| {
+            && decided.behind.iter().filter(|unit| !self.is_unmapped(state, **unit)).any(|unit| {
                 let entry = self.mapping(&state.run)[usize::from(unit.entry)];
                 (0..2).any(|resource| {
                     self.unit_lists(state, *unit, resource)
                         && key_of(self.scenario, entry, resource) == Some(key)
                 })
             })
+    }
+
+    /// Whether what a unit read became no entity: a second look makes none of it, either.
+    fn is_unmapped(&self, state: &State, unit: UnitRef) -> bool {
+        let mut units = self.unit_refs(&state.run).into_iter().zip(state.run.outcomes);
+        units.any(|(of, outcome)| of == unit && Outcome::of(outcome) == Outcome::Unmapped)
     }
 
     fn held(&self, state: &State) -> Held {
