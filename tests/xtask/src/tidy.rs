@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Single steps are measured where they are made.
     ("berth-bench", &["berth-core", "berth-aws-wire", "berth-embed", "berth-engine", "berth-ledger"]),
     ("berth-differential", &["berth-core", "berth-aws-wire"]),
+    ("berth-model", &["berth-core", "berth-sync"]),
     ("berth-e2e", &["aws-simulator", "berth-aws-wire", "berth-core", "port-stand-in"]),
     ("xtask", &[]),
 ];

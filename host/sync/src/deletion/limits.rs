@@ -202,3 +202,6 @@ pub fn check_total(deleting: u64, owned: u64, options: &LimitOptions) -> Result<
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -337,11 +337,20 @@ impl<'a> Policy<'a> {
         let Some(scope) = self.facts.accounts.get(account) else {
             return self.removed(RemovedScope::Account(account.clone()));
         };
-        if !of_kind.any(|entry| entry.may_fill(blueprint)) {
+        if let Place::Region(region) = place
+            && scope.regions.as_ref().is_some_and(|enabled| !enabled.contains(region))
+        {
+            return self.removed(RemovedScope::Region(Some(account.clone()), region.clone()));
+        }
+        let mapped = of_kind.peek().is_some();
+        let filled = of_kind.any(|entry| entry.may_fill(blueprint));
+        if !filled {
             // Somebody took the entry out of the mapping. Its account may still hold the resource under
             // another entry, so that has to be read, and everything else too.
             self.everything()?;
-            return Ok(Absence::Removed);
+            if !mapped {
+                return Ok(Absence::Removed);
+            }
         }
         let units = self.units_of(account, kind).iter().map(|at| *at as usize);
         let mut found = false;
@@ -350,19 +359,11 @@ impl<'a> Policy<'a> {
             self.proven(at)?;
         }
         if found {
-            return Ok(Absence::Proven);
+            return Ok(if filled { Absence::Proven } else { Absence::Removed });
         }
-        self.removed(match place {
-            Place::Region(region)
-                if scope.regions.as_ref().is_some_and(|enabled| !enabled.contains(region)) =>
-            {
-                RemovedScope::Region(Some(account.clone()), region.clone())
-            }
-            Place::Region(region) => RemovedScope::KindRegion(account.clone(), region.clone(), kind.clone()),
-            Place::Global => {
-                RemovedScope::KindRegion(account.clone(), scope.main_region.clone(), kind.clone())
-            }
-        })
+        // The entries that are left do not read that place.
+        let region = place.region().unwrap_or(&scope.main_region);
+        self.removed(RemovedScope::KindRegion(account.clone(), region.clone(), kind.clone()))
     }
 
     /// Decides about an entity of which no producer is recorded.
@@ -391,10 +392,20 @@ impl<'a> Policy<'a> {
                 self.removed(RemovedScope::KindRegion(account.clone(), region, kind.clone()))?;
                 return Ok(basis(true));
             }
+            // A region that is not enabled was asked about above.
+            let enabled =
+                |region: &&Region| scope.regions.as_ref().is_none_or(|known| known.contains(*region));
+            let stated = stale.region.filter(enabled);
+            let mut read = stated.is_none();
             for at in units {
+                let place = self.units.id(*at as usize).place.as_ref();
+                read |= stated.is_some_and(|own| same_place(&Place::Region(own.clone()), place));
                 self.proven(*at as usize)?;
             }
-            return Ok(basis(false));
+            if let Some(region) = stated.filter(|_| !read) {
+                self.removed(RemovedScope::KindRegion(account.clone(), region.clone(), kind.clone()))?;
+            }
+            return Ok(basis(!read || stated != stale.region));
         }
         self.everything()?;
         // It may belong to any account that was read before.
@@ -523,7 +534,8 @@ impl<'a> Policy<'a> {
     /// [entry](Entry::single_account) that produced it.
     ///
     /// A recorded producer goes only when it proves absence. An entity without a record gets one only
-    /// when no unit that may fill its blueprint is left to be read.
+    /// when no unit that may fill its blueprint is left to be read, and no account has
+    /// [left](Self::note_account) that may hold it, too.
     pub fn producers_after(
         &self,
         blueprint: &BlueprintId,
@@ -542,24 +554,58 @@ impl<'a> Policy<'a> {
                     .collect::<Vec<_>>();
                 Producers::these(seen_by.into_iter().chain(left))
             }
-            Producers::Unknown if single_account || self.is_read(blueprint) => Producers::these(seen_by),
+            Producers::Unknown if single_account || self.is_settled(blueprint) => Producers::these(seen_by),
             Producers::Unknown => Producers::Unknown,
         }
     }
 
-    /// Whether every unit completed that may fill a blueprint.
-    fn is_read(&self, blueprint: &BlueprintId) -> bool {
-        self.is_complete() || self.all(|unit| self.may_fill(unit, blueprint)).is_ok()
+    /// Whether nobody else can have produced an entity of a blueprint than who was seen to: every unit
+    /// completed that may fill it, and no account has left the list whose removal is not meant.
+    fn is_settled(&self, blueprint: &BlueprintId) -> bool {
+        let meant = |account: &AccountId| self.removed(RemovedScope::Account(account.clone())).is_ok();
+        self.departed.iter().all(meant)
+            && (self.is_complete() || self.all(|unit| self.may_fill(unit, blueprint)).is_ok())
     }
 
     /// The count of missing scopes after this resync, where `kept` are those for which entities are
-    /// kept.
+    /// kept. A scope that was missing before and still is, is counted on: another one may be the reason
+    /// that is told for an entity of both.
     pub fn missing_after<'s>(&self, kept: impl IntoIterator<Item = &'s RemovedScope>) -> MissingScopes {
-        let count = |scope: &RemovedScope| {
-            let before = self.facts.missing.as_ref().and_then(|missing| missing.get(scope));
-            before.copied().unwrap_or(0).saturating_add(u32::from(self.is_complete()))
-        };
-        kept.into_iter().map(|scope| (scope.clone(), count(scope))).filter(|(_, count)| *count > 0).collect()
+        let before = || self.facts.missing.iter().flatten();
+        let mut after: MissingScopes = before()
+            .filter(|(scope, _)| self.is_missing(scope))
+            .map(|(scope, count)| (scope.clone(), *count))
+            .collect();
+        for scope in kept {
+            let count = self.facts.missing.as_ref().and_then(|missing| missing.get(scope));
+            after.insert(scope.clone(), count.copied().unwrap_or(0));
+        }
+        for count in after.values_mut() {
+            *count = count.saturating_add(u32::from(self.is_complete()));
+        }
+        after.retain(|_, count| *count > 0);
+        after
+    }
+
+    /// Whether a scope is certainly not read in this resync.
+    fn is_missing(&self, scope: &RemovedScope) -> bool {
+        let enabled =
+            |of: &AccountScope, region: &Region| of.regions.as_ref().map(|known| known.contains(region));
+        match scope {
+            RemovedScope::Account(account) => !self.facts.accounts.contains_key(account),
+            RemovedScope::Region(None, region) => {
+                self.facts.accounts.values().all(|of| enabled(of, region) == Some(false))
+            }
+            RemovedScope::Region(Some(account), region) => {
+                self.facts.accounts.get(account).is_some_and(|of| enabled(of, region) == Some(false))
+            }
+            RemovedScope::KindRegion(account, region, kind) => {
+                let place = Place::Region(region.clone());
+                let mut units = self.units_of(account, kind).iter().map(|at| self.units.id(*at as usize));
+                self.facts.accounts.get(account).is_some_and(|of| enabled(of, region) == Some(true))
+                    && units.all(|unit| !same_place(&place, unit.place.as_ref()))
+            }
+        }
     }
 }
 
