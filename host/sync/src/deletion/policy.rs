@@ -408,6 +408,7 @@ impl<'a> Policy<'a> {
             return Ok(basis(!read || stated != stale.region));
         }
         self.everything()?;
+        self.entries_are_read(blueprint)?;
         // It may belong to any account that was read before.
         for account in &self.departed {
             self.removed(RemovedScope::Account(account.clone()))?;
@@ -418,6 +419,22 @@ impl<'a> Policy<'a> {
             _ => Part { kind: None, account: None, blueprint: Some(blueprint.clone()) },
         };
         Ok(Basis { parts: BTreeSet::from([part]), removed: kinds.is_empty() })
+    }
+
+    /// An entry that may fill a blueprint and that no unit reads proves nothing: its `regionPolicy` leaves
+    /// it without any region.
+    fn entries_are_read(&self, blueprint: &BlueprintId) -> Result<(), Keep> {
+        for (position, entry) in self.facts.entries.iter().enumerate() {
+            let read = || (0..self.units.count()).any(|at| self.units.id(at).resource == position);
+            if entry.may_fill(blueprint)
+                && !read()
+                && let Some((account, scope)) = self.facts.accounts.first_key_value()
+            {
+                let region = scope.main_region.clone();
+                self.removed(RemovedScope::KindRegion(account.clone(), region, entry.kind.clone()))?;
+            }
+        }
+        Ok(())
     }
 
     /// An entity that states a region which is not read any more is kept until that is confirmed.

@@ -478,3 +478,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_unrecorded_entity_is_kept_while_its_entry_reads_nothing() {
+    let mut facts = facts();
+    let mut all = units(&facts);
+    all.retain(|(unit, _)| unit.kind == kind(SINGLE));
+    let unrecorded = |facts: &Facts| decide(facts, &all, "shared", &Producers::Unknown, (None, None));
+    assert_removed(&unrecorded(&facts), &format!("region={A}/{EAST}/{SHARED}"));
+    facts.removal.confirmed.insert(RemovedScope::Region(None, region(EAST)));
+    assert!(is_deleted(&unrecorded(&facts)));
+}
