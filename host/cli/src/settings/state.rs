@@ -115,14 +115,14 @@ mod tests {
     fn load(variables: &[(&str, &str)], home: Option<&str>) -> Result<State, Vec<Issue>> {
         let seed = [("OCEAN__PORT__CLIENT_ID", "client"), ("OCEAN__PORT__CLIENT_SECRET", "secret")];
         let mut environment = Environment::of(&[&seed, variables].concat());
-        environment.working_dir = "/work".into();
+        environment.working_dir = "/cwd".into();
         environment.state_home = home.map(PathBuf::from);
         let args = Args::parse_from(["berth", "--plugins", "/", "sync"]);
         Settings::load(&args.global, &environment).map(|settings| settings.state)
     }
 
     fn default_dir(variables: &[(&str, &str)]) -> String {
-        match load(variables, Some("/home/me/.local/state")).unwrap().dir {
+        match load(variables, Some("/users/me/.local/state")).unwrap().dir {
             StateDir::Default(Some(dir)) => dir.to_str().unwrap().to_owned(),
             other => panic!("{other:?}"),
         }
@@ -132,7 +132,7 @@ mod tests {
     fn each_integration_has_its_own_directory() {
         let identifier = |name: &str| default_dir(&[("OCEAN__INTEGRATION__IDENTIFIER", name)]);
         let plain = identifier("Team/Sec");
-        assert!(plain.starts_with("/home/me/.local/state/berth/aws-v3-team-sec-"), "{plain}");
+        assert!(plain.starts_with("/users/me/.local/state/berth/aws-v3-team-sec-"), "{plain}");
         assert_eq!(plain, identifier("Team/Sec"));
         let long = "x".repeat(400);
         let other = default_dir(&[
@@ -146,7 +146,7 @@ mod tests {
         let mut all =
             vec![plain, other, typed, identifier("team-sec"), identifier("../.."), identifier(&long)];
         for dir in &all {
-            let name = dir.strip_prefix("/home/me/.local/state/berth/").unwrap();
+            let name = dir.strip_prefix("/users/me/.local/state/berth/").unwrap();
             assert!(name.len() < 80 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{name}");
         }
         all.sort_unstable();
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(dir(&settings[..1], None), StateDir::Given("/ocean".into()));
         assert_eq!(dir(&settings, None), StateDir::Given("/berth".into()));
         assert_eq!(dir(&settings, Some("/given")), StateDir::Given("/given".into()));
-        assert_eq!(dir(&settings, Some("given")), StateDir::Given("/work/given".into()));
+        assert_eq!(dir(&settings, Some("given")), StateDir::Given("/cwd/given".into()));
     }
 
     #[test]
