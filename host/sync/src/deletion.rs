@@ -16,15 +16,17 @@
 //! 4. What is left must not exceed the limits of a part, or of the whole.
 
 pub(crate) mod attribution;
+pub(crate) mod facts;
 pub(crate) mod limits;
 pub(crate) mod lookup;
 pub(crate) mod policy;
+mod second_look;
 
 pub use attribution::AttributionRules;
+pub use facts::{
+    AccountScope, Basis, Decision, Entry, Facts, Keep, Proof, RemovalAfter, RemovalOptions, Stale, Units,
+};
 pub use limits::{
     Counts, Doomed, HeldBack, LimitOptions, Limited, Mistaken, Part, apply_limits, check_total,
 };
-pub use policy::{
-    AccountScope, Basis, Decision, Entry, Facts, Keep, Policy, Proof, RemovalAfter, RemovalOptions, Stale,
-    Units,
-};
+pub use policy::Policy;

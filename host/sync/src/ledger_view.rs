@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{order::Order, write::Owned};
+use crate::{order::Order, written::Owned};
 
 /// How long records wait for more, and how many are written at once. Each writing waits for the
 /// disk, so it is done seldom; what a killed process had not written is only looked at again.

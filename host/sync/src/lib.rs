@@ -23,6 +23,7 @@ mod order;
 mod plan;
 mod plan_file;
 mod queue;
+mod remember;
 mod report;
 mod run;
 mod schedule;
@@ -30,6 +31,7 @@ mod tally;
 mod unit_task;
 mod version;
 mod write;
+mod written;
 
 pub use berth_core::UnitCounts;
 pub use check::{Check, Finding, check};

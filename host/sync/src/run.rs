@@ -9,8 +9,8 @@ use std::{
 
 use berth_core::{
     Account, AccountAccess, AccountId, Adoption, BlueprintId, Catalog, Install, Intent, Kind, KindEntry,
-    Ledger, LedgerEntry, Mapper, Milestone, Problem, Processing, Producer, Producers, Region, RemovedScope,
-    ResyncStatus, Scope, Session, Source, Unit, UnitId, UnitState, UpsertOptions,
+    Ledger, Mapper, Milestone, Problem, Processing, Region, ResyncStatus, Scope, Session, Source, Unit,
+    UnitId, UnitState, UpsertOptions,
 };
 use futures::{StreamExt, stream};
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
@@ -21,7 +21,7 @@ use crate::{
     Approved, Deletion, Event, Journal, Observer, Outcome, Report, ResolvedResource, UnitCounts, UnitReport,
     content::key_digest,
     deletion::{
-        AccountScope, Entry, Facts, Keep, LimitOptions, Policy, RemovalOptions,
+        AccountScope, Entry, Facts, LimitOptions, Policy, RemovalOptions,
         lookup::{DeletionSettings, Reports, StaleEntities},
     },
     documents::{Beside, Documents},
@@ -29,12 +29,15 @@ use crate::{
     mapped::Mapped,
     misconfigured::Misconfigured,
     order::{Order, Relations},
-    plan, resolve,
+    plan,
+    remember::EndOfResync,
+    resolve,
     schedule::Schedule,
     tally::Tally,
     unit_task::{Ended, UnitTask, options},
     version::Versions,
-    write::{Owned, Writer, Written},
+    write::Writer,
+    written::Owned,
 };
 
 /// Whether a run writes.
@@ -457,8 +460,16 @@ impl Run {
             };
             let remembered = match (&ledger, recorder) {
                 (Some(ledger), Some(recorder)) => {
-                    let ended = EndOfResync { policy: &policy, deletion: &deletion, written: &written };
-                    self.remember(&config, ledger, recorder, &ended, &units, &resources).await
+                    let ended = EndOfResync {
+                        policy: &policy,
+                        deletion: &deletion,
+                        written: &written,
+                        units: &units,
+                        resources: &resources,
+                        journal: &self.options.journal,
+                        stopped: self.options.cancel.is_cancelled(),
+                    };
+                    ended.remember(&config, ledger, recorder).await
                 }
                 _ => Ok(()),
             };
@@ -601,52 +612,6 @@ impl Run {
         }
     }
 
-    /// Brings the ledger up to date, after everything else.
-    async fn remember(
-        &self,
-        config: &berth_core::AppConfig,
-        ledger: &LedgerView,
-        recorder: Recorder,
-        ended: &EndOfResync<'_, '_>,
-        units: &[Arc<Unit>],
-        resources: &[ResolvedResource],
-    ) -> Result<(), Problem> {
-        recorder.finish().await?;
-        let EndOfResync { policy, deletion, written } = ended;
-        let mut gone: HashSet<u128> = HashSet::new();
-        // Where the catalog does not create targets itself, others may relate to what was deleted.
-        // It then counts as vanished in the next resync, so that they are looked at.
-        if config.create_missing_related_entities {
-            gone.extend(deletion.deleted.iter().map(|gone| key_digest(&gone.entity)));
-        }
-        // Whatever related to these was looked at in this resync, if everything was.
-        if !self.options.cancel.is_cancelled() && policy.is_complete() {
-            gone.extend(ledger.vanished().iter().filter(|key| !written.seen.contains_key(key)));
-        }
-        let mut entries: Vec<_> = gone.into_iter().map(|key| (key, None)).collect();
-        // Live events wrote these since, whatever the resync saw of them.
-        let touched: HashSet<u128> = self.options.journal.touched().into_iter().collect();
-        entries.extend(touched.iter().filter_map(|key| {
-            let known = ledger.look_up(*key).map(|known| LedgerEntry { content: None, ..known });
-            // Of one that is new to this resync all is forgotten, so that it is looked at.
-            (known.is_some() || written.seen.contains_key(key)).then_some((*key, known))
-        }));
-        ledger.record(entries).await?;
-        if !self.options.cancel.is_cancelled() {
-            let producers = producers_after(ended, ledger, units, resources, &touched);
-            ledger.record_producers(producers).await?;
-        }
-        let kept = deletion.kept.iter().filter_map(|kept| match &kept.keep {
-            Keep::ScopeRemoved { scope, .. } => Some(scope),
-            _ => None,
-        });
-        let kept: BTreeSet<&RemovedScope> = kept.collect();
-        // Where nothing was decided, nothing is known about the scopes either.
-        let missing =
-            if deletion.stopped.is_some() { ledger.missing_scopes() } else { policy.missing_after(kept) };
-        ledger.end(missing).await
-    }
-
     async fn regions(
         &self,
         accounts: &[AccountAccess],
@@ -762,37 +727,4 @@ impl Run {
             .collect();
         UnitsRun { reports, item_failures, misconfigured }
     }
-}
-
-/// What a resync knows at its end.
-struct EndOfResync<'a, 'p> {
-    policy: &'a Policy<'p>,
-    deletion: &'a Deletion,
-    written: &'a Written,
-}
-
-/// The producers of the entities of which they were not certain before all units had ended.
-fn producers_after(
-    ended: &EndOfResync<'_, '_>,
-    ledger: &LedgerView,
-    units: &[Arc<Unit>],
-    resources: &[ResolvedResource],
-    touched: &HashSet<u128>,
-) -> Vec<(u128, Producers)> {
-    let EndOfResync { policy, written, .. } = ended;
-    let mut producers = Vec::new();
-    for (blueprint, digests) in &written.unsettled {
-        for digest in digests.iter().filter(|digest| !touched.contains(digest)) {
-            let before = ledger.look_up(*digest).map(|known| known.producers).unwrap_or_default();
-            let seen_by: Vec<&UnitId> =
-                written.units_of(*digest).filter_map(|at| Some(&units.get(at)?.id)).collect();
-            let single_account = seen_by
-                .iter()
-                .all(|unit| resources.get(unit.resource).is_some_and(|r| r.entry.single_account));
-            let seen_by = seen_by.into_iter().filter_map(Producer::of).collect();
-            let after = policy.producers_after(blueprint, &before, seen_by, single_account);
-            producers.push((*digest, after));
-        }
-    }
-    producers
 }

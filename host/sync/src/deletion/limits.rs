@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_core::{AccountId, BlueprintId, EntityKey, Kind, Problem};
 use serde::Serialize;
 
-use super::policy::Basis;
+use super::facts::Basis;
 
 /// A part with fewer entities than this is not looked at by itself: losing most of three is no sign.
 const PART_MINIMUM: u64 = 20;

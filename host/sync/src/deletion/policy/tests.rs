@@ -1,7 +1,8 @@
-use berth_core::{Region, UnitId};
+use berth_core::{EntityKey, Region, UnitId};
 use proptest::prelude::*;
 
 use super::*;
+use crate::deletion::{Entry, RemovalOptions};
 
 const A: &str = "111111111111";
 const B: &str = "222222222222";

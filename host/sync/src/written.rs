@@ -1,0 +1,137 @@
+//! What the writing side of a resync knows at its end.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    hash::{Hash, Hasher},
+};
+
+use berth_core::{BlueprintId, Entity, EntityKey, Problem, Producers, UnitId};
+use siphasher::sip::SipHasher13;
+
+use crate::{ChangeRecord, ForeignIdentifier, Refusal, UnitCounts, ledger_view::Entry, order::identifiers};
+
+/// Stands for a unit where the catalog found the entity by a search query.
+pub(crate) const SOMEBODY: u32 = u32::MAX;
+
+fn digest_text(text: &str) -> u64 {
+    let mut hasher = SipHasher13::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What the catalog held for this integration when the resync began.
+#[derive(Debug)]
+pub(crate) enum Owned {
+    /// Digests of all keys.
+    Known(HashSet<u128>),
+    /// It could not be listed: every entity may be held, and nothing may be deleted.
+    Unknown(Problem),
+}
+
+/// What the writer knows at the end.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// Created, updated, unchanged and refused, by unit.
+    pub(crate) counts: Vec<UnitCounts>,
+    pub(crate) refusals: Vec<Refusal>,
+    pub(crate) foreign: Vec<ForeignIdentifier>,
+    pub(crate) changes: Vec<ChangeRecord>,
+    /// Digests of every mapped entity, written or refused, with the unit that produced it first.
+    pub(crate) seen: HashMap<u128, u32>,
+    /// The other units that produced an entity, where there are several.
+    pub(crate) also_seen_by: HashMap<u128, Vec<u32>>,
+    /// Entities whose producers are only certain when all units have ended, by blueprint.
+    pub(crate) unsettled: BTreeMap<BlueprintId, Vec<u128>>,
+    /// How many entities of each unit the catalog held before, each counted once.
+    pub(crate) held: Vec<u64>,
+    /// The same by blueprint.
+    pub(crate) held_by_blueprint: BTreeMap<BlueprintId, u64>,
+    /// How often a unit produced an entity again, by entry of `resources[]`.
+    pub(crate) repeated: BTreeMap<usize, u64>,
+    /// What the mapped entities relate to: digests of identifiers by blueprint and relation.
+    pub(crate) relates_to: Targets,
+    /// Identifiers that more than one resource mapped to: a count, and one of them.
+    pub(crate) duplicates: (u64, Option<EntityKey>),
+    /// The entities whose relation is a search query, by blueprint and relation: only the catalog
+    /// knows what they relate to.
+    pub(crate) searching: BTreeMap<BlueprintId, BTreeMap<String, Vec<String>>>,
+    /// Blueprints of which some entity is known by a search query alone, with its unit: any entity
+    /// may be the one.
+    pub(crate) unresolved: BTreeMap<BlueprintId, UnitId>,
+    /// How many entities the catalog did not find by their search query, by entry of `resources[]`.
+    pub(crate) not_found: BTreeMap<usize, u64>,
+    /// What is to be recorded.
+    pub(crate) entries: Vec<Entry>,
+    /// The unit whose entity arrived last, as a producer: entities of a unit arrive in a row.
+    pub(crate) last_producer: Option<(usize, Producers)>,
+}
+
+/// What relates to what: digests of target identifiers by blueprint and relation.
+pub(crate) type Targets = BTreeMap<BlueprintId, BTreeMap<String, HashSet<u64>>>;
+
+impl Written {
+    /// Remembers an entity to the end. Returns whether it is mapped for the first time.
+    pub(crate) fn note(&mut self, digest: u128, unit: usize, entry: Option<usize>, entity: &Entity) -> bool {
+        note_targets(&mut self.relates_to, entity);
+        if entity.search.is_none() {
+            self.note_searching(entity, &entity.key.identifier);
+        }
+        let unit = u32::try_from(unit).unwrap_or(SOMEBODY);
+        let Some(first) = self.seen.get(&digest).copied() else {
+            self.seen.insert(digest, unit);
+            return true;
+        };
+        let others = self.also_seen_by.entry(digest).or_default();
+        if first == unit || others.contains(&unit) {
+            if let Some(entry) = entry {
+                *self.repeated.entry(entry).or_default() += 1;
+            }
+        } else {
+            others.push(unit);
+        }
+        self.duplicates.0 += 1;
+        self.duplicates.1.get_or_insert_with(|| entity.key.clone());
+        false
+    }
+
+    /// The positions of the units that produced an entity in this resync.
+    pub(crate) fn units_of(&self, digest: u128) -> impl Iterator<Item = usize> {
+        let others = self.also_seen_by.get(&digest).into_iter().flatten();
+        let units = self.seen.get(&digest).into_iter().chain(others);
+        units.filter(|unit| **unit != SOMEBODY).map(|unit| *unit as usize)
+    }
+
+    pub(crate) fn note_searching(&mut self, entity: &Entity, identifier: &str) {
+        for relation in entity.searched_relations() {
+            let relations = self.searching.entry(entity.key.blueprint.clone()).or_default();
+            relations.entry(relation.to_owned()).or_default().push(identifier.to_owned());
+        }
+    }
+}
+
+/// Whether something relates to an entity of that identifier through that relation.
+pub(crate) fn relates(targets: &Targets, from: &BlueprintId, relation: &str, identifier: &str) -> bool {
+    targets
+        .get(from)
+        .and_then(|relations| relations.get(relation))
+        .is_some_and(|targets| targets.contains(&digest_text(identifier)))
+}
+
+/// Adds what an entity relates to.
+pub(crate) fn note_targets(targets: &mut Targets, entity: &Entity) {
+    for (relation, value) in &entity.relations {
+        for identifier in identifiers(value) {
+            note_target(targets, &entity.key.blueprint, relation, identifier);
+        }
+    }
+}
+
+/// Names are cloned only the first time that a relation of a blueprint is met.
+fn note_target(targets: &mut Targets, from: &BlueprintId, relation: &str, identifier: &str) {
+    let known = targets.get_mut(from).and_then(|relations| relations.get_mut(relation));
+    let identifiers = match known {
+        Some(identifiers) => identifiers,
+        None => targets.entry(from.clone()).or_default().entry(relation.to_owned()).or_default(),
+    };
+    identifiers.insert(digest_text(identifier));
+}
