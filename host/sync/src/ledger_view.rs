@@ -13,10 +13,11 @@ use tokio::{
 
 use crate::{order::Order, written::Owned};
 
-/// How long records wait for more, and how many are written at once. Each writing waits for the
-/// disk, so it is done seldom; what a killed process had not written is only looked at again.
+/// How long records wait for more, and how many are written at once. Each writing waits for the disk,
+/// and leaves a copy of the pages that it touches for as long as the resync reads what was known
+/// before, so it is done seldom. What a killed process had not written is only compared again.
 const LINGER: Duration = Duration::from_secs(1);
-const BATCH: usize = 2_000;
+const BATCH: usize = 16_384;
 
 /// How a mapped entity compares with what the ledger says that the catalog holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -187,7 +187,7 @@ fn a_renamed_blueprint_proves_nothing_by_itself() {
     let mut units = units(&facts);
     match decide(&facts, &units, "shared", &known, NOTHING) {
         Decision::Delete(basis) => assert!(basis.removed),
-        kept => panic!("{kept:?}"),
+        kept @ Decision::Keep(_) => panic!("{kept:?}"),
     }
     end(&mut units, B, EAST, SINGLE, Proof::Incomplete);
     assert!(!is_deleted(&decide(&facts, &units, "shared", &known, NOTHING)));
@@ -241,7 +241,7 @@ fn a_scope_that_is_not_read_any_more_is_no_absence() {
             confirmed.removal.confirmed.insert(scope.clone());
             match decide(&confirmed, units, "single", producers, stated) {
                 Decision::Delete(basis) => assert!(basis.removed),
-                kept => panic!("{kept:?}"),
+                kept @ Decision::Keep(_) => panic!("{kept:?}"),
             }
             // It was missing before; but not without a ledger, nor in a resync that is not complete.
             for (missing, after, deleted) in [
