@@ -105,6 +105,7 @@ async fn a_resync_is_told_kind_by_kind() {
         unchanged: 3,
         refused: 1,
         failed: 1,
+        unmapped: 0,
         documents: 0,
     };
     let duration = Duration::from_millis(1500);
