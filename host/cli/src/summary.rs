@@ -304,8 +304,7 @@ fn deletion(report: &Report, out: &mut String) -> std::fmt::Result {
 /// What limits hold back.
 fn held_back(report: &Report, out: &mut String) -> std::fmt::Result {
     let deletion = &report.deletion;
-    let known = |problem: &Problem| deletion.held_back.iter().any(|held| held.problem == *problem);
-    if let Some(problem) = deletion.stopped.as_ref().filter(|problem| !known(problem)) {
+    if let Some(problem) = &deletion.stopped {
         writeln!(out, "\nNothing was deleted\n  ✗ {}", wrap(&problem.message, 4, "    "))?;
         remedy(problem, out)?;
     }
@@ -315,9 +314,15 @@ fn held_back(report: &Report, out: &mut String) -> std::fmt::Result {
     let count: usize = deletion.held_back.iter().map(|held| held.entities.len()).sum();
     let count = counted(count as u64, "deletion", "deletions");
     writeln!(out, "\nHeld back: {count} that may be a mistake")?;
-    for HeldBack { entities, problem } in deletion.held_back.iter().take(SHOWN) {
+    for HeldBack { entities, problem, dependents } in deletion.held_back.iter().take(SHOWN) {
         writeln!(out, "  ✗ {}", wrap(&problem.message, 4, "    "))?;
         examples(entities.iter().take(kept::EXAMPLES), entities.len(), out)?;
+        if !dependents.is_empty() {
+            let count = counted(dependents.len() as u64, "dependent", "dependents");
+            writeln!(out, "      with them would go {count}:")?;
+            let entities = dependents.iter().map(|dependent| &dependent.entity);
+            examples(entities.take(kept::EXAMPLES), dependents.len(), out)?;
+        }
         remedy(problem, out)?;
     }
     more(deletion.held_back.len(), SHOWN, out)

@@ -108,6 +108,8 @@ impl PlanFile {
                 held_back: Some(held.problem.message.clone()),
             })
         });
+        let held_along = report.deletion.held_back.iter().flat_map(|held| &held.dependents);
+        let dependents = report.deletion.dependents.iter().chain(held_along);
         let mut file = Self {
             format: FORMAT,
             catalog: report.catalog.clone(),
@@ -115,11 +117,12 @@ impl PlanFile {
             confirmed_removals,
             changes: changes.collect(),
             deletions: deleted.chain(held_back).collect(),
-            dependents: report.deletion.dependents.clone(),
+            dependents: dependents.cloned().collect(),
         };
         file.changes.sort_by(|a, b| a.entity.cmp(&b.entity));
         file.deletions.sort_by(|a, b| a.entity.cmp(&b.entity));
         file.dependents.sort();
+        file.dependents.dedup();
         file
     }
 

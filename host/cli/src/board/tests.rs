@@ -170,7 +170,11 @@ fn what_waits_for_a_decision_stands_among_the_problems() {
             Kept { entity: entity("a"), keep: Keep::ScopeRemoved { scope, resyncs: Some(1) } },
             Kept { entity: entity("b"), keep: Keep::Related },
         ],
-        held_back: vec![HeldBack { entities: vec![entity("c"), entity("d")], problem: held.clone() }],
+        held_back: vec![HeldBack {
+            entities: vec![entity("c"), entity("d")],
+            problem: held.clone(),
+            dependents: Vec::new(),
+        }],
         stopped: Some(held),
         dependents: vec![Dependent { entity: entity("e"), depends_on: entity("f"), owned: false }],
         ..Deletion::default()

@@ -143,8 +143,11 @@ fn limited() -> Deletion {
     let problem = Problem::new(
         "AWS::EC2::Volume of account 222222222222: 19 of 20 entities would be deleted at once, more than 90 %",
     );
-    let held_back =
-        vec![HeldBack { entities: (0..19).map(entity).collect(), problem: problem.remedy(remedy) }];
+    let held_back = vec![HeldBack {
+        entities: (0..19).map(entity).collect(),
+        problem: problem.remedy(remedy),
+        dependents: Vec::new(),
+    }];
     Deletion { held_back, ..Deletion::default() }
 }
 

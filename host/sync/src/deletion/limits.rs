@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_core::{AccountId, BlueprintId, EntityKey, Kind, Problem};
+use berth_core::{AccountId, BlueprintId, Dependent, EntityKey, Kind, Problem};
 use serde::Serialize;
 
 use super::facts::Basis;
@@ -97,6 +97,8 @@ pub struct HeldBack {
     pub entities: Vec<EntityKey>,
     /// Why, and how to let them through.
     pub problem: Problem,
+    /// What the catalog would delete along; only a plan says so for the limits of parts.
+    pub dependents: Vec<Dependent>,
 }
 
 /// What is left after the limits of parts.
@@ -148,7 +150,7 @@ pub fn apply_limits(doomed: Vec<Doomed>, counts: &Counts) -> Limited {
              so its deletions are held back"
         ))
         .remedy(format!("correct the identifier in the mapping in Port, or {APPROVE}"));
-        limited.held_back.push(HeldBack { entities, problem });
+        limited.held_back.push(HeldBack { entities, problem, dependents: Vec::new() });
     }
     for (part, entities) in parts {
         let (lost, all) = exceeded[part];
@@ -156,7 +158,7 @@ pub fn apply_limits(doomed: Vec<Doomed>, counts: &Counts) -> Limited {
             "{part}: {lost} of {all} entities would be deleted at once, more than {PART_SHARE} %"
         ))
         .remedy(APPROVE);
-        limited.held_back.push(HeldBack { entities, problem });
+        limited.held_back.push(HeldBack { entities, problem, dependents: Vec::new() });
     }
     limited
 }

@@ -169,12 +169,13 @@ impl StaleEntities<'_, '_> {
         }
         if self.settings.delete_dependents {
             self.add_dependents(&mut doomed).await?;
+            if self.mode == Mode::Plan {
+                self.add_dependents_held_back().await?;
+            }
         }
-        if doomed.is_empty() {
-            return Ok(());
+        if !doomed.is_empty() && self.is_allowed(&doomed)? {
+            self.carry_out(doomed).await;
         }
-        self.check(&doomed)?;
-        self.carry_out(doomed).await;
         Ok(())
     }
 
@@ -336,12 +337,7 @@ impl StaleEntities<'_, '_> {
                 return Ok(());
             }
             let keys: Vec<EntityKey> = doomed.iter().map(|doomed| doomed.key.clone()).collect();
-            let dependents = self.catalog.dependents(&keys).await.map_err(|error| {
-                Problem::new(format!(
-                    "what depends on the entities to delete could not be read: {}",
-                    error.0.message
-                ))
-            })?;
+            let dependents = self.dependents(&keys).await?;
             let roots: HashSet<&EntityKey> = keys.iter().collect();
             let above: HashMap<&EntityKey, &EntityKey> =
                 dependents.iter().map(|dependent| (&dependent.entity, &dependent.depends_on)).collect();
@@ -368,12 +364,32 @@ impl StaleEntities<'_, '_> {
         Err(Problem::new("own entities that stay depend on too many of the entities to delete"))
     }
 
-    /// Checks everything that is about to be deleted against the limits of the whole.
-    fn check(&mut self, doomed: &[Doomed]) -> Result<(), Problem> {
+    /// What a plan that is applied would delete along with what limits hold back.
+    async fn add_dependents_held_back(&mut self) -> Result<(), Problem> {
+        let mut held_back = std::mem::take(&mut self.deletion.held_back);
+        for held in &mut held_back {
+            held.dependents = self.dependents(&held.entities).await?;
+        }
+        self.deletion.held_back = held_back;
+        Ok(())
+    }
+
+    async fn dependents(&self, keys: &[EntityKey]) -> Result<Vec<Dependent>, Problem> {
+        self.catalog.dependents(keys).await.map_err(|error| {
+            Problem::new(format!(
+                "what depends on the entities to delete could not be read: {}",
+                error.0.message
+            ))
+        })
+    }
+
+    /// Checks everything that is about to be deleted against the limits of the whole, or against the plan
+    /// that is applied.
+    fn is_allowed(&mut self, doomed: &[Doomed]) -> Result<bool, Problem> {
         if let Some(approved) = &self.settings.approved {
             let more = self.deletion.dependents.iter().find(|dependent| !approved.deletes(&dependent.entity));
             return match more {
-                None => Ok(()),
+                None => Ok(true),
                 Some(Dependent { entity, depends_on, .. }) => Err(Problem::new(format!(
                     "{entity} now depends on {depends_on}, and the plan does not list it"
                 ))
@@ -382,11 +398,12 @@ impl StaleEntities<'_, '_> {
         }
         let count = (doomed.len() + self.deletion.dependents.len()) as u64;
         let Err(problem) = check_total(count, self.deletion.owned, &self.settings.limits) else {
-            return Ok(());
+            return Ok(true);
         };
         let entities = doomed.iter().map(|doomed| doomed.key.clone()).collect();
-        self.deletion.held_back.push(HeldBack { entities, problem: problem.clone() });
-        Err(problem)
+        let dependents = std::mem::take(&mut self.deletion.dependents);
+        self.deletion.held_back.push(HeldBack { entities, problem, dependents });
+        Ok(false)
     }
 
     async fn carry_out(&mut self, doomed: Vec<Doomed>) {
