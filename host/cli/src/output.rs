@@ -125,8 +125,8 @@ pub(crate) fn safe(text: &str) -> String {
 }
 
 /// Breaks a text at spaces, so that its lines end before the eightieth column where the first one
-/// begins after `first` columns and the others after `indent`. Words, and commands between backticks, are
-/// never broken.
+/// begins after `first` columns and the others after `indent`. Words and commands (between backticks, or as
+/// lines of their own) are never broken: they are copied.
 pub(crate) fn wrap(text: &str, first: usize, indent: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for (number, line) in text.lines().enumerate() {
@@ -139,6 +139,10 @@ pub(crate) fn wrap(text: &str, first: usize, indent: &str) -> String {
         let trimmed = line.trim_start();
         out.push_str(&line[..line.len() - trimmed.len()]);
         column += line.len() - trimmed.len();
+        if number > 0 && ["berth ", "--"].iter().any(|start| trimmed.starts_with(start)) {
+            out.push_str(trimmed);
+            continue;
+        }
         let mut quoted = false;
         let outside = |c: char| {
             quoted ^= c == '`';
@@ -219,6 +223,10 @@ mod tests {
         assert_eq!(wrap("a\n  b", 0, "> "), "a\n>   b");
         let command = format!("{} `berth apply FILE`.", "x".repeat(70));
         assert_eq!(wrap(&command, 0, "").lines().nth(1), Some("`berth apply FILE`."));
+        let scope = "region=111111111111/ap-southeast-1/AWS::ElasticLoadBalancingV2::LoadBalancer";
+        let command =
+            format!("To delete:\nberth sync --confirm-removal {scope} \\\n  --confirm-removal {scope}");
+        assert_eq!(wrap(&command, 0, ""), command);
     }
 
     #[test]

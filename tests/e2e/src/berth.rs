@@ -57,8 +57,12 @@ impl Run {
         self
     }
 
+    /// However its lines are wrapped.
     fn tells(&self, text: &str) -> bool {
-        self.stdout.contains(text) || self.stderr.contains(text)
+        let joined = |output: &str| output.split_whitespace().collect::<Vec<_>>().join(" ");
+        [&self.stdout, &self.stderr]
+            .iter()
+            .any(|output| output.contains(text) || joined(output).contains(text))
     }
 
     /// The units of the report that are in this state: account, place (`-` for none), kind.

@@ -352,11 +352,13 @@ impl World {
             .env_clear()
             .env("AWS_ENDPOINT_URL", self.gate.url())
             .env("BERTH_CACHE_DIR", cache())
-            // Tests of the ledger name a directory.
-            .env("OCEAN__STATE_DIR", "none")
             // Tests of trust say otherwise.
-            .env("BERTH_PLUGIN_TRUST", "any")
-            .envs(&self.variables);
+            .env("BERTH_PLUGIN_TRUST", "any");
+        // Tests of the ledger name a directory, or where the user's state is.
+        if !self.variables.contains_key("XDG_STATE_HOME") {
+            command.env("OCEAN__STATE_DIR", "none");
+        }
+        command.envs(&self.variables);
         for plugins in &self.plugins {
             command.arg("--plugins").arg(plugins);
         }

@@ -290,8 +290,18 @@ impl StaleEntities<'_, '_> {
             *resources += report.counts.mapped + report.counts.unmapped;
             *identifiers += report.counts.mapped;
         }
+        let mut repeated = self.written.repeated.clone();
+        for unit in self.written.also_seen_by.values().flatten() {
+            let Some(report) = self.reports.get(*unit as usize) else { continue };
+            let entry = report.unit.resource;
+            // Units produce the same entity where accounts share a resource, and else by mistake.
+            let kind = self.resources.get(entry).and_then(|resource| resource.mapping.as_ref().ok());
+            if kind.is_some_and(|(kind, _)| kind.single_account) {
+                *repeated.entry(entry).or_default() += 1;
+            }
+        }
         for (entry, (resources, mut identifiers)) in entries {
-            identifiers -= self.written.repeated.get(&entry).copied().unwrap_or(0).min(identifiers);
+            identifiers -= repeated.get(&entry).copied().unwrap_or(0).min(identifiers);
             if let Some(resource) = self.resources.get(entry).filter(|_| identifiers * 2 < resources) {
                 counts.mistaken.push(Mistaken {
                     entry,

@@ -240,6 +240,13 @@ fn a_catalog_is_taken_over_without_writing_an_entity() {
     let before = world.port().entities();
     let mut integration = without_state(&world.port().integration(INTEGRATION).expect("it is there"));
 
+    let plan = world.berth(&["plan"]);
+    plan.exits(0).says("Nothing to create or update.");
+    assert_eq!((&plan.report["changes"], &plan.report["foreign"]), (&json!([]), &json!([])), "{plan}");
+    assert_eq!(plan.report["deletion"]["deleted"], json!([]), "{plan}");
+    assert_eq!(plan.count("unchanged"), expected.len() as u64, "{plan}");
+    assert_eq!(changes(&world), Vec::<String>::new());
+
     let run = world.sync();
     run.exits(0);
     assert_eq!(run.count("unchanged"), expected.len() as u64, "{run}");
