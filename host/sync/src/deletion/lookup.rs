@@ -144,6 +144,7 @@ impl StaleEntities<'_, '_> {
         }
         self.note_accounts(&known);
         let mut doomed = Vec::new();
+        let mut removed: HashMap<EntityKey, Keep> = HashMap::new();
         let mut facts: HashMap<EntityKey, Known> = HashMap::new();
         for known in known {
             match self.policy.decide(&known.stale()) {
@@ -151,11 +152,23 @@ impl StaleEntities<'_, '_> {
                     doomed.push(Doomed { key: known.key.clone(), basis });
                     facts.insert(known.key.clone(), known);
                 }
+                Decision::Keep(keep @ Keep::ScopeRemoved { .. }) => {
+                    removed.insert(known.key, keep);
+                }
                 Decision::Keep(keep) => self.keep([known.key], &keep),
             }
         }
         if self.settings.creates_targets {
             self.keep_targets(&mut doomed).await?;
+            // Nobody has to decide about these: the catalog made them as targets, and would again.
+            let mut left =
+                removed.keys().map(|key| Doomed { key: key.clone(), basis: Basis::default() }).collect();
+            self.keep_targets(&mut left).await?;
+            let left: HashSet<EntityKey> = left.into_iter().map(|doomed| doomed.key).collect();
+            removed.retain(|key, _| left.contains(key));
+        }
+        for (key, keep) in removed {
+            self.keep([key], &keep);
         }
         let mut doomed = self.limit(doomed);
         self.look_again(&mut doomed, &facts).await;

@@ -127,7 +127,7 @@ fn kept(run: &Run, reason: &str) -> BTreeSet<String> {
 fn keys(list: &Value, entity: impl Fn(&Value) -> &Value) -> BTreeSet<String> {
     let list = list.as_array().into_iter().flatten();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    list.map(|item| entity(item))
+    list.map(entity)
         .map(|entity| format!("{}/{}", text(&entity["blueprint"]), text(&entity["identifier"])))
         .collect()
 }

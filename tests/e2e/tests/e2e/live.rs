@@ -115,6 +115,7 @@ pub(super) fn outcome(service: &Service, name: &str) -> u64 {
 #[test]
 fn a_bucket_a_function_and_an_instance_follow_their_events() {
     let world = world(&["AWS::S3::Bucket", "AWS::Lambda::Function", "AWS::EC2::Instance"]);
+    state_regions(&world, &Kinds::bundled().only(&BTreeSet::from(["AWS::Lambda::Function".to_owned()])));
     let account = world.accounts()[0].as_str();
     let aws = |service: &str, method: &str, parameters: Value| {
         world.call(account, REGION, service, method, &parameters)
@@ -265,7 +266,10 @@ fn what_may_not_come_in_or_may_not_be_read_changes_nothing() {
     assert!(world.port().entity("lambdaFunction", &arn).is_some(), "what could not be read is not deleted");
     let (code, log) = service.terminate();
     assert_eq!(code, Some(0), "{log}");
-    assert!(log.contains("`x-port-aws-ocean-api-key` is missing, or is neither `live_events_api_key` nor one of"), "{log}");
+    assert!(
+        log.contains("`x-port-aws-ocean-api-key` is missing, or is neither `live_events_api_key` nor one of"),
+        "{log}"
+    );
     assert!(log.contains("lambda:GetFunctionConfiguration"), "the log names what to allow: {log}");
 }
 
@@ -348,6 +352,27 @@ fn what_an_event_wrote_is_looked_at_by_the_next_resync_although_a_ledger_knew_it
     assert_eq!(tags(), before);
     let (code, log) = service.terminate();
     assert_eq!(code, Some(0), "{log}");
+}
+
+/// A property that holds the region that was read.
+const READ_IN: &str = "readIn";
+
+/// Lets the entities of these kinds state their region, as they do their account: an event deletes what no
+/// resync has recorded only if both are certain.
+fn state_regions(world: &World, kinds: &Kinds) {
+    for blueprint in kinds.manifests().iter().filter_map(|kind| kind["blueprints"].as_array()).flatten() {
+        world.edit_blueprint(blueprint["identifier"].as_str().unwrap(), |it| {
+            it["schema"]["properties"][READ_IN] = json!({"type": "string", "title": "Region"});
+        });
+    }
+    world.edit_mapping(|config| {
+        let resources = config["resources"].as_array_mut().unwrap().iter_mut();
+        for resource in resources.filter(|it| kinds.manifests().iter().any(|kind| kind["kind"] == it["kind"]))
+        {
+            let mappings = &mut resource["port"]["entity"]["mappings"];
+            mappings["properties"][READ_IN] = json!(".__ExtraContext.Region");
+        }
+    });
 }
 
 /// The text that a resource's name is, as its kind's manifest makes its identifier of it.
@@ -443,13 +468,17 @@ fn every_kind_with_events_is_read_as_a_resync_reads_it_and_found_gone() {
     let seeded: BTreeSet<String> = world.seeded_kinds().into_iter().collect();
     let kinds = Kinds::bundled().only(&seeded).with_events();
     follow(&mut world, &kinds, &told("option `"));
+    state_regions(&world, &kinds);
     world.seed_kinds();
+    let account = json!({"identifier": world.accounts()[0]});
+    world.port().seed_entity("awsAccount", &account, DATASOURCE).unwrap();
     let expected = world.expected_kinds();
     let resources = world.resources_of_kinds();
     let service = start(&world);
 
     let mut awaited: BTreeSet<String> = BTreeSet::new();
     let mut ghosts: BTreeSet<String> = BTreeSet::new();
+    let mut shared: BTreeSet<String> = BTreeSet::new();
     let mut later = Vec::new();
     for kind in kinds.manifests() {
         let of_kind: Vec<&Value> =
@@ -472,21 +501,34 @@ fn every_kind_with_events_is_read_as_a_resync_reads_it_and_found_gone() {
                 && let Some(event) = first_call(kind, "delete", resource, &gone)
             {
                 let identifier = identifier.replace(&name, &gone);
-                world.port().seed_entity(blueprint, &json!({"identifier": identifier}), DATASOURCE).unwrap();
-                ghosts.insert(format!("{blueprint}/{identifier}"));
+                let mapped = &kind["mapping"]["port"]["entity"]["mappings"]["properties"];
+                let stated = mapped.as_object().into_iter().flatten();
+                let stated = stated.filter(|(_, expression)| *expression == ".__ExtraContext.Region");
+                let stated = stated.map(|(property, _)| property.as_str()).chain([READ_IN]);
+                let properties: Value =
+                    stated.map(|property| (property.to_owned(), resource["region"].clone())).collect();
+                let entity = json!({"identifier": identifier, "properties": properties,
+                    "relations": {"account": resource["account"]}});
+                world.port().seed_entity(blueprint, &entity, DATASOURCE).unwrap();
+                // Another account may have a resource of a kind that accounts share.
+                let gone = if kind["single_account"] == true { &mut ghosts } else { &mut shared };
+                gone.insert(format!("{blueprint}/{identifier}"));
                 later.push(event);
             }
         }
     }
     wait_long("the entities", || {
-        let entities = world.entities();
+        let mut entities = world.entities();
+        for entity in entities.values_mut() {
+            entity["properties"].as_object_mut().unwrap().remove(READ_IN);
+        }
         let mut told = String::new();
         for key in awaited.iter().filter(|key| entities.get(*key) != expected.get(*key)) {
             _ = writeln!(told, "{key}: {:?} instead of {:?}", entities.get(key), expected.get(key));
         }
         (!told.is_empty()).then(|| format!("{told}{:?}", outcomes(&service)))
     });
-    assert!(ghosts.len() > 40, "{}", ghosts.len());
+    assert!(ghosts.len() > 40 && !shared.is_empty(), "{} and {}", ghosts.len(), shared.len());
     for event in later {
         send(&service, &event);
     }
@@ -496,6 +538,8 @@ fn every_kind_with_events_is_read_as_a_resync_reads_it_and_found_gone() {
         (!left.is_empty()).then(|| format!("{left:?} {:?}", outcomes(&service)))
     });
     let entities = world.entities();
+    let lost: Vec<&String> = shared.iter().filter(|key| !entities.contains_key(*key)).collect();
+    assert!(lost.is_empty(), "{lost:?}");
     assert!(awaited.iter().all(|key| entities.contains_key(key)), "nothing else went");
     assert_eq!(outcome(&service, "failed") + outcome(&service, "denied"), 0);
 }
