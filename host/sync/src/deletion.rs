@@ -1,8 +1,8 @@
-//! When an entity may be deleted. [`policy`], [`limits`] and [`attribution`] are pure: they take records
-//! and unit outcomes and return decisions. [`lookup`] does what they decide.
+//! When an entity may be deleted. `policy`, `limits` and `attribution` are pure: they take records
+//! and unit outcomes and return decisions. `lookup` does what they decide.
 //!
-//! An entity that this integration owns and that a resync did not produce is *stale*. [`policy`]
-//! decides about each stale entity, [`limits`] about all of them together, and [`attribution`] reads
+//! An entity that this integration owns and that a resync did not produce is *stale*. `policy`
+//! decides about each stale entity, `limits` about all of them together, and `attribution` reads
 //! from a mapping what its entities prove about themselves. Resyncs, live events, `berth plan` and
 //! `berth apply` ask this module; nothing else decides.
 //!

@@ -342,7 +342,7 @@ impl<'a> Policy<'a> {
 
     /// Who counts as a producer of an entity from now on that was produced by `seen_by` in this resync,
     /// where `before` is what was recorded until now. `single_account` is that of the
-    /// [entry](Entry::single_account) that produced it.
+    /// [entry](super::Entry::single_account) that produced it.
     ///
     /// A recorded producer goes only when it proves absence. An entity without a record gets one only
     /// when no unit that may fill its blueprint is left to be read, and no account has
