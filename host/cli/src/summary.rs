@@ -304,7 +304,8 @@ fn deletion(report: &Report, out: &mut String) -> std::fmt::Result {
 /// What limits hold back.
 fn held_back(report: &Report, out: &mut String) -> std::fmt::Result {
     let deletion = &report.deletion;
-    if let Some(problem) = &deletion.stopped {
+    let known = |problem: &Problem| deletion.held_back.iter().any(|held| held.problem == *problem);
+    if let Some(problem) = deletion.stopped.as_ref().filter(|problem| !known(problem)) {
         writeln!(out, "\nNothing was deleted\n  ✗ {}", wrap(&problem.message, 4, "    "))?;
         remedy(problem, out)?;
     }
