@@ -144,7 +144,7 @@ impl StaleEntities<'_, '_> {
         }
         self.note_accounts(&known);
         let mut doomed = Vec::new();
-        let mut removed: HashMap<EntityKey, Keep> = HashMap::new();
+        let mut removed: BTreeMap<EntityKey, Keep> = BTreeMap::new();
         let mut facts: HashMap<EntityKey, Known> = HashMap::new();
         for known in known {
             match self.policy.decide(&known.stale()) {

@@ -36,7 +36,7 @@ impl StaleEntities<'_, '_> {
                 }
             }
         }
-        let mut keep: HashMap<EntityKey, Keep> = HashMap::new();
+        let mut keep: BTreeMap<EntityKey, Keep> = BTreeMap::new();
         for (at, keys) in wanted.iter().skip(SECOND_LOOK) {
             let unit = self.units[*at].id.clone();
             keep.extend(keys.iter().map(|key| (key.clone(), Keep::NotLookedTwice { unit: unit.clone() })));
