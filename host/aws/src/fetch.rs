@@ -7,13 +7,18 @@ pub(crate) mod budget;
 mod enrich;
 mod item;
 mod plan;
+mod progress;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use berth_aws_wire::{Page, PageCursor};
 use berth_core::{
     Account, AccountId, ErrorClass, FetchError, FetchRequest, ItemFailure, One, Problem, RawPage, Region,
-    Reservation, Scope, TemplateScope,
+    Reservation, Scope, TemplateScope, UnreadStep,
 };
 use futures::{
     StreamExt, TryStreamExt,
@@ -26,7 +31,8 @@ use tracing::Instrument;
 use self::{
     budget::{Hold, Share},
     item::Item,
-    plan::{Plan, Ready, Ruling},
+    plan::{Plan, Ready, Ruling, is_refusal},
+    progress::Progress,
 };
 use crate::{
     Concurrency,
@@ -124,6 +130,7 @@ fn account_page(account: &Account) -> RawPage {
         resources: resource.to_string().into_bytes(),
         count: 1,
         failures: Vec::new(),
+        unread: Vec::new(),
         reservation: Reservation::default(),
     }
 }
@@ -186,6 +193,8 @@ struct Resource {
     steps: Value,
     /// The items it descends from, by list step: an object.
     parents: Arc<Value>,
+    /// Steps whose result is not known.
+    unread: Vec<Arc<UnreadStep>>,
     /// The room of the page that it was listed in.
     _hold: Arc<Hold>,
 }
@@ -238,10 +247,12 @@ fn gave_up(
     reader: Arc<Reader>,
     parent: Option<Arc<Resource>>,
     problem: Problem,
+    refused: bool,
 ) -> Result<Option<(Listed, Listing)>, Stop> {
     match &parent {
         None => Err(FetchError::Failed(problem).into()),
         Some(failed) => {
+            reader.progress.failed(&problem, refused);
             let failure = ItemFailure { resource: failed.item.label(), problem };
             let pages = reader.client.pages();
             Ok(Some((Listed::Failure(failure), Listing { reader, parent, next: Next::Done, pages })))
@@ -268,6 +279,9 @@ struct Reader {
     reads: Arc<UnitReads>,
     /// Bounds the enriching requests in flight.
     enriching: Semaphore,
+    /// The steps of whose batches every item was refused.
+    refused_batches: Mutex<HashSet<String>>,
+    progress: Progress,
 }
 
 /// What the placeholders of a step's input stand for.
@@ -322,6 +336,8 @@ impl Reader {
             share: fetch.share.clone(),
             reads: Arc::default(),
             enriching: Semaphore::new(fetch.concurrency.enrichments.get()),
+            refused_batches: Mutex::default(),
+            progress: Progress::default(),
         }
     }
 
@@ -339,20 +355,43 @@ impl Reader {
             if chunk.resources.is_empty() && chunk.failures.is_empty() {
                 continue;
             }
-            let page = self.page(chunk)?;
-            if to.send(Some(Ok(page))).await.is_err() {
-                return Ok(());
+            for page in self.pages_of(chunk)? {
+                if to.send(Some(Ok(page))).await.is_err() {
+                    return Ok(());
+                }
             }
         }
-        Ok(())
+        match self.progress.all_refused() {
+            Some(problem) => Err(FetchError::Skipped(problem).into()),
+            None => Ok(()),
+        }
     }
 
-    fn page(&self, chunk: Chunk) -> Result<RawPage, FetchError> {
+    /// A batch as pages: resources of which the same is not known are in the same one.
+    fn pages_of(&self, chunk: Chunk) -> Result<Vec<RawPage>, FetchError> {
+        let mut groups: BTreeMap<Vec<String>, Vec<Resource>> = BTreeMap::new();
+        for resource in chunk.resources {
+            let mut steps: Vec<String> = resource.unread.iter().map(|unread| unread.step.clone()).collect();
+            steps.sort_unstable();
+            groups.entry(steps).or_default().push(resource);
+        }
+        let mut failures = chunk.failures;
+        if groups.is_empty() {
+            groups.insert(Vec::new(), Vec::new());
+        }
+        groups.into_values().map(|resources| self.page(resources, std::mem::take(&mut failures))).collect()
+    }
+
+    fn page(&self, together: Vec<Resource>, failures: Vec<ItemFailure>) -> Result<RawPage, FetchError> {
+        self.progress.read(together.len());
+        let unread = together.first().map_or_else(Vec::new, |first| {
+            first.unread.iter().map(|unread| UnreadStep::clone(unread)).collect()
+        });
         // Without an item's steps and parents, which are short where there are any.
-        let room = chunk.resources.iter().map(|resource| resource.item.json().len() + 64).sum();
+        let room = together.iter().map(|resource| resource.item.json().len() + 64).sum();
         let mut resources = Vec::with_capacity(room);
         resources.push(b'[');
-        for (at, resource) in chunk.resources.iter().enumerate() {
+        for (at, resource) in together.iter().enumerate() {
             if at > 0 {
                 resources.push(b',');
             }
@@ -366,8 +405,9 @@ impl Reader {
         Ok(RawPage {
             region: (self.scope == Scope::Regional).then(|| self.target.region.clone()),
             resources,
-            count: chunk.resources.len(),
-            failures: chunk.failures,
+            count: together.len(),
+            failures,
+            unread,
             reservation,
         })
     }
@@ -437,7 +477,7 @@ impl Reader {
                 let first = matches!(listing.next, Next::First);
                 let (target, input) = match (listing.next, reader.request(ready, parent.as_deref())) {
                     (Next::Done, _) => return Ok(None),
-                    (_, Err(problem)) => return gave_up(reader, parent, problem),
+                    (_, Err(problem)) => return gave_up(reader, parent, problem, false),
                     (Next::First, Ok(request)) => request,
                     (Next::Page(input), Ok((target, _))) => (target, input),
                 };
@@ -446,9 +486,9 @@ impl Reader {
                         Ok(page) => page,
                         Err(error) => match ready.ruling(&error) {
                             // What was listed before is there: that there is nothing only the first page says.
-                            Ruling::Absent | Ruling::Drop | Ruling::Use(_) if !first => {
+                            Ruling::Absent | Ruling::Drop | Ruling::Use(_) | Ruling::Unread(_) if !first => {
                                 let problem = reader.problem(ready, &target.region, &error);
-                                return gave_up(reader, parent, problem);
+                                return gave_up(reader, parent, problem, is_refusal(&error));
                             }
                             Ruling::Absent | Ruling::Drop => {
                                 if reader.scope == Scope::Organization
@@ -460,6 +500,11 @@ impl Reader {
                                     return Err(Stop { error, elsewhere: true, empty: true });
                                 }
                                 return Ok(None);
+                            }
+                            // A manifest with such a rule for a list is refused: what is not known is not empty.
+                            Ruling::Unread(_) => {
+                                let problem = reader.problem(ready, &target.region, &error);
+                                return gave_up(reader, parent, problem, is_refusal(&error));
                             }
                             Ruling::Use(mut value) => {
                                 let items = take_items(ready, &mut value).into_iter().map(Item::from);
@@ -475,16 +520,20 @@ impl Reader {
                             }
                             Ruling::Fail => {
                                 let problem = reader.problem(ready, &target.region, &error);
-                                return gave_up(reader, parent, problem);
+                                return gave_up(reader, parent, problem, is_refusal(&error));
                             }
                         },
                     };
+                if parent.is_some() {
+                    reader.progress.read(1);
+                }
                 let steps =
                     parent.as_ref().map_or_else(|| Value::Object(Map::new()), |parent| parent.steps.clone());
                 let items = match reader.chosen(ready, parent.as_deref(), items) {
                     Ok(items) => items,
-                    Err(problem) => return gave_up(reader, parent, problem),
+                    Err(problem) => return gave_up(reader, parent, problem, false),
                 };
+                let unread = parent.as_ref().map_or_else(Vec::new, |parent| parent.unread.clone());
                 let hold = Arc::new(hold);
                 let resources = items
                     .into_iter()
@@ -492,6 +541,7 @@ impl Reader {
                         item,
                         steps: steps.clone(),
                         parents: descent.clone(),
+                        unread: unread.clone(),
                         _hold: hold.clone(),
                     })
                     .collect();

@@ -262,7 +262,7 @@ mod tests {
             resource: 0,
         };
         let counts = UnitCounts { fetched: 10, ..UnitCounts::default() };
-        let report = UnitReport { unit, state: state.clone(), counts, duration: second };
+        let report = UnitReport { unit, state: state.clone(), counts, unread: Vec::new(), duration: second };
         let told = |number| {
             // A unit a second.
             let passed = second * u32::try_from(number).unwrap();

@@ -69,6 +69,10 @@ pub struct RawPage {
     pub count: usize,
     /// Resources of this page that could not be read completely, and are not in `resources`.
     pub failures: Vec<ItemFailure>,
+    /// Steps of the plan whose result is not known for any resource of this page: they were denied, and
+    /// the plan says that the resources are mapped without them. What the steps fill must not be taken
+    /// for empty.
+    pub unread: Vec<UnreadStep>,
     /// What its source keeps for it.
     pub reservation: Reservation,
 }
@@ -95,6 +99,20 @@ impl fmt::Debug for Reservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "Reservation(kept)" } else { "Reservation(none)" })
     }
+}
+
+/// A step of a plan whose result is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadStep {
+    /// The step's name in the plan.
+    pub step: String,
+    /// The call (`s3:GetBucketTagging`).
+    pub call: String,
+    /// The IAM actions that allow it, where it was denied; else none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<String>,
+    /// Why, for the first resource.
+    pub problem: Problem,
 }
 
 /// One resource that could not be read.

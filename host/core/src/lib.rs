@@ -29,7 +29,7 @@ pub use document::Document;
 pub use entity::{Blueprint, Entity, EntityKey, FieldSet};
 pub use error_class::{ErrorClass, NO_ORGANIZATION};
 pub use events::{EventRules, Trigger};
-pub use fetch::{Account, FetchError, FetchRequest, ItemFailure, One, RawPage, Reservation};
+pub use fetch::{Account, FetchError, FetchRequest, ItemFailure, One, RawPage, Reservation, UnreadStep};
 pub use grants::{Ask, EVALUATOR, Grant, Grants, Objection};
 pub use ids::{AccountId, BlueprintId, IdError, Kind, Partition, Region, RoleArn};
 pub use ledger::{

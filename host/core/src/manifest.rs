@@ -158,6 +158,11 @@ pub struct Step {
     /// results (pages, batches): where those are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Path>,
+    /// For an enrichment: the members of a document's `Properties` that its result becomes (`Tags`).
+    /// Where the step is denied, the fields of a mapping that use one of these are left as the catalog
+    /// has them. Without it, so are the fields that come out empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fills: Option<BTreeSet<String>>,
     /// How an answer says that there are no items, where it then leaves their list out. By default an
     /// answer without the list is an error: it does not say that there is nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -307,14 +312,17 @@ pub enum ErrorRule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorPolicy {
-    /// The item is mapped without this step's result.
+    /// The item is mapped without this step's result. An error that hides the result (denied access, a
+    /// busy service, or anything by `*`) is reported, and what the step [fills](Step::fills) stays as the
+    /// catalog has it; any other error means that there is no result.
     Absent,
     /// The item is no resource (any more) and is dropped; for a list step: there are no items. Only for
     /// errors that mean that something does not exist.
     Drop,
-    /// The unit is skipped and protected from deletion. The default for denied access.
+    /// The unit is skipped and protected from deletion. The default where the plan's first list is denied.
     SkipUnit,
-    /// The item is reported as failed and its unit is protected. The default for all else.
+    /// The item is reported as failed, its entity stays as it was, and its unit is protected. The default
+    /// for all else.
     Fail,
 }
 
@@ -612,6 +620,9 @@ impl KindManifest {
                 "{at}.plan.steps[{}]",
                 plan.steps.iter().position(|s| s.id == step.id).unwrap_or_default()
             );
+            if step.fills.is_some() {
+                return Err(refuse(format!("{at}.fills"), "a list step lists resources; it fills nothing"));
+            }
             if step.items.is_none() {
                 return Err(refuse(at, "a list step says where its `items` are in the response"));
             }

@@ -271,6 +271,7 @@ impl<'m> Conformance<'m> {
                 resources: batch.bytes.clone(),
                 count: batch.count,
                 failures: Vec::new(),
+                unread: Vec::new(),
                 reservation: berth_core::Reservation::default(),
             },
         };

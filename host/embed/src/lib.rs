@@ -50,7 +50,7 @@ pub use berth_sync::{
     Approved, Change, ChangeKind, ChangeRecord, Check, Deletion, Event, Finding, ForeignIdentifier, Gone,
     Journal, Kept, Live, LiveOptions, Misconfiguration, Mode, NullObserver, Observer, Outcome, PlanFile,
     Planned, PlannedChange, PlannedDeletion, Refreshed, Refusal, Report, SecondLook, Submission, SyncError,
-    SyncOptions, Totals, UnitCounts, UnitReport,
+    SyncOptions, Totals, UnitCounts, UnitReport, UnreadCall,
     deletion::{HeldBack, Keep, RemovalAfter, RemovalOptions},
 };
 use berth_sync::{Gate, LiveParts, Roster};

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_core::{Account, FetchRequest, ItemFailure, Problem, Region, Scope};
+use berth_core::{Account, FetchRequest, ItemFailure, Problem, Region, Scope, UnreadStep};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -106,6 +106,8 @@ enum Line {
         resources: Box<RawValue>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         failures: Vec<ItemFailure>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unread: Vec<UnreadStep>,
     },
     End(End),
 }

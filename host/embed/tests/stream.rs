@@ -58,6 +58,7 @@ impl Source for Things {
                     resources: serde_json::to_vec(chunk).unwrap(),
                     count: chunk.len(),
                     failures: Vec::new(),
+                    unread: Vec::new(),
                     reservation: berth_core::Reservation::default(),
                 })
             })

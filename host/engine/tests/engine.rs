@@ -86,6 +86,7 @@ fn page(names: &[&str]) -> RawPage {
         count: resources.len(),
         resources: serde_json::to_vec(&resources).unwrap(),
         failures: Vec::new(),
+        unread: Vec::new(),
         reservation: berth_core::Reservation::default(),
     }
 }

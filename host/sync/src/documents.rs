@@ -205,6 +205,7 @@ impl Documents {
                 resources: serde_json::to_vec(first).unwrap_or_default(),
                 count: first.len(),
                 failures: Vec::new(),
+                unread: Vec::new(),
                 reservation: berth_core::Reservation::default(),
             },
         }))

@@ -29,6 +29,7 @@ mod run;
 mod schedule;
 mod tally;
 mod unit_task;
+mod unread;
 mod version;
 mod write;
 mod written;
@@ -42,7 +43,7 @@ pub use plan::{Planned, ResolvedResource, plan, resolve};
 pub use plan_file::{Approved, ChangeKind, PlanFile, PlannedChange, PlannedDeletion};
 pub use report::{
     ChangeRecord, Deletion, Event, ForeignIdentifier, Gone, Kept, NullObserver, Observer, Outcome, Refusal,
-    Report, SecondLook, Totals, UnitReport,
+    Report, SecondLook, Totals, UnitReport, UnreadCall,
 };
 pub use run::{Mode, SyncError, SyncOptions, run};
 pub use unit_task::map_problem;

@@ -25,6 +25,9 @@ pub(crate) struct Mapped {
     pub(crate) entity: Entity,
     /// The digest of what it says; `None` when nothing is remembered, or it has none.
     pub(crate) content: Option<u128>,
+    /// Whether fields are left out of it, since they could not be read: it is merged into what the
+    /// catalog has, whatever the app-config says.
+    pub(crate) partial: bool,
     /// From when on its unit was read.
     pub(crate) since: Instant,
     /// How it has fared.

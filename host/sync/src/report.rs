@@ -26,9 +26,28 @@ pub struct UnitReport {
     pub state: UnitState,
     /// What it did.
     pub counts: UnitCounts,
+    /// Steps that were denied for some of its resources. What they tell stays as the catalog has it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<UnreadCall>,
     /// From its first request to the end of its mapping, in milliseconds.
     #[serde(serialize_with = "millis")]
     pub duration: Duration,
+}
+
+/// A step of a plan that could not be read for some resources of a unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnreadCall {
+    /// The step's name in the plan.
+    pub step: String,
+    /// The call (`s3:GetBucketTagging`).
+    pub call: String,
+    /// The IAM actions that allow it, where it was denied; else none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<String>,
+    /// For how many resources.
+    pub resources: u64,
+    /// Why, for the first of them.
+    pub problem: Problem,
 }
 
 fn millis<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {

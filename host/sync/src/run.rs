@@ -238,6 +238,7 @@ fn judge(report: &Report, cancelled: bool) -> Outcome {
         Outcome::NothingRead
     } else if complete < report.units.len()
         || report.accounts.iter().any(|(_, problem)| problem.is_some())
+        || report.units.iter().any(|unit| !unit.unread.is_empty())
         || !report.refusals.is_empty()
         || !deletion.failed.is_empty()
     {
@@ -415,6 +416,7 @@ impl Run {
                 unit,
                 state,
                 counts: UnitCounts::default(),
+                unread: Vec::new(),
                 duration: Duration::ZERO,
             }));
             let mut mapped: BTreeMap<usize, u64> = BTreeMap::new();
@@ -721,6 +723,7 @@ impl Run {
                         "the unit's task ended abnormally"
                     })),
                     counts: UnitCounts::default(),
+                    unread: Vec::new(),
                     duration: Duration::ZERO,
                 })
             })

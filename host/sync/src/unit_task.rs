@@ -3,19 +3,20 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use berth_core::{
-    DocumentBatch, FetchError, FetchRequest, FieldSet, MapContext, MapRequest, Mapping, Problem,
-    ResourceConfig, Source, Unit, UnitState,
+    DocumentBatch, FetchError, FetchRequest, FieldSet, ItemFailure, MapContext, MapRequest, Mapping, Problem,
+    ResourceConfig, Source, Unit, UnitState, UnreadStep,
 };
 use futures::StreamExt;
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    Event, Observer, UnitCounts, UnitReport,
+    Event, Observer, UnitCounts, UnitReport, UnreadCall,
     content::content_digest,
     documents::Documents,
     mapped::{Fate, Mapped},
     misconfigured::Misconfigured,
     tally::Tally,
+    unread::Unknown,
     version::Version,
 };
 
@@ -44,7 +45,8 @@ impl UnitTask {
         let mut counts = UnitCounts::default();
         let mut failures = Vec::new();
         let mut misconfigured = Misconfigured::default();
-        let mut state = self.read(unit, &mut counts, &mut failures, &mut misconfigured).await;
+        let mut unread = Vec::new();
+        let mut state = self.read(unit, &mut counts, &mut failures, &mut misconfigured, &mut unread).await;
         if self.tally.unit_read(self.index)
             && let Err(problem) = self.documents.end(&unit.id).await
         {
@@ -60,7 +62,14 @@ impl UnitTask {
             }),
             (state, _) => state,
         };
-        let report = UnitReport { unit: unit.id.clone(), state, counts, duration: clock.elapsed() };
+        for call in &unread {
+            tracing::warn!(
+                call = call.call, resources = call.resources, problem = %call.problem,
+                "what a step tells could not be read and stays as it is"
+            );
+        }
+        let duration = clock.elapsed();
+        let report = UnitReport { unit: unit.id.clone(), state, counts, unread, duration };
         match &report.state {
             UnitState::Complete => {
                 tracing::info!(
@@ -84,6 +93,7 @@ impl UnitTask {
         counts: &mut UnitCounts,
         failures: &mut Vec<(String, Problem)>,
         misconfigured: &mut Misconfigured,
+        unread: &mut Vec<UnreadCall>,
     ) -> UnitState {
         let since = Instant::now();
         let Version { mapper, mapping } = match &self.begun {
@@ -103,11 +113,29 @@ impl UnitTask {
         let mut mapped = pages
             .map(|page| async {
                 let mut page = page?;
-                let lost = std::mem::take(&mut page.failures);
+                let mut lost = std::mem::take(&mut page.failures);
+                let missed = std::mem::take(&mut page.unread);
                 let count = page.count;
+                let nothing = || Ok(berth_core::MapReport::default());
                 if count == 0 {
-                    return Ok((count, lost, Ok(berth_core::MapReport::default())));
+                    return Ok((count, lost, missed, Vec::new(), nothing()));
                 }
+                let unknown = match mapping {
+                    Mapping::Documents => Ok(None),
+                    _ => Unknown::of(&unit.resource, &unit.kind.plan, &missed),
+                };
+                let unknown =
+                    match unknown {
+                        Ok(unknown) => unknown,
+                        Err(problem) => {
+                            let resource = format!("a batch of {count}");
+                            lost.extend((0..count).map(|_| ItemFailure {
+                                resource: resource.clone(),
+                                problem: problem.clone(),
+                            }));
+                            return Ok((0, lost, missed, Vec::new(), nothing()));
+                        }
+                    };
                 let kind = unit.id.kind.clone();
                 let context = MapContext {
                     account: Arc::clone(&unit.account),
@@ -116,17 +144,22 @@ impl UnitTask {
                 };
                 let examples = self.documents.set_aside(&kind, &context, &page);
                 let (mapping, documents) = (mapping.clone(), *documents);
-                let report = mapper.map(MapRequest { kind, context, mapping, documents, page }).await;
+                let mut report = mapper.map(MapRequest { kind, context, mapping, documents, page }).await;
                 self.documents.mapped(mapper, examples, report.is_ok());
-                Ok::<_, FetchError>((count, lost, report))
+                let partial = match (&unknown, &mut report) {
+                    (Some(unknown), Ok(report)) => unknown.leave_out_of(report),
+                    _ => Vec::new(),
+                };
+                Ok::<_, FetchError>((count, lost, missed, partial, report))
             })
             .buffered(2);
         while let Some(page) = mapped.next().await {
-            let (count, lost, report) = match page {
+            let (count, lost, missed, partial, report) = match page {
                 Ok(page) => page,
                 Err(FetchError::Skipped(problem)) => return UnitState::Skipped(problem),
                 Err(FetchError::Failed(problem)) => return UnitState::Failed(problem),
             };
+            note_unread(unread, missed, count);
             counts.fetched += (count + lost.len()) as u64;
             counts.failed += lost.len() as u64;
             for failure in lost {
@@ -165,11 +198,13 @@ impl UnitTask {
                 return UnitState::Failed(problem);
             }
             self.observer.event(&Event::UnitProgress { unit: &unit.id, fetched: counts.fetched });
-            for entity in report.entities {
+            for (at, entity) in report.entities.into_iter().enumerate() {
+                let partial = partial.get(at).copied().unwrap_or_default();
                 let mapped = Mapped {
                     unit: self.index,
                     fields: Arc::clone(&self.fields),
-                    content: self.merge.and_then(|merge| content_digest(&entity, merge)),
+                    content: self.merge.and_then(|merge| content_digest(&entity, merge || partial)),
+                    partial,
                     entity,
                     since,
                     fate: Fate::default(),
@@ -180,6 +215,17 @@ impl UnitTask {
             }
         }
         UnitState::Complete
+    }
+}
+
+/// Counts steps that were not read for `count` more resources.
+fn note_unread(known: &mut Vec<UnreadCall>, missed: Vec<UnreadStep>, count: usize) {
+    for UnreadStep { step, call, denied, problem } in missed {
+        let resources = count.max(1) as u64;
+        match known.iter_mut().find(|known| known.step == step) {
+            Some(known) => known.resources += resources,
+            None => known.push(UnreadCall { step, call, denied, resources, problem }),
+        }
     }
 }
 

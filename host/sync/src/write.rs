@@ -504,12 +504,38 @@ impl Writer {
         let report = if entities.is_empty() {
             UpsertReport::default()
         } else {
-            self.catalog.upsert(&blueprint, &entities, self.options).await
+            let partial: Vec<bool> = batch.iter().map(|mapped| mapped.partial).collect();
+            self.send(&blueprint, &entities, &partial).await
         };
         for (mapped, entity) in batch.iter_mut().zip(entities) {
             mapped.entity = entity;
         }
         Step::Upserted(blueprint, batch, report.outcomes, unsent)
+    }
+
+    /// Sends entities; those of which fields are left out are merged into what the catalog has.
+    async fn send(&self, blueprint: &BlueprintId, entities: &[Entity], partial: &[bool]) -> UpsertReport {
+        if self.options.merge || !partial.contains(&true) {
+            return self.catalog.upsert(blueprint, entities, self.options).await;
+        }
+        let of = |wanted: bool| -> Vec<Entity> {
+            entities
+                .iter()
+                .zip(partial)
+                .filter(|(_, is)| **is == wanted)
+                .map(|(entity, _)| entity.clone())
+                .collect()
+        };
+        let merging = UpsertOptions { merge: true, ..self.options };
+        let mut whole = match &of(false)[..] {
+            [] => UpsertReport::default(),
+            whole => self.catalog.upsert(blueprint, whole, self.options).await,
+        }
+        .outcomes
+        .into_iter();
+        let mut merged = self.catalog.upsert(blueprint, &of(true), merging).await.outcomes.into_iter();
+        let outcomes = partial.iter().map_while(|is| if *is { merged.next() } else { whole.next() });
+        UpsertReport { outcomes: outcomes.collect() }
     }
 
     /// Leaves out of a batch what somebody else owns.

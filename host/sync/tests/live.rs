@@ -83,6 +83,7 @@ fn page(things: &[Value]) -> RawPage {
             .unwrap(),
         count: things.len(),
         failures: Vec::new(),
+        unread: Vec::new(),
         reservation: berth_core::Reservation::default(),
     }
 }

@@ -42,6 +42,8 @@ pub struct Bench {
     mapping: Option<Mapping>,
     /// Where the resources are in an answer of AWS.
     items: Option<String>,
+    /// The steps that a resource is mapped without where they are denied, each with what it says it fills.
+    optional: Vec<(String, BTreeSet<String>)>,
     context: Context,
     map: fn(&Context, &[u8]) -> Result<Vec<u8>, String>,
 }
@@ -81,7 +83,13 @@ impl Bench {
             .iter()
             .find(|step| plan["resources"].is_null() || step["id"] == plan["resources"]);
         let items = step.and_then(|step| step["items"].as_str()).map(str::to_owned);
-        Self { mapping, items, context, map: map_batch::<M> }
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let optional = list(&plan["steps"])
+            .iter()
+            .filter(|step| step["errors"].as_object().is_some_and(|rules| rules.contains_key("denied")))
+            .map(|step| (text(&step["id"]), list(&step["fills"]).iter().map(text).collect()))
+            .collect();
+        Self { mapping, items, optional, context, map: map_batch::<M> }
     }
 
     /// Where batches come from: account 111122223333 in `aws`, and `eu-west-1` for a regional
@@ -158,6 +166,7 @@ impl Bench {
     /// - the plugin's own entities are those of its default mapping in JQ, and both forms refuse
     ///   the same resources, also when any one member is missing or null;
     /// - output does not differ between runs, and each entity of the fixture is made once;
+    /// - a document differs without a step that may be denied only in what the step says it fills;
     /// - nothing that may stand in place of a member makes it panic or return nonsense.
     pub fn assert_conforms(&self, fixture: &Fixture) {
         let Fixture { name, resources } = fixture;
@@ -169,6 +178,7 @@ impl Bench {
             let key = (entity["blueprint"].to_string(), entity["identifier"].to_string());
             assert!(keys.insert(key.clone()), "{name}: the entity {key:?} is made twice");
         }
+        self.assert_fills(name, resources);
         for (index, resource) in list(resources).iter().enumerate() {
             for place in members(resource) {
                 let name = format!("{name}, resource {index}, `{place}`");
@@ -204,6 +214,27 @@ impl Bench {
             refused(&self.documents(resources)),
             "{name}: entities (left) and documents (right) refuse different resources"
         );
+    }
+
+    fn assert_fills(&self, name: &str, resources: &Value) {
+        for (step, fills) in &self.optional {
+            let mut filled = BTreeSet::new();
+            for resource in list(resources) {
+                let mut without = resource.clone();
+                if without["steps"].as_object_mut().and_then(|steps| steps.shift_remove(step)).is_none() {
+                    continue;
+                }
+                let [with, without] = [resource, &without].map(|resource| self.documents(&json!([resource])));
+                let document = |report: &Value| report["documents"][0].clone();
+                let (mut with, mut without) = (document(&with), document(&without));
+                filled.extend(differences(&with["Properties"], &without["Properties"]));
+                with["Properties"].take();
+                without["Properties"].take();
+                assert_eq!(with, without, "{name}: `{step}` fills more than `Properties`");
+            }
+            filled.retain(|member| !fills.contains(member));
+            assert!(filled.is_empty(), "{name}: `fills` of step `{step}` lacks {filled:?}");
+        }
     }
 
     fn assert_survives(&self, name: &str, resources: &Value) {
@@ -352,6 +383,12 @@ fn collect(value: &Value, place: &str, found: &mut Vec<String>) {
         }
         _ => {}
     }
+}
+
+/// The members that two objects do not share.
+fn differences(one: &Value, other: &Value) -> Vec<String> {
+    let names = [one, other].into_iter().filter_map(Value::as_object).flat_map(Map::keys);
+    names.filter(|name| one.get(name.as_str()) != other.get(name.as_str())).cloned().collect()
 }
 
 fn remove(value: &mut Value, place: &str) {

@@ -134,6 +134,7 @@ impl Native {
             resources,
             count,
             failures: Vec::new(),
+            unread: Vec::new(),
             reservation: berth_core::Reservation::default(),
         })
     }

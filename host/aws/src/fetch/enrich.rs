@@ -1,15 +1,20 @@
 //! Enriching a batch: one call per item, or one for many.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, MutexGuard, PoisonError},
+};
 
-use berth_core::{BatchFailures, ErrorClass, FetchError, ItemFailure, Problem, Region, Unmatched};
+use berth_core::{
+    BatchFailures, ErrorClass, FetchError, ItemFailure, Problem, Region, Unmatched, UnreadStep,
+};
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     Bindings, Chunk, Reader, Resource, Stop,
     item::Item,
-    plan::{List, Ready, Ruling},
+    plan::{List, Ready, Ruling, is_refusal},
     render,
 };
 use crate::{
@@ -20,11 +25,15 @@ use crate::{
 /// What became of an item in a step.
 enum Outcome {
     Result(Value),
-    /// Mapped without the step's result.
+    /// There is no result.
     Absent,
+    /// The result is not known; the plan may name a value to map with.
+    Unread(Arc<UnreadStep>, Option<Value>),
     /// No resource (any more).
     Drop,
     Fail(Problem),
+    /// As [`Fail`](Self::Fail), since reading it is not allowed.
+    Refused(Problem),
 }
 
 /// What a call answered, with all its pages.
@@ -57,7 +66,7 @@ impl Reader {
                 .buffer_unordered(self.concurrency.enrichments.get())
                 .try_collect()
                 .await?;
-            chunk = apply(chunk, outcomes);
+            chunk = self.apply(chunk, outcomes);
         }
         Ok(chunk)
     }
@@ -129,14 +138,26 @@ impl Reader {
         Ok(match ready.ruling(error) {
             Ruling::Absent => Outcome::Absent,
             Ruling::Drop => Outcome::Drop,
-            Ruling::Use(mut answer) => {
-                if let Some(items) = &ready.step.items {
-                    answer = Value::Array(items.take_all(&mut answer));
+            Ruling::Use(answer) => kept(ready, listed(ready, answer)),
+            Ruling::Unread(answer) => {
+                let unread = self.unread(ready, region, error);
+                match answer.map(|answer| kept(ready, listed(ready, answer))) {
+                    Some(Outcome::Result(value)) => Outcome::Unread(unread, Some(value)),
+                    _ => Outcome::Unread(unread, None),
                 }
-                kept(ready, answer)
             }
+            Ruling::Fail if is_refusal(error) => Outcome::Refused(self.problem(ready, region, error)),
             Ruling::Fail => Outcome::Fail(self.problem(ready, region, error)),
             Ruling::SkipUnit => return Err(FetchError::Skipped(self.problem(ready, region, error)).into()),
+        })
+    }
+
+    fn unread(&self, ready: &Ready, region: &Region, error: &CallError) -> Arc<UnreadStep> {
+        Arc::new(UnreadStep {
+            step: ready.step.id.clone(),
+            call: format!("{}:{}", ready.step.service, ready.step.operation),
+            denied: if is_refusal(error) { crate::policy::actions(&ready.step) } else { Vec::new() },
+            problem: self.problem(ready, region, error),
         })
     }
 
@@ -173,7 +194,34 @@ impl Reader {
         }
     }
 
-    fn batch<'a>(
+    /// Asks for many items at once. Where that is refused, one item may be the cause: they are asked for
+    /// in halves, until it is alone. Once a whole batch turned out to be refused item by item, the next
+    /// ones are not taken apart.
+    async fn batch(
+        &self,
+        ready: &Ready,
+        positions: Vec<usize>,
+        resources: &[Resource],
+    ) -> Result<Vec<(usize, Outcome)>, Stop> {
+        let is_many = positions.len() > 1;
+        let outcomes = self.part(ready, positions, resources).await?;
+        let is_refused = |outcome: &Outcome| matches!(outcome, Outcome::Refused(_) | Outcome::Unread(..));
+        if is_many && outcomes.iter().all(|(_, outcome)| is_refused(outcome)) {
+            self.refused_batches().insert(ready.step.id.clone());
+        }
+        Ok(outcomes)
+    }
+
+    fn refused_batches(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.refused_batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn may_halve(&self, ready: &Ready, error: &CallError) -> bool {
+        ready.may_drop(error)
+            || (ready.may_be_one_item(error) && !self.refused_batches().contains(&ready.step.id))
+    }
+
+    fn part<'a>(
         &'a self,
         ready: &'a Ready,
         positions: Vec<usize>,
@@ -191,30 +239,46 @@ impl Reader {
             };
             let whole = match self.whole(ready, &target, render(ready, &bindings)).await {
                 Ok(whole) => whole,
-                // One item that vanished between list and batch fails some services' whole batch: the
-                // others are asked again without it. An error drops only what was asked for alone.
-                Err(error) if positions.len() > 1 && ready.may_drop(&error) => {
+                // One item that vanished between list and batch, or that may not be read, fails some
+                // services' whole batch: the others are asked for again without it. An error drops only
+                // what was asked for alone.
+                Err(error) if positions.len() > 1 && self.may_halve(ready, &error) => {
                     let (left, right) = positions.split_at(positions.len() / 2);
                     let (left, right) = (left.to_vec(), right.to_vec());
-                    let mut outcomes = self.batch(ready, left, resources).await?;
-                    outcomes.extend(self.batch(ready, right, resources).await?);
+                    let mut outcomes = self.part(ready, left, resources).await?;
+                    outcomes.extend(self.part(ready, right, resources).await?);
                     return Ok(outcomes);
                 }
                 Err(error) if error.class() == ErrorClass::Missing && ready.is_unruled(&error) => {
                     return Ok(all(&positions, || missing(ready)));
                 }
                 Err(error) => match ready.ruling(&error) {
-                    Ruling::Use(mut answer) => {
-                        if let Some(items) = &ready.step.items {
-                            answer = Value::Array(items.take_all(&mut answer));
-                        }
-                        Whole { answer, failures: Vec::new() }
+                    Ruling::Use(answer) => Whole { answer: listed(ready, answer), failures: Vec::new() },
+                    Ruling::Unread(None) => {
+                        let unread = self.unread(ready, &target.region, &error);
+                        return Ok(all(&positions, || Outcome::Unread(Arc::clone(&unread), None)));
+                    }
+                    Ruling::Unread(Some(answer)) => {
+                        let unread = self.unread(ready, &target.region, &error);
+                        let whole = Whole { answer: listed(ready, answer), failures: Vec::new() };
+                        let outcomes = matched(ready, &positions, resources, whole).into_iter();
+                        let value = |outcome| match outcome {
+                            Outcome::Result(value) => Some(value),
+                            _ => None,
+                        };
+                        let unread =
+                            |(at, outcome)| (at, Outcome::Unread(Arc::clone(&unread), value(outcome)));
+                        return Ok(outcomes.map(unread).collect());
                     }
                     Ruling::Absent => return Ok(all(&positions, || Outcome::Absent)),
                     Ruling::Drop => return Ok(all(&positions, || Outcome::Drop)),
                     Ruling::Fail => {
                         let problem = self.problem(ready, &target.region, &error);
-                        return Ok(all(&positions, || Outcome::Fail(problem.clone())));
+                        let refused = is_refusal(&error);
+                        return Ok(all(&positions, || match refused {
+                            true => Outcome::Refused(problem.clone()),
+                            false => Outcome::Fail(problem.clone()),
+                        }));
                     }
                     Ruling::SkipUnit => {
                         return Err(FetchError::Skipped(self.problem(ready, &target.region, &error)).into());
@@ -229,6 +293,14 @@ impl Reader {
 
 fn all(positions: &[usize], outcome: impl Fn() -> Outcome) -> Vec<(usize, Outcome)> {
     positions.iter().map(|at| (*at, outcome())).collect()
+}
+
+/// The list of the step's `items` in an answer, or all of it.
+fn listed(ready: &Ready, mut answer: Value) -> Value {
+    match &ready.step.items {
+        Some(items) => Value::Array(items.take_all(&mut answer)),
+        None => answer,
+    }
 }
 
 /// The part of an answer that the plan keeps.
@@ -342,31 +414,44 @@ fn append(ready: &Ready, whole: &mut Value, page: Value) {
     }
 }
 
-/// Files the outcomes of a stage: results into `steps`, failures aside, dropped items away.
-fn apply(chunk: Chunk, outcomes: Vec<(&Ready, Vec<(usize, Outcome)>)>) -> Chunk {
-    let Chunk { resources, mut failures } = chunk;
-    let mut resources: Vec<Option<Resource>> = resources.into_iter().map(Some).collect();
-    let mut dropped = vec![false; resources.len()];
-    for (ready, outcomes) in outcomes {
-        for (at, outcome) in outcomes {
-            match outcome {
-                Outcome::Absent => {}
-                Outcome::Drop => dropped[at] = true,
-                Outcome::Result(value) => {
-                    if let Some(resource) = &mut resources[at] {
-                        let steps = resource.steps.as_object_mut();
-                        steps
-                            .map(|steps: &mut Map<String, Value>| steps.insert(ready.step.id.clone(), value));
-                    }
+impl Reader {
+    /// Files the outcomes of a stage: results into `steps`, failures aside, dropped items away.
+    fn apply(&self, chunk: Chunk, outcomes: Vec<(&Ready, Vec<(usize, Outcome)>)>) -> Chunk {
+        let Chunk { resources, mut failures } = chunk;
+        let mut resources: Vec<Option<Resource>> = resources.into_iter().map(Some).collect();
+        let mut dropped = vec![false; resources.len()];
+        for (ready, outcomes) in outcomes {
+            let mut fail = |resource: &mut Option<Resource>, problem: Problem, refused: bool| {
+                if let Some(resource) = resource.take() {
+                    self.progress.failed(&problem, refused);
+                    failures.push(ItemFailure { resource: resource.item.label(), problem });
                 }
-                Outcome::Fail(problem) => {
-                    if let Some(resource) = resources[at].take() {
-                        failures.push(ItemFailure { resource: resource.item.label(), problem });
+            };
+            for (at, outcome) in outcomes {
+                let file = |resource: &mut Option<Resource>, value: Value| {
+                    if let Some(Value::Object(steps)) = resource.as_mut().map(|resource| &mut resource.steps)
+                    {
+                        steps.insert(ready.step.id.clone(), value);
                     }
+                };
+                match outcome {
+                    Outcome::Absent => {}
+                    Outcome::Drop => dropped[at] = true,
+                    Outcome::Result(value) => file(&mut resources[at], value),
+                    Outcome::Unread(unread, value) => {
+                        if let Some(resource) = &mut resources[at] {
+                            resource.unread.push(unread);
+                        }
+                        if let Some(value) = value {
+                            file(&mut resources[at], value);
+                        }
+                    }
+                    Outcome::Fail(problem) => fail(&mut resources[at], problem, false),
+                    Outcome::Refused(problem) => fail(&mut resources[at], problem, true),
                 }
             }
         }
+        let kept = resources.into_iter().zip(dropped).filter(|(_, dropped)| !dropped);
+        Chunk { resources: kept.filter_map(|(resource, _)| resource).collect(), failures }
     }
-    let kept = resources.into_iter().zip(dropped).filter(|(_, dropped)| !dropped);
-    Chunk { resources: kept.filter_map(|(resource, _)| resource).collect(), failures }
 }

@@ -33,6 +33,8 @@ pub(super) struct List {
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) step: Step,
+    /// Whether it is the first list of the plan, without which nothing can be read.
+    pub(super) is_root: bool,
     pub(super) operation: Operation,
     pub(super) region: Option<Template>,
     /// Which of its items it lists, where not all.
@@ -45,7 +47,10 @@ pub(super) struct Ready {
 /// What an error means to a step.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Ruling {
+    /// There is no result.
     Absent,
+    /// The result is not known, or taken to be this value.
+    Unread(Option<Value>),
     Drop,
     SkipUnit,
     Fail,
@@ -110,6 +115,7 @@ impl Ready {
         Ok(Self {
             uses_parents: roots("parents"),
             uses_steps: roots("steps"),
+            is_root: step.parent().is_none(),
             step: step.clone(),
             operation,
             region,
@@ -121,12 +127,11 @@ impl Ready {
     ///
     /// `*` stands for what AWS says about the request. That AWS was too busy to answer says
     /// nothing about the resource, so a throttled or failing service is not covered by it.
+    ///
+    /// By default the unit is skipped where the first list is denied. Anything else that is denied costs
+    /// the one resource that it was asked for.
     pub(super) fn ruling(&self, error: &CallError) -> Ruling {
-        let default = if error.class() == ErrorClass::Denied || error.is_unavailable() {
-            Ruling::SkipUnit
-        } else {
-            Ruling::Fail
-        };
+        let default = if self.is_root && is_refusal(error) { Ruling::SkipUnit } else { Ruling::Fail };
         let Some(code) = error.code() else { return default };
         let rules = &self.step.errors;
         let by_class = match error.class() {
@@ -134,15 +139,26 @@ impl Ready {
             ErrorClass::Missing => rules.get("missing"),
             ErrorClass::Throttled | ErrorClass::Unavailable | ErrorClass::Other => None,
         };
-        let rule = rules.get(code).or(by_class).or_else(|| rules.get("*").filter(|_| !error.is_busy()));
-        match rule {
+        let by_any = || rules.get("*").filter(|_| !error.is_busy());
+        let named = rules.get(code).or(by_class);
+        // What hides the result does not say that there is none.
+        let hidden = error.class().hides_the_resource() || named.is_none();
+        match named.or_else(by_any) {
             None => default,
+            Some(ErrorRule::Use { value }) if hidden => Ruling::Unread(Some(value.clone())),
             Some(ErrorRule::Use { value }) => Ruling::Use(value.clone()),
+            Some(ErrorRule::Policy(ErrorPolicy::Absent)) if hidden => Ruling::Unread(None),
             Some(ErrorRule::Policy(ErrorPolicy::Absent)) => Ruling::Absent,
             Some(ErrorRule::Policy(ErrorPolicy::Drop)) => Ruling::Drop,
             Some(ErrorRule::Policy(ErrorPolicy::SkipUnit)) => Ruling::SkipUnit,
             Some(ErrorRule::Policy(ErrorPolicy::Fail)) => Ruling::Fail,
         }
+    }
+
+    /// Whether a batch that ended so is worth asking for in halves: one of its items may be the cause.
+    pub(super) fn may_be_one_item(&self, error: &CallError) -> bool {
+        self.may_drop(error)
+            || (!error.is_busy() && error.code().is_some() && self.ruling(error) != Ruling::SkipUnit)
     }
 
     /// Where a batch reports failures, if the plan says so.
@@ -167,4 +183,9 @@ impl Ready {
             && !rules.contains_key("*")
             && !rules.contains_key("missing")
     }
+}
+
+/// Whether an error says that reading is not allowed, or not offered there.
+pub(super) fn is_refusal(error: &CallError) -> bool {
+    error.class() == ErrorClass::Denied || error.is_unavailable()
 }

@@ -43,7 +43,13 @@ fn plan(board: &Board, units: &[UnitId]) {
 
 fn ended(unit: &UnitId, state: UnitState, fetched: u64) -> UnitReport {
     let counts = UnitCounts { fetched, ..UnitCounts::default() };
-    UnitReport { unit: unit.clone(), state, counts, duration: Duration::from_millis(1500) }
+    UnitReport {
+        unit: unit.clone(),
+        state,
+        counts,
+        unread: Vec::new(),
+        duration: Duration::from_millis(1500),
+    }
 }
 
 /// State, resources, milliseconds and problem of a unit.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use berth_embed::{
-    Misconfiguration, RemovalAfter, Report,
+    Misconfiguration, RemovalAfter, Report, UnreadCall,
     core::{Account, Problem, RefusedPlugin, UnitId, UnitState},
 };
 use serde::Serialize;
@@ -29,6 +29,8 @@ pub(crate) enum About {
     Failed,
     /// A unit was skipped.
     Skipped,
+    /// A step was denied for resources that are mapped without it.
+    Unread,
     /// Port refused an entity.
     Refused,
     /// An entity could not be deleted.
@@ -87,6 +89,11 @@ impl Troubles {
         }
         for unit in &report.units {
             troubles.unit(&unit.unit, &unit.state);
+        }
+        for unit in &report.units {
+            for call in &unit.unread {
+                troubles.unread(&unit.unit, call);
+            }
         }
         for refusal in &report.refusals {
             let concern = format!("entity {} ({})", refusal.entity, refusal.unit);
@@ -172,6 +179,23 @@ impl Troubles {
             return Some(*known);
         }
         self.add(about, problem, &unit.to_string())
+    }
+
+    /// A step that could not be read for some resources of a unit: the same one everywhere is one problem.
+    fn unread(&mut self, unit: &UnitId, unread: &UnreadCall) {
+        let UnreadCall { call, denied, resources, problem, .. } = unread;
+        let problem = match &denied[..] {
+            [] => Problem {
+                message: format!("{}; what `{call}` tells stays as it is in Port", problem.message),
+                remedy: problem.remedy.clone(),
+            },
+            actions => Problem::new(format!("`{call}` is denied: what it tells stays as it is in Port"))
+                .remedy(format!(
+                    "allow `{}` for the roles that read these accounts, or look for a policy that denies it",
+                    actions.join("`, `")
+                )),
+        };
+        self.add(About::Unread, &problem, &format!("{unit} ({resources} resources)"));
     }
 
     /// A plugin that is not used.

@@ -36,6 +36,7 @@ fn report(outcome: Outcome, deletion: Deletion) -> Report {
         unit: unit(111_111_111_111),
         state: UnitState::Complete,
         counts,
+        unread: Vec::new(),
         duration: Duration::from_millis(900),
     };
     Report {

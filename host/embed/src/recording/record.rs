@@ -109,7 +109,12 @@ impl Keeper {
         let (resources, redacted) = redact::json(&page.resources)?;
         self.redacted.fetch_add(redacted, Ordering::Relaxed);
         let resources = RawValue::from_string(resources)?;
-        Ok(Line::Page { region: page.region.clone(), resources, failures: page.failures.clone() })
+        Ok(Line::Page {
+            region: page.region.clone(),
+            resources,
+            failures: page.failures.clone(),
+            unread: page.unread.clone(),
+        })
     }
 }
 

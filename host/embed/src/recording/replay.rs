@@ -71,7 +71,7 @@ impl Pages {
             Some(line) => line.map_err(|error| broken(error.to_string()))?,
         };
         match serde_json::from_str(&line).map_err(|error| broken(error.to_string()))? {
-            Line::Page { region, resources, failures } => {
+            Line::Page { region, resources, failures, unread } => {
                 let elements: Vec<&RawValue> =
                     serde_json::from_str(resources.get()).map_err(|error| broken(error.to_string()))?;
                 let count = elements.len();
@@ -80,6 +80,7 @@ impl Pages {
                     resources: String::from(Box::<str>::from(resources)).into_bytes(),
                     count,
                     failures,
+                    unread,
                     reservation: berth_core::Reservation::default(),
                 }))
             }

@@ -58,6 +58,7 @@ impl Subject {
             count: resources.len(),
             resources: serde_json::to_vec(resources).unwrap(),
             failures: Vec::new(),
+            unread: Vec::new(),
             reservation: berth_core::Reservation::default(),
         };
         engine().map(request(&self.kind, mapping, page)).await.map_err(|error| error.to_string())

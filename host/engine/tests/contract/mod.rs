@@ -67,6 +67,7 @@ async fn map(engine: &Engine, kind: &str, names: &[&str], mapping: Mapping) -> R
         count: resources.len(),
         resources: serde_json::to_vec(&resources).unwrap(),
         failures: Vec::new(),
+        unread: Vec::new(),
         reservation: berth_core::Reservation::default(),
     };
     let mut request = request(kind, mapping, page);

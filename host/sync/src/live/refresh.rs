@@ -14,9 +14,10 @@ use std::{
 };
 
 use berth_core::{
-    Account, Adoption, AppConfig, Catalog, Entity, EntityKey, FetchError, FetchRequest, FieldSet, Intent,
-    KindManifest, Ledger, MapContext, MapReport, MapRequest, Mapper, Mapping, One, Place, Problem, Producer,
-    Producers, RawPage, Region, ResourceConfig, Scope, Source, UnitId, UpsertOptions, UpsertOutcome,
+    Account, Adoption, AppConfig, BlueprintId, Catalog, Entity, EntityKey, FetchError, FetchRequest,
+    FieldSet, Intent, KindManifest, Ledger, MapContext, MapReport, MapRequest, Mapper, Mapping, One, Place,
+    Problem, Producer, Producers, RawPage, Region, ResourceConfig, Scope, Source, UnitId, UnreadStep,
+    UpsertOptions, UpsertOutcome,
 };
 use futures::StreamExt;
 use serde_json::{Map, Value, json};
@@ -35,6 +36,7 @@ use crate::{
     plan::{ResolvedResource, allowed_regions, resolve},
     run::defaults,
     unit_task::map_problem,
+    unread::Unknown,
     version::same,
 };
 
@@ -89,13 +91,21 @@ pub(super) struct Rules {
     resources: Vec<ResolvedResource>,
 }
 
+/// An entity to write.
+struct Upsert {
+    entity: Entity,
+    /// Whether only this account can produce it.
+    single: bool,
+    /// Whether fields are left out of it: it is merged into what the catalog has.
+    partial: bool,
+}
+
 /// What an event changes in the catalog.
 struct Changes<'r> {
     rules: &'r Rules,
     /// Who produces what the event is about.
     producer: Producer,
-    /// Entities to write, each with whether only this account can produce it.
-    upserts: BTreeMap<EntityKey, (Entity, bool)>,
+    upserts: BTreeMap<EntityKey, Upsert>,
     doomed: BTreeSet<EntityKey>,
     read: Instant,
 }
@@ -117,7 +127,8 @@ struct Seen {
     exists: bool,
     /// Whether the selector left all or part of it out.
     filtered: bool,
-    entities: Vec<Entity>,
+    /// Each with whether fields are left out of it, since they could not be read.
+    entities: Vec<(Entity, bool)>,
 }
 
 impl Refresher {
@@ -146,7 +157,7 @@ impl Refresher {
         }
 
         let read = Instant::now();
-        let mut upserts: BTreeMap<EntityKey, (Entity, bool)> = BTreeMap::new();
+        let mut upserts: BTreeMap<EntityKey, Upsert> = BTreeMap::new();
         let mut doomed: BTreeSet<EntityKey> = BTreeSet::new();
         let mut exists = false;
         for entry in &entries {
@@ -159,7 +170,11 @@ impl Refresher {
                 doomed.extend(self.own_keys(entry, target).await?);
             }
             let single = entry.resource.entry.single_account;
-            upserts.extend(seen.entities.into_iter().map(|entity| (entity.key.clone(), (entity, single))));
+            upserts.extend(
+                seen.entities
+                    .into_iter()
+                    .map(|(entity, partial)| (entity.key.clone(), Upsert { entity, single, partial })),
+            );
         }
         let contrary = match target.told {
             Told::Exists => !exists,
@@ -253,12 +268,23 @@ impl Refresher {
                 continue;
             }
             seen.exists = true;
-            let report = self.map(entry, entry.mapping.clone(), page).await?;
+            let unread = std::mem::take(&mut page.unread);
+            let unknown =
+                Unknown::of(&entry.resource.config, &entry.kind.plan, &unread).map_err(Miss::Again)?;
+            let mut report = self.map(entry, entry.mapping.clone(), page).await?;
+            let mut partial = Vec::new();
+            if let Some(unknown) = unknown {
+                partial = unknown.leave_out_of(&mut report);
+                for UnreadStep { call, problem, .. } in &unread {
+                    tracing::warn!(call, %problem, "what a step tells could not be read and stays as it is");
+                }
+            }
+            partial.resize(report.entities.len(), false);
             if let Some(error) = report.errors.into_iter().next() {
                 return Err(Miss::Never(Problem::new(format!("not mapped: {}", error.reason))));
             }
             seen.filtered |= report.filtered > 0;
-            seen.entities.extend(report.entities);
+            seen.entities.extend(report.entities.into_iter().zip(partial));
         }
         Ok(Ok(seen))
     }
@@ -324,6 +350,7 @@ impl Refresher {
             resources: json!([element]).to_string().into_bytes(),
             count: 1,
             failures: Vec::new(),
+            unread: Vec::new(),
             reservation: berth_core::Reservation::default(),
         };
         let report = self.map(entry, unselective(entry.mapping), page).await?;
@@ -348,7 +375,7 @@ impl Refresher {
         let _touch = self.journal.touch(keys, *read).await;
         // Who else may produce an entity that several accounts list is for a resync to find out.
         let written =
-            upserts.iter().map(|(key, (_, single))| (key_digest(key), single.then(|| producer.clone())));
+            upserts.iter().map(|(key, upsert)| (key_digest(key), upsert.single.then(|| producer.clone())));
         let touched = written.chain(doomed.iter().map(|key| (key_digest(key), None)));
         self.invalidate(rules, touched.collect()).await?;
         let written = self.upsert(rules, upserts).await?;
@@ -377,20 +404,20 @@ impl Refresher {
         answer.unwrap_or_else(|error| Err(Problem::from_error(&error))).map(Some).map_err(Miss::Again)
     }
 
-    async fn upsert(
-        &self,
-        rules: &Rules,
-        entities: &BTreeMap<EntityKey, (Entity, bool)>,
-    ) -> Result<usize, Miss> {
+    async fn upsert(&self, rules: &Rules, entities: &BTreeMap<EntityKey, Upsert>) -> Result<usize, Miss> {
         let options = UpsertOptions {
             merge: rules.config.enable_merge_entity,
             create_missing_related_entities: rules.config.create_missing_related_entities,
         };
-        let entities: Vec<Entity> = entities.values().map(|(entity, _)| entity.clone()).collect();
+        let mut batches: BTreeMap<(&BlueprintId, bool), Vec<Entity>> = BTreeMap::new();
+        for (key, Upsert { entity, partial, .. }) in entities {
+            batches.entry((&key.blueprint, *partial)).or_default().push(entity.clone());
+        }
         let mut miss = None;
         let mut found = Vec::new();
-        for same in entities.chunk_by(|a, b| a.key.blueprint == b.key.blueprint) {
-            let Some(blueprint) = same.first().map(|entity| &entity.key.blueprint) else { continue };
+        for ((blueprint, partial), same) in &batches {
+            // What is left out must not be emptied.
+            let options = UpsertOptions { merge: options.merge || *partial, ..options };
             let own = self.own(same).await?;
             if own.len() < same.len() {
                 let problem = Problem::new("somebody else owns an entity with the same identifier");
@@ -403,7 +430,7 @@ impl Refresher {
                 match outcome {
                     UpsertOutcome::Created | UpsertOutcome::Updated | UpsertOutcome::NotFound => {}
                     UpsertOutcome::Found(identifier) => {
-                        let key = EntityKey { blueprint: blueprint.clone(), identifier };
+                        let key = EntityKey { blueprint: (*blueprint).clone(), identifier };
                         found.push((key_digest(&key), None));
                     }
                     UpsertOutcome::Refused(problem) => miss = Some(Miss::Never(problem)),
