@@ -23,7 +23,7 @@ use berth_core::{
     DocumentBatch, DocumentsError, Entity, EntityKey, FetchError, FetchRequest, FieldSet, Intent, ItemError,
     Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Milestone, MisconfiguredField,
     OwnedEntity, Partition, Problem, Processing, RawPage, RefusedPlugin, Region, RemovedScope, ResyncStatus,
-    Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
+    Session, Source, UnreadStep, UpsertOptions, UpsertOutcome, UpsertReport,
 };
 use berth_sync::{
     Finding, Kept, Mode, NullObserver, Outcome, Report, SyncError, SyncOptions, check, deletion::Keep, run,
@@ -41,6 +41,8 @@ struct World {
     regions: Vec<String>,
     resources: BTreeMap<(String, String, String), Vec<Value>>,
     errors: BTreeMap<(String, String, String), FetchError>,
+    /// Resources of which a step was denied.
+    unread: BTreeSet<String>,
 }
 
 impl World {
@@ -96,7 +98,16 @@ impl Source for World {
                     resources: serde_json::to_vec(chunk).unwrap(),
                     count: chunk.len(),
                     failures: Vec::new(),
-                    unread: Vec::new(),
+                    unread: if chunk.iter().any(|id| id.as_str().is_some_and(|id| self.unread.contains(id))) {
+                        vec![UnreadStep {
+                            step: "tags".into(),
+                            call: "x:ListTags".into(),
+                            denied: vec!["x:ListTags".into()],
+                            problem: Problem::new("denied").remedy("allow it"),
+                        }]
+                    } else {
+                        Vec::new()
+                    },
                     reservation: berth_core::Reservation::default(),
                 })
             })
@@ -418,6 +429,13 @@ impl Memory {
                         return UpsertOutcome::MissingRelation(Problem::new(format!("no {}", target.key)));
                     }
                 }
+                let mut entity = entity.clone();
+                if let Some(known) = held.get(&entity.key).filter(|_| options.merge).cloned() {
+                    let Entity { title, properties, relations, .. } = std::mem::replace(&mut entity, known);
+                    entity.title = title.or(entity.title);
+                    entity.properties.extend(properties);
+                    entity.relations.extend(relations);
+                }
                 match held.insert(entity.key.clone(), entity.clone()) {
                     None => UpsertOutcome::Created,
                     Some(_) => UpsertOutcome::Updated,
@@ -449,6 +467,38 @@ async fn resync_with(
 
 async fn synced(world: &World, catalog: &Arc<Memory>) -> Report {
     resync(world, catalog, Mode::Apply).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_a_denied_step_tells_stays_as_the_catalog_has_it() {
+    for merge in [true, false] {
+        let mut world = World::new();
+        world.things(A, "eu-west-1").push(json!("bare three"));
+        let config = json!({"enableMergeEntity": merge});
+        let catalog = Arc::new(Memory { config, ..Memory::default() });
+        synced(&world, &catalog).await;
+        let key = EntityKey { blueprint: BlueprintId::new("thing").unwrap(), identifier: "bare three".into() };
+        let region = |value: Value| {
+            catalog.entities.lock().unwrap().get_mut(&key).unwrap().properties.insert("region".into(), value)
+        };
+        region(json!("eu-west-1"));
+
+        world.unread.insert("bare three".into());
+        world.things(A, "eu-west-1").retain(|id| *id != format!("{A}-eu-west-1-one"));
+        let report = synced(&world, &catalog).await;
+        assert_eq!(region(json!("eu-west-1")), Some(json!("eu-west-1")), "not emptied, merge {merge}");
+        assert_eq!(report.outcome, Outcome::Partial);
+        assert!(report.misconfigurations.is_empty(), "{:?}", report.misconfigurations);
+        let unread: Vec<_> = report.units.iter().flat_map(|unit| &unit.unread).collect();
+        assert_eq!((unread.len(), unread[0].resources, unread[0].call.as_str()), (1, 1, "x:ListTags"));
+        // All resources are known, so what is gone is gone.
+        assert_eq!(report.deletion.deleted.len(), 1, "{:?}", report.deletion);
+
+        // Once it can be read again, nothing is left out.
+        world.unread.clear();
+        let report = synced(&world, &catalog).await;
+        assert_eq!((report.outcome, region(Value::Null)), (Outcome::Done, Some(Value::Null)));
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 mod accounts;
 mod client;
 mod completeness;
+mod denied;
 mod plans;
 
 use std::{

@@ -1,6 +1,10 @@
 //! What the tests share.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use berth_aws::{AwsConfig, AwsSource, EndpointOverrides, Retry, StaticKeys};
 use berth_core::{
@@ -65,6 +69,8 @@ pub(crate) struct Read {
     pub(crate) resources: Vec<Value>,
     pub(crate) pages: Vec<usize>,
     pub(crate) failures: Vec<ItemFailure>,
+    /// The steps that are not known of some resources, each with how many.
+    pub(crate) unread: BTreeMap<String, usize>,
     pub(crate) error: Option<FetchError>,
 }
 
@@ -120,6 +126,9 @@ pub(crate) async fn fetch(source: &AwsSource, request: FetchRequest) -> Read {
                 read.pages.push(page.count);
                 read.resources.extend(resources);
                 read.failures.extend(page.failures);
+                for unread in page.unread {
+                    *read.unread.entry(unread.step).or_default() += page.count;
+                }
             }
             Err(error) => read.error = Some(error),
         }

@@ -230,6 +230,8 @@ async fn errors_mean_what_the_plan_says() {
     source.accounts().await.unwrap();
     let found = read(&source, A, &["eu-west-1"], &kind("regional", &plan), &[]).await;
     assert_eq!(found.error, None);
+    // Denied access and `*` hide what there may be; the other rules mean that there is nothing.
+    assert_eq!(found.unread, [("tags".to_owned(), 2)].into());
     let told: Vec<String> = found.resources.iter().map(|r| format!("{} {}", r["item"], r["steps"])).collect();
     assert_eq!(
         told,
