@@ -234,6 +234,14 @@ fn changes(report: &Report, out: &mut String) -> std::fmt::Result {
         let what = counted(adopted, "entity of somebody else", "entities of somebody else");
         writeln!(out, "  {what} would be taken over")?;
     }
+    let corrections = report.changes.iter().filter(|record| record.change.is_correction()).count() as u64;
+    if corrections > 0 {
+        let what = counted(corrections, "update", "updates");
+        let text = format!(
+            "{what} only correct an ARN: the integration that Berth replaces leaves its region and account out"
+        );
+        writeln!(out, "  {}", wrap(&text, 2, "  "))?;
+    }
     // What was somebody else's comes first.
     let (taken, own): (Vec<_>, Vec<_>) =
         report.changes.iter().partition(|record| record.change == Change::Adopt);

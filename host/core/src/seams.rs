@@ -140,6 +140,10 @@ pub struct MapReport {
     /// Resources that could not be mapped.
     #[serde(default)]
     pub errors: Vec<ItemError>,
+    /// How many resources the batch holds, where one of its elements stands for several (the instances
+    /// of an EC2 reservation); with those that have failed. 0: one for each element.
+    #[serde(default)]
+    pub resources: usize,
     /// How many resources the selector left out.
     #[serde(default)]
     pub filtered: usize,

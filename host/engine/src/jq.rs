@@ -108,6 +108,7 @@ impl Jq {
             filtered,
             misconfigured,
             documents: Vec::new(),
+            resources: 0,
         };
         report.errors.extend(errors.into_iter().filter_map(|(position, reason)| {
             let (index, document) = documents.documents.get(position)?;

@@ -316,6 +316,7 @@ impl Mapper for Pinned {
                         plugin.map(runtime, &kind, &context, &page).map_err(failure)?;
                     let mut report =
                         jq.map(runtime, &kind, &context, &resource, &documents).map_err(MapError::Mapping)?;
+                    report.resources = documents.resources();
                     if wanted {
                         report.documents = documents.into_documents();
                     }
@@ -324,12 +325,15 @@ impl Mapper for Pinned {
                 (Mapping::Documents, _) => {
                     let mut documents: Documents =
                         plugin.map(runtime, &kind, &context, &page).map_err(failure)?;
+                    let resources = documents.resources();
                     let errors = std::mem::take(documents.errors());
-                    Ok(MapReport { errors, documents: documents.into_documents(), ..MapReport::default() })
+                    let documents = documents.into_documents();
+                    Ok(MapReport { errors, documents, resources, ..MapReport::default() })
                 }
                 _ => {
                     let mut report: MapReport =
                         plugin.map(runtime, &kind, &context, &page).map_err(failure)?;
+                    report.resources = report.entities.len() + report.errors.len();
                     if wanted {
                         match plugin.map::<Documents>(runtime, &kind, &context, &page) {
                             Ok(documents) => report.documents = documents.into_documents(),

@@ -60,6 +60,11 @@ pub(crate) struct Documents {
 }
 
 impl Documents {
+    /// How many resources there are, with those that have failed.
+    pub(crate) fn resources(&self) -> usize {
+        self.documents.len() + self.errors.len()
+    }
+
     /// The documents alone.
     pub(crate) fn into_documents(self) -> Vec<Document> {
         self.documents.into_iter().map(|(_, document)| document.into()).collect()

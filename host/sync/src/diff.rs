@@ -32,6 +32,31 @@ pub struct FieldChange {
     pub from: Value,
     /// What the mapping says.
     pub to: Value,
+    /// Why it is no change in AWS, where it only puts right what another tool wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correction: Option<String>,
+}
+
+impl Change {
+    /// Whether it only puts right what another tool wrote.
+    pub fn is_correction(&self) -> bool {
+        matches!(self, Self::Update { fields } if !fields.is_empty() && fields.iter().all(|field| field.correction.is_some()))
+    }
+}
+
+/// Why a field differs although nothing changed: Ocean's `aws-v3` writes ARNs without a region and an
+/// account (`arn:aws:ec2:::instance/…`), because its records lack what the default mapping reads.
+fn correction(from: Option<&Value>, to: &Value) -> Option<String> {
+    let parts = |value: &Value| {
+        let parts: Vec<String> = value.as_str()?.splitn(6, ':').map(str::to_owned).collect();
+        <[String; 6]>::try_from(parts).ok().filter(|parts| parts[0] == "arn")
+    };
+    let [_, _, from_service, from_region, from_account, from_resource] = parts(from?)?;
+    let [_, _, service, region, account, resource] = parts(to)?;
+    let is_same = (from_service, from_resource) == (service, resource);
+    let was_empty = from_region.is_empty() && from_account.is_empty();
+    (is_same && was_empty && !region.is_empty() && !account.is_empty())
+        .then(|| "the integration that Berth replaces leaves the region and the account out of this ARN".into())
 }
 
 /// Compares what the mapping produced with what the catalog holds.
@@ -45,7 +70,12 @@ pub(crate) fn diff(ours: &Entity, held: Option<&Entity>) -> Change {
     let mut fields = Vec::new();
     let mut compare = |field: String, from: Option<&Value>, to: &Value, probe: Entity| {
         if probe.changes(held) {
-            fields.push(FieldChange { field, from: from.cloned().unwrap_or(Value::Null), to: to.clone() });
+            fields.push(FieldChange {
+                field,
+                from: from.cloned().unwrap_or(Value::Null),
+                to: to.clone(),
+                correction: correction(from, to),
+            });
         }
     };
     let probe = || Entity::new(ours.key.blueprint.clone(), ours.key.identifier.clone());
@@ -72,6 +102,31 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_arn_without_region_and_account_is_a_correction() {
+        let arn = |text: &str| json!(text);
+        let right = arn("arn:aws:ec2:eu-west-1:111122223333:instance/i-1");
+        let told = |from: Value| correction(Some(&from), &right).is_some();
+        assert!(told(arn("arn:aws:ec2:::instance/i-1")) && told(arn("arn:aws-cn:ec2:::instance/i-1")));
+        for other in [
+            arn("arn:aws:ec2:::instance/i-2"),
+            arn("arn:aws:ec2:us-east-1:111122223333:instance/i-1"),
+            arn("arn:aws:s3:::instance/i-1"),
+            arn("i-1"),
+            Value::Null,
+        ] {
+            assert!(!told(other.clone()), "{other}");
+        }
+        let entity = |arn: &Value, size: &str| {
+            let json = json!({"blueprint": "b", "identifier": "i", "properties": {"arn": arn, "size": size}});
+            serde_json::from_value::<Entity>(json).unwrap()
+        };
+        let held = entity(&arn("arn:aws:ec2:::instance/i-1"), "small");
+        assert!(diff(&entity(&right, "small"), Some(&held)).is_correction());
+        assert!(!diff(&entity(&right, "large"), Some(&held)).is_correction());
+        assert!(!diff(&held, Some(&held)).is_correction());
+    }
 
     #[test]
     fn changed_fields_are_named() {

@@ -159,6 +159,8 @@ impl UnitTask {
                 Err(FetchError::Skipped(problem)) => return UnitState::Skipped(problem),
                 Err(FetchError::Failed(problem)) => return UnitState::Failed(problem),
             };
+            // What a person calls a resource: an instance, not its reservation.
+            let count = report.as_ref().map_or(count, |report| count.max(report.resources));
             note_unread(unread, missed, count);
             counts.fetched += (count + lost.len()) as u64;
             counts.failed += lost.len() as u64;
