@@ -17,6 +17,7 @@ use crate::{
     AwsConfig, AwsStats, Concurrency, ConfigError,
     accounts::{Discovered, Discovery, Member, Strategy},
     client::{Client, Target},
+    clock::Clock,
     fetch::{self, Fetch, budget::Budget},
     identity::{Identities, Session},
     policy::LONGEST_SESSION_POLICY,
@@ -70,9 +71,10 @@ impl AwsSource {
             return Err(ConfigError { setting: "session policy", reason });
         }
         let (strategy, partition) = Strategy::of(&config)?;
+        let clock = Clock::default();
         Ok(Self {
-            client: Arc::new(Client::new(&config, http.clone())),
-            identities: Identities::new(&config, partition, http),
+            client: Arc::new(Client::new(&config, http.clone(), clock.clone())),
+            identities: Identities::new(&config, partition, http, clock),
             strategy,
             partition,
             granted: Arc::new(config.granted_reads),
