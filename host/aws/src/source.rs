@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use berth_core::{
-    Account, AccountAccess, AccountId, FetchError, FetchRequest, KindManifest, Partition, Problem, RawPage,
-    Region, Scope, Source,
+    Account, AccountAccess, AccountId, EnabledRegions, FetchError, FetchRequest, KindManifest, Partition,
+    Problem, RawPage, Region, RegionHints, Scope, Source,
 };
 use futures::stream::{self, BoxStream, StreamExt};
 
@@ -151,9 +151,18 @@ impl Source for AwsSource {
     }
 
     async fn regions(&self, account: &Account) -> Result<Vec<Region>, Problem> {
+        let enabled = self.enabled_regions(account, &RegionHints::default()).await?;
+        Ok(enabled.regions().to_vec())
+    }
+
+    async fn enabled_regions(
+        &self,
+        account: &Account,
+        hints: &RegionHints,
+    ) -> Result<EnabledRegions, Problem> {
         let session = self.session(&account.id)?;
         let target = Target { account: account.id.clone(), region: self.home()?, session, tally: None };
-        regions::enabled(&self.client, &target).await
+        regions::enabled(&self.client, &target, hints).await
     }
 
     fn prepare(&self, reads: &[(Arc<KindManifest>, BTreeSet<String>)]) {

@@ -8,6 +8,7 @@ mod client;
 mod clock;
 mod completeness;
 mod plans;
+mod regions;
 
 use std::{
     collections::BTreeMap,
