@@ -196,7 +196,16 @@ def compact_service(name, raw, pages, is_read=READ.match):
 # --- Endpoints -----------------------------------------------------------------------------------
 
 # With an invented region of each: it shows what a region gets that botocore does not know yet.
-PARTITIONS = {"aws": "us-berth-1", "aws-cn": "cn-berth-1", "aws-us-gov": "us-gov-berth-1"}
+PARTITIONS = {
+    "aws": "us-berth-1",
+    "aws-cn": "cn-berth-1",
+    "aws-eusc": "eusc-de-berth-1",
+    "aws-iso": "us-iso-berth-1",
+    "aws-iso-b": "us-isob-berth-1",
+    "aws-iso-e": "eu-isoe-berth-1",
+    "aws-iso-f": "us-isof-berth-1",
+    "aws-us-gov": "us-gov-berth-1",
+}
 # Some of S3's rules need a bucket; what they then say about the host holds for each bucket.
 BUCKET = "berth-bucket"
 VARIANTS = {"plain": (False, False), "fips": (True, False), "dual": (False, True), "fipsDual": (True, True)}

@@ -32,6 +32,8 @@ pub struct WireError {
     pub message: String,
     /// The id under which AWS's support finds the request.
     pub request_id: Option<String>,
+    /// The region that S3 names where the request was signed for another.
+    pub region: Option<String>,
 }
 
 /// Why an answer could not be read, although its status says that all is well.

@@ -33,7 +33,7 @@ pub struct EndpointOptions {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// The region belongs to none of the partitions Berth knows.
-    #[error("region `{region}` is in none of the partitions aws, aws-us-gov and aws-cn")]
+    #[error("region `{region}` is in none of the partitions {}", known_partitions())]
     UnknownPartition {
         /// The region that was asked for.
         region: String,
@@ -48,6 +48,10 @@ pub enum EndpointError {
         /// The options that were asked for.
         options: EndpointOptions,
     },
+}
+
+fn known_partitions() -> String {
+    Partition::ALL.map(Partition::as_str).join(", ")
 }
 
 fn describe(options: EndpointOptions) -> &'static str {
@@ -102,7 +106,8 @@ impl Operation {
     pub fn endpoint(&self, region: &Region, options: EndpointOptions) -> Result<Endpoint, EndpointError> {
         let service = self.service();
         let partition = Partition::of_region(region);
-        // The isolated partitions' regions have four parts (`us-iso-east-1`).
+        // The standard partition's regions have three parts. One with more is of a partition that botocore
+        // does not know yet, as `us-iso-east-1` is of the isolated ones.
         if partition == Partition::Aws && region.as_str().split('-').count() != 3 {
             return Err(EndpointError::UnknownPartition { region: region.to_string() });
         }
@@ -138,6 +143,8 @@ impl Operation {
 
 #[cfg(test)]
 mod tests {
+    use berth_core::Partition;
+
     use crate::{EndpointOptions, Service};
 
     #[test]
@@ -205,7 +212,67 @@ mod tests {
         let fips = EndpointOptions { fips: true, dual_stack: false };
         let error = operation.endpoint(&"cn-north-1".parse().unwrap(), fips).unwrap_err();
         assert_eq!(error.to_string(), "AWS service `s3` has no FIPS endpoint for region `cn-north-1`");
-        let error = operation.endpoint(&"us-iso-east-1".parse().unwrap(), fips).unwrap_err();
-        assert!(error.to_string().contains("none of the partitions"), "{error}");
+        let error = operation.endpoint(&"us-mars-east-1".parse().unwrap(), fips).unwrap_err().to_string();
+        assert!(error.contains("none of the partitions aws, ") && error.contains("aws-eusc"), "{error}");
+    }
+
+    #[test]
+    fn every_partition_has_its_own_names() {
+        for (service, operation, region, plain, dual) in [
+            (
+                "sts",
+                "GetCallerIdentity",
+                "eusc-de-east-1",
+                "sts.eusc-de-east-1.amazonaws.eu",
+                "api.amazonwebservices.eu",
+            ),
+            (
+                "ec2",
+                "DescribeSubnets",
+                "eusc-de-east-1",
+                "ec2.eusc-de-east-1.amazonaws.eu",
+                "api.amazonwebservices.eu",
+            ),
+            ("ec2", "DescribeSubnets", "us-iso-west-1", "ec2.us-iso-west-1.c2s.ic.gov", "api.aws.ic.gov"),
+            (
+                "ec2",
+                "DescribeSubnets",
+                "us-isob-east-1",
+                "ec2.us-isob-east-1.sc2s.sgov.gov",
+                "api.aws.scloud",
+            ),
+            (
+                "ec2",
+                "DescribeSubnets",
+                "eu-isoe-west-1",
+                "ec2.eu-isoe-west-1.cloud.adc-e.uk",
+                "api.cloud-aws.adc-e.uk",
+            ),
+            (
+                "ec2",
+                "DescribeSubnets",
+                "us-isof-south-1",
+                "ec2.us-isof-south-1.csp.hci.ic.gov",
+                "api.aws.hci.ic.gov",
+            ),
+        ] {
+            let operation = Service::load(service).unwrap().operation(operation).unwrap();
+            let region = region.parse().unwrap();
+            let endpoint = operation.endpoint(&region, EndpointOptions::default()).unwrap();
+            assert_eq!(endpoint.url.host_str(), Some(plain));
+            assert_eq!(endpoint.signing_region, region.as_str());
+            let options = EndpointOptions { dual_stack: true, fips: true };
+            let host = operation.endpoint(&region, options).unwrap().url;
+            assert_eq!(host.host_str(), Some(format!("{service}-fips.{region}.{dual}").as_str()));
+        }
+        // Global services are signed for the region where they live.
+        for (partition, expected) in [
+            (Partition::AwsEusc, "https://iam.eusc-de-east-1.amazonaws.eu/ eusc-de-east-1"),
+            (Partition::AwsIso, "https://iam.us-iso-east-1.c2s.ic.gov/ us-iso-east-1"),
+        ] {
+            let operation = Service::load("iam").unwrap().operation("ListRoles").unwrap();
+            let endpoint = operation.endpoint(&partition.home(), EndpointOptions::default()).unwrap();
+            assert_eq!(format!("{} {}", endpoint.url, endpoint.signing_region), expected);
+        }
     }
 }

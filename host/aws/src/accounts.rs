@@ -13,7 +13,7 @@ use crate::{
     AwsConfig, ConfigError,
     client::{Client, Target},
     errors::CallError,
-    identity::{Identities, Session, session},
+    identity::{Identities, Session, session_names},
 };
 
 /// Organizational units that are listed at once.
@@ -159,14 +159,14 @@ impl Discovery<'_> {
         let (account, session) = match entry {
             RoleEntry::Unusable(account, problem) => (account, Err(problem)),
             RoleEntry::Role(role) => {
-                (role.account().clone(), self.identities.assume(&role, session::ROLE).await)
+                (role.account().clone(), self.identities.assume(&role, session_names::ROLE).await)
             }
         };
         Member { account: Arc::new(Account::unnamed(account, self.partition)), session }
     }
 
     async fn organization(&self, role: &RoleArn, units: &[String]) -> Result<Discovered, Problem> {
-        let management = self.identities.assume(role, session::ORGANIZATION).await?;
+        let management = self.identities.assume(role, session_names::ORGANIZATION).await?;
         let region =
             Region::new(self.partition.main_region()).map_err(|error| Problem::from_error(&error))?;
         let target =
@@ -195,7 +195,7 @@ impl Discovery<'_> {
 
     async fn member(&self, role: &RoleArn, found: Found) -> Member {
         let session = match found.state.as_str() {
-            "ACTIVE" => self.identities.assume(&role.in_account(&found.account.id), session::MEMBER).await,
+            "ACTIVE" => self.identities.assume(&role.in_account(&found.account.id), session_names::MEMBER).await,
             state => Err(Problem::new(format!("account {} is {state} in the organization", found.account.id))
                 .remedy("nothing of it is deleted from the catalog while it is in the organization; remove it there, or exclude it by organizational units, to let its entities go")),
         };

@@ -18,8 +18,28 @@ pub(crate) fn is_transient(status: u16, code: &str) -> bool {
 }
 
 /// Whether the credentials have run out, so that fresh ones may do.
-pub(crate) fn is_expired(code: &str) -> bool {
-    ["ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"].contains(&code)
+pub(crate) fn is_expired(code: &str, message: &str) -> bool {
+    ["ExpiredToken", "RequestExpired", "TokenRefreshRequired"].contains(&stem(code))
+        || message.contains("security token included in the request is expired")
+}
+
+/// Whether AWS refuses the credentials or the signature. It does so for good where they are wrong or the
+/// region is not enabled; for a moment where a session is younger than AWS's knowledge of it; and some
+/// services do so where a session has ended.
+pub(crate) fn is_doubtful(code: &str) -> bool {
+    [
+        "UnrecognizedClient",
+        "InvalidClientTokenId",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "InvalidSecurity",
+        "AuthFailure",
+        "MissingAuthenticationToken",
+        "IncompleteSignature",
+        "SignatureDoesNotMatch",
+        "InvalidSignature",
+    ]
+    .contains(&stem(code))
 }
 
 /// Whether a transport error says that the other side's certificate is not trusted: asking again is
@@ -28,17 +48,32 @@ pub(crate) fn is_mistrust(reason: &str) -> bool {
     reason.contains("invalid peer certificate")
 }
 
-/// Whether the answer may be due to a clock that is off.
-pub(crate) fn is_skewed(code: &str) -> bool {
+/// Whether the answer may be due to a clock that is off: then its `Date` tells. The codes are those of
+/// AWS's SDKs; an answer without a body (to `HEAD`) has its status for a code.
+pub(crate) fn is_skewed(code: &str, message: &str) -> bool {
     [
         "RequestTimeTooSkewed",
         "RequestExpired",
         "RequestInTheFuture",
-        "InvalidSignatureException",
+        "InvalidSignature",
         "SignatureDoesNotMatch",
+        "SignatureExpired",
         "AuthFailure",
+        "AccessDenied",
+        "400",
+        "401",
+        "403",
     ]
-    .contains(&code)
+    .contains(&stem(code))
+        || ["Signature expired", "Signature not yet current", "Request has expired"]
+            .iter()
+            .any(|text| message.contains(text))
+}
+
+/// A code without what some services put around it.
+fn stem(code: &str) -> &str {
+    let code = code.strip_prefix("Client.").unwrap_or(code);
+    ["Exception", "Error", "Fault"].iter().find_map(|end| code.strip_suffix(end)).unwrap_or(code)
 }
 
 /// Why a call failed for good, all repeats included.
@@ -121,5 +156,32 @@ impl CallError {
     /// Whether the service does not exist in the region.
     pub(crate) fn is_unavailable(&self) -> bool {
         matches!(self, Self::Endpoint(_) | Self::Transport { unresolved: true, .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_relatives() {
+        for (code, skewed, expired, doubtful) in [
+            ("RequestExpired", true, true, false),
+            ("ExpiredToken", false, true, false),
+            ("ExpiredTokenException", false, true, false),
+            ("InvalidSignatureException", true, false, true),
+            ("SignatureDoesNotMatch", true, false, true),
+            ("RequestTimeTooSkewed", true, false, false),
+            ("Client.AuthFailure", true, false, true),
+            ("UnrecognizedClientException", false, false, true),
+            ("InvalidClientTokenId", false, false, true),
+            ("403", true, false, false),
+            ("AccessDeniedException", true, false, false),
+            ("UnauthorizedOperation", false, false, false),
+        ] {
+            let found = (is_skewed(code, ""), is_expired(code, ""), is_doubtful(code));
+            assert_eq!(found, (skewed, expired, doubtful), "{code}");
+        }
+        assert!(is_skewed("ForbiddenException", "Signature expired: 20260101T000000Z is now earlier than …"));
     }
 }

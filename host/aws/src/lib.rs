@@ -20,6 +20,7 @@
 
 mod accounts;
 mod client;
+mod clock;
 mod config;
 mod doctor;
 mod errors;

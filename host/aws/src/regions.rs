@@ -5,7 +5,7 @@ mod sdk;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use berth_core::{ErrorClass, Problem, Region};
+use berth_core::{EnabledRegions, ErrorClass, Partition, Problem, Region, RegionHints};
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,43 +13,125 @@ use crate::{
     errors::CallError,
 };
 
-/// Asks the Account service and, where that does not answer, EC2. `target` is the partition's home
-/// region, which no account can switch off.
+/// Asks the Account service and, where that does not answer, EC2: in the home region, which no account can
+/// switch off but a policy may deny, then in the regions that are wanted, then in others that are enabled
+/// in every account. Each lists the regions of all the world. `target` is the home region.
+///
+/// Where all of them deny access, the regions that are wanted are assumed to be enabled, if every entry
+/// names its own.
 ///
 /// # Errors
-/// A [`Problem`] with both answers and the IAM actions, either of which would do.
-pub(crate) async fn enabled(client: &Arc<Client>, target: &Target) -> Result<Vec<Region>, Problem> {
-    let first = match by_account_service(client, target).await {
-        Ok(regions) if !regions.is_empty() => return Ok(regions.into_iter().collect()),
-        Ok(_) => "the Account service names no region".to_owned(),
+/// A [`Problem`] with the answers and the IAM actions, either of which would do.
+pub(crate) async fn enabled(
+    client: &Arc<Client>,
+    target: &Target,
+    hints: &RegionHints,
+) -> Result<EnabledRegions, Problem> {
+    let account_service = match by_account_service(client, target).await {
+        Ok(regions) if !regions.is_empty() => return Ok(listed(regions)),
+        Ok(_) => Refusal { text: "the Account service names no region".into(), is_final: true },
         Err(error) => {
             tracing::debug!(account = %target.account, %error, "the Account service does not list regions; asking EC2");
-            error.to_string()
+            let unanswered =
+                error.is_busy() || matches!(error, CallError::Transport { unresolved: false, .. });
+            Refusal { text: error.to_string(), is_final: !unanswered }
         }
     };
-    #[cfg(feature = "aws-sdk-ec2")]
-    let second = sdk::by_ec2(client, target).await;
-    #[cfg(not(feature = "aws-sdk-ec2"))]
-    let second = by_ec2(client, target).await;
-    match second {
-        Ok(regions) if !regions.is_empty() => Ok(regions.into_iter().collect()),
-        Ok(_) => Err(told(target, &first, "EC2 names no region", false)),
-        Err(error) => Err(told(target, &first, &error.to_string(), error.class() == ErrorClass::Denied)),
+    let mut denied: Vec<(Region, String)> = Vec::new();
+    for region in asked(&target.region, hints) {
+        let target = Target { region: region.clone(), ..target.clone() };
+        #[cfg(feature = "aws-sdk-ec2")]
+        let answer = sdk::by_ec2(client, &target).await;
+        #[cfg(not(feature = "aws-sdk-ec2"))]
+        let answer = by_ec2(client, &target).await;
+        let error = match answer {
+            Ok(regions) if !regions.is_empty() => return Ok(listed(regions)),
+            Ok(_) => "EC2 names no region".to_owned(),
+            Err(error) if error.class() == ErrorClass::Denied || error.is_unavailable() => {
+                tracing::debug!(account = %target.account, %region, %error, "EC2 does not list regions there");
+                denied.push((region, error.to_string()));
+                continue;
+            }
+            Err(error) => error.to_string(),
+        };
+        // Elsewhere it would not be any better.
+        let ec2 = format!("in {region}: {error}");
+        return Err(cannot_list(&target, &account_service.text, &ec2));
+    }
+    if hints.complete && !hints.allowed.is_empty() && account_service.is_final {
+        return Ok(EnabledRegions::Assumed(hints.allowed.iter().cloned().collect()));
+    }
+    Err(denied_everywhere(target, &account_service.text, &denied))
+}
+
+/// Why the Account service does not list the regions.
+struct Refusal {
+    text: String,
+    /// Whether it says so itself, rather than being too busy or out of reach.
+    is_final: bool,
+}
+
+fn listed(regions: BTreeSet<Region>) -> EnabledRegions {
+    EnabledRegions::Listed(regions.into_iter().collect())
+}
+
+/// Where EC2 is asked, in this order.
+fn asked(home: &Region, hints: &RegionHints) -> Vec<Region> {
+    let partition = Partition::of_region(home);
+    let wanted = hints.allowed.iter().filter(|region| Partition::of_region(region) == partition).cloned();
+    let others = always_enabled(partition).iter().filter_map(|name| Region::new(name).ok());
+    let mut seen = BTreeSet::new();
+    std::iter::once(home.clone())
+        .chain(wanted)
+        .chain(others)
+        .filter(|region| seen.insert(region.clone()))
+        .collect()
+}
+
+/// Regions beside the main region that are enabled in every account, those that organizations confine
+/// themselves to most often.
+fn always_enabled(partition: Partition) -> &'static [&'static str] {
+    match partition {
+        Partition::Aws => &[
+            "eu-west-1",
+            "eu-central-1",
+            "us-west-2",
+            "us-east-2",
+            "ap-southeast-2",
+            "ap-northeast-1",
+            "ap-south-1",
+            "ca-central-1",
+        ],
+        Partition::AwsUsGov => &["us-gov-east-1"],
+        Partition::AwsCn => &["cn-northwest-1"],
+        Partition::AwsIso => &["us-iso-west-1"],
+        Partition::AwsIsoB => &["us-isob-west-1"],
+        Partition::AwsIsoF => &["us-isof-east-1"],
+        // The others have one region, or none that is known.
+        _ => &[],
     }
 }
 
-fn told(target: &Target, account_service: &str, ec2: &str, denied: bool) -> Problem {
+fn cannot_list(target: &Target, account_service: &str, ec2: &str) -> Problem {
     let account = &target.account;
-    let problem = Problem::new(format!(
-        "the enabled regions of account {account} cannot be listed: `account:ListRegions`: {account_service}; `ec2:DescribeRegions`: {ec2}"
-    ));
-    if denied {
-        problem.remedy(format!(
-            "allow `account:ListRegions` or `ec2:DescribeRegions` for the role that reads account {account}"
-        ))
-    } else {
-        problem
+    Problem::new(format!(
+        "the enabled regions of account {account} cannot be listed: `account:ListRegions`: {account_service}; `ec2:DescribeRegions` {ec2}"
+    ))
+}
+
+fn denied_everywhere(target: &Target, account_service: &str, denied: &[(Region, String)]) -> Problem {
+    let mut ec2 = String::new();
+    if let Some(((region, error), others)) = denied.split_first() {
+        ec2 = format!("in {region}: {error}");
+        if !others.is_empty() {
+            let names: Vec<&str> = others.iter().map(|(region, _)| region.as_str()).collect();
+            ec2.push_str(&format!("; nor does it answer in {}", names.join(", ")));
+        }
     }
+    cannot_list(target, account_service, &ec2).remedy(format!(
+        "allow `account:ListRegions` or `ec2:DescribeRegions` for the role that reads account {}, or name the regions to read in `regionPolicy.allow` of every selector",
+        target.account
+    ))
 }
 
 async fn by_account_service(client: &Arc<Client>, target: &Target) -> Result<BTreeSet<Region>, CallError> {
@@ -70,4 +152,28 @@ async fn by_ec2(client: &Arc<Client>, target: &Target) -> Result<BTreeSet<Region
 fn names(listed: &[Value]) -> BTreeSet<Region> {
     let name = |region: &Value| region.get("RegionName").and_then(Value::as_str).map(Region::new);
     listed.iter().filter_map(name).filter_map(Result::ok).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ec2_is_asked_at_home_then_where_it_is_wanted_then_elsewhere() {
+        let region = |name: &str| Region::new(name).unwrap();
+        let hints = RegionHints {
+            allowed: ["eu-central-1", "cn-north-1", "us-east-1", "sa-east-1"].map(region).into(),
+            complete: true,
+        };
+        let order = asked(&region("us-east-1"), &hints);
+        let order: Vec<&str> = order.iter().map(Region::as_str).collect();
+        assert_eq!(order[..4], ["us-east-1", "eu-central-1", "sa-east-1", "eu-west-1"]);
+        assert_eq!(order.iter().filter(|name| **name == "eu-central-1").count(), 1);
+        assert!(!order.contains(&"cn-north-1"), "{order:?}");
+        for partition in Partition::ALL {
+            for region in asked(&partition.home(), &RegionHints::default()) {
+                assert_eq!(Partition::of_region(&region), partition);
+            }
+        }
+    }
 }

@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use berth_core::{
-    Account, AccountAccess, AccountId, FetchError, FetchRequest, KindManifest, Partition, Problem, RawPage,
-    Region, Scope, Source,
+    Account, AccountAccess, AccountId, EnabledRegions, FetchError, FetchRequest, KindManifest, Partition,
+    Problem, RawPage, Region, RegionHints, Scope, Source,
 };
 use futures::stream::{self, BoxStream, StreamExt};
 
@@ -17,6 +17,7 @@ use crate::{
     AwsConfig, AwsStats, Concurrency, ConfigError,
     accounts::{Discovered, Discovery, Member, Strategy},
     client::{Client, Target},
+    clock::Clock,
     fetch::{self, Fetch, budget::Budget},
     identity::{Identities, Session},
     policy::LONGEST_SESSION_POLICY,
@@ -70,9 +71,10 @@ impl AwsSource {
             return Err(ConfigError { setting: "session policy", reason });
         }
         let (strategy, partition) = Strategy::of(&config)?;
+        let clock = Clock::default();
         Ok(Self {
-            client: Arc::new(Client::new(&config, http.clone())),
-            identities: Identities::new(&config, partition, http),
+            client: Arc::new(Client::new(&config, http.clone(), clock.clone())),
+            identities: Identities::new(&config, partition, http, clock),
             strategy,
             partition,
             granted: Arc::new(config.granted_reads),
@@ -149,9 +151,18 @@ impl Source for AwsSource {
     }
 
     async fn regions(&self, account: &Account) -> Result<Vec<Region>, Problem> {
+        let enabled = self.enabled_regions(account, &RegionHints::default()).await?;
+        Ok(enabled.regions().to_vec())
+    }
+
+    async fn enabled_regions(
+        &self,
+        account: &Account,
+        hints: &RegionHints,
+    ) -> Result<EnabledRegions, Problem> {
         let session = self.session(&account.id)?;
         let target = Target { account: account.id.clone(), region: self.home()?, session, tally: None };
-        regions::enabled(&self.client, &target).await
+        regions::enabled(&self.client, &target, hints).await
     }
 
     fn prepare(&self, reads: &[(Arc<KindManifest>, BTreeSet<String>)]) {

@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::body::SdkBody;
 use berth_core::Problem;
 
-use crate::errors::is_mistrust;
+use crate::{clock::Clock, errors::is_mistrust};
 
 /// Sends the official SDK's requests through a `reqwest` client.
 #[derive(Debug, Clone)]
@@ -20,11 +20,19 @@ pub(crate) struct Transport {
     /// The limit of one request, where the SDK's caller sets one: the metadata service of an
     /// instance, for one, must be given up on quickly.
     timeout: Option<Duration>,
+    /// What the answers' dates correct, where AWS itself answers.
+    clock: Option<Clock>,
 }
 
 impl Transport {
     pub(crate) fn new(http: reqwest::Client) -> Self {
-        Self { http, timeout: None }
+        Self { http, timeout: None, clock: None }
+    }
+
+    /// The same transport, whose answers tell what time it is at AWS. What is not signed is not refused for
+    /// its time, but it may issue credentials whose expiry is judged by the clock.
+    pub(crate) fn at(self, clock: Clock) -> Self {
+        Self { clock: Some(clock), ..self }
     }
 
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
@@ -37,7 +45,12 @@ impl Transport {
         if let Some(timeout) = self.timeout {
             request = request.timeout(timeout);
         }
+        let asked = self.clock.as_ref().map(|clock| (clock, clock.stamp()));
         let response = request.send().await.map_err(connector_error)?;
+        if let Some((clock, stamp)) = asked {
+            let date = response.headers().get(http::header::DATE);
+            clock.correct(&stamp, date.and_then(|date| date.to_str().ok()));
+        }
         let mut answer = http::Response::builder().status(response.status());
         if let Some(headers) = answer.headers_mut() {
             headers.clone_from(response.headers());
@@ -75,6 +88,6 @@ impl HttpClient for Transport {
             // `reqwest` fixes the connect timeout per client; the sum bounds both together.
             (connect, read) => Some(connect.unwrap_or_default() + read.unwrap_or(Duration::from_mins(1))),
         };
-        SharedHttpConnector::new(Self { http: self.http.clone(), timeout })
+        SharedHttpConnector::new(Self { timeout, ..self.clone() })
     }
 }

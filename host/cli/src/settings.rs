@@ -599,7 +599,7 @@ impl Reader<'_> {
                     self.issue(
                         "integration.config.aws_partition",
                         error.to_string(),
-                        "use `aws`, `aws-us-gov` or `aws-cn`",
+                        "use the partition that stands in the ARNs of your roles",
                     );
                 })
                 .ok()

@@ -135,8 +135,9 @@ name!(
     }
 );
 
-/// An AWS partition. One deployment serves one partition.
+/// An AWS partition, of those that botocore 1.44.5 knows. One deployment serves one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Partition {
     /// The standard partition.
     #[default]
@@ -148,15 +149,47 @@ pub enum Partition {
     /// The China regions.
     #[serde(rename = "aws-cn")]
     AwsCn,
+    /// The European Sovereign Cloud.
+    #[serde(rename = "aws-eusc")]
+    AwsEusc,
+    /// The isolated regions `us-iso-…`.
+    #[serde(rename = "aws-iso")]
+    AwsIso,
+    /// The isolated regions `us-isob-…`.
+    #[serde(rename = "aws-iso-b")]
+    AwsIsoB,
+    /// The isolated regions `eu-isoe-…`.
+    #[serde(rename = "aws-iso-e")]
+    AwsIsoE,
+    /// The isolated regions `us-isof-…`.
+    #[serde(rename = "aws-iso-f")]
+    AwsIsoF,
 }
 
 impl Partition {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Aws,
+        Self::AwsUsGov,
+        Self::AwsCn,
+        Self::AwsEusc,
+        Self::AwsIso,
+        Self::AwsIsoB,
+        Self::AwsIsoE,
+        Self::AwsIsoF,
+    ];
+
     /// The partition's name as it stands in ARNs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Aws => "aws",
             Self::AwsUsGov => "aws-us-gov",
             Self::AwsCn => "aws-cn",
+            Self::AwsEusc => "aws-eusc",
+            Self::AwsIso => "aws-iso",
+            Self::AwsIsoB => "aws-iso-b",
+            Self::AwsIsoE => "aws-iso-e",
+            Self::AwsIsoF => "aws-iso-f",
         }
     }
 
@@ -166,6 +199,11 @@ impl Partition {
             Self::Aws => "us-east-1",
             Self::AwsUsGov => "us-gov-west-1",
             Self::AwsCn => "cn-north-1",
+            Self::AwsEusc => "eusc-de-east-1",
+            Self::AwsIso => "us-iso-east-1",
+            Self::AwsIsoB => "us-isob-east-1",
+            Self::AwsIsoE => "eu-isoe-west-1",
+            Self::AwsIsoF => "us-isof-south-1",
         }
     }
 
@@ -174,12 +212,27 @@ impl Partition {
         Region(Arc::from(self.main_region()))
     }
 
-    /// The partition a region belongs to, told by its code.
+    /// The partition a region belongs to, told by its code. A code that no other partition's regions begin
+    /// with is taken for one of the standard partition.
     pub fn of_region(region: &Region) -> Self {
-        match region.as_str() {
-            r if r.starts_with("us-gov-") => Self::AwsUsGov,
-            r if r.starts_with("cn-") => Self::AwsCn,
-            _ => Self::Aws,
+        let own = |partition: &Self| {
+            partition.region_prefix().is_some_and(|prefix| region.as_str().starts_with(prefix))
+        };
+        Self::ALL.into_iter().find(own).unwrap_or_default()
+    }
+
+    /// How the codes of its regions begin (botocore's `partitions.json`); none for the standard
+    /// partition.
+    fn region_prefix(self) -> Option<&'static str> {
+        match self {
+            Self::Aws => None,
+            Self::AwsUsGov => Some("us-gov-"),
+            Self::AwsCn => Some("cn-"),
+            Self::AwsEusc => Some("eusc-"),
+            Self::AwsIso => Some("us-iso-"),
+            Self::AwsIsoB => Some("us-isob-"),
+            Self::AwsIsoE => Some("eu-isoe-"),
+            Self::AwsIsoF => Some("us-isof-"),
         }
     }
 }
@@ -193,15 +246,10 @@ impl fmt::Display for Partition {
 impl FromStr for Partition {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        match text {
-            "aws" => Ok(Self::Aws),
-            "aws-us-gov" => Ok(Self::AwsUsGov),
-            "aws-cn" => Ok(Self::AwsCn),
-            _ => Err(IdError {
-                found: text.to_owned(),
-                expected: "a partition (`aws`, `aws-us-gov` or `aws-cn`)",
-            }),
-        }
+        Self::ALL.into_iter().find(|partition| partition.as_str() == text).ok_or_else(|| IdError {
+            found: text.to_owned(),
+            expected: "a partition that Berth knows (`aws`, `aws-us-gov`, `aws-cn`, `aws-eusc`, `aws-iso`, `aws-iso-b`, `aws-iso-e` or `aws-iso-f`)",
+        })
     }
 }
 
@@ -216,6 +264,7 @@ pub struct RoleArn {
 impl RoleArn {
     const EXPECTED: &'static str =
         "the ARN of an IAM role (as in `arn:aws:iam::111122223333:role/PortOceanReadRole`)";
+    const UNKNOWN_PARTITION: &'static str = "the ARN of an IAM role in a partition that Berth knows (`aws`, `aws-us-gov`, `aws-cn`, `aws-eusc`, `aws-iso`, `aws-iso-b`, `aws-iso-e` or `aws-iso-f`)";
 
     /// Checks an ARN and takes it apart.
     ///
@@ -236,7 +285,9 @@ impl RoleArn {
         }
         Ok(Self {
             text: Arc::from(text),
-            partition: partition.parse().map_err(|_| refused())?,
+            partition: partition
+                .parse()
+                .map_err(|_| IdError { found: text.to_owned(), expected: Self::UNKNOWN_PARTITION })?,
             account: AccountId::new(account).map_err(|_| refused())?,
         })
     }
@@ -331,6 +382,25 @@ mod tests {
         ] {
             let error = RoleArn::new(bad).unwrap_err().to_string();
             assert!(error.contains("the ARN of an IAM role"), "{error}");
+        }
+    }
+
+    #[test]
+    fn partitions_are_told_by_name_and_region() {
+        for partition in Partition::ALL {
+            assert_eq!(partition.as_str().parse(), Ok(partition));
+            assert_eq!(Partition::of_region(&partition.home()), partition);
+            let arn = RoleArn::new(&format!("arn:{partition}:iam::111122223333:role/Reader")).unwrap();
+            assert_eq!(arn.partition(), partition);
+            assert_eq!(arn.in_account(arn.account()), arn);
+        }
+        // Whoever mistypes a partition is told which there are, in a setting and in an ARN.
+        for error in [
+            "aws-eu".parse::<Partition>().unwrap_err(),
+            RoleArn::new("arn:aws-eu:iam::111122223333:role/Reader").unwrap_err(),
+        ] {
+            let error = error.to_string();
+            assert!(Partition::ALL.iter().all(|known| error.contains(&format!("`{known}`"))), "{error}");
         }
     }
 

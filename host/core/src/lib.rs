@@ -19,6 +19,7 @@ mod ledger;
 mod manifest;
 mod path;
 mod problem;
+mod regions;
 mod seams;
 mod unit;
 
@@ -42,6 +43,7 @@ pub use manifest::{
 };
 pub use path::{Path, PathError, PathSegment, Template, TemplateScope};
 pub use problem::Problem;
+pub use regions::{EnabledRegions, RegionHints};
 pub use seams::{
     AccountAccess, Adoption, Catalog, CatalogError, DeleteReport, Dependent, DocumentBatch, DocumentsError,
     ForeignEntity, Intent, ItemError, KindEntry, MapContext, MapError, MapReport, MapRequest, Mapper,

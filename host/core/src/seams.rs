@@ -13,8 +13,9 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Account, AppConfig, Blueprint, BlueprintId, Document, Entity, EntityKey, FetchError, FetchRequest,
-    FieldSet, Kind, KindManifest, Problem, RawPage, Region, ResourceConfig, UnitCounts, UnitId,
+    Account, AppConfig, Blueprint, BlueprintId, Document, EnabledRegions, Entity, EntityKey, FetchError,
+    FetchRequest, FieldSet, Kind, KindManifest, Problem, RawPage, Region, RegionHints, ResourceConfig,
+    UnitCounts, UnitId,
 };
 
 // ---------------------------------------------------------------------------------------------
@@ -55,6 +56,21 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// A [`Problem`] when they cannot be told; all units of the account are then protected.
     async fn regions(&self, account: &Account) -> Result<Vec<Region>, Problem>;
+
+    /// The same for a resync that knows which regions it wants. This is what a sync calls; by default it
+    /// asks for [`regions`](Self::regions). A source that is denied access to the list may take the
+    /// hints for it where they are complete.
+    ///
+    /// # Errors
+    /// As those of [`regions`](Self::regions).
+    async fn enabled_regions(
+        &self,
+        account: &Account,
+        hints: &RegionHints,
+    ) -> Result<EnabledRegions, Problem> {
+        _ = hints;
+        self.regions(account).await.map(EnabledRegions::Listed)
+    }
 
     /// Tells what a resync is going to read: for each entry of `resources[]` that can be mapped, its kind
     /// and the options that are switched on. Called once per resync, before the first

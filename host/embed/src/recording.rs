@@ -87,6 +87,9 @@ struct RecordedAccount {
     /// Its regions, if they were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     regions: Option<Regions>,
+    /// Whether its regions are those that the mapping names, for want of a list.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    assumed: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use berth_core::{
 use futures::{StreamExt, stream};
 use serde::Serialize;
 
-use crate::plan::{ResolvedResource, main_region_first, resolve};
+use crate::plan::{ResolvedResource, main_region_first, region_hints, resolve};
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -136,10 +136,16 @@ async fn account(source: &dyn Source, access: &AccountAccess, resources: &[Resol
         return vec![Check::new(role, Err(problem.clone()))];
     }
     let mut checks = vec![Check::new(role, Ok(account.name.clone()))];
-    let regions = source.regions(account).await;
-    let told = regions.as_ref().map(|regions| format!("{} enabled", regions.len())).map_err(Clone::clone);
+    let regions = source.enabled_regions(account, &region_hints(resources)).await;
+    let told = regions.as_ref().map_err(Clone::clone).map(|enabled| {
+        let count = enabled.regions().len();
+        match enabled.is_assumed() {
+            false => format!("{count} enabled"),
+            true => format!("{count} named by `regionPolicy.allow`; the account does not list its own"),
+        }
+    });
     checks.push(Check::new(format!("account {}: regions", account.id), told));
-    let regions = regions.unwrap_or_default();
+    let regions = regions.map_or_else(|_| Vec::new(), |enabled| enabled.regions().to_vec());
     let mut seen = BTreeSet::new();
     for resource in resources {
         let Ok((kind, _)) = &resource.mapping else { continue };

@@ -55,8 +55,9 @@ fn correction(from: Option<&Value>, to: &Value) -> Option<String> {
     let [_, _, service, region, account, resource] = parts(to)?;
     let is_same = (from_service, from_resource) == (service, resource);
     let was_empty = from_region.is_empty() && from_account.is_empty();
-    (is_same && was_empty && !region.is_empty() && !account.is_empty())
-        .then(|| "the integration that Berth replaces leaves the region and the account out of this ARN".into())
+    (is_same && was_empty && !region.is_empty() && !account.is_empty()).then(|| {
+        "the integration that Berth replaces leaves the region and the account out of this ARN".into()
+    })
 }
 
 /// Compares what the mapping produced with what the catalog holds.

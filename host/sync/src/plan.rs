@@ -8,8 +8,8 @@ use std::{
 
 use berth_core::{
     Account, AccountAccess, AccountId, AppConfig, BlueprintId, FieldSet, Install, Kind, KindEntry,
-    KindManifest, Mapping, Place, Problem, RefusedPlugin, Region, ResourceConfig, Scope, Unit, UnitId,
-    UnitState,
+    KindManifest, Mapping, Place, Problem, RefusedPlugin, Region, RegionHints, ResourceConfig, Scope, Unit,
+    UnitId, UnitState,
 };
 
 use crate::deletion::{AttributionRules, Entry};
@@ -253,6 +253,14 @@ pub(crate) fn allowed_regions(
         .collect();
     main_region_first(account, &mut regions);
     regions
+}
+
+/// What the entries say about the regions that they read.
+pub(crate) fn region_hints(resources: &[ResolvedResource]) -> RegionHints {
+    let reads = |resource: &&ResolvedResource| {
+        resource.mapping.as_ref().is_ok_and(|(kind, _)| kind.scope != Scope::Account)
+    };
+    RegionHints::of(resources.iter().filter(reads).map(|resource| &*resource.config))
 }
 
 /// Puts the partition's main region first: global services live there, and it is always enabled.

@@ -8,9 +8,9 @@ use std::{
 };
 
 use berth_core::{
-    Account, AccountAccess, AccountId, Adoption, BlueprintId, Catalog, Install, Intent, Kind, KindEntry,
-    Ledger, Mapper, Milestone, Problem, Processing, Region, ResyncStatus, Scope, Session, Source, Unit,
-    UnitId, UnitState, UpsertOptions,
+    Account, AccountAccess, AccountId, Adoption, BlueprintId, Catalog, EnabledRegions, Install, Intent, Kind,
+    KindEntry, Ledger, Mapper, Milestone, Problem, Processing, Region, ResyncStatus, Scope, Session, Source,
+    Unit, UnitId, UnitState, UpsertOptions,
 };
 use futures::{StreamExt, stream};
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
@@ -260,6 +260,14 @@ struct Run {
     begun: Instant,
 }
 
+/// The regions of each account.
+#[derive(Default)]
+struct AccountRegions {
+    regions: BTreeMap<AccountId, Result<Vec<Region>, Problem>>,
+    /// The accounts whose regions are those that the mapping names, for want of a list.
+    assumed: BTreeSet<AccountId>,
+}
+
 /// What running the units gave.
 struct UnitsRun {
     reports: Vec<UnitReport>,
@@ -329,7 +337,13 @@ impl Run {
             }
         };
         let (owned, regions) = futures::join!(owned, self.regions(&accounts, &resources));
+        let AccountRegions { regions, assumed } = regions;
         let mut planned = plan(&accounts, &regions, &resources);
+        notes.extend(assumed.iter().map(|account| {
+            format!(
+                "account {account} denies access to the list of its regions; those that `regionPolicy.allow` names are read"
+            )
+        }));
         planned.notes.splice(0..0, notes);
         self.observer.event(&Event::Planned {
             units: planned.units.len(),
@@ -389,7 +403,7 @@ impl Run {
         };
         let merge = ledger.as_ref().map(|_| options.merge);
         let settled = std::mem::take(&mut planned.settled);
-        let facts = self.facts(&accounts, &regions, &resources, ledger.as_deref());
+        let facts = self.facts(&accounts, (&regions, &assumed), &resources, ledger.as_deref());
         let work = async {
             let (units_run, written) = futures::join!(
                 self.units(&units, (&resources, &mut versions), merge, sender, (&tally, &documents)),
@@ -583,12 +597,14 @@ impl Run {
     fn facts(
         &self,
         accounts: &[AccountAccess],
-        regions: &BTreeMap<AccountId, Result<Vec<Region>, Problem>>,
+        (regions, assumed): (&BTreeMap<AccountId, Result<Vec<Region>, Problem>>, &BTreeSet<AccountId>),
         resources: &[ResolvedResource],
         ledger: Option<&LedgerView>,
     ) -> Facts {
         let scope = |account: &Account| {
-            let enabled = regions.get(&account.id).and_then(|listed| listed.as_ref().ok());
+            // What is only assumed says nothing about the regions that are not among them.
+            let listed = regions.get(&account.id).filter(|_| !assumed.contains(&account.id));
+            let enabled = listed.and_then(|listed| listed.as_ref().ok());
             AccountScope {
                 regions: enabled.map(|enabled| enabled.iter().cloned().collect()),
                 main_region: account.partition.home(),
@@ -614,30 +630,33 @@ impl Run {
         }
     }
 
-    async fn regions(
-        &self,
-        accounts: &[AccountAccess],
-        resources: &[ResolvedResource],
-    ) -> BTreeMap<AccountId, Result<Vec<Region>, Problem>> {
+    async fn regions(&self, accounts: &[AccountAccess], resources: &[ResolvedResource]) -> AccountRegions {
         let needed = resources
             .iter()
             .any(|resource| resource.mapping.as_ref().is_ok_and(|(kind, _)| kind.scope != Scope::Account));
         if !needed {
-            return BTreeMap::new();
+            return AccountRegions::default();
         }
+        let hints = &plan::region_hints(resources);
         let usable = accounts.iter().filter(|access| access.access.is_ok());
         let accounts: Vec<Arc<Account>> = usable.map(|access| Arc::clone(&access.account)).collect();
         stream::iter(accounts)
             .map(|account| async move {
                 let span = tracing::info_span!("regions", account = %account.id);
-                let regions = self.source.regions(&account).instrument(span).await;
+                let regions = self.source.enabled_regions(&account, hints).instrument(span).await;
                 if let Err(problem) = &regions {
                     tracing::warn!(account = %account.id, %problem, "regions cannot be listed");
                 }
                 (account.id.clone(), regions)
             })
             .buffer_unordered(self.options.region_concurrency.max(1))
-            .collect()
+            .fold(AccountRegions::default(), |mut all, (account, enabled)| {
+                if enabled.as_ref().is_ok_and(EnabledRegions::is_assumed) {
+                    all.assumed.insert(account.clone());
+                }
+                all.regions.insert(account, enabled.map(|enabled| enabled.regions().to_vec()));
+                std::future::ready(all)
+            })
             .await
     }
 

@@ -20,10 +20,11 @@ use std::{
 use async_trait::async_trait;
 use berth_core::{
     Account, AccountAccess, AccountId, AppConfig, BlueprintId, Catalog, CatalogError, DeleteReport, Document,
-    DocumentBatch, DocumentsError, Entity, EntityKey, FetchError, FetchRequest, FieldSet, Intent, ItemError,
-    Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Milestone, MisconfiguredField,
-    OwnedEntity, Partition, Problem, Processing, RawPage, RefusedPlugin, Region, RemovedScope, ResyncStatus,
-    Session, Source, UnreadStep, UpsertOptions, UpsertOutcome, UpsertReport,
+    DocumentBatch, DocumentsError, EnabledRegions, Entity, EntityKey, FetchError, FetchRequest, FieldSet,
+    Intent, ItemError, Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Milestone,
+    MisconfiguredField, OwnedEntity, Partition, Problem, Processing, RawPage, RefusedPlugin, Region,
+    RegionHints, RemovedScope, ResyncStatus, Session, Source, UnreadStep, UpsertOptions, UpsertOutcome,
+    UpsertReport,
 };
 use berth_sync::{
     Finding, Kept, Mode, NullObserver, Outcome, Report, SyncError, SyncOptions, check, deletion::Keep, run,
@@ -39,6 +40,8 @@ const B: &str = "222222222222";
 struct World {
     accounts: Vec<(String, Result<(), Problem>)>,
     regions: Vec<String>,
+    /// Whether access to the list of regions is denied.
+    unlisted: bool,
     resources: BTreeMap<(String, String, String), Vec<Value>>,
     errors: BTreeMap<(String, String, String), FetchError>,
     /// Resources of which a step was denied.
@@ -83,6 +86,18 @@ impl Source for World {
 
     async fn regions(&self, _: &Account) -> Result<Vec<Region>, Problem> {
         Ok(self.regions.iter().map(|name| Region::new(name).unwrap()).collect())
+    }
+
+    async fn enabled_regions(
+        &self,
+        account: &Account,
+        hints: &RegionHints,
+    ) -> Result<EnabledRegions, Problem> {
+        match self.unlisted {
+            false => self.regions(account).await.map(EnabledRegions::Listed),
+            true if hints.complete => Ok(EnabledRegions::Assumed(hints.allowed.iter().cloned().collect())),
+            true => Err(Problem::new("denied")),
+        }
     }
 
     fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
@@ -477,7 +492,8 @@ async fn what_a_denied_step_tells_stays_as_the_catalog_has_it() {
         let config = json!({"enableMergeEntity": merge});
         let catalog = Arc::new(Memory { config, ..Memory::default() });
         synced(&world, &catalog).await;
-        let key = EntityKey { blueprint: BlueprintId::new("thing").unwrap(), identifier: "bare three".into() };
+        let key =
+            EntityKey { blueprint: BlueprintId::new("thing").unwrap(), identifier: "bare three".into() };
         let region = |value: Value| {
             catalog.entities.lock().unwrap().get_mut(&key).unwrap().properties.insert("region".into(), value)
         };
@@ -646,6 +662,45 @@ async fn a_relation_whose_target_comes_later_is_tried_again() {
     assert_eq!(catalog.held().len(), 6);
     let tried: usize = catalog.upserts.lock().unwrap().iter().sum();
     assert!(tried > 6, "nothing was tried twice: {tried}");
+}
+
+/// A mapping of things that are read in these regions only.
+fn things_in(regions: &[&str]) -> Value {
+    let mappings = json!({"identifier": ".Properties.Id", "blueprint": "\"thing\"", "title": ".x",
+        "properties": {"region": ".__ExtraContext.Region"},
+        "relations": {"account": ".__ExtraContext.AccountId"}});
+    json!({"resources": [{"kind": "X::Thing",
+        "selector": {"query": "true", "regionPolicy": {"allow": regions, "deny": []}},
+        "port": {"entity": {"mappings": mappings}}}]})
+}
+
+#[tokio::test]
+async fn regions_that_the_mapping_names_are_read_where_none_are_listed() {
+    let mut world = World::new();
+    let mut catalog =
+        Arc::new(Memory { config: things_in(&["eu-west-1", "us-east-1"]), ..Memory::default() });
+    synced(&world, &catalog).await;
+    assert_eq!(catalog.held().len(), 8);
+    // A policy denies the list; one region is switched off in an account, so that it denies access.
+    world.unlisted = true;
+    world.things(A, "eu-west-1").pop();
+    world.things(A, "us-east-1").clear();
+    let off = FetchError::Skipped(Problem::new("denied"));
+    world.errors.insert(World::at(A, "us-east-1", "X::Thing"), off);
+    for _ in 0..3 {
+        let report = synced(&world, &catalog).await;
+        assert_eq!(report.outcome, Outcome::Partial);
+        assert!(report.notes.iter().any(|note| note.contains("denies access to the list")), "{report:?}");
+    }
+    let held = catalog.held();
+    assert!(held.iter().any(|id| id.contains(&format!("{A}-us-east-1"))), "{held:?}");
+    // An entry that names no region leaves open what there is.
+    let entities = std::mem::take(&mut *catalog.entities.lock().unwrap());
+    catalog =
+        Arc::new(Memory { config: things_in(&[]), entities: Mutex::new(entities), ..Memory::default() });
+    let report = synced(&world, &catalog).await;
+    assert_ne!(report.outcome, Outcome::Done);
+    assert_eq!(catalog.held(), held);
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ pub(super) fn decode(protocol: Protocol, status: u16, headers: &HeaderMap, body:
         code: parsed.code.filter(|code| !code.is_empty()).unwrap_or_else(|| status.to_string()),
         message: parsed.message.filter(|message| !message.is_empty()).unwrap_or_else(reason),
         request_id,
+        region: parsed.region,
     }
 }
 
@@ -39,6 +40,7 @@ struct Parsed {
     code: Option<String>,
     message: Option<String>,
     request_id: Option<String>,
+    region: Option<String>,
 }
 
 /// A load balancer's or proxy's answer, rather than the service's.
@@ -60,6 +62,7 @@ fn from_xml(body: &[u8]) -> Parsed {
         code: text(error, "Code"),
         message: text(error, "Message"),
         request_id: ["RequestId", "RequestID"].into_iter().find_map(|name| text(Some(&root), name)),
+        region: text(error, "Region").filter(|region| !region.is_empty()),
     }
 }
 
@@ -96,7 +99,7 @@ fn from_object<'h>(header: &impl Fn(&str) -> Option<&'h str>, body: &Value) -> P
     if query_code.is_some() {
         code = query_code;
     }
-    Parsed { code, message: text("message").or_else(|| text("Message")), request_id: None }
+    Parsed { code, message: text("message").or_else(|| text("Message")), ..Parsed::default() }
 }
 
 /// `com.amazon.coral#ThrottlingException:http://internal.amazon.com/` is `ThrottlingException`.

@@ -13,6 +13,7 @@ use berth_core::Region;
 use crate::{
     client::{Client, Target},
     errors::CallError,
+    identity::Provider,
 };
 
 /// Without `AllRegions` EC2 leaves out what is not opted in.
@@ -21,7 +22,7 @@ pub(super) async fn by_ec2(client: &Arc<Client>, target: &Target) -> Result<BTre
         .behavior_version(BehaviorVersion::latest())
         .http_client(client.transport())
         .region(aws_sdk_ec2::config::Region::new(target.region.to_string()))
-        .credentials_provider(SharedCredentialsProvider::new(target.session.provider()));
+        .credentials_provider(SharedCredentialsProvider::new(Provider(target.session.clone())));
     if let Some(endpoint) = client.endpoint_override("ec2") {
         config = config.endpoint_url(endpoint.as_str());
     }
@@ -34,6 +35,7 @@ pub(super) async fn by_ec2(client: &Arc<Client>, target: &Target) -> Result<BTre
             code: error.code().unwrap_or("NoAnswer").to_owned(),
             message: error.message().map_or_else(|| DisplayErrorContext(&error).to_string(), str::to_owned),
             request_id: None,
+            region: None,
         };
         CallError::of_answer(error.raw_response().map_or(0, |raw| raw.status().as_u16()), told, true)
     })?;

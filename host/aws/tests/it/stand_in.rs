@@ -2,10 +2,14 @@
 //! answers in pages and out of order.
 
 mod accounts;
+mod buckets;
+mod chain;
 mod client;
+mod clock;
 mod completeness;
 mod denied;
 mod plans;
+mod regions;
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use aws_smithy_types::date_time::{DateTime, Format};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -219,14 +224,22 @@ pub(crate) fn sts(seen: &Seen) -> Option<Answer> {
 
 /// The answer to a role that was assumed in `account`.
 pub(crate) fn assumed(call: &str, account: &str, life: Duration) -> Answer {
+    issued(call, account, &format!("ASIA{account}"), i64::try_from(life.as_secs()).unwrap())
+}
+
+/// The same with a key of its own, and an expiry so many seconds from now.
+pub(crate) fn issued(call: &str, account: &str, key: &str, life: i64) -> Answer {
     let operation = call.split(':').nth(1).unwrap();
-    let expiry = aws_smithy_types::DateTime::from(std::time::SystemTime::now() + life)
-        .fmt(aws_smithy_types::date_time::Format::DateTime)
-        .unwrap();
+    let expiry = from_now(life).fmt(Format::DateTime).unwrap();
     Answer::text(
         200,
         format!(
-            "<{operation}Response><{operation}Result><AssumedRoleUser><Arn>arn:aws:sts::{account}:assumed-role/Reader/s</Arn><AssumedRoleId>i</AssumedRoleId></AssumedRoleUser><Credentials><AccessKeyId>ASIA{account}</AccessKeyId><SecretAccessKey>session-secret</SecretAccessKey><SessionToken>token</SessionToken><Expiration>{expiry}</Expiration></Credentials></{operation}Result></{operation}Response>"
+            "<{operation}Response><{operation}Result><AssumedRoleUser><Arn>arn:aws:sts::{account}:assumed-role/Reader/s</Arn><AssumedRoleId>i</AssumedRoleId></AssumedRoleUser><Credentials><AccessKeyId>{key}</AccessKeyId><SecretAccessKey>session-secret</SecretAccessKey><SessionToken>token</SessionToken><Expiration>{expiry}</Expiration></Credentials></{operation}Result></{operation}Response>"
         ),
     )
+}
+
+/// So many seconds from now.
+pub(crate) fn from_now(seconds: i64) -> DateTime {
+    DateTime::from_secs(DateTime::from(std::time::SystemTime::now()).secs() + seconds)
 }

@@ -13,8 +13,8 @@ use std::{
 
 use async_trait::async_trait;
 use berth_core::{
-    Account, AccountAccess, AccountId, FetchError, FetchRequest, KindManifest, Problem, RawPage, Region,
-    Source,
+    Account, AccountAccess, AccountId, EnabledRegions, FetchError, FetchRequest, KindManifest, Problem,
+    RawPage, Region, RegionHints, Source,
 };
 use futures::stream::{self, BoxStream, StreamExt};
 use serde_json::value::RawValue;
@@ -171,6 +171,7 @@ impl Source for RecordingSource {
                 account: account.as_ref().clone(),
                 problem: access.as_ref().err().cloned(),
                 regions: None,
+                assumed: false,
             };
             (account.id.clone(), recorded)
         }));
@@ -179,15 +180,25 @@ impl Source for RecordingSource {
     }
 
     async fn regions(&self, account: &Account) -> Result<Vec<Region>, Problem> {
-        let regions = self.source.regions(account).await;
+        let enabled = self.enabled_regions(account, &RegionHints::default()).await?;
+        Ok(enabled.regions().to_vec())
+    }
+
+    async fn enabled_regions(
+        &self,
+        account: &Account,
+        hints: &RegionHints,
+    ) -> Result<EnabledRegions, Problem> {
+        let enabled = self.source.enabled_regions(account, hints).await;
         if let Some(recorded) = self.keeper.accounts().get_mut(&account.id) {
-            recorded.regions = Some(match &regions {
-                Ok(regions) => Regions::Enabled(regions.clone()),
+            recorded.assumed = enabled.as_ref().is_ok_and(EnabledRegions::is_assumed);
+            recorded.regions = Some(match &enabled {
+                Ok(enabled) => Regions::Enabled(enabled.regions().to_vec()),
                 Err(problem) => Regions::Problem(problem.clone()),
             });
         }
         self.keeper.note(self.keeper.write_index());
-        regions
+        enabled
     }
 
     fn prepare(&self, reads: &[(Arc<KindManifest>, BTreeSet<String>)]) {

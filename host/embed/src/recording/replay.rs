@@ -8,7 +8,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use berth_core::{Account, AccountAccess, FetchError, FetchRequest, Problem, RawPage, Region, Source};
+use berth_core::{
+    Account, AccountAccess, EnabledRegions, FetchError, FetchRequest, Problem, RawPage, Region, RegionHints,
+    Source,
+};
 use futures::stream::{self, BoxStream, StreamExt};
 use serde_json::value::RawValue;
 
@@ -106,9 +109,16 @@ impl Source for ReplaySource {
     }
 
     async fn regions(&self, account: &Account) -> Result<Vec<Region>, Problem> {
+        let enabled = self.enabled_regions(account, &RegionHints::default()).await?;
+        Ok(enabled.regions().to_vec())
+    }
+
+    async fn enabled_regions(&self, account: &Account, _: &RegionHints) -> Result<EnabledRegions, Problem> {
         let recorded = self.index.accounts.iter().find(|recorded| recorded.account.id == account.id);
+        let assumed = recorded.is_some_and(|recorded| recorded.assumed);
         match recorded.and_then(|recorded| recorded.regions.clone()) {
-            Some(Regions::Enabled(regions)) => Ok(regions),
+            Some(Regions::Enabled(regions)) if assumed => Ok(EnabledRegions::Assumed(regions)),
+            Some(Regions::Enabled(regions)) => Ok(EnabledRegions::Listed(regions)),
             Some(Regions::Problem(problem)) => Err(problem),
             None => Err(Problem::new(format!("the regions of account {} were not recorded", account.id))
                 .remedy("record again with the mapping of now")),

@@ -253,11 +253,27 @@ impl<'a> Policy<'a> {
         }
         let before = self.facts.missing.as_ref().map(|missing| missing.get(&scope).copied().unwrap_or(0));
         let resyncs = before.map(|count| count.saturating_add(u32::from(self.is_complete())));
+        if self.has_unknown_regions(&scope) {
+            return Err(Keep::ScopeRemoved { scope, resyncs: before });
+        }
         match (self.facts.removal.after, resyncs) {
             (RemovalAfter::Resyncs(after), Some(resyncs)) if self.is_complete() && resyncs >= after => {
                 Ok(Absence::Removed)
             }
             _ => Err(Keep::ScopeRemoved { scope, resyncs }),
+        }
+    }
+
+    /// Whether a scope is a region of an account that does not list its regions. What is read there is then
+    /// only assumed, and that a region is left out is never meant without a confirmation.
+    fn has_unknown_regions(&self, scope: &RemovedScope) -> bool {
+        let unknown = |account| self.facts.accounts.get(account).is_some_and(|of| of.regions.is_none());
+        match scope {
+            RemovedScope::Account(_) => false,
+            RemovedScope::Region(None, _) => self.facts.accounts.keys().any(unknown),
+            RemovedScope::Region(Some(account), _) | RemovedScope::KindRegion(account, ..) => {
+                unknown(account)
+            }
         }
     }
 
@@ -387,7 +403,7 @@ impl<'a> Policy<'a> {
             .filter(|(scope, _)| self.is_missing(scope))
             .map(|(scope, count)| (scope.clone(), *count))
             .collect();
-        for scope in kept {
+        for scope in kept.into_iter().filter(|scope| !self.has_unknown_regions(scope)) {
             let count = self.facts.missing.as_ref().and_then(|missing| missing.get(scope));
             after.insert(scope.clone(), count.copied().unwrap_or(0));
         }

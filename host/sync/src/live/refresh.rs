@@ -33,7 +33,7 @@ use super::{
 use crate::{
     content::key_digest,
     deletion::{Entry as DeletionEntry, Facts, LimitOptions, Policy, Proof, Stale},
-    plan::{ResolvedResource, allowed_regions, resolve},
+    plan::{ResolvedResource, allowed_regions, region_hints, resolve},
     run::defaults,
     unit_task::map_problem,
     unread::Unknown,
@@ -228,7 +228,10 @@ impl Refresher {
             let enabled = match &target.key.region {
                 // Where something changes, the region is enabled.
                 Some(region) => vec![region.clone()],
-                None => self.source.regions_of(account).await.map_err(Miss::Again)?,
+                None => {
+                    let hints = region_hints(&rules.resources);
+                    self.source.regions_of(account, &hints).await.map_err(Miss::Again)?
+                }
             };
             let regions = allowed_regions(account, &enabled, resource, kind);
             if !regions.is_empty() {

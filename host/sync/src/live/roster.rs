@@ -7,8 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use berth_core::{
-    Account, AccountAccess, AccountId, FetchError, FetchRequest, KindManifest, Problem, RawPage, Region,
-    Source,
+    Account, AccountAccess, AccountId, EnabledRegions, FetchError, FetchRequest, KindManifest, Problem,
+    RawPage, Region, RegionHints, Source,
 };
 use futures::stream::BoxStream;
 
@@ -62,11 +62,15 @@ impl Roster {
     ///
     /// # Errors
     /// A [`Problem`] when they cannot be told.
-    pub(crate) async fn regions_of(&self, account: &Account) -> Result<Vec<Region>, Problem> {
+    pub(crate) async fn regions_of(
+        &self,
+        account: &Account,
+        hints: &RegionHints,
+    ) -> Result<Vec<Region>, Problem> {
         let known = self.known().regions.get(&account.id).cloned();
         match known {
             Some(regions) => Ok(regions),
-            None => self.regions(account).await,
+            None => Ok(self.enabled_regions(account, hints).await?.regions().to_vec()),
         }
     }
 }
@@ -94,6 +98,16 @@ impl Source for Roster {
         let regions = self.source.regions(account).await?;
         self.known().regions.insert(account.id.clone(), regions.clone());
         Ok(regions)
+    }
+
+    async fn enabled_regions(
+        &self,
+        account: &Account,
+        hints: &RegionHints,
+    ) -> Result<EnabledRegions, Problem> {
+        let enabled = self.source.enabled_regions(account, hints).await?;
+        self.known().regions.insert(account.id.clone(), enabled.regions().to_vec());
+        Ok(enabled)
     }
 
     fn prepare(&self, reads: &[(Arc<KindManifest>, BTreeSet<String>)]) {

@@ -271,20 +271,3 @@ async fn an_organization_that_cannot_be_listed_is_not_taken_for_one_account() {
     let accounts = source(of_organization(&aws.endpoint, &[])).accounts().await.unwrap();
     assert_eq!(told(&accounts), [format!("{A} Account {A} ok")]);
 }
-
-#[tokio::test]
-async fn regions_that_nobody_lists_name_both_permissions() {
-    let aws = StandIn::start(|seen| {
-        if seen.call.starts_with("account:") {
-            Some(Answer::error(403, "AccessDeniedException"))
-        } else {
-            (seen.call == "ec2:DescribeRegions").then(|| Answer::text(403, "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>no</Message></Error></Errors></Response>"))
-        }
-    })
-    .await;
-    let source = source(with_roles(&aws.endpoint, &[A]));
-    source.accounts().await.unwrap();
-    let problem = source.regions(&crate::support::account(A)).await.unwrap_err();
-    let remedy = problem.remedy.unwrap();
-    assert!(remedy.contains("`account:ListRegions` or `ec2:DescribeRegions`"), "{remedy}");
-}

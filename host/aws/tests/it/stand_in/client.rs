@@ -1,4 +1,4 @@
-//! Sending: repeats, throttling, clocks, credentials, redirects.
+//! Sending: repeats, throttling, credentials.
 
 use std::{
     io::Write as _,
@@ -154,56 +154,6 @@ async fn credentials_are_renewed_ahead_of_their_expiry_by_one_caller() {
         assert_eq!(found.complete().len(), 1);
     }
     assert_eq!(aws.seen("sts:AssumeRole").len(), 2);
-}
-
-#[tokio::test]
-async fn a_clock_that_is_off_is_corrected() {
-    let (aws, _, found) = read_clusters(|seen| match seen.before {
-        0 => Answer::error(400, "RequestTimeTooSkewed").header("date", "Fri, 01 Jan 2100 00:00:00 GMT"),
-        _ => some(),
-    })
-    .await;
-    assert_eq!(found.complete().len(), 1);
-    assert!(aws.seen(CALL)[1].date.starts_with("21000101T"), "{}", aws.seen(CALL)[1].date);
-}
-
-#[tokio::test]
-async fn buckets_are_followed_to_their_region() {
-    let aws = StandIn::start(|seen| {
-        let list = "<ListAllMyBucketsResult><Buckets><Bucket><Name>b</Name></Bucket></Buckets></ListAllMyBucketsResult>";
-        Some(match seen.call.as_str() {
-            "s3:/?x-id=ListBuckets" | "s3:/" => Answer::text(200, list),
-            call if call.starts_with("s3:/b?") && seen.region != "eu-south-1" => {
-                Answer::text(301, "<Error><Code>PermanentRedirect</Code></Error>")
-                    .header("x-amz-bucket-region", "eu-south-1")
-            }
-            call if call.starts_with("s3:/b?tagging") => Answer::text(
-                200,
-                "<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>",
-            ),
-            call if call.starts_with("s3:/b?encryption") => {
-                Answer::text(404, "<Error><Code>ServerSideEncryptionConfigurationNotFoundError</Code></Error>")
-            }
-            _ => return None,
-        })
-    })
-    .await;
-    let source = ready(&aws).await;
-    let each = |id: &str, operation: &str| {
-        json!({"id": id, "each": "buckets", "service": "s3", "operation": operation,
-            "input": {"Bucket": "{item.Name}", "ExpectedBucketOwner": "{account}"}, "errors": {"missing": "absent"}})
-    };
-    let mut encryption = each("encryption", "GetBucketEncryption");
-    // Runs after the first, so that it finds the region known.
-    encryption["input"]["ExpectedBucketOwner"] = json!("{steps.tags.Nope}");
-    let plan = json!({"steps": [
-        {"id": "buckets", "service": "s3", "operation": "ListBuckets", "items": "Buckets[]"},
-        each("tags", "GetBucketTagging"), encryption]});
-    let found = read(&source, A, &["us-east-1"], &kind("global", &plan), &[]).await.complete();
-    assert_eq!(found[0]["steps"], json!({"tags": {"TagSet": [{"Key": "k", "Value": "v"}]}}));
-    let stats = source.stats().calls;
-    assert_eq!(stats["s3:GetBucketTagging"].requests, 2);
-    assert_eq!(stats["s3:GetBucketEncryption"].requests, 1);
 }
 
 #[tokio::test]

@@ -142,8 +142,5 @@ async fn what_a_denied_extra_tells_is_not_known() {
     let mut told: Vec<String> =
         found.resources.iter().map(|r| format!("{} {}", r["item"], r["steps"]["tags"][0]["key"])).collect();
     told.sort_unstable();
-    assert_eq!(
-        told,
-        [r#""c0/s0" "none""#, r#""c0/s1" "none""#, r#""c1/s0" "own""#, r#""c1/s1" "own""#]
-    );
+    assert_eq!(told, [r#""c0/s0" "none""#, r#""c0/s1" "none""#, r#""c1/s0" "own""#, r#""c1/s1" "own""#]);
 }

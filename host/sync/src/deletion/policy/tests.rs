@@ -315,6 +315,34 @@ fn an_account_whose_regions_are_not_known_proves_nothing() {
 }
 
 #[test]
+fn regions_that_are_only_assumed_never_prove_a_removal() {
+    let mut facts = facts();
+    facts.accounts.get_mut(&account(A)).unwrap().regions = None;
+    // All that is read is complete, and it was so more often than it takes; WEST is left out.
+    let scope = RemovedScope::KindRegion(account(A), region(WEST), kind(SINGLE));
+    facts.missing =
+        Some([(scope.clone(), 9), (RemovedScope::Region(Some(account(A)), region(WEST)), 9)].into());
+    let mut units: Ended = Vec::new();
+    for id in [A, B] {
+        for (position, of) in [SHARED, SINGLE].into_iter().enumerate() {
+            units.push((unit(id, EAST, of, position), Proof::Complete));
+        }
+    }
+    let known = Producers::one(producer(A, WEST, SINGLE));
+    for (producers, stated) in [(&known, NOTHING), (&Producers::Unknown, (Some(A), Some(WEST)))] {
+        let decision = decide(&facts, &units, "single", producers, stated);
+        assert_removed(&decision, &format!("region={A}/{WEST}/{SINGLE}"));
+    }
+    let policy = Policy::new(&facts, &units);
+    assert!(policy.missing_after([&scope]).is_empty(), "nor does it count for later");
+    // What is read in a region that is assumed proves what it always does.
+    let read = Producers::one(producer(A, EAST, SINGLE));
+    assert!(is_deleted(&decide(&facts, &units, "single", &read, NOTHING)));
+    facts.removal.confirmed.insert(RemovedScope::Region(Some(account(A)), region(WEST)));
+    assert!(is_deleted(&decide(&facts, &units, "single", &known, NOTHING)), "an operator's word counts");
+}
+
+#[test]
 fn producers_go_only_when_they_prove_absence() {
     let facts = facts();
     let [a, b] = [A, B].map(|id| producer(id, WEST, SHARED));

@@ -1,0 +1,103 @@
+//! What time it is at AWS.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use aws_smithy_async::time::TimeSource;
+use aws_smithy_types::date_time::{DateTime, Format};
+
+/// How far the clocks may be apart before a refused signature is put down to them. AWS's services accept
+/// five minutes.
+const TOLERANCE: Duration = Duration::from_mins(4);
+
+/// The clock of AWS: this machine's, corrected by what AWS's answers said. Requests are signed by it and
+/// the expiry of credentials is judged by it. One for all services, STS included: what one answer taught
+/// holds for every request after it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Clock {
+    /// Seconds that AWS's clock is ahead of ours.
+    skew: Arc<AtomicI64>,
+}
+
+/// When a request was signed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp {
+    /// By the clock of AWS, as it was known then.
+    pub(crate) time: SystemTime,
+    taken: Instant,
+}
+
+impl Clock {
+    pub(crate) fn time(&self) -> SystemTime {
+        shifted(SystemTime::now(), self.skew.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp { time: self.time(), taken: Instant::now() }
+    }
+
+    /// Whether an answer's `Date` shows that its request was signed with a wrong time. The clock is then
+    /// right from now on. It does not matter what others taught the clock meanwhile: whatever was signed
+    /// wrongly deserves a second try.
+    pub(crate) fn correct(&self, signed: &Stamp, date: Option<&str>) -> bool {
+        let Some(theirs) = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok()) else {
+            return false;
+        };
+        let (earliest, latest) = (signed.time - TOLERANCE, signed.time + signed.taken.elapsed() + TOLERANCE);
+        if (DateTime::from(earliest)..=DateTime::from(latest)).contains(&theirs) {
+            return false;
+        }
+        let skew = theirs.secs() - DateTime::from(SystemTime::now()).secs();
+        let before = self.skew.swap(skew, Ordering::Relaxed);
+        if before.abs_diff(skew) > TOLERANCE.as_secs() {
+            tracing::warn!(seconds = skew, "this machine's clock is off; using the clock of AWS");
+        }
+        true
+    }
+}
+
+impl TimeSource for Clock {
+    fn now(&self) -> SystemTime {
+        self.time()
+    }
+}
+
+fn shifted(time: SystemTime, seconds: i64) -> SystemTime {
+    let offset = Duration::from_secs(seconds.unsigned_abs());
+    let shifted = if seconds < 0 { time.checked_sub(offset) } else { time.checked_add(offset) };
+    shifted.unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(ahead: i64) -> String {
+        DateTime::from(shifted(SystemTime::now(), ahead)).fmt(Format::HttpDate).unwrap()
+    }
+
+    fn off(clock: &Clock) -> i64 {
+        DateTime::from(clock.time()).secs() - DateTime::from(SystemTime::now()).secs()
+    }
+
+    #[test]
+    fn each_request_is_compared_with_its_own_time() {
+        let clock = Clock::default();
+        let stamps = [clock.stamp(), clock.stamp()];
+        assert!(!clock.correct(&stamps[0], Some(&date(200))), "services accept that");
+        assert!(!clock.correct(&stamps[0], None) && !clock.correct(&stamps[0], Some("yesterday")));
+        for stamp in stamps {
+            assert!(clock.correct(&stamp, Some(&date(-7200))));
+            assert!((off(&clock) + 7200).abs() <= 1, "{}", off(&clock));
+        }
+        assert!(!clock.correct(&clock.stamp(), Some(&date(-7200))), "signed by the clock of AWS");
+        // Somebody sets this machine's clock right.
+        assert!(clock.correct(&clock.stamp(), Some(&date(0))));
+        assert!(off(&clock).abs() <= 1, "{}", off(&clock));
+    }
+}
