@@ -177,10 +177,18 @@ impl Pagination {
     }
 }
 
+/// Members that are page tokens, whatever a model says of them.
+const TOKENS: [&str; 4] = ["NextToken", "nextToken", "NextMarker", "nextMarker"];
+
+/// Whether what is at this place (`Name`, or `Name.Member`) may say that there is more.
+pub(crate) fn says_more_at(place: &str) -> bool {
+    let (within, name) = place.split_once('.').unwrap_or(("", place));
+    (within.is_empty() && TOKENS.contains(&name)) || is_flag(name)
+}
+
 /// Refuses an answer that was cut off by an operation without known pages: what is beyond it would look as
 /// if it were gone.
 fn whole(answer: &Value) -> Result<(), PaginationError> {
-    const TOKENS: [&str; 4] = ["NextToken", "nextToken", "NextMarker", "nextMarker"];
     let is_set = |name: &&str| answer[*name].as_str().is_some_and(|token| !token.is_empty());
     if let Some(token) = TOKENS.into_iter().find(is_set) {
         return Err(PaginationError::UnknownToken { token });

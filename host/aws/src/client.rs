@@ -4,6 +4,7 @@
 //! Only read operations exist in the models (`berth_aws_wire`), so that nothing here can write.
 
 mod pace;
+mod repairs;
 mod shared;
 
 use std::{
@@ -138,8 +139,22 @@ enum Attempt {
 /// # Errors
 /// [`CallError`] where it tells of one, or cannot be read.
 pub(crate) fn decode(operation: &Operation, answer: &Answer) -> Result<Value, CallError> {
+    decode_list(operation, answer, &[])
+}
+
+/// What an answer says, if what `items` leads to can be read.
+///
+/// # Errors
+/// As those of [`decode`].
+pub(crate) fn decode_list(
+    operation: &Operation,
+    answer: &Answer,
+    items: &[&Path],
+) -> Result<Value, CallError> {
     accept(operation, answer)?;
-    Ok(operation.decode(answer.status, &answer.headers, &answer.body)?)
+    let (value, repairs) = operation.decode_list(answer.status, &answer.headers, &answer.body, items)?;
+    repairs::note(operation, repairs);
+    Ok(value)
 }
 
 /// What an answer that lists says, with its items as text.
@@ -148,7 +163,9 @@ pub(crate) fn decode(operation: &Operation, answer: &Answer) -> Result<Value, Ca
 /// As those of [`decode`].
 pub(crate) fn decode_page(operation: &Operation, answer: &Answer, items: &Path) -> Result<Page, CallError> {
     accept(operation, answer)?;
-    Ok(operation.decode_page(answer.status, &answer.headers, &answer.body, items)?)
+    let page = operation.decode_page(answer.status, &answer.headers, &answer.body, items)?;
+    repairs::note(operation, page.repairs);
+    Ok(page)
 }
 
 /// Refuses an answer that tells of an error.

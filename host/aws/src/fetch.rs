@@ -10,7 +10,7 @@ mod plan;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use berth_aws_wire::{Page, PageCursor};
+use berth_aws_wire::{Page, PageCursor, Repairs};
 use berth_core::{
     Account, AccountId, ErrorClass, FetchError, FetchRequest, ItemFailure, One, Problem, RawPage, Region,
     Reservation, Scope, TemplateScope,
@@ -513,14 +513,18 @@ impl Reader {
         let asked = self.share.ask(ready.operation.to_string()).await;
         let answer = self.answer(target, ready, &input).await?;
         let hold = asked.answered(answer.body.len()).await;
-        let Page { rest, items } = match &ready.step.items {
+        let Page { rest, items, .. } = match &ready.step.items {
             Some(path) => {
                 let page = decode_page(&ready.operation, &answer, path)?;
                 let empty = ready.step.empty.as_ref();
                 ready.operation.check_listed(&page.rest, page.items.len(), path, empty)?;
                 page
             }
-            None => Page { rest: decode(&ready.operation, &answer)?, items: Vec::new() },
+            None => Page {
+                rest: decode(&ready.operation, &answer)?,
+                items: Vec::new(),
+                repairs: Repairs::default(),
+            },
         };
         let more = pages.advance(&ready.operation, &rest, &mut input)?;
         Ok((items.into_iter().map(Item::new).collect(), more.then_some(input), hold))

@@ -1,0 +1,34 @@
+//! Tells what of an answer could not be read as it came.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
+use berth_aws_wire::{Operation, Repairs};
+
+/// The operations that a warning was written of. The same texts come back with every resync: more than one
+/// line each would hide others.
+static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Writes what was repaired to the log: the first time for an operation as a warning.
+pub(super) fn note(operation: &Operation, repairs: Repairs) {
+    if repairs.is_none() {
+        return;
+    }
+    let name = operation.to_string();
+    let Repairs { replaced, unreadable } = repairs;
+    let first = WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
+    if first {
+        tracing::warn!(
+            operation = name,
+            replaced,
+            unreadable,
+            "an answer of AWS holds text that is malformed, or members of another type than AWS documents: \
+             U+FFFD stands for the one, the other are left out; all else is read. Of this operation, more is \
+             written at level debug only"
+        );
+    } else {
+        tracing::debug!(operation = name, replaced, unreadable, "parts of an answer could not be read");
+    }
+}
