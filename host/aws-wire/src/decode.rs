@@ -168,11 +168,13 @@ impl Operation {
     ) -> Result<T, DecodeError> {
         let protocol = self.service().protocol();
         let is_xml = matches!(protocol, Protocol::Ec2 | Protocol::Query | Protocol::RestXml);
-        if is_xml && body.contains(&0) {
-            let without: Vec<u8> =
-                body.iter().flat_map(|byte| if *byte == 0 { "\u{fffd}".as_bytes() } else { std::slice::from_ref(byte) })
-                    .copied()
-                    .collect();
+        let is_raw = self.output().is_some_and(|output| rest::is_raw_payload(self.service().model(), output));
+        if is_xml && !is_raw && body.contains(&0) {
+            let without: Vec<u8> = body
+                .iter()
+                .flat_map(|byte| if *byte == 0 { "\u{fffd}".as_bytes() } else { std::slice::from_ref(byte) })
+                .copied()
+                .collect();
             let replaced = body.iter().filter(|byte| **byte == 0).count() as u64;
             return self.mending(&without, read).map(|read| read.replaced(replaced));
         }
@@ -181,7 +183,9 @@ impl Operation {
             read => return read,
         };
         let mended = match protocol {
-            Protocol::Json | Protocol::RestJson => mend_json(body).map(|mended| (mended.json, mended.replaced)),
+            Protocol::Json | Protocol::RestJson => {
+                mend_json(body).map(|mended| (mended.json, mended.replaced))
+            }
             Protocol::Ec2 | Protocol::Query | Protocol::RestXml => match lossy(body) {
                 (text, replaced @ 1..) => Some((text.into_owned().into_bytes(), replaced)),
                 _ => None,
@@ -196,7 +200,11 @@ impl Operation {
 
     /// Refuses an answer of which something is left out without which it does not say what there is.
     fn checked(&self, log: Log, items: &[&Path]) -> Result<Repairs, DecodeError> {
-        let tokens = self.pagination().into_iter().flat_map(Pagination::reads).map(|token| token.replace("[-1]", "[]"));
+        let tokens = self
+            .pagination()
+            .into_iter()
+            .flat_map(Pagination::reads)
+            .map(|token| token.replace("[-1]", "[]"));
         let needed = tokens.chain((!items.is_empty()).then(|| place_of(items)));
         let missing = needed.filter_map(|place| log.on_the_way_to(&place).map(ToOwned::to_owned)).next();
         let missing = missing.or_else(|| log.places().find(|place| says_more(place)).map(ToOwned::to_owned));
@@ -204,6 +212,10 @@ impl Operation {
             Some(place) => Err(self.malformed(&format_args!("`{place}` is not what the model says"))),
             None => Ok(log.repairs),
         }
+    }
+
+    fn output(&self) -> Option<&Structure> {
+        self.model().output.as_ref().and_then(|output| self.service().model().structure(output))
     }
 
     fn malformed(&self, reason: &dyn std::fmt::Display) -> DecodeError {
@@ -218,9 +230,8 @@ impl Operation {
         body: &[u8],
     ) -> Result<F::Done, DecodeError> {
         let model = self.service().model();
-        let output = self.model().output.as_ref().and_then(|output| model.structure(output));
         // Without an output there is nothing to read, whatever the body holds.
-        let Some(output) = output else { return Ok(form.value(Value::Object(Map::new()))) };
+        let Some(output) = self.output() else { return Ok(form.value(Value::Object(Map::new()))) };
         // botocore takes an empty body for an answer without members. To a sync that would mean
         // that nothing exists, and a broken proxy must not say so.
         let may_be_empty = status == 204 || self.model().method == http::Method::HEAD;
@@ -239,7 +250,9 @@ impl Operation {
                 }
                 rest::decode(form, model, output, status, headers, body)
             }
-            Protocol::RpcV2Cbor => cbor::decode(form.log(), model, output, body).map(|value| form.value(value)),
+            Protocol::RpcV2Cbor => {
+                cbor::decode(form.log(), model, output, body).map(|value| form.value(value))
+            }
         };
         decoded
             .and_then(

@@ -52,7 +52,11 @@ fn subnets(tag: &[u8]) -> Vec<u8> {
 fn xml_texts_are_replaced_where_they_are_malformed() {
     for (text, expected, count) in [
         (&b"a&#0;b"[..], "a\u{fffd}b", 1),
-        (b"a&#x0;&#xD800;&#x110000;&#99999999999;&#;&#x;&#xg;b", "a\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}b", 7),
+        (
+            b"a&#x0;&#xD800;&#x110000;&#99999999999;&#;&#x;&#xg;b",
+            "a\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}b",
+            7,
+        ),
         (b"&nbsp;a&amp;&undefined;", "\u{fffd}a&\u{fffd}", 2),
         (b"a & b &c", "a & b &c", 0),
         (b"a\0b", "a\u{fffd}b", 1),
@@ -65,7 +69,12 @@ fn xml_texts_are_replaced_where_they_are_malformed() {
     ] {
         let (subnets, repairs) = read("ec2.DescribeSubnets", "Subnets[]", &subnets(text)).unwrap();
         let value = |at: usize| &subnets[at]["Tags"][0]["Value"];
-        assert_eq!((value(0), value(1)), (&expected.into(), &"fine".into()), "{}", String::from_utf8_lossy(text));
+        assert_eq!(
+            (value(0), value(1)),
+            (&expected.into(), &"fine".into()),
+            "{}",
+            String::from_utf8_lossy(text)
+        );
         assert_eq!(repairs, replaced(count), "{}", String::from_utf8_lossy(text));
     }
     let marked = [b"\xef\xbb\xbf", &*subnets(b"a")].concat();
@@ -74,7 +83,9 @@ fn xml_texts_are_replaced_where_they_are_malformed() {
 
 #[test]
 fn json_texts_are_replaced_where_they_are_malformed() {
-    for (name, items) in [("lambda.ListFunctions", "Functions[]"), ("secretsmanager.ListSecrets", "SecretList[]")] {
+    for (name, items) in
+        [("lambda.ListFunctions", "Functions[]"), ("secretsmanager.ListSecrets", "SecretList[]")]
+    {
         let list = items.trim_end_matches("[]");
         for (text, expected, count) in [
             (&br"cut \ud83d"[..], "cut \u{fffd}", 1),
@@ -84,7 +95,14 @@ fn json_texts_are_replaced_where_they_are_malformed() {
             (br"a\u0000b", "a\0b", 0),
         ] {
             let description = [br#"{"Description": ""#, text, br#"", "NotInTheModel": "\ud83d"}"#].concat();
-            let body = [b"\xef\xbb\xbf{\"", list.as_bytes(), b"\": [", &description, b", {\"Description\": \"b\"}]}"].concat();
+            let body = [
+                b"\xef\xbb\xbf{\"",
+                list.as_bytes(),
+                b"\": [",
+                &description,
+                b", {\"Description\": \"b\"}]}",
+            ]
+            .concat();
             let (found, repairs) = read(name, items, &body).unwrap();
             assert_eq!(found, [json!({"Description": expected}), json!({"Description": "b"})]);
             // The mark, and what is not in the model.
@@ -106,6 +124,9 @@ fn other_texts_are_replaced_too() {
     let (policy, repairs) =
         operation("s3.GetBucketPolicy").decode_list(200, &HeaderMap::new(), b"{\xff}", &[]).unwrap();
     assert_eq!((policy, repairs), (json!({"Policy": "{\u{fffd}}"}), replaced(1)));
+
+    let code = operation("cloudfront.GetFunction").decode(200, &HeaderMap::new(), b"a\0\xff").unwrap();
+    assert_eq!(code, json!({"FunctionCode": "YQD/"}), "bytes are no text");
 
     let role = r"<GetRolePolicyResponse><GetRolePolicyResult><PolicyDocument>%7B%22Sid%22%3A%22\ud83d%22%7D</PolicyDocument></GetRolePolicyResult></GetRolePolicyResponse>";
     let role = operation("iam.GetRolePolicy").decode(200, &HeaderMap::new(), role.as_bytes()).unwrap();
@@ -141,9 +162,21 @@ fn a_member_that_is_not_what_the_model_says_costs_only_itself() {
         (r#""Tags": "none""#, json!({}), 1),
         (r#""Tags": [3, {"Key": "a"}]"#, json!({"Tags": [null, {"Key": "a"}]}), 1),
         (r#""RotationRules": []"#, json!({}), 1),
-        (r#""RotationRules": {"AutomaticallyAfterDays": "x", "Duration": "3h"}"#, json!({"RotationRules": {"Duration": "3h"}}), 1),
-        (r#""RotationRules": {"AutomaticallyAfterDays": "30"}"#, json!({"RotationRules": {"AutomaticallyAfterDays": 30}}), 0),
-        (r#""SecretVersionsToStages": {"v": 1, "w": ["A"]}"#, json!({"SecretVersionsToStages": {"v": null, "w": ["A"]}}), 1),
+        (
+            r#""RotationRules": {"AutomaticallyAfterDays": "x", "Duration": "3h"}"#,
+            json!({"RotationRules": {"Duration": "3h"}}),
+            1,
+        ),
+        (
+            r#""RotationRules": {"AutomaticallyAfterDays": "30"}"#,
+            json!({"RotationRules": {"AutomaticallyAfterDays": 30}}),
+            0,
+        ),
+        (
+            r#""SecretVersionsToStages": {"v": 1, "w": ["A"]}"#,
+            json!({"SecretVersionsToStages": {"v": null, "w": ["A"]}}),
+            1,
+        ),
     ] {
         let body = format!(r#"{{"SecretList": [{{{member}}}, {{"ARN": "b"}}], "NextToken": "t"}}"#);
         let (found, repairs) = read("secretsmanager.ListSecrets", "SecretList[]", body.as_bytes()).unwrap();
@@ -158,14 +191,17 @@ fn a_member_that_is_not_what_the_model_says_costs_only_itself() {
         ("<placement>somewhere</placement>", json!({"Placement": {}}), 1),
         ("<instanceId><a/>i-1</instanceId>", json!({"InstanceId": ""}), 0),
     ] {
-        let body = format!("<DescribeInstancesResponse><reservationSet><item><instancesSet><item>{member}</item><item><instanceId>i</instanceId></item></instancesSet></item></reservationSet></DescribeInstancesResponse>");
+        let body = format!(
+            "<DescribeInstancesResponse><reservationSet><item><instancesSet><item>{member}</item><item><instanceId>i</instanceId></item></instancesSet></item></reservationSet></DescribeInstancesResponse>"
+        );
         let (found, repairs) =
             read("ec2.DescribeInstances", "Reservations[].Instances[]", body.as_bytes()).unwrap();
         assert_eq!(found, [expected, json!({"InstanceId": "i"})], "{member}");
         assert_eq!(repairs.unreadable, unreadable, "{member}");
     }
     let attributes = "<GetTopicAttributesResponse><GetTopicAttributesResult><Attributes><entry><key>a</key></entry><entry><key>b</key><odd/><value>1</value></entry></Attributes></GetTopicAttributesResult></GetTopicAttributesResponse>";
-    let attributes = operation("sns.GetTopicAttributes").decode(200, &HeaderMap::new(), attributes.as_bytes());
+    let attributes =
+        operation("sns.GetTopicAttributes").decode(200, &HeaderMap::new(), attributes.as_bytes());
     assert_eq!(attributes.unwrap(), json!({"Attributes": {"b": "1"}}));
 }
 
@@ -174,25 +210,41 @@ fn what_may_hide_that_there_is_more_is_an_error() {
     for (name, items, body) in [
         ("ecs.ListClusters", "clusterArns[]", r#"{"clusterArns":{}}"#),
         ("ecs.ListClusters", "clusterArns[]", r#"{"clusterArns":"a"}"#),
-        ("ecs.ListClusters", "clusterArns[]", r#"{"clusterArns":[],"nextToken":{}}"#.replace("{}", "[1]").as_str()),
+        (
+            "ecs.ListClusters",
+            "clusterArns[]",
+            r#"{"clusterArns":[],"nextToken":{}}"#.replace("{}", "[1]").as_str(),
+        ),
         ("lambda.ListFunctions", "Functions[]", r#"{"Functions":[1]}"#),
         ("sqs.ListQueues", "QueueUrls[]", r#"{"QueueUrls":7}"#),
         ("sqs.GetQueueAttributes", "Attributes.QueueArn", r#"{"Attributes":"x"}"#),
-        ("ec2.DescribeSubnets", "Subnets[]", "<DescribeSubnetsResponse><subnetSet>busy</subnetSet></DescribeSubnetsResponse>"),
+        (
+            "ec2.DescribeSubnets",
+            "Subnets[]",
+            "<DescribeSubnetsResponse><subnetSet>busy</subnetSet></DescribeSubnetsResponse>",
+        ),
         ("ec2.DescribeSubnets", "Subnets[]", "<DescribeSubnetsResponse>busy</DescribeSubnetsResponse>"),
-        ("ec2.DescribeInstances", "Reservations[].Instances[]", "<DescribeInstancesResponse><reservationSet><item>busy</item></reservationSet></DescribeInstancesResponse>"),
+        (
+            "ec2.DescribeInstances",
+            "Reservations[].Instances[]",
+            "<DescribeInstancesResponse><reservationSet><item>busy</item></reservationSet></DescribeInstancesResponse>",
+        ),
     ] {
         let result = read(name, items, body.as_bytes());
         let is_token = body.contains("nextToken");
         // A token of another type is its text, so that the next page is asked for all the same.
-        assert!(is_token || matches!(result, Err(DecodeError::Malformed { .. })), "{name} {body}: {result:?}");
+        assert!(
+            is_token || matches!(result, Err(DecodeError::Malformed { .. })),
+            "{name} {body}: {result:?}"
+        );
         assert!(!is_token || result.is_ok_and(|(_, repairs)| repairs.unreadable == 1), "{name} {body}");
     }
     // What a batch is matched by.
     let services = Path::parse("services[]").unwrap();
     let key = Path::parse("deployments").unwrap();
     let body = br#"{"services": [{"serviceName": "a", "deployments": 5}]}"#;
-    let decode = |items: &[&Path]| operation("ecs.DescribeServices").decode_list(200, &HeaderMap::new(), body, items);
+    let decode =
+        |items: &[&Path]| operation("ecs.DescribeServices").decode_list(200, &HeaderMap::new(), body, items);
     assert!(decode(&[&services]).is_ok());
     assert!(decode(&[&services, &key]).is_err());
 }

@@ -3,6 +3,7 @@
 //!
 //! Only read operations exist in the models (`berth_aws_wire`), so that nothing here can write.
 
+mod body;
 mod pace;
 mod repairs;
 mod shared;
@@ -37,7 +38,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 pub(crate) use self::shared::{Answer, Outcome};
-use self::{pace::Pace, shared::SharedReads};
+use self::{body::Unread, pace::Pace, shared::SharedReads};
 use crate::{
     AwsConfig, Concurrency, EndpointOverrides, Retry,
     errors::{CallError, is_expired, is_mistrust, is_skewed, is_throttling, is_transient},
@@ -91,6 +92,7 @@ pub(crate) struct Client {
     paces: Mutex<Paces>,
     bucket_regions: Mutex<HashMap<String, Region>>,
     max_pages: u32,
+    max_response_bytes: usize,
     reads: SharedReads,
     /// By service and operation.
     audiences: RwLock<HashMap<(String, String), Audience>>,
@@ -191,6 +193,7 @@ impl Client {
             paces: Mutex::default(),
             bucket_regions: Mutex::default(),
             max_pages: config.max_pages_per_list,
+            max_response_bytes: config.max_response_bytes,
             reads: SharedReads::new(config.shared_read_bytes.unwrap_or(64 << 20)),
             audiences: RwLock::default(),
             skew: AtomicI64::new(0),
@@ -488,12 +491,13 @@ impl Client {
         let answer = async {
             let response = sent.await?;
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            Ok::<_, reqwest::Error>(Answer { status, headers, body: response.bytes().await? })
+            Ok(Answer { status, headers, body: body::read(response, self.max_response_bytes).await? })
         };
-        Ok(match answer.await {
-            Ok(answer) => Attempt::Answered(answer, credentials),
-            Err(error) => silent(error),
-        })
+        match answer.await {
+            Ok(answer) => Ok(Attempt::Answered(answer, credentials)),
+            Err(Unread::Silent(error)) => Ok(silent(error)),
+            Err(Unread::TooLarge) => Err(CallError::TooLarge { limit: self.max_response_bytes }),
+        }
     }
 
     fn now(&self) -> SystemTime {

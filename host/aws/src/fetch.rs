@@ -148,6 +148,10 @@ fn too_long(deadline: Duration) -> Problem {
 async fn read_regions(fetch: &Fetch, to: &mpsc::Sender<Report>) -> Result<(), FetchError> {
     let request = &fetch.request;
     let plan = Arc::new(Plan::compile(&request.kind, &request.options, &fetch.granted)?);
+    // What is read after an event is asked for by name.
+    if request.one.is_none() {
+        plan.warn_of_page_sizes(&request.kind);
+    }
     let scope = request.kind.scope;
     // Which account may read the organization does not depend on the region.
     let regions = if scope == Scope::Organization { request.regions.len().min(1) } else { usize::MAX };

@@ -201,7 +201,10 @@ mod tests {
         ] {
             assert_eq!(read(text.as_bytes()), (Value::from(expected), replaced), "{text}");
         }
-        assert_eq!(read(b"\"a\xff\xc3b\xed\xa0\x80\""), (json!("a\u{fffd}\u{fffd}b\u{fffd}\u{fffd}\u{fffd}"), 5));
+        assert_eq!(
+            read(b"\"a\xff\xc3b\xed\xa0\x80\""),
+            (json!("a\u{fffd}\u{fffd}b\u{fffd}\u{fffd}\u{fffd}"), 5)
+        );
         let text = br#"{"k\ud800": [1, -2.5e3, true, null, {"x": "\udfff"}], "y": -Infinity}"#;
         let expected = json!({"k\u{fffd}": [1, -2500.0, true, null, {"x": "\u{fffd}"}], "y": "-Infinity"});
         assert_eq!(read(text), (expected, 3));
@@ -210,8 +213,21 @@ mod tests {
     #[test]
     fn what_is_cut_off_or_no_json_stays_so() {
         for text in [
-            "", "{", "[1,", "\"\\ud83d", "\"a\\", "\"\\ud83d\\\"", "[\"\\ud83d\"", "<html>\\ud83d</html> a",
-            "{} NaN", "[1 2]", "[NaN NaN]", "{\"a\" \"\\ud83d\"}", "\\", "\"\\u", "[\"\\ud83d\",]",
+            "",
+            "{",
+            "[1,",
+            "\"\\ud83d",
+            "\"a\\",
+            "\"\\ud83d\\\"",
+            "[\"\\ud83d\"",
+            "<html>\\ud83d</html> a",
+            "{} NaN",
+            "[1 2]",
+            "[NaN NaN]",
+            "{\"a\" \"\\ud83d\"}",
+            "\\",
+            "\"\\u",
+            "[\"\\ud83d\",]",
         ] {
             assert!(from_json::<Value>(text.as_bytes()).is_err(), "{text}");
         }

@@ -72,7 +72,10 @@ mod tests {
     #[test]
     fn only_what_libjq_accepts_is_mended() {
         for (json, expected) in [
-            (r#"{"a": "cut \ud83d", "\uDE00": "\uD83D\ude00"}"#, Some(r#"{"a": "cut \ufffd", "\ufffd": "\uD83D\ude00"}"#)),
+            (
+                r#"{"a": "cut \ud83d", "\uDE00": "\uD83D\ude00"}"#,
+                Some(r#"{"a": "cut \ufffd", "\ufffd": "\uD83D\ude00"}"#),
+            ),
             ("[\n\"a\n\u{1}\"]", Some("[\n\"a\\u000a\\u0001\"]")),
             (r#""\\ud83d \"\n\u00e9""#, None),
             (r#""\"#, None),

@@ -1,15 +1,8 @@
 //! Tells what of an answer could not be read as it came.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-};
-
 use berth_aws_wire::{Operation, Repairs};
 
-/// The operations that a warning was written of. The same texts come back with every resync: more than one
-/// line each would hide others.
-static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+use crate::once;
 
 /// Writes what was repaired to the log: the first time for an operation as a warning.
 pub(super) fn note(operation: &Operation, repairs: Repairs) {
@@ -18,8 +11,7 @@ pub(super) fn note(operation: &Operation, repairs: Repairs) {
     }
     let name = operation.to_string();
     let Repairs { replaced, unreadable } = repairs;
-    let first = WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
-    if first {
+    if once::is_first(format!("repairs of {name}")) {
         tracing::warn!(
             operation = name,
             replaced,

@@ -82,7 +82,10 @@ async fn take(State(door): State<Arc<Door>>, request: Request) -> Response {
     let payload: Value = match from_json(&body) {
         Ok((payload, 0)) => payload,
         Ok((payload, replaced)) => {
-            tracing::warn!(replaced, "texts of a live event are malformed; U+FFFD stands for what cannot be read");
+            tracing::warn!(
+                replaced,
+                "texts of a live event are malformed; U+FFFD stands for what cannot be read"
+            );
             payload
         }
         Err(error) => {
