@@ -40,6 +40,8 @@ use crate::{Context, Mapper, Output, map_batch};
 /// A mapper with the entry of its manifest.
 pub struct Bench {
     mapping: Option<Mapping>,
+    /// The expression of the default mapping that makes the identifier.
+    identifier: Option<String>,
     /// Where the resources are in an answer of AWS.
     items: Option<String>,
     context: Context,
@@ -76,12 +78,13 @@ impl Bench {
         };
         let mappings = &kind["mapping"]["port"]["entity"]["mappings"];
         let mapping = mappings.is_object().then(|| Mapping::compile(mappings));
+        let identifier = mappings["identifier"].as_str().map(str::to_lowercase);
         let plan = &kind["plan"];
         let step = list(&plan["steps"])
             .iter()
             .find(|step| plan["resources"].is_null() || step["id"] == plan["resources"]);
         let items = step.and_then(|step| step["items"].as_str()).map(str::to_owned);
-        Self { mapping, items, context, map: map_batch::<M> }
+        Self { mapping, identifier, items, context, map: map_batch::<M> }
     }
 
     /// Where batches come from: account 111122223333 in `aws`, and `eu-west-1` for a regional
@@ -157,6 +160,7 @@ impl Bench {
     ///
     /// - the plugin's own entities are those of its default mapping in JQ, and both forms refuse
     ///   the same resources, also when any one member is missing or null;
+    /// - a document is refused only for want of what its identifier is made of;
     /// - output does not differ between runs, and each entity of the fixture is made once;
     /// - nothing that may stand in place of a member makes it panic or return nonsense.
     pub fn assert_conforms(&self, fixture: &Fixture) {
@@ -175,6 +179,7 @@ impl Bench {
                 let mut missing = resource.clone();
                 remove(&mut missing, &place);
                 self.assert_native_equals_jq(&format!("{name} missing"), &json!([missing]));
+                self.assert_refused_for_its_identifier(&name, resource, &json!([missing]));
                 // The parts of a resource itself are never null.
                 if place.matches('/').count() > 1 {
                     let emptied = with(resource, &place, Value::Null);
@@ -204,6 +209,24 @@ impl Bench {
             refused(&self.documents(resources)),
             "{name}: entities (left) and documents (right) refuse different resources"
         );
+    }
+
+    /// That a document is refused only for what identifies the resource, where the reason names it. An ARN that
+    /// is in no answer is made of other members.
+    fn assert_refused_for_its_identifier(&self, name: &str, whole: &Value, resources: &Value) {
+        let Some(identifier) = &self.identifier else { return };
+        let has_arn =
+            members(whole).iter().any(|place| place.to_lowercase().ends_with("/arn") && place.matches('/').count() < 5);
+        for error in list(&self.documents(resources)["errors"]) {
+            let reason = error["reason"].as_str().unwrap_or_default();
+            let Some((member, _)) = reason.strip_prefix("it has no `").and_then(|rest| rest.split_once('`')) else {
+                continue;
+            };
+            assert!(
+                identifier.contains(&member.to_lowercase()) || (identifier.ends_with(".arn") && !has_arn),
+                "{name} missing: there is no document, as {reason}; its identifier is {identifier}"
+            );
+        }
     }
 
     fn assert_survives(&self, name: &str, resources: &Value) {
