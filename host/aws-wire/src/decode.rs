@@ -4,21 +4,27 @@ mod cbor;
 mod error;
 mod form;
 mod json;
+mod repairs;
 mod rest;
 mod scalar;
 mod xml;
 
 use std::ops::Range;
 
-use berth_core::{Path, PathSegment};
+use berth_core::{Path, PathSegment, lossy, mend_json};
 use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
-use self::form::{Form, Text, Values};
+pub use self::repairs::Repairs;
+use self::{
+    form::{Form, Text, Values},
+    repairs::{Log, place_of},
+};
 use crate::{
     Operation, Pagination, Protocol,
     model::{Model, Structure},
+    pagination::says_more_at as says_more,
 };
 
 /// What a service says when it refuses.
@@ -65,6 +71,8 @@ pub struct Page {
     pub rest: Value,
     /// The items, in their order. All are parts of one text, which lives as long as any of them.
     pub items: Vec<Bytes>,
+    /// What of the answer could not be read as it came.
+    pub repairs: Repairs,
 }
 
 /// Whether the model binds anything to a body that is a document.
@@ -79,15 +87,45 @@ impl Operation {
     /// Reads the answer to a request that succeeded (status below 301, as botocore has it). The
     /// result is an object with the members that the answer has, in the model's order.
     ///
+    /// A text that is malformed and a member that is not what the model says cost only themselves; see
+    /// [`decode_list`](Self::decode_list), which also counts them.
+    ///
     /// # Errors
     /// [`DecodeError`] when the body is malformed, cut off or unduly empty, or is an error in disguise.
     /// None of these is known to last: the request is worth another try.
     pub fn decode(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Result<Value, DecodeError> {
-        self.decode_as(&mut Values, status, headers, body)
+        self.decode_list(status, headers, body, &[]).map(|(value, _)| value)
     }
 
-    /// Reads an answer as [`decode`](Self::decode) does, but without making values of the items that
-    /// `items` leads to: they stay JSON text, as which they go to the mapping. Says the same.
+    /// Reads an answer as [`decode`](Self::decode) does, and counts what could not be read as it came:
+    ///
+    /// - U+FFFD stands for invalid UTF-8, half of a surrogate pair, and characters and entities that do not
+    ///   exist (`&#0;`, `&nbsp;`).
+    /// - A scalar in place of a text becomes its text.
+    /// - Any other member that is not what the model says is left out; an element of a list is null.
+    ///
+    /// That is an error where it may hide that there is more: on the way to a page token, and to what
+    /// `items` leads to. These paths are one after the other, so that `Services[]` and `serviceArn` are that
+    /// member of each service.
+    ///
+    /// # Errors
+    /// [`DecodeError`], as [`decode`](Self::decode).
+    pub fn decode_list(
+        &self,
+        status: u16,
+        headers: &HeaderMap,
+        body: &[u8],
+        items: &[&Path],
+    ) -> Result<(Value, Repairs), DecodeError> {
+        self.mending(body, |body| {
+            let mut form = Values::default();
+            let value = self.decode_as(&mut form, status, headers, body)?;
+            Ok((value, self.checked(form.log, items)?))
+        })
+    }
+
+    /// Reads an answer as [`decode_list`](Self::decode_list) does, but without making values of the items
+    /// that `items` leads to: they stay JSON text, as which they go to the mapping. Says the same.
     ///
     /// # Errors
     /// [`DecodeError`], as [`decode`](Self::decode).
@@ -98,23 +136,88 @@ impl Operation {
         body: &[u8],
         items: &Path,
     ) -> Result<Page, DecodeError> {
-        let mut text = Text::new(items.segments(), body.len());
-        // A token that is a part of an item is found in the whole answer only.
-        let whole = if self.pagination().is_some_and(|pagination| reads_items(pagination, items)) {
-            let whole = self.decode(status, headers, body)?;
-            text.value(whole.clone());
-            Some(whole)
-        } else {
-            self.decode_as(&mut text, status, headers, body)?;
-            None
+        self.mending(body, |body| {
+            let mut form = Text::new(items.segments(), body.len());
+            // A token that is a part of an item is found in the whole answer only.
+            let whole = if self.pagination().is_some_and(|pagination| reads_items(pagination, items)) {
+                let mut values = Values::default();
+                let whole = self.decode_as(&mut values, status, headers, body)?;
+                form.value(whole.clone());
+                form.log = values.log;
+                Some(whole)
+            } else {
+                self.decode_as(&mut form, status, headers, body)?;
+                None
+            };
+            let repairs = self.checked(std::mem::take(&mut form.log), &[items])?;
+            let (text, spans) = form.finish();
+            let rest = match whole {
+                Some(whole) => whole,
+                None => rest(&text, &spans).map_err(|reason| self.malformed(&reason))?,
+            };
+            let text = Bytes::from(text);
+            let items = spans.into_iter().map(|span| text.slice(span)).collect();
+            Ok(Page { rest, items, repairs })
+        })
+    }
+
+    /// Reads a body; one that cannot be read, once more without what is malformed in its texts. A body
+    /// without such costs nothing.
+    fn mending<T: Repaired>(
+        &self,
+        body: &[u8],
+        read: impl Fn(&[u8]) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        let protocol = self.service().protocol();
+        let is_xml = matches!(protocol, Protocol::Ec2 | Protocol::Query | Protocol::RestXml);
+        let is_raw = self.output().is_some_and(|output| rest::is_raw_payload(self.service().model(), output));
+        if is_xml && !is_raw && body.contains(&0) {
+            let without: Vec<u8> = body
+                .iter()
+                .flat_map(|byte| if *byte == 0 { "\u{fffd}".as_bytes() } else { std::slice::from_ref(byte) })
+                .copied()
+                .collect();
+            let replaced = body.iter().filter(|byte| **byte == 0).count() as u64;
+            return self.mending(&without, read).map(|read| read.replaced(replaced));
+        }
+        let error = match read(body) {
+            Err(error @ DecodeError::Malformed { .. }) => error,
+            read => return read,
         };
-        let (text, spans) = text.finish();
-        let rest = match whole {
-            Some(whole) => whole,
-            None => rest(&text, &spans).map_err(|reason| self.malformed(&reason))?,
+        let mended = match protocol {
+            Protocol::Json | Protocol::RestJson => {
+                mend_json(body).map(|mended| (mended.json, mended.replaced))
+            }
+            Protocol::Ec2 | Protocol::Query | Protocol::RestXml => match lossy(body) {
+                (text, replaced @ 1..) => Some((text.into_owned().into_bytes(), replaced)),
+                _ => None,
+            },
+            Protocol::RpcV2Cbor => None,
         };
-        let text = Bytes::from(text);
-        Ok(Page { rest, items: spans.into_iter().map(|span| text.slice(span)).collect() })
+        match mended.map(|(body, replaced)| (read(&body), replaced)) {
+            Some((Ok(read), replaced)) => Ok(read.replaced(replaced)),
+            _ => Err(error),
+        }
+    }
+
+    /// Refuses an answer of which something is left out without which it does not say what there is.
+    fn checked(&self, log: Log, items: &[&Path]) -> Result<Repairs, DecodeError> {
+        let tokens = self
+            .pagination()
+            .into_iter()
+            .flat_map(Pagination::reads)
+            .map(|token| token.replace("[-1]", "[]"));
+        let needed = tokens.chain((!items.is_empty()).then(|| place_of(items)));
+        let missing = needed.filter_map(|place| log.on_the_way_to(&place).map(ToOwned::to_owned)).next();
+        let missing = missing.or_else(|| log.places().find(|place| says_more(place)).map(ToOwned::to_owned));
+        match missing {
+            Some(place) => Err(self.malformed(&format_args!("`{place}` is not what the model says"))),
+            None => Ok(log.repairs),
+        }
+    }
+
+    fn output(&self) -> Option<&Structure> {
+        self.model().output.as_ref().and_then(|output| self.service().model().structure(output))
     }
 
     fn malformed(&self, reason: &dyn std::fmt::Display) -> DecodeError {
@@ -129,9 +232,8 @@ impl Operation {
         body: &[u8],
     ) -> Result<F::Done, DecodeError> {
         let model = self.service().model();
-        let output = self.model().output.as_ref().and_then(|output| model.structure(output));
         // Without an output there is nothing to read, whatever the body holds.
-        let Some(output) = output else { return Ok(form.value(Value::Object(Map::new()))) };
+        let Some(output) = self.output() else { return Ok(form.value(Value::Object(Map::new()))) };
         // botocore takes an empty body for an answer without members. To a sync that would mean
         // that nothing exists, and a broken proxy must not say so.
         let may_be_empty = status == 204 || self.model().method == http::Method::HEAD;
@@ -150,7 +252,9 @@ impl Operation {
                 }
                 rest::decode(form, model, output, status, headers, body)
             }
-            Protocol::RpcV2Cbor => cbor::decode(model, output, body).map(|value| form.value(value)),
+            Protocol::RpcV2Cbor => {
+                cbor::decode(form.log(), model, output, body).map(|value| form.value(value))
+            }
         };
         decoded
             .and_then(
@@ -172,6 +276,26 @@ impl Operation {
     /// readable, the status remains.
     pub fn decode_error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> WireError {
         error::decode(self.service().protocol(), status, headers, body)
+    }
+}
+
+/// What carries a count of repairs.
+trait Repaired {
+    /// So many more were made.
+    fn replaced(self, count: u64) -> Self;
+}
+
+impl<T> Repaired for (T, Repairs) {
+    fn replaced(mut self, count: u64) -> Self {
+        self.1.replaced += count;
+        self
+    }
+}
+
+impl Repaired for Page {
+    fn replaced(mut self, count: u64) -> Self {
+        self.repairs.replaced += count;
+        self
     }
 }
 

@@ -34,6 +34,8 @@
 //! # Invariants
 //! - No I/O, no clock, no environment, no credentials: the same bytes give the same bytes.
 //! - Only operations that read exist.
+//! - A text that is malformed, or a member that is not what the model says, costs only itself: see
+//!   [`Operation::decode_list`]. Here, too, botocore differs: it fails, or hands on what came.
 //! - An answer that is cut off or malformed is an error, never a shorter answer: what could not be
 //!   read must not look as if it were gone. This is stricter than botocore, which takes an empty
 //!   body, or a page of HTML where EC2 answers, for an answer without members.
@@ -54,7 +56,7 @@ mod timestamp;
 
 pub use archive::pack;
 pub use completeness::IncompleteList;
-pub use decode::{DecodeError, Page, WireError};
+pub use decode::{DecodeError, Page, Repairs, WireError};
 pub use encode::WireRequest;
 pub use endpoint::{Endpoint, EndpointError, EndpointOptions};
 pub use input::InputError;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::Operation;
+use crate::{Operation, Protocol};
 
 /// The pagination of an operation, as botocore's `paginators-1.json` describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -177,10 +177,18 @@ impl Pagination {
     }
 }
 
+/// Members that are page tokens, whatever a model says of them.
+const TOKENS: [&str; 4] = ["NextToken", "nextToken", "NextMarker", "nextMarker"];
+
+/// Whether what is at this place (`Name`, or `Name.Member`) may say that there is more.
+pub(crate) fn says_more_at(place: &str) -> bool {
+    let (within, name) = place.split_once('.').unwrap_or(("", place));
+    (within.is_empty() && TOKENS.contains(&name)) || is_flag(name)
+}
+
 /// Refuses an answer that was cut off by an operation without known pages: what is beyond it would look as
 /// if it were gone.
 fn whole(answer: &Value) -> Result<(), PaginationError> {
-    const TOKENS: [&str; 4] = ["NextToken", "nextToken", "NextMarker", "nextMarker"];
     let is_set = |name: &&str| answer[*name].as_str().is_some_and(|token| !token.is_empty());
     if let Some(token) = TOKENS.into_iter().find(is_set) {
         return Err(PaginationError::UnknownToken { token });
@@ -205,6 +213,20 @@ fn says_more(answer: &Value) -> Option<&str> {
 fn is_flag(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     matches!(name.as_str(), "istruncated" | "truncated") || name.starts_with("hasmore")
+}
+
+impl Operation {
+    /// The input member that bounds the size of a page, where a request does not set it. Without it some
+    /// services (EC2) answer with everything at once, and others with small pages.
+    ///
+    /// EC2 takes no size beside the ids of what is asked for ("You cannot specify this parameter and the
+    /// instance IDs parameter in the same request").
+    pub fn missing_page_size(&self, input: &Value) -> Option<&str> {
+        let limit = self.pagination()?.limit_key.as_deref()?;
+        let mut names = input.as_object().into_iter().flat_map(|input| input.keys());
+        let is_ec2 = self.service().protocol() == Protocol::Ec2;
+        (!names.any(|name| name == limit || (is_ec2 && name.ends_with("Ids")))).then_some(limit)
+    }
 }
 
 /// What is true in JMESPath, and not zero: botocore takes an empty or zero token for none.

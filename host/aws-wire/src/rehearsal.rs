@@ -13,8 +13,25 @@ use crate::{Operation, Service};
 pub fn rehearse(kind: &KindManifest) -> Vec<String> {
     let mut complaints = Vec::new();
     Rehearsal::of(kind, &mut complaints);
+    complaints.extend(missing_page_sizes(kind));
     Rehearsal::of_events(kind, &mut complaints);
     complaints
+}
+
+/// What lists without saying how large a page is. Reads after events may: they ask by name.
+fn missing_page_sizes(kind: &KindManifest) -> Vec<String> {
+    let lists = kind.plan.list_steps();
+    let complaint = |step: &&Step| {
+        let operation =
+            Service::load(&step.service).and_then(|service| service.operation(&step.operation)).ok()?;
+        let limit = operation.missing_page_size(&step.input.clone().into())?;
+        Some(format!(
+            "{}, step `{}`: `input` does not set `{limit}`, the size of a page; set the largest that AWS \
+             documents, or the service answers with everything at once or with small pages",
+            kind.kind, step.id
+        ))
+    };
+    lists.iter().filter_map(complaint).collect()
 }
 
 /// A plan, run on made-up answers with one element in each list.

@@ -3,8 +3,10 @@
 //!
 //! Only read operations exist in the models (`berth_aws_wire`), so that nothing here can write.
 
+mod body;
 mod pace;
 mod redirect;
+mod repairs;
 mod send;
 mod shared;
 mod sign;
@@ -65,6 +67,7 @@ pub(crate) struct Client {
     paces: Mutex<Paces>,
     buckets: BucketRegions,
     max_pages: u32,
+    max_response_bytes: usize,
     reads: SharedReads,
     /// By service and operation.
     audiences: RwLock<HashMap<(String, String), Audience>>,
@@ -106,8 +109,22 @@ impl Default for UnitReads {
 /// # Errors
 /// [`CallError`] where it tells of one, or cannot be read.
 pub(crate) fn decode(operation: &Operation, answer: &Answer) -> Result<Value, CallError> {
+    decode_list(operation, answer, &[])
+}
+
+/// What an answer says, if what `items` leads to can be read.
+///
+/// # Errors
+/// As those of [`decode`].
+pub(crate) fn decode_list(
+    operation: &Operation,
+    answer: &Answer,
+    items: &[&Path],
+) -> Result<Value, CallError> {
     accept(operation, answer)?;
-    Ok(operation.decode(answer.status, &answer.headers, &answer.body)?)
+    let (value, repairs) = operation.decode_list(answer.status, &answer.headers, &answer.body, items)?;
+    repairs::note(operation, repairs);
+    Ok(value)
 }
 
 /// What an answer that lists says, with its items as text.
@@ -116,7 +133,9 @@ pub(crate) fn decode(operation: &Operation, answer: &Answer) -> Result<Value, Ca
 /// As those of [`decode`].
 pub(crate) fn decode_page(operation: &Operation, answer: &Answer, items: &Path) -> Result<Page, CallError> {
     accept(operation, answer)?;
-    Ok(operation.decode_page(answer.status, &answer.headers, &answer.body, items)?)
+    let page = operation.decode_page(answer.status, &answer.headers, &answer.body, items)?;
+    repairs::note(operation, page.repairs);
+    Ok(page)
 }
 
 /// Refuses an answer that tells of an error.
@@ -142,6 +161,7 @@ impl Client {
             paces: Mutex::default(),
             buckets: BucketRegions::default(),
             max_pages: config.max_pages_per_list,
+            max_response_bytes: config.max_response_bytes,
             reads: SharedReads::new(config.shared_read_bytes.unwrap_or(64 << 20)),
             audiences: RwLock::default(),
             clock,

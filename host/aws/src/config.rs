@@ -70,6 +70,9 @@ pub struct AwsConfig {
     /// How many pages one list may have (default 10,000). A list with more fails its unit, rather than
     /// being read without end.
     pub max_pages_per_list: u32,
+    /// How many bytes one answer may have, after decompression (default 256 MiB). A larger one fails what it
+    /// was asked for; it is not read to its end.
+    pub max_response_bytes: usize,
     /// How long one unit may take, from the first poll of its stream to its end; waiting for memory and
     /// for the mapping counts (default 1 hour). A unit that takes longer fails.
     pub unit_deadline: Duration,
@@ -99,6 +102,7 @@ impl Default for AwsConfig {
             shared_read_bytes: None,
             pending_bytes: None,
             max_pages_per_list: 10_000,
+            max_response_bytes: 256 << 20,
             unit_deadline: Duration::from_hours(1),
         }
     }

@@ -91,6 +91,9 @@ pub(crate) enum CallError {
     /// No answer came.
     #[error("no answer from {host} after {attempts} attempts: {reason}")]
     Transport { host: String, reason: String, attempts: u32, unresolved: bool },
+    /// The answer is larger than it may be.
+    #[error("the answer is larger than {limit} bytes; raise `max_response_bytes` if it really is that large")]
+    TooLarge { limit: usize },
     /// There are no credentials to sign with.
     #[error("{0}")]
     Credentials(Arc<Problem>),

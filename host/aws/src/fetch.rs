@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use berth_aws_wire::{Page, PageCursor};
+use berth_aws_wire::{Page, PageCursor, Repairs};
 use berth_core::{
     Account, AccountId, ErrorClass, FetchError, FetchRequest, ItemFailure, One, Problem, RawPage, Region,
     Reservation, Scope, TemplateScope, UnreadStep,
@@ -155,6 +155,10 @@ fn too_long(deadline: Duration) -> Problem {
 async fn read_regions(fetch: &Fetch, to: &mpsc::Sender<Report>) -> Result<(), FetchError> {
     let request = &fetch.request;
     let plan = Arc::new(Plan::compile(&request.kind, &request.options, &fetch.granted)?);
+    // What is read after an event is asked for by name.
+    if request.one.is_none() {
+        plan.warn_of_page_sizes(&request.kind);
+    }
     let scope = request.kind.scope;
     // Which account may read the organization does not depend on the region.
     let regions = if scope == Scope::Organization { request.regions.len().min(1) } else { usize::MAX };
@@ -563,14 +567,18 @@ impl Reader {
         let asked = self.share.ask(ready.operation.to_string()).await;
         let answer = self.answer(target, ready, &input).await?;
         let hold = asked.answered(answer.body.len()).await;
-        let Page { rest, items } = match &ready.step.items {
+        let Page { rest, items, .. } = match &ready.step.items {
             Some(path) => {
                 let page = decode_page(&ready.operation, &answer, path)?;
                 let empty = ready.step.empty.as_ref();
                 ready.operation.check_listed(&page.rest, page.items.len(), path, empty)?;
                 page
             }
-            None => Page { rest: decode(&ready.operation, &answer)?, items: Vec::new() },
+            None => Page {
+                rest: decode(&ready.operation, &answer)?,
+                items: Vec::new(),
+                repairs: Repairs::default(),
+            },
         };
         let more = pages.advance(&ready.operation, &rest, &mut input)?;
         Ok((items.into_iter().map(Item::new).collect(), more.then_some(input), hold))

@@ -27,6 +27,7 @@ mod errors;
 mod fetch;
 mod identity;
 mod listing;
+mod once;
 pub mod policy;
 mod refusals;
 mod regions;

@@ -168,6 +168,7 @@ const KNOWN: &[&str] = &[
     "max_deletions",
     "adopt_existing_entities",
     "max_pages_per_list",
+    "max_response_bytes",
     "unit_deadline_seconds",
     "plugins",
     "plugins_lock",
@@ -623,6 +624,7 @@ impl Reader<'_> {
         let ou_ids = self.ou_ids();
         let defaults = AwsConfig::default();
         let max_pages = self.number("max_pages_per_list", defaults.max_pages_per_list as usize);
+        let max_response_bytes = self.number("max_response_bytes", defaults.max_response_bytes);
         let unit_deadline = self.number("unit_deadline_seconds", 3600);
         let endpoints = self.endpoints();
         let web_identity = self.environment.get("AWS_WEB_IDENTITY_TOKEN_FILE").map(|file| WebIdentity {
@@ -648,6 +650,7 @@ impl Reader<'_> {
             partition,
             endpoints,
             max_pages_per_list: u32::try_from(max_pages).unwrap_or(u32::MAX),
+            max_response_bytes,
             unit_deadline: Duration::from_secs(unit_deadline as u64),
             ..defaults
         }
@@ -1059,6 +1062,8 @@ mod tests {
         let set = [("BERTH_MAX_PAGES_PER_LIST", "50"), ("OCEAN__UNIT_DEADLINE_SECONDS", "7200")];
         let aws = load(&set).unwrap().aws;
         assert_eq!((aws.max_pages_per_list, aws.unit_deadline), (50, Duration::from_hours(2)));
+        assert_eq!(aws.max_response_bytes, 256 << 20);
+        assert_eq!(load(&[("BERTH_MAX_RESPONSE_BYTES", "1000")]).unwrap().aws.max_response_bytes, 1000);
         assert_eq!(load(&[("BERTH_MAX_PAGES_PER_LIST", "0")]).unwrap_err().len(), 1);
     }
 

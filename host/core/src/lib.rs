@@ -16,6 +16,7 @@ mod fetch;
 mod grants;
 mod ids;
 mod ledger;
+mod lenient;
 mod manifest;
 mod path;
 mod problem;
@@ -36,6 +37,7 @@ pub use ids::{AccountId, BlueprintId, IdError, Kind, Partition, Region, RoleArn}
 pub use ledger::{
     Ledger, LedgerEntry, LedgerSession, MissingScopes, Opened, Producer, Producers, RemovedScope,
 };
+pub use lenient::{Mended, from_json, lossy, mend_json};
 pub use manifest::{
     Batch, BatchFailures, EmptyConvention, EmptyList, ErrorPolicy, ErrorRule, FetchPlan, Install,
     KindManifest, Manifest, ManifestError, Match, Only, OptionInfo, Scope, StatedEmpty, Step, StepInput,

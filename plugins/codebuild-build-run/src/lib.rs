@@ -71,7 +71,7 @@ const PROPERTIES: Properties = Properties::dropping_unknown(&[
     Property::new("Logs"),
     Property::new("NetworkInterface"),
     Property::new("Phases").times(&["startTime", "endTime"]),
-    Property::new("ProjectName").required(),
+    Property::new("ProjectName"),
     Property::new("QueuedTimeoutInMinutes"),
     Property::new("ReportArns"),
     Property::new("ResolvedSourceVersion"),
@@ -92,10 +92,11 @@ impl Mapper for CodeBuildBuildRun {
 
     fn entities(context: &Context, resource: Self::Resource<'_>, out: &mut Entities) -> Result<(), Refused> {
         let build = resource.steps.describe;
-        let (Some(arn), Some(project)) = (build.arn.as_str(), build.project_name.as_str()) else {
-            return Err("it has no `arn` or no `projectName`".into());
+        let Some(arn) = build.arn.as_str() else {
+            return Err("it has no `arn`".into());
         };
         let prefix = arn.split_once(":build/").map_or(&*arn, |(prefix, _)| prefix);
+        let project = build.project_name.as_str().map(|project| format!("{prefix}:project/{project}"));
         out.entity("codebuildBuildRun", build.arn)
             .title(build.id)
             .property("arn", build.arn)
@@ -109,7 +110,7 @@ impl Mapper for CodeBuildBuildRun {
             .property("startTime", build.start_time)
             .property("endTime", build.end_time)
             .property("logs", build.logs.unwrap_or_default().deep_link)
-            .relation("project", format_args!("{prefix}:project/{project}"))
+            .relation("project", project)
             .relation("account", &context.account_id);
         Ok(())
     }

@@ -85,7 +85,7 @@ const PROPERTIES: Properties = Properties::dropping_unknown(&[
     Property::new("ArtifactStores"),
     Property::new("Created").time(),
     Property::new("ExecutionMode"),
-    Property::new("Name").required(),
+    Property::new("Name"),
     Property::new("PipelineArn").required(),
     Property::new("PipelineType"),
     Property::new("PollingDisabledAt").time(),
@@ -108,9 +108,6 @@ impl Mapper for CodePipelinePipeline {
         };
         let metadata = describe.metadata.unwrap_or_default();
         let name = item.name.unwrap_or(pipeline.name);
-        if name.is_null() {
-            return Err("it has no `name`".into());
-        }
         let stages = pipeline.stages.map(|stages| stages.iter().map(|stage| stage.name).collect::<Vec<_>>());
         out.entity("codepipelinePipeline", metadata.pipeline_arn)
             .title(name)

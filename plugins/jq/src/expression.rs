@@ -10,7 +10,7 @@ use jaq_core::{
 };
 use jaq_json::Val;
 
-use crate::{regex, rewrite::rewrite};
+use crate::{fromjson, regex, rewrite::rewrite};
 
 /// Definitions in which jaq and libjq differ, as libjq has them.
 const PRELUDE: &str = include_str!("prelude.jq");
@@ -84,6 +84,7 @@ impl Expression {
             .chain(jaq_json::funs())
             .filter(|(name, ..)| !["env", "now"].contains(name) && !regex::NAMES.contains(name))
             .chain(regex::functions())
+            .chain(fromjson::functions())
             .chain([
                 run(("env", v(0), |_| bome(Ok(environment())))),
                 run(("now", v(0), |_| {

@@ -5,6 +5,7 @@
 //! is what jaq does differently from jq.
 
 mod expression;
+mod fromjson;
 mod items;
 mod mapping;
 mod regex;

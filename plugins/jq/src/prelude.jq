@@ -25,7 +25,7 @@ def INDEX(f): INDEX(.[]; f);
 def _fromjson: fromjson;
 def fromjson:
   if . == "nan" then nan
-  else [_fromjson] | if length == 1 then .[0] else error("not one value in JSON") end end;
+  else [_mended | _fromjson] | if length == 1 then .[0] else error("not one value in JSON") end end;
 def tonumber:
   if isnumber then .
   elif . == "nan" then nan

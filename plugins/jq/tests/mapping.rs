@@ -30,7 +30,8 @@ fn property(expression: &str, document: &Value) -> (Value, Option<String>) {
 #[test]
 fn expressions_give_what_jq_gives() {
     let document = json!({"a": {"b": [1, 2.0, 3.5]}, "s": "text", "n": null, "t": true, "o": {"z": 1, "y": 2},
-        "tags": [{"Key": "Name", "Value": "web"}, {"Key": "Env", "Value": "prod"}], "big": 9_007_199_254_740_993_u64});
+        "tags": [{"Key": "Name", "Value": "web"}, {"Key": "Env", "Value": "prod"}], "big": 9_007_199_254_740_993_u64,
+        "policy": "{\"Sid\": \"cut \\ud83d\n\", \"\\udE00\": 1}"});
     for (expression, expected) in [
         (".a.b", json!([1, 2, 3.5])),
         (".a.b[1]", json!(2)),
@@ -65,6 +66,8 @@ fn expressions_give_what_jq_gives() {
         (".s as $x | [$x, $x] | join(\",\")", json!("text,text")),
         ("try error(\"x\") catch .", json!("x")),
         (".big", json!(9_007_199_254_740_993_u64)),
+        (".policy | fromjson | .Sid", json!("cut \u{fffd}\n")),
+        (".policy | fromjson | keys", json!(["Sid", "\u{fffd}"])),
     ] {
         assert_eq!(property(expression, &document), (expected, None), "{expression}");
     }

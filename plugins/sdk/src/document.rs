@@ -95,8 +95,9 @@ impl Property {
         Self { form: Form::Bool, ..self }
     }
 
-    /// A document without this property, or with null in it, is refused. For what identifies the
-    /// resource.
+    /// A document without this property, or with null in it, is refused. Only for what the default mapping
+    /// makes the identifier of: a document is made for whatever AWS lists, as a user's own mapping may not
+    /// need the rest.
     #[must_use]
     pub const fn required(self) -> Self {
         Self { required: true, ..self }

@@ -40,6 +40,8 @@ use crate::{Context, Mapper, Output, map_batch};
 /// A mapper with the entry of its manifest.
 pub struct Bench {
     mapping: Option<Mapping>,
+    /// The expression of the default mapping that makes the identifier.
+    identifier: Option<String>,
     /// Where the resources are in an answer of AWS.
     items: Option<String>,
     /// The steps that a resource is mapped without where they are denied, each with what it says it fills.
@@ -78,6 +80,7 @@ impl Bench {
         };
         let mappings = &kind["mapping"]["port"]["entity"]["mappings"];
         let mapping = mappings.is_object().then(|| Mapping::compile(mappings));
+        let identifier = mappings["identifier"].as_str().map(str::to_lowercase);
         let plan = &kind["plan"];
         let step = list(&plan["steps"])
             .iter()
@@ -89,7 +92,7 @@ impl Bench {
             .filter(|step| step["errors"].as_object().is_some_and(|rules| rules.contains_key("denied")))
             .map(|step| (text(&step["id"]), list(&step["fills"]).iter().map(text).collect()))
             .collect();
-        Self { mapping, items, optional, context, map: map_batch::<M> }
+        Self { mapping, identifier, items, optional, context, map: map_batch::<M> }
     }
 
     /// Where batches come from: account 111122223333 in `aws`, and `eu-west-1` for a regional
@@ -165,6 +168,7 @@ impl Bench {
     ///
     /// - the plugin's own entities are those of its default mapping in JQ, and both forms refuse
     ///   the same resources, also when any one member is missing or null;
+    /// - a document is refused only for want of what its identifier is made of;
     /// - output does not differ between runs, and each entity of the fixture is made once;
     /// - a document differs without a step that may be denied only in what the step says it fills;
     /// - nothing that may stand in place of a member makes it panic or return nonsense.
@@ -185,6 +189,7 @@ impl Bench {
                 let mut missing = resource.clone();
                 remove(&mut missing, &place);
                 self.assert_native_equals_jq(&format!("{name} missing"), &json!([missing]));
+                self.assert_refused_for_its_identifier(&name, resource, &json!([missing]));
                 // The parts of a resource itself are never null.
                 if place.matches('/').count() > 1 {
                     let emptied = with(resource, &place, Value::Null);
@@ -234,6 +239,26 @@ impl Bench {
             }
             filled.retain(|member| !fills.contains(member));
             assert!(filled.is_empty(), "{name}: `fills` of step `{step}` lacks {filled:?}");
+        }
+    }
+
+    /// That a document is refused only for what identifies the resource, where the reason names it. An ARN that
+    /// is in no answer is made of other members.
+    fn assert_refused_for_its_identifier(&self, name: &str, whole: &Value, resources: &Value) {
+        let Some(identifier) = &self.identifier else { return };
+        let has_arn = members(whole)
+            .iter()
+            .any(|place| place.to_lowercase().ends_with("/arn") && place.matches('/').count() < 5);
+        for error in list(&self.documents(resources)["errors"]) {
+            let reason = error["reason"].as_str().unwrap_or_default();
+            let Some((member, _)) = reason.strip_prefix("it has no `").and_then(|rest| rest.split_once('`'))
+            else {
+                continue;
+            };
+            assert!(
+                identifier.contains(&member.to_lowercase()) || (identifier.ends_with(".arn") && !has_arn),
+                "{name} missing: there is no document, as {reason}; its identifier is {identifier}"
+            );
         }
     }
 

@@ -14,6 +14,12 @@ use crate::Json;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Timestamp<'a>(Json<'a>);
 
+impl<'a> From<Json<'a>> for Timestamp<'a> {
+    fn from(json: Json<'a>) -> Self {
+        Self(json)
+    }
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for Timestamp<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         Json::deserialize(from).map(Self)

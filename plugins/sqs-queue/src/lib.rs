@@ -65,7 +65,7 @@ impl<'a> From<Json<'a>> for Tags<'a> {
 /// `QueueName` is not among them: no answer has it. The times are texts in the integration that
 /// Berth replaces, seconds since 1970 as AWS sends them.
 const PROPERTIES: Properties = Properties::dropping_unknown(&[
-    Property::new("QueueUrl").required(),
+    Property::new("QueueUrl"),
     Property::new("QueueArn").required(),
     Property::new("ApproximateNumberOfMessages").int(),
     Property::new("ApproximateNumberOfMessagesNotVisible").int(),

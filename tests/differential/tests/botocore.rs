@@ -78,6 +78,10 @@ fn botocores_protocol_tests_pass() {
         "/RpcV2CborSupportsNegativeInfinityFloatInputs ",
         // An empty body where the model has members for it: see `Operation::decode`.
         "/RestJsonIgnoreQueryParamsInResponseNoPayload ",
+        // An object where the model has a text: botocore hands it on, Berth its JSON, as a text is what
+        // whoever reads it expects. See `Operation::decode_list`, which has more that no case here shows:
+        // malformed text is replaced, and a member of another type is left out where botocore fails.
+        "legacy/output/json/3/1 ",
         // All headers as a map: their names are in lower case, as HTTP/2 sends them.
         "legacy/output/rest-json/9/0 ",
     ];

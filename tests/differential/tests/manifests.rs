@@ -199,7 +199,8 @@ fn the_example_rules_send_every_event() {
 fn a_misspelt_read_after_an_event_is_told() {
     let kind = json!({"kind": "AWS::Lambda::Function", "scope": "regional",
         "plan": {"steps": [
-            {"id": "functions", "service": "lambda", "operation": "ListFunctions", "items": "Functions[]"},
+            {"id": "functions", "service": "lambda", "operation": "ListFunctions", "items": "Functions[]",
+             "input": {"MaxItems": 50}},
             {"id": "tags", "service": "lambda", "operation": "ListTags", "each": "functions",
              "input": {"Resource": "{item.FunctionArn}"}, "result": "Tags"}]},
         "events": {
@@ -233,7 +234,8 @@ fn a_misspelt_read_after_an_event_is_told() {
 #[test]
 fn a_misspelt_plan_is_told() {
     let plan = json!({"steps": [
-        {"id": "clusters", "service": "ecs", "operation": "ListClusters", "items": "clusterArns[]"},
+        {"id": "clusters", "service": "ecs", "operation": "ListClusters", "items": "clusterArns[]",
+         "input": {"maxResults": 100}},
         {"id": "describe", "service": "ecs", "operation": "DescribeClusters",
          "batch": {"of": "clusters", "size": 100},
          "match": {"item": "@", "result": "clusterArn",
@@ -254,6 +256,7 @@ fn a_misspelt_plan_is_told() {
     assert_eq!(told("", Value::Null), "");
     for (pointer, value, reason) in [
         ("/steps/0/operation", json!("ListCluster"), "no read operation"),
+        ("/steps/0/input", json!({}), "`input` does not set `maxResults`, the size of a page"),
         ("/steps/0/items", json!("ClusterArns[]"), "there is no `ClusterArns[]`"),
         ("/steps/1/match/result", json!("arn"), "`match.result`"),
         ("/steps/1/match/result", json!("runningTasksCount"), "different types"),

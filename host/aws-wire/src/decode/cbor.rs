@@ -1,10 +1,12 @@
 //! CBOR bodies (RFC 8949), read in one pass guided by the model.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use berth_core::lossy;
 use serde_json::{Map, Value};
 
 use super::{
     form::{Form, Values},
+    repairs::Log,
     scalar,
 };
 use crate::{
@@ -16,18 +18,18 @@ use crate::{
 const MAX_DEPTH: usize = 100;
 
 /// Reads a body that holds the members. An empty body has none.
-pub(super) fn decode(model: &Model, output: &Structure, body: &[u8]) -> Result<Value, String> {
+pub(super) fn decode(log: &mut Log, model: &Model, output: &Structure, body: &[u8]) -> Result<Value, String> {
     if body.is_empty() {
         return Ok(Value::Object(Map::new()));
     }
-    let mut reader = Reader { rest: body, depth: 0 };
+    let mut reader = Reader { rest: body, depth: 0, log };
     let value = reader.item(Expected::Structure(model, output))?;
     if reader.rest.is_empty() { Ok(value) } else { Err("something follows the CBOR item".to_owned()) }
 }
 
 /// Reads a body without a model: an error.
 pub(super) fn decode_any(body: &[u8]) -> Option<Value> {
-    Reader { rest: body, depth: 0 }.item(Expected::Anything).ok()
+    Reader { rest: body, depth: 0, log: &mut Log::default() }.item(Expected::Anything).ok()
 }
 
 #[derive(Clone, Copy)]
@@ -64,9 +66,10 @@ impl<'m> Expected<'m> {
     }
 }
 
-struct Reader<'b> {
+struct Reader<'b, 'l> {
     rest: &'b [u8],
     depth: usize,
+    log: &'l mut Log,
 }
 
 /// How many elements a list or map has.
@@ -76,7 +79,7 @@ enum Length {
     UntilBreak,
 }
 
-impl<'b> Reader<'b> {
+impl<'b> Reader<'b, '_> {
     fn take(&mut self, count: u64) -> Result<&'b [u8], String> {
         let taken = usize::try_from(count).ok().and_then(|count| self.rest.split_at_checked(count));
         let (taken, rest) = taken.ok_or("CBOR: the body is cut off")?;
@@ -130,24 +133,54 @@ impl<'b> Reader<'b> {
         self.depth += 1;
         let value = self.item_inner(expected)?;
         self.depth -= 1;
-        Ok(value)
+        Ok(self.fitting(expected, value))
+    }
+
+    /// A value as what the model says that it is.
+    fn fitting(&mut self, expected: Expected<'_>, value: Value) -> Value {
+        let fitting = match (expected.shape(), value) {
+            (None, value) => return value,
+            (Some(_), Value::Null) => return Value::Null,
+            (Some(Shape::Structure(structure)), value) if structure.document => return value,
+            (Some(Shape::Structure(_) | Shape::Map(..)), value @ Value::Object(_))
+            | (Some(Shape::List(_)), value @ Value::Array(_))
+            | (Some(Shape::String | Shape::Blob), value @ Value::String(_))
+            | (Some(Shape::Integer | Shape::Float), value @ Value::Number(_))
+            | (Some(Shape::Boolean), value @ Value::Bool(_)) => return value,
+            (Some(Shape::String), value) => {
+                self.log.odd();
+                return value.to_string().into();
+            }
+            (Some(Shape::Timestamp), Value::String(text)) => scalar::timestamp(&text),
+            (Some(Shape::Timestamp), Value::Number(number)) => {
+                Timestamp::from_number(&number).map(|time| time.iso8601().into())
+            }
+            (Some(Shape::Integer), Value::String(text)) => scalar::integer(&text),
+            (Some(Shape::Float), Value::String(text)) => scalar::float(&text),
+            _ => None,
+        };
+        fitting.unwrap_or_else(|| {
+            self.log.left_out();
+            Value::Null
+        })
     }
 
     fn item_inner(&mut self, expected: Expected<'_>) -> Result<Value, String> {
         let (major, info, argument) = self.head()?;
         let length = argument.map_or(Length::UntilBreak, Length::Known);
-        let value = match (major, argument) {
+        Ok(match (major, argument) {
             (0, Some(number)) => number.into(),
-            (1, Some(number)) => {
-                i64::try_from(number).map(|number| -1 - number).map_err(|error| error.to_string())?.into()
-            }
-            (2, _) => return Ok(BASE64.encode(self.bytes(2, length)?).into()),
+            (1, Some(number)) => match i64::try_from(number) {
+                Ok(number) => (-1 - number).into(),
+                #[expect(clippy::cast_precision_loss, reason = "no whole number of 64 bits can be it")]
+                Err(_) => scalar::number(-1.0 - number as f64),
+            },
+            (2, _) => BASE64.encode(self.bytes(2, length)?).into(),
             (3, _) => {
-                let text = String::from_utf8(self.bytes(3, length)?).map_err(|error| error.to_string())?;
-                match expected.shape() {
-                    Some(Shape::Timestamp) => scalar::timestamp(text),
-                    _ => text.into(),
-                }
+                let bytes = self.bytes(3, length)?;
+                let (text, replaced) = lossy(&bytes);
+                self.log.repairs.replaced += replaced;
+                text.into()
             }
             (4, _) => return self.list(expected, length),
             (5, _) => return self.map(expected, length),
@@ -157,21 +190,20 @@ impl<'b> Reader<'b> {
                 (20, _) => false.into(),
                 (21, _) => true.into(),
                 (22 | 23, _) => Value::Null,
-                (25, Some(bits)) => return Ok(time_or_number(expected, half(bits))),
+                (25, Some(bits)) => scalar::number(half(bits)),
                 (26, Some(bits)) => {
                     let bits = u32::try_from(bits).map_err(|error| error.to_string())?;
-                    return Ok(time_or_number(expected, f32::from_bits(bits).into()));
+                    scalar::number(f32::from_bits(bits).into())
                 }
-                (27, Some(bits)) => return Ok(time_or_number(expected, f64::from_bits(bits))),
-                _ => return Err("CBOR: an unknown simple value".to_owned()),
+                (27, Some(bits)) => scalar::number(f64::from_bits(bits)),
+                // A simple value that nobody defined.
+                (_, Some(_)) => {
+                    self.log.left_out();
+                    Value::Null
+                }
+                _ => return Err("CBOR: a break outside of a list or map".to_owned()),
             },
             _ => return Err("CBOR: an item of unknown length".to_owned()),
-        };
-        Ok(match (expected.shape(), value) {
-            (Some(Shape::Timestamp), Value::Number(number)) => {
-                Timestamp::from_number(&number).map_or(Value::Number(number), |time| time.iso8601().into())
-            }
-            (_, value) => value,
         })
     }
 
@@ -192,8 +224,11 @@ impl<'b> Reader<'b> {
 
     fn list(&mut self, expected: Expected<'_>, mut length: Length) -> Result<Value, String> {
         let mut items = Vec::new();
+        let list = self.log.mark();
         while self.more(&mut length) {
+            let mark = self.log.mark();
             items.push(self.item(expected.element())?);
+            self.log.within_element(list, mark);
         }
         Ok(Value::Array(items))
     }
@@ -204,9 +239,13 @@ impl<'b> Reader<'b> {
             let mut entries = Map::new();
             while self.more(&mut length) {
                 let key = self.key()?;
+                let mark = self.log.mark();
                 let value = self.item(expected.element())?;
+                self.log.within_entry(mark);
                 // As in botocore, null is none, here too.
-                if !value.is_null() {
+                if let Some(key) = key
+                    && !value.is_null()
+                {
                     entries.insert(key, value);
                 }
             }
@@ -215,30 +254,31 @@ impl<'b> Reader<'b> {
         let mut found = Vec::new();
         while self.more(&mut length) {
             let key = self.key()?;
-            let index = structure.members.iter().position(|member| member.name == key);
-            let inner = index.map_or(Expected::Anything, |index| {
-                Expected::Value(model, &structure.members[index].reference)
-            });
-            let value = self.item(inner)?;
-            found.extend(index.filter(|_| !value.is_null()).map(|index| (index, value)));
+            let index = key.and_then(|key| structure.members.iter().position(|member| member.name == key));
+            let Some((index, member)) = index.and_then(|index| Some((index, structure.members.get(index)?)))
+            else {
+                let mut ignored = Reader { rest: self.rest, depth: self.depth, log: &mut Log::default() };
+                ignored.item(Expected::Anything)?;
+                self.rest = ignored.rest;
+                continue;
+            };
+            let mark = self.log.mark();
+            let value = self.item(Expected::Value(model, &member.reference))?;
+            self.log.within(mark, &member.name);
+            found.extend((!value.is_null()).then_some((index, value)));
         }
-        Ok(Values.close(found, structure))
+        Ok(Values::default().close(found, structure))
     }
 
-    fn key(&mut self) -> Result<String, String> {
+    /// A key; `None` where it is not a text, as no member's is.
+    fn key(&mut self) -> Result<Option<String>, String> {
         match self.item(Expected::Anything)? {
-            Value::String(key) => Ok(key),
-            _ => Err("CBOR: a key is not a text".to_owned()),
+            Value::String(key) => Ok(Some(key)),
+            _ => {
+                self.log.odd();
+                Ok(None)
+            }
         }
-    }
-}
-
-fn time_or_number(expected: Expected<'_>, number: f64) -> Value {
-    match expected.shape() {
-        Some(Shape::Timestamp) => {
-            Timestamp::from_float(number).map_or_else(|| scalar::number(number), |time| time.iso8601().into())
-        }
-        _ => scalar::number(number),
     }
 }
 

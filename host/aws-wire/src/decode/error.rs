@@ -68,8 +68,10 @@ fn from_xml(body: &[u8]) -> Parsed {
 
 fn from_json<'h>(protocol: Protocol, header: &impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Parsed {
     // A body that is no JSON is the message itself.
-    let body = serde_json::from_slice(body)
-        .unwrap_or_else(|_| serde_json::json!({"message": String::from_utf8_lossy(body)}));
+    let body = berth_core::from_json(body).map_or_else(
+        |_| serde_json::json!({"message": String::from_utf8_lossy(body)}),
+        |(body, _): (Value, u64)| body,
+    );
     let mut parsed = from_object(header, &body);
     if protocol == Protocol::RestJson {
         let code = header("x-amzn-errortype").map(ToOwned::to_owned).or_else(|| {

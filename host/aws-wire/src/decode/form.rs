@@ -8,6 +8,7 @@ use std::{borrow::Cow, ops::Range};
 use berth_core::PathSegment;
 use serde_json::{Map, Value};
 
+use super::repairs::Log;
 use crate::model::Structure;
 
 /// Takes what a decoder reads, in the order in which it is read.
@@ -18,6 +19,9 @@ pub(super) trait Form {
     type List;
     /// A structure that is being read.
     type Members;
+
+    /// Where repairs are counted.
+    fn log(&mut self) -> &mut Log;
 
     fn string(&mut self, text: Cow<'_, str>) -> Self::Done;
     /// A value that is made already.
@@ -56,12 +60,19 @@ pub(super) trait Form {
 }
 
 /// Makes values.
-pub(super) struct Values;
+#[derive(Default)]
+pub(super) struct Values {
+    pub(super) log: Log,
+}
 
 impl Form for Values {
     type Done = Value;
     type List = Vec<Value>;
     type Members = Vec<(usize, Value)>;
+
+    fn log(&mut self) -> &mut Log {
+        &mut self.log
+    }
 
     fn string(&mut self, text: Cow<'_, str>) -> Value {
         Value::String(text.into_owned())
@@ -140,6 +151,7 @@ pub(super) struct Text<'p> {
     /// The members of all structures that are open, those of the innermost last.
     pieces: Vec<Piece>,
     scratch: Vec<u8>,
+    pub(super) log: Log,
 }
 
 /// A member that is written.
@@ -179,6 +191,7 @@ impl<'p> Text<'p> {
             items: Vec::new(),
             pieces: Vec::new(),
             scratch: Vec::new(),
+            log: Log::default(),
         }
     }
 
@@ -252,6 +265,10 @@ impl Form for Text<'_> {
     type Done = Written;
     type List = OpenList;
     type Members = OpenMembers;
+
+    fn log(&mut self) -> &mut Log {
+        &mut self.log
+    }
 
     fn string(&mut self, text: Cow<'_, str>) -> Written {
         let (start, depth) = (self.json.len(), self.next);

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{
     form::{Form, Values, unknown_union_member},
+    repairs::Mark,
     scalar,
 };
 use crate::{
@@ -89,41 +90,77 @@ impl<'m, F: Form> Seed<'m, '_, F> {
         }
     }
 
-    /// Refuses a scalar where the model has something that holds other values. The error does not
-    /// repeat it: it may be a secret.
-    fn scalar<E: Error>(self) -> Result<Self, E> {
-        match self.shape() {
-            None | Some(Shape::Structure(_) | Shape::List(_) | Shape::Map(..)) => {
-                Err(E::invalid_type(Unexpected::Other("a scalar"), &self))
-            }
-            Some(_) => Ok(self),
-        }
-    }
-
-    /// Only restJson converts numbers and booleans that came as something else.
+    /// Only restJson gives every number the type that the model says, as botocore has it.
     fn converts(&self) -> bool {
         self.model.protocol == Protocol::RestJson
     }
 
-    fn text(self, text: Cow<'_, str>) -> F::Done {
-        let value = match self.shape() {
-            Some(Shape::Timestamp) => scalar::timestamp(text.into_owned()),
-            Some(Shape::Blob) => Value::String(scalar::base64(text.into_owned())),
-            Some(Shape::Boolean) if self.converts() => Value::Bool(text.eq_ignore_ascii_case("true")),
-            Some(Shape::Integer) if self.converts() => {
-                scalar::integer(text.trim()).unwrap_or(Value::String(text.into_owned()))
-            }
-            Some(Shape::Float) if self.converts() => {
-                scalar::float(text.trim()).unwrap_or(Value::String(text.into_owned()))
-            }
-            _ if self.quirk().is_none() => return self.form.string(text),
-            _ => Value::String(text.into_owned()),
-        };
-        self.form.value(match self.quirk() {
-            Some(quirk) => scalar::unquirk(quirk, value),
-            None => value,
+    /// Whether this is the body itself, which must be an object.
+    fn is_body(&self) -> bool {
+        matches!(self.target, Target::Structure(..))
+    }
+
+    /// Leaves out a value that is not what the model says.
+    fn left_out(self) -> F::Done {
+        self.form.log().left_out();
+        self.form.value(Value::Null)
+    }
+
+    /// Leaves out a scalar where the model has something that holds other values. The error does not
+    /// repeat it: it may be a secret.
+    fn scalar<E: Error>(self, made: impl FnOnce(&Shape) -> Option<Made>) -> Result<F::Done, E> {
+        if self.is_body() {
+            return Err(E::invalid_type(Unexpected::Other("a scalar"), &self));
+        }
+        Ok(match self.shape().and_then(made) {
+            Some(Made::Right(value)) => self.form.value(value),
+            Some(Made::Text(text)) => self.odd(text),
+            None => self.left_out(),
         })
     }
+
+    /// The text of a value that is something else than a text.
+    fn odd(self, text: String) -> F::Done {
+        self.form.log().odd();
+        self.form.string(text.into())
+    }
+
+    fn text<E: Error>(self, text: Cow<'_, str>) -> Result<F::Done, E> {
+        let value = match self.shape() {
+            Some(Shape::String) if self.quirk().is_none() => return Ok(self.form.string(text)),
+            Some(Shape::String) => Some(Value::String(text.into_owned())),
+            Some(Shape::Timestamp) => scalar::timestamp(&text),
+            Some(Shape::Blob) => Some(Value::String(scalar::base64(text.into_owned()))),
+            // botocore takes any other text for false.
+            Some(Shape::Boolean) if text.eq_ignore_ascii_case("true") => Some(Value::Bool(true)),
+            Some(Shape::Boolean) if text.eq_ignore_ascii_case("false") => Some(Value::Bool(false)),
+            Some(Shape::Integer) => scalar::integer(text.trim()),
+            Some(Shape::Float) => scalar::float(text.trim()),
+            _ => None,
+        };
+        let quirk = self.quirk();
+        self.scalar(|_| {
+            Some(Made::Right(match quirk {
+                Some(quirk) => scalar::unquirk(quirk, value?),
+                None => value?,
+            }))
+        })
+    }
+
+    /// A list or an object where the model has a scalar, or the other of the two.
+    fn other(self, value: Value) -> F::Done {
+        match self.shape() {
+            Some(Shape::String) => self.odd(value.to_string()),
+            _ => self.left_out(),
+        }
+    }
+}
+
+/// What a scalar is by the model.
+enum Made {
+    Right(Value),
+    /// The text of another type's value.
+    Text(String),
 }
 
 impl<'de, F: Form> DeserializeSeed<'de> for Seed<'_, '_, F> {
@@ -153,63 +190,77 @@ impl<'de, F: Form> Visitor<'de> for Seed<'_, '_, F> {
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<F::Done, E> {
-        Ok(self.scalar()?.form.value(Value::Bool(value)))
+        self.scalar(|shape| match shape {
+            Shape::Boolean => Some(Made::Right(Value::Bool(value))),
+            Shape::String => Some(Made::Text(value.to_string())),
+            _ => None,
+        })
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<F::Done, E> {
-        let seed = self.scalar()?;
-        let value = match seed.shape() {
-            Some(Shape::Timestamp) => seconds(&value.into()),
+        let converts = self.converts();
+        self.scalar(|shape| match shape {
             #[expect(clippy::cast_precision_loss, reason = "a number that the model calls a float")]
-            Some(Shape::Float) if seed.converts() => scalar::number(value as f64),
-            _ => value.into(),
-        };
-        Ok(seed.form.value(value))
+            Shape::Float if converts => Some(Made::Right(scalar::number(value as f64))),
+            Shape::Integer | Shape::Float => Some(Made::Right(value.into())),
+            Shape::Timestamp => seconds(&value.into()).map(Made::Right),
+            Shape::String => Some(Made::Text(value.to_string())),
+            _ => None,
+        })
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<F::Done, E> {
         match i64::try_from(value) {
             Ok(value) => self.visit_i64(value),
-            Err(_) => Ok(self.scalar()?.form.value(value.into())),
+            Err(_) => self.scalar(|shape| match shape {
+                Shape::Integer | Shape::Float => Some(Made::Right(value.into())),
+                Shape::String => Some(Made::Text(value.to_string())),
+                _ => None,
+            }),
         }
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<F::Done, E> {
-        let seed = self.scalar()?;
-        let value = match seed.shape() {
-            Some(Shape::Timestamp) => seconds(&value.into()),
+        let truncates = self.converts();
+        self.scalar(|shape| match shape {
             #[expect(clippy::cast_possible_truncation, reason = "within bounds, checked here")]
-            Some(Shape::Integer) if seed.converts() && value.abs() < 9e18 => (value as i64).into(),
-            _ => value.into(),
-        };
-        Ok(seed.form.value(value))
+            Shape::Integer if value.abs() < 9e18 && (truncates || value.fract() == 0.0) => {
+                Some(Made::Right((value as i64).into()))
+            }
+            Shape::Integer | Shape::Float => Some(Made::Right(value.into())),
+            Shape::Timestamp => seconds(&value.into()).map(Made::Right),
+            Shape::String => Some(Made::Text(Value::from(value).to_string())),
+            _ => None,
+        })
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<F::Done, E> {
-        Ok(self.scalar()?.text(Cow::Borrowed(text)))
+        self.text(Cow::Borrowed(text))
     }
 
     fn visit_string<E: Error>(self, text: String) -> Result<F::Done, E> {
-        Ok(self.scalar()?.text(Cow::Owned(text)))
+        self.text(Cow::Owned(text))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<F::Done, A::Error> {
         match self.shape() {
             Some(Shape::List(element)) => {
                 let mut list = self.form.list();
+                let mark = self.form.log().mark();
                 loop {
                     // Whether there is another element is only known when it is read.
                     let (model, form) = (self.model, &mut *self.form);
-                    let next = Element { list: &mut list, model, reference: element, form };
+                    let next = Element { list: &mut list, mark, model, reference: element, form };
                     if items.next_element_seed(next)?.is_none() {
                         return Ok(self.form.close_list(list));
                     }
                 }
             }
-            None | Some(Shape::Structure(_) | Shape::Map(..)) => {
-                Err(A::Error::custom("a list, where an object is expected"))
+            None => Err(A::Error::custom("a list, where an object is expected")),
+            Some(_) => {
+                let value = Value::deserialize(SeqAccessDeserializer::new(items))?;
+                Ok(self.other(value))
             }
-            Some(_) => Ok(self.form.value(Value::deserialize(SeqAccessDeserializer::new(items))?)),
         }
     }
 
@@ -219,16 +270,21 @@ impl<'de, F: Form> Visitor<'de> for Seed<'_, '_, F> {
         }
         match self.shape() {
             Some(Shape::Map(_, element)) => {
-                let mut map = Map::new();
+                let (mut map, mut form) = (Map::new(), Values::default());
                 while let Some(key) = members.next_key::<String>()? {
                     let target = Target::Value(element);
-                    let value = Seed { model: self.model, target, form: &mut Values };
+                    let mark = form.log.mark();
+                    let value = Seed { model: self.model, target, form: &mut form };
                     map.insert(key, members.next_value_seed(value)?);
+                    form.log.within_entry(mark);
                 }
+                self.form.log().absorb(form.log);
                 Ok(self.form.value(Value::Object(map)))
             }
-            Some(Shape::List(_)) => Err(A::Error::custom("an object, where a list is expected")),
-            _ => Ok(self.form.value(Value::deserialize(MapAccessDeserializer::new(members))?)),
+            _ => {
+                let value = Value::deserialize(MapAccessDeserializer::new(members))?;
+                Ok(self.other(value))
+            }
         }
     }
 }
@@ -258,7 +314,9 @@ impl<F: Form> Seed<'_, '_, F> {
             form.forget(&mut found, index);
             form.member(&mut found, index, &member.name);
             let target = Target::Value(&member.reference);
+            let mark = form.log().mark();
             let value = members.next_value_seed(Seed { model: self.model, target, form: &mut *form })?;
+            form.log().within(mark, &member.name);
             if form.is_null(&value) {
                 form.discard(&mut found, value);
             } else {
@@ -282,6 +340,8 @@ impl<F: Form> Seed<'_, '_, F> {
 /// An element of a list, if there is another.
 struct Element<'m, 'f, F: Form> {
     list: &'f mut F::List,
+    /// Where the list began.
+    mark: Mark,
     model: &'m Model,
     reference: &'m Reference,
     form: &'f mut F,
@@ -293,7 +353,9 @@ impl<'de, F: Form> DeserializeSeed<'de> for Element<'_, '_, F> {
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
         self.form.element(self.list);
         let target = Target::Value(self.reference);
+        let mark = self.form.log().mark();
         let item = Seed { model: self.model, target, form: &mut *self.form }.deserialize(from)?;
+        self.form.log().within_element(self.mark, mark);
         self.form.push(self.list, item);
         Ok(())
     }
@@ -303,8 +365,8 @@ impl<'de, F: Form> DeserializeSeed<'de> for Element<'_, '_, F> {
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// A number that is not a time (out of reach) stays as it is.
-fn seconds(number: &Value) -> Value {
-    let time = number.as_number().and_then(Timestamp::from_number);
-    time.map_or_else(|| number.clone(), |time| Value::String(time.iso8601()))
+/// `None` where the number is no time: out of reach.
+fn seconds(number: &Value) -> Option<Value> {
+    let time = number.as_number().and_then(Timestamp::from_number)?;
+    Some(Value::String(time.iso8601()))
 }

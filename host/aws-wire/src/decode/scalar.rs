@@ -1,6 +1,7 @@
 //! Texts and numbers that stand for other things.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use berth_core::from_json;
 use serde_json::Value;
 
 use crate::{
@@ -8,13 +9,13 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// A scalar that came as text: from XML, or from a header.
-pub(super) fn from_text(shape: &Shape, text: String) -> Result<Value, String> {
-    Ok(match shape {
+/// A scalar that came as text: from XML, or from a header. `None` where the text is no such scalar.
+pub(super) fn from_text(shape: &Shape, text: String) -> Option<Value> {
+    Some(match shape {
         Shape::Boolean => Value::Bool(text == "true"),
-        Shape::Integer => integer(text.trim()).ok_or("not a whole number")?,
-        Shape::Float => float(text.trim()).ok_or("not a number")?,
-        Shape::Timestamp => timestamp(text),
+        Shape::Integer => integer(text.trim())?,
+        Shape::Float => float(text.trim())?,
+        Shape::Timestamp => timestamp(&text)?,
         Shape::Blob => Value::String(base64(text)),
         Shape::String | Shape::Structure(_) | Shape::List(_) | Shape::Map(..) => Value::String(text),
     })
@@ -39,10 +40,9 @@ pub(super) fn number(value: f64) -> Value {
     }
 }
 
-/// A text that is not a time stays as it is: the value is then odd, but not lost, and neither is
-/// the rest of the answer.
-pub(super) fn timestamp(text: String) -> Value {
-    Value::String(Timestamp::parse(&text).map_or(text, Timestamp::iso8601))
+/// A time in any form; `None` for what is none, or is out of reach: nothing that expects a time takes that.
+pub(super) fn timestamp(text: &str) -> Option<Value> {
+    Timestamp::parse(text).map(|time| Value::String(time.iso8601()))
 }
 
 /// Base64 with line breaks and the like, in its plain form.
@@ -58,8 +58,8 @@ pub(super) fn base64(mut text: String) -> String {
 pub(super) fn unquirk(quirk: Quirk, value: Value) -> Value {
     let Value::String(text) = value else { return value };
     let changed = match quirk {
-        Quirk::Json => serde_json::from_str(&text).ok(),
-        Quirk::UrlEncodedJson => serde_json::from_str(&percent_decode(&text)).ok(),
+        Quirk::Json => json(text.as_bytes()),
+        Quirk::UrlEncodedJson => json(percent_decode(&text).as_bytes()),
         // What is not even ASCII was not base64.
         Quirk::Base64Text if !text.is_ascii() => None,
         Quirk::Base64Text => BASE64
@@ -69,6 +69,10 @@ pub(super) fn unquirk(quirk: Quirk, value: Value) -> Value {
         Quirk::LastSegment | Quirk::RootText => None,
     };
     changed.unwrap_or(Value::String(text))
+}
+
+fn json(text: &[u8]) -> Option<Value> {
+    from_json(text).ok().map(|(value, _)| value)
 }
 
 /// As Python's `unquote`: `+` stays, what is not an escape stays.

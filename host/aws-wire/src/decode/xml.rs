@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use berth_core::lossy;
 use quick_xml::{
     Reader,
     escape::resolve_predefined_entity,
@@ -11,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{
     form::{Form, Values, unknown_union_member},
+    repairs::Log,
     scalar,
 };
 use crate::{
@@ -88,7 +90,8 @@ pub(super) struct Element {
 
 impl Element {
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
-        let mut reader = reader(std::str::from_utf8(body).ok()?);
+        let (text, _) = lossy(body);
+        let mut reader = reader(&text);
         let mut open: Vec<Self> = Vec::new();
         loop {
             match reader.read_event().ok()? {
@@ -109,7 +112,7 @@ impl Element {
                 Event::Eof => return None,
                 event => {
                     if let Some(element) = open.last_mut().filter(|element| element.children.is_empty()) {
-                        append_text(&mut element.text, &event).ok()?;
+                        append_text(&mut element.text, &event);
                     }
                 }
             }
@@ -124,6 +127,7 @@ impl Element {
 fn reader(text: &str) -> Reader<&[u8]> {
     let mut reader = Reader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
     reader.config_mut().expand_empty_elements = true;
+    reader.config_mut().allow_dangling_amp = true;
     reader
 }
 
@@ -132,34 +136,39 @@ fn local_name<'n>(start: &'n BytesStart<'_>) -> &'n str {
     name.rsplit_once(':').map_or(name, |(_, local)| local)
 }
 
-/// Adds what an event holds of an element's text.
-fn append_text(text: &mut String, event: &Event<'_>) -> Result<(), String> {
+/// Adds what an event holds of an element's text, with U+FFFD for a character or an entity that does not
+/// exist. Returns how many those are.
+fn append_text(text: &mut String, event: &Event<'_>) -> u64 {
     match event {
         Event::Text(part) => text.push_str(&part.xml10_content()),
         Event::CData(part) => text.push_str(&part.xml10_content()),
         Event::GeneralRef(reference) => {
-            let resolved = reference.resolve_char_ref().map_err(|error| error.to_string())?;
-            match (resolved, resolve_predefined_entity(reference)) {
-                (Some(letter), _) => text.push(letter),
-                (None, Some(letters)) => text.push_str(letters),
-                (None, None) => return Err("an entity is not defined".to_owned()),
+            match (reference.resolve_char_ref(), resolve_predefined_entity(reference)) {
+                (Ok(Some(letter)), _) => text.push(letter),
+                (Ok(None), Some(letters)) => text.push_str(letters),
+                _ => {
+                    text.push(char::REPLACEMENT_CHARACTER);
+                    return 1;
+                }
             }
         }
         _ => {}
     }
-    Ok(())
+    0
 }
 
 struct Decoder<'m, 'b> {
     model: &'m Model,
     reader: Reader<&'b [u8]>,
     depth: usize,
+    /// Whether a text stood where only elements may.
+    stray: bool,
 }
 
 impl<'m, 'b> Decoder<'m, 'b> {
     fn new(model: &'m Model, body: &'b [u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
-        Ok(Self { model, reader: reader(text), depth: 0 })
+        Ok(Self { model, reader: reader(text), depth: 0, stray: false })
     }
 
     fn next(&mut self) -> Result<Event<'b>, String> {
@@ -202,6 +211,8 @@ impl<'m, 'b> Decoder<'m, 'b> {
             match self.next()? {
                 Event::Start(start) => return Ok(Some(start)),
                 Event::End(_) => return Ok(None),
+                Event::Text(text) => self.stray |= !text.trim_ascii().is_empty(),
+                Event::CData(_) | Event::GeneralRef(_) => self.stray = true,
                 _ => {}
             }
         }
@@ -247,44 +258,58 @@ impl<'m, 'b> Decoder<'m, 'b> {
             Shape::Structure(structure) => self.structure(form, structure, start, Vec::new())?,
             Shape::List(element) if reference.flattened => {
                 let mut list = form.list();
+                let mark = form.log().mark();
                 form.element(&mut list);
                 let item = self.value(form, element, start)?;
+                form.log().within_element(mark, mark);
                 form.push(&mut list, item);
                 form.close_list(list)
             }
             // Every child is an element, whatever its name.
             Shape::List(element) => {
                 let mut list = form.list();
+                let mark = form.log().mark();
+                let mut is_empty = true;
+                self.stray = false;
                 while let Some(child) = self.child()? {
+                    is_empty = false;
                     form.element(&mut list);
+                    let before = form.log().mark();
                     let item = self.value(form, element, &child)?;
+                    form.log().within_element(mark, before);
                     form.push(&mut list, item);
+                }
+                // A text in place of the elements does not say that there are none.
+                if is_empty && self.stray {
+                    form.log().left_out();
                 }
                 form.close_list(list)
             }
             Shape::Map(key, element) => {
                 let mut entries = Map::new();
                 if reference.flattened {
-                    self.entry(key, element, &mut entries)?;
+                    self.entry(form.log(), key, element, &mut entries)?;
                 } else {
                     while self.child()?.is_some() {
-                        self.entry(key, element, &mut entries)?;
+                        self.entry(form.log(), key, element, &mut entries)?;
                     }
                 }
                 form.value(Value::Object(entries))
             }
             Shape::String if reference.quirk.is_none() => {
-                let text = self.text()?;
+                let text = self.text(form.log())?;
                 form.string(text)
             }
             shape => {
-                let text = self.text()?.into_owned();
-                let value = scalar::from_text(shape, text)
-                    .map_err(|reason| format!("{}: {reason}", local_name(start)))?;
-                form.value(match reference.quirk {
-                    Some(quirk) => scalar::unquirk(quirk, value),
-                    None => value,
-                })
+                let text = self.text(form.log())?.into_owned();
+                match (scalar::from_text(shape, text), reference.quirk) {
+                    (Some(value), Some(quirk)) => form.value(scalar::unquirk(quirk, value)),
+                    (Some(value), None) => form.value(value),
+                    (None, _) => {
+                        form.log().left_out();
+                        form.value(Value::Null)
+                    }
+                }
             }
         };
         self.depth -= 1;
@@ -294,6 +319,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
     /// One entry of a map: the element that is open holds a key and a value.
     fn entry(
         &mut self,
+        log: &mut Log,
         key: &'m Reference,
         element: &'m Reference,
         entries: &mut Map<String, Value>,
@@ -301,20 +327,25 @@ impl<'m, 'b> Decoder<'m, 'b> {
         let key_name = key.name.as_deref().unwrap_or("key");
         let value_name = element.name.as_deref().unwrap_or("value");
         let (mut name, mut value) = (None, None);
+        let mut form = Values::default();
         while let Some(child) = self.child()? {
             let tag = local_name(&child);
             if tag == key_name {
-                name = Some(self.text()?.into_owned());
+                name = Some(self.text(&mut form.log)?.into_owned());
             } else if tag == value_name {
-                value = Some(self.value(&mut Values, element, &child)?);
+                value = Some(self.value(&mut form, element, &child)?);
             } else {
-                return Err(format!("`{tag}` in an entry of a map"));
+                self.skip()?;
             }
         }
-        let (Some(name), Some(value)) = (name, value) else {
-            return Err("an entry of a map lacks its key or its value".to_owned());
-        };
-        entries.insert(name, value);
+        match (name, value) {
+            (Some(name), Some(value)) => _ = entries.insert(name, value),
+            // An entry without its key or its value.
+            _ => form.log.left_out(),
+        }
+        let mark = log.mark();
+        log.absorb(form.log);
+        log.within_entry(mark);
         Ok(())
     }
 
@@ -327,17 +358,19 @@ impl<'m, 'b> Decoder<'m, 'b> {
     ) -> Result<F::Done, String> {
         let mut members = form.structure();
         if let Some(index) = structure.root_text {
-            let text = self.text()?.into_owned();
+            let text = self.text(form.log())?.into_owned();
             // A bucket in us-east-1: the AWS CLI prints null.
             let value = if text.is_empty() { Value::Null } else { Value::String(text) };
             form.set_value(&mut members, structure, index, value);
             return Ok(form.close(members, structure));
         }
-        let mut first_tag = None;
+        let (mut first_tag, mut is_empty) = (None, true);
+        self.stray = false;
         let mut cursor = 0;
         // The elements of flattened lists and maps may stand anywhere between the others.
         let mut scattered: Vec<(usize, Value)> = Vec::new();
         while let Some(child) = self.child()? {
+            is_empty = false;
             let tag = local_name(&child);
             let found = find(structure, tag, cursor);
             if first_tag.is_none() && structure.union {
@@ -361,15 +394,20 @@ impl<'m, 'b> Decoder<'m, 'b> {
                         scattered.push((index, empty));
                         scattered.len() - 1
                     });
+                    let mark = form.log().mark();
                     match (shape, scattered.get_mut(at)) {
                         (Shape::List(element), Some((_, Value::Array(items)))) => {
-                            items.push(self.value(&mut Values, element, &child)?);
+                            let mut values = Values::default();
+                            items.push(self.value(&mut values, element, &child)?);
+                            form.log().absorb(values.log);
+                            form.log().within_element(mark, mark);
                         }
                         (Shape::Map(key, element), Some((_, Value::Object(entries)))) => {
-                            self.entry(key, element, entries)?;
+                            self.entry(form.log(), key, element, entries)?;
                         }
                         _ => self.skip()?,
                     }
+                    form.log().within(mark, &member.name);
                     // Another of them is likely next.
                     cursor = index;
                 }
@@ -377,8 +415,14 @@ impl<'m, 'b> Decoder<'m, 'b> {
                 _ if form.has(&members, index) => self.skip()?,
                 _ => {
                     form.member(&mut members, index, &member.name);
+                    let mark = form.log().mark();
                     let value = self.value(form, reference, &child)?;
-                    form.set(&mut members, index, value);
+                    if form.log().mark() != mark && form.is_null(&value) {
+                        form.discard(&mut members, value);
+                    } else {
+                        form.set(&mut members, index, value);
+                    }
+                    form.log().within(mark, &member.name);
                 }
             }
         }
@@ -395,7 +439,10 @@ impl<'m, 'b> Decoder<'m, 'b> {
             }
         }
         if structure.has_attributes {
-            attributes(form, &mut members, structure, start)?;
+            attributes(form, &mut members, structure, start);
+        }
+        if is_empty && self.stray {
+            form.log().left_out();
         }
         match first_tag {
             Some(tag) if form.is_empty(&members) => Ok(form.replace(members, unknown_union_member(tag))),
@@ -404,7 +451,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
     }
 
     /// The text of the element that is open: what stands before its first child.
-    fn text(&mut self) -> Result<Cow<'b, str>, String> {
+    fn text(&mut self, log: &mut Log) -> Result<Cow<'b, str>, String> {
         let mut text = Cow::Borrowed("");
         loop {
             match self.next()? {
@@ -417,7 +464,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
                     return Ok(text);
                 }
                 Event::Text(part) if text.is_empty() => text = part.xml10_content(),
-                event => append_text(text.to_mut(), &event)?,
+                event => log.repairs.replaced += append_text(text.to_mut(), &event),
             }
         }
     }
@@ -435,27 +482,31 @@ fn attributes<F: Form>(
     members: &mut F::Members,
     structure: &Structure,
     start: &BytesStart<'_>,
-) -> Result<(), String> {
+) {
     for (index, member) in structure.members.iter().enumerate() {
         if !member.reference.xml_attribute || form.has(members, index) {
             continue;
         }
         // `xsi:type`: the prefix that the document uses for the namespace may be another.
         let local = |name: &str| name.rsplit_once(':').map(|(_, local)| local.to_owned());
-        for attribute in start.attributes() {
-            let attribute = attribute.map_err(|error| error.to_string())?;
+        // What cannot be read as an attribute is none.
+        for attribute in start.attributes().flatten() {
             let name = attribute.key.into_inner();
             let is_namespace = name == "xmlns" || name.starts_with("xmlns:");
             if !is_namespace
                 && (name == member.key || (local(name).is_some() && local(name) == local(&member.key)))
             {
-                let value = attribute
-                    .normalized_value(quick_xml::XmlVersion::Implicit1_0)
-                    .map_err(|error| error.to_string())?;
-                form.set_value(members, structure, index, Value::String(value.into_owned()));
+                let value = match attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0) {
+                    Ok(value) => value.into_owned(),
+                    // A character or an entity in it does not exist.
+                    Err(_) => {
+                        form.log().odd();
+                        attribute.value.clone().into_owned()
+                    }
+                };
+                form.set_value(members, structure, index, Value::String(value));
                 break;
             }
         }
     }
-    Ok(())
 }

@@ -16,7 +16,13 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::{Answer, Client, LEAST_ROOM, Paces, Target, pace::Pace, redirect, sign::sign_request};
+use super::{
+    Answer, Client, LEAST_ROOM, Paces, Target,
+    body::{self, Unread},
+    pace::Pace,
+    redirect,
+    sign::sign_request,
+};
 use crate::{
     clock::Stamp,
     errors::{CallError, is_doubtful, is_expired, is_mistrust, is_skewed, is_throttling, is_transient},
@@ -259,12 +265,13 @@ impl Client {
         let answer = async {
             let response = sent.await?;
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            Ok::<_, reqwest::Error>(Answer { status, headers, body: response.bytes().await? })
+            Ok(Answer { status, headers, body: body::read(response, self.max_response_bytes).await? })
         };
-        Ok(match answer.await {
-            Ok(answer) => Attempt::Answered(answer, Signed { with, at }),
-            Err(error) => silent(error),
-        })
+        match answer.await {
+            Ok(answer) => Ok(Attempt::Answered(answer, Signed { with, at })),
+            Err(Unread::Silent(error)) => Ok(silent(error)),
+            Err(Unread::TooLarge) => Err(CallError::TooLarge { limit: self.max_response_bytes }),
+        }
     }
 
     /// Where a request goes and for which region it is signed.

@@ -18,7 +18,7 @@ use super::{
     render,
 };
 use crate::{
-    client::{Target, decode},
+    client::{Target, decode_list},
     errors::CallError,
 };
 
@@ -169,7 +169,10 @@ impl Reader {
             let mut answer = {
                 // Never closed.
                 let _seat = self.enriching.acquire().await;
-                decode(&ready.operation, &*self.answer(target, ready, &input).await?)?
+                // A result whose key cannot be read would look as if it were not there.
+                let key = ready.step.matching.as_ref().map(|matching| &matching.result);
+                let needed: Vec<_> = ready.step.items.iter().chain(key).collect();
+                decode_list(&ready.operation, &*self.answer(target, ready, &input).await?, &needed)?
             };
             if let Some(items) = &ready.step.items {
                 ready.operation.check_list(&answer, items, ready.step.empty.as_ref())?;

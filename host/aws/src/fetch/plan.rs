@@ -9,7 +9,7 @@ use berth_core::{
 };
 use serde_json::Value;
 
-use crate::{errors::CallError, refusals};
+use crate::{errors::CallError, once, refusals};
 
 /// How many resources make a batch where the plan does not say.
 const CHUNK: usize = 100;
@@ -89,6 +89,24 @@ impl Plan {
         }
         let chunk = kind.plan.chunk.and_then(|chunk| usize::try_from(chunk).ok()).unwrap_or(CHUNK);
         Ok(Self { lists: compiled, chunk: chunk.max(1) })
+    }
+}
+
+impl Plan {
+    /// Warns of lists that do not set the size of their pages. `berth plugin check` refuses such a plan; one
+    /// that is installed runs all the same.
+    pub(super) fn warn_of_page_sizes(&self, kind: &KindManifest) {
+        for Ready { step, operation, .. } in self.lists.iter().map(|list| &list.step) {
+            if let Some(limit) = operation.missing_page_size(&step.input.clone().into())
+                && once::is_first(format!("page size of {}, {}", kind.kind, step.id))
+            {
+                tracing::warn!(
+                    kind = %kind.kind, step = step.id, %operation, limit,
+                    "the plan does not set the size of a page, so that the service may answer with everything \
+                     at once; `berth plugin check` tells more"
+                );
+            }
+        }
     }
 }
 

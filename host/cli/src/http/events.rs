@@ -11,7 +11,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, post},
 };
-use berth_embed::{Submission, core::AccountId};
+use berth_embed::{
+    Submission,
+    core::{AccountId, from_json},
+};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
@@ -76,8 +79,15 @@ async fn take(State(door): State<Arc<Door>>, request: Request) -> Response {
             return refused(StatusCode::OK, &format!("the body cannot be read: {error}"));
         }
     };
-    let payload: Value = match serde_json::from_slice(&body) {
-        Ok(payload) => payload,
+    let payload: Value = match from_json(&body) {
+        Ok((payload, 0)) => payload,
+        Ok((payload, replaced)) => {
+            tracing::warn!(
+                replaced,
+                "texts of a live event are malformed; U+FFFD stands for what cannot be read"
+            );
+            payload
+        }
         Err(error) => {
             count("malformed");
             return refused(StatusCode::OK, &format!("the body is not JSON: {error}"));
@@ -144,8 +154,8 @@ fn events(payload: Value) -> Vec<Value> {
         Value::Array(events) => events.into_iter().flat_map(self::events).collect(),
         Value::Object(members) if !members.contains_key("detail") => {
             let wrapped = members.get("Message").and_then(Value::as_str);
-            match wrapped.and_then(|text| serde_json::from_str(text).ok()) {
-                Some(event) => vec![event],
+            match wrapped.and_then(|text| from_json(text.as_bytes()).ok()) {
+                Some((event, _)) => vec![event],
                 None => vec![Value::Object(members)],
             }
         }
@@ -217,5 +227,7 @@ mod tests {
         assert_eq!(events(event.clone()), std::slice::from_ref(&event));
         assert_eq!(events(json!([event, wrapped])), [event.clone(), event]);
         assert_eq!(events(json!({"Message": "hello"})), [json!({"Message": "hello"})]);
+        let malformed = json!({"Message": r#"{"detail": {"name": "cut \ud83d"}}"#});
+        assert_eq!(events(malformed), [json!({"detail": {"name": "cut \u{fffd}"}})]);
     }
 }

@@ -214,3 +214,31 @@ async fn requests_are_signed_as_botocore_signs_them() {
     let output = python.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "{}");
 }
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_fails_what_it_was_asked_for() {
+    let arns: Vec<String> = (0..1000).map(|n| format!("arn:{n:0100}")).collect();
+    let clusters_of =
+        move |seen: &Seen| (seen.call == CALL).then(|| Answer::json(&json!({"clusterArns": arns})));
+    let aws = StandIn::start(clusters_of).await;
+    let source =
+        source(berth_aws::AwsConfig { max_response_bytes: 50_000, ..with_roles(&aws.endpoint, &[A]) });
+    source.accounts().await.unwrap();
+    let found = read(&source, A, &["eu-west-1"], &clusters(), &[]).await;
+    let Some(FetchError::Failed(problem)) = found.error else { panic!("{found:?}") };
+    assert!(problem.message.contains("larger than 50000 bytes"), "{problem:?}");
+    assert_eq!(source.stats().calls[CALL].requests, 1, "asking again gives the same");
+}
+
+/// A text that nobody parses does not fail the unit.
+#[tokio::test]
+async fn a_malformed_text_costs_only_itself() {
+    let (_, _, found) = read_clusters(|_| {
+        let mut answer = some();
+        answer.body = r#"{"clusterArns": ["arn:a", "cut \ud83d", "arn:c"]}"#.to_owned();
+        answer
+    })
+    .await;
+    let items: Vec<_> = found.complete().iter().map(|resource| resource["item"].clone()).collect();
+    assert_eq!(items, ["arn:a", "cut \u{fffd}", "arn:c"]);
+}

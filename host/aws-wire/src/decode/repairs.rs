@@ -1,0 +1,156 @@
+//! What of an answer could not be read as it came.
+
+use berth_core::{Path, PathSegment};
+
+/// How much of an answer could not be read. Texts that are malformed are replaced in part, members that are
+/// not what the model says are left out; all else of the answer is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Repairs {
+    /// Places in texts where U+FFFD or the like stands for what was malformed.
+    pub replaced: u64,
+    /// Members and elements that are left out, or are the text of what came.
+    pub unreadable: u64,
+}
+
+impl Repairs {
+    /// Whether the answer was read as it came.
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// Counts repairs while an answer is read, and remembers where values are missing since.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    pub(super) repairs: Repairs,
+    /// `Reservations[].Instances[].State`, each once. Relative to the value that is being read: who reads
+    /// what is around it adds to the front.
+    places: Vec<String>,
+}
+
+/// How many places there were at some point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark(usize);
+
+impl Log {
+    pub(super) fn mark(&self) -> Mark {
+        Mark(self.places.len())
+    }
+
+    /// The value that is being read has to be left out.
+    pub(super) fn left_out(&mut self) {
+        self.repairs.unreadable += 1;
+        self.places.push(String::new());
+    }
+
+    /// The value that is being read is not what the model says, but can be told as a text.
+    pub(super) fn odd(&mut self) {
+        self.repairs.unreadable += 1;
+    }
+
+    /// What was found since is within a member of this name.
+    pub(super) fn within(&mut self, mark: Mark, name: &str) {
+        self.prefix(mark, |place| match place.as_bytes().first() {
+            None => name.to_owned(),
+            Some(b'[') => format!("{name}{place}"),
+            Some(_) => format!("{name}.{place}"),
+        });
+    }
+
+    /// What was found since `element` is within an element of a list that began at `list`.
+    pub(super) fn within_element(&mut self, list: Mark, element: Mark) {
+        self.prefix(element, |place| match place.as_bytes().first() {
+            None | Some(b'[') => format!("[]{place}"),
+            Some(_) => format!("[].{place}"),
+        });
+        // Elements of a list have the same places.
+        for at in (element.0..self.places.len()).rev() {
+            let (known, new) = self.places[list.0..].split_at(element.0 - list.0);
+            if known.contains(&new[at - element.0]) {
+                self.places.swap_remove(at);
+            }
+        }
+    }
+
+    /// What was found since is within an entry of a map, which may have any name.
+    pub(super) fn within_entry(&mut self, mark: Mark) {
+        if self.places.len() > mark.0 {
+            self.places.truncate(mark.0);
+            self.places.push(String::new());
+        }
+    }
+
+    fn prefix(&mut self, mark: Mark, prefixed: impl Fn(&str) -> String) {
+        for place in &mut self.places[mark.0..] {
+            *place = prefixed(place);
+        }
+    }
+
+    /// Adds what another found in a part of the value that is being read.
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.repairs.replaced += other.repairs.replaced;
+        self.repairs.unreadable += other.repairs.unreadable;
+        self.places.extend(other.places);
+    }
+
+    /// The place that was left out on the way to this one, if any was.
+    pub(super) fn on_the_way_to(&self, place: &str) -> Option<&str> {
+        let leads = |known: &&String| {
+            let rest = place.strip_prefix(known.as_str());
+            known.is_empty() || rest.is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'.' | b'[', ..]))
+        };
+        self.places.iter().find(leads).map(String::as_str)
+    }
+
+    pub(super) fn places(&self) -> impl Iterator<Item = &str> {
+        self.places.iter().map(String::as_str)
+    }
+}
+
+/// A path as places are written.
+pub(super) fn place_of(paths: &[&Path]) -> String {
+    let mut place = String::new();
+    for segment in paths.iter().flat_map(|path| path.segments()) {
+        match segment {
+            PathSegment::Flatten | PathSegment::Index(_) => place.push_str("[]"),
+            PathSegment::Name(name) => {
+                if !place.is_empty() {
+                    place.push('.');
+                }
+                place.push_str(name);
+            }
+        }
+    }
+    place
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_told_from_the_outside_in_and_once() {
+        let mut log = Log::default();
+        let list = log.mark();
+        for _ in 0..3 {
+            let element = log.mark();
+            let member = log.mark();
+            log.left_out();
+            log.within(member, "State");
+            log.within_element(list, element);
+        }
+        log.within(list, "Instances");
+        assert_eq!(log.places().collect::<Vec<_>>(), ["Instances[].State"]);
+        assert_eq!(log.repairs, Repairs { replaced: 0, unreadable: 3 });
+        let path = |text| Path::parse(text).unwrap();
+        for (paths, hit) in [
+            (&[path("Instances[].State.Name")][..], true),
+            (&[path("Instances[]"), path("State")], true),
+            (&[path("Instances[].StateReason")], false),
+            (&[path("Instances[]")], false),
+        ] {
+            let place = place_of(&paths.iter().collect::<Vec<_>>());
+            assert_eq!(log.on_the_way_to(&place).is_some(), hit, "{place}");
+        }
+    }
+}

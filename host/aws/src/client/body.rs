@@ -1,0 +1,86 @@
+//! Reading the body of an answer, up to a limit.
+
+use bytes::{Bytes, BytesMut};
+use reqwest::Response;
+
+/// Why a body was not read.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// The connection failed.
+    Silent(reqwest::Error),
+    /// It is larger than the limit.
+    TooLarge,
+}
+
+impl From<reqwest::Error> for Unread {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Silent(error)
+    }
+}
+
+/// Reads a body of at most `limit` bytes, counted after decompression: a small answer may unpack to more than
+/// there is memory. Nothing is read beyond the limit.
+///
+/// # Errors
+/// [`Unread`].
+pub(super) async fn read(mut response: Response, limit: usize) -> Result<Bytes, Unread> {
+    let announced =
+        response.content_length().map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
+    if announced > limit {
+        return Err(Unread::TooLarge);
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        if chunk.len() > limit - body.len() {
+            return Err(Unread::TooLarge);
+        }
+        if body.is_empty() {
+            body.reserve(announced.max(chunk.len()));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// What a server answers that announces no length.
+    async fn chunked(chunks: &'static [&'static str]) -> Response {
+        let provider = rustls::crypto::ring::default_provider();
+        _ = provider.install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            _ = stream.read(&mut [0; 4096]).await;
+            let mut answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_owned();
+            for chunk in chunks.iter().chain([&""]) {
+                answer += &format!("{:x}\r\n{chunk}\r\n", chunk.len());
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        reqwest::Client::new().get(format!("http://{address}")).send().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_limit() {
+        assert_eq!(read(chunked(&["ab", "cd"]).await, 4).await.unwrap(), "abcd");
+        assert_eq!(read(chunked(&[]).await, 0).await.unwrap(), "");
+        for limit in [0, 1, 3] {
+            assert!(
+                matches!(read(chunked(&["ab", "cd"]).await, limit).await, Err(Unread::TooLarge)),
+                "{limit}"
+            );
+        }
+        let announced = || Response::from(http::Response::new("abcd"));
+        assert!(matches!(read(announced(), 3).await, Err(Unread::TooLarge)));
+        assert_eq!(read(announced(), 4).await.unwrap(), "abcd");
+    }
+}

@@ -1,0 +1,26 @@
+//! Tells what of an answer could not be read as it came.
+
+use berth_aws_wire::{Operation, Repairs};
+
+use crate::once;
+
+/// Writes what was repaired to the log: the first time for an operation as a warning.
+pub(super) fn note(operation: &Operation, repairs: Repairs) {
+    if repairs.is_none() {
+        return;
+    }
+    let name = operation.to_string();
+    let Repairs { replaced, unreadable } = repairs;
+    if once::is_first(format!("repairs of {name}")) {
+        tracing::warn!(
+            operation = name,
+            replaced,
+            unreadable,
+            "an answer of AWS holds text that is malformed, or members of another type than AWS documents: \
+             U+FFFD stands for the one, the other are left out; all else is read. Of this operation, more is \
+             written at level debug only"
+        );
+    } else {
+        tracing::debug!(operation = name, replaced, unreadable, "parts of an answer could not be read");
+    }
+}

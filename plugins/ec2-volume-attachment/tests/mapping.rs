@@ -1,0 +1,12 @@
+//! Each fixture: native entities equal those of the default mapping, and the snapshot.
+
+use berth_plugin::testing::Bench;
+
+#[test]
+fn fixtures_map_as_recorded() {
+    let bench = Bench::of::<ec2_volume_attachment::Ec2VolumeAttachment>(ec2_volume_attachment::MANIFEST);
+    for fixture in Bench::fixtures("fixtures") {
+        bench.assert_conforms(&fixture);
+        insta::assert_json_snapshot!(fixture.name.clone(), bench.report(&fixture));
+    }
+}
