@@ -26,10 +26,8 @@ pub struct Attachment<'a> {
     delete_on_termination: Json<'a>,
 }
 
-const PROPERTIES: Properties = Properties::keeping_unknown(&[
-    Property::new("VolumeId").required(),
-    Property::new("AttachTime").time(),
-]);
+const PROPERTIES: Properties =
+    Properties::keeping_unknown(&[Property::new("VolumeId").required(), Property::new("AttachTime").time()]);
 
 impl Mapper for Ec2VolumeAttachment {
     const KIND: &'static str = "AWS::EC2::VolumeAttachment";

@@ -74,7 +74,8 @@ const PROPERTIES: Properties = Properties::dropping_unknown(&[
     Property::new("ImageManifestMediaType"),
     Property::new("ArtifactMediaType"),
     Property::new("ImageScanStatus"),
-    Property::new("ImageScanFindingsSummary").times(&["imageScanCompletedAt", "vulnerabilitySourceUpdatedAt"]),
+    Property::new("ImageScanFindingsSummary")
+        .times(&["imageScanCompletedAt", "vulnerabilitySourceUpdatedAt"]),
     Property::new("ImageStatus"),
     Property::new("LastRecordedPullTime").time(),
     Property::new("LastArchivedAt").time(),
@@ -92,7 +93,10 @@ impl Mapper for EcrImage {
         let digest = image.image_digest.as_str().ok_or("it has no `ImageDigest`")?;
         let tags = image.image_tags;
         // As in JQ, false is no tag.
-        let first = tags.as_ref().and_then(|tags| tags.first()).filter(|tag| !["null", "false"].contains(&tag.text()));
+        let first = tags
+            .as_ref()
+            .and_then(|tags| tags.first())
+            .filter(|tag| !["null", "false"].contains(&tag.text()));
         let scan = image.image_scan_findings_summary.unwrap_or_default();
         out.entity("ecrImage", format_args!("{arn}@{digest}"))
             .title(first.copied().unwrap_or(image.image_digest))

@@ -215,11 +215,13 @@ impl Bench {
     /// is in no answer is made of other members.
     fn assert_refused_for_its_identifier(&self, name: &str, whole: &Value, resources: &Value) {
         let Some(identifier) = &self.identifier else { return };
-        let has_arn =
-            members(whole).iter().any(|place| place.to_lowercase().ends_with("/arn") && place.matches('/').count() < 5);
+        let has_arn = members(whole)
+            .iter()
+            .any(|place| place.to_lowercase().ends_with("/arn") && place.matches('/').count() < 5);
         for error in list(&self.documents(resources)["errors"]) {
             let reason = error["reason"].as_str().unwrap_or_default();
-            let Some((member, _)) = reason.strip_prefix("it has no `").and_then(|rest| rest.split_once('`')) else {
+            let Some((member, _)) = reason.strip_prefix("it has no `").and_then(|rest| rest.split_once('`'))
+            else {
                 continue;
             };
             assert!(
