@@ -376,6 +376,15 @@ def ec2_volumes(place: Place):
         yield Found(volume["VolumeId"], volume["VolumeId"], pascal(volume))
 
 
+@reads("AWS::EC2::VolumeAttachment")
+def ec2_volume_attachments(place: Place):
+    ec2 = place.client("ec2")
+    for volume in pages(ec2, "describe_volumes", "Volumes"):
+        for attachment in volume["Attachments"]:
+            name = f"{volume['VolumeId']}/{attachment['InstanceId']}"
+            yield Found(name, name, pascal(attachment))
+
+
 # Containers
 
 
@@ -427,6 +436,22 @@ def seed_containers(place: Place) -> None:
         repositoryName="team/web", lifecyclePolicyText=json.dumps({"rules": rules})
     )
     ecr.create_repository(repositoryName="bare")
+    media = "application/vnd.docker.distribution.manifest.v2+json"
+    for number, tags in enumerate([["1.0", "latest"], []]):
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": media,
+            "config": {"mediaType": media, "size": 7023, "digest": f"sha256:{number:064x}"},
+            "layers": [{"mediaType": media, "size": 32654 + number, "digest": f"sha256:{number + 9:064x}"}],
+        }
+        for tag in tags or [None]:
+            tagged_by = {"imageTag": tag} if tag else {}
+            ecr.put_image(
+                repositoryName="bare",
+                imageManifest=json.dumps(manifest),
+                imageManifestMediaType=media,
+                **tagged_by,
+            )
     eks = place.client("eks")
     eks.create_cluster(
         name="main",
@@ -484,6 +509,18 @@ def ecr_repositories(place: Place):
         yield Found(
             repository["repositoryArn"], repository["repositoryName"], pascal(repository, {"tags": tags})
         )
+
+
+@reads("AWS::ECR::Image")
+def ecr_images(place: Place):
+    ecr = place.client("ecr")
+    for repository in pages(ecr, "describe_repositories", "repositories"):
+        arn, uri = repository["repositoryArn"], repository["repositoryUri"]
+        for image in pages(ecr, "describe_images", "imageDetails", repositoryName=repository["repositoryName"]):
+            digest = image["imageDigest"]
+            title = (image.get("imageTags") or [digest])[0]
+            of = {"repositoryArn": arn, "repositoryUri": uri}
+            yield Found(f"{arn}@{digest}", title, pascal(image, of))
 
 
 @reads("AWS::EKS::Cluster")
