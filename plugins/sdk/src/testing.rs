@@ -225,8 +225,11 @@ impl Bench {
                     continue;
                 }
                 let [with, without] = [resource, &without].map(|resource| self.documents(&json!([resource])));
-                let document = |report: &Value| report["documents"][0].clone();
-                let (mut with, mut without) = (document(&with), document(&without));
+                let document = |report: &Value| list(&report["documents"]).first().cloned();
+                // What cannot be read for the step's own answer has no document.
+                let (Some(mut with), Some(mut without)) = (document(&with), document(&without)) else {
+                    continue;
+                };
                 filled.extend(differences(&with["Properties"], &without["Properties"]));
                 with["Properties"].take();
                 without["Properties"].take();
