@@ -88,7 +88,7 @@ fn identifiers_and_relations_to_them_are_encoded_alike() {
         .collect();
     assert!(encoded.iter().any(|blueprint| *blueprint == "cloudWatchAlarm"), "{encoded:?}");
     for (folder, blueprints, mapping) in &kinds {
-        for (name, expression) in mapping["relations"].as_object().unwrap() {
+        for (name, expression) in mapping["relations"].as_object().into_iter().flatten() {
             let mut targets =
                 blueprints.as_array().unwrap().iter().map(|it| &it["relations"][name]["target"]);
             let is_encoded = targets.any(|target| encoded.contains(&target));
