@@ -98,7 +98,7 @@ impl Mapper for AutoScalingAutoScalingGroup {
         let instances = item.instances.unwrap_or_default();
         let ids: Vec<Json<'_>> =
             instances.iter().map(|instance| instance.instance_id).filter(|id| !id.is_null()).collect();
-        out.entity("autoScalingGroup", item.auto_scaling_group_arn)
+        out.entity("autoScalingGroup", item.auto_scaling_group_arn.port_identifier())
             .title(item.auto_scaling_group_name)
             .property("minSize", item.min_size)
             .property("maxSize", item.max_size)

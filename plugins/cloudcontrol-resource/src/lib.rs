@@ -4,7 +4,9 @@
 //! CloudFormation gives them. They become the document's `Properties` as they are; the identifier
 //! within type, account and region is `__ExtraContext.Identifier`.
 
-use berth_plugin::{Context, Documents, Entities, Json, Mapper, Properties, RawResource, Refused, Resource};
+use berth_plugin::{
+    Context, Documents, Entities, Json, Mapper, Properties, RawResource, Refused, Resource, port_identifier,
+};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
@@ -42,6 +44,7 @@ impl Mapper for CloudControlResource {
         let properties = parsed(properties)?;
         // Composite identifiers are joined by `|`, which Port does not take.
         let name = named(identifier)?.replace('|', "/");
+        let name = port_identifier(&name);
         let region = context.region.as_deref().unwrap_or_default();
         out.entity("cloudResource", format_args!("{}/{region}/{}/{name}", context.account_id, context.kind))
             .title(identifier)

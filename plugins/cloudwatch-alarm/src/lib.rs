@@ -55,7 +55,7 @@ impl Mapper for CloudWatchAlarm {
 
     fn entities(context: &Context, alarm: Self::Resource<'_>, out: &mut Entities) -> Result<(), Refused> {
         let Resource { item, steps, .. } = alarm;
-        out.entity("cloudWatchAlarm", item.alarm_arn)
+        out.entity("cloudWatchAlarm", item.alarm_arn.port_identifier())
             .title(item.alarm_name)
             .property("state", item.state_value)
             .property("stateReason", item.state_reason)

@@ -51,7 +51,7 @@ impl Mapper for CodeDeployApplication {
 
     fn entities(context: &Context, resource: Self::Resource<'_>, out: &mut Entities) -> Result<(), Refused> {
         let Steps { describe: application, tags } = resource.steps;
-        let Some(name) = application.application_name.as_str() else {
+        let Some(name) = application.application_name.port_identifier() else {
             return Err("it has no `applicationName`".into());
         };
         let (account, region) = (&context.account_id, context.region.as_deref().unwrap_or_default());

@@ -98,7 +98,7 @@ impl Mapper for CodeDeployDeploymentGroup {
     fn entities(context: &Context, resource: Self::Resource<'_>, out: &mut Entities) -> Result<(), Refused> {
         let Steps { describe: group, tags } = resource.steps;
         let (Some(application), Some(name)) =
-            (group.application_name.as_str(), group.deployment_group_name.as_str())
+            (group.application_name.port_identifier(), group.deployment_group_name.port_identifier())
         else {
             return Err("it has no `applicationName` or no `deploymentGroupName`".into());
         };

@@ -81,7 +81,7 @@ impl Mapper for CodeDeployDeploymentTarget {
             .or(describe.ecs_target)
             .or(describe.cloud_formation_target)
             .unwrap_or_default();
-        let id = target.target_id.as_str().ok_or(NAMELESS)?;
+        let id = target.target_id.port_identifier().ok_or(NAMELESS)?;
         let (account, region) = (&context.account_id, context.region.as_deref().unwrap_or_default());
         out.entity("codedeployDeploymentTarget", format_args!("{account}/{region}/{deployment}/{id}"))
             .title(target.target_id)

@@ -114,10 +114,10 @@ impl Mapper for CodeDeployDeployment {
         };
         let (account, region) = (&context.account_id, context.region.as_deref().unwrap_or_default());
         let application =
-            deployment.application_name.as_str().map(|name| format!("{account}/{region}/{name}"));
+            deployment.application_name.port_identifier().map(|name| format!("{account}/{region}/{name}"));
         let group = application
             .as_ref()
-            .zip(deployment.deployment_group_name.as_str())
+            .zip(deployment.deployment_group_name.port_identifier())
             .map(|(application, name)| format!("{application}/{name}"));
         let error = deployment.error_information.unwrap_or_default();
         out.entity("codedeployDeployment", format_args!("{account}/{region}/{id}"))

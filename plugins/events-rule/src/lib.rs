@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use berth_plugin::{
     Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource,
+    port_identifier,
 };
 use serde::Deserialize;
 
@@ -93,5 +94,6 @@ impl Mapper for EventsRule {
 fn state_machine(target: Json<'_>) -> Option<String> {
     let target = target.as_str()?;
     let parts: Vec<&str> = target.split(':').take(7).collect();
-    (parts.get(2) == Some(&"states") && parts.get(5) == Some(&"stateMachine")).then(|| parts.join(":"))
+    (parts.get(2) == Some(&"states") && parts.get(5) == Some(&"stateMachine"))
+        .then(|| port_identifier(&parts.join(":")).into_owned())
 }

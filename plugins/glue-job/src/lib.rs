@@ -2,7 +2,7 @@
 
 use berth_plugin::{
     Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource,
-    Timestamp,
+    Timestamp, port_identifier,
 };
 use serde::Deserialize;
 
@@ -64,7 +64,7 @@ impl Mapper for GlueJob {
         let Resource { item: job, steps, .. } = resource;
         let arn = arn(context, job.name)?;
         let command = job.command.unwrap_or_default();
-        out.entity("glueJob", &arn)
+        out.entity("glueJob", port_identifier(&arn))
             .title(job.name)
             .property("arn", &arn)
             .property("description", job.description)

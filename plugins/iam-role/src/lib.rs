@@ -81,7 +81,7 @@ impl Mapper for IamRole {
         let policies = steps
             .policies
             .map(|policies| policies.into_iter().map(|policy| policy.policy_arn).collect::<Vec<_>>());
-        out.entity("iamRole", role.arn)
+        out.entity("iamRole", role.arn.port_identifier())
             .title(role.role_name)
             .property("path", role.path)
             .property("roleId", role.role_id)

@@ -74,7 +74,7 @@ impl Mapper for IamUser {
         let groups =
             steps.groups.map(|groups| groups.into_iter().map(|group| group.group_name).collect::<Vec<_>>());
         let mfa_enabled = steps.mfa_devices.map(|devices| !devices.is_empty());
-        out.entity("iamUser", item.arn)
+        out.entity("iamUser", item.arn.port_identifier())
             .title(item.user_name)
             .property("path", item.path)
             .property("userId", item.user_id)

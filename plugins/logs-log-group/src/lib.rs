@@ -57,7 +57,7 @@ impl Mapper for LogsLogGroup {
 
     fn entities(context: &Context, group: Self::Resource<'_>, out: &mut Entities) -> Result<(), Refused> {
         let Resource { item, steps, .. } = group;
-        out.entity("logsLogGroup", item.log_group_arn)
+        out.entity("logsLogGroup", item.log_group_arn.port_identifier())
             .title(item.log_group_name)
             .property("retentionInDays", item.retention_in_days)
             .property("storedBytes", item.stored_bytes)

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeStruct as _};
 use serde_json::value::RawValue;
 
-use crate::{Fields, Refused, read, scan};
+use crate::{Fields, Refused, port_identifier, read, scan};
 
 /// A JSON value as the text it came as, borrowed from the batch: copied to the output without
 /// being parsed.
@@ -37,6 +37,15 @@ impl<'a> Json<'a> {
         } else {
             Some(Cow::Borrowed(inner))
         }
+    }
+
+    /// The string that the value is, as an identifier that Port accepts: see [`port_identifier`]. `None`
+    /// for what is no string.
+    pub fn port_identifier(self) -> Option<Cow<'a, str>> {
+        Some(match self.as_str()? {
+            Cow::Borrowed(text) => port_identifier(text),
+            Cow::Owned(text) => Cow::Owned(port_identifier(&text).into_owned()),
+        })
     }
 
     /// The number or truth value that a text stands for (`"3"`, `"true"`), as some services write

@@ -58,9 +58,13 @@ pub mod aws;
 mod batch;
 mod document;
 mod entity;
+mod identifier;
 mod json;
+mod letters;
 pub mod log;
 mod read;
+#[cfg(all(feature = "testing", not(target_family = "wasm")))]
+mod regex;
 mod resource;
 mod scan;
 #[cfg(all(feature = "testing", not(target_family = "wasm")))]
@@ -85,6 +89,7 @@ pub use batch::{map_batch, no_such_kind};
 pub use bindings::exports::berth::plugin::mapper::{Context, Output};
 pub use document::{Document, Documents, Properties, Property};
 pub use entity::{Entities, Entity};
+pub use identifier::{PORT_IDENTIFIER_JQ, port_identifier};
 pub use json::{Json, Typed};
 pub use resource::{Fields, RawResource, Resource};
 pub use time::Timestamp;

@@ -5,6 +5,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use berth_core::{Manifest, Scope};
+use berth_plugin::PORT_IDENTIFIER_JQ;
 use serde_json::{Value, json};
 
 fn manifests() -> Vec<(String, Vec<u8>)> {
@@ -63,6 +64,35 @@ fn mappings_set_what_their_blueprints_have() {
             };
             assert_eq!(mapped(&mapping.properties), names(&blueprint["schema"]["properties"]), "{folder}");
             assert_eq!(mapped(&mapping.relations), names(&blueprint["relations"]), "{folder}");
+        }
+    }
+}
+
+/// A relation meets its target only where both encode what Port refuses, and in the same way.
+#[test]
+fn identifiers_and_relations_to_them_are_encoded_alike() {
+    let mut kinds = Vec::new();
+    for (folder, json) in manifests() {
+        let mut manifest: Value = serde_json::from_slice(&json).unwrap();
+        for kind in manifest["kinds"].as_array_mut().unwrap() {
+            let mapping = kind["mapping"]["port"]["entity"]["mappings"].take();
+            kinds.push((folder.clone(), kind["blueprints"].take(), mapping));
+        }
+    }
+    let encodes = |expression: &Value| expression.as_str().unwrap().contains(PORT_IDENTIFIER_JQ);
+    let encoded: Vec<&Value> = kinds
+        .iter()
+        .filter(|(_, _, mapping)| encodes(&mapping["identifier"]))
+        .flat_map(|(_, blueprints, _)| blueprints.as_array().unwrap())
+        .map(|blueprint| &blueprint["identifier"])
+        .collect();
+    assert!(encoded.iter().any(|blueprint| *blueprint == "cloudWatchAlarm"), "{encoded:?}");
+    for (folder, blueprints, mapping) in &kinds {
+        for (name, expression) in mapping["relations"].as_object().into_iter().flatten() {
+            let mut targets =
+                blueprints.as_array().unwrap().iter().map(|it| &it["relations"][name]["target"]);
+            let is_encoded = targets.any(|target| encoded.contains(&target));
+            assert_eq!(encodes(expression), is_encoded, "{folder}: {name}");
         }
     }
 }

@@ -57,7 +57,7 @@ impl Mapper for SecretsManagerSecret {
     fn entities(context: &Context, resource: Self::Resource<'_>, out: &mut Entities) -> Result<(), Refused> {
         let secret = resource.item;
         let rotation_rules = secret.rotation_rules.unwrap_or_default();
-        out.entity("secretsmanagerSecret", secret.arn)
+        out.entity("secretsmanagerSecret", secret.arn.port_identifier())
             .title(secret.name)
             .property("arn", secret.arn)
             .property("description", secret.description)

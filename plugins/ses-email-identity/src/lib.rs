@@ -87,7 +87,7 @@ impl Mapper for SesEmailIdentity {
     fn entities(context: &Context, resource: Self::Resource<'_>, out: &mut Entities) -> Result<(), Refused> {
         let Resource { item, steps, .. } = resource;
         let identity = steps.describe.unwrap_or_default();
-        let Some(name) = item.identity_name.as_str() else {
+        let Some(name) = item.identity_name.port_identifier() else {
             return Err("it has no `IdentityName`".into());
         };
         let (account, region) = (&context.account_id, context.region.as_deref().unwrap_or_default());

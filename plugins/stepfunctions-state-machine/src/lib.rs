@@ -90,7 +90,7 @@ impl Mapper for StepFunctionsStateMachine {
         let logging_configuration = state_machine.logging_configuration.unwrap_or_default();
         let tracing_configuration = state_machine.tracing_configuration.unwrap_or_default();
         let encryption_configuration = state_machine.encryption_configuration.unwrap_or_default();
-        out.entity("stepfunctionsStateMachine", state_machine.state_machine_arn)
+        out.entity("stepfunctionsStateMachine", state_machine.state_machine_arn.port_identifier())
             .title(state_machine.name)
             .property("arn", state_machine.state_machine_arn)
             .property("status", state_machine.status)

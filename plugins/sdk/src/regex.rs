@@ -1,5 +1,8 @@
 //! Regular expressions as libjq has them: Oniguruma's, in its Perl syntax with named groups. jaq's
 //! own know neither look-around nor back references, nor letters beyond ASCII.
+//!
+//! The host's `jq` component compiles this file, too: it is here because the SDK is also copied into
+//! folders of plugins outside this repository, with what its test bench needs.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
