@@ -2,7 +2,7 @@
 //! account, service and region, and counts the calls it sees.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -55,6 +55,8 @@ struct Rules {
     /// The external ID that each role asks for.
     external_ids: BTreeMap<String, String>,
     denials: Vec<Denial>,
+    /// Calls that are denied to every account, named as in [`Gate::calls`].
+    denied_calls: BTreeSet<String>,
     /// The only roles that can be assumed, and by whom. Empty: any, by anybody.
     trusted: Vec<TrustedRole>,
     /// What `DescribeRegions` answers; moto's own list when empty.
@@ -106,6 +108,16 @@ impl Gate {
     /// Denies calls from now on.
     pub fn deny(&self, denial: Denial) {
         self.with(|rules| rules.denials.push(denial));
+    }
+
+    /// Denies a call to every account from now on, named as in [`calls`](Self::calls).
+    pub fn deny_call(&self, call: &str) {
+        self.with(|rules| rules.denied_calls.insert(call.to_owned()));
+    }
+
+    /// Allows all calls again.
+    pub fn allow_calls(&self) {
+        self.with(|rules| rules.denied_calls.clear());
     }
 
     /// How often each call was seen, by `<service> <operation>`, as in `ecs ListClusters`. Calls of
@@ -216,7 +228,8 @@ impl Rules {
                 && denial.region == call.region
                 && self.accounts.get(&call.access_key) == Some(&denial.account)
         });
-        if denied {
+        let name = format!("{} {}", call.service, call.operation);
+        if denied || self.denied_calls.contains(&name) {
             return Some(access_denied(call));
         }
         (call.operation == "DescribeRegions" && !self.regions.is_empty()).then(|| self.enabled_regions())

@@ -7,6 +7,7 @@ mod authors;
 mod containment;
 mod contract;
 mod deletion;
+mod denied;
 mod deploy;
 mod doctor;
 mod guides;
