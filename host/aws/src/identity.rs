@@ -82,7 +82,12 @@ pub(crate) struct Identities {
 }
 
 impl Identities {
-    pub(crate) fn new(config: &AwsConfig, partition: Partition, http: reqwest::Client, clock: Clock) -> Self {
+    pub(crate) fn new(
+        config: &AwsConfig,
+        partition: Partition,
+        http: reqwest::Client,
+        clock: &Clock,
+    ) -> Self {
         let transport = Transport::new(http);
         let region = partition.main_region();
         let sts = Arc::new(Sts {

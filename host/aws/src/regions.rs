@@ -120,14 +120,14 @@ fn cannot_list(target: &Target, account_service: &str, ec2: &str) -> Problem {
 }
 
 fn denied_everywhere(target: &Target, account_service: &str, denied: &[(Region, String)]) -> Problem {
-    let mut ec2 = String::new();
-    if let Some(((region, error), others)) = denied.split_first() {
-        ec2 = format!("in {region}: {error}");
-        if !others.is_empty() {
-            let names: Vec<&str> = others.iter().map(|(region, _)| region.as_str()).collect();
-            ec2.push_str(&format!("; nor does it answer in {}", names.join(", ")));
+    let others: Vec<&str> = denied.iter().skip(1).map(|(region, _)| region.as_str()).collect();
+    let ec2 = match denied.first() {
+        Some((region, error)) if others.is_empty() => format!("in {region}: {error}"),
+        Some((region, error)) => {
+            format!("in {region}: {error}; nor does it answer in {}", others.join(", "))
         }
-    }
+        None => "was not asked".to_owned(),
+    };
     cannot_list(target, account_service, &ec2).remedy(format!(
         "allow `account:ListRegions` or `ec2:DescribeRegions` for the role that reads account {}, or name the regions to read in `regionPolicy.allow` of every selector",
         target.account

@@ -74,7 +74,7 @@ impl AwsSource {
         let clock = Clock::default();
         Ok(Self {
             client: Arc::new(Client::new(&config, http.clone(), clock.clone())),
-            identities: Identities::new(&config, partition, http, clock),
+            identities: Identities::new(&config, partition, http, &clock),
             strategy,
             partition,
             granted: Arc::new(config.granted_reads),

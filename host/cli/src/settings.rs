@@ -23,7 +23,7 @@ use std::{
 use berth_embed::{
     AwsConfig, CredentialProvider, EndpointOverrides, EngineConfig, HttpConfig, PortConfig, ResourcesOrigin,
     StaticKeys, Variables, WebIdentity,
-    core::{AccountId, Partition, RoleArn},
+    core::{AccountId, Partition, Region, RoleArn},
 };
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
@@ -627,6 +627,10 @@ impl Reader<'_> {
         let max_response_bytes = self.number("max_response_bytes", defaults.max_response_bytes);
         let unit_deadline = self.number("unit_deadline_seconds", 3600);
         let endpoints = self.endpoints();
+        // Without the ARN of a role nothing names the partition but the region that AWS's tools use.
+        let has_roles = !role_arns.is_empty() || account_role_arn.is_some();
+        let partition =
+            if has_roles { partition } else { partition.or_else(|| partition_of_region(self.environment)) };
         let web_identity = self.environment.get("AWS_WEB_IDENTITY_TOKEN_FILE").map(|file| WebIdentity {
             token_file: file.into(),
             role_arn: self.environment.get("AWS_ROLE_ARN").and_then(|arn| RoleArn::new(arn).ok()),
@@ -916,6 +920,12 @@ fn split(list: &str) -> Vec<String> {
     list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect()
 }
 
+/// The partition of the region that AWS's own tools would use.
+fn partition_of_region(environment: &Environment) -> Option<Partition> {
+    let region = environment.get("AWS_REGION").or_else(|| environment.get("AWS_DEFAULT_REGION"))?;
+    Region::new(region.trim()).ok().map(|region| Partition::of_region(&region))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -965,6 +975,17 @@ mod tests {
         assert_eq!(settings.aws.endpoints.get(&["s3"]).unwrap().port(), Some(5001));
         assert_eq!(settings.aws.endpoints.get(&["ec2"]).unwrap().port(), Some(5000));
         assert!(!format!("{settings:?}").contains("hush"), "{settings:?}");
+    }
+
+    #[test]
+    fn a_single_account_is_in_the_partition_of_its_region() {
+        let of = |variables: &[(&str, &str)]| partition_of_region(&Environment::of(variables));
+        assert_eq!(of(&[("AWS_REGION", "eusc-de-east-1")]), Some(Partition::AwsEusc));
+        assert_eq!(of(&[("AWS_DEFAULT_REGION", "us-gov-east-1")]), Some(Partition::AwsUsGov));
+        assert_eq!(of(&[("AWS_REGION", "somewhere")]), None);
+        // The ARNs of roles say it better.
+        let settings = load(&[("AWS_REGION", "eusc-de-east-1")]).unwrap();
+        assert_eq!(settings.aws.partition, None);
     }
 
     #[test]

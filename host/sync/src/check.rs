@@ -139,9 +139,10 @@ async fn account(source: &dyn Source, access: &AccountAccess, resources: &[Resol
     let regions = source.enabled_regions(account, &region_hints(resources)).await;
     let told = regions.as_ref().map_err(Clone::clone).map(|enabled| {
         let count = enabled.regions().len();
-        match enabled.is_assumed() {
-            false => format!("{count} enabled"),
-            true => format!("{count} named by `regionPolicy.allow`; the account does not list its own"),
+        if enabled.is_assumed() {
+            format!("{count} named by `regionPolicy.allow`; the account does not list its own")
+        } else {
+            format!("{count} enabled")
         }
     });
     checks.push(Check::new(format!("account {}: regions", account.id), told));

@@ -263,7 +263,7 @@ struct Run {
 /// The regions of each account.
 #[derive(Default)]
 struct AccountRegions {
-    regions: BTreeMap<AccountId, Result<Vec<Region>, Problem>>,
+    of: BTreeMap<AccountId, Result<Vec<Region>, Problem>>,
     /// The accounts whose regions are those that the mapping names, for want of a list.
     assumed: BTreeSet<AccountId>,
 }
@@ -337,9 +337,8 @@ impl Run {
             }
         };
         let (owned, regions) = futures::join!(owned, self.regions(&accounts, &resources));
-        let AccountRegions { regions, assumed } = regions;
-        let mut planned = plan(&accounts, &regions, &resources);
-        notes.extend(assumed.iter().map(|account| {
+        let mut planned = plan(&accounts, &regions.of, &resources);
+        notes.extend(regions.assumed.iter().map(|account| {
             format!(
                 "account {account} denies access to the list of its regions; those that `regionPolicy.allow` names are read"
             )
@@ -403,7 +402,7 @@ impl Run {
         };
         let merge = ledger.as_ref().map(|_| options.merge);
         let settled = std::mem::take(&mut planned.settled);
-        let facts = self.facts(&accounts, (&regions, &assumed), &resources, ledger.as_deref());
+        let facts = self.facts(&accounts, &regions, &resources, ledger.as_deref());
         let work = async {
             let (units_run, written) = futures::join!(
                 self.units(&units, (&resources, &mut versions), merge, sender, (&tally, &documents)),
@@ -597,13 +596,13 @@ impl Run {
     fn facts(
         &self,
         accounts: &[AccountAccess],
-        (regions, assumed): (&BTreeMap<AccountId, Result<Vec<Region>, Problem>>, &BTreeSet<AccountId>),
+        regions: &AccountRegions,
         resources: &[ResolvedResource],
         ledger: Option<&LedgerView>,
     ) -> Facts {
         let scope = |account: &Account| {
             // What is only assumed says nothing about the regions that are not among them.
-            let listed = regions.get(&account.id).filter(|_| !assumed.contains(&account.id));
+            let listed = regions.of.get(&account.id).filter(|_| !regions.assumed.contains(&account.id));
             let enabled = listed.and_then(|listed| listed.as_ref().ok());
             AccountScope {
                 regions: enabled.map(|enabled| enabled.iter().cloned().collect()),
@@ -654,7 +653,7 @@ impl Run {
                 if enabled.as_ref().is_ok_and(EnabledRegions::is_assumed) {
                     all.assumed.insert(account.clone());
                 }
-                all.regions.insert(account, enabled.map(|enabled| enabled.regions().to_vec()));
+                all.of.insert(account, enabled.map(|enabled| enabled.regions().to_vec()));
                 std::future::ready(all)
             })
             .await

@@ -48,7 +48,7 @@ variable "management_account" {
 }
 
 variable "partition" {
-  description = "aws, aws-us-gov or aws-cn."
+  description = "The partition, as in the ARNs of its roles: aws, aws-us-gov, aws-cn, aws-eusc, …"
   type        = string
   default     = "aws"
 }

@@ -86,6 +86,9 @@ impl Client {
         let operation = Service::load("s3").ok()?.operation("HeadBucket").ok()?;
         let wire = operation.encode(&json!({"Bucket": bucket})).ok()?;
         let (endpoint, url) = self.url(&operation, &wire, asked).ok()?;
+        let lane = self.lane("s3");
+        let _lane = lane.acquire().await;
+        let _seat = self.in_flight.acquire().await;
         self.counters.count("s3", operation.name(), |calls: &mut CallStats| calls.requests += 1);
         match self.attempt(target, &operation, &wire, &endpoint, &url).await {
             Ok(Attempt::Answered(answer, _)) => region_of_header(&answer),

@@ -321,7 +321,7 @@ impl Client {
         buckets.entry(bucket).or_insert_with(|| Arc::new(Pace::new())).clone()
     }
 
-    fn lane(&self, service: &str) -> Arc<Semaphore> {
+    pub(super) fn lane(&self, service: &str) -> Arc<Semaphore> {
         let mut lanes = self.in_flight_per_service.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lane) = lanes.get(service) {
             return lane.clone();

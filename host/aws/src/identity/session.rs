@@ -219,18 +219,16 @@ impl Session {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(issued.clone());
                 Ok(issued)
             }
-            Err(error) => match usable {
-                Some(issued) => {
+            Err(error) => {
+                if let Some(issued) = usable {
                     tracing::warn!(%error, "credentials could not be renewed ahead of their expiry");
-                    Ok(issued)
+                    return Ok(issued);
                 }
-                None => {
-                    let mut history = self.history();
-                    history.failures += 1;
-                    history.error = Some(error.clone());
-                    Err(error)
-                }
-            },
+                let mut history = self.history();
+                history.failures += 1;
+                history.error = Some(error.clone());
+                Err(error)
+            }
         }
     }
 }

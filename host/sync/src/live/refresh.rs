@@ -225,13 +225,12 @@ impl Refresher {
                 Ok((kind, mapping)) => (kind, mapping),
                 Err(problem) => return Err(Miss::Never(problem.clone())),
             };
-            let enabled = match &target.key.region {
+            let enabled = if let Some(region) = &target.key.region {
                 // Where something changes, the region is enabled.
-                Some(region) => vec![region.clone()],
-                None => {
-                    let hints = region_hints(&rules.resources);
-                    self.source.regions_of(account, &hints).await.map_err(Miss::Again)?
-                }
+                vec![region.clone()]
+            } else {
+                let hints = region_hints(&rules.resources);
+                self.source.regions_of(account, &hints).await.map_err(Miss::Again)?
             };
             let regions = allowed_regions(account, &enabled, resource, kind);
             if !regions.is_empty() {

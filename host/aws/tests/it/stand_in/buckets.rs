@@ -75,7 +75,8 @@ fn tags() -> Value {
 
 #[tokio::test]
 async fn a_bucket_is_followed_however_s3_says_where_it_is() {
-    let forms: [(&str, fn() -> Answer, usize); 9] = [
+    type Form = (&'static str, fn() -> Answer, usize);
+    let forms: [Form; 9] = [
         ("301, header", || error(301, "PermanentRedirect", "").header("x-amz-bucket-region", THERE), 0),
         ("301, neither", || error(301, "PermanentRedirect", ""), 1),
         ("301, no body", || Answer::text(301, ""), 1),

@@ -52,9 +52,10 @@ async fn aws(dead: &Dead, sts: &'static str, service: &'static str) -> StandIn {
     let dead = dead.clone();
     StandIn::start(move |seen: &Seen| {
         if seen.call == CALL {
-            return Some(match dead.holds(&seen.key) {
-                true => Answer::error(400, service),
-                false => Answer::json(&json!({"clusterArns": ["arn:c"]})),
+            return Some(if dead.holds(&seen.key) {
+                Answer::error(400, service)
+            } else {
+                Answer::json(&json!({"clusterArns": ["arn:c"]}))
             });
         }
         let account = seen.input["RoleArn"].as_str()?.split(':').nth(4)?.to_owned();

@@ -31,10 +31,11 @@ async fn aws(ahead: i64, later: bool, code: &'static str) -> StandIn {
         }
         let ahead = clock.load(Ordering::SeqCst);
         let answer = if is_off(&seen.date, ahead) {
-            match seen.call.starts_with("sts:") {
-                true => Answer::xml_error(403, "SignatureDoesNotMatch", "Signature expired"),
+            if seen.call.starts_with("sts:") {
+                Answer::xml_error(403, "SignatureDoesNotMatch", "Signature expired")
+            } else {
                 // The others are under way by then.
-                false => Answer::error(400, code).after(Duration::from_millis(100)),
+                Answer::error(400, code).after(Duration::from_millis(100))
             }
         } else if seen.call == CALL {
             Answer::json(&json!({"clusterArns": ["arn:c"]}))

@@ -30,9 +30,8 @@ fn refused(code: &str) -> Answer {
     )
 }
 
-fn listed(names: &[&str]) -> Answer {
-    let items: String =
-        names.iter().map(|name| format!("<item><regionName>{name}</regionName></item>")).collect();
+fn listed<const N: usize>(names: [&str; N]) -> Answer {
+    let items = names.map(|name| format!("<item><regionName>{name}</regionName></item>")).concat();
     Answer::text(
         200,
         format!("<DescribeRegionsResponse><regionInfo>{items}</regionInfo></DescribeRegionsResponse>"),
@@ -59,9 +58,8 @@ async fn ask(aws: &StandIn, hints: &RegionHints) -> (Result<EnabledRegions, Prob
 #[tokio::test]
 async fn a_region_lock_that_closes_the_home_region_is_no_obstacle() {
     for open in ["eu-central-1", "ca-central-1"] {
-        let aws = aws("AccessDeniedException", move |seen| match seen.region == open {
-            true => listed(&["us-east-1", "eu-central-1"]),
-            false => denied(),
+        let aws = aws("AccessDeniedException", move |seen| {
+            if seen.region == open { listed(["us-east-1", "eu-central-1"]) } else { denied() }
         })
         .await;
         let (enabled, asked) = ask(&aws, &hints(&["eu-central-1"], true)).await;
@@ -108,7 +106,7 @@ async fn other_partitions_are_asked_in_their_own_regions() {
             Some(Answer { body: answer.body.replace("arn:aws:", "arn:aws-eusc:"), ..answer })
         }
         call if call.starts_with("account:") => Some(Answer::error(403, "AccessDeniedException")),
-        "ec2:DescribeRegions" => Some(listed(&["eusc-de-east-1"])),
+        "ec2:DescribeRegions" => Some(listed(["eusc-de-east-1"])),
         _ => None,
     })
     .await;
