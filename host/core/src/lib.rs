@@ -18,6 +18,7 @@ mod ids;
 mod ledger;
 mod manifest;
 mod path;
+pub mod port_names;
 mod problem;
 mod seams;
 mod unit;

@@ -27,6 +27,13 @@ use crate::{
 /// How often something is tried that is good to know and no more.
 const TELL_ATTEMPTS: u32 = 3;
 
+/// How often a call is repeated at which Port fails with something other than "come back later": it may
+/// be for what is in the call.
+const RETRIES_OF_A_FAILURE: u32 = 1;
+
+/// How often a divisible call is repeated that Port wants later, while it does others of its kind.
+const RETRIES_OF_A_PART: u32 = 4;
+
 /// How many requests a [`PortCatalog`](crate::PortCatalog) has sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PortStats {
@@ -69,6 +76,8 @@ pub(crate) struct Call {
     retry: Option<RetryPolicy>,
     /// Whether it goes with a token.
     authorized: bool,
+    /// Whether it can be sent in parts, so that Port's failures need not be waited out.
+    divisible: bool,
     body: Option<Bytes>,
 }
 
@@ -77,7 +86,7 @@ impl Call {
     pub(crate) fn new(name: &'static str, method: Method, url: Url) -> Self {
         let name = CallName { name, subject: None };
         let (agent, repeat) = (Agent::Plain, Repeat::Always);
-        Self { name, method, url, agent, repeat, retry: None, authorized: true, body: None }
+        Self { name, method, url, agent, repeat, retry: None, authorized: true, divisible: false, body: None }
     }
 
     pub(crate) fn subject(mut self, subject: impl Into<String>) -> Self {
@@ -105,6 +114,13 @@ impl Call {
     pub(crate) fn once(self) -> Self {
         let timeout = Duration::from_secs(10);
         self.retry(RetryPolicy { retries: 0, timeout, ..RetryPolicy::default() })
+    }
+
+    /// It can be sent in parts. Where Port does such calls for others and fails at this one, it may be
+    /// for something in it, and it is repeated a few times only.
+    pub(crate) fn divisible(mut self) -> Self {
+        self.divisible = true;
+        self
     }
 
     /// To somebody who is not Port, and gets no token.
@@ -167,6 +183,8 @@ pub(crate) struct Client {
     pub(crate) warned_of_integrations: AtomicBool,
     retry: RetryPolicy,
     stats: Mutex<PortStats>,
+    /// How often Port has done each call.
+    done: Mutex<BTreeMap<&'static str, u64>>,
     /// Until when Port wants no request at all, as a 429 said.
     pause: Mutex<Option<Instant>>,
 }
@@ -229,6 +247,7 @@ impl Client {
             warned_of_integrations: AtomicBool::new(false),
             retry: config.retry,
             stats: Mutex::default(),
+            done: Mutex::default(),
             pause: Mutex::default(),
         })
     }
@@ -337,6 +356,7 @@ impl Client {
         let policy = call.retry.unwrap_or(self.retry);
         // A pause is meant for Port's API, and for all of it.
         let is_api = call.url.origin() == self.api.origin();
+        let done_before = self.done(call.name.name);
         let mut retries = 0;
         loop {
             if is_api {
@@ -346,16 +366,23 @@ impl Client {
                 Ok(reply) => return Ok(reply),
                 Err(failure) => failure,
             };
-            let may_pass = match &failure {
+            let at_most = match &failure {
                 Failure::Transport { reason, connected } => {
-                    !is_mistrust(reason) && (call.repeat == Repeat::Always || !connected)
+                    let may_pass = !is_mistrust(reason) && (call.repeat == Repeat::Always || !connected);
+                    if may_pass { policy.retries } else { 0 }
                 }
-                Failure::Status(refusal, _) => {
-                    refusal.status == 429
-                        || call.repeat == Repeat::Always && matches!(refusal.status, 408 | 502 | 503 | 504)
+                Failure::Status(Refusal { status: 429, .. }, _) => policy.retries,
+                Failure::Status(..) if call.repeat == Repeat::Unprocessed => 0,
+                Failure::Status(Refusal { status: 502..=504, .. }, _)
+                    if call.divisible && self.done(call.name.name) > done_before =>
+                {
+                    policy.retries.min(RETRIES_OF_A_PART)
                 }
+                Failure::Status(Refusal { status: 408 | 502..=504, .. }, _) => policy.retries,
+                Failure::Status(Refusal { status: 500.., .. }, _) => policy.retries.min(RETRIES_OF_A_FAILURE),
+                Failure::Status(..) => 0,
             };
-            if !may_pass || retries == policy.retries {
+            if retries >= at_most {
                 return Err(failure.into_error(call));
             }
             retries += 1;
@@ -418,9 +445,15 @@ impl Client {
         }
         let body = response.bytes().await.map_err(failed)?;
         if status.is_success() {
+            *self.done.lock().unwrap_or_else(PoisonError::into_inner).entry(call.name.name).or_default() += 1;
             return Ok(Reply { call: call.name(), body });
         }
         Err(Failure::Status(refusal(call, status, &headers, &body), told_wait(&headers, self.clock.now())))
+    }
+
+    /// How often Port has done such a call.
+    fn done(&self, name: &'static str) -> u64 {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied().unwrap_or_default()
     }
 
     fn waited(&self, time: Duration) {
@@ -467,11 +500,6 @@ fn refuse_dots(segments: &[&str]) -> Result<(), PortError> {
 }
 
 fn refusal(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
-    let text = |value: serde_json::Value| match value {
-        serde_json::Value::Null => None,
-        serde_json::Value::String(text) => Some(text),
-        other => Some(other.to_string()),
-    };
     let reply: wire::ErrorReply = serde_json::from_slice(body).unwrap_or_default();
     let stale = status == StatusCode::CONFLICT && reply.is_stale();
     let wire::ErrorReply { error, message, .. } = reply;
@@ -479,8 +507,8 @@ fn refusal(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) ->
         stale,
         call: call.name(),
         status: status.as_u16(),
-        error: text(error),
-        message: text(message),
+        error: wire::words(&error),
+        message: wire::words(&message),
         trace_id: headers.get("x-trace-id").and_then(|id| id.to_str().ok()).map(str::to_owned),
     }
 }

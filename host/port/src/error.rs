@@ -128,7 +128,12 @@ impl Refusal {
                  one in Port first.",
             );
         }
+        let unfit =
+            [&self.error, &self.message].into_iter().flatten().any(|text| text.contains("match pattern"));
         match self.status {
+            400 | 422 if unfit => Some(
+                "Make the value fit in the mapping, as in `<expression> | gsub(\"[^A-Za-z0-9@_.+:/=-]\"; \"-\")`.",
+            ),
             401 => Some(CREDENTIALS_REMEDY),
             403 => Some(
                 "The credentials of OCEAN__PORT__CLIENT_ID lack the permission; use those of the organization, \

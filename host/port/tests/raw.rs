@@ -488,7 +488,7 @@ async fn an_end_that_port_refuses_is_no_completed_resync() {
     for resource in 0..2 {
         catalog.milestone(&ended(resource, 1, 0, 0)).await.unwrap();
     }
-    stand_in.fail(Fault::on("POST /v1/lifecycle/{resync}").status(500));
+    stand_in.fail(Fault::on("POST /v1/lifecycle/{resync}").status(500).times(2));
     assert!(catalog.end(ResyncStatus::Completed).await.is_err());
     assert_eq!(stand_in.integration(ID).unwrap()["resyncState"]["status"], "failed");
 }

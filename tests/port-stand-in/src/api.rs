@@ -17,7 +17,7 @@ use crate::{
     StandInOptions,
     error::ApiError,
     ingest,
-    schema::check_identifier,
+    schema::{check_identifier, check_in_bulk},
     search,
     server::{Shared, TOKEN_ROUTE},
     store::{Cascade, Store, UpsertFlags, time},
@@ -446,6 +446,7 @@ fn upsert_flags(query: Option<&str>) -> Result<UpsertFlags, ApiError> {
         merge: query_flag(query, "merge")?,
         create_missing: query_flag(query, "create_missing_related_entities")?,
         validation_only: query_flag(query, "validation_only")?,
+        any_identifier: false,
     })
 }
 
@@ -498,6 +499,9 @@ async fn bulk_upsert(
     let limit = server.options().bulk_max_entities;
     if entities.len() > limit {
         return Err(too_large(format!("{} entities, more than {limit}", entities.len())));
+    }
+    for (position, entity) in entities.iter().enumerate() {
+        check_in_bulk(position, entity)?;
     }
     let (mut done, mut errors) = (Vec::new(), Vec::new());
     server.change(|store| {

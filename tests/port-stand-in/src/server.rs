@@ -88,6 +88,9 @@ impl LoggedRequest {
 pub struct Fault {
     /// A part of `METHOD route` (`POST /v1/entities/search`, `entities/bulk`, empty for all).
     pub route: String,
+    /// Hits only requests whose body contains this text.
+    #[serde(default)]
+    pub containing: Option<String>,
     /// How many requests it hits.
     #[serde(default = "once")]
     pub times: u32,
@@ -117,6 +120,7 @@ impl Fault {
     pub fn on(route: impl Into<String>) -> Self {
         Self {
             route: route.into(),
+            containing: None,
             times: 1,
             status: None,
             body: None,
@@ -130,6 +134,12 @@ impl Fault {
     #[must_use]
     pub fn times(self, times: u32) -> Self {
         Self { times, ..self }
+    }
+
+    /// Hits only requests whose body contains this text.
+    #[must_use]
+    pub fn containing(self, text: impl Into<String>) -> Self {
+        Self { containing: Some(text.into()), ..self }
     }
 
     /// Answers with that status.
@@ -210,8 +220,13 @@ impl Server {
 }
 
 impl Inner {
-    fn take_fault(&mut self, call: &str) -> Option<Fault> {
-        let index = self.faults.iter().position(|fault| fault.times > 0 && call.contains(&fault.route))?;
+    fn take_fault(&mut self, call: &str, body: &[u8]) -> Option<Fault> {
+        let hits = |fault: &Fault| {
+            fault.times > 0
+                && call.contains(&fault.route)
+                && fault.containing.as_ref().is_none_or(|text| String::from_utf8_lossy(body).contains(text))
+        };
+        let index = self.faults.iter().position(hits)?;
         let fault = &mut self.faults[index];
         fault.times -= 1;
         let taken = fault.clone();
@@ -245,7 +260,7 @@ pub(crate) async fn guard(State(server): State<Shared>, request: Request, next: 
     };
     let (fault, index, generation) = {
         let mut inner = server.lock();
-        let fault = inner.take_fault(&logged.call());
+        let fault = inner.take_fault(&logged.call(), body.as_deref().unwrap_or_default());
         inner.log.push(logged);
         (fault, inner.log.len() - 1, inner.log[inner.log.len() - 1].at)
     };

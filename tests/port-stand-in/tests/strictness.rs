@@ -108,9 +108,31 @@ async fn blueprints_are_checked_and_come_in_stages() {
         json!({"identifier": "has space", "schema": {"properties": {}}}),
         json!({"identifier": "x", "schema": {"properties": {"p": {"type": "text"}}}}),
         json!({"identifier": "x", "schema": {"properties": {}, "required": ["p"]}}),
+        json!({"identifier": "a=b", "schema": {"properties": {}}}),
+        json!({"identifier": "x", "title": "t".repeat(101), "schema": {"properties": {}}}),
+        json!({"identifier": "x", "schema": {"properties": {"p.q": {"type": "string"}}}}),
     ] {
         caller.refused(Method::POST, "/v1/blueprints", broken, 422).await;
     }
+}
+
+#[tokio::test]
+async fn an_identifier_that_does_not_fit_has_the_whole_bulk_refused() {
+    let caller = Caller::new().await;
+    caller.stand_in.seed_blueprint(&json!({"identifier": "b", "schema": {"properties": {}}})).unwrap();
+    let path = "/v1/blueprints/b/entities/bulk?upsert=true&merge=true";
+    let long = "a".repeat(1001);
+    for unfit in ["", ".", "..", "a b", "50%", long.as_str()] {
+        for odd in [json!({"identifier": unfit}), json!({"identifier": "e", "relations": {"r": [unfit]}})] {
+            let bulk = json!({"entities": [{"identifier": "fine"}, odd]});
+            let message = caller.refused(Method::POST, path, bulk, 422).await;
+            assert!(message.contains("body/entities/1/"), "{message}");
+        }
+    }
+    assert_eq!(caller.stand_in.entity("b", "fine"), None);
+    let bulk = json!({"entities": [{"identifier": "Überlast"}, {"identifier": "..."}]});
+    assert_eq!(caller.call(Method::POST, path, bulk).await.0, 207);
+    assert!(caller.stand_in.entity("b", "Überlast").is_some());
 }
 
 #[tokio::test]
