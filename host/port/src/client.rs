@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    io::Read as _,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, SystemTime},
 };
 
@@ -11,7 +12,10 @@ use chrono::DateTime;
 use rand::Rng;
 use reqwest::{
     Method, StatusCode, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, USER_AGENT},
+    header::{
+        ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue,
+        USER_AGENT,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
@@ -21,6 +25,8 @@ use crate::{
     auth::{Auth, Token},
     clock::Clock,
     error::{CallName, PortError, Refusal, is_mistrust},
+    pace::{Family, Pace, Pass},
+    stop::Stop,
     wire,
 };
 
@@ -33,6 +39,12 @@ const RETRIES_OF_A_FAILURE: u32 = 1;
 
 /// How often a divisible call is repeated that Port wants later, while it does others of its kind.
 const RETRIES_OF_A_PART: u32 = 4;
+
+/// How long a closing call may take once the resync is stopped.
+const CLOSING: Duration = Duration::from_millis(2500);
+
+/// The most bytes of a compressed answer, unpacked: far more than a thousand entities have.
+const UNPACKED_LIMIT: u64 = 512 << 20;
 
 /// How many requests a [`PortCatalog`](crate::PortCatalog) has sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,6 +90,10 @@ pub(crate) struct Call {
     authorized: bool,
     /// Whether it can be sent in parts, so that Port's failures need not be waited out.
     divisible: bool,
+    /// Whether a compressed answer is asked for.
+    compressed: bool,
+    /// Whether it ends something, so that it is sent even when the resync is stopped.
+    closing: bool,
     body: Option<Bytes>,
 }
 
@@ -86,7 +102,19 @@ impl Call {
     pub(crate) fn new(name: &'static str, method: Method, url: Url) -> Self {
         let name = CallName { name, subject: None };
         let (agent, repeat) = (Agent::Plain, Repeat::Always);
-        Self { name, method, url, agent, repeat, retry: None, authorized: true, divisible: false, body: None }
+        Self {
+            name,
+            method,
+            url,
+            agent,
+            repeat,
+            retry: None,
+            authorized: true,
+            divisible: false,
+            compressed: false,
+            closing: false,
+            body: None,
+        }
     }
 
     pub(crate) fn subject(mut self, subject: impl Into<String>) -> Self {
@@ -123,6 +151,18 @@ impl Call {
         self
     }
 
+    /// It ends something: it is sent even when the resync is stopped.
+    pub(crate) fn closing(mut self) -> Self {
+        self.closing = true;
+        self
+    }
+
+    /// Its answer is large: it may come compressed.
+    pub(crate) fn compressed(mut self) -> Self {
+        self.compressed = true;
+        self
+    }
+
     /// To somebody who is not Port, and gets no token.
     pub(crate) fn unauthorized(mut self) -> Self {
         self.authorized = false;
@@ -143,6 +183,11 @@ impl Call {
         let json = serde_json::to_vec(body)
             .map_err(|error| PortError::Malformed { call: self.name.clone(), reason: error.to_string() })?;
         Ok(self.body(json))
+    }
+
+    /// The body, as it is sent.
+    pub(crate) fn sent(&self) -> Bytes {
+        self.body.clone().unwrap_or_default()
     }
 
     pub(crate) fn name(&self) -> CallName {
@@ -167,26 +212,60 @@ impl Reply {
     }
 }
 
-/// The client: one per catalog.
+/// The client: one per catalog. Those of one process share all but what stops them.
+#[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
     api: Url,
     plain_agent: HeaderValue,
     exporter_agent: HeaderValue,
-    auth: Auth,
-    pub(crate) clock: Clock,
+    auth: Arc<Auth>,
+    pub(crate) clock: Arc<Clock>,
     /// The organization's id, as far as it is known.
-    organization: Mutex<Option<String>>,
+    organization: Arc<Mutex<Option<String>>>,
     /// Versions of this integration that wrote entities.
-    versions: Mutex<BTreeSet<String>>,
+    versions: Arc<Mutex<BTreeSet<String>>>,
     /// Whether it was logged that Port does not list its integrations.
-    pub(crate) warned_of_integrations: AtomicBool,
+    pub(crate) warned_of_integrations: Arc<AtomicBool>,
     retry: RetryPolicy,
-    stats: Mutex<PortStats>,
-    /// How often Port has done each call.
-    done: Mutex<BTreeMap<&'static str, u64>>,
+    /// How long calls are repeated without one success.
+    outage: Duration,
+    stats: Arc<Mutex<PortStats>>,
+    health: Arc<Mutex<Health>>,
     /// Until when Port wants no request at all, as a 429 said.
-    pause: Mutex<Option<Instant>>,
+    pause: Arc<Mutex<Option<Instant>>>,
+    pace: Arc<Pace>,
+    stop: Arc<Stop>,
+}
+
+/// How it goes with Port's API.
+#[derive(Debug, Default)]
+struct Health {
+    /// How often Port has done each call.
+    done: BTreeMap<&'static str, u64>,
+    /// Calls that got no answer of use, since one did.
+    failing: BTreeMap<&'static str, Streak>,
+    /// The same of all calls to Port's API together.
+    silent: Option<Streak>,
+}
+
+/// Failures in a row.
+#[derive(Debug, Clone, Copy)]
+struct Streak {
+    first: Instant,
+    last: Instant,
+}
+
+impl Streak {
+    /// Goes on with another failure. What was longer ago than `gap` has nothing to do with it.
+    fn with(former: Option<Self>, now: Instant, gap: Duration) -> Self {
+        let former = former.filter(|streak| now.saturating_duration_since(streak.last) <= gap);
+        Self { first: former.map_or(now, |streak| streak.first), last: now }
+    }
+
+    fn length(self) -> Duration {
+        self.last.saturating_duration_since(self.first)
+    }
 }
 
 /// Why one sending failed.
@@ -240,16 +319,35 @@ impl Client {
             plain_agent: agent("")?,
             exporter_agent: agent("/exporter")?,
             api,
-            auth: Auth::new(config.client_id.clone(), config.client_secret.clone()),
-            clock: Clock::default(),
-            organization: Mutex::default(),
-            versions: Mutex::new(BTreeSet::from([config.integration_version.clone()])),
-            warned_of_integrations: AtomicBool::new(false),
+            auth: Arc::new(Auth::new(config.client_id.clone(), config.client_secret.clone())),
+            clock: Arc::default(),
+            organization: Arc::default(),
+            versions: Arc::new(Mutex::new(BTreeSet::from([config.integration_version.clone()]))),
+            warned_of_integrations: Arc::default(),
             retry: config.retry,
-            stats: Mutex::default(),
-            done: Mutex::default(),
-            pause: Mutex::default(),
+            outage: config.outage,
+            stats: Arc::default(),
+            health: Arc::default(),
+            pause: Arc::default(),
+            pace: Arc::new(Pace::new()),
+            stop: Arc::default(),
         })
+    }
+
+    /// Another client of the same process, which is stopped apart from this one.
+    pub(crate) fn another(&self) -> Self {
+        Self { stop: Arc::default(), ..self.clone() }
+    }
+
+    /// What stops it.
+    pub(crate) fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// How long nothing has succeeded any more, if that is longer than is tolerated.
+    pub(crate) fn outage(&self) -> Option<Duration> {
+        let silent = self.health().silent?.length();
+        (silent >= self.outage).then_some(silent)
     }
 
     /// The URL of a route. Segments are escaped where they would otherwise end or change the path.
@@ -297,13 +395,36 @@ impl Client {
     }
 
     /// Sends a call with a token. A rejected token is renewed once.
+    ///
+    /// When this client is stopped, a call waits for nothing any more, and may go on as long as the stop
+    /// allows. A closing call has a moment of its own from then on.
     pub(crate) async fn send(&self, call: Call) -> Result<Reply, PortError> {
+        let stopped = || PortError::Stopped { call: call.name() };
+        if !call.closing && self.stop.is_over() {
+            return Err(stopped());
+        }
+        let over = async {
+            if call.closing {
+                self.stop.asked().await;
+                tokio::time::sleep(CLOSING).await;
+            } else {
+                self.stop.over().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            outcome = self.send_with_token(&call) => outcome,
+            () = over => Err(stopped()),
+        }
+    }
+
+    async fn send_with_token(&self, call: &Call) -> Result<Reply, PortError> {
         let token = self.auth.token(self, None).await?;
-        match self.exchange(&call, Some(&token)).await {
+        match self.exchange(call, Some(&token)).await {
             Err(PortError::Refused(refusal)) if refusal.status == 401 => {
                 tracing::debug!(call = %call.name, "the token was rejected; getting another");
                 let token = self.auth.token(self, Some(&token)).await?;
-                self.exchange(&call, Some(&token)).await
+                self.exchange(call, Some(&token)).await
             }
             outcome => outcome,
         }
@@ -326,7 +447,7 @@ impl Client {
             let token = if call.authorized { Some(self.auth.token(self, None).await?) } else { None };
             let mut attempt = 1;
             loop {
-                let Err(failure) = self.attempt(call, token.as_ref(), attempt > 1).await else {
+                let Err(failure) = self.send_once(call, token.as_ref(), attempt > 1, None).await else {
                     return Ok(());
                 };
                 let may_pass = match &failure {
@@ -356,14 +477,18 @@ impl Client {
         let policy = call.retry.unwrap_or(self.retry);
         // A pause is meant for Port's API, and for all of it.
         let is_api = call.url.origin() == self.api.origin();
-        let done_before = self.done(call.name.name);
+        let name = call.name.name;
+        let done_before = self.health().done.get(name).copied();
         let mut retries = 0;
         loop {
             if is_api {
-                self.wait_for_pause().await;
+                self.wait(call, self.wait_for_pause()).await?;
             }
-            let failure = match self.attempt(call, token, retries > 0).await {
-                Ok(reply) => return Ok(reply),
+            let failure = match self.attempt(call, token, retries > 0).await? {
+                Ok(reply) => {
+                    self.succeeded(name, is_api);
+                    return Ok(reply);
+                }
                 Err(failure) => failure,
             };
             let at_most = match &failure {
@@ -374,7 +499,7 @@ impl Client {
                 Failure::Status(Refusal { status: 429, .. }, _) => policy.retries,
                 Failure::Status(..) if call.repeat == Repeat::Unprocessed => 0,
                 Failure::Status(Refusal { status: 502..=504, .. }, _)
-                    if call.divisible && self.done(call.name.name) > done_before =>
+                    if call.divisible && self.health().done.get(name).copied() > done_before =>
                 {
                     policy.retries.min(RETRIES_OF_A_PART)
                 }
@@ -382,15 +507,18 @@ impl Client {
                 Failure::Status(Refusal { status: 500.., .. }, _) => policy.retries.min(RETRIES_OF_A_FAILURE),
                 Failure::Status(..) => 0,
             };
-            if retries >= at_most {
+            let patience = self.failed(name, is_api, &failure);
+            let stopped = self.stop.is_asked();
+            if retries >= at_most || patience.is_zero() || (stopped && !call.closing) {
                 return Err(failure.into_error(call));
             }
             retries += 1;
             let told = match &failure {
-                Failure::Status(_, told) => *told,
-                Failure::Transport { .. } => None,
+                // Whoever closes has no time for it.
+                Failure::Status(_, told) if !stopped => *told,
+                _ => None,
             };
-            let delay = told.unwrap_or_else(|| backoff(&policy, retries)).min(policy.cap);
+            let delay = told.unwrap_or_else(|| backoff(&policy, retries)).min(policy.cap).min(patience);
             match &failure {
                 Failure::Status(refusal, _) => {
                     tracing::warn!(call = %call.name, status = refusal.status, retry = retries, ?delay, "Port asks to try again");
@@ -404,12 +532,99 @@ impl Client {
                     tracing::warn!(call = %call.name, reason, retry = retries, ?delay, "no answer from Port; trying again");
                 }
             }
-            tokio::time::sleep(delay).await;
+            self.wait(call, tokio::time::sleep(delay)).await?;
             self.waited(delay);
         }
     }
 
-    async fn attempt(&self, call: &Call, token: Option<&Arc<Token>>, again: bool) -> Result<Reply, Failure> {
+    /// Waits for something, unless this is stopped: then a closing call goes on at once, and others end.
+    async fn wait(&self, call: &Call, something: impl Future<Output = ()>) -> Result<(), PortError> {
+        tokio::select! {
+            biased;
+            () = something => Ok(()),
+            () = self.stop.asked() => {
+                if call.closing { Ok(()) } else { Err(PortError::Stopped { call: call.name() }) }
+            }
+        }
+    }
+
+    /// Notes that Port has done a call.
+    fn succeeded(&self, name: &'static str, is_api: bool) {
+        let mut health = self.health();
+        *health.done.entry(name).or_default() += 1;
+        health.failing.remove(name);
+        if is_api {
+            health.silent = None;
+        }
+    }
+
+    /// Notes that a call has failed, and tells how long it may still be repeated.
+    fn failed(&self, name: &'static str, is_api: bool, failure: &Failure) -> Duration {
+        let mut health = self.health();
+        let answered = !matches!(
+            failure,
+            Failure::Status(Refusal { status: 408 | 429 | 500.., .. }, _) | Failure::Transport { .. }
+        );
+        // A refusal is an answer.
+        if answered {
+            health.failing.remove(name);
+            health.silent = health.silent.filter(|_| !is_api);
+            return self.outage;
+        }
+        // Longer than two tries can lie apart.
+        let gap = self.outage + self.retry.cap + self.retry.timeout;
+        let now = Instant::now();
+        if is_api {
+            health.silent = Some(Streak::with(health.silent, now, gap));
+        }
+        let streak = Streak::with(health.failing.get(name).copied(), now, gap);
+        health.failing.insert(name, streak);
+        self.outage.saturating_sub(streak.length())
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a call once, when the rate limit of its route lets it.
+    async fn attempt(
+        &self,
+        call: &Call,
+        token: Option<&Arc<Token>>,
+        again: bool,
+    ) -> Result<Result<Reply, Failure>, PortError> {
+        let Some(path) = self.api_path(&call.url) else {
+            return Ok(self.send_once(call, token, again, None).await);
+        };
+        let family = Family::of(&call.method, path);
+        let since = Instant::now();
+        let pass = tokio::select! {
+            biased;
+            pass = self.pace.enter(family) => Some(pass),
+            () = self.stop.asked() => {
+                if !call.closing {
+                    return Err(PortError::Stopped { call: call.name() });
+                }
+                None
+            }
+        };
+        self.waited(since.elapsed());
+        Ok(self.send_once(call, token, again, pass.as_ref()).await)
+    }
+
+    /// The path of a route of Port's API, below `/v1`.
+    fn api_path<'u>(&self, url: &'u Url) -> Option<&'u str> {
+        let below = (url.origin() == self.api.origin()).then(|| url.path().strip_prefix(self.api.path()))?;
+        below.filter(|path| path.starts_with('/'))
+    }
+
+    async fn send_once(
+        &self,
+        call: &Call,
+        token: Option<&Arc<Token>>,
+        again: bool,
+        pass: Option<&Pass<'_>>,
+    ) -> Result<Reply, Failure> {
         {
             let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
             *stats.requests.entry(call.name.name).or_default() += 1;
@@ -427,6 +642,9 @@ impl Client {
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, &token.header);
         }
+        if call.compressed {
+            request = request.header(ACCEPT_ENCODING, "gzip");
+        }
         if let Some(body) = &call.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
@@ -443,17 +661,25 @@ impl Client {
         {
             self.clock.learn_date(date, sent, SystemTime::now());
         }
+        if let Some(pass) = pass
+            && let Some((left, reset)) = limit_left(&headers, self.clock.now())
+        {
+            pass.learn(left, reset);
+        }
         let body = response.bytes().await.map_err(failed)?;
+        let body = match headers.get(CONTENT_ENCODING) {
+            Some(encoding) if encoding.as_bytes().eq_ignore_ascii_case(b"gzip") => {
+                unpacked(&body).map_err(|error| Failure::Transport {
+                    connected: true,
+                    reason: format!("its compressed answer cannot be read: {error}"),
+                })?
+            }
+            _ => body,
+        };
         if status.is_success() {
-            *self.done.lock().unwrap_or_else(PoisonError::into_inner).entry(call.name.name).or_default() += 1;
             return Ok(Reply { call: call.name(), body });
         }
         Err(Failure::Status(refusal(call, status, &headers, &body), told_wait(&headers, self.clock.now())))
-    }
-
-    /// How often Port has done such a call.
-    fn done(&self, name: &'static str) -> u64 {
-        self.done.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied().unwrap_or_default()
     }
 
     fn waited(&self, time: Duration) {
@@ -474,6 +700,19 @@ impl Client {
             self.waited(left);
         }
     }
+}
+
+/// What was compressed by gzip.
+///
+/// # Errors
+/// When it is not whole, or has more than [`UNPACKED_LIMIT`].
+fn unpacked(packed: &[u8]) -> std::io::Result<Bytes> {
+    let mut body = Vec::new();
+    flate2::read::MultiGzDecoder::new(packed).take(UNPACKED_LIMIT + 1).read_to_end(&mut body)?;
+    if body.len() as u64 > UNPACKED_LIMIT {
+        return Err(std::io::Error::other("it has too many bytes"));
+    }
+    Ok(body.into())
 }
 
 /// The URL of a route below `base`, its segments escaped as form values: `AWS%3A%3AS3%3A%3ABucket`.
@@ -517,6 +756,13 @@ fn backoff(policy: &RetryPolicy, retry: u32) -> Duration {
     let factor = 2_u32.saturating_pow(retry - 1);
     let delay = policy.base.saturating_mul(factor).min(policy.cap);
     if rand::rng().random() { delay.mul_f64(1.1) } else { delay.mul_f64(0.9) }
+}
+
+/// How many requests an answer says are left, and for how long.
+fn limit_left(headers: &HeaderMap, now: SystemTime) -> Option<(u64, Duration)> {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let left = text("x-ratelimit-remaining")?.trim().parse().ok()?;
+    Some((left, parse_wait(text("x-ratelimit-reset")?, now)?))
 }
 
 /// How long an answer says to wait: `Retry-After`, else `x-ratelimit-reset`.
@@ -627,6 +873,17 @@ mod tests {
             ("NaN", None),
         ] {
             assert_eq!(parse_wait(text, now).map(|wait| wait.as_secs()), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn failures_long_ago_are_no_outage() {
+        let (start, gap) = (Instant::now(), Duration::from_secs(600));
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut streak = Streak::with(None, at(0), gap);
+        for (seconds, length) in [(300, 300), (599, 599), (1199, 1199), (1800, 0), (1801, 1)] {
+            streak = Streak::with(Some(streak), at(seconds), gap);
+            assert_eq!(streak.length().as_secs(), length, "at {seconds} s");
         }
     }
 

@@ -74,7 +74,7 @@ fn body(entity: &Entity) -> Result<Vec<u8>, Problem> {
 
 /// Cuts a list into runs of at most `max_count` whose body has at most `max_bytes`. What is too
 /// large alone is a run of one.
-fn batches(lengths: &[usize], max_count: usize, max_bytes: usize) -> Vec<Range<usize>> {
+pub(crate) fn batches(lengths: &[usize], max_count: usize, max_bytes: usize) -> Vec<Range<usize>> {
     let envelope = OPEN.len() + CLOSE.len();
     let mut batches = Vec::new();
     let (mut start, mut bytes) = (0, envelope);

@@ -494,6 +494,26 @@ pub(crate) struct SearchReply<E> {
     pub(crate) entities: Vec<E>,
 }
 
+/// A search of one blueprint. `include` may be empty for everything.
+#[derive(Serialize)]
+pub(crate) struct PageQuery<'a> {
+    pub(crate) query: &'a Condition,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(crate) include: &'a [String],
+    pub(crate) limit: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<&'a Value>,
+}
+
+/// A page of its answer. The list must be there here, too.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PageReply<E> {
+    pub(crate) entities: Vec<E>,
+    /// Where it goes on, if it does.
+    #[serde(default)]
+    pub(crate) next: Option<Value>,
+}
+
 /// An entity with some of its relations.
 #[derive(Debug, Deserialize)]
 pub(crate) struct RelatedEntity {

@@ -749,19 +749,27 @@ async fn a_search_asks_for_the_mapped_fields_of_what_is_owned() {
     assert_eq!(one.relations["account"], "111122223333");
     assert_eq!((&one.title, &one.team), (&Some(json!("old")), &None));
 
-    // One search for each batch, and another one where something is missing: after Port's list of
+    // One search for each blueprint, and another one where something is missing: after Port's list of
     // integrations, which is asked for once, it may have been written by any version.
     let searches = sent(&stand_in, "search");
-    assert_eq!((searches.len(), stand_in.count("GET /v1/integration")), (7, 1));
+    assert_eq!((searches.len(), stand_in.count("GET /v1/integration")), (4, 1));
     let first = searches.iter().find(|search| search.body.to_string().contains("\"i-0\"")).unwrap();
+    assert_eq!(first.path, "/v1/blueprints/ec2Instance/entities/search");
     assert_eq!(
-        first.query_values("include"),
-        ["blueprint", "identifier", "title", "properties.count", "properties.since", "relations.account"]
+        first.body["include"],
+        json!([
+            "blueprint",
+            "identifier",
+            "title",
+            "properties.count",
+            "properties.since",
+            "relations.account"
+        ])
     );
-    assert_eq!(first.query_value("exclude_calculated_properties").as_deref(), Some("true"));
+    assert_eq!(first.body["limit"], 1000);
     assert_eq!(first.user_agent, EXPORTER);
-    let rules = &first.body["rules"];
-    assert_eq!(rules[0]["value"].as_array().unwrap().len(), 50);
+    let rules = &first.body["query"]["rules"];
+    assert_eq!(rules[0]["value"].as_array().unwrap().len(), 130);
     assert_eq!(
         json!([rules[1], rules[2]]),
         json!([
@@ -774,9 +782,9 @@ async fn a_search_asks_for_the_mapped_fields_of_what_is_owned() {
     stand_in.clear_requests();
     assert_eq!(catalog.current(&keys, &fields).await.unwrap().len(), 119);
     let again = sent(&stand_in, "");
-    assert_eq!(again.len(), 4);
+    assert_eq!(again.len(), 2);
     assert_eq!(
-        again[0].body["rules"][2],
+        again[0].body["query"]["rules"][2],
         json!({"combinator": "or", "rules": [
             {"property": "$datasource", "operator": "=", "value": EXPORTER},
             {"combinator": "and", "rules": [
@@ -786,6 +794,33 @@ async fn a_search_asks_for_the_mapped_fields_of_what_is_owned() {
             ]},
         ]})
     );
+}
+
+#[tokio::test]
+async fn a_port_without_searches_in_pages_or_of_many_entities_is_asked_as_before() {
+    const PAGED: &str = "{blueprint}/entities/search";
+    for (status, searches) in [(404, [1, 3]), (405, [1, 3]), (422, [1, 3]), (413, [1, 3])] {
+        let stand_in = furnished().await;
+        for n in 0..120 {
+            stand_in.seed_entity("ec2Instance", &json!({"identifier": format!("i-{n}")}), EXPORTER).unwrap();
+        }
+        let catalog = catalog(config(&stand_in));
+        stand_in.fail(Fault::on(PAGED).status(status).times(99));
+        let keys: Vec<EntityKey> = (0..120).map(|n| key("ec2Instance", &format!("i-{n}"))).collect();
+        for _ in 0..2 {
+            assert_eq!(catalog.current(&keys, &FieldSet::default()).await.unwrap().len(), 120, "{status}");
+        }
+        // Asked once, and not again.
+        assert_eq!(
+            [stand_in.count(PAGED), stand_in.count("POST /v1/entities/search") / 2],
+            searches,
+            "{status}"
+        );
+        let first = &sent(&stand_in, "POST /v1/entities/search")[0];
+        assert_eq!(first.query_value("exclude_calculated_properties").as_deref(), Some("true"));
+        assert_eq!(first.query_values("include"), ["blueprint", "identifier"]);
+        assert_eq!(first.body["rules"][0]["value"].as_array().unwrap().len(), 50);
+    }
 }
 
 #[tokio::test]

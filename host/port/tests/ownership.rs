@@ -18,7 +18,7 @@ use port_stand_in::{Fault, LoggedRequest, PortStandIn, StandInOptions};
 use serde_json::{Value, json};
 
 const LIST: &str = "GET /v1/integration";
-const SEARCH: &str = "POST /v1/entities/search";
+const SEARCH: &str = "entities/search";
 const LISTING: &str = "POST /v1/blueprints/entities/datasource-entities";
 
 /// The data source of an integration.
@@ -252,8 +252,8 @@ async fn a_first_load_costs_one_search_for_each_blueprint() {
         assert_eq!(sec.foreign(&batch, &Adoption::Never).await.unwrap(), []);
     }
     assert_eq!((stand_in.count(SEARCH), stand_in.requests().len()), (1, 2));
-    let search = &sent(&stand_in, SEARCH)[0];
-    assert_eq!(search.query_values("include"), ["blueprint", "identifier"]);
+    let search = &sent(&stand_in, "POST /v1/blueprints/{blueprint}/entities/search")[0];
+    assert_eq!(search.body["include"], json!(["blueprint", "identifier"]));
     assert_eq!(foreign(&sec, &["new", "persons"], &Adoption::Never).await, set(&["persons"]));
 
     // What is known of others is no older than the session.

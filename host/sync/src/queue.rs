@@ -6,8 +6,10 @@ use berth_core::BlueprintId;
 
 use crate::{mapped::Mapped, order::Order};
 
-/// Entities compared with one call; a multiple of what catalogs take per request.
-const COMPARE: usize = 100;
+/// Entities compared with one call: what Port finds in one search.
+const COMPARE: usize = 1_000;
+/// Entities that wait to be compared, over all blueprints, before fewer are compared with one call.
+const COMPARE_FULL: usize = 4_000;
 /// Entities that wait to be sent before no more are taken in: more than enough to fill batches.
 const FULL: usize = 2_000;
 
@@ -49,11 +51,14 @@ impl Buffers {
         self.0.values().map(Vec::len).sum()
     }
 
-    /// Finds a batch that is full, or, when nothing more is to be waited for, any batch.
+    /// Finds a batch that is full, or, when nothing more is to be waited for, the largest.
     fn pick(&self, size: usize, any: bool, due: impl Fn(&BlueprintId) -> bool) -> Option<BlueprintId> {
         self.0
             .iter()
-            .find(|(blueprint, batch)| (batch.len() >= size || (any && !batch.is_empty())) && due(blueprint))
+            .filter(|(blueprint, batch)| {
+                (batch.len() >= size || (any && !batch.is_empty())) && due(blueprint)
+            })
+            .max_by_key(|(_, batch)| batch.len())
             .map(|(blueprint, _)| blueprint.clone())
     }
 
@@ -98,10 +103,12 @@ impl Queue {
     }
 
     /// Takes what goes next. `quiet`: nothing more is to be waited for, so batches need not be full.
+    /// `idle`: nothing is under way, or everything has come; until then more may come to be compared
+    /// together.
     ///
     /// When no request is under way and the queue is quiet or full, there is always something:
     /// blueprints never wait for each other in a circle.
-    pub(crate) fn next(&mut self, quiet: bool) -> Option<Request> {
+    pub(crate) fn next(&mut self, quiet: bool, idle: bool) -> Option<Request> {
         let full = self.is_full();
         let any = full || (quiet && self.compare.len() == 0);
         let due = |blueprint: &BlueprintId| self.order.before(blueprint).all(|first| !self.is_busy(first));
@@ -109,7 +116,8 @@ impl Queue {
             let batch = self.send.take(&blueprint, self.upsert_size);
             Request::Upsert(blueprint, batch)
         } else {
-            let blueprint = self.compare.pick(COMPARE, quiet || full, |_| true)?;
+            let any = quiet && idle || full || self.compare.len() >= COMPARE_FULL;
+            let blueprint = self.compare.pick(COMPARE, any, |_| true)?;
             let batch = self.compare.take(&blueprint, COMPARE);
             Request::Compare(blueprint, batch)
         };
