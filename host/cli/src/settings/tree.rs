@@ -53,6 +53,7 @@ const OWN_VARIABLES: &[(&str, &str)] = &[
     ("BERTH_CONFIRM_REMOVAL", "confirm_removal"),
     ("BERTH_MAX_DELETIONS", "max_deletions"),
     ("BERTH_MAX_PAGES_PER_LIST", "max_pages_per_list"),
+    ("BERTH_OUTAGE_SECONDS", "outage_seconds"),
     ("BERTH_REMOVAL_AFTER", "removal_after"),
     ("BERTH_UNIT_DEADLINE_SECONDS", "unit_deadline_seconds"),
 ];
