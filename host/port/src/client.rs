@@ -1,5 +1,9 @@
 //! HTTP towards Port: headers, retries, waiting, counting. What to say is in the other modules.
 
+mod call;
+mod health;
+mod waits;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read as _,
@@ -8,27 +12,30 @@ use std::{
 };
 
 use bytes::Bytes;
-use chrono::DateTime;
-use rand::Rng;
 use reqwest::{
-    Method, StatusCode, Url,
+    StatusCode, Url,
     header::{
         ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue,
         USER_AGENT,
     },
 };
-use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
+use self::{
+    health::{Health, Streak},
+    waits::{backoff, limit_left, told_wait},
+};
 use crate::{
     PortConfig, RetryPolicy,
     auth::{Auth, Token},
     clock::Clock,
-    error::{CallName, PortError, Refusal, is_mistrust},
+    error::{PortError, Refusal, is_mistrust},
     pace::{Family, Pace, Pass},
     stop::Stop,
     wire,
 };
+
+pub(crate) use call::{Agent, Call, Repeat, Reply};
 
 /// How often something is tried that is good to know and no more.
 const TELL_ATTEMPTS: u32 = 3;
@@ -58,160 +65,6 @@ pub struct PortStats {
     pub waited: Duration,
 }
 
-/// Which of the integration's two names a call goes by. Port derives an entity's datasource from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Agent {
-    /// `port-ocean/{type}/{version}/{identifier}`
-    Plain,
-    /// The same with `/exporter`: entity, search and blueprint-write calls.
-    Exporter,
-}
-
-/// Which failures of a call are repeated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// All that may pass: doing it twice is as good as once.
-    Always,
-    /// Only those where Port cannot have acted: no connection, too many requests.
-    Unprocessed,
-}
-
-/// A request to be.
-#[derive(Debug)]
-pub(crate) struct Call {
-    name: CallName,
-    method: Method,
-    url: Url,
-    agent: Agent,
-    repeat: Repeat,
-    /// Where it is not the client's.
-    retry: Option<RetryPolicy>,
-    /// Whether it goes with a token.
-    authorized: bool,
-    /// Whether it can be sent in parts, so that Port's failures need not be waited out.
-    divisible: bool,
-    /// Whether a compressed answer is asked for.
-    compressed: bool,
-    /// Whether it ends something, so that it is sent even when the resync is stopped.
-    closing: bool,
-    body: Option<Bytes>,
-}
-
-impl Call {
-    /// A call that `name` describes in the imperative (`get the integration`).
-    pub(crate) fn new(name: &'static str, method: Method, url: Url) -> Self {
-        let name = CallName { name, subject: None };
-        let (agent, repeat) = (Agent::Plain, Repeat::Always);
-        Self {
-            name,
-            method,
-            url,
-            agent,
-            repeat,
-            retry: None,
-            authorized: true,
-            divisible: false,
-            compressed: false,
-            closing: false,
-            body: None,
-        }
-    }
-
-    pub(crate) fn subject(mut self, subject: impl Into<String>) -> Self {
-        self.name.subject = Some(subject.into());
-        self
-    }
-
-    pub(crate) fn agent(mut self, agent: Agent) -> Self {
-        self.agent = agent;
-        self
-    }
-
-    pub(crate) fn repeat(mut self, repeat: Repeat) -> Self {
-        self.repeat = repeat;
-        self
-    }
-
-    /// Repeats it in its own way.
-    pub(crate) fn retry(mut self, retry: RetryPolicy) -> Self {
-        self.retry = Some(retry);
-        self
-    }
-
-    /// Never repeats it: what comes too late is worth nothing.
-    pub(crate) fn once(self) -> Self {
-        let timeout = Duration::from_secs(10);
-        self.retry(RetryPolicy { retries: 0, timeout, ..RetryPolicy::default() })
-    }
-
-    /// It can be sent in parts. Where Port does such calls for others and fails at this one, it may be
-    /// for something in it, and it is repeated a few times only.
-    pub(crate) fn divisible(mut self) -> Self {
-        self.divisible = true;
-        self
-    }
-
-    /// It ends something: it is sent even when the resync is stopped.
-    pub(crate) fn closing(mut self) -> Self {
-        self.closing = true;
-        self
-    }
-
-    /// Its answer is large: it may come compressed.
-    pub(crate) fn compressed(mut self) -> Self {
-        self.compressed = true;
-        self
-    }
-
-    /// To somebody who is not Port, and gets no token.
-    pub(crate) fn unauthorized(mut self) -> Self {
-        self.authorized = false;
-        self
-    }
-
-    pub(crate) fn query(mut self, key: &str, value: &str) -> Self {
-        self.url.query_pairs_mut().append_pair(key, value);
-        self
-    }
-
-    pub(crate) fn body(mut self, json: impl Into<Bytes>) -> Self {
-        self.body = Some(json.into());
-        self
-    }
-
-    pub(crate) fn json(self, body: &impl Serialize) -> Result<Self, PortError> {
-        let json = serde_json::to_vec(body)
-            .map_err(|error| PortError::Malformed { call: self.name.clone(), reason: error.to_string() })?;
-        Ok(self.body(json))
-    }
-
-    /// The body, as it is sent.
-    pub(crate) fn sent(&self) -> Bytes {
-        self.body.clone().unwrap_or_default()
-    }
-
-    pub(crate) fn name(&self) -> CallName {
-        self.name.clone()
-    }
-}
-
-/// A success: status 2xx.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    call: CallName,
-    body: Bytes,
-}
-
-impl Reply {
-    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, PortError> {
-        let mut reader = serde_json::Deserializer::from_slice(&self.body);
-        serde_path_to_error::deserialize(&mut reader).map_err(|error| PortError::Malformed {
-            call: self.call.clone(),
-            reason: format!("at `{}`: {}", error.path(), error.inner()),
-        })
-    }
-}
-
 /// The client: one per catalog. Those of one process share all but what stops them.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -236,36 +89,6 @@ pub(crate) struct Client {
     pause: Arc<Mutex<Option<Instant>>>,
     pace: Arc<Pace>,
     stop: Arc<Stop>,
-}
-
-/// How it goes with Port's API.
-#[derive(Debug, Default)]
-struct Health {
-    /// How often Port has done each call.
-    done: BTreeMap<&'static str, u64>,
-    /// Calls that got no answer of use, since one did.
-    failing: BTreeMap<&'static str, Streak>,
-    /// The same of all calls to Port's API together.
-    silent: Option<Streak>,
-}
-
-/// Failures in a row.
-#[derive(Debug, Clone, Copy)]
-struct Streak {
-    first: Instant,
-    last: Instant,
-}
-
-impl Streak {
-    /// Goes on with another failure. What was longer ago than `gap` has nothing to do with it.
-    fn with(former: Option<Self>, now: Instant, gap: Duration) -> Self {
-        let former = former.filter(|streak| now.saturating_duration_since(streak.last) <= gap);
-        Self { first: former.map_or(now, |streak| streak.first), last: now }
-    }
-
-    fn length(self) -> Duration {
-        self.last.saturating_duration_since(self.first)
-    }
 }
 
 /// Why one sending failed.
@@ -752,45 +575,8 @@ fn refusal(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) ->
     }
 }
 
-fn backoff(policy: &RetryPolicy, retry: u32) -> Duration {
-    let factor = 2_u32.saturating_pow(retry - 1);
-    let delay = policy.base.saturating_mul(factor).min(policy.cap);
-    if rand::rng().random() { delay.mul_f64(1.1) } else { delay.mul_f64(0.9) }
-}
-
-/// How many requests an answer says are left, and for how long.
-fn limit_left(headers: &HeaderMap, now: SystemTime) -> Option<(u64, Duration)> {
-    let text = |name: &str| headers.get(name)?.to_str().ok();
-    let left = text("x-ratelimit-remaining")?.trim().parse().ok()?;
-    Some((left, parse_wait(text("x-ratelimit-reset")?, now)?))
-}
-
-/// How long an answer says to wait: `Retry-After`, else `x-ratelimit-reset`.
-fn told_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    ["retry-after", "x-ratelimit-reset"]
-        .into_iter()
-        .find_map(|name| parse_wait(headers.get(name)?.to_str().ok()?, now))
-}
-
-/// Seconds (up to 10000), a Unix time (above), an ISO date, or an HTTP date.
-fn parse_wait(text: &str, now: SystemTime) -> Option<Duration> {
-    let text = text.trim();
-    let from_now = |at: SystemTime| at.duration_since(now).unwrap_or_default();
-    if let Ok(number) = text.parse::<f64>() {
-        let duration = Duration::try_from_secs_f64(number).ok()?;
-        return Some(if number <= 10_000.0 {
-            duration
-        } else {
-            from_now(SystemTime::UNIX_EPOCH.checked_add(duration)?)
-        });
-    }
-    let date = DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc2822(text)).ok()?;
-    Some(from_now(date.into()))
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use secrecy::SecretString;
 
     use super::*;
@@ -854,52 +640,5 @@ mod tests {
     fn reqwest_client() -> reqwest::Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         reqwest::Client::new()
-    }
-
-    #[test]
-    fn waits_are_understood_in_all_forms() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        for (text, seconds) in [
-            ("0", Some(0)),
-            ("7", Some(7)),
-            (" 10000 ", Some(10_000)),
-            ("1700000042", Some(42)),
-            ("1600000000", Some(0)),
-            ("2023-11-14T22:13:50+00:00", Some(30)),
-            ("2023-11-14T22:13:50.000Z", Some(30)),
-            ("Tue, 14 Nov 2023 22:13:40 GMT", Some(20)),
-            ("soon", None),
-            ("-1", None),
-            ("NaN", None),
-        ] {
-            assert_eq!(parse_wait(text, now).map(|wait| wait.as_secs()), seconds, "{text}");
-        }
-    }
-
-    #[test]
-    fn failures_long_ago_are_no_outage() {
-        let (start, gap) = (Instant::now(), Duration::from_secs(600));
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let mut streak = Streak::with(None, at(0), gap);
-        for (seconds, length) in [(300, 300), (599, 599), (1199, 1199), (1800, 0), (1801, 1)] {
-            streak = Streak::with(Some(streak), at(seconds), gap);
-            assert_eq!(streak.length().as_secs(), length, "at {seconds} s");
-        }
-    }
-
-    #[test]
-    fn delays_double_up_to_the_cap() {
-        let policy = RetryPolicy::default();
-        for (retry, nominal) in [(1, 0.3), (2, 0.6), (5, 4.8), (10, 153.6), (31, 300.0)] {
-            let delay = backoff(&policy, retry).as_secs_f64();
-            assert!((delay / nominal - 1.0).abs() < 0.101, "retry {retry}: {delay}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_wait_header_panics(text in "\\PC{0,40}") {
-            let _ = parse_wait(&text, SystemTime::now());
-        }
     }
 }

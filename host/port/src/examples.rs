@@ -66,7 +66,7 @@ fn show<'a>(
         let fitting = batches(&lengths, EXAMPLES, BODY_LIMIT)
             .into_iter()
             .filter(|range| range.len() > 1 || lengths[range.start] < BODY_LIMIT)
-            .max_by_key(|range| range.len());
+            .max_by_key(ExactSizeIterator::len);
         let Some(range) = fitting else {
             tracing::debug!(%kind, "examples are too large to be shown");
             return Ok(());

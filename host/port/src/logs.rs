@@ -104,17 +104,15 @@ fn send<'a>(
             Call::new("ship logs", Method::POST, url.clone()).repeat(Repeat::Unprocessed).json(&Logs { logs })
         };
         match port.client.tell(&call(texts)?, PATIENCE).await {
-            Err(error) if error.status() == Some(413) => match logs {
-                [only] => {
+            Err(error) if error.status() == Some(413) => {
+                if let [only] = logs {
                     let cut = text_of(only, SHORT_RECORD);
-                    port.client.tell(&call(std::slice::from_ref(&cut))?, PATIENCE).await
+                    return port.client.tell(&call(std::slice::from_ref(&cut))?, PATIENCE).await;
                 }
-                _ => {
-                    let middle = logs.len() / 2;
-                    let first = send(port, url, &logs[..middle], &texts[..middle]).await;
-                    first.and(send(port, url, &logs[middle..], &texts[middle..]).await)
-                }
-            },
+                let middle = logs.len() / 2;
+                let first = send(port, url, &logs[..middle], &texts[..middle]).await;
+                first.and(send(port, url, &logs[middle..], &texts[middle..]).await)
+            }
             outcome => outcome,
         }
     }
@@ -124,8 +122,8 @@ fn send<'a>(
 /// A record as JSON of at most `limit` bytes: its texts are cut, and marked as such, where they must be.
 fn text_of(log: &Log<'_>, limit: usize) -> Box<RawValue> {
     let text = |log: &Log<'_>| serde_json::value::to_raw_value(log).ok();
-    let fits = |text: &Box<RawValue>| text.get().len() <= limit;
-    if let Some(whole) = text(log).filter(fits) {
+    let fits = |text: &RawValue| text.get().len() <= limit;
+    if let Some(whole) = text(log).filter(|text| fits(text)) {
         return whole;
     }
     // Escaping makes texts longer, so that it may take several tries.
@@ -139,7 +137,7 @@ fn text_of(log: &Log<'_>, limit: usize) -> Box<RawValue> {
                 *value = shortened(&long, each).into();
             }
         }
-        if let Some(cut) = text(&cut).filter(fits) {
+        if let Some(cut) = text(&cut).filter(|text| fits(text)) {
             return cut;
         }
         room /= 2;

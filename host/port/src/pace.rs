@@ -43,8 +43,9 @@ impl Family {
             ["entities", "search"] | ["blueprints", _, "entities", "search"] => Self::Search,
             ["blueprints", _, "entities", "bulk"] => Self::BulkUpsert,
             ["blueprints", _, "entities"] if *method == Method::POST => Self::SingleUpsert,
-            ["entities", ..] | ["blueprints", "entities", ..] => Self::Entities,
-            ["blueprints", _, "entities", ..] | ["blueprints", _, "bulk", ..] => Self::Entities,
+            ["entities", ..]
+            | ["blueprints", "entities", ..]
+            | ["blueprints", _, "entities" | "bulk", ..] => Self::Entities,
             ["blueprints", ..] => Self::Blueprints,
             _ => Self::Other,
         }
@@ -226,7 +227,7 @@ mod tests {
         let mut held = burst;
         let mut last = Duration::ZERO;
         for at in &times {
-            held = f64::min(held + (*at - last).as_secs_f64() * rate, burst) - 1.0;
+            held = f64::min(held + at.saturating_sub(last).as_secs_f64() * rate, burst) - 1.0;
             last = *at;
             assert!(held >= 0.0, "a 429 after {at:?}");
         }

@@ -150,7 +150,7 @@ impl Upsert<'_> {
         let name = call.name();
         let _slot = self.port.slots.acquire().await;
         let reply: wire::BulkReply = self.port.client.send(call).await?.json()?;
-        Ok(outcomes(&self.searched[range.clone()], &self.identifiers[range], reply, &name))
+        Ok(outcomes(&self.searched[range.clone()], &self.identifiers[range], &reply, &name))
     }
 
     /// The last resort for an entity that is too large for a bulk of one.
@@ -220,7 +220,7 @@ fn envelope(bodies: &[Vec<u8>]) -> Vec<u8> {
 fn outcomes(
     searched: &[bool],
     identifiers: &[&str],
-    reply: wire::BulkReply,
+    reply: &wire::BulkReply,
     call: &CallName,
 ) -> Vec<UpsertOutcome> {
     let mut outcomes = vec![None; searched.len()];
@@ -360,7 +360,7 @@ mod tests {
         let call = CallName { name: "upsert entities of", subject: Some("b".into()) };
         let searched = [false, false, false, false, false, true, true, false, true];
         let identifiers = ["a", "b", "c", "d", "e", "{}", "{}", "h", "{}"];
-        let outcomes = outcomes(&searched, &identifiers, reply, &call);
+        let outcomes = outcomes(&searched, &identifiers, &reply, &call);
         assert_eq!(outcomes[..2], [UpsertOutcome::Created, UpsertOutcome::Updated]);
         assert!(matches!(&outcomes[2], UpsertOutcome::Refused(p) if p.message.contains("422 invalid: no")));
         assert!(matches!(&outcomes[3], UpsertOutcome::MissingRelation(_)));
@@ -390,14 +390,14 @@ mod tests {
             ]);
             let reply = serde_json::json!({"ok": false, "entities": done, "errors": [odd, null, "x", {}]});
             let reply = serde_json::from_value(reply).unwrap();
-            let outcomes = outcomes(&[false; 3], &["a", "b", "c"], reply, &call);
+            let outcomes = outcomes(&[false; 3], &["a", "b", "c"], &reply, &call);
             assert_eq!(outcomes[0], UpsertOutcome::Created, "{odd}");
             assert!(matches!(outcomes[1], UpsertOutcome::Refused(_)), "{odd}: {outcomes:?}");
             assert_eq!(outcomes[2], UpsertOutcome::Created, "{odd}");
         }
         for whole in ["{}", r#"{"entities": null, "errors": null}"#, r#"{"entities": {}, "errors": "x"}"#] {
             let reply = serde_json::from_str(whole).unwrap();
-            let outcomes = outcomes(&[false], &["a"], reply, &call);
+            let outcomes = outcomes(&[false], &["a"], &reply, &call);
             assert!(matches!(&outcomes[..], [UpsertOutcome::Refused(_)]), "{whole}");
         }
     }

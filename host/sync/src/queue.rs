@@ -140,3 +140,56 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use berth_core::{Entity, FieldSet};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::mapped::Fate;
+
+    fn mapped(blueprint: &str, n: usize) -> Mapped {
+        Mapped {
+            unit: 0,
+            fields: Arc::new(FieldSet::default()),
+            content: None,
+            entity: Entity::new(BlueprintId::new(blueprint).unwrap(), n.to_string()),
+            since: Instant::now(),
+            fate: Fate::default(),
+        }
+    }
+
+    /// The sizes of the comparisons that the queue gives now.
+    fn comparisons(queue: &mut Queue, quiet: bool, idle: bool) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        while let Some(request) = queue.next(quiet, idle) {
+            let Request::Compare(_, batch) = request else { panic!("nothing is to be sent") };
+            sizes.push(batch.len());
+        }
+        sizes
+    }
+
+    #[test]
+    fn entities_are_compared_by_the_thousand_and_the_rest_when_nothing_else_is_to_do() {
+        let mut queue = Queue::new(Order::default(), 20);
+        (0..2_300).for_each(|n| queue.compare(mapped("a", n)));
+        (0..40).for_each(|n| queue.compare(mapped("b", n)));
+        assert_eq!(comparisons(&mut queue, false, false), [1_000, 1_000]);
+        assert_eq!(comparisons(&mut queue, true, false), [0; 0], "more may come while others are compared");
+        assert_eq!(comparisons(&mut queue, true, true), [300, 40]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn many_blueprints_do_not_gather_without_end() {
+        let mut queue = Queue::new(Order::default(), 20);
+        for blueprint in 0..50 {
+            (0..100).for_each(|n| queue.compare(mapped(&format!("b{blueprint}"), n)));
+        }
+        assert!(comparisons(&mut queue, false, false).len() >= 10);
+        assert!(queue.compare.len() < COMPARE_FULL);
+    }
+}

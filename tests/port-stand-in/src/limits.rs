@@ -75,7 +75,7 @@ impl Limits {
             used.period += PERIOD;
             used.in_period = 0.0;
         }
-        let reset = (PERIOD - now.saturating_duration_since(used.period)).as_secs_f64().ceil();
+        let reset = PERIOD.saturating_sub(now.saturating_duration_since(used.period)).as_secs_f64().ceil();
         let wait = if used.in_period >= most {
             Some(reset)
         } else if used.held < 1.0 {

@@ -90,18 +90,15 @@ pub(crate) fn page(
         last = Some(id.to_owned());
         true
     };
-    let whole = match rule.fixed("$identifier") {
+    let whole = if let Some(identifiers) = rule.fixed("$identifier") {
         // As in `search`.
-        Some(identifiers) => {
-            let wanted: BTreeSet<&str> = identifiers.into_iter().filter(|id| behind(id)).collect();
-            let mut found = wanted.into_iter().filter_map(|id| Some((id, held.get(id)?)));
-            found.all(|(id, entity)| look(id, entity))
-        }
-        None => {
-            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-            let mut rest = held.range::<str, _>((from, Bound::Unbounded));
-            rest.all(|(id, entity)| look(id, entity))
-        }
+        let wanted: BTreeSet<&str> = identifiers.into_iter().filter(|id| behind(id)).collect();
+        let mut found = wanted.into_iter().filter_map(|id| Some((id, held.get(id)?)));
+        found.all(|(id, entity)| look(id, entity))
+    } else {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = held.range::<str, _>((from, Bound::Unbounded));
+        rest.all(|(id, entity)| look(id, entity))
     };
     Ok((page, last.filter(|_| !whole)))
 }
