@@ -170,6 +170,7 @@ const KNOWN: &[&str] = &[
     "max_pages_per_list",
     "max_response_bytes",
     "unit_deadline_seconds",
+    "outage_seconds",
     "plugins",
     "plugins_lock",
     "plugin_trust",
@@ -516,6 +517,7 @@ impl Reader<'_> {
         let length = self.number("upsert_entities_batch_max_length", 20);
         let bytes = self.number("upsert_entities_batch_max_size_in_bytes", 1024 * 1024);
         let delete = self.number("delete_entities_max_batch_size", 1000);
+        let outage = self.number("outage_seconds", 600);
         let raw = self.raw();
         let mut config = PortConfig::new(client_id?, client_secret?, identifier);
         if let Some(base_url) = base_url {
@@ -528,6 +530,7 @@ impl Reader<'_> {
         config.upsert_batch_max_length = length;
         config.upsert_batch_max_bytes = bytes;
         config.delete_batch_max = delete;
+        config.outage = Duration::from_secs(outage as u64);
         raw.apply(&mut config);
         Some(config)
     }

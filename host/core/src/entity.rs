@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{BlueprintId, EntityMapping};
+use crate::{BlueprintId, EntityMapping, port_names};
 
 /// What identifies an entity in Port: its blueprint and its identifier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -208,7 +208,9 @@ impl TryFrom<Value> for Blueprint {
             .get("identifier")
             .and_then(Value::as_str)
             .ok_or("a blueprint needs an `identifier`")?;
-        Ok(Self { identifier: BlueprintId::new(identifier).map_err(|error| error.to_string())?, definition })
+        let identifier = BlueprintId::new(identifier).map_err(|error| error.to_string())?;
+        port_names::check_blueprint(&definition)?;
+        Ok(Self { identifier, definition })
     }
 }
 

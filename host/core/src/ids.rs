@@ -126,12 +126,12 @@ impl Kind {
 }
 
 name!(
-    /// The identifier of a Port blueprint. Port allows letters, digits and `@_.:\/=-`.
+    /// The identifier of a Port blueprint. Port allows letters, digits and `@_.+:\/-`, and had `=`.
     BlueprintId,
-    "a blueprint identifier (letters, digits and `@_.:/=-`, as in `ec2Instance`)",
+    "a blueprint identifier (letters, digits and `@_.+:/=-`, as in `ec2Instance`)",
     |text| {
         !text.is_empty()
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || "@_.:\\/=-".contains(c))
+            && text.chars().all(|c| c.is_alphabetic() || c.is_ascii_digit() || "@_.+:\\/=-".contains(c))
     }
 );
 

@@ -19,6 +19,7 @@ mod ledger;
 mod lenient;
 mod manifest;
 mod path;
+pub mod port_names;
 mod problem;
 mod regions;
 mod seams;

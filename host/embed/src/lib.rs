@@ -28,7 +28,7 @@ mod memory;
 mod recording;
 mod resync;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, pin::pin, sync::Arc};
 
 pub use berth_aws::{
     AwsConfig, AwsSource, AwsStats, CallStats, Concurrency, ConfigError, CredentialProvider,
@@ -237,14 +237,22 @@ impl SyncHost {
 
     async fn run(&self, mode: Mode) -> Result<Report, SyncError> {
         let source = Arc::clone(&self.source);
-        berth_sync::run(
+        let mut run = pin!(berth_sync::run(
             source,
             Arc::clone(&self.mapper),
             Arc::clone(&self.catalog),
             Arc::clone(&self.observer),
             SyncOptions { mode, ..self.options.clone() },
-        )
-        .await
+        ));
+        let Some(port) = &self.port else { return run.await };
+        tokio::select! {
+            biased;
+            report = &mut run => return report,
+            () = self.options.cancel.cancelled() => port.stop(),
+        }
+        let report = run.await;
+        port.resume();
+        report
     }
 }
 

@@ -81,6 +81,8 @@ impl Auth {
         let call = Call::new("get an access token", Method::POST, client.url(&["auth", "access_token"])?)
             .agent(Agent::Plain)
             .repeat(Repeat::Always)
+            // Whoever ends something needs it, too. Others stop waiting for it by themselves.
+            .closing()
             .json(&wire::TokenRequest {
                 client_id: &self.client_id,
                 client_secret: self.client_secret.expose_secret(),

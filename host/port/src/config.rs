@@ -55,6 +55,8 @@ pub struct PortConfig {
     pub concurrency: usize,
     /// How failed requests are repeated.
     pub retry: RetryPolicy,
+    /// How long requests are repeated without one success; then a resync ends.
+    pub outage: Duration,
     /// Who maps what is read, where the organization lets it choose. `OCEAN__PROCESSING_MODE`.
     pub processing_mode: ProcessingMode,
     /// Whether and how raw data is written, where the organization takes it.
@@ -101,6 +103,7 @@ impl PortConfig {
             delete_batch_max: DELETE_BATCH_LIMIT,
             concurrency: 5,
             retry: RetryPolicy::default(),
+            outage: Duration::from_mins(10),
             processing_mode: ProcessingMode::Dsp,
             raw_data: RawDataConfig::default(),
             send_raw_data_examples: true,
@@ -119,6 +122,7 @@ impl PortConfig {
         self.upsert_batch_max_length = self.upsert_batch_max_length.max(1);
         self.delete_batch_max = self.delete_batch_max.clamp(1, DELETE_BATCH_LIMIT);
         self.concurrency = self.concurrency.max(1);
+        self.outage = self.outage.max(Duration::from_millis(1));
         self.heartbeat_interval = self.heartbeat_interval.max(Duration::from_millis(1));
         self
     }

@@ -1,6 +1,9 @@
 //! Deleting entities: in bulk, and only what Port confirms counts as gone.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use berth_core::{BlueprintId, DeleteReport, EntityKey, Problem};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -10,8 +13,14 @@ use crate::{
     PortCatalog,
     client::{Agent, Call},
     error::PortError,
-    search, wire,
+    search,
+    upsert::{Halving, halving},
+    wire,
 };
+
+/// So many requests in a row that Port fails are not for one entity: a hundred are halved to one in at
+/// most eight.
+const FRUITLESS_LIMIT: u32 = 9;
 
 /// What a request did with each of its entities.
 type Outcomes = Vec<(EntityKey, Result<(), Problem>)>;
@@ -51,7 +60,10 @@ async fn round(port: &PortCatalog, keys: &[EntityKey], dependents: bool) -> Outc
         .flat_map(|(blueprint, identifiers)| {
             let chunks: Vec<Vec<&str>> =
                 identifiers.chunks(port.config.delete_batch_max).map(<[&str]>::to_vec).collect();
-            chunks.into_iter().map(move |chunk| bulk(port, blueprint, chunk, dependents))
+            chunks.into_iter().map(move |chunk| async move {
+                let fruitless = AtomicU32::new(0);
+                bulk(port, blueprint, chunk, dependents, &fruitless).await
+            })
         })
         .collect();
     let mut outcomes = stream::iter(requests).buffer_unordered(port.config.concurrency).concat().await;
@@ -75,16 +87,19 @@ fn confirm(outcomes: &mut Outcomes, existing: &HashSet<EntityKey>) {
     }
 }
 
-/// One request. When Port refuses it for one of its entities, the others are sent without it.
+/// One request. When Port refuses it for one of its entities, or fails, it is halved until what is to
+/// blame is alone. `fruitless` counts the failures (5xx) in a row, after some of which it is for no entity.
 fn bulk<'a>(
     port: &'a PortCatalog,
     blueprint: &'a BlueprintId,
     identifiers: Vec<&'a str>,
     dependents: bool,
+    fruitless: &'a AtomicU32,
 ) -> BoxFuture<'a, Outcomes> {
     async move {
         match send(port, blueprint, &identifiers, dependents).await {
             Ok(reply) => {
+                fruitless.store(0, Ordering::Relaxed);
                 let (gone, named) = reply.split(blueprint.as_str());
                 // Dependents among them.
                 let named = named.into_iter().filter_map(|(blueprint, identifier)| {
@@ -93,10 +108,10 @@ fn bulk<'a>(
                 let asked = identifiers.into_iter();
                 asked.map(|id| (key(blueprint, id), confirmed(gone.contains(id)))).chain(named).collect()
             }
-            Err(error) if blames_an_entity(&error) && identifiers.len() > 1 => {
+            Err(error) if halve(&error, fruitless) && identifiers.len() > 1 => {
                 let (first, second) = identifiers.split_at(identifiers.len() / 2);
-                let mut outcomes = bulk(port, blueprint, first.to_vec(), dependents).await;
-                outcomes.extend(bulk(port, blueprint, second.to_vec(), dependents).await);
+                let mut outcomes = bulk(port, blueprint, first.to_vec(), dependents, fruitless).await;
+                outcomes.extend(bulk(port, blueprint, second.to_vec(), dependents, fruitless).await);
                 outcomes
             }
             Err(error) => {
@@ -121,11 +136,15 @@ fn confirmed(gone: bool) -> Result<(), Problem> {
     ))
 }
 
-/// Whether a refusal is about the entities, so that fewer of them may do.
-fn blames_an_entity(error: &PortError) -> bool {
-    matches!(error, PortError::Refused(refusal)
-        if matches!(refusal.status, 400 | 404 | 409 | 413 | 422)
-            || refusal.error.as_deref() == Some("has_dependents"))
+/// Whether fewer entities may do.
+fn halve(error: &PortError, fruitless: &AtomicU32) -> bool {
+    match halving(error) {
+        Halving::Sure => true,
+        Halving::Try => fruitless.fetch_add(1, Ordering::Relaxed) + 1 < FRUITLESS_LIMIT,
+        // One that does not exist any more, or has dependents.
+        Halving::Never => matches!(error, PortError::Refused(refusal)
+            if refusal.status == 404 || refusal.error.as_deref() == Some("has_dependents")),
+    }
 }
 
 async fn send(
@@ -139,7 +158,7 @@ async fn send(
         .subject(blueprint.as_str())
         .agent(Agent::Exporter)
         .query("delete_dependents", if dependents { "true" } else { "false" });
-    let call = port.with_event(call).json(&wire::DeleteRequest { entities: identifiers })?;
+    let call = port.with_event(call.divisible()).json(&wire::DeleteRequest { entities: identifiers })?;
     let _slot = port.slots.acquire().await;
     port.client.send(call).await?.json()
 }

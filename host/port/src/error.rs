@@ -19,6 +19,9 @@ pub(crate) enum PortError {
     /// The token call was refused: nothing else can work.
     #[error("Port refused the client id or the client secret: {0}")]
     Credentials(Refusal),
+    /// The resync was stopped before.
+    #[error("could not {call}: stopped before Port had answered")]
+    Stopped { call: CallName },
     /// Something else that has words of its own.
     #[error("{0}")]
     Other(Problem),
@@ -106,6 +109,7 @@ impl PortError {
         let problem = Problem::new(self.to_string());
         match self {
             Self::Other(problem) => problem,
+            Self::Stopped { .. } => problem.remedy("Run the sync again."),
             Self::Credentials(_) => problem.remedy(CREDENTIALS_REMEDY),
             Self::Transport { reason, .. } if is_mistrust(&reason) => problem.remedy(CERTIFICATE_REMEDY),
             Self::Transport { .. } => problem.remedy(REACH_REMEDY),
@@ -128,7 +132,12 @@ impl Refusal {
                  one in Port first.",
             );
         }
+        let unfit =
+            [&self.error, &self.message].into_iter().flatten().any(|text| text.contains("match pattern"));
         match self.status {
+            400 | 422 if unfit => Some(
+                "Make the value fit in the mapping, as in `<expression> | gsub(\"[^A-Za-z0-9@_.+:/=-]\"; \"-\")`.",
+            ),
             401 => Some(CREDENTIALS_REMEDY),
             403 => Some(
                 "The credentials of OCEAN__PORT__CLIENT_ID lack the permission; use those of the organization, \

@@ -22,7 +22,7 @@ pub(crate) const INSTALLATION_TYPE: &str = "OnPrem";
 const PROVISIONED_DEFAULTS: &str = "USE_PROVISIONED_DEFAULTS";
 
 /// How many documents of each kind are shown as examples.
-const EXAMPLES: usize = 5;
+pub(crate) const EXAMPLES: usize = 5;
 
 /// A session, and the integration as Port holds it, if it does.
 pub(crate) type Opened = (Session, Option<Integration>);
@@ -188,7 +188,7 @@ pub(crate) async fn resync_request(port: &PortCatalog) -> Result<Option<SystemTi
 async fn report(port: &PortCatalog, state: &impl serde::Serialize) -> Result<Reply, PortError> {
     let url = port.client.url(&["integration", &port.config.integration_identifier, "resync-state"])?;
     // Unlike the peer's, repeated: one 503 must not leave Port with a resync that runs for ever.
-    let call = Call::new("report the resync's state", Method::PATCH, url).json(state)?;
+    let call = Call::new("report the resync's state", Method::PATCH, url).closing().json(state)?;
     port.client.send(call).await
 }
 

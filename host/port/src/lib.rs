@@ -33,10 +33,13 @@ mod lifecycle;
 mod logs;
 mod mask;
 mod metrics;
+mod outage;
 mod ownership;
+mod pace;
 mod processing;
 mod raw;
 mod search;
+mod stop;
 mod upsert;
 mod wire;
 
@@ -44,7 +47,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -89,6 +92,9 @@ pub const OCEAN_CORE_VERSION: &str = "0.48.12";
 /// The organization's flag that lets live events be followed.
 pub const LIVE_EVENTS_FLAG: &str = "AWS_V3_LIVE_EVENTS_ENABLED";
 
+/// How long requests that are on their way may take once a resync is stopped.
+const STOP_GRACE: Duration = Duration::from_secs(4);
+
 /// Port as a [`Catalog`]. Cheap to share by reference; make one per process, since the token, the
 /// limits of concurrency and the pause that Port may ask for live in it.
 pub struct PortCatalog {
@@ -131,6 +137,8 @@ struct SessionState {
     lifecycle: Option<Arc<Lifecycle>>,
     /// The entries of the app-config's `resources[]`.
     entries: Arc<[Entry]>,
+    /// Examples that Port was not shown yet.
+    examples: examples::Gathered,
     /// What blueprints ask of their entities, as far as that was asked for.
     forms: HashMap<BlueprintId, Option<blueprints::Form>>,
 }
@@ -144,6 +152,10 @@ struct Cache {
     refused: AtomicBool,
     /// The versions of other integrations, by identifier.
     versions: Mutex<HashMap<String, Arc<OnceCell<Option<String>>>>>,
+    /// Blueprints whose entities Port does not search page by page.
+    unpaged: Mutex<BTreeSet<String>>,
+    /// Whether Port takes searches for a few identifiers only.
+    small_searches: AtomicBool,
     /// All blueprints with their relations.
     blueprints: OnceCell<Vec<wire::BlueprintRelations>>,
     /// What others own.
@@ -155,6 +167,14 @@ impl Cache {
     fn foreign_of(&self, blueprint: &BlueprintId) -> Arc<OnceCell<foreign::Known>> {
         let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(foreign.entry(blueprint.clone()).or_default())
+    }
+
+    fn is_unpaged(&self, blueprint: &str) -> bool {
+        self.unpaged.lock().unwrap_or_else(PoisonError::into_inner).contains(blueprint)
+    }
+
+    fn set_unpaged(&self, blueprint: &str) {
+        self.unpaged.lock().unwrap_or_else(PoisonError::into_inner).insert(blueprint.to_owned());
     }
 
     /// Where the version of another integration is kept.
@@ -204,7 +224,8 @@ impl PortCatalog {
     #[must_use]
     pub fn for_events(&self) -> Self {
         let config = PortConfig { event_type: EventType::HttpRequest, ..self.config.clone() };
-        Self::over(config, Arc::clone(&self.client), Arc::clone(&self.slots), Arc::clone(&self.flags))
+        let client = Arc::new(self.client.another());
+        Self::over(config, client, Arc::clone(&self.slots), Arc::clone(&self.flags))
     }
 
     /// Whether the organization has a feature flag, as of
@@ -214,6 +235,18 @@ impl PortCatalog {
     /// A [`Problem`] when Port does not answer.
     pub async fn has_flag(&self, flag: &str) -> Result<bool, Problem> {
         Ok(self.feature_flags().await?.iter().any(|known| known == flag))
+    }
+
+    /// Stops what this does: from now on nothing waits or is repeated, what is on its way has a few
+    /// seconds, and only the end of a resync is reported still. It holds until the next
+    /// [`open`](Catalog::open), or until [`resume`](Self::resume).
+    pub fn stop(&self) {
+        self.client.stop().ask(STOP_GRACE);
+    }
+
+    /// Takes a [`stop`](Self::stop) back.
+    pub fn resume(&self) {
+        self.client.stop().renew();
     }
 
     /// What was sent so far.
@@ -404,10 +437,12 @@ impl fmt::Debug for PortCatalog {
 #[async_trait]
 impl Catalog for PortCatalog {
     async fn open(&self, intent: Intent, defaults: &[KindEntry]) -> Result<Session, CatalogError> {
+        self.resume();
         let started = {
             let mut session = self.session();
             session.resync_id = Uuid::new_v4();
             session.forms.clear();
+            session.examples.clear();
             session.cache = Arc::default();
             session.opened = None;
             session.raw = None;
@@ -450,6 +485,7 @@ impl Catalog for PortCatalog {
     async fn accompany(&self) -> Problem {
         tokio::select! {
             problem = lifecycle::watch(self) => problem,
+            problem = outage::watch(self) => problem,
             never = heartbeat::beat(self) => match never {},
         }
     }
@@ -470,10 +506,13 @@ impl Catalog for PortCatalog {
     }
 
     async fn examples(&self, kind: &Kind, documents: &[Document]) -> Result<(), CatalogError> {
-        Ok(examples::show(self, kind, documents).await?)
+        Ok(examples::add(self, kind, documents).await?)
     }
 
     async fn end(&self, status: ResyncStatus) -> Result<(), CatalogError> {
+        if status != ResyncStatus::Aborted {
+            examples::finish(self).await;
+        }
         let told = lifecycle::end(self, status).await;
         // What Port's processor was not told of is not complete.
         let status =
@@ -541,8 +580,6 @@ impl Catalog for PortCatalog {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

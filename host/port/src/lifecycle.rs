@@ -217,9 +217,11 @@ async fn tell(
     let id = lifecycle.id.to_string();
     let url = port.client.url(&[&["lifecycle", id.as_str()], route].concat())?;
     let call = Call::new(name, Method::POST, url).retry(patience(port.config.retry)).json(body)?;
+    // Its end is told when the resync is stopped, too.
+    let call = if lifecycle.over.load(Ordering::Relaxed) { call.closing() } else { call };
     match port.client.send(call).await {
         Ok(_) => Ok(()),
-        Err(error @ PortError::Transport { .. }) => {
+        Err(error @ (PortError::Transport { .. } | PortError::Stopped { .. })) => {
             tracing::warn!(%error, "Port could not be told a step of the resync");
             Ok(())
         }

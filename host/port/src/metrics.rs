@@ -7,11 +7,13 @@
 
 use std::{
     collections::BTreeSet,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use berth_core::{AppConfig, Milestone, ResourceResult, ResyncStatus};
+use futures::{FutureExt, future::BoxFuture};
 use reqwest::Method;
 use serde_json::Value;
 use tokio::{
@@ -27,6 +29,7 @@ use crate::{
     error::PortError,
     ingest,
     integration::INSTALLATION_TYPE,
+    upsert::batches,
     wire::reporting::{Figures, Metric, MetricList, OneMetric, SyncState},
 };
 
@@ -36,6 +39,9 @@ const RUNTIME: &str = "__runtime__";
 const RECONCILIATION: &str = "__reconciliation__";
 /// How the peer calls running in one process; it has no other way any more.
 const EXECUTION_MODE: &str = "single_process";
+
+/// The most bytes of metrics in one request; Port takes 1 MiB.
+const BODY_LIMIT: usize = 1_000_000;
 
 /// How long one metric may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -384,7 +390,16 @@ impl Addressee {
     async fn send(&self, message: &Message, patience: Duration) -> Result<(), PortError> {
         let port = async {
             let Some(base) = &self.ingest else { return Ok(()) };
-            self.client.tell(&self.call(base, message)?, patience).await
+            let Way::Post = message.way else {
+                return self.client.tell(&self.call(base, message, &message.metrics)?, patience).await;
+            };
+            let length = |metric| serde_json::to_vec(metric).map_or(0, |json| json.len());
+            let lengths: Vec<usize> = message.metrics.iter().map(length).collect();
+            let mut outcome = Ok(());
+            for range in batches(&lengths, usize::MAX, BODY_LIMIT) {
+                outcome = outcome.and(self.post(base, message, range, patience).await);
+            }
+            outcome
         };
         let copies = async {
             let Some(webhook) = &self.webhook else { return };
@@ -406,8 +421,30 @@ impl Addressee {
         futures::join!(port, copies).0
     }
 
-    fn call(&self, base: &Url, message: &Message) -> Result<Call, PortError> {
-        match (&message.way, message.metrics.as_slice()) {
+    /// Sends some metrics of a list in one request, or in halves where that is too large for Port.
+    fn post<'a>(
+        &'a self,
+        base: &'a Url,
+        message: &'a Message,
+        range: Range<usize>,
+        patience: Duration,
+    ) -> BoxFuture<'a, Result<(), PortError>> {
+        async move {
+            let call = self.call(base, message, &message.metrics[range.clone()])?;
+            match self.client.tell(&call, patience).await {
+                Err(error) if error.status() == Some(413) && range.len() > 1 => {
+                    let middle = range.start + range.len() / 2;
+                    let first = self.post(base, message, range.start..middle, patience).await;
+                    first.and(self.post(base, message, middle..range.end, patience).await)
+                }
+                outcome => outcome,
+            }
+        }
+        .boxed()
+    }
+
+    fn call(&self, base: &Url, message: &Message, metrics: &[Metric]) -> Result<Call, PortError> {
+        match (&message.way, metrics) {
             (Way::Put { .. }, [metric]) => {
                 let resync = self.resync.to_string();
                 let parts = ["syncMetrics", "resync", &resync, "kind", &metric.kind_identifier];

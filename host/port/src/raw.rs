@@ -13,6 +13,7 @@ use std::{
 };
 
 use berth_core::{DocumentBatch, DocumentsError, Kind, Problem};
+use futures::{FutureExt, future::BoxFuture};
 use reqwest::{Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
@@ -29,7 +30,7 @@ use crate::{
     error::PortError,
     iso,
     lifecycle::Lifecycle,
-    wire::raw::{Nothing, RawBatch, RawData, RawMetadata},
+    wire::raw::{Nothing, RawBatch, RawData, RawMetadata, WrittenBatch, WrittenData},
 };
 
 /// The raw data of one resync.
@@ -232,9 +233,9 @@ async fn send(port: &PortCatalog, flight: &mut Flight<'_>) -> Result<(), Documen
         lifecycle.begun(resource).await.map_err(DocumentsError::Lost)?;
     }
     let _slot = raw.slots.acquire().await;
-    let call = call(port, flight).map_err(|error| lost(flight, error))?;
-    match port.client.send(call).await {
-        Ok(_) => Ok(()),
+    let batches = std::mem::take(&mut flight.buffer.batches);
+    match send_batches(port, flight, batches).await {
+        Ok(()) => Ok(()),
         Err(PortError::Refused(refusal)) if refusal.stale => {
             if let Some(lifecycle) = &lifecycle {
                 lifecycle.close();
@@ -247,7 +248,46 @@ async fn send(port: &PortCatalog, flight: &mut Flight<'_>) -> Result<(), Documen
     }
 }
 
-fn call(port: &PortCatalog, flight: &mut Flight<'_>) -> Result<Call, PortError> {
+/// Sends batches in one request, or in halves where that is too large for Port.
+fn send_batches<'a>(
+    port: &'a PortCatalog,
+    flight: &'a Flight<'_>,
+    batches: Vec<Box<RawValue>>,
+) -> BoxFuture<'a, Result<(), PortError>> {
+    async move {
+        let call = call(port, flight, &batches)?;
+        // The body has it all now.
+        drop(batches);
+        let body = call.sent();
+        let error = match port.client.send(call).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.status() == Some(413) => error,
+            Err(error) => return Err(error),
+        };
+        let halves = halves(&body);
+        drop(body);
+        let Some([first, second]) = halves else { return Err(error) };
+        tracing::debug!(kind = %flight.buffer.kind, "raw data was too large for Port; sent in halves");
+        send_batches(port, flight, first).await?;
+        send_batches(port, flight, second).await
+    }
+    .boxed()
+}
+
+/// What a body has, in two parts; none where it is one document.
+fn halves(body: &[u8]) -> Option<[Vec<Box<RawValue>>; 2]> {
+    let WrittenData { mut data } = serde_json::from_slice(body).ok()?;
+    let second = data.split_off(data.len().div_ceil(2));
+    if !second.is_empty() {
+        return Some([data, second]);
+    }
+    let batch: WrittenBatch = serde_json::from_str(data.first()?.get()).ok()?;
+    let [first, second] = batch.halves()?;
+    let text = |batch: &WrittenBatch| Some(vec![serde_json::value::to_raw_value(batch).ok()?]);
+    Some([text(&first)?, text(&second)?])
+}
+
+fn call(port: &PortCatalog, flight: &Flight<'_>, batches: &[Box<RawValue>]) -> Result<Call, PortError> {
     let (raw, config) = (flight.raw, &port.config);
     let kind = flight.buffer.kind.as_str();
     let resync = raw.resync.to_string();
@@ -270,13 +310,10 @@ fn call(port: &PortCatalog, flight: &mut Flight<'_>) -> Result<Call, PortError> 
         resync_start_time: port.resync_started().map(iso),
         // Made once: a repeated request is the same event.
         event_id: Uuid::new_v4().to_string(),
-        data: &flight.buffer.batches,
+        data: batches,
     };
     let url = crate::client::form_url(&raw.address, &segments)?;
-    let call = Call::new("write raw data of", Method::POST, url).subject(kind).json(&body)?;
-    // The body has it all now.
-    flight.buffer.batches = Vec::new();
-    Ok(call)
+    Call::new("write raw data of", Method::POST, url).subject(kind).json(&body)
 }
 
 fn lost(flight: &Flight<'_>, error: PortError) -> DocumentsError {
@@ -292,4 +329,26 @@ fn lost(flight: &Flight<'_>, error: PortError) -> DocumentsError {
 fn now(port: &PortCatalog) -> u64 {
     let since = port.client.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_is_too_large_is_halved_down_to_one_document() {
+        let batch = |items: &[u32]| json!({"items": items, "metadata": {"resourceIndex": 3}, "request": {}});
+        let mut left = vec![json!({"kind": "k", "data": [batch(&[1, 2, 3]), batch(&[]), batch(&[4])]})];
+        let mut alone = Vec::new();
+        while let Some(body) = left.pop() {
+            match halves(body.to_string().as_bytes()) {
+                Some(halves) => left.extend(halves.map(|data| json!({"data": data}))),
+                None => alone.push(body["data"][0].clone()),
+            }
+        }
+        alone.sort_by_key(Value::to_string);
+        assert_eq!(alone, [batch(&[1]), batch(&[2]), batch(&[3]), batch(&[4]), batch(&[])]);
+    }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::atomic::Ordering,
     time::SystemTime,
 };
 
@@ -23,8 +24,15 @@ use crate::{
     wire::{self, Condition, FoundEntity},
 };
 
-/// The most identifiers in one search.
-const SEARCH_BATCH: usize = 50;
+/// The most identifiers in one search, and entities on one page of what it finds (Port's API reference:
+/// `limit` 1 to 1,000).
+const SEARCH_BATCH: usize = 1000;
+
+/// The most bytes of identifiers in one search; Port takes bodies of 1 MiB.
+const SEARCH_BYTES: usize = 512 * 1024;
+
+/// The most identifiers in one search of the route without pages.
+const UNPAGED_BATCH: usize = 50;
 
 /// Entities per page of what seems to be owned.
 const PAGE: usize = 5000;
@@ -54,13 +62,7 @@ pub(crate) fn owned(
             None => None,
             Some(cursor) => {
                 if !at.seen.insert(digest(&cursor.to_string())) || at.seen.len() >= PAGE_LIMIT {
-                    return Err(PortError::Other(
-                        Problem::new(
-                            "Port's list of this integration's entities does not end: its pages name each \
-                             other as the next",
-                        )
-                        .remedy("Run the sync again later. If it happens again, contact Port's support."),
-                    ));
+                    return Err(endless("list of this integration's entities"));
                 }
                 at.cursor = Some(cursor);
                 Some(at)
@@ -78,7 +80,7 @@ async fn owned_page(
 ) -> Result<(Vec<OwnedEntity>, Option<Value>), PortError> {
     let (prefix, suffix) = ownership::ends(port);
     let url = port.client.url(&["blueprints", "entities", "datasource-entities"])?;
-    let call = Call::new("list owned entities", Method::POST, url).agent(Agent::Exporter).json(
+    let call = Call::new("list owned entities", Method::POST, url).agent(Agent::Exporter).compressed().json(
         &wire::DatasourceQuery {
             datasource_prefix: &prefix,
             datasource_suffix: &suffix,
@@ -183,9 +185,10 @@ pub(crate) async fn whole(
     blueprint: &BlueprintId,
     identifiers: &[&str],
 ) -> Result<Vec<FoundEntity>, PortError> {
+    // Only this route can leave out what Port computes, where no fields are named.
     let searches: Vec<_> = identifiers
-        .chunks(SEARCH_BATCH)
-        .map(|chunk| search(port, blueprint.as_str(), vec![among(chunk)], &[]))
+        .chunks(UNPAGED_BATCH)
+        .map(|chunk| unpaged(port, blueprint.as_str(), vec![among(chunk)], &[]))
         .collect();
     stream::iter(searches).buffered(port.config.concurrency).try_concat().await
 }
@@ -197,20 +200,54 @@ async fn look(
     condition: Option<Condition>,
     include: &[String],
 ) -> Result<Vec<Entity>, PortError> {
-    let rules = [among(identifiers)].into_iter().chain(condition).collect();
-    let found: Vec<FoundEntity> = search(port, blueprint.as_str(), rules, include).await?;
+    let rules = |chunk: &[&str]| [among(chunk)].into_iter().chain(condition.clone()).collect::<Vec<_>>();
+    let small = identifiers.len() <= UNPAGED_BATCH;
+    if small || !port.cache().small_searches.load(Ordering::Relaxed) {
+        match paged::<FoundEntity>(port, blueprint.as_str(), rules(identifiers), include).await {
+            Ok(Some(found)) => return Ok(found.into_iter().filter_map(entity).collect()),
+            Ok(None) => {}
+            // It may be the number of identifiers that Port does not take.
+            Err(error) if !small && error.refuses_the_query() => {
+                tracing::debug!(%error, %blueprint, "searching for fewer entities at once");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let searches: Vec<_> = identifiers
+        .chunks(UNPAGED_BATCH)
+        .map(|chunk| unpaged::<FoundEntity>(port, blueprint.as_str(), rules(chunk), include))
+        .collect();
+    let found = stream::iter(searches).buffer_unordered(port.config.concurrency).try_concat().await?;
+    if !small {
+        // Nothing else was wrong with the query.
+        port.cache().small_searches.store(true, Ordering::Relaxed);
+    }
     Ok(found.into_iter().filter_map(entity).collect())
 }
 
 /// Identifiers by blueprint, as many as one search takes.
 fn chunks(keys: &[EntityKey]) -> Vec<(&BlueprintId, Vec<&str>)> {
-    by_blueprint(keys)
-        .into_iter()
-        .flat_map(|(blueprint, identifiers)| {
-            let chunks: Vec<Vec<&str>> = identifiers.chunks(SEARCH_BATCH).map(<[&str]>::to_vec).collect();
-            chunks.into_iter().map(move |chunk| (blueprint, chunk))
-        })
-        .collect()
+    let mut chunks: Vec<(&BlueprintId, Vec<&str>)> = Vec::new();
+    for (blueprint, identifiers) in by_blueprint(keys) {
+        let mut bytes = SEARCH_BYTES;
+        for identifier in identifiers {
+            match chunks.last_mut() {
+                Some((of, chunk))
+                    if *of == blueprint
+                        && chunk.len() < SEARCH_BATCH
+                        && bytes + identifier.len() <= SEARCH_BYTES =>
+                {
+                    chunk.push(identifier);
+                    bytes += identifier.len();
+                }
+                _ => {
+                    chunks.push((blueprint, vec![identifier]));
+                    bytes = identifier.len();
+                }
+            }
+        }
+    }
+    chunks
 }
 
 fn among(identifiers: &[&str]) -> Condition {
@@ -243,26 +280,95 @@ pub(crate) fn include(fields: &FieldSet) -> Vec<String> {
     include
 }
 
-/// The entities of a blueprint that meet all rules, with everything they hold or the fields named.
+/// The entities of a blueprint that meet all rules, with the fields named.
 pub(crate) async fn search<E: DeserializeOwned>(
     port: &PortCatalog,
     blueprint: &str,
-    mut rules: Vec<Condition>,
+    rules: Vec<Condition>,
     include: &[String],
 ) -> Result<Vec<E>, PortError> {
-    let at = rules.len().min(1);
-    rules.insert(at, Condition::rule("$blueprint", "=", blueprint));
+    match paged(port, blueprint, rules.clone(), include).await? {
+        Some(found) => Ok(found),
+        None => unpaged(port, blueprint, rules, include).await,
+    }
+}
+
+/// The same, page by page. `None` where this Port has no such route, or no such blueprint.
+async fn paged<E: DeserializeOwned>(
+    port: &PortCatalog,
+    blueprint: &str,
+    rules: Vec<Condition>,
+    include: &[String],
+) -> Result<Option<Vec<E>>, PortError> {
+    let cache = port.cache();
+    if cache.is_unpaged(blueprint) {
+        return Ok(None);
+    }
+    let query = of_blueprint(blueprint, rules);
+    let mut found = Vec::new();
+    let mut cursors = HashSet::new();
+    let mut from: Option<Value> = None;
+    loop {
+        let url = port.client.url(&["blueprints", blueprint, "entities", "search"])?;
+        let call = Call::new("search entities", Method::POST, url)
+            .subject(blueprint)
+            .agent(Agent::Exporter)
+            .compressed()
+            .json(&wire::PageQuery { query: &query, include, limit: SEARCH_BATCH, from: from.as_ref() })?;
+        let slot = port.slots.acquire().await;
+        let page: wire::PageReply<E> = match port.client.send(call).await {
+            Ok(reply) => reply.json()?,
+            Err(error) if matches!(error.status(), Some(404 | 405)) => {
+                cache.set_unpaged(blueprint);
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        drop(slot);
+        found.extend(page.entities);
+        let Some(next) = page.next.filter(|next| !next.is_null() && next != "") else {
+            return Ok(Some(found));
+        };
+        if !cursors.insert(digest(&next.to_string())) || cursors.len() >= PAGE_LIMIT {
+            return Err(endless("list of a blueprint's entities"));
+        }
+        from = Some(next);
+    }
+}
+
+/// The same by the route that gives everything at once.
+async fn unpaged<E: DeserializeOwned>(
+    port: &PortCatalog,
+    blueprint: &str,
+    rules: Vec<Condition>,
+    include: &[String],
+) -> Result<Vec<E>, PortError> {
     let mut call = Call::new("search entities", Method::POST, port.client.url(&["entities", "search"])?)
         .subject(blueprint)
         .agent(Agent::Exporter)
+        .compressed()
         .query("exclude_calculated_properties", "true");
     for field in include {
         call = call.query("include", field);
     }
-    let call = call.json(&Condition::all(rules))?;
+    let call = call.json(&of_blueprint(blueprint, rules))?;
     let _slot = port.slots.acquire().await;
     let reply: wire::SearchReply<E> = port.client.send(call).await?.json()?;
     Ok(reply.entities)
+}
+
+fn of_blueprint(blueprint: &str, mut rules: Vec<Condition>) -> Condition {
+    let at = rules.len().min(1);
+    rules.insert(at, Condition::rule("$blueprint", "=", blueprint));
+    Condition::all(rules)
+}
+
+fn endless(what: &str) -> PortError {
+    let problem = format!("Port's {what} does not end: its pages name each other as the next");
+    PortError::Other(
+        Problem::new(problem)
+            .remedy("Run the sync again later. If it happens again, contact Port's support."),
+    )
 }
 
 fn entity(found: FoundEntity) -> Option<Entity> {
@@ -276,4 +382,24 @@ fn entity(found: FoundEntity) -> Option<Entity> {
         properties: found.properties.unwrap_or_default(),
         relations: found.relations.unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_has_a_thousand_identifiers_of_one_blueprint_and_half_a_mebibyte() {
+        let key = |blueprint: &str, identifier: String| EntityKey {
+            blueprint: BlueprintId::new(blueprint).unwrap(),
+            identifier,
+        };
+        let mut keys: Vec<EntityKey> = (0..2500).map(|n| key("a", format!("{n}"))).collect();
+        keys.extend((0..3).map(|n| key("b", format!("{n}{}", "x".repeat(200 * 1024)))));
+        keys.push(key("b", "y".repeat(SEARCH_BYTES + 1)));
+        let chunks = chunks(&keys);
+        let sizes: Vec<usize> = chunks.iter().map(|(_, chunk)| chunk.len()).collect();
+        assert_eq!(sizes, [1000, 1000, 500, 2, 1, 1]);
+        assert_eq!(chunks.iter().map(|(_, chunk)| chunk.len()).sum::<usize>(), keys.len());
+    }
 }

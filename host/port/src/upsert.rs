@@ -1,14 +1,13 @@
 //! Writing entities: in bulk, within Port's limits of count and bytes.
 
-use std::ops::Range;
-
-use berth_core::{BlueprintId, Entity, Problem, UpsertOptions, UpsertOutcome, UpsertReport};
-use bytes::Bytes;
-use futures::{
-    FutureExt, StreamExt,
-    future::BoxFuture,
-    stream::{self},
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicU32, Ordering},
 };
+
+use berth_core::{BlueprintId, Entity, Problem, UpsertOptions, UpsertOutcome, UpsertReport, port_names};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use reqwest::Method;
 
 use crate::{
@@ -17,6 +16,10 @@ use crate::{
     error::{CallName, PortError, Refusal},
     wire,
 };
+
+/// So many requests of a bulk in a row that Port fails are not for one of its entities: 20 entities are
+/// halved to one in at most six.
+const FRUITLESS_LIMIT: u32 = 7;
 
 /// What encloses the entities of a bulk.
 const OPEN: &[u8] = br#"{"entities":["#;
@@ -29,29 +32,49 @@ pub(crate) async fn upsert(
     entities: &[Entity],
     options: UpsertOptions,
 ) -> UpsertReport {
-    let body = |entity| serde_json::to_vec(&wire::EntityBody::of(entity));
-    let bodies: Vec<Vec<u8>> = match entities.iter().map(body).collect() {
-        Ok(bodies) => bodies,
-        Err(error) => {
-            let outcome = UpsertOutcome::Refused(Problem::new(format!("cannot be written as JSON: {error}")));
-            return UpsertReport { outcomes: vec![outcome; entities.len()] };
+    // What Port cannot take is not sent: it might cost the rest of its request.
+    let checked: Vec<Result<Vec<u8>, Problem>> = entities.iter().map(body).collect();
+    let sent: Vec<usize> = (0..entities.len()).filter(|index| checked[*index].is_ok()).collect();
+    let searched = sent.iter().map(|index| entities[*index].search.is_some()).collect();
+    let identifiers = sent.iter().map(|index| entities[*index].key.identifier.as_str()).collect();
+    let mut outcomes = Vec::with_capacity(entities.len());
+    let mut bodies = Vec::with_capacity(sent.len());
+    for checked in checked {
+        match checked {
+            Ok(body) => {
+                bodies.push(body);
+                outcomes.push(None);
+            }
+            Err(problem) => outcomes.push(Some(UpsertOutcome::Refused(problem))),
         }
-    };
+    }
     let lengths: Vec<usize> = bodies.iter().map(Vec::len).collect();
-    let searched = entities.iter().map(|entity| entity.search.is_some()).collect();
-    let upsert = Upsert { port, blueprint, options, bodies, searched };
+    let upsert = Upsert { port, blueprint, options, bodies, searched, identifiers };
     let bulks: Vec<_> =
         batches(&lengths, port.config.upsert_batch_max_length, port.config.upsert_batch_max_bytes)
             .into_iter()
-            .map(|range| upsert.bulk(range))
+            .map(|range| async {
+                let fruitless = AtomicU32::new(0);
+                upsert.bulk(range, &fruitless).await
+            })
             .collect();
-    let outcomes = stream::iter(bulks).buffered(port.config.concurrency).concat().await;
-    UpsertReport { outcomes }
+    let written = stream::iter(bulks).buffered(port.config.concurrency).concat().await;
+    let mut written = written.into_iter();
+    let outcomes =
+        outcomes.into_iter().map(|refused| refused.or_else(|| written.next()).unwrap_or_else(silence));
+    UpsertReport { outcomes: outcomes.collect() }
+}
+
+/// What is sent of an entity, if Port can take it.
+fn body(entity: &Entity) -> Result<Vec<u8>, Problem> {
+    port_names::check_entity(entity)?;
+    serde_json::to_vec(&wire::EntityBody::of(entity))
+        .map_err(|error| Problem::new(format!("cannot be written as JSON: {error}")))
 }
 
 /// Cuts a list into runs of at most `max_count` whose body has at most `max_bytes`. What is too
 /// large alone is a run of one.
-fn batches(lengths: &[usize], max_count: usize, max_bytes: usize) -> Vec<Range<usize>> {
+pub(crate) fn batches(lengths: &[usize], max_count: usize, max_bytes: usize) -> Vec<Range<usize>> {
     let envelope = OPEN.len() + CLOSE.len();
     let mut batches = Vec::new();
     let (mut start, mut bytes) = (0, envelope);
@@ -77,35 +100,57 @@ struct Upsert<'a> {
     bodies: Vec<Vec<u8>>,
     /// Which of them Port has to find by a search query.
     searched: Vec<bool>,
+    identifiers: Vec<&'a str>,
 }
 
 impl Upsert<'_> {
-    /// Sends a run in one request, or in halves when that is too large for Port.
-    fn bulk(&self, range: Range<usize>) -> BoxFuture<'_, Vec<UpsertOutcome>> {
+    /// Sends a run in one request. One that Port refuses as a whole is halved, until what is to blame
+    /// is alone.
+    ///
+    /// `fruitless` counts the requests in a row that Port failed (5xx): when none succeeds any more, it
+    /// is not for an entity, and halving only adds to the load.
+    fn bulk<'s>(
+        &'s self,
+        range: Range<usize>,
+        fruitless: &'s AtomicU32,
+    ) -> BoxFuture<'s, Vec<UpsertOutcome>> {
         async move {
-            match self.send_bulk(range.clone()).await {
-                Ok(outcomes) => outcomes,
-                Err(error) if error.status() == Some(413) && range.len() > 1 => {
-                    let middle = range.start + range.len() / 2;
-                    tracing::debug!(blueprint = %self.blueprint, entities = range.len(), "too large for Port; sent in halves");
-                    let mut outcomes = self.bulk(range.start..middle).await;
-                    outcomes.extend(self.bulk(middle..range.end).await);
-                    outcomes
+            let error = match self.send_bulk(range.clone()).await {
+                Ok(outcomes) => {
+                    fruitless.store(0, Ordering::Relaxed);
+                    return outcomes;
                 }
-                Err(error) if error.status() == Some(413) => vec![self.single(range.start).await],
-                Err(error) => vec![UpsertOutcome::Refused(error.into_problem()); range.len()],
+                Err(error) => error,
+            };
+            let halve = match halving(&error) {
+                Halving::Sure => true,
+                Halving::Try => fruitless.fetch_add(1, Ordering::Relaxed) + 1 < FRUITLESS_LIMIT,
+                Halving::Never => false,
+            };
+            if halve && range.len() > 1 {
+                let middle = range.start + range.len() / 2;
+                tracing::debug!(
+                    blueprint = %self.blueprint, entities = range.len(), %error,
+                    "refused as a whole by Port; sent in halves"
+                );
+                let mut outcomes = self.bulk(range.start..middle, fruitless).await;
+                outcomes.extend(self.bulk(middle..range.end, fruitless).await);
+                return outcomes;
             }
+            if error.status() == Some(413) {
+                return vec![self.single(range.start).await];
+            }
+            vec![UpsertOutcome::Refused(error.into_problem()); range.len()]
         }
         .boxed()
     }
 
     async fn send_bulk(&self, range: Range<usize>) -> Result<Vec<UpsertOutcome>, PortError> {
-        let (bodies, searched) = (&self.bodies[range.clone()], &self.searched[range]);
-        let call = self.call(&["bulk"])?.body(envelope(bodies));
+        let call = self.call(&["bulk"])?.divisible().body(envelope(&self.bodies[range.clone()]));
         let name = call.name();
         let _slot = self.port.slots.acquire().await;
         let reply: wire::BulkReply = self.port.client.send(call).await?.json()?;
-        Ok(outcomes(searched, reply, &name))
+        Ok(outcomes(&self.searched[range.clone()], &self.identifiers[range], &reply, &name))
     }
 
     /// The last resort for an entity that is too large for a bulk of one.
@@ -172,11 +217,26 @@ fn envelope(bodies: &[Vec<u8>]) -> Vec<u8> {
 
 /// Pairs Port's two lists with the entities. Silence about an entity is a failure, and an error
 /// outweighs a success.
-fn outcomes(searched: &[bool], reply: wire::BulkReply, call: &CallName) -> Vec<UpsertOutcome> {
+fn outcomes(
+    searched: &[bool],
+    identifiers: &[&str],
+    reply: &wire::BulkReply,
+    call: &CallName,
+) -> Vec<UpsertOutcome> {
     let mut outcomes = vec![None; searched.len()];
-    for done in reply.entities {
-        let Some(outcome) = outcomes.get_mut(done.index) else { continue };
-        *outcome = match (searched[done.index], done.identifier) {
+    // An entry without an index is that of the only entity with its identifier.
+    let position = |index: Option<usize>, identifier: Option<&str>| {
+        index.or_else(|| {
+            let mut same = identifiers.iter().zip(searched).enumerate();
+            let same = same.by_ref().filter(|(_, (own, searched))| !**searched && Some(**own) == identifier);
+            let mut same = same.map(|(position, _)| position);
+            same.next().filter(|_| same.next().is_none())
+        })
+    };
+    for done in reply.done() {
+        let Some(index) = position(done.index, done.identifier.as_deref()) else { continue };
+        let Some(outcome) = outcomes.get_mut(index) else { continue };
+        *outcome = match (searched[index], done.identifier) {
             (true, Some(identifier)) => Some(UpsertOutcome::Found(identifier)),
             // Written, but nobody knows which.
             (true, None) => None,
@@ -184,26 +244,41 @@ fn outcomes(searched: &[bool], reply: wire::BulkReply, call: &CallName) -> Vec<U
             (false, _) => Some(UpsertOutcome::Updated),
         };
     }
-    for error in reply.errors {
-        let Some(outcome) = outcomes.get_mut(error.index) else { continue };
+    for error in reply.failed() {
+        let Some(index) = position(error.index, error.identifier.as_deref()) else { continue };
+        let Some(outcome) = outcomes.get_mut(index) else { continue };
         // Other errors of an entity that is searched for (several match, say) must not pass for none.
-        let none = error.identifier.as_ref().is_some_and(|identifier| identifier == wire::UNKNOWN)
+        let none = error.identifier.as_deref() == Some(wire::UNKNOWN)
             && error.status_code.is_none_or(|status| status == 404);
-        *outcome =
-            Some(if searched[error.index] && none { UpsertOutcome::NotFound } else { refused(error, call) });
+        *outcome = Some(if searched[index] && none { UpsertOutcome::NotFound } else { refused(error, call) });
     }
-    outcomes
-        .into_iter()
-        .map(|outcome| {
-            outcome.unwrap_or_else(|| {
-                UpsertOutcome::Refused(
-                    Problem::new("Port's answer does not mention the entity").remedy(
-                        "Run the sync again; if this stays, the entity's identifier may be malformed.",
-                    ),
-                )
-            })
-        })
-        .collect()
+    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(silence)).collect()
+}
+
+fn silence() -> UpsertOutcome {
+    UpsertOutcome::Refused(
+        Problem::new("Port's answer does not mention the entity")
+            .remedy("Run the sync again; if this stays, the entity's identifier may be malformed."),
+    )
+}
+
+/// Whether fewer entities may do where a whole request failed.
+pub(crate) enum Halving {
+    /// Port refuses what is in the request.
+    Sure,
+    /// Port failed. It may be for an entity, or for no reason of the request's.
+    Try,
+    /// It has nothing to do with the entities.
+    Never,
+}
+
+/// Tells it by the answer.
+pub(crate) fn halving(error: &PortError) -> Halving {
+    match error.status() {
+        Some(400 | 409 | 413 | 422) => Halving::Sure,
+        Some(500..=599) => Halving::Try,
+        _ => Halving::Never,
+    }
 }
 
 fn refused(error: wire::BulkError, call: &CallName) -> UpsertOutcome {
@@ -284,7 +359,8 @@ mod tests {
         .unwrap();
         let call = CallName { name: "upsert entities of", subject: Some("b".into()) };
         let searched = [false, false, false, false, false, true, true, false, true];
-        let outcomes = outcomes(&searched, reply, &call);
+        let identifiers = ["a", "b", "c", "d", "e", "{}", "{}", "h", "{}"];
+        let outcomes = outcomes(&searched, &identifiers, &reply, &call);
         assert_eq!(outcomes[..2], [UpsertOutcome::Created, UpsertOutcome::Updated]);
         assert!(matches!(&outcomes[2], UpsertOutcome::Refused(p) if p.message.contains("422 invalid: no")));
         assert!(matches!(&outcomes[3], UpsertOutcome::MissingRelation(_)));
@@ -292,5 +368,37 @@ mod tests {
         assert_eq!(outcomes[5..7], [UpsertOutcome::Found("found".into()), UpsertOutcome::NotFound]);
         assert!(matches!(&outcomes[7], UpsertOutcome::MissingRelation(_)), "not searched for, but so named");
         assert!(matches!(&outcomes[8], UpsertOutcome::Refused(_)), "found, but not the one");
+    }
+
+    #[test]
+    fn an_odd_entry_costs_its_entity_alone() {
+        let call = CallName { name: "upsert entities of", subject: None };
+        for odd in [
+            serde_json::json!({"index": 1, "statusCode": 422, "error": {"code": "x"}, "message": "m"}),
+            serde_json::json!({"index": 1, "statusCode": "422", "error": "x", "message": ["m", "n"]}),
+            serde_json::json!({"index": 1, "statusCode": null, "error": null, "message": null}),
+            serde_json::json!({"index": "1", "statusCode": 422.0, "error": 7, "message": {"m": true}}),
+            serde_json::json!({"identifier": "b", "statusCode": {}, "error": ["x"]}),
+            serde_json::json!({"identifier": "b"}),
+            serde_json::json!({"index": 1, "identifier": 5}),
+            serde_json::json!({"index": 1, "identifier": null, "statusCode": 99_999_999}),
+        ] {
+            let done = serde_json::json!([
+                {"identifier": "a", "index": 0, "created": true},
+                {"identifier": "c", "created": "true"},
+                null, 7, "c", {"index": -1}, {"index": 99},
+            ]);
+            let reply = serde_json::json!({"ok": false, "entities": done, "errors": [odd, null, "x", {}]});
+            let reply = serde_json::from_value(reply).unwrap();
+            let outcomes = outcomes(&[false; 3], &["a", "b", "c"], &reply, &call);
+            assert_eq!(outcomes[0], UpsertOutcome::Created, "{odd}");
+            assert!(matches!(outcomes[1], UpsertOutcome::Refused(_)), "{odd}: {outcomes:?}");
+            assert_eq!(outcomes[2], UpsertOutcome::Created, "{odd}");
+        }
+        for whole in ["{}", r#"{"entities": null, "errors": null}"#, r#"{"entities": {}, "errors": "x"}"#] {
+            let reply = serde_json::from_str(whole).unwrap();
+            let outcomes = outcomes(&[false], &["a"], &reply, &call);
+            assert!(matches!(&outcomes[..], [UpsertOutcome::Refused(_)]), "{whole}");
+        }
     }
 }

@@ -3,7 +3,10 @@
 pub(crate) mod raw;
 pub(crate) mod reporting;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 
 use berth_core::{AppConfig, BlueprintId, Entity};
 use chrono::{DateTime, Utc};
@@ -364,39 +367,83 @@ pub(crate) struct Upserted {
     pub(crate) identifier: String,
 }
 
+/// The reply to a bulk upsert. Its entries are read one by one: an odd one costs its entity alone.
 #[derive(Debug, Deserialize)]
 pub(crate) struct BulkReply {
     #[serde(default)]
-    pub(crate) entities: Vec<BulkEntity>,
+    entities: Value,
     #[serde(default)]
-    pub(crate) errors: Vec<BulkError>,
+    errors: Value,
 }
 
-#[derive(Debug, Deserialize)]
+/// An entity that Port has written.
+#[derive(Debug)]
 pub(crate) struct BulkEntity {
-    pub(crate) index: usize,
-    #[serde(default)]
+    pub(crate) index: Option<usize>,
     pub(crate) identifier: Option<String>,
-    #[serde(default)]
     pub(crate) created: bool,
 }
 
 /// How Port names an entity that it did not find.
 pub(crate) const UNKNOWN: &str = "unknown";
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// An entity that Port has not written.
+#[derive(Debug)]
 pub(crate) struct BulkError {
-    pub(crate) index: usize,
+    pub(crate) index: Option<usize>,
     /// [`UNKNOWN`] when Port found no entity by a search query.
-    #[serde(default)]
-    pub(crate) identifier: Option<Value>,
-    #[serde(default)]
+    pub(crate) identifier: Option<String>,
     pub(crate) status_code: Option<u16>,
-    #[serde(default)]
     pub(crate) error: Option<String>,
-    #[serde(default)]
     pub(crate) message: Option<String>,
+}
+
+impl BulkReply {
+    /// What Port says it has written.
+    pub(crate) fn done(&self) -> impl Iterator<Item = BulkEntity> {
+        entries(&self.entities).map(|entry| BulkEntity {
+            index: whole(&entry["index"]),
+            identifier: entry["identifier"].as_str().map(str::to_owned),
+            created: entry["created"] == true || entry["created"] == "true",
+        })
+    }
+
+    /// What Port says it has not written.
+    pub(crate) fn failed(&self) -> impl Iterator<Item = BulkError> {
+        entries(&self.errors).map(|entry| BulkError {
+            index: whole(&entry["index"]),
+            identifier: entry["identifier"].as_str().map(str::to_owned),
+            status_code: whole(&entry["statusCode"]),
+            error: words(&entry["error"]),
+            message: words(&entry["message"]),
+        })
+    }
+}
+
+/// The objects of a list. What else stands in it names no entity.
+fn entries(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten().filter(|entry| entry.is_object())
+}
+
+/// A whole number, also as a text or with a fraction of zero.
+fn whole<N: FromStr>(value: &Value) -> Option<N> {
+    match value {
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Number(number) => {
+            let text = number.to_string();
+            text.strip_suffix(".0").unwrap_or(&text).parse().ok()
+        }
+        _ => None,
+    }
+}
+
+/// What is to be read, whatever its form.
+pub(crate) fn words(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
 }
 
 /// What an entity must meet to be found.
@@ -445,6 +492,26 @@ impl Condition {
 #[derive(Debug, Deserialize)]
 pub(crate) struct SearchReply<E> {
     pub(crate) entities: Vec<E>,
+}
+
+/// A search of one blueprint. `include` may be empty for everything.
+#[derive(Serialize)]
+pub(crate) struct PageQuery<'a> {
+    pub(crate) query: &'a Condition,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(crate) include: &'a [String],
+    pub(crate) limit: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<&'a Value>,
+}
+
+/// A page of its answer. The list must be there here, too.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PageReply<E> {
+    pub(crate) entities: Vec<E>,
+    /// Where it goes on, if it does.
+    #[serde(default)]
+    pub(crate) next: Option<Value>,
 }
 
 /// An entity with some of its relations.

@@ -6,6 +6,7 @@ mod common;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    slice,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -242,7 +243,7 @@ async fn an_existing_blueprint_keeps_the_others_from_being_created_and_is_left_a
 #[tokio::test]
 async fn a_refused_blueprint_is_rolled_back_and_tried_again_at_the_next_start() {
     let stand_in = stand_in().await;
-    stand_in.fail(Fault::on("PATCH /v1/blueprints/{blueprint}").status(500));
+    stand_in.fail(Fault::on("PATCH /v1/blueprints/{blueprint}").status(500).times(4));
     let error = catalog(config(&stand_in)).open(Intent::Write, &defaults()).await.unwrap_err();
     assert!(error.0.message.contains("complete blueprint"), "{error}");
     assert_eq!(stand_in.count("DELETE /v1/blueprints/{blueprint}"), 2);
@@ -427,7 +428,7 @@ async fn retry_after_is_obeyed_by_all_requests() {
 
 #[tokio::test]
 async fn only_failures_that_may_pass_are_repeated() {
-    for (status, requests) in [(408, 2), (429, 2), (502, 2), (503, 2), (504, 2), (500, 1), (422, 1)] {
+    for (status, requests) in [(408, 2), (429, 2), (502, 2), (503, 2), (504, 2), (500, 2), (422, 1)] {
         let stand_in = furnished().await;
         stand_in.fail(Fault::on("resync-state").status(status));
         let reported = catalog(config(&stand_in)).begin(SystemTime::now()).await;
@@ -531,6 +532,8 @@ async fn every_entity_of_a_bulk_has_its_own_outcome() {
         let relation = matches!(outcome, UpsertOutcome::MissingRelation(_));
         assert_eq!(relation, said == "111122223333", "{outcome:?}");
     }
+    let UpsertOutcome::Refused(unfit) = &refused[5] else { panic!("{refused:?}") };
+    assert!(unfit.remedy.as_ref().unwrap().contains("gsub("), "{unfit}");
 
     let bulk = &sent(&stand_in, "entities/bulk")[0];
     assert_eq!(bulk.user_agent, EXPORTER);
@@ -639,16 +642,75 @@ async fn bulks_keep_to_both_limits_and_halve_when_port_wants_less() {
 }
 
 #[tokio::test]
-async fn a_bulk_that_port_refuses_refuses_its_entities_only() {
+async fn what_is_to_blame_for_a_refused_bulk_is_found_and_the_others_are_written() {
+    for status in [400, 413, 422, 500, 503] {
+        let stand_in = furnished().await;
+        let catalog = catalog(config(&stand_in));
+        catalog.open(Intent::Write, &defaults()).await.unwrap();
+        let entities: Vec<Entity> =
+            (0..40).map(|n| instance_entity(&format!("i-{n}-"), json!({}), json!({}))).collect();
+        for culprit in ["i-0-", "i-13-", "i-39-"] {
+            stand_in
+                .fail(Fault::on("/entities").containing(format!("\"{culprit}\"")).status(status).times(99));
+        }
+        let report = catalog.upsert(&id("ec2Instance"), &entities, WRITE).await;
+        assert_eq!(report.outcomes.len(), 40);
+        for (n, outcome) in report.outcomes.iter().enumerate() {
+            match outcome {
+                UpsertOutcome::Refused(problem) if [0, 13, 39].contains(&n) => {
+                    assert!(problem.message.contains(&status.to_string()), "{problem}");
+                }
+                outcome => assert_eq!(*outcome, UpsertOutcome::Created, "{status} {n}"),
+            }
+        }
+        assert_eq!(stand_in.entities()["ec2Instance"].as_object().unwrap().len(), 37);
+    }
+}
+
+#[tokio::test]
+async fn a_relation_that_port_does_not_take_costs_its_entity_alone() {
+    let stand_in = furnished().await;
+    let catalog = catalog(config(&stand_in));
+    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    let entities = [
+        instance_entity("i-1", json!({}), json!({})),
+        instance_entity("i-2", json!({}), json!({"account": "my account"})),
+    ];
+    let report = catalog.upsert(&id("ec2Instance"), &entities, WRITE).await;
+    assert_eq!(report.outcomes[0], UpsertOutcome::Created);
+    let UpsertOutcome::Refused(problem) = &report.outcomes[1] else { panic!("{report:?}") };
+    assert!(problem.message.contains("relations.account"), "{problem}");
+    assert_eq!(sent(&stand_in, "entities/bulk").len(), 1, "it is not sent at all");
+
+    // What Port has from before can be found and deleted all the same.
+    stand_in.seed_entity("ec2Instance", &json!({"identifier": "an old one"}), EXPORTER).unwrap();
+    let old = key("ec2Instance", "an old one");
+    assert_eq!(catalog.current(slice::from_ref(&old), &FieldSet::default()).await.unwrap().len(), 1);
+    assert_eq!(catalog.delete(slice::from_ref(&old), false).await.deleted, [old]);
+}
+
+#[tokio::test]
+async fn an_outage_is_not_searched_for_a_culprit() {
     let stand_in = furnished().await;
     let catalog = catalog(config(&stand_in));
     catalog.open(Intent::Write, &defaults()).await.unwrap();
     let entities: Vec<Entity> =
-        (0..40).map(|n| instance_entity(&format!("i-{n}"), json!({}), json!({}))).collect();
+        (0..20).map(|n| instance_entity(&format!("i-{n}"), json!({}), json!({}))).collect();
+    stand_in.fail(Fault::on("entities/bulk").status(500).times(9_999));
+    let report = catalog.upsert(&id("ec2Instance"), &entities, WRITE).await;
+    assert!(report.outcomes.iter().all(|outcome| matches!(outcome, UpsertOutcome::Refused(_))));
+    assert!(stand_in.count("entities/bulk") <= 24, "{}", stand_in.count("entities/bulk"));
+}
+
+#[tokio::test]
+async fn one_failure_of_a_bulk_is_repeated() {
+    let stand_in = furnished().await;
+    let catalog = catalog(config(&stand_in));
+    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    let entities = [instance_entity("i-1", json!({}), json!({}))];
     stand_in.fail(Fault::on("entities/bulk").status(500));
     let report = catalog.upsert(&id("ec2Instance"), &entities, WRITE).await;
-    let created = report.outcomes.iter().filter(|outcome| **outcome == UpsertOutcome::Created).count();
-    assert_eq!((created, report.outcomes.len()), (20, 40));
+    assert_eq!(report.outcomes, [UpsertOutcome::Created]);
 
     let nowhere = Entity::new(id("noSuchBlueprint"), "x");
     let report = catalog.upsert(&id("noSuchBlueprint"), &[nowhere], WRITE).await;
@@ -687,19 +749,27 @@ async fn a_search_asks_for_the_mapped_fields_of_what_is_owned() {
     assert_eq!(one.relations["account"], "111122223333");
     assert_eq!((&one.title, &one.team), (&Some(json!("old")), &None));
 
-    // One search for each batch, and another one where something is missing: after Port's list of
+    // One search for each blueprint, and another one where something is missing: after Port's list of
     // integrations, which is asked for once, it may have been written by any version.
     let searches = sent(&stand_in, "search");
-    assert_eq!((searches.len(), stand_in.count("GET /v1/integration")), (7, 1));
+    assert_eq!((searches.len(), stand_in.count("GET /v1/integration")), (4, 1));
     let first = searches.iter().find(|search| search.body.to_string().contains("\"i-0\"")).unwrap();
+    assert_eq!(first.path, "/v1/blueprints/ec2Instance/entities/search");
     assert_eq!(
-        first.query_values("include"),
-        ["blueprint", "identifier", "title", "properties.count", "properties.since", "relations.account"]
+        first.body["include"],
+        json!([
+            "blueprint",
+            "identifier",
+            "title",
+            "properties.count",
+            "properties.since",
+            "relations.account"
+        ])
     );
-    assert_eq!(first.query_value("exclude_calculated_properties").as_deref(), Some("true"));
+    assert_eq!(first.body["limit"], 1000);
     assert_eq!(first.user_agent, EXPORTER);
-    let rules = &first.body["rules"];
-    assert_eq!(rules[0]["value"].as_array().unwrap().len(), 50);
+    let rules = &first.body["query"]["rules"];
+    assert_eq!(rules[0]["value"].as_array().unwrap().len(), 130);
     assert_eq!(
         json!([rules[1], rules[2]]),
         json!([
@@ -712,9 +782,9 @@ async fn a_search_asks_for_the_mapped_fields_of_what_is_owned() {
     stand_in.clear_requests();
     assert_eq!(catalog.current(&keys, &fields).await.unwrap().len(), 119);
     let again = sent(&stand_in, "");
-    assert_eq!(again.len(), 4);
+    assert_eq!(again.len(), 2);
     assert_eq!(
-        again[0].body["rules"][2],
+        again[0].body["query"]["rules"][2],
         json!({"combinator": "or", "rules": [
             {"property": "$datasource", "operator": "=", "value": EXPORTER},
             {"combinator": "and", "rules": [
@@ -724,6 +794,33 @@ async fn a_search_asks_for_the_mapped_fields_of_what_is_owned() {
             ]},
         ]})
     );
+}
+
+#[tokio::test]
+async fn a_port_without_searches_in_pages_or_of_many_entities_is_asked_as_before() {
+    const PAGED: &str = "{blueprint}/entities/search";
+    for (status, searches) in [(404, [1, 3]), (405, [1, 3]), (422, [1, 3]), (413, [1, 3])] {
+        let stand_in = furnished().await;
+        for n in 0..120 {
+            stand_in.seed_entity("ec2Instance", &json!({"identifier": format!("i-{n}")}), EXPORTER).unwrap();
+        }
+        let catalog = catalog(config(&stand_in));
+        stand_in.fail(Fault::on(PAGED).status(status).times(99));
+        let keys: Vec<EntityKey> = (0..120).map(|n| key("ec2Instance", &format!("i-{n}"))).collect();
+        for _ in 0..2 {
+            assert_eq!(catalog.current(&keys, &FieldSet::default()).await.unwrap().len(), 120, "{status}");
+        }
+        // Asked once, and not again.
+        assert_eq!(
+            [stand_in.count(PAGED), stand_in.count("POST /v1/entities/search") / 2],
+            searches,
+            "{status}"
+        );
+        let first = &sent(&stand_in, "POST /v1/entities/search")[0];
+        assert_eq!(first.query_value("exclude_calculated_properties").as_deref(), Some("true"));
+        assert_eq!(first.query_values("include"), ["blueprint", "identifier"]);
+        assert_eq!(first.body["rules"][0]["value"].as_array().unwrap().len(), 50);
+    }
 }
 
 #[tokio::test]
@@ -768,7 +865,7 @@ async fn what_is_owned_comes_in_pages_and_without_other_owners() {
     assert!(requests.iter().all(|request| request.body["before"] == before));
     assert!(requests[1].body["from"].is_string() && requests[2].body["from"].is_string());
 
-    stand_in.fail(Fault::on("datasource-entities").status(500));
+    stand_in.fail(Fault::on("datasource-entities").status(500).times(2));
     let failed: Result<Vec<_>, _> = catalog.owned().try_collect().await;
     assert!(failed.unwrap_err().0.message.contains("list owned entities"));
 }
@@ -789,7 +886,7 @@ async fn relations_are_told_by_name_and_asked_for_once_per_resync() {
     catalog.open(Intent::Write, &[]).await.unwrap();
     assert_eq!(catalog.relations(&id("ec2Instance")).await.unwrap(), Some(expected));
     assert_eq!(stand_in.count("GET /v1/blueprints/{blueprint}"), 3);
-    stand_in.fail(Fault::on("GET /v1/blueprints/{blueprint}").status(500));
+    stand_in.fail(Fault::on("GET /v1/blueprints/{blueprint}").status(500).times(2));
     assert!(catalog.relations(&id("awsAccount")).await.is_err());
 
     let mut strict = blueprint("strict", &json!({"owner": {"target": "awsAccount", "required": true}}));
@@ -851,6 +948,26 @@ async fn what_port_does_not_confirm_and_still_holds_has_failed() {
 }
 
 #[tokio::test]
+async fn what_is_to_blame_for_a_refused_deletion_is_found_and_the_others_are_deleted() {
+    for status in [400, 403, 422, 500] {
+        let stand_in = furnished().await;
+        let names: Vec<String> = (0..100).map(|n| format!("i-{n}-")).collect();
+        for name in &names {
+            stand_in.seed_entity("ec2Instance", &json!({"identifier": name}), EXPORTER).unwrap();
+        }
+        let catalog = catalog(config(&stand_in));
+        let fault = Fault::on("bulk/entities/delete").containing("\"i-57-\"").times(999);
+        let refusal = json!({"ok": false, "error": "has_dependents", "message": "no"});
+        stand_in.fail(fault.status(status).body(refusal));
+        let keys: Vec<EntityKey> = names.iter().map(|name| key("ec2Instance", name)).collect();
+        let report = catalog.delete(&keys, true).await;
+        assert_eq!(report.deleted.len(), 99, "{status}");
+        let [(failed, problem)] = &report.failed[..] else { panic!("{report:?}") };
+        assert!(*failed == keys[57] && problem.message.contains(&status.to_string()), "{problem}");
+    }
+}
+
+#[tokio::test]
 async fn dependents_go_along_or_first() {
     for dependents in [true, false] {
         let stand_in = family().await;
@@ -866,7 +983,7 @@ async fn dependents_go_along_or_first() {
 async fn a_deletion_that_fails_reports_every_entity_with_the_reason() {
     let stand_in = family().await;
     let catalog = catalog(config(&stand_in));
-    stand_in.fail(Fault::on("bulk/entities/delete").status(500));
+    stand_in.fail(Fault::on("bulk/entities/delete").status(500).times(2));
     let report = catalog.delete(&[key("child", "c")], true).await;
     assert!(report.deleted.is_empty());
     assert!(report.failed[0].1.message.contains("500"), "{report:?}");
@@ -948,7 +1065,7 @@ async fn an_organization_without_kafka_is_told_from_a_port_that_is_away() {
     stand_in.change_options(|options| options.kafka_credentials = Some((String::new(), String::new())));
     let error = catalog.request_feed(true).await.unwrap_err();
     assert!(matches!(error, FeedError::NotProvided(_)), "{error:?}");
-    stand_in.fail(Fault::on("kafka-credentials").status(500));
+    stand_in.fail(Fault::on("kafka-credentials").status(500).times(2));
     let error = catalog.request_feed(true).await.unwrap_err();
     assert!(matches!(error, FeedError::Unavailable(_)), "{error:?}");
 }

@@ -366,3 +366,27 @@ async fn logs_are_shipped_without_secrets() {
     assert!(problem.message.contains("ship logs"), "{problem}");
     assert_eq!(stand_in.count("logs-ingest"), 2);
 }
+
+#[tokio::test]
+async fn logs_are_sent_in_parts_that_port_takes_and_all_arrive() {
+    let stand_in = stand_in().await;
+    let catalog = begun(config(&stand_in)).await;
+    let long = "A policy with explicit deny refused this. ".repeat(400);
+    let records =
+        |count: usize| (0..count).map(|n| record(&format!("{n} {long}"), json!({"n": n}))).collect();
+    catalog.ship_logs(records(130)).await.unwrap();
+    let arrived: Vec<Value> = stand_in.logs().iter().map(|log| log["extra"]["n"].clone()).collect();
+    assert_eq!(arrived, (0..130).map(Value::from).collect::<Vec<_>>());
+    assert!(stand_in.logs().iter().all(|log| log["message"].as_str().unwrap().ends_with(&long)));
+
+    // Port may take less than it is known to, and a single record may be larger.
+    stand_in.change_options(|options| options.ingest_max_bytes = 40_000);
+    let mut more: Vec<LogRecord> = records(5);
+    more.push(record(&"x".repeat(3_000_000), json!({"n": 5, "why": "y".repeat(1_000_000)})));
+    catalog.ship_logs(more).await.unwrap();
+    let arrived = &stand_in.logs()[130..];
+    assert_eq!(arrived.iter().map(|log| log["extra"]["n"].clone()).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    for text in [&arrived[5]["message"], &arrived[5]["extra"]["why"]] {
+        assert!(text.as_str().unwrap().contains("bytes are cut"), "{text}");
+    }
+}

@@ -6,8 +6,10 @@ use berth_core::BlueprintId;
 
 use crate::{mapped::Mapped, order::Order};
 
-/// Entities compared with one call; a multiple of what catalogs take per request.
-const COMPARE: usize = 100;
+/// Entities compared with one call: what Port finds in one search.
+const COMPARE: usize = 1_000;
+/// Entities that wait to be compared, over all blueprints, before fewer are compared with one call.
+const COMPARE_FULL: usize = 4_000;
 /// Entities that wait to be sent before no more are taken in: more than enough to fill batches.
 const FULL: usize = 2_000;
 
@@ -49,11 +51,14 @@ impl Buffers {
         self.0.values().map(Vec::len).sum()
     }
 
-    /// Finds a batch that is full, or, when nothing more is to be waited for, any batch.
+    /// Finds a batch that is full, or, when nothing more is to be waited for, the largest.
     fn pick(&self, size: usize, any: bool, due: impl Fn(&BlueprintId) -> bool) -> Option<BlueprintId> {
         self.0
             .iter()
-            .find(|(blueprint, batch)| (batch.len() >= size || (any && !batch.is_empty())) && due(blueprint))
+            .filter(|(blueprint, batch)| {
+                (batch.len() >= size || (any && !batch.is_empty())) && due(blueprint)
+            })
+            .max_by_key(|(_, batch)| batch.len())
             .map(|(blueprint, _)| blueprint.clone())
     }
 
@@ -98,10 +103,12 @@ impl Queue {
     }
 
     /// Takes what goes next. `quiet`: nothing more is to be waited for, so batches need not be full.
+    /// `idle`: nothing is under way, or everything has come; until then more may come to be compared
+    /// together.
     ///
     /// When no request is under way and the queue is quiet or full, there is always something:
     /// blueprints never wait for each other in a circle.
-    pub(crate) fn next(&mut self, quiet: bool) -> Option<Request> {
+    pub(crate) fn next(&mut self, quiet: bool, idle: bool) -> Option<Request> {
         let full = self.is_full();
         let any = full || (quiet && self.compare.len() == 0);
         let due = |blueprint: &BlueprintId| self.order.before(blueprint).all(|first| !self.is_busy(first));
@@ -109,7 +116,8 @@ impl Queue {
             let batch = self.send.take(&blueprint, self.upsert_size);
             Request::Upsert(blueprint, batch)
         } else {
-            let blueprint = self.compare.pick(COMPARE, quiet || full, |_| true)?;
+            let any = quiet && idle || full || self.compare.len() >= COMPARE_FULL;
+            let blueprint = self.compare.pick(COMPARE, any, |_| true)?;
             let batch = self.compare.take(&blueprint, COMPARE);
             Request::Compare(blueprint, batch)
         };
@@ -130,5 +138,58 @@ impl Queue {
         if let Some(running) = self.running.get_mut(blueprint) {
             *running = running.saturating_sub(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use berth_core::{Entity, FieldSet};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::mapped::Fate;
+
+    fn mapped(blueprint: &str, n: usize) -> Mapped {
+        Mapped {
+            unit: 0,
+            fields: Arc::new(FieldSet::default()),
+            content: None,
+            entity: Entity::new(BlueprintId::new(blueprint).unwrap(), n.to_string()),
+            since: Instant::now(),
+            fate: Fate::default(),
+        }
+    }
+
+    /// The sizes of the comparisons that the queue gives now.
+    fn comparisons(queue: &mut Queue, quiet: bool, idle: bool) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        while let Some(request) = queue.next(quiet, idle) {
+            let Request::Compare(_, batch) = request else { panic!("nothing is to be sent") };
+            sizes.push(batch.len());
+        }
+        sizes
+    }
+
+    #[test]
+    fn entities_are_compared_by_the_thousand_and_the_rest_when_nothing_else_is_to_do() {
+        let mut queue = Queue::new(Order::default(), 20);
+        (0..2_300).for_each(|n| queue.compare(mapped("a", n)));
+        (0..40).for_each(|n| queue.compare(mapped("b", n)));
+        assert_eq!(comparisons(&mut queue, false, false), [1_000, 1_000]);
+        assert_eq!(comparisons(&mut queue, true, false), [0; 0], "more may come while others are compared");
+        assert_eq!(comparisons(&mut queue, true, true), [300, 40]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn many_blueprints_do_not_gather_without_end() {
+        let mut queue = Queue::new(Order::default(), 20);
+        for blueprint in 0..50 {
+            (0..100).for_each(|n| queue.compare(mapped(&format!("b{blueprint}"), n)));
+        }
+        assert!(comparisons(&mut queue, false, false).len() >= 10);
+        assert!(queue.compare.len() < COMPARE_FULL);
     }
 }

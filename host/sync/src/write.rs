@@ -83,7 +83,7 @@ impl Writer {
         loop {
             let quiet = !open || last_arrival.elapsed() >= LINGER;
             while running.len() < IN_FLIGHT
-                && let Some(request) = queue.next(quiet)
+                && let Some(request) = queue.next(quiet, !open || running.is_empty())
             {
                 match request {
                     Request::Compare(blueprint, batch) => {

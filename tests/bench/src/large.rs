@@ -12,6 +12,9 @@ use crate::{
 /// The target for the memory of L against that of M.
 const RESIDENT_TO_M: f64 = 1.5;
 
+/// The target for the wall time against what Port's rate limits allow.
+const LIMITED_WALL: f64 = 1.15;
+
 /// Runs L with this number of accounts, after M's first resync; `tell` gets a line now and then.
 pub(crate) fn run(programs: &Programs, accounts: u32, tell: fn(&str)) -> Result<Vec<Table>> {
     let medium = {
@@ -56,6 +59,17 @@ fn costs(profile: Profile, first: &Resync, again: &Resync, medium: &Resync) -> T
         ]));
     }
     table.note(busy(first));
+    if let Some(limits) = first.limits {
+        #[expect(clippy::cast_precision_loss, reason = "a count")]
+        let refused = limits.refused as f64;
+        table.target(Target::at_most("L: answers of 429 with Port's rate limits", 0.0, refused).required());
+        let ratio = first.used.wall.as_secs_f64() / limits.least.as_secs_f64();
+        table.target(Target::at_most(
+            "L: wall ÷ the time that Port's rate limits allow",
+            LIMITED_WALL,
+            ratio,
+        ));
+    }
     #[expect(clippy::cast_precision_loss, reason = "a count")]
     table.target(
         Target::at_most("L: writes to Port when nothing changed", 0.0, again.writes() as f64).required(),
@@ -93,6 +107,7 @@ mod tests {
             aws: [("s3:ListBuckets".to_owned(), 7)].into(),
             port: std::collections::BTreeMap::new(),
             entities: serde_json::Map::new(),
+            limits: None,
         };
         let table = costs(L, &resync(120, 10), &resync(100, 5), &resync(60, 1));
         let reached: Vec<(f64, bool)> =

@@ -97,6 +97,10 @@ struct Resync {
     /// X: how long the resync of all accounts runs; less than it takes as a whole.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// Enforces Port's published rate limits. L tells how many answers were 429, and how far the first
+    /// resync is from the time that the limits allow.
+    #[arg(long)]
+    port_limits: bool,
     /// Fails when something is written though nothing changed. Other targets are only shown.
     #[arg(long)]
     strict: bool,
@@ -140,6 +144,7 @@ fn resync(options: Resync) -> Result<()> {
         components: absolute(options.components)?,
         bench: std::env::current_exe()?,
         cache: cache.path().join("compiled"),
+        port_limits: options.port_limits,
     };
     let tell: fn(&str) = |line| eprintln!("{line}");
     let tables = match options.profile.to_uppercase().as_str() {

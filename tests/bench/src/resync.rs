@@ -321,6 +321,7 @@ mod tests {
             aws: BTreeMap::new(),
             port: BTreeMap::new(),
             entities: serde_json::Map::new(),
+            limits: None,
         }
     }
 

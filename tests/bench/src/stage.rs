@@ -34,6 +34,8 @@ pub(crate) struct Programs {
     pub(crate) bench: PathBuf,
     /// Where compiled plugins are kept from one run to the next.
     pub(crate) cache: PathBuf,
+    /// Whether the stand-in for Port enforces Port's rate limits.
+    pub(crate) port_limits: bool,
 }
 
 impl Programs {
@@ -97,6 +99,17 @@ pub(crate) struct Resync {
     pub(crate) port: BTreeMap<String, u64>,
     /// By blueprint, the number of entities and a digest of what they say.
     pub(crate) entities: Map<String, Value>,
+    /// How it got on with Port's rate limits, where they are enforced.
+    pub(crate) limits: Option<Limits>,
+}
+
+/// How a resync got on with Port's rate limits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Requests that were answered with 429.
+    pub(crate) refused: u64,
+    /// The time that its requests take at least.
+    pub(crate) least: Duration,
 }
 
 impl<'p> Stage<'p> {
@@ -125,7 +138,11 @@ impl<'p> Stage<'p> {
     /// An empty catalog and an empty state directory.
     pub(crate) fn place(&self) -> Result<Place> {
         let mut command = Command::new(&self.programs.port);
-        let port = StandIn::start(command.args(["--port", "0", "--forget-upserts"]))?;
+        command.args(["--port", "0", "--forget-upserts"]);
+        if self.programs.port_limits {
+            command.arg("--rate-limits");
+        }
+        let port = StandIn::start(&mut command)?;
         if self.profile.kinds == Kinds::All {
             catalog::install(&port, INTEGRATION, &natives::folder())?;
         }
@@ -210,6 +227,7 @@ impl<'p> Stage<'p> {
             aws: self.asked()?,
             port: counts(&place.port)?,
             entities: entities.as_object().cloned().context("no digests")?,
+            limits: if self.programs.port_limits { Some(limits(&place.port)?) } else { None },
         })
     }
 
@@ -221,6 +239,14 @@ impl<'p> Stage<'p> {
 
 fn counts(port: &StandIn) -> Result<BTreeMap<String, u64>> {
     Ok(serde_json::from_value(port.get("/_stand-in/counts")?)?)
+}
+
+fn limits(port: &StandIn) -> Result<Limits> {
+    let limits = port.get("/_stand-in/limits")?;
+    Ok(Limits {
+        refused: limits["refused"].as_u64().context("no number of refused requests")?,
+        least: Duration::from_secs_f64(limits["leastSeconds"].as_f64().context("no least time")?.max(0.0)),
+    })
 }
 
 fn is_written(counts: &BTreeMap<String, u64>) -> bool {

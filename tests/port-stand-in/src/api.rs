@@ -1,6 +1,9 @@
 //! The routes of Port's API that the Ocean contract names.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json, Router,
@@ -10,14 +13,17 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header::USER_AGENT};
+use http::{
+    HeaderMap, StatusCode,
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT},
+};
 use serde_json::{Map, Value, json};
 
 use crate::{
     StandInOptions,
     error::ApiError,
     ingest,
-    schema::check_identifier,
+    schema::{check_identifier, check_in_bulk},
     search,
     server::{Shared, TOKEN_ROUTE},
     store::{Cascade, Store, UpsertFlags, time},
@@ -30,6 +36,15 @@ const DELETE_LIMIT: usize = 100;
 
 /// The largest page of a datasource's entities.
 const PAGE_LIMIT: usize = 5000;
+
+/// The largest page of a search of a blueprint's entities.
+const SEARCH_LIMIT: usize = 1000;
+
+/// The same where none is asked for.
+const SEARCH_DEFAULT: usize = 200;
+
+/// The route of a search of a blueprint's entities, in pages.
+pub(crate) const SEARCH_ROUTE: &str = "/v1/blueprints/{blueprint}/entities/search";
 
 pub(crate) fn routes() -> Router<Shared> {
     Router::new()
@@ -54,6 +69,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/v1/blueprints/{blueprint}/bulk/entities/delete", post(bulk_delete))
         .route("/v1/blueprints/entities/datasource-entities", post(datasource_entities))
         .route("/v1/entities/search", post(search_entities))
+        .route(SEARCH_ROUTE, post(search_blueprint))
 }
 
 /// A route that Port does not have.
@@ -362,6 +378,7 @@ async fn examples(
     Path((identifier, _kind)): Path<(String, String)>,
     body: Bytes,
 ) -> Answer {
+    check_size(&body, server.options().ingest_max_bytes)?;
     let body = object(&body)?;
     only(&body, &["examples"])?;
     if !body.get("examples").is_some_and(Value::is_array) {
@@ -446,6 +463,7 @@ fn upsert_flags(query: Option<&str>) -> Result<UpsertFlags, ApiError> {
         merge: query_flag(query, "merge")?,
         create_missing: query_flag(query, "create_missing_related_entities")?,
         validation_only: query_flag(query, "validation_only")?,
+        any_identifier: false,
     })
 }
 
@@ -456,7 +474,7 @@ async fn upsert_entity(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    check_size(&server, &body)?;
+    check_size(&body, server.options().bulk_max_bytes)?;
     let flags = upsert_flags(query.as_deref())?;
     let entity = Value::Object(object(&body)?);
     let (identifier, created) =
@@ -471,8 +489,7 @@ fn too_large(message: String) -> ApiError {
     ApiError { status: 413, error: "payload_too_large", message }
 }
 
-fn check_size(server: &Shared, body: &Bytes) -> Result<(), ApiError> {
-    let limit = server.options().bulk_max_bytes;
+pub(crate) fn check_size(body: &Bytes, limit: usize) -> Result<(), ApiError> {
     if body.len() > limit {
         return Err(too_large(format!("the body has {} bytes, more than {limit}", body.len())));
     }
@@ -486,7 +503,7 @@ async fn bulk_upsert(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    check_size(&server, &body)?;
+    check_size(&body, server.options().bulk_max_bytes)?;
     let flags = upsert_flags(query.as_deref())?;
     let body = object(&body)?;
     only(&body, &["entities"])?;
@@ -498,6 +515,9 @@ async fn bulk_upsert(
     let limit = server.options().bulk_max_entities;
     if entities.len() > limit {
         return Err(too_large(format!("{} entities, more than {limit}", entities.len())));
+    }
+    for (position, entity) in entities.iter().enumerate() {
+        check_in_bulk(position, entity)?;
     }
     let (mut done, mut errors) = (Vec::new(), Vec::new());
     server.change(|store| {
@@ -601,4 +621,66 @@ async fn search_entities(State(server): State<Shared>, RawQuery(query): RawQuery
     let query = Value::Object(object(&body)?);
     let found = search::search(&server.lock().store, &query, &include)?;
     Ok(Json(json!({"ok": true, "matchingBlueprints": [], "entities": found})))
+}
+
+async fn search_blueprint(
+    State(server): State<Shared>,
+    Path(blueprint): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    check_size(&body, 1024 * 1024)?;
+    let body = object(&body)?;
+    only(&body, &["query", "include", "exclude", "limit", "from"])?;
+    if body.contains_key("exclude") {
+        return Err(ApiError::invalid("\"/exclude\" is not known to the stand-in"));
+    }
+    let include: Vec<String> = match body.get("include") {
+        None => Vec::new(),
+        Some(list) => serde_json::from_value(list.clone())
+            .map_err(|_| ApiError::invalid("\"/include\" must be string[]"))?,
+    };
+    let limit = match body.get("limit") {
+        None => SEARCH_DEFAULT,
+        Some(limit) => limit
+            .as_u64()
+            .and_then(|limit| usize::try_from(limit).ok())
+            .filter(|limit| (1..=SEARCH_LIMIT).contains(limit))
+            .ok_or_else(|| ApiError::invalid("\"/limit\" must be an integer from 1 to 1000"))?,
+    };
+    let limit = limit.min(server.options().page_limit);
+    // A cursor is the identifier that the page begins after.
+    let after = match body.get("from") {
+        None => None,
+        Some(from) => Some(
+            from.as_str()
+                .and_then(|from| from.strip_prefix("after:"))
+                .ok_or_else(|| ApiError::invalid("\"/from\" is no cursor of this route"))?,
+        ),
+    };
+    let query = body.get("query").cloned().unwrap_or_else(|| json!({"combinator": "and", "rules": []}));
+    let (page, next) = {
+        let inner = server.lock();
+        inner.store.blueprint(&blueprint)?;
+        search::page(&inner.store, &blueprint, &query, &include, limit, after)?
+    };
+    let next = next.map(|after| format!("after:{after}"));
+    let reply = json!({"ok": true, "entities": page, "next": next});
+    let takes = headers.get(ACCEPT_ENCODING).is_some_and(|takes| takes.as_bytes() == b"gzip");
+    if !takes {
+        return Ok(Json(reply).into_response());
+    }
+    let packed = packed(reply.to_string().as_bytes()).map_err(|error| ApiError {
+        status: 500,
+        error: "internal",
+        message: error.to_string(),
+    })?;
+    let headers = [(CONTENT_TYPE, "application/json"), (CONTENT_ENCODING, "gzip")];
+    Ok((headers, packed).into_response())
+}
+
+fn packed(body: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(body)?;
+    packed.finish()
 }

@@ -30,6 +30,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/", get(front_page))
         .route("/_stand-in/requests", get(requests).delete(clear_requests))
         .route("/_stand-in/counts", get(counts))
+        .route("/_stand-in/limits", get(limits))
         .route("/_stand-in/metrics", get(metrics))
         .route("/_stand-in/logs", get(logs))
         .route("/_stand-in/entities", get(entities).post(seed_entity))
@@ -76,6 +77,12 @@ async fn clear_requests(State(server): State<Shared>) -> Json<Value> {
 
 async fn counts(State(server): State<Shared>) -> Json<BTreeMap<String, usize>> {
     Json(count(&server.lock().log))
+}
+
+async fn limits(State(server): State<Shared>) -> Json<Value> {
+    let inner = server.lock();
+    let (refused, least) = (inner.limits.refused(), inner.limits.least_seconds());
+    Json(json!({"refused": refused, "leastSeconds": least}))
 }
 
 async fn metrics(State(server): State<Shared>) -> Json<Vec<Value>> {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::{
-    api::{Answer, object, only, text},
+    api::{Answer, check_size, object, only, text},
     error::ApiError,
     server::{LoggedRequest, Shared},
     store::time,
@@ -191,6 +191,7 @@ async fn heartbeat(body: Bytes) -> Answer {
 }
 
 async fn logs(State(server): State<Shared>, body: Bytes) -> Answer {
+    check_size(&body, server.options().ingest_max_bytes)?;
     let body = object(&body)?;
     only(&body, &["logs"])?;
     let limit = server.options().log_batch_max;

@@ -14,6 +14,7 @@ mod api;
 mod control;
 mod error;
 mod ingest;
+mod limits;
 mod page;
 mod raw;
 mod schema;
@@ -79,6 +80,10 @@ pub struct StandInOptions {
     pub reporting: bool,
     /// The most records in one batch of logs.
     pub log_batch_max: usize,
+    /// Whether Port's published rate limits are enforced.
+    pub rate_limits: bool,
+    /// The most bytes in one batch of logs or examples.
+    pub ingest_max_bytes: usize,
     /// Whether the log keeps the bodies of upserts; they would fill the memory when there are very many.
     pub keep_upserts: bool,
 }
@@ -101,6 +106,8 @@ impl Default for StandInOptions {
             page_limit: 5000,
             reporting: false,
             log_batch_max: 100,
+            rate_limits: false,
+            ingest_max_bytes: 1024 * 1024,
             keep_upserts: true,
         }
     }

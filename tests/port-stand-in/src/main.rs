@@ -36,6 +36,9 @@ struct Arguments {
     /// Keeps no bodies of upserts in the log: for very many entities.
     #[arg(long)]
     forget_upserts: bool,
+    /// Enforces Port's published rate limits.
+    #[arg(long)]
+    rate_limits: bool,
 }
 
 #[tokio::main]
@@ -50,6 +53,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         feature_flags: arguments.feature_flag,
         reporting: true,
         keep_upserts: !arguments.forget_upserts,
+        rate_limits: arguments.rate_limits,
         ..StandInOptions::default()
     })
     .await

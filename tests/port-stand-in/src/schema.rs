@@ -9,17 +9,69 @@ use crate::error::ApiError;
 
 const TYPES: [&str; 5] = ["string", "number", "boolean", "array", "object"];
 
+/// The pattern of an entity's identifier, as Port's API reference has it.
+const ENTITY_PATTERN: &str = r"^(?!\.{1,2}$)[\p{L}0-9@_.+:\\/=-]+$";
+
+/// The most characters in an entity's identifier.
+const ENTITY_LENGTH: usize = 1000;
+
+/// The most characters in a blueprint's identifier and title, and in the names in it.
+const NAME_LENGTH: usize = 100;
+
+/// The most characters in a blueprint's description.
+const DESCRIPTION_LENGTH: usize = 200;
+
 /// Checks an identifier: letters, digits and `@_.+:\/=-`.
 pub(crate) fn check_identifier(what: &str, identifier: &Value) -> Result<String, ApiError> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "@_.+:\\/=-".contains(c);
     match identifier.as_str() {
-        Some(text) if !text.is_empty() && text.len() <= 1000 && text.chars().all(allowed) => {
-            Ok(text.to_owned())
-        }
+        Some(text) if fits_entity(text) => Ok(text.to_owned()),
         _ => Err(ApiError::invalid(format!(
-            "identifier of {what} must be a string that matches ^[A-Za-z0-9@_.+:\\/=-]+$, not {identifier}"
+            "identifier of {what} must be a string that must match pattern {ENTITY_PATTERN}, not {identifier}"
         ))),
     }
+}
+
+fn fits_entity(text: &str) -> bool {
+    let allowed = |c: char| c.is_alphabetic() || c.is_ascii_digit() || "@_.+:\\/=-".contains(c);
+    !matches!(text, "" | "." | "..") && text.chars().count() <= ENTITY_LENGTH && text.chars().all(allowed)
+}
+
+/// Checks what the schema of the bulk route says of an entity: one that does not fit has the whole
+/// request refused.
+pub(crate) fn check_in_bulk(position: usize, entity: &Value) -> Result<(), ApiError> {
+    let refused = |place: &str| {
+        Err(ApiError::invalid(format!(
+            "body/entities/{position}/{place} must match pattern \"{ENTITY_PATTERN}\""
+        )))
+    };
+    let fits = |value: &Value| value.as_str().is_some_and(fits_entity);
+    match &entity["identifier"] {
+        Value::Object(_) => {}
+        identifier if fits(identifier) => {}
+        _ => return refused("identifier"),
+    }
+    for (name, target) in entity["relations"].as_object().into_iter().flatten() {
+        let fit = match target {
+            Value::Null | Value::Object(_) => true,
+            Value::Array(targets) => targets.iter().all(fits),
+            target => fits(target),
+        };
+        if !fit {
+            return refused(&format!("relations/{name}"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the name of a property or a relation.
+fn check_name(name: &str) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "@_=-".contains(c);
+    if (1..=NAME_LENGTH).contains(&name.len()) && name.chars().all(allowed) {
+        return Ok(());
+    }
+    Err(format!(
+        "\"{name}\" must match pattern \"^[A-Za-z0-9@_=\\-]+$\" and have at most {NAME_LENGTH} characters"
+    ))
 }
 
 /// Checks a blueprint's own form. `exists` tells whether another blueprint exists.
@@ -29,6 +81,15 @@ pub(crate) fn check_blueprint(
 ) -> Result<String, ApiError> {
     let identifier = check_identifier("a blueprint", definition.get("identifier").unwrap_or(&Value::Null))?;
     let invalid = |text: String| ApiError::invalid(format!("blueprint \"{identifier}\": {text}"));
+    if identifier.chars().count() > NAME_LENGTH || identifier.contains('=') {
+        return Err(invalid("its identifier must match pattern \"^[\\p{L}0-9@_.+:\\/-]+$\"".into()));
+    }
+    for (key, limit) in [("title", NAME_LENGTH), ("description", DESCRIPTION_LENGTH)] {
+        let text = definition.get(key).and_then(Value::as_str).unwrap_or_default();
+        if text.chars().count() > limit {
+            return Err(invalid(format!("\"{key}\" must NOT have more than {limit} characters")));
+        }
+    }
     for key in ["title", "icon", "description"] {
         if definition.get(key).is_some_and(|value| !value.is_string() && !value.is_null()) {
             return Err(invalid(format!("\"{key}\" must be string")));
@@ -37,6 +98,7 @@ pub(crate) fn check_blueprint(
     let schema = object(definition, "schema").map_err(&invalid)?;
     let properties = object(schema, "properties").map_err(&invalid)?;
     for (name, property) in properties {
+        check_name(name).map_err(&invalid)?;
         let kind = property.get("type").and_then(Value::as_str).unwrap_or_default();
         if !TYPES.contains(&kind) {
             return Err(invalid(format!("schema.properties.{name}.type must be one of {TYPES:?}")));
@@ -52,6 +114,7 @@ pub(crate) fn check_blueprint(
         Some(_) => object(definition, "relations").map_err(&invalid)?,
     };
     for (name, relation) in relations {
+        check_name(name).map_err(&invalid)?;
         let target = relation.get("target").and_then(Value::as_str).unwrap_or_default();
         if target != identifier && !exists(target) {
             return Err(ApiError::not_found("Blueprint", target));
@@ -64,6 +127,7 @@ pub(crate) fn check_blueprint(
     }
     if definition.get("mirrorProperties").is_some() {
         for (name, mirror) in object(definition, "mirrorProperties").map_err(&invalid)? {
+            check_name(name).map_err(&invalid)?;
             let path = mirror.get("path").and_then(Value::as_str).unwrap_or_default();
             if !relations.contains_key(path.split('.').next().unwrap_or_default()) {
                 return Err(invalid(format!("mirrorProperties.{name}.path must start with a relation")));

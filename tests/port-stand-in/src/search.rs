@@ -1,5 +1,10 @@
 //! Search queries, as far as the Ocean contract uses them.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
+
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -56,6 +61,46 @@ pub(crate) fn search(store: &Store, query: &Value, include: &[String]) -> Result
         }
     }
     Ok(found)
+}
+
+/// A page of what a search finds among a blueprint's entities behind `after`, and the last identifier on
+/// it where there is more.
+pub(crate) fn page(
+    store: &Store,
+    blueprint: &str,
+    query: &Value,
+    include: &[String],
+    limit: usize,
+    after: Option<&str>,
+) -> Result<(Vec<Value>, Option<String>), ApiError> {
+    let rule = parse(query)?;
+    let none = BTreeMap::new();
+    let held = store.entities.get(blueprint).unwrap_or(&none);
+    let behind = |id: &str| after.is_none_or(|after| id > after);
+    let mut page = Vec::new();
+    let mut last = None;
+    let mut look = |id: &str, entity: &Stored| {
+        if !rule.meets(blueprint, id, entity) {
+            return true;
+        }
+        if page.len() == limit {
+            return false;
+        }
+        page.push(narrow(entity.to_json(blueprint, id), include));
+        last = Some(id.to_owned());
+        true
+    };
+    let whole = if let Some(identifiers) = rule.fixed("$identifier") {
+        // As in `search`.
+        let wanted: BTreeSet<&str> = identifiers.into_iter().filter(|id| behind(id)).collect();
+        let mut found = wanted.into_iter().filter_map(|id| Some((id, held.get(id)?)));
+        found.all(|(id, entity)| look(id, entity))
+    } else {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = held.range::<str, _>((from, Bound::Unbounded));
+        rest.all(|(id, entity)| look(id, entity))
+    };
+    Ok((page, last.filter(|_| !whole)))
 }
 
 /// The identifiers of a blueprint's entities that a query finds: what stands in an upsert in the

@@ -22,7 +22,14 @@ use http::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{StandInOptions, error::ApiError, ingest, store::Store};
+use crate::{
+    StandInOptions,
+    api::SEARCH_ROUTE,
+    error::ApiError,
+    ingest,
+    limits::{Limits, Standing},
+    store::Store,
+};
 
 /// No request of the contract comes near.
 const BODY_LIMIT: usize = 32 * 1024 * 1024;
@@ -76,8 +83,8 @@ impl LoggedRequest {
 
     /// Whether the request is one that may change Port.
     pub fn writes(&self) -> bool {
-        const READING_POSTS: [&str; 3] =
-            [TOKEN_ROUTE, "/v1/entities/search", "/v1/blueprints/entities/datasource-entities"];
+        const READING_POSTS: [&str; 4] =
+            [TOKEN_ROUTE, "/v1/entities/search", SEARCH_ROUTE, "/v1/blueprints/entities/datasource-entities"];
         self.method != "GET" && !READING_POSTS.contains(&self.route.as_str())
     }
 }
@@ -88,6 +95,9 @@ impl LoggedRequest {
 pub struct Fault {
     /// A part of `METHOD route` (`POST /v1/entities/search`, `entities/bulk`, empty for all).
     pub route: String,
+    /// Hits only requests whose body contains this text.
+    #[serde(default)]
+    pub containing: Option<String>,
     /// How many requests it hits.
     #[serde(default = "once")]
     pub times: u32,
@@ -117,6 +127,7 @@ impl Fault {
     pub fn on(route: impl Into<String>) -> Self {
         Self {
             route: route.into(),
+            containing: None,
             times: 1,
             status: None,
             body: None,
@@ -130,6 +141,12 @@ impl Fault {
     #[must_use]
     pub fn times(self, times: u32) -> Self {
         Self { times, ..self }
+    }
+
+    /// Hits only requests whose body contains this text.
+    #[must_use]
+    pub fn containing(self, text: impl Into<String>) -> Self {
+        Self { containing: Some(text.into()), ..self }
     }
 
     /// Answers with that status.
@@ -179,6 +196,7 @@ pub(crate) struct Inner {
     pub(crate) tokens: HashMap<String, Instant>,
     pub(crate) log: Vec<LoggedRequest>,
     pub(crate) faults: Vec<Fault>,
+    pub(crate) limits: Limits,
 }
 
 pub(crate) type Shared = Arc<Server>;
@@ -210,8 +228,13 @@ impl Server {
 }
 
 impl Inner {
-    fn take_fault(&mut self, call: &str) -> Option<Fault> {
-        let index = self.faults.iter().position(|fault| fault.times > 0 && call.contains(&fault.route))?;
+    fn take_fault(&mut self, call: &str, body: &[u8]) -> Option<Fault> {
+        let hits = |fault: &Fault| {
+            fault.times > 0
+                && call.contains(&fault.route)
+                && fault.containing.as_ref().is_none_or(|text| String::from_utf8_lossy(body).contains(text))
+        };
+        let index = self.faults.iter().position(hits)?;
         let fault = &mut self.faults[index];
         fault.times -= 1;
         let taken = fault.clone();
@@ -245,15 +268,22 @@ pub(crate) async fn guard(State(server): State<Shared>, request: Request, next: 
     };
     let (fault, index, generation) = {
         let mut inner = server.lock();
-        let fault = inner.take_fault(&logged.call());
+        let fault = inner.take_fault(&logged.call(), body.as_deref().unwrap_or_default());
         inner.log.push(logged);
         (fault, inner.log.len() - 1, inner.log[inner.log.len() - 1].at)
     };
+    let standing = (server.options().rate_limits && parts.uri.path().starts_with("/v1/"))
+        .then(|| server.lock().limits.take(parts.method.as_str(), &route, Instant::now()));
     if let Some(fault) = &fault {
         tokio::time::sleep(Duration::from_millis(fault.latency_ms)).await;
     }
 
-    let answer = match (&fault, body) {
+    let beyond = standing.as_ref().is_some_and(|standing| standing.retry_after.is_some());
+    let mut answer = match (&fault, body) {
+        _ if beyond => {
+            let message = "rate limit exceeded".into();
+            ApiError { status: 429, error: "too_many_requests", message }.into_response()
+        }
         (Some(Fault { status, body: Some(body), .. }), _) => {
             let status = status.and_then(|status| StatusCode::from_u16(status).ok());
             (status.unwrap_or(StatusCode::OK), Json(body.clone())).into_response()
@@ -271,7 +301,26 @@ pub(crate) async fn guard(State(server): State<Shared>, request: Request, next: 
             Err(error) => error.into_response(),
         },
     };
+    if let Some(standing) = &standing {
+        show(standing, &mut answer);
+    }
     finish(&server, fault, answer, index, generation)
+}
+
+/// Tells how a route's limit stands, as Port does.
+fn show(standing: &Standing, answer: &mut Response) {
+    let headers = answer.headers_mut();
+    for (name, value) in [
+        ("x-ratelimit-period", Some(300)),
+        ("x-ratelimit-limit", Some(standing.limit)),
+        ("x-ratelimit-remaining", Some(standing.remaining)),
+        ("x-ratelimit-reset", Some(standing.reset)),
+        ("retry-after", standing.retry_after),
+    ] {
+        if let Some(value) = value {
+            headers.insert(name, HeaderValue::from(value));
+        }
+    }
 }
 
 /// A time as the `Date` header has it, in whole seconds.

@@ -68,6 +68,8 @@ pub(crate) struct UpsertFlags {
     pub(crate) merge: bool,
     pub(crate) create_missing: bool,
     pub(crate) validation_only: bool,
+    /// Whether the identifier may have any form: Port may hold some from before it had a pattern.
+    pub(crate) any_identifier: bool,
 }
 
 impl Stored {
@@ -194,6 +196,7 @@ impl Store {
         }
         let identifier = match entity.get("identifier") {
             Some(query @ Value::Object(_)) => self.find(blueprint_id, query)?,
+            Some(Value::String(any)) if flags.any_identifier && !any.is_empty() => any.clone(),
             other => check_identifier("an entity", other.unwrap_or(&Value::Null))?,
         };
         if entity.get("blueprint").is_some_and(|named| named != blueprint_id) {
@@ -447,7 +450,7 @@ impl Store {
     ) -> Result<(), ApiError> {
         let mut entity = entity.clone();
         let updated_at = entity.as_object_mut().and_then(|entity| entity.remove("updatedAt"));
-        let flags = UpsertFlags { upsert: true, ..UpsertFlags::default() };
+        let flags = UpsertFlags { upsert: true, any_identifier: true, ..UpsertFlags::default() };
         let (identifier, _) = self.upsert(blueprint, &entity, flags, datasource)?;
         if let Some(updated_at) = updated_at {
             let updated_at = time(&updated_at)?;

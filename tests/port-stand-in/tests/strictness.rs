@@ -108,9 +108,76 @@ async fn blueprints_are_checked_and_come_in_stages() {
         json!({"identifier": "has space", "schema": {"properties": {}}}),
         json!({"identifier": "x", "schema": {"properties": {"p": {"type": "text"}}}}),
         json!({"identifier": "x", "schema": {"properties": {}, "required": ["p"]}}),
+        json!({"identifier": "a=b", "schema": {"properties": {}}}),
+        json!({"identifier": "x", "title": "t".repeat(101), "schema": {"properties": {}}}),
+        json!({"identifier": "x", "schema": {"properties": {"p.q": {"type": "string"}}}}),
     ] {
         caller.refused(Method::POST, "/v1/blueprints", broken, 422).await;
     }
+}
+
+#[tokio::test]
+async fn an_identifier_that_does_not_fit_has_the_whole_bulk_refused() {
+    let caller = Caller::new().await;
+    caller.stand_in.seed_blueprint(&json!({"identifier": "b", "schema": {"properties": {}}})).unwrap();
+    let path = "/v1/blueprints/b/entities/bulk?upsert=true&merge=true";
+    let long = "a".repeat(1001);
+    for unfit in ["", ".", "..", "a b", "50%", long.as_str()] {
+        for odd in [json!({"identifier": unfit}), json!({"identifier": "e", "relations": {"r": [unfit]}})] {
+            let bulk = json!({"entities": [{"identifier": "fine"}, odd]});
+            let message = caller.refused(Method::POST, path, bulk, 422).await;
+            assert!(message.contains("body/entities/1/"), "{message}");
+        }
+    }
+    assert_eq!(caller.stand_in.entity("b", "fine"), None);
+    let bulk = json!({"entities": [{"identifier": "Überlast"}, {"identifier": "..."}]});
+    assert_eq!(caller.call(Method::POST, path, bulk).await.0, 207);
+    assert!(caller.stand_in.entity("b", "Überlast").is_some());
+}
+
+#[tokio::test]
+async fn a_blueprint_is_searched_in_pages() {
+    let caller = Caller::new().await;
+    let path = "/v1/blueprints/b/entities/search";
+    caller.refused(Method::POST, path, json!({}), 404).await;
+    caller.stand_in.seed_blueprint(&json!({"identifier": "b", "schema": {"properties": {}}})).unwrap();
+    for n in 0..5 {
+        let title = if n == 2 { "other" } else { "T" };
+        let entity = json!({"identifier": format!("e-{n}"), "title": title});
+        caller.stand_in.seed_entity("b", &entity, "UI").unwrap();
+    }
+    for broken in [
+        json!({"limit": 0}),
+        json!({"limit": 1001}),
+        json!({"limit": "5"}),
+        json!({"from": 5}),
+        json!({"from": "e-1"}),
+        json!({"include": "identifier"}),
+        json!({"offset": 1}),
+        json!({"query": {"combinator": "xor", "rules": []}}),
+    ] {
+        caller.refused(Method::POST, path, broken, 422).await;
+    }
+    let titled = json!({"property": "$title", "operator": "=", "value": "T"});
+    let listed =
+        json!({"property": "$identifier", "operator": "in", "value": ["e-4", "e-0", "e-1", "e-3", "e-9"]});
+    for rule in [titled, listed] {
+        let mut body =
+            json!({"query": {"combinator": "and", "rules": [rule]}, "include": ["identifier"], "limit": 2});
+        let mut pages = Vec::new();
+        loop {
+            let (status, reply) = caller.call(Method::POST, path, body.clone()).await;
+            assert_eq!(status, 200);
+            pages.push(reply["entities"].clone());
+            if reply["next"].is_null() {
+                break;
+            }
+            body["from"] = reply["next"].clone();
+        }
+        let page = |a: &str, b: &str| json!([{"identifier": a}, {"identifier": b}]);
+        assert_eq!(pages, [page("e-0", "e-1"), page("e-3", "e-4")]);
+    }
+    assert!(caller.stand_in.requests().iter().all(|r| !r.route.ends_with("entities/search") || !r.writes()));
 }
 
 #[tokio::test]

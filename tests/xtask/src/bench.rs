@@ -52,7 +52,7 @@ impl Profile {
 }
 
 /// Builds what is needed, and runs it. `berth` is measured instead of one that is built.
-pub(crate) fn start(repo: &Repo, profile: Profile, berth: Option<PathBuf>) -> Result<()> {
+pub(crate) fn start(repo: &Repo, profile: Profile, berth: Option<PathBuf>, port_limits: bool) -> Result<()> {
     let absolute = |path: PathBuf| path.canonicalize().with_context(|| path.display().to_string());
     let berth = berth.map(absolute).transpose()?;
     anyhow::ensure!(
@@ -87,6 +87,9 @@ pub(crate) fn start(repo: &Repo, profile: Profile, berth: Option<PathBuf>) -> Re
     let mut resync = repo.command(&bench);
     resync.args(["resync", size, "--components", "target/components/plugins"]);
     resync.arg("--berth").arg(&berth).arg("--simulator").arg(&simulator).arg("--port").arg(&port);
+    if port_limits {
+        resync.arg("--port-limits");
+    }
     if profile == Profile::Smoke {
         micro(&bench, "mimalloc", &["--brief", "--rounds", "15", "--fail-above", SMOKE_LIMIT])?;
         resync.args(["--rounds", "1", "--strict"]);

@@ -97,6 +97,9 @@ enum Command {
         /// Measures the resyncs of this binary, such as the image's, instead of building one.
         #[arg(long, value_name = "PATH")]
         berth: Option<std::path::PathBuf>,
+        /// Enforces Port's published rate limits: for profile L, which tells how it keeps to them.
+        #[arg(long)]
+        port_limits: bool,
     },
     /// Runs every test: tidy, components, models, plugins, deployment examples, host.
     Test {
@@ -117,7 +120,7 @@ fn main() -> ExitCode {
         Command::Components { guests, locked, .. } => components::build(&repo, guests, locked),
         Command::Venv => venv::ensure(&repo).map(drop),
         Command::Models { check } => models::run_models(&repo, check, None),
-        Command::Bench { profile, berth } => bench::start(&repo, profile, berth),
+        Command::Bench { profile, berth, port_limits } => bench::start(&repo, profile, berth, port_limits),
         Command::Demo { once } => demo::run(&repo, once),
         Command::Readme { check } => readme::run(&repo, check),
         Command::Screenshots => screenshots::take(&repo),

@@ -1,6 +1,6 @@
 //! What commands that need the whole host have in common: settings, engine, runtime, signals.
 
-use std::{future::Future, path::PathBuf, sync::Arc};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use berth_embed::{
     Access, Approved, BuildError, Engine, FileLedger, Journal, Ledger, Mapper, Observer, Problem,
@@ -18,6 +18,9 @@ use crate::{
     summary,
     telemetry::{self, Shipping},
 };
+
+/// When a command that was told to stop is given up. Kubernetes kills 30 s after SIGTERM.
+const GIVEN_UP: Duration = Duration::from_secs(16);
 
 /// How the host is put together.
 pub(crate) struct Build {
@@ -130,13 +133,22 @@ where
         let logs = build.logs.clone();
         let mut made = assemble(settings, build, cancel).map_err(|refusal| refusal.print())?;
         notes.append(&mut made.notes);
-        let result = work(made).await;
+        let stopped = made.cancel.clone();
+        let result = tokio::select! {
+            result = work(made) => Ok(result),
+            () = overdue(&stopped, GIVEN_UP) => {
+                err("given up: it did not stop in time");
+                Err(Exit::Partial)
+            }
+        };
         if let Some(logs) = logs {
             logs.finish().await;
         }
-        Ok::<T, Exit>(result)
-    })?;
-    Ok((result, notes))
+        result
+    });
+    // What still blocks a thread must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok((result?, notes))
 }
 
 /// Puts the host together; takes its time, because plugins that are not in the cache are compiled.
@@ -256,6 +268,12 @@ pub(crate) fn stop_on_signal(cancel: &CancellationToken) {
         #[expect(clippy::exit, reason = "asked for twice: what hangs must not hold it up")]
         std::process::exit(130);
     });
+}
+
+/// Waits until a stop was asked for that long ago.
+pub(super) async fn overdue(cancel: &CancellationToken, grace: Duration) {
+    cancel.cancelled().await;
+    tokio::time::sleep(grace).await;
 }
 
 /// Waits for SIGINT or SIGTERM.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{
-    host::{Assembled, Build, assemble, stop_on_signal},
+    host::{Assembled, Build, assemble, overdue, stop_on_signal},
     reload::{Hangups, Plugins, Reloader},
     sync,
 };
@@ -28,9 +28,9 @@ use crate::{
 };
 
 /// How long a resync that is told to stop may take for it. Kubernetes kills 30 s after SIGTERM.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(12);
 /// How long the last word to Port, and the last replies of the server, may take.
-const LAST_WORD: Duration = Duration::from_secs(4);
+const LAST_WORD: Duration = Duration::from_secs(3);
 
 /// Runs the service until SIGTERM or SIGINT; with the listener ONCE, one resync.
 pub(crate) fn run(
@@ -76,7 +76,10 @@ pub(crate) fn run(
         logs,
         ..Build::new(board)
     };
-    match runtime.block_on(serve(global, environment, settings, service, status, build)) {
+    let served = runtime.block_on(serve(global, environment, settings, service, status, build));
+    // What still blocks a thread must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match served {
         Ok(()) => Exit::Done,
         Err(exit) => exit,
     }
@@ -236,7 +239,10 @@ async fn follow(
             Ok(()) = renewed.changed() => {}
         }
     }
-    running.join_all().await;
+    // What hangs is given up.
+    if timeout(GRACE, running.join_all()).await.is_err() {
+        tracing::warn!("some live events were still being read at the end");
+    }
 }
 
 /// Asks for resyncs as the settings say until `stop`, or until the listener cannot go on.
@@ -287,13 +293,9 @@ async fn resync(
     status.metrics.begun();
     status.board.begun(reason.as_str());
     let host = live.host.stopped_by(cancel.clone());
-    let overdue = async {
-        cancel.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    };
     let result = tokio::select! {
         result = host.sync() => result,
-        () = overdue => {
+        () = overdue(&cancel, GRACE) => {
             tracing::warn!("the resync did not stop in time; it is given up");
             status.metrics.ended_early("aborted");
             status.board.ended_early("aborted", None);

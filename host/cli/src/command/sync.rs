@@ -7,12 +7,17 @@ use std::{
     num::NonZeroUsize,
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
-use berth_embed::{Access, Event, Mode, Observer, PlanFile, Problem, RecordingSource, Report, SyncError};
+use berth_embed::{
+    Access, Catalog, Event, Mode, Observer, PlanFile, Problem, RecordingSource, Report, SyncError,
+    core::ResyncStatus,
+};
 use indicatif::MultiProgress;
+use tokio::time::timeout;
 
-use super::host::{Assembled, Build, with_host};
+use super::host::{Assembled, Build, overdue, with_host};
 use crate::{
     args::{Global, PlanArgs, RecordingArgs, RemovalArgs, RunArgs, SyncArgs},
     board::{self, Board},
@@ -25,6 +30,11 @@ use crate::{
     summary,
     telemetry::{self, Shipping},
 };
+
+/// How long a resync that is told to stop may take for it, where neither AWS nor Port hangs.
+const GRACE: Duration = Duration::from_secs(12);
+/// How long the last word to Port may take.
+const LAST_WORD: Duration = Duration::from_secs(3);
 
 /// `berth sync`: runs one resync and reports on it.
 pub(super) fn sync(
@@ -114,8 +124,21 @@ impl Job<'_> {
     }
 }
 
-/// Prints why a resync could not begin.
-pub(super) fn begin_failed(error: &SyncError) -> Exit {
+/// Why there is no report of a resync.
+#[derive(Debug)]
+pub(super) enum NoReport {
+    /// It could not begin.
+    NotBegun(SyncError),
+    /// It was told to stop and did not in time, because something hangs.
+    GivenUp,
+}
+
+/// Prints why there is no report of a resync.
+pub(super) fn begin_failed(error: &NoReport) -> Exit {
+    let NoReport::NotBegun(error) = error else {
+        err("the resync did not stop in time, because AWS or Port does not answer; it is given up");
+        return Exit::Partial;
+    };
     let (title, exit) = match error {
         SyncError::Catalog(_) => ("Port cannot be used; nothing was read or changed", Exit::NothingRead),
         SyncError::Source(_) => ("AWS cannot be read; nothing was changed", Exit::NothingRead),
@@ -151,15 +174,33 @@ impl Watch {
     }
 
     /// Runs the resync.
-    pub(super) async fn run(&self, made: &Assembled, mode: Mode) -> Result<Report, SyncError> {
+    ///
+    /// # Errors
+    /// [`NoReport`]. Port is told when a resync is given up.
+    pub(super) async fn run(&self, made: &Assembled, mode: Mode) -> Result<Report, NoReport> {
         self.metrics.watch(&made.host, &made.engine);
         self.metrics.begun();
         if let Some(board) = &self.board {
             board.begun("");
         }
-        let result = match mode {
-            Mode::Apply => made.host.sync().await,
-            Mode::Plan => made.host.plan().await,
+        let work = async {
+            match mode {
+                Mode::Apply => made.host.sync().await,
+                Mode::Plan => made.host.plan().await,
+            }
+        };
+        let result = tokio::select! {
+            result = work => result.map_err(NoReport::NotBegun),
+            () = overdue(&made.cancel, GRACE) => {
+                if let Some(port) = made.host.port().filter(|port| port.running().is_some()) {
+                    // Else Port would show a resync that runs for ever.
+                    let told = timeout(LAST_WORD, port.end(ResyncStatus::Aborted)).await;
+                    if !matches!(told, Ok(Ok(()))) {
+                        tracing::warn!("Port could not be told that the resync was stopped");
+                    }
+                }
+                Err(NoReport::GivenUp)
+            }
         };
         match &result {
             Ok(report) => {
@@ -168,7 +209,8 @@ impl Watch {
                     board.ended(report, made.deletion.removal.after);
                 }
             }
-            Err(_) => self.metrics.ended_early("not-begun"),
+            Err(NoReport::NotBegun(_)) => self.metrics.ended_early("not-begun"),
+            Err(NoReport::GivenUp) => self.metrics.ended_early("aborted"),
         }
         result
     }

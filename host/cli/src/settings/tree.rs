@@ -54,6 +54,7 @@ const OWN_VARIABLES: &[(&str, &str)] = &[
     ("BERTH_MAX_DELETIONS", "max_deletions"),
     ("BERTH_MAX_PAGES_PER_LIST", "max_pages_per_list"),
     ("BERTH_MAX_RESPONSE_BYTES", "max_response_bytes"),
+    ("BERTH_OUTAGE_SECONDS", "outage_seconds"),
     ("BERTH_REMOVAL_AFTER", "removal_after"),
     ("BERTH_UNIT_DEADLINE_SECONDS", "unit_deadline_seconds"),
 ];

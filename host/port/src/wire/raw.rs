@@ -24,6 +24,29 @@ pub(crate) struct RawData<'a> {
     pub(crate) data: &'a [Box<RawValue>],
 }
 
+/// What was written, read again.
+#[derive(Deserialize)]
+pub(crate) struct WrittenData {
+    pub(crate) data: Vec<Box<RawValue>>,
+}
+
+/// A batch, read again; all but its items stay as they are.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct WrittenBatch {
+    pub(crate) items: Vec<Box<RawValue>>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Value>,
+}
+
+impl WrittenBatch {
+    /// Two batches with half of the items each; none where there is but one.
+    pub(crate) fn halves(mut self) -> Option<[Self; 2]> {
+        let second = self.items.split_off(self.items.len() / 2);
+        let rest = self.rest.clone();
+        (!self.items.is_empty()).then_some([self, Self { items: second, rest }])
+    }
+}
+
 /// One batch of raw data: an element of [`RawData::data`].
 #[derive(Serialize)]
 pub(crate) struct RawBatch<'a> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use berth_core::ResourceResult;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 /// How far the resync of a kind is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -128,11 +128,11 @@ pub(crate) struct Heartbeat {
 
 #[derive(Serialize)]
 pub(crate) struct Logs<'a> {
-    pub(crate) logs: Vec<Log<'a>>,
+    pub(crate) logs: &'a [Box<RawValue>],
 }
 
 /// A record of the log. The time is in UTC, with microseconds and a `Z`.
-#[derive(Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Log<'a> {
     pub(crate) message: String,
     pub(crate) level: &'a str,

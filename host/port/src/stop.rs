@@ -1,0 +1,81 @@
+//! How a resync that is stopped lets go of Port.
+
+use std::time::Duration;
+
+use tokio::{sync::watch, time::Instant};
+
+/// Until when calls may still go on, once a stop was asked for. It can be taken back.
+#[derive(Debug, Default)]
+pub(crate) struct Stop(watch::Sender<Option<Instant>>);
+
+impl Stop {
+    /// Asks for it: what is on its way may take this long. An earlier end stays.
+    pub(crate) fn ask(&self, grace: Duration) {
+        let until = Instant::now() + grace;
+        self.0.send_if_modified(|deadline| {
+            let earlier = deadline.is_none_or(|deadline| until < deadline);
+            if earlier {
+                *deadline = Some(until);
+            }
+            earlier
+        });
+    }
+
+    /// Takes it back.
+    pub(crate) fn renew(&self) {
+        self.0.send_replace(None);
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
+    /// Whether nothing may go on any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.borrow().is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// Waits until it is asked for.
+    pub(crate) async fn asked(&self) {
+        // The sender lives as long as `self`.
+        _ = self.0.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// Waits until nothing may go on any more.
+    pub(crate) async fn over(&self) {
+        let mut deadline = self.0.subscribe();
+        loop {
+            let now = *deadline.borrow_and_update();
+            let due = async {
+                match now {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => return,
+                _ = deadline.changed() => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_earliest_end_counts_and_a_stop_can_be_taken_back() {
+        let stop = Stop::default();
+        assert!(!stop.is_asked());
+        stop.ask(Duration::from_hours(1));
+        stop.asked().await;
+        assert!(!stop.is_over());
+        stop.ask(Duration::ZERO);
+        stop.ask(Duration::from_hours(1));
+        stop.over().await;
+        assert!(stop.is_over());
+        stop.renew();
+        assert!(!stop.is_asked() && !stop.is_over());
+    }
+}
