@@ -174,25 +174,25 @@ impl Identities {
     /// # Errors
     /// A [`Problem`] when there are no credentials or STS refuses them.
     pub(crate) async fn caller(&self) -> Result<&Caller, Problem> {
-        self.caller
-            .get_or_try_init(|| async {
-                let request = self.sts.signed().get_caller_identity();
-                let send = |config| request.clone().customize().config_override(config).send();
-                let answer = self.sts.ask(Some(self.base()?), send).await.map_err(|error| {
-                    let remedy =
-                        if is_mistrust(&error.text) { CERTIFICATE_REMEDY } else { self.credentials_remedy() };
-                    Problem::new(format!("the AWS credentials could not be used: {error}")).remedy(remedy)
-                })?;
-                let arn = answer.arn().unwrap_or_default().to_owned();
-                let account = AccountId::new(answer.account().unwrap_or_default())
-                    .map_err(|error| Problem::new(format!("STS named no account: {error}")))?;
-                let partition = arn.split(':').nth(1).unwrap_or_default().parse().map_err(|error| {
-                    Problem::new(format!("STS answered with the ARN `{arn}`: {error}"))
-                        .remedy("a newer version of Berth may know this partition")
-                })?;
-                Ok(Caller { account, arn, partition })
-            })
-            .await
+        self.caller.get_or_try_init(|| self.ask_caller()).await
+    }
+
+    async fn ask_caller(&self) -> Result<Caller, Problem> {
+        let request = self.sts.signed().get_caller_identity();
+        let send = |config| request.clone().customize().config_override(config).send();
+        let answer = self.sts.ask(Some(self.base()?), send).await.map_err(|error| {
+            let remedy =
+                if is_mistrust(&error.text) { CERTIFICATE_REMEDY } else { self.credentials_remedy() };
+            Problem::new(format!("the AWS credentials could not be used: {error}")).remedy(remedy)
+        })?;
+        let arn = answer.arn().unwrap_or_default().to_owned();
+        let account = AccountId::new(answer.account().unwrap_or_default())
+            .map_err(|error| Problem::new(format!("STS named no account: {error}")))?;
+        let partition = arn.split(':').nth(1).unwrap_or_default().parse().map_err(|error| {
+            Problem::new(format!("STS answered with the ARN `{arn}`: {error}"))
+                .remedy("a newer version of Berth may know this partition")
+        })?;
+        Ok(Caller { account, arn, partition })
     }
 
     fn credentials_remedy(&self) -> &'static str {
@@ -279,26 +279,37 @@ impl Identities {
     async fn cannot_assume(&self, role: &RoleArn, hop: Option<&RoleArn>, error: &IssueError) -> Problem {
         let message = format!("Unable to assume role {role}: {error}");
         let caller = self.caller().await;
-        let works = |session: Option<&Arc<Session>>| session.is_some_and(|session| session.has_worked());
-        let signer_works = match (hop, &self.hop) {
-            (Some(_), Some((_, session))) => works(Some(session)),
-            _ => works(self.base.as_ref()),
-        };
-        let principal = match (hop, &self.way, caller) {
+        let principal = match (hop, &self.way, &caller) {
             (Some(hop), ..) => hop.to_string(),
             (None, _, Ok(caller)) => caller.principal(),
             (None, Way::WebIdentity(_), Err(_)) => "the issuer of the web identity token".into(),
-            (None, Way::Signed, Err(_)) if signer_works => "the base identity".into(),
-            // Not the role is at fault but what it is assumed with.
-            (None, Way::Signed, Err(problem)) => return Problem { message, remedy: problem.remedy },
+            (None, Way::Signed, Err(_)) => "the base identity".into(),
         };
         let refuses_credentials =
             error.code.as_deref().is_some_and(|code| is_doubtful(code) || is_expired(code, &error.message));
-        if refuses_credentials && signer_works {
-            return Problem::new(message).remedy(format!(
-                "the credentials of `{principal}` are accepted for other calls, so AWS may refuse them here for a moment only; if the next resync does not go better, check that STS is active for account {} in this partition",
-                role.account()
-            ));
+        let for_a_moment = |message| Problem::new(message).remedy(refused_for_a_moment(&principal, role));
+        match (hop, &self.way, &self.hop, &self.base) {
+            (Some(_), _, Some((_, signer)), _) if refuses_credentials && signer.has_just_worked() => {
+                return for_a_moment(message);
+            }
+            (None, Way::Signed, _, Some(signer)) => match caller {
+                _ if signer.has_just_worked() => {
+                    if refuses_credentials {
+                        return for_a_moment(message);
+                    }
+                }
+                // Not the role is at fault but what it is assumed with.
+                Err(problem) => return Problem { message, remedy: problem.remedy },
+                Ok(_) if refuses_credentials => {
+                    // That the base identity was good once says nothing about now.
+                    return match self.ask_caller().await {
+                        Ok(_) => for_a_moment(message),
+                        Err(problem) => Problem { message, remedy: problem.remedy },
+                    };
+                }
+                Ok(_) => {}
+            },
+            _ => {}
         }
         let name = role.as_str().split_once(":role/").map_or("", |(_, name)| name);
         let sent = match self.external_id(role.account()) {
@@ -313,6 +324,14 @@ impl Identities {
             account = role.account(),
         ))
     }
+}
+
+/// What to do about credentials that STS refuses for a role and accepts otherwise.
+fn refused_for_a_moment(principal: &str, role: &RoleArn) -> String {
+    format!(
+        "the credentials of `{principal}` are accepted for other calls, so AWS may refuse them here for a moment only; if the next resync does not go better, check that STS is active for account {} in this partition",
+        role.account()
+    )
 }
 
 /// The first provider of the priority list that has what it needs.

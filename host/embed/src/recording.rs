@@ -146,3 +146,55 @@ fn file_error(path: &Path) -> impl FnOnce(io::Error) -> RecordingError {
     let path = path.to_owned();
     move |source| RecordingError::File { path, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use berth_core::{
+        AccountAccess, AccountId, EnabledRegions, FetchError, Partition, RawPage, RegionHints, Source,
+    };
+    use futures::stream::{self, BoxStream, StreamExt};
+
+    use super::*;
+
+    /// Denies access to the list of its regions.
+    struct Locked;
+
+    #[async_trait]
+    impl Source for Locked {
+        async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
+            let id = AccountId::new("111111111111").unwrap();
+            Ok(vec![AccountAccess {
+                account: Arc::new(Account::unnamed(id, Partition::Aws)),
+                access: Ok(()),
+            }])
+        }
+
+        async fn regions(&self, _: &Account) -> Result<Vec<Region>, Problem> {
+            Err(Problem::new("denied"))
+        }
+
+        async fn enabled_regions(&self, _: &Account, hints: &RegionHints) -> Result<EnabledRegions, Problem> {
+            Ok(EnabledRegions::Assumed(hints.allowed.iter().cloned().collect()))
+        }
+
+        fn fetch(&self, _: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
+            stream::empty().boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn regions_that_were_assumed_are_replayed_as_such() {
+        let directory = tempfile::tempdir().unwrap();
+        let hints = RegionHints { allowed: [Region::new("eu-central-1").unwrap()].into(), complete: true };
+        let source = RecordingSource::new(Arc::new(Locked), directory.path()).unwrap();
+        let account = source.accounts().await.unwrap().remove(0).account;
+        let recorded = source.enabled_regions(&account, &hints).await.unwrap();
+        assert!(recorded.is_assumed());
+        let source = ReplaySource::open(directory.path()).unwrap();
+        assert_eq!(source.enabled_regions(&account, &RegionHints::default()).await.unwrap(), recorded);
+        assert_eq!(source.regions(&account).await.unwrap(), recorded.regions());
+    }
+}

@@ -21,6 +21,9 @@ const BLIND: Duration = Duration::from_mins(10);
 /// How often credentials are renewed because of an answer that has another meaning, too.
 const DOUBT: Duration = Duration::from_mins(1);
 
+/// How long credentials that AWS accepted are above suspicion.
+const JUST: Duration = Duration::from_mins(5);
+
 /// Where credentials come from.
 #[async_trait]
 pub(super) trait Issuer: Send + Sync {
@@ -121,8 +124,8 @@ struct History {
     error: Option<IssueError>,
     /// When credentials were renewed in doubt.
     doubted: Option<Instant>,
-    /// Whether AWS has accepted credentials of this session.
-    worked: bool,
+    /// When AWS last accepted credentials of this session.
+    accepted: Option<Instant>,
 }
 
 impl fmt::Debug for Session {
@@ -173,12 +176,12 @@ impl Session {
 
     /// Takes note that AWS accepted credentials of this session.
     pub(super) fn accepted(&self) {
-        self.history().worked = true;
+        self.history().accepted = Some(Instant::now());
     }
 
-    /// Whether AWS has accepted credentials of this session.
-    pub(super) fn has_worked(&self) -> bool {
-        self.history().worked
+    /// Whether AWS has accepted credentials of this session in the last minutes.
+    pub(super) fn has_just_worked(&self) -> bool {
+        self.history().accepted.is_some_and(|at| at.elapsed() < JUST)
     }
 
     fn history(&self) -> std::sync::MutexGuard<'_, History> {
