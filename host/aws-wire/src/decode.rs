@@ -120,7 +120,7 @@ impl Operation {
         self.mending(body, |body| {
             let mut form = Values::default();
             let value = self.decode_as(&mut form, status, headers, body)?;
-            Ok((value, self.checked(form.log, items)?))
+            Ok((value, self.checked(&form.log, items)?))
         })
     }
 
@@ -149,7 +149,7 @@ impl Operation {
                 self.decode_as(&mut form, status, headers, body)?;
                 None
             };
-            let repairs = self.checked(std::mem::take(&mut form.log), &[items])?;
+            let repairs = self.checked(&form.log, &[items])?;
             let (text, spans) = form.finish();
             let rest = match whole {
                 Some(whole) => whole,
@@ -172,12 +172,8 @@ impl Operation {
         let is_xml = matches!(protocol, Protocol::Ec2 | Protocol::Query | Protocol::RestXml);
         let is_raw = self.output().is_some_and(|output| rest::is_raw_payload(self.service().model(), output));
         if is_xml && !is_raw && body.contains(&0) {
-            let without: Vec<u8> = body
-                .iter()
-                .flat_map(|byte| if *byte == 0 { "\u{fffd}".as_bytes() } else { std::slice::from_ref(byte) })
-                .copied()
-                .collect();
-            let replaced = body.iter().filter(|byte| **byte == 0).count() as u64;
+            let parts: Vec<&[u8]> = body.split(|byte| *byte == 0).collect();
+            let (without, replaced) = (parts.join("\u{fffd}".as_bytes()), parts.len() as u64 - 1);
             return self.mending(&without, read).map(|read| read.replaced(replaced));
         }
         let error = match read(body) {
@@ -201,14 +197,14 @@ impl Operation {
     }
 
     /// Refuses an answer of which something is left out without which it does not say what there is.
-    fn checked(&self, log: Log, items: &[&Path]) -> Result<Repairs, DecodeError> {
+    fn checked(&self, log: &Log, items: &[&Path]) -> Result<Repairs, DecodeError> {
         let tokens = self
             .pagination()
             .into_iter()
             .flat_map(Pagination::reads)
             .map(|token| token.replace("[-1]", "[]"));
-        let needed = tokens.chain((!items.is_empty()).then(|| place_of(items)));
-        let missing = needed.filter_map(|place| log.on_the_way_to(&place).map(ToOwned::to_owned)).next();
+        let mut needed = tokens.chain((!items.is_empty()).then(|| place_of(items)));
+        let missing = needed.find_map(|place| log.on_the_way_to(&place).map(ToOwned::to_owned));
         let missing = missing.or_else(|| log.places().find(|place| says_more(place)).map(ToOwned::to_owned));
         match missing {
             Some(place) => Err(self.malformed(&format_args!("`{place}` is not what the model says"))),

@@ -1,6 +1,6 @@
 //! What a malformed text, and a member that is not what the model says, cost: only themselves.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use berth_aws_wire::{DecodeError, Operation, Repairs, Service};
 use berth_core::Path;

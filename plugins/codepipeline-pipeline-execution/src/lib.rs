@@ -18,7 +18,7 @@ pub struct CodePipelinePipelineExecution;
 #[serde(default)]
 pub struct Parents<'a> {
     #[serde(borrow)]
-    pipelines: Pipeline<'a>,
+    pipelines: Option<Pipeline<'a>>,
 }
 
 /// What an entity needs of the pipeline.
@@ -67,7 +67,7 @@ const PROPERTIES: Properties = Properties::dropping_unknown(&[
     Property::new("ExecutionType"),
     Property::new("LastUpdateTime").time(),
     Property::new("PipelineExecutionId").required(),
-    Property::new("PipelineName").required(),
+    Property::new("PipelineName"),
     Property::new("PipelineVersion"),
     Property::new("RollbackMetadata"),
     Property::new("SourceRevisions"),
@@ -86,11 +86,11 @@ impl Mapper for CodePipelinePipelineExecution {
     fn entities(context: &Context, resource: Self::Resource<'_>, out: &mut Entities) -> Result<(), Refused> {
         let Resource { item, steps, parents } = resource;
         let described = steps.describe.unwrap_or_default();
-        let Some(pipeline) = parents.pipelines.name.as_str() else {
-            return Err("it has no pipeline".into());
-        };
         let Context { account_id: account, partition, region, .. } = context;
         let region = region.as_deref().unwrap_or_default();
+        let pipeline = parents.pipelines.unwrap_or_default().name;
+        let pipeline =
+            pipeline.as_str().map(|name| format!("arn:{partition}:codepipeline:{region}:{account}:{name}"));
         let id = described.pipeline_execution_id.or(item.pipeline_execution_id);
         let trigger = described.trigger.or(item.trigger).and_then(|trigger| trigger.fields().ok());
         let trigger = trigger.unwrap_or_default();
@@ -105,20 +105,21 @@ impl Mapper for CodePipelinePipelineExecution {
             .property("triggerDetail", trigger.get("triggerDetail"))
             .property("startTime", described.start_time.or(item.start_time))
             .property("lastUpdateTime", described.last_update_time.or(item.last_update_time))
-            .relation("pipeline", format_args!("arn:{partition}:codepipeline:{region}:{account}:{pipeline}"))
+            .relation("pipeline", pipeline)
             .relation("account", account);
         Ok(())
     }
 
     fn documents(_: &Context, resource: RawResource<'_>, out: &mut Documents) -> Result<(), Refused> {
-        let pipeline = resource.parents.get("pipelines").unwrap_or_default().fields()?;
+        let pipeline = resource.parents.get("pipelines").and_then(|pipeline| pipeline.fields().ok());
         let mut document = out.document(&PROPERTIES);
         document.merge(resource.item);
         if let Some(described) = resource.steps.get("describe").filter(|described| !described.is_null()) {
             document.merge(described);
         }
         // From the parent, so that it is there where `GetPipelineExecution` is denied.
-        document.set("PipelineName", pipeline.get("name").unwrap_or_default()).origin();
+        let name = pipeline.and_then(|pipeline| pipeline.get("name"));
+        document.set("PipelineName", name).origin();
         Ok(())
     }
 }

@@ -179,7 +179,7 @@ fn what_can_be_shared_is_not_of_a_single_account() {
         let input = Value::from(step.input.clone());
         match step.operation.as_str() {
             "DescribeImages" if step.service == "ec2" => {
-                assert_eq!(input["Owners"], json!(["self"]), "{}", kind.kind)
+                assert_eq!(input["Owners"], json!(["self"]), "{}", kind.kind);
             }
             "DescribeSnapshots" => assert_eq!(input["OwnerIds"], json!(["self"]), "{}", kind.kind),
             "DescribeDBClusters" => assert_eq!(input["IncludeShared"], Value::Null, "{}", kind.kind),

@@ -139,10 +139,10 @@ impl<'b> Reader<'b, '_> {
     /// A value as what the model says that it is.
     fn fitting(&mut self, expected: Expected<'_>, value: Value) -> Value {
         let fitting = match (expected.shape(), value) {
-            (None, value) => return value,
-            (Some(_), Value::Null) => return Value::Null,
             (Some(Shape::Structure(structure)), value) if structure.document => return value,
-            (Some(Shape::Structure(_) | Shape::Map(..)), value @ Value::Object(_))
+            (None, value)
+            | (_, value @ Value::Null)
+            | (Some(Shape::Structure(_) | Shape::Map(..)), value @ Value::Object(_))
             | (Some(Shape::List(_)), value @ Value::Array(_))
             | (Some(Shape::String | Shape::Blob), value @ Value::String(_))
             | (Some(Shape::Integer | Shape::Float), value @ Value::Number(_))
@@ -272,13 +272,11 @@ impl<'b> Reader<'b, '_> {
 
     /// A key; `None` where it is not a text, as no member's is.
     fn key(&mut self) -> Result<Option<String>, String> {
-        match self.item(Expected::Anything)? {
-            Value::String(key) => Ok(Some(key)),
-            _ => {
-                self.log.odd();
-                Ok(None)
-            }
+        if let Value::String(key) = self.item(Expected::Anything)? {
+            return Ok(Some(key));
         }
+        self.log.odd();
+        Ok(None)
     }
 }
 

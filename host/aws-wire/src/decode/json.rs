@@ -148,7 +148,7 @@ impl<'m, F: Form> Seed<'m, '_, F> {
     }
 
     /// A list or an object where the model has a scalar, or the other of the two.
-    fn other(self, value: Value) -> F::Done {
+    fn other(self, value: &Value) -> F::Done {
         match self.shape() {
             Some(Shape::String) => self.odd(value.to_string()),
             _ => self.left_out(),
@@ -259,7 +259,7 @@ impl<'de, F: Form> Visitor<'de> for Seed<'_, '_, F> {
             None => Err(A::Error::custom("a list, where an object is expected")),
             Some(_) => {
                 let value = Value::deserialize(SeqAccessDeserializer::new(items))?;
-                Ok(self.other(value))
+                Ok(self.other(&value))
             }
         }
     }
@@ -268,24 +268,20 @@ impl<'de, F: Form> Visitor<'de> for Seed<'_, '_, F> {
         if let Some(structure) = self.structure() {
             return self.members(structure, members);
         }
-        match self.shape() {
-            Some(Shape::Map(_, element)) => {
-                let (mut map, mut form) = (Map::new(), Values::default());
-                while let Some(key) = members.next_key::<String>()? {
-                    let target = Target::Value(element);
-                    let mark = form.log.mark();
-                    let value = Seed { model: self.model, target, form: &mut form };
-                    map.insert(key, members.next_value_seed(value)?);
-                    form.log.within_entry(mark);
-                }
-                self.form.log().absorb(form.log);
-                Ok(self.form.value(Value::Object(map)))
-            }
-            _ => {
-                let value = Value::deserialize(MapAccessDeserializer::new(members))?;
-                Ok(self.other(value))
-            }
+        let Some(Shape::Map(_, element)) = self.shape() else {
+            let value = Value::deserialize(MapAccessDeserializer::new(members))?;
+            return Ok(self.other(&value));
+        };
+        let (mut map, mut form) = (Map::new(), Values::default());
+        while let Some(key) = members.next_key::<String>()? {
+            let target = Target::Value(element);
+            let mark = form.log.mark();
+            let value = Seed { model: self.model, target, form: &mut form };
+            map.insert(key, members.next_value_seed(value)?);
+            form.log.within_entry(mark);
         }
+        self.form.log().absorb(form.log);
+        Ok(self.form.value(Value::Object(map)))
     }
 }
 

@@ -496,14 +496,13 @@ fn attributes<F: Form>(
             if !is_namespace
                 && (name == member.key || (local(name).is_some() && local(name) == local(&member.key)))
             {
-                let value = match attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0) {
-                    Ok(value) => value.into_owned(),
+                let normal = attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0);
+                let value = normal.unwrap_or_else(|_| {
                     // A character or an entity in it does not exist.
-                    Err(_) => {
-                        form.log().odd();
-                        attribute.value.clone().into_owned()
-                    }
-                };
+                    form.log().odd();
+                    attribute.value.clone()
+                });
+                let value = value.into_owned();
                 form.set_value(members, structure, index, Value::String(value));
                 break;
             }

@@ -60,10 +60,9 @@ mod tests {
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             _ = stream.read(&mut [0; 4096]).await;
-            let mut answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_owned();
-            for chunk in chunks.iter().chain([&""]) {
-                answer += &format!("{:x}\r\n{chunk}\r\n", chunk.len());
-            }
+            let framed = |chunk: &&str| format!("{:x}\r\n{chunk}\r\n", chunk.len());
+            let chunks: String = chunks.iter().chain([&""]).map(framed).collect();
+            let answer = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}");
             stream.write_all(answer.as_bytes()).await.unwrap();
         });
         reqwest::Client::new().get(format!("http://{address}")).send().await.unwrap()
