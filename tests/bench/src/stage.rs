@@ -299,6 +299,7 @@ mod tests {
         assert!(is_write("POST /v1/blueprints/{blueprint}/entities/bulk"));
         assert!(is_write("DELETE /v1/blueprints/{blueprint}/bulk/entities"));
         assert!(!is_write("POST /v1/entities/search"));
+        assert!(!is_write("POST /v1/blueprints/{blueprint}/entities/search"));
         assert!(!is_write("POST /v1/blueprints/entities/datasource-entities"));
         assert!(!is_write("GET /v1/blueprints/{blueprint}/entities"));
         assert!(!is_write("POST /v1/auth/access_token"));

@@ -228,7 +228,11 @@ fn table(counts: &Counts) -> String {
 
 /// The calls that write entities: upserts and deletions.
 fn writes(counts: &Value) -> Vec<String> {
-    let reads = ["POST /v1/entities/search", "POST /v1/blueprints/entities/datasource-entities"];
+    let reads = [
+        "POST /v1/entities/search",
+        "POST /v1/blueprints/{blueprint}/entities/search",
+        "POST /v1/blueprints/entities/datasource-entities",
+    ];
     let counts = counts.as_object().cloned().unwrap_or_default();
     counts
         .iter()
@@ -247,6 +251,7 @@ mod tests {
         let counts = json!({
             "GET /v1/blueprints": 1, "POST /v1/entities/search": 2, "POST /v1/auth/access_token": 1,
             "POST /v1/blueprints/{blueprint}/entities/bulk": 3,
+            "POST /v1/blueprints/{blueprint}/entities/search": 1,
             "DELETE /v1/blueprints/{blueprint}/entities/{entity}": 1,
         });
         assert_eq!(writes(&counts).len(), 2, "{:?}", writes(&counts));
