@@ -60,7 +60,7 @@ impl Unknown {
         let undecided = decisive.iter().find(|(_, value)| value.as_ref().is_some_and(must_be_known));
         let undecided = undecided.map(|(name, _)| *name);
         if let Some(field) = undecided.or_else(|| uses(&mapping.identifier).then_some("identifier")) {
-            let cause = unread.first().map(|step| step.problem.clone()).unwrap_or_else(|| Problem::new(""));
+            let cause = unread.first().map_or_else(|| Problem::new(""), |step| step.problem.clone());
             return Err(Problem {
                 message: format!("`{field}` of the mapping cannot be told: {}", cause.message),
                 remedy: cause.remedy,
@@ -95,7 +95,7 @@ impl Unknown {
             [(&self.properties, &mut entity.properties), (&self.relations, &mut entity.relations)]
         {
             let before = fields.len();
-            fields.retain(|name, value| !names.contains(name) && !(self.empty && is_empty(value)));
+            fields.retain(|name, value| !(names.contains(name) || (self.empty && is_empty(value))));
             left_out |= fields.len() < before;
         }
         left_out
