@@ -373,13 +373,13 @@ impl Reader {
 
     /// A batch as pages: resources of which the same is not known are in the same one.
     fn pages_of(&self, chunk: Chunk) -> Result<Vec<RawPage>, FetchError> {
+        let Chunk { resources, mut failures } = chunk;
         let mut groups: BTreeMap<Vec<String>, Vec<Resource>> = BTreeMap::new();
-        for resource in chunk.resources {
+        for resource in resources {
             let mut steps: Vec<String> = resource.unread.iter().map(|unread| unread.step.clone()).collect();
             steps.sort_unstable();
             groups.entry(steps).or_default().push(resource);
         }
-        let mut failures = chunk.failures;
         if groups.is_empty() {
             groups.insert(Vec::new(), Vec::new());
         }
@@ -490,7 +490,7 @@ impl Reader {
                         Ok(page) => page,
                         Err(error) => match ready.ruling(&error) {
                             // What was listed before is there: that there is nothing only the first page says.
-                            Ruling::Absent | Ruling::Drop | Ruling::Use(_) | Ruling::Unread(_) if !first => {
+                            Ruling::Absent | Ruling::Drop | Ruling::Use(_) if !first => {
                                 let problem = reader.problem(ready, &target.region, &error);
                                 return gave_up(reader, parent, problem, is_refusal(&error));
                             }
@@ -505,11 +505,6 @@ impl Reader {
                                 }
                                 return Ok(None);
                             }
-                            // A manifest with such a rule for a list is refused: what is not known is not empty.
-                            Ruling::Unread(_) => {
-                                let problem = reader.problem(ready, &target.region, &error);
-                                return gave_up(reader, parent, problem, is_refusal(&error));
-                            }
                             Ruling::Use(mut value) => {
                                 let items = take_items(ready, &mut value).into_iter().map(Item::from);
                                 (items.collect(), None, reader.share.charge(0))
@@ -522,7 +517,8 @@ impl Reader {
                                     FetchError::Skipped(reader.problem(ready, &target.region, &error));
                                 return Err(Stop { error, elsewhere, empty: false });
                             }
-                            Ruling::Fail => {
+                            // A manifest that calls a list unread is refused: what is not known is not empty.
+                            Ruling::Fail | Ruling::Unread(_) => {
                                 let problem = reader.problem(ready, &target.region, &error);
                                 return gave_up(reader, parent, problem, is_refusal(&error));
                             }

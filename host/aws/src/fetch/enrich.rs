@@ -278,9 +278,9 @@ impl Reader {
                     Ruling::Fail => {
                         let problem = self.problem(ready, &target.region, &error);
                         let refused = is_refusal(&error);
-                        return Ok(all(&positions, || match refused {
-                            true => Outcome::Refused(problem.clone()),
-                            false => Outcome::Fail(problem.clone()),
+                        return Ok(all(&positions, || {
+                            let problem = problem.clone();
+                            if refused { Outcome::Refused(problem) } else { Outcome::Fail(problem) }
                         }));
                     }
                     Ruling::SkipUnit => {
