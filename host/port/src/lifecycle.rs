@@ -118,7 +118,7 @@ pub(crate) async fn milestone(port: &PortCatalog, milestone: &Milestone) -> Resu
 
 /// Whether what a kind brought is all there is of it.
 fn is_whole(result: &ResourceResult) -> bool {
-    result.failed == 0 && result.skipped == 0
+    result.failed == 0 && result.skipped == 0 && result.stopped == 0
 }
 
 /// Tells Port how the resync ended.
@@ -256,5 +256,6 @@ mod tests {
         assert!(is_whole(&result(0, 0, 0)));
         assert!(!is_whole(&result(3, 1, 0)));
         assert!(!is_whole(&result(3, 0, 1)));
+        assert!(!is_whole(&ResourceResult { stopped: 1, ..result(3, 0, 0) }));
     }
 }

@@ -34,6 +34,8 @@ const BATCH: usize = 100;
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Records that wait at most. The oldest go first.
 const BUFFER: usize = 5_000;
+/// Bytes of records that wait at most, by their texts.
+const BUFFER_BYTES: usize = 16 << 20;
 /// How long the end of the process waits for what is left.
 const LAST_WORD: Duration = Duration::from_secs(3);
 /// Marks what is not shipped.
@@ -53,10 +55,13 @@ struct Shared {
     process: Map<String, Value>,
 }
 
+#[derive(Default)]
 struct Buffer {
     /// Whether anything is kept at all.
     open: bool,
     records: VecDeque<LogRecord>,
+    /// Bytes of them.
+    bytes: usize,
     /// Records that found no place, or that Port did not take, since Port was last told.
     lost: u64,
 }
@@ -67,7 +72,7 @@ impl Shipping {
         let hostname = gethostname::gethostname().to_string_lossy().into_owned();
         let process = [("hostname", json!(hostname)), ("instance", json!(Uuid::new_v4().to_string()))];
         Self(Arc::new(Shared {
-            buffer: Mutex::new(Buffer { open: true, records: VecDeque::new(), lost: 0 }),
+            buffer: Mutex::new(Buffer { open: true, ..Buffer::default() }),
             wake: Notify::new(),
             port: OnceLock::new(),
             task: Mutex::default(),
@@ -128,7 +133,7 @@ impl Shared {
     }
 
     fn close(&self) {
-        *self.buffer() = Buffer { open: false, records: VecDeque::new(), lost: 0 };
+        *self.buffer() = Buffer::default();
     }
 
     fn push(&self, record: LogRecord) {
@@ -179,11 +184,13 @@ impl Buffer {
         if !self.open {
             return 0;
         }
-        if self.records.len() >= BUFFER {
-            self.records.pop_front();
+        self.bytes += size(&record);
+        self.records.push_back(record);
+        while self.records.len() > BUFFER || self.bytes > BUFFER_BYTES {
+            let Some(oldest) = self.records.pop_front() else { break };
+            self.bytes = self.bytes.saturating_sub(size(&oldest));
             self.lost += 1;
         }
-        self.records.push_back(record);
         self.records.len()
     }
 
@@ -200,9 +207,16 @@ impl Buffer {
         });
         self.lost = 0;
         let room = BATCH - usize::from(lost.is_some());
-        let next = self.records.drain(..self.records.len().min(room));
+        let next: Vec<LogRecord> = self.records.drain(..self.records.len().min(room)).collect();
+        self.bytes = self.bytes.saturating_sub(next.iter().map(size).sum());
         Some(lost.into_iter().chain(next).collect())
     }
+}
+
+/// About how many bytes a record takes.
+fn size(record: &LogRecord) -> usize {
+    let texts = record.extra.iter().map(|(name, value)| name.len() + value.as_str().map_or(8, str::len));
+    record.message.len() + texts.sum::<usize>()
 }
 
 /// Berth's own records from INFO up, those of libraries from WARN up.
@@ -410,7 +424,7 @@ mod tests {
 
     #[test]
     fn the_oldest_records_give_way_and_are_told_by_number() {
-        let mut buffer = Buffer { open: true, records: VecDeque::new(), lost: 0 };
+        let mut buffer = Buffer { open: true, ..Buffer::default() };
         assert_eq!(buffer.batch(), None);
         for number in 0..BUFFER + 3 {
             buffer.push(numbered(number));
@@ -422,7 +436,15 @@ mod tests {
         let batch = buffer.batch().unwrap();
         assert_eq!((batch.len(), &batch[0]), (BATCH, &numbered(3 + BATCH - 1)));
 
-        let mut closed = Buffer { open: false, records: VecDeque::new(), lost: 0 };
+        let mut large = Buffer { open: true, ..Buffer::default() };
+        for number in 0..40 {
+            large.push(LogRecord { message: "x".repeat(1 << 20), ..numbered(number) });
+        }
+        assert_eq!((large.records.len(), large.lost, large.bytes), (16, 24, BUFFER_BYTES));
+        large.batch();
+        assert_eq!((large.records.len(), large.bytes), (0, 0));
+
+        let mut closed = Buffer::default();
         assert_eq!(closed.push(numbered(1)), 0);
         assert_eq!(closed.batch(), None);
     }
