@@ -387,6 +387,14 @@ fn resource_name(kind: &Value, entity: &Value) -> String {
         // Its path is a part of the ARN, not of the name.
         return text(&entity["title"]);
     }
+    // Named within what they belong to.
+    if let Some((_, name)) = match kind["kind"].as_str() {
+        Some("AWS::ECR::Image") => identifier.rsplit_once('@'),
+        Some("AWS::EC2::VolumeAttachment") => identifier.rsplit_once('/'),
+        _ => None,
+    } {
+        return name.to_owned();
+    }
     let mut texts = Vec::new();
     collect_texts(&kind["events"]["gone"], &mut texts);
     let filled = texts.into_iter().map(|text| {
@@ -415,7 +423,15 @@ fn first_call(kind: &Value, list: &str, entity: &Value, resource: &str) -> Optio
     let trigger = on.iter().find(|trigger| trigger[list].is_array() && trigger["prefix"].is_null())?;
     let mut detail = json!({});
     put(&mut detail, trigger["resource"][0].as_str().unwrap(), json!(resource));
-    // What two kinds read besides.
+    // What some kinds read besides.
+    if kind["kind"] == "AWS::ECR::Image" {
+        let repository = entity["relations"]["repository"].as_str().unwrap_or_default();
+        let name = repository.split_once(":repository/").map_or("", |(_, name)| name);
+        put(&mut detail, "requestParameters.repositoryName", json!(name));
+    }
+    if kind["kind"] == "AWS::EC2::VolumeAttachment" {
+        put(&mut detail, "responseElements.volumeId", entity["relations"]["volume"].clone());
+    }
     if kind["kind"] == "AWS::ECS::Service" {
         let cluster = entity["relations"]["cluster"].clone();
         put(&mut detail, "responseElements.service.clusterArn", cluster);
