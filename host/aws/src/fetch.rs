@@ -383,10 +383,10 @@ impl Reader {
         if groups.is_empty() {
             groups.insert(Vec::new(), Vec::new());
         }
-        groups.into_values().map(|resources| self.page(resources, std::mem::take(&mut failures))).collect()
+        groups.into_values().map(|resources| self.page(&resources, std::mem::take(&mut failures))).collect()
     }
 
-    fn page(&self, together: Vec<Resource>, failures: Vec<ItemFailure>) -> Result<RawPage, FetchError> {
+    fn page(&self, together: &[Resource], failures: Vec<ItemFailure>) -> Result<RawPage, FetchError> {
         self.progress.read(together.len());
         let unread = together.first().map_or_else(Vec::new, |first| {
             first.unread.iter().map(|unread| UnreadStep::clone(unread)).collect()
