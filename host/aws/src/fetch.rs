@@ -37,7 +37,7 @@ use self::{
 use crate::{
     Concurrency,
     client::{Client, Outcome, Target, UnitReads, decode, decode_page},
-    errors::CallError,
+    errors::{CallError, is_doubtful},
     identity::Session,
 };
 
@@ -645,6 +645,14 @@ impl Reader {
                 Problem::new(format!("`{}` cannot be reached in {place}: {error}", step.service)).remedy(format!(
                     "if the service is not offered in {region}, exclude the region by the selector's `regionPolicy`; else check the name resolution of this machine"
                 ))
+            }
+            // The session was renewed and the call repeated; the same keys work elsewhere.
+            _ if error.code().is_some_and(is_doubtful) => {
+                Problem::new(format!("AWS does not take the session's credentials for `{call}` in {place}: {error}"))
+                    .remedy(format!(
+                        "check that region {region} is enabled in account {account}; if it is opt-in, let STS issue \
+                         session tokens that are valid in all regions, or exclude it by the selector's `regionPolicy`"
+                    ))
             }
             _ if error.class() == ErrorClass::Denied => {
                 Problem::new(format!("`{call}` is denied in {place}: {error}")).remedy(format!(

@@ -518,6 +518,8 @@ impl Reader<'_> {
         let bytes = self.number("upsert_entities_batch_max_size_in_bytes", 1024 * 1024);
         let delete = self.number("delete_entities_max_batch_size", 1000);
         let outage = self.number("outage_seconds", 600);
+        // What is wrong with it is told with the settings of AWS, which have it, too.
+        let max_response_bytes = self.text("max_response_bytes").and_then(|text| text.parse().ok());
         let raw = self.raw();
         let mut config = PortConfig::new(client_id?, client_secret?, identifier);
         if let Some(base_url) = base_url {
@@ -531,6 +533,8 @@ impl Reader<'_> {
         config.upsert_batch_max_bytes = bytes;
         config.delete_batch_max = delete;
         config.outage = Duration::from_secs(outage as u64);
+        config.max_response_bytes =
+            max_response_bytes.filter(|limit| *limit > 0).unwrap_or(config.max_response_bytes);
         raw.apply(&mut config);
         Some(config)
     }

@@ -1,27 +1,24 @@
 //! HTTP towards Port: headers, retries, waiting, counting. What to say is in the other modules.
 
+mod body;
 mod call;
 mod health;
 mod waits;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Read as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use reqwest::{
     StatusCode, Url,
-    header::{
-        ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue,
-        USER_AGENT,
-    },
+    header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, USER_AGENT},
 };
 use tokio::time::Instant;
 
 use self::{
+    body::Unread,
     health::{Health, Streak},
     waits::{backoff, limit_left, told_wait},
 };
@@ -49,9 +46,6 @@ const RETRIES_OF_A_PART: u32 = 4;
 
 /// How long a closing call may take once the resync is stopped.
 const CLOSING: Duration = Duration::from_millis(2500);
-
-/// The most bytes of a compressed answer, unpacked: far more than a thousand entities have.
-const UNPACKED_LIMIT: u64 = 512 << 20;
 
 /// How many requests a [`PortCatalog`](crate::PortCatalog) has sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,6 +77,7 @@ pub(crate) struct Client {
     retry: RetryPolicy,
     /// How long calls are repeated without one success.
     outage: Duration,
+    max_response_bytes: usize,
     stats: Arc<Mutex<PortStats>>,
     health: Arc<Mutex<Health>>,
     /// Until when Port wants no request at all, as a 429 said.
@@ -149,6 +144,7 @@ impl Client {
             warned_of_integrations: Arc::default(),
             retry: config.retry,
             outage: config.outage,
+            max_response_bytes: config.max_response_bytes,
             stats: Arc::default(),
             health: Arc::default(),
             pause: Arc::default(),
@@ -489,16 +485,10 @@ impl Client {
         {
             pass.learn(left, reset);
         }
-        let body = response.bytes().await.map_err(failed)?;
-        let body = match headers.get(CONTENT_ENCODING) {
-            Some(encoding) if encoding.as_bytes().eq_ignore_ascii_case(b"gzip") => {
-                unpacked(&body).map_err(|error| Failure::Transport {
-                    connected: true,
-                    reason: format!("its compressed answer cannot be read: {error}"),
-                })?
-            }
-            _ => body,
-        };
+        let body = body::read(response, self.max_response_bytes).await.map_err(|unread| match unread {
+            Unread::Silent(error) => failed(error),
+            Unread::Unusable(reason) => Failure::Transport { connected: true, reason },
+        })?;
         if status.is_success() {
             return Ok(Reply { call: call.name(), body });
         }
@@ -523,19 +513,6 @@ impl Client {
             self.waited(left);
         }
     }
-}
-
-/// What was compressed by gzip.
-///
-/// # Errors
-/// When it is not whole, or has more than [`UNPACKED_LIMIT`].
-fn unpacked(packed: &[u8]) -> std::io::Result<Bytes> {
-    let mut body = Vec::new();
-    flate2::read::MultiGzDecoder::new(packed).take(UNPACKED_LIMIT + 1).read_to_end(&mut body)?;
-    if body.len() as u64 > UNPACKED_LIMIT {
-        return Err(std::io::Error::other("it has too many bytes"));
-    }
-    Ok(body.into())
 }
 
 /// The URL of a route below `base`, its segments escaped as form values: `AWS%3A%3AS3%3A%3ABucket`.

@@ -57,6 +57,8 @@ pub struct PortConfig {
     pub retry: RetryPolicy,
     /// How long requests are repeated without one success; then a resync ends.
     pub outage: Duration,
+    /// The most bytes of one answer, also after decompression.
+    pub max_response_bytes: usize,
     /// Who maps what is read, where the organization lets it choose. `OCEAN__PROCESSING_MODE`.
     pub processing_mode: ProcessingMode,
     /// Whether and how raw data is written, where the organization takes it.
@@ -104,6 +106,7 @@ impl PortConfig {
             concurrency: 5,
             retry: RetryPolicy::default(),
             outage: Duration::from_mins(10),
+            max_response_bytes: 256 << 20,
             processing_mode: ProcessingMode::Dsp,
             raw_data: RawDataConfig::default(),
             send_raw_data_examples: true,
