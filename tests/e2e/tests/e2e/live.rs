@@ -390,7 +390,7 @@ fn resource_name(kind: &Value, entity: &Value) -> String {
     // Named within what they belong to.
     if let Some((_, name)) = match kind["kind"].as_str() {
         Some("AWS::ECR::Image") => identifier.rsplit_once('@'),
-        Some("AWS::EC2::VolumeAttachment") => identifier.rsplit_once('/'),
+        Some("AWS::EC2::VolumeAttachment") => identifier.split_once('/').map(|(volume, it)| (it, volume)),
         _ => None,
     } {
         return name.to_owned();
@@ -430,7 +430,7 @@ fn first_call(kind: &Value, list: &str, entity: &Value, resource: &str) -> Optio
         put(&mut detail, "requestParameters.repositoryName", json!(name));
     }
     if kind["kind"] == "AWS::EC2::VolumeAttachment" {
-        put(&mut detail, "responseElements.volumeId", entity["relations"]["volume"].clone());
+        put(&mut detail, "responseElements.instanceId", entity["relations"]["instance"].clone());
     }
     if kind["kind"] == "AWS::ECS::Service" {
         let cluster = entity["relations"]["cluster"].clone();
