@@ -72,7 +72,9 @@ impl UnitTask {
         let report = UnitReport { unit: unit.id.clone(), state, counts, unread, duration };
         match &report.state {
             UnitState::Complete => {
+                // A target of its own, so that who ships the log can leave out what is one line per unit.
                 tracing::info!(
+                    target: "berth_sync::units",
                     fetched = counts.fetched,
                     mapped = counts.mapped,
                     elapsed_ms = report.duration.as_millis(),
