@@ -22,14 +22,18 @@ const NATIVE_CPU: f64 = 1.5;
 const FIRST_ENTITY_MS: f64 = 300.0;
 const COLD_START_MS: f64 = 2000.0;
 const IDEAL_WALL: f64 = 1.2;
+/// Comparing by the thousand instead of by fifty; what every resync asks for once is among them.
+const TAKEOVER_REQUESTS: f64 = 30.0;
 
 /// The allocators of the baseline: that of the image, and that of a build for glibc.
 const ALLOCATORS: [&str; 2] = ["mimalloc", "system"];
 
-/// One round: a first resync with compiled plugins, the same again, and the baseline with each allocator.
+/// One round: a first resync with compiled plugins, the same again, once more without what is remembered, as a
+/// catalog is taken over, and the baseline with each allocator.
 struct Round {
     first: Resync,
     again: Resync,
+    takeover: Resync,
     natives: [Resync; 2],
 }
 
@@ -50,6 +54,8 @@ fn round(stage: &Stage<'_>) -> Result<Round> {
     let place = stage.place()?;
     let first = stage.run(stage.berth(&place), &place, quiet)?;
     let again = stage.run(stage.berth(&place), &place, quiet)?;
+    place.forget()?;
+    let takeover = stage.run(stage.berth(&place), &place, quiet)?;
     let native = |allocator| -> Result<Resync> {
         let place = stage.place()?;
         let native = stage.run(stage.native(&place, allocator), &place, quiet)?;
@@ -61,7 +67,7 @@ fn round(stage: &Stage<'_>) -> Result<Round> {
         );
         Ok(native)
     };
-    Ok(Round { natives: [native(ALLOCATORS[0])?, native(ALLOCATORS[1])?], first, again })
+    Ok(Round { natives: [native(ALLOCATORS[0])?, native(ALLOCATORS[1])?], first, again, takeover })
 }
 
 /// A resync's figure that is shown.
@@ -151,6 +157,7 @@ fn costs(profile: Profile, cold: &Resync, rounds: &[Round]) -> Table {
             "compiled plugins",
             "nothing changed",
             "÷ compiled",
+            "taken over",
             "native, mimalloc",
             "native, glibc",
             "compiled ÷ native (the better)",
@@ -164,6 +171,7 @@ fn costs(profile: Profile, cold: &Resync, rounds: &[Round]) -> Table {
             show(over(rounds, |round| of(&round.first))),
             show(over(rounds, |round| of(&round.again))),
             number(over(rounds, |round| of(&round.again) / of(&round.first)), 2),
+            show(over(rounds, |round| of(&round.takeover))),
             show(over(rounds, |round| of(&round.natives[0]))),
             show(over(rounds, |round| of(&round.natives[1]))),
             number(over(rounds, |round| of(&round.first) / best(*of, &round.natives)), 2),
@@ -233,6 +241,17 @@ fn targets(profile: Profile, cold: &Resync, rounds: &[Round]) -> Vec<Target> {
             over(rounds, |round| resident_mib(&round.first)),
         ),
     ];
+    #[expect(clippy::cast_precision_loss, reason = "counts")]
+    let taken_over = [Resync::writes, Resync::port_requests]
+        .map(|count| over(rounds, |round| count(&round.takeover) as f64));
+    targets.push(named("writes to Port when a catalog is taken over", 0.0, taken_over[0]).required());
+    if profile.name == "M" {
+        targets.push(named(
+            "requests to Port when a catalog is taken over",
+            TAKEOVER_REQUESTS,
+            taken_over[1],
+        ));
+    }
     if profile.latency == 0 {
         let first = over(rounds, |round| first_entity_ms(&round.first));
         targets.push(named("first entity at Port with compiled plugins, ms", FIRST_ENTITY_MS, first));

@@ -76,6 +76,11 @@ impl Place {
         Ok(File::create(self.state.join(Self::LOG))?)
     }
 
+    /// Takes away what Berth remembers: the next run knows only what the catalog holds.
+    pub(crate) fn forget(&self) -> Result<()> {
+        Ok(fs::remove_dir_all(self.state.join("state"))?)
+    }
+
     /// The end of the log, for a run that failed.
     fn complaint(&self) -> String {
         const LINES: usize = 20;
