@@ -280,6 +280,9 @@ fn only_the_arn_that_the_old_mapping_got_wrong_is_corrected() {
     left_behind(&world, &wrong);
     let before = world.port().entities();
 
+    let corrections = format!("{} updates only correct an ARN", instances.len());
+    world.berth(&["plan"]).exits(0).says(&corrections);
+    world.port().clear_requests();
     let run = world.sync();
     run.exits(0);
     assert_eq!((run.count("updated"), run.count("created")), (instances.len() as u64, 0), "{run}");
