@@ -231,9 +231,12 @@ pub(crate) fn defaults(kinds: &BTreeMap<Kind, KindEntry>) -> Vec<KindEntry> {
 fn judge(report: &Report, cancelled: bool) -> Outcome {
     let complete = report.units.iter().filter(|unit| unit.state.is_complete()).count();
     let deletion = &report.deletion;
+    // A unit of which one resource was refused has failed, and yet the others were read.
+    let counts = report.totals().counts;
+    let nothing_read = complete == 0 && counts.mapped == 0 && counts.documents == 0;
     if cancelled {
         Outcome::Aborted
-    } else if complete == 0 && (!report.units.is_empty() || report.accounts.iter().all(|(_, p)| p.is_some()))
+    } else if nothing_read && (!report.units.is_empty() || report.accounts.iter().all(|(_, p)| p.is_some()))
     {
         Outcome::NothingRead
     } else if complete < report.units.len()
