@@ -157,6 +157,7 @@ mod tests {
             fields: Arc::new(FieldSet::default()),
             content: None,
             entity: Entity::new(BlueprintId::new(blueprint).unwrap(), n.to_string()),
+            partial: false,
             since: Instant::now(),
             fate: Fate::default(),
         }
