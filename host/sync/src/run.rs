@@ -236,8 +236,7 @@ fn judge(report: &Report, cancelled: bool) -> Outcome {
     let nothing_read = complete == 0 && counts.mapped == 0 && counts.documents == 0;
     if cancelled {
         Outcome::Aborted
-    } else if nothing_read && (!report.units.is_empty() || report.accounts.iter().all(|(_, p)| p.is_some()))
-    {
+    } else if nothing_read && (!report.units.is_empty() || report.accounts.iter().all(|(_, p)| p.is_some())) {
         Outcome::NothingRead
     } else if complete < report.units.len()
         || report.accounts.iter().any(|(_, problem)| problem.is_some())

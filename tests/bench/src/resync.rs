@@ -349,6 +349,7 @@ mod tests {
         let round = |first, again, natives: [u64; 2]| Round {
             first: resync(first, 0),
             again: resync(again, 0),
+            takeover: resync(0, 0),
             natives: natives.map(|cpu| resync(cpu, 0)),
         };
         // The machine was twice as slow in the second round, which the ratios do not show.
@@ -358,10 +359,18 @@ mod tests {
             targets.iter().map(|target| (target.measured, target.is_reached())).collect();
         assert_eq!(
             measured,
-            [(0.0, true), (0.3, true), (2.0, false), (200.0, false), (100.0, true), (100.0, true)]
+            [
+                (0.0, true),
+                (0.3, true),
+                (2.0, false),
+                (200.0, false),
+                (0.0, true),
+                (100.0, true),
+                (100.0, true)
+            ]
         );
         let required: Vec<bool> = targets.iter().map(|target| target.required).collect();
-        assert_eq!(required, [true, false, false, false, false, false]);
+        assert_eq!(required, [true, false, false, false, true, false, false]);
     }
 
     #[test]
@@ -384,6 +393,7 @@ mod tests {
         let wall = wall_over_ideal(Duration::from_millis(100), &phases)(&Round {
             first: resync(0, 5400),
             again: resync(0, 0),
+            takeover: resync(0, 0),
             natives: [resync(0, 0), resync(0, 0)],
         });
         assert!((wall - 2.0).abs() < 1e-9, "{wall}");
