@@ -158,7 +158,7 @@ pub struct MapReport {
     pub errors: Vec<ItemError>,
     /// How many resources the batch holds, where one of its elements stands for several (the instances
     /// of an EC2 reservation); with those that have failed. 0: one for each element.
-    #[serde(default)]
+    #[serde(skip)]
     pub resources: usize,
     /// How many resources the selector left out.
     #[serde(default)]

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use berth_plugin::{
     Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource,
-    Timestamp,
+    Timestamp, port_identifier,
 };
 use serde::{Deserialize, de::IgnoredAny};
 
@@ -82,8 +82,9 @@ impl Mapper for CodeDeployDeploymentTarget {
             .or(describe.cloud_formation_target)
             .unwrap_or_default();
         let id = target.target_id.port_identifier().ok_or(NAMELESS)?;
+        let of = port_identifier(&deployment);
         let (account, region) = (&context.account_id, context.region.as_deref().unwrap_or_default());
-        out.entity("codedeployDeploymentTarget", format_args!("{account}/{region}/{deployment}/{id}"))
+        out.entity("codedeployDeploymentTarget", format_args!("{account}/{region}/{of}/{id}"))
             .title(target.target_id)
             .property("targetType", describe.deployment_target_type)
             .property("targetArn", target.target_arn)

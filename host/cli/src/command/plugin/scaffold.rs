@@ -341,6 +341,10 @@ impl Scaffold {
             "items": self.listing.items,
         });
         step["id"] = json!(step["id"].as_str().unwrap_or_default().replace('-', "_"));
+        if let Some(limit) = &self.listing.limit {
+            // A size that every service takes; the author knows the largest.
+            step["input"] = json!({ limit: 100 });
+        }
         let mut mappings =
             json!({"identifier": identifier, "title": title, "blueprint": format!("{blueprint:?}")});
         if !properties.is_empty() {

@@ -268,9 +268,9 @@ fn expected(request: &LoggedRequest) -> bool {
     const OF_DELETION: [&str; 2] = ["GET /v1/integration", "GET /v1/blueprints"];
     if request.call().ends_with("/entities/search") {
         // One by identifiers may not ask for what others own.
-        let properties: BTreeSet<&str> = request.body["rules"]
-            .as_array()
+        let properties: BTreeSet<&str> = [&request.body["rules"], &request.body["query"]["rules"]]
             .into_iter()
+            .filter_map(Value::as_array)
             .flatten()
             .filter_map(|rule: &Value| rule["property"].as_str())
             .collect();
