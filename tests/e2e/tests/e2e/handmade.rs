@@ -60,7 +60,7 @@ fn kinds_without_moto_arrive_as_checked_by_hand_and_in_jq_too() {
         });
         world.port().clear_requests();
         let again = world.sync();
-        again.exits(0);
+        again.exits(3);
         assert_eq!(again.count("unchanged"), mapped, "{again}");
         for write in ["entities/bulk", "DELETE "] {
             assert_eq!(world.port().count(write), 0, "{write}: {:?}", world.port().counts());
