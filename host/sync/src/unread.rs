@@ -142,6 +142,7 @@ fn is_empty(value: &Value) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "tests hand over what `json!` makes")]
 mod tests {
     use berth_core::BlueprintId;
     use serde_json::json;
