@@ -1,9 +1,6 @@
 //! Deleting entities: in bulk, and only what Port confirms counts as gone.
 
-use std::{
-    collections::HashSet,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::collections::HashSet;
 
 use berth_core::{BlueprintId, DeleteReport, EntityKey, Problem};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -13,14 +10,12 @@ use crate::{
     PortCatalog,
     client::{Agent, Call},
     error::PortError,
-    search,
-    upsert::{Halving, halving},
-    wire,
+    halving::Halving,
+    search, wire,
 };
 
-/// So many requests in a row that Port fails are not for one entity: a hundred are halved to one in at
-/// most eight.
-const FRUITLESS_LIMIT: u32 = 9;
+/// The most entities that Port takes in a bulk deletion.
+const BULK: usize = 100;
 
 /// What a request did with each of its entities.
 type Outcomes = Vec<(EntityKey, Result<(), Problem>)>;
@@ -61,8 +56,8 @@ async fn round(port: &PortCatalog, keys: &[EntityKey], dependents: bool) -> Outc
             let chunks: Vec<Vec<&str>> =
                 identifiers.chunks(port.config.delete_batch_max).map(<[&str]>::to_vec).collect();
             chunks.into_iter().map(move |chunk| async move {
-                let fruitless = AtomicU32::new(0);
-                bulk(port, blueprint, chunk, dependents, &fruitless).await
+                let halving = Halving::of(BULK);
+                bulk(port, blueprint, chunk, dependents, &halving).await
             })
         })
         .collect();
@@ -88,18 +83,18 @@ fn confirm(outcomes: &mut Outcomes, existing: &HashSet<EntityKey>) {
 }
 
 /// One request. When Port refuses it for one of its entities, or fails, it is halved until what is to
-/// blame is alone. `fruitless` counts the failures (5xx) in a row, after some of which it is for no entity.
+/// blame is alone.
 fn bulk<'a>(
     port: &'a PortCatalog,
     blueprint: &'a BlueprintId,
     identifiers: Vec<&'a str>,
     dependents: bool,
-    fruitless: &'a AtomicU32,
+    halving: &'a Halving,
 ) -> BoxFuture<'a, Outcomes> {
     async move {
         match send(port, blueprint, &identifiers, dependents).await {
             Ok(reply) => {
-                fruitless.store(0, Ordering::Relaxed);
+                halving.succeeded();
                 let (gone, named) = reply.split(blueprint.as_str());
                 // Dependents among them.
                 let named = named.into_iter().filter_map(|(blueprint, identifier)| {
@@ -108,10 +103,10 @@ fn bulk<'a>(
                 let asked = identifiers.into_iter();
                 asked.map(|id| (key(blueprint, id), confirmed(gone.contains(id)))).chain(named).collect()
             }
-            Err(error) if halve(&error, fruitless) && identifiers.len() > 1 => {
+            Err(error) if halve(&error, halving) && identifiers.len() > 1 => {
                 let (first, second) = identifiers.split_at(identifiers.len() / 2);
-                let mut outcomes = bulk(port, blueprint, first.to_vec(), dependents, fruitless).await;
-                outcomes.extend(bulk(port, blueprint, second.to_vec(), dependents, fruitless).await);
+                let mut outcomes = bulk(port, blueprint, first.to_vec(), dependents, halving).await;
+                outcomes.extend(bulk(port, blueprint, second.to_vec(), dependents, halving).await);
                 outcomes
             }
             Err(error) => {
@@ -137,14 +132,11 @@ fn confirmed(gone: bool) -> Result<(), Problem> {
 }
 
 /// Whether fewer entities may do.
-fn halve(error: &PortError, fruitless: &AtomicU32) -> bool {
-    match halving(error) {
-        Halving::Sure => true,
-        Halving::Try => fruitless.fetch_add(1, Ordering::Relaxed) + 1 < FRUITLESS_LIMIT,
-        // One that does not exist any more, or has dependents.
-        Halving::Never => matches!(error, PortError::Refused(refusal)
-            if refusal.status == 404 || refusal.error.as_deref() == Some("has_dependents")),
-    }
+fn halve(error: &PortError, halving: &Halving) -> bool {
+    // One that does not exist any more, or has dependents.
+    let is_of_one = matches!(error, PortError::Refused(refusal)
+        if refusal.status == 404 || refusal.error.as_deref() == Some("has_dependents"));
+    halving.is_worth_it(error) || is_of_one
 }
 
 async fn send(

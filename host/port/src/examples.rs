@@ -9,11 +9,14 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use crate::{
-    PortCatalog, client::Call, error::PortError, integration::EXAMPLES, mask::mask, upsert::batches, wire,
+    PortCatalog,
+    client::Call,
+    error::PortError,
+    integration::EXAMPLES,
+    mask::mask,
+    upsert::{BODY_LIMIT, batches},
+    wire,
 };
-
-/// The most bytes of examples in one request; Port takes 1 MiB. One that has more alone is left out.
-const BODY_LIMIT: usize = 1_000_000;
 
 /// How long the end of a resync waits for the examples that are left.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,7 +58,7 @@ pub(crate) async fn finish(port: &PortCatalog) {
     }
 }
 
-/// Shows examples of a kind. As many as fit are sent together; where Port takes less, half of them.
+/// Shows examples of a kind. As many as fit are sent together, and one that is too large alone is left out; where Port takes less, half of them.
 fn show<'a>(
     port: &'a PortCatalog,
     kind: &'a Kind,

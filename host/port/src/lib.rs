@@ -25,6 +25,7 @@ mod dependents;
 mod error;
 mod examples;
 mod foreign;
+mod halving;
 mod heartbeat;
 mod ingest;
 mod integration;

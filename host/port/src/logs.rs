@@ -14,7 +14,7 @@ use crate::{
     client::{Call, Repeat},
     error::PortError,
     metrics::Entry,
-    upsert::batches,
+    upsert::{BODY_LIMIT, batches},
     wire::{
         self,
         reporting::{Log, Logs},
@@ -23,8 +23,6 @@ use crate::{
 
 /// The most records in one request (the contract's batch).
 const COUNT_LIMIT: usize = 100;
-/// The most bytes in one request; Port takes 1 MiB.
-const BODY_LIMIT: usize = 1_000_000;
 /// The most bytes of one record.
 const RECORD_LIMIT: usize = 128 * 1024;
 /// The same where Port does not even take that.

@@ -29,7 +29,7 @@ use crate::{
     error::PortError,
     ingest,
     integration::INSTALLATION_TYPE,
-    upsert::batches,
+    upsert::{BODY_LIMIT, batches},
     wire::reporting::{Figures, Metric, MetricList, OneMetric, SyncState},
 };
 
@@ -39,9 +39,6 @@ const RUNTIME: &str = "__runtime__";
 const RECONCILIATION: &str = "__reconciliation__";
 /// How the peer calls running in one process; it has no other way any more.
 const EXECUTION_MODE: &str = "single_process";
-
-/// The most bytes of metrics in one request; Port takes 1 MiB.
-const BODY_LIMIT: usize = 1_000_000;
 
 /// How long one metric may take.
 const PATIENCE: Duration = Duration::from_secs(10);

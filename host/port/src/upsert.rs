@@ -1,9 +1,6 @@
 //! Writing entities: in bulk, within Port's limits of count and bytes.
 
-use std::{
-    ops::Range,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::ops::Range;
 
 use berth_core::{BlueprintId, Entity, Problem, UpsertOptions, UpsertOutcome, UpsertReport, port_names};
 use bytes::Bytes;
@@ -14,12 +11,15 @@ use crate::{
     PortCatalog,
     client::{Agent, Call},
     error::{CallName, PortError, Refusal},
+    halving::Halving,
     wire,
 };
 
-/// So many requests of a bulk in a row that Port fails are not for one of its entities: 20 entities are
-/// halved to one in at most six.
-const FRUITLESS_LIMIT: u32 = 7;
+/// The most entities that Port takes in a bulk.
+const BULK: usize = 20;
+
+/// The most bytes in the body of a request that is not an upsert, whose limit is a setting; Port takes 1 MiB.
+pub(crate) const BODY_LIMIT: usize = 1_000_000;
 
 /// What encloses the entities of a bulk.
 const OPEN: &[u8] = br#"{"entities":["#;
@@ -54,8 +54,8 @@ pub(crate) async fn upsert(
         batches(&lengths, port.config.upsert_batch_max_length, port.config.upsert_batch_max_bytes)
             .into_iter()
             .map(|range| async {
-                let fruitless = AtomicU32::new(0);
-                upsert.bulk(range, &fruitless).await
+                let halving = Halving::of(BULK);
+                upsert.bulk(range, &halving).await
             })
             .collect();
     let written = stream::iter(bulks).buffered(port.config.concurrency).concat().await;
@@ -106,35 +106,23 @@ struct Upsert<'a> {
 impl Upsert<'_> {
     /// Sends a run in one request. One that Port refuses as a whole is halved, until what is to blame
     /// is alone.
-    ///
-    /// `fruitless` counts the requests in a row that Port failed (5xx): when none succeeds any more, it
-    /// is not for an entity, and halving only adds to the load.
-    fn bulk<'s>(
-        &'s self,
-        range: Range<usize>,
-        fruitless: &'s AtomicU32,
-    ) -> BoxFuture<'s, Vec<UpsertOutcome>> {
+    fn bulk<'s>(&'s self, range: Range<usize>, halving: &'s Halving) -> BoxFuture<'s, Vec<UpsertOutcome>> {
         async move {
             let error = match self.send_bulk(range.clone()).await {
                 Ok(outcomes) => {
-                    fruitless.store(0, Ordering::Relaxed);
+                    halving.succeeded();
                     return outcomes;
                 }
                 Err(error) => error,
             };
-            let halve = match halving(&error) {
-                Halving::Sure => true,
-                Halving::Try => fruitless.fetch_add(1, Ordering::Relaxed) + 1 < FRUITLESS_LIMIT,
-                Halving::Never => false,
-            };
-            if halve && range.len() > 1 {
+            if halving.is_worth_it(&error) && range.len() > 1 {
                 let middle = range.start + range.len() / 2;
                 tracing::debug!(
                     blueprint = %self.blueprint, entities = range.len(), %error,
                     "refused as a whole by Port; sent in halves"
                 );
-                let mut outcomes = self.bulk(range.start..middle, fruitless).await;
-                outcomes.extend(self.bulk(middle..range.end, fruitless).await);
+                let mut outcomes = self.bulk(range.start..middle, halving).await;
+                outcomes.extend(self.bulk(middle..range.end, halving).await);
                 return outcomes;
             }
             if error.status() == Some(413) {
@@ -260,25 +248,6 @@ fn silence() -> UpsertOutcome {
         Problem::new("Port's answer does not mention the entity")
             .remedy("Run the sync again; if this stays, the entity's identifier may be malformed."),
     )
-}
-
-/// Whether fewer entities may do where a whole request failed.
-pub(crate) enum Halving {
-    /// Port refuses what is in the request.
-    Sure,
-    /// Port failed. It may be for an entity, or for no reason of the request's.
-    Try,
-    /// It has nothing to do with the entities.
-    Never,
-}
-
-/// Tells it by the answer.
-pub(crate) fn halving(error: &PortError) -> Halving {
-    match error.status() {
-        Some(400 | 409 | 413 | 422) => Halving::Sure,
-        Some(500..=599) => Halving::Try,
-        _ => Halving::Never,
-    }
 }
 
 fn refused(error: wire::BulkError, call: &CallName) -> UpsertOutcome {
