@@ -24,7 +24,7 @@ fn missing_page_sizes(kind: &KindManifest) -> Vec<String> {
     let complaint = |step: &&Step| {
         let operation =
             Service::load(&step.service).and_then(|service| service.operation(&step.operation)).ok()?;
-        let limit = operation.missing_page_size(&step.input.clone().into())?;
+        let limit = operation.missing_page_size(step.input.source())?;
         Some(format!(
             "{}, step `{}`: `input` does not set `{limit}`, the size of a page; set the largest that AWS \
              documents, or the service answers with everything at once or with small pages",

@@ -254,7 +254,7 @@ impl Client {
         };
         let (outcome, shared): (Outcome, bool) = reads.get(key, audience != Audience::Nobody, ask).await;
         if shared {
-            self.counters.count(service, name, |calls| calls.shared += 1);
+            self.count(operation, |calls| calls.shared += 1);
         }
         outcome
     }

@@ -48,7 +48,7 @@ pub(crate) fn is_mistrust(reason: &str) -> bool {
     reason.contains("invalid peer certificate")
 }
 
-/// Whether the answer may be due to a clock that is off: then its `Date` tells. The codes are those of
+/// Whether the answer may be due to a wrong clock: then its `Date` shows it. The codes are those of
 /// AWS's SDKs; an answer without a body (to `HEAD`) has its status for a code.
 pub(crate) fn is_skewed(code: &str, message: &str) -> bool {
     [

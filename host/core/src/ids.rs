@@ -131,7 +131,7 @@ name!(
     "a blueprint identifier (letters, digits and `@_.+:/=-`, as in `ec2Instance`)",
     |text| {
         !text.is_empty()
-            && text.chars().all(|c| c.is_alphabetic() || c.is_ascii_digit() || "@_.+:\\/=-".contains(c))
+            && text.chars().all(crate::port_names::fits_identifier)
     }
 );
 

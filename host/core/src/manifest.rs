@@ -340,6 +340,11 @@ impl StepInput {
         &self.template
     }
 
+    /// The JSON form.
+    pub fn source(&self) -> &Value {
+        &self.source
+    }
+
     /// Whether the input is `{}`.
     pub fn is_empty(&self) -> bool {
         self.source.as_object().is_some_and(serde_json::Map::is_empty)

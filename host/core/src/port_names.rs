@@ -97,7 +97,8 @@ fn check_identifier(place: &str, text: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-fn fits_identifier(c: char) -> bool {
+/// Whether a character may stand in an entity's identifier.
+pub(crate) fn fits_identifier(c: char) -> bool {
     c.is_alphabetic() || c.is_ascii_digit() || "@_.+:\\/=-".contains(c)
 }
 

@@ -11,7 +11,6 @@ use berth_core::Region;
 use serde_json::{Value, json};
 
 use super::{Answer, Client, Target, send::Attempt};
-use crate::CallStats;
 
 /// The regions in which buckets were found.
 #[derive(Debug, Default)]
@@ -71,9 +70,9 @@ impl Client {
         error: &WireError,
     ) -> Option<Region> {
         let other = |region: &Region| region != asked;
-        let told = region_of_header(answer).or_else(|| region_of_error(error)).filter(other);
+        let named = region_of_header(answer).or_else(|| region_of_error(error)).filter(other);
         // Another call may have found it meanwhile.
-        let found = match told.or_else(|| self.buckets.get(bucket).filter(other)) {
+        let found = match named.or_else(|| self.buckets.get(bucket).filter(other)) {
             Some(region) => region,
             None => self.locate(target, bucket, asked).await.filter(other)?,
         };
@@ -89,7 +88,7 @@ impl Client {
         let lane = self.lane("s3");
         let _lane = lane.acquire().await;
         let _seat = self.in_flight.acquire().await;
-        self.counters.count("s3", operation.name(), |calls: &mut CallStats| calls.requests += 1);
+        self.count(&operation, |calls| calls.requests += 1);
         match self.attempt(target, &operation, &wire, &endpoint, &url).await {
             Ok(Attempt::Answered(answer, _)) => region_of_header(&answer),
             Ok(Attempt::Silent { .. }) | Err(_) => None,

@@ -24,6 +24,7 @@ use super::{
     sign::sign_request,
 };
 use crate::{
+    CallStats,
     clock::Stamp,
     errors::{CallError, is_doubtful, is_expired, is_mistrust, is_skewed, is_throttling, is_transient},
     identity::Issued,
@@ -40,7 +41,7 @@ const SILENCE_COST: u32 = 10;
 const UNRESOLVED_ATTEMPTS: u32 = 3;
 /// How often one call follows its bucket to another region.
 const REDIRECTS: u32 = 3;
-/// How often one call is signed anew because the clock was off.
+/// How often one call is signed again because the clock was wrong.
 const CORRECTIONS: u32 = 3;
 /// How often one call renews a session that has ended.
 const RENEWALS: u32 = 2;
@@ -76,14 +77,16 @@ impl Client {
         operation: &Operation,
         input: &Value,
     ) -> Result<Answer, CallError> {
-        let service = operation.service().name();
-        let count =
-            |change: fn(&mut crate::CallStats)| self.counters.count(service, operation.name(), change);
         let outcome = self.ask_repeatedly(target, operation, input).await;
         if outcome.as_ref().map_or(true, |answer| !(200..300).contains(&answer.status)) {
-            count(|calls| calls.errors += 1);
+            self.count(operation, |calls| calls.errors += 1);
         }
         outcome
+    }
+
+    /// Counts something of the calls of an operation.
+    pub(super) fn count(&self, operation: &Operation, change: fn(&mut CallStats)) {
+        self.counters.count(operation.service().name(), operation.name(), change);
     }
 
     async fn ask_repeatedly(
@@ -93,8 +96,7 @@ impl Client {
         input: &Value,
     ) -> Result<Answer, CallError> {
         let service = operation.service().name();
-        let count =
-            |change: fn(&mut crate::CallStats)| self.counters.count(service, operation.name(), change);
+        let count = |change| self.count(operation, change);
         let wire = operation.encode(input)?;
         let bucket = redirect::bucket_of(service, input);
         let mut region =
@@ -195,7 +197,7 @@ impl Client {
         }
     }
 
-    /// Whether a refused request is worth signing anew: because the clock was off, because its session has
+    /// Whether a refused request is worth signing again: because the clock was wrong, because its session has
     /// ended, or because AWS may be wrong about its credentials for a moment.
     fn deserves_another(
         &self,
@@ -221,7 +223,7 @@ impl Client {
         } else {
             return false;
         }
-        tracing::debug!(account = %target.account, region = %target.region, code, "signing the request anew");
+        tracing::debug!(account = %target.account, region = %target.region, code, "signing the request again");
         true
     }
 

@@ -23,6 +23,7 @@ use crate::{
 };
 
 /// What became of an item in a step.
+#[derive(Clone)]
 enum Outcome {
     Result(Value),
     /// There is no result.
@@ -134,6 +135,7 @@ impl Reader {
         Ok(outcomes)
     }
 
+    /// What an error means to each item that the call was about.
     fn ruled(&self, ready: &Ready, region: &Region, error: &CallError) -> Result<Outcome, Stop> {
         Ok(match ready.ruling(error) {
             Ruling::Absent => Outcome::Absent,
@@ -257,10 +259,6 @@ impl Reader {
                 }
                 Err(error) => match ready.ruling(&error) {
                     Ruling::Use(answer) => Whole { answer: listed(ready, answer), failures: Vec::new() },
-                    Ruling::Unread(None) => {
-                        let unread = self.unread(ready, &target.region, &error);
-                        return Ok(all(&positions, || Outcome::Unread(Arc::clone(&unread), None)));
-                    }
                     Ruling::Unread(Some(answer)) => {
                         let unread = self.unread(ready, &target.region, &error);
                         let whole = Whole { answer: listed(ready, answer), failures: Vec::new() };
@@ -273,18 +271,9 @@ impl Reader {
                             |(at, outcome)| (at, Outcome::Unread(Arc::clone(&unread), value(outcome)));
                         return Ok(outcomes.map(unread).collect());
                     }
-                    Ruling::Absent => return Ok(all(&positions, || Outcome::Absent)),
-                    Ruling::Drop => return Ok(all(&positions, || Outcome::Drop)),
-                    Ruling::Fail => {
-                        let problem = self.problem(ready, &target.region, &error);
-                        let refused = is_refusal(&error);
-                        return Ok(all(&positions, || {
-                            let problem = problem.clone();
-                            if refused { Outcome::Refused(problem) } else { Outcome::Fail(problem) }
-                        }));
-                    }
-                    Ruling::SkipUnit => {
-                        return Err(FetchError::Skipped(self.problem(ready, &target.region, &error)).into());
+                    _ => {
+                        let outcome = self.ruled(ready, &target.region, &error)?;
+                        return Ok(all(&positions, || outcome.clone()));
                     }
                 },
             };

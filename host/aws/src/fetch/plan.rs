@@ -90,14 +90,12 @@ impl Plan {
         let chunk = kind.plan.chunk.and_then(|chunk| usize::try_from(chunk).ok()).unwrap_or(CHUNK);
         Ok(Self { lists: compiled, chunk: chunk.max(1) })
     }
-}
 
-impl Plan {
     /// Warns of lists that do not set the size of their pages. `berth plugin check` refuses such a plan; one
     /// that is installed runs all the same.
     pub(super) fn warn_of_page_sizes(&self, kind: &KindManifest) {
         for Ready { step, operation, .. } in self.lists.iter().map(|list| &list.step) {
-            if let Some(limit) = operation.missing_page_size(&step.input.clone().into())
+            if let Some(limit) = operation.missing_page_size(step.input.source())
                 && once::is_first(format!("page size of {}, {}", kind.kind, step.id))
             {
                 tracing::warn!(
@@ -175,8 +173,7 @@ impl Ready {
 
     /// Whether a batch that ended so is worth asking for in halves: one of its items may be the cause.
     pub(super) fn may_be_one_item(&self, error: &CallError) -> bool {
-        self.may_drop(error)
-            || (!error.is_busy() && error.code().is_some() && self.ruling(error) != Ruling::SkipUnit)
+        !error.is_busy() && error.code().is_some() && self.ruling(error) != Ruling::SkipUnit
     }
 
     /// Where a batch reports failures, if the plan says so.
