@@ -224,6 +224,7 @@ impl Settings {
         let concurrency = reader.tree.get("concurrency").is_some().then(|| reader.number("concurrency", 64));
         let mut aws = reader.aws();
         aws.retry.attempt_timeout = network.timeout.unwrap_or(aws.retry.attempt_timeout);
+        bound_answers(port.as_mut(), &aws);
         let ship_logs = reader.reporting(port.as_mut(), &aws);
         let narrow_sessions = reader.flag("narrow_sessions", false);
         let state = reader.state(port.as_ref());
@@ -284,10 +285,11 @@ impl Settings {
     ) -> Result<Sources, Vec<Issue>> {
         Self::part(args, environment, |reader| {
             let (engine, trust) = reader.engine(args);
-            let port = if with_port { reader.port() } else { None };
+            let mut port = if with_port { reader.port() } else { None };
             let network = reader.network();
             let mut aws = reader.aws();
             aws.retry.attempt_timeout = network.timeout.unwrap_or(aws.retry.attempt_timeout);
+            bound_answers(port.as_mut(), &aws);
             let port = port.map(|port| (port, network.http.clone()));
             Sources { aws, engine, trust, http: network.aws_http.unwrap_or(network.http), port }
         })
@@ -518,8 +520,6 @@ impl Reader<'_> {
         let bytes = self.number("upsert_entities_batch_max_size_in_bytes", 1024 * 1024);
         let delete = self.number("delete_entities_max_batch_size", 1000);
         let outage = self.number("outage_seconds", 600);
-        // What is wrong with it is told with the settings of AWS, which have it, too.
-        let max_response_bytes = self.text("max_response_bytes").and_then(|text| text.parse().ok());
         let raw = self.raw();
         let mut config = PortConfig::new(client_id?, client_secret?, identifier);
         if let Some(base_url) = base_url {
@@ -533,8 +533,6 @@ impl Reader<'_> {
         config.upsert_batch_max_bytes = bytes;
         config.delete_batch_max = delete;
         config.outage = Duration::from_secs(outage as u64);
-        config.max_response_bytes =
-            max_response_bytes.filter(|limit| *limit > 0).unwrap_or(config.max_response_bytes);
         raw.apply(&mut config);
         Some(config)
     }
@@ -925,6 +923,13 @@ fn is_empty(value: &Value) -> bool {
 
 fn split(list: &str) -> Vec<String> {
     list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect()
+}
+
+/// One setting bounds the answers of AWS and those of Port.
+fn bound_answers(port: Option<&mut PortConfig>, aws: &AwsConfig) {
+    if let Some(port) = port {
+        port.max_response_bytes = aws.max_response_bytes;
+    }
 }
 
 /// The partition of the region that AWS's own tools would use.

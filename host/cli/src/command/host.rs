@@ -3,11 +3,12 @@
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use berth_embed::{
-    Access, Approved, BuildError, Engine, FileLedger, Journal, Ledger, Mapper, Observer, Problem,
-    ReplaySource, SyncHost, SyncOptions,
-    core::{Adoption, RemovedScope},
+    Access, Approved, BuildError, Catalog, Engine, FileLedger, Journal, Ledger, Mapper, Observer,
+    PortCatalog, Problem, ReplaySource, SyncHost, SyncOptions,
+    core::{Adoption, RemovedScope, ResyncStatus},
     policy,
 };
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,6 +22,11 @@ use crate::{
 
 /// When a command that was told to stop is given up. Kubernetes kills 30 s after SIGTERM.
 const GIVEN_UP: Duration = Duration::from_secs(16);
+
+/// How long a resync that is told to stop may take for it, where neither AWS nor Port hangs.
+pub(super) const GRACE: Duration = Duration::from_secs(12);
+/// How long the last word to Port, and the last replies of a server, may take.
+pub(super) const LAST_WORD: Duration = Duration::from_secs(3);
 
 /// How the host is put together.
 pub(crate) struct Build {
@@ -268,6 +274,14 @@ pub(crate) fn stop_on_signal(cancel: &CancellationToken) {
         #[expect(clippy::exit, reason = "asked for twice: what hangs must not hold it up")]
         std::process::exit(130);
     });
+}
+
+/// Tells Port that a resync is given up: else Port would show one that runs for ever.
+pub(super) async fn tell_given_up(port: &PortCatalog) {
+    let told = timeout(LAST_WORD, port.end(ResyncStatus::Aborted)).await;
+    if !matches!(told, Ok(Ok(()))) {
+        tracing::warn!("Port could not be told that the resync was stopped");
+    }
 }
 
 /// Waits until a stop was asked for that long ago.

@@ -2,14 +2,14 @@
 
 use std::{future::IntoFuture, net::Ipv4Addr, num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
 
-use berth_embed::{Access, Catalog, Observer, Problem, SyncError, core::ResyncStatus};
+use berth_embed::{Access, Observer, Problem, SyncError};
 use indicatif::MultiProgress;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{
-    host::{Assembled, Build, assemble, overdue, stop_on_signal},
+    host::{Assembled, Build, GRACE, LAST_WORD, assemble, overdue, stop_on_signal, tell_given_up},
     reload::{Hangups, Plugins, Reloader},
     sync,
 };
@@ -26,11 +26,6 @@ use crate::{
     summary,
     telemetry::{self, Shipping},
 };
-
-/// How long a resync that is told to stop may take for it. Kubernetes kills 30 s after SIGTERM.
-const GRACE: Duration = Duration::from_secs(12);
-/// How long the last word to Port, and the last replies of the server, may take.
-const LAST_WORD: Duration = Duration::from_secs(3);
 
 /// Runs the service until SIGTERM or SIGINT; with the listener ONCE, one resync.
 pub(crate) fn run(
@@ -300,11 +295,7 @@ async fn resync(
             status.metrics.ended_early("aborted");
             status.board.ended_early("aborted", None);
             if let Some(port) = host.port() {
-                // Else Port would show a resync that runs for ever. It is logged if it fails.
-                let told = timeout(LAST_WORD, port.end(ResyncStatus::Aborted)).await;
-                if !matches!(told, Ok(Ok(()))) {
-                    tracing::warn!("Port could not be told that the resync was stopped");
-                }
+                tell_given_up(port).await;
             }
             return Ended::Ran;
         }

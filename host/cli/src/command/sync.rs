@@ -7,17 +7,12 @@ use std::{
     num::NonZeroUsize,
     path::Path,
     sync::Arc,
-    time::Duration,
 };
 
-use berth_embed::{
-    Access, Catalog, Event, Mode, Observer, PlanFile, Problem, RecordingSource, Report, SyncError,
-    core::ResyncStatus,
-};
+use berth_embed::{Access, Event, Mode, Observer, PlanFile, Problem, RecordingSource, Report, SyncError};
 use indicatif::MultiProgress;
-use tokio::time::timeout;
 
-use super::host::{Assembled, Build, overdue, with_host};
+use super::host::{Assembled, Build, GRACE, overdue, tell_given_up, with_host};
 use crate::{
     args::{Global, PlanArgs, RecordingArgs, RemovalArgs, RunArgs, SyncArgs},
     board::{self, Board},
@@ -30,11 +25,6 @@ use crate::{
     summary,
     telemetry::{self, Shipping},
 };
-
-/// How long a resync that is told to stop may take for it, where neither AWS nor Port hangs.
-const GRACE: Duration = Duration::from_secs(12);
-/// How long the last word to Port may take.
-const LAST_WORD: Duration = Duration::from_secs(3);
 
 /// `berth sync`: runs one resync and reports on it.
 pub(super) fn sync(
@@ -193,11 +183,7 @@ impl Watch {
             result = work => result.map_err(NoReport::NotBegun),
             () = overdue(&made.cancel, GRACE) => {
                 if let Some(port) = made.host.port().filter(|port| port.running().is_some()) {
-                    // Else Port would show a resync that runs for ever.
-                    let told = timeout(LAST_WORD, port.end(ResyncStatus::Aborted)).await;
-                    if !matches!(told, Ok(Ok(()))) {
-                        tracing::warn!("Port could not be told that the resync was stopped");
-                    }
+                    tell_given_up(port).await;
                 }
                 Err(NoReport::GivenUp)
             }
