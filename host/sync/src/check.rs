@@ -177,15 +177,13 @@ async fn read(source: &dyn Source, mut request: FetchRequest, account: &Account)
     tracing::debug!(account = %account.id, kind = %request.kind.kind, "reading one resource");
     match source.fetch(request).next().await {
         None => Ok("readable; nothing there".into()),
-        Some(Ok(page)) => match page.failures.into_iter().next() {
-            None => match page.unread.into_iter().next() {
-                None => Ok("readable".into()),
-                Some(unread) => Err(Problem {
-                    message: format!("{}; what this tells stays as Port has it", unread.problem.message),
-                    remedy: unread.problem.remedy,
-                }),
-            },
-            Some(failure) => Err(failure.problem),
+        Some(Ok(page)) => match (page.failures.into_iter().next(), page.unread.into_iter().next()) {
+            (Some(failure), _) => Err(failure.problem),
+            (None, Some(unread)) => Err(Problem {
+                message: format!("{}; what this tells stays as Port has it", unread.problem.message),
+                remedy: unread.problem.remedy,
+            }),
+            (None, None) => Ok("readable".into()),
         },
         Some(Err(FetchError::Skipped(problem) | FetchError::Failed(problem))) => Err(problem),
     }

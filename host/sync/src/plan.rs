@@ -34,6 +34,13 @@ pub struct ResolvedResource {
     pub entry: Arc<Entry>,
 }
 
+impl ResolvedResource {
+    /// Whether it can be mapped, and is read in regions.
+    pub(crate) fn reads_regions(&self) -> bool {
+        self.mapping.as_ref().is_ok_and(|(kind, _)| kind.scope != Scope::Account)
+    }
+}
+
 /// Finds the plugin of each entry of the app-config.
 ///
 /// An entry that cannot be served keeps its place with the reason: its units fail, and what they
@@ -257,10 +264,9 @@ pub(crate) fn allowed_regions(
 
 /// What the entries say about the regions that they read.
 pub(crate) fn region_hints(resources: &[ResolvedResource]) -> RegionHints {
-    let reads = |resource: &&ResolvedResource| {
-        resource.mapping.as_ref().is_ok_and(|(kind, _)| kind.scope != Scope::Account)
-    };
-    RegionHints::of(resources.iter().filter(reads).map(|resource| &*resource.config))
+    RegionHints::of(
+        resources.iter().filter(|resource| resource.reads_regions()).map(|resource| &*resource.config),
+    )
 }
 
 /// Puts the partition's main region first: global services live there, and it is always enabled.

@@ -632,10 +632,7 @@ impl Run {
     }
 
     async fn regions(&self, accounts: &[AccountAccess], resources: &[ResolvedResource]) -> AccountRegions {
-        let needed = resources
-            .iter()
-            .any(|resource| resource.mapping.as_ref().is_ok_and(|(kind, _)| kind.scope != Scope::Account));
-        if !needed {
+        if !resources.iter().any(ResolvedResource::reads_regions) {
             return AccountRegions::default();
         }
         let hints = &plan::region_hints(resources);

@@ -104,12 +104,7 @@ impl Tokens {
                 Token::Dot | Token::Descent if !is_changed => return true,
                 Token::Word(name) => match name.as_str() {
                     "if" => changed.push(is_changed),
-                    "then" | "elif" | "else" => {
-                        let before = changed.len().checked_sub(2).and_then(|at| changed.get(at)).copied();
-                        if let Some(now) = changed.last_mut() {
-                            *now = before.unwrap_or(false);
-                        }
-                    }
+                    "then" | "elif" | "else" => begin_again(&mut changed),
                     "end" if changed.len() > 1 => _ = changed.pop(),
                     // A key of an object, or a format, is no function.
                     name if !is_changed && !NEUTRAL.contains(&name) && !is_key(tokens, at) => return true,
@@ -122,16 +117,20 @@ impl Tokens {
                 }
                 Token::Open => changed.push(is_changed),
                 Token::Close if changed.len() > 1 => _ = changed.pop(),
-                Token::Semicolon => {
-                    let before = changed.len().checked_sub(2).and_then(|at| changed.get(at)).copied();
-                    if let Some(now) = changed.last_mut() {
-                        *now = before.unwrap_or(false);
-                    }
-                }
+                Token::Semicolon => begin_again(&mut changed),
                 _ => {}
             }
         }
         false
+    }
+}
+
+/// The next part of what is open has the input that it began with.
+fn begin_again(changed: &mut [bool]) {
+    if let [.., before, now] = changed {
+        *now = *before;
+    } else if let [now] = changed {
+        *now = false;
     }
 }
 
