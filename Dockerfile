@@ -4,7 +4,7 @@
 # `cargo xtask image` builds the same image without Docker: it shares `cargo xtask rootfs` and the last
 # stage.
 
-FROM docker.io/library/rust:1.95-bookworm AS build
+FROM docker.io/library/rust:1.95-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates musl-tools
 WORKDIR /berth
 COPY . .

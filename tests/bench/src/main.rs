@@ -16,10 +16,15 @@ mod process;
 mod profile;
 mod report;
 mod resync;
+mod soak;
 mod stage;
 mod wire;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
@@ -52,6 +57,14 @@ enum Command {
     },
     /// Whole resyncs between the simulator of AWS and the stand-in for Port.
     Resync(Resync),
+    /// A service that resyncs by the hundred, with reloads, exchanged plugins and outages of Port.
+    Soak {
+        #[command(flatten)]
+        binaries: Binaries,
+        /// How many resyncs are run.
+        #[arg(long, default_value_t = 500)]
+        resyncs: u32,
+    },
     /// One resync without a sandbox, as the baseline for others.
     NativeSync {
         /// The address of AWS.
@@ -69,10 +82,9 @@ enum Command {
     },
 }
 
+/// What takes part.
 #[derive(clap::Args)]
-struct Resync {
-    /// How large: S, M, slow, L, or X.
-    profile: String,
+struct Binaries {
     /// The binary that is measured.
     #[arg(long)]
     berth: PathBuf,
@@ -85,6 +97,30 @@ struct Resync {
     /// The directory with the bundled components.
     #[arg(long)]
     components: PathBuf,
+}
+
+impl Binaries {
+    /// With a folder for compiled plugins.
+    fn programs(self, cache: &Path, port_limits: bool) -> Result<stage::Programs> {
+        let absolute = |path: PathBuf| path.canonicalize().with_context(|| path.display().to_string());
+        Ok(stage::Programs {
+            berth: absolute(self.berth)?,
+            simulator: absolute(self.simulator)?,
+            port: absolute(self.port)?,
+            components: absolute(self.components)?,
+            bench: std::env::current_exe()?,
+            cache: cache.join("compiled"),
+            port_limits,
+        })
+    }
+}
+
+#[derive(clap::Args)]
+struct Resync {
+    /// How large: S, M, slow, L, or X.
+    profile: String,
+    #[command(flatten)]
+    binaries: Binaries,
     /// S, M, slow: how many rounds are run; the median counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -128,6 +164,13 @@ fn run(command: Command) -> Result<()> {
             judge(&tables, |target| fail_above.is_none_or(|most| target.measured <= most))
         }
         Command::Resync(options) => resync(options),
+        Command::Soak { binaries, resyncs } => {
+            let cache = tempfile::tempdir()?;
+            let programs = binaries.programs(cache.path(), false)?;
+            let table = soak::run(&programs, resyncs, |line| eprintln!("{line}"))?;
+            println!("{table}");
+            judge(&[table], report::Target::is_reached)
+        }
         Command::NativeSync { aws, port, accounts, state } => {
             native::run(&native::Options { aws, port, accounts, state })
         }
@@ -135,17 +178,8 @@ fn run(command: Command) -> Result<()> {
 }
 
 fn resync(options: Resync) -> Result<()> {
-    let absolute = |path: PathBuf| path.canonicalize().with_context(|| path.display().to_string());
     let cache = tempfile::tempdir()?;
-    let programs = stage::Programs {
-        berth: absolute(options.berth)?,
-        simulator: absolute(options.simulator)?,
-        port: absolute(options.port)?,
-        components: absolute(options.components)?,
-        bench: std::env::current_exe()?,
-        cache: cache.path().join("compiled"),
-        port_limits: options.port_limits,
-    };
+    let programs = options.binaries.programs(cache.path(), options.port_limits)?;
     let tell: fn(&str) = |line| eprintln!("{line}");
     let tables = match options.profile.to_uppercase().as_str() {
         "S" => resync::run(&programs, profile::S, options.rounds)?,

@@ -67,26 +67,29 @@ impl StandIn {
         self.send(method, path, "")
     }
 
-    /// One request to a local server that closes the connection at the end.
     fn send(&self, method: &str, path: &str, body: &str) -> Result<String> {
-        let mut stream = TcpStream::connect(&self.authority)
-            .with_context(|| format!("could not reach {}", self.authority))?;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            self.authority,
-            body.len()
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-        ensure!(
-            head.lines().next().is_some_and(|status| status.contains(" 20")),
-            "{method} {path}: {head}\n{body}"
-        );
-        Ok(body.to_owned())
+        ask(&self.authority, method, path, body)
     }
+}
+
+/// One request to a local server that closes the connection at the end; gives the answer's text.
+pub(crate) fn ask(authority: &str, method: &str, path: &str, body: &str) -> Result<String> {
+    let mut stream =
+        TcpStream::connect(authority).with_context(|| format!("could not reach {authority}"))?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: {authority}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+    ensure!(
+        head.lines().next().is_some_and(|status| status.contains(" 20")),
+        "{method} {path}: {head}\n{body}"
+    );
+    Ok(body.to_owned())
 }
 
 impl Drop for StandIn {
@@ -187,12 +190,16 @@ pub(crate) fn run_for(
     watched
 }
 
+/// Sends a process a signal.
+pub(crate) fn signal(child: &Child, signal: Signal) -> Result<()> {
+    let id = Pid::from_raw(i32::try_from(child.id())?).context("a process has a number")?;
+    Ok(kill_process(id, signal)?)
+}
+
 /// Asks a process to end, and makes it end.
-fn end(child: &mut Child) -> Result<()> {
+pub(crate) fn end(child: &mut Child) -> Result<()> {
     let asked = Instant::now();
-    if let Some(id) = Pid::from_raw(i32::try_from(child.id())?) {
-        kill_process(id, Signal::TERM)?;
-    }
+    signal(child, Signal::TERM)?;
     while child.try_wait()?.is_none() {
         if asked.elapsed() > GRACE {
             child.kill()?;

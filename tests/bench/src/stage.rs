@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -76,13 +76,23 @@ impl Place {
         Ok(File::create(self.state.join(Self::LOG))?)
     }
 
+    /// The directory that a run starts in.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.state
+    }
+
+    /// The state directory of runs.
+    pub(crate) fn remembered(&self) -> PathBuf {
+        self.state.join("state")
+    }
+
     /// Takes away what Berth remembers: the next run knows only what the catalog holds.
     pub(crate) fn forget(&self) -> Result<()> {
-        Ok(fs::remove_dir_all(self.state.join("state"))?)
+        Ok(fs::remove_dir_all(self.remembered())?)
     }
 
     /// The end of the log, for a run that failed.
-    fn complaint(&self) -> String {
+    pub(crate) fn complaint(&self) -> String {
         const LINES: usize = 20;
         let log = fs::read_to_string(self.state.join(Self::LOG)).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
@@ -160,20 +170,33 @@ impl<'p> Stage<'p> {
 
     /// `berth sync` with the settings of a container.
     pub(crate) fn berth(&self, place: &Place) -> Command {
+        let mut command = self.command("sync", place, &self.programs.components);
+        command.env("OCEAN__EVENT_LISTENER", r#"{"type":"ONCE"}"#);
+        command
+    }
+
+    /// `berth run` with the same settings, which looks every second whether Port wants a resync.
+    pub(crate) fn service(&self, place: &Place, plugins: &Path) -> Command {
+        let mut command = self.command("run", place, plugins);
+        command.env("OCEAN__EVENT_LISTENER", r#"{"type":"POLLING","interval":1}"#);
+        command.env("OCEAN__SCHEDULED_RESYNC_INTERVAL", "0").stdin(Stdio::null());
+        command
+    }
+
+    fn command(&self, name: &str, place: &Place, plugins: &Path) -> Command {
         let mut command = Command::new(&self.programs.berth);
         command.env_clear();
         command
-            .args(["sync", "--plugins"])
-            .arg(&self.programs.components)
+            .args([name, "--plugins"])
+            .arg(plugins)
             .current_dir(&place.state)
             .env("BERTH_CACHE_DIR", &self.programs.cache)
-            .env("BERTH_STATE_DIR", place.state.join("state"))
+            .env("BERTH_STATE_DIR", place.remembered())
             .env("OCEAN__PORT__CLIENT_ID", CLIENT.0)
             .env("OCEAN__PORT__CLIENT_SECRET", CLIENT.1)
             .env("OCEAN__PORT__BASE_URL", place.port.url())
             .env("OCEAN__INITIALIZE_PORT_RESOURCES", "true")
             .env("OCEAN__INTEGRATION__IDENTIFIER", INTEGRATION)
-            .env("OCEAN__EVENT_LISTENER", r#"{"type":"ONCE"}"#)
             .env("OCEAN__INTEGRATION__SECRETS__AWS_ACCESS_KEY_ID", KEY.0)
             .env("OCEAN__INTEGRATION__SECRETS__AWS_SECRET_ACCESS_KEY", KEY.1)
             .env("AWS_ENDPOINT_URL", self.aws.url())

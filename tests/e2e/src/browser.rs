@@ -15,6 +15,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::tools::left_out;
+
 /// What everything that is waited for must happen in; generous, because machines are busy.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Names under which it is installed.
@@ -34,10 +36,9 @@ pub struct Browser {
 
 impl Browser {
     /// Starts one; none where it is not installed, which is told.
-    #[expect(clippy::print_stderr, reason = "a test that is left out must say so")]
     pub fn start() -> Option<Self> {
         let Some(program) = installed() else {
-            eprintln!("skipped: no Chromium (install `chromium`, or name it in BERTH_TEST_CHROMIUM)");
+            left_out("no Chromium (install `chromium`, or name it in BERTH_TEST_CHROMIUM)");
             return None;
         };
         let profile = TempDir::new().expect("a folder for the profile");

@@ -19,6 +19,7 @@ mod network;
 mod registry;
 mod scripted;
 mod simulated;
+mod tools;
 mod wire;
 mod world;
 
@@ -35,5 +36,6 @@ pub use kinds::Kinds;
 pub use network::ForwardProxy;
 pub use registry::{DebianRegistry, Registry};
 pub use scripted::{AwsCall, Reply, Resource, ScriptedAws};
+pub use tools::left_out;
 pub use wire::{Answer, Wire};
 pub use world::{EXTERNAL_ID, Entities, REGIONS, World, WorldBuilder, copy_guest};

@@ -21,6 +21,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
+use crate::tools::left_out;
+
 /// A registry that stands in for one: it asks for a name and a password, and takes no blob of
 /// another digest and no manifest whose blobs it does not have.
 #[derive(Debug, Clone)]
@@ -189,10 +191,11 @@ pub struct DebianRegistry {
 }
 
 impl DebianRegistry {
-    /// Starts it with its storage in a folder; `None` where it is not installed.
+    /// Starts it with its storage in a folder; `None` where it is not installed, which is told.
     pub fn start(folder: &Path) -> Option<Self> {
         let program = Path::new("/usr/bin/docker-registry");
         if !program.is_file() {
+            left_out("no /usr/bin/docker-registry (install `docker-registry`)");
             return None;
         }
         // Nobody takes it in the moment until the registry does.

@@ -74,16 +74,7 @@ pub(crate) fn start(repo: &Repo, profile: Profile, berth: Option<PathBuf>, port_
         }
         return Ok(());
     };
-    let mut names = vec!["berth-bench", "aws-simulator", "port-stand-in"];
-    if berth.is_none() {
-        names.push("berth");
-    }
-    let mut programs = build(repo, release, &names, &[])?.into_iter();
-    let (Some(bench), Some(simulator), Some(port), Some(berth)) =
-        (programs.next(), programs.next(), programs.next(), berth.or(programs.next()))
-    else {
-        anyhow::bail!("cargo built too little")
-    };
+    let Programs { bench, simulator, port, berth } = Programs::build(repo, release, berth)?;
     let mut resync = repo.command(&bench);
     resync.args(["resync", size, "--components", "target/components/plugins"]);
     resync.arg("--berth").arg(&berth).arg("--simulator").arg(&simulator).arg("--port").arg(&port);
@@ -95,6 +86,40 @@ pub(crate) fn start(repo: &Repo, profile: Profile, berth: Option<PathBuf>, port_
         resync.args(["--rounds", "1", "--strict"]);
     }
     run(&mut resync)
+}
+
+/// Lets a service resync by the hundred. Fails when memory, files, threads or the ledger grow.
+pub(crate) fn soak(repo: &Repo, resyncs: u32, release: bool, berth: Option<PathBuf>) -> Result<()> {
+    components::build(repo, false, false)?;
+    let Programs { bench, simulator, port, berth } = Programs::build(repo, release, berth)?;
+    let mut soak = repo.command(&bench);
+    soak.args(["soak", "--components", "target/components/plugins", "--resyncs", &resyncs.to_string()]);
+    run(soak.arg("--berth").arg(&berth).arg("--simulator").arg(&simulator).arg("--port").arg(&port))
+}
+
+/// What a resync needs.
+struct Programs {
+    bench: PathBuf,
+    simulator: PathBuf,
+    port: PathBuf,
+    berth: PathBuf,
+}
+
+impl Programs {
+    /// Builds all but the `berth` that is given.
+    fn build(repo: &Repo, release: bool, berth: Option<PathBuf>) -> Result<Self> {
+        let mut names = vec!["berth-bench", "aws-simulator", "port-stand-in"];
+        if berth.is_none() {
+            names.push("berth");
+        }
+        let mut programs = build(repo, release, &names, &[])?.into_iter();
+        let (Some(bench), Some(simulator), Some(port), Some(berth)) =
+            (programs.next(), programs.next(), programs.next(), berth.or(programs.next()))
+        else {
+            anyhow::bail!("cargo built too little")
+        };
+        Ok(Self { bench, simulator, port, berth })
+    }
 }
 
 /// Builds programs; those of a debug build as one set with the tests, which has its dependencies built

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     image,
     repo::{self, Repo, run},
+    tools::CYCLONEDX,
 };
 
 const FOLDER: &str = "target/dist";
@@ -57,6 +58,8 @@ fn make(repo: &Repo) -> Result<String> {
     let archive = folder.join(format!("{name}.tar.gz"));
     pack(&archive, &name, files, epoch)?;
     let mut sums = sum(&archive)?;
+    let materials = bill_of_materials(repo, &folder.join(format!("{name}.cdx.json")), epoch)?;
+    sums += &sum(&materials)?;
 
     if let Some(missing) = image::missing() {
         println!("dist: no image: {missing}");
@@ -89,6 +92,25 @@ fn again(repo: &Repo, sums: &str) -> Result<()> {
     }
     println!("dist: a second build, from a clone in another folder, gives the same bytes");
     Ok(())
+}
+
+/// What the binary was built from, in the form of CycloneDX.
+fn bill_of_materials(repo: &Repo, file: &Path, epoch: u64) -> Result<PathBuf> {
+    // It writes beside each manifest of the workspace; only the binary's is wanted.
+    const NAME: &str = "berth.cdx";
+    let mut list = CYCLONEDX.command(repo)?;
+    list.args(["cyclonedx", "--format", "json", "--override-filename", NAME]);
+    list.args(["--spec-version", "1.5", "--target", &image::target()?, "--manifest-path"]);
+    // Gives neither a random number nor another time.
+    run(list.arg(repo.path("host/cli/Cargo.toml")).env("SOURCE_DATE_EPOCH", epoch.to_string()))?;
+    let written = repo.path("host/cli").join(format!("{NAME}.json"));
+    fs::copy(&written, file).with_context(|| format!("could not copy {}", written.display()))?;
+    for manifest in repo::files_below(&repo.path("host"))?.into_iter().chain(repo::files_below(&repo.path("tests"))?) {
+        if manifest.file_name().is_some_and(|name| name == "berth.cdx.json") {
+            fs::remove_file(&manifest).with_context(|| format!("could not remove {}", manifest.display()))?;
+        }
+    }
+    Ok(file.to_owned())
 }
 
 /// Seconds since 1970 that stand for the time of the build.

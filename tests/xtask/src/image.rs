@@ -16,6 +16,7 @@ use crate::{
     components,
     repo::{Repo, files_below, is_missing, run},
     suite,
+    tools::AUDITABLE,
 };
 
 /// How the binary is built: as it is released, or quickly.
@@ -212,7 +213,14 @@ fn binary(repo: &Repo, build: Build) -> Result<PathBuf> {
         arguments.extend(["--config", "env.SOURCE_DATE_EPOCH.value=\"0\""]);
         arguments.extend(["--config", "env.SOURCE_DATE_EPOCH.force=true"]);
     }
-    let messages = suite::messages(repo, &arguments)?;
+    let messages = if build == Build::Release {
+        // Scanners find in the binary which crates it was built from.
+        let mut cargo = AUDITABLE.command(repo)?;
+        cargo.arg("auditable");
+        suite::messages_of(cargo, &arguments)?
+    } else {
+        suite::messages(repo, &arguments)?
+    };
     suite::executable(&messages, "bin", "berth").context("cargo built no `berth`")
 }
 

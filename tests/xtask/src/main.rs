@@ -7,6 +7,7 @@
 mod bench;
 mod components;
 mod demo;
+mod deny;
 mod deploy;
 mod dist;
 mod image;
@@ -17,6 +18,7 @@ mod repo;
 mod screenshots;
 mod suite;
 mod tidy;
+mod tools;
 mod venv;
 
 use std::process::ExitCode;
@@ -83,6 +85,8 @@ enum Command {
     Screenshots,
     /// Checks the house rules that no compiler checks.
     Tidy,
+    /// Checks licenses, sources, duplicates and known vulnerabilities of all dependencies.
+    Deny,
     /// Shows the main job on stand-ins: three accounts × two regions into Port.
     Demo {
         /// Does not wait at the end.
@@ -100,6 +104,19 @@ enum Command {
         /// Enforces Port's published rate limits: for profile L, which tells how it keeps to them.
         #[arg(long)]
         port_limits: bool,
+    },
+    /// Lets one process resync by the hundred, with reloads, exchanged plugins and outages of Port in
+    /// between, and fails when memory, files, threads or the ledger grow.
+    Soak {
+        /// How many resyncs are run; each takes about a second.
+        #[arg(long, default_value_t = 500)]
+        resyncs: u32,
+        /// Builds as a release is built.
+        #[arg(long)]
+        release: bool,
+        /// Runs this binary instead of building one.
+        #[arg(long, value_name = "PATH")]
+        berth: Option<std::path::PathBuf>,
     },
     /// Runs every test: tidy, components, models, plugins, deployment examples, host.
     Test {
@@ -121,6 +138,8 @@ fn main() -> ExitCode {
         Command::Venv => venv::ensure(&repo).map(drop),
         Command::Models { check } => models::run_models(&repo, check, None),
         Command::Bench { profile, berth, port_limits } => bench::start(&repo, profile, berth, port_limits),
+        Command::Deny => deny::check(&repo),
+        Command::Soak { resyncs, release, berth } => bench::soak(&repo, resyncs, release, berth),
         Command::Demo { once } => demo::run(&repo, once),
         Command::Readme { check } => readme::run(&repo, check),
         Command::Screenshots => screenshots::take(&repo),
