@@ -1,5 +1,5 @@
-//! What plugins may do beyond being loaded: the operations that their fetch plans read with, and the
-//! kinds that they serve. An operator grants both, for one digest.
+//! What plugins may do beyond being loaded: the operations that their fetch plans read with, the kinds
+//! that they serve, and the blueprints that they write. An operator grants all three, for one digest.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,10 +22,12 @@ pub struct Ask {
     pub kinds: BTreeSet<String>,
     /// The AWS operations that it reads with, as in `ec2:DescribeVolumes`, also after events.
     pub operations: BTreeSet<String>,
+    /// The blueprints that it brings, and those that its default mappings write.
+    pub blueprints: BTreeSet<String>,
 }
 
 /// The name under which the component that evaluates mappings of users' own is granted. It asks for
-/// no kind and no operation.
+/// no kind, no operation and no blueprint.
 pub const EVALUATOR: &str = "jq";
 
 /// What is granted to one plugin.
@@ -43,6 +45,9 @@ pub struct Grant {
     /// The operations that it may read with; see [`Ask::operations`].
     #[serde(default)]
     pub operations: BTreeSet<String>,
+    /// The blueprints that it may write; see [`Ask::blueprints`].
+    #[serde(default)]
+    pub blueprints: BTreeSet<String>,
 }
 
 /// All grants, by the plugin's name.
@@ -69,6 +74,8 @@ pub enum Objection {
         kinds: BTreeSet<String>,
         /// Operations that are not granted.
         operations: BTreeSet<String>,
+        /// Blueprints that are not granted.
+        blueprints: BTreeSet<String>,
     },
 }
 
@@ -84,6 +91,12 @@ impl Ask {
             sha256: sha256.to_owned(),
             kinds: kinds.flatten().collect(),
             operations: manifest.kinds.iter().flat_map(operations).collect(),
+            blueprints: manifest
+                .kinds
+                .iter()
+                .flat_map(KindManifest::declared_blueprints)
+                .map(|blueprint| blueprint.to_string())
+                .collect(),
         }
     }
 
@@ -94,6 +107,7 @@ impl Ask {
             sha256: sha256.to_owned(),
             kinds: BTreeSet::new(),
             operations: BTreeSet::new(),
+            blueprints: BTreeSet::new(),
         }
     }
 }
@@ -109,7 +123,8 @@ fn operations(kind: &KindManifest) -> BTreeSet<String> {
 impl From<Ask> for Grant {
     /// All that is asked.
     fn from(ask: Ask) -> Self {
-        Self { version: None, sha256: ask.sha256, kinds: ask.kinds, operations: ask.operations }
+        let Ask { plugin: _, sha256, kinds, operations, blueprints } = ask;
+        Self { version: None, sha256, kinds, operations, blueprints }
     }
 }
 
@@ -123,10 +138,11 @@ impl Grants {
         let sha256 = (grant.sha256 != ask.sha256).then(|| grant.sha256.clone());
         let kinds: BTreeSet<String> = ask.kinds.difference(&grant.kinds).cloned().collect();
         let operations: BTreeSet<String> = ask.operations.difference(&grant.operations).cloned().collect();
-        if sha256.is_none() && kinds.is_empty() && operations.is_empty() {
+        let blueprints: BTreeSet<String> = ask.blueprints.difference(&grant.blueprints).cloned().collect();
+        if sha256.is_none() && kinds.is_empty() && operations.is_empty() && blueprints.is_empty() {
             Ok(())
         } else {
-            Err(Objection::Differs { sha256, kinds, operations })
+            Err(Objection::Differs { sha256, kinds, operations, blueprints })
         }
     }
 
@@ -139,14 +155,16 @@ impl Grants {
 impl fmt::Display for Objection {
     /// Goes on after the name of the file: "it …".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (sha256, kinds, operations) = match self {
-            Self::Differs { sha256, kinds, operations } => (sha256, kinds, operations),
+        let (sha256, kinds, operations, blueprints) = match self {
+            Self::Differs { sha256, kinds, operations, blueprints } => {
+                (sha256, kinds, operations, blueprints)
+            }
             Self::Unknown => return f.write_str("is not approved"),
             Self::UnknownFile => {
                 return f.write_str("is not approved: no plugin with this file's sha256 is");
             }
         };
-        let wider: Vec<String> = [("kinds", kinds), ("operations", operations)]
+        let wider: Vec<String> = [("kinds", kinds), ("operations", operations), ("blueprints", blueprints)]
             .into_iter()
             .filter(|(_, asked)| !asked.is_empty())
             .map(|(what, asked)| format!("{what} {}", asked.iter().cloned().collect::<Vec<_>>().join(", ")))
@@ -173,7 +191,8 @@ mod tests {
 
     fn manifest(operation: &str, fallback: bool) -> Manifest {
         let manifest = json!({"name": "volumes", "version": "1.0.0", "kinds": [{
-            "kind": "AWS::EC2::Volume", "scope": "regional", "fallback": fallback, "plan": {"steps": [
+            "kind": "AWS::EC2::Volume", "scope": "regional", "fallback": fallback,
+            "blueprints": [{"identifier": "volume"}], "plan": {"steps": [
                 {"id": "x", "service": "ec2", "operation": operation, "items": "Volumes[]"}]},
             "events": {
                 "on": [{"source": "aws.ec2", "upsert": ["CreateTags"], "resource": ["detail.id"]}],
@@ -192,6 +211,7 @@ mod tests {
         let ask = Ask::of(&manifest("DescribeVolumes", true), "ab");
         assert_eq!(ask.operations, set(&["ec2:DescribeVolumes", "ec2:DescribeVolumeStatus"]));
         assert_eq!(ask.kinds, set(&["AWS::EC2::Volume", "AWS::*"]));
+        assert_eq!(ask.blueprints, set(&["volume"]));
     }
 
     #[test]
@@ -212,6 +232,10 @@ mod tests {
                 "is another file than was approved (sha256 ab), and asks for more: operations ec2:DescribeInstances",
             ),
             (
+                Ask { blueprints: set(&["volume", "service"]), ..approved.clone() },
+                "asks for more than is granted: blueprints service",
+            ),
+            (
                 Ask::of(&manifest("DescribeInstances", true), "ab"),
                 "asks for more than is granted: kinds AWS::*; operations ec2:DescribeInstances",
             ),
@@ -227,10 +251,17 @@ mod tests {
     proptest! {
         #[test]
         fn only_the_same_digest_with_no_wider_ask_is_admitted(
-            granted in (names(), names()), asked in (names(), names()), same_file: bool, same_name: bool,
+            granted in (names(), names(), names()),
+            asked in (names(), names(), names()),
+            same_file: bool,
+            same_name: bool,
         ) {
             let grant = Grant {
-                version: None, sha256: "ab".into(), kinds: granted.0.clone(), operations: granted.1.clone(),
+                version: None,
+                sha256: "ab".into(),
+                kinds: granted.0.clone(),
+                operations: granted.1.clone(),
+                blueprints: granted.2.clone(),
             };
             let grants = Grants { plugins: BTreeMap::from([("p".to_owned(), grant)]) };
             let ask = Ask {
@@ -238,11 +269,13 @@ mod tests {
                 sha256: if same_file { "ab" } else { "cd" }.into(),
                 kinds: asked.0.clone(),
                 operations: asked.1.clone(),
+                blueprints: asked.2.clone(),
             };
             let expected = same_name
                 && same_file
                 && asked.0.is_subset(&granted.0)
-                && asked.1.is_subset(&granted.1);
+                && asked.1.is_subset(&granted.1)
+                && asked.2.is_subset(&granted.2);
             prop_assert_eq!(grants.judge(&ask).is_ok(), expected);
             // What is approved as it is asked is admitted.
             let approved = Grants { plugins: BTreeMap::from([(ask.plugin.clone(), ask.clone().into())]) };

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Blueprint, ErrorClass, EventRules, Kind, NO_ORGANIZATION, Path, PathError, Region, ResourceConfig,
-    Template, events::check_roots,
+    Blueprint, BlueprintId, ErrorClass, EventRules, Kind, NO_ORGANIZATION, Path, PathError, Region,
+    ResourceConfig, Template, events::check_roots,
 };
 
 /// A manifest that was refused, with the place in it.
@@ -498,6 +498,14 @@ impl Manifest {
 }
 
 impl KindManifest {
+    /// The blueprints that it brings, and that of its default mapping.
+    pub fn declared_blueprints(&self) -> BTreeSet<BlueprintId> {
+        let own = self.blueprints.iter().map(|blueprint| blueprint.identifier().clone());
+        let mapped =
+            self.mapping.iter().filter_map(|mapping| mapping.port.entity.mappings.literal_blueprint());
+        own.chain(mapped).collect()
+    }
+
     /// This generic kind, standing for another one; `None` when it does not.
     pub fn standing_for(&self, kind: &Kind) -> Option<Self> {
         let family = |kind: &Kind| kind.as_str().split("::").next().map(ToOwned::to_owned);

@@ -5,12 +5,11 @@
 //! line and the end as the last line. The `resources` of a page are what a plugin is given, so that
 //! any of them is a fixture for a plugin's tests.
 //!
-//! What looks like a secret is replaced before it is written (see the module `redact`): a recording is
+//! What looks like a secret is replaced before it is written (see `berth_common::redact`): a recording is
 //! made to be handed to somebody. Two runs from one recording give the same entities to the byte; so
 //! does the run that was recorded, but for what was replaced.
 
 mod record;
-mod redact;
 mod replay;
 
 use std::{

@@ -11,8 +11,10 @@
 //! - No import beside the contract's `log` is granted. WASI imports, which standard libraries bring
 //!   along, are tolerated and fail when called.
 //! - Compiled code is loaded only from directories that nobody else can write to.
+//! - Entities have the blueprints that the mapping names, or else the manifest; others are refused.
 //! - Mapping runs on threads of its own, so that a plugin delays no I/O.
 
+mod blueprints;
 mod cache;
 mod config;
 mod contract;
@@ -44,6 +46,7 @@ pub use config::{EngineConfig, Limits, Variables};
 pub use info::{CodeOrigin, LoadedComponent, PluginInfo, PluginUse, Reloaded, ServedKind};
 pub use policy::{Asks, Candidate, Policy, Trust};
 
+use blueprints::Blueprints;
 use cache::CodeCache;
 use loader::Loader;
 use output::{Answer, Documents};
@@ -304,6 +307,7 @@ impl Mapper for Pinned {
         };
         let lost = failed(Problem::new("the host failed to map the batch; this is a defect of Berth"));
         let loader = Arc::clone(&self.loader);
+        let blueprints = Blueprints::of(&mapping, plugin.serves(&kind));
         // On the thread that maps, too, log lines belong to the unit of the batch.
         let span = tracing::debug_span!("map", plugin = %plugin.name, resources = page.count).or_current();
         let job = move || {
@@ -317,6 +321,7 @@ impl Mapper for Pinned {
                     let mut report =
                         jq.map(runtime, &kind, &context, &resource, &documents).map_err(MapError::Mapping)?;
                     report.resources = documents.resources();
+                    blueprints.confine(&mut report);
                     if wanted {
                         report.documents = documents.into_documents();
                     }
@@ -334,6 +339,7 @@ impl Mapper for Pinned {
                     let mut report: MapReport =
                         plugin.map(runtime, &kind, &context, &page).map_err(failure)?;
                     report.resources = report.entities.len() + report.errors.len();
+                    blueprints.check(&report.entities).map_err(failure)?;
                     if wanted {
                         match plugin.map::<Documents>(runtime, &kind, &context, &page) {
                             Ok(documents) => report.documents = documents.into_documents(),

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use berth_common::redact;
 use berth_core::{Document, Kind};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use reqwest::Method;
@@ -13,7 +14,6 @@ use crate::{
     client::Call,
     error::PortError,
     integration::EXAMPLES,
-    mask::mask,
     upsert::{BODY_LIMIT, batches},
     wire,
 };
@@ -29,7 +29,7 @@ pub(crate) async fn add(port: &PortCatalog, kind: &Kind, documents: &[Document])
     let known = [port.config.client_secret.expose_secret()];
     let examples = documents.iter().filter_map(|document| {
         let mut example = serde_json::from_str(document.get()).ok()?;
-        mask(&mut example, &known);
+        redact::example(&mut example, &known);
         Some(example)
     });
     let enough = {

@@ -32,7 +32,6 @@ mod integration;
 mod kafka;
 mod lifecycle;
 mod logs;
-mod mask;
 mod metrics;
 mod outage;
 mod ownership;
@@ -52,6 +51,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use berth_common::redact::Redactor;
 use berth_core::{
     Adoption, BlueprintId, Catalog, CatalogError, DeleteReport, Dependent, Document, DocumentBatch,
     DocumentsError, Entity, EntityKey, FieldSet, ForeignEntity, Intent, Kind, KindEntry, Milestone,
@@ -72,7 +72,6 @@ use crate::{
     error::PortError,
     ingest::Ingest,
     lifecycle::Lifecycle,
-    mask::Masker,
     metrics::{Entry, Metrics},
     ownership::Integrations,
     raw::Raw,
@@ -108,7 +107,7 @@ pub struct PortCatalog {
     session: Mutex<SessionState>,
     ingest: Ingest,
     metrics: Metrics,
-    masker: Masker,
+    redactor: Redactor,
     /// The resync that was begun and has not ended. Apart from the session, so that the log can ask
     /// for it wherever something is logged.
     running: Mutex<Option<Uuid>>,
@@ -213,7 +212,7 @@ impl PortCatalog {
             session: Mutex::default(),
             ingest: Ingest::default(),
             metrics: Metrics::default(),
-            masker: Masker::new(own.into_iter().chain(config.secrets.iter().cloned())),
+            redactor: Redactor::new(own.into_iter().chain(config.secrets.iter().cloned())),
             running: Mutex::default(),
             config,
         }

@@ -74,10 +74,10 @@ pub(crate) async fn ship(port: &PortCatalog, records: Vec<LogRecord>) -> Result<
     let logs: Vec<Log<'_>> = records
         .into_iter()
         .map(|record| Log {
-            message: port.masker.text(record.message),
+            message: port.redactor.text(record.message),
             level: record.level.as_str(),
             timestamp: timestamp(record.time),
-            extra: port.masker.object(record.extra),
+            extra: port.redactor.object(record.extra),
         })
         .collect();
     let texts: Vec<Box<RawValue>> = logs.iter().map(|log| text_of(log, RECORD_LIMIT)).collect();

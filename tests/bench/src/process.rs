@@ -74,8 +74,7 @@ impl StandIn {
 
 /// One request to a local server that closes the connection at the end; gives the answer's text.
 pub(crate) fn ask(authority: &str, method: &str, path: &str, body: &str) -> Result<String> {
-    let mut stream =
-        TcpStream::connect(authority).with_context(|| format!("could not reach {authority}"))?;
+    let mut stream = TcpStream::connect(authority).with_context(|| format!("could not reach {authority}"))?;
     write!(
         stream,
         "{method} {path} HTTP/1.0\r\nHost: {authority}\r\nContent-Type: application/json\r\n\

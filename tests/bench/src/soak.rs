@@ -92,7 +92,10 @@ pub(crate) fn run(programs: &Programs, resyncs: u32, tell: fn(&str)) -> Result<T
         service.place.port.request("DELETE", "/_stand-in/requests")?;
         let entities = service.place.port.get("/_stand-in/digests")?;
         let before = first.get_or_insert_with(|| entities.clone());
-        ensure!(*before == entities, "after resync {resync} the catalog is another:\n{entities}\nnot\n{before}");
+        ensure!(
+            *before == entities,
+            "after resync {resync} the catalog is another:\n{entities}\nnot\n{before}"
+        );
         if resync % (resyncs / 10) == 0 {
             tell(&format!("{resync} of {resyncs} resyncs: {:?}", samples[samples.len() - 1]));
         }

@@ -105,7 +105,9 @@ fn bill_of_materials(repo: &Repo, file: &Path, epoch: u64) -> Result<PathBuf> {
     run(list.arg(repo.path("host/cli/Cargo.toml")).env("SOURCE_DATE_EPOCH", epoch.to_string()))?;
     let written = repo.path("host/cli").join(format!("{NAME}.json"));
     fs::copy(&written, file).with_context(|| format!("could not copy {}", written.display()))?;
-    for manifest in repo::files_below(&repo.path("host"))?.into_iter().chain(repo::files_below(&repo.path("tests"))?) {
+    for manifest in
+        repo::files_below(&repo.path("host"))?.into_iter().chain(repo::files_below(&repo.path("tests"))?)
+    {
         if manifest.file_name().is_some_and(|name| name == "berth.cdx.json") {
             fs::remove_file(&manifest).with_context(|| format!("could not remove {}", manifest.display()))?;
         }

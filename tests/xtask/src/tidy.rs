@@ -14,14 +14,26 @@ use crate::{
 /// The only arrows between the workspace's own crates: the middle, the wings and the leaf of
 /// the design, and the two crates that wire them.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("berth-common", &[]),
     ("berth-core", &[]),
     ("berth-sync", &["berth-core"]),
     ("berth-aws-wire", &["berth-core"]),
     ("berth-aws", &["berth-core", "berth-aws-wire"]),
     ("berth-engine", &["berth-core"]),
-    ("berth-port", &["berth-core"]),
+    ("berth-port", &["berth-common", "berth-core"]),
     ("berth-ledger", &["berth-core"]),
-    ("berth-embed", &["berth-core", "berth-sync", "berth-aws", "berth-engine", "berth-port", "berth-ledger"]),
+    (
+        "berth-embed",
+        &[
+            "berth-common",
+            "berth-core",
+            "berth-sync",
+            "berth-aws",
+            "berth-engine",
+            "berth-port",
+            "berth-ledger",
+        ],
+    ),
     // The binary talks to the host through `berth-embed`; the others only for types in its settings.
     ("berth", &["berth-embed", "berth-core", "berth-sync", "berth-aws", "berth-engine", "berth-port"]),
     // The stand-in knows Port only from Port's contract, so that it can disagree with the host.
@@ -410,7 +422,7 @@ mod tests {
             concat!("static ", "mut X: u8 = 0;"),
             concat!("thread_", "local! {"),
         ] {
-            for krate in ["core", "sync", "aws", "aws-wire", "engine", "port", "ledger", "embed"] {
+            for krate in ["common", "core", "sync", "aws", "aws-wire", "engine", "port", "ledger", "embed"] {
                 assert!(said(&format!("host/{krate}/src/deep/a.rs"), line), "{krate}: {line}");
             }
             assert!(!said("host/cli/src/a.rs", line), "the binary may: {line}");

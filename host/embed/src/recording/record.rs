@@ -12,6 +12,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use berth_common::redact;
 use berth_core::{
     Account, AccountAccess, AccountId, EnabledRegions, FetchError, FetchRequest, KindManifest, Problem,
     RawPage, Region, RegionHints, Source,
@@ -19,9 +20,7 @@ use berth_core::{
 use futures::stream::{self, BoxStream, StreamExt};
 use serde_json::value::RawValue;
 
-use super::{
-    End, FORMAT, INDEX, Index, Line, RecordedAccount, RecordingError, Regions, file_error, file_of, redact,
-};
+use super::{End, FORMAT, INDEX, Index, Line, RecordedAccount, RecordingError, Regions, file_error, file_of};
 
 /// Passes everything on as it is, and keeps a copy.
 ///
@@ -106,7 +105,7 @@ impl Keeper {
 
     /// A page as it is written: with what looks like a secret replaced.
     fn page(&self, page: &RawPage) -> Result<Line, serde_json::Error> {
-        let (resources, redacted) = redact::json(&page.resources)?;
+        let (resources, redacted) = redact::recording(&page.resources)?;
         self.redacted.fetch_add(redacted, Ordering::Relaxed);
         let resources = RawValue::from_string(resources)?;
         Ok(Line::Page {

@@ -192,6 +192,9 @@ fn write_description(plugin: &Looked, granted: Option<&Grant>, out: &mut String)
     for operation in &ask.operations {
         writeln!(out, "  reads      {operation}{}", needs(&info.manifest.kinds, operation))?;
     }
+    for blueprint in &ask.blueprints {
+        writeln!(out, "  writes     {blueprint}")?;
+    }
     match granted {
         None => writeln!(out, "  lock       new\n"),
         Some(grant) => {
@@ -219,9 +222,11 @@ fn changes(grant: &Grant, ask: &Ask) -> Vec<String> {
     if grant.sha256 != ask.sha256 {
         changes.push(format!("another file than approved (sha256 {})", grant.sha256));
     }
-    for (what, asked, granted) in
-        [("kind", &ask.kinds, &grant.kinds), ("read", &ask.operations, &grant.operations)]
-    {
+    for (what, asked, granted) in [
+        ("kind", &ask.kinds, &grant.kinds),
+        ("read", &ask.operations, &grant.operations),
+        ("blueprint", &ask.blueprints, &grant.blueprints),
+    ] {
         changes.extend(asked.difference(granted).map(|name| format!("new {what} {name}")));
         changes
             .extend(granted.difference(asked).map(|name| format!("{what} {name} is not asked for any more")));

@@ -1,0 +1,155 @@
+//! Which blueprints a batch's entities may have. The mapping decides, and never what a plugin returns:
+//! else a plugin that may read queues could write people's services.
+
+use std::{collections::BTreeSet, fmt};
+
+use berth_core::{BlueprintId, Entity, EntityMapping, ItemError, KindManifest, MapReport, Mapping};
+use serde_json::Value;
+
+use crate::sandbox::Failure;
+
+/// The blueprints of a mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Blueprints {
+    /// The mapping names it.
+    Literal(BlueprintId),
+    /// The mapping computes it: the kind's own, and those that its expression names.
+    Computed(BTreeSet<BlueprintId>),
+}
+
+impl Blueprints {
+    /// Of a mapping, for a kind with this manifest. A plugin maps natively by the default mapping.
+    pub(crate) fn of(mapping: &Mapping, kind: Option<&KindManifest>) -> Self {
+        let given = match mapping {
+            Mapping::Custom(resource) => Some(&**resource),
+            Mapping::Native | Mapping::Documents => kind.and_then(|kind| kind.mapping.as_ref()),
+        };
+        let expression = given.map(|given| &given.port.entity.mappings);
+        if let Some(literal) = expression.and_then(EntityMapping::literal_blueprint) {
+            return Self::Literal(literal);
+        }
+        let mut all = kind.map(KindManifest::declared_blueprints).unwrap_or_default();
+        all.extend(expression.into_iter().flat_map(|expression| named(&expression.blueprint)));
+        Self::Computed(all)
+    }
+
+    fn allow(&self, entity: &Entity) -> bool {
+        let blueprint = &entity.key.blueprint;
+        match self {
+            Self::Literal(literal) => literal == blueprint,
+            Self::Computed(all) => all.contains(blueprint),
+        }
+    }
+
+    /// Refuses all of a plugin's own entities when one has another blueprint: a plugin that does not do
+    /// what its default mapping says is not believed at all.
+    ///
+    /// # Errors
+    /// [`Failure::Nonsense`] with the place.
+    pub(crate) fn check(&self, entities: &[Entity]) -> Result<(), Failure> {
+        match entities.iter().enumerate().find(|(_, entity)| !self.allow(entity)) {
+            None => Ok(()),
+            Some((index, entity)) => Err(Failure::Nonsense(format!(
+                "at `entities[{index}].blueprint`: the mapping gives {self}, and never `{}`",
+                entity.key.blueprint
+            ))),
+        }
+    }
+
+    /// Refuses the entities of other blueprints that a mapping in JQ gave, each as a resource that could
+    /// not be mapped.
+    pub(crate) fn confine(&self, report: &mut MapReport) {
+        let (entities, others) =
+            std::mem::take(&mut report.entities).into_iter().partition(|entity| self.allow(entity));
+        report.entities = entities;
+        report.errors.extend(Vec::into_iter(others).map(|entity: Entity| ItemError {
+            index: 0,
+            resource: entity.key.identifier,
+            reason: format!(
+                "its blueprint is `{}`, and the mapping may give only {self}: name the blueprint in the mapping's \
+                 expression",
+                entity.key.blueprint
+            ),
+        }));
+    }
+}
+
+impl fmt::Display for Blueprints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(literal) => write!(f, "`{literal}`"),
+            Self::Computed(all) if all.is_empty() => f.write_str("none"),
+            Self::Computed(all) => {
+                let names: Vec<String> = all.iter().map(|name| format!("`{name}`")).collect();
+                f.write_str(&names.join(", "))
+            }
+        }
+    }
+}
+
+/// What stands in quotes in a JQ expression: `if .prod then "service" else "sandbox" end` names two.
+fn named(expression: &Value) -> Vec<BlueprintId> {
+    let text = expression.as_str().unwrap_or_default();
+    text.split('"').skip(1).step_by(2).filter_map(|name| BlueprintId::new(name).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_core::{Manifest, ResourceConfig};
+    use serde_json::json;
+
+    use super::*;
+
+    fn mapping(blueprint: &str) -> Mapping {
+        let resource: ResourceConfig =
+            serde_json::from_value(json!({"kind": "Acme::Widget", "selector": {"query": "true"}, "port": {
+            "entity": {"mappings": {"identifier": ".id", "blueprint": blueprint}}}}))
+            .unwrap();
+        Mapping::Custom(std::sync::Arc::new(resource))
+    }
+
+    fn kind() -> KindManifest {
+        let manifest = json!({"name": "widget", "version": "1.0.0", "kinds": [{
+            "kind": "Acme::Widget", "scope": "regional",
+            "plan": {"steps": [{"id": "x", "service": "ec2", "operation": "DescribeVolumes", "items": "Volumes[]"}]},
+            "blueprints": [{"identifier": "widget", "title": "Widget"}],
+        }]});
+        Manifest::parse(manifest.to_string().as_bytes()).unwrap().kinds.remove(0)
+    }
+
+    fn entity(blueprint: &str) -> Entity {
+        Entity::new(blueprint.parse().unwrap(), "i")
+    }
+
+    #[test]
+    fn the_mapping_decides() {
+        for (blueprint, allowed) in [
+            (r#""widget""#, vec!["widget"]),
+            (r#""mine""#, vec!["mine"]),
+            (".type", vec!["widget"]),
+            (r#"if .prod then "service" else "sandbox" end"#, vec!["sandbox", "service", "widget"]),
+            (r#".tags["blueprint"]"#, vec!["blueprint", "widget"]),
+            (r#""wid" + "get""#, vec!["get", "wid", "widget"]),
+        ] {
+            let blueprints = Blueprints::of(&mapping(blueprint), Some(&kind()));
+            for name in ["widget", "mine", "service", "sandbox", "blueprint", "get", "wid", "person"] {
+                assert_eq!(blueprints.allow(&entity(name)), allowed.contains(&name), "{blueprint}: {name}");
+            }
+        }
+        let native = Blueprints::of(&Mapping::Native, Some(&kind()));
+        assert!(native.allow(&entity("widget")) && !native.allow(&entity("person")));
+    }
+
+    #[test]
+    fn others_are_refused_and_named() {
+        let entities = vec![entity("widget"), entity("person")];
+        let mut report = MapReport { entities, ..MapReport::default() };
+        let blueprints = Blueprints::of(&mapping(".type"), Some(&kind()));
+        let refused = blueprints.check(&report.entities).unwrap_err();
+        assert!(refused.to_string().contains("entities[1].blueprint"), "{refused}");
+        blueprints.confine(&mut report);
+        assert_eq!(report.entities.len(), 1);
+        assert!(report.errors[0].reason.contains("`person`"), "{:?}", report.errors);
+        assert!(report.errors[0].reason.contains("only `widget`"), "{:?}", report.errors);
+    }
+}
