@@ -9,7 +9,7 @@ use std::{
 
 use berth_core::{
     Account, AccountAccess, AccountId, Adoption, BlueprintId, Catalog, EnabledRegions, Install, Intent, Kind,
-    KindEntry, Ledger, Mapper, Milestone, Problem, Processing, Region, ResyncStatus, Scope, Session, Source,
+    KindEntry, Ledger, Mapper, Milestone, Problem, Processing, Region, ResourceResult, ResyncStatus, Scope, Session, Source,
     Unit, UnitId, UnitState, UpsertOptions,
 };
 use futures::{StreamExt, stream};
@@ -195,18 +195,18 @@ pub async fn run(
 /// How the catalog is told that a resync ended. `told` is whether it took all steps that it cannot
 /// do without.
 fn status(report: &Report, told: bool) -> ResyncStatus {
-    let failed = |unit: &UnitReport| matches!(unit.state, UnitState::Failed(_));
     match report.outcome {
         Outcome::Aborted => ResyncStatus::Aborted,
         _ if !told => ResyncStatus::Failed,
         Outcome::Done | Outcome::DeletionsHeldBack => ResyncStatus::Completed,
-        // The catalog deletes by itself what it was not given, and knows nothing of units: to it,
-        // whatever was not read completely must not look so.
         Outcome::Partial if report.processing == Processing::Documents => ResyncStatus::Failed,
-        // An entity that the catalog refused does not fail a resync, nor does a scope that access
-        // was denied to: both are lasting facts, told in the report. A scope that failed does.
-        Outcome::Partial if !report.units.iter().any(failed) => ResyncStatus::Completed,
-        Outcome::Partial | Outcome::NothingRead => ResyncStatus::Failed,
+        // An entity that the catalog refused does not fail a resync: a lasting fact, told in the report.
+        Outcome::Partial => {
+            let mut all = ResourceResult::default();
+            report.units.iter().for_each(|unit| all.count(&unit.state));
+            all.status(report.processing)
+        }
+        Outcome::NothingRead => ResyncStatus::Failed,
     }
 }
 
@@ -672,6 +672,7 @@ impl Run {
         let mut reports: Vec<Option<UnitReport>> = units.iter().map(|_| None).collect();
         let mut item_failures = Vec::new();
         let mut misconfigured = Misconfigured::default();
+        let mut stopped = false;
         loop {
             while running.len() < self.options.unit_concurrency.max(1)
                 && !self.options.cancel.is_cancelled()
@@ -701,9 +702,11 @@ impl Run {
             }
             let joined = tokio::select! {
                 joined = running.join_next() => joined,
-                () = self.options.cancel.cancelled(), if !running.is_empty() => {
-                    running.shutdown().await;
-                    None
+                () = self.options.cancel.cancelled(), if !stopped && !running.is_empty() => {
+                    // One that has ended meanwhile is told to the catalog as complete, and so it counts.
+                    stopped = true;
+                    running.abort_all();
+                    continue;
                 }
             };
             let Some(joined) = joined else { break };
@@ -722,6 +725,7 @@ impl Run {
                         *slot = Some(report);
                     }
                 }
+                Err(error) if error.is_cancelled() => {}
                 // A panic in a unit's task is a defect, but still concerns that unit only; its
                 // empty slot is reported as failed below.
                 Err(error) => tracing::error!(%error, "a unit's task ended abnormally"),
