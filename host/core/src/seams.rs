@@ -298,6 +298,20 @@ pub struct DocumentBatch {
     pub documents: Vec<Document>,
 }
 
+/// Documents of a resource that a live event named: what it is now or, where it is gone, as much as its
+/// name tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventDocuments {
+    /// The position of `config` in the app-config.
+    pub resource: usize,
+    /// The entry of `resources[]` that the catalog maps them by.
+    pub config: Arc<ResourceConfig>,
+    /// Whether the resource is gone, so that the catalog is to delete what it would map them to.
+    pub gone: bool,
+    /// The documents.
+    pub documents: Vec<Document>,
+}
+
 /// Why documents did not get into the catalog.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentsError {
@@ -556,6 +570,16 @@ pub trait Catalog: Send + Sync {
         Ok(())
     }
 
+    /// Takes documents of resources of one kind that live events named, with
+    /// [`Processing::Documents`] or [`Processing::EntitiesAndDocuments`]. Asked apart from any resync.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when it did not take all of them.
+    async fn event_documents(&self, kind: &Kind, documents: &[EventDocuments]) -> Result<(), CatalogError> {
+        _ = (kind, documents);
+        Ok(())
+    }
+
     /// Takes documents of a kind for people to look at while they write a mapping: the catalog must
     /// take out what looks like a secret. Called beside the resync's own work, with no more of a kind
     /// than [`Session::examples`] in all. Never called with [`Intent::ReadOnly`].
@@ -673,7 +697,11 @@ mod tests {
         ] {
             let result = ResourceResult { complete, skipped, failed, stopped, ..ResourceResult::default() };
             assert_eq!(result.is_whole(), whole, "{result:?}");
-            assert_eq!((result.status(Entities), result.status(Documents)), (to_berth, to_catalog), "{result:?}");
+            assert_eq!(
+                (result.status(Entities), result.status(Documents)),
+                (to_berth, to_catalog),
+                "{result:?}"
+            );
         }
     }
 }

@@ -90,8 +90,7 @@ pub(crate) fn begin(port: &PortCatalog, resync: Uuid, entries: &[Entry]) {
 
 /// Takes note of a step.
 pub(crate) fn milestone(port: &PortCatalog, milestone: &Milestone) {
-    let processing =
-        if port.lifecycle().is_some() { Processing::Documents } else { Processing::Entities };
+    let processing = if port.lifecycle().is_some() { Processing::Documents } else { Processing::Entities };
     if let Some(telling) = port.metrics.lock().as_mut() {
         telling.milestone(milestone, processing);
     }

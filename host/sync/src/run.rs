@@ -9,8 +9,8 @@ use std::{
 
 use berth_core::{
     Account, AccountAccess, AccountId, Adoption, BlueprintId, Catalog, EnabledRegions, Install, Intent, Kind,
-    KindEntry, Ledger, Mapper, Milestone, Problem, Processing, Region, ResourceResult, ResyncStatus, Scope, Session, Source,
-    Unit, UnitId, UnitState, UpsertOptions,
+    KindEntry, Ledger, Mapper, Milestone, Problem, Processing, Region, ResourceResult, ResyncStatus, Scope,
+    Session, Source, Unit, UnitId, UnitState, UpsertOptions,
 };
 use futures::{StreamExt, stream};
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
@@ -30,6 +30,7 @@ use crate::{
     misconfigured::Misconfigured,
     order::{Order, Relations},
     plan,
+    problems::Problems,
     remember::EndOfResync,
     resolve,
     schedule::Schedule,
@@ -386,6 +387,7 @@ impl Run {
         let examples = (config.resources.iter().map(|resource| resource.kind.clone()), examples);
         let (documents, beside) = Documents::new(&self.catalog, processing, examples, &self.options);
         let documents = Arc::new(documents);
+        let problems: Arc<Problems> = Arc::default();
         let done = CancellationToken::new();
         let writer = Writer {
             catalog: Arc::clone(&self.catalog),
@@ -401,16 +403,24 @@ impl Run {
             approved: self.options.approved.clone(),
             records: recorder.as_ref().map(|recorder| recorder.sender.clone()),
             journal: Arc::clone(&self.options.journal),
+            problems: Arc::clone(&problems),
         };
         let merge = ledger.as_ref().map(|_| options.merge);
         let settled = std::mem::take(&mut planned.settled);
         let facts = self.facts(&accounts, &regions, &resources, ledger.as_deref());
         let work = async {
             let (units_run, written) = futures::join!(
-                self.units(&units, (&resources, &mut versions), merge, sender, (&tally, &documents)),
+                self.units(
+                    &units,
+                    (&resources, &mut versions),
+                    merge,
+                    sender,
+                    (&tally, &documents, &problems)
+                ),
                 writer.run(receiver, order)
             );
             tally.finish(self.options.cancel.is_cancelled());
+            problems.tell_repeats();
             let mut reports = units_run.reports;
             for report in reports.iter_mut().filter(|report| report.state.is_complete()) {
                 // Which documents were in a write that failed is not known: all of the entry's may.
@@ -665,7 +675,7 @@ impl Run {
         (resources, versions): (&[ResolvedResource], &mut Versions<'_>),
         merge: Option<bool>,
         sender: mpsc::Sender<Mapped>,
-        (tally, documents): (&Arc<Tally>, &Arc<Documents>),
+        (tally, documents, problems): (&Arc<Tally>, &Arc<Documents>, &Arc<Problems>),
     ) -> UnitsRun {
         let mut schedule = Schedule::new(units);
         let mut running: JoinSet<Ended> = JoinSet::new();
@@ -690,6 +700,7 @@ impl Run {
                     sender: sender.clone(),
                     tally: Arc::clone(tally),
                     documents: Arc::clone(documents),
+                    problems: Arc::clone(problems),
                 };
                 let span = tracing::info_span!(
                     "unit",

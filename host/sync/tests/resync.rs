@@ -136,7 +136,8 @@ impl Source for World {
         pages.extend(self.errors.get(&at).cloned().map(Err));
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let delays = self.delays.iter().copied().cycle().skip(turn % self.delays.len().max(1));
-        let delays: Vec<Duration> = delays.chain(std::iter::repeat(Duration::ZERO)).take(pages.len()).collect();
+        let delays: Vec<Duration> =
+            delays.chain(std::iter::repeat(Duration::ZERO)).take(pages.len()).collect();
         stream::iter(pages.into_iter().zip(delays))
             .then(|(page, delay)| async move {
                 if !delay.is_zero() {

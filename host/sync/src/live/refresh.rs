@@ -14,14 +14,14 @@ use std::{
 };
 
 use berth_core::{
-    Account, Adoption, AppConfig, BlueprintId, Catalog, Entity, EntityKey, FetchError, FetchRequest,
-    FieldSet, Intent, KindManifest, Ledger, MapContext, MapReport, MapRequest, Mapper, Mapping, One, Place,
-    Problem, Producer, Producers, RawPage, Region, ResourceConfig, Scope, Source, UnitId, UnreadStep,
-    UpsertOptions, UpsertOutcome,
+    Account, Adoption, AppConfig, BlueprintId, Catalog, Document, Entity, EntityKey, EventDocuments,
+    FetchError, FetchRequest, FieldSet, Intent, KindManifest, Ledger, MapContext, MapReport, MapRequest,
+    Mapper, Mapping, One, Place, Problem, Processing, Producer, Producers, RawPage, Region, ResourceConfig,
+    Scope, Source, UnitId, UnreadStep, UpsertOptions, UpsertOutcome,
 };
 use futures::StreamExt;
 use serde_json::{Map, Value, json};
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::{sync::MutexGuard, task::spawn_blocking, time::Instant};
 
 use super::{
     Gate,
@@ -29,6 +29,7 @@ use super::{
     limits::LiveLimits,
     matching::{Target, Told},
     roster::Roster,
+    writer::{BatchWriter, Written},
 };
 use crate::{
     content::key_digest,
@@ -74,8 +75,7 @@ pub(super) struct Refresher {
     /// How long the app-config is good for.
     pub(super) config_ttl: Duration,
     pub(super) rules: tokio::sync::Mutex<Option<(Instant, Arc<Rules>)>>,
-    /// Which entities of others may be taken over.
-    pub(super) adoption: Adoption,
+    pub(super) writer: BatchWriter,
     /// The largest number of entities that may be deleted from one resync to the next.
     pub(super) max_deletions: Option<u64>,
     pub(super) limits: tokio::sync::Mutex<LiveLimits>,
@@ -88,6 +88,8 @@ pub(super) struct Rules {
     config: AppConfig,
     /// The catalog's identity.
     identity: String,
+    /// Who makes entities of what is read.
+    processing: Processing,
     resources: Vec<ResolvedResource>,
 }
 
@@ -100,13 +102,25 @@ struct Upsert {
     partial: bool,
 }
 
+/// What reading a resource again gave.
+pub(super) enum Read {
+    /// There is nothing to write.
+    Done(Done),
+    /// It is to be written.
+    Changes(Changes),
+}
+
 /// What an event changes in the catalog.
-struct Changes<'r> {
-    rules: &'r Rules,
+pub(super) struct Changes {
+    rules: Arc<Rules>,
     /// Who produces what the event is about.
     producer: Producer,
     upserts: BTreeMap<EntityKey, Upsert>,
     doomed: BTreeSet<EntityKey>,
+    /// What a catalog that takes documents is given.
+    documents: Vec<EventDocuments>,
+    /// What it is given where the entities that are `doomed` may be deleted.
+    gone: Vec<EventDocuments>,
     read: Instant,
 }
 
@@ -129,45 +143,97 @@ struct Seen {
     filtered: bool,
     /// Each with whether fields are left out of it, since they could not be read.
     entities: Vec<(Entity, bool)>,
+    documents: Vec<Document>,
+}
+
+impl Entry<'_> {
+    /// Documents of the resource, mapped as this entry says.
+    fn documents(&self, gone: bool, documents: Vec<Document>) -> EventDocuments {
+        let config = Arc::clone(&self.resource.config);
+        EventDocuments { resource: self.resource.index, config, gone, documents }
+    }
+
+    /// What is known of a resource by its name alone, as if it had been read.
+    fn gone_page(&self, target: &Target, resource: &str) -> Option<RawPage> {
+        let gone = self.kind.events.as_ref().and_then(|rules| rules.gone.as_ref())?;
+        let region = self.regions.first().filter(|_| self.kind.scope == Scope::Regional);
+        let mut scope = Map::new();
+        for (name, value) in [
+            ("resource", json!(resource)),
+            ("event", Value::clone(&target.event)),
+            ("account", json!(self.account.id)),
+            ("region", json!(region)),
+            ("partition", json!(self.account.partition.as_str())),
+            ("kind", json!(self.kind.kind)),
+        ] {
+            scope.insert(name.to_owned(), value);
+        }
+        let mut element = json!({"item": null, "steps": {}, "parents": {}});
+        if let Some(Value::Object(members)) = gone.template().render(&scope) {
+            for (name, value) in members {
+                element[name] = value;
+            }
+        }
+        Some(RawPage {
+            region: region.cloned(),
+            resources: json!([element]).to_string().into_bytes(),
+            count: 1,
+            failures: Vec::new(),
+            unread: Vec::new(),
+            reservation: berth_core::Reservation::default(),
+        })
+    }
 }
 
 impl Refresher {
-    /// Reads a resource again and writes or deletes its entities. `last`: that AWS contradicts the
-    /// event is believed now, since there was time enough for the change to show.
-    pub(super) async fn refresh(&self, target: &Target, last: bool) -> Result<Done, Miss> {
+    /// Reads a resource again, and finds out what is to be written or deleted. `last`: that AWS contradicts
+    /// the event is believed now, since there was time enough for the change to show.
+    pub(super) async fn read(&self, target: &Target, last: bool) -> Result<Read, Miss> {
         if let Some(gate) = &self.gate
             && !gate().await.map_err(Miss::Again)?
         {
-            return Ok(Done::Ignored("live events are switched off for this organization".into()));
+            return Ok(Read::Done(Done::Ignored(
+                "live events are switched off for this organization".into(),
+            )));
         }
         let rules = self.rules().await?;
         let id = &target.key.account;
         let Some(access) = self.source.find(id).await.map_err(Miss::Again)? else {
-            return Ok(Done::Ignored(format!("{id} is none of the accounts of this integration")));
+            return Ok(Read::Done(Done::Ignored(format!(
+                "{id} is none of the accounts of this integration"
+            ))));
         };
         if let Err(problem) = access.access {
-            return Ok(Done::Denied(problem));
+            return Ok(Read::Done(Done::Denied(problem)));
         }
         let entries = self.entries(&rules, &access.account, target).await?;
         if entries.is_empty() {
-            return Ok(Done::Ignored(format!(
+            return Ok(Read::Done(Done::Ignored(format!(
                 "the integration's mapping has no resource of {} in that region",
                 target.key.kind
-            )));
+            ))));
         }
 
         let read = Instant::now();
         let mut upserts: BTreeMap<EntityKey, Upsert> = BTreeMap::new();
         let mut doomed: BTreeSet<EntityKey> = BTreeSet::new();
+        let (mut documents, mut gone) = (Vec::new(), Vec::new());
         let mut exists = false;
         for entry in &entries {
-            let seen = match self.look(entry, target).await? {
+            let seen = match self.look(entry, target, rules.processing).await? {
                 Ok(seen) => seen,
-                Err(denied) => return Ok(Done::Denied(denied)),
+                Err(denied) => return Ok(Read::Done(Done::Denied(denied))),
             };
             exists |= seen.exists;
             if seen.filtered || !seen.exists {
-                doomed.extend(self.own_keys(entry, target).await?);
+                let own = self.own_keys(entry, target).await?;
+                if !seen.exists && !own.is_empty() && rules.processing != Processing::Entities {
+                    gone.extend(self.documents_of_gone(entry, target).await?);
+                }
+                doomed.extend(own);
+            }
+            if !seen.documents.is_empty() {
+                documents.push(entry.documents(false, seen.documents));
             }
             let single = entry.resource.entry.single_account;
             upserts.extend(
@@ -188,7 +254,8 @@ impl Refresher {
         doomed.retain(|key| !upserts.contains_key(key));
         let place = target.key.region.clone().map_or(Place::Global, Place::Region);
         let producer = Producer { account: id.clone(), place, kind: target.key.kind.clone() };
-        self.write(Changes { rules: &rules, producer, upserts, doomed, read }).await
+        drop(entries);
+        Ok(Read::Changes(Changes { rules, producer, upserts, doomed, documents, gone, read }))
     }
 
     /// The app-config as of a little while ago, served by the plugins of now.
@@ -197,17 +264,17 @@ impl Refresher {
         let mapper = self.mapper.pinned().unwrap_or_else(|| Arc::clone(&self.mapper));
         let kinds = mapper.kinds();
         let known = rules.as_ref().filter(|(read, _)| read.elapsed() < self.config_ttl);
-        let (since, config, identity) = match known {
+        let (since, config, identity, processing) = match known {
             Some((_, known)) if same(&known.mapper, &mapper) => return Ok(Arc::clone(known)),
-            Some((since, known)) => (*since, known.config.clone(), known.identity.clone()),
+            Some((since, known)) => (*since, known.config.clone(), known.identity.clone(), known.processing),
             None => {
                 let session = self.catalog.open(Intent::ReadOnly, &defaults(&kinds)).await;
                 let session = session.map_err(|error| Miss::Again(error.0))?;
-                (Instant::now(), session.config, session.identity)
+                (Instant::now(), session.config, session.identity, session.processing)
             }
         };
         let (resources, _) = resolve(&config, &kinds, &mapper.refused());
-        let read = Arc::new(Rules { mapper, config, identity, resources });
+        let read = Arc::new(Rules { mapper, config, identity, processing, resources });
         *rules = Some((since, Arc::clone(&read)));
         Ok(read)
     }
@@ -241,7 +308,17 @@ impl Refresher {
     }
 
     /// Reads and maps the resource as an entry asks. The inner error is denied access.
-    async fn look(&self, entry: &Entry<'_>, target: &Target) -> Result<Result<Seen, Problem>, Miss> {
+    async fn look(
+        &self,
+        entry: &Entry<'_>,
+        target: &Target,
+        processing: Processing,
+    ) -> Result<Result<Seen, Problem>, Miss> {
+        let (mapping, documents) = match processing {
+            Processing::Entities => (entry.mapping.clone(), false),
+            Processing::EntitiesAndDocuments => (entry.mapping.clone(), true),
+            Processing::Documents => (Mapping::Documents, false),
+        };
         let never = |error: berth_core::ManifestError| Miss::Never(Problem::from_error(&error));
         let options = &entry.resource.config.selector.include_actions;
         let mut pages = self.source.fetch(FetchRequest {
@@ -273,7 +350,7 @@ impl Refresher {
             let unread = std::mem::take(&mut page.unread);
             let unknown =
                 Unknown::of(&entry.resource.config, &entry.kind.plan, &unread).map_err(Miss::Again)?;
-            let mut report = self.map(entry, entry.mapping.clone(), page).await?;
+            let mut report = self.map(entry, (mapping.clone(), documents), page).await?;
             let mut partial = Vec::new();
             if let Some(unknown) = unknown {
                 partial = unknown.leave_out_of(&mut report);
@@ -286,12 +363,18 @@ impl Refresher {
                 return Err(Miss::Never(Problem::new(format!("not mapped: {}", error.reason))));
             }
             seen.filtered |= report.filtered > 0;
+            seen.documents.extend(report.documents);
             seen.entities.extend(report.entities.into_iter().zip(partial));
         }
         Ok(Ok(seen))
     }
 
-    async fn map(&self, entry: &Entry<'_>, mapping: Mapping, page: RawPage) -> Result<MapReport, Miss> {
+    async fn map(
+        &self,
+        entry: &Entry<'_>,
+        (mapping, documents): (Mapping, bool),
+        page: RawPage,
+    ) -> Result<MapReport, Miss> {
         let request = MapRequest {
             kind: entry.kind.kind.clone(),
             context: MapContext {
@@ -300,7 +383,7 @@ impl Refresher {
                 options: entry.resource.config.selector.include_actions.clone(),
             },
             mapping,
-            documents: false,
+            documents,
             page,
         };
         entry.mapper.map(request).await.map_err(|error| Miss::Never(map_problem(error)))
@@ -319,6 +402,17 @@ impl Refresher {
         Ok(own.difference(&others).cloned().collect())
     }
 
+    /// The documents of a resource that is gone: the least that is known of it.
+    async fn documents_of_gone(
+        &self,
+        entry: &Entry<'_>,
+        target: &Target,
+    ) -> Result<Option<EventDocuments>, Miss> {
+        let Some(page) = entry.gone_page(target, &target.key.resource) else { return Ok(None) };
+        let report = self.map(entry, (Mapping::Documents, false), page).await?;
+        Ok((!report.documents.is_empty()).then(|| entry.documents(true, report.documents)))
+    }
+
     /// The keys that the mapping makes of the least that is known of a resource of this name.
     async fn keys_of(
         &self,
@@ -326,36 +420,8 @@ impl Refresher {
         target: &Target,
         resource: &str,
     ) -> Result<BTreeSet<EntityKey>, Miss> {
-        let Some(gone) = entry.kind.events.as_ref().and_then(|rules| rules.gone.as_ref()) else {
-            return Ok(BTreeSet::new());
-        };
-        let region = entry.regions.first().filter(|_| entry.kind.scope == Scope::Regional);
-        let mut scope = Map::new();
-        for (name, value) in [
-            ("resource", json!(resource)),
-            ("event", Value::clone(&target.event)),
-            ("account", json!(entry.account.id)),
-            ("region", json!(region)),
-            ("partition", json!(entry.account.partition.as_str())),
-            ("kind", json!(entry.kind.kind)),
-        ] {
-            scope.insert(name.to_owned(), value);
-        }
-        let mut element = json!({"item": null, "steps": {}, "parents": {}});
-        if let Some(Value::Object(members)) = gone.template().render(&scope) {
-            for (name, value) in members {
-                element[name] = value;
-            }
-        }
-        let page = RawPage {
-            region: region.cloned(),
-            resources: json!([element]).to_string().into_bytes(),
-            count: 1,
-            failures: Vec::new(),
-            unread: Vec::new(),
-            reservation: berth_core::Reservation::default(),
-        };
-        let report = self.map(entry, unselective(entry.mapping), page).await?;
+        let Some(page) = entry.gone_page(target, resource) else { return Ok(BTreeSet::new()) };
+        let report = self.map(entry, (unselective(entry.mapping), false), page).await?;
         if let Some(error) = report.errors.first() {
             tracing::debug!(
                 kind = %entry.kind.kind, resource, reason = error.reason,
@@ -368,8 +434,71 @@ impl Refresher {
         Ok(named.map(|entity| entity.key).collect())
     }
 
-    async fn write(&self, changes: Changes<'_>) -> Result<Done, Miss> {
-        let Changes { rules, producer, upserts, doomed, read } = &changes;
+    /// Writes what an event changes, by whoever makes entities of it.
+    pub(super) async fn write(&self, changes: Changes) -> Result<Done, Miss> {
+        match changes.rules.processing {
+            Processing::Entities => self.write_entities(&changes).await,
+            Processing::EntitiesAndDocuments => {
+                let done = self.write_entities(&changes).await?;
+                let Changes { documents, gone, .. } = changes;
+                let deleted = matches!(done, Done::Deleted(_));
+                let gone = gone.into_iter().filter(|_| deleted);
+                for documents in documents.into_iter().chain(gone) {
+                    if let Err(problem) = self.writer.send(documents).await {
+                        tracing::warn!(%problem, "the catalog did not take documents of a live event");
+                    }
+                }
+                Ok(done)
+            }
+            Processing::Documents => self.hand_over(changes).await,
+        }
+    }
+
+    /// Gives a catalog that maps by itself what there is of the resource.
+    async fn hand_over(&self, changes: Changes) -> Result<Done, Miss> {
+        let (mut written, mut deleted) = (0, 0);
+        let deletable = !changes.gone.is_empty() && self.catalog_may_delete(&changes).await?;
+        let Changes { producer, documents, gone, doomed, .. } = changes;
+        for documents in documents {
+            written += documents.documents.len();
+            self.writer.send(documents).await.map_err(Miss::Again)?;
+        }
+        if deletable {
+            for documents in gone {
+                deleted += documents.documents.len();
+                self.writer.send(documents).await.map_err(Miss::Again)?;
+            }
+            self.limits.lock().await.deleted(&producer, doomed.len() as u64);
+        }
+        Ok(match (written, deleted) {
+            (0, 0) => Done::Unchanged,
+            (0, deleted) => Done::Deleted(deleted),
+            (written, _) => Done::Upserted(written),
+        })
+    }
+
+    /// Whether a catalog that maps by itself may be told that the resource is gone. It knows nothing of the
+    /// event's account and region: what it holds of others by the same identifier must stay.
+    async fn catalog_may_delete(&self, changes: &Changes) -> Result<bool, Miss> {
+        let Changes { rules, producer, doomed, .. } = changes;
+        let keys: Vec<EntityKey> = doomed.iter().cloned().collect();
+        if keys.is_empty() {
+            return Ok(false);
+        }
+        let (_, unproven) = self.provable(rules, producer, keys.clone(), false).await?;
+        if unproven > 0 {
+            return Ok(false);
+        }
+        let foreign = self.catalog.foreign(&keys, &Adoption::Never).await;
+        if let Some(foreign) = foreign.map_err(|error| Miss::Again(error.0))?.first() {
+            tracing::info!(entity = %foreign.key, "not deleted: somebody else owns an entity with this identifier");
+            return Ok(false);
+        }
+        Ok(self.is_within_limits(rules, producer, &keys, 0).await?.is_some())
+    }
+
+    async fn write_entities(&self, changes: &Changes) -> Result<Done, Miss> {
+        let Changes { rules, producer, upserts, doomed, read, .. } = changes;
         let keys: Vec<u128> = upserts.keys().chain(doomed).map(key_digest).collect();
         if keys.is_empty() {
             return Ok(Done::Unchanged);
@@ -381,7 +510,7 @@ impl Refresher {
         let touched = written.chain(doomed.iter().map(|key| (key_digest(key), None)));
         self.invalidate(rules, touched.collect()).await?;
         let written = self.upsert(rules, upserts).await?;
-        let deleted = self.delete(&changes).await?;
+        let deleted = self.delete(changes).await?;
         Ok(match (written, deleted) {
             (0, 0) => Done::Unchanged,
             (0, deleted) => Done::Deleted(deleted),
@@ -417,27 +546,27 @@ impl Refresher {
         }
         let mut miss = None;
         let mut found = Vec::new();
-        for ((blueprint, partial), same) in &batches {
+        for ((blueprint, partial), same) in batches {
             // What is left out must not be emptied.
-            let options = UpsertOptions { merge: options.merge || *partial, ..options };
-            let own = self.own(same).await?;
-            if own.len() < same.len() {
-                let problem = Problem::new("somebody else owns an entity with the same identifier");
-                miss.get_or_insert(Miss::Never(problem));
-            }
-            if own.is_empty() {
-                continue;
-            }
-            for outcome in self.catalog.upsert(blueprint, &own, options).await.outcomes {
-                match outcome {
-                    UpsertOutcome::Created | UpsertOutcome::Updated | UpsertOutcome::NotFound => {}
-                    UpsertOutcome::Found(identifier) => {
-                        let key = EntityKey { blueprint: (*blueprint).clone(), identifier };
+            let options = UpsertOptions { merge: options.merge || partial, ..options };
+            for written in self.writer.upsert(blueprint, same, options).await {
+                match written {
+                    Written::Sent(
+                        UpsertOutcome::Created | UpsertOutcome::Updated | UpsertOutcome::NotFound,
+                    ) => {}
+                    Written::Sent(UpsertOutcome::Found(identifier)) => {
+                        let key = EntityKey { blueprint: blueprint.clone(), identifier };
                         found.push((key_digest(&key), None));
                     }
-                    UpsertOutcome::Refused(problem) => miss = Some(Miss::Never(problem)),
+                    Written::Sent(UpsertOutcome::Refused(problem)) => miss = Some(Miss::Never(problem)),
                     // Its target may come with another event, or with the next resync.
-                    UpsertOutcome::MissingRelation(problem) => _ = miss.get_or_insert(Miss::Again(problem)),
+                    Written::Sent(UpsertOutcome::MissingRelation(problem)) | Written::Unknown(problem) => {
+                        _ = miss.get_or_insert(Miss::Again(problem));
+                    }
+                    Written::Foreign => {
+                        let problem = Problem::new("somebody else owns an entity with the same identifier");
+                        miss.get_or_insert(Miss::Never(problem));
+                    }
                 }
             }
         }
@@ -450,24 +579,13 @@ impl Refresher {
         }
     }
 
-    /// Those of these entities that nobody else owns.
-    async fn own(&self, entities: &[Entity]) -> Result<Vec<Entity>, Miss> {
-        let named = entities.iter().filter(|entity| entity.search.is_none());
-        let keys: Vec<EntityKey> = named.map(|entity| entity.key.clone()).collect();
-        let foreign =
-            self.catalog.foreign(&keys, &self.adoption).await.map_err(|error| Miss::Again(error.0))?;
-        let foreign: BTreeSet<EntityKey> =
-            foreign.into_iter().filter(|entity| !entity.adoptable).map(|entity| entity.key).collect();
-        Ok(entities.iter().filter(|entity| !foreign.contains(&entity.key)).cloned().collect())
-    }
-
-    async fn delete(&self, changes: &Changes<'_>) -> Result<usize, Miss> {
+    async fn delete(&self, changes: &Changes) -> Result<usize, Miss> {
         let Changes { rules, producer, doomed, .. } = changes;
         if doomed.is_empty() {
             return Ok(0);
         }
         let doomed: Vec<EntityKey> = doomed.iter().cloned().collect();
-        let keys = self.provable(rules, producer, doomed).await?;
+        let (keys, _) = self.provable(rules, producer, doomed, true).await?;
         if keys.is_empty() {
             return Ok(0);
         }
@@ -484,17 +602,10 @@ impl Refresher {
         for dependent in &dependents {
             tracing::warn!(entity = %dependent.entity, depends_on = %dependent.depends_on, "deleted along, as a dependent");
         }
-        let mut limits = self.limits.lock().await;
-        let ended = self.journal.resyncs_ended();
-        if limits.counted_at != Some(ended) {
-            limits.start(ended, self.ask_ledger(rules, |ledger, catalog| ledger.totals(catalog)).await?);
-        }
-        let options =
-            LimitOptions { threshold: rules.config.entity_deletion_threshold, maximum: self.max_deletions };
-        if let Err(reason) = limits.check(producer, &keys, dependents.len() as u64, &options) {
-            tracing::warn!(reason, "a deletion is held back until the next resync");
+        let Some(mut limits) = self.is_within_limits(rules, producer, &keys, dependents.len() as u64).await?
+        else {
             return Ok(0);
-        }
+        };
         let report = self.catalog.delete(&keys, delete_dependents).await;
         limits.deleted(producer, report.deleted.len() as u64);
         match report.failed.into_iter().next() {
@@ -503,14 +614,38 @@ impl Refresher {
         }
     }
 
+    /// Whether so many entities may be deleted, dependents included; what is deleted is to be noted there.
+    async fn is_within_limits(
+        &self,
+        rules: &Rules,
+        producer: &Producer,
+        keys: &[EntityKey],
+        dependents: u64,
+    ) -> Result<Option<MutexGuard<'_, LiveLimits>>, Miss> {
+        let mut limits = self.limits.lock().await;
+        let ended = self.journal.resyncs_ended();
+        if limits.counted_at != Some(ended) {
+            limits.start(ended, self.ask_ledger(rules, |ledger, catalog| ledger.totals(catalog)).await?);
+        }
+        let options =
+            LimitOptions { threshold: rules.config.entity_deletion_threshold, maximum: self.max_deletions };
+        if let Err(reason) = limits.check(producer, keys, dependents, &options) {
+            tracing::warn!(reason, "a deletion is held back until the next resync");
+            return Ok(None);
+        }
+        Ok(Some(limits))
+    }
+
     /// Those of these entities that are certainly this integration's own, and certainly of the event's
-    /// account and region.
+    /// account and region: as they state it or, with `recorded`, as the ledger has it. And how many of its
+    /// own are not.
     async fn provable(
         &self,
         rules: &Rules,
         producer: &Producer,
         keys: Vec<EntityKey>,
-    ) -> Result<Vec<EntityKey>, Miss> {
+        recorded: bool,
+    ) -> Result<(Vec<EntityKey>, usize), Miss> {
         let facts = Facts {
             entries: rules.resources.iter().map(|resource| DeletionEntry::clone(&resource.entry)).collect(),
             ..Facts::default()
@@ -523,10 +658,13 @@ impl Refresher {
         }
         let owned = self.catalog.current(&keys, &fields).await.map_err(|error| Miss::Again(error.0))?;
         let digests: Vec<u128> = owned.iter().map(|entity| key_digest(&entity.key)).collect();
-        let recorded =
-            self.ask_ledger(rules, move |ledger, catalog| ledger.entries(catalog, &digests)).await?;
+        let recorded = if recorded {
+            self.ask_ledger(rules, move |ledger, catalog| ledger.entries(catalog, &digests)).await?
+        } else {
+            None
+        };
         let mut recorded = recorded.unwrap_or_default().into_iter();
-        let mut allowed = Vec::new();
+        let (mut allowed, mut unproven) = (Vec::new(), 0);
         for entity in owned {
             let producers = recorded.next().flatten().map_or(Producers::Unknown, |entry| entry.producers);
             let attribution = policy.rules(&entity.key.blueprint);
@@ -540,13 +678,14 @@ impl Refresher {
             if policy.allows_event(&stale, producer) {
                 allowed.push(entity.key);
             } else {
+                unproven += 1;
                 tracing::info!(
                     entity = %entity.key,
                     "not deleted: it is not known to belong to the event's account and region alone"
                 );
             }
         }
-        Ok(allowed)
+        Ok((allowed, unproven))
     }
 }
 
