@@ -221,7 +221,12 @@ async fn follow(
     let observer: Arc<dyn Observer> = Arc::<Status>::clone(status);
     let base = settings.base_url.as_ref().map_or("", Url::as_str).trim_end_matches('/');
     tracing::info!("live events are taken at {base}{prefix}/integration/webhook");
-    let options = LiveOptions { keeps_backlog: file.is_some(), ..settings.options.clone() };
+    let options = LiveOptions {
+        keeps_backlog: file.is_some(),
+        // Beyond that it is given up.
+        drain: settings.options.drain.min(GRACE.saturating_sub(Duration::from_secs(2))),
+        ..settings.options.clone()
+    };
     let mut running = JoinSet::new();
     let mut former: Option<CancellationToken> = None;
     let mut waiting = file.as_ref().map(BacklogFile::read).unwrap_or_default();
