@@ -4,6 +4,7 @@
 //! through the kind's own plan and plugin, so that an event that comes late, twice or out of order
 //! does no harm. Which events concern a kind stands in the plugin's manifest.
 
+mod apply;
 mod backlog;
 mod journal;
 mod limits;
@@ -333,7 +334,9 @@ impl Live {
             }
         }
         let mut queue = self.queue();
-        jobs.into_values().for_each(|job| queue.put_back(job));
+        for job in jobs.into_values() {
+            queue.put_back(job);
+        }
         let waiting = queue.len();
         drop(queue);
         if waiting > 0 && !self.options.keeps_backlog {

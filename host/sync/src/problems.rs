@@ -1,4 +1,4 @@
-//! Tells each problem once, however many units, resources or entities have it.
+//! Tells each problem once, however many accounts, units, resources or entities have it.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,8 @@ struct Known {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Group {
     what: &'static str,
-    kind: Kind,
+    /// The kind, of what has one.
+    kind: Option<Kind>,
     /// Without the names of what it concerns.
     text: String,
 }
@@ -45,10 +46,16 @@ impl Problems {
 
     /// Notes a problem. `names` are those of what it concerns, which make no other problem of it. Whether
     /// it is the first of its group, and hence to be told now.
-    pub(crate) fn is_first(&self, what: &'static str, kind: &Kind, problem: &str, names: &[&str]) -> bool {
+    pub(crate) fn is_first(
+        &self,
+        what: &'static str,
+        kind: Option<&Kind>,
+        problem: &str,
+        names: &[&str],
+    ) -> bool {
         let named = names.iter().filter(|name| !name.is_empty());
         let text = named.fold(problem.to_owned(), |text, name| text.replace(name, "…"));
-        let group = Group { what, kind: kind.clone(), text };
+        let group = Group { what, kind: kind.cloned(), text };
         let mut known = self.known();
         if let Some(repeats) = known.groups.get_mut(&group) {
             repeats.count += 1;
@@ -67,7 +74,8 @@ impl Problems {
         let mut groups: Vec<_> = groups.into_iter().filter(|(_, repeats)| repeats.count > 0).collect();
         groups.sort_by(|(a, _), (b, _)| (&a.kind, a.what, &a.text).cmp(&(&b.kind, b.what, &b.text)));
         for (Group { what, kind, .. }, Repeats { problem, count }) in groups {
-            tracing::warn!(%kind, problem, more = count, "{what}: {count} more like it");
+            let kind = kind.as_ref().map(tracing::field::display);
+            tracing::warn!(kind, problem, more = count, "{what}: {count} more like it");
         }
         if others > 0 {
             tracing::warn!(more = others, "{others} more problems; the report lists them");
@@ -97,7 +105,7 @@ mod tests {
         let (instance, bucket) =
             (Kind::new("A::EC2::Instance").unwrap(), Kind::new("A::S3::Bucket").unwrap());
         let note = |kind: &Kind, problem: &str, names: &[&str]| {
-            problems.is_first("unit skipped", kind, problem, names)
+            problems.is_first("unit skipped", Some(kind), problem, names)
         };
         assert!(note(&instance, "111: denied in eu-west-1", &["111", "eu-west-1"]));
         assert!(!note(&instance, "222: denied in us-east-1", &["222", "us-east-1"]));
@@ -105,7 +113,7 @@ mod tests {
         assert!(note(&bucket, "111: denied in eu-west-1", &["111", "eu-west-1"]));
         assert!(problems.is_first(
             "unit failed",
-            &instance,
+            Some(&instance),
             "111: denied in eu-west-1",
             &["111", "eu-west-1"]
         ));
@@ -117,7 +125,8 @@ mod tests {
     fn many_different_problems_take_bounded_room() {
         let problems = Problems::default();
         let kind = Kind::new("A::B::C").unwrap();
-        let first = (0..GROUPS + 7).filter(|n| problems.is_first("w", &kind, &n.to_string(), &[])).count();
+        let first =
+            (0..GROUPS + 7).filter(|n| problems.is_first("w", Some(&kind), &n.to_string(), &[])).count();
         assert_eq!((first, problems.known().others), (GROUPS, 7));
     }
 }

@@ -30,7 +30,7 @@ use crate::{
     misconfigured::Misconfigured,
     order::{Order, Relations},
     plan,
-    problems::Problems,
+    problems::{Problems, warn_first},
     remember::EndOfResync,
     resolve,
     schedule::Schedule,
@@ -130,6 +130,8 @@ impl SyncError {
     }
 }
 
+/// What is told of accounts.
+const UNREADABLE: &str = "account cannot be read";
 /// Failures of single resources that a report lists; the rest is only counted.
 const LISTED_FAILURES: usize = 100;
 /// Entities on their way from the mapping to the catalog.
@@ -313,9 +315,14 @@ impl Run {
             ));
         }
         let accounts = accounts.map_err(SyncError::Source)?;
+        let problems: Arc<Problems> = Arc::default();
         for AccountAccess { account, access } in &accounts {
             if let Err(problem) = access {
-                tracing::warn!(account = %account.id, %problem, "account cannot be read");
+                let names = [account.id.as_str()];
+                warn_first!(
+                    problems.is_first(UNREADABLE, None, &problem.message, &names),
+                    account = %account.id, %problem, "{UNREADABLE}"
+                );
             }
             self.observer.event(&Event::Account { account, problem: access.as_ref().err() });
         }
@@ -387,7 +394,6 @@ impl Run {
         let examples = (config.resources.iter().map(|resource| resource.kind.clone()), examples);
         let (documents, beside) = Documents::new(&self.catalog, processing, examples, &self.options);
         let documents = Arc::new(documents);
-        let problems: Arc<Problems> = Arc::default();
         let done = CancellationToken::new();
         let writer = Writer {
             catalog: Arc::clone(&self.catalog),

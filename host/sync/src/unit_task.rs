@@ -73,8 +73,9 @@ impl UnitTask {
         };
         let place = unit.id.place.as_ref().map(ToString::to_string).unwrap_or_default();
         let names = [unit.id.account.as_str(), place.as_str()];
-        let is_first =
-            |what, problem: &Problem| self.problems.is_first(what, &unit.id.kind, &problem.message, &names);
+        let is_first = |what, problem: &Problem| {
+            self.problems.is_first(what, Some(&unit.id.kind), &problem.message, &names)
+        };
         for call in &unread {
             warn_first!(
                 is_first(STEP_UNREAD, &call.problem),
@@ -184,7 +185,7 @@ impl UnitTask {
             counts.failed += lost.len() as u64;
             let is_first = |what, problem: &str, resource: &str| {
                 let names = [resource, unit.id.account.as_str()];
-                self.problems.is_first(what, &unit.id.kind, problem, &names)
+                self.problems.is_first(what, Some(&unit.id.kind), problem, &names)
             };
             for failure in lost {
                 warn_first!(

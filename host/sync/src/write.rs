@@ -635,7 +635,7 @@ impl Writer {
         self.settle(mapped.unit, UnitCounts::default(), written);
         if let Some(unit) = self.unit(mapped.unit) {
             warn_first!(
-                self.problems.is_first(FOREIGN, &unit.kind, "", &[]),
+                self.problems.is_first(FOREIGN, Some(&unit.kind), "", &[]),
                 account = %unit.account, kind = %unit.kind, entity = %mapped.entity.key, "{FOREIGN}"
             );
             written.foreign.push(ForeignIdentifier { entity: mapped.entity.key, unit: unit.clone() });
@@ -662,7 +662,7 @@ impl Writer {
         if let Some(unit) = self.unit(mapped.unit) {
             let names = [mapped.entity.key.identifier.as_str(), unit.account.as_str()];
             warn_first!(
-                self.problems.is_first(REFUSED, &unit.kind, &problem.message, &names),
+                self.problems.is_first(REFUSED, Some(&unit.kind), &problem.message, &names),
                 account = %unit.account, kind = %unit.kind, entity = %mapped.entity.key, %problem, "{REFUSED}"
             );
             let refusal = Refusal { entity: mapped.entity.key, unit: unit.clone(), problem };

@@ -3,6 +3,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails its test")]
 
+#[path = "live/batches.rs"]
+mod batches;
+#[path = "live/documents.rs"]
+mod documents;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
@@ -752,155 +757,6 @@ async fn too_many_are_refused_and_a_stop_reads_what_waits() {
     assert_eq!(world.catalog.held(), json!({"one": 1, "two": 2}));
     assert_eq!(world.send("Create", &["three"]), Submission::Closed, "nobody would read it");
     assert!(world.live.take_backlog().is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn events_beyond_the_bytes_that_may_wait_are_refused() {
-    let catalog = Memory::new(&json!({"query": "true"}), ".Properties.Id");
-    let options = LiveOptions { capacity_bytes: 300, ..LiveOptions::default() };
-    let world = World::with(catalog, options, None);
-    assert_eq!(world.send("Create", &["one"]), Submission::Queued(1));
-    assert_eq!(world.send("Create", &["x".repeat(300).as_str()]), Submission::Full);
-    assert_eq!(world.send("Create", &["two"]), Submission::Queued(1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_waits_at_a_stop_and_what_was_not_done_is_kept_for_the_next_start() {
-    let slow =
-        Memory { delay: Duration::from_secs(60), ..Memory::new(&json!({"query": "true"}), ".Properties.Id") };
-    let options = LiveOptions { workers: 1, keeps_backlog: true, ..LiveOptions::default() };
-    let mut world = World::with(slow, options.clone(), None);
-    for (id, size) in [("one", 1), ("two", 2), ("three", 3)] {
-        world.aws.put(id, json!({"Size": size}));
-    }
-    assert_eq!(world.send("Create", &["one"]), Submission::Queued(1));
-    while world.catalog.requests.lock().unwrap().is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    world.stop.cancel();
-    // Nothing runs before this task waits for something.
-    assert_eq!(world.send("Create", &["two"]), Submission::Queued(1));
-    assert_eq!(world.live.submit(&event(A, "Delete", &["four"])), Submission::Queued(1));
-    let begun = tokio::time::Instant::now();
-    (&mut world.running).await.unwrap();
-    assert_eq!(begun.elapsed(), options.drain, "what is being written may take that long");
-    assert_eq!(world.catalog.held(), json!({}));
-    let backlog = world.live.take_backlog();
-    let text = serde_json::to_string(&backlog).unwrap();
-    assert_eq!((backlog.len(), world.live.waiting()), (3, 0));
-
-    let mut next = World::with(Memory::new(&json!({"query": "true"}), ".Properties.Id"), options, None);
-    next.aws.put("one", json!({"Size": 1}));
-    next.aws.put("two", json!({"Size": 2}));
-    next.catalog.put("four", 4);
-    assert_eq!(next.live.restore(serde_json::from_str(&text).unwrap()), 3);
-    let ends = [next.end().await, next.end().await, next.end().await];
-    assert_eq!(ends.iter().filter(|end| **end == Refreshed::Upserted).count(), 2, "{ends:?}");
-    assert_eq!(next.catalog.held(), json!({"one": 1, "two": 2}));
-}
-
-#[tokio::test(start_paused = true)]
-async fn many_events_are_written_in_few_requests_and_each_is_told() {
-    let catalog = Memory {
-        delay: Duration::from_millis(200),
-        ..Memory::new(&json!({"query": "true"}), ".Properties.Id")
-    };
-    let mut world = World::with(catalog, LiveOptions::default(), None);
-    let ids: Vec<String> = (0..1000).map(|number| format!("thing-{number}")).collect();
-    for id in &ids {
-        world.aws.put(id, json!({"Size": 1}));
-        assert_eq!(world.send("Create", &[id]), Submission::Queued(1));
-    }
-    for _ in &ids {
-        assert_eq!(world.end().await, Refreshed::Upserted);
-    }
-    assert_eq!(world.catalog.held().as_object().unwrap().len(), 1000);
-    let requests = world.catalog.requests.lock().unwrap().clone();
-    assert!(requests.len() <= 15 && requests.iter().all(|count| *count <= 100), "{requests:?}");
-}
-
-/// Two resources of which one entity is made.
-#[tokio::test(start_paused = true)]
-async fn an_entity_is_never_twice_in_one_request() {
-    let mut world = World::of(Memory::new(&json!({"query": "true"}), ".__ExtraContext.AccountId"));
-    for id in ["one", "two", "three"] {
-        world.aws.put(id, json!({"Size": 1}));
-    }
-    assert_eq!(world.send("Create", &["one", "two", "three"]), Submission::Queued(3));
-    for _ in 0..3 {
-        assert_eq!(world.end().await, Refreshed::Upserted);
-    }
-    assert_eq!(*world.catalog.requests.lock().unwrap(), [1, 1, 1]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_catalog_that_maps_by_itself_gets_documents_of_events_and_nothing_else() {
-    let catalog = Memory::new(&json!({"query": ".Keep"}), ".Properties.Id");
-    *catalog.processing.lock().unwrap() = Processing::Documents;
-    let mut world = World::of(catalog);
-    world.catalog.put("gone", 1);
-    // Its selector is for the catalog to judge.
-    world.aws.put("one", json!({"Size": 1, "Keep": false}));
-    assert_eq!(world.follow("Create", "one").await, Refreshed::Upserted);
-    assert_eq!(world.follow("Delete", "gone").await, Refreshed::Deleted);
-    assert_eq!(world.follow("Delete", "unknown-to-the-catalog").await, Refreshed::Deleted);
-    let documents = world.catalog.documents.lock().unwrap().clone();
-    let expected = [("one", "upsert"), ("gone", "delete"), ("unknown-to-the-catalog", "delete")];
-    assert_eq!(documents, expected.map(|(id, operation)| (id.to_owned(), operation)));
-    assert_eq!(world.catalog.held(), json!({"gone": 1}), "the catalog writes and deletes by itself");
-    assert!(world.catalog.requests.lock().unwrap().is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_catalog_that_maps_by_itself_is_not_told_that_things_of_others_are_gone() {
-    // The entity states another account, or none.
-    for states in [Some(B), None] {
-        let catalog = Memory { states, ..Memory::new(&json!({"query": "true"}), ".Properties.Id") };
-        *catalog.processing.lock().unwrap() = Processing::Documents;
-        let mut world = World::of(catalog);
-        world.catalog.put("of-another", 1);
-        assert_eq!(world.follow("Delete", "of-another").await, Refreshed::Unchanged);
-        // What cannot be read is not gone.
-        world.aws.next_reads([Read::Denied]);
-        assert_eq!(world.follow("Delete", "one").await, Refreshed::Denied);
-        assert!(world.catalog.documents.lock().unwrap().is_empty());
-    }
-    // The limits of resyncs hold as well.
-    let catalog = Memory::new(&json!({"query": "true"}), ".Properties.Id");
-    *catalog.processing.lock().unwrap() = Processing::Documents;
-    let mut world = World::of(catalog);
-    for number in 0..30 {
-        world.follow("Delete", &format!("thing-{number}")).await;
-    }
-    let deleted = world.catalog.documents.lock().unwrap().len();
-    assert!((1..=20).contains(&deleted), "{deleted}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn events_follow_the_processing_of_the_moment_and_both_where_both_are_wanted() {
-    let mut world = World::new();
-    world.aws.put("one", json!({"Size": 1}));
-    for (processing, size, documents) in [
-        (Processing::Entities, 1, 0),
-        (Processing::EntitiesAndDocuments, 2, 1),
-        (Processing::Documents, 2, 2),
-        (Processing::Entities, 4, 2),
-    ] {
-        *world.catalog.processing.lock().unwrap() = processing;
-        // What is known of the catalog is good for a while.
-        tokio::time::sleep(LiveOptions::default().config_ttl).await;
-        let written = if processing == Processing::Documents { 3 } else { size };
-        world.aws.put("one", json!({"Size": written}));
-        assert_eq!(world.follow("Update", "one").await, Refreshed::Upserted);
-        assert_eq!(world.catalog.held(), json!({"one": size}), "{processing:?}");
-        assert_eq!(world.catalog.documents.lock().unwrap().len(), documents, "{processing:?}");
-    }
-    *world.catalog.processing.lock().unwrap() = Processing::EntitiesAndDocuments;
-    tokio::time::sleep(LiveOptions::default().config_ttl).await;
-    world.aws.remove("one");
-    assert_eq!(world.follow("Delete", "one").await, Refreshed::Deleted);
-    assert_eq!(world.catalog.held(), json!({}));
-    assert_eq!(world.catalog.documents.lock().unwrap().last(), Some(&("one".to_owned(), "delete")));
 }
 
 #[tokio::test]
