@@ -2,6 +2,7 @@
 //! exits with a documented code.
 
 mod args;
+mod backlog;
 mod board;
 mod command;
 mod exit;

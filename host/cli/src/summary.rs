@@ -92,6 +92,9 @@ fn port_maps(report: &Report, dry_run: bool, out: &mut String) -> std::fmt::Resu
     Ok(())
 }
 
+/// Rows of kinds and accounts; where there were more, there is one for each kind.
+const ROWS: usize = 60;
+
 fn table(report: &Report) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Disabled);
@@ -106,9 +109,18 @@ fn table(report: &Report) -> Table {
     for gone in &report.deletion.deleted {
         *deleted.entry((gone.kind.clone(), gone.account.clone())).or_default() += 1;
     }
-    for (kind, account, units) in report.by_kind_and_account() {
-        let gone = deleted.remove(&(Some(kind.clone()), Some(account.clone()))).unwrap_or(0);
-        table.add_row(row(report, kind.to_string(), account.to_string(), &units, gone));
+    let mut groups = report.by_kind_and_account().into_iter().peekable();
+    let by_kind = groups.len() > ROWS;
+    while let Some((kind, account, mut units)) = groups.next() {
+        let mut gone = deleted.remove(&(Some(kind.clone()), Some(account.clone()))).unwrap_or(0);
+        let mut accounts = 1_usize;
+        while let Some((_, account, more)) = groups.next_if(|(next, ..)| by_kind && *next == kind) {
+            gone += deleted.remove(&(Some(kind.clone()), Some(account))).unwrap_or(0);
+            units.extend(more);
+            accounts += 1;
+        }
+        let account = if accounts > 1 { format!("{accounts} accounts") } else { account.to_string() };
+        table.add_row(row(report, kind.to_string(), account, &units, gone));
     }
     // Deletions that no row above stands for: a kind that is mapped no more, an account unknown.
     for ((kind, account), gone) in deleted {

@@ -49,8 +49,8 @@ pub use problem::Problem;
 pub use regions::{EnabledRegions, RegionHints};
 pub use seams::{
     AccountAccess, Adoption, Catalog, CatalogError, DeleteReport, Dependent, DocumentBatch, DocumentsError,
-    ForeignEntity, Intent, ItemError, KindEntry, MapContext, MapError, MapReport, MapRequest, Mapper,
-    Mapping, Milestone, MisconfiguredField, OwnedEntity, Processing, RefusedPlugin, ResourceResult,
+    EventDocuments, ForeignEntity, Intent, ItemError, KindEntry, MapContext, MapError, MapReport, MapRequest,
+    Mapper, Mapping, Milestone, MisconfiguredField, OwnedEntity, Processing, RefusedPlugin, ResourceResult,
     ResyncStatus, Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
 };
 pub use unit::{Place, Unit, UnitCounts, UnitId, UnitState};

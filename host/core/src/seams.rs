@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Account, AppConfig, Blueprint, BlueprintId, Document, EnabledRegions, Entity, EntityKey, FetchError,
     FetchRequest, FieldSet, Kind, KindManifest, Problem, RawPage, Region, RegionHints, ResourceConfig,
-    UnitCounts, UnitId,
+    UnitCounts, UnitId, UnitState,
 };
 
 // ---------------------------------------------------------------------------------------------
@@ -298,6 +298,20 @@ pub struct DocumentBatch {
     pub documents: Vec<Document>,
 }
 
+/// Documents of a resource that a live event named: what it is now or, where it is gone, as much as its
+/// name tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventDocuments {
+    /// The position of `config` in the app-config.
+    pub resource: usize,
+    /// The entry of `resources[]` that the catalog maps them by.
+    pub config: Arc<ResourceConfig>,
+    /// Whether the resource is gone, so that the catalog is to delete what it would map them to.
+    pub gone: bool,
+    /// The documents.
+    pub documents: Vec<Document>,
+}
+
 /// Why documents did not get into the catalog.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentsError {
@@ -454,12 +468,45 @@ pub struct ResourceResult {
     pub complete: u64,
     /// Units that were skipped.
     pub skipped: u64,
-    /// Units that failed, or were stopped before their end.
+    /// Units that failed.
     pub failed: u64,
     /// Units that did not end, because the resync was stopped before.
     pub stopped: u64,
     /// From the start of its first unit to the last of its entities.
     pub duration: Duration,
+}
+
+impl ResourceResult {
+    /// Counts a unit that ended like this.
+    pub fn count(&mut self, state: &UnitState) {
+        match state {
+            UnitState::Complete => self.complete += 1,
+            UnitState::Skipped(_) => self.skipped += 1,
+            UnitState::Failed(_) => self.failed += 1,
+        }
+    }
+
+    /// How many units it has.
+    pub fn units(&self) -> u64 {
+        self.complete + self.skipped + self.failed + self.stopped
+    }
+
+    /// Whether all its units completed: what it did not bring does not exist.
+    pub fn is_whole(&self) -> bool {
+        self.complete == self.units()
+    }
+
+    /// How it ended. A catalog that maps by itself takes for gone what it was not given, so that to it
+    /// only what is [whole](Self::is_whole) has completed. Else denied access, which lasts, fails nothing.
+    pub fn status(&self, processing: Processing) -> ResyncStatus {
+        if self.stopped > 0 {
+            ResyncStatus::Aborted
+        } else if self.failed > 0 || (processing == Processing::Documents && !self.is_whole()) {
+            ResyncStatus::Failed
+        } else {
+            ResyncStatus::Completed
+        }
+    }
 }
 
 /// Why a catalog call failed as a whole.
@@ -520,6 +567,16 @@ pub trait Catalog: Send + Sync {
     /// [`DocumentsError`] when documents of the entry were lost.
     async fn documents_end(&self, resource: usize) -> Result<(), DocumentsError> {
         _ = resource;
+        Ok(())
+    }
+
+    /// Takes documents of resources of one kind that live events named, with
+    /// [`Processing::Documents`] or [`Processing::EntitiesAndDocuments`]. Asked apart from any resync.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when it did not take all of them.
+    async fn event_documents(&self, kind: &Kind, documents: &[EventDocuments]) -> Result<(), CatalogError> {
+        _ = (kind, documents);
         Ok(())
     }
 
@@ -617,5 +674,34 @@ impl KindEntry {
     /// The kind's blueprints.
     pub fn blueprints(&self) -> &[Blueprint] {
         &self.manifest.blueprints
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_read_to_the_end_is_whole() {
+        use Processing::{Documents, Entities};
+        use ResyncStatus::{Aborted, Completed, Failed};
+        for (complete, skipped, failed, stopped, whole, to_berth, to_catalog) in [
+            (3, 0, 0, 0, true, Completed, Completed),
+            // No unit, no resource: nothing is missing.
+            (0, 0, 0, 0, true, Completed, Completed),
+            (3, 1, 0, 0, false, Completed, Failed),
+            (3, 0, 1, 0, false, Failed, Failed),
+            (3, 0, 0, 1, false, Aborted, Aborted),
+            (0, 0, 0, 4, false, Aborted, Aborted),
+            (0, 1, 1, 1, false, Aborted, Aborted),
+        ] {
+            let result = ResourceResult { complete, skipped, failed, stopped, ..ResourceResult::default() };
+            assert_eq!(result.is_whole(), whole, "{result:?}");
+            assert_eq!(
+                (result.status(Entities), result.status(Documents)),
+                (to_berth, to_catalog),
+                "{result:?}"
+            );
+        }
     }
 }

@@ -47,10 +47,10 @@ pub use berth_port::{
     ResyncRequest, ResyncSchedule, RetryPolicy,
 };
 pub use berth_sync::{
-    Approved, Change, ChangeKind, ChangeRecord, Check, Deletion, Event, Finding, ForeignIdentifier, Gone,
-    Journal, Kept, Live, LiveOptions, Misconfiguration, Mode, NullObserver, Observer, Outcome, PlanFile,
-    Planned, PlannedChange, PlannedDeletion, Refreshed, Refusal, Report, SecondLook, Submission, SyncError,
-    SyncOptions, Totals, UnitCounts, UnitReport, UnreadCall,
+    Approved, Backlog, Change, ChangeKind, ChangeRecord, Check, Deletion, Event, Finding, ForeignIdentifier,
+    Gone, Journal, Kept, Live, LiveOptions, Misconfiguration, Mode, NullObserver, Observer, Outcome,
+    PlanFile, Planned, PlannedChange, PlannedDeletion, Refreshed, Refusal, Report, SecondLook, Submission,
+    SyncError, SyncOptions, Totals, UnitCounts, UnitReport, UnreadCall,
     deletion::{HeldBack, Keep, RemovalAfter, RemovalOptions},
 };
 use berth_sync::{Gate, LiveParts, Roster};

@@ -35,6 +35,9 @@ pub struct PortConfig {
     /// The version that Port shows for the integration. Part of the data source, but an upgrade keeps what
     /// it owns.
     pub integration_version: String,
+    /// Whether the integration is created where it does not exist. A process that has done so does not do it
+    /// again: who deletes it in Port meanwhile wants it to be gone.
+    pub install: bool,
     /// Whether a fresh installation gets the default blueprints and mapping.
     pub initialize_port_resources: bool,
     /// Who creates the default resources of a fresh installation; the contract's choice if unset.
@@ -95,6 +98,7 @@ impl PortConfig {
             integration_identifier: integration_identifier.into(),
             integration_type: "aws-v3".into(),
             integration_version: env!("CARGO_PKG_VERSION").into(),
+            install: true,
             initialize_port_resources: true,
             create_port_resources_origin: None,
             changelog_destination: Value::Object(serde_json::Map::new()),

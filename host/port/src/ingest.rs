@@ -1,4 +1,4 @@
-//! The addresses beside the API: the integration's document names where metrics and logs go.
+//! The addresses beside the API: the integration's document names where metrics, logs and raw data go.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,6 +14,8 @@ pub(crate) struct Ingest(Mutex<Option<Addresses>>);
 struct Addresses {
     metrics: Option<Url>,
     logs: Option<Url>,
+    /// As it is named: it must be as well protected as the API, which who uses it sees to.
+    raw_data: Option<String>,
 }
 
 impl Ingest {
@@ -22,6 +24,7 @@ impl Ingest {
         let addresses = Addresses {
             metrics: address(integration.metric_attributes.as_ref()),
             logs: address(integration.log_attributes.as_ref()),
+            raw_data: integration.ingest_attributes.as_ref().and_then(|named| named.ingest_url.clone()),
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(addresses);
     }
@@ -34,6 +37,11 @@ impl Ingest {
     /// Where logs go, if anywhere.
     pub(crate) fn logs(&self) -> Option<Url> {
         self.known().and_then(|addresses| addresses.logs)
+    }
+
+    /// Where raw data goes, if anywhere.
+    pub(crate) fn raw_data(&self) -> Option<String> {
+        self.known().and_then(|addresses| addresses.raw_data)
     }
 
     /// Whether a document was read yet.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::{
-    OCEAN_CORE_VERSION, PortCatalog, ResourcesOrigin, blueprints,
+    EventType, OCEAN_CORE_VERSION, PortCatalog, ResourcesOrigin, blueprints,
     client::{Call, Repeat, Reply},
     error::PortError,
     iso, ownership, processing,
@@ -43,6 +43,9 @@ pub(crate) async fn start(port: &PortCatalog, defaults: &[KindEntry]) -> Result<
     let processing = processing::decide(port, &flags);
     let existing = get(port).await?;
     let fresh = existing.is_none();
+    if fresh && !port.config.install {
+        return Err(deleted(port));
+    }
 
     let origin = origin(
         existing.as_ref().and_then(|found| found.create_port_resources_origin.as_deref()),
@@ -71,12 +74,9 @@ pub(crate) async fn start(port: &PortCatalog, defaults: &[KindEntry]) -> Result<
 }
 
 /// A further resync of the same process: only the mapping is read again, and the flags when they are
-/// old.
-pub(crate) async fn reload(port: &PortCatalog, defaults: &[KindEntry]) -> Result<Opened, PortError> {
-    let Some(integration) = get(port).await? else {
-        // Somebody deleted it: this is a fresh installation now.
-        return start(port, defaults).await;
-    };
+/// old. Who deletes the integration meanwhile wants it to be gone: only a start installs it again.
+pub(crate) async fn reload(port: &PortCatalog) -> Result<Opened, PortError> {
+    let integration = get(port).await?.ok_or_else(|| deleted(port))?;
     let mut notes = Vec::new();
     let processing = processing::of(port).await?;
     // The organization's flags may have changed meanwhile; what else differs is seen to at the start.
@@ -94,6 +94,8 @@ pub(crate) async fn look(port: &PortCatalog, defaults: &[KindEntry]) -> Result<O
     let processing = processing::of(port).await?;
     match &integration {
         Some(found) => check_runtime(port, found)?,
+        // Events change what resyncs have made.
+        None if port.config.event_type == EventType::HttpRequest => return Err(deleted(port)),
         None => notes.push(format!(
             "integration {} does not exist yet: planned with the default mapping",
             port.config.integration_identifier
@@ -485,6 +487,18 @@ fn app_config(port: &PortCatalog, config: Option<&Value>) -> Result<AppConfig, P
                 .remedy("Correct it in Port (Data sources, the integration, Mapping)."),
         )
     })
+}
+
+/// The integration was there before, or nobody has installed it yet.
+fn deleted(port: &PortCatalog) -> PortError {
+    port.session().deleted = true;
+    let identifier = &port.config.integration_identifier;
+    PortError::Other(
+        Problem::new(format!(
+            "integration `{identifier}` does not exist in Port (any more): somebody deleted the data source"
+        ))
+        .remedy("Stop Berth if that was intended; a restart installs the data source again."),
+    )
 }
 
 fn vanished(port: &PortCatalog) -> PortError {

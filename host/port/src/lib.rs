@@ -54,8 +54,8 @@ use async_trait::async_trait;
 use berth_common::redact::Redactor;
 use berth_core::{
     Adoption, BlueprintId, Catalog, CatalogError, DeleteReport, Dependent, Document, DocumentBatch,
-    DocumentsError, Entity, EntityKey, FieldSet, ForeignEntity, Intent, Kind, KindEntry, Milestone,
-    OwnedEntity, Problem, Processing, ResyncStatus, Session, UpsertOptions, UpsertReport,
+    DocumentsError, Entity, EntityKey, EventDocuments, FieldSet, ForeignEntity, Intent, Kind, KindEntry,
+    Milestone, OwnedEntity, Problem, Processing, ResyncStatus, Session, UpsertOptions, UpsertReport,
 };
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
@@ -123,6 +123,8 @@ struct SessionState {
     resync_id: Uuid,
     /// Whether the integration and its default resources were seen to in this process.
     started: bool,
+    /// Whether the integration was not there any more, or not yet, when it was looked for last.
+    deleted: bool,
     /// When Port noted the start of the last resync, by its clock.
     begun: Option<SystemTime>,
     /// When Port was ready for this session, by Port's clock.
@@ -269,6 +271,17 @@ impl PortCatalog {
         self.session().begun
     }
 
+    /// Whether this process has seen to the integration, so that only another start may install it again.
+    pub fn is_installed(&self) -> bool {
+        self.session().started || !self.config.install
+    }
+
+    /// Whether the integration was missing when a resync wanted to begin, because somebody deleted it in
+    /// Port. It is not installed again by the same process.
+    pub fn is_deleted(&self) -> bool {
+        self.session().deleted
+    }
+
     /// Creates the blueprints of kinds, as far as they do not exist; those that do are left alone. Returns
     /// which were created.
     ///
@@ -308,14 +321,9 @@ impl PortCatalog {
             return Ok(());
         }
         let named = integration.and_then(|found| found.ingest_attributes.as_ref()?.ingest_url.as_deref());
-        let address = match named.map(|text| self.address(text)) {
-            Some(Ok(address)) => address,
-            unusable => {
-                let why = unusable.and_then(Result::err).unwrap_or_else(|| "it names none".into());
-                let problem = Problem::new(format!(
-                    "the address for raw data of integration `{}` is not usable: {why}",
-                    self.config.integration_identifier
-                ));
+        let address = match self.raw_address(named) {
+            Ok(address) => address,
+            Err(problem) => {
                 if session.processing == Processing::Documents {
                     return Err(PortError::Other(problem.remedy(
                         "Set OCEAN__PROCESSING_MODE=ocean-core, so that Berth maps by itself, and tell Port.",
@@ -334,6 +342,16 @@ impl PortCatalog {
         }
         state.raw = Some(Arc::new(Raw::new(id, address, &self.config)));
         Ok(())
+    }
+
+    /// Where raw data goes: what the integration's document names.
+    fn raw_address(&self, named: Option<&str>) -> Result<Url, Problem> {
+        named.ok_or_else(|| "it names none".to_owned()).and_then(|text| self.address(text)).map_err(|why| {
+            let identifier = &self.config.integration_identifier;
+            Problem::new(format!(
+                "the address for raw data of integration `{identifier}` is not usable: {why}"
+            ))
+        })
     }
 
     /// An address that Port names. The token goes there, so it must be as well protected as Port's own.
@@ -451,12 +469,13 @@ impl Catalog for PortCatalog {
         };
         let (mut opened, integration) = match intent {
             Intent::ReadOnly => integration::look(self, defaults).await?,
-            Intent::Write if started => integration::reload(self, defaults).await?,
+            Intent::Write if started => integration::reload(self).await?,
             Intent::Write => integration::start(self, defaults).await?,
         };
         {
             let mut session = self.session();
             session.started |= intent == Intent::Write;
+            session.deleted = false;
             session.entries = metrics::entries(&opened.config);
         }
         if intent == Intent::Write {
@@ -503,6 +522,10 @@ impl Catalog for PortCatalog {
 
     async fn documents_end(&self, resource: usize) -> Result<(), DocumentsError> {
         raw::end(self, resource).await
+    }
+
+    async fn event_documents(&self, kind: &Kind, documents: &[EventDocuments]) -> Result<(), CatalogError> {
+        Ok(raw::event::send(self, kind, documents).await?)
     }
 
     async fn examples(&self, kind: &Kind, documents: &[Document]) -> Result<(), CatalogError> {

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use berth_core::{AppConfig, Milestone, Problem, ResourceResult, ResyncStatus};
+use berth_core::{AppConfig, Milestone, Problem, ResyncStatus};
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
@@ -110,15 +110,10 @@ pub(crate) async fn milestone(port: &PortCatalog, milestone: &Milestone) -> Resu
             sent
         }
         Milestone::ResourceEnded { resource, result } => {
-            kind(port, &lifecycle, *resource, if is_whole(result) { "finished" } else { "failed" }).await
+            kind(port, &lifecycle, *resource, if result.is_whole() { "finished" } else { "failed" }).await
         }
         Milestone::DeletionStarted | Milestone::DeletionEnded { .. } => Ok(()),
     }
-}
-
-/// Whether what a kind brought is all there is of it.
-fn is_whole(result: &ResourceResult) -> bool {
-    result.failed == 0 && result.skipped == 0 && result.stopped == 0
 }
 
 /// Tells Port how the resync ended.
@@ -236,26 +231,5 @@ fn patience(all: RetryPolicy) -> RetryPolicy {
         base: all.base.min(Duration::from_millis(100)),
         cap: all.cap.min(Duration::from_mins(1)),
         timeout: all.timeout.min(Duration::from_secs(10)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_was_read_to_the_end_is_whole() {
-        let result = |complete, skipped, failed| ResourceResult {
-            complete,
-            skipped,
-            failed,
-            ..ResourceResult::default()
-        };
-        assert!(is_whole(&result(3, 0, 0)));
-        // No unit, no resource: nothing is missing.
-        assert!(is_whole(&result(0, 0, 0)));
-        assert!(!is_whole(&result(3, 1, 0)));
-        assert!(!is_whole(&result(3, 0, 1)));
-        assert!(!is_whole(&ResourceResult { stopped: 1, ..result(3, 0, 0) }));
     }
 }

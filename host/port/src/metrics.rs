@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_core::{AppConfig, Milestone, ResourceResult, ResyncStatus};
+use berth_core::{AppConfig, Milestone, Processing, ResourceResult, ResyncStatus};
 use futures::{FutureExt, future::BoxFuture};
 use reqwest::Method;
 use serde_json::Value;
@@ -90,8 +90,9 @@ pub(crate) fn begin(port: &PortCatalog, resync: Uuid, entries: &[Entry]) {
 
 /// Takes note of a step.
 pub(crate) fn milestone(port: &PortCatalog, milestone: &Milestone) {
+    let processing = if port.lifecycle().is_some() { Processing::Documents } else { Processing::Entities };
     if let Some(telling) = port.metrics.lock().as_mut() {
-        telling.milestone(milestone);
+        telling.milestone(milestone, processing);
     }
 }
 
@@ -186,7 +187,7 @@ impl Telling {
         telling
     }
 
-    fn milestone(&mut self, milestone: &Milestone) {
+    fn milestone(&mut self, milestone: &Milestone, processing: Processing) {
         match milestone {
             Milestone::Planned => {}
             Milestone::ResourceStarted { resource } => {
@@ -196,11 +197,7 @@ impl Telling {
                 }
             }
             Milestone::ResourceEnded { resource, result } => {
-                let state = match result {
-                    ResourceResult { stopped: 1.., .. } => SyncState::Aborted,
-                    ResourceResult { failed: 1.., .. } => SyncState::Failed,
-                    _ => SyncState::Completed,
-                };
+                let state = state_of(result.status(processing));
                 if let Some(row) = self.rows.get_mut(*resource) {
                     row.figures = Figures::of_resource(result);
                     row.end(state, result.duration, state == SyncState::Completed);

@@ -6,13 +6,15 @@
 //!   is there.
 //! - Nothing is lost in silence: documents that Port did not take fail their entry, whoever wrote them.
 
+pub(crate) mod event;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::UNIX_EPOCH,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use berth_core::{DocumentBatch, DocumentsError, Kind, Problem};
+use berth_core::{Document, DocumentBatch, DocumentsError, Kind, Problem, ResourceConfig};
 use futures::{FutureExt, future::BoxFuture};
 use reqwest::{Method, Url};
 use secrecy::{ExposeSecret, SecretString};
@@ -151,7 +153,8 @@ pub(crate) async fn add(port: &PortCatalog, batch: DocumentBatch) -> Result<(), 
     if let Some(problem) = port.lifecycle().and_then(|lifecycle| lifecycle.refused()) {
         return Err(DocumentsError::Lost(problem));
     }
-    let mut text = Some(entry(port, &batch)?);
+    let entry = entry(port, &batch.config, resource, &batch.documents, "upsert");
+    let mut text = Some(entry.map_err(DocumentsError::Lost)?);
     while let Some(entry) = text.take() {
         // Before the look at the state, so that nothing which happens after it is missed.
         let freed = raw.freed.notified();
@@ -194,8 +197,14 @@ pub(crate) async fn end(port: &PortCatalog, resource: usize) -> Result<(), Docum
 }
 
 /// One batch as Port takes it.
-fn entry(port: &PortCatalog, batch: &DocumentBatch) -> Result<Box<RawValue>, DocumentsError> {
-    let selector = &batch.config.selector;
+fn entry(
+    port: &PortCatalog,
+    config: &ResourceConfig,
+    resource: usize,
+    documents: &[Document],
+    operation: &'static str,
+) -> Result<Box<RawValue>, Problem> {
+    let selector = &config.selector;
     let environment: BTreeMap<&str, Option<&str>> = selector
         .export_env_variables()
         .map(|name| (name, port.config.exported_variables.get(name).map(SecretString::expose_secret)))
@@ -204,17 +213,17 @@ fn entry(port: &PortCatalog, batch: &DocumentBatch) -> Result<Box<RawValue>, Doc
     let entry = RawBatch {
         request: Nothing {},
         response: Nothing {},
-        items: &batch.documents,
+        items: documents,
         metadata: RawMetadata {
-            operation: "upsert",
+            operation,
             extraction_timestamp: now(port),
-            resource_index: batch.unit.resource,
+            resource_index: resource,
             selector_hash: (!query.is_empty()).then(|| format!("{:x}", Sha256::digest(query))),
         },
         environment_data: (!environment.is_empty()).then_some(environment),
     };
     serde_json::value::to_raw_value(&entry)
-        .map_err(|error| DocumentsError::Lost(Problem::new(format!("cannot be written as JSON: {error}"))))
+        .map_err(|error| Problem::new(format!("cannot be written as JSON: {error}")))
 }
 
 /// Writes a buffer. How that went is noted under its entry.
@@ -234,7 +243,14 @@ async fn send(port: &PortCatalog, flight: &mut Flight<'_>) -> Result<(), Documen
     }
     let _slot = raw.slots.acquire().await;
     let batches = std::mem::take(&mut flight.buffer.batches);
-    match send_batches(port, flight, batches).await {
+    let write = Write {
+        address: &raw.address,
+        sync: raw.resync,
+        event: None,
+        started: port.resync_started(),
+        kind: flight.buffer.kind.as_str(),
+    };
+    match send_batches(port, &write, batches).await {
         Ok(()) => Ok(()),
         Err(PortError::Refused(refusal)) if refusal.stale => {
             if let Some(lifecycle) = &lifecycle {
@@ -248,14 +264,27 @@ async fn send(port: &PortCatalog, flight: &mut Flight<'_>) -> Result<(), Documen
     }
 }
 
+/// What a write of raw data belongs to.
+struct Write<'a> {
+    /// Port's address for raw data.
+    address: &'a Url,
+    /// The resync or, of what a live event is about, the event.
+    sync: Uuid,
+    /// The event; of a resync each request is one.
+    event: Option<Uuid>,
+    /// When the resync began.
+    started: Option<SystemTime>,
+    kind: &'a str,
+}
+
 /// Sends batches in one request, or in halves where that is too large for Port.
 fn send_batches<'a>(
     port: &'a PortCatalog,
-    flight: &'a Flight<'_>,
+    write: &'a Write<'_>,
     batches: Vec<Box<RawValue>>,
 ) -> BoxFuture<'a, Result<(), PortError>> {
     async move {
-        let call = call(port, flight, &batches)?;
+        let call = call(port, write, &batches)?;
         // The body has it all now.
         drop(batches);
         let body = call.sent();
@@ -267,9 +296,9 @@ fn send_batches<'a>(
         let halves = halves(&body);
         drop(body);
         let Some([first, second]) = halves else { return Err(error) };
-        tracing::debug!(kind = %flight.buffer.kind, "raw data was too large for Port; sent in halves");
-        send_batches(port, flight, first).await?;
-        send_batches(port, flight, second).await
+        tracing::debug!(kind = write.kind, "raw data was too large for Port; sent in halves");
+        send_batches(port, write, first).await?;
+        send_batches(port, write, second).await
     }
     .boxed()
 }
@@ -287,10 +316,9 @@ fn halves(body: &[u8]) -> Option<[Vec<Box<RawValue>>; 2]> {
     Some([text(&first)?, text(&second)?])
 }
 
-fn call(port: &PortCatalog, flight: &Flight<'_>, batches: &[Box<RawValue>]) -> Result<Call, PortError> {
-    let (raw, config) = (flight.raw, &port.config);
-    let kind = flight.buffer.kind.as_str();
-    let resync = raw.resync.to_string();
+fn call(port: &PortCatalog, write: &Write<'_>, batches: &[Box<RawValue>]) -> Result<Call, PortError> {
+    let config = &port.config;
+    let sync = write.sync.to_string();
     let segments = [
         "lake",
         "write",
@@ -299,21 +327,21 @@ fn call(port: &PortCatalog, flight: &Flight<'_>, batches: &[Box<RawValue>]) -> R
         "integration",
         &config.integration_identifier,
         "sync",
-        &resync,
+        &sync,
         "kind",
-        kind,
+        write.kind,
     ];
     let body = RawData {
-        kind,
+        kind: write.kind,
         event_type: config.event_type.as_raw(),
         extraction_timestamp: now(port),
-        resync_start_time: port.resync_started().map(iso),
+        resync_start_time: write.started.map(iso),
         // Made once: a repeated request is the same event.
-        event_id: Uuid::new_v4().to_string(),
+        event_id: write.event.unwrap_or_else(Uuid::new_v4).to_string(),
         data: batches,
     };
-    let url = crate::client::form_url(&raw.address, &segments)?;
-    Call::new("write raw data of", Method::POST, url).subject(kind).json(&body)
+    let url = crate::client::form_url(write.address, &segments)?;
+    Call::new("write raw data of", Method::POST, url).subject(write.kind).json(&body)
 }
 
 fn lost(flight: &Flight<'_>, error: PortError) -> DocumentsError {

@@ -205,6 +205,35 @@ async fn a_first_installation_follows_the_order_of_the_contract() {
 }
 
 #[tokio::test]
+async fn what_somebody_deleted_in_port_only_a_start_installs_again() {
+    let stand_in = furnished().await;
+    let catalog = catalog(config(&stand_in));
+    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    assert!(catalog.is_installed() && !catalog.is_deleted());
+    stand_in.delete_integration(ID);
+    stand_in.clear_requests();
+    let mut renewed = config(&stand_in);
+    renewed.install = false;
+    // Neither a further resync, nor one by new settings, nor an event.
+    let others = [common::catalog(renewed), catalog.for_events()];
+    for (catalog, intent) in
+        [(&catalog, Intent::Write), (&others[0], Intent::Write), (&others[1], Intent::ReadOnly)]
+    {
+        let error = catalog.open(intent, &defaults()).await.unwrap_err();
+        assert!(error.0.message.contains("somebody deleted the data source"), "{error}");
+        assert!(error.0.remedy.is_some() && catalog.is_deleted());
+    }
+    assert!(!stand_in.requests().iter().any(LoggedRequest::writes));
+    assert_eq!(stand_in.integration(ID), None);
+
+    // Another process does, and this one goes on.
+    common::catalog(config(&stand_in)).open(Intent::Write, &defaults()).await.unwrap();
+    assert!(stand_in.integration(ID).is_some());
+    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    assert!(!catalog.is_deleted());
+}
+
+#[tokio::test]
 async fn taking_over_an_installation_writes_nothing() {
     let stand_in = furnished().await;
     let session = catalog(config(&stand_in)).open(Intent::Write, &[]).await.unwrap();

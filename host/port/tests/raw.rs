@@ -12,8 +12,8 @@ use std::{
 };
 
 use berth_core::{
-    AccountId, AppConfig, Catalog, Document, DocumentBatch, DocumentsError, Intent, Kind, Milestone, Place,
-    Processing, Region, ResourceResult, ResyncStatus, Session, UnitId,
+    AccountId, AppConfig, Catalog, Document, DocumentBatch, DocumentsError, EventDocuments, Intent, Kind,
+    Milestone, Place, Processing, Region, ResourceResult, ResyncStatus, Session, UnitId,
 };
 use berth_port::{PortCatalog, PortConfig, ProcessingMode};
 use common::{ID, catalog};
@@ -289,6 +289,42 @@ async fn a_resync_of_raw_data_is_told_from_begin_to_end() {
     let second = &writes[1].body["data"][0];
     assert_eq!(second["environment_data"], json!({"STAGE": "prod", "AWS_SECRET_ACCESS_KEY": null}));
     assert_eq!(second["metadata"]["selectorHash"], Value::Null);
+}
+
+#[tokio::test]
+async fn raw_data_of_live_events_belongs_to_no_resync() {
+    let stand_in = stand_in(&FLAGS).await;
+    let catalog = begun(config(&stand_in)).await;
+    let events = catalog.for_events();
+    assert_eq!(events.open(Intent::ReadOnly, &[]).await.unwrap().processing, Processing::Documents);
+    let of = |number: usize, gone| {
+        let DocumentBatch { config, documents, .. } = batch(0, vec![document(number, 300_000)]);
+        EventDocuments { resource: 0, config, gone, documents }
+    };
+    let kind = Kind::new(KINDS[0]).unwrap();
+    let documents: Vec<EventDocuments> = (0..5).map(|number| of(number, number == 4)).collect();
+    events.event_documents(&kind, &documents).await.unwrap();
+    let writes = writes(&stand_in);
+    assert_eq!(writes.len(), 2, "as much as fits in a request");
+    let mut operations = Vec::new();
+    for write in &writes {
+        assert_eq!(write.status, 202, "{}", write.body);
+        assert_eq!(
+            (&write.body["eventType"], &write.body["resyncStartTime"]),
+            (&json!("live-event"), &Value::Null)
+        );
+        let id = write.body["eventId"].as_str().unwrap();
+        assert!(
+            write.path.ends_with(&format!("/sync/{id}/kind/AWS%3A%3AEC2%3A%3AInstance")),
+            "{}",
+            write.path
+        );
+        let data = write.body["data"].as_array().unwrap();
+        operations
+            .extend(data.iter().map(|batch| batch["metadata"]["operation"].as_str().unwrap().to_owned()));
+    }
+    assert_eq!(operations, ["upsert", "upsert", "upsert", "upsert", "delete"]);
+    assert!(lifecycle(&stand_in).items.is_empty(), "the resync that runs has brought nothing yet");
 }
 
 #[tokio::test]

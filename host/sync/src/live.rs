@@ -4,12 +4,15 @@
 //! through the kind's own plan and plugin, so that an event that comes late, twice or out of order
 //! does no harm. Which events concern a kind stands in the plugin's manifest.
 
+mod apply;
+mod backlog;
 mod journal;
 mod limits;
 mod matching;
 mod queue;
 mod refresh;
 mod roster;
+mod writer;
 
 use std::{
     collections::HashMap,
@@ -22,7 +25,7 @@ use berth_core::{Adoption, Catalog, Kind, Ledger, Mapper, Problem};
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::{Id, JoinError, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
@@ -31,13 +34,18 @@ use tracing::Instrument;
 
 use self::{
     matching::{Notice, TargetKey, Unusable},
-    queue::{Job, Queue},
-    refresh::{Done, Miss, Refresher},
+    queue::{Job, Queue, Refused},
+    refresh::{Done, Miss, Read, Refresher},
+    writer::BatchWriter,
 };
 use crate::{Event, Observer};
 
+pub use backlog::Backlog;
 pub use journal::Journal;
 pub use roster::Roster;
+
+/// Resources that may wait for being written, beside those that are read.
+const WRITING: usize = 200;
 
 /// Says whether events are to be followed at all. Asked for each resource, so it should remember.
 pub type Gate = Arc<dyn Fn() -> BoxFuture<'static, Result<bool, Problem>> + Send + Sync>;
@@ -49,10 +57,15 @@ pub struct LiveOptions {
     pub workers: usize,
     /// Resources that may wait.
     pub capacity: usize,
-    /// How long one try may take.
+    /// Bytes of events that may wait.
+    pub capacity_bytes: usize,
+    /// How long reading a resource may take.
     pub deadline: Duration,
-    /// How long what is being read may take when the service stops.
+    /// How long the work may take for its end when the service stops.
     pub drain: Duration,
+    /// Whether what waits when the service stops is [kept](Live::take_backlog) for its next start, so that
+    /// no more of it is begun then.
+    pub keeps_backlog: bool,
     /// How often a resource is tried again that could not be read or written, or that AWS shows
     /// other than the event says, since AWS's lists lag behind its calls.
     pub retries: u32,
@@ -69,8 +82,10 @@ impl Default for LiveOptions {
         Self {
             workers: 4,
             capacity: 10_000,
+            capacity_bytes: 64 << 20,
             deadline: Duration::from_secs(90),
             drain: Duration::from_secs(5),
+            keeps_backlog: false,
             retries: 3,
             first_wait: Duration::from_secs(2),
             longest_wait: Duration::from_secs(30),
@@ -96,6 +111,8 @@ pub enum Submission {
     Malformed(String),
     /// There is no room. It may be sent again later.
     Full,
+    /// The service stops. It may be sent again later.
+    Closed,
 }
 
 /// What became of a resource that an event named.
@@ -188,17 +205,17 @@ impl Live {
             refresher: Refresher {
                 source,
                 mapper,
+                writer: BatchWriter::new(Arc::clone(&catalog), adoption),
                 catalog,
                 journal,
                 ledger,
                 gate,
                 config_ttl: options.config_ttl,
                 rules: tokio::sync::Mutex::default(),
-                adoption,
                 max_deletions,
                 limits: tokio::sync::Mutex::default(),
             },
-            queue: Mutex::new(Queue::new(options.capacity)),
+            queue: Mutex::new(Queue::new(options.capacity, options.capacity_bytes)),
             wake: Notify::new(),
             observer,
             options,
@@ -219,10 +236,13 @@ impl Live {
         }
         let count = targets.len();
         tracing::debug!(event = notice.name(), resources = count, "event taken");
-        let pushed = self.queue().push(targets, Instant::now());
-        if pushed == Err(queue::Full) {
-            tracing::warn!(event = notice.name(), "an event is refused: too many wait");
-            return Submission::Full;
+        match self.queue().push(targets, Instant::now()) {
+            Ok(()) => {}
+            Err(Refused::Full) => {
+                tracing::warn!(event = notice.name(), "an event is refused: too many wait");
+                return Submission::Full;
+            }
+            Err(Refused::Closed) => return Submission::Closed,
         }
         self.wake.notify_one();
         Submission::Queued(count)
@@ -237,12 +257,54 @@ impl Live {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Works on events until `stop`; what is being read then may take the drain time.
+    /// Takes what waits out of the queue, in order to keep it.
+    pub fn take_backlog(&self) -> Backlog {
+        Backlog::of(self.queue().clear())
+    }
+
+    /// Puts back what was kept; what finds no room is left to the next resync. Returns how many resources
+    /// wait for it now.
+    pub fn restore(&self, backlog: Backlog) -> usize {
+        let targets = backlog.into_targets();
+        let count = targets.len();
+        let mut queue = self.queue();
+        let restored = targets.into_iter().filter(|target| queue.restore(target.clone(), Instant::now()));
+        let restored = restored.count();
+        drop(queue);
+        if restored < count {
+            tracing::warn!(
+                "{} resources that events named found no room; the next resync reads them",
+                count - restored
+            );
+        }
+        self.wake.notify_one();
+        restored
+    }
+
+    /// Works on events until `stop`. Then no more are taken; what is being read, and what waits unless it
+    /// is kept, may take the drain time.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        tokio::select! {
+            () = Arc::clone(&self).follow(stop) => {}
+            never = self.refresher.writer.run() => match never {},
+        }
+    }
+
+    async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        let readers = Arc::new(Semaphore::new(self.options.workers.max(1)));
+        let at_most = self.options.workers.saturating_add(WRITING);
         let mut running: JoinSet<Worked> = JoinSet::new();
-        let mut keys: HashMap<Id, TargetKey> = HashMap::new();
-        while !stop.is_cancelled() {
-            while running.len() < self.options.workers.max(1)
+        let mut jobs: HashMap<Id, Job> = HashMap::new();
+        let mut until: Option<Instant> = None;
+        loop {
+            if until.is_none() && stop.is_cancelled() {
+                until = Some(Instant::now() + self.options.drain);
+                self.queue().close();
+            }
+            let begins = until.is_none() || !self.options.keeps_backlog;
+            while begins
+                && running.len() < at_most
+                && let Ok(reading) = Arc::clone(&readers).try_acquire_owned()
                 && let Some(job) = self.take()
             {
                 let (live, key) = (Arc::clone(&self), job.target.key.clone());
@@ -250,31 +312,35 @@ impl Live {
                     "event", account = %key.account, region = key.region.as_ref().map(tracing::field::display),
                     kind = %key.kind, resource = key.resource
                 );
+                let mine = job.clone();
                 let work = async move {
-                    let outcome = live.work(&job).await;
-                    (job, outcome)
+                    let outcome = live.work(&mine, reading).await;
+                    (mine, outcome)
                 };
-                keys.insert(running.spawn(work.instrument(span)).id(), key);
+                jobs.insert(running.spawn(work.instrument(span)).id(), job);
             }
-            let free = running.len() < self.options.workers.max(1);
-            let due = self.queue().next_due().filter(|_| free);
+            // What is to be tried again is not waited for.
+            if until.is_some() && running.is_empty() {
+                break;
+            }
+            let free = running.len() < at_most && readers.available_permits() > 0;
+            let due = self.queue().next_due().filter(|_| free && until.is_none());
             tokio::select! {
-                () = stop.cancelled() => {}
-                Some(ended) = running.join_next_with_id(), if !running.is_empty() => self.ended(ended, &mut keys),
-                () = self.wake.notified(), if free => {}
+                () = stop.cancelled(), if until.is_none() => {}
+                Some(ended) = running.join_next_with_id(), if !running.is_empty() => self.ended(ended, &mut jobs),
+                () = self.wake.notified() => {}
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break,
             }
         }
-        let drained = timeout(self.options.drain, async {
-            while let Some(ended) = running.join_next_with_id().await {
-                self.ended(ended, &mut keys);
-            }
-        });
-        let unfinished = drained.await.is_err();
-        let waiting = self.waiting();
-        if unfinished || waiting > 0 {
-            let lost = waiting + running.len();
-            tracing::warn!("{lost} resources that events named were not read; the next resync reads them");
+        let mut queue = self.queue();
+        for job in jobs.into_values() {
+            queue.put_back(job);
+        }
+        let waiting = queue.len();
+        drop(queue);
+        if waiting > 0 && !self.options.keeps_backlog {
+            tracing::warn!("{waiting} resources that events named were not read; the next resync reads them");
         }
     }
 
@@ -282,24 +348,31 @@ impl Live {
         self.queue().take(Instant::now())
     }
 
-    async fn work(&self, job: &Job) -> Result<Done, Miss> {
-        let refresh = self.refresher.refresh(&job.target, job.tries >= self.options.retries);
-        timeout(self.options.deadline, refresh).await.unwrap_or_else(|_| {
+    /// Reads, which is bounded by the deadline and in number, and writes, which the catalog's pace bounds.
+    async fn work(&self, job: &Job, reading: OwnedSemaphorePermit) -> Result<Done, Miss> {
+        let read = self.refresher.read(&job.target, job.tries >= self.options.retries);
+        let read = timeout(self.options.deadline, read).await.unwrap_or_else(|_| {
             let seconds = self.options.deadline.as_secs();
             Err(Miss::Again(Problem::new(format!("it was not done within {seconds} s"))))
-        })
+        });
+        drop(reading);
+        self.wake.notify_one();
+        match read? {
+            Read::Done(done) => Ok(done),
+            Read::Changes(changes) => self.refresher.write(changes).await,
+        }
     }
 
-    fn ended(&self, ended: Result<(Id, Worked), JoinError>, keys: &mut HashMap<Id, TargetKey>) {
+    fn ended(&self, ended: Result<(Id, Worked), JoinError>, jobs: &mut HashMap<Id, Job>) {
         match ended {
             Ok((id, (job, outcome))) => {
-                keys.remove(&id);
+                jobs.remove(&id);
                 self.settle(job, outcome);
             }
             // A panic is a defect, but concerns that resource only.
             Err(error) => {
                 tracing::error!(%error, "reading a resource after an event ended abnormally");
-                if let Some(key) = keys.remove(&error.id()) {
+                if let Some(key) = jobs.remove(&error.id()).map(|job| job.target.key) {
                     self.queue().done(&key);
                     self.tell(&key.kind, Refreshed::Failed);
                 }

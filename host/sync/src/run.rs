@@ -9,8 +9,8 @@ use std::{
 
 use berth_core::{
     Account, AccountAccess, AccountId, Adoption, BlueprintId, Catalog, EnabledRegions, Install, Intent, Kind,
-    KindEntry, Ledger, Mapper, Milestone, Problem, Processing, Region, ResyncStatus, Scope, Session, Source,
-    Unit, UnitId, UnitState, UpsertOptions,
+    KindEntry, Ledger, Mapper, Milestone, Problem, Processing, Region, ResourceResult, ResyncStatus, Scope,
+    Session, Source, Unit, UnitId, UnitState, UpsertOptions,
 };
 use futures::{StreamExt, stream};
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
@@ -30,6 +30,7 @@ use crate::{
     misconfigured::Misconfigured,
     order::{Order, Relations},
     plan,
+    problems::{Problems, warn_first},
     remember::EndOfResync,
     resolve,
     schedule::Schedule,
@@ -129,6 +130,8 @@ impl SyncError {
     }
 }
 
+/// What is told of accounts.
+const UNREADABLE: &str = "account cannot be read";
 /// Failures of single resources that a report lists; the rest is only counted.
 const LISTED_FAILURES: usize = 100;
 /// Entities on their way from the mapping to the catalog.
@@ -195,18 +198,18 @@ pub async fn run(
 /// How the catalog is told that a resync ended. `told` is whether it took all steps that it cannot
 /// do without.
 fn status(report: &Report, told: bool) -> ResyncStatus {
-    let failed = |unit: &UnitReport| matches!(unit.state, UnitState::Failed(_));
     match report.outcome {
         Outcome::Aborted => ResyncStatus::Aborted,
         _ if !told => ResyncStatus::Failed,
         Outcome::Done | Outcome::DeletionsHeldBack => ResyncStatus::Completed,
-        // The catalog deletes by itself what it was not given, and knows nothing of units: to it,
-        // whatever was not read completely must not look so.
         Outcome::Partial if report.processing == Processing::Documents => ResyncStatus::Failed,
-        // An entity that the catalog refused does not fail a resync, nor does a scope that access
-        // was denied to: both are lasting facts, told in the report. A scope that failed does.
-        Outcome::Partial if !report.units.iter().any(failed) => ResyncStatus::Completed,
-        Outcome::Partial | Outcome::NothingRead => ResyncStatus::Failed,
+        // An entity that the catalog refused does not fail a resync: a lasting fact, told in the report.
+        Outcome::Partial => {
+            let mut all = ResourceResult::default();
+            report.units.iter().for_each(|unit| all.count(&unit.state));
+            all.status(report.processing)
+        }
+        Outcome::NothingRead => ResyncStatus::Failed,
     }
 }
 
@@ -312,9 +315,14 @@ impl Run {
             ));
         }
         let accounts = accounts.map_err(SyncError::Source)?;
+        let problems: Arc<Problems> = Arc::default();
         for AccountAccess { account, access } in &accounts {
             if let Err(problem) = access {
-                tracing::warn!(account = %account.id, %problem, "account cannot be read");
+                let names = [account.id.as_str()];
+                warn_first!(
+                    problems.is_first(UNREADABLE, None, &problem.message, &names),
+                    account = %account.id, %problem, "{UNREADABLE}"
+                );
             }
             self.observer.event(&Event::Account { account, problem: access.as_ref().err() });
         }
@@ -401,16 +409,24 @@ impl Run {
             approved: self.options.approved.clone(),
             records: recorder.as_ref().map(|recorder| recorder.sender.clone()),
             journal: Arc::clone(&self.options.journal),
+            problems: Arc::clone(&problems),
         };
         let merge = ledger.as_ref().map(|_| options.merge);
         let settled = std::mem::take(&mut planned.settled);
         let facts = self.facts(&accounts, &regions, &resources, ledger.as_deref());
         let work = async {
             let (units_run, written) = futures::join!(
-                self.units(&units, (&resources, &mut versions), merge, sender, (&tally, &documents)),
+                self.units(
+                    &units,
+                    (&resources, &mut versions),
+                    merge,
+                    sender,
+                    (&tally, &documents, &problems)
+                ),
                 writer.run(receiver, order)
             );
             tally.finish(self.options.cancel.is_cancelled());
+            problems.tell_repeats();
             let mut reports = units_run.reports;
             for report in reports.iter_mut().filter(|report| report.state.is_complete()) {
                 // Which documents were in a write that failed is not known: all of the entry's may.
@@ -665,13 +681,14 @@ impl Run {
         (resources, versions): (&[ResolvedResource], &mut Versions<'_>),
         merge: Option<bool>,
         sender: mpsc::Sender<Mapped>,
-        (tally, documents): (&Arc<Tally>, &Arc<Documents>),
+        (tally, documents, problems): (&Arc<Tally>, &Arc<Documents>, &Arc<Problems>),
     ) -> UnitsRun {
         let mut schedule = Schedule::new(units);
         let mut running: JoinSet<Ended> = JoinSet::new();
         let mut reports: Vec<Option<UnitReport>> = units.iter().map(|_| None).collect();
         let mut item_failures = Vec::new();
         let mut misconfigured = Misconfigured::default();
+        let mut stopped = false;
         loop {
             while running.len() < self.options.unit_concurrency.max(1)
                 && !self.options.cancel.is_cancelled()
@@ -689,6 +706,7 @@ impl Run {
                     sender: sender.clone(),
                     tally: Arc::clone(tally),
                     documents: Arc::clone(documents),
+                    problems: Arc::clone(problems),
                 };
                 let span = tracing::info_span!(
                     "unit",
@@ -701,9 +719,11 @@ impl Run {
             }
             let joined = tokio::select! {
                 joined = running.join_next() => joined,
-                () = self.options.cancel.cancelled(), if !running.is_empty() => {
-                    running.shutdown().await;
-                    None
+                () = self.options.cancel.cancelled(), if !stopped && !running.is_empty() => {
+                    // One that has ended meanwhile is told to the catalog as complete, and so it counts.
+                    stopped = true;
+                    running.abort_all();
+                    continue;
                 }
             };
             let Some(joined) = joined else { break };
@@ -722,6 +742,7 @@ impl Run {
                         *slot = Some(report);
                     }
                 }
+                Err(error) if error.is_cancelled() => {}
                 // A panic in a unit's task is a defect, but still concerns that unit only; its
                 // empty slot is reported as failed below.
                 Err(error) => tracing::error!(%error, "a unit's task ended abnormally"),

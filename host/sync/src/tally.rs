@@ -51,7 +51,7 @@ impl Tally {
         }
         for (unit, state) in settled {
             if let Some(slot) = slots.get_mut(unit.resource) {
-                slot.count(state);
+                slot.result.count(state);
             }
         }
         let resources = units.iter().map(|unit| unit.id.resource).collect();
@@ -92,7 +92,7 @@ impl Tally {
     pub(crate) fn unit_ended(&self, unit: usize, state: &UnitState, counts: &UnitCounts) {
         self.change(unit, |slot| {
             slot.units_left = slot.units_left.saturating_sub(1);
-            slot.count(state);
+            slot.result.count(state);
             slot.result.counts.add(counts);
         });
     }
@@ -144,16 +144,6 @@ impl Tally {
             None => self.tell(Milestone::ResourceStarted { resource }),
         }
         self.tell(Milestone::ResourceEnded { resource, result: slot.result });
-    }
-}
-
-impl Slot {
-    fn count(&mut self, state: &UnitState) {
-        match state {
-            UnitState::Complete => self.result.complete += 1,
-            UnitState::Skipped(_) => self.result.skipped += 1,
-            UnitState::Failed(_) => self.result.failed += 1,
-        }
     }
 }
 

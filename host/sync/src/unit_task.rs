@@ -15,6 +15,7 @@ use crate::{
     documents::Documents,
     mapped::{Fate, Mapped},
     misconfigured::Misconfigured,
+    problems::{Problems, warn_first},
     tally::Tally,
     unread::Unknown,
     version::Version,
@@ -22,6 +23,13 @@ use crate::{
 
 /// A unit's position, its report, its resources that failed, and the fields that gave nothing.
 pub(crate) type Ended = (usize, UnitReport, Vec<(String, Problem)>, Misconfigured);
+
+// What is told of problems.
+const SKIPPED: &str = "unit skipped";
+const FAILED: &str = "unit failed";
+const STEP_UNREAD: &str = "what a step tells could not be read and stays as it is";
+const UNREAD: &str = "a resource could not be read";
+const UNMAPPED: &str = "a resource could not be mapped";
 
 pub(crate) struct UnitTask {
     pub(crate) index: usize,
@@ -35,6 +43,7 @@ pub(crate) struct UnitTask {
     pub(crate) sender: mpsc::Sender<Mapped>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) documents: Arc<Documents>,
+    pub(crate) problems: Arc<Problems>,
 }
 
 impl UnitTask {
@@ -62,27 +71,35 @@ impl UnitTask {
             }),
             (state, _) => state,
         };
+        let place = unit.id.place.as_ref().map(ToString::to_string).unwrap_or_default();
+        let names = [unit.id.account.as_str(), place.as_str()];
+        let is_first = |what, problem: &Problem| {
+            self.problems.is_first(what, Some(&unit.id.kind), &problem.message, &names)
+        };
         for call in &unread {
-            tracing::warn!(
+            warn_first!(
+                is_first(STEP_UNREAD, &call.problem),
                 call = call.call, resources = call.resources, problem = %call.problem,
-                "what a step tells could not be read and stays as it is"
+                "{STEP_UNREAD}"
             );
         }
         let duration = clock.elapsed();
         let report = UnitReport { unit: unit.id.clone(), state, counts, unread, duration };
         match &report.state {
             UnitState::Complete => {
-                // A target of its own, so that who ships the log can leave out what is one line per unit.
-                tracing::info!(
-                    target: "berth_sync::units",
+                tracing::debug!(
                     fetched = counts.fetched,
                     mapped = counts.mapped,
                     elapsed_ms = report.duration.as_millis(),
                     "unit complete"
                 );
             }
-            UnitState::Skipped(problem) => tracing::warn!(%problem, "unit skipped"),
-            UnitState::Failed(problem) => tracing::warn!(%problem, "unit failed"),
+            UnitState::Skipped(problem) => {
+                warn_first!(is_first(SKIPPED, problem), %problem, "{SKIPPED}");
+            }
+            UnitState::Failed(problem) => {
+                warn_first!(is_first(FAILED, problem), %problem, "{FAILED}");
+            }
         }
         self.tally.unit_ended(self.index, &report.state, &report.counts);
         self.observer.event(&Event::UnitFinished { report: &report });
@@ -166,8 +183,15 @@ impl UnitTask {
             note_unread(unread, missed, count);
             counts.fetched += (count + lost.len()) as u64;
             counts.failed += lost.len() as u64;
+            let is_first = |what, problem: &str, resource: &str| {
+                let names = [resource, unit.id.account.as_str()];
+                self.problems.is_first(what, Some(&unit.id.kind), problem, &names)
+            };
             for failure in lost {
-                tracing::warn!(resource = failure.resource, problem = %failure.problem, "a resource could not be read");
+                warn_first!(
+                    is_first(UNREAD, &failure.problem.message, &failure.resource),
+                    resource = failure.resource, problem = %failure.problem, "{UNREAD}"
+                );
                 failures.push((failure.resource, failure.problem));
             }
             let report = match report {
@@ -183,10 +207,11 @@ impl UnitTask {
                 misconfigured.add(unit.id.resource, field);
             }
             for error in report.errors {
-                tracing::warn!(
+                warn_first!(
+                    is_first(UNMAPPED, &error.reason, &error.resource),
                     resource = error.resource,
                     reason = error.reason,
-                    "a resource could not be mapped"
+                    "{UNMAPPED}"
                 );
                 failures.push((error.resource, Problem::new(format!("not mapped: {}", error.reason))));
             }

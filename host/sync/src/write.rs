@@ -18,6 +18,7 @@ use crate::{
     ledger_view::{Entry, Freshness, LedgerView},
     mapped::{Mapped, Waiting},
     order::Order,
+    problems::{Problems, warn_first},
     queue::{Batch, Queue, Request},
     tally::Tally,
     written::{Owned, SOMEBODY, Written},
@@ -25,6 +26,9 @@ use crate::{
 
 /// How long a batch waits for more entities before it goes out as it is.
 const LINGER: Duration = Duration::from_millis(40);
+// What is told of problems.
+const FOREIGN: &str = "somebody else owns an entity with this identifier; it is left alone";
+const REFUSED: &str = "the catalog refused an entity";
 /// Comparisons and upserts under way at once: what keeps the catalog busy without flooding it.
 const IN_FLIGHT: usize = 8;
 
@@ -49,6 +53,7 @@ pub(crate) struct Writer {
     pub(crate) records: Option<mpsc::Sender<Entry>>,
     /// What live events write meanwhile.
     pub(crate) journal: Arc<Journal>,
+    pub(crate) problems: Arc<Problems>,
 }
 
 enum Step {
@@ -629,9 +634,9 @@ impl Writer {
     fn leave_alone(&self, mapped: Mapped, written: &mut Written) {
         self.settle(mapped.unit, UnitCounts::default(), written);
         if let Some(unit) = self.unit(mapped.unit) {
-            tracing::warn!(
-                account = %unit.account, kind = %unit.kind, entity = %mapped.entity.key,
-                "somebody else owns an entity with this identifier; it is left alone"
+            warn_first!(
+                self.problems.is_first(FOREIGN, Some(&unit.kind), "", &[]),
+                account = %unit.account, kind = %unit.kind, entity = %mapped.entity.key, "{FOREIGN}"
             );
             written.foreign.push(ForeignIdentifier { entity: mapped.entity.key, unit: unit.clone() });
         }
@@ -655,9 +660,10 @@ impl Writer {
         }
         self.settle(mapped.unit, UnitCounts { refused: 1, ..UnitCounts::default() }, written);
         if let Some(unit) = self.unit(mapped.unit) {
-            tracing::warn!(
-                account = %unit.account, kind = %unit.kind, entity = %mapped.entity.key, %problem,
-                "the catalog refused an entity"
+            let names = [mapped.entity.key.identifier.as_str(), unit.account.as_str()];
+            warn_first!(
+                self.problems.is_first(REFUSED, Some(&unit.kind), &problem.message, &names),
+                account = %unit.account, kind = %unit.kind, entity = %mapped.entity.key, %problem, "{REFUSED}"
             );
             let refusal = Refusal { entity: mapped.entity.key, unit: unit.clone(), problem };
             self.observer.event(&Event::Refused { refusal: &refusal });

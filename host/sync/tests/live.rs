@@ -3,6 +3,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails its test")]
 
+#[path = "live/batches.rs"]
+mod batches;
+#[path = "live/documents.rs"]
+mod documents;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
@@ -15,10 +20,10 @@ use std::{
 use async_trait::async_trait;
 use berth_core::{
     Account, AccountAccess, AccountId, Adoption, AppConfig, BlueprintId, Catalog, CatalogError, DeleteReport,
-    Entity, EntityKey, FetchError, FetchRequest, FieldSet, Intent, ItemError, ItemFailure, Kind, KindEntry,
-    Ledger, LedgerEntry, LedgerSession, MapError, MapReport, MapRequest, Mapper, Mapping, MissingScopes,
-    Opened, OwnedEntity, Partition, Place, Problem, Producer, Producers, RawPage, RefusedPlugin, Region,
-    ResyncStatus, Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
+    Entity, EntityKey, EventDocuments, FetchError, FetchRequest, FieldSet, Intent, ItemError, ItemFailure,
+    Kind, KindEntry, Ledger, LedgerEntry, LedgerSession, MapError, MapReport, MapRequest, Mapper, Mapping,
+    MissingScopes, Opened, OwnedEntity, Partition, Place, Problem, Processing, Producer, Producers, RawPage,
+    RefusedPlugin, Region, ResyncStatus, Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
 };
 use berth_sync::{
     Event, Gate, Journal, Live, LiveOptions, LiveParts, NullObserver, Observer, Outcome, Refreshed, Report,
@@ -26,7 +31,7 @@ use berth_sync::{
 };
 use futures::{StreamExt, stream, stream::BoxStream};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -169,7 +174,11 @@ impl Mapper for Plugin {
     }
 
     async fn map(&self, request: MapRequest) -> Result<MapReport, MapError> {
-        let Mapping::Custom(config) = &request.mapping else { panic!("these mappings are users' own") };
+        let config = match &request.mapping {
+            Mapping::Custom(config) => Some(config),
+            Mapping::Documents => None,
+            Mapping::Native => panic!("these mappings are users' own"),
+        };
         let resources: Vec<Value> = serde_json::from_slice(&request.page.resources).unwrap();
         let mut report = MapReport::default();
         for (index, resource) in resources.iter().enumerate() {
@@ -182,6 +191,11 @@ impl Mapper for Plugin {
                 report.errors.push(ItemError { index, resource: item.to_string(), reason: "bad".into() });
                 continue;
             }
+            if config.is_none() || request.documents {
+                let document = json!({"Properties": item}).to_string();
+                report.documents.push(RawValue::from_string(document).unwrap().into());
+            }
+            let Some(config) = config else { continue };
             if config.selector.query == ".Keep" && item["Keep"] == false {
                 report.filtered += 1;
                 continue;
@@ -205,6 +219,13 @@ struct Memory {
     refuse: bool,
     /// The account that each entity states.
     states: Option<&'static str>,
+    processing: Mutex<Processing>,
+    /// Documents by the resource's name, with what is to be done by them.
+    documents: Mutex<Vec<(String, &'static str)>>,
+    /// How many entities each request brought.
+    requests: Mutex<Vec<usize>>,
+    /// How long a request takes.
+    delay: Duration,
 }
 
 impl Memory {
@@ -213,7 +234,16 @@ impl Memory {
             "identifier": identifier, "blueprint": "\"thing\"",
             "properties": {"size": ".Properties.Size", "region": ".__ExtraContext.Region"},
             "relations": {"account": ".__ExtraContext.AccountId"}}}}}]});
-        Self { config, entities: Mutex::default(), refuse: false, states: Some(A) }
+        Self {
+            config,
+            entities: Mutex::default(),
+            refuse: false,
+            states: Some(A),
+            processing: Mutex::default(),
+            documents: Mutex::default(),
+            requests: Mutex::default(),
+            delay: Duration::ZERO,
+        }
     }
 
     fn put(&self, id: &str, size: u32) {
@@ -229,7 +259,21 @@ impl Memory {
 impl Catalog for Memory {
     async fn open(&self, _: Intent, _: &[KindEntry]) -> Result<Session, CatalogError> {
         let config: AppConfig = serde_json::from_value(self.config.clone()).unwrap();
-        Ok(Session { config, ..Session::default() })
+        let processing = *self.processing.lock().unwrap();
+        Ok(Session { config, processing, ..Session::default() })
+    }
+
+    async fn event_documents(&self, kind: &Kind, documents: &[EventDocuments]) -> Result<(), CatalogError> {
+        assert_eq!(kind.as_str(), "X::Thing");
+        let mut taken = self.documents.lock().unwrap();
+        for of_resource in documents {
+            for document in &of_resource.documents {
+                let document: Value = serde_json::from_str(document.get()).unwrap();
+                let id = document["Properties"]["Id"].as_str().unwrap().to_owned();
+                taken.push((id, if of_resource.gone { "delete" } else { "upsert" }));
+            }
+        }
+        Ok(())
     }
 
     async fn begin(&self, _: SystemTime) -> Result<(), CatalogError> {
@@ -273,6 +317,10 @@ impl Catalog for Memory {
     }
 
     async fn upsert(&self, _: &BlueprintId, entities: &[Entity], _: UpsertOptions) -> UpsertReport {
+        self.requests.lock().unwrap().push(entities.len());
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
         let mut held = self.entities.lock().unwrap();
         let outcome = |entity: &Entity| {
             if self.refuse {
@@ -693,18 +741,22 @@ async fn nothing_is_followed_while_the_flag_is_off_and_a_flag_that_cannot_be_rea
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_many_are_refused_and_those_left_at_a_stop_are_dropped() {
+async fn too_many_are_refused_and_a_stop_reads_what_waits() {
     let catalog = Memory::new(&json!({"query": "true"}), ".Properties.Id");
-    let options = LiveOptions { capacity: 2, ..LiveOptions::default() };
-    let world = World::with(catalog, options, None);
+    let options = LiveOptions { capacity: 2, workers: 1, ..LiveOptions::default() };
+    let mut world = World::with(catalog, options, None);
+    world.aws.put("one", json!({"Size": 1}));
+    world.aws.put("two", json!({"Size": 2}));
     // Nothing runs before this task waits for something.
     assert_eq!(world.send("Create", &["one", "two"]), Submission::Queued(2));
     assert_eq!(world.send("Create", &["three"]), Submission::Full);
-    assert_eq!(world.send("Delete", &["two"]), Submission::Queued(1), "it waits already");
+    assert_eq!(world.send("Create", &["two"]), Submission::Queued(1), "it waits already");
     assert_eq!(world.live.waiting(), 2);
     world.stop.cancel();
-    world.running.await.unwrap();
-    assert!(world.aws.reads.lock().unwrap().is_empty());
+    (&mut world.running).await.unwrap();
+    assert_eq!(world.catalog.held(), json!({"one": 1, "two": 2}));
+    assert_eq!(world.send("Create", &["three"]), Submission::Closed, "nobody would read it");
+    assert!(world.live.take_backlog().is_empty());
 }
 
 #[tokio::test]

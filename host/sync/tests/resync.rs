@@ -13,8 +13,11 @@ mod order;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
-    time::SystemTime,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -46,6 +49,9 @@ struct World {
     errors: BTreeMap<(String, String, String), FetchError>,
     /// Resources of which a step was denied.
     unread: BTreeSet<String>,
+    /// How long pages take, in turn.
+    delays: Vec<Duration>,
+    turn: Arc<AtomicUsize>,
 }
 
 impl World {
@@ -128,7 +134,18 @@ impl Source for World {
             })
             .collect();
         pages.extend(self.errors.get(&at).cloned().map(Err));
-        stream::iter(pages).boxed()
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let delays = self.delays.iter().copied().cycle().skip(turn % self.delays.len().max(1));
+        let delays: Vec<Duration> =
+            delays.chain(std::iter::repeat(Duration::ZERO)).take(pages.len()).collect();
+        stream::iter(pages.into_iter().zip(delays))
+            .then(|(page, delay)| async move {
+                if !delay.is_zero() {
+                    tokio::time::sleep(delay).await;
+                }
+                page
+            })
+            .boxed()
     }
 }
 
@@ -260,6 +277,8 @@ struct Memory {
     shown: Mutex<BTreeMap<String, usize>>,
     /// Whether documents beside entities are never done.
     stuck: bool,
+    /// How long it takes to take documents.
+    delay: Duration,
 }
 
 #[async_trait]
@@ -304,6 +323,9 @@ impl Catalog for Memory {
         if self.stuck {
             return std::future::pending().await;
         }
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
         if let Some(error) = self.refuses.get(&(batch.unit.resource, "first")) {
             return Err(error.clone());
         }
@@ -317,6 +339,9 @@ impl Catalog for Memory {
     }
 
     async fn documents_end(&self, resource: usize) -> Result<(), DocumentsError> {
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
         self.documents.lock().unwrap().entry(resource).or_default().push("end".into());
         self.refuses.get(&(resource, "end")).map_or(Ok(()), |error| Err(error.clone()))
     }

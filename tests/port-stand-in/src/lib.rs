@@ -257,6 +257,11 @@ impl PortStandIn {
         self.server.change(|store| api::new_integration(store, document)).map(drop).map_err(reason)
     }
 
+    /// Deletes an integration's document, as a person would.
+    pub fn delete_integration(&self, identifier: &str) {
+        self.server.change(|store| _ = store.integrations.remove(identifier));
+    }
+
     /// Asks an integration for a resync, as the button in Port does.
     pub fn request_resync(&self, integration: &str) {
         self.server.change(|store| store.request_resync(integration.to_owned()));

@@ -230,10 +230,19 @@ async fn write_raw_data(
     let data = body.get("data").and_then(Value::as_array).filter(|data| !data.is_empty());
     let data = data.ok_or_else(|| ApiError::invalid("body must have \"data\", a non-empty array"))?;
     let batches = data.iter().map(|batch| check_batch(batch, &kind)).collect::<Result<Vec<_>, _>>()?;
+    // What a live event is about belongs to no resync: the event is its own.
+    let of_event = text(&body, "eventType")? == "live-event";
+    if of_event && (body.get("eventId").is_none_or(|id| *id != sync) || body.contains_key("resyncStartTime"))
+    {
+        return Err(ApiError::invalid("a live event must be its own sync"));
+    }
     server.change(|store| {
         let installed = integration(store, &name)?;
         if installed.get("installationAppType").is_some_and(|own| *own != kind_of) {
             return Err(ApiError::invalid(format!("the integration is not of type \"{kind_of}\"")));
+        }
+        if of_event {
+            return Ok(());
         }
         let mapped_here = installed.get("processingMode").is_some_and(|mode| mode == "dsp");
         let Some(found) = store.lifecycles.get_mut(&sync) else {

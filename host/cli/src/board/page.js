@@ -22,6 +22,7 @@
     done: ["complete", "✓", "Done"], partial: ["failed", "✗", "Done in part"],
     "nothing-read": ["failed", "✗", "Nothing could be read"], "deletions-held-back": ["skipped", "–", "Deletions wait for a decision", "Held back"],
     aborted: ["skipped", "–", "Stopped"], "not-begun": ["failed", "✗", "Could not begin"],
+    "deleted-in-port": ["failed", "✗", "The data source was deleted in Port", "Deleted in Port"],
   };
   const ROWS = 250;
   const PLUGINS = 12;

@@ -141,6 +141,8 @@ impl Reloader<'_> {
         for setting in kept {
             tracing::warn!(setting, "this setting cannot change while the service runs: restart it");
         }
+        // What somebody has deleted in Port, only a start installs again.
+        settings.port.install = !former.host.port().is_some_and(|port| port.is_installed());
         for note in &settings.notes {
             tracing::warn!("{note}");
         }

@@ -2,7 +2,7 @@
 
 use std::{future::IntoFuture, net::Ipv4Addr, num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
 
-use berth_embed::{Access, Observer, Problem, SyncError};
+use berth_embed::{Access, LiveOptions, Observer, Problem, SyncError};
 use indicatif::MultiProgress;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use super::{
 use crate::listener::kafka;
 use crate::{
     args::{Global, LogFormat, RecordingArgs, RemovalArgs, RunArgs, ServiceArgs, SyncArgs},
+    backlog::BacklogFile,
     exit::Exit,
     http::{self, Door, Serves, Status},
     kept,
@@ -129,6 +130,7 @@ async fn serve(
     let schedule = settings.port.schedule;
     let changelog_destination = settings.port.changelog_destination.clone();
     let state_dir = settings.state.dir.clone();
+    let used_dir = settings.state.dir(build.state_dir.as_deref());
     let prefix = service.path_prefix.clone();
     settings.engine.reloads = true;
     let (config, trust) = (settings.engine.clone(), settings.trust.clone());
@@ -138,6 +140,8 @@ async fn serve(
     for note in notes {
         tracing::warn!("{note}");
     }
+    // Where there is a ledger, its directory can be used.
+    let backlog = host.ledger().and(used_dir.path()).map(BacklogFile::in_dir);
     status.metrics.watch(&host, &engine);
     let plugins = Plugins { engine, config, trust, narrowed };
     telemetry::export(&status.metrics);
@@ -151,7 +155,7 @@ async fn serve(
     }));
     let following = async {
         if let Some(settings) = events {
-            follow(&settings, live.clone(), &status, &prefix, &stop).await;
+            follow(&settings, live.clone(), &status, &prefix, backlog, &stop).await;
         }
     };
     status.set_ready();
@@ -204,39 +208,67 @@ async fn bind(port: u16) -> Result<TcpListener, Exit> {
     Ok(socket)
 }
 
-/// Follows live events until `stop`. New settings, all but the key and the limits, hold for those
-/// that come after them.
+/// Follows live events until `stop`, and keeps those that wait then, where there is a `file` for them. New
+/// settings, all but the key and the limits, hold for those that come after them.
 async fn follow(
     settings: &LiveSettings,
     mut renewed: watch::Receiver<Arc<Live>>,
     status: &Arc<Status>,
     prefix: &str,
+    file: Option<BacklogFile>,
     stop: &CancellationToken,
 ) {
     let observer: Arc<dyn Observer> = Arc::<Status>::clone(status);
     let base = settings.base_url.as_ref().map_or("", Url::as_str).trim_end_matches('/');
     tracing::info!("live events are taken at {base}{prefix}/integration/webhook");
+    let options = LiveOptions {
+        keeps_backlog: file.is_some(),
+        // Beyond that it is given up.
+        drain: settings.options.drain.min(GRACE.saturating_sub(Duration::from_secs(2))),
+        ..settings.options.clone()
+    };
     let mut running = JoinSet::new();
     let mut former: Option<CancellationToken> = None;
+    let mut waiting = file.as_ref().map(BacklogFile::read).unwrap_or_default();
     loop {
         let now = Arc::clone(&renewed.borrow_and_update());
-        let events = Arc::new(now.host.live(settings.options.clone(), Arc::clone(&observer)));
+        let events = Arc::new(now.host.live(options.clone(), Arc::clone(&observer)));
+        events.restore(std::mem::take(&mut waiting));
         status.follow(&events);
-        // What waits is still read the former way.
-        if let Some(former) = former.replace(stop.child_token()) {
+        // What is being read ends the former way; what waits then is handed on.
+        let own = stop.child_token();
+        if let Some(former) = former.replace(own.clone()) {
             former.cancel();
         }
-        if let Some(stop) = former.clone() {
-            running.spawn(async move { events.run(stop).await });
-        }
-        tokio::select! {
-            () = stop.cancelled() => break,
-            Ok(()) = renewed.changed() => {}
+        let follower = Arc::clone(&events);
+        running.spawn(async move {
+            Arc::clone(&follower).run(own).await;
+            follower.take_backlog()
+        });
+        let stopped = loop {
+            tokio::select! {
+                () = stop.cancelled() => break true,
+                Ok(()) = renewed.changed() => break false,
+                Some(Ok(left)) = running.join_next() => {
+                    events.restore(left);
+                }
+            }
+        };
+        if stopped {
+            break;
         }
     }
+    let ending = async {
+        while let Some(ended) = running.join_next().await {
+            waiting.append(ended.unwrap_or_default());
+        }
+    };
     // What hangs is given up.
-    if timeout(GRACE, running.join_all()).await.is_err() {
+    if timeout(GRACE, ending).await.is_err() {
         tracing::warn!("some live events were still being read at the end");
+    }
+    if let Some(file) = file {
+        file.write(&waiting);
     }
 }
 
@@ -326,10 +358,14 @@ async fn resync(
             Ended::Ran
         }
         Err(error) => {
-            status.metrics.ended_early("not-begun");
-            status.board.ended_early("not-begun", Some(error.problem()));
+            let deleted = host.port().is_some_and(|port| port.is_deleted());
+            let outcome = if deleted { "deleted-in-port" } else { "not-begun" };
+            status.metrics.ended_early(outcome);
+            status.board.ended_early(outcome, Some(error.problem()));
             tracing::error!(problem = %error.problem(), "the resync could not begin: {error}");
             match error {
+                // Another try gives the same, until somebody installs it again and asks for a resync.
+                _ if deleted => Ended::Ran,
                 SyncError::Catalog(_) | SyncError::Source(_) => Ended::NotBegun,
                 // Another try gives the same; a changed mapping comes with a request.
                 SyncError::Config(_) => Ended::Ran,

@@ -123,6 +123,10 @@ async fn take(State(door): State<Arc<Door>>, request: Request) -> Response {
                 count("refused");
                 return refused(StatusCode::SERVICE_UNAVAILABLE, "too many events wait");
             }
+            Submission::Closed => {
+                count("refused");
+                return refused(StatusCode::SERVICE_UNAVAILABLE, "the service is stopping");
+            }
         }
     }
     reply

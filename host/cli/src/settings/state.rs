@@ -26,6 +26,16 @@ pub(crate) enum StateDir {
     Off,
 }
 
+impl StateDir {
+    /// Where it is, if there is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Given(dir) | Self::Default(Some(dir)) => Some(dir),
+            Self::Default(None) | Self::Off => None,
+        }
+    }
+}
+
 /// What is kept from one run to the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {

@@ -107,6 +107,23 @@ fn sixty_removed_accounts_stay_short() {
 }
 
 #[test]
+fn of_many_accounts_the_table_has_one_row_for_each_kind() {
+    let mut report = report(Outcome::Done, Deletion::default());
+    let only = report.units[0].clone();
+    for (accounts, rows) in [(60, 60), (61, 1)] {
+        report.units =
+            (0..accounts).map(|number| UnitReport { unit: unit(number), ..only.clone() }).collect();
+        let text = table(&report).to_string();
+        let of_kind: Vec<&str> = text.lines().filter(|line| line.contains("AWS::EC2::Volume")).collect();
+        assert_eq!(of_kind.len(), rows, "{text}");
+        if rows == 1 {
+            assert!(of_kind[0].contains("61 accounts") && of_kind[0].contains("61/61"), "{text}");
+            assert!(of_kind[0].contains("2440"), "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_removed_account_that_nobody_counts() {
     let scope = RemovedScope::Account(account(222_222_222_222));
     let uncounted = report(Outcome::DeletionsHeldBack, kept([removed(scope.clone(), None)]));

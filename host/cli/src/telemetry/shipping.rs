@@ -40,8 +40,6 @@ const BUFFER_BYTES: usize = 16 << 20;
 const LAST_WORD: Duration = Duration::from_secs(3);
 /// Marks what is not shipped.
 const LOCAL_ONLY: &str = "local_only";
-/// One line for each unit that went well: Port gets one for each kind.
-const UNITS: &str = "berth_sync::units";
 
 /// Where the log waits for Port. Cheap to clone.
 #[derive(Clone)]
@@ -224,7 +222,7 @@ fn size(record: &LogRecord) -> usize {
 /// Berth's own records from INFO up, those of libraries from WARN up.
 fn may_be_shipped(event: &Metadata<'_>) -> bool {
     let own = event.target().starts_with("berth");
-    event.target() != UNITS && *event.level() <= if own { Level::INFO } else { Level::WARN }
+    *event.level() <= if own { Level::INFO } else { Level::WARN }
 }
 
 struct ShippingLayer(Arc<Shared>);

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use berth_core::{AccountId, Kind, KindEntry, Partition, Region, Scope, Template, Trigger};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// An event of EventBridge, as far as it matters here.
@@ -24,7 +25,8 @@ enum What {
 }
 
 /// What an event says about a resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Told {
     /// It exists now.
     Exists,
@@ -42,10 +44,12 @@ pub(super) struct Target {
     pub(super) told: Told,
     /// The event's `detail`.
     pub(super) event: Arc<Value>,
+    /// About how many bytes that is as text.
+    pub(super) bytes: usize,
 }
 
 /// Which resource it is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct TargetKey {
     pub(super) kind: Kind,
     pub(super) account: AccountId,
@@ -109,6 +113,7 @@ impl Notice {
     /// The resources that it concerns, of all kinds.
     pub(super) fn targets(&self, kinds: &BTreeMap<Kind, KindEntry>) -> Vec<Target> {
         let mut targets: Vec<Target> = Vec::new();
+        let mut bytes = None;
         for KindEntry { manifest, .. } in kinds.values() {
             let regional = manifest.scope == Scope::Regional;
             let region = self.region.as_ref().filter(|_| regional);
@@ -125,7 +130,8 @@ impl Notice {
                         resource,
                     };
                     if !targets.iter().any(|target| target.key == key) {
-                        targets.push(Target { key, told, event: Arc::clone(&self.detail) });
+                        let bytes = *bytes.get_or_insert_with(|| text_length(&self.detail));
+                        targets.push(Target { key, told, event: Arc::clone(&self.detail), bytes });
                     }
                 }
             }
@@ -167,6 +173,11 @@ impl Notice {
     }
 }
 
+/// How long a value is as text.
+pub(super) fn text_length(value: &Value) -> usize {
+    serde_json::to_vec(value).map_or(0, |text| text.len())
+}
+
 impl What {
     /// What it says about the resources of a trigger, if the trigger is about it.
     fn concerns(&self, trigger: &Trigger) -> Option<Told> {
@@ -203,6 +214,7 @@ pub(super) mod tests {
             },
             told: if gone { Told::Gone } else { Told::Exists },
             event: Arc::new(json!({})),
+            bytes: 2,
         }
     }
 

@@ -21,19 +21,37 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) struct Queue {
     capacity: usize,
+    /// Bytes of events that may wait.
+    capacity_bytes: usize,
+    bytes: usize,
+    /// Takes no more events.
+    closed: bool,
     order: VecDeque<TargetKey>,
     waiting: HashMap<TargetKey, Job>,
     /// Being read. Another event for one of these waits for its end.
     running: HashSet<TargetKey>,
 }
 
-/// There is no room.
+/// Why an event is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Full;
+pub(super) enum Refused {
+    /// There is no room.
+    Full,
+    /// No more are taken.
+    Closed,
+}
 
 impl Queue {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity, order: VecDeque::new(), waiting: HashMap::new(), running: HashSet::new() }
+    pub(super) fn new(capacity: usize, capacity_bytes: usize) -> Self {
+        Self {
+            capacity,
+            capacity_bytes,
+            bytes: 0,
+            closed: false,
+            order: VecDeque::new(),
+            waiting: HashMap::new(),
+            running: HashSet::new(),
+        }
     }
 
     /// How many wait.
@@ -41,20 +59,66 @@ impl Queue {
         self.waiting.len()
     }
 
+    /// Takes no more events from now on.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
     /// Takes the targets of an event, all or none. One that waits already keeps its place: it will
     /// be read later than this event happened.
-    pub(super) fn push(&mut self, targets: Vec<Target>, now: Instant) -> Result<(), Full> {
+    pub(super) fn push(&mut self, targets: Vec<Target>, now: Instant) -> Result<(), Refused> {
+        if self.closed {
+            return Err(Refused::Closed);
+        }
         let new = targets.iter().filter(|target| !self.waiting.contains_key(&target.key)).count();
-        if self.waiting.len() + new > self.capacity {
-            return Err(Full);
+        let bytes: usize = targets.iter().map(|target| target.bytes).sum();
+        if self.waiting.len() + new > self.capacity || self.bytes + bytes > self.capacity_bytes {
+            return Err(Refused::Full);
         }
         for target in targets {
-            let key = target.key.clone();
-            if self.waiting.insert(key.clone(), Job { target, tries: 0, due: now }).is_none() {
-                self.order.push_back(key);
-            }
+            self.insert(Job { target, tries: 0, due: now });
         }
         Ok(())
+    }
+
+    /// Puts back what was kept, unless a newer event waits for it, which is as good. Whether there is room.
+    pub(super) fn restore(&mut self, target: Target, now: Instant) -> bool {
+        if self.waiting.contains_key(&target.key) {
+            return true;
+        }
+        let room = self.waiting.len() < self.capacity && self.bytes + target.bytes <= self.capacity_bytes;
+        if room {
+            self.insert(Job { target, tries: 0, due: now });
+        }
+        room
+    }
+
+    /// What was being read and was not done waits again, in the first place.
+    pub(super) fn put_back(&mut self, job: Job) {
+        let key = job.target.key.clone();
+        self.running.remove(&key);
+        if !self.waiting.contains_key(&key) {
+            self.bytes += job.target.bytes;
+            self.order.push_front(key.clone());
+            self.waiting.insert(key, job);
+        }
+    }
+
+    /// Takes all that wait, in their order.
+    pub(super) fn clear(&mut self) -> Vec<Target> {
+        self.bytes = 0;
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let order = std::mem::take(&mut self.order);
+        order.into_iter().filter_map(|key| Some(waiting.remove(&key)?.target)).collect()
+    }
+
+    fn insert(&mut self, job: Job) {
+        let key = job.target.key.clone();
+        self.bytes += job.target.bytes;
+        match self.waiting.insert(key.clone(), job) {
+            Some(older) => self.bytes -= older.target.bytes,
+            None => self.order.push_back(key),
+        }
     }
 
     /// The first that is due and whose resource is not being read.
@@ -65,6 +129,7 @@ impl Queue {
         let at = self.order.iter().position(ready)?;
         let key = self.order.remove(at)?;
         let job = self.waiting.remove(&key)?;
+        self.bytes -= job.target.bytes;
         self.running.insert(key);
         Some(job)
     }
@@ -86,8 +151,7 @@ impl Queue {
         let key = job.target.key.clone();
         self.running.remove(&key);
         if !self.waiting.contains_key(&key) {
-            self.order.push_back(key.clone());
-            self.waiting.insert(key, Job { tries: job.tries + 1, due, ..job });
+            self.insert(Job { tries: job.tries + 1, due, ..job });
         }
     }
 }
@@ -110,11 +174,11 @@ mod tests {
     #[test]
     fn a_resource_waits_once_and_keeps_its_place() {
         let now = Instant::now();
-        let mut queue = Queue::new(2);
+        let mut queue = Queue::new(2, 1000);
         queue.push(vec![target("a", false)], now).unwrap();
         queue.push(vec![target("b", false)], now).unwrap();
         queue.push(vec![target("a", true)], now).unwrap();
-        assert_eq!(queue.push(vec![target("c", false)], now), Err(Full));
+        assert_eq!(queue.push(vec![target("c", false)], now), Err(Refused::Full));
         assert_eq!(queue.len(), 2);
         let first = queue.take(now).unwrap();
         assert_eq!(
@@ -123,14 +187,14 @@ mod tests {
             "the newer event counts"
         );
         // All or none: there is room for one.
-        assert_eq!(queue.push(vec![target("c", false), target("d", false)], now), Err(Full));
+        assert_eq!(queue.push(vec![target("c", false), target("d", false)], now), Err(Refused::Full));
         assert_eq!(names(&mut queue, now), ["b"]);
     }
 
     #[test]
     fn a_resource_is_not_read_twice_at_once() {
         let now = Instant::now();
-        let mut queue = Queue::new(9);
+        let mut queue = Queue::new(9, 1000);
         queue.push(vec![target("a", false)], now).unwrap();
         let job = queue.take(now).unwrap();
         queue.push(vec![target("a", true), target("b", false)], now).unwrap();
@@ -144,7 +208,7 @@ mod tests {
     fn what_is_tried_again_waits_for_its_time_and_for_nothing_newer() {
         let now = Instant::now();
         let later = now + Duration::from_secs(2);
-        let mut queue = Queue::new(1);
+        let mut queue = Queue::new(1, 1000);
         queue.push(vec![target("a", false)], now).unwrap();
         let job = queue.take(now).unwrap();
         queue.again(job, later);
@@ -163,7 +227,7 @@ mod tests {
         #[test]
         fn nothing_is_lost(steps in prop::collection::vec((0_u8..4, 0_u8..5, any::<bool>()), 0..60)) {
             let now = Instant::now();
-            let mut queue = Queue::new(3);
+            let mut queue = Queue::new(3, 1000);
             let mut running: Vec<Job> = Vec::new();
             let mut last: HashMap<String, bool> = HashMap::new();
             let mut served: HashMap<String, bool> = HashMap::new();

@@ -1,6 +1,7 @@
-//! Reads one resource again and brings its entity up to date.
+//! Reads one resource again, and finds out what it changes; [`apply`](super::apply) brings the catalog up to
+//! date with that.
 //!
-//! # Invariants
+//! # Invariants of both
 //! - Nothing is deleted that was not looked for and found absent, or left out by the selector: a
 //!   read that fails or is denied, in whole or in part, changes nothing.
 //! - Only an entity whose identifier is made of the resource's own name is deleted, only if this
@@ -14,14 +15,13 @@ use std::{
 };
 
 use berth_core::{
-    Account, Adoption, AppConfig, BlueprintId, Catalog, Entity, EntityKey, FetchError, FetchRequest,
-    FieldSet, Intent, KindManifest, Ledger, MapContext, MapReport, MapRequest, Mapper, Mapping, One, Place,
-    Problem, Producer, Producers, RawPage, Region, ResourceConfig, Scope, Source, UnitId, UnreadStep,
-    UpsertOptions, UpsertOutcome,
+    Account, AppConfig, Catalog, Document, Entity, EntityKey, EventDocuments, FetchError, FetchRequest,
+    Intent, KindManifest, Ledger, MapContext, MapReport, MapRequest, Mapper, Mapping, One, Place, Problem,
+    Processing, Producer, RawPage, Region, ResourceConfig, Scope, Source, UnreadStep,
 };
 use futures::StreamExt;
 use serde_json::{Map, Value, json};
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     Gate,
@@ -29,10 +29,9 @@ use super::{
     limits::LiveLimits,
     matching::{Target, Told},
     roster::Roster,
+    writer::BatchWriter,
 };
 use crate::{
-    content::key_digest,
-    deletion::{Entry as DeletionEntry, Facts, LimitOptions, Policy, Proof, Stale},
     plan::{ResolvedResource, allowed_regions, region_hints, resolve},
     run::defaults,
     unit_task::map_problem,
@@ -74,8 +73,7 @@ pub(super) struct Refresher {
     /// How long the app-config is good for.
     pub(super) config_ttl: Duration,
     pub(super) rules: tokio::sync::Mutex<Option<(Instant, Arc<Rules>)>>,
-    /// Which entities of others may be taken over.
-    pub(super) adoption: Adoption,
+    pub(super) writer: BatchWriter,
     /// The largest number of entities that may be deleted from one resync to the next.
     pub(super) max_deletions: Option<u64>,
     pub(super) limits: tokio::sync::Mutex<LiveLimits>,
@@ -84,30 +82,44 @@ pub(super) struct Refresher {
 /// The app-config, with the plugins that serve it.
 pub(super) struct Rules {
     /// The plugins, which change for nobody who works by these rules.
-    mapper: Arc<dyn Mapper>,
-    config: AppConfig,
+    pub(super) mapper: Arc<dyn Mapper>,
+    pub(super) config: AppConfig,
     /// The catalog's identity.
-    identity: String,
-    resources: Vec<ResolvedResource>,
+    pub(super) identity: String,
+    /// Who makes entities of what is read.
+    pub(super) processing: Processing,
+    pub(super) resources: Vec<ResolvedResource>,
 }
 
 /// An entity to write.
-struct Upsert {
-    entity: Entity,
+pub(super) struct Upsert {
+    pub(super) entity: Entity,
     /// Whether only this account can produce it.
-    single: bool,
+    pub(super) single: bool,
     /// Whether fields are left out of it: it is merged into what the catalog has.
-    partial: bool,
+    pub(super) partial: bool,
+}
+
+/// What reading a resource again gave.
+pub(super) enum Read {
+    /// There is nothing to write.
+    Done(Done),
+    /// It is to be written.
+    Changes(Changes),
 }
 
 /// What an event changes in the catalog.
-struct Changes<'r> {
-    rules: &'r Rules,
+pub(super) struct Changes {
+    pub(super) rules: Arc<Rules>,
     /// Who produces what the event is about.
-    producer: Producer,
-    upserts: BTreeMap<EntityKey, Upsert>,
-    doomed: BTreeSet<EntityKey>,
-    read: Instant,
+    pub(super) producer: Producer,
+    pub(super) upserts: BTreeMap<EntityKey, Upsert>,
+    pub(super) doomed: BTreeSet<EntityKey>,
+    /// What a catalog that takes documents is given.
+    pub(super) documents: Vec<EventDocuments>,
+    /// What it is given where the entities that are `doomed` may be deleted.
+    pub(super) gone: Vec<EventDocuments>,
+    pub(super) read: Instant,
 }
 
 /// An entry of the app-config that is about the resource, and where it reads.
@@ -129,45 +141,97 @@ struct Seen {
     filtered: bool,
     /// Each with whether fields are left out of it, since they could not be read.
     entities: Vec<(Entity, bool)>,
+    documents: Vec<Document>,
+}
+
+impl Entry<'_> {
+    /// Documents of the resource, mapped as this entry says.
+    fn documents(&self, gone: bool, documents: Vec<Document>) -> EventDocuments {
+        let config = Arc::clone(&self.resource.config);
+        EventDocuments { resource: self.resource.index, config, gone, documents }
+    }
+
+    /// What is known of a resource by its name alone, as if it had been read.
+    fn gone_page(&self, target: &Target, resource: &str) -> Option<RawPage> {
+        let gone = self.kind.events.as_ref().and_then(|rules| rules.gone.as_ref())?;
+        let region = self.regions.first().filter(|_| self.kind.scope == Scope::Regional);
+        let mut scope = Map::new();
+        for (name, value) in [
+            ("resource", json!(resource)),
+            ("event", Value::clone(&target.event)),
+            ("account", json!(self.account.id)),
+            ("region", json!(region)),
+            ("partition", json!(self.account.partition.as_str())),
+            ("kind", json!(self.kind.kind)),
+        ] {
+            scope.insert(name.to_owned(), value);
+        }
+        let mut element = json!({"item": null, "steps": {}, "parents": {}});
+        if let Some(Value::Object(members)) = gone.template().render(&scope) {
+            for (name, value) in members {
+                element[name] = value;
+            }
+        }
+        Some(RawPage {
+            region: region.cloned(),
+            resources: json!([element]).to_string().into_bytes(),
+            count: 1,
+            failures: Vec::new(),
+            unread: Vec::new(),
+            reservation: berth_core::Reservation::default(),
+        })
+    }
 }
 
 impl Refresher {
-    /// Reads a resource again and writes or deletes its entities. `last`: that AWS contradicts the
-    /// event is believed now, since there was time enough for the change to show.
-    pub(super) async fn refresh(&self, target: &Target, last: bool) -> Result<Done, Miss> {
+    /// Reads a resource again, and finds out what is to be written or deleted. `last`: that AWS contradicts
+    /// the event is believed now, since there was time enough for the change to show.
+    pub(super) async fn read(&self, target: &Target, last: bool) -> Result<Read, Miss> {
         if let Some(gate) = &self.gate
             && !gate().await.map_err(Miss::Again)?
         {
-            return Ok(Done::Ignored("live events are switched off for this organization".into()));
+            return Ok(Read::Done(Done::Ignored(
+                "live events are switched off for this organization".into(),
+            )));
         }
         let rules = self.rules().await?;
         let id = &target.key.account;
         let Some(access) = self.source.find(id).await.map_err(Miss::Again)? else {
-            return Ok(Done::Ignored(format!("{id} is none of the accounts of this integration")));
+            return Ok(Read::Done(Done::Ignored(format!(
+                "{id} is none of the accounts of this integration"
+            ))));
         };
         if let Err(problem) = access.access {
-            return Ok(Done::Denied(problem));
+            return Ok(Read::Done(Done::Denied(problem)));
         }
         let entries = self.entries(&rules, &access.account, target).await?;
         if entries.is_empty() {
-            return Ok(Done::Ignored(format!(
+            return Ok(Read::Done(Done::Ignored(format!(
                 "the integration's mapping has no resource of {} in that region",
                 target.key.kind
-            )));
+            ))));
         }
 
         let read = Instant::now();
         let mut upserts: BTreeMap<EntityKey, Upsert> = BTreeMap::new();
         let mut doomed: BTreeSet<EntityKey> = BTreeSet::new();
+        let (mut documents, mut gone) = (Vec::new(), Vec::new());
         let mut exists = false;
         for entry in &entries {
-            let seen = match self.look(entry, target).await? {
+            let seen = match self.look(entry, target, rules.processing).await? {
                 Ok(seen) => seen,
-                Err(denied) => return Ok(Done::Denied(denied)),
+                Err(denied) => return Ok(Read::Done(Done::Denied(denied))),
             };
             exists |= seen.exists;
             if seen.filtered || !seen.exists {
-                doomed.extend(self.own_keys(entry, target).await?);
+                let own = self.own_keys(entry, target).await?;
+                if !seen.exists && !own.is_empty() && rules.processing != Processing::Entities {
+                    gone.extend(self.documents_of_gone(entry, target).await?);
+                }
+                doomed.extend(own);
+            }
+            if !seen.documents.is_empty() {
+                documents.push(entry.documents(false, seen.documents));
             }
             let single = entry.resource.entry.single_account;
             upserts.extend(
@@ -186,9 +250,13 @@ impl Refresher {
             return Err(Miss::Again(Problem::new(format!("it {told}, other than the event says"))));
         }
         doomed.retain(|key| !upserts.contains_key(key));
+        if exists {
+            gone.clear();
+        }
         let place = target.key.region.clone().map_or(Place::Global, Place::Region);
         let producer = Producer { account: id.clone(), place, kind: target.key.kind.clone() };
-        self.write(Changes { rules: &rules, producer, upserts, doomed, read }).await
+        drop(entries);
+        Ok(Read::Changes(Changes { rules, producer, upserts, doomed, documents, gone, read }))
     }
 
     /// The app-config as of a little while ago, served by the plugins of now.
@@ -197,17 +265,17 @@ impl Refresher {
         let mapper = self.mapper.pinned().unwrap_or_else(|| Arc::clone(&self.mapper));
         let kinds = mapper.kinds();
         let known = rules.as_ref().filter(|(read, _)| read.elapsed() < self.config_ttl);
-        let (since, config, identity) = match known {
+        let (since, config, identity, processing) = match known {
             Some((_, known)) if same(&known.mapper, &mapper) => return Ok(Arc::clone(known)),
-            Some((since, known)) => (*since, known.config.clone(), known.identity.clone()),
+            Some((since, known)) => (*since, known.config.clone(), known.identity.clone(), known.processing),
             None => {
                 let session = self.catalog.open(Intent::ReadOnly, &defaults(&kinds)).await;
                 let session = session.map_err(|error| Miss::Again(error.0))?;
-                (Instant::now(), session.config, session.identity)
+                (Instant::now(), session.config, session.identity, session.processing)
             }
         };
         let (resources, _) = resolve(&config, &kinds, &mapper.refused());
-        let read = Arc::new(Rules { mapper, config, identity, resources });
+        let read = Arc::new(Rules { mapper, config, identity, processing, resources });
         *rules = Some((since, Arc::clone(&read)));
         Ok(read)
     }
@@ -241,7 +309,17 @@ impl Refresher {
     }
 
     /// Reads and maps the resource as an entry asks. The inner error is denied access.
-    async fn look(&self, entry: &Entry<'_>, target: &Target) -> Result<Result<Seen, Problem>, Miss> {
+    async fn look(
+        &self,
+        entry: &Entry<'_>,
+        target: &Target,
+        processing: Processing,
+    ) -> Result<Result<Seen, Problem>, Miss> {
+        let (mapping, documents) = match processing {
+            Processing::Entities => (entry.mapping.clone(), false),
+            Processing::EntitiesAndDocuments => (entry.mapping.clone(), true),
+            Processing::Documents => (Mapping::Documents, false),
+        };
         let never = |error: berth_core::ManifestError| Miss::Never(Problem::from_error(&error));
         let options = &entry.resource.config.selector.include_actions;
         let mut pages = self.source.fetch(FetchRequest {
@@ -273,7 +351,7 @@ impl Refresher {
             let unread = std::mem::take(&mut page.unread);
             let unknown =
                 Unknown::of(&entry.resource.config, &entry.kind.plan, &unread).map_err(Miss::Again)?;
-            let mut report = self.map(entry, entry.mapping.clone(), page).await?;
+            let mut report = self.map(entry, (mapping.clone(), documents), page).await?;
             let mut partial = Vec::new();
             if let Some(unknown) = unknown {
                 partial = unknown.leave_out_of(&mut report);
@@ -286,12 +364,18 @@ impl Refresher {
                 return Err(Miss::Never(Problem::new(format!("not mapped: {}", error.reason))));
             }
             seen.filtered |= report.filtered > 0;
+            seen.documents.extend(report.documents);
             seen.entities.extend(report.entities.into_iter().zip(partial));
         }
         Ok(Ok(seen))
     }
 
-    async fn map(&self, entry: &Entry<'_>, mapping: Mapping, page: RawPage) -> Result<MapReport, Miss> {
+    async fn map(
+        &self,
+        entry: &Entry<'_>,
+        (mapping, documents): (Mapping, bool),
+        page: RawPage,
+    ) -> Result<MapReport, Miss> {
         let request = MapRequest {
             kind: entry.kind.kind.clone(),
             context: MapContext {
@@ -300,7 +384,7 @@ impl Refresher {
                 options: entry.resource.config.selector.include_actions.clone(),
             },
             mapping,
-            documents: false,
+            documents,
             page,
         };
         entry.mapper.map(request).await.map_err(|error| Miss::Never(map_problem(error)))
@@ -319,6 +403,17 @@ impl Refresher {
         Ok(own.difference(&others).cloned().collect())
     }
 
+    /// The documents of a resource that is gone: the least that is known of it.
+    async fn documents_of_gone(
+        &self,
+        entry: &Entry<'_>,
+        target: &Target,
+    ) -> Result<Option<EventDocuments>, Miss> {
+        let Some(page) = entry.gone_page(target, &target.key.resource) else { return Ok(None) };
+        let report = self.map(entry, (Mapping::Documents, false), page).await?;
+        Ok((!report.documents.is_empty()).then(|| entry.documents(true, report.documents)))
+    }
+
     /// The keys that the mapping makes of the least that is known of a resource of this name.
     async fn keys_of(
         &self,
@@ -326,36 +421,8 @@ impl Refresher {
         target: &Target,
         resource: &str,
     ) -> Result<BTreeSet<EntityKey>, Miss> {
-        let Some(gone) = entry.kind.events.as_ref().and_then(|rules| rules.gone.as_ref()) else {
-            return Ok(BTreeSet::new());
-        };
-        let region = entry.regions.first().filter(|_| entry.kind.scope == Scope::Regional);
-        let mut scope = Map::new();
-        for (name, value) in [
-            ("resource", json!(resource)),
-            ("event", Value::clone(&target.event)),
-            ("account", json!(entry.account.id)),
-            ("region", json!(region)),
-            ("partition", json!(entry.account.partition.as_str())),
-            ("kind", json!(entry.kind.kind)),
-        ] {
-            scope.insert(name.to_owned(), value);
-        }
-        let mut element = json!({"item": null, "steps": {}, "parents": {}});
-        if let Some(Value::Object(members)) = gone.template().render(&scope) {
-            for (name, value) in members {
-                element[name] = value;
-            }
-        }
-        let page = RawPage {
-            region: region.cloned(),
-            resources: json!([element]).to_string().into_bytes(),
-            count: 1,
-            failures: Vec::new(),
-            unread: Vec::new(),
-            reservation: berth_core::Reservation::default(),
-        };
-        let report = self.map(entry, unselective(entry.mapping), page).await?;
+        let Some(page) = entry.gone_page(target, resource) else { return Ok(BTreeSet::new()) };
+        let report = self.map(entry, (unselective(entry.mapping), false), page).await?;
         if let Some(error) = report.errors.first() {
             tracing::debug!(
                 kind = %entry.kind.kind, resource, reason = error.reason,
@@ -366,187 +433,6 @@ impl Refresher {
         // What a search query finds is known to the catalog alone.
         let named = report.entities.into_iter().filter(|entity| entity.search.is_none());
         Ok(named.map(|entity| entity.key).collect())
-    }
-
-    async fn write(&self, changes: Changes<'_>) -> Result<Done, Miss> {
-        let Changes { rules, producer, upserts, doomed, read } = &changes;
-        let keys: Vec<u128> = upserts.keys().chain(doomed).map(key_digest).collect();
-        if keys.is_empty() {
-            return Ok(Done::Unchanged);
-        }
-        let _touch = self.journal.touch(keys, *read).await;
-        // Who else may produce an entity that several accounts list is for a resync to find out.
-        let written =
-            upserts.iter().map(|(key, upsert)| (key_digest(key), upsert.single.then(|| producer.clone())));
-        let touched = written.chain(doomed.iter().map(|key| (key_digest(key), None)));
-        self.invalidate(rules, touched.collect()).await?;
-        let written = self.upsert(rules, upserts).await?;
-        let deleted = self.delete(&changes).await?;
-        Ok(match (written, deleted) {
-            (0, 0) => Done::Unchanged,
-            (0, deleted) => Done::Deleted(deleted),
-            (written, _) => Done::Upserted(written),
-        })
-    }
-
-    /// Makes the ledger uncertain of what these entities say.
-    async fn invalidate(&self, rules: &Rules, keys: Vec<(u128, Option<Producer>)>) -> Result<(), Miss> {
-        self.ask_ledger(rules, move |ledger, catalog| ledger.invalidate(catalog, &keys)).await.map(drop)
-    }
-
-    /// Asks the ledger, where there is one.
-    async fn ask_ledger<T: Send + 'static>(
-        &self,
-        rules: &Rules,
-        ask: impl FnOnce(&dyn Ledger, &str) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<Option<T>, Miss> {
-        let Some(ledger) = &self.ledger else { return Ok(None) };
-        let (ledger, catalog) = (Arc::clone(ledger), rules.identity.clone());
-        let answer = spawn_blocking(move || ask(&*ledger, &catalog)).await;
-        answer.unwrap_or_else(|error| Err(Problem::from_error(&error))).map(Some).map_err(Miss::Again)
-    }
-
-    async fn upsert(&self, rules: &Rules, entities: &BTreeMap<EntityKey, Upsert>) -> Result<usize, Miss> {
-        let options = UpsertOptions {
-            merge: rules.config.enable_merge_entity,
-            create_missing_related_entities: rules.config.create_missing_related_entities,
-        };
-        let mut batches: BTreeMap<(&BlueprintId, bool), Vec<Entity>> = BTreeMap::new();
-        for (key, Upsert { entity, partial, .. }) in entities {
-            batches.entry((&key.blueprint, *partial)).or_default().push(entity.clone());
-        }
-        let mut miss = None;
-        let mut found = Vec::new();
-        for ((blueprint, partial), same) in &batches {
-            // What is left out must not be emptied.
-            let options = UpsertOptions { merge: options.merge || *partial, ..options };
-            let own = self.own(same).await?;
-            if own.len() < same.len() {
-                let problem = Problem::new("somebody else owns an entity with the same identifier");
-                miss.get_or_insert(Miss::Never(problem));
-            }
-            if own.is_empty() {
-                continue;
-            }
-            for outcome in self.catalog.upsert(blueprint, &own, options).await.outcomes {
-                match outcome {
-                    UpsertOutcome::Created | UpsertOutcome::Updated | UpsertOutcome::NotFound => {}
-                    UpsertOutcome::Found(identifier) => {
-                        let key = EntityKey { blueprint: (*blueprint).clone(), identifier };
-                        found.push((key_digest(&key), None));
-                    }
-                    UpsertOutcome::Refused(problem) => miss = Some(Miss::Never(problem)),
-                    // Its target may come with another event, or with the next resync.
-                    UpsertOutcome::MissingRelation(problem) => _ = miss.get_or_insert(Miss::Again(problem)),
-                }
-            }
-        }
-        if !found.is_empty() {
-            self.invalidate(rules, found).await?;
-        }
-        match miss {
-            Some(miss) => Err(miss),
-            None => Ok(entities.len()),
-        }
-    }
-
-    /// Those of these entities that nobody else owns.
-    async fn own(&self, entities: &[Entity]) -> Result<Vec<Entity>, Miss> {
-        let named = entities.iter().filter(|entity| entity.search.is_none());
-        let keys: Vec<EntityKey> = named.map(|entity| entity.key.clone()).collect();
-        let foreign =
-            self.catalog.foreign(&keys, &self.adoption).await.map_err(|error| Miss::Again(error.0))?;
-        let foreign: BTreeSet<EntityKey> =
-            foreign.into_iter().filter(|entity| !entity.adoptable).map(|entity| entity.key).collect();
-        Ok(entities.iter().filter(|entity| !foreign.contains(&entity.key)).cloned().collect())
-    }
-
-    async fn delete(&self, changes: &Changes<'_>) -> Result<usize, Miss> {
-        let Changes { rules, producer, doomed, .. } = changes;
-        if doomed.is_empty() {
-            return Ok(0);
-        }
-        let doomed: Vec<EntityKey> = doomed.iter().cloned().collect();
-        let keys = self.provable(rules, producer, doomed).await?;
-        if keys.is_empty() {
-            return Ok(0);
-        }
-        let delete_dependents = rules.config.delete_dependent_entities;
-        let dependents = if delete_dependents {
-            self.catalog.dependents(&keys).await.map_err(|error| Miss::Again(error.0))?
-        } else {
-            Vec::new()
-        };
-        if let Some(own) = dependents.iter().find(|dependent| dependent.owned) {
-            tracing::info!(entity = %own.entity, depends_on = %own.depends_on, "not deleted: an own entity depends on it");
-            return Ok(0);
-        }
-        for dependent in &dependents {
-            tracing::warn!(entity = %dependent.entity, depends_on = %dependent.depends_on, "deleted along, as a dependent");
-        }
-        let mut limits = self.limits.lock().await;
-        let ended = self.journal.resyncs_ended();
-        if limits.counted_at != Some(ended) {
-            limits.start(ended, self.ask_ledger(rules, |ledger, catalog| ledger.totals(catalog)).await?);
-        }
-        let options =
-            LimitOptions { threshold: rules.config.entity_deletion_threshold, maximum: self.max_deletions };
-        if let Err(reason) = limits.check(producer, &keys, dependents.len() as u64, &options) {
-            tracing::warn!(reason, "a deletion is held back until the next resync");
-            return Ok(0);
-        }
-        let report = self.catalog.delete(&keys, delete_dependents).await;
-        limits.deleted(producer, report.deleted.len() as u64);
-        match report.failed.into_iter().next() {
-            Some((_, problem)) => Err(Miss::Again(problem)),
-            None => Ok(report.deleted.len()),
-        }
-    }
-
-    /// Those of these entities that are certainly this integration's own, and certainly of the event's
-    /// account and region.
-    async fn provable(
-        &self,
-        rules: &Rules,
-        producer: &Producer,
-        keys: Vec<EntityKey>,
-    ) -> Result<Vec<EntityKey>, Miss> {
-        let facts = Facts {
-            entries: rules.resources.iter().map(|resource| DeletionEntry::clone(&resource.entry)).collect(),
-            ..Facts::default()
-        };
-        let units: Vec<(UnitId, Proof)> = Vec::new();
-        let policy = Policy::new(&facts, &units);
-        let mut fields = FieldSet::default();
-        for key in &keys {
-            fields.extend(&policy.rules(&key.blueprint).fields());
-        }
-        let owned = self.catalog.current(&keys, &fields).await.map_err(|error| Miss::Again(error.0))?;
-        let digests: Vec<u128> = owned.iter().map(|entity| key_digest(&entity.key)).collect();
-        let recorded =
-            self.ask_ledger(rules, move |ledger, catalog| ledger.entries(catalog, &digests)).await?;
-        let mut recorded = recorded.unwrap_or_default().into_iter();
-        let mut allowed = Vec::new();
-        for entity in owned {
-            let producers = recorded.next().flatten().map_or(Producers::Unknown, |entry| entry.producers);
-            let attribution = policy.rules(&entity.key.blueprint);
-            let (account, region) = (attribution.account(&entity), attribution.region(&entity));
-            let stale = Stale {
-                key: &entity.key,
-                producers: &producers,
-                account: account.as_ref(),
-                region: region.as_ref(),
-            };
-            if policy.allows_event(&stale, producer) {
-                allowed.push(entity.key);
-            } else {
-                tracing::info!(
-                    entity = %entity.key,
-                    "not deleted: it is not known to belong to the event's account and region alone"
-                );
-            }
-        }
-        Ok(allowed)
     }
 }
 

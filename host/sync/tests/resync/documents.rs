@@ -1,10 +1,18 @@
 //! What becomes of resource documents: handed over, offered besides, or shown.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use berth_core::{Catalog, DocumentsError, FetchError, Milestone, Problem, Processing, ResourceResult};
+use berth_core::{
+    Catalog, DocumentsError, FetchError, Milestone, Problem, Processing, ResourceResult, UnitState,
+};
 use berth_sync::{Mode, NullObserver, Outcome, SyncOptions, run};
+use proptest::prelude::*;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::{A, Memory, Plugin, World, resync, synced};
 
@@ -135,4 +143,63 @@ async fn a_few_documents_of_each_kind_are_shown() {
     let catalog = Arc::new(Memory::default());
     synced(&World::new(), &catalog).await;
     assert!(catalog.shown.lock().unwrap().is_empty(), "nothing is wanted");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Whenever a resync is stopped, and however it went until then: an entry is told as whole only if
+    /// all its documents were handed over, and report and state say the same.
+    #[test]
+    fn a_stopped_resync_never_tells_an_entry_as_whole_that_is_not(
+        delays in prop::collection::vec(0_u64..60, 1..9),
+        delay in 0_u64..30,
+        stop_at in 0_u64..400,
+        failing: bool,
+    ) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new();
+            world.delays = delays.into_iter().map(Duration::from_millis).collect();
+            if failing {
+                let error = FetchError::Failed(Problem::new("boom"));
+                world.errors.insert(World::at(A, "eu-west-1", "X::Thing"), error);
+            }
+            let catalog = Arc::new(Memory { delay: Duration::from_millis(delay), ..mapping_itself() });
+            let cancel = CancellationToken::new();
+            let options = SyncOptions { cancel: cancel.clone(), unit_concurrency: 2, ..SyncOptions::default() };
+            let catalog_dyn = Arc::clone(&catalog) as Arc<dyn Catalog>;
+            let resync = run(Arc::new(world), Arc::new(Plugin), catalog_dyn, Arc::new(NullObserver), options);
+            let stop = async {
+                tokio::time::sleep(Duration::from_millis(stop_at)).await;
+                cancel.cancel();
+                std::future::pending::<()>().await;
+            };
+            let report = tokio::select! {
+                report = resync => report.unwrap(),
+                () = stop => return Ok(()),
+            };
+            let documents = catalog.documents.lock().unwrap();
+            let mut whole = BTreeSet::new();
+            for (resource, count) in [(0, 2), (1, 8)] {
+                let result = result_of(&catalog, resource);
+                let units: Vec<_> = report.units.iter().filter(|u| u.unit.resource == resource).collect();
+                prop_assert_eq!(result.units(), units.len() as u64, "every unit counts");
+                let complete = units.iter().filter(|unit| matches!(unit.state, UnitState::Complete)).count();
+                prop_assert_eq!(result.complete, complete as u64, "the report says the same");
+                if result.is_whole() {
+                    let taken = documents.get(&resource).cloned().unwrap_or_default();
+                    prop_assert_eq!(taken.len(), count + 1, "{:?}", taken);
+                    prop_assert_eq!(taken.last().map(String::as_str), Some("end"));
+                    whole.insert(resource);
+                }
+            }
+            let states = catalog.states.lock().unwrap();
+            let end = states.last().map(String::as_str);
+            prop_assert!(end != Some("Completed") || whole.len() == 2, "{:?} {:?}", end, whole);
+            prop_assert_eq!(end == Some("Completed"), report.outcome == Outcome::Done);
+            Ok(())
+        })?;
+    }
 }

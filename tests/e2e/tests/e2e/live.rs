@@ -322,6 +322,84 @@ fn an_event_during_a_resync_has_the_last_word() {
     assert_eq!(world.entities(), world.expected());
 }
 
+/// Makes buckets, and the events that tell of them.
+fn create_buckets(world: &World, count: usize) -> Vec<(String, Value)> {
+    let account = world.accounts()[0].as_str();
+    let create = |number: usize| {
+        let name = format!("live-{account}-{number}");
+        let parameters = json!({"Bucket": name, "CreateBucketConfiguration": {"LocationConstraint": REGION}});
+        world.call(account, REGION, "s3", "create_bucket", &parameters);
+        let detail = json!({"requestParameters": {"bucketName": name}});
+        let event = call(account, REGION, "s3.amazonaws.com", "CreateBucket", &detail);
+        (format!("arn:aws:s3:::{name}"), event)
+    };
+    (0..count).map(create).collect()
+}
+
+#[test]
+fn what_waits_when_the_service_stops_is_followed_after_its_next_start() {
+    let mut world = world(&["AWS::S3::Bucket"]);
+    listen(&mut world, &json!({"type": "WEBHOOKS_ONLY"}));
+    world.set("BERTH_STATE_DIR", "state");
+    world.set("OCEAN__EVENT_WORKERS_COUNT", "1");
+    let buckets = create_buckets(&world, 4);
+    // The first one waits for Port, and the others for it.
+    world.port().fail(Fault::on("/organization").latency(Duration::from_secs(30)));
+    let service = start(&world);
+    buckets.iter().for_each(|(_, event)| send(&service, event));
+    wait_for("the first to be looked at", || world.port().count("/organization") == 1);
+    let (code, log) = service.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("4 resources that events named are kept for the next start"), "{log}");
+    assert!(buckets.iter().all(|(arn, _)| world.port().entity("s3Bucket", arn).is_none()));
+
+    let service = start(&world);
+    for (arn, _) in &buckets {
+        wait_for("a bucket", || world.port().entity("s3Bucket", arn).is_some());
+    }
+    let (code, log) = service.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("kept for the next start"), "{log}");
+}
+
+#[test]
+fn where_port_maps_raw_data_events_bring_that_and_write_nothing() {
+    let world = world(&["AWS::S3::Bucket"]);
+    world.port().change_options(|options| {
+        options.feature_flags.extend(["LAKEHOUSE_ELIGIBLE", "DATA_SOURCE_PROCESSOR_ENABLED"].map(Into::into));
+    });
+    let account = world.accounts()[0].as_str();
+    let buckets = create_buckets(&world, 1);
+    let service = start(&world);
+    send(&service, &buckets[0].1);
+    wait_for("the bucket", || outcome(&service, "upserted") == 1);
+    let detail = json!({"requestParameters": {"bucketName": "berth-live-never-made"}});
+    send(&service, &call(account, REGION, "s3.amazonaws.com", "DeleteBucket", &detail));
+    wait_for("what is gone", || outcome(&service, "deleted") == 1);
+    let requests = world.port().requests();
+    let writes: Vec<_> = requests.iter().filter(|request| request.call().contains("/lake/write")).collect();
+    let sent: Vec<(&Value, &Value)> = writes
+        .iter()
+        .flat_map(|write| {
+            assert_eq!(
+                (write.status, &write.body["eventType"]),
+                (202, &json!("live-event")),
+                "{}",
+                write.body
+            );
+            write.body["data"].as_array().unwrap()
+        })
+        .map(|batch| (&batch["metadata"]["operation"], &batch["items"][0]["Properties"]["BucketName"]))
+        .collect();
+    let name = buckets[0].0.trim_start_matches("arn:aws:s3:::");
+    let (upsert, delete) = (json!("upsert"), json!("delete"));
+    assert_eq!(sent, [(&upsert, &json!(name)), (&delete, &json!("berth-live-never-made"))]);
+    let entities =
+        |request: &&port_stand_in::LoggedRequest| request.call().contains("/entities") && request.writes();
+    assert_eq!(requests.iter().filter(entities).count(), 0);
+    assert!(world.port().entities()["s3Bucket"].as_object().is_none_or(serde_json::Map::is_empty));
+}
+
 #[test]
 fn what_an_event_wrote_is_looked_at_by_the_next_resync_although_a_ledger_knew_it_before() {
     let mut world = World::with_accounts(1).buckets(1).build();

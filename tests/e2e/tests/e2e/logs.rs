@@ -22,6 +22,7 @@ fn a_container_logs_json_with_the_unit_that_each_line_is_about() {
         region: "eu-west-1".to_owned(),
     });
     world.set("BERTH_LOG_FORMAT", "json");
+    world.set("APPLICATION__LOG_LEVEL", "DEBUG");
     let run = world.sync();
     run.exits(3);
     let all = lines(&run.stderr);
@@ -45,11 +46,16 @@ fn a_container_logs_json_with_the_unit_that_each_line_is_about() {
             )
         })
         .collect();
-    let expected = [("eu-west-1", "WARN", false), ("us-east-1", "INFO", true)];
+    let expected = [("eu-west-1", "WARN", false), ("us-east-1", "DEBUG", true)];
     assert_eq!(
         told,
         expected.map(|(region, level, counted)| (region.to_owned(), level.to_owned(), counted)).into()
     );
+
+    // A unit that went well is one of many.
+    world.unset("APPLICATION__LOG_LEVEL");
+    let run = world.sync();
+    assert!(!run.stderr.contains("unit complete") && run.stderr.contains("Extract phase complete"), "{run}");
 
     // A line still knows its unit when only warnings are asked for, here by the settings file.
     world.file("berth.toml", "log_level = \"WARNING\"\n");
@@ -61,6 +67,30 @@ fn a_container_logs_json_with_the_unit_that_each_line_is_about() {
     // The environment is stronger.
     world.set("APPLICATION__LOG_LEVEL", "DEBUG");
     assert!(lines(&world.sync().stderr).iter().any(|line| line["level"] == "DEBUG"));
+}
+
+#[test]
+fn a_problem_of_many_units_is_logged_once_with_their_number() {
+    let mut world = World::with_accounts(2).buckets(1).build();
+    for account in world.accounts() {
+        for region in ["eu-west-1", "us-east-1"] {
+            let (account, region) = (account.clone(), region.to_owned());
+            world.gate().deny(Denial { account, service: "ec2".to_owned(), region });
+        }
+    }
+    world.set("BERTH_LOG_FORMAT", "json");
+    let run = world.sync();
+    run.exits(3);
+    let all = lines(&run.stderr);
+    let about = |message: &str| -> Vec<&Value> {
+        let of_kind = all.iter().filter(|line| line["kind"] == "AWS::EC2::Instance");
+        of_kind
+            .filter(|line| line["message"].as_str().is_some_and(|text| text.starts_with(message)))
+            .collect()
+    };
+    assert_eq!(about("unit skipped").len(), 2, "the first, and the number: {run}");
+    let more = about("unit skipped: 3 more like it");
+    assert_eq!((more.len(), &more[0]["more"], &more[0]["level"]), (1, &Value::from(3), &Value::from("WARN")));
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn a_failure_is_told_and_no_secret_with_it() {
     world.port().clear_requests();
     world.sync().exits(4).says("role/PortOceanReadRole");
     let denied = logged(&world, "account cannot be read");
-    assert_eq!(denied.len(), 2);
+    assert_eq!((denied.len(), logged(&world, "account cannot be read: 1 more like it").len()), (1, 1));
     assert!(denied.iter().all(|record| text(&record["extra"], "problem").contains("role/[REDACTED]")));
     assert!(!format!("{:?}", world.port().logs()).contains("PortOceanReadRole"));
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use berth_e2e::World;
-use port_stand_in::Fault;
+use port_stand_in::{Fault, LoggedRequest};
 use serde_json::{Value, json};
 
 pub(crate) const INTEGRATION: &str = "aws-e2e";
@@ -119,6 +119,36 @@ pub(crate) fn listen(world: &mut World, listener: &Value) {
 /// Makes the next resync last, between its start and its first unit.
 pub(crate) fn slow_down(world: &World) {
     world.port().fail(Fault::on("datasource-entities").latency(Duration::from_secs(3)));
+}
+
+#[test]
+fn what_somebody_deletes_in_port_is_not_installed_again_by_a_service_that_runs() {
+    let mut world = World::with_accounts(1).buckets(1).build();
+    listen(&mut world, &json!({"type": "WEBHOOK", "app_host": "https://berth.example"}));
+    let service = Service::start(&world);
+    wait_for("the first resync", || reported(&world).len() == 2);
+    world.port().delete_integration(INTEGRATION);
+    world.port().clear_requests();
+    for number in 1..=2 {
+        assert_eq!(service.ask("POST", "/resync").0, "HTTP/1.1 200 OK");
+        let counted = format!("berth_resyncs_total{{outcome=\"deleted-in-port\"}} {number}");
+        assert!(service.ask("GET", "/metrics").1.contains(&counted), "{counted}");
+    }
+    assert_eq!(service.ask("GET", "/health/ready").0, "HTTP/1.1 200 OK");
+    let api = |request: &&LoggedRequest| {
+        request.writes() && request.path.starts_with("/v1/") && !request.path.contains("/auth/")
+    };
+    assert_eq!(world.port().requests().iter().filter(api).count(), 0);
+    assert_eq!(world.port().integration(INTEGRATION), None);
+    let (code, log) = service.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("somebody deleted the data source"), "{log}");
+
+    // Another start does.
+    let service = Service::start(&world);
+    wait_for("the resync of the start", || json!(reported(&world)) == json!(["running", "completed"]));
+    assert!(world.port().integration(INTEGRATION).is_some());
+    drop(service);
 }
 
 #[test]

@@ -1,0 +1,116 @@
+//! Live events that wait when the service ends, kept in the state directory for its next start.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use berth_embed::Backlog;
+use tempfile::NamedTempFile;
+
+const FILE: &str = "live-events.json";
+
+/// Where they are kept.
+#[derive(Debug, Clone)]
+pub(crate) struct BacklogFile(PathBuf);
+
+impl BacklogFile {
+    /// The file in a state directory.
+    pub(crate) fn in_dir(dir: &Path) -> Self {
+        Self(dir.join(FILE))
+    }
+
+    /// What was kept. A file that cannot be read is told, and taken for none.
+    pub(crate) fn read(&self) -> Backlog {
+        let text = match fs::read(&self.0) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Backlog::default(),
+            Err(error) => {
+                self.warn_unread(&error.to_string());
+                return Backlog::default();
+            }
+        };
+        serde_json::from_slice(&text).unwrap_or_else(|error| {
+            self.warn_unread(&error.to_string());
+            Backlog::default()
+        })
+    }
+
+    fn warn_unread(&self, problem: &str) {
+        let file = self.0.display();
+        tracing::warn!(
+            %file, problem,
+            "live events of the last run cannot be read; the next resync reads what they were about"
+        );
+    }
+
+    /// Keeps what waits, readable for this user only; or nothing, when nothing waits.
+    pub(crate) fn write(&self, backlog: &Backlog) {
+        let written = if backlog.is_empty() { self.remove() } else { self.replace(backlog) };
+        match written {
+            Ok(()) if backlog.is_empty() => {}
+            Ok(()) => {
+                tracing::info!("{} resources that events named are kept for the next start", backlog.len())
+            }
+            Err(error) => {
+                let file = self.0.display();
+                tracing::warn!(
+                    %file, %error,
+                    "{} resources that events named could not be kept; the next resync reads them", backlog.len()
+                );
+            }
+        }
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        match fs::remove_file(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn replace(&self, backlog: &Backlog) -> io::Result<()> {
+        // Of this user only by itself; the former file stays until the new one is whole.
+        let part = NamedTempFile::new_in(self.0.parent().unwrap_or(Path::new(".")))?;
+        serde_json::to_writer(io::BufWriter::new(part.as_file()), backlog)?;
+        part.as_file().sync_all()?;
+        part.persist(&self.0)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backlog() -> Backlog {
+        let text = r#"{"resources": [{"kind": "A::B::C", "account": "111111111111", "region": "eu-west-1",
+            "resource": "r", "told": "gone", "event": {"eventName": "Delete"}}]}"#;
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn what_waits_is_kept_for_this_user_only_and_removed_when_nothing_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = BacklogFile::in_dir(dir.path());
+        assert!(file.read().is_empty());
+        file.write(&Backlog::default());
+        file.write(&backlog());
+        assert_eq!(file.read(), backlog());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        file.write(&Backlog::default());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_damaged_file_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), "{").unwrap();
+        assert!(BacklogFile::in_dir(dir.path()).read().is_empty());
+    }
+}

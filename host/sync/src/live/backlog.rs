@@ -1,0 +1,55 @@
+//! What waits when a process ends, for the next one.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::matching::{Target, TargetKey, Told, text_length};
+
+/// Resources that events named and that were not read again yet. It may be written down, and read by
+/// another process: an event is never believed about more than which resource to look at, so that one that
+/// is followed late, or twice, does no harm.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Backlog {
+    resources: Vec<Waiting>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Waiting {
+    #[serde(flatten)]
+    key: TargetKey,
+    told: Told,
+    /// The event's `detail`.
+    event: Arc<Value>,
+}
+
+impl Backlog {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.resources.is_empty()
+    }
+
+    /// How many resources wait.
+    pub fn len(&self) -> usize {
+        self.resources.len()
+    }
+
+    /// Adds what waits elsewhere.
+    pub fn append(&mut self, mut other: Self) {
+        self.resources.append(&mut other.resources);
+    }
+
+    pub(super) fn of(targets: Vec<Target>) -> Self {
+        let waiting = |Target { key, told, event, .. }| Waiting { key, told, event };
+        Self { resources: targets.into_iter().map(waiting).collect() }
+    }
+
+    pub(super) fn into_targets(self) -> Vec<Target> {
+        let target = |Waiting { key, told, event }| {
+            let bytes = text_length(&event);
+            Target { key, told, event, bytes }
+        };
+        self.resources.into_iter().map(target).collect()
+    }
+}

@@ -1,0 +1,239 @@
+//! Writes what events change, in few requests: a catalog counts requests, not entities.
+//!
+//! What is ready waits a moment for more of its group, and for the group's request that is under way. An
+//! entity is in one request of its group at most, so that two events about it are written in their order.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use berth_core::{
+    Adoption, BlueprintId, Catalog, Entity, EntityKey, EventDocuments, Kind, Problem, UpsertOptions,
+    UpsertOutcome,
+};
+use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{Instant, sleep_until},
+};
+
+/// How long the first of a batch waits for more.
+const LINGER: Duration = Duration::from_millis(20);
+/// Requests that one batch fills at most.
+const REQUESTS: usize = 5;
+
+/// What became of an entity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Written {
+    /// It was sent.
+    Sent(UpsertOutcome),
+    /// Somebody else owns one with its identifier: it was not sent.
+    Foreign,
+    /// It is not known how it ended, or whose it is.
+    Unknown(Problem),
+}
+
+/// Entities that may go in one request.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct EntityGroup {
+    blueprint: BlueprintId,
+    merge: bool,
+    create_missing_related_entities: bool,
+}
+
+/// Takes what events change, and writes it while [`run`](Self::run) is polled.
+pub(super) struct BatchWriter {
+    catalog: Arc<dyn Catalog>,
+    /// Which entities of others may be taken over.
+    adoption: Adoption,
+    entities: Batches<EntityGroup, Entity, Written>,
+    documents: Batches<Kind, EventDocuments, Result<(), Problem>>,
+}
+
+impl BatchWriter {
+    pub(super) fn new(catalog: Arc<dyn Catalog>, adoption: Adoption) -> Self {
+        let named = |entity: &Entity| entity.search.is_none().then(|| entity.key.clone());
+        Self { catalog, adoption, entities: Batches::new(named), documents: Batches::new(|_| None) }
+    }
+
+    /// Writes entities of one blueprint; says what became of each.
+    pub(super) async fn upsert(
+        &self,
+        blueprint: &BlueprintId,
+        entities: Vec<Entity>,
+        options: UpsertOptions,
+    ) -> Vec<Written> {
+        let UpsertOptions { merge, create_missing_related_entities } = options;
+        let group = EntityGroup { blueprint: blueprint.clone(), merge, create_missing_related_entities };
+        let written: Vec<_> =
+            entities.into_iter().map(|entity| self.entities.add(group.clone(), entity)).collect();
+        let silence = |_| Written::Unknown(Problem::new("the catalog did not answer for this entity"));
+        join_all(written).await.into_iter().map(|written| written.unwrap_or_else(silence)).collect()
+    }
+
+    /// Hands documents of a resource over.
+    ///
+    /// # Errors
+    /// Why the catalog may not have them.
+    pub(super) async fn send(&self, documents: EventDocuments) -> Result<(), Problem> {
+        let sent = self.documents.add(documents.config.kind.clone(), documents).await;
+        sent.unwrap_or_else(|_| Err(Problem::new("the catalog did not answer for these documents")))
+    }
+
+    /// Writes whatever comes. What is under way is given up when it is dropped.
+    pub(super) async fn run(&self) -> Infallible {
+        let full = self.catalog.upsert_batch().max(1);
+        tokio::select! {
+            never = self.entities.run(full, |group, batch| self.write_entities(group, batch)) => never,
+            never = self.documents.run(full, |kind, batch| self.write_documents(kind, batch)) => never,
+        }
+    }
+
+    async fn write_documents(&self, kind: Kind, batch: Vec<Waiting<EventDocuments, Result<(), Problem>>>) {
+        let (documents, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let sent = self.catalog.event_documents(&kind, &documents).await.map_err(|error| error.0);
+        for reply in replies {
+            // Whoever waited may have gone.
+            _ = reply.send(sent.clone());
+        }
+    }
+
+    async fn write_entities(&self, group: EntityGroup, batch: Vec<Waiting<Entity, Written>>) {
+        let EntityGroup { blueprint, merge, create_missing_related_entities } = group;
+        let named = batch.iter().filter(|(entity, _)| entity.search.is_none());
+        let keys: Vec<EntityKey> = named.map(|(entity, _)| entity.key.clone()).collect();
+        let foreign = if keys.is_empty() { Ok(BTreeSet::new()) } else { self.foreign(&keys).await };
+        let (mut own, mut replies) = (Vec::new(), Vec::new());
+        for (entity, reply) in batch {
+            let barred = match &foreign {
+                _ if entity.search.is_some() => None,
+                Ok(foreign) => foreign.contains(&entity.key).then_some(Written::Foreign),
+                Err(problem) => Some(Written::Unknown(problem.clone())),
+            };
+            if let Some(barred) = barred {
+                // Whoever waited may have gone.
+                _ = reply.send(barred);
+                continue;
+            }
+            own.push(entity);
+            replies.push(reply);
+        }
+        if own.is_empty() {
+            return;
+        }
+        let options = UpsertOptions { merge, create_missing_related_entities };
+        let outcomes = self.catalog.upsert(&blueprint, &own, options).await.outcomes;
+        for (reply, outcome) in replies.into_iter().zip(outcomes) {
+            _ = reply.send(Written::Sent(outcome));
+        }
+    }
+
+    /// Those of these entities that somebody else owns.
+    async fn foreign(&self, keys: &[EntityKey]) -> Result<BTreeSet<EntityKey>, Problem> {
+        let foreign = self.catalog.foreign(keys, &self.adoption).await.map_err(|error| error.0)?;
+        Ok(foreign.into_iter().filter(|entity| !entity.adoptable).map(|entity| entity.key).collect())
+    }
+}
+
+/// Something to write, and where who waits for it is told what became of it.
+type Waiting<T, R> = (T, oneshot::Sender<R>);
+
+/// Gathers what may go in one request, by group.
+struct Batches<G, T, R> {
+    /// Where an item has a key, there is but one of it in a batch: twice in one request would be written in
+    /// no certain order.
+    key: fn(&T) -> Option<EntityKey>,
+    pending: Mutex<BTreeMap<G, Pending<T, R>>>,
+    wake: Notify,
+}
+
+/// Items of a group, and since when the first of them waits.
+struct Pending<T, R> {
+    since: Instant,
+    items: Vec<Waiting<T, R>>,
+}
+
+impl<G: Clone + Ord, T, R> Batches<G, T, R> {
+    fn new(key: fn(&T) -> Option<EntityKey>) -> Self {
+        Self { key, pending: Mutex::default(), wake: Notify::new() }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, BTreeMap<G, Pending<T, R>>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an item. Who drops the receiver before the item is written does not want it written any more.
+    fn add(&self, group: G, item: T) -> oneshot::Receiver<R> {
+        let (reply, written) = oneshot::channel();
+        let since = Instant::now();
+        let mut pending = self.pending();
+        let waiting = pending.entry(group).or_insert_with(|| Pending { since, items: Vec::new() });
+        waiting.items.push((item, reply));
+        drop(pending);
+        self.wake.notify_one();
+        written
+    }
+
+    /// Writes batches, one of a group at a time. `full` items fill a request.
+    async fn run<F>(&self, full: usize, write: impl Fn(G, Vec<Waiting<T, R>>) -> F) -> Infallible
+    where
+        F: Future<Output = ()>,
+    {
+        let mut busy: BTreeSet<G> = BTreeSet::new();
+        let mut running = FuturesUnordered::new();
+        loop {
+            while let Some((group, batch)) = self.take(full, &busy) {
+                busy.insert(group.clone());
+                let written = write(group.clone(), batch);
+                running.push(async move {
+                    written.await;
+                    group
+                });
+            }
+            let due = self.next_due(&busy);
+            tokio::select! {
+                Some(group) = running.next(), if !running.is_empty() => {
+                    busy.remove(&group);
+                }
+                () = self.wake.notified() => {}
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            }
+        }
+    }
+
+    /// A batch of a group that has waited long enough, or that fills a request.
+    fn take(&self, full: usize, busy: &BTreeSet<G>) -> Option<(G, Vec<Waiting<T, R>>)> {
+        let mut pending = self.pending();
+        for waiting in pending.values_mut() {
+            waiting.items.retain(|(_, reply)| !reply.is_closed());
+        }
+        pending.retain(|_, waiting| !waiting.items.is_empty());
+        let ready = |(group, waiting): &(&G, &Pending<T, R>)| {
+            !busy.contains(*group) && (waiting.items.len() >= full || waiting.since.elapsed() >= LINGER)
+        };
+        let group = pending.iter().find(ready)?.0.clone();
+        let waiting = pending.get_mut(&group)?;
+        let mut keys: BTreeSet<EntityKey> = BTreeSet::new();
+        let (mut batch, mut later) = (Vec::new(), Vec::new());
+        for item in std::mem::take(&mut waiting.items) {
+            let again = (self.key)(&item.0).is_some_and(|key| !keys.insert(key));
+            if again || batch.len() == full * REQUESTS {
+                later.push(item);
+            } else {
+                batch.push(item);
+            }
+        }
+        waiting.items = later;
+        Some((group, batch))
+    }
+
+    /// When a batch that only waits for time has waited long enough.
+    fn next_due(&self, busy: &BTreeSet<G>) -> Option<Instant> {
+        let pending = self.pending();
+        let idle = pending.iter().filter(|(group, _)| !busy.contains(*group));
+        idle.map(|(_, waiting)| waiting.since + LINGER).min()
+    }
+}

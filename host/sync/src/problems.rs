@@ -1,0 +1,132 @@
+//! Tells each problem once, however many accounts, units, resources or entities have it.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use berth_core::Kind;
+
+/// Problems that are told apart; of more, only the number is told.
+const GROUPS: usize = 300;
+
+/// The problems of one resync.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    groups: HashMap<Group, Repeats>,
+    /// How often problems came up that found no place.
+    others: u64,
+}
+
+/// What counts as the same problem.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Group {
+    what: &'static str,
+    /// The kind, of what has one.
+    kind: Option<Kind>,
+    /// Without the names of what it concerns.
+    text: String,
+}
+
+#[derive(Debug)]
+struct Repeats {
+    /// As it came up first.
+    problem: String,
+    /// How often it came up again.
+    count: u64,
+}
+
+impl Problems {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a problem. `names` are those of what it concerns, which make no other problem of it. Whether
+    /// it is the first of its group, and hence to be told now.
+    pub(crate) fn is_first(
+        &self,
+        what: &'static str,
+        kind: Option<&Kind>,
+        problem: &str,
+        names: &[&str],
+    ) -> bool {
+        let named = names.iter().filter(|name| !name.is_empty());
+        let text = named.fold(problem.to_owned(), |text, name| text.replace(name, "…"));
+        let group = Group { what, kind: kind.cloned(), text };
+        let mut known = self.known();
+        if let Some(repeats) = known.groups.get_mut(&group) {
+            repeats.count += 1;
+        } else if known.groups.len() < GROUPS {
+            known.groups.insert(group, Repeats { problem: problem.to_owned(), count: 0 });
+            return true;
+        } else {
+            known.others += 1;
+        }
+        false
+    }
+
+    /// Tells, at the end, how often each came up again.
+    pub(crate) fn tell_repeats(&self) {
+        let Known { groups, others } = std::mem::take(&mut *self.known());
+        let mut groups: Vec<_> = groups.into_iter().filter(|(_, repeats)| repeats.count > 0).collect();
+        groups.sort_by(|(a, _), (b, _)| (&a.kind, a.what, &a.text).cmp(&(&b.kind, b.what, &b.text)));
+        for (Group { what, kind, .. }, Repeats { problem, count }) in groups {
+            let kind = kind.as_ref().map(tracing::field::display);
+            tracing::warn!(kind, problem, more = count, "{what}: {count} more like it");
+        }
+        if others > 0 {
+            tracing::warn!(more = others, "{others} more problems; the report lists them");
+        }
+    }
+}
+
+/// Logs a warning for the first of a group of problems, and the others for those who look closely.
+macro_rules! warn_first {
+    ($first:expr, $($line:tt)*) => {
+        if $first {
+            tracing::warn!($($line)*);
+        } else {
+            tracing::debug!($($line)*);
+        }
+    };
+}
+pub(crate) use warn_first;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_the_same_whatever_it_concerns() {
+        let problems = Problems::default();
+        let (instance, bucket) =
+            (Kind::new("A::EC2::Instance").unwrap(), Kind::new("A::S3::Bucket").unwrap());
+        let note = |kind: &Kind, problem: &str, names: &[&str]| {
+            problems.is_first("unit skipped", Some(kind), problem, names)
+        };
+        assert!(note(&instance, "111: denied in eu-west-1", &["111", "eu-west-1"]));
+        assert!(!note(&instance, "222: denied in us-east-1", &["222", "us-east-1"]));
+        assert!(note(&instance, "222: throttled in us-east-1", &["222", "us-east-1", ""]));
+        assert!(note(&bucket, "111: denied in eu-west-1", &["111", "eu-west-1"]));
+        assert!(problems.is_first(
+            "unit failed",
+            Some(&instance),
+            "111: denied in eu-west-1",
+            &["111", "eu-west-1"]
+        ));
+        let counts: u64 = problems.known().groups.values().map(|repeats| repeats.count).sum();
+        assert_eq!((problems.known().groups.len(), counts), (4, 1));
+    }
+
+    #[test]
+    fn many_different_problems_take_bounded_room() {
+        let problems = Problems::default();
+        let kind = Kind::new("A::B::C").unwrap();
+        let first =
+            (0..GROUPS + 7).filter(|n| problems.is_first("w", Some(&kind), &n.to_string(), &[])).count();
+        assert_eq!((first, problems.known().others), (GROUPS, 7));
+    }
+}
