@@ -9,9 +9,9 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::body::SdkBody;
-use berth_core::Problem;
+use berth_http::TransportError;
 
-use crate::{clock::Clock, errors::is_mistrust};
+use crate::clock::Clock;
 
 /// Sends the official SDK's requests through a `reqwest` client.
 #[derive(Debug, Clone)]
@@ -51,6 +51,10 @@ impl Transport {
             let date = response.headers().get(http::header::DATE);
             clock.correct(&stamp, date.and_then(|date| date.to_str().ok()));
         }
+        if response.status() == http::StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            // Not AWS says so, but a proxy.
+            return Err(ConnectorError::user(TransportError::proxy_login().into()));
+        }
         let mut answer = http::Response::builder().status(response.status());
         if let Some(headers) = answer.headers_mut() {
             headers.clone_from(response.headers());
@@ -68,7 +72,7 @@ fn connector_error(error: reqwest::Error) -> ConnectorError {
     let error = error.without_url();
     if error.is_timeout() {
         ConnectorError::timeout(error.into())
-    } else if error.is_builder() || is_mistrust(&Problem::from_error(&error).message) {
+    } else if TransportError::find(&error).is_some_and(|error| error.is_lasting()) {
         ConnectorError::user(error.into())
     } else {
         ConnectorError::io(error.into())

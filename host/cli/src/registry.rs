@@ -24,6 +24,7 @@ use oci_client::{
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tokio::io::AsyncWrite;
+use url::Url;
 
 use crate::{args::RegistryArgs, settings::Environment};
 
@@ -116,17 +117,16 @@ impl Registry {
         }
         let certificate =
             |der: &[u8]| Certificate { encoding: CertificateEncoding::Der, data: der.to_owned() };
-        let no_proxy = proxies.exceptions();
-        let proxy =
-            |url: &Option<ProxyUrl>| url.as_ref().filter(|_| no_proxy.is_some()).map(ProxyUrl::with_login);
+        let scheme = if self.plain { "http" } else { "https" };
+        let address = Url::parse(&format!("{scheme}://{}", self.reference.resolve_registry()));
+        let proxy = address.ok().and_then(|address| proxies.of(&address)).map(ProxyUrl::with_login);
         let config = ClientConfig {
             protocol,
             accept_invalid_certificates: *unverified,
             // None: those that the system trusts.
             tls_certs_only: roots.iter().flat_map(Roots::certificates).map(certificate).collect(),
-            http_proxy: proxy(&proxies.http),
-            https_proxy: proxy(&proxies.https),
-            no_proxy,
+            http_proxy: proxy.map(ToOwned::to_owned),
+            https_proxy: proxy.map(ToOwned::to_owned),
             connect_timeout: Some(Duration::from_secs(10)),
             read_timeout: Some(Duration::from_mins(1)),
             ..ClientConfig::default()

@@ -64,7 +64,6 @@ use tokio::{
     sync::{OnceCell, Semaphore},
     time::Instant,
 };
-use url::Url;
 use uuid::Uuid;
 
 use crate::{
@@ -309,7 +308,7 @@ impl PortCatalog {
             return Ok(());
         }
         let named = integration.and_then(|found| found.ingest_attributes.as_ref()?.ingest_url.as_deref());
-        let address = match named.map(|text| self.address(text)) {
+        let address = match named.map(|text| ingest::address(&self.config, text)) {
             Some(Ok(address)) => address,
             unusable => {
                 let why = unusable.and_then(Result::err).unwrap_or_else(|| "it names none".into());
@@ -335,17 +334,6 @@ impl PortCatalog {
         }
         state.raw = Some(Arc::new(Raw::new(id, address, &self.config)));
         Ok(())
-    }
-
-    /// An address that Port names. The token goes there, so it must be as well protected as Port's own.
-    fn address(&self, text: &str) -> Result<Url, String> {
-        let url = Url::parse(text).map_err(|error| format!("`{text}` is no URL: {error}"))?;
-        let protected = url.scheme() == "https" || url.scheme() == self.config.base_url.scheme();
-        if protected && url.has_host() {
-            Ok(url)
-        } else {
-            Err(format!("`{text}` is not as well protected as Port's API"))
-        }
     }
 
     fn raw(&self) -> Option<Arc<Raw>> {

@@ -17,11 +17,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth-core", &[]),
     ("berth-sync", &["berth-core"]),
     ("berth-aws-wire", &["berth-core"]),
-    ("berth-aws", &["berth-core", "berth-aws-wire"]),
+    ("berth-http", &["berth-core"]),
+    ("berth-aws", &["berth-core", "berth-aws-wire", "berth-http"]),
     ("berth-engine", &["berth-core"]),
-    ("berth-port", &["berth-core"]),
+    ("berth-port", &["berth-core", "berth-http"]),
     ("berth-ledger", &["berth-core"]),
-    ("berth-embed", &["berth-core", "berth-sync", "berth-aws", "berth-engine", "berth-port", "berth-ledger"]),
+    (
+        "berth-embed",
+        &[
+            "berth-core",
+            "berth-sync",
+            "berth-aws",
+            "berth-engine",
+            "berth-http",
+            "berth-port",
+            "berth-ledger",
+        ],
+    ),
     // The binary talks to the host through `berth-embed`; the others only for types in its settings.
     ("berth", &["berth-embed", "berth-core", "berth-sync", "berth-aws", "berth-engine", "berth-port"]),
     // The stand-in knows Port only from Port's contract, so that it can disagree with the host.
