@@ -9,9 +9,12 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::body::SdkBody;
-use berth_http::TransportError;
+use berth_http::{BodyError, TransportError, read_body};
 
 use crate::clock::Clock;
+
+/// The most bytes of an answer: those of STS and of the sources of credentials are small.
+const ANSWER_BYTES: usize = 16 << 20;
 
 /// Sends the official SDK's requests through a `reqwest` client.
 #[derive(Debug, Clone)]
@@ -59,7 +62,10 @@ impl Transport {
         if let Some(headers) = answer.headers_mut() {
             headers.clone_from(response.headers());
         }
-        let body = response.bytes().await.map_err(connector_error)?;
+        let body = read_body(response, ANSWER_BYTES).await.map_err(|error| match error {
+            BodyError::Silent(error) => connector_error(error),
+            error @ BodyError::TooLarge => ConnectorError::user(error.into()),
+        })?;
         let answer = answer.body(SdkBody::from(body)).map_err(|error| user(&error))?;
         HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(error.into(), None))
     }

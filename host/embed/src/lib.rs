@@ -40,8 +40,8 @@ pub use berth_engine::{
     PluginUse, Policy, Reloaded, Trust, Variables,
 };
 pub use berth_http::{
-    HttpConfig, HttpError, NoProxy, Peer, Proxies, ProxyUrl, ProxyUrlError, Roots, RootsError,
-    TransportCause, TransportError, is_loopback, is_private, is_same_owner,
+    BodyError, HttpConfig, HttpError, NoProxy, Peer, Proxies, ProxyUrl, ProxyUrlError, Roots, RootsError,
+    TransportCause, TransportError, is_loopback, is_private, is_same_owner, read_body,
 };
 pub use berth_ledger::{Access, FileLedger, LedgerConfig, VERIFY_INTERVAL};
 pub use berth_port::{

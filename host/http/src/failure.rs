@@ -267,7 +267,9 @@ impl TransportError {
                 "Check the host name in {where_}, and the name resolution of this machine. If only a proxy knows the name, set `HTTPS_PROXY`."
             ),
             TransportCause::NamesUnavailable => {
-                format!("Check the name resolution (DNS) of this machine, and the host name in {where_}.")
+                format!(
+                    "Check the name resolution (DNS) of this machine, and the host name in {where_}. If only a proxy knows the name, set `HTTPS_PROXY`."
+                )
             }
             TransportCause::UntrustedIssuer => format!(
                 "If a proxy or gateway with a certificate authority of your own is on the way, name the file with its certificates (PEM) in {roots}."

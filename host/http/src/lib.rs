@@ -5,6 +5,7 @@
 //! - Whether a failed request is repeated is decided here, by the types of its errors and not by their text.
 //! - No redirect is followed.
 
+mod body;
 mod certificates;
 mod destination;
 mod failure;
@@ -18,6 +19,7 @@ use std::{sync::Arc, time::Duration};
 
 use rustls::{ClientConfig, crypto::CryptoProvider};
 
+pub use body::{BodyError, read_body};
 pub use destination::{is_loopback, is_private, is_same_owner};
 pub use failure::{Peer, TransportCause, TransportError};
 pub use no_proxy::NoProxy;

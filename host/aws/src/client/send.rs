@@ -8,7 +8,7 @@ use std::{
 use aws_smithy_types::date_time::{DateTime, Format};
 use berth_aws_wire::{Endpoint, Operation, WireError, WireRequest};
 use berth_core::{AccountId, Region};
-use berth_http::TransportError;
+use berth_http::{BodyError, TransportError, read_body};
 use bytes::Bytes;
 use http::HeaderMap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -16,13 +16,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::{
-    Answer, Client, LEAST_ROOM, Paces, Target,
-    body::{self, Unread},
-    pace::Pace,
-    redirect,
-    sign::sign_request,
-};
+use super::{Answer, Client, LEAST_ROOM, Paces, Target, pace::Pace, redirect, sign::sign_request};
 use crate::{
     CallStats,
     clock::Stamp,
@@ -261,14 +255,14 @@ impl Client {
         let answer = async {
             let response = sent.await?;
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            Ok(Answer { status, headers, body: body::read(response, self.max_response_bytes).await? })
+            Ok(Answer { status, headers, body: read_body(response, self.max_response_bytes).await? })
         };
         match answer.await {
             // Not AWS says so, but a proxy.
             Ok(Answer { status: 407, .. }) => Ok(Attempt::Silent(TransportError::proxy_login())),
             Ok(answer) => Ok(Attempt::Answered(answer, Signed { with, at })),
-            Err(Unread::Silent(error)) => Ok(Attempt::Silent(TransportError::new(error))),
-            Err(Unread::TooLarge) => Err(CallError::TooLarge { limit: self.max_response_bytes }),
+            Err(BodyError::Silent(error)) => Ok(Attempt::Silent(TransportError::new(error))),
+            Err(BodyError::TooLarge) => Err(CallError::TooLarge { limit: self.max_response_bytes }),
         }
     }
 
