@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     AwsConfig, ConfigError,
     client::{Client, Target},
-    errors::CallError,
+    errors::{AWS, CallError},
     identity::{Identities, Session, session_names},
 };
 
@@ -266,6 +266,9 @@ fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
 fn cannot_list(role: &RoleArn, units: &[String], error: &CallError) -> Problem {
     let problem =
         Problem::new(format!("the accounts of the organization cannot be listed with {role}: {error}"));
+    if let Some(error) = error.transport() {
+        return problem.remedy(error.remedy(AWS));
+    }
     if error.class() != ErrorClass::Denied {
         return problem;
     }

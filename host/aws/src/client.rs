@@ -3,7 +3,6 @@
 //!
 //! Only read operations exist in the models (`berth_aws_wire`), so that nothing here can write.
 
-mod body;
 mod pace;
 mod redirect;
 mod repairs;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use berth_core::{AccountId, Partition, RoleArn};
+use berth_http::is_private;
 use secrecy::SecretString;
 use url::Url;
 
@@ -187,6 +188,11 @@ impl EndpointOverrides {
     pub fn service(mut self, service: &str, url: Url) -> Self {
         self.services.insert(fold(service), url);
         self
+    }
+
+    /// An address to which nothing goes encrypted, and which is not this machine.
+    pub(crate) fn unprotected(&self) -> Option<&Url> {
+        self.all.iter().chain(self.services.values()).find(|url| !is_private(url))
     }
 
     /// The override for a service, by its `botocore` name or by any name that the caller knows it

@@ -6,6 +6,14 @@ use berth_aws_wire::{
     DecodeError, EndpointError, IncompleteList, InputError, ModelError, PaginationError, WireError,
 };
 use berth_core::{ErrorClass, Problem};
+use berth_http::{Peer, TransportError};
+
+/// AWS, for remedies.
+pub(crate) const AWS: Peer = Peer {
+    name: "AWS",
+    address: "`AWS_ENDPOINT_URL` (where it is set)",
+    roots: "`AWS_CA_BUNDLE` or `SSL_CERT_FILE`",
+};
 
 /// Whether an answer asks to slow down.
 pub(crate) fn is_throttling(status: u16, code: &str) -> bool {
@@ -40,12 +48,6 @@ pub(crate) fn is_doubtful(code: &str) -> bool {
         "InvalidSignature",
     ]
     .contains(&stem(code))
-}
-
-/// Whether a transport error says that the other side's certificate is not trusted: asking again is
-/// of no use then.
-pub(crate) fn is_mistrust(reason: &str) -> bool {
-    reason.contains("invalid peer certificate")
 }
 
 /// Whether the answer may be due to a wrong clock: then its `Date` shows it. The codes are those of
@@ -89,8 +91,8 @@ pub(crate) enum CallError {
         busy: bool,
     },
     /// No answer came.
-    #[error("no answer from {host} after {attempts} attempts: {reason}")]
-    Transport { host: String, reason: String, attempts: u32, unresolved: bool },
+    #[error("no answer from {host} after {attempts} {}: {error}", if *attempts == 1 { "attempt" } else { "attempts" })]
+    Transport { host: String, error: TransportError, attempts: u32 },
     /// The answer is larger than it may be.
     #[error("the answer is larger than {limit} bytes; raise `max_response_bytes` if it really is that large")]
     TooLarge { limit: usize },
@@ -156,9 +158,17 @@ impl CallError {
         }
     }
 
+    /// Why no answer came, where none did.
+    pub(crate) fn transport(&self) -> Option<&TransportError> {
+        match self {
+            Self::Transport { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+
     /// Whether the service does not exist in the region.
     pub(crate) fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Endpoint(_) | Self::Transport { unresolved: true, .. })
+        matches!(self, Self::Endpoint(_)) || self.transport().is_some_and(TransportError::is_unknown_host)
     }
 }
 

@@ -37,7 +37,7 @@ use self::{
 use crate::{
     Concurrency,
     client::{Client, Outcome, Target, UnitReads, decode, decode_page},
-    errors::{CallError, is_doubtful},
+    errors::{AWS, CallError, is_doubtful},
     identity::Session,
 };
 
@@ -645,6 +645,9 @@ impl Reader {
                 Problem::new(format!("`{}` cannot be reached in {place}: {error}", step.service)).remedy(format!(
                     "if the service is not offered in {region}, exclude the region by the selector's `regionPolicy`; else check the name resolution of this machine"
                 ))
+            }
+            CallError::Transport { error: silence, .. } => {
+                Problem::new(format!("`{call}` failed in {place}: {error}")).remedy(silence.remedy(AWS))
             }
             // The session was renewed and the call repeated; the same keys work elsewhere.
             _ if error.code().is_some_and(is_doubtful) => {

@@ -19,7 +19,7 @@ use self::{
 use crate::{
     AwsConfig, CredentialProvider, WebIdentity,
     clock::Clock,
-    errors::{is_doubtful, is_expired, is_mistrust},
+    errors::{AWS, is_doubtful, is_expired},
     transport::Transport,
 };
 
@@ -30,9 +30,6 @@ pub(crate) mod session_names {
     pub(crate) const MEMBER: &str = "OceanMemberAssumeRoleSession";
     pub(crate) const WEB_IDENTITY: &str = "OceanWebIdentitySession";
 }
-
-/// What to do when AWS's certificate is not trusted.
-const CERTIFICATE_REMEDY: &str = "if a proxy or gateway with a certificate authority of your own is on the way, name the file with its certificates (PEM) in `AWS_CA_BUNDLE` or `SSL_CERT_FILE`";
 
 /// Who the base identity is, as STS tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,11 +177,13 @@ impl Identities {
     async fn ask_caller(&self) -> Result<Caller, Problem> {
         let request = self.sts.signed().get_caller_identity();
         let send = |config| request.clone().customize().config_override(config).send();
-        let answer = self.sts.ask(Some(self.base()?), send).await.map_err(|error| {
-            let remedy =
-                if is_mistrust(&error.text) { CERTIFICATE_REMEDY } else { self.credentials_remedy() };
-            Problem::new(format!("the AWS credentials could not be used: {error}")).remedy(remedy)
-        })?;
+        let answer =
+            self.sts.ask(Some(self.base()?), send).await.map_err(|error| match &error.transport {
+                Some(silence) => Problem::new(format!("AWS cannot be asked who Berth is: {error}"))
+                    .remedy(silence.remedy(AWS)),
+                None => Problem::new(format!("the AWS credentials could not be used: {error}"))
+                    .remedy(self.credentials_remedy()),
+            })?;
         let arn = answer.arn().unwrap_or_default().to_owned();
         let account = AccountId::new(answer.account().unwrap_or_default())
             .map_err(|error| Problem::new(format!("STS named no account: {error}")))?;
@@ -278,6 +277,10 @@ impl Identities {
 
     async fn cannot_assume(&self, role: &RoleArn, hop: Option<&RoleArn>, error: &IssueError) -> Problem {
         let message = format!("Unable to assume role {role}: {error}");
+        // Who did not answer has refused nothing.
+        if let Some(silence) = &error.transport {
+            return Problem::new(message).remedy(silence.remedy(AWS));
+        }
         let caller = self.caller().await;
         let principal = match (hop, &self.way, &caller) {
             (Some(hop), ..) => hop.to_string(),

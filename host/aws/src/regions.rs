@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{Client, Target},
-    errors::CallError,
+    errors::{AWS, CallError},
 };
 
 /// Asks the Account service and, where that does not answer, EC2: in the home region, which no account can
@@ -32,8 +32,7 @@ pub(crate) async fn enabled(
         Ok(_) => Refusal { text: "the Account service names no region".into(), is_final: true },
         Err(error) => {
             tracing::debug!(account = %target.account, %error, "the Account service does not list regions; asking EC2");
-            let unanswered =
-                error.is_busy() || matches!(error, CallError::Transport { unresolved: false, .. });
+            let unanswered = error.is_busy() || (error.transport().is_some() && !error.is_unavailable());
             Refusal { text: error.to_string(), is_final: !unanswered }
         }
     };
@@ -46,17 +45,18 @@ pub(crate) async fn enabled(
         let answer = by_ec2(client, &target).await;
         let error = match answer {
             Ok(regions) if !regions.is_empty() => return Ok(listed(regions)),
-            Ok(_) => "EC2 names no region".to_owned(),
+            Ok(_) => ("EC2 names no region".to_owned(), None),
             Err(error) if error.class() == ErrorClass::Denied || error.is_unavailable() => {
                 tracing::debug!(account = %target.account, %region, %error, "EC2 does not list regions there");
                 denied.push((region, error.to_string()));
                 continue;
             }
-            Err(error) => error.to_string(),
+            Err(error) => (error.to_string(), error.transport().map(|error| error.remedy(AWS))),
         };
         // Elsewhere it would not be any better.
+        let (error, remedy) = error;
         let ec2 = format!("in {region}: {error}");
-        return Err(cannot_list(&target, &account_service.text, &ec2));
+        return Err(Problem { remedy, ..cannot_list(&target, &account_service.text, &ec2) });
     }
     if hints.complete && !hints.allowed.is_empty() && account_service.is_final {
         return Ok(EnabledRegions::Assumed(hints.allowed.iter().cloned().collect()));

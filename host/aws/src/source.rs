@@ -70,6 +70,14 @@ impl AwsSource {
             );
             return Err(ConfigError { setting: "session policy", reason });
         }
+        if let Some(url) = config.endpoints.unprotected() {
+            let host = url.host_str().unwrap_or_default();
+            let reason = format!(
+                "`{}://{host}` is not reached by https, so that everybody on the way could read sessions and data; only this machine (localhost) is asked without TLS",
+                url.scheme()
+            );
+            return Err(ConfigError { setting: "AWS_ENDPOINT_URL", reason });
+        }
         let (strategy, partition) = Strategy::of(&config)?;
         let clock = Clock::default();
         Ok(Self {

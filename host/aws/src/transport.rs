@@ -9,9 +9,12 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::body::SdkBody;
-use berth_core::Problem;
+use berth_http::{BodyError, TransportError, read_body};
 
-use crate::{clock::Clock, errors::is_mistrust};
+use crate::clock::Clock;
+
+/// The most bytes of an answer: those of STS and of the sources of credentials are small.
+const ANSWER_BYTES: usize = 16 << 20;
 
 /// Sends the official SDK's requests through a `reqwest` client.
 #[derive(Debug, Clone)]
@@ -51,11 +54,18 @@ impl Transport {
             let date = response.headers().get(http::header::DATE);
             clock.correct(&stamp, date.and_then(|date| date.to_str().ok()));
         }
+        if response.status() == http::StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            // Not AWS says so, but a proxy.
+            return Err(ConnectorError::user(TransportError::proxy_login().into()));
+        }
         let mut answer = http::Response::builder().status(response.status());
         if let Some(headers) = answer.headers_mut() {
             headers.clone_from(response.headers());
         }
-        let body = response.bytes().await.map_err(connector_error)?;
+        let body = read_body(response, ANSWER_BYTES).await.map_err(|error| match error {
+            BodyError::Silent(error) => connector_error(error),
+            error @ BodyError::TooLarge => ConnectorError::user(error.into()),
+        })?;
         let answer = answer.body(SdkBody::from(body)).map_err(|error| user(&error))?;
         HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(error.into(), None))
     }
@@ -68,7 +78,7 @@ fn connector_error(error: reqwest::Error) -> ConnectorError {
     let error = error.without_url();
     if error.is_timeout() {
         ConnectorError::timeout(error.into())
-    } else if error.is_builder() || is_mistrust(&Problem::from_error(&error).message) {
+    } else if TransportError::find(&error).is_some_and(|error| error.is_lasting()) {
         ConnectorError::user(error.into())
     } else {
         ConnectorError::io(error.into())

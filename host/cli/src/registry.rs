@@ -3,28 +3,24 @@
 //! ([Wasm OCI Artifact](https://tag-runtime.cncf.io/wgs/wasm/deliverables/wasm-oci-artifact/)).
 //! A signature travels as an annotation of the manifest, since there is exactly one layer.
 
+mod client;
+
 use std::{
     collections::BTreeMap,
-    io,
     path::{Path, PathBuf},
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
+    sync::Mutex,
 };
 
+use axum::body::Bytes;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use berth_embed::{HttpConfig, PluginInfo, Problem, ProxyUrl, Roots};
-use oci_client::{
-    Client, Reference,
-    client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol, Config, ImageLayer},
-    errors::OciDistributionError,
-    manifest::{OciImageManifest, OciManifest},
-    secrets::RegistryAuth,
-};
-use secrecy::{ExposeSecret as _, SecretString};
+use berth_embed::{HttpConfig, Peer, PluginInfo, Problem, TransportCause};
+use oci_spec::distribution::Reference;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::io::AsyncWrite;
+use url::Url;
 
+use self::client::{Client, ClientError, Login};
 use crate::{args::RegistryArgs, settings::Environment};
 
 const CONFIG: &str = "application/vnd.wasm.config.v0+json";
@@ -38,13 +34,41 @@ const COMPONENT_BYTES: usize = 256 << 20;
 /// What names a place in a registry on the command line, where it could be a file as well.
 const SCHEME: &str = "oci://";
 
+/// The variable that names a token service of another domain, which gets the password, too.
+const REALM: &str = "BERTH_REGISTRY_REALM";
+/// The registry, for remedies.
+const REGISTRY: Peer = Peer { name: "the registry", address: "the reference", roots: "`SSL_CERT_FILE`" };
+
 /// A place in a registry, and who asks there.
 #[derive(Debug)]
 pub(crate) struct Registry {
     reference: Reference,
-    auth: RegistryAuth,
+    login: Login,
+    /// A token service that is not the registry's own.
+    realm: Option<Url>,
     plain: bool,
     http: HttpConfig,
+}
+
+/// What a manifest says of a blob.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    media_type: String,
+    digest: String,
+    size: u64,
+}
+
+/// An image manifest, as far as artifacts have one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest {
+    schema_version: u32,
+    media_type: Option<String>,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 /// A plugin that was fetched.
@@ -89,49 +113,46 @@ impl Registry {
         let host = reference.resolve_registry();
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         let plain = args.plain_http || matches!(name, "localhost" | "127.0.0.1" | "[::1]");
-        let auth = match &args.username {
+        let login = match &args.username {
             Some(username) => {
                 let password = environment.get("BERTH_REGISTRY_PASSWORD").ok_or_else(|| {
                     Problem::new("there is no password for --username").remedy(
                         "set BERTH_REGISTRY_PASSWORD; a password on the command line could be seen by others",
                     )
                 })?;
-                RegistryAuth::Basic(username.clone(), password.to_owned())
+                Login::Password { username: username.clone(), password: password.into() }
             }
             None => docker_credentials(host, environment)?
-                .map_or(RegistryAuth::Anonymous, |(username, password)| {
-                    RegistryAuth::Basic(username, password.expose_secret().to_owned())
-                }),
+                .map_or(Login::Anonymous, |(username, password)| Login::Password { username, password }),
         };
-        Ok(Self { reference, auth, plain, http })
+        let realm = environment.get(REALM).map(|realm| {
+            Url::parse(realm).map_err(|error| {
+                Problem::new(format!("{REALM}: `{realm}` is no address: {error}"))
+                    .remedy("name the token service as in `https://auth.example.com`")
+            })
+        });
+        Ok(Self { reference, login, realm: realm.transpose()?, plain, http })
     }
 
-    fn client(&self) -> Result<Client, Problem> {
-        // Set by nobody else, unless it is the same.
-        _ = rustls::crypto::ring::default_provider().install_default();
-        let protocol = if self.plain { ClientProtocol::Http } else { ClientProtocol::Https };
-        let HttpConfig { proxies, roots, unverified } = &self.http;
-        if *unverified {
-            tracing::warn!("the registry's certificate is not checked: plugins may come from anybody");
-        }
-        let certificate =
-            |der: &[u8]| Certificate { encoding: CertificateEncoding::Der, data: der.to_owned() };
-        let no_proxy = proxies.exceptions();
-        let proxy =
-            |url: &Option<ProxyUrl>| url.as_ref().filter(|_| no_proxy.is_some()).map(ProxyUrl::with_login);
-        let config = ClientConfig {
-            protocol,
-            accept_invalid_certificates: *unverified,
-            // None: those that the system trusts.
-            tls_certs_only: roots.iter().flat_map(Roots::certificates).map(certificate).collect(),
-            http_proxy: proxy(&proxies.http),
-            https_proxy: proxy(&proxies.https),
-            no_proxy,
-            connect_timeout: Some(Duration::from_secs(10)),
-            read_timeout: Some(Duration::from_mins(1)),
-            ..ClientConfig::default()
-        };
-        Client::try_from(config).map_err(|error| self.problem("the HTTP client cannot be made", &error))
+    fn client(&self, actions: &'static str) -> Result<Client<'_>, Problem> {
+        let scheme = if self.plain { "http" } else { "https" };
+        let host = self.reference.resolve_registry();
+        let registry = Url::parse(&format!("{scheme}://{host}/"))
+            .map_err(|error| Problem::new(format!("`{host}` is no address: {error}")))?;
+        Ok(Client {
+            http: self.http.client().map_err(|error| Problem::from_error(&error))?,
+            registry,
+            repository: self.reference.repository(),
+            login: &self.login,
+            realm: self.realm.as_ref(),
+            actions,
+            authorization: Mutex::default(),
+        })
+    }
+
+    /// What the reference names: a digest, or a tag.
+    fn tag(&self) -> &str {
+        self.reference.digest().or_else(|| self.reference.tag()).unwrap_or("latest")
     }
 
     /// Puts a component there. Gives the manifest's digest.
@@ -144,24 +165,25 @@ impl Registry {
         component: Vec<u8>,
         signature: Option<String>,
     ) -> Result<String, Problem> {
-        let layer = ImageLayer::new(component, LAYER.to_owned(), None);
+        let component = Bytes::from(component);
+        let layer = blob(LAYER, &component);
         let config = json!({
             "created": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             "architecture": "wasm",
             "os": "wasip2",
-            "layerDigests": [layer.sha256_digest()],
+            "layerDigests": [layer.digest],
             "component": {
                 "exports": [format!("berth:plugin/mapper@{}", info.contract)],
                 "imports": info.imports,
                 "target": null,
             },
         });
-        let config = Config::new(config.to_string().into_bytes(), CONFIG.to_owned(), None);
+        let config_bytes = Bytes::from(config.to_string());
         let mut annotations = BTreeMap::from([
             ("org.opencontainers.image.title".to_owned(), info.name.clone()),
             ("org.opencontainers.image.version".to_owned(), info.version.clone()),
         ]);
-        // The canonical JSON of manifests has no escapes for line breaks.
+        // It is shown in lists.
         let one_line = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
         annotations.extend(
             info.manifest
@@ -170,13 +192,23 @@ impl Registry {
                 .map(|text| ("org.opencontainers.image.description".to_owned(), one_line(text))),
         );
         annotations.extend(signature.map(|text| (SIGNATURE.to_owned(), BASE64_STANDARD.encode(text))));
-        let layers = [layer];
-        let mut manifest = OciImageManifest::build(&layers, &config, Some(annotations));
-        manifest.media_type = Some(MANIFEST.to_owned());
-        let client = self.client()?;
-        let failed = |error| self.problem("the plugin was not pushed", &error);
-        client.push(&self.reference, &layers, config, &self.auth, Some(manifest)).await.map_err(failed)?;
-        client.fetch_manifest_digest(&self.reference, &self.auth).await.map_err(failed)
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: Some(MANIFEST.to_owned()),
+            config: blob(CONFIG, &config_bytes),
+            layers: vec![layer],
+            annotations,
+        };
+        let manifest = serde_json::to_vec(&manifest).map_err(|error| Problem::from_error(&error))?;
+        let digest = client::digest(&manifest);
+        let client = self.client("pull,push")?;
+        let pushed = async {
+            client.put_blob(component).await?;
+            client.put_blob(config_bytes).await?;
+            client.put_manifest(self.tag(), MANIFEST, manifest.into()).await
+        };
+        pushed.await.map_err(|error| self.problem("the plugin was not pushed", &error))?;
+        Ok(digest)
     }
 
     /// Fetches what is there.
@@ -184,16 +216,19 @@ impl Registry {
     /// # Errors
     /// A [`Problem`] that names the registry and what it said, or what is there instead of a plugin.
     pub(crate) async fn pull(&self) -> Result<Pulled, Problem> {
-        let client = self.client()?;
+        let client = self.client("pull")?;
         let failed = |error| self.problem("the plugin was not pulled", &error);
-        let (manifest, digest) = client.pull_manifest(&self.reference, &self.auth).await.map_err(failed)?;
+        let (bytes, digest) = client.manifest(self.tag()).await.map_err(failed)?;
         let other = |what: String| {
             Problem::new(format!("{} is no WebAssembly component: {what}", self.reference))
                 .remedy("`berth plugin push` or `wkg oci push` put one there")
         };
-        let OciManifest::Image(manifest) = manifest else {
+        let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        if value["mediaType"] == INDEX {
             return Err(other(format!("it is an index ({INDEX})")));
-        };
+        }
+        let manifest: Manifest = serde_json::from_value(value)
+            .map_err(|error| other(format!("its manifest is not understood: {error}")))?;
         if manifest.config.media_type != CONFIG {
             return Err(other(format!("its config is `{}`, not `{CONFIG}`", manifest.config.media_type)));
         }
@@ -203,9 +238,8 @@ impl Registry {
         if layer.media_type != LAYER {
             return Err(other(format!("its layer is `{}`, not `{LAYER}`", layer.media_type)));
         }
-        let mut component = Bounded(Vec::new());
-        client.pull_blob(&self.reference, layer, &mut component).await.map_err(failed)?;
-        let signature = manifest.annotations.unwrap_or_default().remove(SIGNATURE);
+        let component = client.blob(&layer.digest, COMPONENT_BYTES).await.map_err(failed)?;
+        let signature = manifest.annotations.get(SIGNATURE).cloned();
         let text = |encoded: String| {
             let bytes = BASE64_STANDARD.decode(encoded).ok()?;
             String::from_utf8(bytes).ok()
@@ -215,48 +249,38 @@ impl Registry {
             signature => signature.flatten(),
         };
         let name = self.reference.repository().rsplit('/').next().unwrap_or("plugin");
-        Ok(Pulled { component: component.0, signature, digest, file_name: format!("{name}.wasm") })
+        Ok(Pulled { component: component.into(), signature, digest, file_name: format!("{name}.wasm") })
     }
 
-    fn problem(&self, what: &str, error: &OciDistributionError) -> Problem {
+    fn problem(&self, what: &str, error: &ClientError) -> Problem {
         let remedy = match error {
-            OciDistributionError::UnauthorizedError { .. }
-            | OciDistributionError::AuthenticationFailure(_) => {
-                "log in with `docker login`, or give --username and BERTH_REGISTRY_PASSWORD"
+            ClientError::Transport(error) if error.cause() == TransportCause::NotTls => {
+                "a registry without TLS needs --plain-http".into()
             }
-            OciDistributionError::RequestError(_) => {
-                "check the registry's name, and whether it can be reached: one without TLS needs --plain-http, a certificate \
-                 authority of your own SSL_CERT_FILE, a proxy HTTPS_PROXY"
+            ClientError::Transport(error) => error.remedy(REGISTRY),
+            ClientError::Refused { status: 401 | 403, .. } => {
+                "log in with `docker login`, or give --username and BERTH_REGISTRY_PASSWORD".into()
             }
-            OciDistributionError::DigestError(_) => {
+            ClientError::ForeignRealm(realm) => format!(
+                "if the password is meant for it, set {REALM}={realm}; else tell who runs the registry"
+            ),
+            ClientError::Unprotected(_) => {
+                "tell who runs the registry: it has to name an `https://` address".into()
+            }
+            ClientError::OtherDigest { .. } | ClientError::TooLarge(_) => {
                 "what came is not what the manifest names: try again, and report it to who runs the registry"
+                    .into()
             }
-            _ => "check the reference, and the rights that the credentials have there",
+            ClientError::Refused { .. } | ClientError::Malformed(_) => {
+                "check the reference, and the rights that the credentials have there".into()
+            }
         };
-        let cause = Problem::from_error(error).message;
-        Problem::new(format!("{}: {what}: {cause}", self.reference)).remedy(remedy)
+        Problem::new(format!("{}: {what}: {error}", self.reference)).remedy(remedy)
     }
 }
 
-/// Bytes that may become as many as a plugin may have.
-struct Bounded(Vec<u8>);
-
-impl AsyncWrite for Bounded {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.0.len() + bytes.len() > COMPONENT_BYTES {
-            return Poll::Ready(Err(io::Error::other(format!("it has more than {COMPONENT_BYTES} bytes"))));
-        }
-        self.0.extend_from_slice(bytes);
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
+fn blob(media_type: &str, bytes: &[u8]) -> Descriptor {
+    Descriptor { media_type: media_type.to_owned(), digest: client::digest(bytes), size: bytes.len() as u64 }
 }
 
 /// What `docker login` wrote for a registry, where it wrote it into the file itself.
@@ -288,6 +312,8 @@ fn docker_credentials(
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::*;
 
     fn registry(
@@ -329,19 +355,22 @@ mod tests {
         let of = |reference: &str, username: Option<&str>| {
             registry(reference, &args(username, false), &environment)
         };
-        let basic = |name: &str, password: &str| RegistryAuth::Basic(name.into(), password.into());
-        assert_eq!(of("r.example.com/a:1", None).unwrap().auth, RegistryAuth::Anonymous, "no file");
+        let login = |reference: &str, username: Option<&str>| match of(reference, username).unwrap().login {
+            Login::Password { username, password } => Some((username, password.expose_secret().to_owned())),
+            Login::Anonymous => None,
+        };
+        let password = |name: &str, password: &str| Some((name.to_owned(), password.to_owned()));
+        assert_eq!(login("r.example.com/a:1", None), None, "no file");
         let config = json!({"auths": {
             "r.example.com": {"auth": BASE64_STANDARD.encode("ada:hush:file")},
             "odd.example.com": {"auth": "%"},
             "kept.example.com": {},
         }, "credsStore": "desktop"});
         std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
-        let found = of("r.example.com/a:1", None).unwrap();
-        assert_eq!(found.auth, basic("ada", "hush:file"));
-        assert!(!format!("{found:?}").contains("hush"));
-        assert_eq!(of("r.example.com/a:1", Some("bob")).unwrap().auth, basic("bob", "hush-variable"));
-        assert_eq!(of("other.example.com/a:1", None).unwrap().auth, RegistryAuth::Anonymous);
+        assert_eq!(login("r.example.com/a:1", None), password("ada", "hush:file"));
+        assert!(!format!("{:?}", of("r.example.com/a:1", None)).contains("hush"));
+        assert_eq!(login("r.example.com/a:1", Some("bob")), password("bob", "hush-variable"));
+        assert_eq!(login("other.example.com/a:1", None), None);
         for (registry, told) in [("odd", "not understood"), ("kept", "kept by a helper program")] {
             let problem = of(&format!("{registry}.example.com/a:1"), None).unwrap_err();
             assert!(problem.message.contains(told), "{problem}");

@@ -1,8 +1,10 @@
 //! From arguments, environment and file to validated settings: every problem at once, each with
 //! the variable's name, what was found, and the remedy.
 
+mod addresses;
 mod deletion;
 mod environment;
+mod found;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod live;
@@ -21,7 +23,7 @@ use std::{
 };
 
 use berth_embed::{
-    AwsConfig, CredentialProvider, EndpointOverrides, EngineConfig, HttpConfig, PortConfig, ResourcesOrigin,
+    AwsConfig, CredentialProvider, EngineConfig, HttpConfig, PortConfig, Proxies, ResourcesOrigin,
     StaticKeys, Variables, WebIdentity,
     core::{AccountId, Partition, Region, RoleArn},
 };
@@ -125,6 +127,7 @@ const KNOWN: &[&str] = &[
     "status_heartbeat_interval_seconds",
     "metrics.enabled",
     "metrics.webhook_url",
+    "ingest_domains",
     "ship_logs",
     "client_timeout",
     "log_level",
@@ -152,6 +155,8 @@ const KNOWN: &[&str] = &[
     "integration.config.ou_id",
     "integration.config.credential_provider_priority",
     "integration.config.aws_partition",
+    "integration.config.use_dualstack_endpoint",
+    "integration.config.use_fips_endpoint",
     "integration.config.aws_access_key_id",
     "integration.config.aws_secret_access_key",
     "integration.config.aws_session_token",
@@ -220,9 +225,10 @@ impl Settings {
         reader.wants_plugins(&engine);
         let mut port = reader.port();
         let network = reader.network();
+        reader.check_port_address(&network.http.proxies);
         let log_level = reader.log_level();
         let concurrency = reader.tree.get("concurrency").is_some().then(|| reader.number("concurrency", 64));
-        let mut aws = reader.aws();
+        let mut aws = reader.aws(&network.http.proxies);
         aws.retry.attempt_timeout = network.timeout.unwrap_or(aws.retry.attempt_timeout);
         bound_answers(port.as_mut(), &aws);
         let ship_logs = reader.reporting(port.as_mut(), &aws);
@@ -235,6 +241,9 @@ impl Settings {
         }
         let more = more(&mut reader);
         let Reader { issues, notes, .. } = reader;
+        for file in tree.files() {
+            tracing::info!(file = %file.display(), "settings are read from a file");
+        }
         match port {
             Some(port) if issues.is_empty() => {
                 let network::Network { http, aws_http, .. } = network;
@@ -287,7 +296,10 @@ impl Settings {
             let (engine, trust) = reader.engine(args);
             let mut port = if with_port { reader.port() } else { None };
             let network = reader.network();
-            let mut aws = reader.aws();
+            if with_port {
+                reader.check_port_address(&network.http.proxies);
+            }
+            let mut aws = reader.aws(&network.http.proxies);
             aws.retry.attempt_timeout = network.timeout.unwrap_or(aws.retry.attempt_timeout);
             bound_answers(port.as_mut(), &aws);
             let port = port.map(|port| (port, network.http.clone()));
@@ -376,7 +388,8 @@ impl Reader<'_> {
     fn issue(&mut self, path: &str, problem: impl Into<String>, remedy: impl Into<String>) {
         let setting = match self.tree.given(path).map(|setting| &setting.origin) {
             Some(Origin::Variable(name)) => name.clone(),
-            Some(Origin::File(file)) => format!("{path} in {file} (or {})", variable(path)),
+            Some(Origin::Dotenv { name, file }) => format!("{name} in {file}"),
+            Some(Origin::File { name: file, .. }) => format!("{path} in {file} (or {})", variable(path)),
             None => variable(path),
         };
         self.issues.push(Issue { setting, problem: problem.into(), remedy: remedy.into() });
@@ -520,6 +533,7 @@ impl Reader<'_> {
         let bytes = self.number("upsert_entities_batch_max_size_in_bytes", 1024 * 1024);
         let delete = self.number("delete_entities_max_batch_size", 1000);
         let outage = self.number("outage_seconds", 600);
+        let ingest_domains = self.ingest_domains();
         let raw = self.raw();
         let mut config = PortConfig::new(client_id?, client_secret?, identifier);
         if let Some(base_url) = base_url {
@@ -533,6 +547,7 @@ impl Reader<'_> {
         config.upsert_batch_max_bytes = bytes;
         config.delete_batch_max = delete;
         config.outage = Duration::from_secs(outage as u64);
+        config.ingest_domains = ingest_domains;
         raw.apply(&mut config);
         Some(config)
     }
@@ -582,7 +597,7 @@ impl Reader<'_> {
         Some(level)
     }
 
-    fn aws(&mut self) -> AwsConfig {
+    fn aws(&mut self, proxies: &Proxies) -> AwsConfig {
         const ACCOUNT_ROLE: &str = "integration.config.account_role_arn";
         let role_arns = self.role_arns();
         let account_role_arn = self.text(ACCOUNT_ROLE);
@@ -631,7 +646,7 @@ impl Reader<'_> {
         let max_pages = self.number("max_pages_per_list", defaults.max_pages_per_list as usize);
         let max_response_bytes = self.number("max_response_bytes", defaults.max_response_bytes);
         let unit_deadline = self.number("unit_deadline_seconds", 3600);
-        let endpoints = self.endpoints();
+        let endpoints = self.endpoints(proxies);
         // Without the ARN of a role nothing names the partition but the region that AWS's tools use.
         let has_roles = !role_arns.is_empty() || account_role_arn.is_some();
         let partition =
@@ -640,11 +655,10 @@ impl Reader<'_> {
             token_file: file.into(),
             role_arn: self.environment.get("AWS_ROLE_ARN").and_then(|arn| RoleArn::new(arn).ok()),
         });
-        let on =
-            |name: &str| self.environment.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
         AwsConfig {
-            fips: on("AWS_USE_FIPS_ENDPOINT"),
-            dual_stack: on("AWS_USE_DUALSTACK_ENDPOINT"),
+            fips: self.endpoint_flag("integration.config.use_fips_endpoint", "AWS_USE_FIPS_ENDPOINT"),
+            dual_stack: self
+                .endpoint_flag("integration.config.use_dualstack_endpoint", "AWS_USE_DUALSTACK_ENDPOINT"),
             static_keys: self.static_keys(),
             web_identity,
             credential_provider_priority: self.provider_priority(),
@@ -830,25 +844,6 @@ impl Reader<'_> {
                 }
             })
             .collect()
-    }
-
-    fn endpoints(&mut self) -> EndpointOverrides {
-        const ALL: &str = "AWS_ENDPOINT_URL";
-        let mut endpoints = EndpointOverrides::new();
-        for (name, value) in self.environment.iter() {
-            let Some(service) = name.strip_prefix(ALL).filter(|_| !value.is_empty()) else { continue };
-            match (Url::parse(value), service.strip_prefix('_')) {
-                (Ok(url), None) if service.is_empty() => endpoints = endpoints.all(url),
-                (Ok(url), Some(service)) => endpoints = endpoints.service(service, url),
-                (Ok(_), None) => {}
-                (Err(error), _) => self.issues.push(Issue {
-                    setting: name.to_owned(),
-                    problem: format!("found `{value}`, which is not an address: {error}"),
-                    remedy: "use one such as `http://localhost:5000`, or unset it".into(),
-                }),
-            }
-        }
-        endpoints
     }
 
     fn engine(&mut self, args: &Global) -> (EngineConfig, Trust) {

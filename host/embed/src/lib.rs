@@ -23,7 +23,6 @@
 
 pub mod conformance;
 mod difference;
-mod http;
 mod memory;
 mod recording;
 mod resync;
@@ -40,6 +39,10 @@ pub use berth_engine::{
     Asks, Candidate, CodeOrigin, Engine, EngineConfig, EngineError, Limits, LoadedComponent, PluginInfo,
     PluginUse, Policy, Reloaded, Trust, Variables,
 };
+pub use berth_http::{
+    BodyError, HttpConfig, HttpError, NoProxy, Peer, Proxies, ProxyUrl, ProxyUrlError, Roots, RootsError,
+    TransportCause, TransportError, is_loopback, is_private, is_same_owner, read_body,
+};
 pub use berth_ledger::{Access, FileLedger, LedgerConfig, VERIFY_INTERVAL};
 pub use berth_port::{
     EventType, FeedError, KafkaCredentials, LIVE_EVENTS_FLAG, LogLevel, LogRecord, OCEAN_CORE_VERSION,
@@ -55,7 +58,6 @@ pub use berth_sync::{
 };
 use berth_sync::{Gate, LiveParts, Roster};
 pub use difference::difference;
-pub use http::{HttpConfig, HttpError, Proxies, ProxyUrl, ProxyUrlError, Roots, RootsError};
 pub use memory::MemoryCatalog;
 pub use recording::{RecordingError, RecordingSource, ReplaySource};
 pub use resync::{Resync, ResyncError, ResyncEvent};

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use berth_http::{TransportError, is_private};
 use reqwest::{
     StatusCode, Url,
     header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, USER_AGENT},
@@ -26,7 +27,7 @@ use crate::{
     PortConfig, RetryPolicy,
     auth::{Auth, Token},
     clock::Clock,
-    error::{PortError, Refusal, is_mistrust},
+    error::{PortError, Refusal},
     pace::{Family, Pace, Pass},
     stop::Stop,
     wire,
@@ -88,14 +89,14 @@ pub(crate) struct Client {
 
 /// Why one sending failed.
 enum Failure {
-    Transport { reason: String, connected: bool },
+    Transport(TransportError),
     Status(Refusal, Option<Duration>),
 }
 
 impl Failure {
     fn into_error(self, call: &Call) -> PortError {
         match self {
-            Self::Transport { reason, .. } => PortError::Transport { call: call.name(), reason },
+            Self::Transport(error) => PortError::Transport { call: call.name(), error },
             Self::Status(refusal, _) => PortError::Refused(refusal),
         }
     }
@@ -110,6 +111,15 @@ impl Client {
             return Err(other(
                 format!("`{}` is no HTTP URL", config.base_url),
                 "Set OCEAN__PORT__BASE_URL to https://api.getport.io (EU) or https://api.us.getport.io (US).",
+            ));
+        }
+        if !is_private(&config.base_url) {
+            return Err(other(
+                format!(
+                    "`{}` is not reached by https: everybody on the way could read the credentials",
+                    config.base_url
+                ),
+                "Use an address that begins with `https://` in OCEAN__PORT__BASE_URL; without TLS only this machine (localhost) is asked.",
             ));
         }
         let mut api = config.base_url.clone();
@@ -270,7 +280,7 @@ impl Client {
                     return Ok(());
                 };
                 let may_pass = match &failure {
-                    Failure::Transport { connected, .. } => call.repeat == Repeat::Always || !connected,
+                    Failure::Transport(error) => call.may_repeat(error),
                     Failure::Status(refusal, _) => {
                         call.repeat == Repeat::Always && (refusal.status == 429 || refusal.status >= 500)
                     }
@@ -286,7 +296,7 @@ impl Client {
             Ok(told) => told,
             Err(_) => Err(PortError::Transport {
                 call: call.name(),
-                reason: format!("nothing within {} s", patience.as_secs_f32()),
+                error: TransportError::timed_out(format!("nothing within {} s", patience.as_secs_f32())),
             }),
         }
     }
@@ -311,10 +321,8 @@ impl Client {
                 Err(failure) => failure,
             };
             let at_most = match &failure {
-                Failure::Transport { reason, connected } => {
-                    let may_pass = !is_mistrust(reason) && (call.repeat == Repeat::Always || !connected);
-                    if may_pass { policy.retries } else { 0 }
-                }
+                Failure::Transport(error) if call.may_repeat(error) => policy.retries,
+                Failure::Transport(_) => 0,
                 Failure::Status(Refusal { status: 429, .. }, _) => policy.retries,
                 Failure::Status(..) if call.repeat == Repeat::Unprocessed => 0,
                 Failure::Status(Refusal { status: 502..=504, .. }, _)
@@ -347,8 +355,8 @@ impl Client {
                         continue;
                     }
                 }
-                Failure::Transport { reason, .. } => {
-                    tracing::warn!(call = %call.name, reason, retry = retries, ?delay, "no answer from Port; trying again");
+                Failure::Transport(error) => {
+                    tracing::warn!(call = %call.name, %error, retry = retries, ?delay, "no answer from Port; trying again");
                 }
             }
             self.wait(call, tokio::time::sleep(delay)).await?;
@@ -382,7 +390,7 @@ impl Client {
         let mut health = self.health();
         let answered = !matches!(
             failure,
-            Failure::Status(Refusal { status: 408 | 429 | 500.., .. }, _) | Failure::Transport { .. }
+            Failure::Status(Refusal { status: 408 | 429 | 500.., .. }, _) | Failure::Transport(_)
         );
         // A refusal is an answer.
         if answered {
@@ -467,13 +475,14 @@ impl Client {
         if let Some(body) = &call.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
-        let failed = |error: reqwest::Error| Failure::Transport {
-            connected: !error.is_connect(),
-            reason: berth_core::Problem::from_error(&error.without_url()).message,
-        };
+        let failed = |error: reqwest::Error| Failure::Transport(TransportError::new(error));
         let sent = SystemTime::now();
         let response = request.send().await.map_err(failed)?;
         let status = response.status();
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            // Not Port says so, but a proxy.
+            return Err(Failure::Transport(TransportError::proxy_login()));
+        }
         let headers = response.headers().clone();
         if call.url.origin() == self.api.origin()
             && let Some(date) = headers.get(DATE).and_then(|date| date.to_str().ok())
@@ -487,7 +496,7 @@ impl Client {
         }
         let body = body::read(response, self.max_response_bytes).await.map_err(|unread| match unread {
             Unread::Silent(error) => failed(error),
-            Unread::Unusable(reason) => Failure::Transport { connected: true, reason },
+            Unread::Unusable(reason) => Failure::Transport(TransportError::unusable(reason)),
         })?;
         if status.is_success() {
             return Ok(Reply { call: call.name(), body });
@@ -570,7 +579,7 @@ mod tests {
         for (base, url) in [
             ("https://api.getport.io", "https://api.getport.io/v1/blueprints/a"),
             ("https://api.getport.io/", "https://api.getport.io/v1/blueprints/a"),
-            ("http://gw.example:8080/port/", "http://gw.example:8080/port/v1/blueprints/a"),
+            ("https://gw.example:8080/port/", "https://gw.example:8080/port/v1/blueprints/a"),
         ] {
             assert_eq!(client(base).url(&["blueprints", "a"]).unwrap().as_str(), url);
         }
@@ -578,7 +587,7 @@ mod tests {
 
     #[test]
     fn no_identifier_leaves_its_segment() {
-        let client = client("http://port.example");
+        let client = client("https://port.example");
         for identifier in ["a/b", "a?b=c", "a#b", "%2e%2e", "a\\b", "../x", "..%2fx", "ä b"] {
             let url = client.url(&["blueprints", identifier, "entities"]).unwrap();
             assert_eq!(url.path_segments().unwrap().count(), 4, "{url}");
@@ -609,9 +618,15 @@ mod tests {
         let problem = Client::new(&config, reqwest_client()).err().unwrap().into_problem();
         assert!(problem.to_string().contains("OCEAN__INTEGRATION__IDENTIFIER"), "{problem}");
         let mut config = PortConfig::new("id", SecretString::from("secret"), "fine");
-        config.base_url = Url::parse("ftp://port.example").unwrap();
-        let problem = Client::new(&config, reqwest_client()).err().unwrap().into_problem();
-        assert!(problem.to_string().contains("OCEAN__PORT__BASE_URL"), "{problem}");
+        for address in ["ftp://port.example", "http://port.example", "http://10.0.0.1:3000"] {
+            config.base_url = Url::parse(address).unwrap();
+            let problem = Client::new(&config, reqwest_client()).err().unwrap().into_problem();
+            assert!(problem.to_string().contains("OCEAN__PORT__BASE_URL"), "{problem}");
+        }
+        for address in ["http://localhost:3000", "http://127.0.0.1:3000", "http://[::1]:3000"] {
+            config.base_url = Url::parse(address).unwrap();
+            assert!(Client::new(&config, reqwest_client()).is_ok(), "{address}");
+        }
     }
 
     fn reqwest_client() -> reqwest::Client {

@@ -77,6 +77,9 @@ pub struct PortConfig {
     pub abort_poll: Duration,
     /// How often Port gets a sign of life while a resync runs.
     pub heartbeat_interval: Duration,
+    /// Domains beside the API's own and those of Port at which Port may have metrics, logs and raw data
+    /// sent to. The token goes there, too. `OCEAN__INGEST_DOMAINS`.
+    pub ingest_domains: Vec<String>,
     /// Who gets a copy of each metric, if anybody. `OCEAN__METRICS__WEBHOOK_URL`.
     pub metrics_webhook: Option<Url>,
     /// Secrets that no shipped log may hold, beside the client's own. Very short ones are not looked
@@ -118,6 +121,7 @@ impl PortConfig {
             feature_flags_ttl: Duration::from_mins(5),
             abort_poll: Duration::from_secs(10),
             heartbeat_interval: Duration::from_secs(10),
+            ingest_domains: Vec::new(),
             metrics_webhook: None,
             secrets: Vec::new(),
         }

@@ -3,13 +3,14 @@
 use std::fmt;
 
 use berth_core::{CatalogError, Problem};
+use berth_http::{Peer, TransportError};
 
 /// A failed call. Never holds a secret or a token.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum PortError {
     /// No (complete) answer.
-    #[error("could not {call}: no answer from Port: {reason}")]
-    Transport { call: CallName, reason: String },
+    #[error("could not {call}: no answer from Port: {error}")]
+    Transport { call: CallName, error: TransportError },
     /// An answer that says no.
     #[error("{0}")]
     Refused(Refusal),
@@ -78,17 +79,8 @@ const CREDENTIALS_REMEDY: &str = "Check OCEAN__PORT__CLIENT_ID and OCEAN__PORT__
      … menu, Credentials), and that OCEAN__PORT__BASE_URL names the region of your organization: \
      https://api.getport.io for the EU, https://api.us.getport.io for the US.";
 
-const REACH_REMEDY: &str = "Check that OCEAN__PORT__BASE_URL is right and reachable from here, and the proxy \
-     settings (HTTPS_PROXY, NO_PROXY).";
-
-const CERTIFICATE_REMEDY: &str = "If a proxy or gateway with a certificate authority of your own is on the way, \
-     name the file with its certificates (PEM) in SSL_CERT_FILE.";
-
-/// Whether a transport error says that the other side's certificate is not trusted: asking again is
-/// of no use then.
-pub(crate) fn is_mistrust(reason: &str) -> bool {
-    reason.contains("invalid peer certificate")
-}
+/// Port, for remedies.
+const PORT: Peer = Peer { name: "Port", address: "`OCEAN__PORT__BASE_URL`", roots: "`SSL_CERT_FILE`" };
 
 impl PortError {
     /// The HTTP status, if Port answered with a refusal.
@@ -111,8 +103,7 @@ impl PortError {
             Self::Other(problem) => problem,
             Self::Stopped { .. } => problem.remedy("Run the sync again."),
             Self::Credentials(_) => problem.remedy(CREDENTIALS_REMEDY),
-            Self::Transport { reason, .. } if is_mistrust(&reason) => problem.remedy(CERTIFICATE_REMEDY),
-            Self::Transport { .. } => problem.remedy(REACH_REMEDY),
+            Self::Transport { error, .. } => problem.remedy(error.remedy(PORT)),
             Self::Malformed { .. } => problem.remedy(
                 "Check that OCEAN__PORT__BASE_URL is Port's API and that no proxy answers in its place.",
             ),

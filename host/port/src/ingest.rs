@@ -1,14 +1,56 @@
-//! The addresses beside the API: the integration's document names where metrics, logs and raw data go.
+//! The addresses beside the API: the integration's document names where metrics, logs and raw data go. The
+//! token goes there, too, so that not every address will do.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
 
+use berth_http::{is_loopback, is_same_owner};
 use url::{Url, form_urlencoded};
 
-use crate::{error::PortError, wire};
+use crate::{PortConfig, error::PortError, wire};
+
+/// Port's own domains. An API at an address of the operator's, as a gateway is, may name them.
+const PORT: [&str; 2] = ["getport.io", "port.io"];
+
+/// An address that Port names, where the token may go there.
+///
+/// # Errors
+/// Why it may not.
+pub(crate) fn address(config: &PortConfig, text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("`{text}` is no URL: {error}"))?;
+    let api = &config.base_url;
+    // An API without TLS is on this machine.
+    let is_private = url.scheme() == "https" || (api.scheme() == "http" && is_loopback(&url));
+    if !is_private || !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("`{text}` is not reached by https"));
+    }
+    let is_ports = |host: &str| PORT.iter().any(|domain| is_below(host, domain));
+    let is_named = |host: &str| config.ingest_domains.iter().any(|domain| is_below(host, domain));
+    match url.host_str() {
+        Some(host) if is_same_owner(&url, api) || is_ports(host) || is_named(host) => Ok(url),
+        _ => Err(format!(
+            "`{text}` is not below the domain of Port's API, nor below one of OCEAN__INGEST_DOMAINS"
+        )),
+    }
+}
+
+fn is_below(host: &str, domain: &str) -> bool {
+    let domain = domain.trim_start_matches('.');
+    host.len().checked_sub(domain.len()).is_some_and(|above| {
+        let (above, end) = host.split_at_checked(above).unwrap_or_default();
+        end.eq_ignore_ascii_case(domain) && (above.is_empty() || above.ends_with('.'))
+    })
+}
 
 /// What the integration's document said last.
 #[derive(Default)]
-pub(crate) struct Ingest(Mutex<Option<Addresses>>);
+pub(crate) struct Ingest {
+    known: Mutex<Option<Addresses>>,
+    /// Addresses that were refused: each is logged once.
+    refused: Mutex<BTreeSet<String>>,
+}
 
 #[derive(Clone, Default)]
 struct Addresses {
@@ -20,13 +62,31 @@ struct Addresses {
 
 impl Ingest {
     /// Keeps what a document says, so that no other request has to ask for it.
-    pub(crate) fn learn(&self, integration: &wire::Integration) {
+    pub(crate) fn learn(&self, config: &PortConfig, integration: &wire::Integration) {
         let addresses = Addresses {
-            metrics: address(integration.metric_attributes.as_ref()),
-            logs: address(integration.log_attributes.as_ref()),
+            metrics: self.accept(config, "metrics", integration.metric_attributes.as_ref()),
+            logs: self.accept(config, "logs", integration.log_attributes.as_ref()),
             raw_data: integration.ingest_attributes.as_ref().and_then(|named| named.ingest_url.clone()),
         };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(addresses);
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(addresses);
+    }
+
+    /// An address that will not do is as good as none at all: no resync may fail for it.
+    fn accept(&self, config: &PortConfig, what: &str, from: Option<&wire::Ingest>) -> Option<Url> {
+        let text = from?.ingest_url.as_deref().filter(|text| !text.is_empty())?;
+        match address(config, text) {
+            Ok(url) => Some(url),
+            Err(reason) => {
+                let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                if refused.insert(text.to_owned()) {
+                    tracing::warn!(
+                        reason,
+                        "no {what} are sent to where Port wants them: the token would go there"
+                    );
+                }
+                None
+            }
+        }
     }
 
     /// Where metrics go, if anywhere.
@@ -50,14 +110,8 @@ impl Ingest {
     }
 
     fn known(&self) -> Option<Addresses> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-/// An address that is none is as good as none at all: no resync may fail for it.
-fn address(from: Option<&wire::Ingest>) -> Option<Url> {
-    let url = Url::parse(from?.ingest_url.as_deref()?).ok()?;
-    matches!(url.scheme(), "http" | "https").then_some(url)
 }
 
 /// A route below such an address. Its parts are escaped as forms escape them (`%3A` for a colon).
@@ -86,8 +140,51 @@ mod tests {
         }
     }
 
+    fn config(api: &str) -> PortConfig {
+        let mut config = PortConfig::new("id", "secret".into(), "my-berth");
+        config.base_url = Url::parse(api).unwrap();
+        config
+    }
+
     #[test]
-    fn what_is_no_address_is_none() {
+    fn the_token_goes_only_to_where_the_api_is_or_to_port_itself() {
+        let eu = "https://api.getport.io";
+        let local = "http://127.0.0.1:3000";
+        let gateway = "https://port.corp.example/api";
+        for (api, named, may) in [
+            (eu, "https://ingest.getport.io/logs", true),
+            (eu, "https://ingest.us.port.io", true),
+            (eu, "https://getport.io:8443/x", true),
+            (eu, "http://ingest.getport.io/logs", false),
+            (eu, "http://127.0.0.1/logs", false),
+            (eu, "http://localhost/logs", false),
+            (eu, "https://evilgetport.io", false),
+            (eu, "https://getport.io.evil.example", false),
+            (eu, "https://getport.io@evil.example", false),
+            (eu, "https://10.0.0.1", false),
+            (gateway, "https://ingest.corp.example", true),
+            (gateway, "https://ingest.getport.io", true),
+            (gateway, "https://ingest.other.example", false),
+            (gateway, "https://a.named.example", true),
+            (gateway, "https://named.example", true),
+            (gateway, "https://notnamed.example", false),
+            (gateway, "http://named.example", false),
+            (local, "http://127.0.0.1:4000/logs", true),
+            (local, "http://10.0.0.1:4000", false),
+            (local, "http://port.example", false),
+            (eu, "", false),
+            (eu, "ingest", false),
+            (eu, "file:///etc/passwd", false),
+            (local, "ftp://127.0.0.1", false),
+        ] {
+            let mut config = config(api);
+            config.ingest_domains = vec!["named.example".into()];
+            assert_eq!(address(&config, named).is_ok(), may, "{api}: {named}: {:?}", address(&config, named));
+        }
+    }
+
+    #[test]
+    fn what_will_not_do_is_none() {
         let named = |url: &str| {
             let integration = wire::Integration {
                 metric_attributes: Some(wire::Ingest { ingest_url: Some(url.into()) }),
@@ -95,13 +192,13 @@ mod tests {
             };
             let ingest = Ingest::default();
             assert!(!ingest.is_known());
-            ingest.learn(&integration);
+            ingest.learn(&config("https://api.a.example"), &integration);
             assert!(ingest.is_known());
             assert_eq!(ingest.logs(), None);
             ingest.metrics()
         };
-        assert_eq!(named("https://a.example/x").unwrap().path(), "/x");
-        for no_address in ["", "ingest", "file:///etc/passwd", "ftp://a.example"] {
+        assert_eq!(named("https://ingest.a.example/x").unwrap().path(), "/x");
+        for no_address in ["", "ingest", "http://ingest.a.example", "https://ingest.b.example"] {
             assert_eq!(named(no_address), None, "{no_address}");
         }
     }

@@ -210,7 +210,7 @@ async fn get(port: &PortCatalog) -> Result<Option<Integration>, PortError> {
         .query("isPolling", "false");
     let Some(reply) = port.client.find(call).await? else { return Ok(None) };
     let integration = reply.json::<wire::IntegrationReply>()?.integration;
-    port.ingest.learn(&integration);
+    port.ingest.learn(&port.config, &integration);
     if let Some(version) = integration.version.as_ref().filter(|version| ownership::is_version(version)) {
         port.client.add_version(version.clone());
     }

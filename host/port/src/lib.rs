@@ -64,7 +64,6 @@ use tokio::{
     sync::{OnceCell, Semaphore},
     time::Instant,
 };
-use url::Url;
 use uuid::Uuid;
 
 use crate::{
@@ -346,23 +345,13 @@ impl PortCatalog {
 
     /// Where raw data goes: what the integration's document names.
     fn raw_address(&self, named: Option<&str>) -> Result<Url, Problem> {
-        named.ok_or_else(|| "it names none".to_owned()).and_then(|text| self.address(text)).map_err(|why| {
+        let named = named.ok_or_else(|| "it names none".to_owned());
+        named.and_then(|text| ingest::address(&self.config, text)).map_err(|why| {
             let identifier = &self.config.integration_identifier;
             Problem::new(format!(
                 "the address for raw data of integration `{identifier}` is not usable: {why}"
             ))
         })
-    }
-
-    /// An address that Port names. The token goes there, so it must be as well protected as Port's own.
-    fn address(&self, text: &str) -> Result<Url, String> {
-        let url = Url::parse(text).map_err(|error| format!("`{text}` is no URL: {error}"))?;
-        let protected = url.scheme() == "https" || url.scheme() == self.config.base_url.scheme();
-        if protected && url.has_host() {
-            Ok(url)
-        } else {
-            Err(format!("`{text}` is not as well protected as Port's API"))
-        }
     }
 
     fn raw(&self) -> Option<Arc<Raw>> {

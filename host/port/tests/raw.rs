@@ -176,7 +176,8 @@ async fn without_a_usable_address_for_raw_data_nothing_is_read_or_it_is_left_out
     for (address, said) in [
         (json!({}), "names none"),
         (json!({"ingestUrl": "nowhere"}), "no URL"),
-        (json!({"ingestUrl": "ftp://ingest.example"}), "protected"),
+        (json!({"ingestUrl": "ftp://ingest.example"}), "not reached by https"),
+        (json!({"ingestUrl": "https://ingest.example"}), "domain of Port's API"),
     ] {
         let stand_in = stand_in(&FLAGS).await;
         let mut state = stand_in.state();

@@ -91,7 +91,7 @@ impl Client {
         self.count(&operation, |calls| calls.requests += 1);
         match self.attempt(target, &operation, &wire, &endpoint, &url).await {
             Ok(Attempt::Answered(answer, _)) => region_of_header(&answer),
-            Ok(Attempt::Silent { .. }) | Err(_) => None,
+            Ok(Attempt::Silent(_)) | Err(_) => None,
         }
     }
 }

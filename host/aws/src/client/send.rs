@@ -1,7 +1,6 @@
 //! One call: signed, sent, and repeated as long as that may help.
 
 use std::{
-    error::Error as _,
     sync::{Arc, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
@@ -9,6 +8,7 @@ use std::{
 use aws_smithy_types::date_time::{DateTime, Format};
 use berth_aws_wire::{Endpoint, Operation, WireError, WireRequest};
 use berth_core::{AccountId, Region};
+use berth_http::{BodyError, TransportError, read_body};
 use bytes::Bytes;
 use http::HeaderMap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -16,17 +16,11 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::{
-    Answer, Client, LEAST_ROOM, Paces, Target,
-    body::{self, Unread},
-    pace::Pace,
-    redirect,
-    sign::sign_request,
-};
+use super::{Answer, Client, LEAST_ROOM, Paces, Target, pace::Pace, redirect, sign::sign_request};
 use crate::{
     CallStats,
     clock::Stamp,
-    errors::{CallError, is_doubtful, is_expired, is_mistrust, is_skewed, is_throttling, is_transient},
+    errors::{CallError, is_doubtful, is_expired, is_skewed, is_throttling, is_transient},
     identity::Issued,
 };
 
@@ -37,8 +31,6 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove
 const REPEAT_COST: u32 = 5;
 /// What the repeat of a request that got no answer takes.
 const SILENCE_COST: u32 = 10;
-/// Attempts at a name that does not resolve: most often the service is not in the region.
-const UNRESOLVED_ATTEMPTS: u32 = 3;
 /// How often one call follows its bucket to another region.
 const REDIRECTS: u32 = 3;
 /// How often one call is signed again because the clock was wrong.
@@ -66,7 +58,7 @@ pub(super) struct Signed {
 /// What an attempt came to.
 pub(super) enum Attempt {
     Answered(Answer, Signed),
-    Silent { reason: String, unresolved: bool },
+    Silent(TransportError),
 }
 
 impl Client {
@@ -128,18 +120,14 @@ impl Client {
                     }
                     (answer, signed)
                 }
-                Attempt::Silent { reason, unresolved } => {
-                    let most = match unresolved {
-                        true => UNRESOLVED_ATTEMPTS,
-                        false if is_mistrust(&reason) => 1,
-                        false => self.retry.attempts,
-                    };
-                    if attempts >= most || !pace.spend(SILENCE_COST) {
+                Attempt::Silent(error) => {
+                    let is_last = error.is_lasting() || attempts >= self.retry.attempts;
+                    if is_last || !pace.spend(SILENCE_COST) {
                         let host = url.host_str().unwrap_or_default().to_owned();
-                        return Err(CallError::Transport { host, reason, attempts, unresolved });
+                        return Err(CallError::Transport { host, error, attempts });
                     }
                     spent += SILENCE_COST;
-                    tracing::debug!(service, operation = operation.name(), %region, reason, "no answer, asking again");
+                    tracing::debug!(service, operation = operation.name(), %region, %error, "no answer, asking again");
                     tokio::time::sleep(self.wait(self.retry.base, attempts)).await;
                     continue;
                 }
@@ -267,12 +255,14 @@ impl Client {
         let answer = async {
             let response = sent.await?;
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            Ok(Answer { status, headers, body: body::read(response, self.max_response_bytes).await? })
+            Ok(Answer { status, headers, body: read_body(response, self.max_response_bytes).await? })
         };
         match answer.await {
+            // Not AWS says so, but a proxy.
+            Ok(Answer { status: 407, .. }) => Ok(Attempt::Silent(TransportError::proxy_login())),
             Ok(answer) => Ok(Attempt::Answered(answer, Signed { with, at })),
-            Err(Unread::Silent(error)) => Ok(silent(error)),
-            Err(Unread::TooLarge) => Err(CallError::TooLarge { limit: self.max_response_bytes }),
+            Err(BodyError::Silent(error)) => Ok(Attempt::Silent(TransportError::new(error))),
+            Err(BodyError::TooLarge) => Err(CallError::TooLarge { limit: self.max_response_bytes }),
         }
     }
 
@@ -332,19 +322,6 @@ impl Client {
         lanes.insert(service.to_owned(), lane.clone());
         lane
     }
-}
-
-fn silent(error: reqwest::Error) -> Attempt {
-    // Queries may hold what no log should.
-    let error = error.without_url();
-    let reason = berth_core::Problem::from_error(&error).message;
-    let mut unresolved = false;
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        unresolved |= error.to_string().contains("dns error");
-        cause = error.source();
-    }
-    Attempt::Silent { reason, unresolved }
 }
 
 /// How long the service wants to be left alone: `Retry-After` in seconds or as a date, or AWS's own

@@ -10,7 +10,10 @@ use std::{
 
 use async_trait::async_trait;
 use aws_config::{default_provider::credentials::DefaultCredentialsChain, provider_config::ProviderConfig};
-use aws_credential_types::{Credentials, provider::ProvideCredentials};
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials, error::CredentialsError},
+};
 use aws_sdk_sts::{
     Client as StsClient,
     config::{BehaviorVersion, IdentityCache, retry::RetryConfig, timeout::TimeoutConfig},
@@ -183,10 +186,11 @@ impl Issuer for AmbientIssuer {
             .with_time_source(self.clock.clone());
         let region = aws_sdk_sts::config::Region::new(self.region);
         let chain = DefaultCredentialsChain::builder().configure(config).region(region).build().await;
-        chain
-            .provide_credentials()
-            .await
-            .map_err(|error| IssueError::new(Problem::from_error(&error).message))
+        chain.provide_credentials().await.map_err(|error| match error {
+            // That a machine has no metadata service is no matter of the network.
+            CredentialsError::CredentialsNotLoaded(_) => IssueError::new(Problem::from_error(&error).message),
+            error => IssueError::of_error(&error),
+        })
     }
 }
 

@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use berth_core::Problem;
+use berth_http::TransportError;
 use tokio::sync::Mutex;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, errors::AWS};
 
 /// How long credentials are used that look expired when they arrive: with a clock that no answer has
 /// corrected, their expiry says nothing. AWS's shortest sessions last fifteen minutes.
@@ -38,25 +39,38 @@ pub(super) struct IssueError {
     pub(super) text: String,
     pub(super) code: Option<String>,
     pub(super) message: String,
+    /// Why no answer came, where none did.
+    pub(super) transport: Option<TransportError>,
 }
 
 impl IssueError {
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: None, message: String::new() }
+        Self { text: text.into(), code: None, message: String::new(), transport: None }
     }
 
     pub(super) fn of_sdk<E, R>(error: &SdkError<E, R>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
-        R: fmt::Debug,
+        R: fmt::Debug + 'static,
     {
         match (error.code(), error.message()) {
             (Some(code), message) => {
                 let message = message.unwrap_or("AWS gave no message").to_owned();
-                Self { text: format!("{code}: {message}"), code: Some(code.to_owned()), message }
+                let text = format!("{code}: {message}");
+                Self { text, code: Some(code.to_owned()), message, transport: None }
             }
-            (None, _) => Self::new(Problem::from_error(error).message),
+            (None, _) => Self::of_error(error),
         }
+    }
+
+    /// Of something else than an answer.
+    pub(super) fn of_error(error: &(dyn std::error::Error + 'static)) -> Self {
+        let transport = TransportError::find(error);
+        let text = match &transport {
+            Some(silence) => silence.to_string(),
+            None => Problem::from_error(error).message,
+        };
+        Self { transport, ..Self::new(text) }
     }
 }
 
@@ -150,7 +164,10 @@ impl Session {
     /// # Errors
     /// A [`Problem`] when there are none left and no new ones can be had.
     pub(crate) async fn credentials(&self) -> Result<Arc<Issued>, Problem> {
-        self.get().await.map_err(|error| Problem::new(error.text))
+        self.get().await.map_err(|error| {
+            let remedy = error.transport.map(|silence| silence.remedy(AWS));
+            Problem { remedy, ..Problem::new(error.text) }
+        })
     }
 
     /// Forgets credentials that AWS called expired, unless newer ones are there already.

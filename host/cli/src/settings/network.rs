@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use berth_embed::{HttpConfig, Proxies, ProxyUrl, Roots};
+use berth_embed::{HttpConfig, NoProxy, Proxies, ProxyUrl, Roots};
 
 use super::{Issue, Reader};
 
@@ -79,8 +79,19 @@ impl Reader<'_> {
         let all = self.proxy("ALL_PROXY");
         let http = self.proxy("HTTP_PROXY").or_else(|| all.clone());
         let https = self.proxy("HTTPS_PROXY").or(all);
-        let except = self.either_case("NO_PROXY").map(|(_, list)| super::split(&list)).unwrap_or_default();
-        Proxies { http, https, except }
+        Proxies { http, https, except: self.no_proxy() }
+    }
+
+    fn no_proxy(&mut self) -> NoProxy {
+        let Some((name, list)) = self.either_case("NO_PROXY") else { return NoProxy::default() };
+        let (no_proxy, unknown) = NoProxy::parse(&list);
+        for entry in unknown {
+            // The list is meant for many programs: one that only others understand is no mistake.
+            self.notes.push(format!(
+                "{name}: `{entry}` is ignored: it is neither a host name, an IP address nor a network such as `10.0.0.0/8`"
+            ));
+        }
+        no_proxy
     }
 
     fn proxy(&mut self, name: &str) -> Option<ProxyUrl> {
@@ -172,6 +183,7 @@ fn certificates_in(directory: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use url::Url;
 
     use super::*;
     use crate::{
@@ -198,8 +210,17 @@ mod tests {
         let proxies = &settings.http.proxies;
         assert_eq!(format!("{:?}", proxies.http.as_ref().unwrap()), "http://all:1/");
         assert_eq!(format!("{:?}", proxies.https.as_ref().unwrap()), "http://lower:1/");
-        assert_eq!(proxies.except, ["localhost", ".internal"]);
+        let direct = ["https://localhost", "https://api.internal"].map(|url| Url::parse(url).unwrap());
+        assert!(direct.iter().all(|url| proxies.except.contains(url)));
+        assert!(!proxies.except.contains(&Url::parse("https://api.getport.io").unwrap()));
         assert!(!format!("{settings:?}").contains("hush"), "{settings:?}");
+    }
+
+    #[test]
+    fn what_no_proxy_does_not_mean_is_told() {
+        let settings = load(&[("NO_PROXY", "10.*, .internal")]).unwrap();
+        assert_eq!(settings.notes.len(), 1, "{:?}", settings.notes);
+        assert!(settings.notes[0].starts_with("NO_PROXY: `10.*`"), "{:?}", settings.notes);
     }
 
     #[test]

@@ -11,15 +11,38 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Environment, Issue};
+use super::{Environment, Issue, found};
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// A variable of the environment or of `.env`.
+    /// A variable of the environment.
     Variable(String),
+    /// A variable of `.env`.
+    Dotenv {
+        /// The variable.
+        name: String,
+        /// The file.
+        file: String,
+    },
     /// The settings file.
-    File(String),
+    File {
+        /// Its path.
+        name: String,
+        /// Whether it was found in the working directory, rather than named by somebody.
+        is_found: bool,
+    },
+}
+
+impl Origin {
+    /// Whether the value is of a file that nobody named.
+    pub(crate) fn is_found(&self) -> bool {
+        match self {
+            Self::Variable(_) => false,
+            Self::Dotenv { .. } => true,
+            Self::File { is_found, .. } => *is_found,
+        }
+    }
 }
 
 /// A value and its origin.
@@ -31,7 +54,11 @@ pub(crate) struct Setting {
 
 /// All settings, by dotted `snake_case` path.
 #[derive(Debug, Default)]
-pub(crate) struct Tree(BTreeMap<String, Setting>);
+pub(crate) struct Tree {
+    settings: BTreeMap<String, Setting>,
+    /// The files that were read.
+    files: Vec<PathBuf>,
+}
 
 const PREFIX: &str = "OCEAN__";
 
@@ -70,16 +97,23 @@ impl Tree {
     pub(crate) fn load(file: Option<&Path>, environment: &Environment, issues: &mut Vec<Issue>) -> Self {
         let mut tree = Self::default();
         let [settings, dotenv] = files(file, environment);
-        // One that was named must be there.
-        if file.is_some() || settings.exists() {
-            tree.add_file(&settings, issues);
+        if let Some(text) = read(&settings, file.is_some(), issues) {
+            tree.add_file(&settings, file.is_none(), &text, issues);
         }
-        if let Ok(text) = std::fs::read_to_string(dotenv) {
+        if let Some(text) = read(&dotenv, false, issues) {
             let variables: Vec<_> = text.lines().filter_map(dotenv_line).collect();
-            tree.add_variables(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+            let file = dotenv.display().to_string();
+            let variables = variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            tree.add_variables(variables, |name| Origin::Dotenv { name, file: file.clone() });
+            tree.files.push(dotenv);
         }
-        tree.add_variables(environment.iter());
+        tree.add_variables(environment.iter(), Origin::Variable);
         tree
+    }
+
+    /// The files that settings come from.
+    pub(crate) fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// The value at a path, if it is set to something.
@@ -93,32 +127,22 @@ impl Tree {
 
     /// The value at a path, if it is set at all, even to nothing.
     pub(crate) fn given(&self, path: &str) -> Option<&Setting> {
-        self.0.get(path)
+        self.settings.get(path)
     }
 
     /// Paths that came from the file.
     pub(crate) fn file_paths(&self) -> impl Iterator<Item = &str> {
-        self.0
+        self.settings
             .iter()
-            .filter(|(_, setting)| matches!(setting.origin, Origin::File(_)))
+            .filter(|(_, setting)| matches!(setting.origin, Origin::File { .. }))
             .map(|(path, _)| path.as_str())
     }
 
-    fn add_file(&mut self, path: &Path, issues: &mut Vec<Issue>) {
+    fn add_file(&mut self, path: &Path, is_found: bool, text: &str, issues: &mut Vec<Issue>) {
         let name = path.display().to_string();
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => {
-                issues.push(Issue {
-                    setting: name,
-                    problem: format!("the file cannot be read: {error}"),
-                    remedy: "check the path given with --config".into(),
-                });
-                return;
-            }
-        };
-        match toml::from_str::<Value>(&text) {
-            Ok(value) => self.add(String::new(), value, &Origin::File(name)),
+        self.files.push(path.to_owned());
+        match toml::from_str::<Value>(text) {
+            Ok(value) => self.add(String::new(), value, &Origin::File { name, is_found }),
             Err(error) => issues.push(Issue {
                 setting: name,
                 problem: format!("not valid TOML: {}", error.to_string().trim_end()),
@@ -127,7 +151,11 @@ impl Tree {
         }
     }
 
-    fn add_variables<'v>(&mut self, variables: impl Iterator<Item = (&'v str, &'v str)>) {
+    fn add_variables<'v>(
+        &mut self,
+        variables: impl Iterator<Item = (&'v str, &'v str)>,
+        origin: impl Fn(String) -> Origin,
+    ) {
         let mut own: Vec<(&str, &str, &str)> = Vec::new();
         let mut named: Vec<(Vec<String>, &str, &str)> = variables
             .filter_map(|(name, value)| {
@@ -148,10 +176,10 @@ impl Tree {
                 Ok(object @ Value::Object(_)) => object,
                 _ => Value::String(text.to_owned()),
             };
-            self.add(path.join("."), value, &Origin::Variable(name.to_owned()));
+            self.add(path.join("."), value, &origin(name.to_owned()));
         }
         for (path, name, text) in own.into_iter().filter(|(_, _, text)| !text.trim().is_empty()) {
-            self.add(path.to_owned(), Value::String(text.to_owned()), &Origin::Variable(name.to_owned()));
+            self.add(path.to_owned(), Value::String(text.to_owned()), &origin(name.to_owned()));
         }
     }
 
@@ -165,9 +193,24 @@ impl Tree {
                     self.add(path, value, origin);
                 }
             }
-            value => _ = self.0.insert(path, Setting { value, origin: origin.clone() }),
+            value => _ = self.settings.insert(path, Setting { value, origin: origin.clone() }),
         }
     }
+}
+
+/// Reads a file. One that was named must be there, and is whose it may be.
+fn read(path: &Path, is_named: bool, issues: &mut Vec<Issue>) -> Option<String> {
+    let outcome = if is_named {
+        std::fs::read_to_string(path).map(Some).map_err(|error| {
+            (format!("the file cannot be read: {error}"), "check the path given with --config".to_owned())
+        })
+    } else {
+        found::read(path)
+    };
+    outcome.unwrap_or_else(|(problem, remedy)| {
+        issues.push(Issue { setting: path.display().to_string(), problem, remedy });
+        None
+    })
 }
 
 /// `accountRoleArns` → `account_role_arns`; what is `snake_case` already stays.

@@ -16,7 +16,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use berth_embed::Problem;
+use berth_embed::{BodyError, Problem, TransportError, read_body};
 use opentelemetry::{
     KeyValue,
     metrics::{AsyncInstrument, MeterProvider},
@@ -32,6 +32,9 @@ use crate::{
     metrics::{Family, FamilyKind, Metrics},
     settings::Environment,
 };
+
+/// The most bytes of a collector's answer.
+const ANSWER_BYTES: usize = 1 << 20;
 
 /// How long the end of the process waits for the collector.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -221,10 +224,13 @@ impl Client {
             .timeout(self.timeout);
         // The address may hold what no log should.
         let sent = async {
-            let answer = request.send().await.map_err(reqwest::Error::without_url)?;
+            let answer = request.send().await.map_err(TransportError::new)?;
             let (status, headers) = (answer.status(), answer.headers().clone());
-            let body = answer.bytes().await.map_err(reqwest::Error::without_url)?;
-            Ok::<_, reqwest::Error>((status, headers, body))
+            let body = read_body(answer, ANSWER_BYTES).await.map_err(|error| match error {
+                BodyError::Silent(error) => TransportError::new(error),
+                error @ BodyError::TooLarge => TransportError::unusable(error.to_string()),
+            })?;
+            Ok::<_, TransportError>((status, headers, body))
         };
         let (status, headers, body) = self.runtime.spawn(sent).await??;
         if !status.is_success() {

@@ -2,7 +2,8 @@
 
 use std::io::Read as _;
 
-use bytes::{Bytes, BytesMut};
+use berth_http::{BodyError, read_body};
+use bytes::Bytes;
 use reqwest::{Response, header::CONTENT_ENCODING};
 
 /// Why a body was not read.
@@ -19,19 +20,16 @@ pub(super) enum Unread {
 ///
 /// # Errors
 /// [`Unread`].
-pub(super) async fn read(mut response: Response, limit: usize) -> Result<Bytes, Unread> {
+pub(super) async fn read(response: Response, limit: usize) -> Result<Bytes, Unread> {
     let is_packed = response
         .headers()
         .get(CONTENT_ENCODING)
         .is_some_and(|told| told.as_bytes().eq_ignore_ascii_case(b"gzip"));
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(Unread::Silent)? {
-        if chunk.len() > limit - body.len() {
-            return Err(too_large(limit));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    if is_packed { unpacked(&body, limit) } else { Ok(body.freeze()) }
+    let body = read_body(response, limit).await.map_err(|error| match error {
+        BodyError::Silent(error) => Unread::Silent(error),
+        BodyError::TooLarge => too_large(limit),
+    })?;
+    if is_packed { unpacked(&body, limit) } else { Ok(body) }
 }
 
 fn too_large(limit: usize) -> Unread {

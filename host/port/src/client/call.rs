@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use berth_http::TransportError;
 use bytes::Bytes;
 use reqwest::{Method, Url};
 use serde::{Serialize, de::DeserializeOwned};
@@ -136,6 +137,11 @@ impl Call {
         let json = serde_json::to_vec(body)
             .map_err(|error| PortError::Malformed { call: self.name.clone(), reason: error.to_string() })?;
         Ok(self.body(json))
+    }
+
+    /// Whether it may be repeated after a failure without an answer.
+    pub(super) fn may_repeat(&self, error: &TransportError) -> bool {
+        !error.is_lasting() && (self.repeat == Repeat::Always || !error.may_be_sent())
     }
 
     /// The body, as it is sent.

@@ -1,5 +1,7 @@
 //! Gateways, proxies, and certificates of one's own.
 
+use std::time::{Duration, Instant};
+
 use berth_e2e::{ForwardProxy, World};
 
 /// The port of an address such as `https://localhost:1234`.
@@ -64,6 +66,40 @@ fn everything_goes_through_the_proxy_and_its_password_is_told_nowhere() {
     world.set("no_proxy", "127.0.0.1");
     world.sync().exits(0);
     assert_eq!(proxy.passed(), passed, "nothing more went through");
+}
+
+#[test]
+fn a_proxy_that_refuses_the_password_is_reported_at_once() {
+    let mut world = World::with_accounts(1).buckets(1).build();
+    let roots = world.serve_tls();
+    let proxy = world.start_proxy();
+    world.set("SSL_CERT_FILE", roots.to_str().unwrap_or_default());
+    world.set("HTTPS_PROXY", &proxy.url().replace(ForwardProxy::LOGIN.1, "hush-other"));
+    let begun = Instant::now();
+    for run in [world.tool(&["doctor"]), world.sync()] {
+        assert!(run.code.is_some_and(|code| code != 0), "{run}");
+        run.says("407").says("HTTPS_PROXY").hides("hush-other").hides("trying again");
+        // Whoever does not get through to AWS has no reason to doubt the keys.
+        run.hides("AWS_ACCESS_KEY_ID");
+    }
+    // With repeats it would be minutes.
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert!(proxy.passed().is_empty() && world.entities().is_empty());
+}
+
+#[test]
+fn what_no_proxy_names_with_a_port_is_asked_directly() {
+    let mut world = World::with_accounts(1).buckets(1).build();
+    let roots = world.serve_tls();
+    let proxy = world.start_proxy();
+    let port = authority(&world.variable("OCEAN__PORT__BASE_URL"));
+    world.set("SSL_CERT_FILE", roots.to_str().unwrap_or_default());
+    world.set("HTTPS_PROXY", &proxy.url());
+    world.set("NO_PROXY", &format!("{port} other.example:1"));
+    world.sync().exits(0);
+    assert_eq!(world.entities(), world.expected());
+    let aws = format!("CONNECT {}", authority(&world.aws_url()));
+    assert_eq!(proxy.passed().keys().collect::<Vec<_>>(), [&aws]);
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn a_registry_is_reached_through_a_proxy_and_by_a_certificate_authority_of_ones_
     let denied = world.plugin(&pull);
     denied.exits(2).says("certificate").says("SSL_CERT_FILE").hides(ForwardProxy::LOGIN.1);
     world.set("SSL_CERT_FILE", text(&authority));
-    world.plugin(&pull).exits(2).says("the plugin was not pulled").says("code: 404");
+    world.plugin(&pull).exits(2).says("the plugin was not pulled").says("the registry answers 404");
     let asked: Vec<String> = proxy.passed().into_keys().collect();
     assert_eq!(asked, [format!("CONNECT berth.test:{port}")]);
 

@@ -7,12 +7,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_aws::AwsSource;
+use berth_aws::{AwsConfig, AwsSource, EndpointOverrides};
 use berth_core::{FetchError, KindManifest, Source};
+use berth_http::{HttpConfig, Proxies, ProxyUrl};
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 use super::{Answer, Seen, StandIn, assumed};
-use crate::support::{Read, kind, read, source, with_roles};
+use crate::support::{Read, http, kind, read, source, with_roles};
 
 const A: &str = "111111111111";
 const CALL: &str = "ecs:ListClusters";
@@ -108,6 +113,78 @@ async fn a_dead_endpoint_is_named() {
     let found = read(&source, A, &["eu-west-1"], &clusters(), &[]).await;
     let Some(FetchError::Failed(problem)) = found.error else { panic!("{found:?}") };
     assert!(problem.message.contains("no answer from 127.0.0.1 after 10 attempts"), "{problem}");
+    assert!(problem.remedy.unwrap().contains("AWS_ENDPOINT_URL"));
+}
+
+#[tokio::test]
+async fn nothing_goes_unencrypted_to_another_machine() {
+    let overrides = |all: &str, sts: &str| {
+        EndpointOverrides::new().all(all.parse().unwrap()).service("STS", sts.parse().unwrap())
+    };
+    let here = "http://127.0.0.1:5000";
+    for (endpoints, may) in [
+        (overrides(here, "http://localhost:1"), true),
+        (overrides("https://aws.example", here), true),
+        (overrides("http://aws.example", here), false),
+        (overrides(here, "http://10.0.0.1:5000"), false),
+    ] {
+        let config = AwsConfig { endpoints, ..with_roles(here, &[A]) };
+        let made = AwsSource::new(config, http());
+        assert_eq!(made.as_ref().err().map(|error| error.setting), (!may).then_some("AWS_ENDPOINT_URL"));
+    }
+}
+
+/// Answers everybody with a 407, as a proxy does whose password is another; gives its port.
+async fn proxy_that_refuses() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            _ = stream.read(&mut [0; 1024]).await;
+            let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n";
+            _ = stream.write_all(refusal.as_bytes()).await;
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_failure_that_lasts_is_not_repeated_and_not_put_down_to_the_keys() {
+    let proxy = proxy_that_refuses().await;
+    let proxies = Proxies {
+        https: ProxyUrl::parse(&format!("http://berth:hush@127.0.0.1:{proxy}")).ok(),
+        ..Proxies::default()
+    };
+    let http = HttpConfig { proxies, ..HttpConfig::default() }.client().unwrap();
+    let aws = StandIn::start(|_| None).await;
+    let mut config = with_roles(&aws.endpoint, &[A]);
+    // Only STS is asked through the proxy.
+    config.endpoints = config.endpoints.service("STS", "https://sts.invalid".parse().unwrap());
+    let begun = Instant::now();
+    let source = AwsSource::new(config, http.clone()).unwrap();
+    let problems = [
+        source.base_identity().await.unwrap_err(),
+        source.accounts().await.unwrap().remove(0).access.unwrap_err(),
+    ];
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    for problem in problems {
+        let text = problem.to_string();
+        assert!(text.contains("407") && text.contains("HTTPS_PROXY"), "{text}");
+        for other in ["ACCESS_KEY", "trust policy", "hush"] {
+            assert!(!text.contains(other), "{other}: {text}");
+        }
+    }
+
+    // Only the service is.
+    let mut config = with_roles(&aws.endpoint, &[A]);
+    config.endpoints = config.endpoints.service("ECS", "https://ecs.invalid".parse().unwrap());
+    let source = AwsSource::new(config, http).unwrap();
+    source.accounts().await.unwrap();
+    let found = read(&source, A, &["eu-west-1"], &clusters(), &[]).await;
+    let Some(FetchError::Failed(problem)) = found.error else { panic!("{found:?}") };
+    let text = problem.to_string();
+    assert!(text.contains("after 1 attempt:") && text.contains("HTTPS_PROXY"), "{text}");
+    assert_eq!(source.stats().calls[CALL].requests, 1);
 }
 
 #[tokio::test]

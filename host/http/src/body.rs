@@ -4,15 +4,17 @@ use bytes::{Bytes, BytesMut};
 use reqwest::Response;
 
 /// Why a body was not read.
-#[derive(Debug)]
-pub(super) enum Unread {
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
     /// The connection failed.
+    #[error(transparent)]
     Silent(reqwest::Error),
     /// It is larger than the limit.
+    #[error("the answer is larger than it may be")]
     TooLarge,
 }
 
-impl From<reqwest::Error> for Unread {
+impl From<reqwest::Error> for BodyError {
     fn from(error: reqwest::Error) -> Self {
         Self::Silent(error)
     }
@@ -22,17 +24,17 @@ impl From<reqwest::Error> for Unread {
 /// there is memory. Nothing is read beyond the limit.
 ///
 /// # Errors
-/// [`Unread`].
-pub(super) async fn read(mut response: Response, limit: usize) -> Result<Bytes, Unread> {
+/// [`BodyError`].
+pub async fn read_body(mut response: Response, limit: usize) -> Result<Bytes, BodyError> {
     let announced =
         response.content_length().map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
     if announced > limit {
-        return Err(Unread::TooLarge);
+        return Err(BodyError::TooLarge);
     }
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {
         if chunk.len() > limit - body.len() {
-            return Err(Unread::TooLarge);
+            return Err(BodyError::TooLarge);
         }
         if body.is_empty() {
             body.reserve(announced.max(chunk.len()));
@@ -70,16 +72,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_read_up_to_its_limit() {
-        assert_eq!(read(chunked(&["ab", "cd"]).await, 4).await.unwrap(), "abcd");
-        assert_eq!(read(chunked(&[]).await, 0).await.unwrap(), "");
+        assert_eq!(read_body(chunked(&["ab", "cd"]).await, 4).await.unwrap(), "abcd");
+        assert_eq!(read_body(chunked(&[]).await, 0).await.unwrap(), "");
         for limit in [0, 1, 3] {
             assert!(
-                matches!(read(chunked(&["ab", "cd"]).await, limit).await, Err(Unread::TooLarge)),
+                matches!(read_body(chunked(&["ab", "cd"]).await, limit).await, Err(BodyError::TooLarge)),
                 "{limit}"
             );
         }
         let announced = || Response::from(http::Response::new("abcd"));
-        assert!(matches!(read(announced(), 3).await, Err(Unread::TooLarge)));
-        assert_eq!(read(announced(), 4).await.unwrap(), "abcd");
+        assert!(matches!(read_body(announced(), 3).await, Err(BodyError::TooLarge)));
+        assert_eq!(read_body(announced(), 4).await.unwrap(), "abcd");
     }
 }

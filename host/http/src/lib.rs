@@ -1,6 +1,17 @@
-//! The HTTP client that AWS and Port share: proxies, trusted certificates, TLS.
+//! The HTTP client that everything in Berth shares: proxies, trusted certificates, name resolution, where
+//! credentials may go, and why a request got no answer.
+//!
+//! # Invariants
+//! - Whether a failed request is repeated is decided here, by the types of its errors and not by their text.
+//! - No redirect is followed.
 
+mod body;
+mod certificates;
+mod destination;
+mod failure;
+mod no_proxy;
 mod proxies;
+mod resolver;
 mod roots;
 mod unverified;
 
@@ -8,6 +19,10 @@ use std::{sync::Arc, time::Duration};
 
 use rustls::{ClientConfig, crypto::CryptoProvider};
 
+pub use body::{BodyError, read_body};
+pub use destination::{is_loopback, is_private, is_same_owner};
+pub use failure::{Peer, TransportCause, TransportError};
+pub use no_proxy::NoProxy;
 pub use proxies::{Proxies, ProxyUrl, ProxyUrlError};
 pub use roots::{Roots, RootsError};
 
@@ -51,8 +66,9 @@ impl HttpConfig {
             .tcp_nodelay(true)
             // A redirect would send a signed request, or a token, to somebody else.
             .redirect(reqwest::redirect::Policy::none())
+            .dns_resolver(Arc::new(resolver::SystemResolver))
             .no_proxy();
-        for proxy in self.proxies.for_client()? {
+        if let Some(proxy) = self.proxies.for_client() {
             client = client.proxy(proxy);
         }
         Ok(client.build()?)
@@ -69,7 +85,12 @@ impl HttpConfig {
             tls.dangerous().with_custom_certificate_verifier(any).with_no_client_auth()
         } else {
             let roots = self.roots.clone().unwrap_or_else(Roots::system);
-            tls.with_root_certificates(roots.store()).with_no_client_auth()
+            match roots.verifier(provider) {
+                Some(verifier) => {
+                    tls.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+                }
+                None => tls.with_root_certificates(roots.store()).with_no_client_auth(),
+            }
         };
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(tls)
@@ -87,7 +108,7 @@ mod tests {
         let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
         proxy.set_nonblocking(true).unwrap();
         let url = ProxyUrl::parse(&proxy.local_addr().unwrap().to_string()).ok();
-        let proxies = Proxies { http: url.clone(), https: url, except: Vec::new() };
+        let proxies = Proxies { http: url.clone(), https: url, except: NoProxy::default() };
         let client = HttpConfig { proxies, ..HttpConfig::default() }.client().unwrap();
         // What comes of it does not matter, only which way it goes.
         let ask = |url: &'static str| client.get(url).timeout(Duration::from_millis(200)).send();

@@ -8,11 +8,14 @@ use std::{
 
 use rustls::{
     RootCertStore,
+    crypto::CryptoProvider,
     pki_types::{
         CertificateDer,
         pem::{self, PemObject},
     },
 };
+
+use crate::certificates::IssuedOrNamed;
 
 /// Root certificates. Cheap to clone.
 #[derive(Clone)]
@@ -107,6 +110,12 @@ impl Roots {
 
     pub(super) fn store(&self) -> Arc<RootCertStore> {
         Arc::clone(&self.store)
+    }
+
+    /// What checks a server's certificate; `None` where no certificate is trusted at all.
+    pub(super) fn verifier(&self, provider: &Arc<CryptoProvider>) -> Option<Arc<IssuedOrNamed>> {
+        let (store, certificates) = (self.store(), Arc::clone(&self.certificates));
+        IssuedOrNamed::new(store, certificates, provider).map(Arc::new)
     }
 }
 
