@@ -56,7 +56,7 @@ pub(crate) struct Ingest {
 struct Addresses {
     metrics: Option<Url>,
     logs: Option<Url>,
-    /// As it is named: it must be as well protected as the API, which who uses it sees to.
+    /// As it is named; whoever uses it checks it.
     raw_data: Option<String>,
 }
 
