@@ -1,6 +1,6 @@
 //! `berth run`: the long-lived service, which an operator's container runs.
 
-use std::{future::IntoFuture, net::Ipv4Addr, num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
 
 use berth_embed::{Access, Observer, Problem, SyncError};
 use indicatif::MultiProgress;
@@ -18,11 +18,11 @@ use crate::listener::kafka;
 use crate::{
     args::{Global, LogFormat, RecordingArgs, RemovalArgs, RunArgs, ServiceArgs, SyncArgs},
     exit::Exit,
-    http::{self, Door, Serves, Status},
+    http::{self, EventWebhook, Serves, Status},
     kept,
-    listener::{self, Ended, Live, Reason, Resyncs, polling, schedule},
+    listener::{self, Ended, Identity, Live, Reason, Resyncs, polling, schedule},
     output::{err, out},
-    settings::{Environment, Listener, LiveSettings, Service, Settings},
+    settings::{Environment, Listener, Service, Settings},
     summary,
     telemetry::{self, Shipping},
 };
@@ -98,10 +98,12 @@ async fn serve(
 
     // Before the plugins are loaded, which takes its time: the process is alive meanwhile.
     let webhook = matches!(service.listener, Listener::Webhook { .. }).then(|| resyncs.clone());
-    let socket = bind(service.port).await?;
+    let sockets = bind(&service)?;
+    status.allow(service.access(&settings.port.client_secret));
     let events = settings.live.take().filter(|_| service.process_webhooks);
-    let door = events.as_ref().map(|events| Door { keys: events.keys.clone(), status: Arc::clone(&status) });
-    let serves = Serves { webhook, door, page: service.status_page };
+    // Until the plugins are loaded they are told to come again.
+    status.take_events(events.as_ref().map(|events| EventWebhook::new(events.keys.clone(), None)));
+    let serves = Serves { webhook, page: service.status_page };
     let router = http::router(&service.path_prefix, &status, serves);
     let drain = status.drain.clone();
     if service.status_page {
@@ -112,8 +114,7 @@ async fn serve(
              say so; `status_page = true` serves it"
         );
     }
-    let server = axum::serve(socket, router).with_graceful_shutdown(drain.clone().cancelled_owned());
-    let server = tokio::spawn(server.into_future());
+    let server = tokio::spawn(http::serve(sockets, router, http::Limits::default(), drain.clone()));
 
     let reloader = Reloader {
         global,
@@ -128,13 +129,21 @@ async fn serve(
     let logs = build.logs.clone();
     let schedule = settings.port.schedule;
     let changelog_destination = settings.port.changelog_destination.clone();
-    let state_dir = settings.state.dir.clone();
-    let prefix = service.path_prefix.clone();
-    settings.engine.reloads = true;
+    let (identity, state) = (Identity::of(&settings.port), settings.state.clone());
     let (config, trust) = (settings.engine.clone(), settings.trust.clone());
     let narrowed = settings.narrow_sessions;
-    let made = assemble(settings, build, stop.clone()).map_err(|refusal| refusal.print())?;
-    let Assembled { host, engine, deletion, notes, .. } = made;
+    // Plugins may have to be compiled, which takes its time; a signal must not wait for that.
+    let cancel = stop.clone();
+    let made = tokio::task::spawn_blocking(move || assemble(settings, build, cancel));
+    let Some(made) = stop.run_until_cancelled(made).await else {
+        tracing::info!("stopped");
+        return Ok(());
+    };
+    let made = made.map_err(|panicked| {
+        err(&summary::problem("the service cannot start", &Problem::from_error(&panicked)));
+        Exit::Internal
+    })?;
+    let Assembled { host, engine, deletion, notes, .. } = made.map_err(|refusal| refusal.print())?;
     for note in notes {
         tracing::warn!("{note}");
     }
@@ -146,14 +155,12 @@ async fn serve(
         service,
         schedule,
         changelog_destination,
-        state_dir,
+        identity,
+        state,
         deletion,
+        events,
     }));
-    let following = async {
-        if let Some(settings) = events {
-            follow(&settings, live.clone(), &status, &prefix, &stop).await;
-        }
-    };
+    let following = follow(live.clone(), &status, &stop);
     status.set_ready();
     tracing::info!("ready");
 
@@ -191,43 +198,52 @@ async fn serve(
     ended
 }
 
-async fn bind(port: u16) -> Result<TcpListener, Exit> {
-    let refused = |error: std::io::Error| {
-        let problem = Problem::new(format!("port {port} cannot be listened on: {error}"))
-            .remedy("give APPLICATION__PORT a free port");
+fn bind(service: &Service) -> Result<Vec<TcpListener>, Exit> {
+    let sockets = http::bind(service.bind, service.port).map_err(|(address, error)| {
+        let problem = Problem::new(format!("{address} cannot be listened at: {error}"))
+            .remedy("give APPLICATION__PORT a free port, and OCEAN__BIND_ADDRESS an address of this machine");
         err(&summary::problem("the HTTP server cannot start", &problem));
         Exit::Settings
-    };
-    let socket = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await.map_err(refused)?;
-    let address = socket.local_addr().map_err(refused)?;
-    tracing::info!(%address, "listening");
-    Ok(socket)
+    })?;
+    for address in sockets.iter().filter_map(|socket| socket.local_addr().ok()) {
+        tracing::info!(%address, "listening");
+    }
+    Ok(sockets)
 }
 
-/// Follows live events until `stop`. New settings, all but the key and the limits, hold for those
-/// that come after them.
-async fn follow(
-    settings: &LiveSettings,
-    mut renewed: watch::Receiver<Arc<Live>>,
-    status: &Arc<Status>,
-    prefix: &str,
-    stop: &CancellationToken,
-) {
+/// Follows live events until `stop`, where the settings say so. New settings hold for those that come
+/// after them, the keys among them.
+async fn follow(mut renewed: watch::Receiver<Arc<Live>>, status: &Arc<Status>, stop: &CancellationToken) {
     let observer: Arc<dyn Observer> = Arc::<Status>::clone(status);
-    let base = settings.base_url.as_ref().map_or("", Url::as_str).trim_end_matches('/');
-    tracing::info!("live events are taken at {base}{prefix}/integration/webhook");
     let mut running = JoinSet::new();
     let mut former: Option<CancellationToken> = None;
+    let mut told: Option<String> = None;
     loop {
         let now = Arc::clone(&renewed.borrow_and_update());
-        let events = Arc::new(now.host.live(settings.options.clone(), Arc::clone(&observer)));
-        status.follow(&events);
-        // What waits is still read the former way.
-        if let Some(former) = former.replace(stop.child_token()) {
-            former.cancel();
+        let next = now.events.as_ref().map(|settings| {
+            let events = Arc::new(now.host.live(settings.options.clone(), Arc::clone(&observer)));
+            status.take_events(Some(EventWebhook::new(settings.keys.clone(), Some(Arc::clone(&events)))));
+            let stop = stop.child_token();
+            let stopped = stop.clone();
+            running.spawn(async move { events.run(stopped).await });
+            stop
+        });
+        if next.is_none() {
+            status.take_events(None);
         }
-        if let Some(stop) = former.clone() {
-            running.spawn(async move { events.run(stop).await });
+        let place = now.events.as_ref().map(|settings| {
+            let base = settings.base_url.as_ref().map_or("", Url::as_str).trim_end_matches('/');
+            format!("{base}{}/integration/webhook", now.service.path_prefix)
+        });
+        match &place {
+            _ if place == told => {}
+            Some(place) => tracing::info!("live events are taken at {place}"),
+            None => tracing::info!("live events are no longer taken"),
+        }
+        told = place;
+        // What waits is still read the former way.
+        if let Some(former) = std::mem::replace(&mut former, next) {
+            former.cancel();
         }
         tokio::select! {
             () = stop.cancelled() => break,
