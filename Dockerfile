@@ -20,7 +20,8 @@ ENV PATH=/usr/bin \
     HOME=/var/lib/berth \
     BERTH_PLUGINS=/extra-plugins \
     BERTH_CACHE_DIR=/var/lib/berth/cache \
-    BERTH_STATE_DIR=/var/lib/berth/state
+    BERTH_STATE_DIR=/var/lib/berth/state \
+    OCEAN__BIND_ADDRESS=*
 # The same as in the image that this one replaces. Any other user works too.
 USER 1001:1001
 # A berth.toml may lie here.

@@ -3,6 +3,10 @@
 
 mod docs;
 mod events;
+mod guard;
+mod refusals;
+mod resync;
+mod server;
 mod status;
 
 use std::{
@@ -21,19 +25,24 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
-use berth_embed::{Event, Live, OCEAN_CORE_VERSION, Observer};
+use berth_embed::{Event, OCEAN_CORE_VERSION, Observer};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     board::Board,
-    listener::{Reason, Resyncs},
+    listener::Resyncs,
     metrics::{Form, Metrics},
 };
 
-pub(crate) use events::Door;
+pub(crate) use events::EventWebhook;
+pub(crate) use guard::KnownNames;
+use refusals::Refusals;
+pub(crate) use resync::ResyncAccess;
+use server::Peer;
+pub(crate) use server::{Limits, bind, serve};
+use status::Watchers;
 
 /// What the routes tell.
 #[derive(Debug)]
@@ -43,10 +52,23 @@ pub(crate) struct Status {
     pub(crate) board: Arc<Board>,
     /// Ends what would not end by itself.
     pub(crate) drain: CancellationToken,
-    /// Who may still look at the status page.
-    watchers: Arc<Semaphore>,
-    /// What follows live events, once the plugins are loaded.
-    live: RwLock<Option<Arc<Live>>>,
+    /// Who looks at the status page.
+    watchers: Watchers,
+    /// Who may ask for what.
+    access: RwLock<Arc<Access>>,
+    /// Takes live events, where there is a key for them.
+    events: RwLock<Option<Arc<EventWebhook>>>,
+    /// What was refused.
+    refusals: Refusals,
+}
+
+/// Who may ask for what. It is exchanged as a whole when settings are read anew.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Access {
+    /// The names of this service.
+    pub(crate) names: KnownNames,
+    /// Who may ask for resyncs; `None`: whoever reaches the port.
+    pub(crate) resync: Option<ResyncAccess>,
 }
 
 impl Default for Status {
@@ -57,8 +79,10 @@ impl Default for Status {
             board: Arc::new(Board::new(Arc::clone(&metrics))),
             metrics,
             drain: CancellationToken::new(),
-            watchers: Arc::new(Semaphore::new(status::WATCHERS)),
-            live: RwLock::default(),
+            watchers: Watchers::default(),
+            access: RwLock::default(),
+            events: RwLock::default(),
+            refusals: Refusals::default(),
         }
     }
 }
@@ -72,15 +96,32 @@ impl Observer for Status {
 }
 
 impl Status {
-    /// What follows live events from now on.
-    pub(crate) fn follow(&self, live: &Arc<Live>) {
-        self.metrics.follow(live);
-        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(live));
+    /// Takes live events this way from now on; `None`: no more.
+    pub(crate) fn take_events(&self, webhook: Option<EventWebhook>) {
+        if let Some(live) = webhook.as_ref().and_then(|webhook| webhook.live.as_ref()) {
+            self.metrics.follow(live);
+        }
+        *self.events.write().unwrap_or_else(PoisonError::into_inner) = webhook.map(Arc::new);
     }
 
-    /// What follows live events, once the plugins are loaded.
-    pub(crate) fn live(&self) -> Option<Arc<Live>> {
-        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Takes live events, where there is a key for them.
+    fn event_webhook(&self) -> Option<Arc<EventWebhook>> {
+        self.events.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Who may ask for what from now on.
+    pub(crate) fn allow(&self, access: Access) {
+        *self.access.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
+    }
+
+    fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes that a request was refused.
+    fn refuse(&self, why: &'static str) {
+        self.metrics.refused();
+        self.refusals.note(why);
     }
 
     /// The settings are good and the plugins are loaded.
@@ -102,8 +143,6 @@ struct Route {
 pub(crate) struct Serves {
     /// Asks for resyncs.
     pub(crate) webhook: Option<Resyncs>,
-    /// Takes live events.
-    pub(crate) door: Option<Door>,
     /// Shows the status page.
     pub(crate) page: bool,
 }
@@ -113,8 +152,8 @@ pub(crate) struct Serves {
 fn routes(status: &Arc<Status>, serves: Serves) -> Vec<Route> {
     let behind_prefix = |path, answers| Route { path, prefixed: true, answers };
     let mut routes = vec![
-        behind_prefix("/health/live", get(live)),
-        behind_prefix("/health/ready", get(ready).with_state(Arc::clone(status))),
+        behind_prefix(HEALTH[0], get(live)),
+        behind_prefix(HEALTH[1], get(ready).with_state(Arc::clone(status))),
         behind_prefix("/metrics", get(metrics).with_state(Arc::clone(status))),
         behind_prefix("/metrics/", get(metrics).with_state(Arc::clone(status))),
     ];
@@ -125,14 +164,22 @@ fn routes(status: &Arc<Status>, serves: Serves) -> Vec<Route> {
             behind_prefix("/status/events", get(status::events).with_state(Arc::clone(status))),
         ]);
     }
-    routes.extend(serves.door.map(|door| behind_prefix("/integration/webhook", events::answers(door))));
+    routes.push(behind_prefix(EVENTS, events::answers(Arc::clone(status))));
     routes.extend(serves.webhook.map(|resyncs| Route {
-        path: "/resync",
+        path: RESYNC,
         prefixed: false,
-        answers: post(resync).with_state(resyncs),
+        answers: post(resync::ask).with_state((resyncs, Arc::clone(status))),
     }));
     routes
 }
+
+/// Where live events are taken, as long as there is a key for them.
+const EVENTS: &str = "/integration/webhook";
+
+/// Where resyncs are asked for.
+const RESYNC: &str = "/resync";
+/// What probes ask for.
+const HEALTH: [&str; 2] = ["/health/live", "/health/ready"];
 
 /// The pages about the API.
 const DOCS: [&str; 3] = ["/openapi.json", "/docs", "/redoc"];
@@ -147,24 +194,68 @@ pub(crate) fn router(prefix: &str, status: &Arc<Status>, serves: Serves) -> Rout
         served.push((path, full));
     }
     served.extend(DOCS.map(|path| (path, path.to_owned())));
-    let document = docs::document(&served);
-    let page = docs::page(&document);
+    let guarded = Arc::new(Guarded {
+        health: HEALTH.map(|path| format!("{prefix}{path}")),
+        keyed: [format!("{prefix}{EVENTS}"), RESYNC.to_owned()],
+        status: Arc::clone(status),
+    });
+    let status = Arc::clone(status);
+    let document = Arc::new(move || {
+        let events = status.event_webhook().is_some();
+        let served: Vec<_> = served.iter().filter(|(path, _)| *path != EVENTS || events).cloned().collect();
+        docs::document(&served)
+    });
     for path in DOCS {
+        let document = Arc::clone(&document);
         let answers = if path == "/openapi.json" {
-            let document = document.clone();
-            get(move || async move { Json(document) })
+            get(move || async move { Json(document()) })
         } else {
-            let page = page.clone();
-            get(move || async move { Html(page) })
+            get(move || async move { Html(docs::page(&document())) })
         };
         router = router.route(path, answers);
     }
     router
-        .fallback(|| async { refusal(StatusCode::NOT_FOUND, "Not Found") })
+        .fallback(|| async { not_found() })
         .method_not_allowed_fallback(|| async {
             refusal(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
         })
+        .layer(middleware::from_fn_with_state(guarded, guard))
         .layer(middleware::from_fn(told))
+}
+
+/// The paths that are not for everybody alike.
+struct Guarded {
+    /// For everybody, as long as there is any connection left.
+    health: [String; 2],
+    /// By whatever name, because it is a key that counts.
+    keyed: [String; 2],
+    status: Arc<Status>,
+}
+
+/// Refuses what is not for this service, or not by it.
+async fn guard(State(guarded): State<Arc<Guarded>>, request: Request, next: Next) -> Response {
+    let Guarded { health, keyed, status } = &*guarded;
+    let path = request.uri().path();
+    if health.iter().any(|health| health == path) {
+        return next.run(request).await;
+    }
+    if request.extensions().get::<Peer>().is_some_and(|peer| peer.reserve) {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "there are too many connections");
+    }
+    let names = &status.access().names;
+    let (uri, headers) = (request.uri(), request.headers());
+    let by_name = || {
+        if keyed.iter().any(|keyed| keyed == path) {
+            Ok(())
+        } else {
+            guard::host_is_ours(uri, headers, names)
+        }
+    };
+    if let Err(foreign) = guard::origin_is_ours(uri, headers, names).and_then(|()| by_name()) {
+        status.refuse(foreign.as_str());
+        return refusal(StatusCode::FORBIDDEN, "this is for another site, or comes from one");
+    }
+    next.run(request).await
 }
 
 async fn live() -> Json<Value> {
@@ -195,12 +286,8 @@ async fn metrics(State(status): State<Arc<Status>>, headers: HeaderMap) -> impl 
     ([(header::CONTENT_TYPE, form.content_type())], form.render(&status.metrics.families()))
 }
 
-/// Replies when the resync has ended. The resync goes on if the caller does not wait for it.
-async fn resync(State(resyncs): State<Resyncs>) -> Response {
-    match resyncs.run(Reason::Webhook).await {
-        Some(_) => Json(Value::Null).into_response(),
-        None => refusal(StatusCode::SERVICE_UNAVAILABLE, "the service is stopping"),
-    }
+fn not_found() -> Response {
+    refusal(StatusCode::NOT_FOUND, "Not Found")
 }
 
 fn refusal(status: StatusCode, detail: &str) -> Response {
@@ -225,7 +312,7 @@ async fn told(request: Request, next: Next) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, time::Duration};
 
     use axum::body::Body;
     use futures::StreamExt;
@@ -242,13 +329,40 @@ mod tests {
     fn with_webhook(prefix: &str) -> Router {
         // Nobody runs resyncs, so that the webhook refuses at once.
         let (resyncs, _) = listener::channel();
-        router(prefix, &Arc::default(), everything(resyncs))
+        let status: Arc<Status> = Arc::default();
+        status.take_events(Some(with_key("key")));
+        router(prefix, &status, everything(resyncs))
+    }
+
+    fn with_key(key: &str) -> EventWebhook {
+        EventWebhook::new(vec![LiveKey { key: key.into(), accounts: None }], None)
     }
 
     fn everything(resyncs: Resyncs) -> Serves {
-        let key = LiveKey { key: "key".into(), accounts: None };
-        let door = Door { keys: vec![key], status: Arc::default() };
-        Serves { webhook: Some(resyncs), door: Some(door), page: true }
+        Serves { webhook: Some(resyncs), page: true }
+    }
+
+    #[tokio::test]
+    async fn a_key_of_live_events_is_replaced_and_revoked_while_it_runs() {
+        let status: Arc<Status> = Arc::default();
+        let router = router("", &status, Serves::default());
+        let post = async |key: Option<&str>| {
+            let mut request = Request::builder().method("POST").uri(EVENTS);
+            if let Some(key) = key {
+                request = request.header("x-port-aws-ocean-api-key", key);
+            }
+            router.clone().oneshot(request.body(Body::from("{}")).unwrap()).await.unwrap().status()
+        };
+        assert_eq!(post(Some("old")).await, StatusCode::NOT_FOUND, "nothing is taken");
+        status.take_events(Some(with_key("old")));
+        // The right key gets as far as to hear that nothing follows events yet.
+        assert_eq!(post(Some("old")).await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(post(None).await, StatusCode::UNAUTHORIZED);
+        status.take_events(Some(with_key("new")));
+        assert_eq!(post(Some("old")).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(post(Some("new")).await, StatusCode::SERVICE_UNAVAILABLE);
+        status.take_events(None);
+        assert_eq!(post(Some("new")).await, StatusCode::NOT_FOUND);
     }
 
     #[tokio::test]
@@ -301,7 +415,8 @@ mod tests {
             axum::body::to_bytes(ask(&router, "GET", "/docs").await.into_body(), 1 << 20).await.unwrap();
         let page = String::from_utf8_lossy(&page).into_owned();
         assert!(
-            page.contains("/health/ready") && !page.contains("/resync") && !page.contains("/status"),
+            page.contains("/health/ready")
+                && !["/resync", "/status", EVENTS].iter().any(|path| page.contains(path)),
             "{page}"
         );
     }
@@ -341,18 +456,46 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_so_many_may_look() {
+    async fn whoever_comes_to_look_takes_the_place_of_the_longest_watcher() {
         let status: Arc<Status> = Arc::default();
         let (resyncs, _) = listener::channel();
         let router = router("", &status, everything(resyncs));
         let mut watching = Vec::new();
-        for _ in 0..status::WATCHERS {
-            watching.push(ask(&router, "GET", "/status/events").await);
+        for _ in 0..=status::WATCHERS {
+            let response = ask(&router, "GET", "/status/events").await;
+            assert_eq!(response.status(), StatusCode::OK);
+            let mut events = response.into_body().into_data_stream();
+            assert!(events.next().await.is_some());
+            watching.push(events);
         }
-        assert!(watching.iter().all(|response| response.status() == StatusCode::OK));
-        let refused = ask(&router, "GET", "/status/events").await;
-        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(watching.remove(0).next().await.is_none(), "it is told that this is the end");
+        // One that goes makes room.
         watching.pop();
         assert_eq!(ask(&router, "GET", "/status/events").await.status(), StatusCode::OK);
+        let second = tokio::time::timeout(Duration::from_millis(50), watching[0].next()).await;
+        assert!(second.is_err(), "nobody had to go for it");
+    }
+
+    #[tokio::test]
+    async fn other_sites_are_refused_but_for_health_and_what_has_a_key() {
+        let status: Arc<Status> = Arc::default();
+        status.take_events(Some(with_key("key")));
+        let (resyncs, _requests) = listener::channel();
+        let router = router("/a", &status, everything(resyncs));
+        let ask = async |method: &str, path: &str, name: &str, value: &str| {
+            let request = Request::builder().method(method).uri(path).header(name, value);
+            router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap().status()
+        };
+        for path in ["/a/status", "/a/metrics", "/docs", "/nowhere"] {
+            assert_eq!(ask("GET", path, "host", "evil.example").await, StatusCode::FORBIDDEN, "{path}");
+        }
+        for path in ["/a/status", "/a/metrics", "/docs"] {
+            assert_eq!(ask("GET", path, "host", "berth").await, StatusCode::OK, "{path}");
+        }
+        assert_eq!(ask("GET", "/a/health/live", "host", "evil.example").await, StatusCode::OK);
+        assert_eq!(ask("POST", RESYNC, "host", "berth.example.com").await, StatusCode::ACCEPTED);
+        assert_eq!(ask("POST", RESYNC, "origin", "https://evil.example").await, StatusCode::FORBIDDEN);
+        let events = "/a/integration/webhook";
+        assert_eq!(ask("POST", events, "host", "berth.example.com").await, StatusCode::UNAUTHORIZED);
     }
 }

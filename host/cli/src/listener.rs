@@ -5,14 +5,21 @@ pub(crate) mod kafka;
 pub(crate) mod polling;
 pub(crate) mod schedule;
 
-use std::{future::Future, pin::pin};
+use std::{future::Future, pin::pin, time::Duration};
 
-use berth_embed::{ResyncSchedule, SyncHost};
+use berth_embed::{PortConfig, ResyncSchedule, SyncHost};
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
-use crate::settings::{DeletionSettings, Service, StateDir};
+use crate::settings::{DeletionSettings, LiveSettings, Service, State};
+
+/// How long a resync that took another's place runs before it is replaced, too.
+const MINIMUM_INTERVAL: Duration = Duration::from_mins(1);
 
 /// What the service runs with. It is exchanged as a whole when settings are read anew.
 pub(crate) struct Live {
@@ -22,10 +29,39 @@ pub(crate) struct Live {
     pub(crate) schedule: Option<ResyncSchedule>,
     /// Where Port was told to send resync requests.
     pub(crate) changelog_destination: Value,
-    /// The state directory that the settings named at the start.
-    pub(crate) state_dir: StateDir,
+    /// Which integration of Port this is. The ledger and what Port knows of the process belong to it.
+    pub(crate) identity: Identity,
+    /// Where the ledger is.
+    pub(crate) state: State,
+    /// How live events are followed; `None`: they are not.
+    pub(crate) events: Option<LiveSettings>,
     /// What may be deleted and taken over.
     pub(crate) deletion: DeletionSettings,
+}
+
+/// What makes an integration of Port another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    base_url: Url,
+    identifier: String,
+    integration_type: String,
+}
+
+impl Identity {
+    pub(crate) fn of(port: &PortConfig) -> Self {
+        Self {
+            base_url: port.base_url.clone(),
+            identifier: port.integration_identifier.clone(),
+            integration_type: port.integration_type.clone(),
+        }
+    }
+
+    /// Makes these settings those of this integration.
+    pub(crate) fn keep(&self, port: &mut PortConfig) {
+        let Self { base_url, identifier, integration_type } = self.clone();
+        (port.base_url, port.integration_identifier, port.integration_type) =
+            (base_url, identifier, integration_type);
+    }
 }
 
 /// Why a resync is asked for.
@@ -52,11 +88,11 @@ impl Reason {
         }
     }
 
-    /// Whether it replaces a resync that runs. What somebody asks for does, since the mapping may
-    /// be another now. The schedule does not, other than the peer's: an interval shorter than a
-    /// resync would otherwise stop each one, and none would ever end.
-    fn replaces(self) -> bool {
-        self != Self::Scheduled
+    /// Whether it only runs while nothing else does. The schedule does not replace a running resync,
+    /// as the peer's does: an interval shorter than a resync would stop each one, and none would ever
+    /// end. What somebody asks for does, since the mapping may be another now.
+    fn yields(self) -> bool {
+        self == Self::Scheduled
     }
 }
 
@@ -75,13 +111,22 @@ pub(crate) enum Ended {
 
 struct Request {
     reason: Reason,
-    ended: oneshot::Sender<Ended>,
+    /// Who waits for the end of the resync: each request that it serves.
+    ended: Vec<oneshot::Sender<Ended>>,
 }
 
 impl Request {
     /// Whoever asked may have gone meanwhile.
-    fn tell(self, ended: Ended) {
-        _ = self.ended.send(ended);
+    fn answer(self, ended: Ended) {
+        for sender in self.ended {
+            _ = sender.send(ended);
+        }
+    }
+
+    /// One resync serves this request and a newer one.
+    fn join(self, newer: Self) -> Self {
+        let ended = self.ended.into_iter().filter(|sender| !sender.is_closed()).chain(newer.ended);
+        Self { reason: newer.reason, ended: ended.collect() }
     }
 }
 
@@ -103,7 +148,7 @@ impl Resyncs {
     /// Asks for a resync; the receiver is told its end. `None` when the service stops before.
     pub(crate) async fn ask(&self, reason: Reason) -> Option<oneshot::Receiver<Ended>> {
         let (sender, receiver) = oneshot::channel();
-        self.0.send(Request { reason, ended: sender }).await.ok()?;
+        self.0.send(Request { reason, ended: vec![sender] }).await.ok()?;
         Some(receiver)
     }
 
@@ -113,49 +158,119 @@ impl Resyncs {
     }
 }
 
-/// Runs resyncs as they are asked for, until `stop`; a resync that runs then ends first.
+/// When a request may stop a running resync, and when one that waits may begin.
+///
+/// The first request stops a running resync at once. A resync that took another's place is let run for
+/// a while, which doubles with each one that is stopped, so that however often somebody asks, some
+/// resync ends. Nothing is held up once a resync has ended while nobody waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pace {
+    minimum: Duration,
+    /// How long a resync runs before a newer request stops it.
+    patience: Duration,
+}
+
+impl Pace {
+    fn new(minimum: Duration) -> Self {
+        Self { minimum, patience: Duration::ZERO }
+    }
+
+    /// The pace after a resync: whether a newer request `stopped` it, else whether one is `waiting`.
+    fn after(self, stopped: bool, waiting: bool) -> Self {
+        let patience = match (stopped, waiting) {
+            (true, _) => self.minimum.max(self.patience.saturating_mul(2)),
+            (false, true) => self.patience,
+            (false, false) => Duration::ZERO,
+        };
+        Self { patience, ..self }
+    }
+
+    /// How long after the start of a resync that has ended by itself the request that waits may begin.
+    fn between(self) -> Duration {
+        self.minimum.min(self.patience)
+    }
+}
+
+/// Runs resyncs as they are asked for, until `stop`; a resync that runs then ends first. One request
+/// waits at most: all that come meanwhile are served by the same resync. See [`Pace`] for when it begins.
 ///
 /// `resync` runs one; it must end soon after its token is cancelled.
-pub(crate) async fn run<F, R>(requests: Requests, stop: CancellationToken, mut resync: F)
+pub(crate) async fn run<F, R>(requests: Requests, stop: CancellationToken, resync: F)
+where
+    F: FnMut(Reason, CancellationToken) -> R,
+    R: Future<Output = Ended>,
+{
+    run_at(Pace::new(MINIMUM_INTERVAL), requests, stop, resync).await;
+}
+
+async fn run_at<F, R>(mut pace: Pace, requests: Requests, stop: CancellationToken, mut resync: F)
 where
     F: FnMut(Reason, CancellationToken) -> R,
     R: Future<Output = Ended>,
 {
     let Requests(mut requests) = requests;
-    let mut newer: Option<Request> = None;
+    let mut waiting: Option<Request> = None;
+    // When the request that waits may begin.
+    let mut begins = Instant::now();
     loop {
-        let next = async {
-            match newer.take() {
-                Some(request) => Some(request),
-                None => requests.recv().await,
+        let request = loop {
+            let arrived = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = sleep_until(begins), if waiting.is_some() => None,
+                arrived = requests.recv() => match arrived {
+                    Some(arrived) => Some(arrived),
+                    None => return,
+                },
+            };
+            match (waiting.take(), arrived) {
+                (Some(request), None) | (None, Some(request)) => break request,
+                (Some(request), Some(newer)) => waiting = Some(admit(request, newer)),
+                (None, None) => {}
             }
         };
-        let request = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            request = next => request,
-        };
-        let Some(request) = request else { return };
         let cancel = stop.child_token();
+        let begun = Instant::now();
         let mut running = pin!(resync(request.reason, cancel.clone()));
         let ended = loop {
+            let stops =
+                begun.checked_add(pace.patience).filter(|_| waiting.is_some() && !cancel.is_cancelled());
             let arrived = tokio::select! {
                 ended = &mut running => break ended,
-                Some(arrived) = requests.recv() => arrived,
+                () = async { sleep_until(stops.unwrap_or(begun)).await }, if stops.is_some() => None,
+                Some(arrived) = requests.recv() => Some(arrived),
             };
-            if arrived.reason.replaces() {
-                tracing::info!(reason = arrived.reason.as_str(), "stopping the resync for a newer one");
-                cancel.cancel();
-                if let Some(older) = newer.replace(arrived) {
-                    older.tell(Ended::Replaced);
+            match arrived {
+                None => {
+                    tracing::info!("stopping the resync for a newer one");
+                    cancel.cancel();
                 }
-            } else {
-                tracing::warn!(reason = arrived.reason.as_str(), "resync skipped: another one runs");
-                arrived.tell(Ended::Skipped);
+                Some(arrived) if arrived.reason.yields() => {
+                    tracing::warn!(reason = arrived.reason.as_str(), "resync skipped: another one runs");
+                    arrived.answer(Ended::Skipped);
+                }
+                Some(arrived) => {
+                    waiting = Some(match waiting.take() {
+                        Some(older) => older.join(arrived),
+                        None => arrived,
+                    });
+                }
             }
         };
-        request.tell(if newer.is_some() { Ended::Replaced } else { ended });
+        let stopped = cancel.is_cancelled();
+        pace = pace.after(stopped, waiting.is_some());
+        begins = if stopped { Instant::now() } else { begun + pace.between() };
+        request.answer(if waiting.is_some() { Ended::Replaced } else { ended });
     }
+}
+
+/// What waits once another request has come to one that waits.
+fn admit(waiting: Request, newer: Request) -> Request {
+    if newer.reason.yields() {
+        newer.answer(Ended::Skipped);
+        return waiting;
+    }
+    waiting.join(newer)
 }
 
 #[cfg(test)]
@@ -222,5 +337,82 @@ mod tests {
         let (resyncs, begun, _task) = service(&CancellationToken::new());
         assert_eq!(resyncs.run(Reason::Scheduled).await, Some(Ended::Ran));
         assert_eq!(*begun.lock().unwrap(), [Reason::Scheduled]);
+    }
+
+    #[test]
+    fn a_resync_is_let_run_the_longer_the_more_were_stopped() {
+        let minute = Duration::from_mins(1);
+        let pace = Pace::new(minute);
+        assert_eq!(pace.patience, Duration::ZERO, "the first one is stopped at once");
+        let once = pace.after(true, true);
+        assert_eq!((once.patience, once.between()), (minute, minute));
+        let twice = once.after(true, true);
+        assert_eq!((twice.patience, twice.between()), (2 * minute, minute));
+        assert_eq!(twice.after(false, true), twice, "somebody still asks");
+        assert_eq!(twice.after(false, false), pace);
+    }
+
+    /// However often somebody asks: one resync is stopped, the next one ends, and the one that serves
+    /// all later requests waits for its time.
+    #[tokio::test]
+    async fn a_flood_of_requests_lets_a_resync_end() {
+        let (resyncs, requests) = channel();
+        let ends: Arc<Mutex<Vec<bool>>> = Arc::default();
+        let log = Arc::clone(&ends);
+        let resync = move |_, cancel: CancellationToken| {
+            let log = Arc::clone(&log);
+            async move {
+                let ended = tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(300)) => true,
+                    () = cancel.cancelled() => false,
+                };
+                log.lock().unwrap().push(ended);
+                Ended::Ran
+            }
+        };
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(run(requests, stop.clone(), resync));
+        let mut asked = Vec::new();
+        for _ in 0..40 {
+            asked.push(resyncs.ask(Reason::Webhook).await.unwrap());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(*ends.lock().unwrap(), [false, true], "the third one has not begun");
+        assert_eq!(asked.remove(0).await, Ok(Ended::Replaced));
+        assert!(asked.remove(0).await.is_ok());
+        stop.cancel();
+        running.await.unwrap();
+        assert!(asked.pop().unwrap().await.is_err(), "it is told that the service stops");
+    }
+
+    #[tokio::test]
+    async fn requests_that_wait_are_served_by_one_resync() {
+        let (resyncs, requests) = channel();
+        let pace = Pace { minimum: Duration::from_millis(200), patience: Duration::from_millis(200) };
+        let begun = Arc::new(Mutex::new(0));
+        let count = Arc::clone(&begun);
+        let resync = move |_, cancel: CancellationToken| {
+            *count.lock().unwrap() += 1;
+            let first = *count.lock().unwrap() == 1;
+            async move {
+                if first {
+                    cancel.cancelled().await;
+                }
+                Ended::Ran
+            }
+        };
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(run_at(pace, requests, stop.clone(), resync));
+        let start = Instant::now();
+        let first = resyncs.ask(Reason::Start).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let (second, third) =
+            (resyncs.ask(Reason::Requested).await.unwrap(), resyncs.ask(Reason::Webhook).await.unwrap());
+        assert_eq!(first.await, Ok(Ended::Replaced), "its time was over");
+        assert!(start.elapsed() >= Duration::from_millis(200));
+        assert_eq!((second.await, third.await), (Ok(Ended::Ran), Ok(Ended::Ran)));
+        assert_eq!(*begun.lock().unwrap(), 2);
+        stop.cancel();
+        running.await.unwrap();
     }
 }

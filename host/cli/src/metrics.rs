@@ -57,6 +57,8 @@ struct State {
     last_end: Option<SystemTime>,
     last: Option<Last>,
     reloads: BTreeMap<&'static str, u64>,
+    /// HTTP requests that were refused because of who sent them.
+    refused: u64,
     /// Plugin files that changed, by what came of it.
     plugins: BTreeMap<&'static str, u64>,
     /// Live events, by what became of them at the door.
@@ -166,6 +168,11 @@ impl Metrics {
     /// Live events are followed by this from now on.
     pub(crate) fn follow(&self, live: &Arc<Live>) {
         self.state().live = Some(Arc::clone(live));
+    }
+
+    /// An HTTP request was refused because of who sent it.
+    pub(crate) fn refused(&self) {
+        self.state().refused += 1;
     }
 
     /// Settings were read anew, and taken or not.
@@ -349,7 +356,12 @@ impl State {
         for (outcome, count) in &self.plugins {
             plugins.count([("outcome", outcome)], *count);
         }
-        families.extend([ended, reloads, plugins]);
+        let mut refused = Family::counter(
+            "berth_http_requests_refused",
+            "HTTP requests that were refused: without a key, by another name, or from another site.",
+        );
+        refused.count([], self.refused);
+        families.extend([ended, reloads, plugins, refused]);
         if let Some(end) = self.last_end.and_then(|end| end.duration_since(SystemTime::UNIX_EPOCH).ok()) {
             families.push(
                 Family::gauge("berth_resync_last_end_seconds", "When the last resync ended, in Unix time.")

@@ -36,7 +36,9 @@ pub(crate) use environment::Environment;
 #[cfg(feature = "kafka")]
 pub(crate) use kafka::{Kafka, Mechanism, Security};
 pub(crate) use live::{LiveKey, LiveSettings};
-pub(crate) use service::{Listener, Service};
+#[cfg(test)]
+pub(crate) use service::ResyncKey;
+pub(crate) use service::{AT_START, BindAddress, Listener, Service};
 pub(crate) use state::{State, StateDir};
 use tree::{Origin, Tree};
 
@@ -97,7 +99,7 @@ pub(crate) struct Sources {
 /// Settings of the drop-in contract that Berth understands, as paths. What a settings file holds
 /// beyond them is a mistake worth telling; variables beyond them are tolerated, because the chart
 /// and older releases set more.
-const KNOWN: &[&str] = &[
+pub(crate) const KNOWN: &[&str] = &[
     "port.client_id",
     "port.client_secret",
     "port.base_url",
@@ -107,6 +109,7 @@ const KNOWN: &[&str] = &[
     "event_listener.interval",
     "event_listener.resync_on_start",
     "event_listener.app_host",
+    "event_listener.resync_key",
     "event_listener.brokers",
     "event_listener.security_protocol",
     "event_listener.authentication_mechanism",
@@ -116,6 +119,8 @@ const KNOWN: &[&str] = &[
     "event_listener.should_process_webhooks",
     "event_listener.should_run_actions",
     "scheduled_resync_interval",
+    "bind_address",
+    "allowed_hosts",
     "path_prefix",
     "status_page",
     "processing_mode",
@@ -209,6 +214,8 @@ impl Settings {
     ) -> Result<(Self, Service), Vec<Issue>> {
         let (mut settings, service) = Self::read(args, environment, service::read)?;
         service.tell_port(&mut settings.port);
+        settings.port.secrets.extend(service.resync_key.iter().map(|key| key.0.clone()));
+        settings.engine.reloads = true;
         Ok((settings, service))
     }
 
@@ -380,7 +387,7 @@ struct Reader<'a> {
 }
 
 /// The variable that sets a path.
-fn variable(path: &str) -> String {
+pub(crate) fn variable(path: &str) -> String {
     format!("OCEAN__{}", path.replace('.', "__").to_uppercase())
 }
 

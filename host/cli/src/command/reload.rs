@@ -9,9 +9,9 @@
 
 mod files;
 
-use std::{mem::discriminant, sync::Arc};
+use std::sync::Arc;
 
-use berth_embed::{Engine, EngineConfig, LoadedComponent, Observer, PortConfig, Problem, Reloaded};
+use berth_embed::{Engine, EngineConfig, LoadedComponent, Observer, Problem, Reloaded, ResyncSchedule};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,9 +20,9 @@ use self::files::Files;
 use super::host::{Assembled, Build, Refusal, assemble};
 use crate::{
     args::Global,
-    http::Status,
-    listener::Live,
-    settings::{Environment, Issue, Service, Settings},
+    http::{Access, Status},
+    listener::{Identity, Live},
+    settings::{AT_START, Environment, Issue, Listener, Service, Settings, State, variable},
     telemetry::{self, Shipping},
     trust::Trust,
 };
@@ -83,7 +83,9 @@ impl Reloader<'_> {
         let former = Arc::clone(&live.borrow());
         match self.read(&former, plugins).await {
             Ok(new) => {
+                let (new, access) = new;
                 self.status.metrics.watch(&new.host, &plugins.engine);
+                self.status.allow(access);
                 live.send_replace(Arc::new(new));
                 tracing::info!("the settings were taken; they hold from the next resync on");
                 true
@@ -131,14 +133,9 @@ impl Reloader<'_> {
         !loaded.is_empty() || !removed.is_empty()
     }
 
-    async fn read(&self, former: &Live, plugins: &mut Plugins) -> Result<Live, Vec<Issue>> {
+    async fn read(&self, former: &Live, plugins: &mut Plugins) -> Result<(Live, Access), Vec<Issue>> {
         let (mut settings, mut service) = Settings::load_service(self.global, self.environment)?;
-        let mut kept = keep(&former.service, &former.changelog_destination, &mut settings.port, &mut service);
-        // The ledger is open already, and nobody else can open it.
-        if settings.state.dir != former.state_dir {
-            kept.push("BERTH_STATE_DIR");
-        }
-        for setting in kept {
+        for setting in keep(&Former::of(former), &mut settings, &mut service) {
             tracing::warn!(setting, "this setting cannot change while the service runs: restart it");
         }
         // What somebody has deleted in Port, only a start installs again.
@@ -146,13 +143,11 @@ impl Reloader<'_> {
         for note in &settings.notes {
             tracing::warn!("{note}");
         }
-        if service.scheduled_minutes == former.service.scheduled_minutes {
-            // Ticks go on as they began.
-            settings.port.schedule = former.schedule;
-        }
+        let access = service.access(&settings.port.client_secret);
         let schedule = settings.port.schedule;
         let changelog_destination = settings.port.changelog_destination.clone();
         let log_level = settings.log_level.clone();
+        let events = settings.live.take().filter(|_| service.process_webhooks);
         // An engine that is set up alike keeps what it has, also where a file of it is broken now.
         let alike = settings.engine == plugins.config && settings.trust == plugins.trust;
         let engine = alike.then(|| Arc::clone(&plugins.engine));
@@ -167,7 +162,7 @@ impl Reloader<'_> {
             logs: self.logs.clone(),
             ..Build::new(Arc::clone(&self.observer))
         };
-        let state_dir = former.state_dir.clone();
+        let (identity, state) = (former.identity.clone(), former.state.clone());
         let stop = self.stop.clone();
         let (config, trust) = (settings.engine.clone(), settings.trust.clone());
         let narrowed = settings.narrow_sessions;
@@ -181,35 +176,68 @@ impl Reloader<'_> {
             made.map_err(|Refusal { title, problem }| whole(title, problem))?;
         *plugins = Plugins { engine, config, trust, narrowed };
         telemetry::follow(log_level.as_deref());
-        Ok(Live { host, service, schedule, changelog_destination, state_dir, deletion })
+        Ok((
+            Live { host, service, schedule, changelog_destination, identity, state, deletion, events },
+            access,
+        ))
     }
 }
 
-/// Takes back what the running service cannot change: where it listens, and what for. Returns the
-/// names of what was taken back.
-fn keep(
-    former: &Service,
-    changelog_destination: &Value,
-    port: &mut PortConfig,
-    service: &mut Service,
-) -> Vec<&'static str> {
-    let mut kept = Vec::new();
-    if service.port != former.port {
-        kept.push("APPLICATION__PORT");
-        service.port = former.port;
+/// What new settings are compared with.
+struct Former<'l> {
+    service: &'l Service,
+    identity: Identity,
+    state: &'l State,
+    schedule: Option<ResyncSchedule>,
+    changelog_destination: &'l Value,
+}
+
+impl<'l> Former<'l> {
+    fn of(live: &'l Live) -> Self {
+        let Live { service, identity, state, schedule, changelog_destination, .. } = live;
+        Self { service, identity: identity.clone(), state, schedule: *schedule, changelog_destination }
     }
-    if service.path_prefix != former.path_prefix {
-        kept.push("OCEAN__PATH_PREFIX");
-        service.path_prefix.clone_from(&former.path_prefix);
+}
+
+/// Takes back what the running service cannot change: where it listens, what for, and which integration
+/// it is. Returns the names of the settings that need a restart.
+fn keep(former: &Former<'_>, settings: &mut Settings, service: &mut Service) -> Vec<String> {
+    let mut kept: Vec<String> = AT_START
+        .iter()
+        .filter(|path| service.at_start.get(*path) != former.service.at_start.get(*path))
+        .map(|path| variable(path))
+        .collect();
+    let (old, port) = (former.service, &mut settings.port);
+    // Without values of their own they depend on other settings.
+    let changed =
+        [("status_page", service.status_page != old.status_page), ("bind_address", service.bind != old.bind)];
+    for (path, changed) in changed {
+        if changed && !kept.contains(&variable(path)) {
+            kept.push(variable(path));
+        }
     }
-    if service.status_page != former.status_page {
-        kept.push("OCEAN__STATUS_PAGE");
-        service.status_page = former.status_page;
+    service.path_prefix.clone_from(&old.path_prefix);
+    (service.status_page, service.bind) = (old.status_page, old.bind);
+    service.at_start.clone_from(&old.at_start);
+    if (service.listener == Listener::Idle) != (old.listener == Listener::Idle) {
+        service.scheduled_minutes = old.scheduled_minutes;
     }
-    if discriminant(&service.listener) != discriminant(&former.listener) {
-        kept.push("OCEAN__EVENT_LISTENER__TYPE");
-        service.listener.clone_from(&former.listener);
-        port.changelog_destination.clone_from(changelog_destination);
+    match (&mut service.listener, &old.listener) {
+        (Listener::Polling { resync_on_start, .. }, Listener::Polling { resync_on_start: old, .. })
+        | (Listener::Webhook { resync_on_start, .. }, Listener::Webhook { resync_on_start: old, .. }) => {
+            *resync_on_start = *old;
+        }
+        (new, old) => {
+            new.clone_from(old);
+            port.changelog_destination.clone_from(former.changelog_destination);
+        }
+    }
+    // The ledger is open already, and nobody else can open it.
+    settings.state.clone_from(former.state);
+    former.identity.keep(port);
+    if service.scheduled_minutes == old.scheduled_minutes {
+        // Ticks go on as they began.
+        port.schedule = former.schedule;
     }
     kept
 }
@@ -243,48 +271,4 @@ impl Hangups {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use serde_json::json;
-
-    use super::*;
-    use crate::settings::Listener;
-
-    fn service(port: u16, prefix: &str, listener: Listener) -> Service {
-        Service {
-            listener,
-            scheduled_minutes: None,
-            port,
-            path_prefix: prefix.to_owned(),
-            process_webhooks: false,
-            status_page: true,
-        }
-    }
-
-    fn polling(seconds: u64) -> Listener {
-        Listener::Polling { interval: Duration::from_secs(seconds), resync_on_start: true }
-    }
-
-    #[test]
-    fn what_cannot_change_is_kept_and_told() {
-        let mut port = PortConfig::new("id", "secret".to_owned().into(), "aws");
-        let told = json!({"type": "WEBHOOK", "url": "https://berth.example/resync"});
-        let webhook =
-            Listener::Webhook { app_host: "https://berth.example".parse().unwrap(), resync_on_start: true };
-        let former = service(8000, "/a", webhook.clone());
-        let mut new = service(8001, "/b", polling(60));
-        let kept = keep(&former, &told, &mut port, &mut new);
-        assert_eq!(kept, ["APPLICATION__PORT", "OCEAN__PATH_PREFIX", "OCEAN__EVENT_LISTENER__TYPE"]);
-        assert_eq!((new, port.changelog_destination), (former, told));
-    }
-
-    #[test]
-    fn what_can_change_does() {
-        let mut port = PortConfig::new("id", "secret".to_owned().into(), "aws");
-        let mut new = Service { scheduled_minutes: Some(5), ..service(8000, "", polling(7)) };
-        let kept = keep(&service(8000, "", polling(60)), &json!({}), &mut port, &mut new);
-        assert!(kept.is_empty(), "{kept:?}");
-        assert_eq!((new.listener, new.scheduled_minutes), (polling(7), Some(5)));
-    }
-}
+mod tests;

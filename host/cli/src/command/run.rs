@@ -1,6 +1,6 @@
 //! `berth run`: the long-lived service, which an operator's container runs.
 
-use std::{future::IntoFuture, net::Ipv4Addr, num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
 
 use berth_embed::{Access, LiveOptions, Observer, Problem, SyncError};
 use indicatif::MultiProgress;
@@ -19,11 +19,11 @@ use crate::{
     args::{Global, LogFormat, RecordingArgs, RemovalArgs, RunArgs, ServiceArgs, SyncArgs},
     backlog::BacklogFile,
     exit::Exit,
-    http::{self, Door, Serves, Status},
+    http::{self, EventWebhook, Serves, Status},
     kept,
-    listener::{self, Ended, Live, Reason, Resyncs, polling, schedule},
+    listener::{self, Ended, Identity, Live, Reason, Resyncs, polling, schedule},
     output::{err, out},
-    settings::{Environment, Listener, LiveSettings, Service, Settings},
+    settings::{Environment, Listener, Service, Settings},
     summary,
     telemetry::{self, Shipping},
 };
@@ -99,10 +99,12 @@ async fn serve(
 
     // Before the plugins are loaded, which takes its time: the process is alive meanwhile.
     let webhook = matches!(service.listener, Listener::Webhook { .. }).then(|| resyncs.clone());
-    let socket = bind(service.port).await?;
+    let sockets = bind(&service)?;
+    status.allow(service.access(&settings.port.client_secret));
     let events = settings.live.take().filter(|_| service.process_webhooks);
-    let door = events.as_ref().map(|events| Door { keys: events.keys.clone(), status: Arc::clone(&status) });
-    let serves = Serves { webhook, door, page: service.status_page };
+    // Until the plugins are loaded they are told to come again.
+    status.take_events(events.as_ref().map(|events| EventWebhook::new(events.keys.clone(), None)));
+    let serves = Serves { webhook, page: service.status_page };
     let router = http::router(&service.path_prefix, &status, serves);
     let drain = status.drain.clone();
     if service.status_page {
@@ -113,8 +115,7 @@ async fn serve(
              say so; `status_page = true` serves it"
         );
     }
-    let server = axum::serve(socket, router).with_graceful_shutdown(drain.clone().cancelled_owned());
-    let server = tokio::spawn(server.into_future());
+    let server = tokio::spawn(http::serve(sockets, router, http::Limits::default(), drain.clone()));
 
     let reloader = Reloader {
         global,
@@ -129,14 +130,22 @@ async fn serve(
     let logs = build.logs.clone();
     let schedule = settings.port.schedule;
     let changelog_destination = settings.port.changelog_destination.clone();
-    let state_dir = settings.state.dir.clone();
     let used_dir = settings.state.dir(build.state_dir.as_deref());
-    let prefix = service.path_prefix.clone();
-    settings.engine.reloads = true;
+    let (identity, state) = (Identity::of(&settings.port), settings.state.clone());
     let (config, trust) = (settings.engine.clone(), settings.trust.clone());
     let narrowed = settings.narrow_sessions;
-    let made = assemble(settings, build, stop.clone()).map_err(|refusal| refusal.print())?;
-    let Assembled { host, engine, deletion, notes, .. } = made;
+    // Plugins may have to be compiled, which takes its time; a signal must not wait for that.
+    let cancel = stop.clone();
+    let made = tokio::task::spawn_blocking(move || assemble(settings, build, cancel));
+    let Some(made) = stop.run_until_cancelled(made).await else {
+        tracing::info!("stopped");
+        return Ok(());
+    };
+    let made = made.map_err(|panicked| {
+        err(&summary::problem("the service cannot start", &Problem::from_error(&panicked)));
+        Exit::Internal
+    })?;
+    let Assembled { host, engine, deletion, notes, .. } = made.map_err(|refusal| refusal.print())?;
     for note in notes {
         tracing::warn!("{note}");
     }
@@ -150,14 +159,12 @@ async fn serve(
         service,
         schedule,
         changelog_destination,
-        state_dir,
+        identity,
+        state,
         deletion,
+        events,
     }));
-    let following = async {
-        if let Some(settings) = events {
-            follow(&settings, live.clone(), &status, &prefix, backlog, &stop).await;
-        }
-    };
+    let following = follow(live.clone(), &status, backlog, &stop);
     status.set_ready();
     tracing::info!("ready");
 
@@ -195,63 +202,80 @@ async fn serve(
     ended
 }
 
-async fn bind(port: u16) -> Result<TcpListener, Exit> {
-    let refused = |error: std::io::Error| {
-        let problem = Problem::new(format!("port {port} cannot be listened on: {error}"))
-            .remedy("give APPLICATION__PORT a free port");
+fn bind(service: &Service) -> Result<Vec<TcpListener>, Exit> {
+    let sockets = http::bind(service.bind, service.port).map_err(|(address, error)| {
+        let problem = Problem::new(format!("{address} cannot be listened at: {error}"))
+            .remedy("give APPLICATION__PORT a free port, and OCEAN__BIND_ADDRESS an address of this machine");
         err(&summary::problem("the HTTP server cannot start", &problem));
         Exit::Settings
-    };
-    let socket = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await.map_err(refused)?;
-    let address = socket.local_addr().map_err(refused)?;
-    tracing::info!(%address, "listening");
-    Ok(socket)
+    })?;
+    for address in sockets.iter().filter_map(|socket| socket.local_addr().ok()) {
+        tracing::info!(%address, "listening");
+    }
+    Ok(sockets)
 }
 
-/// Follows live events until `stop`, and keeps those that wait then, where there is a `file` for them. New
-/// settings, all but the key and the limits, hold for those that come after them.
+/// Follows live events until `stop`, where the settings say so, and keeps those that wait then, where
+/// there is a `file` for them. New settings hold for those that come after them, the keys among them.
 async fn follow(
-    settings: &LiveSettings,
     mut renewed: watch::Receiver<Arc<Live>>,
     status: &Arc<Status>,
-    prefix: &str,
     file: Option<BacklogFile>,
     stop: &CancellationToken,
 ) {
     let observer: Arc<dyn Observer> = Arc::<Status>::clone(status);
-    let base = settings.base_url.as_ref().map_or("", Url::as_str).trim_end_matches('/');
-    tracing::info!("live events are taken at {base}{prefix}/integration/webhook");
-    let options = LiveOptions {
-        keeps_backlog: file.is_some(),
-        // Beyond that it is given up.
-        drain: settings.options.drain.min(GRACE.saturating_sub(Duration::from_secs(2))),
-        ..settings.options.clone()
-    };
     let mut running = JoinSet::new();
     let mut former: Option<CancellationToken> = None;
+    let mut told: Option<String> = None;
     let mut waiting = file.as_ref().map(BacklogFile::read).unwrap_or_default();
     loop {
         let now = Arc::clone(&renewed.borrow_and_update());
-        let events = Arc::new(now.host.live(options.clone(), Arc::clone(&observer)));
-        events.restore(std::mem::take(&mut waiting));
-        status.follow(&events);
+        let events = now.events.as_ref().map(|settings| {
+            let options = LiveOptions {
+                keeps_backlog: file.is_some(),
+                // Beyond that it is given up.
+                drain: settings.options.drain.min(GRACE.saturating_sub(Duration::from_secs(2))),
+                ..settings.options.clone()
+            };
+            let events = Arc::new(now.host.live(options, Arc::clone(&observer)));
+            events.restore(std::mem::take(&mut waiting));
+            status.take_events(Some(EventWebhook::new(settings.keys.clone(), Some(Arc::clone(&events)))));
+            events
+        });
+        if events.is_none() {
+            status.take_events(None);
+        }
+        let place = now.events.as_ref().map(|settings| {
+            let base = settings.base_url.as_ref().map_or("", Url::as_str).trim_end_matches('/');
+            format!("{base}{}/integration/webhook", now.service.path_prefix)
+        });
+        match &place {
+            _ if place == told => {}
+            Some(place) => tracing::info!("live events are taken at {place}"),
+            None => tracing::info!("live events are no longer taken"),
+        }
+        told = place;
+        let next = events.as_ref().map(|events| {
+            let (own, follower) = (stop.child_token(), Arc::clone(events));
+            let stopped = own.clone();
+            running.spawn(async move {
+                Arc::clone(&follower).run(stopped).await;
+                follower.take_backlog()
+            });
+            own
+        });
         // What is being read ends the former way; what waits then is handed on.
-        let own = stop.child_token();
-        if let Some(former) = former.replace(own.clone()) {
+        if let Some(former) = std::mem::replace(&mut former, next) {
             former.cancel();
         }
-        let follower = Arc::clone(&events);
-        running.spawn(async move {
-            Arc::clone(&follower).run(own).await;
-            follower.take_backlog()
-        });
         let stopped = loop {
             tokio::select! {
                 () = stop.cancelled() => break true,
                 Ok(()) = renewed.changed() => break false,
-                Some(Ok(left)) = running.join_next() => {
-                    events.restore(left);
-                }
+                Some(Ok(left)) = running.join_next() => match &events {
+                    Some(events) => _ = events.restore(left),
+                    None => waiting.append(left),
+                },
             }
         };
         if stopped {

@@ -1,7 +1,7 @@
 //! The webhook of live events: EventBridge posts what CloudTrail saw, an API destination brings the
 //! key. Path, header and replies are those of the Ocean contract.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -12,26 +12,35 @@ use axum::{
     routing::{MethodRouter, post},
 };
 use berth_embed::{
-    Submission,
+    Live, Submission,
     core::{AccountId, from_json},
 };
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
+use tokio::time::timeout;
 
 use super::Status;
 use crate::settings::LiveKey;
 
 /// The header that holds the key.
 const KEY_HEADER: &str = "x-port-aws-ocean-api-key";
+const WRONG_KEY: &str = "live events are refused: their `x-port-aws-ocean-api-key` is missing, or is neither \
+                         `live_events_api_key` nor one of `live_events_keys`";
+const OTHER_ACCOUNT: &str =
+    "live events are refused: their key is not valid for their account (`live_events_keys`)";
 /// An event of EventBridge has at most this size.
 const BODY_LIMIT: usize = 1 << 20;
 
-/// Who may bring events, and whom they are for.
+/// How long a body may take to come.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who may bring events, and who follows them. It is exchanged as a whole when settings are read anew.
 #[derive(Debug)]
-pub(crate) struct Door {
-    pub(crate) keys: Vec<LiveKey>,
-    pub(crate) status: Arc<Status>,
+pub(crate) struct EventWebhook {
+    keys: Vec<LiveKey>,
+    /// What follows them, once the plugins are loaded.
+    pub(super) live: Option<Arc<Live>>,
 }
 
 /// The accounts whose events a sender may bring.
@@ -57,26 +66,32 @@ impl Allowed {
 }
 
 /// Who answers at `/integration/webhook`.
-pub(super) fn answers(door: Door) -> MethodRouter {
-    post(take).with_state(Arc::new(door))
+pub(super) fn answers(status: Arc<Status>) -> MethodRouter {
+    post(take).with_state(status)
 }
 
-async fn take(State(door): State<Arc<Door>>, request: Request) -> Response {
-    let count = |outcome| door.status.metrics.event(outcome);
-    let Some(allowed) = door.allows(request.headers()) else {
+async fn take(State(status): State<Arc<Status>>, request: Request) -> Response {
+    let Some(webhook) = status.event_webhook() else { return super::not_found() };
+    let count = |outcome| status.metrics.event(outcome);
+    let refuse = |why| {
         count("unauthorized");
-        tracing::warn!(
-            "a live event is dropped: its `{KEY_HEADER}` is missing, or is neither `live_events_api_key` nor \
-             one of `live_events_keys`"
-        );
-        // As the contract has it: who does not know the key learns nothing.
-        return accepted();
+        status.refuse(why);
+        // Unlike the peer's 200 this makes EventBridge keep the event and deliver it again: a key that is
+        // replaced on one side first must lose none.
+        refused(StatusCode::UNAUTHORIZED, "the key is missing or not known")
     };
-    let body = match to_bytes(request.into_body(), BODY_LIMIT).await {
-        Ok(body) => body,
-        Err(error) => {
+    let Some(allowed) = webhook.allows(request.headers()) else {
+        return refuse(WRONG_KEY);
+    };
+    let body = match timeout(BODY_PATIENCE, to_bytes(request.into_body(), BODY_LIMIT)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => {
             count("malformed");
             return refused(StatusCode::OK, &format!("the body cannot be read: {error}"));
+        }
+        Err(_) => {
+            count("malformed");
+            return refused(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
         }
     };
     let payload: Value = match from_json(&body) {
@@ -93,20 +108,14 @@ async fn take(State(door): State<Arc<Door>>, request: Request) -> Response {
             return refused(StatusCode::OK, &format!("the body is not JSON: {error}"));
         }
     };
-    let Some(live) = door.status.live() else {
+    let Some(live) = &webhook.live else {
         count("refused");
         return refused(StatusCode::SERVICE_UNAVAILABLE, "the service is starting");
     };
     let mut reply = accepted();
     for event in events(payload) {
         if !allowed.covers(&event) {
-            count("unauthorized");
-            let account =
-                event["account"].as_str().or_else(|| event["detail"]["recipientAccountId"].as_str());
-            tracing::warn!(
-                account,
-                "a live event is dropped: its key is not valid for this account (`live_events_keys`)"
-            );
+            reply = refuse(OTHER_ACCOUNT);
             continue;
         }
         match live.submit(&event) {
@@ -132,7 +141,12 @@ async fn take(State(door): State<Arc<Door>>, request: Request) -> Response {
     reply
 }
 
-impl Door {
+impl EventWebhook {
+    /// One for these keys; at least one.
+    pub(crate) fn new(keys: Vec<LiveKey>, live: Option<Arc<Live>>) -> Self {
+        Self { keys, live }
+    }
+
     /// What the sender may bring; nothing without a key that is known. Takes the same time whichever key
     /// it is, and whichever byte is wrong.
     fn allows(&self, headers: &HeaderMap) -> Option<Allowed> {
@@ -181,10 +195,10 @@ mod tests {
 
     use super::*;
 
-    fn door(keys: &[(&str, Option<&[&str]>)]) -> Door {
+    fn webhook(keys: &[(&str, Option<&[&str]>)]) -> EventWebhook {
         let accounts = |ids: &[&str]| ids.iter().map(|id| AccountId::new(*id).unwrap()).collect();
         let keys = keys.iter().map(|(key, of)| LiveKey { key: (*key).into(), accounts: of.map(accounts) });
-        Door { keys: keys.collect(), status: Arc::default() }
+        EventWebhook::new(keys.collect(), None)
     }
 
     fn headers(value: &str) -> HeaderMap {
@@ -195,33 +209,34 @@ mod tests {
 
     #[test]
     fn only_the_key_opens() {
-        let door = door(&[("s3cret", None)]);
-        assert_eq!(door.allows(&headers("s3cret")), Some(Allowed::Every));
+        let webhook = webhook(&[("s3cret", None)]);
+        assert_eq!(webhook.allows(&headers("s3cret")), Some(Allowed::Every));
         for wrong in ["", "s3cre", "s3cret ", "s3cretx", "S3cret"] {
-            assert_eq!(door.allows(&headers(wrong)), None, "{wrong}");
+            assert_eq!(webhook.allows(&headers(wrong)), None, "{wrong}");
         }
-        assert_eq!(door.allows(&HeaderMap::new()), None);
-        assert!(!format!("{door:?}").contains("s3cret"));
+        assert_eq!(webhook.allows(&HeaderMap::new()), None);
+        assert!(!format!("{webhook:?}").contains("s3cret"));
     }
 
     #[test]
     fn a_key_is_valid_for_its_accounts_alone() {
         let (one, two, three) = ("111111111111", "222222222222", "333333333333");
-        let door = door(&[("a", Some(&[one])), ("a", Some(&[two])), ("b", Some(&[three])), ("all", None)]);
+        let webhook =
+            webhook(&[("a", Some(&[one])), ("a", Some(&[two])), ("b", Some(&[three])), ("all", None)]);
         let event = |account: &str| json!({"account": account, "detail": {"recipientAccountId": one}});
         let call = |account: &str| json!({"detail": {"recipientAccountId": account}});
         for (key, allowed) in
             [("a", [true, true, false]), ("b", [false, false, true]), ("all", [true, true, true])]
         {
-            let of_key = door.allows(&headers(key)).unwrap();
+            let of_key = webhook.allows(&headers(key)).unwrap();
             for (account, allowed) in [one, two, three].into_iter().zip(allowed) {
                 assert_eq!(of_key.covers(&event(account)), allowed, "{key} {account}");
                 assert_eq!(of_key.covers(&call(account)), allowed, "{key} {account}");
             }
         }
-        assert_eq!(door.allows(&headers("c")), None);
+        assert_eq!(webhook.allows(&headers("c")), None);
         // What names no account is malformed, which is found later.
-        assert!(door.allows(&headers("a")).unwrap().covers(&json!({"detail": {}})));
+        assert!(webhook.allows(&headers("a")).unwrap().covers(&json!({"detail": {}})));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use secrecy::ExposeSecret;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Reason, Resyncs, polling::is_due};
+use super::{Reason, Resyncs, polling::served};
 use crate::settings::{Kafka, Mechanism, Security};
 
 /// How long the brokers hold the place of a process that was killed. Its successor waits that long,
@@ -180,7 +180,7 @@ impl Listening<'_> {
             let asked = records
                 .iter()
                 .filter_map(|record| feed.request(record.value.as_deref()?))
-                .any(|request| request.at.is_none() || is_due(request.at, None, begun));
+                .any(|request| !served(request.at, begun));
             tracing::debug!(messages = records.len(), asked, "messages heard");
             if asked {
                 self.asks.ask(Reason::Requested).await;

@@ -1,41 +1,69 @@
 //! Resyncs that nobody asks for: every so many minutes, whatever the listener.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
+use berth_embed::ResyncSchedule;
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval_at},
+    time::{Instant, sleep_until},
 };
 
 use super::{Live, Reason, Resyncs};
 
-/// Asks for resyncs as the settings say, until the service stops. Ticks begin anew when the interval
-/// changes.
+/// Asks for resyncs as the settings say, until the service stops. The ticks are those that Port is told;
+/// they begin anew when the interval changes.
 pub(crate) async fn follow(mut live: watch::Receiver<Arc<Live>>, resyncs: &Resyncs) {
     loop {
-        let minutes = live.borrow_and_update().service.scheduled_minutes;
+        let schedule = live.borrow_and_update().schedule;
         let ticking = async {
-            match minutes {
-                Some(minutes) => tick(resyncs, Duration::from_secs(60 * u64::from(minutes))).await,
+            match schedule {
+                Some(schedule) => tick(resyncs, Grid::of(schedule)).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = ticking => return,
-            Ok(_) = live.wait_for(|live| live.service.scheduled_minutes != minutes) => {}
+            Ok(_) = live.wait_for(|live| live.schedule != schedule) => {}
         }
     }
 }
 
-/// Asks for a resync at each tick until the service stops; the first after one whole interval.
-async fn tick(resyncs: &Resyncs, every: Duration) {
-    let mut ticks = interval_at(Instant::now() + every, every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+/// Asks for a resync at each tick until the service stops. The ticks that pass while it runs are skipped:
+/// there is always a pause.
+async fn tick(resyncs: &Resyncs, grid: Grid) {
     loop {
-        ticks.tick().await;
+        sleep_until(grid.next(Instant::now())).await;
         if resyncs.run(Reason::Scheduled).await.is_none() {
             return;
         }
+    }
+}
+
+/// The times of scheduled resyncs: every so often, since the start.
+#[derive(Debug, Clone, Copy)]
+struct Grid {
+    since: Instant,
+    every: Duration,
+}
+
+impl Grid {
+    fn of(schedule: ResyncSchedule) -> Self {
+        let passed = SystemTime::now().duration_since(schedule.since).unwrap_or_default();
+        let now = Instant::now();
+        Self {
+            since: now.checked_sub(passed).unwrap_or(now),
+            every: Duration::from_secs(60 * u64::from(schedule.interval_minutes.max(1))),
+        }
+    }
+
+    /// The first tick after `now`.
+    fn next(self, now: Instant) -> Instant {
+        let passed = now.saturating_duration_since(self.since).as_nanos();
+        let ticks = passed / self.every.as_nanos() + 1;
+        self.since + self.every * u32::try_from(ticks).unwrap_or(u32::MAX)
     }
 }
 
@@ -44,25 +72,44 @@ mod tests {
     use super::*;
     use crate::listener::{Ended, channel, run};
 
+    #[test]
+    fn ticks_are_those_that_port_is_told() {
+        let since = SystemTime::now() - Duration::from_secs(90);
+        let grid = Grid::of(ResyncSchedule { interval_minutes: 1, since });
+        let wait = grid.next(Instant::now()).saturating_duration_since(Instant::now());
+        assert!((28..=30).contains(&wait.as_secs()), "{wait:?}");
+        // A tick is not after itself.
+        assert_eq!(grid.next(grid.since + grid.every), grid.since + 2 * grid.every);
+    }
+
     #[tokio::test]
-    async fn the_first_tick_comes_after_one_interval() {
+    async fn the_first_tick_comes_after_one_interval_and_a_long_resync_skips_ticks() {
         let (resyncs, requests) = channel();
         let stop = tokio_util::sync::CancellationToken::new();
+        let grid = Grid { since: Instant::now(), every: Duration::from_millis(200) };
         let begun = std::sync::Mutex::new(Vec::new());
-        let start = Instant::now();
         let resync = |_, _| {
-            begun.lock().unwrap().push(start.elapsed());
-            if begun.lock().unwrap().len() == 2 {
-                stop.cancel();
+            begun.lock().unwrap().push(grid.since.elapsed());
+            let last = begun.lock().unwrap().len() == 3;
+            let stop = stop.clone();
+            async move {
+                if last {
+                    stop.cancel();
+                }
+                // One interval and a half.
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                Ended::Ran
             }
-            async { Ended::Ran }
         };
-        let every = Duration::from_millis(40);
         tokio::select! {
             () = run(requests, stop.clone(), resync) => {}
-            () = tick(&resyncs, every) => {}
+            () = tick(&resyncs, grid) => {}
         }
-        let begun = begun.lock().unwrap();
-        assert!(begun[0] >= every && begun[1] >= 2 * every, "{begun:?}");
+        let begun = begun.into_inner().unwrap();
+        // On ticks, and never at the end of the one before.
+        assert!(begun[0] >= grid.every, "{begun:?}");
+        for (earlier, later) in begun.iter().zip(&begun[1..]) {
+            assert!(*later - *earlier >= Duration::from_millis(350), "{begun:?}");
+        }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) struct LiveKey {
 }
 
 /// How live events are followed, where they are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LiveSettings {
     /// Who may bring events; at least one.
     pub(crate) keys: Vec<LiveKey>,

@@ -1,13 +1,20 @@
 //! What `berth run` needs to know besides: what triggers resyncs, and where to listen.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 use berth_embed::{PortConfig, ResyncSchedule};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 use url::Url;
 
 #[cfg(feature = "kafka")]
 use super::Kafka;
-use super::{Issue, Reader, live};
+use super::{Issue, Reader, live, split};
+use crate::http::{Access, KnownNames, ResyncAccess};
 
 /// How the service runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +22,14 @@ pub(crate) struct Service {
     pub(crate) listener: Listener,
     /// Minutes between two resyncs that nobody asks for; `None` without a schedule.
     pub(crate) scheduled_minutes: Option<u32>,
-    /// The port of the HTTP server; 0 lets the system choose one.
+    /// Where the HTTP server listens.
+    pub(crate) bind: BindAddress,
+    /// Its port; 0 lets the system choose one.
     pub(crate) port: u16,
+    /// The names that it may be asked by, beside those of private networks.
+    pub(crate) names: KnownNames,
+    /// What whoever asks for a resync has to know; `None`: nothing.
+    pub(crate) resync_key: Option<ResyncKey>,
     /// What stands before the routes of health and metrics: nothing, or `/…` without a slash at its
     /// end.
     pub(crate) path_prefix: String,
@@ -24,7 +37,56 @@ pub(crate) struct Service {
     pub(crate) process_webhooks: bool,
     /// Whether the status page is served.
     pub(crate) status_page: bool,
+    /// The settings that only a restart changes, as they are given.
+    pub(crate) at_start: AtStart,
 }
+
+/// Settings of [`AT_START`], as they are given.
+pub(crate) type AtStart = BTreeMap<&'static str, Value>;
+
+/// Settings that a running service does not change: where it listens, what for, and what its ledger
+/// belongs to.
+pub(crate) const AT_START: &[&str] = &[
+    "port.base_url",
+    "integration.identifier",
+    "integration.type",
+    "event_listener.type",
+    "event_listener.should_resync",
+    "event_listener.resync_on_start",
+    "event_listener.brokers",
+    "event_listener.security_protocol",
+    "event_listener.authentication_mechanism",
+    "event_listener.kafka_security_enabled",
+    "event_listener.consumer_poll_timeout",
+    "bind_address",
+    "path_prefix",
+    "status_page",
+    "state_dir",
+    "state_verify_interval_hours",
+];
+
+/// Where the HTTP server listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BindAddress {
+    /// On this machine alone, by IPv4 and IPv6.
+    Loopback,
+    /// At all addresses, by IPv4 and IPv6.
+    Everywhere,
+    /// At one address, or at all of its family.
+    Only(IpAddr),
+}
+
+/// The key of the webhook of resync requests.
+#[derive(Debug, Clone)]
+pub(crate) struct ResyncKey(pub(crate) SecretString);
+
+impl PartialEq for ResyncKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
+    }
+}
+
+impl Eq for ResyncKey {}
 
 /// What triggers a resync.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +108,15 @@ pub(crate) enum Listener {
 const PORT: u16 = 8000;
 
 impl Service {
+    /// Who may ask for what, of a process with this secret of Port's client.
+    pub(crate) fn access(&self, client_secret: &SecretString) -> Access {
+        let resync = self
+            .resync_key
+            .as_ref()
+            .map(|ResyncKey(key)| ResyncAccess { key: key.clone(), client_secret: client_secret.clone() });
+        Access { names: self.names.clone(), resync }
+    }
+
     /// What Port is told of it: when resyncs repeat.
     pub(super) fn tell_port(&self, port: &mut PortConfig) {
         port.schedule = self
@@ -79,13 +150,28 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Service {
     // Where the port is there to be reached from outside, nothing is shown to everybody unasked.
     let outside = matches!(listener, Listener::Webhook { .. })
         || process_webhooks && live::KEYS.iter().any(|path| reader.tree.get(path).is_some());
+    let resync_key = reader.secret("event_listener.resync_key").map(ResyncKey);
+    if matches!(listener, Listener::Webhook { .. }) && resyncs && resync_key.is_none() {
+        reader.notes.push(
+            "anybody who reaches this service can ask for resyncs: OCEAN__EVENT_LISTENER__RESYNC_KEY requires \
+             a key, or Port's signature"
+                .into(),
+        );
+    }
     Service {
+        bind: reader.bind_address(outside),
+        names: reader.names(),
+        resync_key,
         listener: if resyncs { listener } else { Listener::Idle },
         scheduled_minutes: reader.schedule(resyncs),
         port: reader.http_port(),
         path_prefix: reader.path_prefix(),
         process_webhooks,
         status_page: reader.flag("status_page", !outside),
+        at_start: AT_START
+            .iter()
+            .filter_map(|path| Some((*path, reader.tree.get(path)?.value.clone())))
+            .collect(),
     }
 }
 
@@ -152,6 +238,57 @@ impl Reader<'_> {
         })
     }
 
+    /// Where to listen; without a setting at all addresses only if there is something to take from outside.
+    fn bind_address(&mut self, outside: bool) -> BindAddress {
+        const PATH: &str = "bind_address";
+        let default = if outside { BindAddress::Everywhere } else { BindAddress::Loopback };
+        let Some(text) = self.text(PATH) else { return default };
+        match text.as_str() {
+            "localhost" => BindAddress::Loopback,
+            "*" | "::" | "[::]" => BindAddress::Everywhere,
+            address => address.trim_start_matches('[').trim_end_matches(']').parse().map_or_else(
+                |_| {
+                    let remedy = "use an IP address, `localhost`, or `*` for all addresses";
+                    self.issue(PATH, format!("found `{text}`"), remedy);
+                    default
+                },
+                BindAddress::Only,
+            ),
+        }
+    }
+
+    /// The names of this service: those of the addresses that others were told, and what is allowed besides.
+    fn names(&mut self) -> KnownNames {
+        const PATH: &str = "allowed_hosts";
+        // Whether they are addresses is looked at where they are used.
+        let told = ["base_url", "event_listener.app_host"];
+        let told: Vec<String> = told
+            .into_iter()
+            .filter_map(|path| {
+                let url = Url::parse(self.tree.get(path)?.value.as_str()?.trim()).ok()?;
+                Some(url.host_str()?.to_owned())
+            })
+            .collect();
+        let allowed = match self.tree.get(PATH).map(|setting| setting.value.clone()) {
+            None => Vec::new(),
+            Some(Value::Array(names)) => {
+                names.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
+            }
+            // A variable holds a JSON list, or names with commas between them.
+            Some(value) => {
+                let text = value.as_str().unwrap_or_default();
+                serde_json::from_str(text).unwrap_or_else(|_| split(text))
+            }
+        };
+        for name in &allowed {
+            if name.is_empty() || name.contains([':', '/', '*', ' ']) {
+                let remedy = "use names of hosts without a port, as in `berth.example.com`";
+                self.issue(PATH, format!("found `{name}`"), remedy);
+            }
+        }
+        KnownNames::new(told.into_iter().chain(allowed))
+    }
+
     fn path_prefix(&mut self) -> String {
         let text = self.text("path_prefix").unwrap_or_default();
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
@@ -190,10 +327,14 @@ mod tests {
             Service {
                 listener: Listener::Polling { interval, resync_on_start: true },
                 scheduled_minutes: None,
+                bind: BindAddress::Loopback,
                 port: 8000,
+                names: KnownNames::default(),
+                resync_key: None,
                 path_prefix: String::new(),
                 process_webhooks: true,
                 status_page: true,
+                at_start: AtStart::new(),
             }
         );
         assert_eq!((settings.port.changelog_destination, settings.port.schedule), (json!({}), None));
@@ -208,15 +349,20 @@ mod tests {
         ])
         .unwrap();
         let interval = Duration::from_secs(7);
+        let at_start = service.at_start.clone();
         assert_eq!(
             service,
             Service {
                 listener: Listener::Polling { interval, resync_on_start: false },
                 scheduled_minutes: Some(1440),
+                bind: BindAddress::Loopback,
                 port: 9000,
+                names: KnownNames::default(),
+                resync_key: None,
                 path_prefix: "/a/b".into(),
                 process_webhooks: true,
                 status_page: false,
+                at_start,
             }
         );
         assert_eq!(settings.port.schedule.unwrap().interval_minutes, 1440);
@@ -237,6 +383,62 @@ mod tests {
         ] {
             assert_eq!(load(variables).unwrap().1.status_page, shown, "{variables:?}");
         }
+    }
+
+    #[test]
+    fn it_listens_for_others_only_where_there_is_something_to_take() {
+        let webhook = r#"{"type": "WEBHOOK", "app_host": "https://berth.example.com"}"#;
+        let key = ("OCEAN__INTEGRATION__CONFIG__LIVE_EVENTS_API_KEY", "key");
+        let given = |address| ("OCEAN__BIND_ADDRESS", address);
+        let (four, six) = (IpAddr::from([10, 1, 2, 3]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]));
+        for (variables, bind) in [
+            (&[][..], BindAddress::Loopback),
+            (&[key], BindAddress::Everywhere),
+            (&[("OCEAN__EVENT_LISTENER", webhook)], BindAddress::Everywhere),
+            (&[given("*")], BindAddress::Everywhere),
+            (&[given("::")], BindAddress::Everywhere),
+            (&[key, given("localhost")], BindAddress::Loopback),
+            (&[given("10.1.2.3")], BindAddress::Only(four)),
+            (&[given("0.0.0.0")], BindAddress::Only(IpAddr::from([0, 0, 0, 0]))),
+            (&[given("[::1]")], BindAddress::Only(six)),
+        ] {
+            assert_eq!(load(variables).unwrap().1.bind, bind, "{variables:?}");
+        }
+        for wrong in ["berth", "10.1.2.3:8000"] {
+            let issues = load(&[given(wrong)]).unwrap_err();
+            assert_eq!((issues.len(), issues[0].setting.as_str()), (1, "OCEAN__BIND_ADDRESS"), "{issues:?}");
+        }
+    }
+
+    #[test]
+    fn its_names_are_those_that_others_were_told() {
+        let (_, service) = load(&[
+            ("OCEAN__EVENT_LISTENER", r#"{"type": "WEBHOOK", "app_host": "https://hooks.example.com:8443"}"#),
+            ("OCEAN__BASE_URL", "https://berth.example.com/a"),
+            ("OCEAN__ALLOWED_HOSTS", "one.example, Two.example"),
+        ])
+        .unwrap();
+        let names = ["hooks.example.com", "berth.example.com", "one.example", "two.example"];
+        assert_eq!(service.names, KnownNames::new(names));
+        let issues = load(&[("OCEAN__ALLOWED_HOSTS", r#"["https://one.example", "*"]"#)]).unwrap_err();
+        assert_eq!(issues.len(), 2, "{issues:?}");
+    }
+
+    #[test]
+    fn the_key_of_the_webhook_is_a_secret_and_missed_where_there_is_none() {
+        let webhook = |key: &str| {
+            json!({"type": "WEBHOOK", "app_host": "https://berth.example.com", "resync_key": key}).to_string()
+        };
+        let (settings, service) = load(&[("OCEAN__EVENT_LISTENER", &webhook("hush"))]).unwrap();
+        assert_eq!(service.resync_key, Some(ResyncKey("hush".to_owned().into())));
+        assert!(!format!("{service:?} {settings:?}").contains("hush"));
+        assert!(
+            settings.port.secrets.iter().any(|secret| secret.expose_secret() == "hush"),
+            "masked in logs"
+        );
+        assert!(settings.notes.is_empty(), "{:?}", settings.notes);
+        let (settings, _) = load(&[("OCEAN__EVENT_LISTENER", &webhook(""))]).unwrap();
+        assert!(settings.notes[0].contains("RESYNC_KEY"), "{:?}", settings.notes);
     }
 
     #[test]

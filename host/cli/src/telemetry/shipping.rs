@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
 
@@ -49,7 +49,7 @@ struct Shared {
     buffer: Mutex<Buffer>,
     /// There is a reason to ship at once.
     wake: Notify,
-    port: OnceLock<Arc<PortCatalog>>,
+    port: RwLock<Option<Arc<PortCatalog>>>,
     task: Mutex<Option<(CancellationToken, JoinHandle<()>)>>,
     /// What goes with every record.
     process: Map<String, Value>,
@@ -74,7 +74,7 @@ impl Shipping {
         Self(Arc::new(Shared {
             buffer: Mutex::new(Buffer { open: true, ..Buffer::default() }),
             wake: Notify::new(),
-            port: OnceLock::new(),
+            port: RwLock::default(),
             task: Mutex::default(),
             process: process.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         }))
@@ -88,9 +88,13 @@ impl Shipping {
         ShippingLayer(Arc::clone(&self.0)).with_filter(filter_fn(may_be_shipped))
     }
 
-    /// Ships to this Port from now on.
+    /// Ships to this Port from now on, also after another one or none.
     pub(crate) fn start(&self, port: Arc<PortCatalog>) {
-        if self.0.port.set(port).is_err() {
+        *self.0.port.write().unwrap_or_else(PoisonError::into_inner) = Some(port);
+        self.0.buffer().open = true;
+        if let Some((_, task)) = &*self.0.task.lock().unwrap_or_else(PoisonError::into_inner)
+            && !task.is_finished()
+        {
             return;
         }
         let stop = CancellationToken::new();
@@ -132,8 +136,14 @@ impl Shared {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends what ships, too.
     fn close(&self) {
+        *self.port.write().unwrap_or_else(PoisonError::into_inner) = None;
         *self.buffer() = Buffer::default();
+    }
+
+    fn port(&self) -> Option<Arc<PortCatalog>> {
+        self.port.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn push(&self, record: LogRecord) {
@@ -152,7 +162,7 @@ impl Shared {
                 () = tokio::time::sleep(INTERVAL) => {}
                 () = stop.cancelled() => {}
             }
-            let Some(port) = self.port.get() else { return };
+            let Some(port) = self.port() else { return };
             match port.takes_logs() {
                 // Not opened yet: they wait.
                 None => continue,
@@ -306,7 +316,7 @@ where
         event.record(&mut own);
         let mut extra = self.0.process.clone();
         // What runs is asked for now: the record may be shipped after it has ended.
-        if let Some(resync) = self.0.port.get().and_then(|port| port.running()) {
+        if let Some(resync) = self.0.port().and_then(|port| port.running()) {
             extra.insert("event_id".into(), resync.to_string().into());
             extra.insert("event_kind".into(), "resync".into());
         }

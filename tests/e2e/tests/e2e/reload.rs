@@ -116,6 +116,59 @@ fn a_secret_that_was_rotated_starts_what_could_not_begin() {
     assert!(!log.contains(&secret) && !log.contains("an-old-one"), "{log}");
 }
 
+/// Posts a live event with this key: the status line.
+fn send_event(service: &Service, world: &World, key: &str) -> String {
+    let event = json!({"account": world.accounts()[0], "region": "us-east-1", "detail": {
+        "eventSource": "s3.amazonaws.com", "eventName": "ListBuckets", "requestParameters": {},
+    }});
+    service.post("/integration/webhook", &[("x-port-aws-ocean-api-key", key)], &event.to_string()).0
+}
+
+#[test]
+fn live_events_are_switched_on_and_their_key_replaced_and_revoked() {
+    const KEY: &str = "OCEAN__INTEGRATION__CONFIG__LIVE_EVENTS_API_KEY";
+    let (world, service) = service();
+    let (ok, unknown, none) = ("HTTP/1.1 200 OK", "HTTP/1.1 401 Unauthorized", "HTTP/1.1 404 Not Found");
+    assert_eq!(send_event(&service, &world, "old"), none);
+    let mut applied = 0;
+    for (settings, old, new) in [
+        (format!("{KEY}=old\n"), ok, unknown),
+        (format!("{KEY}=new\n"), unknown, ok),
+        ("\n".to_owned(), none, none),
+    ] {
+        world.file(".env", &settings);
+        hang_up(&service);
+        // The change of the file may be noticed besides.
+        wait_for("the new settings", || reloads(&service, "applied") > applied);
+        applied = reloads(&service, "applied");
+        wait_for("the new key", || send_event(&service, &world, "new") == new);
+        assert_eq!(send_event(&service, &world, "old"), old, "{settings}");
+    }
+    let (code, log) = service.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    // There was nothing to take from outside when it began.
+    assert!(log.contains("OCEAN__BIND_ADDRESS") && log.contains("restart it"), "{log}");
+    assert!(log.contains("live events are taken at") && log.contains("no longer taken"), "{log}");
+}
+
+#[test]
+fn the_first_reload_leaves_a_broken_plugin_in_use() {
+    let mut world = World::with_accounts(1).buckets(1).guest("honest").build();
+    listen(&mut world, &json!({"type": "POLLING", "interval": 1}));
+    let service = Service::start(&world);
+    wait_for("the first resync", || reported(&world).len() == 2);
+    fs::write(world.folder().join("hostile/honest.wasm"), "not WebAssembly").expect("a file");
+    hang_up(&service);
+    wait_for("the reload", || reloads(&service, "applied") == 1);
+    let before = title(&world);
+    world.port().delete_entity("honest", &world.accounts()[0]).expect("it is there");
+    world.port().request_resync("aws-e2e");
+    wait_for("the second resync", || reported(&world).len() == 4);
+    assert_eq!(title(&world), before, "the kind is read on");
+    let (_, log) = service.terminate();
+    assert!(log.contains("stays in use"), "{log}");
+}
+
 /// How often plugin files changed, by what came of it.
 fn plugin_changes(service: &Service, outcome: &str) -> u32 {
     let page = service.ask("GET", "/metrics").1;

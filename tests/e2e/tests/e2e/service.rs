@@ -32,8 +32,10 @@ impl Service {
         let address = loop {
             let read = log.read_line(&mut told).expect("the log is UTF-8");
             assert!(read > 0, "the service ended: {told}");
-            if let Some((_, address)) = told.trim_end().rsplit_once("listening address=0.0.0.0:") {
-                break format!("127.0.0.1:{address}");
+            // By whatever address it listens at: that of this machine is always among them.
+            let listening = told.trim_end().rsplit_once("listening address=");
+            if let Some((_, port)) = listening.and_then(|(_, address)| address.rsplit_once(':')) {
+                break format!("127.0.0.1:{port}");
             }
         };
         let log = thread::spawn(move || {
@@ -62,6 +64,22 @@ impl Service {
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
         assert!(head.contains("x-request-id: ") && head.contains("x-process-time: "), "{head}");
         (head.to_owned(), body.to_owned())
+    }
+
+    /// Posts a body: status line and body of the answer.
+    pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(&self.address).expect("the service listens");
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let length = body.len();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nHost: berth\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+        )
+        .expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
     }
 
     /// The process.
@@ -193,6 +211,50 @@ fn polling_resyncs_at_the_start_and_when_port_is_asked_to() {
     let (code, log) = service.terminate();
     assert_eq!(code, Some(0), "{log}");
     assert_eq!(json!(reported(&world)), done);
+}
+
+#[test]
+fn polling_stops_a_running_resync_for_a_newer_request() {
+    let mut world = World::with_accounts(1).buckets(1).build();
+    listen(&mut world, &json!({"type": "POLLING", "interval": 1}));
+    // Until it is stopped.
+    world.port().fail(Fault::on("datasource-entities").latency(Duration::from_mins(1)));
+    let service = Service::start(&world);
+    wait_for("the start of the first resync", || !reported(&world).is_empty());
+    world.port().request_resync(INTEGRATION);
+    let done = json!(["running", "aborted", "running", "completed"]);
+    wait_for("the second resync", || json!(reported(&world)) == done);
+    assert_eq!(world.entities(), world.expected());
+    let looks = || world.port().count("/resync-request");
+    let before = looks();
+    wait_for("two more looks", || looks() >= before + 2);
+    assert_eq!(json!(reported(&world)), done, "a request is served once");
+    let (code, log) = service.terminate();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+/// With nothing to write or report, nothing holds up the end: neither a Port that hangs, nor whoever
+/// looks at the page, nor half of a request.
+#[test]
+fn a_signal_ends_an_idle_service_whatever_hangs() {
+    let mut world = World::with_accounts(1).buckets(1).build();
+    listen(&mut world, &json!({"type": "POLLING", "interval": 1}));
+    let service = Service::start(&world);
+    wait_for("the first resync", || reported(&world).len() == 2);
+    let connect = |text: &str| {
+        let mut stream = TcpStream::connect(&service.address).expect("the service listens");
+        stream.write_all(text.as_bytes()).expect("a request");
+        stream
+    };
+    let mut looks = connect("GET /status/events HTTP/1.1\r\nHost: berth\r\n\r\n");
+    _ = looks.read(&mut [0; 64]).expect("the first event");
+    let _half = connect("GET /metrics HTTP/1.1\r\nHost: be");
+    world.port().fail(Fault::on("").times(1000).latency(Duration::from_mins(1)));
+    thread::sleep(Duration::from_secs(2));
+    let begun = Instant::now();
+    let (code, log) = service.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}: {log}", begun.elapsed());
 }
 
 #[test]

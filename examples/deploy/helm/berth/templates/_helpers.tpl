@@ -155,6 +155,10 @@ eyes, but nobody's business either. */}}
 - name: OCEAN__{{ upper $key }}
   value: {{ include "berth.value" $value | quote }}
 {{- end }}
+{{- if not (or .once (hasKey $values.settings "bind_address")) }}
+- name: OCEAN__BIND_ADDRESS
+  value: "*"
+{{- end }}
 {{- with $values.pathPrefix }}
 - name: OCEAN__PATH_PREFIX
   value: {{ . | quote }}

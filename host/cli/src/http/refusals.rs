@@ -1,0 +1,59 @@
+//! Requests that are refused because of who sends them. Anybody who reaches the port can send them, so
+//! they are counted, fill no log, and are never shipped to Port.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How often each reason is logged at most.
+const INTERVAL: Duration = Duration::from_mins(1);
+
+/// What was refused, by reason.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(Mutex<BTreeMap<&'static str, Refused>>);
+
+#[derive(Debug, Default)]
+struct Refused {
+    logged: Option<Instant>,
+    /// How many since.
+    count: u64,
+}
+
+impl Refusals {
+    /// Notes that a request was refused for this reason.
+    pub(super) fn note(&self, why: &'static str) {
+        if let Some(requests) = self.due(why, Instant::now()) {
+            tracing::warn!(local_only = true, requests, "{why}");
+        }
+    }
+
+    /// How many requests are to be logged now, if it is time.
+    fn due(&self, why: &'static str, now: Instant) -> Option<u64> {
+        let mut reasons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = reasons.entry(why).or_default();
+        refused.count += 1;
+        if refused.logged.is_some_and(|logged| now.saturating_duration_since(logged) < INTERVAL) {
+            return None;
+        }
+        refused.logged = Some(now);
+        Some(std::mem::take(&mut refused.count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_logged_once_a_minute() {
+        let (refusals, start) = (Refusals::default(), Instant::now());
+        assert_eq!(refusals.due("a", start), Some(1));
+        for seconds in 1..60 {
+            assert_eq!(refusals.due("a", start + Duration::from_secs(seconds)), None);
+        }
+        assert_eq!(refusals.due("b", start), Some(1));
+        assert_eq!(refusals.due("a", start + INTERVAL), Some(60));
+    }
+}
