@@ -5,6 +5,7 @@ mod args;
 mod board;
 mod command;
 mod exit;
+mod files;
 mod http;
 mod kept;
 mod listener;
