@@ -18,6 +18,7 @@ LABEL org.opencontainers.image.title="Berth" \
       org.opencontainers.image.licenses="Apache-2.0"
 ENV PATH=/usr/bin \
     HOME=/var/lib/berth \
+    BERTH_BUNDLED_PLUGINS=/plugins \
     BERTH_PLUGINS=/extra-plugins \
     BERTH_CACHE_DIR=/var/lib/berth/cache \
     BERTH_STATE_DIR=/var/lib/berth/state \

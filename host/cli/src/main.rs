@@ -6,6 +6,7 @@ mod backlog;
 mod board;
 mod command;
 mod exit;
+mod files;
 mod http;
 mod kept;
 mod listener;

@@ -1231,16 +1231,25 @@ mod tests {
             assert!(Settings::engine_only(&args.global, environment).is_ok(), "one plugin needs no other");
             Settings::engine_with_plugins(&args.global, environment)
         };
-        let bundled_elsewhere = std::path::Path::new("/plugins").is_dir();
-        assert!(
-            found(&environment, &[]).is_err() || bundled_elsewhere,
-            "a folder of any name is not cargo's"
-        );
+        assert!(found(&environment, &[]).is_err(), "a folder of any name is not cargo's");
         std::fs::write(target.join("CACHEDIR.TAG"), "").unwrap();
         let (config, trust) =
             found(&environment, &["target/components/../components/plugins", "others"]).unwrap();
         assert_eq!(config.plugin_dirs, [components.clone(), others.clone()], "no directory twice");
         assert!(trust.is_bundled(&components.join("x.wasm")) && !trust.is_bundled(&others.join("x.wasm")));
+
+        // What an image names.
+        let with = |value: &str| {
+            let mut environment = Environment::of(&[("BERTH_BUNDLED_PLUGINS", value)]);
+            environment.working_dir = dir.path().to_owned();
+            environment
+        };
+        let (config, trust) = found(&with(others.to_str().unwrap()), &[]).unwrap();
+        assert_eq!(config.plugin_dirs, [others.as_path()]);
+        assert!(trust.is_bundled(&others.join("x.wasm")) && !trust.is_bundled(&components.join("x.wasm")));
+        let args = Args::parse_from(["berth", "sync"]);
+        let issues = Settings::engine_only(&args.global, &with("nowhere")).unwrap_err();
+        assert_eq!(issues[0].setting, "BERTH_BUNDLED_PLUGINS");
     }
 
     #[test]

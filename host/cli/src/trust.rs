@@ -13,9 +13,16 @@ use berth_embed::{
 };
 use minisign_verify::{PublicKey, Signature};
 
+use crate::files;
+
 /// What stands at the top of the lock.
 const HEADER: &str = "# The plugins of others that Berth may use here: which file, for which kinds, with which reads of AWS.\n\
                       # `berth plugin add` and `berth plugin remove` write it; review it like code.\n\n";
+
+/// A lock of a thousand plugins has a fifth of this.
+const LOCK_BYTES: u64 = 1 << 20;
+/// Signatures and keys have some hundred bytes.
+pub(crate) const SIGNATURE_BYTES: u64 = 64 << 10;
 
 /// What is asked of plugins of others. Bundled ones are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,14 +99,16 @@ impl Trust {
     /// A [`Problem`] with the place that is wrong.
     pub(crate) fn grants(&self) -> Result<Grants, Problem> {
         let at = self.lock.display();
-        match std::fs::read_to_string(&self.lock) {
+        match files::read_text(&self.lock, LOCK_BYTES) {
             Ok(text) => toml::from_str(&text).map_err(|error| {
                 Problem::new(format!("{at} is not understood: {error}")).remedy(
                     "repair it, or delete the entry and approve the plugin again (`berth plugin add`)",
                 )
             }),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Grants::default()),
-            Err(error) => Err(Problem::new(format!("{at} cannot be read: {error}"))),
+            Err(error) => Err(Problem::new(format!("{at} cannot be read: {error}")).remedy(
+                "name the file that `berth plugin add` writes, with --plugins-lock (or BERTH_PLUGINS_LOCK)",
+            )),
         }
     }
 
@@ -131,7 +140,7 @@ impl Trust {
     /// What the signature beside a file says of these bytes.
     pub(crate) fn signature(&self, file: &Path, bytes: &[u8]) -> Signed {
         let beside = signature_file(file);
-        let text = match std::fs::read_to_string(&beside) {
+        let text = match files::read_text(&beside, SIGNATURE_BYTES) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Signed::Missing(beside),
             Err(error) => return Signed::Bad(format!("{} cannot be read: {error}", beside.display())),
@@ -286,6 +295,10 @@ mod tests {
             wider.starts_with("asks for more than is granted: operations ec2:DescribeInstances"),
             "{wider}"
         );
+
+        fs::write(&trust.lock, "#".repeat(LOCK_BYTES as usize + 1)).unwrap();
+        let problem = trust.grants().unwrap_err();
+        assert!(problem.message.contains("more than 1048576 bytes") && problem.remedy.is_some(), "{problem}");
 
         fs::write(&trust.lock, "[plugins.widget]\nsha = 3").unwrap();
         assert_eq!(admitted(&gatekeeper, &file, kinds), Ok(()), "what is not understood changes nothing");

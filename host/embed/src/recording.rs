@@ -192,6 +192,12 @@ mod tests {
         let account = source.accounts().await.unwrap().remove(0).account;
         let recorded = source.enabled_regions(&account, &hints).await.unwrap();
         assert!(recorded.is_assumed());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let index = std::fs::metadata(directory.path().join(INDEX)).unwrap();
+            assert_eq!(index.permissions().mode() & 0o777, 0o600, "it is an inventory");
+        }
         let source = ReplaySource::open(directory.path()).unwrap();
         assert_eq!(source.enabled_regions(&account, &RegionHints::default()).await.unwrap(), recorded);
         assert_eq!(source.regions(&account).await.unwrap(), recorded.regions());

@@ -6,11 +6,17 @@
 //! code, and `<sha256>-<engine>.json`, the [`Record`]. The record is written last and holds the
 //! digest of the code, so that an entry is whole or absent.
 
+mod files;
+mod keeper;
+
 use std::{
-    fs,
     hash::{DefaultHasher, Hash, Hasher},
     io,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde::{Deserialize, Serialize};
@@ -18,14 +24,24 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
+use files::Untrusted;
+use keeper::Keeper;
+pub(crate) use keeper::Lease;
+
+/// Longer files are no code and no record: code has three times the bytes of its component at most.
+const CODE_BYTES: u64 = 1 << 30;
+const RECORD_BYTES: u64 = 64 << 20;
+
 /// Where compiled code is looked for, and where it is put.
 pub(crate) struct CodeCache {
-    writable: Option<PathBuf>,
+    writable: Option<Arc<Keeper>>,
     readable: Vec<PathBuf>,
     engine: wasmtime::Engine,
     engine_key: String,
     /// The key of code that was compiled ahead of time, for any machine.
     portable_key: Option<String>,
+    /// Whether a failure to write was told: a disk that is full is so for each plugin.
+    warned: AtomicBool,
 }
 
 /// What is known about a component without loading its code.
@@ -56,29 +72,45 @@ impl CodeCache {
         readable: &[PathBuf],
         portable: Option<&wasmtime::Engine>,
     ) -> Self {
-        let usable = |dir: &Path, checked: io::Result<()>| match checked {
-            Ok(()) => Some(dir.to_owned()),
-            Err(error) => {
+        let usable = |dir: &Path, checked: Result<PathBuf, Untrusted>| match checked {
+            Ok(dir) => Some(dir),
+            Err(untrusted) => {
                 tracing::warn!(
-                    "compiled plugin code in {} is not used, so that starting takes longer: {error}",
+                    "compiled plugin code in {} is not used, so that starting takes longer: {untrusted}",
                     dir.display()
                 );
                 None
             }
         };
+        let engine_key = key(engine);
+        let writable =
+            writable.and_then(|dir| usable(dir, files::create(dir).and_then(|()| files::trusted(dir))));
         Self {
-            writable: writable.and_then(|dir| usable(dir, create(dir).and_then(|()| trusted(dir)))),
-            readable: readable.iter().filter_map(|dir| usable(dir, trusted(dir))).collect(),
+            writable: writable.map(|dir| Arc::new(Keeper::of(dir, engine_key.clone()))),
+            readable: readable.iter().filter_map(|dir| usable(dir, files::trusted(dir))).collect(),
             engine: engine.clone(),
-            engine_key: key(engine),
+            engine_key,
             portable_key: portable.map(key),
+            warned: AtomicBool::new(false),
+        }
+    }
+
+    /// Uses the code of a component from now on, for as long as what is returned lives.
+    pub(crate) fn lease(&self, component: &str) -> Option<Arc<Lease>> {
+        self.writable.as_ref().map(|keeper| keeper.lease(component))
+    }
+
+    /// Says now and then what is in use, so that no other process removes it.
+    pub(crate) fn renew(&self) {
+        if let Some(keeper) = &self.writable {
+            keeper.renew();
         }
     }
 
     /// Looks for an entry. One that cannot be read counts as absent. What was compiled here comes
     /// first: it was, because what came along could not be used.
     pub(crate) fn find(&self, component: &str) -> Option<Entry> {
-        let compiled_here = self.writable.iter().map(|dir| (dir, &self.engine_key));
+        let compiled_here = self.writable.iter().map(|keeper| (&keeper.dir, &self.engine_key));
         let brought = self.readable.iter().flat_map(|dir| {
             [Some(&self.engine_key), self.portable_key.as_ref()]
                 .into_iter()
@@ -86,39 +118,71 @@ impl CodeCache {
                 .map(move |key| (dir, key))
         });
         compiled_here.chain(brought).find_map(|(dir, key)| {
-            let record = fs::read(path(dir, component, key, "json")).ok()?;
+            let record = checked(&path(dir, component, key, "json"), RECORD_BYTES)?;
             let record = serde_json::from_slice(&record).ok()?;
+            if let Some(keeper) = self.writable.as_ref().filter(|keeper| &keeper.dir == dir) {
+                keeper.touch(component);
+            }
             Some(Entry { record, code: path(dir, component, key, "cwasm") })
         })
     }
 
     /// Loads the code of an entry. `None` when it is not what was written.
     pub(crate) fn load(&self, entry: &Entry) -> Option<Component> {
-        let bytes = fs::read(&entry.code).ok()?;
+        let bytes = checked(&entry.code, CODE_BYTES)?;
         if sha256(&bytes) != entry.record.code {
             return None;
         }
-        drop(bytes);
         #[expect(
             unsafe_code,
-            reason = "running code that was not compiled here is what the checks above are for: the \
-                      directory can be written by nobody else, and the digest is the one that was stored"
+            reason = "running code that was not compiled here is what the checks above are for: nobody else \
+                      can have written the file, these very bytes have the digest that was stored, and the \
+                      file is not read again"
         )]
-        // SAFETY: the file was written by `store` of this or an equal engine, see the reason above.
-        let component = unsafe { Component::deserialize_file(&self.engine, &entry.code) };
+        // SAFETY: the bytes were written by `store` of this or an equal engine, see the reason above.
+        let component = unsafe { Component::deserialize(&self.engine, &bytes) };
         component.ok()
     }
 
     /// Keeps a component's code. A failure costs only time at the next start, so it is only logged.
     pub(crate) fn store(&self, component: &str, code: &Component, record: Record) {
-        let Some(dir) = &self.writable else { return };
+        let Some(keeper) = &self.writable else { return };
+        let dir = &keeper.dir;
+        let file = |extension| path(dir, component, &self.engine_key, extension);
         let written = code.serialize().map_err(io::Error::other).and_then(|bytes| {
             let record = Record { code: sha256(&bytes), ..record };
-            write(dir, &path(dir, component, &self.engine_key, "cwasm"), &bytes)?;
-            write(dir, &path(dir, component, &self.engine_key, "json"), &serde_json::to_vec(&record)?)
+            files::write(dir, &file("cwasm"), &bytes)?;
+            let whole = serde_json::to_vec(&record).map_err(io::Error::from);
+            whole.and_then(|record| files::write(dir, &file("json"), &record)).inspect_err(|_| {
+                // Alone it is of no use, and the disk may be full.
+                _ = std::fs::remove_file(file("cwasm"));
+            })
         });
-        if let Err(error) = written {
-            tracing::warn!("could not keep compiled plugin code in {}: {error}", dir.display());
+        match written {
+            Ok(()) => keeper.made(component),
+            Err(error) if self.warned.swap(true, Ordering::Relaxed) => {
+                tracing::debug!("could not keep compiled plugin code in {}: {error}", dir.display());
+            }
+            Err(error) => tracing::warn!(
+                "could not keep compiled plugin code in {}, so that the next start takes longer: {error}; free \
+                 space there, or let Berth write to it",
+                dir.display()
+            ),
+        }
+    }
+}
+
+/// The content of a file that nobody else can have written. What is there and not used is told.
+fn checked(path: &Path, limit: u64) -> Option<Vec<u8>> {
+    match files::read(path, limit) {
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            tracing::warn!(
+                "{} is not used, so that a plugin is compiled again: {error}; remove it",
+                path.display()
+            );
+            None
         }
     }
 }
@@ -139,49 +203,4 @@ fn path(dir: &Path, component: &str, key: &str, extension: &str) -> PathBuf {
 /// SHA-256 in lower-case hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
-}
-
-/// Writes a file so that readers see all of it or nothing.
-fn write(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    use io::Write as _;
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(bytes)?;
-    file.persist(path)?;
-    Ok(())
-}
-
-#[cfg(unix)]
-fn create(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
-}
-
-#[cfg(not(unix))]
-fn create(dir: &Path) -> io::Result<()> {
-    fs::create_dir_all(dir)
-}
-
-/// Whether nobody but ourselves (or root, who could do anything) can have put files there.
-#[cfg(unix)]
-fn trusted(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::MetadataExt as _;
-    let metadata = fs::metadata(dir)?;
-    let us = rustix::process::geteuid().as_raw();
-    if !metadata.is_dir() {
-        Err(io::Error::other("it is not a directory"))
-    } else if metadata.uid() != us && metadata.uid() != 0 {
-        Err(io::Error::other(format!("it belongs to user {}, not to user {us} or root", metadata.uid())))
-    } else if metadata.mode() & 0o022 != 0 {
-        Err(io::Error::other(format!(
-            "others can write to it (mode {:03o}); give it mode 700",
-            metadata.mode() & 0o777
-        )))
-    } else {
-        Ok(())
-    }
-}
-
-#[cfg(not(unix))]
-fn trusted(dir: &Path) -> io::Result<()> {
-    fs::metadata(dir).map(drop)
 }

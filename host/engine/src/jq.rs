@@ -15,6 +15,7 @@ use serde_json::{json, value::RawValue};
 use wasmtime::Store;
 
 use crate::{
+    cache::Lease,
     config::Variables,
     contract::jq_v1_0::{Evaluator, Instance},
     info::UseMeter,
@@ -28,6 +29,8 @@ use crate::{
 pub(crate) struct Jq {
     pub(crate) file: PathBuf,
     pub(crate) sha256: String,
+    /// Its code in the cache.
+    pub(crate) lease: Option<Arc<Lease>>,
     pub(crate) evaluator: Lazy<Evaluator>,
     environment: Variables,
     idle: Mutex<Vec<Session>>,
@@ -59,12 +62,13 @@ impl Jq {
     /// The file is given with its digest; `most_idle` is how many instances are kept.
     pub(crate) fn new(
         (file, sha256): (PathBuf, String),
+        lease: Option<Arc<Lease>>,
         evaluator: Lazy<Evaluator>,
         environment: Variables,
         most_idle: usize,
     ) -> Self {
         let idle = Mutex::new(Vec::new());
-        Self { file, sha256, evaluator, environment, idle, most_idle, used: UseMeter::default() }
+        Self { file, sha256, lease, evaluator, environment, idle, most_idle, used: UseMeter::default() }
     }
 
     /// Evaluates a mapping on documents.

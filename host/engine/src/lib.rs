@@ -10,7 +10,8 @@
 //! - Each batch has an instance of its own: nothing a plugin does outlives its batch.
 //! - No import beside the contract's `log` is granted. WASI imports, which standard libraries bring
 //!   along, are tolerated and fail when called.
-//! - Compiled code is loaded only from directories that nobody else can write to.
+//! - Compiled code is loaded only from files and directories that nobody else can write to, and only
+//!   the bytes whose digest was checked.
 //! - Entities have the blueprints that the mapping names, or else the manifest; others are refused.
 //! - Mapping runs on threads of its own, so that a plugin delays no I/O.
 
@@ -158,6 +159,7 @@ impl Engine {
         let set = former.loader.load(&self.plugin_dirs, Some(&former.set))?;
         let reloaded = set.since(&former.set);
         if !set.is_as(&former.set) {
+            set.replaces(&former.set);
             let (loader, workers) = (Arc::clone(&former.loader), Arc::clone(&former.workers));
             let now = Arc::new(Pinned { loader, workers, set });
             *self.now.write().unwrap_or_else(PoisonError::into_inner) = now;
@@ -294,6 +296,7 @@ impl Mapper for Pinned {
     async fn map(&self, request: MapRequest) -> Result<MapReport, MapError> {
         let MapRequest { kind, context, mapping, documents: wanted, page } = request;
         let set = &self.set;
+        self.loader.cache.renew();
         let Some(plugin) = set.serving(&kind) else {
             return Err(MapError::NoPlugin(set.no_plugin(&kind)));
         };

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Read as _,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{
@@ -122,7 +123,8 @@ impl Loader {
             return Ok(former.clone());
         }
         let loaded = self.load_bytes(file, bytes, sha256, former, &self.trust).map_err(refused)?;
-        loaded.compile().map_err(refused)?;
+        // What it left in the cache is of no use then.
+        loaded.compile().inspect_err(|_| loaded.replaced()).map_err(refused)?;
         Ok(loaded)
     }
 
@@ -193,6 +195,7 @@ impl Loader {
         let uncompiled = Mutex::new(uncompiled.flatten());
         let (loader, path, digest) = (Arc::clone(self), file.to_owned(), sha256.clone());
         let known = facts.manifest.clone();
+        let lease = self.cache.lease(&sha256);
         let load = move || {
             let packed = uncompiled.lock().unwrap_or_else(PoisonError::into_inner).take();
             loader.load_again(&path, &digest, known.as_ref(), packed.and_then(Packed::unpack))
@@ -200,7 +203,7 @@ impl Loader {
         let Some(manifest) = facts.manifest else {
             let evaluator = Lazy::new(code.and_then(|code| code.jq().ok()), move || load()?.jq());
             let environment = self.jq_environment.clone();
-            let jq = Jq::new((file.to_owned(), sha256), evaluator, environment, self.workers.get());
+            let jq = Jq::new((file.to_owned(), sha256), lease, evaluator, environment, self.workers.get());
             return Ok(Loaded::Jq(Arc::new(jq)));
         };
         Ok(Loaded::Plugin(Arc::new(Plugin {
@@ -217,6 +220,7 @@ impl Loader {
             peak_memory: AtomicUsize::new(0),
             overruns: Overruns::default(),
             sha256,
+            lease,
         })))
     }
 
@@ -555,12 +559,28 @@ fn deny(
 /// Reads a file that may be a component.
 fn read(file: &Path) -> Result<Vec<u8>, Problem> {
     let unreadable = |error| Problem::new(format!("cannot be read: {error}"));
-    let size = fs::metadata(file).map_err(unreadable)?.len();
-    if size > COMPONENT_BYTES as u64 {
-        return Err(Problem::new(format!("has {size} bytes, more than {} allow", Bytes(COMPONENT_BYTES)))
-            .remedy("take the file out of the plugin directory"));
+    let out = "take the file out of the plugin directory";
+    let mut options = fs::OpenOptions::new();
+    // What is no file may have nobody who writes to it.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(
+        &mut options,
+        rustix::fs::OFlags::NONBLOCK.bits().cast_signed(),
+    );
+    let opened = options.read(true).open(file).map_err(unreadable)?;
+    let found = opened.metadata().map_err(unreadable)?;
+    if !found.is_file() {
+        return Err(Problem::new("is not a regular file").remedy(out));
     }
-    let bytes = fs::read(file).map_err(unreadable)?;
+    let size = found.len();
+    if size > COMPONENT_BYTES as u64 {
+        return Err(
+            Problem::new(format!("has {size} bytes, more than {} allow", Bytes(COMPONENT_BYTES))).remedy(out)
+        );
+    }
+    // It may grow meanwhile.
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    opened.take(COMPONENT_BYTES as u64).read_to_end(&mut bytes).map_err(unreadable)?;
     match bytes.get(..8) {
         // The magic number, then version and layer: a component is layer 1, a core module layer 0.
         Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(bytes),

@@ -13,6 +13,7 @@ use berth_core::{ItemError, Kind, KindManifest, Manifest, MapContext, Problem, R
 use serde_json::{Value, value::RawValue};
 
 use crate::{
+    cache::Lease,
     contract::{Batch, ContractVersion, Program},
     info::{CodeOrigin, UseMeter},
     output::Answer,
@@ -72,6 +73,8 @@ pub(crate) struct Plugin {
     pub(crate) peak_memory: AtomicUsize,
     pub(crate) overruns: Overruns,
     pub(crate) used: Arc<UseMeter>,
+    /// Its code in the cache.
+    pub(crate) lease: Option<Arc<Lease>>,
 }
 
 /// The code of a component. It is loaded at the first use when it comes from the cache, so that a

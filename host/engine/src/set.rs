@@ -6,6 +6,7 @@ use berth_core::{Kind, KindEntry, Problem, RefusedPlugin};
 
 use crate::{
     Asks, Candidate,
+    cache::Lease,
     info::{LoadedComponent, Reloaded, UseMeter},
     jq::Jq,
     plugin::Plugin,
@@ -49,6 +50,17 @@ impl Loaded {
         match self {
             Self::Plugin(plugin) => &plugin.sha256,
             Self::Jq(jq) => &jq.sha256,
+        }
+    }
+
+    /// Says that nothing will use it again: its compiled code need not be kept.
+    pub(crate) fn replaced(&self) {
+        let lease: Option<&Arc<Lease>> = match self {
+            Self::Plugin(plugin) => plugin.lease.as_ref(),
+            Self::Jq(jq) => jq.lease.as_ref(),
+        };
+        if let Some(lease) = lease {
+            lease.replaced();
         }
     }
 
@@ -210,6 +222,15 @@ impl PluginSet {
             removed: then.iter().filter(|component| gone(component)).cloned().collect(),
             loaded: now.iter().filter(|component| !then.contains(component)).cloned().collect(),
             refused: self.refused.iter().filter(|one| !before.refused.contains(one)).cloned().collect(),
+        }
+    }
+
+    /// Says of the components that are not the same as `before` that others took their place.
+    pub(crate) fn replaces(&self, before: &Self) {
+        for former in before.loaded() {
+            if !self.loaded().any(|loaded| loaded.sha256() == former.sha256()) {
+                former.replaced();
+            }
         }
     }
 

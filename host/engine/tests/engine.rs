@@ -395,6 +395,22 @@ async fn compiled_code_is_kept_and_damage_is_repaired() {
     assert_eq!(origin(&start()), CodeOrigin::Cached);
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_holds_up_nothing() {
+    let dir = plugins(&["honest"]);
+    let pipe = dir.path().join("pipe.wasm");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::os::unix::fs::symlink("/dev/zero", dir.path().join("zero.wasm")).unwrap();
+    fs::create_dir(dir.path().join("folder.wasm")).unwrap();
+    let engine = Engine::new(config(dir.path())).unwrap();
+    assert_eq!(engine.plugins().len(), 1);
+    assert_eq!(engine.refused().len(), 3);
+    for refused in engine.refused() {
+        assert_eq!(refused.problem.message, "is not a regular file", "{refused:?}");
+    }
+}
+
 #[tokio::test]
 async fn code_compiled_ahead_is_used_on_any_machine_and_replaced_where_it_cannot_be() {
     let (dir, cache) = (plugins(&["honest"]), tempfile::tempdir().unwrap());
@@ -450,8 +466,34 @@ async fn code_that_others_could_have_written_is_not_run() {
     mode(0o702);
     assert_eq!(start().plugins()[0].code, CodeOrigin::Compiled, "what is there counts no more");
 
-    // The same directory as one that is only read.
+    // Nor is code of a file, or in a directory, that others could have replaced.
     mode(0o700);
+    let [code] = &cached(cache.path(), "cwasm")[..] else { panic!("one file of code") };
+    let [record] = &cached(cache.path(), "json")[..] else { panic!("one record") };
+    for file in [code, record] {
+        for open in [0o620, 0o602] {
+            fs::set_permissions(file, fs::Permissions::from_mode(open)).unwrap();
+            honest_still_works(&start()).await;
+            let now = fs::metadata(file).unwrap().permissions().mode() & 0o777;
+            assert_eq!(now & 0o022, 0, "{} is written anew, not used", file.display());
+        }
+    }
+    let elsewhere = cache.path().join("elsewhere");
+    fs::rename(record, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, record).unwrap();
+    assert_eq!(start().plugins()[0].code, CodeOrigin::Compiled, "a link to another file");
+    let inner = cache.path().join("open/inner");
+    fs::create_dir_all(&inner).unwrap();
+    fs::set_permissions(&inner, fs::Permissions::from_mode(0o700)).unwrap();
+    for (open, used) in [(0o777, false), (0o1777, true), (0o755, true)] {
+        fs::set_permissions(inner.parent().unwrap(), fs::Permissions::from_mode(open)).unwrap();
+        let config = EngineConfig { cache_dir: Some(inner.clone()), ..config(dir.path()) };
+        Engine::new(config).unwrap();
+        assert_eq!(cached(&inner, "cwasm").len(), usize::from(used), "in a directory of mode {open:o}");
+    }
+
+    // The same directory as one that is only read.
+    start();
     let config = EngineConfig {
         cache_dir: None,
         precompiled_dirs: vec![cache.path().to_owned()],

@@ -3,14 +3,13 @@
 use std::{
     fmt, fs, io,
     path::Path,
-    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
 use berth_core::Problem;
 use redb::{
     Builder, ConcurrencyMode, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase,
-    StorageError, TableError, TransactionError, WriteTransaction,
+    StorageError, TableError, TransactionError,
 };
 
 use crate::{
@@ -29,49 +28,20 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// An opened file.
-pub(crate) enum Store {
-    Writable {
-        database: Database,
-        /// The resync that began last, the only one that may write. Changes within transactions only.
-        current_run: AtomicU32,
-    },
+pub(crate) enum File {
+    Writable(Database),
     Readable(ReadOnlyDatabase),
     /// There is none to read.
     Absent,
 }
 
-impl Store {
+impl File {
     /// A view of the file as it is now; `None` when there is none.
     pub(crate) fn read(&self) -> Result<Option<ReadTransaction>, TransactionError> {
         match self {
-            Self::Writable { database, .. } => database.begin_read().map(Some),
+            Self::Writable(database) => database.begin_read().map(Some),
             Self::Readable(database) => database.begin_read().map(Some),
             Self::Absent => Ok(None),
-        }
-    }
-
-    /// Begins a transaction; waits for the one before.
-    pub(crate) fn write(&self) -> Result<WriteTransaction> {
-        match self {
-            Self::Writable { database, .. } => Ok(database.begin_write()?),
-            Self::Readable(_) | Self::Absent => {
-                Err(redb::Error::Io(io::Error::other("the ledger was opened for reading")))
-            }
-        }
-    }
-
-    /// The number of the resync that began last in this process.
-    pub(crate) fn current_run(&self) -> u32 {
-        match self {
-            Self::Writable { current_run, .. } => current_run.load(Ordering::Acquire),
-            Self::Readable(_) | Self::Absent => 0,
-        }
-    }
-
-    /// From now on only the resync with this number writes.
-    pub(crate) fn set_current_run(&self, run: u32) {
-        if let Self::Writable { current_run, .. } = self {
-            current_run.store(run, Ordering::Release);
         }
     }
 }
@@ -85,10 +55,10 @@ pub(crate) fn optional<T>(opened: Result<T, TableError>) -> Result<Option<T>> {
     }
 }
 
-impl fmt::Debug for Store {
+impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Writable { .. } => "Writable",
+            Self::Writable(_) => "Writable",
             Self::Readable(_) => "Readable",
             Self::Absent => "Absent",
         })
@@ -96,15 +66,30 @@ impl fmt::Debug for Store {
 }
 
 /// Opens the file of a directory. The second value holds remarks for the operator.
-pub(crate) fn open(config: &LedgerConfig) -> Result<(Store, Vec<String>), Problem> {
+pub(crate) fn open(config: &LedgerConfig) -> Result<(File, Vec<String>), Problem> {
     let path = config.dir.join(FILE);
     match config.access {
         Access::Write => {
-            fs::create_dir_all(&config.dir).map_err(|error| unusable(&config.dir, &error.to_string()))?;
+            create(&config.dir, &path).map_err(|error| unusable(&config.dir, &error.into()))?;
             write(&config.dir, &path)
         }
         Access::Read => read(&path),
     }
+}
+
+/// Makes what is not there yet, for the user of this process alone: an inventory is nobody else's business.
+/// redb takes an empty file for a new one.
+fn create(dir: &Path, path: &Path) -> io::Result<()> {
+    let mut directories = fs::DirBuilder::new();
+    let mut files = fs::OpenOptions::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+        directories.mode(0o700);
+        files.mode(0o600);
+    }
+    directories.recursive(true).create(dir)?;
+    files.append(true).create(true).open(path).map(drop)
 }
 
 fn builder(mode: ConcurrencyMode) -> Builder {
@@ -126,7 +111,7 @@ impl From<DatabaseError> for OpenError {
     }
 }
 
-fn write(dir: &Path, path: &Path) -> Result<(Store, Vec<String>), Problem> {
+fn write(dir: &Path, path: &Path) -> Result<(File, Vec<String>), Problem> {
     // Even a file that is opened for writing and closed again changes. One that cannot be read this way
     // is looked at again below.
     if let Ok(database) = open_for_reading(path)
@@ -138,7 +123,8 @@ fn write(dir: &Path, path: &Path) -> Result<(Store, Vec<String>), Problem> {
     let database = match patiently(path) {
         Err(OpenError::Database(error)) if is_damage(&error) => {
             let moved = dir.join(DAMAGED);
-            fs::rename(path, &moved).map_err(|error| unusable(dir, &error.to_string()))?;
+            let moving = fs::rename(path, &moved).and_then(|()| create(dir, path));
+            moving.map_err(|error| unusable(dir, &error.into()))?;
             tracing::warn!(%error, moved_to = %moved.display(), "the ledger is damaged; it is started over");
             notes.push(format!(
                 "the ledger in {} was damaged ({error}); it was moved to {DAMAGED} and started over, and everything is compared with the catalog",
@@ -155,9 +141,9 @@ fn write(dir: &Path, path: &Path) -> Result<(Store, Vec<String>), Problem> {
             dir.display()
         ))
         .remedy("wait until that process has ended, or give this one a state directory of its own (`--state-dir`, OCEAN__STATE_DIR, BERTH_STATE_DIR)"),
-        OpenError::Database(other) => unusable(dir, &other.to_string()),
+        OpenError::Database(other) => unusable(dir, &other.into()),
     })?;
-    Ok((Store::Writable { database, current_run: AtomicU32::new(0) }, notes))
+    Ok((File::Writable(database), notes))
 }
 
 /// Opens a file for writing, and waits for a process that is about to end.
@@ -230,29 +216,46 @@ fn is_damage(error: &DatabaseError) -> bool {
     }
 }
 
-fn unusable(dir: &Path, cause: &str) -> Problem {
-    Problem::new(format!("the state directory {} cannot be used: {cause}", dir.display())).remedy(
-        "give a directory on a local disk that Berth may write to (`--state-dir`, OCEAN__STATE_DIR, BERTH_STATE_DIR)",
-    )
+fn unusable(dir: &Path, error: &redb::Error) -> Problem {
+    let problem = Problem::new(format!("the state directory {} cannot be used: {error}", dir.display()));
+    problem.remedy(remedy(dir, error).unwrap_or_else(|| {
+        "give a directory on a local disk that Berth may write to (`--state-dir`, OCEAN__STATE_DIR, BERTH_STATE_DIR)"
+            .to_owned()
+    }))
+}
+
+/// What helps when the disk of a directory does not take or give what it should.
+pub(crate) fn remedy(dir: &Path, error: &redb::Error) -> Option<String> {
+    let redb::Error::Io(error) = error else { return None };
+    let dir = dir.display();
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            Some(format!("free space on the disk of the state directory {dir}"))
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Some(format!("let Berth write to the state directory {dir} and to the files in it"))
+        }
+        _ => None,
+    }
 }
 
 /// Opens a file for reading. One that cannot be read is as good as none.
-fn read(path: &Path) -> Result<(Store, Vec<String>), Problem> {
+fn read(path: &Path) -> Result<(File, Vec<String>), Problem> {
     let cannot_be_read = |error: &dyn fmt::Display| {
         let path = path.display();
         let note =
             format!("the ledger {path} cannot be read ({error}); everything is compared with the catalog");
-        (Store::Absent, vec![note])
+        (File::Absent, vec![note])
     };
     let database = match open_for_reading(path) {
         Ok(database) => database,
         Err(DatabaseError::Storage(StorageError::Io(error))) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok((Store::Absent, Vec::new()));
+            return Ok((File::Absent, Vec::new()));
         }
         Err(error) => return Ok(cannot_be_read(&error)),
     };
     match unknown_format(&database) {
-        Ok(None) => Ok((Store::Readable(database), Vec::new())),
+        Ok(None) => Ok((File::Readable(database), Vec::new())),
         Ok(Some(format)) => Err(newer(path, &format)),
         Err(error) => Ok(cannot_be_read(&error)),
     }
@@ -264,4 +267,24 @@ fn open_for_reading(path: &Path) -> Result<ReadOnlyDatabase, DatabaseError> {
         DatabaseError::Storage(StorageError::Unsupported) => open(ConcurrencyMode::ExclusiveWriter),
         other => Err(other),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remedy_names_what_helps() {
+        let told = |kind: io::ErrorKind| remedy(Path::new("/state"), &redb::Error::Io(kind.into()));
+        for (kind, helps) in [
+            (io::ErrorKind::StorageFull, "free space on the disk of the state directory /state"),
+            (io::ErrorKind::QuotaExceeded, "free space on the disk of the state directory /state"),
+            (io::ErrorKind::PermissionDenied, "let Berth write to the state directory /state"),
+            (io::ErrorKind::ReadOnlyFilesystem, "let Berth write to the state directory /state"),
+        ] {
+            assert!(told(kind).is_some_and(|remedy| remedy.starts_with(helps)), "{kind:?}");
+        }
+        assert_eq!(told(io::ErrorKind::BrokenPipe), None);
+        assert_eq!(remedy(Path::new("/state"), &redb::Error::PreviousIo), None);
+    }
 }

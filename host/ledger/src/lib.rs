@@ -21,6 +21,7 @@
 //! - A file of a newer format is refused, and stays as it is.
 //! - Every page is checked against its checksum when the file is opened for writing. A damaged file
 //!   is moved aside, and everything is looked up in the catalog again.
+//! - A fault of the disk ends the use of the file for the sessions that have begun. The next one opens it again.
 //! - Nothing here reads the environment or keeps global state.
 
 mod file;
@@ -29,18 +30,24 @@ mod producers;
 mod record;
 mod runs;
 mod session;
+mod store;
 mod view;
 
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use berth_core::{AccountId, Intent, Kind, Ledger, LedgerEntry, Opened, Problem, Producer};
 
-use crate::{file::Store, identity::Held, session::Session, view::View};
+use crate::{
+    identity::Held,
+    session::Session,
+    store::{Store, StoreError, Use},
+    view::View,
+};
 
 /// Any failure of the file.
 type Result<T, E = redb::Error> = std::result::Result<T, E>;
@@ -80,7 +87,6 @@ impl LedgerConfig {
 /// A file as a [`Ledger`]. Open it once per process.
 #[derive(Debug)]
 pub struct FileLedger {
-    config: LedgerConfig,
     store: Arc<Store>,
     /// Remarks about the opening, until the next resync begins.
     notes: Mutex<Vec<String>>,
@@ -95,19 +101,24 @@ impl FileLedger {
     /// of Berth wrote it in a format that this one does not know. A damaged file is no error: it is moved
     /// aside, and the next [`begin`](Ledger::begin) says so.
     pub fn open(config: LedgerConfig) -> Result<Self, Problem> {
-        let (store, notes) = file::open(&config)?;
-        Ok(Self { config, store: Arc::new(store), notes: Mutex::new(notes) })
+        let (store, notes) = Store::open(config)?;
+        Ok(Self { store: Arc::new(store), notes: Mutex::new(notes) })
+    }
+
+    /// Has the next resync tell these remarks.
+    fn keep(&self, notes: Vec<String>) {
+        store::lock(&self.notes).extend(notes);
     }
 
     /// The file as it is now; `None` when it holds nothing about this catalog.
     fn view(&self, catalog: &str) -> Result<Option<View>> {
         let Some(transaction) = self.store.read()? else { return Ok(None) };
-        let interval = self.config.verify_interval;
+        let interval = self.store.config().verify_interval;
         Ok(View::for_catalog(&transaction, catalog, interval, now())?.1)
     }
 
     fn note(&self, held: Held, intent: Intent) -> Option<String> {
-        let dir = self.config.dir.display();
+        let dir = self.store.config().dir.display();
         match (held, intent) {
             (Held::Nothing | Held::Same, _) => None,
             (Held::WithoutOrganization, Intent::Write) => Some(format!(
@@ -128,31 +139,35 @@ impl FileLedger {
 
 impl Ledger for FileLedger {
     fn begin(&self, catalog: &str, intent: Intent) -> Result<Opened, Problem> {
-        let begun = Session::begin(&self.store, catalog, intent, self.config.verify_interval, now());
-        let (session, held) = begun.map_err(|error| {
-            Problem::new(format!("{}: the ledger cannot be read: {error}", self.config.dir.display()))
-                .remedy("if this lasts, remove the directory: everything is looked up in the catalog again")
-        })?;
-        let mut notes = std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner));
+        self.keep(self.store.reopen()?);
+        let interval = self.store.config().verify_interval;
+        let begun = Session::begin(&self.store, catalog, intent, interval, now());
+        let failing = if intent == Intent::Write { Use::Writing } else { Use::Reading };
+        let (session, held) = begun.map_err(|error| self.store.failed(failing, &error))?;
+        let mut notes = std::mem::take(&mut *store::lock(&self.notes));
         notes.extend(self.note(held, intent));
         Ok(Opened { session: Arc::new(session), notes })
     }
 
     fn invalidate(&self, catalog: &str, keys: &[(u128, Option<Producer>)]) -> Result<(), Problem> {
-        session::invalidate(&self.store, catalog, keys).map_err(|error| session::not_written(&error))
+        self.keep(self.store.reopen_in_time()?);
+        session::invalidate(&self.store, catalog, keys)
+            .map_err(|error| self.store.failed(Use::Writing, &error))
     }
 
     fn entries(&self, catalog: &str, keys: &[u128]) -> Result<Vec<Option<LedgerEntry>>, Problem> {
+        self.keep(self.store.reopen_in_time()?);
         let read = || match self.view(catalog)? {
             Some(view) => keys.iter().map(|key| view.entry(*key)).collect(),
             None => Ok(vec![None; keys.len()]),
         };
-        read().map_err(|error| session::not_read(&error))
+        read().map_err(|error| self.store.failed(Use::Reading, &StoreError::File(error)))
     }
 
     fn totals(&self, catalog: &str) -> Result<BTreeMap<(AccountId, Kind), u64>, Problem> {
+        self.keep(self.store.reopen_in_time()?);
         let read = || self.view(catalog)?.map_or_else(|| Ok(BTreeMap::new()), |view| view.totals());
-        read().map_err(|error| session::not_read(&error))
+        read().map_err(|error| self.store.failed(Use::Reading, &StoreError::File(error)))
     }
 }
 

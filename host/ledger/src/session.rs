@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -15,11 +15,11 @@ use redb::{ReadableTable, WriteTransaction};
 
 use crate::{
     Result,
-    file::Store,
     identity::Held,
     producers::{Interner, NumberCache, SOMEBODY_ELSE, UNKNOWN},
     record::{CATALOG_KEY, ENTITIES, META, MISSING, RUNS, Record, SET_NUMBERS, SETS, UNIT_NUMBERS, UNITS},
     runs,
+    store::{Store, StoreError, Use, lock},
     view::View,
 };
 
@@ -30,8 +30,8 @@ pub(crate) struct Session {
     view: Option<View>,
     /// The scopes that were missing then.
     missing: MissingScopes,
-    /// The number of this resync, when it writes.
-    run: Option<u32>,
+    /// What it writes as, when it does.
+    writer: Option<Writer>,
     /// Numbers of producers, as far as they were needed.
     numbers: NumberCache,
     /// What becomes of sets when the resync [ends](LedgerSession::end): until then the file holds them
@@ -41,26 +41,13 @@ pub(crate) struct Session {
     warned: AtomicBool,
 }
 
-/// Why a session cannot write.
-enum WriteError {
-    /// Another resync has begun since.
-    Superseded,
-    File(redb::Error),
-}
-
-impl<E: Into<redb::Error>> From<E> for WriteError {
-    fn from(error: E) -> Self {
-        Self::File(error.into())
-    }
-}
-
-impl From<WriteError> for Problem {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::Superseded => Problem::new("another resync has begun to use the ledger"),
-            WriteError::File(error) => not_written(&error),
-        }
-    }
+/// A resync that writes.
+#[derive(Debug, Clone, Copy)]
+struct Writer {
+    /// Its number in the file.
+    run: u32,
+    /// Its turn in this process: numbers of the file may come again when it is started over.
+    turn: u32,
 }
 
 impl Session {
@@ -71,12 +58,12 @@ impl Session {
         intent: Intent,
         interval: Duration,
         now: u64,
-    ) -> Result<(Self, Held)> {
+    ) -> Result<(Self, Held), StoreError> {
         let mut session = Self {
             store: Arc::clone(store),
             view: None,
             missing: MissingScopes::new(),
-            run: None,
+            writer: None,
             numbers: NumberCache::default(),
             exact: Mutex::default(),
             warned: AtomicBool::new(false),
@@ -89,13 +76,16 @@ impl Session {
             let trust_nothing = held != Held::Same;
             let run = runs::begin(&transaction, trust_nothing, interval, now)?;
             // Before anybody else can write, so that former sessions cannot write any more.
-            store.set_current_run(run);
+            let turn = store.next_turn();
             transaction.commit()?;
-            session.run = Some(run);
+            session.writer = Some(Writer { run, turn });
         }
         let Some(transaction) = store.read()? else { return Ok((session, held)) };
         let mut view = match intent {
-            Intent::Write => Some(View::of(&transaction, session.run, interval, now)?),
+            Intent::Write => {
+                let own = session.writer.map(|writer| writer.run);
+                Some(View::of(&transaction, own, interval, now)?)
+            }
             Intent::ReadOnly => {
                 let (of_file, view) = View::for_catalog(&transaction, catalog, interval, now)?;
                 held = of_file;
@@ -114,14 +104,14 @@ impl Session {
         Ok((session, held))
     }
 
-    /// Begins a transaction of the resync with this number.
-    fn transaction(&self, run: u32) -> Result<WriteTransaction, WriteError> {
-        let transaction = self.store.write()?;
-        if self.store.current_run() == run { Ok(transaction) } else { Err(WriteError::Superseded) }
+    /// Begins a transaction of this resync, and gives its number.
+    fn transaction(&self) -> Result<(WriteTransaction, u32), StoreError> {
+        let Writer { run, turn } = self.writer.ok_or(StoreError::ReadOnly)?;
+        Ok((self.store.write_in_turn(turn)?, run))
     }
 
-    fn write(&self, run: u32, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), WriteError> {
-        let transaction = self.transaction(run)?;
+    fn write(&self, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), StoreError> {
+        let (transaction, run) = self.transaction()?;
         let mut exact = HashMap::new();
         let numbers = {
             let mut entities = transaction.open_table(ENTITIES)?;
@@ -155,8 +145,8 @@ impl Session {
     }
 
     /// Gives these sets their numbers. The records get them when the resync ends.
-    fn write_producers(&self, run: u32, entries: &[(u128, Producers)]) -> Result<(), WriteError> {
-        let transaction = self.transaction(run)?;
+    fn write_producers(&self, entries: &[(u128, Producers)]) -> Result<(), StoreError> {
+        let (transaction, _) = self.transaction()?;
         let mut exact = Vec::with_capacity(entries.len());
         let numbers = {
             let mut interner = Interner::open(&transaction, &self.numbers)?;
@@ -171,8 +161,8 @@ impl Session {
         Ok(())
     }
 
-    fn finish(&self, run: u32, missing: &MissingScopes) -> Result<(), WriteError> {
-        let transaction = self.transaction(run)?;
+    fn finish(&self, missing: &MissingScopes) -> Result<(), StoreError> {
+        let (transaction, run) = self.transaction()?;
         let mut exact = lock(&self.exact);
         {
             let mut entities = transaction.open_table(ENTITIES)?;
@@ -236,15 +226,16 @@ impl Stored {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("run", &self.run).finish_non_exhaustive()
+        f.debug_struct("Session").field("writer", &self.writer).finish_non_exhaustive()
     }
 }
 
 impl LedgerSession for Session {
     fn look_up(&self, key: u128) -> Option<LedgerEntry> {
         self.view.as_ref()?.entry(key).unwrap_or_else(|error| {
+            let problem = self.store.failed(Use::Reading, &error.into());
             if !self.warned.swap(true, Ordering::Relaxed) {
-                tracing::warn!(%error, "the ledger cannot be read; comparing with the catalog instead");
+                tracing::warn!(%problem, "the ledger cannot be read; comparing with the catalog instead");
             }
             None
         })
@@ -252,7 +243,7 @@ impl LedgerSession for Session {
 
     fn each_key(&self, visit: &mut dyn FnMut(u128)) -> Result<(), Problem> {
         let Some(view) = &self.view else { return Ok(()) };
-        view.each_key(visit).map_err(|error| not_read(&error))
+        view.each_key(visit).map_err(|error| self.store.failed(Use::Reading, &error.into()))
     }
 
     fn missing_scopes(&self) -> Result<MissingScopes, Problem> {
@@ -260,18 +251,15 @@ impl LedgerSession for Session {
     }
 
     fn record(&self, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), Problem> {
-        let Some(run) = self.run else { return Err(read_only()) };
-        Ok(self.write(run, entries)?)
+        self.write(entries).map_err(|error| self.store.failed(Use::Writing, &error))
     }
 
     fn record_producers(&self, entries: &[(u128, Producers)]) -> Result<(), Problem> {
-        let Some(run) = self.run else { return Err(read_only()) };
-        Ok(self.write_producers(run, entries)?)
+        self.write_producers(entries).map_err(|error| self.store.failed(Use::Writing, &error))
     }
 
     fn end(&self, missing: &MissingScopes) -> Result<(), Problem> {
-        let Some(run) = self.run else { return Err(read_only()) };
-        Ok(self.finish(run, missing)?)
+        self.finish(missing).map_err(|error| self.store.failed(Use::Writing, &error))
     }
 }
 
@@ -311,7 +299,11 @@ pub(crate) fn create_tables(transaction: &WriteTransaction) -> Result<()> {
 
 /// Makes uncertain what is recorded of the contents of these entities, and adds producers, if the file
 /// is about this catalog.
-pub(crate) fn invalidate(store: &Store, catalog: &str, keys: &[(u128, Option<Producer>)]) -> Result<()> {
+pub(crate) fn invalidate(
+    store: &Store,
+    catalog: &str,
+    keys: &[(u128, Option<Producer>)],
+) -> Result<(), StoreError> {
     let transaction = store.write()?;
     let held = {
         let meta = transaction.open_table(META)?;
@@ -340,21 +332,4 @@ pub(crate) fn invalidate(store: &Store, catalog: &str, keys: &[(u128, Option<Pro
     }
     transaction.commit()?;
     Ok(())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn read_only() -> Problem {
-    Problem::new("the ledger was opened for reading")
-}
-
-pub(crate) fn not_read(error: &redb::Error) -> Problem {
-    Problem::new(format!("the ledger cannot be read: {error}"))
-}
-
-pub(crate) fn not_written(error: &redb::Error) -> Problem {
-    Problem::new(format!("the ledger cannot be written: {error}"))
-        .remedy("check that the disk of the state directory has room")
 }

@@ -271,6 +271,20 @@ fn reading_creates_nothing() {
     assert!(!state.exists() && opened.notes.is_empty());
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_created_is_for_this_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("made/on/demand");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    resync(&open(&state), &[(1, Some(entry(1)))]);
+    assert_eq!((mode(&state), mode(&state.join("ledger.redb"))), (0o700, 0o600));
+    fs::write(state.join("ledger.redb"), "not a database").unwrap();
+    survives(&state);
+    assert_eq!(mode(&state.join("ledger.redb")), 0o600, "the one that is started over");
+}
+
 #[test]
 fn a_directory_that_cannot_be_used_is_named() {
     let dir = tempfile::tempdir().unwrap();

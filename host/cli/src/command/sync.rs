@@ -2,7 +2,6 @@
 
 use std::{
     ffi::OsStr,
-    fs::File,
     io::{BufWriter, Write},
     num::NonZeroUsize,
     path::Path,
@@ -17,6 +16,7 @@ use crate::{
     args::{Global, PlanArgs, RecordingArgs, RemovalArgs, RunArgs, SyncArgs},
     board::{self, Board},
     exit::Exit,
+    files::create_private,
     kept::counted,
     metrics::Metrics,
     output::{err, out},
@@ -227,8 +227,8 @@ impl Ended {
         let mut exit = Exit::from(report.outcome);
         for path in &args.reports {
             let written = match page.as_ref().filter(|_| is_page(path)) {
-                Some(page) => std::fs::write(path, page),
-                None => File::create(path).and_then(|file| write_json(report, file)),
+                Some(page) => create_private(path).and_then(|mut file| file.write_all(page.as_bytes())),
+                None => create_private(path).and_then(|file| write_json(report, file)),
             };
             if let Err(error) = written {
                 let problem = Problem::new(format!("{}: {error}", path.display()))

@@ -9,8 +9,13 @@ use serde_json::Value;
 use super::{Issue, Reader};
 use crate::{
     args::Global,
-    trust::{Demand, Key, Trust},
+    files,
+    trust::{Demand, Key, SIGNATURE_BYTES, Trust},
 };
+
+/// What an image sets that brings plugins. They are trusted, and their compiled code is run, so that no
+/// place counts as that of bundled plugins by its name alone.
+const BUNDLED: &str = "BERTH_BUNDLED_PLUGINS";
 
 impl Reader<'_> {
     /// The directories of plugins, bundled ones first, and the rules for those of others.
@@ -100,7 +105,7 @@ impl Reader<'_> {
 
     fn key(&mut self, file: &Path) -> Option<Key> {
         let file = self.environment.working_dir.join(file);
-        let read = std::fs::read_to_string(&file).map_err(|error| error.to_string());
+        let read = files::read_text(&file, SIGNATURE_BYTES).map_err(|error| error.to_string());
         let key = read.and_then(|text| {
             // With the line of comment that minisign writes, or without.
             let key = PublicKey::decode(text.trim()).or_else(|_| PublicKey::from_base64(text.trim()));
@@ -135,16 +140,27 @@ impl Reader<'_> {
         }
     }
 
-    /// The directory installed beside the binary, or the image's, or that of a checkout.
-    fn bundled_plugins(&self) -> Option<PathBuf> {
+    /// The directory that the image names, or the one installed beside the binary, or that of a checkout.
+    fn bundled_plugins(&mut self) -> Option<PathBuf> {
+        if let Some(named) = self.environment.get(BUNDLED) {
+            let dir = self.environment.working_dir.join(named);
+            if dir.is_dir() {
+                return Some(dir);
+            }
+            self.issues.push(Issue {
+                setting: BUNDLED.into(),
+                problem: format!("`{}` is not a directory", dir.display()),
+                remedy: "leave the value that the image sets, or unset it".into(),
+            });
+            return None;
+        }
         let beside = self.environment.executable.as_ref().and_then(|exe| exe.parent()).map(|dir| {
             // Cargo marks the directories that it builds in: nowhere else is this a checkout.
             let target = dir.parent().filter(|target| target.join("CACHEDIR.TAG").is_file());
             let built = target.map(|target| target.join("components/plugins"));
             [Some(dir.join("plugins")), Some(dir.join("../lib/berth/plugins")), built]
         });
-        let beside = beside.into_iter().flatten().flatten();
-        beside.chain([PathBuf::from("/plugins")]).find(|dir| dir.is_dir())
+        beside.into_iter().flatten().flatten().find(|dir| dir.is_dir())
     }
 }
 

@@ -44,7 +44,7 @@ impl RecordingSource {
     /// # Errors
     /// [`RecordingError`] when the directory cannot be written to, or is not empty.
     pub fn new(source: Arc<dyn Source>, directory: &Path) -> Result<Self, RecordingError> {
-        fs::create_dir_all(directory).map_err(file_error(directory))?;
+        create_directory(directory).map_err(file_error(directory))?;
         let mut entries = fs::read_dir(directory).map_err(file_error(directory))?;
         if entries.next().is_some() {
             return Err(RecordingError::Taken { path: directory.to_owned() });
@@ -92,7 +92,7 @@ impl Keeper {
         let path = self.directory.join(INDEX);
         let json =
             serde_json::to_vec_pretty(&index).map_err(std::io::Error::from).map_err(file_error(&path))?;
-        fs::write(&path, json).map_err(file_error(&path))
+        create_file(&path).and_then(|mut file| file.write_all(&json)).map_err(file_error(&path))
     }
 
     /// Keeps the first thing that went wrong.
@@ -117,6 +117,22 @@ impl Keeper {
     }
 }
 
+/// Creates a directory that only its owner reads: a recording is an inventory of the accounts.
+fn create_directory(path: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path)
+}
+
+/// Creates a file that only its owner reads.
+fn create_file(path: &Path) -> std::io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true).create(true).truncate(true).open(path)
+}
+
 /// The file of one fetch; closed when it is dropped.
 struct UnitFile {
     keeper: Arc<Keeper>,
@@ -130,8 +146,8 @@ impl UnitFile {
         let path = file_of(&keeper.directory, request);
         let created = path
             .parent()
-            .map_or(Ok(()), fs::create_dir_all)
-            .and_then(|()| fs::File::create(&path))
+            .map_or(Ok(()), create_directory)
+            .and_then(|()| create_file(&path))
             .map_err(file_error(&path));
         let file = match created {
             Ok(file) => Some(BufWriter::new(file)),

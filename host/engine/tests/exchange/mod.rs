@@ -108,6 +108,44 @@ async fn a_new_version_that_takes_another_plugins_kind_is_refused_and_the_old_on
     assert_eq!(engine.kinds().len(), 2);
 }
 
+/// The files of compiled code.
+fn compiled(cache: &Path) -> usize {
+    fs::read_dir(cache).map_or(0, |files| {
+        files
+            .filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "cwasm"))
+            .count()
+    })
+}
+
+#[tokio::test]
+async fn the_compiled_code_of_former_versions_goes_when_nothing_uses_it_any_more() {
+    let (dir, cache) = (plugins(&["honest"]), tempfile::tempdir().unwrap());
+    let cache = cache.path().join("cache");
+    let file = dir.path().join("honest.wasm");
+    let start =
+        || Engine::new(EngineConfig { cache_dir: Some(cache.clone()), ..config(dir.path()) }).unwrap();
+    let engine = start();
+    assert_eq!(titles(&engine).await, ["a", "b"]);
+    assert_eq!(compiled(&cache), 1);
+    let running = engine.pinned().unwrap();
+    fs::write(&file, second_version()).unwrap();
+    engine.reload().unwrap();
+    assert_eq!(compiled(&cache), 2, "something still runs with the first version");
+    assert_eq!(titles(&*running).await, ["a", "b"]);
+    drop(running);
+    assert_eq!(compiled(&cache), 1);
+
+    // Another process uses the second version.
+    let other = start();
+    assert_eq!(other.plugins()[0].code, CodeOrigin::Cached);
+    fs::copy(component("honest"), &file).unwrap();
+    engine.reload().unwrap();
+    assert_eq!(compiled(&cache), 2);
+    assert_eq!(titles(&other).await, ["va", "vb"]);
+    drop((engine, other));
+    assert_eq!(compiled(&cache), 2, "the end of a process removes nothing");
+}
+
 #[tokio::test]
 async fn what_was_never_used_stays_usable_when_its_file_breaks() {
     let dir = tempfile::tempdir().unwrap();

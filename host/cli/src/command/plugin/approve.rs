@@ -15,6 +15,7 @@ use berth_embed::{
 use super::{component, started};
 use crate::{
     exit::Exit,
+    files,
     output::{confirm, hang, out, safe},
     trust::{Demand, Signed, Trust, signature_file},
 };
@@ -121,7 +122,8 @@ fn files(plugin: &Path) -> Result<Vec<PathBuf>, Problem> {
 
 fn look(engine: &Engine, trust: &Trust, file: &Path) -> Result<Looked, Problem> {
     let info = engine.inspect(file)?;
-    let bytes = fs::read(file).map_err(|error| Problem::new(format!("{}: {error}", file.display())))?;
+    let bytes =
+        files::read(file, info.size).map_err(|error| Problem::new(format!("{}: {error}", file.display())))?;
     let ask = Ask::of(&info.manifest, &info.sha256);
     Ok(Looked { info, ask, signature: trust.signature(file, &bytes) })
 }

@@ -11,9 +11,10 @@ use berth_embed::{EngineConfig, Problem};
 use super::{component, started};
 use crate::{
     exit::Exit,
+    files,
     output::safe,
     registry::{Pulled, Registry},
-    trust::{Trust, signature_file},
+    trust::{SIGNATURE_BYTES, Trust, signature_file},
 };
 
 /// Puts a component, and its signature if there is one, into a registry.
@@ -24,10 +25,13 @@ pub(super) fn push(config: EngineConfig, plugin: &Path, to: &Registry) -> Result
     let file = component(plugin)?;
     let info = started(EngineConfig { plugin_dirs: Vec::new(), ..config })?.inspect(&file)?;
     let unreadable = |error| Problem::new(format!("{}: {error}", file.display()));
-    let bytes = fs::read(&file).map_err(unreadable)?;
+    let bytes = files::read(&file, info.size).map_err(unreadable)?;
     let beside = signature_file(&file);
-    let signature =
-        if beside.is_file() { Some(fs::read_to_string(&beside).map_err(unreadable)?) } else { None };
+    let signature = if beside.is_file() {
+        Some(files::read_text(&beside, SIGNATURE_BYTES).map_err(unreadable)?)
+    } else {
+        None
+    };
     let signed = if signature.is_some() { ", with its signature" } else { "" };
     let digest = runtime()?.block_on(to.push(&info, bytes, signature))?;
     Ok((safe(&format!("pushed {} {}{signed}: {digest}", info.name, info.version)), Exit::Done))

@@ -1,11 +1,6 @@
 //! `berth plugin run`: one plugin's kinds, from a real or a recorded account into a file or to Port.
 
-use std::{
-    fmt::Write as _,
-    io::Write as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt::Write as _, io::Write as _, path::Path, sync::Arc};
 
 use berth_embed::{
     Catalog as _, Engine, HttpConfig, MemoryCatalog, Outcome, PluginInfo, PortCatalog, PortConfig, Problem,
@@ -22,6 +17,7 @@ use crate::{
     args::LogFormat,
     command::host::stop_on_signal,
     exit::Exit,
+    files::create_private,
     output::{data, err, hang, safe},
     progress,
     settings::Sources,
@@ -181,7 +177,7 @@ impl Port {
 }
 
 fn write(path: &Path, lines: &[String]) -> std::io::Result<()> {
-    let mut file = std::io::BufWriter::new(std::fs::File::create(PathBuf::from(path))?);
+    let mut file = std::io::BufWriter::new(create_private(path)?);
     for line in lines {
         writeln!(file, "{line}")?;
     }

@@ -1,0 +1,127 @@
+//! A disk that is full while the ledger is in use, and has room again.
+//!
+//! The bound of a process on the size of its files stands in for the disk: writing beyond it fails as on
+//! a full disk. It holds for a whole process, so the tests run in one of their own, each after the other,
+//! which a shell has started without the signal that such a write sends.
+
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+use std::{env, fs, path::Path, process::Command, sync::Arc};
+
+use berth_core::{
+    AccountId, Intent, Kind, Ledger, LedgerEntry, LedgerSession, MissingScopes, Opened, Place, Problem,
+    Producer, Producers,
+};
+use berth_ledger::{FileLedger, LedgerConfig};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+const CATALOG: &str = "aws of type aws-v3 at https://api.getport.io";
+const INNER: &str = "BERTH_TEST_FULL_DISK";
+
+fn entry(content: u128) -> LedgerEntry {
+    let producer = Producer {
+        account: AccountId::new("111111111111").unwrap(),
+        place: Place::Global,
+        kind: Kind::new("AWS::EC2::Instance").unwrap(),
+    };
+    LedgerEntry { content: Some(content), producers: Producers::one(producer) }
+}
+
+fn entries(count: u128) -> Vec<(u128, Option<LedgerEntry>)> {
+    // Spread over the whole file.
+    (1..=count).map(|key| (key.wrapping_mul(u128::MAX / 1_000_003), Some(entry(key)))).collect()
+}
+
+fn begin(ledger: &FileLedger) -> (Arc<dyn LedgerSession>, Vec<String>) {
+    let Opened { session, notes } = ledger.begin(CATALOG, Intent::Write).unwrap();
+    (session, notes)
+}
+
+/// Lets files have so many bytes at most; without a bound if `None`.
+fn bound(bytes: Option<u64>) {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Fsize);
+    setrlimit(Resource::Fsize, Rlimit { current: bytes, maximum }).unwrap();
+}
+
+/// A ledger of a hundred entities, and a session of it for which the disk got full.
+fn filled(dir: &Path) -> (FileLedger, Arc<dyn LedgerSession>, Problem) {
+    let ledger = FileLedger::open(LedgerConfig::new(dir)).unwrap();
+    let (session, _) = begin(&ledger);
+    session.record(&entries(100)).unwrap();
+    session.end(&MissingScopes::new()).unwrap();
+    let (session, _) = begin(&ledger);
+    bound(Some(fs::metadata(dir.join("ledger.redb")).unwrap().len()));
+    let problem = session.record(&entries(60_000)).unwrap_err();
+    (ledger, session, problem)
+}
+
+fn told_of_a_full_disk(problem: &Problem, dir: &Path) {
+    assert!(problem.message.contains("File too large"), "the first cause: {problem}");
+    let remedy = problem.remedy.as_ref().unwrap();
+    assert!(remedy.contains("free space") && remedy.contains(dir.to_str().unwrap()), "{problem}");
+}
+
+fn a_freed_disk_has_the_next_resync_use_the_ledger_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ledger, former, problem) = filled(dir.path());
+    told_of_a_full_disk(&problem, dir.path());
+    told_of_a_full_disk(&former.record(&entries(1)).unwrap_err(), dir.path());
+    told_of_a_full_disk(&former.end(&MissingScopes::new()).unwrap_err(), dir.path());
+    // What a live event asks has the file opened again, too; whether that goes well is not said.
+    if let Err(problem) = ledger.invalidate(CATALOG, &[(1, None)]) {
+        assert!(problem.remedy.unwrap().contains("free space"));
+    }
+
+    bound(None);
+    let (session, _) = begin(&ledger);
+    let known = entries(100);
+    let uncertain = LedgerEntry { content: None, ..entry(1) };
+    assert_eq!(
+        session.look_up(known[0].0),
+        Some(uncertain),
+        "the failed resync may have sent another content"
+    );
+    session.record(&known).unwrap();
+    session.end(&MissingScopes::new()).unwrap();
+    assert_eq!(begin(&ledger).0.look_up(known[0].0), Some(entry(1)));
+    let refused = former.record(&entries(1)).unwrap_err();
+    assert!(refused.message.contains("another resync"), "{refused}");
+}
+
+fn the_operator_is_told_that_it_is_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ledger, ..) = filled(dir.path());
+    bound(None);
+    let (_, notes) = begin(&ledger);
+    assert!(notes[0].contains("used again") && notes[0].contains("File too large"), "{notes:?}");
+    assert_eq!(begin(&ledger).1, Vec::<String>::new(), "once");
+}
+
+fn a_file_that_the_fault_damaged_is_moved_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ledger, ..) = filled(dir.path());
+    bound(None);
+    fs::write(dir.path().join("ledger.redb"), "not a database".repeat(1000)).unwrap();
+    let (session, notes) = begin(&ledger);
+    assert!(notes.iter().any(|note| note.contains("damaged")), "{notes:?}");
+    assert_eq!(session.look_up(entries(1)[0].0), None);
+    session.record(&entries(100)).unwrap();
+    session.end(&MissingScopes::new()).unwrap();
+    assert_eq!(begin(&ledger).0.look_up(entries(1)[0].0), Some(entry(1)));
+}
+
+#[test]
+fn a_disk_that_is_full_for_a_while_does_not_cost_the_ledger() {
+    if env::var_os(INNER).is_some() {
+        a_freed_disk_has_the_next_resync_use_the_ledger_again();
+        the_operator_is_told_that_it_is_used_again();
+        a_file_that_the_fault_damaged_is_moved_aside();
+        return;
+    }
+    let script =
+        r#"trap "" XFSZ; exec "$0" --exact a_disk_that_is_full_for_a_while_does_not_cost_the_ledger"#;
+    let mut inner = Command::new("sh");
+    let ended = inner.args(["-c", script]).arg(env::current_exe().unwrap()).env(INNER, "1").output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+}
