@@ -157,8 +157,8 @@ async fn serve(
         changelog_destination,
         identity,
         state,
-        deletion,
         events,
+        deletion,
     }));
     let following = follow(live.clone(), &status, &stop);
     status.set_ready();
