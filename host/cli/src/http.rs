@@ -55,7 +55,7 @@ pub(crate) struct Status {
     /// Who looks at the status page.
     watchers: Watchers,
     /// Who may ask for what.
-    access: RwLock<Arc<Access>>,
+    access: RwLock<Arc<HttpAccess>>,
     /// Takes live events, where there is a key for them.
     events: RwLock<Option<Arc<EventWebhook>>>,
     /// What was refused.
@@ -64,7 +64,7 @@ pub(crate) struct Status {
 
 /// Who may ask for what. It is exchanged as a whole when settings are read anew.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Access {
+pub(crate) struct HttpAccess {
     /// The names of this service.
     pub(crate) names: KnownNames,
     /// Who may ask for resyncs; `None`: whoever reaches the port.
@@ -110,11 +110,11 @@ impl Status {
     }
 
     /// Who may ask for what from now on.
-    pub(crate) fn allow(&self, access: Access) {
+    pub(crate) fn allow(&self, access: HttpAccess) {
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
     }
 
-    fn access(&self) -> Arc<Access> {
+    fn access(&self) -> Arc<HttpAccess> {
         Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
     }
 

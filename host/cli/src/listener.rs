@@ -71,8 +71,10 @@ pub(crate) enum Reason {
     Start,
     /// Somebody asked for it at Port, and polling or Kafka told.
     Requested,
-    /// Port called the webhook.
+    /// Port called the webhook, or somebody who knows its key.
     Webhook,
+    /// Somebody called the webhook, which has no key.
+    Anonymous,
     /// The scheduled interval has passed.
     Scheduled,
 }
@@ -83,7 +85,7 @@ impl Reason {
         match self {
             Self::Start => "start",
             Self::Requested => "requested at Port",
-            Self::Webhook => "webhook",
+            Self::Webhook | Self::Anonymous => "webhook",
             Self::Scheduled => "schedule",
         }
     }
@@ -126,7 +128,9 @@ impl Request {
     /// One resync serves this request and a newer one.
     fn join(self, newer: Self) -> Self {
         let ended = self.ended.into_iter().filter(|sender| !sender.is_closed()).chain(newer.ended);
-        Self { reason: newer.reason, ended: ended.collect() }
+        // One that is worth more than an anonymous one stays so.
+        let reason = if newer.reason == Reason::Anonymous { self.reason } else { newer.reason };
+        Self { reason, ended: ended.collect() }
     }
 }
 
@@ -185,9 +189,10 @@ impl Pace {
         Self { patience, ..self }
     }
 
-    /// How long after the start of a resync that has ended by itself the request that waits may begin.
-    fn between(self) -> Duration {
-        self.minimum.min(self.patience)
+    /// How long after the start of a resync that has ended by itself the request that waits may begin. Only
+    /// an anonymous one is kept waiting: whoever else asks does so by Port, or knows a key.
+    fn between(self, waiting: Reason) -> Duration {
+        if waiting == Reason::Anonymous { self.minimum.min(self.patience) } else { Duration::ZERO }
     }
 }
 
@@ -210,14 +215,16 @@ where
 {
     let Requests(mut requests) = requests;
     let mut waiting: Option<Request> = None;
-    // When the request that waits may begin.
-    let mut begins = Instant::now();
+    // When the last resync began, unless it was stopped for the request that waits.
+    let mut last: Option<Instant> = None;
     loop {
         let request = loop {
+            let begins =
+                waiting.as_ref().zip(last).map(|(waiting, last)| last + pace.between(waiting.reason));
             let arrived = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = sleep_until(begins), if waiting.is_some() => None,
+                () = async { sleep_until(begins.unwrap_or_else(Instant::now)).await }, if waiting.is_some() => None,
                 arrived = requests.recv() => match arrived {
                     Some(arrived) => Some(arrived),
                     None => return,
@@ -259,7 +266,7 @@ where
         };
         let stopped = cancel.is_cancelled();
         pace = pace.after(stopped, waiting.is_some());
-        begins = if stopped { Instant::now() } else { begun + pace.between() };
+        last = (!stopped).then_some(begun);
         request.answer(if waiting.is_some() { Ended::Replaced } else { ended });
     }
 }
@@ -345,9 +352,11 @@ mod tests {
         let pace = Pace::new(minute);
         assert_eq!(pace.patience, Duration::ZERO, "the first one is stopped at once");
         let once = pace.after(true, true);
-        assert_eq!((once.patience, once.between()), (minute, minute));
+        assert_eq!(once.patience, minute);
         let twice = once.after(true, true);
-        assert_eq!((twice.patience, twice.between()), (2 * minute, minute));
+        assert_eq!(twice.patience, 2 * minute);
+        assert_eq!(twice.between(Reason::Anonymous), minute);
+        assert_eq!(twice.between(Reason::Requested), Duration::ZERO);
         assert_eq!(twice.after(false, true), twice, "somebody still asks");
         assert_eq!(twice.after(false, false), pace);
     }
@@ -374,15 +383,18 @@ mod tests {
         let running = tokio::spawn(run(requests, stop.clone(), resync));
         let mut asked = Vec::new();
         for _ in 0..40 {
-            asked.push(resyncs.ask(Reason::Webhook).await.unwrap());
+            asked.push(resyncs.ask(Reason::Anonymous).await.unwrap());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert_eq!(*ends.lock().unwrap(), [false, true], "the third one has not begun");
         assert_eq!(asked.remove(0).await, Ok(Ended::Replaced));
         assert!(asked.remove(0).await.is_ok());
+        // What Port asks for does not wait, and takes the others along.
+        assert_eq!(resyncs.run(Reason::Requested).await, Some(Ended::Ran));
+        assert_eq!(*ends.lock().unwrap(), [false, true, true]);
+        assert_eq!(asked.pop().unwrap().await, Ok(Ended::Ran));
         stop.cancel();
         running.await.unwrap();
-        assert!(asked.pop().unwrap().await.is_err(), "it is told that the service stops");
     }
 
     #[tokio::test]

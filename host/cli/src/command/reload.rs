@@ -20,7 +20,7 @@ use self::files::Files;
 use super::host::{Assembled, Build, Refusal, assemble};
 use crate::{
     args::Global,
-    http::{Access, Status},
+    http::{HttpAccess, Status},
     listener::{Identity, Live},
     settings::{AT_START, Environment, Issue, Listener, Service, Settings, State, variable},
     telemetry::{self, Shipping},
@@ -133,7 +133,7 @@ impl Reloader<'_> {
         !loaded.is_empty() || !removed.is_empty()
     }
 
-    async fn read(&self, former: &Live, plugins: &mut Plugins) -> Result<(Live, Access), Vec<Issue>> {
+    async fn read(&self, former: &Live, plugins: &mut Plugins) -> Result<(Live, HttpAccess), Vec<Issue>> {
         let (mut settings, mut service) = Settings::load_service(self.global, self.environment)?;
         for setting in keep(&Former::of(former), &mut settings, &mut service) {
             tracing::warn!(setting, "this setting cannot change while the service runs: restart it");
@@ -177,7 +177,7 @@ impl Reloader<'_> {
         *plugins = Plugins { engine, config, trust, narrowed };
         telemetry::follow(log_level.as_deref());
         Ok((
-            Live { host, service, schedule, changelog_destination, identity, state, deletion, events },
+            Live { host, service, schedule, changelog_destination, identity, state, events, deletion },
             access,
         ))
     }

@@ -161,8 +161,8 @@ async fn serve(
         changelog_destination,
         identity,
         state,
-        deletion,
         events,
+        deletion,
     }));
     let following = follow(live.clone(), &status, backlog, &stop);
     status.set_ready();

@@ -54,6 +54,7 @@ pub(super) async fn ask(
         .get::<Peer>()
         .is_some_and(|peer| peer.address.is_loopback() && !is_forwarded(request.headers()));
     let headers = request.headers().clone();
+    let mut reason = Reason::Anonymous;
     if let Some(access) = &status.access().resync {
         let body = timeout(BODY_PATIENCE, to_bytes(request.into_body(), BODY_LIMIT)).await;
         let body = body.ok().and_then(Result::ok).unwrap_or_default();
@@ -61,9 +62,10 @@ pub(super) async fn ask(
             status.refuse(REFUSED);
             return refusal(StatusCode::UNAUTHORIZED, "the key is missing or not known");
         }
+        reason = Reason::Webhook;
     }
     let stopping = || refusal(StatusCode::SERVICE_UNAVAILABLE, "the service is stopping");
-    let Some(ended) = resyncs.ask(Reason::Webhook).await else { return stopping() };
+    let Some(ended) = resyncs.ask(reason).await else { return stopping() };
     if !local {
         return (StatusCode::ACCEPTED, Json(Value::Null)).into_response();
     }
@@ -117,7 +119,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        http::Access,
+        http::HttpAccess,
         listener::{self, Requests},
     };
 
@@ -205,7 +207,7 @@ mod tests {
     #[tokio::test]
     async fn where_there_is_a_key_nobody_goes_without() {
         let (State((resyncs, status)), _requests) = listening();
-        status.allow(Access { resync: Some(access()), ..Access::default() });
+        status.allow(HttpAccess { resync: Some(access()), ..HttpAccess::default() });
         let state = State((resyncs, status));
         for peer in ["10.1.2.3", "127.0.0.1"] {
             let response = ask(state.clone(), asked(Some(peer), &[])).await;

@@ -19,6 +19,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -29,8 +30,8 @@ const BACKLOG: i32 = 1024;
 /// How long to wait when a connection cannot be taken: there are no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How many connections there may be, and how long the head of a request may take to come. That is also
-/// how long a connection may wait for its next request.
+/// How many connections there may be, how long the head of a request may take to come, which is also how
+/// long a connection may wait for its next request, and how long the other end may take none of an answer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) connections: usize,
@@ -40,6 +41,7 @@ pub(crate) struct Limits {
     pub(crate) head: Duration,
     /// The same on a connection of the reserve.
     pub(crate) head_of_reserve: Duration,
+    pub(crate) stalled: Duration,
 }
 
 impl Default for Limits {
@@ -49,6 +51,7 @@ impl Default for Limits {
             reserve: 32,
             head: Duration::from_secs(10),
             head_of_reserve: Duration::from_secs(2),
+            stalled: Duration::from_secs(30),
         }
     }
 }
@@ -162,13 +165,15 @@ impl Server {
                 Err(_) => (reserve, true),
             };
             let peer = Peer { address: peer.ip().to_canonical(), reserve, close: CancellationToken::new() };
-            let (router, head) = (self.router.clone(), self.head(reserve));
-            tokio::spawn(connection(stream, peer, router, head, graceful.watcher(), permit));
+            tokio::spawn(connection(
+                stream,
+                peer,
+                self.router.clone(),
+                self.limits,
+                graceful.watcher(),
+                permit,
+            ));
         }
-    }
-
-    fn head(&self, reserve: bool) -> Duration {
-        if reserve { self.limits.head_of_reserve } else { self.limits.head }
     }
 }
 
@@ -177,7 +182,7 @@ async fn connection(
     stream: TcpStream,
     peer: Peer,
     router: Router,
-    head: Duration,
+    limits: Limits,
     graceful: Watcher,
     _permit: OwnedSemaphorePermit,
 ) {
@@ -192,11 +197,13 @@ async fn connection(
             router.oneshot(request).await
         }
     });
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.stalled));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head)
+        .header_read_timeout(if reserve { limits.head_of_reserve } else { limits.head })
         .keep_alive(!reserve)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     tokio::select! {
         // How it ended is nobody's business: most often the other end was gone.
         _ = graceful.watch(connection) => {}
@@ -218,7 +225,8 @@ mod tests {
     fn start(limits: Limits) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
         let who = async |Extension(peer): Extension<Peer>| if peer.reserve { "reserve" } else { "ordinary" };
         let slow = async || tokio::time::sleep(Duration::from_millis(200)).await;
-        let router = Router::new().route("/", get(who)).route("/slow", get(slow));
+        let long = async || vec![0; 16 << 20];
+        let router = Router::new().route("/", get(who)).route("/slow", get(slow)).route("/long", get(long));
         let sockets = bind(BindAddress::Only(Ipv4Addr::LOCALHOST.into()), 0).unwrap();
         let address = sockets[0].local_addr().unwrap();
         let drain = CancellationToken::new();
@@ -249,7 +257,8 @@ mod tests {
     #[tokio::test]
     async fn half_a_request_is_given_up_and_leaves_room_for_health() {
         let head = Duration::from_millis(400);
-        let limits = Limits { connections: 4, reserve: 2, head, head_of_reserve: head / 4 };
+        let limits =
+            Limits { connections: 4, reserve: 2, head, head_of_reserve: head / 4, ..Limits::default() };
         let (address, _drain, _server) = start(limits);
         assert!(ask(address, "/").await.ends_with("ordinary"));
         let mut half = Vec::new();
@@ -272,6 +281,20 @@ mod tests {
         let (address, _drain, _server) = start(Limits { head, ..Limits::default() });
         let stream = send(address, "GET / HTTP/1.1\r\nHost: berth\r\n\r\n").await;
         assert!(read(stream).await.ends_with("ordinary"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_takes_is_given_up() {
+        let limits = Limits { connections: 1, stalled: Duration::from_millis(200), ..Limits::default() };
+        let (address, _drain, _server) = start(limits);
+        let stalled = send(address, "GET /long HTTP/1.1\r\nHost: berth\r\n\r\n").await;
+        assert!(ask(address, "/").await.ends_with("reserve"));
+        let begun = Instant::now();
+        while !ask(address, "/").await.ends_with("ordinary") {
+            assert!(begun.elapsed() < Duration::from_secs(10), "it keeps its place");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        drop(stalled);
     }
 
     #[tokio::test]

@@ -113,12 +113,9 @@ mod tests {
 
     use super::*;
 
-    fn at(seconds: u64) -> Option<SystemTime> {
-        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
-    }
-
     #[test]
     fn a_request_is_due_unless_a_resync_served_it() {
+        let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         // Looks in turn: what is requested, when a resync began, and whether one is due.
         for looks in [
             // Nobody asked.

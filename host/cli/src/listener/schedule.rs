@@ -87,17 +87,18 @@ mod tests {
         let (resyncs, requests) = channel();
         let stop = tokio_util::sync::CancellationToken::new();
         let grid = Grid { since: Instant::now(), every: Duration::from_millis(200) };
-        let begun = std::sync::Mutex::new(Vec::new());
+        let (begun, ended) = (std::sync::Mutex::new(Vec::new()), std::sync::Mutex::new(Vec::new()));
         let resync = |_, _| {
             begun.lock().unwrap().push(grid.since.elapsed());
             let last = begun.lock().unwrap().len() == 3;
-            let stop = stop.clone();
+            let (stop, ended) = (stop.clone(), &ended);
             async move {
                 if last {
                     stop.cancel();
                 }
                 // One interval and a half.
                 tokio::time::sleep(Duration::from_millis(300)).await;
+                ended.lock().unwrap().push(grid.since.elapsed());
                 Ended::Ran
             }
         };
@@ -105,11 +106,12 @@ mod tests {
             () = run(requests, stop.clone(), resync) => {}
             () = tick(&resyncs, grid) => {}
         }
-        let begun = begun.into_inner().unwrap();
-        // On ticks, and never at the end of the one before.
+        let (begun, ended) = (begun.into_inner().unwrap(), ended.into_inner().unwrap());
         assert!(begun[0] >= grid.every, "{begun:?}");
-        for (earlier, later) in begun.iter().zip(&begun[1..]) {
-            assert!(*later - *earlier >= Duration::from_millis(350), "{begun:?}");
+        for (ended, begun) in ended.iter().zip(&begun[1..]) {
+            // Each waits for a tick that comes after the end of the one before.
+            let ticks = begun.as_nanos() / grid.every.as_nanos();
+            assert!(grid.every.as_nanos() * ticks >= ended.as_nanos(), "{ended:?} {begun:?}");
         }
     }
 }

@@ -14,7 +14,7 @@ use url::Url;
 #[cfg(feature = "kafka")]
 use super::Kafka;
 use super::{Issue, Reader, live, split};
-use crate::http::{Access, KnownNames, ResyncAccess};
+use crate::http::{HttpAccess, KnownNames, ResyncAccess};
 
 /// How the service runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,12 +109,12 @@ const PORT: u16 = 8000;
 
 impl Service {
     /// Who may ask for what, of a process with this secret of Port's client.
-    pub(crate) fn access(&self, client_secret: &SecretString) -> Access {
+    pub(crate) fn access(&self, client_secret: &SecretString) -> HttpAccess {
         let resync = self
             .resync_key
             .as_ref()
             .map(|ResyncKey(key)| ResyncAccess { key: key.clone(), client_secret: client_secret.clone() });
-        Access { names: self.names.clone(), resync }
+        HttpAccess { names: self.names.clone(), resync }
     }
 
     /// What Port is told of it: when resyncs repeat.

@@ -69,7 +69,8 @@ impl Service {
     /// Posts a body: status line and body of the answer.
     pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> (String, String) {
         let mut stream = TcpStream::connect(&self.address).expect("the service listens");
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers: String =
+            headers.iter().flat_map(|(name, value)| [*name, ": ", *value, "\r\n"]).collect();
         let length = body.len();
         write!(
             stream,
@@ -289,6 +290,25 @@ fn the_webhook_stops_a_running_resync_and_replies_after_its_own() {
     assert_eq!(world.entities(), world.expected());
     let (code, log) = service.terminate();
     assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn the_webhook_wants_its_key_where_it_has_one() {
+    let mut world = World::with_accounts(1).buckets(1).build();
+    let webhook = json!({"type": "WEBHOOK", "app_host": "https://berth.example/", "resync_key": "hush-key"});
+    listen(&mut world, &webhook);
+    let service = Service::start(&world);
+    wait_for("the first resync", || reported(&world).len() == 2);
+    for headers in [&[][..], &[("authorization", "Bearer another")], &[("x-port-signature", "v1,aGVsbG8=")]] {
+        assert_eq!(service.post("/resync", headers, "{}").0, "HTTP/1.1 401 Unauthorized", "{headers:?}");
+    }
+    assert_eq!(reported(&world).len(), 2);
+    let right = service.post("/resync", &[("authorization", "Bearer hush-key")], "{}");
+    assert_eq!(right, ("HTTP/1.1 200 OK".to_owned(), "null".to_owned()));
+    assert_eq!(reported(&world).len(), 4);
+    let (code, log) = service.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("hush-key"), "{log}");
 }
 
 #[test]

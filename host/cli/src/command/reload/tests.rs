@@ -100,7 +100,11 @@ fn values(path: &str) -> (&'static str, &'static str, &'static [(&'static str, &
     const ORGANIZATION: &[(&str, &str)] =
         &[("integration.config.account_role_arn", "arn:aws:iam::111111111111:role/Read")];
     match path {
-        "port.client_id" | "port.client_secret" => ("a", "b", &[]),
+        "port.client_id"
+        | "port.client_secret"
+        | "integration.identifier"
+        | "integration.type"
+        | "integration.config.live_events_api_key" => ("a", "b", &[]),
         "port.base_url" => ("https://a.example", "https://b.example", &[]),
         "create_port_resources_origin" => ("Port", "Ocean", &[]),
         "event_listener.type" => ("POLLING", "WEBHOOKS_ONLY", &[]),
@@ -139,7 +143,6 @@ fn values(path: &str) -> (&'static str, &'static str, &'static [(&'static str, &
         "event_workers_count" | "max_event_processing_seconds" | "max_wait_seconds_before_shutdown" => {
             ("7", "8", EVENTS)
         }
-        "integration.identifier" | "integration.type" => ("a", "b", &[]),
         "integration.config.account_role_arn" | "integration.config.hop_role_arn" => {
             ("arn:aws:iam::111111111111:role/Read", "arn:aws:iam::111111111111:role/Other", &[])
         }
@@ -157,7 +160,6 @@ fn values(path: &str) -> (&'static str, &'static str, &'static [(&'static str, &
             ("AssumeRole", "StaticCredential,AssumeRole", &[])
         }
         "integration.config.aws_partition" => ("aws", "aws-cn", &[]),
-        "integration.config.live_events_api_key" => ("a", "b", &[]),
         "integration.config.live_events_keys" => (
             r#"[{"key": "a", "accounts": ["111111111111"]}]"#,
             r#"[{"key": "b", "accounts": ["111111111111"]}]"#,
