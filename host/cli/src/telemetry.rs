@@ -66,10 +66,12 @@ pub(crate) fn install(
         args.log_level.clone().or_else(|| environment.get("APPLICATION__LOG_LEVEL").map(contract_level));
     let default = match args.log_format {
         // What only a log would tell: retries towards Port and AWS, what the engine does about
-        // plugins, and trust in servers. The fate of units and entities is told by progress and summary.
-        LogFormat::Text if !service => {
-            "error,berth_port=warn,berth_aws=warn,berth_engine=warn,berth_embed=warn,berth::telemetry=warn"
-        }
+        // plugins, trust in servers, and which files settings come from. The fate of units and entities is
+        // told by progress and summary.
+        LogFormat::Text if !service => concat!(
+            "error,berth_port=warn,berth_aws=warn,berth_engine=warn,berth_embed=warn,berth_http=warn,",
+            "berth::settings=info,berth::telemetry=warn"
+        ),
         LogFormat::Text | LogFormat::Json => "info,krafka=error",
     };
     // A filter that does not parse falls back to errors only, rather than to no log at all.

@@ -109,8 +109,9 @@ impl TransportCause {
             Tls::InvalidMessage(
                 InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
             ) => Self::NotTls,
-            Tls::PeerIncompatible(_) | Tls::NoApplicationProtocol => Self::TlsRefused,
-            Tls::AlertReceived(
+            Tls::PeerIncompatible(_)
+            | Tls::NoApplicationProtocol
+            | Tls::AlertReceived(
                 AlertDescription::HandshakeFailure
                 | AlertDescription::ProtocolVersion
                 | AlertDescription::InsufficientSecurity

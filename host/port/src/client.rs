@@ -322,7 +322,6 @@ impl Client {
             };
             let at_most = match &failure {
                 Failure::Transport(error) if call.may_repeat(error) => policy.retries,
-                Failure::Transport(_) => 0,
                 Failure::Status(Refusal { status: 429, .. }, _) => policy.retries,
                 Failure::Status(..) if call.repeat == Repeat::Unprocessed => 0,
                 Failure::Status(Refusal { status: 502..=504, .. }, _)
@@ -332,7 +331,7 @@ impl Client {
                 }
                 Failure::Status(Refusal { status: 408 | 502..=504, .. }, _) => policy.retries,
                 Failure::Status(Refusal { status: 500.., .. }, _) => policy.retries.min(RETRIES_OF_A_FAILURE),
-                Failure::Status(..) => 0,
+                Failure::Transport(_) | Failure::Status(..) => 0,
             };
             let patience = self.failed(name, is_api, &failure);
             let stopped = self.stop.is_asked();

@@ -64,6 +64,7 @@ use tokio::{
     sync::{OnceCell, Semaphore},
     time::Instant,
 };
+use url::Url;
 use uuid::Uuid;
 
 use crate::{

@@ -305,6 +305,7 @@ mod tests {
         assert_eq!(text(&tree, "port.base_url"), "dotenv");
         assert_eq!(text(&tree, "port.client_secret"), "env");
         assert_eq!(tree.file_paths().collect::<Vec<_>>(), ["port.client_id"]);
+        assert_eq!(tree.files(), [dir.path().join("berth.toml"), dir.path().join(".env")]);
     }
 
     #[test]

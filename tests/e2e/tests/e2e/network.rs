@@ -1,4 +1,5 @@
 //! Gateways, proxies, and certificates of one's own.
+#![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 use std::time::{Duration, Instant};
 
@@ -117,4 +118,17 @@ fn a_tunnel_is_asked_for_what_is_encrypted() {
     let mut expected = [format!("CONNECT {port}"), format!("CONNECT {aws}")];
     expected.sort();
     assert_eq!(asked, expected.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn the_files_that_settings_come_from_are_named_and_must_be_ours() {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+    let world = World::with_accounts(1).buckets(1).build();
+    world.file("berth.toml", "max_deletions = 500\n");
+    world.sync().exits(0).says("settings are read from a file").says("berth.toml");
+    let file = world.folder().join("berth.toml");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).expect("a file of ours");
+    world.sync().exits(2).says("berth.toml").says("written by everybody").says("chmod o-w");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("a file of ours");
+    world.sync().exits(0);
 }

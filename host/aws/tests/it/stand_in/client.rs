@@ -298,8 +298,7 @@ async fn an_answer_that_is_too_large_fails_what_it_was_asked_for() {
     let clusters_of =
         move |seen: &Seen| (seen.call == CALL).then(|| Answer::json(&json!({"clusterArns": arns})));
     let aws = StandIn::start(clusters_of).await;
-    let source =
-        source(berth_aws::AwsConfig { max_response_bytes: 50_000, ..with_roles(&aws.endpoint, &[A]) });
+    let source = source(AwsConfig { max_response_bytes: 50_000, ..with_roles(&aws.endpoint, &[A]) });
     source.accounts().await.unwrap();
     let found = read(&source, A, &["eu-west-1"], &clusters(), &[]).await;
     let Some(FetchError::Failed(problem)) = found.error else { panic!("{found:?}") };
