@@ -15,6 +15,8 @@ mod handmade;
 #[cfg(target_os = "linux")]
 mod image;
 mod kafka;
+#[cfg(feature = "mock-kafka")]
+mod kafka_mock;
 mod kinds;
 mod languages;
 mod ledger;

@@ -1,7 +1,7 @@
 //! `--record` and `--replay`: a run, and the same run again without AWS.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use berth_e2e::World;
 use serde_json::{Value, json};
@@ -16,6 +16,14 @@ fn everything(folder: &Path) -> String {
     text
 }
 
+/// Whether nobody but its owner reads a file, or a folder and all that is in it.
+fn is_private(path: &Path) -> bool {
+    let inside =
+        || fs::read_dir(path).expect("a folder").all(|entry| is_private(&entry.expect("an entry").path()));
+    let found = fs::metadata(path).expect("it is there");
+    found.permissions().mode() & 0o077 == 0 && (found.is_file() || inside())
+}
+
 #[test]
 fn a_recording_gives_the_same_entities_without_aws() {
     let mut world = World::with_accounts(2).buckets(1).instances(1).clusters(1).build();
@@ -24,7 +32,13 @@ fn a_recording_gives_the_same_entities_without_aws() {
     let there = recording.to_str().expect("a UTF-8 path").to_owned();
     // A role that cannot be assumed, and a region that denies, are recorded as what they are.
     world.break_external_id(&world.accounts()[1].clone());
-    world.berth(&["sync", "--record", &there]).exits(3).says("were recorded");
+    let reports = ["report.html", "report.json"].map(|name| folder.path().join(name));
+    let [page, data] = reports.each_ref().map(|report| report.to_str().expect("a UTF-8 path"));
+    let run = world.berth(&["sync", "--record", &there, "--report", page, "--report", data]);
+    run.exits(3).says("were recorded");
+    for written in reports.iter().chain([&recording]) {
+        assert!(is_private(written), "{}", written.display());
+    }
     let recorded = world.port().entities();
 
     let calls = world.gate().calls();
