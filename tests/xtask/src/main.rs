@@ -16,6 +16,7 @@ mod pages;
 mod readme;
 mod repo;
 mod screenshots;
+mod security;
 mod suite;
 mod tidy;
 mod tools;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::{
     pages,
     repo::{self, Repo},
+    security,
 };
 
 /// The only arrows between the workspace's own crates: the middle, the wings and the leaf of
@@ -62,6 +63,7 @@ const TOP_LEVEL: &[&str] = &[
     "Dockerfile",
     "LICENSE",
     "README.md",
+    "SECURITY.md",
     "examples",
     "host",
     "plugins",
@@ -98,6 +100,9 @@ pub(crate) fn check(repo: &Repo) -> Result<()> {
             if path.extension().is_some_and(|extension| extension == "md") {
                 offences.extend(pages::links(&root, &name, &text));
             }
+            if name == "SECURITY.md" {
+                offences.extend(security::tests(&root, &text));
+            }
             if name == "CHANGELOG.md" {
                 offences.extend(pages::changelog(&text, env!("CARGO_PKG_VERSION")));
             }
@@ -106,6 +111,10 @@ pub(crate) fn check(repo: &Repo) -> Result<()> {
     })?;
 
     offences.extend(contracts(&root)?);
+    for name in ["Dockerfile", ".github/workflows/ci.yml"] {
+        let text = fs::read_to_string(root.join(name)).with_context(|| format!("could not read {name}"))?;
+        offences.extend(security::pins(name, &text));
+    }
 
     if offences.is_empty() {
         println!("tidy: {files} files, nothing to say");
