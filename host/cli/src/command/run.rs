@@ -153,13 +153,16 @@ async fn serve(
         state_dir,
         deletion,
     }));
+    let follows = events.is_some();
     let following = async {
         if let Some(settings) = events {
             follow(&settings, live.clone(), &status, &prefix, backlog, &stop).await;
         }
     };
-    status.set_ready();
-    tracing::info!("ready");
+    if !follows {
+        status.set_ready();
+        tracing::info!("ready");
+    }
 
     let resync = |reason, cancel| {
         let live = Arc::clone(&live.borrow());
@@ -235,6 +238,11 @@ async fn follow(
         let events = Arc::new(now.host.live(options.clone(), Arc::clone(&observer)));
         events.restore(std::mem::take(&mut waiting));
         status.follow(&events);
+        if former.is_none() {
+            // Not before events can be taken.
+            status.set_ready();
+            tracing::info!("ready");
+        }
         // What is being read ends the former way; what waits then is handed on.
         let own = stop.child_token();
         if let Some(former) = former.replace(own.clone()) {
