@@ -165,8 +165,6 @@ async fn serve(
         deletion,
     }));
     let following = follow(live.clone(), &status, backlog, &stop);
-    status.set_ready();
-    tracing::info!("ready");
 
     let resync = |reason, cancel| {
         let live = Arc::clone(&live.borrow());
@@ -227,6 +225,7 @@ async fn follow(
     let mut running = JoinSet::new();
     let mut former: Option<CancellationToken> = None;
     let mut told: Option<String> = None;
+    let mut ready = false;
     let mut waiting = file.as_ref().map(BacklogFile::read).unwrap_or_default();
     loop {
         let now = Arc::clone(&renewed.borrow_and_update());
@@ -244,6 +243,11 @@ async fn follow(
         });
         if events.is_none() {
             status.take_events(None);
+        }
+        if !std::mem::replace(&mut ready, true) {
+            // Not before events can be taken.
+            status.set_ready();
+            tracing::info!("ready");
         }
         let place = now.events.as_ref().map(|settings| {
             let base = settings.base_url.as_ref().map_or("", Url::as_str).trim_end_matches('/');
