@@ -83,6 +83,8 @@ pub(crate) struct Settings {
     pub(crate) live: Option<LiveSettings>,
     /// Remarks for the operator.
     pub(crate) notes: Vec<String>,
+    /// The files that they were read from.
+    files: Vec<PathBuf>,
 }
 
 /// What reads AWS and maps.
@@ -248,9 +250,6 @@ impl Settings {
         }
         let more = more(&mut reader);
         let Reader { issues, notes, .. } = reader;
-        for file in tree.files() {
-            tracing::info!(file = %file.display(), "settings are read from a file");
-        }
         match port {
             Some(port) if issues.is_empty() => {
                 let network::Network { http, aws_http, .. } = network;
@@ -269,6 +268,7 @@ impl Settings {
                     log_level,
                     live,
                     notes,
+                    files: tree.files().to_owned(),
                 };
                 Ok((settings, more))
             }
@@ -283,6 +283,13 @@ impl Settings {
         let tree = Tree::load(args.config.as_deref(), environment, &mut Vec::new());
         let mut reader = Reader { tree: &tree, environment, issues: Vec::new(), notes: Vec::new() };
         reader.third_party()
+    }
+
+    /// Logs which files they were read from: one may be there by accident.
+    pub(crate) fn log_files(&self) {
+        for file in &self.files {
+            tracing::info!(file = %file.display(), "settings are read from a file");
+        }
     }
 
     /// The files that settings come from, whether or not they are there.

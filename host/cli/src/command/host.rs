@@ -128,6 +128,7 @@ where
         Exit::Settings
     })?;
     telemetry::follow(settings.log_level.as_deref());
+    settings.log_files();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| {
         err(&summary::problem("the runtime cannot start", &Problem::from_error(&error)));
         Exit::Internal

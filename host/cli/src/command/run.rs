@@ -55,6 +55,7 @@ pub(crate) fn run(
         return sync::sync(global, &once, environment, bars, logs);
     }
     telemetry::follow(settings.log_level.as_deref());
+    settings.log_files();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
