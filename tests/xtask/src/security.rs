@@ -51,7 +51,7 @@ fn is_hex(text: &str, length: usize) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+mod checks {
     use super::*;
 
     #[test]
@@ -60,7 +60,7 @@ mod tests {
         let page = "| a | `src/security.rs`, `a_promise_without_its_test_is_found` |\n\
                     | b | `src/security.rs`, `a_test_that_is_not_there` |\n| c | `src/nowhere.rs` |\n\
                     | d | `berth run` and `OCEAN__INGEST_DOMAINS` |";
-        let offences = super::tests(root, page);
+        let offences = tests(root, page);
         assert_eq!(offences.len(), 2, "{offences:?}");
         assert!(offences[0].contains("a_test_that_is_not_there") && offences[1].contains("nowhere"), "{offences:?}");
     }
