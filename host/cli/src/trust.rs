@@ -296,7 +296,7 @@ mod tests {
             "{wider}"
         );
 
-        fs::write(&trust.lock, "#".repeat(LOCK_BYTES as usize + 1)).unwrap();
+        fs::write(&trust.lock, "#".repeat(usize::try_from(LOCK_BYTES).unwrap() + 1)).unwrap();
         let problem = trust.grants().unwrap_err();
         assert!(problem.message.contains("more than 1048576 bytes") && problem.remedy.is_some(), "{problem}");
 

@@ -103,5 +103,6 @@ fn read(from: &mut TcpStream) -> io::Result<Vec<u8>> {
 }
 
 fn write(to: &mut TcpStream, frame: &[u8]) -> io::Result<()> {
-    to.write_all(&[&(frame.len() as u32).to_be_bytes(), frame].concat())
+    let size = u32::try_from(frame.len()).expect("a frame is short");
+    to.write_all(&[&size.to_be_bytes(), frame].concat())
 }
