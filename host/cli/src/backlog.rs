@@ -50,7 +50,7 @@ impl BacklogFile {
         match written {
             Ok(()) if backlog.is_empty() => {}
             Ok(()) => {
-                tracing::info!("{} resources that events named are kept for the next start", backlog.len())
+                tracing::info!("{} resources that events named are kept for the next start", backlog.len());
             }
             Err(error) => {
                 let file = self.0.display();

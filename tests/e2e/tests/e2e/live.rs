@@ -345,7 +345,9 @@ fn what_waits_when_the_service_stops_is_followed_after_its_next_start() {
     // The first one waits for Port, and the others for it.
     world.port().fail(Fault::on("/organization").latency(Duration::from_secs(30)));
     let service = start(&world);
-    buckets.iter().for_each(|(_, event)| send(&service, event));
+    for (_, event) in &buckets {
+        send(&service, event);
+    }
     wait_for("the first to be looked at", || world.port().count("/organization") == 1);
     let (code, log) = service.terminate();
     assert_eq!(code, Some(0), "{log}");
