@@ -18,7 +18,8 @@ pub(crate) fn tests(root: &Path, page: &str) -> Vec<String> {
                 && let Some(text) = &text
                 && !text.contains(&format!("fn {word}("))
             {
-                offences.push(format!("SECURITY.md names the test `{word}`, which is not in the file before it"));
+                offences
+                    .push(format!("SECURITY.md names the test `{word}`, which is not in the file before it"));
             }
         }
     }
@@ -26,7 +27,8 @@ pub(crate) fn tests(root: &Path, page: &str) -> Vec<String> {
 }
 
 fn is_test(word: &str) -> bool {
-    word.matches('_').count() > 2 && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    word.matches('_').count() > 2
+        && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// Base images and actions that are not pinned by a digest.
@@ -62,13 +64,17 @@ mod checks {
                     | d | `berth run` and `OCEAN__INGEST_DOMAINS` |";
         let offences = tests(root, page);
         assert_eq!(offences.len(), 2, "{offences:?}");
-        assert!(offences[0].contains("a_test_that_is_not_there") && offences[1].contains("nowhere"), "{offences:?}");
+        assert!(
+            offences[0].contains("a_test_that_is_not_there") && offences[1].contains("nowhere"),
+            "{offences:?}"
+        );
     }
 
     #[test]
     fn what_is_not_pinned_is_found() {
         let digest = "a".repeat(64);
-        let file = format!("FROM rust:1 AS build\nFROM rust:1@sha256:{digest} AS build\nFROM scratch\nCOPY x /\n");
+        let file =
+            format!("FROM rust:1 AS build\nFROM rust:1@sha256:{digest} AS build\nFROM scratch\nCOPY x /\n");
         assert_eq!(pins("Dockerfile", &file).len(), 1);
         let workflow = format!("  - uses: actions/checkout@v4\n  - uses: a/b@{} # v4\n", "b".repeat(40));
         assert_eq!(pins("ci.yml", &workflow).len(), 1);
