@@ -43,7 +43,6 @@ IRSA = {
     "integration.identifier": "aws",
     "integration.config.accountRoleArn": ROLE.format("111111111111"),
     "integration.config.sessionDurationSeconds": "3600",
-    "networkPolicy.enabled": "true",
 }
 FULL = SEED | {
     "image.digest": "sha256:" + "0" * 64,
@@ -62,7 +61,6 @@ FULL = SEED | {
     "state.volume.persistentVolumeClaim.claimName": "berth-state",
     "selfSignedCertificate.enabled": "true",
     "selfSignedCertificate.certificate": "-----BEGIN CERTIFICATE-----",
-    "networkPolicy.enabled": "true",
     "networkPolicy.allowMetadata": "true",
     "networkPolicy.ingressFrom[0].namespaceSelector.matchLabels.team": "platform",
     "podAnnotations.prometheus\\.io/scrape": "yes",
@@ -196,11 +194,40 @@ def test_the_listener_of_a_cronjob_does_not_matter(render):
 
 
 def test_kafka_needs_a_way_to_its_brokers(render):
-    kafka = {"integration.eventListener.type": "KAFKA", "networkPolicy.enabled": "true"}
+    kafka = {"integration.eventListener.type": "KAFKA"}
     found = objects(render(SEED | kafka))
     assert json.loads(variables(found)["OCEAN__EVENT_LISTENER"]) == {"type": "KAFKA"}
     ports = [rule["ports"] for rule in found["NetworkPolicy"]["spec"]["egress"] if "to" in rule]
     assert [port["port"] for port in ports[0]] == [443, 9196]
+
+
+def test_the_ingress_lets_in_the_webhooks_alone(render):
+    def paths(more: dict[str, str]) -> list[tuple[str, str]]:
+        rules = objects(render(FULL | more))["Ingress"]["spec"]["rules"]
+        return [(one["path"], one["pathType"]) for one in rules[0]["http"]["paths"]]
+
+    events = ("/berth/integration/webhook", "Exact")
+    assert paths({}) == [events, ("/resync", "Exact")]
+    assert paths({"integration.eventListener.type": "POLLING"}) == [events]
+    assert paths({"ingress.path": "/"}) == [("/", "Prefix")]
+
+
+def test_the_network_policy_is_on_and_opens_what_is_needed(render):
+    def policy(values: dict[str, str]) -> tuple[list, bool]:
+        spec = objects(render(values))["NetworkPolicy"]["spec"]
+        return spec["ingress"], "169.254.170.23/32" in json.dumps(spec["egress"])
+
+    keys = SEED | {"integration.secrets.awsAccessKeyId": "AKIAIOSFODNN7EXAMPLE"}
+    assert policy(keys) == ([], False)
+    assert policy(IRSA) == ([], False)
+    # From the node, or EKS Pod Identity.
+    assert policy(SEED | {"integration.secrets.awsAccessKeyId": ""}) == ([], True)
+    assert policy(keys | {"networkPolicy.allowMetadata": "true"}) == ([], True)
+    open_port = [{"ports": [{"port": "http", "protocol": "TCP"}]}]
+    assert policy(keys | {"ingress.enabled": "true"}) == (open_port, False)
+    assert policy(keys | {"service.type": "LoadBalancer"}) == (open_port, False)
+    assert policy(FULL)[0][0]["from"] == [{"namespaceSelector": {"matchLabels": {"team": "platform"}}}]
+    assert "NetworkPolicy" not in objects(render(SEED | {"networkPolicy.enabled": "false"}))
 
 
 def test_existing_secrets_and_the_service_account(render):

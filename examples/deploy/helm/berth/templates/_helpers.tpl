@@ -172,6 +172,33 @@ eyes, but nobody's business either. */}}
 {{- end }}
 {{- end -}}
 
+{{/* What stands before the routes, without a slash at its end. */}}
+{{- define "berth.pathPrefix" -}}
+{{- printf "/%s" (trimAll "/" .Values.pathPrefix) | trimSuffix "/" -}}
+{{- end -}}
+
+{{/* What the Ingress lets in: the webhooks, which want a key. The pages about the service, its status and
+     its metrics stay inside the cluster, unless a path is given. */}}
+{{- define "berth.publicPaths" -}}
+{{- if .Values.ingress.path -}}
+{{- list (dict "path" .Values.ingress.path "pathType" .Values.ingress.pathType) | toJson -}}
+{{- else -}}
+{{- $events := dict "path" (printf "%s/integration/webhook" (include "berth.pathPrefix" .)) "pathType" "Exact" -}}
+{{- $resync := dict "path" "/resync" "pathType" "Exact" -}}
+{{- ternary (list $events $resync) (list $events) (eq .Values.integration.eventListener.type "WEBHOOK") | toJson -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether credentials may come from the node or from EKS Pod Identity: yes, unless there are others. */}}
+{{- define "berth.needsMetadata" -}}
+{{- if kindIs "bool" .Values.networkPolicy.allowMetadata -}}
+{{- if .Values.networkPolicy.allowMetadata }}true{{ end -}}
+{{- else -}}
+{{- $irsa := hasKey .Values.podServiceAccount.annotations "eks.amazonaws.com/role-arn" -}}
+{{- if not (or $irsa .Values.integration.secrets.awsAccessKeyId .Values.integration.config.awsAccessKeyId) }}true{{ end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Beside the image's own directory, one for each volume; a later one wins. */}}
 {{- define "berth.pluginDirs" -}}
 {{- $dirs := list -}}
@@ -253,7 +280,7 @@ spec:
         - name: http
           containerPort: 8000
           protocol: TCP
-      {{- $prefix := printf "/%s" (trimAll "/" $values.pathPrefix) | trimSuffix "/" }}
+      {{- $prefix := include "berth.pathPrefix" $root }}
       livenessProbe:
         httpGet:
           path: {{ $prefix }}/health/live
