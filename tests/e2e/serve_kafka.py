@@ -119,6 +119,8 @@ class Gate:
         self.broker = None
         self.away = False
         self.turned_away = 0
+        # What Berth has to say instead of the password, once that has expired.
+        self.rotated = None
 
     async def set_away(self, away: bool) -> None:
         self.away = away
@@ -140,8 +142,7 @@ class Gate:
                 end.close()
 
     async def _admit(self, reader, writer, up_reader, upstream) -> None:
-        scram = Scram(*self._users)
-        said = None
+        scram = said = None
         while True:
             frame = await read_frame(reader)
             request = Request(frame)
@@ -159,6 +160,10 @@ class Gate:
                 write_frame(writer, struct.pack(">ih", request.correlation, error) + listed)
             elif request.key == SASL_AUTHENTICATE:
                 message = request.authentication()
+                if scram is None:
+                    name, password = self._users
+                    changed = request.client == "berth" and self.rotated
+                    scram = Scram(name, changed or password)
                 try:
                     if said is None:
                         answer, said = scram.first(message)
@@ -246,6 +251,9 @@ class Commands:
 
     def turned_away(self) -> int:
         return self._gate.turned_away
+
+    def rotate(self, password: str) -> None:
+        self._gate.rotated = password
 
 
 async def main() -> None:

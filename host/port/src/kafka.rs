@@ -4,7 +4,7 @@ use std::{fmt, time::SystemTime};
 
 use berth_core::Problem;
 use reqwest::Method;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     PortCatalog,
@@ -40,6 +40,13 @@ pub struct KafkaCredentials {
     pub username: String,
     /// The password.
     pub password: SecretString,
+}
+
+impl PartialEq for KafkaCredentials {
+    fn eq(&self, other: &Self) -> bool {
+        // Both come from Port: nobody learns anything from how long it takes.
+        self.username == other.username && self.password.expose_secret() == other.password.expose_secret()
+    }
 }
 
 impl fmt::Debug for KafkaCredentials {

@@ -79,6 +79,11 @@ impl Kafka {
         self.has(&json!({"do": "away", "away": away}));
     }
 
+    /// Lets the password expire: from now on Berth gets in with this one, and stays in until it is cut off.
+    pub fn rotate(&self, password: &str) {
+        self.has(&json!({"do": "rotate", "password": password}));
+    }
+
     /// How often Berth came while it was cut off.
     pub fn turned_away(&self) -> u64 {
         self.has(&json!({"do": "turned_away"})).as_u64().expect("a number")

@@ -2,13 +2,13 @@
 //! same topic, group and messages, each committed as soon as it is handed on.
 //!
 //! What is better than with the peer: brokers that are away never end the process, and are tried
-//! again with credentials fetched anew. Requests that come in together are served by one resync. A
+//! again with credentials fetched anew, also when the credentials change while it listens. Requests that come in together are served by one resync. A
 //! request that was made before the running resync began is served by it. One whose resync could
 //! not begin is not lost.
 
 use std::{
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use berth_embed::{FeedError, KafkaCredentials, PortCatalog, Problem, RequestFeed};
@@ -33,6 +33,9 @@ const SESSION: Duration = Duration::from_secs(15);
 const LEAVE: Duration = Duration::from_secs(3);
 /// The waits between two tries to reach the brokers: the first, and the longest.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// How often Port is asked for the credentials while Berth listens. The client connects again by itself,
+/// without an end and without a word, also with credentials that are not valid any more.
+const LOOK: Duration = Duration::from_mins(1);
 /// Failures in a row that one connection gets over, if they may pass.
 const FAILURES: u32 = 3;
 /// After how long a resync that could not begin is asked for again.
@@ -143,11 +146,30 @@ impl Listening<'_> {
         Ok((feed, consumer))
     }
 
+    /// Ends the connection when Port has other credentials by now. What cannot be asked changes nothing.
+    async fn compare(&self, feed: &RequestFeed) -> Result<(), Failure> {
+        match self.port.request_feed(true).await {
+            Ok(now) if now.credentials != feed.credentials => Err(Failure::Passing(Problem::new(
+                "the credentials for Kafka have changed in Port; the connection begins anew with those of now",
+            ))),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::debug!(?error, "Port could not be asked for the credentials for Kafka");
+                Ok(())
+            }
+        }
+    }
+
     /// Hands on requests. Returns when another process has all there is to listen to.
     async fn consume(&mut self, feed: &RequestFeed, consumer: &Consumer) -> Result<(), Failure> {
         consumer.subscribe([&feed.topic]).await?;
         let mut failures = 0;
+        let mut looked = Instant::now();
         loop {
+            if feed.credentials.is_some() && looked.elapsed() >= LOOK {
+                self.compare(feed).await?;
+                looked = Instant::now();
+            }
             let records = match consumer.poll(self.settings.poll_timeout).await {
                 Ok(records) => records,
                 Err(error) if error.is_retriable() && failures < FAILURES => {

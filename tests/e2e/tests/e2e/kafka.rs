@@ -196,3 +196,25 @@ fn credentials_are_asked_for_at_port_with_each_try_and_their_absence_is_told() {
     assert_eq!(ended.status.code(), Some(2), "{log}");
     assert!(log.contains("no Kafka credentials") && log.contains("POLLING"), "{log}");
 }
+
+#[test]
+fn credentials_that_expire_while_it_listens_are_fetched_anew() {
+    let kafka = Kafka::start(&changes());
+    let world = world(&kafka);
+    let service = Service::start(&world);
+    wait_for("the first resync", || json!(reported(&world)) == done(1));
+    kafka.send(&changes(), &json!({}));
+    wait_for("a message that is heard", || kafka.confirmed(&group()) == Some(1));
+
+    let credentials = (Kafka::USERNAME.to_owned(), "rotated-hush".to_owned());
+    world.port().change_options(|options| options.kafka_credentials = Some(credentials));
+    kafka.rotate("rotated-hush");
+    kafka.set_away(true);
+    kafka.send(&changes(), &request());
+    kafka.set_away(false);
+    wait_for("the second resync", || json!(reported(&world)) == done(2));
+    wait_for("its confirmation", || kafka.confirmed(&group()) == Some(2));
+    let (code, log) = service.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("hush"), "{log}");
+}
