@@ -111,7 +111,7 @@ fn values(path: &str) -> (&'static str, &'static str, &'static [(&'static str, &
         "event_listener.app_host" => ("https://a.example", "https://b.example", WEBHOOK),
         "event_listener.resync_key" => ("a", "b", WEBHOOK),
         "bind_address" => ("127.0.0.1", "0.0.0.0", &[]),
-        "allowed_hosts" => ("a.example", "b.example", &[]),
+        "allowed_hosts" | "ingest_domains" => ("a.example", "b.example", &[]),
         "event_listener.brokers" => ("a.example:1", "b.example:1", KAFKA),
         "event_listener.security_protocol" => ("SASL_SSL", "SSL", KAFKA),
         "event_listener.authentication_mechanism" => ("PLAIN", "SCRAM-SHA-256", KAFKA),
