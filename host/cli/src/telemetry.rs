@@ -154,9 +154,10 @@ fn tells_the_scope(it: &Metadata<'_>) -> bool {
     it.is_span() && *it.level() <= Level::INFO && it.target().starts_with("berth")
 }
 
-/// At `trace` the AWS SDK logs whole answers, and those of STS are credentials.
+/// At `debug` the AWS SDK logs which access key it uses, and at `trace` whole answers, of which those of
+/// STS are credentials.
 fn may_be_told(event: &Metadata<'_>) -> bool {
-    *event.level() < Level::TRACE || !event.target().starts_with("aws_")
+    *event.level() <= Level::INFO || !event.target().starts_with("aws_")
 }
 
 /// The contract's level names. What the Kafka client says of itself is for those who look for a

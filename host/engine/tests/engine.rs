@@ -147,6 +147,11 @@ async fn each_limit_stops_its_attack_and_nothing_else() {
             "returned nonsense: at `entities[1].identifier`: invalid type: integer `7`",
         ),
         ("bad-utf8", "Hostile::Utf8", "returned nonsense: the text is not UTF-8 from byte 13 on"),
+        (
+            "foreign-blueprint",
+            "Hostile::Blueprint",
+            "returned nonsense: at `entities[0].blueprint`: the mapping gives `foreign-blueprint`, and never `service`",
+        ),
         ("refuse", "Hostile::Refuse", "refused the batch: not on a Monday"),
     ];
     let mut guests: Vec<&str> = attacks.iter().map(|(plugin, ..)| *plugin).collect();

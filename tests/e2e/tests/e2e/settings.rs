@@ -36,6 +36,10 @@ fn no_secret_is_told_however_much_is_logged() {
     for secret in handed_out.iter().chain(world.secrets().iter()) {
         run.hides(secret);
     }
+    // Nor which keys they belong to.
+    let is_key = |word: &str| ["AKIA", "ASIA"].iter().any(|start| word.starts_with(start)) && word.len() > 12;
+    let words = run.stderr.split(|c: char| !c.is_ascii_alphanumeric());
+    assert_eq!(words.filter(|word| is_key(word)).collect::<Vec<_>>(), [""; 0]);
 }
 
 #[test]
