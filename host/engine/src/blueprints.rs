@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use berth_core::{BlueprintId, Entity, EntityMapping, ItemError, KindManifest, MapReport, Mapping};
+use berth_core::{
+    BlueprintId, Entity, EntityMapping, ItemError, Kind, KindManifest, Manifest, MapReport, Mapping,
+};
 use serde_json::Value;
 
 use crate::sandbox::Failure;
@@ -13,22 +15,26 @@ use crate::sandbox::Failure;
 pub(crate) enum Blueprints {
     /// The mapping names it.
     Literal(BlueprintId),
-    /// The mapping computes it: the kind's own, and those that its expression names.
+    /// The mapping computes it: those of the plugin's manifest, and those that its expression names.
     Computed(BTreeSet<BlueprintId>),
 }
 
 impl Blueprints {
-    /// Of a mapping, for a kind with this manifest. A plugin maps natively by the default mapping.
-    pub(crate) fn of(mapping: &Mapping, kind: Option<&KindManifest>) -> Self {
+    /// Of a mapping, for a kind of a plugin with this manifest. A plugin maps natively by the kind's
+    /// default mapping.
+    pub(crate) fn of(mapping: &Mapping, kind: &Kind, manifest: &Manifest) -> Self {
         let given = match mapping {
             Mapping::Custom(resource) => Some(&**resource),
-            Mapping::Native | Mapping::Documents => kind.and_then(|kind| kind.mapping.as_ref()),
+            Mapping::Native | Mapping::Documents => {
+                manifest.kinds.iter().find(|own| own.kind == *kind).and_then(|own| own.mapping.as_ref())
+            }
         };
         let expression = given.map(|given| &given.port.entity.mappings);
         if let Some(literal) = expression.and_then(EntityMapping::literal_blueprint) {
             return Self::Literal(literal);
         }
-        let mut all = kind.map(KindManifest::declared_blueprints).unwrap_or_default();
+        let mut all: BTreeSet<BlueprintId> =
+            manifest.kinds.iter().flat_map(KindManifest::declared_blueprints).collect();
         all.extend(expression.into_iter().flat_map(|expression| named(&expression.blueprint)));
         Self::Computed(all)
     }
@@ -95,7 +101,7 @@ fn named(expression: &Value) -> Vec<BlueprintId> {
 
 #[cfg(test)]
 mod tests {
-    use berth_core::{Manifest, ResourceConfig};
+    use berth_core::ResourceConfig;
     use serde_json::json;
 
     use super::*;
@@ -108,13 +114,17 @@ mod tests {
         Mapping::Custom(std::sync::Arc::new(resource))
     }
 
-    fn kind() -> KindManifest {
+    fn of(mapping: &Mapping) -> Blueprints {
+        Blueprints::of(mapping, &Kind::new("Acme::Widget").unwrap(), &manifest())
+    }
+
+    fn manifest() -> Manifest {
         let manifest = json!({"name": "widget", "version": "1.0.0", "kinds": [{
             "kind": "Acme::Widget", "scope": "regional",
             "plan": {"steps": [{"id": "x", "service": "ec2", "operation": "DescribeVolumes", "items": "Volumes[]"}]},
             "blueprints": [{"identifier": "widget", "title": "Widget"}],
         }]});
-        Manifest::parse(manifest.to_string().as_bytes()).unwrap().kinds.remove(0)
+        Manifest::parse(manifest.to_string().as_bytes()).unwrap()
     }
 
     fn entity(blueprint: &str) -> Entity {
@@ -131,12 +141,12 @@ mod tests {
             (r#".tags["blueprint"]"#, vec!["blueprint", "widget"]),
             (r#""wid" + "get""#, vec!["get", "wid", "widget"]),
         ] {
-            let blueprints = Blueprints::of(&mapping(blueprint), Some(&kind()));
+            let blueprints = of(&mapping(blueprint));
             for name in ["widget", "mine", "service", "sandbox", "blueprint", "get", "wid", "person"] {
                 assert_eq!(blueprints.allow(&entity(name)), allowed.contains(&name), "{blueprint}: {name}");
             }
         }
-        let native = Blueprints::of(&Mapping::Native, Some(&kind()));
+        let native = of(&Mapping::Native);
         assert!(native.allow(&entity("widget")) && !native.allow(&entity("person")));
     }
 
@@ -144,7 +154,7 @@ mod tests {
     fn others_are_refused_and_named() {
         let entities = vec![entity("widget"), entity("person")];
         let mut report = MapReport { entities, ..MapReport::default() };
-        let blueprints = Blueprints::of(&mapping(".type"), Some(&kind()));
+        let blueprints = of(&mapping(".type"));
         let refused = blueprints.check(&report.entities).unwrap_err();
         assert!(refused.to_string().contains("entities[1].blueprint"), "{refused}");
         blueprints.confine(&mut report);

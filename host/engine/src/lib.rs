@@ -310,7 +310,7 @@ impl Mapper for Pinned {
         };
         let lost = failed(Problem::new("the host failed to map the batch; this is a defect of Berth"));
         let loader = Arc::clone(&self.loader);
-        let blueprints = Blueprints::of(&mapping, plugin.serves(&kind));
+        let blueprints = Blueprints::of(&mapping, &kind, &plugin.manifest);
         // On the thread that maps, too, log lines belong to the unit of the batch.
         let span = tracing::debug_span!("map", plugin = %plugin.name, resources = page.count).or_current();
         let job = move || {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_core::{ItemError, Kind, KindManifest, Manifest, MapContext, Problem, RawPage};
+use berth_core::{ItemError, Kind, Manifest, MapContext, Problem, RawPage};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
@@ -111,15 +111,6 @@ pub(crate) fn output_bound(runtime: &Runtime, input: usize) -> usize {
 }
 
 impl Plugin {
-    /// What it says of a kind that it serves, or stands for.
-    pub(crate) fn serves(&self, kind: &Kind) -> Option<&KindManifest> {
-        let kinds = &self.manifest.kinds;
-        kinds
-            .iter()
-            .find(|own| own.kind == *kind)
-            .or_else(|| kinds.iter().find(|own| own.standing_for(kind).is_some()))
-    }
-
     /// Maps a batch by the plugin's own code: to entities, or to documents. When it crashes, each
     /// resource is tried alone, so that one bad resource costs only itself.
     pub(crate) fn map<A: Answer>(
