@@ -127,7 +127,7 @@ fn table(samples: &[Sample], events: &BTreeMap<Event, u32>, outcomes: &BTreeMap<
     let ended = outcomes.iter().map(|(outcome, count)| format!("{outcome}: {count}"));
     table.note(format!("How they ended: {}.", ended.collect::<Vec<_>>().join(", ")));
     // Medians of a tenth each: one sample may meet a resync of live data or a reload.
-    let early = &samples[samples.len() / 5..samples.len() * 3 / 10 + 1];
+    let early = &samples[samples.len() / 5..=samples.len() * 3 / 10];
     let late = &samples[samples.len() * 9 / 10..];
     let grown = |of: fn(&Sample) -> f64| middle(late, of) - middle(early, of);
     let more = |what: &str, most: f64, measured: f64| {

@@ -94,7 +94,7 @@ fn again(repo: &Repo, sums: &str) -> Result<()> {
     Ok(())
 }
 
-/// What the binary was built from, in the form of CycloneDX.
+/// What the binary was built from, in the form of `CycloneDX`.
 fn bill_of_materials(repo: &Repo, file: &Path, epoch: u64) -> Result<PathBuf> {
     // It writes beside each manifest of the workspace; only the binary's is wanted.
     const NAME: &str = "berth.cdx";

@@ -9,7 +9,7 @@ pub(crate) fn tests(root: &Path, page: &str) -> Vec<String> {
     for line in page.lines().filter(|line| line.starts_with('|')) {
         let mut text = None;
         for word in line.split('`').skip(1).step_by(2) {
-            if word.ends_with(".rs") {
+            if Path::new(word).extension().is_some_and(|extension| extension == "rs") {
                 text = fs::read_to_string(root.join(word)).ok();
                 if text.is_none() {
                     offences.push(format!("SECURITY.md names `{word}`, which is not there"));

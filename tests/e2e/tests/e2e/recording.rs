@@ -21,7 +21,7 @@ fn is_private(path: &Path) -> bool {
     let inside =
         || fs::read_dir(path).expect("a folder").all(|entry| is_private(&entry.expect("an entry").path()));
     let found = fs::metadata(path).expect("it is there");
-    found.permissions().mode() & 0o077 == 0 && (found.is_file() || inside())
+    found.permissions().mode() & 0o777 & !0o700 == 0 && (found.is_file() || inside())
 }
 
 #[test]
