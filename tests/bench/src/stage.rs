@@ -179,7 +179,8 @@ impl<'p> Stage<'p> {
     pub(crate) fn service(&self, place: &Place, plugins: &Path) -> Command {
         let mut command = self.command("run", place, plugins);
         command.env("OCEAN__EVENT_LISTENER", r#"{"type":"POLLING","interval":1}"#);
-        command.env("OCEAN__SCHEDULED_RESYNC_INTERVAL", "0").stdin(Stdio::null());
+        // Asked for, and never by the clock.
+        command.env("OCEAN__SCHEDULED_RESYNC_INTERVAL", "10000").stdin(Stdio::null());
         command
     }
 
