@@ -1,4 +1,5 @@
-//! Tells each problem once, however many accounts, units, resources or entities have it.
+//! Tells each problem once, however many accounts and units have it. Those of single resources and
+//! entities are told by name, as long as there are not too many.
 
 use std::{
     collections::HashMap,
@@ -9,6 +10,24 @@ use berth_core::Kind;
 
 /// Problems that are told apart; of more, only the number is told.
 const GROUPS: usize = 300;
+
+/// How many of a group are told one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// The first: the others differ in account and region alone.
+    Once,
+    /// So many that one finds one's resource by its name.
+    ByName,
+}
+
+impl Told {
+    fn most(self) -> u64 {
+        match self {
+            Self::Once => 1,
+            Self::ByName => 200,
+        }
+    }
+}
 
 /// The problems of one resync.
 #[derive(Debug, Default)]
@@ -35,7 +54,9 @@ struct Group {
 struct Repeats {
     /// As it came up first.
     problem: String,
-    /// How often it came up again.
+    /// How often it was told.
+    told: u64,
+    /// How often it came up beside.
     count: u64,
 }
 
@@ -45,10 +66,10 @@ impl Problems {
     }
 
     /// Notes a problem. `names` are those of what it concerns, which make no other problem of it. Whether
-    /// it is the first of its group, and hence to be told now.
-    pub(crate) fn is_first(
+    /// it is among the first of its group, and hence to be told now.
+    pub(crate) fn is_told(
         &self,
-        what: &'static str,
+        (what, told): (&'static str, Told),
         kind: Option<&Kind>,
         problem: &str,
         names: &[&str],
@@ -58,9 +79,13 @@ impl Problems {
         let group = Group { what, kind: kind.cloned(), text };
         let mut known = self.known();
         if let Some(repeats) = known.groups.get_mut(&group) {
+            if repeats.told < told.most() {
+                repeats.told += 1;
+                return true;
+            }
             repeats.count += 1;
         } else if known.groups.len() < GROUPS {
-            known.groups.insert(group, Repeats { problem: problem.to_owned(), count: 0 });
+            known.groups.insert(group, Repeats { problem: problem.to_owned(), told: 1, count: 0 });
             return true;
         } else {
             known.others += 1;
@@ -73,7 +98,7 @@ impl Problems {
         let Known { groups, others } = std::mem::take(&mut *self.known());
         let mut groups: Vec<_> = groups.into_iter().filter(|(_, repeats)| repeats.count > 0).collect();
         groups.sort_by(|(a, _), (b, _)| (&a.kind, a.what, &a.text).cmp(&(&b.kind, b.what, &b.text)));
-        for (Group { what, kind, .. }, Repeats { problem, count }) in groups {
+        for (Group { what, kind, .. }, Repeats { problem, count, .. }) in groups {
             let kind = kind.as_ref().map(tracing::field::display);
             tracing::warn!(kind, problem, more = count, "{what}: {count} more like it");
         }
@@ -83,17 +108,17 @@ impl Problems {
     }
 }
 
-/// Logs a warning for the first of a group of problems, and the others for those who look closely.
-macro_rules! warn_first {
-    ($first:expr, $($line:tt)*) => {
-        if $first {
+/// Logs a warning for the first ones of a group of problems, and the others for those who look closely.
+macro_rules! warn_told {
+    ($told:expr, $($line:tt)*) => {
+        if $told {
             tracing::warn!($($line)*);
         } else {
             tracing::debug!($($line)*);
         }
     };
 }
-pub(crate) use warn_first;
+pub(crate) use warn_told;
 
 #[cfg(test)]
 mod tests {
@@ -105,14 +130,14 @@ mod tests {
         let (instance, bucket) =
             (Kind::new("A::EC2::Instance").unwrap(), Kind::new("A::S3::Bucket").unwrap());
         let note = |kind: &Kind, problem: &str, names: &[&str]| {
-            problems.is_first("unit skipped", Some(kind), problem, names)
+            problems.is_told(("unit skipped", Told::Once), Some(kind), problem, names)
         };
         assert!(note(&instance, "111: denied in eu-west-1", &["111", "eu-west-1"]));
         assert!(!note(&instance, "222: denied in us-east-1", &["222", "us-east-1"]));
         assert!(note(&instance, "222: throttled in us-east-1", &["222", "us-east-1", ""]));
         assert!(note(&bucket, "111: denied in eu-west-1", &["111", "eu-west-1"]));
-        assert!(problems.is_first(
-            "unit failed",
+        assert!(problems.is_told(
+            ("unit failed", Told::Once),
             Some(&instance),
             "111: denied in eu-west-1",
             &["111", "eu-west-1"]
@@ -122,11 +147,24 @@ mod tests {
     }
 
     #[test]
+    fn resources_are_told_by_name_until_they_are_too_many() {
+        let problems = Problems::default();
+        let kind = Kind::new("A::B::C").unwrap();
+        let told = |n: &u64| {
+            let name = n.to_string();
+            problems.is_told(("unread", Told::ByName), Some(&kind), &format!("{name} is denied"), &[&name])
+        };
+        assert_eq!((0..250).filter(told).count(), 200);
+        assert_eq!(problems.known().groups.values().map(|repeats| repeats.count).sum::<u64>(), 50);
+    }
+
+    #[test]
     fn many_different_problems_take_bounded_room() {
         let problems = Problems::default();
         let kind = Kind::new("A::B::C").unwrap();
-        let first =
-            (0..GROUPS + 7).filter(|n| problems.is_first("w", Some(&kind), &n.to_string(), &[])).count();
+        let first = (0..GROUPS + 7)
+            .filter(|n| problems.is_told(("w", Told::Once), Some(&kind), &n.to_string(), &[]))
+            .count();
         assert_eq!((first, problems.known().others), (GROUPS, 7));
     }
 }

@@ -30,7 +30,7 @@ use crate::{
     misconfigured::Misconfigured,
     order::{Order, Relations},
     plan,
-    problems::{Problems, warn_first},
+    problems::{Problems, Told, warn_told},
     remember::EndOfResync,
     resolve,
     schedule::Schedule,
@@ -319,8 +319,8 @@ impl Run {
         for AccountAccess { account, access } in &accounts {
             if let Err(problem) = access {
                 let names = [account.id.as_str()];
-                warn_first!(
-                    problems.is_first(UNREADABLE, None, &problem.message, &names),
+                warn_told!(
+                    problems.is_told((UNREADABLE, Told::Once), None, &problem.message, &names),
                     account = %account.id, %problem, "{UNREADABLE}"
                 );
             }
