@@ -3,8 +3,8 @@
 //! Berth's own messages hold none. This is for what others wrote: messages of libraries and of AWS, which
 //! repeat what they were given, and resources, into which people put secrets of their own.
 //!
-//! One table says what tokens look like ([`forms`]), one which names say that a value is secret
-//! ([`names`]). Three users apply them, each in its own way:
+//! One table says what tokens look like (`forms`), one which names say that a value is secret
+//! (`names`). Three users apply them, each in its own way:
 //! - [`Redactor`] for the log: takes a secret out of a text and leaves the words around it.
 //! - [`example`] for documents that people write mappings with: rather too much than too little.
 //! - [`recording`] for answers of AWS that are mapped again later: what is replaced keeps its type, and
