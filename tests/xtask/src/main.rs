@@ -124,6 +124,9 @@ enum Command {
         /// Builds and tests the container image too (needs buildah).
         #[arg(long)]
         all: bool,
+        /// Tests the KAFKA listener against the cluster of librdkafka too, which is compiled for that.
+        #[arg(long)]
+        kafka: bool,
         /// Passed on to `cargo test` of the host (after `--`).
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -149,7 +152,7 @@ fn main() -> ExitCode {
         Command::Image { quick } => image::build(&repo, image::Build::new(quick)).map(drop),
         Command::Dist { verify } => dist::run_all(&repo, verify),
         Command::Rootfs => image::rootfs(&repo, image::Build::Release).map(drop),
-        Command::Test { all, arguments } => suite::test(&repo, all, &arguments),
+        Command::Test { all, kafka, arguments } => suite::test(&repo, all, kafka, &arguments),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

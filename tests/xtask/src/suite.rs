@@ -17,9 +17,10 @@ use crate::{
 
 /// Runs every phase, stops at the first that fails, and always ends with one line of times.
 /// With `all`, the container image is built and tested too, which takes its time.
-pub(crate) fn test(repo: &Repo, all: bool, arguments: &[String]) -> Result<()> {
+/// With `kafka`, Berth talks to the cluster of librdkafka, which is compiled for that alone.
+pub(crate) fn test(repo: &Repo, all: bool, kafka: bool, arguments: &[String]) -> Result<()> {
     let mut phases = Phases::default();
-    let outcome = phases.run_all(repo, all, arguments);
+    let outcome = phases.run_all(repo, all, kafka, arguments);
     let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
     println!("\nxtask test: {verdict} in {} ({})", shown(phases.total()), phases.summary());
     outcome
@@ -30,7 +31,7 @@ pub(crate) fn test(repo: &Repo, all: bool, arguments: &[String]) -> Result<()> {
 struct Phases(Vec<(&'static str, Duration)>);
 
 impl Phases {
-    fn run_all(&mut self, repo: &Repo, all: bool, arguments: &[String]) -> Result<()> {
+    fn run_all(&mut self, repo: &Repo, all: bool, kafka: bool, arguments: &[String]) -> Result<()> {
         self.run("tidy", || tidy::check(repo))?;
         self.run("readme", || readme::run(repo, true))?;
         self.run("components", || components::build(repo, true, true))?;
@@ -50,8 +51,7 @@ impl Phases {
             tests
         };
         self.run("host", || run(tests(&["--workspace"]).args(arguments)))?;
-        if all {
-            // Compiles librdkafka, which nothing else needs.
+        if kafka {
             let mock = ["--workspace", "--features=berth-e2e/mock-kafka", "--test=e2e", "--", "kafka_mock::"];
             self.run("kafka", || run(&mut tests(&mock)))?;
         }

@@ -30,6 +30,7 @@ impl Tool {
             // Quickly: a program that works for seconds is not worth minutes of optimization.
             install.args(["install", "--quiet", "--locked", "--debug", "--force", self.name]);
             install.args(["--version", self.version, "--root"]).arg(repo.path("target/tools"));
+            install.env("CARGO_PROFILE_DEV_DEBUG", "0");
             run(install.env("CARGO_TARGET_DIR", repo.path("target/tools/build")))?;
         }
         Ok(repo.command(program))

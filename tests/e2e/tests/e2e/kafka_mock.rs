@@ -3,7 +3,7 @@
 //!
 //! It knows neither TLS nor SASL. Those, and credentials that expire, are tested in [`crate::kafka`].
 //!
-//! librdkafka is compiled for this alone: the tests run with `cargo xtask test --all`, or with
+//! librdkafka is compiled for this alone: the tests run with `cargo xtask test --kafka`, or with
 //! `--features berth-e2e/mock-kafka`.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
