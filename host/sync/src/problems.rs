@@ -1,5 +1,5 @@
-//! Tells each problem once, however many accounts and units have it. Those of single resources and
-//! entities are told by name, as long as there are not too many.
+//! Logs each problem once, however many accounts and units have it. Problems of single resources and
+//! entities are logged by name, as long as there are not too many.
 
 use std::{
     collections::HashMap,
@@ -8,19 +8,19 @@ use std::{
 
 use berth_core::Kind;
 
-/// Problems that are told apart; of more, only the number is told.
+/// Groups of problems that are kept apart; of more, only the number is logged.
 const GROUPS: usize = 300;
 
-/// How many of a group are told one by one.
+/// How many problems of a group are logged one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Log {
     /// The first: the others differ in account and region alone.
     Once,
     /// So many that one finds one's resource by its name.
     ByName,
 }
 
-impl Told {
+impl Log {
     fn most(self) -> u64 {
         match self {
             Self::Once => 1,
@@ -54,8 +54,8 @@ struct Group {
 struct Repeats {
     /// As it came up first.
     problem: String,
-    /// How often it was told.
-    told: u64,
+    /// How often it was logged.
+    logged: u64,
     /// How often it came up beside.
     count: u64,
 }
@@ -66,10 +66,10 @@ impl Problems {
     }
 
     /// Notes a problem. `names` are those of what it concerns, which make no other problem of it. Whether
-    /// it is among the first of its group, and hence to be told now.
-    pub(crate) fn is_told(
+    /// it is among the first of its group, and hence to be logged now.
+    pub(crate) fn should_log(
         &self,
-        (what, told): (&'static str, Told),
+        (what, log): (&'static str, Log),
         kind: Option<&Kind>,
         problem: &str,
         names: &[&str],
@@ -79,13 +79,13 @@ impl Problems {
         let group = Group { what, kind: kind.cloned(), text };
         let mut known = self.known();
         if let Some(repeats) = known.groups.get_mut(&group) {
-            if repeats.told < told.most() {
-                repeats.told += 1;
+            if repeats.logged < log.most() {
+                repeats.logged += 1;
                 return true;
             }
             repeats.count += 1;
         } else if known.groups.len() < GROUPS {
-            known.groups.insert(group, Repeats { problem: problem.to_owned(), told: 1, count: 0 });
+            known.groups.insert(group, Repeats { problem: problem.to_owned(), logged: 1, count: 0 });
             return true;
         } else {
             known.others += 1;
@@ -93,8 +93,8 @@ impl Problems {
         false
     }
 
-    /// Tells, at the end, how often each came up again.
-    pub(crate) fn tell_repeats(&self) {
+    /// Logs, at the end, how often each came up again.
+    pub(crate) fn log_repeats(&self) {
         let Known { groups, others } = std::mem::take(&mut *self.known());
         let mut groups: Vec<_> = groups.into_iter().filter(|(_, repeats)| repeats.count > 0).collect();
         groups.sort_by(|(a, _), (b, _)| (&a.kind, a.what, &a.text).cmp(&(&b.kind, b.what, &b.text)));
@@ -109,16 +109,16 @@ impl Problems {
 }
 
 /// Logs a warning for the first ones of a group of problems, and the others for those who look closely.
-macro_rules! warn_told {
-    ($told:expr, $($line:tt)*) => {
-        if $told {
+macro_rules! warn_if {
+    ($should_log:expr, $($line:tt)*) => {
+        if $should_log {
             tracing::warn!($($line)*);
         } else {
             tracing::debug!($($line)*);
         }
     };
 }
-pub(crate) use warn_told;
+pub(crate) use warn_if;
 
 #[cfg(test)]
 mod tests {
@@ -130,14 +130,14 @@ mod tests {
         let (instance, bucket) =
             (Kind::new("A::EC2::Instance").unwrap(), Kind::new("A::S3::Bucket").unwrap());
         let note = |kind: &Kind, problem: &str, names: &[&str]| {
-            problems.is_told(("unit skipped", Told::Once), Some(kind), problem, names)
+            problems.should_log(("unit skipped", Log::Once), Some(kind), problem, names)
         };
         assert!(note(&instance, "111: denied in eu-west-1", &["111", "eu-west-1"]));
         assert!(!note(&instance, "222: denied in us-east-1", &["222", "us-east-1"]));
         assert!(note(&instance, "222: throttled in us-east-1", &["222", "us-east-1", ""]));
         assert!(note(&bucket, "111: denied in eu-west-1", &["111", "eu-west-1"]));
-        assert!(problems.is_told(
-            ("unit failed", Told::Once),
+        assert!(problems.should_log(
+            ("unit failed", Log::Once),
             Some(&instance),
             "111: denied in eu-west-1",
             &["111", "eu-west-1"]
@@ -147,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn resources_are_told_by_name_until_they_are_too_many() {
+    fn resources_are_logged_by_name_until_they_are_too_many() {
         let problems = Problems::default();
         let kind = Kind::new("A::B::C").unwrap();
-        let told = |n: &u64| {
+        let logged = |n: &u64| {
             let name = n.to_string();
-            problems.is_told(("unread", Told::ByName), Some(&kind), &format!("{name} is denied"), &[&name])
+            problems.should_log(("unread", Log::ByName), Some(&kind), &format!("{name} is denied"), &[&name])
         };
-        assert_eq!((0..250).filter(told).count(), 200);
+        assert_eq!((0..250).filter(logged).count(), 200);
         assert_eq!(problems.known().groups.values().map(|repeats| repeats.count).sum::<u64>(), 50);
     }
 
@@ -163,7 +163,7 @@ mod tests {
         let problems = Problems::default();
         let kind = Kind::new("A::B::C").unwrap();
         let first = (0..GROUPS + 7)
-            .filter(|n| problems.is_told(("w", Told::Once), Some(&kind), &n.to_string(), &[]))
+            .filter(|n| problems.should_log(("w", Log::Once), Some(&kind), &n.to_string(), &[]))
             .count();
         assert_eq!((first, problems.known().others), (GROUPS, 7));
     }

@@ -30,7 +30,7 @@ use crate::{
     misconfigured::Misconfigured,
     order::{Order, Relations},
     plan,
-    problems::{Problems, Told, warn_told},
+    problems::{Log, Problems, warn_if},
     remember::EndOfResync,
     resolve,
     schedule::Schedule,
@@ -319,8 +319,8 @@ impl Run {
         for AccountAccess { account, access } in &accounts {
             if let Err(problem) = access {
                 let names = [account.id.as_str()];
-                warn_told!(
-                    problems.is_told((UNREADABLE, Told::Once), None, &problem.message, &names),
+                warn_if!(
+                    problems.should_log((UNREADABLE, Log::Once), None, &problem.message, &names),
                     account = %account.id, %problem, "{UNREADABLE}"
                 );
             }
@@ -426,7 +426,7 @@ impl Run {
                 writer.run(receiver, order)
             );
             tally.finish(self.options.cancel.is_cancelled());
-            problems.tell_repeats();
+            problems.log_repeats();
             let mut reports = units_run.reports;
             for report in reports.iter_mut().filter(|report| report.state.is_complete()) {
                 // Which documents were in a write that failed is not known: all of the entry's may.

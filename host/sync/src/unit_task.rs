@@ -15,7 +15,7 @@ use crate::{
     documents::Documents,
     mapped::{Fate, Mapped},
     misconfigured::Misconfigured,
-    problems::{Problems, Told, warn_told},
+    problems::{Log, Problems, warn_if},
     tally::Tally,
     unread::Unknown,
     version::Version,
@@ -73,12 +73,12 @@ impl UnitTask {
         };
         let place = unit.id.place.as_ref().map(ToString::to_string).unwrap_or_default();
         let names = [unit.id.account.as_str(), place.as_str()];
-        let is_told = |what, problem: &Problem| {
-            self.problems.is_told((what, Told::Once), Some(&unit.id.kind), &problem.message, &names)
+        let should_log = |what, problem: &Problem| {
+            self.problems.should_log((what, Log::Once), Some(&unit.id.kind), &problem.message, &names)
         };
         for call in &unread {
-            warn_told!(
-                is_told(STEP_UNREAD, &call.problem),
+            warn_if!(
+                should_log(STEP_UNREAD, &call.problem),
                 call = call.call, resources = call.resources, problem = %call.problem,
                 "{STEP_UNREAD}"
             );
@@ -95,10 +95,10 @@ impl UnitTask {
                 );
             }
             UnitState::Skipped(problem) => {
-                warn_told!(is_told(SKIPPED, problem), %problem, "{SKIPPED}");
+                warn_if!(should_log(SKIPPED, problem), %problem, "{SKIPPED}");
             }
             UnitState::Failed(problem) => {
-                warn_told!(is_told(FAILED, problem), %problem, "{FAILED}");
+                warn_if!(should_log(FAILED, problem), %problem, "{FAILED}");
             }
         }
         self.tally.unit_ended(self.index, &report.state, &report.counts);
@@ -183,13 +183,13 @@ impl UnitTask {
             note_unread(unread, missed, count);
             counts.fetched += (count + lost.len()) as u64;
             counts.failed += lost.len() as u64;
-            let is_told = |what, problem: &str, resource: &str| {
+            let should_log = |what, problem: &str, resource: &str| {
                 let names = [resource, unit.id.account.as_str()];
-                self.problems.is_told((what, Told::ByName), Some(&unit.id.kind), problem, &names)
+                self.problems.should_log((what, Log::ByName), Some(&unit.id.kind), problem, &names)
             };
             for failure in lost {
-                warn_told!(
-                    is_told(UNREAD, &failure.problem.message, &failure.resource),
+                warn_if!(
+                    should_log(UNREAD, &failure.problem.message, &failure.resource),
                     resource = failure.resource, problem = %failure.problem, "{UNREAD}"
                 );
                 failures.push((failure.resource, failure.problem));
@@ -207,8 +207,8 @@ impl UnitTask {
                 misconfigured.add(unit.id.resource, field);
             }
             for error in report.errors {
-                warn_told!(
-                    is_told(UNMAPPED, &error.reason, &error.resource),
+                warn_if!(
+                    should_log(UNMAPPED, &error.reason, &error.resource),
                     resource = error.resource,
                     reason = error.reason,
                     "{UNMAPPED}"

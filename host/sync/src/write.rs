@@ -18,7 +18,7 @@ use crate::{
     ledger_view::{Entry, Freshness, LedgerView},
     mapped::{Mapped, Waiting},
     order::Order,
-    problems::{Problems, Told, warn_told},
+    problems::{Log, Problems, warn_if},
     queue::{Batch, Queue, Request},
     tally::Tally,
     written::{Owned, SOMEBODY, Written},
@@ -634,8 +634,8 @@ impl Writer {
     fn leave_alone(&self, mapped: Mapped, written: &mut Written) {
         self.settle(mapped.unit, UnitCounts::default(), written);
         if let Some(unit) = self.unit(mapped.unit) {
-            warn_told!(
-                self.problems.is_told((FOREIGN, Told::ByName), Some(&unit.kind), "", &[]),
+            warn_if!(
+                self.problems.should_log((FOREIGN, Log::ByName), Some(&unit.kind), "", &[]),
                 account = %unit.account, kind = %unit.kind, entity = %mapped.entity.key, "{FOREIGN}"
             );
             written.foreign.push(ForeignIdentifier { entity: mapped.entity.key, unit: unit.clone() });
@@ -661,8 +661,8 @@ impl Writer {
         self.settle(mapped.unit, UnitCounts { refused: 1, ..UnitCounts::default() }, written);
         if let Some(unit) = self.unit(mapped.unit) {
             let names = [mapped.entity.key.identifier.as_str(), unit.account.as_str()];
-            warn_told!(
-                self.problems.is_told((REFUSED, Told::ByName), Some(&unit.kind), &problem.message, &names),
+            warn_if!(
+                self.problems.should_log((REFUSED, Log::ByName), Some(&unit.kind), &problem.message, &names),
                 account = %unit.account, kind = %unit.kind, entity = %mapped.entity.key, %problem, "{REFUSED}"
             );
             let refusal = Refusal { entity: mapped.entity.key, unit: unit.clone(), problem };

@@ -103,7 +103,7 @@ async fn serve(
     let sockets = bind(&service)?;
     status.allow(service.access(&settings.port.client_secret));
     let events = settings.live.take().filter(|_| service.process_webhooks);
-    // Until the plugins are loaded they are told to come again.
+    // Until the plugins are loaded senders are asked to try again.
     status.take_events(events.as_ref().map(|events| EventWebhook::new(events.keys.clone(), None)));
     let serves = Serves { webhook, page: service.status_page };
     let router = http::router(&service.path_prefix, &status, serves);
@@ -225,7 +225,7 @@ async fn follow(
     let observer: Arc<dyn Observer> = Arc::<Status>::clone(status);
     let mut running = JoinSet::new();
     let mut former: Option<CancellationToken> = None;
-    let mut told: Option<String> = None;
+    let mut announced: Option<String> = None;
     let mut ready = false;
     let mut waiting = file.as_ref().map(BacklogFile::read).unwrap_or_default();
     loop {
@@ -255,11 +255,11 @@ async fn follow(
             format!("{base}{}/integration/webhook", now.service.path_prefix)
         });
         match &place {
-            _ if place == told => {}
+            _ if place == announced => {}
             Some(place) => tracing::info!("live events are taken at {place}"),
             None => tracing::info!("live events are no longer taken"),
         }
-        told = place;
+        announced = place;
         let next = events.as_ref().map(|events| {
             let (own, follower) = (stop.child_token(), Arc::clone(events));
             let stopped = own.clone();
