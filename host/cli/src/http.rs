@@ -14,11 +14,12 @@ use std::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
     Json, Router,
+    body::{Bytes, to_bytes},
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
@@ -27,6 +28,7 @@ use axum::{
 };
 use berth_embed::{Event, OCEAN_CORE_VERSION, Observer};
 use serde_json::{Value, json};
+use tokio::time::{error::Elapsed, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -180,6 +182,16 @@ const EVENTS: &str = "/integration/webhook";
 const RESYNC: &str = "/resync";
 /// What probes ask for.
 const HEALTH: [&str; 2] = ["/health/live", "/health/ready"];
+
+/// What Port and EventBridge send is at most this large.
+const BODY_LIMIT: usize = 1 << 20;
+/// How long a body may take to come.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The body of a request, unless it takes too long.
+async fn body(request: Request) -> Result<Result<Bytes, axum::Error>, Elapsed> {
+    timeout(BODY_PATIENCE, to_bytes(request.into_body(), BODY_LIMIT)).await
+}
 
 /// The pages about the API.
 const DOCS: [&str; 3] = ["/openapi.json", "/docs", "/redoc"];
@@ -393,13 +405,13 @@ mod tests {
         for path in ["/a/b/health/live", "/a/b/metrics", "/docs", "/redoc", "/openapi.json"] {
             assert_eq!(ask(&router, "GET", path).await.status(), StatusCode::OK, "{path}");
         }
-        let served = axum::body::to_bytes(ask(&router, "GET", "/openapi.json").await.into_body(), 1 << 20);
+        let served = to_bytes(ask(&router, "GET", "/openapi.json").await.into_body(), 1 << 20);
         let document: Value = serde_json::from_slice(&served.await.unwrap()).unwrap();
         assert!(document["paths"]["/a/b/metrics"]["get"].is_object(), "{document}");
         for path in ["/", "/isHealthy", "/health/live", "/a/b/resync", "/a/b/docs"] {
             let response = ask(&router, "GET", path).await;
             assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
-            let body = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+            let body = to_bytes(response.into_body(), 100).await.unwrap();
             assert_eq!(body, r#"{"detail":"Not Found"}"#, "{path}");
         }
     }
@@ -411,8 +423,7 @@ mod tests {
         for path in ["/", "/status", "/status/events"] {
             assert_eq!(ask(&router, "GET", path).await.status(), StatusCode::NOT_FOUND, "{path}");
         }
-        let page =
-            axum::body::to_bytes(ask(&router, "GET", "/docs").await.into_body(), 1 << 20).await.unwrap();
+        let page = to_bytes(ask(&router, "GET", "/docs").await.into_body(), 1 << 20).await.unwrap();
         let page = String::from_utf8_lossy(&page).into_owned();
         assert!(
             page.contains("/health/ready")
@@ -472,7 +483,7 @@ mod tests {
         // One that goes makes room.
         watching.pop();
         assert_eq!(ask(&router, "GET", "/status/events").await.status(), StatusCode::OK);
-        let second = tokio::time::timeout(Duration::from_millis(50), watching[0].next()).await;
+        let second = timeout(Duration::from_millis(50), watching[0].next()).await;
         assert!(second.is_err(), "nobody had to go for it");
     }
 

@@ -871,11 +871,9 @@ impl Reader<'_> {
         (config, trust)
     }
 
-    /// The variables that mappings in JQ see. Whoever may edit the mapping in Port can read them
-    /// there, so that none of the host's own is among them, which hold its credentials.
-    fn jq_environment(&mut self) -> Variables {
-        const PATH: &str = "jq_environment";
-        let names = match self.tree.get(PATH).map(|setting| setting.value.clone()) {
+    /// The names in a list; what is no text in it is passed over.
+    fn names_in(&self, path: &str) -> Vec<String> {
+        match self.tree.get(path).map(|setting| &setting.value) {
             None => Vec::new(),
             Some(Value::Array(names)) => {
                 names.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
@@ -885,7 +883,14 @@ impl Reader<'_> {
                 let text = value.as_str().unwrap_or_default();
                 serde_json::from_str(text).unwrap_or_else(|_| split(text))
             }
-        };
+        }
+    }
+
+    /// The variables that mappings in JQ see. Whoever may edit the mapping in Port can read them
+    /// there, so that none of the host's own is among them, which hold its credentials.
+    fn jq_environment(&mut self) -> Variables {
+        const PATH: &str = "jq_environment";
+        let names = self.names_in(PATH);
         let own = |name: &String| {
             let name = name.to_ascii_uppercase();
             ["OCEAN__", "BERTH_", "AWS_"].iter().any(|prefix| name.starts_with(prefix))

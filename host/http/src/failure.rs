@@ -303,9 +303,8 @@ impl TransportError {
             | TransportCause::Cut
             | TransportCause::TimedOut
             | TransportCause::Other => {
-                let what = if self.at_proxy { "the proxy" } else { name };
                 format!(
-                    "Check that {what} can be reached from here, and {address} and the proxy settings (`HTTPS_PROXY`, `NO_PROXY`)."
+                    "Check that {whose} can be reached from here, and {address} and the proxy settings (`HTTPS_PROXY`, `NO_PROXY`)."
                 )
             }
         }

@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use berth_http::{is_loopback, is_same_owner};
+use berth_http::{is_private, is_same_owner};
 use url::{Url, form_urlencoded};
 
 use crate::{PortConfig, error::PortError, wire};
@@ -22,8 +22,7 @@ pub(crate) fn address(config: &PortConfig, text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("`{text}` is no URL: {error}"))?;
     let api = &config.base_url;
     // An API without TLS is on this machine.
-    let is_private = url.scheme() == "https" || (api.scheme() == "http" && is_loopback(&url));
-    if !is_private || !matches!(url.scheme(), "http" | "https") {
+    if !is_private(&url) || (url.scheme() == "http" && api.scheme() != "http") {
         return Err(format!("`{text}` is not reached by https"));
     }
     let is_ports = |host: &str| PORT.iter().any(|domain| is_below(host, domain));

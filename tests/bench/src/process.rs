@@ -214,7 +214,7 @@ fn used(id: u32, wall: Duration) -> Result<Used> {
     Ok(Used {
         cpu: cpu(id)?,
         wall,
-        resident_bytes: peak_kib(&status).context("no peak of memory in /proc")? * 1024,
+        resident_bytes: number(&status, "VmHWM").context("no peak of memory in /proc")? * 1024,
     })
 }
 
@@ -232,10 +232,10 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
 }
 
-/// The highest resident memory, in `/proc/<id>/status`.
-fn peak_kib(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
+/// A number in `/proc/<id>/status`, by the name of its line; memory is in KiB.
+pub(crate) fn number(status: &str, name: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    value.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -247,8 +247,12 @@ mod tests {
         let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 900 0 0 0 120 34 0 0 20 0 4 0 99 1 2";
         assert_eq!(cpu_ticks(stat), Some(154));
         assert_eq!(cpu_ticks("42 (x) S 1"), None);
-        assert_eq!(peak_kib("Name:\tx\nVmHWM:\t   20480 kB\nVmRSS:\t 5 kB\n"), Some(20_480));
-        assert_eq!(peak_kib("Name:\tx\n"), None);
+        let status = "Name:\tx\nVmHWM:\t   20480 kB\nVmRSS:\t 5 kB\nThreads:\t9\n";
+        for (name, value) in [("VmHWM", Some(20_480)), ("VmRSS", Some(5)), ("Threads", Some(9)), ("Vm", None)]
+        {
+            assert_eq!(number(status, name), value, "{name}");
+        }
+        assert_eq!(number("Name:\tx\n", "VmHWM"), None);
     }
 
     #[test]

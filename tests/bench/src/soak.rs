@@ -231,14 +231,19 @@ impl Service {
     }
 
     fn sample(&self, took: Duration) -> Result<Sample> {
-        let process = PathBuf::from(format!("/proc/{}", self.process.id()));
-        let status = fs::read_to_string(process.join("status"))?;
-        let value = |name: &str| number(&status, name).with_context(|| format!("no {name} in /proc"));
+        let folder = PathBuf::from(format!("/proc/{}", self.process.id()));
+        let status = fs::read_to_string(folder.join("status"))?;
+        #[expect(clippy::cast_precision_loss, reason = "a size, and a count")]
+        let value = |name: &str| {
+            process::number(&status, name)
+                .map(|value| value as f64)
+                .with_context(|| format!("no {name} in /proc"))
+        };
         Ok(Sample {
-            resident_mib: value("VmRSS:")? / 1024.0,
-            threads: value("Threads:")?,
+            resident_mib: value("VmRSS")? / 1024.0,
+            threads: value("Threads")?,
             #[expect(clippy::cast_precision_loss, reason = "a count")]
-            files: fs::read_dir(process.join("fd"))?.count() as f64,
+            files: fs::read_dir(folder.join("fd"))?.count() as f64,
             #[expect(clippy::cast_precision_loss, reason = "a size")]
             state_kib: size(&self.place.remembered())? as f64 / 1024.0,
             seconds: took.as_secs_f64(),
@@ -269,12 +274,6 @@ fn outcomes(page: &str) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// A number of `/proc/<id>/status`.
-fn number(status: &str, name: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse().ok()
-}
-
 /// By way of a second file, so that nobody reads half of it.
 fn replace(file: &Path, bytes: &[u8]) -> Result<()> {
     let fresh = file.with_extension("new");
@@ -298,13 +297,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_read_as_the_kernel_and_the_page_write_them() {
+    fn outcomes_are_read_as_the_page_writes_them() {
         let page = "# TYPE berth_resyncs counter\nberth_resyncs_total{outcome=\"complete\"} 7\n\
                     berth_resyncs_total{outcome=\"partial\"} 2.0\nberth_resync_running 0\n";
         assert_eq!(outcomes(page), [("complete".to_owned(), 7), ("partial".to_owned(), 2)].into());
-        let status = "VmRSS:\t   2048 kB\nThreads:\t9\n";
-        assert_eq!((number(status, "VmRSS:"), number(status, "Threads:")), (Some(2048.0), Some(9.0)));
-        assert_eq!(number(status, "VmHWM:"), None);
     }
 
     #[test]

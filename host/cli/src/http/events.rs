@@ -1,11 +1,10 @@
 //! The webhook of live events: EventBridge posts what CloudTrail saw, an API destination brings the
 //! key. Path, header and replies are those of the Ocean contract.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Json,
-    body::to_bytes,
     extract::{Request, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
@@ -18,7 +17,6 @@ use berth_embed::{
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
-use tokio::time::timeout;
 
 use super::Status;
 use crate::settings::LiveKey;
@@ -29,12 +27,6 @@ const WRONG_KEY: &str = "live events are refused: their `x-port-aws-ocean-api-ke
                          `live_events_api_key` nor one of `live_events_keys`";
 const OTHER_ACCOUNT: &str =
     "live events are refused: their key is not valid for their account (`live_events_keys`)";
-/// An event of EventBridge has at most this size.
-const BODY_LIMIT: usize = 1 << 20;
-
-/// How long a body may take to come.
-const BODY_PATIENCE: Duration = Duration::from_secs(10);
-
 /// Who may bring events, and who follows them. It is exchanged as a whole when settings are read anew.
 #[derive(Debug)]
 pub(crate) struct EventWebhook {
@@ -83,7 +75,7 @@ async fn take(State(status): State<Arc<Status>>, request: Request) -> Response {
     let Some(allowed) = webhook.allows(request.headers()) else {
         return refuse(WRONG_KEY);
     };
-    let body = match timeout(BODY_PATIENCE, to_bytes(request.into_body(), BODY_LIMIT)).await {
+    let body = match super::body(request).await {
         Ok(Ok(body)) => body,
         Ok(Err(error)) => {
             count("malformed");

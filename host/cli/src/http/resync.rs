@@ -10,7 +10,7 @@ use std::{
 
 use axum::{
     Json,
-    body::{Bytes, to_bytes},
+    body::Bytes,
     extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -21,15 +21,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
-use tokio::time::timeout;
 
-use super::{Status, guard::is_forwarded, refusal, server::Peer};
+use super::{Status, body, guard::is_forwarded, refusal, server::Peer};
 use crate::listener::{Reason, Resyncs};
 
-/// What Port sends is small.
-const BODY_LIMIT: usize = 1 << 20;
-/// How long a body may take to come.
-const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// How old a signature may be, or how far ahead of this clock.
 const TOLERANCE: Duration = Duration::from_mins(5);
 const REFUSED: &str = "resync requests are refused: they have neither `Authorization: Bearer` with the \
@@ -56,8 +51,7 @@ pub(super) async fn ask(
     let headers = request.headers().clone();
     let mut reason = Reason::Anonymous;
     if let Some(access) = &status.access().resync {
-        let body = timeout(BODY_PATIENCE, to_bytes(request.into_body(), BODY_LIMIT)).await;
-        let body = body.ok().and_then(Result::ok).unwrap_or_default();
+        let body = body(request).await.ok().and_then(Result::ok).unwrap_or_default();
         if !access.allows(&headers, &body, SystemTime::now()) {
             status.refuse(REFUSED);
             return refusal(StatusCode::UNAUTHORIZED, "the key is missing or not known");

@@ -13,7 +13,7 @@ use url::Url;
 
 #[cfg(feature = "kafka")]
 use super::Kafka;
-use super::{Issue, Reader, live, split};
+use super::{Issue, Reader, live};
 use crate::http::{HttpAccess, KnownNames, ResyncAccess};
 
 /// How the service runs.
@@ -261,32 +261,22 @@ impl Reader<'_> {
     fn names(&mut self) -> KnownNames {
         const PATH: &str = "allowed_hosts";
         // Whether they are addresses is looked at where they are used.
-        let told = ["base_url", "event_listener.app_host"];
-        let told: Vec<String> = told
+        let addresses = ["base_url", "event_listener.app_host"];
+        let known: Vec<String> = addresses
             .into_iter()
             .filter_map(|path| {
                 let url = Url::parse(self.tree.get(path)?.value.as_str()?.trim()).ok()?;
                 Some(url.host_str()?.to_owned())
             })
             .collect();
-        let allowed = match self.tree.get(PATH).map(|setting| setting.value.clone()) {
-            None => Vec::new(),
-            Some(Value::Array(names)) => {
-                names.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
-            }
-            // A variable holds a JSON list, or names with commas between them.
-            Some(value) => {
-                let text = value.as_str().unwrap_or_default();
-                serde_json::from_str(text).unwrap_or_else(|_| split(text))
-            }
-        };
+        let allowed = self.names_in(PATH);
         for name in &allowed {
             if name.is_empty() || name.contains([':', '/', '*', ' ']) {
                 let remedy = "use names of hosts without a port, as in `berth.example.com`";
                 self.issue(PATH, format!("found `{name}`"), remedy);
             }
         }
-        KnownNames::new(told.into_iter().chain(allowed))
+        KnownNames::new(known.into_iter().chain(allowed))
     }
 
     fn path_prefix(&mut self) -> String {
