@@ -1,6 +1,8 @@
 //! JSON within texts, as libjq reads it: half of a surrogate pair is U+FFFD, and control characters may
 //! stand in strings as they are.
 
+use std::fmt::Write;
+
 use jaq_core::{
     Cv,
     data::JustLut,
@@ -45,7 +47,8 @@ fn mended(json: &str) -> Option<String> {
                 (None, _) => rest.chars().take(2).map(char::len_utf8).sum(),
             },
             (true, control) if control < 0x20 => {
-                out.push_str(&format!("\\u{control:04x}"));
+                // Writing to a text cannot fail.
+                let _ = write!(out, "\\u{control:04x}");
                 rest = &rest[1..];
                 changed = true;
                 continue;
