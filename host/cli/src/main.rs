@@ -27,6 +27,10 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Components are compiled each in a process of its own, which is this program again.
+    if let Some(exit) = berth_embed::compile_if_asked(std::env::args_os()) {
+        return exit;
+    }
     let args = args::Args::of_process();
     let environment = settings::Environment::of_process();
     command::run(&args, &environment).into()

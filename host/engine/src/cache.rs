@@ -133,25 +133,17 @@ impl CodeCache {
         if sha256(&bytes) != entry.record.code {
             return None;
         }
-        #[expect(
-            unsafe_code,
-            reason = "running code that was not compiled here is what the checks above are for: nobody else \
-                      can have written the file, these very bytes have the digest that was stored, and the \
-                      file is not read again"
-        )]
-        // SAFETY: the bytes were written by `store` of this or an equal engine, see the reason above.
-        let component = unsafe { Component::deserialize(&self.engine, &bytes) };
+        let component = ready(&self.engine, &bytes);
         component.ok()
     }
 
     /// Keeps a component's code. A failure costs only time at the next start, so it is only logged.
-    pub(crate) fn store(&self, component: &str, code: &Component, record: Record) {
+    pub(crate) fn store(&self, component: &str, code: &[u8], record: Record) {
         let Some(keeper) = &self.writable else { return };
         let dir = &keeper.dir;
         let file = |extension| path(dir, component, &self.engine_key, extension);
-        let written = code.serialize().map_err(io::Error::other).and_then(|bytes| {
-            let record = Record { code: sha256(&bytes), ..record };
-            files::write(dir, &file("cwasm"), &bytes)?;
+        let record = Record { code: sha256(code), ..record };
+        let written = files::write(dir, &file("cwasm"), code).and_then(|()| {
             let whole = serde_json::to_vec(&record).map_err(io::Error::from);
             whole.and_then(|record| files::write(dir, &file("json"), &record)).inspect_err(|_| {
                 // Alone it is of no use, and the disk may be full.
@@ -170,6 +162,22 @@ impl CodeCache {
             ),
         }
     }
+}
+
+/// Makes compiled code ready to run.
+///
+/// # Errors
+/// When the code is for another engine than this.
+pub(crate) fn ready(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    #[expect(
+        unsafe_code,
+        reason = "compiled code runs outside of the sandbox, so that it comes from two places only: a file \
+                  that nobody else can have written, of which these very bytes have the digest that was \
+                  stored, and our own compiler, whether in this process or in one that this process started"
+    )]
+    // SAFETY: the bytes are what the compiler of this or an equal engine wrote, see the reason above.
+    let component = unsafe { Component::deserialize(engine, code) };
+    component
 }
 
 /// The content of a file that nobody else can have written. What is there and not used is told.

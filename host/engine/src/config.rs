@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf, sync::Arc, thread, time::Duration};
 
-use crate::Trust;
+use crate::{Compiler, Trust};
 
 /// Settings of an [`Engine`](crate::Engine).
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,8 @@ pub struct EngineConfig {
     /// ([`Engine::precompile`](crate::Engine::precompile)), as in a container image. They are only
     /// read.
     pub precompiled_dirs: Vec<PathBuf>,
+    /// Where components are compiled that are in neither: by default in this process.
+    pub compiler: Compiler,
     /// What a plugin may use.
     pub limits: Limits,
     /// How many batches are mapped at once, each on a thread of its own. These threads do no I/O.
@@ -60,6 +62,7 @@ impl Default for EngineConfig {
             plugin_dirs: Vec::new(),
             cache_dir: None,
             precompiled_dirs: Vec::new(),
+            compiler: Compiler::default(),
             limits: Limits::default(),
             workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             trust: Trust::default(),

@@ -17,6 +17,7 @@
 
 mod blueprints;
 mod cache;
+mod compiler;
 mod config;
 mod contract;
 mod info;
@@ -43,6 +44,7 @@ use std::{
 use async_trait::async_trait;
 use berth_core::{Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Problem, RefusedPlugin};
 
+pub use compiler::{CompileLimits, Compiler, CompilerProcess, compile_if_asked};
 pub use config::{EngineConfig, Limits, Variables};
 pub use info::{CodeOrigin, LoadedComponent, PluginInfo, PluginUse, Reloaded, ServedKind};
 pub use policy::{Asks, Candidate, Policy, Trust};
@@ -131,6 +133,7 @@ impl Engine {
         let loader = Arc::new(Loader {
             runtime,
             cache,
+            compiler: config.compiler,
             workers: config.workers,
             jq_environment: config.jq_environment,
             reloads: config.reloads,
@@ -167,25 +170,26 @@ impl Engine {
         Ok(reloaded)
     }
 
-    /// Compiles every plugin of the directories for any processor of this architecture, into a
+    /// Compiles every plugin of the configured directories for any processor of this architecture, into a
     /// directory for [`EngineConfig::precompiled_dirs`]: an image that is built with it starts
     /// without compiling, wherever it runs. Gives the number of plugins.
     ///
     /// # Errors
     /// [`EngineError`] for the first plugin that cannot be used, or a directory that cannot.
-    pub fn precompile(plugin_dirs: &[PathBuf], into: &Path) -> Result<usize, EngineError> {
+    pub fn precompile(config: &EngineConfig, into: &Path) -> Result<usize, EngineError> {
         let runtime = Runtime::portable(Limits::default())?;
         let cache = CodeCache::open(&runtime.engine, Some(into), &[], None);
         let jq_environment = Variables::default();
         Loader {
             runtime,
             cache,
+            compiler: config.compiler.clone(),
             workers: NonZeroUsize::MIN,
             jq_environment,
             reloads: false,
             trust: Trust::default(),
         }
-        .compile_all(plugin_dirs)
+        .compile_all(&config.plugin_dirs)
     }
 
     /// The plugins that were loaded, in the order of directories and file names.
@@ -206,21 +210,26 @@ impl Engine {
         plugins.chain(jq).filter(|used| used.batches > 0).collect()
     }
 
-    /// Loads one file, which need not be in a plugin directory nor be admitted by the policy, and tells
-    /// what it is. Blocks while it is compiled.
+    /// Loads one file, which need not be in a plugin directory nor be admitted by the policy, compiles it, and
+    /// gives what it is: nobody is asked to trust what cannot be compiled. Blocks meanwhile.
     ///
     /// # Errors
     /// The [`Problem`] for which it would be refused.
     pub fn inspect(&self, file: &Path) -> Result<PluginInfo, Problem> {
         let named = |message: &str| format!("{} {message}", file.display());
+        let refused = |problem: Problem| {
+            let is_named = problem.message.starts_with(&*file.to_string_lossy());
+            if is_named { problem } else { Problem { message: named(&problem.message), ..problem } }
+        };
         match self.now().loader.load_file(file, &Trust::default()) {
-            Ok(Loaded::Plugin(plugin)) => Ok(info(&plugin, |_| None)),
+            Ok(Loaded::Plugin(plugin)) => match plugin.program.get() {
+                Ok(_) => Ok(info(&plugin, |_| None)),
+                Err(failure) => Err(refused(failure.problem())),
+            },
             Ok(Loaded::Jq(_)) => {
                 Err(Problem::new(named("is the JQ component, which maps no kind of its own")))
             }
-            Err(RefusedPlugin { problem, .. }) => {
-                Err(Problem { message: named(&problem.message), remedy: problem.remedy })
-            }
+            Err(RefusedPlugin { problem, .. }) => Err(refused(problem)),
         }
     }
 

@@ -20,7 +20,8 @@ use wasmtime::component::{Component, Linker, types::ComponentItem};
 
 use crate::{
     Asks, Candidate, EngineError, Trust,
-    cache::{CodeCache, Record, sha256},
+    cache::{CodeCache, Record, ready, sha256},
+    compiler::Compiler,
     config::Variables,
     contract::{self, ContractVersion, EVALUATOR, LOG, MAPPER, NEWEST, Program, jq_v1_0::Evaluator},
     info::CodeOrigin,
@@ -46,6 +47,8 @@ const MANIFEST_BYTES: usize = 8 << 20;
 pub(crate) struct Loader {
     pub(crate) runtime: Runtime,
     pub(crate) cache: CodeCache,
+    /// Where components are compiled.
+    pub(crate) compiler: Compiler,
     /// How many batches are mapped at once.
     pub(crate) workers: NonZeroUsize,
     /// What mappings in JQ see of the environment.
@@ -282,8 +285,10 @@ impl Loader {
     /// Compiles a component, checks it against the contract, asks for its manifest, and keeps what
     /// came of it.
     fn compile(&self, file: &Path, sha256: &str, bytes: &[u8]) -> Result<(Facts, Code), Problem> {
-        let component = Component::new(&self.runtime.engine, bytes).map_err(|error| {
-            Problem::new(format!("cannot be compiled: {error:#}")).remedy("build or copy it again")
+        let compiled = self.compiler.compile(&self.runtime, bytes)?;
+        let component = ready(&self.runtime.engine, &compiled).map_err(|error| {
+            Problem::new(format!("was compiled for another engine: {error:#}"))
+                .remedy("let one version of Berth start and compile")
         })?;
         let interfaces = Interfaces::of_component(&component, &self.runtime.engine)?;
         let code = self.bind(&component, &interfaces).map_err(|error| {
@@ -303,7 +308,7 @@ impl Loader {
             imports: facts.imports.clone(),
             manifest: text,
         };
-        self.cache.store(sha256, &component, record);
+        self.cache.store(sha256, &compiled, record);
         Ok((facts, code))
     }
 

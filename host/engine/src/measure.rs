@@ -34,6 +34,7 @@ impl Bench {
         Ok(Self(Arc::new(Loader {
             runtime,
             cache,
+            compiler: config.compiler.clone(),
             workers: NonZeroUsize::MIN,
             jq_environment,
             reloads: false,

@@ -24,9 +24,46 @@ pub(crate) const TABLE_ELEMENTS: usize = 100_000;
 /// spares the next instance its page faults.
 const KEEP_RESIDENT: usize = 1 << 20;
 
+/// How an engine is set up. Code that was compiled for one setup does not run in another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Setup {
+    /// For this machine, with instances from a pool.
+    Pooled,
+    /// For any machine of this architecture.
+    Portable,
+    /// For this machine, where there is too little address space for a pool.
+    OnDemand,
+}
+
+impl Setup {
+    const ALL: [Self; 3] = [Self::Pooled, Self::Portable, Self::OnDemand];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pooled => "pooled",
+            Self::Portable => "portable",
+            Self::OnDemand => "on-demand",
+        }
+    }
+
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|setup| setup.name() == name)
+    }
+
+    /// An engine that only compiles: it reserves no memory for instances.
+    pub(crate) fn compiler(self) -> wasmtime::Result<wasmtime::Engine> {
+        wasmtime::Engine::new(&match self {
+            Self::Pooled => base(),
+            Self::Portable => for_any_machine(base())?,
+            Self::OnDemand => on_demand(),
+        })
+    }
+}
+
 /// What all plugins of an engine share.
 pub(crate) struct Runtime {
     pub(crate) engine: wasmtime::Engine,
+    pub(crate) setup: Setup,
     pub(crate) limits: Limits,
     _ticker: Ticker,
 }
@@ -34,25 +71,27 @@ pub(crate) struct Runtime {
 impl Runtime {
     /// Starts wasmtime for `workers` instances at once.
     pub(crate) fn new(limits: Limits, workers: usize) -> Result<Self, EngineError> {
-        let engine = match wasmtime::Engine::new(&pooled(&limits, workers)) {
-            Ok(engine) => engine,
+        let (engine, setup) = match wasmtime::Engine::new(&pooled(&limits, workers)) {
+            Ok(engine) => (engine, Setup::Pooled),
             Err(error) => {
                 tracing::warn!(
                     "could not reserve address space for {workers} pooled plugin instances, so that each is \
                      allocated when it is needed, and plugins run slower: {error:#}"
                 );
-                wasmtime::Engine::new(&on_demand()).map_err(|error| EngineError::start(&error))?
+                let engine =
+                    wasmtime::Engine::new(&on_demand()).map_err(|error| EngineError::start(&error))?;
+                (engine, Setup::OnDemand)
             }
         };
         let ticker = Ticker::start(engine.clone()).map_err(EngineError::Thread)?;
-        Ok(Self { engine, limits, _ticker: ticker })
+        Ok(Self { engine, setup, limits, _ticker: ticker })
     }
 
     /// Starts wasmtime for code that any processor of this architecture runs, one instance at a time.
     pub(crate) fn portable(limits: Limits) -> Result<Self, EngineError> {
         let engine = portable(&limits).map_err(|error| EngineError::start(&error))?;
         let ticker = Ticker::start(engine.clone()).map_err(EngineError::Thread)?;
-        Ok(Self { engine, limits, _ticker: ticker })
+        Ok(Self { engine, setup: Setup::Portable, limits, _ticker: ticker })
     }
 
     /// A duration in ticks, rounded up.
@@ -64,9 +103,12 @@ impl Runtime {
 /// An engine that uses no feature of the processor beyond its architecture's least. Its code runs
 /// in the engine of any such machine, which uses all it has for what it compiles itself.
 pub(crate) fn portable(limits: &Limits) -> wasmtime::Result<wasmtime::Engine> {
-    let mut config = pooled(limits, 1);
+    wasmtime::Engine::new(&for_any_machine(pooled(limits, 1))?)
+}
+
+fn for_any_machine(mut config: Config) -> wasmtime::Result<Config> {
     config.target(&Triple::host().to_string())?;
-    wasmtime::Engine::new(&config)
+    Ok(config)
 }
 
 fn base() -> Config {
@@ -143,12 +185,32 @@ impl Drop for Ticker {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
     use super::*;
 
     #[test]
     fn an_engine_starts_without_a_pool() {
         let engine = wasmtime::Engine::new(&on_demand()).unwrap();
         assert!(Ticker::start(engine).is_ok());
+    }
+
+    #[test]
+    fn what_only_compiles_compiles_for_what_runs() {
+        let limits = Limits::default();
+        for (setup, runs) in [
+            (Setup::Pooled, wasmtime::Engine::new(&pooled(&limits, 2))),
+            (Setup::Portable, portable(&limits)),
+            (Setup::OnDemand, wasmtime::Engine::new(&on_demand())),
+        ] {
+            let key = |engine: &wasmtime::Engine| {
+                let mut hasher = DefaultHasher::new();
+                engine.precompile_compatibility_hash().hash(&mut hasher);
+                hasher.finish()
+            };
+            assert_eq!(key(&setup.compiler().unwrap()), key(&runs.unwrap()), "{setup:?}");
+            assert_eq!(Setup::of_name(setup.name()), Some(setup));
+        }
     }
 
     #[test]

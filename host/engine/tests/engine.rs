@@ -428,7 +428,7 @@ async fn code_compiled_ahead_is_used_on_any_machine_and_replaced_where_it_cannot
         };
         Engine::new(config).unwrap()
     };
-    assert_eq!(Engine::precompile(&[dir.path().to_owned()], &ahead).unwrap(), 1);
+    assert_eq!(Engine::precompile(&config(dir.path()), &ahead).unwrap(), 1);
     let engine = start();
     assert_eq!(engine.plugins()[0].code, CodeOrigin::Cached);
     honest_still_works(&engine).await;
@@ -444,7 +444,7 @@ async fn code_compiled_ahead_is_used_on_any_machine_and_replaced_where_it_cannot
     }
 
     let wrong = plugins(&["wants-network"]);
-    let refused = Engine::precompile(&[wrong.path().to_owned()], &ahead).unwrap_err();
+    let refused = Engine::precompile(&config(wrong.path()), &ahead).unwrap_err();
     assert!(refused.to_string().contains("wants-network.wasm"), "{refused}");
 }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything a change must pass, in one command.
 
 use std::{
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -48,6 +49,11 @@ impl Phases {
             tests.args(["test", "--locked", "--no-fail-fast"]).args(more);
             tests.env("BERTH_TEST_PYTHON", &python);
             with_prepared(&mut tests, repo, &built.berth);
+            // Most end-to-end tests wait half of their time, for AWS in Python and for each other.
+            if std::env::var_os("RUST_TEST_THREADS").is_none() {
+                let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+                tests.env("RUST_TEST_THREADS", (2 * cores).to_string());
+            }
             tests
         };
         self.run("host", || run(tests(&["--workspace"]).args(arguments)))?;

@@ -129,7 +129,7 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
 }
 
 fn compile(config: &EngineConfig, into: &Path, as_json: bool) -> Result<(Said, Exit), Problem> {
-    let count = Engine::precompile(&config.plugin_dirs, into).map_err(|error| Problem::from_error(&error))?;
+    let count = Engine::precompile(config, into).map_err(|error| Problem::from_error(&error))?;
     let said = if as_json {
         Said::from(json!({"compiled": count, "into": into}))
     } else {

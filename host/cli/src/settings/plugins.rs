@@ -1,8 +1,11 @@
 //! Where plugins are, and which of them are trusted.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
-use berth_embed::EngineConfig;
+use berth_embed::{Compiler, CompilerProcess, EngineConfig};
 use minisign_verify::PublicKey;
 use serde_json::Value;
 
@@ -17,6 +20,12 @@ use crate::{
 /// place counts as that of bundled plugins by its name alone.
 const BUNDLED: &str = "BERTH_BUNDLED_PLUGINS";
 
+/// The program that runs, even after an upgrade replaced its file.
+fn this_program() -> io::Result<PathBuf> {
+    let running = Path::new("/proc/self/exe");
+    if running.exists() { Ok(running.to_owned()) } else { std::env::current_exe() }
+}
+
 impl Reader<'_> {
     /// The directories of plugins, bundled ones first, and the rules for those of others.
     pub(super) fn plugins(&mut self, args: &Global, config: &mut EngineConfig) -> Trust {
@@ -25,6 +34,14 @@ impl Reader<'_> {
         } else {
             args.plugins.clone()
         };
+        match this_program() {
+            Ok(program) => config.compiler = Compiler::Process(CompilerProcess::new(program)),
+            Err(error) => self.issue(
+                "the program itself",
+                format!("the system does not say where it is ({error}), so that no plugin can be compiled"),
+                "mount /proc, or start it by its full path",
+            ),
+        }
         let bundled = self.bundled_plugins();
         // Only there: whoever may add a plugin must not bring code that no sandbox holds.
         config.precompiled_dirs =

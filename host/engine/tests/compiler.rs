@@ -1,0 +1,160 @@
+//! Components that are hard to compile take nothing from the process that asks for them.
+//!
+//! This program is the process that compiles, too, so that it has a `main` of its own.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use berth_core::Mapper as _;
+use berth_engine::{
+    CodeOrigin, CompileLimits, Compiler, CompilerProcess, Engine, EngineConfig, compile_if_asked,
+};
+use wasm_encoder::{
+    BlockType, CodeSection, Component, Function, FunctionSection, Instruction, Module, ModuleSection,
+    TypeSection, ValType,
+};
+
+const TESTS: [(&str, fn()); 4] = [
+    ("a_plugin_is_compiled_and_kept", a_plugin_is_compiled_and_kept),
+    ("one_that_takes_too_long_is_refused", one_that_takes_too_long_is_refused),
+    ("one_that_takes_too_much_memory_is_refused", one_that_takes_too_much_memory_is_refused),
+    ("what_is_no_component_or_no_program_is_named", what_is_no_component_or_no_program_is_named),
+];
+
+fn main() -> ExitCode {
+    if let Some(exit) = compile_if_asked(std::env::args_os()) {
+        return exit;
+    }
+    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    for (name, test) in TESTS.iter().filter(|(name, _)| name.contains(&only)) {
+        let begun = Instant::now();
+        test();
+        println!("test {name} ... ok ({:.1} s)", begun.elapsed().as_secs_f64());
+    }
+    ExitCode::SUCCESS
+}
+
+fn with(limits: CompileLimits) -> Compiler {
+    Compiler::Process(CompilerProcess { limits, ..CompilerProcess::new(std::env::current_exe().unwrap()) })
+}
+
+fn engine(compiler: Compiler, dir: Option<&Path>, cache: Option<&Path>) -> Engine {
+    let plugin_dirs = dir.into_iter().map(ToOwned::to_owned).collect();
+    let cache_dir = cache.map(ToOwned::to_owned);
+    Engine::new(EngineConfig { plugin_dirs, cache_dir, compiler, ..EngineConfig::default() }).unwrap()
+}
+
+fn guest(name: &str) -> PathBuf {
+    let components = std::env::var_os("BERTH_TEST_COMPONENTS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/components"), PathBuf::from);
+    let file = components.join(format!("guests/{name}.wasm"));
+    assert!(file.is_file(), "{} is missing: run `cargo xtask components --guests` first", file.display());
+    file
+}
+
+fn a_plugin_is_compiled_and_kept() {
+    let cache = tempfile::tempdir().unwrap();
+    // Whether there is a pool for its instances or not, and again from what was kept.
+    let compiled = engine(with(CompileLimits::default()), None, Some(cache.path()));
+    let info = compiled.inspect(&guest("honest")).unwrap();
+    assert_ne!(info.code, CodeOrigin::Cached);
+    assert_eq!(compiled.inspect(&guest("honest")).unwrap().code, CodeOrigin::Cached);
+    // What another process compiled is what this one would have.
+    let here = engine(Compiler::InProcess, None, Some(cache.path()));
+    assert_eq!(here.inspect(&guest("honest")).unwrap().code, CodeOrigin::Cached);
+
+    let ahead = tempfile::tempdir().unwrap();
+    let plugins = tempfile::tempdir().unwrap();
+    fs::copy(guest("honest"), plugins.path().join("honest.wasm")).unwrap();
+    let config = EngineConfig {
+        plugin_dirs: vec![plugins.path().to_owned()],
+        precompiled_dirs: vec![ahead.path().to_owned()],
+        compiler: with(CompileLimits::default()),
+        ..EngineConfig::default()
+    };
+    assert_eq!(Engine::precompile(&config, ahead.path()).unwrap(), 1);
+    let engine = Engine::new(config).unwrap();
+    assert_eq!(engine.plugins()[0].code, CodeOrigin::Cached);
+}
+
+fn one_that_takes_too_long_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("slow.wasm");
+    fs::write(&file, plugin(2_000, 400)).unwrap();
+    let begun = Instant::now();
+    let limits = CompileLimits { cpu: Duration::from_secs(1), ..CompileLimits::default() };
+    // At the start of a service, it is refused alone.
+    let engine = engine(with(limits), Some(dir.path()), None);
+    let refused = engine.refused();
+    assert_eq!(refused.len(), 1);
+    let message = &refused[0].problem.message;
+    assert!(message.starts_with("cannot be compiled within 1 s of processor time and 2048 MiB"), "{message}");
+    // And before anybody is asked to trust it.
+    let refused = engine.inspect(&file).unwrap_err();
+    assert!(refused.message.contains("slow.wasm cannot be compiled within 1 s"), "{}", refused.message);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+fn one_that_takes_too_much_memory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("large.wasm");
+    fs::write(&file, plugin(2_000, 400)).unwrap();
+    let limits = CompileLimits { memory_bytes: 48 << 20, ..CompileLimits::default() };
+    let refused = engine(with(limits), None, None).inspect(&file).unwrap_err();
+    assert!(
+        refused.message.contains("cannot be compiled within 120 s of processor time and 48 MiB of memory"),
+        "{}",
+        refused.message
+    );
+}
+
+fn what_is_no_component_or_no_program_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("none.wasm");
+    fs::write(&file, "\0asm\x0d\0\x01\0and nothing that could follow").unwrap();
+    let refused = engine(with(CompileLimits::default()), None, None).inspect(&file).unwrap_err();
+    assert!(refused.message.contains("none.wasm cannot be compiled: "), "{}", refused.message);
+
+    let program = dir.path().join("no-program");
+    let compiler = Compiler::Process(CompilerProcess::new(program));
+    let refused = engine(compiler, None, None).inspect(&guest("honest")).unwrap_err();
+    assert!(refused.message.contains("no-program"), "{}", refused.message);
+}
+
+/// A plugin that asks much of whoever compiles it: in one more function, loops in loops change each of many
+/// locals, so that the compiler has to follow each of them through each loop.
+fn plugin(locals: u32, loops: u32) -> Vec<u8> {
+    let mut function = Function::new([(locals, ValType::I32)]);
+    for depth in 0..loops {
+        function.instruction(&Instruction::Loop(BlockType::Empty));
+        for local in (depth % 7..locals).step_by(7) {
+            function.instruction(&Instruction::LocalGet(local));
+            function.instruction(&Instruction::LocalGet((local + 1) % locals));
+            function.instruction(&Instruction::I32Add);
+            function.instruction(&Instruction::LocalSet(local));
+        }
+    }
+    for _ in 0..loops {
+        function.instruction(&Instruction::LocalGet(0));
+        function.instruction(&Instruction::BrIf(0));
+        function.instruction(&Instruction::End);
+    }
+    function.instruction(&Instruction::End);
+    let (mut types, mut functions, mut code) =
+        (TypeSection::new(), FunctionSection::new(), CodeSection::new());
+    types.ty().function([], []);
+    functions.function(0);
+    code.function(&function);
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&code);
+    let mut component = Component::new();
+    component.section(&ModuleSection(&module));
+    let mut plugin = fs::read(guest("honest")).unwrap();
+    plugin.extend_from_slice(&component.as_slice()[8..]);
+    plugin
+}
