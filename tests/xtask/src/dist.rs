@@ -104,7 +104,10 @@ fn bill_of_materials(repo: &Repo, file: &Path, epoch: u64) -> Result<PathBuf> {
     // Gives neither a random number nor another time.
     run(list.arg(repo.path("host/cli/Cargo.toml")).env("SOURCE_DATE_EPOCH", epoch.to_string()))?;
     let written = repo.path("host/cli").join(format!("{NAME}.json"));
-    fs::copy(&written, file).with_context(|| format!("could not copy {}", written.display()))?;
+    let list =
+        fs::read_to_string(&written).with_context(|| format!("could not read {}", written.display()))?;
+    fs::write(file, without_root(&list, &repo.path("")))
+        .with_context(|| format!("could not write {}", file.display()))?;
     for manifest in
         repo::files_below(&repo.path("host"))?.into_iter().chain(repo::files_below(&repo.path("tests"))?)
     {
@@ -113,6 +116,12 @@ fn bill_of_materials(repo: &Repo, file: &Path, epoch: u64) -> Result<PathBuf> {
         }
     }
     Ok(file.to_owned())
+}
+
+/// The same list wherever it was made: the crates of this repository are named by their paths.
+fn without_root(list: &str, root: &Path) -> String {
+    let root = root.to_string_lossy();
+    list.replace(root.trim_end_matches('/'), "/berth")
 }
 
 /// Seconds since 1970 that stand for the time of the build.
@@ -175,6 +184,14 @@ fn sum(file: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_list_of_crates_does_not_say_where_it_was_made() {
+        let list = |root: &str| format!(r#"{{"bom-ref": "path+file://{root}/host/cli#berth@0.1.0"}}"#);
+        let here = without_root(&list("/home/me/berth"), Path::new("/home/me/berth/"));
+        assert_eq!(here, without_root(&list("/tmp/another-folder"), Path::new("/tmp/another-folder")));
+        assert!(!here.contains("/home"), "{here}");
+    }
 
     #[test]
     fn an_archive_that_another_tool_packed_keeps_all_but_its_time() {
