@@ -10,8 +10,14 @@ use std::{
 
 use serde_json::Value;
 
-/// A running moto. It ends with this process: its standard input is held open by us alone.
+/// A moto, which starts when it is first asked for something: many tests read another AWS.
 pub(crate) struct Aws {
+    managed_policies: bool,
+    moto: OnceLock<Moto>,
+}
+
+/// A running moto. It ends with this process: its standard input is held open by us alone.
+struct Moto {
     port: u16,
     _process: Child,
 }
@@ -19,34 +25,20 @@ pub(crate) struct Aws {
 impl Aws {
     /// The moto of this test run.
     pub(crate) fn shared() -> &'static Self {
-        static SHARED: OnceLock<Aws> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start(false))
+        static SHARED: Aws = Aws { managed_policies: false, moto: OnceLock::new() };
+        &SHARED
     }
 
     /// A moto of one's own, for a test that changes more than its accounts. It knows AWS's own
     /// policies, and lives as long as the test run.
     pub(crate) fn own() -> &'static Self {
-        Box::leak(Box::new(Self::start(true)))
+        Box::leak(Box::new(Self { managed_policies: true, moto: OnceLock::new() }))
     }
 
-    fn start(managed_policies: bool) -> Self {
-        let mut process = Command::new(python())
-            .arg(script("serve_aws.py"))
-            .env("MOTO_IAM_LOAD_MANAGED_POLICIES", managed_policies.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("moto starts");
-        let mut line = String::new();
-        let output = process.stdout.take().expect("standard output is piped");
-        BufReader::new(output).read_line(&mut line).expect("moto says its port");
-        let port = line.trim().parse().expect("moto's first line is its port");
-        Self { port, _process: process }
-    }
-
-    /// Where moto listens.
+    /// Where moto listens. Blocks until it has started.
     pub(crate) fn authority(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        let moto = self.moto.get_or_init(|| Moto::start(self.managed_policies));
+        format!("127.0.0.1:{}", moto.port)
     }
 
     /// Runs the seeding script, past the gate.
@@ -71,6 +63,23 @@ impl Aws {
     /// The entities that the accounts must give, told by boto3.
     pub(crate) fn expected(&self, accounts: &[String]) -> Vec<Value> {
         serde_json::from_str(&self.seed(accounts, &["expected"])).expect("the script prints JSON")
+    }
+}
+
+impl Moto {
+    fn start(managed_policies: bool) -> Self {
+        let mut process = Command::new(python())
+            .arg(script("serve_aws.py"))
+            .env("MOTO_IAM_LOAD_MANAGED_POLICIES", managed_policies.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("moto starts");
+        let mut line = String::new();
+        let output = process.stdout.take().expect("standard output is piped");
+        BufReader::new(output).read_line(&mut line).expect("moto says its port");
+        let port = line.trim().parse().expect("moto's first line is its port");
+        Self { port, _process: process }
     }
 }
 
