@@ -80,9 +80,11 @@ fn kill_often(case: usize, command: &'static str, state: &'static str) {
     case.converges();
     let struck: Vec<String> = case.struck.iter().map(|(phase, count)| format!("{phase} {count}")).collect();
     println!(
-        "{command}, state {state}, seed {seed}: killed while {}; {} ended before; {} ledgers set aside; {:.0} s",
+        "{command}, state {state}, seed {seed}: killed while {}; {} ended before; {} entities deleted; {} live events taken; {} ledgers set aside; {:.0} s",
         struck.join(", "),
         case.ended,
+        case.deleted,
+        case.events,
         case.set_aside,
         begun.elapsed().as_secs_f64()
     );
@@ -127,6 +129,10 @@ struct Case {
     struck: BTreeMap<Phase, usize>,
     ended: usize,
     set_aside: usize,
+    /// Entities that requests deleted.
+    deleted: usize,
+    /// Live events that were taken.
+    events: usize,
 }
 
 impl Case {
@@ -173,6 +179,8 @@ impl Case {
             struck: BTreeMap::new(),
             ended: 0,
             set_aside: 0,
+            deleted: 0,
+            events: 0,
         }
     }
 
@@ -201,6 +209,7 @@ impl Case {
                 read = Some(begun.elapsed());
             }
             if !events.is_empty() && process.post(&events) {
+                self.events += events.len();
                 events = self.change(2);
             }
             assert!(begun.elapsed() < PATIENCE, "{aim} is never reached: {}", process.log());
@@ -208,7 +217,9 @@ impl Case {
         }
         self.start = read.unwrap_or(self.start);
         events.extend(self.change(2));
-        process.post(&events);
+        if process.post(&events) {
+            self.events += events.len();
+        }
         thread::sleep(Duration::from_millis(self.random.random_range(0..40)));
         if aim == Phase::Ending && self.command == "run" && self.random.random_bool(0.7) {
             process.terminate();
@@ -288,6 +299,7 @@ impl Case {
     /// What must hold whenever the process died.
     fn examine(&mut self, log: &str) {
         no_live_entity_was_deleted(&self.world, &self.living);
+        self.deleted += self.world.port().requests().iter().flat_map(deleted).count();
         let held = keys(&self.world);
         let lost: Vec<&String> =
             self.seen.iter().filter(|key| self.living.is_live(key) && !held.contains(*key)).collect();
