@@ -163,13 +163,12 @@ fn table(profile: Profile, samples: &[Sample], peak: f64) -> Table {
 
 /// How much more memory there was at the end of the stop than in its middle.
 fn grown_while_stopped(samples: &[Sample]) -> f64 {
-    let around = |from: Duration, to: Duration| {
-        let between = samples.iter().filter(|sample| (from..to).contains(&sample.elapsed));
-        crate::clock::median(between.map(|sample| sample.resident_mib).collect())
+    let width = STOPPED / 12;
+    let from = |start: Duration| {
+        let there = samples.iter().filter(|sample| (start..start + width).contains(&sample.elapsed));
+        crate::clock::median(there.map(|sample| sample.resident_mib).collect())
     };
-    let (middle, end) = (SLOW + STOPPED / 2, SLOW + STOPPED);
-    let width = Duration::from_secs(5);
-    around(end - width, end) - around(middle, middle + width)
+    from(SLOW + width * 11) - from(SLOW + width * 6)
 }
 
 #[cfg(test)]

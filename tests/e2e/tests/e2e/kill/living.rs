@@ -49,6 +49,15 @@ struct Found {
     size: u32,
 }
 
+impl Found {
+    /// What EventBridge tells of a volume; nothing of other resources.
+    fn event(&self, name: &str, told_in: &str) -> Option<Value> {
+        let detail = json!({told_in: {"volumeId": self.name}});
+        (self.resource == Resource::Volume)
+            .then(|| call(&self.account, self.region, "ec2.amazonaws.com", name, &detail))
+    }
+}
+
 impl Living {
     pub(super) fn new(aws: ScriptedAws, accounts: &[String]) -> Self {
         let mut living = Self { aws, accounts: accounts.to_vec(), found: BTreeMap::new(), named: 0 };
@@ -82,7 +91,7 @@ impl Living {
         let region = REGIONS[random.random_range(0..REGIONS.len())];
         let kind = RESOURCES[random.random_range(0..RESOURCES.len())];
         let key = self.add(&account, region, kind);
-        self.event(&self.found[&key], "CreateVolume", "responseElements")
+        self.found[&key].event("CreateVolume", "responseElements")
     }
 
     fn add(
@@ -106,7 +115,7 @@ impl Living {
     pub(super) fn remove(&mut self, key: &str) -> Option<Value> {
         let found = self.found.remove(key)?;
         self.aws.remove(&found.account, found.region, found.resource, &found.name);
-        self.event(&found, "DeleteVolume", "requestParameters")
+        found.event("DeleteVolume", "requestParameters")
     }
 
     /// Changes a volume; the events that tell of it.
@@ -115,14 +124,7 @@ impl Living {
         let volume = volumes.choose(random)?;
         volume.size += 1;
         self.aws.resize(&volume.name, volume.size);
-        let key = format!("{VOLUMES}/{}", volume.name);
-        self.event(&self.found[&key], "ModifyVolume", "requestParameters")
-    }
-
-    fn event(&self, found: &Found, name: &str, told_in: &str) -> Option<Value> {
-        let detail = json!({told_in: {"volumeId": found.name}});
-        (found.resource == Resource::Volume)
-            .then(|| call(&found.account, found.region, "ec2.amazonaws.com", name, &detail))
+        volume.event("ModifyVolume", "requestParameters")
     }
 
     /// The keys of all entities that there must be.
