@@ -1,14 +1,16 @@
 //! Live events that wait when the service ends, kept in the state directory for its next start.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
 use berth_embed::Backlog;
-use tempfile::NamedTempFile;
 
 const FILE: &str = "live-events.json";
+/// What is being written.
+const PART: &str = "live-events.json.part";
 
 /// Where they are kept.
 #[derive(Debug, Clone)]
@@ -46,7 +48,7 @@ impl BacklogFile {
 
     /// Keeps what waits, readable for this user only; or nothing, when nothing waits.
     pub(crate) fn write(&self, backlog: &Backlog) {
-        let written = if backlog.is_empty() { self.remove() } else { self.replace(backlog) };
+        let written = if backlog.is_empty() { remove(&self.0) } else { self.replace(backlog) };
         match written {
             Ok(()) if backlog.is_empty() => {}
             Ok(()) => {
@@ -62,20 +64,27 @@ impl BacklogFile {
         }
     }
 
-    fn remove(&self) -> io::Result<()> {
-        match fs::remove_file(&self.0) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
-    }
-
     fn replace(&self, backlog: &Backlog) -> io::Result<()> {
         // Of this user only by itself; the former file stays until the new one is whole.
-        let part = NamedTempFile::new_in(self.0.parent().unwrap_or(Path::new(".")))?;
-        serde_json::to_writer(io::BufWriter::new(part.as_file()), backlog)?;
+        let dir = self.0.parent().unwrap_or(Path::new("."));
+        // A process that was killed meanwhile leaves its part: it has one name, so that none pile up.
+        remove(&dir.join(PART))?;
+        let part = tempfile::Builder::new().prefix(PART).rand_bytes(0).tempfile_in(dir)?;
+        let mut to = io::BufWriter::new(part.as_file());
+        serde_json::to_writer(&mut to, backlog)?;
+        to.flush()?;
+        drop(to);
         part.as_file().sync_all()?;
         part.persist(&self.0)?;
         Ok(())
+    }
+}
+
+/// Removes a file, unless there is none.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -105,6 +114,17 @@ mod tests {
         }
         file.write(&Backlog::default());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_process_was_writing_does_not_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = BacklogFile::in_dir(dir.path());
+        fs::write(dir.path().join(PART), "{\"resou").unwrap();
+        file.write(&backlog());
+        assert_eq!(file.read(), backlog());
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(left, [FILE]);
     }
 
     #[test]

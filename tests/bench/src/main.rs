@@ -12,6 +12,7 @@ mod line;
 mod micro;
 mod native;
 mod natives;
+mod overload;
 mod process;
 mod profile;
 mod report;
@@ -117,14 +118,14 @@ impl Binaries {
 
 #[derive(clap::Args)]
 struct Resync {
-    /// How large: S, M, slow, L, or X.
+    /// How large: S, M, slow, L, X, or overload.
     profile: String,
     #[command(flatten)]
     binaries: Binaries,
     /// S, M, slow: how many rounds are run; the median counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// L, X: how many accounts there are; the profile's own number unless told.
+    /// L, X, overload: how many accounts there are; the profile's own number unless told.
     #[arg(long)]
     accounts: Option<u32>,
     /// X: the numbers of accounts that are read to the end, which the lines are drawn through.
@@ -194,7 +195,11 @@ fn resync(options: Resync) -> Result<()> {
             };
             huge::run(&programs, &options, tell)?
         }
-        other => anyhow::bail!("no profile `{other}`: use S, M, slow, L or X"),
+        "OVERLOAD" => {
+            let accounts = options.accounts.unwrap_or(profile::OVERLOAD.accounts);
+            vec![overload::run(&programs, accounts, tell)?]
+        }
+        other => anyhow::bail!("no profile `{other}`: use S, M, slow, L, X or overload"),
     };
     for table in &tables {
         println!("{table}");

@@ -53,6 +53,11 @@ impl StandIn {
         cpu(self.process.id())
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        self::signal(&self.process, signal)
+    }
+
     pub(crate) fn get(&self, path: &str) -> Result<Value> {
         serde_json::from_str(&self.request("GET", path)?).with_context(|| format!("{path} gives no JSON"))
     }

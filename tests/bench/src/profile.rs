@@ -54,6 +54,10 @@ pub(crate) const L: Profile =
 pub(crate) const X: Profile =
     Profile { name: "X", accounts: 10_000, regions: 17, resources: 2, empty: 0.9, ..S };
 
+/// Every kind in so many accounts that Port cannot take it all at once.
+pub(crate) const OVERLOAD: Profile =
+    Profile { name: "overload", accounts: 1000, regions: 10, kinds: Kinds::All, resources: 1, ..S };
+
 impl Profile {
     /// The id of the simulator's first account; the others follow.
     const FIRST_ACCOUNT: u64 = 100_000_000_001;

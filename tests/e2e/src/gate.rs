@@ -22,6 +22,8 @@ use hyper_util::{
 use tokio::net::TcpListener;
 use url::form_urlencoded;
 
+use crate::aws::Aws;
+
 /// Calls that are answered with "access denied".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
@@ -72,13 +74,13 @@ struct Rules {
 #[derive(Clone)]
 struct Context {
     gate: Gate,
-    upstream: String,
+    upstream: &'static Aws,
     client: Client<HttpConnector, Body>,
 }
 
 impl Gate {
-    /// Opens a gate in front of `upstream` (host and port).
-    pub(crate) async fn open(upstream: String, regions: &[&str]) -> Self {
+    /// Opens a gate in front of a moto.
+    pub(crate) async fn open(upstream: &'static Aws, regions: &[&str]) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let port = listener.local_addr().expect("a bound address").port();
         let rules = Rules { regions: regions.iter().map(ToString::to_string).collect(), ..Rules::default() };
@@ -189,7 +191,8 @@ async fn handle(State(context): State<Context>, request: Request) -> Response {
     }
 
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    parts.uri = format!("http://{}{path}", context.upstream).parse().expect("a path is part of a URL");
+    let upstream = tokio::task::block_in_place(|| context.upstream.authority());
+    parts.uri = format!("http://{upstream}{path}").parse().expect("a path is part of a URL");
     parts.headers.remove(header::TRANSFER_ENCODING);
     let assumes = call.operation == "AssumeRole";
     let answer = context.client.request(Request::from_parts(parts, Body::from(body))).await;

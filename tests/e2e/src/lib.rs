@@ -35,7 +35,7 @@ pub use kafka::Kafka;
 pub use kinds::Kinds;
 pub use network::ForwardProxy;
 pub use registry::{DebianRegistry, Registry};
-pub use scripted::{AwsCall, Reply, Resource, ScriptedAws};
+pub use scripted::{AwsCall, Reply, Resource, ScriptedAws, VOLUME_SIZE};
 pub use tools::left_out;
 pub use wire::{Answer, Wire};
 pub use world::{EXTERNAL_ID, Entities, REGIONS, World, WorldBuilder, copy_guest};

@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -19,6 +20,9 @@ use tokio::net::TcpListener;
 use url::form_urlencoded;
 
 use crate::world::{REGIONS, World, role};
+
+/// The size of volumes, unless it is changed.
+pub const VOLUME_SIZE: u32 = 8;
 
 /// What the scripted AWS holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,8 +106,13 @@ impl Reply {
 
     /// Volumes.
     pub fn volumes(ids: &[String]) -> Self {
+        Self::sized_volumes(ids, &BTreeMap::new())
+    }
+
+    fn sized_volumes(ids: &[String], sizes: &BTreeMap<String, u32>) -> Self {
         let item = |id: &String| {
-            format!("<item><volumeId>{id}</volumeId><size>8</size><status>in-use</status></item>")
+            let size = sizes.get(id).unwrap_or(&VOLUME_SIZE);
+            format!("<item><volumeId>{id}</volumeId><size>{size}</size><status>in-use</status></item>")
         };
         let items: String = ids.iter().map(item).collect();
         Self::xml("DescribeVolumes", &format!("<volumeSet>{items}</volumeSet>"))
@@ -170,6 +179,10 @@ impl fmt::Debug for ScriptedAws {
 struct Held {
     regions: BTreeMap<String, Vec<String>>,
     resources: BTreeMap<(String, String, Resource), Vec<String>>,
+    /// The sizes of volumes that were changed.
+    sizes: BTreeMap<String, u32>,
+    /// How long each answer takes.
+    latency: Duration,
     /// Accounts whose role cannot be assumed.
     closed: BTreeSet<String>,
     script: Option<Script>,
@@ -227,6 +240,16 @@ impl ScriptedAws {
         assert_eq!(removed, 1, "{name} in {account} {region}");
     }
 
+    /// Changes the size of a volume.
+    pub fn resize(&self, volume: &str, size: u32) {
+        self.with(|held| held.sizes.insert(volume.to_owned(), size));
+    }
+
+    /// Lets each answer take so long.
+    pub fn slow_down(&self, latency: Duration) {
+        self.with(|held| held.latency = latency);
+    }
+
     /// Enables just these regions in an account.
     pub fn enable_regions(&self, account: &str, regions: &[&str]) {
         let regions = regions.iter().map(ToString::to_string).collect();
@@ -262,6 +285,12 @@ impl ScriptedAws {
         counts
     }
 
+    /// How many resources were asked for since the counts were last taken: roles and regions are none.
+    pub fn reads(&self) -> usize {
+        let reads = |call: &&AwsCall| !matches!(call.operation.as_str(), "AssumeRole" | "POST /listRegions");
+        self.with(|held| held.calls.iter().filter(reads).count())
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut Held) -> T) -> T {
         act(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -274,11 +303,13 @@ async fn handle(
     headers: HeaderMap,
     body: Bytes,
 ) -> Reply {
-    aws.with(|held| {
+    let (reply, latency) = aws.with(|held| {
         let call = held.read(&method, &uri, &headers, &body);
         held.calls.push(call.clone());
-        held.answer(&call)
-    })
+        (held.answer(&call), held.latency)
+    });
+    tokio::time::sleep(latency).await;
+    reply
 }
 
 impl Held {
@@ -333,7 +364,7 @@ impl Held {
                 if asked.iter().any(|id| !held.contains(id)) {
                     return Reply::refused(StatusCode::BAD_REQUEST, "InvalidVolume.NotFound");
                 }
-                Reply::volumes(if asked.is_empty() { &held } else { &asked })
+                Reply::sized_volumes(if asked.is_empty() { &held } else { &asked }, &self.sizes)
             }
             "DescribeSubnets" => Reply::subnets(call, &held(Resource::Subnet), None),
             "DescribeLogGroups" => {

@@ -122,7 +122,7 @@ impl World {
 
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let (gate, port) = runtime.block_on(async {
-            let gate = Gate::open(aws.authority(), &REGIONS).await;
+            let gate = Gate::open(aws, &REGIONS).await;
             // As Port does, integrations name addresses for metrics and logs.
             let options = StandInOptions { reporting: true, ..StandInOptions::default() };
             let port = PortStandIn::start(options).await.expect("the Port stand-in starts");
@@ -186,7 +186,13 @@ impl World {
 
     /// Where AWS is asked in the runs to come.
     pub fn aws_url(&self) -> String {
-        self.variables.get("AWS_ENDPOINT_URL").cloned().unwrap_or_else(|| self.gate.url())
+        self.variables.get("AWS_ENDPOINT_URL").cloned().unwrap_or_else(|| self.gate_url())
+    }
+
+    /// The gate's address, with moto behind it: no call may have to wait for its start.
+    fn gate_url(&self) -> String {
+        self.aws.authority();
+        self.gate.url()
     }
 
     /// Puts a gateway before Port and AWS that speaks TLS, with a certificate of an authority that
@@ -196,7 +202,7 @@ impl World {
         let file = self.keep(&authority);
         for (variable, plain) in [
             ("OCEAN__PORT__BASE_URL", self.variable("OCEAN__PORT__BASE_URL")),
-            ("AWS_ENDPOINT_URL", self.gate.url()),
+            ("AWS_ENDPOINT_URL", self.gate_url()),
         ] {
             let upstream = plain.trim_start_matches("http://").trim_end_matches('/').to_owned();
             let port = self.runtime.block_on(authority.serve(upstream));
@@ -285,7 +291,7 @@ impl World {
             .args(["-c", line])
             .current_dir(folder)
             .env_clear()
-            .env("AWS_ENDPOINT_URL", self.gate.url())
+            .env("AWS_ENDPOINT_URL", self.aws_url())
             .env("BERTH_CACHE_DIR", cache())
             .env("OCEAN__STATE_DIR", "none")
             .env("BERTH_PLUGINS", std::env::join_paths(&self.plugins).expect("paths"))
@@ -350,7 +356,7 @@ impl World {
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
-            .env("AWS_ENDPOINT_URL", self.gate.url())
+            .env("AWS_ENDPOINT_URL", self.aws_url())
             .env("BERTH_CACHE_DIR", cache())
             // Tests of trust say otherwise.
             .env("BERTH_PLUGIN_TRUST", "any");
@@ -487,7 +493,7 @@ impl World {
 
     /// Runs the image with the settings, and the same AWS; see [`Container`].
     pub fn run_image(&self, container: &Container, mounts: &[(&Path, &str)], arguments: &[&str]) -> Run {
-        let aws = ("AWS_ENDPOINT_URL".to_owned(), self.gate.url());
+        let aws = ("AWS_ENDPOINT_URL".to_owned(), self.gate_url());
         let variables = self.variables.iter().chain([(&aws.0, &aws.1)]);
         Run::of(&mut container.run(mounts, variables, arguments), &self.report())
     }
@@ -530,7 +536,7 @@ impl World {
         let home = self.folder.path();
         let plugins = std::env::join_paths(&self.plugins).expect("no plugin's folder has a colon");
         let variables = [
-            ("AWS_ENDPOINT_URL", self.gate.url()),
+            ("AWS_ENDPOINT_URL", self.gate_url()),
             ("BERTH_CACHE_DIR", cache().display().to_string()),
             ("BERTH_PLUGINS", plugins.into_string().expect("a UTF-8 path")),
             ("BERTH_PLUGIN_TRUST", "any".to_owned()),

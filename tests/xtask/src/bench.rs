@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::{
     components,
     repo::{Repo, run},
-    suite::{executable, messages},
+    suite::{executable, messages, with_prepared},
 };
 
 /// Mapping a kind takes this many times as long in the sandbox as without it, at most, or the short
@@ -35,6 +35,9 @@ pub(crate) enum Profile {
     L,
     /// 10,000 accounts × 17 regions, nine of ten units empty: begun, and extrapolated. Takes minutes.
     X,
+    /// 1,000 accounts × 10 regions × all kinds: begun, with a Port that answers in 300 ms and then nothing
+    /// for a minute. Fails when memory grows meanwhile. Takes minutes.
+    Overload,
 }
 
 impl Profile {
@@ -47,6 +50,7 @@ impl Profile {
             Self::Slow => Some("slow"),
             Self::L => Some("L"),
             Self::X => Some("X"),
+            Self::Overload => Some("overload"),
         }
     }
 }
@@ -81,6 +85,9 @@ pub(crate) fn start(repo: &Repo, profile: Profile, berth: Option<PathBuf>, port_
     if port_limits {
         resync.arg("--port-limits");
     }
+    if profile == Profile::Overload {
+        resync.arg("--strict");
+    }
     if profile == Profile::Smoke {
         micro(&bench, "mimalloc", &["--brief", "--rounds", "15", "--fail-above", SMOKE_LIMIT])?;
         resync.args(["--rounds", "1", "--strict"]);
@@ -88,13 +95,53 @@ pub(crate) fn start(repo: &Repo, profile: Profile, berth: Option<PathBuf>, port_
     run(&mut resync)
 }
 
-/// Lets a service resync by the hundred. Fails when memory, files, threads or the ledger grow.
-pub(crate) fn soak(repo: &Repo, resyncs: u32, release: bool, berth: Option<PathBuf>) -> Result<()> {
+/// How long the soak is; 0 leaves a part out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Soak {
+    pub(crate) resyncs: u32,
+    pub(crate) kills: u32,
+    pub(crate) kill_seed: Option<u64>,
+}
+
+/// Lets a service resync by the hundred. Fails when memory, files, threads or the ledger grow. Kills
+/// processes by the hundred then. Fails when that costs a live entity.
+pub(crate) fn soak(repo: &Repo, length: Soak, release: bool, berth: Option<PathBuf>) -> Result<()> {
     components::build(repo, false, false)?;
     let Programs { bench, simulator, port, berth } = Programs::build(repo, release, berth)?;
-    let mut soak = repo.command(&bench);
-    soak.args(["soak", "--components", "target/components/plugins", "--resyncs", &resyncs.to_string()]);
-    run(soak.arg("--berth").arg(&berth).arg("--simulator").arg(&simulator).arg("--port").arg(&port))
+    if length.resyncs > 0 {
+        let mut soak = repo.command(&bench);
+        soak.args(["soak", "--components", "target/components/plugins"]);
+        soak.args(["--resyncs", &length.resyncs.to_string()]);
+        soak.arg("--berth").arg(&berth).arg("--simulator").arg(&simulator).arg("--port").arg(&port);
+        run(&mut soak)?;
+    }
+    if length.kills > 0 {
+        kill(repo, length, &berth)?;
+    }
+    Ok(())
+}
+
+/// Kills processes at random points, by the end-to-end tests of it. Shows how many were killed where.
+fn kill(repo: &Repo, length: Soak, berth: &Path) -> Result<()> {
+    let mut tests = repo.cargo();
+    // As one set with all tests, which has its dependencies built already. One case after the other: what
+    // they print must not be mixed up.
+    tests.args([
+        "test",
+        "--locked",
+        "--workspace",
+        "--test=e2e",
+        "--",
+        "kill::",
+        "--nocapture",
+        "--test-threads=1",
+    ]);
+    with_prepared(&mut tests, repo, berth);
+    tests.env("BERTH_KILLS", length.kills.to_string());
+    if let Some(seed) = length.kill_seed {
+        tests.env("BERTH_KILL_SEED", seed.to_string());
+    }
+    run(&mut tests)
 }
 
 /// What a resync needs.

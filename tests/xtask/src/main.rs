@@ -107,11 +107,18 @@ enum Command {
         port_limits: bool,
     },
     /// Lets one process resync by the hundred, with reloads, exchanged plugins and outages of Port in
-    /// between, and fails when memory, files, threads or the ledger grow.
+    /// between, and fails when memory, files, threads or the ledger grow. Kills processes by the hundred
+    /// then, at random points while AWS changes, and fails when that costs a live entity.
     Soak {
         /// How many resyncs are run; each takes about a second.
         #[arg(long, default_value_t = 500)]
         resyncs: u32,
+        /// How many processes are killed; each takes about two seconds.
+        #[arg(long, default_value_t = 200)]
+        kills: u32,
+        /// Repeats the choices of kills that printed this seed.
+        #[arg(long)]
+        kill_seed: Option<u64>,
         /// Builds as a release is built.
         #[arg(long)]
         release: bool,
@@ -143,7 +150,9 @@ fn main() -> ExitCode {
         Command::Models { check } => models::run_models(&repo, check, None),
         Command::Bench { profile, berth, port_limits } => bench::start(&repo, profile, berth, port_limits),
         Command::Deny => deny::check(&repo),
-        Command::Soak { resyncs, release, berth } => bench::soak(&repo, resyncs, release, berth),
+        Command::Soak { resyncs, kills, kill_seed, release, berth } => {
+            bench::soak(&repo, bench::Soak { resyncs, kills, kill_seed }, release, berth)
+        }
         Command::Demo { once } => demo::run(&repo, once),
         Command::Readme { check } => readme::run(&repo, check),
         Command::Screenshots => screenshots::take(&repo),

@@ -19,7 +19,7 @@ use super::{
     service::{Service, listen, reported, wait_for},
 };
 
-const KEY: &str = "k3y-of-the-api-destination";
+pub(super) const KEY: &str = "k3y-of-the-api-destination";
 const DATASOURCE: &str = "port-ocean/aws-v3/0.1.0/aws-e2e/exporter";
 const REGION: &str = "eu-west-1";
 

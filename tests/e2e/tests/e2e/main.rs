@@ -17,6 +17,7 @@ mod image;
 mod kafka;
 #[cfg(feature = "mock-kafka")]
 mod kafka_mock;
+mod kill;
 mod kinds;
 mod languages;
 mod ledger;
