@@ -1,24 +1,4 @@
-//! The `berth` binary: reads arguments, the environment and `berth.toml`, runs a command, and
-//! exits with a documented code.
-
-mod args;
-mod backlog;
-mod board;
-mod command;
-mod exit;
-mod files;
-mod http;
-mod kept;
-mod listener;
-mod metrics;
-mod output;
-mod progress;
-#[cfg(feature = "oci")]
-mod registry;
-mod settings;
-mod summary;
-mod telemetry;
-mod trust;
+//! The `berth` binary; the library beside it is what it runs.
 
 use std::process::ExitCode;
 
@@ -27,7 +7,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args = args::Args::of_process();
-    let environment = settings::Environment::of_process();
-    command::run(&args, &environment).into()
+    berth::main()
 }
