@@ -1,24 +1,4 @@
-//! The `berth` binary: reads arguments, the environment and `berth.toml`, runs a command, and
-//! exits with a documented code.
-
-mod args;
-mod backlog;
-mod board;
-mod command;
-mod exit;
-mod files;
-mod http;
-mod kept;
-mod listener;
-mod metrics;
-mod output;
-mod progress;
-#[cfg(feature = "oci")]
-mod registry;
-mod settings;
-mod summary;
-mod telemetry;
-mod trust;
+//! The `berth` binary; the library beside it is what it runs.
 
 use std::process::ExitCode;
 
@@ -27,11 +7,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // Components are compiled each in a process of its own, which is this program again.
-    if let Some(exit) = berth_embed::compile_if_asked(std::env::args_os()) {
-        return exit;
-    }
-    let args = args::Args::of_process();
-    let environment = settings::Environment::of_process();
-    command::run(&args, &environment).into()
+    berth::main()
 }

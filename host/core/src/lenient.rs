@@ -23,14 +23,13 @@ pub struct Mended {
 ///   become U+FFFD.
 /// - Other raw control characters become the escapes that JSON has for them.
 /// - A number that JSON does not have (`NaN`, `1e999`, `007`) becomes a text.
-/// - A byte order mark is dropped.
+/// - Byte order marks before it are dropped.
 pub fn mend_json(body: &[u8]) -> Option<Mended> {
     let (text, mut replaced) = lossy(body);
-    let (text, marked) = match text.strip_prefix('\u{feff}') {
-        Some(text) => (text, 1),
-        None => (&*text, 0),
-    };
-    replaced += marked;
+    // Texts that are put together each bring their own.
+    let unmarked = text.trim_start_matches('\u{feff}');
+    replaced += text[..text.len() - unmarked.len()].chars().count() as u64;
+    let text = unmarked;
     let mut mender = Mender { json: Vec::with_capacity(text.len() + 16), replaced };
     let mut rest = text;
     while let Some(first) = rest.bytes().next() {
@@ -195,6 +194,7 @@ mod tests {
             ("\"a\0b\"", "a\u{fffd}b", 1),
             (r#""a\u0000b""#, "a\0b", 0),
             ("\u{feff}\"a\"", "a", 1),
+            ("\u{feff}\u{feff}\"a\"", "a", 2),
             ("NaN", "NaN", 1),
             ("1e999", "1e999", 1),
             ("007", "007", 1),

@@ -33,7 +33,7 @@ use crate::{
     wire,
 };
 
-pub(crate) use call::{Agent, Call, Repeat, Reply};
+pub(crate) use call::{Agent, Call, Repeat, Reply, from_body};
 
 /// How often something is tried that is good to know and no more.
 const TELL_ATTEMPTS: u32 = 3;

@@ -25,6 +25,8 @@ mod dependents;
 mod error;
 mod examples;
 mod foreign;
+#[doc(hidden)]
+pub mod fuzzing;
 mod halving;
 mod heartbeat;
 mod ingest;

@@ -10,7 +10,9 @@ mod demo;
 mod deny;
 mod deploy;
 mod dist;
+mod fuzz;
 mod image;
+mod miri;
 mod models;
 mod pages;
 mod readme;
@@ -126,6 +128,10 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         berth: Option<std::path::PathBuf>,
     },
+    /// Feeds what reads bytes from outside with inputs that nobody thought of, under libFuzzer.
+    Fuzz(fuzz::Options),
+    /// Runs the tests of the SDK under Miri, which needs a nightly compiler.
+    Miri,
     /// Runs every test: tidy, components, models, plugins, deployment examples, host.
     Test {
         /// Builds and tests the container image too (needs buildah).
@@ -141,6 +147,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::wrap_rustc() {
+        return code;
+    }
     let outcome = Repo::find().and_then(|repo| match Args::parse().command {
         Command::Components { package, locked, .. } if !package.is_empty() => {
             components::build_some(&repo, &package, locked)
@@ -154,6 +163,8 @@ fn main() -> ExitCode {
             bench::soak(&repo, bench::Soak { resyncs, kills, kill_seed }, release, berth)
         }
         Command::Demo { once } => demo::run(&repo, once),
+        Command::Fuzz(options) => fuzz::run(&repo, &options),
+        Command::Miri => miri::test(&repo),
         Command::Readme { check } => readme::run(&repo, check),
         Command::Screenshots => screenshots::take(&repo),
         Command::Tidy => tidy::check(&repo),

@@ -50,7 +50,12 @@ impl Repo {
     /// Cargo in a guest workspace: what the caller set for building the host (flags, target,
     /// wrapper) must reach no guest.
     pub(crate) fn guest_cargo(&self, workspace: &Path) -> Command {
-        let mut command = self.cargo();
+        self.guest_command(cargo_program(), workspace)
+    }
+
+    /// The same for another cargo.
+    pub(crate) fn guest_command(&self, cargo: impl AsRef<OsStr>, workspace: &Path) -> Command {
+        let mut command = self.command(cargo);
         command.current_dir(workspace);
         for variable in [
             "CARGO_ENCODED_RUSTFLAGS",

@@ -47,6 +47,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Single steps are measured where they are made.
     ("berth-bench", &["berth-core", "berth-aws-wire", "berth-embed", "berth-engine", "berth-ledger"]),
     ("berth-differential", &["berth-core", "berth-aws-wire"]),
+    // Feeds every crate that reads bytes from outside; the binary's settings are among them.
+    (
+        "berth-fuzz",
+        &["berth", "berth-aws-wire", "berth-core", "berth-plugin", "berth-port", "berth-sync", "jq"],
+    ),
     ("berth-model", &["berth-core", "berth-sync"]),
     ("berth-e2e", &["aws-simulator", "berth-aws-wire", "berth-core", "port-stand-in"]),
     ("xtask", &[]),

@@ -31,7 +31,7 @@ impl Environment {
         }
     }
 
-    #[cfg(test)]
+    /// An environment of these variables alone.
     pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
         Self {
             variables: variables

@@ -93,21 +93,20 @@ impl Reader<'_> {
     }
 }
 
-/// Reads one of `live_events_keys`.
-fn live_key(item: &Value) -> Result<LiveKey, String> {
+/// Reads one of `live_events_keys`. Never says what was found: it may be a key in the wrong place.
+fn live_key(item: &Value) -> Result<LiveKey, &'static str> {
     let members = item.as_object().ok_or("not a table with `key` and `accounts`")?;
-    if let Some(other) = members.keys().find(|name| !["key", "accounts"].contains(&name.as_str())) {
-        return Err(format!("there is no member `{other}`, only `key` and `accounts`"));
+    if members.keys().any(|name| !["key", "accounts"].contains(&name.as_str())) {
+        return Err("there is a member that is neither `key` nor `accounts`");
     }
     let key = members.get("key").and_then(Value::as_str).map(str::trim).filter(|key| !key.is_empty());
     let key = key.ok_or("`key` is missing or empty")?;
     let accounts = members.get("accounts").filter(|accounts| !is_empty(accounts));
     let accounts = accounts.and_then(Value::as_array).ok_or("`accounts` is missing, empty or no list")?;
-    let accounts = accounts.iter().map(|account| {
-        let account = account.as_str().ok_or("an account is not a text of twelve digits".to_owned())?;
-        AccountId::new(account.trim()).map_err(|error| error.to_string())
-    });
-    Ok(LiveKey { key: SecretString::from(key), accounts: Some(accounts.collect::<Result<_, String>>()?) })
+    let account = |account: &Value| AccountId::new(account.as_str()?.trim()).ok();
+    let accounts = accounts.iter().map(account).collect::<Option<_>>();
+    let accounts = accounts.ok_or("an account is not a text of twelve digits")?;
+    Ok(LiveKey { key: SecretString::from(key), accounts: Some(accounts) })
 }
 
 #[cfg(test)]

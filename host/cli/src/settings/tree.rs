@@ -145,7 +145,7 @@ impl Tree {
             Ok(value) => self.add(String::new(), value, &Origin::File { name, is_found }),
             Err(error) => issues.push(Issue {
                 setting: name,
-                problem: format!("not valid TOML: {}", error.to_string().trim_end()),
+                problem: format!("not valid TOML: {}", told(&error, text)),
                 remedy: "correct the file; the README shows an example".into(),
             }),
         }
@@ -211,6 +211,14 @@ fn read(path: &Path, is_named: bool, issues: &mut Vec<Issue>) -> Option<String> 
         issues.push(Issue { setting: path.display().to_string(), problem, remedy });
         None
     })
+}
+
+/// What is wrong with a file, and where. The error itself would show the line, which may hold a secret.
+fn told(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    format!("line {line}, column {column}: {}", error.message())
 }
 
 /// `accountRoleArns` → `account_role_arns`; what is `snake_case` already stays.
@@ -320,6 +328,12 @@ mod tests {
             issues[0].setting.ends_with("berth.toml") && issues[0].problem.contains("line 1"),
             "{issues:?}"
         );
+        // The line itself is not shown: what is wrong with it may be next to a secret.
+        let cut = "[port]\nclient_id = 'id'\nclient_secret = \"hush\n";
+        std::fs::write(dir.path().join("berth.toml"), cut).unwrap();
+        Tree::load(None, &environment, &mut issues);
+        let problem = issues.pop().unwrap().problem;
+        assert!(problem.contains("line 3, column ") && !problem.contains("hush"), "{problem}");
         Tree::load(Some(Path::new("nope.toml")), &environment, &mut issues);
         assert!(issues[1].problem.contains("cannot be read"), "{issues:?}");
     }

@@ -163,10 +163,16 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, PortError> {
-        let mut reader = serde_json::Deserializer::from_slice(&self.body);
-        serde_path_to_error::deserialize(&mut reader).map_err(|error| PortError::Malformed {
-            call: self.call.clone(),
-            reason: format!("at `{}`: {}", error.path(), error.inner()),
-        })
+        from_body(&self.body).map_err(|reason| PortError::Malformed { call: self.call.clone(), reason })
     }
+}
+
+/// Reads the body of an answer.
+///
+/// # Errors
+/// What is wrong, and where.
+pub(crate) fn from_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| format!("at `{}`: {}", error.path(), error.inner()))
 }

@@ -1,0 +1,28 @@
+//! The settings as they are read, without a process around them: for the fuzzer, which is a crate of its own.
+
+use clap::Parser;
+
+use crate::{
+    args::Args,
+    settings::{Environment, Settings},
+};
+
+/// Reads the settings of a service from a file, `.env` and variables. Gives the finding of each mistake: the
+/// setting, what is wrong, and what to do.
+///
+/// # Errors
+/// When the files cannot be written to `folder`.
+pub fn settings(
+    folder: &std::path::Path,
+    toml: &str,
+    dotenv: &str,
+    variables: &[(&str, &str)],
+) -> std::io::Result<Vec<[String; 3]>> {
+    std::fs::write(folder.join("berth.toml"), toml)?;
+    std::fs::write(folder.join(".env"), dotenv)?;
+    let args = Args::try_parse_from(["berth", "run"]).map_err(std::io::Error::other)?;
+    let mut environment = Environment::of(variables);
+    environment.working_dir = folder.to_owned();
+    let issues = Settings::load_service(&args.global, &environment).err().unwrap_or_default();
+    Ok(issues.into_iter().map(|issue| [issue.setting, issue.problem, issue.remedy]).collect())
+}

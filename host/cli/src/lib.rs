@@ -1,0 +1,38 @@
+//! What the `berth` binary is made of: reads arguments, the environment and `berth.toml`, runs a command,
+//! and exits with a documented code.
+//!
+//! It is a library so that its readers of settings can be fuzzed; nobody else has a use for it.
+
+mod args;
+mod backlog;
+mod board;
+mod command;
+mod exit;
+mod files;
+#[doc(hidden)]
+pub mod fuzzing;
+mod http;
+mod kept;
+mod listener;
+mod metrics;
+mod output;
+mod progress;
+#[cfg(feature = "oci")]
+mod registry;
+mod settings;
+mod summary;
+mod telemetry;
+mod trust;
+
+use std::process::ExitCode;
+
+/// Runs the command of this process, and gives its exit code.
+pub fn main() -> ExitCode {
+    // Components are compiled each in a process of its own, which is this program again.
+    if let Some(exit) = berth_embed::compile_if_asked(std::env::args_os()) {
+        return exit;
+    }
+    let args = args::Args::of_process();
+    let environment = settings::Environment::of_process();
+    command::run(&args, &environment).into()
+}
