@@ -40,7 +40,10 @@ impl Reaction {
         let answer = |answer: http::Response<Bytes>, broken: bool| {
             let (mut parts, bytes) = answer.into_parts();
             if !broken {
-                return reqwest::Response::from(http::Response::from_parts(parts, reqwest::Body::from(bytes)));
+                return reqwest::Response::from(http::Response::from_parts(
+                    parts,
+                    reqwest::Body::from(bytes),
+                ));
             }
             parts.headers.remove(http::header::CONTENT_LENGTH);
             let half = bytes.slice(..bytes.len() / 2);
@@ -193,15 +196,23 @@ pub fn react(state: &mut State, request: &http::Request<Bytes>) -> Reaction {
     if asked.signed.is_none_or(|signed| signed.abs_diff(os::world_seconds()) > 300) {
         let code = if asked.service == "ec2" { "RequestExpired" } else { "SignatureDoesNotMatch" };
         state.count("aws: clock skew");
-        return refusal(&asked, 403, code, "Signature expired: it is now earlier than the date of the request");
+        return refusal(
+            &asked,
+            403,
+            code,
+            "Signature expired: it is now earlier than the date of the request",
+        );
     }
     match (asked.service.as_str(), asked.operation.as_str()) {
         ("sts", "AssumeRole") => assume(state, &asked),
         ("sts", _) => {
             let account = account_id(0);
-            Reaction::Answer(answer(200, format!(
-                "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:iam::{account}:user/berth</Arn><UserId>AIDA</UserId><Account>{account}</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
-            )))
+            Reaction::Answer(answer(
+                200,
+                format!(
+                    "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:iam::{account}:user/berth</Arn><UserId>AIDA</UserId><Account>{account}</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
+                ),
+            ))
         }
         ("account", _) => regions(state, &asked),
         _ => read(state, &asked),
@@ -249,17 +260,22 @@ fn assume(state: &mut State, asked: &Asked) -> Reaction {
     let id = account_id(account);
     let issued = os::elapsed();
     let expiration = iso(os::world_seconds() + SESSION);
-    Reaction::Answer(answer(200, format!(
-        "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials><AccessKeyId>ASIA{id}{issued}</AccessKeyId><SecretAccessKey>canary-session-secret</SecretAccessKey><SessionToken>canary-session-token</SessionToken><Expiration>{expiration}</Expiration></Credentials><AssumedRoleUser><AssumedRoleId>AROA:s</AssumedRoleId><Arn>arn:aws:sts::{id}:assumed-role/Reader/s</Arn></AssumedRoleUser></AssumeRoleResult></AssumeRoleResponse>"
-    )))
+    Reaction::Answer(answer(
+        200,
+        format!(
+            "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials><AccessKeyId>ASIA{id}{issued}</AccessKeyId><SecretAccessKey>canary-session-secret</SecretAccessKey><SessionToken>canary-session-token</SessionToken><Expiration>{expiration}</Expiration></Credentials><AssumedRoleUser><AssumedRoleId>AROA:s</AssumedRoleId><Arn>arn:aws:sts::{id}:assumed-role/Reader/s</Arn></AssumedRoleUser></AssumeRoleResult></AssumeRoleResponse>"
+        ),
+    ))
 }
 
 fn regions(state: &mut State, asked: &Asked) -> Reaction {
-    let Some(account) = asked.account else { return refusal(asked, 403, "AccessDeniedException", "no session") };
-    let enabled = (0..state.world.regions).filter(|region| !state.world.scope().off.contains(&(account, *region)));
-    let enabled: Vec<Value> = enabled
-        .map(|region| json!({"RegionName": REGIONS[region], "RegionOptStatus": "ENABLED"}))
-        .collect();
+    let Some(account) = asked.account else {
+        return refusal(asked, 403, "AccessDeniedException", "no session");
+    };
+    let enabled =
+        (0..state.world.regions).filter(|region| !state.world.scope().off.contains(&(account, *region)));
+    let enabled: Vec<Value> =
+        enabled.map(|region| json!({"RegionName": REGIONS[region], "RegionOptStatus": "ENABLED"})).collect();
     let mut body = json!({"Regions": enabled});
     if let Some(fault) = state.region_fault(account) {
         match fault {
@@ -301,7 +317,9 @@ fn read(state: &mut State, asked: &Asked) -> Reaction {
     }
     let body = match call {
         Call::List => list(state, asked, kind, account, region, fault),
-        Call::Describe if kind == Kind::Cluster => Ok(describe_clusters(state, asked, account, region, fault)),
+        Call::Describe if kind == Kind::Cluster => {
+            Ok(describe_clusters(state, asked, account, region, fault))
+        }
         Call::Describe => describe_table(state, asked, account, region, fault),
         Call::Tags => tags(state, asked, account, region, fault),
     };
@@ -371,9 +389,13 @@ fn list(
     }
     Ok(match kind {
         Kind::Cluster | Kind::Table => {
-            let (list, token) =
-                if kind == Kind::Cluster { ("clusterArns", "nextToken") } else { ("TableNames", "LastEvaluatedTableName") };
-            let names = page.iter().map(|(key, _)| if kind == Kind::Cluster { key.identifier() } else { key.name() });
+            let (list, token) = if kind == Kind::Cluster {
+                ("clusterArns", "nextToken")
+            } else {
+                ("TableNames", "LastEvaluatedTableName")
+            };
+            let names =
+                page.iter().map(|(key, _)| if kind == Kind::Cluster { key.identifier() } else { key.name() });
             let mut body = json!({});
             if has_list {
                 body[list] = names.collect();
@@ -384,13 +406,22 @@ fn list(
             body.to_string()
         }
         Kind::Subnet => {
-            let items: String = page.iter().map(|(key, resource)| format!(
-                "<item><subnetId>{}</subnetId><state>rev-{}</state><ownerId>{}</ownerId></item>",
-                key.identifier(), resource.revision, account_id(key.account)
-            )).collect();
+            let items: String = page
+                .iter()
+                .map(|(key, resource)| {
+                    format!(
+                        "<item><subnetId>{}</subnetId><state>rev-{}</state><ownerId>{}</ownerId></item>",
+                        key.identifier(),
+                        resource.revision,
+                        account_id(key.account)
+                    )
+                })
+                .collect();
             let list = if has_list { format!("<subnetSet>{items}</subnetSet>") } else { String::new() };
             let token = next.map(|next| format!("<nextToken>{next}</nextToken>")).unwrap_or_default();
-            format!("<DescribeSubnetsResponse><requestId>r</requestId>{list}{token}</DescribeSubnetsResponse>")
+            format!(
+                "<DescribeSubnetsResponse><requestId>r</requestId>{list}{token}</DescribeSubnetsResponse>"
+            )
         }
         _ => {
             let items: String = page.iter().map(|(key, resource)| format!(
@@ -399,7 +430,9 @@ fn list(
             )).collect();
             let list = if has_list { format!("<Users>{items}</Users>") } else { String::new() };
             let token = next.map(|next| format!("<Marker>{next}</Marker>")).unwrap_or_default();
-            format!("<ListUsersResponse><ListUsersResult>{list}<IsTruncated>{has_more}</IsTruncated>{token}</ListUsersResult></ListUsersResponse>")
+            format!(
+                "<ListUsersResponse><ListUsersResult>{list}<IsTruncated>{has_more}</IsTruncated>{token}</ListUsersResult></ListUsersResponse>"
+            )
         }
     })
 }

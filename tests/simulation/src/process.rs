@@ -12,7 +12,9 @@ use berth_core::{Catalog, Ledger, Problem, UnitState};
 use berth_http::Client;
 use berth_ledger::{FileLedger, LedgerConfig};
 use berth_port::{PortCatalog, PortConfig, ProcessingMode};
-use berth_sync::{Journal, Live, LiveOptions, LiveParts, NullObserver, Report, Roster, SyncError, SyncOptions};
+use berth_sync::{
+    Journal, Live, LiveOptions, LiveParts, NullObserver, Report, Roster, SyncError, SyncOptions,
+};
 use port_stand_in::PortStandIn;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -84,9 +86,9 @@ impl Stage {
     /// Writes the mapping into Port, as a person does.
     pub fn publish_mapping(&self) {
         let config = self.state().world.app_config(&self.kinds);
-        let mut document = self.port.integration(INTEGRATION).unwrap_or_else(|| {
-            json!({"installationId": INTEGRATION, "installationAppType": "aws-v3", "version": "0.1.0"})
-        });
+        let mut document = self.port.integration(INTEGRATION).unwrap_or_else(
+            || json!({"installationId": INTEGRATION, "installationAppType": "aws-v3", "version": "0.1.0"}),
+        );
         document["config"] = config;
         self.port.delete_integration(INTEGRATION);
         if let Err(reason) = self.port.seed_integration(&document) {
@@ -122,8 +124,8 @@ impl Stage {
             let entry = |mapping: &mut Vec<Entry>, kind: Kind, change: &dyn Fn(&mut Entry)| {
                 mapping.iter_mut().filter(|entry| entry.kind == kind).for_each(change);
             };
-            let process = state.process;
-            let mut narrows = false;
+            let (process, regions) = (state.process, state.world.regions);
+            let (mut narrows, mut unlists) = (false, None);
             state.world.change_scope(|scope| match change {
                 ScopeChange::Rename(kind) => entry(&mut scope.mapping, *kind, &|e| e.renamed = !e.renamed),
                 ScopeChange::DropEntry(kind) => {
@@ -136,7 +138,9 @@ impl Stage {
                         scope.mapping.push(Entry::of(*kind));
                     }
                 }
-                ScopeChange::Nameless(kind) => entry(&mut scope.mapping, *kind, &|e| e.nameless = !e.nameless),
+                ScopeChange::Nameless(kind) => {
+                    entry(&mut scope.mapping, *kind, &|e| e.nameless = !e.nameless)
+                }
                 ScopeChange::Reorder => scope.mapping.reverse(),
                 ScopeChange::Restrict(kind, region) => {
                     narrows = true;
@@ -145,7 +149,7 @@ impl Stage {
                 ScopeChange::Widen(kind) => entry(&mut scope.mapping, *kind, &|e| e.regions = None),
                 ScopeChange::Unlist(account) => {
                     if scope.listed.len() > 1 {
-                        narrows |= scope.listed.remove(account);
+                        unlists = scope.listed.remove(account).then_some(*account);
                     }
                     mapping_changed = false;
                 }
@@ -154,7 +158,11 @@ impl Stage {
                     mapping_changed = false;
                 }
                 ScopeChange::Off(account, region) => {
-                    narrows |= scope.off.insert((*account, *region));
+                    // No account is without any region.
+                    let others = (0..regions).filter(|other| other != region);
+                    if others.filter(|other| !scope.off.contains(&(*account, *other))).count() > 0 {
+                        narrows |= scope.off.insert((*account, *region));
+                    }
                     mapping_changed = false;
                 }
                 ScopeChange::On(account, region) => {
@@ -162,6 +170,7 @@ impl Stage {
                     mapping_changed = false;
                 }
             });
+            state.unlisted.extend(unlists.map(|account| (account, process + 1)));
             if narrows {
                 // The next process is the first that does without.
                 state.narrowed = process + 1;
@@ -257,11 +266,18 @@ impl Stage {
 
     /// Runs the processes of a round: one, and another after each time that it is killed.
     pub fn round(&self, round: usize, dir: &Path) {
-        let items: Vec<What> =
-            self.scenario.items.iter().filter(|item| item.round == round).map(|item| item.what.clone()).collect();
+        let items: Vec<What> = self
+            .scenario
+            .items
+            .iter()
+            .filter(|item| item.round == round)
+            .map(|item| item.what.clone())
+            .collect();
         for what in &items {
             match what {
                 What::Scope(0, change) => self.change_scope(change),
+                What::Change(0, change, None) => self.change(change),
+                What::Act(0, act) => self.act(act),
                 What::LedgerLost => {
                     self.state().count("host: ledger lost");
                     _ = std::fs::remove_dir_all(dir);
@@ -272,7 +288,11 @@ impl Stage {
                 }
                 What::Skew(seconds) => os::set_ahead(*seconds),
                 What::Crash(at, after) => self.state().crash = Some((*at, *after)),
-                What::Aws(..) | What::Role(..) | What::Regions(..) | What::Port(..) | What::Map(..)
+                What::Aws(..)
+                | What::Role(..)
+                | What::Regions(..)
+                | What::Port(..)
+                | What::Map(..)
                 | What::DiskFull(..) => self.state().arm(what.clone()),
                 _ => {}
             }
@@ -291,7 +311,8 @@ impl Stage {
     /// Runs one process of the host; none when it is killed.
     pub fn process(&self, items: &[What], dir: &Path) -> Ended {
         self.state().begin();
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()
+        let Ok(runtime) =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()
         else {
             self.state().violation("the stage is wrong: no runtime".into());
             return Some(Err(SyncError::Config(Problem::new("no runtime"))));
@@ -343,7 +364,8 @@ impl Stage {
         };
         let aws = AwsSource::new(config, client.clone()).map_err(|error| Problem::new(error.to_string()))?;
         let mut config = PortConfig::new("client", "canary-port-secret".to_owned().into(), INTEGRATION);
-        config.base_url = url::Url::parse(&format!("https://{PORT}")).map_err(|error| Problem::from_error(&error))?;
+        config.base_url =
+            url::Url::parse(&format!("https://{PORT}")).map_err(|error| Problem::from_error(&error))?;
         config.processing_mode = ProcessingMode::OceanCore;
         config.send_raw_data_examples = false;
         let catalog = PortCatalog::new(config, client)?;
@@ -461,6 +483,7 @@ impl Stage {
         };
         let each = items.iter().map(|what| async move {
             match what {
+                What::Change(0, _, None) | What::Act(0, _) => {}
                 What::Change(at, change, delivery) => {
                     until(*at).await;
                     self.change(change);
@@ -489,8 +512,10 @@ impl Stage {
             state.violation(format!("a failure has no cause: {of}"));
         }
         if problem.remedy.is_none() {
-            let message: String = problem.message.chars().take(90).collect();
-            state.count(&format!("no remedy: {message}"));
+            // Without what names a resource, an account or an operation.
+            let plain = |word: &&str| !word.contains(|c: char| c.is_ascii_digit() || "`:.(-".contains(c));
+            let message: Vec<&str> = problem.message.split(' ').filter(plain).take(12).collect();
+            state.count(&format!("no remedy: {}", message.join(" ")));
         }
     }
 

@@ -1,7 +1,7 @@
 //! A scenario: what there is, what changes, and what fails, all drawn from one seed. Plain data, so that a
 //! failing one can be made smaller.
 
-use crate::world::{Kind, Key};
+use crate::world::{Key, Kind};
 
 /// Random numbers of the scenario, apart from those that the host draws.
 #[derive(Debug, Clone)]
@@ -368,7 +368,10 @@ fn change(draws: &mut Draws, accounts: usize, regions: usize, live: bool) -> Wha
         }
         15 | 16 => What::Act(at, Act::Create(key)),
         17 => What::Act(at, Act::Edit(draws.next())),
-        18 => What::Act(at, if draws.one_in(3) { Act::TakeOver(draws.next()) } else { Act::Delete(draws.next()) }),
+        18 => What::Act(
+            at,
+            if draws.one_in(3) { Act::TakeOver(draws.next()) } else { Act::Delete(draws.next()) },
+        ),
         _ => {
             let kind = draws.of(&Kind::WITH_RESOURCES);
             What::Act(at, if draws.one_in(2) { Act::BreakBlueprint(kind) } else { Act::DropBlueprint(kind) })
@@ -385,17 +388,44 @@ fn fault(draws: &mut Draws, accounts: usize, regions: usize, ledger: bool) -> Wh
     match draws.below(32) {
         0..=8 => {
             let fault = draws.of(&[
-                A::Denied, A::Throttled, A::Hang, A::Reset, A::Truncated, A::Malformed, A::Failed, A::Expired,
-                A::TokenCycle, A::EmptyPage, A::NoList, A::NoToken, A::LaggingList, A::LaggingList,
+                A::Denied,
+                A::Throttled,
+                A::Hang,
+                A::Reset,
+                A::Truncated,
+                A::Malformed,
+                A::Failed,
+                A::Expired,
+                A::TokenCycle,
+                A::EmptyPage,
+                A::NoList,
+                A::NoToken,
+                A::LaggingList,
+                A::LaggingList,
             ]);
             let once = matches!(fault, A::LaggingList);
-            What::Aws(fault, Call::List, key, if draws.one_in(2) { 0 } else { skip }, if once { 1 } else { times })
+            What::Aws(
+                fault,
+                Call::List,
+                key,
+                if draws.one_in(2) { 0 } else { skip },
+                if once { 1 } else { times },
+            )
         }
         9..=12 => {
             let key = Key { kind: if draws.one_in(2) { Kind::Cluster } else { Kind::Table }, ..key };
             let fault = draws.of(&[
-                A::Denied, A::Throttled, A::Hang, A::Reset, A::Truncated, A::Malformed, A::Failed, A::Expired,
-                A::LaggingDescribe, A::BatchThrottled, A::BatchSilent,
+                A::Denied,
+                A::Throttled,
+                A::Hang,
+                A::Reset,
+                A::Truncated,
+                A::Malformed,
+                A::Failed,
+                A::Expired,
+                A::LaggingDescribe,
+                A::BatchThrottled,
+                A::BatchSilent,
             ]);
             What::Aws(fault, Call::Describe, key, skip, times)
         }
@@ -403,7 +433,9 @@ fn fault(draws: &mut Draws, accounts: usize, regions: usize, ledger: bool) -> Wh
             let fault = draws.of(&[A::Denied, A::Throttled, A::Failed, A::LaggingDescribe, A::NoList]);
             What::Aws(fault, Call::Tags, Key { kind: Kind::Table, ..key }, skip, times)
         }
-        14 => What::Role(draws.of(&[A::Denied, A::Failed, A::Hang, A::Throttled, A::Reset]), key.account, times),
+        14 => {
+            What::Role(draws.of(&[A::Denied, A::Failed, A::Hang, A::Throttled, A::Reset]), key.account, times)
+        }
         15 => What::Regions(
             draws.of(&[A::Denied, A::Failed, A::Truncated, A::TokenCycle, A::NoList]),
             key.account,
@@ -411,13 +443,26 @@ fn fault(draws: &mut Draws, accounts: usize, regions: usize, ledger: bool) -> Wh
         ),
         16..=23 => {
             let fault = draws.of(&[
-                P::Limited, P::Failed, P::BadGateway, P::Hang, P::ResetBefore, P::ResetAfter, P::Truncated,
-                P::Malformed, P::Partial, P::Expired,
+                P::Limited,
+                P::Failed,
+                P::BadGateway,
+                P::Hang,
+                P::ResetBefore,
+                P::ResetAfter,
+                P::Truncated,
+                P::Malformed,
+                P::Partial,
+                P::Expired,
             ]);
             let route = match fault {
                 P::Partial => Route::Upsert,
                 _ => draws.of(&[
-                    Route::Any, Route::Upsert, Route::Delete, Route::Search, Route::Owned, Route::Integration,
+                    Route::Any,
+                    Route::Upsert,
+                    Route::Delete,
+                    Route::Search,
+                    Route::Owned,
+                    Route::Integration,
                     Route::Token,
                 ]),
             };

@@ -63,8 +63,12 @@ pub struct State {
     pub dead: bool,
     /// Counts processes.
     pub process: u32,
-    /// In which process an account or a region was taken away last.
+    /// Whether the ledger may miss what the catalog holds.
+    pub lost_records: bool,
+    /// In which process a region was taken away last.
     pub narrowed: u32,
+    /// In which process an account was.
+    pub unlisted: BTreeMap<usize, u32>,
     /// What others own in Port, as they wrote it.
     pub foreign: BTreeMap<EntityKey, Value>,
     /// What others touched in this process.
@@ -95,7 +99,9 @@ impl State {
             crash: None,
             dead: false,
             process: 0,
+            lost_records: false,
             narrowed: 0,
+            unlisted: BTreeMap::new(),
             foreign: BTreeMap::new(),
             touched: BTreeSet::new(),
             trace: Sha256::new(),
@@ -136,6 +142,14 @@ impl State {
 
     /// Notes that something happened.
     pub fn count(&mut self, what: &str) {
+        self.lost_records |= matches!(
+            what,
+            "host: ledger lost"
+                | "host: ledger torn"
+                | "host: disk full"
+                | "host: two at once"
+                | "host: killed"
+        );
         *self.counts.entry(what.to_owned()).or_default() += 1;
     }
 
@@ -260,10 +274,46 @@ impl State {
         }
         match self.world.standing(gone) {
             Standing::Live => self.violation(format!("the entity of a live resource is deleted: {name}")),
-            Standing::OutOfScope if !has_ledger || self.narrowed >= self.process => self.violation(format!(
-                "an entity is deleted as soon as its account or region is not read any more: {name}"
-            )),
-            Standing::OutOfScope | Standing::Stale => self.count("deletions"),
+            // The entities here do not state their region, so that without a record nobody knows it.
+            Standing::RegionOff if !has_ledger || self.lost_records => {
+                self.count("deletions: of a region, without a record");
+            }
+            standing => {
+                let since = |account: Option<usize>| {
+                    account.and_then(|account| self.unlisted.get(&account)).copied().unwrap_or_default()
+                };
+                let since = match standing {
+                    Standing::AccountGone(owner, shared) => Some(since(Some(owner)).max(since(shared))),
+                    Standing::RegionOff => Some(self.narrowed),
+                    Standing::Live | Standing::Stale => None,
+                };
+                if since.is_some_and(|since| !has_ledger || since >= self.process) {
+                    self.violation(format!(
+                        "an entity is deleted as soon as its account or region is not read any more: {name}"
+                    ));
+                } else {
+                    self.count("deletions");
+                }
+            }
+        }
+    }
+
+    /// Notes what the integration has written over.
+    fn judge_writes(&mut self, writers: &BTreeMap<EntityKey, String>) {
+        let taken: Vec<EntityKey> = self
+            .foreign
+            .keys()
+            .filter(|key| writers.get(*key).is_some_and(|writer| is_ours(writer)))
+            .cloned()
+            .collect();
+        for key in taken {
+            self.foreign.remove(&key);
+            if self.touched.contains(&key) {
+                // They wrote it between the host's look and its write.
+                self.count("races: others write while the host does");
+            } else {
+                self.violation(format!("an entity of somebody else is written over: {}/{}", key.0, key.1));
+            }
         }
     }
 }
@@ -371,11 +421,8 @@ impl Net {
         if is_port && secret && asked.contains(CANARY) {
             self.state().violation(format!("a secret is sent to Port: {}", request.url()));
         }
-        let reaction = if is_port {
-            self.react_as_port(plain).await
-        } else {
-            aws::react(&mut self.state(), &plain)
-        };
+        let reaction =
+            if is_port { self.react_as_port(plain).await } else { aws::react(&mut self.state(), &plain) };
         let told = match &reaction {
             Reaction::Answer(answer) | Reaction::Broken(answer) => {
                 let cut = if matches!(reaction, Reaction::Broken(_)) { " cut" } else { "" };
@@ -403,13 +450,16 @@ impl Net {
         };
         match fault {
             Some(PortFault::Limited) => {
-                let headers = [("retry-after", "3"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "3")];
+                let headers =
+                    [("retry-after", "3"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "3")];
                 refusal(429, &headers)
             }
             Some(PortFault::Failed) => refusal(500, &[]),
             Some(PortFault::BadGateway) => refusal(502, &[]),
             Some(PortFault::Hang) => Reaction::Hang,
-            Some(PortFault::ResetBefore) => Reaction::Fails(TransportError::of_carrier(TransportCause::Cut, true)),
+            Some(PortFault::ResetBefore) => {
+                Reaction::Fails(TransportError::of_carrier(TransportCause::Cut, true))
+            }
             Some(PortFault::ResetAfter) => {
                 self.ask_port(request).await;
                 Reaction::Fails(TransportError::of_carrier(TransportCause::Cut, true))
@@ -458,6 +508,7 @@ impl Net {
 
     async fn ask_port(&self, request: http::Request<Bytes>) -> http::Response<Bytes> {
         let deletes = Route::Delete.hits(request.method(), request.uri().path());
+        let writes = Route::Upsert.hits(request.method(), request.uri().path());
         let before = if deletes { self.port.writers() } else { BTreeMap::new() };
         let (mut parts, body) = request.into_parts();
         if let Some(path) = parts.uri.path_and_query() {
@@ -466,6 +517,10 @@ impl Net {
         let answer = self.port.answer(http::Request::from_parts(parts, Body::from(body))).await;
         let (parts, body) = answer.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        if writes {
+            let writers = self.port.writers();
+            self.state().judge_writes(&writers);
+        }
         if deletes {
             let after = self.port.writers();
             let mut state = self.state();

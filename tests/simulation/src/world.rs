@@ -169,9 +169,7 @@ pub struct Scope {
 impl Scope {
     /// The entity of what an account shows, unless nothing reads that.
     fn key(&self, key: &Key, seen_by: usize) -> Option<EntityKey> {
-        let reads = |entry: &&Entry| {
-            entry.kind == key.kind && !entry.nameless && entry.reads(key.region)
-        };
+        let reads = |entry: &&Entry| entry.kind == key.kind && !entry.nameless && entry.reads(key.region);
         let regional = key.kind.is_regional() && self.off.contains(&(seen_by, key.region));
         if regional || !self.listed.contains(&seen_by) {
             return None;
@@ -207,8 +205,10 @@ pub struct World {
 pub enum Standing {
     /// Its resource was there all the time since the process began, and is read.
     Live,
-    /// Its resource is there, but is not read any more, because its account or region is not.
-    OutOfScope,
+    /// Its resource is there, but the settings do not name its account any more, nor the other that shows it.
+    AccountGone(usize, Option<usize>),
+    /// Its resource is there, but its region is switched off, or the mapping leaves it out.
+    RegionOff,
     /// Anything else.
     Stale,
 }
@@ -337,13 +337,15 @@ impl World {
         if std::iter::once(&self.scope).chain(&self.earlier).all(read) {
             return Standing::Live;
         }
-        // Would it be read if every account and region were?
-        let all = Scope {
-            listed: (0..self.accounts).collect(),
-            off: BTreeSet::new(),
-            mapping: self.scope.mapping.clone(),
-        };
-        if read(&all) { Standing::OutOfScope } else { Standing::Stale }
+        // Would it be read if every account were, and every region?
+        let listed = Scope { listed: (0..self.accounts).collect(), ..self.scope.clone() };
+        let mut all = Scope { off: BTreeSet::new(), ..listed.clone() };
+        all.mapping.iter_mut().for_each(|entry| entry.regions = None);
+        match (read(&listed), read(&all)) {
+            (true, _) => Standing::AccountGone(key.account, *shared),
+            (false, true) => Standing::RegionOff,
+            (false, false) => Standing::Stale,
+        }
     }
 
     /// The app-config in Port.
@@ -356,7 +358,8 @@ impl World {
                 .next()
                 .unwrap_or_default();
             if entry.renamed {
-                config["port"]["entity"]["mappings"]["blueprint"] = json!(format!("\"{}\"", entry.blueprint()));
+                config["port"]["entity"]["mappings"]["blueprint"] =
+                    json!(format!("\"{}\"", entry.blueprint()));
             }
             if entry.nameless {
                 config["port"]["entity"]["mappings"]["identifier"] = json!(".Properties.Nothing");
