@@ -88,6 +88,13 @@ pub(crate) fn start(repo: &Repo, profile: Profile, berth: Option<PathBuf>, port_
     run(&mut resync)
 }
 
+/// Runs the host in so many simulated worlds, beginning where the tests end.
+pub(crate) fn simulate(repo: &Repo, scenarios: u32) -> Result<()> {
+    let mut test = repo.cargo();
+    test.args(["test", "--locked", "--package", "berth-simulation"]);
+    run(test.env("BERTH_SIMULATION_SEED", "1000").env("BERTH_SIMULATION_CASES", scenarios.to_string()))
+}
+
 /// Lets a service resync by the hundred. Fails when memory, files, threads or the ledger grow.
 pub(crate) fn soak(repo: &Repo, resyncs: u32, release: bool, berth: Option<PathBuf>) -> Result<()> {
     components::build(repo, false, false)?;

@@ -106,9 +106,13 @@ enum Command {
         #[arg(long)]
         port_limits: bool,
     },
-    /// Lets one process resync by the hundred, with reloads, exchanged plugins and outages of Port in
-    /// between, and fails when memory, files, threads or the ledger grow.
+    /// Runs the host in simulated worlds by the thousand; then lets one process resync by the hundred, with
+    /// reloads, exchanged plugins and outages of Port in between, and fails when memory, files, threads or the
+    /// ledger grow.
     Soak {
+        /// How many scenarios are simulated.
+        #[arg(long, default_value_t = 20_000)]
+        scenarios: u32,
         /// How many resyncs are run; each takes about a second.
         #[arg(long, default_value_t = 500)]
         resyncs: u32,
@@ -143,7 +147,9 @@ fn main() -> ExitCode {
         Command::Models { check } => models::run_models(&repo, check, None),
         Command::Bench { profile, berth, port_limits } => bench::start(&repo, profile, berth, port_limits),
         Command::Deny => deny::check(&repo),
-        Command::Soak { resyncs, release, berth } => bench::soak(&repo, resyncs, release, berth),
+        Command::Soak { scenarios, resyncs, release, berth } => {
+            bench::simulate(&repo, scenarios).and_then(|()| bench::soak(&repo, resyncs, release, berth))
+        }
         Command::Demo { once } => demo::run(&repo, once),
         Command::Readme { check } => readme::run(&repo, check),
         Command::Screenshots => screenshots::take(&repo),

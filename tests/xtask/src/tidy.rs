@@ -48,6 +48,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth-bench", &["berth-core", "berth-aws-wire", "berth-embed", "berth-engine", "berth-ledger"]),
     ("berth-differential", &["berth-core", "berth-aws-wire"]),
     ("berth-model", &["berth-core", "berth-sync"]),
+    (
+        "berth-simulation",
+        &[
+            "berth-aws",
+            "berth-core",
+            "berth-http",
+            "berth-ledger",
+            "berth-port",
+            "berth-sync",
+            "port-stand-in",
+        ],
+    ),
     ("berth-e2e", &["aws-simulator", "berth-aws-wire", "berth-core", "port-stand-in"]),
     ("xtask", &[]),
 ];
