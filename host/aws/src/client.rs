@@ -56,7 +56,7 @@ impl Target {
 
 /// The client. One per source, shared by all accounts.
 pub(crate) struct Client {
-    http: reqwest::Client,
+    http: berth_http::Client,
     overrides: EndpointOverrides,
     options: EndpointOptions,
     retry: Retry,
@@ -148,7 +148,7 @@ fn accept(operation: &Operation, answer: &Answer) -> Result<(), CallError> {
 }
 
 impl Client {
-    pub(crate) fn new(config: &AwsConfig, http: reqwest::Client, clock: Clock) -> Self {
+    pub(crate) fn new(config: &AwsConfig, http: berth_http::Client, clock: Clock) -> Self {
         Self {
             http,
             overrides: config.endpoints.clone(),
@@ -320,7 +320,7 @@ mod tests {
     fn client() -> Client {
         let provider = rustls::crypto::ring::default_provider();
         _ = provider.install_default();
-        Client::new(&AwsConfig::default(), reqwest::Client::new(), Clock::default())
+        Client::new(&AwsConfig::default(), reqwest::Client::new().into(), Clock::default())
     }
 
     fn kind(name: &str, scope: &str, steps: &Value) -> (Arc<KindManifest>, BTreeSet<String>) {

@@ -82,7 +82,7 @@ impl Identities {
     pub(crate) fn new(
         config: &AwsConfig,
         partition: Partition,
-        http: reqwest::Client,
+        http: berth_http::Client,
         clock: &Clock,
     ) -> Self {
         let transport = Transport::new(http);

@@ -60,7 +60,8 @@ impl AwsSource {
     ///
     /// # Errors
     /// [`ConfigError`] for the first setting that makes no sense.
-    pub fn new(config: AwsConfig, http: reqwest::Client) -> Result<Self, ConfigError> {
+    pub fn new(config: AwsConfig, http: impl Into<berth_http::Client>) -> Result<Self, ConfigError> {
+        let http = http.into();
         if let Some(policy) = &config.session_policy
             && policy.chars().count() > LONGEST_SESSION_POLICY
         {

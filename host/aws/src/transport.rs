@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::body::SdkBody;
-use berth_http::{BodyError, TransportError, read_body};
+use berth_http::{BodyError, TransportCause, TransportError, read_body};
 
 use crate::clock::Clock;
 
@@ -19,7 +19,7 @@ const ANSWER_BYTES: usize = 16 << 20;
 /// Sends the official SDK's requests through a `reqwest` client.
 #[derive(Debug, Clone)]
 pub(crate) struct Transport {
-    http: reqwest::Client,
+    http: berth_http::Client,
     /// The limit of one request, where the SDK's caller sets one: the metadata service of an
     /// instance, for one, must be given up on quickly.
     timeout: Option<Duration>,
@@ -28,7 +28,7 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub(crate) fn new(http: reqwest::Client) -> Self {
+    pub(crate) fn new(http: berth_http::Client) -> Self {
         Self { http, timeout: None, clock: None }
     }
 
@@ -43,13 +43,13 @@ impl Transport {
         let request = request.try_into_http1x().map_err(|error| user(&error))?;
         let (parts, body) = request.into_parts();
         let body = body.bytes().ok_or_else(|| user(&"the body of the request is a stream"))?.to_vec();
-        let url = parts.uri.to_string();
-        let mut request = self.http.request(parts.method, url).headers(parts.headers).body(body);
-        if let Some(timeout) = self.timeout {
-            request = request.timeout(timeout);
-        }
+        let url = reqwest::Url::parse(&parts.uri.to_string()).map_err(|error| user(&error))?;
+        let mut request = reqwest::Request::new(parts.method, url);
+        *request.headers_mut() = parts.headers;
+        *request.body_mut() = Some(body.into());
+        *request.timeout_mut() = self.timeout;
         let asked = self.clock.as_ref().map(|clock| (clock, clock.stamp()));
-        let response = request.send().await.map_err(connector_error)?;
+        let response = self.http.execute(request).await.map_err(connector_error)?;
         if let Some((clock, stamp)) = asked {
             let date = response.headers().get(http::header::DATE);
             clock.correct(&stamp, date.and_then(|date| date.to_str().ok()));
@@ -63,7 +63,7 @@ impl Transport {
             headers.clone_from(response.headers());
         }
         let body = read_body(response, ANSWER_BYTES).await.map_err(|error| match error {
-            BodyError::Silent(error) => connector_error(error),
+            BodyError::Silent(error) => connector_error(TransportError::new(error)),
             error @ BodyError::TooLarge => ConnectorError::user(error.into()),
         })?;
         let answer = answer.body(SdkBody::from(body)).map_err(|error| user(&error))?;
@@ -73,12 +73,10 @@ impl Transport {
 
 /// Keeps what the SDK's retries need to know: whether time ran out or the connection failed, or
 /// asking again is of no use.
-fn connector_error(error: reqwest::Error) -> ConnectorError {
-    // Presigned queries and the like have no place in a log.
-    let error = error.without_url();
-    if error.is_timeout() {
+fn connector_error(error: TransportError) -> ConnectorError {
+    if error.cause() == TransportCause::TimedOut {
         ConnectorError::timeout(error.into())
-    } else if TransportError::find(&error).is_some_and(|error| error.is_lasting()) {
+    } else if error.is_lasting() {
         ConnectorError::user(error.into())
     } else {
         ConnectorError::io(error.into())

@@ -205,6 +205,12 @@ pub trait Ledger: Send + Sync + Debug {
     /// # Errors
     /// A [`Problem`] when it cannot be read.
     fn totals(&self, catalog: &str) -> Result<BTreeMap<(AccountId, Kind), u64>, Problem>;
+
+    /// Whether its calls, and those of its sessions, may block. If not, they are made where they are needed,
+    /// without a thread of their own.
+    fn may_block(&self) -> bool {
+        true
+    }
 }
 
 /// A ledger that is ready for a resync.

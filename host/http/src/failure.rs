@@ -212,6 +212,12 @@ impl TransportError {
         Self { cause: TransportCause::Other, at_proxy: false, sent: true, detail: detail.into() }
     }
 
+    /// What a carrier beside the network fails with. `may_be_sent` is whether the request may have reached
+    /// the other side.
+    pub fn of_carrier(cause: TransportCause, may_be_sent: bool) -> Self {
+        Self { cause, at_proxy: false, sent: may_be_sent, detail: cause.to_string() }
+    }
+
     /// Nothing within the time that there was.
     pub fn timed_out(detail: impl Into<String>) -> Self {
         Self { cause: TransportCause::TimedOut, at_proxy: false, sent: true, detail: detail.into() }

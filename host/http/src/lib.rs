@@ -7,6 +7,7 @@
 
 mod body;
 mod certificates;
+mod client;
 mod destination;
 mod failure;
 mod no_proxy;
@@ -20,6 +21,7 @@ use std::{sync::Arc, time::Duration};
 use rustls::{ClientConfig, crypto::CryptoProvider};
 
 pub use body::{BodyError, read_body};
+pub use client::{Answer, Carrier, Client};
 pub use destination::{is_loopback, is_private, is_same_owner};
 pub use failure::{Peer, TransportCause, TransportError};
 pub use no_proxy::NoProxy;

@@ -2,6 +2,7 @@
 
 use std::{
     fmt, fs, io,
+    panic::{self, AssertUnwindSafe},
     path::Path,
     time::{Duration, Instant},
 };
@@ -115,7 +116,7 @@ fn write(dir: &Path, path: &Path) -> Result<(File, Vec<String>), Problem> {
     // Even a file that is opened for writing and closed again changes. One that cannot be read this way
     // is looked at again below.
     if let Ok(database) = open_for_reading(path)
-        && let Some(format) = unknown_format(&database).ok().flatten()
+        && let Some(format) = unknown_format_of(&database).ok().flatten()
     {
         return Err(newer(path, &format));
     }
@@ -195,6 +196,15 @@ fn unknown_format(database: &impl ReadableDatabase) -> Result<Option<String>> {
     Ok(format.filter(|format| !READABLE_FORMATS.contains(&format.as_str())))
 }
 
+/// The same of a file that was opened for reading. Such a file is not checked, and redb panics over damage that
+/// it does not expect.
+fn unknown_format_of(database: &ReadOnlyDatabase) -> Result<Option<String>> {
+    let format = panic::catch_unwind(AssertUnwindSafe(|| unknown_format(database)));
+    format.unwrap_or_else(|_| {
+        Err(StorageError::Corrupted("its pages are not what they should be".into()).into())
+    })
+}
+
 fn newer(path: &Path, format: &str) -> Problem {
     Problem::new(format!(
         "the ledger {} has format {format}; this version of Berth knows formats up to {FORMAT}",
@@ -254,7 +264,7 @@ fn read(path: &Path) -> Result<(File, Vec<String>), Problem> {
         }
         Err(error) => return Ok(cannot_be_read(&error)),
     };
-    match unknown_format(&database) {
+    match unknown_format_of(&database) {
         Ok(None) => Ok((File::Readable(database), Vec::new())),
         Ok(Some(format)) => Err(newer(path, &format)),
         Err(error) => Ok(cannot_be_read(&error)),

@@ -322,6 +322,24 @@ fn a_damaged_file_is_moved_aside_and_started_over() {
     assert_eq!(survives(dir.path()), (None, Vec::new()));
 }
 
+#[test]
+fn a_file_with_damage_inside_is_moved_aside_too() {
+    // The head of the file says that it is a ledger.
+    for part in 1..8 {
+        let dir = tempfile::tempdir().unwrap();
+        resync(&open(dir.path()), &large());
+        let path = dir.path().join("ledger.redb");
+        let mut bytes = fs::read(&path).unwrap();
+        let size = bytes.len();
+        bytes.iter_mut().skip(size * part / 8).take(size / 8 * 4).for_each(|byte| *byte ^= 0x5a);
+        fs::write(&path, &bytes).unwrap();
+        let reader = LedgerConfig { access: Access::Read, ..LedgerConfig::new(dir.path()) };
+        drop(FileLedger::open(reader).unwrap());
+        let (found, notes) = survives(dir.path());
+        assert!(found.is_none() || notes.is_empty(), "part {part}: {notes:?}");
+    }
+}
+
 fn large() -> Vec<(u128, Option<LedgerEntry>)> {
     (1..3000_u128).map(|key| (key, Some(entry(key)))).collect()
 }

@@ -63,7 +63,7 @@ pub struct PortStats {
 /// The client: one per catalog. Those of one process share all but what stops them.
 #[derive(Clone)]
 pub(crate) struct Client {
-    http: reqwest::Client,
+    http: berth_http::Client,
     api: Url,
     plain_agent: HeaderValue,
     exporter_agent: HeaderValue,
@@ -103,7 +103,7 @@ impl Failure {
 }
 
 impl Client {
-    pub(crate) fn new(config: &PortConfig, http: reqwest::Client) -> Result<Self, PortError> {
+    pub(crate) fn new(config: &PortConfig, http: berth_http::Client) -> Result<Self, PortError> {
         let other = |message: String, remedy: &str| {
             PortError::Other(berth_core::Problem::new(message).remedy(remedy))
         };
@@ -460,23 +460,23 @@ impl Client {
             Agent::Plain => &self.plain_agent,
             Agent::Exporter => &self.exporter_agent,
         };
-        let mut request = self
-            .http
-            .request(call.method.clone(), call.url.clone())
-            .header(USER_AGENT, agent)
-            .timeout(call.retry.unwrap_or(self.retry).timeout);
+        let mut request = reqwest::Request::new(call.method.clone(), call.url.clone());
+        *request.timeout_mut() = Some(call.retry.unwrap_or(self.retry).timeout);
+        let headers = request.headers_mut();
+        headers.insert(USER_AGENT, agent.clone());
         if let Some(token) = token {
-            request = request.header(AUTHORIZATION, &token.header);
+            headers.insert(AUTHORIZATION, token.header.clone());
         }
         if call.compressed {
-            request = request.header(ACCEPT_ENCODING, "gzip");
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         }
         if let Some(body) = &call.body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Some(body.clone().into());
         }
         let failed = |error: reqwest::Error| Failure::Transport(TransportError::new(error));
         let sent = SystemTime::now();
-        let response = request.send().await.map_err(failed)?;
+        let response = self.http.execute(request).await.map_err(Failure::Transport)?;
         let status = response.status();
         if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             // Not Port says so, but a proxy.
@@ -570,7 +570,7 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut config = PortConfig::new("id", SecretString::from("secret"), "my-berth");
         config.base_url = Url::parse(base).unwrap();
-        Client::new(&config, reqwest::Client::new()).unwrap()
+        Client::new(&config, reqwest::Client::new().into()).unwrap()
     }
 
     #[test]
@@ -628,8 +628,8 @@ mod tests {
         }
     }
 
-    fn reqwest_client() -> reqwest::Client {
+    fn reqwest_client() -> berth_http::Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        reqwest::Client::new()
+        reqwest::Client::new().into()
     }
 }

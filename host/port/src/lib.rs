@@ -195,9 +195,9 @@ impl PortCatalog {
     /// # Errors
     /// A [`Problem`] when the base URL is no HTTP URL, or when type, version or identifier of the
     /// integration cannot stand in a header.
-    pub fn new(config: PortConfig, http: reqwest::Client) -> Result<Self, Problem> {
+    pub fn new(config: PortConfig, http: impl Into<berth_http::Client>) -> Result<Self, Problem> {
         let config = config.normalized();
-        let client = Arc::new(Client::new(&config, http).map_err(PortError::into_problem)?);
+        let client = Arc::new(Client::new(&config, http.into()).map_err(PortError::into_problem)?);
         let slots = Arc::new(Semaphore::new(config.concurrency));
         Ok(Self::over(config, client, slots, Arc::default()))
     }
@@ -495,6 +495,7 @@ impl Catalog for PortCatalog {
 
     async fn accompany(&self) -> Problem {
         tokio::select! {
+            biased;
             problem = lifecycle::watch(self) => problem,
             problem = outage::watch(self) => problem,
             never = heartbeat::beat(self) => match never {},

@@ -53,6 +53,7 @@ impl Stop {
                 }
             };
             tokio::select! {
+                biased;
                 () = due => return,
                 _ = deadline.changed() => {}
             }

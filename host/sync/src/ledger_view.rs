@@ -7,11 +7,11 @@ use berth_core::{
 };
 use tokio::{
     sync::mpsc,
-    task::{JoinHandle, spawn_blocking},
+    task::JoinHandle,
     time::{Instant, sleep_until},
 };
 
-use crate::{order::Order, written::Owned};
+use crate::{blocking::blocking, order::Order, written::Owned};
 
 /// How long records wait for more, and how many are written at once. Each writing waits for the disk,
 /// and leaves a copy of the pages that it touches for as long as the resync reads what was known
@@ -30,10 +30,28 @@ pub(crate) enum Freshness {
     Unsure,
 }
 
+/// An open ledger.
+#[derive(Debug, Clone)]
+pub(crate) struct LedgerHandle {
+    session: Arc<dyn LedgerSession>,
+    may_block: bool,
+}
+
+impl LedgerHandle {
+    /// Calls it where it may block.
+    async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn LedgerSession) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let session = Arc::clone(&self.session);
+        blocking(self.may_block, move || call(&*session)).await
+    }
+}
+
 /// What the ledger says of the catalog.
 #[derive(Debug)]
 pub(crate) struct LedgerView {
-    session: Arc<dyn LedgerSession>,
+    session: LedgerHandle,
     /// Whether the catalog could be listed. If not, nobody knows what it still holds.
     reliable: bool,
     /// Of these something is known, but the catalog holds them no more: somebody deleted them. The
@@ -48,12 +66,12 @@ impl LedgerView {
         catalog: String,
         intent: Intent,
         notes: &mut Vec<String>,
-    ) -> Option<Arc<dyn LedgerSession>> {
-        let opened = spawn_blocking(move || ledger.begin(&catalog, intent)).await;
-        match opened.unwrap_or_else(|error| Err(Problem::from_error(&error))) {
+    ) -> Option<LedgerHandle> {
+        let may_block = ledger.may_block();
+        match blocking(may_block, move || ledger.begin(&catalog, intent)).await {
             Ok(opened) => {
                 notes.extend(opened.notes);
-                Some(opened.session)
+                Some(LedgerHandle { session: opened.session, may_block })
             }
             Err(problem) => {
                 tracing::warn!(%problem, "the ledger cannot be used");
@@ -64,9 +82,8 @@ impl LedgerView {
     }
 
     /// Holds what is known against what the catalog holds.
-    pub(crate) async fn of(session: Arc<dyn LedgerSession>, owned: Arc<Owned>) -> Self {
-        let reader = Arc::clone(&session);
-        let read = spawn_blocking(move || {
+    pub(crate) async fn of(session: LedgerHandle, owned: Arc<Owned>) -> Self {
+        let read = session.call(move |reader| {
             let mut vanished = HashSet::new();
             let Owned::Known(owned) = &*owned else { return Ok(None) };
             reader.each_key(&mut |key| {
@@ -76,7 +93,7 @@ impl LedgerView {
             })?;
             Ok(Some(vanished))
         });
-        let vanished = match read.await.unwrap_or_else(|error| Err(Problem::from_error(&error))) {
+        let vanished = match read.await {
             Ok(vanished) => vanished,
             Err(problem) => {
                 tracing::warn!(%problem, "what is known is not relied on");
@@ -98,7 +115,7 @@ impl LedgerView {
 
     /// What is known of an entity.
     pub(crate) fn look_up(&self, key: u128) -> Option<LedgerEntry> {
-        self.session.look_up(key)
+        self.session.session.look_up(key)
     }
 
     /// Compares an entity that the catalog holds with what is recorded of it. `content` is the digest
@@ -145,14 +162,12 @@ impl LedgerView {
         if entries.is_empty() {
             return Ok(());
         }
-        let session = Arc::clone(&self.session);
-        let recorded = spawn_blocking(move || session.record_producers(&entries)).await;
-        recorded.unwrap_or_else(|error| Err(Problem::from_error(&error)))
+        self.session.call(move |session| session.record_producers(&entries)).await
     }
 
     /// In how many complete resyncs in a row before this one scopes were missing.
     pub(crate) fn missing_scopes(&self) -> MissingScopes {
-        self.session.missing_scopes().unwrap_or_else(|problem| {
+        self.session.session.missing_scopes().unwrap_or_else(|problem| {
             tracing::warn!(%problem, "the ledger cannot be read; removed scopes are counted from the start");
             MissingScopes::new()
         })
@@ -160,23 +175,20 @@ impl LedgerView {
 
     /// Says that all that was sent is recorded, and which scopes are missing.
     pub(crate) async fn end(&self, missing: MissingScopes) -> Result<(), Problem> {
-        let session = Arc::clone(&self.session);
-        let ended = spawn_blocking(move || session.end(&missing)).await;
-        ended.unwrap_or_else(|error| Err(Problem::from_error(&error)))
+        self.session.call(move |session| session.end(&missing)).await
     }
 }
 
 /// What is recorded of an entity, by the digest of its key.
 pub(crate) type Entry = (u128, Option<LedgerEntry>);
 
-async fn record(session: &Arc<dyn LedgerSession>, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Problem> {
-    let session = Arc::clone(session);
-    let written = spawn_blocking(move || {
+async fn record(session: &LedgerHandle, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Problem> {
+    let written = session.call(move |session| {
         session.record(&entries)?;
         entries.clear();
         Ok(entries)
     });
-    written.await.unwrap_or_else(|error| Err(Problem::from_error(&error)))
+    written.await
 }
 
 /// Records what the catalog confirms, beside the writer: no entity waits for the disk.
@@ -188,7 +200,7 @@ pub(crate) struct Recorder {
 impl Recorder {
     pub(crate) fn start(ledger: &LedgerView) -> Self {
         let (sender, mut entries) = mpsc::channel(2 * BATCH);
-        let session = Arc::clone(&ledger.session);
+        let session = ledger.session.clone();
         let task = tokio::spawn(async move {
             let mut batch = Vec::new();
             while entries.recv_many(&mut batch, BATCH).await > 0 {
@@ -196,6 +208,7 @@ impl Recorder {
                 while batch.len() < BATCH {
                     let room = BATCH - batch.len();
                     tokio::select! {
+                        biased;
                         more = entries.recv_many(&mut batch, room) => if more == 0 { break },
                         () = sleep_until(deadline) => break,
                     }

@@ -10,6 +10,7 @@
 //! - Memory does not grow with the size of entities: of each entity only a 128-bit digest of its
 //!   key is kept until the end, and the key itself where a relation of it is a search query.
 
+mod blocking;
 mod check;
 mod content;
 pub mod deletion;

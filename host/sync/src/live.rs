@@ -285,6 +285,7 @@ impl Live {
     /// is kept, may take the drain time.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         tokio::select! {
+            biased;
             () = Arc::clone(&self).follow(stop) => {}
             never = self.refresher.writer.run() => match never {},
         }
@@ -326,11 +327,12 @@ impl Live {
             let free = running.len() < at_most && readers.available_permits() > 0;
             let due = self.queue().next_due().filter(|_| free && until.is_none());
             tokio::select! {
+                biased;
                 () = stop.cancelled(), if until.is_none() => {}
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break,
                 Some(ended) = running.join_next_with_id(), if !running.is_empty() => self.ended(ended, &mut jobs),
                 () = self.wake.notified() => {}
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
-                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break,
             }
         }
         let mut queue = self.queue();

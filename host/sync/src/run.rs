@@ -175,6 +175,7 @@ pub async fn run(
                 tracing::warn!(%error, "the start of the resync could not be reported");
             }
             tokio::select! {
+                biased;
                 outcome = run.resync(session, accounts, pinned) => outcome,
                 never = run.stopped_by_catalog(&mut notes) => match never {},
             }
@@ -566,6 +567,7 @@ impl Run {
             tokio::time::sleep(self.options.patience).await;
         };
         tokio::select! {
+            biased;
             () = beside.run() => {}
             () = self.options.cancel.cancelled() => {}
             () = late => tracing::warn!("the catalog is too slow for documents; the rest is left out"),
@@ -718,13 +720,14 @@ impl Run {
                 running.spawn(async move { task.run(&unit).await }.instrument(span));
             }
             let joined = tokio::select! {
-                joined = running.join_next() => joined,
+                biased;
                 () = self.options.cancel.cancelled(), if !stopped && !running.is_empty() => {
                     // One that has ended meanwhile is told to the catalog as complete, and so it counts.
                     stopped = true;
                     running.abort_all();
                     continue;
                 }
+                joined = running.join_next() => joined,
             };
             let Some(joined) = joined else { break };
             match joined {

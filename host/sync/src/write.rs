@@ -117,13 +117,7 @@ impl Writer {
                 continue;
             }
             tokio::select! {
-                mapped = entities.recv(), if open && running.len() < IN_FLIGHT && !queue.is_full() => match mapped {
-                    None => open = false,
-                    Some(mapped) => {
-                        last_arrival = Instant::now();
-                        self.arrived(mapped, &mut queue, &mut written);
-                    }
-                },
+                biased;
                 Some(step) = running.next(), if !running.is_empty() => match step {
                     Step::Compared(blueprint, results) => {
                         queue.done(&blueprint);
@@ -144,6 +138,13 @@ impl Writer {
                             self.unchanged(&mapped, &mut written);
                         }
                         self.account(batch, outcomes, &mut waiting, &mut written);
+                    }
+                },
+                mapped = entities.recv(), if open && running.len() < IN_FLIGHT && !queue.is_full() => match mapped {
+                    None => open = false,
+                    Some(mapped) => {
+                        last_arrival = Instant::now();
+                        self.arrived(mapped, &mut queue, &mut written);
                     }
                 },
                 () = tokio::time::sleep_until(last_arrival + LINGER), if open && !queue.is_empty() && !quiet => {}

@@ -30,9 +30,10 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, middleware};
+use axum::{Router, body::Body, middleware};
 use serde_json::{Map, Value};
 use tokio::{net::TcpListener, task::JoinHandle};
+use tower::ServiceExt as _;
 use url::Url;
 
 use crate::{
@@ -118,7 +119,9 @@ impl Default for StandInOptions {
 pub struct PortStandIn {
     base_url: Url,
     server: Shared,
-    task: JoinHandle<()>,
+    app: Router,
+    /// What serves it, unless it is only asked in this process.
+    task: Option<JoinHandle<()>>,
 }
 
 impl PortStandIn {
@@ -130,6 +133,17 @@ impl PortStandIn {
         let listener = TcpListener::bind(options.listen).await?;
         let base_url =
             Url::parse(&format!("http://{}/", listener.local_addr()?)).map_err(io::Error::other)?;
+        let mut stand_in = Self::unserved(options, base_url);
+        let app = stand_in.app.clone();
+        stand_in.task = Some(tokio::spawn(async move {
+            // Serving ends with the task only.
+            let _ = axum::serve(listener, app).await;
+        }));
+        Ok(stand_in)
+    }
+
+    /// A stand-in that listens nowhere: it is [asked](Self::answer) in this process.
+    pub fn unserved(options: StandInOptions, base_url: Url) -> Self {
         let server = Arc::new(Server::new(options, base_url.to_string()));
         let app: Router = api::routes()
             .merge(ingest::routes())
@@ -138,11 +152,26 @@ impl PortStandIn {
             .fallback(api::unknown_route)
             .layer(middleware::from_fn_with_state(Arc::clone(&server), server::guard))
             .with_state(Arc::clone(&server));
-        let task = tokio::spawn(async move {
-            // Serving ends with the task only.
-            let _ = axum::serve(listener, app).await;
-        });
-        Ok(Self { base_url, server, task })
+        Self { base_url, server, app, task: None }
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: http::Request<Body>) -> http::Response<Body> {
+        match self.app.clone().oneshot(request).await {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        }
+    }
+
+    /// The keys of all entities, each as blueprint and identifier, with who wrote it last.
+    pub fn writers(&self) -> BTreeMap<(String, String), String> {
+        let inner = self.server.lock();
+        let entities = inner.store.entities.iter();
+        entities
+            .flat_map(|(blueprint, held)| {
+                held.iter().map(|(id, entity)| ((blueprint.clone(), id.clone()), entity.datasource.clone()))
+            })
+            .collect()
     }
 
     /// What goes into `OCEAN__PORT__BASE_URL`.
@@ -331,7 +360,9 @@ impl PortStandIn {
 
 impl Drop for PortStandIn {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 

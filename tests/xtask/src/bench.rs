@@ -98,14 +98,21 @@ pub(crate) fn start(repo: &Repo, profile: Profile, berth: Option<PathBuf>, port_
 /// How long the soak is; 0 leaves a part out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Soak {
+    pub(crate) scenarios: u32,
     pub(crate) resyncs: u32,
     pub(crate) kills: u32,
     pub(crate) kill_seed: Option<u64>,
 }
 
-/// Lets a service resync by the hundred. Fails when memory, files, threads or the ledger grow. Kills
-/// processes by the hundred then. Fails when that costs a live entity.
+/// Runs the host in simulated worlds. Lets a service resync by the hundred then: fails when memory, files,
+/// threads or the ledger grow. Kills processes by the hundred then: fails when that costs a live entity.
 pub(crate) fn soak(repo: &Repo, length: Soak, release: bool, berth: Option<PathBuf>) -> Result<()> {
+    if length.scenarios > 0 {
+        simulate(repo, length.scenarios)?;
+    }
+    if length.resyncs == 0 && length.kills == 0 {
+        return Ok(());
+    }
     components::build(repo, false, false)?;
     let Programs { bench, simulator, port, berth } = Programs::build(repo, release, berth)?;
     if length.resyncs > 0 {
@@ -119,6 +126,14 @@ pub(crate) fn soak(repo: &Repo, length: Soak, release: bool, berth: Option<PathB
         kill(repo, length, &berth)?;
     }
     Ok(())
+}
+
+/// Runs the host in so many simulated worlds, beginning where the tests end.
+fn simulate(repo: &Repo, scenarios: u32) -> Result<()> {
+    let mut test = repo.cargo();
+    // As one set with all tests, which has its dependencies built already.
+    test.args(["test", "--locked", "--workspace", "--test=simulation"]);
+    run(test.env("BERTH_SIMULATION_SEED", "1000").env("BERTH_SIMULATION_CASES", scenarios.to_string()))
 }
 
 /// Kills processes at random points, by the end-to-end tests of it. Shows how many were killed where.

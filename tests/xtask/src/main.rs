@@ -108,10 +108,14 @@ enum Command {
         #[arg(long)]
         port_limits: bool,
     },
-    /// Lets one process resync by the hundred, with reloads, exchanged plugins and outages of Port in
-    /// between, and fails when memory, files, threads or the ledger grow. Kills processes by the hundred
-    /// then, at random points while AWS changes, and fails when that costs a live entity.
+    /// Runs the host in simulated worlds by the thousand; lets one process resync by the hundred then, with
+    /// reloads, exchanged plugins and outages of Port in between, and fails when memory, files, threads or the
+    /// ledger grow; kills processes by the hundred then, at random points while AWS changes, and fails when
+    /// that costs a live entity.
     Soak {
+        /// How many scenarios are simulated.
+        #[arg(long, default_value_t = 20_000)]
+        scenarios: u32,
         /// How many resyncs are run; each takes about a second.
         #[arg(long, default_value_t = 500)]
         resyncs: u32,
@@ -159,8 +163,8 @@ fn main() -> ExitCode {
         Command::Models { check } => models::run_models(&repo, check, None),
         Command::Bench { profile, berth, port_limits } => bench::start(&repo, profile, berth, port_limits),
         Command::Deny => deny::check(&repo),
-        Command::Soak { resyncs, kills, kill_seed, release, berth } => {
-            bench::soak(&repo, bench::Soak { resyncs, kills, kill_seed }, release, berth)
+        Command::Soak { scenarios, resyncs, kills, kill_seed, release, berth } => {
+            bench::soak(&repo, bench::Soak { scenarios, resyncs, kills, kill_seed }, release, berth)
         }
         Command::Demo { once } => demo::run(&repo, once),
         Command::Fuzz(options) => fuzz::run(&repo, &options),

@@ -53,6 +53,18 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["berth", "berth-aws-wire", "berth-core", "berth-plugin", "berth-port", "berth-sync", "jq"],
     ),
     ("berth-model", &["berth-core", "berth-sync"]),
+    (
+        "berth-simulation",
+        &[
+            "berth-aws",
+            "berth-core",
+            "berth-http",
+            "berth-ledger",
+            "berth-port",
+            "berth-sync",
+            "port-stand-in",
+        ],
+    ),
     ("berth-e2e", &["aws-simulator", "berth-aws-wire", "berth-core", "port-stand-in"]),
     ("xtask", &[]),
 ];

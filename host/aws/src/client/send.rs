@@ -10,7 +10,7 @@ use berth_aws_wire::{Endpoint, Operation, WireError, WireRequest};
 use berth_core::{AccountId, Region};
 use berth_http::{BodyError, TransportError, read_body};
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -244,20 +244,19 @@ impl Client {
             sign_request(request, &wire.body, with.credentials(), endpoint, service, at.time)?;
         }
         let headers = std::mem::take(request.headers_mut());
-        let sent = self
-            .http
-            .request(wire.method.clone(), url.clone())
-            .headers(headers)
-            .header(http::header::USER_AGENT, concat!("berth/", env!("CARGO_PKG_VERSION")))
-            .body(Bytes::from(wire.body.clone()))
-            .timeout(self.retry.attempt_timeout)
-            .send();
-        let answer = async {
-            let response = sent.await?;
-            let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            Ok(Answer { status, headers, body: read_body(response, self.max_response_bytes).await? })
+        let mut request = reqwest::Request::new(wire.method.clone(), url.clone());
+        *request.headers_mut() = headers;
+        let agent = HeaderValue::from_static(concat!("berth/", env!("CARGO_PKG_VERSION")));
+        request.headers_mut().insert(http::header::USER_AGENT, agent);
+        *request.body_mut() = Some(Bytes::from(wire.body.clone()).into());
+        *request.timeout_mut() = Some(self.retry.attempt_timeout);
+        let response = match self.http.execute(request).await {
+            Ok(response) => response,
+            Err(error) => return Ok(Attempt::Silent(error)),
         };
-        match answer.await {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = read_body(response, self.max_response_bytes).await;
+        match body.map(|body| Answer { status, headers, body }) {
             // Not AWS says so, but a proxy.
             Ok(Answer { status: 407, .. }) => Ok(Attempt::Silent(TransportError::proxy_login())),
             Ok(answer) => Ok(Attempt::Answered(answer, Signed { with, at })),
@@ -327,8 +326,7 @@ impl Client {
 /// How long the service wants to be left alone: `Retry-After` in seconds or as a date, or AWS's own
 /// `x-amz-retry-after` in milliseconds.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text =
-        |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).map(str::trim);
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::trim);
     if let Some(millis) = text("x-amz-retry-after").and_then(|text| text.parse().ok()) {
         return Some(Duration::from_millis(millis));
     }

@@ -7,7 +7,7 @@ use berth_core::{
     Adoption, BlueprintId, Entity, EntityKey, FieldSet, Ledger, Problem, Processing, Producer, Producers,
     UnitId, UpsertOptions, UpsertOutcome,
 };
-use tokio::{sync::MutexGuard, task::spawn_blocking};
+use tokio::sync::MutexGuard;
 
 use super::{
     limits::LiveLimits,
@@ -15,6 +15,7 @@ use super::{
     writer::Written,
 };
 use crate::{
+    blocking::blocking,
     content::key_digest,
     deletion::{Entry as DeletionEntry, Facts, LimitOptions, Policy, Proof, Stale},
 };
@@ -117,8 +118,8 @@ impl Refresher {
     ) -> Result<Option<T>, Miss> {
         let Some(ledger) = &self.ledger else { return Ok(None) };
         let (ledger, catalog) = (Arc::clone(ledger), rules.identity.clone());
-        let answer = spawn_blocking(move || ask(&*ledger, &catalog)).await;
-        answer.unwrap_or_else(|error| Err(Problem::from_error(&error))).map(Some).map_err(Miss::Again)
+        let answer = blocking(ledger.may_block(), move || ask(&*ledger, &catalog)).await;
+        answer.map(Some).map_err(Miss::Again)
     }
 
     async fn upsert(&self, rules: &Rules, entities: &BTreeMap<EntityKey, Upsert>) -> Result<usize, Miss> {

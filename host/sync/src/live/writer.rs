@@ -87,6 +87,7 @@ impl BatchWriter {
     pub(super) async fn run(&self) -> Infallible {
         let full = self.catalog.upsert_batch().max(1);
         tokio::select! {
+            biased;
             never = self.entities.run(full, |group, batch| self.write_entities(group, batch)) => never,
             never = self.documents.run(full, |kind, batch| self.write_documents(kind, batch)) => never,
         }
@@ -195,6 +196,7 @@ impl<G: Clone + Ord, T, R> Batches<G, T, R> {
             }
             let due = self.next_due(&busy);
             tokio::select! {
+                biased;
                 Some(group) = running.next(), if !running.is_empty() => {
                     busy.remove(&group);
                 }

@@ -1,0 +1,15 @@
+//! Calls of a ledger, which may wait for a disk.
+
+use berth_core::Problem;
+use tokio::task::spawn_blocking;
+
+/// Makes a call where it may wait; at once if it is known not to.
+pub(crate) async fn blocking<T: Send + 'static>(
+    blocks: bool,
+    call: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    if !blocks {
+        return call();
+    }
+    spawn_blocking(call).await.unwrap_or_else(|error| Err(Problem::from_error(&error)))
+}

@@ -1,0 +1,96 @@
+//! The real ledger, called where it is needed, on a disk that may be full.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+};
+
+use berth_core::{
+    AccountId, Intent, Kind, Ledger, LedgerEntry, LedgerSession, MissingScopes, Opened, Problem, Producer,
+    Producers,
+};
+use berth_ledger::FileLedger;
+
+use crate::sim::Net;
+
+/// The ledger of a process.
+#[derive(Debug)]
+pub struct SimulatedLedger {
+    /// The real one.
+    pub file: FileLedger,
+    /// Where its faults come from.
+    pub net: Net,
+}
+
+#[derive(Debug)]
+struct SimulatedSession {
+    session: Arc<dyn LedgerSession>,
+    net: Net,
+}
+
+/// Makes a call, unless the host is killed before it is done.
+fn call<T>(net: &Net, writes: bool, call: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
+    let killed = || Problem::new("the host is killed");
+    if !net.call_begins() {
+        return Err(killed());
+    }
+    let number = {
+        let mut state = net.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if writes && state.disk_fault() {
+            return Err(Problem::new("no space left on device").remedy("free some space"));
+        }
+        state.calls
+    };
+    let outcome = call();
+    if net.call_ends(number) { outcome } else { Err(killed()) }
+}
+
+impl Ledger for SimulatedLedger {
+    fn begin(&self, catalog: &str, intent: Intent) -> Result<Opened, Problem> {
+        let opened = call(&self.net, true, || self.file.begin(catalog, intent))?;
+        let session = SimulatedSession { session: opened.session, net: self.net.clone() };
+        Ok(Opened { session: Arc::new(session), notes: opened.notes })
+    }
+
+    fn invalidate(&self, catalog: &str, keys: &[(u128, Option<Producer>)]) -> Result<(), Problem> {
+        call(&self.net, true, || self.file.invalidate(catalog, keys))
+    }
+
+    fn entries(&self, catalog: &str, keys: &[u128]) -> Result<Vec<Option<LedgerEntry>>, Problem> {
+        call(&self.net, false, || self.file.entries(catalog, keys))
+    }
+
+    fn totals(&self, catalog: &str) -> Result<BTreeMap<(AccountId, Kind), u64>, Problem> {
+        call(&self.net, false, || self.file.totals(catalog))
+    }
+
+    fn may_block(&self) -> bool {
+        false
+    }
+}
+
+impl LedgerSession for SimulatedSession {
+    fn look_up(&self, key: u128) -> Option<LedgerEntry> {
+        self.session.look_up(key)
+    }
+
+    fn each_key(&self, tell: &mut dyn FnMut(u128)) -> Result<(), Problem> {
+        call(&self.net, false, || self.session.each_key(tell))
+    }
+
+    fn missing_scopes(&self) -> Result<MissingScopes, Problem> {
+        self.session.missing_scopes()
+    }
+
+    fn record(&self, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), Problem> {
+        call(&self.net, true, || self.session.record(entries))
+    }
+
+    fn record_producers(&self, entries: &[(u128, Producers)]) -> Result<(), Problem> {
+        call(&self.net, true, || self.session.record_producers(entries))
+    }
+
+    fn end(&self, missing: &MissingScopes) -> Result<(), Problem> {
+        call(&self.net, true, || self.session.end(missing))
+    }
+}

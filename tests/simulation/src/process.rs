@@ -1,0 +1,658 @@
+//! Processes of the host: how they are set up, what happens meanwhile, and what is checked afterwards.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use berth_aws::{AwsConfig, AwsSource, StaticKeys};
+use berth_core::{Catalog, Ledger, Problem, UnitState};
+use berth_http::Client;
+use berth_ledger::{FileLedger, LedgerConfig};
+use berth_port::{PortCatalog, PortConfig, ProcessingMode};
+use berth_sync::{
+    Journal, Live, LiveOptions, LiveParts, NullObserver, Report, Roster, SyncError, SyncOptions,
+};
+use port_stand_in::PortStandIn;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    ledger::SimulatedLedger,
+    mapper::{KINDS, SimulatedMapper},
+    os,
+    scenario::{Act, Change, Delivery, Scenario, ScopeChange, What},
+    sim::{CANARY, INTEGRATION, Net, PORT, State, is_ours},
+    world::{EntityKey, Entry, Key, Kind, REGIONS, Resource, account_id},
+};
+
+/// What a resync may take, in the world's time.
+const LIMIT: Duration = Duration::from_hours(12);
+
+/// All that one scenario needs.
+pub struct Stage {
+    /// What is known.
+    pub state: Arc<Mutex<State>>,
+    /// Port.
+    pub port: Arc<PortStandIn>,
+    scenario: Scenario,
+    kinds: Value,
+    blueprints: BTreeMap<String, Value>,
+}
+
+/// How a process ended.
+type Ended = Option<Result<Report, SyncError>>;
+
+impl Stage {
+    /// Sets the stage.
+    pub fn new(scenario: &Scenario, port: PortStandIn, tells: bool) -> Self {
+        let kinds: Value = serde_json::from_str(KINDS).unwrap_or_default();
+        let stage = Self {
+            state: Arc::new(Mutex::new(State::new(scenario, tells))),
+            port: Arc::new(port),
+            scenario: scenario.clone(),
+            blueprints: BTreeMap::new(),
+            kinds,
+        };
+        stage.with_blueprints()
+    }
+
+    fn with_blueprints(mut self) -> Self {
+        let kinds = self.kinds["kinds"].as_array().cloned().unwrap_or_default();
+        for kind in kinds {
+            let blueprint = kind["blueprints"][0].clone();
+            let mut other = blueprint.clone();
+            let name = format!("{}Alt", blueprint["identifier"].as_str().unwrap_or_default());
+            other["identifier"] = json!(name);
+            for blueprint in [blueprint, other] {
+                if let Err(reason) = self.port.seed_blueprint(&blueprint) {
+                    self.state().violation(format!("the stage is wrong: {reason}"));
+                }
+                let name = blueprint["identifier"].as_str().unwrap_or_default().to_owned();
+                self.blueprints.insert(name, blueprint);
+            }
+        }
+        self
+    }
+
+    /// What is known.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the mapping into Port, as a person does.
+    pub fn publish_mapping(&self) {
+        let config = self.state().world.app_config(&self.kinds);
+        let mut document = self.port.integration(INTEGRATION).unwrap_or_else(
+            || json!({"installationId": INTEGRATION, "installationAppType": "aws-v3", "version": "0.1.0"}),
+        );
+        document["config"] = config;
+        self.port.delete_integration(INTEGRATION);
+        if let Err(reason) = self.port.seed_integration(&document) {
+            self.state().violation(format!("the stage is wrong: {reason}"));
+        }
+    }
+
+    /// Changes what Port holds, below its API.
+    fn edit_store(&self, edit: impl FnOnce(&mut Value)) {
+        let mut store = self.port.state();
+        edit(&mut store);
+        if let Err(reason) = self.port.load_state(store) {
+            self.state().violation(format!("the stage is wrong: {reason}"));
+        }
+    }
+
+    /// Puts all blueprints back as they were.
+    pub fn restore_blueprints(&self) {
+        let blueprints = &self.blueprints;
+        self.edit_store(|store| {
+            for (name, blueprint) in blueprints {
+                store["blueprints"][name] = blueprint.clone();
+            }
+        });
+    }
+
+    /// Changes what is read.
+    pub fn change_scope(&self, change: &ScopeChange) {
+        let mut mapping_changed = true;
+        {
+            let mut state = self.state();
+            state.count("changes: scope");
+            let entry = |mapping: &mut Vec<Entry>, kind: Kind, change: &dyn Fn(&mut Entry)| {
+                mapping.iter_mut().filter(|entry| entry.kind == kind).for_each(change);
+            };
+            let (process, regions) = (state.process, state.world.regions);
+            let (mut narrows, mut unlists) = (false, None);
+            state.world.change_scope(|scope| match change {
+                ScopeChange::Rename(kind) => entry(&mut scope.mapping, *kind, &|e| e.renamed = !e.renamed),
+                ScopeChange::DropEntry(kind) => {
+                    if scope.mapping.len() > 1 {
+                        scope.mapping.retain(|entry| entry.kind != *kind);
+                    }
+                }
+                ScopeChange::AddEntry(kind) => {
+                    if scope.mapping.iter().all(|entry| entry.kind != *kind) {
+                        scope.mapping.push(Entry::of(*kind));
+                    }
+                }
+                ScopeChange::Nameless(kind) => {
+                    entry(&mut scope.mapping, *kind, &|e| e.nameless = !e.nameless)
+                }
+                ScopeChange::Reorder => scope.mapping.reverse(),
+                ScopeChange::Restrict(kind, region) => {
+                    narrows = true;
+                    entry(&mut scope.mapping, *kind, &|e| e.regions = Some(vec![*region]));
+                }
+                ScopeChange::Widen(kind) => entry(&mut scope.mapping, *kind, &|e| e.regions = None),
+                ScopeChange::Unlist(account) => {
+                    if scope.listed.len() > 1 {
+                        unlists = scope.listed.remove(account).then_some(*account);
+                    }
+                    mapping_changed = false;
+                }
+                ScopeChange::List(account) => {
+                    scope.listed.insert(*account);
+                    mapping_changed = false;
+                }
+                ScopeChange::Off(account, region) => {
+                    // No account is without any region.
+                    let others = (0..regions).filter(|other| other != region);
+                    if others.filter(|other| !scope.off.contains(&(*account, *other))).count() > 0 {
+                        narrows |= scope.off.insert((*account, *region));
+                    }
+                    mapping_changed = false;
+                }
+                ScopeChange::On(account, region) => {
+                    scope.off.remove(&(*account, *region));
+                    mapping_changed = false;
+                }
+            });
+            state.unlisted.extend(unlists.map(|account| (account, process + 1)));
+            if narrows {
+                // The next process is the first that does without.
+                state.narrowed = process + 1;
+            }
+        }
+        if mapping_changed {
+            self.publish_mapping();
+        }
+    }
+
+    /// Somebody is at work in Port.
+    fn act(&self, act: &Act) {
+        self.state().count("changes: others in Port");
+        let writers = self.port.writers();
+        let ours: Vec<&EntityKey> =
+            writers.iter().filter(|(_, writer)| is_ours(writer)).map(|(key, _)| key).collect();
+        let pick = |number: u64| {
+            let index = usize::try_from(number % ours.len().max(1) as u64).unwrap_or_default();
+            ours.get(index).map(|key| (*key).clone())
+        };
+        let write = |key: EntityKey, writer: &str| {
+            let entity = json!({"identifier": key.1, "title": "by somebody else"});
+            // Port may refuse it, as when the blueprint is gone.
+            if self.port.seed_entity(&key.0, &entity, writer).is_ok() {
+                let held = self.port.entity(&key.0, &key.1).unwrap_or_default();
+                let mut state = self.state();
+                state.note(&format!("{writer} writes {key:?}"));
+                state.touched.insert(key.clone());
+                state.foreign.insert(key, held);
+            }
+        };
+        match act {
+            Act::Create(key) => {
+                let entity = (key.kind.blueprint().to_owned(), key.identifier());
+                write(entity, "a person");
+            }
+            Act::Edit(number) => {
+                if let Some(key) = pick(*number) {
+                    write(key, "a person");
+                }
+            }
+            Act::TakeOver(number) => {
+                if let Some(key) = pick(*number) {
+                    write(key, "port-ocean/aws-v3/0.1.0/other/exporter");
+                }
+            }
+            Act::Delete(number) => {
+                if let Some(key) = pick(*number)
+                    && self.port.delete_entity(&key.0, &key.1).is_ok()
+                {
+                    let mut state = self.state();
+                    state.note(&format!("a person deletes {key:?}"));
+                    state.touched.insert(key);
+                }
+            }
+            Act::BreakBlueprint(kind) => {
+                let name = kind.blueprint();
+                self.edit_store(|store| {
+                    let properties = &mut store["blueprints"][name]["schema"]["properties"];
+                    for property in properties.as_object_mut().into_iter().flat_map(|all| all.values_mut()) {
+                        *property = json!({"type": "number"});
+                    }
+                });
+            }
+            Act::DropBlueprint(kind) => {
+                let name = kind.blueprint();
+                self.edit_store(|store| {
+                    for held in ["blueprints", "entities"] {
+                        store[held].as_object_mut().and_then(|all| all.remove(name));
+                    }
+                });
+                let mut state = self.state();
+                state.touched.extend(writers.keys().filter(|key| key.0 == name).cloned());
+                state.foreign.retain(|key, _| key.0 != name);
+            }
+        }
+    }
+
+    fn change(&self, change: &Change) {
+        let mut state = self.state();
+        state.count("changes: truth");
+        state.note(&format!("{change:?}"));
+        match change {
+            Change::Put(key, shared) => state.world.put(*key, *shared),
+            Change::Tag(key) => state.world.tag(*key),
+            Change::Remove(key) => state.world.remove(*key),
+            Change::Replace(key) => {
+                state.world.remove(*key);
+                state.world.put(*key, None);
+            }
+        }
+    }
+
+    /// Runs the processes of a round: one, and another after each time that it is killed.
+    pub fn round(&self, round: usize, dir: &Path) {
+        let items: Vec<What> = self
+            .scenario
+            .items
+            .iter()
+            .filter(|item| item.round == round)
+            .map(|item| item.what.clone())
+            .collect();
+        for what in &items {
+            match what {
+                What::Scope(0, change) => self.change_scope(change),
+                What::Change(0, change, None) => self.change(change),
+                What::Act(0, act) => self.act(act),
+                What::LedgerLost => {
+                    self.state().count("host: ledger lost");
+                    _ = std::fs::remove_dir_all(dir);
+                }
+                What::LedgerTorn => {
+                    self.state().count("host: ledger torn");
+                    tear(&dir.join("ledger.redb"));
+                }
+                What::Skew(seconds) => os::set_ahead(*seconds),
+                What::Crash(at, after) => self.state().crash = Some((*at, *after)),
+                What::Aws(..)
+                | What::Role(..)
+                | What::Regions(..)
+                | What::Port(..)
+                | What::Map(..)
+                | What::DiskFull(..) => self.state().arm(what.clone()),
+                _ => {}
+            }
+        }
+        let mut later = items;
+        // Something may kill it again and again; once is enough here.
+        while self.process(&later, dir).is_none() {
+            later.clear();
+        }
+        let mut state = self.state();
+        state.disarm();
+        drop(state);
+        os::set_ahead(0);
+    }
+
+    /// Runs one process of the host; none when it is killed.
+    pub fn process(&self, items: &[What], dir: &Path) -> Ended {
+        self.state().begin();
+        let Ok(runtime) =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()
+        else {
+            self.state().violation("the stage is wrong: no runtime".into());
+            return Some(Err(SyncError::Config(Problem::new("no runtime"))));
+        };
+        let ended = runtime.block_on(async {
+            os::follow_runtime();
+            let killed = Arc::new(Notify::new());
+            let net = Net {
+                state: Arc::clone(&self.state),
+                port: Arc::clone(&self.port),
+                killed: Arc::clone(&killed),
+                has_ledger: self.scenario.ledger,
+            };
+            let ended = tokio::select! {
+                biased;
+                () = killed.notified() => None,
+                ended = self.host(items, dir, &net) => Some(ended),
+            };
+            os::leave_runtime();
+            ended
+        });
+        drop(runtime);
+        if self.state().dead {
+            return None;
+        }
+        ended
+    }
+
+    /// A source, a catalog and a mapper, as one process has them.
+    fn seams(&self, net: &Net) -> Result<(Arc<Roster>, Arc<PortCatalog>, Arc<SimulatedMapper>), Problem> {
+        let client = Client::carried_by(Arc::new(net.clone()));
+        let listed: Vec<String> = self
+            .state()
+            .world
+            .scope()
+            .listed
+            .iter()
+            .map(|account| format!("arn:aws:iam::{}:role/Reader", account_id(*account)))
+            .collect();
+        let config = AwsConfig {
+            static_keys: Some(StaticKeys {
+                access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
+                secret_access_key: "canary-aws-secret-key".into(),
+                session_token: None,
+            }),
+            account_role_arns: listed,
+            external_id: Some("canary-external-id".into()),
+            ..AwsConfig::default()
+        };
+        let aws = AwsSource::new(config, client.clone()).map_err(|error| Problem::new(error.to_string()))?;
+        let mut config = PortConfig::new("client", "canary-port-secret".to_owned().into(), INTEGRATION);
+        config.base_url =
+            url::Url::parse(&format!("https://{PORT}")).map_err(|error| Problem::from_error(&error))?;
+        config.processing_mode = ProcessingMode::OceanCore;
+        config.send_raw_data_examples = false;
+        let catalog = PortCatalog::new(config, client)?;
+        let mapper = SimulatedMapper::new(Arc::clone(&self.state));
+        Ok((Arc::new(Roster::new(Arc::new(aws))), Arc::new(catalog), Arc::new(mapper)))
+    }
+
+    async fn host(&self, items: &[What], dir: &Path, net: &Net) -> Result<Report, SyncError> {
+        let (source, catalog, mapper) = self.seams(net).map_err(SyncError::Catalog)?;
+        let ledger: Option<Arc<dyn Ledger>> = if self.scenario.ledger {
+            let file = FileLedger::open(LedgerConfig::new(dir)).map_err(|problem| {
+                self.state().violation(format!("the ledger does not open: {problem}"));
+                SyncError::Config(problem)
+            })?;
+            Some(Arc::new(SimulatedLedger { file, net: net.clone() }))
+        } else {
+            None
+        };
+        let journal = Arc::<Journal>::default();
+        let stop = CancellationToken::new();
+        let live = self.scenario.live.then(|| {
+            let parts = LiveParts {
+                source: Arc::clone(&source),
+                mapper: mapper.clone(),
+                catalog: Arc::new(catalog.for_events()),
+                journal: Arc::clone(&journal),
+                ledger: ledger.clone(),
+                gate: None,
+                observer: Arc::new(NullObserver),
+                adoption: berth_core::Adoption::Never,
+                max_deletions: None,
+            };
+            Arc::new(Live::new(parts, LiveOptions::default()))
+        });
+        let options = SyncOptions { ledger, journal, ..SyncOptions::default() };
+        let catalog: Arc<dyn Catalog> = catalog;
+        let run = berth_sync::run(source, mapper, catalog, Arc::new(NullObserver), options);
+        let resync = async {
+            let ended = tokio::time::timeout(LIMIT, run).await;
+            if let Some(live) = &live {
+                // Whatever waits is worked on before the process ends.
+                for _ in 0..600 {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    if live.waiting() == 0 {
+                        break;
+                    }
+                }
+            }
+            stop.cancel();
+            ended
+        };
+        let following = async {
+            if let Some(live) = &live {
+                Arc::clone(live).run(stop.clone()).await;
+            }
+        };
+        let happening = async {
+            // What happens later than the end of the resync still happens.
+            self.happen(items, live.as_deref()).await;
+        };
+        let (ended, (), (), ()) = futures::join!(resync, following, happening, self.second(items, net));
+        let Ok(ended) = ended else {
+            self.state().violation(format!("a resync has not ended after {LIMIT:?}"));
+            return Err(SyncError::Config(Problem::new("it has not ended")));
+        };
+        let told = match &ended {
+            Ok(report) => serde_json::to_string(report).unwrap_or_default(),
+            Err(error) => format!("{error:?}"),
+        };
+        let mut state = self.state();
+        state.note(&told);
+        if told.contains(CANARY) {
+            state.violation("a secret is in the report".into());
+        }
+        drop(state);
+        match &ended {
+            Ok(report) => self.check(report),
+            Err(error) => self.check_problem("the resync", error.problem()),
+        }
+        ended
+    }
+
+    /// A second host of the same integration, without a ledger.
+    async fn second(&self, items: &[What], net: &Net) {
+        let Some(delay) = items.iter().find_map(|what| match what {
+            What::SecondHost(delay) => Some(*delay),
+            _ => None,
+        }) else {
+            return;
+        };
+        self.state().count("host: two at once");
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        let net = Net { has_ledger: false, ..net.clone() };
+        let Ok((source, catalog, mapper)) = self.seams(&net) else { return };
+        let options = SyncOptions::default();
+        let run = berth_sync::run(source, mapper, catalog, Arc::new(NullObserver), options);
+        if tokio::time::timeout(LIMIT, run).await.is_err() {
+            self.state().violation(format!("a second resync has not ended after {LIMIT:?}"));
+        }
+    }
+
+    /// Lets things happen at their time.
+    async fn happen(&self, items: &[What], live: Option<&Live>) {
+        let begun = tokio::time::Instant::now();
+        let until = |at: u64| tokio::time::sleep_until(begun + Duration::from_millis(at));
+        let deliver = |at: u64, change: Option<Change>, key: Key, delivery: Delivery| async move {
+            let Some(live) = live else { return };
+            let envelope = envelope(key, change, delivery);
+            tokio::time::sleep_until(begun + Duration::from_millis(at + delivery.delay)).await;
+            for _ in 0..delivery.times {
+                self.state().count("live: events");
+                live.submit(&envelope);
+                tokio::time::sleep(Duration::from_millis(7)).await;
+            }
+        };
+        let each = items.iter().map(|what| async move {
+            match what {
+                What::Change(0, _, None) | What::Act(0, _) => {}
+                What::Change(at, change, delivery) => {
+                    until(*at).await;
+                    self.change(change);
+                    if let Some(delivery) = delivery {
+                        deliver(*at, Some(*change), change.key(), *delivery).await;
+                    }
+                }
+                What::Event(at, key, delivery) => deliver(*at, None, *key, *delivery).await,
+                What::Scope(at, change) if *at > 0 => {
+                    until(*at).await;
+                    self.change_scope(change);
+                }
+                What::Act(at, act) => {
+                    until(*at).await;
+                    self.act(act);
+                }
+                _ => {}
+            }
+        });
+        futures::future::join_all(each).await;
+    }
+
+    fn check_problem(&self, of: &str, problem: &Problem) {
+        let mut state = self.state();
+        if problem.message.trim().is_empty() {
+            state.violation(format!("a failure has no cause: {of}"));
+        }
+        if problem.remedy.is_none() {
+            // Without what names a resource, an account or an operation.
+            let plain = |word: &&str| !word.contains(|c: char| c.is_ascii_digit() || "`:.(-".contains(c));
+            let message: Vec<&str> = problem.message.split(' ').filter(plain).take(12).collect();
+            state.count(&format!("no remedy: {}", message.join(" ")));
+        }
+    }
+
+    /// What has to hold after every resync that was not killed.
+    fn check(&self, report: &Report) {
+        let (expected, tags_failed, skip) = {
+            let state = self.state();
+            let quiet = state.world.scope().mapping.iter().all(|entry| !entry.nameless);
+            (state.world.expected(), state.tags_failed, !quiet || state.world.begun_scope_changed())
+        };
+        for unit in &report.units {
+            if let UnitState::Failed(problem) | UnitState::Skipped(problem) = &unit.state {
+                self.check_problem("a unit", problem);
+            }
+        }
+        for (_, resource, problem) in &report.item_failures {
+            self.check_problem(resource, problem);
+        }
+        if skip || !report.refusals.is_empty() || !report.deletion.failed.is_empty() {
+            return;
+        }
+        let complete: Vec<(Kind, String, Option<String>)> = report
+            .units
+            .iter()
+            .filter(|unit| unit.state.is_complete())
+            .filter_map(|unit| {
+                let region = unit.unit.place.as_ref().and_then(|place| place.region());
+                Some((
+                    Kind::of(unit.unit.kind.as_str())?,
+                    unit.unit.account.as_str().to_owned(),
+                    region.map(|region| region.as_str().to_owned()),
+                ))
+            })
+            .collect();
+        for (entity, resource) in &expected {
+            let Some((key, resource)) = resource else { continue };
+            let region = key.kind.is_regional().then(|| REGIONS[key.region].to_owned());
+            let unit = (key.kind, account_id(key.account), region);
+            if !complete.contains(&unit) {
+                continue;
+            }
+            let (settled, touched, lagged) = {
+                let state = self.state();
+                let touched = state.touched.contains(entity) || state.foreign.contains_key(entity);
+                (state.world.is_unchanged(key), touched, state.has_lagged(key))
+            };
+            if settled && !touched && !lagged {
+                self.check_entity("after a resync that read it", entity, key, resource, !tags_failed);
+            }
+        }
+    }
+
+    /// Whether Port holds what a resource says.
+    fn check_entity(&self, when: &str, entity: &EntityKey, key: &Key, resource: &Resource, with_tags: bool) {
+        let name = format!("{}/{}", entity.0, entity.1);
+        let Some(held) = self.port.entity(&entity.0, &entity.1) else {
+            self.state().violation(format!("an entity is not in Port {when}: {name}"));
+            return;
+        };
+        let revision = format!("rev-{}", resource.revision);
+        let (property, value) = match key.kind {
+            Kind::Subnet => ("state", revision),
+            Kind::User => ("path", format!("/{revision}/")),
+            _ => ("status", revision),
+        };
+        let tags = json!([{"Key": "revision", "Value": resource.tags.to_string()}]);
+        let tagged = key.kind != Kind::Table || !with_tags || held["properties"]["tags"] == tags;
+        if held["properties"][property] != value || !tagged {
+            self.state().violation(format!(
+                "an entity has other contents {when}: {name}: {} instead of {value}, tags {tags}",
+                held["properties"]
+            ));
+        }
+    }
+
+    /// What has to hold after a resync that met no fault: Port says what is true.
+    pub fn check_all(&self, may_keep: bool) {
+        let (expected, foreign) = {
+            let state = self.state();
+            (state.world.expected(), state.foreign.clone())
+        };
+        for (entity, resource) in &expected {
+            let name = format!("{}/{}", entity.0, entity.1);
+            if foreign.contains_key(entity) {
+                continue;
+            }
+            match resource {
+                Some((key, resource)) => self.check_entity("at the end", entity, key, resource, true),
+                None if self.port.entity(&entity.0, &entity.1).is_none() => {
+                    self.state().violation(format!("an entity is not in Port at the end: {name}"));
+                }
+                None => {}
+            }
+        }
+        for (key, writer) in self.port.writers() {
+            if is_ours(&writer) && !expected.contains_key(&key) && !may_keep {
+                self.state().violation(format!("an entity is left over at the end: {}/{}", key.0, key.1));
+            }
+        }
+        for (key, held) in &foreign {
+            if self.port.entity(&key.0, &key.1).as_ref() != Some(held) {
+                let name = format!("{}/{}", key.0, key.1);
+                self.state().violation(format!("an entity of somebody else is not as they left it: {name}"));
+            }
+        }
+    }
+}
+
+/// Damages a file in the middle.
+fn tear(path: &Path) {
+    let Ok(mut bytes) = std::fs::read(path) else { return };
+    let middle = bytes.len() / 2;
+    for byte in bytes.iter_mut().skip(middle / 2).take(middle) {
+        *byte ^= 0x5a;
+    }
+    _ = std::fs::write(path, bytes);
+}
+
+/// An event of EventBridge about a resource.
+fn envelope(key: Key, change: Option<Change>, delivery: Delivery) -> Value {
+    let gone = delivery.gone || matches!(change, Some(Change::Remove(_)));
+    let (source, noun, response, request) = match key.kind {
+        Kind::Cluster => ("ecs", "Cluster", json!({"cluster": {"clusterArn": key.identifier()}}), json!({})),
+        Kind::Table => ("dynamodb", "Table", json!({}), json!({"tableName": key.name()})),
+        Kind::Subnet => {
+            let id = json!(key.identifier());
+            ("ec2", "Subnet", json!({"subnet": {"subnetId": id}}), json!({"subnetId": id}))
+        }
+        _ => ("iam", "User", json!({}), json!({"userName": key.name()})),
+    };
+    let account = if delivery.elsewhere { (key.account + 1) % 3 } else { key.account };
+    let verb = if gone { "Delete" } else { "Create" };
+    json!({
+        "source": format!("aws.{source}"), "detail-type": "AWS API Call via CloudTrail",
+        "account": account_id(account), "region": REGIONS[key.region],
+        "detail": {"eventSource": format!("{source}.amazonaws.com"), "eventName": format!("{verb}{noun}"),
+                   "awsRegion": REGIONS[key.region], "recipientAccountId": account_id(account),
+                   "responseElements": response, "requestParameters": request},
+    })
+}
