@@ -1,6 +1,6 @@
 //! `cargo xtask fuzz`: the targets of `tests/fuzz` under libFuzzer. The README there tells more.
 //!
-//! Everything but the sanitizer is stable Rust: the instrumentation for coverage is LLVM's own. Only what is
+//! All of it is stable Rust: the instrumentation for coverage is LLVM's own. Only what is
 //! fuzzed is compiled with it; all else is taken from the build that the tests use, so that a run in CI need
 //! not compile a second world. For that the task runner stands between cargo and the compiler, as
 //! `RUSTC_WRAPPER`, and adds the flags for these crates.
@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    repo::{Repo, output},
+    repo::Repo,
     suite::{executable, messages_of},
 };
 
@@ -74,9 +74,6 @@ pub(crate) struct Options {
     /// How many targets run at once.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Looks for wrong uses of memory too, with AddressSanitizer: a build of its own, and half as fast.
-    #[arg(long)]
-    asan: bool,
 }
 
 /// Builds the binary, and runs its targets.
@@ -89,7 +86,7 @@ pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
     if let Some(unknown) = targets.iter().find(|name| !all.contains(name)) {
         bail!("there is no target `{unknown}`; there are: {}", all.join(", "));
     }
-    let binary = build(repo, targets.iter().any(|name| name == SETTINGS), options.asan)?;
+    let binary = build(repo, targets.iter().any(|name| name == SETTINGS))?;
     let mut waiting = targets.iter();
     let mut running: Vec<(&String, Child)> = Vec::new();
     let mut failed = Vec::new();
@@ -157,7 +154,7 @@ pub(crate) fn wrap_rustc() -> Option<ExitCode> {
 
 /// One binary with all targets. Of the whole workspace, so that dependencies have the features that the tests
 /// have compiled them with.
-fn build(repo: &Repo, settings: bool, asan: bool) -> Result<PathBuf> {
+fn build(repo: &Repo, settings: bool) -> Result<PathBuf> {
     let mut cargo = repo.cargo();
     let mut arguments: Vec<String> =
         ["build", "--locked", "--workspace", "--bin=fuzz", "--features=berth-fuzz/libfuzzer"]
@@ -173,25 +170,9 @@ fn build(repo: &Repo, settings: bool, asan: bool) -> Result<PathBuf> {
     }
     // libFuzzer itself, which makes the inputs.
     arguments.push("--config=profile.dev.package.libfuzzer-sys.opt-level=2".to_owned());
-    if asan {
-        // The pinned compiler has it, for who asks for what is not stable. It has to be in everything, and
-        // with a target named, build scripts and macros are built as ever.
-        cargo.env("RUSTC_BOOTSTRAP", "1");
-        cargo.env("RUSTFLAGS", format!("{} -Zsanitizer=address", COVERAGE.join(" ")));
-        cargo.env("CARGO_TARGET_DIR", repo.path("target/fuzz/asan"));
-        arguments.push(format!("--target={}", host(repo)?));
-    } else {
-        cargo.env("RUSTC_WRAPPER", std::env::current_exe()?).env(WRAPS, "1");
-    }
+    cargo.env("RUSTC_WRAPPER", std::env::current_exe()?).env(WRAPS, "1");
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     executable(&messages_of(cargo, &arguments)?, "bin", "fuzz").context("cargo built no `fuzz`")
-}
-
-/// What this machine is called as a target.
-fn host(repo: &Repo) -> Result<String> {
-    let version = output(repo.command("rustc").arg("-vV"))?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(ToOwned::to_owned).context("`rustc -vV` names no host")
 }
 
 /// Starts a target. What it says goes to a log, what it finds to `target/fuzz/found`.
@@ -211,8 +192,6 @@ fn start(repo: &Repo, binary: &Path, target: &str, options: &Options) -> Result<
         .arg(format!("-artifact_prefix={}", failures.display()))
         .args([&found, &repo.path(CORPORA).join(target)])
         .env("BERTH_FUZZ_TARGET", target)
-        // Memory that is leaked on purpose: what is made once for all inputs.
-        .env("ASAN_OPTIONS", "detect_leaks=0")
         .stdout(Stdio::null())
         .stderr(log);
     command.spawn().with_context(|| format!("could not start {}", binary.display()))
