@@ -9,7 +9,7 @@ use std::{
 use target_lexicon::Triple;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::{EngineError, Limits};
+use crate::{EngineError, Limits, Wasi};
 
 /// How often a running plugin is looked at. A deadline is met to within this.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -28,12 +28,13 @@ const KEEP_RESIDENT: usize = 1 << 20;
 pub(crate) struct Runtime {
     pub(crate) engine: wasmtime::Engine,
     pub(crate) limits: Limits,
+    pub(crate) wasi: Wasi,
     _ticker: Ticker,
 }
 
 impl Runtime {
     /// Starts wasmtime for `workers` instances at once.
-    pub(crate) fn new(limits: Limits, workers: usize) -> Result<Self, EngineError> {
+    pub(crate) fn new(limits: Limits, workers: usize, wasi: Wasi) -> Result<Self, EngineError> {
         let engine = match wasmtime::Engine::new(&pooled(&limits, workers)) {
             Ok(engine) => engine,
             Err(error) => {
@@ -45,14 +46,14 @@ impl Runtime {
             }
         };
         let ticker = Ticker::start(engine.clone()).map_err(EngineError::Thread)?;
-        Ok(Self { engine, limits, _ticker: ticker })
+        Ok(Self { engine, limits, wasi, _ticker: ticker })
     }
 
     /// Starts wasmtime for code that any processor of this architecture runs, one instance at a time.
     pub(crate) fn portable(limits: Limits) -> Result<Self, EngineError> {
         let engine = portable(&limits).map_err(|error| EngineError::start(&error))?;
         let ticker = Ticker::start(engine.clone()).map_err(EngineError::Thread)?;
-        Ok(Self { engine, limits, _ticker: ticker })
+        Ok(Self { engine, limits, wasi: Wasi::default(), _ticker: ticker })
     }
 
     /// A duration in ticks, rounded up.
@@ -76,6 +77,8 @@ fn base() -> Config {
         .max_wasm_stack(WASM_STACK)
         // The same batch gives the same entities on every machine.
         .relaxed_simd_deterministic(true)
+        // Calls into plugins are synchronous; what this would set up for others costs each call.
+        .concurrency_support(false)
         // Only debuggers ask for these; without them the compiled code is a quarter smaller.
         .generate_address_map(false);
     config
@@ -91,6 +94,8 @@ fn pooled(limits: &Limits, workers: usize) -> Config {
         .total_memories(slots.saturating_mul(2))
         .total_tables(slots.saturating_mul(8))
         .table_elements(TABLE_ELEMENTS)
+        // Plugins run on the stacks of the workers.
+        .total_stacks(0)
         .max_memory_size(limits.memory_bytes)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
