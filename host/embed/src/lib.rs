@@ -37,7 +37,7 @@ pub use berth_core as core;
 pub use berth_core::{Catalog, Ledger, Mapper, Problem, Source};
 pub use berth_engine::{
     Asks, Candidate, CodeOrigin, Engine, EngineConfig, EngineError, Limits, LoadedComponent, PluginInfo,
-    PluginUse, Policy, Reloaded, Trust, Variables,
+    PluginUse, Policy, Reloaded, Trust, Variables, Wasi,
 };
 pub use berth_http::{
     BodyError, HttpConfig, HttpError, NoProxy, Peer, Proxies, ProxyUrl, ProxyUrlError, Roots, RootsError,

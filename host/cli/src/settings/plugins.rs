@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use berth_embed::EngineConfig;
+use berth_embed::{EngineConfig, Wasi};
 use minisign_verify::PublicKey;
 use serde_json::Value;
 
@@ -101,6 +101,18 @@ impl Reader<'_> {
             });
         }
         trust
+    }
+
+    /// What plugins get that import WASI.
+    pub(super) fn wasi(&mut self) -> Wasi {
+        match self.text("wasi").as_deref() {
+            None | Some("empty") => Wasi::Empty,
+            Some("deny") => Wasi::Deny,
+            Some(other) => {
+                self.issue("wasi", format!("found `{other}`"), "use `empty` or `deny`");
+                Wasi::Empty
+            }
+        }
     }
 
     fn key(&mut self, file: &Path) -> Option<Key> {

@@ -38,3 +38,4 @@ mod status;
 mod sync;
 mod terminal;
 mod trust;
+mod wasi;
