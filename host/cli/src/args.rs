@@ -467,8 +467,10 @@ pub(crate) struct NewPlugin {
 /// A language that `plugin new` can begin a plugin in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Language {
-    /// Built with cargo.
+    /// Built with cargo, without WASI.
     Rust,
+    /// Rust with the whole standard library: random hash maps, clocks and printing, by way of WASI.
+    RustWasi,
     /// JavaScript, built with Node.js and npm.
     Js,
     /// Built with Python and its module `venv`.

@@ -190,6 +190,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "cache_dir",
     "plugin_deadline_seconds",
     "plugin_memory_mib",
+    "wasi",
     "jq_environment",
 ];
 
@@ -867,6 +868,7 @@ impl Reader<'_> {
         config.cache_dir = self.cache_dir();
         config.limits.deadline = Duration::from_secs(self.number("plugin_deadline_seconds", 10) as u64);
         config.limits.memory_bytes = self.number("plugin_memory_mib", 128) << 20;
+        config.wasi = self.wasi();
         config.jq_environment = self.jq_environment();
         (config, trust)
     }

@@ -48,6 +48,10 @@ pub struct Grant {
     /// The blueprints that it may write; see [`Ask::blueprints`].
     #[serde(default)]
     pub blueprints: BTreeSet<String>,
+    /// The interfaces of WASI that the file imports, for people. They give it nothing, so that nothing
+    /// is decided by them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub wasi: BTreeSet<String>,
 }
 
 /// All grants, by the plugin's name.
@@ -124,7 +128,7 @@ impl From<Ask> for Grant {
     /// All that is asked.
     fn from(ask: Ask) -> Self {
         let Ask { plugin: _, sha256, kinds, operations, blueprints } = ask;
-        Self { version: None, sha256, kinds, operations, blueprints }
+        Self { version: None, sha256, kinds, operations, blueprints, wasi: BTreeSet::new() }
     }
 }
 
@@ -262,6 +266,7 @@ mod tests {
                 kinds: granted.0.clone(),
                 operations: granted.1.clone(),
                 blueprints: granted.2.clone(),
+                wasi: BTreeSet::new(),
             };
             let grants = Grants { plugins: BTreeMap::from([("p".to_owned(), grant)]) };
             let ask = Ask {

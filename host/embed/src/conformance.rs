@@ -4,6 +4,7 @@
 //!   member is missing or null, a text is hard to write, or AWS has added a member; and both refuse the
 //!   same resources.
 //! - The same batch gives the same entities; no entity of a fixture is made twice.
+//! - Random numbers and clocks, which a plugin may have from WASI, change nothing of what it makes.
 //! - Nothing that may stand in a resource crashes it. What has another type than AWS's models say may
 //!   be refused, or passed on, by one of the two and not by the other: AWS does not send it.
 
@@ -109,6 +110,32 @@ impl<'m> Conformance<'m> {
     /// A [`Problem`] when the batch as a whole failed.
     pub async fn map(&self, resources: &[Value]) -> Result<MapReport, Problem> {
         self.run(&Batch::of(resources)?, Mapping::Native).await
+    }
+
+    /// Compares what is made of resources with what the same plugin makes of them in another engine: one
+    /// whose plugins see other random numbers and clocks ([`Wasi::Variant`](crate::Wasi::Variant)).
+    ///
+    /// # Errors
+    /// A [`Problem`] when the resources are no batch.
+    pub async fn compare_with(
+        &self,
+        other: &Conformance<'_>,
+        resources: &[Value],
+    ) -> Result<Vec<Complaint>, Problem> {
+        let batch = Batch::of(resources)?;
+        let mut complaints = Vec::new();
+        for (what, mapping) in [("entities", Mapping::Native), ("documents", Mapping::Documents)] {
+            let made = [self, other].map(|conformance| conformance.run(&batch, mapping.clone()));
+            let [ours, theirs] = made;
+            let (ours, theirs) = (made_of(ours.await), made_of(theirs.await));
+            let differences = crate::difference(&ours, &theirs);
+            if !differences.is_empty() {
+                let what =
+                    format!("other random numbers and clocks give other {what}: {}", differences.join("; "));
+                complaints.push(Complaint { at: "all resources".to_owned(), what });
+            }
+        }
+        Ok(complaints)
     }
 
     /// Checks everything on a fixture's resources.
@@ -276,6 +303,19 @@ impl<'m> Conformance<'m> {
             },
         };
         self.mapper.map(request).await.map_err(berth_sync::map_problem)
+    }
+}
+
+/// All that came of a batch, for comparison.
+fn made_of(outcome: Result<MapReport, Problem>) -> Value {
+    match outcome {
+        Ok(report) => {
+            let parse =
+                |document: &berth_core::Document| serde_json::from_str(document.get()).unwrap_or_default();
+            let documents: Vec<Value> = report.documents.iter().map(parse).collect();
+            json!({"entities": report.entities, "documents": documents, "errors": report.errors})
+        }
+        Err(problem) => json!({"failure": problem.message}),
     }
 }
 

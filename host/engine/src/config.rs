@@ -25,6 +25,8 @@ pub struct EngineConfig {
     pub workers: NonZeroUsize,
     /// Which components of these directories are used; by default every one that fulfils the contract.
     pub trust: Trust,
+    /// What plugins get that import WASI.
+    pub wasi: Wasi,
     /// The environment variables that mappings in JQ see (`env`, `$ENV`): by default none.
     pub jq_environment: Variables,
     /// Whether [`Engine::reload`](crate::Engine::reload) will be called; true by default. Plugins that nothing
@@ -66,10 +68,26 @@ impl Default for EngineConfig {
             limits: Limits::default(),
             workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             trust: Trust::default(),
+            wasi: Wasi::default(),
             jq_environment: Variables::default(),
             reloads: true,
         }
     }
+}
+
+/// What a plugin gets that imports interfaces of WASI 0.2. None of it is a capability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wasi {
+    /// An implementation with nothing behind it: no environment, files or network, the time of the batch,
+    /// random numbers that follow from the plugin's digest, sleep that takes no time. What is printed
+    /// becomes lines of the log.
+    #[default]
+    Empty,
+    /// Every call fails the batch.
+    Deny,
+    /// As [`Wasi::Empty`], with the random numbers and clocks of this variant: what a plugin makes must be
+    /// the same for all of them.
+    Variant(u16),
 }
 
 /// What a plugin may use for one batch. Reaching a limit fails the batch, never the host.

@@ -12,6 +12,8 @@ use std::{
 use berth_core::{Kind, Manifest, RefusedPlugin};
 use serde::Serialize;
 
+use crate::imports::is_wasi;
+
 /// What is known about a plugin that was loaded.
 #[derive(Debug, Clone, Serialize)]
 pub struct PluginInfo {
@@ -25,7 +27,7 @@ pub struct PluginInfo {
     pub sha256: String,
     /// The version of the plugin contract that it was built for, as in `1.0.0`.
     pub contract: String,
-    /// The interfaces it imports, sorted. None but the contract's log is ever granted.
+    /// The interfaces it imports, sorted: the contract's log, and those of WASI, which give it nothing.
     pub imports: Vec<String>,
     /// The file's size in bytes.
     pub size: u64,
@@ -40,6 +42,13 @@ pub struct PluginInfo {
     /// The whole manifest.
     #[serde(skip)]
     pub manifest: Arc<Manifest>,
+}
+
+impl PluginInfo {
+    /// The interfaces of WASI that it imports, as in `wasi:cli/stdout@0.2.6`.
+    pub fn wasi(&self) -> impl Iterator<Item = &str> {
+        self.imports.iter().map(String::as_str).filter(|import| is_wasi(import))
+    }
 }
 
 /// A kind of a plugin.

@@ -23,6 +23,7 @@ use crate::{
     plugin::{Lazy, output_bound, telling_name},
     runtime::Runtime,
     sandbox::{Bounds, Failure, Guest, Speaker},
+    wasi::{Inputs, Seed},
 };
 
 /// The JQ component.
@@ -155,7 +156,8 @@ impl Call<'_> {
         }
         drop(idle);
         let evaluator = self.jq.evaluator.get()?;
-        let mut store = self.runtime.store(&self.speaker, true);
+        let inputs = Inputs::of_manifest(Seed::of(self.runtime.wasi, &self.jq.sha256));
+        let mut store = self.runtime.store(&self.speaker, inputs, true);
         let bounds = Bounds { deadline, output_bytes: output_bound(self.runtime, 0), log: true };
         let (instance, compiled) = Runtime::call_in(&mut store, bounds, |store| {
             let instance = evaluator.instantiate(store)?;

@@ -1,15 +1,16 @@
 //! The engine wing: runs each kind's mapping as a sandboxed WebAssembly component.
 //!
-//! A plugin gets a batch of raw resources and returns entities. It has no network, files, clock,
-//! environment or credentials; it may log, a little. Whatever it does wrong (crash, loop, exhaust
+//! A plugin gets a batch of raw resources and returns entities. It has no network, files, environment
+//! or credentials; it may log, a little. Whatever it does wrong (crash, loop, exhaust
 //! memory, return nonsense or too much) fails its own batch with a message that names the plugin,
 //! the kind and the limit.
 //!
 //! # Invariants
 //! - A plugin that cannot be used is refused by name; it never keeps the engine from starting.
 //! - Each batch has an instance of its own: nothing a plugin does outlives its batch.
-//! - No import beside the contract's `log` is granted. WASI imports, which standard libraries bring
-//!   along, are tolerated and fail when called.
+//! - No import gives a capability. Beside the contract's `log` there is WASI 0.2, for the sake of standard
+//!   libraries: whatever a plugin asks there, the answer is nothing or always the same, but for the time
+//!   of the batch. [`Wasi::Deny`] has such calls fail.
 //! - Compiled code is loaded only from files and directories that nobody else can write to, and only
 //!   the bytes whose digest was checked.
 //! - Entities have the blueprints that the mapping names, or else the manifest; others are refused.
@@ -20,6 +21,7 @@ mod cache;
 mod compiler;
 mod config;
 mod contract;
+mod imports;
 mod info;
 mod jq;
 mod loader;
@@ -31,6 +33,7 @@ mod policy;
 mod runtime;
 mod sandbox;
 mod set;
+mod wasi;
 mod workers;
 
 use std::{
@@ -45,7 +48,7 @@ use async_trait::async_trait;
 use berth_core::{Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Problem, RefusedPlugin};
 
 pub use compiler::{CompileLimits, Compiler, CompilerProcess, compile_if_asked};
-pub use config::{EngineConfig, Limits, Variables};
+pub use config::{EngineConfig, Limits, Variables, Wasi};
 pub use info::{CodeOrigin, LoadedComponent, PluginInfo, PluginUse, Reloaded, ServedKind};
 pub use policy::{Asks, Candidate, Policy, Trust};
 
@@ -120,7 +123,7 @@ impl Engine {
     /// [`EngineError`] when a directory cannot be read or the engine cannot start. A plugin that
     /// cannot be used is no error; see [`Mapper::refused`].
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
-        let runtime = Runtime::new(config.limits, config.workers.get())?;
+        let runtime = Runtime::new(config.limits, config.workers.get(), config.wasi)?;
         // Where it cannot be had, nothing that was compiled with it can be run either.
         let portable =
             (!config.precompiled_dirs.is_empty()).then(|| runtime::portable(&runtime.limits).ok()).flatten();

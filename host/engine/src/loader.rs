@@ -16,7 +16,7 @@ use std::{
 use berth_core::{Manifest, Problem, RefusedPlugin};
 use serde_json::value::RawValue;
 use wasmparser::{Parser, Payload};
-use wasmtime::component::{Component, Linker, types::ComponentItem};
+use wasmtime::component::{Component, Linker};
 
 use crate::{
     Asks, Candidate, EngineError, Trust,
@@ -24,12 +24,14 @@ use crate::{
     compiler::Compiler,
     config::Variables,
     contract::{self, ContractVersion, EVALUATOR, LOG, MAPPER, NEWEST, Program, jq_v1_0::Evaluator},
+    imports,
     info::CodeOrigin,
     jq::Jq,
     plugin::{Lazy, Overruns, Plugin},
     runtime::{Runtime, THREAD_STACK},
-    sandbox::{Bounds, Bytes, Denied, Guest, Speaker},
+    sandbox::{Bounds, Bytes, Speaker},
     set::{Found, Loaded, PluginSet},
+    wasi::{self, Inputs, Seed},
 };
 
 /// The custom section in which the SDK repeats the manifest, so that it can be read without
@@ -216,6 +218,7 @@ impl Loader {
             size,
             contract: facts.contract,
             imports: facts.imports,
+            seed: Seed::of(self.runtime.wasi, &sha256),
             manifest: Arc::new(manifest),
             code: origin,
             load_time: begun.elapsed(),
@@ -297,7 +300,8 @@ impl Loader {
         })?;
         let (manifest, text) = match &code {
             Code::Mapper(program) => {
-                self.manifest(file, &**program).map(|(read, text)| (Some(read), Some(text)))?
+                let inputs = Inputs::of_manifest(Seed::of(self.runtime.wasi, sha256));
+                self.manifest(file, inputs, &**program).map(|(read, text)| (Some(read), Some(text)))?
             }
             Code::Jq(_) => (None, None),
         };
@@ -315,9 +319,7 @@ impl Loader {
     fn bind(&self, component: &Component, interfaces: &Interfaces) -> wasmtime::Result<Code> {
         let engine = &self.runtime.engine;
         let mut linker = Linker::new(engine);
-        for import in interfaces.imports.iter().filter(|import| import.starts_with("wasi:")) {
-            deny(&mut linker, engine, component, import)?;
-        }
+        wasi::link(self.runtime.wasi, &mut linker, engine, component, &interfaces.imports)?;
         Ok(match interfaces.role {
             Role::Mapper => Code::Mapper(contract::bind(component, linker)?),
             Role::Jq => Code::Jq(Arc::new(Evaluator::bind(component, &linker)?)),
@@ -325,7 +327,12 @@ impl Loader {
     }
 
     /// Asks a plugin for its manifest, in the same walls as a batch.
-    fn manifest(&self, file: &Path, program: &dyn Program) -> Result<(Manifest, Box<RawValue>), Problem> {
+    fn manifest(
+        &self,
+        file: &Path,
+        inputs: Inputs,
+        program: &dyn Program,
+    ) -> Result<(Manifest, Box<RawValue>), Problem> {
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
         let speaker = Speaker { plugin: name.into(), at: "manifest".into() };
         let bounds = Bounds {
@@ -333,12 +340,13 @@ impl Loader {
             output_bytes: self.runtime.limits.output_bytes.min(MANIFEST_BYTES),
             log: true,
         };
-        let bytes = self.runtime.call(&speaker, bounds, |store| program.manifest(store)).result.map_err(
-            |failure| {
-                let Problem { message, remedy } = failure.problem();
-                Problem { message: format!("gave no manifest: it {message}"), remedy }
-            },
-        )?;
+        let bytes =
+            self.runtime.call(&speaker, inputs, bounds, |store| program.manifest(store)).result.map_err(
+                |failure| {
+                    let Problem { message, remedy } = failure.problem();
+                    Problem { message: format!("gave no manifest: it {message}"), remedy }
+                },
+            )?;
         let manifest = Manifest::parse(&bytes).map_err(|error| {
             Problem::new(format!("has a wrong {error}"))
                 .remedy("the plugin is at fault: update it or report this to its author")
@@ -442,13 +450,8 @@ impl Interfaces {
         for import in &imports {
             if let Some(version) = version_of(import, LOG) {
                 supported(LOG, version)?;
-            } else if !import.starts_with("wasi:") {
-                return Err(Problem::new(format!(
-                    "imports `{import}`; a plugin may import `{LOG}` and nothing else"
-                ))
-                .remedy(
-                    "build it without that import: resources reach a plugin only through its fetch plan",
-                ));
+            } else {
+                imports::check(import)?;
             }
         }
         Ok(Self { role, contract, imports })
@@ -532,33 +535,6 @@ fn supported(interface: &str, version: &str) -> Result<ContractVersion, Problem>
         ))
         .remedy("update the plugin")),
     }
-}
-
-/// Links an imported interface so that every call of it fails. What a standard library imports
-/// without being asked is tolerated that way, and none of it is granted.
-fn deny(
-    linker: &mut Linker<Guest>,
-    engine: &wasmtime::Engine,
-    component: &Component,
-    import: &str,
-) -> wasmtime::Result<()> {
-    let component = component.component_type();
-    let Some(item) = component.get_import(engine, import) else { return Ok(()) };
-    let ComponentItem::ComponentInstance(interface) = item.ty else { return Ok(()) };
-    let mut linked = linker.instance(import)?;
-    for (name, item) in interface.exports(engine) {
-        match item.ty {
-            ComponentItem::ComponentFunc(_) => {
-                let called = format!("{import}#{name}");
-                linked.func_new(name, move |_, _, _, _| Err(Denied(called.clone()).into()))?;
-            }
-            ComponentItem::Resource(_) => {
-                linked.resource(name, wasmtime::component::ResourceType::host::<()>(), |_, _| Ok(()))?;
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Reads a file that may be a component.

@@ -28,7 +28,7 @@ impl Bench {
     /// # Errors
     /// When wasmtime does not start.
     pub fn new(config: &EngineConfig) -> Result<Self, EngineError> {
-        let runtime = Runtime::new(config.limits.clone(), config.workers.get())?;
+        let runtime = Runtime::new(config.limits.clone(), config.workers.get(), config.wasi)?;
         let cache = CodeCache::open(&runtime.engine, config.cache_dir.as_deref(), &[], None);
         let jq_environment = config.jq_environment.clone();
         Ok(Self(Arc::new(Loader {
@@ -92,7 +92,8 @@ impl Sandboxed {
         let runtime = &self.loader.runtime;
         let speaker = Speaker { plugin: Arc::clone(&self.plugin.name), at: "manifest".into() };
         let bounds = self.bounds(0);
-        let called = runtime.call(&speaker, bounds, |store| program.manifest(store));
+        let called =
+            runtime.call(&speaker, self.plugin.inputs(runtime), bounds, |store| program.manifest(store));
         called.result.map_err(|failure| failure.problem())
     }
 
@@ -106,7 +107,8 @@ impl Sandboxed {
         let speaker = Speaker::new(&self.plugin.name, kind, context);
         let batch = Batch { kind, context, output: Output::Entities, resources };
         let bounds = self.bounds(resources.len());
-        let called = runtime.call(&speaker, bounds, |store| program.map_batch(store, batch));
+        let called = runtime
+            .call(&speaker, self.plugin.inputs(runtime), bounds, |store| program.map_batch(store, batch));
         let answer = called.result.map_err(|failure| failure.problem())?;
         answer.map_err(|reason| Failure::refused(&reason).problem())
     }

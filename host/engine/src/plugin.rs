@@ -19,6 +19,7 @@ use crate::{
     output::Answer,
     runtime::Runtime,
     sandbox::{Bounds, Failure, Speaker},
+    wasi::{Inputs, Seed},
 };
 
 /// A batch may return this many times its input.
@@ -66,6 +67,8 @@ pub(crate) struct Plugin {
     pub(crate) size: u64,
     pub(crate) contract: ContractVersion,
     pub(crate) imports: Vec<String>,
+    /// What its random numbers begin with.
+    pub(crate) seed: Seed,
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) code: CodeOrigin,
     pub(crate) load_time: Duration,
@@ -111,6 +114,11 @@ pub(crate) fn output_bound(runtime: &Runtime, input: usize) -> usize {
 }
 
 impl Plugin {
+    /// What its calls of WASI are answered from, for one batch.
+    pub(crate) fn inputs(&self, runtime: &Runtime) -> Inputs {
+        Inputs::of_batch(runtime.wasi, self.seed)
+    }
+
     /// Maps a batch by the plugin's own code: to entities, or to documents. When it crashes, each
     /// resource is tried alone, so that one bad resource costs only itself.
     pub(crate) fn map<A: Answer>(
@@ -130,6 +138,7 @@ impl Plugin {
             runtime,
             program: &*program,
             speaker: Speaker::new(&self.name, kind, context),
+            inputs: self.inputs(runtime),
             kind,
             context,
         };
@@ -152,6 +161,8 @@ struct Call<'a> {
     runtime: &'a Runtime,
     program: &'a dyn Program,
     speaker: Speaker,
+    /// The same for all calls: a resource that is tried alone sees no other time.
+    inputs: Inputs,
     kind: &'a Kind,
     context: &'a MapContext,
 }
@@ -166,9 +177,10 @@ impl Call<'_> {
     ) -> Result<A, Failure> {
         let output_bytes = output_bound(self.runtime, resources.len());
         let batch = Batch { kind: self.kind, context: self.context, output: A::OUTPUT, resources };
-        let called = self.runtime.call(&self.speaker, Bounds { deadline, output_bytes, log }, |store| {
-            self.program.map_batch(store, batch)
-        });
+        let bounds = Bounds { deadline, output_bytes, log };
+        let called = self
+            .runtime
+            .call(&self.speaker, self.inputs, bounds, |store| self.program.map_batch(store, batch));
         self.plugin.peak_memory.fetch_max(called.peak_memory, Ordering::Relaxed);
         let returned = called.result?.map_err(|reason| Failure::refused(&reason))?;
         A::read(&returned, count).map_err(Failure::Nonsense)

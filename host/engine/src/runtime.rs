@@ -9,7 +9,7 @@ use std::{
 use target_lexicon::Triple;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::{EngineError, Limits};
+use crate::{EngineError, Limits, Wasi};
 
 /// How often a running plugin is looked at. A deadline is met to within this.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -65,12 +65,13 @@ pub(crate) struct Runtime {
     pub(crate) engine: wasmtime::Engine,
     pub(crate) setup: Setup,
     pub(crate) limits: Limits,
+    pub(crate) wasi: Wasi,
     _ticker: Ticker,
 }
 
 impl Runtime {
     /// Starts wasmtime for `workers` instances at once.
-    pub(crate) fn new(limits: Limits, workers: usize) -> Result<Self, EngineError> {
+    pub(crate) fn new(limits: Limits, workers: usize, wasi: Wasi) -> Result<Self, EngineError> {
         let (engine, setup) = match wasmtime::Engine::new(&pooled(&limits, workers)) {
             Ok(engine) => (engine, Setup::Pooled),
             Err(error) => {
@@ -84,14 +85,14 @@ impl Runtime {
             }
         };
         let ticker = Ticker::start(engine.clone()).map_err(EngineError::Thread)?;
-        Ok(Self { engine, setup, limits, _ticker: ticker })
+        Ok(Self { engine, setup, limits, wasi, _ticker: ticker })
     }
 
     /// Starts wasmtime for code that any processor of this architecture runs, one instance at a time.
     pub(crate) fn portable(limits: Limits) -> Result<Self, EngineError> {
         let engine = portable(&limits).map_err(|error| EngineError::start(&error))?;
         let ticker = Ticker::start(engine.clone()).map_err(EngineError::Thread)?;
-        Ok(Self { engine, setup: Setup::Portable, limits, _ticker: ticker })
+        Ok(Self { engine, setup: Setup::Portable, limits, wasi: Wasi::default(), _ticker: ticker })
     }
 
     /// A duration in ticks, rounded up.
@@ -118,6 +119,8 @@ fn base() -> Config {
         .max_wasm_stack(WASM_STACK)
         // The same batch gives the same entities on every machine.
         .relaxed_simd_deterministic(true)
+        // Calls into plugins are synchronous; what this would set up for others costs each call.
+        .concurrency_support(false)
         // Only debuggers ask for these; without them the compiled code is a quarter smaller.
         .generate_address_map(false);
     config
@@ -133,6 +136,8 @@ fn pooled(limits: &Limits, workers: usize) -> Config {
         .total_memories(slots.saturating_mul(2))
         .total_tables(slots.saturating_mul(8))
         .table_elements(TABLE_ELEMENTS)
+        // Plugins run on the stacks of the workers.
+        .total_stacks(0)
         .max_memory_size(limits.memory_bytes)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)

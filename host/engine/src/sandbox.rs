@@ -5,13 +5,20 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use berth_core::{Kind, MapContext, Problem, Region};
 use wasmtime::{ResourceLimiter, Store, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
 
-use crate::runtime::{Runtime, TABLE_ELEMENTS};
+use crate::{
+    runtime::{Runtime, TABLE_ELEMENTS},
+    wasi::{Inputs, Output, State, TooManyHandles},
+};
 
 /// A log line longer than this is cut, as the contract says.
-const LOG_LINE_BYTES: usize = 4 << 10;
+pub(crate) const LOG_LINE_BYTES: usize = 4 << 10;
 /// Where a call ended is told this deep; a plugin may recurse a hundred thousand times.
 const BACKTRACE_FRAMES: usize = 32;
+/// Of what a plugin wrote to standard error before it crashed, this many lines are told, each cut.
+const LAST_LINES: usize = 8;
+const LAST_LINE_BYTES: usize = 512;
 /// What wasmtime says when a plugin hands over more than it may; the error has no public type. A
 /// test watches over the wording.
 const FUEL_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
@@ -36,10 +43,11 @@ impl Runtime {
     pub(crate) fn call<T>(
         &self,
         speaker: &Speaker,
+        inputs: Inputs,
         bounds: Bounds,
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Called<T> {
-        let mut store = self.store(speaker, bounds.log);
+        let mut store = self.store(speaker, inputs, bounds.log);
         let result = Self::call_in(&mut store, bounds, call);
         let guest = store.into_data();
         guest.log.close();
@@ -47,8 +55,8 @@ impl Runtime {
     }
 
     /// A store for several calls. It must not be used again once one of them has failed.
-    pub(crate) fn store(&self, speaker: &Speaker, log: bool) -> Store<Guest> {
-        let mut store = Store::new(&self.engine, Guest::new(self, speaker.clone(), log));
+    pub(crate) fn store(&self, speaker: &Speaker, inputs: Inputs, log: bool) -> Store<Guest> {
+        let mut store = Store::new(&self.engine, Guest::new(self, speaker.clone(), inputs, log));
         store.limiter(|guest| &mut guest.memory);
         store
     }
@@ -62,7 +70,9 @@ impl Runtime {
         store.set_hostcall_fuel(bounds.output_bytes);
         // One more: the tick that is running has begun before the call.
         store.set_epoch_deadline(Self::ticks(bounds.deadline) + 1);
-        call(store).map_err(|error| {
+        let called = call(store);
+        store.data_mut().end_lines();
+        called.map_err(|error| {
             store.data().log.backtrace(&error);
             Failure::of(&error, bounds, store.data())
         })
@@ -89,10 +99,15 @@ impl Speaker {
 pub(crate) struct Guest {
     memory: MemoryMeter,
     log: Log,
+    pub(crate) inputs: Inputs,
+    /// What was printed.
+    pub(crate) output: Output,
+    /// None as long as nothing of WASI was called.
+    pub(crate) wasi: Option<Box<State>>,
 }
 
 impl Guest {
-    fn new(runtime: &Runtime, speaker: Speaker, log: bool) -> Self {
+    fn new(runtime: &Runtime, speaker: Speaker, inputs: Inputs, log: bool) -> Self {
         Self {
             memory: MemoryMeter { limit: runtime.limits.memory_bytes, used: 0, peak: 0 },
             log: Log {
@@ -102,7 +117,11 @@ impl Guest {
                 bytes_left: runtime.limits.log_bytes,
                 dropped: 0,
                 panic: None,
+                last_words: Vec::new(),
             },
+            inputs,
+            output: Output::default(),
+            wasi: None,
         }
     }
 
@@ -114,6 +133,15 @@ impl Guest {
     /// Takes a line of the plugin's.
     pub(crate) fn write_log(&mut self, level: LogLevel, message: &str) {
         self.log.write(level, message);
+    }
+
+    /// Keeps a line of standard error, which may be the last.
+    pub(crate) fn keep_last_words(&mut self, line: &str) {
+        let words = &mut self.log.last_words;
+        if words.len() == LAST_LINES {
+            words.remove(0);
+        }
+        words.push(printable(&line[..line.floor_char_boundary(LAST_LINE_BYTES)]));
     }
 }
 
@@ -175,12 +203,14 @@ struct Log {
     bytes_left: usize,
     dropped: usize,
     panic: Option<String>,
+    /// The last lines of standard error.
+    last_words: Vec<String>,
 }
 
 impl Log {
     fn write(&mut self, level: LogLevel, message: &str) {
         let message = &message[..message.floor_char_boundary(LOG_LINE_BYTES)];
-        // A plugin cannot print, so that the text of a panic comes this way, just before the trap.
+        // A plugin without WASI cannot print, so that the text of a panic comes this way, just before the trap.
         if level == LogLevel::Error && message.starts_with("panicked") {
             self.panic = Some(printable(&message.replace('\n', " ")));
             return;
@@ -217,6 +247,23 @@ impl Log {
         }
     }
 
+    /// What the plugin said of its crash: by the log, or by standard error.
+    fn crash(&self, trap: &str) -> Failure {
+        if let Some(text) = &self.panic {
+            return Failure::Panicked(text.clone());
+        }
+        let words = self.last_words.join(" ");
+        match words.find("panicked at ") {
+            // The hint of Rust's standard library does not help here.
+            Some(at) => {
+                let text = words[at..].split(" note: run with `RUST_BACKTRACE").next().unwrap_or_default();
+                Failure::Panicked(text.to_owned())
+            }
+            None if words.is_empty() => Failure::Trapped(trap.to_owned()),
+            None => Failure::Trapped(format!("{trap}; at last it printed: {words}")),
+        }
+    }
+
     fn close(&self) {
         if self.dropped > 0 {
             let Speaker { plugin, at } = &self.speaker;
@@ -235,9 +282,9 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
-/// An import that is linked but never granted was called.
+/// WASI was called where it is denied.
 #[derive(Debug, thiserror::Error)]
-#[error("called `{0}`, which no plugin may")]
+#[error("called `{0}`, and WASI is denied")]
 pub(crate) struct Denied(pub(crate) String);
 
 /// How a call failed. The text reads after the plugin's name.
@@ -259,6 +306,12 @@ pub(crate) enum Failure {
     Panicked(String),
     Recursion,
     Denied(String),
+    /// It ended itself.
+    Exited {
+        code: i32,
+    },
+    /// It keeps more streams and pollables than it may.
+    Handles,
     Trapped(String),
     /// The plugin itself refused the batch.
     Refused(String),
@@ -282,15 +335,16 @@ impl Failure {
         if let Some(Denied(import)) = error.downcast_ref() {
             return Self::Denied(import.clone());
         }
+        if let Some(I32Exit(code)) = error.downcast_ref() {
+            return Self::Exited { code: *code };
+        }
+        if error.is::<TooManyHandles>() {
+            return Self::Handles;
+        }
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => return Self::Deadline { limit: bounds.deadline },
             Some(Trap::StackOverflow) => return Self::Recursion,
-            Some(trap) => {
-                return match &guest.log.panic {
-                    Some(text) => Self::Panicked(text.clone()),
-                    None => Self::Trapped(trap.to_string()),
-                };
-            }
+            Some(trap) => return guest.log.crash(&trap.to_string()),
             None => {}
         }
         let text = format!("{error:#}");
@@ -304,8 +358,13 @@ impl Failure {
     /// costs as much again: time and memory.
     pub(crate) fn may_be_one_resource(&self) -> bool {
         match self {
-            Self::Panicked(_) | Self::Recursion | Self::Denied(_) | Self::Trapped(_) => true,
-            Self::Deadline { .. }
+            Self::Panicked(_)
+            | Self::Recursion
+            | Self::Denied(_)
+            | Self::Exited { .. }
+            | Self::Trapped(_) => true,
+            Self::Handles
+            | Self::Deadline { .. }
             | Self::Paused { .. }
             | Self::Memory { .. }
             | Self::Output { .. }
@@ -331,10 +390,16 @@ impl Failure {
                 "a batch's entities should not be much larger than its resources; update or remove the plugin"
             }
             Self::Denied(_) => {
-                "a plugin has no files, network, clock or environment: its code must do without (a panic in a \
-                 plugin built for `wasm32-wasip2` without the SDK shows so, too)"
+                "`wasi` is `deny`, so that code which calls WASI fails: leave the setting out (no call gives a \
+                 capability either way), or use a plugin that does without"
             }
-            Self::Panicked(_) | Self::Recursion | Self::Trapped(_) | Self::Refused(_) | Self::Nonsense(_) => {
+            Self::Panicked(_)
+            | Self::Recursion
+            | Self::Exited { .. }
+            | Self::Handles
+            | Self::Trapped(_)
+            | Self::Refused(_)
+            | Self::Nonsense(_) => {
                 "the plugin is at fault: update it, report this to its author, or remove it (to its author, the log \
                  level `debug` shows where it happened)"
             }
@@ -360,6 +425,8 @@ impl fmt::Display for Failure {
             Self::Panicked(text) => f.write_str(text),
             Self::Recursion => f.write_str("recursed too deeply"),
             Self::Denied(import) => Denied(import.clone()).fmt(f),
+            Self::Exited { code } => write!(f, "exited with code {code}"),
+            Self::Handles => TooManyHandles.fmt(f),
             Self::Trapped(trap) => write!(f, "crashed ({trap})"),
             Self::Refused(reason) => write!(f, "refused the batch: {reason}"),
             Self::Nonsense(what) => write!(f, "returned nonsense: {what}"),

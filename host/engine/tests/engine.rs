@@ -8,6 +8,7 @@
 mod alike;
 mod contract;
 mod exchange;
+mod wasi;
 
 use std::{
     collections::BTreeMap,
@@ -199,33 +200,9 @@ async fn looking_for_the_bad_resource_has_a_deadline_too() {
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
 }
 
-#[tokio::test]
-async fn nothing_of_wasi_is_granted() {
-    let engine = engine(&["wasi-caller", "honest"]);
-    let imports = &engine.plugins()[1].imports;
-    assert!(imports.iter().any(|import| import.starts_with("wasi:filesystem/")), "{imports:?}");
-    // The standard library reads no environment and no clock that it does not need: mapping works.
-    let report = map(&engine, "Hostile::Wasi", &["plain", "plain"]).await.unwrap();
-    assert_eq!(identifiers(&report), ["id-0", "id-1"]);
-    for (attempt, import) in [
-        ("file", "wasi:filesystem/"),
-        ("clock", "wasi:clocks/"),
-        ("sleep", "wasi:clocks/"),
-        ("env", "wasi:cli/environment"),
-        ("print", "wasi:cli/stdout"),
-    ] {
-        let begun = Instant::now();
-        let message = failure(&engine, "wasi-caller", "Hostile::Wasi", &[attempt]).await;
-        assert!(message.starts_with(&format!("called `{import}")), "{attempt}: {message}");
-        assert!(message.ends_with("which no plugin may"), "{attempt}: {message}");
-        assert!(begun.elapsed() < Duration::from_secs(20), "{attempt} took {:?}", begun.elapsed());
-    }
-    honest_still_works(&engine).await;
-}
-
-#[test]
-fn a_flood_of_log_lines_is_bounded_and_cannot_forge_others() {
-    #[derive(Clone, Default)]
+/// What all tests log. The lines come from worker threads, which only a global subscriber reaches.
+fn log_lines() -> Arc<Mutex<Vec<u8>>> {
+    #[derive(Clone)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
     impl std::io::Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -236,11 +213,21 @@ fn a_flood_of_log_lines_is_bounded_and_cannot_forge_others() {
             Ok(())
         }
     }
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    // The lines come from a worker thread, which only a global subscriber reaches.
-    tracing::subscriber::set_global_default(subscriber).unwrap();
+    static LINES: OnceLock<Arc<Mutex<Vec<u8>>>> = OnceLock::new();
+    let lines = LINES.get_or_init(|| {
+        let lines = Lines(Arc::default());
+        let writer = lines.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        lines.0
+    });
+    Arc::clone(lines)
+}
+
+#[test]
+fn a_flood_of_log_lines_is_bounded_and_cannot_forge_others() {
+    let lines = log_lines();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let report = runtime.block_on(async {
         let engine = engine(&["log-flood"]);
@@ -248,7 +235,7 @@ fn a_flood_of_log_lines_is_bounded_and_cannot_forge_others() {
     });
     assert_eq!(identifiers(&report), ["id-0"]);
 
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
     let of_plugin: Vec<&str> = text.lines().filter(|line| line.contains("plugin=log-flood")).collect();
     assert_eq!(of_plugin.len(), 101, "100 lines and one on those that were dropped");
     assert!(of_plugin[0].contains(&"x".repeat(4096)) && !of_plugin[0].contains(&"x".repeat(4097)));
@@ -303,7 +290,8 @@ async fn what_cannot_be_used_is_refused_by_name_with_the_reason() {
         ("twin.wasm", "maps Guests::Honest, as "),
         (
             "wants-network.wasm",
-            "imports `evil:net/sockets`; a plugin may import `berth:plugin/log` and nothing else",
+            "imports `evil:net/sockets`; a plugin may import `berth:plugin/log` and the WASI 0.2 packages cli, \
+             clocks, filesystem, io, random, sockets, and nothing else",
         ),
     ];
     assert_eq!(refused.keys().map(String::as_str).collect::<Vec<_>>(), expected.map(|(name, _)| name));

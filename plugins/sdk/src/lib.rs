@@ -2,7 +2,7 @@
 //!
 //! A plugin tells the host *what to read* with a manifest (a JSON file, the same in every
 //! language) and turns *what was read* into Port entities with one implementation of [`Mapper`]
-//! for each kind. It has no network, no files, no clock: bytes in, bytes out.
+//! for each kind. It has no network, no files, no credentials: bytes in, bytes out.
 //!
 //! ```
 //! use berth_plugin::{Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource};

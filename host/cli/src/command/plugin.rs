@@ -9,7 +9,7 @@ mod scaffold;
 mod test;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     path::{Path, PathBuf},
 };
@@ -56,9 +56,10 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
             with_engine(global, environment, |config, trust| {
                 let config = trust.applied_to(config)?;
                 let file = file.clone().map_or_else(|| component(dir), Ok)?;
-                let (engine, info, _folder) = test::engine(config, &file)?;
+                let (engine, info, folder) = test::engine(config.clone(), &file)?;
+                let other = test::other_engine(config, &info, folder.path())?;
                 let runtime = tokio::runtime::Runtime::new().map_err(|error| Problem::from_error(&error))?;
-                let outcome = runtime.block_on(test::run(&engine, &info, dir, *bless))?;
+                let outcome = runtime.block_on(test::run(&engine, other.as_ref(), &info, dir, *bless))?;
                 let exit = if outcome.failed == 0 { Exit::Done } else { Exit::Partial };
                 Ok((if *json { outcome.json().into() } else { Said::from(outcome.text) }, exit))
             })
@@ -352,6 +353,19 @@ fn inspect(engine: &Engine, wanted: &str, as_json: bool) -> Result<(Said, Exit),
     Ok((said, Exit::Done))
 }
 
+/// The interfaces of WASI that a plugin imports, a line for each package.
+fn write_wasi(plugin: &PluginInfo, out: &mut String) -> std::fmt::Result {
+    let mut packages: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for import in plugin.wasi() {
+        let (package, interface) = import.split_once('/').unwrap_or((import, ""));
+        packages.entry(package).or_default().push(interface);
+    }
+    for (package, interfaces) in packages {
+        writeln!(out, "  imports    {package}: {}", interfaces.join(", "))?;
+    }
+    Ok(())
+}
+
 fn describe(plugin: &PluginInfo) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
@@ -368,8 +382,14 @@ fn write_description(plugin: &PluginInfo, out: &mut String) -> std::fmt::Result 
     writeln!(out, "  sha256     {}", plugin.sha256)?;
     writeln!(out, "  size       {} KiB, {}", plugin.size.div_ceil(1024), code(plugin))?;
     writeln!(out, "  contract   berth:plugin@{}", plugin.contract)?;
-    let imports = if plugin.imports.is_empty() { "nothing".to_owned() } else { plugin.imports.join(", ") };
-    writeln!(out, "  imports    {imports}")?;
+    let wasi: BTreeSet<&str> = plugin.wasi().collect();
+    let others: Vec<&str> =
+        plugin.imports.iter().map(String::as_str).filter(|import| !wasi.contains(import)).collect();
+    let imports = if plugin.imports.is_empty() { "nothing".to_owned() } else { others.join(", ") };
+    if !imports.is_empty() {
+        writeln!(out, "  imports    {imports}")?;
+    }
+    write_wasi(plugin, out)?;
     for kind in &plugin.manifest.kinds {
         let scope = match kind.scope {
             Scope::Regional => "regional",

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_embed::{Compiler, CompilerProcess, EngineConfig};
+use berth_embed::{Compiler, CompilerProcess, EngineConfig, Wasi};
 use minisign_verify::PublicKey;
 use serde_json::Value;
 
@@ -118,6 +118,18 @@ impl Reader<'_> {
             });
         }
         trust
+    }
+
+    /// What plugins get that import WASI.
+    pub(super) fn wasi(&mut self) -> Wasi {
+        match self.text("wasi").as_deref() {
+            None | Some("empty") => Wasi::Empty,
+            Some("deny") => Wasi::Deny,
+            Some(other) => {
+                self.issue("wasi", format!("found `{other}`"), "use `empty` or `deny`");
+                Wasi::Empty
+            }
+        }
     }
 
     fn key(&mut self, file: &Path) -> Option<Key> {

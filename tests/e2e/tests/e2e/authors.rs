@@ -72,6 +72,35 @@ fn a_plugin_is_begun_tested_and_run_in_a_few_commands() {
     widgets_arrive(&world, there);
 }
 
+/// With the whole standard library, whose hash maps are seeded by WASI and whose output becomes the log.
+#[test]
+fn a_plugin_with_the_whole_standard_library_is_begun_and_tested() {
+    let mut world = World::with_accounts(0).build();
+    with_toolchain(&mut world);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path().join("acme-widget");
+    let there = dir.to_str().expect("a UTF-8 path");
+    let new = ["new", "--lang", "rust-wasi", "--kind", "Acme::Widget", "--from", "ec2:DescribeVolumes"];
+    world.plugin(&[&new[..], &["--dir", there]].concat()).exits(0);
+
+    let source = dir.join("src/lib.rs");
+    let code = fs::read_to_string(&source).expect("the source was written");
+    let edited = code.replace(
+        "        let item = resource.item;\n",
+        "        let item = resource.item;\n        let seen = std::collections::HashMap::from([(1, 2)]);\n        \
+         println!(\"{} of {:?}\", seen.len(), std::time::SystemTime::UNIX_EPOCH.elapsed().is_ok());\n",
+    );
+    assert_ne!(edited, code);
+    fs::write(&source, edited).expect("a source that can be written");
+    let tested = world.plugin(&["test", there, "--bless"]);
+    tested.exits(0).says("1 passed, 0 failed").says("1 of true");
+    world.plugin(&["inspect", there]).exits(0).says("imports    wasi:random: insecure-seed@0.2.");
+    let manifest = dir.join("Cargo.toml");
+    let text = fs::read_to_string(&manifest).expect("the manifest was written");
+    fs::write(&manifest, text.replace("wasm32-wasip2", "wasm32-wasip1")).expect("a manifest");
+    world.plugin(&["build", there]).exits(2).says("has the target `wasm32-wasip1`").says("wasm32-wasip2");
+}
+
 /// The commands of a section of the guide, each with what it is shown to print.
 fn guide(section: &str) -> Vec<(String, Vec<String>)> {
     let path = repository().join("plugins/README.md");

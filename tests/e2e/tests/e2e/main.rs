@@ -39,3 +39,4 @@ mod status;
 mod sync;
 mod terminal;
 mod trust;
+mod wasi;

@@ -12,7 +12,7 @@ use berth_embed::{
     core::{Ask, Grant, Grants, KindManifest, Step},
 };
 
-use super::{component, started};
+use super::{component, started, write_wasi};
 use crate::{
     exit::Exit,
     files,
@@ -80,7 +80,8 @@ pub(super) fn add(config: &EngineConfig, trust: &Trust, add: &Add<'_>) -> Result
                 info.file.display()
             );
         }
-        let grant = Grant { version: Some(info.version), ..Grant::from(ask.clone()) };
+        let wasi = info.wasi().map(ToOwned::to_owned).collect();
+        let grant = Grant { version: Some(info.version), wasi, ..Grant::from(ask.clone()) };
         grants.plugins.insert(ask.plugin.clone(), grant);
         _ = writeln!(done, "approved {} in {}", ask.plugin, trust.lock.display());
     }
@@ -197,10 +198,11 @@ fn write_description(plugin: &Looked, granted: Option<&Grant>, out: &mut String)
     for blueprint in &ask.blueprints {
         writeln!(out, "  writes     {blueprint}")?;
     }
+    write_wasi(info, out)?;
     match granted {
         None => writeln!(out, "  lock       new\n"),
         Some(grant) => {
-            let changes = changes(grant, ask);
+            let changes = changes(grant, ask, info);
             let told = if changes.is_empty() { "as approved before".to_owned() } else { changes.join("; ") };
             writeln!(out, "  lock       {told}\n")
         }
@@ -219,8 +221,9 @@ fn needs(kinds: &[KindManifest], operation: &str) -> String {
 }
 
 /// What is other than it was approved.
-fn changes(grant: &Grant, ask: &Ask) -> Vec<String> {
+fn changes(grant: &Grant, ask: &Ask, info: &PluginInfo) -> Vec<String> {
     let mut changes = Vec::new();
+    let wasi: BTreeSet<String> = info.wasi().map(ToOwned::to_owned).collect();
     if grant.sha256 != ask.sha256 {
         changes.push(format!("another file than approved (sha256 {})", grant.sha256));
     }
@@ -228,6 +231,7 @@ fn changes(grant: &Grant, ask: &Ask) -> Vec<String> {
         ("kind", &ask.kinds, &grant.kinds),
         ("read", &ask.operations, &grant.operations),
         ("blueprint", &ask.blueprints, &grant.blueprints),
+        ("import", &wasi, &grant.wasi),
     ] {
         changes.extend(asked.difference(granted).map(|name| format!("new {what} {name}")));
         changes

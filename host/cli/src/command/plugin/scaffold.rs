@@ -232,7 +232,8 @@ impl Scaffold {
     fn files(&self, args: &NewPlugin, folder: &Path) -> Result<Files, Problem> {
         let item = self.item()?;
         let mut files = match args.lang {
-            Language::Rust => rust::files(self, &item, args.sdk.as_deref(), folder)?,
+            Language::Rust => rust::files(self, &item, args.sdk.as_deref(), folder, "")?,
+            Language::RustWasi => rust::files(self, &item, args.sdk.as_deref(), folder, rust::WASI)?,
             Language::Js | Language::Python if args.sdk.is_some() => {
                 return Err(Problem::new("--sdk is for plugins in Rust")
                     .remedy("leave it out: the SDK is copied into the plugin's folder"));

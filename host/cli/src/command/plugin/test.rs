@@ -8,7 +8,7 @@ use std::{
 };
 
 use berth_embed::{
-    Candidate, Engine, EngineConfig, Mapper, PluginInfo, Policy, Problem, Trust,
+    Candidate, Engine, EngineConfig, Mapper, PluginInfo, Policy, Problem, Trust, Wasi,
     conformance::{Complaint, Conformance, Cost},
     core::MapReport,
     difference,
@@ -91,12 +91,31 @@ pub(super) fn engine(
     Ok((engine, info, folder))
 }
 
+/// An engine in which the plugin sees other random numbers and clocks, where it can see any.
+///
+/// # Errors
+/// A [`Problem`] when the engine cannot start.
+pub(super) fn other_engine(
+    config: EngineConfig,
+    info: &PluginInfo,
+    folder: &Path,
+) -> Result<Option<Engine>, Problem> {
+    if info.wasi().next().is_none() || config.wasi == Wasi::Deny {
+        return Ok(None);
+    }
+    let plugin_dirs = vec![folder.to_owned()];
+    // What is there was admitted.
+    let (trust, wasi) = (Trust::default(), Wasi::Variant(1));
+    super::started(EngineConfig { plugin_dirs, trust, wasi, ..config }).map(Some)
+}
+
 /// Runs every fixture below `dir`.
 ///
 /// # Errors
 /// A [`Problem`] when there is none, or one that cannot be read.
 pub(super) async fn run(
     engine: &Engine,
+    other: Option<&Engine>,
     info: &PluginInfo,
     dir: &Path,
     bless: bool,
@@ -115,11 +134,12 @@ pub(super) async fn run(
         let fixtures = dir.join("fixtures").join(&part);
         let files = json_files(&fixtures)?;
         let conformance = Conformance::of(engine, &kind.kind, engine.jq().is_some())?;
+        let other = other.map(|other| Conformance::of(other, &kind.kind, false)).transpose()?;
         for file in files {
             let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let golden = dir.join("golden").join(&part).join(format!("{name}.json"));
             let shown = if several { format!("{} {name}", kind.kind) } else { name };
-            match fixture(&conformance, &file, &golden, bless).await {
+            match fixture(&conformance, other.as_ref(), &file, &golden, bless).await {
                 Ok(cost) => {
                     outcome.passed += 1;
                     let micros = cost.time.as_secs_f64() * 1e6;
@@ -181,6 +201,7 @@ fn json_files(folder: &Path) -> Result<Vec<PathBuf>, Problem> {
 /// One fixture: the suite, then the golden file. The complaints, when there are any.
 async fn fixture(
     conformance: &Conformance<'_>,
+    other: Option<&Conformance<'_>>,
     file: &Path,
     golden: &Path,
     bless: bool,
@@ -216,7 +237,12 @@ async fn fixture(
             },
         }
     }
-    let (found, cost) = conformance.check(&resources).await.map_err(told)?;
+    let mut found = match other {
+        Some(other) => conformance.compare_with(other, &resources).await.map_err(told)?,
+        None => Vec::new(),
+    };
+    let (more, cost) = conformance.check(&resources).await.map_err(told)?;
+    found.extend(more);
     complaints.extend(found.into_iter().map(|Complaint { at, what }| format!("{at}: {what}")));
     if complaints.is_empty() { Ok(cost) } else { Err(complaints) }
 }

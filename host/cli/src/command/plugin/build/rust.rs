@@ -1,5 +1,5 @@
 //! Rust: compiled for `wasm32-unknown-unknown`, which has no system to ask anything of, and then encoded
-//! as a component.
+//! as a component; or for `wasm32-wasip2`, which gives a component that imports WASI.
 
 use std::{
     fs,
@@ -13,7 +13,10 @@ use wit_component::ComponentEncoder;
 
 use super::{Built, Tool};
 
-const TARGET: &str = "wasm32-unknown-unknown";
+/// The default.
+const PLAIN: &str = "wasm32-unknown-unknown";
+/// With the whole standard library.
+const WASI: &str = "wasm32-wasip2";
 
 const TOOL: Tool = Tool { remedy: "install Rust with rustup (https://rustup.rs)" };
 
@@ -22,51 +25,75 @@ pub(super) fn build(dir: &Path) -> Result<Built, Problem> {
     let metadata = cargo(dir, &["metadata", "--no-deps", "--format-version=1"], Stdio::piped())?;
     let metadata: Value = serde_json::from_slice(&metadata)
         .map_err(|error| Problem::new(format!("cargo's metadata is not understood: {error}")))?;
-    let (package, library) = library(&metadata).ok_or_else(|| {
+    let Library { package, name, target: wanted } = library(&metadata).ok_or_else(|| {
         Problem::new(format!("{} builds no dynamic library", dir.join("Cargo.toml").display()))
             .remedy("add `[lib] crate-type = [\"cdylib\", \"rlib\"]` to it")
     })?;
-    add_target(dir)?;
-    cargo(dir, &["build", "--release", "--target", TARGET, "--lib"], Stdio::inherit())?;
+    let triple = match wanted.as_deref() {
+        None | Some(PLAIN) => PLAIN,
+        Some(WASI) => WASI,
+        Some(other) => {
+            return Err(Problem::new(format!(
+                "[package.metadata.berth] of {package} has the target `{other}`"
+            ))
+            .remedy(format!("use `{PLAIN}`, the default, or `{WASI}`")));
+        }
+    };
+    add_target(dir, triple)?;
+    cargo(dir, &["build", "--release", "--target", triple, "--lib"], Stdio::inherit())?;
     let target = PathBuf::from(metadata["target_directory"].as_str().unwrap_or_default());
-    let module = target.join(TARGET).join("release").join(library.replace('-', "_")).with_extension("wasm");
+    let module = target.join(triple).join("release").join(name.replace('-', "_")).with_extension("wasm");
     let bytes = fs::read(&module).map_err(|error| Problem::new(format!("{}: {error}", module.display())))?;
-    let component = ComponentEncoder::default()
-        .validate(true)
-        .module(&bytes)
-        .and_then(ComponentEncoder::encode)
-        .map_err(|error| {
-            Problem::new(format!("{package} is no component of the plugin contract: {error:#}"))
-                .remedy("call `berth_plugin::export!` in src/lib.rs, as `berth plugin new` does")
-        })?;
+    let component = if triple == WASI { bytes } else { encode(&package, &bytes)? };
     Built::write(target.join("plugin").join(format!("{package}.wasm")), &component)
 }
 
-/// The package with a dynamic library, and the library's name.
-fn library(metadata: &Value) -> Option<(String, String)> {
+fn encode(package: &str, module: &[u8]) -> Result<Vec<u8>, Problem> {
+    ComponentEncoder::default().validate(true).module(module).and_then(ComponentEncoder::encode).map_err(
+        |error| {
+            Problem::new(format!("{package} is no component of the plugin contract: {error:#}"))
+                .remedy("call `berth_plugin::export!` in src/lib.rs, as `berth plugin new` does")
+        },
+    )
+}
+
+/// What is built.
+struct Library {
+    package: String,
+    name: String,
+    /// The compilation target that the package names.
+    target: Option<String>,
+}
+
+/// The package with a dynamic library.
+fn library(metadata: &Value) -> Option<Library> {
     metadata["packages"].as_array()?.iter().find_map(|package| {
         let target = package["targets"].as_array()?.iter().find(|target| {
             target["crate_types"].as_array().is_some_and(|types| types.iter().any(|kind| kind == "cdylib"))
         })?;
-        Some((package["name"].as_str()?.to_owned(), target["name"].as_str()?.to_owned()))
+        Some(Library {
+            package: package["name"].as_str()?.to_owned(),
+            name: target["name"].as_str()?.to_owned(),
+            target: package["metadata"]["berth"]["target"].as_str().map(ToOwned::to_owned),
+        })
     })
 }
 
 /// Adds the compilation target when it is missing.
-fn add_target(dir: &Path) -> Result<(), Problem> {
+fn add_target(dir: &Path, target: &str) -> Result<(), Problem> {
     let libraries = Command::new("rustc")
         .current_dir(dir)
-        .args(["--print=target-libdir", "--target", TARGET])
+        .args(["--print=target-libdir", "--target", target])
         .output()
         .map_err(|error| TOOL.missing("rustc", &error))?;
     if Path::new(String::from_utf8_lossy(&libraries.stdout).trim()).is_dir() {
         return Ok(());
     }
-    let remedy = format!("add it with `rustup target add {TARGET}`, or with your system's package manager");
-    let added = Command::new("rustup").current_dir(dir).args(["target", "add", TARGET]).status();
+    let remedy = format!("add it with `rustup target add {target}`, or with your system's package manager");
+    let added = Command::new("rustup").current_dir(dir).args(["target", "add", target]).status();
     match added {
         Ok(status) if status.success() => Ok(()),
-        _ => Err(Problem::new(format!("the compilation target {TARGET} is missing")).remedy(remedy)),
+        _ => Err(Problem::new(format!("the compilation target {target} is missing")).remedy(remedy)),
     }
 }
 

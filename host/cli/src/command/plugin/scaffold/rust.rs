@@ -9,12 +9,16 @@ use berth_embed::Problem;
 
 use super::{Field, Files, Item, Members, Scaffold, kebab, sdk, template};
 
-/// The files of the plugin, with its SDK.
+/// What makes it a plugin with WASI.
+pub(super) const WASI: &str = "\n# For the whole standard library. What it asks of WASI is answered with nothing, or always the same.\n[package.metadata.berth]\ntarget = \"wasm32-wasip2\"\n";
+
+/// The files of the plugin, with its SDK; `wasi` is empty or [`WASI`].
 pub(super) fn files(
     plugin: &Scaffold,
     item: &Item,
     sdk: Option<&str>,
     folder: &Path,
+    wasi: &str,
 ) -> Result<Files, Problem> {
     let sdk = Sdk::of(sdk, folder)?;
     let source = match item {
@@ -23,7 +27,8 @@ pub(super) fn files(
         }
         Item::Object(members) => of_object(plugin, members),
     };
-    let dependencies = [("sdk", sdk.dependency(false)), ("sdk_testing", sdk.dependency(true))];
+    let dependencies =
+        [("sdk", sdk.dependency(false)), ("sdk_testing", sdk.dependency(true)), ("wasi", wasi.to_owned())];
     let mut files = vec![
         ("Cargo.toml".into(), plugin.filled(template!("rust/Cargo.toml.tmpl"), &dependencies)),
         ("README.md".into(), plugin.filled(template!("rust/README.md.tmpl"), &[])),

@@ -1,0 +1,142 @@
+//! WASI with nothing behind it: what a standard library gets, and what a plugin that wants more runs into.
+
+use std::time::{Duration, Instant};
+
+use berth_core::Mapper as _;
+use berth_engine::{Engine, EngineConfig, Wasi};
+
+use crate::{config, engine, failure, honest_still_works, identifiers, log_lines, map, plugins};
+
+fn engine_with(wasi: Wasi) -> Engine {
+    let dir = plugins(&["wasi-caller", "honest"]);
+    let engine = Engine::new(EngineConfig { wasi, ..config(dir.path()) }).unwrap();
+    assert_eq!(engine.refused(), []);
+    engine
+}
+
+/// What came of attempts, in their order.
+async fn answers(engine: &Engine, attempts: &[&str]) -> Vec<String> {
+    let report = map(engine, "Hostile::Wasi", attempts).await.unwrap();
+    assert_eq!(report.errors, [], "{attempts:?}");
+    let title = |entity: &berth_core::Entity| entity.title.as_ref()?.as_str().map(ToOwned::to_owned);
+    report.entities.iter().map(|entity| title(entity).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn whatever_a_standard_library_asks_there_is_nothing() {
+    let engine = engine_with(Wasi::Empty);
+    let imports = &engine.plugins()[1].imports;
+    assert!(imports.iter().any(|import| import.starts_with("wasi:filesystem/")), "{imports:?}");
+    let begun = Instant::now();
+    for (attempt, answer) in [
+        ("variables", "0"),
+        ("arguments", "0"),
+        ("stdin", "nothing"),
+        ("connect", "PermissionDenied"),
+        ("bind", "PermissionDenied"),
+        // The clock of a batch stands still, and sleeping takes no time.
+        ("clock", "true"),
+        ("sleep", "60"),
+    ] {
+        assert_eq!(answers(&engine, &[attempt]).await, [answer], "{attempt}");
+    }
+    for attempt in ["file", "folder", "write", "look-up"] {
+        assert_ne!(answers(&engine, &[attempt]).await, ["granted"], "{attempt}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(50), "{:?}", begun.elapsed());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let told: u64 = answers(&engine, &["time"]).await[0].parse().unwrap();
+    assert!(now.abs_diff(told) < 60, "{told}");
+    honest_still_works(&engine).await;
+}
+
+#[tokio::test]
+async fn random_numbers_are_the_same_for_each_batch_and_others_in_a_variant() {
+    let one = answers(&engine_with(Wasi::Empty), &["random", "random"]).await;
+    assert_ne!(one[0], one[1]);
+    assert_eq!(answers(&engine_with(Wasi::Empty), &["random", "random"]).await, one);
+    let first = answers(&engine_with(Wasi::Variant(1)), &["random", "time"]).await;
+    let second = answers(&engine_with(Wasi::Variant(2)), &["random", "time"]).await;
+    assert!(first[0] != second[0] && first[1] != second[1], "{first:?} {second:?}");
+}
+
+#[test]
+fn what_is_printed_becomes_lines_of_the_log() {
+    let lines = log_lines();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        assert_eq!(answers(&engine_with(Wasi::Empty), &["print"]).await, ["printed"]);
+    });
+    let text = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+    for line in ["INFO", "WARN"].into_iter().zip(["hello", "beware"]) {
+        assert!(text.lines().any(|found| found.contains(line.0) && found.contains(line.1)), "{text}");
+    }
+    assert!(text.contains("wor\\u{1b}[2Jld plugin=wasi-caller"), "{text}");
+    assert!(text.contains("unfinished plugin=wasi-caller"), "{text}");
+}
+
+#[tokio::test]
+async fn who_exits_or_panics_fails_alone() {
+    let engine = engine_with(Wasi::Empty);
+    for (attempt, expected) in
+        [("exit", "exited with code "), ("panic", "panicked at wasi-caller/src/lib.rs:")]
+    {
+        let message = failure(&engine, "wasi-caller", "Hostile::Wasi", &[attempt]).await;
+        assert!(message.starts_with(expected), "{attempt}: {message}");
+        let report = map(&engine, "Hostile::Wasi", &["a", attempt, "c"]).await.unwrap();
+        assert_eq!(identifiers(&report), ["id-0", "id-2"], "{attempt}");
+    }
+    let message = failure(&engine, "wasi-caller", "Hostile::Wasi", &["panic"]).await;
+    assert!(message.ends_with("no mood for mapping"), "{message}");
+}
+
+#[tokio::test]
+async fn each_attack_by_way_of_wasi_is_contained() {
+    let engine = engine(&["wasi-hostile", "honest"]);
+    for (attack, expected) in [
+        ("poll", "ran longer than 1 s, the limit for a batch"),
+        ("stderr", "ran longer than 1 s, the limit for a batch"),
+        ("pollables", "has more than 10000 streams and pollables open"),
+        ("random", "crashed ("),
+        ("descriptor", "unknown handle index 3)"),
+    ] {
+        let begun = Instant::now();
+        let message = failure(&engine, "wasi-hostile", "Hostile::Taker", &[attack]).await;
+        assert!(message.contains(expected), "{attack}: {message}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{attack} took {:?}", begun.elapsed());
+        honest_still_works(&engine).await;
+        // Not left alone for running out of time in a row.
+        assert!(map(&engine, "Hostile::Taker", &["behaves"]).await.is_ok());
+    }
+    let begun = Instant::now();
+    assert!(map(&engine, "Hostile::Taker", &["sleep"]).await.is_ok());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn who_exits_in_the_manifest_is_refused() {
+    let dir = plugins(&["wasi-exit", "honest"]);
+    let engine = Engine::new(config(dir.path())).unwrap();
+    let [refused] = &engine.refused()[..] else { panic!("{:?}", engine.refused()) };
+    assert_eq!(refused.problem.message, "gave no manifest: it exited with code 1");
+    honest_still_works(&engine).await;
+}
+
+#[tokio::test]
+async fn with_deny_each_call_fails_the_batch() {
+    let engine = engine_with(Wasi::Deny);
+    // The standard library reads no environment and no clock that it does not need: mapping works.
+    assert_eq!(answers(&engine, &["plain", "plain"]).await, ["plain", "plain"]);
+    for (attempt, import) in [
+        ("file", "wasi:filesystem/"),
+        ("clock", "wasi:clocks/"),
+        ("sleep", "wasi:clocks/"),
+        ("variables", "wasi:cli/environment"),
+        ("print", "wasi:cli/stdout"),
+    ] {
+        let message = failure(&engine, "wasi-caller", "Hostile::Wasi", &[attempt]).await;
+        assert!(message.starts_with(&format!("called `{import}")), "{attempt}: {message}");
+        assert!(message.ends_with("and WASI is denied"), "{attempt}: {message}");
+    }
+    honest_still_works(&engine).await;
+}
