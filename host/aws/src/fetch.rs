@@ -667,7 +667,7 @@ impl Reader {
                 Problem::new(format!("`{call}` was still refused after all repeats in {place}: {error}"))
                     .remedy("AWS is too busy or throttles this account; the next resync tries again")
             }
-            _ => Problem::new(format!("`{call}` failed in {place}: {error}")),
+            _ => Problem::new(format!("`{call}` failed in {place}: {error}")).remedy(error.remedy()),
         }
     }
 }

@@ -200,6 +200,16 @@ pub struct ItemError {
     pub reason: String,
 }
 
+impl ItemError {
+    /// The same, as a person is told.
+    pub fn problem(&self) -> Problem {
+        Problem::new(format!("not mapped: {}", self.reason)).remedy(
+            "its entity stays as it is; check the mapping of the kind, and whether the role may read what the reason \
+             names",
+        )
+    }
+}
+
 /// Why a whole batch could not be mapped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MapError {

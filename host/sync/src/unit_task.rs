@@ -213,7 +213,8 @@ impl UnitTask {
                     reason = error.reason,
                     "{UNMAPPED}"
                 );
-                failures.push((error.resource, Problem::new(format!("not mapped: {}", error.reason))));
+                let problem = error.problem();
+                failures.push((error.resource, problem));
             }
             if matches!(mapping, Mapping::Documents) {
                 counts.documents += report.documents.len() as u64;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Resources of a page.
-const PAGE: usize = 3;
+const PAGE: usize = 2;
 /// How long a session lasts, in seconds.
 const SESSION: u64 = 3600;
 
@@ -374,7 +374,8 @@ fn list(
             has_more = true;
         }
         Some(AwsFault::NoList) => has_list = false,
-        Some(AwsFault::NoToken) => {
+        // Only here an answer says so.
+        Some(AwsFault::NoToken) if kind == Kind::User => {
             has_more = true;
             next = None;
         }

@@ -172,8 +172,8 @@ impl Stage {
             });
             state.unlisted.extend(unlists.map(|account| (account, process + 1)));
             if narrows {
-                // The next process is the first that does without.
-                state.narrowed = process + 1;
+                // One that runs may do without it already.
+                state.narrowed = process;
             }
         }
         if mapping_changed {
@@ -512,10 +512,7 @@ impl Stage {
             state.violation(format!("a failure has no cause: {of}"));
         }
         if problem.remedy.is_none() {
-            // Without what names a resource, an account or an operation.
-            let plain = |word: &&str| !word.contains(|c: char| c.is_ascii_digit() || "`:.(-".contains(c));
-            let message: Vec<&str> = problem.message.split(' ').filter(plain).take(12).collect();
-            state.count(&format!("no remedy: {}", message.join(" ")));
+            state.violation(format!("a failure has no remedy: {of}: {}", problem.message));
         }
     }
 

@@ -315,7 +315,7 @@ impl Scenario {
             let key = key(draws, accounts, regions);
             (key, shared(draws, key, accounts))
         });
-        let resources = resources.collect();
+        let resources: Vec<(Key, Option<usize>)> = resources.collect();
         let (ledger, live) = (!draws.one_in(4), draws.one_in(3));
         let rounds = 1 + draws.index(3);
         let mut items = Vec::new();
@@ -323,18 +323,29 @@ impl Scenario {
             // Some processes meet no fault, so that something is in the catalog.
             let (changes, faults) = if round == 0 && draws.one_in(2) { (2, 0) } else { (8, 6) };
             for _ in 0..draws.below(changes) {
-                items.push(Item { round, what: change(draws, accounts, regions, live) });
+                items.push(Item { round, what: change(draws, (accounts, regions, &resources), live) });
             }
             for _ in 0..draws.below(faults) {
-                items.push(Item { round, what: fault(draws, accounts, regions, ledger) });
+                items.push(Item { round, what: fault(draws, (accounts, regions, &resources), ledger) });
             }
         }
         Self { seed, accounts, regions, resources, ledger, live, rounds, items }
     }
 }
 
-fn change(draws: &mut Draws, accounts: usize, regions: usize, live: bool) -> What {
-    let key = key(draws, accounts, regions);
+/// How many accounts and regions there are, and the resources at the beginning.
+type Place<'p> = (usize, usize, &'p [(Key, Option<usize>)]);
+
+/// Most often a resource that is there.
+fn chosen(draws: &mut Draws, (accounts, regions, resources): Place<'_>) -> Key {
+    match resources {
+        [_, ..] if !draws.one_in(3) => draws.of(resources).0,
+        _ => key(draws, accounts, regions),
+    }
+}
+
+fn change(draws: &mut Draws, place: Place<'_>, live: bool) -> What {
+    let (key, accounts) = (chosen(draws, place), place.0);
     let at = if draws.one_in(2) { 0 } else { draws.below(4_000) };
     let delivery = Delivery {
         delay: draws.of(&[0, 5, 300, 5_000, 90_000]),
@@ -379,10 +390,10 @@ fn change(draws: &mut Draws, accounts: usize, regions: usize, live: bool) -> Wha
     }
 }
 
-fn fault(draws: &mut Draws, accounts: usize, regions: usize, ledger: bool) -> What {
+fn fault(draws: &mut Draws, place: Place<'_>, ledger: bool) -> What {
     use AwsFault as A;
     use PortFault as P;
-    let key = key(draws, accounts, regions);
+    let key = chosen(draws, place);
     let skip = u32::try_from(draws.below(4)).unwrap_or_default();
     let times = draws.of(&[1, 1, 2, 6, 40]);
     match draws.below(32) {

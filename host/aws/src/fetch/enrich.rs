@@ -379,12 +379,15 @@ fn unmatched(ready: &Ready, item: &Item) -> Outcome {
     match ready.unmatched() {
         Unmatched::Drop => Outcome::Drop,
         Unmatched::Absent => Outcome::Absent,
-        Unmatched::Fail => Outcome::Fail(Problem::new(format!(
-            "`{}:{}` does not mention {}, so it is not known whether it exists",
-            ready.step.service,
-            ready.step.operation,
-            item.label()
-        ))),
+        Unmatched::Fail => Outcome::Fail(
+            Problem::new(format!(
+                "`{}:{}` does not mention {}, so it is not known whether it exists",
+                ready.step.service,
+                ready.step.operation,
+                item.label()
+            ))
+            .remedy("its entity stays as it is; the next resync asks again"),
+        ),
     }
 }
 

@@ -361,7 +361,7 @@ impl Refresher {
             }
             partial.resize(report.entities.len(), false);
             if let Some(error) = report.errors.into_iter().next() {
-                return Err(Miss::Never(Problem::new(format!("not mapped: {}", error.reason))));
+                return Err(Miss::Never(error.problem()));
             }
             seen.filtered |= report.filtered > 0;
             seen.documents.extend(report.documents);
