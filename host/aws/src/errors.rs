@@ -78,6 +78,10 @@ fn stem(code: &str) -> &str {
     ["Exception", "Error", "Fault"].iter().find_map(|end| code.strip_suffix(end)).unwrap_or(code)
 }
 
+/// What to do about a plan that asks for what cannot be.
+pub(crate) const PLAN_AT_FAULT: &str =
+    "the plan of the plugin is at fault: update the plugin or report this to its author";
+
 /// Why a call failed for good, all repeats included.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum CallError {
@@ -180,9 +184,7 @@ impl CallError {
             Self::TooLarge { .. } => "raise `max_response_bytes` if the answer really is that large",
             Self::Credentials(_) => "check the credentials of the account",
             Self::Transport { .. } | Self::Endpoint(_) => "check the way from this machine to AWS",
-            Self::Input(_) | Self::Model(_) | Self::Signing(_) => {
-                "the plan of the plugin is at fault: update it or report this to its author"
-            }
+            Self::Input(_) | Self::Model(_) | Self::Signing(_) => PLAN_AT_FAULT,
         }
     }
 

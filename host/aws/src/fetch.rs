@@ -37,7 +37,7 @@ use self::{
 use crate::{
     Concurrency,
     client::{Client, Outcome, Target, UnitReads, decode, decode_page},
-    errors::{AWS, CallError, is_doubtful},
+    errors::{AWS, CallError, PLAN_AT_FAULT, is_doubtful},
     identity::Session,
 };
 
@@ -103,7 +103,8 @@ pub(crate) fn run(fetch: Fetch) -> BoxStream<'static, Result<RawPage, FetchError
                 // Without the final word the unit must not count as read.
                 None => {
                     let problem =
-                        Problem::new("the reader stopped without a word; this is a defect of Berth");
+                        Problem::new("the reader stopped without a word; this is a defect of Berth")
+                            .remedy("nothing of it is deleted; report this, with the log");
                     Some((Err(FetchError::Failed(problem)), None))
                 }
             }
@@ -599,6 +600,7 @@ impl Reader {
         let Some((path, is)) = &ready.only else { return Ok(items) };
         let wanted = is.render(&self.bindings_of(parent)).filter(|value| *value != "").ok_or_else(|| {
             Problem::new(format!("step `{}`, `only`: its placeholder has no value", ready.step.id))
+                .remedy(PLAN_AT_FAULT)
         })?;
         items.retain(|item| path.all(item.value()).contains(&&wanted));
         Ok(items)
@@ -622,8 +624,9 @@ impl Reader {
 
     fn target_of(&self, ready: &Ready, bindings: &Bindings<'_>) -> Result<Target, Problem> {
         let region = match ready.region.as_ref().and_then(|region| region.render(bindings)) {
-            Some(Value::String(text)) if !text.is_empty() => Region::new(&text)
-                .map_err(|error| Problem::new(format!("step `{}`, `region`: {error}", ready.step.id)))?,
+            Some(Value::String(text)) if !text.is_empty() => Region::new(&text).map_err(|error| {
+                Problem::new(format!("step `{}`, `region`: {error}", ready.step.id)).remedy(PLAN_AT_FAULT)
+            })?,
             _ => return Ok(self.target.clone()),
         };
         Ok(Target { region, ..self.target.clone() })

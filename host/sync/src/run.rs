@@ -463,7 +463,8 @@ impl Run {
             } else {
                 tally.tell(Milestone::DeletionStarted);
                 let deletion = if self.options.cancel.is_cancelled() {
-                    let problem = Problem::new("the resync was stopped before its end");
+                    let problem = Problem::new("the resync was stopped before its end")
+                        .remedy("the next resync deletes what is gone");
                     Deletion { stopped: Some(problem), ..Deletion::default() }
                 } else {
                     let stale = StaleEntities {
@@ -758,11 +759,12 @@ impl Run {
             .map(|(index, report)| {
                 report.unwrap_or_else(|| UnitReport {
                     unit: units[index].id.clone(),
-                    state: UnitState::Failed(Problem::new(if self.options.cancel.is_cancelled() {
-                        "not read: the resync was stopped"
+                    state: UnitState::Failed(if self.options.cancel.is_cancelled() {
+                        Problem::new("not read: the resync was stopped").remedy("the next resync reads it")
                     } else {
-                        "the unit's task ended abnormally"
-                    })),
+                        Problem::new("the unit's task ended abnormally")
+                            .remedy("nothing of it is deleted; report this, with the log")
+                    }),
                     counts: UnitCounts::default(),
                     unread: Vec::new(),
                     duration: Duration::ZERO,

@@ -347,12 +347,15 @@ fn matched(
                 Some(path) => path.first(result).cloned().map_or(Outcome::Absent, Outcome::Result),
             },
             (None, Some(None)) => Outcome::Drop,
-            (None, Some(Some(reason))) => Outcome::Fail(Problem::new(format!(
-                "`{}:{}` reports a failure for {}: {reason}",
-                ready.step.service,
-                ready.step.operation,
-                item.label()
-            ))),
+            (None, Some(Some(reason))) => Outcome::Fail(
+                Problem::new(format!(
+                    "`{}:{}` reports a failure for {}: {reason}",
+                    ready.step.service,
+                    ready.step.operation,
+                    item.label()
+                ))
+                .remedy("its entity stays as it is; the next resync asks again"),
+            ),
             (None, None) => unmatched(ready, item),
         }
     };

@@ -9,7 +9,10 @@ use berth_core::{
 };
 use serde_json::Value;
 
-use crate::{errors::CallError, once, refusals};
+use crate::{
+    errors::{CallError, PLAN_AT_FAULT},
+    once, refusals,
+};
 
 /// How many resources make a batch where the plan does not say.
 const CHUNK: usize = 100;
@@ -67,12 +70,13 @@ impl Plan {
         let lists = kind.plan.list_steps();
         let names: Vec<&str> = lists.iter().map(|step| step.id.as_str()).collect();
         if let Some(step) = kind.plan.steps.iter().find(|s| s.parent().is_some_and(|p| !names.contains(&p))) {
-            return Err(FetchError::Failed(Problem::new(format!(
+            let problem = Problem::new(format!(
                 "{}, step `{}`: `{}` yields no items to run for",
                 kind.kind,
                 step.id,
                 step.parent().unwrap_or_default()
-            ))));
+            ));
+            return Err(FetchError::Failed(problem.remedy(PLAN_AT_FAULT)));
         }
         let ready = |step: &Step| Ready::new(kind, step, granted);
         let mut compiled = Vec::with_capacity(lists.len());
@@ -111,15 +115,15 @@ impl Plan {
 impl Ready {
     fn new(kind: &KindManifest, step: &Step, granted: &BTreeSet<String>) -> Result<Self, FetchError> {
         let named = |text: String| format!("{}, step `{}`: {text}", kind.kind, step.id);
+        let wrong = |text| FetchError::Failed(Problem::new(named(text)).remedy(PLAN_AT_FAULT));
         refusals::check_read(&step.service, &step.operation, granted).map_err(|problem| {
             FetchError::Skipped(Problem { message: named(problem.message), remedy: problem.remedy })
         })?;
         let operation = Service::load(&step.service)
             .and_then(|service| service.operation(&step.operation))
-            .map_err(|error| FetchError::Failed(Problem::new(named(error.to_string()))))?;
+            .map_err(|error| wrong(error.to_string()))?;
         let template = |member: &str, text: &str| {
-            Template::parse(&Value::from(text))
-                .map_err(|error| FetchError::Failed(Problem::new(named(format!("`{member}`: {error}")))))
+            Template::parse(&Value::from(text)).map_err(|error| wrong(format!("`{member}`: {error}")))
         };
         let region = step.region.as_deref().map(|text| template("region", text)).transpose()?;
         let only = step.only.as_ref().map(|only| Ok((only.path.clone(), template("only", &only.is)?)));
