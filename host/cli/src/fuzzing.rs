@@ -22,7 +22,7 @@ pub fn settings(
     std::fs::write(folder.join(".env"), dotenv)?;
     let args = Args::try_parse_from(["berth", "run"]).map_err(std::io::Error::other)?;
     let mut environment = Environment::of(variables);
-    environment.working_dir = folder.to_owned();
+    folder.clone_into(&mut environment.working_dir);
     let issues = Settings::load_service(&args.global, &environment).err().unwrap_or_default();
     Ok(issues.into_iter().map(|issue| [issue.setting, issue.problem, issue.remedy]).collect())
 }

@@ -303,6 +303,6 @@ mod tests {
             let wasi = Wasi::Variant(variant);
             Inputs::of_batch(wasi, Seed::of(wasi, "ab")).time
         };
-        assert!(time(2) - time(1) > Duration::from_hours(24 * 365));
+        assert!(time(2) > time(1) + Duration::from_hours(24 * 365));
     }
 }

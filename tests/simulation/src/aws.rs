@@ -1,4 +1,5 @@
 //! AWS, as far as the simulated kinds ask it: what it answers, and how it fails.
+#![expect(clippy::result_large_err, reason = "an answer of the model is made once for each request")]
 
 use berth_http::{TransportCause, TransportError};
 use bytes::Bytes;
@@ -407,7 +408,7 @@ fn list(
             body.to_string()
         }
         Kind::Subnet => {
-            let items: String = page
+            let items: Vec<String> = page
                 .iter()
                 .map(|(key, resource)| {
                     format!(
@@ -418,18 +419,19 @@ fn list(
                     )
                 })
                 .collect();
-            let list = if has_list { format!("<subnetSet>{items}</subnetSet>") } else { String::new() };
+            let list =
+                if has_list { format!("<subnetSet>{}</subnetSet>", items.concat()) } else { String::new() };
             let token = next.map(|next| format!("<nextToken>{next}</nextToken>")).unwrap_or_default();
             format!(
                 "<DescribeSubnetsResponse><requestId>r</requestId>{list}{token}</DescribeSubnetsResponse>"
             )
         }
         _ => {
-            let items: String = page.iter().map(|(key, resource)| format!(
+            let items: Vec<String> = page.iter().map(|(key, resource)| format!(
                 "<member><Path>/rev-{}/</Path><UserName>{}</UserName><UserId>AIDA{}</UserId><Arn>{}</Arn><CreateDate>2026-01-01T00:00:00Z</CreateDate></member>",
                 resource.revision, key.name(), key.name(), key.identifier()
             )).collect();
-            let list = if has_list { format!("<Users>{items}</Users>") } else { String::new() };
+            let list = if has_list { format!("<Users>{}</Users>", items.concat()) } else { String::new() };
             let token = next.map(|next| format!("<Marker>{next}</Marker>")).unwrap_or_default();
             format!(
                 "<ListUsersResponse><ListUsersResult>{list}<IsTruncated>{has_more}</IsTruncated>{token}</ListUsersResult></ListUsersResponse>"

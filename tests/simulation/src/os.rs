@@ -87,6 +87,7 @@ fn random() -> u64 {
 }
 
 /// Takes the place of the C library's.
+#[expect(clippy::cast_possible_truncation, reason = "the system's own answer, in the form of the C library")]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
     if !SIMULATES.get() {
@@ -108,6 +109,7 @@ unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::time
 }
 
 /// Takes the place of the C library's.
+#[expect(clippy::cast_possible_truncation, reason = "the system's own answer, in the form of the C library")]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn getrandom(buffer: *mut libc::c_void, length: usize, flags: libc::c_uint) -> isize {
     if !SIMULATES.get() {

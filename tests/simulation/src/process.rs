@@ -46,6 +46,9 @@ pub struct Stage {
 /// How a process ended.
 type Ended = Option<Result<Report, SyncError>>;
 
+/// Where a process reads, writes and maps.
+type Seams = (Arc<Roster>, Arc<PortCatalog>, Arc<SimulatedMapper>);
+
 impl Stage {
     /// Sets the stage.
     pub fn new(scenario: &Scenario, port: PortStandIn, tells: bool) -> Self {
@@ -139,7 +142,7 @@ impl Stage {
                     }
                 }
                 ScopeChange::Nameless(kind) => {
-                    entry(&mut scope.mapping, *kind, &|e| e.nameless = !e.nameless)
+                    entry(&mut scope.mapping, *kind, &|e| e.nameless = !e.nameless);
                 }
                 ScopeChange::Reorder => scope.mapping.reverse(),
                 ScopeChange::Restrict(kind, region) => {
@@ -342,7 +345,7 @@ impl Stage {
     }
 
     /// A source, a catalog and a mapper, as one process has them.
-    fn seams(&self, net: &Net) -> Result<(Arc<Roster>, Arc<PortCatalog>, Arc<SimulatedMapper>), Problem> {
+    fn seams(&self, net: &Net) -> Result<Seams, Problem> {
         let client = Client::carried_by(Arc::new(net.clone()));
         let listed: Vec<String> = self
             .state()

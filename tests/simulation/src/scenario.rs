@@ -14,7 +14,7 @@ impl Draws {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -24,7 +24,7 @@ impl Draws {
 
     /// A number below a bound.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
+        self.number() % bound.max(1)
     }
 
     fn index(&mut self, length: usize) -> usize {
@@ -378,10 +378,10 @@ fn change(draws: &mut Draws, place: Place<'_>, live: bool) -> What {
             What::Scope(at, change)
         }
         15 | 16 => What::Act(at, Act::Create(key)),
-        17 => What::Act(at, Act::Edit(draws.next())),
+        17 => What::Act(at, Act::Edit(draws.number())),
         18 => What::Act(
             at,
-            if draws.one_in(3) { Act::TakeOver(draws.next()) } else { Act::Delete(draws.next()) },
+            if draws.one_in(3) { Act::TakeOver(draws.number()) } else { Act::Delete(draws.number()) },
         ),
         _ => {
             let kind = draws.of(&Kind::WITH_RESOURCES);

@@ -170,7 +170,7 @@ impl State {
 
     /// A digest of the trace so far.
     pub fn digest(&self) -> String {
-        self.trace.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        format!("{:x}", self.trace.clone().finalize())
     }
 
     /// Takes the first fault that hits.

@@ -253,16 +253,13 @@ impl World {
     pub fn put(&mut self, key: Key, shared: Option<usize>) {
         self.tick += 1;
         let tick = self.tick;
-        match self.resources.get_mut(&key) {
-            Some(resource) => {
-                resource.revision += 1;
-                resource.changed = tick;
-            }
-            None => {
-                let revision = u32::try_from(tick).unwrap_or_default();
-                self.absent.insert(key, tick);
-                self.resources.insert(key, Resource { revision, tags: revision, shared, changed: tick });
-            }
+        if let Some(resource) = self.resources.get_mut(&key) {
+            resource.revision += 1;
+            resource.changed = tick;
+        } else {
+            let revision = u32::try_from(tick).unwrap_or_default();
+            self.absent.insert(key, tick);
+            self.resources.insert(key, Resource { revision, tags: revision, shared, changed: tick });
         }
     }
 
@@ -322,7 +319,7 @@ impl World {
 
     /// What is to become of an entity.
     pub fn standing(&self, entity: &EntityKey) -> Standing {
-        let is_there = |key: &Key| !self.absent.get(key).is_some_and(|tick| *tick >= self.begun);
+        let is_there = |key: &Key| self.absent.get(key).is_none_or(|tick| *tick < self.begun);
         let accounts = (0..self.accounts)
             .map(|account| (Key { kind: Kind::Account, account, region: 0, number: 0 }, None));
         let resources = self.resources.iter().map(|(key, resource)| (*key, resource.shared));
