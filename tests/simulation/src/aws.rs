@@ -3,6 +3,7 @@
 
 use berth_http::{TransportCause, TransportError};
 use bytes::Bytes;
+use chrono::{DateTime, NaiveDateTime};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use serde_json::{Value, json};
@@ -125,41 +126,22 @@ impl Asked {
 
 /// Seconds since 1970 of `20270115T080000Z`.
 fn seconds(text: &str) -> Option<u64> {
-    let part = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
-    let (year, month, day) = (part(0, 4)?, part(4, 6)?, part(6, 8)?);
-    let (hour, minute, second) = (part(9, 11)?, part(11, 13)?, part(13, 15)?);
-    let (shifted, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * shifted + shifted / 4 - shifted / 100 + shifted / 400 + (153 * month + 2) / 5 + day - 1;
-    Some((days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second)
+    let time = NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").ok()?;
+    u64::try_from(time.and_utc().timestamp()).ok()
 }
 
 /// A date as a header has it.
 pub fn http_date(seconds: u64) -> String {
-    let days = seconds / 86_400;
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let week = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][usize::try_from(days % 7).unwrap_or(0)];
-    let names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let name = names[usize::try_from(month - 1).unwrap_or(0)];
-    format!("{week}, {day:02} {name} {year} {hour:02}:{minute:02}:{second:02} GMT")
+    date(seconds, "%a, %d %b %Y %H:%M:%S GMT")
 }
 
 fn iso(seconds: u64) -> String {
-    let date = http_date(seconds);
-    let mut parts = date.split(' ').skip(1);
-    let (day, month) = (parts.next().unwrap_or("01"), parts.next().unwrap_or("Jan"));
-    let (year, time) = (parts.next().unwrap_or("1970"), parts.next().unwrap_or("00:00:00"));
-    let names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month = names.iter().position(|name| *name == month).unwrap_or(0) + 1;
-    format!("{year}-{month:02}-{day}T{time}Z")
+    date(seconds, "%Y-%m-%dT%H:%M:%SZ")
+}
+
+fn date(seconds: u64, format: &str) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    time.unwrap_or_default().format(format).to_string()
 }
 
 fn answer(status: u16, body: impl Into<Bytes>) -> http::Response<Bytes> {

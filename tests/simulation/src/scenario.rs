@@ -390,6 +390,18 @@ fn change(draws: &mut Draws, place: Place<'_>, live: bool) -> What {
     }
 }
 
+/// What any call of AWS may meet.
+const ANY_CALL: [AwsFault; 8] = [
+    AwsFault::Denied,
+    AwsFault::Throttled,
+    AwsFault::Hang,
+    AwsFault::Reset,
+    AwsFault::Truncated,
+    AwsFault::Malformed,
+    AwsFault::Failed,
+    AwsFault::Expired,
+];
+
 fn fault(draws: &mut Draws, place: Place<'_>, ledger: bool) -> What {
     use AwsFault as A;
     use PortFault as P;
@@ -399,21 +411,10 @@ fn fault(draws: &mut Draws, place: Place<'_>, ledger: bool) -> What {
     match draws.below(32) {
         0..=8 => {
             let fault = draws.of(&[
-                A::Denied,
-                A::Throttled,
-                A::Hang,
-                A::Reset,
-                A::Truncated,
-                A::Malformed,
-                A::Failed,
-                A::Expired,
-                A::TokenCycle,
-                A::EmptyPage,
-                A::NoList,
-                A::NoToken,
-                A::LaggingList,
-                A::LaggingList,
-            ]);
+                &ANY_CALL[..],
+                &[A::TokenCycle, A::EmptyPage, A::NoList, A::NoToken, A::LaggingList, A::LaggingList],
+            ]
+            .concat());
             let once = matches!(fault, A::LaggingList);
             What::Aws(
                 fault,
@@ -425,19 +426,8 @@ fn fault(draws: &mut Draws, place: Place<'_>, ledger: bool) -> What {
         }
         9..=12 => {
             let key = Key { kind: if draws.one_in(2) { Kind::Cluster } else { Kind::Table }, ..key };
-            let fault = draws.of(&[
-                A::Denied,
-                A::Throttled,
-                A::Hang,
-                A::Reset,
-                A::Truncated,
-                A::Malformed,
-                A::Failed,
-                A::Expired,
-                A::LaggingDescribe,
-                A::BatchThrottled,
-                A::BatchSilent,
-            ]);
+            let fault =
+                draws.of(&[&ANY_CALL[..], &[A::LaggingDescribe, A::BatchThrottled, A::BatchSilent]].concat());
             What::Aws(fault, Call::Describe, key, skip, times)
         }
         13 => {

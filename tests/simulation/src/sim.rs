@@ -220,31 +220,32 @@ impl State {
 
     /// What assuming a role meets.
     pub fn role_fault(&mut self, account: usize) -> Option<AwsFault> {
-        let fault = self.take(|what| match what {
+        self.met("aws: role", |what| match what {
             What::Role(fault, of, _) if *of == account => Some(*fault),
             _ => None,
-        })?;
-        self.count(&format!("aws: role {fault:?}"));
-        Some(fault)
+        })
     }
 
     /// What listing regions meets.
     pub fn region_fault(&mut self, account: usize) -> Option<AwsFault> {
-        let fault = self.take(|what| match what {
+        self.met("aws: regions", |what| match what {
             What::Regions(fault, of, _) if *of == account => Some(*fault),
             _ => None,
-        })?;
-        self.count(&format!("aws: regions {fault:?}"));
-        Some(fault)
+        })
     }
 
     /// What mapping a batch meets.
     pub fn map_fault(&mut self, kind: Kind) -> Option<MapFault> {
-        let fault = self.take(|what| match what {
+        self.met("host: mapper", |what| match what {
             What::Map(fault, of, ..) if *of == kind => Some(*fault),
             _ => None,
-        })?;
-        self.count(&format!("host: mapper {fault:?}"));
+        })
+    }
+
+    /// Takes the first fault that hits, and counts it.
+    fn met<F: std::fmt::Debug>(&mut self, place: &str, hits: impl Fn(&What) -> Option<F>) -> Option<F> {
+        let fault = self.take(hits)?;
+        self.count(&format!("{place} {fault:?}"));
         Some(fault)
     }
 
@@ -258,12 +259,10 @@ impl State {
     }
 
     fn port_fault(&mut self, method: &http::Method, path: &str) -> Option<PortFault> {
-        let fault = self.take(|what| match what {
+        self.met("port:", |what| match what {
             What::Port(fault, route, ..) if route.hits(method, path) => Some(*fault),
             _ => None,
-        })?;
-        self.count(&format!("port: {fault:?}"));
-        Some(fault)
+        })
     }
 
     /// Judges what a deletion took away.
