@@ -177,11 +177,14 @@ impl CallError {
                 "the next resync tries again; if it fails in the same way, look the error up in the API reference of \
                  the service, and report it if the request itself is wrong"
             }
-            Self::Decode(_) | Self::Pages(_) | Self::Incomplete(_) | Self::NoAccountId => {
+            Self::Decode(_)
+            | Self::Pages(_)
+            | Self::Incomplete(_)
+            | Self::TooLarge { .. }
+            | Self::NoAccountId => {
                 "nothing is deleted on the word of such an answer, and the next resync asks again; if it lasts, check \
                  what answers in place of AWS (a proxy, an endpoint of your own), or report it"
             }
-            Self::TooLarge { .. } => "raise `max_response_bytes` if the answer really is that large",
             Self::Credentials(_) => "check the credentials of the account",
             Self::Transport { .. } | Self::Endpoint(_) => "check the way from this machine to AWS",
             Self::Input(_) | Self::Model(_) | Self::Signing(_) => PLAN_AT_FAULT,

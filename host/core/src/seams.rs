@@ -201,7 +201,7 @@ pub struct ItemError {
 }
 
 impl ItemError {
-    /// The same, as a person is told.
+    /// The problem as reports and logs show it.
     pub fn problem(&self) -> Problem {
         Problem::new(format!("not mapped: {}", self.reason)).remedy(
             "its entity stays as it is; check the mapping of the kind, and whether the role may read what the reason \

@@ -133,8 +133,7 @@ impl CodeCache {
         if sha256(&bytes) != entry.record.code {
             return None;
         }
-        let component = ready(&self.engine, &bytes);
-        component.ok()
+        ready(&self.engine, &bytes).ok()
     }
 
     /// Keeps a component's code. A failure costs only time at the next start, so it is only logged.

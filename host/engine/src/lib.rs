@@ -11,8 +11,8 @@
 //! - No import gives a capability. Beside the contract's `log` there is WASI 0.2, for the sake of standard
 //!   libraries: whatever a plugin asks there, the answer is nothing or always the same, but for the time
 //!   of the batch. [`Wasi::Deny`] has such calls fail.
-//! - Compiled code is loaded only from files and directories that nobody else can write to, and only
-//!   the bytes whose digest was checked.
+//! - Compiled code comes from the compiler that this process runs or starts, or from files and directories
+//!   that nobody else can write to, and then only as the bytes whose digest was checked.
 //! - Entities have the blueprints that the mapping names, or else the manifest; others are refused.
 //! - Mapping runs on threads of its own, so that a plugin delays no I/O.
 

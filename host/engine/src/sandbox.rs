@@ -16,7 +16,7 @@ use crate::{
 pub(crate) const LOG_LINE_BYTES: usize = 4 << 10;
 /// Where a call ended is told this deep; a plugin may recurse a hundred thousand times.
 const BACKTRACE_FRAMES: usize = 32;
-/// Of what a plugin wrote to standard error before it crashed, this many lines are told, each cut.
+/// Of what a plugin wrote to standard error before it crashed, this many lines are reported, each cut.
 const LAST_LINES: usize = 8;
 const LAST_LINE_BYTES: usize = 512;
 /// What wasmtime says when a plugin hands over more than it may; the error has no public type. A
@@ -117,7 +117,7 @@ impl Guest {
                 bytes_left: runtime.limits.log_bytes,
                 dropped: 0,
                 panic: None,
-                last_words: Vec::new(),
+                last_lines: Vec::new(),
             },
             inputs,
             output: Output::default(),
@@ -136,8 +136,8 @@ impl Guest {
     }
 
     /// Keeps a line of standard error, which may be the last.
-    pub(crate) fn keep_last_words(&mut self, line: &str) {
-        let words = &mut self.log.last_words;
+    pub(crate) fn keep_last_line(&mut self, line: &str) {
+        let words = &mut self.log.last_lines;
         if words.len() == LAST_LINES {
             words.remove(0);
         }
@@ -204,7 +204,7 @@ struct Log {
     dropped: usize,
     panic: Option<String>,
     /// The last lines of standard error.
-    last_words: Vec<String>,
+    last_lines: Vec<String>,
 }
 
 impl Log {
@@ -252,7 +252,7 @@ impl Log {
         if let Some(text) = &self.panic {
             return Failure::Panicked(text.clone());
         }
-        let words = self.last_words.join(" ");
+        let words = self.last_lines.join(" ");
         match words.find("panicked at ") {
             // The hint of Rust's standard library does not help here.
             Some(at) => {

@@ -3,9 +3,11 @@
 //! This program is the process that compiles, too, so that it has a `main` of its own.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests, and what runs them")]
 
+mod components;
+
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -18,6 +20,8 @@ use wasm_encoder::{
     BlockType, CodeSection, Component, Function, FunctionSection, Instruction, Module, ModuleSection,
     TypeSection, ValType,
 };
+
+use components::component;
 
 const TESTS: [(&str, fn()); 4] = [
     ("a_plugin_is_compiled_and_kept", a_plugin_is_compiled_and_kept),
@@ -49,28 +53,19 @@ fn engine(compiler: Compiler, dir: Option<&Path>, cache: Option<&Path>) -> Engin
     Engine::new(EngineConfig { plugin_dirs, cache_dir, compiler, ..EngineConfig::default() }).unwrap()
 }
 
-fn guest(name: &str) -> PathBuf {
-    let components = std::env::var_os("BERTH_TEST_COMPONENTS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/components"), PathBuf::from);
-    let file = components.join(format!("guests/{name}.wasm"));
-    assert!(file.is_file(), "{} is missing: run `cargo xtask components --guests` first", file.display());
-    file
-}
-
 fn a_plugin_is_compiled_and_kept() {
     let cache = tempfile::tempdir().unwrap();
-    // Whether there is a pool for its instances or not, and again from what was kept.
     let compiled = engine(with(CompileLimits::default()), None, Some(cache.path()));
-    let info = compiled.inspect(&guest("honest")).unwrap();
+    let info = compiled.inspect(&component("honest")).unwrap();
     assert_ne!(info.code, CodeOrigin::Cached);
-    assert_eq!(compiled.inspect(&guest("honest")).unwrap().code, CodeOrigin::Cached);
+    assert_eq!(compiled.inspect(&component("honest")).unwrap().code, CodeOrigin::Cached);
     // What another process compiled is what this one would have.
     let here = engine(Compiler::InProcess, None, Some(cache.path()));
-    assert_eq!(here.inspect(&guest("honest")).unwrap().code, CodeOrigin::Cached);
+    assert_eq!(here.inspect(&component("honest")).unwrap().code, CodeOrigin::Cached);
 
     let ahead = tempfile::tempdir().unwrap();
     let plugins = tempfile::tempdir().unwrap();
-    fs::copy(guest("honest"), plugins.path().join("honest.wasm")).unwrap();
+    fs::copy(component("honest"), plugins.path().join("honest.wasm")).unwrap();
     let config = EngineConfig {
         plugin_dirs: vec![plugins.path().to_owned()],
         precompiled_dirs: vec![ahead.path().to_owned()],
@@ -122,7 +117,7 @@ fn what_is_no_component_or_no_program_is_named() {
 
     let program = dir.path().join("no-program");
     let compiler = Compiler::Process(CompilerProcess::new(program));
-    let refused = engine(compiler, None, None).inspect(&guest("honest")).unwrap_err();
+    let refused = engine(compiler, None, None).inspect(&component("honest")).unwrap_err();
     assert!(refused.message.contains("no-program"), "{}", refused.message);
 }
 
@@ -152,9 +147,9 @@ fn plugin(locals: u32, loops: u32) -> Vec<u8> {
     code.function(&function);
     let mut module = Module::new();
     module.section(&types).section(&functions).section(&code);
-    let mut component = Component::new();
-    component.section(&ModuleSection(&module));
-    let mut plugin = fs::read(guest("honest")).unwrap();
-    plugin.extend_from_slice(&component.as_slice()[8..]);
+    let mut more = Component::new();
+    more.section(&ModuleSection(&module));
+    let mut plugin = fs::read(component("honest")).unwrap();
+    plugin.extend_from_slice(&more.as_slice()[8..]);
     plugin
 }

@@ -6,6 +6,7 @@
 )]
 
 mod alike;
+mod components;
 mod contract;
 mod exchange;
 mod wasi;
@@ -27,18 +28,7 @@ use berth_engine::{CodeOrigin, Engine, EngineConfig, EngineError, Limits};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A guest that the task runner built.
-fn component(name: &str) -> PathBuf {
-    built(&format!("guests/{name}.wasm"))
-}
-
-fn built(component: &str) -> PathBuf {
-    let components = std::env::var_os("BERTH_TEST_COMPONENTS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/components"), PathBuf::from);
-    let file = components.join(component);
-    assert!(file.is_file(), "{} is missing: run `cargo xtask components --guests` first", file.display());
-    file
-}
+use components::{built, component};
 
 /// A plugin directory with these guests.
 fn plugins(guests: &[&str]) -> TempDir {

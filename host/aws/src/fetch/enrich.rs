@@ -22,6 +22,9 @@ use crate::{
     errors::CallError,
 };
 
+/// What becomes of a resource about which a batch says nothing certain.
+const ASKED_AGAIN: &str = "its entity stays as it is; the next resync asks again";
+
 /// What became of an item in a step.
 #[derive(Clone)]
 enum Outcome {
@@ -354,7 +357,7 @@ fn matched(
                     ready.step.operation,
                     item.label()
                 ))
-                .remedy("its entity stays as it is; the next resync asks again"),
+                .remedy(ASKED_AGAIN),
             ),
             (None, None) => unmatched(ready, item),
         }
@@ -389,7 +392,7 @@ fn unmatched(ready: &Ready, item: &Item) -> Outcome {
                 ready.step.operation,
                 item.label()
             ))
-            .remedy("its entity stays as it is; the next resync asks again"),
+            .remedy(ASKED_AGAIN),
         ),
     }
 }

@@ -145,7 +145,7 @@ impl Tree {
             Ok(value) => self.add(String::new(), value, &Origin::File { name, is_found }),
             Err(error) => issues.push(Issue {
                 setting: name,
-                problem: format!("not valid TOML: {}", told(&error, text)),
+                problem: format!("not valid TOML: {}", syntax_error(&error, text)),
                 remedy: "correct the file; the README shows an example".into(),
             }),
         }
@@ -214,7 +214,7 @@ fn read(path: &Path, is_named: bool, issues: &mut Vec<Issue>) -> Option<String> 
 }
 
 /// What is wrong with a file, and where. The error itself would show the line, which may hold a secret.
-fn told(error: &toml::de::Error, text: &str) -> String {
+fn syntax_error(error: &toml::de::Error, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;

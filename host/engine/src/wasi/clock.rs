@@ -43,9 +43,8 @@ impl monotonic_clock::Host for Guest {
         &mut self,
         when: monotonic_clock::Duration,
     ) -> wasmtime::Result<Resource<DynPollable>> {
-        let state = self.wasi();
-        state.monotonic = state.monotonic.saturating_add(when);
-        state.ready()
+        let then = self.wasi().monotonic.saturating_add(when);
+        self.subscribe_instant(then)
     }
 }
 

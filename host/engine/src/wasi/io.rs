@@ -50,7 +50,7 @@ impl Guest {
             return;
         }
         if stream == STDERR {
-            self.keep_last_words(&text);
+            self.keep_last_line(&text);
         }
         self.write_log(level, &text);
     }
@@ -174,11 +174,11 @@ impl streams::HostOutputStream for Guest {
 
     fn blocking_splice(
         &mut self,
-        _: Resource<DynOutputStream>,
-        _: Resource<DynInputStream>,
-        _: u64,
+        to: Resource<DynOutputStream>,
+        from: Resource<DynInputStream>,
+        length: u64,
     ) -> StreamResult<u64> {
-        Err(StreamError::Closed)
+        self.splice(to, from, length)
     }
 
     fn drop(&mut self, _: Resource<DynOutputStream>) -> wasmtime::Result<()> {
