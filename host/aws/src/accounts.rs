@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::{
     AwsConfig, ConfigError,
     client::{Client, Target},
+    credentials::{Identities, Session, session_names},
     errors::{AWS, CallError},
-    identity::{Identities, Session, session_names},
 };
 
 /// Organizational units that are listed at once.
@@ -170,7 +170,7 @@ impl Discovery<'_> {
         let region =
             Region::new(self.partition.main_region()).map_err(|error| Problem::from_error(&error))?;
         let target =
-            Target { account: role.account().clone(), region, session: management.clone(), tally: None };
+            Target { account: role.account().clone(), region, session: management.clone(), metrics: None };
         let found = match self.list(&target, units).await {
             Ok(found) => found,
             // Then there is no other account to miss. Any other failure leaves open which accounts

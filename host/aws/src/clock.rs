@@ -1,4 +1,4 @@
-//! What time it is at AWS.
+//! The clock of AWS.
 
 use std::{
     sync::{
@@ -32,6 +32,10 @@ pub(crate) struct Stamp {
     taken: Instant,
 }
 
+/// The seconds that AWS's clock is ahead of this machine's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Skew(i64);
+
 impl Clock {
     pub(crate) fn time(&self) -> SystemTime {
         shifted(SystemTime::now(), self.skew.load(Ordering::Relaxed))
@@ -41,23 +45,33 @@ impl Clock {
         Stamp { time: self.time(), taken: Instant::now() }
     }
 
-    /// Whether an answer's `Date` shows that its request was signed with a wrong time. The clock is then
-    /// right from now on. It does not matter what others taught the clock meanwhile: whatever was signed
-    /// wrongly deserves a second try.
-    pub(crate) fn correct(&self, signed: &Stamp, date: Option<&str>) -> bool {
-        let Some(theirs) = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok()) else {
-            return false;
-        };
+    /// The skew, where an answer's `Date` shows that its request was signed with a wrong time. It does not
+    /// matter whether the clock was corrected meanwhile: whatever was signed wrongly deserves a second try.
+    pub(crate) fn skew_shown_by(&self, signed: &Stamp, date: Option<&str>) -> Option<Skew> {
+        let theirs = DateTime::from_str(date?, Format::HttpDate).ok()?;
         let (earliest, latest) = (signed.time - TOLERANCE, signed.time + signed.taken.elapsed() + TOLERANCE);
         if (DateTime::from(earliest)..=DateTime::from(latest)).contains(&theirs) {
-            return false;
+            return None;
         }
-        let skew = theirs.secs() - DateTime::from(SystemTime::now()).secs();
+        Some(Skew(theirs.secs() - DateTime::from(SystemTime::now()).secs()))
+    }
+
+    /// Corrects the clock.
+    pub(crate) fn correct(&self, Skew(skew): Skew) {
         let before = self.skew.swap(skew, Ordering::Relaxed);
         if before.abs_diff(skew) > TOLERANCE.as_secs() {
             tracing::warn!(seconds = skew, "this machine's clock is off; using the clock of AWS");
         }
-        true
+    }
+
+    /// Corrects the clock where an answer's `Date` shows that its request was signed with a wrong time;
+    /// whether it does.
+    pub(crate) fn correct_by(&self, signed: &Stamp, date: Option<&str>) -> bool {
+        let skew = self.skew_shown_by(signed, date);
+        if let Some(skew) = skew {
+            self.correct(skew);
+        }
+        skew.is_some()
     }
 }
 
@@ -89,15 +103,15 @@ mod tests {
     fn each_request_is_compared_with_its_own_time() {
         let clock = Clock::default();
         let stamps = [clock.stamp(), clock.stamp()];
-        assert!(!clock.correct(&stamps[0], Some(&date(200))), "services accept that");
-        assert!(!clock.correct(&stamps[0], None) && !clock.correct(&stamps[0], Some("yesterday")));
+        assert!(!clock.correct_by(&stamps[0], Some(&date(200))), "services accept that");
+        assert!(!clock.correct_by(&stamps[0], None) && !clock.correct_by(&stamps[0], Some("yesterday")));
         for stamp in stamps {
-            assert!(clock.correct(&stamp, Some(&date(-7200))));
+            assert!(clock.correct_by(&stamp, Some(&date(-7200))));
             assert!((off(&clock) + 7200).abs() <= 1, "{}", off(&clock));
         }
-        assert!(!clock.correct(&clock.stamp(), Some(&date(-7200))), "signed by the clock of AWS");
+        assert!(!clock.correct_by(&clock.stamp(), Some(&date(-7200))), "signed by the clock of AWS");
         // Somebody sets this machine's clock right.
-        assert!(clock.correct(&clock.stamp(), Some(&date(0))));
+        assert!(clock.correct_by(&clock.stamp(), Some(&date(0))));
         assert!(off(&clock).abs() <= 1, "{}", off(&clock));
     }
 }

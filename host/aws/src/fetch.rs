@@ -36,9 +36,9 @@ use self::{
 };
 use crate::{
     Concurrency,
-    client::{Client, Outcome, Target, UnitReads, decode, decode_page},
+    client::{Client, SharedAnswer, Target, UnitCache, decode, decode_page},
+    credentials::Session,
     errors::{AWS, CallError, PLAN_AT_FAULT, is_doubtful},
-    identity::Session,
 };
 
 /// Batches that are enriched at once, so that the next is ready when one is handed over.
@@ -281,7 +281,7 @@ struct Reader {
     fresh: bool,
     concurrency: Concurrency,
     share: Arc<Share>,
-    reads: Arc<UnitReads>,
+    reads: Arc<UnitCache>,
     /// Bounds the enriching requests in flight.
     enriching: Semaphore,
     /// The steps of whose batches every item was refused.
@@ -335,7 +335,7 @@ impl Reader {
                 account: reading,
                 region,
                 session,
-                tally: Some(fetch.client.counters.tally(&fetch.request.kind.kind)),
+                metrics: Some(fetch.client.counters.kind(&fetch.request.kind.kind)),
             },
             concurrency: fetch.concurrency,
             share: fetch.share.clone(),
@@ -582,9 +582,9 @@ impl Reader {
     }
 
     /// Asks, or takes what was answered to the same call before, unless the request wants fresh answers.
-    async fn answer(&self, target: &Target, ready: &Ready, input: &Value) -> Outcome {
+    async fn answer(&self, target: &Target, ready: &Ready, input: &Value) -> SharedAnswer {
         if self.fresh {
-            return self.client.answer_anew(target, &ready.operation, input).await;
+            return self.client.fresh_answer(target, &ready.operation, input).await;
         }
         self.client.answer(target, &ready.operation, input, Some(&self.reads)).await
     }

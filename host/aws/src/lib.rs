@@ -22,18 +22,18 @@ mod accounts;
 mod client;
 mod clock;
 mod config;
+mod credentials;
 mod doctor;
 mod errors;
 mod fetch;
-mod identity;
 mod listing;
+mod metrics;
 mod once;
 pub mod policy;
-mod refusals;
 mod regions;
+mod sdk_transport;
+mod sensitive_reads;
 mod source;
-mod stats;
-mod transport;
 
 pub use berth_aws_wire::rehearse;
 pub use config::{
@@ -42,6 +42,6 @@ pub use config::{
 };
 pub use doctor::BaseIdentity;
 pub use listing::Listing;
-pub use refusals::check_read;
+pub use metrics::{AwsStats, CallStats, KindStats};
+pub use sensitive_reads::check_read;
 pub use source::AwsSource;
-pub use stats::{AwsStats, CallStats, KindStats};

@@ -18,8 +18,8 @@ use crate::{
     accounts::{Discovered, Discovery, Member, Strategy},
     client::{Client, Target},
     clock::Clock,
+    credentials::{Identities, Session},
     fetch::{self, Fetch, budget::Budget},
-    identity::{Identities, Session},
     policy::LONGEST_SESSION_POLICY,
     regions,
 };
@@ -170,12 +170,12 @@ impl Source for AwsSource {
         hints: &RegionHints,
     ) -> Result<EnabledRegions, Problem> {
         let session = self.session(&account.id)?;
-        let target = Target { account: account.id.clone(), region: self.home()?, session, tally: None };
+        let target = Target { account: account.id.clone(), region: self.home()?, session, metrics: None };
         regions::enabled(&self.client, &target, hints).await
     }
 
     fn prepare(&self, reads: &[(Arc<KindManifest>, BTreeSet<String>)]) {
-        self.client.expect(reads);
+        self.client.plan_cache(reads);
     }
 
     fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {

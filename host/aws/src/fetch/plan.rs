@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     errors::{CallError, PLAN_AT_FAULT},
-    once, refusals,
+    once, sensitive_reads,
 };
 
 /// How many resources make a batch where the plan does not say.
@@ -116,7 +116,7 @@ impl Ready {
     fn new(kind: &KindManifest, step: &Step, granted: &BTreeSet<String>) -> Result<Self, FetchError> {
         let named = |text: String| format!("{}, step `{}`: {text}", kind.kind, step.id);
         let wrong = |text| FetchError::Failed(Problem::new(named(text)).remedy(PLAN_AT_FAULT));
-        refusals::check_read(&step.service, &step.operation, granted).map_err(|problem| {
+        sensitive_reads::check_read(&step.service, &step.operation, granted).map_err(|problem| {
             FetchError::Skipped(Problem { message: named(problem.message), remedy: problem.remedy })
         })?;
         let operation = Service::load(&step.service)

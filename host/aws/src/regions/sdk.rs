@@ -12,8 +12,8 @@ use berth_core::Region;
 
 use crate::{
     client::{Client, Target},
+    credentials::Provider,
     errors::CallError,
-    identity::Provider,
 };
 
 /// Without `AllRegions` EC2 leaves out what is not opted in.

@@ -1,11 +1,11 @@
-//! Tells what of an answer could not be read as it came.
+//! Logs what an answer held that could not be read.
 
 use berth_aws_wire::{Operation, Repairs};
 
 use crate::once;
 
-/// Writes what was repaired to the log: the first time for an operation as a warning.
-pub(super) fn note(operation: &Operation, repairs: Repairs) {
+/// Logs repairs: as a warning the first time for an operation, at debug level after that.
+pub(super) fn write(operation: &Operation, repairs: Repairs) {
     if repairs.is_none() {
         return;
     }

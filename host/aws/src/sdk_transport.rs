@@ -18,7 +18,7 @@ const ANSWER_BYTES: usize = 16 << 20;
 
 /// Sends the official SDK's requests through a `reqwest` client.
 #[derive(Debug, Clone)]
-pub(crate) struct Transport {
+pub(crate) struct SdkTransport {
     http: berth_http::Client,
     /// The limit of one request, where the SDK's caller sets one: the metadata service of an
     /// instance, for one, must be given up on quickly.
@@ -27,7 +27,7 @@ pub(crate) struct Transport {
     clock: Option<Clock>,
 }
 
-impl Transport {
+impl SdkTransport {
     pub(crate) fn new(http: berth_http::Client) -> Self {
         Self { http, timeout: None, clock: None }
     }
@@ -52,7 +52,7 @@ impl Transport {
         let response = self.http.execute(request).await.map_err(connector_error)?;
         if let Some((clock, stamp)) = asked {
             let date = response.headers().get(http::header::DATE);
-            clock.correct(&stamp, date.and_then(|date| date.to_str().ok()));
+            clock.correct_by(&stamp, date.and_then(|date| date.to_str().ok()));
         }
         if response.status() == http::StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             // Not AWS says so, but a proxy.
@@ -83,13 +83,13 @@ fn connector_error(error: TransportError) -> ConnectorError {
     }
 }
 
-impl HttpConnector for Transport {
+impl HttpConnector for SdkTransport {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         HttpConnectorFuture::new(self.clone().send(request))
     }
 }
 
-impl HttpClient for Transport {
+impl HttpClient for SdkTransport {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         let timeout = match (settings.connect_timeout(), settings.read_timeout()) {
             (None, None) => None,

@@ -1,29 +1,47 @@
-//! Who Berth is towards AWS: the base identity, and the roles assumed with it.
+//! The credentials that Berth uses: those of the base identity, and those of the roles that it assumes.
+//!
+//! The base identity signs the request for the hop, if there is one, and the hop those for the roles of
+//! accounts. A session that AWS refuses is renewed first, then every session that it signed.
 
-mod chain;
+mod ambient;
+mod assume_role;
+mod caller;
+mod priority;
+mod remedy;
+#[cfg(feature = "aws-sdk-ec2")]
+mod sdk_provider;
 mod session;
+mod source;
+mod static_keys;
+mod sts;
+mod web_identity;
 
-use std::sync::{Arc, OnceLock};
+use std::{collections::BTreeMap, sync::Arc};
 
 use berth_core::{AccountId, Partition, Problem, RoleArn};
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 
 #[cfg(feature = "aws-sdk-ec2")]
-pub(crate) use self::session::provider::Provider;
+pub(crate) use self::sdk_provider::Provider;
 pub(crate) use self::session::{Issued, Session};
 use self::{
-    chain::{AmbientIssuer, Link, RoleIssuer, StaticIssuer, Sts, WebIdentityIssuer, static_credentials},
-    session::IssueError,
+    ambient::Ambient,
+    assume_role::{AssumedRole, Signer},
+    caller::CallerIdentity,
+    source::IssueError,
+    static_keys::FixedKeys,
+    sts::Sts,
+    web_identity::WebIdentityRole,
 };
 use crate::{
     AwsConfig, CredentialProvider, WebIdentity,
     clock::Clock,
     errors::{AWS, is_doubtful, is_expired},
-    transport::Transport,
+    sdk_transport::SdkTransport,
 };
 
-/// The session names of the integration Berth replaces: trust policies and alarms may name them.
+/// Ocean's session names: trust policies and alarms may name them.
 pub(crate) mod session_names {
     pub(crate) const ROLE: &str = "OceanRoleSession";
     pub(crate) const ORGANIZATION: &str = "OceanOrgAssumeRoleSession";
@@ -31,51 +49,26 @@ pub(crate) mod session_names {
     pub(crate) const WEB_IDENTITY: &str = "OceanWebIdentitySession";
 }
 
-/// Who the base identity is, as STS tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Caller {
-    pub(crate) account: AccountId,
-    pub(crate) arn: String,
-    pub(crate) partition: Partition,
-}
-
-impl Caller {
-    /// The principal as a trust policy names it: the role, not its session.
-    pub(crate) fn principal(&self) -> String {
-        let parts: Vec<&str> = self.arn.splitn(6, ':').collect();
-        match parts[..] {
-            ["arn", partition, "sts", _, account, resource] => {
-                match resource.strip_prefix("assumed-role/").and_then(|rest| rest.split('/').next()) {
-                    // The path of a role is not part of a session's ARN; the name is enough to find it.
-                    Some(role) => format!("arn:{partition}:iam::{account}:role/{role}"),
-                    None => self.arn.clone(),
-                }
-            }
-            _ => self.arn.clone(),
-        }
-    }
-}
-
 /// How roles are assumed.
-enum Way {
+enum Method {
     /// Signed by the base identity (or the hop).
     Signed,
     /// With the web identity token, each role directly.
     WebIdentity(WebIdentity),
 }
 
-/// The base identity and what can be done with it.
+/// The base identity, and the roles that it can assume.
 pub(crate) struct Identities {
     sts: Arc<Sts>,
     provider: CredentialProvider,
-    way: Way,
+    method: Method,
     /// `None` where there is nothing but a token that no role was named for.
     base: Option<Arc<Session>>,
     /// The role between the base identity and the accounts' roles.
     hop: Option<(RoleArn, Arc<Session>)>,
-    caller: OnceCell<Caller>,
+    caller: OnceCell<CallerIdentity>,
     external_id: Option<SecretString>,
-    external_ids: std::collections::BTreeMap<AccountId, SecretString>,
+    external_ids: BTreeMap<AccountId, SecretString>,
 }
 
 impl Identities {
@@ -85,57 +78,44 @@ impl Identities {
         http: berth_http::Client,
         clock: &Clock,
     ) -> Self {
-        let transport = Transport::new(http);
-        let region = partition.main_region();
-        let sts = Arc::new(Sts {
-            transport: transport.clone(),
-            clock: clock.clone(),
-            region,
-            endpoint: config.endpoints.get(&["sts"]).map(ToString::to_string),
-            fips: config.fips,
-            dual_stack: config.dual_stack,
-            duration: config.session_duration.and_then(|duration| i32::try_from(duration.as_secs()).ok()),
-            policy: config.session_policy.clone(),
-            timeout: config.retry.attempt_timeout,
-            pause: config.retry.base,
-            signed: OnceLock::new(),
-            unsigned: OnceLock::new(),
-        });
-        let provider = choose(config);
+        let transport = SdkTransport::new(http);
+        let sts = Arc::new(Sts::new(config, partition, transport.clone(), clock.clone()));
+        let provider = priority::choose(config);
         let ambient = || {
-            let issuer = AmbientIssuer { transport: transport.clone(), clock: clock.clone(), region };
-            Arc::new(Session::new(clock.clone(), issuer))
+            let region = partition.main_region();
+            let source = Ambient { transport: transport.clone(), clock: clock.clone(), region };
+            Arc::new(Session::new(clock.clone(), source))
         };
-        let (way, base) = match provider {
+        let (method, base) = match provider {
             CredentialProvider::AssumeRoleWithWebIdentity => match &config.web_identity {
                 Some(web_identity) => {
                     let base = web_identity.role_arn.as_ref().map(|role| {
-                        let issuer = WebIdentityIssuer {
+                        let source = WebIdentityRole {
                             sts: sts.clone(),
                             web_identity: web_identity.clone(),
                             role: role.clone(),
                             name: session_names::WEB_IDENTITY,
-                            narrowed: false,
+                            scope_down: false,
                         };
-                        Arc::new(Session::new(clock.clone(), issuer))
+                        Arc::new(Session::new(clock.clone(), source))
                     });
-                    (Way::WebIdentity(web_identity.clone()), base)
+                    (Method::WebIdentity(web_identity.clone()), base)
                 }
-                None => (Way::Signed, Some(ambient())),
+                None => (Method::Signed, Some(ambient())),
             },
             CredentialProvider::StaticCredential => match &config.static_keys {
                 Some(keys) => {
-                    let issuer = StaticIssuer(static_credentials(keys));
-                    (Way::Signed, Some(Arc::new(Session::new(clock.clone(), issuer))))
+                    let source = FixedKeys::new(keys);
+                    (Method::Signed, Some(Arc::new(Session::new(clock.clone(), source))))
                 }
-                None => (Way::Signed, Some(ambient())),
+                None => (Method::Signed, Some(ambient())),
             },
-            CredentialProvider::AssumeRole => (Way::Signed, Some(ambient())),
+            CredentialProvider::AssumeRole => (Method::Signed, Some(ambient())),
         };
         let mut identities = Self {
             sts,
             provider,
-            way,
+            method,
             base,
             hop: None,
             caller: OnceCell::new(),
@@ -170,11 +150,11 @@ impl Identities {
     ///
     /// # Errors
     /// A [`Problem`] when there are no credentials or STS refuses them.
-    pub(crate) async fn caller(&self) -> Result<&Caller, Problem> {
+    pub(crate) async fn caller(&self) -> Result<&CallerIdentity, Problem> {
         self.caller.get_or_try_init(|| self.ask_caller()).await
     }
 
-    async fn ask_caller(&self) -> Result<Caller, Problem> {
+    async fn ask_caller(&self) -> Result<CallerIdentity, Problem> {
         let request = self.sts.signed().get_caller_identity();
         let send = |config| request.clone().customize().config_override(config).send();
         let answer =
@@ -182,7 +162,7 @@ impl Identities {
                 Some(silence) => Problem::new(format!("AWS cannot be asked who Berth is: {error}"))
                     .remedy(silence.remedy(AWS)),
                 None => Problem::new(format!("the AWS credentials could not be used: {error}"))
-                    .remedy(self.credentials_remedy()),
+                    .remedy(remedy::credentials_remedy(self.provider)),
             })?;
         let arn = answer.arn().unwrap_or_default().to_owned();
         let account = AccountId::new(answer.account().unwrap_or_default())
@@ -191,21 +171,7 @@ impl Identities {
             Problem::new(format!("STS answered with the ARN `{arn}`: {error}"))
                 .remedy("a newer version of Berth may know this partition")
         })?;
-        Ok(Caller { account, arn, partition })
-    }
-
-    fn credentials_remedy(&self) -> &'static str {
-        match self.provider {
-            CredentialProvider::StaticCredential => {
-                "check `OCEAN__INTEGRATION__SECRETS__AWS_ACCESS_KEY_ID`, `…AWS_SECRET_ACCESS_KEY` and, for temporary keys, `…AWS_SESSION_TOKEN`"
-            }
-            CredentialProvider::AssumeRoleWithWebIdentity => {
-                "check the token in `AWS_WEB_IDENTITY_TOKEN_FILE` and that the role in `AWS_ROLE_ARN` trusts its issuer"
-            }
-            CredentialProvider::AssumeRole => {
-                "give Berth credentials: keys in `OCEAN__INTEGRATION__SECRETS__AWS_ACCESS_KEY_ID` and `…AWS_SECRET_ACCESS_KEY`, a profile, EKS pod identity, an ECS task role or an instance profile"
-            }
-        }
+        Ok(CallerIdentity { account, arn, partition })
     }
 
     /// Assumes a role and returns its session once it has credentials.
@@ -222,18 +188,18 @@ impl Identities {
             let session = self.role_session(self.signer()?, role, name, true);
             session.get().await.map(|_| session)
         };
-        let outcome = match &self.way {
-            Way::Signed => signed().await,
-            Way::WebIdentity(_) if self.hop.is_some() => signed().await,
-            Way::WebIdentity(web_identity) => {
-                let issuer = WebIdentityIssuer {
+        let outcome = match &self.method {
+            Method::Signed => signed().await,
+            Method::WebIdentity(_) if self.hop.is_some() => signed().await,
+            Method::WebIdentity(web_identity) => {
+                let source = WebIdentityRole {
                     sts: self.sts.clone(),
                     web_identity: web_identity.clone(),
                     role: role.clone(),
                     name,
-                    narrowed: true,
+                    scope_down: true,
                 };
-                let session = Arc::new(Session::new(self.sts.clock.clone(), issuer));
+                let session = Arc::new(Session::new(self.sts.clock.clone(), source));
                 match session.get().await {
                     Ok(_) => Ok(session),
                     // A role that trusts not the identity provider but the role of `AWS_ROLE_ARN`.
@@ -255,24 +221,30 @@ impl Identities {
     }
 
     /// What signs the requests for the accounts' roles: the hop or, without one, the base identity.
-    fn signer(&self) -> Result<Link, IssueError> {
+    fn signer(&self) -> Result<Signer, IssueError> {
         match (&self.hop, &self.base) {
-            (Some((role, session)), _) => Ok(Link { session: session.clone(), role: Some(role.clone()) }),
-            (None, Some(session)) => Ok(Link { session: session.clone(), role: None }),
+            (Some((role, session)), _) => Ok(Signer { session: session.clone(), role: Some(role.clone()) }),
+            (None, Some(session)) => Ok(Signer { session: session.clone(), role: None }),
             (None, None) => Err(IssueError::new("there is no base identity to assume it with")),
         }
     }
 
-    fn role_session(&self, signer: Link, role: &RoleArn, name: &'static str, narrowed: bool) -> Arc<Session> {
-        let issuer = RoleIssuer {
+    fn role_session(
+        &self,
+        signer: Signer,
+        role: &RoleArn,
+        name: &'static str,
+        scope_down: bool,
+    ) -> Arc<Session> {
+        let source = AssumedRole {
             sts: self.sts.clone(),
             signer,
             role: role.clone(),
             name,
             external_id: self.external_id(role.account()).cloned(),
-            narrowed,
+            scope_down,
         };
-        Arc::new(Session::new(self.sts.clock.clone(), issuer))
+        Arc::new(Session::new(self.sts.clock.clone(), source))
     }
 
     async fn cannot_assume(&self, role: &RoleArn, hop: Option<&RoleArn>, error: &IssueError) -> Problem {
@@ -282,20 +254,21 @@ impl Identities {
             return Problem::new(message).remedy(silence.remedy(AWS));
         }
         let caller = self.caller().await;
-        let principal = match (hop, &self.way, &caller) {
+        let principal = match (hop, &self.method, &caller) {
             (Some(hop), ..) => hop.to_string(),
             (None, _, Ok(caller)) => caller.principal(),
-            (None, Way::WebIdentity(_), Err(_)) => "the issuer of the web identity token".into(),
-            (None, Way::Signed, Err(_)) => "the base identity".into(),
+            (None, Method::WebIdentity(_), Err(_)) => "the issuer of the web identity token".into(),
+            (None, Method::Signed, Err(_)) => "the base identity".into(),
         };
         let refuses_credentials =
             error.code.as_deref().is_some_and(|code| is_doubtful(code) || is_expired(code, &error.message));
-        let for_a_moment = |message| Problem::new(message).remedy(refused_for_a_moment(&principal, role));
-        match (hop, &self.way, &self.hop, &self.base) {
+        let for_a_moment =
+            |message| Problem::new(message).remedy(remedy::refused_for_a_moment(&principal, role));
+        match (hop, &self.method, &self.hop, &self.base) {
             (Some(_), _, Some((_, signer)), _) if refuses_credentials && signer.has_just_worked() => {
                 return for_a_moment(message);
             }
-            (None, Way::Signed, _, Some(signer)) => match caller {
+            (None, Method::Signed, _, Some(signer)) => match caller {
                 _ if signer.has_just_worked() => {
                     if refuses_credentials {
                         return for_a_moment(message);
@@ -314,45 +287,7 @@ impl Identities {
             },
             _ => {}
         }
-        let name = role.as_str().split_once(":role/").map_or("", |(_, name)| name);
-        let sent = match self.external_id(role.account()) {
-            Some(_) => "one was sent",
-            None => "none was sent",
-        };
-        Problem::new(message).remedy(format!(
-            "check that the role `{name}` exists in account {account}, spelled like this\n\
-             check that its trust policy names `{principal}` as a principal that may `sts:AssumeRole`\n\
-             check that the external ID (`OCEAN__INTEGRATION__CONFIG__EXTERNAL_ID`; {sent}) equals `sts:ExternalId` in the trust policy\n\
-             check that a policy of `{principal}` allows `sts:AssumeRole` on `{role}`",
-            account = role.account(),
-        ))
+        let external_id_sent = self.external_id(role.account()).is_some();
+        Problem::new(message).remedy(remedy::cannot_assume(&principal, role, external_id_sent))
     }
-}
-
-/// What to do about credentials that STS refuses for a role and accepts otherwise.
-fn refused_for_a_moment(principal: &str, role: &RoleArn) -> String {
-    format!(
-        "the credentials of `{principal}` are accepted for other calls, so AWS may refuse them here for a moment only; if the next resync does not go better, check that STS is active for account {} in this partition",
-        role.account()
-    )
-}
-
-/// The first provider of the priority list that has what it needs.
-fn choose(config: &AwsConfig) -> CredentialProvider {
-    let priority = match &config.credential_provider_priority[..] {
-        [] => &CredentialProvider::DEFAULT_PRIORITY[..],
-        given => given,
-    };
-    let roles = config.account_role_arn.is_some() || !config.account_role_arns.is_empty();
-    let found = priority.iter().copied().find(|provider| match provider {
-        CredentialProvider::AssumeRoleWithWebIdentity => config.web_identity.is_some(),
-        CredentialProvider::StaticCredential => config.static_keys.is_some(),
-        CredentialProvider::AssumeRole => roles,
-    });
-    found.unwrap_or(match config.static_keys {
-        // Keys that the priority list forgets are still the only identity that was given.
-        Some(_) => CredentialProvider::StaticCredential,
-        // Nothing configured: whatever the machine has.
-        None => CredentialProvider::AssumeRole,
-    })
 }

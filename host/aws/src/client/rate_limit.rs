@@ -1,15 +1,18 @@
-//! How fast one service of one region of one account is asked.
+//! Rate limits: one for each service, region and account.
 //!
 //! The adaptive rate of AWS's own SDKs: no limit until the service throttles; then seven tenths of
-//! the measured rate, recovering along a cubic curve (as TCP CUBIC does). Beside it a budget of
-//! repeats, so that a service that is down is not hammered by everyone at once.
+//! the measured rate, recovering along a cubic curve (as TCP CUBIC does). A retry budget comes with
+//! it, so that a service that is down is not hammered by everyone at once.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// Kept of the rate after a throttled answer.
+use berth_core::{AccountId, Region};
+
+/// The part of the rate that is left after a throttled answer.
 const BETA: f64 = 0.7;
 /// How fast the rate recovers.
 const SCALE: f64 = 0.4;
@@ -19,16 +22,43 @@ const SMOOTH: f64 = 0.8;
 const LEAST_RATE: f64 = 0.5;
 /// Seconds over which the rate is measured, so that bursts are smoothed over.
 const SLOT: f64 = 0.5;
-/// What the budget of repeats starts with and never exceeds.
+/// The retry budget at the start, which is never exceeded.
 const BUDGET: u32 = 500;
+/// How many rate limiters there may be before those that are as good as new are dropped.
+const LEAST_ROOM: usize = 1024;
 
-/// When a request was sent, by the bucket's own clock.
+/// The rate limiters of all services, regions and accounts that are not as good as new.
+#[derive(Debug, Default)]
+pub(super) struct RateLimits(Mutex<Limiters>);
+
+#[derive(Debug, Default)]
+struct Limiters {
+    limiters: HashMap<(AccountId, Region, Arc<str>), Arc<RateLimiter>>,
+    /// How many there may be before those that are as good as new are dropped.
+    room: usize,
+}
+
+impl RateLimits {
+    /// The rate limiter of a service, in a region of an account.
+    pub(super) fn get(&self, account: &AccountId, region: &Region, service: &str) -> Arc<RateLimiter> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Limiters { limiters, room } = &mut *state;
+        if limiters.len() >= *room {
+            limiters.retain(|_, limiter| Arc::strong_count(limiter) > 1 || !limiter.is_fresh());
+            *room = (2 * limiters.len()).max(LEAST_ROOM);
+        }
+        let key = (account.clone(), region.clone(), service.into());
+        limiters.entry(key).or_insert_with(|| Arc::new(RateLimiter::new())).clone()
+    }
+}
+
+/// When a request was sent, by the rate limiter's own clock.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Turn(f64);
+pub(super) struct SentAt(f64);
 
-/// The pace of one bucket.
+/// The rate limit of one service, in one region of one account.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(super) struct RateLimiter {
     start: Instant,
     state: Mutex<State>,
 }
@@ -49,8 +79,8 @@ struct State {
     budget: u32,
 }
 
-impl Pace {
-    pub(crate) fn new() -> Self {
+impl RateLimiter {
+    pub(super) fn new() -> Self {
         let state = State {
             rate: None,
             tokens: 0.0,
@@ -68,7 +98,7 @@ impl Pace {
     }
 
     /// Whether it is as good as new, so that nothing is lost with it.
-    pub(crate) fn is_fresh(&self) -> bool {
+    pub(super) fn is_fresh(&self) -> bool {
         let (state, now) = self.lock();
         state.rate.is_none() && state.budget == BUDGET && state.paused_until <= now
     }
@@ -78,8 +108,8 @@ impl Pace {
         (self.state.lock().unwrap_or_else(PoisonError::into_inner), now)
     }
 
-    /// Waits for this request's turn and tells when it came.
-    pub(crate) async fn turn(&self) -> Turn {
+    /// Waits until the next request may be sent.
+    pub(super) async fn acquire(&self) -> SentAt {
         let wait = {
             let (mut state, now) = self.lock();
             state.reserve(now)
@@ -87,27 +117,27 @@ impl Pace {
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        Turn(self.start.elapsed().as_secs_f64())
+        SentAt(self.start.elapsed().as_secs_f64())
     }
 
-    /// Takes note of an answer that asked to slow down, and for how long to be quiet.
-    pub(crate) fn throttled(&self, turn: Turn, quiet: Option<Duration>) {
+    /// Records a throttled answer, and the pause that the service asks for.
+    pub(super) fn throttled(&self, sent_at: SentAt, pause: Option<Duration>) {
         let (mut state, now) = self.lock();
-        state.throttled(now, turn);
-        if let Some(quiet) = quiet {
-            state.paused_until = state.paused_until.max(now + quiet.as_secs_f64());
+        state.throttled(now, sent_at);
+        if let Some(pause) = pause {
+            state.paused_until = state.paused_until.max(now + pause.as_secs_f64());
         }
     }
 
-    /// Takes note of an answer that did not; `spent` is what its repeats took from the budget.
-    pub(crate) fn answered(&self, spent: u32) {
+    /// Records an answer that was not throttled; `spent` is what its retries took from the budget.
+    pub(super) fn succeeded(&self, spent: u32) {
         let (mut state, now) = self.lock();
-        state.answered(now);
+        state.succeeded(now);
         state.budget = BUDGET.min(state.budget + spent.max(1));
     }
 
-    /// Takes a repeat out of the budget, if it has that much.
-    pub(crate) fn spend(&self, cost: u32) -> bool {
+    /// Takes a retry out of the budget, if it has that much.
+    pub(super) fn spend(&self, cost: u32) -> bool {
         let (mut state, _) = self.lock();
         let left = state.budget.checked_sub(cost);
         state.budget = left.unwrap_or(state.budget);
@@ -116,8 +146,8 @@ impl Pace {
 }
 
 impl State {
-    /// Takes a token, on credit if there is none, and tells how long to wait for it: turns come in
-    /// the order in which they were asked for.
+    /// Takes a token, on credit if there is none, and returns how long to wait for it. Requests are sent in
+    /// the order in which they ask.
     fn reserve(&mut self, now: f64) -> Duration {
         let paused = (self.paused_until - now).max(0.0);
         let wait = match self.rate {
@@ -148,11 +178,11 @@ impl State {
         }
     }
 
-    fn throttled(&mut self, now: f64, turn: Turn) {
+    fn throttled(&mut self, now: f64, sent_at: SentAt) {
         self.measure(now);
         // A burst is throttled many times over; what was sent before the rate was cut says nothing
         // about the rate after.
-        if self.rate.is_some() && turn.0 <= self.throttled_at {
+        if self.rate.is_some() && sent_at.0 <= self.throttled_at {
             return;
         }
         // A burst in the first slot has not been measured yet.
@@ -165,7 +195,7 @@ impl State {
         self.set_rate(now, base * BETA, measured);
     }
 
-    fn answered(&mut self, now: f64) {
+    fn succeeded(&mut self, now: f64) {
         self.measure(now);
         if self.rate.is_some() {
             let since = now - self.throttled_at - self.recovery;
@@ -186,11 +216,11 @@ impl State {
 mod tests {
     use super::*;
 
-    /// Sends as fast as the pace allows for `seconds` to a service that throttles above `limit`
+    /// Sends as fast as the rate limiter allows for `seconds` to a service that throttles above `limit`
     /// requests per second; returns (answered, throttled) per second over the last half.
     fn drive(limit: f64, seconds: f64) -> (f64, f64) {
-        let pace = Pace::new();
-        let mut state = pace.state.lock().unwrap();
+        let limiter = RateLimiter::new();
+        let mut state = limiter.state.lock().unwrap();
         let (mut now, mut service_tokens, mut answered, mut throttled) = (0.0_f64, limit, 0.0, 0.0);
         while now < seconds {
             let wait = state.reserve(now).as_secs_f64().max(0.002);
@@ -198,10 +228,10 @@ mod tests {
             service_tokens = (service_tokens + wait * limit).min(limit);
             if service_tokens >= 1.0 {
                 service_tokens -= 1.0;
-                state.answered(now);
+                state.succeeded(now);
                 answered += if now > seconds / 2.0 { 1.0 } else { 0.0 };
             } else {
-                state.throttled(now, Turn(now));
+                state.throttled(now, SentAt(now));
                 throttled += if now > seconds / 2.0 { 1.0 } else { 0.0 };
             }
         }
@@ -219,46 +249,62 @@ mod tests {
 
     #[test]
     fn nothing_waits_before_the_first_throttling() {
-        let pace = Pace::new();
-        let mut state = pace.state.lock().unwrap();
+        let limiter = RateLimiter::new();
+        let mut state = limiter.state.lock().unwrap();
         for _ in 0..1000 {
             assert_eq!(state.reserve(0.0), Duration::ZERO);
-            state.answered(0.0);
+            state.succeeded(0.0);
         }
         assert_eq!(state.rate, None);
     }
 
     #[test]
     fn a_burst_is_punished_once() {
-        let pace = Pace::new();
-        let mut state = pace.state.lock().unwrap();
+        let limiter = RateLimiter::new();
+        let mut state = limiter.state.lock().unwrap();
         for _ in 0..100 {
             state.reserve(0.1);
-            state.throttled(0.2, Turn(0.1));
+            state.throttled(0.2, SentAt(0.1));
         }
         assert!(state.rate.unwrap() > 1.0, "{state:?}");
         let before = state.rate.unwrap();
-        state.throttled(1.0, Turn(0.9));
+        state.throttled(1.0, SentAt(0.9));
         assert!(state.rate.unwrap() < before, "{state:?}");
     }
 
     #[test]
     fn the_budget_runs_out_and_recovers() {
-        let pace = Pace::new();
-        let spent = (0..1000).filter(|_| pace.spend(5)).count();
+        let limiter = RateLimiter::new();
+        let spent = (0..1000).filter(|_| limiter.spend(5)).count();
         assert_eq!(spent, 100);
-        pace.answered(5);
-        assert!(pace.spend(5));
-        assert!(!pace.spend(5));
+        limiter.succeeded(5);
+        assert!(limiter.spend(5));
+        assert!(!limiter.spend(5));
     }
 
     #[tokio::test]
     async fn a_service_that_names_a_pause_gets_it() {
-        let pace = Pace::new();
-        let turn = pace.turn().await;
-        pace.throttled(turn, Some(Duration::from_millis(80)));
+        let limiter = RateLimiter::new();
+        let sent_at = limiter.acquire().await;
+        limiter.throttled(sent_at, Some(Duration::from_millis(80)));
         let before = Instant::now();
-        pace.turn().await;
+        limiter.acquire().await;
         assert!(before.elapsed() >= Duration::from_millis(75));
+    }
+
+    #[test]
+    fn rate_limiters_that_are_as_good_as_new_are_forgotten() {
+        let limits = RateLimits::default();
+        let region = Region::new("eu-west-1").unwrap();
+        let account = |n: usize| AccountId::new(format!("{n:012}")).unwrap();
+        let throttled = limits.get(&account(0), &region, "ec2");
+        throttled.spend(5);
+        drop(throttled);
+        for n in 1..10 * LEAST_ROOM {
+            limits.get(&account(n), &region, "ec2");
+        }
+        let limiters = &limits.0.lock().unwrap().limiters;
+        assert!(limiters.len() <= LEAST_ROOM, "{}", limiters.len());
+        assert!(limiters.keys().any(|(kept, ..)| *kept == account(0)), "its budget is not full");
     }
 }

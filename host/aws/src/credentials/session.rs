@@ -1,4 +1,4 @@
-//! Credentials that are kept fresh.
+//! Sessions: credentials that are kept fresh.
 
 use std::{
     fmt,
@@ -6,81 +6,30 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use async_trait::async_trait;
 use aws_credential_types::Credentials;
-use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use berth_core::Problem;
-use berth_http::TransportError;
 use tokio::sync::Mutex;
 
+use super::source::{CredentialSource, IssueError};
 use crate::{clock::Clock, errors::AWS};
 
 /// How long credentials are used that look expired when they arrive: with a clock that no answer has
 /// corrected, their expiry says nothing. AWS's shortest sessions last fifteen minutes.
-const BLIND: Duration = Duration::from_mins(10);
+const UNCORRECTED_CLOCK_GRACE: Duration = Duration::from_mins(10);
 
-/// How often credentials are renewed because of an answer that has another meaning, too.
-const DOUBT: Duration = Duration::from_mins(1);
+/// The shortest time between two renewals because of an answer that has another meaning, too.
+const INVALIDATION_INTERVAL: Duration = Duration::from_mins(1);
 
-/// How long credentials that AWS accepted are above suspicion.
-const JUST: Duration = Duration::from_mins(5);
+/// How long a session counts as one that AWS accepts, after AWS last did.
+const RECENT: Duration = Duration::from_mins(5);
 
-/// Where credentials come from.
-#[async_trait]
-pub(super) trait Issuer: Send + Sync {
-    async fn issue(&self) -> Result<Credentials, IssueError>;
-}
-
-/// Why no credentials were issued.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{text}")]
-pub(super) struct IssueError {
-    /// `<code>: <message>` where AWS answered.
-    pub(super) text: String,
-    pub(super) code: Option<String>,
-    pub(super) message: String,
-    /// Why no answer came, where none did.
-    pub(super) transport: Option<TransportError>,
-}
-
-impl IssueError {
-    pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: None, message: String::new(), transport: None }
-    }
-
-    pub(super) fn of_sdk<E, R>(error: &SdkError<E, R>) -> Self
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-        R: fmt::Debug + 'static,
-    {
-        match (error.code(), error.message()) {
-            (Some(code), message) => {
-                let message = message.unwrap_or("AWS gave no message").to_owned();
-                let text = format!("{code}: {message}");
-                Self { text, code: Some(code.to_owned()), message, transport: None }
-            }
-            (None, _) => Self::of_error(error),
-        }
-    }
-
-    /// Of something else than an answer.
-    pub(super) fn of_error(error: &(dyn std::error::Error + 'static)) -> Self {
-        let transport = TransportError::find(error);
-        let text = match &transport {
-            Some(silence) => silence.to_string(),
-            None => Problem::from_error(error).message,
-        };
-        Self { transport, ..Self::new(text) }
-    }
-}
-
-/// Credentials as they were issued once. Two are the same only if they were issued together.
+/// Credentials as they were issued. Two values are the same only if they were issued together.
 #[derive(Debug)]
 pub(crate) struct Issued {
     credentials: Credentials,
     at: Instant,
-    /// How long they were good for when they were issued; `None` where they do not expire. Zero says that
-    /// a clock is wrong.
+    /// Their lifetime when they were issued; `None` where they do not expire. Zero says that a clock is
+    /// wrong.
     life: Option<Duration>,
 }
 
@@ -99,12 +48,12 @@ impl Issued {
         self.life.is_some()
     }
 
-    /// How long ago they were issued.
+    /// The time since they were issued.
     pub(super) fn age(&self) -> Duration {
         self.at.elapsed()
     }
 
-    /// How much time must be left: five minutes, or a fifth of a short life.
+    /// Whether enough time is left: five minutes, or a fifth of a short lifetime.
     fn is_fresh(&self, now: SystemTime) -> bool {
         let most = Duration::from_mins(5);
         let margin = self.life.filter(|life| !life.is_zero()).map_or(most, |life| (life / 5).min(most));
@@ -117,27 +66,27 @@ impl Issued {
 
     fn lasts(&self, until: SystemTime) -> bool {
         self.credentials.expiry().is_none_or(|expiry| until < expiry)
-            || (self.life == Some(Duration::ZERO) && self.age() < BLIND)
+            || (self.life == Some(Duration::ZERO) && self.age() < UNCORRECTED_CLOCK_GRACE)
     }
 }
 
 /// Credentials that are kept fresh: issued once, and again ahead of their expiry or when AWS refuses them,
-/// by one caller at a time. Whoever waited for it gets what it came to.
+/// by one caller at a time. All callers that wait get the same result.
 pub(crate) struct Session {
-    issuer: Box<dyn Issuer>,
+    source: Box<dyn CredentialSource>,
     clock: Clock,
     current: RwLock<Option<Arc<Issued>>>,
-    issuing: Mutex<()>,
+    renewing: Mutex<()>,
     history: StdMutex<History>,
 }
 
 #[derive(Default)]
 struct History {
-    /// How often issuing failed, and how the last time.
+    /// How often renewing failed, and how the last time.
     failures: u64,
     error: Option<IssueError>,
-    /// When credentials were renewed in doubt.
-    doubted: Option<Instant>,
+    /// When credentials were last invalidated.
+    invalidated: Option<Instant>,
     /// When AWS last accepted credentials of this session.
     accepted: Option<Instant>,
 }
@@ -149,12 +98,12 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    pub(super) fn new(clock: Clock, issuer: impl Issuer + 'static) -> Self {
+    pub(super) fn new(clock: Clock, source: impl CredentialSource + 'static) -> Self {
         Self {
-            issuer: Box::new(issuer),
+            source: Box::new(source),
             clock,
             current: RwLock::new(None),
-            issuing: Mutex::new(()),
+            renewing: Mutex::new(()),
             history: StdMutex::default(),
         }
     }
@@ -178,27 +127,27 @@ impl Session {
         }
     }
 
-    /// Does the same for credentials that AWS refused in a way that may have another reason. Once a minute
-    /// at most: where the reason is another one, new credentials are of no use.
-    pub(crate) fn doubt(&self, used: &Arc<Issued>) {
+    /// Does the same for credentials that AWS refused for a reason that is not clear. Once a minute at most:
+    /// where the credentials are not the reason, new ones are of no use.
+    pub(crate) fn invalidate(&self, used: &Arc<Issued>) {
         {
             let mut history = self.history();
-            if history.doubted.is_some_and(|last| last.elapsed() < DOUBT) {
+            if history.invalidated.is_some_and(|last| last.elapsed() < INVALIDATION_INTERVAL) {
                 return;
             }
-            history.doubted = Some(Instant::now());
+            history.invalidated = Some(Instant::now());
         }
         self.expire(used);
     }
 
-    /// Takes note that AWS accepted credentials of this session.
+    /// Records that AWS accepted credentials of this session.
     pub(super) fn accepted(&self) {
         self.history().accepted = Some(Instant::now());
     }
 
     /// Whether AWS has accepted credentials of this session in the last minutes.
     pub(super) fn has_just_worked(&self) -> bool {
-        self.history().accepted.is_some_and(|at| at.elapsed() < JUST)
+        self.history().accepted.is_some_and(|at| at.elapsed() < RECENT)
     }
 
     fn history(&self) -> std::sync::MutexGuard<'_, History> {
@@ -216,11 +165,11 @@ impl Session {
         }
         let usable = self.known(Issued::is_valid);
         let failures = self.history().failures;
-        let _turn = match (&usable, self.issuing.try_lock()) {
-            (_, Ok(turn)) => turn,
+        let _renewing = match (&usable, self.renewing.try_lock()) {
+            (_, Ok(renewing)) => renewing,
             // Someone else renews them; these do meanwhile.
             (Some(issued), Err(_)) => return Ok(issued.clone()),
-            (None, Err(_)) => self.issuing.lock().await,
+            (None, Err(_)) => self.renewing.lock().await,
         };
         if let Some(issued) = self.known(Issued::is_fresh) {
             return Ok(issued);
@@ -233,7 +182,7 @@ impl Session {
                 return Err(error.clone());
             }
         }
-        match self.issuer.issue().await {
+        match self.source.issue().await {
             Ok(credentials) => {
                 let issued = Arc::new(Issued::new(credentials, self.clock.time()));
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(issued.clone());
@@ -253,34 +202,11 @@ impl Session {
     }
 }
 
-/// Lets the official SDK sign with this session.
-#[cfg(feature = "aws-sdk-ec2")]
-pub(crate) mod provider {
-    use std::sync::Arc;
-
-    use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError, future};
-
-    use super::Session;
-
-    #[derive(Debug, Clone)]
-    pub(crate) struct Provider(pub(crate) Arc<Session>);
-
-    impl ProvideCredentials for Provider {
-        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-        where
-            Self: 'a,
-        {
-            future::ProvideCredentials::new(async {
-                let issued = self.0.get().await.map_err(CredentialsError::provider_error)?;
-                Ok(issued.credentials().clone())
-            })
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
 
     use super::*;
 
@@ -292,7 +218,7 @@ mod tests {
     }
 
     #[async_trait]
-    impl Issuer for Counting {
+    impl CredentialSource for Counting {
         async fn issue(&self) -> Result<Credentials, IssueError> {
             self.issued.fetch_add(1, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -308,8 +234,8 @@ mod tests {
 
     fn session(life: i64, fails: bool) -> (Session, Arc<AtomicUsize>) {
         let issued = Arc::new(AtomicUsize::new(0));
-        let issuer = Counting { issued: issued.clone(), life, fails };
-        (Session::new(Clock::default(), issuer), issued)
+        let source = Counting { issued: issued.clone(), life, fails };
+        (Session::new(Clock::default(), source), issued)
     }
 
     #[tokio::test]
@@ -340,11 +266,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn credentials_are_renewed_in_doubt_once_a_minute() {
+    async fn credentials_are_invalidated_once_a_minute() {
         let (session, issued) = session(3600, false);
         for _ in 0..5 {
             let used = session.get().await.unwrap();
-            session.doubt(&used);
+            session.invalidate(&used);
         }
         session.get().await.unwrap();
         assert_eq!(issued.load(Ordering::SeqCst), 2);
@@ -366,7 +292,7 @@ mod tests {
         // This machine is two hours ahead, so that an hour is left.
         let date = aws_smithy_types::DateTime::from(SystemTime::now() - Duration::from_hours(2));
         let date = date.fmt(aws_smithy_types::date_time::Format::HttpDate).unwrap();
-        assert!(session.clock.correct(&session.clock.stamp(), Some(&date)));
+        assert!(session.clock.correct_by(&session.clock.stamp(), Some(&date)));
         let lease = session.get().await.unwrap();
         assert!(lease.is_fresh(session.clock.time()) && lease.life > Some(Duration::from_mins(50)));
         session.get().await.unwrap();

@@ -1,4 +1,4 @@
-//! How many requests were sent, and what became of them.
+//! Metrics of the requests, by operation and by kind.
 
 use std::{
     collections::BTreeMap,
@@ -58,9 +58,9 @@ impl AwsStats {
 /// Answers of a kind whose sizes are remembered for the median.
 const SIZES: usize = 4096;
 
-/// What one kind costs, while it is read.
+/// The metrics of one kind, while it is read.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<Costs>);
+pub(crate) struct KindMetrics(Mutex<Costs>);
 
 #[derive(Debug, Default)]
 struct Costs {
@@ -71,7 +71,7 @@ struct Costs {
     waited: BTreeMap<String, Duration>,
 }
 
-impl Tally {
+impl KindMetrics {
     /// An answer arrived.
     pub(crate) fn answered(&self, bytes: usize) {
         let mut costs = lock(&self.0);
@@ -115,7 +115,7 @@ impl Tally {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     calls: Mutex<BTreeMap<String, CallStats>>,
-    kinds: Mutex<BTreeMap<Kind, Arc<Tally>>>,
+    kinds: Mutex<BTreeMap<Kind, Arc<KindMetrics>>>,
 }
 
 impl Counters {
@@ -123,11 +123,11 @@ impl Counters {
         change(lock(&self.calls).entry(format!("{service}:{operation}")).or_default());
     }
 
-    /// Where what a kind costs is written down.
-    pub(crate) fn tally(&self, kind: &Kind) -> Arc<Tally> {
+    /// The metrics of a kind.
+    pub(crate) fn kind(&self, kind: &Kind) -> Arc<KindMetrics> {
         let mut kinds = lock(&self.kinds);
         match kinds.get(kind) {
-            Some(tally) => Arc::clone(tally),
+            Some(metrics) => Arc::clone(metrics),
             None => Arc::clone(kinds.entry(kind.clone()).or_default()),
         }
     }
@@ -138,7 +138,8 @@ impl Counters {
     }
 
     pub(crate) fn snapshot(&self) -> AwsStats {
-        let kinds = lock(&self.kinds).iter().map(|(kind, tally)| (kind.clone(), tally.snapshot())).collect();
+        let kinds =
+            lock(&self.kinds).iter().map(|(kind, metrics)| (kind.clone(), metrics.snapshot())).collect();
         AwsStats { calls: lock(&self.calls).clone(), kinds }
     }
 }
@@ -155,20 +156,20 @@ mod tests {
     fn a_kind_is_told_what_it_cost_since_the_resync_began() {
         let counters = Counters::default();
         let kind = Kind::new("AWS::S3::Bucket").unwrap();
-        let tally = counters.tally(&kind);
+        let metrics = counters.kind(&kind);
         for bytes in [100, 7, 50] {
-            tally.answered(bytes);
+            metrics.answered(bytes);
         }
-        tally.waited("s3", Duration::from_millis(20));
-        tally.waited("s3", Duration::from_millis(30));
-        tally.waited("s3", Duration::from_micros(1));
+        metrics.waited("s3", Duration::from_millis(20));
+        metrics.waited("s3", Duration::from_millis(30));
+        metrics.waited("s3", Duration::from_micros(1));
         let waited = [("s3".to_owned(), Duration::from_millis(50))].into();
         let stats = KindStats { responses: 3, bytes: 157, median_bytes: 50, waited };
         assert_eq!(counters.snapshot().kinds, [(kind.clone(), stats)].into());
 
         // Memory is bounded, and what is new counts.
-        (0..2 * SIZES).for_each(|_| tally.answered(9));
-        assert_eq!(lock(&tally.0).sizes.len(), SIZES);
+        (0..2 * SIZES).for_each(|_| metrics.answered(9));
+        assert_eq!(lock(&metrics.0).sizes.len(), SIZES);
         assert_eq!(counters.snapshot().kinds[&kind].median_bytes, 9);
         counters.forget_kinds();
         assert!(counters.snapshot().kinds.is_empty());

@@ -1,4 +1,4 @@
-//! One request for kinds that ask the same.
+//! The response cache: one request for kinds that ask the same.
 //!
 //! Answers are kept as they came over the wire, so that their size is known exactly and whoever
 //! asks first owns its decoded form.
@@ -8,46 +8,34 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt, Shared};
-use http::HeaderMap;
 use serde_json::Value;
 
-use crate::errors::CallError;
+use super::answer::SharedAnswer;
 
-/// The final answer to a call.
+/// The answers of one resync, or of one unit.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
-pub(crate) type Outcome = Result<Arc<Answer>, CallError>;
-
-/// What has been asked in this resync.
-#[derive(Debug)]
-pub(crate) struct SharedReads {
+pub(super) struct ResponseCache {
     limit: usize,
     state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    calls: HashMap<Arc<str>, Shared<BoxFuture<'static, Outcome>>>,
-    /// Answered calls, oldest first, with what they weigh.
+    calls: HashMap<Arc<str>, Shared<BoxFuture<'static, SharedAnswer>>>,
+    /// Answered calls with their weight, oldest first.
     kept: VecDeque<(Arc<str>, usize)>,
     bytes: usize,
     /// Counts the resyncs, so that what was asked in one is not kept in the next.
     generation: u64,
 }
 
-/// What an entry weighs beside its body, its key and its headers.
+/// The weight of an entry beside its body, its key and its headers.
 const OVERHEAD: usize = 512;
 
-impl SharedReads {
+impl ResponseCache {
     /// Keeps answers of up to `limit` bytes in all.
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self { limit, state: Arc::default() }
     }
 
@@ -56,19 +44,19 @@ impl SharedReads {
     }
 
     /// Forgets everything.
-    pub(crate) fn clear(&self) {
+    pub(super) fn clear(&self) {
         let mut state = self.lock();
         *state = State { generation: state.generation + 1, ..State::default() };
     }
 
     /// The answer to a call, asked for only if nobody did before; and whether somebody did. Where it
     /// is not to be kept, only those get it who ask while it is under way.
-    pub(crate) async fn get(
+    pub(super) async fn get(
         &self,
         key: String,
         keep: bool,
-        ask: impl FnOnce() -> BoxFuture<'static, Outcome>,
-    ) -> (Outcome, bool) {
+        ask: impl FnOnce() -> BoxFuture<'static, SharedAnswer>,
+    ) -> (SharedAnswer, bool) {
         let key: Arc<str> = key.into();
         let (call, shared) = {
             let mut state = self.lock();
@@ -76,15 +64,15 @@ impl SharedReads {
                 (call.clone(), true)
             } else {
                 let (call, generation, limit) = (ask(), state.generation, if keep { self.limit } else { 0 });
-                let (settled, held) = (key.clone(), self.state.clone());
-                // Settled by the call itself: whoever asked first may have gone meanwhile.
+                let (finished, held) = (key.clone(), self.state.clone());
+                // Finished by the call itself: whoever asked first may have gone meanwhile.
                 let call = async move {
-                    let outcome = call.await;
+                    let answer = call.await;
                     let mut state = lock(&held);
                     if state.generation == generation {
-                        state.settle(settled, &outcome, limit);
+                        state.finish(finished, &answer, limit);
                     }
-                    outcome
+                    answer
                 };
                 let call = call.boxed().shared();
                 state.calls.insert(key, call.clone());
@@ -100,8 +88,8 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl State {
-    fn settle(&mut self, key: Arc<str>, outcome: &Outcome, limit: usize) {
-        match outcome {
+    fn finish(&mut self, key: Arc<str>, answer: &SharedAnswer, limit: usize) {
+        match answer {
             // Whoever waited has got the error; the next one may have more luck.
             Err(_) => _ = self.calls.remove(&key),
             Ok(_) if limit == 0 => _ = self.calls.remove(&key),
@@ -121,7 +109,7 @@ impl State {
 }
 
 /// Names a call: the same members in any order give the same key.
-pub(crate) fn key(account: &str, region: &str, service: &str, operation: &str, input: &Value) -> String {
+pub(super) fn key(account: &str, region: &str, service: &str, operation: &str, input: &Value) -> String {
     let mut key = format!("{account} {region} {service} {operation} ");
     write_canonical(input, &mut key);
     key
@@ -157,27 +145,29 @@ fn write_canonical(value: &Value, to: &mut String) {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use http::HeaderMap;
     use serde_json::json;
 
-    use super::*;
+    use super::{super::answer::Answer, *};
+    use crate::errors::CallError;
 
     fn answer(size: usize) -> Arc<Answer> {
         Arc::new(Answer { status: 200, headers: HeaderMap::new(), body: vec![0; size].into() })
     }
 
     async fn ask(
-        reads: &SharedReads,
+        reads: &ResponseCache,
         key: &str,
         asked: &Arc<AtomicUsize>,
-        outcome: Outcome,
-    ) -> (Outcome, bool) {
+        answer: SharedAnswer,
+    ) -> (SharedAnswer, bool) {
         let asked = asked.clone();
         reads
             .get(key.to_owned(), true, move || {
                 async move {
                     asked.fetch_add(1, Ordering::SeqCst);
                     tokio::task::yield_now().await;
-                    outcome
+                    answer
                 }
                 .boxed()
             })
@@ -186,7 +176,7 @@ mod tests {
 
     #[tokio::test]
     async fn equal_calls_are_one_and_memory_is_bounded() {
-        let reads = SharedReads::new(10_000);
+        let reads = ResponseCache::new(10_000);
         let asked = Arc::new(AtomicUsize::new(0));
         let both = futures::join!(
             ask(&reads, "a", &asked, Ok(answer(1000))),
@@ -207,7 +197,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_nobody_else_asks_for_is_not_kept() {
-        let reads = SharedReads::new(10_000);
+        let reads = ResponseCache::new(10_000);
         let ask = || {
             async {
                 tokio::task::yield_now().await;
@@ -223,7 +213,7 @@ mod tests {
 
     #[tokio::test]
     async fn failures_are_not_kept() {
-        let reads = SharedReads::new(10_000);
+        let reads = ResponseCache::new(10_000);
         let asked = Arc::new(AtomicUsize::new(0));
         let failed = || Err(CallError::Signing("no".into()));
         assert!(ask(&reads, "a", &asked, failed()).await.0.is_err());

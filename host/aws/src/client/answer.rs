@@ -1,0 +1,77 @@
+//! The final answer to a call, and its decoded form.
+
+use std::sync::Arc;
+
+use berth_aws_wire::{Operation, Page};
+use berth_core::Path;
+use bytes::Bytes;
+use http::HeaderMap;
+use serde_json::Value;
+
+use super::repair_log;
+use crate::errors::CallError;
+
+/// An answer as it came over the wire.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    pub(super) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// An answer that several callers may share.
+pub(crate) type SharedAnswer = Result<Arc<Answer>, CallError>;
+
+/// Decodes an answer.
+///
+/// # Errors
+/// [`CallError`] where the answer is an error, or cannot be read.
+pub(crate) fn decode(operation: &Operation, answer: &Answer) -> Result<Value, CallError> {
+    decode_list(operation, answer, &[])
+}
+
+/// Decodes an answer, and requires that everything `items` leads to is readable.
+///
+/// # Errors
+/// As those of [`decode`].
+pub(crate) fn decode_list(
+    operation: &Operation,
+    answer: &Answer,
+    items: &[&Path],
+) -> Result<Value, CallError> {
+    accept(operation, answer)?;
+    let (value, repairs) = operation.decode_list(answer.status, &answer.headers, &answer.body, items)?;
+    repair_log::write(operation, repairs);
+    Ok(value)
+}
+
+/// Decodes a page of a list, and leaves its items as text.
+///
+/// # Errors
+/// As those of [`decode`].
+pub(crate) fn decode_page(operation: &Operation, answer: &Answer, items: &Path) -> Result<Page, CallError> {
+    accept(operation, answer)?;
+    let page = operation.decode_page(answer.status, &answer.headers, &answer.body, items)?;
+    repair_log::write(operation, page.repairs);
+    Ok(page)
+}
+
+/// Refuses an answer that is an error.
+fn accept(operation: &Operation, answer: &Answer) -> Result<(), CallError> {
+    if answer.is_success() {
+        return Ok(());
+    }
+    let error = operation.decode_error(answer.status, &answer.headers, &answer.body);
+    let has_body = operation.model().method != http::Method::HEAD;
+    Err(CallError::of_answer(answer.status, error, has_body))
+}

@@ -1,0 +1,340 @@
+//! The attempts of a call: sent, judged by the [retry policy](super::retry), and sent again.
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use berth_aws_wire::{Operation, Service, WireError, WireRequest};
+use berth_core::Region;
+use berth_http::TransportError;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use super::{
+    Target,
+    answer::Answer,
+    endpoint::{Destination, Endpoints},
+    permits::Permits,
+    rate_limit::{RateLimiter, RateLimits, SentAt},
+    retry::{self, History, Policy, Refusal, SignAgain, Step},
+    s3_redirect::{self, BucketRegions},
+    transport::{Reply, Signature, Transport},
+};
+use crate::{
+    AwsConfig, CallStats,
+    clock::{Clock, Skew},
+    errors::CallError,
+    metrics::Counters,
+};
+
+/// Makes calls, and repeats them as long as that may help.
+pub(super) struct Attempts {
+    transport: Transport,
+    endpoints: Endpoints,
+    policy: Policy,
+    rate_limits: RateLimits,
+    permits: Permits,
+    bucket_regions: BucketRegions,
+    clock: Clock,
+    counters: Arc<Counters>,
+}
+
+impl Attempts {
+    pub(super) fn new(
+        config: &AwsConfig,
+        http: berth_http::Client,
+        clock: Clock,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self {
+            transport: Transport::new(config, http, clock.clone()),
+            endpoints: Endpoints::new(config),
+            policy: Policy::new(config.retry),
+            rate_limits: RateLimits::default(),
+            permits: Permits::new(config.concurrency),
+            bucket_regions: BucketRegions::default(),
+            clock,
+            counters,
+        }
+    }
+
+    /// Makes a call. The answer may be an error.
+    ///
+    /// # Errors
+    /// [`CallError`] where no answer came, or the request could not be made.
+    pub(super) async fn call(
+        &self,
+        target: &Target,
+        operation: &Operation,
+        input: &Value,
+    ) -> Result<Answer, CallError> {
+        let answer = match Call::new(self, target, operation, input) {
+            Ok(call) => call.run().await,
+            Err(error) => Err(error),
+        };
+        if !answer.as_ref().is_ok_and(Answer::is_success) {
+            self.count(operation, |calls| calls.errors += 1);
+        }
+        answer
+    }
+
+    fn count(&self, operation: &Operation, change: fn(&mut CallStats)) {
+        self.counters.count(operation.service().name(), operation.name(), change);
+    }
+
+    /// The region of a bucket that is not in `asked`. It is kept for later calls.
+    async fn region_of_bucket(
+        &self,
+        target: &Target,
+        bucket: &str,
+        asked: &Region,
+        answer: &Answer,
+        error: &WireError,
+    ) -> Option<Region> {
+        let other = |region: &Region| region != asked;
+        let named = s3_redirect::named_region(answer, error).filter(other);
+        // Another call may have found it meanwhile.
+        let found = match named.or_else(|| self.bucket_regions.get(bucket).filter(other)) {
+            Some(region) => region,
+            None => self.locate(target, bucket, asked).await.filter(other)?,
+        };
+        self.bucket_regions.keep(bucket, &found);
+        Some(found)
+    }
+
+    /// Asks for a bucket's region with `HEAD`, whose answer names it even where access is denied.
+    async fn locate(&self, target: &Target, bucket: &str, asked: &Region) -> Option<Region> {
+        let operation = Service::load("s3").ok()?.operation("HeadBucket").ok()?;
+        let wire = operation.encode(&json!({"Bucket": bucket})).ok()?;
+        let destination = self.endpoints.resolve(&operation, &wire, asked).ok()?;
+        let service_permits = self.permits.of_service("s3");
+        let _permits = self.permits.acquire(&service_permits).await;
+        self.count(&operation, |calls| calls.requests += 1);
+        match self.transport.send(&target.session, &operation, &wire, &destination).await {
+            Ok(Reply::Answer(answer, _)) => s3_redirect::region_of_header(&answer),
+            Ok(Reply::NoAnswer(_)) | Err(_) => None,
+        }
+    }
+
+    /// The same connections for the official SDK.
+    #[cfg(feature = "aws-sdk-ec2")]
+    pub(super) fn sdk_transport(&self) -> crate::sdk_transport::SdkTransport {
+        crate::sdk_transport::SdkTransport::new(self.transport.http().clone())
+    }
+
+    /// The setting that overrides a service's endpoint.
+    #[cfg(feature = "aws-sdk-ec2")]
+    pub(super) fn endpoint_override(&self, service: &str) -> Option<&url::Url> {
+        self.endpoints.override_of(service)
+    }
+}
+
+/// A call that is under way.
+struct Call<'c> {
+    attempts: &'c Attempts,
+    target: &'c Target,
+    operation: &'c Operation,
+    wire: WireRequest,
+    /// The bucket that the call is about, if any.
+    bucket: Option<&'c str>,
+    region: Region,
+    destination: Destination,
+    rate_limiter: Arc<RateLimiter>,
+    service_permits: Arc<Semaphore>,
+    history: History,
+    /// What the retries took from the retry budget.
+    spent: u32,
+}
+
+impl<'c> Call<'c> {
+    fn new(
+        attempts: &'c Attempts,
+        target: &'c Target,
+        operation: &'c Operation,
+        input: &'c Value,
+    ) -> Result<Self, CallError> {
+        let service = operation.service().name();
+        let wire = operation.encode(input)?;
+        let bucket = s3_redirect::bucket_of(service, input);
+        let known = bucket.and_then(|bucket| attempts.bucket_regions.get(bucket));
+        let region = known.unwrap_or_else(|| target.region.clone());
+        Ok(Self {
+            destination: attempts.endpoints.resolve(operation, &wire, &region)?,
+            rate_limiter: attempts.rate_limits.get(&target.account, &region, service),
+            service_permits: attempts.permits.of_service(service),
+            attempts,
+            target,
+            operation,
+            wire,
+            bucket,
+            region,
+            history: History::default(),
+            spent: 0,
+        })
+    }
+
+    /// Sends the request until its answer is final.
+    async fn run(mut self) -> Result<Answer, CallError> {
+        loop {
+            let (reply, sent_at) = self.attempt().await?;
+            match reply {
+                Reply::Answer(answer, _) if answer.is_success() => {
+                    self.rate_limiter.succeeded(self.spent);
+                    return Ok(answer);
+                }
+                Reply::Answer(answer, signature) => {
+                    let error = self.operation.decode_error(answer.status, &answer.headers, &answer.body);
+                    if !self.follow_bucket(&answer, &error).await?
+                        && !self.try_again(&answer, &error, &signature, sent_at).await
+                    {
+                        return Ok(answer);
+                    }
+                }
+                Reply::NoAnswer(error) => self.after_no_answer(error).await?,
+            }
+        }
+    }
+
+    /// Sends the request once.
+    async fn attempt(&mut self) -> Result<(Reply, SentAt), CallError> {
+        let attempts = self.attempts;
+        let asked = Instant::now();
+        let sent_at = self.rate_limiter.acquire().await;
+        self.target.waited(self.service(), asked.elapsed());
+        self.history.attempts += 1;
+        attempts.count(self.operation, |calls| calls.requests += 1);
+        if self.history.attempts > 1 {
+            attempts.count(self.operation, |calls| calls.retries += 1);
+        }
+        let _permits = attempts.permits.acquire(&self.service_permits).await;
+        let session = &self.target.session;
+        let reply = attempts.transport.send(session, self.operation, &self.wire, &self.destination).await?;
+        if let Reply::Answer(answer, _) = &reply {
+            self.target.answered(answer.body.len());
+        }
+        Ok((reply, sent_at))
+    }
+
+    fn service(&self) -> &'c str {
+        self.operation.service().name()
+    }
+
+    /// Waits for the next attempt after one without an answer.
+    ///
+    /// # Errors
+    /// [`CallError::Transport`] where it was the last.
+    async fn after_no_answer(&mut self, error: TransportError) -> Result<(), CallError> {
+        let step = self.attempts.policy.after_no_answer(&self.history, error.is_lasting());
+        match step {
+            Step::Retry(backoff) if self.rate_limiter.spend(backoff.cost) => {
+                self.spent += backoff.cost;
+                tracing::debug!(
+                    service = self.service(), operation = self.operation.name(), region = %self.region, %error,
+                    "no answer, asking again"
+                );
+                tokio::time::sleep(backoff.wait(rand::random())).await;
+                Ok(())
+            }
+            _ => {
+                let host = self.destination.url.host_str().unwrap_or_default().to_owned();
+                Err(CallError::Transport { host, error, attempts: self.history.attempts })
+            }
+        }
+    }
+
+    /// Follows the bucket, where S3 says that it is in another region; whether it did.
+    ///
+    /// # Errors
+    /// [`CallError`] where that region has no endpoint.
+    async fn follow_bucket(&mut self, answer: &Answer, error: &WireError) -> Result<bool, CallError> {
+        let Some(bucket) = self.bucket else { return Ok(false) };
+        let attempts = self.attempts;
+        if !attempts.policy.may_follow_bucket(&self.history)
+            || !s3_redirect::is_elsewhere(self.operation, answer, error)
+        {
+            return Ok(false);
+        }
+        let found = attempts.region_of_bucket(self.target, bucket, &self.region, answer, error).await;
+        let Some(elsewhere) = found else { return Ok(false) };
+        self.history.redirects += 1;
+        tracing::debug!(bucket, region = %self.region, %elsewhere, "the bucket is in another region");
+        self.destination = attempts.endpoints.resolve(self.operation, &self.wire, &elsewhere)?;
+        self.rate_limiter = attempts.rate_limits.get(&self.target.account, &elsewhere, self.service());
+        self.region = elsewhere;
+        Ok(true)
+    }
+
+    /// Prepares the next attempt after an answer that is an error, and waits for it; whether there is one.
+    async fn try_again(
+        &mut self,
+        answer: &Answer,
+        error: &WireError,
+        signature: &Signature,
+        sent_at: SentAt,
+    ) -> bool {
+        let (policy, clock) = (self.attempts.policy, &self.attempts.clock);
+        let skew = clock.skew_shown_by(&signature.at, answer.header(http::header::DATE));
+        let pause = retry::retry_after(answer, SystemTime::now()).map(|pause| policy.granted_pause(pause));
+        let refusal = Refusal {
+            status: answer.status,
+            code: &error.code,
+            message: &error.message,
+            pause,
+            wrong_time: skew.is_some(),
+        };
+        let step = policy.after_refusal(&self.history, &refusal);
+        if let Step::GiveUp { throttled: true } | Step::Retry(retry::Backoff { throttled: true, .. }) = step {
+            self.attempts.count(self.operation, |calls| calls.throttled += 1);
+            self.rate_limiter.throttled(sent_at, pause);
+        }
+        match step {
+            Step::Return => {
+                self.rate_limiter.succeeded(self.spent);
+                false
+            }
+            Step::GiveUp { .. } => false,
+            Step::SignAgain { because, longest_wait } => {
+                self.sign_again(because, signature, skew, &error.code);
+                if !longest_wait.is_zero() {
+                    tokio::time::sleep(longest_wait.mul_f64(rand::random())).await;
+                }
+                true
+            }
+            Step::Retry(backoff) => {
+                if !self.rate_limiter.spend(backoff.cost) {
+                    return false;
+                }
+                self.spent += backoff.cost;
+                let wait = backoff.wait(rand::random());
+                tracing::debug!(
+                    service = self.service(), operation = self.operation.name(), account = %self.target.account,
+                    region = %self.region, code = error.code, ?wait, "asking again"
+                );
+                tokio::time::sleep(wait).await;
+                if backoff.throttled {
+                    self.target.waited(self.service(), wait);
+                }
+                true
+            }
+        }
+    }
+
+    /// Prepares the request to be signed again.
+    fn sign_again(&mut self, because: SignAgain, signature: &Signature, skew: Option<Skew>, code: &str) {
+        self.history.signed_again(because);
+        let session = &self.target.session;
+        match because {
+            SignAgain::WrongTime => {
+                if let Some(skew) = skew {
+                    self.attempts.clock.correct(skew);
+                }
+            }
+            SignAgain::Expired => session.expire(&signature.credentials),
+            SignAgain::Refused => session.invalidate(&signature.credentials),
+        }
+        tracing::debug!(
+            account = %self.target.account, region = %self.target.region, code, "signing the request again"
+        );
+    }
+}

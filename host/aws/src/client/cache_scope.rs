@@ -1,0 +1,124 @@
+//! Who may ask for the same answer again, as the fetch plans of a resync say.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use berth_core::{KindManifest, Scope};
+
+/// How long an answer is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum CacheScope {
+    /// Only while the call is under way: each call is made once.
+    Call,
+    /// For the unit that asked.
+    Unit,
+    /// For all units of the resync.
+    Resync,
+}
+
+/// The cache scope of each operation, by service and operation.
+#[derive(Default)]
+pub(super) struct CacheScopes(RwLock<HashMap<(String, String), CacheScope>>);
+
+impl CacheScopes {
+    /// Forgets all plans.
+    pub(super) fn clear(&self) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Learns from the fetch plans of a resync which answers nobody else asks for, so that they are not
+    /// kept.
+    pub(super) fn plan(&self, reads: &[(Arc<KindManifest>, BTreeSet<String>)]) {
+        let mut scopes: HashMap<(String, String), CacheScope> = HashMap::new();
+        for (kind, options) in reads {
+            let mut own: HashMap<(&str, &str), CacheScope> = HashMap::new();
+            for step in kind.plan.steps.iter().filter(|step| step.is_on(options)) {
+                // Units of an organization's kinds all ask the same; so do those of the regions of an
+                // account, where a step has a region of its own.
+                let scope = if kind.scope == Scope::Organization
+                    || (kind.scope == Scope::Regional && step.region.is_some())
+                {
+                    CacheScope::Resync
+                } else if step.parent().is_some() {
+                    // What runs for each item may ask the same for two of them.
+                    CacheScope::Unit
+                } else {
+                    CacheScope::Call
+                };
+                own.entry((&step.service, &step.operation))
+                    .and_modify(|known| *known = scope.max(CacheScope::Unit).max(*known))
+                    .or_insert(scope);
+            }
+            for ((service, operation), scope) in own {
+                scopes
+                    .entry((service.to_owned(), operation.to_owned()))
+                    .and_modify(|known| *known = CacheScope::Resync)
+                    .or_insert(scope);
+            }
+        }
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = scopes;
+    }
+
+    /// The scope of an operation's answers. Those of an operation in no plan are kept for the resync.
+    pub(super) fn of(&self, service: &str, operation: &str) -> CacheScope {
+        let scopes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        scopes.get(&(service.to_owned(), operation.to_owned())).copied().unwrap_or(CacheScope::Resync)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn kind(name: &str, scope: &str, steps: &Value) -> (Arc<KindManifest>, BTreeSet<String>) {
+        let kind = json!({"kind": name, "scope": scope, "plan": {"resources": "list", "steps": steps},
+            "blueprints": []});
+        (Arc::new(serde_json::from_value(kind).unwrap()), BTreeSet::from(["extra".to_owned()]))
+    }
+
+    fn list(service: &str, operation: &str) -> Value {
+        json!({"id": "list", "service": service, "operation": operation, "items": "Items[]"})
+    }
+
+    #[test]
+    fn answers_are_kept_for_whoever_may_ask_again() {
+        let scopes = CacheScopes::default();
+        assert_eq!(scopes.of("ec2", "DescribeInstances"), CacheScope::Resync, "nothing is known yet");
+        let step = |id: &str, operation: &str, more: Value| {
+            let mut step = json!({"id": id, "service": "ecs", "operation": operation, "each": "list"});
+            step.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            step
+        };
+        scopes.plan(&[
+            kind("A::B::Instance", "regional", &json!([list("ec2", "DescribeInstances")])),
+            kind(
+                "A::B::Cluster",
+                "regional",
+                &json!([
+                    list("ecs", "ListClusters"),
+                    step("tags", "ListTagsForResource", json!({})),
+                    step("fixed", "ListAttributes", json!({"region": "us-east-1"})),
+                    step("extra", "ListTasks", json!({"option": "extra"})),
+                    step("off", "ListServices", json!({"option": "another"})),
+                ]),
+            ),
+            kind("A::B::Service", "regional", &json!([list("ecs", "ListClusters")])),
+            kind("A::B::Account", "organization", &json!([list("organizations", "ListAccounts")])),
+        ]);
+        for (service, operation, scope) in [
+            ("ec2", "DescribeInstances", CacheScope::Call),
+            ("ecs", "ListTagsForResource", CacheScope::Unit),
+            ("ecs", "ListTasks", CacheScope::Unit),
+            ("ecs", "ListClusters", CacheScope::Resync),
+            ("ecs", "ListAttributes", CacheScope::Resync),
+            ("organizations", "ListAccounts", CacheScope::Resync),
+            ("ecs", "ListServices", CacheScope::Resync),
+        ] {
+            assert_eq!(scopes.of(service, operation), scope, "{service}:{operation}");
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Whether a call is tried again, and how. Every decision depends on its arguments only.
+
+use std::time::{Duration, SystemTime};
+
+use aws_smithy_types::date_time::{DateTime, Format};
+
+use super::answer::Answer;
+use crate::{
+    Retry,
+    errors::{is_doubtful, is_expired, is_skewed, is_throttling, is_transient},
+};
+
+/// What a retry takes from the retry budget of its rate limiter.
+const ERROR_COST: u32 = 5;
+/// What the retry of a request without an answer takes.
+const NO_ANSWER_COST: u32 = 10;
+/// How often one call follows its bucket to another region.
+const REDIRECTS: u32 = 3;
+/// How often one call is signed again because the clock was wrong.
+const CLOCK_CORRECTIONS: u32 = 3;
+/// How often one call renews an expired session.
+const RENEWALS: u32 = 2;
+/// How often one call is signed again after AWS refused its credentials for a reason that is not clear.
+const INVALIDATIONS: u32 = 1;
+/// How many times longer than others a throttled request waits.
+const THROTTLED_SCALE: u32 = 3;
+
+/// The attempts of one call so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct History {
+    pub(super) attempts: u32,
+    pub(super) redirects: u32,
+    clock_corrections: u32,
+    renewals: u32,
+    invalidations: u32,
+}
+
+impl History {
+    /// Records that the request is signed again.
+    pub(super) fn signed_again(&mut self, because: SignAgain) {
+        match because {
+            SignAgain::WrongTime => self.clock_corrections += 1,
+            SignAgain::Expired => self.renewals += 1,
+            SignAgain::Refused => self.invalidations += 1,
+        }
+    }
+}
+
+/// An answer that is an error.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Refusal<'a> {
+    pub(super) status: u16,
+    pub(super) code: &'a str,
+    pub(super) message: &'a str,
+    /// The pause that the service asks for, in `Retry-After`.
+    pub(super) pause: Option<Duration>,
+    /// Whether the answer's date shows that the request was signed with a wrong time.
+    pub(super) wrong_time: bool,
+}
+
+/// What comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The answer is final, and says nothing about the load of the service.
+    Return,
+    /// The service throttles or fails, and this was the last attempt.
+    GiveUp {
+        throttled: bool,
+    },
+    /// Sign the request again, after a random wait of at most `longest_wait`.
+    SignAgain {
+        because: SignAgain,
+        longest_wait: Duration,
+    },
+    Retry(Backoff),
+}
+
+/// Why a request is signed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SignAgain {
+    WrongTime,
+    Expired,
+    /// AWS refuses the credentials. It may do so for a moment only, or because the session ended.
+    Refused,
+}
+
+/// How long to wait before a retry, and what the retry costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Backoff {
+    /// The bound of the random wait.
+    longest: Duration,
+    /// The pause that the service asks for.
+    pause: Duration,
+    /// What the retry takes from the retry budget.
+    pub(super) cost: u32,
+    pub(super) throttled: bool,
+}
+
+impl Backoff {
+    /// The wait, for a random number between 0 and 1.
+    pub(super) fn wait(&self, random: f64) -> Duration {
+        self.longest.mul_f64(random).max(self.pause)
+    }
+}
+
+/// Decides about retries, by the settings.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Policy(Retry);
+
+impl Policy {
+    pub(super) fn new(settings: Retry) -> Self {
+        Self(settings)
+    }
+
+    /// The part of a pause that is granted to a service.
+    pub(super) fn granted_pause(&self, asked: Duration) -> Duration {
+        asked.min(self.0.longest_retry_after)
+    }
+
+    /// Whether a call may follow its bucket to another region once more.
+    pub(super) fn may_follow_bucket(&self, history: &History) -> bool {
+        history.redirects < REDIRECTS
+    }
+
+    /// What comes after an attempt without an answer. `lasting`: whether the next attempt would fail in the
+    /// same way.
+    pub(super) fn after_no_answer(&self, history: &History, lasting: bool) -> Step {
+        if lasting || self.is_last(history) {
+            return Step::GiveUp { throttled: false };
+        }
+        Step::Retry(Backoff {
+            longest: self.longest_wait(history, self.0.base),
+            pause: Duration::ZERO,
+            cost: NO_ANSWER_COST,
+            throttled: false,
+        })
+    }
+
+    /// What comes after an answer that is an error.
+    pub(super) fn after_refusal(&self, history: &History, refusal: &Refusal<'_>) -> Step {
+        if let Some(because) = sign_again(history, refusal) {
+            // AWS may need a moment to accept credentials that it refused.
+            let waits = history.invalidations > 0 || because == SignAgain::Refused;
+            let longest_wait = if waits { self.longest_wait(history, self.0.base) } else { Duration::ZERO };
+            return Step::SignAgain { because, longest_wait };
+        }
+        let throttled = is_throttling(refusal.status, refusal.code);
+        if !throttled && !is_transient(refusal.status, refusal.code) {
+            return Step::Return;
+        }
+        if self.is_last(history) {
+            return Step::GiveUp { throttled };
+        }
+        let scale = if throttled { self.0.base * THROTTLED_SCALE } else { self.0.base };
+        Step::Retry(Backoff {
+            longest: self.longest_wait(history, scale),
+            pause: refusal.pause.unwrap_or_default(),
+            // A service that throttles is healthy, and the rate limiter deals with it; the budget is for
+            // services that fail.
+            cost: if throttled { 0 } else { ERROR_COST },
+            throttled,
+        })
+    }
+
+    fn is_last(&self, history: &History) -> bool {
+        history.attempts >= self.0.attempts
+    }
+
+    /// The bound of the next random wait: it doubles with every attempt ("full jitter").
+    fn longest_wait(&self, history: &History, scale: Duration) -> Duration {
+        scale.saturating_mul(1 << history.attempts.saturating_sub(1).min(16)).min(self.0.cap)
+    }
+}
+
+/// Whether a refused request is worth signing again.
+fn sign_again(history: &History, refusal: &Refusal<'_>) -> Option<SignAgain> {
+    let Refusal { code, message, wrong_time, .. } = *refusal;
+    if wrong_time && is_skewed(code, message) && history.clock_corrections < CLOCK_CORRECTIONS {
+        Some(SignAgain::WrongTime)
+    } else if is_expired(code, message) && history.renewals < RENEWALS {
+        Some(SignAgain::Expired)
+    } else if is_doubtful(code) && history.invalidations < INVALIDATIONS {
+        Some(SignAgain::Refused)
+    } else {
+        None
+    }
+}
+
+/// The pause that a service asks for: `Retry-After` in seconds or as a date, or AWS's own
+/// `x-amz-retry-after` in milliseconds.
+pub(super) fn retry_after(answer: &Answer, now: SystemTime) -> Option<Duration> {
+    let text = |name| answer.header(name).map(str::trim);
+    if let Some(millis) = text("x-amz-retry-after").and_then(|text| text.parse().ok()) {
+        return Some(Duration::from_millis(millis));
+    }
+    let text = text("retry-after")?;
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = SystemTime::try_from(DateTime::from_str(text, Format::HttpDate).ok()?).ok()?;
+    Some(at.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn policy() -> Policy {
+        Policy::new(Retry {
+            attempts: 4,
+            base: 200 * MS,
+            cap: Duration::from_secs(1),
+            longest_retry_after: Duration::from_secs(60),
+            ..Retry::default()
+        })
+    }
+
+    fn attempt(attempts: u32) -> History {
+        History { attempts, ..History::default() }
+    }
+
+    fn retry(longest: u32, pause: u32, cost: u32, throttled: bool) -> Step {
+        Step::Retry(Backoff { longest: longest * MS, pause: pause * MS, cost, throttled })
+    }
+
+    fn sign_again(because: SignAgain, longest_wait: u32) -> Step {
+        Step::SignAgain { because, longest_wait: longest_wait * MS }
+    }
+
+    #[test]
+    fn an_error_decides_what_comes_next() {
+        let renewed_twice = History { renewals: 2, ..attempt(3) };
+        let corrected_thrice = History { clock_corrections: 3, ..attempt(1) };
+        let invalidated = History { invalidations: 1, ..attempt(2) };
+        let refused = sign_again(SignAgain::Refused, 200);
+        let table = [
+            // About the request, and so final.
+            (attempt(1), 404, "ResourceNotFoundException", false, Step::Return),
+            (attempt(1), 403, "AccessDenied", false, Step::Return),
+            (attempt(9), 400, "ValidationException", false, Step::Return),
+            // About the load or the health of the service.
+            (attempt(1), 400, "Throttling", false, retry(600, 0, 0, true)),
+            (attempt(2), 429, "429", false, retry(1000, 0, 0, true)),
+            (attempt(4), 400, "ThrottlingException", false, Step::GiveUp { throttled: true }),
+            (attempt(1), 503, "503", false, retry(200, 0, 5, false)),
+            (attempt(2), 500, "InternalFailure", false, retry(400, 0, 5, false)),
+            (attempt(3), 500, "InternalFailure", false, retry(800, 0, 5, false)),
+            (attempt(4), 500, "InternalFailure", false, Step::GiveUp { throttled: false }),
+            // About the time in the signature, if the date of the answer says so.
+            (attempt(1), 403, "AccessDenied", true, sign_again(SignAgain::WrongTime, 0)),
+            (attempt(4), 403, "RequestTimeTooSkewed", true, sign_again(SignAgain::WrongTime, 0)),
+            (attempt(1), 403, "RequestTimeTooSkewed", false, Step::Return),
+            (corrected_thrice, 403, "RequestTimeTooSkewed", true, Step::Return),
+            (invalidated, 403, "RequestTimeTooSkewed", true, sign_again(SignAgain::WrongTime, 400)),
+            // About the session.
+            (attempt(1), 400, "ExpiredToken", false, sign_again(SignAgain::Expired, 0)),
+            (attempt(9), 400, "ExpiredTokenException", false, sign_again(SignAgain::Expired, 0)),
+            (attempt(1), 403, "RequestExpired", true, sign_again(SignAgain::WrongTime, 0)),
+            (corrected_thrice, 403, "RequestExpired", true, sign_again(SignAgain::Expired, 0)),
+            (renewed_twice, 400, "ExpiredToken", false, Step::Return),
+            // About the credentials, for whatever reason.
+            (attempt(1), 403, "InvalidClientTokenId", false, refused),
+            (attempt(1), 403, "SignatureDoesNotMatch", false, refused),
+            (attempt(1), 403, "SignatureDoesNotMatch", true, sign_again(SignAgain::WrongTime, 0)),
+            (invalidated, 403, "InvalidClientTokenId", false, Step::Return),
+            (invalidated, 400, "ExpiredToken", false, sign_again(SignAgain::Expired, 400)),
+        ];
+        for (history, status, code, wrong_time, step) in table {
+            let refusal = Refusal { status, code, wrong_time, ..Refusal::default() };
+            assert_eq!(policy().after_refusal(&history, &refusal), step, "{history:?} {status} {code}");
+        }
+    }
+
+    #[test]
+    fn no_answer_is_tried_again_unless_it_would_be_the_same() {
+        for (attempts, lasting, step) in [
+            (1, false, retry(200, 0, 10, false)),
+            (3, false, retry(800, 0, 10, false)),
+            (4, false, Step::GiveUp { throttled: false }),
+            (1, true, Step::GiveUp { throttled: false }),
+        ] {
+            assert_eq!(policy().after_no_answer(&attempt(attempts), lasting), step, "{attempts} {lasting}");
+        }
+    }
+
+    #[test]
+    fn every_reason_to_sign_again_is_counted_for_itself() {
+        let mut history = attempt(1);
+        let refusal = Refusal { status: 403, code: "RequestExpired", wrong_time: true, ..Refusal::default() };
+        let mut reasons = Vec::new();
+        while let Step::SignAgain { because, .. } = policy().after_refusal(&history, &refusal) {
+            history.signed_again(because);
+            reasons.push(because);
+        }
+        let (time, expired) = (SignAgain::WrongTime, SignAgain::Expired);
+        assert_eq!(reasons, [time, time, time, expired, expired]);
+        history.redirects = REDIRECTS - 1;
+        assert!(policy().may_follow_bucket(&history));
+        history.redirects = REDIRECTS;
+        assert!(!policy().may_follow_bucket(&history));
+    }
+
+    #[test]
+    fn a_wait_is_random_and_at_least_the_pause() {
+        let refusal = Refusal { status: 503, code: "503", pause: Some(150 * MS), ..Refusal::default() };
+        let Step::Retry(backoff) = policy().after_refusal(&attempt(2), &refusal) else {
+            panic!("an error of the service is tried again");
+        };
+        for (random, wait) in [(0.0, 150), (0.25, 150), (0.5, 200), (1.0, 400)] {
+            assert_eq!(backoff.wait(random), wait * MS, "{random}");
+        }
+        assert_eq!(policy().granted_pause(Duration::from_secs(90)), Duration::from_secs(60));
+        assert_eq!(policy().granted_pause(Duration::from_secs(9)), Duration::from_secs(9));
+    }
+
+    #[test]
+    fn a_pause_is_read_in_every_form() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (name, value, pause) in [
+            ("retry-after", "7", Some(7_000)),
+            ("retry-after", " 7 ", Some(7_000)),
+            ("retry-after", "Tue, 14 Nov 2023 22:13:25 GMT", Some(5_000)),
+            ("retry-after", "Tue, 14 Nov 2023 22:13:15 GMT", Some(0)),
+            ("retry-after", "soon", None),
+            ("x-amz-retry-after", "250", Some(250)),
+            ("x-amz-retry-after", "soon", None),
+            ("date", "7", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            let answer = Answer { status: 503, headers, body: bytes::Bytes::new() };
+            assert_eq!(retry_after(&answer, now), pause.map(Duration::from_millis), "{name}: {value}");
+        }
+    }
+}

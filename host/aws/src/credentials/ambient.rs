@@ -1,0 +1,36 @@
+//! The credentials that the machine has: whatever the official SDK finds.
+
+use async_trait::async_trait;
+use aws_config::{default_provider::credentials::DefaultCredentialsChain, provider_config::ProviderConfig};
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials, error::CredentialsError},
+};
+use berth_core::Problem;
+
+use super::source::{CredentialSource, IssueError};
+use crate::{clock::Clock, sdk_transport::SdkTransport};
+
+/// The SDK's own chain: environment, profile, web identity, container (ECS, EKS pod identity),
+/// instance profile. Built anew each time, since it reads files once only.
+pub(super) struct Ambient {
+    pub(super) transport: SdkTransport,
+    pub(super) clock: Clock,
+    pub(super) region: &'static str,
+}
+
+#[async_trait]
+impl CredentialSource for Ambient {
+    async fn issue(&self) -> Result<Credentials, IssueError> {
+        let config = ProviderConfig::without_region()
+            .with_http_client(self.transport.clone())
+            .with_time_source(self.clock.clone());
+        let region = aws_sdk_sts::config::Region::new(self.region);
+        let chain = DefaultCredentialsChain::builder().configure(config).region(region).build().await;
+        chain.provide_credentials().await.map_err(|error| match error {
+            // That a machine has no metadata service is no matter of the network.
+            CredentialsError::CredentialsNotLoaded(_) => IssueError::new(Problem::from_error(&error).message),
+            error => IssueError::of_error(&error),
+        })
+    }
+}
