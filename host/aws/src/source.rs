@@ -194,7 +194,7 @@ impl Source for AwsSource {
             request,
             granted: self.granted.clone(),
             concurrency: self.concurrency,
-            share: self.budget.share(),
+            budget: self.budget.unit(),
             deadline: self.deadline,
         })
     }

@@ -1,4 +1,4 @@
-//! Bounds what is read and not mapped yet, over all units.
+//! The memory budget of what is read and not mapped yet, over all units.
 
 use std::{
     collections::HashMap,
@@ -65,9 +65,9 @@ impl Budget {
         *usual = bytes.max(*usual - *usual / 8);
     }
 
-    /// What one unit takes of it.
-    pub(crate) fn share(self: &Arc<Self>) -> Arc<Share> {
-        Arc::new(Share { budget: Arc::clone(self), holds: AtomicUsize::new(0) })
+    /// The part of one unit.
+    pub(crate) fn unit(self: &Arc<Self>) -> Arc<UnitBudget> {
+        Arc::new(UnitBudget { budget: Arc::clone(self), permits: AtomicUsize::new(0) })
     }
 }
 
@@ -78,17 +78,17 @@ impl Budget {
 /// begin. A unit that holds nothing may wait while it has asked, since nobody who holds something
 /// waits for that.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct UnitBudget {
     budget: Arc<Budget>,
-    holds: AtomicUsize,
+    permits: AtomicUsize,
 }
 
-impl Share {
+impl UnitBudget {
     /// Waits until there is room to ask for an answer. Of how many bytes it will be, only the answers to
     /// the same `call` tell.
-    pub(crate) async fn ask(self: &Arc<Self>, call: String) -> Asked {
+    pub(crate) async fn request(self: &Arc<Self>, call: String) -> PendingPermit {
         let mut permit = None;
-        if self.holds.load(Ordering::Relaxed) == 0 {
+        if self.permits.load(Ordering::Relaxed) == 0 {
             // Neither is ever closed; the first is given back at once.
             _ = self.budget.room.acquire().await;
             let asked = async {
@@ -98,27 +98,27 @@ impl Share {
             };
             permit = tokio::time::timeout(PATIENCE, asked).await.ok().flatten();
         }
-        Asked { share: Arc::clone(self), call, _permit: permit }
+        PendingPermit { unit: Arc::clone(self), call, _permit: permit }
     }
 
-    async fn hold(self: &Arc<Self>, bytes: usize) -> Hold {
-        if self.holds.load(Ordering::Relaxed) > 0 {
-            return self.charge(bytes);
+    async fn acquire(self: &Arc<Self>, bytes: usize) -> MemoryPermit {
+        if self.permits.load(Ordering::Relaxed) > 0 {
+            return self.reserve(bytes);
         }
         let room = Arc::clone(&self.budget.room);
         let permit = room.acquire_many_owned(self.weight(bytes)).await;
-        self.keep(permit.ok())
+        self.permit(permit.ok())
     }
 
     /// Takes room for an answer, or goes over the limit.
-    pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Hold {
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> MemoryPermit {
         let room = Arc::clone(&self.budget.room);
-        self.keep(room.try_acquire_many_owned(self.weight(bytes)).ok())
+        self.permit(room.try_acquire_many_owned(self.weight(bytes)).ok())
     }
 
-    fn keep(self: &Arc<Self>, permit: Option<OwnedSemaphorePermit>) -> Hold {
-        self.holds.fetch_add(1, Ordering::Relaxed);
-        Hold { share: Arc::clone(self), _permit: permit }
+    fn permit(self: &Arc<Self>, permit: Option<OwnedSemaphorePermit>) -> MemoryPermit {
+        self.permits.fetch_add(1, Ordering::Relaxed);
+        MemoryPermit { unit: Arc::clone(self), _permit: permit }
     }
 
     fn weight(&self, bytes: usize) -> u32 {
@@ -127,36 +127,36 @@ impl Share {
 }
 
 /// Room for an answer that has been asked for.
-pub(crate) struct Asked {
-    share: Arc<Share>,
+pub(crate) struct PendingPermit {
+    unit: Arc<UnitBudget>,
     call: String,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Asked {
+impl PendingPermit {
     /// Takes room for the answer itself, and waits for it if this unit holds none. Until then it counts
     /// as asked for: its bytes are there, and no more are wanted.
-    pub(crate) async fn answered(mut self, bytes: usize) -> Hold {
-        self.share.budget.learn(std::mem::take(&mut self.call), bytes);
-        self.share.hold(bytes).await
+    pub(crate) async fn answered(mut self, bytes: usize) -> MemoryPermit {
+        self.unit.budget.learn(std::mem::take(&mut self.call), bytes);
+        self.unit.acquire(bytes).await
     }
 }
 
 /// Room that is taken, until it is dropped.
-pub(crate) struct Hold {
-    share: Arc<Share>,
+pub(crate) struct MemoryPermit {
+    unit: Arc<UnitBudget>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl fmt::Debug for Hold {
+impl fmt::Debug for MemoryPermit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hold").finish_non_exhaustive()
+        f.debug_struct("MemoryPermit").finish_non_exhaustive()
     }
 }
 
-impl Drop for Hold {
+impl Drop for MemoryPermit {
     fn drop(&mut self) {
-        self.share.holds.fetch_sub(1, Ordering::Relaxed);
+        self.unit.permits.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -171,16 +171,16 @@ mod tests {
     #[tokio::test]
     async fn a_unit_without_room_waits_and_one_that_holds_some_goes_on() {
         let budget = Arc::new(Budget::new(10 * UNIT));
-        let (first, second) = (budget.share(), budget.share());
-        let held = first.hold(9 * UNIT).await;
-        assert!(second.ask("list".into()).now_or_never().is_some(), "there is some room");
-        assert!(second.hold(2 * UNIT).now_or_never().is_none(), "but not enough");
+        let (first, second) = (budget.unit(), budget.unit());
+        let held = first.acquire(9 * UNIT).await;
+        assert!(second.request("list".into()).now_or_never().is_some(), "there is some room");
+        assert!(second.acquire(2 * UNIT).now_or_never().is_none(), "but not enough");
         // Over the limit, since nobody else could make the first one's room free.
-        let more = first.hold(5 * UNIT).now_or_never();
+        let more = first.acquire(5 * UNIT).now_or_never();
         assert!(more.is_some());
         let waits = tokio::spawn({
             let second = Arc::clone(&second);
-            async move { second.hold(2 * UNIT).await }
+            async move { second.acquire(2 * UNIT).await }
         });
         drop(held);
         let held = tokio::time::timeout(Duration::from_secs(5), waits).await;
@@ -191,22 +191,23 @@ mod tests {
     #[tokio::test]
     async fn what_is_larger_than_the_limit_waits_for_all_of_it() {
         let budget = Arc::new(Budget::new(10 * UNIT));
-        let held = budget.share().hold(1).await;
-        let large = budget.share();
-        assert!(large.hold(1000 * UNIT).now_or_never().is_none());
+        let held = budget.unit().acquire(1).await;
+        let large = budget.unit();
+        assert!(large.acquire(1000 * UNIT).now_or_never().is_none());
         drop(held);
-        assert!(large.hold(1000 * UNIT).now_or_never().is_some());
+        assert!(large.acquire(1000 * UNIT).now_or_never().is_some());
     }
 
     #[tokio::test]
     async fn no_more_is_asked_for_than_there_will_be_room_for() {
         let budget = Arc::new(Budget::new(UNKNOWN + UNIT));
-        let ask = |call: &str| budget.share().ask(call.to_owned()).now_or_never();
+        let ask = |call: &str| budget.unit().request(call.to_owned()).now_or_never();
         // Of an unknown size: few at once.
-        let mut asked: Vec<Asked> = std::iter::repeat_with(|| ask("list")).map_while(|asked| asked).collect();
+        let mut asked: Vec<PendingPermit> =
+            std::iter::repeat_with(|| ask("list")).map_while(|asked| asked).collect();
         assert_eq!(asked.len(), AHEAD);
-        let (third, fourth) = (budget.share(), budget.share());
-        let mut waiting = [third.ask("list".into()).boxed(), fourth.ask("list".into()).boxed()];
+        let (third, fourth) = (budget.unit(), budget.unit());
+        let mut waiting = [third.request("list".into()).boxed(), fourth.request("list".into()).boxed()];
         assert!(waiting.iter_mut().all(|ask| ask.now_or_never().is_none()));
         for _ in 0..100 {
             budget.learn("list".to_owned(), 10);
@@ -218,7 +219,8 @@ mod tests {
         for asked in asked.drain(..) {
             assert!(asked.answered(UNKNOWN / 8).now_or_never().is_some());
         }
-        let small: Vec<Asked> = std::iter::repeat_with(|| ask("list")).map_while(|asked| asked).collect();
+        let small: Vec<PendingPermit> =
+            std::iter::repeat_with(|| ask("list")).map_while(|asked| asked).collect();
         assert_eq!(small.len(), 8 * AHEAD, "by how large they were");
         assert!(ask("another").is_none());
         drop(small);
@@ -227,23 +229,23 @@ mod tests {
         budget.learn("list".to_owned(), 10);
         assert!(budget.usual("list") > UNKNOWN / 2);
 
-        let large = budget.share();
-        let _held = large.hold(UNKNOWN + UNIT).now_or_never();
+        let large = budget.unit();
+        let _held = large.acquire(UNKNOWN + UNIT).now_or_never();
         assert!(ask("list").is_none(), "there is no room");
-        assert!(large.ask("list".into()).now_or_never().is_some(), "who holds something goes on");
+        assert!(large.request("list".into()).now_or_never().is_some(), "who holds something goes on");
     }
 
     #[tokio::test]
     async fn answers_that_do_not_come_hold_nobody_up_for_long() {
         let budget = Arc::new(Budget::new(UNKNOWN));
-        let throttled: Vec<Asked> =
-            std::iter::repeat_with(|| budget.share().ask("throttled".into()).now_or_never())
+        let throttled: Vec<PendingPermit> =
+            std::iter::repeat_with(|| budget.unit().request("throttled".into()).now_or_never())
                 .map_while(|asked| asked)
                 .collect();
         assert_eq!(throttled.len(), AHEAD);
         let others = (0..60).map(|_| {
-            let share = budget.share();
-            async move { share.ask("list".into()).await.answered(10).await }
+            let unit = budget.unit();
+            async move { unit.request("list".into()).await.answered(10).await }
         });
         // All of them at once, not one after the other.
         let waited = tokio::time::timeout(PATIENCE * 30, futures::future::join_all(others)).await;

@@ -27,14 +27,14 @@ pub(super) struct Plan {
 
 #[derive(Debug)]
 pub(super) struct List {
-    pub(super) step: Ready,
+    pub(super) step: ReadyStep,
     /// Enrichments, in stages: a stage needs results of the stages before it.
-    pub(super) stages: Vec<Vec<Ready>>,
+    pub(super) stages: Vec<Vec<ReadyStep>>,
 }
 
 /// A step with everything found.
 #[derive(Debug)]
-pub(super) struct Ready {
+pub(super) struct ReadyStep {
     pub(super) step: Step,
     /// Whether it is the first list of the plan, without which nothing can be read.
     pub(super) is_root: bool,
@@ -49,7 +49,7 @@ pub(super) struct Ready {
 
 /// What an error means to a step.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Ruling {
+pub(super) enum ErrorAction {
     /// There is no result.
     Absent,
     /// The result is not known, or taken to be this value.
@@ -78,10 +78,10 @@ impl Plan {
             ));
             return Err(FetchError::Failed(problem.remedy(PLAN_AT_FAULT)));
         }
-        let ready = |step: &Step| Ready::new(kind, step, granted);
+        let ready = |step: &Step| ReadyStep::new(kind, step, granted);
         let mut compiled = Vec::with_capacity(lists.len());
         for list in &lists {
-            let mut stages: Vec<Vec<Ready>> = Vec::new();
+            let mut stages: Vec<Vec<ReadyStep>> = Vec::new();
             for step in kind.plan.enrichments(&list.id, options) {
                 let step = ready(step)?;
                 match stages.last_mut() {
@@ -98,7 +98,7 @@ impl Plan {
     /// Warns of lists that do not set the size of their pages. `berth plugin check` refuses such a plan; one
     /// that is installed runs all the same.
     pub(super) fn warn_of_page_sizes(&self, kind: &KindManifest) {
-        for Ready { step, operation, .. } in self.lists.iter().map(|list| &list.step) {
+        for ReadyStep { step, operation, .. } in self.lists.iter().map(|list| &list.step) {
             if let Some(limit) = operation.missing_page_size(step.input.source())
                 && once::is_first(format!("page size of {}, {}", kind.kind, step.id))
             {
@@ -112,7 +112,7 @@ impl Plan {
     }
 }
 
-impl Ready {
+impl ReadyStep {
     fn new(kind: &KindManifest, step: &Step, granted: &BTreeSet<String>) -> Result<Self, FetchError> {
         let named = |text: String| format!("{}, step `{}`: {text}", kind.kind, step.id);
         let wrong = |text| FetchError::Failed(Problem::new(named(text)).remedy(PLAN_AT_FAULT));
@@ -150,8 +150,9 @@ impl Ready {
     ///
     /// By default the unit is skipped where the first list is denied. Anything else that is denied costs
     /// the one resource that it was asked for.
-    pub(super) fn ruling(&self, error: &CallError) -> Ruling {
-        let default = if self.is_root && is_refusal(error) { Ruling::SkipUnit } else { Ruling::Fail };
+    pub(super) fn error_action(&self, error: &CallError) -> ErrorAction {
+        let default =
+            if self.is_root && is_refusal(error) { ErrorAction::SkipUnit } else { ErrorAction::Fail };
         let Some(code) = error.code() else { return default };
         let rules = &self.step.errors;
         let by_class = match error.class() {
@@ -165,19 +166,19 @@ impl Ready {
         let hidden = error.class().hides_the_resource() || named.is_none();
         match named.or_else(by_any) {
             None => default,
-            Some(ErrorRule::Use { value }) if hidden => Ruling::Unread(Some(value.clone())),
-            Some(ErrorRule::Use { value }) => Ruling::Use(value.clone()),
-            Some(ErrorRule::Policy(ErrorPolicy::Absent)) if hidden => Ruling::Unread(None),
-            Some(ErrorRule::Policy(ErrorPolicy::Absent)) => Ruling::Absent,
-            Some(ErrorRule::Policy(ErrorPolicy::Drop)) => Ruling::Drop,
-            Some(ErrorRule::Policy(ErrorPolicy::SkipUnit)) => Ruling::SkipUnit,
-            Some(ErrorRule::Policy(ErrorPolicy::Fail)) => Ruling::Fail,
+            Some(ErrorRule::Use { value }) if hidden => ErrorAction::Unread(Some(value.clone())),
+            Some(ErrorRule::Use { value }) => ErrorAction::Use(value.clone()),
+            Some(ErrorRule::Policy(ErrorPolicy::Absent)) if hidden => ErrorAction::Unread(None),
+            Some(ErrorRule::Policy(ErrorPolicy::Absent)) => ErrorAction::Absent,
+            Some(ErrorRule::Policy(ErrorPolicy::Drop)) => ErrorAction::Drop,
+            Some(ErrorRule::Policy(ErrorPolicy::SkipUnit)) => ErrorAction::SkipUnit,
+            Some(ErrorRule::Policy(ErrorPolicy::Fail)) => ErrorAction::Fail,
         }
     }
 
     /// Whether a batch that ended so is worth asking for in halves: one of its items may be the cause.
     pub(super) fn may_be_one_item(&self, error: &CallError) -> bool {
-        !error.is_busy() && error.code().is_some() && self.ruling(error) != Ruling::SkipUnit
+        !error.is_busy() && error.code().is_some() && self.error_action(error) != ErrorAction::SkipUnit
     }
 
     /// Where a batch reports failures, if the plan says so.
@@ -192,11 +193,12 @@ impl Ready {
 
     /// Whether this error of a batch means that an item does not exist.
     pub(super) fn may_drop(&self, error: &CallError) -> bool {
-        self.ruling(error) == Ruling::Drop || (error.class() == ErrorClass::Missing && self.is_unruled(error))
+        self.error_action(error) == ErrorAction::Drop
+            || (error.class() == ErrorClass::Missing && self.has_no_rule_for(error))
     }
 
     /// Whether the plan says nothing about this error.
-    pub(super) fn is_unruled(&self, error: &CallError) -> bool {
+    pub(super) fn has_no_rule_for(&self, error: &CallError) -> bool {
         let rules = &self.step.errors;
         error.code().is_none_or(|code| !rules.contains_key(code))
             && !rules.contains_key("*")

@@ -1,0 +1,50 @@
+//! Problems of the calls of a fetch plan.
+
+use berth_core::{AccountId, ErrorClass, Problem, Region};
+
+use super::plan::ReadyStep;
+use crate::{
+    errors::{AWS, CallError, is_doubtful},
+    policy,
+};
+
+/// A failed call of a step, with what to do about it.
+pub(super) fn of_call(account: &AccountId, ready: &ReadyStep, region: &Region, error: &CallError) -> Problem {
+    let step = &ready.step;
+    let place = format!("account {account}, region {region}");
+    let call = format!("{}:{}", step.service, step.operation);
+    let actions = policy::actions(step);
+    match error {
+        CallError::Credentials(problem) => Problem {
+            message: format!("no credentials for account {account}: {}", problem.message),
+            remedy: problem.remedy.clone(),
+        },
+        _ if error.is_unavailable() => {
+            Problem::new(format!("`{}` cannot be reached in {place}: {error}", step.service)).remedy(format!(
+                "if the service is not offered in {region}, exclude the region by the selector's `regionPolicy`; else check the name resolution of this machine"
+            ))
+        }
+        CallError::Transport { error: silence, .. } => {
+            Problem::new(format!("`{call}` failed in {place}: {error}")).remedy(silence.remedy(AWS))
+        }
+        // The session was renewed and the call repeated; the same keys work elsewhere.
+        _ if error.code().is_some_and(is_doubtful) => {
+            Problem::new(format!("AWS does not take the session's credentials for `{call}` in {place}: {error}"))
+                .remedy(format!(
+                    "check that region {region} is enabled in account {account}; if it is opt-in, let STS issue \
+                     session tokens that are valid in all regions, or exclude it by the selector's `regionPolicy`"
+                ))
+        }
+        _ if error.class() == ErrorClass::Denied => {
+            Problem::new(format!("`{call}` is denied in {place}: {error}")).remedy(format!(
+                "allow `{}` for the role that reads account {account}, and check that no service control policy denies it and that region {region} is enabled",
+                actions.join("`, `")
+            ))
+        }
+        _ if error.is_busy() => {
+            Problem::new(format!("`{call}` was still refused after all repeats in {place}: {error}"))
+                .remedy("AWS is too busy or throttles this account; the next resync tries again")
+        }
+        _ => Problem::new(format!("`{call}` failed in {place}: {error}")).remedy(error.remedy()),
+    }
+}

@@ -1,0 +1,166 @@
+//! What a step comes to for an item: its answer, with all pages, or what the plan makes of an error.
+
+use std::sync::Arc;
+
+use berth_core::{FetchError, Problem, Region, UnreadStep};
+use serde_json::Value;
+
+use super::{
+    plan::{ErrorAction, ReadyStep, is_refusal},
+    reader::Reader,
+    resource::Stop,
+};
+use crate::{
+    client::{Target, decode_list},
+    errors::CallError,
+    policy,
+};
+
+/// The result of a step for one item.
+#[derive(Clone)]
+pub(super) enum StepResult {
+    Result(Value),
+    /// There is no result.
+    Absent,
+    /// The result is not known; the plan may name a value to map with.
+    Unread(Arc<UnreadStep>, Option<Value>),
+    /// No resource (any more).
+    Drop,
+    Fail(Problem),
+    /// As [`Fail`](Self::Fail), since reading it is not allowed.
+    Refused(Problem),
+}
+
+/// The answer to a call, with all its pages.
+#[derive(Default)]
+pub(super) struct FullAnswer {
+    /// The list of the step's `items`, or the first page's answer with the lists of the others appended.
+    pub(super) answer: Value,
+    /// What a batch reports as failed.
+    pub(super) failures: Vec<Value>,
+}
+
+impl Reader {
+    /// What an error means to each item that the call was about.
+    pub(super) fn result_of_error(
+        &self,
+        ready: &ReadyStep,
+        region: &Region,
+        error: &CallError,
+    ) -> Result<StepResult, Stop> {
+        Ok(match ready.error_action(error) {
+            ErrorAction::Absent => StepResult::Absent,
+            ErrorAction::Drop => StepResult::Drop,
+            ErrorAction::Use(answer) => kept(ready, listed(ready, answer)),
+            ErrorAction::Unread(answer) => {
+                let unread = self.unread(ready, region, error);
+                match answer.map(|answer| kept(ready, listed(ready, answer))) {
+                    Some(StepResult::Result(value)) => StepResult::Unread(unread, Some(value)),
+                    _ => StepResult::Unread(unread, None),
+                }
+            }
+            ErrorAction::Fail if is_refusal(error) => StepResult::Refused(self.problem(ready, region, error)),
+            ErrorAction::Fail => StepResult::Fail(self.problem(ready, region, error)),
+            ErrorAction::SkipUnit => {
+                return Err(FetchError::Skipped(self.problem(ready, region, error)).into());
+            }
+        })
+    }
+
+    pub(super) fn unread(&self, ready: &ReadyStep, region: &Region, error: &CallError) -> Arc<UnreadStep> {
+        Arc::new(UnreadStep {
+            step: ready.step.id.clone(),
+            call: format!("{}:{}", ready.step.service, ready.step.operation),
+            denied: if is_refusal(error) { policy::actions(&ready.step) } else { Vec::new() },
+            problem: self.problem(ready, region, error),
+        })
+    }
+
+    /// The answer to a call with all its pages.
+    pub(super) async fn full_answer(
+        &self,
+        ready: &ReadyStep,
+        target: &Target,
+        mut input: Value,
+    ) -> Result<FullAnswer, CallError> {
+        let mut whole: Option<FullAnswer> = None;
+        let mut pages = self.client.pages();
+        loop {
+            let mut answer = {
+                // Never closed.
+                let _permit = self.enriching.acquire().await;
+                // A result whose key cannot be read would look as if it were not there.
+                let key = ready.step.matching.as_ref().map(|matching| &matching.result);
+                let needed: Vec<_> = ready.step.items.iter().chain(key).collect();
+                decode_list(&ready.operation, &*self.answer(target, ready, &input).await?, &needed)?
+            };
+            if let Some(items) = &ready.step.items {
+                ready.operation.check_list(&answer, items, ready.step.empty.as_ref())?;
+            }
+            // What is no list may well have a member of that name.
+            let is_list = ready.step.items.is_some() || ready.operation.pagination().is_some();
+            let more = is_list && pages.advance(&ready.operation, &answer, &mut input)?;
+            let failures = ready.failures().map_or_else(Vec::new, |paths| paths.items.take_all(&mut answer));
+            if let Some(items) = &ready.step.items {
+                answer = Value::Array(items.take_all(&mut answer));
+            }
+            match &mut whole {
+                None => whole = Some(FullAnswer { answer, failures }),
+                Some(whole) => {
+                    append(ready, &mut whole.answer, answer);
+                    whole.failures.extend(failures);
+                }
+            }
+            if !more {
+                return Ok(whole.unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// The list of the step's `items` in an answer, or all of it.
+pub(super) fn listed(ready: &ReadyStep, mut answer: Value) -> Value {
+    match &ready.step.items {
+        Some(items) => Value::Array(items.take_all(&mut answer)),
+        None => answer,
+    }
+}
+
+/// The part of an answer that the plan keeps.
+pub(super) fn kept(ready: &ReadyStep, answer: Value) -> StepResult {
+    let Some(path) = &ready.step.result else { return StepResult::Result(answer) };
+    let part = |mut answer: Value| {
+        let mut found = path.take_all(&mut answer);
+        if path.is_list() {
+            Some(Value::Array(found))
+        } else {
+            (!found.is_empty()).then(|| found.swap_remove(0))
+        }
+    };
+    let found = match answer {
+        // With `items` the answer is a list of results, and the path is about each of them.
+        Value::Array(results) if ready.step.items.is_some() => {
+            Some(Value::Array(results.into_iter().filter_map(part).collect()))
+        }
+        answer => part(answer),
+    };
+    found.map_or(StepResult::Absent, StepResult::Result)
+}
+
+/// Appends a page to those before it.
+fn append(ready: &ReadyStep, whole: &mut Value, page: Value) {
+    match (whole, page) {
+        (Value::Array(whole), Value::Array(page)) => whole.extend(page),
+        (Value::Object(whole), Value::Object(mut page)) => {
+            let keys = ready.operation.pagination().map_or(&[][..], |pagination| &pagination.result_keys);
+            for key in keys {
+                match (whole.get_mut(key), page.remove(key)) {
+                    (Some(Value::Array(whole)), Some(Value::Array(page))) => whole.extend(page),
+                    (None, Some(page)) => _ = whole.insert(key.clone(), page),
+                    _ => {}
+                }
+            }
+        }
+        _ => {}
+    }
+}
