@@ -4,7 +4,7 @@
 use berth_core::{EmptyList, Path, PathSegment, StatedEmpty};
 use serde_json::Value;
 
-use crate::{Operation, Protocol, model::Shape};
+use crate::{Operation, model::Shape, protocol::Syntax};
 
 /// An answer that does not hold what it should list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +91,7 @@ impl Operation {
     /// and the structure around it is there.
     fn leaves_out_when_empty(&self, answer: &Value, items: &Path) -> bool {
         let model = self.service().model();
-        if matches!(model.protocol, Protocol::Json | Protocol::RestJson | Protocol::RpcV2Cbor) {
+        if model.protocol.syntax() != Syntax::Xml {
             return false;
         }
         let (mut around, mut reference) = (Some(answer), self.model().output.as_ref());

@@ -1,30 +1,23 @@
 //! Responses: bytes into the JSON that the AWS CLI prints, in one pass guided by the model.
 
-mod cbor;
-mod error;
-mod form;
-mod json;
-mod repairs;
-mod rest;
-mod scalar;
-mod xml;
-
 use std::ops::Range;
 
 use berth_core::{Path, PathSegment, lossy, mend_json};
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 
-pub use self::repairs::Repairs;
-use self::{
-    form::{Form, Text, Values},
-    repairs::{Log, place_of},
-};
 use crate::{
-    Operation, Pagination, Protocol,
+    Operation, Pagination, Repairs,
+    body::{
+        error::{self, ErrorParts},
+        json_sink::{JsonSink, TextSink, ValueSink},
+        repairs::{RepairLog, place_of},
+        rest_response, xml_reader,
+    },
     model::{Model, Structure},
     pagination::says_more_at as says_more,
+    protocol::{Response, Syntax},
 };
 
 /// What a service says when it refuses.
@@ -78,7 +71,7 @@ pub struct Page {
 /// Whether the model binds anything to a body that is a document.
 fn has_body(model: &Model, output: &Structure) -> bool {
     match output.payload {
-        Some(_) => !rest::is_raw_payload(model, output),
+        Some(_) => !rest_response::is_raw_payload(model, output),
         None => output.members.iter().any(|member| !member.reference.location.is_outside_body()),
     }
 }
@@ -118,9 +111,9 @@ impl Operation {
         items: &[&Path],
     ) -> Result<(Value, Repairs), DecodeError> {
         self.mending(body, |body| {
-            let mut form = Values::default();
-            let value = self.decode_as(&mut form, status, headers, body)?;
-            Ok((value, self.checked(&form.log, items)?))
+            let mut sink = ValueSink::default();
+            let value = self.decode_as(&mut sink, status, headers, body)?;
+            Ok((value, self.checked(&sink.log, items)?))
         })
     }
 
@@ -137,20 +130,20 @@ impl Operation {
         items: &Path,
     ) -> Result<Page, DecodeError> {
         self.mending(body, |body| {
-            let mut form = Text::new(items.segments(), body.len());
+            let mut sink = TextSink::new(items.segments(), body.len());
             // A token that is a part of an item is found in the whole answer only.
             let whole = if self.pagination().is_some_and(|pagination| reads_items(pagination, items)) {
-                let mut values = Values::default();
+                let mut values = ValueSink::default();
                 let whole = self.decode_as(&mut values, status, headers, body)?;
-                form.value(whole.clone());
-                form.log = values.log;
+                sink.value(whole.clone());
+                sink.log = values.log;
                 Some(whole)
             } else {
-                self.decode_as(&mut form, status, headers, body)?;
+                self.decode_as(&mut sink, status, headers, body)?;
                 None
             };
-            let repairs = self.checked(&form.log, &[items])?;
-            let (text, spans) = form.finish();
+            let repairs = self.checked(&sink.log, &[items])?;
+            let (text, spans) = sink.finish();
             let rest = match whole {
                 Some(whole) => whole,
                 None => rest(&text, &spans).map_err(|reason| self.malformed(&reason))?,
@@ -168,10 +161,10 @@ impl Operation {
         body: &[u8],
         read: impl Fn(&[u8]) -> Result<T, DecodeError>,
     ) -> Result<T, DecodeError> {
-        let protocol = self.service().protocol();
-        let is_xml = matches!(protocol, Protocol::Ec2 | Protocol::Query | Protocol::RestXml);
-        let is_raw = self.output().is_some_and(|output| rest::is_raw_payload(self.service().model(), output));
-        if is_xml && !is_raw && body.contains(&0) {
+        let syntax = self.service().protocol().syntax();
+        let is_raw =
+            self.output().is_some_and(|output| rest_response::is_raw_payload(self.service().model(), output));
+        if syntax == Syntax::Xml && !is_raw && body.contains(&0) {
             let parts: Vec<&[u8]> = body.split(|byte| *byte == 0).collect();
             let (without, replaced) = (parts.join("\u{fffd}".as_bytes()), parts.len() as u64 - 1);
             return self.mending(&without, read).map(|read| read.replaced(replaced));
@@ -180,15 +173,13 @@ impl Operation {
             Err(error @ DecodeError::Malformed { .. }) => error,
             read => return read,
         };
-        let mended = match protocol {
-            Protocol::Json | Protocol::RestJson => {
-                mend_json(body).map(|mended| (mended.json, mended.replaced))
-            }
-            Protocol::Ec2 | Protocol::Query | Protocol::RestXml => match lossy(body) {
+        let mended = match syntax {
+            Syntax::Json => mend_json(body).map(|mended| (mended.json, mended.replaced)),
+            Syntax::Xml => match lossy(body) {
                 (text, replaced @ 1..) => Some((text.into_owned().into_bytes(), replaced)),
                 _ => None,
             },
-            Protocol::RpcV2Cbor => None,
+            Syntax::Cbor => None,
         };
         match mended.map(|(body, replaced)| (read(&body), replaced)) {
             Some((Ok(read), replaced)) => Ok(read.replaced(replaced)),
@@ -197,7 +188,7 @@ impl Operation {
     }
 
     /// Refuses an answer of which something is left out without which it does not say what there is.
-    fn checked(&self, log: &Log, items: &[&Path]) -> Result<Repairs, DecodeError> {
+    fn checked(&self, log: &RepairLog, items: &[&Path]) -> Result<Repairs, DecodeError> {
         let tokens = self
             .pagination()
             .into_iter()
@@ -220,42 +211,33 @@ impl Operation {
         DecodeError::Malformed { operation: self.to_string(), reason: reason.to_string() }
     }
 
-    fn decode_as<F: Form>(
+    fn decode_as<S: JsonSink>(
         &self,
-        form: &mut F,
+        sink: &mut S,
         status: u16,
         headers: &HeaderMap,
         body: &[u8],
-    ) -> Result<F::Done, DecodeError> {
+    ) -> Result<S::Done, DecodeError> {
         let model = self.service().model();
         // Without an output there is nothing to read, whatever the body holds.
-        let Some(output) = self.output() else { return Ok(form.value(Value::Object(Map::new()))) };
+        let Some(output) = self.output() else { return Ok(sink.value(Value::Object(Map::new()))) };
         // botocore takes an empty body for an answer without members. To a sync that would mean
         // that nothing exists, and a broken proxy must not say so.
         let may_be_empty = status == 204 || self.model().method == http::Method::HEAD;
         if body.is_empty() && !may_be_empty && has_body(model, output) {
             return Err(self.malformed(&"the body is empty"));
         }
-        let decoded = match model.protocol {
-            Protocol::Ec2 | Protocol::Query => {
-                xml::decode(form, model, output, self.model().result_wrapper.as_deref(), body, Vec::new())
-            }
-            Protocol::Json => json::decode(form, model, output, body, &[]),
-            Protocol::RestJson | Protocol::RestXml => {
-                if self.is_error_in_disguise(output, body) {
-                    let error = self.decode_error(500, headers, body);
-                    return Err(DecodeError::Service { operation: self.to_string(), error });
-                }
-                rest::decode(form, model, output, status, headers, body)
-            }
-            Protocol::RpcV2Cbor => {
-                cbor::decode(form.log(), model, output, body).map(|value| form.value(value))
-            }
-        };
+        if self.is_error_in_disguise(output, body) {
+            let error = self.decode_error(500, headers, body);
+            return Err(DecodeError::Service { operation: self.to_string(), error });
+        }
+        let wrapper = self.model().result_wrapper.as_deref();
+        let response = Response { model, output, wrapper, status, headers, body };
+        let decoded = model.protocol.decode(sink, response);
         decoded
             .and_then(
                 |done| {
-                    if form.is_object(&done) { Ok(done) } else { Err("it is not an object".to_owned()) }
+                    if sink.is_object(&done) { Ok(done) } else { Err("it is not an object".to_owned()) }
                 },
             )
             .map_err(|reason| self.malformed(&reason))
@@ -264,15 +246,37 @@ impl Operation {
     /// S3 begins to answer before it knows how the request ends.
     fn is_error_in_disguise(&self, output: &Structure, body: &[u8]) -> bool {
         self.service().name() == "s3"
-            && !rest::is_raw_payload(self.service().model(), output)
-            && xml::root_name(body).is_some_and(|name| name == "Error")
+            && !rest_response::is_raw_payload(self.service().model(), output)
+            && xml_reader::root_name(body).is_some_and(|name| name == "Error")
     }
 
     /// Reads what the service says when it refuses. Never fails: of an answer that says nothing
     /// readable, the status remains.
     pub fn decode_error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> WireError {
-        error::decode(self.service().protocol(), status, headers, body)
+        let parts = if is_generic(status, body) {
+            ErrorParts::default()
+        } else {
+            self.service().protocol().decode_error(headers, body)
+        };
+        let header = |name: &str| error::header(headers, name).map(ToOwned::to_owned);
+        let ids = ["x-amzn-requestid", "x-amz-request-id", "x-amz-cf-id"];
+        let reason = || {
+            let status = StatusCode::from_u16(status).ok();
+            status.and_then(|status| status.canonical_reason()).unwrap_or_default().to_owned()
+        };
+        WireError {
+            code: parts.code.filter(|code| !code.is_empty()).unwrap_or_else(|| status.to_string()),
+            message: parts.message.filter(|message| !message.is_empty()).unwrap_or_else(reason),
+            request_id: parts.request_id.or_else(|| ids.into_iter().find_map(header)),
+            region: parts.region,
+        }
     }
+}
+
+/// A load balancer's or proxy's answer, rather than the service's.
+fn is_generic(status: u16, body: &[u8]) -> bool {
+    let body = body.trim_ascii();
+    status >= 500 && (body.is_empty() || body.starts_with(b"<html>"))
 }
 
 /// What carries a count of repairs.

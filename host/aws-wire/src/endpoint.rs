@@ -1,12 +1,9 @@
 //! Where a service is reached in a region, and with which names a request to it is signed.
 
-use std::collections::BTreeMap;
-
 use berth_core::{Partition, Region};
-use serde::Deserialize;
 use url::Url;
 
-use crate::Operation;
+use crate::{Operation, endpoint_table::Row};
 
 /// Where to send a request, and what to sign it for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,33 +59,6 @@ fn describe(options: EndpointOptions) -> &'static str {
         (true, true) => "dual-stack FIPS ",
     }
 }
-
-/// A service's endpoints by partition.
-pub(crate) type EndpointTable = BTreeMap<Partition, Variants>;
-
-/// By the options.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Variants {
-    plain: Rows,
-    fips: Rows,
-    dual: Rows,
-    fips_dual: Rows,
-}
-
-/// The row of most regions, and of those that botocore did not know when the table was made, and
-/// the rows of the others.
-#[derive(Debug, Deserialize)]
-struct Rows {
-    default: Option<Row>,
-    #[serde(default)]
-    regions: BTreeMap<String, Option<Row>>,
-}
-
-/// The URL with `{region}` for the region, the signing region and the signing name; empty for the
-/// region itself and the service's own signing name.
-#[derive(Debug, Deserialize)]
-struct Row(String, String, String);
 
 impl Operation {
     /// Where the operation is reached in a region.

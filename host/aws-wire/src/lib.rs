@@ -42,24 +42,32 @@
 //! - No error repeats a value of an input or an answer: it may be a secret.
 
 mod archive;
+mod body;
 mod completeness;
 mod decode;
 mod encode;
 mod endpoint;
+mod endpoint_table;
 mod input;
 pub mod model;
+mod operation_pages;
 mod pagination;
+mod protocol;
+mod protocols;
 mod rehearsal;
+mod request;
 mod sample;
 mod service;
 mod timestamp;
 
 pub use archive::pack;
+pub use body::repairs::Repairs;
 pub use completeness::IncompleteList;
-pub use decode::{DecodeError, Page, Repairs, WireError};
-pub use encode::WireRequest;
+pub use decode::{DecodeError, Page, WireError};
 pub use endpoint::{Endpoint, EndpointError, EndpointOptions};
 pub use input::InputError;
+pub use model::Protocol;
 pub use pagination::{PageCursor, Pagination, PaginationError};
 pub use rehearsal::rehearse;
-pub use service::{ModelError, Operation, Protocol, Service};
+pub use request::WireRequest;
+pub use service::{ModelError, Operation, Service};

@@ -6,9 +6,22 @@ use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData};
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::{Pagination, Protocol, endpoint::EndpointTable};
+use crate::{Pagination, endpoint_table::EndpointTable, protocols::for_each_protocol};
 
 pub use crate::timestamp::TimestampFormat;
+
+macro_rules! define {
+    ($($(#[$meta:meta])* $protocol:ident => $_codec:ty,)*) => {
+        /// The protocol that a service speaks.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Protocol {
+            $($(#[$meta])* $protocol,)*
+        }
+    };
+}
+
+for_each_protocol!(define);
 
 /// Everything that is known of a service.
 #[derive(Debug)]

@@ -6,8 +6,6 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::{Operation, Protocol};
-
 /// The pagination of an operation, as botocore's `paginators-1.json` describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -69,20 +67,15 @@ impl PageCursor {
         Self { limit: limit.max(1), pages: 1, seen: HashSet::new() }
     }
 
-    /// Turns the input of a request into the input for the next page, after `output` was the answer to
-    /// it. Returns `false`, and leaves the input alone, when that was the last page. The answer of an
-    /// operation without pages must be the whole list.
-    ///
-    /// # Errors
-    /// [`PaginationError`] when a token came before in this list, when the answer is cut off without a
-    /// token, and when there are too many pages.
-    pub fn advance(
+    /// The next page after an answer, by the pagination of its operation; without one, the answer must be the
+    /// whole list.
+    pub(crate) fn next_page(
         &mut self,
-        operation: &Operation,
+        pagination: Option<&Pagination>,
         output: &Value,
         input: &mut Value,
     ) -> Result<bool, PaginationError> {
-        match operation.pagination() {
+        match pagination {
             Some(pagination) => self.follow(pagination, output, input),
             None => whole(output).map(|()| false),
         }
@@ -213,20 +206,6 @@ fn says_more(answer: &Value) -> Option<&str> {
 fn is_flag(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     matches!(name.as_str(), "istruncated" | "truncated") || name.starts_with("hasmore")
-}
-
-impl Operation {
-    /// The input member that bounds the size of a page, where a request does not set it. Without it some
-    /// services (EC2) answer with everything at once, and others with small pages.
-    ///
-    /// EC2 takes no size beside the ids of what is asked for ("You cannot specify this parameter and the
-    /// instance IDs parameter in the same request").
-    pub fn missing_page_size(&self, input: &Value) -> Option<&str> {
-        let limit = self.pagination()?.limit_key.as_deref()?;
-        let mut names = input.as_object().into_iter().flat_map(|input| input.keys());
-        let is_ec2 = self.service().protocol() == Protocol::Ec2;
-        (!names.any(|name| name == limit || (is_ec2 && name.ends_with("Ids")))).then_some(limit)
-    }
 }
 
 /// What is true in JMESPath, and not zero: botocore takes an empty or zero token for none.

@@ -6,10 +6,8 @@ use std::{
     sync::{Arc, LazyLock, OnceLock},
 };
 
-use serde::Deserialize;
-
 use crate::{
-    Pagination, archive,
+    Pagination, Protocol, archive,
     model::{Model, OperationModel},
 };
 
@@ -25,25 +23,6 @@ static SERVICES: LazyLock<BTreeMap<&'static str, Entry>> = LazyLock::new(|| {
     let frames = archive::index(ARCHIVE).unwrap_or_default();
     frames.into_iter().map(|(name, frame)| (name, Entry { frame, loaded: OnceLock::new() })).collect()
 });
-
-/// The protocol that a service speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Protocol {
-    /// Form-encoded requests, XML responses, as only EC2 does them.
-    Ec2,
-    /// Form-encoded requests, XML responses.
-    Query,
-    /// JSON both ways, the operation in a header (awsJson 1.0 and 1.1).
-    Json,
-    /// JSON bodies, and members bound to path, query and headers.
-    RestJson,
-    /// XML bodies, and members bound to path, query and headers.
-    RestXml,
-    /// CBOR both ways.
-    #[serde(rename = "smithy-rpc-v2-cbor")]
-    RpcV2Cbor,
-}
 
 /// Why a model is not to be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,25 +1,29 @@
-//! The query protocol and EC2's form of it: everything in a form-encoded body, with names like
-//! `Filter.1.Value.2`.
+//! Writes form-encoded bodies: everything is a pair, with names like `Filter.1.Value.2`.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use url::form_urlencoded;
 
-use super::{WireRequest, set_content_type};
 use crate::{
-    Operation, Protocol,
+    Operation,
     input::Input,
     model::{Member, Model, Reference},
+    request::WireRequest,
     timestamp::TimestampFormat,
 };
 
-pub(super) fn encode(operation: &Operation, input: &Input<'_>, request: &mut WireRequest) {
-    set_content_type(request, "application/x-www-form-urlencoded; charset=utf-8");
+/// How names and lists are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Query,
+    Ec2,
+}
+
+/// Writes an input into the body of a request.
+pub(crate) fn encode(operation: &Operation, input: &Input<'_>, dialect: Dialect, request: &mut WireRequest) {
+    request.set_content_type("application/x-www-form-urlencoded; charset=utf-8");
     let model = operation.service().model();
-    let mut form = Form {
-        ec2: model.protocol == Protocol::Ec2,
-        model,
-        pairs: form_urlencoded::Serializer::new(String::new()),
-    };
+    let mut form =
+        Form { ec2: dialect == Dialect::Ec2, model, pairs: form_urlencoded::Serializer::new(String::new()) };
     form.pairs.append_pair("Action", operation.name());
     form.pairs.append_pair("Version", &form.model.api_version);
     if let Input::Structure(members) = input {

@@ -1,25 +1,11 @@
-//! CBOR bodies (RFC 8949), as far as a request needs them.
+//! Writes CBOR bodies (RFC 8949), as far as a request needs them.
 
-use http::header::ACCEPT;
 use serde_json::{Number, Value};
 
-use super::{WireRequest, set_content_type, set_header, set_query_mode};
-use crate::{Operation, input::Input, model::Member, timestamp::TimestampFormat};
+use crate::{input::Input, model::Member, timestamp::TimestampFormat};
 
-pub(super) fn encode(operation: &Operation, input: &Input<'_>, request: &mut WireRequest) {
-    let model = operation.service().model();
-    let target = model.target_prefix.as_deref().unwrap_or_default();
-    request.path = format!("/service/{target}/operation/{}", operation.name());
-    set_header(&mut request.headers, "smithy-protocol", "rpc-v2-cbor");
-    set_header(&mut request.headers, ACCEPT.as_str(), "application/cbor");
-    set_query_mode(operation, request);
-    if operation.model().input.is_some() {
-        set_content_type(request, "application/cbor");
-        value(input, &mut request.body);
-    }
-}
-
-fn value(input: &Input<'_>, to: &mut Vec<u8>) {
+/// Writes a value.
+pub(crate) fn value(input: &Input<'_>, to: &mut Vec<u8>) {
     match input {
         Input::Structure(members) => structure(members, to),
         Input::List(_, items) => {
@@ -80,7 +66,7 @@ fn double(value: f64, to: &mut Vec<u8>) {
     to.extend(value.to_be_bytes());
 }
 
-/// The major type and its argument, in the shortest form.
+/// The major type and its argument, in the shortest sink.
 #[expect(clippy::cast_possible_truncation, reason = "each width is checked before")]
 fn head(major: u8, argument: u64, to: &mut Vec<u8>) {
     let major = major << 5;

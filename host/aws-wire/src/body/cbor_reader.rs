@@ -1,12 +1,12 @@
-//! CBOR bodies (RFC 8949), read in one pass guided by the model.
+//! Reads CBOR bodies (RFC 8949) in one pass, guided by the model.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use berth_core::lossy;
 use serde_json::{Map, Value};
 
 use super::{
-    form::{Form, Values},
-    repairs::Log,
+    json_sink::{JsonSink, ValueSink},
+    repairs::RepairLog,
     scalar,
 };
 use crate::{
@@ -18,7 +18,12 @@ use crate::{
 const MAX_DEPTH: usize = 100;
 
 /// Reads a body that holds the members. An empty body has none.
-pub(super) fn decode(log: &mut Log, model: &Model, output: &Structure, body: &[u8]) -> Result<Value, String> {
+pub(crate) fn decode(
+    log: &mut RepairLog,
+    model: &Model,
+    output: &Structure,
+    body: &[u8],
+) -> Result<Value, String> {
     if body.is_empty() {
         return Ok(Value::Object(Map::new()));
     }
@@ -28,8 +33,8 @@ pub(super) fn decode(log: &mut Log, model: &Model, output: &Structure, body: &[u
 }
 
 /// Reads a body without a model: an error.
-pub(super) fn decode_any(body: &[u8]) -> Option<Value> {
-    Reader { rest: body, depth: 0, log: &mut Log::default() }.item(Expected::Anything).ok()
+pub(crate) fn decode_any(body: &[u8]) -> Option<Value> {
+    Reader { rest: body, depth: 0, log: &mut RepairLog::default() }.item(Expected::Anything).ok()
 }
 
 #[derive(Clone, Copy)]
@@ -69,7 +74,7 @@ impl<'m> Expected<'m> {
 struct Reader<'b, 'l> {
     rest: &'b [u8],
     depth: usize,
-    log: &'l mut Log,
+    log: &'l mut RepairLog,
 }
 
 /// How many elements a list or map has.
@@ -148,7 +153,7 @@ impl<'b> Reader<'b, '_> {
             | (Some(Shape::Integer | Shape::Float), value @ Value::Number(_))
             | (Some(Shape::Boolean), value @ Value::Bool(_)) => return value,
             (Some(Shape::String), value) => {
-                self.log.odd();
+                self.log.coerced();
                 return value.to_string().into();
             }
             (Some(Shape::Timestamp), Value::String(text)) => scalar::timestamp(&text),
@@ -257,7 +262,8 @@ impl<'b> Reader<'b, '_> {
             let index = key.and_then(|key| structure.members.iter().position(|member| member.name == key));
             let Some((index, member)) = index.and_then(|index| Some((index, structure.members.get(index)?)))
             else {
-                let mut ignored = Reader { rest: self.rest, depth: self.depth, log: &mut Log::default() };
+                let mut ignored =
+                    Reader { rest: self.rest, depth: self.depth, log: &mut RepairLog::default() };
                 ignored.item(Expected::Anything)?;
                 self.rest = ignored.rest;
                 continue;
@@ -267,7 +273,7 @@ impl<'b> Reader<'b, '_> {
             self.log.within(mark, &member.name);
             found.extend((!value.is_null()).then_some((index, value)));
         }
-        Ok(Values::default().close(found, structure))
+        Ok(ValueSink::default().close(found, structure))
     }
 
     /// A key; `None` where it is not a text, as no member's is.
@@ -275,7 +281,7 @@ impl<'b> Reader<'b, '_> {
         if let Value::String(key) = self.item(Expected::Anything)? {
             return Ok(Some(key));
         }
-        self.log.odd();
+        self.log.coerced();
         Ok(None)
     }
 }

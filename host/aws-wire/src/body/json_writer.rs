@@ -1,31 +1,16 @@
-//! JSON bodies, and the protocol that knows nothing else (awsJson 1.0 and 1.1).
+//! Writes JSON bodies.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value};
 
-use super::{WireRequest, set_content_type, set_header, set_query_mode};
 use crate::{
-    Operation,
     input::Input,
     model::{Member, Reference},
     timestamp::TimestampFormat,
 };
 
-pub(super) fn encode(operation: &Operation, input: &Input<'_>, request: &mut WireRequest) {
-    let model = operation.service().model();
-    let version = model.json_version.as_deref().unwrap_or("1.0");
-    set_content_type(request, &format!("application/x-amz-json-{version}"));
-    let target = format!("{}.{}", model.target_prefix.as_deref().unwrap_or_default(), operation.name());
-    set_header(&mut request.headers, "x-amz-target", &target);
-    set_query_mode(operation, request);
-    request.body = match input {
-        Input::Structure(given) => members(given.iter()).to_string().into_bytes(),
-        _ => b"{}".to_vec(),
-    };
-}
-
 /// A body of these members.
-pub(super) fn members<'i, 'v: 'i>(given: impl Iterator<Item = &'i (&'v Member, Input<'v>)>) -> Value {
+pub(crate) fn members<'i, 'v: 'i>(given: impl Iterator<Item = &'i (&'v Member, Input<'v>)>) -> Value {
     let members = given.map(|(member, input)| {
         let name = member.reference.name.as_ref().unwrap_or(&member.name);
         (name.clone(), value(&member.reference, input))
@@ -34,7 +19,7 @@ pub(super) fn members<'i, 'v: 'i>(given: impl Iterator<Item = &'i (&'v Member, I
 }
 
 /// A body of one value.
-pub(super) fn value(reference: &Reference, input: &Input<'_>) -> Value {
+pub(crate) fn value(reference: &Reference, input: &Input<'_>) -> Value {
     match input {
         Input::Structure(given) => members(given.iter()),
         Input::List(element, items) => items.iter().map(|item| value(element, item)).collect(),

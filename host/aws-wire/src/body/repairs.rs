@@ -21,8 +21,8 @@ impl Repairs {
 
 /// Counts repairs while an answer is read, and remembers where values are missing since.
 #[derive(Debug, Default)]
-pub(super) struct Log {
-    pub(super) repairs: Repairs,
+pub(crate) struct RepairLog {
+    pub(crate) repairs: Repairs,
     /// `Reservations[].Instances[].State`, each once. Relative to the value that is being read: who reads
     /// what is around it adds to the front.
     places: Vec<String>,
@@ -30,26 +30,26 @@ pub(super) struct Log {
 
 /// How many places there were at some point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark(usize);
+pub(crate) struct Mark(usize);
 
-impl Log {
-    pub(super) fn mark(&self) -> Mark {
+impl RepairLog {
+    pub(crate) fn mark(&self) -> Mark {
         Mark(self.places.len())
     }
 
     /// The value that is being read has to be left out.
-    pub(super) fn left_out(&mut self) {
+    pub(crate) fn left_out(&mut self) {
         self.repairs.unreadable += 1;
         self.places.push(String::new());
     }
 
     /// The value that is being read is not what the model says, but can be told as a text.
-    pub(super) fn odd(&mut self) {
+    pub(crate) fn coerced(&mut self) {
         self.repairs.unreadable += 1;
     }
 
     /// What was found since is within a member of this name.
-    pub(super) fn within(&mut self, mark: Mark, name: &str) {
+    pub(crate) fn within(&mut self, mark: Mark, name: &str) {
         self.prefix(mark, |place| match place.as_bytes().first() {
             None => name.to_owned(),
             Some(b'[') => format!("{name}{place}"),
@@ -58,7 +58,7 @@ impl Log {
     }
 
     /// What was found since `element` is within an element of a list that began at `list`.
-    pub(super) fn within_element(&mut self, list: Mark, element: Mark) {
+    pub(crate) fn within_element(&mut self, list: Mark, element: Mark) {
         self.prefix(element, |place| match place.as_bytes().first() {
             None | Some(b'[') => format!("[]{place}"),
             Some(_) => format!("[].{place}"),
@@ -73,7 +73,7 @@ impl Log {
     }
 
     /// What was found since is within an entry of a map, which may have any name.
-    pub(super) fn within_entry(&mut self, mark: Mark) {
+    pub(crate) fn within_entry(&mut self, mark: Mark) {
         if self.places.len() > mark.0 {
             self.places.truncate(mark.0);
             self.places.push(String::new());
@@ -87,14 +87,14 @@ impl Log {
     }
 
     /// Adds what another found in a part of the value that is being read.
-    pub(super) fn absorb(&mut self, other: Self) {
+    pub(crate) fn absorb(&mut self, other: Self) {
         self.repairs.replaced += other.repairs.replaced;
         self.repairs.unreadable += other.repairs.unreadable;
         self.places.extend(other.places);
     }
 
     /// The place that was left out on the way to this one, if any was.
-    pub(super) fn on_the_way_to(&self, place: &str) -> Option<&str> {
+    pub(crate) fn on_the_way_to(&self, place: &str) -> Option<&str> {
         let leads = |known: &&String| {
             let rest = place.strip_prefix(known.as_str());
             known.is_empty() || rest.is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'.' | b'[', ..]))
@@ -102,13 +102,13 @@ impl Log {
         self.places.iter().find(leads).map(String::as_str)
     }
 
-    pub(super) fn places(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn places(&self) -> impl Iterator<Item = &str> {
         self.places.iter().map(String::as_str)
     }
 }
 
 /// A path as places are written.
-pub(super) fn place_of(paths: &[&Path]) -> String {
+pub(crate) fn place_of(paths: &[&Path]) -> String {
     let mut place = String::new();
     for segment in paths.iter().flat_map(|path| path.segments()) {
         match segment {
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn places_are_told_from_the_outside_in_and_once() {
-        let mut log = Log::default();
+        let mut log = RepairLog::default();
         let list = log.mark();
         for _ in 0..3 {
             let element = log.mark();

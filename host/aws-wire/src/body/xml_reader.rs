@@ -1,4 +1,4 @@
-//! XML bodies, read in one streaming pass.
+//! Reads XML bodies in one streaming pass.
 
 use std::borrow::Cow;
 
@@ -11,63 +11,17 @@ use quick_xml::{
 use serde_json::{Map, Value};
 
 use super::{
-    form::{Form, Values, unknown_union_member},
-    repairs::Log,
+    json_sink::{JsonSink, ValueSink, unknown_union_member},
+    repairs::RepairLog,
     scalar,
 };
-use crate::{
-    Protocol,
-    model::{Model, Reference, Shape, Structure},
-};
+use crate::model::{Model, Reference, Shape, Structure};
 
 /// Deeper than any model; guards the stack against shapes that hold themselves.
 const MAX_DEPTH: usize = 100;
 
-/// Reads a document whose root, or the child of it that `wrapper` names, holds the members, besides
-/// those that came outside of the body.
-pub(super) fn decode<F: Form>(
-    form: &mut F,
-    model: &Model,
-    output: &Structure,
-    wrapper: Option<&str>,
-    body: &[u8],
-    outside: Vec<(usize, Value)>,
-) -> Result<F::Done, String> {
-    let mut decoder = Decoder::new(model, body)?;
-    let root = decoder.root()?;
-    let Some(wrapper) = wrapper else {
-        let value = decoder.structure(form, output, &root, outside)?;
-        return decoder.finish(value);
-    };
-    let mut result = None;
-    let mut outside = Some(outside);
-    while let Some(child) = decoder.child()? {
-        if local_name(&child) == wrapper
-            && let Some(outside) = outside.take()
-        {
-            result = Some(decoder.structure(form, output, &child, outside)?);
-        } else {
-            decoder.skip()?;
-        }
-    }
-    decoder.finish(result.ok_or_else(|| format!("there is no element `{wrapper}`"))?)
-}
-
-/// Reads a document whose root is a value of this shape.
-pub(super) fn decode_value<F: Form>(
-    form: &mut F,
-    model: &Model,
-    reference: &Reference,
-    body: &[u8],
-) -> Result<F::Done, String> {
-    let mut decoder = Decoder::new(model, body)?;
-    let root = decoder.root()?;
-    let value = decoder.value(form, reference, &root)?;
-    decoder.finish(value)
-}
-
 /// The name of the root element, if the body is XML at all.
-pub(super) fn root_name(body: &[u8]) -> Option<String> {
+pub(crate) fn root_name(body: &[u8]) -> Option<String> {
     // What may stand before the root is short.
     const REACH: usize = 4096;
     let head = String::from_utf8_lossy(&body[..body.len().min(REACH)]);
@@ -82,14 +36,14 @@ pub(super) fn root_name(body: &[u8]) -> Option<String> {
 }
 
 /// An element with its text and its children, for documents without a model: errors.
-pub(super) struct Element {
-    pub(super) name: String,
-    pub(super) text: String,
-    pub(super) children: Vec<Element>,
+pub(crate) struct Element {
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) children: Vec<Element>,
 }
 
 impl Element {
-    pub(super) fn parse(body: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         let (text, _) = lossy(body);
         let mut reader = reader(&text);
         let mut open: Vec<Self> = Vec::new();
@@ -119,7 +73,7 @@ impl Element {
         }
     }
 
-    pub(super) fn child(&self, name: &str) -> Option<&Self> {
+    pub(crate) fn child(&self, name: &str) -> Option<&Self> {
         self.children.iter().find(|child| child.name == name)
     }
 }
@@ -157,8 +111,11 @@ fn append_text(text: &mut String, event: &Event<'_>) -> u64 {
     0
 }
 
-struct Decoder<'m, 'b> {
+/// Reads one document.
+pub(crate) struct Decoder<'m, 'b> {
     model: &'m Model,
+    /// How the root's name ends.
+    root_suffix: &'static str,
     reader: Reader<&'b [u8]>,
     depth: usize,
     /// Whether a text stood where only elements may.
@@ -166,9 +123,50 @@ struct Decoder<'m, 'b> {
 }
 
 impl<'m, 'b> Decoder<'m, 'b> {
-    fn new(model: &'m Model, body: &'b [u8]) -> Result<Self, String> {
+    /// A document whose root's name must end in `root_suffix`.
+    pub(crate) fn new(model: &'m Model, body: &'b [u8], root_suffix: &'static str) -> Result<Self, String> {
         let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
-        Ok(Self { model, reader: reader(text), depth: 0, stray: false })
+        Ok(Self { model, root_suffix, reader: reader(text), depth: 0, stray: false })
+    }
+
+    /// Reads a document whose root, or the child of it that `wrapper` names, holds the members, besides
+    /// those that came outside of the body.
+    pub(crate) fn members<S: JsonSink>(
+        mut self,
+        sink: &mut S,
+        output: &'m Structure,
+        wrapper: Option<&str>,
+        outside: Vec<(usize, Value)>,
+    ) -> Result<S::Done, String> {
+        let root = self.root()?;
+        let Some(wrapper) = wrapper else {
+            let value = self.structure(sink, output, &root, outside)?;
+            return self.finish(value);
+        };
+        let mut result = None;
+        let mut outside = Some(outside);
+        while let Some(child) = self.child()? {
+            if local_name(&child) == wrapper
+                && let Some(outside) = outside.take()
+            {
+                result = Some(self.structure(sink, output, &child, outside)?);
+            } else {
+                self.skip()?;
+            }
+        }
+        let value = result.ok_or_else(|| format!("there is no element `{wrapper}`"))?;
+        self.finish(value)
+    }
+
+    /// Reads a document whose root is a value of this shape.
+    pub(crate) fn root_value<S: JsonSink>(
+        mut self,
+        sink: &mut S,
+        reference: &'m Reference,
+    ) -> Result<S::Done, String> {
+        let root = self.root()?;
+        let value = self.value(sink, reference, &root)?;
+        self.finish(value)
     }
 
     fn next(&mut self) -> Result<Event<'b>, String> {
@@ -189,9 +187,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
             match self.next()? {
                 Event::Start(start) => {
                     let name = local_name(&start);
-                    // A portal's page would otherwise pass for an answer without members, and mean
-                    // that nothing exists. Only EC2's roots have a name that can be told.
-                    let is_response = self.model.protocol != Protocol::Ec2 || name.ends_with("Response");
+                    let is_response = name.ends_with(self.root_suffix);
                     if name.eq_ignore_ascii_case("html") || name == "ErrorResponse" || !is_response {
                         return Err(format!("the root `{name}` is not that of an answer"));
                     }
@@ -244,70 +240,70 @@ impl<'m, 'b> Decoder<'m, 'b> {
     }
 
     /// The value of the element that is open, up to and with its end.
-    fn value<F: Form>(
+    fn value<S: JsonSink>(
         &mut self,
-        form: &mut F,
+        sink: &mut S,
         reference: &'m Reference,
         start: &BytesStart<'b>,
-    ) -> Result<F::Done, String> {
+    ) -> Result<S::Done, String> {
         if self.depth >= MAX_DEPTH {
             return Err("the document is nested too deeply".to_owned());
         }
         self.depth += 1;
         let value = match self.model.shape(reference) {
-            Shape::Structure(structure) => self.structure(form, structure, start, Vec::new())?,
+            Shape::Structure(structure) => self.structure(sink, structure, start, Vec::new())?,
             Shape::List(element) if reference.flattened => {
-                let mut list = form.list();
-                let mark = form.log().mark();
-                form.element(&mut list);
-                let item = self.value(form, element, start)?;
-                form.log().within_element(mark, mark);
-                form.push(&mut list, item);
-                form.close_list(list)
+                let mut list = sink.list();
+                let mark = sink.log().mark();
+                sink.element(&mut list);
+                let item = self.value(sink, element, start)?;
+                sink.log().within_element(mark, mark);
+                sink.push(&mut list, item);
+                sink.close_list(list)
             }
             // Every child is an element, whatever its name.
             Shape::List(element) => {
-                let mut list = form.list();
-                let mark = form.log().mark();
+                let mut list = sink.list();
+                let mark = sink.log().mark();
                 let mut is_empty = true;
                 self.stray = false;
                 while let Some(child) = self.child()? {
                     is_empty = false;
-                    form.element(&mut list);
-                    let before = form.log().mark();
-                    let item = self.value(form, element, &child)?;
-                    form.log().within_element(mark, before);
-                    form.push(&mut list, item);
+                    sink.element(&mut list);
+                    let before = sink.log().mark();
+                    let item = self.value(sink, element, &child)?;
+                    sink.log().within_element(mark, before);
+                    sink.push(&mut list, item);
                 }
                 // A text in place of the elements does not say that there are none.
                 if is_empty && self.stray {
-                    form.log().left_out();
+                    sink.log().left_out();
                 }
-                form.close_list(list)
+                sink.close_list(list)
             }
             Shape::Map(key, element) => {
                 let mut entries = Map::new();
                 if reference.flattened {
-                    self.entry(form.log(), key, element, &mut entries)?;
+                    self.entry(sink.log(), key, element, &mut entries)?;
                 } else {
                     while self.child()?.is_some() {
-                        self.entry(form.log(), key, element, &mut entries)?;
+                        self.entry(sink.log(), key, element, &mut entries)?;
                     }
                 }
-                form.value(Value::Object(entries))
+                sink.value(Value::Object(entries))
             }
             Shape::String if reference.quirk.is_none() => {
-                let text = self.text(form.log())?;
-                form.string(text)
+                let text = self.text(sink.log())?;
+                sink.string(text)
             }
             shape => {
-                let text = self.text(form.log())?.into_owned();
+                let text = self.text(sink.log())?.into_owned();
                 match (scalar::from_text(shape, text), reference.quirk) {
-                    (Some(value), Some(quirk)) => form.value(scalar::unquirk(quirk, value)),
-                    (Some(value), None) => form.value(value),
+                    (Some(value), Some(quirk)) => sink.value(scalar::unquirk(quirk, value)),
+                    (Some(value), None) => sink.value(value),
                     (None, _) => {
-                        form.log().left_out();
-                        form.value(Value::Null)
+                        sink.log().left_out();
+                        sink.value(Value::Null)
                     }
                 }
             }
@@ -319,7 +315,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
     /// One entry of a map: the element that is open holds a key and a value.
     fn entry(
         &mut self,
-        log: &mut Log,
+        log: &mut RepairLog,
         key: &'m Reference,
         element: &'m Reference,
         entries: &mut Map<String, Value>,
@@ -327,13 +323,13 @@ impl<'m, 'b> Decoder<'m, 'b> {
         let key_name = key.name.as_deref().unwrap_or("key");
         let value_name = element.name.as_deref().unwrap_or("value");
         let (mut name, mut value) = (None, None);
-        let mut form = Values::default();
+        let mut sink = ValueSink::default();
         while let Some(child) = self.child()? {
             let tag = local_name(&child);
             if tag == key_name {
-                name = Some(self.text(&mut form.log)?.into_owned());
+                name = Some(self.text(&mut sink.log)?.into_owned());
             } else if tag == value_name {
-                value = Some(self.value(&mut form, element, &child)?);
+                value = Some(self.value(&mut sink, element, &child)?);
             } else {
                 self.skip()?;
             }
@@ -341,28 +337,28 @@ impl<'m, 'b> Decoder<'m, 'b> {
         match (name, value) {
             (Some(name), Some(value)) => _ = entries.insert(name, value),
             // An entry without its key or its value.
-            _ => form.log.left_out(),
+            _ => sink.log.left_out(),
         }
         let mark = log.mark();
-        log.absorb(form.log);
+        log.absorb(sink.log);
         log.within_entry(mark);
         Ok(())
     }
 
-    fn structure<F: Form>(
+    fn structure<S: JsonSink>(
         &mut self,
-        form: &mut F,
+        sink: &mut S,
         structure: &'m Structure,
         start: &BytesStart<'b>,
         outside: Vec<(usize, Value)>,
-    ) -> Result<F::Done, String> {
-        let mut members = form.structure();
+    ) -> Result<S::Done, String> {
+        let mut members = sink.structure();
         if let Some(index) = structure.root_text {
-            let text = self.text(form.log())?.into_owned();
+            let text = self.text(sink.log())?.into_owned();
             // A bucket in us-east-1: the AWS CLI prints null.
             let value = if text.is_empty() { Value::Null } else { Value::String(text) };
-            form.set_value(&mut members, structure, index, value);
-            return Ok(form.close(members, structure));
+            sink.set_value(&mut members, structure, index, value);
+            return Ok(sink.close(members, structure));
         }
         let (mut first_tag, mut is_empty) = (None, true);
         self.stray = false;
@@ -385,44 +381,24 @@ impl<'m, 'b> Decoder<'m, 'b> {
             cursor = index + 1;
             match self.model.shape(reference) {
                 shape @ (Shape::List(_) | Shape::Map(..)) if reference.flattened => {
-                    let known = scattered.iter().position(|(known, _)| *known == index);
-                    let at = known.unwrap_or_else(|| {
-                        let empty = match shape {
-                            Shape::List(_) => Value::Array(Vec::new()),
-                            _ => Value::Object(Map::new()),
-                        };
-                        scattered.push((index, empty));
-                        scattered.len() - 1
-                    });
-                    let mark = form.log().mark();
-                    match (shape, scattered.get_mut(at)) {
-                        (Shape::List(element), Some((_, Value::Array(items)))) => {
-                            let mut values = Values::default();
-                            items.push(self.value(&mut values, element, &child)?);
-                            form.log().absorb(values.log);
-                            form.log().within_element(mark, mark);
-                        }
-                        (Shape::Map(key, element), Some((_, Value::Object(entries)))) => {
-                            self.entry(form.log(), key, element, entries)?;
-                        }
-                        _ => self.skip()?,
-                    }
-                    form.log().within(mark, &member.name);
+                    let mark = sink.log().mark();
+                    self.scattered(sink.log(), shape, scattered_value(&mut scattered, index, shape), &child)?;
+                    sink.log().within(mark, &member.name);
                     // Another of them is likely next.
                     cursor = index;
                 }
                 // A member that comes twice: the first counts.
-                _ if form.has(&members, index) => self.skip()?,
+                _ if sink.has(&members, index) => self.skip()?,
                 _ => {
-                    form.member(&mut members, index, &member.name);
-                    let mark = form.log().mark();
-                    let value = self.value(form, reference, &child)?;
-                    if form.log().mark() != mark && form.is_null(&value) {
-                        form.discard(&mut members, value);
+                    sink.member(&mut members, index, &member.name);
+                    let mark = sink.log().mark();
+                    let value = self.value(sink, reference, &child)?;
+                    if sink.log().mark() != mark && sink.is_null(&value) {
+                        sink.discard(&mut members, value);
                     } else {
-                        form.set(&mut members, index, value);
+                        sink.set(&mut members, index, value);
                     }
-                    form.log().within(mark, &member.name);
+                    sink.log().within(mark, &member.name);
                 }
             }
         }
@@ -434,24 +410,46 @@ impl<'m, 'b> Decoder<'m, 'b> {
             scattered.extend(first.map(|first| (*other, first)));
         }
         for (index, value) in scattered.into_iter().chain(outside) {
-            if !form.has(&members, index) {
-                form.set_value(&mut members, structure, index, value);
+            if !sink.has(&members, index) {
+                sink.set_value(&mut members, structure, index, value);
             }
         }
         if structure.has_attributes {
-            attributes(form, &mut members, structure, start);
+            attributes(sink, &mut members, structure, start);
         }
         if is_empty && self.stray {
-            form.log().left_out();
+            sink.log().left_out();
         }
         match first_tag {
-            Some(tag) if form.is_empty(&members) => Ok(form.replace(members, unknown_union_member(tag))),
-            _ => Ok(form.close(members, structure)),
+            Some(tag) if sink.is_empty(&members) => Ok(sink.replace(members, unknown_union_member(tag))),
+            _ => Ok(sink.close(members, structure)),
+        }
+    }
+
+    /// Adds the element that is open to its flattened list or map.
+    fn scattered(
+        &mut self,
+        log: &mut RepairLog,
+        shape: &'m Shape,
+        to: &mut Value,
+        child: &BytesStart<'b>,
+    ) -> Result<(), String> {
+        match (shape, to) {
+            (Shape::List(element), Value::Array(items)) => {
+                let mark = log.mark();
+                let mut values = ValueSink::default();
+                items.push(self.value(&mut values, element, child)?);
+                log.absorb(values.log);
+                log.within_element(mark, mark);
+                Ok(())
+            }
+            (Shape::Map(key, element), Value::Object(entries)) => self.entry(log, key, element, entries),
+            _ => self.skip(),
         }
     }
 
     /// The text of the element that is open: what stands before its first child.
-    fn text(&mut self, log: &mut Log) -> Result<Cow<'b, str>, String> {
+    fn text(&mut self, log: &mut RepairLog) -> Result<Cow<'b, str>, String> {
         let mut text = Cow::Borrowed("");
         loop {
             match self.next()? {
@@ -470,6 +468,24 @@ impl<'m, 'b> Decoder<'m, 'b> {
     }
 }
 
+/// The flattened list or map at this place of the model, which is empty at first.
+fn scattered_value<'s>(
+    scattered: &'s mut Vec<(usize, Value)>,
+    index: usize,
+    shape: &Shape,
+) -> &'s mut Value {
+    let known = scattered.iter().position(|(known, _)| *known == index);
+    let at = known.unwrap_or_else(|| {
+        let empty = match shape {
+            Shape::List(_) => Value::Array(Vec::new()),
+            _ => Value::Object(Map::new()),
+        };
+        scattered.push((index, empty));
+        scattered.len() - 1
+    });
+    &mut scattered[at].1
+}
+
 fn find(structure: &Structure, tag: &str, cursor: usize) -> Option<usize> {
     let index = structure.find(tag, cursor, |member| !member.reference.location.is_outside_body())?;
     let list = structure.twins.iter().find(|(_, other)| *other == index).map(|(list, _)| *list);
@@ -477,14 +493,14 @@ fn find(structure: &Structure, tag: &str, cursor: usize) -> Option<usize> {
 }
 
 /// Members bound to attributes of the element, unless an element of that name gave them already.
-fn attributes<F: Form>(
-    form: &mut F,
-    members: &mut F::Members,
+fn attributes<S: JsonSink>(
+    sink: &mut S,
+    members: &mut S::Members,
     structure: &Structure,
     start: &BytesStart<'_>,
 ) {
     for (index, member) in structure.members.iter().enumerate() {
-        if !member.reference.xml_attribute || form.has(members, index) {
+        if !member.reference.xml_attribute || sink.has(members, index) {
             continue;
         }
         // `xsi:type`: the prefix that the document uses for the namespace may be another.
@@ -499,11 +515,11 @@ fn attributes<F: Form>(
                 let normal = attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0);
                 let value = normal.unwrap_or_else(|_| {
                     // A character or an entity in it does not exist.
-                    form.log().odd();
+                    sink.log().coerced();
                     attribute.value.clone()
                 });
                 let value = value.into_owned();
-                form.set_value(members, structure, index, Value::String(value));
+                sink.set_value(members, structure, index, Value::String(value));
                 break;
             }
         }

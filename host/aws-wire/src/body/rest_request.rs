@@ -1,4 +1,4 @@
-//! The REST protocols: members bound to path, query, headers, and a body of JSON or XML.
+//! Writes REST requests: members bound to path, query, headers, and a body of JSON or XML.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,20 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use http::{HeaderName, HeaderValue, header::CONTENT_TYPE};
 use serde_json::Value;
 
-use super::{WireRequest, json, percent_encode, set_content_type, xml};
+use super::{json_writer, rest::Format, xml_writer};
 use crate::{
-    InputError, Operation, Protocol,
+    InputError, Operation,
     input::Input,
     model::{Location, Member, Reference, Shape},
+    request::{WireRequest, percent_encode},
     timestamp::TimestampFormat,
 };
 
-pub(super) fn encode(
+/// Writes an input into a request.
+pub(crate) fn encode(
     operation: &Operation,
     input: &Input<'_>,
+    format: Format,
     request: &mut WireRequest,
 ) -> Result<(), InputError> {
     let refuse = |path: &str, reason: &str| InputError {
@@ -61,7 +64,7 @@ pub(super) fn encode(
     }
     render_uri(operation, &labels, request)
         .map_err(|label| refuse(&label, "a part of the path is missing"))?;
-    body(operation, members, request);
+    body(operation, members, format, request);
     Ok(())
 }
 
@@ -153,11 +156,11 @@ fn header_text(reference: &Reference, value: &Input<'_>) -> Option<String> {
     })
 }
 
-fn body(operation: &Operation, members: &[(&Member, Input<'_>)], request: &mut WireRequest) {
+fn body(operation: &Operation, members: &[(&Member, Input<'_>)], format: Format, request: &mut WireRequest) {
     let model = operation.service().model();
     let Some(input) = &operation.model().input else { return };
     let Some(structure) = model.structure(input) else { return };
-    let is_json = model.protocol == Protocol::RestJson;
+    let is_json = format == Format::Json;
     let in_body = |location: Location| matches!(location, Location::Body | Location::StatusCode);
     let mut streaming = false;
     if let Some(payload) = structure.payload.and_then(|payload| structure.members.get(payload)) {
@@ -166,8 +169,8 @@ fn body(operation: &Operation, members: &[(&Member, Input<'_>)], request: &mut W
         request.body = match given {
             Some(Input::Blob(bytes)) => bytes.clone(),
             Some(Input::Text(text)) => text.as_bytes().to_vec(),
-            Some(value) if is_json => json::value(&payload.reference, value).to_string().into_bytes(),
-            Some(value) => xml::document(&payload.reference, &payload.name, value),
+            Some(value) if is_json => json_writer::value(&payload.reference, value).to_string().into_bytes(),
+            Some(value) => xml_writer::document(&payload.reference, &payload.name, value),
             None if is_json && !streaming => b"{}".to_vec(),
             None => Vec::new(),
         };
@@ -175,15 +178,15 @@ fn body(operation: &Operation, members: &[(&Member, Input<'_>)], request: &mut W
         let mut given = members.iter().filter(|(member, _)| in_body(member.reference.location)).peekable();
         if given.peek().is_some() {
             request.body = if is_json {
-                json::members(given).to_string().into_bytes()
+                json_writer::members(given).to_string().into_bytes()
             } else {
-                xml::members_document(input, operation.name(), given)
+                xml_writer::members_document(input, operation.name(), given)
             };
         } else if is_json && structure.members.iter().any(|member| in_body(member.reference.location)) {
             request.body = b"{}".to_vec();
         }
     }
     if !request.body.is_empty() && !streaming && !request.headers.contains_key(CONTENT_TYPE) {
-        set_content_type(request, if is_json { "application/json" } else { "application/xml" });
+        request.set_content_type(if is_json { "application/json" } else { "application/xml" });
     }
 }

@@ -1,4 +1,4 @@
-//! JSON bodies, read in one streaming pass guided by the model.
+//! Reads JSON bodies in one streaming pass, guided by the model.
 
 use std::{borrow::Cow, fmt};
 
@@ -10,44 +10,54 @@ use serde::de::{
 use serde_json::{Map, Value};
 
 use super::{
-    form::{Form, Values, unknown_union_member},
+    json_sink::{JsonSink, ValueSink, unknown_union_member},
     repairs::Mark,
     scalar,
 };
 use crate::{
-    Protocol,
     model::{Model, Quirk, Reference, Shape, Structure},
     timestamp::Timestamp,
 };
 
+/// The type that a number gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    /// The one that it was sent with.
+    AsSent,
+    /// The one that the model says.
+    AsModelled,
+}
+
 /// Reads a body that holds the members, besides those that came outside of it. An empty body has none.
-pub(super) fn decode<F: Form>(
-    form: &mut F,
+pub(crate) fn decode<S: JsonSink>(
+    sink: &mut S,
     model: &Model,
     output: &Structure,
+    numbers: Numbers,
     body: &[u8],
     outside: &[(usize, Value)],
-) -> Result<F::Done, String> {
+) -> Result<S::Done, String> {
     let body = if body.is_empty() { b"{}" } else { body };
-    read(body, Seed { model, target: Target::Structure(output, outside), form })
+    read(body, Seed { model, numbers, target: Target::Structure(output, outside), sink })
 }
 
 /// Reads a body that is one value.
-pub(super) fn decode_value<F: Form>(
-    form: &mut F,
+pub(crate) fn decode_value<S: JsonSink>(
+    sink: &mut S,
     model: &Model,
     reference: &Reference,
+    numbers: Numbers,
     body: &[u8],
-) -> Result<F::Done, String> {
+) -> Result<S::Done, String> {
     let body = match (model.shape(reference), body) {
         (Shape::List(_), []) => b"[]",
         (_, []) => b"{}",
         (_, body) => body,
     };
-    read(body, Seed { model, target: Target::Value(reference), form })
+    read(body, Seed { model, numbers, target: Target::Value(reference), sink })
 }
 
-fn read<F: Form>(body: &[u8], seed: Seed<'_, '_, F>) -> Result<F::Done, String> {
+fn read<S: JsonSink>(body: &[u8], seed: Seed<'_, '_, S>) -> Result<S::Done, String> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = seed.deserialize(&mut reader).map_err(|error| error.to_string())?;
     reader.end().map_err(|error| error.to_string())?;
@@ -62,13 +72,14 @@ enum Target<'m> {
 }
 
 /// What the model expects at this place, and what is made of it.
-struct Seed<'m, 'f, F> {
+struct Seed<'m, 'f, S> {
     model: &'m Model,
+    numbers: Numbers,
     target: Target<'m>,
-    form: &'f mut F,
+    sink: &'f mut S,
 }
 
-impl<'m, F: Form> Seed<'m, '_, F> {
+impl<'m, S: JsonSink> Seed<'m, '_, S> {
     fn shape(&self) -> Option<&'m Shape> {
         match self.target {
             Target::Structure(..) => None,
@@ -90,9 +101,9 @@ impl<'m, F: Form> Seed<'m, '_, F> {
         }
     }
 
-    /// Only restJson gives every number the type that the model says, as botocore has it.
+    /// Whether numbers get the type that the model says.
     fn converts(&self) -> bool {
-        self.model.protocol == Protocol::RestJson
+        self.numbers == Numbers::AsModelled
     }
 
     /// Whether this is the body itself, which must be an object.
@@ -101,33 +112,33 @@ impl<'m, F: Form> Seed<'m, '_, F> {
     }
 
     /// Leaves out a value that is not what the model says.
-    fn left_out(self) -> F::Done {
-        self.form.log().left_out();
-        self.form.value(Value::Null)
+    fn left_out(self) -> S::Done {
+        self.sink.log().left_out();
+        self.sink.value(Value::Null)
     }
 
     /// Leaves out a scalar where the model has something that holds other values. The error does not
     /// repeat it: it may be a secret.
-    fn scalar<E: Error>(self, made: impl FnOnce(&Shape) -> Option<Made>) -> Result<F::Done, E> {
+    fn scalar<E: Error>(self, made: impl FnOnce(&Shape) -> Option<Made>) -> Result<S::Done, E> {
         if self.is_body() {
             return Err(E::invalid_type(Unexpected::Other("a scalar"), &self));
         }
         Ok(match self.shape().and_then(made) {
-            Some(Made::Right(value)) => self.form.value(value),
+            Some(Made::Right(value)) => self.sink.value(value),
             Some(Made::Text(text)) => self.odd(text),
             None => self.left_out(),
         })
     }
 
     /// The text of a value that is something else than a text.
-    fn odd(self, text: String) -> F::Done {
-        self.form.log().odd();
-        self.form.string(text.into())
+    fn odd(self, text: String) -> S::Done {
+        self.sink.log().coerced();
+        self.sink.string(text.into())
     }
 
-    fn text<E: Error>(self, text: Cow<'_, str>) -> Result<F::Done, E> {
+    fn text<E: Error>(self, text: Cow<'_, str>) -> Result<S::Done, E> {
         let value = match self.shape() {
-            Some(Shape::String) if self.quirk().is_none() => return Ok(self.form.string(text)),
+            Some(Shape::String) if self.quirk().is_none() => return Ok(self.sink.string(text)),
             Some(Shape::String) => Some(Value::String(text.into_owned())),
             Some(Shape::Timestamp) => scalar::timestamp(&text),
             Some(Shape::Blob) => Some(Value::String(scalar::base64(text.into_owned()))),
@@ -148,7 +159,7 @@ impl<'m, F: Form> Seed<'m, '_, F> {
     }
 
     /// A list or an object where the model has a scalar, or the other of the two.
-    fn other(self, value: &Value) -> F::Done {
+    fn other(self, value: &Value) -> S::Done {
         match self.shape() {
             Some(Shape::String) => self.odd(value.to_string()),
             _ => self.left_out(),
@@ -163,19 +174,19 @@ enum Made {
     Text(String),
 }
 
-impl<'de, F: Form> DeserializeSeed<'de> for Seed<'_, '_, F> {
-    type Value = F::Done;
+impl<'de, S: JsonSink> DeserializeSeed<'de> for Seed<'_, '_, S> {
+    type Value = S::Done;
 
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<F::Done, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<S::Done, D::Error> {
         if self.structure().is_some_and(|structure| structure.document) {
-            return Ok(self.form.value(Value::deserialize(from)?));
+            return Ok(self.sink.value(Value::deserialize(from)?));
         }
         from.deserialize_any(self)
     }
 }
 
-impl<'de, F: Form> Visitor<'de> for Seed<'_, '_, F> {
-    type Value = F::Done;
+impl<'de, S: JsonSink> Visitor<'de> for Seed<'_, '_, S> {
+    type Value = S::Done;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.shape() {
@@ -185,11 +196,11 @@ impl<'de, F: Form> Visitor<'de> for Seed<'_, '_, F> {
         })
     }
 
-    fn visit_unit<E: Error>(self) -> Result<F::Done, E> {
-        Ok(self.form.value(Value::Null))
+    fn visit_unit<E: Error>(self) -> Result<S::Done, E> {
+        Ok(self.sink.value(Value::Null))
     }
 
-    fn visit_bool<E: Error>(self, value: bool) -> Result<F::Done, E> {
+    fn visit_bool<E: Error>(self, value: bool) -> Result<S::Done, E> {
         self.scalar(|shape| match shape {
             Shape::Boolean => Some(Made::Right(Value::Bool(value))),
             Shape::String => Some(Made::Text(value.to_string())),
@@ -197,7 +208,7 @@ impl<'de, F: Form> Visitor<'de> for Seed<'_, '_, F> {
         })
     }
 
-    fn visit_i64<E: Error>(self, value: i64) -> Result<F::Done, E> {
+    fn visit_i64<E: Error>(self, value: i64) -> Result<S::Done, E> {
         let converts = self.converts();
         self.scalar(|shape| match shape {
             #[expect(clippy::cast_precision_loss, reason = "a number that the model calls a float")]
@@ -209,7 +220,7 @@ impl<'de, F: Form> Visitor<'de> for Seed<'_, '_, F> {
         })
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<F::Done, E> {
+    fn visit_u64<E: Error>(self, value: u64) -> Result<S::Done, E> {
         match i64::try_from(value) {
             Ok(value) => self.visit_i64(value),
             Err(_) => self.scalar(|shape| match shape {
@@ -220,7 +231,7 @@ impl<'de, F: Form> Visitor<'de> for Seed<'_, '_, F> {
         }
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<F::Done, E> {
+    fn visit_f64<E: Error>(self, value: f64) -> Result<S::Done, E> {
         let truncates = self.converts();
         self.scalar(|shape| match shape {
             #[expect(clippy::cast_possible_truncation, reason = "within bounds, checked here")]
@@ -234,25 +245,25 @@ impl<'de, F: Form> Visitor<'de> for Seed<'_, '_, F> {
         })
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<F::Done, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<S::Done, E> {
         self.text(Cow::Borrowed(text))
     }
 
-    fn visit_string<E: Error>(self, text: String) -> Result<F::Done, E> {
+    fn visit_string<E: Error>(self, text: String) -> Result<S::Done, E> {
         self.text(Cow::Owned(text))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<F::Done, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<S::Done, A::Error> {
         match self.shape() {
             Some(Shape::List(element)) => {
-                let mut list = self.form.list();
-                let mark = self.form.log().mark();
+                let mut list = self.sink.list();
+                let mark = self.sink.log().mark();
                 loop {
                     // Whether there is another element is only known when it is read.
-                    let (model, form) = (self.model, &mut *self.form);
-                    let next = Element { list: &mut list, mark, model, reference: element, form };
+                    let (model, numbers, sink) = (self.model, self.numbers, &mut *self.sink);
+                    let next = Element { list: &mut list, mark, model, numbers, reference: element, sink };
                     if items.next_element_seed(next)?.is_none() {
-                        return Ok(self.form.close_list(list));
+                        return Ok(self.sink.close_list(list));
                     }
                 }
             }
@@ -264,7 +275,7 @@ impl<'de, F: Form> Visitor<'de> for Seed<'_, '_, F> {
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<F::Done, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<S::Done, A::Error> {
         if let Some(structure) = self.structure() {
             return self.members(structure, members);
         }
@@ -272,27 +283,27 @@ impl<'de, F: Form> Visitor<'de> for Seed<'_, '_, F> {
             let value = Value::deserialize(MapAccessDeserializer::new(members))?;
             return Ok(self.other(&value));
         };
-        let (mut map, mut form) = (Map::new(), Values::default());
+        let (mut map, mut sink) = (Map::new(), ValueSink::default());
         while let Some(key) = members.next_key::<String>()? {
             let target = Target::Value(element);
-            let mark = form.log.mark();
-            let value = Seed { model: self.model, target, form: &mut form };
+            let mark = sink.log.mark();
+            let value = Seed { model: self.model, numbers: self.numbers, target, sink: &mut sink };
             map.insert(key, members.next_value_seed(value)?);
-            form.log.within_entry(mark);
+            sink.log.within_entry(mark);
         }
-        self.form.log().absorb(form.log);
-        Ok(self.form.value(Value::Object(map)))
+        self.sink.log().absorb(sink.log);
+        Ok(self.sink.value(Value::Object(map)))
     }
 }
 
-impl<F: Form> Seed<'_, '_, F> {
+impl<S: JsonSink> Seed<'_, '_, S> {
     fn members<'de, A: MapAccess<'de>>(
         self,
         structure: &Structure,
         mut members: A,
-    ) -> Result<F::Done, A::Error> {
-        let form = self.form;
-        let mut found = form.structure();
+    ) -> Result<S::Done, A::Error> {
+        let sink = self.sink;
+        let mut found = sink.structure();
         let (mut unknown, mut cursor) = (None, 0);
         while let Some(Key(key)) = members.next_key::<Key<'de>>()? {
             // As in botocore, a member that is bound to a header may be in the body as well.
@@ -307,52 +318,55 @@ impl<F: Form> Seed<'_, '_, F> {
             };
             cursor = index + 1;
             // Of a key that comes twice, the last counts; null is none.
-            form.forget(&mut found, index);
-            form.member(&mut found, index, &member.name);
+            sink.forget(&mut found, index);
+            sink.member(&mut found, index, &member.name);
             let target = Target::Value(&member.reference);
-            let mark = form.log().mark();
-            let value = members.next_value_seed(Seed { model: self.model, target, form: &mut *form })?;
-            form.log().within(mark, &member.name);
-            if form.is_null(&value) {
-                form.discard(&mut found, value);
+            let mark = sink.log().mark();
+            let seed = Seed { model: self.model, numbers: self.numbers, target, sink: &mut *sink };
+            let value = members.next_value_seed(seed)?;
+            sink.log().within(mark, &member.name);
+            if sink.is_null(&value) {
+                sink.discard(&mut found, value);
             } else {
-                form.set(&mut found, index, value);
+                sink.set(&mut found, index, value);
             }
         }
         if let Target::Structure(_, outside) = self.target {
             for (index, value) in outside {
-                if !form.has(&found, *index) {
-                    form.set_value(&mut found, structure, *index, value.clone());
+                if !sink.has(&found, *index) {
+                    sink.set_value(&mut found, structure, *index, value.clone());
                 }
             }
         }
         match unknown {
-            Some(name) if form.is_empty(&found) => Ok(form.replace(found, unknown_union_member(name))),
-            _ => Ok(form.close(found, structure)),
+            Some(name) if sink.is_empty(&found) => Ok(sink.replace(found, unknown_union_member(name))),
+            _ => Ok(sink.close(found, structure)),
         }
     }
 }
 
 /// An element of a list, if there is another.
-struct Element<'m, 'f, F: Form> {
-    list: &'f mut F::List,
+struct Element<'m, 'f, S: JsonSink> {
+    list: &'f mut S::List,
     /// Where the list began.
     mark: Mark,
     model: &'m Model,
+    numbers: Numbers,
     reference: &'m Reference,
-    form: &'f mut F,
+    sink: &'f mut S,
 }
 
-impl<'de, F: Form> DeserializeSeed<'de> for Element<'_, '_, F> {
+impl<'de, S: JsonSink> DeserializeSeed<'de> for Element<'_, '_, S> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        self.form.element(self.list);
+        self.sink.element(self.list);
         let target = Target::Value(self.reference);
-        let mark = self.form.log().mark();
-        let item = Seed { model: self.model, target, form: &mut *self.form }.deserialize(from)?;
-        self.form.log().within_element(self.mark, mark);
-        self.form.push(self.list, item);
+        let mark = self.sink.log().mark();
+        let seed = Seed { model: self.model, numbers: self.numbers, target, sink: &mut *self.sink };
+        let item = seed.deserialize(from)?;
+        self.sink.log().within_element(self.mark, mark);
+        self.sink.push(self.list, item);
         Ok(())
     }
 }

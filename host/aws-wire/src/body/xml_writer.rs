@@ -15,14 +15,14 @@ use crate::{
 };
 
 /// A document whose root is a value.
-pub(super) fn document(reference: &Reference, default_name: &str, value: &Input<'_>) -> Vec<u8> {
+pub(crate) fn document(reference: &Reference, default_name: &str, value: &Input<'_>) -> Vec<u8> {
     let mut document = Document(Writer::new(Cursor::new(Vec::new())));
     document.value(reference, value, reference.name.as_deref().unwrap_or(default_name));
     document.0.into_inner().into_inner()
 }
 
 /// A document whose root holds these members.
-pub(super) fn members_document<'i, 'v: 'i>(
+pub(crate) fn members_document<'i, 'v: 'i>(
     reference: &Reference,
     default_name: &str,
     members: impl Iterator<Item = &'i (&'v Member, Input<'v>)>,

@@ -1,6 +1,6 @@
 //! What a decoder makes of an answer: a value, or JSON text in which a page's items are told apart.
 //!
-//! The decoders walk an answer once and tell a [`Form`] what they meet. As text, nothing of a page is
+//! The decoders walk an answer once and tell a [`JsonSink`] what they meet. As text, nothing of a page is
 //! ever a tree of values: what goes to the mapping is written as it is read.
 
 use std::{borrow::Cow, ops::Range};
@@ -8,11 +8,11 @@ use std::{borrow::Cow, ops::Range};
 use berth_core::PathSegment;
 use serde_json::{Map, Value};
 
-use super::repairs::Log;
+use super::repairs::RepairLog;
 use crate::model::Structure;
 
 /// Takes what a decoder reads, in the order in which it is read.
-pub(super) trait Form {
+pub(crate) trait JsonSink {
     /// A value that is complete.
     type Done;
     /// A list that is being read.
@@ -21,7 +21,7 @@ pub(super) trait Form {
     type Members;
 
     /// Where repairs are counted.
-    fn log(&mut self) -> &mut Log;
+    fn log(&mut self) -> &mut RepairLog;
 
     fn string(&mut self, text: Cow<'_, str>) -> Self::Done;
     /// A value that is made already.
@@ -61,16 +61,16 @@ pub(super) trait Form {
 
 /// Makes values.
 #[derive(Default)]
-pub(super) struct Values {
-    pub(super) log: Log,
+pub(crate) struct ValueSink {
+    pub(crate) log: RepairLog,
 }
 
-impl Form for Values {
+impl JsonSink for ValueSink {
     type Done = Value;
     type List = Vec<Value>;
     type Members = Vec<(usize, Value)>;
 
-    fn log(&mut self) -> &mut Log {
+    fn log(&mut self) -> &mut RepairLog {
         &mut self.log
     }
 
@@ -142,7 +142,7 @@ impl Form for Values {
 }
 
 /// Writes JSON, and notes where the values are that a path leads to.
-pub(super) struct Text<'p> {
+pub(crate) struct TextSink<'p> {
     json: Vec<u8>,
     path: &'p [PathSegment],
     /// How much of the path leads to the next value; `None` where it does not lead there.
@@ -151,7 +151,7 @@ pub(super) struct Text<'p> {
     /// The members of all structures that are open, those of the innermost last.
     pieces: Vec<Piece>,
     scratch: Vec<u8>,
-    pub(super) log: Log,
+    pub(crate) log: RepairLog,
 }
 
 /// A member that is written.
@@ -162,14 +162,14 @@ struct Piece {
 }
 
 /// A list that is being written.
-pub(super) struct OpenList {
+pub(crate) struct OpenList {
     start: usize,
     depth: Option<usize>,
     count: usize,
 }
 
 /// A structure that is being written.
-pub(super) struct OpenMembers {
+pub(crate) struct OpenMembers {
     start: usize,
     depth: Option<usize>,
     /// Where its members begin among the pieces.
@@ -179,11 +179,11 @@ pub(super) struct OpenMembers {
 }
 
 /// Where a value that is complete begins; it ends where the text does.
-pub(super) struct Written(usize);
+pub(crate) struct Written(usize);
 
-impl<'p> Text<'p> {
+impl<'p> TextSink<'p> {
     /// `room` is about how many bytes it will be.
-    pub(super) fn new(path: &'p [PathSegment], room: usize) -> Self {
+    pub(crate) fn new(path: &'p [PathSegment], room: usize) -> Self {
         Self {
             json: Vec::with_capacity(room),
             path,
@@ -191,12 +191,12 @@ impl<'p> Text<'p> {
             items: Vec::new(),
             pieces: Vec::new(),
             scratch: Vec::new(),
-            log: Log::default(),
+            log: RepairLog::default(),
         }
     }
 
     /// The text, and where in it the items are, in their order.
-    pub(super) fn finish(self) -> (Vec<u8>, Vec<Range<usize>>) {
+    pub(crate) fn finish(self) -> (Vec<u8>, Vec<Range<usize>>) {
         (self.json, self.items)
     }
 
@@ -261,12 +261,12 @@ impl<'p> Text<'p> {
     }
 }
 
-impl Form for Text<'_> {
+impl JsonSink for TextSink<'_> {
     type Done = Written;
     type List = OpenList;
     type Members = OpenMembers;
 
-    fn log(&mut self) -> &mut Log {
+    fn log(&mut self) -> &mut RepairLog {
         &mut self.log
     }
 
@@ -401,7 +401,7 @@ impl Form for Text<'_> {
 }
 
 /// What botocore makes of a union whose member it does not know.
-pub(super) fn unknown_union_member(name: String) -> Value {
+pub(crate) fn unknown_union_member(name: String) -> Value {
     let mut inner = Map::new();
     inner.insert("name".to_owned(), Value::String(name));
     let mut outer = Map::new();

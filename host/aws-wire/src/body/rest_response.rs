@@ -1,49 +1,56 @@
-//! The REST protocols: members bound to status, headers, and a body of JSON or XML.
+//! Reads REST responses: members bound to status, headers, and a body of JSON or XML.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use berth_core::{from_json, lossy};
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::{form::Form, json, repairs::Log, scalar, xml};
-use crate::{
-    Protocol,
-    model::{Location, Model, Reference, Shape, Structure},
+use super::{
+    json_reader::{self, Numbers},
+    json_sink::JsonSink,
+    repairs::RepairLog,
+    rest::Format,
+    scalar, xml_reader,
 };
+use crate::model::{Location, Model, Reference, Shape, Structure};
 
 /// Whether the body is the payload as it stands, rather than a document.
-pub(super) fn is_raw_payload(model: &Model, output: &Structure) -> bool {
+pub(crate) fn is_raw_payload(model: &Model, output: &Structure) -> bool {
     output
         .payload
         .and_then(|payload| output.members.get(payload))
         .is_some_and(|payload| matches!(model.shape(&payload.reference), Shape::Blob | Shape::String))
 }
 
-pub(super) fn decode<F: Form>(
-    form: &mut F,
+/// Reads an answer.
+pub(crate) fn decode<S: JsonSink>(
+    sink: &mut S,
     model: &Model,
     output: &Structure,
+    format: Format,
     status: u16,
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<F::Done, String> {
-    let is_json = model.protocol == Protocol::RestJson;
+) -> Result<S::Done, String> {
+    let is_json = format == Format::Json;
+    // Only REST with JSON gives every number the type that the model says, as botocore has it.
+    let numbers = if is_json { Numbers::AsModelled } else { Numbers::AsSent };
     let mut outside = Vec::new();
     for (index, member) in output.members.iter().enumerate() {
         let reference = &member.reference;
         let value = match reference.location {
             Location::StatusCode => Some(status.into()),
             Location::Headers => {
-                Some(prefixed(headers, reference.name.as_deref().unwrap_or_default(), form.log()))
+                Some(prefixed(headers, reference.name.as_deref().unwrap_or_default(), sink.log()))
             }
             Location::Header => {
                 let name = reference.name.as_deref().unwrap_or(&member.name);
-                header(headers, name, form.log()).and_then(|text| {
+                header(headers, name, sink.log()).and_then(|text| {
                     let value = header_value(model, reference, text, is_json);
                     if value.is_none() {
-                        let mark = form.log().mark();
-                        form.log().left_out();
-                        form.log().within(mark, &member.name);
+                        let mark = sink.log().mark();
+                        sink.log().left_out();
+                        sink.log().within(mark, &member.name);
                     }
                     value
                 })
@@ -56,37 +63,39 @@ pub(super) fn decode<F: Form>(
     let Some((index, payload)) = payload else {
         // A body of XML may be without any element in it.
         return if is_json || body.is_empty() {
-            json::decode(form, model, output, body, &outside)
+            json_reader::decode(sink, model, output, numbers, body, &outside)
         } else {
-            xml::decode(form, model, output, None, body, outside)
+            xml_reader::Decoder::new(model, body, "")?.members(sink, output, None, outside)
         };
     };
-    let mut members = form.structure();
-    form.member(&mut members, index, &payload.name);
-    let mark = form.log().mark();
+    let mut members = sink.structure();
+    sink.member(&mut members, index, &payload.name);
+    let mark = sink.log().mark();
     let value = match model.shape(&payload.reference) {
-        Shape::Blob => form.value(BASE64.encode(body).into()),
+        Shape::Blob => sink.value(BASE64.encode(body).into()),
         Shape::String => {
             let (text, replaced) = lossy(body);
-            form.log().repairs.replaced += replaced;
-            form.string(text)
+            sink.log().repairs.replaced += replaced;
+            sink.string(text)
         }
-        _ if is_json || body.is_empty() => json::decode_value(form, model, &payload.reference, body)?,
-        _ => xml::decode_value(form, model, &payload.reference, body)?,
+        _ if is_json || body.is_empty() => {
+            json_reader::decode_value(sink, model, &payload.reference, numbers, body)?
+        }
+        _ => xml_reader::Decoder::new(model, body, "")?.root_value(sink, &payload.reference)?,
     };
-    if form.log().mark() != mark && form.is_null(&value) {
+    if sink.log().mark() != mark && sink.is_null(&value) {
         return Err("the body is not what the model says".to_owned());
     }
-    form.log().within(mark, &payload.name);
-    form.set(&mut members, index, value);
+    sink.log().within(mark, &payload.name);
+    sink.set(&mut members, index, value);
     for (index, value) in outside {
-        form.set_value(&mut members, output, index, value);
+        sink.set_value(&mut members, output, index, value);
     }
-    Ok(form.close(members, output))
+    Ok(sink.close(members, output))
 }
 
 /// A header's value; several headers of one name are one list.
-fn header(headers: &HeaderMap, name: &str, log: &mut Log) -> Option<String> {
+fn header(headers: &HeaderMap, name: &str, log: &mut RepairLog) -> Option<String> {
     let values: Vec<_> = headers
         .get_all(name)
         .iter()
@@ -100,7 +109,7 @@ fn header(headers: &HeaderMap, name: &str, log: &mut Log) -> Option<String> {
 }
 
 /// All headers whose names begin with the prefix, by the rest of their names.
-fn prefixed(headers: &HeaderMap, prefix: &str, log: &mut Log) -> Value {
+fn prefixed(headers: &HeaderMap, prefix: &str, log: &mut RepairLog) -> Value {
     let prefix = prefix.to_ascii_lowercase();
     let names = headers.keys().filter_map(|name| {
         let rest = name.as_str().strip_prefix(&prefix)?;

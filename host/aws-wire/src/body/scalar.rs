@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A scalar that came as text: from XML, or from a header. `None` where the text is no such scalar.
-pub(super) fn from_text(shape: &Shape, text: String) -> Option<Value> {
+pub(crate) fn from_text(shape: &Shape, text: String) -> Option<Value> {
     Some(match shape {
         Shape::Boolean => Value::Bool(text == "true"),
         Shape::Integer => integer(text.trim())?,
@@ -21,16 +21,16 @@ pub(super) fn from_text(shape: &Shape, text: String) -> Option<Value> {
     })
 }
 
-pub(super) fn integer(text: &str) -> Option<Value> {
+pub(crate) fn integer(text: &str) -> Option<Value> {
     text.parse::<i64>().map(Value::from).or_else(|_| text.parse::<u64>().map(Value::from)).ok()
 }
 
-pub(super) fn float(text: &str) -> Option<Value> {
+pub(crate) fn float(text: &str) -> Option<Value> {
     text.parse::<f64>().ok().map(number)
 }
 
 /// JSON has no word for what is not finite; these are those of AWS's own JSON protocols.
-pub(super) fn number(value: f64) -> Value {
+pub(crate) fn number(value: f64) -> Value {
     if value.is_nan() {
         "NaN".into()
     } else if value.is_infinite() {
@@ -40,13 +40,13 @@ pub(super) fn number(value: f64) -> Value {
     }
 }
 
-/// A time in any form; `None` for what is none, or is out of reach: nothing that expects a time takes that.
-pub(super) fn timestamp(text: &str) -> Option<Value> {
+/// A time in any sink; `None` for what is none, or is out of reach: nothing that expects a time takes that.
+pub(crate) fn timestamp(text: &str) -> Option<Value> {
     Timestamp::parse(text).map(|time| Value::String(time.iso8601()))
 }
 
-/// Base64 with line breaks and the like, in its plain form.
-pub(super) fn base64(mut text: String) -> String {
+/// Base64 with line breaks and the like, in its plain sink.
+pub(crate) fn base64(mut text: String) -> String {
     let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
     if !text.bytes().all(is_base64) {
         text.retain(|letter| u8::try_from(letter).is_ok_and(is_base64));
@@ -55,7 +55,7 @@ pub(super) fn base64(mut text: String) -> String {
 }
 
 /// What the AWS CLI makes of some texts. A text that is not what it should be stays as it is.
-pub(super) fn unquirk(quirk: Quirk, value: Value) -> Value {
+pub(crate) fn unquirk(quirk: Quirk, value: Value) -> Value {
     let Value::String(text) = value else { return value };
     let changed = match quirk {
         Quirk::Json => json(text.as_bytes()),

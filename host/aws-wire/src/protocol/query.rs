@@ -1,0 +1,36 @@
+//! The query protocol: form-encoded requests, XML responses.
+
+use http::HeaderMap;
+
+use super::{Codec, Response, Syntax};
+use crate::{
+    InputError, Operation,
+    body::{
+        error::ErrorParts,
+        form_writer::{self, Dialect},
+        json_sink::JsonSink,
+        xml_reader,
+    },
+    input::Input,
+    request::WireRequest,
+};
+
+pub(super) struct Query;
+
+impl Codec for Query {
+    const SYNTAX: Syntax = Syntax::Xml;
+
+    fn encode(operation: &Operation, input: &Input<'_>, request: &mut WireRequest) -> Result<(), InputError> {
+        form_writer::encode(operation, input, Dialect::Query, request);
+        Ok(())
+    }
+
+    fn decode<S: JsonSink>(sink: &mut S, response: Response<'_>) -> Result<S::Done, String> {
+        let Response { model, output, wrapper, body, .. } = response;
+        xml_reader::Decoder::new(model, body, "")?.members(sink, output, wrapper, Vec::new())
+    }
+
+    fn decode_error(_: &HeaderMap, body: &[u8]) -> ErrorParts {
+        ErrorParts::of_xml(body)
+    }
+}
