@@ -19,7 +19,7 @@ const MAX_UNPACKED: usize = 64 << 20;
 /// same input always gives the same bytes.
 ///
 /// # Errors
-/// When the compressor fails, or a name or frame does not fit the format.
+/// The compressor fails, or a name or frame does not fit the format.
 pub fn pack(models: &BTreeMap<String, Vec<u8>>) -> std::io::Result<Vec<u8>> {
     let too_large = || std::io::Error::other("a model does not fit the archive");
     let mut header = MAGIC.to_vec();

@@ -1,5 +1,5 @@
-//! Whether an answer proves what it lists. An answer without the list that was asked for does not say that
-//! there is nothing.
+//! Checks that an answer holds the list that was asked for. An answer without it does not say that there is
+//! nothing.
 
 use berth_core::{EmptyList, Path, PathSegment, StatedEmpty};
 use serde_json::Value;
@@ -24,9 +24,9 @@ pub enum IncompleteList {
         operation: String,
         /// The path of the items.
         items: String,
-        /// How many elements the list has.
+        /// The number of elements of the list.
         elements: usize,
-        /// How many of them have the member.
+        /// The number of those that have the member.
         found: usize,
     },
 }
@@ -87,8 +87,8 @@ impl Operation {
         Ok(())
     }
 
-    /// Whether the first list on the path is one whose elements are not within an element of their own,
-    /// and the structure around it is there.
+    /// Returns whether the first list on the path is a flattened one, whose elements have no element around
+    /// them, and the structure around it is there.
     fn leaves_out_when_empty(&self, answer: &Value, items: &Path) -> bool {
         let model = self.service().model();
         if model.protocol.syntax() != Syntax::Xml {
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use crate::Service;
 
-    /// Whether the answer of this body is a list, by both ways of reading it.
+    /// Returns whether the answer of this body is a list, by both ways of reading it.
     fn is_complete(operation: &str, body: &str, items: &str, empty: &Value) -> bool {
         let (service, name) = operation.split_once('.').unwrap();
         let operation = Service::load(service).unwrap().operation(name).unwrap();

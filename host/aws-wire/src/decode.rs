@@ -20,14 +20,14 @@ use crate::{
     protocol::{Response, Syntax},
 };
 
-/// What a service says when it refuses.
+/// An error that a service answers with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct WireError {
     /// The error's code, as botocore normalises it (`AccessDenied`); the HTTP status where the
     /// answer names none.
     pub code: String,
-    /// What the service says; the status's reason phrase where it says nothing.
+    /// The service's message; the status's reason phrase where it has none.
     pub message: String,
     /// The id under which AWS's support finds the request.
     pub request_id: Option<String>,
@@ -35,7 +35,7 @@ pub struct WireError {
     pub region: Option<String>,
 }
 
-/// Why an answer could not be read, although its status says that all is well.
+/// An answer could not be read, although its status is that of a success.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The body is not what the model says, or is cut off.
@@ -43,7 +43,7 @@ pub enum DecodeError {
     Malformed {
         /// The operation, as in `ec2.DescribeInstances`.
         operation: String,
-        /// What is wrong, and where.
+        /// The error, and its place.
         reason: String,
     },
     /// S3 answers 200 and puts an error into the body. It is to be treated as if it had said 500.
@@ -64,11 +64,11 @@ pub struct Page {
     pub rest: Value,
     /// The items, in their order. All are parts of one text, which lives as long as any of them.
     pub items: Vec<Bytes>,
-    /// What of the answer could not be read as it came.
+    /// The repairs of the answer.
     pub repairs: Repairs,
 }
 
-/// Whether the model binds anything to a body that is a document.
+/// Returns whether the model binds anything to a body that is a document.
 fn has_body(model: &Model, output: &Structure) -> bool {
     match output.payload {
         Some(_) => !rest_response::is_raw_payload(model, output),
@@ -250,8 +250,7 @@ impl Operation {
             && xml_reader::root_name(body).is_some_and(|name| name == "Error")
     }
 
-    /// Reads what the service says when it refuses. Never fails: of an answer that says nothing
-    /// readable, the status remains.
+    /// Reads an error. Never fails: of an answer without a readable error, the status remains.
     pub fn decode_error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> WireError {
         let parts = if is_generic(status, body) {
             ErrorParts::default()
@@ -279,9 +278,9 @@ fn is_generic(status: u16, body: &[u8]) -> bool {
     status >= 500 && (body.is_empty() || body.starts_with(b"<html>"))
 }
 
-/// What carries a count of repairs.
+/// A value with a count of repairs.
 trait Repaired {
-    /// So many more were made.
+    /// Adds to the count.
     fn replaced(self, count: u64) -> Self;
 }
 
@@ -299,7 +298,7 @@ impl Repaired for Page {
     }
 }
 
-/// Whether a token of an operation is a part of its items.
+/// Returns whether a token of an operation is a part of its items.
 fn reads_items(pagination: &Pagination, items: &Path) -> bool {
     let names = items.segments().iter().filter_map(|segment| match segment {
         PathSegment::Name(name) => Some(name.as_str()),
@@ -311,7 +310,7 @@ fn reads_items(pagination: &Pagination, items: &Path) -> bool {
     })
 }
 
-/// What an answer says besides its items.
+/// An answer without its items.
 fn rest(text: &[u8], items: &[Range<usize>]) -> serde_json::Result<Value> {
     let mut rest = Vec::new();
     let mut from = 0;

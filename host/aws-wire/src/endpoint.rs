@@ -1,11 +1,11 @@
-//! Where a service is reached in a region, and with which names a request to it is signed.
+//! The endpoint of a service in a region, and the names that a request to it is signed with.
 
 use berth_core::{Partition, Region};
 use url::Url;
 
 use crate::{Operation, endpoint_table::Row};
 
-/// Where to send a request, and what to sign it for.
+/// The address of a request, and the names that it is signed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// Scheme and host, as in `https://ec2.eu-west-1.amazonaws.com/`.
@@ -26,7 +26,7 @@ pub struct EndpointOptions {
     pub dual_stack: bool,
 }
 
-/// Why there is no endpoint.
+/// There is no endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// The region belongs to none of the partitions Berth knows.
@@ -61,7 +61,7 @@ fn describe(options: EndpointOptions) -> &'static str {
 }
 
 impl Operation {
-    /// Where the operation is reached in a region.
+    /// The endpoint of the operation in a region.
     ///
     /// The table behind it is botocore's endpoint rules, evaluated for each service and region, so
     /// that global services (IAM, Organizations, Route 53, …) come out with the region

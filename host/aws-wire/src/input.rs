@@ -11,8 +11,8 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// What a request sends for a token that makes retries safe, when the input has none. Reads change
-/// nothing, so that the token may be the same for all.
+/// The idempotency token of a request whose input has none. Reads change nothing, so that the token may be
+/// the same for all.
 const IDEMPOTENCY_TOKEN: &str = "00000000-0000-0000-0000-000000000000";
 
 /// An input that the operation's model does not allow.
@@ -23,7 +23,7 @@ pub struct InputError {
     pub operation: String,
     /// The member, as in `Filters[0].Name`; `.` for the input itself.
     pub path: String,
-    /// What is wrong there.
+    /// The error at that place.
     pub reason: String,
 }
 

@@ -1,4 +1,4 @@
-//! AWS on the wire: service models, and one codec per AWS protocol. Bytes in, bytes out.
+//! AWS's protocols: service models, and one codec per protocol. Bytes in, bytes out.
 //!
 //! [`Service::load`] finds a service, [`Service::operation`] one of its read operations.
 //! [`Operation::encode`] turns a JSON input into the parts of an HTTP request,
@@ -6,7 +6,8 @@
 //! JSON that `aws <service> <operation> --output json` prints, [`Operation::decode_page`] into the
 //! same with a list's items left as text, and [`Operation::decode_error`] reads what the service
 //! says when it refuses. [`Pagination::advance`] makes the next request of
-//! the answer. [`Operation::sample`] makes an answer up, to rehearse a plan on.
+//! the answer. [`Operation::sample`] makes a sample answer, and [`validate_plan`] runs a
+//! fetch plan on such samples.
 //!
 //! ```
 //! use berth_aws_wire::{EndpointOptions, Service};
@@ -52,9 +53,9 @@ mod input;
 pub mod model;
 mod operation_pages;
 mod pagination;
+mod plan_validator;
 mod protocol;
 mod protocols;
-mod rehearsal;
 mod request;
 mod sample;
 mod service;
@@ -68,6 +69,6 @@ pub use endpoint::{Endpoint, EndpointError, EndpointOptions};
 pub use input::InputError;
 pub use model::Protocol;
 pub use pagination::{PageCursor, Pagination, PaginationError};
-pub use rehearsal::rehearse;
+pub use plan_validator::validate_plan;
 pub use request::WireRequest;
 pub use service::{ModelError, Operation, Service};

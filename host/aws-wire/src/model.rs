@@ -1,6 +1,6 @@
 //! A service model in memory, and how it is read from the compact JSON that `generate.py` writes.
 //!
-//! Public for those who stand in for AWS: they read requests and write answers by it.
+//! Public for test servers, which read requests and write answers by it.
 
 use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData};
 
@@ -32,19 +32,19 @@ pub struct Model {
     pub endpoint_prefix: String,
     /// The service's name in signatures.
     pub signing_name: String,
-    /// How requests and answers are written.
+    /// The protocol of requests and answers.
     pub protocol: Protocol,
     /// `1.0` or `1.1` for [`Protocol::Json`].
     pub json_version: Option<String>,
-    /// What stands before the operation in `x-amz-target`.
+    /// The prefix of the operation in `x-amz-target`.
     pub target_prefix: Option<String>,
-    /// Whether the service once spoke the query protocol, and still has its error codes.
+    /// The service once spoke the query protocol, and still has its error codes.
     pub query_compatible: bool,
     /// Headers that every request carries, unless its input sets them.
     pub headers: BTreeMap<String, String>,
     /// Sorted by name.
     pub operations: Vec<OperationModel>,
-    /// What [`Reference::shape`] counts.
+    /// All shapes, by [`Reference::shape`].
     pub shapes: Vec<Shape>,
     /// The first serves every operation that names no other.
     pub(crate) endpoints: Vec<EndpointTable>,
@@ -65,12 +65,12 @@ pub struct OperationModel {
     pub output: Option<Reference>,
     /// The element within the root that holds the members.
     pub result_wrapper: Option<String>,
-    /// What stands before the endpoint's host, with placeholders.
+    /// The prefix of the endpoint's host, with placeholders.
     pub host_prefix: Option<String>,
-    /// Whether requests carry no signature.
+    /// Requests carry no signature.
     pub unsigned: bool,
     pub(crate) endpoint: usize,
-    /// How answers continue.
+    /// The pagination of its answers.
     pub pagination: Option<Pagination>,
 }
 
@@ -113,7 +113,7 @@ pub struct Structure {
     /// Members that are read from the same elements as a flattened list: the list, and the other,
     /// which gets the first. Only S3's old notification shapes have such.
     pub twins: Vec<(usize, usize)>,
-    /// Whether a member is bound to an XML attribute.
+    /// A member is bound to an XML attribute.
     pub has_attributes: bool,
     /// The member that is the text of the element itself.
     pub root_text: Option<usize>,
@@ -135,7 +135,7 @@ impl Structure {
 pub struct Member {
     /// The name in JSON and in the AWS CLI.
     pub name: String,
-    /// What it is.
+    /// The shape of its value.
     pub reference: Reference,
     /// The name of the element or key in a response.
     pub key: String,
@@ -151,7 +151,7 @@ pub struct Reference {
     pub name: Option<String>,
     /// The name in requests of EC2.
     pub query_name: Option<String>,
-    /// Where it goes.
+    /// The place in the message that it is bound to.
     pub location: Location,
     /// Elements without one around them.
     pub flattened: bool,
@@ -159,7 +159,7 @@ pub struct Reference {
     pub xml_attribute: bool,
     /// `xmlns` of the element.
     pub xml_namespace: Option<XmlNamespace>,
-    /// How a time is spelt.
+    /// The format of a time.
     pub timestamp_format: Option<TimestampFormat>,
     /// JSON in base64, in a header.
     pub json_value: bool,
@@ -167,13 +167,13 @@ pub struct Reference {
     pub host_label: bool,
     /// A token that makes retries safe.
     pub idempotency_token: bool,
-    /// What is sent when an input has none.
+    /// The value that is sent when an input has none.
     pub default: Option<String>,
-    /// Where the AWS CLI does more.
+    /// The special treatment by the AWS CLI.
     pub quirk: Option<Quirk>,
 }
 
-/// Where in the message a member goes.
+/// The place in the message that a member is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Location {
@@ -195,7 +195,7 @@ pub enum Location {
 }
 
 impl Location {
-    /// Whether a response binds the member outside of the body.
+    /// Returns whether a response binds the member outside of the body.
     pub fn is_outside_body(self) -> bool {
         matches!(self, Self::Header | Self::Headers | Self::StatusCode)
     }
@@ -210,7 +210,7 @@ pub struct XmlNamespace {
     pub uri: String,
 }
 
-/// Where the AWS CLI does more than the model says (`botocore/handlers.py`).
+/// Special treatment by the AWS CLI, beyond the model (`botocore/handlers.py`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Quirk {

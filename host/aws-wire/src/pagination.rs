@@ -1,4 +1,4 @@
-//! How an operation's answers continue.
+//! The pagination of an operation's answers.
 
 use std::collections::HashSet;
 
@@ -12,12 +12,12 @@ use sha2::{Digest, Sha256};
 pub struct Pagination {
     /// Input members that carry the tokens, in step with `output_tokens`.
     pub input_tokens: Vec<String>,
-    /// Where the tokens are in an answer: `Marker`, `A.B`, `Jobs[-1].Id`, or alternatives joined by
+    /// The paths of the tokens in an answer: `Marker`, `A.B`, `Jobs[-1].Id`, or alternatives joined by
     /// `||`.
     pub output_tokens: Vec<String>,
-    /// Where an answer says whether there are more pages, if it says so apart from the tokens.
+    /// The path of the flag that says whether there are more pages, if there is one.
     pub more_results: Option<String>,
-    /// Where the items are in an answer; the first is the main one.
+    /// The paths of the items in an answer; the first is the main one.
     pub result_keys: Vec<String>,
     /// The input member that bounds the size of a page.
     pub limit_key: Option<String>,
@@ -47,7 +47,7 @@ pub enum PaginationError {
     /// The list has more pages than are read.
     #[error("the list has more than {limit} pages; raise `max_pages_per_list` if it really is that long")]
     TooManyPages {
-        /// How many pages are read.
+        /// The number of pages that are read.
         limit: u32,
     },
 }
@@ -173,7 +173,7 @@ impl Pagination {
 /// Members that are page tokens, whatever a model says of them.
 const TOKENS: [&str; 4] = ["NextToken", "nextToken", "NextMarker", "nextMarker"];
 
-/// Whether what is at this place (`Name`, or `Name.Member`) may say that there is more.
+/// Returns whether the value at this place (`Name`, or `Name.Member`) may say that there is more.
 pub(crate) fn says_more_at(place: &str) -> bool {
     let (within, name) = place.split_once('.').unwrap_or(("", place));
     (within.is_empty() && TOKENS.contains(&name)) || is_flag(name)
@@ -208,7 +208,7 @@ fn is_flag(name: &str) -> bool {
     matches!(name.as_str(), "istruncated" | "truncated") || name.starts_with("hasmore")
 }
 
-/// What is true in JMESPath, and not zero: botocore takes an empty or zero token for none.
+/// Returns whether a value is true in JMESPath and not zero: botocore takes an empty or zero token for none.
 fn truthy(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null) => false,

@@ -17,7 +17,7 @@ pub struct WireRequest {
     pub headers: HeaderMap,
     /// The body.
     pub body: Vec<u8>,
-    /// What stands before the endpoint's host, if anything, with its dot: `111122223333.`.
+    /// The prefix of the endpoint's host, if any, with its dot: `111122223333.`.
     pub host_prefix: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Answers made up from the model: what a fetch plan is rehearsed on before there is any AWS.
+//! Sample answers, made from the model. Fetch plans are validated on them.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value, json};

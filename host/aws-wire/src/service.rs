@@ -24,7 +24,7 @@ static SERVICES: LazyLock<BTreeMap<&'static str, Entry>> = LazyLock::new(|| {
     frames.into_iter().map(|(name, frame)| (name, Entry { frame, loaded: OnceLock::new() })).collect()
 });
 
-/// Why a model is not to be had.
+/// A model is not available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
     /// There is no such service with read operations.
@@ -50,7 +50,7 @@ pub enum ModelError {
     Damaged {
         /// The service.
         service: String,
-        /// What is wrong with it.
+        /// The error in it.
         reason: String,
     },
 }
@@ -106,7 +106,7 @@ impl Service {
         Self::from_json(name, &json)
     }
 
-    /// A service of one's own, from a model in the form that `models/generate.py` writes.
+    /// A service from a model of the caller, in the form that `models/generate.py` writes.
     ///
     /// # Errors
     /// [`ModelError::Damaged`] when the model is not of that form.
@@ -162,7 +162,7 @@ impl Service {
         self.model().protocol
     }
 
-    /// The model as it is, for those who stand in for the service.
+    /// The model itself, for test servers.
     pub fn model(&self) -> &Model {
         &self.0.model
     }
@@ -192,17 +192,17 @@ impl Operation {
         &self.service
     }
 
-    /// Whether requests are sent without a signature.
+    /// Returns whether requests are sent without a signature.
     pub fn is_unsigned(&self) -> bool {
         self.model().unsigned
     }
 
-    /// How answers continue, for an operation that answers in pages.
+    /// The pagination, for an operation that answers in pages.
     pub fn pagination(&self) -> Option<&Pagination> {
         self.model().pagination.as_ref()
     }
 
-    /// The model as it is, for those who stand in for the service.
+    /// The model itself, for test servers.
     pub fn model(&self) -> &OperationModel {
         &self.service.model().operations[self.index]
     }
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_are_told_with_those_alike() {
+    fn unknown_names_come_with_similar_ones() {
         let error = Service::load("ec3").unwrap_err().to_string();
         assert!(error.starts_with("AWS service `ec3` is not known; alike are `ec2`"), "{error}");
         let error = Service::load("ec2").unwrap().operation("DescribeInstance").unwrap_err().to_string();

@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeZone, Utc};
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-/// How a request spells a time. Responses are read in any of the forms.
+/// The format of a time in a request. Responses are read in any of the formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum TimestampFormat {
     /// `2024-01-02T03:04:05Z`

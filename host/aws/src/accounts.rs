@@ -19,7 +19,7 @@ use crate::{
 /// Organizational units that are listed at once.
 const UNITS_AT_ONCE: usize = 10;
 
-/// How the accounts are found.
+/// The way in which accounts are found.
 #[derive(Debug, Clone)]
 pub(crate) enum Strategy {
     /// The account of the base identity.
@@ -34,7 +34,7 @@ pub(crate) enum Strategy {
 #[derive(Debug, Clone)]
 pub(crate) enum RoleEntry {
     Role(RoleArn),
-    /// No role that can be assumed, but it tells whose entities must be protected.
+    /// No role that can be assumed. Its account is known, so that its entities are protected.
     Unusable(AccountId, Problem),
 }
 
@@ -97,7 +97,7 @@ fn entry(text: &str, partition: Partition) -> Result<(AccountId, RoleEntry), Con
             Ok((role.account().clone(), RoleEntry::Unusable(role.account().clone(), problem)))
         }
         Err(error) => {
-            // Whose entities must be protected is told by the twelve digits, wherever they stand.
+            // The twelve digits name the account whose entities are protected, wherever they stand.
             let account = text
                 .split(|c: char| !c.is_ascii_digit())
                 .find_map(|digits| AccountId::new(digits).ok())
@@ -108,10 +108,10 @@ fn entry(text: &str, partition: Partition) -> Result<(AccountId, RoleEntry), Con
     }
 }
 
-/// What discovery found.
+/// The accounts that discovery found.
 pub(crate) struct Discovered {
     pub(crate) members: Vec<Member>,
-    /// Who may ask about the organization, where one was asked about.
+    /// The session that may ask about the organization, if there is one.
     pub(crate) management: Option<(AccountId, Arc<Session>)>,
 }
 
@@ -303,17 +303,17 @@ mod tests {
         .unwrap();
         assert_eq!(partition, Partition::AwsUsGov);
         let Strategy::Roles(entries) = found else { panic!("{found:?}") };
-        let told: Vec<String> = entries
+        let found: Vec<String> = entries
             .iter()
             .map(|entry| match entry {
                 RoleEntry::Role(role) => role.to_string(),
                 RoleEntry::Unusable(account, problem) => format!("{account}: {}", problem.message),
             })
             .collect();
-        assert_eq!(told.len(), 3, "{told:?}");
-        assert_eq!(told[0], "arn:aws-us-gov:iam::111111111111:role/Reader");
-        assert!(told[1].starts_with("222222222222: ") && told[1].contains("is not the ARN"), "{told:?}");
-        assert!(told[2].starts_with("333333333333: ") && told[2].contains("partition aws,"), "{told:?}");
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert_eq!(found[0], "arn:aws-us-gov:iam::111111111111:role/Reader");
+        assert!(found[1].starts_with("222222222222: ") && found[1].contains("is not the ARN"), "{found:?}");
+        assert!(found[2].starts_with("333333333333: ") && found[2].contains("partition aws,"), "{found:?}");
     }
 
     #[test]

@@ -11,20 +11,20 @@ use std::{
 use aws_smithy_async::time::TimeSource;
 use aws_smithy_types::date_time::{DateTime, Format};
 
-/// How far the clocks may be apart before a refused signature is put down to them. AWS's services accept
-/// five minutes.
+/// The most that the clocks may differ before a refused signature is put down to them. AWS's services
+/// accept five minutes.
 const TOLERANCE: Duration = Duration::from_mins(4);
 
-/// The clock of AWS: this machine's, corrected by what AWS's answers said. Requests are signed by it and
-/// the expiry of credentials is judged by it. One for all services, STS included: what one answer taught
-/// holds for every request after it.
+/// The clock of AWS: this machine's, corrected by the dates of AWS's answers. Requests are signed by it, and
+/// the expiry of credentials is judged by it. All services share it, STS included: a correction applies to
+/// every request after it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Clock {
     /// Seconds that AWS's clock is ahead of ours.
     skew: Arc<AtomicI64>,
 }
 
-/// When a request was signed.
+/// The time when a request was signed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stamp {
     /// By the clock of AWS, as it was known then.
@@ -36,6 +36,19 @@ pub(crate) struct Stamp {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Skew(i64);
 
+impl Stamp {
+    /// The skew, where an answer's `Date` shows that its request was signed with a wrong time. It does not
+    /// matter whether the clock was corrected meanwhile: whatever was signed wrongly deserves a second try.
+    pub(crate) fn skew_shown_by(&self, date: Option<&str>) -> Option<Skew> {
+        let theirs = DateTime::from_str(date?, Format::HttpDate).ok()?;
+        let (earliest, latest) = (self.time - TOLERANCE, self.time + self.taken.elapsed() + TOLERANCE);
+        if (DateTime::from(earliest)..=DateTime::from(latest)).contains(&theirs) {
+            return None;
+        }
+        Some(Skew(theirs.secs() - DateTime::from(SystemTime::now()).secs()))
+    }
+}
+
 impl Clock {
     pub(crate) fn time(&self) -> SystemTime {
         shifted(SystemTime::now(), self.skew.load(Ordering::Relaxed))
@@ -43,17 +56,6 @@ impl Clock {
 
     pub(crate) fn stamp(&self) -> Stamp {
         Stamp { time: self.time(), taken: Instant::now() }
-    }
-
-    /// The skew, where an answer's `Date` shows that its request was signed with a wrong time. It does not
-    /// matter whether the clock was corrected meanwhile: whatever was signed wrongly deserves a second try.
-    pub(crate) fn skew_shown_by(&self, signed: &Stamp, date: Option<&str>) -> Option<Skew> {
-        let theirs = DateTime::from_str(date?, Format::HttpDate).ok()?;
-        let (earliest, latest) = (signed.time - TOLERANCE, signed.time + signed.taken.elapsed() + TOLERANCE);
-        if (DateTime::from(earliest)..=DateTime::from(latest)).contains(&theirs) {
-            return None;
-        }
-        Some(Skew(theirs.secs() - DateTime::from(SystemTime::now()).secs()))
     }
 
     /// Corrects the clock.
@@ -67,7 +69,7 @@ impl Clock {
     /// Corrects the clock where an answer's `Date` shows that its request was signed with a wrong time;
     /// whether it does.
     pub(crate) fn correct_by(&self, signed: &Stamp, date: Option<&str>) -> bool {
-        let skew = self.skew_shown_by(signed, date);
+        let skew = signed.skew_shown_by(date);
         if let Some(skew) = skew {
             self.correct(skew);
         }

@@ -1,4 +1,4 @@
-//! What the caller says about AWS. Nothing here is read from the environment: the composition root
+//! The settings of the AWS source. Nothing here is read from the environment: the composition root
 //! fills it in.
 
 use std::{
@@ -13,7 +13,7 @@ use berth_http::is_private;
 use secrecy::SecretString;
 use url::Url;
 
-/// How Berth gets at AWS.
+/// The settings of the AWS source.
 ///
 /// The default reads the one account that the ambient credentials belong to.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct AwsConfig {
     /// Keys given explicitly (`aws_access_key_id`, `aws_secret_access_key`, `aws_session_token`).
     /// They are the *base identity*: roles are really assumed with them.
     pub static_keys: Option<StaticKeys>,
-    /// Where the web identity token is (`AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN`).
+    /// The web identity token (`AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN`).
     pub web_identity: Option<WebIdentity>,
     /// Which source of the base identity is tried first (`credentialProviderPriority`). Empty: the
     /// order of [`CredentialProvider::DEFAULT_PRIORITY`].
@@ -41,12 +41,12 @@ pub struct AwsConfig {
     pub ou_ids: Vec<String>,
     /// A role between the base identity and the accounts' roles (base → hop → member).
     pub hop_role_arn: Option<RoleArn>,
-    /// A session policy (JSON, at most 2,048 characters) that narrows every role assumed in an
+    /// A session policy (JSON, at most 2,048 characters) that scopes down every role assumed in an
     /// account.
     pub session_policy: Option<String>,
-    /// How long an assumed role's credentials last. `None` sends nothing: AWS then gives an hour.
+    /// The lifetime of an assumed role's credentials. `None` sends nothing: AWS then gives an hour.
     pub session_duration: Option<Duration>,
-    /// The partition, where it cannot be told from a role ARN.
+    /// The partition, where no role ARN names it.
     pub partition: Option<Partition>,
     /// Endpoints that stand in for AWS's own.
     pub endpoints: EndpointOverrides,
@@ -57,24 +57,24 @@ pub struct AwsConfig {
     /// Reads of secrets or bulk data that plugins may call all the same, as
     /// `<service>:<Operation>` (`ssm:GetParameter`).
     pub granted_reads: BTreeSet<String>,
-    /// What runs at once.
+    /// Limits of what runs at once.
     pub concurrency: Concurrency,
-    /// How failed requests are repeated.
+    /// Retries of failed requests.
     pub retry: Retry,
-    /// How many bytes of responses are kept during a resync for kinds that ask the same
+    /// The bytes of responses that are kept during a resync for kinds that ask the same
     /// (default 64 MiB).
     pub shared_read_bytes: Option<usize>,
-    /// How many bytes of responses may be on their way to the mapping, over all units (default 8
+    /// The bytes of responses that may be on their way to the mapping, over all units (default 8
     /// MiB). Units that read nothing yet wait then; those that have begun go on, so that it is
     /// exceeded a little.
     pub pending_bytes: Option<usize>,
-    /// How many pages one list may have (default 10,000). A list with more fails its unit, rather than
+    /// The most pages of one list (default 10,000). A list with more fails its unit, rather than
     /// being read without end.
     pub max_pages_per_list: u32,
-    /// How many bytes one answer may have, after decompression (default 256 MiB). A larger one fails what it
+    /// The most bytes of one answer, after decompression (default 256 MiB). A larger one fails what it
     /// was asked for; it is not read to its end.
     pub max_response_bytes: usize,
-    /// How long one unit may take, from the first poll of its stream to its end; waiting for memory and
+    /// The time limit of one unit, from the first poll of its stream to its end; waiting for memory and
     /// for the mapping counts (default 1 hour). A unit that takes longer fails.
     pub unit_deadline: Duration,
 }
@@ -271,7 +271,7 @@ impl Default for Concurrency {
     }
 }
 
-/// How failed requests are repeated.
+/// Retries of failed requests.
 ///
 /// The wait before attempt `n + 1` is random between nothing and `base · 2ⁿ`, at most `cap`;
 /// longer where the service says so (`Retry-After`).
@@ -286,7 +286,7 @@ pub struct Retry {
     pub cap: Duration,
     /// The longest wait that a service may ask for (default 60 s).
     pub longest_retry_after: Duration,
-    /// How long one attempt may take, its body included (default 60 s).
+    /// The time limit of one attempt, its body included (default 60 s).
     pub attempt_timeout: Duration,
 }
 
@@ -308,7 +308,7 @@ impl Default for Retry {
 pub struct ConfigError {
     /// The setting, by the name of its environment variable.
     pub setting: &'static str,
-    /// What was found and what would be right.
+    /// The value that was found, and what is expected.
     pub reason: String,
 }
 

@@ -49,7 +49,7 @@ pub(crate) mod session_names {
     pub(crate) const WEB_IDENTITY: &str = "OceanWebIdentitySession";
 }
 
-/// How roles are assumed.
+/// The way in which roles are assumed.
 enum Method {
     /// Signed by the base identity (or the hop).
     Signed,
@@ -129,7 +129,7 @@ impl Identities {
         identities
     }
 
-    /// Where the base identity comes from.
+    /// The provider of the base identity.
     pub(crate) fn provider(&self) -> CredentialProvider {
         self.provider
     }
@@ -220,7 +220,7 @@ impl Identities {
         self.external_ids.get(account).or(self.external_id.as_ref())
     }
 
-    /// What signs the requests for the accounts' roles: the hop or, without one, the base identity.
+    /// The signer of the requests for the accounts' roles: the hop or, without one, the base identity.
     fn signer(&self) -> Result<Signer, IssueError> {
         match (&self.hop, &self.base) {
             (Some((role, session)), _) => Ok(Signer { session: session.clone(), role: Some(role.clone()) }),

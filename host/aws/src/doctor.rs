@@ -1,13 +1,13 @@
-//! Looking before syncing: who Berth is. Nothing is written.
+//! The check of the base identity, for `berth doctor`. Nothing is written.
 
 use berth_core::{AccountId, Problem};
 
 use crate::{AwsSource, CredentialProvider};
 
-/// Who Berth is towards AWS, before it assumes any role.
+/// The identity with which Berth assumes roles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseIdentity {
-    /// Where its credentials come from.
+    /// The provider of its credentials.
     pub provider: CredentialProvider,
     /// Its account.
     pub account: AccountId,
@@ -16,7 +16,7 @@ pub struct BaseIdentity {
 }
 
 impl AwsSource {
-    /// Asks STS who Berth is.
+    /// Asks STS for the base identity.
     ///
     /// # Errors
     /// A [`Problem`] with what to check when there are no usable credentials.

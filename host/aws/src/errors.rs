@@ -1,4 +1,4 @@
-//! AWS error codes and what they stand for.
+//! AWS error codes and their meaning.
 
 use std::sync::Arc;
 
@@ -15,24 +15,24 @@ pub(crate) const AWS: Peer = Peer {
     roots: "`AWS_CA_BUNDLE` or `SSL_CERT_FILE`",
 };
 
-/// Whether an answer asks to slow down.
+/// Returns whether an answer asks to slow down.
 pub(crate) fn is_throttling(status: u16, code: &str) -> bool {
     status == 429 || ErrorClass::of(code) == ErrorClass::Throttled
 }
 
-/// Whether the same request may succeed a little later.
+/// Returns whether the same request may succeed a little later.
 pub(crate) fn is_transient(status: u16, code: &str) -> bool {
     matches!(status, 500 | 502 | 503 | 504) || ErrorClass::of(code) == ErrorClass::Unavailable
 }
 
-/// Whether the credentials have run out, so that fresh ones may do.
+/// Returns whether the credentials expired, so that fresh ones may help.
 pub(crate) fn is_expired(code: &str, message: &str) -> bool {
     ["ExpiredToken", "RequestExpired", "TokenRefreshRequired"].contains(&stem(code))
         || message.contains("security token included in the request is expired")
 }
 
-/// Whether AWS refuses the credentials or the signature. It does so for good where they are wrong or the
-/// region is not enabled; for a moment where a session is younger than AWS's knowledge of it; and some
+/// Returns whether AWS refuses the credentials or the signature. It does so for good where they are wrong or
+/// the region is not enabled, and for a moment where a session is so new that AWS does not know it yet. Some
 /// services do so where a session has ended.
 pub(crate) fn is_doubtful(code: &str) -> bool {
     [
@@ -50,7 +50,7 @@ pub(crate) fn is_doubtful(code: &str) -> bool {
     .contains(&stem(code))
 }
 
-/// Whether the answer may be due to a wrong clock: then its `Date` shows it. The codes are those of
+/// Returns whether the answer may be due to a wrong clock: its `Date` then shows it. The codes are those of
 /// AWS's SDKs; an answer without a body (to `HEAD`) has its status for a code.
 pub(crate) fn is_skewed(code: &str, message: &str) -> bool {
     [
@@ -78,20 +78,20 @@ fn stem(code: &str) -> &str {
     ["Exception", "Error", "Fault"].iter().find_map(|end| code.strip_suffix(end)).unwrap_or(code)
 }
 
-/// What to do about a plan that asks for what cannot be.
+/// The remedy for a plan that asks for something impossible.
 pub(crate) const PLAN_AT_FAULT: &str =
     "the plan of the plugin is at fault: update the plugin or report this to its author";
 
-/// Why a call failed for good, all repeats included.
+/// A call failed, after all retries.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum CallError {
     /// AWS answered with an error.
     #[error("{}: {}", error.code, error.message)]
     Service {
         error: WireError,
-        /// What it stands for.
+        /// The class of its code.
         class: ErrorClass,
-        /// Whether it says that AWS could not answer now, and nothing about what was asked.
+        /// AWS could not answer now; the error says nothing about what was asked.
         busy: bool,
     },
     /// No answer came.
@@ -130,8 +130,7 @@ pub(crate) enum CallError {
 }
 
 impl CallError {
-    /// The error that an answer of this status reports. `has_body` is whether its kind of request is
-    /// answered with a body.
+    /// The error in an answer of this status. `has_body`: answers to this kind of request have a body.
     pub(crate) fn of_answer(status: u16, error: WireError, has_body: bool) -> Self {
         let busy = is_throttling(status, &error.code) || is_transient(status, &error.code);
         let class = match ErrorClass::of(&error.code) {
@@ -142,7 +141,7 @@ impl CallError {
         Self::Service { error, class, busy }
     }
 
-    /// Whether AWS was only too busy to answer.
+    /// Returns whether AWS was only too busy to answer.
     pub(crate) fn is_busy(&self) -> bool {
         matches!(self, Self::Service { busy: true, .. })
     }
@@ -162,7 +161,7 @@ impl CallError {
         }
     }
 
-    /// Why no answer came, where none did.
+    /// The cause, where no answer came.
     pub(crate) fn transport(&self) -> Option<&TransportError> {
         match self {
             Self::Transport { error, .. } => Some(error),
@@ -170,7 +169,7 @@ impl CallError {
         }
     }
 
-    /// What to do about a failure that says nothing of access, of load or of the way to AWS.
+    /// The remedy for a failure that is not about access, load or the network.
     pub(crate) fn remedy(&self) -> &'static str {
         match self {
             Self::Service { .. } => {
@@ -191,7 +190,7 @@ impl CallError {
         }
     }
 
-    /// Whether the service does not exist in the region.
+    /// Returns whether the service does not exist in the region.
     pub(crate) fn is_unavailable(&self) -> bool {
         matches!(self, Self::Endpoint(_)) || self.transport().is_some_and(TransportError::is_unknown_host)
     }

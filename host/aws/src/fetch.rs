@@ -42,19 +42,19 @@ const CHUNKS_AT_ONCE: usize = 2;
 /// Everything that reading a unit needs.
 pub(crate) struct Fetch {
     pub(crate) client: Arc<Client>,
-    /// Whom to read as: the account's session or, for what belongs to the organization, everyone
-    /// who may know, in the order in which they are asked.
+    /// The sessions to read with: the account's or, for what belongs to the organization, those of all
+    /// accounts that may be allowed to read it, in this order.
     pub(crate) through: Vec<(AccountId, Arc<Session>)>,
     pub(crate) request: FetchRequest,
     pub(crate) granted: Arc<BTreeSet<String>>,
     pub(crate) concurrency: Concurrency,
     /// The unit's part of the memory for what is not mapped yet.
     pub(crate) budget: Arc<UnitBudget>,
-    /// How long the unit may take.
+    /// The time limit of the unit.
     pub(crate) deadline: Duration,
 }
 
-/// What the reading task reports.
+/// A report of the reading task; `None` at the end of the unit.
 type Report = Option<Result<RawPage, FetchError>>;
 
 /// Streams the batches of a unit. Reading starts with the first poll and stops when the stream is
@@ -79,11 +79,10 @@ pub(crate) fn run(fetch: Fetch) -> BoxStream<'static, Result<RawPage, FetchError
                 Some(Some(Ok(page))) => Some((Ok(page), Some((from, task)))),
                 Some(Some(Err(error))) => Some((Err(error), None)),
                 Some(None) => None,
-                // Without the final word the unit must not count as read.
+                // Without the end of the unit it must not count as read.
                 None => {
-                    let problem =
-                        Problem::new("the reader stopped without a word; this is a defect of Berth")
-                            .remedy("nothing of it is deleted; report this, with the log");
+                    let problem = Problem::new("internal error: the fetch task ended without a result")
+                        .remedy("nothing is deleted; please report this, with the log");
                     Some((Err(FetchError::Failed(problem)), None))
                 }
             }
@@ -121,7 +120,7 @@ async fn read(fetch: Fetch, to: mpsc::Sender<Report>) {
         Ok(Err(error)) => Some(Err(error)),
         Err(_) => Some(Err(FetchError::Failed(too_long(fetch.deadline)))),
     };
-    // Nobody listens any more when the unit was given up.
+    // The receiver is gone when the unit was dropped.
     let _ = to.send(report).await;
 }
 

@@ -1,10 +1,10 @@
-//! The AWS wing: everything with I/O towards AWS, behind [`berth_core::Source`].
+//! The AWS source: everything with I/O towards AWS, behind [`berth_core::Source`].
 //!
-//! - *Who*: a base identity (keys, web identity token, or whatever the machine has), and one role
-//!   per account that is assumed with it, by the official SDK.
-//! - *Where*: accounts from settings or Organizations, and the regions that each has enabled.
-//! - *What*: a kind's fetch plan, run by a client that is driven by AWS's own service models
-//!   (`berth_aws_wire`) and streamed in batches.
+//! - `credentials`: a base identity (keys, web identity token, or the machine's own), and one role
+//!   per account that the official SDK assumes with it.
+//! - `accounts` from settings or Organizations, and the `regions` that each has enabled.
+//! - `client`: the read operations of every service, by AWS's own service models (`berth_aws_wire`).
+//! - `fetch`: runs a kind's fetch plan with the client, and streams the resources in batches.
 //!
 //! # Invariants
 //! - Nothing reads the environment, except the SDK's ambient credential chain where that is the
@@ -35,7 +35,7 @@ mod sdk_transport;
 mod sensitive_reads;
 mod source;
 
-pub use berth_aws_wire::rehearse;
+pub use berth_aws_wire::validate_plan;
 pub use config::{
     AwsConfig, Concurrency, ConfigError, CredentialProvider, EndpointOverrides, Retry, StaticKeys,
     WebIdentity,

@@ -1,4 +1,4 @@
-//! What AWS's models tell about a list operation: enough to begin a plugin with.
+//! A list operation by AWS's models: enough to start a plugin from.
 
 use berth_aws_wire::{EndpointOptions, Operation, Service};
 use berth_core::Problem;
@@ -20,7 +20,7 @@ pub struct Listing {
     pub required: Vec<String>,
     /// The input member that bounds a page, if there is one.
     pub limit: Option<String>,
-    /// Whether the service answers for all regions at one place.
+    /// The service answers for all regions at one endpoint.
     pub global: bool,
 }
 
@@ -52,7 +52,7 @@ impl Listing {
         let path = match items {
             Some(path) => path.to_owned(),
             None => items_of(&operation, &answer).ok_or_else(|| {
-                Problem::new(format!("{service}:{} lists nothing that its model tells of", operation.name()))
+                Problem::new(format!("{service}:{} has no list in its model", operation.name()))
                     .remedy("name the list in its answer with --items, as in `--items Volumes[]`")
             })?,
         };
@@ -97,7 +97,7 @@ fn items_of(operation: &Operation, answer: &Value) -> Option<String> {
     lists.next().is_none().then(|| format!("{name}[]"))
 }
 
-/// Whether a name is near enough to be what was meant.
+/// Returns whether a name is near enough to be the one that was meant.
 fn alike(known: &str, wanted: &str) -> bool {
     // The first word is what is done; the others are what it is done to.
     let mut capitals = wanted.char_indices().skip(1).filter(|(_, c)| c.is_ascii_uppercase());
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_model_tells_where_the_items_are() {
+    fn the_model_knows_where_the_items_are() {
         let volumes = Listing::of("ec2", "DescribeVolumes", None).unwrap();
         assert_eq!((volumes.items.as_str(), volumes.global), ("Volumes[]", false));
         assert_eq!(volumes.item["VolumeId"], "sample");
@@ -129,13 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_told_with_what_is_near() {
-        let told = |service, operation, items| {
+    fn an_unknown_name_comes_with_similar_ones() {
+        let remedy = |service, operation, items| {
             Listing::of(service, operation, items).unwrap_err().remedy.unwrap_or_default()
         };
-        assert!(told("ec2", "ListVolumes", None).contains("DescribeVolumes"));
-        assert!(told("ec2", "DeleteVolume", None).contains("DescribeVolumes"));
-        assert!(told("elastic", "ListX", None).contains("botocore"));
-        assert!(told("ec2", "DescribeVolumes", Some("Disks[]")).contains("Volumes"));
+        assert!(remedy("ec2", "ListVolumes", None).contains("DescribeVolumes"));
+        assert!(remedy("ec2", "DeleteVolume", None).contains("DescribeVolumes"));
+        assert!(remedy("elastic", "ListX", None).contains("botocore"));
+        assert!(remedy("ec2", "DescribeVolumes", Some("Disks[]")).contains("Volumes"));
     }
 }

@@ -15,18 +15,18 @@ use serde::Serialize;
 pub struct AwsStats {
     /// The counts of each operation, by `<service>:<Operation>`.
     pub calls: BTreeMap<String, CallStats>,
-    /// What each kind has cost since the resync began.
+    /// The cost of each kind since the resync began.
     pub kinds: BTreeMap<Kind, KindStats>,
 }
 
 /// Counts of one operation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct CallStats {
-    /// Requests sent, repeats included.
+    /// Requests sent, retries included.
     pub requests: u64,
-    /// Requests that repeated a failed one.
+    /// Requests that were retries of a failed one.
     pub retries: u64,
-    /// Answers that told to slow down.
+    /// Answers that asked to slow down.
     pub throttled: u64,
     /// Calls that failed for good.
     pub errors: u64,
@@ -34,17 +34,17 @@ pub struct CallStats {
     pub shared: u64,
 }
 
-/// What reading one kind has cost. What kinds share is put down to the one that asked first.
+/// The cost of reading one kind. What kinds share is attributed to the one that asked first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct KindStats {
-    /// Answers, repeats and errors included.
+    /// Answers, those to retries and errors included.
     pub responses: u64,
     /// Their bodies' bytes.
     pub bytes: u64,
     /// The median of their bodies' bytes, over the last few thousand.
     pub median_bytes: u64,
-    /// How long requests were held back so as not to be throttled, or because they were, by service.
-    /// Requests wait side by side, so that this may be longer than the resync.
+    /// The time that requests waited so as not to be throttled, or because they were, by service. Requests
+    /// wait side by side, so that this may be longer than the resync.
     pub waited: BTreeMap<String, Duration>,
 }
 
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_is_told_what_it_cost_since_the_resync_began() {
+    fn a_kind_has_its_metrics_since_the_resync_began() {
         let counters = Counters::default();
         let kind = Kind::new("AWS::S3::Bucket").unwrap();
         let metrics = counters.kind(&kind);

@@ -7,10 +7,10 @@ use berth_core::{KindManifest, RoleArn, Step};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-/// What listing an account's regions takes: the first is asked for, the second is the fallback.
+/// The actions that list an account's regions: the first is used, the second is the fallback.
 const REGIONS: [&str; 2] = ["account:ListRegions", "ec2:DescribeRegions"];
 
-/// What Organizations discovery takes of the role in the management account.
+/// The actions that Organizations discovery needs in the management account.
 const ORGANIZATION: [&str; 3] = [
     "organizations:ListAccounts",
     "organizations:ListAccountsForParent",
@@ -84,7 +84,7 @@ pub fn assume_policy(roles: &[RoleArn]) -> Value {
     ]})
 }
 
-/// A session policy that narrows an assumed role to what these kinds read: by the actions' names
+/// A session policy that scopes an assumed role down to what these kinds read: by the actions' names
 /// while STS takes that many, else by service and verb (`ecs:Describe*`), which are reads as well.
 ///
 /// `None` when not even that is short enough.
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_session_policy_is_told_by_verbs() {
+    fn a_long_session_policy_is_written_by_verbs() {
         let service = Service::load("ec2").unwrap();
         let operations: Vec<(&str, &str)> =
             service.operations().map(|operation| ("ec2", operation)).collect();

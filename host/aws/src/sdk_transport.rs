@@ -23,7 +23,7 @@ pub(crate) struct SdkTransport {
     /// The limit of one request, where the SDK's caller sets one: the metadata service of an
     /// instance, for one, must be given up on quickly.
     timeout: Option<Duration>,
-    /// What the answers' dates correct, where AWS itself answers.
+    /// The clock that the answers' dates correct, where AWS itself answers.
     clock: Option<Clock>,
 }
 
@@ -32,8 +32,8 @@ impl SdkTransport {
         Self { http, timeout: None, clock: None }
     }
 
-    /// The same transport, whose answers tell what time it is at AWS. What is not signed is not refused for
-    /// its time, but it may issue credentials whose expiry is judged by the clock.
+    /// The same transport, whose answers correct the clock. AWS never refuses an unsigned request for its time,
+    /// but its answer may issue credentials whose expiry is judged by the clock.
     pub(crate) fn at(self, clock: Clock) -> Self {
         Self { clock: Some(clock), ..self }
     }

@@ -44,11 +44,11 @@ pub struct AwsSource {
     sessions: RwLock<Sessions>,
 }
 
-/// Who can read what, since the resync began.
+/// The sessions of the resync, by account.
 #[derive(Default)]
 struct Sessions {
     accounts: HashMap<AccountId, Result<Arc<Session>, Problem>>,
-    /// Who may know about the organization, the likeliest first.
+    /// The accounts that may be allowed to read the organization, the likeliest first.
     organization: Vec<(AccountId, Arc<Session>)>,
 }
 
@@ -94,7 +94,7 @@ impl AwsSource {
         })
     }
 
-    /// What was sent so far, credentials aside.
+    /// Metrics of the requests so far, without those for credentials.
     pub fn stats(&self) -> AwsStats {
         self.client.counters.snapshot()
     }

@@ -31,7 +31,7 @@ use std::{path::PathBuf, pin::pin, sync::Arc};
 
 pub use berth_aws::{
     AwsConfig, AwsSource, AwsStats, CallStats, Concurrency, ConfigError, CredentialProvider,
-    EndpointOverrides, KindStats, Listing, Retry, StaticKeys, WebIdentity, check_read, policy, rehearse,
+    EndpointOverrides, KindStats, Listing, Retry, StaticKeys, WebIdentity, check_read, policy, validate_plan,
 };
 pub use berth_core as core;
 pub use berth_core::{Catalog, Ledger, Mapper, Problem, Source};

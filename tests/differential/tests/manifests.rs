@@ -1,4 +1,4 @@
-//! Every bundled plugin's manifest against AWS's models: each fetch plan is rehearsed on answers
+//! Every bundled plugin's manifest against AWS's models: each fetch plan is validated on answers
 //! that are made up from the models. A misspelt operation, input member, path or placeholder would
 //! else only show in an account that has such resources.
 
@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
 };
 
-use berth_aws_wire::rehearse;
+use berth_aws_wire::validate_plan;
 use berth_core::{
     EmptyConvention, EmptyList, ErrorClass, ErrorPolicy, ErrorRule, KindManifest, Manifest, NO_ORGANIZATION,
     Step, Unmatched,
@@ -48,7 +48,7 @@ fn every_plan_and_every_read_after_an_event_fits_the_models() {
     let manifests = manifests();
     assert!(kinds(&manifests).any(|kind| kind.events.is_some()));
     for kind in kinds(&manifests) {
-        complaints.extend(rehearse(kind));
+        complaints.extend(validate_plan(kind));
     }
     assert_none(&complaints);
 }
@@ -220,7 +220,7 @@ fn a_misspelt_read_after_an_event_is_told() {
         if !pointer.is_empty() {
             *kind.pointer_mut(&format!("/events{pointer}")).unwrap() = value;
         }
-        rehearse(&serde_json::from_value(kind).unwrap()).join("; ")
+        validate_plan(&serde_json::from_value(kind).unwrap()).join("; ")
     };
     assert_eq!(told("", Value::Null), "");
     for (pointer, value, reason) in [
@@ -258,7 +258,7 @@ fn a_misspelt_plan_is_told() {
             plan.pointer_mut(parent).unwrap()[member] = value;
         }
         let kind = json!({"kind": "AWS::ECS::Cluster", "scope": "regional", "plan": plan});
-        rehearse(&serde_json::from_value(kind).unwrap()).join("; ")
+        validate_plan(&serde_json::from_value(kind).unwrap()).join("; ")
     };
     assert_eq!(told("", Value::Null), "");
     for (pointer, value, reason) in [

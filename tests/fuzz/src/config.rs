@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use berth_aws_wire::rehearse;
+use berth_aws_wire::validate_plan;
 use berth_core::{AppConfig, Ask, Grants, Manifest, Path, Template, from_json, mend_json};
 use berth_sync::PlanFile;
 use serde_json::{Value, json};
@@ -51,9 +51,9 @@ pub(crate) fn manifest(input: &[u8]) {
     for kind in &manifest.kinds {
         // Promised for what was parsed.
         kind.narrowed().unwrap();
-        // Rehearsed on AWS's models, and what is wrong is told.
-        for complaint in rehearse(kind) {
-            assert!(!complaint.is_empty());
+        // Validated by AWS's models; each violation is a message.
+        for violation in validate_plan(kind) {
+            assert!(!violation.is_empty());
         }
     }
     let ask = Ask::of(&manifest, "0");

@@ -77,7 +77,7 @@ struct Reader<'b, 'l> {
     log: &'l mut RepairLog,
 }
 
-/// How many elements a list or map has.
+/// The number of elements of a list or map.
 #[derive(Clone, Copy)]
 enum Length {
     Known(u64),
@@ -119,7 +119,7 @@ impl<'b> Reader<'b, '_> {
         }
     }
 
-    /// Whether another element follows; counts it.
+    /// Returns whether another element follows, and counts it.
     fn more(&mut self, length: &mut Length) -> bool {
         match length {
             Length::Known(0) => false,

@@ -1,4 +1,4 @@
-//! Reads errors: what a service says when it refuses a request.
+//! Reads the errors of services.
 
 use http::HeaderMap;
 use serde_json::Value;

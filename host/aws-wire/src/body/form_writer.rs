@@ -11,7 +11,7 @@ use crate::{
     timestamp::TimestampFormat,
 };
 
-/// How names and lists are written.
+/// The way in which names and lists are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Query,

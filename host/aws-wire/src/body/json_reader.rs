@@ -71,7 +71,7 @@ enum Target<'m> {
     Value(&'m Reference),
 }
 
-/// What the model expects at this place, and what is made of it.
+/// The shape that the model expects at this place, and the sink of the value.
 struct Seed<'m, 'f, S> {
     model: &'m Model,
     numbers: Numbers,
@@ -101,12 +101,12 @@ impl<'m, S: JsonSink> Seed<'m, '_, S> {
         }
     }
 
-    /// Whether numbers get the type that the model says.
+    /// Returns whether numbers get the type that the model says.
     fn converts(&self) -> bool {
         self.numbers == Numbers::AsModelled
     }
 
-    /// Whether this is the body itself, which must be an object.
+    /// Returns whether this is the body itself, which must be an object.
     fn is_body(&self) -> bool {
         matches!(self.target, Target::Structure(..))
     }
@@ -167,7 +167,7 @@ impl<'m, S: JsonSink> Seed<'m, '_, S> {
     }
 }
 
-/// What a scalar is by the model.
+/// A scalar by the model.
 enum Made {
     Right(Value),
     /// The text of another type's value.
@@ -348,7 +348,7 @@ impl<S: JsonSink> Seed<'_, '_, S> {
 /// An element of a list, if there is another.
 struct Element<'m, 'f, S: JsonSink> {
     list: &'f mut S::List,
-    /// Where the list began.
+    /// The mark at the start of the list.
     mark: Mark,
     model: &'m Model,
     numbers: Numbers,

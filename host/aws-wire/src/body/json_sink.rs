@@ -1,7 +1,7 @@
-//! What a decoder makes of an answer: a value, or JSON text in which a page's items are told apart.
+//! JSON sinks: a reader walks an answer once and writes what it finds into a [`JsonSink`].
 //!
-//! The decoders walk an answer once and tell a [`JsonSink`] what they meet. As text, nothing of a page is
-//! ever a tree of values: what goes to the mapping is written as it is read.
+//! One sink makes values. The other writes JSON text and notes where a page's items are: then nothing of a
+//! page is ever a tree of values, and what goes to the mapping is written as it is read.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -20,7 +20,7 @@ pub(crate) trait JsonSink {
     /// A structure that is being read.
     type Members;
 
-    /// Where repairs are counted.
+    /// The log of repairs.
     fn log(&mut self) -> &mut RepairLog;
 
     fn string(&mut self, text: Cow<'_, str>) -> Self::Done;
@@ -30,7 +30,7 @@ pub(crate) trait JsonSink {
     fn is_object(&self, done: &Self::Done) -> bool;
 
     fn list(&mut self) -> Self::List;
-    /// The next value is an element of the list, which [`push`](Self::push) then gets.
+    /// Announces that the next value is an element of the list, for [`push`](Self::push).
     fn element(&mut self, list: &mut Self::List);
     fn push(&mut self, list: &mut Self::List, element: Self::Done);
     fn close_list(&mut self, list: Self::List) -> Self::Done;
@@ -145,7 +145,7 @@ impl JsonSink for ValueSink {
 pub(crate) struct TextSink<'p> {
     json: Vec<u8>,
     path: &'p [PathSegment],
-    /// How much of the path leads to the next value; `None` where it does not lead there.
+    /// The length of the path's part that leads to the next value; `None` where it does not lead there.
     next: Option<usize>,
     items: Vec<Range<usize>>,
     /// The members of all structures that are open, those of the innermost last.
@@ -172,13 +172,13 @@ pub(crate) struct OpenList {
 pub(crate) struct OpenMembers {
     start: usize,
     depth: Option<usize>,
-    /// Where its members begin among the pieces.
+    /// The first of its members among the pieces.
     base: usize,
-    /// Whether they stand in the model's order, and nothing else between them.
+    /// They stand in the model's order, and nothing else between them.
     in_order: bool,
 }
 
-/// Where a value that is complete begins; it ends where the text does.
+/// The start of a complete value; it ends where the text does.
 pub(crate) struct Written(usize);
 
 impl<'p> TextSink<'p> {
@@ -212,7 +212,7 @@ impl<'p> TextSink<'p> {
         Written(start)
     }
 
-    /// How much of the path leads to a child.
+    /// The length of the path's part that leads to a child.
     fn below(&self, depth: Option<usize>, leads: impl Fn(&PathSegment) -> bool) -> Option<usize> {
         let depth = depth?;
         self.path.get(depth).filter(|segment| leads(segment)).map(|_| depth + 1)
@@ -400,7 +400,7 @@ impl JsonSink for TextSink<'_> {
     }
 }
 
-/// What botocore makes of a union whose member it does not know.
+/// A union whose member is unknown, in botocore's form.
 pub(crate) fn unknown_union_member(name: String) -> Value {
     let mut inner = Map::new();
     inner.insert("name".to_owned(), Value::String(name));

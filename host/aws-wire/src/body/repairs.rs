@@ -1,9 +1,9 @@
-//! What of an answer could not be read as it came.
+//! Repairs: the parts of an answer that could not be read as they came.
 
 use berth_core::{Path, PathSegment};
 
-/// How much of an answer could not be read. Texts that are malformed are replaced in part, members that are
-/// not what the model says are left out; all else of the answer is there.
+/// The number of repairs of an answer. Malformed texts are replaced in part, and members that are not what
+/// the model says are left out; everything else of the answer is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Repairs {
     /// Places in texts where U+FFFD or the like stands for what was malformed.
@@ -13,7 +13,7 @@ pub struct Repairs {
 }
 
 impl Repairs {
-    /// Whether the answer was read as it came.
+    /// Returns whether the answer was read as it came.
     pub fn is_none(self) -> bool {
         self == Self::default()
     }
@@ -28,7 +28,7 @@ pub(crate) struct RepairLog {
     places: Vec<String>,
 }
 
-/// How many places there were at some point.
+/// The number of places at some point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark(usize);
 
@@ -37,18 +37,18 @@ impl RepairLog {
         Mark(self.places.len())
     }
 
-    /// The value that is being read has to be left out.
+    /// Records that the value that is being read is left out.
     pub(crate) fn left_out(&mut self) {
         self.repairs.unreadable += 1;
         self.places.push(String::new());
     }
 
-    /// The value that is being read is not what the model says, but can be told as a text.
+    /// Records that the value that is being read became a text, since it is not what the model says.
     pub(crate) fn coerced(&mut self) {
         self.repairs.unreadable += 1;
     }
 
-    /// What was found since is within a member of this name.
+    /// Everything since the mark is within a member of this name.
     pub(crate) fn within(&mut self, mark: Mark, name: &str) {
         self.prefix(mark, |place| match place.as_bytes().first() {
             None => name.to_owned(),
@@ -57,7 +57,7 @@ impl RepairLog {
         });
     }
 
-    /// What was found since `element` is within an element of a list that began at `list`.
+    /// Everything since `element` is within an element of a list that began at `list`.
     pub(crate) fn within_element(&mut self, list: Mark, element: Mark) {
         self.prefix(element, |place| match place.as_bytes().first() {
             None | Some(b'[') => format!("[]{place}"),
@@ -72,7 +72,7 @@ impl RepairLog {
         }
     }
 
-    /// What was found since is within an entry of a map, which may have any name.
+    /// Everything since the mark is within an entry of a map, which may have any name.
     pub(crate) fn within_entry(&mut self, mark: Mark) {
         if self.places.len() > mark.0 {
             self.places.truncate(mark.0);
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_told_from_the_outside_in_and_once() {
+    fn places_are_written_from_the_outside_in_and_once() {
         let mut log = RepairLog::default();
         let list = log.mark();
         for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! What the REST protocols share: members bound to path, query, headers and status, and a body.
+//! The formats of REST bodies.
 
 /// The format of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::model::{Location, Model, Reference, Shape, Structure};
 
-/// Whether the body is the payload as it stands, rather than a document.
+/// Returns whether the body is the payload itself, rather than a document.
 pub(crate) fn is_raw_payload(model: &Model, output: &Structure) -> bool {
     output
         .payload
@@ -118,7 +118,7 @@ fn prefixed(headers: &HeaderMap, prefix: &str, log: &mut RepairLog) -> Value {
     Value::Object(names.collect())
 }
 
-/// What a header holds; `None` where it is not what the model says.
+/// The value of a header; `None` where it is not what the model says.
 fn header_value(model: &Model, reference: &Reference, text: String, is_json: bool) -> Option<Value> {
     match model.shape(reference) {
         Shape::List(element) => {

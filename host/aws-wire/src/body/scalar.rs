@@ -54,7 +54,7 @@ pub(crate) fn base64(mut text: String) -> String {
     text
 }
 
-/// What the AWS CLI makes of some texts. A text that is not what it should be stays as it is.
+/// Treats a text as the AWS CLI does. A text that is not of the expected form stays as it is.
 pub(crate) fn unquirk(quirk: Quirk, value: Value) -> Value {
     let Value::String(text) = value else { return value };
     let changed = match quirk {

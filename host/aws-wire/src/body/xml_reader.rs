@@ -114,11 +114,11 @@ fn append_text(text: &mut String, event: &Event<'_>) -> u64 {
 /// Reads one document.
 pub(crate) struct Decoder<'m, 'b> {
     model: &'m Model,
-    /// How the root's name ends.
+    /// The end of the root's name.
     root_suffix: &'static str,
     reader: Reader<&'b [u8]>,
     depth: usize,
-    /// Whether a text stood where only elements may.
+    /// A text stood where only elements may.
     stray: bool,
 }
 
@@ -469,11 +469,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
 }
 
 /// The flattened list or map at this place of the model, which is empty at first.
-fn scattered_value<'s>(
-    scattered: &'s mut Vec<(usize, Value)>,
-    index: usize,
-    shape: &Shape,
-) -> &'s mut Value {
+fn scattered_value<'s>(scattered: &'s mut Vec<(usize, Value)>, index: usize, shape: &Shape) -> &'s mut Value {
     let known = scattered.iter().position(|(known, _)| *known == index);
     let at = known.unwrap_or_else(|| {
         let empty = match shape {

@@ -28,7 +28,7 @@ use crate::{
     metrics::Counters,
 };
 
-/// Makes calls, and repeats them as long as that may help.
+/// Makes calls, and retries them as long as that may help.
 pub(super) struct Attempts {
     transport: Transport,
     endpoints: Endpoints,
@@ -143,7 +143,7 @@ struct Call<'c> {
     rate_limiter: Arc<RateLimiter>,
     service_permits: Arc<Semaphore>,
     history: History,
-    /// What the retries took from the retry budget.
+    /// The part of the retry budget that the retries took.
     spent: u32,
 }
 
@@ -250,9 +250,7 @@ impl<'c> Call<'c> {
     async fn follow_bucket(&mut self, answer: &Answer, error: &WireError) -> Result<bool, CallError> {
         let Some(bucket) = self.bucket else { return Ok(false) };
         let attempts = self.attempts;
-        if !attempts.policy.may_follow_bucket(&self.history)
-            || !s3_redirect::is_elsewhere(self.operation, answer, error)
-        {
+        if !self.history.may_follow_bucket() || !s3_redirect::is_elsewhere(self.operation, answer, error) {
             return Ok(false);
         }
         let found = attempts.region_of_bucket(self.target, bucket, &self.region, answer, error).await;
@@ -273,8 +271,8 @@ impl<'c> Call<'c> {
         signature: &Signature,
         sent_at: SentAt,
     ) -> bool {
-        let (policy, clock) = (self.attempts.policy, &self.attempts.clock);
-        let skew = clock.skew_shown_by(&signature.at, answer.header(http::header::DATE));
+        let policy = self.attempts.policy;
+        let skew = signature.at.skew_shown_by(answer.header(http::header::DATE));
         let pause = retry::retry_after(answer, SystemTime::now()).map(|pause| policy.granted_pause(pause));
         let refusal = Refusal {
             status: answer.status,

@@ -1,4 +1,4 @@
-//! Who may ask for the same answer again, as the fetch plans of a resync say.
+//! Cache scopes: who may ask for the same answer again, by the fetch plans of a resync.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -7,7 +7,7 @@ use std::{
 
 use berth_core::{KindManifest, Scope};
 
-/// How long an answer is kept.
+/// The time for which an answer is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum CacheScope {
     /// Only while the call is under way: each call is made once.

@@ -1,4 +1,4 @@
-//! Where a request goes.
+//! The destination of a request.
 
 use berth_aws_wire::{Endpoint, EndpointOptions, Operation, WireRequest};
 use berth_core::Region;

@@ -1,4 +1,4 @@
-//! How many requests may be in flight, to all of AWS and to each service.
+//! Limits of the requests in flight, to all of AWS and to each service.
 
 use std::{
     collections::HashMap,

@@ -14,7 +14,7 @@ use berth_core::{AccountId, Region};
 
 /// The part of the rate that is left after a throttled answer.
 const BETA: f64 = 0.7;
-/// How fast the rate recovers.
+/// The speed with which the rate recovers.
 const SCALE: f64 = 0.4;
 /// Weight of the newest measurement of the rate.
 const SMOOTH: f64 = 0.8;
@@ -24,7 +24,7 @@ const LEAST_RATE: f64 = 0.5;
 const SLOT: f64 = 0.5;
 /// The retry budget at the start, which is never exceeded.
 const BUDGET: u32 = 500;
-/// How many rate limiters there may be before those that are as good as new are dropped.
+/// The number of rate limiters from which those that are as good as new are dropped.
 const LEAST_ROOM: usize = 1024;
 
 /// The rate limiters of all services, regions and accounts that are not as good as new.
@@ -34,7 +34,7 @@ pub(super) struct RateLimits(Mutex<Limiters>);
 #[derive(Debug, Default)]
 struct Limiters {
     limiters: HashMap<(AccountId, Region, Arc<str>), Arc<RateLimiter>>,
-    /// How many there may be before those that are as good as new are dropped.
+    /// The number from which those that are as good as new are dropped.
     room: usize,
 }
 
@@ -52,7 +52,7 @@ impl RateLimits {
     }
 }
 
-/// When a request was sent, by the rate limiter's own clock.
+/// The time when a request was sent, by the rate limiter's own clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SentAt(f64);
 
@@ -97,7 +97,7 @@ impl RateLimiter {
         Self { start: Instant::now(), state: Mutex::new(state) }
     }
 
-    /// Whether it is as good as new, so that nothing is lost with it.
+    /// Returns whether it is as good as new, so that nothing is lost with it.
     pub(super) fn is_fresh(&self) -> bool {
         let (state, now) = self.lock();
         state.rate.is_none() && state.budget == BUDGET && state.paused_until <= now

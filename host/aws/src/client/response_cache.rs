@@ -49,8 +49,8 @@ impl ResponseCache {
         *state = State { generation: state.generation + 1, ..State::default() };
     }
 
-    /// The answer to a call, asked for only if nobody did before; and whether somebody did. Where it
-    /// is not to be kept, only those get it who ask while it is under way.
+    /// The answer to a call, and whether an earlier call shares it. An answer that is not kept is shared only
+    /// by calls that are made while it is under way.
     pub(super) async fn get(
         &self,
         key: String,

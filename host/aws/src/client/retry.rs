@@ -1,4 +1,4 @@
-//! Whether a call is tried again, and how. Every decision depends on its arguments only.
+//! The retry policy. Every decision depends on its arguments only.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,19 +10,20 @@ use crate::{
     errors::{is_doubtful, is_expired, is_skewed, is_throttling, is_transient},
 };
 
-/// What a retry takes from the retry budget of its rate limiter.
+/// The cost of a retry, from the retry budget of its rate limiter.
 const ERROR_COST: u32 = 5;
-/// What the retry of a request without an answer takes.
+/// The cost of the retry of a request without an answer.
 const NO_ANSWER_COST: u32 = 10;
-/// How often one call follows its bucket to another region.
+/// The most times that one call follows its bucket to another region.
 const REDIRECTS: u32 = 3;
-/// How often one call is signed again because the clock was wrong.
+/// The most times that one call is signed again because the clock was wrong.
 const CLOCK_CORRECTIONS: u32 = 3;
-/// How often one call renews an expired session.
+/// The most times that one call renews an expired session.
 const RENEWALS: u32 = 2;
-/// How often one call is signed again after AWS refused its credentials for a reason that is not clear.
+/// The most times that one call is signed again after AWS refused its credentials for a reason that is not
+/// clear.
 const INVALIDATIONS: u32 = 1;
-/// How many times longer than others a throttled request waits.
+/// The factor by which a throttled request waits longer than others.
 const THROTTLED_SCALE: u32 = 3;
 
 /// The attempts of one call so far.
@@ -36,6 +37,11 @@ pub(super) struct History {
 }
 
 impl History {
+    /// Returns whether the call may follow its bucket to another region once more.
+    pub(super) fn may_follow_bucket(&self) -> bool {
+        self.redirects < REDIRECTS
+    }
+
     /// Records that the request is signed again.
     pub(super) fn signed_again(&mut self, because: SignAgain) {
         match because {
@@ -54,11 +60,11 @@ pub(super) struct Refusal<'a> {
     pub(super) message: &'a str,
     /// The pause that the service asks for, in `Retry-After`.
     pub(super) pause: Option<Duration>,
-    /// Whether the answer's date shows that the request was signed with a wrong time.
+    /// The answer's date shows that the request was signed with a wrong time.
     pub(super) wrong_time: bool,
 }
 
-/// What comes next.
+/// The next step of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// The answer is final, and says nothing about the load of the service.
@@ -75,7 +81,7 @@ pub(super) enum Step {
     Retry(Backoff),
 }
 
-/// Why a request is signed again.
+/// The reason to sign a request again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SignAgain {
     WrongTime,
@@ -84,14 +90,14 @@ pub(super) enum SignAgain {
     Refused,
 }
 
-/// How long to wait before a retry, and what the retry costs.
+/// The wait before a retry, and its cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Backoff {
     /// The bound of the random wait.
     longest: Duration,
     /// The pause that the service asks for.
     pause: Duration,
-    /// What the retry takes from the retry budget.
+    /// The part of the retry budget that it takes.
     pub(super) cost: u32,
     pub(super) throttled: bool,
 }
@@ -117,13 +123,7 @@ impl Policy {
         asked.min(self.0.longest_retry_after)
     }
 
-    /// Whether a call may follow its bucket to another region once more.
-    pub(super) fn may_follow_bucket(&self, history: &History) -> bool {
-        history.redirects < REDIRECTS
-    }
-
-    /// What comes after an attempt without an answer. `lasting`: whether the next attempt would fail in the
-    /// same way.
+    /// The step after an attempt without an answer. `lasting`: the next attempt would fail in the same way.
     pub(super) fn after_no_answer(&self, history: &History, lasting: bool) -> Step {
         if lasting || self.is_last(history) {
             return Step::GiveUp { throttled: false };
@@ -136,7 +136,7 @@ impl Policy {
         })
     }
 
-    /// What comes after an answer that is an error.
+    /// The step after an answer that is an error.
     pub(super) fn after_refusal(&self, history: &History, refusal: &Refusal<'_>) -> Step {
         if let Some(because) = sign_again(history, refusal) {
             // AWS may need a moment to accept credentials that it refused.
@@ -172,7 +172,7 @@ impl Policy {
     }
 }
 
-/// Whether a refused request is worth signing again.
+/// The reason to sign a refused request again, if there is one.
 fn sign_again(history: &History, refusal: &Refusal<'_>) -> Option<SignAgain> {
     let Refusal { code, message, wrong_time, .. } = *refusal;
     if wrong_time && is_skewed(code, message) && history.clock_corrections < CLOCK_CORRECTIONS {
@@ -214,7 +214,7 @@ mod tests {
             attempts: 4,
             base: 200 * MS,
             cap: Duration::from_secs(1),
-            longest_retry_after: Duration::from_secs(60),
+            longest_retry_after: Duration::from_mins(1),
             ..Retry::default()
         })
     }
@@ -299,9 +299,9 @@ mod tests {
         let (time, expired) = (SignAgain::WrongTime, SignAgain::Expired);
         assert_eq!(reasons, [time, time, time, expired, expired]);
         history.redirects = REDIRECTS - 1;
-        assert!(policy().may_follow_bucket(&history));
+        assert!(history.may_follow_bucket());
         history.redirects = REDIRECTS;
-        assert!(!policy().may_follow_bucket(&history));
+        assert!(!history.may_follow_bucket());
     }
 
     #[test]
@@ -313,7 +313,7 @@ mod tests {
         for (random, wait) in [(0.0, 150), (0.25, 150), (0.5, 200), (1.0, 400)] {
             assert_eq!(backoff.wait(random), wait * MS, "{random}");
         }
-        assert_eq!(policy().granted_pause(Duration::from_secs(90)), Duration::from_secs(60));
+        assert_eq!(policy().granted_pause(Duration::from_secs(90)), Duration::from_mins(1));
         assert_eq!(policy().granted_pause(Duration::from_secs(9)), Duration::from_secs(9));
     }
 

@@ -33,7 +33,7 @@ pub(super) fn bucket_of<'i>(service: &str, input: &'i Value) -> Option<&'i str> 
     (!bucket.starts_with("arn:")).then_some(bucket)
 }
 
-/// Whether S3 says that the bucket is in another region.
+/// Returns whether S3 says that the bucket is in another region.
 pub(super) fn is_elsewhere(operation: &Operation, answer: &Answer, error: &WireError) -> bool {
     let is_head = operation.model().method == http::Method::HEAD;
     matches!(answer.status, 301 | 302 | 307 | 308)

@@ -29,7 +29,7 @@ pub(super) struct AssumedRole {
     pub(super) role: RoleArn,
     pub(super) name: &'static str,
     pub(super) external_id: Option<SecretString>,
-    /// Whether the session policy scopes the role down.
+    /// The session policy scopes the role down.
     pub(super) scope_down: bool,
 }
 

@@ -1,10 +1,10 @@
-//! What to do about credentials that do not work.
+//! Remedies for credentials that do not work.
 
 use berth_core::RoleArn;
 
 use crate::CredentialProvider;
 
-/// What to do where the base identity has no usable credentials.
+/// The remedy where the base identity has no usable credentials.
 pub(super) fn credentials_remedy(provider: CredentialProvider) -> &'static str {
     match provider {
         CredentialProvider::StaticCredential => {
@@ -19,7 +19,7 @@ pub(super) fn credentials_remedy(provider: CredentialProvider) -> &'static str {
     }
 }
 
-/// What to do about credentials that STS refuses for a role and accepts otherwise.
+/// The remedy for credentials that STS refuses for a role and accepts otherwise.
 pub(super) fn refused_for_a_moment(principal: &str, role: &RoleArn) -> String {
     format!(
         "the credentials of `{principal}` are accepted for other calls, so AWS may refuse them here for a moment only; if the next resync does not go better, check that STS is active for account {} in this partition",
@@ -27,7 +27,7 @@ pub(super) fn refused_for_a_moment(principal: &str, role: &RoleArn) -> String {
     )
 }
 
-/// What to do where a role cannot be assumed.
+/// The remedy where a role cannot be assumed.
 pub(super) fn cannot_assume(principal: &str, role: &RoleArn, external_id_sent: bool) -> String {
     let name = role.as_str().split_once(":role/").map_or("", |(_, name)| name);
     let sent = if external_id_sent { "one was sent" } else { "none was sent" };

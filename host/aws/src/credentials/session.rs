@@ -13,14 +13,14 @@ use tokio::sync::Mutex;
 use super::source::{CredentialSource, IssueError};
 use crate::{clock::Clock, errors::AWS};
 
-/// How long credentials are used that look expired when they arrive: with a clock that no answer has
-/// corrected, their expiry says nothing. AWS's shortest sessions last fifteen minutes.
+/// The time for which credentials are used that look expired when they arrive: with a clock that no answer
+/// has corrected, their expiry says nothing. AWS's shortest sessions last fifteen minutes.
 const UNCORRECTED_CLOCK_GRACE: Duration = Duration::from_mins(10);
 
 /// The shortest time between two renewals because of an answer that has another meaning, too.
 const INVALIDATION_INTERVAL: Duration = Duration::from_mins(1);
 
-/// How long a session counts as one that AWS accepts, after AWS last did.
+/// The time for which a session counts as accepted after AWS last accepted it.
 const RECENT: Duration = Duration::from_mins(5);
 
 /// Credentials as they were issued. Two values are the same only if they were issued together.
@@ -43,7 +43,7 @@ impl Issued {
         &self.credentials
     }
 
-    /// Whether they expire.
+    /// Returns whether they expire.
     pub(super) fn is_temporary(&self) -> bool {
         self.life.is_some()
     }
@@ -53,7 +53,7 @@ impl Issued {
         self.at.elapsed()
     }
 
-    /// Whether enough time is left: five minutes, or a fifth of a short lifetime.
+    /// Returns whether enough time is left: five minutes, or a fifth of a short lifetime.
     fn is_fresh(&self, now: SystemTime) -> bool {
         let most = Duration::from_mins(5);
         let margin = self.life.filter(|life| !life.is_zero()).map_or(most, |life| (life / 5).min(most));
@@ -82,12 +82,12 @@ pub(crate) struct Session {
 
 #[derive(Default)]
 struct History {
-    /// How often renewing failed, and how the last time.
+    /// The number of times that the source failed, and its last error.
     failures: u64,
     error: Option<IssueError>,
-    /// When credentials were last invalidated.
+    /// The time of the last invalidation.
     invalidated: Option<Instant>,
-    /// When AWS last accepted credentials of this session.
+    /// The time when AWS last accepted credentials of this session.
     accepted: Option<Instant>,
 }
 
@@ -145,7 +145,7 @@ impl Session {
         self.history().accepted = Some(Instant::now());
     }
 
-    /// Whether AWS has accepted credentials of this session in the last minutes.
+    /// Returns whether AWS accepted credentials of this session in the last minutes.
     pub(super) fn has_just_worked(&self) -> bool {
         self.history().accepted.is_some_and(|at| at.elapsed() < RECENT)
     }

@@ -1,5 +1,5 @@
-//! What a source of credentials is. There is one file for each: static keys, the machine's own credentials,
-//! a web identity token, and a role that other credentials assume.
+//! The trait of the sources of credentials. Each source has a file: static keys, the machine's own
+//! credentials, a web identity token, and a role that other credentials assume.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub(super) trait CredentialSource: Send + Sync {
     async fn issue(&self) -> Result<Credentials, IssueError>;
 }
 
-/// Why no credentials were issued.
+/// A source issued no credentials.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{text}")]
 pub(super) struct IssueError {
@@ -23,7 +23,7 @@ pub(super) struct IssueError {
     pub(super) text: String,
     pub(super) code: Option<String>,
     pub(super) message: String,
-    /// Why no answer came, where none did.
+    /// The cause, where no answer came.
     pub(super) transport: Option<TransportError>,
 }
 

@@ -23,12 +23,12 @@ use crate::{
     sdk_transport::SdkTransport,
 };
 
-/// How old temporary credentials must be for a denial to be put down to them.
+/// The age from which temporary credentials may be revoked ones, so that a denial may be due to them.
 const REVOCABLE: Duration = Duration::from_mins(1);
 
-/// How often one request is signed again because the clock was wrong.
+/// The most times that one request is signed again because the clock was wrong.
 const CORRECTIONS: u32 = 2;
-/// How often one request renews the session that signs it.
+/// The most times that one request renews the session that signs it.
 const RENEWALS: u32 = 2;
 
 /// STS, in the main region of the partition.
@@ -45,7 +45,7 @@ pub(super) struct Sts {
     pub(super) policy: Option<String>,
     /// The limit of one attempt.
     timeout: Duration,
-    /// The wait before a request is repeated that may be refused for a moment only.
+    /// The wait before a request is sent again that STS may refuse for a moment only.
     pub(super) pause: Duration,
     /// The clients. One takes ten kilobytes, so that all roles share them.
     signed: OnceLock<StsClient>,
@@ -163,7 +163,7 @@ impl Sts {
     }
 }
 
-/// Whether a denial may be due to a session that somebody revoked: IAM then denies everything to what was
+/// Returns whether a denial may be due to a revoked session: IAM then denies everything to what was
 /// issued before.
 fn is_revoked(code: &str, temporary: bool, age: Duration) -> bool {
     ErrorClass::of(code) == ErrorClass::Denied && temporary && age > REVOCABLE

@@ -19,7 +19,7 @@ pub(super) struct WebIdentityRole {
     pub(super) web_identity: WebIdentity,
     pub(super) role: RoleArn,
     pub(super) name: &'static str,
-    /// Whether the session policy scopes the role down.
+    /// The session policy scopes the role down.
     pub(super) scope_down: bool,
 }
 

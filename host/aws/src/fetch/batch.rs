@@ -18,13 +18,13 @@ use super::{
 };
 use crate::errors::CallError;
 
-/// What becomes of a resource about which a batch says nothing certain.
+/// The remedy where a batch leaves open what became of a resource.
 const ASKED_AGAIN: &str = "its entity stays as it is; the next resync asks again";
 
 impl Reader {
-    /// Asks for many items at once. Where that is refused, one item may be the cause: they are asked for
-    /// in halves, until it is alone. Once a whole batch turned out to be refused item by item, the next
-    /// ones are not taken apart.
+    /// Requests many items at once. Where the service refuses, one item may be the cause: the batch is halved
+    /// until that item is alone. Once every item of a batch was refused by itself, the next batches are not
+    /// halved.
     pub(super) async fn batch(
         &self,
         ready: &ReadyStep,
@@ -62,7 +62,7 @@ impl Reader {
                 Value::Array(positions.iter().map(|at| resources[*at].item.value().clone()).collect());
             let bindings =
                 Bindings { items: Some(&items), item: None, steps: None, ..self.bindings_of(Some(first)) };
-            // The region may be told by the item; the batch shares it.
+            // The region may come from the item; the batch shares it.
             let target = match self.target_of(ready, &self.bindings_of(Some(first))) {
                 Ok(target) => target,
                 Err(problem) => return Ok(all(&positions, || StepResult::Fail(problem.clone()))),
@@ -160,14 +160,14 @@ fn matched(
     positions.iter().map(|at| (*at, outcome(*at))).collect()
 }
 
-/// Why a batch has no result for an item; `None` when the item does not exist.
+/// The reason why a batch has no result for an item; `None` when the item does not exist.
 fn reason_of<'f>(paths: &BatchFailures, failure: &'f Value) -> Option<&'f str> {
     let reason = paths.reason.as_ref()?.first(failure).and_then(Value::as_str);
     let reason = reason.unwrap_or("no reason is given");
     (!paths.missing.contains(reason)).then_some(reason)
 }
 
-/// What becomes of an item that the service says does not exist.
+/// The result for an item that does not exist, as the service says.
 fn missing(ready: &ReadyStep) -> StepResult {
     match ready.unmatched() {
         Unmatched::Absent => StepResult::Absent,
@@ -175,7 +175,7 @@ fn missing(ready: &ReadyStep) -> StepResult {
     }
 }
 
-/// What becomes of an item that a batch does not mention.
+/// The result for an item that a batch does not mention.
 fn unmatched(ready: &ReadyStep, item: &Item) -> StepResult {
     match ready.unmatched() {
         Unmatched::Drop => StepResult::Drop,

@@ -12,47 +12,46 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What is counted. An answer takes several times its size once it is decoded, and its size again as
-/// the batches that are mapped.
+/// The unit of the budget, in bytes. An answer takes several times its size once it is decoded, and its
+/// size again as the batches that are mapped.
 const UNIT: usize = 1 << 10;
 
-/// How much more than the room may be asked for at the same time: while some answers are mapped, others
-/// come.
+/// How many times the budget may be requested at once: while some answers are mapped, others come.
 const AHEAD: usize = 2;
-/// What an answer is taken for before there were any to the same call.
+/// The assumed size of an answer before there was one to the same call.
 const UNKNOWN: usize = 1 << 20;
 
-/// How long a unit waits for others' answers before it asks all the same: those of an account that AWS
-/// throttles may take minutes, and must not hold up the others.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The longest that a unit waits for others' answers: those of an account that AWS throttles may take
+/// minutes, and must not delay the others.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// Room for answers on their way to the mapping, in bytes as they came over the wire.
+/// The memory for answers on their way to the mapping, in bytes as they came over the wire.
 #[derive(Debug)]
 pub(crate) struct Budget {
     room: Arc<Semaphore>,
     limit: usize,
-    /// For answers that have been asked for, by how large those to the same call are.
-    asked: Arc<Semaphore>,
-    /// Whose turn it is to ask. How much to ask for is only looked up then: answers that came meanwhile
-    /// may tell that it is less.
-    turn: tokio::sync::Mutex<()>,
+    /// For answers that have been requested, by the size of those to the same call.
+    pending: Arc<Semaphore>,
+    /// One unit at a time looks up how much to request: answers that came meanwhile may show that it is
+    /// less.
+    requesting: tokio::sync::Mutex<()>,
     usual: Mutex<HashMap<String, usize>>,
 }
 
 impl Budget {
     pub(crate) fn new(bytes: usize) -> Self {
         let limit = (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        let asked = limit.saturating_mul(AHEAD).min(Semaphore::MAX_PERMITS);
+        let pending = limit.saturating_mul(AHEAD).min(Semaphore::MAX_PERMITS);
         Self {
             room: Arc::new(Semaphore::new(limit)),
             limit,
-            asked: Arc::new(Semaphore::new(asked)),
-            turn: tokio::sync::Mutex::default(),
+            pending: Arc::new(Semaphore::new(pending)),
+            requesting: tokio::sync::Mutex::default(),
             usual: Mutex::default(),
         }
     }
 
-    /// How large an answer to a call is likely to be.
+    /// The likely size of an answer to a call.
     fn usual(&self, call: &str) -> usize {
         let usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
         usual.get(call).copied().unwrap_or(UNKNOWN)
@@ -71,12 +70,11 @@ impl Budget {
     }
 }
 
-/// What one unit takes of a [`Budget`].
+/// The part of a [`Budget`] that one unit uses.
 ///
-/// A unit that holds something never waits: what it holds is only given back when it goes on. So the
-/// limit is exceeded by what the pipelines of the units hold that are within, and no more of them
-/// begin. A unit that holds nothing may wait while it has asked, since nobody who holds something
-/// waits for that.
+/// A unit that holds a permit never waits: it releases the permit only when it goes on. So the units that
+/// already read may exceed the limit, and no more of them begin. A unit without a permit may wait for one
+/// while its request is under way, since no unit with a permit waits for that.
 #[derive(Debug)]
 pub(crate) struct UnitBudget {
     budget: Arc<Budget>,
@@ -84,19 +82,18 @@ pub(crate) struct UnitBudget {
 }
 
 impl UnitBudget {
-    /// Waits until there is room to ask for an answer. Of how many bytes it will be, only the answers to
-    /// the same `call` tell.
+    /// Waits until an answer may be requested. Its size is estimated by those of answers to the same `call`.
     pub(crate) async fn request(self: &Arc<Self>, call: String) -> PendingPermit {
         let mut permit = None;
         if self.permits.load(Ordering::Relaxed) == 0 {
             // Neither is ever closed; the first is given back at once.
             _ = self.budget.room.acquire().await;
-            let asked = async {
-                let _turn = self.budget.turn.lock().await;
+            let pending = async {
+                let _requesting = self.budget.requesting.lock().await;
                 let weight = self.weight(self.budget.usual(&call));
-                Arc::clone(&self.budget.asked).acquire_many_owned(weight).await.ok()
+                Arc::clone(&self.budget.pending).acquire_many_owned(weight).await.ok()
             };
-            permit = tokio::time::timeout(PATIENCE, asked).await.ok().flatten();
+            permit = tokio::time::timeout(LONGEST_WAIT, pending).await.ok().flatten();
         }
         PendingPermit { unit: Arc::clone(self), call, _permit: permit }
     }
@@ -110,7 +107,7 @@ impl UnitBudget {
         self.permit(permit.ok())
     }
 
-    /// Takes room for an answer, or goes over the limit.
+    /// Reserves memory for an answer, beyond the limit if need be.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> MemoryPermit {
         let room = Arc::clone(&self.budget.room);
         self.permit(room.try_acquire_many_owned(self.weight(bytes)).ok())
@@ -126,7 +123,7 @@ impl UnitBudget {
     }
 }
 
-/// Room for an answer that has been asked for.
+/// Memory for an answer that has been requested.
 pub(crate) struct PendingPermit {
     unit: Arc<UnitBudget>,
     call: String,
@@ -134,15 +131,15 @@ pub(crate) struct PendingPermit {
 }
 
 impl PendingPermit {
-    /// Takes room for the answer itself, and waits for it if this unit holds none. Until then it counts
-    /// as asked for: its bytes are there, and no more are wanted.
+    /// Acquires memory for the answer itself, and waits for it if this unit holds none. Until then it counts
+    /// as pending: its bytes are there, and no more are wanted.
     pub(crate) async fn answered(mut self, bytes: usize) -> MemoryPermit {
         self.unit.budget.learn(std::mem::take(&mut self.call), bytes);
         self.unit.acquire(bytes).await
     }
 }
 
-/// Room that is taken, until it is dropped.
+/// Memory in use, until the permit is dropped.
 pub(crate) struct MemoryPermit {
     unit: Arc<UnitBudget>,
     _permit: Option<OwnedSemaphorePermit>,
@@ -201,28 +198,28 @@ mod tests {
     #[tokio::test]
     async fn no_more_is_asked_for_than_there_will_be_room_for() {
         let budget = Arc::new(Budget::new(UNKNOWN + UNIT));
-        let ask = |call: &str| budget.unit().request(call.to_owned()).now_or_never();
+        let request = |call: &str| budget.unit().request(call.to_owned()).now_or_never();
         // Of an unknown size: few at once.
-        let mut asked: Vec<PendingPermit> =
-            std::iter::repeat_with(|| ask("list")).map_while(|asked| asked).collect();
-        assert_eq!(asked.len(), AHEAD);
+        let mut pending: Vec<PendingPermit> =
+            std::iter::repeat_with(|| request("list")).map_while(|permit| permit).collect();
+        assert_eq!(pending.len(), AHEAD);
         let (third, fourth) = (budget.unit(), budget.unit());
         let mut waiting = [third.request("list".into()).boxed(), fourth.request("list".into()).boxed()];
-        assert!(waiting.iter_mut().all(|ask| ask.now_or_never().is_none()));
+        assert!(waiting.iter_mut().all(|request| request.now_or_never().is_none()));
         for _ in 0..100 {
             budget.learn("list".to_owned(), 10);
         }
-        asked.pop();
-        let both = waiting.map(|mut ask| (&mut ask).now_or_never());
+        pending.pop();
+        let both = waiting.map(|mut request| (&mut request).now_or_never());
         assert!(both.iter().all(Option::is_some), "the second one knows that answers are small");
         drop(both);
-        for asked in asked.drain(..) {
-            assert!(asked.answered(UNKNOWN / 8).now_or_never().is_some());
+        for permit in pending.drain(..) {
+            assert!(permit.answered(UNKNOWN / 8).now_or_never().is_some());
         }
         let small: Vec<PendingPermit> =
-            std::iter::repeat_with(|| ask("list")).map_while(|asked| asked).collect();
+            std::iter::repeat_with(|| request("list")).map_while(|permit| permit).collect();
         assert_eq!(small.len(), 8 * AHEAD, "by how large they were");
-        assert!(ask("another").is_none());
+        assert!(request("another").is_none());
         drop(small);
         // One large answer is remembered beyond the small ones after it.
         budget.learn("list".to_owned(), UNKNOWN);
@@ -231,8 +228,8 @@ mod tests {
 
         let large = budget.unit();
         let _held = large.acquire(UNKNOWN + UNIT).now_or_never();
-        assert!(ask("list").is_none(), "there is no room");
-        assert!(large.request("list".into()).now_or_never().is_some(), "who holds something goes on");
+        assert!(request("list").is_none(), "there is no room");
+        assert!(large.request("list".into()).now_or_never().is_some(), "a unit with a permit goes on");
     }
 
     #[tokio::test]
@@ -240,7 +237,7 @@ mod tests {
         let budget = Arc::new(Budget::new(UNKNOWN));
         let throttled: Vec<PendingPermit> =
             std::iter::repeat_with(|| budget.unit().request("throttled".into()).now_or_never())
-                .map_while(|asked| asked)
+                .map_while(|permit| permit)
                 .collect();
         assert_eq!(throttled.len(), AHEAD);
         let others = (0..60).map(|_| {
@@ -248,9 +245,9 @@ mod tests {
             async move { unit.request("list".into()).await.answered(10).await }
         });
         // All of them at once, not one after the other.
-        let waited = tokio::time::timeout(PATIENCE * 30, futures::future::join_all(others)).await;
+        let waited = tokio::time::timeout(LONGEST_WAIT * 30, futures::future::join_all(others)).await;
         assert!(waited.is_ok());
         drop(throttled);
-        assert_eq!(budget.asked.available_permits(), AHEAD * UNKNOWN / UNIT);
+        assert_eq!(budget.pending.available_permits(), AHEAD * UNKNOWN / UNIT);
     }
 }

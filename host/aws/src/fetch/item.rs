@@ -1,4 +1,4 @@
-//! What a list lists.
+//! The items of a list.
 
 use std::sync::OnceLock;
 
@@ -30,7 +30,7 @@ impl Item {
         self.value.get_or_init(|| serde_json::from_slice(&self.json).unwrap_or_default())
     }
 
-    /// The most telling name: its ARN, else its id, its name, or whatever ends like one.
+    /// The most significant name: its ARN, else its id, its name, or whatever ends like one.
     pub(super) fn label(&self) -> String {
         const NAMES: [&str; 6] = ["Arn", "ARN", "Id", "Name", "Identifier", "Url"];
         match self.value() {

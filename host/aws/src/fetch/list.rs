@@ -49,7 +49,7 @@ struct ListPage {
     permit: MemoryPermit,
 }
 
-/// What follows a page that could not be read.
+/// The consequence of a page that could not be read.
 enum AfterError {
     /// This page stands for it.
     Instead(ListPage),
@@ -199,7 +199,7 @@ impl ListCursor {
         Ok(Some((Listed::Items(resources), self)))
     }
 
-    /// What the plan makes of a page that could not be read.
+    /// Decides by the plan about a page that could not be read.
     ///
     /// # Errors
     /// [`Stop`] where the unit ends here.

@@ -14,7 +14,7 @@ use crate::{
     once, sensitive_reads,
 };
 
-/// How many resources make a batch where the plan does not say.
+/// The resources of a batch where the plan does not say.
 const CHUNK: usize = 100;
 
 /// A plan, ready to run with certain options.
@@ -36,18 +36,18 @@ pub(super) struct List {
 #[derive(Debug)]
 pub(super) struct ReadyStep {
     pub(super) step: Step,
-    /// Whether it is the first list of the plan, without which nothing can be read.
+    /// It is the first list of the plan, without which nothing can be read.
     pub(super) is_root: bool,
     pub(super) operation: Operation,
     pub(super) region: Option<Template>,
     /// Which of its items it lists, where not all.
     pub(super) only: Option<(Path, Template)>,
-    /// Whether its input names `parents`, so that a batch must not mix the children of two.
+    /// Its input names `parents`, so that a batch must not mix the children of two.
     pub(super) uses_parents: bool,
     uses_steps: bool,
 }
 
-/// What an error means to a step.
+/// What a step does about an error.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum ErrorAction {
     /// There is no result.
@@ -95,8 +95,8 @@ impl Plan {
         Ok(Self { lists: compiled, chunk: chunk.max(1) })
     }
 
-    /// Warns of lists that do not set the size of their pages. `berth plugin check` refuses such a plan; one
-    /// that is installed runs all the same.
+    /// Warns of lists that do not set the size of their pages. `berth plugin check` refuses such a plan, but a
+    /// plugin that is already installed runs.
     pub(super) fn warn_of_page_sizes(&self, kind: &KindManifest) {
         for ReadyStep { step, operation, .. } in self.lists.iter().map(|list| &list.step) {
             if let Some(limit) = operation.missing_page_size(step.input.source())
@@ -105,7 +105,7 @@ impl Plan {
                 tracing::warn!(
                     kind = %kind.kind, step = step.id, %operation, limit,
                     "the plan does not set the size of a page, so that the service may answer with everything \
-                     at once; `berth plugin check` tells more"
+                     at once; run `berth plugin check` for details"
                 );
             }
         }
@@ -143,7 +143,7 @@ impl ReadyStep {
         })
     }
 
-    /// What an error means: the exact code, then its class, then `*`, then the defaults.
+    /// The action for an error: by the exact code, then its class, then `*`, then the defaults.
     ///
     /// `*` stands for what AWS says about the request. That AWS was too busy to answer says
     /// nothing about the resource, so a throttled or failing service is not covered by it.
@@ -176,28 +176,28 @@ impl ReadyStep {
         }
     }
 
-    /// Whether a batch that ended so is worth asking for in halves: one of its items may be the cause.
+    /// Returns whether a batch that ended so is worth asking for in halves: one of its items may be the cause.
     pub(super) fn may_be_one_item(&self, error: &CallError) -> bool {
         !error.is_busy() && error.code().is_some() && self.error_action(error) != ErrorAction::SkipUnit
     }
 
-    /// Where a batch reports failures, if the plan says so.
+    /// The paths at which a batch reports failures, if the plan names them.
     pub(super) fn failures(&self) -> Option<&BatchFailures> {
         self.step.matching.as_ref()?.failures.as_ref()
     }
 
-    /// What becomes of an item that a batch does not mention.
+    /// The result for an item that a batch does not mention.
     pub(super) fn unmatched(&self) -> Unmatched {
         self.step.matching.as_ref().map(|matching| matching.unmatched).unwrap_or_default()
     }
 
-    /// Whether this error of a batch means that an item does not exist.
+    /// Returns whether this error of a batch means that an item does not exist.
     pub(super) fn may_drop(&self, error: &CallError) -> bool {
         self.error_action(error) == ErrorAction::Drop
             || (error.class() == ErrorClass::Missing && self.has_no_rule_for(error))
     }
 
-    /// Whether the plan says nothing about this error.
+    /// Returns whether the plan has no rule for this error.
     pub(super) fn has_no_rule_for(&self, error: &CallError) -> bool {
         let rules = &self.step.errors;
         error.code().is_none_or(|code| !rules.contains_key(code))
@@ -206,7 +206,7 @@ impl ReadyStep {
     }
 }
 
-/// Whether an error says that reading is not allowed, or not offered there.
+/// Returns whether an error says that reading is not allowed, or not offered there.
 pub(super) fn is_refusal(error: &CallError) -> bool {
     error.class() == ErrorClass::Denied || error.is_unavailable()
 }

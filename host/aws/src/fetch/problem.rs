@@ -42,7 +42,7 @@ pub(super) fn of_call(account: &AccountId, ready: &ReadyStep, region: &Region, e
             ))
         }
         _ if error.is_busy() => {
-            Problem::new(format!("`{call}` was still refused after all repeats in {place}: {error}"))
+            Problem::new(format!("`{call}` was still refused after all retries in {place}: {error}"))
                 .remedy("AWS is too busy or throttles this account; the next resync tries again")
         }
         _ => Problem::new(format!("`{call}` failed in {place}: {error}")).remedy(error.remedy()),

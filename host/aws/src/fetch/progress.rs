@@ -1,4 +1,4 @@
-//! How reading a unit goes: whether anything in it may be read at all.
+//! The progress of a unit, which shows whether anything in it may be read at all.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -28,7 +28,7 @@ impl Progress {
         self.read.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// A resource has failed; `refused`: since reading it is not allowed.
+    /// Counts a resource that failed; `refused`: since reading it is not allowed.
     pub(super) fn failed(&self, problem: &Problem, refused: bool) {
         if !refused {
             self.failed.fetch_add(1, Ordering::Relaxed);
@@ -39,7 +39,7 @@ impl Progress {
         known.first.get_or_insert_with(|| problem.clone());
     }
 
-    /// Why nothing could be read, where everything that was listed is refused: then the unit is skipped.
+    /// The problem of a unit of which everything that was listed is refused. Such a unit is skipped.
     pub(super) fn all_refused(&self) -> Option<Problem> {
         if self.read.load(Ordering::Relaxed) > 0 || self.failed.load(Ordering::Relaxed) > 0 {
             return None;

@@ -1,4 +1,4 @@
-//! What reads a unit in one region, and what it asks with.
+//! The reader of a unit in one region, and the requests that it makes.
 
 use std::{
     collections::HashSet,
@@ -35,9 +35,9 @@ pub(super) struct Reader {
     region: Value,
     partition: Value,
     kind: Value,
-    /// The one resource that is asked for, where it is not all of them.
+    /// The single resource that is read, where it is not all of them.
     one: Option<One>,
-    /// Whether nothing may come from an earlier answer.
+    /// Nothing may come from an earlier answer.
     fresh: bool,
     pub(super) concurrency: Concurrency,
     pub(super) budget: Arc<UnitBudget>,

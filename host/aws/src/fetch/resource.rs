@@ -11,13 +11,13 @@ use serde_json::Value;
 
 use super::{budget::MemoryPermit, item::Item};
 
-/// Why reading a region stopped.
+/// Reading a region stopped.
 #[derive(Debug)]
 pub(super) struct Stop {
     pub(super) error: FetchError,
-    /// Whether another region or account may be tried: nothing was read yet, and this one denies access.
+    /// Another region or account may be tried: nothing was read yet, and this one denies access.
     pub(super) elsewhere: bool,
-    /// Whether there is nothing to read if no other account says otherwise.
+    /// There is nothing to read, unless another account says otherwise.
     pub(super) empty: bool,
 }
 

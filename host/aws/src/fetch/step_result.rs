@@ -1,4 +1,4 @@
-//! What a step comes to for an item: its answer, with all pages, or what the plan makes of an error.
+//! The result of a step for an item: its answer, with all pages, or what the plan makes of an error.
 
 use std::sync::Arc;
 
@@ -36,12 +36,12 @@ pub(super) enum StepResult {
 pub(super) struct FullAnswer {
     /// The list of the step's `items`, or the first page's answer with the lists of the others appended.
     pub(super) answer: Value,
-    /// What a batch reports as failed.
+    /// The failures that a batch reports.
     pub(super) failures: Vec<Value>,
 }
 
 impl Reader {
-    /// What an error means to each item that the call was about.
+    /// The result for each item of a call that failed.
     pub(super) fn result_of_error(
         &self,
         ready: &ReadyStep,

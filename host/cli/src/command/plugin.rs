@@ -17,7 +17,7 @@ use std::{
 use berth_embed::{
     CodeOrigin, Engine, EngineConfig, Mapper, PluginInfo, Problem, check_read,
     core::{KindManifest, Scope, Step},
-    rehearse,
+    validate_plan,
 };
 use comfy_table::{Table, presets};
 use serde_json::json;
@@ -239,7 +239,7 @@ fn begin(args: &NewPlugin) -> Result<(Said, Exit), Problem> {
 
 /// What a host would say to a component that it accepts.
 fn check(info: &PluginInfo, granted: &BTreeSet<String>, as_json: bool) -> (Said, Exit) {
-    let mut complaints: Vec<String> = info.manifest.kinds.iter().flat_map(rehearse).collect();
+    let mut complaints: Vec<String> = info.manifest.kinds.iter().flat_map(validate_plan).collect();
     let steps =
         info.manifest.kinds.iter().flat_map(|kind| kind.plan.steps.iter().map(move |step| (kind, step)));
     complaints.extend(steps.filter_map(|(kind, step)| {

@@ -1,5 +1,5 @@
-//! A fetch plan rehearsed on answers that are made up from AWS's models. A misspelt operation, input
-//! member, path or placeholder would else only show in an account that has such resources.
+//! Validates a fetch plan on sample answers, which are made from AWS's models. A misspelt operation, input
+//! member, path or placeholder would otherwise only show in an account that has such resources.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,19 @@ use serde_json::{Map, Value, json};
 
 use crate::{Operation, Service};
 
-/// What is wrong with a kind's fetch plan and with its reads after events, as far as AWS's models tell;
-/// nothing when they are right.
-pub fn rehearse(kind: &KindManifest) -> Vec<String> {
-    let mut complaints = Vec::new();
-    Rehearsal::of(kind, &mut complaints);
-    complaints.extend(missing_page_sizes(kind));
-    Rehearsal::of_events(kind, &mut complaints);
-    complaints
+/// Validates a kind's fetch plan and its reads after events by AWS's models, and returns every violation.
+pub fn validate_plan(kind: &KindManifest) -> Vec<String> {
+    let mut violations = Vec::new();
+    PlanValidator::of(kind, &mut violations);
+    violations.extend(missing_page_sizes(kind));
+    PlanValidator::of_events(kind, &mut violations);
+    violations
 }
 
-/// What lists without saying how large a page is. Reads after events may: they ask by name.
+/// Lists that do not set the size of a page. Reads after events need not: they ask by name.
 fn missing_page_sizes(kind: &KindManifest) -> Vec<String> {
     let lists = kind.plan.list_steps();
-    let complaint = |step: &&Step| {
+    let violation = |step: &&Step| {
         let operation =
             Service::load(&step.service).and_then(|service| service.operation(&step.operation)).ok()?;
         let limit = operation.missing_page_size(step.input.source())?;
@@ -31,46 +30,46 @@ fn missing_page_sizes(kind: &KindManifest) -> Vec<String> {
             kind.kind, step.id
         ))
     };
-    lists.iter().filter_map(complaint).collect()
+    lists.iter().filter_map(violation).collect()
 }
 
-/// A plan, run on made-up answers with one element in each list.
-struct Rehearsal<'a> {
+/// A plan, run on sample answers with one element in each list.
+struct PlanValidator<'a> {
     kind: &'a KindManifest,
     /// The item of each list step, and the results that enrich it.
     items: BTreeMap<&'a str, Value>,
     steps: Map<String, Value>,
-    /// What an event brings: `resource` and `event`.
+    /// The placeholders of an event: `resource` and `event`.
     event: Map<String, Value>,
-    complaints: &'a mut Vec<String>,
+    violations: &'a mut Vec<String>,
 }
 
-impl<'a> Rehearsal<'a> {
-    fn of(kind: &'a KindManifest, complaints: &'a mut Vec<String>) {
-        Self::run_all(kind, Map::new(), complaints);
+impl<'a> PlanValidator<'a> {
+    fn of(kind: &'a KindManifest, violations: &'a mut Vec<String>) {
+        Self::run_all(kind, Map::new(), violations);
     }
 
-    /// Runs a plan; what each list step lists, and what enriched it.
+    /// Runs a plan; returns the item of each list step, and the results that enrich them.
     fn run_all(
         kind: &'a KindManifest,
         event: Map<String, Value>,
-        complaints: &'a mut Vec<String>,
+        violations: &'a mut Vec<String>,
     ) -> (BTreeMap<String, Value>, Map<String, Value>) {
-        let mut rehearsal = Self { kind, items: BTreeMap::new(), steps: Map::new(), event, complaints };
+        let mut validator = Self { kind, items: BTreeMap::new(), steps: Map::new(), event, violations };
         for step in &kind.plan.steps {
-            rehearsal.run(step);
+            validator.run(step);
         }
-        let items = rehearsal.items.into_iter().map(|(id, item)| (id.to_owned(), item));
-        (items.collect(), rehearsal.steps)
+        let items = validator.items.into_iter().map(|(id, item)| (id.to_owned(), item));
+        (items.collect(), validator.steps)
     }
 
-    /// Runs the plan as it is and as events narrow it: both must list the same items. What stands for
-    /// a resource that is gone must be a part of one.
-    fn of_events(kind: &KindManifest, complaints: &mut Vec<String>) {
+    /// Runs the plan for all resources and for the single one of an event: both must list the same items.
+    /// The resource that stands for a deleted one must be a part of one.
+    fn of_events(kind: &KindManifest, violations: &mut Vec<String>) {
         let name = &kind.kind;
-        let narrowed = match kind.narrowed() {
-            Ok(narrowed) => narrowed,
-            Err(error) => return complaints.push(format!("{name}: {error}")),
+        let single = match kind.narrowed() {
+            Ok(single) => single,
+            Err(error) => return violations.push(format!("{name}: {error}")),
         };
         let Some(rules) = &kind.events else { return };
         let gone = rules.gone.clone().map(Value::from).unwrap_or_default();
@@ -79,21 +78,21 @@ impl<'a> Rehearsal<'a> {
             [("resource".to_owned(), json!("a-resource"))].into_iter().collect();
         scope.insert("event".to_owned(), event_with(&placeholders(&all)));
         let mut ignored = Vec::new();
-        let (listed, steps) = Rehearsal::run_all(kind, Map::new(), &mut ignored);
-        let mut told = Vec::new();
-        let (read, _) = Rehearsal::run_all(&narrowed, scope, &mut told);
-        complaints.append(&mut told);
+        let (listed, steps) = PlanValidator::run_all(kind, Map::new(), &mut ignored);
+        let mut found = Vec::new();
+        let (read, _) = PlanValidator::run_all(&single, scope, &mut found);
+        violations.append(&mut found);
         for (id, item) in &listed {
             let Some(other) = read.get(id) else { continue };
             if let Some(what) = lacks(other, item) {
-                complaints.push(format!("{name}, step `{id}` with `events.read`: `items`: {what}"));
+                violations.push(format!("{name}, step `{id}` with `events.read`: `items`: {what}"));
             }
         }
         let resources = kind.plan.resource_step().map(|step| step.id.as_str()).unwrap_or_default();
         let none = Value::Null;
         let mut part = |of: &Value, whole: Option<&Value>, at: String| match whole {
-            None => complaints.push(format!("{name}: `{at}`: there is no such step")),
-            Some(whole) => complaints.extend(extra(of, whole).map(|what| format!("{name}: `{at}`{what}"))),
+            None => violations.push(format!("{name}: `{at}`: there is no such step")),
+            Some(whole) => violations.extend(extra(of, whole).map(|what| format!("{name}: `{at}`{what}"))),
         };
         if gone.is_object() {
             part(&gone["item"], listed.get(resources).or(Some(&none)), "gone.item".into());
@@ -105,19 +104,19 @@ impl<'a> Rehearsal<'a> {
         }
     }
 
-    fn complain(&mut self, step: &Step, what: impl std::fmt::Display) {
-        self.complaints.push(format!("{}, step `{}`: {what}", self.kind.kind, step.id));
+    fn report(&mut self, step: &Step, what: impl std::fmt::Display) {
+        self.violations.push(format!("{}, step `{}`: {what}", self.kind.kind, step.id));
     }
 
     fn run(&mut self, step: &'a Step) {
         let operation = Service::load(&step.service).and_then(|service| service.operation(&step.operation));
         let operation = match operation {
             Ok(operation) => operation,
-            Err(error) => return self.complain(step, error),
+            Err(error) => return self.report(step, error),
         };
         let scope = self.scope(step);
         if step.parent().is_some_and(|parent| !self.items.contains_key(parent)) {
-            return self.complain(step, "its parent has no items");
+            return self.report(step, "its parent has no items");
         }
         self.check_input(step, &operation, &scope);
 
@@ -129,7 +128,7 @@ impl<'a> Rehearsal<'a> {
             let ErrorRule::Use { value } = rule else { continue };
             for name in value.as_object().into_iter().flatten().map(|(name, _)| name) {
                 if answer.get(name).is_none() {
-                    self.complain(step, format!("`{code}`: answers have no `{name}`"));
+                    self.report(step, format!("`{code}`: answers have no `{name}`"));
                 }
             }
         }
@@ -139,13 +138,13 @@ impl<'a> Rehearsal<'a> {
             None => answer,
             Some(path) => match path.first(&answer) {
                 Some(item) => item.clone(),
-                None => return self.complain(step, no_such("items", path, &answer)),
+                None => return self.report(step, no_such("items", path, &answer)),
             },
         };
         if let Some(only) = &step.only
             && only.path.first(&item).is_none_or(|value| !value.is_string())
         {
-            self.complain(step, no_such("only.path", &only.path, &item));
+            self.report(step, no_such("only.path", &only.path, &item));
         }
         if self.kind.plan.list_steps().iter().any(|list| list.id == step.id) {
             self.items.insert(&step.id, item);
@@ -154,7 +153,7 @@ impl<'a> Rehearsal<'a> {
         if let Some(matching) = &step.matching {
             let parent = self.items.get(step.parent().unwrap_or_default()).unwrap_or(&Value::Null);
             let key = matching.item.first(parent).cloned();
-            let told = [
+            let mismatches = [
                 key.is_none().then(|| no_such("match.item", &matching.item, parent)),
                 matching
                     .result
@@ -165,7 +164,7 @@ impl<'a> Rehearsal<'a> {
                     .is_some_and(|(key, found)| key != found)
                     .then(|| "`match`: the keys are of different types".to_owned()),
             ];
-            told.into_iter().flatten().for_each(|what| self.complain(step, what));
+            mismatches.into_iter().flatten().for_each(|what| self.report(step, what));
             if let Some(failure) = &failure {
                 self.check_failure(step, matching, failure, key.as_ref());
             }
@@ -175,17 +174,17 @@ impl<'a> Rehearsal<'a> {
             Some(path) if path.is_list() => json!(path.all(&item)),
             Some(path) => match path.first(&item) {
                 Some(result) => result.clone(),
-                None => return self.complain(step, no_such("result", path, &item)),
+                None => return self.report(step, no_such("result", path, &item)),
             },
         };
         if result == json!([]) {
-            self.complain(step, "`result` finds nothing in an answer");
+            self.report(step, "`result` finds nothing in an answer");
         }
         let several = step.items.is_some() && step.batch.is_none();
         self.steps.insert(step.id.clone(), if several { json!([result]) } else { result });
     }
 
-    /// What the placeholders of a step stand for.
+    /// The values of a step's placeholders.
     fn scope(&self, step: &Step) -> Map<String, Value> {
         let plan = &self.kind.plan;
         let mut scope = self.event.clone();
@@ -214,7 +213,7 @@ impl<'a> Rehearsal<'a> {
         if let Some(EmptyList::Stated(StatedEmpty { path, .. })) = &step.empty
             && path.first(answer).is_none()
         {
-            self.complain(step, no_such("empty.path", path, answer));
+            self.report(step, no_such("empty.path", path, answer));
         }
     }
 
@@ -223,7 +222,7 @@ impl<'a> Rehearsal<'a> {
         let failures = step.matching.as_ref()?.failures.as_ref()?;
         let failure = failures.items.first(answer).cloned();
         if failure.is_none() {
-            self.complain(step, no_such("match.failures.items", &failures.items, answer));
+            self.report(step, no_such("match.failures.items", &failures.items, answer));
         }
         failure
     }
@@ -231,16 +230,16 @@ impl<'a> Rehearsal<'a> {
     fn check_failure(&mut self, step: &Step, matching: &Match, failure: &Value, key: Option<&Value>) {
         let Some(failures) = &matching.failures else { return };
         match (failures.key.first(failure), key) {
-            (None, _) => self.complain(step, no_such("match.failures.key", &failures.key, failure)),
+            (None, _) => self.report(step, no_such("match.failures.key", &failures.key, failure)),
             (Some(found), Some(key)) if found != key => {
-                self.complain(step, "`match.failures.key`: the keys are of different types");
+                self.report(step, "`match.failures.key`: the keys are of different types");
             }
             _ => {}
         }
         if let Some(reason) = &failures.reason
             && reason.first(failure).is_none_or(|reason| !reason.is_string())
         {
-            self.complain(step, no_such("match.failures.reason", reason, failure));
+            self.report(step, no_such("match.failures.reason", reason, failure));
         }
     }
 
@@ -253,12 +252,12 @@ impl<'a> Rehearsal<'a> {
                 .ok()
                 .and_then(|template| template.render(scope));
             if found.is_none_or(|value| value == json!([])) {
-                self.complain(step, format!("`{placeholder}` finds nothing"));
+                self.report(step, format!("`{placeholder}` finds nothing"));
             }
         }
         let rendered = step.input.template().render(scope).unwrap_or_default();
         if let Err(error) = operation.encode(&rendered) {
-            self.complain(step, error);
+            self.report(step, error);
         }
     }
 }
@@ -296,7 +295,7 @@ fn event_with(placeholders: &[String]) -> Value {
     event
 }
 
-/// Gives maps whose keys the models do not tell the keys that a path asks for.
+/// Gives a map, whose keys no model knows, the keys that a path asks for.
 fn name_keys(answer: &mut Value, path: &Path) {
     let Value::Object(members) = answer else { return };
     if members.len() == 1
@@ -307,7 +306,7 @@ fn name_keys(answer: &mut Value, path: &Path) {
     members.values_mut().for_each(|value| name_keys(value, path));
 }
 
-/// What an item lacks of what another has.
+/// A member that an item lacks and another has.
 fn lacks(item: &Value, other: &Value) -> Option<String> {
     match (item, other) {
         (Value::Object(item), Value::Object(other)) => {
@@ -326,11 +325,11 @@ fn sort(value: &Value) -> &'static str {
     }
 }
 
-/// What a part has that the whole has not.
+/// A member that a part has and the whole has not.
 fn extra(part: &Value, whole: &Value) -> Option<String> {
     match (part, whole) {
         (Value::Object(part), Value::Object(whole)) => part.iter().find_map(|(name, value)| {
-            // A map has keys of which the models do not tell.
+            // A map has keys that no model knows.
             let of_map = whole.get("sample").filter(|_| whole.len() == 1);
             match whole.get(name).or(of_map) {
                 Some(whole) => extra(value, whole),
