@@ -35,7 +35,7 @@ from botocore.endpoint_provider import EndpointProvider
 from botocore.model import OperationModel, ServiceModel
 
 HERE = pathlib.Path(__file__).parent
-SPEC = importlib.util.spec_from_file_location("generate", HERE / "../../host/aws-wire/models/generate.py")
+SPEC = importlib.util.spec_from_file_location("generate", HERE / "../../host/aws-protocol/models/generate.py")
 generate = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(generate)
 

@@ -5,7 +5,7 @@
 //! [retry policy](retry) says so. The [response cache](response_cache) keeps answers for as long as the
 //! [cache scope](cache_scope) of their operation lasts.
 //!
-//! Only read operations exist in the models (`berth_aws_wire`), so that nothing here can write.
+//! Only read operations exist in the models (`berth_aws_protocol`), so that nothing here can write.
 
 mod answer;
 mod attempts;
@@ -22,7 +22,7 @@ mod transport;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use berth_aws_wire::{Operation, PageCursor, Service};
+use berth_aws_protocol::{Operation, PageCursor, Service};
 use berth_core::{AccountId, KindManifest, Path, Region};
 use futures::future::FutureExt;
 use serde_json::Value;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use berth_aws_wire::{
+use berth_aws_protocol::{
     DecodeError, EndpointError, IncompleteList, InputError, ModelError, PaginationError, WireError,
 };
 use berth_core::{ErrorClass, Problem};

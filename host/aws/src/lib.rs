@@ -3,7 +3,7 @@
 //! - `credentials`: a base identity (keys, web identity token, or the machine's own), and one role
 //!   per account that the official SDK assumes with it.
 //! - `accounts` from settings or Organizations, and the `regions` that each has enabled.
-//! - `client`: the read operations of every service, by AWS's own service models (`berth_aws_wire`).
+//! - `client`: the read operations of every service, by AWS's own service models (`berth_aws_protocol`).
 //! - `fetch`: runs a kind's fetch plan with the client, and streams the resources in batches.
 //!
 //! # Invariants
@@ -35,7 +35,7 @@ mod sdk_transport;
 mod sensitive_reads;
 mod source;
 
-pub use berth_aws_wire::validate_plan;
+pub use berth_aws_protocol::validate_plan;
 pub use config::{
     AwsConfig, Concurrency, ConfigError, CredentialProvider, EndpointOverrides, Retry, StaticKeys,
     WebIdentity,

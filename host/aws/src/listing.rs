@@ -1,6 +1,6 @@
 //! A list operation by AWS's models: enough to start a plugin from.
 
-use berth_aws_wire::{EndpointOptions, Operation, Service};
+use berth_aws_protocol::{EndpointOptions, Operation, Service};
 use berth_core::Problem;
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ impl Listing {
     /// # Errors
     /// A [`Problem`] when there is no such read operation, or no such list in its answer.
     pub fn of(service: &str, operation: &str, items: Option<&str>) -> Result<Self, Problem> {
-        let unknown = |error: berth_aws_wire::ModelError| Problem::from_error(&error);
+        let unknown = |error: berth_aws_protocol::ModelError| Problem::from_error(&error);
         let found = Service::load(service).map_err(|error| {
             unknown(error)
                 .remedy("give the service as the AWS CLI and botocore name it, as in `ec2` or `sesv2`")

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_aws_wire::Service;
+use berth_aws_protocol::Service;
 use berth_core::{KindManifest, RoleArn, Step};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};

@@ -36,7 +36,7 @@ struct Source {
 
 fn source(krate: &str) -> Source {
     let folder = match krate {
-        "berth_aws_wire" => "aws-wire",
+        "berth_aws_protocol" => "aws-protocol",
         krate => krate.strip_prefix("berth_").unwrap(),
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder).join("src");

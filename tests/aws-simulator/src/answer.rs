@@ -1,8 +1,8 @@
 //! The content of an answer, from the shape of the output: every member that the model knows, lists of one
 //! element, and the names that make it consistent with all other answers.
 
-use berth_aws_wire::Protocol;
-use berth_aws_wire::{
+use berth_aws_protocol::Protocol;
+use berth_aws_protocol::{
     Operation,
     model::{Model, Quirk, Reference, Shape, TimestampFormat},
 };

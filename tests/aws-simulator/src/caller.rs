@@ -1,6 +1,6 @@
 //! Who asks: the account, region and service that a signature names, and the credentials that STS gives out.
 
-use berth_aws_wire::Protocol;
+use berth_aws_protocol::Protocol;
 use http::{HeaderMap, header::AUTHORIZATION};
 
 use crate::{error::Refusal, hash, world::World};

@@ -7,7 +7,7 @@ use std::{
     path::Path as FilePath,
 };
 
-use berth_aws_wire::{Operation, Protocol, Service};
+use berth_aws_protocol::{Operation, Protocol, Service};
 use berth_core::{KindManifest, Manifest, Path, Scope, Step};
 use serde_json::Value;
 

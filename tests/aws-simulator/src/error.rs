@@ -1,6 +1,6 @@
 //! What AWS says when it refuses, in the words of each service.
 
-use berth_aws_wire::Protocol;
+use berth_aws_protocol::Protocol;
 use http::StatusCode;
 
 /// An answer that is an error.

@@ -117,7 +117,7 @@ pub enum StartError {
     },
     /// A fetch plan names an operation that AWS's models do not have.
     #[error(transparent)]
-    Model(#[from] berth_aws_wire::ModelError),
+    Model(#[from] berth_aws_protocol::ModelError),
     /// A fetch plan names an operation of a protocol that the simulator does not speak.
     #[error("{operation} speaks a protocol that the simulator does not")]
     Protocol {

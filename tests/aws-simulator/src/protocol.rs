@@ -7,7 +7,7 @@ pub(crate) mod rest;
 pub(crate) mod xml;
 
 use axum::response::Response;
-use berth_aws_wire::{Operation, Protocol};
+use berth_aws_protocol::{Operation, Protocol};
 use http::{HeaderValue, header::CONTENT_TYPE};
 
 use crate::{

@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{body::Body, extract::State, response::Response};
-use berth_aws_wire::Protocol;
+use berth_aws_protocol::Protocol;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt as _;

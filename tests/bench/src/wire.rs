@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
-use berth_aws_wire::{Operation, Service};
+use berth_aws_protocol::{Operation, Service};
 use serde_json::{Value, json};
 
 /// An answer with a hundred resources.

@@ -2,7 +2,7 @@
 //!
 //! `truth.py` generates cases from botocore's models (or takes botocore's own protocol tests) and
 //! says what botocore makes of each; [`Comparison`] runs the same cases through
-//! `berth-aws-wire` and keeps every difference.
+//! `berth-aws-protocol` and keeps every difference.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use berth_aws_wire::{EndpointError, EndpointOptions, Operation, Service};
+use berth_aws_protocol::{EndpointError, EndpointOptions, Operation, Service};
 use berth_core::Region;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use quick_xml::{Reader, events::Event};

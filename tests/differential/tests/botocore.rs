@@ -3,7 +3,7 @@
 
 use std::thread;
 
-use berth_aws_wire::Service;
+use berth_aws_protocol::Service;
 use berth_differential::Comparison;
 
 /// As many as a common machine has processors: generating is the slow part.

@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
 };
 
-use berth_aws_wire::validate_plan;
+use berth_aws_protocol::validate_plan;
 use berth_core::{
     EmptyConvention, EmptyList, ErrorClass, ErrorPolicy, ErrorRule, KindManifest, Manifest, NO_ORGANIZATION,
     Step, Unmatched,

@@ -4,7 +4,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, header},
 };
-use berth_aws_wire::{DecodeError, Operation, Service, WireError};
+use berth_aws_protocol::{DecodeError, Operation, Service, WireError};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper_util::{

@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 
-use berth_aws_wire::{EndpointOptions, Operation, Protocol, Service};
+use berth_aws_protocol::{EndpointOptions, Operation, Protocol, Service};
 use berth_core::Path;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use berth_aws_wire::validate_plan;
+use berth_aws_protocol::validate_plan;
 use berth_core::{AppConfig, Ask, Grants, Manifest, Path, Template, from_json, mend_json};
 use berth_sync::PlanFile;
 use serde_json::{Value, json};

@@ -32,7 +32,7 @@ const COVERAGE: [&str; 5] = [
 /// A crate in which most of Berth has a part would have all of that compiled again.
 const INSTRUMENTED: &[&str] = &[
     "berth",
-    "berth-aws-wire",
+    "berth-aws-protocol",
     "berth-core",
     "berth-fuzz",
     "berth-plugin",
@@ -47,7 +47,7 @@ const INSTRUMENTED: &[&str] = &[
 
 /// Those of them that are optimised: where most of the time of a run is spent.
 const QUICK: &[&str] =
-    &["berth-aws-wire", "berth-plugin", "jaq-core", "jaq-json", "jaq-std", "jq", "quick-xml"];
+    &["berth-aws-protocol", "berth-plugin", "jaq-core", "jaq-json", "jaq-std", "jq", "quick-xml"];
 
 /// Set where the task runner is called in the compiler's place.
 const WRAPS: &str = "BERTH_FUZZ_WRAPS_RUSTC";

@@ -9,7 +9,7 @@ use crate::{
     venv,
 };
 
-const MODELS: &str = "host/aws-wire/models/models.bin";
+const MODELS: &str = "host/aws-protocol/models/models.bin";
 
 /// Regenerates the committed table; with `check`, only compares byte for byte.
 ///
@@ -22,12 +22,12 @@ pub(crate) fn run_models(repo: &Repo, check: bool, packer: Option<&Path>) -> Res
     }
     let (tables, packed) = (work.join("json"), work.join("models.bin"));
     fs::create_dir_all(&tables).with_context(|| format!("could not create {}", tables.display()))?;
-    run(repo.command(python).arg("host/aws-wire/models/generate.py").arg(&tables))?;
+    run(repo.command(python).arg("host/aws-protocol/models/generate.py").arg(&tables))?;
     let mut pack = if let Some(packer) = packer {
         repo.command(packer)
     } else {
         let mut cargo = repo.cargo();
-        cargo.args(["run", "--quiet", "--package=berth-aws-wire", "--example=pack-models", "--"]);
+        cargo.args(["run", "--quiet", "--package=berth-aws-protocol", "--example=pack-models", "--"]);
         cargo
     };
     run(pack.arg(&tables).arg(&packed))?;
@@ -38,7 +38,7 @@ pub(crate) fn run_models(repo: &Repo, check: bool, packer: Option<&Path>) -> Res
         let held = fs::read(&committed).with_context(|| format!("could not read {MODELS}"))?;
         if held != made {
             bail!(
-                "{MODELS} is not what host/aws-wire/models/generate.py makes of the pinned botocore \
+                "{MODELS} is not what host/aws-protocol/models/generate.py makes of the pinned botocore \
                  ({} bytes against {}): run `cargo xtask models` and commit the result",
                 held.len(),
                 made.len()

@@ -18,9 +18,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth-common", &[]),
     ("berth-core", &[]),
     ("berth-sync", &["berth-core"]),
-    ("berth-aws-wire", &["berth-core"]),
+    ("berth-aws-protocol", &["berth-core"]),
     ("berth-http", &["berth-core"]),
-    ("berth-aws", &["berth-core", "berth-aws-wire", "berth-http"]),
+    ("berth-aws", &["berth-core", "berth-aws-protocol", "berth-http"]),
     ("berth-engine", &["berth-core"]),
     ("berth-port", &["berth-common", "berth-core", "berth-http"]),
     ("berth-ledger", &["berth-core"]),
@@ -43,14 +43,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("port-stand-in", &[]),
     // The simulator takes plans and models from where the host takes them, and nothing of what the host makes
     // of them; moto keeps it honest.
-    ("aws-simulator", &["berth-core", "berth-aws-wire"]),
+    ("aws-simulator", &["berth-core", "berth-aws-protocol"]),
     // Single steps are measured where they are made.
-    ("berth-bench", &["berth-core", "berth-aws-wire", "berth-embed", "berth-engine", "berth-ledger"]),
-    ("berth-differential", &["berth-core", "berth-aws-wire"]),
+    ("berth-bench", &["berth-core", "berth-aws-protocol", "berth-embed", "berth-engine", "berth-ledger"]),
+    ("berth-differential", &["berth-core", "berth-aws-protocol"]),
     // Feeds every crate that reads bytes from outside; the binary's settings are among them.
     (
         "berth-fuzz",
-        &["berth", "berth-aws-wire", "berth-core", "berth-plugin", "berth-port", "berth-sync", "jq"],
+        &["berth", "berth-aws-protocol", "berth-core", "berth-plugin", "berth-port", "berth-sync", "jq"],
     ),
     ("berth-model", &["berth-core", "berth-sync"]),
     (
@@ -65,7 +65,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "port-stand-in",
         ],
     ),
-    ("berth-e2e", &["aws-simulator", "berth-aws-wire", "berth-core", "port-stand-in"]),
+    ("berth-e2e", &["aws-simulator", "berth-aws-protocol", "berth-core", "port-stand-in"]),
     ("xtask", &[]),
 ];
 
@@ -339,7 +339,7 @@ mod tests {
     fn arrows_of_the_design_pass() {
         let metadata = workspace(&[
             ("berth-core", &[]),
-            ("berth-aws", &[("berth-core", Value::Null), ("berth-aws-wire", Value::Null)]),
+            ("berth-aws", &[("berth-core", Value::Null), ("berth-aws-protocol", Value::Null)]),
             ("berth-port", &[("berth-core", Value::Null), ("port-stand-in", json!("dev"))]),
             ("berth", &[("berth-embed", Value::Null)]),
         ]);
@@ -450,7 +450,9 @@ mod tests {
             concat!("static ", "mut X: u8 = 0;"),
             concat!("thread_", "local! {"),
         ] {
-            for krate in ["common", "core", "sync", "aws", "aws-wire", "engine", "port", "ledger", "embed"] {
+            for krate in
+                ["common", "core", "sync", "aws", "aws-protocol", "engine", "port", "ledger", "embed"]
+            {
                 assert!(said(&format!("host/{krate}/src/deep/a.rs"), line), "{krate}: {line}");
             }
             assert!(!said("host/cli/src/a.rs", line), "the binary may: {line}");

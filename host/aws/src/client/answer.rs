@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use berth_aws_wire::{Operation, Page};
+use berth_aws_protocol::{Operation, Page};
 use berth_core::Path;
 use bytes::Bytes;
 use http::HeaderMap;

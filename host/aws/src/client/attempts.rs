@@ -5,7 +5,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use berth_aws_wire::{Operation, Service, WireError, WireRequest};
+use berth_aws_protocol::{Operation, Service, WireError, WireRequest};
 use berth_core::Region;
 use berth_http::TransportError;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! The destination of a request.
 
-use berth_aws_wire::{Endpoint, EndpointOptions, Operation, WireRequest};
+use berth_aws_protocol::{Endpoint, EndpointOptions, Operation, WireRequest};
 use berth_core::Region;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;

@@ -1,6 +1,6 @@
 //! Logs what an answer held that could not be read.
 
-use berth_aws_wire::{Operation, Repairs};
+use berth_aws_protocol::{Operation, Repairs};
 
 use crate::once;
 

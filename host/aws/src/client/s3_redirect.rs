@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use berth_aws_wire::{Operation, WireError};
+use berth_aws_protocol::{Operation, WireError};
 use berth_core::Region;
 use serde_json::Value;
 

@@ -10,7 +10,7 @@ use aws_sigv4::{
     },
     sign::v4,
 };
-use berth_aws_wire::Endpoint;
+use berth_aws_protocol::Endpoint;
 
 use crate::errors::CallError;
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use berth_aws_wire::{Operation, WireRequest};
+use berth_aws_protocol::{Operation, WireRequest};
 use berth_http::{BodyError, TransportError, read_body};
 use bytes::Bytes;
 use http::HeaderValue;

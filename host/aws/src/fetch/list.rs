@@ -2,7 +2,7 @@
 
 use std::{mem, sync::Arc};
 
-use berth_aws_wire::{Page, PageCursor, Repairs};
+use berth_aws_protocol::{Page, PageCursor, Repairs};
 use berth_core::{ErrorClass, FetchError, ItemFailure, Problem, Region, Scope};
 use futures::{
     StreamExt, TryStreamExt,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use berth_aws_wire::{Operation, Service};
+use berth_aws_protocol::{Operation, Service};
 use berth_core::{
     BatchFailures, ErrorClass, ErrorPolicy, ErrorRule, FetchError, KindManifest, Path, Problem, Step,
     Template, Unmatched,

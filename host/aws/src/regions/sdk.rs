@@ -7,7 +7,7 @@ use aws_sdk_ec2::{
     error::{DisplayErrorContext, ProvideErrorMetadata},
     types::Filter,
 };
-use berth_aws_wire::WireError;
+use berth_aws_protocol::WireError;
 use berth_core::Region;
 
 use crate::{

@@ -1,6 +1,6 @@
 //! JSON, as `awsJson` and `restJson` have it.
 
-use berth_aws_wire::{
+use berth_aws_protocol::{
     Operation, Protocol,
     model::{Model, Reference, Shape, Structure},
 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use berth_aws_wire::{
+use berth_aws_protocol::{
     Operation, Protocol,
     model::{Model, Reference, Shape, Structure},
 };

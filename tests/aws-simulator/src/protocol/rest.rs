@@ -1,6 +1,6 @@
 //! The REST protocols' requests: operations told by method, path and query, members bound to these.
 
-use berth_aws_wire::{
+use berth_aws_protocol::{
     Operation, Protocol,
     model::{Location, OperationModel, Shape},
 };

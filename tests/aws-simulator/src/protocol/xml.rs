@@ -1,6 +1,6 @@
 //! XML answers, as the query protocols and `restXml` have them.
 
-use berth_aws_wire::{
+use berth_aws_protocol::{
     Operation, Protocol,
     model::{Model, Reference, Shape, Structure},
 };

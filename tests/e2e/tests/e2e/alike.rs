@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::body::Bytes;
-use berth_aws_wire::model::{Model, Reference, Shape};
+use berth_aws_protocol::model::{Model, Reference, Shape};
 use berth_core::{KindManifest, Manifest, Step};
 use berth_e2e::{Answer, Simulated, Wire, World};
 use quick_xml::{Reader, events::Event};
@@ -100,7 +100,7 @@ fn every_list_of_the_simulator_comes_in_pages_of_the_size_that_is_asked_for() {
     let mut paged = 0;
     for kind in kinds() {
         let Some(step) = kind.plan.steps.first() else { continue };
-        let service = berth_aws_wire::Service::load(&step.service).unwrap();
+        let service = berth_aws_protocol::Service::load(&step.service).unwrap();
         let operation = service.operation(&step.operation).unwrap();
         let Some(pages) = operation.pagination() else { continue };
         let Some(limit) = &pages.limit_key else { continue };

@@ -10,7 +10,7 @@
 //! fetch plan on such samples.
 //!
 //! ```
-//! use berth_aws_wire::{EndpointOptions, Service};
+//! use berth_aws_protocol::{EndpointOptions, Service};
 //! use serde_json::json;
 //!
 //! let operation = Service::load("ecs")?.operation("ListClusters")?;

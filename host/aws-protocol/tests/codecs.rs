@@ -4,7 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use berth_aws_wire::{DecodeError, Operation, Service, WireRequest};
+use berth_aws_protocol::{DecodeError, Operation, Service, WireRequest};
 use berth_core::Path;
 use http::HeaderMap;
 use proptest::prelude::*;

@@ -1,5 +1,5 @@
 //! Packs the JSON that `models/generate.py` writes into the archive that the crate embeds:
-//! `cargo run -p berth-aws-wire --example pack-models -- <json dir> <out file>`.
+//! `cargo run -p berth-aws-protocol --example pack-models -- <json dir> <out file>`.
 
 use std::{collections::BTreeMap, error::Error, fs, path::PathBuf};
 
@@ -16,6 +16,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             models.insert(name.to_owned(), fs::read(&path)?);
         }
     }
-    fs::write(to, berth_aws_wire::pack(&models)?)?;
+    fs::write(to, berth_aws_protocol::pack(&models)?)?;
     Ok(())
 }

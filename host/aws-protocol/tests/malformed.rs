@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-use berth_aws_wire::{DecodeError, Operation, Repairs, Service};
+use berth_aws_protocol::{DecodeError, Operation, Repairs, Service};
 use berth_core::Path;
 use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;
