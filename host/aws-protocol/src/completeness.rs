@@ -142,10 +142,18 @@ mod tests {
         checked.is_ok()
     }
 
+    /// Checks cases of an operation, its items, a body, and whether that body is a whole list.
+    #[track_caller]
+    fn check_all(cases: &[(&str, &str, &str, bool)]) {
+        for (operation, items, body, complete) in cases {
+            let found = is_complete(operation, body, items, &Value::Null);
+            assert_eq!(found, *complete, "{operation} {items} {body}");
+        }
+    }
+
     #[test]
-    fn each_protocol_has_its_empty_list() {
-        let none = Value::Null;
-        for (operation, items, body, complete) in [
+    fn json_has_its_empty_list() {
+        check_all(&[
             // JSON
             ("logs.DescribeLogGroups", "logGroups[]", r#"{"logGroups": []}"#, true),
             ("logs.DescribeLogGroups", "logGroups[]", r#"{"logGroups": [{"logGroupName": "a"}]}"#, true),
@@ -159,6 +167,12 @@ mod tests {
             ("eks.ListClusters", "clusters[]", r#"{"clusters": []}"#, true),
             ("eks.ListClusters", "clusters[]", "{}", false),
             ("lambda.GetFunctionConfiguration", "@", "{}", true),
+        ]);
+    }
+
+    #[test]
+    fn xml_has_its_empty_list() {
+        check_all(&[
             // EC2
             (
                 "ec2.DescribeVolumes",
@@ -224,9 +238,7 @@ mod tests {
                 true,
             ),
             ("route53.ListHostedZones", "HostedZones[]", "<ListHostedZonesResponse/>", false),
-        ] {
-            assert_eq!(is_complete(operation, body, items, &none), complete, "{operation} {items} {body}");
-        }
+        ]);
     }
 
     #[test]

@@ -169,7 +169,7 @@ fn an_error_that_says_200_is_an_error() {
 }
 
 #[test]
-fn an_error_without_a_body_is_told_by_its_status() {
+fn an_error_without_a_body_has_its_status_for_a_code() {
     let error = operation("s3.HeadBucket").decode_error(404, &HeaderMap::new(), b"");
     assert_eq!(error.to_string(), "404: Not Found");
     let page = b"<html><body>gateway</body></html>";
@@ -178,7 +178,7 @@ fn an_error_without_a_body_is_told_by_its_status() {
 }
 
 #[test]
-fn a_wrong_input_is_told_with_its_place() {
+fn a_wrong_input_is_reported_with_its_place() {
     for (name, input, expected) in [
         ("ec2.DescribeInstances", json!({"Filter": []}), "at `Filter`: there is no such member; there are: "),
         (

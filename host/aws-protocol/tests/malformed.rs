@@ -138,7 +138,7 @@ fn other_texts_are_replaced_too() {
 }
 
 #[test]
-fn errors_are_told_whatever_their_message_holds() {
+fn errors_are_read_whatever_their_message_holds() {
     for (name, body) in [
         ("ecs.ListClusters", &b"{\"__type\": \"x#AccessDenied\", \"message\": \"no \\ud83d\xff\"}"[..]),
         ("lambda.ListFunctions", b"\xef\xbb\xbf{\"code\": \"AccessDenied\", \"message\": \"no \x01\"}"),

@@ -125,8 +125,8 @@ pub struct StaticKeys {
 pub struct WebIdentity {
     /// The file with the token. Read again on every refresh.
     pub token_file: PathBuf,
-    /// The role that the token is for (`AWS_ROLE_ARN`), if told: read directly where no account
-    /// role is configured, and the way to roles that do not trust the identity provider.
+    /// The role that the token is for (`AWS_ROLE_ARN`), if it is set. Its account is read where no account
+    /// role is configured, and it assumes the roles that do not trust the identity provider.
     pub role_arn: Option<RoleArn>,
 }
 

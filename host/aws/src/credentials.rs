@@ -37,7 +37,7 @@ use self::{
 use crate::{
     AwsConfig, CredentialProvider, WebIdentity,
     clock::Clock,
-    errors::{AWS, is_doubtful, is_expired},
+    errors::{AWS, is_expired, refuses_credentials},
     sdk_transport::SdkTransport,
 };
 
@@ -260,24 +260,26 @@ impl Identities {
             (None, Method::WebIdentity(_), Err(_)) => "the issuer of the web identity token".into(),
             (None, Method::Signed, Err(_)) => "the base identity".into(),
         };
-        let refuses_credentials =
-            error.code.as_deref().is_some_and(|code| is_doubtful(code) || is_expired(code, &error.message));
+        let credentials_refused = error
+            .code
+            .as_deref()
+            .is_some_and(|code| refuses_credentials(code) || is_expired(code, &error.message));
         let for_a_moment =
             |message| Problem::new(message).remedy(remedy::refused_for_a_moment(&principal, role));
         match (hop, &self.method, &self.hop, &self.base) {
-            (Some(_), _, Some((_, signer)), _) if refuses_credentials && signer.has_just_worked() => {
+            (Some(_), _, Some((_, signer)), _) if credentials_refused && signer.has_just_worked() => {
                 return for_a_moment(message);
             }
             (None, Method::Signed, _, Some(signer)) => match caller {
                 _ if signer.has_just_worked() => {
-                    if refuses_credentials {
+                    if credentials_refused {
                         return for_a_moment(message);
                     }
                 }
-                // Not the role is at fault but what it is assumed with.
+                // The role is not at fault, but the credentials that assume it.
                 Err(problem) => return Problem { message, remedy: problem.remedy },
-                Ok(_) if refuses_credentials => {
-                    // That the base identity was good once says nothing about now.
+                Ok(_) if credentials_refused => {
+                    // The base identity may have stopped working since it was last checked.
                     return match self.ask_caller().await {
                         Ok(_) => for_a_moment(message),
                         Err(problem) => Problem { message, remedy: problem.remedy },

@@ -34,7 +34,7 @@ pub(crate) fn is_expired(code: &str, message: &str) -> bool {
 /// Returns whether AWS refuses the credentials or the signature. It does so for good where they are wrong or
 /// the region is not enabled, and for a moment where a session is so new that AWS does not know it yet. Some
 /// services do so where a session has ended.
-pub(crate) fn is_doubtful(code: &str) -> bool {
+pub(crate) fn refuses_credentials(code: &str) -> bool {
     [
         "UnrecognizedClient",
         "InvalidClientTokenId",
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn codes_have_relatives() {
-        for (code, skewed, expired, doubtful) in [
+        for (code, skewed, expired, refused) in [
             ("RequestExpired", true, true, false),
             ("ExpiredToken", false, true, false),
             ("ExpiredTokenException", false, true, false),
@@ -216,8 +216,8 @@ mod tests {
             ("AccessDeniedException", true, false, false),
             ("UnauthorizedOperation", false, false, false),
         ] {
-            let found = (is_skewed(code, ""), is_expired(code, ""), is_doubtful(code));
-            assert_eq!(found, (skewed, expired, doubtful), "{code}");
+            let found = (is_skewed(code, ""), is_expired(code, ""), refuses_credentials(code));
+            assert_eq!(found, (skewed, expired, refused), "{code}");
         }
         assert!(is_skewed("ForbiddenException", "Signature expired: 20260101T000000Z is now earlier than …"));
     }

@@ -25,8 +25,8 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Looks an operation up. `items` is where its items are, for operations whose model does not
-    /// tell, or that list groups of what is wanted (`Reservations[].Instances[]`).
+    /// Looks an operation up. `items` is the path of its items, for operations whose model does not
+    /// name it, or that list groups of what is wanted (`Reservations[].Instances[]`).
     ///
     /// # Errors
     /// A [`Problem`] when there is no such read operation, or no such list in its answer.

@@ -7,7 +7,7 @@ use aws_smithy_types::date_time::{DateTime, Format};
 use super::answer::Answer;
 use crate::{
     Retry,
-    errors::{is_doubtful, is_expired, is_skewed, is_throttling, is_transient},
+    errors::{is_expired, is_skewed, is_throttling, is_transient, refuses_credentials},
 };
 
 /// The cost of a retry, from the retry budget of its rate limiter.
@@ -179,7 +179,7 @@ fn sign_again(history: &History, refusal: &Refusal<'_>) -> Option<SignAgain> {
         Some(SignAgain::WrongTime)
     } else if is_expired(code, message) && history.renewals < RENEWALS {
         Some(SignAgain::Expired)
-    } else if is_doubtful(code) && history.invalidations < INVALIDATIONS {
+    } else if refuses_credentials(code) && history.invalidations < INVALIDATIONS {
         Some(SignAgain::Refused)
     } else {
         None

@@ -19,7 +19,7 @@ use super::{session::Session, source::IssueError};
 use crate::{
     AwsConfig,
     clock::Clock,
-    errors::{is_doubtful, is_expired, is_skewed},
+    errors::{is_expired, is_skewed, refuses_credentials},
     sdk_transport::SdkTransport,
 };
 
@@ -151,7 +151,9 @@ impl Sts {
                     session.expire(used);
                     continue;
                 }
-                if !invalidated && (is_doubtful(code) || is_revoked(code, used.is_temporary(), used.age())) {
+                if !invalidated
+                    && (refuses_credentials(code) || is_revoked(code, used.is_temporary(), used.age()))
+                {
                     invalidated = true;
                     session.invalidate(used);
                     tokio::time::sleep(self.pause).await;

@@ -4,7 +4,7 @@ use berth_core::{AccountId, ErrorClass, Problem, Region};
 
 use super::plan::ReadyStep;
 use crate::{
-    errors::{AWS, CallError, is_doubtful},
+    errors::{AWS, CallError, refuses_credentials},
     policy,
 };
 
@@ -28,7 +28,7 @@ pub(super) fn of_call(account: &AccountId, ready: &ReadyStep, region: &Region, e
             Problem::new(format!("`{call}` failed in {place}: {error}")).remedy(silence.remedy(AWS))
         }
         // The session was renewed and the call repeated; the same keys work elsewhere.
-        _ if error.code().is_some_and(is_doubtful) => {
+        _ if error.code().is_some_and(refuses_credentials) => {
             Problem::new(format!("AWS does not take the session's credentials for `{call}` in {place}: {error}"))
                 .remedy(format!(
                     "check that region {region} is enabled in account {account}; if it is opt-in, let STS issue \

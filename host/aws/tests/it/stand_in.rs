@@ -66,12 +66,12 @@ impl Answer {
         Self { status, headers: Vec::new(), body: body.into(), delay: Duration::ZERO }
     }
 
-    /// An error as the JSON protocols tell it.
+    /// An error in the form of the JSON protocols.
     pub(crate) fn error(status: u16, code: &str) -> Self {
         Self::text(status, serde_json::json!({"__type": code, "message": "because"}).to_string())
     }
 
-    /// An error as the XML protocols tell it.
+    /// An error in the form of the XML protocols.
     pub(crate) fn xml_error(status: u16, code: &str, message: &str) -> Self {
         Self::text(
             status,

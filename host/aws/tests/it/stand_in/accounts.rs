@@ -13,7 +13,7 @@ const A: &str = "111111111111";
 const B: &str = "222222222222";
 const C: &str = "333333333333";
 
-fn told(accounts: &[AccountAccess]) -> Vec<String> {
+fn summary(accounts: &[AccountAccess]) -> Vec<String> {
     accounts
         .iter()
         .map(|AccountAccess { account, access }| match access {
@@ -28,7 +28,7 @@ fn role(account: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_refused_external_id_is_told_with_four_things_to_check() {
+async fn a_refused_external_id_comes_with_four_things_to_check() {
     let aws = StandIn::start(|seen| {
         let wrong = seen.call == "sts:AssumeRole" && seen.input["ExternalId"] != "right-id";
         let message = format!("no entry for {}", seen.input["ExternalId"]);
@@ -39,7 +39,7 @@ async fn a_refused_external_id_is_told_with_four_things_to_check() {
     settings.external_id = Some("wrong-id".into());
     settings.external_ids = BTreeMap::from([(AccountId::new(B).unwrap(), "right-id".into())]);
     let accounts = source(settings).accounts().await.unwrap();
-    assert_eq!(told(&accounts)[1], format!("{B} Account {B} ok"));
+    assert_eq!(summary(&accounts)[1], format!("{B} Account {B} ok"));
     let problem = accounts[0].access.clone().unwrap_err();
     assert!(
         problem.message.starts_with(&format!("Unable to assume role {}: AccessDenied: ", role(A))),
@@ -68,7 +68,10 @@ async fn a_role_of_another_account_is_refused() {
     })
     .await;
     let accounts = source(with_roles(&aws.endpoint, &[A, B])).accounts().await.unwrap();
-    assert!(told(&accounts)[0].ends_with("STS answered with a role of account 222222222222"), "{accounts:?}");
+    assert!(
+        summary(&accounts)[0].ends_with("STS answered with a role of account 222222222222"),
+        "{accounts:?}"
+    );
     assert!(accounts[1].access.is_ok());
 }
 
@@ -91,7 +94,7 @@ async fn roles_are_assumed_at_once() {
 async fn a_single_account_needs_no_role() {
     let aws = StandIn::start(|_| None).await;
     let accounts = source(config(&aws.endpoint)).accounts().await.unwrap();
-    assert_eq!(told(&accounts), ["999999999999 Account 999999999999 ok"]);
+    assert_eq!(summary(&accounts), ["999999999999 Account 999999999999 ok"]);
 
     let aws = StandIn::start(|_| Some(Answer::xml_error(403, "InvalidClientTokenId", "no such key"))).await;
     let problem = source(config(&aws.endpoint)).accounts().await.unwrap_err();
@@ -106,7 +109,7 @@ async fn a_single_account_needs_no_role() {
 }
 
 #[tokio::test]
-async fn the_base_identity_is_told_as_a_trust_policy_names_it() {
+async fn the_base_identity_is_named_as_a_trust_policy_names_it() {
     let aws = StandIn::start(|_| None).await;
     let identity = source(config(&aws.endpoint)).base_identity().await.unwrap();
     assert_eq!(identity.principal, "arn:aws:iam::999999999999:role/Base");
@@ -149,7 +152,7 @@ async fn a_hop_lies_between_base_and_member() {
 }
 
 #[tokio::test]
-async fn a_hop_that_fails_is_what_is_told() {
+async fn a_hop_that_fails_is_reported() {
     let aws = StandIn::start(|seen| {
         let hop = seen.call == "sts:AssumeRole" && seen.input["RoleArn"] == role(C);
         hop.then(|| Answer::xml_error(403, "AccessDenied", "no"))
@@ -227,11 +230,11 @@ fn of_organization(endpoint: &str, units: &[&str]) -> AwsConfig {
 }
 
 #[tokio::test]
-async fn an_organization_tells_its_accounts() {
+async fn an_organization_lists_its_accounts() {
     let aws = StandIn::start(organization).await;
     let accounts = source(of_organization(&aws.endpoint, &[])).accounts().await.unwrap();
     assert_eq!(
-        told(&accounts),
+        summary(&accounts),
         [
             format!("{A} name of {A} ok"),
             format!("{B} name of {B} account {B} is SUSPENDED in the organization"),
@@ -269,5 +272,5 @@ async fn an_organization_that_cannot_be_listed_is_not_taken_for_one_account() {
     })
     .await;
     let accounts = source(of_organization(&aws.endpoint, &[])).accounts().await.unwrap();
-    assert_eq!(told(&accounts), [format!("{A} Account {A} ok")]);
+    assert_eq!(summary(&accounts), [format!("{A} Account {A} ok")]);
 }

@@ -373,7 +373,7 @@ fn clusters() -> Arc<KindManifest> {
 }
 
 #[tokio::test]
-async fn a_fresh_request_asks_again_and_a_narrowed_plan_only_lists() {
+async fn a_fresh_request_asks_again_and_a_plan_for_one_resource_only_lists() {
     let aws = StandIn::start(|seen| {
         Some(match seen.call.as_str() {
             "ecs:ListClusters" => Answer::json(&json!({"clusterArns": ["c"]})),

@@ -121,7 +121,7 @@ async fn a_denied_list_of_children_costs_its_parent() {
 }
 
 #[tokio::test]
-async fn what_a_denied_extra_tells_is_not_known() {
+async fn the_result_of_a_denied_extra_is_not_known() {
     // Also for the children of a parent, and where the plan names a value to map with.
     let plan = json!({"resources": "services", "steps": [list(),
         tags(&json!({"denied": {"use": {"tags": [{"key": "none"}]}}})),
@@ -139,8 +139,8 @@ async fn what_a_denied_extra_tells_is_not_known() {
     .await;
     assert_eq!((found.error.clone(), found.failures.len()), (None, 0));
     assert_eq!(found.unread, [("tags".to_owned(), 2)].into());
-    let mut told: Vec<String> =
+    let mut names: Vec<String> =
         found.resources.iter().map(|r| format!("{} {}", r["item"], r["steps"]["tags"][0]["key"])).collect();
-    told.sort_unstable();
-    assert_eq!(told, [r#""c0/s0" "none""#, r#""c0/s1" "none""#, r#""c1/s0" "own""#, r#""c1/s1" "own""#]);
+    names.sort_unstable();
+    assert_eq!(names, [r#""c0/s0" "none""#, r#""c0/s1" "none""#, r#""c1/s0" "own""#, r#""c1/s1" "own""#]);
 }

@@ -232,9 +232,10 @@ async fn errors_mean_what_the_plan_says() {
     assert_eq!(found.error, None);
     // Denied access and `*` hide what there may be; the other rules mean that there is nothing.
     assert_eq!(found.unread, [("tags".to_owned(), 2)].into());
-    let told: Vec<String> = found.resources.iter().map(|r| format!("{} {}", r["item"], r["steps"])).collect();
+    let found_steps: Vec<String> =
+        found.resources.iter().map(|r| format!("{} {}", r["item"], r["steps"])).collect();
     assert_eq!(
-        told,
+        found_steps,
         [r#""c0" {"tags":[{"key":"own"}]}"#, r#""c1" {"tags":[{"key":"used"}]}"#, r#""c3" {}"#, r#""c4" {}"#,]
     );
     // That AWS was too busy to tell is no answer, whatever `*` says.
