@@ -199,9 +199,9 @@ impl<'c> Call<'c> {
     /// Sends the request once.
     async fn attempt(&mut self) -> Result<(Reply, SentAt), CallError> {
         let attempts = self.attempts;
-        let asked = Instant::now();
+        let waiting_since = Instant::now();
         let sent_at = self.rate_limiter.acquire().await;
-        self.target.waited(self.service(), asked.elapsed());
+        self.target.waited(self.service(), waiting_since.elapsed());
         self.history.attempts += 1;
         attempts.count(self.operation, |calls| calls.requests += 1);
         if self.history.attempts > 1 {
@@ -225,9 +225,8 @@ impl<'c> Call<'c> {
     /// # Errors
     /// [`CallError::Transport`] where it was the last.
     async fn after_no_answer(&mut self, error: TransportError) -> Result<(), CallError> {
-        let step = self.attempts.policy.after_no_answer(&self.history, error.is_lasting());
-        match step {
-            Step::Retry(backoff) if self.rate_limiter.spend(backoff.cost) => {
+        match self.attempts.policy.after_no_answer(&self.history, error.is_lasting()) {
+            Some(backoff) if self.rate_limiter.spend(backoff.cost) => {
                 self.spent += backoff.cost;
                 tracing::debug!(
                     service = self.service(), operation = self.operation.name(), region = %self.region, %error,

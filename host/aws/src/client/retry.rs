@@ -123,12 +123,10 @@ impl Policy {
         asked.min(self.0.longest_retry_after)
     }
 
-    /// The step after an attempt without an answer. `lasting`: the next attempt would fail in the same way.
-    pub(super) fn after_no_answer(&self, history: &History, lasting: bool) -> Step {
-        if lasting || self.is_last(history) {
-            return Step::GiveUp { throttled: false };
-        }
-        Step::Retry(Backoff {
+    /// The retry after an attempt without an answer, unless it was the last. `lasting`: the next attempt would
+    /// fail in the same way.
+    pub(super) fn after_no_answer(&self, history: &History, lasting: bool) -> Option<Backoff> {
+        (!lasting && !self.is_last(history)).then(|| Backoff {
             longest: self.longest_wait(history, self.0.base),
             pause: Duration::ZERO,
             cost: NO_ANSWER_COST,
@@ -223,8 +221,12 @@ mod tests {
         History { attempts, ..History::default() }
     }
 
+    fn backoff(longest: u32, pause: u32, cost: u32, throttled: bool) -> Backoff {
+        Backoff { longest: longest * MS, pause: pause * MS, cost, throttled }
+    }
+
     fn retry(longest: u32, pause: u32, cost: u32, throttled: bool) -> Step {
-        Step::Retry(Backoff { longest: longest * MS, pause: pause * MS, cost, throttled })
+        Step::Retry(backoff(longest, pause, cost, throttled))
     }
 
     fn sign_again(because: SignAgain, longest_wait: u32) -> Step {
@@ -277,13 +279,13 @@ mod tests {
 
     #[test]
     fn no_answer_is_tried_again_unless_it_would_be_the_same() {
-        for (attempts, lasting, step) in [
-            (1, false, retry(200, 0, 10, false)),
-            (3, false, retry(800, 0, 10, false)),
-            (4, false, Step::GiveUp { throttled: false }),
-            (1, true, Step::GiveUp { throttled: false }),
+        for (attempts, lasting, retry) in [
+            (1, false, Some(backoff(200, 0, 10, false))),
+            (3, false, Some(backoff(800, 0, 10, false))),
+            (4, false, None),
+            (1, true, None),
         ] {
-            assert_eq!(policy().after_no_answer(&attempt(attempts), lasting), step, "{attempts} {lasting}");
+            assert_eq!(policy().after_no_answer(&attempt(attempts), lasting), retry, "{attempts} {lasting}");
         }
     }
 
