@@ -514,7 +514,7 @@ impl Stage {
         if problem.message.trim().is_empty() {
             state.violation(format!("a failure has no cause: {of}"));
         }
-        if problem.remedy.is_none() {
+        if problem.remedy.as_deref().is_none_or(str::is_empty) {
             state.violation(format!("a failure has no remedy: {of}: {}", problem.message));
         }
     }
@@ -583,6 +583,12 @@ impl Stage {
         };
         let tags = json!([{"Key": "revision", "Value": resource.tags.to_string()}]);
         let tagged = key.kind != Kind::Table || !with_tags || held["properties"]["tags"] == tags;
+        // Who deletes the entity of an account takes it out of all relations to it.
+        let owners = std::iter::once(key.account).chain(resource.shared).map(account_id);
+        let (mut owners, related) = (owners, &held["relations"]["account"]);
+        if !self.state().account_touched() && !owners.any(|owner| *related == owner) {
+            self.state().violation(format!("an entity has lost its account {when}: {name}: {related}"));
+        }
         if held["properties"][property] != value || !tagged {
             self.state().violation(format!(
                 "an entity has other contents {when}: {name}: {} instead of {value}, tags {tags}",

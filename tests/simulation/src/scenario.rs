@@ -289,8 +289,8 @@ pub struct Scenario {
     pub items: Vec<Item>,
 }
 
-fn key(draws: &mut Draws, accounts: usize, regions: usize) -> Key {
-    let kind = draws.of(&Kind::WITH_RESOURCES);
+fn key(draws: &mut Draws, Place { accounts, regions, kinds, .. }: Place<'_>) -> Key {
+    let kind = draws.of(kinds);
     let region = draws.index(regions);
     Key {
         kind,
@@ -310,9 +310,16 @@ impl Scenario {
     pub fn of(seed: u64) -> Self {
         let mut draws = Draws::new(seed);
         let draws = &mut draws;
-        let (accounts, regions) = (1 + draws.index(3), 1 + draws.index(3));
+        // Half of all worlds are narrow: lists have several pages there, and what happens often happens to the
+        // same resources.
+        let narrow = draws.one_in(2);
+        let accounts = 1 + draws.index(if narrow { 2 } else { 3 });
+        let regions = 1 + draws.index(if narrow { 1 } else { 3 });
+        let first = draws.index(Kind::WITH_RESOURCES.len() - 1);
+        let kinds = if narrow { &Kind::WITH_RESOURCES[first..first + 2] } else { &Kind::WITH_RESOURCES };
+        let empty = Place { accounts, regions, kinds, resources: &[] };
         let resources = (0..draws.below(28)).map(|_| {
-            let key = key(draws, accounts, regions);
+            let key = key(draws, empty);
             (key, shared(draws, key, accounts))
         });
         let resources: Vec<(Key, Option<usize>)> = resources.collect();
@@ -323,29 +330,43 @@ impl Scenario {
             // Some processes meet no fault, so that something is in the catalog.
             let (changes, faults) = if round == 0 && draws.one_in(2) { (2, 0) } else { (8, 6) };
             for _ in 0..draws.below(changes) {
-                items.push(Item { round, what: change(draws, (accounts, regions, &resources), live) });
+                items.push(Item {
+                    round,
+                    what: change(draws, Place { resources: &resources, ..empty }, live),
+                });
             }
             for _ in 0..draws.below(faults) {
-                items.push(Item { round, what: fault(draws, (accounts, regions, &resources), ledger) });
+                items.push(Item {
+                    round,
+                    what: fault(draws, Place { resources: &resources, ..empty }, ledger),
+                });
             }
         }
         Self { seed, accounts, regions, resources, ledger, live, rounds, items }
     }
 }
 
-/// How many accounts and regions there are, and the resources at the beginning.
-type Place<'p> = (usize, usize, &'p [(Key, Option<usize>)]);
+/// What a world has.
+#[derive(Clone, Copy)]
+struct Place<'p> {
+    accounts: usize,
+    regions: usize,
+    /// The kinds that have resources.
+    kinds: &'p [Kind],
+    /// The resources at the beginning.
+    resources: &'p [(Key, Option<usize>)],
+}
 
 /// Most often a resource that is there.
-fn chosen(draws: &mut Draws, (accounts, regions, resources): Place<'_>) -> Key {
-    match resources {
-        [_, ..] if !draws.one_in(3) => draws.of(resources).0,
-        _ => key(draws, accounts, regions),
+fn chosen(draws: &mut Draws, place: Place<'_>) -> Key {
+    match place.resources {
+        [_, ..] if !draws.one_in(3) => draws.of(place.resources).0,
+        _ => key(draws, place),
     }
 }
 
 fn change(draws: &mut Draws, place: Place<'_>, live: bool) -> What {
-    let (key, accounts) = (chosen(draws, place), place.0);
+    let (key, accounts) = (chosen(draws, place), place.accounts);
     let at = if draws.one_in(2) { 0 } else { draws.below(4_000) };
     let delivery = Delivery {
         delay: draws.of(&[0, 5, 300, 5_000, 90_000]),
@@ -360,7 +381,7 @@ fn change(draws: &mut Draws, place: Place<'_>, live: bool) -> What {
         10 => What::Change(at, Change::Tag(Key { kind: Kind::Table, ..key }), live.then_some(delivery)),
         11 if live => What::Event(at, key, delivery),
         11..=14 => {
-            let kind = draws.of(&Kind::ALL);
+            let kind = if draws.one_in(5) { Kind::Account } else { draws.of(place.kinds) };
             let account = draws.index(accounts);
             let change = match draws.below(12) {
                 0 | 1 => ScopeChange::Rename(kind),
@@ -384,7 +405,7 @@ fn change(draws: &mut Draws, place: Place<'_>, live: bool) -> What {
             if draws.one_in(3) { Act::TakeOver(draws.number()) } else { Act::Delete(draws.number()) },
         ),
         _ => {
-            let kind = draws.of(&Kind::WITH_RESOURCES);
+            let kind = draws.of(place.kinds);
             What::Act(at, if draws.one_in(2) { Act::BreakBlueprint(kind) } else { Act::DropBlueprint(kind) })
         }
     }
@@ -477,7 +498,8 @@ fn fault(draws: &mut Draws, place: Place<'_>, ledger: bool) -> What {
         },
         27 | 28 => {
             let fault = draws.of(&[MapFault::Trap, MapFault::Loop, MapFault::Nonsense, MapFault::Refuses]);
-            What::Map(fault, draws.of(&Kind::ALL), skip, times)
+            let kind = if draws.one_in(5) { Kind::Account } else { draws.of(place.kinds) };
+            What::Map(fault, kind, skip, times)
         }
         29 => What::Skew(draws.of(&[-7_200, -400, 400, 7_200])),
         30 => What::SecondHost(draws.below(1_500)),

@@ -213,6 +213,11 @@ impl State {
         self.may_lag && self.lagged.insert(key)
     }
 
+    /// Whether somebody touched the entity of an account in this process.
+    pub fn account_touched(&self) -> bool {
+        self.touched.iter().any(|(blueprint, _)| blueprint.starts_with(Kind::Account.blueprint()))
+    }
+
     /// Whether a resource was left out of an answer in this process.
     pub fn has_lagged(&self, key: &crate::world::Key) -> bool {
         self.lagged.contains(key)
@@ -273,8 +278,10 @@ impl State {
         }
         match self.world.standing(gone) {
             Standing::Live => self.violation(format!("the entity of a live resource is deleted: {name}")),
-            // The entities here do not state their region, so that without a record nobody knows it.
-            Standing::RegionOff if !has_ledger || self.lost_records => {
+            // A subnet's entity neither states its region nor names it in an ARN: without a record nobody knows it.
+            Standing::RegionOff
+                if (!has_ledger || self.lost_records) && gone.0.starts_with(Kind::Subnet.blueprint()) =>
+            {
                 self.count("deletions: of a region, without a record");
             }
             standing => {

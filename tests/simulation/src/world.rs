@@ -169,7 +169,12 @@ pub struct Scope {
 impl Scope {
     /// The entity of what an account shows, unless nothing reads that.
     fn key(&self, key: &Key, seen_by: usize) -> Option<EntityKey> {
-        let reads = |entry: &&Entry| entry.kind == key.kind && !entry.nameless && entry.reads(key.region);
+        self.key_by(key, seen_by, |entry| !entry.nameless)
+    }
+
+    /// The same, of the entries that count.
+    fn key_by(&self, key: &Key, seen_by: usize, counts: impl Fn(&Entry) -> bool) -> Option<EntityKey> {
+        let reads = |entry: &&Entry| entry.kind == key.kind && counts(entry) && entry.reads(key.region);
         let regional = key.kind.is_regional() && self.off.contains(&(seen_by, key.region));
         if regional || !self.listed.contains(&seen_by) {
             return None;
@@ -249,12 +254,13 @@ impl World {
         change(&mut self.scope);
     }
 
-    /// Creates a resource, or changes it where it is there.
+    /// Creates a resource, or changes it where it is there, and with whom it is shared.
     pub fn put(&mut self, key: Key, shared: Option<usize>) {
         self.tick += 1;
         let tick = self.tick;
         if let Some(resource) = self.resources.get_mut(&key) {
             resource.revision += 1;
+            resource.shared = shared;
             resource.changed = tick;
         } else {
             let revision = u32::try_from(tick).unwrap_or_default();
@@ -327,9 +333,10 @@ impl World {
             resources.chain(accounts).filter(|(key, _)| key.identifier() == entity.1).collect();
         found.retain(|(key, _)| is_there(key));
         let Some((key, shared)) = found.first() else { return Standing::Stale };
+        // A resource that is read and gives no identifier protects the entity that it gave before.
         let read = |scope: &Scope| {
             let seen_by = std::iter::once(key.account).chain(*shared);
-            seen_by.filter_map(|account| scope.key(key, account)).any(|found| found == *entity)
+            seen_by.filter_map(|account| scope.key_by(key, account, |_| true)).any(|found| found == *entity)
         };
         if std::iter::once(&self.scope).chain(&self.earlier).all(read) {
             return Standing::Live;

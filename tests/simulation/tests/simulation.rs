@@ -2,7 +2,7 @@
 //!
 //! `BERTH_SIMULATION_SEED` and `BERTH_SIMULATION_CASES` say which; `BERTH_SIMULATION_PART` runs a part of one, as a
 //! failure prints it, and `BERTH_SIMULATION_TRACE` prints every request, answer and log line. With
-//! `BERTH_SIMULATION_FIRST` it ends at the first failure.
+//! `BERTH_SIMULATION_FIRST` it ends at the first failure; `BERTH_SIMULATION_SHRINK` says how many are made smaller.
 #![expect(clippy::print_stdout, reason = "a program")]
 
 use std::{
@@ -31,7 +31,7 @@ const REPLAY: u64 = 20;
 /// Run before anything is compared. They read all kinds, with and without live events and a ledger.
 const WARM_UP: [u64; 3] = [10, 2, 113];
 /// So many failures are made smaller; the rest is only named.
-const SHRUNK: usize = 2;
+const SHRUNK: u64 = 2;
 
 #[derive(Default)]
 struct Found {
@@ -88,8 +88,8 @@ fn main() -> ExitCode {
     for (seed, outcome) in &found.failed {
         println!("seed {seed}: {}", outcome.violations.first().map_or("", String::as_str));
     }
-    let shrunk = if first { 0 } else { SHRUNK };
-    for (seed, outcome) in found.failed.iter().take(shrunk) {
+    let shrunk = if first { 0 } else { number("BERTH_SIMULATION_SHRINK").unwrap_or(SHRUNK) };
+    for (seed, outcome) in found.failed.iter().take(usize::try_from(shrunk).unwrap_or(usize::MAX)) {
         let scenario = Scenario::of(*seed);
         let part = shrink(&scenario, outcome);
         println!("\nthe smallest that fails in the same way:");

@@ -6,6 +6,7 @@
 
 mod bench;
 mod components;
+mod defects;
 mod demo;
 mod deny;
 mod deploy;
@@ -132,10 +133,14 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         berth: Option<std::path::PathBuf>,
     },
+    /// Takes single protections out of a copy of the host, and fails where the simulation does not find that.
+    Defects(defects::Options),
     /// Feeds what reads bytes from outside with inputs that nobody thought of, under libFuzzer.
     Fuzz(fuzz::Options),
     /// Runs the tests of the SDK under Miri, which needs a nightly compiler.
     Miri,
+    /// Runs the tests of the SDK under AddressSanitizer, on Linux.
+    Asan,
     /// Runs every test: tidy, components, models, plugins, deployment examples, host.
     Test {
         /// Builds and tests the container image too (needs buildah).
@@ -166,9 +171,11 @@ fn main() -> ExitCode {
         Command::Soak { scenarios, resyncs, kills, kill_seed, release, berth } => {
             bench::soak(&repo, bench::Soak { scenarios, resyncs, kills, kill_seed }, release, berth)
         }
+        Command::Defects(options) => defects::run_each(&repo, &options),
         Command::Demo { once } => demo::run(&repo, once),
         Command::Fuzz(options) => fuzz::run(&repo, &options),
         Command::Miri => miri::test(&repo),
+        Command::Asan => miri::test_with_address_sanitizer(&repo),
         Command::Readme { check } => readme::run(&repo, check),
         Command::Screenshots => screenshots::take(&repo),
         Command::Tidy => tidy::check(&repo),

@@ -1,5 +1,6 @@
-//! `cargo xtask miri`: the tests of the SDK under Miri, which finds undefined behaviour. The SDK has the only
-//! code of Berth that reads memory by its own rules.
+//! `cargo xtask miri` and `cargo xtask asan`: the tests of the SDK under Miri, which finds undefined behaviour, and
+//! under AddressSanitizer, which finds reads and writes outside of what was allocated. The SDK has the only code of
+//! Berth that reads memory by its own rules.
 
 use anyhow::{Context, Result, ensure};
 
@@ -19,4 +20,15 @@ pub(crate) fn test(repo: &Repo) -> Result<()> {
     let mut tests = repo.guest_command("cargo", &repo.path("plugins"));
     tests.args([TOOLCHAIN, "miri", "test", "--locked", "--package=berth-plugin", "--lib"]);
     run(tests.env_remove("RUSTUP_TOOLCHAIN").env("CARGO_TARGET_DIR", repo.path("target/miri")))
+}
+
+/// The target that is instrumented. A target of its own keeps flags away from what runs while it builds.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// With the pinned compiler: it has the sanitizer's library, and takes the flag where it is told that it may.
+pub(crate) fn test_with_address_sanitizer(repo: &Repo) -> Result<()> {
+    let mut tests = repo.guest_cargo(&repo.path("plugins"));
+    tests.args(["test", "--locked", "--package=berth-plugin", "--lib", "--target", TARGET]);
+    tests.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
+    run(tests.env("CARGO_TARGET_DIR", repo.path("target/asan")))
 }

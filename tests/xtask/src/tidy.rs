@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::{
-    pages,
+    defects, pages,
     repo::{self, Repo},
     security,
 };
@@ -128,6 +128,7 @@ pub(crate) fn check(repo: &Repo) -> Result<()> {
     })?;
 
     offences.extend(contracts(&root)?);
+    offences.extend(defects::check(&root)?);
     for name in ["Dockerfile", ".github/workflows/ci.yml"] {
         let text = fs::read_to_string(root.join(name)).with_context(|| format!("could not read {name}"))?;
         offences.extend(security::pins(name, &text));

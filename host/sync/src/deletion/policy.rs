@@ -173,6 +173,7 @@ impl<'a> Policy<'a> {
         if let Some(region) = stale.region {
             self.stated_region(stale.account, region)?;
         }
+        self.named_scope(stale, &kinds)?;
         if let (Some((kind, _)), Some(account)) = (self.attribution(blueprint), stale.account) {
             let part = Part { kind: Some(kind.clone()), account: Some(account.clone()), blueprint: None };
             let basis = |removed| Basis { parts: BTreeSet::from([part]), removed };
@@ -229,6 +230,41 @@ impl<'a> Policy<'a> {
             }
         }
         Ok(())
+    }
+
+    /// An identifier that is an ARN names the account and the region of its resource. That is evidence against
+    /// deletion, never for it: where they are not read any more, the entity is kept until that is confirmed.
+    fn named_scope(&self, stale: &Stale<'_>, kinds: &BTreeSet<&Kind>) -> Result<(), Keep> {
+        let (account, region) = named_by_arn(&stale.key.identifier);
+        let account = match (stale.account, &account) {
+            // What is certain says more than an identifier.
+            (Some(certain), _) => Some(certain),
+            (None, Some(named)) if !self.facts.accounts.contains_key(named) => {
+                self.removed(RemovedScope::Account(named.clone()))?;
+                None
+            }
+            (None, named) => named.as_ref(),
+        };
+        let Some(region) = &region else { return Ok(()) };
+        self.stated_region(account, region)?;
+        let mut unread = None;
+        for kind in kinds {
+            let of_account = account.map(|account| self.units_of(account, kind));
+            for at in of_account.unwrap_or(&self.order) {
+                let unit = self.units.id(*at as usize);
+                if unit.kind != **kind {
+                    continue;
+                }
+                match &unit.place {
+                    Some(Place::Region(place)) if place != region => unread = Some(unit),
+                    _ => return Ok(()),
+                }
+            }
+        }
+        unread.map_or(Ok(()), |unit| {
+            let scope = RemovedScope::KindRegion(unit.account.clone(), region.clone(), unit.kind.clone());
+            self.removed(scope).map(drop)
+        })
     }
 
     /// An entity that states a region which is not read any more is kept until that is confirmed.
@@ -433,6 +469,17 @@ impl<'a> Policy<'a> {
                     && units.all(|unit| !same_place(&place, unit.place.as_ref()))
             }
         }
+    }
+}
+
+/// The account and the region in an ARN, as far as it has them.
+fn named_by_arn(identifier: &str) -> (Option<AccountId>, Option<Region>) {
+    let mut parts = identifier.splitn(6, ':');
+    match (parts.next(), parts.nth(2), parts.next(), parts.next()) {
+        (Some("arn"), Some(region), Some(account), Some(_)) => {
+            (AccountId::new(account).ok(), Region::new(region).ok())
+        }
+        _ => (None, None),
     }
 }
 

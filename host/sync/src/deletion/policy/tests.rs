@@ -518,3 +518,57 @@ fn an_unrecorded_entity_is_kept_while_its_entry_reads_nothing() {
     facts.removal.confirmed.insert(RemovedScope::Region(None, region(EAST)));
     assert!(is_deleted(&unrecorded(&facts)));
 }
+
+#[test]
+fn an_arn_that_names_what_is_not_read_protects_its_entity() {
+    let mut facts = facts();
+    facts.accounts.get_mut(&account(A)).unwrap().regions = Some([region(EAST)].into());
+    let units = units(&facts);
+    let decide = |facts: &Facts, identifier: &str, stated: Option<&str>| {
+        let key = EntityKey { blueprint: blueprint("single"), identifier: identifier.to_owned() };
+        let id = stated.map(account);
+        let stale = Stale { key: &key, producers: &Producers::Unknown, account: id.as_ref(), region: None };
+        Policy::new(facts, &units).decide(&stale)
+    };
+    let arn = |place: &str, id: &str| format!("arn:aws:x:{place}:{id}:thing/one");
+    // The region is switched off for account A.
+    assert_removed(&decide(&facts, &arn(WEST, A), Some(A)), &format!("region={A}/{WEST}"));
+    assert_removed(&decide(&facts, &arn(WEST, A), None), &format!("region={A}/{WEST}"));
+    // Nobody reads it.
+    assert_removed(&decide(&facts, "arn:aws:x:ap-south-1::/things/one", None), "region=ap-south-1");
+    // The account is not on the list; what the entity states is certain, and says more.
+    let left = "333333333333";
+    assert_removed(&decide(&facts, &arn(WEST, left), None), &format!("account={left}"));
+    assert!(is_deleted(&decide(&facts, &arn(WEST, left), Some(B))));
+    // All of it is read, or the ARN names nothing.
+    for (identifier, stated) in [
+        (arn(WEST, B), Some(B)),
+        (arn(WEST, B), None),
+        (arn(EAST, A), Some(A)),
+        (arn("", "aws"), Some(A)),
+        ("arn:aws:x".to_owned(), Some(A)),
+        ("thing:aws:x:ap-south-1:333333333333:one".to_owned(), Some(A)),
+    ] {
+        assert!(is_deleted(&decide(&facts, &identifier, stated)), "{identifier} {stated:?}");
+    }
+    // The operator may confirm it.
+    facts.removal.confirmed.insert(RemovedScope::Region(Some(account(A)), region(WEST)));
+    assert!(is_deleted(&decide(&facts, &arn(WEST, A), Some(A))));
+}
+
+#[test]
+fn an_arn_protects_its_entity_where_no_entry_reads_its_region() {
+    let facts = facts();
+    // As where a `regionPolicy` leaves the region out.
+    let mut units = units(&facts);
+    units.retain(|(unit, _)| unit.place == Some(Place::Region(region(EAST))));
+    let decide = |fills: &str, place: &str| {
+        let identifier = format!("arn:aws:x:{place}:{A}:thing/one");
+        let key = EntityKey { blueprint: blueprint(fills), identifier };
+        let stale = Stale { key: &key, producers: &Producers::Unknown, account: None, region: None };
+        Policy::new(&facts, &units).decide(&stale)
+    };
+    assert_removed(&decide("single", WEST), &format!("region={A}/{WEST}/{SINGLE}"));
+    assert_removed(&decide("shared", WEST), &format!("region={A}/{WEST}/{SHARED}"));
+    assert!(is_deleted(&decide("shared", EAST)));
+}
