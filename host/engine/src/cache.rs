@@ -61,6 +61,14 @@ pub(crate) struct Entry {
     code: PathBuf,
 }
 
+impl Entry {
+    /// Its code. `None` when it is not what was written.
+    pub(crate) fn code(&self) -> Option<Vec<u8>> {
+        let bytes = checked(&self.code, CODE_BYTES as u64)?;
+        (sha256(&bytes) == self.record.code).then_some(bytes)
+    }
+}
+
 impl CodeCache {
     /// Takes the directories that can be trusted: code that someone else could have put there would
     /// run outside of every wall. Says in the log which ones it does not use, and why.
@@ -127,15 +135,9 @@ impl CodeCache {
         })
     }
 
-    /// The code of an entry. `None` when it is not what was written.
-    pub(crate) fn code(&self, entry: &Entry) -> Option<Vec<u8>> {
-        let bytes = checked(&entry.code, CODE_BYTES as u64)?;
-        (sha256(&bytes) == entry.record.code).then_some(bytes)
-    }
-
     /// Loads the code of an entry. `None` when it is not what was written.
     pub(crate) fn load(&self, entry: &Entry) -> Option<Component> {
-        ready(&self.engine, &self.code(entry)?).ok()
+        ready(&self.engine, &entry.code()?).ok()
     }
 
     /// Keeps a component's code. A failure costs only time at the next start, so it is only logged.

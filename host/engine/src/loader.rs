@@ -301,7 +301,7 @@ impl Loader {
                 bind(&self.runtime, &component, &interfaces).ok().map(Callable::here)
             }));
         };
-        let Some(code) = self.cache.code(entry) else { return Ok(None) };
+        let Some(code) = entry.code() else { return Ok(None) };
         match Apart::start(pool, role, sha256, Arc::new(code)) {
             Ok(apart) => Ok(Some(Callable::apart(role, apart))),
             Err(error) if error.is_of_the_code() => Ok(None),

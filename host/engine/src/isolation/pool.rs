@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How long a process may take to load its code.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// How much longer than a batch may take its process is waited for: it stops the batch by itself.
 const GRACE: Duration = Duration::from_secs(2);
 /// Beside its lines, a process sends a backtrace and the end.
@@ -122,7 +122,9 @@ impl Pool {
             Ok((Started::OtherEngine(reason), _)) => Err(NotStarted::OtherEngine(text(&reason))),
             Ok((Started::Unfit(reason), _)) => Err(NotStarted::Unfit(text(&reason))),
             Ok((Started::Open(reason), _)) => Err(NotStarted::Failed(text(&reason))),
-            Err(Lost::Late) => Err(NotStarted::Failed(format!("it took longer than {} s", START.as_secs()))),
+            Err(Lost::Late) => {
+                Err(NotStarted::Failed(format!("it took longer than {} s to start", START.as_secs())))
+            }
             Err(Lost::Ended(how)) => Err(NotStarted::Failed(how)),
         }
     }

@@ -128,7 +128,7 @@ impl<P: AsFd> Timed<'_, P> {
             }
             match act(self.pipe) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    wait(self.pipe.as_fd(), ready, self.until)?
+                    wait(self.pipe.as_fd(), ready, self.until)?;
                 }
                 done => return done,
             }
