@@ -1,13 +1,7 @@
 //! Plugins in processes of their own: the same answers, and nothing to be had in there.
 //!
 //! This program is the process that maps and the one that compiles, too, so that it has a `main` of its own.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::exit,
-    reason = "tests, and what runs them"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests, and what runs them")]
 #![cfg(target_os = "linux")]
 
 mod components;
@@ -343,7 +337,9 @@ fn a_process_that_is_killed_costs_its_batch_alone() {
     );
     honest_still_works(&engine);
     // One that waits for a batch is not missed.
-    processes().iter().for_each(|process| kill(process));
+    for process in processes() {
+        kill(&process);
+    }
     eventually(|| processes().is_empty().then_some(()));
     honest_still_works(&engine);
 }

@@ -1,7 +1,6 @@
 //! A process that somebody else has taken over: it speaks the protocol, and lies.
 
 use std::{
-    fs,
     io::{self, Read as _, Write as _},
     os::unix::fs::symlink,
     path::PathBuf,
@@ -64,7 +63,7 @@ pub(super) fn run() -> ExitCode {
     let done = r#"{"Done": {"outcome": "Returned", "peak_memory": 99999999999, "memory": 0, "dropped": 0}}"#;
     _ = hear();
     say(r#"{"Ready": {"landlock": true}}"#, b"");
-    let forever = || std::thread::sleep(Duration::from_secs(60));
+    let forever = || std::thread::sleep(Duration::from_mins(1));
     if lie == "unread" {
         forever();
     }
@@ -110,5 +109,4 @@ pub(super) fn a_hostile_process_costs_its_batch_alone() {
         assert!(begun.elapsed() < Duration::from_secs(10), "{lie} took {:?}", begun.elapsed());
         assert!(engine.plugins()[0].peak_memory <= 32 << 20);
     }
-    assert!(fs::read_dir(cache.path()).is_ok());
 }
