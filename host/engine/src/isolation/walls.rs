@@ -74,7 +74,7 @@ pub(super) fn close_first() -> Result<IsolationWalls, String> {
         .map_err(|error| format!("the signal at the end of the parent: {error}"))?;
     close_inherited().map_err(failed("open files"))?;
     Limit::NoCore.apply().map_err(failed("core dumps"))?;
-    std::env::set_current_dir("/").map_err(failed("the working directory"))?;
+    rustix::process::chdir("/").map_err(|error| format!("the working directory: {error}"))?;
     // As much as the kernel knows of it: each part is refused by the filter, too.
     let restricted = Ruleset::default()
         .handle_access(AccessFs::from_all(ABI::V5))
@@ -135,6 +135,6 @@ fn program(
     otherwise: SeccompAction,
     action: SeccompAction,
 ) -> seccompiler::Result<BpfProgram> {
-    let architecture = std::env::consts::ARCH.try_into()?;
+    let architecture = target_lexicon::Triple::host().architecture.to_string().as_str().try_into()?;
     Ok(SeccompFilter::new(rules, otherwise, action, architecture)?.try_into()?)
 }

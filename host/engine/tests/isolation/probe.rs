@@ -46,17 +46,17 @@ fn attempt(what: &str) -> bool {
             vec![1_u8; 64 << 20].iter().step_by(4096).map(|byte| usize::from(*byte)).sum::<usize>() > 0
         }
         "read-file" => fs::read("/etc/hostname").is_ok() || fs::read("/proc/self/environ").is_ok(),
-        "write-file" => fs::write("/tmp/berth-isolation-probe", "x").is_ok(),
+        "write-file" => fs::write("/dev/null", "x").is_ok(),
         "list-directory" => fs::read_dir("/").is_ok(),
         "remove-file" => {
-            fs::remove_file("/tmp/berth-isolation-probe-other").map_err(|error| error.kind())
+            fs::remove_file("/no-such-file").map_err(|error| error.kind())
                 != Err(std::io::ErrorKind::PermissionDenied)
         }
         "start-thread" => std::thread::Builder::new().spawn(|| ()).is_ok(),
         "connect" => TcpStream::connect("127.0.0.1:1").is_ok(),
         "listen" => TcpListener::bind("127.0.0.1:0").is_ok(),
         "send-datagram" => UdpSocket::bind("127.0.0.1:0").is_ok(),
-        "unix-socket" => UnixStream::connect("/tmp/berth-isolation-socket").is_ok(),
+        "unix-socket" => UnixStream::connect("/no-such-socket").is_ok(),
         "execute" => Command::new("/bin/true").status().is_ok(),
         other => panic!("{other}"),
     }
