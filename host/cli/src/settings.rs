@@ -187,6 +187,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "plugins_lock",
     "plugin_trust",
     "plugin_keys",
+    "plugin_isolation",
     "cache_dir",
     "plugin_deadline_seconds",
     "plugin_memory_mib",

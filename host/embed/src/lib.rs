@@ -37,8 +37,8 @@ pub use berth_core as core;
 pub use berth_core::{Catalog, Ledger, Mapper, Problem, Source};
 pub use berth_engine::{
     Asks, Candidate, CodeOrigin, CompileLimits, Compiler, CompilerProcess, Engine, EngineConfig, EngineError,
-    Limits, LoadedComponent, PluginInfo, PluginUse, Policy, Reloaded, Trust, Variables, Wasi,
-    compile_if_asked,
+    Isolation, IsolationProcess, IsolationWalls, Limits, LoadedComponent, PluginInfo, PluginUse, Policy,
+    Reloaded, Trust, Variables, Wasi, run_child_if_asked,
 };
 pub use berth_http::{
     BodyError, HttpConfig, HttpError, NoProxy, Peer, Proxies, ProxyUrl, ProxyUrlError, Roots, RootsError,

@@ -29,7 +29,7 @@ use keeper::Keeper;
 pub(crate) use keeper::Lease;
 
 /// Longer files are no code and no record: code has three times the bytes of its component at most.
-const CODE_BYTES: u64 = 1 << 30;
+pub(crate) const CODE_BYTES: usize = 1 << 30;
 const RECORD_BYTES: u64 = 64 << 20;
 
 /// Where compiled code is looked for, and where it is put.
@@ -59,6 +59,14 @@ pub(crate) struct Record {
 pub(crate) struct Entry {
     pub(crate) record: Record,
     code: PathBuf,
+}
+
+impl Entry {
+    /// Its code. `None` when it is not what was written.
+    pub(crate) fn code(&self) -> Option<Vec<u8>> {
+        let bytes = checked(&self.code, CODE_BYTES as u64)?;
+        (sha256(&bytes) == self.record.code).then_some(bytes)
+    }
 }
 
 impl CodeCache {
@@ -129,11 +137,7 @@ impl CodeCache {
 
     /// Loads the code of an entry. `None` when it is not what was written.
     pub(crate) fn load(&self, entry: &Entry) -> Option<Component> {
-        let bytes = checked(&entry.code, CODE_BYTES)?;
-        if sha256(&bytes) != entry.record.code {
-            return None;
-        }
-        ready(&self.engine, &bytes).ok()
+        ready(&self.engine, &entry.code()?).ok()
     }
 
     /// Keeps a component's code. A failure costs only time at the next start, so it is only logged.

@@ -4,22 +4,22 @@
 //! compiler has no limits of its own, so that only the operating system can hold it.
 
 use std::{
-    ffi::OsString,
     io::{self, Read as _, Write as _},
     path::PathBuf,
-    process::{Command, ExitCode, ExitStatus, Stdio},
+    process::{ExitCode, ExitStatus},
     thread,
     time::Duration,
 };
 
 use berth_core::Problem;
 
-use crate::runtime::{Runtime, Setup};
+use crate::{
+    runtime::{Runtime, Setup},
+    subprocess::{self, Limit},
+};
 
 /// The first argument of a process that compiles.
-const ARGUMENT: &str = "compile-component";
-/// What a process that compiles says of an error.
-const REASON_BYTES: u64 = 4 << 10;
+pub(crate) const ARGUMENT: &str = "compile-component";
 /// How a process ends whose component cannot be compiled. Anything else is an end that it did not choose.
 const REFUSED: u8 = 1;
 
@@ -36,7 +36,7 @@ pub enum Compiler {
 /// A program that compiles, and how much it may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompilerProcess {
-    /// The program. Its `main` begins with [`compile_if_asked`].
+    /// The program. Its `main` begins with [`run_child_if_asked`](crate::run_child_if_asked).
     pub program: PathBuf,
     /// What one component may use.
     pub limits: CompileLimits,
@@ -71,13 +71,8 @@ impl CompilerProcess {
                 .remedy("let Berth start processes: each component is compiled in one of its own")
         };
         let CompileLimits { cpu, memory_bytes } = self.limits;
-        let mut process = Command::new(&self.program)
+        let mut process = subprocess::command(&self.program)
             .args([ARGUMENT, setup.name(), &cpu.as_secs().to_string(), &memory_bytes.to_string()])
-            // It needs nothing of ours, least of all credentials.
-            .env_clear()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| failed("could not start", &error))?;
         let (input, output, errors) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
@@ -87,13 +82,12 @@ impl CompilerProcess {
         }
         let (compiled, reason) = thread::scope(|scope| {
             let reason = scope.spawn(|| {
-                let mut reason = Vec::new();
-                if let Some(mut errors) = errors {
-                    _ = errors.by_ref().take(REASON_BYTES).read_to_end(&mut reason);
+                errors.map_or_else(String::new, |mut errors| {
+                    let reason = subprocess::reason(&mut errors);
                     // It must not wait for somebody to read the rest.
                     _ = io::copy(&mut errors, &mut io::sink());
-                }
-                String::from_utf8_lossy(&reason).trim().to_owned()
+                    reason
+                })
             });
             let mut compiled = Vec::new();
             let read = output.map_or(Ok(0), |mut output| output.read_to_end(&mut compiled));
@@ -126,23 +120,11 @@ impl CompileLimits {
     }
 
     /// Takes what is beyond the limits from this process.
-    #[cfg(unix)]
     fn apply(self) -> io::Result<()> {
-        use rustix::process::{Resource, Rlimit, setrlimit};
-        let limit = |most: u64| Rlimit { current: Some(most), maximum: Some(most) };
-        // Where it is known, what is reserved and not used does not count.
-        let memory = if cfg!(target_os = "linux") { Resource::Data } else { Resource::As };
-        setrlimit(memory, limit(self.memory_bytes))?;
-        setrlimit(Resource::Cpu, limit(self.cpu.as_secs()))?;
+        Limit::Memory(self.memory_bytes).apply()?;
+        Limit::Cpu(self.cpu.as_secs()).apply()?;
         // It would hold the component, and be large.
-        setrlimit(Resource::Core, limit(0))?;
-        Ok(())
-    }
-
-    /// There are no such limits here.
-    #[cfg(not(unix))]
-    fn apply(self) -> io::Result<()> {
-        Ok(())
+        Limit::NoCore.apply()
     }
 }
 
@@ -166,23 +148,16 @@ fn not_compiled(reason: &str) -> Problem {
     Problem::new(format!("cannot be compiled: {reason}")).remedy("build or copy it again")
 }
 
-/// Compiles a component, where this process was started to do that: from standard input to standard output.
-/// Call it first in the `main` of a program that is a [`CompilerProcess`], with the arguments of the process
-/// ([`std::env::args_os`]), and return what it gives.
-pub fn compile_if_asked(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
-    let arguments: Vec<String> =
-        arguments.into_iter().skip(1).map_while(|given| given.into_string().ok()).collect();
-    let [argument, setup, cpu, memory] = arguments.as_slice() else { return None };
-    if argument != ARGUMENT {
-        return None;
-    }
-    Some(match compile_from_input(setup, cpu, memory) {
+/// Compiles a component from standard input to standard output, with the arguments that follow [`ARGUMENT`].
+pub(crate) fn run(arguments: &[String]) -> ExitCode {
+    let [setup, cpu, memory] = arguments else { return ExitCode::from(REFUSED) };
+    match compile_from_input(setup, cpu, memory) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             _ = writeln!(io::stderr(), "{reason}");
             ExitCode::from(REFUSED)
         }
-    })
+    }
 }
 
 fn compile_from_input(setup: &str, cpu: &str, memory: &str) -> Result<(), String> {

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf, sync::Arc, thread, time::Duration};
 
-use crate::{Compiler, Trust};
+use serde::{Deserialize, Serialize};
+
+use crate::{Compiler, Isolation, Trust};
 
 /// Settings of an [`Engine`](crate::Engine).
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +21,8 @@ pub struct EngineConfig {
     pub precompiled_dirs: Vec<PathBuf>,
     /// Where components are compiled that are in neither: by default in this process.
     pub compiler: Compiler,
+    /// Where components run: by default in this process.
+    pub isolation: Isolation,
     /// What a plugin may use.
     pub limits: Limits,
     /// How many batches are mapped at once, each on a thread of its own. These threads do no I/O.
@@ -65,6 +69,7 @@ impl Default for EngineConfig {
             cache_dir: None,
             precompiled_dirs: Vec::new(),
             compiler: Compiler::default(),
+            isolation: Isolation::default(),
             limits: Limits::default(),
             workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             trust: Trust::default(),
@@ -76,7 +81,7 @@ impl Default for EngineConfig {
 }
 
 /// What a plugin gets that imports interfaces of WASI 0.2. None of it is a capability.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Wasi {
     /// An implementation with nothing behind it: no environment, files or network, the time of the batch,
     /// random numbers that follow from the plugin's digest, sleep that takes no time. What is printed
@@ -91,7 +96,7 @@ pub enum Wasi {
 }
 
 /// What a plugin may use for one batch. Reaching a limit fails the batch, never the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// How long a batch may take, by the clock (default 10 s; told apart in steps of 10 ms).
     pub deadline: Duration,

@@ -39,6 +39,8 @@ pub struct PluginInfo {
     pub load_time: Duration,
     /// The most memory that one of its instances has had so far, in bytes.
     pub peak_memory: u64,
+    /// Whether it runs in processes of its own.
+    pub isolated: bool,
     /// The whole manifest.
     #[serde(skip)]
     pub manifest: Arc<Manifest>,

@@ -19,6 +19,7 @@ use crate::{
     config::Variables,
     contract::jq_v1_0::{Evaluator, Instance},
     info::UseMeter,
+    isolation::{self, Placed},
     output::{Documents, Evaluated},
     plugin::{Lazy, output_bound, telling_name},
     runtime::Runtime,
@@ -32,7 +33,7 @@ pub(crate) struct Jq {
     pub(crate) sha256: String,
     /// Its code in the cache.
     pub(crate) lease: Option<Arc<Lease>>,
-    pub(crate) evaluator: Lazy<Evaluator>,
+    pub(crate) evaluator: Lazy<Placed<Evaluator>>,
     environment: Variables,
     idle: Mutex<Vec<Session>>,
     most_idle: usize,
@@ -42,8 +43,24 @@ pub(crate) struct Jq {
 /// An instance that has compiled a mapping.
 struct Session {
     mapping: Arc<[u8]>,
-    store: Store<Guest>,
-    instance: Instance,
+    at: At,
+}
+
+/// Where an instance is.
+enum At {
+    /// In this process.
+    Here(Box<(Store<Guest>, Instance)>),
+    /// In a process of its own.
+    Apart(Box<isolation::Session>),
+}
+
+impl At {
+    fn memory(&self) -> usize {
+        match self {
+            Self::Here(here) => here.0.data().memory(),
+            Self::Apart(session) => session.memory(),
+        }
+    }
 }
 
 /// Why a mapping gave nothing.
@@ -64,7 +81,7 @@ impl Jq {
     pub(crate) fn new(
         (file, sha256): (PathBuf, String),
         lease: Option<Arc<Lease>>,
-        evaluator: Lazy<Evaluator>,
+        evaluator: Lazy<Placed<Evaluator>>,
         environment: Variables,
         most_idle: usize,
     ) -> Self {
@@ -140,9 +157,19 @@ impl Call<'_> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let mut session = self.session(deadline)?;
         let bounds = Bounds { deadline, output_bytes: output_bound(self.runtime, batch.len()), log: true };
-        let returned = Runtime::call_in(&mut session.store, bounds, |store| {
-            session.instance.evaluate(store, batch.as_bytes(), u64::try_from(now).unwrap_or(u64::MAX))
-        })?;
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        let returned = match (&mut session.at, &*self.jq.evaluator.get()?) {
+            (At::Apart(session), Placed::Apart(apart)) => {
+                session.evaluate(apart, batch.as_bytes(), now, bounds)?
+            }
+            (At::Here(here), _) => {
+                let (store, instance) = &mut **here;
+                Runtime::call_in(store, bounds, |store| instance.evaluate(store, batch.as_bytes(), now))?
+            }
+            (At::Apart(_), Placed::Here(_)) => {
+                return Err(Failure::Ended("it is of another start".into()).into());
+            }
+        };
         let returned = returned.map_err(|reason| Failure::refused(&reason))?;
         self.keep(session);
         Evaluated::read(&returned).map_err(|what| Fault::Failed(Failure::Nonsense(what)))
@@ -156,21 +183,42 @@ impl Call<'_> {
         }
         drop(idle);
         let evaluator = self.jq.evaluator.get()?;
-        let inputs = Inputs::of_manifest(Seed::of(self.runtime.wasi, &self.jq.sha256));
-        let mut store = self.runtime.store(&self.speaker, inputs, true);
         let bounds = Bounds { deadline, output_bytes: output_bound(self.runtime, 0), log: true };
-        let (instance, compiled) = Runtime::call_in(&mut store, bounds, |store| {
-            let instance = evaluator.instantiate(store)?;
-            let compiled = instance.compile(store, &self.mapping)?;
-            Ok((instance, compiled))
-        })?;
-        compiled.map_err(Fault::Mapping)?;
-        Ok(Session { mapping: Arc::clone(&self.mapping), store, instance })
+        let at = match &*evaluator {
+            Placed::Here(evaluator) => {
+                let inputs = Inputs::of_manifest(Seed::of(self.runtime.wasi, &self.jq.sha256));
+                let mut store = self.runtime.store(&self.speaker, inputs, true);
+                let (instance, compiled) = Runtime::call_in(&mut store, bounds, |store| {
+                    let instance = evaluator.instantiate(store)?;
+                    let compiled = instance.compile(store, &self.mapping)?;
+                    Ok((instance, compiled))
+                })?;
+                compiled.map_err(Fault::Mapping)?;
+                At::Here(Box::new((store, instance)))
+            }
+            Placed::Apart(apart) => {
+                let former = match self.oldest() {
+                    Some(Session { at: At::Apart(session), .. }) => Some(*session),
+                    _ => None,
+                };
+                let compiled =
+                    isolation::Session::compile(apart, former, &self.speaker, &self.mapping, bounds)?;
+                At::Apart(Box::new(compiled.map_err(Fault::Mapping)?))
+            }
+        };
+        Ok(Session { mapping: Arc::clone(&self.mapping), at })
+    }
+
+    /// The instance that was used least recently, where there may be no more of them. Starting a process takes
+    /// longer than compiling a mapping in one that has another.
+    fn oldest(&self) -> Option<Session> {
+        let mut idle = self.jq.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        (idle.len() >= self.jq.most_idle && !idle.is_empty()).then(|| idle.remove(0))
     }
 
     fn keep(&self, session: Session) {
         // Memory never shrinks, and what an expression leaves behind must not pile up.
-        if session.store.data().memory() > self.runtime.limits.memory_bytes / 2 {
+        if session.at.memory() > self.runtime.limits.memory_bytes / 2 {
             return;
         }
         let mut idle = self.jq.idle.lock().unwrap_or_else(PoisonError::into_inner);

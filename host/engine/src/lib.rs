@@ -23,6 +23,8 @@ mod config;
 mod contract;
 mod imports;
 mod info;
+mod interfaces;
+mod isolation;
 mod jq;
 mod loader;
 #[cfg(feature = "measure")]
@@ -33,27 +35,35 @@ mod policy;
 mod runtime;
 mod sandbox;
 mod set;
+mod subprocess;
 mod wasi;
 mod workers;
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    process::ExitCode,
     sync::{Arc, Mutex, PoisonError, RwLock, atomic::Ordering},
 };
 
 use async_trait::async_trait;
 use berth_core::{Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Problem, RefusedPlugin};
 
-pub use compiler::{CompileLimits, Compiler, CompilerProcess, compile_if_asked};
+pub use compiler::{CompileLimits, Compiler, CompilerProcess};
 pub use config::{EngineConfig, Limits, Variables, Wasi};
 pub use info::{CodeOrigin, LoadedComponent, PluginInfo, PluginUse, Reloaded, ServedKind};
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub use isolation::close_up_this_process;
+pub use isolation::{Isolation, IsolationProcess, IsolationWalls};
 pub use policy::{Asks, Candidate, Policy, Trust};
 
 use blueprints::Blueprints;
 use cache::CodeCache;
+use isolation::Pool;
 use loader::Loader;
 use output::{Answer, Documents};
 use plugin::Plugin;
@@ -81,6 +91,12 @@ pub enum EngineError {
         /// Why not.
         problem: Problem,
     },
+    /// Plugins are to run in processes of their own, and cannot.
+    #[error("plugins cannot run in processes of their own, which was asked for: {reason}")]
+    Isolation {
+        /// What is missing.
+        reason: String,
+    },
     /// A thread cannot be started.
     #[error("could not start a thread for plugins")]
     Thread(#[source] io::Error),
@@ -95,6 +111,36 @@ pub enum EngineError {
 impl EngineError {
     fn start(error: &wasmtime::Error) -> Self {
         Self::Start { reason: format!("{error:#}") }
+    }
+}
+
+/// Compiles or maps, where this process was started by an engine to do that, and gives its exit code. Call it
+/// first in the `main` of a program that is a [`CompilerProcess`] or an [`IsolationProcess`], with the arguments
+/// of the process ([`std::env::args_os`]), and return what it gives.
+pub fn run_child_if_asked(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+    let arguments: Vec<String> =
+        arguments.into_iter().skip(1).map_while(|given| given.into_string().ok()).collect();
+    match arguments.split_first()? {
+        (argument, rest) if argument == compiler::ARGUMENT => Some(compiler::run(rest)),
+        #[cfg(target_os = "linux")]
+        (argument, []) if argument == isolation::ARGUMENT => Some(isolation::run()),
+        _ => None,
+    }
+}
+
+/// The processes of components that do not run in this one.
+fn isolation(
+    config: &EngineConfig,
+    runtime: &Runtime,
+    workers: usize,
+) -> Result<Option<Arc<Pool>>, EngineError> {
+    match &config.isolation {
+        Isolation::None => Ok(None),
+        Isolation::Process(process) => {
+            let limits = (runtime.limits.clone(), runtime.wasi);
+            let pool = Pool::open(process, runtime.setup, limits, workers);
+            pool.map(Some).map_err(|reason| EngineError::Isolation { reason })
+        }
     }
 }
 
@@ -123,7 +169,7 @@ impl Engine {
     /// [`EngineError`] when a directory cannot be read or the engine cannot start. A plugin that
     /// cannot be used is no error; see [`Mapper::refused`].
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
-        let runtime = Runtime::new(config.limits, config.workers.get(), config.wasi)?;
+        let runtime = Runtime::new(config.limits.clone(), config.workers.get(), config.wasi)?;
         // Where it cannot be had, nothing that was compiled with it can be run either.
         let portable =
             (!config.precompiled_dirs.is_empty()).then(|| runtime::portable(&runtime.limits).ok()).flatten();
@@ -133,10 +179,18 @@ impl Engine {
             &config.precompiled_dirs,
             portable.as_ref(),
         );
+        let isolation = isolation(&config, &runtime, config.workers.get())?;
+        if isolation.as_ref().is_some_and(|pool| !pool.walls().landlock) {
+            tracing::warn!(
+                "this kernel has no Landlock: the filter of system calls alone keeps the processes of plugins \
+                 from files and network"
+            );
+        }
         let loader = Arc::new(Loader {
             runtime,
             cache,
             compiler: config.compiler,
+            isolation,
             workers: config.workers,
             jq_environment: config.jq_environment,
             reloads: config.reloads,
@@ -182,11 +236,13 @@ impl Engine {
     pub fn precompile(config: &EngineConfig, into: &Path) -> Result<usize, EngineError> {
         let runtime = Runtime::portable(Limits::default())?;
         let cache = CodeCache::open(&runtime.engine, Some(into), &[], None);
+        let isolation = isolation(config, &runtime, 1)?;
         let jq_environment = Variables::default();
         Loader {
             runtime,
             cache,
             compiler: config.compiler.clone(),
+            isolation,
             workers: NonZeroUsize::MIN,
             jq_environment,
             reloads: false,
@@ -241,6 +297,11 @@ impl Engine {
         self.now().set.jq.as_ref().map(|jq| jq.file.clone())
     }
 
+    /// What keeps the processes of plugins from everything else; `None` where all run in this process.
+    pub fn isolation(&self) -> Option<IsolationWalls> {
+        self.now().loader.isolation.as_ref().map(|pool| pool.walls())
+    }
+
     fn now(&self) -> Arc<Pinned> {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -272,6 +333,7 @@ fn info<'s>(plugin: &Plugin, serving: impl Fn(&Kind) -> Option<&'s Arc<Plugin>>)
         code: plugin.code,
         load_time: plugin.load_time,
         peak_memory: plugin.peak_memory.load(Ordering::Relaxed) as u64,
+        isolated: plugin.isolated,
         manifest: Arc::clone(&plugin.manifest),
     }
 }

@@ -15,17 +15,17 @@ use std::{
 
 use berth_core::{Manifest, Problem, RefusedPlugin};
 use serde_json::value::RawValue;
-use wasmparser::{Parser, Payload};
 use wasmtime::component::{Component, Linker};
 
 use crate::{
     Asks, Candidate, EngineError, Trust,
-    cache::{CodeCache, Record, ready, sha256},
+    cache::{CodeCache, Entry, Record, ready, sha256},
     compiler::Compiler,
     config::Variables,
-    contract::{self, ContractVersion, EVALUATOR, LOG, MAPPER, NEWEST, Program, jq_v1_0::Evaluator},
-    imports,
+    contract::{self, ContractVersion, Program, jq_v1_0::Evaluator},
     info::CodeOrigin,
+    interfaces::{Interfaces, MANIFEST_SECTION, Outline},
+    isolation::{Apart, Placed, Pool, Role},
     jq::Jq,
     plugin::{Lazy, Overruns, Plugin},
     runtime::{Runtime, THREAD_STACK},
@@ -33,10 +33,6 @@ use crate::{
     set::{Found, Loaded, PluginSet},
     wasi::{self, Inputs, Seed},
 };
-
-/// The custom section in which the SDK repeats the manifest, so that it can be read without
-/// compiling the plugin.
-const MANIFEST_SECTION: &str = "berth:manifest";
 
 /// Larger files are no plugins; a Python interpreter with a plugin in it has 18 MB.
 const COMPONENT_BYTES: usize = 256 << 20;
@@ -51,6 +47,8 @@ pub(crate) struct Loader {
     pub(crate) cache: CodeCache,
     /// Where components are compiled.
     pub(crate) compiler: Compiler,
+    /// The processes of components that do not run in this one.
+    pub(crate) isolation: Option<Arc<Pool>>,
     /// How many batches are mapped at once.
     pub(crate) workers: NonZeroUsize,
     /// What mappings in JQ see of the environment.
@@ -63,9 +61,15 @@ pub(crate) struct Loader {
 
 /// A component's code, bound to the contract of its role.
 #[derive(Clone)]
-enum Code {
+pub(crate) enum Code {
     Mapper(Arc<dyn Program>),
     Jq(Arc<Evaluator>),
+}
+
+/// A component that can be called, wherever it runs.
+enum Callable {
+    Mapper(Arc<Placed<dyn Program>>),
+    Jq(Arc<Placed<Evaluator>>),
 }
 
 impl Loader {
@@ -219,6 +223,7 @@ impl Loader {
             contract: facts.contract,
             imports: facts.imports,
             seed: Seed::of(self.runtime.wasi, &sha256),
+            isolated: self.is_apart(file, Role::Mapper),
             manifest: Arc::new(manifest),
             code: origin,
             load_time: begun.elapsed(),
@@ -249,11 +254,10 @@ impl Loader {
         sha256: &str,
         known: Option<&Manifest>,
         bytes: Option<Vec<u8>>,
-    ) -> Result<Code, Problem> {
+    ) -> Result<Callable, Problem> {
         let entry = self.cache.find(sha256);
-        if let Some(component) = entry.as_ref().and_then(|entry| self.cache.load(entry))
-            && let Ok(interfaces) = Interfaces::of_component(&component, &self.runtime.engine)
-            && let Ok(code) = self.bind(&component, &interfaces)
+        if let Some(entry) = &entry
+            && let Some(code) = self.load_kept(file, sha256, entry)?
         {
             return Ok(code);
         }
@@ -285,25 +289,50 @@ impl Loader {
         Ok(code)
     }
 
+    /// Loads code that was compiled before. `None` when it is of no use.
+    ///
+    /// # Errors
+    /// Why it cannot be run where it is to run.
+    fn load_kept(&self, file: &Path, sha256: &str, entry: &Entry) -> Result<Option<Callable>, Problem> {
+        let role = if entry.record.manifest.is_some() { Role::Mapper } else { Role::Evaluator };
+        let Some(pool) = self.apart(file, role) else {
+            return Ok(self.cache.load(entry).and_then(|component| {
+                let interfaces = Interfaces::of_component(&component, &self.runtime.engine).ok()?;
+                bind(&self.runtime, &component, &interfaces).ok().map(Callable::here)
+            }));
+        };
+        let Some(code) = entry.code() else { return Ok(None) };
+        match Apart::start(pool, role, sha256, Arc::new(code)) {
+            Ok(apart) => Ok(Some(Callable::apart(role, apart))),
+            Err(error) if error.is_of_the_code() => Ok(None),
+            Err(error) => Err(error.problem()),
+        }
+    }
+
+    /// The processes that a component runs in, if it does not run here.
+    fn apart(&self, file: &Path, role: Role) -> Option<&Arc<Pool>> {
+        self.isolation.as_ref().filter(|pool| pool.keeps_apart(file, role))
+    }
+
+    /// Whether a component does not run in this process.
+    fn is_apart(&self, file: &Path, role: Role) -> bool {
+        self.apart(file, role).is_some()
+    }
+
     /// Compiles a component, checks it against the contract, asks for its manifest, and keeps what
     /// came of it.
-    fn compile(&self, file: &Path, sha256: &str, bytes: &[u8]) -> Result<(Facts, Code), Problem> {
-        let compiled = self.compiler.compile(&self.runtime, bytes)?;
-        let component = ready(&self.runtime.engine, &compiled).map_err(|error| {
-            Problem::new(format!("was compiled for another engine: {error:#}"))
-                .remedy("let one version of Berth start and compile")
-        })?;
-        let interfaces = Interfaces::of_component(&component, &self.runtime.engine)?;
-        let code = self.bind(&component, &interfaces).map_err(|error| {
-            Problem::new(format!("does not fit the plugin contract: {error:#}"))
-                .remedy("build it again, with the contract's own `plugin.wit`")
-        })?;
+    fn compile(&self, file: &Path, sha256: &str, bytes: &[u8]) -> Result<(Facts, Callable), Problem> {
+        let compiled = Arc::new(self.compiler.compile(&self.runtime, bytes)?);
+        let (interfaces, code) = match self.isolation {
+            Some(_) => self.place(file, sha256, bytes, &compiled)?,
+            None => self.load_here(&compiled)?,
+        };
         let (manifest, text) = match &code {
-            Code::Mapper(program) => {
+            Callable::Mapper(program) => {
                 let inputs = Inputs::of_manifest(Seed::of(self.runtime.wasi, sha256));
-                self.manifest(file, inputs, &**program).map(|(read, text)| (Some(read), Some(text)))?
+                self.manifest(file, inputs, program).map(|(read, text)| (Some(read), Some(text)))?
             }
-            Code::Jq(_) => (None, None),
+            Callable::Jq(_) => (None, None),
         };
         let facts = Facts { contract: interfaces.contract, imports: interfaces.imports, manifest };
         let record = Record {
@@ -316,14 +345,35 @@ impl Loader {
         Ok((facts, code))
     }
 
-    fn bind(&self, component: &Component, interfaces: &Interfaces) -> wasmtime::Result<Code> {
-        let engine = &self.runtime.engine;
-        let mut linker = Linker::new(engine);
-        wasi::link(self.runtime.wasi, &mut linker, engine, component, &interfaces.imports)?;
-        Ok(match interfaces.role {
-            Role::Mapper => Code::Mapper(contract::bind(component, linker)?),
-            Role::Jq => Code::Jq(Arc::new(Evaluator::bind(component, &linker)?)),
-        })
+    /// Loads code where it belongs.
+    fn place(
+        &self,
+        file: &Path,
+        sha256: &str,
+        bytes: &[u8],
+        compiled: &Arc<Vec<u8>>,
+    ) -> Result<(Interfaces, Callable), Problem> {
+        // What the component is stands in its bytes: its code is not even looked at in this process.
+        let Some(Outline { interfaces, .. }) = Outline::of(bytes)? else {
+            return Err(Problem::new("has no interfaces that can be read").remedy("build or copy it again"));
+        };
+        let role = interfaces.role;
+        let Some(pool) = self.apart(file, role) else { return self.load_here(compiled) };
+        let apart = Apart::start(pool, role, sha256, Arc::clone(compiled));
+        apart.map(|apart| (interfaces, Callable::apart(role, apart))).map_err(|error| error.problem())
+    }
+
+    fn load_here(&self, compiled: &[u8]) -> Result<(Interfaces, Callable), Problem> {
+        let component = ready(&self.runtime.engine, compiled).map_err(|error| {
+            Problem::new(format!("was compiled for another engine: {error:#}"))
+                .remedy("let one version of Berth start and compile")
+        })?;
+        let interfaces = Interfaces::of_component(&component, &self.runtime.engine)?;
+        let code = bind(&self.runtime, &component, &interfaces).map_err(|error| {
+            Problem::new(format!("does not fit the plugin contract: {error:#}"))
+                .remedy("build it again, with the contract's own `plugin.wit`")
+        })?;
+        Ok((interfaces, Callable::here(code)))
     }
 
     /// Asks a plugin for its manifest, in the same walls as a batch.
@@ -331,7 +381,7 @@ impl Loader {
         &self,
         file: &Path,
         inputs: Inputs,
-        program: &dyn Program,
+        program: &Placed<dyn Program>,
     ) -> Result<(Manifest, Box<RawValue>), Problem> {
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
         let speaker = Speaker { plugin: name.into(), at: "manifest".into() };
@@ -340,13 +390,11 @@ impl Loader {
             output_bytes: self.runtime.limits.output_bytes.min(MANIFEST_BYTES),
             log: true,
         };
-        let bytes =
-            self.runtime.call(&speaker, inputs, bounds, |store| program.manifest(store)).result.map_err(
-                |failure| {
-                    let Problem { message, remedy } = failure.problem();
-                    Problem { message: format!("gave no manifest: it {message}"), remedy }
-                },
-            )?;
+        let called = program.manifest(&self.runtime, &speaker, inputs, bounds);
+        let bytes = called.result.map_err(|failure| {
+            let Problem { message, remedy } = failure.problem();
+            Problem { message: format!("gave no manifest: it {message}"), remedy }
+        })?;
         let manifest = Manifest::parse(&bytes).map_err(|error| {
             Problem::new(format!("has a wrong {error}"))
                 .remedy("the plugin is at fault: update it or report this to its author")
@@ -385,76 +433,48 @@ struct Facts {
     manifest: Option<Manifest>,
 }
 
-impl Code {
-    fn mapper(self) -> Result<Arc<dyn Program>, Problem> {
+/// Binds a component to the contract of its role.
+pub(crate) fn bind(
+    runtime: &Runtime,
+    component: &Component,
+    interfaces: &Interfaces,
+) -> wasmtime::Result<Code> {
+    let engine = &runtime.engine;
+    let mut linker = Linker::new(engine);
+    wasi::link(runtime.wasi, &mut linker, engine, component, &interfaces.imports)?;
+    Ok(match interfaces.role {
+        Role::Evaluator => Code::Jq(Arc::new(Evaluator::bind(component, &linker)?)),
+        Role::Mapper | Role::Probe => Code::Mapper(contract::bind(component, linker)?),
+    })
+}
+
+impl Callable {
+    fn here(code: Code) -> Self {
+        match code {
+            Code::Mapper(program) => Self::Mapper(Arc::new(Placed::Here(program))),
+            Code::Jq(evaluator) => Self::Jq(Arc::new(Placed::Here(evaluator))),
+        }
+    }
+
+    fn apart(role: Role, apart: Apart) -> Self {
+        match role {
+            Role::Evaluator => Self::Jq(Arc::new(Placed::Apart(apart))),
+            Role::Mapper | Role::Probe => Self::Mapper(Arc::new(Placed::Apart(apart))),
+        }
+    }
+
+    fn mapper(self) -> Result<Arc<Placed<dyn Program>>, Problem> {
         match self {
             Self::Mapper(program) => Ok(program),
             Self::Jq(_) => Err(Problem::new("it is the JQ component, not a plugin")),
         }
     }
 
-    fn jq(self) -> Result<Arc<Evaluator>, Problem> {
+    fn jq(self) -> Result<Arc<Placed<Evaluator>>, Problem> {
         match self {
             Self::Jq(evaluator) => Ok(evaluator),
             Self::Mapper(_) => Err(Problem::new("it is a plugin, not the JQ component")),
         }
-    }
-}
-
-/// What a component is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Mapper,
-    Jq,
-}
-
-/// What a component imports and which contract it fulfils.
-struct Interfaces {
-    role: Role,
-    contract: ContractVersion,
-    imports: Vec<String>,
-}
-
-impl Interfaces {
-    /// # Errors
-    /// The reason for which a component is no plugin, or none for this host.
-    fn of_component(component: &Component, engine: &wasmtime::Engine) -> Result<Self, Problem> {
-        let component = component.component_type();
-        let imports = component.imports(engine).map(|(name, _)| name.to_owned()).collect();
-        let exports: Vec<&str> = component.exports(engine).map(|(name, _)| name).collect();
-        Self::of(imports, &exports)
-    }
-
-    /// # Errors
-    /// The reason for which a component is no plugin, or none for this host.
-    fn of(mut imports: Vec<String>, exports: &[&str]) -> Result<Self, Problem> {
-        imports.sort_unstable();
-        let role_of = |name| {
-            let mapper = version_of(name, MAPPER).map(|version| (Role::Mapper, MAPPER, version));
-            mapper.or_else(|| version_of(name, EVALUATOR).map(|version| (Role::Jq, EVALUATOR, version)))
-        };
-        // A component may export several versions of its contract; one that fits is enough.
-        let exported: Vec<_> = exports.iter().filter_map(|name| role_of(name)).collect();
-        let fitting = exported
-            .iter()
-            .filter_map(|&(role, interface, version)| Some((role, supported(interface, version).ok()?)))
-            .max_by_key(|&(_, version)| version);
-        let (role, contract) = match (fitting, exported.first()) {
-            (Some(fitting), _) => fitting,
-            (None, Some(&(role, interface, version))) => (role, supported(interface, version)?),
-            (None, None) => {
-                return Err(Problem::new(format!("is no Berth plugin: it exports no `{MAPPER}`"))
-                    .remedy("take the file out of the plugin directory"));
-            }
-        };
-        for import in &imports {
-            if let Some(version) = version_of(import, LOG) {
-                supported(LOG, version)?;
-            } else {
-                imports::check(import)?;
-            }
-        }
-        Ok(Self { role, contract, imports })
     }
 }
 
@@ -465,76 +485,17 @@ impl Interfaces {
 /// # Errors
 /// The reason for which the component is no plugin, or none for this host.
 fn announced(bytes: &[u8]) -> Result<Option<Facts>, Problem> {
-    let (mut imports, mut exports, mut manifests) = (Vec::new(), Vec::new(), Vec::new());
-    // Modules and components inside of the component have imports and exports of their own.
-    let mut depth = 0_u32;
-    for payload in Parser::new(0).parse_all(bytes) {
-        // What does not parse is compiled, which tells why.
-        let Ok(payload) = payload else { return Ok(None) };
-        match payload {
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::CustomSection(section) if section.name() == MANIFEST_SECTION => {
-                manifests.push(section.data());
-            }
-            Payload::ComponentImportSection(section) if depth == 0 => {
-                for import in section {
-                    let Ok(import) = import else { return Ok(None) };
-                    imports.push(import.name.name.to_owned());
-                }
-            }
-            Payload::ComponentExportSection(section) if depth == 0 => {
-                for export in section {
-                    let Ok(export) = export else { return Ok(None) };
-                    exports.push(export.name.name);
-                }
-            }
-            _ => {}
-        }
-    }
-    let Interfaces { role, contract, imports } = Interfaces::of(imports, &exports)?;
+    let Some(Outline { interfaces, manifests }) = Outline::of(bytes)? else { return Ok(None) };
+    let Interfaces { role, contract, imports } = interfaces;
     let manifest = match (role, &manifests[..]) {
-        (Role::Jq, _) => None,
-        (Role::Mapper, [manifest]) => Some(Manifest::parse(manifest).map_err(|error| {
+        (Role::Evaluator, _) => None,
+        (_, [manifest]) => Some(Manifest::parse(manifest).map_err(|error| {
             Problem::new(format!("has a wrong {error}"))
                 .remedy("the plugin is at fault: update it or report this to its author")
         })?),
-        (Role::Mapper, _) => return Ok(None),
+        _ => return Ok(None),
     };
     Ok(Some(Facts { contract, imports, manifest }))
-}
-
-/// The version in `<interface>@<version>`; empty where the name has none.
-fn version_of<'n>(name: &'n str, interface: &str) -> Option<&'n str> {
-    match name.strip_prefix(interface)? {
-        "" => Some(""),
-        rest => rest.strip_prefix('@'),
-    }
-}
-
-fn supported(interface: &str, version: &str) -> Result<ContractVersion, Problem> {
-    match version.parse::<ContractVersion>() {
-        Ok(version) if version.is_supported() => Ok(version),
-        Ok(newer) if newer > NEWEST => Err(Problem::new(format!(
-            "needs version {} of the plugin contract (`{interface}`); {}",
-            newer.minor(),
-            contract::supported()
-        ))
-        .remedy(format!(
-            "update Berth to one that supports contract {}, or use an older version of the plugin; \
-             `wit/README.md` lists which host supports which contract",
-            newer.minor()
-        ))),
-        older => Err(Problem::new(format!(
-            "was built for version {} of the plugin contract (`{interface}`); {}",
-            older.map_or_else(
-                |()| if version.is_empty() { "(none)" } else { version }.to_owned(),
-                ContractVersion::minor
-            ),
-            contract::supported()
-        ))
-        .remedy("update the plugin")),
-    }
 }
 
 /// Reads a file that may be a component.

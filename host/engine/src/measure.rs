@@ -9,6 +9,7 @@ use crate::{
     EngineConfig, EngineError,
     cache::CodeCache,
     contract::{Batch, Output},
+    isolation,
     jq::Jq,
     loader::Loader,
     output::{Answer, Documents},
@@ -26,15 +27,17 @@ impl Bench {
     /// With the limits, the cache and the number of workers of a configuration.
     ///
     /// # Errors
-    /// When wasmtime does not start.
+    /// When wasmtime or a process that maps does not start.
     pub fn new(config: &EngineConfig) -> Result<Self, EngineError> {
         let runtime = Runtime::new(config.limits.clone(), config.workers.get(), config.wasi)?;
         let cache = CodeCache::open(&runtime.engine, config.cache_dir.as_deref(), &[], None);
+        let isolation = isolation(config, &runtime, config.workers.get())?;
         let jq_environment = config.jq_environment.clone();
         Ok(Self(Arc::new(Loader {
             runtime,
             cache,
             compiler: config.compiler.clone(),
+            isolation,
             workers: NonZeroUsize::MIN,
             jq_environment,
             reloads: false,
@@ -92,8 +95,7 @@ impl Sandboxed {
         let runtime = &self.loader.runtime;
         let speaker = Speaker { plugin: Arc::clone(&self.plugin.name), at: "manifest".into() };
         let bounds = self.bounds(0);
-        let called =
-            runtime.call(&speaker, self.plugin.inputs(runtime), bounds, |store| program.manifest(store));
+        let called = program.manifest(runtime, &speaker, self.plugin.inputs(runtime), bounds);
         called.result.map_err(|failure| failure.problem())
     }
 
@@ -107,8 +109,7 @@ impl Sandboxed {
         let speaker = Speaker::new(&self.plugin.name, kind, context);
         let batch = Batch { kind, context, output: Output::Entities, resources };
         let bounds = self.bounds(resources.len());
-        let called = runtime
-            .call(&speaker, self.plugin.inputs(runtime), bounds, |store| program.map_batch(store, batch));
+        let called = program.map_batch(runtime, &speaker, self.plugin.inputs(runtime), bounds, batch);
         let answer = called.result.map_err(|failure| failure.problem())?;
         answer.map_err(|reason| Failure::refused(&reason).problem())
     }

@@ -16,6 +16,7 @@ use crate::{
     cache::Lease,
     contract::{Batch, ContractVersion, Program},
     info::{CodeOrigin, UseMeter},
+    isolation::Placed,
     output::Answer,
     runtime::Runtime,
     sandbox::{Bounds, Failure, Speaker},
@@ -72,7 +73,9 @@ pub(crate) struct Plugin {
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) code: CodeOrigin,
     pub(crate) load_time: Duration,
-    pub(crate) program: Lazy<dyn Program>,
+    pub(crate) program: Lazy<Placed<dyn Program>>,
+    /// Whether it runs in processes of its own.
+    pub(crate) isolated: bool,
     pub(crate) peak_memory: AtomicUsize,
     pub(crate) overruns: Overruns,
     pub(crate) used: Arc<UseMeter>,
@@ -136,7 +139,7 @@ impl Plugin {
         let call = Call {
             plugin: self,
             runtime,
-            program: &*program,
+            program: &program,
             speaker: Speaker::new(&self.name, kind, context),
             inputs: self.inputs(runtime),
             kind,
@@ -159,7 +162,7 @@ impl Plugin {
 struct Call<'a> {
     plugin: &'a Plugin,
     runtime: &'a Runtime,
-    program: &'a dyn Program,
+    program: &'a Placed<dyn Program>,
     speaker: Speaker,
     /// The same for all calls: a resource that is tried alone sees no other time.
     inputs: Inputs,
@@ -178,9 +181,7 @@ impl Call<'_> {
         let output_bytes = output_bound(self.runtime, resources.len());
         let batch = Batch { kind: self.kind, context: self.context, output: A::OUTPUT, resources };
         let bounds = Bounds { deadline, output_bytes, log };
-        let called = self
-            .runtime
-            .call(&self.speaker, self.inputs, bounds, |store| self.program.map_batch(store, batch));
+        let called = self.program.map_batch(self.runtime, &self.speaker, self.inputs, bounds, batch);
         self.plugin.peak_memory.fetch_max(called.peak_memory, Ordering::Relaxed);
         let returned = called.result?.map_err(|reason| Failure::refused(&reason))?;
         A::read(&returned, count).map_err(Failure::Nonsense)

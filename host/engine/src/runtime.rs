@@ -9,7 +9,7 @@ use std::{
 use target_lexicon::Triple;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::{EngineError, Limits, Wasi};
+use crate::{EngineError, Limits, Wasi, sandbox::Lines};
 
 /// How often a running plugin is looked at. A deadline is met to within this.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -66,13 +66,15 @@ pub(crate) struct Runtime {
     pub(crate) setup: Setup,
     pub(crate) limits: Limits,
     pub(crate) wasi: Wasi,
+    /// Where the lines of plugins go.
+    pub(crate) lines: Lines,
     _ticker: Ticker,
 }
 
 impl Runtime {
     /// Starts wasmtime for `workers` instances at once.
     pub(crate) fn new(limits: Limits, workers: usize, wasi: Wasi) -> Result<Self, EngineError> {
-        let (engine, setup) = match wasmtime::Engine::new(&pooled(&limits, workers)) {
+        let (engine, setup) = match wasmtime::Engine::new(&pooled(&limits, workers, Enabled::Auto)) {
             Ok(engine) => (engine, Setup::Pooled),
             Err(error) => {
                 tracing::warn!(
@@ -85,14 +87,40 @@ impl Runtime {
             }
         };
         let ticker = Ticker::start(engine.clone()).map_err(EngineError::Thread)?;
-        Ok(Self { engine, setup, limits, wasi, _ticker: ticker })
+        Ok(Self { engine, setup, limits, wasi, lines: Lines::Log, _ticker: ticker })
+    }
+
+    /// Starts wasmtime for code of the same setup elsewhere, one instance at a time, without opening a file.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn of_setup(
+        setup: Setup,
+        limits: Limits,
+        wasi: Wasi,
+        lines: Lines,
+    ) -> Result<Self, EngineError> {
+        let config = match setup {
+            Setup::Pooled => Ok(pooled(&limits, 1, Enabled::No)),
+            Setup::Portable => for_any_machine(pooled(&limits, 1, Enabled::No)),
+            Setup::OnDemand => Ok(on_demand()),
+        };
+        let engine = config.and_then(|config| wasmtime::Engine::new(&config));
+        let engine = engine.map_err(|error| EngineError::start(&error))?;
+        let ticker = Ticker::start(engine.clone()).map_err(EngineError::Thread)?;
+        Ok(Self { engine, setup, limits, wasi, lines, _ticker: ticker })
     }
 
     /// Starts wasmtime for code that any processor of this architecture runs, one instance at a time.
     pub(crate) fn portable(limits: Limits) -> Result<Self, EngineError> {
         let engine = portable(&limits).map_err(|error| EngineError::start(&error))?;
         let ticker = Ticker::start(engine.clone()).map_err(EngineError::Thread)?;
-        Ok(Self { engine, setup: Setup::Portable, limits, wasi: Wasi::default(), _ticker: ticker })
+        Ok(Self {
+            engine,
+            setup: Setup::Portable,
+            limits,
+            wasi: Wasi::default(),
+            lines: Lines::Log,
+            _ticker: ticker,
+        })
     }
 
     /// A duration in ticks, rounded up.
@@ -104,7 +132,7 @@ impl Runtime {
 /// An engine that uses no feature of the processor beyond its architecture's least. Its code runs
 /// in the engine of any such machine, which uses all it has for what it compiles itself.
 pub(crate) fn portable(limits: &Limits) -> wasmtime::Result<wasmtime::Engine> {
-    wasmtime::Engine::new(&for_any_machine(pooled(limits, 1))?)
+    wasmtime::Engine::new(&for_any_machine(pooled(limits, 1, Enabled::Auto))?)
 }
 
 fn for_any_machine(mut config: Config) -> wasmtime::Result<Config> {
@@ -126,7 +154,7 @@ fn base() -> Config {
     config
 }
 
-fn pooled(limits: &Limits, workers: usize) -> Config {
+fn pooled(limits: &Limits, workers: usize, pagemap_scan: Enabled) -> Config {
     // Each worker may use one instance and keep one, and a plugin may be inspected meanwhile.
     let slots = u32::try_from(workers).unwrap_or(u32::MAX).saturating_mul(2).saturating_add(2);
     let mut pool = PoolingAllocationConfig::new();
@@ -142,7 +170,7 @@ fn pooled(limits: &Limits, workers: usize) -> Config {
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
         // Kernels since 6.7 tell which pages were touched, so that only those are zeroed.
-        .pagemap_scan(Enabled::Auto);
+        .pagemap_scan(pagemap_scan);
     let mut config = base();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
@@ -204,7 +232,7 @@ mod tests {
     fn what_only_compiles_compiles_for_what_runs() {
         let limits = Limits::default();
         for (setup, runs) in [
-            (Setup::Pooled, wasmtime::Engine::new(&pooled(&limits, 2))),
+            (Setup::Pooled, wasmtime::Engine::new(&pooled(&limits, 2, Enabled::Auto))),
             (Setup::Portable, portable(&limits)),
             (Setup::OnDemand, wasmtime::Engine::new(&on_demand())),
         ] {

@@ -4,10 +4,12 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use berth_core::{Kind, MapContext, Problem, Region};
+use serde::{Deserialize, Serialize};
 use wasmtime::{ResourceLimiter, Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::{
+    Limits,
     runtime::{Runtime, TABLE_ELEMENTS},
     wasi::{Inputs, Output, State, TooManyHandles},
 };
@@ -24,7 +26,7 @@ const LAST_LINE_BYTES: usize = 512;
 const FUEL_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// How far one call may go.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Bounds {
     pub(crate) deadline: Duration,
     pub(crate) output_bytes: usize,
@@ -73,7 +75,7 @@ impl Runtime {
         let called = call(store);
         store.data_mut().end_lines();
         called.map_err(|error| {
-            store.data().log.backtrace(&error);
+            store.data_mut().log.backtrace(&error);
             Failure::of(&error, bounds, store.data())
         })
     }
@@ -110,15 +112,7 @@ impl Guest {
     fn new(runtime: &Runtime, speaker: Speaker, inputs: Inputs, log: bool) -> Self {
         Self {
             memory: MemoryMeter { limit: runtime.limits.memory_bytes, used: 0, peak: 0 },
-            log: Log {
-                speaker,
-                muted: !log,
-                lines_left: runtime.limits.log_lines,
-                bytes_left: runtime.limits.log_bytes,
-                dropped: 0,
-                panic: None,
-                last_lines: Vec::new(),
-            },
+            log: Log::new(speaker, &runtime.limits, log, runtime.lines.clone()),
             inputs,
             output: Output::default(),
             wasi: None,
@@ -128,6 +122,16 @@ impl Guest {
     /// How much memory the instance has.
     pub(crate) fn memory(&self) -> usize {
         self.memory.used
+    }
+
+    /// The most memory that it had.
+    pub(crate) fn peak_memory(&self) -> usize {
+        self.memory.peak
+    }
+
+    /// How many lines were too many.
+    pub(crate) fn dropped_lines(&self) -> usize {
+        self.log.dropped
     }
 
     /// Takes a line of the plugin's.
@@ -188,7 +192,7 @@ impl ResourceLimiter for MemoryMeter {
 }
 
 /// How important a line is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum LogLevel {
     Debug,
     Info,
@@ -196,19 +200,56 @@ pub(crate) enum LogLevel {
     Error,
 }
 
-struct Log {
+/// Where the lines of plugins go.
+#[derive(Clone, Default)]
+pub(crate) enum Lines {
+    /// Into the log of this process.
+    #[default]
+    Log,
+    /// To the process that started this one, which has the log.
+    #[cfg(target_os = "linux")]
+    To(Arc<dyn Fn(Said<'_>) + Send + Sync>),
+}
+
+/// What is said of a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Said<'a> {
+    /// A line of the plugin's.
+    Line(LogLevel, &'a str),
+    /// Where in its code the call ended.
+    Frame(&'a str),
+}
+
+/// What a plugin logs, within its limits.
+pub(crate) struct Log {
     speaker: Speaker,
+    lines: Lines,
     muted: bool,
     lines_left: usize,
     bytes_left: usize,
     dropped: usize,
+    frames: usize,
     panic: Option<String>,
     /// The last lines of standard error.
     last_lines: Vec<String>,
 }
 
 impl Log {
-    fn write(&mut self, level: LogLevel, message: &str) {
+    pub(crate) fn new(speaker: Speaker, limits: &Limits, wanted: bool, lines: Lines) -> Self {
+        Self {
+            speaker,
+            lines,
+            muted: !wanted,
+            lines_left: limits.log_lines,
+            bytes_left: limits.log_bytes,
+            dropped: 0,
+            frames: 0,
+            panic: None,
+            last_lines: Vec::new(),
+        }
+    }
+
+    pub(crate) fn write(&mut self, level: LogLevel, message: &str) {
         let message = &message[..message.floor_char_boundary(LOG_LINE_BYTES)];
         // A plugin without WASI cannot print, so that the text of a panic comes this way, just before the trap.
         if level == LogLevel::Error && message.starts_with("panicked") {
@@ -225,25 +266,46 @@ impl Log {
         }
         self.lines_left -= 1;
         self.bytes_left -= message.len();
-        let message = printable(message);
+        self.say(Said::Line(level, message));
+    }
+
+    /// Tells where in the plugin's code a call ended, for its author. Components that keep the names of
+    /// their functions show them.
+    fn backtrace(&mut self, error: &wasmtime::Error) {
+        let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return };
+        // wasmtime writes a heading and then a line for each frame, with names as they are in the source.
+        for frame in backtrace.to_string().lines().skip(1).take(BACKTRACE_FRAMES) {
+            self.frame(frame.split_once('!').map_or(frame, |(_, name)| name).trim());
+        }
+    }
+
+    /// Tells one place of a backtrace.
+    pub(crate) fn frame(&mut self, frame: &str) {
+        if self.muted || self.frames == BACKTRACE_FRAMES {
+            return;
+        }
+        self.say(Said::Frame(&frame[..frame.floor_char_boundary(LOG_LINE_BYTES)]));
+        self.frames += 1;
+    }
+
+    fn say(&self, said: Said<'_>) {
+        match &self.lines {
+            Lines::Log => {}
+            #[cfg(target_os = "linux")]
+            Lines::To(elsewhere) => return elsewhere(said),
+        }
         let Speaker { plugin, at } = &self.speaker;
+        let (level, message) = match said {
+            Said::Line(level, message) => (level, printable(message)),
+            Said::Frame(frame) => {
+                (LogLevel::Debug, format!("backtrace {}: {}", self.frames, printable(frame)))
+            }
+        };
         match level {
             LogLevel::Debug => tracing::debug!(%plugin, %at, "{message}"),
             LogLevel::Info => tracing::info!(%plugin, %at, "{message}"),
             LogLevel::Warn => tracing::warn!(%plugin, %at, "{message}"),
             LogLevel::Error => tracing::error!(%plugin, %at, "{message}"),
-        }
-    }
-
-    /// Tells where in the plugin's code a call ended, for its author. Components that keep the names of
-    /// their functions show them.
-    fn backtrace(&self, error: &wasmtime::Error) {
-        let Some(backtrace) = error.downcast_ref::<WasmBacktrace>().filter(|_| !self.muted) else { return };
-        let Speaker { plugin, at } = &self.speaker;
-        // wasmtime writes a heading and then a line for each frame, with names as they are in the source.
-        for (depth, frame) in backtrace.to_string().lines().skip(1).take(BACKTRACE_FRAMES).enumerate() {
-            let frame = frame.split_once('!').map_or(frame, |(_, name)| name).trim();
-            tracing::debug!(%plugin, %at, "backtrace {depth}: {}", printable(frame));
         }
     }
 
@@ -264,7 +326,13 @@ impl Log {
         }
     }
 
-    fn close(&self) {
+    /// Counts lines that were dropped before they came here.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn dropped_before(&mut self, lines: usize) {
+        self.dropped = self.dropped.saturating_add(lines);
+    }
+
+    pub(crate) fn close(&self) {
         if self.dropped > 0 {
             let Speaker { plugin, at } = &self.speaker;
             tracing::warn!(%plugin, %at, "{} more lines of the plugin were dropped", self.dropped);
@@ -273,7 +341,7 @@ impl Log {
 }
 
 /// Keeps a plugin from writing lines of its own into the log, or codes that a terminal obeys.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             let control = c.is_control() && c != '\t';
@@ -317,6 +385,8 @@ pub(crate) enum Failure {
     Refused(String),
     /// What it returned makes no sense.
     Nonsense(String),
+    /// Its process ended: what became of it.
+    Ended(String),
     /// Its code cannot be loaded any more.
     Unloadable(Problem),
 }
@@ -362,6 +432,7 @@ impl Failure {
             | Self::Recursion
             | Self::Denied(_)
             | Self::Exited { .. }
+            | Self::Ended(_)
             | Self::Trapped(_) => true,
             Self::Handles
             | Self::Deadline { .. }
@@ -392,6 +463,11 @@ impl Failure {
             Self::Denied(_) => {
                 "`wasi` is `deny`, so that code which calls WASI fails: leave the setting out (no call gives a \
                  capability either way), or use a plugin that does without"
+            }
+            Self::Ended(_) => {
+                "look into the kernel's log for who ended the process; where memory ran out, give more of it. A \
+                 process that ends for no such reason is the plugin's fault, and may be an attack: do not use it \
+                 before you know why"
             }
             Self::Panicked(_)
             | Self::Recursion
@@ -428,6 +504,7 @@ impl fmt::Display for Failure {
             Self::Exited { code } => write!(f, "exited with code {code}"),
             Self::Handles => TooManyHandles.fmt(f),
             Self::Trapped(trap) => write!(f, "crashed ({trap})"),
+            Self::Ended(how) => write!(f, "failed with its process: {how}"),
             Self::Refused(reason) => write!(f, "refused the batch: {reason}"),
             Self::Nonsense(what) => write!(f, "returned nonsense: {what}"),
             Self::Unloadable(problem) => f.write_str(&problem.message),

@@ -14,7 +14,7 @@ use std::{
 
 use berth_core::Mapper as _;
 use berth_engine::{
-    CodeOrigin, CompileLimits, Compiler, CompilerProcess, Engine, EngineConfig, compile_if_asked,
+    CodeOrigin, CompileLimits, Compiler, CompilerProcess, Engine, EngineConfig, run_child_if_asked,
 };
 use wasm_encoder::{
     BlockType, CodeSection, Component, Function, FunctionSection, Instruction, Module, ModuleSection,
@@ -31,7 +31,7 @@ const TESTS: [(&str, fn()); 4] = [
 ];
 
 fn main() -> ExitCode {
-    if let Some(exit) = compile_if_asked(std::env::args_os()) {
+    if let Some(exit) = run_child_if_asked(std::env::args_os()) {
         return exit;
     }
     let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();

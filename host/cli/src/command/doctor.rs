@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use berth_embed::{Check, Finding, NullObserver, Problem};
+use berth_embed::{Check, Finding, IsolationWalls, NullObserver, Problem};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
@@ -18,17 +18,31 @@ use crate::{
 pub(crate) fn run(global: &Global, all_kinds: bool, as_json: bool, environment: &Environment) -> Exit {
     // The checks are few and quick: progress would only be noise.
     let build = Build::new(Arc::new(NullObserver));
-    let checks =
-        match with_host(global, environment, build, |made| async move { made.host.check(all_kinds).await }) {
-            Ok((checks, _)) => checks,
-            Err(exit) => return exit,
-        };
+    let checked = with_host(global, environment, build, |made| async move {
+        let mut checks = made.host.check(all_kinds).await;
+        checks.extend(made.engine.isolation().map(isolation));
+        checks
+    });
+    let checks = match checked {
+        Ok((checks, _)) => checks,
+        Err(exit) => return exit,
+    };
     let said = if as_json { Said::from(json!({ "checks": checks })) } else { safe(&render(&checks)).into() };
     said.print();
     match checks.iter().filter(|check| check.is_good()).count() {
         good if good == checks.len() => Exit::Done,
         _ => Exit::Partial,
     }
+}
+
+/// What keeps the processes of plugins from everything else. That there are any was found out at the start.
+fn isolation(walls: IsolationWalls) -> Check {
+    let found = if walls.landlock {
+        "processes of their own, closed up by a filter of system calls and by Landlock"
+    } else {
+        "processes of their own, closed up by a filter of system calls; this kernel has no Landlock besides"
+    };
+    Check { subject: "plugins of others".into(), finding: Finding::Good(found.into()) }
 }
 
 fn render(checks: &[Check]) -> String {

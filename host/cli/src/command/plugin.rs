@@ -382,6 +382,9 @@ fn write_description(plugin: &PluginInfo, out: &mut String) -> std::fmt::Result 
     writeln!(out, "  sha256     {}", plugin.sha256)?;
     writeln!(out, "  size       {} KiB, {}", plugin.size.div_ceil(1024), code(plugin))?;
     writeln!(out, "  contract   berth:plugin@{}", plugin.contract)?;
+    if plugin.isolated {
+        writeln!(out, "  runs       in processes of its own")?;
+    }
     let wasi: BTreeSet<&str> = plugin.wasi().collect();
     let others: Vec<&str> =
         plugin.imports.iter().map(String::as_str).filter(|import| !wasi.contains(import)).collect();

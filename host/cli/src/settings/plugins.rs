@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_embed::{Compiler, CompilerProcess, EngineConfig, Wasi};
+use berth_embed::{Compiler, CompilerProcess, EngineConfig, Isolation, IsolationProcess, Wasi};
 use minisign_verify::PublicKey;
 use serde_json::Value;
 
@@ -34,15 +34,22 @@ impl Reader<'_> {
         } else {
             args.plugins.clone()
         };
+        let bundled = self.bundled_plugins();
+        let isolated = self.plugins_are_isolated();
         match this_program() {
-            Ok(program) => config.compiler = Compiler::Process(CompilerProcess::new(program)),
+            Ok(program) => {
+                config.compiler = Compiler::Process(CompilerProcess::new(program.clone()));
+                if isolated {
+                    let trusted_dirs = bundled.iter().cloned().collect();
+                    config.isolation = Isolation::Process(IsolationProcess { program, trusted_dirs });
+                }
+            }
             Err(error) => self.issue(
                 "the program itself",
                 format!("the system does not say where it is ({error}), so that no plugin can be compiled"),
                 "mount /proc, or start it by its full path",
             ),
         }
-        let bundled = self.bundled_plugins();
         // Only there: whoever may add a plugin must not bring code that no sandbox holds.
         config.precompiled_dirs =
             bundled.iter().map(|dir| dir.join("compiled")).filter(|dir| dir.is_dir()).collect();
@@ -118,6 +125,24 @@ impl Reader<'_> {
             });
         }
         trust
+    }
+
+    /// Whether plugins of others, and expressions of users, run in processes of their own.
+    fn plugins_are_isolated(&mut self) -> bool {
+        const PATH: &str = "plugin_isolation";
+        let isolated = match self.text(PATH).as_deref() {
+            None | Some("none") => false,
+            Some("process") => true,
+            Some(other) => {
+                self.issue(PATH, format!("found `{other}`"), "use `none` or `process`");
+                false
+            }
+        };
+        // What protects less than it says is worse than what says no.
+        if isolated && !cfg!(target_os = "linux") {
+            self.issue(PATH, "only Linux can close up a process", "run Berth on Linux, or leave it out");
+        }
+        isolated
     }
 
     /// What plugins get that import WASI.

@@ -14,6 +14,7 @@ mod guides;
 mod handmade;
 #[cfg(target_os = "linux")]
 mod image;
+mod isolation;
 mod kafka;
 #[cfg(feature = "mock-kafka")]
 mod kafka_mock;

@@ -173,6 +173,7 @@ fn values(path: &str) -> (&'static str, &'static str, &'static [(&'static str, &
         "state_dir" | "plugins_lock" | "cache_dir" => ("/a", "/b", &[]),
         "confirm_removal" => ("account=111111111111", "account=222222222222", &[]),
         "plugin_trust" => ("pinned", "any", &[]),
+        "plugin_isolation" => ("none", "process", &[]),
         "wasi" => ("empty", "deny", &[]),
         "plugin_keys" => ("a.pub", "b.pub", &[]),
         "jq_environment" => ("PATH_A", "PATH_B", &[("PATH_A", "a"), ("PATH_B", "b")]),

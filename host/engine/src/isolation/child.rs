@@ -1,0 +1,211 @@
+//! The process that maps, from the inside.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::AsFd as _,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use berth_core::MapContext;
+use wasmtime::{Store, component::Component};
+
+use super::{
+    IsolationWalls, Role,
+    protocol::{self, Done, Ended, Outcome, Reply, Request, Start, Started},
+    walls,
+};
+use crate::{
+    Limits,
+    cache::{CODE_BYTES, ready},
+    contract::{Batch, Output, jq_v1_0::Instance},
+    interfaces::Interfaces,
+    loader::{Code, bind},
+    runtime::{Runtime, Setup, THREAD_STACK},
+    sandbox::{Bounds, Failure, Guest, LOG_LINE_BYTES, Lines, Said, Speaker},
+    wasi::{Inputs, Seed},
+};
+
+type Out = Arc<Mutex<File>>;
+
+/// Maps what comes by standard input until that ends.
+pub(crate) fn run() -> ExitCode {
+    // First of all, and before any thread runs.
+    let first = walls::close_first();
+    let served = thread::Builder::new().stack_size(THREAD_STACK).spawn(move || serve(first));
+    match served.map(thread::JoinHandle::join) {
+        Ok(Ok(Ok(()))) => ExitCode::SUCCESS,
+        // A panic has told its text, and the parent sees by itself when a pipe breaks.
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn serve(first: Result<IsolationWalls, String>) -> io::Result<()> {
+    let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let output = Arc::new(Mutex::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)));
+    let (start, code) = protocol::read::<Start>(&mut input, CODE_BYTES)?;
+    let memory_bytes = start.limits.memory_bytes;
+    let loaded = first
+        .map_err(Started::Open)
+        .and_then(|walls| Ok((walls, load(&start, &code, Arc::clone(&output))?)))
+        .and_then(|loaded| walls::close(memory_of(&start.limits)).map(|()| loaded).map_err(Started::Open));
+    drop(code);
+    let (walls, mut server) = match loaded {
+        Ok(loaded) => loaded,
+        Err(not) => return send(&output, &not, &[]),
+    };
+    send(&output, &Started::Ready(walls), &[])?;
+    loop {
+        let (request, body) = match protocol::read(&mut input, memory_bytes) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            read => read?,
+        };
+        let Some(server) = &mut server else { return Ok(()) };
+        let (done, returned) = server.answer(request, &body);
+        send(&output, &Reply::Done(done), &returned)?;
+    }
+}
+
+fn send(output: &Out, header: &impl serde::Serialize, body: &[u8]) -> io::Result<()> {
+    protocol::write(&mut *output.lock().unwrap_or_else(PoisonError::into_inner), header, body)
+}
+
+/// What a process may have in all: an instance and what goes into and comes out of it, copied once or twice, and
+/// what the program needs itself. A plugin is stopped by its own limit long before.
+fn memory_of(limits: &Limits) -> u64 {
+    let Limits { memory_bytes, output_bytes, .. } = limits;
+    let all = memory_bytes.saturating_mul(3).saturating_add(output_bytes.saturating_mul(3));
+    u64::try_from(all).unwrap_or(u64::MAX).saturating_add(256 << 20)
+}
+
+/// Code, ready to be called.
+struct Server {
+    runtime: Runtime,
+    code: Code,
+    seed: Seed,
+    /// An instance that has compiled a mapping.
+    session: Option<(Store<Guest>, Instance)>,
+}
+
+/// Loads the code; none where there is none.
+fn load(start: &Start, code: &[u8], output: Out) -> Result<Option<Server>, Started> {
+    let Start { setup, role, sha256, limits, wasi } = start;
+    let setup = Setup::of_name(setup).ok_or_else(|| Started::OtherEngine(format!("no setup `{setup}`")))?;
+    let lines = Lines::To(Arc::new(move |said: Said<'_>| {
+        let reply = match said {
+            Said::Line(level, message) => Reply::Line { level, message: message.to_owned() },
+            Said::Frame(frame) => Reply::Frame(frame.to_owned()),
+        };
+        // Where nobody reads, the answer fails, too.
+        _ = send(&output, &reply, &[]);
+    }));
+    let runtime = Runtime::of_setup(setup, limits.clone(), *wasi, lines)
+        .map_err(|error| Started::Open(format!("the WebAssembly engine: {error}")))?;
+    let wanted = match role {
+        Role::Probe => return Ok(None),
+        Role::Mapper | Role::Evaluator => *role,
+    };
+    let other = |error: wasmtime::Error| Started::OtherEngine(cut(&format!("{error:#}")));
+    let component: Component = ready(&runtime.engine, code).map_err(other)?;
+    // Later, this would take a file.
+    component.initialize_copy_on_write_image().map_err(other)?;
+    let interfaces = Interfaces::of_component(&component, &runtime.engine)
+        .map_err(|problem| Started::Unfit(cut(&problem.message)))?;
+    let code = bind(&runtime, &component, &interfaces);
+    let code = code.map_err(|error| Started::Unfit(cut(&format!("{error:#}"))))?;
+    if interfaces.role != wanted {
+        return Err(Started::Unfit("it is for something else".into()));
+    }
+    Ok(Some(Server { runtime, code, seed: Seed::of(*wasi, sha256), session: None }))
+}
+
+impl Server {
+    fn answer(&mut self, request: Request, body: &[u8]) -> (Done, Vec<u8>) {
+        match (request, self.code.clone()) {
+            (Request::Manifest { bounds }, Code::Mapper(program)) => {
+                let inputs = Inputs::of_manifest(self.seed);
+                let mut store = self.store(inputs, bounds);
+                let called = Runtime::call_in(&mut store, bounds, |store| program.manifest(store));
+                done(called.map(Ok), store.data())
+            }
+            (Request::Map { bounds, time, batch }, Code::Mapper(program)) => {
+                let context = MapContext {
+                    account: Arc::new(batch.account),
+                    region: batch.region,
+                    options: batch.options,
+                };
+                let output = if batch.documents { Output::Documents } else { Output::Entities };
+                let batch = Batch { kind: &batch.kind, context: &context, output, resources: body };
+                let mut store = self.store(Inputs { seed: self.seed, time }, bounds);
+                let called = Runtime::call_in(&mut store, bounds, |store| program.map_batch(store, batch));
+                done(called, store.data())
+            }
+            (Request::Compile { bounds }, Code::Jq(evaluator)) => {
+                self.session = None;
+                let mut store = self.store(Inputs::of_manifest(self.seed), bounds);
+                let called = Runtime::call_in(&mut store, bounds, |store| {
+                    let instance = evaluator.instantiate(store)?;
+                    let compiled = instance.compile(store, body)?;
+                    Ok((instance, compiled))
+                });
+                let (instance, called) = match called {
+                    Ok((instance, compiled)) => (Some(instance), Ok(compiled.map(|()| Vec::new()))),
+                    Err(failure) => (None, Err(failure)),
+                };
+                let done = done(called, store.data());
+                self.session = instance.map(|instance| (store, instance));
+                done
+            }
+            (Request::Evaluate { bounds, now }, Code::Jq(_)) => {
+                let Some((store, instance)) = &mut self.session else { return nothing() };
+                let called = Runtime::call_in(store, bounds, |store| instance.evaluate(store, body, now));
+                done(called, store.data())
+            }
+            _ => nothing(),
+        }
+    }
+
+    fn store(&self, inputs: Inputs, bounds: Bounds) -> Store<Guest> {
+        // The parent knows who speaks.
+        let speaker = Speaker { plugin: "".into(), at: "".into() };
+        self.runtime.store(&speaker, inputs, bounds.log)
+    }
+}
+
+/// The answer to what was not to be asked.
+fn nothing() -> (Done, Vec<u8>) {
+    let outcome = Outcome::Failed(Ended::Trapped("it was asked for what it has not".into()));
+    (Done { outcome, peak_memory: 0, memory: 0, dropped: 0 }, Vec::new())
+}
+
+fn done(called: Result<Result<Vec<u8>, String>, Failure>, guest: &Guest) -> (Done, Vec<u8>) {
+    let (outcome, returned) = match called {
+        Ok(Ok(returned)) => (Outcome::Returned, returned),
+        Ok(Err(reason)) => (Outcome::Refused(cut(&reason)), Vec::new()),
+        Err(failure) => (Outcome::Failed(ended(&failure)), Vec::new()),
+    };
+    let (peak_memory, memory) = (guest.peak_memory(), guest.memory());
+    (Done { outcome, peak_memory, memory, dropped: guest.dropped_lines() }, returned)
+}
+
+fn ended(failure: &Failure) -> Ended {
+    match failure {
+        Failure::Deadline { .. } => Ended::Deadline,
+        Failure::Memory { .. } => Ended::Memory,
+        Failure::Output { .. } => Ended::Output,
+        Failure::Recursion => Ended::Recursion,
+        Failure::Handles => Ended::Handles,
+        Failure::Exited { code } => Ended::Exited(*code),
+        Failure::Panicked(text) => Ended::Panicked(cut(text)),
+        Failure::Denied(import) => Ended::Denied(cut(import)),
+        Failure::Trapped(trap) => Ended::Trapped(cut(trap)),
+        other => Ended::Trapped(cut(&other.to_string())),
+    }
+}
+
+/// A text that fits into a header.
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(4 * LOG_LINE_BYTES)].to_owned()
+}

@@ -1,0 +1,415 @@
+//! The processes of an engine, from the side that starts them.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use berth_core::{Account, Problem};
+
+use super::{
+    ARGUMENT, IsolationProcess, IsolationWalls, Role,
+    process::{Lost, Process},
+    protocol::{BatchOf, Done, Ended, Outcome, Reply, Request, Start, Started},
+};
+use crate::{
+    Limits, Wasi,
+    contract::{Batch, Output},
+    runtime::Setup,
+    sandbox::{Bounds, Called, Failure, LOG_LINE_BYTES, Lines, Log, Speaker, printable},
+    subprocess,
+    wasi::Inputs,
+};
+
+/// How long a process may take to load its code.
+const START: Duration = Duration::from_mins(1);
+/// How much longer than a batch may take its process is waited for: it stops the batch by itself.
+const GRACE: Duration = Duration::from_secs(2);
+/// Beside its lines, a process sends a backtrace and the end.
+const MORE_REPLIES: usize = 64;
+
+/// Starts processes, and keeps some of them for the next batch.
+pub(crate) struct Pool {
+    trusted_dirs: Vec<PathBuf>,
+    setup: Setup,
+    limits: Limits,
+    wasi: Wasi,
+    walls: IsolationWalls,
+    starts: mpsc::Sender<mpsc::Sender<io::Result<Child>>>,
+    /// By component; the one that was used last comes last.
+    idle: Mutex<Vec<(u64, Process)>>,
+    most_idle: usize,
+    components: AtomicU64,
+}
+
+impl Pool {
+    /// Starts processes for code of a setup, `workers` at once, of which the first tells what closes them up.
+    ///
+    /// # Errors
+    /// Why there can be none.
+    pub(crate) fn open(
+        process: &IsolationProcess,
+        setup: Setup,
+        (limits, wasi): (Limits, Wasi),
+        workers: usize,
+    ) -> Result<Arc<Self>, String> {
+        let (starts, asked) = mpsc::channel::<mpsc::Sender<io::Result<Child>>>();
+        let program = process.program.clone();
+        // A process ends with the thread that started it. This one lives as long as the pool.
+        let starting = thread::Builder::new().name("berth-isolation".into()).spawn(move || {
+            for started in asked {
+                // Whoever asked waits.
+                _ = started.send(command(&program).spawn());
+            }
+        });
+        starting.map_err(|error| format!("a thread cannot be started: {error}"))?;
+        let mut pool = Self {
+            trusted_dirs: process.trusted_dirs.iter().filter_map(|dir| fs::canonicalize(dir).ok()).collect(),
+            setup,
+            limits,
+            wasi,
+            walls: IsolationWalls { landlock: true },
+            starts,
+            idle: Mutex::default(),
+            // Each worker uses one, and may use one of another component next.
+            most_idle: workers.saturating_mul(2),
+            components: AtomicU64::new(0),
+        };
+        let (_, walls) = pool.start(Role::Probe, "", &[]).map_err(|error| error.problem().message)?;
+        pool.walls = walls;
+        Ok(Arc::new(pool))
+    }
+
+    /// What keeps the processes from everything else.
+    pub(crate) fn walls(&self) -> IsolationWalls {
+        self.walls
+    }
+
+    /// Whether a component of a file runs in processes of its own.
+    pub(crate) fn keeps_apart(&self, file: &Path, role: Role) -> bool {
+        let trusted = || {
+            let dir = file.parent().and_then(|dir| fs::canonicalize(dir).ok());
+            dir.is_some_and(|dir| self.trusted_dirs.contains(&dir))
+        };
+        role == Role::Evaluator || !trusted()
+    }
+
+    fn start(&self, role: Role, sha256: &str, code: &[u8]) -> Result<(Process, IsolationWalls), NotStarted> {
+        let failed = |error: &dyn std::fmt::Display| NotStarted::Failed(error.to_string());
+        let (started, starting) = mpsc::channel();
+        self.starts.send(started).map_err(|error| failed(&error))?;
+        let child = starting.recv().map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        let mut process = Process::of(child).map_err(|error| failed(&error))?;
+        let start = Start {
+            setup: self.setup.name().to_owned(),
+            role,
+            sha256: sha256.to_owned(),
+            limits: self.limits.clone(),
+            wasi: self.wasi,
+        };
+        let until = Instant::now() + START;
+        let sent = process.send(&start, code, until);
+        match sent.and_then(|()| process.receive::<Started>(0, until)) {
+            Ok((Started::Ready(walls), _)) => Ok((process, walls)),
+            Ok((Started::OtherEngine(reason), _)) => Err(NotStarted::OtherEngine(text(&reason))),
+            Ok((Started::Unfit(reason), _)) => Err(NotStarted::Unfit(text(&reason))),
+            Ok((Started::Open(reason), _)) => Err(NotStarted::Failed(text(&reason))),
+            Err(Lost::Late) => {
+                Err(NotStarted::Failed(format!("it took longer than {} s to start", START.as_secs())))
+            }
+            Err(Lost::Ended(how)) => Err(NotStarted::Failed(how)),
+        }
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(u64, Process)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn command(program: &Path) -> Command {
+    let mut command = subprocess::command(program);
+    command.arg(ARGUMENT);
+    // The terminal's interrupt is for the host, which ends its processes when it has finished.
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command
+}
+
+/// Why a process with code does not run.
+pub(crate) enum NotStarted {
+    /// The code is not for this engine.
+    OtherEngine(String),
+    /// The code does not fit the contract.
+    Unfit(String),
+    /// There is no such process.
+    Failed(String),
+}
+
+impl NotStarted {
+    /// Whether other code may do.
+    pub(crate) fn is_of_the_code(&self) -> bool {
+        !matches!(self, Self::Failed(_))
+    }
+
+    pub(crate) fn problem(&self) -> Problem {
+        match self {
+            Self::OtherEngine(reason) => Problem::new(format!("was compiled for another engine: {reason}"))
+                .remedy("let one version of Berth start and compile"),
+            Self::Unfit(reason) => Problem::new(format!("does not fit the plugin contract: {reason}"))
+                .remedy("build it again, with the contract's own `plugin.wit`"),
+            Self::Failed(reason) => {
+                Problem::new(format!("cannot run in a process of its own, which was asked for: {reason}")).remedy(
+                    "let Berth start processes, and give them memory; or set `plugin_isolation` to `none` where you \
+                     trust the plugins",
+                )
+            }
+        }
+    }
+}
+
+/// A component whose code runs in processes of its own.
+pub(crate) struct Apart {
+    pool: Arc<Pool>,
+    component: u64,
+    role: Role,
+    sha256: String,
+    code: Arc<Vec<u8>>,
+}
+
+impl Apart {
+    /// Starts a first process, which takes the next batch.
+    ///
+    /// # Errors
+    /// Why it does not run.
+    pub(crate) fn start(
+        pool: &Arc<Pool>,
+        role: Role,
+        sha256: &str,
+        code: Arc<Vec<u8>>,
+    ) -> Result<Self, NotStarted> {
+        let (process, _) = pool.start(role, sha256, &code)?;
+        let component = pool.components.fetch_add(1, Ordering::Relaxed);
+        let apart = Self { pool: Arc::clone(pool), component, role, sha256: sha256.to_owned(), code };
+        apart.keep(process);
+        Ok(apart)
+    }
+
+    /// Asks for the manifest.
+    pub(crate) fn manifest(&self, speaker: &Speaker, bounds: Bounds) -> Called<Vec<u8>> {
+        let Called { result, peak_memory } = self.call(speaker, bounds, &Request::Manifest { bounds }, &[]);
+        let result = result.and_then(|returned| returned.map_err(|reason| Failure::refused(&reason)));
+        Called { result, peak_memory }
+    }
+
+    /// Maps a batch.
+    pub(crate) fn map_batch(
+        &self,
+        speaker: &Speaker,
+        inputs: Inputs,
+        bounds: Bounds,
+        batch: Batch<'_>,
+    ) -> Called<Result<Vec<u8>, String>> {
+        let context = batch.context;
+        let of = BatchOf {
+            kind: batch.kind.clone(),
+            account: Account::clone(&context.account),
+            region: context.region.clone(),
+            options: context.options.clone(),
+            documents: batch.output == Output::Documents,
+        };
+        let request = Request::Map { bounds, time: inputs.time, batch: of };
+        self.call(speaker, bounds, &request, batch.resources)
+    }
+
+    fn call(
+        &self,
+        speaker: &Speaker,
+        bounds: Bounds,
+        request: &Request,
+        body: &[u8],
+    ) -> Called<Result<Vec<u8>, String>> {
+        let mut log = Log::new(speaker.clone(), &self.pool.limits, bounds.log, Lines::Log);
+        let called = self.process().and_then(|mut process| {
+            let answer = self.ask(&mut process, &mut log, bounds, request, body)?;
+            self.keep(process);
+            Ok(answer)
+        });
+        log.close();
+        match called {
+            Ok(Answer { result, peak_memory, .. }) => Called { result, peak_memory },
+            Err(failure) => Called { result: Err(failure), peak_memory: 0 },
+        }
+    }
+
+    /// A process that waits for a batch.
+    fn process(&self) -> Result<Process, Failure> {
+        loop {
+            let mut idle = self.pool.idle();
+            let Some(at) = idle.iter().rposition(|(component, _)| *component == self.component) else {
+                break;
+            };
+            let (_, mut process) = idle.remove(at);
+            drop(idle);
+            // Somebody may have ended it meanwhile.
+            if process.lives() {
+                return Ok(process);
+            }
+        }
+        self.new_process()
+    }
+
+    fn new_process(&self) -> Result<Process, Failure> {
+        let started = self.pool.start(self.role, &self.sha256, &self.code);
+        started.map(|(process, _)| process).map_err(|error| Failure::Unloadable(error.problem()))
+    }
+
+    fn keep(&self, process: Process) {
+        let mut idle = self.pool.idle();
+        idle.push((self.component, process));
+        let more = idle.len().saturating_sub(self.pool.most_idle);
+        let ended: Vec<_> = idle.drain(..more).collect();
+        drop(idle);
+        drop(ended);
+    }
+
+    /// Sends a request and takes what comes back. The process must not be used again after a failure.
+    fn ask(
+        &self,
+        process: &mut Process,
+        log: &mut Log,
+        bounds: Bounds,
+        request: &Request,
+        body: &[u8],
+    ) -> Result<Answer, Failure> {
+        let limits = &self.pool.limits;
+        // It would have to hold it.
+        if body.len() > limits.memory_bytes {
+            return Err(Failure::Memory { limit: limits.memory_bytes });
+        }
+        let until = Instant::now() + bounds.deadline + GRACE;
+        let failed = |lost| match lost {
+            Lost::Late => Failure::Deadline { limit: bounds.deadline },
+            Lost::Ended(how) => Failure::Ended(how),
+        };
+        process.send(request, body, until).map_err(failed)?;
+        for _ in 0..limits.log_lines.saturating_add(MORE_REPLIES) {
+            match process.receive::<Reply>(bounds.output_bytes, until).map_err(failed)? {
+                (Reply::Line { level, message }, _) => log.write(level, &message),
+                (Reply::Frame(frame), _) => log.frame(&frame),
+                (Reply::Done(done), body) => {
+                    log.dropped_before(done.dropped);
+                    return Ok(Answer::of(done, body, bounds, limits));
+                }
+            }
+        }
+        Err(Failure::Ended("it sent more lines than it may".into()))
+    }
+}
+
+impl Drop for Apart {
+    /// Nobody has a batch for its processes any more.
+    fn drop(&mut self) {
+        let mut idle = self.pool.idle();
+        let (ended, kept) = idle.drain(..).partition(|(component, _)| *component == self.component);
+        *idle = kept;
+        drop::<Vec<_>>(ended);
+    }
+}
+
+/// How a request ended that was answered.
+struct Answer {
+    result: Result<Result<Vec<u8>, String>, Failure>,
+    peak_memory: usize,
+    memory: usize,
+}
+
+impl Answer {
+    fn of(done: Done, body: Vec<u8>, bounds: Bounds, limits: &Limits) -> Self {
+        let result = match done.outcome {
+            Outcome::Returned => Ok(Ok(body)),
+            Outcome::Refused(reason) => Ok(Err(reason)),
+            Outcome::Failed(ended) => Err(match ended {
+                Ended::Deadline => Failure::Deadline { limit: bounds.deadline },
+                Ended::Memory => Failure::Memory { limit: limits.memory_bytes },
+                Ended::Output => Failure::Output { limit: bounds.output_bytes },
+                Ended::Recursion => Failure::Recursion,
+                Ended::Handles => Failure::Handles,
+                Ended::Exited(code) => Failure::Exited { code },
+                Ended::Panicked(what) => Failure::Panicked(text(&what)),
+                Ended::Denied(what) => Failure::Denied(text(&what)),
+                Ended::Trapped(what) => Failure::Trapped(text(&what)),
+            }),
+        };
+        let within = |memory: usize| memory.min(limits.memory_bytes);
+        Self { result, peak_memory: within(done.peak_memory), memory: within(done.memory) }
+    }
+}
+
+/// A text of a process, as it may stand in a message.
+fn text(text: &str) -> String {
+    // The longest is the text of a panic, in which each character may have been escaped.
+    printable(&text[..text.floor_char_boundary(4 * LOG_LINE_BYTES)])
+}
+
+/// A process that has compiled a mapping of a user's own.
+pub(crate) struct Session {
+    process: Process,
+    log: Log,
+    memory: usize,
+}
+
+impl Session {
+    /// Compiles a mapping, in the process of a former one where there is one. The inner error says what is
+    /// wrong with the mapping.
+    pub(crate) fn compile(
+        apart: &Apart,
+        former: Option<Self>,
+        speaker: &Speaker,
+        mapping: &[u8],
+        bounds: Bounds,
+    ) -> Result<Result<Self, String>, Failure> {
+        let process = match former {
+            Some(Self { process, .. }) => process,
+            None => apart.process()?,
+        };
+        let log = Log::new(speaker.clone(), &apart.pool.limits, bounds.log, Lines::Log);
+        let mut session = Self { process, log, memory: 0 };
+        let compiled = session.ask(apart, bounds, &Request::Compile { bounds }, mapping)?;
+        Ok(compiled.map(|_| session))
+    }
+
+    /// Evaluates it on documents.
+    pub(crate) fn evaluate(
+        &mut self,
+        apart: &Apart,
+        documents: &[u8],
+        now: u64,
+        bounds: Bounds,
+    ) -> Result<Result<Vec<u8>, String>, Failure> {
+        self.ask(apart, bounds, &Request::Evaluate { bounds, now }, documents)
+    }
+
+    fn ask(
+        &mut self,
+        apart: &Apart,
+        bounds: Bounds,
+        request: &Request,
+        body: &[u8],
+    ) -> Result<Result<Vec<u8>, String>, Failure> {
+        let answer = apart.ask(&mut self.process, &mut self.log, bounds, request, body)?;
+        self.memory = answer.memory;
+        answer.result
+    }
+
+    /// How much memory its instance has.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory
+    }
+}

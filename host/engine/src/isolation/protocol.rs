@@ -1,0 +1,198 @@
+//! What goes between this process and one that maps: frames of a header in JSON and a body of bytes, each with
+//! its length ahead and neither longer than its reader allows.
+//!
+//! The process that maps is not believed. Whatever it sends is bounded here and checked where it is used.
+
+use std::{
+    io::{self, Read, Write},
+    time::Duration,
+};
+
+use berth_core::{Account, Kind, Region};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{IsolationWalls, Role};
+use crate::{
+    Limits, Wasi,
+    sandbox::{Bounds, LogLevel},
+};
+
+/// A header is names, texts that are cut, and numbers.
+const HEADER_BYTES: usize = 256 << 10;
+/// So much is taken at once of a body of which only the length is known.
+const FIRST_BYTES: usize = 1 << 20;
+
+/// What a process is for. The code is the body.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Start {
+    /// The name of the engine's setup that the code was compiled for.
+    pub(super) setup: String,
+    pub(super) role: Role,
+    /// The digest of the component, from which its random numbers follow.
+    pub(super) sha256: String,
+    pub(super) limits: Limits,
+    pub(super) wasi: Wasi,
+}
+
+/// What a process answers to [`Start`].
+#[derive(Serialize, Deserialize)]
+pub(super) enum Started {
+    /// It is closed up, and takes requests.
+    Ready(IsolationWalls),
+    /// The code is not for this engine.
+    OtherEngine(String),
+    /// The code does not fit the contract.
+    Unfit(String),
+    /// It cannot be closed up.
+    Open(String),
+}
+
+/// What a process is asked for. The body is the resources, the mapping or the documents.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Request {
+    Manifest {
+        bounds: Bounds,
+    },
+    Map {
+        bounds: Bounds,
+        time: Duration,
+        batch: BatchOf,
+    },
+    /// Compiles a mapping of a user's own, in place of the one before.
+    Compile {
+        bounds: Bounds,
+    },
+    Evaluate {
+        bounds: Bounds,
+        now: u64,
+    },
+}
+
+/// A batch without its resources.
+#[derive(Serialize, Deserialize)]
+pub(super) struct BatchOf {
+    pub(super) kind: Kind,
+    pub(super) account: Account,
+    pub(super) region: Option<Region>,
+    pub(super) options: Vec<String>,
+    pub(super) documents: bool,
+}
+
+/// What a process says of a request: lines, and at last how it ended.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Reply {
+    Line {
+        level: LogLevel,
+        message: String,
+    },
+    /// Where in the plugin's code the call ended.
+    Frame(String),
+    Done(Done),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Done {
+    pub(super) outcome: Outcome,
+    /// The most memory that the plugin had, and what it has now.
+    pub(super) peak_memory: usize,
+    pub(super) memory: usize,
+    /// Lines that were too many.
+    pub(super) dropped: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum Outcome {
+    /// The body is what was returned.
+    Returned,
+    Refused(String),
+    Failed(Ended),
+}
+
+/// How a call failed. The limits are those that the reader knows.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Ended {
+    Deadline,
+    Memory,
+    Output,
+    Recursion,
+    Handles,
+    Panicked(String),
+    Denied(String),
+    Exited(i32),
+    Trapped(String),
+}
+
+pub(super) fn write(to: &mut impl Write, header: &impl Serialize, body: &[u8]) -> io::Result<()> {
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).map(u32::to_le_bytes).map_err(io::Error::other);
+    let header = serde_json::to_vec(header)?;
+    let mut head = Vec::with_capacity(8 + header.len());
+    head.extend(length(&header)?);
+    head.extend(length(body)?);
+    head.extend(header);
+    to.write_all(&head)?;
+    to.write_all(body)?;
+    to.flush()
+}
+
+/// Reads a frame with a body of `most` bytes at most.
+pub(super) fn read<H: DeserializeOwned>(from: &mut impl Read, most: usize) -> io::Result<(H, Vec<u8>)> {
+    let too_long = |what: &str, bytes: usize| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("a {what} of {bytes} bytes"))
+    };
+    let mut length = || -> io::Result<usize> {
+        let mut bytes = [0; 4];
+        from.read_exact(&mut bytes)?;
+        usize::try_from(u32::from_le_bytes(bytes)).map_err(io::Error::other)
+    };
+    let (header, body) = (length()?, length()?);
+    if header > HEADER_BYTES {
+        return Err(too_long("header", header));
+    }
+    if body > most {
+        return Err(too_long("body", body));
+    }
+    let header = exactly(from, header)?;
+    let header =
+        serde_json::from_slice(&header).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok((header, exactly(from, body)?))
+}
+
+/// So many bytes. Memory is taken as they arrive, not as they are announced.
+fn exactly(from: &mut impl Read, bytes: usize) -> io::Result<Vec<u8>> {
+    let mut read = Vec::with_capacity(bytes.min(FIRST_BYTES));
+    from.take(bytes as u64).read_to_end(&mut read)?;
+    if read.len() < bytes {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_frame_comes_back_as_it_was() {
+        let mut bytes = Vec::new();
+        write(&mut bytes, &Reply::Frame("f".into()), b"body").unwrap();
+        let (header, body) = read::<Reply>(&mut &bytes[..], 4).unwrap();
+        assert!(matches!(header, Reply::Frame(text) if text == "f"));
+        assert_eq!(body, b"body");
+        let error = |most, bytes: &[u8]| read::<Reply>(&mut &*bytes, most).err().unwrap().to_string();
+        assert_eq!(error(3, &bytes), "a body of 4 bytes");
+        assert_eq!(error(4, &[0, 0, 255, 0, 0, 0, 0, 0]), "a header of 16711680 bytes");
+        for cut in 0..bytes.len() {
+            assert!(read::<Reply>(&mut &bytes[..cut], 4).is_err(), "{cut}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = read::<Reply>(&mut &bytes[..], 1 << 20);
+            let _ = read::<Started>(&mut &bytes[..], 0);
+        }
+    }
+}

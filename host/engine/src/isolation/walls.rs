@@ -1,0 +1,140 @@
+//! What a process that maps takes from itself, for good: files, network, other processes, privileges.
+//!
+//! Two walls stand behind each other. Landlock has the kernel refuse files, TCP and signals, where the kernel
+//! has it. The filter of system calls leaves those that running compiled code takes; what only an attack calls
+//! ends the process.
+
+use std::{collections::BTreeMap, fmt::Display, io};
+
+use landlock::{ABI, Access as _, AccessFs, AccessNet, Ruleset, RulesetAttr as _, RulesetStatus, Scope};
+use rustix::process::{Signal, set_parent_process_death_signal};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
+
+use super::IsolationWalls;
+use crate::subprocess::Limit;
+
+/// What running compiled code takes: pipes, memory, waiting, time, signals of traps, an end.
+const ALLOWED: &[i64] = &[
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_close,
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_futex,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_gettimeofday,
+    libc::SYS_getrandom,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    libc::SYS_membarrier,
+    libc::SYS_rseq,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// What no library calls by itself in a process that only computes: an attack does.
+const FATAL: &[i64] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_socket,
+    libc::SYS_socketpair,
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_bpf,
+    libc::SYS_io_uring_setup,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_mount,
+    libc::SYS_kill,
+];
+
+/// What is closed first, while there is one thread: what this process may have inherited, and files.
+pub(super) fn close_first() -> Result<IsolationWalls, String> {
+    let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+    // Else what loops without end would outlive this program when it is killed.
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| format!("the signal at the end of the parent: {error}"))?;
+    close_inherited().map_err(failed("open files"))?;
+    Limit::NoCore.apply().map_err(failed("core dumps"))?;
+    rustix::process::chdir("/").map_err(|error| format!("the working directory: {error}"))?;
+    // As much as the kernel knows of it: each part is refused by the filter, too.
+    let restricted = Ruleset::default()
+        .handle_access(AccessFs::from_all(ABI::V5))
+        .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(ABI::V4)))
+        .and_then(|ruleset| ruleset.scope(Scope::from_all(ABI::V6)))
+        .and_then(Ruleset::create)
+        .and_then(landlock::RulesetCreated::restrict_self)
+        .map_err(|error| format!("Landlock: {error}"))?;
+    Ok(IsolationWalls { landlock: restricted.ruleset != RulesetStatus::NotEnforced })
+}
+
+/// Closes every file but the three pipes.
+fn close_inherited() -> io::Result<()> {
+    #[expect(unsafe_code, reason = "the standard library has no call for this")]
+    // SAFETY: this is the first that the program does, so that nothing in it has opened a file yet.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+    if closed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What is closed once the code is loaded and all threads run.
+pub(super) fn close(memory_bytes: u64) -> Result<(), String> {
+    let limited = Limit::NoFiles.apply().and_then(|()| Limit::Memory(memory_bytes).apply());
+    limited.map_err(|error| format!("limits: {error}"))?;
+    let filtered = |error: &dyn Display| format!("the filter of system calls: {error}");
+    // The strictest answer of all filters counts.
+    for filter in [fatal(), allowed()] {
+        let program = filter.map_err(|error| filtered(&error))?;
+        seccompiler::apply_filter_all_threads(&program).map_err(|error| filtered(&error))?;
+    }
+    Ok(())
+}
+
+fn fatal() -> seccompiler::Result<BpfProgram> {
+    let rules = FATAL.iter().map(|call| (*call, Vec::new())).collect();
+    program(rules, SeccompAction::Allow, SeccompAction::KillProcess)
+}
+
+fn allowed() -> seccompiler::Result<BpfProgram> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
+    // No more code than there is.
+    let exec = u64::from(libc::PROT_EXEC.unsigned_abs());
+    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+        rules.insert(call, vec![only_if(2, SeccompCmpOp::MaskedEq(exec), 0)?]);
+    }
+    // `abort` ends this process by a signal; others are not to be reached.
+    let own = u64::from(std::process::id());
+    rules.insert(libc::SYS_tgkill, vec![only_if(0, SeccompCmpOp::Eq, own)?]);
+    program(rules, SeccompAction::Errno(libc::EPERM.unsigned_abs()), SeccompAction::Allow)
+}
+
+fn only_if(argument: u8, operator: SeccompCmpOp, value: u64) -> seccompiler::Result<SeccompRule> {
+    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)?;
+    Ok(SeccompRule::new(vec![condition])?)
+}
+
+fn program(
+    rules: BTreeMap<i64, Vec<SeccompRule>>,
+    otherwise: SeccompAction,
+    action: SeccompAction,
+) -> seccompiler::Result<BpfProgram> {
+    let architecture = target_lexicon::Triple::host().architecture.to_string().as_str().try_into()?;
+    Ok(SeccompFilter::new(rules, otherwise, action, architecture)?.try_into()?)
+}
