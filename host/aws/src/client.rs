@@ -22,6 +22,8 @@ use futures::future::FutureExt;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+#[cfg(feature = "aws-sdk-ec2")]
+pub(crate) use self::send::{Attempt, Request, Sender, Signed};
 pub(crate) use self::shared::{Answer, Outcome};
 use self::{pace::Pace, redirect::BucketRegions, shared::SharedReads};
 use crate::{
@@ -298,16 +300,11 @@ impl Client {
         }
     }
 
-    /// The same connections for the official SDK.
+    /// What the official SDK needs to send as this client does: connections, clock, time limit.
     #[cfg(feature = "aws-sdk-ec2")]
-    pub(crate) fn transport(&self) -> crate::transport::Transport {
-        crate::transport::Transport::new(self.http.clone())
-    }
-
-    /// The endpoint that stands in for a service's own.
-    #[cfg(feature = "aws-sdk-ec2")]
-    pub(crate) fn endpoint_override(&self, service: &str) -> Option<&url::Url> {
-        self.overrides.get(&[service])
+    pub(crate) fn sdk_parts(&self) -> (crate::transport::Transport, Clock, Duration) {
+        let transport = crate::transport::Transport::new(self.http.clone());
+        (transport, self.clock.clone(), self.retry.attempt_timeout)
     }
 }
 

@@ -9,8 +9,6 @@ use berth_core::{AccountId, Partition, Problem, RoleArn};
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 
-#[cfg(feature = "aws-sdk-ec2")]
-pub(crate) use self::session::provider::Provider;
 pub(crate) use self::session::{Issued, Session};
 use self::{
     chain::{AmbientIssuer, Link, RoleIssuer, StaticIssuer, Sts, WebIdentityIssuer, static_credentials},

@@ -50,15 +50,45 @@ struct Chances {
 }
 
 /// How a request was signed.
-pub(super) struct Signed {
-    with: Arc<Issued>,
-    at: Stamp,
+pub(crate) struct Signed {
+    pub(crate) with: Arc<Issued>,
+    pub(crate) at: Stamp,
 }
 
 /// What an attempt came to.
-pub(super) enum Attempt {
+pub(crate) enum Attempt {
     Answered(Answer, Signed),
     Silent(TransportError),
+}
+
+/// One request, and where it goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) target: &'a Target,
+    operation: &'a Operation,
+    wire: &'a WireRequest,
+    pub(crate) endpoint: &'a Endpoint,
+    url: &'a Url,
+}
+
+/// What signs a request and sends it once. Limits, repeats and second chances are the client's.
+pub(crate) trait Sender: Sync {
+    /// Sends the request once.
+    fn send(
+        &self,
+        client: &Client,
+        request: Request<'_>,
+    ) -> impl Future<Output = Result<Attempt, CallError>> + Send;
+}
+
+/// Sends what the models describe.
+struct ModelSender;
+
+impl Sender for ModelSender {
+    async fn send(&self, client: &Client, request: Request<'_>) -> Result<Attempt, CallError> {
+        let Request { target, operation, wire, endpoint, url } = request;
+        client.attempt(target, operation, wire, endpoint, url).await
+    }
 }
 
 impl Client {
@@ -69,7 +99,18 @@ impl Client {
         operation: &Operation,
         input: &Value,
     ) -> Result<Answer, CallError> {
-        let outcome = self.ask_repeatedly(target, operation, input).await;
+        self.ask_by(&ModelSender, target, operation, input).await
+    }
+
+    /// The same by another sender.
+    pub(crate) async fn ask_by(
+        &self,
+        sender: &impl Sender,
+        target: &Target,
+        operation: &Operation,
+        input: &Value,
+    ) -> Result<Answer, CallError> {
+        let outcome = self.ask_repeatedly(sender, target, operation, input).await;
         if outcome.as_ref().map_or(true, |answer| !(200..300).contains(&answer.status)) {
             self.count(operation, |calls| calls.errors += 1);
         }
@@ -83,6 +124,7 @@ impl Client {
 
     async fn ask_repeatedly(
         &self,
+        sender: &impl Sender,
         target: &Target,
         operation: &Operation,
         input: &Value,
@@ -111,7 +153,8 @@ impl Client {
                 // Neither semaphore is ever closed, and each is taken in the same order.
                 let _lane = lane.acquire().await;
                 let _seat = self.in_flight.acquire().await;
-                self.attempt(target, operation, &wire, &endpoint, &url).await?
+                let request = Request { target, operation, wire: &wire, endpoint: &endpoint, url: &url };
+                sender.send(self, request).await?
             };
             let (answer, signed) = match attempt {
                 Attempt::Answered(answer, signed) => {
