@@ -28,6 +28,11 @@ use futures::future::FutureExt;
 use serde_json::Value;
 
 pub(crate) use self::answer::{SharedAnswer, decode, decode_list, decode_page};
+#[cfg(feature = "aws-sdk-ec2")]
+pub(crate) use self::{
+    answer::Answer,
+    transport::{Reply, Request, Sender, Signature},
+};
 use self::{
     attempts::Attempts,
     cache_scope::{CacheScope, CacheScopes},
@@ -203,15 +208,24 @@ impl Client {
         }
     }
 
-    /// The same connections for the official SDK.
+    /// Makes a call whose request another sender sends, past the cache.
+    ///
+    /// # Errors
+    /// As those of [`answer`](Self::answer).
     #[cfg(feature = "aws-sdk-ec2")]
-    pub(crate) fn transport(&self) -> crate::sdk_transport::SdkTransport {
-        self.attempts.sdk_transport()
+    pub(crate) async fn call_by(
+        &self,
+        sender: &impl Sender,
+        target: &Target,
+        operation: &Operation,
+        input: &Value,
+    ) -> Result<Answer, CallError> {
+        self.attempts.call_by(sender, target, operation, input).await
     }
 
-    /// The setting that overrides a service's endpoint.
+    /// What the official SDK needs to send as this client does: connections, clock, limit of one attempt.
     #[cfg(feature = "aws-sdk-ec2")]
-    pub(crate) fn endpoint_override(&self, service: &str) -> Option<&url::Url> {
-        self.attempts.endpoint_override(service)
+    pub(crate) fn sdk_parts(&self) -> (crate::sdk_transport::SdkTransport, Clock, Duration) {
+        self.attempts.sdk_parts()
     }
 }

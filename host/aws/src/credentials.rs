@@ -8,8 +8,6 @@ mod assume_role;
 mod caller;
 mod priority;
 mod remedy;
-#[cfg(feature = "aws-sdk-ec2")]
-mod sdk_provider;
 mod session;
 mod source;
 mod static_keys;
@@ -22,8 +20,6 @@ use berth_core::{AccountId, Partition, Problem, RoleArn};
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 
-#[cfg(feature = "aws-sdk-ec2")]
-pub(crate) use self::sdk_provider::Provider;
 pub(crate) use self::session::{Issued, Session};
 use self::{
     ambient::Ambient,

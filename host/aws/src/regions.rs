@@ -13,6 +13,9 @@ use crate::{
     errors::{AWS, CallError},
 };
 
+/// The statuses of enabled regions, as EC2 names them.
+const ENABLED: [&str; 2] = ["opt-in-not-required", "opted-in"];
+
 /// Asks the Account service and, where that does not answer, EC2: in the home region, which no account can
 /// switch off but a policy may deny, then in the regions that are wanted, then in others that are enabled
 /// in every account. Each lists the regions of all the world. `target` is the home region.
@@ -143,15 +146,22 @@ async fn by_account_service(client: &Arc<Client>, target: &Target) -> Result<BTr
 #[cfg(not(feature = "aws-sdk-ec2"))]
 async fn by_ec2(client: &Arc<Client>, target: &Target) -> Result<BTreeSet<Region>, CallError> {
     let input = json!({"Filters": [
-        {"Name": "opt-in-status", "Values": ["opt-in-not-required", "opted-in"]}
+        {"Name": "opt-in-status", "Values": ENABLED}
     ]});
     Ok(names(&client.all(target, "ec2", "DescribeRegions", input, "Regions").await?))
 }
 
 /// Sorted, so that every resync reads in the same order.
 fn names(listed: &[Value]) -> BTreeSet<Region> {
-    let name = |region: &Value| region.get("RegionName").and_then(Value::as_str).map(Region::new);
-    listed.iter().filter_map(name).filter_map(Result::ok).collect()
+    let enabled = |region: &Value| named(region["RegionName"].as_str(), region["OptInStatus"].as_str());
+    listed.iter().filter_map(enabled).collect()
+}
+
+/// A region by its name, unless EC2 says that it is not enabled. What answers in place of AWS may not heed
+/// the filter.
+fn named(name: Option<&str>, opt_in_status: Option<&str>) -> Option<Region> {
+    let is_enabled = opt_in_status.is_none_or(|status| ENABLED.contains(&status));
+    name.filter(|_| is_enabled).and_then(|name| Region::new(name).ok())
 }
 
 #[cfg(test)]

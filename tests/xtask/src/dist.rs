@@ -100,7 +100,7 @@ fn bill_of_materials(repo: &Repo, file: &Path, epoch: u64) -> Result<PathBuf> {
     const NAME: &str = "berth.cdx";
     let mut list = CYCLONEDX.command(repo)?;
     list.args(["cyclonedx", "--format", "json", "--override-filename", NAME]);
-    list.args(["--spec-version", "1.5", "--target", &image::target()?, "--manifest-path"]);
+    list.args(["--spec-version", "1.5", "--target", &image::target()?, image::SHIPPED, "--manifest-path"]);
     // Gives neither a random number nor another time.
     run(list.arg(repo.path("host/cli/Cargo.toml")).env("SOURCE_DATE_EPOCH", epoch.to_string()))?;
     let written = repo.path("host/cli").join(format!("{NAME}.json"));

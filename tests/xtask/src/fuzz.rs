@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    repo::Repo,
+    repo::{Repo, exit_code_of},
     suite::{executable, messages_of},
 };
 
@@ -148,8 +148,7 @@ pub(crate) fn wrap_rustc() -> Option<ExitCode> {
     if INSTRUMENTED.contains(&package.as_str()) && !is_script {
         rustc.args(COVERAGE);
     }
-    let code = rustc.args(arguments).status().ok().and_then(|status| status.code());
-    Some(code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+    Some(exit_code_of(rustc.args(arguments)))
 }
 
 /// One binary with all targets. Of the whole workspace, so that dependencies have the features that the tests
@@ -170,7 +169,7 @@ fn build(repo: &Repo, settings: bool) -> Result<PathBuf> {
     }
     // libFuzzer itself, which makes the inputs.
     arguments.push("--config=profile.dev.package.libfuzzer-sys.opt-level=2".to_owned());
-    cargo.env("RUSTC_WRAPPER", std::env::current_exe()?).env(WRAPS, "1");
+    cargo.env("RUSTC_WRAPPER", repo.program()).env(WRAPS, "1");
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     executable(&messages_of(cargo, &arguments)?, "bin", "fuzz").context("cargo built no `fuzz`")
 }

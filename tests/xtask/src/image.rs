@@ -7,14 +7,14 @@ use std::{
     env::consts::{ARCH, OS},
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitCode, Stdio},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     components,
-    repo::{Repo, files_below, is_missing, run},
+    repo::{Repo, exit_code_of, files_below, is_missing, run},
     suite,
     tools::AUDITABLE,
 };
@@ -48,7 +48,15 @@ pub(crate) struct Image {
     pub(crate) archive: PathBuf,
     /// The digest of its manifest.
     pub(crate) digest: String,
+    /// The folder with its files.
+    pub(crate) root: PathBuf,
 }
+
+/// What is optional in the binary and in all that is shipped: it costs too much to build it for each test.
+pub(crate) const SHIPPED: &str = "--features=berth/aws-sdk-ec2";
+
+/// Set where the task runner is called in the compiler's place.
+const WRAPS: &str = "BERTH_IMAGE_WRAPS_RUSTC";
 
 const ROOTFS: &str = "target/image/rootfs";
 const COPY_FROM_BUILD: &str = "COPY --from=build /berth/target/image/rootfs/ /";
@@ -148,6 +156,7 @@ pub(crate) fn assemble(repo: &Repo, root: &Path, epoch: Option<u64>) -> Result<I
         storage: folder.join("storage"),
         archive,
         digest: String::new(),
+        root: root.to_owned(),
     };
     let file = folder.join("Dockerfile");
     let dockerfile = fs::read_to_string(repo.path("Dockerfile")).context("could not read the Dockerfile")?;
@@ -198,30 +207,58 @@ fn binary(repo: &Repo, build: Build) -> Result<PathBuf> {
     let target = target()?;
     components::ensure_target(repo, &target)?;
     println!("image: building berth for {target} (profile {})", build.profile());
-    let flags;
-    let mut arguments =
-        vec!["build", "--locked", "--package=berth", "--target", &target, "--profile", build.profile()];
+    let mut cargo = cargo(repo, build, "build")?;
     if build == Build::Release {
         // Where it is built must not show in it.
-        flags = format!(
-            "target.{target}.rustflags={}",
-            serde_json::to_string(&components::without_paths(repo)?)?
-        );
-        arguments.extend(["--config", &flags]);
+        let flags = serde_json::to_string(&components::without_paths(repo)?)?;
+        cargo.arg("--config").arg(format!("target.{target}.rustflags={flags}"));
         // Nor when: the allocator's C code names its day and time of compilation. Always the same, so that
         // it matters not when a library was compiled that is still there.
-        arguments.extend(["--config", "env.SOURCE_DATE_EPOCH.value=\"0\""]);
-        arguments.extend(["--config", "env.SOURCE_DATE_EPOCH.force=true"]);
+        cargo.args(["--config", "env.SOURCE_DATE_EPOCH.value=\"0\""]);
+        cargo.args(["--config", "env.SOURCE_DATE_EPOCH.force=true"]);
     }
-    let messages = if build == Build::Release {
-        // Scanners find in the binary which crates it was built from.
-        let mut cargo = AUDITABLE.command(repo)?;
-        cargo.arg("auditable");
-        suite::messages_of(cargo, &arguments)?
-    } else {
-        suite::messages(repo, &arguments)?
-    };
+    let messages = suite::messages_of(cargo, &[])?;
     suite::executable(&messages, "bin", "berth").context("cargo built no `berth`")
+}
+
+/// A command of cargo about the image's binary, or about what is compiled like it.
+pub(crate) fn cargo(repo: &Repo, build: Build, command: &str) -> Result<Command> {
+    let mut cargo = match build {
+        // Scanners find in the binary which crates it was built from.
+        Build::Release => AUDITABLE.command(repo)?,
+        Build::Test => repo.cargo(),
+    };
+    match build {
+        Build::Release => _ = cargo.arg("auditable"),
+        Build::Test => _ = cargo.env("RUSTC_WRAPPER", repo.program()).env(WRAPS, "1"),
+    }
+    cargo.args([command, "--locked", "--package=berth", SHIPPED, "--target", &target()?]);
+    cargo.args(["--profile", build.profile()]);
+    Ok(cargo)
+}
+
+/// Runs the compiler, in whose place cargo called this program. `None` where it was called for another reason.
+pub(crate) fn wrap_rustc() -> Option<ExitCode> {
+    std::env::var_os(WRAPS)?;
+    let mut arguments = std::env::args_os().skip(1);
+    let rustc = arguments.next()?;
+    let package = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
+    let mut command = match package.as_str() {
+        "aws-sdk-ec2" => {
+            // One of its 700 calls is used. No stable compiler takes this, and what is released has to do without.
+            let mut command = Command::new(rustc);
+            command.arg("-Zhint-mostly-unused").env("RUSTC_BOOTSTRAP", "1");
+            command
+        }
+        "berth-aws" => {
+            // What is compiled here alone is linted here alone, too.
+            let mut command = Command::new("clippy-driver");
+            command.arg(rustc).env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__");
+            command
+        }
+        _ => Command::new(rustc),
+    };
+    Some(exit_code_of(command.args(arguments)))
 }
 
 /// What the image's binary is compiled for.

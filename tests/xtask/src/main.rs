@@ -156,7 +156,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = fuzz::wrap_rustc() {
+    if let Some(code) = fuzz::wrap_rustc().or_else(image::wrap_rustc) {
         return code;
     }
     let outcome = Repo::find().and_then(|repo| match Args::parse().command {

@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitCode, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 /// The repository this task runner was built from.
 pub(crate) struct Repo {
     root: PathBuf,
+    program: PathBuf,
 }
 
 impl Repo {
@@ -22,7 +23,14 @@ impl Repo {
             .ancestors()
             .nth(2)
             .with_context(|| format!("{} is not tests/xtask of a repository", manifest.display()))?;
-        Ok(Self { root: root.to_owned() })
+        // Asked at the start: later the file may be another one, since builds of all programs write it anew.
+        let program = std::env::current_exe().context("this program's own path is unknown")?;
+        Ok(Self { root: root.to_owned(), program })
+    }
+
+    /// This task runner as a program, to be called in the compiler's place.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
     }
 
     /// A path inside the repository.
@@ -84,6 +92,12 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("`{}` failed ({status})", line(command));
     }
     Ok(())
+}
+
+/// Runs a command in whose place this program was called, and gives its exit code.
+pub(crate) fn exit_code_of(command: &mut Command) -> ExitCode {
+    let code = command.status().ok().and_then(|status| status.code());
+    code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 /// Runs a command and gives its standard output; what it says on standard error is shown.

@@ -72,6 +72,16 @@ impl Phases {
                 tests.args(["--nocapture", "--test-threads=1"]).env("BERTH_TEST_IMAGE", &image.name);
                 run(tests.env("BERTH_TEST_IMAGE_STORAGE", &image.storage))
             })?;
+            // What is shipped lists regions with the official SDK, which is compiled for the image alone. The
+            // tests of that are the same.
+            self.run("regions by the SDK", || {
+                let mut shipped = tests(&["--workspace", "--test=e2e", "--", "network::"]);
+                shipped.env("BERTH_TEST_BIN", image.root.join("usr/bin/berth"));
+                run(shipped.env("BERTH_TEST_COMPONENTS", &image.root))?;
+                let mut library = image::cargo(repo, image::Build::Test, "test")?;
+                library.args(["--package=berth-aws", "--test=it", "--", "regions"]);
+                run(library.env("BERTH_TEST_PYTHON", &python))
+            })?;
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use super::{
     rate_limit::{RateLimiter, RateLimits, SentAt},
     retry::{self, History, Policy, Refusal, SignAgain, Step},
     s3_redirect::{self, BucketRegions},
-    transport::{Reply, Signature, Transport},
+    transport::{Reply, Request, Sender, Signature, Transport},
 };
 use crate::{
     AwsConfig, CallStats,
@@ -69,7 +69,21 @@ impl Attempts {
         operation: &Operation,
         input: &Value,
     ) -> Result<Answer, CallError> {
-        let answer = match Call::new(self, target, operation, input) {
+        self.call_by(&self.transport, target, operation, input).await
+    }
+
+    /// The same call, sent by another sender.
+    ///
+    /// # Errors
+    /// As those of [`call`](Self::call).
+    pub(super) async fn call_by(
+        &self,
+        sender: &impl Sender,
+        target: &Target,
+        operation: &Operation,
+        input: &Value,
+    ) -> Result<Answer, CallError> {
+        let answer = match Call::new(self, sender, target, operation, input) {
             Ok(call) => call.run().await,
             Err(error) => Err(error),
         };
@@ -111,28 +125,25 @@ impl Attempts {
         let service_permits = self.permits.of_service("s3");
         let _permits = self.permits.acquire(&service_permits).await;
         self.count(&operation, |calls| calls.requests += 1);
-        match self.transport.send(&target.session, &operation, &wire, &destination).await {
+        let (session, to) = (&*target.session, &destination);
+        let request = Request { session, operation: &operation, wire: &wire, to };
+        match self.transport.send(request).await {
             Ok(Reply::Answer(answer, _)) => s3_redirect::region_of_header(&answer),
             Ok(Reply::NoAnswer(_)) | Err(_) => None,
         }
     }
 
-    /// The same connections for the official SDK.
+    /// What the official SDK needs to send as this client does.
     #[cfg(feature = "aws-sdk-ec2")]
-    pub(super) fn sdk_transport(&self) -> crate::sdk_transport::SdkTransport {
-        crate::sdk_transport::SdkTransport::new(self.transport.http().clone())
-    }
-
-    /// The setting that overrides a service's endpoint.
-    #[cfg(feature = "aws-sdk-ec2")]
-    pub(super) fn endpoint_override(&self, service: &str) -> Option<&url::Url> {
-        self.endpoints.override_of(service)
+    pub(super) fn sdk_parts(&self) -> (crate::sdk_transport::SdkTransport, Clock, std::time::Duration) {
+        self.transport.sdk_parts()
     }
 }
 
 /// A call that is under way.
-struct Call<'c> {
+struct Call<'c, S> {
     attempts: &'c Attempts,
+    sender: &'c S,
     target: &'c Target,
     operation: &'c Operation,
     wire: WireRequest,
@@ -147,9 +158,10 @@ struct Call<'c> {
     spent: u32,
 }
 
-impl<'c> Call<'c> {
+impl<'c, S: Sender> Call<'c, S> {
     fn new(
         attempts: &'c Attempts,
+        sender: &'c S,
         target: &'c Target,
         operation: &'c Operation,
         input: &'c Value,
@@ -164,6 +176,7 @@ impl<'c> Call<'c> {
             rate_limiter: attempts.rate_limits.get(&target.account, &region, service),
             service_permits: attempts.permits.of_service(service),
             attempts,
+            sender,
             target,
             operation,
             wire,
@@ -208,8 +221,15 @@ impl<'c> Call<'c> {
             attempts.count(self.operation, |calls| calls.retries += 1);
         }
         let _permits = attempts.permits.acquire(&self.service_permits).await;
-        let session = &self.target.session;
-        let reply = attempts.transport.send(session, self.operation, &self.wire, &self.destination).await?;
+        let reply = self
+            .sender
+            .send(Request {
+                session: &self.target.session,
+                operation: self.operation,
+                wire: &self.wire,
+                to: &self.destination,
+            })
+            .await?;
         if let Reply::Answer(answer, _) = &reply {
             self.target.answered(answer.body.len());
         }

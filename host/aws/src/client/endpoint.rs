@@ -11,8 +11,8 @@ use crate::{AwsConfig, EndpointOverrides, errors::CallError};
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// The endpoint that a request is signed for, and its full URL.
-pub(super) struct Destination {
-    pub(super) endpoint: Endpoint,
+pub(crate) struct Destination {
+    pub(crate) endpoint: Endpoint,
     pub(super) url: Url,
 }
 
@@ -28,12 +28,6 @@ impl Endpoints {
             overrides: config.endpoints.clone(),
             options: EndpointOptions { fips: config.fips, dual_stack: config.dual_stack },
         }
-    }
-
-    /// The setting that overrides a service's endpoint.
-    #[cfg(feature = "aws-sdk-ec2")]
-    pub(super) fn override_of(&self, service: &str) -> Option<&Url> {
-        self.overrides.get(&[service])
     }
 
     /// The destination of a request in a region.

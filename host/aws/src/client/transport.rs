@@ -24,13 +24,13 @@ pub(super) struct Transport {
 }
 
 /// The credentials and the time that a request was signed with.
-pub(super) struct Signature {
-    pub(super) credentials: Arc<Issued>,
-    pub(super) at: Stamp,
+pub(crate) struct Signature {
+    pub(crate) credentials: Arc<Issued>,
+    pub(crate) at: Stamp,
 }
 
 /// The result of one attempt.
-pub(super) enum Reply {
+pub(crate) enum Reply {
     Answer(Answer, Signature),
     NoAnswer(TransportError),
 }
@@ -45,23 +45,35 @@ impl Transport {
         }
     }
 
-    /// The same connections for the official SDK.
+    /// What the official SDK needs to send as this does: connections, clock, limit of one attempt.
     #[cfg(feature = "aws-sdk-ec2")]
-    pub(super) fn http(&self) -> &berth_http::Client {
-        &self.http
+    pub(super) fn sdk_parts(&self) -> (crate::sdk_transport::SdkTransport, Clock, Duration) {
+        let transport = crate::sdk_transport::SdkTransport::new(self.http.clone());
+        (transport, self.clock.clone(), self.timeout)
     }
+}
 
-    /// Signs a request and sends it.
+/// A request, and its destination.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'r> {
+    pub(crate) session: &'r Session,
+    pub(super) operation: &'r Operation,
+    pub(super) wire: &'r WireRequest,
+    pub(crate) to: &'r Destination,
+}
+
+/// Signs a request and sends it once. Limits and retries are those of the [attempts](super::attempts).
+pub(crate) trait Sender: Sync {
+    /// Sends the request.
     ///
     /// # Errors
     /// [`CallError`] where the request cannot be signed, or its answer is too large.
-    pub(super) async fn send(
-        &self,
-        session: &Session,
-        operation: &Operation,
-        wire: &WireRequest,
-        to: &Destination,
-    ) -> Result<Reply, CallError> {
+    fn send(&self, request: Request<'_>) -> impl Future<Output = Result<Reply, CallError>> + Send;
+}
+
+impl Sender for Transport {
+    async fn send(&self, request: Request<'_>) -> Result<Reply, CallError> {
+        let Request { session, operation, wire, to } = request;
         let credentials =
             session.credentials().await.map_err(|problem| CallError::Credentials(Arc::new(problem)))?;
         let mut request = http::Request::builder().method(wire.method.clone()).uri(to.url.as_str()).body(());

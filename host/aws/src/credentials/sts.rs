@@ -8,7 +8,10 @@ use std::{
 use aws_credential_types::Credentials;
 use aws_sdk_sts::{
     Client as StsClient,
-    config::{BehaviorVersion, IdentityCache, retry::RetryConfig, timeout::TimeoutConfig},
+    config::{
+        BehaviorVersion, IdentityCache, StalledStreamProtectionConfig, retry::RetryConfig,
+        timeout::TimeoutConfig,
+    },
     error::{ProvideErrorMetadata, SdkError},
     types::Credentials as StsCredentials,
 };
@@ -93,15 +96,16 @@ impl Sts {
             // Corrected by our own clock, which all services share.
             .disable_clock_skew_correction(true)
             .region(aws_sdk_sts::config::Region::new(self.region))
-            .use_fips(self.fips)
-            .use_dual_stack(self.dual_stack)
             .retry_config(RetryConfig::standard().with_max_attempts(5))
             .timeout_config(TimeoutConfig::builder().read_timeout(self.timeout).build())
+            // It gives up after five seconds without an answer, whatever the limit is.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             // Credentials are cached in their `Session`, where expiry can be acted on.
             .identity_cache(IdentityCache::no_cache());
         match &self.endpoint {
+            // It is asked as it is, whatever kind of endpoint AWS's own would be.
             Some(endpoint) => config.endpoint_url(endpoint),
-            None => config,
+            None => config.use_fips(self.fips).use_dual_stack(self.dual_stack),
         }
     }
 

@@ -1,44 +1,146 @@
-//! `ec2:DescribeRegions` by the official SDK.
+//! `ec2:DescribeRegions` by the official SDK: it writes, signs and sends the request, and reads the answer.
+//! Limits, repeats, renewed credentials and the clock are those of all calls.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use aws_sdk_ec2::{
-    config::{BehaviorVersion, SharedCredentialsProvider},
-    error::{DisplayErrorContext, ProvideErrorMetadata},
+    config::{
+        BehaviorVersion, ConfigBag, IdentityCache, Intercept, RuntimeComponents,
+        StalledStreamProtectionConfig, interceptors::AfterDeserializationInterceptorContextRef,
+        retry::RetryConfig, timeout::TimeoutConfig,
+    },
+    error::{BoxError, SdkError},
+    operation::describe_regions::{DescribeRegionsError, DescribeRegionsOutput},
     types::Filter,
 };
-use berth_aws_protocol::WireError;
-use berth_core::Region;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use berth_aws_protocol::{DecodeError, Operation, Service};
+use berth_core::{Path, Problem, Region};
+use berth_http::TransportError;
+use bytes::Bytes;
+use serde_json::json;
 
+use super::{ENABLED, named};
 use crate::{
-    client::{Client, Target},
-    credentials::Provider,
+    client::{Answer, Client, Reply, Request, Sender, Signature, Target, decode},
+    clock::Clock,
     errors::CallError,
+    sdk_transport::SdkTransport,
 };
 
 /// Without `AllRegions` EC2 leaves out what is not opted in.
+///
+/// The SDK takes an answer that is cut off for a whole one, so the models are asked first whether it is one.
 pub(super) async fn by_ec2(client: &Arc<Client>, target: &Target) -> Result<BTreeSet<Region>, CallError> {
-    let mut config = aws_sdk_ec2::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .http_client(client.transport())
-        .region(aws_sdk_ec2::config::Region::new(target.region.to_string()))
-        .credentials_provider(SharedCredentialsProvider::new(Provider(target.session.clone())));
-    if let Some(endpoint) = client.endpoint_override("ec2") {
-        config = config.endpoint_url(endpoint.as_str());
+    let operation = Service::load("ec2")?.operation("DescribeRegions")?;
+    let (transport, clock, timeout) = client.sdk_parts();
+    let sdk = Sdk { transport, clock, timeout, output: Mutex::default() };
+    let answer = client.call_by(&sdk, target, &operation, &json!({})).await?;
+    operation.check_list(&decode(&operation, &answer)?, &Path::list_of("Regions"), None)?;
+    let output = match taken(&sdk.output) {
+        Some(Ok(output)) => output,
+        Some(Err(reason)) => return Err(unreadable(&operation, reason)),
+        None => DescribeRegionsOutput::builder().build(),
+    };
+    let regions = output.regions().iter();
+    Ok(regions.filter_map(|region| named(region.region_name(), region.opt_in_status())).collect())
+}
+
+fn unreadable(operation: &Operation, reason: String) -> CallError {
+    DecodeError::Malformed { operation: operation.to_string(), reason }.into()
+}
+
+struct Sdk {
+    transport: SdkTransport,
+    clock: Clock,
+    /// How long one attempt may take.
+    timeout: Duration,
+    /// What the SDK reads in the answer, or why it cannot.
+    output: Mutex<Option<Result<DescribeRegionsOutput, String>>>,
+}
+
+impl Sender for Sdk {
+    async fn send(&self, request: Request<'_>) -> Result<Reply, CallError> {
+        let issued = request.session.credentials().await;
+        let credentials = issued.map_err(|problem| CallError::Credentials(Arc::new(problem)))?;
+        let answer = Kept::default();
+        let region = aws_sdk_ec2::config::Region::new(request.to.endpoint.signing_region.clone());
+        let timeouts = TimeoutConfig::builder().disable_connect_timeout().read_timeout(self.timeout);
+        let config = aws_sdk_ec2::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(self.transport.clone())
+            .interceptor(answer.clone())
+            .time_source(self.clock.clone())
+            .region(region)
+            .endpoint_url(request.to.endpoint.url.as_str())
+            .credentials_provider(credentials.credentials().clone())
+            .identity_cache(IdentityCache::no_cache())
+            // The client repeats what is worth it, corrects the clock, and limits the time.
+            .retry_config(RetryConfig::disabled())
+            .disable_clock_skew_correction(true)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .timeout_config(timeouts.build())
+            .build();
+        let enabled = ENABLED.map(str::to_owned).to_vec();
+        let status = Filter::builder().name("opt-in-status").set_values(Some(enabled)).build();
+        let at = self.clock.stamp();
+        let call = aws_sdk_ec2::Client::from_conf(config).describe_regions().filters(status);
+        let output = call.send().await;
+        if let Some(answer) = taken(&answer.0) {
+            let output = output.map_err(|error| Problem::from_error(&error).message);
+            *self.output.lock().unwrap_or_else(PoisonError::into_inner) = Some(output);
+            return Ok(Reply::Answer(answer, Signature { credentials, at }));
+        }
+        match output {
+            Ok(_) => Err(unanswered(&"the SDK kept no answer")),
+            Err(error) => no_answer(&error),
+        }
     }
-    let status =
-        Filter::builder().name("opt-in-status").values("opt-in-not-required").values("opted-in").build();
-    let answer =
-        aws_sdk_ec2::Client::from_conf(config.build()).describe_regions().filters(status).send().await;
-    let answer = answer.map_err(|error| {
-        let told = WireError {
-            code: error.code().unwrap_or("NoAnswer").to_owned(),
-            message: error.message().map_or_else(|| DisplayErrorContext(&error).to_string(), str::to_owned),
-            request_id: None,
-            region: None,
-        };
-        CallError::of_answer(error.raw_response().map_or(0, |raw| raw.status().as_u16()), told, true)
-    })?;
-    let names = answer.regions().iter().filter_map(|region| region.region_name());
-    Ok(names.filter_map(|name| Region::new(name).ok()).collect())
+}
+
+/// Why no answer came, or no request could be made.
+fn no_answer(error: &SdkError<DescribeRegionsError, HttpResponse>) -> Result<Reply, CallError> {
+    match TransportError::find(error) {
+        Some(silence) => Ok(Reply::NoAnswer(silence)),
+        None => Err(unanswered(&Problem::from_error(error).message)),
+    }
+}
+
+fn unanswered(reason: &dyn std::fmt::Display) -> CallError {
+    CallError::Signing(reason.to_string())
+}
+
+fn taken<T>(kept: &Mutex<Option<T>>) -> Option<T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// The answer as it came.
+#[derive(Debug, Clone, Default)]
+struct Kept(Arc<Mutex<Option<Answer>>>);
+
+impl Intercept for Kept {
+    fn name(&self) -> &'static str {
+        "keep the answer"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let response = context.response();
+        let mut headers = http::HeaderMap::new();
+        for (name, value) in response.headers() {
+            headers.append(name.parse::<http::HeaderName>()?, value.parse()?);
+        }
+        let body = Bytes::copy_from_slice(response.body().bytes().unwrap_or_default());
+        let answer = Answer { status: response.status().as_u16(), headers, body };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        Ok(())
+    }
 }
