@@ -156,7 +156,7 @@ impl Call<'_> {
         }
         drop(idle);
         let evaluator = self.jq.evaluator.get()?;
-        let inputs = Inputs::of_manifest(Seed::of(self.runtime.wasi, &self.jq.sha256));
+        let inputs = Some(Inputs::of_manifest(Seed::of(self.runtime.wasi, &self.jq.sha256)));
         let mut store = self.runtime.store(&self.speaker, inputs, true);
         let bounds = Bounds { deadline, output_bytes: output_bound(self.runtime, 0), log: true };
         let (instance, compiled) = Runtime::call_in(&mut store, bounds, |store| {
