@@ -73,7 +73,7 @@ const C: Language = Language {
         "  const berth_json item = resource->item;",
         "  extern int printf(const char *, ...);\n  printf(\"seen %d\\n\", 7);",
     ],
-    imports: "imports    berth:plugin/log@1.0.0\n",
+    imports: "imports    nothing\n",
 };
 
 const ZIG: Language = Language {
