@@ -471,6 +471,10 @@ pub(crate) enum Language {
     Rust,
     /// Rust with the whole standard library: random hash maps, clocks and printing, by way of WASI.
     RustWasi,
+    /// Built with Zig, which Python can install.
+    C,
+    /// Built with Zig, which Python can install.
+    Zig,
     /// JavaScript, built with Node.js and npm.
     Js,
     /// Built with Python and its module `venv`.

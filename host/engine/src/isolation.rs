@@ -97,7 +97,7 @@ impl Placed<dyn Program> {
         &self,
         runtime: &Runtime,
         speaker: &Speaker,
-        inputs: Inputs,
+        inputs: Option<Inputs>,
         bounds: Bounds,
     ) -> Called<Vec<u8>> {
         match self {
@@ -111,7 +111,7 @@ impl Placed<dyn Program> {
         &self,
         runtime: &Runtime,
         speaker: &Speaker,
-        inputs: Inputs,
+        inputs: Option<Inputs>,
         bounds: Bounds,
         batch: Batch<'_>,
     ) -> Called<Result<Vec<u8>, String>> {

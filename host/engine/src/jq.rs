@@ -186,7 +186,7 @@ impl Call<'_> {
         let bounds = Bounds { deadline, output_bytes: output_bound(self.runtime, 0), log: true };
         let at = match &*evaluator {
             Placed::Here(evaluator) => {
-                let inputs = Inputs::of_manifest(Seed::of(self.runtime.wasi, &self.jq.sha256));
+                let inputs = Some(Inputs::of_manifest(Seed::of(self.runtime.wasi, &self.jq.sha256)));
                 let mut store = self.runtime.store(&self.speaker, inputs, true);
                 let (instance, compiled) = Runtime::call_in(&mut store, bounds, |store| {
                     let instance = evaluator.instantiate(store)?;

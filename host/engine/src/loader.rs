@@ -221,8 +221,8 @@ impl Loader {
             file: file.to_owned(),
             size,
             contract: facts.contract,
+            seed: Seed::of_plugin(self.runtime.wasi, &sha256, &facts.imports),
             imports: facts.imports,
-            seed: Seed::of(self.runtime.wasi, &sha256),
             isolated: self.is_apart(file, Role::Mapper),
             manifest: Arc::new(manifest),
             code: origin,
@@ -329,7 +329,8 @@ impl Loader {
         };
         let (manifest, text) = match &code {
             Callable::Mapper(program) => {
-                let inputs = Inputs::of_manifest(Seed::of(self.runtime.wasi, sha256));
+                let seed = Seed::of_plugin(self.runtime.wasi, sha256, &interfaces.imports);
+                let inputs = seed.map(Inputs::of_manifest);
                 self.manifest(file, inputs, program).map(|(read, text)| (Some(read), Some(text)))?
             }
             Callable::Jq(_) => (None, None),
@@ -380,7 +381,7 @@ impl Loader {
     fn manifest(
         &self,
         file: &Path,
-        inputs: Inputs,
+        inputs: Option<Inputs>,
         program: &Placed<dyn Program>,
     ) -> Result<(Manifest, Box<RawValue>), Problem> {
         let name = file.file_stem().unwrap_or_default().to_string_lossy();

@@ -68,8 +68,8 @@ pub(crate) struct Plugin {
     pub(crate) size: u64,
     pub(crate) contract: ContractVersion,
     pub(crate) imports: Vec<String>,
-    /// What its random numbers begin with.
-    pub(crate) seed: Seed,
+    /// What its random numbers begin with; none for a plugin that gets nothing of WASI.
+    pub(crate) seed: Option<Seed>,
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) code: CodeOrigin,
     pub(crate) load_time: Duration,
@@ -117,9 +117,10 @@ pub(crate) fn output_bound(runtime: &Runtime, input: usize) -> usize {
 }
 
 impl Plugin {
-    /// What its calls of WASI are answered from, for one batch.
-    pub(crate) fn inputs(&self, runtime: &Runtime) -> Inputs {
-        Inputs::of_batch(runtime.wasi, self.seed)
+    /// What its calls of WASI are answered from, for one batch. Most plugins call none, so that no clock is
+    /// read for them.
+    pub(crate) fn inputs(&self, runtime: &Runtime) -> Option<Inputs> {
+        self.seed.map(|seed| Inputs::of_batch(runtime.wasi, seed))
     }
 
     /// Maps a batch by the plugin's own code: to entities, or to documents. When it crashes, each
@@ -165,7 +166,7 @@ struct Call<'a> {
     program: &'a Placed<dyn Program>,
     speaker: Speaker,
     /// The same for all calls: a resource that is tried alone sees no other time.
-    inputs: Inputs,
+    inputs: Option<Inputs>,
     kind: &'a Kind,
     context: &'a MapContext,
 }

@@ -45,7 +45,7 @@ impl Runtime {
     pub(crate) fn call<T>(
         &self,
         speaker: &Speaker,
-        inputs: Inputs,
+        inputs: Option<Inputs>,
         bounds: Bounds,
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Called<T> {
@@ -57,7 +57,7 @@ impl Runtime {
     }
 
     /// A store for several calls. It must not be used again once one of them has failed.
-    pub(crate) fn store(&self, speaker: &Speaker, inputs: Inputs, log: bool) -> Store<Guest> {
+    pub(crate) fn store(&self, speaker: &Speaker, inputs: Option<Inputs>, log: bool) -> Store<Guest> {
         let mut store = Store::new(&self.engine, Guest::new(self, speaker.clone(), inputs, log));
         store.limiter(|guest| &mut guest.memory);
         store
@@ -101,7 +101,8 @@ impl Speaker {
 pub(crate) struct Guest {
     memory: MemoryMeter,
     log: Log,
-    pub(crate) inputs: Inputs,
+    /// None for a plugin that gets nothing of WASI.
+    pub(crate) inputs: Option<Inputs>,
     /// What was printed.
     pub(crate) output: Output,
     /// None as long as nothing of WASI was called.
@@ -109,7 +110,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    fn new(runtime: &Runtime, speaker: Speaker, inputs: Inputs, log: bool) -> Self {
+    fn new(runtime: &Runtime, speaker: Speaker, inputs: Option<Inputs>, log: bool) -> Self {
         Self {
             memory: MemoryMeter { limit: runtime.limits.memory_bytes, used: 0, peak: 0 },
             log: Log::new(speaker, &runtime.limits, log, runtime.lines.clone()),

@@ -66,6 +66,12 @@ impl Seed {
         Self(hasher.finalize().into())
     }
 
+    /// The same; none for a plugin that imports nothing of WASI, or gets nothing of it.
+    pub(crate) fn of_plugin(wasi: Wasi, sha256: &str, imports: &[String]) -> Option<Self> {
+        let answered = wasi != Wasi::Deny && imports.iter().any(|import| is_wasi(import));
+        answered.then(|| Self::of(wasi, sha256))
+    }
+
     fn part(self, name: &str) -> [u8; 32] {
         Sha256::new().chain_update(self.0).chain_update(name).finalize().into()
     }
@@ -162,7 +168,10 @@ impl Guest {
     /// Made at the first call: most plugins make none.
     pub(crate) fn wasi(&mut self) -> &mut State {
         let inputs = self.inputs;
-        self.wasi.get_or_insert_with(|| Box::new(State::new(inputs)))
+        self.wasi.get_or_insert_with(|| {
+            // Only a plugin that has inputs is linked with what comes here.
+            Box::new(State::new(inputs.unwrap_or_else(|| Inputs::of_manifest(Seed([0; 32])))))
+        })
     }
 }
 
@@ -295,6 +304,18 @@ mod tests {
         assert_ne!(start(Wasi::Empty, "ab"), start(Wasi::Empty, "cd"));
         assert_ne!(start(Wasi::Variant(1), "ab"), start(Wasi::Variant(2), "ab"));
         assert_ne!(Seed::of(Wasi::Empty, "ab").part("random"), Seed::of(Wasi::Empty, "ab").part("insecure"));
+    }
+
+    #[test]
+    fn only_what_imports_wasi_and_gets_it_has_a_seed() {
+        let log = "berth:plugin/log@1.0.0".to_owned();
+        let clock = "wasi:clocks/wall-clock@0.2.0".to_owned();
+        let has = |wasi, imports: &[String]| Seed::of_plugin(wasi, "ab", imports).is_some();
+        assert!(!has(Wasi::Empty, &[]));
+        assert!(!has(Wasi::Empty, std::slice::from_ref(&log)));
+        assert!(has(Wasi::Empty, &[log.clone(), clock.clone()]));
+        assert!(has(Wasi::Variant(1), &[log.clone(), clock.clone()]));
+        assert!(!has(Wasi::Deny, &[log, clock]));
     }
 
     #[test]

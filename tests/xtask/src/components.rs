@@ -9,11 +9,14 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use wasi_preview1_component_adapter_provider::{
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+};
 use wit_component::ComponentEncoder;
 
 use crate::repo::{self, Repo, run, write_if_changed};
 
-/// Core modules that import nothing but the contract: they become components here.
+/// Core modules that import nothing but the contract, or WASI by its functions: they become components here.
 const PLAIN: &str = "wasm32-unknown-unknown";
 /// What plugin authors get from plain `cargo build`: already a component.
 const WASI: &str = "wasm32-wasip2";
@@ -133,6 +136,10 @@ fn encode(package: &str, module: &[u8]) -> Result<Vec<u8>> {
     ComponentEncoder::default()
         .validate(true)
         .module(module)
+        .and_then(|encoder| {
+            // Of no effect where a module imports nothing of preview 1.
+            encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)
+        })
         .and_then(ComponentEncoder::encode)
         .with_context(|| format!("{package}: the built module is no component of the plugin contract"))
 }

@@ -3,7 +3,9 @@
 //
 // - A resource whose mapping throws becomes an entry of `errors`; the others of its batch are mapped.
 // - What is missing is null, as it is for a mapping in JQ.
-// - There is no network, no file, no clock and no randomness.
+// - What is printed (`console.log`) arrives in Berth's log. The clock is that of the batch, and random numbers
+//   are always the same; what the mapping makes must not depend on them.
+// - There is no network and no file.
 
 import { log as write } from 'berth:plugin/log@1.0.0';
 // Written by `berth plugin build`.

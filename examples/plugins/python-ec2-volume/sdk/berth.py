@@ -2,12 +2,15 @@
 plugin's own mapping on the other.
 
 - A resource whose mapping raises becomes an entry of ``errors``; the others of its batch are mapped.
-- There is no network, no file, no clock and no randomness. Import modules at the top of yours: later
-  there are no files to import from.
+- What is printed arrives in Berth's log. The clock is that of the batch, and random numbers are always the
+  same; what the mapping makes must not depend on them.
+- There is no network and no file. Import modules at the top of yours: later there are no files to import
+  from.
 """
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -33,6 +36,9 @@ __all__ = [
     "plugin",
     "time",
 ]
+
+# Nothing is lost of a mapping that crashes.
+sys.stdout.reconfigure(line_buffering=True)
 
 # Read while the component is built.
 _MANIFEST = (Path(__file__).parent.parent / "manifest.json").read_bytes()

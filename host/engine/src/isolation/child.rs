@@ -125,7 +125,7 @@ impl Server {
     fn answer(&mut self, request: Request, body: &[u8]) -> (Done, Vec<u8>) {
         match (request, self.code.clone()) {
             (Request::Manifest { bounds }, Code::Mapper(program)) => {
-                let inputs = Inputs::of_manifest(self.seed);
+                let inputs = Some(Inputs::of_manifest(self.seed));
                 let mut store = self.store(inputs, bounds);
                 let called = Runtime::call_in(&mut store, bounds, |store| program.manifest(store));
                 done(called.map(Ok), store.data())
@@ -138,13 +138,13 @@ impl Server {
                 };
                 let output = if batch.documents { Output::Documents } else { Output::Entities };
                 let batch = Batch { kind: &batch.kind, context: &context, output, resources: body };
-                let mut store = self.store(Inputs { seed: self.seed, time }, bounds);
+                let mut store = self.store(time.map(|time| Inputs { seed: self.seed, time }), bounds);
                 let called = Runtime::call_in(&mut store, bounds, |store| program.map_batch(store, batch));
                 done(called, store.data())
             }
             (Request::Compile { bounds }, Code::Jq(evaluator)) => {
                 self.session = None;
-                let mut store = self.store(Inputs::of_manifest(self.seed), bounds);
+                let mut store = self.store(Some(Inputs::of_manifest(self.seed)), bounds);
                 let called = Runtime::call_in(&mut store, bounds, |store| {
                     let instance = evaluator.instantiate(store)?;
                     let compiled = instance.compile(store, body)?;
@@ -167,7 +167,7 @@ impl Server {
         }
     }
 
-    fn store(&self, inputs: Inputs, bounds: Bounds) -> Store<Guest> {
+    fn store(&self, inputs: Option<Inputs>, bounds: Bounds) -> Store<Guest> {
         // The parent knows who speaks.
         let speaker = Speaker { plugin: "".into(), at: "".into() };
         self.runtime.store(&speaker, inputs, bounds.log)

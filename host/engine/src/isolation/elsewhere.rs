@@ -59,7 +59,7 @@ impl Apart {
     pub(crate) fn map_batch(
         &self,
         _: &Speaker,
-        _: Inputs,
+        _: Option<Inputs>,
         _: Bounds,
         _: Batch<'_>,
     ) -> Called<Result<Vec<u8>, String>> {

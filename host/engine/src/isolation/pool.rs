@@ -212,7 +212,7 @@ impl Apart {
     pub(crate) fn map_batch(
         &self,
         speaker: &Speaker,
-        inputs: Inputs,
+        inputs: Option<Inputs>,
         bounds: Bounds,
         batch: Batch<'_>,
     ) -> Called<Result<Vec<u8>, String>> {
@@ -224,7 +224,7 @@ impl Apart {
             options: context.options.clone(),
             documents: batch.output == Output::Documents,
         };
-        let request = Request::Map { bounds, time: inputs.time, batch: of };
+        let request = Request::Map { bounds, time: inputs.map(|inputs| inputs.time), batch: of };
         self.call(speaker, bounds, &request, batch.resources)
     }
 

@@ -55,7 +55,7 @@ pub(super) enum Request {
     },
     Map {
         bounds: Bounds,
-        time: Duration,
+        time: Option<Duration>,
         batch: BatchOf,
     },
     /// Compiles a mapping of a user's own, in place of the one before.

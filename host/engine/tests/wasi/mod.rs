@@ -140,3 +140,71 @@ async fn with_deny_each_call_fails_the_batch() {
     }
     honest_still_works(&engine).await;
 }
+
+/// Components with the imports of toolchains that are not built here: their runtimes start and map. MoonBit
+/// imports nothing by itself, as `honest`.
+#[tokio::test]
+async fn what_other_toolchains_import_is_answered() {
+    let names = ["wasi-csharp", "wasi-go", "wasi-tinygo"];
+    let engine = engine(&names);
+    for (name, kind, imports) in [
+        ("wasi-csharp", "Hostile::CSharp", ADAPTER),
+        ("wasi-go", "Hostile::Go", ADAPTER),
+        (
+            "wasi-tinygo",
+            "Hostile::TinyGo",
+            &[
+                "cli/environment",
+                "cli/stderr",
+                "cli/stdin",
+                "cli/stdout",
+                "clocks/monotonic-clock",
+                "clocks/wall-clock",
+                "filesystem/preopens",
+                "filesystem/types",
+                "io/error",
+                "io/poll",
+                "io/streams",
+                "random/random",
+            ],
+        ),
+    ] {
+        let plugins = engine.plugins();
+        let plugin = plugins.iter().find(|plugin| plugin.name == name).unwrap();
+        let interface = |import: &str| {
+            let import = import.strip_prefix("wasi:").unwrap();
+            import.split_once('@').unwrap().0.to_owned()
+        };
+        let found: Vec<String> = plugin.wasi().map(interface).collect();
+        assert_eq!(found, imports, "{name}");
+        let report = map(&engine, kind, &["a", "b"]).await.unwrap();
+        assert_eq!(report.errors, [], "{name}");
+        for entity in &report.entities {
+            let title = entity.title.as_ref().and_then(|title| title.as_str());
+            assert_eq!(title, Some("0 arguments, 0 variables"), "{name}");
+        }
+        assert_eq!(report.entities.len(), 2, "{name}");
+    }
+}
+
+/// What the adapter of preview 1 imports for a runtime that opens files.
+const ADAPTER: &[&str] = &[
+    "cli/environment",
+    "cli/exit",
+    "cli/stderr",
+    "cli/stdin",
+    "cli/stdout",
+    "cli/terminal-input",
+    "cli/terminal-output",
+    "cli/terminal-stderr",
+    "cli/terminal-stdin",
+    "cli/terminal-stdout",
+    "clocks/monotonic-clock",
+    "clocks/wall-clock",
+    "filesystem/preopens",
+    "filesystem/types",
+    "io/error",
+    "io/poll",
+    "io/streams",
+    "random/random",
+];

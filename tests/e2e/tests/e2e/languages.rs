@@ -6,6 +6,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::OnceLock,
 };
 
 use berth_e2e::{World, left_out};
@@ -26,6 +27,10 @@ struct Language {
     broken: [&'static str; 2],
     /// What a mapping says that meets an item of null.
     thrown: [&'static str; 2],
+    /// A line of the mapping, and one behind it that prints `seen 7`.
+    printing: [&'static str; 2],
+    /// What a plugin imports that does not print.
+    imports: &'static str,
 }
 
 const JAVASCRIPT: Language = Language {
@@ -35,6 +40,12 @@ const JAVASCRIPT: Language = Language {
     mapping: "mapping.js",
     broken: ["const broken = ;", "SyntaxError"],
     thrown: ["the mapping threw TypeError", "mapping.js:"],
+    // With what a mapping must not depend on: it may call it.
+    printing: [
+        "function entities({ item }, context) {",
+        "  console.log('seen', Math.random() < 1 && Date.now() > 0 && performance.now() > 0 ? 7 : 0);",
+    ],
+    imports: "wasi:cli: ",
 };
 
 const PYTHON: Language = Language {
@@ -44,6 +55,36 @@ const PYTHON: Language = Language {
     mapping: "mapping.py",
     broken: ["broken = = 1", "SyntaxError"],
     thrown: ["the mapping raised AttributeError", "mapping.py:"],
+    printing: [
+        "    item = resource.item",
+        "    import random, time\n    print(\"seen\", 7 if random.random() < 1 and time.time() > 0 else 0)",
+    ],
+    imports: "wasi:cli: ",
+};
+
+const C: Language = Language {
+    name: "c",
+    tools: &["python3"],
+    missing: ["`python3` cannot be started", "install Python"],
+    mapping: "mapping.c",
+    broken: ["int broken = ;", "expected expression"],
+    thrown: ["it has no identifier for the blueprint `acmeWidget`", "#0"],
+    printing: [
+        "  const berth_json item = resource->item;",
+        "  extern int printf(const char *, ...);\n  printf(\"seen %d\\n\", 7);",
+    ],
+    imports: "imports    nothing\n",
+};
+
+const ZIG: Language = Language {
+    name: "zig",
+    tools: &["python3"],
+    missing: ["`python3` cannot be started", "install Python"],
+    mapping: "mapping.zig",
+    broken: ["const broken = ;", "expected expression"],
+    thrown: ["it has no identifier for the blueprint `acmeWidget`", "#0"],
+    printing: ["    const item = resource.item;", "    @import(\"std\").debug.print(\"seen {d}\\n\", .{7});"],
+    imports: "berth:plugin/log@1.0.0\n",
 };
 
 impl Language {
@@ -59,6 +100,10 @@ impl Language {
             left_out(&format!("no {} for plugins in {}", missing.join(", "), self.name));
         }
         missing.is_empty()
+    }
+
+    fn let_find_tools(&self, world: &mut World) {
+        if [C.name, ZIG.name].contains(&self.name) { with_zig(world) } else { with_tools(world) }
     }
 
     fn example(&self) -> PathBuf {
@@ -89,6 +134,29 @@ fn read(path: &Path) -> Value {
     serde_json::from_slice(&bytes).expect("JSON")
 }
 
+/// A folder with `zig` in it, which requirements.txt of the example in C has installed.
+fn zig() -> Option<&'static Path> {
+    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let install = || {
+        let mut world = World::with_accounts(0).build();
+        with_tools(&mut world);
+        world.plugin(&["build", text(&C.example())]).exits(0);
+        let libraries = C.example().join("target/venv/lib");
+        let python = fs::read_dir(libraries).expect("packages").next().expect("a version").expect("an entry");
+        python.path().join("site-packages/ziglang")
+    };
+    FOLDER.get_or_init(|| C.is_there().then(install)).as_deref()
+}
+
+/// A world that finds `zig` on its path.
+fn with_zig(world: &mut World) {
+    with_tools(world);
+    let path = env::var_os("PATH").expect("a path");
+    let folders = zig().map(Path::to_owned).into_iter().chain(env::split_paths(&path));
+    let path = env::join_paths(folders).expect("a path");
+    world.set("PATH", path.to_str().expect("a UTF-8 path"));
+}
+
 /// The fixtures of a folder, and the entities and refused resources of each.
 fn golden(folder: &Path) -> Vec<(String, Value, Vec<Value>)> {
     let mut found: Vec<_> = fs::read_dir(folder.join("golden"))
@@ -116,7 +184,7 @@ fn example_equals_rust(language: &Language) {
         return;
     }
     let mut world = World::with_accounts(0).build();
-    with_tools(&mut world);
+    language.let_find_tools(&mut world);
     let example = language.example();
     world.plugin(&["test", text(&example)]).exits(0).says("5 passed, 0 failed");
 
@@ -152,7 +220,7 @@ fn authors_day(language: &Language) {
         return;
     }
     let mut world = World::with_accounts(1).instances(1).build();
-    with_tools(&mut world);
+    language.let_find_tools(&mut world);
     let folder = tempfile::tempdir().expect("a temporary folder");
     // Not every tool likes spaces.
     let dir = folder.path().join("my plugins/acme-widget");
@@ -168,6 +236,16 @@ fn authors_day(language: &Language) {
     world.plugin(&["build", there]).exits(2).says(complaint).says(language.mapping);
     fs::write(&mapping, code).expect("a file that can be written");
 
+    let code = fs::read_to_string(&mapping).expect("the mapping was written");
+    let [line, print] = language.printing;
+    let printing = code.replacen(line, &format!("{line}\n{print}"), 1);
+    assert_ne!(printing, code);
+    fs::write(&mapping, printing).expect("a file that can be written");
+    let printed = world.plugin(&["test", there, "--bless", "--log-level", "info"]);
+    printed.exits(0).says("1 passed, 0 failed").says("seen 7");
+    world.plugin(&["inspect", there]).exits(0).says("wasi:cli: ");
+    fs::write(&mapping, code).expect("a file that can be written");
+
     // What the mapping throws is told as that one resource's.
     fs::write(dir.join("fixtures/odd.json"), r#"[{"item": null}]"#).expect("a file that can be written");
     let first = world.plugin(&["test", there]);
@@ -177,9 +255,25 @@ fn authors_day(language: &Language) {
     }
     world.plugin(&["test", there, "--bless"]).exits(0).says("2 passed, 0 failed");
     world.plugin(&["check", there]).exits(0).says("a host takes it").says("ec2:DescribeVolumes");
-    world.plugin(&["inspect", there]).exits(0).says("imports    berth:plugin/log@1.0.0\n");
+    world.plugin(&["inspect", there]).exits(0).says(language.imports);
 
     widgets_arrive(&world, there);
+}
+
+#[test]
+fn the_examples_in_c_and_zig_make_the_entities_of_the_plugin_in_rust() {
+    example_equals_rust(&C);
+    example_equals_rust(&ZIG);
+}
+
+#[test]
+fn a_plugin_in_c_is_begun_tested_and_run() {
+    authors_day(&C);
+}
+
+#[test]
+fn a_plugin_in_zig_is_begun_tested_and_run() {
+    authors_day(&ZIG);
 }
 
 #[test]
@@ -197,7 +291,7 @@ fn missing_tools_and_unknown_folders_are_explained() {
     let mut world = World::with_accounts(0).build();
     let empty = tempfile::tempdir().expect("a temporary folder");
     world.set("PATH", text(empty.path()));
-    for language in [JAVASCRIPT, PYTHON] {
+    for language in [JAVASCRIPT, PYTHON, C, ZIG] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let there = text(folder.path());
         // The items of this list are texts.
@@ -220,6 +314,15 @@ fn missing_tools_and_unknown_folders_are_explained() {
         ["new", "--lang", "js", "--kind", "Acme::Widget", "--from", "ec2:DescribeVolumes", "--sdk", "1.0.0"];
     world.plugin(&with_sdk).exits(2).says("--sdk is for plugins in Rust");
     world.plugin(&["build", text(empty.path())]).exits(2).says("package.json (JavaScript)");
+    // Without a requirements.txt it is Zig itself that is asked for.
+    fs::write(empty.path().join("manifest.json"), r#"{"name": "acme"}"#).expect("a file that can be written");
+    fs::write(empty.path().join("mapping.c"), "").expect("a file that can be written");
+    world
+        .plugin(&["build", text(empty.path())])
+        .exits(2)
+        .says("no `zig` of version 0.17")
+        .says("install Zig 0.17");
+    fs::remove_file(empty.path().join("mapping.c")).expect("a file that can be removed");
     fs::write(empty.path().join("pyproject.toml"), "").expect("a file that can be written");
     world.plugin(&["build", text(empty.path())]).exits(2).says("requirements.txt");
 }

@@ -1,6 +1,8 @@
 //! What the guests share: bindings, manifests, and a mapping that behaves. No JSON library, so that
 //! the guests build fast: the resources they get are as flat as the tests make them.
 
+pub mod preview1;
+
 /// The Rust form of the contract, generated.
 #[allow(missing_docs, clippy::all, reason = "generated")]
 pub mod bindings {

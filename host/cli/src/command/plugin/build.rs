@@ -1,8 +1,9 @@
-//! `berth plugin build`: from a folder to a component that imports the contract's log and nothing else.
+//! `berth plugin build`: from a folder to a component of the contract.
 
 mod javascript;
 mod python;
 mod rust;
+mod zig;
 
 use std::{
     borrow::Cow,
@@ -54,15 +55,20 @@ pub(super) fn build(dir: &Path) -> Result<Built, Problem> {
     if has("Cargo.toml") {
         rust::build(dir)
     } else if has("package.json") {
-        Scripted::read(dir)?.build(javascript::build)
+        Project::read(dir)?.build(javascript::build)
+    } else if has(zig::C) {
+        Project::read(dir)?.build(zig::build_c)
+    } else if has(zig::ZIG) {
+        Project::read(dir)?.build(zig::build_zig)
     } else if has("requirements.txt") {
-        Scripted::read(dir)?.build(python::build)
+        Project::read(dir)?.build(python::build)
     } else if has("pyproject.toml") {
         Err(Problem::new(format!("{} has a pyproject.toml, but no requirements.txt", dir.display()))
             .remedy("list `componentize-py` in a requirements.txt, as `berth plugin new --lang python` does"))
     } else {
         Err(Problem::new(format!(
-            "{} has no Cargo.toml (Rust), package.json (JavaScript) or requirements.txt (Python)",
+            "{} has no Cargo.toml (Rust), package.json (JavaScript), mapping.c (C), mapping.zig (Zig) or \
+             requirements.txt (Python)",
             dir.display()
         ))
         .remedy(
@@ -72,8 +78,8 @@ pub(super) fn build(dir: &Path) -> Result<Built, Problem> {
     }
 }
 
-/// A plugin in a language whose interpreter becomes part of the component.
-struct Scripted {
+/// A plugin in another language than Rust: its code, its `manifest.json` and the SDK are in one folder.
+struct Project {
     dir: PathBuf,
     /// The text of `manifest.json`.
     manifest: String,
@@ -81,7 +87,7 @@ struct Scripted {
     name: String,
 }
 
-impl Scripted {
+impl Project {
     fn read(dir: &Path) -> Result<Self, Problem> {
         // The tools run in the folder, so that paths must not depend on where this began.
         let dir = dir.canonicalize().map_err(|error| unreadable(dir, &error))?;

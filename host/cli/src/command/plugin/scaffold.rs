@@ -1,6 +1,7 @@
 //! `berth plugin new`: a plugin that builds, passes its test and can be edited, made of what AWS's
 //! models tell about one list operation.
 
+mod c;
 mod javascript;
 mod python;
 mod rust;
@@ -234,10 +235,12 @@ impl Scaffold {
         let mut files = match args.lang {
             Language::Rust => rust::files(self, &item, args.sdk.as_deref(), folder, "")?,
             Language::RustWasi => rust::files(self, &item, args.sdk.as_deref(), folder, rust::WASI)?,
-            Language::Js | Language::Python if args.sdk.is_some() => {
+            Language::C | Language::Zig | Language::Js | Language::Python if args.sdk.is_some() => {
                 return Err(Problem::new("--sdk is for plugins in Rust")
                     .remedy("leave it out: the SDK is copied into the plugin's folder"));
             }
+            Language::C => c::files(self, &item),
+            Language::Zig => c::files_zig(self, &item),
             Language::Js => javascript::files(self, &item),
             Language::Python => python::files(self, &item),
         };
@@ -483,6 +486,8 @@ fn kebab(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
 
     #[test]
@@ -491,15 +496,35 @@ mod tests {
         let read = |path: &str| fs::read_to_string(format!("{examples}/{path}")).unwrap();
         assert_eq!(read("js-ec2-volume/sdk/berth.js"), javascript::SDK);
         assert_eq!(read("python-ec2-volume/sdk/berth.py"), python::SDK);
-        for path in ["js-ec2-volume/sdk/wit/plugin.wit", "python-ec2-volume/sdk/wit/plugin.wit"] {
-            assert_eq!(read(path), sdk::WIT);
+        for plugin in ["c-ec2-volume", "js-ec2-volume", "python-ec2-volume", "zig-ec2-volume"] {
+            assert_eq!(read(&format!("{plugin}/sdk/wit/plugin.wit")), sdk::WIT);
         }
+        for plugin in ["c-ec2-volume", "zig-ec2-volume"] {
+            for (path, text) in c::SDK {
+                assert_eq!(read(&format!("{plugin}/{path}")), text);
+            }
+            assert_eq!(read(&format!("{plugin}/requirements.txt")), c::REQUIREMENTS);
+        }
+        assert_eq!(read(&format!("zig-ec2-volume/{}", c::SDK_ZIG.0)), c::SDK_ZIG.1);
         let named = |template: &str| {
             template.replace("{{name}}", "js-ec2-volume").replace("{{kind}}", "AWS::EC2::Volume")
         };
         assert_eq!(read("js-ec2-volume/package.json"), named(template!("js/package.json.tmpl")));
         assert_eq!(read("js-ec2-volume/package-lock.json"), named(template!("js/package-lock.json.tmpl")));
         assert_eq!(read("python-ec2-volume/requirements.txt"), template!("python/requirements.txt"));
+    }
+
+    /// Their shape is checked when a plugin is built; this is for names and comments, too.
+    #[test]
+    fn the_bindings_of_c_are_those_of_the_contract() {
+        let made_of = "530432accdc566009cc1b57f8a61f7c8dca9bd897fb14488071b886ea78abd1f";
+        assert_eq!(
+            format!("{:x}", Sha256::digest(sdk::WIT)),
+            made_of,
+            "wit/plugin.wit has changed: run `wit-bindgen c --no-object-file --out-dir \
+             examples/plugin-template/c/sdk/bindings wit` (`cargo install wit-bindgen-cli`), copy `sdk/` into \
+             the examples, and put the new digest here"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use berth_embed::Problem;
 
-use super::{Scripted, Tool, put};
+use super::{Project, Tool, put};
 
 const NODE: Tool = Tool { remedy: "install Node.js 20 or later, which npm comes with (https://nodejs.org)" };
 /// On Windows npm is a script, which is found by its whole name only.
@@ -12,8 +12,8 @@ const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
 /// Where the tool is when it is installed.
 const COMPONENTIZE: &str = "node_modules/@bytecodealliance/componentize-js/package.json";
 /// Calls the tool. Its own command line shows where in the tool an error arose, which helps nobody.
-/// Without the features the engine asks no system for anything. The source has a relative path, since the
-/// tool splits longer ones at spaces.
+/// Without `http` and what needs it: a host refuses a plugin that imports it. The source has a relative path,
+/// since the tool splits longer ones at spaces.
 const CALL: &str = "
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
@@ -23,7 +23,7 @@ try {
     sourcePath: 'mapping.js',
     witPath: resolve('sdk/wit'),
     worldName: 'plugin',
-    disableFeatures: ['stdio', 'random', 'clocks', 'http', 'fetch-event'],
+    disableFeatures: ['http', 'fetch-event'],
   });
   await writeFile(process.argv[1], component);
 } catch (error) {
@@ -32,7 +32,7 @@ try {
 }";
 
 /// Writes the component to `into`.
-pub(super) fn build(plugin: &Scripted, into: &Path) -> Result<(), Problem> {
+pub(super) fn build(plugin: &Project, into: &Path) -> Result<(), Problem> {
     NODE.require(plugin.command("node").arg("--version"), "node", (20, 0))?;
     install(plugin)?;
     // The engine has no other way to a JSON file.
@@ -50,7 +50,7 @@ pub(super) fn build(plugin: &Scripted, into: &Path) -> Result<(), Problem> {
 }
 
 /// Installs what package.json asks for, unless that was done since it changed.
-fn install(plugin: &Scripted) -> Result<(), Problem> {
+fn install(plugin: &Project) -> Result<(), Problem> {
     let modified = |name: &str| fs::metadata(plugin.dir.join(name)).and_then(|file| file.modified()).ok();
     let installed = modified("node_modules/.package-lock.json");
     let is_new = |name: &str| modified(name) > installed;

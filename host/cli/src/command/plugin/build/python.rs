@@ -8,13 +8,13 @@ use std::{
 
 use berth_embed::Problem;
 
-use super::{Scripted, Tool, put, unreadable};
+use super::{Project, Tool, put, unreadable};
 
 const PYTHON: Tool = Tool { remedy: "install Python 3.10 or later (https://www.python.org)" };
 const BASE: &str = if cfg!(windows) { "python" } else { "python3" };
 
 /// Writes the component to `into`.
-pub(super) fn build(plugin: &Scripted, into: &Path) -> Result<(), Problem> {
+pub(super) fn build(plugin: &Project, into: &Path) -> Result<(), Problem> {
     let venv = plugin.target("venv");
     install(plugin, &venv)?;
     let componentize = executable(&venv, "componentize-py");
@@ -26,13 +26,13 @@ pub(super) fn build(plugin: &Scripted, into: &Path) -> Result<(), Problem> {
     // Where it looks for modules that requirements.txt installs.
     componentize.env("VIRTUAL_ENV", &venv);
     componentize.args(["--quiet", "--wit-path", "sdk/wit", "--world", "plugin", "componentize", "mapping"]);
-    componentize.args(["--stub-wasi", "--python-path", ".", "--output"]).arg(into);
+    componentize.args(["--python-path", ".", "--output"]).arg(into);
     PYTHON.run("componentize-py mapping", &mut componentize)
 }
 
 /// Makes the environment and installs what requirements.txt asks for, unless that was done since it
 /// changed.
-fn install(plugin: &Scripted, venv: &Path) -> Result<(), Problem> {
+pub(super) fn install(plugin: &Project, venv: &Path) -> Result<(), Problem> {
     let file = plugin.dir.join("requirements.txt");
     let wanted = fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
     let stamp = venv.join("requirements.txt");
@@ -58,7 +58,7 @@ fn install(plugin: &Scripted, venv: &Path) -> Result<(), Problem> {
     put(&stamp, wanted.as_bytes())
 }
 
-fn executable(venv: &Path, name: &str) -> PathBuf {
+pub(super) fn executable(venv: &Path, name: &str) -> PathBuf {
     if cfg!(windows) {
         venv.join("Scripts").join(name).with_extension("exe")
     } else {
