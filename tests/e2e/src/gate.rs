@@ -68,6 +68,8 @@ struct Rules {
     /// Secret keys and session tokens that were handed out.
     secrets: Vec<String>,
     calls: BTreeMap<String, usize>,
+    /// The regions that calls were signed for.
+    called_regions: BTreeSet<String>,
 }
 
 /// Everything a request handler needs.
@@ -128,6 +130,16 @@ impl Gate {
         self.with(|rules| rules.calls.clone())
     }
 
+    /// The regions that calls were signed for.
+    pub fn called_regions(&self) -> BTreeSet<String> {
+        self.with(|rules| rules.called_regions.clone())
+    }
+
+    /// Lets moto list the regions from now on: all of the partition, and which of them are not enabled.
+    pub fn pass_regions(&self) {
+        self.with(|rules| rules.regions.clear());
+    }
+
     /// The secret keys and session tokens that STS handed out.
     pub fn secrets(&self) -> Vec<String> {
         self.with(|rules| rules.secrets.clone())
@@ -184,6 +196,7 @@ async fn handle(State(context): State<Context>, request: Request) -> Response {
     let call = Call::read(&parts.headers, parts.method.as_str(), &parts.uri, &body);
     let refusal = context.gate.with(|rules| {
         *rules.calls.entry(format!("{} {}", call.service, call.operation)).or_default() += 1;
+        rules.called_regions.insert(call.region.clone());
         rules.answer(&call)
     });
     if let Some(refusal) = refusal {

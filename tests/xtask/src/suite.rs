@@ -75,7 +75,7 @@ impl Phases {
             // What is shipped lists regions with the official SDK, which is compiled for the image alone. The
             // tests of that are the same.
             self.run("regions by the SDK", || {
-                let mut shipped = tests(&["--workspace", "--test=e2e", "--", "network::"]);
+                let mut shipped = tests(&["--workspace", "--test=e2e", "--", "network::", "regions::"]);
                 shipped.env("BERTH_TEST_BIN", image.root.join("usr/bin/berth"));
                 run(shipped.env("BERTH_TEST_COMPONENTS", &image.root))?;
                 let mut library = image::cargo(repo, image::Build::Test, "test")?;

@@ -30,6 +30,7 @@ mod network;
 mod otlp;
 mod raw;
 mod recording;
+mod regions;
 mod registry;
 mod reload;
 mod reporting;
