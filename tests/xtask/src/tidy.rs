@@ -75,6 +75,7 @@ const TEST_ONLY: &[&str] = &["port-stand-in"];
 /// What the top level may hold besides dotfiles.
 const TOP_LEVEL: &[&str] = &[
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "Cargo.lock",
     "Cargo.toml",
     "Dockerfile",
