@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::{Kind, Problem, Region};
+use crate::{Kind, Problem, Region, manifest::place};
 
 /// The whole app-config of an integration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ impl AppConfig {
             Some(other) => return Err(format!("at `resources`: {} is no list", told(&other))),
         };
         let mut read: Self = serde_path_to_error::deserialize(Value::Object(root))
-            .map_err(|error| format!("at `{}`: {}", error.path(), error.inner()))?;
+            .map_err(|error| format!("at `{}`: {}", place(error.path()), error.inner()))?;
         if !(0.0..=1.0).contains(&read.entity_deletion_threshold) {
             return Err(format!(
                 "at `entityDeletionThreshold`: {} is not between 0 and 1",

@@ -469,7 +469,7 @@ impl Manifest {
     pub fn parse(json: &[u8]) -> Result<Self, ManifestError> {
         let mut reader = serde_json::Deserializer::from_slice(json);
         let manifest: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            ManifestError { at: error.path().to_string(), reason: error.inner().to_string() }
+            ManifestError { at: place(error.path()), reason: error.inner().to_string() }
         })?;
         reader.end().map_err(|error| ManifestError { at: ".".into(), reason: error.to_string() })?;
         manifest.check()?;
@@ -681,6 +681,12 @@ impl KindManifest {
     }
 }
 
+/// A path as errors name it. That of a field without a name would be empty.
+pub(crate) fn place(path: &serde_path_to_error::Path) -> String {
+    let path = path.to_string();
+    if path.is_empty() { ".".to_owned() } else { path }
+}
+
 pub(crate) fn refuse(at: impl Into<String>, reason: impl Into<String>) -> ManifestError {
     ManifestError { at: at.into(), reason: reason.into() }
 }
@@ -779,6 +785,12 @@ mod tests {
         let error = Manifest::parse(b"{\"name\": 3}").unwrap_err();
         assert_eq!(error.at, "name");
         assert!(Manifest::parse(b"\xff").is_err());
+    }
+
+    #[test]
+    fn a_field_without_a_name_has_a_place_too() {
+        let error = Manifest::parse(br#"{"name": "x", "version": "1.0.0", "": 1, "kinds": []}"#).unwrap_err();
+        assert_eq!(error.at, ".", "{error}");
     }
 
     #[test]
