@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::{Kind, Problem, Region, manifest::place};
+use crate::{Kind, Problem, Region, problem::place};
 
 /// The whole app-config of an integration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

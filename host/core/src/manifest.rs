@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     Blueprint, BlueprintId, ErrorClass, EventRules, Kind, NO_ORGANIZATION, Path, PathError, Region,
-    ResourceConfig, Template, events::check_roots,
+    ResourceConfig, Template, events::check_roots, problem::place,
 };
 
 /// A manifest that was refused, with the place in it.
@@ -468,9 +468,8 @@ impl Manifest {
     /// makes no sense.
     pub fn parse(json: &[u8]) -> Result<Self, ManifestError> {
         let mut reader = serde_json::Deserializer::from_slice(json);
-        let manifest: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            ManifestError { at: place(error.path()), reason: error.inner().to_string() }
-        })?;
+        let manifest: Self = serde_path_to_error::deserialize(&mut reader)
+            .map_err(|error| ManifestError { at: place(error.path()), reason: error.inner().to_string() })?;
         reader.end().map_err(|error| ManifestError { at: ".".into(), reason: error.to_string() })?;
         manifest.check()?;
         Ok(manifest)
@@ -679,12 +678,6 @@ impl KindManifest {
         }
         Ok(())
     }
-}
-
-/// A path as errors name it. That of a field without a name would be empty.
-pub(crate) fn place(path: &serde_path_to_error::Path) -> String {
-    let path = path.to_string();
-    if path.is_empty() { ".".to_owned() } else { path }
 }
 
 pub(crate) fn refuse(at: impl Into<String>, reason: impl Into<String>) -> ManifestError {

@@ -132,13 +132,12 @@ impl PlanFile {
     /// A [`Problem`] that names the place, or the format that this version does not know.
     pub fn parse(json: &[u8]) -> Result<Self, Problem> {
         let mut reader = serde_json::Deserializer::from_slice(json);
-        let file: Self = serde_path_to_error::deserialize(&mut reader)
-            .map_err(|error| {
-                let path = error.path().to_string();
-                // That of a field without a name is empty.
-                let at = if path.is_empty() { "." } else { &path };
-                Problem::new(format!("not a plan, at `{at}`: {}", error.inner()))
-            })?;
+        let file: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            let path = error.path().to_string();
+            // That of a field without a name is empty.
+            let at = if path.is_empty() { "." } else { &path };
+            Problem::new(format!("not a plan, at `{at}`: {}", error.inner()))
+        })?;
         if file.format != FORMAT {
             return Err(Problem::new(format!("the plan has format {}, not {FORMAT}", file.format))
                 .remedy("apply it with the version of Berth that made it, or make a new plan"));
