@@ -7,7 +7,10 @@ mod common;
 use std::time::{Duration, SystemTime};
 
 use berth_core::{Catalog, Intent, Milestone, ResourceResult, ResyncStatus, UnitCounts};
-use berth_port::{LogLevel, LogRecord, PortCatalog, PortConfig};
+use berth_port::{
+    PortCatalog, PortConfig,
+    service::{LogLevel, LogRecord, PortService},
+};
 use common::{ID, catalog, config};
 use port_stand_in::{Fault, PortStandIn, StandInOptions};
 use secrecy::SecretString;
@@ -95,7 +98,7 @@ fn requests(stand_in: &PortStandIn, route: &str) -> Vec<String> {
 async fn a_resync_is_told_kind_by_kind() {
     let stand_in = stand_in().await;
     let catalog = begun(config(&stand_in)).await;
-    let resync = catalog.running().unwrap().to_string();
+    let resync = PortService::of(&catalog).running().unwrap().to_string();
     let counts = UnitCounts {
         fetched: 15,
         mapped: 11,
@@ -141,7 +144,7 @@ async fn a_resync_is_told_kind_by_kind() {
             "POST __runtime__ failed",
         ]
     );
-    assert_eq!(catalog.running(), None);
+    assert_eq!(PortService::of(&catalog).running(), None);
     let mut bucket = last(&stand_in, "AWS::S3::Bucket-0");
     assert_eq!(phase(&bucket, "extract"), json!({"raw_extracted": 15}));
     assert_eq!(phase(&bucket, "transform"), json!({"transformed": 11, "filtered_out": 3, "failed": 1}));
@@ -256,7 +259,7 @@ async fn what_the_endpoint_for_metrics_asks_for_does_not_concern_the_api() {
         while stand_in.count("metrics-ingest") < 2 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        catalog.resync_request().await.unwrap();
+        PortService::of(&catalog).resync_request().await.unwrap();
     })
     .await
     .unwrap();
@@ -284,8 +287,8 @@ async fn nothing_is_told_where_port_names_no_address() {
     assert!(passed.is_err(), "nobody asks for the resync's end");
     catalog.end(ResyncStatus::Completed).await.unwrap();
     assert_eq!(requests(&stand_in, "ingest"), [""; 0]);
-    assert_eq!(catalog.takes_logs(), Some(false));
-    catalog.ship_logs(vec![record("m", json!({}))]).await.unwrap_err();
+    assert_eq!(PortService::of(&catalog).takes_logs(), Some(false));
+    PortService::of(&catalog).ship_logs(vec![record("m", json!({}))]).await.unwrap_err();
 }
 
 #[tokio::test]
@@ -296,7 +299,7 @@ async fn a_resync_gives_signs_of_life_until_it_ends() {
     // One that fails stops nothing.
     stand_in.fail(Fault::on("POST /metrics-ingest/heartbeat").status(404));
     let catalog = begun(config).await;
-    let resync = catalog.running().unwrap().to_string();
+    let resync = PortService::of(&catalog).running().unwrap().to_string();
     let enough = async {
         while stand_in.heartbeats().len() < 2 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -343,14 +346,14 @@ async fn logs_are_shipped_without_secrets() {
     let mut config = config(&stand_in);
     config.secrets.push(SecretString::from("external-id-of-ours"));
     let catalog = PortCatalog::new(config.clone(), reqwest::Client::new()).unwrap();
-    assert_eq!(catalog.takes_logs(), None, "nothing is known yet");
+    assert_eq!(PortService::of(&catalog).takes_logs(), None, "nothing is known yet");
     let catalog = begun(config).await;
-    assert_eq!(catalog.takes_logs(), Some(true));
+    assert_eq!(PortService::of(&catalog).takes_logs(), Some(true));
     let records = vec![
         record("refused stand-in-secret of stand-in-client", json!({"n": 1})),
         record("role with external-id-of-ours", json!({"why": "AKIAIOSFODNN7EXAMPLE is unknown"})),
     ];
-    catalog.ship_logs(records).await.unwrap();
+    PortService::of(&catalog).ship_logs(records).await.unwrap();
     assert_eq!(
         stand_in.logs(),
         [
@@ -362,7 +365,7 @@ async fn logs_are_shipped_without_secrets() {
     );
     // What was refused is told to the caller, and not repeated here.
     stand_in.fail(Fault::on("logs-ingest").status(503));
-    let problem = catalog.ship_logs(vec![record("m", json!({}))]).await.unwrap_err();
+    let problem = PortService::of(&catalog).ship_logs(vec![record("m", json!({}))]).await.unwrap_err();
     assert!(problem.message.contains("ship logs"), "{problem}");
     assert_eq!(stand_in.count("logs-ingest"), 2);
 }
@@ -374,7 +377,7 @@ async fn logs_are_sent_in_parts_that_port_takes_and_all_arrive() {
     let long = "A policy with explicit deny refused this. ".repeat(400);
     let records =
         |count: usize| (0..count).map(|n| record(&format!("{n} {long}"), json!({"n": n}))).collect();
-    catalog.ship_logs(records(130)).await.unwrap();
+    PortService::of(&catalog).ship_logs(records(130)).await.unwrap();
     let arrived: Vec<Value> = stand_in.logs().iter().map(|log| log["extra"]["n"].clone()).collect();
     assert_eq!(arrived, (0..130).map(Value::from).collect::<Vec<_>>());
     assert!(stand_in.logs().iter().all(|log| log["message"].as_str().unwrap().ends_with(&long)));
@@ -383,7 +386,7 @@ async fn logs_are_sent_in_parts_that_port_takes_and_all_arrive() {
     stand_in.change_options(|options| options.ingest_max_bytes = 40_000);
     let mut more: Vec<LogRecord> = records(5);
     more.push(record(&"x".repeat(3_000_000), json!({"n": 5, "why": "y".repeat(1_000_000)})));
-    catalog.ship_logs(more).await.unwrap();
+    PortService::of(&catalog).ship_logs(more).await.unwrap();
     let arrived = &stand_in.logs()[130..];
     assert_eq!(arrived.iter().map(|log| log["extra"]["n"].clone()).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
     for text in [&arrived[5]["message"], &arrived[5]["extra"]["why"]] {
