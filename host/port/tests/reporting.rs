@@ -1,4 +1,4 @@
-//! What [`PortCatalog`] tells of a resync beside the API: metrics, signs of life, logs.
+//! What [`PortCatalog`] reports of a resync beside the API: metrics, heartbeats, logs.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
@@ -49,7 +49,7 @@ async fn begun(config: PortConfig) -> PortCatalog {
     catalog
 }
 
-async fn tell(catalog: &PortCatalog, milestones: &[Milestone]) {
+async fn report(catalog: &PortCatalog, milestones: &[Milestone]) {
     for milestone in milestones {
         catalog.milestone(milestone).await.unwrap();
     }
@@ -180,7 +180,7 @@ async fn what_was_stopped_is_told_at_once_with_the_last_word() {
     let stand_in = stand_in().await;
     let catalog = begun(config(&stand_in)).await;
     let stopped = ResourceResult { stopped: 3, ..ResourceResult::default() };
-    tell(&catalog, &[started(0), ended(0, stopped), Milestone::DeletionStarted]).await;
+    report(&catalog, &[started(0), ended(0, stopped), Milestone::DeletionStarted]).await;
     catalog.end(ResyncStatus::Aborted).await.unwrap();
     let told = told(&stand_in);
     let last: Vec<&str> = told[told.len() - 4..].iter().map(String::as_str).collect();
@@ -214,7 +214,7 @@ async fn an_end_that_port_did_not_take_goes_along_with_the_last_word() {
     let catalog = begun(config(&stand_in)).await;
     stand_in.fail(Fault::on("PUT /metrics-ingest").times(3).status(500));
     let done = ResourceResult { complete: 1, ..ResourceResult::default() };
-    tell(&catalog, &[ended(0, done), ended(1, done)]).await;
+    report(&catalog, &[ended(0, done), ended(1, done)]).await;
     catalog.end(ResyncStatus::Completed).await.unwrap();
     assert_eq!(
         told(&stand_in)[3..],
@@ -231,7 +231,7 @@ async fn a_port_that_takes_no_metrics_fails_no_resync() {
     let stand_in = stand_in().await;
     stand_in.fail(Fault::on("metrics-ingest").times(1000).status(403));
     let catalog = begun(config(&stand_in)).await;
-    tell(&catalog, &[started(0), Milestone::DeletionStarted]).await;
+    report(&catalog, &[started(0), Milestone::DeletionStarted]).await;
     catalog.end(ResyncStatus::Completed).await.unwrap();
     assert_eq!(stand_in.metrics(), []);
     assert_eq!(stand_in.integration(ID).unwrap()["resyncState"]["status"], "completed");
@@ -244,7 +244,7 @@ async fn a_port_that_never_answers_metrics_holds_no_resync_up() {
     let stand_in = stand_in().await;
     stand_in.fail(Fault::on("metrics-ingest").times(1000).latency(FOREVER));
     let catalog = begun(config(&stand_in)).await;
-    tell(&catalog, &[started(0), Milestone::DeletionStarted]).await;
+    report(&catalog, &[started(0), Milestone::DeletionStarted]).await;
     // Waits for its own bounds, not for an answer.
     tokio::time::timeout(FOREVER / 2, catalog.end(ResyncStatus::Aborted)).await.unwrap().unwrap();
     assert_eq!(stand_in.integration(ID).unwrap()["resyncState"]["status"], "aborted");
@@ -282,7 +282,7 @@ async fn nothing_is_told_where_port_names_no_address() {
     let mut config = config(&stand_in);
     config.heartbeat_interval = Duration::from_millis(1);
     let catalog = begun(config).await;
-    tell(&catalog, &[started(0)]).await;
+    report(&catalog, &[started(0)]).await;
     let passed = tokio::time::timeout(Duration::from_millis(50), catalog.accompany()).await;
     assert!(passed.is_err(), "nobody asks for the resync's end");
     catalog.end(ResyncStatus::Completed).await.unwrap();

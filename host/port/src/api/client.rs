@@ -42,14 +42,14 @@ use crate::{PortConfig, RetryPolicy};
 pub(crate) use auth::TokenReply;
 pub(crate) use call::{Agent, Call, Repeat, Reply, from_body};
 
-/// How often something is tried that is good to know and no more.
+/// How often an optional call is tried.
 const OPTIONAL_ATTEMPTS: u32 = 3;
 
-/// How often a call is repeated at which Port fails with something other than "come back later": it may
-/// be for what is in the call.
+/// The most retries of a call that Port fails with something other than "come back later": the cause may
+/// be what is in the call.
 const RETRIES_OF_A_FAILURE: u32 = 1;
 
-/// How often a divisible call is repeated that Port wants later, while it does others of its kind.
+/// The most retries of a divisible call that Port wants later while calls of its kind succeed.
 const RETRIES_OF_A_PART: u32 = 4;
 
 /// How long a closing call may take once the resync is stopped.
@@ -164,7 +164,7 @@ impl Client {
         &self.stop
     }
 
-    /// How long nothing has succeeded any more, if that is longer than is tolerated.
+    /// How long no request has succeeded, if that is an outage.
     pub(crate) fn outage(&self) -> Option<Duration> {
         let silent = self.health().silent?.length();
         (silent >= self.outage).then_some(silent)

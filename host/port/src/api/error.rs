@@ -25,7 +25,7 @@ pub(crate) enum PortError {
     /// The resync was stopped before.
     #[error("could not {call}: stopped before Port had answered")]
     Stopped { call: CallName },
-    /// Something else that has words of its own.
+    /// Something else, with its own message.
     #[error("{0}")]
     Other(Problem),
 }
@@ -117,7 +117,7 @@ impl PortError {
         self.status().is_some_and(|status| (400..500).contains(&status) && !matches!(status, 401 | 408 | 429))
     }
 
-    /// The failure in words for the operator.
+    /// The failure as the operator reads it.
     pub(crate) fn into_problem(self) -> Problem {
         let problem = Problem::new(self.to_string());
         match self {

@@ -22,8 +22,8 @@ pub(crate) struct BrokerCredentials {
     pub(crate) password: String,
 }
 
-/// A message of one of the Kafka topics, as far as it may be a resync request. Of what else these
-/// topics carry no form is known, so anything that is missing or of another form is null.
+/// A message of one of the Kafka topics, as far as it may be a resync request. The shape of
+/// other messages is not known, so anything that is missing or has another shape is null.
 pub(crate) struct TopicMessage(Value);
 
 impl TopicMessage {
@@ -56,7 +56,7 @@ impl TopicMessage {
         self.0.pointer("/diff/after/resyncState/updatedAt")
     }
 
-    /// Where the integration has its changes sent: told beside the change, else in it.
+    /// Where the integration has its changes sent: named beside the change, else in it.
     pub(crate) fn destination(&self) -> Option<&str> {
         self.text("/changelogDestination/type").or_else(|| self.text("/diff/after/changelogDestination/type"))
     }

@@ -26,7 +26,7 @@ pub(crate) struct SyncStarted<'a> {
     pub(crate) kind_identifiers: &'a [String],
 }
 
-/// A resync has ended: `finished` tells whose, `failed` and `aborted` tell nothing more.
+/// A resync has ended: `finished` names the integration, `failed` and `aborted` add nothing.
 #[derive(Serialize)]
 pub(crate) struct SyncEnded<'a> {
     pub(crate) status: &'static str,

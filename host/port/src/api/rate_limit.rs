@@ -1,8 +1,7 @@
-//! Port's published rate limits, kept to before Port has to enforce them.
+//! Keeps requests below Port's published rate limits.
 //!
-//! Limits are per organization and family of routes. Each family has a bucket of requests that fills up
-//! steadily; what answers say is left (`x-ratelimit-remaining`, `-reset`) corrects it, since others use the
-//! same organization.
+//! Limits apply per organization and family of routes. Each family has a token bucket. The headers of answers
+//! (`x-ratelimit-remaining`, `-reset`) correct it, since others use the same organization.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -85,7 +84,7 @@ impl RateLimiter {
         self.0[family as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a request may go. It counts as on its way until the permit is dropped.
+    /// Waits until a request may go. It counts as in flight until the permit is dropped.
     pub(crate) async fn acquire(&self, family: RouteFamily) -> Permit<'_> {
         loop {
             let reserved = self.bucket(family).reserve(Instant::now());
@@ -97,7 +96,7 @@ impl RateLimiter {
     }
 }
 
-/// A request on its way.
+/// A request in flight.
 pub(crate) struct Permit<'a> {
     limiter: &'a RateLimiter,
     family: RouteFamily,

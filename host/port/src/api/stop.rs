@@ -1,15 +1,15 @@
-//! How a resync that is stopped lets go of Port.
+//! Stops the calls of a resync.
 
 use std::time::Duration;
 
 use tokio::{sync::watch, time::Instant};
 
-/// Until when calls may still go on, once a stop was asked for. It can be taken back.
+/// A requested stop, and until when calls may still go on. It can be taken back.
 #[derive(Debug, Default)]
 pub(crate) struct Stop(watch::Sender<Option<Instant>>);
 
 impl Stop {
-    /// Asks for it: what is on its way may take this long. An earlier end stays.
+    /// Requests a stop: calls in flight may take this long. An earlier deadline stays.
     pub(crate) fn ask(&self, grace: Duration) {
         let until = Instant::now() + grace;
         self.0.send_if_modified(|deadline| {
@@ -21,7 +21,7 @@ impl Stop {
         });
     }
 
-    /// Takes it back.
+    /// Takes the stop back.
     pub(crate) fn renew(&self) {
         self.0.send_replace(None);
     }
@@ -30,18 +30,18 @@ impl Stop {
         self.0.borrow().is_some()
     }
 
-    /// Whether nothing may go on any more.
+    /// Whether the deadline has passed.
     pub(crate) fn is_over(&self) -> bool {
         self.0.borrow().is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// Waits until it is asked for.
+    /// Waits until a stop is requested.
     pub(crate) async fn asked(&self) {
         // The sender lives as long as `self`.
         _ = self.0.subscribe().wait_for(Option::is_some).await;
     }
 
-    /// Waits until nothing may go on any more.
+    /// Waits until the deadline has passed.
     pub(crate) async fn over(&self) {
         let mut deadline = self.0.subscribe();
         loop {

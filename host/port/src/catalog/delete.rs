@@ -1,4 +1,4 @@
-//! Deleting entities: in bulk, and only what Port confirms counts as gone.
+//! Deletes entities in bulk. Only what Port confirms counts as gone.
 
 use std::collections::HashSet;
 

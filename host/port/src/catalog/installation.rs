@@ -74,7 +74,7 @@ impl Installation<'_> {
         if integration.are_port_resources_initialized != Some(true) {
             self.set_up(origin, &integration, defaults, &mut notes).await?;
         }
-        // Only what was changed here has to be read again; and a new integration may not have been told
+        // Only what was changed here has to be read again; and a new integration may not have got
         // its addresses for raw data when it was created.
         let again = notes.len() > written || fresh && processing != Processing::Entities;
         let integration = if again { self.get().await?.ok_or_else(|| self.vanished())? } else { integration };

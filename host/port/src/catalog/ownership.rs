@@ -1,4 +1,4 @@
-//! Whose an entity is, by the exact data source `port-ocean/{type}/{version}/{identifier}/exporter`.
+//! Who owns an entity, by the exact data source `port-ocean/{type}/{version}/{identifier}/exporter`.
 //!
 //! Port's search cannot say that the version has no slash, so beginning and end alone also find the
 //! entities of an integration whose identifier ends with `/{identifier}`. There are two exact ways: to

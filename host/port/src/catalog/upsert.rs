@@ -1,4 +1,4 @@
-//! Writing entities: in bulk, within Port's limits of count and bytes.
+//! Creates and updates entities in bulk, within Port's limits of count and bytes.
 
 use std::ops::Range;
 
@@ -122,7 +122,7 @@ impl Upsert<'_> {
                 Ok(reply) => UpsertOutcome::Found(reply.entity.identifier),
                 Err(error) => UpsertOutcome::Refused(error.into_problem()),
             },
-            // A single upsert does not tell what it did.
+            // The answer to a single upsert does not say what it did.
             Ok(_) => UpsertOutcome::Updated,
             Err(PortError::Refused(refusal))
                 if is_missing_relation(refusal.status, refusal.error.as_deref()) =>

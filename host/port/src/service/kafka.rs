@@ -59,7 +59,7 @@ impl fmt::Debug for KafkaCredentials {
 /// A message that asks for a resync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResyncRequest {
-    /// When it was made, by Port's clock, as far as the message tells: every resync that Port saw
+    /// When it was made, by Port's clock, as far as the message says: every resync that Port saw
     /// begin later serves it.
     pub at: Option<SystemTime>,
 }

@@ -1,4 +1,4 @@
-//! Reading the body of an answer, up to a limit.
+//! Reads the body of an answer, up to a limit.
 
 use std::io::Read as _;
 

@@ -30,7 +30,7 @@ pub(crate) enum Repeat {
     Unprocessed,
 }
 
-/// A request to be.
+/// A request that is not sent yet.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(super) name: CallName,
@@ -92,7 +92,7 @@ impl Call {
         self
     }
 
-    /// Never repeats it: what comes too late is worth nothing.
+    /// Never retries it: a late answer is worth nothing.
     pub(crate) fn once(self) -> Self {
         let timeout = Duration::from_secs(10);
         self.retry(RetryPolicy { retries: 0, timeout, ..RetryPolicy::default() })

@@ -1,10 +1,10 @@
-//! How it goes with Port: what succeeds, and what fails for how long.
+//! The health of Port: which calls succeed, and which fail for how long.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-/// How it goes with Port's API.
+/// The health of Port's API.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     /// How often Port has done each call.

@@ -1,4 +1,4 @@
-//! How long to wait: what answers say, and what retries wait by themselves.
+//! How long to wait: what answers ask for, and the backoff of retries.
 
 use std::time::{Duration, SystemTime};
 
@@ -22,7 +22,7 @@ pub(super) fn limit_left(headers: &HeaderMap, now: SystemTime) -> Option<(u64, D
     Some((left, parse_wait(text("x-ratelimit-reset")?, now)?))
 }
 
-/// How long an answer says to wait: `Retry-After`, else `x-ratelimit-reset`.
+/// How long an answer asks to wait: `Retry-After`, else `x-ratelimit-reset`.
 pub(super) fn requested_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     ["retry-after", "x-ratelimit-reset"]
         .into_iter()
