@@ -26,7 +26,8 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
-use berth_embed::{Event, OCEAN_CORE_VERSION, Observer};
+use berth_embed::{Event, Observer};
+use berth_port::OCEAN_CORE_VERSION;
 use serde_json::{Value, json};
 use tokio::time::{error::Elapsed, timeout};
 use tokio_util::sync::CancellationToken;

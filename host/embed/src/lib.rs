@@ -45,10 +45,10 @@ pub use berth_http::{
     TransportCause, TransportError, is_loopback, is_private, is_same_owner, read_body,
 };
 pub use berth_ledger::{Access, FileLedger, LedgerConfig, VERIFY_INTERVAL};
+use berth_port::service::{LIVE_EVENTS_FLAG, PortService};
 pub use berth_port::{
-    EventType, FeedError, KafkaCredentials, LIVE_EVENTS_FLAG, LogLevel, LogRecord, OCEAN_CORE_VERSION,
-    PortCatalog, PortConfig, PortStats, ProcessingMode, RawDataConfig, RequestFeed, ResourcesOrigin,
-    ResyncRequest, ResyncSchedule, RetryPolicy,
+    EventType, PortCatalog, PortConfig, PortStats, ProcessingMode, RawDataConfig, ResourcesOrigin,
+    ResyncSchedule, RetryPolicy,
 };
 pub use berth_sync::{
     Approved, Backlog, Change, ChangeKind, ChangeRecord, Check, Deletion, Event, Finding, ForeignIdentifier,
@@ -212,11 +212,12 @@ impl SyncHost {
     /// Follows live events beside this host's resyncs; `observer` is told of each resource.
     ///
     /// Events are given to [`Live::submit`]; who may give them is the caller's to check. With Port as
-    /// catalog they are followed only if the organization has the flag [`LIVE_EVENTS_FLAG`].
+    /// catalog they are followed only if the organization has the flag
+    /// `AWS_V3_LIVE_EVENTS_ENABLED`.
     pub fn live(&self, options: LiveOptions, observer: Arc<dyn Observer>) -> Live {
-        let gate = self.port.clone().map(|port| -> Gate {
+        let gate = self.port.as_deref().map(PortService::of).map(|port| -> Gate {
             Arc::new(move || {
-                let port = Arc::clone(&port);
+                let port = port.clone();
                 Box::pin(async move { port.has_flag(LIVE_EVENTS_FLAG).await })
             })
         });

@@ -1,4 +1,4 @@
-//! What the wing is told: everything that may differ between two deployments.
+//! The settings of this crate: everything that may differ between two deployments.
 
 use std::{
     collections::BTreeMap,
@@ -56,9 +56,9 @@ pub struct PortConfig {
     pub delete_batch_max: usize,
     /// How many entity requests are in flight at once.
     pub concurrency: usize,
-    /// How failed requests are repeated.
+    /// How failed requests are retried.
     pub retry: RetryPolicy,
-    /// How long requests are repeated without one success; then a resync ends.
+    /// How long requests are retried without one success; then a resync ends.
     pub outage: Duration,
     /// The most bytes of one answer, also after decompression.
     pub max_response_bytes: usize,
@@ -69,13 +69,13 @@ pub struct PortConfig {
     /// Whether a few documents of each kind are shown in Port's editor of mappings, without what looks
     /// like a secret. `OCEAN__SEND_RAW_DATA_EXAMPLES`.
     pub send_raw_data_examples: bool,
-    /// Variables that a mapping may ask for by `selector.exportEnvVariables`; others are told as null.
+    /// Variables that a mapping may ask for by `selector.exportEnvVariables`; others are sent as null.
     pub exported_variables: BTreeMap<String, SecretString>,
-    /// How long the organization's feature flags are believed.
+    /// How long the organization's feature flags are cached.
     pub feature_flags_ttl: Duration,
     /// How often Port is asked whether somebody aborted a resync whose raw data it maps.
     pub abort_poll: Duration,
-    /// How often Port gets a sign of life while a resync runs.
+    /// How often Port gets a heartbeat while a resync runs.
     pub heartbeat_interval: Duration,
     /// Domains beside the API's own and those of Port at which Port may have metrics, logs and raw data
     /// sent to. The token goes there, too. `OCEAN__INGEST_DOMAINS`.
@@ -127,7 +127,7 @@ impl PortConfig {
         }
     }
 
-    /// Puts limits where they make sense, so that no other module has to doubt them.
+    /// Brings limits into their valid range, so that no other module has to check them.
     pub(crate) fn normalized(mut self) -> Self {
         self.integration_type = self.integration_type.to_lowercase();
         self.upsert_batch_max_length = self.upsert_batch_max_length.max(1);
@@ -285,15 +285,15 @@ impl ResyncSchedule {
     }
 }
 
-/// How failed requests are repeated: the delay before retry `n` is `base × 2^(n-1)`, a tenth more
+/// How failed requests are retried: the delay before retry `n` is `base × 2^(n-1)`, a tenth more
 /// or less, unless the answer says how long to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// How often a request is repeated at most.
+    /// The most retries of a request.
     pub retries: u32,
     /// The delay before the first retry.
     pub base: Duration,
-    /// The longest delay, told by Port or not.
+    /// The longest delay, whether Port asks for it or not.
     pub cap: Duration,
     /// How long one request may take.
     pub timeout: Duration,

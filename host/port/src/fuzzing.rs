@@ -2,9 +2,12 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::{
-    client::from_body,
-    wire::{self, TopicMessage},
+use crate::api::{
+    blueprints,
+    client::{self, from_body},
+    data_sources, entities, error, integrations,
+    kafka::{self, TopicMessage},
+    organization, search, values,
 };
 
 /// Takes a body for the answer to each request that has one. Gives what is wrong with it for those to which
@@ -13,34 +16,34 @@ pub fn complaints(body: &[u8]) -> Vec<String> {
     fn read<T: DeserializeOwned>(body: &[u8], then: impl FnOnce(T)) -> Option<String> {
         from_body(body).map(then).err()
     }
-    let error: wire::ErrorReply = from_body(body).unwrap_or_default();
-    _ = (error.is_stale(), wire::words(&error.error), wire::words(&error.message));
+    let refusal: error::ErrorReply = from_body(body).unwrap_or_default();
+    _ = (refusal.is_stale(), values::words(&refusal.error), values::words(&refusal.message));
     if let Some(message) = TopicMessage::parse(body) {
         _ = (message.action(), message.addressee(), message.changed(), message.destination());
-        _ = message.changed_at().and_then(wire::iso_time);
-        _ = message.resync_state_at().and_then(wire::iso_time);
+        _ = message.changed_at().and_then(values::iso_time);
+        _ = message.resync_state_at().and_then(values::iso_time);
     }
     let complaints = [
-        read(body, drop::<wire::TokenReply>),
-        read(body, drop::<wire::IntegrationReply>),
-        read(body, drop::<wire::IntegrationsReply>),
-        read(body, drop::<wire::ResyncRequestReply>),
-        read(body, drop::<wire::ProvisionEnabledReply>),
-        read(body, drop::<wire::OrganizationReply>),
-        read(body, drop::<wire::KafkaCredentialsReply>),
-        read(body, drop::<wire::BlueprintsReply>),
-        read(body, drop::<wire::BlueprintReply>),
-        read(body, drop::<wire::UpsertReply>),
-        read(body, drop::<wire::SearchReply<wire::FoundEntity>>),
-        read(body, |page: wire::PageReply<wire::RelatedEntity>| {
+        read(body, drop::<client::TokenReply>),
+        read(body, drop::<integrations::IntegrationReply>),
+        read(body, drop::<integrations::IntegrationsReply>),
+        read(body, drop::<integrations::ResyncRequestReply>),
+        read(body, drop::<integrations::ProvisionEnabledReply>),
+        read(body, drop::<organization::OrganizationReply>),
+        read(body, drop::<kafka::KafkaCredentialsReply>),
+        read(body, drop::<blueprints::BlueprintsReply>),
+        read(body, drop::<blueprints::BlueprintReply>),
+        read(body, drop::<entities::SingleReply>),
+        read(body, drop::<search::SearchReply<search::FoundEntity>>),
+        read(body, |page: search::PageReply<search::RelatedEntity>| {
             page.entities.iter().for_each(|entity| _ = entity.targets("account"));
         }),
-        read(body, drop::<wire::DatasourceReply>),
-        read(body, |bulk: wire::BulkReply| {
+        read(body, drop::<data_sources::DatasourceReply>),
+        read(body, |bulk: entities::BulkReply| {
             bulk.done().for_each(drop);
             bulk.failed().for_each(drop);
         }),
-        read(body, |reply: wire::DeleteReply| _ = reply.split("blueprint")),
+        read(body, |reply: entities::DeleteReply| _ = reply.split("blueprint")),
     ];
     complaints.into_iter().flatten().collect()
 }

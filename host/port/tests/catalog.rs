@@ -15,7 +15,10 @@ use berth_core::{
     BlueprintId, Catalog, Entity, EntityKey, FieldSet, Intent, KindEntry, Manifest, OwnedEntity,
     ResyncStatus, UpsertOptions, UpsertOutcome,
 };
-use berth_port::{FeedError, PortCatalog, ResyncSchedule};
+use berth_port::{
+    PortCatalog, ResyncSchedule,
+    service::{FeedError, LIVE_EVENTS_FLAG, PortService},
+};
 use common::{ID, catalog, config};
 use futures::TryStreamExt;
 use port_stand_in::{Fault, LoggedRequest, PortStandIn, StandInOptions};
@@ -209,7 +212,7 @@ async fn what_somebody_deleted_in_port_only_a_start_installs_again() {
     let stand_in = furnished().await;
     let catalog = catalog(config(&stand_in));
     catalog.open(Intent::Write, &defaults()).await.unwrap();
-    assert!(catalog.is_installed() && !catalog.is_deleted());
+    assert!(PortService::of(&catalog).is_installed() && !PortService::of(&catalog).is_deleted());
     stand_in.delete_integration(ID);
     stand_in.clear_requests();
     let mut renewed = config(&stand_in);
@@ -221,7 +224,7 @@ async fn what_somebody_deleted_in_port_only_a_start_installs_again() {
     {
         let error = catalog.open(intent, &defaults()).await.unwrap_err();
         assert!(error.0.message.contains("somebody deleted the data source"), "{error}");
-        assert!(error.0.remedy.is_some() && catalog.is_deleted());
+        assert!(error.0.remedy.is_some() && PortService::of(&catalog).is_deleted());
     }
     assert!(!stand_in.requests().iter().any(LoggedRequest::writes));
     assert_eq!(stand_in.integration(ID), None);
@@ -230,7 +233,7 @@ async fn what_somebody_deleted_in_port_only_a_start_installs_again() {
     common::catalog(config(&stand_in)).open(Intent::Write, &defaults()).await.unwrap();
     assert!(stand_in.integration(ID).is_some());
     catalog.open(Intent::Write, &defaults()).await.unwrap();
-    assert!(!catalog.is_deleted());
+    assert!(!PortService::of(&catalog).is_deleted());
 }
 
 #[tokio::test]
@@ -1025,28 +1028,31 @@ async fn a_deletion_that_fails_reports_every_entity_with_the_reason() {
 async fn a_resync_request_is_newer_than_the_resync_before_it_and_older_than_the_one_after() {
     let stand_in = furnished().await;
     let catalog = catalog(config(&stand_in));
-    assert_eq!((catalog.resync_request().await.unwrap(), catalog.last_begun()), (None, None));
+    assert_eq!(
+        (PortService::of(&catalog).resync_request().await.unwrap(), PortService::of(&catalog).last_begun()),
+        (None, None)
+    );
     let last_call = |stand_in: &PortStandIn| calls(&stand_in.requests()).pop().unwrap();
     assert_eq!(last_call(&stand_in), format!("GET /v1/integration/{ID}/resync-request"));
 
     catalog.begin(SystemTime::now()).await.unwrap();
-    let first = catalog.last_begun().unwrap();
+    let first = PortService::of(&catalog).last_begun().unwrap();
     // Port's times are told in milliseconds.
     tokio::time::sleep(Duration::from_millis(2)).await;
     stand_in.request_resync(ID);
-    let request = catalog.resync_request().await.unwrap().unwrap();
+    let request = PortService::of(&catalog).resync_request().await.unwrap().unwrap();
     tokio::time::sleep(Duration::from_millis(2)).await;
     catalog.end(ResyncStatus::Completed).await.unwrap();
-    assert_eq!(catalog.last_begun(), Some(first), "the end of a resync serves no request");
+    assert_eq!(PortService::of(&catalog).last_begun(), Some(first), "the end of a resync serves no request");
     catalog.begin(SystemTime::now()).await.unwrap();
-    let second = catalog.last_begun().unwrap();
+    let second = PortService::of(&catalog).last_begun().unwrap();
     assert!(first < request && request < second, "{first:?} {request:?} {second:?}");
 }
 
 #[tokio::test]
 async fn resync_requests_of_an_unknown_integration_are_a_problem() {
     let stand_in = stand_in().await;
-    let problem = catalog(config(&stand_in)).resync_request().await.unwrap_err();
+    let problem = PortService::of(&catalog(config(&stand_in))).resync_request().await.unwrap_err();
     assert!(problem.message.contains("404") && problem.message.contains(ID), "{problem}");
 }
 
@@ -1059,7 +1065,7 @@ async fn the_feed_of_requests_follows_the_organization_and_the_settings() {
     stand_in.change_options(|options| {
         options.kafka_credentials = Some(("port-name".into(), "port-hush".into()));
     });
-    let feed = catalog.request_feed(true).await.unwrap();
+    let feed = PortService::of(&catalog).request_feed(true).await.unwrap();
     let credentials = feed.credentials.as_ref().unwrap();
     assert_eq!(
         (feed.topic.as_str(), feed.group.as_str()),
@@ -1073,7 +1079,7 @@ async fn the_feed_of_requests_follows_the_organization_and_the_settings() {
         options.feature_flags = vec!["OCEAN_KAFKA_INTEGRATION_RESYNC_REQUESTS_TOPIC_ENABLED".into()];
     });
     let asked = stand_in.count("kafka-credentials");
-    let feed = catalog.request_feed(false).await.unwrap();
+    let feed = PortService::of(&catalog).request_feed(false).await.unwrap();
     assert_eq!(
         (feed.topic.as_str(), feed.group.as_str()),
         ("org_stand_in.integration.resync.requests", "no-security")
@@ -1086,16 +1092,16 @@ async fn the_feed_of_requests_follows_the_organization_and_the_settings() {
 async fn an_organization_without_kafka_is_told_from_a_port_that_is_away() {
     let stand_in = stand_in().await;
     let catalog = catalog(config(&stand_in));
-    let error = catalog.request_feed(true).await.unwrap_err();
+    let error = PortService::of(&catalog).request_feed(true).await.unwrap_err();
     assert!(
         matches!(&error, FeedError::NotProvided(problem) if problem.remedy.as_ref().unwrap().contains("POLLING")),
         "{error:?}"
     );
     stand_in.change_options(|options| options.kafka_credentials = Some((String::new(), String::new())));
-    let error = catalog.request_feed(true).await.unwrap_err();
+    let error = PortService::of(&catalog).request_feed(true).await.unwrap_err();
     assert!(matches!(error, FeedError::NotProvided(_)), "{error:?}");
     stand_in.fail(Fault::on("kafka-credentials").status(500).times(2));
-    let error = catalog.request_feed(true).await.unwrap_err();
+    let error = PortService::of(&catalog).request_feed(true).await.unwrap_err();
     assert!(matches!(error, FeedError::Unavailable(_)), "{error:?}");
 }
 
@@ -1126,8 +1132,8 @@ async fn events_are_written_as_such_and_do_not_disturb_a_resync() {
 
     // The organization's flags were asked for when the resync began, and are good for a while.
     for catalog in [&events, &resync, &events] {
-        assert!(catalog.has_flag(berth_port::LIVE_EVENTS_FLAG).await.unwrap());
-        assert!(!catalog.has_flag("ANOTHER").await.unwrap());
+        assert!(PortService::of(&catalog).has_flag(LIVE_EVENTS_FLAG).await.unwrap());
+        assert!(!PortService::of(&catalog).has_flag("ANOTHER").await.unwrap());
     }
     assert_eq!(sent(&port, "/v1/organization").len(), 0);
 }

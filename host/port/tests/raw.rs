@@ -15,7 +15,7 @@ use berth_core::{
     AccountId, AppConfig, Catalog, Document, DocumentBatch, DocumentsError, EventDocuments, Intent, Kind,
     Milestone, Place, Processing, Region, ResourceResult, ResyncStatus, Session, UnitId,
 };
-use berth_port::{PortCatalog, PortConfig, ProcessingMode};
+use berth_port::{PortCatalog, PortConfig, ProcessingMode, service::PortService};
 use common::{ID, catalog};
 use port_stand_in::{Fault, Lifecycle, LoggedRequest, PortStandIn, StandInOptions};
 use secrecy::SecretString;
@@ -164,7 +164,7 @@ async fn flags_are_believed_for_a_while_and_a_change_of_them_is_followed() {
         assert_eq!(catalog.open(Intent::Write, &[]).await.unwrap().processing, Processing::Entities);
     }
     stand_in.change_options(|options| options.feature_flags = FLAGS.map(str::to_owned).into());
-    assert_eq!(*patient.feature_flags().await.unwrap(), [""; 0]);
+    assert_eq!(*PortService::of(&patient).feature_flags().await.unwrap(), [""; 0]);
     assert_eq!(patient.open(Intent::Write, &[]).await.unwrap().processing, Processing::Entities);
     assert_eq!(stand_in.integration(ID).unwrap()["processingMode"], "ocean-core");
     assert_eq!(eager.open(Intent::Write, &[]).await.unwrap().processing, Processing::Documents);

@@ -1,4 +1,4 @@
-//! What [`PortCatalog`] tells of a resync beside the API: metrics, signs of life, logs.
+//! What [`PortCatalog`] reports of a resync beside the API: metrics, heartbeats, logs.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
@@ -7,7 +7,10 @@ mod common;
 use std::time::{Duration, SystemTime};
 
 use berth_core::{Catalog, Intent, Milestone, ResourceResult, ResyncStatus, UnitCounts};
-use berth_port::{LogLevel, LogRecord, PortCatalog, PortConfig};
+use berth_port::{
+    PortCatalog, PortConfig,
+    service::{LogLevel, LogRecord, PortService},
+};
 use common::{ID, catalog, config};
 use port_stand_in::{Fault, PortStandIn, StandInOptions};
 use secrecy::SecretString;
@@ -46,7 +49,7 @@ async fn begun(config: PortConfig) -> PortCatalog {
     catalog
 }
 
-async fn tell(catalog: &PortCatalog, milestones: &[Milestone]) {
+async fn report(catalog: &PortCatalog, milestones: &[Milestone]) {
     for milestone in milestones {
         catalog.milestone(milestone).await.unwrap();
     }
@@ -95,7 +98,7 @@ fn requests(stand_in: &PortStandIn, route: &str) -> Vec<String> {
 async fn a_resync_is_told_kind_by_kind() {
     let stand_in = stand_in().await;
     let catalog = begun(config(&stand_in)).await;
-    let resync = catalog.running().unwrap().to_string();
+    let resync = PortService::of(&catalog).running().unwrap().to_string();
     let counts = UnitCounts {
         fetched: 15,
         mapped: 11,
@@ -141,7 +144,7 @@ async fn a_resync_is_told_kind_by_kind() {
             "POST __runtime__ failed",
         ]
     );
-    assert_eq!(catalog.running(), None);
+    assert_eq!(PortService::of(&catalog).running(), None);
     let mut bucket = last(&stand_in, "AWS::S3::Bucket-0");
     assert_eq!(phase(&bucket, "extract"), json!({"raw_extracted": 15}));
     assert_eq!(phase(&bucket, "transform"), json!({"transformed": 11, "filtered_out": 3, "failed": 1}));
@@ -177,7 +180,7 @@ async fn what_was_stopped_is_told_at_once_with_the_last_word() {
     let stand_in = stand_in().await;
     let catalog = begun(config(&stand_in)).await;
     let stopped = ResourceResult { stopped: 3, ..ResourceResult::default() };
-    tell(&catalog, &[started(0), ended(0, stopped), Milestone::DeletionStarted]).await;
+    report(&catalog, &[started(0), ended(0, stopped), Milestone::DeletionStarted]).await;
     catalog.end(ResyncStatus::Aborted).await.unwrap();
     let told = told(&stand_in);
     let last: Vec<&str> = told[told.len() - 4..].iter().map(String::as_str).collect();
@@ -211,7 +214,7 @@ async fn an_end_that_port_did_not_take_goes_along_with_the_last_word() {
     let catalog = begun(config(&stand_in)).await;
     stand_in.fail(Fault::on("PUT /metrics-ingest").times(3).status(500));
     let done = ResourceResult { complete: 1, ..ResourceResult::default() };
-    tell(&catalog, &[ended(0, done), ended(1, done)]).await;
+    report(&catalog, &[ended(0, done), ended(1, done)]).await;
     catalog.end(ResyncStatus::Completed).await.unwrap();
     assert_eq!(
         told(&stand_in)[3..],
@@ -228,7 +231,7 @@ async fn a_port_that_takes_no_metrics_fails_no_resync() {
     let stand_in = stand_in().await;
     stand_in.fail(Fault::on("metrics-ingest").times(1000).status(403));
     let catalog = begun(config(&stand_in)).await;
-    tell(&catalog, &[started(0), Milestone::DeletionStarted]).await;
+    report(&catalog, &[started(0), Milestone::DeletionStarted]).await;
     catalog.end(ResyncStatus::Completed).await.unwrap();
     assert_eq!(stand_in.metrics(), []);
     assert_eq!(stand_in.integration(ID).unwrap()["resyncState"]["status"], "completed");
@@ -241,7 +244,7 @@ async fn a_port_that_never_answers_metrics_holds_no_resync_up() {
     let stand_in = stand_in().await;
     stand_in.fail(Fault::on("metrics-ingest").times(1000).latency(FOREVER));
     let catalog = begun(config(&stand_in)).await;
-    tell(&catalog, &[started(0), Milestone::DeletionStarted]).await;
+    report(&catalog, &[started(0), Milestone::DeletionStarted]).await;
     // Waits for its own bounds, not for an answer.
     tokio::time::timeout(FOREVER / 2, catalog.end(ResyncStatus::Aborted)).await.unwrap().unwrap();
     assert_eq!(stand_in.integration(ID).unwrap()["resyncState"]["status"], "aborted");
@@ -256,7 +259,7 @@ async fn what_the_endpoint_for_metrics_asks_for_does_not_concern_the_api() {
         while stand_in.count("metrics-ingest") < 2 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        catalog.resync_request().await.unwrap();
+        PortService::of(&catalog).resync_request().await.unwrap();
     })
     .await
     .unwrap();
@@ -279,13 +282,13 @@ async fn nothing_is_told_where_port_names_no_address() {
     let mut config = config(&stand_in);
     config.heartbeat_interval = Duration::from_millis(1);
     let catalog = begun(config).await;
-    tell(&catalog, &[started(0)]).await;
+    report(&catalog, &[started(0)]).await;
     let passed = tokio::time::timeout(Duration::from_millis(50), catalog.accompany()).await;
     assert!(passed.is_err(), "nobody asks for the resync's end");
     catalog.end(ResyncStatus::Completed).await.unwrap();
     assert_eq!(requests(&stand_in, "ingest"), [""; 0]);
-    assert_eq!(catalog.takes_logs(), Some(false));
-    catalog.ship_logs(vec![record("m", json!({}))]).await.unwrap_err();
+    assert_eq!(PortService::of(&catalog).takes_logs(), Some(false));
+    PortService::of(&catalog).ship_logs(vec![record("m", json!({}))]).await.unwrap_err();
 }
 
 #[tokio::test]
@@ -296,7 +299,7 @@ async fn a_resync_gives_signs_of_life_until_it_ends() {
     // One that fails stops nothing.
     stand_in.fail(Fault::on("POST /metrics-ingest/heartbeat").status(404));
     let catalog = begun(config).await;
-    let resync = catalog.running().unwrap().to_string();
+    let resync = PortService::of(&catalog).running().unwrap().to_string();
     let enough = async {
         while stand_in.heartbeats().len() < 2 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -343,14 +346,14 @@ async fn logs_are_shipped_without_secrets() {
     let mut config = config(&stand_in);
     config.secrets.push(SecretString::from("external-id-of-ours"));
     let catalog = PortCatalog::new(config.clone(), reqwest::Client::new()).unwrap();
-    assert_eq!(catalog.takes_logs(), None, "nothing is known yet");
+    assert_eq!(PortService::of(&catalog).takes_logs(), None, "nothing is known yet");
     let catalog = begun(config).await;
-    assert_eq!(catalog.takes_logs(), Some(true));
+    assert_eq!(PortService::of(&catalog).takes_logs(), Some(true));
     let records = vec![
         record("refused stand-in-secret of stand-in-client", json!({"n": 1})),
         record("role with external-id-of-ours", json!({"why": "AKIAIOSFODNN7EXAMPLE is unknown"})),
     ];
-    catalog.ship_logs(records).await.unwrap();
+    PortService::of(&catalog).ship_logs(records).await.unwrap();
     assert_eq!(
         stand_in.logs(),
         [
@@ -362,7 +365,7 @@ async fn logs_are_shipped_without_secrets() {
     );
     // What was refused is told to the caller, and not repeated here.
     stand_in.fail(Fault::on("logs-ingest").status(503));
-    let problem = catalog.ship_logs(vec![record("m", json!({}))]).await.unwrap_err();
+    let problem = PortService::of(&catalog).ship_logs(vec![record("m", json!({}))]).await.unwrap_err();
     assert!(problem.message.contains("ship logs"), "{problem}");
     assert_eq!(stand_in.count("logs-ingest"), 2);
 }
@@ -374,7 +377,7 @@ async fn logs_are_sent_in_parts_that_port_takes_and_all_arrive() {
     let long = "A policy with explicit deny refused this. ".repeat(400);
     let records =
         |count: usize| (0..count).map(|n| record(&format!("{n} {long}"), json!({"n": n}))).collect();
-    catalog.ship_logs(records(130)).await.unwrap();
+    PortService::of(&catalog).ship_logs(records(130)).await.unwrap();
     let arrived: Vec<Value> = stand_in.logs().iter().map(|log| log["extra"]["n"].clone()).collect();
     assert_eq!(arrived, (0..130).map(Value::from).collect::<Vec<_>>());
     assert!(stand_in.logs().iter().all(|log| log["message"].as_str().unwrap().ends_with(&long)));
@@ -383,7 +386,7 @@ async fn logs_are_sent_in_parts_that_port_takes_and_all_arrive() {
     stand_in.change_options(|options| options.ingest_max_bytes = 40_000);
     let mut more: Vec<LogRecord> = records(5);
     more.push(record(&"x".repeat(3_000_000), json!({"n": 5, "why": "y".repeat(1_000_000)})));
-    catalog.ship_logs(more).await.unwrap();
+    PortService::of(&catalog).ship_logs(more).await.unwrap();
     let arrived = &stand_in.logs()[130..];
     assert_eq!(arrived.iter().map(|log| log["extra"]["n"].clone()).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
     for text in [&arrived[5]["message"], &arrived[5]["extra"]["why"]] {

@@ -7,7 +7,7 @@ mod common;
 use std::time::{Duration, Instant, SystemTime};
 
 use berth_core::{BlueprintId, Catalog, Entity, Intent, ResyncStatus, UpsertOptions, UpsertOutcome};
-use berth_port::{PortCatalog, PortConfig};
+use berth_port::{PortCatalog, PortConfig, service::PortService};
 use common::{ID, catalog, config};
 use port_stand_in::{Fault, PortStandIn, StandInOptions};
 use serde_json::json;
@@ -138,7 +138,7 @@ async fn an_outage_ends_the_resync() {
         tokio::time::timeout(Duration::from_secs(4), async {
             let looks = async {
                 loop {
-                    catalog.resync_request().await.unwrap();
+                    PortService::of(&catalog).resync_request().await.unwrap();
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             };

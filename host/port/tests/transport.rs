@@ -11,7 +11,7 @@ use std::{
 };
 
 use berth_http::{HttpConfig, NoProxy, Proxies, ProxyUrl};
-use berth_port::{PortCatalog, PortConfig, RetryPolicy};
+use berth_port::{PortCatalog, PortConfig, RetryPolicy, service::PortService};
 use secrecy::SecretString;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -53,7 +53,7 @@ async fn a_failure_that_lasts_is_reported_at_once_and_one_that_may_pass_is_repea
     // With the retries that there are by default this would take minutes.
     let port = catalog("https://port.invalid", RetryPolicy::default(), proxies);
     let begun = Instant::now();
-    let problem = port.feature_flags().await.unwrap_err();
+    let problem = PortService::of(&port).feature_flags().await.unwrap_err();
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     let told = problem.to_string();
@@ -61,7 +61,7 @@ async fn a_failure_that_lasts_is_reported_at_once_and_one_that_may_pass_is_repea
 
     let (plain, asked) = say(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     let port = catalog(&format!("https://127.0.0.1:{plain}"), RetryPolicy::default(), Proxies::default());
-    let told = port.feature_flags().await.unwrap_err().to_string();
+    let told = PortService::of(&port).feature_flags().await.unwrap_err().to_string();
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     assert!(told.contains("does not speak TLS") && told.contains("OCEAN__PORT__BASE_URL"), "{told}");
 
@@ -72,7 +72,11 @@ async fn a_failure_that_lasts_is_reported_at_once_and_one_that_may_pass_is_repea
         ..Proxies::default()
     };
     let retry = RetryPolicy { retries: 2, base: Duration::from_millis(5), ..RetryPolicy::default() };
-    let told = catalog("https://port.invalid", retry, proxies).feature_flags().await.unwrap_err().to_string();
+    let told = PortService::of(&catalog("https://port.invalid", retry, proxies))
+        .feature_flags()
+        .await
+        .unwrap_err()
+        .to_string();
     assert_eq!(asked.load(Ordering::SeqCst), 3, "{told}");
     assert!(told.contains("the proxy makes no connection"), "{told}");
 }
@@ -86,7 +90,7 @@ async fn no_redirect_takes_the_credentials_elsewhere() {
         );
         let (port, redirected) = say(answer.leak().as_bytes()).await;
         let port = catalog(&format!("http://127.0.0.1:{port}"), RetryPolicy::default(), Proxies::default());
-        let problem = port.feature_flags().await.unwrap_err();
+        let problem = PortService::of(&port).feature_flags().await.unwrap_err();
         assert!(problem.message.contains(&status[..3]), "{problem}");
         assert_eq!((redirected.load(Ordering::SeqCst), asked.load(Ordering::SeqCst)), (1, 0), "{status}");
     }

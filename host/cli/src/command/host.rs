@@ -8,6 +8,7 @@ use berth_embed::{
     core::{Adoption, RemovedScope, ResyncStatus},
     policy,
 };
+use berth_port::service::PortService;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -247,7 +248,7 @@ pub(crate) fn assemble(
     })?;
     if let Some(logs) = build.logs {
         match host.port().filter(|_| settings.ship_logs) {
-            Some(port) => logs.start(Arc::clone(port)),
+            Some(port) => logs.start(Arc::new(PortService::of(port))),
             None => logs.close(),
         }
     }

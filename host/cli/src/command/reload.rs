@@ -12,6 +12,7 @@ mod files;
 use std::sync::Arc;
 
 use berth_embed::{Engine, EngineConfig, LoadedComponent, Observer, Problem, Reloaded, ResyncSchedule};
+use berth_port::service::PortService;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -139,7 +140,7 @@ impl Reloader<'_> {
             tracing::warn!(setting, "this setting cannot change while the service runs: restart it");
         }
         // What somebody has deleted in Port, only a start installs again.
-        settings.port.install = !former.host.port().is_some_and(|port| port.is_installed());
+        settings.port.install = !former.host.port().is_some_and(|port| PortService::of(port).is_installed());
         for note in &settings.notes {
             tracing::warn!("{note}");
         }

@@ -3,6 +3,7 @@
 use std::{num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
 
 use berth_embed::{Access, LiveOptions, Observer, Problem, SyncError};
+use berth_port::service::PortService;
 use indicatif::MultiProgress;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -321,10 +322,12 @@ async fn trigger(
             // New settings do not reach it: joining its group again would look like another process.
             #[cfg(feature = "kafka")]
             (Listener::Kafka(settings), Some(port)) => {
-                return kafka::listen(port, settings, resyncs, stop).await.map_err(|problem| {
-                    err(&summary::problem("the KAFKA listener cannot work", &problem));
-                    Exit::Settings
-                });
+                return kafka::listen(&PortService::of(port), settings, resyncs, stop).await.map_err(
+                    |problem| {
+                        err(&summary::problem("the KAFKA listener cannot work", &problem));
+                        Exit::Settings
+                    },
+                );
             }
             _ => {}
         }
@@ -387,7 +390,7 @@ async fn resync(
             Ended::Ran
         }
         Err(error) => {
-            let deleted = host.port().is_some_and(|port| port.is_deleted());
+            let deleted = host.port().is_some_and(|port| PortService::of(port).is_deleted());
             let outcome = if deleted { "deleted-in-port" } else { "not-begun" };
             status.metrics.ended_early(outcome);
             status.board.ended_early(outcome, Some(error.problem()));

@@ -9,6 +9,7 @@ use std::{
 };
 
 use berth_embed::{Access, Event, Mode, Observer, PlanFile, Problem, RecordingSource, Report, SyncError};
+use berth_port::service::PortService;
 use indicatif::MultiProgress;
 
 use super::host::{Assembled, Build, GRACE, overdue, tell_given_up, with_host};
@@ -182,7 +183,7 @@ impl Watch {
         let result = tokio::select! {
             result = work => result.map_err(NoReport::NotBegun),
             () = overdue(&made.cancel, GRACE) => {
-                if let Some(port) = made.host.port().filter(|port| port.running().is_some()) {
+                if let Some(port) = made.host.port().filter(|port| PortService::of(port).running().is_some()) {
                     tell_given_up(port).await;
                 }
                 Err(NoReport::GivenUp)

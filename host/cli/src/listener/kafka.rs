@@ -11,7 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_embed::{FeedError, KafkaCredentials, PortCatalog, Problem, RequestFeed};
+use berth_embed::Problem;
+use berth_port::service::{FeedError, KafkaCredentials, PortService, RequestFeed};
 use krafka::{
     CloseOptions, KrafkaError,
     auth::{AuthConfig, TlsConfig},
@@ -46,7 +47,7 @@ const AGAIN: Duration = Duration::from_mins(1);
 /// # Errors
 /// A [`Problem`] when no further try helps: the organization has no Kafka.
 pub(crate) async fn listen(
-    port: &PortCatalog,
+    port: &PortService,
     settings: &Kafka,
     resyncs: &Resyncs,
     stop: &CancellationToken,
@@ -101,7 +102,7 @@ impl From<KrafkaError> for Failure {
 }
 
 struct Listening<'a> {
-    port: &'a PortCatalog,
+    port: &'a PortService,
     settings: &'a Kafka,
     stop: &'a CancellationToken,
     asks: Asks<'a>,

@@ -7,6 +7,7 @@
 
 use std::{pin::pin, sync::Arc, time::SystemTime};
 
+use berth_port::service::PortService;
 use tokio::sync::{oneshot, watch};
 
 use super::{Ended, Live, Reason, Resyncs};
@@ -32,6 +33,7 @@ pub(crate) async fn poll(mut live: watch::Receiver<Arc<Live>>, resyncs: &Resyncs
         }
         let mut reason = due.take();
         if reason.is_none() {
+            let port = PortService::of(port);
             match port.resync_request().await {
                 Ok(requested) if looks.is_due(requested, port.last_begun()) => {
                     reason = Some(Reason::Requested);

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use berth_embed::{LogLevel, LogRecord, PortCatalog};
+use berth_port::service::{LogLevel, LogRecord, PortService};
 use serde_json::{Map, Value, json};
 use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -49,7 +49,7 @@ struct Shared {
     buffer: Mutex<Buffer>,
     /// There is a reason to ship at once.
     wake: Notify,
-    port: RwLock<Option<Arc<PortCatalog>>>,
+    port: RwLock<Option<Arc<PortService>>>,
     task: Mutex<Option<(CancellationToken, JoinHandle<()>)>>,
     /// What goes with every record.
     process: Map<String, Value>,
@@ -89,7 +89,7 @@ impl Shipping {
     }
 
     /// Ships to this Port from now on, also after another one or none.
-    pub(crate) fn start(&self, port: Arc<PortCatalog>) {
+    pub(crate) fn start(&self, port: Arc<PortService>) {
         *self.0.port.write().unwrap_or_else(PoisonError::into_inner) = Some(port);
         self.0.buffer().open = true;
         if let Some((_, task)) = &*self.0.task.lock().unwrap_or_else(PoisonError::into_inner)
@@ -142,7 +142,7 @@ impl Shared {
         *self.buffer() = Buffer::default();
     }
 
-    fn port(&self) -> Option<Arc<PortCatalog>> {
+    fn port(&self) -> Option<Arc<PortService>> {
         self.port.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

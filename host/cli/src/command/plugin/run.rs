@@ -10,6 +10,7 @@ use berth_embed::{
         UpsertOutcome,
     },
 };
+use berth_port::service::PortService;
 use indicatif::MultiProgress;
 use tokio_util::sync::CancellationToken;
 
@@ -133,7 +134,7 @@ impl Port {
     async fn write(&self, entities: &[Entity]) -> Result<(String, usize), Problem> {
         let mut text = String::new();
         if !entities.is_empty() {
-            for blueprint in self.catalog.create_missing_blueprints(&self.kinds).await? {
+            for blueprint in PortService::of(&self.catalog).create_missing_blueprints(&self.kinds).await? {
                 // Writing to a String cannot fail.
                 _ = writeln!(text, "Port: created blueprint {blueprint}.");
             }

@@ -1,0 +1,581 @@
+//! HTTP towards Port: headers, retries, waits, limits, counters. The routes are in the other modules of `api`.
+
+mod auth;
+mod body;
+mod call;
+mod failure;
+mod health;
+mod waits;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use berth_http::{TransportError, is_private};
+use reqwest::{
+    StatusCode, Url,
+    header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, USER_AGENT},
+};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
+
+use self::{
+    auth::{Auth, Token},
+    body::Unread,
+    failure::{Failure, refusal},
+    health::{Health, Streak},
+    waits::{backoff, limit_left, requested_wait},
+};
+use super::{
+    clock::Clock,
+    error::{PortError, Refusal},
+    rate_limit::{Permit, RateLimiter, RouteFamily},
+    stop::Stop,
+    url::{form_url, refuse_dots},
+};
+use crate::{PortConfig, RetryPolicy};
+
+pub(crate) use auth::TokenReply;
+pub(crate) use call::{Agent, Call, Repeat, Reply, from_body};
+
+/// How often an optional call is tried.
+const OPTIONAL_ATTEMPTS: u32 = 3;
+
+/// The most retries of a call that Port fails with something other than "come back later": the cause may
+/// be what is in the call.
+const RETRIES_OF_A_FAILURE: u32 = 1;
+
+/// The most retries of a divisible call that Port wants later while calls of its kind succeed.
+const RETRIES_OF_A_PART: u32 = 4;
+
+/// How long a closing call may take once the resync is stopped.
+const CLOSING: Duration = Duration::from_millis(2500);
+
+/// How many requests a [`PortCatalog`](crate::PortCatalog) has sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PortStats {
+    /// Requests by what they do (`upsert entities`), retries included.
+    pub requests: BTreeMap<&'static str, u64>,
+    /// How many of them repeated an earlier one.
+    pub retries: u64,
+    /// How long requests waited because Port had asked for it, or before they were repeated. They
+    /// wait side by side, so that this may be longer than the resync.
+    pub waited: Duration,
+}
+
+/// The client: one per catalog. Those of one process share all but what stops them.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: berth_http::Client,
+    api: Url,
+    plain_agent: HeaderValue,
+    exporter_agent: HeaderValue,
+    auth: Arc<Auth>,
+    pub(crate) clock: Arc<Clock>,
+    /// The organization's id, as far as it is known.
+    organization: Arc<Mutex<Option<String>>>,
+    /// How many entity requests may be in flight.
+    concurrency: usize,
+    entity_permits: Arc<Semaphore>,
+    retry: RetryPolicy,
+    /// How long calls are repeated without one success.
+    outage: Duration,
+    max_response_bytes: usize,
+    stats: Arc<Mutex<PortStats>>,
+    health: Arc<Mutex<Health>>,
+    /// Until when Port wants no request at all, as a 429 said.
+    pause: Arc<Mutex<Option<Instant>>>,
+    rate_limiter: Arc<RateLimiter>,
+    stop: Arc<Stop>,
+}
+
+impl Client {
+    pub(crate) fn new(config: &PortConfig, http: berth_http::Client) -> Result<Self, PortError> {
+        let other = |message: String, remedy: &str| {
+            PortError::Other(berth_core::Problem::new(message).remedy(remedy))
+        };
+        if !matches!(config.base_url.scheme(), "http" | "https") {
+            return Err(other(
+                format!("`{}` is no HTTP URL", config.base_url),
+                "Set OCEAN__PORT__BASE_URL to https://api.getport.io (EU) or https://api.us.getport.io (US).",
+            ));
+        }
+        if !is_private(&config.base_url) {
+            return Err(other(
+                format!(
+                    "`{}` is not reached by https: everybody on the way could read the credentials",
+                    config.base_url
+                ),
+                "Use an address that begins with `https://` in OCEAN__PORT__BASE_URL; without TLS only this machine (localhost) is asked.",
+            ));
+        }
+        let mut api = config.base_url.clone();
+        api.set_query(None);
+        api.set_fragment(None);
+        if let Ok(mut path) = api.path_segments_mut() {
+            path.pop_if_empty().push("v1");
+        }
+        let agent = |suffix| {
+            let text = format!(
+                "port-ocean/{}/{}/{}{suffix}",
+                config.integration_type, config.integration_version, config.integration_identifier
+            );
+            HeaderValue::from_str(&text).map_err(|_| {
+                other(
+                    format!(
+                        "`{text}` cannot name the integration: it has a character that no header carries"
+                    ),
+                    "Give OCEAN__INTEGRATION__IDENTIFIER without control characters and non-ASCII letters.",
+                )
+            })
+        };
+        Ok(Self {
+            http,
+            plain_agent: agent("")?,
+            exporter_agent: agent("/exporter")?,
+            api,
+            auth: Arc::new(Auth::new(config.client_id.clone(), config.client_secret.clone())),
+            clock: Arc::default(),
+            organization: Arc::default(),
+            concurrency: config.concurrency,
+            entity_permits: Arc::new(Semaphore::new(config.concurrency)),
+            retry: config.retry,
+            outage: config.outage,
+            max_response_bytes: config.max_response_bytes,
+            stats: Arc::default(),
+            health: Arc::default(),
+            pause: Arc::default(),
+            rate_limiter: Arc::new(RateLimiter::new()),
+            stop: Arc::default(),
+        })
+    }
+
+    /// Another client of the same process, which is stopped apart from this one.
+    pub(crate) fn another(&self) -> Self {
+        Self { stop: Arc::default(), ..self.clone() }
+    }
+
+    /// What stops it.
+    pub(crate) fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// How long no request has succeeded, if that is an outage.
+    pub(crate) fn outage(&self) -> Option<Duration> {
+        let silent = self.health().silent?.length();
+        (silent >= self.outage).then_some(silent)
+    }
+
+    /// The URL of a route. Segments are escaped where they would otherwise end or change the path.
+    pub(crate) fn url(&self, segments: &[&str]) -> Result<Url, PortError> {
+        refuse_dots(segments)?;
+        let mut url = self.api.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.extend(segments);
+        }
+        Ok(url)
+    }
+
+    /// The URL of a route whose segments the contract escapes as form values.
+    pub(crate) fn form_url(&self, segments: &[&str]) -> Result<Url, PortError> {
+        form_url(&self.api, segments)
+    }
+
+    /// How many requests of the same sort may run at once.
+    pub(crate) fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+
+    /// Waits until another entity request may be in flight.
+    pub(super) async fn entity_permit(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.entity_permits.acquire().await.ok()
+    }
+
+    /// The organization's id, if an answer of Port named it.
+    pub(crate) fn organization_id(&self) -> Option<String> {
+        self.organization.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A token names the organization. This one counts: the API may spell it otherwise.
+    pub(crate) fn set_organization(&self, id: String) {
+        *self.organization.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+    }
+
+    /// The API names the organization.
+    pub(crate) fn set_organization_unless_known(&self, id: &str) {
+        let mut known = self.organization.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get_or_insert_with(|| id.to_owned());
+    }
+
+    pub(crate) fn stats(&self) -> PortStats {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sends a call with a token. A rejected token is renewed once.
+    ///
+    /// When this client is stopped, a call waits for nothing any more, and may go on as long as the stop
+    /// allows. A closing call has a moment of its own from then on.
+    pub(crate) async fn send(&self, call: Call) -> Result<Reply, PortError> {
+        let stopped = || PortError::Stopped { call: call.name() };
+        if !call.closing && self.stop.is_over() {
+            return Err(stopped());
+        }
+        let over = async {
+            if call.closing {
+                self.stop.asked().await;
+                tokio::time::sleep(CLOSING).await;
+            } else {
+                self.stop.over().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            outcome = self.send_with_token(&call) => outcome,
+            () = over => Err(stopped()),
+        }
+    }
+
+    async fn send_with_token(&self, call: &Call) -> Result<Reply, PortError> {
+        let token = self.auth.token(self, None).await?;
+        match self.exchange(call, Some(&token)).await {
+            Err(PortError::Refused(refusal)) if refusal.status == 401 => {
+                tracing::debug!(call = %call.name, "the token was rejected; getting another");
+                let token = self.auth.token(self, Some(&token)).await?;
+                self.exchange(call, Some(&token)).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Like [`send`](Self::send), with `None` for "not found".
+    pub(crate) async fn find(&self, call: Call) -> Result<Option<Reply>, PortError> {
+        match self.send(call).await {
+            Ok(reply) => Ok(Some(reply)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends something that Port can do without: tries a few times within `patience`. What an
+    /// endpoint beside the API answers concerns it alone, so it neither pauses the API's calls nor
+    /// has the token renewed.
+    pub(super) async fn send_optional(&self, call: &Call, patience: Duration) -> Result<(), PortError> {
+        let attempts = async {
+            let token = if call.authorized { Some(self.auth.token(self, None).await?) } else { None };
+            let mut attempt = 1;
+            loop {
+                let Err(failure) = self.send_once(call, token.as_ref(), attempt > 1, None).await else {
+                    return Ok(());
+                };
+                let may_pass = match &failure {
+                    Failure::Transport(error) => call.may_repeat(error),
+                    Failure::Status(refusal, _) => {
+                        call.repeat == Repeat::Always && (refusal.status == 429 || refusal.status >= 500)
+                    }
+                };
+                if !may_pass || attempt == OPTIONAL_ATTEMPTS {
+                    return Err(failure.into_error(call));
+                }
+                tokio::time::sleep(backoff(&self.retry, attempt)).await;
+                attempt += 1;
+            }
+        };
+        match tokio::time::timeout(patience, attempts).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(PortError::Transport {
+                call: call.name(),
+                error: TransportError::timed_out(format!("nothing within {} s", patience.as_secs_f32())),
+            }),
+        }
+    }
+
+    /// Sends a call until it succeeds, fails for good, or the retries are used up.
+    pub(crate) async fn exchange(&self, call: &Call, token: Option<&Arc<Token>>) -> Result<Reply, PortError> {
+        let policy = call.retry.unwrap_or(self.retry);
+        // A pause is meant for Port's API, and for all of it.
+        let is_api = call.url.origin() == self.api.origin();
+        let name = call.name.name;
+        let done_before = self.health().done.get(name).copied();
+        let mut retries = 0;
+        loop {
+            if is_api {
+                self.wait(call, self.wait_for_pause()).await?;
+            }
+            let failure = match self.attempt(call, token, retries > 0).await? {
+                Ok(reply) => {
+                    self.succeeded(name, is_api);
+                    return Ok(reply);
+                }
+                Err(failure) => failure,
+            };
+            let at_most = match &failure {
+                Failure::Transport(error) if call.may_repeat(error) => policy.retries,
+                Failure::Status(Refusal { status: 429, .. }, _) => policy.retries,
+                Failure::Status(..) if call.repeat == Repeat::Unprocessed => 0,
+                Failure::Status(Refusal { status: 502..=504, .. }, _)
+                    if call.divisible && self.health().done.get(name).copied() > done_before =>
+                {
+                    policy.retries.min(RETRIES_OF_A_PART)
+                }
+                Failure::Status(Refusal { status: 408 | 502..=504, .. }, _) => policy.retries,
+                Failure::Status(Refusal { status: 500.., .. }, _) => policy.retries.min(RETRIES_OF_A_FAILURE),
+                Failure::Transport(_) | Failure::Status(..) => 0,
+            };
+            let patience = self.failed(name, is_api, &failure);
+            let stopped = self.stop.is_asked();
+            if retries >= at_most || patience.is_zero() || (stopped && !call.closing) {
+                return Err(failure.into_error(call));
+            }
+            retries += 1;
+            let requested = match &failure {
+                // Whoever closes has no time for it.
+                Failure::Status(_, wait) if !stopped => *wait,
+                _ => None,
+            };
+            let delay = requested.unwrap_or_else(|| backoff(&policy, retries)).min(policy.cap).min(patience);
+            match &failure {
+                Failure::Status(refusal, _) => {
+                    tracing::warn!(call = %call.name, status = refusal.status, retry = retries, ?delay, "Port asks to try again");
+                    if refusal.status == 429 && requested.is_some() && is_api {
+                        // Counted where it is waited for.
+                        self.pause_for(delay);
+                        continue;
+                    }
+                }
+                Failure::Transport(error) => {
+                    tracing::warn!(call = %call.name, %error, retry = retries, ?delay, "no answer from Port; trying again");
+                }
+            }
+            self.wait(call, tokio::time::sleep(delay)).await?;
+            self.waited(delay);
+        }
+    }
+
+    /// Waits for something, unless this is stopped: then a closing call goes on at once, and others end.
+    async fn wait(&self, call: &Call, something: impl Future<Output = ()>) -> Result<(), PortError> {
+        tokio::select! {
+            biased;
+            () = something => Ok(()),
+            () = self.stop.asked() => {
+                if call.closing { Ok(()) } else { Err(PortError::Stopped { call: call.name() }) }
+            }
+        }
+    }
+
+    /// Notes that Port has done a call.
+    fn succeeded(&self, name: &'static str, is_api: bool) {
+        let mut health = self.health();
+        *health.done.entry(name).or_default() += 1;
+        health.failing.remove(name);
+        if is_api {
+            health.silent = None;
+        }
+    }
+
+    /// Notes that a call has failed. Returns how long it may still be repeated.
+    fn failed(&self, name: &'static str, is_api: bool, failure: &Failure) -> Duration {
+        let mut health = self.health();
+        let answered = !matches!(
+            failure,
+            Failure::Status(Refusal { status: 408 | 429 | 500.., .. }, _) | Failure::Transport(_)
+        );
+        // A refusal is an answer.
+        if answered {
+            health.failing.remove(name);
+            health.silent = health.silent.filter(|_| !is_api);
+            return self.outage;
+        }
+        // Longer than two tries can lie apart.
+        let gap = self.outage + self.retry.cap + self.retry.timeout;
+        let now = Instant::now();
+        if is_api {
+            health.silent = Some(Streak::with(health.silent, now, gap));
+        }
+        let streak = Streak::with(health.failing.get(name).copied(), now, gap);
+        health.failing.insert(name, streak);
+        self.outage.saturating_sub(streak.length())
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a call once, when the rate limit of its route lets it.
+    async fn attempt(
+        &self,
+        call: &Call,
+        token: Option<&Arc<Token>>,
+        again: bool,
+    ) -> Result<Result<Reply, Failure>, PortError> {
+        let Some(path) = self.api_path(&call.url) else {
+            return Ok(self.send_once(call, token, again, None).await);
+        };
+        let family = RouteFamily::of(&call.method, path);
+        let since = Instant::now();
+        let permit = tokio::select! {
+            biased;
+            permit = self.rate_limiter.acquire(family) => Some(permit),
+            () = self.stop.asked() => {
+                if !call.closing {
+                    return Err(PortError::Stopped { call: call.name() });
+                }
+                None
+            }
+        };
+        self.waited(since.elapsed());
+        Ok(self.send_once(call, token, again, permit.as_ref()).await)
+    }
+
+    /// The path of a route of Port's API, below `/v1`.
+    fn api_path<'u>(&self, url: &'u Url) -> Option<&'u str> {
+        let below = (url.origin() == self.api.origin()).then(|| url.path().strip_prefix(self.api.path()))?;
+        below.filter(|path| path.starts_with('/'))
+    }
+
+    async fn send_once(
+        &self,
+        call: &Call,
+        token: Option<&Arc<Token>>,
+        again: bool,
+        permit: Option<&Permit<'_>>,
+    ) -> Result<Reply, Failure> {
+        {
+            let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+            *stats.requests.entry(call.name.name).or_default() += 1;
+            stats.retries += u64::from(again);
+        }
+        let agent = match call.agent {
+            Agent::Plain => &self.plain_agent,
+            Agent::Exporter => &self.exporter_agent,
+        };
+        let mut request = reqwest::Request::new(call.method.clone(), call.url.clone());
+        *request.timeout_mut() = Some(call.retry.unwrap_or(self.retry).timeout);
+        let headers = request.headers_mut();
+        headers.insert(USER_AGENT, agent.clone());
+        if let Some(token) = token {
+            headers.insert(AUTHORIZATION, token.header.clone());
+        }
+        if call.compressed {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        if let Some(body) = &call.body {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Some(body.clone().into());
+        }
+        let failed = |error: reqwest::Error| Failure::Transport(TransportError::new(error));
+        let sent = SystemTime::now();
+        let response = self.http.execute(request).await.map_err(Failure::Transport)?;
+        let status = response.status();
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            // Not Port says so, but a proxy.
+            return Err(Failure::Transport(TransportError::proxy_login()));
+        }
+        let headers = response.headers().clone();
+        if call.url.origin() == self.api.origin()
+            && let Some(date) = headers.get(DATE).and_then(|date| date.to_str().ok())
+        {
+            self.clock.learn_date(date, sent, SystemTime::now());
+        }
+        if let Some(permit) = permit
+            && let Some((left, reset)) = limit_left(&headers, self.clock.now())
+        {
+            permit.learn(left, reset);
+        }
+        let body = body::read(response, self.max_response_bytes).await.map_err(|unread| match unread {
+            Unread::Silent(error) => failed(error),
+            Unread::Unusable(reason) => Failure::Transport(TransportError::unusable(reason)),
+        })?;
+        if status.is_success() {
+            return Ok(Reply { call: call.name(), body });
+        }
+        Err(Failure::Status(
+            refusal(call, status, &headers, &body),
+            requested_wait(&headers, self.clock.now()),
+        ))
+    }
+
+    fn waited(&self, time: Duration) {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).waited += time;
+    }
+
+    fn pause_for(&self, delay: Duration) {
+        let until = Instant::now() + delay;
+        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        *pause = Some(pause.map_or(until, |earlier| earlier.max(until)));
+    }
+
+    async fn wait_for_pause(&self) {
+        let until = *self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = until {
+            let left = until.saturating_duration_since(Instant::now());
+            tokio::time::sleep_until(until).await;
+            self.waited(left);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::*;
+
+    fn client(base: &str) -> Client {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut config = PortConfig::new("id", SecretString::from("secret"), "my-berth");
+        config.base_url = Url::parse(base).unwrap();
+        Client::new(&config, reqwest::Client::new().into()).unwrap()
+    }
+
+    #[test]
+    fn v1_is_appended_and_slashes_are_tolerated() {
+        for (base, url) in [
+            ("https://api.getport.io", "https://api.getport.io/v1/blueprints/a"),
+            ("https://api.getport.io/", "https://api.getport.io/v1/blueprints/a"),
+            ("https://gw.example:8080/port/", "https://gw.example:8080/port/v1/blueprints/a"),
+        ] {
+            assert_eq!(client(base).url(&["blueprints", "a"]).unwrap().as_str(), url);
+        }
+    }
+
+    #[test]
+    fn no_identifier_leaves_its_segment() {
+        let client = client("https://port.example");
+        for identifier in ["a/b", "a?b=c", "a#b", "%2e%2e", "a\\b", "../x", "..%2fx", "ä b"] {
+            let url = client.url(&["blueprints", identifier, "entities"]).unwrap();
+            assert_eq!(url.path_segments().unwrap().count(), 4, "{url}");
+            assert!(url.path().starts_with("/v1/blueprints/") && url.path().ends_with("/entities"), "{url}");
+            assert_eq!((url.query(), url.fragment()), (None, None));
+        }
+        for identifier in ["", ".", ".."] {
+            assert!(client.url(&["blueprints", identifier]).is_err(), "{identifier:?}");
+        }
+    }
+
+    #[test]
+    fn an_unusable_configuration_is_refused_with_a_remedy() {
+        let config = PortConfig::new("id", SecretString::from("secret"), "bad\nname");
+        let problem = Client::new(&config, reqwest_client()).err().unwrap().into_problem();
+        assert!(problem.to_string().contains("OCEAN__INTEGRATION__IDENTIFIER"), "{problem}");
+        let mut config = PortConfig::new("id", SecretString::from("secret"), "fine");
+        for address in ["ftp://port.example", "http://port.example", "http://10.0.0.1:3000"] {
+            config.base_url = Url::parse(address).unwrap();
+            let problem = Client::new(&config, reqwest_client()).err().unwrap().into_problem();
+            assert!(problem.to_string().contains("OCEAN__PORT__BASE_URL"), "{problem}");
+        }
+        for address in ["http://localhost:3000", "http://127.0.0.1:3000", "http://[::1]:3000"] {
+            config.base_url = Url::parse(address).unwrap();
+            assert!(Client::new(&config, reqwest_client()).is_ok(), "{address}");
+        }
+    }
+
+    fn reqwest_client() -> berth_http::Client {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        reqwest::Client::new().into()
+    }
+}

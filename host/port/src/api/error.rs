@@ -1,0 +1,174 @@
+//! Why a call to Port failed, and what an operator can do about it.
+
+use std::fmt;
+
+use berth_core::{CatalogError, Problem};
+use berth_http::{Peer, TransportError};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A failed call. Never holds a secret or a token.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum PortError {
+    /// No (complete) answer.
+    #[error("could not {call}: no answer from Port: {error}")]
+    Transport { call: CallName, error: TransportError },
+    /// An answer that says no.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// An answer that is not what the contract says.
+    #[error("could not {call}: Port's answer is not understood: {reason}")]
+    Malformed { call: CallName, reason: String },
+    /// The token call was refused: nothing else can work.
+    #[error("Port refused the client id or the client secret: {0}")]
+    Credentials(Refusal),
+    /// The resync was stopped before.
+    #[error("could not {call}: stopped before Port had answered")]
+    Stopped { call: CallName },
+    /// Something else, with its own message.
+    #[error("{0}")]
+    Other(Problem),
+}
+
+/// What a call does, for messages: `upsert entities of ec2Instance`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CallName {
+    pub(crate) name: &'static str,
+    pub(crate) subject: Option<String>,
+}
+
+impl fmt::Display for CallName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        match &self.subject {
+            Some(subject) => write!(f, " `{subject}`"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What Port said when it refused.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    pub(crate) call: CallName,
+    pub(crate) status: u16,
+    /// Port's `error`: a word such as `not_found`.
+    pub(crate) error: Option<String>,
+    /// Port's `message`: a sentence.
+    pub(crate) message: Option<String>,
+    /// Whether it says that a newer resync has taken this one's place.
+    pub(crate) stale: bool,
+    pub(crate) trace_id: Option<String>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not {}: Port answered {}", self.call, self.status)?;
+        if let Some(error) = &self.error {
+            write!(f, " {error}")?;
+        }
+        if let Some(message) = &self.message {
+            write!(f, ": {message}")?;
+        }
+        if let Some(trace_id) = &self.trace_id {
+            write!(f, " [trace {trace_id}]")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct ErrorReply {
+    #[serde(default)]
+    pub(crate) error: Value,
+    #[serde(default)]
+    pub(crate) message: Value,
+    #[serde(default)]
+    pub(crate) code: Value,
+}
+
+impl ErrorReply {
+    /// Whether it is about a resync that a newer one has replaced. The word stands in one of several
+    /// places.
+    pub(crate) fn is_stale(&self) -> bool {
+        let places = [&self.error["code"], &self.error["name"], &self.code, &self.error];
+        places.into_iter().any(|word| word == "resync_stale")
+    }
+}
+
+const CREDENTIALS_REMEDY: &str = "Check OCEAN__PORT__CLIENT_ID and OCEAN__PORT__CLIENT_SECRET (in Port: the \
+     … menu, Credentials), and that OCEAN__PORT__BASE_URL names the region of your organization: \
+     https://api.getport.io for the EU, https://api.us.getport.io for the US.";
+
+/// Port, for remedies.
+const PORT: Peer = Peer { name: "Port", address: "`OCEAN__PORT__BASE_URL`", roots: "`SSL_CERT_FILE`" };
+
+impl PortError {
+    /// The HTTP status, if Port answered with a refusal.
+    pub(crate) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.status),
+            _ => None,
+        }
+    }
+
+    /// Whether Port does not take a query, as opposed to a query for which it has no time or no valid token.
+    pub(crate) fn refuses_the_query(&self) -> bool {
+        self.status().is_some_and(|status| (400..500).contains(&status) && !matches!(status, 401 | 408 | 429))
+    }
+
+    /// The failure as the operator reads it.
+    pub(crate) fn into_problem(self) -> Problem {
+        let problem = Problem::new(self.to_string());
+        match self {
+            Self::Other(problem) => problem,
+            Self::Stopped { .. } => problem.remedy("Run the sync again."),
+            Self::Credentials(_) => problem.remedy(CREDENTIALS_REMEDY),
+            Self::Transport { error, .. } => problem.remedy(error.remedy(PORT)),
+            Self::Malformed { .. } => problem.remedy(
+                "Check that OCEAN__PORT__BASE_URL is Port's API and that no proxy answers in its place.",
+            ),
+            Self::Refused(refusal) => match refusal.remedy() {
+                Some(remedy) => problem.remedy(remedy),
+                None => problem,
+            },
+        }
+    }
+}
+
+impl Refusal {
+    fn remedy(&self) -> Option<&'static str> {
+        if self.error.as_deref() == Some("has_dependents") {
+            return Some(
+                "Another entity relates to it: set `deleteDependentEntities: true` in the mapping, or delete that \
+                 one in Port first.",
+            );
+        }
+        let unfit =
+            [&self.error, &self.message].into_iter().flatten().any(|text| text.contains("match pattern"));
+        match self.status {
+            400 | 422 if unfit => Some(
+                "Make the value fit in the mapping, as in `<expression> | gsub(\"[^A-Za-z0-9@_.+:/=-]\"; \"-\")`.",
+            ),
+            401 => Some(CREDENTIALS_REMEDY),
+            403 => Some(
+                "The credentials of OCEAN__PORT__CLIENT_ID lack the permission; use those of the organization, \
+                 or have an admin of it grant the permission.",
+            ),
+            404 => Some("Check in Port's builder that the blueprint and the integration named here exist."),
+            400 | 422 => {
+                Some("Compare the mapping's values with the blueprint's properties in Port's builder.")
+            }
+            408 | 429 | 500..=599 => {
+                Some("Run the sync again later; Port's state is shown at https://status.port.io.")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<PortError> for CatalogError {
+    fn from(error: PortError) -> Self {
+        Self(error.into_problem())
+    }
+}

@@ -1,0 +1,144 @@
+//! Deletes entities in bulk. Only what Port confirms counts as gone.
+
+use std::collections::HashSet;
+
+use super::search::{EntitySearch, by_blueprint};
+use crate::api::{client::Client, entities::WriteOrigin, error::PortError, halving::Halving};
+use berth_core::{BlueprintId, DeleteReport, EntityKey, Problem};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+
+/// The most entities that Port takes in a bulk deletion.
+const BULK: usize = 100;
+
+/// What a request did with each of its entities.
+type Outcomes = Vec<(EntityKey, Result<(), Problem>)>;
+
+/// What deletes entities.
+pub(crate) struct Deletion<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) search: &'a EntitySearch,
+    pub(crate) origin: WriteOrigin,
+    /// The most entities in one request.
+    pub(crate) batch_max: usize,
+    /// Whether what requires them is deleted, too.
+    pub(crate) dependents: bool,
+}
+
+/// Deletes entities, with those that require them if `dependents`.
+///
+/// Without `dependents` an entity that another requires is refused until the other is gone, so what
+/// is left over is tried again as long as each round deletes something.
+pub(crate) async fn delete(deletion: &Deletion<'_>, keys: &[EntityKey]) -> DeleteReport {
+    let mut report = DeleteReport::default();
+    let mut left: Vec<EntityKey> = keys.to_vec();
+    let mut gone = HashSet::new();
+    loop {
+        let before = report.deleted.len();
+        report.failed.clear();
+        for (key, outcome) in round(deletion, &left).await {
+            match outcome {
+                // Two requests may name the same dependent.
+                Ok(()) if gone.insert(key.clone()) => report.deleted.push(key),
+                Ok(()) => {}
+                Err(problem) => report.failed.push((key, problem)),
+            }
+        }
+        report.failed.retain(|(key, _)| !gone.contains(key));
+        if deletion.dependents || report.failed.is_empty() || report.deleted.len() == before {
+            return report;
+        }
+        left = report.failed.iter().map(|(key, _)| key.clone()).collect();
+    }
+}
+
+/// Tries everything once. What Port does not confirm is looked for, whoever owns it: it may be gone by a
+/// request that ran at the same time and took it along as a dependent.
+async fn round(deletion: &Deletion<'_>, keys: &[EntityKey]) -> Outcomes {
+    let requests: Vec<_> = by_blueprint(keys)
+        .into_iter()
+        .flat_map(|(blueprint, identifiers)| {
+            let chunks: Vec<Vec<&str>> =
+                identifiers.chunks(deletion.batch_max).map(<[&str]>::to_vec).collect();
+            chunks.into_iter().map(move |chunk| async move {
+                let halving = Halving::of(BULK);
+                bulk(deletion, blueprint, chunk, &halving).await
+            })
+        })
+        .collect();
+    let mut outcomes = stream::iter(requests).buffer_unordered(deletion.client.concurrency()).concat().await;
+
+    let unsure: Vec<EntityKey> =
+        outcomes.iter().filter(|(_, outcome)| outcome.is_err()).map(|(key, _)| key.clone()).collect();
+    if !unsure.is_empty() {
+        match deletion.search.existing(&unsure).await {
+            Ok(existing) => confirm(&mut outcomes, &existing),
+            Err(error) => tracing::debug!(%error, "could not look for entities whose deletion failed"),
+        }
+    }
+    outcomes
+}
+
+fn confirm(outcomes: &mut Outcomes, existing: &HashSet<EntityKey>) {
+    for (key, outcome) in outcomes {
+        if outcome.is_err() && !existing.contains(key) {
+            *outcome = Ok(());
+        }
+    }
+}
+
+/// One request. When Port refuses it for one of its entities, or fails, it is halved until what is to
+/// blame is alone.
+fn bulk<'a>(
+    deletion: &'a Deletion<'_>,
+    blueprint: &'a BlueprintId,
+    identifiers: Vec<&'a str>,
+    halving: &'a Halving,
+) -> BoxFuture<'a, Outcomes> {
+    async move {
+        let Deletion { client, origin, dependents, .. } = deletion;
+        match client.delete_entities(blueprint, &identifiers, *dependents, *origin).await {
+            Ok(reply) => {
+                halving.succeeded();
+                let (gone, named) = reply.split(blueprint.as_str());
+                // Dependents among them.
+                let named = named.into_iter().filter_map(|(blueprint, identifier)| {
+                    Some((key(&BlueprintId::new(&blueprint).ok()?, &identifier), Ok(())))
+                });
+                let asked = identifiers.into_iter();
+                asked.map(|id| (key(blueprint, id), confirmed(gone.contains(id)))).chain(named).collect()
+            }
+            Err(error) if halve(&error, halving) && identifiers.len() > 1 => {
+                let (first, second) = identifiers.split_at(identifiers.len() / 2);
+                let mut outcomes = bulk(deletion, blueprint, first.to_vec(), halving).await;
+                outcomes.extend(bulk(deletion, blueprint, second.to_vec(), halving).await);
+                outcomes
+            }
+            Err(error) => {
+                let problem = error.into_problem();
+                identifiers.into_iter().map(|id| (key(blueprint, id), Err(problem.clone()))).collect()
+            }
+        }
+    }
+    .boxed()
+}
+
+fn key(blueprint: &BlueprintId, identifier: &str) -> EntityKey {
+    EntityKey { blueprint: blueprint.clone(), identifier: identifier.to_owned() }
+}
+
+fn confirmed(gone: bool) -> Result<(), Problem> {
+    if gone {
+        return Ok(());
+    }
+    Err(Problem::new("Port did not delete it").remedy(
+        "Another entity may require it: set `deleteDependentEntities: true` in the mapping, or delete it in Port.",
+    ))
+}
+
+/// Whether fewer entities may do.
+fn halve(error: &PortError, halving: &Halving) -> bool {
+    // One that does not exist any more, or has dependents.
+    let is_of_one = matches!(error, PortError::Refused(refusal)
+        if refusal.status == 404 || refusal.error.as_deref() == Some("has_dependents"));
+    halving.is_worth_it(error) || is_of_one
+}

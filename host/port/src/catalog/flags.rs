@@ -1,0 +1,32 @@
+//! The organization's feature flags.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::Mutex, time::Instant};
+
+use crate::api::{client::Client, error::PortError};
+
+/// The flags, cached for a while. One answer serves all who wait for it.
+pub(crate) struct FeatureFlags {
+    ttl: Duration,
+    known: Mutex<Option<(Instant, Arc<[String]>)>>,
+}
+
+impl FeatureFlags {
+    pub(crate) fn new(ttl: Duration) -> Self {
+        Self { ttl, known: Mutex::default() }
+    }
+
+    pub(crate) async fn get(&self, client: &Client) -> Result<Arc<[String]>, PortError> {
+        // Held during the request, so that there is one.
+        let mut known = self.known.lock().await;
+        if let Some((at, flags)) = &*known
+            && at.elapsed() < self.ttl
+        {
+            return Ok(Arc::clone(flags));
+        }
+        let flags: Arc<[String]> = client.organization().await?.feature_flags.unwrap_or_default().into();
+        *known = Some((Instant::now(), Arc::clone(&flags)));
+        Ok(flags)
+    }
+}

@@ -1,0 +1,235 @@
+//! The lifecycle of a resync whose raw data Port maps by itself: Port learns when the resync and
+//! each kind begin and end, and may abort it.
+//!
+//! Port reconciles from these reports: what a kind that is `finished` did not bring is gone to it.
+//! Ocean calls every resync `finished`, whatever happened to its kinds, and leaves out regions and
+//! accounts in silence. Here a kind is `finished` only when all its units were read to the end and all
+//! their documents arrived, and the resync only when all its kinds are. Else they are `failed`: at
+//! worst entities then stay until the next good resync, while `finished` could delete some whose
+//! resources are still there.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use berth_core::{AppConfig, Milestone, Problem, ResyncStatus};
+use serde_json::Value;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::start_time::StartTime;
+use crate::{
+    OCEAN_CORE_VERSION, PortConfig, RetryPolicy,
+    api::{
+        client::Client,
+        error::PortError,
+        lifecycle::{KindStatus, LifecycleReport, SyncEnded, SyncStarted, Whose, listed_mappings},
+        values::iso,
+    },
+};
+
+/// The lifecycle of one resync.
+pub(crate) struct Lifecycle {
+    client: Arc<Client>,
+    config: Arc<PortConfig>,
+    id: Uuid,
+    started: Arc<StartTime>,
+    /// The app-config as Port maps by it.
+    mapping: Value,
+    /// What each entry of `resources[]` is called.
+    kinds: Vec<String>,
+    reported: watch::Sender<Reported>,
+    /// Port wants to hear no more of it.
+    over: AtomicBool,
+}
+
+/// What was reported, and whether Port took it.
+#[derive(Default)]
+struct Reported {
+    begun: Option<Result<(), Problem>>,
+    kinds: BTreeMap<usize, Result<(), Problem>>,
+}
+
+impl Lifecycle {
+    pub(crate) fn new(
+        id: Uuid,
+        app_config: &AppConfig,
+        started: Arc<StartTime>,
+        client: Arc<Client>,
+        config: Arc<PortConfig>,
+    ) -> Result<Self, PortError> {
+        let mapping = listed_mappings(app_config)
+            .map_err(|error| PortError::Other(Problem::new(format!("the mapping is no JSON: {error}"))))?;
+        let kinds = app_config.resources.iter().enumerate();
+        Ok(Self {
+            client,
+            config,
+            id,
+            started,
+            mapping,
+            kinds: kinds.map(|(index, resource)| format!("{}-{index}", resource.kind)).collect(),
+            reported: watch::Sender::new(Reported::default()),
+            over: AtomicBool::new(false),
+        })
+    }
+
+    /// Ends the reports: Port has stopped the resync, or goes on with another.
+    pub(crate) fn close(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Waits until Port knows that an entry has begun, since raw data of it makes no sense before.
+    ///
+    /// # Errors
+    /// Why Port does not want it.
+    pub(crate) async fn begun(&self, resource: usize) -> Result<(), Problem> {
+        let mut reported = self.reported.subscribe();
+        let reported = reported.wait_for(|reported| {
+            matches!(reported.begun, Some(Err(_))) || reported.kinds.contains_key(&resource)
+        });
+        // The sender lives as long as `self`.
+        let Ok(reported) = reported.await else { return Ok(()) };
+        match (&reported.begun, reported.kinds.get(&resource)) {
+            (Some(Err(problem)), _) | (_, Some(Err(problem))) => Err(problem.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why Port did not take the begin of the resync, as far as that is known.
+    pub(crate) fn refused(&self) -> Option<Problem> {
+        self.reported.borrow().begun.clone()?.err()
+    }
+
+    /// Reports a step of the resync.
+    pub(crate) async fn milestone(&self, milestone: &Milestone) -> Result<(), PortError> {
+        if self.is_over() {
+            return Ok(());
+        }
+        match milestone {
+            Milestone::Planned => {
+                let sent = self.report_begin().await;
+                let kept = sent.clone().map_err(PortError::into_problem);
+                self.reported.send_modify(|reported| reported.begun = Some(kept));
+                sent
+            }
+            // Said once, when the resync began.
+            _ if self.refused().is_some() => Ok(()),
+            Milestone::ResourceStarted { resource } => {
+                let sent = self.report_kind(*resource, "started").await;
+                let kept = sent.clone().map_err(PortError::into_problem);
+                self.reported.send_modify(|reported| _ = reported.kinds.insert(*resource, kept));
+                sent
+            }
+            Milestone::ResourceEnded { resource, result } => {
+                let status = if result.is_whole() { "finished" } else { "failed" };
+                self.report_kind(*resource, status).await
+            }
+            Milestone::DeletionStarted | Milestone::DeletionEnded { .. } => Ok(()),
+        }
+    }
+
+    /// Reports how the resync ended.
+    pub(crate) async fn end(&self, status: ResyncStatus) -> Result<(), PortError> {
+        // Port needs no end of what it does not know, or has ended itself.
+        let known = matches!(self.reported.borrow().begun, Some(Ok(())));
+        if self.over.swap(true, Ordering::Relaxed) || !known {
+            return Ok(());
+        }
+        let config = &self.config;
+        let whose = || Whose {
+            integration_id: &config.integration_identifier,
+            integration_type: &config.integration_type,
+            integration_version: &config.integration_version,
+            ocean_version: OCEAN_CORE_VERSION,
+        };
+        let body = match status {
+            ResyncStatus::Completed => SyncEnded { status: "finished", whose: Some(whose()) },
+            ResyncStatus::Failed => SyncEnded { status: "failed", whose: None },
+            ResyncStatus::Aborted => SyncEnded { status: "aborted", whose: None },
+        };
+        self.report(&LifecycleReport::Ended(body)).await
+    }
+
+    /// Checks, from time to time, whether somebody wants the resync stopped. Returns when so.
+    pub(crate) async fn watch(&self) -> Problem {
+        loop {
+            tokio::time::sleep(self.config.abort_poll).await;
+            match self.client.lifecycle_status(self.id).await {
+                Ok(Some(status)) if status.eq_ignore_ascii_case("aborted") => {
+                    self.close();
+                    return Problem::new("it was aborted in Port");
+                }
+                // Port does not know it before it has begun.
+                Ok(_) => {}
+                // The next check may find out.
+                Err(error) => {
+                    tracing::debug!(%error, "could not look whether the resync was aborted in Port");
+                }
+            }
+        }
+    }
+
+    async fn report_begin(&self) -> Result<(), PortError> {
+        let config = &self.config;
+        let body = SyncStarted {
+            status: "started",
+            integration_id: &config.integration_identifier,
+            integration_type: &config.integration_type,
+            integration_version: &config.integration_version,
+            sync_type: "full_sync",
+            ocean_version: OCEAN_CORE_VERSION,
+            started_at: iso(self.started.get().unwrap_or_else(|| self.client.clock.now())),
+            mapping: &self.mapping,
+            kind_identifiers: &self.kinds,
+        };
+        self.report(&LifecycleReport::Started(body)).await
+    }
+
+    async fn report_kind(&self, resource: usize, status: &'static str) -> Result<(), PortError> {
+        let Some(kind_identifier) = self.kinds.get(resource) else { return Ok(()) };
+        let config = &self.config;
+        let started = status == "started";
+        let body = KindStatus {
+            status,
+            integration_version: &config.integration_version,
+            ocean_version: OCEAN_CORE_VERSION,
+            kind_identifier,
+            integration_id: started.then_some(&config.integration_identifier),
+            integration_type: (started || status == "finished").then_some(&config.integration_type),
+            started_at: started.then(|| iso(self.client.clock.now())),
+        };
+        self.report(&LifecycleReport::Kind(body)).await
+    }
+
+    /// As in the contract: refusals count, silence does not.
+    async fn report(&self, report: &LifecycleReport<'_>) -> Result<(), PortError> {
+        // The end is reported when the resync is stopped, too.
+        let retry = patience(self.config.retry);
+        match self.client.report_lifecycle(self.id, report, retry, self.is_over()).await {
+            Err(error @ (PortError::Transport { .. } | PortError::Stopped { .. })) => {
+                tracing::warn!(%error, "Port could not be told a step of the resync");
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+/// The contract's, unless Port's other calls are to be less patient.
+fn patience(all: RetryPolicy) -> RetryPolicy {
+    RetryPolicy {
+        retries: all.retries,
+        base: all.base.min(Duration::from_millis(100)),
+        cap: all.cap.min(Duration::from_mins(1)),
+        timeout: all.timeout.min(Duration::from_secs(10)),
+    }
+}

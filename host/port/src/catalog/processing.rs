@@ -1,0 +1,46 @@
+//! Who maps what is read: Berth, or Port itself from raw data.
+
+use berth_core::Processing;
+
+use super::flags::FeatureFlags;
+use crate::{
+    PortConfig, ProcessingMode,
+    api::{client::Client, error::PortError},
+};
+
+/// The flag of organizations that take raw data, and that of those whose raw data Port can map.
+const TAKES_RAW_DATA: &str = "LAKEHOUSE_ELIGIBLE";
+const MAPS_RAW_DATA: &str = "DATA_SOURCE_PROCESSOR_ENABLED";
+
+/// Who maps; asks for the flags only where they matter.
+pub(crate) async fn of(
+    config: &PortConfig,
+    flags: &FeatureFlags,
+    client: &Client,
+) -> Result<Processing, PortError> {
+    if !config.raw_data.enabled {
+        return Ok(Processing::Entities);
+    }
+    Ok(decide(config, &flags.get(client).await?))
+}
+
+/// Who maps: what the settings want, as far as the organization has it.
+pub(crate) fn decide(config: &PortConfig, flags: &[String]) -> Processing {
+    let has = |flag: &str| flags.iter().any(|found| found == flag);
+    if !config.raw_data.enabled || !has(TAKES_RAW_DATA) {
+        Processing::Entities
+    } else if config.processing_mode == ProcessingMode::Dsp && has(MAPS_RAW_DATA) {
+        Processing::Documents
+    } else {
+        Processing::EntitiesAndDocuments
+    }
+}
+
+/// The mode that Port shows: what is really done, whatever the settings want. An organization without
+/// the flags would otherwise show a mode that its entities do not come by.
+pub(crate) fn mode(processing: Processing) -> &'static str {
+    match processing {
+        Processing::Documents => ProcessingMode::Dsp.as_str(),
+        Processing::Entities | Processing::EntitiesAndDocuments => ProcessingMode::OceanCore.as_str(),
+    }
+}
