@@ -114,7 +114,7 @@ async fn a_resync_is_told_kind_by_kind() {
     let duration = Duration::from_millis(1500);
     let good = ResourceResult { counts, complete: 2, skipped: 1, duration, ..ResourceResult::default() };
     let bad = ResourceResult { complete: 1, failed: 1, ..ResourceResult::default() };
-    tell(
+    report(
         &catalog,
         &[
             Milestone::Planned,
