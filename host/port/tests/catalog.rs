@@ -224,7 +224,7 @@ async fn what_somebody_deleted_in_port_only_a_start_installs_again() {
     {
         let error = catalog.open(intent, &defaults()).await.unwrap_err();
         assert!(error.0.message.contains("somebody deleted the data source"), "{error}");
-        assert!(error.0.remedy.is_some() && PortService::of(&catalog).is_deleted());
+        assert!(error.0.remedy.is_some() && PortService::of(catalog).is_deleted());
     }
     assert!(!stand_in.requests().iter().any(LoggedRequest::writes));
     assert_eq!(stand_in.integration(ID), None);
@@ -1132,8 +1132,8 @@ async fn events_are_written_as_such_and_do_not_disturb_a_resync() {
 
     // The organization's flags were asked for when the resync began, and are good for a while.
     for catalog in [&events, &resync, &events] {
-        assert!(PortService::of(&catalog).has_flag(LIVE_EVENTS_FLAG).await.unwrap());
-        assert!(!PortService::of(&catalog).has_flag("ANOTHER").await.unwrap());
+        assert!(PortService::of(catalog).has_flag(LIVE_EVENTS_FLAG).await.unwrap());
+        assert!(!PortService::of(catalog).has_flag("ANOTHER").await.unwrap());
     }
     assert_eq!(sent(&port, "/v1/organization").len(), 0);
 }

@@ -139,7 +139,7 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Runs the tests of the SDK under Miri, which needs a nightly compiler.
     Miri,
-    /// Runs the tests of the SDK under AddressSanitizer, on Linux.
+    /// Runs the tests of the SDK under `AddressSanitizer`, on Linux.
     Asan,
     /// Runs every test: tidy, components, models, plugins, deployment examples, host.
     Test {

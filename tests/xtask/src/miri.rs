@@ -1,5 +1,5 @@
 //! `cargo xtask miri` and `cargo xtask asan`: the tests of the SDK under Miri, which finds undefined behaviour, and
-//! under AddressSanitizer, which finds reads and writes outside of what was allocated. The SDK has the only code of
+//! under `AddressSanitizer`, which finds reads and writes outside of what was allocated. The SDK has the only code of
 //! Berth that reads memory by its own rules.
 
 use anyhow::{Context, Result, ensure};

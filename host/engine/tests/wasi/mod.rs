@@ -141,7 +141,7 @@ async fn with_deny_each_call_fails_the_batch() {
     honest_still_works(&engine).await;
 }
 
-/// Components with the imports of toolchains that are not built here: their runtimes start and map. MoonBit
+/// Components with the imports of toolchains that are not built here: their runtimes start and map. `MoonBit`
 /// imports nothing by itself, as `honest`.
 #[tokio::test]
 async fn what_other_toolchains_import_is_answered() {
