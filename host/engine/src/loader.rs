@@ -1,6 +1,7 @@
 //! From files to plugins: what is accepted, and what a refusal says.
 
 use std::{
+    fmt::Display,
     fs,
     io::Read as _,
     num::NonZeroUsize,
@@ -365,15 +366,11 @@ impl Loader {
     }
 
     fn load_here(&self, compiled: &[u8]) -> Result<(Interfaces, Callable), Problem> {
-        let component = ready(&self.runtime.engine, compiled).map_err(|error| {
-            Problem::new(format!("was compiled for another engine: {error:#}"))
-                .remedy("let one version of Berth start and compile")
-        })?;
+        let component =
+            ready(&self.runtime.engine, compiled).map_err(|error| compiled_for_another_engine(&error))?;
         let interfaces = Interfaces::of_component(&component, &self.runtime.engine)?;
-        let code = bind(&self.runtime, &component, &interfaces).map_err(|error| {
-            Problem::new(format!("does not fit the plugin contract: {error:#}"))
-                .remedy("build it again, with the contract's own `plugin.wit`")
-        })?;
+        let code =
+            bind(&self.runtime, &component, &interfaces).map_err(|error| misfits_the_contract(&error))?;
         Ok((interfaces, Callable::here(code)))
     }
 
@@ -432,6 +429,18 @@ struct Facts {
     imports: Vec<String>,
     /// None for the JQ component.
     manifest: Option<Manifest>,
+}
+
+/// The problem of code that this engine cannot load.
+pub(crate) fn compiled_for_another_engine(reason: &dyn Display) -> Problem {
+    Problem::new(format!("was compiled for another engine: {reason:#}"))
+        .remedy("let one version of Berth start and compile")
+}
+
+/// The problem of a component that cannot be bound to the contract.
+pub(crate) fn misfits_the_contract(reason: &dyn Display) -> Problem {
+    Problem::new(format!("does not fit the plugin contract: {reason:#}"))
+        .remedy("build it again, with the contract's own `plugin.wit`")
 }
 
 /// Binds a component to the contract of its role.

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     Limits, Wasi,
     contract::{Batch, Output},
+    loader::{compiled_for_another_engine, misfits_the_contract},
     runtime::Setup,
     sandbox::{Bounds, Called, Failure, LOG_LINE_BYTES, Lines, Log, Speaker, printable},
     subprocess,
@@ -160,10 +161,8 @@ impl NotStarted {
 
     pub(crate) fn problem(&self) -> Problem {
         match self {
-            Self::OtherEngine(reason) => Problem::new(format!("was compiled for another engine: {reason}"))
-                .remedy("let one version of Berth start and compile"),
-            Self::Unfit(reason) => Problem::new(format!("does not fit the plugin contract: {reason}"))
-                .remedy("build it again, with the contract's own `plugin.wit`"),
+            Self::OtherEngine(reason) => compiled_for_another_engine(reason),
+            Self::Unfit(reason) => misfits_the_contract(reason),
             Self::Failed(reason) => {
                 Problem::new(format!("cannot run in a process of its own, which was asked for: {reason}")).remedy(
                     "let Berth start processes, and give them memory; or set `plugin_isolation` to `none` where you \

@@ -87,7 +87,7 @@ impl Process {
         let Some(status) = ended else { return "it closed its pipes".into() };
         let reason = subprocess::reason(&mut self.errors);
         let colon = if reason.is_empty() { "" } else { ": " };
-        format!("it {}{colon}{}", told(status), printable(&reason))
+        format!("it {}{colon}{}", describe(status), printable(&reason))
     }
 }
 
@@ -99,7 +99,7 @@ impl Drop for Process {
     }
 }
 
-fn told(status: ExitStatus) -> String {
+fn describe(status: ExitStatus) -> String {
     match status.signal() {
         Some(libc::SIGSYS) => "was ended for a system call that no mapping makes (SIGSYS)".into(),
         Some(libc::SIGKILL) => "was killed (SIGKILL), as the kernel does when memory runs out".into(),
