@@ -45,7 +45,7 @@ pub use manifest::{
     Unmatched,
 };
 pub use path::{Path, PathError, PathSegment, Template, TemplateScope};
-pub use problem::Problem;
+pub use problem::{Problem, place};
 pub use regions::{EnabledRegions, RegionHints};
 pub use seams::{
     AccountAccess, Adoption, Catalog, CatalogError, DeleteReport, Dependent, DocumentBatch, DocumentsError,

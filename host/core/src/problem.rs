@@ -59,8 +59,8 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// A path as errors name it. That of a field without a name would be empty.
-pub(crate) fn place(path: &serde_path_to_error::Path) -> String {
+/// The path of a field, as an error names it. That of a field without a name would be empty.
+pub fn place(path: &serde_path_to_error::Path) -> String {
     let path = path.to_string();
     if path.is_empty() { ".".to_owned() } else { path }
 }

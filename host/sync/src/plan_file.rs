@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use berth_core::{AccountId, Adoption, Dependent, Entity, EntityKey, Kind, Problem, RemovedScope};
+use berth_core::{AccountId, Adoption, Dependent, Entity, EntityKey, Kind, Problem, RemovedScope, place};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -133,10 +133,7 @@ impl PlanFile {
     pub fn parse(json: &[u8]) -> Result<Self, Problem> {
         let mut reader = serde_json::Deserializer::from_slice(json);
         let file: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            let path = error.path().to_string();
-            // That of a field without a name is empty.
-            let at = if path.is_empty() { "." } else { &path };
-            Problem::new(format!("not a plan, at `{at}`: {}", error.inner()))
+            Problem::new(format!("not a plan, at `{}`: {}", place(error.path()), error.inner()))
         })?;
         if file.format != FORMAT {
             return Err(Problem::new(format!("the plan has format {}, not {FORMAT}", file.format))

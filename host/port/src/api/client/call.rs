@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use berth_core::place;
 use berth_http::TransportError;
 use bytes::Bytes;
 use reqwest::{Method, Url};
@@ -174,5 +175,5 @@ impl Reply {
 pub(crate) fn from_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     serde_path_to_error::deserialize(&mut reader)
-        .map_err(|error| format!("at `{}`: {}", error.path(), error.inner()))
+        .map_err(|error| format!("at `{}`: {}", place(error.path()), error.inner()))
 }
