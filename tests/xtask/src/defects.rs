@@ -103,12 +103,14 @@ pub(crate) fn run_each(repo: &Repo, options: &Options) -> Result<()> {
     let files = repo::output(&mut files)?;
     for file in files.lines().filter(|file| repo.path(file).is_file()) {
         let bytes = fs::read(repo.path(file)).with_context(|| format!("could not read {file}"))?;
-        repo::write_if_changed(&copy.join(file), &bytes)?;
-    }
-    for defect in &all {
-        let path = copy.join(&defect.file);
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        fs::write(&path, defect.applied(&text)?).with_context(|| path.display().to_string())?;
+        let mut of_file = all.iter().filter(|defect| defect.file == file).peekable();
+        if of_file.peek().is_none() {
+            repo::write_if_changed(&copy.join(file), &bytes)?;
+            continue;
+        }
+        let text = String::from_utf8(bytes).with_context(|| file.to_owned())?;
+        let text = of_file.try_fold(text, |text, defect| defect.applied(&text))?;
+        repo::write_if_changed(&copy.join(file), text.as_bytes())?;
     }
     let simulation = || {
         let mut cargo = repo.cargo();
