@@ -129,7 +129,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
         Ok(Self { model, root_suffix, reader: reader(text), depth: 0, stray: false })
     }
 
-    /// Reads a document whose root, or the child of it that `wrapper` names, holds the members, besides
+    /// Reads a document whose root, or the child of it that `wrapper` names, holds the members, beside
     /// those that came outside of the body.
     pub(crate) fn members<S: JsonSink>(
         mut self,

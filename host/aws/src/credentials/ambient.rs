@@ -12,7 +12,7 @@ use super::source::{CredentialSource, IssueError};
 use crate::{clock::Clock, sdk_transport::SdkTransport};
 
 /// The SDK's own chain: environment, profile, web identity, container (ECS, EKS pod identity),
-/// instance profile. Built anew each time, since it reads files once only.
+/// instance profile. Built each time, since it reads files only once.
 pub(super) struct Ambient {
     pub(super) transport: SdkTransport,
     pub(super) clock: Clock,

@@ -40,7 +40,7 @@ fn isolation(walls: IsolationWalls) -> Check {
     let found = if walls.landlock {
         "processes of their own, closed up by a filter of system calls and by Landlock"
     } else {
-        "processes of their own, closed up by a filter of system calls; this kernel has no Landlock besides"
+        "processes of their own, closed up by a filter of system calls; this kernel has no Landlock"
     };
     Check { subject: "plugins of others".into(), finding: Finding::Good(found.into()) }
 }

@@ -99,7 +99,7 @@ async fn ec2_is_asked_for_enabled_regions_and_what_it_lists_besides_is_left_out(
 
 #[tokio::test]
 async fn an_answer_that_lists_nothing_is_no_list() {
-    for (body, told) in [
+    for (body, reason) in [
         (
             "<DescribeRegionsResponse><regionInfo></regionInfo></DescribeRegionsResponse>",
             "EC2 names no region",
@@ -110,7 +110,7 @@ async fn an_answer_that_lists_nothing_is_no_list() {
     ] {
         let aws = aws("AccessDeniedException", move |_| Answer::text(200, body)).await;
         let problem = ask(&aws, &hints(&["eu-central-1"], true)).await.0.unwrap_err();
-        assert!(problem.message.contains(told), "{body}: {problem}");
+        assert!(problem.message.contains(reason), "{body}: {problem}");
     }
 }
 

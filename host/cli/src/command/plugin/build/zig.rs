@@ -19,7 +19,7 @@ use wit_parser::Resolve;
 
 use super::{Project, Tool, python, unreadable};
 
-/// The sources that tell the languages.
+/// The source files by which the two languages are recognized.
 pub(super) const C: &str = "mapping.c";
 pub(super) const ZIG: &str = "mapping.zig";
 
@@ -49,7 +49,7 @@ pub(super) fn build_c(plugin: &Project, into: &Path) -> Result<(), Problem> {
 pub(super) fn build_zig(plugin: &Project, into: &Path) -> Result<(), Problem> {
     let module = plugin.target("module.wasm");
     let mut compile = Compiler::find(plugin)?.command(plugin, "build-exe");
-    // What goes wrong at run time is caught, and told, for little time.
+    // What goes wrong at run time is caught and reported, for little time.
     compile.args(TARGET).args(["-O", "ReleaseSafe", "-fstrip", "-lc", "--stack", STACK]);
     // A guard in each function would ask for a random number.
     compile.args(["-fno-stack-protector", ZIG, "-cflags", "-std=c23", "--"]);
