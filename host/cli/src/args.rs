@@ -8,10 +8,10 @@ use clap_complete::Shell;
 
 use crate::exit::Exit;
 
-/// Fills a Port catalog from many AWS accounts.
+/// Sync many AWS accounts into a Port catalog
 ///
-/// Settings come from the environment (the `OCEAN__…` variables of Port's AWS integration), a
-/// `.env` file, and `berth.toml`, in this order.
+/// Berth reads settings from the environment (the `OCEAN__…` variables of Port's AWS integration), then
+/// from a `.env` file, then from `berth.toml`. The first one that has a setting wins.
 #[derive(Debug, Parser)]
 #[command(name = "berth", version, after_help = Exit::HELP)]
 pub(crate) struct Args {
@@ -46,118 +46,118 @@ fn help_colour(arguments: &[OsString]) -> ColorChoice {
 /// Options of every command.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Global {
-    /// Settings file [default: berth.toml in the working directory, if there is one]
+    /// Settings file [default: berth.toml in the working directory, if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Directory with plugins (`*.wasm`); may be repeated, later ones win per kind
+    /// Directory with plugins (`*.wasm`); may be repeated, and the last one with a kind wins
     /// [default: BERTH_PLUGINS, else the directory installed beside the binary]
     #[arg(long = "plugins", global = true, value_name = "DIR")]
     pub(crate) plugins: Vec<PathBuf>,
-    /// File with the plugins of others that may be used; `berth plugin add` writes it
+    /// Lockfile with the approved third-party plugins; `berth plugin add` writes it
     /// [default: `BERTH_PLUGINS_LOCK` or `plugins_lock`, else plugins.lock in the working directory]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) plugins_lock: Option<PathBuf>,
-    /// Form of the log on standard error
+    /// Format of the log on standard error
     #[arg(long, global = true, value_enum, env = "BERTH_LOG_FORMAT", default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
-    /// Level of the log: error, warn, info, debug, trace, or a filter such as `berth_aws=debug`
+    /// Log level: error, warn, info, debug, trace, or a filter such as `berth_aws=debug`
     /// [default: APPLICATION__LOG_LEVEL, else the setting `log_level`, else error with text and info
     /// with json or in a service]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) log_level: Option<String>,
-    /// Whether what people read is coloured
+    /// When to use colors
     ///
-    /// With `auto` it is on a terminal, unless `NO_COLOR` is set; `CLICOLOR_FORCE` colours it elsewhere, too.
-    /// JSON is never coloured.
+    /// `auto` uses colors on a terminal, unless `NO_COLOR` is set. `CLICOLOR_FORCE` forces them elsewhere.
+    /// JSON never has colors.
     #[arg(long = "color", global = true, value_enum, value_name = "WHEN", default_value_t = Colour::Auto)]
     pub(crate) colour: Colour,
 }
 
-/// When something is coloured.
+/// When to use colors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Colour {
     /// On a terminal, unless the environment says otherwise.
     Auto,
-    /// Wherever it goes.
+    /// Always.
     Always,
-    /// Nowhere.
+    /// Never.
     Never,
 }
 
-/// Form of the log.
+/// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people; progress is shown besides.
+    /// For people, with progress.
     Text,
-    /// One JSON object a line; no progress.
+    /// One JSON object per line, without progress.
     Json,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run one resync: read AWS, map, and bring Port up to date
+    /// Run one resync: read AWS, map the resources, and update Port
     #[command(after_help = Exit::HELP)]
     Sync(SyncArgs),
-    /// Run one resync that writes nothing, and show what it would create, update and delete
+    /// Show what a resync would create, update and delete, without writing anything
     ///
-    /// With --out the plan is kept, for people to review and `berth apply` to carry out.
+    /// Use --out to save the plan for review and for `berth apply`.
     #[command(after_help = Exit::HELP)]
     Plan(PlanArgs),
-    /// Carry out a plan of `berth plan --out`, or nothing if the world has changed since
+    /// Apply a plan of `berth plan --out`, or nothing if the plan is out of date
     ///
-    /// Plans again first. If each change and deletion of the file is still due exactly as it stands there,
-    /// Berth makes these and no others, including deletions that a resync holds back. Otherwise it changes
-    /// nothing, names the differences, and exits with code 5. Whatever else is due is left to the next
-    /// resync.
+    /// Plans again first. If every change and deletion in the file is still due, Berth makes exactly those,
+    /// including deletions that a resync would skip because of a limit. Otherwise it changes nothing, lists
+    /// the differences, and exits with code 5. Changes that became due later are left to the next resync.
     #[command(after_help = Exit::HELP)]
     Apply(ApplyArgs),
     /// Take over the entities of another integration
     ///
-    /// Plans a resync in which resources may take over the entities that the other integration, of the same
-    /// type, wrote last; shows the plan, asks, and carries out exactly that. Stop the other integration
-    /// first.
+    /// Plans a resync that takes over the entities that the other integration, of the same type, wrote last.
+    /// Shows the plan, asks for approval, and applies exactly that plan. Stop the other integration first.
     #[command(after_help = Exit::HELP)]
     Adopt(AdoptArgs),
-    /// Run as a service: resyncs as they are asked for at Port, or on a schedule, until stopped
+    /// Run as a service that resyncs on request from Port or on a schedule
     ///
-    /// What triggers a resync is told by `OCEAN__EVENT_LISTENER` (`{"type": "POLLING"}`, `KAFKA`,
-    /// `WEBHOOK` or `ONCE`) and `OCEAN__SCHEDULED_RESYNC_INTERVAL`. The status page, health and metrics
-    /// are served on `APPLICATION__PORT`. SIGTERM and SIGINT stop it in order, with exit code 0. Settings are read
-    /// anew on SIGHUP, and when the settings file or `.env` changes; they hold from the next resync on.
+    /// `OCEAN__EVENT_LISTENER` (`{"type": "POLLING"}`, `KAFKA`, `WEBHOOK` or `ONCE`) and
+    /// `OCEAN__SCHEDULED_RESYNC_INTERVAL` set what triggers a resync. The status page, health checks and
+    /// metrics are on `APPLICATION__PORT`. SIGTERM and SIGINT shut the service down cleanly, with exit code 0.
+    /// Berth reloads its settings on SIGHUP and when the settings file or `.env` changes; they apply from the
+    /// next resync.
     #[command(after_help = Exit::HELP)]
     Run(ServiceArgs),
-    /// Check, without writing anything, that a resync would work
+    /// Check your setup without writing anything
     ///
-    /// Looks at the AWS base identity, each role, the regions, one read per kind and account,
-    /// Port's credentials, and the plugins; tells the remedy for what does not work.
+    /// Checks the AWS base identity, each role, the regions, one read per kind and account, Port's
+    /// credentials, and the plugins. Suggests a fix for every failed check.
     Doctor {
-        /// Look at every kind that is found, not only at those of the mapping in Port
+        /// Check every kind that a plugin maps, not only the kinds of the mapping in Port
         #[arg(long)]
         all_kinds: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Print IAM policies: what the member roles need, whom they trust, what the base identity may do
+    /// Generate the IAM policies of the roles and of the base identity
     ///
-    /// Standard output is the policy, as JSON that AWS takes as it is.
+    /// Prints the read policy of the roles, or with --trust their trust policy, or with --base the policy of the
+    /// base identity. The output is JSON that AWS accepts unchanged.
     Policy(PolicyArgs),
-    /// Look at plugins
+    /// Create, build, test and manage plugins
     Plugin {
         #[command(subcommand)]
         command: PluginCommand,
     },
-    /// Print what lets a shell complete Berth's commands and options
+    /// Generate shell completions
     ///
-    /// In bash, for example: `berth completions bash > ~/.local/share/bash-completion/completions/berth`.
+    /// For example, in bash: `berth completions bash > ~/.local/share/bash-completion/completions/berth`.
     Completions {
-        /// The shell
+        /// The shell to generate completions for
         shell: Shell,
     },
-    /// Write the manual: a page for each command, in the form of man(1)
+    /// Generate manual pages, one per command
     Man {
-        /// The directory for the pages, `berth.1` and so on; created if it is not there
+        /// Directory for the pages (`berth.1` and so on); created if it does not exist
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
     },
@@ -168,50 +168,49 @@ pub(crate) enum Command {
 pub(crate) struct RunArgs {
     /// Print the report as JSON on standard output instead of the summary
     ///
-    /// If the run cannot begin, nothing is printed there: see the exit code and standard error.
+    /// If the run cannot start, standard output is empty: see the exit code and standard error.
     #[arg(long)]
     pub(crate) json: bool,
     /// Also write the report to this file; may be repeated
     ///
-    /// A name that ends with `.html` gives a page that shows it and needs nothing else; any other
-    /// gives JSON.
+    /// A name that ends with `.html` gets a self-contained page; any other name gets JSON.
     #[arg(long = "report", value_name = "FILE")]
     pub(crate) reports: Vec<PathBuf>,
-    /// Units (account × region × kind) read at once [default: the setting `concurrency`, else 64]
+    /// Units (account × region × kind) to read at once [default: the setting `concurrency`, else 64]
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<std::num::NonZeroUsize>,
     #[command(flatten)]
     pub(crate) state: StateArgs,
 }
 
-/// Where the ledger is.
+/// Options of the ledger.
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub(crate) struct StateArgs {
-    /// Directory of the ledger of what Port holds, or `none` to do without
+    /// Directory of the ledger, or `none` to run without a ledger
     /// [default: `BERTH_STATE_DIR` or `state_dir`, else one for this integration in the user's state
     /// directory]
     ///
-    /// If the default directory cannot be used, the run goes on without a ledger and says so.
+    /// If the default directory cannot be used, Berth logs a warning and runs without a ledger.
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
 }
 
-/// What is read instead of AWS, or kept of its answers.
+/// Options to record and replay AWS's responses.
 #[derive(Debug, Default, ClapArgs)]
 pub(crate) struct RecordingArgs {
-    /// Also write what AWS answers to this directory, which must be new or empty; what looks like a
-    /// secret is replaced
+    /// Also record AWS's responses in this directory, which must be new or empty; anything that looks like
+    /// a secret is replaced
     #[arg(long, value_name = "DIR", conflicts_with = "replay")]
     pub(crate) record: Option<PathBuf>,
-    /// Read a recording instead of AWS
+    /// Replay a recording instead of reading AWS
     #[arg(long, value_name = "DIR")]
     pub(crate) replay: Option<PathBuf>,
 }
 
-/// What an operator says about removed accounts and regions.
+/// Options to confirm removed accounts and regions.
 #[derive(Debug, Default, ClapArgs)]
 pub(crate) struct RemovalArgs {
-    /// Delete the entities of an account or region that is not read any more; may be repeated
+    /// Delete the entities of an account or region that Berth no longer reads; may be repeated
     ///
     /// `account=<id>`, `region=<region>` or `region=<account>/<region>`. Adds to the setting
     /// `confirm_removal`.
@@ -247,7 +246,7 @@ pub(crate) struct PlanArgs {
 /// Options of `berth apply`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ApplyArgs {
-    /// The plan, as `berth plan --out` wrote it
+    /// The plan that `berth plan --out` wrote
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) run: RunArgs,
@@ -259,10 +258,10 @@ pub(crate) struct AdoptArgs {
     /// The identifier of the other integration
     #[arg(long, value_name = "IDENTIFIER")]
     pub(crate) from: String,
-    /// Write the plan to this file, for `berth apply`, and change nothing (unless with --yes)
+    /// Write the plan to this file, for `berth apply`, and change nothing (unless --yes is given)
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Carry the plan out without asking
+    /// Apply the plan without asking for approval
     #[arg(long)]
     pub(crate) yes: bool,
     #[command(flatten)]
@@ -272,22 +271,22 @@ pub(crate) struct AdoptArgs {
 /// Options of the service.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServiceArgs {
-    /// Units (account × region × kind) read at once [default: the setting `concurrency`, else 64]
+    /// Units (account × region × kind) to read at once [default: the setting `concurrency`, else 64]
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<std::num::NonZeroUsize>,
     #[command(flatten)]
     pub(crate) state: StateArgs,
 }
 
-/// What to do with plugins.
+/// The plugin commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
-    /// Begin a plugin: fetch plan, mapping, blueprint, fixture and test, made of AWS's models
+    /// Create a plugin from AWS's service models: fetch plan, mapping, blueprint, fixture and test
     New(NewPlugin),
-    /// Make a plugin's folder a component, `target/plugin/<name>.wasm` in it
+    /// Build a plugin into a component, `target/plugin/<name>.wasm` in its folder
     ///
-    /// By the language's own tools: cargo where there is a Cargo.toml, npm where there is a package.json,
-    /// pip where there is a requirements.txt.
+    /// Uses the language's own tools: cargo if the folder has a Cargo.toml, npm for a package.json, pip for a
+    /// requirements.txt.
     Build {
         /// The plugin's folder
         #[arg(default_value = ".")]
@@ -296,50 +295,47 @@ pub(crate) enum PluginCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Check a component as a host would, and its fetch plans against AWS's models
-    #[command(
-        after_help = "Exit codes: 0 a host takes it, 2 it is refused, 3 its fetch plans do not fit AWS's models"
-    )]
+    /// Check that a host accepts a component, and that its fetch plans fit AWS's models
+    #[command(after_help = "Exit codes: 0 accepted, 2 rejected, 3 the fetch plans do not fit AWS's models")]
     Check {
-        /// The plugin's file, or its folder, which is built first
+        /// The plugin's file, or its folder, which Berth builds first
         #[arg(default_value = ".")]
         plugin: PathBuf,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Run a plugin's fixtures through the real engine: golden files, and what every plugin promises
+    /// Run a plugin's fixtures through the real engine: golden files and the conformance suite
     ///
-    /// A fixture is an answer of AWS in `fixtures/`, as `aws … --output json` prints it, or an array of
-    /// resources as the host hands them over. What the plugin makes of it is compared with the file of
-    /// the same name in `golden/`; then every member is left out, emptied, and replaced by what is odd.
-    /// What AWS may send must give the same entities by the plugin's own code and by its default mapping
-    /// in JQ; nothing may crash the plugin.
-    #[command(after_help = "Exit codes: 0 all passed, 2 it could not be run, 3 some failed")]
+    /// A fixture is an AWS response in `fixtures/`, as `aws … --output json` prints it, or an array of
+    /// resources as the host passes them. Berth compares the plugin's output with the file of the same name
+    /// in `golden/`. The conformance suite then removes, empties and replaces every member. For all valid AWS
+    /// data, the plugin's own code and its default mapping in JQ must give the same entities. No input
+    /// may crash the plugin.
+    #[command(after_help = "Exit codes: 0 all passed, 2 the tests could not run, 3 some failed")]
     Test {
         /// The plugin's folder
         #[arg(default_value = ".")]
         dir: PathBuf,
-        /// A component that was built before [default: the folder is built]
+        /// Test this component instead of building the folder
         #[arg(long, value_name = "FILE")]
         component: Option<PathBuf>,
-        /// Take what the plugin makes now as right
+        /// Accept the current output as the golden files
         #[arg(long)]
         bless: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Read a plugin's kinds from AWS or a recording, and print the entities, one a line, or write them
-    /// to Port
+    /// Read a plugin's kinds from AWS or a recording, and print the entities or write them to Port
     ///
-    /// Each line is a JSON object; the summary goes to standard error.
+    /// Prints one JSON object per line. The summary goes to standard error.
     ///
-    /// AWS is read with the settings of `berth sync`. Without --port, Port is not asked, and needs no
-    /// settings.
+    /// Uses the AWS settings of `berth sync`. Without --port, Berth does not call Port and needs no
+    /// settings for it.
     #[command(after_help = Exit::HELP)]
     Run {
-        /// The plugin's file, or its folder, which is built first
+        /// The plugin's file, or its folder, which Berth builds first
         #[arg(default_value = ".")]
         plugin: PathBuf,
         /// Read a recording (`berth sync --record`) instead of AWS
@@ -348,53 +344,53 @@ pub(crate) enum PluginCommand {
         /// Write the entities to this file instead of standard output
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
-        /// Write the entities to Port instead, and create their blueprint where there is none; nothing is
-        /// deleted there
+        /// Write the entities to Port instead, and create their blueprint if it does not exist; deletes
+        /// nothing
         #[arg(long, conflicts_with = "to")]
         port: bool,
     },
-    /// Show what a plugin of others asks for, and approve it: the lock pins its file and what it may do
+    /// Review and approve a third-party plugin; the lockfile pins its digest and permissions
     Add {
-        /// A component, a directory of components, the folder of a plugin, which is built first, or
-        /// `oci://…`, which is pulled into the directory of --to
+        /// A component, a directory of components, the folder of a plugin, which Berth builds first, or
+        /// `oci://…`, which Berth pulls into the directory of --to
         plugin: PathBuf,
-        /// Also copy it into this plugin directory
+        /// Also copy the plugin into this plugin directory
         #[arg(long, value_name = "DIR")]
         to: Option<PathBuf>,
-        /// Approve without being asked
+        /// Approve without a prompt
         #[arg(long)]
         yes: bool,
         #[cfg(feature = "oci")]
         #[command(flatten)]
         registry: RegistryArgs,
     },
-    /// Put a plugin into an OCI registry, with its signature if there is one beside it
+    /// Push a plugin to an OCI registry, with its signature file if there is one
     #[cfg(feature = "oci")]
     Push {
-        /// The plugin's file, or its folder, which is built first
+        /// The plugin's file, or its folder, which Berth builds first
         plugin: PathBuf,
-        /// Where it goes, as in `registry.example.com/plugins/acme-widget:1.0.0`
+        /// Where to push it, as in `registry.example.com/plugins/acme-widget:1.0.0`
         reference: String,
         #[command(flatten)]
         registry: RegistryArgs,
     },
-    /// Fetch a plugin from an OCI registry; `berth plugin add` approves it
+    /// Pull a plugin from an OCI registry; use `berth plugin add` to approve it
     #[cfg(feature = "oci")]
     Pull {
-        /// Where it is, as in `registry.example.com/plugins/acme-widget:1.0.0`
+        /// What to pull, as in `registry.example.com/plugins/acme-widget:1.0.0`
         reference: String,
-        /// The directory that it goes into
+        /// Directory to write the plugin to
         #[arg(long, value_name = "DIR", default_value = ".")]
         to: PathBuf,
         #[command(flatten)]
         registry: RegistryArgs,
     },
-    /// Take the approval of a plugin back; its file stays, and is not used any more
+    /// Revoke a plugin's approval (the file is kept)
     Remove {
-        /// The plugin's name, as in the lock
+        /// The plugin's name, as in the lockfile
         name: String,
     },
-    /// List the plugins that are found, the kinds they map, whose they are, and those that are refused
+    /// List the plugins, their kinds, where they come from, and those that Berth rejects
     List {
         /// Print JSON
         #[arg(long)]
@@ -402,10 +398,10 @@ pub(crate) enum PluginCommand {
     },
     /// Compile the plugins ahead of time, for any processor of this architecture
     ///
-    /// For images: what lies in the directory `compiled` beside the bundled plugins is not compiled
-    /// again when Berth starts.
+    /// For container images: Berth does not compile again what it finds in the directory `compiled` beside the
+    /// bundled plugins.
     Compile {
-        /// Where the code goes; created if it is not there
+        /// Directory for the compiled code; created if it does not exist
         into: PathBuf,
         /// Print JSON
         #[arg(long)]
@@ -413,7 +409,7 @@ pub(crate) enum PluginCommand {
     },
     /// Show everything about one plugin: kinds, operations, IAM actions, options, blueprints
     Inspect {
-        /// A plugin's file, its folder, which is built first, or the name or kind of a plugin that is found
+        /// A plugin's file, its folder, which Berth builds first, or the name or kind of an installed plugin
         plugin: String,
         /// Print JSON
         #[arg(long)]
@@ -421,30 +417,30 @@ pub(crate) enum PluginCommand {
     },
 }
 
-/// How a registry is asked.
+/// Options of an OCI registry.
 #[cfg(feature = "oci")]
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RegistryArgs {
-    /// The user at the registry, whose password is in `BERTH_REGISTRY_PASSWORD`
-    /// [default: what `docker login` wrote, else nobody]
+    /// User name at the registry; the password is in `BERTH_REGISTRY_PASSWORD`
+    /// [default: the credentials of `docker login`, else anonymous]
     #[arg(long, value_name = "NAME")]
     pub(crate) username: Option<String>,
-    /// Speak to the registry without TLS, as is done with one on this machine
+    /// Connect to the registry without TLS, which is the default for a registry on this machine
     #[arg(long)]
     pub(crate) plain_http: bool,
 }
 
-/// How a plugin begins.
+/// Options of `berth plugin new`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct NewPlugin {
-    /// The kind that it maps, with a first name of your own, as in `Acme::Widget`
+    /// The kind to map, with your own namespace, as in `Acme::Widget`
     #[arg(long, value_name = "KIND")]
     pub(crate) kind: String,
     /// The AWS operation that lists the resources, as in `ec2:DescribeVolumes`
     #[arg(long, value_name = "SERVICE:OPERATION")]
     pub(crate) from: String,
-    /// Where the resources are in its answer, as in `Reservations[].Instances[]`
-    /// [default: as AWS's models tell]
+    /// Path of the resources in the response, as in `Reservations[].Instances[]`
+    /// [default: taken from AWS's models]
     #[arg(long, value_name = "PATH")]
     pub(crate) items: Option<String>,
     /// The language of the mapping
@@ -453,23 +449,23 @@ pub(crate) struct NewPlugin {
     /// The plugin's name [default: the kind's, as in `acme-widget`]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// The folder to write, which must be new or empty [default: the plugin's name]
+    /// Folder for the plugin, which must be new or empty [default: the plugin's name]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
-    /// Where the SDK for Rust comes from: a folder or a version [default: a copy in the plugin's folder]
+    /// Folder or version of the Rust SDK [default: a copy in the plugin's folder]
     #[arg(long, value_name = "PATH|VERSION")]
     pub(crate) sdk: Option<String>,
-    /// Print JSON: the folder and the files that were written
+    /// Print JSON: the folder and the files in it
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// A language that `plugin new` can begin a plugin in.
+/// A language that `berth plugin new` supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Language {
     /// Built with cargo, without WASI.
     Rust,
-    /// Rust with the whole standard library: random hash maps, clocks and printing, by way of WASI.
+    /// Rust with the whole standard library (hash maps, clocks, printing), through WASI.
     RustWasi,
     /// Built with Zig, which Python can install.
     C,
@@ -477,26 +473,26 @@ pub(crate) enum Language {
     Zig,
     /// JavaScript, built with Node.js and npm.
     Js,
-    /// Built with Python and its module `venv`.
+    /// Built with Python and its `venv` module.
     Python,
 }
 
-/// Which policy to print.
+/// Options of `berth policy`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PolicyArgs {
-    /// Only for these kinds; may be repeated [default: every kind that is found]
+    /// Limit the policy to this kind; may be repeated [default: the kinds of all plugins]
     #[arg(long = "kind", value_name = "KIND", conflicts_with_all = ["trust", "base"])]
     pub(crate) kinds: Vec<String>,
-    /// The trust policy of the member roles instead
+    /// Print the trust policy of the roles instead
     #[arg(long, requires = "principal", conflicts_with = "base")]
     pub(crate) trust: bool,
-    /// Who may assume the roles: the ARN of the base identity's user or role
+    /// ARN of the user or role that may assume the roles: the base identity
     #[arg(long, value_name = "ARN")]
     pub(crate) principal: Option<String>,
-    /// The external ID that must be sent
+    /// The external ID that the trust policy requires
     #[arg(long, value_name = "ID", requires = "trust")]
     pub(crate) external_id: Option<String>,
-    /// The policy of the base identity instead: it may assume these role ARNs
+    /// Print the policy of the base identity instead, which may assume these role ARNs
     #[arg(long, value_name = "ROLE_ARN", num_args = 1..)]
     pub(crate) base: Vec<String>,
 }

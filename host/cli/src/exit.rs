@@ -29,10 +29,10 @@ Exit codes:
   0  done
   1  internal error
   2  arguments or settings are wrong; nothing was read or changed
-  3  partial: some accounts, regions, kinds or entities failed, all else is done
+  3  partial: some accounts, regions, kinds or entities failed; everything else succeeded
   4  nothing could be read, or Port could not be used; nothing was deleted
-  5  deletions are held back or wait for a decision, all else is done;
-     `berth apply`: the plan no longer fits, nothing was changed";
+  5  deletions were skipped because of a limit, or need your decision; everything else succeeded
+     (`berth apply`: the plan is out of date; nothing was changed)";
 }
 
 impl From<Outcome> for Exit {
