@@ -29,6 +29,7 @@ fn the_front_page_says_what_is() {
     let mut reader = world.reader();
     reader.follow("README.md");
     assert_eq!(world.entities(), expected);
+    reader.follow("examples/guides/operators.md");
     reader.follow("examples/guides/status-page.md");
     let report = fs::read_to_string(world.folder().join("run.html")).expect("a report");
     assert!(report.starts_with("<!doctype html>"), "{report:.100}");
