@@ -264,7 +264,7 @@ fn events(kind: &Value) -> Option<String> {
         })
         .collect();
     let reads: Vec<String> = event_steps(kind).map(|step| operation(&step)).collect();
-    let reads = if reads.is_empty() { String::new() } else { format!(" Then {} is asked.", quoted(&reads)) };
+    let reads = if reads.is_empty() { String::new() } else { format!(" Then Berth calls {}.", quoted(&reads)) };
     (!told.is_empty()).then(|| format!("Live events: {}.{reads}", told.join("; ")))
 }
 
@@ -351,7 +351,7 @@ fn row(folder: &str, kind: &Value, unseeded: &BTreeSet<&str>) -> String {
         members(&mapping["properties"]).count(),
         or_none(quoted(&relations)),
         or_none(quoted(&iam)),
-        if unseeded.contains(name) { "stand-in, fixtures" } else { "moto, fixtures" },
+        if unseeded.contains(name) { "fake server, fixtures" } else { "moto, fixtures" },
     )
 }
 
@@ -418,7 +418,7 @@ Options (`includeActions`):
 
 Read in 1 regions only, those where the service exists: `eu-west-1`.
 
-Live events: `Create`, `Delete`, `Put` (`sqs.amazonaws.com`); `Queue Change` (`aws.sqs`). Then `sqs:GetQueueUrl` is asked.
+Live events: `Create`, `Delete`, `Put` (`sqs.amazonaws.com`); `Queue Change` (`aws.sqs`). Then Berth calls `sqs:GetQueueUrl`.
 
 A note.
 
@@ -447,7 +447,7 @@ A note.
         let manifests = [(Path::new("plugins/queue").to_owned(), manifest())];
         let written = format!("# Plugins\n\n{}old{}\nEnd.\n", MARKERS.0, MARKERS.1);
         let page = |unseeded: &str| overview_page(&written, &manifests, &super::unseeded(unseeded)).unwrap();
-        assert!(page("| `Acme::Queue` | moto has none |").contains("| stand-in, fixtures |\n"));
+        assert!(page("| `Acme::Queue` | moto has none |").contains("| fake server, fixtures |\n"));
         let seeded = page("");
         assert!(
             seeded.contains("[`Acme::Queue`](queue/README.md) | regional | `sqs:ListQueues`, `sqs:GetMore`")
