@@ -120,7 +120,7 @@ fn the_manual_has_a_page_for_each_command() {
     let world = World::with_accounts(0).build();
     world.tool(&["man", "--to", "manual/man1"]).exits(0).says("berth.1");
     let page = |name: &str| fs::read_to_string(world.folder().join("manual/man1").join(name)).expect(name);
-    assert!(page("berth.1").contains("Fills a Port catalog"));
+    assert!(page("berth.1").contains("into a Port catalog"));
     assert!(page("berth-sync.1").contains(r"\-\-state\-dir") && page("berth-sync.1").contains("Exit codes"));
     for name in ["berth-run.1", "berth-plan.1", "berth-doctor.1", "berth-plugin-test.1", "berth-man.1"] {
         assert!(page(name).starts_with(".ie"), "{name} is no page: {}", page(name));
