@@ -264,7 +264,8 @@ fn events(kind: &Value) -> Option<String> {
         })
         .collect();
     let reads: Vec<String> = event_steps(kind).map(|step| operation(&step)).collect();
-    let reads = if reads.is_empty() { String::new() } else { format!(" Then Berth calls {}.", quoted(&reads)) };
+    let reads =
+        if reads.is_empty() { String::new() } else { format!(" Then Berth calls {}.", quoted(&reads)) };
     (!told.is_empty()).then(|| format!("Live events: {}.{reads}", told.join("; ")))
 }
 
