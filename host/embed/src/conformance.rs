@@ -5,8 +5,13 @@
 //!   same resources.
 //! - The same batch gives the same entities; no entity of a fixture is made twice.
 //! - Random numbers and clocks, which a plugin may have from WASI, change nothing of what it makes.
+//! - A resource is refused for a missing member only where its identifier is made of that member.
+//! - Without the answer of a step that may be denied, a document differs only in what the step says it
+//!   [fills](berth_core::Step::fills).
 //! - Nothing that may stand in a resource crashes it. What has another type than AWS's models say may
 //!   be refused, or passed on, by one of the two and not by the other: AWS does not send it.
+
+mod variants;
 
 use std::{
     collections::BTreeSet,
@@ -15,18 +20,18 @@ use std::{
 };
 
 use berth_core::{
-    Account, AccountId, Kind, KindManifest, MapContext, MapReport, MapRequest, Mapper, Mapping, Partition,
-    Problem, RawPage, Region, Scope,
+    Account, AccountId, Document, Kind, KindManifest, MapContext, MapReport, MapRequest, Mapper, Mapping,
+    Partition, Problem, RawPage, Region, Scope, Step,
 };
 use serde_json::{Value, json};
+
+use variants::{DEPTH, Variant, members, members_that_differ, odd_variants, variants};
 
 /// The account that fixtures come from.
 pub const FIXTURE_ACCOUNT: &str = "111122223333";
 /// The region that fixtures come from, for regional kinds.
 pub const FIXTURE_REGION: &str = "eu-west-1";
 
-/// Members deeper than this are passed on as they are, and would only cost time.
-const DEPTH: usize = 5;
 /// Variants that are mapped with one call.
 const BATCH: usize = 100;
 /// Variants of one fixture. A large answer has more members than an author would wait for.
@@ -36,6 +41,7 @@ const VARIANTS: usize = 4_000;
 pub struct Conformance<'m> {
     mapper: &'m dyn Mapper,
     kind: Arc<KindManifest>,
+    context: MapContext,
     /// Whether mappings can be evaluated in JQ.
     jq: bool,
 }
@@ -68,7 +74,21 @@ impl<'m> Conformance<'m> {
     pub fn of(mapper: &'m dyn Mapper, kind: &Kind, jq: bool) -> Result<Self, Problem> {
         let kinds = mapper.kinds();
         let entry = kinds.get(kind).ok_or_else(|| Problem::new(format!("no plugin maps {kind}")))?;
-        Ok(Self { mapper, kind: Arc::clone(&entry.manifest), jq })
+        let kind = Arc::clone(&entry.manifest);
+        let account = AccountId::new(FIXTURE_ACCOUNT).map_err(|error| Problem::from_error(&error))?;
+        let context = MapContext {
+            account: Arc::new(Account::unnamed(account, Partition::Aws)),
+            region: Region::new(FIXTURE_REGION).ok().filter(|_| kind.scope == Scope::Regional),
+            options: Vec::new(),
+        };
+        Ok(Self { mapper, kind, context, jq })
+    }
+
+    /// Maps as in another place or with options, instead of in [`FIXTURE_ACCOUNT`] and [`FIXTURE_REGION`]
+    /// without options.
+    #[must_use]
+    pub fn within(self, context: MapContext) -> Self {
+        Self { context, ..self }
     }
 
     /// The resources of a fixture: a JSON array of them in the form that the host hands over, or a
@@ -104,12 +124,26 @@ impl<'m> Conformance<'m> {
         }
     }
 
-    /// Maps resources by the plugin's own code.
+    /// All that comes of resources, as golden files have it: `entities` and `errors` of the plugin's own code,
+    /// and the `documents` that mappings in JQ read.
     ///
     /// # Errors
     /// A [`Problem`] when the batch as a whole failed.
-    pub async fn map(&self, resources: &[Value]) -> Result<MapReport, Problem> {
-        self.run(&Batch::of(resources)?, Mapping::Native).await
+    pub async fn golden(&self, resources: &[Value]) -> Result<Value, Problem> {
+        let batch = Batch::of(resources)?;
+        let MapReport { entities, errors, .. } = self.run(&batch, Mapping::Native).await?;
+        Ok(json!({"entities": entities, "documents": self.documents(&batch).await?, "errors": errors}))
+    }
+
+    /// How what comes of resources differs from a golden file. One without `documents` says nothing of them.
+    pub fn differences(golden: &Value, made: &Value) -> Vec<String> {
+        let mut made = made.clone();
+        if golden.get("documents").is_none()
+            && let Some(parts) = made.as_object_mut()
+        {
+            parts.shift_remove("documents");
+        }
+        crate::difference(golden, &made)
     }
 
     /// Compares what is made of resources with what the same plugin makes of them in another engine: one
@@ -160,12 +194,13 @@ impl<'m> Conformance<'m> {
         if let Err(what) = self.alike(&whole, &native).await? {
             complain("all resources", what);
         }
+        self.check_fills(resources, &mut complain).await?;
 
         let all = || resources.iter().enumerate();
         let mut alike: Vec<_> = all().flat_map(|(index, resource)| variants(index, resource)).collect();
         alike.truncate(VARIANTS);
         for batch in alike.chunks(BATCH) {
-            self.check_alike(batch, &mut complain).await?;
+            self.check_alike(resources, batch, &mut complain).await?;
         }
         let mut odd: Vec<_> = all().flat_map(|(index, resource)| odd_variants(index, resource)).collect();
         odd.truncate(VARIANTS);
@@ -177,13 +212,73 @@ impl<'m> Conformance<'m> {
         Ok((complaints, cost))
     }
 
+    /// Checks that a document differs without a step that may be denied only in what the step fills.
+    async fn check_fills(
+        &self,
+        resources: &[Value],
+        complain: &mut impl FnMut(&str, String),
+    ) -> Result<(), Problem> {
+        let may_be_denied = |step: &&Step| step.errors.contains_key("denied");
+        for step in self.kind.plan.steps.iter().filter(may_be_denied) {
+            let mut unnamed = BTreeSet::new();
+            for (index, resource) in resources.iter().enumerate() {
+                let mut without = resource.clone();
+                let steps = without["steps"].as_object_mut();
+                if steps.and_then(|steps| steps.shift_remove(&step.id)).is_none() {
+                    continue;
+                }
+                let with = self.documents(&Batch::of([resource])?).await?.into_iter().next();
+                let without = self.documents(&Batch::of([&without])?).await?.into_iter().next();
+                // What cannot be read for the step's own answer has no document.
+                let (Some(mut with), Some(mut without)) = (with, without) else { continue };
+                unnamed.extend(members_that_differ(&with["Properties"], &without["Properties"]));
+                with["Properties"].take();
+                without["Properties"].take();
+                if with != without {
+                    let what = format!("the step `{}` fills more than `Properties`", step.id);
+                    complain(&format!("resource {index}"), what);
+                }
+            }
+            unnamed.retain(|member| !step.fills.iter().flatten().any(|filled| filled == member));
+            if !unnamed.is_empty() {
+                let unnamed = unnamed.into_iter().collect::<Vec<_>>().join("`, `");
+                complain("all resources", format!("`fills` of the step `{}` lacks `{unnamed}`", step.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that a document is refused only for what identifies the resource, where the reason names it. An
+    /// ARN that is in no answer is made of other members.
+    async fn check_refused(&self, whole: &Value, batch: &Batch) -> Result<Option<String>, Problem> {
+        let mapping = self.kind.mapping.as_ref();
+        let identifier = mapping.and_then(|mapping| mapping.port.entity.mappings.identifier.as_str());
+        let Some(identifier) = identifier.map(str::to_lowercase) else { return Ok(None) };
+        // What is made of it afterwards, such as an identifier that Port takes, needs nothing else.
+        let source = identifier.split(" | ").next().unwrap_or_default();
+        let is_arn = source.split('.').next_back() == Some("arn");
+        let has_arn = || {
+            let places = members(whole).into_iter().filter(|place| place.matches('/').count() < DEPTH);
+            places.map(|place| place.to_lowercase()).any(|place| place.ends_with("/arn"))
+        };
+        let refused = self.run(batch, Mapping::Documents).await?.errors;
+        Ok(refused.into_iter().find_map(|error| {
+            let (member, _) = error.reason.strip_prefix("it has no `")?.split_once('`')?;
+            let identifies = identifier.contains(&member.to_lowercase()) || (is_arn && !has_arn());
+            (!identifies).then(|| {
+                format!("it is refused, as {}; its identifier is made of {identifier}", error.reason)
+            })
+        }))
+    }
+
     /// Checks variants that the plugin's code and the default mapping must treat alike.
     async fn check_alike(
         &self,
+        resources: &[Value],
         variants: &[Variant],
         complain: &mut impl FnMut(&str, String),
     ) -> Result<(), Problem> {
-        let batch = Batch::of(variants.iter().map(|(_, resource)| resource))?;
+        let batch = Batch::of(variants.iter().map(|variant| &variant.resource))?;
         let whole = match self.run(&batch, Mapping::Native).await {
             Ok(native) => self.alike(&batch, &native).await?.is_ok() && native.errors.is_empty(),
             Err(_) => false,
@@ -192,12 +287,19 @@ impl<'m> Conformance<'m> {
             return Ok(());
         }
         // Something is wrong with one of them, or one was refused, which may be a crash: which?
-        for (at, resource) in variants {
+        for Variant { at, of, is_missing, resource } in variants {
             let one = Batch::of([resource])?;
             match self.run(&one, Mapping::Native).await {
                 Err(problem) => complain(at, problem.message),
                 Ok(native) => {
                     if let Err(what) = self.alike(&one, &native).await? {
+                        complain(at, what);
+                    }
+                    if *is_missing
+                        && !native.errors.is_empty()
+                        && let Some(whole) = resources.get(*of)
+                        && let Some(what) = self.check_refused(whole, &one).await?
+                    {
                         complain(at, what);
                     }
                 }
@@ -212,7 +314,7 @@ impl<'m> Conformance<'m> {
         variants: &[Variant],
         complain: &mut impl FnMut(&str, String),
     ) -> Result<(), Problem> {
-        let batch = Batch::of(variants.iter().map(|(_, resource)| resource))?;
+        let batch = Batch::of(variants.iter().map(|variant| &variant.resource))?;
         let by_jq = self.kind.mapping.clone().filter(|_| self.jq);
         let by_jq = by_jq.map(|mapping| Mapping::Custom(Arc::new(mapping)));
         for mapping in [Some(Mapping::Native), by_jq].into_iter().flatten() {
@@ -220,7 +322,7 @@ impl<'m> Conformance<'m> {
                 Ok(report) => report.errors.iter().map(|error| error.index).collect(),
                 Err(_) => (0..variants.len()).collect(),
             };
-            for (at, resource) in suspects.into_iter().filter_map(|index| variants.get(index)) {
+            for Variant { at, resource, .. } in suspects.into_iter().filter_map(|index| variants.get(index)) {
                 // A crash of one resource is its error in a batch, and the batch's where it is alone.
                 if let Err(problem) = self.run(&Batch::of([resource])?, mapping.clone()).await {
                     complain(at, problem.message);
@@ -281,20 +383,18 @@ impl<'m> Conformance<'m> {
         Ok(Cost { time: time / count, resources: batch.count, variants })
     }
 
+    async fn documents(&self, batch: &Batch) -> Result<Vec<Value>, Problem> {
+        Ok(self.run(batch, Mapping::Documents).await?.documents.iter().map(parsed).collect())
+    }
+
     async fn run(&self, batch: &Batch, mapping: Mapping) -> Result<MapReport, Problem> {
-        let account = AccountId::new(FIXTURE_ACCOUNT).map_err(|error| Problem::from_error(&error))?;
-        let region = Region::new(FIXTURE_REGION).ok().filter(|_| self.kind.scope == Scope::Regional);
         let request = MapRequest {
             kind: self.kind.kind.clone(),
-            context: MapContext {
-                account: Arc::new(Account::unnamed(account, Partition::Aws)),
-                region: region.clone(),
-                options: Vec::new(),
-            },
+            context: self.context.clone(),
             mapping,
             documents: false,
             page: RawPage {
-                region,
+                region: self.context.region.clone(),
                 resources: batch.bytes.clone(),
                 count: batch.count,
                 failures: Vec::new(),
@@ -310,13 +410,15 @@ impl<'m> Conformance<'m> {
 fn made_of(outcome: Result<MapReport, Problem>) -> Value {
     match outcome {
         Ok(report) => {
-            let parse =
-                |document: &berth_core::Document| serde_json::from_str(document.get()).unwrap_or_default();
-            let documents: Vec<Value> = report.documents.iter().map(parse).collect();
+            let documents: Vec<Value> = report.documents.iter().map(parsed).collect();
             json!({"entities": report.entities, "documents": documents, "errors": report.errors})
         }
         Err(problem) => json!({"failure": problem.message}),
     }
+}
+
+fn parsed(document: &Document) -> Value {
+    serde_json::from_str(document.get()).unwrap_or_default()
 }
 
 /// Resources as the host hands them over.
@@ -331,102 +433,4 @@ impl Batch {
         let bytes = serde_json::to_vec(&resources).map_err(|error| Problem::from_error(&error))?;
         Ok(Self { bytes, count: resources.len() })
     }
-}
-
-/// What was changed, and the resource.
-type Variant = (String, Value);
-
-/// A text that is hard to write: a zero, quotes, a backslash, and a character of four bytes.
-const HARD_TEXT: &str = "\u{0}\"\\\u{10ffff}";
-
-/// What AWS may send as well: each member in turn missing or null, each text hard to write, and a
-/// member more.
-fn variants(index: usize, resource: &Value) -> Vec<Variant> {
-    let mut found = Vec::new();
-    for place in members(resource) {
-        let mut missing = resource.clone();
-        remove(&mut missing, &place);
-        found.push((told(index, &place, "missing"), missing));
-        if is_part(&place) {
-            continue;
-        }
-        found.push((told(index, &place, "null"), with(resource, &place, Value::Null)));
-        if resource.pointer(&place).is_some_and(Value::is_string) {
-            let hard = with(resource, &place, json!(HARD_TEXT));
-            found.push((told(index, &place, "with text that is hard to write"), hard));
-        }
-    }
-    let mut more = resource.clone();
-    if let Some(item) = more["item"].as_object_mut() {
-        item.insert("BerthUnknownMember".into(), json!({"a": [1, null, "\u{2028}"]}));
-        found.push((format!("resource {index} with a member that AWS may add"), more));
-    }
-    found
-}
-
-/// What AWS does not send: each member in turn of another type.
-fn odd_variants(index: usize, resource: &Value) -> Vec<Variant> {
-    let odd = [
-        ("with a text", json!(HARD_TEXT)),
-        ("with a number", json!(-1.5e300)),
-        ("with a list", json!([[]])),
-        ("with an object", json!({"": {}})),
-    ];
-    let places = members(resource).into_iter().filter(|place| !is_part(place));
-    let of_place = |place: String| {
-        odd.each_ref().map(|(how, other)| (told(index, &place, how), with(resource, &place, other.clone())))
-    };
-    places.flat_map(of_place).collect()
-}
-
-/// Whether a place is a part of the resource itself (`item`, `steps`, `parents`), which is never null.
-fn is_part(place: &str) -> bool {
-    place.matches('/').count() == 1
-}
-
-fn told(index: usize, place: &str, how: &str) -> String {
-    format!("resource {index}, `{}` {how}", place.trim_start_matches('/').replace('/', "."))
-}
-
-/// The members of all objects in a value, as JSON pointers.
-fn members(value: &Value) -> Vec<String> {
-    fn collect(value: &Value, place: &str, found: &mut Vec<String>) {
-        if place.matches('/').count() == DEPTH {
-            return;
-        }
-        match value {
-            Value::Object(members) => {
-                for (name, member) in members {
-                    let place = format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"));
-                    collect(member, &place, found);
-                    found.push(place);
-                }
-            }
-            Value::Array(elements) => {
-                for (index, element) in elements.iter().enumerate() {
-                    collect(element, &format!("{place}/{index}"), found);
-                }
-            }
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    collect(value, "", &mut found);
-    found
-}
-
-fn remove(value: &mut Value, place: &str) {
-    if let Some((parent, name)) = place.rsplit_once('/')
-        && let Some(Value::Object(members)) = value.pointer_mut(parent)
-    {
-        members.shift_remove(&name.replace("~1", "/").replace("~0", "~"));
-    }
-}
-
-fn with(value: &Value, place: &str, other: Value) -> Value {
-    let mut value = value.clone();
-    if let Some(at) = value.pointer_mut(place) {
-        *at = other;
-    }
-    value
 }

@@ -5,7 +5,6 @@
     reason = "tests; clippy.toml exempts only functions that bear #[test] themselves"
 )]
 
-mod alike;
 mod components;
 mod contract;
 mod exchange;

@@ -9,7 +9,6 @@ mod fromjson;
 mod items;
 mod mapping;
 // The SDK's test bench evaluates default mappings with it, too.
-#[path = "../../sdk/src/regex.rs"]
 mod regex;
 mod rewrite;
 mod write;

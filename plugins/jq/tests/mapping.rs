@@ -1,6 +1,7 @@
 //! Mappings through the crate's public face, row by row.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use berth_plugin::{PORT_IDENTIFIER_JQ, port_identifier};
 use jq::Mapping;
 use serde_json::{Value, json};
 
@@ -266,4 +267,19 @@ fn what_an_entity_cannot_do_without_must_compile() {
     assert!(Mapping::compile(b"\xff").is_err());
     assert!(compile("true", &port(&json!({}))).unwrap().evaluate(b"{}", 0).is_err());
     assert!(compile("true", &port(&json!({}))).unwrap().evaluate(b"[1", 0).is_err());
+}
+
+#[test]
+fn identifiers_for_port_are_the_same_in_rust() {
+    let mappings = json!({"identifier": "\"i\"", "properties": {"p": format!(". | {PORT_IDENTIFIER_JQ}")}});
+    let mapping = compile("true", &port(&mappings)).unwrap();
+    // All of ASCII, and enough of each plane to meet every byte that UTF-8 has.
+    let some: Vec<char> = ('\0'..='\u{52f}').chain(('\u{530}'..=char::MAX).step_by(1021)).collect();
+    let texts: Vec<String> = some.chunks(128).map(|characters| characters.iter().collect()).collect();
+    let output = mapping.evaluate(json!(texts).to_string().as_bytes(), 0).unwrap();
+    let output: Value = serde_json::from_slice(&output).unwrap();
+    let made: Vec<&Value> =
+        output["entities"].as_array().unwrap().iter().map(|entity| &entity["properties"]["p"]).collect();
+    let expected: Vec<_> = texts.iter().map(|text| port_identifier(text)).collect();
+    assert_eq!(made, expected);
 }

@@ -7,7 +7,7 @@
 /// second, and so on.
 ///
 /// Of Unicode 16, as libjq 1.8 and the regular expressions of the host's `jq` component have it. A
-/// test compares it with the latter, and shows the new list when they have another version.
+/// test compares it with the latter's crate, and shows the new list when it has another version.
 pub(crate) static BOUNDARIES: [u32; 1350] = [
     0xAA, 0xAB, 0xB5, 0xB6, 0xBA, 0xBB, 0xC0, 0xD7, 0xD8, 0xF7, 0xF8, 0x2C2, 0x2C6, 0x2D2, 0x2E0, 0x2E5,
     0x2EC, 0x2ED, 0x2EE, 0x2EF, 0x370, 0x375, 0x376, 0x378, 0x37A, 0x37E, 0x37F, 0x380, 0x386, 0x387, 0x388,
@@ -124,4 +124,28 @@ pub(crate) static BOUNDARIES: [u32; 1350] = [
 pub(crate) fn is_letter(c: char) -> bool {
     let passed = BOUNDARIES.partition_point(|boundary| *boundary <= u32::from(c));
     passed % 2 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use fancy_regex::Regex;
+
+    use super::*;
+
+    #[test]
+    fn the_table_of_letters_is_that_of_regular_expressions() {
+        let all: String = ('\u{80}'..=char::MAX).collect();
+        let letters = Regex::new(r"\p{L}+").expect("a regular expression");
+        let mut boundaries: Vec<u32> = Vec::new();
+        let found = letters.find_iter(&all).map(|found| found.expect("a match").as_str());
+        for c in found.flat_map(str::chars).map(u32::from) {
+            if boundaries.last() == Some(&c) {
+                boundaries.pop();
+            } else {
+                boundaries.push(c);
+            }
+            boundaries.push(c + 1);
+        }
+        assert_eq!(boundaries, BOUNDARIES);
+    }
 }

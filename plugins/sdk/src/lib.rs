@@ -63,8 +63,6 @@ mod json;
 mod letters;
 pub mod log;
 mod read;
-#[cfg(all(feature = "testing", not(target_family = "wasm")))]
-mod regex;
 mod resource;
 mod scan;
 #[cfg(all(feature = "testing", not(target_family = "wasm")))]
@@ -110,7 +108,7 @@ pub trait Mapper {
     /// Makes a resource's entities: none, one, or several.
     ///
     /// It must make the same entities as the manifest's default mapping makes of the resource's
-    /// documents. [`testing`] proves it.
+    /// documents. `berth plugin test` proves it.
     ///
     /// # Errors
     /// [`Refused`] when the resource cannot be mapped. What was written for it is taken back.

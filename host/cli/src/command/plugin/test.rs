@@ -10,8 +10,6 @@ use std::{
 use berth_embed::{
     Candidate, Engine, EngineConfig, Mapper, PluginInfo, Policy, Problem, Trust, Wasi,
     conformance::{Complaint, Conformance, Cost},
-    core::MapReport,
-    difference,
 };
 use serde_json::{Value, json};
 
@@ -211,9 +209,8 @@ async fn fixture(
     let value: Value =
         serde_json::from_slice(&text).map_err(|error| vec![format!("it is not JSON: {error}")])?;
     let resources = conformance.resources(&value).map_err(told)?;
-    let report = conformance.map(&resources).await.map_err(told)?;
+    let made = conformance.golden(&resources).await.map_err(told)?;
     let mut complaints = Vec::new();
-    let made = golden_of(&report);
     if bless {
         write_golden(golden, &made).map_err(|error| vec![format!("{}: {error}", golden.display())])?;
     } else {
@@ -225,7 +222,7 @@ async fn fixture(
             Ok(text) => match serde_json::from_slice::<Value>(&text) {
                 Err(error) => complaints.push(format!("{} is not JSON: {error}", golden.display())),
                 Ok(expected) => {
-                    let differences = difference(&expected, &made);
+                    let differences = Conformance::differences(&expected, &made);
                     if !differences.is_empty() {
                         complaints.push(format!(
                             "differs from {} (accept with `--bless`):\n{}",
@@ -245,10 +242,6 @@ async fn fixture(
     found.extend(more);
     complaints.extend(found.into_iter().map(|Complaint { at, what }| format!("{at}: {what}")));
     if complaints.is_empty() { Ok(cost) } else { Err(complaints) }
-}
-
-fn golden_of(report: &MapReport) -> Value {
-    json!({"entities": report.entities, "errors": report.errors})
 }
 
 fn write_golden(path: &Path, made: &Value) -> std::io::Result<()> {

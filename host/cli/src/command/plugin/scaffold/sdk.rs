@@ -32,7 +32,6 @@ const SOURCES: &[(&str, &str)] = sources![
     "lib.rs",
     "log.rs",
     "read.rs",
-    "regex.rs",
     "resource.rs",
     "scan.rs",
     "testing.rs",
@@ -53,18 +52,12 @@ description = "What a Berth mapping plugin is written with"
 
 [features]
 # The native test bench, for dev-dependencies only.
-testing = ["dep:fancy-regex", "dep:jaq-core", "dep:jaq-json", "dep:jaq-std", "serde_json/preserve_order"]
+testing = ["serde_json/preserve_order"]
 
 [dependencies]
 serde = { version = "1", features = ["derive"] }
 serde_json = { version = "1", features = ["raw_value"] }
 wit-bindgen = { version = "0.63", default-features = false, features = ["macros", "realloc"] }
-
-[target.'cfg(not(target_family = "wasm"))'.dependencies]
-fancy-regex = { version = "0.20", features = ["leftmost_longest"], optional = true }
-jaq-core = { version = "3.1", default-features = false, features = ["std"], optional = true }
-jaq-json = { version = "2.0", default-features = false, features = ["std", "serde"], optional = true }
-jaq-std = { version = "3.0", optional = true }
 "#;
 
 #[cfg(test)]

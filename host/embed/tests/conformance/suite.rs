@@ -1,0 +1,212 @@
+//! The suite itself: who does not keep what every plugin promises is named.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use berth_embed::{
+    Mapper, Problem,
+    conformance::{Complaint, Conformance},
+    core::{
+        BlueprintId, Document, Entity, ItemError, Kind, KindEntry, Manifest, MapError, MapReport, MapRequest,
+        Mapping, RefusedPlugin,
+    },
+};
+use serde_json::{Value, json, value::to_raw_value};
+
+/// What a plugin may do wrong, or right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Habit {
+    Good,
+    /// Its own code refuses a text where AWS has a list, which its documents pass on.
+    RefusesOddities,
+    CrashesOnNumbers,
+    /// Only its documents do.
+    DocumentsCrashOnNumbers,
+    NeedsNames,
+    /// Refuses what has no name, which identifies nothing.
+    RefusesNameless,
+    /// Its documents have another member of the step that may be denied.
+    FillsMore,
+    Rolls,
+    Doubles,
+}
+
+struct Plugin {
+    habit: Habit,
+    rolled: AtomicUsize,
+}
+
+#[async_trait]
+impl Mapper for Plugin {
+    fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
+        let manifest = json!({"name": "things", "version": "1.0.0", "kinds": [{
+            "kind": "Test::Thing", "scope": "regional",
+            "plan": {"steps": [
+                {"id": "l", "service": "x", "operation": "ListThings", "items": "Things[]"},
+                {"id": "t", "service": "x", "operation": "ListTags", "each": "l", "errors": {"denied": "absent"},
+                 "fills": ["Tags"]}]},
+            "mapping": {"kind": "Test::Thing", "selector": {"query": "true"}, "port": {"entity": {"mappings": {
+                "identifier": ".Properties.Id", "title": ".Properties.Name", "blueprint": "\"thing\""}}}}}]});
+        let manifest = Manifest::parse(manifest.to_string().as_bytes()).unwrap();
+        let entry = |kind| KindEntry { plugin: manifest.name.clone(), manifest: Arc::new(kind) };
+        manifest.kinds.iter().cloned().map(|kind| (kind.kind.clone(), entry(kind))).collect()
+    }
+
+    fn refused(&self) -> Vec<RefusedPlugin> {
+        Vec::new()
+    }
+
+    async fn map(&self, request: MapRequest) -> Result<MapReport, MapError> {
+        let resources: Vec<Value> = serde_json::from_slice(&request.page.resources).unwrap();
+        let native = matches!(request.mapping, Mapping::Native);
+        let mut report = MapReport::default();
+        let mut crashed = 0;
+        for (index, resource) in resources.iter().enumerate() {
+            let item = &resource["item"];
+            let mut refuse = |reason: &str| {
+                let resource = format!("thing {index}");
+                report.errors.push(ItemError { index, resource, reason: reason.into() });
+            };
+            let crashes = match self.habit {
+                Habit::CrashesOnNumbers => native,
+                Habit::DocumentsCrashOnNumbers => !native,
+                _ => false,
+            };
+            if crashes && item["Name"].is_number() {
+                crashed += 1;
+                refuse("it crashed");
+                continue;
+            }
+            if self.habit == Habit::RefusesOddities && native && item["Parts"].is_string() {
+                refuse("a list was expected");
+                continue;
+            }
+            if self.habit == Habit::RefusesNameless && item["Name"].is_null() {
+                refuse("it has no `Name`");
+                continue;
+            }
+            if matches!(request.mapping, Mapping::Documents) {
+                let tags = &resource["steps"]["t"];
+                let owner = tags.get(0).filter(|_| self.habit == Habit::FillsMore);
+                let document = json!({"Properties": {"Id": item["Id"], "Tags": tags, "Owner": owner}});
+                report.documents.push(Document::from(to_raw_value(&document).unwrap()));
+                continue;
+            }
+            let mut entity = Entity::new(BlueprintId::new("thing").unwrap(), item["Id"].to_string());
+            let name = item["Name"].as_str().map(ToOwned::to_owned);
+            entity.title = Some(match self.habit {
+                Habit::NeedsNames if native => name.unwrap_or_else(|| "nameless".into()).into(),
+                Habit::Rolls => self.rolled.fetch_add(1, Ordering::Relaxed).to_string().into(),
+                _ => json!(name),
+            });
+            if self.habit == Habit::Doubles {
+                report.entities.push(entity.clone());
+            }
+            report.entities.push(entity);
+        }
+        // As the engine has it: where nothing went well, the batch has failed.
+        if crashed > 0 && crashed == resources.len() {
+            let (plugin, problem) = ("things".into(), Problem::new("it crashed"));
+            return Err(MapError::Plugin { plugin, kind: request.kind, problem });
+        }
+        Ok(report)
+    }
+}
+
+async fn complaints(habit: Habit) -> Vec<String> {
+    let plugin = Plugin { habit, rolled: AtomicUsize::new(0) };
+    let suite = Conformance::of(&plugin, &Kind::new("Test::Thing").unwrap(), true).unwrap();
+    let answer = json!({"Things": [{"Id": "a", "Name": "Ada", "Parts": ["x"]}, {"Id": "b", "Name": null}]});
+    let resources = suite.resources(&answer).unwrap();
+    assert_eq!(resources.len(), 2);
+    let (complaints, _) = suite.check(&resources).await.unwrap();
+    complaints.into_iter().map(|Complaint { at, what }| format!("{at}: {what}")).collect()
+}
+
+#[test]
+fn a_fixture_is_what_aws_answers_or_what_the_host_hands_over() {
+    let plugin = Plugin { habit: Habit::Good, rolled: AtomicUsize::new(0) };
+    let suite = Conformance::of(&plugin, &Kind::new("Test::Thing").unwrap(), true).unwrap();
+    let thing = json!({"item": {"Id": "a"}});
+    for (fixture, resources) in [
+        (json!({"Things": [{"Id": "a"}]}), vec![thing.clone()]),
+        (json!([thing.clone()]), vec![thing]),
+        (json!({"Things": []}), vec![]),
+        (json!([]), vec![]),
+    ] {
+        assert_eq!(suite.resources(&fixture).unwrap(), resources, "{fixture}");
+    }
+    for (other, told) in [
+        (json!({"Thing": []}), "there is nothing at `Things[]`; the answer has: Thing"),
+        (json!({"Things": 3}), "there is nothing at `Things[]`"),
+        (json!(7), "a fixture is"),
+    ] {
+        let problem = suite.resources(&other).unwrap_err();
+        assert!(problem.message.starts_with(told), "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn a_promise_that_is_not_kept_is_told_with_its_place() {
+    for habit in [Habit::Good, Habit::RefusesOddities] {
+        assert_eq!(complaints(habit).await, Vec::<String>::new(), "{habit:?}");
+    }
+    for habit in [Habit::CrashesOnNumbers, Habit::DocumentsCrashOnNumbers] {
+        let crash =
+            |index| format!("resource {index}, `item.Name` with a number: plugin `things` failed on ");
+        let told = complaints(habit).await;
+        assert_eq!(told.len(), 2, "{habit:?}: {told:?}");
+        assert!(told[0].starts_with(&crash(0)) && told[1].starts_with(&crash(1)), "{habit:?}: {told:?}");
+    }
+    let told = complaints(Habit::NeedsNames).await;
+    let null = "resource 1, `item.Name` null: the default mapping in JQ (left) and the plugin's code (right) \
+                differ: title: null → \"nameless\"";
+    assert!(told.iter().any(|line| line == null), "{told:?}");
+    assert!(told.iter().any(|line| line.starts_with("resource 0, `item.Name` missing: ")), "{told:?}");
+    let told = complaints(Habit::Rolls).await;
+    assert!(told[0].starts_with("all resources: two runs give different entities"), "{told:?}");
+    let told = complaints(Habit::Doubles).await;
+    assert!(told[0].contains("is made twice"), "{told:?}");
+}
+
+#[tokio::test]
+async fn who_refuses_for_want_of_what_identifies_nothing_is_named() {
+    let told = complaints(Habit::RefusesNameless).await;
+    let refused = "resource 0, `item.Name` missing: it is refused, as it has no `Name`; its identifier is made of \
+                   .properties.id";
+    assert!(told.iter().any(|line| line == refused), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_a_step_fills_without_saying_so_is_named() {
+    for (habit, expected) in
+        [(Habit::Good, vec![]), (Habit::FillsMore, vec!["`fills` of the step `t` lacks `Owner`"])]
+    {
+        let plugin = Plugin { habit, rolled: AtomicUsize::new(0) };
+        let suite = Conformance::of(&plugin, &Kind::new("Test::Thing").unwrap(), true).unwrap();
+        let resources = [json!({"item": {"Id": "a"}, "steps": {"t": ["x"]}})];
+        let (complaints, _) = suite.check(&resources).await.unwrap();
+        let told: Vec<_> = complaints.iter().map(|complaint| complaint.what.as_str()).collect();
+        assert_eq!(told, expected, "{habit:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_golden_file_without_documents_says_nothing_of_them() {
+    let plugin = Plugin { habit: Habit::Good, rolled: AtomicUsize::new(0) };
+    let suite = Conformance::of(&plugin, &Kind::new("Test::Thing").unwrap(), true).unwrap();
+    let made = suite.golden(&[json!({"item": {"Id": "a", "Name": "Ada"}})]).await.unwrap();
+    assert_eq!(made["documents"][0]["Properties"]["Id"], "a");
+    let (with, without) = (made.clone(), json!({"entities": made["entities"], "errors": []}));
+    assert_eq!(Conformance::differences(&with, &made), Vec::<String>::new());
+    assert_eq!(Conformance::differences(&without, &made), Vec::<String>::new());
+    let mut other = made.clone();
+    other["documents"][0]["Properties"]["Id"] = json!("b");
+    assert_eq!(Conformance::differences(&other, &made).len(), 1);
+}
