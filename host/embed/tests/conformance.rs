@@ -5,7 +5,6 @@
 )]
 
 use std::{
-    collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
     sync::{
@@ -15,15 +14,12 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use berth_embed::{
-    Engine, EngineConfig, Limits, Mapper, Problem,
+    Engine, EngineConfig, Limits, Problem,
     conformance::{Complaint, Conformance},
-    core::{
-        BlueprintId, Entity, ItemError, Kind, KindEntry, Manifest, MapError, MapReport, MapRequest, Mapping,
-        RefusedPlugin,
-    },
+    core::{BlueprintId, Entity, ItemError, Kind, MapError, MapReport, MapRequest, Mapping},
 };
+use berth_test_support::FakeMapper;
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
@@ -64,7 +60,7 @@ async fn the_bundled_plugins_keep_what_every_plugin_promises() {
         fixtures(&plugin.name).into_iter().map(move |(name, fixture)| (kind.clone(), name, fixture))
     });
     let check = |(kind, name, fixture): (Kind, String, Value), engine: Arc<Engine>| async move {
-        let suite = Conformance::of(&*engine, &kind, true).unwrap();
+        let suite = Conformance::of(engine.current(), &kind, true).unwrap();
         let resources = suite.resources(&fixture).unwrap();
         let (complaints, cost) = suite.check(&resources).await.unwrap();
         let told = complaints.into_iter().map(|Complaint { at, what }| format!("{name}: {at}: {what}"));
@@ -98,24 +94,18 @@ struct Plugin {
     rolled: AtomicUsize,
 }
 
-#[async_trait]
-impl Mapper for Plugin {
-    fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
-        let manifest = json!({"name": "things", "version": "1.0.0", "kinds": [{
+impl Plugin {
+    fn mapper(habit: Habit) -> Arc<FakeMapper> {
+        let kind = json!({
             "kind": "Test::Thing", "scope": "regional",
             "plan": {"steps": [{"id": "l", "service": "x", "operation": "ListThings", "items": "Things[]"}]},
             "mapping": {"kind": "Test::Thing", "selector": {"query": "true"}, "port": {"entity": {"mappings": {
-                "identifier": ".Properties.Id", "title": ".Properties.Name", "blueprint": "\"thing\""}}}}}]});
-        let manifest = Manifest::parse(manifest.to_string().as_bytes()).unwrap();
-        let entry = |kind| KindEntry { plugin: manifest.name.clone(), manifest: Arc::new(kind) };
-        manifest.kinds.iter().cloned().map(|kind| (kind.kind.clone(), entry(kind))).collect()
+                "identifier": ".Properties.Id", "title": ".Properties.Name", "blueprint": "\"thing\""}}}}});
+        let plugin = Self { habit, rolled: AtomicUsize::new(0) };
+        Arc::new(FakeMapper::new([FakeMapper::kind(kind)], move |request| plugin.map(&request)))
     }
 
-    fn refused(&self) -> Vec<RefusedPlugin> {
-        Vec::new()
-    }
-
-    async fn map(&self, request: MapRequest) -> Result<MapReport, MapError> {
+    fn map(&self, request: &MapRequest) -> Result<MapReport, MapError> {
         let resources: Vec<Value> = serde_json::from_slice(&request.page.resources).unwrap();
         let native = matches!(request.mapping, Mapping::Native);
         let mut report = MapReport::default();
@@ -155,15 +145,14 @@ impl Mapper for Plugin {
         // As the engine has it: where nothing went well, the batch has failed.
         if crashed > 0 && crashed == resources.len() {
             let (plugin, problem) = ("things".into(), Problem::new("it crashed"));
-            return Err(MapError::Plugin { plugin, kind: request.kind, problem });
+            return Err(MapError::Plugin { plugin, kind: request.kind.clone(), problem });
         }
         Ok(report)
     }
 }
 
 async fn complaints(habit: Habit) -> Vec<String> {
-    let plugin = Plugin { habit, rolled: AtomicUsize::new(0) };
-    let suite = Conformance::of(&plugin, &Kind::new("Test::Thing").unwrap(), true).unwrap();
+    let suite = Conformance::of(Plugin::mapper(habit), &Kind::new("Test::Thing").unwrap(), true).unwrap();
     let answer = json!({"Things": [{"Id": "a", "Name": "Ada", "Parts": ["x"]}, {"Id": "b", "Name": null}]});
     let resources = suite.resources(&answer).unwrap();
     assert_eq!(resources.len(), 2);
@@ -173,8 +162,8 @@ async fn complaints(habit: Habit) -> Vec<String> {
 
 #[test]
 fn a_fixture_is_what_aws_answers_or_what_the_host_hands_over() {
-    let plugin = Plugin { habit: Habit::Good, rolled: AtomicUsize::new(0) };
-    let suite = Conformance::of(&plugin, &Kind::new("Test::Thing").unwrap(), true).unwrap();
+    let suite =
+        Conformance::of(Plugin::mapper(Habit::Good), &Kind::new("Test::Thing").unwrap(), true).unwrap();
     let thing = json!({"item": {"Id": "a"}});
     for (fixture, resources) in [
         (json!({"Things": [{"Id": "a"}]}), vec![thing.clone()]),

@@ -3,7 +3,7 @@
 
 use std::{cell::Cell, fs, path::Path, sync::OnceLock, time::Duration};
 
-use berth_core::{MapReport, Mapper, Mapping, RawPage, ResourceConfig};
+use berth_core::{MapReport, Mapping, RawPage, ResourceConfig};
 use berth_engine::{Engine, EngineConfig, Limits};
 use proptest::{
     prelude::*,
@@ -61,7 +61,7 @@ impl Subject {
             unread: Vec::new(),
             reservation: berth_core::Reservation::default(),
         };
-        engine().map(request(&self.kind, mapping, page)).await.map_err(|error| error.to_string())
+        engine().current().map(request(&self.kind, mapping, page)).await.map_err(|error| error.to_string())
     }
 
     /// Maps a batch both ways; tells the first difference, or else how many entities there are.
