@@ -14,7 +14,7 @@
 use std::{env, error::Error, path::PathBuf, sync::Arc};
 
 use berth_embed::{
-    Engine, EngineConfig, Mapper, MemoryCatalog, Mode, ReplaySource, ResyncEvent, SyncHost, core::Kind,
+    Engine, EngineConfig, MemoryCatalog, Mode, ReplaySource, ResyncEvent, SyncHost, core::Kind,
 };
 
 #[tokio::main]

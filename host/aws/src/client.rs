@@ -20,10 +20,10 @@ mod s3_redirect;
 mod sign;
 mod transport;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use berth_aws_protocol::{Operation, PageCursor, Service};
-use berth_core::{AccountId, KindManifest, Path, Region};
+use berth_core::{AccountId, Path, PlannedRead, Region};
 use futures::future::FutureExt;
 use serde_json::Value;
 
@@ -75,10 +75,12 @@ impl Target {
     }
 }
 
-/// The client. One per source, shared by all accounts.
+/// The client. What it sends is sent by one per source, shared by all accounts; the answers that it keeps are
+/// those of one resync.
 pub(crate) struct Client {
     attempts: Arc<Attempts>,
-    cache: ResponseCache,
+    cache: Arc<ResponseCache>,
+    cache_bytes: usize,
     cache_scopes: CacheScopes,
     max_pages: u32,
     pub(crate) counters: Arc<Counters>,
@@ -97,26 +99,37 @@ impl Default for UnitCache {
 impl Client {
     pub(crate) fn new(config: &AwsConfig, http: berth_http::Client, clock: Clock) -> Self {
         let counters = Arc::new(Counters::default());
+        let cache_bytes = config.shared_read_bytes.unwrap_or(RESYNC_CACHE_BYTES);
         Self {
             attempts: Arc::new(Attempts::new(config, http, clock, counters.clone())),
-            cache: ResponseCache::new(config.shared_read_bytes.unwrap_or(RESYNC_CACHE_BYTES)),
+            cache: Arc::new(ResponseCache::new(cache_bytes)),
+            cache_bytes,
             cache_scopes: CacheScopes::default(),
             max_pages: config.max_pages_per_list,
             counters,
         }
     }
 
-    /// Forgets all answers: a new resync reads anew.
-    pub(crate) fn forget_reads(&self) {
-        self.cache.clear();
-        self.cache_scopes.clear();
-        self.counters.forget_kinds();
+    /// The same client for a new resync: it has no answers yet.
+    pub(crate) fn for_resync(&self) -> Self {
+        self.with(Arc::new(ResponseCache::new(self.cache_bytes)), CacheScopes::default())
     }
 
-    /// Learns from the fetch plans of a resync which answers nobody else asks for, so that they are not
-    /// kept.
-    pub(crate) fn plan_cache(&self, reads: &[(Arc<KindManifest>, BTreeSet<String>)]) {
-        self.cache_scopes.plan(reads);
+    /// The same client with the same answers. From now on those which nobody else asks for are not kept, as
+    /// the fetch plans of the resync say.
+    pub(crate) fn for_reads(&self, reads: &[PlannedRead]) -> Self {
+        self.with(Arc::clone(&self.cache), CacheScopes::of_reads(reads))
+    }
+
+    fn with(&self, cache: Arc<ResponseCache>, cache_scopes: CacheScopes) -> Self {
+        Self {
+            attempts: self.attempts.clone(),
+            cache,
+            cache_bytes: self.cache_bytes,
+            cache_scopes,
+            max_pages: self.max_pages,
+            counters: self.counters.clone(),
+        }
     }
 
     /// Calls an operation, or takes the answer of the same call made before in this resync.

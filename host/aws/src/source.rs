@@ -2,14 +2,14 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use berth_core::{
-    Account, AccountAccess, AccountId, EnabledRegions, FetchError, FetchRequest, KindManifest, Partition,
-    Problem, RawPage, Region, RegionHints, Scope, Source,
+    Account, AccountAccess, AccountId, EnabledRegions, FetchError, FetchRequest, OpenedSource, Partition,
+    PlannedRead, Problem, RawPage, Region, RegionHints, ResourceReader, Scope, Source, SourceSession,
 };
 use futures::stream::{self, BoxStream, StreamExt};
 
@@ -29,27 +29,54 @@ use crate::{
 const PENDING_BYTES: usize = 8 << 20;
 
 /// AWS as a [`Source`].
-///
-/// Accounts are authenticated to in [`accounts`](Source::accounts), which also begins a resync: it
-/// forgets what was read before. Everything else needs it to have run.
 pub struct AwsSource {
-    client: Arc<Client>,
+    client: Client,
     identities: Identities,
     strategy: Strategy,
     partition: Partition,
+    concurrency: Concurrency,
+    limits: Limits,
+}
+
+/// What reading is bounded by.
+#[derive(Clone)]
+struct Limits {
     granted: Arc<BTreeSet<String>>,
     concurrency: Concurrency,
     budget: Arc<Budget>,
     deadline: Duration,
-    sessions: RwLock<Sessions>,
 }
 
-/// The sessions of the resync, by account.
+/// The accounts as one resync entered them.
+struct AwsSession {
+    client: Arc<Client>,
+    partition: Partition,
+    limits: Limits,
+    sessions: Arc<Sessions>,
+}
+
+/// Reads what one resync reads.
+struct AwsReader {
+    client: Arc<Client>,
+    limits: Limits,
+    sessions: Arc<Sessions>,
+}
+
+/// The sessions of a resync, by account.
 #[derive(Default)]
 struct Sessions {
     accounts: HashMap<AccountId, Result<Arc<Session>, Problem>>,
     /// The accounts that may be allowed to read the organization, the likeliest first.
     organization: Vec<(AccountId, Arc<Session>)>,
+}
+
+impl Sessions {
+    fn of(&self, account: &AccountId) -> Result<Arc<Session>, Problem> {
+        match self.accounts.get(account) {
+            Some(session) => session.clone(),
+            None => Err(Problem::new(format!("account {account} is none of the accounts of this resync"))),
+        }
+    }
 }
 
 impl AwsSource {
@@ -82,15 +109,17 @@ impl AwsSource {
         let (strategy, partition) = Strategy::of(&config)?;
         let clock = Clock::default();
         Ok(Self {
-            client: Arc::new(Client::new(&config, http.clone(), clock.clone())),
+            client: Client::new(&config, http.clone(), clock.clone()),
             identities: Identities::new(&config, partition, http, &clock),
             strategy,
             partition,
-            granted: Arc::new(config.granted_reads),
             concurrency: config.concurrency,
-            budget: Arc::new(Budget::new(config.pending_bytes.unwrap_or(PENDING_BYTES))),
-            deadline: config.unit_deadline,
-            sessions: RwLock::default(),
+            limits: Limits {
+                granted: Arc::new(config.granted_reads),
+                concurrency: config.concurrency,
+                budget: Arc::new(Budget::new(config.pending_bytes.unwrap_or(PENDING_BYTES))),
+                deadline: config.unit_deadline,
+            },
         })
     }
 
@@ -99,26 +128,8 @@ impl AwsSource {
         self.client.counters.snapshot()
     }
 
-    /// Forgets the answers that kinds share during a resync. Beginning the next one does so, too;
-    /// a process that stays alive calls it to free the memory.
-    pub fn forget_reads(&self) {
-        self.client.forget_reads();
-    }
-
-    fn session(&self, account: &AccountId) -> Result<Arc<Session>, Problem> {
-        let sessions = self.sessions.read().unwrap_or_else(PoisonError::into_inner);
-        match sessions.accounts.get(account) {
-            Some(session) => session.clone(),
-            None => Err(Problem::new(format!("account {account} is none of the accounts of this resync"))),
-        }
-    }
-
     pub(crate) fn identities(&self) -> &Identities {
         &self.identities
-    }
-
-    fn home(&self) -> Result<Region, Problem> {
-        Region::new(self.partition.main_region()).map_err(|error| Problem::from_error(&error))
     }
 }
 
@@ -135,11 +146,12 @@ impl Source for AwsSource {
         Ok(Some(format!("{} ({})", identity.principal, identity.provider.as_str())))
     }
 
-    async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
-        self.client.forget_reads();
+    async fn open(self: Arc<Self>) -> Result<OpenedSource, Problem> {
+        let client = Arc::new(self.client.for_resync());
+        client.counters.forget_kinds();
         let discovery = Discovery {
             identities: &self.identities,
-            client: &self.client,
+            client: &client,
             strategy: &self.strategy,
             partition: self.partition,
             at_once: self.concurrency.roles.get(),
@@ -155,47 +167,61 @@ impl Source for AwsSource {
             sessions.accounts.insert(account.id.clone(), session);
             accounts.push(AccountAccess { account, access });
         }
-        *self.sessions.write().unwrap_or_else(PoisonError::into_inner) = sessions;
-        Ok(accounts)
+        let session = AwsSession {
+            client,
+            partition: self.partition,
+            limits: self.limits.clone(),
+            sessions: Arc::new(sessions),
+        };
+        Ok(OpenedSource { accounts, session: Arc::new(session) })
     }
+}
 
-    async fn regions(&self, account: &Account) -> Result<Vec<Region>, Problem> {
-        let enabled = self.enabled_regions(account, &RegionHints::default()).await?;
-        Ok(enabled.regions().to_vec())
-    }
-
-    async fn enabled_regions(
-        &self,
-        account: &Account,
-        hints: &RegionHints,
-    ) -> Result<EnabledRegions, Problem> {
-        let session = self.session(&account.id)?;
-        let target = Target { account: account.id.clone(), region: self.home()?, session, metrics: None };
+#[async_trait]
+impl SourceSession for AwsSession {
+    async fn regions(&self, account: &Account, hints: &RegionHints) -> Result<EnabledRegions, Problem> {
+        let session = self.sessions.of(&account.id)?;
+        let home = Region::new(self.partition.main_region()).map_err(|error| Problem::from_error(&error))?;
+        let target = Target { account: account.id.clone(), region: home, session, metrics: None };
         regions::enabled(&self.client, &target, hints).await
     }
 
-    fn prepare(&self, reads: &[(Arc<KindManifest>, BTreeSet<String>)]) {
-        self.client.plan_cache(reads);
+    fn reader(&self, reads: &[PlannedRead]) -> Arc<dyn ResourceReader> {
+        Arc::new(AwsReader {
+            client: Arc::new(self.client.for_reads(reads)),
+            limits: self.limits.clone(),
+            sessions: self.sessions.clone(),
+        })
     }
 
+    fn for_events(self: Arc<Self>) -> Arc<dyn SourceSession> {
+        Arc::new(Self {
+            client: Arc::new(self.client.for_resync()),
+            partition: self.partition,
+            limits: self.limits.clone(),
+            sessions: self.sessions.clone(),
+        })
+    }
+}
+
+impl ResourceReader for AwsReader {
     fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
-        let through = match (request.kind.scope, self.session(&request.account.id)) {
+        let through = match (request.kind.scope, self.sessions.of(&request.account.id)) {
             // Which account may read the organization, only AWS knows: the management account or
             // one with delegated administration.
-            (Scope::Organization, _) => {
-                self.sessions.read().unwrap_or_else(PoisonError::into_inner).organization.clone()
-            }
+            (Scope::Organization, _) => self.sessions.organization.clone(),
             (_, Ok(session)) => vec![(request.account.id.clone(), session)],
             (_, Err(problem)) => return stream::iter([Err(FetchError::Failed(problem))]).boxed(),
         };
+        let Limits { granted, concurrency, budget, deadline } = &self.limits;
         fetch::run(Fetch {
             client: self.client.clone(),
             through,
             request,
-            granted: self.granted.clone(),
-            concurrency: self.concurrency,
-            budget: self.budget.unit(),
-            deadline: self.deadline,
+            granted: granted.clone(),
+            concurrency: *concurrency,
+            budget: budget.unit(),
+            deadline: *deadline,
         })
     }
 }

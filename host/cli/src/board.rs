@@ -16,7 +16,7 @@ use std::{
 
 use berth_embed::{
     Event, HostStats, Observer, PluginUse, RemovalAfter, Report,
-    core::{Mapper, Problem, Processing},
+    core::{Problem, Processing},
 };
 use serde::Serialize;
 use tokio::task::AbortHandle;

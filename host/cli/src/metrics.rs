@@ -20,7 +20,7 @@ use berth_embed::{AwsStats, PortStats};
 use berth_embed::{
     Engine, HostMeter, HostStats, Live, Outcome, PluginUse, Refreshed, Reloaded, Report, SyncHost,
     UnitCounts,
-    core::{AccountId, Kind, Mapper, UnitState},
+    core::{AccountId, Kind, UnitState},
 };
 
 #[cfg(feature = "otlp")]

@@ -1,5 +1,5 @@
 //! The leaf every other crate of Berth knows: the vocabulary of the field (account, region, kind,
-//! blueprint, entity, unit), the fetch-plan language, and the three seams a sync runs through.
+//! blueprint, entity, unit), the fetch-plan language, and the four traits a sync runs through.
 //!
 //! # Invariants
 //! - No I/O, no runtime, no HTTP, no AWS SDK type, no Port wire type, no WASM type.
@@ -15,14 +15,13 @@ mod events;
 mod fetch;
 mod grants;
 mod ids;
-mod ledger;
 mod lenient;
 mod manifest;
 mod path;
 pub mod port_names;
 mod problem;
 mod regions;
-mod seams;
+mod traits;
 mod unit;
 
 pub use appconfig::{
@@ -35,9 +34,6 @@ pub use events::{EventRules, Trigger};
 pub use fetch::{Account, FetchError, FetchRequest, ItemFailure, One, RawPage, Reservation, UnreadStep};
 pub use grants::{Ask, EVALUATOR, Grant, Grants, Objection};
 pub use ids::{AccountId, BlueprintId, IdError, Kind, Partition, Region, RoleArn};
-pub use ledger::{
-    Ledger, LedgerEntry, LedgerSession, MissingScopes, Opened, Producer, Producers, RemovedScope,
-};
 pub use lenient::{Mended, from_json, lossy, mend_json};
 pub use manifest::{
     Batch, BatchFailures, EmptyConvention, EmptyList, ErrorPolicy, ErrorRule, FetchPlan, Install,
@@ -47,10 +43,21 @@ pub use manifest::{
 pub use path::{Path, PathError, PathSegment, Template, TemplateScope};
 pub use problem::{Problem, place};
 pub use regions::{EnabledRegions, RegionHints};
-pub use seams::{
-    AccountAccess, Adoption, Catalog, CatalogError, DeleteReport, Dependent, DocumentBatch, DocumentsError,
-    EventDocuments, ForeignEntity, Intent, ItemError, KindEntry, MapContext, MapError, MapReport, MapRequest,
-    Mapper, Mapping, Milestone, MisconfiguredField, OwnedEntity, Processing, RefusedPlugin, ResourceResult,
-    ResyncStatus, Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
+pub use traits::{
+    catalog::{
+        Adoption, BegunResync, Catalog, CatalogError, CatalogInfo, CatalogSession, CatalogView, DeleteReport,
+        Dependent, DocumentBatch, DocumentsError, EntityStore, EventDocuments, EventSession, ForeignEntity,
+        Milestone, Opened, OwnedEntity, Processing, ResourceResult, ResyncStart, ResyncStatus, UpsertOptions,
+        UpsertOutcome, UpsertReport,
+    },
+    ledger::{
+        Ledger, LedgerEntry, LedgerReader, LedgerSession, MissingScopes, OpenedLedger, Producer, Producers,
+        RemovedScope,
+    },
+    mapper::{
+        ItemError, KindEntry, MapContext, MapError, MapReport, MapRequest, Mapper, MapperSnapshot, Mapping,
+        MisconfiguredField, RefusedPlugin,
+    },
+    source::{AccountAccess, OpenedSource, PlannedRead, ResourceReader, Source, SourceSession},
 };
 pub use unit::{Place, Unit, UnitCounts, UnitId, UnitState};

@@ -20,8 +20,8 @@ use std::{
 };
 
 use berth_core::{
-    Account, AccountId, Document, Kind, KindManifest, MapContext, MapReport, MapRequest, Mapper, Mapping,
-    Partition, Problem, RawPage, Region, Scope, Step,
+    Account, AccountId, Document, Kind, KindManifest, MapContext, MapReport, MapRequest, MapperSnapshot,
+    Mapping, Partition, Problem, RawPage, Region, Scope, Step,
 };
 use serde_json::{Value, json};
 
@@ -38,8 +38,8 @@ const BATCH: usize = 100;
 const VARIANTS: usize = 4_000;
 
 /// A kind of a plugin, with what is needed to map fixtures of it.
-pub struct Conformance<'m> {
-    mapper: &'m dyn Mapper,
+pub struct Conformance {
+    mapper: Arc<dyn MapperSnapshot>,
     kind: Arc<KindManifest>,
     context: MapContext,
     /// Whether mappings can be evaluated in JQ.
@@ -66,12 +66,12 @@ pub struct Cost {
     pub variants: usize,
 }
 
-impl<'m> Conformance<'m> {
+impl Conformance {
     /// Checks a kind of a plugin. `jq` tells whether `mapper` can evaluate mappings in JQ.
     ///
     /// # Errors
     /// A [`Problem`] when `mapper` does not map the kind.
-    pub fn of(mapper: &'m dyn Mapper, kind: &Kind, jq: bool) -> Result<Self, Problem> {
+    pub fn of(mapper: Arc<dyn MapperSnapshot>, kind: &Kind, jq: bool) -> Result<Self, Problem> {
         let kinds = mapper.kinds();
         let entry = kinds.get(kind).ok_or_else(|| Problem::new(format!("no plugin maps {kind}")))?;
         let kind = Arc::clone(&entry.manifest);
@@ -153,7 +153,7 @@ impl<'m> Conformance<'m> {
     /// A [`Problem`] when the resources are no batch.
     pub async fn compare_with(
         &self,
-        other: &Conformance<'_>,
+        other: &Conformance,
         resources: &[Value],
     ) -> Result<Vec<Complaint>, Problem> {
         let batch = Batch::of(resources)?;

@@ -50,6 +50,7 @@ pub use berth_port::{
     EventType, PortCatalog, PortConfig, PortStats, ProcessingMode, RawDataConfig, ResourcesOrigin,
     ResyncSchedule, RetryPolicy,
 };
+use berth_sync::{AccountCache, Gate, LiveParts};
 pub use berth_sync::{
     Approved, Backlog, Change, ChangeKind, ChangeRecord, Check, Deletion, Event, Finding, ForeignIdentifier,
     Gone, Journal, Kept, Live, LiveOptions, Misconfiguration, Mode, NullObserver, Observer, Outcome,
@@ -57,7 +58,6 @@ pub use berth_sync::{
     SyncError, SyncOptions, Totals, UnitCounts, UnitReport, UnreadCall,
     deletion::{HeldBack, Keep, RemovalAfter, RemovalOptions},
 };
-use berth_sync::{Gate, LiveParts, Roster};
 pub use difference::difference;
 pub use memory::MemoryCatalog;
 pub use recording::{RecordingError, RecordingSource, ReplaySource};
@@ -71,7 +71,7 @@ const EVENT_BUFFER: usize = 1024;
 /// Runs resyncs. Cheap to clone; the parts are shared.
 #[derive(Clone)]
 pub struct SyncHost {
-    source: Arc<Roster>,
+    source: Arc<AccountCache>,
     mapper: Arc<dyn Mapper>,
     catalog: Arc<dyn Catalog>,
     aws: Option<Arc<AwsSource>>,
@@ -206,7 +206,9 @@ impl SyncHost {
     /// read per kind and account, the catalog, the plugins. The kinds are those of the app-config,
     /// or, with `all_kinds`, every kind that is found.
     pub async fn check(&self, all_kinds: bool) -> Vec<Check> {
-        berth_sync::check(self.source.as_ref(), self.mapper.as_ref(), self.catalog.as_ref(), all_kinds).await
+        let source = Arc::clone(&self.source) as Arc<dyn Source>;
+        let mapper = Arc::clone(&self.mapper).snapshot();
+        berth_sync::check(source, &*mapper, Arc::clone(&self.catalog), all_kinds).await
     }
 
     /// Follows live events beside this host's resyncs; `observer` is told of each resource.
@@ -221,14 +223,10 @@ impl SyncHost {
                 Box::pin(async move { port.has_flag(LIVE_EVENTS_FLAG).await })
             })
         });
-        let catalog = match &self.port {
-            Some(port) => Arc::new(port.for_events()),
-            None => Arc::clone(&self.catalog),
-        };
         let parts = LiveParts {
             source: Arc::clone(&self.source),
             mapper: Arc::clone(&self.mapper),
-            catalog,
+            catalog: Arc::clone(&self.catalog),
             journal: Arc::clone(&self.options.journal),
             ledger: self.options.ledger.clone(),
             gate,
@@ -337,19 +335,36 @@ impl SyncHostBuilder {
     ///
     /// use async_trait::async_trait;
     /// use berth_embed::{EngineConfig, MemoryCatalog, Source, SyncError, SyncHost};
-    /// use berth_embed::core::{Account, AccountAccess, FetchError, FetchRequest, Problem, RawPage, Region};
+    /// use berth_embed::core::{
+    ///     Account, EnabledRegions, FetchError, FetchRequest, OpenedSource, PlannedRead, Problem, RawPage,
+    ///     RegionHints, ResourceReader, SourceSession,
+    /// };
     /// use futures::{StreamExt, stream, stream::BoxStream};
     ///
     /// struct Nothing;
     ///
     /// #[async_trait]
     /// impl Source for Nothing {
-    ///     async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
-    ///         Ok(Vec::new())
+    ///     async fn open(self: Arc<Self>) -> Result<OpenedSource, Problem> {
+    ///         Ok(OpenedSource { accounts: Vec::new(), session: self })
     ///     }
-    ///     async fn regions(&self, _: &Account) -> Result<Vec<Region>, Problem> {
-    ///         Ok(Vec::new())
+    /// }
+    ///
+    /// // What it enters and what it reads: nothing needs to be remembered in between.
+    /// #[async_trait]
+    /// impl SourceSession for Nothing {
+    ///     async fn regions(&self, _: &Account, _: &RegionHints) -> Result<EnabledRegions, Problem> {
+    ///         Ok(EnabledRegions::Listed(Vec::new()))
     ///     }
+    ///     fn reader(&self, _: &[PlannedRead]) -> Arc<dyn ResourceReader> {
+    ///         Arc::new(Nothing)
+    ///     }
+    ///     fn for_events(self: Arc<Self>) -> Arc<dyn SourceSession> {
+    ///         self
+    ///     }
+    /// }
+    ///
+    /// impl ResourceReader for Nothing {
     ///     fn fetch(&self, _: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
     ///         stream::empty().boxed()
     ///     }
@@ -505,7 +520,7 @@ impl SyncHostBuilder {
             options.ledger = Some(Arc::new(FileLedger::open(config).map_err(BuildError::State)?));
         }
         Ok(SyncHost {
-            source: Arc::new(Roster::new(source)),
+            source: Arc::new(AccountCache::new(source)),
             mapper,
             catalog,
             aws,

@@ -3,15 +3,15 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
 use async_trait::async_trait;
 use berth_core::{
-    AppConfig, BlueprintId, Catalog, CatalogError, DeleteReport, Entity, EntityKey, FieldSet, Intent,
-    KindEntry, OwnedEntity, ResourceConfig, ResyncStatus, Session, UpsertOptions, UpsertOutcome,
-    UpsertReport,
+    AppConfig, BegunResync, BlueprintId, Catalog, CatalogError, CatalogInfo, CatalogSession, CatalogView,
+    DeleteReport, Entity, EntityKey, EntityStore, EventSession, FieldSet, KindEntry, Opened, OwnedEntity,
+    ResourceConfig, ResyncStart, ResyncStatus, UpsertOptions, UpsertOutcome, UpsertReport,
 };
 use futures::stream::{self, BoxStream, StreamExt};
 
@@ -22,7 +22,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 ///
 /// ```
 /// # tokio::runtime::Runtime::new()?.block_on(async {
-/// use berth_embed::{Catalog, MemoryCatalog, core::{BlueprintId, Entity, UpsertOptions}};
+/// use berth_embed::{MemoryCatalog, core::{BlueprintId, Entity, EntityStore, UpsertOptions}};
 ///
 /// let catalog = MemoryCatalog::new();
 /// let bucket = Entity::new(BlueprintId::new("s3Bucket")?, "arn:aws:s3:::acme-logs");
@@ -59,23 +59,64 @@ impl MemoryCatalog {
     }
 }
 
-#[async_trait]
-impl Catalog for MemoryCatalog {
-    async fn open(&self, _: Intent, defaults: &[KindEntry]) -> Result<Session, CatalogError> {
+impl MemoryCatalog {
+    fn info(&self, defaults: &[KindEntry]) -> CatalogInfo {
         let mappings = || defaults.iter().filter_map(|entry| entry.manifest.mapping.clone()).collect();
         let resources = self.resources.clone().unwrap_or_else(mappings);
         let config = AppConfig { resources, ..AppConfig::default() };
-        Ok(Session { config, ..Session::default() })
+        CatalogInfo { config, ..CatalogInfo::default() }
+    }
+}
+
+#[async_trait]
+impl Catalog for MemoryCatalog {
+    async fn read(
+        self: Arc<Self>,
+        defaults: &[KindEntry],
+    ) -> Result<Opened<Arc<dyn CatalogView>>, CatalogError> {
+        Ok(Opened { info: self.info(defaults), session: self })
     }
 
-    async fn begin(&self, _: SystemTime) -> Result<(), CatalogError> {
+    async fn open(
+        self: Arc<Self>,
+        defaults: &[KindEntry],
+    ) -> Result<Opened<Box<dyn ResyncStart>>, CatalogError> {
+        Ok(Opened { info: self.info(defaults), session: Box::new(Start(self)) })
+    }
+
+    async fn follow(
+        self: Arc<Self>,
+        defaults: &[KindEntry],
+    ) -> Result<Opened<Arc<dyn EventSession>>, CatalogError> {
+        Ok(Opened { info: self.info(defaults), session: self })
+    }
+
+    fn upsert_batch(&self) -> usize {
+        100
+    }
+}
+
+/// A resync that has not begun.
+struct Start(Arc<MemoryCatalog>);
+
+#[async_trait]
+impl ResyncStart for Start {
+    async fn begin(self: Box<Self>, _: SystemTime) -> BegunResync {
+        BegunResync { session: self.0, reported: Ok(()) }
+    }
+}
+
+#[async_trait]
+impl CatalogSession for MemoryCatalog {
+    async fn end(self: Arc<Self>, _: ResyncStatus) -> Result<(), CatalogError> {
         Ok(())
     }
+}
 
-    async fn end(&self, _: ResyncStatus) -> Result<(), CatalogError> {
-        Ok(())
-    }
+impl EventSession for MemoryCatalog {}
 
+#[async_trait]
+impl CatalogView for MemoryCatalog {
     fn owned(&self) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
         let owned = self.held().keys().map(|key| OwnedEntity { key: key.clone() }).collect();
         stream::iter([Ok(owned)]).boxed()
@@ -93,11 +134,10 @@ impl Catalog for MemoryCatalog {
         // It has no blueprints, and hence no targets that would have to exist.
         Ok(Some(BTreeMap::new()))
     }
+}
 
-    fn upsert_batch(&self) -> usize {
-        100
-    }
-
+#[async_trait]
+impl EntityStore for MemoryCatalog {
     async fn upsert(&self, _: &BlueprintId, entities: &[Entity], options: UpsertOptions) -> UpsertReport {
         let mut held = self.held();
         let outcomes = entities

@@ -152,7 +152,8 @@ mod tests {
 
     use async_trait::async_trait;
     use berth_core::{
-        AccountAccess, AccountId, EnabledRegions, FetchError, Partition, RawPage, RegionHints, Source,
+        AccountAccess, AccountId, EnabledRegions, FetchError, OpenedSource, Partition, PlannedRead, RawPage,
+        RegionHints, ResourceReader, Source, SourceSession,
     };
     use futures::stream::{self, BoxStream, StreamExt};
 
@@ -163,22 +164,32 @@ mod tests {
 
     #[async_trait]
     impl Source for Locked {
-        async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
+        async fn open(self: Arc<Self>) -> Result<OpenedSource, Problem> {
             let id = AccountId::new("111111111111").unwrap();
-            Ok(vec![AccountAccess {
+            let accounts = vec![AccountAccess {
                 account: Arc::new(Account::unnamed(id, Partition::Aws)),
                 access: Ok(()),
-            }])
+            }];
+            Ok(OpenedSource { accounts, session: self })
         }
+    }
 
-        async fn regions(&self, _: &Account) -> Result<Vec<Region>, Problem> {
-            Err(Problem::new("denied"))
-        }
-
-        async fn enabled_regions(&self, _: &Account, hints: &RegionHints) -> Result<EnabledRegions, Problem> {
+    #[async_trait]
+    impl SourceSession for Locked {
+        async fn regions(&self, _: &Account, hints: &RegionHints) -> Result<EnabledRegions, Problem> {
             Ok(EnabledRegions::Assumed(hints.allowed.iter().cloned().collect()))
         }
 
+        fn reader(&self, _: &[PlannedRead]) -> Arc<dyn ResourceReader> {
+            Arc::new(Self)
+        }
+
+        fn for_events(self: Arc<Self>) -> Arc<dyn SourceSession> {
+            self
+        }
+    }
+
+    impl ResourceReader for Locked {
         fn fetch(&self, _: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
             stream::empty().boxed()
         }
@@ -188,9 +199,10 @@ mod tests {
     async fn regions_that_were_assumed_are_replayed_as_such() {
         let directory = tempfile::tempdir().unwrap();
         let hints = RegionHints { allowed: [Region::new("eu-central-1").unwrap()].into(), complete: true };
-        let source = RecordingSource::new(Arc::new(Locked), directory.path()).unwrap();
-        let account = source.accounts().await.unwrap().remove(0).account;
-        let recorded = source.enabled_regions(&account, &hints).await.unwrap();
+        let source = Arc::new(RecordingSource::new(Arc::new(Locked), directory.path()).unwrap());
+        let OpenedSource { accounts, session } = source.open().await.unwrap();
+        let account = &accounts[0].account;
+        let recorded = session.regions(account, &hints).await.unwrap();
         assert!(recorded.is_assumed());
         #[cfg(unix)]
         {
@@ -198,8 +210,8 @@ mod tests {
             let index = std::fs::metadata(directory.path().join(INDEX)).unwrap();
             assert_eq!(index.permissions().mode() & 0o777, 0o600, "it is an inventory");
         }
-        let source = ReplaySource::open(directory.path()).unwrap();
-        assert_eq!(source.enabled_regions(&account, &RegionHints::default()).await.unwrap(), recorded);
-        assert_eq!(source.regions(&account).await.unwrap(), recorded.regions());
+        let source = Arc::new(ReplaySource::open(directory.path()).unwrap());
+        let session = Source::open(source).await.unwrap().session;
+        assert_eq!(session.regions(account, &RegionHints::default()).await.unwrap(), recorded);
     }
 }

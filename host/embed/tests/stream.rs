@@ -4,177 +4,73 @@
     reason = "tests; clippy.toml exempts only functions that bear #[test] themselves"
 )]
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use async_trait::async_trait;
 use berth_embed::{
-    CancellationToken, Catalog, Event, MemoryCatalog, Mode, Observer, Outcome, ResyncError, ResyncEvent,
-    SyncError, SyncHost, SyncHostBuilder, SyncOptions,
-    core::{
-        Account, AccountAccess, AccountId, BlueprintId, CatalogError, DeleteReport, Entity, EntityKey,
-        FetchError, FetchRequest, FieldSet, Intent, Kind, KindEntry, Manifest, MapError, MapReport,
-        MapRequest, Mapper, OwnedEntity, Partition, Problem, RawPage, RefusedPlugin, Region, ResyncStatus,
-        Session, Source, UpsertOptions, UpsertOutcome, UpsertReport,
-    },
+    CancellationToken, Catalog, Event, Mode, Observer, Outcome, ResyncError, ResyncEvent, SyncError,
+    SyncHost, SyncHostBuilder, SyncOptions,
+    core::{BlueprintId, EnabledRegions, Entity, MapReport, MapRequest, Problem, Region},
 };
-use futures::{StreamExt, stream, stream::BoxStream};
-use serde_json::json;
+use berth_test_support::{FakeCatalog, FakeMapper, FakeSource, account, page};
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-/// One account with one region, and things that are called by numbers.
-struct Things {
-    count: usize,
-    /// Whether the read goes on for ever.
-    endless: bool,
-    /// Is told when the last page of what there is was taken.
-    read: Arc<Notify>,
-}
-
-#[async_trait]
-impl Source for Things {
-    async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
-        let id = AccountId::new("111122223333").unwrap();
-        let account = Arc::new(Account::unnamed(id, Partition::Aws));
-        Ok(vec![AccountAccess { account, access: Ok(()) }])
-    }
-
-    async fn regions(&self, _: &Account) -> Result<Vec<Region>, Problem> {
-        Ok(vec![Region::new("eu-west-1").unwrap()])
-    }
-
-    fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
-        let numbers: Vec<usize> = (0..self.count).collect();
-        let pages: Vec<_> = numbers
-            .chunks(100)
-            .map(|chunk| {
-                Ok(RawPage {
-                    region: request.regions.first().cloned(),
-                    resources: serde_json::to_vec(chunk).unwrap(),
-                    count: chunk.len(),
-                    failures: Vec::new(),
-                    unread: Vec::new(),
-                    reservation: berth_core::Reservation::default(),
-                })
-            })
-            .collect();
-        let (read, endless) = (Arc::clone(&self.read), self.endless);
-        let rest = stream::once(async move {
-            read.notify_one();
-            if endless {
-                std::future::pending::<()>().await;
-            }
-        });
-        stream::iter(pages).chain(rest.filter_map(|()| async { None })).boxed()
-    }
+/// One account with one region, and so many things that are called by numbers. The read goes on for ever if it
+/// is `endless`; `read` is told when the last page of what there is was taken.
+fn things(count: usize, endless: bool, read: &Arc<Notify>) -> FakeSource {
+    let read = Arc::clone(read);
+    FakeSource::new(|| Ok(vec![account("111122223333", Ok(()))]))
+        .with_regions(|_| Ok(EnabledRegions::Listed(vec![Region::new("eu-west-1").unwrap()])))
+        .with_resources(move |request| {
+            let numbers: Vec<Value> = (0..count).map(|number| json!(number)).collect();
+            let region = request.regions.first();
+            let pages: Vec<_> = numbers.chunks(100).map(|chunk| Ok(page(region.cloned(), chunk))).collect();
+            let read = Arc::clone(&read);
+            let rest = stream::once(async move {
+                read.notify_one();
+                if endless {
+                    std::future::pending::<()>().await;
+                }
+            });
+            stream::iter(pages).chain(rest.filter_map(|()| async { None })).boxed()
+        })
 }
 
 /// Makes a thing of each number.
-struct Numbers;
-
-#[async_trait]
-impl Mapper for Numbers {
-    fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
-        let manifest = json!({"name": "numbers", "version": "1.0.0", "kinds": [{
-            "kind": "Test::Thing", "scope": "regional",
-            "plan": {"steps": [{"id": "l", "service": "x", "operation": "ListThings", "items": "Things[]"}]},
-            "mapping": {"kind": "Test::Thing", "selector": {"query": "true"}, "port": {"entity": {"mappings": {
-                "identifier": ".Properties.Id", "blueprint": "\"thing\""}}}}}]});
-        let manifest = Manifest::parse(manifest.to_string().as_bytes()).unwrap();
-        let entry = |kind| KindEntry { plugin: manifest.name.clone(), manifest: Arc::new(kind) };
-        manifest.kinds.iter().cloned().map(|kind| (kind.kind.clone(), entry(kind))).collect()
-    }
-
-    fn refused(&self) -> Vec<RefusedPlugin> {
-        Vec::new()
-    }
-
-    async fn map(&self, request: MapRequest) -> Result<MapReport, MapError> {
+fn numbers() -> FakeMapper {
+    let kind = json!({
+        "kind": "Test::Thing", "scope": "regional",
+        "plan": {"steps": [{"id": "l", "service": "x", "operation": "ListThings", "items": "Things[]"}]},
+        "mapping": {"kind": "Test::Thing", "selector": {"query": "true"}, "port": {"entity": {"mappings": {
+            "identifier": ".Properties.Id", "blueprint": "\"thing\""}}}}});
+    FakeMapper::new([FakeMapper::kind(kind)], |request: MapRequest| {
         let numbers: Vec<usize> = serde_json::from_slice(&request.page.resources).unwrap();
         let blueprint = BlueprintId::new("thing").unwrap();
         let entities = numbers.iter().map(|n| Entity::new(blueprint.clone(), format!("{n:05}"))).collect();
         Ok(MapReport { entities, ..MapReport::default() })
+    })
+}
+
+/// A catalog that refuses one thing.
+fn picky() -> FakeCatalog {
+    FakeCatalog {
+        config: json!({"entityDeletionThreshold": 1.0}),
+        notes: vec!["ready".into()],
+        refuse: ["00001".to_owned()].into(),
+        upsert_batch: 100,
+        ..FakeCatalog::default()
     }
 }
 
-/// Memory that refuses some, and keeps how the resync ended.
-#[derive(Default)]
-struct Picky {
-    memory: MemoryCatalog,
-    ended: Mutex<Vec<ResyncStatus>>,
-    told: Notify,
-    upserts: AtomicUsize,
-    broken: bool,
-}
-
-#[async_trait]
-impl Catalog for Picky {
-    async fn open(&self, intent: Intent, defaults: &[KindEntry]) -> Result<Session, CatalogError> {
-        if self.broken {
-            return Err(CatalogError(Problem::new("it is closed")));
-        }
-        let mut session = self.memory.open(intent, defaults).await?;
-        session.notes.push("ready".into());
-        session.config.entity_deletion_threshold = 1.0;
-        Ok(session)
-    }
-
-    async fn begin(&self, started: std::time::SystemTime) -> Result<(), CatalogError> {
-        self.memory.begin(started).await
-    }
-
-    async fn end(&self, status: ResyncStatus) -> Result<(), CatalogError> {
-        self.ended.lock().unwrap().push(status);
-        self.told.notify_one();
-        Ok(())
-    }
-
-    fn owned(&self) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
-        self.memory.owned()
-    }
-
-    async fn current(&self, keys: &[EntityKey], fields: &FieldSet) -> Result<Vec<Entity>, CatalogError> {
-        self.memory.current(keys, fields).await
-    }
-
-    async fn relations(
-        &self,
-        of: &BlueprintId,
-    ) -> Result<Option<BTreeMap<String, BlueprintId>>, CatalogError> {
-        self.memory.relations(of).await
-    }
-
-    fn upsert_batch(&self) -> usize {
-        self.memory.upsert_batch()
-    }
-
-    async fn upsert(&self, of: &BlueprintId, entities: &[Entity], options: UpsertOptions) -> UpsertReport {
-        self.upserts.fetch_add(1, Ordering::Relaxed);
-        let mut report = self.memory.upsert(of, entities, options).await;
-        for (outcome, entity) in report.outcomes.iter_mut().zip(entities) {
-            if entity.key.identifier == "00001" {
-                *outcome = UpsertOutcome::Refused(Problem::new("not this one"));
-            }
-        }
-        report
-    }
-
-    async fn delete(&self, keys: &[EntityKey], dependents: bool) -> DeleteReport {
-        self.memory.delete(keys, dependents).await
-    }
-}
-
-fn host(things: usize, endless: bool, catalog: &Arc<Picky>) -> (SyncHostBuilder, Arc<Notify>) {
+fn host(count: usize, endless: bool, catalog: &Arc<FakeCatalog>) -> (SyncHostBuilder, Arc<Notify>) {
     let read = Arc::new(Notify::new());
-    let source = Things { count: things, endless, read: Arc::clone(&read) };
     let builder = SyncHost::builder()
-        .source(Arc::new(source))
-        .mapper(Arc::new(Numbers))
+        .source(Arc::new(things(count, endless, &read)))
+        .mapper(Arc::new(numbers()))
         .catalog(Arc::clone(catalog) as Arc<dyn Catalog>);
     (builder, read)
 }
@@ -190,10 +86,9 @@ impl Observer for Count {
 
 #[tokio::test]
 async fn a_resync_tells_its_phases_units_and_entities_and_then_its_report() {
-    let catalog = Arc::new(Picky::default());
+    let catalog = Arc::new(picky());
     let gone = Entity::new(BlueprintId::new("thing").unwrap(), "gone");
-    let options = UpsertOptions { merge: true, create_missing_related_entities: true };
-    catalog.memory.upsert(&gone.key.blueprint, std::slice::from_ref(&gone), options).await;
+    catalog.entities.lock().unwrap().insert(gone.key.clone(), gone);
     let (builder, _) = host(3, false, &catalog);
     let mut resync = builder.build().unwrap().start(Mode::Apply);
     let mut told = Vec::new();
@@ -225,7 +120,7 @@ async fn a_resync_tells_its_phases_units_and_entities_and_then_its_report() {
             "fetched 3",
             "finished 3",
             "upserted thing/00000 true 111122223333 eu-west-1 Test::Thing",
-            "refused thing/00001: not this one",
+            "refused thing/00001: no",
             "upserted thing/00002 true 111122223333 eu-west-1 Test::Thing",
             "written 2 1",
             "deleting 1",
@@ -238,14 +133,14 @@ async fn a_resync_tells_its_phases_units_and_entities_and_then_its_report() {
 
 #[tokio::test]
 async fn a_reader_that_never_reads_stops_nothing_and_learns_how_much_it_missed() {
-    let catalog = Arc::new(Picky::default());
+    let catalog = Arc::new(picky());
     let all = Arc::new(Count::default());
     let (builder, _) = host(5_000, false, &catalog);
     let host = builder.event_buffer(10).observer(Arc::<Count>::clone(&all)).build().unwrap();
     let mut resync = host.start(Mode::Apply);
     // The catalog hears of the end although nobody has read anything.
-    catalog.told.notified().await;
-    assert_eq!(*catalog.ended.lock().unwrap(), [ResyncStatus::Completed]);
+    catalog.ended.notified().await;
+    assert_eq!(*catalog.states.lock().unwrap(), ["running", "Completed"]);
 
     let (mut events, mut missed) = (0, 0);
     while let Some(event) = StreamExt::next(&mut resync).await {
@@ -264,7 +159,7 @@ async fn a_reader_that_never_reads_stops_nothing_and_learns_how_much_it_missed()
 
 #[tokio::test]
 async fn the_place_of_a_gap_is_told() {
-    let catalog = Arc::new(Picky::default());
+    let catalog = Arc::new(picky());
     let (builder, read) = host(300, true, &catalog);
     let mut resync = builder.event_buffer(2).build().unwrap().start(Mode::Apply);
     read.notified().await;
@@ -286,7 +181,7 @@ async fn the_place_of_a_gap_is_told() {
 #[tokio::test]
 async fn dropping_the_handle_stops_the_resync_in_good_order() {
     for through_report in [false, true] {
-        let catalog = Arc::new(Picky::default());
+        let catalog = Arc::new(picky());
         let (builder, read) = host(100, true, &catalog);
         let token = CancellationToken::new();
         let options = SyncOptions { cancel: token.clone(), ..SyncOptions::default() };
@@ -298,15 +193,15 @@ async fn dropping_the_handle_stops_the_resync_in_good_order() {
         } else {
             drop(resync);
         }
-        catalog.told.notified().await;
-        assert_eq!(*catalog.ended.lock().unwrap(), [ResyncStatus::Aborted]);
+        catalog.ended.notified().await;
+        assert_eq!(*catalog.states.lock().unwrap(), ["running", "Aborted"]);
         assert!(!token.is_cancelled(), "only this resync is stopped");
     }
 }
 
 #[tokio::test]
 async fn the_token_of_the_host_stops_a_resync_too() {
-    let catalog = Arc::new(Picky::default());
+    let catalog = Arc::new(picky());
     let (builder, read) = host(100, true, &catalog);
     let token = CancellationToken::new();
     let options = SyncOptions { cancel: token.clone(), ..SyncOptions::default() };
@@ -318,16 +213,16 @@ async fn the_token_of_the_host_stops_a_resync_too() {
 
 #[tokio::test]
 async fn a_plan_is_followed_too_and_writes_nothing() {
-    let catalog = Arc::new(Picky::default());
+    let catalog = Arc::new(picky());
     let (builder, _) = host(3, false, &catalog);
     let report = builder.build().unwrap().start(Mode::Plan).report().await.unwrap();
     assert_eq!((report.dry_run, report.changes.len()), (true, 3));
-    assert_eq!(catalog.upserts.load(Ordering::Relaxed), 0);
+    assert!(catalog.upserts.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn what_keeps_a_resync_from_beginning_is_told_at_the_end() {
-    let catalog = Arc::new(Picky { broken: true, ..Picky::default() });
+    let catalog = Arc::new(FakeCatalog { broken: true, ..picky() });
     let (builder, _) = host(3, false, &catalog);
     let mut resync = builder.build().unwrap().start(Mode::Apply);
     assert!(resync.next().await.is_none());

@@ -50,7 +50,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use berth_core::{Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Problem, RefusedPlugin};
+use berth_core::{
+    Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, MapperSnapshot, Mapping, Problem, RefusedPlugin,
+};
 
 pub use compiler::{CompileLimits, Compiler, CompilerProcess};
 pub use config::{EngineConfig, Limits, Variables, Wasi};
@@ -150,12 +152,12 @@ fn isolation(
 pub struct Engine {
     plugin_dirs: Vec<PathBuf>,
     // Exchanged as a whole, while units go on with the former.
-    now: RwLock<Arc<Pinned>>,
+    now: RwLock<Arc<Snapshot>>,
     reloading: Mutex<()>,
 }
 
 /// The plugins of one moment.
-struct Pinned {
+struct Snapshot {
     loader: Arc<Loader>,
     workers: Arc<Workers>,
     set: PluginSet,
@@ -167,7 +169,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError`] when a directory cannot be read or the engine cannot start. A plugin that
-    /// cannot be used is no error; see [`Mapper::refused`].
+    /// cannot be used is no error; see [`Engine::refused`].
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
         let runtime = Runtime::new(config.limits.clone(), config.workers.get(), config.wasi)?;
         // Where it cannot be had, nothing that was compiled with it can be run either.
@@ -199,14 +201,14 @@ impl Engine {
         let set = loader.load(&config.plugin_dirs, None)?;
         set.tell();
         let workers = Arc::new(Workers::start(config.workers).map_err(EngineError::Thread)?);
-        let now = RwLock::new(Arc::new(Pinned { loader, workers, set }));
+        let now = RwLock::new(Arc::new(Snapshot { loader, workers, set }));
         Ok(Self { plugin_dirs: config.plugin_dirs, now, reloading: Mutex::new(()) })
     }
 
     /// Looks at the plugin directories again, and takes what has changed there: units that begin from
     /// now on use it, those that run end as they began. A file that cannot be used leaves what was
     /// loaded from it before in place, as long as there is a file; it is among the
-    /// [refused](Mapper::refused) meanwhile. Where a file is gone, so is its plugin.
+    /// [refused](Self::refused) meanwhile. Where a file is gone, so is its plugin.
     ///
     /// Compiles what is new before any of it is used, so call it where blocking is fine. A file that
     /// is being written to may be read in half: look whether it has settled before.
@@ -221,7 +223,7 @@ impl Engine {
         if !set.is_as(&former.set) {
             set.replaces(&former.set);
             let (loader, workers) = (Arc::clone(&former.loader), Arc::clone(&former.workers));
-            let now = Arc::new(Pinned { loader, workers, set });
+            let now = Arc::new(Snapshot { loader, workers, set });
             *self.now.write().unwrap_or_else(PoisonError::into_inner) = now;
         }
         Ok(reloaded)
@@ -249,6 +251,21 @@ impl Engine {
             trust: Trust::default(),
         }
         .compile_all(&config.plugin_dirs)
+    }
+
+    /// The plugins as they are now.
+    pub fn current(&self) -> Arc<dyn MapperSnapshot> {
+        self.now()
+    }
+
+    /// All kinds that can be mapped, by name.
+    pub fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
+        self.now().kinds()
+    }
+
+    /// Plugins that were found but are not used, with the reason.
+    pub fn refused(&self) -> Vec<RefusedPlugin> {
+        self.now().refused()
     }
 
     /// The plugins that were loaded, in the order of directories and file names.
@@ -302,7 +319,7 @@ impl Engine {
         self.now().loader.isolation.as_ref().map(|pool| pool.walls())
     }
 
-    fn now(&self) -> Arc<Pinned> {
+    fn now(&self) -> Arc<Snapshot> {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -338,27 +355,14 @@ fn info<'s>(plugin: &Plugin, serving: impl Fn(&Kind) -> Option<&'s Arc<Plugin>>)
     }
 }
 
-#[async_trait]
 impl Mapper for Engine {
-    fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
-        self.now().kinds()
-    }
-
-    fn refused(&self) -> Vec<RefusedPlugin> {
-        self.now().refused()
-    }
-
-    fn pinned(&self) -> Option<Arc<dyn Mapper>> {
-        Some(self.now())
-    }
-
-    async fn map(&self, request: MapRequest) -> Result<MapReport, MapError> {
-        self.now().map(request).await
+    fn snapshot(self: Arc<Self>) -> Arc<dyn MapperSnapshot> {
+        self.current()
     }
 }
 
 #[async_trait]
-impl Mapper for Pinned {
+impl MapperSnapshot for Snapshot {
     fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
         self.set.kinds.clone()
     }

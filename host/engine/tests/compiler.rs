@@ -12,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_core::Mapper as _;
 use berth_engine::{
     CodeOrigin, CompileLimits, Compiler, CompilerProcess, Engine, EngineConfig, run_child_if_asked,
 };

@@ -20,7 +20,7 @@ use std::{
 };
 
 use berth_core::{
-    Account, AccountId, Kind, MapContext, MapError, MapReport, MapRequest, Mapper, Mapping, Partition,
+    Account, AccountId, Kind, MapContext, MapError, MapReport, MapRequest, Mapping, Partition,
     RawPage, Region,
 };
 use berth_engine::{CodeOrigin, Engine, EngineConfig, EngineError, Limits};
@@ -97,7 +97,7 @@ fn request(kind: &str, mapping: Mapping, page: RawPage) -> MapRequest {
 }
 
 async fn map(engine: &Engine, kind: &str, names: &[&str]) -> Result<MapReport, MapError> {
-    engine.map(request(kind, Mapping::Native, page(names))).await
+    engine.current().map(request(kind, Mapping::Native, page(names))).await
 }
 
 /// The message of a batch that failed, after checking that plugin and kind are named and that
@@ -566,7 +566,7 @@ fn mapping(query: &str, mappings: &Value) -> Mapping {
 }
 
 async fn map_by(mapping: Mapping, names: &[&str]) -> Result<MapReport, MapError> {
-    jq_engine().map(request("Guests::Honest", mapping, page(names))).await
+    jq_engine().current().map(request("Guests::Honest", mapping, page(names))).await
 }
 
 async fn jq_still_works() {
@@ -626,7 +626,7 @@ async fn the_default_mapping_gives_the_same_either_way() {
 async fn documents_come_alone_or_beside_the_entities() {
     let by = |mapping, documents| async move {
         let request = request("Guests::Honest", mapping, page(&["a", "b"]));
-        jq_engine().map(MapRequest { documents, ..request }).await.unwrap()
+        jq_engine().current().map(MapRequest { documents, ..request }).await.unwrap()
     };
     let alone = by(Mapping::Documents, false).await;
     assert_eq!((identifiers(&alone), alone.documents.len()), (vec![], 2));
@@ -648,7 +648,7 @@ async fn a_mapping_sees_the_variables_that_are_named_and_no_other() {
     let jq_environment = [("STAGE".to_owned(), "prod".to_owned())].into_iter().collect();
     let engine = Engine::new(EngineConfig { jq_environment, ..config(dir.path()) }).unwrap();
     let custom = mapping("true", &json!({"title": "env | tojson"}));
-    let report = engine.map(request("Guests::Honest", custom, page(&["a"]))).await.unwrap();
+    let report = engine.current().map(request("Guests::Honest", custom, page(&["a"]))).await.unwrap();
     assert_eq!(report.entities[0].title, Some(json!(r#"{"STAGE":"prod"}"#)));
 }
 
@@ -700,7 +700,7 @@ async fn a_mapping_that_cannot_work_says_why() {
     }
     let engine = engine(&["honest"]);
     let error =
-        engine.map(request("Guests::Honest", mapping("true", &json!({})), page(&["a"]))).await.unwrap_err();
+        engine.current().map(request("Guests::Honest", mapping("true", &json!({})), page(&["a"]))).await.unwrap_err();
     assert!(
         matches!(&error, MapError::Mapping(problem) if problem.message.contains("need the `jq` component")),
         "{error}"

@@ -22,7 +22,7 @@ use std::{
 };
 
 use berth_core::{
-    Account, AccountId, Kind, MapContext, MapError, MapReport, MapRequest, Mapper as _, Mapping, Partition,
+    Account, AccountId, Kind, MapContext, MapError, MapReport, MapRequest, Mapping, Partition,
     RawPage, Region,
 };
 use berth_engine::{
@@ -134,7 +134,7 @@ fn map_resources(
     let kind = Kind::new(kind).unwrap();
     let request = MapRequest { kind, context, mapping, documents: false, page };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(engine.map(request))
+    runtime.block_on(engine.current().map(request))
 }
 
 fn map_by(engine: &Engine, kind: &str, mapping: Mapping, names: &[&str]) -> Result<MapReport, MapError> {

@@ -40,11 +40,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use berth_core::{AccountId, Intent, Kind, Ledger, LedgerEntry, Opened, Problem, Producer};
+use berth_core::{
+    AccountId, Kind, Ledger, LedgerEntry, LedgerReader, LedgerSession, OpenedLedger, Problem, Producer,
+};
 
 use crate::{
     identity::Held,
-    session::Session,
+    session::{Reader, Session},
     store::{Store, StoreError, Use},
     view::View,
 };
@@ -117,36 +119,46 @@ impl FileLedger {
         Ok(View::for_catalog(&transaction, catalog, interval, now())?.1)
     }
 
-    fn note(&self, held: Held, intent: Intent) -> Option<String> {
+    /// The remarks of a file that was about something else than the catalog at hand. `begins`: a resync makes
+    /// it one about that catalog.
+    fn notes(&self, held: Held, begins: bool) -> Vec<String> {
         let dir = self.store.config().dir.display();
-        match (held, intent) {
+        let note = match (held, begins) {
             (Held::Nothing | Held::Same, _) => None,
-            (Held::WithoutOrganization, Intent::Write) => Some(format!(
+            (Held::WithoutOrganization, true) => Some(format!(
                 "the ledger in {dir} did not name the organization of its catalog and does now; all contents are compared with the catalog once"
             )),
-            (Held::WithoutOrganization, Intent::ReadOnly) => Some(format!(
+            (Held::WithoutOrganization, false) => Some(format!(
                 "the ledger in {dir} does not name the organization of its catalog; all contents are compared with the catalog"
             )),
-            (Held::Other(other), Intent::Write) => {
+            (Held::Other(other), true) => {
                 Some(format!("the ledger in {dir} is that of another catalog ({other}); it was started over"))
             }
-            (Held::Other(other), Intent::ReadOnly) => {
+            (Held::Other(other), false) => {
                 Some(format!("the ledger in {dir} is that of another catalog ({other}); it is not used"))
             }
-        }
+        };
+        let mut notes = std::mem::take(&mut *store::lock(&self.notes));
+        notes.extend(note);
+        notes
     }
 }
 
 impl Ledger for FileLedger {
-    fn begin(&self, catalog: &str, intent: Intent) -> Result<Opened, Problem> {
+    fn read(&self, catalog: &str) -> Result<OpenedLedger<Arc<dyn LedgerReader>>, Problem> {
         self.keep(self.store.reopen()?);
         let interval = self.store.config().verify_interval;
-        let begun = Session::begin(&self.store, catalog, intent, interval, now());
-        let failing = if intent == Intent::Write { Use::Writing } else { Use::Reading };
-        let (session, held) = begun.map_err(|error| self.store.failed(failing, &error))?;
-        let mut notes = std::mem::take(&mut *store::lock(&self.notes));
-        notes.extend(self.note(held, intent));
-        Ok(Opened { session: Arc::new(session), notes })
+        let (reader, held) = Reader::open(&self.store, catalog, interval, now())
+            .map_err(|error| self.store.failed(Use::Reading, &error))?;
+        Ok(OpenedLedger { session: Arc::new(reader), notes: self.notes(held, false) })
+    }
+
+    fn begin(&self, catalog: &str) -> Result<OpenedLedger<Arc<dyn LedgerSession>>, Problem> {
+        self.keep(self.store.reopen()?);
+        let interval = self.store.config().verify_interval;
+        let (session, held) = Session::begin(&self.store, catalog, interval, now())
+            .map_err(|error| self.store.failed(Use::Writing, &error))?;
+        Ok(OpenedLedger { session: Arc::new(session), notes: self.notes(held, true) })
     }
 
     fn invalidate(&self, catalog: &str, keys: &[(u128, Option<Producer>)]) -> Result<(), Problem> {

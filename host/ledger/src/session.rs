@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use berth_core::{Intent, LedgerEntry, LedgerSession, MissingScopes, Problem, Producer, Producers};
+use berth_core::{LedgerEntry, LedgerReader, LedgerSession, MissingScopes, Problem, Producer, Producers};
 use redb::{ReadableTable, WriteTransaction};
 
 use crate::{
@@ -23,22 +23,27 @@ use crate::{
     view::View,
 };
 
+/// What was known when the ledger was opened.
+pub(crate) struct Reader {
+    store: Arc<Store>,
+    /// What was known of entities; `None` when nothing was.
+    view: Option<View>,
+    /// The scopes that were missing.
+    missing: MissingScopes,
+    /// Whether a failing look-up was logged: one is enough.
+    warned: AtomicBool,
+}
+
 /// A ledger during one resync.
 pub(crate) struct Session {
-    store: Arc<Store>,
-    /// What was known of entities at the beginning; `None` when nothing was.
-    view: Option<View>,
-    /// The scopes that were missing then.
-    missing: MissingScopes,
-    /// What it writes as, when it does.
-    writer: Option<Writer>,
+    reader: Reader,
+    /// What it writes as.
+    writer: Writer,
     /// Numbers of producers, as far as they were needed.
     numbers: NumberCache,
     /// What becomes of sets when the resync [ends](LedgerSession::end): until then the file holds them
     /// together with what was known before.
     exact: Mutex<HashMap<u128, u32>>,
-    /// Whether a failing look-up was logged: one is enough.
-    warned: AtomicBool,
 }
 
 /// A resync that writes.
@@ -50,64 +55,65 @@ struct Writer {
     turn: u32,
 }
 
+impl Reader {
+    /// What the file says of this catalog, at a time in seconds since 1970. The second value says what the
+    /// file is about.
+    pub(crate) fn open(
+        store: &Arc<Store>,
+        catalog: &str,
+        interval: Duration,
+        now: u64,
+    ) -> Result<(Self, Held), StoreError> {
+        let Some(transaction) = store.read()? else { return Ok((Self::of(store, None)?, Held::Nothing)) };
+        let (held, view) = View::for_catalog(&transaction, catalog, interval, now)?;
+        Ok((Self::of(store, view)?, held))
+    }
+
+    fn of(store: &Arc<Store>, mut view: Option<View>) -> Result<Self> {
+        let missing = view.as_mut().map(View::take_missing).unwrap_or_default();
+        // While a view is held, the file grows with all that is written: pages that it sees are not used
+        // again. The first resync writes most, and needs none.
+        let view = match view {
+            Some(view) if view.is_empty()? => None,
+            view => view,
+        };
+        Ok(Self { store: Arc::clone(store), view, missing, warned: AtomicBool::new(false) })
+    }
+}
+
 impl Session {
     /// Begins a resync, at a time in seconds since 1970. The second value says what the file was about.
     pub(crate) fn begin(
         store: &Arc<Store>,
         catalog: &str,
-        intent: Intent,
         interval: Duration,
         now: u64,
     ) -> Result<(Self, Held), StoreError> {
-        let mut session = Self {
-            store: Arc::clone(store),
-            view: None,
-            missing: MissingScopes::new(),
-            writer: None,
+        let transaction = store.write()?;
+        let held = claim(&transaction, catalog)?;
+        // What was recorded under a former identity may be about another organization.
+        let trust_nothing = held != Held::Same;
+        let run = runs::begin(&transaction, trust_nothing, interval, now)?;
+        // Before anybody else can write, so that former sessions cannot write any more.
+        let turn = store.next_turn();
+        transaction.commit()?;
+        let view = match store.read()? {
+            Some(transaction) => Some(View::of(&transaction, Some(run), interval, now)?),
+            None => None,
+        };
+        let session = Self {
+            reader: Reader::of(store, view)?,
+            writer: Writer { run, turn },
             numbers: NumberCache::default(),
             exact: Mutex::default(),
-            warned: AtomicBool::new(false),
-        };
-        let mut held = Held::Nothing;
-        if intent == Intent::Write {
-            let transaction = store.write()?;
-            held = claim(&transaction, catalog)?;
-            // What was recorded under a former identity may be about another organization.
-            let trust_nothing = held != Held::Same;
-            let run = runs::begin(&transaction, trust_nothing, interval, now)?;
-            // Before anybody else can write, so that former sessions cannot write any more.
-            let turn = store.next_turn();
-            transaction.commit()?;
-            session.writer = Some(Writer { run, turn });
-        }
-        let Some(transaction) = store.read()? else { return Ok((session, held)) };
-        let mut view = match intent {
-            Intent::Write => {
-                let own = session.writer.map(|writer| writer.run);
-                Some(View::of(&transaction, own, interval, now)?)
-            }
-            Intent::ReadOnly => {
-                let (of_file, view) = View::for_catalog(&transaction, catalog, interval, now)?;
-                held = of_file;
-                view
-            }
-        };
-        if let Some(view) = &mut view {
-            session.missing = view.take_missing();
-        }
-        // While a view is held, the file grows with all that is written: pages that it sees are not used
-        // again. The first resync writes most, and needs none.
-        session.view = match view {
-            Some(view) if view.is_empty()? => None,
-            view => view,
         };
         Ok((session, held))
     }
 
     /// Begins a transaction of this resync, and gives its number.
     fn transaction(&self) -> Result<(WriteTransaction, u32), StoreError> {
-        let Writer { run, turn } = self.writer.ok_or(StoreError::ReadOnly)?;
-        Ok((self.store.write_in_turn(turn)?, run))
+        let Writer { run, turn } = self.writer;
+        Ok((self.reader.store.write_in_turn(turn)?, run))
     }
 
     fn write(&self, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), StoreError> {
@@ -230,7 +236,13 @@ impl fmt::Debug for Session {
     }
 }
 
-impl LedgerSession for Session {
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+impl LedgerReader for Reader {
     fn look_up(&self, key: u128) -> Option<LedgerEntry> {
         self.view.as_ref()?.entry(key).unwrap_or_else(|error| {
             let problem = self.store.failed(Use::Reading, &error.into());
@@ -249,17 +261,33 @@ impl LedgerSession for Session {
     fn missing_scopes(&self) -> Result<MissingScopes, Problem> {
         Ok(self.missing.clone())
     }
+}
 
+impl LedgerReader for Session {
+    fn look_up(&self, key: u128) -> Option<LedgerEntry> {
+        self.reader.look_up(key)
+    }
+
+    fn each_key(&self, visit: &mut dyn FnMut(u128)) -> Result<(), Problem> {
+        self.reader.each_key(visit)
+    }
+
+    fn missing_scopes(&self) -> Result<MissingScopes, Problem> {
+        self.reader.missing_scopes()
+    }
+}
+
+impl LedgerSession for Session {
     fn record(&self, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), Problem> {
-        self.write(entries).map_err(|error| self.store.failed(Use::Writing, &error))
+        self.write(entries).map_err(|error| self.reader.store.failed(Use::Writing, &error))
     }
 
     fn record_producers(&self, entries: &[(u128, Producers)]) -> Result<(), Problem> {
-        self.write_producers(entries).map_err(|error| self.store.failed(Use::Writing, &error))
+        self.write_producers(entries).map_err(|error| self.reader.store.failed(Use::Writing, &error))
     }
 
-    fn end(&self, missing: &MissingScopes) -> Result<(), Problem> {
-        self.finish(missing).map_err(|error| self.store.failed(Use::Writing, &error))
+    fn end(self: Arc<Self>, missing: &MissingScopes) -> Result<(), Problem> {
+        self.finish(missing).map_err(|error| self.reader.store.failed(Use::Writing, &error))
     }
 }
 

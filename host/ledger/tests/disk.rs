@@ -10,7 +10,7 @@
 use std::{env, fs, path::Path, process::Command, sync::Arc};
 
 use berth_core::{
-    AccountId, Intent, Kind, Ledger, LedgerEntry, LedgerSession, MissingScopes, Opened, Place, Problem,
+    AccountId, Kind, Ledger, LedgerEntry, LedgerSession, MissingScopes, OpenedLedger, Place, Problem,
     Producer, Producers,
 };
 use berth_ledger::{FileLedger, LedgerConfig};
@@ -34,7 +34,7 @@ fn entries(count: u128) -> Vec<(u128, Option<LedgerEntry>)> {
 }
 
 fn begin(ledger: &FileLedger) -> (Arc<dyn LedgerSession>, Vec<String>) {
-    let Opened { session, notes } = ledger.begin(CATALOG, Intent::Write).unwrap();
+    let OpenedLedger { session, notes } = ledger.begin(CATALOG).unwrap();
     (session, notes)
 }
 
@@ -67,7 +67,7 @@ fn a_freed_disk_has_the_next_resync_use_the_ledger_again() {
     let (ledger, former, problem) = filled(dir.path());
     told_of_a_full_disk(&problem, dir.path());
     told_of_a_full_disk(&former.record(&entries(1)).unwrap_err(), dir.path());
-    told_of_a_full_disk(&former.end(&MissingScopes::new()).unwrap_err(), dir.path());
+    told_of_a_full_disk(&Arc::clone(&former).end(&MissingScopes::new()).unwrap_err(), dir.path());
     // What a live event asks has the file opened again, too; whether that goes well is not said.
     if let Err(problem) = ledger.invalidate(CATALOG, &[(1, None)]) {
         assert!(problem.remedy.unwrap().contains("free space"));

@@ -10,8 +10,7 @@ use std::{
 };
 
 use berth_core::{
-    AccountId, Intent, Kind, Ledger, LedgerEntry, LedgerSession, MissingScopes, Place, Producer, Producers,
-    Region,
+    AccountId, Kind, Ledger, LedgerEntry, LedgerReader, MissingScopes, Place, Producer, Producers, Region,
 };
 use berth_ledger::{Access, FileLedger, LedgerConfig};
 use redb::{Database, ReadableDatabase, TableDefinition};
@@ -98,11 +97,11 @@ fn expected(with_contents: bool) -> Vec<Option<LedgerEntry>> {
 
 const KEYS: [u128; 6] = [1, 2, 3, 4, 5, 6];
 
-fn found(session: &dyn LedgerSession) -> Vec<Option<LedgerEntry>> {
+fn found(session: &dyn LedgerReader) -> Vec<Option<LedgerEntry>> {
     KEYS.iter().map(|key| session.look_up(*key)).collect()
 }
 
-fn keys(session: &dyn LedgerSession) -> BTreeSet<u128> {
+fn keys(session: &dyn LedgerReader) -> BTreeSet<u128> {
     let mut keys = BTreeSet::new();
     session.each_key(&mut |key| _ = keys.insert(key)).unwrap();
     keys
@@ -118,7 +117,7 @@ fn format_1_is_read_as_it_is() {
     format_1(dir.path(), OLD);
     let before = fs::read(file(dir.path())).unwrap();
     let ledger = open(dir.path(), Access::Read);
-    let opened = ledger.begin(OLD, Intent::ReadOnly).unwrap();
+    let opened = ledger.read(OLD).unwrap();
     assert_eq!(opened.notes, Vec::<String>::new());
     assert_eq!(found(opened.session.as_ref()), expected(true));
     assert_eq!(opened.session.missing_scopes().unwrap(), MissingScopes::new());
@@ -141,14 +140,14 @@ fn format_1_becomes_the_current_one_without_losing_anything() {
         assert_eq!(meta.get("format").unwrap().unwrap().value(), "2");
     }
     let ledger = open(dir.path(), Access::Write);
-    let opened = ledger.begin(OLD, Intent::Write).unwrap();
+    let opened = ledger.begin(OLD).unwrap();
     assert_eq!(opened.notes, Vec::<String>::new());
     assert_eq!(found(opened.session.as_ref()), expected(true));
     // New sets and old numbers in one file.
     let both = LedgerEntry { content: Some(66), producers: Producers::these(units()) };
     opened.session.record(&[(6, Some(both.clone())), (3, Some(both.clone()))]).unwrap();
     opened.session.end(&MissingScopes::new()).unwrap();
-    let session = ledger.begin(OLD, Intent::Write).unwrap().session;
+    let session = ledger.begin(OLD).unwrap().session;
     let mut all = expected(true);
     (all[2], all[5]) = (Some(both.clone()), Some(both));
     assert_eq!(found(session.as_ref()), all);
@@ -161,20 +160,20 @@ fn a_ledger_without_an_organization_becomes_that_of_the_organization_and_is_comp
     let ledger = open(dir.path(), Access::Write);
     assert_eq!(ledger.entries(NEW, &KEYS).unwrap(), expected(false));
 
-    // With `ReadOnly` it stays what it was.
-    let looked = ledger.begin(NEW, Intent::ReadOnly).unwrap();
+    // Reading leaves it what it was.
+    let looked = ledger.read(NEW).unwrap();
     assert!(looked.notes.len() == 1 && looked.notes[0].contains("organization"), "{:?}", looked.notes);
     assert_eq!(found(looked.session.as_ref()), expected(false));
     assert_eq!(ledger.entries(OLD, &KEYS).unwrap(), expected(true));
 
-    let opened = ledger.begin(NEW, Intent::Write).unwrap();
+    let opened = ledger.begin(NEW).unwrap();
     assert!(opened.notes.len() == 1 && opened.notes[0].contains("organization"), "{:?}", opened.notes);
     assert_eq!(found(opened.session.as_ref()), expected(false));
     assert_eq!(ledger.entries(OLD, &KEYS).unwrap(), [const { None }; 6]);
     let compared = expected(true)[0].clone();
     opened.session.record(&[(1, compared.clone())]).unwrap();
     opened.session.end(&MissingScopes::new()).unwrap();
-    let again = ledger.begin(NEW, Intent::Write).unwrap();
+    let again = ledger.begin(NEW).unwrap();
     assert_eq!(again.notes, Vec::<String>::new());
     let mut all = expected(false);
     all[0] = compared;
@@ -184,11 +183,11 @@ fn a_ledger_without_an_organization_becomes_that_of_the_organization_and_is_comp
     for another in [ELSEWHERE, OLD] {
         assert_eq!(ledger.entries(another, &KEYS).unwrap(), [const { None }; 6]);
         assert_eq!(ledger.totals(another).unwrap(), BTreeMap::new());
-        let looked = ledger.begin(another, Intent::ReadOnly).unwrap();
+        let looked = ledger.read(another).unwrap();
         assert!(looked.notes[0].contains(NEW), "{:?}", looked.notes);
         assert_eq!(keys(looked.session.as_ref()), BTreeSet::new());
     }
-    let taken = ledger.begin(ELSEWHERE, Intent::Write).unwrap();
+    let taken = ledger.begin(ELSEWHERE).unwrap();
     assert!(taken.notes[0].contains(NEW), "{:?}", taken.notes);
     assert_eq!(keys(taken.session.as_ref()), BTreeSet::new());
     assert_eq!(ledger.entries(NEW, &KEYS).unwrap(), [const { None }; 6]);
@@ -200,7 +199,7 @@ fn a_read_only_session_takes_the_producers_of_a_ledger_without_an_organization()
     format_1(dir.path(), OLD);
     let before = fs::read(file(dir.path())).unwrap();
     let ledger = open(dir.path(), Access::Read);
-    let opened = ledger.begin(NEW, Intent::ReadOnly).unwrap();
+    let opened = ledger.read(NEW).unwrap();
     assert!(opened.notes[0].contains("organization"), "{:?}", opened.notes);
     assert_eq!(found(opened.session.as_ref()), expected(false));
     assert_eq!(keys(opened.session.as_ref()), BTreeSet::from([1, 2, 3, 4, 5]));
@@ -215,8 +214,8 @@ fn contents_of_the_former_identity_stay_uncertain_whatever_the_interval() {
     let verify_interval = Duration::from_hours(24 * 365);
     let config = LedgerConfig { verify_interval, ..LedgerConfig::new(dir.path()) };
     // Killed right after the identity has changed.
-    drop(FileLedger::open(config.clone()).unwrap().begin(NEW, Intent::Write).unwrap());
-    let session = FileLedger::open(config).unwrap().begin(NEW, Intent::Write).unwrap().session;
+    drop(FileLedger::open(config.clone()).unwrap().begin(NEW).unwrap());
+    let session = FileLedger::open(config).unwrap().begin(NEW).unwrap().session;
     assert_eq!(found(session.as_ref()), expected(false));
 }
 

@@ -12,8 +12,8 @@ use std::{
 };
 
 use berth_core::{
-    AccountId, Intent, Kind, Ledger, LedgerEntry, LedgerSession, MissingScopes, Opened, Place, Producer,
-    Producers, Region,
+    AccountId, Kind, Ledger, LedgerEntry, LedgerReader, LedgerSession, MissingScopes, OpenedLedger, Place,
+    Producer, Producers, Region,
 };
 use berth_ledger::{Access, FileLedger, LedgerConfig};
 use proptest::prelude::*;
@@ -25,7 +25,7 @@ fn open(dir: &Path) -> FileLedger {
 }
 
 fn begin(ledger: &FileLedger) -> Arc<dyn LedgerSession> {
-    let Opened { session, notes } = ledger.begin(CATALOG, Intent::Write).unwrap();
+    let OpenedLedger { session, notes } = ledger.begin(CATALOG).unwrap();
     assert_eq!(notes, Vec::<String>::new());
     session
 }
@@ -50,7 +50,7 @@ fn resync(ledger: &FileLedger, entries: &[(u128, Option<LedgerEntry>)]) {
     session.end(&MissingScopes::new()).unwrap();
 }
 
-fn keys(session: &dyn LedgerSession) -> BTreeSet<u128> {
+fn keys(session: &dyn LedgerReader) -> BTreeSet<u128> {
     let mut keys = BTreeSet::new();
     session.each_key(&mut |key| _ = keys.insert(key)).unwrap();
     keys
@@ -107,7 +107,7 @@ fn what_else_writes_makes_contents_uncertain_and_producers_stay_known() {
     ledger.invalidate(CATALOG, &[(1, None), (3, None)]).unwrap();
     assert_eq!(running.look_up(1), Some(entry(1)), "a session sees what was known at its beginning");
     running.end(&MissingScopes::new()).unwrap();
-    drop((running, ledger));
+    drop(ledger);
 
     let session = begin(&open(dir.path()));
     assert_eq!(session.look_up(1), Some(LedgerEntry { content: None, ..entry(1) }));
@@ -135,14 +135,14 @@ fn a_ledger_of_another_catalog_is_not_used() {
     resync(&open(dir.path()), &[(1, Some(entry(1)))]);
     let ledger = open(dir.path());
     // One that only reads leaves it as it is.
-    let looked = ledger.begin("another", Intent::ReadOnly).unwrap();
+    let looked = ledger.read("another").unwrap();
     assert!(looked.session.look_up(1).is_none() && looked.notes[0].contains(CATALOG), "{:?}", looked.notes);
     assert_eq!(begin(&ledger).look_up(1), Some(entry(1)));
 
-    let taken = ledger.begin("another", Intent::Write).unwrap();
+    let taken = ledger.begin("another").unwrap();
     assert!(taken.notes[0].contains(CATALOG) && taken.notes[0].contains("started over"), "{:?}", taken.notes);
     assert!(taken.session.look_up(1).is_none() && keys(taken.session.as_ref()).is_empty());
-    let back = ledger.begin(CATALOG, Intent::Write).unwrap();
+    let back = ledger.begin(CATALOG).unwrap();
     assert!(back.notes[0].contains("another"), "{:?}", back.notes);
     assert_eq!(back.session.look_up(1), None, "it is not taken for what it was");
 }
@@ -153,8 +153,8 @@ fn only_the_session_that_began_last_writes() {
     let ledger = open(dir.path());
     let former = begin(&ledger);
     former.record(&[(1, Some(entry(1)))]).unwrap();
-    let other = ledger.begin("another", Intent::Write).unwrap().session;
-    let back = ledger.begin(CATALOG, Intent::Write).unwrap().session;
+    let other = ledger.begin("another").unwrap().session;
+    let back = ledger.begin(CATALOG).unwrap().session;
     for superseded in [former, other] {
         let refused = superseded.record(&[(1, Some(entry(2)))]).unwrap_err();
         assert!(refused.message.contains("another resync"), "{refused}");
@@ -176,22 +176,21 @@ fn missing_scopes_are_replaced_by_each_resync_that_ends() {
     let session = begin(&open(dir.path()));
     assert_eq!(session.missing_scopes().unwrap(), MissingScopes::new());
     session.end(&first).unwrap();
-    drop(session);
     // Killed: nothing changes.
     begin(&open(dir.path())).record(&[(1, Some(entry(1)))]).unwrap();
     let session = begin(&open(dir.path()));
     assert_eq!(session.missing_scopes().unwrap(), first);
-    session.end(&second).unwrap();
+    Arc::clone(&session).end(&second).unwrap();
     assert_eq!(session.missing_scopes().unwrap(), first, "as it was at the beginning");
     drop(session);
 
     let ledger = open(dir.path());
     assert_eq!(begin(&ledger).missing_scopes().unwrap(), second);
-    for intent in [Intent::ReadOnly, Intent::Write] {
-        let another = ledger.begin("another", intent).unwrap().session;
-        assert_eq!(another.missing_scopes().unwrap(), MissingScopes::new());
-    }
-    let back = ledger.begin(CATALOG, Intent::Write).unwrap().session;
+    let another = ledger.read("another").unwrap().session;
+    assert_eq!(another.missing_scopes().unwrap(), MissingScopes::new());
+    let another = ledger.begin("another").unwrap().session;
+    assert_eq!(another.missing_scopes().unwrap(), MissingScopes::new());
+    let back = ledger.begin(CATALOG).unwrap().session;
     assert_eq!(back.missing_scopes().unwrap(), MissingScopes::new());
 }
 
@@ -250,10 +249,9 @@ fn a_second_writer_is_refused_and_a_reader_is_let_in() {
     let before = fs::read(dir.path().join("ledger.redb")).unwrap();
     let read = LedgerConfig { access: Access::Read, ..LedgerConfig::new(dir.path()) };
     let reader = FileLedger::open(read).unwrap();
-    let session = reader.begin(CATALOG, Intent::ReadOnly).unwrap().session;
+    let session = reader.read(CATALOG).unwrap().session;
     assert_eq!(session.look_up(1), Some(entry(1)));
-    assert!(session.record(&[(1, None)]).is_err() && session.end(&MissingScopes::new()).is_err());
-    assert!(reader.begin(CATALOG, Intent::Write).is_err());
+    assert!(reader.begin(CATALOG).is_err());
     assert_eq!(fs::read(dir.path().join("ledger.redb")).unwrap(), before, "nothing was written");
 }
 
@@ -265,7 +263,7 @@ fn reading_creates_nothing() {
     let ledger = FileLedger::open(config).unwrap();
     assert_eq!(ledger.entries(CATALOG, &[1]).unwrap(), [None]);
     assert_eq!(ledger.totals(CATALOG).unwrap(), BTreeMap::new());
-    let opened = ledger.begin(CATALOG, Intent::ReadOnly).unwrap();
+    let opened = ledger.read(CATALOG).unwrap();
     assert!(opened.session.look_up(1).is_none() && keys(opened.session.as_ref()).is_empty());
     assert_eq!(opened.session.missing_scopes().unwrap(), MissingScopes::new());
     assert!(!state.exists() && opened.notes.is_empty());
@@ -297,7 +295,7 @@ fn a_directory_that_cannot_be_used_is_named() {
 /// Opens a file that something happened to, and uses it.
 fn survives(dir: &Path) -> (Option<LedgerEntry>, Vec<String>) {
     let ledger = open(dir);
-    let opened = ledger.begin(CATALOG, Intent::Write).unwrap();
+    let opened = ledger.begin(CATALOG).unwrap();
     let found = opened.session.look_up(1);
     opened.session.record(&[(1, Some(entry(5)))]).unwrap();
     opened.session.end(&MissingScopes::new()).unwrap();
@@ -361,7 +359,7 @@ proptest! {
         }
         fs::write(&path, &bytes).unwrap();
         let ledger = open(dir.path());
-        let opened = ledger.begin(CATALOG, Intent::Write).unwrap();
+        let opened = ledger.begin(CATALOG).unwrap();
         for (key, recorded) in large() {
             let found = opened.session.look_up(key);
             prop_assert!(found.is_none() || found == recorded, "{key}: {found:?}");

@@ -10,8 +10,7 @@ use std::{
 };
 
 use berth_core::{
-    AccountId, Intent, Kind, Ledger, LedgerEntry, LedgerSession, MissingScopes, Place, Producer, Producers,
-    Region,
+    AccountId, Kind, Ledger, LedgerEntry, LedgerSession, MissingScopes, Place, Producer, Producers, Region,
 };
 use berth_ledger::{FileLedger, LedgerConfig};
 use proptest::prelude::*;
@@ -24,11 +23,11 @@ fn open(dir: &Path) -> FileLedger {
 }
 
 fn begin(ledger: &FileLedger) -> Arc<dyn LedgerSession> {
-    ledger.begin(CATALOG, Intent::Write).unwrap().session
+    ledger.begin(CATALOG).unwrap().session
 }
 
-fn end(session: &dyn LedgerSession) {
-    session.end(&MissingScopes::new()).unwrap();
+fn end(session: &Arc<dyn LedgerSession>) {
+    Arc::clone(session).end(&MissingScopes::new()).unwrap();
 }
 
 fn unit(number: u64) -> Producer {
@@ -58,7 +57,7 @@ fn after(ledger: &FileLedger, records: &[Producers], killed: bool) -> Producers 
         session.record(&[(1, Some(entry(1, producers.clone())))]).unwrap();
     }
     if !killed {
-        end(session.as_ref());
+        end(&session);
     }
     begin(ledger).look_up(1).unwrap().producers
 }
@@ -104,7 +103,7 @@ fn entities_share_their_sets() {
         .map(|key| (u128::from(key), Some(entry(1, if key < 50 { units(&[1]) } else { units(&[3, 1]) }))))
         .collect();
     session.record(&records).unwrap();
-    end(session.as_ref());
+    end(&session);
     let session = begin(&ledger);
     let shared = |key: u128| match session.look_up(key).unwrap().producers {
         Producers::Known(shared) => shared,
@@ -213,7 +212,7 @@ proptest! {
                     }
                 }
                 Step::End => {
-                    end(session.as_ref());
+                    end(&session);
                     for entity in model.values_mut() {
  entity.if_killed = entity.exact.clone();
 }
@@ -340,7 +339,7 @@ fn sets_cost_next_to_nothing() {
             .collect();
         session.record(&records).unwrap();
     }
-    end(session.as_ref());
+    end(&session);
     for number in [0, 1, 20, 99_980, 99_999] {
         let found = begin(&ledger).look_up(key(number)).unwrap();
         assert_eq!(found.producers, units(&producers_of(number)), "{number}");
@@ -388,12 +387,12 @@ fn producers_are_replaced_when_the_resync_ends_and_only_then() {
     assert_eq!(killed.look_up(1).unwrap().producers, Producers::Unknown, "the resync did not end");
     killed.record(&[(1, Some(entry(7, Producers::Unknown)))]).unwrap();
     killed.record_producers(&[(1, units(&[1, 2])), (3, units(&[1]))]).unwrap();
-    end(killed.as_ref());
+    end(&killed);
     let after = begin(&ledger);
     assert_eq!(after.look_up(1).unwrap(), entry(7, units(&[1, 2])), "the content stays");
     assert_eq!(after.look_up(3), None, "what is not recorded stays so");
     after.record_producers(&[(1, units(&[2]))]).unwrap();
-    end(after.as_ref());
+    end(&after);
     assert_eq!(begin(&ledger).look_up(1).unwrap(), entry(7, units(&[2])));
 }
 
@@ -403,7 +402,7 @@ fn an_event_adds_its_producer_and_makes_the_content_uncertain() {
     let ledger = open(dir.path());
     let session = begin(&ledger);
     session.record(&[(1, Some(entry(7, units(&[1])))), (2, Some(entry(8, Producers::Unknown)))]).unwrap();
-    end(session.as_ref());
+    end(&session);
     let of = |number| Some(unit(number));
     ledger.invalidate(CATALOG, &[(1, of(2)), (2, of(2)), (3, of(2)), (4, None)]).unwrap();
     let entries = ledger.entries(CATALOG, &[1, 2, 3, 4]).unwrap();

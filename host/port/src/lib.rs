@@ -17,9 +17,9 @@
 //! - Only this crate writes and reads Port's JSON, and only its module `api` names a field of it.
 //! - The client secret and the token appear in no log, error or `Debug`.
 //! - Existing blueprints and a mapping that is not empty are never overwritten.
-//! - With [`Intent::ReadOnly`](berth_core::Intent::ReadOnly) nothing is sent that changes Port.
+//! - Of what reads ([`Catalog::read`](berth_core::Catalog::read)), nothing is sent that changes Port.
 //! - An entity is this integration's own only by its exact data source
-//!   ([`Catalog::current`](berth_core::Catalog::current)).
+//!   ([`CatalogView::current`](berth_core::CatalogView::current)).
 //! - Times that decide something are by Port's clock.
 //! - Nothing here reads the environment or keeps global state.
 

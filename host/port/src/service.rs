@@ -18,7 +18,7 @@ pub use self::{
 use crate::{
     PortCatalog, PortConfig,
     api::{client::Client, error::PortError},
-    catalog::{blueprints, flags::FeatureFlags, ingest::IngestAddresses, session::ProcessState},
+    catalog::{blueprints, flags::FeatureFlags, ingest::IngestAddresses, process_state::ProcessState},
 };
 
 /// The organization's flag that lets live events be followed.
@@ -45,15 +45,16 @@ impl fmt::Debug for PortService {
 impl PortService {
     /// The service beside a catalog.
     pub fn of(catalog: &PortCatalog) -> Self {
-        let config = &catalog.config;
+        let parts = &catalog.parts;
+        let config = &parts.config;
         let own = [SecretString::from(config.client_id.clone()), config.client_secret.clone()];
         Self {
             redactor: Arc::new(Redactor::new(own.into_iter().chain(config.secrets.iter().cloned()))),
             config: Arc::clone(config),
-            client: Arc::clone(&catalog.client),
-            flags: Arc::clone(&catalog.flags),
-            addresses: Arc::clone(&catalog.addresses),
-            state: Arc::clone(&catalog.state),
+            client: Arc::clone(&parts.client),
+            flags: Arc::clone(&parts.flags),
+            addresses: Arc::clone(&parts.addresses),
+            state: Arc::clone(&parts.state),
         }
     }
 

@@ -12,15 +12,14 @@ use std::{
 };
 
 use berth_core::{
-    BlueprintId, Catalog, Entity, EntityKey, FieldSet, Intent, KindEntry, Manifest, OwnedEntity,
-    ResyncStatus, UpsertOptions, UpsertOutcome,
+    BlueprintId, Entity, EntityKey, FieldSet, KindEntry, Manifest, OwnedEntity, ResyncStatus, UpsertOptions,
+    UpsertOutcome,
 };
 use berth_port::{
-    PortCatalog, ResyncSchedule,
+    ResyncSchedule,
     service::{FeedError, LIVE_EVENTS_FLAG, PortService},
 };
-use common::{ID, catalog, config};
-use futures::TryStreamExt;
+use common::{ID, Work, catalog, config};
 use port_stand_in::{Fault, LoggedRequest, PortStandIn, StandInOptions};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -131,8 +130,8 @@ fn sent(stand_in: &PortStandIn, route: &str) -> Vec<LoggedRequest> {
     stand_in.requests().into_iter().filter(|request| request.call().contains(route)).collect()
 }
 
-async fn owned(catalog: &PortCatalog) -> Vec<Vec<OwnedEntity>> {
-    catalog.owned().try_collect().await.unwrap()
+async fn owned(catalog: &Work) -> Vec<Vec<OwnedEntity>> {
+    catalog.owned().await.unwrap()
 }
 
 // === Start ===
@@ -141,7 +140,7 @@ async fn owned(catalog: &PortCatalog) -> Vec<Vec<OwnedEntity>> {
 async fn a_first_installation_follows_the_order_of_the_contract() {
     let stand_in = stand_in().await;
     let catalog = catalog(config(&stand_in));
-    let session = catalog.open(Intent::Write, &defaults()).await.unwrap();
+    let session = catalog.open(&defaults()).await.unwrap();
 
     let requests = stand_in.requests();
     let calls = calls(&requests);
@@ -202,7 +201,7 @@ async fn a_first_installation_follows_the_order_of_the_contract() {
 
     // A later resync of the process asks for the mapping only; another process finds all in place.
     stand_in.clear_requests();
-    let again = catalog.open(Intent::Write, &defaults()).await.unwrap();
+    let again = catalog.open(&defaults()).await.unwrap();
     assert_eq!(self::calls(&stand_in.requests()), [format!("GET {integration}")]);
     assert_eq!((again.config, again.notes), (session.config, vec![]));
 }
@@ -211,35 +210,35 @@ async fn a_first_installation_follows_the_order_of_the_contract() {
 async fn what_somebody_deleted_in_port_only_a_start_installs_again() {
     let stand_in = furnished().await;
     let catalog = catalog(config(&stand_in));
-    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    catalog.open(&defaults()).await.unwrap();
     assert!(PortService::of(&catalog).is_installed() && !PortService::of(&catalog).is_deleted());
     stand_in.delete_integration(ID);
     stand_in.clear_requests();
     let mut renewed = config(&stand_in);
     renewed.install = false;
     // Neither a further resync, nor one by new settings, nor an event.
-    let others = [common::catalog(renewed), catalog.for_events()];
-    for (catalog, intent) in
-        [(&catalog, Intent::Write), (&others[0], Intent::Write), (&others[1], Intent::ReadOnly)]
-    {
-        let error = catalog.open(intent, &defaults()).await.unwrap_err();
+    for catalog in [&catalog, &common::catalog(renewed)] {
+        let error = catalog.open(&defaults()).await.unwrap_err();
         assert!(error.0.message.contains("somebody deleted the data source"), "{error}");
         assert!(error.0.remedy.is_some() && PortService::of(catalog).is_deleted());
     }
+    let error = catalog.follow(&defaults()).await.unwrap_err();
+    assert!(error.0.message.contains("somebody deleted the data source"), "{error}");
+    assert!(error.0.remedy.is_some());
     assert!(!stand_in.requests().iter().any(LoggedRequest::writes));
     assert_eq!(stand_in.integration(ID), None);
 
     // Another process does, and this one goes on.
-    common::catalog(config(&stand_in)).open(Intent::Write, &defaults()).await.unwrap();
+    common::catalog(config(&stand_in)).open(&defaults()).await.unwrap();
     assert!(stand_in.integration(ID).is_some());
-    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    catalog.open(&defaults()).await.unwrap();
     assert!(!PortService::of(&catalog).is_deleted());
 }
 
 #[tokio::test]
 async fn taking_over_an_installation_writes_nothing() {
     let stand_in = furnished().await;
-    let session = catalog(config(&stand_in)).open(Intent::Write, &[]).await.unwrap();
+    let session = catalog(config(&stand_in)).open(&[]).await.unwrap();
     assert_eq!(session.config.resources.len(), 2);
     assert_eq!(session.notes, [""; 0]);
     let writes: Vec<_> = stand_in.requests().into_iter().filter(LoggedRequest::writes).collect();
@@ -251,7 +250,7 @@ async fn an_upgrade_sends_one_patch_with_everything() {
     let stand_in = furnished().await;
     let mut config = config(&stand_in);
     config.integration_version = "1.3.0".into();
-    catalog(config).open(Intent::Write, &defaults()).await.unwrap();
+    catalog(config).open(&defaults()).await.unwrap();
     let writes: Vec<_> = stand_in.requests().into_iter().filter(LoggedRequest::writes).collect();
     assert_eq!(calls(&writes), [format!("PATCH /v1/integration/{ID}")]);
     assert_eq!(writes[0].body["version"], "1.3.0");
@@ -264,7 +263,7 @@ async fn an_existing_blueprint_keeps_the_others_from_being_created_and_is_left_a
     let mut own = account();
     own["title"] = json!("Our accounts");
     stand_in.seed_blueprint(&own).unwrap();
-    let session = catalog(config(&stand_in)).open(Intent::Write, &defaults()).await.unwrap();
+    let session = catalog(config(&stand_in)).open(&defaults()).await.unwrap();
     assert_eq!(stand_in.blueprint("awsAccount").unwrap(), own);
     assert_eq!(stand_in.blueprint("ec2Instance"), None);
     let told = session.notes.iter().any(|note| note.starts_with("blueprint ec2Instance is missing"));
@@ -276,14 +275,14 @@ async fn an_existing_blueprint_keeps_the_others_from_being_created_and_is_left_a
 async fn a_refused_blueprint_is_rolled_back_and_tried_again_at_the_next_start() {
     let stand_in = stand_in().await;
     stand_in.fail(Fault::on("PATCH /v1/blueprints/{blueprint}").status(500).times(4));
-    let error = catalog(config(&stand_in)).open(Intent::Write, &defaults()).await.unwrap_err();
+    let error = catalog(config(&stand_in)).open(&defaults()).await.unwrap_err();
     assert!(error.0.message.contains("complete blueprint"), "{error}");
     assert_eq!(stand_in.count("DELETE /v1/blueprints/{blueprint}"), 2);
     assert_eq!(stand_in.blueprint("awsAccount"), None);
     let integration = stand_in.integration(ID).unwrap();
     assert_eq!(integration.get("arePortResourcesInitialized"), None);
 
-    catalog(config(&stand_in)).open(Intent::Write, &defaults()).await.unwrap();
+    catalog(config(&stand_in)).open(&defaults()).await.unwrap();
     assert_eq!(stand_in.blueprint("ec2Instance").unwrap(), instance());
 }
 
@@ -293,7 +292,7 @@ async fn a_mapping_that_port_holds_is_never_overwritten() {
     let own = json!({"resources": [], "deleteDependentEntities": false});
     let document = json!({"installationId": ID, "config": own});
     stand_in.seed_integration(&document).unwrap();
-    let session = catalog(config(&stand_in)).open(Intent::Write, &defaults()).await.unwrap();
+    let session = catalog(config(&stand_in)).open(&defaults()).await.unwrap();
     assert_eq!(stand_in.integration(ID).unwrap()["config"], own);
     assert!(!session.config.delete_dependent_entities);
     assert_eq!(stand_in.count("/config"), 0);
@@ -302,13 +301,13 @@ async fn a_mapping_that_port_holds_is_never_overwritten() {
 #[tokio::test]
 async fn read_only_sends_no_write() {
     let fresh = stand_in().await;
-    let session = catalog(config(&fresh)).open(Intent::ReadOnly, &defaults()).await.unwrap();
+    let session = catalog(config(&fresh)).read(&defaults()).await.unwrap();
     assert_eq!(serde_json::to_value(&session.config).unwrap(), default_config());
     assert!(session.notes.iter().any(|n| n == "would create blueprint awsAccount"), "{:?}", session.notes);
 
     let furnished = furnished().await;
     let reader = catalog(config(&furnished));
-    reader.open(Intent::ReadOnly, &defaults()).await.unwrap();
+    reader.read(&defaults()).await.unwrap();
     reader.current(&[key("ec2Instance", "i-1")], &FieldSet::default()).await.unwrap();
     owned(&reader).await;
 
@@ -329,7 +328,7 @@ async fn a_missing_or_broken_mapping_is_named_with_its_remedy() {
         let mut document = installed();
         document["config"] = config_at_port;
         stand_in.seed_integration(&document).unwrap();
-        let error = catalog(config(&stand_in)).open(Intent::Write, &defaults()).await.unwrap_err();
+        let error = catalog(config(&stand_in)).open(&defaults()).await.unwrap_err();
         assert!(error.0.message.contains(said) && error.0.remedy.is_some(), "{error}");
     }
 }
@@ -340,7 +339,7 @@ async fn an_entry_that_cannot_be_read_costs_no_other() {
     let mut document = installed();
     document["config"]["resources"][0]["port"]["entity"]["mappings"]["properties"] = json!({"count": null});
     stand_in.seed_integration(&document).unwrap();
-    let session = catalog(config(&stand_in)).open(Intent::ReadOnly, &defaults()).await.unwrap();
+    let session = catalog(config(&stand_in)).read(&defaults()).await.unwrap();
     let problem = &session.config.broken[&0];
     assert!(problem.message.contains("resources[0].port.entity.mappings.properties.count"), "{problem}");
     assert_eq!((session.config.broken.len(), session.config.resources.len()), (1, 2));
@@ -353,8 +352,10 @@ async fn an_installation_of_another_runtime_is_refused_before_anything_is_writte
     let mut document = installed();
     document["installationType"] = json!("Saas");
     stand_in.seed_integration(&document).unwrap();
-    for intent in [Intent::Write, Intent::ReadOnly] {
-        let error = catalog(config(&stand_in)).open(intent, &defaults()).await.unwrap_err();
+    for writes in [true, false] {
+        let catalog = catalog(config(&stand_in));
+        let opened = if writes { catalog.open(&defaults()).await } else { catalog.read(&defaults()).await };
+        let error = opened.unwrap_err();
         assert!(error.0.message.contains("installed as `Saas`"), "{error}");
     }
     assert!(!stand_in.requests().iter().any(LoggedRequest::writes));
@@ -367,7 +368,7 @@ async fn default_resources_that_port_provides_are_not_created() {
         options.feature_flags = vec!["USE_PROVISIONED_DEFAULTS".into()];
         options.provisioned = BTreeMap::from([("aws-v3".into(), default_config())]);
     });
-    let session = catalog(config(&stand_in)).open(Intent::Write, &defaults()).await.unwrap();
+    let session = catalog(config(&stand_in)).open(&defaults()).await.unwrap();
     assert_eq!(session.config.resources.len(), 2);
     let create = &sent(&stand_in, "POST /v1/integration")[0];
     assert_eq!(create.query, "integration_modes=create_resources");
@@ -383,11 +384,11 @@ async fn a_refused_secret_fails_at_once_and_is_not_repeated_in_the_message() {
     let mut config = config(&stand_in);
     config.client_secret = SecretString::from("hush-hush");
     let catalog = catalog(config);
-    let error = catalog.open(Intent::Write, &defaults()).await.unwrap_err().0.to_string();
+    let error = catalog.open(&defaults()).await.unwrap_err().0.to_string();
     for named in ["OCEAN__PORT__CLIENT_ID", "OCEAN__PORT__CLIENT_SECRET", "OCEAN__PORT__BASE_URL"] {
         assert!(error.contains(named), "{error}");
     }
-    assert!(!error.contains("hush") && !format!("{catalog:?}").contains("hush"));
+    assert!(!error.contains("hush") && !format!("{:?}", *catalog).contains("hush"));
     assert_eq!(stand_in.requests().len(), 1);
 }
 
@@ -395,7 +396,7 @@ async fn a_refused_secret_fails_at_once_and_is_not_repeated_in_the_message() {
 async fn a_token_that_stops_working_in_mid_run_is_renewed_once_for_all() {
     let stand_in = furnished().await;
     let catalog = catalog(config(&stand_in));
-    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    catalog.open(&defaults()).await.unwrap();
     stand_in.expire_tokens();
     stand_in.clear_requests();
     let entities: Vec<Entity> =
@@ -414,7 +415,7 @@ async fn a_token_is_renewed_before_it_expires() {
     let stand_in = furnished().await;
     stand_in.change_options(|options| options.token_lifetime = Duration::from_secs(1));
     let catalog = catalog(config(&stand_in));
-    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    catalog.open(&defaults()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(850)).await;
     catalog.begin(SystemTime::now()).await.unwrap();
     assert!(stand_in.count("access_token") >= 2);
@@ -425,7 +426,7 @@ async fn a_token_is_renewed_before_it_expires() {
 async fn an_account_without_permission_is_told_so_and_not_asked_for_ever() {
     let stand_in = furnished().await;
     stand_in.fail(Fault::on("GET /v1/integration/{integration}").status(401).times(9));
-    let error = catalog(config(&stand_in)).open(Intent::Write, &defaults()).await.unwrap_err();
+    let error = catalog(config(&stand_in)).open(&defaults()).await.unwrap_err();
     assert!(error.0.message.contains("401"), "{error}");
     assert_eq!(stand_in.count("GET /v1/integration/{integration}"), 2);
 }
@@ -434,7 +435,7 @@ async fn an_account_without_permission_is_told_so_and_not_asked_for_ever() {
 async fn retry_after_is_obeyed_by_all_requests() {
     let stand_in = furnished().await;
     let catalog = catalog(config(&stand_in));
-    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    catalog.open(&defaults()).await.unwrap();
     stand_in.clear_requests();
     stand_in.fail(Fault::on("entities/bulk").status(429).retry_after("1"));
     let start = std::time::Instant::now();
@@ -446,7 +447,7 @@ async fn retry_after_is_obeyed_by_all_requests() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
-        catalog.begin(SystemTime::now()).await.unwrap();
+        catalog.another().read(&defaults()).await.unwrap();
         start.elapsed()
     };
     let (report, other_took) = tokio::join!(upsert, other);
@@ -463,12 +464,16 @@ async fn only_failures_that_may_pass_are_repeated() {
     for (status, requests) in [(408, 2), (429, 2), (502, 2), (503, 2), (504, 2), (500, 2), (422, 1)] {
         let stand_in = furnished().await;
         stand_in.fail(Fault::on("resync-state").status(status));
-        let reported = catalog(config(&stand_in)).begin(SystemTime::now()).await;
+        let catalog = catalog(config(&stand_in));
+        catalog.open(&defaults()).await.unwrap();
+        let reported = catalog.begin(SystemTime::now()).await;
         assert_eq!((stand_in.count("resync-state"), reported.is_ok()), (requests, requests == 2), "{status}");
     }
     let stand_in = furnished().await;
     stand_in.fail(Fault::on("resync-state").status(503).times(99));
-    assert!(catalog(config(&stand_in)).begin(SystemTime::now()).await.is_err());
+    let catalog = catalog(config(&stand_in));
+    catalog.open(&defaults()).await.unwrap();
+    assert!(catalog.begin(SystemTime::now()).await.is_err());
     assert_eq!(stand_in.count("resync-state"), 4);
 }
 
@@ -482,11 +487,11 @@ async fn a_creation_is_repeated_only_when_port_cannot_have_acted() {
     ] {
         let stand_in = stand_in().await;
         stand_in.fail(fault);
-        let opened = catalog(config(&stand_in)).open(Intent::Write, &defaults()).await;
+        let opened = catalog(config(&stand_in)).open(&defaults()).await;
         let sent = stand_in.requests().iter().filter(|request| request.call() == create).count();
         assert_eq!((sent, opened.is_ok()), (requests, requests == 2), "{opened:?}");
         // The next start finds whatever the first one left, and completes it.
-        catalog(config(&stand_in)).open(Intent::Write, &defaults()).await.unwrap();
+        catalog(config(&stand_in)).open(&defaults()).await.unwrap();
     }
 }
 
@@ -494,7 +499,7 @@ async fn a_creation_is_repeated_only_when_port_cannot_have_acted() {
 async fn a_broken_connection_is_repeated_where_that_is_safe() {
     let stand_in = furnished().await;
     let catalog = catalog(config(&stand_in));
-    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    catalog.open(&defaults()).await.unwrap();
     stand_in.fail(Fault::on("entities/bulk").drop_connection());
     let entities = [instance_entity("i-1", json!({}), json!({}))];
     let report = catalog.upsert(&id("ec2Instance"), &entities, WRITE).await;
@@ -516,7 +521,7 @@ async fn the_resync_state_is_reported_with_the_schedule() {
     let since = SystemTime::now() - Duration::from_mins(5);
     config.schedule = Some(ResyncSchedule { interval_minutes: 60, since });
     let catalog = catalog(config);
-    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    catalog.open(&defaults()).await.unwrap();
     let started = SystemTime::UNIX_EPOCH + Duration::from_micros(1_795_433_830_801_273);
     catalog.begin(started).await.unwrap();
     catalog.end(ResyncStatus::Aborted).await.unwrap();
@@ -540,7 +545,7 @@ async fn every_entity_of_a_bulk_has_its_own_outcome() {
     let stand_in = furnished().await;
     stand_in.seed_entity("ec2Instance", &json!({"identifier": "i-old"}), PEER).unwrap();
     let catalog = catalog(config(&stand_in));
-    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    catalog.open(&defaults()).await.unwrap();
     let options = UpsertOptions { merge: true, create_missing_related_entities: false };
     let entities = [
         instance_entity("i-new", json!({"state": "running", "since": null}), json!({})),
@@ -592,11 +597,11 @@ async fn every_entity_of_a_bulk_has_its_own_outcome() {
 async fn missing_relation_targets_are_created_where_allowed_and_then_owned() {
     let stand_in = furnished().await;
     let catalog = catalog(config(&stand_in));
-    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    catalog.open(&defaults()).await.unwrap();
     let entity = instance_entity("i-1", json!({}), json!({"account": "111122223333"}));
     let report = catalog.upsert(&id("ec2Instance"), &[entity], WRITE).await;
     assert_eq!(report.outcomes, [UpsertOutcome::Created]);
-    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    catalog.open(&defaults()).await.unwrap();
     let owned: Vec<OwnedEntity> = owned(&catalog).await.concat();
     let keys: Vec<String> = owned.iter().map(|entity| entity.key.to_string()).collect();
     assert_eq!(keys, ["awsAccount/111122223333", "ec2Instance/i-1"]);
@@ -613,7 +618,7 @@ async fn search_queries_are_sent_and_what_port_finds_is_told() {
         stand_in.seed_entity("ec2Instance", &entity, PEER).unwrap();
     }
     let catalog = catalog(config(&stand_in));
-    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    catalog.open(&defaults()).await.unwrap();
     let titled = |title: &str| json!({"combinator": "and", "rules": [{"property": "$title", "operator": "=", "value": title}]});
     let found = |title: &str, blob: usize| Entity {
         properties: serde_json::from_value(json!({"blob": "x".repeat(blob)})).unwrap(),
@@ -641,7 +646,7 @@ async fn bulks_keep_to_both_limits_and_halve_when_port_wants_less() {
     let mut config = config(&stand_in);
     config.upsert_batch_max_bytes = 10_000;
     let catalog = catalog(config);
-    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    catalog.open(&defaults()).await.unwrap();
     let sized = |n: usize, bytes: usize| {
         instance_entity(&format!("i-{n}"), json!({"blob": "x".repeat(bytes)}), json!({}))
     };
@@ -678,7 +683,7 @@ async fn what_is_to_blame_for_a_refused_bulk_is_found_and_the_others_are_written
     for status in [400, 413, 422, 500, 503] {
         let stand_in = furnished().await;
         let catalog = catalog(config(&stand_in));
-        catalog.open(Intent::Write, &defaults()).await.unwrap();
+        catalog.open(&defaults()).await.unwrap();
         let entities: Vec<Entity> =
             (0..40).map(|n| instance_entity(&format!("i-{n}-"), json!({}), json!({}))).collect();
         for culprit in ["i-0-", "i-13-", "i-39-"] {
@@ -703,7 +708,7 @@ async fn what_is_to_blame_for_a_refused_bulk_is_found_and_the_others_are_written
 async fn a_relation_that_port_does_not_take_costs_its_entity_alone() {
     let stand_in = furnished().await;
     let catalog = catalog(config(&stand_in));
-    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    catalog.open(&defaults()).await.unwrap();
     let entities = [
         instance_entity("i-1", json!({}), json!({})),
         instance_entity("i-2", json!({}), json!({"account": "my account"})),
@@ -725,7 +730,7 @@ async fn a_relation_that_port_does_not_take_costs_its_entity_alone() {
 async fn an_outage_is_not_searched_for_a_culprit() {
     let stand_in = furnished().await;
     let catalog = catalog(config(&stand_in));
-    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    catalog.open(&defaults()).await.unwrap();
     let entities: Vec<Entity> =
         (0..20).map(|n| instance_entity(&format!("i-{n}"), json!({}), json!({}))).collect();
     stand_in.fail(Fault::on("entities/bulk").status(500).times(9_999));
@@ -738,7 +743,7 @@ async fn an_outage_is_not_searched_for_a_culprit() {
 async fn one_failure_of_a_bulk_is_repeated() {
     let stand_in = furnished().await;
     let catalog = catalog(config(&stand_in));
-    catalog.open(Intent::Write, &defaults()).await.unwrap();
+    catalog.open(&defaults()).await.unwrap();
     let entities = [instance_entity("i-1", json!({}), json!({}))];
     stand_in.fail(Fault::on("entities/bulk").status(500));
     let report = catalog.upsert(&id("ec2Instance"), &entities, WRITE).await;
@@ -874,7 +879,7 @@ async fn what_is_owned_comes_in_pages_and_without_other_owners() {
     let february = SystemTime::UNIX_EPOCH + Duration::from_hours(491_640);
     let ahead = SystemTime::now().duration_since(february).unwrap().as_secs();
     stand_in.set_clock_ahead(-i64::try_from(ahead).unwrap());
-    catalog.open(Intent::ReadOnly, &defaults()).await.unwrap();
+    catalog.read(&defaults()).await.unwrap();
     let pages = owned(&catalog).await;
     assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 5]);
     let identifiers: BTreeSet<&str> =
@@ -898,7 +903,7 @@ async fn what_is_owned_comes_in_pages_and_without_other_owners() {
     assert!(requests[1].body["from"].is_string() && requests[2].body["from"].is_string());
 
     stand_in.fail(Fault::on("datasource-entities").status(500).times(2));
-    let failed: Result<Vec<_>, _> = catalog.owned().try_collect().await;
+    let failed: Result<Vec<_>, _> = catalog.owned().await;
     assert!(failed.unwrap_err().0.message.contains("list owned entities"));
 }
 
@@ -915,7 +920,7 @@ async fn relations_are_told_by_name_and_asked_for_once_per_resync() {
     assert_eq!(catalog.required(&id("ec2Instance")).await.unwrap(), BTreeSet::new());
     assert_eq!(catalog.required(&id("noSuchBlueprint")).await.unwrap(), BTreeSet::new());
     assert_eq!(stand_in.count("GET /v1/blueprints/{blueprint}"), 2);
-    catalog.open(Intent::Write, &[]).await.unwrap();
+    catalog.open(&[]).await.unwrap();
     assert_eq!(catalog.relations(&id("ec2Instance")).await.unwrap(), Some(expected));
     assert_eq!(stand_in.count("GET /v1/blueprints/{blueprint}"), 3);
     stand_in.fail(Fault::on("GET /v1/blueprints/{blueprint}").status(500).times(2));
@@ -1110,13 +1115,13 @@ async fn events_are_written_as_such_and_do_not_disturb_a_resync() {
     let port = furnished().await;
     port.change_options(|options| options.feature_flags = vec!["AWS_V3_LIVE_EVENTS_ENABLED".into()]);
     let resync = catalog(config(&port));
-    let events = resync.for_events();
-    resync.open(Intent::Write, &defaults()).await.unwrap();
+    let events = resync.another();
+    resync.open(&defaults()).await.unwrap();
     let written = [instance_entity("i-1", json!({}), json!({}))];
     resync.upsert(&id("ec2Instance"), &written, WRITE).await;
     port.clear_requests();
     // In the middle of the resync an event comes.
-    events.open(Intent::ReadOnly, &defaults()).await.unwrap();
+    events.follow(&defaults()).await.unwrap();
     events.upsert(&id("ec2Instance"), &written, WRITE).await;
     resync.upsert(&id("ec2Instance"), &written, WRITE).await;
     events.delete(&[key("ec2Instance", "i-1")], true).await;

@@ -8,12 +8,10 @@ mod common;
 use std::{collections::BTreeSet, time::Duration};
 
 use berth_core::{
-    Adoption, BlueprintId, Catalog, Dependent, Entity, EntityKey, FieldSet, Intent, UpsertOptions,
-    UpsertOutcome,
+    Adoption, BlueprintId, Dependent, Entity, EntityKey, FieldSet, UpsertOptions, UpsertOutcome,
 };
-use berth_port::{PortCatalog, PortConfig};
-use common::{catalog, config};
-use futures::TryStreamExt;
+use berth_port::PortConfig;
+use common::{Work, catalog, config};
 use port_stand_in::{Fault, LoggedRequest, PortStandIn, StandInOptions};
 use serde_json::{Value, json};
 
@@ -63,9 +61,10 @@ fn named(stand_in: &PortStandIn, identifier: &str) -> PortConfig {
 }
 
 /// A catalog of an integration, opened.
-async fn opened(stand_in: &PortStandIn, identifier: &str) -> PortCatalog {
+async fn opened(stand_in: &PortStandIn, identifier: &str) -> Work {
     let catalog = catalog(named(stand_in, identifier));
-    catalog.open(Intent::Write, &[]).await.unwrap();
+    catalog.open(&[]).await.unwrap();
+    catalog.begin(std::time::SystemTime::now()).await.unwrap();
     stand_in.clear_requests();
     catalog
 }
@@ -75,18 +74,18 @@ fn seed(stand_in: &PortStandIn, identifier: &str, datasource: &str) {
     stand_in.seed_entity("vm", &entity, datasource).unwrap();
 }
 
-async fn current(catalog: &PortCatalog, identifiers: &[&str]) -> BTreeSet<String> {
+async fn current(catalog: &Work, identifiers: &[&str]) -> BTreeSet<String> {
     let found = catalog.current(&keys(identifiers), &FieldSet::default()).await.unwrap();
     found.into_iter().map(|entity| entity.key.identifier).collect()
 }
 
-async fn listed(catalog: &PortCatalog) -> BTreeSet<String> {
-    let pages: Vec<_> = catalog.owned().try_collect().await.unwrap();
+async fn listed(catalog: &Work) -> BTreeSet<String> {
+    let pages: Vec<_> = catalog.owned().await.unwrap();
     pages.into_iter().flatten().map(|entity| entity.key.identifier).collect()
 }
 
 /// What is foreign, with a mark where it may be taken over.
-async fn foreign(catalog: &PortCatalog, identifiers: &[&str], adoption: &Adoption) -> BTreeSet<String> {
+async fn foreign(catalog: &Work, identifiers: &[&str], adoption: &Adoption) -> BTreeSet<String> {
     let found = catalog.foreign(&keys(identifiers), adoption).await.unwrap();
     found
         .into_iter()
@@ -135,7 +134,8 @@ async fn what_known_versions_wrote_costs_no_additional_request() {
     newer.integration_version = "2.0.0".into();
     let newer = catalog(newer);
     // The version before the upgrade is read when the session opens.
-    newer.open(Intent::Write, &[]).await.unwrap();
+    newer.open(&[]).await.unwrap();
+    newer.begin(std::time::SystemTime::now()).await.unwrap();
     seed(&stand_in, "before", &by("1.2.3", "sec"));
     seed(&stand_in, "after", &by("2.0.0", "sec"));
     seed(&stand_in, "long-ago", &by("0.1.0", "sec"));
@@ -151,7 +151,7 @@ async fn what_known_versions_wrote_costs_no_additional_request() {
     assert_eq!(current(&newer, &["after", "long-ago"]).await, set(&["after", "long-ago"]));
     assert_eq!((stand_in.count(SEARCH), lists(&stand_in)), (6, 1));
     // The next session asks again.
-    newer.open(Intent::Write, &[]).await.unwrap();
+    newer.open(&[]).await.unwrap();
     assert_eq!(current(&newer, &["long-ago"]).await, set(&["long-ago"]));
     assert_eq!(lists(&stand_in), 2);
 }
@@ -216,7 +216,7 @@ async fn rules_that_port_refuses_leave_known_versions_certain() {
         assert_eq!(current(&sec, &all).await, set(&["own"]));
         assert_eq!(stand_in.count(SEARCH), searches);
     }
-    sec.open(Intent::Write, &[]).await.unwrap();
+    sec.open(&[]).await.unwrap();
     assert_eq!(current(&sec, &all).await, set(&["own", "own-old"]));
     stand_in.fail(Fault::on(SEARCH).status(422));
     assert_eq!(current(&sec, &all).await, set(&["own"]));
@@ -259,7 +259,7 @@ async fn a_first_load_costs_one_search_for_each_blueprint() {
     // What is known of others is no older than the session.
     seed(&stand_in, "persons-2", "UI");
     assert_eq!(foreign(&sec, &["persons-2"], &Adoption::Never).await, set(&[]));
-    sec.open(Intent::Write, &[]).await.unwrap();
+    sec.open(&[]).await.unwrap();
     assert_eq!(foreign(&sec, &["persons-2"], &Adoption::Never).await, set(&["persons-2"]));
     assert_eq!(sec.foreign(&[], &Adoption::Never).await.unwrap(), []);
 }
@@ -279,7 +279,7 @@ async fn a_query_that_port_refuses_is_replaced_by_a_look_for_each_entity() {
     assert_eq!(stand_in.requests().len(), 1);
 
     // No refusal, and no answer either.
-    sec.open(Intent::Write, &[]).await.unwrap();
+    sec.open(&[]).await.unwrap();
     stand_in.fail(Fault::on(SEARCH).status(500).times(2));
     sec.foreign(&keys(&all), &Adoption::Never).await.unwrap_err();
     stand_in.fail(Fault::on(SEARCH).body(json!({"ok": true})));
@@ -306,7 +306,7 @@ async fn an_entity_that_a_relation_brought_into_being_belongs_to_nobody() {
     assert_eq!(foreign(&sec, &all, &Adoption::Never).await, somebodys);
 
     // Port does not tell which ones nobody wrote to: the list, the entities, and then the refusal.
-    sec.open(Intent::Write, &[]).await.unwrap();
+    sec.open(&[]).await.unwrap();
     stand_in.fail(Fault::on(SEARCH).times(2).latency(Duration::ZERO));
     stand_in.fail(Fault::on(SEARCH).status(422));
     let all_but_own: BTreeSet<String> =
@@ -490,7 +490,7 @@ async fn what_was_written_before_the_session_follows_ports_clock() {
         };
         write("before").await;
         tokio::time::sleep(Duration::from_millis(5)).await;
-        sec.open(Intent::Write, &[]).await.unwrap();
+        sec.open(&[]).await.unwrap();
         sec.begin(std::time::SystemTime::now()).await.unwrap();
         // The `Date` header has whole seconds only.
         tokio::time::sleep(Duration::from_millis(if date_header { 2_100 } else { 5 })).await;
@@ -515,7 +515,7 @@ async fn a_list_whose_cursors_repeat_is_an_error() {
             let body = json!({"ok": true, "entities": [], "next": cursor});
             stand_in.fail(Fault::on(LISTING).body(body));
         }
-        let outcome: Result<Vec<_>, _> = sec.owned().try_collect().await;
+        let outcome: Result<Vec<_>, _> = sec.owned().await;
         let error = outcome.unwrap_err().0;
         assert!(error.message.contains("does not end") && error.remedy.is_some(), "{error}");
     }
@@ -528,7 +528,7 @@ async fn a_list_that_is_not_in_the_answer_is_an_error_and_not_an_empty_one() {
     let sec = opened(&stand_in, "sec").await;
     for body in [json!({}), json!({"ok": true, "next": null}), json!({"ok": true, "entities": null})] {
         stand_in.fail(Fault::on(LISTING).body(body.clone()));
-        let outcome: Result<Vec<_>, _> = sec.owned().try_collect().await;
+        let outcome: Result<Vec<_>, _> = sec.owned().await;
         assert!(outcome.unwrap_err().0.message.contains("not understood"), "{body}");
         stand_in.fail(Fault::on(SEARCH).body(body.clone()));
         let outcome = sec.current(&keys(&["v"]), &FieldSet::default()).await;
@@ -544,7 +544,7 @@ async fn a_session_is_named_after_integration_place_and_organization() {
     let stand_in = port(&["sec", "SEC"]).await;
     let identity = async |mut config: PortConfig| {
         config.raw_data.enabled = false;
-        catalog(config).open(Intent::ReadOnly, &[]).await.unwrap().identity
+        catalog(config).read(&[]).await.unwrap().identity
     };
     let base = stand_in.base_url().as_str().trim_end_matches('/').to_owned();
     let sec = identity(named(&stand_in, "sec")).await;
@@ -562,17 +562,17 @@ async fn an_organization_that_the_token_does_not_name_is_asked_for() {
     let stand_in = port(&["sec"]).await;
     stand_in.change_options(|options| options.organization_in_token = false);
     let sec = catalog(named(&stand_in, "sec"));
-    let first = sec.open(Intent::Write, &[]).await.unwrap();
+    let first = sec.open(&[]).await.unwrap();
     assert!(first.identity.ends_with("in organization org_stand_in"), "{}", first.identity);
     // The feature flags come with it, and it does not change.
     assert_eq!(stand_in.count("/v1/organization"), 1);
-    assert_eq!(sec.open(Intent::Write, &[]).await.unwrap().identity, first.identity);
+    assert_eq!(sec.open(&[]).await.unwrap().identity, first.identity);
     assert_eq!(stand_in.count("/v1/organization"), 1);
 
     let mut config = named(&stand_in, "sec");
     config.raw_data.enabled = false;
     stand_in.fail(Fault::on("/v1/organization").status(403));
-    let unknown = catalog(config).open(Intent::ReadOnly, &[]).await.unwrap();
+    let unknown = catalog(config).read(&[]).await.unwrap();
     assert!(unknown.identity.ends_with("in an unknown organization"), "{}", unknown.identity);
     assert!(unknown.notes.iter().any(|note| note.contains("403")), "{:?}", unknown.notes);
 }

@@ -12,11 +12,11 @@ use std::{
 };
 
 use berth_core::{
-    AccountId, AppConfig, Catalog, Document, DocumentBatch, DocumentsError, EventDocuments, Intent, Kind,
-    Milestone, Place, Processing, Region, ResourceResult, ResyncStatus, Session, UnitId,
+    AccountId, AppConfig, CatalogInfo, Document, DocumentBatch, DocumentsError, EventDocuments, Kind,
+    Milestone, Place, Processing, Region, ResourceResult, ResyncStatus, UnitId,
 };
-use berth_port::{PortCatalog, PortConfig, ProcessingMode, service::PortService};
-use common::{ID, catalog};
+use berth_port::{PortConfig, ProcessingMode, service::PortService};
+use common::{ID, Work, catalog};
 use port_stand_in::{Fault, Lifecycle, LoggedRequest, PortStandIn, StandInOptions};
 use secrecy::SecretString;
 use serde_json::{Value, json, value::RawValue};
@@ -64,14 +64,14 @@ fn config(stand_in: &PortStandIn) -> PortConfig {
     config
 }
 
-async fn opened(catalog: &PortCatalog) -> Session {
-    let session = catalog.open(Intent::Write, &[]).await.unwrap();
+async fn opened(catalog: &Work) -> CatalogInfo {
+    let session = catalog.open(&[]).await.unwrap();
     catalog.begin(SystemTime::now()).await.unwrap();
     session
 }
 
 /// A catalog whose resync has begun, with both kinds.
-async fn begun(config: PortConfig) -> PortCatalog {
+async fn begun(config: PortConfig) -> Work {
     let catalog = catalog(config);
     assert_eq!(opened(&catalog).await.processing, Processing::Documents);
     catalog.milestone(&Milestone::Planned).await.unwrap();
@@ -138,17 +138,17 @@ async fn settings_and_flags_decide_who_maps_and_port_is_told_what_is_done() {
         let mut config = config(&stand_in);
         config.processing_mode = mode;
         config.raw_data.enabled = enabled;
-        for (intent, told) in [
-            (Intent::ReadOnly, "dsp"),
-            (Intent::Write, if expected == Documents { "dsp" } else { "ocean-core" }),
-        ] {
-            let session = catalog(config.clone()).open(intent, &[]).await.unwrap();
+        for (writes, told) in
+            [(false, "dsp"), (true, if expected == Documents { "dsp" } else { "ocean-core" })]
+        {
+            let catalog = catalog(config.clone());
+            let session = if writes { catalog.open(&[]).await } else { catalog.read(&[]).await }.unwrap();
             assert_eq!(session.processing, expected, "{flags:?} {mode:?} {enabled}");
             assert_eq!(stand_in.integration(ID).unwrap()["processingMode"], told);
         }
         // Once is enough.
         stand_in.clear_requests();
-        catalog(config).open(Intent::Write, &[]).await.unwrap();
+        catalog(config).open(&[]).await.unwrap();
         assert!(!stand_in.requests().iter().any(LoggedRequest::writes));
     }
 }
@@ -161,13 +161,13 @@ async fn flags_are_believed_for_a_while_and_a_change_of_them_is_followed() {
     config.feature_flags_ttl = Duration::ZERO;
     let eager = catalog(config);
     for catalog in [&patient, &eager] {
-        assert_eq!(catalog.open(Intent::Write, &[]).await.unwrap().processing, Processing::Entities);
+        assert_eq!(catalog.open(&[]).await.unwrap().processing, Processing::Entities);
     }
     stand_in.change_options(|options| options.feature_flags = FLAGS.map(str::to_owned).into());
     assert_eq!(*PortService::of(&patient).feature_flags().await.unwrap(), [""; 0]);
-    assert_eq!(patient.open(Intent::Write, &[]).await.unwrap().processing, Processing::Entities);
+    assert_eq!(patient.open(&[]).await.unwrap().processing, Processing::Entities);
     assert_eq!(stand_in.integration(ID).unwrap()["processingMode"], "ocean-core");
-    assert_eq!(eager.open(Intent::Write, &[]).await.unwrap().processing, Processing::Documents);
+    assert_eq!(eager.open(&[]).await.unwrap().processing, Processing::Documents);
     assert_eq!(stand_in.integration(ID).unwrap()["processingMode"], "dsp");
 }
 
@@ -184,11 +184,11 @@ async fn without_a_usable_address_for_raw_data_nothing_is_read_or_it_is_left_out
         state["integrations"][ID]["ingestAttributes"] = address;
         stand_in.load_state(state).unwrap();
         let mut config = config(&stand_in);
-        let error = catalog(config.clone()).open(Intent::Write, &[]).await.unwrap_err();
+        let error = catalog(config.clone()).open(&[]).await.unwrap_err();
         assert!(error.0.message.contains(said), "{error}");
         assert!(error.0.remedy.unwrap().contains("OCEAN__PROCESSING_MODE=ocean-core"));
         config.processing_mode = ProcessingMode::OceanCore;
-        let session = catalog(config).open(Intent::Write, &[]).await.unwrap();
+        let session = catalog(config).open(&[]).await.unwrap();
         assert_eq!(session.processing, Processing::Entities);
         assert!(session.notes.iter().any(|note| note.contains(said)), "{:?}", session.notes);
     }
@@ -296,8 +296,8 @@ async fn a_resync_of_raw_data_is_told_from_begin_to_end() {
 async fn raw_data_of_live_events_belongs_to_no_resync() {
     let stand_in = stand_in(&FLAGS).await;
     let catalog = begun(config(&stand_in)).await;
-    let events = catalog.for_events();
-    assert_eq!(events.open(Intent::ReadOnly, &[]).await.unwrap().processing, Processing::Documents);
+    let events = catalog.another();
+    assert_eq!(events.follow(&[]).await.unwrap().processing, Processing::Documents);
     let of = |number: usize, gone| {
         let DocumentBatch { config, documents, .. } = batch(0, vec![document(number, 300_000)]);
         EventDocuments { resource: 0, config, gone, documents }
@@ -464,7 +464,7 @@ async fn an_abort_in_port_is_noticed_and_not_told_back() {
     let catalog = begun(config(&stand_in)).await;
     // A look that fails is only a look.
     stand_in.fail(Fault::on("GET /v1/lifecycle").status(500));
-    let stopped = catalog.accompany();
+    let stopped = catalog.watch_for_abort();
     let button = async {
         while stand_in.count("GET /v1/lifecycle") < 3 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -556,7 +556,7 @@ async fn examples_of_a_kind_are_shown_once_masked_and_never_repeated() {
         "Note": format!("<{}>", stand_in.options().client_secret)}});
     let secret: Document = RawValue::from_string(secret.to_string()).unwrap().into();
     let kind = Kind::new(KINDS[1]).unwrap();
-    catalog.begin(SystemTime::now()).await.unwrap();
+    opened(&catalog).await;
     catalog.examples(&kind, std::slice::from_ref(&secret)).await.unwrap();
     assert_eq!(stand_in.count("/examples"), 0, "more may come");
     catalog.end(ResyncStatus::Completed).await.unwrap();

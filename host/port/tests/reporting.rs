@@ -6,12 +6,12 @@ mod common;
 
 use std::time::{Duration, SystemTime};
 
-use berth_core::{Catalog, Intent, Milestone, ResourceResult, ResyncStatus, UnitCounts};
+use berth_core::{Milestone, ResourceResult, ResyncStatus, UnitCounts};
 use berth_port::{
-    PortCatalog, PortConfig,
+    PortConfig,
     service::{LogLevel, LogRecord, PortService},
 };
-use common::{ID, catalog, config};
+use common::{ID, Work, catalog, config};
 use port_stand_in::{Fault, PortStandIn, StandInOptions};
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
@@ -42,14 +42,14 @@ async fn stand_in() -> PortStandIn {
 }
 
 /// A catalog whose resync has begun.
-async fn begun(config: PortConfig) -> PortCatalog {
+async fn begun(config: PortConfig) -> Work {
     let catalog = catalog(config);
-    catalog.open(Intent::Write, &[]).await.unwrap();
+    catalog.open(&[]).await.unwrap();
     catalog.begin(SystemTime::now()).await.unwrap();
     catalog
 }
 
-async fn report(catalog: &PortCatalog, milestones: &[Milestone]) {
+async fn report(catalog: &Work, milestones: &[Milestone]) {
     for milestone in milestones {
         catalog.milestone(milestone).await.unwrap();
     }
@@ -283,7 +283,7 @@ async fn nothing_is_told_where_port_names_no_address() {
     config.heartbeat_interval = Duration::from_millis(1);
     let catalog = begun(config).await;
     report(&catalog, &[started(0)]).await;
-    let passed = tokio::time::timeout(Duration::from_millis(50), catalog.accompany()).await;
+    let passed = tokio::time::timeout(Duration::from_millis(50), catalog.watch_for_abort()).await;
     assert!(passed.is_err(), "nobody asks for the resync's end");
     catalog.end(ResyncStatus::Completed).await.unwrap();
     assert_eq!(requests(&stand_in, "ingest"), [""; 0]);
@@ -306,14 +306,14 @@ async fn a_resync_gives_signs_of_life_until_it_ends() {
         }
     };
     tokio::select! {
-        problem = catalog.accompany() => panic!("{problem}"),
+        problem = catalog.watch_for_abort() => panic!("{problem}"),
         () = enough => {}
     }
     assert!(stand_in.heartbeats().iter().all(|event| *event == resync));
     catalog.end(ResyncStatus::Completed).await.unwrap();
     // Without a resync there is nothing to tell.
     let before = stand_in.count("heartbeat");
-    let passed = tokio::time::timeout(Duration::from_millis(50), catalog.accompany()).await;
+    let passed = tokio::time::timeout(Duration::from_millis(50), catalog.watch_for_abort()).await;
     assert!(passed.is_err());
     assert_eq!(stand_in.count("heartbeat"), before);
 }
@@ -345,7 +345,7 @@ async fn logs_are_shipped_without_secrets() {
     let stand_in = stand_in().await;
     let mut config = config(&stand_in);
     config.secrets.push(SecretString::from("external-id-of-ours"));
-    let catalog = PortCatalog::new(config.clone(), reqwest::Client::new()).unwrap();
+    let catalog = catalog(config.clone());
     assert_eq!(PortService::of(&catalog).takes_logs(), None, "nothing is known yet");
     let catalog = begun(config).await;
     assert_eq!(PortService::of(&catalog).takes_logs(), Some(true));

@@ -6,9 +6,9 @@ mod common;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use berth_core::{BlueprintId, Catalog, Entity, Intent, ResyncStatus, UpsertOptions, UpsertOutcome};
-use berth_port::{PortCatalog, PortConfig, service::PortService};
-use common::{ID, catalog, config};
+use berth_core::{BlueprintId, Entity, ResyncStatus, UpsertOptions, UpsertOutcome};
+use berth_port::{PortConfig, service::PortService};
+use common::{ID, Work, catalog, config};
 use port_stand_in::{Fault, PortStandIn, StandInOptions};
 use serde_json::json;
 
@@ -27,14 +27,14 @@ async fn stand_in() -> PortStandIn {
     stand_in
 }
 
-async fn begun(config: PortConfig) -> PortCatalog {
+async fn begun(config: PortConfig) -> Work {
     let catalog = catalog(config);
-    catalog.open(Intent::Write, &[]).await.unwrap();
+    catalog.open(&[]).await.unwrap();
     catalog.begin(SystemTime::now()).await.unwrap();
     catalog
 }
 
-async fn upsert(catalog: &PortCatalog) -> UpsertOutcome {
+async fn upsert(catalog: &Work) -> UpsertOutcome {
     let entity = Entity::new(BlueprintId::new("vm").unwrap(), "vm-1");
     let report = catalog.upsert(&entity.key.blueprint, std::slice::from_ref(&entity), WRITE).await;
     report.outcomes.into_iter().next().unwrap()
@@ -70,7 +70,7 @@ async fn a_stopped_resync_waits_for_nothing_and_is_reported_as_aborted() {
         // The next resync begins anew.
         stand_in.clear_faults();
         if stand_in.requests().iter().all(|request| request.status != 429) {
-            catalog.open(Intent::Write, &[]).await.unwrap();
+            catalog.open(&[]).await.unwrap();
             assert_eq!(upsert(&catalog).await, UpsertOutcome::Created);
         }
     }
@@ -95,7 +95,7 @@ async fn what_is_on_its_way_when_a_resync_is_stopped_is_finished() {
 async fn events_go_on_when_a_resync_is_stopped() {
     let stand_in = stand_in().await;
     let catalog = begun(config(&stand_in)).await;
-    let events = catalog.for_events();
+    let events = catalog.another();
     catalog.stop();
     tokio::time::sleep(Duration::from_millis(4_200)).await;
     assert!(matches!(upsert(&catalog).await, UpsertOutcome::Refused(_)));
@@ -123,7 +123,7 @@ async fn an_outage_ends_the_resync() {
     let catalog = begun(config).await;
     stand_in.fail(Fault::on("").status(503).times(9_999));
     let start = Instant::now();
-    let (outcome, problem) = tokio::join!(upsert(&catalog), catalog.accompany());
+    let (outcome, problem) = tokio::join!(upsert(&catalog), catalog.watch_for_abort());
     assert!(matches!(outcome, UpsertOutcome::Refused(_)));
     assert!(problem.to_string().contains("outage_seconds"), "{problem}");
     let took = start.elapsed();
@@ -131,7 +131,7 @@ async fn an_outage_ends_the_resync() {
 
     // One success is enough to go on, even if other requests fail.
     stand_in.clear_faults();
-    catalog.open(Intent::Write, &[]).await.unwrap();
+    catalog.open(&[]).await.unwrap();
     stand_in.fail(Fault::on("entities/bulk").status(503).times(9_999));
     let (outcome, ended) = tokio::join!(
         upsert(&catalog),
@@ -143,7 +143,7 @@ async fn an_outage_ends_the_resync() {
                 }
             };
             tokio::select! {
-                problem = catalog.accompany() => problem,
+                problem = catalog.watch_for_abort() => problem,
                 () = looks => unreachable!(),
             }
         })

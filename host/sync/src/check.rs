@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use berth_core::{
-    Account, AccountAccess, Catalog, FetchError, FetchRequest, Intent, KindEntry, Mapper, Problem,
-    Processing, Region, Scope, Source,
+    Account, AccountAccess, Catalog, FetchError, FetchRequest, KindEntry, MapperSnapshot, OpenedSource,
+    Problem, Processing, Region, ResourceReader, Scope, Source, SourceSession,
 };
 use futures::{StreamExt, stream};
 use serde::Serialize;
@@ -54,9 +54,9 @@ const ACCOUNTS: usize = 16;
 ///
 /// The kinds are those of the app-config, or, with `all_kinds`, every kind that is found.
 pub async fn check(
-    source: &dyn Source,
-    mapper: &dyn Mapper,
-    catalog: &dyn Catalog,
+    source: Arc<dyn Source>,
+    mapper: &dyn MapperSnapshot,
+    catalog: Arc<dyn Catalog>,
     all_kinds: bool,
 ) -> Vec<Check> {
     let mut checks = Vec::new();
@@ -75,12 +75,13 @@ pub async fn check(
     }
 
     let defaults: Vec<KindEntry> = crate::run::defaults(&kinds);
-    let (session, identity, accounts) =
-        futures::join!(catalog.open(Intent::ReadOnly, &defaults), source.identity(), source.accounts());
-    let mut config = match session {
-        Ok(session) => {
-            let resources = session.config.resources.len();
-            let mapped = match session.processing {
+    let (catalog, identity, opened) =
+        futures::join!(catalog.read(&defaults), source.identity(), Arc::clone(&source).open());
+    let mut config = match catalog {
+        Ok(catalog) => {
+            let info = catalog.info;
+            let resources = info.config.resources.len();
+            let mapped = match info.processing {
                 Processing::Entities | Processing::EntitiesAndDocuments => "mapped",
                 Processing::Documents => "mapped by Port itself, from raw data",
             };
@@ -88,7 +89,7 @@ pub async fn check(
                 "Port",
                 Ok(format!("credentials accepted; {resources} resources are {mapped}")),
             ));
-            session.config
+            info.config
         }
         Err(error) => {
             checks.push(Check::new("Port", Err(error.0)));
@@ -115,11 +116,11 @@ pub async fn check(
             checks.push(Check::new(format!("mapping of {}", resource.config.kind), Err(problem.clone())));
         }
     }
-    match accounts {
+    match opened {
         Err(problem) => checks.push(Check::new("AWS accounts", Err(problem))),
-        Ok(accounts) => {
+        Ok(OpenedSource { accounts, session }) => {
             let mut found: Vec<Vec<Check>> = stream::iter(&accounts)
-                .map(|access| account(source, access, &resources))
+                .map(|access| account(&*session, access, &resources))
                 .buffered(ACCOUNTS)
                 .collect()
                 .await;
@@ -129,14 +130,18 @@ pub async fn check(
     checks
 }
 
-async fn account(source: &dyn Source, access: &AccountAccess, resources: &[ResolvedResource]) -> Vec<Check> {
+async fn account(
+    source: &dyn SourceSession,
+    access: &AccountAccess,
+    resources: &[ResolvedResource],
+) -> Vec<Check> {
     let account = &access.account;
     let role = format!("account {}: access", account.id);
     if let Err(problem) = &access.access {
         return vec![Check::new(role, Err(problem.clone()))];
     }
     let mut checks = vec![Check::new(role, Ok(account.name.clone()))];
-    let regions = source.enabled_regions(account, &region_hints(resources)).await;
+    let regions = source.regions(account, &region_hints(resources)).await;
     let told = regions.as_ref().map_err(Clone::clone).map(|enabled| {
         let count = enabled.regions().len();
         if enabled.is_assumed() {
@@ -147,6 +152,7 @@ async fn account(source: &dyn Source, access: &AccountAccess, resources: &[Resol
     });
     checks.push(Check::new(format!("account {}: regions", account.id), told));
     let regions = regions.map_or_else(|_| Vec::new(), |enabled| enabled.regions().to_vec());
+    let reader = source.reader(&[]);
     let mut seen = BTreeSet::new();
     for resource in resources {
         let Ok((kind, _)) = &resource.mapping else { continue };
@@ -166,16 +172,20 @@ async fn account(source: &dyn Source, access: &AccountAccess, resources: &[Resol
             fresh: false,
         };
         let subject = format!("account {}: {} in {region}", account.id, kind.kind);
-        checks.push(Check::new(subject, read(source, request, account).await));
+        checks.push(Check::new(subject, read(&*reader, request, account).await));
     }
     checks
 }
 
 /// Reads a unit just far enough to know whether it can be read: one resource, with all its steps.
-async fn read(source: &dyn Source, mut request: FetchRequest, account: &Account) -> Result<String, Problem> {
+async fn read(
+    reader: &dyn ResourceReader,
+    mut request: FetchRequest,
+    account: &Account,
+) -> Result<String, Problem> {
     Arc::make_mut(&mut request.kind).plan.chunk = Some(1);
     tracing::debug!(account = %account.id, kind = %request.kind.kind, "reading one resource");
-    match source.fetch(request).next().await {
+    match reader.fetch(request).next().await {
         None => Ok("readable; nothing there".into()),
         Some(Ok(page)) => match (page.failures.into_iter().next(), page.unread.into_iter().next()) {
             (Some(failure), _) => Err(failure.problem),

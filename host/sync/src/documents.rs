@@ -14,30 +14,29 @@ use std::{
 };
 
 use berth_core::{
-    Catalog, Document, DocumentBatch, DocumentsError, Kind, MapContext, MapRequest, Mapper, Mapping, Problem,
-    Processing, RawPage, UnitId,
+    CatalogSession, Document, DocumentBatch, DocumentsError, Kind, MapContext, MapRequest, MapperSnapshot,
+    Mapping, Problem, Processing, RawPage, UnitId,
 };
 use serde_json::value::RawValue;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Mode, SyncOptions};
+use crate::catalog_access::CatalogAccess;
 
 /// Bytes of documents that may wait to be offered.
 const WAITING: usize = 32 << 20;
 
 /// Takes documents from the units.
 pub(crate) struct Documents {
-    catalog: Arc<dyn Catalog>,
+    catalog: CatalogAccess,
     processing: Processing,
-    mode: Mode,
     /// Stops the resync.
     cancel: CancellationToken,
     errors: Mutex<Errors>,
     /// How many examples of each kind are still wanted.
     wanted: Mutex<BTreeMap<Kind, usize>>,
     waiting: Arc<AtomicUsize>,
-    aside: UnboundedSender<Aside>,
+    background: UnboundedSender<BackgroundTask>,
 }
 
 #[derive(Default)]
@@ -49,49 +48,53 @@ struct Errors {
 }
 
 /// Something to do beside the resync's work.
-enum Aside {
+enum BackgroundTask {
     Offer(DocumentBatch),
     /// All documents of the entry were offered.
     End(UnitId),
     Show(Kind, Vec<Document>),
     /// Examples that have to be made of resources first.
-    Make(Arc<dyn Mapper>, MapRequest),
+    Make(Arc<dyn MapperSnapshot>, MapRequest),
 }
 
 /// The resources that examples are made of, if the rest of their page maps well.
 pub(crate) struct Examples(Option<MapRequest>);
 
 /// Works beside the resync, until all [`Documents`] are dropped.
-pub(crate) struct Beside {
-    catalog: Arc<dyn Catalog>,
+pub(crate) struct BackgroundTasks {
+    catalog: Arc<dyn CatalogSession>,
     waiting: Arc<AtomicUsize>,
-    todo: UnboundedReceiver<Aside>,
+    todo: UnboundedReceiver<BackgroundTask>,
 }
 
 impl Documents {
-    /// `kinds` are those of the app-config, of each of which the catalog wants `examples` examples.
+    /// `kinds` are those of the app-config, of each of which the catalog wants `examples` examples. What is
+    /// made beside the work is there only where something writes.
     pub(crate) fn new(
-        catalog: &Arc<dyn Catalog>,
+        catalog: CatalogAccess,
         processing: Processing,
         (kinds, examples): (impl Iterator<Item = Kind>, usize),
-        options: &SyncOptions,
-    ) -> (Self, Beside) {
-        let (aside, todo) = unbounded_channel();
+        cancel: CancellationToken,
+    ) -> (Self, Option<BackgroundTasks>) {
+        let (background, todo) = unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         // A plan shows nobody anything.
-        let examples = if options.mode == Mode::Apply { examples } else { 0 };
+        let examples = if catalog.is_plan() { 0 } else { examples };
+        let tasks = catalog.session().map(|session| BackgroundTasks {
+            catalog: Arc::clone(session),
+            waiting: Arc::clone(&waiting),
+            todo,
+        });
         let documents = Self {
-            catalog: Arc::clone(catalog),
+            catalog,
             processing,
-            mode: options.mode,
-            cancel: options.cancel.clone(),
+            cancel,
             errors: Mutex::default(),
             wanted: Mutex::new(kinds.map(|kind| (kind, examples)).collect()),
-            waiting: Arc::clone(&waiting),
-            aside,
+            waiting,
+            background,
         };
-        let beside = Beside { catalog: Arc::clone(catalog), waiting, todo };
-        (documents, beside)
+        (documents, tasks)
     }
 
     /// How a unit's resources are to be mapped, where its entry says `mapping`; and whether documents
@@ -99,7 +102,7 @@ impl Documents {
     pub(crate) fn mapping(&self, mapping: &Mapping) -> (Mapping, bool) {
         match self.processing {
             Processing::Entities => (mapping.clone(), false),
-            Processing::EntitiesAndDocuments => (mapping.clone(), self.mode == Mode::Apply),
+            Processing::EntitiesAndDocuments => (mapping.clone(), !self.catalog.is_plan()),
             Processing::Documents => (Mapping::Documents, false),
         }
     }
@@ -109,9 +112,9 @@ impl Documents {
     /// # Errors
     /// The [`Problem`] that fails the unit.
     pub(crate) async fn take(&self, batch: DocumentBatch) -> Result<(), Problem> {
-        if batch.documents.is_empty() || self.mode == Mode::Plan {
+        let Some(session) = self.catalog.session().filter(|_| !batch.documents.is_empty()) else {
             return Ok(());
-        }
+        };
         self.show(&batch.unit.kind, &batch.documents);
         match self.processing {
             Processing::Entities => Ok(()),
@@ -121,7 +124,7 @@ impl Documents {
             }
             Processing::Documents => {
                 let resource = batch.unit.resource;
-                self.catalog.documents(batch).await.map_err(|error| self.refused(resource, error))
+                session.documents(batch).await.map_err(|error| self.refused(resource, error))
             }
         }
     }
@@ -131,15 +134,15 @@ impl Documents {
     /// # Errors
     /// The [`Problem`] that fails the entry.
     pub(crate) async fn end(&self, unit: &UnitId) -> Result<(), Problem> {
+        let Some(session) = self.catalog.session() else { return Ok(()) };
         match self.processing {
-            _ if self.mode == Mode::Plan => Ok(()),
             Processing::Entities => Ok(()),
             Processing::EntitiesAndDocuments => {
-                _ = self.aside.send(Aside::End(unit.clone()));
+                _ = self.background.send(BackgroundTask::End(unit.clone()));
                 Ok(())
             }
             Processing::Documents => {
-                let ended = self.catalog.documents_end(unit.resource).await;
+                let ended = session.documents_end(unit.resource).await;
                 ended.map_err(|error| self.refused(unit.resource, error))
             }
         }
@@ -178,14 +181,14 @@ impl Documents {
             tracing::warn!(unit = %batch.unit, documents = batch.documents.len(), "the catalog is too slow for documents; some are left out");
             return;
         }
-        _ = self.aside.send(Aside::Offer(batch));
+        _ = self.background.send(BackgroundTask::Offer(batch));
     }
 
     // Examples.
 
     /// Puts resources of a page aside if examples of the kind are still wanted and the page's report
     /// will have no documents.
-    pub(crate) fn set_aside(&self, kind: &Kind, context: &MapContext, page: &RawPage) -> Examples {
+    pub(crate) fn sample(&self, kind: &Kind, context: &MapContext, page: &RawPage) -> Examples {
         if self.processing != Processing::Entities {
             return Examples(None);
         }
@@ -212,10 +215,10 @@ impl Documents {
     }
 
     /// The page that examples were set aside of was mapped by `mapper`, well or not.
-    pub(crate) fn mapped(&self, mapper: &Arc<dyn Mapper>, examples: Examples, well: bool) {
+    pub(crate) fn mapped(&self, mapper: &Arc<dyn MapperSnapshot>, examples: Examples, well: bool) {
         let Some(request) = examples.0 else { return };
         if well {
-            _ = self.aside.send(Aside::Make(Arc::clone(mapper), request));
+            _ = self.background.send(BackgroundTask::Make(Arc::clone(mapper), request));
         } else if let Some(wanted) = self.wanted().get_mut(&request.kind) {
             *wanted += request.page.count;
         }
@@ -224,7 +227,7 @@ impl Documents {
     fn show(&self, kind: &Kind, documents: &[Document]) {
         let count = self.reserve(kind, documents.len());
         if let Some(first) = documents.get(..count).filter(|first| !first.is_empty()) {
-            _ = self.aside.send(Aside::Show(kind.clone(), first.to_vec()));
+            _ = self.background.send(BackgroundTask::Show(kind.clone(), first.to_vec()));
         }
     }
 
@@ -242,13 +245,13 @@ impl Documents {
     }
 }
 
-impl Beside {
+impl BackgroundTasks {
     pub(crate) async fn run(mut self) {
         // Entries whose documents the catalog does not take any more.
         let mut refused = BTreeMap::new();
-        while let Some(aside) = self.todo.recv().await {
-            match aside {
-                Aside::Offer(batch) => {
+        while let Some(task) = self.todo.recv().await {
+            match task {
+                BackgroundTask::Offer(batch) => {
                     self.waiting.fetch_sub(size(&batch), Ordering::Relaxed);
                     let unit = batch.unit.clone();
                     if !refused.contains_key(&unit.resource)
@@ -258,15 +261,15 @@ impl Beside {
                         refused.insert(unit.resource, error);
                     }
                 }
-                Aside::End(unit) => {
+                BackgroundTask::End(unit) => {
                     if let Err(error) = self.catalog.documents_end(unit.resource).await
                         && !refused.contains_key(&unit.resource)
                     {
                         tracing::warn!(kind = %unit.kind, %error, "the catalog did not take documents");
                     }
                 }
-                Aside::Show(kind, documents) => self.show(&kind, &documents).await,
-                Aside::Make(mapper, request) => {
+                BackgroundTask::Show(kind, documents) => self.show(&kind, &documents).await,
+                BackgroundTask::Make(mapper, request) => {
                     let kind = request.kind.clone();
                     match mapper.map(request).await {
                         Ok(report) => self.show(&kind, &report.documents).await,

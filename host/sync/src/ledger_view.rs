@@ -3,7 +3,8 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use berth_core::{
-    Entity, Intent, Ledger, LedgerEntry, LedgerSession, MissingScopes, Problem, Producer, Producers,
+    Entity, Ledger, LedgerEntry, LedgerReader, LedgerSession, MissingScopes, OpenedLedger, Problem, Producer,
+    Producers,
 };
 use tokio::{
     sync::mpsc,
@@ -30,48 +31,42 @@ pub(crate) enum Freshness {
     Unsure,
 }
 
+/// An open ledger, as a plan or as a resync has it.
+#[derive(Debug, Clone)]
+enum LedgerAccess {
+    Read(Arc<dyn LedgerReader>),
+    Write(Arc<dyn LedgerSession>),
+}
+
 /// An open ledger.
 #[derive(Debug, Clone)]
 pub(crate) struct LedgerHandle {
-    session: Arc<dyn LedgerSession>,
+    access: LedgerAccess,
     may_block: bool,
 }
 
 impl LedgerHandle {
-    /// Calls it where it may block.
-    async fn call<T: Send + 'static>(
-        &self,
-        call: impl FnOnce(&dyn LedgerSession) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
-        let session = Arc::clone(&self.session);
-        blocking(self.may_block, move || call(&*session)).await
-    }
-}
-
-/// What the ledger says of the catalog.
-#[derive(Debug)]
-pub(crate) struct LedgerView {
-    session: LedgerHandle,
-    /// Whether the catalog could be listed. If not, nobody knows what it still holds.
-    reliable: bool,
-    /// Of these something is known, but the catalog holds them no more: somebody deleted them. The
-    /// catalog has then taken them out of the relations of others, too.
-    vanished: HashSet<u128>,
-}
-
-impl LedgerView {
-    /// Opens a ledger. One that cannot be used is done without, with a note.
+    /// Opens a ledger, to read it or for a resync. One that cannot be used is done without, with a note.
     pub(crate) async fn open(
         ledger: Arc<dyn Ledger>,
         catalog: String,
-        intent: Intent,
+        reads_only: bool,
         notes: &mut Vec<String>,
-    ) -> Option<LedgerHandle> {
+    ) -> Option<Self> {
         let may_block = ledger.may_block();
-        match blocking(may_block, move || ledger.begin(&catalog, intent)).await {
-            Ok(opened) => {
-                notes.extend(opened.notes);
-                Some(LedgerHandle { session: opened.session, may_block })
+        let open = move || {
+            if reads_only {
+                let OpenedLedger { session, notes } = ledger.read(&catalog)?;
+                Ok((LedgerAccess::Read(session), notes))
+            } else {
+                let OpenedLedger { session, notes } = ledger.begin(&catalog)?;
+                Ok((LedgerAccess::Write(session), notes))
+            }
+        };
+        match blocking(may_block, open).await {
+            Ok((access, more)) => {
+                notes.extend(more);
+                Some(Self { access, may_block })
             }
             Err(problem) => {
                 tracing::warn!(%problem, "the ledger cannot be used");
@@ -81,12 +76,92 @@ impl LedgerView {
         }
     }
 
+    fn reader(&self) -> &dyn LedgerReader {
+        match &self.access {
+            LedgerAccess::Read(reader) => &**reader,
+            LedgerAccess::Write(session) => &**session,
+        }
+    }
+
+    /// What records; `None` in a plan.
+    fn writer(&self) -> Option<LedgerWriter> {
+        match &self.access {
+            LedgerAccess::Read(_) => None,
+            LedgerAccess::Write(session) => {
+                Some(LedgerWriter { session: Arc::clone(session), may_block: self.may_block })
+            }
+        }
+    }
+}
+
+/// Records what a resync finds out.
+#[derive(Debug, Clone)]
+pub(crate) struct LedgerWriter {
+    session: Arc<dyn LedgerSession>,
+    may_block: bool,
+}
+
+impl LedgerWriter {
+    /// Calls it where it may block.
+    async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(Arc<dyn LedgerSession>) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let session = Arc::clone(&self.session);
+        blocking(self.may_block, move || call(session)).await
+    }
+
+    /// Records in one go, and waits for it.
+    pub(crate) async fn record(&self, entries: Vec<Entry>) -> Result<(), Problem> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.record_batch(entries).await.map(drop)
+    }
+
+    /// Records a batch, and gives it back empty.
+    async fn record_batch(&self, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Problem> {
+        let written = self.call(move |session| {
+            session.record(&entries)?;
+            entries.clear();
+            Ok(entries)
+        });
+        written.await
+    }
+
+    /// Replaces producers in one go, and waits for it.
+    pub(crate) async fn record_producers(&self, entries: Vec<(u128, Producers)>) -> Result<(), Problem> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.call(move |session| session.record_producers(&entries)).await
+    }
+
+    /// Says that all that was sent is recorded, and which scopes are missing.
+    pub(crate) async fn end(self, missing: MissingScopes) -> Result<(), Problem> {
+        self.call(move |session| session.end(&missing)).await
+    }
+}
+
+/// What the ledger says of the catalog.
+#[derive(Debug)]
+pub(crate) struct LedgerView {
+    ledger: LedgerHandle,
+    /// Whether the catalog could be listed. If not, nobody knows what it still holds.
+    reliable: bool,
+    /// Of these something is known, but the catalog holds them no more: somebody deleted them. The
+    /// catalog has then taken them out of the relations of others, too.
+    vanished: HashSet<u128>,
+}
+
+impl LedgerView {
     /// Holds what is known against what the catalog holds.
-    pub(crate) async fn of(session: LedgerHandle, owned: Arc<Owned>) -> Self {
-        let read = session.call(move |reader| {
+    pub(crate) async fn of(ledger: LedgerHandle, owned: Arc<Owned>) -> Self {
+        let handle = ledger.clone();
+        let read = blocking(ledger.may_block, move || {
             let mut vanished = HashSet::new();
             let Owned::Known(owned) = &*owned else { return Ok(None) };
-            reader.each_key(&mut |key| {
+            handle.reader().each_key(&mut |key| {
                 if !owned.contains(&key) {
                     vanished.insert(key);
                 }
@@ -100,7 +175,7 @@ impl LedgerView {
                 None
             }
         };
-        Self { session, reliable: vanished.is_some(), vanished: vanished.unwrap_or_default() }
+        Self { ledger, reliable: vanished.is_some(), vanished: vanished.unwrap_or_default() }
     }
 
     /// Whether relations of entities may have lost their targets.
@@ -115,7 +190,7 @@ impl LedgerView {
 
     /// What is known of an entity.
     pub(crate) fn look_up(&self, key: u128) -> Option<LedgerEntry> {
-        self.session.session.look_up(key)
+        self.ledger.reader().look_up(key)
     }
 
     /// Compares an entity that the catalog holds with what is recorded of it. `content` is the digest
@@ -149,58 +224,31 @@ impl LedgerView {
                 .any(|(_, target)| target.is_none_or(|target| self.vanished.contains(&target)))
     }
 
-    /// Records in one go, and waits for it.
-    pub(crate) async fn record(&self, entries: Vec<Entry>) -> Result<(), Problem> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        record(&self.session, entries).await.map(drop)
-    }
-
-    /// Replaces producers in one go, and waits for it.
-    pub(crate) async fn record_producers(&self, entries: Vec<(u128, Producers)>) -> Result<(), Problem> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        self.session.call(move |session| session.record_producers(&entries)).await
-    }
-
     /// In how many complete resyncs in a row before this one scopes were missing.
     pub(crate) fn missing_scopes(&self) -> MissingScopes {
-        self.session.session.missing_scopes().unwrap_or_else(|problem| {
+        self.ledger.reader().missing_scopes().unwrap_or_else(|problem| {
             tracing::warn!(%problem, "the ledger cannot be read; removed scopes are counted from the start");
             MissingScopes::new()
         })
-    }
-
-    /// Says that all that was sent is recorded, and which scopes are missing.
-    pub(crate) async fn end(&self, missing: MissingScopes) -> Result<(), Problem> {
-        self.session.call(move |session| session.end(&missing)).await
     }
 }
 
 /// What is recorded of an entity, by the digest of its key.
 pub(crate) type Entry = (u128, Option<LedgerEntry>);
 
-async fn record(session: &LedgerHandle, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Problem> {
-    let written = session.call(move |session| {
-        session.record(&entries)?;
-        entries.clear();
-        Ok(entries)
-    });
-    written.await
-}
-
 /// Records what the catalog confirms, beside the writer: no entity waits for the disk.
 pub(crate) struct Recorder {
     pub(crate) sender: mpsc::Sender<Entry>,
+    writer: LedgerWriter,
     task: JoinHandle<Result<(), Problem>>,
 }
 
 impl Recorder {
-    pub(crate) fn start(ledger: &LedgerView) -> Self {
+    /// `None` in a plan, which records nothing.
+    pub(crate) fn start(ledger: &LedgerView) -> Option<Self> {
+        let writer = ledger.ledger.writer()?;
         let (sender, mut entries) = mpsc::channel(2 * BATCH);
-        let session = ledger.session.clone();
+        let session = writer.clone();
         let task = tokio::spawn(async move {
             let mut batch = Vec::new();
             while entries.recv_many(&mut batch, BATCH).await > 0 {
@@ -213,16 +261,17 @@ impl Recorder {
                         () = sleep_until(deadline) => break,
                     }
                 }
-                batch = record(&session, batch).await?;
+                batch = session.record_batch(batch).await?;
             }
             Ok(())
         });
-        Self { sender, task }
+        Some(Self { sender, writer, task })
     }
 
     /// Waits until everything is recorded. All other senders must be gone.
-    pub(crate) async fn finish(self) -> Result<(), Problem> {
+    pub(crate) async fn finish(self) -> Result<LedgerWriter, Problem> {
         drop(self.sender);
-        self.task.await.unwrap_or_else(|error| Err(Problem::from_error(&error)))
+        self.task.await.unwrap_or_else(|error| Err(Problem::from_error(&error)))?;
+        Ok(self.writer)
     }
 }

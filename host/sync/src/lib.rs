@@ -11,6 +11,7 @@
 //!   key is kept until the end, and the key itself where a relation of it is a search query.
 
 mod blocking;
+mod catalog_access;
 mod check;
 mod content;
 pub mod deletion;
@@ -39,7 +40,7 @@ mod written;
 pub use berth_core::UnitCounts;
 pub use check::{Check, Finding, check};
 pub use diff::{Change, FieldChange};
-pub use live::{Backlog, Gate, Journal, Live, LiveOptions, LiveParts, Refreshed, Roster, Submission};
+pub use live::{AccountCache, Backlog, Gate, Journal, Live, LiveOptions, LiveParts, Refreshed, Submission};
 pub use misconfigured::Misconfiguration;
 pub use plan::{Planned, ResolvedResource, plan, resolve};
 pub use plan_file::{Approved, ChangeKind, PlanFile, PlannedChange, PlannedDeletion};

@@ -4,6 +4,7 @@
 //! through the kind's own plan and plugin, so that an event that comes late, twice or out of order
 //! does no harm. Which events concern a kind stands in the plugin's manifest.
 
+mod account_cache;
 mod apply;
 mod backlog;
 mod journal;
@@ -11,7 +12,6 @@ mod limits;
 mod matching;
 mod queue;
 mod refresh;
-mod roster;
 mod writer;
 
 use std::{
@@ -40,9 +40,9 @@ use self::{
 };
 use crate::{Event, Observer};
 
+pub use account_cache::AccountCache;
 pub use backlog::Backlog;
 pub use journal::Journal;
-pub use roster::Roster;
 
 /// Resources that may wait for being written, beside those that are read.
 const WRITING: usize = 200;
@@ -170,11 +170,10 @@ type Worked = (Job, Result<Done, Miss>);
 /// What a [`Live`] works with.
 pub struct LiveParts {
     /// Where resources come from; the resyncs of the process run through it, too.
-    pub source: Arc<Roster>,
+    pub source: Arc<AccountCache>,
     /// What maps them.
     pub mapper: Arc<dyn Mapper>,
-    /// Where entities go. Its [`open`](Catalog::open) is called to read the app-config, so it must
-    /// not be the very catalog that resyncs run on.
+    /// Where entities go.
     pub catalog: Arc<dyn Catalog>,
     /// What resyncs of the process note in [`SyncOptions`](crate::SyncOptions).
     pub journal: Arc<Journal>,
@@ -205,7 +204,7 @@ impl Live {
             refresher: Refresher {
                 source,
                 mapper,
-                writer: BatchWriter::new(Arc::clone(&catalog), adoption),
+                writer: BatchWriter::new(catalog.upsert_batch(), adoption),
                 catalog,
                 journal,
                 ledger,
@@ -229,7 +228,7 @@ impl Live {
             Err(Unusable::FailedCall) => return Submission::Ignored,
             Err(Unusable::Malformed(reason)) => return Submission::Malformed(reason),
         };
-        let targets = notice.targets(&self.refresher.mapper.kinds());
+        let targets = notice.targets(&Arc::clone(&self.refresher.mapper).snapshot().kinds());
         if targets.is_empty() {
             tracing::debug!(event = notice.name(), "an event concerns nothing that is mapped");
             return Submission::Ignored;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_core::{BlueprintId, Catalog, Kind, MisconfiguredField};
+use berth_core::{BlueprintId, CatalogView, Kind, MisconfiguredField};
 use serde::Serialize;
 
 use crate::ResolvedResource;
@@ -69,7 +69,7 @@ impl Misconfigured {
     /// requires nothing.
     pub(crate) async fn told(
         self,
-        catalog: &dyn Catalog,
+        catalog: &dyn CatalogView,
         resources: &[ResolvedResource],
         mapped: &BTreeMap<usize, u64>,
     ) -> Vec<Misconfiguration> {

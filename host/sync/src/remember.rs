@@ -35,7 +35,7 @@ impl EndOfResync<'_, '_> {
         ledger: &LedgerView,
         recorder: Recorder,
     ) -> Result<(), Problem> {
-        recorder.finish().await?;
+        let writer = recorder.finish().await?;
         let Self { policy, deletion, written, .. } = self;
         let mut gone: HashSet<u128> = HashSet::new();
         // Where the catalog does not create targets itself, others may relate to what was deleted.
@@ -55,10 +55,10 @@ impl EndOfResync<'_, '_> {
             // Of one that is new to this resync all is forgotten, so that it is looked at.
             (known.is_some() || written.seen.contains_key(key)).then_some((*key, known))
         }));
-        ledger.record(entries).await?;
+        writer.record(entries).await?;
         if !self.stopped {
             let producers = self.producers_after(ledger, &touched);
-            ledger.record_producers(producers).await?;
+            writer.record_producers(producers).await?;
         }
         let kept = deletion.kept.iter().filter_map(|kept| match &kept.keep {
             Keep::ScopeRemoved { scope, .. } => Some(scope),
@@ -68,7 +68,7 @@ impl EndOfResync<'_, '_> {
         // Where nothing was decided, nothing is known about the scopes either.
         let missing =
             if deletion.stopped.is_some() { ledger.missing_scopes() } else { policy.missing_after(kept) };
-        ledger.end(missing).await
+        writer.end(missing).await
     }
 
     /// The producers of the entities of which they were not certain before all units had ended.

@@ -8,9 +8,11 @@ use std::{
 };
 
 use berth_core::{
-    Account, AccountAccess, AccountId, Adoption, BlueprintId, Catalog, EnabledRegions, Install, Intent, Kind,
-    KindEntry, Ledger, Mapper, Milestone, Problem, Processing, Region, ResourceResult, ResyncStatus, Scope,
-    Session, Source, Unit, UnitId, UnitState, UpsertOptions,
+    Account, AccountAccess, AccountId, Adoption, BegunResync, BlueprintId, Catalog, CatalogError,
+    CatalogInfo, CatalogSession, CatalogView, EnabledRegions, Install, Kind, KindEntry, Ledger, Mapper,
+    MapperSnapshot, Milestone, Opened, OpenedSource, PlannedRead, Problem, Processing, Region,
+    ResourceReader, ResourceResult, ResyncStart, ResyncStatus, Scope, Source, SourceSession, Unit, UnitId,
+    UnitState, UpsertOptions,
 };
 use futures::{StreamExt, stream};
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
@@ -19,13 +21,14 @@ use tracing::Instrument;
 
 use crate::{
     Approved, Deletion, Event, Journal, Observer, Outcome, Report, ResolvedResource, UnitCounts, UnitReport,
+    catalog_access::CatalogAccess,
     content::key_digest,
     deletion::{
         AccountScope, Entry, Facts, LimitOptions, Policy, RemovalOptions,
         lookup::{DeletionSettings, Reports, StaleEntities},
     },
-    documents::{Beside, Documents},
-    ledger_view::{LedgerView, Recorder},
+    documents::{BackgroundTasks, Documents},
+    ledger_view::{LedgerHandle, LedgerView, Recorder},
     mapped::Mapped,
     misconfigured::Misconfigured,
     order::{Order, Relations},
@@ -49,15 +52,6 @@ pub enum Mode {
     Apply,
     /// Nothing is written; the report says what would be.
     Plan,
-}
-
-impl Mode {
-    fn intent(self) -> Intent {
-        match self {
-            Self::Apply => Intent::Write,
-            Self::Plan => Intent::ReadOnly,
-        }
-    }
 }
 
 /// How a run behaves.
@@ -156,28 +150,35 @@ pub async fn run(
     let clock = Instant::now();
     let journal = Arc::clone(&options.journal);
     let _running = journal.begin();
-    let pinned = mapper.pinned().unwrap_or_else(|| Arc::clone(&mapper));
-    let kinds = pinned.kinds();
-    let defaults = defaults(&kinds);
-    let intent = options.mode.intent();
-    let (session, accounts) = futures::join!(catalog.open(intent, &defaults), source.accounts());
-    let session = session.map_err(|error| SyncError::Catalog(error.0))?;
-    observer.event(&Event::Opened { notes: &session.notes });
+    let snapshot = Arc::clone(&mapper).snapshot();
+    let defaults = defaults(&snapshot.kinds());
+    let upsert_batch = catalog.upsert_batch();
+    let (opened, source) = futures::join!(open(catalog, options.mode, &defaults), source.open());
+    let Opened { info, session } = opened.map_err(|error| SyncError::Catalog(error.0))?;
+    observer.event(&Event::Opened { notes: &info.notes });
     // The catalog may stop this resync, but not those that share the caller's token.
     let options = SyncOptions { cancel: options.cancel.child_token(), ..options };
-    let run = Run { source, mapper, catalog, observer, options, started, begun: clock };
-
-    let mut notes = session.notes.clone();
-    let outcome = match run.options.mode {
-        Mode::Plan => run.resync(session, accounts, pinned).await,
-        Mode::Apply => {
-            if let Err(error) = run.catalog.begin(started).await {
+    let catalog = match session {
+        OpenCatalog::Plan(view) => CatalogAccess::Read(view),
+        OpenCatalog::Resync(start) => {
+            let BegunResync { session, reported } = start.begin(started).await;
+            if let Err(error) = reported {
                 tracing::warn!(%error, "the start of the resync could not be reported");
             }
+            CatalogAccess::Write(session)
+        }
+    };
+    let writes = catalog.session().cloned();
+    let run = Run { mapper, catalog, upsert_batch, observer, options, started, begun: clock };
+
+    let mut notes = info.notes.clone();
+    let outcome = match &writes {
+        None => run.resync(info, source, snapshot).await,
+        Some(session) => {
             tokio::select! {
                 biased;
-                outcome = run.resync(session, accounts, pinned) => outcome,
-                never = run.stopped_by_catalog(&mut notes) => match never {},
+                outcome = run.resync(info, source, snapshot) => outcome,
+                never = run.stopped_by_catalog(&**session, &mut notes) => match never {},
             }
         }
     };
@@ -185,15 +186,46 @@ pub async fn run(
         Ok(outcome) => outcome,
         Err(error) => {
             tracing::warn!(%error, "the resync ended before anything was read");
-            run.end(ResyncStatus::Failed).await;
+            end(writes, ResyncStatus::Failed).await;
             return Err(error);
         }
     };
     report.duration = clock.elapsed();
     report.notes.splice(0..0, notes);
     report.outcome = judge(&report, run.options.cancel.is_cancelled());
-    run.end(status(&report, told)).await;
+    end(writes, status(&report, told)).await;
     Ok(report)
+}
+
+/// A catalog that is open for a plan or for a resync.
+enum OpenCatalog {
+    Plan(Arc<dyn CatalogView>),
+    Resync(Box<dyn ResyncStart>),
+}
+
+async fn open(
+    catalog: Arc<dyn Catalog>,
+    mode: Mode,
+    defaults: &[KindEntry],
+) -> Result<Opened<OpenCatalog>, CatalogError> {
+    match mode {
+        Mode::Plan => {
+            let Opened { info, session } = catalog.read(defaults).await?;
+            Ok(Opened { info, session: OpenCatalog::Plan(session) })
+        }
+        Mode::Apply => {
+            let Opened { info, session } = catalog.open(defaults).await?;
+            Ok(Opened { info, session: OpenCatalog::Resync(session) })
+        }
+    }
+}
+
+async fn end(session: Option<Arc<dyn CatalogSession>>, status: ResyncStatus) {
+    if let Some(session) = session
+        && let Err(error) = session.end(status).await
+    {
+        tracing::warn!(%error, "the end of the resync could not be reported");
+    }
 }
 
 /// How the catalog is told that a resync ended. `told` is whether it took all steps that it cannot
@@ -257,9 +289,9 @@ fn judge(report: &Report, cancelled: bool) -> Outcome {
 }
 
 struct Run {
-    source: Arc<dyn Source>,
     mapper: Arc<dyn Mapper>,
-    catalog: Arc<dyn Catalog>,
+    catalog: CatalogAccess,
+    upsert_batch: usize,
     observer: Arc<dyn Observer>,
     options: SyncOptions,
     started: SystemTime,
@@ -282,17 +314,9 @@ struct UnitsRun {
 }
 
 impl Run {
-    async fn end(&self, status: ResyncStatus) {
-        if self.options.mode == Mode::Apply
-            && let Err(error) = self.catalog.end(status).await
-        {
-            tracing::warn!(%error, "the end of the resync could not be reported");
-        }
-    }
-
     /// Waits for the catalog to ask for the resync's end, and stops it then.
-    async fn stopped_by_catalog(&self, notes: &mut Vec<String>) -> Infallible {
-        let problem = self.catalog.accompany().await;
+    async fn stopped_by_catalog(&self, catalog: &dyn CatalogSession, notes: &mut Vec<String>) -> Infallible {
+        let problem = catalog.watch_for_abort().await;
         tracing::warn!(%problem, "the catalog stops the resync");
         notes.push(format!("stopped before its end: {problem}"));
         self.options.cancel.cancel();
@@ -302,11 +326,11 @@ impl Run {
     /// The second value is false when the catalog missed a step that it cannot do without.
     async fn resync(
         &self,
-        session: Session,
-        accounts: Result<Vec<AccountAccess>, Problem>,
-        mapper: Arc<dyn Mapper>,
+        info: CatalogInfo,
+        source: Result<OpenedSource, Problem>,
+        mapper: Arc<dyn MapperSnapshot>,
     ) -> Result<(Report, bool), SyncError> {
-        let Session { identity, config, processing, examples, .. } = session;
+        let CatalogInfo { identity, config, processing, examples, .. } = info;
         let refused = mapper.refused();
         if config.resources.is_empty() {
             return Err(SyncError::Config(
@@ -315,7 +339,7 @@ impl Run {
                 ),
             ));
         }
-        let accounts = accounts.map_err(SyncError::Source)?;
+        let OpenedSource { accounts, session: source } = source.map_err(SyncError::Source)?;
         let problems: Arc<Problems> = Arc::default();
         for AccountAccess { account, access } in &accounts {
             if let Err(problem) = access {
@@ -328,12 +352,12 @@ impl Run {
             self.observer.event(&Event::Account { account, problem: access.as_ref().err() });
         }
         let (resources, mut notes) = resolve(&config, &mapper.kinds(), &refused);
-        let pinned = Arc::clone(&mapper);
+        let snapshot = Arc::clone(&mapper);
         let mut versions = Versions::new(&self.mapper, mapper, &config);
         let ledger = match &self.options.ledger {
             Some(ledger) => {
-                let intent = self.options.mode.intent();
-                LedgerView::open(Arc::clone(ledger), identity.clone(), intent, &mut notes).await
+                let ledger = Arc::clone(ledger);
+                LedgerHandle::open(ledger, identity.clone(), self.catalog.is_plan(), &mut notes).await
             }
             None => None,
         };
@@ -347,7 +371,7 @@ impl Run {
                 Processing::Documents => Owned::Known(HashSet::new()),
             }
         };
-        let (owned, regions) = futures::join!(owned, self.regions(&accounts, &resources));
+        let (owned, regions) = futures::join!(owned, self.regions(&*source, &accounts, &resources));
         let mut planned = plan(&accounts, &regions.of, &resources);
         notes.extend(regions.assumed.iter().map(|account| {
             format!(
@@ -363,9 +387,9 @@ impl Run {
 
         let reads = resources.iter().filter_map(|resource| {
             let (kind, _) = resource.mapping.as_ref().ok()?;
-            Some((Arc::clone(kind), options(&resource.config)))
+            Some(PlannedRead { kind: Arc::clone(kind), options: options(&resource.config) })
         });
-        self.source.prepare(&reads.collect::<Vec<_>>());
+        let reader = source.reader(&reads.collect::<Vec<_>>());
 
         let owned = Arc::new(owned);
         let ledger = match ledger {
@@ -376,7 +400,7 @@ impl Run {
             merge: config.enable_merge_entity,
             create_missing_related_entities: config.create_missing_related_entities,
         };
-        let ordered = self.options.mode == Mode::Apply
+        let ordered = !self.catalog.is_plan()
             && !options.create_missing_related_entities
             && processing != Processing::Documents;
         let order = if ordered || ledger.as_ref().is_some_and(|ledger| ledger.has_gaps()) {
@@ -384,22 +408,20 @@ impl Run {
         } else {
             Order::default()
         };
-        let recorder = match (&ledger, self.options.mode) {
-            (Some(ledger), Mode::Apply) => Some(Recorder::start(ledger)),
-            _ => None,
-        };
+        let recorder = ledger.as_deref().and_then(Recorder::start);
         let units: Arc<[Arc<Unit>]> = planned.units.into();
         let (sender, receiver) = mpsc::channel(CHANNEL);
         let (tally, milestones) = Tally::new(resources.len(), &units, &planned.settled);
         let tally = Arc::new(tally);
         let examples = (config.resources.iter().map(|resource| resource.kind.clone()), examples);
-        let (documents, beside) = Documents::new(&self.catalog, processing, examples, &self.options);
+        let (documents, background) =
+            Documents::new(self.catalog.clone(), processing, examples, self.options.cancel.clone());
         let documents = Arc::new(documents);
         let done = CancellationToken::new();
         let writer = Writer {
-            catalog: Arc::clone(&self.catalog),
+            catalog: self.catalog.clone(),
+            upsert_batch: self.upsert_batch,
             observer: Arc::clone(&self.observer),
-            mode: self.options.mode,
             options,
             units: Arc::clone(&units),
             owned: Arc::clone(&owned),
@@ -418,6 +440,7 @@ impl Run {
         let work = async {
             let (units_run, written) = futures::join!(
                 self.units(
+                    &reader,
                     &units,
                     (&resources, &mut versions),
                     merge,
@@ -468,9 +491,9 @@ impl Run {
                     Deletion { stopped: Some(problem), ..Deletion::default() }
                 } else {
                     let stale = StaleEntities {
-                        catalog: self.catalog.as_ref(),
-                        source: self.source.as_ref(),
-                        mapper: &pinned,
+                        catalog: &self.catalog,
+                        reader: &*reader,
+                        mapper: &*snapshot,
                         observer: self.observer.as_ref(),
                         journal: &self.options.journal,
                         resources: &resources,
@@ -480,7 +503,6 @@ impl Run {
                         written: &written,
                         ledger: ledger.as_deref(),
                         settings: self.deletion_settings(&config),
-                        mode: self.options.mode,
                         begun: self.begun,
                         deletion: Deletion::default(),
                     };
@@ -510,18 +532,17 @@ impl Run {
             };
             // Its end is the end of the milestones.
             drop(tally);
-            let misconfigured =
-                units_run.misconfigured.told(self.catalog.as_ref(), &resources, &mapped).await;
+            let misconfigured = units_run.misconfigured.told(self.catalog.view(), &resources, &mapped).await;
             (reports, units_run.item_failures, misconfigured, written, deletion, remembered)
         };
         let telling = async {
-            match self.options.mode {
-                Mode::Apply => milestones.told(self.catalog.as_ref()).await,
-                Mode::Plan => true,
+            match self.catalog.session() {
+                Some(session) => milestones.told(&**session).await,
+                None => true,
             }
         };
         let ((reports, item_failures, misconfigurations, written, deletion, remembered), told, ()) =
-            futures::join!(work, telling, self.beside(beside, &done));
+            futures::join!(work, telling, self.background(background, &done));
         if let Err(problem) = remembered {
             tracing::warn!(%problem, "the ledger is not up to date");
             planned.notes.push(format!("the next resync compares with the catalog: {problem}"));
@@ -537,7 +558,7 @@ impl Run {
             ));
         }
         let report = Report {
-            dry_run: self.options.mode == Mode::Plan,
+            dry_run: self.catalog.is_plan(),
             processing,
             catalog: identity,
             started: self.started,
@@ -562,14 +583,15 @@ impl Run {
 
     /// What is made beside the work. It is given up when the resync is stopped, and soon after the
     /// work is done.
-    async fn beside(&self, beside: Beside, done: &CancellationToken) {
+    async fn background(&self, tasks: Option<BackgroundTasks>, done: &CancellationToken) {
+        let Some(tasks) = tasks else { return };
         let late = async {
             done.cancelled().await;
             tokio::time::sleep(self.options.patience).await;
         };
         tokio::select! {
             biased;
-            () = beside.run() => {}
+            () = tasks.run() => {}
             () = self.options.cancel.cancelled() => {}
             () = late => tracing::warn!("the catalog is too slow for documents; the rest is left out"),
         }
@@ -578,7 +600,7 @@ impl Run {
     /// Lists what the catalog holds for this integration, as digests.
     async fn owned(&self) -> Owned {
         let mut keys = HashSet::new();
-        let mut pages = self.catalog.owned();
+        let mut pages = self.catalog.view().owned();
         while let Some(page) = pages.next().await {
             match page {
                 Ok(page) => keys.extend(page.iter().map(|owned| key_digest(&owned.key))),
@@ -599,7 +621,7 @@ impl Run {
         // that the whole resync may move to another thread, as `tokio::spawn` asks.
         stream::iter(blueprints)
             .map(|blueprint| async move {
-                match self.catalog.relations(&blueprint).await {
+                match self.catalog.view().relations(&blueprint).await {
                     Ok(relations) => Some((blueprint, relations?)),
                     Err(error) => {
                         tracing::warn!(%blueprint, %error, "the relations of a blueprint could not be read");
@@ -650,7 +672,12 @@ impl Run {
         }
     }
 
-    async fn regions(&self, accounts: &[AccountAccess], resources: &[ResolvedResource]) -> AccountRegions {
+    async fn regions(
+        &self,
+        source: &dyn SourceSession,
+        accounts: &[AccountAccess],
+        resources: &[ResolvedResource],
+    ) -> AccountRegions {
         if !resources.iter().any(ResolvedResource::reads_regions) {
             return AccountRegions::default();
         }
@@ -660,7 +687,7 @@ impl Run {
         stream::iter(accounts)
             .map(|account| async move {
                 let span = tracing::info_span!("regions", account = %account.id);
-                let regions = self.source.enabled_regions(&account, hints).instrument(span).await;
+                let regions = source.regions(&account, hints).instrument(span).await;
                 if let Err(problem) = &regions {
                     tracing::warn!(account = %account.id, %problem, "regions cannot be listed");
                 }
@@ -680,6 +707,7 @@ impl Run {
     /// Runs all units, under the limits of the options and of each selector.
     async fn units(
         &self,
+        reader: &Arc<dyn ResourceReader>,
         units: &[Arc<Unit>],
         (resources, versions): (&[ResolvedResource], &mut Versions<'_>),
         merge: Option<bool>,
@@ -701,7 +729,7 @@ impl Run {
                 let (unit, begun) = versions.begin(&units[index], resource);
                 let task = UnitTask {
                     index,
-                    source: Arc::clone(&self.source),
+                    reader: Arc::clone(reader),
                     observer: Arc::clone(&self.observer),
                     begun,
                     fields: Arc::clone(&resource.fields),

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use berth_core::{Catalog, Milestone, ResourceResult, Unit, UnitCounts, UnitId, UnitState};
+use berth_core::{CatalogSession, Milestone, ResourceResult, Unit, UnitCounts, UnitId, UnitState};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Counts towards the end of each entry.
@@ -150,7 +150,7 @@ impl Tally {
 impl Milestones {
     /// Tells the catalog each milestone until there will be no more. Whether it could do without
     /// those that it did not take.
-    pub(crate) async fn told(mut self, catalog: &dyn Catalog) -> bool {
+    pub(crate) async fn told(mut self, catalog: &dyn CatalogSession) -> bool {
         let mut good = true;
         while let Some(milestone) = self.0.recv().await {
             if let Err(error) = catalog.milestone(&milestone).await {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use berth_core::{
     DocumentBatch, FetchError, FetchRequest, FieldSet, ItemFailure, MapContext, MapRequest, Mapping, Problem,
-    ResourceConfig, Source, Unit, UnitState, UnreadStep,
+    ResourceConfig, ResourceReader, Unit, UnitState, UnreadStep,
 };
 use futures::StreamExt;
 use tokio::{sync::mpsc, time::Instant};
@@ -33,7 +33,7 @@ const UNMAPPED: &str = "a resource could not be mapped";
 
 pub(crate) struct UnitTask {
     pub(crate) index: usize,
-    pub(crate) source: Arc<dyn Source>,
+    pub(crate) reader: Arc<dyn ResourceReader>,
     pub(crate) observer: Arc<dyn Observer>,
     /// The version of the plugin that it reads and maps by, or why there is none any more.
     pub(crate) begun: Result<Version, Problem>,
@@ -119,7 +119,7 @@ impl UnitTask {
             Ok(version) => version,
             Err(problem) => return UnitState::Failed(problem.clone()),
         };
-        let pages = self.source.fetch(FetchRequest {
+        let pages = self.reader.fetch(FetchRequest {
             account: Arc::clone(&unit.account),
             regions: unit.regions.clone(),
             kind: Arc::clone(&unit.kind),
@@ -161,7 +161,7 @@ impl UnitTask {
                     region: page.region.clone(),
                     options: unit.resource.selector.include_actions.clone(),
                 };
-                let examples = self.documents.set_aside(&kind, &context, &page);
+                let examples = self.documents.sample(&kind, &context, &page);
                 let (mapping, documents) = (mapping.clone(), *documents);
                 let mut report = mapper.map(MapRequest { kind, context, mapping, documents, page }).await;
                 self.documents.mapped(mapper, examples, report.is_ok());

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use berth_core::{AppConfig, Mapper, Mapping, Problem, Unit};
+use berth_core::{AppConfig, Mapper, MapperSnapshot, Mapping, Problem, Unit};
 
 use crate::{ResolvedResource, resolve};
 
 /// What a unit maps by.
 #[derive(Clone)]
 pub(crate) struct Version {
-    pub(crate) mapper: Arc<dyn Mapper>,
+    pub(crate) mapper: Arc<dyn MapperSnapshot>,
     pub(crate) mapping: Mapping,
 }
 
@@ -19,19 +19,23 @@ pub(crate) struct Versions<'r> {
     live: &'r Arc<dyn Mapper>,
     config: &'r AppConfig,
     /// What the resync was planned with.
-    planned: Arc<dyn Mapper>,
+    planned: Arc<dyn MapperSnapshot>,
     /// What has come since.
     newer: Option<Newer>,
 }
 
 struct Newer {
-    mapper: Arc<dyn Mapper>,
+    mapper: Arc<dyn MapperSnapshot>,
     resources: Vec<ResolvedResource>,
 }
 
 impl<'r> Versions<'r> {
     /// `planned` is what `live` was when the resync was planned by `config`.
-    pub(crate) fn new(live: &'r Arc<dyn Mapper>, planned: Arc<dyn Mapper>, config: &'r AppConfig) -> Self {
+    pub(crate) fn new(
+        live: &'r Arc<dyn Mapper>,
+        planned: Arc<dyn MapperSnapshot>,
+        config: &'r AppConfig,
+    ) -> Self {
         Self { live, config, planned, newer: None }
     }
 
@@ -71,7 +75,7 @@ impl<'r> Versions<'r> {
     }
 
     fn renew(&mut self) {
-        let Some(now) = self.live.pinned() else { return };
+        let now = Arc::clone(self.live).snapshot();
         let known = self.newer.as_ref().map_or(&self.planned, |newer| &newer.mapper);
         if same(known, &now) {
             return;
@@ -81,7 +85,7 @@ impl<'r> Versions<'r> {
     }
 }
 
-/// Whether nothing was exchanged between two [pins](Mapper::pinned).
-pub(crate) fn same(one: &Arc<dyn Mapper>, other: &Arc<dyn Mapper>) -> bool {
+/// Whether nothing was exchanged between two [snapshots](Mapper::snapshot).
+pub(crate) fn same(one: &Arc<dyn MapperSnapshot>, other: &Arc<dyn MapperSnapshot>) -> bool {
     std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
 }

@@ -4,15 +4,16 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use berth_core::{
-    Adoption, BlueprintId, Catalog, Entity, EntityKey, FieldSet, LedgerEntry, Problem, Producer, Producers,
-    Unit, UnitId, UpsertOptions, UpsertOutcome, UpsertReport,
+    Adoption, BlueprintId, Entity, EntityKey, FieldSet, LedgerEntry, Problem, Producer, Producers, Unit,
+    UnitId, UpsertOptions, UpsertOutcome, UpsertReport,
 };
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument;
 
 use crate::{
-    Approved, Change, ChangeRecord, Event, ForeignIdentifier, Journal, Mode, Observer, Refusal, UnitCounts,
+    Approved, Change, ChangeRecord, Event, ForeignIdentifier, Journal, Observer, Refusal, UnitCounts,
+    catalog_access::CatalogAccess,
     content::{change_digest, key_digest},
     diff::diff,
     ledger_view::{Entry, Freshness, LedgerView},
@@ -34,9 +35,10 @@ const IN_FLIGHT: usize = 8;
 
 /// Runs until the channel closes and everything is written.
 pub(crate) struct Writer {
-    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) catalog: CatalogAccess,
+    /// Entities that one request of the catalog carries.
+    pub(crate) upsert_batch: usize,
     pub(crate) observer: Arc<dyn Observer>,
-    pub(crate) mode: Mode,
     pub(crate) options: UpsertOptions,
     pub(crate) units: Arc<[Arc<Unit>]>,
     pub(crate) owned: Arc<Owned>,
@@ -80,7 +82,7 @@ impl Writer {
             held: vec![0; self.units.len()],
             ..Written::default()
         };
-        let mut queue = Queue::new(order, self.catalog.upsert_batch());
+        let mut queue = Queue::new(order, self.upsert_batch);
         let mut waiting = Waiting::default();
         let mut running: FuturesUnordered<BoxFuture<'_, Step>> = FuturesUnordered::new();
         let mut open = true;
@@ -215,7 +217,7 @@ impl Writer {
         let first = written.note(digest, mapped.unit, entry, &mapped.entity);
         if mapped.entity.search.is_some() {
             // Which entity it is shows when it is written; a plan never knows.
-            if self.mode == Mode::Plan {
+            if self.catalog.is_plan() {
                 self.unresolved(&mapped, written);
             }
             self.changed(mapped, Change::Update { fields: Vec::new() }, queue, written);
@@ -256,10 +258,10 @@ impl Writer {
             }
         }
         if !held {
-            match self.mode {
-                Mode::Apply => self.changed(mapped, Change::Create, queue, written),
+            match &self.catalog {
+                CatalogAccess::Write(_) => self.changed(mapped, Change::Create, queue, written),
                 // Whether somebody else has it shows in a comparison.
-                Mode::Plan => {
+                CatalogAccess::Read(_) => {
                     mapped.fate.new = true;
                     queue.compare(mapped);
                 }
@@ -276,12 +278,12 @@ impl Writer {
         };
         // What a search query finds may have changed without any of this.
         let freshness = if mapped.entity.is_comparable() { freshness } else { Freshness::Changed };
-        match (freshness, self.mode) {
+        match (freshness, &self.catalog) {
             (Freshness::Same, _) => self.unchanged(&mapped, written),
-            (Freshness::Changed, Mode::Apply) => {
+            (Freshness::Changed, CatalogAccess::Write(_)) => {
                 self.changed(mapped, Change::Update { fields: Vec::new() }, queue, written);
             }
-            (Freshness::Changed, Mode::Plan) => {
+            (Freshness::Changed, CatalogAccess::Read(_)) => {
                 mapped.fate.changed = true;
                 queue.compare(mapped);
             }
@@ -328,15 +330,17 @@ impl Writer {
     }
 
     fn changed(&self, mut mapped: Mapped, change: Change, queue: &mut Queue, written: &mut Written) {
-        match self.mode {
-            Mode::Apply if self.approved.as_ref().is_some_and(|plan| !plan.allows(&mapped.entity)) => {
+        match &self.catalog {
+            CatalogAccess::Write(_)
+                if self.approved.as_ref().is_some_and(|plan| !plan.allows(&mapped.entity)) =>
+            {
                 self.unchanged(&mapped, written);
             }
-            Mode::Apply => {
+            CatalogAccess::Write(_) => {
                 mapped.fate.new = matches!(change, Change::Create | Change::Adopt);
                 queue.send(mapped);
             }
-            Mode::Plan => {
+            CatalogAccess::Read(_) => {
                 let counts = match change {
                     Change::Create | Change::Adopt => UnitCounts { created: 1, ..UnitCounts::default() },
                     _ => UnitCounts { updated: 1, ..UnitCounts::default() },
@@ -401,7 +405,7 @@ impl Writer {
             keys.push(mapped.entity.key.clone());
         }
         let current =
-            if keys.is_empty() { Ok(Vec::new()) } else { self.catalog.current(&keys, &fields).await };
+            if keys.is_empty() { Ok(Vec::new()) } else { self.catalog.view().current(&keys, &fields).await };
         let held: HashMap<String, Entity> = match current {
             Ok(held) => held.into_iter().map(|entity| (entity.key.identifier.clone(), entity)).collect(),
             Err(error) => {
@@ -422,9 +426,9 @@ impl Writer {
                 (mapped, Ok(change))
             })
             .collect();
-        match self.mode {
-            Mode::Apply => Step::Compared(blueprint, results),
-            Mode::Plan => Step::Compared(blueprint, self.owners(results).await),
+        match &self.catalog {
+            CatalogAccess::Write(_) => Step::Compared(blueprint, results),
+            CatalogAccess::Read(_) => Step::Compared(blueprint, self.owners(results).await),
         }
     }
 
@@ -465,7 +469,7 @@ impl Writer {
         if keys.is_empty() {
             return Ok(HashMap::new());
         }
-        let found = self.catalog.foreign(&keys, &self.adoption).await.map_err(|error| {
+        let found = self.catalog.view().foreign(&keys, &self.adoption).await.map_err(|error| {
             Problem::new(format!("not written, because its owner is not known: {}", error.0.message))
         })?;
         Ok(found.into_iter().map(|entity| (entity.key.identifier, entity.adoptable)).collect())
@@ -521,8 +525,10 @@ impl Writer {
 
     /// Sends entities; those of which fields are left out are merged into what the catalog has.
     async fn send(&self, blueprint: &BlueprintId, entities: &[Entity], partial: &[bool]) -> UpsertReport {
+        // A plan has come to the end of its way before.
+        let Some(session) = self.catalog.session() else { return UpsertReport::default() };
         if self.options.merge || !partial.contains(&true) {
-            return self.catalog.upsert(blueprint, entities, self.options).await;
+            return session.upsert(blueprint, entities, self.options).await;
         }
         let of = |wanted: bool| -> Vec<Entity> {
             entities
@@ -535,11 +541,11 @@ impl Writer {
         let merging = UpsertOptions { merge: true, ..self.options };
         let mut whole = match &of(false)[..] {
             [] => UpsertReport::default(),
-            whole => self.catalog.upsert(blueprint, whole, self.options).await,
+            whole => session.upsert(blueprint, whole, self.options).await,
         }
         .outcomes
         .into_iter();
-        let mut merged = self.catalog.upsert(blueprint, &of(true), merging).await.outcomes.into_iter();
+        let mut merged = session.upsert(blueprint, &of(true), merging).await.outcomes.into_iter();
         let outcomes = partial.iter().map_while(|is| if *is { merged.next() } else { whole.next() });
         UpsertReport { outcomes: outcomes.collect() }
     }

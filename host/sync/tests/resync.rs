@@ -17,22 +17,20 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use async_trait::async_trait;
 use berth_core::{
-    Account, AccountAccess, AccountId, AppConfig, BlueprintId, Catalog, CatalogError, DeleteReport, Document,
-    DocumentBatch, DocumentsError, EnabledRegions, Entity, EntityKey, FetchError, FetchRequest, FieldSet,
-    Intent, ItemError, Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Milestone,
-    MisconfiguredField, OwnedEntity, Partition, Problem, Processing, RawPage, RefusedPlugin, Region,
-    RegionHints, RemovedScope, ResyncStatus, Session, Source, UnreadStep, UpsertOptions, UpsertOutcome,
-    UpsertReport,
+    AccountId, BlueprintId, Catalog, EnabledRegions, Entity, EntityKey, FetchError, FetchRequest, ItemError,
+    KindEntry, MapError, MapReport, MapRequest, Mapping, Milestone, MisconfiguredField, Problem, RawPage,
+    Region, RemovedScope, UnreadStep,
 };
 use berth_sync::{
-    Finding, Kept, Mode, NullObserver, Outcome, Report, SyncError, SyncOptions, check, deletion::Keep, run,
+    Check, Finding, Kept, Mode, NullObserver, Outcome, Report, SyncError, SyncOptions, check, deletion::Keep,
+    run,
 };
-use futures::{StreamExt, stream, stream::BoxStream};
+use berth_test_support::{FakeCatalog, FakeMapper, FakeSource, Pages, account, page};
+use futures::{StreamExt, stream};
 use serde_json::{Value, json, value::RawValue};
 
 const A: &str = "111111111111";
@@ -80,33 +78,24 @@ impl World {
     }
 }
 
-#[async_trait]
-impl Source for World {
-    async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
-        let access = |(id, access): &(String, Result<(), Problem>)| AccountAccess {
-            account: Arc::new(Account::unnamed(AccountId::new(id).unwrap(), Partition::Aws)),
-            access: access.clone(),
-        };
-        Ok(self.accounts.iter().map(access).collect())
-    }
-
-    async fn regions(&self, _: &Account) -> Result<Vec<Region>, Problem> {
-        Ok(self.regions.iter().map(|name| Region::new(name).unwrap()).collect())
-    }
-
-    async fn enabled_regions(
-        &self,
-        account: &Account,
-        hints: &RegionHints,
-    ) -> Result<EnabledRegions, Problem> {
-        match self.unlisted {
-            false => self.regions(account).await.map(EnabledRegions::Listed),
+impl World {
+    fn source(&self) -> FakeSource {
+        let (accounts, regions, resources) = (self.clone(), self.clone(), self.clone());
+        FakeSource::new(move || {
+            Ok(accounts.accounts.iter().map(|(id, access)| account(id, access.clone())).collect())
+        })
+        .with_regions(move |hints| match regions.unlisted {
+            false => {
+                let names = regions.regions.iter().map(|name| Region::new(name).unwrap());
+                Ok(EnabledRegions::Listed(names.collect()))
+            }
             true if hints.complete => Ok(EnabledRegions::Assumed(hints.allowed.iter().cloned().collect())),
             true => Err(Problem::new("denied")),
-        }
+        })
+        .with_resources(move |request| resources.fetch(&request))
     }
 
-    fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
+    fn fetch(&self, request: &FetchRequest) -> Pages {
         let region = request.regions.first().cloned();
         let place = region.as_ref().map_or("global", Region::as_str);
         let at = Self::at(request.account.id.as_str(), place, request.kind.kind.as_str());
@@ -114,23 +103,18 @@ impl Source for World {
         let mut pages: Vec<_> = resources
             .chunks(1)
             .map(|chunk| {
-                Ok(RawPage {
-                    region: region.clone(),
-                    resources: serde_json::to_vec(chunk).unwrap(),
-                    count: chunk.len(),
-                    failures: Vec::new(),
-                    unread: if chunk.iter().any(|id| id.as_str().is_some_and(|id| self.unread.contains(id))) {
-                        vec![UnreadStep {
-                            step: "tags".into(),
-                            call: "x:ListTags".into(),
-                            denied: vec!["x:ListTags".into()],
-                            problem: Problem::new("denied").remedy("allow it"),
-                        }]
-                    } else {
-                        Vec::new()
-                    },
-                    reservation: berth_core::Reservation::default(),
-                })
+                let unread = if chunk.iter().any(|id| id.as_str().is_some_and(|id| self.unread.contains(id)))
+                {
+                    vec![UnreadStep {
+                        step: "tags".into(),
+                        call: "x:ListTags".into(),
+                        denied: vec!["x:ListTags".into()],
+                        problem: Problem::new("denied").remedy("allow it"),
+                    }]
+                } else {
+                    Vec::new()
+                };
+                Ok(RawPage { unread, ..page(region.clone(), chunk) })
             })
             .collect();
         pages.extend(self.errors.get(&at).cloned().map(Err));
@@ -151,353 +135,106 @@ impl Source for World {
 
 /// Maps an id to an entity; `bad` refuses itself, `find <title>` is searched for, `near <title>` has a
 /// relation that is, `bare …` lacks its region, and `no …` is no entity. An object is an entity already.
-struct Plugin;
+fn plugin() -> FakeMapper {
+    FakeMapper::new(kinds(), map)
+}
 
-#[async_trait]
-impl Mapper for Plugin {
-    fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
-        let entry = |kind: &str, scope: &str, blueprint: &str, relations: Value| {
-            let steps = if scope == "account" {
-                json!([])
-            } else {
-                json!([{"id": "l", "service": "x", "operation": "ListX", "items": "X[]"}])
-            };
-            let manifest = json!({"kind": kind, "scope": scope, "single_account": true, "plan": {"steps": steps}, "mapping": {
-                "kind": kind, "selector": {"query": "true"}, "port": {"entity": {"mappings": {
-                    "identifier": ".Properties.Id", "blueprint": format!("\"{blueprint}\""), "title": ".x",
-                    "properties": {"region": ".__ExtraContext.Region"}, "relations": relations}}}}});
-            let entry = KindEntry {
+fn kinds() -> Vec<KindEntry> {
+    let entry = |kind: &str, scope: &str, blueprint: &str, relations: Value| {
+        let steps = if scope == "account" {
+            json!([])
+        } else {
+            json!([{"id": "l", "service": "x", "operation": "ListX", "items": "X[]"}])
+        };
+        FakeMapper::kind(
+            json!({"kind": kind, "scope": scope, "single_account": true, "plan": {"steps": steps}, "mapping": {
+            "kind": kind, "selector": {"query": "true"}, "port": {"entity": {"mappings": {
+                "identifier": ".Properties.Id", "blueprint": format!("\"{blueprint}\""), "title": ".x",
+                "properties": {"region": ".__ExtraContext.Region"}, "relations": relations}}}}}),
+        )
+    };
+    vec![
+        entry("X::Account", "account", "account", json!({})),
+        entry("X::Thing", "regional", "thing", json!({"account": ".__ExtraContext.AccountId"})),
+    ]
+}
+
+fn map(request: MapRequest) -> Result<MapReport, MapError> {
+    let resources: Vec<Value> = serde_json::from_slice(&request.page.resources).unwrap();
+    let mut report = MapReport::default();
+    for (index, resource) in resources.into_iter().enumerate() {
+        let id = match resource {
+            Value::String(id) => id,
+            entity => {
+                report.entities.push(serde_json::from_value(entity).unwrap());
+                continue;
+            }
+        };
+        if id == "trap" {
+            return Err(MapError::Plugin {
                 plugin: "p".into(),
-                manifest: Arc::new(serde_json::from_value(manifest).unwrap()),
-            };
-            (Kind::new(kind).unwrap(), entry)
+                kind: request.kind,
+                problem: Problem::new("trapped"),
+            });
+        }
+        if id == "bad" {
+            report.errors.push(ItemError { index, resource: id, reason: "bad".into() });
+            continue;
+        }
+        if request.documents || matches!(request.mapping, Mapping::Documents) {
+            let document = json!({"Type": request.kind, "Properties": {"Id": id}});
+            report.documents.push(RawValue::from_string(document.to_string()).unwrap().into());
+        }
+        if matches!(request.mapping, Mapping::Documents) {
+            continue;
+        }
+        let thing = request.kind.as_str() == "X::Thing";
+        let blueprint = BlueprintId::new(if thing { "thing" } else { "account" }).unwrap();
+        let nothing = |field: &str, blueprint: Option<&BlueprintId>| MisconfiguredField {
+            field: field.into(),
+            expression: Some(".x".into()),
+            blueprint: blueprint.cloned(),
+            count: 1,
+            reason: "gave null".into(),
         };
-        BTreeMap::from([
-            entry("X::Account", "account", "account", json!({})),
-            entry("X::Thing", "regional", "thing", json!({"account": ".__ExtraContext.AccountId"})),
-        ])
-    }
-
-    fn refused(&self) -> Vec<RefusedPlugin> {
-        Vec::new()
-    }
-
-    async fn map(&self, request: MapRequest) -> Result<MapReport, MapError> {
-        let resources: Vec<Value> = serde_json::from_slice(&request.page.resources).unwrap();
-        let mut report = MapReport::default();
-        for (index, resource) in resources.into_iter().enumerate() {
-            let id = match resource {
-                Value::String(id) => id,
-                entity => {
-                    report.entities.push(serde_json::from_value(entity).unwrap());
-                    continue;
-                }
-            };
-            if id == "trap" {
-                return Err(MapError::Plugin {
-                    plugin: "p".into(),
-                    kind: request.kind,
-                    problem: Problem::new("trapped"),
-                });
-            }
-            if id == "bad" {
-                report.errors.push(ItemError { index, resource: id, reason: "bad".into() });
-                continue;
-            }
-            if request.documents || matches!(request.mapping, Mapping::Documents) {
-                let document = json!({"Type": request.kind, "Properties": {"Id": id}});
-                report.documents.push(RawValue::from_string(document.to_string()).unwrap().into());
-            }
-            if matches!(request.mapping, Mapping::Documents) {
-                continue;
-            }
-            let thing = request.kind.as_str() == "X::Thing";
-            let blueprint = BlueprintId::new(if thing { "thing" } else { "account" }).unwrap();
-            let nothing = |field: &str, blueprint: Option<&BlueprintId>| MisconfiguredField {
-                field: field.into(),
-                expression: Some(".x".into()),
-                blueprint: blueprint.cloned(),
-                count: 1,
-                reason: "gave null".into(),
-            };
-            if id.starts_with("no ") {
-                report.misconfigured.push(nothing("identifier", None));
-                continue;
-            }
-            if let Some(title) = id.strip_prefix("find ") {
-                report.entities.push(Entity::found_by(blueprint, json!({"title": title})));
-                continue;
-            }
-            let mut entity = Entity::new(blueprint.clone(), &id);
-            entity.title = Some(json!(id));
-            if thing {
-                entity.properties.insert("region".into(), json!(request.context.region));
-                entity.relations.insert("account".into(), json!(request.context.account.id));
-            }
-            if let Some(title) = id.strip_prefix("near ") {
-                entity.relations.insert("account".into(), json!({"title": title}));
-            }
-            if id.starts_with("bare ") {
-                entity.properties.insert("region".into(), Value::Null);
-                report.misconfigured.push(nothing("properties.region", Some(&blueprint)));
-            }
-            report.entities.push(entity);
+        if id.starts_with("no ") {
+            report.misconfigured.push(nothing("identifier", None));
+            continue;
         }
-        Ok(report)
+        if let Some(title) = id.strip_prefix("find ") {
+            report.entities.push(Entity::found_by(blueprint, json!({"title": title})));
+            continue;
+        }
+        let mut entity = Entity::new(blueprint.clone(), &id);
+        entity.title = Some(json!(id));
+        if thing {
+            entity.properties.insert("region".into(), json!(request.context.region));
+            entity.relations.insert("account".into(), json!(request.context.account.id));
+        }
+        if let Some(title) = id.strip_prefix("near ") {
+            entity.relations.insert("account".into(), json!({"title": title}));
+        }
+        if id.starts_with("bare ") {
+            entity.properties.insert("region".into(), Value::Null);
+            report.misconfigured.push(nothing("properties.region", Some(&blueprint)));
+        }
+        report.entities.push(entity);
     }
+    Ok(report)
 }
 
-/// A catalog in memory that counts what is asked of it.
-#[derive(Default)]
-struct Memory {
-    config: Value,
-    entities: Mutex<BTreeMap<EntityKey, Entity>>,
-    upserts: Mutex<Vec<usize>>,
-    searches: Mutex<usize>,
-    /// Answers no more once it has taken in these, and says so.
-    stalls_at: Option<&'static str>,
-    stalled: tokio::sync::Notify,
-    refuse: BTreeSet<String>,
-    needs_account: bool,
-    /// By blueprint and name; without any, a thing relates to an account.
-    relations: BTreeMap<&'static str, BTreeMap<&'static str, &'static str>>,
-    unlisted: bool,
-    states: Mutex<Vec<String>>,
-    milestones: Mutex<Vec<Milestone>>,
-    /// What it stops each resync with.
-    stops: Option<Problem>,
-    /// Whether it refuses to be told milestones.
-    deaf: bool,
-    processing: Processing,
-    examples: usize,
-    /// Documents, and `end` when all were handed over, by entry.
-    documents: Mutex<BTreeMap<usize, Vec<String>>>,
-    /// What it says to documents of an entry, and when: at the first, or at the end.
-    refuses: BTreeMap<(usize, &'static str), DocumentsError>,
-    shown: Mutex<BTreeMap<String, usize>>,
-    /// Whether documents beside entities are never done.
-    stuck: bool,
-    /// How long it takes to take documents.
-    delay: Duration,
-}
-
-#[async_trait]
-impl Catalog for Memory {
-    async fn open(&self, _: Intent, defaults: &[KindEntry]) -> Result<Session, CatalogError> {
-        let resources: Vec<Value> = defaults
-            .iter()
-            .map(|entry| serde_json::to_value(entry.manifest.mapping.as_ref().unwrap()).unwrap())
-            .collect();
-        let mut config = json!({ "resources": resources });
-        for (key, value) in self.config.as_object().into_iter().flatten() {
-            config[key] = value.clone();
-        }
-        let config: AppConfig = serde_json::from_value(config).unwrap();
-        Ok(Session { config, processing: self.processing, examples: self.examples, ..Session::default() })
-    }
-
-    async fn begin(&self, _: SystemTime) -> Result<(), CatalogError> {
-        self.states.lock().unwrap().push("running".into());
-        Ok(())
-    }
-
-    async fn end(&self, status: ResyncStatus) -> Result<(), CatalogError> {
-        self.states.lock().unwrap().push(format!("{status:?}"));
-        Ok(())
-    }
-
-    async fn accompany(&self) -> Problem {
-        match &self.stops {
-            Some(problem) => problem.clone(),
-            None => std::future::pending().await,
-        }
-    }
-
-    async fn milestone(&self, milestone: &Milestone) -> Result<(), CatalogError> {
-        self.milestones.lock().unwrap().push(milestone.clone());
-        if self.deaf { Err(CatalogError(Problem::new("503"))) } else { Ok(()) }
-    }
-
-    async fn documents(&self, batch: DocumentBatch) -> Result<(), DocumentsError> {
-        assert_eq!(batch.config.kind, batch.unit.kind);
-        if self.stuck {
-            return std::future::pending().await;
-        }
-        if !self.delay.is_zero() {
-            tokio::time::sleep(self.delay).await;
-        }
-        if let Some(error) = self.refuses.get(&(batch.unit.resource, "first")) {
-            return Err(error.clone());
-        }
-        let id = |document: &Document| {
-            let document: Value = serde_json::from_str(document.get()).unwrap();
-            document["Properties"]["Id"].as_str().unwrap().to_owned()
-        };
-        let mut documents = self.documents.lock().unwrap();
-        documents.entry(batch.unit.resource).or_default().extend(batch.documents.iter().map(id));
-        Ok(())
-    }
-
-    async fn documents_end(&self, resource: usize) -> Result<(), DocumentsError> {
-        if !self.delay.is_zero() {
-            tokio::time::sleep(self.delay).await;
-        }
-        self.documents.lock().unwrap().entry(resource).or_default().push("end".into());
-        self.refuses.get(&(resource, "end")).map_or(Ok(()), |error| Err(error.clone()))
-    }
-
-    async fn examples(&self, kind: &Kind, documents: &[Document]) -> Result<(), CatalogError> {
-        *self.shown.lock().unwrap().entry(kind.to_string()).or_default() += documents.len();
-        Err(CatalogError(Problem::new("what is only shown may be refused")))
-    }
-
-    fn owned(&self) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
-        assert_ne!(self.processing, Processing::Documents, "the catalog is not looked at");
-        if self.unlisted {
-            return stream::iter([Err(CatalogError(Problem::new("503")))]).boxed();
-        }
-        let keys: Vec<_> =
-            self.entities.lock().unwrap().keys().map(|key| OwnedEntity { key: key.clone() }).collect();
-        stream::iter([Ok(keys)]).boxed()
-    }
-
-    async fn current(&self, keys: &[EntityKey], _: &FieldSet) -> Result<Vec<Entity>, CatalogError> {
-        *self.searches.lock().unwrap() += 1;
-        let entities = self.entities.lock().unwrap();
-        Ok(keys.iter().filter_map(|key| entities.get(key).cloned()).collect())
-    }
-
-    async fn relations(
-        &self,
-        blueprint: &BlueprintId,
-    ) -> Result<Option<BTreeMap<String, BlueprintId>>, CatalogError> {
-        if !self.relations.is_empty() {
-            let named =
-                |(name, target): (&&str, &&str)| ((*name).to_owned(), BlueprintId::new(target).unwrap());
-            let relations = self.relations.get(blueprint.as_str());
-            return Ok(relations.map(|relations| relations.iter().map(named).collect()));
-        }
-        let account = BTreeMap::from([("account".to_owned(), BlueprintId::new("account").unwrap())]);
-        Ok(Some(if blueprint.as_str() == "thing" { account } else { BTreeMap::new() }))
-    }
-
-    async fn required(&self, blueprint: &BlueprintId) -> Result<BTreeSet<String>, CatalogError> {
-        if self.unlisted {
-            return Err(CatalogError(Problem::new("503")));
-        }
-        Ok(BTreeSet::from([format!(
-            "properties.{}",
-            if blueprint.as_str() == "thing" { "region" } else { "x" }
-        )]))
-    }
-
-    fn upsert_batch(&self) -> usize {
-        3
-    }
-
-    async fn upsert(
-        &self,
-        blueprint: &BlueprintId,
-        entities: &[Entity],
-        options: UpsertOptions,
-    ) -> UpsertReport {
-        self.upserts.lock().unwrap().push(entities.len());
-        let report = self.take_in(blueprint, entities, options);
-        if let Some(identifier) = self.stalls_at
-            && entities.iter().any(|entity| entity.key.identifier == identifier)
-        {
-            self.stalled.notify_one();
-            std::future::pending::<()>().await;
-        }
-        report
-    }
-
-    async fn delete(&self, keys: &[EntityKey], _: bool) -> DeleteReport {
-        assert_ne!(self.processing, Processing::Documents, "the catalog deletes by itself");
-        let mut held = self.entities.lock().unwrap();
-        let deleted = keys.iter().filter(|key| held.remove(key).is_some()).cloned().collect();
-        DeleteReport { deleted, failed: Vec::new() }
-    }
-}
-
-impl Memory {
-    fn held(&self) -> Vec<String> {
-        self.entities.lock().unwrap().keys().map(ToString::to_string).collect()
-    }
-
-    fn take_in(&self, blueprint: &BlueprintId, entities: &[Entity], options: UpsertOptions) -> UpsertReport {
-        let mut held = self.entities.lock().unwrap();
-        let relations = self.relations.get(blueprint.as_str());
-        let outcomes = entities
-            .iter()
-            .map(|entity| {
-                if self.refuse.contains(&entity.key.identifier) {
-                    return UpsertOutcome::Refused(Problem::new("no"));
-                }
-                let by_title = |query: &Value, blueprint: &str| {
-                    let found = |(key, entity): &(&EntityKey, &Entity)| {
-                        key.blueprint.as_str() == blueprint && entity.title.as_ref() == Some(&query["title"])
-                    };
-                    held.iter().find(found).map(|(key, _)| key.identifier.clone())
-                };
-                if let Some(query) = &entity.search {
-                    let found = by_title(query, entity.key.blueprint.as_str());
-                    return found.map_or(UpsertOutcome::NotFound, UpsertOutcome::Found);
-                }
-                let mut entity = entity.clone();
-                for relation in entity.relations.values_mut().filter(|value| value.is_object()) {
-                    *relation = json!(by_title(relation, "account"));
-                }
-                let entity = &entity;
-                if self.needs_account
-                    && let Some(account) = entity.relations.get("account").and_then(Value::as_str)
-                {
-                    let target = EntityKey {
-                        blueprint: BlueprintId::new("account").unwrap(),
-                        identifier: account.into(),
-                    };
-                    if !held.contains_key(&target) {
-                        return UpsertOutcome::MissingRelation(Problem::new("not_found"));
-                    }
-                }
-                for (name, target) in relations.into_iter().flatten() {
-                    let Some(identifier) = entity.relations.get(*name).and_then(Value::as_str) else {
-                        continue;
-                    };
-                    let target = Entity::new(BlueprintId::new(target).unwrap(), identifier);
-                    if !options.create_missing_related_entities && !held.contains_key(&target.key) {
-                        return UpsertOutcome::MissingRelation(Problem::new(format!("no {}", target.key)));
-                    }
-                }
-                let mut entity = entity.clone();
-                if let Some(known) = held.get(&entity.key).filter(|_| options.merge).cloned() {
-                    let Entity { title, properties, relations, .. } = std::mem::replace(&mut entity, known);
-                    entity.title = title.or(entity.title);
-                    entity.properties.extend(properties);
-                    entity.relations.extend(relations);
-                }
-                match held.insert(entity.key.clone(), entity.clone()) {
-                    None => UpsertOutcome::Created,
-                    Some(_) => UpsertOutcome::Updated,
-                }
-            })
-            .collect();
-        UpsertReport { outcomes }
-    }
-}
-
-async fn resync(world: &World, catalog: &Arc<Memory>, mode: Mode) -> Result<Report, SyncError> {
+async fn resync(world: &World, catalog: &Arc<FakeCatalog>, mode: Mode) -> Result<Report, SyncError> {
     resync_with(world, catalog, SyncOptions { mode, ..SyncOptions::default() }).await
 }
 
 async fn resync_with(
     world: &World,
-    catalog: &Arc<Memory>,
+    catalog: &Arc<FakeCatalog>,
     options: SyncOptions,
 ) -> Result<Report, SyncError> {
     run(
-        Arc::new(world.clone()),
-        Arc::new(Plugin),
+        Arc::new(world.source()),
+        Arc::new(plugin()),
         Arc::clone(catalog) as Arc<dyn Catalog>,
         Arc::new(NullObserver),
         options,
@@ -505,7 +242,12 @@ async fn resync_with(
     .await
 }
 
-async fn synced(world: &World, catalog: &Arc<Memory>) -> Report {
+async fn checked(world: &World, catalog: &Arc<FakeCatalog>, all_kinds: bool) -> Vec<Check> {
+    let catalog = Arc::clone(catalog) as Arc<dyn Catalog>;
+    check(Arc::new(world.source()), &plugin(), catalog, all_kinds).await
+}
+
+async fn synced(world: &World, catalog: &Arc<FakeCatalog>) -> Report {
     resync(world, catalog, Mode::Apply).await.unwrap()
 }
 
@@ -515,7 +257,7 @@ async fn what_a_denied_step_tells_stays_as_the_catalog_has_it() {
         let mut world = World::new();
         world.things(A, "eu-west-1").push(json!("bare three"));
         let config = json!({"enableMergeEntity": merge});
-        let catalog = Arc::new(Memory { config, ..Memory::default() });
+        let catalog = Arc::new(FakeCatalog { config, ..FakeCatalog::default() });
         synced(&world, &catalog).await;
         let key =
             EntityKey { blueprint: BlueprintId::new("thing").unwrap(), identifier: "bare three".into() };
@@ -544,7 +286,7 @@ async fn what_a_denied_step_tells_stays_as_the_catalog_has_it() {
 
 #[tokio::test]
 async fn everything_is_created_once_and_then_left_alone() {
-    let (world, catalog) = (World::new(), Arc::new(Memory::default()));
+    let (world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
     let report = synced(&world, &catalog).await;
     assert_eq!(report.outcome, Outcome::Done, "{report:?}");
     let counts = report.totals().counts;
@@ -564,7 +306,7 @@ async fn everything_is_created_once_and_then_left_alone() {
 
 #[tokio::test]
 async fn a_removed_resource_is_deleted_and_told_by_kind_and_account() {
-    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
     synced(&world, &catalog).await;
     world.things(A, "eu-west-1").pop();
     let report = synced(&world, &catalog).await;
@@ -578,7 +320,7 @@ async fn a_removed_resource_is_deleted_and_told_by_kind_and_account() {
 
 #[tokio::test]
 async fn a_plan_writes_nothing_and_says_what_it_would() {
-    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
     synced(&world, &catalog).await;
     catalog.upserts.lock().unwrap().clear();
     world.things(A, "eu-west-1").pop();
@@ -595,7 +337,7 @@ async fn what_was_not_read_is_not_deleted() {
     let failed = || FetchError::Failed(Problem::new("boom"));
     let skipped = || FetchError::Skipped(Problem::new("denied"));
     for (error, status) in [(failed(), "Failed"), (skipped(), "Completed")] {
-        let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+        let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
         synced(&world, &catalog).await;
         world.errors.insert(World::at(A, "eu-west-1", "X::Thing"), error);
         world.things(A, "eu-west-1").clear();
@@ -615,7 +357,7 @@ async fn what_was_not_read_is_not_deleted() {
 
 #[tokio::test]
 async fn a_whole_account_that_fails_is_protected() {
-    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
     synced(&world, &catalog).await;
     world.accounts[1].1 = Err(Problem::new("Unable to assume role"));
     let report = synced(&world, &catalog).await;
@@ -626,7 +368,7 @@ async fn a_whole_account_that_fails_is_protected() {
 
 #[tokio::test]
 async fn an_account_that_left_the_list_is_kept_until_that_is_confirmed() {
-    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
     synced(&world, &catalog).await;
     world.accounts.pop();
     for _ in 0..4 {
@@ -647,7 +389,7 @@ async fn an_account_that_left_the_list_is_kept_until_that_is_confirmed() {
 #[tokio::test]
 async fn an_unmapped_resource_protects_its_unit() {
     for poison in ["bad", "trap"] {
-        let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+        let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
         synced(&world, &catalog).await;
         *world.things(A, "eu-west-1") = vec![json!(format!("{A}-eu-west-1-one")), json!(poison)];
         world.things(B, "eu-west-1").pop();
@@ -663,7 +405,8 @@ async fn an_unmapped_resource_protects_its_unit() {
 async fn a_refused_entity_is_named_and_the_rest_goes_on() {
     let world = World::new();
     let refused = format!("{A}-eu-west-1-one");
-    let catalog = Arc::new(Memory { refuse: BTreeSet::from([refused.clone()]), ..Memory::default() });
+    let catalog =
+        Arc::new(FakeCatalog { refuse: BTreeSet::from([refused.clone()]), ..FakeCatalog::default() });
     let report = synced(&world, &catalog).await;
     assert_eq!(report.outcome, Outcome::Partial);
     assert_eq!(report.refusals.len(), 1);
@@ -681,7 +424,7 @@ async fn a_relation_whose_target_comes_later_is_tried_again() {
     let mut world = World::new();
     // Things fill a batch before the two accounts do, so their first try finds no account.
     world.regions = vec!["eu-west-1".into()];
-    let catalog = Arc::new(Memory { needs_account: true, ..Memory::default() });
+    let catalog = Arc::new(FakeCatalog { needs_account: true, ..FakeCatalog::default() });
     let report = synced(&world, &catalog).await;
     assert_eq!(report.outcome, Outcome::Done, "{report:?}");
     assert_eq!(catalog.held().len(), 6);
@@ -703,7 +446,7 @@ fn things_in(regions: &[&str]) -> Value {
 async fn regions_that_the_mapping_names_are_read_where_none_are_listed() {
     let mut world = World::new();
     let mut catalog =
-        Arc::new(Memory { config: things_in(&["eu-west-1", "us-east-1"]), ..Memory::default() });
+        Arc::new(FakeCatalog { config: things_in(&["eu-west-1", "us-east-1"]), ..FakeCatalog::default() });
     synced(&world, &catalog).await;
     assert_eq!(catalog.held().len(), 8);
     // A policy denies the list; one region is switched off in an account, so that it denies access.
@@ -721,8 +464,11 @@ async fn regions_that_the_mapping_names_are_read_where_none_are_listed() {
     assert!(held.iter().any(|id| id.contains(&format!("{A}-us-east-1"))), "{held:?}");
     // An entry that names no region leaves open what there is.
     let entities = std::mem::take(&mut *catalog.entities.lock().unwrap());
-    catalog =
-        Arc::new(Memory { config: things_in(&[]), entities: Mutex::new(entities), ..Memory::default() });
+    catalog = Arc::new(FakeCatalog {
+        config: things_in(&[]),
+        entities: Mutex::new(entities),
+        ..FakeCatalog::default()
+    });
     let report = synced(&world, &catalog).await;
     assert_ne!(report.outcome, Outcome::Done);
     assert_eq!(catalog.held(), held);
@@ -732,7 +478,7 @@ async fn regions_that_the_mapping_names_are_read_where_none_are_listed() {
 async fn too_large_a_share_is_held_back() {
     let (mut world, catalog) = (
         World::new(),
-        Arc::new(Memory { config: json!({"entityDeletionThreshold": 0.2}), ..Memory::default() }),
+        Arc::new(FakeCatalog { config: json!({"entityDeletionThreshold": 0.2}), ..FakeCatalog::default() }),
     );
     synced(&world, &catalog).await;
     world.things(A, "eu-west-1").clear();
@@ -750,10 +496,11 @@ async fn too_large_a_share_is_held_back() {
 
 #[tokio::test]
 async fn nothing_is_deleted_when_the_catalog_cannot_be_listed() {
-    let (mut world, first) = (World::new(), Arc::new(Memory::default()));
+    let (mut world, first) = (World::new(), Arc::new(FakeCatalog::default()));
     synced(&world, &first).await;
     let entities = std::mem::take(&mut *first.entities.lock().unwrap());
-    let catalog = Arc::new(Memory { unlisted: true, entities: Mutex::new(entities), ..Memory::default() });
+    let catalog =
+        Arc::new(FakeCatalog { unlisted: true, entities: Mutex::new(entities), ..FakeCatalog::default() });
     world.things(A, "eu-west-1").pop();
     let report = synced(&world, &catalog).await;
     assert!(report.deletion.stopped.as_ref().unwrap().message.contains("503"));
@@ -763,7 +510,7 @@ async fn nothing_is_deleted_when_the_catalog_cannot_be_listed() {
 
 #[tokio::test]
 async fn a_related_target_is_kept() {
-    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
     synced(&world, &catalog).await;
     world.resources.insert(World::at(A, "global", "X::Account"), Vec::new());
     let report = synced(&world, &catalog).await;
@@ -773,12 +520,12 @@ async fn a_related_target_is_kept() {
 
 #[tokio::test]
 async fn when_nothing_can_be_read_that_is_said() {
-    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
     for (_, access) in &mut world.accounts {
         *access = Err(Problem::new("Unable to assume role"));
     }
     assert_eq!(synced(&world, &catalog).await.outcome, Outcome::NothingRead);
-    let empty = Arc::new(Memory { config: json!({"resources": []}), ..Memory::default() });
+    let empty = Arc::new(FakeCatalog { config: json!({"resources": []}), ..FakeCatalog::default() });
     let error = resync(&World::new(), &empty, Mode::Apply).await.unwrap_err();
     assert!(matches!(error, SyncError::Config(_)), "{error}");
     assert_eq!(*empty.states.lock().unwrap(), ["running", "Failed"]);
@@ -786,14 +533,16 @@ async fn when_nothing_can_be_read_that_is_said() {
 
 #[tokio::test]
 async fn a_stopped_run_deletes_nothing_and_says_so() {
-    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
     synced(&world, &catalog).await;
     world.things(A, "eu-west-1").clear();
     let options = SyncOptions::default();
     options.cancel.cancel();
     let catalog_dyn = Arc::clone(&catalog) as Arc<dyn Catalog>;
     let report =
-        run(Arc::new(world), Arc::new(Plugin), catalog_dyn, Arc::new(NullObserver), options).await.unwrap();
+        run(Arc::new(world.source()), Arc::new(plugin()), catalog_dyn, Arc::new(NullObserver), options)
+            .await
+            .unwrap();
     assert_eq!(report.outcome, Outcome::Aborted);
     assert_eq!(catalog.held().len(), 10);
     assert_eq!(catalog.states.lock().unwrap().last().unwrap(), "Aborted");
@@ -811,7 +560,7 @@ async fn a_stopped_run_deletes_nothing_and_says_so() {
 
 #[tokio::test]
 async fn the_catalog_is_told_each_step_once_and_in_order() {
-    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
     world.errors.insert(World::at(A, "eu-west-1", "X::Thing"), FetchError::Skipped(Problem::new("denied")));
     world.things(B, "us-east-1").push(json!("bad"));
     let report = synced(&world, &catalog).await;
@@ -848,7 +597,7 @@ async fn the_catalog_is_told_each_step_once_and_in_order() {
 
 #[tokio::test]
 async fn a_catalog_that_misses_a_step_is_told_that_the_resync_failed() {
-    let (world, catalog) = (World::new(), Arc::new(Memory { deaf: true, ..Memory::default() }));
+    let (world, catalog) = (World::new(), Arc::new(FakeCatalog { deaf: true, ..FakeCatalog::default() }));
     let report = synced(&world, &catalog).await;
     assert_eq!((report.outcome, catalog.held().len()), (Outcome::Done, 10), "the work is done all the same");
     assert_eq!(*catalog.states.lock().unwrap(), ["running", "Failed"]);
@@ -857,12 +606,12 @@ async fn a_catalog_that_misses_a_step_is_told_that_the_resync_failed() {
 #[tokio::test]
 async fn the_catalog_can_stop_a_resync_but_not_the_next_one() {
     let mut world = World::new();
-    let catalog = Arc::new(Memory::default());
+    let catalog = Arc::new(FakeCatalog::default());
     synced(&world, &catalog).await;
     world.things(A, "eu-west-1").pop();
     let stops = Some(Problem::new("somebody pressed the button"));
     let entities = Mutex::new(catalog.entities.lock().unwrap().clone());
-    let catalog = Arc::new(Memory { entities, stops, ..Memory::default() });
+    let catalog = Arc::new(FakeCatalog { entities, stops, ..FakeCatalog::default() });
     let report = synced(&world, &catalog).await;
     assert_eq!(report.outcome, Outcome::Aborted);
     assert!(report.notes.iter().any(|note| note.contains("pressed the button")), "{:?}", report.notes);
@@ -872,12 +621,12 @@ async fn the_catalog_can_stop_a_resync_but_not_the_next_one() {
 
 #[tokio::test]
 async fn a_check_finds_what_a_resync_would_trip_over_and_writes_nothing() {
-    let (mut world, catalog) = (World::new(), Memory::default());
+    let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
     world.accounts[1].1 = Err(Problem::new("Unable to assume role"));
     let denied = FetchError::Skipped(Problem::new("denied").remedy("allow x:ListX"));
     world.errors.insert(World::at(A, "us-east-1", "X::Thing"), denied);
     world.things(A, "us-east-1").clear();
-    let checks = check(&world, &Plugin, &catalog, false).await;
+    let checks = checked(&world, &catalog, false).await;
     let bad: Vec<_> = checks
         .iter()
         .filter_map(|check| match &check.finding {
@@ -897,21 +646,21 @@ async fn a_check_finds_what_a_resync_would_trip_over_and_writes_nothing() {
 
     // A kind that is not mapped is looked at when asked for.
     let config = json!({"resources": [serde_json::to_value(
-        Plugin.kinds().into_values().next().unwrap().manifest.mapping.as_ref().unwrap()).unwrap()]});
-    let catalog = Memory { config, ..Memory::default() };
+        kinds().remove(0).manifest.mapping.as_ref().unwrap()).unwrap()]});
+    let catalog = Arc::new(FakeCatalog { config, ..FakeCatalog::default() });
     for (all_kinds, looked_at) in [(false, false), (true, true)] {
-        let checks = check(&world, &Plugin, &catalog, all_kinds).await;
+        let checks = checked(&world, &catalog, all_kinds).await;
         assert_eq!(checks.iter().any(|check| check.subject.contains("X::Thing")), looked_at);
     }
 }
 
 /// A world in which a thing has taken the place of another, whose entity is now searched for.
-async fn searching(search: &str, refuse: &str) -> (World, Arc<Memory>) {
-    let (mut world, first) = (World::new(), Arc::new(Memory::default()));
+async fn searching(search: &str, refuse: &str) -> (World, Arc<FakeCatalog>) {
+    let (mut world, first) = (World::new(), Arc::new(FakeCatalog::default()));
     synced(&world, &first).await;
     let entities = std::mem::take(&mut *first.entities.lock().unwrap());
     let refuse = BTreeSet::from([refuse.to_owned()]);
-    let catalog = Arc::new(Memory { entities: Mutex::new(entities), refuse, ..Memory::default() });
+    let catalog = Arc::new(FakeCatalog { entities: Mutex::new(entities), refuse, ..FakeCatalog::default() });
     *world.things(A, "eu-west-1") = vec![json!(search)];
     (world, catalog)
 }
@@ -982,7 +731,7 @@ async fn fields_that_gave_nothing_are_added_up_and_told() {
     let mut world = World::new();
     world.things(A, "eu-west-1").push(json!("bare one"));
     world.things(B, "us-east-1").extend([json!("bare two"), json!("no identifier")]);
-    let report = synced(&world, &Arc::new(Memory::default())).await;
+    let report = synced(&world, &Arc::new(FakeCatalog::default())).await;
     assert_eq!(report.outcome, Outcome::Done, "a mapping with gaps is no failure: {report:?}");
     let told: Vec<_> = report
         .misconfigurations
@@ -991,13 +740,13 @@ async fn fields_that_gave_nothing_are_added_up_and_told() {
         .collect();
     assert_eq!(told, [("identifier", 1, 11, false, true, 1), ("properties.region", 2, 11, true, false, 1)]);
     // The blueprint only tells how serious it is.
-    let report = synced(&world, &Arc::new(Memory { unlisted: true, ..Memory::default() })).await;
+    let report = synced(&world, &Arc::new(FakeCatalog { unlisted: true, ..FakeCatalog::default() })).await;
     assert!(report.misconfigurations.iter().all(|it| !it.required) && report.misconfigurations.len() == 2);
 }
 
 #[tokio::test]
 async fn a_mapping_that_makes_no_entity_at_all_deletes_nothing() {
-    let (mut world, catalog) = (World::new(), Arc::new(Memory::default()));
+    let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
     for account in [A, B] {
         for region in ["eu-west-1", "us-east-1"] {
             *world.things(account, region) = vec![json!("no identifier")];
@@ -1006,7 +755,7 @@ async fn a_mapping_that_makes_no_entity_at_all_deletes_nothing() {
     let report = synced(&world, &catalog).await;
     assert_eq!(report.outcome, Outcome::Done, "where nothing is lost: {report:?}");
 
-    let (healthy, catalog) = (World::new(), Arc::new(Memory::default()));
+    let (healthy, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
     synced(&healthy, &catalog).await;
     let report = synced(&world, &catalog).await;
     assert_eq!((report.outcome, catalog.held().len()), (Outcome::DeletionsHeldBack, 10));

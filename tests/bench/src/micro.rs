@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, anyhow};
 use berth_core::{
-    AccountId, Intent, Kind, Ledger as _, LedgerEntry, MapContext, MissingScopes, Place, Problem, Producer,
+    AccountId, Kind, Ledger as _, LedgerEntry, MapContext, MissingScopes, Place, Problem, Producer,
     Producers, RawPage,
 };
 use berth_engine::{
@@ -292,11 +292,11 @@ fn comparing(options: &Options<'_>, bench: &Bench) -> Result<Table> {
     let producers = Producers::one(Producer { account, place: Place::Global, kind: pair.kind.clone() });
     let entry = |key: &u128| LedgerEntry { content: Some(*key), producers: producers.clone() };
     let known: Vec<_> = keys.iter().map(|key| (*key, Some(entry(key)))).collect();
-    let former = ledger.begin("bench", Intent::Write).map_err(told)?.session;
+    let former = ledger.begin("bench").map_err(told)?.session;
     former.record(&known).map_err(told)?;
     former.end(&MissingScopes::new()).map_err(told)?;
     // What is known is what the resync before has left.
-    let session = ledger.begin("bench", Intent::Write).map_err(told)?.session;
+    let session = ledger.begin("bench").map_err(told)?.session;
     let look_up = || keys.iter().filter(|key| session.look_up(**key).is_some()).count();
     anyhow::ensure!(look_up() == keys.len(), "the ledger does not know what was recorded");
     let mut cases = [

@@ -8,7 +8,9 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
-use berth_core::{Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, Mapping, Problem, RefusedPlugin};
+use berth_core::{
+    Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, MapperSnapshot, Mapping, Problem, RefusedPlugin,
+};
 use berth_embed::{AwsConfig, EndpointOverrides, LedgerConfig, Outcome, PortConfig, StaticKeys, SyncHost};
 use berth_engine::measure;
 use berth_plugin::Output;
@@ -75,8 +77,14 @@ impl NativeMapper {
     }
 }
 
-#[async_trait]
 impl Mapper for NativeMapper {
+    fn snapshot(self: Arc<Self>) -> Arc<dyn MapperSnapshot> {
+        self
+    }
+}
+
+#[async_trait]
+impl MapperSnapshot for NativeMapper {
     fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
         self.kinds.iter().map(|(kind, (entry, _))| (kind.clone(), entry.clone())).collect()
     }

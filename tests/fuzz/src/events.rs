@@ -1,20 +1,10 @@
 //! Live events: what is posted to the service, up to the queue of the resources to read again.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, OnceLock},
-    time::SystemTime,
-};
+use std::sync::{Arc, OnceLock};
 
-use async_trait::async_trait;
-use berth_core::{
-    Account, AccountAccess, Adoption, BlueprintId, Catalog, CatalogError, DeleteReport, Entity, EntityKey,
-    FetchError, FetchRequest, FieldSet, Intent, Kind, KindEntry, Manifest, MapError, MapReport, MapRequest,
-    Mapper, OwnedEntity, Problem, RawPage, RefusedPlugin, Region, ResyncStatus, Session, Source,
-    UpsertOptions, UpsertReport, from_json,
-};
-use berth_sync::{Journal, Live, LiveOptions, LiveParts, NullObserver, Roster, Submission};
-use futures::stream::{self, BoxStream};
+use berth_core::{Adoption, KindEntry, Manifest, Problem, from_json};
+use berth_sync::{AccountCache, Journal, Live, LiveOptions, LiveParts, NullObserver, Submission};
+use berth_test_support::{FakeCatalog, FakeMapper, FakeSource};
 use serde_json::Value;
 
 /// The plugins whose events are followed: one with everything that a trigger may say.
@@ -25,103 +15,31 @@ const MANIFESTS: &[&str] = &[
     include_str!("../../../plugins/ecs-service/manifest.json"),
 ];
 
-/// Nothing is read, mapped or written: events only get as far as the queue.
-struct Nothing(BTreeMap<Kind, KindEntry>);
-
 const UNUSED: &str = "nobody asks for it";
 
-#[async_trait]
-impl Source for Nothing {
-    async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
-        Err(Problem::new(UNUSED))
-    }
-
-    async fn regions(&self, _: &Account) -> Result<Vec<Region>, Problem> {
-        Err(Problem::new(UNUSED))
-    }
-
-    fn fetch(&self, _: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
-        Box::pin(stream::empty())
-    }
-}
-
-#[async_trait]
-impl Mapper for Nothing {
-    fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
-        self.0.clone()
-    }
-
-    fn refused(&self) -> Vec<RefusedPlugin> {
-        Vec::new()
-    }
-
-    async fn map(&self, _: MapRequest) -> Result<MapReport, MapError> {
-        panic!("{UNUSED}")
-    }
-}
-
-#[async_trait]
-impl Catalog for Nothing {
-    async fn open(&self, _: Intent, _: &[KindEntry]) -> Result<Session, CatalogError> {
-        Ok(Session::default())
-    }
-
-    async fn begin(&self, _: SystemTime) -> Result<(), CatalogError> {
-        Ok(())
-    }
-
-    async fn end(&self, _: ResyncStatus) -> Result<(), CatalogError> {
-        Ok(())
-    }
-
-    fn owned(&self) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
-        Box::pin(stream::empty())
-    }
-
-    async fn current(&self, _: &[EntityKey], _: &FieldSet) -> Result<Vec<Entity>, CatalogError> {
-        Ok(Vec::new())
-    }
-
-    async fn relations(
-        &self,
-        _: &BlueprintId,
-    ) -> Result<Option<BTreeMap<String, BlueprintId>>, CatalogError> {
-        Ok(None)
-    }
-
-    fn upsert_batch(&self) -> usize {
-        20
-    }
-
-    async fn upsert(&self, _: &BlueprintId, _: &[Entity], _: UpsertOptions) -> UpsertReport {
-        panic!("{UNUSED}")
-    }
-
-    async fn delete(&self, _: &[EntityKey], _: bool) -> DeleteReport {
-        panic!("{UNUSED}")
-    }
-}
-
-fn kinds() -> &'static BTreeMap<Kind, KindEntry> {
-    static KINDS: OnceLock<BTreeMap<Kind, KindEntry>> = OnceLock::new();
+fn kinds() -> &'static [KindEntry] {
+    static KINDS: OnceLock<Vec<KindEntry>> = OnceLock::new();
     KINDS.get_or_init(|| {
         let manifests = MANIFESTS.iter().map(|text| Manifest::parse(text.as_bytes()).unwrap());
         let entries = manifests.flat_map(|manifest| {
             let plugin = manifest.name;
-            manifest.kinds.into_iter().map(move |kind| {
-                (kind.kind.clone(), KindEntry { plugin: plugin.clone(), manifest: Arc::new(kind) })
-            })
+            manifest
+                .kinds
+                .into_iter()
+                .map(move |kind| KindEntry { plugin: plugin.clone(), manifest: Arc::new(kind) })
         });
         entries.collect()
     })
 }
 
+/// Nothing is read, mapped or written: events only get as far as the queue.
 fn live() -> Live {
-    let nothing = Arc::new(Nothing(kinds().clone()));
+    let source = FakeSource::new(|| Err(Problem::new(UNUSED)));
+    let mapper = FakeMapper::new(kinds().iter().cloned(), |_| panic!("{UNUSED}"));
     let parts = LiveParts {
-        source: Arc::new(Roster::new(Arc::clone(&nothing) as Arc<dyn Source>)),
-        mapper: Arc::clone(&nothing) as Arc<dyn Mapper>,
-        catalog: nothing,
+        source: Arc::new(AccountCache::new(Arc::new(source))),
+        mapper: Arc::new(mapper),
+        catalog: Arc::new(FakeCatalog { broken: true, ..FakeCatalog::default() }),
         journal: Arc::new(Journal::default()),
         ledger: None,
         gate: None,

@@ -6,8 +6,8 @@ use std::{
 };
 
 use berth_core::{
-    AccountId, Intent, Kind, Ledger, LedgerEntry, LedgerSession, MissingScopes, Opened, Problem, Producer,
-    Producers,
+    AccountId, Kind, Ledger, LedgerEntry, LedgerReader, LedgerSession, MissingScopes, OpenedLedger, Problem,
+    Producer, Producers,
 };
 use berth_ledger::FileLedger;
 
@@ -22,9 +22,10 @@ pub struct SimulatedLedger {
     pub net: Net,
 }
 
+/// A reader, or a session.
 #[derive(Debug)]
-struct SimulatedSession {
-    session: Arc<dyn LedgerSession>,
+struct SimulatedReader<S: ?Sized> {
+    session: Arc<S>,
     net: Net,
 }
 
@@ -46,10 +47,16 @@ fn call<T>(net: &Net, writes: bool, call: impl FnOnce() -> Result<T, Problem>) -
 }
 
 impl Ledger for SimulatedLedger {
-    fn begin(&self, catalog: &str, intent: Intent) -> Result<Opened, Problem> {
-        let opened = call(&self.net, true, || self.file.begin(catalog, intent))?;
-        let session = SimulatedSession { session: opened.session, net: self.net.clone() };
-        Ok(Opened { session: Arc::new(session), notes: opened.notes })
+    fn read(&self, catalog: &str) -> Result<OpenedLedger<Arc<dyn LedgerReader>>, Problem> {
+        let opened = call(&self.net, true, || self.file.read(catalog))?;
+        let reader = SimulatedReader { session: opened.session, net: self.net.clone() };
+        Ok(OpenedLedger { session: Arc::new(reader), notes: opened.notes })
+    }
+
+    fn begin(&self, catalog: &str) -> Result<OpenedLedger<Arc<dyn LedgerSession>>, Problem> {
+        let opened = call(&self.net, true, || self.file.begin(catalog))?;
+        let session = SimulatedReader { session: opened.session, net: self.net.clone() };
+        Ok(OpenedLedger { session: Arc::new(session), notes: opened.notes })
     }
 
     fn invalidate(&self, catalog: &str, keys: &[(u128, Option<Producer>)]) -> Result<(), Problem> {
@@ -69,19 +76,21 @@ impl Ledger for SimulatedLedger {
     }
 }
 
-impl LedgerSession for SimulatedSession {
+impl<S: LedgerReader + ?Sized> LedgerReader for SimulatedReader<S> {
     fn look_up(&self, key: u128) -> Option<LedgerEntry> {
         self.session.look_up(key)
     }
 
-    fn each_key(&self, tell: &mut dyn FnMut(u128)) -> Result<(), Problem> {
-        call(&self.net, false, || self.session.each_key(tell))
+    fn each_key(&self, visit: &mut dyn FnMut(u128)) -> Result<(), Problem> {
+        call(&self.net, false, || self.session.each_key(visit))
     }
 
     fn missing_scopes(&self) -> Result<MissingScopes, Problem> {
         self.session.missing_scopes()
     }
+}
 
+impl LedgerSession for SimulatedReader<dyn LedgerSession> {
     fn record(&self, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), Problem> {
         call(&self.net, true, || self.session.record(entries))
     }
@@ -90,7 +99,7 @@ impl LedgerSession for SimulatedSession {
         call(&self.net, true, || self.session.record_producers(entries))
     }
 
-    fn end(&self, missing: &MissingScopes) -> Result<(), Problem> {
-        call(&self.net, true, || self.session.end(missing))
+    fn end(self: Arc<Self>, missing: &MissingScopes) -> Result<(), Problem> {
+        call(&self.net, true, || Arc::clone(&self.session).end(missing))
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use berth_core::{
     BlueprintId, Entity, ItemError, Kind as KindName, KindEntry, Manifest, MapError, MapReport, MapRequest,
-    Mapper, Mapping, MisconfiguredField, Problem, RefusedPlugin,
+    Mapper, MapperSnapshot, Mapping, MisconfiguredField, Problem, RefusedPlugin,
 };
 use serde_json::{Map, Value, json};
 
@@ -36,8 +36,14 @@ impl SimulatedMapper {
     }
 }
 
-#[async_trait]
 impl Mapper for SimulatedMapper {
+    fn snapshot(self: Arc<Self>) -> Arc<dyn MapperSnapshot> {
+        self
+    }
+}
+
+#[async_trait]
+impl MapperSnapshot for SimulatedMapper {
     fn kinds(&self) -> BTreeMap<KindName, KindEntry> {
         self.kinds.clone()
     }

@@ -13,7 +13,7 @@ use berth_http::Client;
 use berth_ledger::{FileLedger, LedgerConfig};
 use berth_port::{PortCatalog, PortConfig, ProcessingMode};
 use berth_sync::{
-    Journal, Live, LiveOptions, LiveParts, NullObserver, Report, Roster, SyncError, SyncOptions,
+    Journal, Live, LiveOptions, LiveParts, NullObserver, Report, AccountCache, SyncError, SyncOptions,
 };
 use port_stand_in::PortStandIn;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ pub struct Stage {
 type Ended = Option<Result<Report, SyncError>>;
 
 /// Where a process reads, writes and maps.
-type Seams = (Arc<Roster>, Arc<PortCatalog>, Arc<SimulatedMapper>);
+type Seams = (Arc<AccountCache>, Arc<PortCatalog>, Arc<SimulatedMapper>);
 
 impl Stage {
     /// Sets the stage.
@@ -373,7 +373,7 @@ impl Stage {
         config.send_raw_data_examples = false;
         let catalog = PortCatalog::new(config, client)?;
         let mapper = SimulatedMapper::new(Arc::clone(&self.state));
-        Ok((Arc::new(Roster::new(Arc::new(aws))), Arc::new(catalog), Arc::new(mapper)))
+        Ok((Arc::new(AccountCache::new(Arc::new(aws))), Arc::new(catalog), Arc::new(mapper)))
     }
 
     async fn host(&self, items: &[What], dir: &Path, net: &Net) -> Result<Report, SyncError> {
@@ -393,7 +393,7 @@ impl Stage {
             let parts = LiveParts {
                 source: Arc::clone(&source),
                 mapper: mapper.clone(),
-                catalog: Arc::new(catalog.for_events()),
+                catalog: Arc::clone(&catalog) as Arc<dyn Catalog>,
                 journal: Arc::clone(&journal),
                 ledger: ledger.clone(),
                 gate: None,

@@ -50,9 +50,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Feeds every crate that reads bytes from outside; the binary's settings are among them.
     (
         "berth-fuzz",
-        &["berth", "berth-aws-protocol", "berth-core", "berth-plugin", "berth-port", "berth-sync", "jq"],
+        &["berth", "berth-aws-protocol", "berth-core", "berth-plugin", "berth-port", "berth-sync", "berth-test-support", "jq"],
     ),
     ("berth-model", &["berth-core", "berth-sync"]),
+    ("berth-test-support", &["berth-core"]),
     (
         "berth-simulation",
         &[
@@ -70,7 +71,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// What a host crate's tests may use besides.
-const TEST_ONLY: &[&str] = &["port-stand-in"];
+const TEST_ONLY: &[&str] = &["berth-test-support", "port-stand-in"];
 
 /// What the top level may hold besides dotfiles.
 const TOP_LEVEL: &[&str] = &[

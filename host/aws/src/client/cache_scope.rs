@@ -1,11 +1,8 @@
 //! Cache scopes: who may ask for the same answer again, by the fetch plans of a resync.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::collections::HashMap;
 
-use berth_core::{KindManifest, Scope};
+use berth_core::{PlannedRead, Scope};
 
 /// The time for which an answer is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,19 +17,13 @@ pub(super) enum CacheScope {
 
 /// The cache scope of each operation, by service and operation.
 #[derive(Default)]
-pub(super) struct CacheScopes(RwLock<HashMap<(String, String), CacheScope>>);
+pub(super) struct CacheScopes(HashMap<(String, String), CacheScope>);
 
 impl CacheScopes {
-    /// Forgets all plans.
-    pub(super) fn clear(&self) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    /// Learns from the fetch plans of a resync which answers nobody else asks for, so that they are not
-    /// kept.
-    pub(super) fn plan(&self, reads: &[(Arc<KindManifest>, BTreeSet<String>)]) {
+    /// As the fetch plans of a resync say.
+    pub(super) fn of_reads(reads: &[PlannedRead]) -> Self {
         let mut scopes: HashMap<(String, String), CacheScope> = HashMap::new();
-        for (kind, options) in reads {
+        for PlannedRead { kind, options } in reads {
             let mut own: HashMap<(&str, &str), CacheScope> = HashMap::new();
             for step in kind.plan.steps.iter().filter(|step| step.is_on(options)) {
                 // Units of an organization's kinds all ask the same; so do those of the regions of an
@@ -58,26 +49,30 @@ impl CacheScopes {
                     .or_insert(scope);
             }
         }
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = scopes;
+        Self(scopes)
     }
 
     /// The scope of an operation's answers. Those of an operation in no plan are kept for the resync.
     pub(super) fn of(&self, service: &str, operation: &str) -> CacheScope {
-        let scopes = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        scopes.get(&(service.to_owned(), operation.to_owned())).copied().unwrap_or(CacheScope::Resync)
+        self.0.get(&(service.to_owned(), operation.to_owned())).copied().unwrap_or(CacheScope::Resync)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::{Value, json};
 
     use super::*;
 
-    fn kind(name: &str, scope: &str, steps: &Value) -> (Arc<KindManifest>, BTreeSet<String>) {
+    fn kind(name: &str, scope: &str, steps: &Value) -> PlannedRead {
         let kind = json!({"kind": name, "scope": scope, "plan": {"resources": "list", "steps": steps},
             "blueprints": []});
-        (Arc::new(serde_json::from_value(kind).unwrap()), BTreeSet::from(["extra".to_owned()]))
+        PlannedRead {
+            kind: Arc::new(serde_json::from_value(kind).unwrap()),
+            options: ["extra".to_owned()].into(),
+        }
     }
 
     fn list(service: &str, operation: &str) -> Value {
@@ -93,7 +88,7 @@ mod tests {
             step.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             step
         };
-        scopes.plan(&[
+        let scopes = CacheScopes::of_reads(&[
             kind("A::B::Instance", "regional", &json!([list("ec2", "DescribeInstances")])),
             kind(
                 "A::B::Cluster",

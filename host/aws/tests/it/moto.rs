@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_core::Source;
 use serde_json::{Value, json};
 
 use crate::support::{account, kind, read, source, with_roles};

@@ -2,16 +2,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    ops::Deref,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use berth_aws::{AwsConfig, AwsSource, EndpointOverrides, Retry, StaticKeys};
 use berth_core::{
-    Account, AccountId, FetchError, FetchRequest, ItemFailure, KindManifest, Manifest, One, Partition,
-    Region, Source,
+    Account, AccountAccess, AccountId, EnabledRegions, FetchError, FetchRequest, ItemFailure, KindManifest,
+    Manifest, One, OpenedSource, Partition, Problem, RawPage, Region, RegionHints, ResourceReader,
+    Source as _, SourceSession,
 };
-use futures::StreamExt;
+use futures::{StreamExt, stream::BoxStream};
 use serde_json::{Value, json};
 
 pub(crate) fn http() -> reqwest::Client {
@@ -43,8 +45,57 @@ pub(crate) fn with_roles(endpoint: &str, accounts: &[&str]) -> AwsConfig {
     AwsConfig { account_role_arns: arns, ..config(endpoint) }
 }
 
-pub(crate) fn source(config: AwsConfig) -> AwsSource {
-    AwsSource::new(config, http()).unwrap()
+pub(crate) fn source(config: AwsConfig) -> Resync {
+    source_over(config, http())
+}
+
+pub(crate) fn source_over(config: AwsConfig, http: reqwest::Client) -> Resync {
+    Resync { source: Arc::new(AwsSource::new(config, http).unwrap()), opened: Mutex::default() }
+}
+
+/// A source, with what was opened last.
+pub(crate) struct Resync {
+    source: Arc<AwsSource>,
+    opened: Mutex<Option<(Arc<dyn SourceSession>, Arc<dyn ResourceReader>)>>,
+}
+
+impl Deref for Resync {
+    type Target = AwsSource;
+
+    fn deref(&self) -> &AwsSource {
+        &self.source
+    }
+}
+
+impl Resync {
+    /// Opens the source for the resync that follows.
+    pub(crate) async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
+        let OpenedSource { accounts, session } = Arc::clone(&self.source).open().await?;
+        let reader = session.reader(&[]);
+        *self.opened.lock().unwrap() = Some((session, reader));
+        Ok(accounts)
+    }
+
+    fn opened(&self) -> (Arc<dyn SourceSession>, Arc<dyn ResourceReader>) {
+        self.opened.lock().unwrap().clone().expect("the source is open")
+    }
+
+    pub(crate) async fn regions(&self, account: &Account) -> Result<Vec<Region>, Problem> {
+        let enabled = self.enabled_regions(account, &RegionHints::default()).await?;
+        Ok(enabled.regions().to_vec())
+    }
+
+    pub(crate) async fn enabled_regions(
+        &self,
+        account: &Account,
+        hints: &RegionHints,
+    ) -> Result<EnabledRegions, Problem> {
+        self.opened().0.regions(account, hints).await
+    }
+
+    pub(crate) fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
+        self.opened().1.fetch(request)
+    }
 }
 
 /// A kind of the given scope and steps.
@@ -82,7 +133,7 @@ impl Read {
 }
 
 pub(crate) async fn read(
-    source: &AwsSource,
+    source: &Resync,
     account_id: &str,
     regions: &[&str],
     kind: &Arc<KindManifest>,
@@ -93,7 +144,7 @@ pub(crate) async fn read(
 
 /// Reads a unit, or the one resource of it that an event names.
 pub(crate) async fn read_with(
-    source: &AwsSource,
+    source: &Resync,
     account_id: &str,
     regions: &[&str],
     kind: &Arc<KindManifest>,
@@ -115,7 +166,7 @@ pub(crate) async fn read_with(
 }
 
 /// Reads what is asked for.
-pub(crate) async fn fetch(source: &AwsSource, request: FetchRequest) -> Read {
+pub(crate) async fn fetch(source: &Resync, request: FetchRequest) -> Read {
     let mut pages = source.fetch(request);
     let mut read = Read::default();
     while let Some(page) = pages.next().await {

@@ -3,9 +3,9 @@
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use berth_embed::{
-    Access, Approved, BuildError, Catalog, Engine, FileLedger, Journal, Ledger, Mapper, Observer,
-    PortCatalog, Problem, ReplaySource, SyncHost, SyncOptions,
-    core::{Adoption, RemovedScope, ResyncStatus},
+    Access, Approved, BuildError, Engine, FileLedger, Journal, Ledger, Mapper, Observer, PortCatalog,
+    Problem, ReplaySource, SyncHost, SyncOptions,
+    core::{Adoption, RemovedScope},
     policy,
 };
 use berth_port::service::PortService;
@@ -280,7 +280,7 @@ pub(crate) fn stop_on_signal(cancel: &CancellationToken) {
 
 /// Tells Port that a resync is given up: else Port would show one that runs for ever.
 pub(super) async fn tell_given_up(port: &PortCatalog) {
-    let told = timeout(LAST_WORD, port.end(ResyncStatus::Aborted)).await;
+    let told = timeout(LAST_WORD, port.give_up()).await;
     if !matches!(told, Ok(Ok(()))) {
         tracing::warn!("Port could not be told that the resync was stopped");
     }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use berth_embed::{
-    CodeOrigin, Engine, EngineConfig, Mapper, PluginInfo, Problem, check_read,
+    CodeOrigin, Engine, EngineConfig, PluginInfo, Problem, check_read,
     core::{KindManifest, Scope, Step},
     validate_plan,
 };

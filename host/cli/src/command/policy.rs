@@ -1,7 +1,7 @@
 //! `berth policy`.
 
 use berth_embed::{
-    Engine, Mapper, Problem,
+    Engine, Problem,
     core::{Kind, RoleArn},
     policy,
 };

@@ -1,7 +1,7 @@
 //! A source that writes down what another one answers.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
@@ -14,8 +14,8 @@ use std::{
 use async_trait::async_trait;
 use berth_common::redact;
 use berth_core::{
-    Account, AccountAccess, AccountId, EnabledRegions, FetchError, FetchRequest, KindManifest, Problem,
-    RawPage, Region, RegionHints, Source,
+    Account, AccountAccess, AccountId, EnabledRegions, FetchError, FetchRequest, OpenedSource, PlannedRead,
+    Problem, RawPage, RegionHints, ResourceReader, Source, SourceSession,
 };
 use futures::stream::{self, BoxStream, StreamExt};
 use serde_json::value::RawValue;
@@ -179,8 +179,8 @@ impl Source for RecordingSource {
         self.source.identity().await
     }
 
-    async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
-        let accounts = self.source.accounts().await?;
+    async fn open(self: Arc<Self>) -> Result<OpenedSource, Problem> {
+        let OpenedSource { accounts, session } = Arc::clone(&self.source).open().await?;
         self.keeper.accounts().extend(accounts.iter().map(|AccountAccess { account, access }| {
             let recorded = RecordedAccount {
                 account: account.as_ref().clone(),
@@ -191,20 +191,20 @@ impl Source for RecordingSource {
             (account.id.clone(), recorded)
         }));
         self.keeper.note(self.keeper.write_index());
-        Ok(accounts)
+        let session = RecordedSession { session, keeper: Arc::clone(&self.keeper) };
+        Ok(OpenedSource { accounts, session: Arc::new(session) })
     }
+}
 
-    async fn regions(&self, account: &Account) -> Result<Vec<Region>, Problem> {
-        let enabled = self.enabled_regions(account, &RegionHints::default()).await?;
-        Ok(enabled.regions().to_vec())
-    }
+struct RecordedSession {
+    session: Arc<dyn SourceSession>,
+    keeper: Arc<Keeper>,
+}
 
-    async fn enabled_regions(
-        &self,
-        account: &Account,
-        hints: &RegionHints,
-    ) -> Result<EnabledRegions, Problem> {
-        let enabled = self.source.enabled_regions(account, hints).await;
+#[async_trait]
+impl SourceSession for RecordedSession {
+    async fn regions(&self, account: &Account, hints: &RegionHints) -> Result<EnabledRegions, Problem> {
+        let enabled = self.session.regions(account, hints).await;
         if let Some(recorded) = self.keeper.accounts().get_mut(&account.id) {
             recorded.assumed = enabled.as_ref().is_ok_and(EnabledRegions::is_assumed);
             recorded.regions = Some(match &enabled {
@@ -216,17 +216,29 @@ impl Source for RecordingSource {
         enabled
     }
 
-    fn prepare(&self, reads: &[(Arc<KindManifest>, BTreeSet<String>)]) {
-        self.source.prepare(reads);
+    fn reader(&self, reads: &[PlannedRead]) -> Arc<dyn ResourceReader> {
+        Arc::new(RecordedReader { reader: self.session.reader(reads), keeper: Arc::clone(&self.keeper) })
     }
 
+    fn for_events(self: Arc<Self>) -> Arc<dyn SourceSession> {
+        let session = Arc::clone(&self.session).for_events();
+        Arc::new(Self { session, keeper: Arc::clone(&self.keeper) })
+    }
+}
+
+struct RecordedReader {
+    reader: Arc<dyn ResourceReader>,
+    keeper: Arc<Keeper>,
+}
+
+impl ResourceReader for RecordedReader {
     fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
         if request.fresh {
             // A second look may read less than the first, which is the one that is replayed.
-            return self.source.fetch(request);
+            return self.reader.fetch(request);
         }
         let file = UnitFile::create(Arc::clone(&self.keeper), &request);
-        let pages = self.source.fetch(request);
+        let pages = self.reader.fetch(request);
         stream::unfold(Some((pages, file)), |state| async move {
             let (mut pages, mut file) = state?;
             let page = pages.next().await;

@@ -9,8 +9,8 @@ use std::{
 
 use async_trait::async_trait;
 use berth_core::{
-    Account, AccountAccess, EnabledRegions, FetchError, FetchRequest, Problem, RawPage, Region, RegionHints,
-    Source,
+    Account, AccountAccess, EnabledRegions, FetchError, FetchRequest, OpenedSource, PlannedRead, Problem,
+    RawPage, RegionHints, ResourceReader, Source, SourceSession,
 };
 use futures::stream::{self, BoxStream, StreamExt};
 use serde_json::value::RawValue;
@@ -57,12 +57,12 @@ impl ReplaySource {
 }
 
 /// Reads one line at a time: a recording may be larger than memory.
-struct Pages {
+struct UnitPages {
     path: PathBuf,
     lines: io::Lines<BufReader<fs::File>>,
 }
 
-impl Pages {
+impl UnitPages {
     /// The next page; `None` at the recorded end.
     fn next(&mut self) -> Result<Option<RawPage>, FetchError> {
         let broken = |reason: String| {
@@ -100,20 +100,19 @@ impl Source for ReplaySource {
         Ok(Some(format!("the recording in {}", self.directory.display())))
     }
 
-    async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
+    async fn open(self: Arc<Self>) -> Result<OpenedSource, Problem> {
         let access = |recorded: &super::RecordedAccount| AccountAccess {
             account: Arc::new(recorded.account.clone()),
             access: recorded.problem.clone().map_or(Ok(()), Err),
         };
-        Ok(self.index.accounts.iter().map(access).collect())
+        let accounts = self.index.accounts.iter().map(access).collect();
+        Ok(OpenedSource { accounts, session: self })
     }
+}
 
-    async fn regions(&self, account: &Account) -> Result<Vec<Region>, Problem> {
-        let enabled = self.enabled_regions(account, &RegionHints::default()).await?;
-        Ok(enabled.regions().to_vec())
-    }
-
-    async fn enabled_regions(&self, account: &Account, _: &RegionHints) -> Result<EnabledRegions, Problem> {
+#[async_trait]
+impl SourceSession for ReplaySource {
+    async fn regions(&self, account: &Account, _: &RegionHints) -> Result<EnabledRegions, Problem> {
         let recorded = self.index.accounts.iter().find(|recorded| recorded.account.id == account.id);
         let assumed = recorded.is_some_and(|recorded| recorded.assumed);
         match recorded.and_then(|recorded| recorded.regions.clone()) {
@@ -125,6 +124,21 @@ impl Source for ReplaySource {
         }
     }
 
+    fn reader(&self, _: &[PlannedRead]) -> Arc<dyn ResourceReader> {
+        Arc::new(Pages { directory: self.directory.clone() })
+    }
+
+    fn for_events(self: Arc<Self>) -> Arc<dyn SourceSession> {
+        self
+    }
+}
+
+/// The recorded pages.
+struct Pages {
+    directory: PathBuf,
+}
+
+impl ResourceReader for Pages {
     fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
         let path = file_of(&self.directory, &request);
         let lines = match fs::File::open(&path) {
@@ -139,7 +153,7 @@ impl Source for ReplaySource {
                 return stream::iter([Err(FetchError::Failed(problem))]).boxed();
             }
         };
-        stream::unfold(Some(Pages { path, lines }), |state| async move {
+        stream::unfold(Some(UnitPages { path, lines }), |state| async move {
             let mut pages = state?;
             match pages.next() {
                 Ok(None) => None,

@@ -3,10 +3,7 @@
 
 use std::{cell::Cell, sync::Arc};
 
-use berth_embed::{
-    Mapper as _,
-    core::{MapReport, MapRequest, Mapping, RawPage, Reservation},
-};
+use berth_embed::core::{MapReport, MapRequest, Mapping, RawPage, Reservation};
 use proptest::{
     prelude::*,
     sample::Index,
@@ -32,7 +29,7 @@ impl Subject {
         };
         let kind = self.kind.kind.clone();
         let request = MapRequest { kind, context: self.context(), mapping, documents: false, page };
-        engine().map(request).await.map_err(|error| error.to_string())
+        engine().current().map(request).await.map_err(|error| error.to_string())
     }
 
     /// Maps a batch both ways; tells the first difference, or else how many entities there are.

@@ -1,22 +1,18 @@
 //! The suite itself: who does not keep what every plugin promises is named.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use async_trait::async_trait;
 use berth_embed::{
-    Mapper, Problem,
+    Problem,
     conformance::{Complaint, Conformance},
-    core::{
-        BlueprintId, Document, Entity, ItemError, Kind, KindEntry, Manifest, MapError, MapReport, MapRequest,
-        Mapping, RefusedPlugin,
-    },
+    core::{BlueprintId, Document, Entity, ItemError, Kind, MapError, MapReport, MapRequest, Mapping},
 };
+use berth_test_support::FakeMapper;
 use serde_json::{Value, json, value::to_raw_value};
 
 /// What a plugin may do wrong, or right.
@@ -42,27 +38,21 @@ struct Plugin {
     rolled: AtomicUsize,
 }
 
-#[async_trait]
-impl Mapper for Plugin {
-    fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
-        let manifest = json!({"name": "things", "version": "1.0.0", "kinds": [{
+impl Plugin {
+    fn mapper(habit: Habit) -> Arc<FakeMapper> {
+        let kind = json!({
             "kind": "Test::Thing", "scope": "regional",
             "plan": {"steps": [
                 {"id": "l", "service": "x", "operation": "ListThings", "items": "Things[]"},
                 {"id": "t", "service": "x", "operation": "ListTags", "each": "l", "errors": {"denied": "absent"},
                  "fills": ["Tags"]}]},
             "mapping": {"kind": "Test::Thing", "selector": {"query": "true"}, "port": {"entity": {"mappings": {
-                "identifier": ".Properties.Id", "title": ".Properties.Name", "blueprint": "\"thing\""}}}}}]});
-        let manifest = Manifest::parse(manifest.to_string().as_bytes()).unwrap();
-        let entry = |kind| KindEntry { plugin: manifest.name.clone(), manifest: Arc::new(kind) };
-        manifest.kinds.iter().cloned().map(|kind| (kind.kind.clone(), entry(kind))).collect()
+                "identifier": ".Properties.Id", "title": ".Properties.Name", "blueprint": "\"thing\""}}}}});
+        let plugin = Self { habit, rolled: AtomicUsize::new(0) };
+        Arc::new(FakeMapper::new([FakeMapper::kind(kind)], move |request| plugin.map(&request)))
     }
 
-    fn refused(&self) -> Vec<RefusedPlugin> {
-        Vec::new()
-    }
-
-    async fn map(&self, request: MapRequest) -> Result<MapReport, MapError> {
+    fn map(&self, request: &MapRequest) -> Result<MapReport, MapError> {
         let resources: Vec<Value> = serde_json::from_slice(&request.page.resources).unwrap();
         let native = matches!(request.mapping, Mapping::Native);
         let mut report = MapReport::default();
@@ -113,15 +103,14 @@ impl Mapper for Plugin {
         // As the engine has it: where nothing went well, the batch has failed.
         if crashed > 0 && crashed == resources.len() {
             let (plugin, problem) = ("things".into(), Problem::new("it crashed"));
-            return Err(MapError::Plugin { plugin, kind: request.kind, problem });
+            return Err(MapError::Plugin { plugin, kind: request.kind.clone(), problem });
         }
         Ok(report)
     }
 }
 
 async fn complaints(habit: Habit) -> Vec<String> {
-    let plugin = Plugin { habit, rolled: AtomicUsize::new(0) };
-    let suite = Conformance::of(&plugin, &Kind::new("Test::Thing").unwrap(), true).unwrap();
+    let suite = Conformance::of(Plugin::mapper(habit), &Kind::new("Test::Thing").unwrap(), true).unwrap();
     let answer = json!({"Things": [{"Id": "a", "Name": "Ada", "Parts": ["x"]}, {"Id": "b", "Name": null}]});
     let resources = suite.resources(&answer).unwrap();
     assert_eq!(resources.len(), 2);
@@ -131,8 +120,8 @@ async fn complaints(habit: Habit) -> Vec<String> {
 
 #[test]
 fn a_fixture_is_what_aws_answers_or_what_the_host_hands_over() {
-    let plugin = Plugin { habit: Habit::Good, rolled: AtomicUsize::new(0) };
-    let suite = Conformance::of(&plugin, &Kind::new("Test::Thing").unwrap(), true).unwrap();
+    let suite =
+        Conformance::of(Plugin::mapper(Habit::Good), &Kind::new("Test::Thing").unwrap(), true).unwrap();
     let thing = json!({"item": {"Id": "a"}});
     for (fixture, resources) in [
         (json!({"Things": [{"Id": "a"}]}), vec![thing.clone()]),

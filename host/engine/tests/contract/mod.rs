@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_core::{Kind, Manifest, MapError, MapReport, Mapper, Mapping, RawPage};
+use berth_core::{Kind, Manifest, MapError, MapReport, Mapping, RawPage};
 use berth_engine::Engine;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -75,7 +75,7 @@ async fn map(engine: &Engine, kind: &str, names: &[&str], mapping: Mapping) -> R
     if kind != KIND {
         request.context.region = None;
     }
-    engine.map(request).await
+    engine.current().map(request).await
 }
 
 /// All that a plugin may return for a resource.

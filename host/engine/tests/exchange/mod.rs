@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use berth_core::{Kind, MapError, Mapper, Mapping, Problem};
+use berth_core::{Kind, MapError, MapperSnapshot, Mapping, Problem};
 use berth_engine::{Asks, Candidate, CodeOrigin, Engine, EngineConfig, Policy, Trust};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -33,7 +33,7 @@ fn replace(bytes: &mut [u8], text: &[u8], by: &[u8], before: &[u8]) {
     bytes[at[0]..][..by.len()].copy_from_slice(by);
 }
 
-async fn titles(mapper: &dyn Mapper) -> Vec<String> {
+async fn titles(mapper: &dyn MapperSnapshot) -> Vec<String> {
     let report = mapper.map(request("Guests::Honest", Mapping::Native, page(&["a", "b"]))).await.unwrap();
     report.entities.iter().map(|entity| entity.title.as_ref().unwrap().as_str().unwrap().to_owned()).collect()
 }
@@ -43,20 +43,20 @@ async fn a_changed_file_is_taken_a_broken_one_leaves_the_old_in_place_and_a_remo
     let dir = plugins(&["honest"]);
     let file = dir.path().join("honest.wasm");
     let engine = Engine::new(config(dir.path())).unwrap();
-    let first = engine.pinned().unwrap();
+    let first = engine.current();
     assert!(engine.reload().unwrap().is_empty(), "nothing has changed");
-    let same = |mapper: &Arc<dyn Mapper>| {
-        std::ptr::addr_eq(Arc::as_ptr(mapper), Arc::as_ptr(&engine.pinned().unwrap()))
+    let same = |mapper: &Arc<dyn MapperSnapshot>| {
+        std::ptr::addr_eq(Arc::as_ptr(mapper), Arc::as_ptr(&engine.current()))
     };
     assert!(same(&first));
 
     fs::write(&file, second_version()).unwrap();
-    assert_eq!(titles(&engine).await, ["a", "b"], "not before it is asked for");
+    assert_eq!(titles(&*engine.current()).await, ["a", "b"], "not before it is asked for");
     let reloaded = engine.reload().unwrap();
     assert_eq!(reloaded.loaded.len(), 1);
     assert_eq!(reloaded.loaded[0].version.as_deref(), Some("2.0.0"));
     assert!(reloaded.removed.is_empty() && reloaded.refused.is_empty(), "{reloaded:?}");
-    assert_eq!(titles(&engine).await, ["va", "vb"]);
+    assert_eq!(titles(&*engine.current()).await, ["va", "vb"]);
     assert_eq!(titles(&*first).await, ["a", "b"], "what began with a version ends with it");
     assert_eq!(engine.usage()[0].batches, 3, "use is counted on");
 
@@ -69,12 +69,12 @@ async fn a_changed_file_is_taken_a_broken_one_leaves_the_old_in_place_and_a_remo
         let kept = "; `honest 2.0.0`, loaded from it before, stays in use";
         assert!(refused.problem.message.ends_with(kept) && refused.problem.remedy.is_some(), "{refused:?}");
         assert!(engine.reload().unwrap().is_empty(), "it is told once");
-        assert_eq!(titles(&engine).await, ["va", "vb"]);
+        assert_eq!(titles(&*engine.current()).await, ["va", "vb"]);
     }
 
     fs::copy(component("honest"), &file).unwrap();
     assert_eq!(engine.reload().unwrap().loaded[0].version.as_deref(), Some("1.0.0"));
-    assert_eq!((titles(&engine).await, engine.refused().len()), (vec!["a".to_owned(), "b".into()], 0));
+    assert_eq!((titles(&*engine.current()).await, engine.refused().len()), (vec!["a".to_owned(), "b".into()], 0));
 
     fs::remove_file(&file).unwrap();
     fs::copy(component("panic"), dir.path().join("panic.wasm")).unwrap();
@@ -125,9 +125,9 @@ async fn the_compiled_code_of_former_versions_goes_when_nothing_uses_it_any_more
     let start =
         || Engine::new(EngineConfig { cache_dir: Some(cache.clone()), ..config(dir.path()) }).unwrap();
     let engine = start();
-    assert_eq!(titles(&engine).await, ["a", "b"]);
+    assert_eq!(titles(&*engine.current()).await, ["a", "b"]);
     assert_eq!(compiled(&cache), 1);
-    let running = engine.pinned().unwrap();
+    let running = engine.current();
     fs::write(&file, second_version()).unwrap();
     engine.reload().unwrap();
     assert_eq!(compiled(&cache), 2, "something still runs with the first version");
@@ -159,7 +159,7 @@ async fn what_was_never_used_stays_usable_when_its_file_breaks() {
         resources: json!([{"item": {"Name": "b"}, "steps": {}, "parents": {}}]).to_string().into_bytes(),
         ..page(&["b"])
     };
-    let report = engine.map(request("AWS::S3::Bucket", Mapping::Native, page)).await.unwrap();
+    let report = engine.current().map(request("AWS::S3::Bucket", Mapping::Native, page)).await.unwrap();
     assert_eq!(identifiers(&report), ["arn:aws:s3:::b"]);
 }
 
@@ -174,12 +174,12 @@ async fn without_reloads_what_was_never_used_must_still_be_in_its_file() {
         let resources = json!([{"item": {"Name": "b"}, "steps": {}, "parents": {}}]).to_string().into_bytes();
         request("AWS::S3::Bucket", Mapping::Native, berth_core::RawPage { resources, ..page(&["b"]) })
     };
-    let report = engine().map(bucket()).await.unwrap();
+    let report = engine().current().map(bucket()).await.unwrap();
     assert_eq!(identifiers(&report), ["arn:aws:s3:::b"], "it is read when it is used");
 
     let engine = engine();
     fs::copy(component("honest"), &file).unwrap();
-    let Err(MapError::Plugin { problem, .. }) = engine.map(bucket()).await else { panic!("another file") };
+    let Err(MapError::Plugin { problem, .. }) = engine.current().map(bucket()).await else { panic!("another file") };
     assert!(problem.message.contains("was changed since it was loaded"), "{problem}");
     assert!(problem.remedy.is_some());
 }
@@ -247,7 +247,7 @@ async fn a_policy_is_asked_before_any_code_runs_and_at_each_reload() {
     fs::write(&file, second_version()).unwrap();
     let refused = engine.reload().unwrap().refused;
     assert!(refused[0].problem.message.starts_with("is not for here; `honest 1.0.0`"), "{refused:?}");
-    assert_eq!(titles(&engine).await, ["a", "b"]);
+    assert_eq!(titles(&*engine.current()).await, ["a", "b"]);
 
     // What is taken back goes, whatever its file is.
     policy.digests.lock().unwrap().clear();

@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path, process::ExitCode, time::Instant};
 
-use berth_core::{Mapper as _, Mapping};
+use berth_core::Mapping;
 use berth_engine::{Engine, EngineConfig, Isolation, Limits};
 use serde_json::Value;
 

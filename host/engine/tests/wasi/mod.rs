@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use berth_core::Mapper as _;
 use berth_engine::{Engine, EngineConfig, Wasi};
 
 use crate::{config, engine, failure, honest_still_works, identifiers, log_lines, map, plugins};

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use berth_core::{AppConfig, KindEntry, Problem, Processing, Session};
+use berth_core::{AppConfig, CatalogInfo, KindEntry, Problem, Processing};
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::{
-    blueprints, examples, flags::FeatureFlags, ingest::IngestAddresses, ownership::DataSource, processing,
-    session::ProcessState,
+    blueprints, examples, flags::FeatureFlags, ingest::IngestAddresses, ownership::DataSource,
+    process_state::ProcessState, processing,
 };
 use crate::{
     EventType, PortConfig, ResourcesOrigin,
@@ -22,8 +22,8 @@ use crate::{
 /// The flag of organizations whose default resources Port creates by itself.
 const PROVISIONED_DEFAULTS: &str = "USE_PROVISIONED_DEFAULTS";
 
-/// A session, and the integration as Port holds it, if it does.
-pub(crate) type Opened = (Session, Option<Integration>);
+/// What Port says, and the integration as it holds it, if it does.
+pub(crate) type Found = (CatalogInfo, Option<Integration>);
 
 /// How often and how patiently Port's own provisioning is waited for.
 const PROVISION_ATTEMPTS: u32 = 30;
@@ -42,7 +42,7 @@ pub(crate) struct Installation<'a> {
 
 impl Installation<'_> {
     /// The start of a process: creates what is missing, in the order of the contract.
-    pub(crate) async fn start(&self, defaults: &[KindEntry]) -> Result<Opened, PortError> {
+    pub(crate) async fn start(&self, defaults: &[KindEntry]) -> Result<Found, PortError> {
         let mut notes = Vec::new();
         if let Some(found) = self.get().await? {
             self.check_runtime(&found)?;
@@ -79,12 +79,12 @@ impl Installation<'_> {
         let again = notes.len() > written || fresh && processing != Processing::Entities;
         let integration = if again { self.get().await?.ok_or_else(|| self.vanished())? } else { integration };
         let config = self.app_config(integration.config.as_ref())?;
-        Ok((self.session(config, notes, processing), Some(integration)))
+        Ok((self.info(config, notes, processing), Some(integration)))
     }
 
     /// A further resync of the same process: only the mapping is read again, and the flags when they are
     /// old. Who deletes the integration meanwhile wants it to be gone: only a start installs it again.
-    pub(crate) async fn reload(&self) -> Result<Opened, PortError> {
+    pub(crate) async fn reload(&self) -> Result<Found, PortError> {
         let integration = self.get().await?.ok_or_else(|| self.deleted())?;
         let mut notes = Vec::new();
         let processing = processing::of(self.config, self.flags, self.client).await?;
@@ -93,11 +93,11 @@ impl Installation<'_> {
             self.agree(&integration, processing, &mut notes).await?;
         }
         let config = self.app_config(integration.config.as_ref())?;
-        Ok((self.session(config, notes, processing), Some(integration)))
+        Ok((self.info(config, notes, processing), Some(integration)))
     }
 
     /// What a resync would work on, without changing anything.
-    pub(crate) async fn look(&self, defaults: &[KindEntry]) -> Result<Opened, PortError> {
+    pub(crate) async fn look(&self, defaults: &[KindEntry]) -> Result<Found, PortError> {
         let mut notes = Vec::new();
         let integration = self.get().await?;
         let processing = processing::of(self.config, self.flags, self.client).await?;
@@ -115,7 +115,7 @@ impl Installation<'_> {
             found.are_port_resources_initialized != Some(true) && self.config.initialize_port_resources
         });
         if !fresh {
-            return Ok((self.session(self.app_config(config)?, notes, processing), integration));
+            return Ok((self.info(self.app_config(config)?, notes, processing), integration));
         }
         let stored = integration.as_ref().and_then(|found| found.create_port_resources_origin.as_deref());
         let origin = origin(stored, self.config.create_port_resources_origin, false);
@@ -134,12 +134,12 @@ impl Installation<'_> {
                 notes.extend(found.gaps(&config));
             }
         }
-        Ok((self.session(config, notes, processing), integration))
+        Ok((self.info(config, notes, processing), integration))
     }
 
-    fn session(&self, config: AppConfig, notes: Vec<String>, processing: Processing) -> Session {
+    fn info(&self, config: AppConfig, notes: Vec<String>, processing: Processing) -> CatalogInfo {
         let examples = if self.config.send_raw_data_examples { examples::COUNT } else { 0 };
-        Session { config, notes, processing, examples, ..Session::default() }
+        CatalogInfo { config, notes, processing, examples, ..CatalogInfo::default() }
     }
 
     async fn get(&self) -> Result<Option<Integration>, PortError> {

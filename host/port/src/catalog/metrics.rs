@@ -65,8 +65,7 @@ pub(crate) fn entries(config: &AppConfig) -> Arc<[Entry]> {
     config.resources.iter().map(entry).collect()
 }
 
-/// The metrics of the resync that runs, if anybody gets them.
-#[derive(Default)]
+/// The metrics of a resync, if anybody gets them.
 pub(crate) struct Metrics(Mutex<Option<MetricsReport>>);
 
 impl Metrics {
@@ -74,9 +73,9 @@ impl Metrics {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A resync begins: every kind is pending, and the whole runs.
-    pub(crate) fn begin(&self, receiver: Receiver, config: &PortConfig, entries: &[Entry]) {
-        *self.lock() = receiver.exists().then(|| MetricsReport::begin(receiver, config, entries));
+    /// The resync begins: every kind is pending, and the whole runs.
+    pub(crate) fn begin(receiver: Receiver, config: &PortConfig, entries: &[Entry]) -> Self {
+        Self(Mutex::new(receiver.exists().then(|| MetricsReport::begin(receiver, config, entries))))
     }
 
     /// Records a step.
@@ -86,7 +85,7 @@ impl Metrics {
         }
     }
 
-    /// A resync has ended like this: waits a little for what is on its way, and keeps the rest for the
+    /// The resync has ended like this: waits a little for what is on its way, and keeps the rest for the
     /// last report.
     pub(crate) async fn settle(&self, status: ResyncStatus) -> Option<Closing> {
         let mut report = self.lock().take()?;

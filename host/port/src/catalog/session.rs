@@ -1,133 +1,145 @@
-//! The state of one resync, and the few facts that outlive it.
+//! Port as it was opened for one piece of work: a plan, a resync, or live events.
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::SystemTime,
 };
 
+use async_trait::async_trait;
+use berth_core::{
+    Adoption, BlueprintId, CatalogError, CatalogView, DeleteReport, Dependent, Entity, EntityKey,
+    EntityStore, FieldSet, ForeignEntity, OwnedEntity, UpsertOptions, UpsertReport,
+};
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use tokio::sync::OnceCell;
-use uuid::Uuid;
 
 use super::{
-    examples::Examples,
-    foreign::ForeignEntities,
-    lifecycle::Lifecycle,
-    metrics::Entry,
-    ownership::{DataSource, Ownership},
-    raw::RawBuffers,
+    delete::{self, Deletion},
+    dependents,
+    foreign::{self, ForeignEntities},
+    owned,
+    ownership::Ownership,
+    parts::Parts,
     schemas::BlueprintSchemas,
     search::EntitySearch,
-    start_time::StartTime,
+    upsert,
 };
-use crate::{
-    PortConfig,
-    api::{blueprints::BlueprintRelations, client::Client, entities::WriteOrigin},
-};
+use crate::api::{blueprints::BlueprintRelations, entities::WriteOrigin};
 
-/// What belongs to one resync. Every `open` makes a new one, so that nothing of an earlier resync stays.
-pub(crate) struct ResyncSession {
-    /// Goes with every write, and has the resync's id.
-    pub(crate) origin: WriteOrigin,
-    pub(crate) search: EntitySearch,
-    pub(crate) ownership: Ownership,
-    pub(crate) foreign: ForeignEntities,
-    pub(crate) schemas: BlueprintSchemas,
+/// Port, opened for a piece of work `W`, and what is known of Port since. What `W` is decides what can be
+/// done: to write needs [`Writes`].
+pub(crate) struct PortSession<W> {
+    pub(crate) parts: Parts,
+    search: EntitySearch,
+    ownership: Ownership,
+    foreign: ForeignEntities,
+    schemas: BlueprintSchemas,
     /// All blueprints with their relations, once they were needed.
-    pub(crate) blueprints: OnceCell<Vec<BlueprintRelations>>,
-    pub(crate) examples: Examples,
-    /// The entries of the app-config's `resources[]`.
-    pub(crate) entries: Arc<[Entry]>,
-    /// Where raw data of the resync goes, if anywhere.
-    pub(crate) raw: Option<RawBuffers>,
-    /// Reports a resync whose raw data Port maps.
-    pub(crate) lifecycle: Option<Arc<Lifecycle>>,
-    pub(crate) started: Arc<StartTime>,
-    /// When Port was ready for this session, by Port's clock.
-    opened: Mutex<Option<SystemTime>>,
+    blueprints: OnceCell<Vec<BlueprintRelations>>,
+    /// When Port was ready for this session, by Port's clock: nothing of this session was written before.
+    pub(crate) opened: SystemTime,
+    pub(crate) work: W,
 }
 
-impl ResyncSession {
-    pub(crate) fn new(
-        resync: Uuid,
-        client: &Arc<Client>,
-        config: &Arc<PortConfig>,
-        data_source: &Arc<DataSource>,
-    ) -> Self {
+/// A plan: it reads.
+pub(crate) struct Reading;
+
+/// Entities that are written by hand, outside of any resync.
+pub(crate) struct ByHand(pub(crate) WriteOrigin);
+
+impl Writes for ByHand {
+    fn origin(&self) -> WriteOrigin {
+        self.0
+    }
+}
+
+/// Work that writes.
+pub(crate) trait Writes: Send + Sync {
+    /// Goes with every write.
+    fn origin(&self) -> WriteOrigin;
+}
+
+impl<W> PortSession<W> {
+    /// A session that begins now, after the last answer.
+    pub(crate) fn new(parts: Parts, work: W) -> Self {
         Self {
-            origin: WriteOrigin { event_type: config.event_type, resync },
-            search: EntitySearch::new(Arc::clone(client)),
-            ownership: Ownership::new(Arc::clone(client), Arc::clone(data_source)),
+            search: EntitySearch::new(Arc::clone(&parts.client)),
+            ownership: Ownership::new(Arc::clone(&parts.client), Arc::clone(&parts.data_source)),
             foreign: ForeignEntities::default(),
-            schemas: BlueprintSchemas::new(Arc::clone(client)),
+            schemas: BlueprintSchemas::new(Arc::clone(&parts.client)),
             blueprints: OnceCell::new(),
-            examples: Examples::new(Arc::clone(client), Arc::clone(config)),
-            entries: Arc::default(),
-            raw: None,
-            lifecycle: None,
-            started: Arc::default(),
-            opened: Mutex::default(),
+            opened: parts.client.clock.end_of_now(),
+            parts,
+            work,
         }
     }
 
-    pub(crate) fn opened(&self) -> Option<SystemTime> {
-        *lock(&self.opened)
-    }
-
-    pub(crate) fn set_opened(&self, at: Option<SystemTime>) {
-        *lock(&self.opened) = at;
-    }
-}
-
-/// What a process keeps from one resync to the next.
-#[derive(Default)]
-pub(crate) struct ProcessState {
-    installed: AtomicBool,
-    deleted: AtomicBool,
-    begun: Mutex<Option<SystemTime>>,
-    running: Mutex<Option<Uuid>>,
-}
-
-impl ProcessState {
-    /// Whether this process has set up the integration and its default resources.
-    pub(crate) fn is_installed(&self) -> bool {
-        self.installed.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_installed(&self) {
-        self.installed.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the integration did not exist when it was last looked for.
-    pub(crate) fn is_deleted(&self) -> bool {
-        self.deleted.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_deleted(&self, deleted: bool) {
-        self.deleted.store(deleted, Ordering::Relaxed);
-    }
-
-    /// When Port noted the start of the last resync, by its clock.
-    pub(crate) fn begun(&self) -> Option<SystemTime> {
-        *lock(&self.begun)
-    }
-
-    pub(crate) fn set_begun(&self, at: Option<SystemTime>) {
-        *lock(&self.begun) = at;
-    }
-
-    /// The resync that has begun and not ended.
-    pub(crate) fn running(&self) -> Option<Uuid> {
-        *lock(&self.running)
-    }
-
-    pub(crate) fn set_running(&self, resync: Option<Uuid>) {
-        *lock(&self.running) = resync;
+    /// The same session, with its work brought on.
+    pub(crate) fn with_work<V>(self, bring_on: impl FnOnce(W) -> V) -> PortSession<V> {
+        let Self { parts, search, ownership, foreign, schemas, blueprints, opened, work } = self;
+        let work = bring_on(work);
+        PortSession { parts, search, ownership, foreign, schemas, blueprints, opened, work }
     }
 }
 
-fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
-    value.lock().unwrap_or_else(PoisonError::into_inner)
+#[async_trait]
+impl<W: Send + Sync> CatalogView for PortSession<W> {
+    fn owned(&self) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
+        let Parts { client, data_source, .. } = &self.parts;
+        owned::owned(Arc::clone(client), data_source.ends(), self.opened).map_err(CatalogError::from).boxed()
+    }
+
+    async fn current(&self, keys: &[EntityKey], fields: &FieldSet) -> Result<Vec<Entity>, CatalogError> {
+        let concurrency = self.parts.client.concurrency();
+        Ok(owned::current(&self.search, &self.ownership, concurrency, keys, fields).await?)
+    }
+
+    async fn foreign(
+        &self,
+        keys: &[EntityKey],
+        adoption: &Adoption,
+    ) -> Result<Vec<ForeignEntity>, CatalogError> {
+        Ok(foreign::foreign(&self.foreign, &self.search, &self.ownership, keys, adoption).await?)
+    }
+
+    async fn dependents(&self, keys: &[EntityKey]) -> Result<Vec<Dependent>, CatalogError> {
+        let Self { parts, blueprints, search, ownership, .. } = self;
+        Ok(dependents::dependents(&parts.client, blueprints, search, ownership, keys).await?)
+    }
+
+    async fn relations(
+        &self,
+        blueprint: &BlueprintId,
+    ) -> Result<Option<BTreeMap<String, BlueprintId>>, CatalogError> {
+        Ok(self.schemas.get(blueprint).await?.map(|schema| schema.relations))
+    }
+
+    async fn required(&self, blueprint: &BlueprintId) -> Result<BTreeSet<String>, CatalogError> {
+        Ok(self.schemas.get(blueprint).await?.unwrap_or_default().required)
+    }
+}
+
+#[async_trait]
+impl<W: Writes> EntityStore for PortSession<W> {
+    async fn upsert(
+        &self,
+        blueprint: &BlueprintId,
+        entities: &[Entity],
+        options: UpsertOptions,
+    ) -> UpsertReport {
+        let Parts { client, config, .. } = &self.parts;
+        upsert::upsert(client, config, self.work.origin(), blueprint, entities, options).await
+    }
+
+    async fn delete(&self, keys: &[EntityKey], dependents: bool) -> DeleteReport {
+        let deletion = Deletion {
+            client: &self.parts.client,
+            search: &self.search,
+            origin: self.work.origin(),
+            batch_max: self.parts.config.delete_batch_max,
+            dependents,
+        };
+        delete::delete(&deletion, keys).await
+    }
 }

@@ -1,6 +1,9 @@
 //! What every suite of [`PortCatalog`] sets up: a catalog that speaks with the stand-in.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+#![allow(dead_code, reason = "no suite needs everything")]
+
+mod work;
 
 use std::time::Duration;
 
@@ -21,8 +24,10 @@ pub(crate) fn config(stand_in: &PortStandIn) -> PortConfig {
     config
 }
 
+pub(crate) use work::Work;
+
 /// A catalog that has not been opened.
-pub(crate) fn catalog(config: PortConfig) -> PortCatalog {
+pub(crate) fn catalog(config: PortConfig) -> Work {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    PortCatalog::new(config, reqwest::Client::new()).unwrap()
+    Work::new(PortCatalog::new(config, reqwest::Client::new()).unwrap())
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use berth_core::{
-    AccountId, BlueprintId, Catalog, Dependent, EntityKey, FieldSet, Mapper, Problem, Producers, Region,
-    Scope, Source, Unit, UnitId, UnitState,
+    AccountId, BlueprintId, Dependent, EntityKey, FieldSet, MapperSnapshot, Problem, Producers, Region,
+    ResourceReader, Scope, Unit, UnitId, UnitState,
 };
 use futures::StreamExt;
 use tokio::time::Instant;
@@ -18,7 +18,8 @@ use super::{
     Units, apply_limits, check_total,
 };
 use crate::{
-    Approved, Deletion, Event, Gone, Journal, Kept, Mode, Observer, ResolvedResource, UnitReport,
+    Approved, Deletion, Event, Gone, Journal, Kept, Observer, ResolvedResource, UnitReport,
+    catalog_access::CatalogAccess,
     content::key_digest,
     ledger_view::LedgerView,
     written::{Owned, Targets, Written, note_targets, relates},
@@ -64,9 +65,9 @@ pub(crate) struct DeletionSettings {
 
 /// Everything that one resync's deletion works with.
 pub(crate) struct StaleEntities<'a, 'p> {
-    pub(crate) catalog: &'a dyn Catalog,
-    pub(crate) source: &'a dyn Source,
-    pub(crate) mapper: &'a Arc<dyn Mapper>,
+    pub(crate) catalog: &'a CatalogAccess,
+    pub(crate) reader: &'a dyn ResourceReader,
+    pub(crate) mapper: &'a dyn MapperSnapshot,
     pub(crate) observer: &'a dyn Observer,
     pub(crate) journal: &'a Journal,
     pub(crate) resources: &'a [ResolvedResource],
@@ -76,7 +77,6 @@ pub(crate) struct StaleEntities<'a, 'p> {
     pub(crate) written: &'a Written,
     pub(crate) ledger: Option<&'a LedgerView>,
     pub(crate) settings: DeletionSettings,
-    pub(crate) mode: Mode,
     pub(crate) begun: Instant,
     pub(crate) deletion: Deletion,
 }
@@ -182,7 +182,7 @@ impl StaleEntities<'_, '_> {
         }
         if self.settings.delete_dependents {
             self.add_dependents(&mut doomed).await?;
-            if self.mode == Mode::Plan {
+            if self.catalog.is_plan() {
                 self.add_dependents_held_back().await?;
             }
         }
@@ -196,7 +196,7 @@ impl StaleEntities<'_, '_> {
     /// only digests were kept of the first.
     async fn stale(&self, owned: &HashSet<u128>) -> Result<BTreeMap<BlueprintId, Vec<EntityKey>>, Problem> {
         let mut stale: BTreeMap<BlueprintId, Vec<EntityKey>> = BTreeMap::new();
-        let mut pages = self.catalog.owned();
+        let mut pages = self.catalog.view().owned();
         while let Some(page) = pages.next().await {
             for entity in page.map_err(|error| unlisted(&error.0))? {
                 let digest = key_digest(&entity.key);
@@ -235,7 +235,7 @@ impl StaleEntities<'_, '_> {
         if fields == FieldSet::default() || unrecorded.is_empty() {
             return known;
         }
-        match self.catalog.current(&unrecorded, &fields).await {
+        match self.catalog.view().current(&unrecorded, &fields).await {
             Ok(entities) => {
                 let stated: HashMap<String, _> = entities
                     .into_iter()
@@ -342,7 +342,7 @@ impl StaleEntities<'_, '_> {
         if unsure.is_empty() {
             return Ok(());
         }
-        let owned = self.catalog.current(&unsure, &FieldSet::default()).await.map_err(|error| {
+        let owned = self.catalog.view().current(&unsure, &FieldSet::default()).await.map_err(|error| {
             Problem::new(format!("the owner of stale entities could not be read: {}", error.0.message))
         })?;
         let owned: HashSet<EntityKey> = owned.into_iter().map(|entity| entity.key).collect();
@@ -398,7 +398,7 @@ impl StaleEntities<'_, '_> {
     }
 
     async fn dependents(&self, keys: &[EntityKey]) -> Result<Vec<Dependent>, Problem> {
-        self.catalog.dependents(keys).await.map_err(|error| {
+        self.catalog.view().dependents(keys).await.map_err(|error| {
             Problem::new(format!(
                 "what depends on the entities to delete could not be read: {}",
                 error.0.message
@@ -450,12 +450,12 @@ impl StaleEntities<'_, '_> {
                 entity,
             }
         };
-        match self.mode {
-            Mode::Plan => self.deletion.deleted = keys.into_iter().map(gone).collect(),
-            Mode::Apply => {
+        match self.catalog {
+            CatalogAccess::Read(_) => self.deletion.deleted = keys.into_iter().map(gone).collect(),
+            CatalogAccess::Write(session) => {
                 self.observer.event(&Event::Deleting { count: keys.len() });
                 let span = tracing::debug_span!("delete", entities = keys.len());
-                let delete = self.catalog.delete(&keys, self.settings.delete_dependents);
+                let delete = session.delete(&keys, self.settings.delete_dependents);
                 let report = delete.instrument(span).await;
                 self.deletion.deleted = report.deleted.into_iter().map(gone).collect();
                 for gone in &self.deletion.deleted {
@@ -476,7 +476,7 @@ impl StaleEntities<'_, '_> {
         let sources: BTreeSet<&BlueprintId> =
             self.written.relates_to.keys().chain(self.written.searching.keys()).collect();
         for from in sources {
-            let relations = self.catalog.relations(from).await.map_err(|error| {
+            let relations = self.catalog.view().relations(from).await.map_err(|error| {
                 Problem::new(format!(
                     "the relations of blueprint `{from}` could not be read: {}",
                     error.0.message
@@ -519,7 +519,7 @@ impl StaleEntities<'_, '_> {
                 .iter()
                 .map(|identifier| EntityKey { blueprint: from.clone(), identifier: identifier.clone() })
                 .collect();
-            let entities = self.catalog.current(&keys, &fields).await.map_err(|error| {
+            let entities = self.catalog.view().current(&keys, &fields).await.map_err(|error| {
                 Problem::new(format!(
                     "what `{relation}` of `{from}` found could not be read: {}",
                     error.0.message

@@ -98,7 +98,7 @@ impl StaleEntities<'_, '_> {
     ) -> Result<Option<HashSet<EntityKey>>, Problem> {
         let Some(resource) = self.resources.get(unit.id.resource) else { return Ok(None) };
         let (_, mapping) = resource.mapping.as_ref().map_err(Problem::clone)?;
-        let mut pages = self.source.fetch(FetchRequest {
+        let mut pages = self.reader.fetch(FetchRequest {
             account: Arc::clone(&unit.account),
             regions: unit.regions.clone(),
             kind: Arc::new(kind),

@@ -27,11 +27,11 @@ impl Refresher {
             Processing::Entities => self.write_entities(&changes).await,
             Processing::EntitiesAndDocuments => {
                 let done = self.write_entities(&changes).await?;
-                let Changes { documents, gone, .. } = changes;
+                let Changes { rules, documents, gone, .. } = changes;
                 let deleted = matches!(done, Done::Deleted(_));
                 let gone = gone.into_iter().filter(|_| deleted);
                 for documents in documents.into_iter().chain(gone) {
-                    if let Err(problem) = self.writer.send(documents).await {
+                    if let Err(problem) = self.writer.send(&rules.catalog, documents).await {
                         tracing::warn!(%problem, "the catalog did not take documents of a live event");
                     }
                 }
@@ -45,15 +45,15 @@ impl Refresher {
     async fn hand_over(&self, changes: Changes) -> Result<Done, Miss> {
         let (mut written, mut deleted) = (0, 0);
         let deletable = !changes.gone.is_empty() && self.catalog_may_delete(&changes).await?;
-        let Changes { producer, documents, gone, doomed, .. } = changes;
+        let Changes { rules, producer, documents, gone, doomed, .. } = changes;
         for documents in documents {
             written += documents.documents.len();
-            self.writer.send(documents).await.map_err(Miss::Again)?;
+            self.writer.send(&rules.catalog, documents).await.map_err(Miss::Again)?;
         }
         if deletable {
             for documents in gone {
                 deleted += documents.documents.len();
-                self.writer.send(documents).await.map_err(Miss::Again)?;
+                self.writer.send(&rules.catalog, documents).await.map_err(Miss::Again)?;
             }
             self.limits.lock().await.deleted(&producer, doomed.len() as u64);
         }
@@ -76,7 +76,7 @@ impl Refresher {
         if unproven > 0 {
             return Ok(false);
         }
-        let foreign = self.catalog.foreign(&keys, &Adoption::Never).await;
+        let foreign = rules.catalog.foreign(&keys, &Adoption::Never).await;
         if let Some(foreign) = foreign.map_err(|error| Miss::Again(error.0))?.first() {
             tracing::info!(entity = %foreign.key, "not deleted: somebody else owns an entity with this identifier");
             return Ok(false);
@@ -136,7 +136,7 @@ impl Refresher {
         for ((blueprint, partial), same) in batches {
             // What is left out must not be emptied.
             let options = UpsertOptions { merge: options.merge || partial, ..options };
-            for written in self.writer.upsert(blueprint, same, options).await {
+            for written in self.writer.upsert(&rules.catalog, blueprint, same, options).await {
                 match written {
                     Written::Sent(
                         UpsertOutcome::Created | UpsertOutcome::Updated | UpsertOutcome::NotFound,
@@ -178,7 +178,7 @@ impl Refresher {
         }
         let delete_dependents = rules.config.delete_dependent_entities;
         let dependents = if delete_dependents {
-            self.catalog.dependents(&keys).await.map_err(|error| Miss::Again(error.0))?
+            rules.catalog.dependents(&keys).await.map_err(|error| Miss::Again(error.0))?
         } else {
             Vec::new()
         };
@@ -193,7 +193,7 @@ impl Refresher {
         else {
             return Ok(0);
         };
-        let report = self.catalog.delete(&keys, delete_dependents).await;
+        let report = rules.catalog.delete(&keys, delete_dependents).await;
         limits.deleted(producer, report.deleted.len() as u64);
         match report.failed.into_iter().next() {
             Some((_, problem)) => Err(Miss::Again(problem)),
@@ -243,7 +243,7 @@ impl Refresher {
         for key in &keys {
             fields.extend(&policy.rules(&key.blueprint).fields());
         }
-        let owned = self.catalog.current(&keys, &fields).await.map_err(|error| Miss::Again(error.0))?;
+        let owned = rules.catalog.current(&keys, &fields).await.map_err(|error| Miss::Again(error.0))?;
         let digests: Vec<u128> = owned.iter().map(|entity| key_digest(&entity.key)).collect();
         let recorded = if recorded {
             self.ask_ledger(rules, move |ledger, catalog| ledger.entries(catalog, &digests)).await?

@@ -15,9 +15,9 @@ use std::{
 };
 
 use berth_core::{
-    Account, AppConfig, Catalog, Document, Entity, EntityKey, EventDocuments, FetchError, FetchRequest,
-    Intent, KindManifest, Ledger, MapContext, MapReport, MapRequest, Mapper, Mapping, One, Place, Problem,
-    Processing, Producer, RawPage, Region, ResourceConfig, Scope, Source, UnreadStep,
+    Account, AppConfig, Catalog, Document, Entity, EntityKey, EventDocuments, EventSession, FetchError,
+    FetchRequest, KindManifest, Ledger, MapContext, MapReport, MapRequest, Mapper, MapperSnapshot, Mapping,
+    One, Opened, Place, Problem, Processing, Producer, RawPage, Region, ResourceConfig, Scope, UnreadStep,
 };
 use futures::StreamExt;
 use serde_json::{Map, Value, json};
@@ -25,10 +25,10 @@ use tokio::time::Instant;
 
 use super::{
     Gate,
+    account_cache::{AccountCache, KnownAccounts},
     journal::Journal,
     limits::LiveLimits,
     matching::{Target, Told},
-    roster::Roster,
     writer::BatchWriter,
 };
 use crate::{
@@ -64,7 +64,7 @@ pub(super) enum Miss {
 }
 
 pub(super) struct Refresher {
-    pub(super) source: Arc<Roster>,
+    pub(super) source: Arc<AccountCache>,
     pub(super) mapper: Arc<dyn Mapper>,
     pub(super) catalog: Arc<dyn Catalog>,
     pub(super) journal: Arc<Journal>,
@@ -82,7 +82,9 @@ pub(super) struct Refresher {
 /// The app-config, with the plugins that serve it.
 pub(super) struct Rules {
     /// The plugins, which change for nobody who works by these rules.
-    pub(super) mapper: Arc<dyn Mapper>,
+    pub(super) mapper: Arc<dyn MapperSnapshot>,
+    /// The catalog as it was opened for them.
+    pub(super) catalog: Arc<dyn EventSession>,
     pub(super) config: AppConfig,
     /// The catalog's identity.
     pub(super) identity: String,
@@ -124,7 +126,8 @@ pub(super) struct Changes {
 
 /// An entry of the app-config that is about the resource, and where it reads.
 struct Entry<'r> {
-    mapper: &'r Arc<dyn Mapper>,
+    mapper: &'r Arc<dyn MapperSnapshot>,
+    accounts: &'r KnownAccounts,
     resource: &'r ResolvedResource,
     kind: &'r KindManifest,
     mapping: &'r Mapping,
@@ -196,15 +199,16 @@ impl Refresher {
         }
         let rules = self.rules().await?;
         let id = &target.key.account;
-        let Some(access) = self.source.find(id).await.map_err(Miss::Again)? else {
+        let accounts = self.source.accounts().await.map_err(Miss::Again)?;
+        let Some(access) = accounts.get(id) else {
             return Ok(Read::Done(Done::Ignored(format!(
                 "{id} is none of the accounts of this integration"
             ))));
         };
-        if let Err(problem) = access.access {
-            return Ok(Read::Done(Done::Denied(problem)));
+        if let Err(problem) = &access.access {
+            return Ok(Read::Done(Done::Denied(problem.clone())));
         }
-        let entries = self.entries(&rules, &access.account, target).await?;
+        let entries = entries(&rules, &accounts, &access.account, target).await?;
         if entries.is_empty() {
             return Ok(Read::Done(Done::Ignored(format!(
                 "the integration's mapping has no resource of {} in that region",
@@ -262,50 +266,25 @@ impl Refresher {
     /// The app-config as of a little while ago, served by the plugins of now.
     async fn rules(&self) -> Result<Arc<Rules>, Miss> {
         let mut rules = self.rules.lock().await;
-        let mapper = self.mapper.pinned().unwrap_or_else(|| Arc::clone(&self.mapper));
+        let mapper = Arc::clone(&self.mapper).snapshot();
         let kinds = mapper.kinds();
         let known = rules.as_ref().filter(|(read, _)| read.elapsed() < self.config_ttl);
-        let (since, config, identity, processing) = match known {
+        let (since, catalog, config, identity, processing) = match known {
             Some((_, known)) if same(&known.mapper, &mapper) => return Ok(Arc::clone(known)),
-            Some((since, known)) => (*since, known.config.clone(), known.identity.clone(), known.processing),
+            Some((since, known)) => {
+                let Rules { catalog, config, identity, processing, .. } = &**known;
+                (*since, Arc::clone(catalog), config.clone(), identity.clone(), *processing)
+            }
             None => {
-                let session = self.catalog.open(Intent::ReadOnly, &defaults(&kinds)).await;
-                let session = session.map_err(|error| Miss::Again(error.0))?;
-                (Instant::now(), session.config, session.identity, session.processing)
+                let opened = Arc::clone(&self.catalog).follow(&defaults(&kinds)).await;
+                let Opened { info, session } = opened.map_err(|error| Miss::Again(error.0))?;
+                (Instant::now(), session, info.config, info.identity, info.processing)
             }
         };
         let (resources, _) = resolve(&config, &kinds, &mapper.refused());
-        let read = Arc::new(Rules { mapper, config, identity, processing, resources });
+        let read = Arc::new(Rules { mapper, catalog, config, identity, processing, resources });
         *rules = Some((since, Arc::clone(&read)));
         Ok(read)
-    }
-
-    /// The entries of the app-config that read this resource.
-    async fn entries<'r>(
-        &self,
-        rules: &'r Rules,
-        account: &'r Arc<Account>,
-        target: &Target,
-    ) -> Result<Vec<Entry<'r>>, Miss> {
-        let mut entries = Vec::new();
-        for resource in rules.resources.iter().filter(|resource| resource.config.kind == target.key.kind) {
-            let (kind, mapping) = match &resource.mapping {
-                Ok((kind, mapping)) => (kind, mapping),
-                Err(problem) => return Err(Miss::Never(problem.clone())),
-            };
-            let enabled = if let Some(region) = &target.key.region {
-                // Where something changes, the region is enabled.
-                vec![region.clone()]
-            } else {
-                let hints = region_hints(&rules.resources);
-                self.source.regions_of(account, &hints).await.map_err(Miss::Again)?
-            };
-            let regions = allowed_regions(account, &enabled, resource, kind);
-            if !regions.is_empty() {
-                entries.push(Entry { mapper: &rules.mapper, resource, kind, mapping, account, regions });
-            }
-        }
-        Ok(entries)
     }
 
     /// Reads and maps the resource as an entry asks. The inner error is denied access.
@@ -322,7 +301,8 @@ impl Refresher {
         };
         let never = |error: berth_core::ManifestError| Miss::Never(Problem::from_error(&error));
         let options = &entry.resource.config.selector.include_actions;
-        let mut pages = self.source.fetch(FetchRequest {
+        // Read on its own: no answer of an earlier call is good enough.
+        let mut pages = entry.accounts.reader().fetch(FetchRequest {
             account: Arc::clone(entry.account),
             regions: entry.regions.clone(),
             kind: Arc::new(entry.kind.narrowed().map_err(never)?),
@@ -434,6 +414,42 @@ impl Refresher {
         let named = report.entities.into_iter().filter(|entity| entity.search.is_none());
         Ok(named.map(|entity| entity.key).collect())
     }
+}
+
+/// The entries of the app-config that read this resource.
+async fn entries<'r>(
+    rules: &'r Rules,
+    accounts: &'r KnownAccounts,
+    account: &'r Arc<Account>,
+    target: &Target,
+) -> Result<Vec<Entry<'r>>, Miss> {
+    let mut entries = Vec::new();
+    for resource in rules.resources.iter().filter(|resource| resource.config.kind == target.key.kind) {
+        let (kind, mapping) = match &resource.mapping {
+            Ok((kind, mapping)) => (kind, mapping),
+            Err(problem) => return Err(Miss::Never(problem.clone())),
+        };
+        let enabled = if let Some(region) = &target.key.region {
+            // Where something changes, the region is enabled.
+            vec![region.clone()]
+        } else {
+            let hints = region_hints(&rules.resources);
+            accounts.regions(account, &hints).await.map_err(Miss::Again)?
+        };
+        let regions = allowed_regions(account, &enabled, resource, kind);
+        if !regions.is_empty() {
+            entries.push(Entry {
+                mapper: &rules.mapper,
+                accounts,
+                resource,
+                kind,
+                mapping,
+                account,
+                regions,
+            });
+        }
+    }
+    Ok(entries)
 }
 
 /// The same mapping, for every resource.

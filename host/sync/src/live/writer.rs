@@ -11,7 +11,7 @@ use std::{
 };
 
 use berth_core::{
-    Adoption, BlueprintId, Catalog, Entity, EntityKey, EventDocuments, Kind, Problem, UpsertOptions,
+    Adoption, BlueprintId, Entity, EntityKey, EventDocuments, EventSession, Kind, Problem, UpsertOptions,
     UpsertOutcome,
 };
 use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
@@ -46,7 +46,8 @@ struct EntityGroup {
 
 /// Takes what events change, and writes it while [`run`](Self::run) is polled.
 pub(super) struct BatchWriter {
-    catalog: Arc<dyn Catalog>,
+    /// Entities or documents that fill a request of the catalog.
+    full: usize,
     /// Which entities of others may be taken over.
     adoption: Adoption,
     entities: Batches<EntityGroup, Entity, Written>,
@@ -54,14 +55,15 @@ pub(super) struct BatchWriter {
 }
 
 impl BatchWriter {
-    pub(super) fn new(catalog: Arc<dyn Catalog>, adoption: Adoption) -> Self {
+    pub(super) fn new(full: usize, adoption: Adoption) -> Self {
         let named = |entity: &Entity| entity.search.is_none().then(|| entity.key.clone());
-        Self { catalog, adoption, entities: Batches::new(named), documents: Batches::new(|_| None) }
+        Self { full: full.max(1), adoption, entities: Batches::new(named), documents: Batches::new(|_| None) }
     }
 
     /// Writes entities of one blueprint; says what became of each.
     pub(super) async fn upsert(
         &self,
+        catalog: &Arc<dyn EventSession>,
         blueprint: &BlueprintId,
         entities: Vec<Entity>,
         options: UpsertOptions,
@@ -69,7 +71,7 @@ impl BatchWriter {
         let UpsertOptions { merge, create_missing_related_entities } = options;
         let group = EntityGroup { blueprint: blueprint.clone(), merge, create_missing_related_entities };
         let written: Vec<_> =
-            entities.into_iter().map(|entity| self.entities.add(group.clone(), entity)).collect();
+            entities.into_iter().map(|entity| self.entities.add(group.clone(), catalog, entity)).collect();
         let silence = |_| Written::Unknown(Problem::new("the catalog did not answer for this entity"));
         join_all(written).await.into_iter().map(|written| written.unwrap_or_else(silence)).collect()
     }
@@ -78,37 +80,33 @@ impl BatchWriter {
     ///
     /// # Errors
     /// Why the catalog may not have them.
-    pub(super) async fn send(&self, documents: EventDocuments) -> Result<(), Problem> {
-        let sent = self.documents.add(documents.config.kind.clone(), documents).await;
+    pub(super) async fn send(
+        &self,
+        catalog: &Arc<dyn EventSession>,
+        documents: EventDocuments,
+    ) -> Result<(), Problem> {
+        let sent = self.documents.add(documents.config.kind.clone(), catalog, documents).await;
         sent.unwrap_or_else(|_| Err(Problem::new("the catalog did not answer for these documents")))
     }
 
     /// Writes whatever comes. What is under way is given up when it is dropped.
     pub(super) async fn run(&self) -> Infallible {
-        let full = self.catalog.upsert_batch().max(1);
         tokio::select! {
             biased;
-            never = self.entities.run(full, |group, batch| self.write_entities(group, batch)) => never,
-            never = self.documents.run(full, |kind, batch| self.write_documents(kind, batch)) => never,
+            never = self.entities.run(self.full, |group, batch| self.write_entities(group, batch)) => never,
+            never = self.documents.run(self.full, write_documents) => never,
         }
     }
 
-    async fn write_documents(&self, kind: Kind, batch: Vec<Waiting<EventDocuments, Result<(), Problem>>>) {
-        let (documents, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        let sent = self.catalog.event_documents(&kind, &documents).await.map_err(|error| error.0);
-        for reply in replies {
-            // Whoever waited may have gone.
-            _ = reply.send(sent.clone());
-        }
-    }
-
-    async fn write_entities(&self, group: EntityGroup, batch: Vec<Waiting<Entity, Written>>) {
+    async fn write_entities(&self, group: EntityGroup, batch: Batch<Entity, Written>) {
         let EntityGroup { blueprint, merge, create_missing_related_entities } = group;
-        let named = batch.iter().filter(|(entity, _)| entity.search.is_none());
+        let Batch { catalog, items } = batch;
+        let named = items.iter().filter(|(entity, _)| entity.search.is_none());
         let keys: Vec<EntityKey> = named.map(|(entity, _)| entity.key.clone()).collect();
-        let foreign = if keys.is_empty() { Ok(BTreeSet::new()) } else { self.foreign(&keys).await };
+        let foreign =
+            if keys.is_empty() { Ok(BTreeSet::new()) } else { self.foreign(&*catalog, &keys).await };
         let (mut own, mut replies) = (Vec::new(), Vec::new());
-        for (entity, reply) in batch {
+        for (entity, reply) in items {
             let barred = match &foreign {
                 _ if entity.search.is_some() => None,
                 Ok(foreign) => foreign.contains(&entity.key).then_some(Written::Foreign),
@@ -126,17 +124,37 @@ impl BatchWriter {
             return;
         }
         let options = UpsertOptions { merge, create_missing_related_entities };
-        let outcomes = self.catalog.upsert(&blueprint, &own, options).await.outcomes;
+        let outcomes = catalog.upsert(&blueprint, &own, options).await.outcomes;
         for (reply, outcome) in replies.into_iter().zip(outcomes) {
             _ = reply.send(Written::Sent(outcome));
         }
     }
 
     /// Those of these entities that somebody else owns.
-    async fn foreign(&self, keys: &[EntityKey]) -> Result<BTreeSet<EntityKey>, Problem> {
-        let foreign = self.catalog.foreign(keys, &self.adoption).await.map_err(|error| error.0)?;
+    async fn foreign(
+        &self,
+        catalog: &dyn EventSession,
+        keys: &[EntityKey],
+    ) -> Result<BTreeSet<EntityKey>, Problem> {
+        let foreign = catalog.foreign(keys, &self.adoption).await.map_err(|error| error.0)?;
         Ok(foreign.into_iter().filter(|entity| !entity.adoptable).map(|entity| entity.key).collect())
     }
+}
+
+async fn write_documents(kind: Kind, batch: Batch<EventDocuments, Result<(), Problem>>) {
+    let (documents, replies): (Vec<_>, Vec<_>) = batch.items.into_iter().unzip();
+    let sent = batch.catalog.documents(&kind, &documents).await.map_err(|error| error.0);
+    for reply in replies {
+        // Whoever waited may have gone.
+        _ = reply.send(sent.clone());
+    }
+}
+
+/// What goes in one request, or a few.
+struct Batch<T, R> {
+    /// The catalog as it was opened last.
+    catalog: Arc<dyn EventSession>,
+    items: Vec<Waiting<T, R>>,
 }
 
 /// Something to write, and where who waits for it is told what became of it.
@@ -154,6 +172,8 @@ struct Batches<G, T, R> {
 /// Items of a group, and since when the first of them waits.
 struct Pending<T, R> {
     since: Instant,
+    /// The catalog as it was opened last.
+    catalog: Arc<dyn EventSession>,
     items: Vec<Waiting<T, R>>,
 }
 
@@ -167,11 +187,16 @@ impl<G: Clone + Ord, T, R> Batches<G, T, R> {
     }
 
     /// Adds an item. Who drops the receiver before the item is written does not want it written any more.
-    fn add(&self, group: G, item: T) -> oneshot::Receiver<R> {
+    fn add(&self, group: G, catalog: &Arc<dyn EventSession>, item: T) -> oneshot::Receiver<R> {
         let (reply, written) = oneshot::channel();
         let since = Instant::now();
         let mut pending = self.pending();
-        let waiting = pending.entry(group).or_insert_with(|| Pending { since, items: Vec::new() });
+        let waiting = pending.entry(group).or_insert_with(|| Pending {
+            since,
+            catalog: Arc::clone(catalog),
+            items: Vec::new(),
+        });
+        waiting.catalog = Arc::clone(catalog);
         waiting.items.push((item, reply));
         drop(pending);
         self.wake.notify_one();
@@ -179,7 +204,7 @@ impl<G: Clone + Ord, T, R> Batches<G, T, R> {
     }
 
     /// Writes batches, one of a group at a time. `full` items fill a request.
-    async fn run<F>(&self, full: usize, write: impl Fn(G, Vec<Waiting<T, R>>) -> F) -> Infallible
+    async fn run<F>(&self, full: usize, write: impl Fn(G, Batch<T, R>) -> F) -> Infallible
     where
         F: Future<Output = ()>,
     {
@@ -207,7 +232,7 @@ impl<G: Clone + Ord, T, R> Batches<G, T, R> {
     }
 
     /// A batch of a group that has waited long enough, or that fills a request.
-    fn take(&self, full: usize, busy: &BTreeSet<G>) -> Option<(G, Vec<Waiting<T, R>>)> {
+    fn take(&self, full: usize, busy: &BTreeSet<G>) -> Option<(G, Batch<T, R>)> {
         let mut pending = self.pending();
         for waiting in pending.values_mut() {
             waiting.items.retain(|(_, reply)| !reply.is_closed());
@@ -229,7 +254,7 @@ impl<G: Clone + Ord, T, R> Batches<G, T, R> {
             }
         }
         waiting.items = later;
-        Some((group, batch))
+        Some((group, Batch { catalog: Arc::clone(&waiting.catalog), items: batch }))
     }
 
     /// When a batch that only waits for time has waited long enough.

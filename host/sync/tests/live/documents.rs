@@ -2,50 +2,54 @@
 
 use berth_core::Processing;
 use berth_sync::{LiveOptions, Refreshed};
+use berth_test_support::FakeCatalog;
 use serde_json::json;
 
-use super::{B, Memory, Read, World};
+use super::{B, Read, World, catalog, held, put, states};
 
 #[tokio::test(start_paused = true)]
 async fn a_catalog_that_maps_by_itself_gets_documents_of_events_and_nothing_else() {
-    let catalog = Memory::new(&json!({"query": ".Keep"}), ".Properties.Id");
+    let catalog = catalog(&json!({"query": ".Keep"}), ".Properties.Id");
     *catalog.processing.lock().unwrap() = Processing::Documents;
     let mut world = World::of(catalog);
-    world.catalog.put("gone", 1);
+    put(&world.catalog, "gone", 1);
     // Its selector is for the catalog to judge.
     world.aws.put("one", json!({"Size": 1, "Keep": false}));
     assert_eq!(world.follow("Create", "one").await, Refreshed::Upserted);
     assert_eq!(world.follow("Delete", "gone").await, Refreshed::Deleted);
     assert_eq!(world.follow("Delete", "unknown-to-the-catalog").await, Refreshed::Deleted);
-    let documents = world.catalog.documents.lock().unwrap().clone();
+    let documents = world.catalog.event_documents.lock().unwrap().clone();
     let expected = [("one", "upsert"), ("gone", "delete"), ("unknown-to-the-catalog", "delete")];
     assert_eq!(documents, expected.map(|(id, operation)| (id.to_owned(), operation)));
-    assert_eq!(world.catalog.held(), json!({"gone": 1}), "the catalog writes and deletes by itself");
-    assert!(world.catalog.requests.lock().unwrap().is_empty());
+    assert_eq!(held(&world.catalog), json!({"gone": 1}), "the catalog writes and deletes by itself");
+    assert!(world.catalog.upserts.lock().unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_catalog_that_maps_by_itself_is_not_told_that_things_of_others_are_gone() {
     // The entity states another account, or none.
-    for states in [Some(B), None] {
-        let catalog = Memory { states, ..Memory::new(&json!({"query": "true"}), ".Properties.Id") };
+    for account in [Some(B), None] {
+        let catalog = FakeCatalog {
+            states_of: states(account),
+            ..catalog(&json!({"query": "true"}), ".Properties.Id")
+        };
         *catalog.processing.lock().unwrap() = Processing::Documents;
         let mut world = World::of(catalog);
-        world.catalog.put("of-another", 1);
+        put(&world.catalog, "of-another", 1);
         assert_eq!(world.follow("Delete", "of-another").await, Refreshed::Unchanged);
         // What cannot be read is not gone.
         world.aws.next_reads([Read::Denied]);
         assert_eq!(world.follow("Delete", "one").await, Refreshed::Denied);
-        assert!(world.catalog.documents.lock().unwrap().is_empty());
+        assert!(world.catalog.event_documents.lock().unwrap().is_empty());
     }
     // The limits of resyncs hold as well.
-    let catalog = Memory::new(&json!({"query": "true"}), ".Properties.Id");
+    let catalog = catalog(&json!({"query": "true"}), ".Properties.Id");
     *catalog.processing.lock().unwrap() = Processing::Documents;
     let mut world = World::of(catalog);
     for number in 0..30 {
         world.follow("Delete", &format!("thing-{number}")).await;
     }
-    let deleted = world.catalog.documents.lock().unwrap().len();
+    let deleted = world.catalog.event_documents.lock().unwrap().len();
     assert!((1..=20).contains(&deleted), "{deleted}");
 }
 
@@ -65,13 +69,13 @@ async fn events_follow_the_processing_of_the_moment_and_both_where_both_are_want
         let written = if processing == Processing::Documents { 3 } else { size };
         world.aws.put("one", json!({"Size": written}));
         assert_eq!(world.follow("Update", "one").await, Refreshed::Upserted);
-        assert_eq!(world.catalog.held(), json!({"one": size}), "{processing:?}");
-        assert_eq!(world.catalog.documents.lock().unwrap().len(), documents, "{processing:?}");
+        assert_eq!(held(&world.catalog), json!({"one": size}), "{processing:?}");
+        assert_eq!(world.catalog.event_documents.lock().unwrap().len(), documents, "{processing:?}");
     }
     *world.catalog.processing.lock().unwrap() = Processing::EntitiesAndDocuments;
     tokio::time::sleep(LiveOptions::default().config_ttl).await;
     world.aws.remove("one");
     assert_eq!(world.follow("Delete", "one").await, Refreshed::Deleted);
-    assert_eq!(world.catalog.held(), json!({}));
-    assert_eq!(world.catalog.documents.lock().unwrap().last(), Some(&("one".to_owned(), "delete")));
+    assert_eq!(held(&world.catalog), json!({}));
+    assert_eq!(world.catalog.event_documents.lock().unwrap().last(), Some(&("one".to_owned(), "delete")));
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -10,18 +10,19 @@ use berth_core::{
     Catalog, DocumentsError, FetchError, Milestone, Problem, Processing, ResourceResult, UnitState,
 };
 use berth_sync::{Mode, NullObserver, Outcome, SyncOptions, run};
+use berth_test_support::FakeCatalog;
 use proptest::prelude::*;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{A, Memory, Plugin, World, resync, synced};
+use super::{A, World, plugin, resync, synced};
 
 /// A catalog that maps by itself.
-fn mapping_itself() -> Memory {
-    Memory { processing: Processing::Documents, ..Memory::default() }
+fn mapping_itself() -> FakeCatalog {
+    FakeCatalog { processing: Mutex::new(Processing::Documents), ..FakeCatalog::default() }
 }
 
-fn result_of(catalog: &Memory, resource: usize) -> ResourceResult {
+fn result_of(catalog: &FakeCatalog, resource: usize) -> ResourceResult {
     let told = catalog.milestones.lock().unwrap();
     let ended = |told: &Milestone| match told {
         Milestone::ResourceEnded { resource: at, result } if *at == resource => Some(*result),
@@ -73,7 +74,7 @@ async fn documents_that_are_lost_fail_their_entry_and_no_other() {
     let lost = || DocumentsError::Lost(Problem::new("503"));
     for when in ["first", "end"] {
         let refuses = BTreeMap::from([((1, when), lost())]);
-        let catalog = Arc::new(Memory { refuses, ..mapping_itself() });
+        let catalog = Arc::new(FakeCatalog { refuses, ..mapping_itself() });
         let report = synced(&World::new(), &catalog).await;
         assert_eq!(report.outcome, Outcome::Partial);
         for unit in &report.units {
@@ -88,7 +89,8 @@ async fn documents_that_are_lost_fail_their_entry_and_no_other() {
 #[tokio::test]
 async fn a_resync_that_another_has_replaced_stops_and_is_no_failure() {
     let stale = DocumentsError::Superseded(Problem::new("a newer one"));
-    let catalog = Arc::new(Memory { refuses: BTreeMap::from([((1, "first"), stale)]), ..mapping_itself() });
+    let catalog =
+        Arc::new(FakeCatalog { refuses: BTreeMap::from([((1, "first"), stale)]), ..mapping_itself() });
     let report = synced(&World::new(), &catalog).await;
     assert_eq!(report.outcome, Outcome::Aborted);
     assert!(report.notes.iter().any(|note| note.contains("a newer one")), "{:?}", report.notes);
@@ -99,11 +101,12 @@ async fn a_resync_that_another_has_replaced_stops_and_is_no_failure() {
 
 #[tokio::test]
 async fn documents_beside_entities_cannot_harm_them() {
-    let beside = || Memory { processing: Processing::EntitiesAndDocuments, ..Memory::default() };
+    let beside =
+        || FakeCatalog { processing: Mutex::new(Processing::EntitiesAndDocuments), ..FakeCatalog::default() };
     let lost = DocumentsError::Lost(Problem::new("503"));
     let stale = DocumentsError::Superseded(Problem::new("a newer one"));
     let refuses = BTreeMap::from([((0, "first"), lost), ((1, "first"), stale)]);
-    for (catalog, documents) in [(beside(), 10), (Memory { refuses, ..beside() }, 0)] {
+    for (catalog, documents) in [(beside(), 10), (FakeCatalog { refuses, ..beside() }, 0)] {
         let catalog = Arc::new(catalog);
         let report = synced(&World::new(), &catalog).await;
         assert_eq!((report.outcome, catalog.held().len()), (Outcome::Done, 10), "{report:?}");
@@ -117,11 +120,21 @@ async fn documents_beside_entities_cannot_harm_them() {
 
 #[tokio::test]
 async fn a_catalog_that_is_stuck_with_documents_does_not_keep_a_resync_from_its_end() {
-    let stuck = Memory { processing: Processing::EntitiesAndDocuments, stuck: true, ..Memory::default() };
+    let stuck = FakeCatalog {
+        processing: Mutex::new(Processing::EntitiesAndDocuments),
+        stuck: true,
+        ..FakeCatalog::default()
+    };
     let catalog = Arc::new(stuck);
     let options = SyncOptions { patience: Duration::from_millis(10), ..SyncOptions::default() };
     let catalog_dyn = Arc::clone(&catalog) as Arc<dyn Catalog>;
-    let run = run(Arc::new(World::new()), Arc::new(Plugin), catalog_dyn, Arc::new(NullObserver), options);
+    let run = run(
+        Arc::new(World::new().source()),
+        Arc::new(plugin()),
+        catalog_dyn,
+        Arc::new(NullObserver),
+        options,
+    );
     let report = run.await.unwrap();
     assert_eq!((report.outcome, catalog.held().len()), (Outcome::Done, 10));
 }
@@ -129,7 +142,11 @@ async fn a_catalog_that_is_stuck_with_documents_does_not_keep_a_resync_from_its_
 #[tokio::test]
 async fn a_few_documents_of_each_kind_are_shown() {
     for processing in [Processing::Entities, Processing::EntitiesAndDocuments, Processing::Documents] {
-        let catalog = Arc::new(Memory { processing, examples: 5, ..Memory::default() });
+        let catalog = Arc::new(FakeCatalog {
+            processing: Mutex::new(processing),
+            examples: 5,
+            ..FakeCatalog::default()
+        });
         let mut world = World::new();
         // A page that does not map gives no examples, and takes none away.
         world.things(A, "eu-west-1").insert(0, json!("trap"));
@@ -140,7 +157,7 @@ async fn a_few_documents_of_each_kind_are_shown() {
         resync(&World::new(), &catalog, Mode::Plan).await.unwrap();
         assert!(catalog.shown.lock().unwrap().is_empty(), "a plan shows nothing");
     }
-    let catalog = Arc::new(Memory::default());
+    let catalog = Arc::new(FakeCatalog::default());
     synced(&World::new(), &catalog).await;
     assert!(catalog.shown.lock().unwrap().is_empty(), "nothing is wanted");
 }
@@ -166,11 +183,11 @@ proptest! {
                 let error = FetchError::Failed(Problem::new("boom"));
                 world.errors.insert(World::at(A, "eu-west-1", "X::Thing"), error);
             }
-            let catalog = Arc::new(Memory { delay: Duration::from_millis(delay), ..mapping_itself() });
+            let catalog = Arc::new(FakeCatalog { delay: Duration::from_millis(delay), ..mapping_itself() });
             let cancel = CancellationToken::new();
             let options = SyncOptions { cancel: cancel.clone(), unit_concurrency: 2, ..SyncOptions::default() };
             let catalog_dyn = Arc::clone(&catalog) as Arc<dyn Catalog>;
-            let resync = run(Arc::new(world), Arc::new(Plugin), catalog_dyn, Arc::new(NullObserver), options);
+            let resync = run(Arc::new(world.source()), Arc::new(plugin()), catalog_dyn, Arc::new(NullObserver), options);
             let stop = async {
                 tokio::time::sleep(Duration::from_millis(stop_at)).await;
                 cancel.cancel();

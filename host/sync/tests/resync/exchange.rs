@@ -5,133 +5,76 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use async_trait::async_trait;
-use berth_core::{
-    Account, AccountAccess, FetchError, FetchRequest, Kind, KindEntry, MapError, MapReport, MapRequest,
-    Mapper, Problem, RawPage, RefusedPlugin, Region, Source,
-};
 use berth_sync::{NullObserver, Report, SyncOptions, run};
-use futures::{StreamExt, stream::BoxStream};
+use berth_test_support::{ExchangedMapper, FakeCatalog, FakeMapper};
+use futures::StreamExt;
 use serde_json::{Value, json};
 
-use super::{Memory, Plugin, World};
+use super::{World, kinds, map};
 
 /// The plugin of the other tests in a version, which its entities tell, and its plan as well.
+#[derive(Clone, Copy)]
 struct Version {
     number: u32,
     scope: &'static str,
     maps_things: bool,
 }
 
-#[async_trait]
-impl Mapper for Version {
-    fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
-        let mut kinds = Plugin.kinds();
-        let thing = Kind::new("X::Thing").unwrap();
-        let entry = kinds.get_mut(&thing).unwrap();
-        let manifest = Arc::make_mut(&mut entry.manifest);
+impl Version {
+    fn mapper(self) -> FakeMapper {
+        let mut kinds = kinds();
+        let things = kinds.iter_mut().find(|entry| entry.manifest.kind.as_str() == "X::Thing").unwrap();
+        let manifest = Arc::make_mut(&mut things.manifest);
         manifest.plan.chunk = Some(self.number);
         manifest.scope = serde_json::from_value(json!(self.scope)).unwrap();
-        if !self.maps_things {
-            kinds.remove(&thing);
-        }
-        kinds
-    }
-
-    fn refused(&self) -> Vec<RefusedPlugin> {
-        Vec::new()
-    }
-
-    async fn map(&self, request: MapRequest) -> Result<MapReport, MapError> {
-        let mut report = Plugin.map(request).await?;
-        for entity in &mut report.entities {
-            entity.title = Some(json!(format!("mapped by {}", self.number)));
-        }
-        Ok(report)
+        kinds.retain(|entry| self.maps_things || entry.manifest.kind.as_str() != "X::Thing");
+        FakeMapper::new(kinds, move |request| {
+            let mut report = map(request)?;
+            for entity in &mut report.entities {
+                entity.title = Some(json!(format!("mapped by {}", self.number)));
+            }
+            Ok(report)
+        })
     }
 }
 
-/// Plugins that are exchanged when the first thing of the first unit was read.
-struct Exchanged {
-    world: World,
-    now: Mutex<Arc<Version>>,
-    next: Arc<Version>,
-    /// The version that each unit was read by, as its plan says.
-    plans: Mutex<Vec<Option<u32>>>,
-}
-
-#[async_trait]
-impl Mapper for Exchanged {
-    fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
-        self.pinned().unwrap().kinds()
-    }
-
-    fn refused(&self) -> Vec<RefusedPlugin> {
-        Vec::new()
-    }
-
-    fn pinned(&self) -> Option<Arc<dyn Mapper>> {
-        Some(Arc::clone(&*self.now.lock().unwrap()) as Arc<dyn Mapper>)
-    }
-
-    async fn map(&self, _: MapRequest) -> Result<MapReport, MapError> {
-        unreachable!("a unit maps by the version that it began with")
-    }
-}
-
-struct Reading(Arc<Exchanged>);
-
-#[async_trait]
-impl Source for Reading {
-    async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
-        self.0.world.accounts().await
-    }
-
-    async fn regions(&self, account: &Account) -> Result<Vec<Region>, Problem> {
-        self.0.world.regions(account).await
-    }
-
-    fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
-        let exchanged = Arc::clone(&self.0);
-        let thing = request.kind.kind.as_str() == "X::Thing";
-        if thing {
-            exchanged.plans.lock().unwrap().push(request.kind.plan.chunk);
+/// A resync, one unit after the other, in which a version takes another's place when the first thing of the
+/// first unit was read. Gives the version that each unit was read by, as its plan says.
+async fn exchanged(next: Version) -> (Report, Arc<FakeCatalog>, Vec<Option<u32>>) {
+    let first = Version { number: 1, scope: "regional", maps_things: true };
+    let plugins = Arc::new(ExchangedMapper::new(first.mapper()));
+    let plans: Arc<Mutex<Vec<Option<u32>>>> = Arc::default();
+    let (world, exchanged, read) = (World::new(), Arc::clone(&plugins), Arc::clone(&plans));
+    let source = world.clone().source().with_resources(move |request| {
+        let pages = world.fetch(&request);
+        if request.kind.kind.as_str() != "X::Thing" {
+            return pages;
         }
-        let pages = self.0.world.fetch(request);
+        read.lock().unwrap().push(request.kind.plan.chunk);
+        let mut exchanged = Some(Arc::clone(&exchanged));
         let exchange = move |page| {
-            if thing {
-                *exchanged.now.lock().unwrap() = Arc::clone(&exchanged.next);
+            if let Some(plugins) = exchanged.take() {
+                plugins.exchange(next.mapper());
             }
             page
         };
         pages.map(exchange).boxed()
-    }
-}
-
-/// A resync, one unit after the other, in which a version takes another's place.
-async fn exchanged(next: Version) -> (Report, Arc<Memory>, Vec<Option<u32>>) {
-    let first = Version { number: 1, scope: "regional", maps_things: true };
-    let plugins = Arc::new(Exchanged {
-        world: World::new(),
-        now: Mutex::new(Arc::new(first)),
-        next: Arc::new(next),
-        plans: Mutex::default(),
     });
-    let catalog = Arc::new(Memory::default());
+    let catalog = Arc::new(FakeCatalog::default());
     let report = run(
-        Arc::new(Reading(Arc::clone(&plugins))),
-        Arc::clone(&plugins) as Arc<dyn Mapper>,
+        Arc::new(source),
+        plugins,
         Arc::clone(&catalog) as Arc<dyn berth_core::Catalog>,
         Arc::new(NullObserver),
         SyncOptions { unit_concurrency: 1, ..SyncOptions::default() },
     );
     let report = report.await.unwrap();
-    let plans = plugins.plans.lock().unwrap().clone();
+    let plans = plans.lock().unwrap().clone();
     (report, catalog, plans)
 }
 
 /// How many things were mapped by each version.
-fn mapped(catalog: &Memory) -> BTreeMap<String, usize> {
+fn mapped(catalog: &FakeCatalog) -> BTreeMap<String, usize> {
     let mut mapped = BTreeMap::new();
     for entity in catalog.entities.lock().unwrap().values() {
         if entity.key.blueprint.as_str() == "thing" {

@@ -1,162 +1,37 @@
 //! What a ledger spares, and what it never costs.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
-use berth_core::{
-    AccountId, Catalog, FetchError, Intent, Kind, Ledger, LedgerEntry, LedgerSession, MissingScopes, Opened,
-    Problem, Processing, Producer, Producers,
-};
+use berth_core::{Catalog, FetchError, LedgerEntry, Problem, Processing};
 use berth_sync::{Change, Mode, NullObserver, Outcome, Report, SyncOptions, run};
+use berth_test_support::{FakeCatalog, FakeLedger};
 use serde_json::json;
 
-use super::{A, B, Memory, Plugin, World, synced};
+use super::{A, B, World, plugin, synced};
 
-/// A ledger in memory, by the rules of the seam.
-#[derive(Debug, Default, Clone)]
-struct Remembers(Arc<Mutex<State>>);
-
-#[derive(Debug, Default)]
-struct State {
-    catalog: String,
-    /// What is known, and the run that recorded it.
-    entries: BTreeMap<u128, (LedgerEntry, usize)>,
-    missing: MissingScopes,
-    /// Whether each run has ended.
-    runs: Vec<bool>,
-    /// Whether nothing is certain any more, as after the interval of verification.
-    expired: bool,
-    unreadable: bool,
-    unwritable: bool,
-}
-
-#[derive(Debug)]
-struct Session {
-    ledger: Remembers,
-    entries: BTreeMap<u128, LedgerEntry>,
-    missing: MissingScopes,
-    run: Option<usize>,
-}
-
-impl Ledger for Remembers {
-    fn begin(&self, catalog: &str, intent: Intent) -> Result<Opened, Problem> {
-        let mut state = self.0.lock().unwrap();
-        if state.unreadable {
-            return Err(Problem::new("bad sector"));
-        }
-        assert_eq!(state.catalog, catalog);
-        let since = state.runs.iter().rposition(|ended| !ended).unwrap_or(0);
-        let certain = |run: usize| run >= since && !state.expired;
-        let entries = state.entries.iter().map(|(key, (known, run))| {
-            let content = known.content.filter(|_| certain(*run));
-            (*key, LedgerEntry { content, producers: known.producers.clone() })
-        });
-        let entries = entries.collect();
-        let run = (intent == Intent::Write).then(|| {
-            state.runs.push(false);
-            state.runs.len() - 1
-        });
-        let missing = state.missing.clone();
-        let session = Session { ledger: self.clone(), entries, missing, run };
-        Ok(Opened { session: Arc::new(session), notes: vec!["a note of the ledger".into()] })
-    }
-
-    fn invalidate(&self, _: &str, _: &[(u128, Option<Producer>)]) -> Result<(), Problem> {
-        unreachable!("no event is followed here")
-    }
-
-    fn entries(&self, _: &str, _: &[u128]) -> Result<Vec<Option<LedgerEntry>>, Problem> {
-        unreachable!("no event is followed here")
-    }
-
-    fn totals(&self, _: &str) -> Result<BTreeMap<(AccountId, Kind), u64>, Problem> {
-        unreachable!("no event is followed here")
-    }
-}
-
-impl LedgerSession for Session {
-    fn look_up(&self, key: u128) -> Option<LedgerEntry> {
-        self.entries.get(&key).cloned()
-    }
-
-    fn each_key(&self, tell: &mut dyn FnMut(u128)) -> Result<(), Problem> {
-        self.entries.keys().for_each(|key| tell(*key));
-        Ok(())
-    }
-
-    fn record(&self, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), Problem> {
-        let mut state = self.ledger.0.lock().unwrap();
-        // One that only reads records nothing.
-        let run = self.run.unwrap();
-        if state.unwritable {
-            return Err(Problem::new("disk full"));
-        }
-        for (key, known) in entries {
-            match known {
-                Some(known) => _ = state.entries.insert(*key, (known.clone(), run)),
-                None => _ = state.entries.remove(key),
-            }
-        }
-        Ok(())
-    }
-
-    fn missing_scopes(&self) -> Result<MissingScopes, Problem> {
-        Ok(self.missing.clone())
-    }
-
-    fn record_producers(&self, entries: &[(u128, Producers)]) -> Result<(), Problem> {
-        let mut state = self.ledger.0.lock().unwrap();
-        for (key, producers) in entries {
-            if let Some((entry, _)) = state.entries.get_mut(key) {
-                entry.producers = producers.clone();
-            }
-        }
-        Ok(())
-    }
-
-    fn end(&self, missing: &MissingScopes) -> Result<(), Problem> {
-        let mut state = self.ledger.0.lock().unwrap();
-        state.runs[self.run.unwrap()] = true;
-        state.missing = missing.clone();
-        Ok(())
-    }
-}
-
-impl Remembers {
-    fn set(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.0.lock().unwrap());
-    }
-
-    fn len(&self) -> usize {
-        self.0.lock().unwrap().entries.len()
-    }
-}
-
-async fn resync(world: &World, catalog: &Arc<Memory>, ledger: &Remembers, mode: Mode) -> Report {
+async fn resync(world: &World, catalog: &Arc<FakeCatalog>, ledger: &FakeLedger, mode: Mode) -> Report {
     catalog.upserts.lock().unwrap().clear();
     *catalog.searches.lock().unwrap() = 0;
     let options = SyncOptions { mode, ledger: Some(Arc::new(ledger.clone())), ..SyncOptions::default() };
     let catalog = Arc::clone(catalog) as Arc<dyn Catalog>;
-    run(Arc::new(world.clone()), Arc::new(Plugin), catalog, Arc::new(NullObserver), options).await.unwrap()
+    run(Arc::new(world.source()), Arc::new(plugin()), catalog, Arc::new(NullObserver), options).await.unwrap()
 }
 
-async fn apply(world: &World, catalog: &Arc<Memory>, ledger: &Remembers) -> Report {
+async fn apply(world: &World, catalog: &Arc<FakeCatalog>, ledger: &FakeLedger) -> Report {
     resync(world, catalog, ledger, Mode::Apply).await
 }
 
 /// Searches, and entities that were sent.
-fn asked(catalog: &Memory) -> (usize, usize) {
+fn asked(catalog: &FakeCatalog) -> (usize, usize) {
     (*catalog.searches.lock().unwrap(), catalog.upserts.lock().unwrap().iter().sum())
 }
 
-fn start() -> (World, Arc<Memory>, Remembers) {
-    (World::new(), Arc::new(Memory::default()), Remembers::default())
+fn start() -> (World, Arc<FakeCatalog>, FakeLedger) {
+    (World::new(), Arc::new(FakeCatalog::default()), FakeLedger::default())
 }
 
 /// Changes what the catalog holds behind Berth's back.
-fn edit(catalog: &Memory, key: &str, change: impl Fn(&mut berth_core::Entity)) {
+fn edit(catalog: &FakeCatalog, key: &str, change: impl Fn(&mut berth_core::Entity)) {
     let mut entities = catalog.entities.lock().unwrap();
     change(entities.iter_mut().find(|(held, _)| held.to_string() == key).unwrap().1);
 }
@@ -252,7 +127,7 @@ async fn a_killed_run_loses_and_repeats_nothing() {
     *changed.things(A, "eu-west-1") = vec![entity, json!(format!("{A}-eu-west-1-two"))];
     changed.things(B, "us-east-1").push(json!("new"));
     let entities = Mutex::new(before.clone());
-    let stalls = Arc::new(Memory { stalls_at: Some(stalls_at), entities, ..Memory::default() });
+    let stalls = Arc::new(FakeCatalog { stalls_at: Some(stalls_at), entities, ..FakeCatalog::default() });
     tokio::select! {
         report = apply(&changed, &stalls, &ledger) => panic!("it ended: {report:?}"),
         () = stalls.stalled.notified() => {}
@@ -261,7 +136,7 @@ async fn a_killed_run_loses_and_repeats_nothing() {
     assert_ne!(held, before, "the change arrived");
 
     // Then AWS is as it was before. What is known says so, too, but the catalog does not.
-    let catalog = Arc::new(Memory { entities: Mutex::new(held), ..Memory::default() });
+    let catalog = Arc::new(FakeCatalog { entities: Mutex::new(held), ..FakeCatalog::default() });
     let report = apply(&world, &catalog, &ledger).await;
     assert_eq!(report.outcome, Outcome::Done);
     assert_eq!(*catalog.entities.lock().unwrap(), before);
@@ -270,7 +145,7 @@ async fn a_killed_run_loses_and_repeats_nothing() {
 }
 
 /// Which things are gone after a region failed and two resources went, one of them there.
-async fn gone(ledger: Option<&Remembers>) -> (Vec<String>, usize) {
+async fn gone(ledger: Option<&FakeLedger>) -> (Vec<String>, usize) {
     let (mut world, catalog, fresh) = start();
     apply(&world, &catalog, ledger.unwrap_or(&fresh)).await;
     // Nothing at the catalog tells whose an entity is.
@@ -296,7 +171,7 @@ async fn gone(ledger: Option<&Remembers>) -> (Vec<String>, usize) {
 
 #[tokio::test]
 async fn the_unit_that_produced_an_entity_decides_about_it() {
-    let (mut all, protected) = gone(Some(&Remembers::default())).await;
+    let (mut all, protected) = gone(Some(&FakeLedger::default())).await;
     all.sort();
     assert_eq!((all, protected), (vec![format!("{A}-us-east-1-two"), format!("{B}-eu-west-1-two")], 2));
     assert_eq!(gone(None).await, (Vec::new(), 4), "without a ledger all of them might be the region's");
@@ -309,8 +184,8 @@ async fn what_several_units_produce_belongs_to_all_of_them_and_is_always_compare
         world.things(account, "eu-west-1").push(json!("shared"));
     }
     apply(&world, &catalog, &ledger).await;
-    let doubtful = |ledger: &Remembers| {
-        let state = ledger.0.lock().unwrap();
+    let doubtful = |ledger: &FakeLedger| {
+        let state = ledger.state();
         let shared = |entry: &LedgerEntry| {
             entry.content.is_none() && entry.producers.known().is_some_and(|known| known.len() == 2)
         };
@@ -348,14 +223,15 @@ async fn what_the_catalog_refused_is_not_believed_to_be_there() {
     apply(&world, &first, &ledger).await;
     let entities = || Mutex::new(first.entities.lock().unwrap().clone());
     let identifier = format!("{A}-eu-west-1-one");
-    let refuses = Memory { refuse: [identifier.clone()].into(), entities: entities(), ..Memory::default() };
+    let refuses =
+        FakeCatalog { refuse: [identifier.clone()].into(), entities: entities(), ..FakeCatalog::default() };
     let before = world.clone();
     let changed = json!({"blueprint": "thing", "identifier": identifier, "title": "changed"});
     world.things(A, "eu-west-1")[0] = changed;
     let report = apply(&world, &Arc::new(refuses), &ledger).await;
     assert_eq!(report.refusals.len(), 1);
     // A refusal may be an answer that was lost: what is there is looked at.
-    let catalog = Arc::new(Memory { entities: entities(), ..Memory::default() });
+    let catalog = Arc::new(FakeCatalog { entities: entities(), ..FakeCatalog::default() });
     apply(&before, &catalog, &ledger).await;
     assert_eq!(asked(&catalog), (1, 0));
 }
@@ -408,7 +284,7 @@ async fn a_ledger_that_fails_costs_only_comparisons() {
 
     // A catalog that cannot be listed may hold anything.
     let entities = Mutex::new(catalog.entities.lock().unwrap().clone());
-    let unlisted = Arc::new(Memory { unlisted: true, entities, ..Memory::default() });
+    let unlisted = Arc::new(FakeCatalog { unlisted: true, entities, ..FakeCatalog::default() });
     apply(&changed, &unlisted, &ledger).await;
     assert!(asked(&unlisted).0 > 0);
 }
@@ -420,7 +296,7 @@ async fn what_was_known_counts_for_nothing_after_the_catalog_mapped_by_itself() 
     apply(&world, &catalog, &ledger).await;
     assert_eq!(asked(&catalog), (0, 0), "all is known");
 
-    let itself = Memory { processing: Processing::Documents, ..Memory::default() };
+    let itself = FakeCatalog { processing: Mutex::new(Processing::Documents), ..FakeCatalog::default() };
     let report = apply(&world, &Arc::new(itself), &ledger).await;
     assert_eq!(report.outcome, Outcome::Done);
     // Which it did in its own way.

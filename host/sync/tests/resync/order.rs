@@ -2,18 +2,19 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use berth_test_support::FakeCatalog;
 use serde_json::{Value, json};
 
-use super::{A, B, Memory, World, synced};
+use super::{A, B, World, synced};
 
 /// A catalog whose nodes relate to nodes (`next`) and leaves (`leaf`), and creates no targets.
-fn catalog() -> Memory {
+fn catalog() -> FakeCatalog {
     let node = BTreeMap::from([("next", "node"), ("leaf", "leaf")]);
-    Memory {
+    FakeCatalog {
         relations: BTreeMap::from([("node", node), ("leaf", BTreeMap::new()), ("thing", BTreeMap::new())]),
         config: json!({"createMissingRelatedEntities": false, "resources": [
             mapping("X::Account", "leaf"), mapping("X::Thing", "node")]}),
-        ..Memory::default()
+        ..FakeCatalog::default()
     }
 }
 
@@ -36,7 +37,7 @@ fn world(nodes: Vec<Value>) -> World {
 }
 
 /// Everything arrived, with all that it says.
-fn arrived(catalog: &Memory, nodes: &[Value]) {
+fn arrived(catalog: &FakeCatalog, nodes: &[Value]) {
     let held = catalog.entities.lock().unwrap();
     let held: Vec<Value> = held.values().map(|entity| serde_json::to_value(entity).unwrap()).collect();
     for node in nodes {

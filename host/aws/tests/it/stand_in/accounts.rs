@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io::Write as _, time::Duration};
 
 use berth_aws::{AwsConfig, CredentialProvider, WebIdentity};
-use berth_core::{AccountAccess, AccountId, RoleArn, Source};
+use berth_core::{AccountAccess, AccountId, RoleArn};
 use serde_json::{Value, json};
 
 use super::{Answer, StandIn, assumed};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use berth_core::{KindManifest, Source};
+use berth_core::KindManifest;
 use serde_json::{Value, json};
 
 use super::{Answer, Seen, StandIn};

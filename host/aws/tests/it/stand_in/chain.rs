@@ -6,12 +6,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use berth_aws::{AwsSource, WebIdentity};
-use berth_core::{FetchError, KindManifest, RoleArn, Source};
+use berth_aws::WebIdentity;
+use berth_core::{FetchError, KindManifest, RoleArn};
 use serde_json::json;
 
 use super::{Answer, Seen, StandIn, issued};
-use crate::support::{kind, read, source, with_roles};
+use crate::support::{Resync, kind, read, source, with_roles};
 
 const A: &str = "111111111111";
 const B: &str = "222222222222";
@@ -67,7 +67,7 @@ async fn aws(dead: &Dead, sts: &'static str, service: &'static str) -> StandIn {
     .await
 }
 
-async fn read_all(source: &AwsSource, regions: &[&'static str]) -> usize {
+async fn read_all(source: &Resync, regions: &[&'static str]) -> usize {
     let kind = clusters();
     let reads = regions.iter().map(|region| read(source, A, std::slice::from_ref(region), &kind, &[]));
     let found = futures::future::join_all(reads).await;

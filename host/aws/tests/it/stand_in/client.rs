@@ -8,7 +8,7 @@ use std::{
 };
 
 use berth_aws::{AwsConfig, AwsSource, EndpointOverrides};
-use berth_core::{FetchError, KindManifest, Source};
+use berth_core::{FetchError, KindManifest};
 use berth_http::{HttpConfig, Proxies, ProxyUrl};
 use serde_json::json;
 use tokio::{
@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{Answer, Seen, StandIn, assumed};
-use crate::support::{Read, http, kind, read, source, with_roles};
+use crate::support::{Read, Resync, http, kind, read, source, source_over, with_roles};
 
 const A: &str = "111111111111";
 const CALL: &str = "ecs:ListClusters";
@@ -33,15 +33,13 @@ fn some() -> Answer {
     Answer::json(&json!({"clusterArns": ["arn:c"]}))
 }
 
-async fn ready(aws: &StandIn) -> AwsSource {
+async fn ready(aws: &StandIn) -> Resync {
     let source = source(with_roles(&aws.endpoint, &[A]));
     source.accounts().await.unwrap();
     source
 }
 
-async fn read_clusters(
-    answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
-) -> (StandIn, AwsSource, Read) {
+async fn read_clusters(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> (StandIn, Resync, Read) {
     let aws = StandIn::start(move |seen| (seen.call == CALL).then(|| answer(seen))).await;
     let source = ready(&aws).await;
     let found = read(&source, A, &["eu-west-1"], &clusters(), &[]).await;
@@ -161,7 +159,7 @@ async fn a_failure_that_lasts_is_not_repeated_and_not_put_down_to_the_keys() {
     // Only STS is asked through the proxy.
     config.endpoints = config.endpoints.service("STS", "https://sts.invalid".parse().unwrap());
     let begun = Instant::now();
-    let source = AwsSource::new(config, http.clone()).unwrap();
+    let source = source_over(config, http.clone());
     let problems = [
         source.base_identity().await.unwrap_err(),
         source.accounts().await.unwrap().remove(0).access.unwrap_err(),
@@ -178,7 +176,7 @@ async fn a_failure_that_lasts_is_not_repeated_and_not_put_down_to_the_keys() {
     // Only the service is.
     let mut config = with_roles(&aws.endpoint, &[A]);
     config.endpoints = config.endpoints.service("ECS", "https://ecs.invalid".parse().unwrap());
-    let source = AwsSource::new(config, http).unwrap();
+    let source = source_over(config, http);
     source.accounts().await.unwrap();
     let found = read(&source, A, &["eu-west-1"], &clusters(), &[]).await;
     let Some(FetchError::Failed(problem)) = found.error else { panic!("{found:?}") };

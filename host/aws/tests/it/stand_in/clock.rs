@@ -10,12 +10,11 @@ use std::{
 };
 
 use aws_smithy_types::date_time::{DateTime, Format};
-use berth_aws::{AwsSource, WebIdentity};
-use berth_core::Source;
+use berth_aws::WebIdentity;
 use serde_json::json;
 
 use super::{Answer, Seen, StandIn, from_now, issued};
-use crate::support::{kind, read, source, with_roles};
+use crate::support::{Resync, kind, read, source, with_roles};
 
 const CALL: &str = "ecs:ListClusters";
 const SIX: [&str; 6] =
@@ -69,7 +68,7 @@ fn is_off(date: &str, ahead: i64) -> bool {
 }
 
 /// Reads all accounts at once, in so many regions.
-async fn read_all(source: &AwsSource, accounts: &[&str], regions: &[&str]) -> usize {
+async fn read_all(source: &Resync, accounts: &[&str], regions: &[&str]) -> usize {
     let plan = json!({"steps": [
         {"id": "arns", "service": "ecs", "operation": "ListClusters", "items": "clusterArns[]"}]});
     let kind = kind("regional", &plan);

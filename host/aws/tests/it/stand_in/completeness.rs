@@ -2,17 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use berth_aws::{AwsConfig, AwsSource};
-use berth_core::{FetchError, FetchRequest, KindManifest, Region, Source};
+use berth_aws::AwsConfig;
+use berth_core::{FetchError, FetchRequest, KindManifest, Region};
 use serde_json::{Value, json};
 
 use super::{Answer, Seen, StandIn};
-use crate::support::{Read, account, fetch, kind, read, source, with_roles};
+use crate::support::{Read, Resync, account, fetch, kind, read, source, with_roles};
 
 const A: &str = "111111111111";
 const B: &str = "222222222222";
 
-async fn ready(config: AwsConfig) -> AwsSource {
+async fn ready(config: AwsConfig) -> Resync {
     let source = source(config);
     source.accounts().await.unwrap();
     source

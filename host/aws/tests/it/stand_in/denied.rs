@@ -14,7 +14,7 @@ async fn run(
 ) -> (StandIn, Read) {
     let aws = StandIn::start(handler).await;
     let source = source(with_roles(&aws.endpoint, &[A]));
-    berth_core::Source::accounts(&source).await.unwrap();
+    source.accounts().await.unwrap();
     let found = read(&source, A, &["eu-west-1"], &kind("regional", plan), &[]).await;
     (aws, found)
 }

@@ -2,17 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use berth_aws::AwsSource;
-use berth_core::{FetchError, FetchRequest, One, Region, Source};
+use berth_core::{FetchError, FetchRequest, One, Region};
 use futures::StreamExt;
 use serde_json::{Value, json};
 
 use super::{Answer, Seen, StandIn};
-use crate::support::{Read, account, kind, read, read_with, source, with_roles};
+use crate::support::{Read, Resync, account, kind, read, read_with, source, with_roles};
 
 const A: &str = "111111111111";
 
-async fn ready(aws: &StandIn) -> AwsSource {
+async fn ready(aws: &StandIn) -> Resync {
     let source = source(with_roles(&aws.endpoint, &[A]));
     source.accounts().await.unwrap();
     source
@@ -374,7 +373,7 @@ async fn the_account_itself_needs_no_call() {
 }
 
 /// Reads the one resource that an event names.
-async fn read_one(source: &AwsSource, plan: &Value, resource: &str, event: &Value) -> Read {
+async fn read_one(source: &Resync, plan: &Value, resource: &str, event: &Value) -> Read {
     // As an event narrows it; the manifest would not take the placeholders otherwise.
     let mut narrowed = kind("regional", &json!({"steps": [list()]}));
     Arc::make_mut(&mut narrowed).plan = serde_json::from_value(plan.clone()).unwrap();

@@ -6,14 +6,14 @@ use std::{
 };
 
 use aws_smithy_types::date_time::{DateTime, Format};
-use berth_aws::{AwsConfig, AwsSource, EndpointOverrides};
-use berth_core::{EnabledRegions, Problem, Region, RegionHints, Source};
+use berth_aws::{AwsConfig, EndpointOverrides};
+use berth_core::{EnabledRegions, Problem, Region, RegionHints};
 use berth_http::{HttpConfig, Proxies, ProxyUrl};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Answer, Seen, StandIn, from_now};
-use crate::support::{account, config, source, with_roles};
+use crate::support::{Resync, account, config, source, source_over, with_roles};
 
 const A: &str = "111111111111";
 const CALL: &str = "ec2:DescribeRegions";
@@ -64,7 +64,7 @@ async fn ask(aws: &StandIn, hints: &RegionHints) -> (Result<EnabledRegions, Prob
     (enabled, aws.seen(CALL).into_iter().map(|seen| seen.region).collect())
 }
 
-async fn ask_with(settings: AwsConfig, hints: &RegionHints) -> (AwsSource, Result<EnabledRegions, Problem>) {
+async fn ask_with(settings: AwsConfig, hints: &RegionHints) -> (Resync, Result<EnabledRegions, Problem>) {
     let source = source(settings);
     source.accounts().await.unwrap();
     let enabled = source.enabled_regions(&account(A), hints).await;
@@ -202,7 +202,7 @@ async fn ec2_is_asked_at_the_endpoint_of_the_partition_and_of_the_settings() {
         settings.account_role_arns = vec![format!("arn:{partition}:iam::{A}:role/Reader")];
         settings.endpoints = EndpointOverrides::new().service("STS", stand_in.endpoint.parse().unwrap());
         (settings.fips, settings.dual_stack) = (fips, dual_stack);
-        let source = AwsSource::new(settings, http).unwrap();
+        let source = source_over(settings, http);
         let accounts = source.accounts().await.unwrap();
         let problem = source.regions(&accounts[0].account).await.unwrap_err().to_string();
         let asked = asked.lock().unwrap().clone();

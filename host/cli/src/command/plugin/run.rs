@@ -3,10 +3,10 @@
 use std::{fmt::Write as _, io::Write as _, path::Path, sync::Arc};
 
 use berth_embed::{
-    Catalog as _, Engine, HttpConfig, MemoryCatalog, Outcome, PluginInfo, PortCatalog, PortConfig, Problem,
-    RemovalAfter, ReplaySource, SyncHost, SyncOptions,
+    Engine, HttpConfig, MemoryCatalog, Outcome, PluginInfo, PortCatalog, PortConfig, Problem, RemovalAfter,
+    ReplaySource, SyncHost, SyncOptions,
     core::{
-        AppConfig, Entity, Intent, KindEntry, Mapper as _, Processing, ResourceConfig, UpsertOptions,
+        AppConfig, Entity, EntityStore, KindEntry, Opened, Processing, ResourceConfig, UpsertOptions,
         UpsertOutcome,
     },
 };
@@ -110,6 +110,7 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
 /// no resync is told of, nothing deleted.
 struct Port {
     catalog: PortCatalog,
+    store: Arc<dyn EntityStore>,
     config: AppConfig,
     kinds: Vec<KindEntry>,
 }
@@ -118,8 +119,8 @@ impl Port {
     async fn open(config: PortConfig, http: &HttpConfig, kinds: Vec<KindEntry>) -> Result<Self, Problem> {
         let client = http.client().map_err(|error| Problem::from_error(&error))?;
         let catalog = PortCatalog::new(config, client)?;
-        let session = catalog.open(Intent::ReadOnly, &[]).await.map_err(|error| error.0)?;
-        if session.processing == Processing::Documents {
+        let Opened { info, session: store } = catalog.store().await.map_err(|error| error.0)?;
+        if info.processing == Processing::Documents {
             return Err(Problem::new(
                 "Port maps the raw data of this integration itself, so that it takes no entities",
             )
@@ -127,7 +128,7 @@ impl Port {
                 "add the plugin's `mapping` to the integration's mapping in Port, and run `berth sync`",
             ));
         }
-        Ok(Self { catalog, config: session.config, kinds })
+        Ok(Self { catalog, store, config: info.config, kinds })
     }
 
     /// Writes entities; tells what became of them, and how many were refused.
@@ -147,7 +148,7 @@ impl Port {
         // They come by blueprint.
         for entities in entities.chunk_by(|one, other| one.key.blueprint == other.key.blueprint) {
             let Some(first) = entities.first() else { continue };
-            let report = self.catalog.upsert(&first.key.blueprint, entities, options).await;
+            let report = self.store.upsert(&first.key.blueprint, entities, options).await;
             for (entity, outcome) in entities.iter().zip(report.outcomes) {
                 match outcome {
                     UpsertOutcome::Created => created += 1,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use berth_embed::{
-    Candidate, Engine, EngineConfig, Mapper, PluginInfo, Policy, Problem, Trust, Wasi,
+    Candidate, Engine, EngineConfig, PluginInfo, Policy, Problem, Trust, Wasi,
     conformance::{Complaint, Conformance, Cost},
 };
 use serde_json::{Value, json};
@@ -131,8 +131,8 @@ pub(super) async fn run(
         let part = if several { kind.kind.as_str().replace("::", "-") } else { String::new() };
         let fixtures = dir.join("fixtures").join(&part);
         let files = json_files(&fixtures)?;
-        let conformance = Conformance::of(engine, &kind.kind, engine.jq().is_some())?;
-        let other = other.map(|other| Conformance::of(other, &kind.kind, false)).transpose()?;
+        let conformance = Conformance::of(engine.current(), &kind.kind, engine.jq().is_some())?;
+        let other = other.map(|other| Conformance::of(other.current(), &kind.kind, false)).transpose()?;
         for file in files {
             let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let golden = dir.join("golden").join(&part).join(format!("{name}.json"));
@@ -198,8 +198,8 @@ fn json_files(folder: &Path) -> Result<Vec<PathBuf>, Problem> {
 
 /// One fixture: the suite, then the golden file. The complaints, when there are any.
 async fn fixture(
-    conformance: &Conformance<'_>,
-    other: Option<&Conformance<'_>>,
+    conformance: &Conformance,
+    other: Option<&Conformance>,
     file: &Path,
     golden: &Path,
     bless: bool,

@@ -1,10 +1,10 @@
-//! The fourth seam, an optional one: what is remembered of a catalog from one resync to the next.
+//! The optional trait by which a catalog is remembered from one resync to the next.
 
 use std::{collections::BTreeMap, fmt, fmt::Debug, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Intent, Kind, Place, Problem, Region, UnitId};
+use crate::{AccountId, Kind, Place, Problem, Region, UnitId};
 
 /// A unit that produced an entity, in names that last from one resync to the next (the position of
 /// an entry of `resources[]` does not, so all entries of a kind count as one producer).
@@ -177,12 +177,18 @@ pub type MissingScopes = BTreeMap<RemovedScope, u32>;
 /// It is a memory and never the truth: without it everything is looked up in the catalog. All that
 /// it says was confirmed by the catalog before it was recorded.
 pub trait Ledger: Send + Sync + Debug {
-    /// Begins a resync of the catalog with this [identity](crate::Session::identity). What is known
-    /// of any other is not used. With [`Intent::ReadOnly`] nothing is changed. May block.
+    /// What is known of the catalog with this [identity](crate::CatalogInfo::identity), and of no other. May
+    /// block.
     ///
     /// # Errors
-    /// A [`Problem`] when it cannot be used; the resync then does without.
-    fn begin(&self, catalog: &str, intent: Intent) -> Result<Opened, Problem>;
+    /// A [`Problem`] when it cannot be used; the work then does without.
+    fn read(&self, catalog: &str) -> Result<OpenedLedger<Arc<dyn LedgerReader>>, Problem>;
+
+    /// Begins a resync of the catalog with this identity. May block.
+    ///
+    /// # Errors
+    /// As those of [`read`](Self::read).
+    fn begin(&self, catalog: &str) -> Result<OpenedLedger<Arc<dyn LedgerSession>>, Problem>;
 
     /// Makes uncertain what is recorded about what the catalog with this identity holds of these
     /// entities, because something else than a resync is about to write them. Who produced them stays
@@ -213,46 +219,46 @@ pub trait Ledger: Send + Sync + Debug {
     }
 }
 
-/// A ledger that is ready for a resync.
+/// A ledger that is open, and what can be done with it.
 #[derive(Debug, Clone)]
-pub struct Opened {
-    /// The resync's own view of it.
-    pub session: Arc<dyn LedgerSession>,
+pub struct OpenedLedger<S> {
+    /// What can be done.
+    pub session: S,
     /// Remarks for the operator.
     pub notes: Vec<String>,
 }
 
-/// A ledger during one resync. Keys are digests of entity keys.
-///
-/// What [`look_up`](Self::look_up), [`each_key`](Self::each_key) and
-/// [`missing_scopes`](Self::missing_scopes) tell is what was known at the beginning. All methods may
-/// block for as long as a local disk takes.
-pub trait LedgerSession: Send + Sync + Debug {
+/// What was known when a ledger was opened. Keys are digests of entity keys. All methods may block for as
+/// long as a local disk takes.
+pub trait LedgerReader: Send + Sync + Debug {
     /// What is known of an entity; `None` when nothing is. Called once for each mapped entity, from
     /// where nothing may block for long.
     fn look_up(&self, key: u128) -> Option<LedgerEntry>;
 
-    /// Tells the key of every entity that something is known of.
+    /// Calls `visit` with the key of every entity that something is known of.
     ///
     /// # Errors
     /// A [`Problem`] when they cannot be read; then nothing that is known may be relied on.
-    fn each_key(&self, tell: &mut dyn FnMut(u128)) -> Result<(), Problem>;
+    fn each_key(&self, visit: &mut dyn FnMut(u128)) -> Result<(), Problem>;
 
     /// In how many complete resyncs in a row scopes were missing.
     ///
     /// # Errors
     /// A [`Problem`] when they cannot be read; then no scope counts as missing before.
     fn missing_scopes(&self) -> Result<MissingScopes, Problem>;
+}
 
+/// A ledger during one resync. All methods may block for as long as a local disk takes.
+pub trait LedgerSession: LedgerReader {
     /// Records what the catalog confirmed; `None` forgets an entity. All or nothing, and lasting
-    /// when this returns. Never called in a session that only reads.
+    /// when this returns.
     ///
     /// # Errors
     /// A [`Problem`] when it could not be recorded; the session must then not [end](Self::end).
     fn record(&self, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), Problem>;
 
     /// Replaces the producers of entities that are recorded, this session's records included; what is
-    /// known of their contents stays. Never called in a session that only reads.
+    /// known of their contents stays.
     ///
     /// # Errors
     /// A [`Problem`] when it could not be recorded; the session must then not [end](Self::end).
@@ -264,7 +270,7 @@ pub trait LedgerSession: Send + Sync + Debug {
     ///
     /// # Errors
     /// A [`Problem`], for the log; the session then counts as not ended.
-    fn end(&self, missing: &MissingScopes) -> Result<(), Problem>;
+    fn end(self: Arc<Self>, missing: &MissingScopes) -> Result<(), Problem>;
 }
 
 #[cfg(test)]

@@ -1,0 +1,37 @@
+//! What all work with one Port has in common.
+
+use std::sync::Arc;
+
+use super::{
+    flags::FeatureFlags, ingest::IngestAddresses, installation::Installation, ownership::DataSource,
+    process_state::ProcessState, raw::RawSender,
+};
+use crate::{PortConfig, api::client::Client};
+
+/// What all resyncs of a process have in common, or everything that it does for live events.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) config: Arc<PortConfig>,
+    pub(crate) client: Arc<Client>,
+    pub(crate) flags: Arc<FeatureFlags>,
+    pub(crate) addresses: Arc<IngestAddresses>,
+    pub(crate) state: Arc<ProcessState>,
+    pub(crate) data_source: Arc<DataSource>,
+}
+
+impl Parts {
+    pub(crate) fn installation(&self) -> Installation<'_> {
+        Installation {
+            client: &self.client,
+            config: &self.config,
+            flags: &self.flags,
+            addresses: &self.addresses,
+            data_source: &self.data_source,
+            state: &self.state,
+        }
+    }
+
+    pub(crate) fn raw_sender(&self) -> RawSender {
+        RawSender::new(Arc::clone(&self.client), Arc::clone(&self.config))
+    }
+}

@@ -1,0 +1,20 @@
+//! Fakes of the four traits that a sync runs through, for the tests of every crate.
+//!
+//! Each keeps to the rules of its trait. What is special in a test is a field or a closure of the fake.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    reason = "a fake that fails is a test that fails"
+)]
+
+mod catalog;
+mod ledger;
+mod mapper;
+mod source;
+
+pub use catalog::FakeCatalog;
+pub use ledger::FakeLedger;
+pub use mapper::{ExchangedMapper, FakeMapper};
+pub use source::{FakeSource, Pages, account, page};
