@@ -44,7 +44,7 @@ fn help_colour(arguments: &[OsString]) -> ColorChoice {
 }
 
 /// Options of every command.
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Global {
     /// Settings file [default: berth.toml in the working directory, if it exists]
     #[arg(long, global = true, value_name = "FILE")]

@@ -10,6 +10,7 @@ mod reload;
 mod run;
 mod sync;
 
+use berth_service::telemetry::LogShipping;
 use indicatif::MultiProgress;
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     exit::Exit,
     output,
     settings::Environment,
-    telemetry::{self, Shipping},
+    telemetry,
 };
 
 /// Runs the command and says how the program ends.
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Exit {
     // Port is told only of what writes to it.
     let writes =
         matches!(args.command, Command::Run(_) | Command::Sync(_) | Command::Apply(_) | Command::Adopt(_));
-    let logs = writes.then(Shipping::new);
+    let logs = writes.then(LogShipping::new);
     telemetry::install(&args.global, environment, &bars, service, logs.as_ref());
     let exit = match &args.command {
         Command::Run(service) => run::run(&args.global, service, environment, &bars, logs),

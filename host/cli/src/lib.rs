@@ -4,17 +4,11 @@
 //! It is a library so that its readers of settings can be fuzzed; nobody else has a use for it.
 
 mod args;
-mod backlog;
-mod board;
 mod command;
 mod exit;
 mod files;
 #[doc(hidden)]
 pub mod fuzzing;
-mod http;
-mod kept;
-mod listener;
-mod metrics;
 mod output;
 mod progress;
 #[cfg(feature = "oci")]

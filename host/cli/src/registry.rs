@@ -11,9 +11,9 @@ use std::{
     sync::Mutex,
 };
 
-use axum::body::Bytes;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use berth_embed::{HttpConfig, Peer, PluginInfo, Problem, TransportCause};
+use bytes::Bytes;
 use oci_spec::distribution::Reference;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};

@@ -31,14 +31,12 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use url::Url;
 
+pub(crate) use berth_service::config::{Listener, LiveSettings};
 pub(crate) use deletion::DeletionSettings;
 pub(crate) use environment::Environment;
-#[cfg(feature = "kafka")]
-pub(crate) use kafka::{Kafka, Mechanism, Security};
-pub(crate) use live::{LiveKey, LiveSettings};
 #[cfg(test)]
 pub(crate) use service::ResyncKey;
-pub(crate) use service::{AT_START, BindAddress, Listener, Service};
+pub(crate) use service::{AT_START, Service};
 pub(crate) use state::{State, StateDir};
 use tree::{Origin, Tree};
 

@@ -6,14 +6,14 @@ use berth_embed::{
     Change, HeldBack, Misconfiguration, Outcome, RemovalAfter, Report, SecondLook, UnitReport,
     core::{AccountId, Dependent, EntityKey, Kind, Problem, Processing},
 };
+use berth_service::report::{
+    kept::{self, Group, Scope, counted},
+    model::{ProblemGroup, ProblemGroups},
+};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use indicatif::HumanCount;
 
-use crate::{
-    board::{Trouble, Troubles},
-    kept::{self, Group, Scope, counted},
-    output::{hang, safe, wrap},
-};
+use crate::output::{hang, safe, wrap};
 
 /// Entities of one list that are shown before "and N more".
 const SHOWN: usize = 20;
@@ -162,10 +162,10 @@ fn row(report: &Report, kind: String, account: String, units: &[&UnitReport], de
     row
 }
 
-/// Problems, each told once with all it concerns.
+/// Problems, each once with all it concerns.
 fn problems(report: &Report, out: &mut String) -> std::fmt::Result {
-    let troubles = Troubles::of(report);
-    for (index, Trouble { problem, concerns, count, .. }) in troubles.iter().enumerate() {
+    let problems = ProblemGroups::of(report);
+    for (index, ProblemGroup { problem, concerns, count, .. }) in problems.iter().enumerate() {
         if index == 0 {
             writeln!(out, "\nProblems")?;
         }
@@ -175,7 +175,7 @@ fn problems(report: &Report, out: &mut String) -> std::fmt::Result {
             writeln!(out, "    → {}", hang(remedy, "      "))?;
         }
     }
-    match troubles.untold {
+    match problems.omitted {
         0 => Ok(()),
         more => writeln!(out, "  … and {more} more (all with --json)"),
     }

@@ -3,7 +3,6 @@
 mod json;
 #[cfg(feature = "otlp")]
 mod otlp;
-mod shipping;
 
 use std::{
     io::{self, Write},
@@ -12,7 +11,9 @@ use std::{
 
 #[cfg(feature = "otlp")]
 use berth_embed::Problem;
-
+#[cfg(feature = "otlp")]
+use berth_service::telemetry::Otlp;
+use berth_service::{metrics::Metrics, telemetry::LogShipping};
 use indicatif::MultiProgress;
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
@@ -28,12 +29,9 @@ use tracing_subscriber::{
 use crate::settings::Settings;
 use crate::{
     args::{Global, LogFormat},
-    metrics::Metrics,
     output::stderr_is_coloured,
     settings::Environment,
 };
-
-pub(crate) use shipping::Shipping;
 
 /// The log of this process, once it is installed.
 static LOG: OnceLock<Log> = OnceLock::new();
@@ -46,7 +44,7 @@ struct Log {
     given: bool,
     set_filter: Box<dyn Fn(EnvFilter) + Send + Sync>,
     #[cfg(feature = "otlp")]
-    otlp: Option<otlp::Otlp>,
+    otlp: Option<Otlp>,
 }
 
 /// Installs the log on standard error.
@@ -60,7 +58,7 @@ pub(crate) fn install(
     environment: &Environment,
     bars: &MultiProgress,
     service: bool,
-    shipping: Option<&Shipping>,
+    shipping: Option<&LogShipping>,
 ) {
     let given =
         args.log_level.clone().or_else(|| environment.get("APPLICATION__LOG_LEVEL").map(contract_level));
@@ -70,7 +68,7 @@ pub(crate) fn install(
         // told by progress and summary.
         LogFormat::Text if !service => concat!(
             "error,berth_port=warn,berth_aws=warn,berth_engine=warn,berth_embed=warn,berth_http=warn,",
-            "berth::settings=info,berth::telemetry=warn"
+            "berth::settings=info,berth::telemetry=warn,berth_service::telemetry=warn"
         ),
         LogFormat::Text | LogFormat::Json => "info,krafka=error",
     };
@@ -80,11 +78,8 @@ pub(crate) fn install(
     let filter = filter.or(filter_fn(tells_the_scope)).and(filter_fn(may_be_told));
     let layer = fmt::layer().with_writer(AboveBars(bars.clone()));
     #[cfg(feature = "otlp")]
-    let started = otlp::Otlp::start(environment, || {
-        let http = Settings::http_only(args, environment);
-        http.client().map_err(|error| Problem::from_error(&error))
-    });
-    let registry = tracing_subscriber::registry().with(shipping.map(Shipping::layer));
+    let started = start_otlp(args, environment);
+    let registry = tracing_subscriber::registry().with(shipping.map(LogShipping::layer));
     #[cfg(feature = "otlp")]
     let registry = registry.with(started.as_ref().ok().and_then(|otlp| otlp.as_ref()?.layer()));
     let installed = match args.log_format {
@@ -113,6 +108,15 @@ pub(crate) fn install(
             otlp,
         });
     }
+}
+
+/// Starts to export, where the environment asks for it.
+#[cfg(feature = "otlp")]
+fn start_otlp(args: &Global, environment: &Environment) -> Result<Option<Otlp>, Problem> {
+    let Some(config) = otlp::config(environment)? else { return Ok(None) };
+    let http = Settings::http_only(args, environment);
+    let http = http.client().map_err(|error| Problem::from_error(&error))?;
+    Otlp::start(&config, http).map(Some)
 }
 
 /// Exports these metrics, where a collector is named.

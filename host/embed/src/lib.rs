@@ -108,6 +108,16 @@ impl HostMeter {
     }
 }
 
+/// Two observers.
+struct Both(Arc<dyn Observer>, Arc<dyn Observer>);
+
+impl Observer for Both {
+    fn event(&self, event: &Event<'_>) {
+        self.0.event(event);
+        self.1.event(event);
+    }
+}
+
 impl std::fmt::Debug for SyncHost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SyncHost").field("options", &self.options).finish_non_exhaustive()
@@ -174,6 +184,12 @@ impl SyncHost {
     #[must_use]
     pub fn stopped_by(&self, cancel: CancellationToken) -> Self {
         Self { options: SyncOptions { cancel, ..self.options.clone() }, ..self.clone() }
+    }
+
+    /// The same host, whose runs this observer follows, too.
+    #[must_use]
+    pub fn observed_by(&self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer: Arc::new(Both(observer, Arc::clone(&self.observer))), ..self.clone() }
     }
 
     /// Port, unless the catalog was [replaced](SyncHostBuilder::catalog).

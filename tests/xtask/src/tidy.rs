@@ -37,8 +37,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "berth-ledger",
         ],
     ),
-    // The binary talks to the host through `berth-embed`; the others only for types in its settings.
-    ("berth", &["berth-embed", "berth-core", "berth-sync", "berth-aws", "berth-engine", "berth-port"]),
+    // The service knows the host by `berth-embed`, and of Port only what a service needs beside its resyncs.
+    ("berth-service", &["berth-embed", "berth-port"]),
+    // The binary reads settings and hands them to these.
+    ("berth", &["berth-embed", "berth-port", "berth-service"]),
     // The stand-in knows Port only from Port's contract, so that it can disagree with the host.
     ("port-stand-in", &[]),
     // The simulator takes plans and models from where the host takes them, and nothing of what the host makes
@@ -261,6 +263,7 @@ fn texts(name: &str, text: &str) -> Vec<String> {
         concat!("print", "!("),
         concat!("print", "ln!("),
         concat!("tracing_", "subscriber"),
+        concat!("try_", "init("),
         concat!("set_global_", "default"),
         concat!("set_", "logger"),
         concat!("panic::", "set_hook"),
@@ -290,7 +293,10 @@ fn texts(name: &str, text: &str) -> Vec<String> {
         if line.contains(kind) {
             offence(number, "the host names no kind: a kind lives in its plugin's folder".into());
         }
-        for call in edge.iter().filter(|call| krate != "cli" && line.contains(**call)) {
+        // The service has layers for a log that the program installs.
+        let has_layers = |call: &str| krate == "service" && call == concat!("tracing_", "subscriber");
+        let allowed = |call: &str| krate == "cli" || has_layers(call);
+        for call in edge.iter().filter(|call| !allowed(call) && line.contains(**call)) {
             let what = "a library must not: only host/cli reads the environment, prints, logs and exits";
             offence(number, format!("`{call}`: {what}"));
         }
@@ -462,6 +468,12 @@ mod tests {
             assert!(!said("host/aws/tests/a.rs", line), "tests may: {line}");
             assert!(!said("host/aws/src/a.rs", &format!("#[cfg(test)]\nmod tests {{ {line} }}")), "{line}");
             assert!(!said("host/aws/src/a.rs", &format!("/// As {line}")), "a comment: {line}");
+        }
+        // The service gives layers of a log, which the program installs.
+        let layers = concat!("use tracing_", "subscriber::Layer;");
+        assert!(!said("host/service/src/a.rs", layers));
+        for line in [concat!("registry.try_", "init()"), concat!("std::", "env::var(\"X\")")] {
+            assert!(said("host/service/src/a.rs", line), "{line}");
         }
         // What the compiler knows is no environment of the program.
         assert!(!said("host/aws/src/a.rs", "env!(\"CARGO_PKG_VERSION\")"));

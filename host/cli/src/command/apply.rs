@@ -6,20 +6,19 @@ use berth_embed::{
     Access, Approved, ChangeKind, Deletion, Mode, Outcome, PlanFile, Problem, Report,
     core::{Adoption, EntityKey, RemovedScope},
 };
+use berth_service::{report::kept::counted, telemetry::LogShipping};
 use indicatif::MultiProgress;
 
 use super::{
-    host::{Assembled, Build, assemble, with_host},
+    host::{Changes, Host, HostMemory, HostOptions, assemble, refused, with_host},
     sync::{Ended, Job, Watch, begin_failed, write_plan, written},
 };
 use crate::{
     args::{AdoptArgs, ApplyArgs, Global, RunArgs},
     exit::Exit,
-    kept::counted,
     output::{confirm, err, out},
     settings::{Environment, Settings},
     summary,
-    telemetry::Shipping,
 };
 
 /// Carries out a plan that was kept, or nothing.
@@ -28,7 +27,7 @@ pub(super) fn apply(
     args: &ApplyArgs,
     environment: &Environment,
     bars: &MultiProgress,
-    logs: Option<Shipping>,
+    logs: Option<LogShipping>,
 ) -> Exit {
     let plan = match read(&args.file) {
         Ok(plan) => plan,
@@ -59,7 +58,7 @@ pub(super) fn adopt(
     args: &AdoptArgs,
     environment: &Environment,
     bars: &MultiProgress,
-    logs: Option<Shipping>,
+    logs: Option<LogShipping>,
 ) -> Exit {
     let adoption = Adoption::From(args.from.clone());
     let work = Work { run: &args.run, adoption, confirmed: Vec::new() };
@@ -147,23 +146,26 @@ impl Work<'_> {
         global: &Global,
         environment: &Environment,
         bars: &MultiProgress,
-        logs: Option<Shipping>,
+        logs: Option<LogShipping>,
         decide: impl FnOnce(Ended) -> Result<(Arc<Approved>, PlanFile), Exit>,
     ) -> Exit {
         let job = Job { run: self.run, removal: None, recording: None };
         let watch = Watch::new(global, self.run, bars);
-        let build = |watch: &Watch| Build {
-            adoption: Some(self.adoption.clone()),
-            confirmed: self.confirmed.clone(),
-            ..job.build(watch.observer(), Access::Write)
+        let options = |watch: &Watch, approved| HostOptions {
+            changes: Changes {
+                confirmed: self.confirmed.clone(),
+                adoption: Some(self.adoption.clone()),
+                approved,
+            },
+            ..job.options(watch.observer(), Access::Write)
         };
-        let planning = build(&watch);
+        let planning = options(&watch, None);
         let result = with_host(global, environment, planning, |made| async move {
             let planned = watch.run(&made, Mode::Plan).await;
             let page = watch.page(planned.as_ref().ok());
-            let Assembled { host, engine, deletion, cancel, .. } = made;
+            let Host { host, engine, deletion, cancel, .. } = made;
             let report = planned.map_err(|error| begin_failed(&error))?;
-            let (ledger, journal) = (host.ledger(), host.journal());
+            let memory = HostMemory::of(&host);
             // Clears the bars before anything is printed.
             drop(host);
             let (approved, plan) = decide(Ended { report, page, deletion })?;
@@ -174,16 +176,13 @@ impl Work<'_> {
             })?;
             let watch = Watch::new(global, self.run, bars);
             // The directory of the ledger is open already, and nobody else can open it.
-            let build = Build {
-                state: None,
-                ledger,
-                journal: Some(journal),
+            let options = HostOptions {
+                memory,
                 engine: Some(engine),
-                approved: Some(approved),
                 logs: logs.clone(),
-                ..build(&watch)
+                ..options(&watch, Some(approved))
             };
-            let made = assemble(settings, build, cancel).map_err(|refusal| refusal.print())?;
+            let made = assemble(settings, options, cancel).map_err(|error| refused(&error))?;
             let applied = watch.run(&made, Mode::Apply).await;
             if let Some(logs) = logs {
                 logs.finish().await;

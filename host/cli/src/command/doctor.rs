@@ -1,12 +1,12 @@
 //! `berth doctor`: would a resync work?
 
-use std::{fmt::Write, sync::Arc};
+use std::fmt::Write;
 
-use berth_embed::{Check, Finding, IsolationWalls, NullObserver, Problem};
+use berth_embed::{Check, Finding, IsolationWalls, Problem};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
-use super::host::{Build, with_host};
+use super::host::{HostOptions, with_host};
 use crate::{
     args::Global,
     exit::Exit,
@@ -17,8 +17,7 @@ use crate::{
 /// Checks everything and shows a table, the remedies below it.
 pub(crate) fn run(global: &Global, all_kinds: bool, as_json: bool, environment: &Environment) -> Exit {
     // The checks are few and quick: progress would only be noise.
-    let build = Build::new(Arc::new(NullObserver));
-    let checked = with_host(global, environment, build, |made| async move {
+    let checked = with_host(global, environment, HostOptions::default(), |made| async move {
         let mut checks = made.host.check(all_kinds).await;
         checks.extend(made.engine.isolation().map(isolation));
         checks

@@ -3,85 +3,115 @@
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use berth_embed::{
-    Access, Approved, BuildError, Engine, FileLedger, Journal, Ledger, Mapper, Observer, PortCatalog,
-    Problem, ReplaySource, SyncHost, SyncOptions,
+    Access, Approved, AwsConfig, BuildError, Engine, EngineConfig, FileLedger, Journal, Ledger, Mapper,
+    NullObserver, Observer, Problem, ReplaySource, SyncHost, SyncHostBuilder, SyncOptions,
     core::{Adoption, RemovedScope},
     policy,
 };
 use berth_port::service::PortService;
-use tokio::time::timeout;
+use berth_service::{StartError, overdue, telemetry::LogShipping};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::Global,
     exit::Exit,
     output::err,
-    settings::{DeletionSettings, Environment, Settings, StateDir},
-    summary,
-    telemetry::{self, Shipping},
+    settings::{DeletionSettings, Environment, Settings, State, StateDir},
+    summary, telemetry,
+    trust::Trust,
 };
 
 /// When a command that was told to stop is given up. Kubernetes kills 30 s after SIGTERM.
 const GIVEN_UP: Duration = Duration::from_secs(16);
 
-/// How long a resync that is told to stop may take for it, where neither AWS nor Port hangs.
-pub(super) const GRACE: Duration = Duration::from_secs(12);
-/// How long the last word to Port, and the last replies of a server, may take.
-pub(super) const LAST_WORD: Duration = Duration::from_secs(3);
-
-/// How the host is put together.
-pub(crate) struct Build {
+/// How the host is put together, where the settings do not say.
+pub(crate) struct HostOptions {
+    /// What follows its runs.
     pub(crate) observer: Arc<dyn Observer>,
     /// Units read at once; `None` for what the settings say, else the default.
     pub(crate) concurrency: Option<usize>,
-    /// What the state directory is used for; `None` when the command does without.
-    pub(crate) state: Option<Access>,
-    /// The state directory, where the command line gives one.
-    pub(crate) state_dir: Option<PathBuf>,
-    /// Where the log waits for Port, if it is shipped there.
-    pub(crate) logs: Option<Shipping>,
-    /// A ledger that is open already: nobody else can open its directory.
-    pub(crate) ledger: Option<Arc<dyn Ledger>>,
-    /// What resyncs and live events know of each other, where another host has both already.
-    pub(crate) journal: Option<Arc<Journal>>,
+    /// Where is remembered what Port holds.
+    pub(crate) memory: HostMemory,
+    /// What is read.
+    pub(crate) reads: HostSource,
     /// An engine that has the plugins already.
     pub(crate) engine: Option<Arc<Engine>>,
-    /// Where AWS's answers are written.
-    pub(crate) record: Option<PathBuf>,
-    /// The recording that is read instead of AWS.
-    pub(crate) replay: Option<PathBuf>,
-    /// Removals that are confirmed, beside those of the settings.
+    /// Where the log waits for Port, if it is shipped there.
+    pub(crate) logs: Option<LogShipping>,
+    /// What may be changed.
+    pub(crate) changes: Changes,
+}
+
+/// Where a host remembers what Port holds.
+#[derive(Default)]
+pub(crate) enum HostMemory {
+    /// Nowhere.
+    #[default]
+    None,
+    /// In the state directory.
+    Directory {
+        /// What it is used for.
+        access: Access,
+        /// The one that the command line gives, before that of the settings.
+        given: Option<PathBuf>,
+    },
+    /// Where another host does, in whose place this one comes: nobody else can open its directory.
+    Of {
+        /// Its ledger, if it has one.
+        ledger: Option<Arc<dyn Ledger>>,
+        /// What its resyncs and live events know of each other.
+        journal: Arc<Journal>,
+    },
+}
+
+impl HostMemory {
+    /// That of a host in whose place another one comes.
+    pub(crate) fn of(host: &SyncHost) -> Self {
+        Self::Of { ledger: host.ledger(), journal: host.journal() }
+    }
+}
+
+/// What a host reads.
+#[derive(Debug, Default)]
+pub(crate) enum HostSource {
+    /// AWS.
+    #[default]
+    Aws,
+    /// AWS, whose answers are written to a directory.
+    Recorded(PathBuf),
+    /// The recording in a directory.
+    Replayed(PathBuf),
+}
+
+/// What a command may change, beside what the settings say.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Removals that are confirmed, too.
     pub(crate) confirmed: Vec<RemovedScope>,
-    /// Which entities of others may be taken over, where not the settings say so.
+    /// Which entities of others may be taken over, instead of what the settings say.
     pub(crate) adoption: Option<Adoption>,
-    /// The only changes to make.
+    /// The only changes to make; `None`: all that are due.
     pub(crate) approved: Option<Arc<Approved>>,
 }
 
-impl Build {
+impl Default for HostOptions {
     /// Reads AWS, as many units at once as is the default, and keeps, ships and records nothing.
-    pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
+    fn default() -> Self {
         Self {
-            observer,
+            observer: Arc::new(NullObserver),
             concurrency: None,
-            state: None,
-            state_dir: None,
-            logs: None,
-            ledger: None,
-            journal: None,
+            memory: HostMemory::None,
+            reads: HostSource::Aws,
             engine: None,
-            record: None,
-            replay: None,
-            confirmed: Vec::new(),
-            adoption: None,
-            approved: None,
+            logs: None,
+            changes: Changes::default(),
         }
     }
 }
 
 /// A host, and the engine in it.
 #[derive(Debug)]
-pub(crate) struct Assembled {
+pub(crate) struct Host {
     pub(crate) host: SyncHost,
     pub(crate) engine: Arc<Engine>,
     /// What may be deleted and taken over, by settings and command line.
@@ -92,23 +122,14 @@ pub(crate) struct Assembled {
     pub(crate) notes: Vec<String>,
 }
 
-/// Why there is no host.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) title: &'static str,
-    pub(crate) problem: Problem,
+fn cannot_be_put_together(problem: Problem) -> StartError {
+    StartError { title: "the host cannot be put together", problem }
 }
 
-impl Refusal {
-    fn of(problem: Problem) -> Self {
-        Self { title: "the host cannot be put together", problem }
-    }
-
-    /// Tells it.
-    pub(crate) fn print(&self) -> Exit {
-        err(&summary::problem(self.title, &self.problem));
-        Exit::Settings
-    }
+/// Prints why there is no host.
+pub(crate) fn refused(error: &StartError) -> Exit {
+    err(&summary::problem(error.title, &error.problem));
+    Exit::Settings
 }
 
 /// Loads the settings, puts the host together and runs something with it.
@@ -118,8 +139,8 @@ impl Refusal {
 pub(crate) fn with_host<T, F>(
     global: &Global,
     environment: &Environment,
-    build: Build,
-    work: impl FnOnce(Assembled) -> F,
+    options: HostOptions,
+    work: impl FnOnce(Host) -> F,
 ) -> Result<(T, Vec<String>), Exit>
 where
     F: Future<Output = T>,
@@ -138,8 +159,8 @@ where
     let result = runtime.block_on(async {
         let cancel = CancellationToken::new();
         stop_on_signal(&cancel);
-        let logs = build.logs.clone();
-        let mut made = assemble(settings, build, cancel).map_err(|refusal| refusal.print())?;
+        let logs = options.logs.clone();
+        let mut made = assemble(settings, options, cancel).map_err(|error| refused(&error))?;
         notes.append(&mut made.notes);
         let stopped = made.cancel.clone();
         let result = tokio::select! {
@@ -162,97 +183,120 @@ where
 /// Puts the host together; takes its time, because plugins that are not in the cache are compiled.
 ///
 /// # Errors
-/// A [`Refusal`] of settings that do not go together.
+/// A [`StartError`] of settings that do not go together.
 pub(crate) fn assemble(
     settings: Settings,
-    build: Build,
+    options: HostOptions,
     cancel: CancellationToken,
-) -> Result<Assembled, Refusal> {
-    let engine = if let Some(engine) = build.engine {
-        engine
-    } else {
-        let config = settings.trust.applied_to(settings.engine).map_err(Refusal::of)?;
-        let engine = Engine::new(config);
-        Arc::new(engine.map_err(|error| Refusal::of(Problem::from_error(&error)))?)
+) -> Result<Host, StartError> {
+    let HostOptions { observer, concurrency, memory, reads, engine, logs, changes } = options;
+    let engine = match engine {
+        Some(engine) => engine,
+        None => load(settings.trust, settings.engine)?,
     };
-    let mut aws = settings.aws;
-    if settings.narrow_sessions {
-        let kinds = engine.kinds();
-        let policy = policy::session_policy(kinds.values().map(|entry| entry.manifest.as_ref()));
-        let too_long = || {
-            let problem = Problem::new("the loaded kinds read too much for one session policy")
-                .remedy("load fewer plugins, or switch `narrow_sessions` off");
-            Refusal::of(problem)
-        };
-        aws.session_policy = Some(policy.ok_or_else(too_long)?);
-    }
+    let aws = narrowed(settings.aws, settings.narrow_sessions, &engine)?;
     let mut deletion = settings.deletion;
-    deletion.removal.confirmed.extend(build.confirmed);
-    if let Some(adoption) = build.adoption {
-        deletion.adoption = adoption;
-    }
+    deletion.removal.confirmed.extend(changes.confirmed);
+    deletion.adoption = changes.adoption.unwrap_or(deletion.adoption);
     let mut options = SyncOptions {
         cancel: cancel.clone(),
-        ledger: build.ledger,
         removal: deletion.removal.clone(),
         max_deletions: deletion.max_deletions,
         adoption: deletion.adoption.clone(),
-        approved: build.approved,
+        approved: changes.approved,
         ..SyncOptions::default()
     };
-    if let Some(journal) = build.journal {
-        options.journal = journal;
-    }
-    options.unit_concurrency = build.concurrency.or(settings.concurrency).unwrap_or(options.unit_concurrency);
-    let mut builder = SyncHost::builder();
+    options.unit_concurrency = concurrency.or(settings.concurrency).unwrap_or(options.unit_concurrency);
     let mut notes = Vec::new();
-    match build.state.map(|access| (access, settings.state.dir(build.state_dir.as_deref()))) {
-        Some((access, StateDir::Given(dir))) => builder = builder.state(settings.state.ledger(dir, access)),
-        Some((access, StateDir::Default(Some(dir)))) => {
-            match FileLedger::open(settings.state.ledger(dir, access)) {
-                Ok(ledger) => options.ledger = Some(Arc::new(ledger)),
-                Err(problem) => notes.push(without_ledger(&problem.message)),
-            }
-        }
-        Some((_, StateDir::Default(None))) => notes.push(without_ledger("the user has no home directory")),
-        Some((_, StateDir::Off)) | None => {}
-    }
+    let mut builder = remember(SyncHost::builder(), memory, &settings.state, &mut options, &mut notes);
     if let Some(http) = settings.aws_http {
         builder = builder.aws_http(http);
     }
-    builder = match &build.replay {
-        Some(directory) => {
-            let recording = ReplaySource::open(directory);
-            let recording = recording.map_err(|error| {
-                let problem = Problem::from_error(&error);
-                Refusal::of(
-                    problem.remedy("give a directory that `berth sync --record` has written with --replay"),
-                )
-            })?;
-            builder.source(Arc::new(recording))
-        }
-        None => builder.aws(aws),
-    };
-    if let Some(directory) = build.record {
-        builder = builder.record(directory);
-    }
-    builder = builder
+    let host = read(builder, reads, aws)?
         .mapper(Arc::clone(&engine) as Arc<dyn Mapper>)
         .port(settings.port)
         .http(settings.http)
-        .observer(build.observer)
-        .options(options);
-    let host = builder.build().map_err(|error| match error {
-        BuildError::State(problem) => Refusal { title: "the state directory cannot be used", problem },
-        other => Refusal::of(Problem::from_error(&other)),
-    })?;
-    if let Some(logs) = build.logs {
+        .observer(observer)
+        .options(options)
+        .build()
+        .map_err(|error| match error {
+            BuildError::State(problem) => StartError { title: "the state directory cannot be used", problem },
+            other => cannot_be_put_together(Problem::from_error(&other)),
+        })?;
+    if let Some(logs) = logs {
         match host.port().filter(|_| settings.ship_logs) {
             Some(port) => logs.start(Arc::new(PortService::of(port))),
             None => logs.close(),
         }
     }
-    Ok(Assembled { host, engine, deletion, cancel, notes })
+    Ok(Host { host, engine, deletion, cancel, notes })
+}
+
+/// Loads the plugins.
+fn load(trust: Trust, config: EngineConfig) -> Result<Arc<Engine>, StartError> {
+    let config = trust.applied_to(config).map_err(cannot_be_put_together)?;
+    let engine = Engine::new(config);
+    Ok(Arc::new(engine.map_err(|error| cannot_be_put_together(Problem::from_error(&error)))?))
+}
+
+/// Restricts sessions to what the loaded plugins read, where that is wanted.
+fn narrowed(mut aws: AwsConfig, narrow: bool, engine: &Engine) -> Result<AwsConfig, StartError> {
+    if narrow {
+        let kinds = engine.kinds();
+        let policy = policy::session_policy(kinds.values().map(|entry| entry.manifest.as_ref()));
+        let too_long = || {
+            let problem = Problem::new("the loaded kinds read too much for one session policy")
+                .remedy("load fewer plugins, or switch `narrow_sessions` off");
+            cannot_be_put_together(problem)
+        };
+        aws.session_policy = Some(policy.ok_or_else(too_long)?);
+    }
+    Ok(aws)
+}
+
+/// Sets where the host remembers what Port holds.
+fn remember(
+    builder: SyncHostBuilder,
+    memory: HostMemory,
+    state: &State,
+    options: &mut SyncOptions,
+    notes: &mut Vec<String>,
+) -> SyncHostBuilder {
+    let (access, given) = match memory {
+        HostMemory::None => return builder,
+        HostMemory::Of { ledger, journal } => {
+            (options.ledger, options.journal) = (ledger, journal);
+            return builder;
+        }
+        HostMemory::Directory { access, given } => (access, given),
+    };
+    match state.dir(given.as_deref()) {
+        StateDir::Given(dir) => return builder.state(state.ledger(dir, access)),
+        StateDir::Default(Some(dir)) => match FileLedger::open(state.ledger(dir, access)) {
+            Ok(ledger) => options.ledger = Some(Arc::new(ledger)),
+            Err(problem) => notes.push(without_ledger(&problem.message)),
+        },
+        StateDir::Default(None) => notes.push(without_ledger("the user has no home directory")),
+        StateDir::Off => {}
+    }
+    builder
+}
+
+/// Sets what the host reads.
+fn read(builder: SyncHostBuilder, reads: HostSource, aws: AwsConfig) -> Result<SyncHostBuilder, StartError> {
+    Ok(match reads {
+        HostSource::Aws => builder.aws(aws),
+        HostSource::Recorded(directory) => builder.aws(aws).record(directory),
+        HostSource::Replayed(directory) => {
+            let recording = ReplaySource::open(&directory).map_err(|error| {
+                let problem = Problem::from_error(&error);
+                cannot_be_put_together(
+                    problem.remedy("give a directory that `berth sync --record` has written with --replay"),
+                )
+            })?;
+            builder.source(Arc::new(recording))
+        }
+    })
 }
 
 /// What it means to go on without the default state directory.
@@ -278,20 +322,6 @@ pub(crate) fn stop_on_signal(cancel: &CancellationToken) {
     });
 }
 
-/// Tells Port that a resync is given up: else Port would show one that runs for ever.
-pub(super) async fn tell_given_up(port: &PortCatalog) {
-    let told = timeout(LAST_WORD, port.give_up()).await;
-    if !matches!(told, Ok(Ok(()))) {
-        tracing::warn!("Port could not be told that the resync was stopped");
-    }
-}
-
-/// Waits until a stop was asked for that long ago.
-pub(super) async fn overdue(cancel: &CancellationToken, grace: Duration) {
-    cancel.cancelled().await;
-    tokio::time::sleep(grace).await;
-}
-
 /// Waits for SIGINT or SIGTERM.
 async fn signalled() {
     #[cfg(unix)]
@@ -313,14 +343,14 @@ async fn signalled() {
 mod tests {
     use std::path::Path;
 
-    use berth_embed::{LedgerConfig, NullObserver};
+    use berth_embed::LedgerConfig;
     use clap::Parser;
 
     use super::*;
     use crate::args::Args;
 
     /// A host with this state directory of the user, for a command that was given another, or none.
-    fn made(state_home: Option<&Path>, given: Option<&Path>) -> Result<Assembled, Refusal> {
+    fn made(state_home: Option<&Path>, given: Option<&Path>) -> Result<Host, StartError> {
         let plugins = tempfile::tempdir().unwrap();
         let args = Args::parse_from(["berth", "--plugins", plugins.path().to_str().unwrap(), "sync"]);
         let mut environment = Environment::of(&[
@@ -330,12 +360,9 @@ mod tests {
         ]);
         environment.state_home = state_home.map(Into::into);
         let settings = Settings::load(&args.global, &environment).unwrap();
-        let build = Build {
-            state: Some(Access::Write),
-            state_dir: given.map(Into::into),
-            ..Build::new(Arc::new(NullObserver))
-        };
-        assemble(settings, build, CancellationToken::new())
+        let memory = HostMemory::Directory { access: Access::Write, given: given.map(Into::into) };
+        let options = HostOptions { memory, ..HostOptions::default() };
+        assemble(settings, options, CancellationToken::new())
     }
 
     #[tokio::test]

@@ -1,214 +1,179 @@
-//! Settings and plugins that change while the service runs: looked at anew on SIGHUP, and when their
-//! files change.
-//!
-//! Settings are checked as a whole first. What is wrong is told like at the start, and the former
-//! settings stay. What is right holds from the next resync on; one that runs ends as it began.
-//!
-//! Plugins are checked one by one. What is right holds for the next unit; a unit that runs ends as it
-//! began.
+//! Settings that change while the service runs: read anew on SIGHUP, and when their files change.
 
-mod files;
+use std::path::PathBuf;
 
-use std::sync::Arc;
-
-use berth_embed::{Engine, EngineConfig, LoadedComponent, Observer, Problem, Reloaded, ResyncSchedule};
+use async_trait::async_trait;
+use berth_embed::{EngineConfig, PortConfig, Problem, ResyncSchedule};
 use berth_port::service::PortService;
+use berth_service::{
+    Reload, ReloadSource, Running, ServiceError, StartError, WrongSetting, telemetry::LogShipping,
+};
 use serde_json::Value;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
-use self::files::Files;
-use super::host::{Assembled, Build, Refusal, assemble};
+use super::{
+    host::{HostMemory, HostOptions},
+    run,
+};
 use crate::{
     args::Global,
-    http::{HttpAccess, Status},
-    listener::{Identity, Live},
     settings::{AT_START, Environment, Issue, Listener, Service, Settings, State, variable},
-    telemetry::{self, Shipping},
+    telemetry,
     trust::Trust,
 };
 
-/// The plugins of the service, and how they were set up.
-pub(super) struct Plugins {
-    pub(super) engine: Arc<Engine>,
-    pub(super) config: EngineConfig,
-    pub(super) trust: Trust,
-    /// Whether sessions with AWS are narrowed to what the plugins read.
-    pub(super) narrowed: bool,
-}
-
-/// Reads settings and plugins anew.
-pub(super) struct Reloader<'r> {
-    pub(super) global: &'r Global,
-    pub(super) environment: &'r Environment,
-    pub(super) observer: Arc<dyn Observer>,
+/// Reads the settings anew.
+pub(super) struct SettingsSource {
+    pub(super) global: Global,
+    pub(super) environment: Environment,
     pub(super) concurrency: Option<usize>,
-    pub(super) status: &'r Status,
+    pub(super) logs: Option<LogShipping>,
     pub(super) stop: CancellationToken,
-    pub(super) hangups: Hangups,
-    pub(super) logs: Option<Shipping>,
+    pub(super) sighup: Sighup,
+    pub(super) taken: Taken,
 }
 
-impl Reloader<'_> {
-    /// Takes new settings and plugins whenever there are some. Never returns.
-    pub(super) async fn run(mut self, live: watch::Sender<Arc<Live>>, mut plugins: Plugins) {
-        let paths = Settings::files(self.global, self.environment);
-        let mut looked_at = Files::watch(move || files::of_files(&paths)).await;
-        let mut components = files::components(&plugins.config.plugin_dirs, &plugins.trust.lock);
-        loop {
-            let reason = tokio::select! {
-                () = self.hangups.next() => "SIGHUP",
-                () = looked_at.change() => "a file has changed",
-                () = components.change() => {
-                    components.seen().await;
-                    if self.exchange(&plugins.engine).await && plugins.narrowed {
-                        // Sessions are narrowed to what the plugins of now read.
-                        self.renew(&live, &mut plugins).await;
-                    }
-                    continue;
-                }
-            };
-            looked_at.seen().await;
-            tracing::info!(reason, "reading the settings anew");
-            let former = (plugins.config.plugin_dirs.clone(), plugins.trust.lock.clone());
-            let outcome = if self.renew(&live, &mut plugins).await { "applied" } else { "refused" };
-            self.status.metrics.reloaded(outcome);
-            if (&plugins.config.plugin_dirs, &plugins.trust.lock) != (&former.0, &former.1) {
-                components = files::components(&plugins.config.plugin_dirs, &plugins.trust.lock);
-            }
-        }
+/// The settings of the service that runs.
+pub(super) struct Taken {
+    former: Former,
+    engine: EngineConfig,
+    trust: Trust,
+}
+
+#[async_trait]
+impl ReloadSource for SettingsSource {
+    fn files(&self) -> Vec<PathBuf> {
+        Settings::files(&self.global, &self.environment)
     }
 
-    /// Takes the settings as they are now, if they are right.
-    async fn renew(&self, live: &watch::Sender<Arc<Live>>, plugins: &mut Plugins) -> bool {
-        let former = Arc::clone(&live.borrow());
-        match self.read(&former, plugins).await {
-            Ok(new) => {
-                let (new, access) = new;
-                self.status.metrics.watch(&new.host, &plugins.engine);
-                self.status.allow(access);
-                live.send_replace(Arc::new(new));
-                tracing::info!("the settings were taken; they hold from the next resync on");
-                true
-            }
-            Err(issues) => {
-                for Issue { setting, problem, remedy } in issues {
-                    tracing::error!(setting, problem, remedy, "wrong setting");
-                }
-                tracing::error!("the settings were not taken; the former ones stay");
-                false
-            }
-        }
+    async fn requested(&mut self) -> &'static str {
+        self.sighup.next().await;
+        "SIGHUP"
     }
 
-    /// Takes plugins whose files have changed. Tells whether any is another now.
-    async fn exchange(&self, engine: &Arc<Engine>) -> bool {
-        let of_engine = Arc::clone(engine);
-        // Plugins may have to be compiled, and a resync may be running.
-        let reloaded = match tokio::task::spawn_blocking(move || of_engine.reload()).await {
-            Ok(Ok(reloaded)) => reloaded,
-            Ok(Err(error)) => {
-                let problem = Problem::from_error(&error);
-                tracing::error!(%problem, "the plugins were not looked at again; all stay as they are");
-                return false;
-            }
-            Err(panicked) => {
-                tracing::error!(%panicked, "looking at the plugins again ended abnormally");
-                return false;
-            }
-        };
-        let Reloaded { loaded, removed, refused } = &reloaded;
-        for LoadedComponent { name, version, file, sha256 } in loaded {
-            let (file, version) = (file.display(), version.as_deref());
-            tracing::info!(plugin = name, version, %file, sha256, "a plugin was taken; it holds for the next unit");
-        }
-        for LoadedComponent { name, file, .. } in removed {
-            let file = file.display();
-            tracing::warn!(plugin = name, %file, "a plugin is gone; entities of its kinds stay as they are");
-        }
-        for refused in refused {
-            let Problem { message, remedy } = &refused.problem;
-            tracing::error!(file = refused.plugin, problem = message, remedy, "a plugin was not taken");
-        }
-        self.status.metrics.plugins(&reloaded);
-        !loaded.is_empty() || !removed.is_empty()
-    }
-
-    async fn read(&self, former: &Live, plugins: &mut Plugins) -> Result<(Live, HttpAccess), Vec<Issue>> {
-        let (mut settings, mut service) = Settings::load_service(self.global, self.environment)?;
-        for setting in keep(&Former::of(former), &mut settings, &mut service) {
+    async fn reload(&mut self, running: &Running<'_>) -> Result<Reload, Vec<WrongSetting>> {
+        let loaded = Settings::load_service(&self.global, &self.environment);
+        let (mut settings, mut service) =
+            loaded.map_err(|issues| issues.into_iter().map(wrong).collect::<Vec<_>>())?;
+        for setting in keep(&self.taken.former, &mut settings, &mut service) {
             tracing::warn!(setting, "this setting cannot change while the service runs: restart it");
         }
         // What somebody has deleted in Port, only a start installs again.
-        settings.port.install = !former.host.port().is_some_and(|port| PortService::of(port).is_installed());
+        settings.port.install =
+            !running.host().port().is_some_and(|port| PortService::of(port).is_installed());
         for note in &settings.notes {
             tracing::warn!("{note}");
         }
-        let access = service.access(&settings.port.client_secret);
-        let schedule = settings.port.schedule;
-        let changelog_destination = settings.port.changelog_destination.clone();
         let log_level = settings.log_level.clone();
-        let events = settings.live.take().filter(|_| service.process_webhooks);
+        let config = run::config(&mut settings, &service);
+        let taken = Self::taken(&settings, &service);
         // An engine that is set up alike keeps what it has, also where a file of it is broken now.
-        let alike = settings.engine == plugins.config && settings.trust == plugins.trust;
-        let engine = alike.then(|| Arc::clone(&plugins.engine));
-        if let Some(engine) = &engine {
-            self.exchange(engine).await;
+        let alike = taken.engine == self.taken.engine && taken.trust == self.taken.trust;
+        let engine = running.plugins().filter(|_| alike).map(|plugins| plugins.engine.clone());
+        if engine.is_some() {
+            running.reload_plugins().await;
         }
-        let build = Build {
+        let options = HostOptions {
             concurrency: self.concurrency,
-            ledger: former.host.ledger(),
-            journal: Some(former.host.journal()),
+            memory: HostMemory::of(running.host()),
             engine,
             logs: self.logs.clone(),
-            ..Build::new(Arc::clone(&self.observer))
+            ..HostOptions::default()
         };
-        let (identity, state) = (former.identity.clone(), former.state.clone());
-        let stop = self.stop.clone();
-        let (config, trust) = (settings.engine.clone(), settings.trust.clone());
-        let narrowed = settings.narrow_sessions;
-        // Plugins may have to be compiled, and a resync may be running.
-        let made = tokio::task::spawn_blocking(move || assemble(settings, build, stop)).await;
-        let whole = |title: &str, Problem { message, remedy }| {
-            vec![Issue { setting: title.into(), problem: message, remedy: remedy.unwrap_or_default() }]
-        };
-        let made = made.map_err(|panicked| whole("the host", Problem::from_error(&panicked)))?;
-        let Assembled { host, engine, deletion, .. } =
-            made.map_err(|Refusal { title, problem }| whole(title, problem))?;
-        *plugins = Plugins { engine, config, trust, narrowed };
+        let host =
+            run::host(settings, options, self.stop.clone()).await.map_err(|error| vec![whole(error)])?;
+        self.taken = taken;
         telemetry::follow(log_level.as_deref());
-        Ok((
-            Live { host, service, schedule, changelog_destination, identity, state, events, deletion },
-            access,
-        ))
+        Ok(Reload { host, config })
     }
 }
 
-/// What new settings are compared with.
-struct Former<'l> {
-    service: &'l Service,
-    identity: Identity,
-    state: &'l State,
-    schedule: Option<ResyncSchedule>,
-    changelog_destination: &'l Value,
+impl SettingsSource {
+    /// What the service runs with, for the next comparison.
+    pub(super) fn taken(settings: &Settings, service: &Service) -> Taken {
+        Taken {
+            former: Former::of(settings, service),
+            engine: settings.engine.clone(),
+            trust: settings.trust.clone(),
+        }
+    }
 }
 
-impl<'l> Former<'l> {
-    fn of(live: &'l Live) -> Self {
-        let Live { service, identity, state, schedule, changelog_destination, .. } = live;
-        Self { service, identity: identity.clone(), state, schedule: *schedule, changelog_destination }
+fn wrong(Issue { setting, problem, remedy }: Issue) -> WrongSetting {
+    WrongSetting { setting, problem, remedy }
+}
+
+/// What no single setting is to blame for.
+fn whole(error: ServiceError) -> WrongSetting {
+    let (title, problem) = match error {
+        ServiceError::Start(StartError { title, problem }) => (title, problem),
+        ServiceError::Internal(problem) => ("the host", problem),
+        other => ("the host", Problem::from_error(&other)),
+    };
+    let remedy = problem.remedy.unwrap_or_default();
+    WrongSetting { setting: title.into(), problem: problem.message, remedy }
+}
+
+/// What new settings are compared with.
+struct Former {
+    service: Service,
+    /// Which integration of Port this is. The ledger and what Port knows of the process belong to it.
+    identity: Identity,
+    /// Where the ledger is.
+    state: State,
+    /// The schedule that Port knows.
+    schedule: Option<ResyncSchedule>,
+    /// Where Port sends resync requests.
+    changelog_destination: Value,
+}
+
+impl Former {
+    fn of(settings: &Settings, service: &Service) -> Self {
+        Self {
+            service: service.clone(),
+            identity: Identity::of(&settings.port),
+            state: settings.state.clone(),
+            schedule: settings.port.schedule,
+            changelog_destination: settings.port.changelog_destination.clone(),
+        }
+    }
+}
+
+/// What makes an integration of Port another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Identity {
+    base_url: Url,
+    identifier: String,
+    integration_type: String,
+}
+
+impl Identity {
+    fn of(port: &PortConfig) -> Self {
+        Self {
+            base_url: port.base_url.clone(),
+            identifier: port.integration_identifier.clone(),
+            integration_type: port.integration_type.clone(),
+        }
+    }
+
+    /// Makes these settings those of this integration.
+    fn keep(&self, port: &mut PortConfig) {
+        let Self { base_url, identifier, integration_type } = self.clone();
+        (port.base_url, port.integration_identifier, port.integration_type) =
+            (base_url, identifier, integration_type);
     }
 }
 
 /// Takes back what the running service cannot change: where it listens, what for, and which integration
 /// it is. Returns the names of the settings that need a restart.
-fn keep(former: &Former<'_>, settings: &mut Settings, service: &mut Service) -> Vec<String> {
+fn keep(former: &Former, settings: &mut Settings, service: &mut Service) -> Vec<String> {
     let mut kept: Vec<String> = AT_START
         .iter()
         .filter(|path| service.at_start.get(*path) != former.service.at_start.get(*path))
         .map(|path| variable(path))
         .collect();
-    let (old, port) = (former.service, &mut settings.port);
+    let (old, port) = (&former.service, &mut settings.port);
     // Without values of their own they depend on other settings.
     let changed =
         [("status_page", service.status_page != old.status_page), ("bind_address", service.bind != old.bind)];
@@ -220,7 +185,8 @@ fn keep(former: &Former<'_>, settings: &mut Settings, service: &mut Service) -> 
     service.path_prefix.clone_from(&old.path_prefix);
     (service.status_page, service.bind) = (old.status_page, old.bind);
     service.at_start.clone_from(&old.at_start);
-    if (service.listener == Listener::Idle) != (old.listener == Listener::Idle) {
+    let idle = |it: &Service| it.listener == Listener::Idle && !it.once;
+    if idle(service) != idle(old) {
         service.scheduled_minutes = old.scheduled_minutes;
     }
     match (&mut service.listener, &old.listener) {
@@ -230,11 +196,11 @@ fn keep(former: &Former<'_>, settings: &mut Settings, service: &mut Service) -> 
         }
         (new, old) => {
             new.clone_from(old);
-            port.changelog_destination.clone_from(former.changelog_destination);
+            port.changelog_destination.clone_from(&former.changelog_destination);
         }
     }
     // The ledger is open already, and nobody else can open it.
-    settings.state.clone_from(former.state);
+    settings.state.clone_from(&former.state);
     former.identity.keep(port);
     if service.scheduled_minutes == old.scheduled_minutes {
         // Ticks go on as they began.
@@ -245,9 +211,9 @@ fn keep(former: &Former<'_>, settings: &mut Settings, service: &mut Service) -> 
 
 /// SIGHUP, where there is such a thing. Until this exists the signal ends the process, so that it
 /// is made before anything that takes its time.
-pub(super) struct Hangups(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
+pub(super) struct Sighup(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
 
-impl Hangups {
+impl Sighup {
     /// Listens from now on. Must be called inside a runtime.
     #[cfg(unix)]
     pub(super) fn listen() -> Self {

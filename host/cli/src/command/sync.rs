@@ -10,21 +10,26 @@ use std::{
 
 use berth_embed::{Access, Event, Mode, Observer, PlanFile, Problem, RecordingSource, Report, SyncError};
 use berth_port::service::PortService;
+use berth_service::{
+    GRACE,
+    metrics::Metrics,
+    overdue,
+    report::{html, kept::counted},
+    report_aborted,
+    status_page::StatusModel,
+    telemetry::LogShipping,
+};
 use indicatif::MultiProgress;
 
-use super::host::{Assembled, Build, GRACE, overdue, tell_given_up, with_host};
+use super::host::{Changes, Host, HostMemory, HostOptions, HostSource, with_host};
 use crate::{
     args::{Global, PlanArgs, RecordingArgs, RemovalArgs, RunArgs, SyncArgs},
-    board::{self, Board},
     exit::Exit,
     files::create_private,
-    kept::counted,
-    metrics::Metrics,
     output::{err, out},
     progress,
     settings::{DeletionSettings, Environment},
-    summary,
-    telemetry::{self, Shipping},
+    summary, telemetry,
 };
 
 /// `berth sync`: runs one resync and reports on it.
@@ -33,7 +38,7 @@ pub(super) fn sync(
     args: &SyncArgs,
     environment: &Environment,
     bars: &MultiProgress,
-    logs: Option<Shipping>,
+    logs: Option<LogShipping>,
 ) -> Exit {
     let job = Job { run: &args.run, removal: Some(&args.removal), recording: Some(&args.recording) };
     match job.run(global, environment, Mode::Apply, bars, logs) {
@@ -74,15 +79,23 @@ pub(super) struct Job<'a> {
 
 impl Job<'_> {
     /// How its host is put together.
-    pub(super) fn build(&self, observer: Arc<dyn Observer>, access: Access) -> Build {
-        Build {
+    pub(super) fn options(&self, observer: Arc<dyn Observer>, access: Access) -> HostOptions {
+        let confirmed = self.removal.map(|removal| removal.confirmed.clone()).unwrap_or_default();
+        HostOptions {
+            observer,
             concurrency: self.run.concurrency.map(NonZeroUsize::get),
-            state: Some(access),
-            state_dir: self.run.state.state_dir.clone(),
-            record: self.recording.and_then(|recording| recording.record.clone()),
-            replay: self.recording.and_then(|recording| recording.replay.clone()),
-            confirmed: self.removal.map(|removal| removal.confirmed.clone()).unwrap_or_default(),
-            ..Build::new(observer)
+            memory: HostMemory::Directory { access, given: self.run.state.state_dir.clone() },
+            reads: self.reads(),
+            changes: Changes { confirmed, ..Changes::default() },
+            ..HostOptions::default()
+        }
+    }
+
+    fn reads(&self) -> HostSource {
+        match self.recording {
+            Some(RecordingArgs { replay: Some(directory), .. }) => HostSource::Replayed(directory.clone()),
+            Some(RecordingArgs { record: Some(directory), .. }) => HostSource::Recorded(directory.clone()),
+            _ => HostSource::Aws,
         }
     }
 
@@ -92,15 +105,15 @@ impl Job<'_> {
         environment: &Environment,
         mode: Mode,
         bars: &MultiProgress,
-        logs: Option<Shipping>,
+        logs: Option<LogShipping>,
     ) -> Result<Ended, Exit> {
         let watch = Watch::new(global, self.run, bars);
         let access = match mode {
             Mode::Apply => Access::Write,
             Mode::Plan => Access::Read,
         };
-        let build = Build { logs, ..self.build(watch.observer(), access) };
-        let (result, notes) = with_host(global, environment, build, |made| async move {
+        let options = HostOptions { logs, ..self.options(watch.observer(), access) };
+        let (result, notes) = with_host(global, environment, options, |made| async move {
             let result = watch.run(&made, mode).await;
             let recorded = made.host.recording().map(recorded);
             // Clears the bars before anything else is printed.
@@ -142,22 +155,22 @@ pub(super) fn begin_failed(error: &NoReport) -> Exit {
 /// What follows one resync: progress, the page of a report, metrics.
 pub(super) struct Watch {
     metrics: Arc<Metrics>,
-    board: Option<Arc<Board>>,
+    model: Option<Arc<StatusModel>>,
     observer: Arc<dyn Observer>,
 }
 
 impl Watch {
     pub(super) fn new(global: &Global, args: &RunArgs, bars: &MultiProgress) -> Self {
         let metrics = Arc::new(Metrics::default());
-        let board =
-            args.reports.iter().any(|file| is_page(file)).then(|| Arc::new(Board::new(Arc::clone(&metrics))));
+        let shown = args.reports.iter().any(|file| is_page(file));
+        let model = shown.then(|| Arc::new(StatusModel::new(Arc::clone(&metrics))));
         let progress = progress::observer(global.log_format, bars);
-        let observer: Arc<dyn Observer> = match &board {
-            Some(board) => Arc::new(Both(progress, Arc::clone(board))),
+        let observer: Arc<dyn Observer> = match &model {
+            Some(model) => Arc::new(Both(progress, Arc::clone(model))),
             None => progress,
         };
         telemetry::export(&metrics);
-        Self { metrics, board, observer }
+        Self { metrics, model, observer }
     }
 
     pub(super) fn observer(&self) -> Arc<dyn Observer> {
@@ -167,12 +180,12 @@ impl Watch {
     /// Runs the resync.
     ///
     /// # Errors
-    /// [`NoReport`]. Port is told when a resync is given up.
-    pub(super) async fn run(&self, made: &Assembled, mode: Mode) -> Result<Report, NoReport> {
-        self.metrics.watch(&made.host, &made.engine);
+    /// [`NoReport`]. Port learns when a resync is given up.
+    pub(super) async fn run(&self, made: &Host, mode: Mode) -> Result<Report, NoReport> {
+        self.metrics.watch(&made.host, Some(&made.engine));
         self.metrics.begun();
-        if let Some(board) = &self.board {
-            board.begun("");
+        if let Some(model) = &self.model {
+            model.begun("");
         }
         let work = async {
             match mode {
@@ -184,7 +197,7 @@ impl Watch {
             result = work => result.map_err(NoReport::NotBegun),
             () = overdue(&made.cancel, GRACE) => {
                 if let Some(port) = made.host.port().filter(|port| PortService::of(port).running().is_some()) {
-                    tell_given_up(port).await;
+                    report_aborted(port).await;
                 }
                 Err(NoReport::GivenUp)
             }
@@ -192,8 +205,8 @@ impl Watch {
         match &result {
             Ok(report) => {
                 self.metrics.ended(report);
-                if let Some(board) = &self.board {
-                    board.ended(report, made.deletion.removal.after);
+                if let Some(model) = &self.model {
+                    model.ended(report, made.deletion.removal.after);
                 }
             }
             Err(NoReport::NotBegun(_)) => self.metrics.ended_early("not-begun"),
@@ -204,7 +217,7 @@ impl Watch {
 
     /// The page of the report, where one is asked for. Ends the progress.
     pub(super) fn page(self, report: Option<&Report>) -> Option<String> {
-        report.and(self.board).map(|board| board::page(Some(&board.whole())))
+        report.and(self.model).map(|model| html::page(Some(&model.whole())))
     }
 }
 
@@ -295,7 +308,7 @@ fn recorded(recording: &RecordingSource) -> String {
 }
 
 /// Two that listen.
-struct Both(Arc<dyn Observer>, Arc<Board>);
+struct Both(Arc<dyn Observer>, Arc<StatusModel>);
 
 impl Observer for Both {
     fn event(&self, event: &Event<'_>) {

@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Bytes;
 use berth_embed::{BodyError, TransportError, is_private, is_same_owner, read_body};
+use bytes::Bytes;
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode, Url,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, WWW_AUTHENTICATE},

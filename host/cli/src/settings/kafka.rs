@@ -2,38 +2,10 @@
 
 use std::time::Duration;
 
+use berth_service::config::{Kafka, Mechanism, Security};
 use serde_json::Value;
 
 use super::Reader;
-
-/// How Port's brokers are listened to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Kafka {
-    /// `host:port`, at least one.
-    pub(crate) brokers: Vec<String>,
-    pub(crate) security: Security,
-    /// How long one look for messages lasts at most.
-    pub(crate) poll_timeout: Duration,
-    /// Whether a resync is run at the start.
-    pub(crate) resync_on_start: bool,
-}
-
-/// How connections are secured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Security {
-    /// Not at all; nor are credentials fetched.
-    Off,
-    /// By TLS, by a name and a password, or by both.
-    On { tls: bool, mechanism: Option<Mechanism> },
-}
-
-/// How name and password are proven.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mechanism {
-    ScramSha512,
-    ScramSha256,
-    Plain,
-}
 
 const MECHANISMS: [(&str, Mechanism); 3] = [
     ("SCRAM-SHA-512", Mechanism::ScramSha512),

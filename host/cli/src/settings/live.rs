@@ -1,11 +1,11 @@
 //! Live events: whether they are followed, and how.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use berth_embed::{LiveOptions, core::AccountId};
+use berth_service::config::{LiveKey, LiveSettings};
 use secrecy::SecretString;
 use serde_json::Value;
-use url::Url;
 
 use super::{Reader, is_empty};
 
@@ -14,24 +14,6 @@ pub(super) const KEYS: [&str; 2] = [ONE_KEY, MANY_KEYS];
 const ONE_KEY: &str = "integration.config.live_events_api_key";
 const MANY_KEYS: &str = "integration.config.live_events_keys";
 const MANY_EXAMPLE: &str = r#"[{"key": "…", "accounts": ["111111111111"]}]"#;
-
-/// What the sender of an event has to know.
-#[derive(Debug, Clone)]
-pub(crate) struct LiveKey {
-    pub(crate) key: SecretString,
-    /// The accounts whose events it may bring; `None`: all.
-    pub(crate) accounts: Option<BTreeSet<AccountId>>,
-}
-
-/// How live events are followed, where they are.
-#[derive(Debug, Clone)]
-pub(crate) struct LiveSettings {
-    /// Who may bring events; at least one.
-    pub(crate) keys: Vec<LiveKey>,
-    /// The address of this service on the outside, to tell people where events go.
-    pub(crate) base_url: Option<Url>,
-    pub(crate) options: LiveOptions,
-}
 
 impl Reader<'_> {
     /// Live events are followed when there is a key for them.
@@ -111,6 +93,8 @@ fn live_key(item: &Value) -> Result<LiveKey, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use clap::Parser;
     use secrecy::ExposeSecret;
 

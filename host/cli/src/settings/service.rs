@@ -2,23 +2,22 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
     time::{Duration, SystemTime},
 };
 
 use berth_embed::{PortConfig, ResyncSchedule};
+use berth_service::config::{BindAddress, HttpAccess, KnownNames, Listener, ResyncAccess};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 
-#[cfg(feature = "kafka")]
-use super::Kafka;
 use super::{Issue, Reader, live};
-use crate::http::{HttpAccess, KnownNames, ResyncAccess};
 
 /// How the service runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Service {
+    /// Whether there is no service: one resync, then the process ends.
+    pub(crate) once: bool,
     pub(crate) listener: Listener,
     /// Minutes between two resyncs that nobody asks for; `None` without a schedule.
     pub(crate) scheduled_minutes: Option<u32>,
@@ -65,17 +64,6 @@ pub(crate) const AT_START: &[&str] = &[
     "state_verify_interval_hours",
 ];
 
-/// Where the HTTP server listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BindAddress {
-    /// On this machine alone, by IPv4 and IPv6.
-    Loopback,
-    /// At all addresses, by IPv4 and IPv6.
-    Everywhere,
-    /// At one address, or at all of its family.
-    Only(IpAddr),
-}
-
 /// The key of the webhook of resync requests.
 #[derive(Debug, Clone)]
 pub(crate) struct ResyncKey(pub(crate) SecretString);
@@ -87,22 +75,6 @@ impl PartialEq for ResyncKey {
 }
 
 impl Eq for ResyncKey {}
-
-/// What triggers a resync.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Listener {
-    /// One resync, then the process ends.
-    Once,
-    /// A look at the resync request at Port, each interval.
-    Polling { interval: Duration, resync_on_start: bool },
-    /// `POST /resync`, which Port is told to send here.
-    Webhook { app_host: Url, resync_on_start: bool },
-    /// A message of Port's Kafka brokers.
-    #[cfg(feature = "kafka")]
-    Kafka(Kafka),
-    /// Nothing: another process resyncs.
-    Idle,
-}
 
 /// Port of the contract's HTTP server.
 const PORT: u16 = 8000;
@@ -131,7 +103,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Service {
     let listener = reader.trigger(&kind);
     let only = matches!(kind.as_str(), "WEBHOOKS_ONLY" | "ACTIONS_ONLY");
     let resyncs = reader.flag("event_listener.should_resync", !only);
-    if listener == Listener::Once && !resyncs {
+    let once = kind == "ONCE";
+    if once && !resyncs {
         reader.issue(
             "event_listener.should_resync",
             "with the listener ONCE, nothing is left to do",
@@ -159,6 +132,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Service {
         );
     }
     Service {
+        once,
         bind: reader.bind_address(outside),
         names: reader.names(),
         resync_key,
@@ -205,8 +179,7 @@ impl Reader<'_> {
                 );
                 Listener::Idle
             }
-            "ONCE" => Listener::Once,
-            // What is no listener at all is told where all commands look at it.
+            // ONCE listens to nothing. What is no listener at all is told where all commands look at it.
             _ => Listener::Idle,
         }
     }
@@ -291,6 +264,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use clap::Parser;
 
     use serde_json::json;
@@ -315,6 +290,7 @@ mod tests {
         assert_eq!(
             service,
             Service {
+                once: false,
                 listener: Listener::Polling { interval, resync_on_start: true },
                 scheduled_minutes: None,
                 bind: BindAddress::Loopback,
@@ -343,6 +319,7 @@ mod tests {
         assert_eq!(
             service,
             Service {
+                once: false,
                 listener: Listener::Polling { interval, resync_on_start: false },
                 scheduled_minutes: Some(1440),
                 bind: BindAddress::Loopback,
@@ -443,7 +420,7 @@ mod tests {
 
     #[test]
     fn each_process_does_what_its_listener_says_unless_told_otherwise() {
-        let (schedule, once) = (60, Listener::Once);
+        let schedule = 60;
         for (listener, resyncs, webhooks, notes) in [
             (json!({"type": "POLLING"}), true, true, 0),
             (json!({"type": "POLLING", "should_resync": false}), false, true, 1),
@@ -461,7 +438,7 @@ mod tests {
             .unwrap();
             assert_eq!(service.scheduled_minutes, resyncs.then_some(schedule), "{listener}");
             assert_eq!(settings.port.schedule.is_some(), resyncs, "{listener}");
-            assert_eq!(service.listener == once, listener["type"] == "ONCE", "{listener}");
+            assert_eq!(service.once, listener["type"] == "ONCE", "{listener}");
             let live = Service { process_webhooks: webhooks, ..service.clone() };
             assert_eq!(service, live, "{listener}");
             if !resyncs {

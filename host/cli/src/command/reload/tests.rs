@@ -1,5 +1,6 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
+use berth_service::config::LiveKey;
 use clap::Parser;
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -7,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     args::Args,
-    settings::{KNOWN, Listener, LiveKey, ResyncKey},
+    settings::{KNOWN, Listener, ResyncKey},
 };
 
 type Variables<'v> = BTreeMap<String, &'v str>;
@@ -34,21 +35,11 @@ fn load(variables: &Variables<'_>) -> (Settings, Service) {
     Settings::load_service(&args.global, &environment).unwrap_or_else(|issues| panic!("{all:?}: {issues:?}"))
 }
 
-fn former<'s>(settings: &'s Settings, service: &'s Service) -> Former<'s> {
-    Former {
-        service,
-        identity: Identity::of(&settings.port),
-        state: &settings.state,
-        schedule: settings.port.schedule,
-        changelog_destination: &settings.port.changelog_destination,
-    }
-}
-
 /// Takes the second settings while a service runs with the first: what needs a restart, and what the
 /// service has then.
 fn take(first: &Variables<'_>, second: &Variables<'_>) -> (Vec<String>, (Settings, Service)) {
     let (settings, service) = load(first);
-    let former = former(&settings, &service);
+    let former = Former::of(&settings, &service);
     let (mut settings, mut service) = load(second);
     let kept = keep(&former, &mut settings, &mut service);
     (kept, (settings, service))
@@ -258,7 +249,7 @@ fn ticks_go_on_unless_the_interval_changes() {
             .collect::<Variables<'_>>()
     };
     let (settings, service) = load(&every("5"));
-    let former = former(&settings, &service);
+    let former = Former::of(&settings, &service);
     for (minutes, same) in [("5", true), ("6", false)] {
         let (mut settings, mut service) = load(&every(minutes));
         assert!(keep(&former, &mut settings, &mut service).is_empty());

@@ -1,0 +1,335 @@
+//! Takes connections, within bounds that nobody can use up for all: of how many there are, and of how
+//! long they may be silent.
+
+use std::{
+    io::ErrorKind,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{Router, extract::Request};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::{GracefulShutdown, Watcher},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::config::BindAddress;
+
+/// Connections that wait for being taken.
+const BACKLOG: i32 = 1024;
+/// How long to wait when a connection cannot be taken: there are no file descriptors left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How many connections there may be, how long the head of a request may take to come, which is also how
+/// long a connection may wait for its next request, and how long the other end may take none of an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) connections: usize,
+    /// Connections beyond that, which are only told about the health of the process, so that probes
+    /// find their way when all others are taken.
+    pub(crate) reserve: usize,
+    pub(crate) head: Duration,
+    /// The same on a connection of the reserve.
+    pub(crate) head_of_reserve: Duration,
+    pub(crate) stalled: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 128,
+            reserve: 32,
+            head: Duration::from_secs(10),
+            head_of_reserve: Duration::from_secs(2),
+            stalled: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The other end of a connection. Each request has it as an extension.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    pub(super) address: IpAddr,
+    /// Whether the connection is one of the reserve.
+    pub(super) reserve: bool,
+    /// Ends the connection at once, whatever is still to be sent.
+    pub(super) close: CancellationToken,
+}
+
+/// Listens where the settings say. Not both families are there everywhere: one is enough, unless it was
+/// named.
+///
+/// # Errors
+/// The address, and why it cannot be listened at.
+pub(crate) fn bind(
+    address: BindAddress,
+    port: u16,
+) -> Result<Vec<TcpListener>, (SocketAddr, std::io::Error)> {
+    let listen = |address: IpAddr, port: u16| {
+        let address = SocketAddr::new(address, port);
+        socket(address).map_err(|error| (address, error))
+    };
+    let (all4, all6) = (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED));
+    match address {
+        BindAddress::Only(address) => Ok(vec![listen(address, port)?]),
+        // Both families through one socket.
+        BindAddress::Everywhere => match listen(all6, port) {
+            Err((_, error)) if error.kind() != ErrorKind::AddrInUse => Ok(vec![listen(all4, port)?]),
+            listening => Ok(vec![listening?]),
+        },
+        BindAddress::Loopback => {
+            let four = listen(Ipv4Addr::LOCALHOST.into(), port)?;
+            let port = four.local_addr().map_or(port, |address| address.port());
+            let six = match listen(Ipv6Addr::LOCALHOST.into(), port) {
+                Ok(six) => Some(six),
+                Err((address, error)) => {
+                    tracing::debug!(%address, %error, "not listened at");
+                    None
+                }
+            };
+            Ok([Some(four), six].into_iter().flatten().collect())
+        }
+    }
+}
+
+fn socket(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    // On Windows this would let another process listen, too.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Routes until `drain`, and then for as long as requests are being answered.
+pub(crate) async fn serve(
+    sockets: Vec<TcpListener>,
+    router: Router,
+    limits: Limits,
+    drain: CancellationToken,
+) {
+    let graceful = GracefulShutdown::new();
+    let server = Server {
+        router,
+        limits,
+        connections: Arc::new(Semaphore::new(limits.connections)),
+        reserve: Arc::new(Semaphore::new(limits.reserve)),
+    };
+    let accepting = sockets.iter().map(|socket| server.accept(socket, &graceful));
+    tokio::select! {
+        _ = futures::future::join_all(accepting) => {}
+        () = drain.cancelled() => {}
+    }
+    drop(sockets);
+    graceful.shutdown().await;
+}
+
+struct Server {
+    router: Router,
+    limits: Limits,
+    connections: Arc<Semaphore>,
+    reserve: Arc<Semaphore>,
+}
+
+impl Server {
+    /// Takes connections. Those that find no place wait until there is one.
+    async fn accept(&self, socket: &TcpListener, graceful: &GracefulShutdown) {
+        loop {
+            // Before it is known whether it is needed: what is taken has a place in any case.
+            let Ok(reserve) = Arc::clone(&self.reserve).acquire_owned().await else { return };
+            let (stream, peer) = match socket.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::debug!(%error, "a connection could not be taken");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            let (permit, reserve) = match Arc::clone(&self.connections).try_acquire_owned() {
+                Ok(permit) => (permit, false),
+                Err(_) => (reserve, true),
+            };
+            let peer = Peer { address: peer.ip().to_canonical(), reserve, close: CancellationToken::new() };
+            tokio::spawn(connection(
+                stream,
+                peer,
+                self.router.clone(),
+                self.limits,
+                graceful.watcher(),
+                permit,
+            ));
+        }
+    }
+}
+
+/// Routes one connection.
+async fn connection(
+    stream: TcpStream,
+    peer: Peer,
+    router: Router,
+    limits: Limits,
+    graceful: Watcher,
+    _permit: OwnedSemaphorePermit,
+) {
+    // Small answers go at once.
+    _ = stream.set_nodelay(true);
+    let (close, reserve) = (peer.close.clone(), peer.reserve);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (router, peer) = (router.clone(), peer.clone());
+        async move {
+            let mut request = request.map(axum::body::Body::new);
+            request.extensions_mut().insert(peer);
+            router.oneshot(request).await
+        }
+    });
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.stalled));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(if reserve { limits.head_of_reserve } else { limits.head })
+        .keep_alive(!reserve)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+    tokio::select! {
+        // How it ended is nobody's business: most often the other end was gone.
+        _ = graceful.watch(connection) => {}
+        () = close.cancelled() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Extension, routing::get};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        time::{Instant, timeout},
+    };
+
+    use super::*;
+
+    /// A server at a port of its own, which tells whether a connection is one of the reserve.
+    fn start(limits: Limits) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+        let who = async |Extension(peer): Extension<Peer>| if peer.reserve { "reserve" } else { "ordinary" };
+        let slow = async || tokio::time::sleep(Duration::from_millis(200)).await;
+        let long = async || vec![0; 16 << 20];
+        let router = Router::new().route("/", get(who)).route("/slow", get(slow)).route("/long", get(long));
+        let sockets = bind(BindAddress::Only(Ipv4Addr::LOCALHOST.into()), 0).unwrap();
+        let address = sockets[0].local_addr().unwrap();
+        let drain = CancellationToken::new();
+        (address, drain.clone(), tokio::spawn(serve(sockets, router, limits, drain)))
+    }
+
+    async fn send(address: SocketAddr, text: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// All that comes until the end of the connection.
+    async fn read(mut stream: TcpStream) -> String {
+        let mut answer = Vec::new();
+        // A connection that is reset ends as well.
+        _ = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.expect("it ends");
+        String::from_utf8(answer).unwrap()
+    }
+
+    async fn ask(address: SocketAddr, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: berth\r\nConnection: close\r\n\r\n");
+        read(send(address, &request).await).await
+    }
+
+    const HALF: &str = "GET / HTTP/1.1\r\nHost: berth\r\nX-Slow: ";
+
+    #[tokio::test]
+    async fn half_a_request_is_given_up_and_leaves_room_for_health() {
+        let head = Duration::from_millis(400);
+        let limits =
+            Limits { connections: 4, reserve: 2, head, head_of_reserve: head / 4, ..Limits::default() };
+        let (address, _drain, _server) = start(limits);
+        assert!(ask(address, "/").await.ends_with("ordinary"));
+        let mut half = Vec::new();
+        for _ in 0..20 {
+            half.push(send(address, HALF).await);
+        }
+        let begun = Instant::now();
+        // Behind all of those. The ordinary places are not free yet.
+        assert!(ask(address, "/").await.ends_with("reserve"));
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        for stream in half {
+            assert_eq!(read(stream).await, "");
+        }
+        assert!(ask(address, "/").await.ends_with("ordinary"), "the places are free again");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_waits_for_nothing_ends() {
+        let head = Duration::from_millis(100);
+        let (address, _drain, _server) = start(Limits { head, ..Limits::default() });
+        let stream = send(address, "GET / HTTP/1.1\r\nHost: berth\r\n\r\n").await;
+        assert!(read(stream).await.ends_with("ordinary"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_takes_is_given_up() {
+        let limits = Limits { connections: 1, stalled: Duration::from_millis(200), ..Limits::default() };
+        let (address, _drain, _server) = start(limits);
+        let stalled = send(address, "GET /long HTTP/1.1\r\nHost: berth\r\n\r\n").await;
+        assert!(ask(address, "/").await.ends_with("reserve"));
+        let begun = Instant::now();
+        while !ask(address, "/").await.ends_with("ordinary") {
+            assert!(begun.elapsed() < Duration::from_secs(10), "it keeps its place");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        drop(stalled);
+    }
+
+    #[tokio::test]
+    async fn the_end_waits_for_answers_alone() {
+        let (address, drain, server) = start(Limits::default());
+        let idle = TcpStream::connect(address).await.unwrap();
+        let answer = tokio::spawn(async move { ask(address, "/slow").await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drain.cancel();
+        timeout(Duration::from_secs(5), server).await.expect("nothing holds it up").unwrap();
+        assert!(answer.await.unwrap().starts_with("HTTP/1.1 200"));
+        assert!(TcpStream::connect(address).await.is_err());
+        drop(idle);
+    }
+
+    #[tokio::test]
+    async fn both_families_are_listened_at() {
+        for address in [BindAddress::Loopback, BindAddress::Everywhere] {
+            let sockets = bind(address, 0).unwrap();
+            let port = sockets[0].local_addr().unwrap().port();
+            assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok(), "{address:?}");
+            // Not every machine has IPv6.
+            if std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+                assert!(TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await.is_ok(), "{address:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named() {
+        let first = bind(BindAddress::Everywhere, 0).unwrap();
+        let port = first[0].local_addr().unwrap().port();
+        for address in [BindAddress::Everywhere, BindAddress::Loopback] {
+            let (refused, error) = bind(address, port).unwrap_err();
+            assert_eq!((refused.port(), error.kind()), (port, ErrorKind::AddrInUse), "{address:?}");
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! What triggers resyncs, and the one place that runs them: never two at once.
+
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
+pub(crate) mod polling;
+pub(crate) mod schedule;
+
+use std::{future::Future, pin::pin, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long a resync that took another's place runs before it is replaced, too.
+const MINIMUM_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Why a resync is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The process has started.
+    Start,
+    /// Somebody asked for it at Port, and polling or Kafka found it.
+    Requested,
+    /// Port called the webhook, or somebody who knows its key.
+    Webhook,
+    /// Somebody called the webhook, which has no key.
+    Anonymous,
+    /// The scheduled interval has passed.
+    Scheduled,
+}
+
+impl Reason {
+    /// As it stands in the log.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Requested => "requested at Port",
+            Self::Webhook | Self::Anonymous => "webhook",
+            Self::Scheduled => "schedule",
+        }
+    }
+
+    /// Whether it only runs while nothing else does. The schedule does not replace a running resync,
+    /// as the peer's does: an interval shorter than a resync would stop each one, and none would ever
+    /// end. What somebody asks for does, since the mapping may be another now.
+    fn yields(self) -> bool {
+        self == Self::Scheduled
+    }
+}
+
+/// How a resync that was asked for ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It ran, well or not.
+    Ran,
+    /// Port or AWS could not be used at all: worth another try.
+    NotBegun,
+    /// A newer one took its place.
+    Replaced,
+    /// Another one runs, and this one could wait.
+    Skipped,
+}
+
+struct Request {
+    reason: Reason,
+    /// Who waits for the end of the resync: each request that it serves.
+    ended: Vec<oneshot::Sender<Ended>>,
+}
+
+impl Request {
+    /// Whoever asked may have gone meanwhile.
+    fn answer(self, ended: Ended) {
+        for sender in self.ended {
+            _ = sender.send(ended);
+        }
+    }
+
+    /// One resync serves this request and a newer one.
+    fn join(self, newer: Self) -> Self {
+        let ended = self.ended.into_iter().filter(|sender| !sender.is_closed()).chain(newer.ended);
+        // One that is worth more than an anonymous one stays so.
+        let reason = if newer.reason == Reason::Anonymous { self.reason } else { newer.reason };
+        Self { reason, ended: ended.collect() }
+    }
+}
+
+/// Asks for resyncs.
+#[derive(Debug, Clone)]
+pub(crate) struct Resyncs(mpsc::Sender<Request>);
+
+/// The resyncs that are asked for, for [`run`].
+#[derive(Debug)]
+pub(crate) struct Requests(mpsc::Receiver<Request>);
+
+/// Both ends.
+pub(crate) fn channel() -> (Resyncs, Requests) {
+    let (sender, receiver) = mpsc::channel(8);
+    (Resyncs(sender), Requests(receiver))
+}
+
+impl Resyncs {
+    /// Asks for a resync; the receiver gets its end. `None` when the service stops before.
+    pub(crate) async fn ask(&self, reason: Reason) -> Option<oneshot::Receiver<Ended>> {
+        let (sender, receiver) = oneshot::channel();
+        self.0.send(Request { reason, ended: vec![sender] }).await.ok()?;
+        Some(receiver)
+    }
+
+    /// Asks for a resync and waits for its end; `None` when the service stops before.
+    pub(crate) async fn run(&self, reason: Reason) -> Option<Ended> {
+        self.ask(reason).await?.await.ok()
+    }
+}
+
+/// When a request may stop a running resync, and when one that waits may begin.
+///
+/// The first request stops a running resync at once. A resync that took another's place is let run for
+/// a while, which doubles with each one that is stopped, so that however often somebody asks, some
+/// resync ends. Nothing is held up once a resync has ended while nobody waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pace {
+    minimum: Duration,
+    /// How long a resync runs before a newer request stops it.
+    patience: Duration,
+}
+
+impl Pace {
+    fn new(minimum: Duration) -> Self {
+        Self { minimum, patience: Duration::ZERO }
+    }
+
+    /// The pace after a resync: whether a newer request `stopped` it, else whether one is `waiting`.
+    fn after(self, stopped: bool, waiting: bool) -> Self {
+        let patience = match (stopped, waiting) {
+            (true, _) => self.minimum.max(self.patience.saturating_mul(2)),
+            (false, true) => self.patience,
+            (false, false) => Duration::ZERO,
+        };
+        Self { patience, ..self }
+    }
+
+    /// How long after the start of a resync that has ended by itself the request that waits may begin. Only
+    /// an anonymous one is kept waiting: whoever else asks does so by Port, or knows a key.
+    fn between(self, waiting: Reason) -> Duration {
+        if waiting == Reason::Anonymous { self.minimum.min(self.patience) } else { Duration::ZERO }
+    }
+}
+
+/// Runs resyncs as they are asked for, until `stop`; a resync that runs then ends first. One request
+/// waits at most: all that come meanwhile are served by the same resync. See [`Pace`] for when it begins.
+///
+/// `resync` runs one; it must end soon after its token is cancelled.
+pub(crate) async fn run<F, R>(requests: Requests, stop: CancellationToken, resync: F)
+where
+    F: FnMut(Reason, CancellationToken) -> R,
+    R: Future<Output = Ended>,
+{
+    run_at(Pace::new(MINIMUM_INTERVAL), requests, stop, resync).await;
+}
+
+async fn run_at<F, R>(mut pace: Pace, requests: Requests, stop: CancellationToken, mut resync: F)
+where
+    F: FnMut(Reason, CancellationToken) -> R,
+    R: Future<Output = Ended>,
+{
+    let Requests(mut requests) = requests;
+    let mut waiting: Option<Request> = None;
+    // When the last resync began, unless it was stopped for the request that waits.
+    let mut last: Option<Instant> = None;
+    loop {
+        let request = loop {
+            let begins =
+                waiting.as_ref().zip(last).map(|(waiting, last)| last + pace.between(waiting.reason));
+            let arrived = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = async { sleep_until(begins.unwrap_or_else(Instant::now)).await }, if waiting.is_some() => None,
+                arrived = requests.recv() => match arrived {
+                    Some(arrived) => Some(arrived),
+                    None => return,
+                },
+            };
+            match (waiting.take(), arrived) {
+                (Some(request), None) | (None, Some(request)) => break request,
+                (Some(request), Some(newer)) => waiting = Some(admit(request, newer)),
+                (None, None) => {}
+            }
+        };
+        let cancel = stop.child_token();
+        let begun = Instant::now();
+        let mut running = pin!(resync(request.reason, cancel.clone()));
+        let ended = loop {
+            let stops =
+                begun.checked_add(pace.patience).filter(|_| waiting.is_some() && !cancel.is_cancelled());
+            let arrived = tokio::select! {
+                ended = &mut running => break ended,
+                () = async { sleep_until(stops.unwrap_or(begun)).await }, if stops.is_some() => None,
+                Some(arrived) = requests.recv() => Some(arrived),
+            };
+            match arrived {
+                None => {
+                    tracing::info!("stopping the resync for a newer one");
+                    cancel.cancel();
+                }
+                Some(arrived) if arrived.reason.yields() => {
+                    tracing::warn!(reason = arrived.reason.as_str(), "resync skipped: another one runs");
+                    arrived.answer(Ended::Skipped);
+                }
+                Some(arrived) => {
+                    waiting = Some(match waiting.take() {
+                        Some(older) => older.join(arrived),
+                        None => arrived,
+                    });
+                }
+            }
+        };
+        let stopped = cancel.is_cancelled();
+        pace = pace.after(stopped, waiting.is_some());
+        last = (!stopped).then_some(begun);
+        request.answer(if waiting.is_some() { Ended::Replaced } else { ended });
+    }
+}
+
+/// What waits once another request has come to one that waits.
+fn admit(waiting: Request, newer: Request) -> Request {
+    if newer.reason.yields() {
+        newer.answer(Ended::Skipped);
+        return waiting;
+    }
+    waiting.join(newer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A service whose resyncs last until they are cancelled, but for those after the third.
+    fn service(stop: &CancellationToken) -> (Resyncs, Arc<Mutex<Vec<Reason>>>, tokio::task::JoinHandle<()>) {
+        let (resyncs, requests) = channel();
+        let begun = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&begun);
+        let resync = move |reason, cancel: CancellationToken| {
+            log.lock().unwrap().push(reason);
+            async move {
+                if reason == Reason::Start {
+                    cancel.cancelled().await;
+                }
+                Ended::Ran
+            }
+        };
+        let task = tokio::spawn(run(requests, stop.clone(), resync));
+        (resyncs, begun, task)
+    }
+
+    async fn ask(resyncs: &Resyncs, reason: Reason) -> tokio::task::JoinHandle<Option<Ended>> {
+        let resyncs = resyncs.clone();
+        let asked = tokio::spawn(async move { resyncs.run(reason).await });
+        // Lets everything happen that can happen without it being waited for.
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        asked
+    }
+
+    #[tokio::test]
+    async fn a_newer_request_stops_the_running_resync_and_begins_after_its_end() {
+        let (resyncs, begun, _task) = service(&CancellationToken::new());
+        let first = ask(&resyncs, Reason::Start).await;
+        let second = ask(&resyncs, Reason::Webhook).await;
+        assert_eq!(first.await.unwrap(), Some(Ended::Replaced));
+        assert_eq!(second.await.unwrap(), Some(Ended::Ran));
+        assert_eq!(*begun.lock().unwrap(), [Reason::Start, Reason::Webhook]);
+    }
+
+    #[tokio::test]
+    async fn the_schedule_waits_for_a_running_resync() {
+        let stop = CancellationToken::new();
+        let (resyncs, begun, task) = service(&stop);
+        let running = ask(&resyncs, Reason::Start).await;
+        assert_eq!(ask(&resyncs, Reason::Scheduled).await.await.unwrap(), Some(Ended::Skipped));
+        assert_eq!(*begun.lock().unwrap(), [Reason::Start]);
+        assert!(!running.is_finished());
+        // A stop ends the running one first.
+        stop.cancel();
+        task.await.unwrap();
+        assert_eq!(running.await.unwrap(), Some(Ended::Ran));
+        assert_eq!(resyncs.run(Reason::Webhook).await, None, "nothing runs after the stop");
+    }
+
+    #[tokio::test]
+    async fn the_schedule_runs_when_nothing_else_does() {
+        let (resyncs, begun, _task) = service(&CancellationToken::new());
+        assert_eq!(resyncs.run(Reason::Scheduled).await, Some(Ended::Ran));
+        assert_eq!(*begun.lock().unwrap(), [Reason::Scheduled]);
+    }
+
+    #[test]
+    fn a_resync_is_let_run_the_longer_the_more_were_stopped() {
+        let minute = Duration::from_mins(1);
+        let pace = Pace::new(minute);
+        assert_eq!(pace.patience, Duration::ZERO, "the first one is stopped at once");
+        let once = pace.after(true, true);
+        assert_eq!(once.patience, minute);
+        let twice = once.after(true, true);
+        assert_eq!(twice.patience, 2 * minute);
+        assert_eq!(twice.between(Reason::Anonymous), minute);
+        assert_eq!(twice.between(Reason::Requested), Duration::ZERO);
+        assert_eq!(twice.after(false, true), twice, "somebody still asks");
+        assert_eq!(twice.after(false, false), pace);
+    }
+
+    /// However often somebody asks: one resync is stopped, the next one ends, and the one that serves
+    /// all later requests waits for its time.
+    #[tokio::test]
+    async fn a_flood_of_requests_lets_a_resync_end() {
+        let (resyncs, requests) = channel();
+        let ends: Arc<Mutex<Vec<bool>>> = Arc::default();
+        let log = Arc::clone(&ends);
+        let resync = move |_, cancel: CancellationToken| {
+            let log = Arc::clone(&log);
+            async move {
+                let ended = tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(300)) => true,
+                    () = cancel.cancelled() => false,
+                };
+                log.lock().unwrap().push(ended);
+                Ended::Ran
+            }
+        };
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(run(requests, stop.clone(), resync));
+        let mut asked = Vec::new();
+        for _ in 0..40 {
+            asked.push(resyncs.ask(Reason::Anonymous).await.unwrap());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(*ends.lock().unwrap(), [false, true], "the third one has not begun");
+        assert_eq!(asked.remove(0).await, Ok(Ended::Replaced));
+        assert!(asked.remove(0).await.is_ok());
+        // What Port asks for does not wait, and takes the others along.
+        assert_eq!(resyncs.run(Reason::Requested).await, Some(Ended::Ran));
+        assert_eq!(*ends.lock().unwrap(), [false, true, true]);
+        assert_eq!(asked.pop().unwrap().await, Ok(Ended::Ran));
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn requests_that_wait_are_served_by_one_resync() {
+        let (resyncs, requests) = channel();
+        let pace = Pace { minimum: Duration::from_millis(200), patience: Duration::from_millis(200) };
+        let begun = Arc::new(Mutex::new(0));
+        let count = Arc::clone(&begun);
+        let resync = move |_, cancel: CancellationToken| {
+            *count.lock().unwrap() += 1;
+            let first = *count.lock().unwrap() == 1;
+            async move {
+                if first {
+                    cancel.cancelled().await;
+                }
+                Ended::Ran
+            }
+        };
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(run_at(pace, requests, stop.clone(), resync));
+        let start = Instant::now();
+        let first = resyncs.ask(Reason::Start).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let (second, third) =
+            (resyncs.ask(Reason::Requested).await.unwrap(), resyncs.ask(Reason::Webhook).await.unwrap());
+        assert_eq!(first.await, Ok(Ended::Replaced), "its time was over");
+        assert!(start.elapsed() >= Duration::from_millis(200));
+        assert_eq!((second.await, third.await), (Ok(Ended::Ran), Ok(Ended::Ran)));
+        assert_eq!(*begun.lock().unwrap(), 2);
+        stop.cancel();
+        running.await.unwrap();
+    }
+}

@@ -1,0 +1,154 @@
+//! Follows live events beside the resyncs, and keeps those that wait when the service ends.
+
+use std::{sync::Arc, time::Duration};
+
+use berth_embed::{Backlog, Live, LiveOptions, Observer};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::{
+    backlog::BacklogFile,
+    config::LiveSettings,
+    http::{EventWebhook, HttpState},
+    resync::GRACE,
+    state::ServiceState,
+};
+
+/// Follows live events until `stop`, where the configuration says so, and keeps those that wait then, where
+/// there is a `file` for them. A new configuration holds for those that come after it, the keys among them.
+pub(crate) async fn follow(
+    mut states: watch::Receiver<Arc<ServiceState>>,
+    http: &Arc<HttpState>,
+    file: Option<BacklogFile>,
+    stop: &CancellationToken,
+) {
+    let waiting = file.as_ref().map(BacklogFile::read).unwrap_or_default();
+    let running = JoinSet::new();
+    let mut follower = Follower { http, file, stop, waiting, running, former: None, announced: None };
+    let mut ready = false;
+    loop {
+        let now = Arc::clone(&states.borrow_and_update());
+        let live = follower.accept(&now);
+        if !std::mem::replace(&mut ready, true) {
+            // Not before events can be taken.
+            http.set_ready();
+            tracing::info!("ready");
+        }
+        follower.announce(&now);
+        follower.hand_over(live.as_ref());
+        if follower.wait(&mut states, live.as_ref()).await == Next::Stop {
+            break;
+        }
+    }
+    follower.end().await;
+}
+
+/// Why a wait is over.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// There is a new configuration.
+    Renew,
+    /// The service stops.
+    Stop,
+}
+
+struct Follower<'s> {
+    http: &'s Arc<HttpState>,
+    file: Option<BacklogFile>,
+    stop: &'s CancellationToken,
+    /// What waits while nothing follows events.
+    waiting: Backlog,
+    /// All that follow events, or still read what they had begun.
+    running: JoinSet<Backlog>,
+    /// Stops the newest of them.
+    former: Option<CancellationToken>,
+    /// Where events are taken, as the log says.
+    announced: Option<String>,
+}
+
+impl Follower<'_> {
+    /// Takes events from now on as the configuration says.
+    fn accept(&mut self, now: &ServiceState) -> Option<Arc<Live>> {
+        let Some(LiveSettings { keys, options, .. }) = &now.config.live_events else {
+            self.http.take_events(None);
+            return None;
+        };
+        let options = LiveOptions {
+            keeps_backlog: self.file.is_some(),
+            // Beyond that it is given up.
+            drain: options.drain.min(GRACE.saturating_sub(Duration::from_secs(2))),
+            ..options.clone()
+        };
+        let observer: Arc<dyn Observer> = Arc::<HttpState>::clone(self.http);
+        let live = Arc::new(now.host.live(options, observer));
+        live.restore(std::mem::take(&mut self.waiting));
+        self.http.take_events(Some(EventWebhook::new(keys.clone(), Some(Arc::clone(&live)))));
+        Some(live)
+    }
+
+    /// Logs where events are taken, when that has changed.
+    fn announce(&mut self, now: &ServiceState) {
+        let place = now.config.live_events.as_ref().map(|settings| {
+            let base = settings.base_url.as_ref().map_or("", Url::as_str).trim_end_matches('/');
+            format!("{base}{}/integration/webhook", now.config.http.path_prefix)
+        });
+        match &place {
+            _ if place == self.announced => {}
+            Some(place) => tracing::info!("live events are taken at {place}"),
+            None => tracing::info!("live events are no longer taken"),
+        }
+        self.announced = place;
+    }
+
+    /// Starts to follow, and stops what followed before: what is being read ends the former way, and what waits
+    /// then is handed on.
+    fn hand_over(&mut self, live: Option<&Arc<Live>>) {
+        let next = live.map(|live| {
+            let (own, live) = (self.stop.child_token(), Arc::clone(live));
+            let stopped = own.clone();
+            self.running.spawn(async move {
+                Arc::clone(&live).run(stopped).await;
+                live.take_backlog()
+            });
+            own
+        });
+        if let Some(former) = std::mem::replace(&mut self.former, next) {
+            former.cancel();
+        }
+    }
+
+    /// Waits for a new configuration or the end.
+    async fn wait(
+        &mut self,
+        states: &mut watch::Receiver<Arc<ServiceState>>,
+        live: Option<&Arc<Live>>,
+    ) -> Next {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return Next::Stop,
+                Ok(()) = states.changed() => return Next::Renew,
+                Some(Ok(left)) = self.running.join_next() => match live {
+                    Some(live) => _ = live.restore(left),
+                    None => self.waiting.append(left),
+                },
+            }
+        }
+    }
+
+    /// Waits for those that still read, and keeps what waits.
+    async fn end(mut self) {
+        let ending = async {
+            while let Some(ended) = self.running.join_next().await {
+                self.waiting.append(ended.unwrap_or_default());
+            }
+        };
+        // What hangs is given up.
+        if timeout(GRACE, ending).await.is_err() {
+            tracing::warn!("some live events were still being read at the end");
+        }
+        if let Some(file) = self.file {
+            file.write(&self.waiting);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Settings and plugins that change while the service runs: looked at anew when their files change, and when
+//! somebody asks for it.
+//!
+//! Settings are checked as a whole first. What is wrong is logged like at the start, and the former
+//! settings stay. What is right holds from the next resync on; one that runs ends as it began.
+//!
+//! Plugins are checked one by one. What is right holds for the next unit; a unit that runs ends as it
+//! began.
+
+mod files;
+
+use std::{path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use berth_embed::{Engine, LoadedComponent, Problem, Reloaded, SyncHost};
+use tokio::sync::watch;
+
+use self::files::Files;
+use crate::{
+    config::ServiceConfig,
+    http::HttpState,
+    metrics::Metrics,
+    state::{Plugins, ServiceHost, ServiceState},
+};
+
+/// Gives a running service fresh settings.
+#[async_trait]
+pub trait ReloadSource: Send {
+    /// The files that settings come from, whether or not they are there. When one changes, it is time for
+    /// [`reload`](Self::reload).
+    fn files(&self) -> Vec<PathBuf>;
+
+    /// Waits until somebody asks for a reload otherwise, for example by a signal, and gives the reason for the
+    /// log. It is dropped and called again.
+    async fn requested(&mut self) -> &'static str;
+
+    /// Reads the settings, and makes a host of them. What the service cannot change while it runs is ignored:
+    /// where its server listens, what it serves, and the kind of the listener. The new host must use the ledger
+    /// and the journal of the running one.
+    ///
+    /// # Errors
+    /// Everything that is wrong. The service goes on as before.
+    async fn reload(&mut self, running: &Running<'_>) -> Result<Reload, Vec<WrongSetting>>;
+}
+
+/// What a service goes on with.
+#[derive(Debug)]
+pub struct Reload {
+    /// The host.
+    pub host: ServiceHost,
+    /// What the service does.
+    pub config: ServiceConfig,
+}
+
+/// One thing that is wrong with settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongSetting {
+    /// Its name.
+    pub setting: String,
+    /// What was found. Never a secret.
+    pub problem: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// The service that runs, for a [`ReloadSource`].
+#[derive(Debug)]
+pub struct Running<'r> {
+    state: &'r ServiceState,
+    metrics: &'r Metrics,
+}
+
+impl Running<'_> {
+    /// The host. Its ledger and its journal are for the host that takes its place.
+    pub fn host(&self) -> &SyncHost {
+        &self.state.host
+    }
+
+    /// The plugins in it, which another host may use, too.
+    pub fn plugins(&self) -> Option<&Plugins> {
+        self.state.plugins.as_ref()
+    }
+
+    /// Takes plugins whose files have changed, for a new host that uses the same engine.
+    pub async fn reload_plugins(&self) {
+        if let Some(engine) = self.state.engine() {
+            reload_plugins(engine, self.metrics).await;
+        }
+    }
+}
+
+/// Takes new settings and plugins whenever there are some.
+pub(crate) struct Reloader {
+    pub(crate) source: Option<Box<dyn ReloadSource>>,
+    pub(crate) http: Arc<HttpState>,
+}
+
+impl Reloader {
+    /// Never returns.
+    pub(crate) async fn run(mut self, states: watch::Sender<Arc<ServiceState>>) {
+        let paths = self.source.as_ref().map(|source| source.files()).unwrap_or_default();
+        let mut settings = Files::watch(move || files::of_files(&paths)).await;
+        let mut watched = Watched::of(&states.borrow());
+        loop {
+            let reason = tokio::select! {
+                reason = requested(self.source.as_mut()) => reason,
+                () = settings.change() => "a file has changed",
+                () = watched.files.change() => {
+                    watched.files.seen().await;
+                    self.take_plugins(&states).await;
+                    continue;
+                }
+            };
+            settings.seen().await;
+            tracing::info!(reason, "reading the settings anew");
+            let outcome = if self.renew(&states).await { "applied" } else { "refused" };
+            self.http.metrics.reloaded(outcome);
+            watched.follow(&states.borrow());
+        }
+    }
+
+    /// Takes plugins whose files have changed, and makes the host anew where it depends on them.
+    async fn take_plugins(&mut self, states: &watch::Sender<Arc<ServiceState>>) {
+        let Some(plugins) = states.borrow().plugins.clone() else { return };
+        if reload_plugins(&plugins.engine, &self.http.metrics).await && plugins.host_depends {
+            self.renew(states).await;
+        }
+    }
+
+    /// Takes the settings as they are now, if they are right.
+    async fn renew(&mut self, states: &watch::Sender<Arc<ServiceState>>) -> bool {
+        let Some(source) = &mut self.source else { return false };
+        let former = Arc::clone(&states.borrow());
+        let running = Running { state: &former, metrics: &self.http.metrics };
+        let renewed = match source.reload(&running).await {
+            Ok(Reload { host, mut config }) => {
+                config.keep_fixed(&former.config);
+                config.validate().map(|()| (host, config)).map_err(|problem| vec![of_service(problem)])
+            }
+            Err(wrong) => Err(wrong),
+        };
+        match renewed {
+            Ok((host, config)) => {
+                let access = config.http.access.clone();
+                let model = Arc::clone(&self.http.model);
+                let new = ServiceState::new(host, config, model);
+                self.http.metrics.watch(&new.host, new.engine());
+                self.http.allow(access);
+                states.send_replace(Arc::new(new));
+                tracing::info!("the settings were taken; they hold from the next resync on");
+                true
+            }
+            Err(wrong) => {
+                for WrongSetting { setting, problem, remedy } in wrong {
+                    tracing::error!(setting, problem, remedy, "wrong setting");
+                }
+                tracing::error!("the settings were not taken; the former ones stay");
+                false
+            }
+        }
+    }
+}
+
+fn of_service(Problem { message, remedy }: Problem) -> WrongSetting {
+    WrongSetting { setting: "the service".into(), problem: message, remedy: remedy.unwrap_or_default() }
+}
+
+async fn requested(source: Option<&mut Box<dyn ReloadSource>>) -> &'static str {
+    match source {
+        Some(source) => source.requested().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The files of plugins that are watched.
+struct Watched {
+    dirs: Vec<PathBuf>,
+    lock: Option<PathBuf>,
+    files: Files,
+}
+
+impl Watched {
+    fn of(state: &ServiceState) -> Self {
+        let (dirs, lock) = Self::places(state);
+        let files = files::components(&dirs, lock.as_deref());
+        Self { dirs, lock, files }
+    }
+
+    fn places(state: &ServiceState) -> (Vec<PathBuf>, Option<PathBuf>) {
+        state.plugins.as_ref().map(|plugins| (plugins.dirs.clone(), plugins.lock.clone())).unwrap_or_default()
+    }
+
+    /// Watches those of now, if they are others.
+    fn follow(&mut self, state: &ServiceState) {
+        if Self::places(state) != (self.dirs.clone(), self.lock.clone()) {
+            *self = Self::of(state);
+        }
+    }
+}
+
+/// Takes plugins whose files have changed. Returns whether any is another now.
+async fn reload_plugins(engine: &Arc<Engine>, metrics: &Metrics) -> bool {
+    let of_engine = Arc::clone(engine);
+    // Plugins may have to be compiled, and a resync may be running.
+    let reloaded = match tokio::task::spawn_blocking(move || of_engine.reload()).await {
+        Ok(Ok(reloaded)) => reloaded,
+        Ok(Err(error)) => {
+            let problem = Problem::from_error(&error);
+            tracing::error!(%problem, "the plugins were not looked at again; all stay as they are");
+            return false;
+        }
+        Err(panicked) => {
+            tracing::error!(%panicked, "looking at the plugins again ended abnormally");
+            return false;
+        }
+    };
+    let Reloaded { loaded, removed, refused } = &reloaded;
+    for LoadedComponent { name, version, file, sha256 } in loaded {
+        let (file, version) = (file.display(), version.as_deref());
+        tracing::info!(plugin = name, version, %file, sha256, "a plugin was taken; it holds for the next unit");
+    }
+    for LoadedComponent { name, file, .. } in removed {
+        let file = file.display();
+        tracing::warn!(plugin = name, %file, "a plugin is gone; entities of its kinds stay as they are");
+    }
+    for refused in refused {
+        let Problem { message, remedy } = &refused.problem;
+        tracing::error!(file = refused.plugin, problem = message, remedy, "a plugin was not taken");
+    }
+    metrics.plugins(&reloaded);
+    !loaded.is_empty() || !removed.is_empty()
+}
