@@ -177,7 +177,7 @@ pub(crate) struct RunArgs {
     /// gives JSON.
     #[arg(long = "report", value_name = "FILE")]
     pub(crate) reports: Vec<PathBuf>,
-    /// Units (account × region × kind) read at once [default: the setting `concurrency`, else 64]
+    /// Units (account × region × kind) read at once [default: the setting `concurrency`]
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<std::num::NonZeroUsize>,
     #[command(flatten)]
@@ -272,7 +272,7 @@ pub(crate) struct AdoptArgs {
 /// Options of the service.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServiceArgs {
-    /// Units (account × region × kind) read at once [default: the setting `concurrency`, else 64]
+    /// Units (account × region × kind) read at once [default: the setting `concurrency`]
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<std::num::NonZeroUsize>,
     #[command(flatten)]

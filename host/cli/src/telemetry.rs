@@ -25,7 +25,7 @@ use tracing_subscriber::{
 };
 
 #[cfg(feature = "otlp")]
-use crate::settings::Settings;
+use crate::settings::{Issue, Source, ThirdParty};
 use crate::{
     args::{Global, LogFormat},
     metrics::Metrics,
@@ -81,7 +81,8 @@ pub(crate) fn install(
     let layer = fmt::layer().with_writer(AboveBars(bars.clone()));
     #[cfg(feature = "otlp")]
     let started = otlp::Otlp::start(environment, || {
-        let http = Settings::http_only(args, environment);
+        let settings = Source::read(args, environment).section();
+        let ThirdParty(http) = settings.map_err(|issues| of_settings(&issues))?;
         http.client().map_err(|error| Problem::from_error(&error))
     });
     let registry = tracing_subscriber::registry().with(shipping.map(Shipping::layer));
@@ -112,6 +113,17 @@ pub(crate) fn install(
             #[cfg(feature = "otlp")]
             otlp,
         });
+    }
+}
+
+/// Why nothing is exported: the settings say how requests leave.
+#[cfg(feature = "otlp")]
+fn of_settings(issues: &[Issue]) -> Problem {
+    let first = issues.first().map(|Issue { setting, problem, .. }| format!("{setting}: {problem}"));
+    let problem = Problem::new(first.unwrap_or_default());
+    match issues.first() {
+        Some(issue) => problem.remedy(issue.remedy.clone()),
+        None => problem,
     }
 }
 
