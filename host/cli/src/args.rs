@@ -176,7 +176,7 @@ pub(crate) struct RunArgs {
     /// A name that ends with `.html` gets a self-contained page; any other name gets JSON.
     #[arg(long = "report", value_name = "FILE")]
     pub(crate) reports: Vec<PathBuf>,
-    /// Units (account × region × kind) to read at once [default: the setting `concurrency`, else 64]
+    /// Units (account × region × kind) to read at once [default: the setting `concurrency`]
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<std::num::NonZeroUsize>,
     #[command(flatten)]
@@ -271,7 +271,7 @@ pub(crate) struct AdoptArgs {
 /// Options of the service.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServiceArgs {
-    /// Units (account × region × kind) to read at once [default: the setting `concurrency`, else 64]
+    /// Units (account × region × kind) to read at once [default: the setting `concurrency`]
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<std::num::NonZeroUsize>,
     #[command(flatten)]

@@ -26,7 +26,7 @@ use tracing_subscriber::{
 };
 
 #[cfg(feature = "otlp")]
-use crate::settings::Settings;
+use crate::settings::{Issue, Source, ThirdParty};
 use crate::{
     args::{Global, LogFormat},
     output::stderr_is_coloured,
@@ -114,9 +114,21 @@ pub(crate) fn install(
 #[cfg(feature = "otlp")]
 fn start_otlp(args: &Global, environment: &Environment) -> Result<Option<Otlp>, Problem> {
     let Some(config) = otlp::config(environment)? else { return Ok(None) };
-    let http = Settings::http_only(args, environment);
+    let settings = Source::read(args, environment).section();
+    let ThirdParty(http) = settings.map_err(|issues: Vec<Issue>| of_settings(&issues))?;
     let http = http.client().map_err(|error| Problem::from_error(&error))?;
     Otlp::start(&config, http).map(Some)
+}
+
+/// Why nothing is exported: the settings say how requests leave.
+#[cfg(feature = "otlp")]
+fn of_settings(issues: &[Issue]) -> Problem {
+    let first = issues.first().map(|Issue { setting, problem, .. }| format!("{setting}: {problem}"));
+    let problem = Problem::new(first.unwrap_or_default());
+    match issues.first() {
+        Some(issue) => problem.remedy(issue.remedy.clone()),
+        None => problem,
+    }
 }
 
 /// Exports these metrics, where a collector is named.

@@ -26,12 +26,13 @@ use serde_json::json;
 use crate::{
     args::RegistryArgs,
     registry::{Registry, is_reference},
+    settings::ThirdParty,
 };
 use crate::{
     args::{Global, NewPlugin, PluginCommand},
     exit::Exit,
     output::{Said, err, hang, safe},
-    settings::{Environment, Issue, Settings},
+    settings::{Destination, Environment, FoundPlugins, GrantedReads, Issue, Plugins, Source, Sources},
     summary,
     trust::{Demand, Trust},
 };
@@ -44,9 +45,8 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
             told("the plugin is not built", build::build(dir).map(|built| (built.told(*json), Exit::Done)))
         }
         PluginCommand::Check { plugin, json } => {
-            let settings = Settings::engine_only(global, environment);
-            let settings = settings.and_then(|engine| Ok((engine, Settings::granted(global, environment)?)));
-            with(settings, |((config, trust), granted)| {
+            let settings = Source::read(global, environment).section();
+            with(settings, |(Plugins { engine: config, trust }, GrantedReads(granted))| {
                 let config = trust.applied_to(config)?;
                 let (_, info, _folder) = test::engine(config, &component(plugin)?)?;
                 Ok(check(&info, &granted, *json))
@@ -65,8 +65,14 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
             })
         }
         PluginCommand::Run { plugin, replay, to, port } => {
-            let sources = match Settings::sources(global, environment, *port) {
-                Ok(sources) => sources,
+            let source = Source::read(global, environment);
+            let settings = if *port {
+                source.section().map(|(sources, destination)| (sources, Some(destination)))
+            } else {
+                source.section().map(|sources| (sources, None))
+            };
+            let (sources, destination): (Sources, Option<Destination>) = match settings {
+                Ok(settings) => settings,
                 Err(issues) => {
                     err(&summary::issues(&issues));
                     return Exit::Settings;
@@ -77,7 +83,11 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
                 let alone = EngineConfig { plugin_dirs: Vec::new(), ..sources.engine.clone() };
                 let config = sources.trust.clone().applied_to(alone)?;
                 let (engine, info, _folder) = test::engine(config, &file)?;
-                run::run(run::Run { sources, replay: replay.as_deref(), to: to.as_deref() }, engine, &info)
+                run::run(
+                    run::Run { sources, destination, replay: replay.as_deref(), to: to.as_deref() },
+                    engine,
+                    &info,
+                )
             });
             ran.unwrap_or_else(|problem| {
                 err(&summary::problem("the plugin could not be run", &problem));
@@ -145,7 +155,8 @@ fn with_engine<S: Into<Said>>(
     environment: &Environment,
     work: impl FnOnce(EngineConfig, Trust) -> Result<(S, Exit), Problem>,
 ) -> Exit {
-    with(Settings::engine_only(global, environment), |(config, trust)| work(config, trust))
+    let settings = Source::read(global, environment).section();
+    with(settings, |Plugins { engine, trust }| work(engine, trust))
 }
 
 /// The same, where there must be plugins.
@@ -154,7 +165,8 @@ fn with_plugins<S: Into<Said>>(
     environment: &Environment,
     work: impl FnOnce(EngineConfig, Trust) -> Result<(S, Exit), Problem>,
 ) -> Exit {
-    with(Settings::engine_with_plugins(global, environment), |(config, trust)| work(config, trust))
+    let settings = Source::read(global, environment).section();
+    with(settings, |FoundPlugins(Plugins { engine, trust })| work(engine, trust))
 }
 
 /// The same, with a place in a registry.
@@ -166,12 +178,9 @@ fn with_registry<S: Into<Said>>(
     args: &RegistryArgs,
     work: impl FnOnce(EngineConfig, Trust, &Registry) -> Result<(S, Exit), Problem>,
 ) -> Exit {
-    let settings = Settings::engine_only(global, environment).and_then(|engine| {
-        let http = Settings::registry_http(global, environment)?;
-        Ok((engine, http))
-    });
-    with(settings, |((config, trust), http)| {
-        work(config, trust, &Registry::new(reference, args, environment, http)?)
+    let settings = Source::read(global, environment).section();
+    with(settings, |(Plugins { engine, trust }, ThirdParty(http))| {
+        work(engine, trust, &Registry::new(reference, args, environment, http)?)
     })
 }
 

@@ -12,7 +12,7 @@ use crate::{
     args::{Global, PolicyArgs},
     exit::Exit,
     output::{data, err},
-    settings::{Environment, Settings},
+    settings::{Environment, FoundPlugins, Plugins, Source},
     summary,
 };
 
@@ -29,8 +29,8 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs, environment: &Environment)
             Err(error) => refuse("--base", &Problem::from_error(&error)),
         };
     }
-    let config = match Settings::engine_with_plugins(global, environment) {
-        Ok((config, trust)) => match trust.applied_to(config) {
+    let config = match Source::read(global, environment).section() {
+        Ok(FoundPlugins(Plugins { engine, trust })) => match trust.applied_to(engine) {
             Ok(config) => config,
             Err(problem) => return refuse("the plugin engine cannot start", &problem),
         },

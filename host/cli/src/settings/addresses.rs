@@ -1,14 +1,18 @@
 //! The addresses that credentials go to: Port's API and the endpoints of AWS.
 
 use berth_embed::{EndpointOverrides, Proxies, is_private, is_same_owner};
+use serde_json::Value;
 use url::{Host, Url};
 
 use super::{
-    Issue, Reader,
-    tree::{Origin, Setting},
+    Issue,
+    check::Check,
+    port,
+    schema::Setting,
+    tree::Origin,
+    values::{Finding, FromValue},
 };
 
-const BASE_URL: &str = "port.base_url";
 const ENDPOINT: &str = "AWS_ENDPOINT_URL";
 
 /// What speaks against an address, and what to do.
@@ -31,95 +35,91 @@ fn objection(address: &Url, proxies: &Proxies) -> Option<(String, &'static str)>
     None
 }
 
-fn url_of(setting: &Setting) -> Option<Url> {
-    setting.value.as_str().and_then(|text| Url::parse(text.trim()).ok())
+/// Checks Port's address once it is known to be one.
+pub(super) fn check_port(check: &mut Check<'_>, client: &port::Client, proxies: &Proxies) {
+    let text = client.base_url.value().and_then(Value::as_str);
+    let Some(address) = text.and_then(|text| Url::parse(text.trim()).ok()) else { return };
+    if let Some((problem, remedy)) = objection(&address, proxies) {
+        check.issue(&client.base_url, problem, remedy);
+    }
+    refuse_a_found_address(check, client, &address);
 }
 
-impl Reader<'_> {
-    /// Checks Port's address once it is known to be one.
-    pub(super) fn check_port_address(&mut self, proxies: &Proxies) {
-        let Some(address) = self.tree.get(BASE_URL).and_then(url_of) else { return };
-        if let Some((problem, remedy)) = objection(&address, proxies) {
-            self.issue(BASE_URL, problem, remedy);
-        }
-        self.refuse_a_found_address(&address);
-    }
-
-    /// A file that happens to be in the working directory must not say where a secret goes that the
-    /// environment holds. Port's own addresses are no risk.
-    fn refuse_a_found_address(&mut self, address: &Url) {
-        let origin = |path: &str| self.tree.get(path).map(|setting| &setting.origin);
-        let of_environment = matches!(origin("port.client_secret"), Some(Origin::Variable(_)));
-        let is_found = origin(BASE_URL).is_some_and(Origin::is_found);
-        let ports = ["https://getport.io", "https://port.io"].map(Url::parse);
-        let is_ports = ports.iter().flatten().any(|own| is_same_owner(own, address));
-        if of_environment && is_found && !is_ports {
-            self.issue(
-                BASE_URL,
-                "it says where to send a client secret that comes from the environment, and was only found in the working directory",
-                "set OCEAN__PORT__BASE_URL in the environment as well, or name the file with `--config`",
-            );
-        }
-    }
-
-    /// The endpoints that stand in for AWS's own.
-    pub(super) fn endpoints(&mut self, proxies: &Proxies) -> EndpointOverrides {
-        let mut endpoints = EndpointOverrides::new();
-        for (name, value) in self.environment.iter() {
-            let Some(service) = name.strip_prefix(ENDPOINT).filter(|_| !value.is_empty()) else { continue };
-            let service = service.strip_prefix('_').or_else(|| service.is_empty().then_some(""));
-            let Some(service) = service else { continue };
-            let (problem, remedy) = match Url::parse(value) {
-                Ok(url) => match objection(&url, proxies) {
-                    Some(objection) => objection,
-                    None if service.is_empty() => {
-                        endpoints = endpoints.all(url);
-                        continue;
-                    }
-                    None => {
-                        endpoints = endpoints.service(service, url);
-                        continue;
-                    }
-                },
-                Err(error) => (
-                    format!("found `{value}`, which is not an address: {error}"),
-                    "use one such as `http://localhost:5000`, or unset it",
-                ),
-            };
-            self.issues.push(Issue { setting: name.to_owned(), problem, remedy: remedy.into() });
-        }
-        endpoints
-    }
-
-    /// A choice among AWS's own endpoints, by a setting of ours or the variable of AWS's tools.
-    pub(super) fn endpoint_flag(&mut self, path: &str, variable: &str) -> bool {
-        let given = self.tree.get(path).is_some();
-        let Some(text) = self.environment.get(variable).filter(|_| !given) else {
-            return self.flag(path, false);
-        };
-        if !text.eq_ignore_ascii_case("true") && !text.eq_ignore_ascii_case("false") {
-            self.issues.push(Issue {
-                setting: variable.to_owned(),
-                problem: format!("found `{text}`"),
-                remedy: "use `true` or `false`".into(),
-            });
-        }
-        text.eq_ignore_ascii_case("true")
-    }
-
-    /// Domains to which Port may have the token sent.
-    pub(super) fn ingest_domains(&mut self) -> Vec<String> {
-        const PATH: &str = "ingest_domains";
-        let is_domain = |text: &String| matches!(Host::parse(text.trim_start_matches('.')), Ok(Host::Domain(name)) if name.contains('.'));
-        if let Some(domains) = self.texts(PATH).filter(|domains| domains.iter().all(is_domain)) {
-            return domains;
-        }
-        self.issue(
-            PATH,
-            "not a list of domains",
-            "list domains such as `ingest.example.com`; what is below them is meant, too",
+/// A file that happens to be in the working directory must not say where a secret goes that the
+/// environment holds. Port's own addresses are no risk.
+fn refuse_a_found_address(check: &mut Check<'_>, client: &port::Client, address: &Url) {
+    let secret = client.client_secret.given().filter(|given| given.value().is_some());
+    let of_environment = secret.is_some_and(|given| matches!(given.origin, Origin::Variable(_)));
+    let base_url = client.base_url.given().filter(|given| given.value().is_some());
+    let is_found = base_url.is_some_and(|given| given.origin.is_found());
+    let ports = ["https://getport.io", "https://port.io"].map(Url::parse);
+    let is_ports = ports.iter().flatten().any(|own| is_same_owner(own, address));
+    if of_environment && is_found && !is_ports {
+        check.issue(
+            &client.base_url,
+            "it says where to send a client secret that comes from the environment, and was only found in the working directory",
+            "set OCEAN__PORT__BASE_URL in the environment as well, or name the file with `--config`",
         );
-        Vec::new()
+    }
+}
+
+/// The endpoints that stand in for AWS's own.
+pub(super) fn endpoints(check: &mut Check<'_>, proxies: &Proxies) -> EndpointOverrides {
+    let mut endpoints = EndpointOverrides::new();
+    for (name, value) in check.environment().iter() {
+        let Some(service) = name.strip_prefix(ENDPOINT).filter(|_| !value.is_empty()) else { continue };
+        let service = service.strip_prefix('_').or_else(|| service.is_empty().then_some(""));
+        let Some(service) = service else { continue };
+        let (problem, remedy) = match Url::parse(value) {
+            Ok(url) => match objection(&url, proxies) {
+                Some(objection) => objection,
+                None if service.is_empty() => {
+                    endpoints = endpoints.all(url);
+                    continue;
+                }
+                None => {
+                    endpoints = endpoints.service(service, url);
+                    continue;
+                }
+            },
+            Err(error) => (
+                format!("found `{value}`, which is not an address: {error}"),
+                "use one such as `http://localhost:5000`, or unset it",
+            ),
+        };
+        check.push(Issue { setting: name.to_owned(), problem, remedy: remedy.into() });
+    }
+    endpoints
+}
+
+/// A choice among AWS's own endpoints, by a setting of ours or the variable of AWS's tools.
+pub(super) fn endpoint_flag(check: &mut Check<'_>, setting: &Setting<bool>, variable: &str) -> bool {
+    let Some(text) = check.environment().get(variable).filter(|_| !setting.is_set()) else {
+        return check.value(setting).unwrap_or_default();
+    };
+    if !text.eq_ignore_ascii_case("true") && !text.eq_ignore_ascii_case("false") {
+        check.push(Issue {
+            setting: variable.to_owned(),
+            problem: format!("found `{text}`"),
+            remedy: "use `true` or `false`".into(),
+        });
+    }
+    text.eq_ignore_ascii_case("true")
+}
+
+/// Domains to which Port may have the token sent.
+pub(super) struct Domains(pub(super) Vec<String>);
+
+impl FromValue for Domains {
+    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+        let is_domain = |text: &String| matches!(Host::parse(text.trim_start_matches('.')), Ok(Host::Domain(name)) if name.contains('.'));
+        let domains = Vec::from_value(value, example).ok();
+        domains.filter(|domains| domains.iter().all(is_domain)).map(Self).ok_or_else(|| {
+            Finding::new(
+                "not a list of domains",
+                "list domains such as `ingest.example.com`; what is below them is meant, too",
+            )
+        })
     }
 }
 

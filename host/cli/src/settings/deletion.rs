@@ -5,7 +5,14 @@ use berth_embed::{
     core::{Adoption, RemovedScope},
 };
 
-use super::Reader;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    check::{Check, Section},
+    schema::Setting,
+    values::{Finding, FromValue},
+};
 
 /// What bounds the changes of a resync.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,51 +25,73 @@ pub(crate) struct DeletionSettings {
     pub(crate) adoption: Adoption,
 }
 
-impl Reader<'_> {
-    pub(super) fn deletion(&mut self) -> DeletionSettings {
-        const AFTER: &str = "removal_after";
-        const MAXIMUM: &str = "max_deletions";
-        let after = self.text(AFTER).map_or_else(RemovalAfter::default, |text| {
-            text.parse().unwrap_or_else(|problem: String| {
-                let remedy = "use a number of complete resyncs, as in `2`, or `never`; `0` deletes at once";
-                self.issue(AFTER, problem, remedy);
-                RemovalAfter::default()
-            })
-        });
-        let max_deletions = self.text(MAXIMUM).and_then(|text| match text.parse::<u64>() {
-            Ok(maximum) if maximum > 0 => Some(maximum),
-            _ => {
-                let remedy = "use a whole number above zero, as in `500`, or unset it for no such limit";
-                self.issue(MAXIMUM, format!("found `{text}`"), remedy);
-                None
-            }
-        });
-        let adopts = self.flag("adopt_existing_entities", false);
-        DeletionSettings {
-            removal: RemovalOptions { confirmed: self.confirmed().into_iter().collect(), after },
-            max_deletions,
-            adoption: if adopts { Adoption::Any } else { Adoption::Never },
-        }
-    }
+#[derive(Debug, Deserialize)]
+pub(super) struct Table {
+    #[serde(alias = "BERTH_REMOVAL_AFTER")]
+    removal_after: Setting<RemovalAfter>,
+    #[serde(alias = "BERTH_CONFIRM_REMOVAL")]
+    confirm_removal: Setting<Vec<String>>,
+    #[serde(alias = "BERTH_MAX_DELETIONS")]
+    max_deletions: Setting<Limit>,
+    #[serde(alias = "BERTH_ADOPT_EXISTING_ENTITIES")]
+    adopt_existing_entities: Setting<bool>,
+}
 
-    /// An empty list confirms nothing, so it is no mistake.
-    fn confirmed(&mut self) -> Vec<RemovedScope> {
-        const PATH: &str = "confirm_removal";
-        let remedy = "use `account=<id>`, `region=<region>` or `region=<account>/<region>`, several as \
-                      `[\"account=111111111111\", \"region=eu-west-1\"]`";
-        let Some(texts) = self.texts(PATH) else {
-            self.issue(PATH, "not a list of texts", remedy);
-            return Vec::new();
+impl FromValue for RemovalAfter {
+    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+        let remedy = || {
+            format!("use a number of complete resyncs, as in `{example}`, or `never`; `0` deletes at once")
         };
-        let mut scopes = Vec::new();
-        for text in texts {
-            match text.parse() {
-                Ok(scope) => scopes.push(scope),
-                Err(problem) => self.issue(PATH, problem, remedy),
+        String::from_value(value, example)?.parse().map_err(|problem: String| Finding::new(problem, remedy()))
+    }
+}
+
+/// The largest number of deletions.
+struct Limit(u64);
+
+impl FromValue for Limit {
+    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+        let text = String::from_value(value, example)?;
+        let limit = text.parse().ok().filter(|limit| *limit > 0).map(Self);
+        limit.ok_or_else(|| {
+            let remedy =
+                format!("use a whole number above zero, as in `{example}`, or unset it for no limit");
+            Finding::new(format!("found `{text}`"), remedy)
+        })
+    }
+}
+
+impl Section for DeletionSettings {
+    fn read(check: &mut Check<'_>) -> Option<Self> {
+        let table: Table = check.table()?;
+        let after = check.value(&table.removal_after);
+        let max_deletions = check.value(&table.max_deletions).map(|Limit(limit)| limit);
+        let adopts = check.value(&table.adopt_existing_entities);
+        let confirmed = confirmed(check, &table.confirm_removal);
+        Some(Self {
+            removal: RemovalOptions { confirmed: confirmed.into_iter().collect(), after: after? },
+            max_deletions,
+            adoption: if adopts? { Adoption::Any } else { Adoption::Never },
+        })
+    }
+}
+
+/// An empty list confirms nothing, so it is no mistake.
+fn confirmed(check: &mut Check<'_>, setting: &Setting<Vec<String>>) -> Vec<RemovedScope> {
+    let mut scopes = Vec::new();
+    for text in check.value(setting).unwrap_or_default() {
+        match text.parse() {
+            Ok(scope) => scopes.push(scope),
+            Err(problem) => {
+                let remedy = format!(
+                    "use `account=<id>`, `region=<region>` or `region=<account>/<region>`, several as `{}`",
+                    setting.example()
+                );
+                check.issue(setting, problem, remedy);
             }
         }
-        scopes
     }
+    scopes
 }
 
 #[cfg(test)]

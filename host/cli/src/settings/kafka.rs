@@ -1,25 +1,37 @@
 //! The settings of the KAFKA listener.
 
-use std::time::Duration;
-
 use berth_service::config::{Kafka, Mechanism, Security};
 use serde_json::Value;
 
-use super::Reader;
+use super::{
+    check::Check,
+    listener,
+    schema::Setting,
+    values::{OneOf, Raw, Words},
+};
 
-const MECHANISMS: [(&str, Mechanism); 3] = [
-    ("SCRAM-SHA-512", Mechanism::ScramSha512),
-    ("SCRAM-SHA-256", Mechanism::ScramSha256),
-    ("PLAIN", Mechanism::Plain),
-];
+impl Words for Mechanism {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("SCRAM-SHA-512", Self::ScramSha512), ("SCRAM-SHA-256", Self::ScramSha256), ("PLAIN", Self::Plain)];
+    const ANY_CASE: bool = true;
+}
 
-/// Protocols: whether TLS is used, and whether name and password are.
-const PROTOCOLS: [(&str, (bool, bool)); 4] = [
-    ("SASL_SSL", (true, true)),
-    ("SASL_PLAINTEXT", (false, true)),
-    ("SSL", (true, false)),
-    ("PLAINTEXT", (false, false)),
-];
+/// Whether TLS is used, and whether name and password are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Protocol {
+    tls: bool,
+    sasl: bool,
+}
+
+impl Words for Protocol {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("SASL_SSL", Self { tls: true, sasl: true }),
+        ("SASL_PLAINTEXT", Self { tls: false, sasl: true }),
+        ("SSL", Self { tls: true, sasl: false }),
+        ("PLAINTEXT", Self { tls: false, sasl: false }),
+    ];
+    const ANY_CASE: bool = true;
+}
 
 /// Port's brokers, as its documentation names them.
 const BROKERS: [&str; 3] = [
@@ -35,70 +47,52 @@ const US_BROKERS: [&str; 3] = [
     "b-3-public.production.5v06xt.c21.kafka.us-east-1.amazonaws.com:9196",
 ];
 
-const EXAMPLE: &str = "broker-1.example.com:9196,broker-2.example.com:9196";
+/// Reads the settings of the listener.
+pub(super) fn read(check: &mut Check<'_>, table: &listener::Listener) -> Option<Kafka> {
+    let brokers = brokers(check, &table.brokers);
+    let protocol = check.value(&table.security_protocol);
+    let mechanism = check.value(&table.authentication_mechanism);
+    let enabled = check.value(&table.kafka_security_enabled);
+    let poll_timeout = check.value(&table.consumer_poll_timeout);
+    let resync_on_start = check.value(&table.resync_on_start);
+    let (OneOf(Protocol { tls, sasl }), OneOf(mechanism)) = (protocol?, mechanism?);
+    let on = Security::On { tls, mechanism: sasl.then_some(mechanism) };
+    let security = if enabled? { on } else { Security::Off };
+    Some(Kafka { brokers, security, poll_timeout: poll_timeout?.0, resync_on_start: resync_on_start? })
+}
 
-impl Reader<'_> {
-    pub(super) fn kafka(&mut self, resync_on_start: bool) -> Kafka {
-        let brokers = self.brokers();
-        let (tls, named) = self.one_of("event_listener.security_protocol", &PROTOCOLS);
-        let mechanism = self.one_of("event_listener.authentication_mechanism", &MECHANISMS);
-        let security = if self.flag("event_listener.kafka_security_enabled", true) {
-            Security::On { tls, mechanism: named.then_some(mechanism) }
-        } else {
-            Security::Off
-        };
-        let poll_timeout = Duration::from_secs(self.number("event_listener.consumer_poll_timeout", 1) as u64);
-        Kafka { brokers, security, poll_timeout, resync_on_start }
-    }
-
-    /// The value that a word stands for, in any case; the first one where none is set.
-    fn one_of<T: Copy>(&mut self, path: &str, known: &[(&str, T)]) -> T {
-        let Some(text) = self.text(path) else { return known[0].1 };
-        if let Some((_, value)) = known.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text)) {
-            return *value;
+/// A list with commas between, a JSON array as a text, or an array.
+fn brokers(check: &mut Check<'_>, setting: &Setting<Raw>) -> Vec<String> {
+    let value = match check.value(setting).map(|Raw(value)| value) {
+        None => return port_brokers(check),
+        Some(Value::String(text)) if text.trim_start().starts_with('[') => {
+            serde_json::from_str(&text).unwrap_or(Value::String(text))
         }
-        let names: Vec<String> = known.iter().map(|(name, _)| format!("`{name}`")).collect();
-        self.issue(path, format!("found `{text}`"), format!("use one of {}", names.join(", ")));
-        known[0].1
-    }
-
-    /// A list with commas between, a JSON array as a text, or an array.
-    fn brokers(&mut self) -> Vec<String> {
-        const PATH: &str = "event_listener.brokers";
-        let value = match self.tree.get(PATH).map(|setting| setting.value.clone()) {
-            None => return self.port_brokers(),
-            Some(Value::String(text)) if text.trim_start().starts_with('[') => {
-                serde_json::from_str(&text).unwrap_or(Value::String(text))
-            }
-            Some(value) => value,
-        };
-        let listed: Vec<Option<String>> = match &value {
-            Value::String(text) => text.split(',').map(|broker| Some(broker.trim().to_owned())).collect(),
-            Value::Array(items) => {
-                items.iter().map(|item| item.as_str().map(|broker| broker.trim().to_owned())).collect()
-            }
-            _ => vec![None],
-        };
-        let brokers: Vec<String> =
-            listed.iter().flatten().filter(|broker| is_address(broker)).cloned().collect();
-        if brokers.is_empty() || brokers.len() < listed.len() {
-            self.issue(
-                PATH,
-                format!("found `{value}`, which is no list of `host:port`"),
-                format!(
-                    r#"use one such as `{EXAMPLE}`, or a JSON array such as `["broker-1.example.com:9196"]`"#
-                ),
-            );
+        Some(value) => value,
+    };
+    let listed: Vec<Option<String>> = match &value {
+        Value::String(text) => text.split(',').map(|broker| Some(broker.trim().to_owned())).collect(),
+        Value::Array(items) => {
+            items.iter().map(|item| item.as_str().map(|broker| broker.trim().to_owned())).collect()
         }
-        brokers
+        _ => vec![None],
+    };
+    let brokers: Vec<String> = listed.iter().flatten().filter(|broker| is_address(broker)).cloned().collect();
+    if brokers.is_empty() || brokers.len() < listed.len() {
+        check.issue(
+            setting,
+            format!("found `{value}`, which is no list of `host:port`"),
+            format!("use a list such as `{}`, or names with commas between them", setting.example()),
+        );
     }
+    brokers
+}
 
-    fn port_brokers(&self) -> Vec<String> {
-        let base_url = self.tree.get("port.base_url").and_then(|setting| setting.value.as_str());
-        let us = base_url.is_some_and(|url| url.contains("//api.us."));
-        let brokers = if us { US_BROKERS } else { BROKERS };
-        brokers.map(ToOwned::to_owned).to_vec()
-    }
+fn port_brokers(check: &Check<'_>) -> Vec<String> {
+    let base_url = check.tree().get("port.base_url").and_then(Value::as_str);
+    let us = base_url.is_some_and(|url| url.contains("//api.us."));
+    let brokers = if us { US_BROKERS } else { BROKERS };
+    brokers.map(ToOwned::to_owned).to_vec()
 }
 
 fn is_address(broker: &str) -> bool {

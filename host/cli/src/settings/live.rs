@@ -1,78 +1,94 @@
 //! Live events: whether they are followed, and how.
 
-use std::time::Duration;
-
 use berth_embed::{LiveOptions, core::AccountId};
 use berth_service::config::{LiveKey, LiveSettings};
 use secrecy::SecretString;
+use serde::Deserialize;
 use serde_json::Value;
+use url::Url;
 
-use super::{Reader, is_empty};
+use super::{
+    check::{Check, Section},
+    schema::Setting,
+    values::{Count, Raw, Time, is_empty},
+};
 
-/// The settings that hold keys.
-pub(super) const KEYS: [&str; 2] = [ONE_KEY, MANY_KEYS];
-const ONE_KEY: &str = "integration.config.live_events_api_key";
-const MANY_KEYS: &str = "integration.config.live_events_keys";
-const MANY_EXAMPLE: &str = r#"[{"key": "…", "accounts": ["111111111111"]}]"#;
+#[derive(Debug, Deserialize)]
+pub(super) struct Table {
+    base_url: Setting<Url>,
+    event_workers_count: Setting<Count>,
+    max_event_processing_seconds: Setting<Time>,
+    max_wait_seconds_before_shutdown: Setting<Time>,
+    integration: Integration,
+}
 
-impl Reader<'_> {
-    /// Live events are followed when there is a key for them.
-    pub(super) fn live(&mut self) -> Option<LiveSettings> {
-        let defaults = LiveOptions::default();
-        let base_url = self.url("base_url", "https://berth.example.com");
+#[derive(Debug, Deserialize)]
+struct Integration {
+    config: Config,
+}
+
+#[derive(Debug, Deserialize)]
+struct Config {
+    live_events_api_key: Setting<SecretString>,
+    live_events_keys: Setting<Raw>,
+}
+
+impl Table {
+    /// Whether a key is set, so that others may bring events.
+    pub(super) fn has_key(&self) -> bool {
+        let Config { live_events_api_key, live_events_keys } = &self.integration.config;
+        live_events_api_key.is_set() || live_events_keys.is_set()
+    }
+}
+
+/// Live events are followed when there is a key for them.
+impl Section for Option<LiveSettings> {
+    fn read(check: &mut Check<'_>) -> Option<Self> {
+        let table: Table = check.table()?;
+        let base_url = check.value(&table.base_url);
+        let workers = check.value(&table.event_workers_count);
+        let deadline = check.value(&table.max_event_processing_seconds);
+        let drain = check.value(&table.max_wait_seconds_before_shutdown);
+        let config = table.integration.config;
+        let mut keys = keys_of_accounts(check, &config.live_events_keys);
+        let one = check.value(&config.live_events_api_key);
+        keys.extend(one.map(|key| LiveKey { key, accounts: None }));
         let options = LiveOptions {
-            workers: self.number("event_workers_count", defaults.workers),
-            deadline: self.seconds("max_event_processing_seconds", defaults.deadline),
-            drain: self.seconds("max_wait_seconds_before_shutdown", defaults.drain),
-            ..defaults
+            workers: workers?.0,
+            deadline: deadline?.0,
+            drain: drain?.0,
+            ..LiveOptions::default()
         };
-        let mut keys = self.keys_of_accounts();
-        keys.extend(self.secret(ONE_KEY).map(|key| LiveKey { key, accounts: None }));
-        (!keys.is_empty()).then_some(LiveSettings { keys, base_url, options })
+        Some((!keys.is_empty()).then_some(LiveSettings { keys, base_url, options }))
     }
+}
 
-    /// The keys that may bring events of some accounts only. A key without accounts is a mistake: it
-    /// could mean all or none.
-    fn keys_of_accounts(&mut self) -> Vec<LiveKey> {
-        let Some(setting) = self.tree.given(MANY_KEYS) else { return Vec::new() };
-        let list = match &setting.value {
-            Value::String(text) => serde_json::from_str::<Value>(text).unwrap_or_default(),
-            other => other.clone(),
-        };
-        let remedy =
-            format!("use a list such as `{MANY_EXAMPLE}`; `live_events_api_key` is valid for all accounts");
-        let items = match list {
-            Value::Array(items) if !items.is_empty() => items,
-            // Never what was found: it may be a key.
-            _ => {
-                self.issue(MANY_KEYS, "not a list of keys with their accounts", remedy);
-                return Vec::new();
-            }
-        };
-        let mut keys = Vec::new();
-        for (index, item) in items.iter().enumerate() {
-            match live_key(item) {
-                Ok(key) => keys.push(key),
-                Err(problem) => self.issue(MANY_KEYS, format!("element {index}: {problem}"), remedy.clone()),
-            }
+/// The keys that may bring events of some accounts only. A key without accounts is a mistake: it
+/// could mean all or none.
+fn keys_of_accounts(check: &mut Check<'_>, setting: &Setting<Raw>) -> Vec<LiveKey> {
+    let Some(given) = setting.given() else { return Vec::new() };
+    let list = match &given.value {
+        Value::String(text) => serde_json::from_str::<Value>(text).unwrap_or_default(),
+        other => other.clone(),
+    };
+    let example = setting.example();
+    let remedy = format!("use a list such as `{example}`; `live_events_api_key` is valid for all accounts");
+    let items = match list {
+        Value::Array(items) if !items.is_empty() => items,
+        // Never what was found: it may be a key.
+        _ => {
+            check.issue(setting, "not a list of keys with their accounts", remedy);
+            return Vec::new();
         }
-        keys
+    };
+    let mut keys = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        match live_key(item) {
+            Ok(key) => keys.push(key),
+            Err(problem) => check.issue(setting, format!("element {index}: {problem}"), remedy.clone()),
+        }
     }
-
-    /// A time, which may have a fraction.
-    fn seconds(&mut self, path: &str, default: Duration) -> Duration {
-        let Some(text) = self.text(path) else { return default };
-        let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        seconds.filter(|seconds| !seconds.is_zero()).unwrap_or_else(|| {
-            let example = default.as_secs();
-            self.issue(
-                path,
-                format!("found `{text}`"),
-                format!("use a number of seconds, as in `{example}`"),
-            );
-            default
-        })
-    }
+    keys
 }
 
 /// Reads one of `live_events_keys`. Never says what was found: it may be a key in the wrong place.
@@ -93,7 +109,7 @@ fn live_key(item: &Value) -> Result<LiveKey, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::time::Duration;
 
     use clap::Parser;
     use secrecy::ExposeSecret;

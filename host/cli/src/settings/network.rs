@@ -1,18 +1,42 @@
-//! How requests leave: proxies, trusted certificates, timeouts. The variables are those of the
+//! How requests leave: proxies and trusted certificates. The variables are those of the
 //! contract, of AWS's SDKs and of everybody else.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use berth_embed::{HttpConfig, NoProxy, Proxies, ProxyUrl, Roots};
+use serde::Deserialize;
 
-use super::{Issue, Reader};
+use super::{
+    Issue,
+    check::{Check, Section, variable},
+    schema::Setting,
+};
 
 /// Where containers get certificates mounted (the chart's `selfSignedCertificate`), and where they
 /// stand before `update-ca-certificates` has run.
 const MOUNTED: &str = "/usr/local/share/ca-certificates";
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Table {
+    ssl: Ssl,
+}
+
+#[derive(Debug, Deserialize)]
+struct Ssl {
+    port: Tls,
+    third_party: Tls,
+}
+
+#[derive(Debug, Deserialize)]
+struct Tls {
+    verify: Setting<bool>,
+    x509: X509,
+}
+
+#[derive(Debug, Deserialize)]
+struct X509 {
+    strict: Setting<bool>,
+}
 
 /// What the HTTP clients need to know.
 #[derive(Debug)]
@@ -20,149 +44,161 @@ pub(super) struct Network {
     pub(super) http: HttpConfig,
     /// Where AWS is asked in another way than Port.
     pub(super) aws_http: Option<HttpConfig>,
-    /// How long one request to AWS may take.
-    pub(super) timeout: Option<Duration>,
+    /// Whether the certificates of third parties are checked.
+    #[cfg(any(feature = "oci", feature = "otlp"))]
+    third_party: bool,
 }
 
-impl Reader<'_> {
-    pub(super) fn network(&mut self) -> Network {
-        let proxies = self.proxies();
-        let roots = self.roots();
-        let aws_roots = self.paths("AWS_CA_BUNDLE").and_then(|(name, paths)| self.trust_only(&name, &paths));
-        let port = self.verify("ssl.port.verify", "Port");
-        let aws = self.verify("ssl.third_party.verify", "AWS");
+impl Section for Network {
+    fn read(check: &mut Check<'_>) -> Option<Self> {
+        let table: Table = check.table()?;
+        let proxies = proxies(check);
+        let roots = roots(check);
+        let bundle = paths(check, "AWS_CA_BUNDLE");
+        let aws_roots = bundle.and_then(|(name, paths)| trust_only(check, &name, &paths));
+        let port = verify(check, &table.ssl.port.verify, "Port");
+        let aws = verify(check, &table.ssl.third_party.verify, "AWS");
         // The parser of certificates has its own idea of strictness, which is not to be loosened.
-        for path in ["ssl.port.x509.strict", "ssl.third_party.x509.strict"] {
-            self.flag(path, true);
+        for side in [&table.ssl.port, &table.ssl.third_party] {
+            check.value(&side.x509.strict);
         }
-        let timeout = self
-            .tree
-            .get("client_timeout")
-            .is_some()
-            .then(|| Duration::from_secs(self.number("client_timeout", 60) as u64));
+        let (port, aws) = (port?, aws?);
         let http = HttpConfig { proxies, roots, unverified: !port };
         let aws_http = (aws_roots.is_some() || aws != port).then(|| HttpConfig {
             roots: aws_roots.or_else(|| http.roots.clone()),
             unverified: !aws,
             ..http.clone()
         });
-        Network { http, aws_http, timeout }
+        Some(Self {
+            http,
+            aws_http,
+            #[cfg(any(feature = "oci", feature = "otlp"))]
+            third_party: aws,
+        })
     }
+}
 
-    /// How requests leave that go neither to Port nor to AWS.
-    #[cfg(any(feature = "oci", feature = "otlp"))]
-    pub(super) fn third_party(&mut self) -> HttpConfig {
-        let http = self.network().http;
+/// How requests leave that go neither to Port nor to AWS.
+#[cfg(any(feature = "oci", feature = "otlp"))]
+#[derive(Debug)]
+pub(crate) struct ThirdParty(pub(crate) HttpConfig);
+
+#[cfg(any(feature = "oci", feature = "otlp"))]
+impl Section for ThirdParty {
+    fn read(check: &mut Check<'_>) -> Option<Self> {
         // What is said of third parties holds for them: Port is the other side here.
-        HttpConfig { unverified: !self.flag("ssl.third_party.verify", true), ..http }
+        let Network { http, third_party, .. } = Network::read(check)?;
+        Some(Self(HttpConfig { unverified: !third_party, ..http }))
     }
+}
 
-    fn verify(&mut self, path: &str, whom: &str) -> bool {
-        let verify = self.flag(path, true);
-        if !verify {
-            self.notes.push(format!(
-                "{}=false: the certificates of {whom} are not checked, so whoever is on the way can read and change everything, secrets included. Better name your certificate authority with SSL_CERT_FILE",
-                super::variable(path)
-            ));
+fn verify(check: &mut Check<'_>, setting: &Setting<bool>, whom: &str) -> Option<bool> {
+    let verify = check.value(setting)?;
+    if !verify {
+        check.note(format!(
+            "{}=false: the certificates of {whom} are not checked, so whoever is on the way can read and change everything, secrets included. Better name your certificate authority with SSL_CERT_FILE",
+            variable(setting.path())
+        ));
+    }
+    Some(verify)
+}
+
+/// As in Python, the variable in lower case wins.
+fn either_case(check: &Check<'_>, name: &str) -> Option<(String, String)> {
+    [name.to_lowercase(), name.to_owned()]
+        .into_iter()
+        .find_map(|name| check.environment().get(&name).map(|value| (name.clone(), value.to_owned())))
+}
+
+/// The proxies, which other sections need to check addresses.
+pub(super) fn proxies(check: &mut Check<'_>) -> Proxies {
+    let all = proxy(check, "ALL_PROXY");
+    let http = proxy(check, "HTTP_PROXY").or_else(|| all.clone());
+    let https = proxy(check, "HTTPS_PROXY").or(all);
+    Proxies { http, https, except: no_proxy(check) }
+}
+
+fn no_proxy(check: &mut Check<'_>) -> NoProxy {
+    let Some((name, list)) = either_case(check, "NO_PROXY") else { return NoProxy::default() };
+    let (no_proxy, unknown) = NoProxy::parse(&list);
+    for entry in unknown {
+        // The list is meant for many programs: one that only others understand is no mistake.
+        check.note(format!(
+            "{name}: `{entry}` is ignored: it is neither a host name, an IP address nor a network such as `10.0.0.0/8`"
+        ));
+    }
+    no_proxy
+}
+
+fn proxy(check: &mut Check<'_>, name: &str) -> Option<ProxyUrl> {
+    let (name, value) = either_case(check, name)?;
+    ProxyUrl::parse(&value)
+        .map_err(|error| {
+            check.push(Issue {
+                setting: name,
+                // Not what was found: there may be a password in it.
+                problem: error.to_string(),
+                remedy:
+                    "use the address of an HTTP proxy, such as `http://proxy.example.com:3128`, or unset it"
+                        .into(),
+            });
+        })
+        .ok()
+}
+
+/// Certificates named by the operator replace those of the system, as with OpenSSL and `httpx`;
+/// those mounted into a container come besides.
+fn roots(check: &mut Check<'_>) -> Option<Roots> {
+    let named: Vec<(String, Vec<PathBuf>)> =
+        ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(|name| paths(check, name)).collect();
+    if !named.is_empty() {
+        for (name, paths) in &named {
+            // Each on its own first, so that the variable at fault is told.
+            trust_only(check, name, paths)?;
         }
-        verify
+        let all: Vec<PathBuf> = named.into_iter().flat_map(|(_, paths)| paths).collect();
+        return trust_only(check, "SSL_CERT_FILE", &all);
     }
+    let mounted = certificates_in(Path::new(MOUNTED));
+    if mounted.is_empty() {
+        return None;
+    }
+    Roots::system()
+        .and(mounted.iter().map(PathBuf::as_path))
+        .map_err(|error| {
+            check.push(Issue {
+                setting: format!("{MOUNTED}/*.crt"),
+                problem: told(&error),
+                remedy: "mount a certificate in PEM form, readable for the user that Berth runs as, or none"
+                    .into(),
+            });
+        })
+        .ok()
+}
 
-    /// As in Python, the variable in lower case wins.
-    fn either_case(&self, name: &str) -> Option<(String, String)> {
-        [name.to_lowercase(), name.to_owned()]
-            .into_iter()
-            .find_map(|name| self.environment.get(&name).map(|value| (name.clone(), value.to_owned())))
-    }
+/// The files and directories that a variable names.
+fn paths(check: &Check<'_>, name: &str) -> Option<(String, Vec<PathBuf>)> {
+    let value = check.environment().get(name)?;
+    let base = &check.environment().working_dir;
+    // OpenSSL takes a list of directories, but only one file.
+    let paths: Vec<PathBuf> = if name.ends_with("_DIR") {
+        std::env::split_paths(value).map(|path| base.join(path)).collect()
+    } else {
+        vec![base.join(value)]
+    };
+    Some((name.to_owned(), paths))
+}
 
-    fn proxies(&mut self) -> Proxies {
-        let all = self.proxy("ALL_PROXY");
-        let http = self.proxy("HTTP_PROXY").or_else(|| all.clone());
-        let https = self.proxy("HTTPS_PROXY").or(all);
-        Proxies { http, https, except: self.no_proxy() }
-    }
-
-    fn no_proxy(&mut self) -> NoProxy {
-        let Some((name, list)) = self.either_case("NO_PROXY") else { return NoProxy::default() };
-        let (no_proxy, unknown) = NoProxy::parse(&list);
-        for entry in unknown {
-            // The list is meant for many programs: one that only others understand is no mistake.
-            self.notes.push(format!(
-                "{name}: `{entry}` is ignored: it is neither a host name, an IP address nor a network such as `10.0.0.0/8`"
-            ));
-        }
-        no_proxy
-    }
-
-    fn proxy(&mut self, name: &str) -> Option<ProxyUrl> {
-        let (name, value) = self.either_case(name)?;
-        ProxyUrl::parse(&value)
-            .map_err(|error| {
-                self.issues.push(Issue {
-                    setting: name,
-                    // Not what was found: there may be a password in it.
-                    problem: error.to_string(),
-                    remedy: "use the address of an HTTP proxy, such as `http://proxy.example.com:3128`, or unset it".into(),
-                });
-            })
-            .ok()
-    }
-
-    /// Certificates named by the operator replace those of the system, as with OpenSSL and `httpx`;
-    /// those mounted into a container come besides.
-    fn roots(&mut self) -> Option<Roots> {
-        let named: Vec<(String, Vec<PathBuf>)> =
-            ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(|name| self.paths(name)).collect();
-        if !named.is_empty() {
-            for (name, paths) in &named {
-                // Each on its own first, so that the variable at fault is told.
-                self.trust_only(name, paths)?;
-            }
-            let all: Vec<PathBuf> = named.into_iter().flat_map(|(_, paths)| paths).collect();
-            return self.trust_only("SSL_CERT_FILE", &all);
-        }
-        let mounted = certificates_in(Path::new(MOUNTED));
-        if mounted.is_empty() {
-            return None;
-        }
-        Roots::system()
-            .and(mounted.iter().map(PathBuf::as_path))
-            .map_err(|error| {
-                self.issues.push(Issue {
-                    setting: format!("{MOUNTED}/*.crt"),
-                    problem: told(&error),
-                    remedy:
-                        "mount a certificate in PEM form, readable for the user that Berth runs as, or none"
-                            .into(),
-                });
-            })
-            .ok()
-    }
-
-    /// The files and directories that a variable names.
-    fn paths(&self, name: &str) -> Option<(String, Vec<PathBuf>)> {
-        let value = self.environment.get(name)?;
-        let base = &self.environment.working_dir;
-        // OpenSSL takes a list of directories, but only one file.
-        let paths: Vec<PathBuf> = if name.ends_with("_DIR") {
-            std::env::split_paths(value).map(|path| base.join(path)).collect()
-        } else {
-            vec![base.join(value)]
-        };
-        Some((name.to_owned(), paths))
-    }
-
-    fn trust_only(&mut self, name: &str, paths: &[PathBuf]) -> Option<Roots> {
-        Roots::of(paths.iter().map(PathBuf::as_path))
-            .map_err(|error| {
-                self.issues.push(Issue {
-                    setting: name.to_owned(),
-                    problem: told(&error),
-                    remedy: "name a file (or, with SSL_CERT_DIR, a directory) of certificates in PEM form (`-----BEGIN CERTIFICATE-----`), or unset it to trust what the system trusts".into(),
-                });
-            })
-            .ok()
-    }
+fn trust_only(check: &mut Check<'_>, name: &str, paths: &[PathBuf]) -> Option<Roots> {
+    Roots::of(paths.iter().map(PathBuf::as_path))
+        .map_err(|error| {
+            check.push(Issue {
+                setting: name.to_owned(),
+                problem: told(&error),
+                remedy: "name a file (or, with SSL_CERT_DIR, a directory) of certificates in PEM form (`-----BEGIN CERTIFICATE-----`), or unset it to trust what the system trusts".into(),
+            });
+        })
+        .ok()
 }
 
 fn told(error: &dyn std::error::Error) -> String {
@@ -182,6 +218,8 @@ fn certificates_in(directory: &Path) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::Parser;
     use url::Url;
 

@@ -5,13 +5,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_embed::{Compiler, CompilerProcess, EngineConfig, Isolation, IsolationProcess, Wasi};
+use berth_embed::{Compiler, CompilerProcess, EngineConfig, Isolation, IsolationProcess, Variables, Wasi};
 use minisign_verify::PublicKey;
-use serde_json::Value;
+use serde::Deserialize;
 
-use super::{Issue, Reader};
+use super::{
+    Issue,
+    check::{Check, Section},
+    schema::Setting,
+    values::{Count, OneOf, Paths, Seconds, Words},
+};
 use crate::{
-    args::Global,
     files,
     trust::{Demand, Key, SIGNATURE_BYTES, Trust},
 };
@@ -26,56 +30,76 @@ fn this_program() -> io::Result<PathBuf> {
     if running.exists() { Ok(running.to_owned()) } else { std::env::current_exe() }
 }
 
-impl Reader<'_> {
-    /// The directories of plugins, bundled ones first, and the rules for those of others.
-    pub(super) fn plugins(&mut self, args: &Global, config: &mut EngineConfig) -> Trust {
-        let given = if args.plugins.is_empty() {
-            self.list_of_paths("plugins", "BERTH_PLUGINS", "[\"plugins\"]")
-        } else {
-            args.plugins.clone()
-        };
-        let bundled = self.bundled_plugins();
-        let isolated = self.plugins_are_isolated();
-        match this_program() {
-            Ok(program) => {
-                config.compiler = Compiler::Process(CompilerProcess::new(program.clone()));
-                if isolated {
-                    let trusted_dirs = bundled.iter().cloned().collect();
-                    config.isolation = Isolation::Process(IsolationProcess { program, trusted_dirs });
-                }
-            }
-            Err(error) => self.issue(
-                "the program itself",
-                format!("the system does not say where it is ({error}), so that no plugin can be compiled"),
-                "mount /proc, or start it by its full path",
-            ),
-        }
-        // Only there: whoever may add a plugin must not bring code that no sandbox holds.
-        config.precompiled_dirs =
-            bundled.iter().map(|dir| dir.join("compiled")).filter(|dir| dir.is_dir()).collect();
-        config.plugin_dirs.extend(bundled.clone());
-        for dir in given {
-            let dir = self.environment.working_dir.join(dir);
-            if bundled.as_ref().is_some_and(|bundled| same(bundled, &dir)) {
-                continue;
-            }
-            if dir.is_dir() {
-                config.plugin_dirs.push(dir);
-            } else {
-                self.issues.push(Issue {
-                    setting: "--plugins (or BERTH_PLUGINS)".into(),
-                    problem: format!("`{}` is not a directory", dir.display()),
-                    remedy: "give a directory that holds plugins (`*.wasm`), or make this one".into(),
-                });
-            }
-        }
-        self.trust(args, bundled)
-    }
+#[derive(Debug, Deserialize)]
+pub(super) struct Table {
+    plugins: Setting<Paths>,
+    #[serde(alias = "BERTH_PLUGINS_LOCK")]
+    plugins_lock: Setting<PathBuf>,
+    #[serde(alias = "BERTH_PLUGIN_TRUST")]
+    plugin_trust: Setting<OneOf<Demand>>,
+    plugin_keys: Setting<Paths>,
+    plugin_isolation: Setting<OneOf<IsIsolated>>,
+    #[serde(alias = "BERTH_CACHE_DIR")]
+    cache_dir: Setting<PathBuf>,
+    plugin_deadline_seconds: Setting<Seconds>,
+    plugin_memory_mib: Setting<Count>,
+    wasi: Setting<OneOf<Wasi>>,
+    jq_environment: Setting<Vec<String>>,
+}
 
-    /// Tells that there are no plugins, for what is nothing without them.
-    pub(super) fn wants_plugins(&mut self, config: &EngineConfig) {
-        if config.plugin_dirs.is_empty() && self.issues.is_empty() {
-            self.issues.push(Issue {
+impl Words for Demand {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("pinned", Self::Pinned), ("signed", Self::Signed), ("any", Self::Any)];
+}
+
+impl Words for Wasi {
+    const WORDS: &'static [(&'static str, Self)] = &[("empty", Self::Empty), ("deny", Self::Deny)];
+}
+
+/// Whether third-party plugins, and expressions of users, run in processes of their own.
+#[derive(Debug, Clone, Copy)]
+struct IsIsolated(bool);
+
+impl Words for IsIsolated {
+    const WORDS: &'static [(&'static str, Self)] = &[("none", Self(false)), ("process", Self(true))];
+}
+
+/// What runs plugins. A command that is about one plugin needs no directory of them.
+#[derive(Debug)]
+pub(crate) struct Plugins {
+    /// Without the rules that say which plugins are trusted: [`EngineConfig::trust`] is set where it
+    /// starts.
+    pub(crate) engine: EngineConfig,
+    pub(crate) trust: Trust,
+}
+
+impl Section for Plugins {
+    fn read(check: &mut Check<'_>) -> Option<Self> {
+        let table: Table = check.table()?;
+        // Only a service exchanges plugins while it runs, and asks for it.
+        let mut engine = EngineConfig { reloads: false, ..EngineConfig::default() };
+        let trust = directories(check, &table, &mut engine);
+        engine.cache_dir = cache_dir(check, &table.cache_dir);
+        let deadline = check.value(&table.plugin_deadline_seconds);
+        let memory = check.value(&table.plugin_memory_mib);
+        let wasi = check.value(&table.wasi);
+        engine.jq_environment = jq_environment(check, &table.jq_environment);
+        engine.limits.deadline = deadline?.0;
+        engine.limits.memory_bytes = memory?.0 << 20;
+        engine.wasi = wasi?.0;
+        Some(Self { engine, trust: trust? })
+    }
+}
+
+/// The same, where there must be plugins.
+#[derive(Debug)]
+pub(crate) struct FoundPlugins(pub(crate) Plugins);
+
+impl Section for FoundPlugins {
+    fn read(check: &mut Check<'_>) -> Option<Self> {
+        let plugins = Plugins::read(check)?;
+        if plugins.engine.plugin_dirs.is_empty() && check.is_fine() {
+            check.push(Issue {
                 setting: "--plugins (or BERTH_PLUGINS)".into(),
                 problem: "no plugin directory is given, and none is installed beside the binary".into(),
                 remedy:
@@ -83,142 +107,266 @@ impl Reader<'_> {
                         .into(),
             });
         }
+        Some(Self(plugins))
     }
+}
 
-    fn trust(&mut self, args: &Global, bundled: Option<PathBuf>) -> Trust {
-        const DEMAND: &str = "plugin_trust";
-        let demand = self.environment.get("BERTH_PLUGIN_TRUST").map(ToOwned::to_owned);
-        let demand = match demand.or_else(|| self.text(DEMAND)).as_deref() {
-            None | Some("pinned") => Demand::Pinned,
-            Some("signed") => Demand::Signed,
-            Some("any") => Demand::Any,
-            Some(other) => {
-                self.issue(DEMAND, format!("found `{other}`"), "use `pinned`, `signed` or `any`");
-                Demand::Pinned
-            }
-        };
-        let from_environment = || self.environment.get("BERTH_PLUGINS_LOCK").map(PathBuf::from);
-        let lock = args.plugins_lock.clone().or_else(from_environment);
-        let lock = lock.or_else(|| self.text("plugins_lock").map(PathBuf::from));
-        let keys: Vec<Key> = self
-            .list_of_paths("plugin_keys", "BERTH_PLUGIN_KEYS", "[\"/etc/berth/vendor.pub\"]")
-            .into_iter()
-            .filter_map(|file| self.key(&file))
-            .collect();
-        if demand == Demand::Signed && keys.is_empty() && self.tree.get("plugin_keys").is_none() {
-            self.issue(
-                "plugin_keys",
-                "not set, while `plugin_trust` is `signed`",
-                "name the files with the public keys of those whose plugins are used (minisign's `*.pub`)",
-            );
-        }
-        let lock_given = lock.is_some();
-        let lock = self.environment.working_dir.join(lock.unwrap_or_else(|| "plugins.lock".into()));
-        let trust = Trust { demand, lock, lock_given, keys, bundled };
-        if demand != Demand::Any
-            && let Err(problem) = trust.grants()
-        {
-            self.issues.push(Issue {
-                setting: "--plugins-lock (or BERTH_PLUGINS_LOCK)".into(),
-                problem: problem.message,
-                remedy: problem.remedy.unwrap_or_default(),
-            });
-        }
-        trust
-    }
-
-    /// Whether plugins of others, and expressions of users, run in processes of their own.
-    fn plugins_are_isolated(&mut self) -> bool {
-        const PATH: &str = "plugin_isolation";
-        let isolated = match self.text(PATH).as_deref() {
-            None | Some("none") => false,
-            Some("process") => true,
-            Some(other) => {
-                self.issue(PATH, format!("found `{other}`"), "use `none` or `process`");
-                false
-            }
-        };
-        // What protects less than it says is worse than what says no.
-        if isolated && !cfg!(target_os = "linux") {
-            self.issue(PATH, "only Linux can close up a process", "run Berth on Linux, or leave it out");
-        }
-        isolated
-    }
-
-    /// What plugins get that import WASI.
-    pub(super) fn wasi(&mut self) -> Wasi {
-        match self.text("wasi").as_deref() {
-            None | Some("empty") => Wasi::Empty,
-            Some("deny") => Wasi::Deny,
-            Some(other) => {
-                self.issue("wasi", format!("found `{other}`"), "use `empty` or `deny`");
-                Wasi::Empty
+/// The directories of plugins, bundled ones first, and the rules for those of others.
+fn directories(check: &mut Check<'_>, table: &Table, config: &mut EngineConfig) -> Option<Trust> {
+    let given = if check.args().plugins.is_empty() {
+        list_of_paths(check, &table.plugins, "BERTH_PLUGINS")
+    } else {
+        check.args().plugins.clone()
+    };
+    let bundled = bundled_plugins(check);
+    let isolated = plugins_are_isolated(check, &table.plugin_isolation);
+    match this_program() {
+        Ok(program) => {
+            config.compiler = Compiler::Process(CompilerProcess::new(program.clone()));
+            if isolated? {
+                let trusted_dirs = bundled.iter().cloned().collect();
+                config.isolation = Isolation::Process(IsolationProcess { program, trusted_dirs });
             }
         }
+        Err(error) => check.push(Issue {
+            setting: "the program itself".into(),
+            problem: format!(
+                "the system does not say where it is ({error}), so that no plugin can be compiled"
+            ),
+            remedy: "mount /proc, or start it by its full path".into(),
+        }),
     }
-
-    fn key(&mut self, file: &Path) -> Option<Key> {
-        let file = self.environment.working_dir.join(file);
-        let read = files::read_text(&file, SIGNATURE_BYTES).map_err(|error| error.to_string());
-        let key = read.and_then(|text| {
-            // With the line of comment that minisign writes, or without.
-            let key = PublicKey::decode(text.trim()).or_else(|_| PublicKey::from_base64(text.trim()));
-            key.map_err(|error| format!("it holds no public key of minisign: {error}"))
-        });
-        match key {
-            Ok(key) => Some(Key { file, key }),
-            Err(reason) => {
-                self.issue(
-                    "plugin_keys",
-                    format!("`{}`: {reason}", file.display()),
-                    "name files with public keys of minisign (`*.pub`)",
-                );
-                None
-            }
+    // Only there: whoever may add a plugin must not bring code that no sandbox holds.
+    config.precompiled_dirs =
+        bundled.iter().map(|dir| dir.join("compiled")).filter(|dir| dir.is_dir()).collect();
+    config.plugin_dirs.extend(bundled.clone());
+    for dir in given {
+        let dir = check.path(dir);
+        if bundled.as_ref().is_some_and(|bundled| same(bundled, &dir)) {
+            continue;
         }
-    }
-
-    /// A list of paths: from a variable, separated as in `PATH`, else from the settings.
-    fn list_of_paths(&mut self, path: &str, variable: &str, example: &str) -> Vec<PathBuf> {
-        if let Some(list) = self.environment.get(variable) {
-            return std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect();
-        }
-        match self.tree.get(path).map(|setting| setting.value.clone()) {
-            None => Vec::new(),
-            Some(Value::String(one)) => vec![one.into()],
-            Some(Value::Array(paths)) => paths.iter().filter_map(Value::as_str).map(PathBuf::from).collect(),
-            Some(_) => {
-                self.issue(path, "not a list of paths", format!("use a list such as `{example}`"));
-                Vec::new()
-            }
-        }
-    }
-
-    /// The directory that the image names, or the one installed beside the binary, or that of a checkout.
-    fn bundled_plugins(&mut self) -> Option<PathBuf> {
-        if let Some(named) = self.environment.get(BUNDLED) {
-            let dir = self.environment.working_dir.join(named);
-            if dir.is_dir() {
-                return Some(dir);
-            }
-            self.issues.push(Issue {
-                setting: BUNDLED.into(),
+        if dir.is_dir() {
+            config.plugin_dirs.push(dir);
+        } else {
+            check.push(Issue {
+                setting: "--plugins (or BERTH_PLUGINS)".into(),
                 problem: format!("`{}` is not a directory", dir.display()),
-                remedy: "leave the value that the image sets, or unset it".into(),
+                remedy: "give a directory that holds plugins (`*.wasm`), or make this one".into(),
             });
-            return None;
         }
-        let beside = self.environment.executable.as_ref().and_then(|exe| exe.parent()).map(|dir| {
-            // Cargo marks the directories that it builds in: nowhere else is this a checkout.
-            let target = dir.parent().filter(|target| target.join("CACHEDIR.TAG").is_file());
-            let built = target.map(|target| target.join("components/plugins"));
-            [Some(dir.join("plugins")), Some(dir.join("../lib/berth/plugins")), built]
-        });
-        beside.into_iter().flatten().flatten().find(|dir| dir.is_dir())
     }
+    trust(check, table, bundled)
+}
+
+fn trust(check: &mut Check<'_>, table: &Table, bundled: Option<PathBuf>) -> Option<Trust> {
+    let demand = check.value(&table.plugin_trust).map(|OneOf(demand)| demand);
+    let lock = check.args().plugins_lock.clone().or_else(|| check.value(&table.plugins_lock));
+    let keys: Vec<Key> = list_of_paths(check, &table.plugin_keys, "BERTH_PLUGIN_KEYS")
+        .into_iter()
+        .filter_map(|file| key(check, &table.plugin_keys, &file))
+        .collect();
+    if demand == Some(Demand::Signed) && keys.is_empty() && !table.plugin_keys.is_set() {
+        check.issue(
+            &table.plugin_keys,
+            "not set, while `plugin_trust` is `signed`",
+            "name the files with the public keys of those whose plugins are used (minisign's `*.pub`)",
+        );
+    }
+    let lock_given = lock.is_some();
+    let lock = check.path(lock.unwrap_or_else(|| "plugins.lock".into()));
+    let trust = Trust { demand: demand?, lock, lock_given, keys, bundled };
+    if trust.demand != Demand::Any
+        && let Err(problem) = trust.grants()
+    {
+        check.push(Issue {
+            setting: "--plugins-lock (or BERTH_PLUGINS_LOCK)".into(),
+            problem: problem.message,
+            remedy: problem.remedy.unwrap_or_default(),
+        });
+    }
+    Some(trust)
+}
+
+fn plugins_are_isolated(check: &mut Check<'_>, setting: &Setting<OneOf<IsIsolated>>) -> Option<bool> {
+    let OneOf(IsIsolated(isolated)) = check.value(setting)?;
+    // What protects less than it says is worse than what says no.
+    if isolated && !cfg!(target_os = "linux") {
+        check.issue(setting, "only Linux can close up a process", "run Berth on Linux, or leave it out");
+    }
+    Some(isolated)
+}
+
+/// The variables that mappings in JQ see. Whoever may edit the mapping in Port can read them
+/// there, so that none of the host's own is among them, which hold its credentials.
+fn jq_environment(check: &mut Check<'_>, setting: &Setting<Vec<String>>) -> Variables {
+    let own = |name: &String| {
+        let name = name.to_ascii_uppercase();
+        ["OCEAN__", "BERTH_", "AWS_"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    let names = check.value(setting).unwrap_or_default();
+    let (own, shown): (Vec<String>, Vec<String>) = names.into_iter().partition(own);
+    for name in own {
+        check.issue(
+            setting,
+            format!("`{name}` is a setting of Berth or of AWS, which may hold credentials"),
+            "name other variables: whoever edits the mapping in Port can read them",
+        );
+    }
+    let environment = check.environment();
+    let value = |name: String| environment.get(&name).map(|value| (name.clone(), value.to_owned()));
+    shown.into_iter().filter_map(value).collect()
+}
+
+/// Where compiled plugins are kept. Without a home directory they are compiled at each start.
+fn cache_dir(check: &mut Check<'_>, setting: &Setting<PathBuf>) -> Option<PathBuf> {
+    let home = || check.environment().cache_home.as_ref().map(|home| home.join("berth"));
+    let home = home();
+    check.value(setting).map(|dir| check.path(dir)).or(home)
+}
+
+fn key(check: &mut Check<'_>, setting: &Setting<Paths>, file: &Path) -> Option<Key> {
+    let file = check.path(file);
+    let read = files::read_text(&file, SIGNATURE_BYTES).map_err(|error| error.to_string());
+    let key = read.and_then(|text| {
+        // With the line of comment that minisign writes, or without.
+        let key = PublicKey::decode(text.trim()).or_else(|_| PublicKey::from_base64(text.trim()));
+        key.map_err(|error| format!("it holds no public key of minisign: {error}"))
+    });
+    match key {
+        Ok(key) => Some(Key { file, key }),
+        Err(reason) => {
+            check.issue(
+                setting,
+                format!("`{}`: {reason}", file.display()),
+                "name files with public keys of minisign (`*.pub`)",
+            );
+            None
+        }
+    }
+}
+
+/// A list of paths: from a variable, separated as in `PATH`, else from the settings.
+fn list_of_paths(check: &mut Check<'_>, setting: &Setting<Paths>, variable: &str) -> Vec<PathBuf> {
+    if let Some(list) = check.environment().get(variable) {
+        return std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect();
+    }
+    check.value(setting).map(|Paths(paths)| paths).unwrap_or_default()
+}
+
+/// The directory that the image names, or the one installed beside the binary, or that of a checkout.
+fn bundled_plugins(check: &mut Check<'_>) -> Option<PathBuf> {
+    if let Some(named) = check.environment().get(BUNDLED) {
+        let dir = check.environment().working_dir.join(named);
+        if dir.is_dir() {
+            return Some(dir);
+        }
+        check.push(Issue {
+            setting: BUNDLED.into(),
+            problem: format!("`{}` is not a directory", dir.display()),
+            remedy: "leave the value that the image sets, or unset it".into(),
+        });
+        return None;
+    }
+    let beside = check.environment().executable.as_ref().and_then(|exe| exe.parent()).map(|dir| {
+        // Cargo marks the directories that it builds in: nowhere else is this a checkout.
+        let target = dir.parent().filter(|target| target.join("CACHEDIR.TAG").is_file());
+        let built = target.map(|target| target.join("components/plugins"));
+        [Some(dir.join("plugins")), Some(dir.join("../lib/berth/plugins")), built]
+    });
+    beside.into_iter().flatten().flatten().find(|dir| dir.is_dir())
 }
 
 /// Whether two paths are one directory.
 fn same(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{
+        args::Args,
+        settings::{Environment, Source, tests::load},
+    };
+
+    #[test]
+    fn mappings_see_the_variables_that_are_named_and_no_credentials() {
+        let settings =
+            load(&[("OCEAN__JQ_ENVIRONMENT", r#"["STAGE", "UNSET"]"#), ("STAGE", "hush-stage")]).unwrap();
+        let shown = format!("{:?}", settings.engine.jq_environment);
+        assert_eq!(shown, r#"{"STAGE"}"#);
+        let issues = load(&[("OCEAN__JQ_ENVIRONMENT", "STAGE, aws_secret_access_key")]).unwrap_err();
+        assert_eq!((issues.len(), issues[0].setting.as_str()), (1, "OCEAN__JQ_ENVIRONMENT"));
+        assert!(issues[0].problem.contains("aws_secret_access_key"), "{issues:?}");
+    }
+
+    #[test]
+    fn the_rules_for_plugins_of_others_are_checked() {
+        let trust = |changes: &[(&str, &str)]| load(changes).map(|settings| settings.trust);
+        let default = trust(&[]).unwrap();
+        assert_eq!((default.demand, default.lock_given), (Demand::Pinned, false));
+        assert!(default.lock.ends_with("plugins.lock") && default.lock.is_absolute());
+
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("vendor.pub");
+        let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+        let key = file.to_str().unwrap();
+        for text in [pair.pk.to_box().unwrap().to_string(), pair.pk.to_base64()] {
+            std::fs::write(&file, text).unwrap();
+            let signed = trust(&[("BERTH_PLUGIN_TRUST", "signed"), ("BERTH_PLUGIN_KEYS", key)]).unwrap();
+            assert_eq!((signed.demand, signed.keys.len()), (Demand::Signed, 1));
+        }
+
+        let setting = |changes: &[(&str, &str)]| trust(changes).unwrap_err()[0].setting.clone();
+        assert_eq!(setting(&[("OCEAN__PLUGIN_TRUST", "some")]), "OCEAN__PLUGIN_TRUST");
+        assert_eq!(setting(&[("BERTH_PLUGIN_TRUST", "signed")]), "OCEAN__PLUGIN_KEYS");
+        std::fs::write(&file, "no key").unwrap();
+        assert_eq!(setting(&[("BERTH_PLUGIN_KEYS", key)]), "OCEAN__PLUGIN_KEYS");
+        std::fs::write(&file, "[plugins.x]\nsha256 = 3").unwrap();
+        let issues = trust(&[("BERTH_PLUGINS_LOCK", key)]).unwrap_err();
+        assert!(issues[0].problem.contains("vendor.pub is not understood"), "{issues:?}");
+    }
+
+    #[test]
+    fn a_checkout_finds_what_it_built_and_nothing_else_passes_for_bundled() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, components) = (dir.path().join("target"), dir.path().join("target/components/plugins"));
+        let others = dir.path().join("others");
+        for dir in [&components, &others, &target.join("release")] {
+            std::fs::create_dir_all(dir).unwrap();
+        }
+        let mut environment = Environment::of(&[]);
+        environment.working_dir = dir.path().to_owned();
+        environment.executable = Some(target.join("release/berth"));
+        let found = |environment: &Environment, given: &[&str]| {
+            let mut args = vec!["berth", "sync"];
+            args.extend(given.iter().flat_map(|dir| ["--plugins", dir]));
+            let args = Args::parse_from(args);
+            let source = Source::read(&args.global, environment);
+            assert!(source.section::<Plugins>().is_ok(), "one plugin needs no other");
+            source.section().map(|FoundPlugins(Plugins { engine, trust })| (engine, trust))
+        };
+        assert!(found(&environment, &[]).is_err(), "a folder of any name is not cargo's");
+        std::fs::write(target.join("CACHEDIR.TAG"), "").unwrap();
+        let (config, trust) =
+            found(&environment, &["target/components/../components/plugins", "others"]).unwrap();
+        assert_eq!(config.plugin_dirs, [components.clone(), others.clone()], "no directory twice");
+        assert!(trust.is_bundled(&components.join("x.wasm")) && !trust.is_bundled(&others.join("x.wasm")));
+
+        // What an image names.
+        let with = |value: &str| {
+            let mut environment = Environment::of(&[("BERTH_BUNDLED_PLUGINS", value)]);
+            environment.working_dir = dir.path().to_owned();
+            environment
+        };
+        let (config, trust) = found(&with(others.to_str().unwrap()), &[]).unwrap();
+        assert_eq!(config.plugin_dirs, [others.as_path()]);
+        assert!(trust.is_bundled(&others.join("x.wasm")) && !trust.is_bundled(&components.join("x.wasm")));
+        let args = Args::parse_from(["berth", "sync"]);
+        let environment = with("nowhere");
+        let issues = Source::read(&args.global, &environment).section::<Plugins>().unwrap_err();
+        assert_eq!(issues[0].setting, "BERTH_BUNDLED_PLUGINS");
+    }
 }

@@ -1,11 +1,30 @@
 //! Who maps, what becomes of raw data, and what is shown of it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use berth_embed::{PortConfig, ProcessingMode, RawDataConfig};
 use secrecy::SecretString;
+use serde::Deserialize;
 
-use super::Reader;
+use super::{
+    check::Check,
+    schema::Setting,
+    values::{Count, Fraction, OneOf, Words},
+};
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Table {
+    processing_mode: Setting<OneOf<ProcessingMode>>,
+    lakehouse_enabled: Setting<bool>,
+    lakehouse_buffer_interval_seconds: Setting<Fraction>,
+    lakehouse_buffer_max_count: Setting<Count>,
+    send_raw_data_examples: Setting<bool>,
+    allow_environment_variables_jq_access: Setting<bool>,
+}
+
+impl Words for ProcessingMode {
+    const WORDS: &'static [(&'static str, Self)] = &[("dsp", Self::Dsp), ("ocean-core", Self::OceanCore)];
+}
 
 /// Parts of the names of variables that no mapping at Port is told, whatever it asks for. Those of
 /// Berth's own settings and of the AWS credentials are among them.
@@ -40,46 +59,26 @@ impl Raw {
     }
 }
 
-impl Reader<'_> {
-    pub(super) fn raw(&mut self) -> Raw {
-        const INTERVAL: &str = "lakehouse_buffer_interval_seconds";
-        let mode = self.text("processing_mode").map(|text| text.parse());
-        let mode = match mode {
-            None => ProcessingMode::Dsp,
-            Some(Ok(mode)) => mode,
-            Some(Err(problem)) => {
-                self.issue("processing_mode", problem, "use `dsp` or `ocean-core`");
-                ProcessingMode::Dsp
-            }
-        };
-        let default = RawDataConfig::default();
-        let interval = self.text(INTERVAL).map(|text| {
-            let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-            (text, seconds)
-        });
-        let flush_interval = match interval {
-            None => default.flush_interval,
-            Some((_, Some(interval))) => interval,
-            Some((text, None)) => {
-                self.issue(INTERVAL, format!("found `{text}`"), "use a number of seconds, as in `10`");
-                default.flush_interval
-            }
-        };
-        let data = RawDataConfig {
-            enabled: self.flag("lakehouse_enabled", default.enabled),
-            flush_interval,
-            flush_batches: self.number("lakehouse_buffer_max_count", default.flush_batches),
-            ..default
-        };
-        let examples = self.flag("send_raw_data_examples", true);
-        let exported = if self.flag("allow_environment_variables_jq_access", true) {
-            let variables = self.environment.iter().filter(|(name, _)| may_be_exported(name));
-            variables.map(|(name, value)| (name.to_owned(), SecretString::from(value))).collect()
-        } else {
-            BTreeMap::new()
-        };
-        Raw { mode, data, examples, exported }
-    }
+pub(super) fn read(check: &mut Check<'_>) -> Option<Raw> {
+    let table: Table = check.table()?;
+    let mode = check.value(&table.processing_mode);
+    let interval = check.value(&table.lakehouse_buffer_interval_seconds);
+    let enabled = check.value(&table.lakehouse_enabled);
+    let batches = check.value(&table.lakehouse_buffer_max_count);
+    let examples = check.value(&table.send_raw_data_examples);
+    let exported = if check.value(&table.allow_environment_variables_jq_access)? {
+        let variables = check.environment().iter().filter(|(name, _)| may_be_exported(name));
+        variables.map(|(name, value)| (name.to_owned(), SecretString::from(value))).collect()
+    } else {
+        BTreeMap::new()
+    };
+    let data = RawDataConfig {
+        enabled: enabled?,
+        flush_interval: interval?.0,
+        flush_batches: batches?.0,
+        ..RawDataConfig::default()
+    };
+    Some(Raw { mode: mode?.0, data, examples: examples?, exported })
 }
 
 /// A mapping is written in Port, by people who need not know this process's secrets.
@@ -90,6 +89,8 @@ fn may_be_exported(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::Parser;
 
     use super::*;

@@ -1,38 +1,90 @@
 //! What Port is told beside the entities: signs of life, metrics, logs; and what no log may hold.
 
-use std::time::Duration;
-
 use berth_embed::{AwsConfig, PortConfig};
 use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::Value;
+use url::Url;
 
-use super::Reader;
+use super::{
+    check::Check,
+    environment::Environment,
+    schema::Setting,
+    values::{Finding, FromValue, Seconds},
+};
+use crate::telemetry;
 
 /// Ambient credentials of AWS.
 const AMBIENT: &[&str] = &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
-impl Reader<'_> {
-    /// Sets what Port is told of a resync; returns whether the log is shipped.
-    pub(super) fn reporting(&mut self, port: Option<&mut PortConfig>, aws: &AwsConfig) -> bool {
-        let seconds = self.number("status_heartbeat_interval_seconds", 10);
-        let enabled = self.flag("metrics.enabled", false);
-        let webhook = self.url("metrics.webhook_url", "https://metrics.example.com/berth");
-        if let Some(port) = port {
-            port.heartbeat_interval = Duration::from_secs(seconds as u64);
-            port.metrics_webhook = webhook.filter(|_| enabled);
-            port.secrets = self.secrets(aws);
-        }
-        self.flag("ship_logs", true)
-    }
+#[derive(Debug, Deserialize)]
+pub(super) struct Table {
+    status_heartbeat_interval_seconds: Setting<Seconds>,
+    metrics: Metrics,
+    ship_logs: Setting<bool>,
+    log_level: Setting<LogLevel>,
+}
 
-    /// The secrets among the settings, beside those of the client of Port.
-    fn secrets(&self, aws: &AwsConfig) -> Vec<SecretString> {
-        let keys = aws.static_keys.iter().flat_map(|keys| {
-            [Some(&keys.access_key_id), Some(&keys.secret_access_key), keys.session_token.as_ref()]
-        });
-        let external = aws.external_id.iter().chain(aws.external_ids.values());
-        let ambient = AMBIENT.iter().filter_map(|name| self.environment.get(name));
-        keys.flatten().chain(external).cloned().chain(ambient.map(SecretString::from)).collect()
+#[derive(Debug, Deserialize)]
+struct Metrics {
+    enabled: Setting<bool>,
+    webhook_url: Setting<Url>,
+}
+
+/// A level of the log, or a filter.
+struct LogLevel(String);
+
+impl FromValue for LogLevel {
+    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+        let level = String::from_value(value, example)?;
+        if telemetry::is_level(&level) {
+            return Ok(Self(level));
+        }
+        Err(Finding::new(format!("found `{level}`"), "use ERROR, WARNING, INFO or DEBUG"))
     }
+}
+
+/// What is reported, and where.
+pub(super) struct Reporting {
+    heartbeat: Seconds,
+    metrics_webhook: Option<Url>,
+    /// Whether the log is shipped to Port.
+    pub(super) ship_logs: bool,
+    /// The level of the log, where the command line and the environment give none.
+    pub(super) log_level: Option<String>,
+}
+
+pub(super) fn read(check: &mut Check<'_>) -> Option<Reporting> {
+    let table: Table = check.table()?;
+    let log_level = check.value(&table.log_level).map(|LogLevel(level)| level);
+    let heartbeat = check.value(&table.status_heartbeat_interval_seconds);
+    let enabled = check.value(&table.metrics.enabled);
+    let webhook = check.value(&table.metrics.webhook_url);
+    let ship_logs = check.value(&table.ship_logs);
+    let enabled = enabled?;
+    Some(Reporting {
+        heartbeat: heartbeat?,
+        metrics_webhook: webhook.filter(|_| enabled),
+        ship_logs: ship_logs?,
+        log_level,
+    })
+}
+
+impl Reporting {
+    pub(super) fn apply(&self, port: &mut PortConfig) {
+        port.heartbeat_interval = self.heartbeat.0;
+        port.metrics_webhook.clone_from(&self.metrics_webhook);
+    }
+}
+
+/// The secrets among the settings, beside those of the client of Port.
+pub(super) fn secrets(environment: &Environment, aws: &AwsConfig) -> Vec<SecretString> {
+    let keys = aws.static_keys.iter().flat_map(|keys| {
+        [Some(&keys.access_key_id), Some(&keys.secret_access_key), keys.session_token.as_ref()]
+    });
+    let external = aws.external_id.iter().chain(aws.external_ids.values());
+    let ambient = AMBIENT.iter().filter_map(|name| environment.get(name));
+    keys.flatten().chain(external).cloned().chain(ambient.map(SecretString::from)).collect()
 }
 
 #[cfg(test)]

@@ -1,17 +1,24 @@
 //! What `berth run` needs to know besides: what triggers resyncs, and where to listen.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, time::SystemTime};
 
 use berth_embed::{PortConfig, ResyncSchedule};
 use berth_service::config::{BindAddress, HttpAccess, KnownNames, Listener, ResyncAccess};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use super::{Issue, Reader, live};
+use super::{
+    Issue,
+    check::{Check, Section},
+    listener::{self, Kind},
+    live,
+    schema::Setting,
+    values::Count,
+};
+#[cfg(feature = "kafka")]
+use super::kafka;
 
 /// How the service runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,174 +104,177 @@ impl Service {
     }
 }
 
-/// Reads the service's settings. What it returns after an issue does not matter.
-pub(super) fn read(reader: &mut Reader<'_>) -> Service {
-    let kind = reader.text("event_listener.type").unwrap_or_else(|| "POLLING".into());
-    let listener = reader.trigger(&kind);
-    let only = matches!(kind.as_str(), "WEBHOOKS_ONLY" | "ACTIONS_ONLY");
-    let resyncs = reader.flag("event_listener.should_resync", !only);
-    let once = kind == "ONCE";
-    if once && !resyncs {
-        reader.issue(
-            "event_listener.should_resync",
-            "with the listener ONCE, nothing is left to do",
-            "remove it, or use WEBHOOKS_ONLY for a process that only takes live events",
-        );
-    }
-    let webhooks = !matches!(kind.as_str(), "ONCE" | "ACTIONS_ONLY");
-    let process_webhooks = reader.flag("event_listener.should_process_webhooks", webhooks);
-    if kind == "ACTIONS_ONLY" || reader.flag("event_listener.should_run_actions", false) {
-        reader.notes.push(
-            "there are no actions to run: the integration that Berth replaces has none; this asks for \
-             nothing (OCEAN__EVENT_LISTENER)"
-                .into(),
-        );
-    }
-    // Where the port is there to be reached from outside, nothing is shown to everybody unasked.
-    let outside = matches!(listener, Listener::Webhook { .. })
-        || process_webhooks && live::KEYS.iter().any(|path| reader.tree.get(path).is_some());
-    let resync_key = reader.secret("event_listener.resync_key").map(ResyncKey);
-    if matches!(listener, Listener::Webhook { .. }) && resyncs && resync_key.is_none() {
-        reader.notes.push(
-            "anybody who reaches this service can ask for resyncs: OCEAN__EVENT_LISTENER__RESYNC_KEY requires \
-             a key, or Port's signature"
-                .into(),
-        );
-    }
-    Service {
-        once,
-        bind: reader.bind_address(outside),
-        names: reader.names(),
-        resync_key,
-        listener: if resyncs { listener } else { Listener::Idle },
-        scheduled_minutes: reader.schedule(resyncs),
-        port: reader.http_port(),
-        path_prefix: reader.path_prefix(),
-        process_webhooks,
-        status_page: reader.flag("status_page", !outside),
-        at_start: AT_START
-            .iter()
-            .filter_map(|path| Some((*path, reader.tree.get(path)?.value.clone())))
-            .collect(),
+#[derive(Debug, Deserialize)]
+pub(super) struct Table {
+    bind_address: Setting<String>,
+    allowed_hosts: Setting<Vec<String>>,
+    path_prefix: Setting<String>,
+    status_page: Setting<bool>,
+}
+
+impl Section for Service {
+    fn read(check: &mut Check<'_>) -> Option<Self> {
+        let table: Table = check.table()?;
+        let listener::Table { event_listener, scheduled_resync_interval } = check.table()?;
+        let keys: live::Table = check.table()?;
+        let kind = event_listener.kind(check);
+        let listener = kind.and_then(|kind| trigger(check, kind, &event_listener));
+        let resyncs = check.value(&event_listener.should_resync);
+        let resyncs = resyncs.unwrap_or(kind.is_some_and(Kind::resyncs));
+        if kind == Some(Kind::Once) && !resyncs {
+            check.issue(
+                &event_listener.should_resync,
+                "with the listener ONCE, nothing is left to do",
+                "remove it, or use WEBHOOKS_ONLY for a process that only takes live events",
+            );
+        }
+        let process_webhooks = check.value(&event_listener.should_process_webhooks);
+        let process_webhooks = process_webhooks.unwrap_or(kind.is_some_and(Kind::takes_events));
+        let actions = check.value(&event_listener.should_run_actions);
+        if kind == Some(Kind::ActionsOnly) || actions == Some(true) {
+            check.note(
+                "there are no actions to run: the integration that Berth replaces has none; this asks for \
+                 nothing (OCEAN__EVENT_LISTENER)",
+            );
+        }
+        let is_webhook = kind == Some(Kind::Webhook);
+        // Where the port is there to be reached from outside, nothing is shown to everybody unasked.
+        let outside = is_webhook || process_webhooks && keys.has_key();
+        let resync_key = check.value(&event_listener.resync_key).map(ResyncKey);
+        if is_webhook && resyncs && resync_key.is_none() {
+            check.note(
+                "anybody who reaches this service can ask for resyncs: OCEAN__EVENT_LISTENER__RESYNC_KEY requires \
+                 a key, or Port's signature",
+            );
+        }
+        let bind = bind_address(check, &table.bind_address, outside);
+        let names = names(check, &table.allowed_hosts);
+        let scheduled_minutes = schedule(check, &scheduled_resync_interval, resyncs);
+        let port = http_port(check);
+        let path_prefix = path_prefix(check, &table.path_prefix);
+        let status_page = check.value(&table.status_page);
+        let given = |path: &&'static str| Some((*path, check.tree().get(path)?.clone()));
+        Some(Self {
+            once: kind == Some(Kind::Once),
+            bind,
+            names,
+            resync_key,
+            listener: if resyncs { listener? } else { Listener::Idle },
+            scheduled_minutes,
+            port: port?,
+            path_prefix,
+            process_webhooks,
+            status_page: status_page.unwrap_or(!outside),
+            at_start: AT_START.iter().filter_map(given).collect(),
+        })
     }
 }
 
-impl Reader<'_> {
-    fn trigger(&mut self, kind: &str) -> Listener {
-        let resync_on_start = self.flag("event_listener.resync_on_start", true);
-        match kind {
-            "POLLING" => {
-                let interval = Duration::from_secs(self.number("event_listener.interval", 60) as u64);
-                Listener::Polling { interval, resync_on_start }
-            }
-            "WEBHOOK" => {
-                self.required(
-                    "event_listener.app_host",
-                    "give the address at which Port reaches this service",
-                );
-                match self.url("event_listener.app_host", "https://berth.example.com") {
-                    Some(app_host) => Listener::Webhook { app_host, resync_on_start },
-                    None => Listener::Idle,
-                }
-            }
-            #[cfg(feature = "kafka")]
-            "KAFKA" => Listener::Kafka(self.kafka(resync_on_start)),
-            #[cfg(not(feature = "kafka"))]
-            "KAFKA" => {
-                self.issue(
-                    "event_listener.type",
-                    "this build of Berth has no KAFKA listener",
-                    "use a build with the feature `kafka`, as every default build is, or POLLING, which \
-                     answers the resync button in Port without a broker",
-                );
-                Listener::Idle
-            }
-            // ONCE listens to nothing. What is no listener at all is told where all commands look at it.
-            _ => Listener::Idle,
+fn trigger(check: &mut Check<'_>, kind: Kind, settings: &listener::Listener) -> Option<Listener> {
+    let resync_on_start = check.value(&settings.resync_on_start);
+    Some(match kind {
+        Kind::Polling => {
+            let interval = check.value(&settings.interval);
+            Listener::Polling { interval: interval?.0, resync_on_start: resync_on_start? }
         }
-    }
-
-    fn schedule(&mut self, resyncs: bool) -> Option<u32> {
-        self.tree.get("scheduled_resync_interval")?;
-        let minutes = self.number("scheduled_resync_interval", 60);
-        if !resyncs {
-            self.notes.push(
-                "OCEAN__SCHEDULED_RESYNC_INTERVAL is not heeded: by its OCEAN__EVENT_LISTENER this process \
-                 does not resync"
-                    .into(),
+        Kind::Webhook => {
+            let remedy = "give the address at which Port reaches this service";
+            let app_host = check.required(&settings.app_host, remedy);
+            Listener::Webhook { app_host: app_host?, resync_on_start: resync_on_start? }
+        }
+        #[cfg(feature = "kafka")]
+        Kind::Kafka => Listener::Kafka(kafka::read(check, settings)?),
+        #[cfg(not(feature = "kafka"))]
+        Kind::Kafka => {
+            check.issue(
+                &settings.r#type,
+                "this build of Berth has no KAFKA listener",
+                "use a build with the feature `kafka`, as every default build is, or POLLING, which \
+                 answers the resync button in Port without a broker",
             );
             return None;
         }
-        Some(u32::try_from(minutes).unwrap_or(u32::MAX))
-    }
+        // ONCE listens to nothing.
+        Kind::Once | Kind::WebhooksOnly | Kind::ActionsOnly => Listener::Idle,
+    })
+}
 
-    fn http_port(&mut self) -> u16 {
-        const NAME: &str = "APPLICATION__PORT";
-        let Some(text) = self.environment.get(NAME) else { return PORT };
-        text.trim().parse().unwrap_or_else(|_| {
-            self.issues.push(Issue {
+fn schedule(check: &mut Check<'_>, setting: &Setting<Count>, resyncs: bool) -> Option<u32> {
+    let Count(minutes) = check.value(setting)?;
+    if !resyncs {
+        check.note(
+            "OCEAN__SCHEDULED_RESYNC_INTERVAL is not heeded: by its OCEAN__EVENT_LISTENER this process \
+             does not resync",
+        );
+        return None;
+    }
+    Some(u32::try_from(minutes).unwrap_or(u32::MAX))
+}
+
+fn http_port(check: &mut Check<'_>) -> Option<u16> {
+    const NAME: &str = "APPLICATION__PORT";
+    let Some(text) = check.environment().get(NAME) else { return Some(PORT) };
+    text.trim()
+        .parse()
+        .map_err(|_| {
+            check.push(Issue {
                 setting: NAME.into(),
                 problem: format!("found `{text}`"),
                 remedy: format!("use a port number, as in `{PORT}`"),
             });
-            PORT
         })
-    }
+        .ok()
+}
 
-    /// Where to listen; without a setting at all addresses only if there is something to take from outside.
-    fn bind_address(&mut self, outside: bool) -> BindAddress {
-        const PATH: &str = "bind_address";
-        let default = if outside { BindAddress::Everywhere } else { BindAddress::Loopback };
-        let Some(text) = self.text(PATH) else { return default };
-        match text.as_str() {
-            "localhost" => BindAddress::Loopback,
-            "*" | "::" | "[::]" => BindAddress::Everywhere,
-            address => address.trim_start_matches('[').trim_end_matches(']').parse().map_or_else(
-                |_| {
-                    let remedy = "use an IP address, `localhost`, or `*` for all addresses";
-                    self.issue(PATH, format!("found `{text}`"), remedy);
-                    default
-                },
-                BindAddress::Only,
-            ),
+/// Where to listen; without a setting at all addresses only if there is something to take from outside.
+fn bind_address(check: &mut Check<'_>, setting: &Setting<String>, outside: bool) -> BindAddress {
+    let default = if outside { BindAddress::Everywhere } else { BindAddress::Loopback };
+    let Some(text) = check.value(setting) else { return default };
+    match text.as_str() {
+        "localhost" => BindAddress::Loopback,
+        "*" | "::" | "[::]" => BindAddress::Everywhere,
+        address => address.trim_start_matches('[').trim_end_matches(']').parse().map_or_else(
+            |_| {
+                let remedy = "use an IP address, `localhost`, or `*` for all addresses";
+                check.issue(setting, format!("found `{text}`"), remedy);
+                default
+            },
+            BindAddress::Only,
+        ),
+    }
+}
+
+/// The names of this service: those of the addresses that others were told, and what is allowed besides.
+fn names(check: &mut Check<'_>, setting: &Setting<Vec<String>>) -> KnownNames {
+    // Whether they are addresses is looked at where they are used.
+    let addresses = ["base_url", "event_listener.app_host"];
+    let tree = check.tree();
+    let known = addresses.into_iter().filter_map(|path| {
+        let url = Url::parse(tree.get(path)?.as_str()?.trim()).ok()?;
+        Some(url.host_str()?.to_owned())
+    });
+    let allowed = check.value(setting).unwrap_or_default();
+    for name in &allowed {
+        if name.is_empty() || name.contains([':', '/', '*', ' ']) {
+            let remedy = "use names of hosts without a port, as in `berth.example.com`";
+            check.issue(setting, format!("found `{name}`"), remedy);
         }
     }
+    KnownNames::new(known.chain(allowed))
+}
 
-    /// The names of this service: those of the addresses that others were told, and what is allowed besides.
-    fn names(&mut self) -> KnownNames {
-        const PATH: &str = "allowed_hosts";
-        // Whether they are addresses is looked at where they are used.
-        let addresses = ["base_url", "event_listener.app_host"];
-        let known: Vec<String> = addresses
-            .into_iter()
-            .filter_map(|path| {
-                let url = Url::parse(self.tree.get(path)?.value.as_str()?.trim()).ok()?;
-                Some(url.host_str()?.to_owned())
-            })
-            .collect();
-        let allowed = self.names_in(PATH);
-        for name in &allowed {
-            if name.is_empty() || name.contains([':', '/', '*', ' ']) {
-                let remedy = "use names of hosts without a port, as in `berth.example.com`";
-                self.issue(PATH, format!("found `{name}`"), remedy);
-            }
-        }
-        KnownNames::new(known.into_iter().chain(allowed))
+fn path_prefix(check: &mut Check<'_>, setting: &Setting<String>) -> String {
+    let text = check.value(setting).unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+    if !text.chars().all(plain) {
+        check.issue(setting, format!("found `{text}`"), "use a path such as `/berth`");
     }
-
-    fn path_prefix(&mut self) -> String {
-        let text = self.text("path_prefix").unwrap_or_default();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
-        if !text.chars().all(plain) {
-            self.issue("path_prefix", format!("found `{text}`"), "use a path such as `/berth`");
-        }
-        text.split('/').filter(|segment| !segment.is_empty()).flat_map(|segment| ["/", segment]).collect()
-    }
+    text.split('/').filter(|segment| !segment.is_empty()).flat_map(|segment| ["/", segment]).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
+    use std::{net::IpAddr, time::Duration};
 
     use clap::Parser;
 

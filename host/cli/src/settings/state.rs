@@ -6,10 +6,16 @@ use std::{
     time::Duration,
 };
 
-use berth_embed::{Access, LedgerConfig, PortConfig, VERIFY_INTERVAL};
+use berth_embed::{Access, LedgerConfig, PortConfig};
+use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::Reader;
+use super::{
+    check::Check,
+    schema::Setting,
+    values::{Finding, FromValue},
+};
 
 /// What switches the ledger off.
 const OFF: &str = "none";
@@ -82,34 +88,41 @@ fn directory_of(port: &PortConfig) -> String {
     name
 }
 
-impl Reader<'_> {
-    pub(super) fn state(&mut self, port: Option<&PortConfig>) -> State {
-        const INTERVAL: &str = "state_verify_interval_hours";
-        let working_dir = self.environment.working_dir.clone();
-        let named =
-            self.environment.get("BERTH_STATE_DIR").map(ToOwned::to_owned).or_else(|| self.text("state_dir"));
-        let named = named.as_deref().map(str::trim).filter(|dir| !dir.is_empty());
-        let dir = named.map_or_else(
-            || {
-                let home = self.environment.state_home.as_ref().zip(port);
-                StateDir::Default(home.map(|(home, port)| home.join("berth").join(directory_of(port))))
-            },
-            |dir| given_dir(&working_dir, Path::new(dir)),
-        );
-        let hours = self.text(INTERVAL);
-        let verify_interval = hours.map_or(VERIFY_INTERVAL, |text| {
-            let hours = text.parse().ok().and_then(|hours: u32| u64::from(hours).checked_mul(3600));
-            hours.map_or_else(
-                || {
-                    let remedy = "use a whole number of hours, as in `24`; `0` verifies in every resync";
-                    self.issue(INTERVAL, format!("found `{text}`"), remedy);
-                    VERIFY_INTERVAL
-                },
-                Duration::from_secs,
-            )
-        });
-        State { dir, verify_interval, working_dir }
+#[derive(Debug, Deserialize)]
+pub(super) struct Table {
+    #[serde(alias = "BERTH_STATE_DIR")]
+    state_dir: Setting<PathBuf>,
+    state_verify_interval_hours: Setting<Hours>,
+}
+
+/// Whole hours, or none.
+struct Hours(Duration);
+
+impl FromValue for Hours {
+    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+        let text = String::from_value(value, example)?;
+        let seconds = text.parse().ok().and_then(|hours: u32| u64::from(hours).checked_mul(3600));
+        seconds.map(|seconds| Self(Duration::from_secs(seconds))).ok_or_else(|| {
+            let remedy =
+                format!("use a whole number of hours, as in `{example}`; `0` verifies in every resync");
+            Finding::new(format!("found `{text}`"), remedy)
+        })
     }
+}
+
+/// Reads where the ledger is. By default that depends on what the integration is at Port.
+pub(super) fn read(check: &mut Check<'_>, port: Option<&PortConfig>) -> Option<State> {
+    let table: Table = check.table()?;
+    let working_dir = check.environment().working_dir.clone();
+    let dir = check.value(&table.state_dir).map_or_else(
+        || {
+            let home = check.environment().state_home.as_ref().zip(port);
+            StateDir::Default(home.map(|(home, port)| home.join("berth").join(directory_of(port))))
+        },
+        |dir| given_dir(&working_dir, &dir),
+    );
+    let Hours(verify_interval) = check.value(&table.state_verify_interval_hours)?;
+    Some(State { dir, verify_interval, working_dir })
 }
 
 #[cfg(test)]
@@ -195,6 +208,7 @@ mod tests {
 
     #[test]
     fn it_is_verified_as_often_as_is_said() {
+        assert_eq!(load(&[], None).unwrap().verify_interval, berth_embed::VERIFY_INTERVAL);
         let hours = |hours| load(&[("OCEAN__STATE_VERIFY_INTERVAL_HOURS", hours)], None);
         assert_eq!(hours("0").unwrap().verify_interval, Duration::ZERO);
         assert_eq!(hours("48").unwrap().verify_interval, Duration::from_hours(48));

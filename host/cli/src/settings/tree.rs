@@ -6,15 +6,17 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Environment, Issue, found};
+use super::{Environment, Issue, found, schema::Names};
 
 /// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Origin {
     /// A variable of the environment.
     Variable(String),
@@ -46,45 +48,44 @@ impl Origin {
 }
 
 /// A value and its origin.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Setting {
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Given {
     pub(crate) value: Value,
     pub(crate) origin: Origin,
+}
+
+/// Without the value, which may be a secret.
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Given").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+impl Given {
+    /// The value, if it is something.
+    pub(crate) fn value(&self) -> Option<&Value> {
+        match &self.value {
+            Value::Null => None,
+            Value::String(text) if text.trim().is_empty() => None,
+            value => Some(value),
+        }
+    }
 }
 
 /// All settings, by dotted `snake_case` path.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
-    settings: BTreeMap<String, Setting>,
+    settings: BTreeMap<String, Given>,
+    /// Variables that begin with `BERTH_` and set nothing here.
+    others: Vec<(String, Origin)>,
     /// The files that were read.
     files: Vec<PathBuf>,
 }
 
-const PREFIX: &str = "OCEAN__";
-
-/// Settings below which there are none: maps whose keys are the operator's, and what has to be a list or
-/// a text, so that an object there is found to be a mistake instead of nothing.
-const VERBATIM: &[&str] = &[
-    "aws.external_ids",
-    "integration.config.account_role_arn",
-    "integration.config.account_role_arns",
-    "integration.config.external_ids",
-    "integration.config.live_events_keys",
-    "integration.config.ou_id",
-];
-
-/// Settings that the contract does not have, by the variables that also set them. They win over
-/// `OCEAN__…`; one that is empty is not set.
-const OWN_VARIABLES: &[(&str, &str)] = &[
-    ("BERTH_ADOPT_EXISTING_ENTITIES", "adopt_existing_entities"),
-    ("BERTH_CONFIRM_REMOVAL", "confirm_removal"),
-    ("BERTH_MAX_DELETIONS", "max_deletions"),
-    ("BERTH_MAX_PAGES_PER_LIST", "max_pages_per_list"),
-    ("BERTH_MAX_RESPONSE_BYTES", "max_response_bytes"),
-    ("BERTH_OUTAGE_SECONDS", "outage_seconds"),
-    ("BERTH_REMOVAL_AFTER", "removal_after"),
-    ("BERTH_UNIT_DEADLINE_SECONDS", "unit_deadline_seconds"),
-];
+/// How the variables of Ocean begin.
+pub(super) const OCEAN: &str = "OCEAN__";
+/// How the variables that only Berth has begin.
+pub(super) const BERTH: &str = "BERTH_";
 
 /// The settings file and `.env`. Neither need be there.
 pub(super) fn files(file: Option<&Path>, environment: &Environment) -> [PathBuf; 2] {
@@ -94,20 +95,25 @@ pub(super) fn files(file: Option<&Path>, environment: &Environment) -> [PathBuf;
 
 impl Tree {
     /// Merges file, `.env` and environment.
-    pub(crate) fn load(file: Option<&Path>, environment: &Environment, issues: &mut Vec<Issue>) -> Self {
+    pub(crate) fn load(
+        names: &Names,
+        file: Option<&Path>,
+        environment: &Environment,
+        issues: &mut Vec<Issue>,
+    ) -> Self {
         let mut tree = Self::default();
         let [settings, dotenv] = files(file, environment);
         if let Some(text) = read(&settings, file.is_some(), issues) {
-            tree.add_file(&settings, file.is_none(), &text, issues);
+            tree.add_file(names, &settings, file.is_none(), &text, issues);
         }
         if let Some(text) = read(&dotenv, false, issues) {
             let variables: Vec<_> = text.lines().filter_map(dotenv_line).collect();
             let file = dotenv.display().to_string();
             let variables = variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            tree.add_variables(variables, |name| Origin::Dotenv { name, file: file.clone() });
+            tree.add_variables(names, variables, |name| Origin::Dotenv { name, file: file.clone() });
             tree.files.push(dotenv);
         }
-        tree.add_variables(environment.iter(), Origin::Variable);
+        tree.add_variables(names, environment.iter(), Origin::Variable);
         tree
     }
 
@@ -117,32 +123,30 @@ impl Tree {
     }
 
     /// The value at a path, if it is set to something.
-    pub(crate) fn get(&self, path: &str) -> Option<&Setting> {
-        self.given(path).filter(|setting| match &setting.value {
-            Value::Null => false,
-            Value::String(text) => !text.trim().is_empty(),
-            _ => true,
-        })
+    pub(crate) fn get(&self, path: &str) -> Option<&Value> {
+        self.settings.get(path)?.value()
     }
 
-    /// The value at a path, if it is set at all, even to nothing.
-    pub(crate) fn given(&self, path: &str) -> Option<&Setting> {
+    /// The value at a path and its origin, if it is set at all, even to nothing.
+    pub(crate) fn given(&self, path: &str) -> Option<&Given> {
         self.settings.get(path)
     }
 
-    /// Paths that came from the file.
-    pub(crate) fn file_paths(&self) -> impl Iterator<Item = &str> {
-        self.settings
-            .iter()
-            .filter(|(_, setting)| matches!(setting.origin, Origin::File { .. }))
-            .map(|(path, _)| path.as_str())
+    /// Everything that is set, by path.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Given)> {
+        self.settings.iter().map(|(path, given)| (path.as_str(), given))
     }
 
-    fn add_file(&mut self, path: &Path, is_found: bool, text: &str, issues: &mut Vec<Issue>) {
+    /// Variables that begin with `BERTH_` and set nothing here.
+    pub(crate) fn other_variables(&self) -> &[(String, Origin)] {
+        &self.others
+    }
+
+    fn add_file(&mut self, names: &Names, path: &Path, is_found: bool, text: &str, issues: &mut Vec<Issue>) {
         let name = path.display().to_string();
         self.files.push(path.to_owned());
         match toml::from_str::<Value>(text) {
-            Ok(value) => self.add(String::new(), value, &Origin::File { name, is_found }),
+            Ok(value) => self.add(names, String::new(), value, &Origin::File { name, is_found }),
             Err(error) => issues.push(Issue {
                 setting: name,
                 problem: format!("not valid TOML: {}", syntax_error(&error, text)),
@@ -153,22 +157,22 @@ impl Tree {
 
     fn add_variables<'v>(
         &mut self,
+        names: &Names,
         variables: impl Iterator<Item = (&'v str, &'v str)>,
         origin: impl Fn(String) -> Origin,
     ) {
         let mut own: Vec<(&str, &str, &str)> = Vec::new();
-        let mut named: Vec<(Vec<String>, &str, &str)> = variables
-            .filter_map(|(name, value)| {
-                if let Some((name, path)) = OWN_VARIABLES.iter().find(|(own, _)| *own == name) {
-                    own.push((path, name, value));
-                    return None;
-                }
-                let head = name.get(..PREFIX.len())?;
-                let path = name.get(PREFIX.len()..)?;
-                head.eq_ignore_ascii_case(PREFIX)
-                    .then(|| (path.split("__").map(str::to_lowercase).collect(), name, value))
-            })
-            .collect();
+        let mut named: Vec<(Vec<String>, &str, &str)> = Vec::new();
+        for (name, value) in variables {
+            if let Some(path) = names.variables.get(name) {
+                own.push((path, name, value));
+            } else if name.starts_with(BERTH) {
+                self.others.push((name.to_owned(), origin(name.to_owned())));
+            } else if name.get(..OCEAN.len()).is_some_and(|head| head.eq_ignore_ascii_case(OCEAN)) {
+                let path = name.get(OCEAN.len()..).unwrap_or_default();
+                named.push((path.split("__").map(str::to_lowercase).collect(), name, value));
+            }
+        }
         // Outer levels first, so that a nested variable wins over the JSON around it.
         named.sort_by_key(|(path, name, _)| (path.len(), (*name).to_owned()));
         for (path, name, text) in named {
@@ -176,24 +180,25 @@ impl Tree {
                 Ok(object @ Value::Object(_)) => object,
                 _ => Value::String(text.to_owned()),
             };
-            self.add(path.join("."), value, &origin(name.to_owned()));
+            self.add(names, path.join("."), value, &origin(name.to_owned()));
         }
+        // One that is empty is not set.
         for (path, name, text) in own.into_iter().filter(|(_, _, text)| !text.trim().is_empty()) {
-            self.add(path.to_owned(), Value::String(text.to_owned()), &origin(name.to_owned()));
+            self.add(names, path.to_owned(), Value::String(text.to_owned()), &origin(name.to_owned()));
         }
     }
 
-    fn add(&mut self, path: String, value: Value, origin: &Origin) {
-        let verbatim = VERBATIM.contains(&path.as_str());
+    fn add(&mut self, names: &Names, path: String, value: Value, origin: &Origin) {
         match value {
-            Value::Object(members) if !verbatim => {
+            // Below a setting there are none: the keys of a map are the operator's.
+            Value::Object(members) if !names.settings.contains(&path) => {
                 for (key, value) in members {
                     let key = snake_case(&key);
                     let path = if path.is_empty() { key } else { format!("{path}.{key}") };
-                    self.add(path, value, origin);
+                    self.add(names, path, value, origin);
                 }
             }
-            value => _ = self.settings.insert(path, Setting { value, origin: origin.clone() }),
+            value => _ = self.settings.insert(path, Given { value, origin: origin.clone() }),
         }
     }
 }
@@ -254,11 +259,11 @@ mod tests {
     use super::*;
 
     fn tree(variables: &[(&str, &str)]) -> Tree {
-        Tree::load(None, &Environment::of(variables), &mut Vec::new())
+        Tree::load(super::super::names(), None, &Environment::of(variables), &mut Vec::new())
     }
 
     fn text<'t>(tree: &'t Tree, path: &str) -> &'t str {
-        tree.get(path).unwrap().value.as_str().unwrap()
+        tree.get(path).unwrap().as_str().unwrap()
     }
 
     #[test]
@@ -273,10 +278,10 @@ mod tests {
             ("UNRELATED", "y"),
         ]);
         assert_eq!(text(&tree, "event_listener.type"), "ONCE");
-        assert_eq!(tree.get("event_listener.interval").unwrap().value, 7);
+        assert_eq!(tree.get("event_listener.interval").unwrap(), 7);
         assert_eq!(text(&tree, "integration.identifier"), "Mine");
         assert_eq!(text(&tree, "integration.config.external_id"), "x");
-        assert_eq!(tree.get("integration.config.external_ids").unwrap().value["111111111111"], "y");
+        assert_eq!(tree.get("integration.config.external_ids").unwrap()["111111111111"], "y");
         assert!(tree.get("empty").is_none());
     }
 
@@ -290,7 +295,7 @@ mod tests {
             ("BERTH_MAX_DELETIONS", " "),
         ]);
         assert_eq!((text(&tree, "removal_after"), text(&tree, "max_deletions")), ("5", "8"));
-        assert_eq!(tree.get("removal_after").unwrap().origin, Origin::Variable(ours.0.into()));
+        assert_eq!(tree.given("removal_after").unwrap().origin, Origin::Variable(ours.0.into()));
     }
 
     #[test]
@@ -308,11 +313,12 @@ mod tests {
         .unwrap();
         let mut environment = Environment::of(&[("OCEAN__PORT__CLIENT_SECRET", "env")]);
         environment.working_dir = dir.path().to_owned();
-        let tree = Tree::load(None, &environment, &mut Vec::new());
+        let tree = Tree::load(super::super::names(), None, &environment, &mut Vec::new());
         assert_eq!(text(&tree, "port.client_id"), "file");
         assert_eq!(text(&tree, "port.base_url"), "dotenv");
         assert_eq!(text(&tree, "port.client_secret"), "env");
-        assert_eq!(tree.file_paths().collect::<Vec<_>>(), ["port.client_id"]);
+        let of_file = tree.iter().filter(|(_, given)| matches!(given.origin, Origin::File { .. }));
+        assert_eq!(of_file.map(|(path, _)| path).collect::<Vec<_>>(), ["port.client_id"]);
         assert_eq!(tree.files(), [dir.path().join("berth.toml"), dir.path().join(".env")]);
     }
 
@@ -323,7 +329,7 @@ mod tests {
         let mut environment = Environment::of(&[]);
         environment.working_dir = dir.path().to_owned();
         let mut issues = Vec::new();
-        Tree::load(None, &environment, &mut issues);
+        Tree::load(super::super::names(), None, &environment, &mut issues);
         assert!(
             issues[0].setting.ends_with("berth.toml") && issues[0].problem.contains("line 1"),
             "{issues:?}"
@@ -331,10 +337,10 @@ mod tests {
         // The line itself is not shown: what is wrong with it may be next to a secret.
         let cut = "[port]\nclient_id = 'id'\nclient_secret = \"hush\n";
         std::fs::write(dir.path().join("berth.toml"), cut).unwrap();
-        Tree::load(None, &environment, &mut issues);
+        Tree::load(super::super::names(), None, &environment, &mut issues);
         let problem = issues.pop().unwrap().problem;
         assert!(problem.contains("line 3, column ") && !problem.contains("hush"), "{problem}");
-        Tree::load(Some(Path::new("nope.toml")), &environment, &mut issues);
+        Tree::load(super::super::names(), Some(Path::new("nope.toml")), &environment, &mut issues);
         assert!(issues[1].problem.contains("cannot be read"), "{issues:?}");
     }
 }

@@ -21,13 +21,15 @@ use crate::{
     files::create_private,
     output::{data, err, hang, safe},
     progress,
-    settings::Sources,
+    settings::{Destination, Sources},
     summary,
 };
 
 /// Where from, where to.
 pub(super) struct Run<'a> {
     pub(super) sources: Sources,
+    /// Port, where it is to be written to.
+    pub(super) destination: Option<Destination>,
     pub(super) replay: Option<&'a Path>,
     pub(super) to: Option<&'a Path>,
 }
@@ -56,9 +58,8 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
     // Before anything is read, so that wrong credentials do not cost that time.
     let kinds = engine.kinds().into_values().collect();
     let port = run
-        .sources
-        .port
-        .map(|(config, http)| runtime.block_on(Port::open(config, &http, kinds)))
+        .destination
+        .map(|Destination { port, http }| runtime.block_on(Port::open(port, &http, kinds)))
         .transpose()?;
     let report = runtime.block_on(async {
         let cancel = CancellationToken::new();

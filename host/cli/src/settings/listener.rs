@@ -1,0 +1,107 @@
+//! The event listener: what starts a resync, and what else the process does.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use url::Url;
+
+#[cfg(feature = "kafka")]
+use super::kafka;
+use super::{
+    check::Check,
+    schema::Setting,
+    values::{Count, OneOf, Raw, Seconds, Words},
+};
+use secrecy::SecretString;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Table {
+    pub(super) event_listener: Listener,
+    pub(super) scheduled_resync_interval: Setting<Count>,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "other builds have no KAFKA listener"))]
+pub(super) struct Listener {
+    pub(super) r#type: Setting<OneOf<Kind>>,
+    pub(super) interval: Setting<Seconds>,
+    pub(super) resync_on_start: Setting<bool>,
+    pub(super) should_resync: Setting<bool>,
+    pub(super) should_process_webhooks: Setting<bool>,
+    pub(super) should_run_actions: Setting<bool>,
+    pub(super) app_host: Setting<Url>,
+    pub(super) resync_key: Setting<SecretString>,
+    pub(super) brokers: Setting<Raw>,
+    #[cfg(feature = "kafka")]
+    pub(super) security_protocol: Setting<OneOf<kafka::Protocol>>,
+    #[cfg(not(feature = "kafka"))]
+    security_protocol: Setting<Raw>,
+    #[cfg(feature = "kafka")]
+    pub(super) authentication_mechanism: Setting<OneOf<kafka::Mechanism>>,
+    #[cfg(not(feature = "kafka"))]
+    authentication_mechanism: Setting<Raw>,
+    pub(super) kafka_security_enabled: Setting<bool>,
+    pub(super) consumer_poll_timeout: Setting<Seconds>,
+}
+
+/// The types of listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Polling,
+    Once,
+    Webhook,
+    Kafka,
+    WebhooksOnly,
+    ActionsOnly,
+}
+
+impl Words for Kind {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("POLLING", Self::Polling),
+        ("ONCE", Self::Once),
+        ("WEBHOOK", Self::Webhook),
+        ("KAFKA", Self::Kafka),
+        ("WEBHOOKS_ONLY", Self::WebhooksOnly),
+        ("ACTIONS_ONLY", Self::ActionsOnly),
+    ];
+}
+
+impl Kind {
+    /// Whether a process with this listener resyncs where no setting says so.
+    pub(super) fn resyncs(self) -> bool {
+        !matches!(self, Self::WebhooksOnly | Self::ActionsOnly)
+    }
+
+    /// Whether it takes live events where no setting says so.
+    pub(super) fn takes_events(self) -> bool {
+        !matches!(self, Self::Once | Self::ActionsOnly)
+    }
+}
+
+impl Listener {
+    /// The type. A listener that is no object has none.
+    pub(super) fn kind(&self, check: &mut Check<'_>) -> Option<Kind> {
+        if let Some(text) = check.text_at_table("event_listener") {
+            check.issue_at(
+                "event_listener",
+                format!("found `{text}`, which is not a JSON object"),
+                r#"use an object such as `{"type":"ONCE"}`"#,
+            );
+        }
+        check.value(&self.r#type).map(|OneOf(kind)| kind)
+    }
+}
+
+/// Where Port sends resync requests. Every command that writes reports it, so that a `berth sync` beside a
+/// service does not take it back.
+pub(super) fn changelog_destination(check: &mut Check<'_>) -> Option<Value> {
+    let table: Table = check.table()?;
+    let listener = table.event_listener;
+    let app_host = listener.app_host.value().and_then(Value::as_str).map(str::trim);
+    Some(match (listener.kind(check)?, app_host) {
+        (Kind::Webhook, Some(host)) => {
+            json!({"type": "WEBHOOK", "url": format!("{}/resync", host.trim_end_matches('/'))})
+        }
+        (Kind::Kafka, _) => json!({"type": "KAFKA"}),
+        _ => json!({}),
+    })
+}

@@ -1,0 +1,307 @@
+//! Settings that do not exist: an error in a file, a warning for a variable, each with the name that is probably
+//! meant.
+
+use strsim::damerau_levenshtein;
+
+use super::{
+    check::{Check, variable},
+    names,
+    tree::{BERTH, Origin, Tree},
+};
+
+/// Settings of Ocean that Berth has no use for, and groups of them, which end with a dot. Helm values and older
+/// releases set them, so they give no warning.
+const OF_OCEAN: &[&str] = &[
+    "actions_processor.",
+    "caching_storage_mode",
+    "disable_ip_outbound_blocker",
+    "events_debug_logging",
+    "integration.config.app_host",
+    "integration.config.region",
+    "integration.incremental_sync_enabled",
+    "integration.incremental_sync_interval",
+    "live_events.",
+    "oauth_access_token_file_path",
+    "port.blueprint_cache_ttl_seconds",
+    "port.feature_flags_cache_ttl_seconds",
+    "port.port_app_config_cache_ttl",
+    "process_execution_mode",
+    "process_in_queue_max_workers",
+    "process_in_queue_timeout",
+    "resources_path",
+    "runtime",
+    "streaming.",
+    "yield_items_to_parse_batch_size",
+];
+
+/// Variables of Berth that are no settings, or that hold a list in another form than the setting does.
+const OTHER_VARIABLES: &[&str] = &[
+    "BERTH_BUNDLED_PLUGINS",
+    "BERTH_LOG_FORMAT",
+    "BERTH_PLUGINS",
+    "BERTH_PLUGIN_KEYS",
+    "BERTH_REGISTRY_PASSWORD",
+    "BERTH_REGISTRY_REALM",
+];
+
+/// How the variables of the tests and of the benchmark begin, which whoever works on Berth may have set.
+const OF_TESTS: &[&str] = &["BERTH_BENCH_", "BERTH_TEST_"];
+
+/// Refuses unknown settings in files, and warns about unknown variables.
+pub(super) fn check(check: &mut Check<'_>) {
+    let tree = check.tree();
+    for (path, given) in tree.iter().filter(|(path, _)| !names().settings.contains(*path)) {
+        match &given.origin {
+            Origin::File { .. } => {
+                let remedy = match near_setting(path) {
+                    _ if is_of_ocean(path) => "remove it: Berth has no use for this setting of Ocean".into(),
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => {
+                        "remove it; the example file (examples/config/berth.toml) shows all settings".into()
+                    }
+                };
+                check.issue_at(path, "there is no such setting", remedy);
+            }
+            _ if is_of_ocean(path) || given.value().is_none() => {}
+            Origin::Variable(name) => note(check, path, name, ""),
+            Origin::Dotenv { name, file } => note(check, path, name, &format!(" in {file}")),
+        }
+    }
+    for (name, origin) in tree.other_variables() {
+        if OTHER_VARIABLES.contains(&name.as_str())
+            || OF_TESTS.iter().any(|prefix| name.starts_with(prefix))
+            || is_of_kubernetes(name, |name| check.environment().get(name).is_some())
+        {
+            continue;
+        }
+        let place = match origin {
+            Origin::Dotenv { file, .. } => format!(" in {file}"),
+            _ => String::new(),
+        };
+        let near = near_variable(name).map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        check.note(format!("{name}{place} is ignored: there is no such setting{near}"));
+    }
+}
+
+fn note(check: &mut Check<'_>, path: &str, name: &str, place: &str) {
+    let is_table = |path: &str| {
+        let inside = format!("{path}.");
+        names().settings.iter().any(|setting| setting.starts_with(&inside))
+    };
+    if path == "event_listener" {
+        // An error, which the listener's section gives.
+        return;
+    }
+    if is_table(path) {
+        check.note(format!("{name}{place} is ignored: it is not a JSON object, and holds no setting itself"));
+        return;
+    }
+    // What stands below a setting may be part of a secret.
+    let outer = path.match_indices('.').map(|(dot, _)| &path[..dot]);
+    let shown = outer.into_iter().find(|outer| names().settings.contains(*outer)).unwrap_or(path);
+    let own = variable(path);
+    let place =
+        if own.eq_ignore_ascii_case(name) { place.to_owned() } else { format!(" (in {name}{place})") };
+    let near = near_setting(path).filter(|_| shown == path).map(variable);
+    let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+    check.note(if shown == path {
+        format!("{own}{place} is ignored: there is no such setting{near}")
+    } else {
+        format!("what is given below {} is ignored: it is one setting", variable(shown))
+    });
+}
+
+/// The unknown variable that probably means this setting.
+pub(super) fn meant(tree: &Tree, setting: &str) -> Option<String> {
+    let unknown = tree.iter().filter(|(path, given)| {
+        !matches!(given.origin, Origin::File { .. })
+            && given.value().is_some()
+            && !names().settings.contains(*path)
+            && !is_of_ocean(path)
+    });
+    unknown.map(|(path, _)| path).find(|path| near_setting(path) == Some(setting)).map(variable)
+}
+
+fn is_of_ocean(path: &str) -> bool {
+    OF_OCEAN
+        .iter()
+        .any(|known| path == known.trim_end_matches('.') || known.ends_with('.') && path.starts_with(known))
+}
+
+/// Whether Kubernetes has set a variable, as it does for each service of the namespace: a service `berth` gives
+/// `BERTH_SERVICE_HOST`, `BERTH_PORT_8000_TCP` and others.
+fn is_of_kubernetes(name: &str, is_set: impl Fn(&str) -> bool) -> bool {
+    ["_SERVICE_", "_PORT"].iter().any(|part| {
+        let mut services = name.match_indices(part).map(|(end, _)| &name[..end]);
+        services.any(|service| is_set(&format!("{service}_SERVICE_HOST")))
+    })
+}
+
+/// The setting that is probably meant: one of this name in another table, or one whose name differs by a few
+/// letters.
+fn near_setting(unknown: &str) -> Option<&'static str> {
+    nearest(unknown, names().settings.iter().map(String::as_str))
+}
+
+/// The variable that is probably meant: that of a setting which has only the other form, or one that differs by a
+/// few letters.
+fn near_variable(unknown: &str) -> Option<String> {
+    let path = unknown.strip_prefix(BERTH)?.to_lowercase();
+    if let Some(setting) = names().settings.get(&path.replace("__", ".")) {
+        return Some(variable(setting));
+    }
+    let own = names().variables.keys().map(String::as_str).chain(OTHER_VARIABLES.iter().copied());
+    let near = nearest(unknown, own).map(ToOwned::to_owned);
+    near.or_else(|| near_setting(&path).map(variable))
+}
+
+fn leaf(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or_default()
+}
+
+fn nearest<'n>(unknown: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let letters = |name: &str| name.replace('_', "");
+    let own = leaf(unknown);
+    let most = (own.trim_start_matches(BERTH).len() / 4).max(1);
+    let near = known.filter_map(|name| {
+        let distance = damerau_levenshtein(unknown, name);
+        (distance <= most || letters(leaf(name)) == letters(own)).then_some((distance, name))
+    });
+    near.min().map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+    use crate::{
+        args::Args,
+        settings::{Environment, Settings},
+    };
+
+    /// The warnings that variables give.
+    fn notes(variables: &[(&str, &str)]) -> Vec<String> {
+        let seed = [("OCEAN__PORT__CLIENT_ID", "client"), ("OCEAN__PORT__CLIENT_SECRET", "secret")];
+        let args = Args::parse_from(["berth", "--plugins", "/", "sync"]);
+        let environment = Environment::of(&[&seed, variables].concat());
+        Settings::load(&args.global, &environment).unwrap().notes
+    }
+
+    #[test]
+    fn an_unknown_variable_is_named_with_the_nearest_known_one() {
+        for (unknown, near) in [
+            ("OCEAN__INTEGRATION__CONFIG__EXTERNALID", "OCEAN__INTEGRATION__CONFIG__EXTERNAL_ID"),
+            (
+                "OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLES_ARNS",
+                "OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS",
+            ),
+            ("OCEAN__ACCOUNT_ROLE_ARNS", "OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS"),
+            ("OCEAN__INITIALIZE_PORT_RESOURCE", "OCEAN__INITIALIZE_PORT_RESOURCES"),
+            ("OCEAN__EVENT_LISTENER__INTERVALL", "OCEAN__EVENT_LISTENER__INTERVAL"),
+            ("OCEAN__PORT__BASEURL", "OCEAN__PORT__BASE_URL"),
+            ("BERTH_MAX_DELETION", "BERTH_MAX_DELETIONS"),
+            ("BERTH_PLUGIN", "BERTH_PLUGINS"),
+            ("BERTH_CONCURRENCY", "OCEAN__CONCURRENCY"),
+            ("BERTH_STATUSPAGE", "OCEAN__STATUS_PAGE"),
+        ] {
+            let notes = notes(&[(unknown, "hush")]);
+            assert_eq!(
+                notes,
+                [format!("{unknown} is ignored: there is no such setting; did you mean {near}?")]
+            );
+        }
+        for unknown in ["OCEAN__WHATEVER", "OCEAN__INTEGRATION__CONFIG__ORGANIZATION_ROLE", "BERTH_WHATEVER"]
+        {
+            assert_eq!(
+                notes(&[(unknown, "hush")]),
+                [format!("{unknown} is ignored: there is no such setting")]
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_of_a_json_object_is_named_with_its_variable() {
+        let notes = notes(&[
+            ("OCEAN__INTEGRATION__CONFIG", r#"{"externalId": "x", "externalid": "hush"}"#),
+            ("OCEAN__METRICS", "hush"),
+            ("OCEAN__CLIENT_TIMEOUT__UNIT", "hush"),
+        ]);
+        assert_eq!(
+            notes,
+            [
+                "what is given below OCEAN__CLIENT_TIMEOUT is ignored: it is one setting",
+                "OCEAN__INTEGRATION__CONFIG__EXTERNALID (in OCEAN__INTEGRATION__CONFIG) is ignored: there is no \
+                 such setting; did you mean OCEAN__INTEGRATION__CONFIG__EXTERNAL_ID?",
+                "OCEAN__METRICS is ignored: it is not a JSON object, and holds no setting itself",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_ocean_kubernetes_and_the_tests_set_gives_no_warning() {
+        let notes = notes(&[
+            ("OCEAN__PROCESS_EXECUTION_MODE", "single_process"),
+            ("OCEAN__STREAMING__ENABLED", "false"),
+            ("OCEAN__ACTIONS_PROCESSOR__ENABLED", "false"),
+            ("OCEAN__LIVE_EVENTS__TYPE", "REDIS"),
+            ("OCEAN__INTEGRATION__CONFIG__REGION", "eu-west-1"),
+            ("OCEAN__EMPTY", ""),
+            ("BERTH_SERVICE_HOST", "10.0.0.1"),
+            ("BERTH_SERVICE_PORT_HTTP", "8000"),
+            ("BERTH_PORT", "tcp://10.0.0.1:8000"),
+            ("BERTH_PORT_8000_TCP_ADDR", "10.0.0.1"),
+            ("BERTH_AWS_SERVICE_HOST", "10.0.0.2"),
+            ("BERTH_AWS_PORT_8000_TCP", "tcp://10.0.0.2:8000"),
+            ("BERTH_TEST_PYTHON", "python"),
+            ("BERTH_LOG_FORMAT", "json"),
+            ("BERTH_REGISTRY_PASSWORD", "hush"),
+            ("BERTH_STATE_DIR", "none"),
+        ]);
+        assert!(notes.is_empty(), "{notes:?}");
+        // A port without a service is somebody's mistake.
+        assert_eq!(self::notes(&[("BERTH_PORT", "8000")]).len(), 1);
+    }
+
+    #[test]
+    fn a_file_with_a_setting_of_ocean_is_refused_without_a_wrong_suggestion() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = "process_execution_mode = 'single_process'\nwhatever = 1\n[integration.config]\nexternalid = 'hush'\n";
+        std::fs::write(dir.path().join("berth.toml"), file).unwrap();
+        std::fs::write(dir.path().join(".env"), "OCEAN__PORT__CLIENTID=hush\nBERTH_MAX_DELETION=1\n")
+            .unwrap();
+        let seed = [("OCEAN__PORT__CLIENT_ID", "client"), ("OCEAN__PORT__CLIENT_SECRET", "secret")];
+        let load = |seed: &[(&str, &str)]| {
+            let mut environment = Environment::of(seed);
+            environment.working_dir = dir.path().to_owned();
+            let args = Args::parse_from(["berth", "--plugins", "/", "sync"]);
+            Settings::load(&args.global, &environment)
+        };
+        let issues = load(&seed).unwrap_err();
+        let remedies: Vec<&str> = issues.iter().map(|issue| issue.remedy.as_str()).collect();
+        assert_eq!(issues.len(), 3, "{issues:?}");
+        assert!(remedies[0].contains("`integration.config.external_id`"), "{issues:?}");
+        assert!(remedies[1].contains("of Ocean") && remedies[2].contains("examples/config"), "{issues:?}");
+        // What is missing is named together with what was probably meant.
+        let issues = load(&seed[1..]).unwrap_err();
+        let missing = issues.iter().find(|issue| issue.setting == "OCEAN__PORT__CLIENT_ID").unwrap();
+        assert!(missing.problem.contains("`OCEAN__PORT__CLIENTID` is set"), "{issues:?}");
+        assert!(!format!("{issues:?}").contains("hush"), "{issues:?}");
+
+        std::fs::remove_file(dir.path().join("berth.toml")).unwrap();
+        let notes = load(&seed).unwrap().notes;
+        assert!(notes[0].starts_with("OCEAN__PORT__CLIENTID in ") && notes[0].contains(".env"), "{notes:?}");
+        assert!(notes[1].starts_with("BERTH_MAX_DELETION in "), "{notes:?}");
+    }
+
+    #[test]
+    fn the_variables_of_options_are_known() {
+        let mut command = Args::command();
+        command.build();
+        let variables: Vec<_> = command.get_arguments().filter_map(|option| option.get_env()).collect();
+        assert!(!variables.is_empty());
+        for variable in variables {
+            assert!(OTHER_VARIABLES.contains(&variable.to_str().unwrap()), "{variable:?}");
+        }
+    }
+}
