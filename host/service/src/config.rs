@@ -6,8 +6,6 @@ use berth_embed::{LiveOptions, Problem, RemovalAfter, ResyncSchedule, core::Acco
 use secrecy::SecretString;
 use url::Url;
 
-pub use crate::http::{HttpAccess, KnownNames, ResyncAccess};
-
 /// How a service runs.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceConfig {
@@ -148,6 +146,39 @@ pub struct HttpServer {
     pub status_page: bool,
     /// Who may ask for what.
     pub access: HttpAccess,
+}
+
+/// Who may ask for what. It is exchanged as a whole when settings are read anew.
+#[derive(Debug, Clone, Default)]
+pub struct HttpAccess {
+    /// The names of this service.
+    pub names: KnownNames,
+    /// Who may ask for resyncs; `None`: whoever reaches the port.
+    pub resync: Option<ResyncAccess>,
+}
+
+/// The names that this service may be asked by, beside addresses and names of private networks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownNames(BTreeSet<String>);
+
+impl KnownNames {
+    /// These names, in any case of their letters.
+    pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
+        Self(names.into_iter().map(|name| name.into().to_ascii_lowercase()).collect())
+    }
+
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+}
+
+/// Who may ask for resyncs, where not everybody may.
+#[derive(Debug, Clone)]
+pub struct ResyncAccess {
+    /// The key that a request has after `Authorization: Bearer`.
+    pub key: SecretString,
+    /// The secret of Port's client, by which Port signs its requests.
+    pub client_secret: SecretString,
 }
 
 /// Where the HTTP server listens.

@@ -34,15 +34,14 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
+    config::HttpAccess,
     listeners::Resyncs,
     metrics::{Exposition, Metrics},
     status_page::StatusModel,
 };
 
 pub(crate) use events::EventWebhook;
-pub use guard::KnownNames;
 use refusals::Refusals;
-pub use resync::ResyncAccess;
 use server::Peer;
 pub(crate) use server::{Limits, bind, serve};
 use status::Watchers;
@@ -63,15 +62,6 @@ pub(crate) struct HttpState {
     events: RwLock<Option<Arc<EventWebhook>>>,
     /// What was refused.
     refusals: Refusals,
-}
-
-/// Who may ask for what. It is exchanged as a whole when settings are read anew.
-#[derive(Debug, Clone, Default)]
-pub struct HttpAccess {
-    /// The names of this service.
-    pub names: KnownNames,
-    /// Who may ask for resyncs; `None`: whoever reaches the port.
-    pub resync: Option<ResyncAccess>,
 }
 
 impl Default for HttpState {

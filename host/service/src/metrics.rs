@@ -384,9 +384,9 @@ fn of_live(
     waiting: usize,
     to: &mut Vec<Family>,
 ) {
-    let mut door = Family::counter("berth_live_events", "Live events, by what became of them at the door.");
+    let mut taken = Family::counter("berth_live_events", "Live events, by what became of them at the door.");
     for (outcome, count) in events {
-        door.count([("outcome", outcome)], *count);
+        taken.count([("outcome", outcome)], *count);
     }
     let mut resources =
         Family::counter("berth_live_resources", "Resources that live events named, by outcome.");
@@ -395,7 +395,7 @@ fn of_live(
     }
     let waiting_now = u32::try_from(waiting).unwrap_or(u32::MAX);
     let waiting = Family::gauge("berth_live_waiting", "Resources that wait for being read again.");
-    to.extend([door, resources, waiting.of(waiting_now.into())]);
+    to.extend([taken, resources, waiting.of(waiting_now.into())]);
 }
 
 /// The peer's gauges of the process. Its `event_loop` is what runs tasks, here as there.

@@ -142,8 +142,7 @@ impl Reloader {
         match renewed {
             Ok((host, config)) => {
                 let access = config.http.access.clone();
-                let model = Arc::clone(&self.http.model);
-                let new = ServiceState::new(host, config, model);
+                let new = ServiceState::new(host, config);
                 self.http.metrics.watch(&new.host, new.engine());
                 self.http.allow(access);
                 states.send_replace(Arc::new(new));
@@ -229,4 +228,92 @@ async fn reload_plugins(engine: &Arc<Engine>, metrics: &Metrics) -> bool {
     }
     metrics.plugins(&reloaded);
     !loaded.is_empty() || !removed.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, path::Path, time::Duration};
+
+    use berth_embed::{EngineConfig, MemoryCatalog, ReplaySource};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::config::{HttpServer, Listener};
+
+    /// Gives what it has, one after another, when it is asked for; then nothing that is right.
+    struct Source {
+        requests: mpsc::Receiver<()>,
+        configs: VecDeque<ServiceConfig>,
+    }
+
+    #[async_trait]
+    impl ReloadSource for Source {
+        fn files(&self) -> Vec<PathBuf> {
+            Vec::new()
+        }
+
+        async fn requested(&mut self) -> &'static str {
+            match self.requests.recv().await {
+                Some(()) => "a test",
+                None => std::future::pending().await,
+            }
+        }
+
+        async fn reload(&mut self, running: &Running<'_>) -> Result<Reload, Vec<WrongSetting>> {
+            let host = ServiceHost::from(running.host().clone());
+            match self.configs.pop_front() {
+                Some(config) => Ok(Reload { host, config }),
+                None => Err(vec![of_service(Problem::new("there is none"))]),
+            }
+        }
+    }
+
+    fn host() -> SyncHost {
+        let recording = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/embed/recording");
+        let builder = SyncHost::builder().source(Arc::new(ReplaySource::open(&recording).unwrap()));
+        let catalog = Arc::new(MemoryCatalog::with_resources(Vec::new()));
+        builder.plugins(EngineConfig::default()).catalog(catalog).build().unwrap()
+    }
+
+    fn polling(seconds: u64) -> ServiceConfig {
+        let interval = Duration::from_secs(seconds);
+        let listener = Listener::Polling { interval, resync_on_start: false };
+        ServiceConfig { listener, ..ServiceConfig::default() }
+    }
+
+    #[tokio::test]
+    async fn right_settings_are_taken_as_a_whole_and_wrong_ones_not_at_all() {
+        let (ask, requests) = mpsc::channel(1);
+        let elsewhere = HttpServer { port: 9000, ..HttpServer::default() };
+        let configs = [polling(5), polling(0), ServiceConfig { http: elsewhere, ..polling(7) }].into();
+        let http = Arc::<HttpState>::default();
+        let reloader =
+            Reloader { source: Some(Box::new(Source { requests, configs })), http: Arc::clone(&http) };
+        let (renew, mut states) = watch::channel(Arc::new(ServiceState::new(host().into(), polling(1))));
+        let running = tokio::spawn(reloader.run(renew));
+
+        ask.send(()).await.unwrap();
+        states.changed().await.unwrap();
+        assert_eq!(states.borrow_and_update().config.listener, polling(5).listener);
+        // The second one makes no sense; the third one does, but the server stays where it is.
+        ask.send(()).await.unwrap();
+        ask.send(()).await.unwrap();
+        states.changed().await.unwrap();
+        let config = states.borrow_and_update().config.clone();
+        assert_eq!((&config.listener, config.http.port), (&polling(7).listener, 0));
+        // There are no more.
+        ask.send(()).await.unwrap();
+        ask.send(()).await.unwrap();
+        ask.reserve().await.unwrap();
+        assert!(!states.has_changed().unwrap());
+        running.abort();
+        let families = http.metrics.families();
+        let reloads = families.iter().find(|family| family.name == "berth_settings_reloads").unwrap();
+        let counted = |outcome: &str| {
+            let mut samples = reloads.samples.iter();
+            samples.find(|sample| sample.labels == [("outcome", outcome.to_owned())]).map(|it| it.value)
+        };
+        assert_eq!(counted("applied"), Some(2.0));
+        assert!(counted("refused") >= Some(2.0), "{reloads:?}");
+    }
 }

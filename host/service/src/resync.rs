@@ -33,7 +33,7 @@ pub(crate) async fn run(
     tracing::info!(reason = reason.as_str(), "resync begins");
     http.metrics.begun();
     http.model.begun(reason.as_str());
-    let host = state.host.stopped_by(cancel.clone());
+    let host = state.host.stopped_by(cancel.clone()).observed_by(http.model.clone());
     let result = tokio::select! {
         result = host.sync() => result,
         () = overdue(&cancel, GRACE) => {

@@ -276,7 +276,7 @@ impl Service {
         stop: &CancellationToken,
     ) -> Result<(), ServiceError> {
         let Self { config, http, state_dir, reload, reports, .. } = self;
-        let state = ServiceState::new(host, config, http.model.clone());
+        let state = ServiceState::new(host, config);
         // Where there is a ledger, its directory can be used.
         let backlog = state.host.ledger().and(state_dir.as_deref()).map(BacklogFile::in_dir);
         http.metrics.watch(&state.host, state.engine());

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use berth_embed::{Engine, Observer, Problem, SyncHost};
+use berth_embed::{Engine, Problem, SyncHost};
 
 use crate::config::ServiceConfig;
 
@@ -53,10 +53,9 @@ pub(crate) struct ServiceState {
 }
 
 impl ServiceState {
-    /// The observer follows the resyncs of the host, beside the one that the host has.
-    pub(crate) fn new(host: ServiceHost, config: ServiceConfig, observer: Arc<dyn Observer>) -> Self {
+    pub(crate) fn new(host: ServiceHost, config: ServiceConfig) -> Self {
         let ServiceHost { host, plugins } = host;
-        Self { host: host.observed_by(observer), plugins, config }
+        Self { host, plugins, config }
     }
 
     pub(crate) fn engine(&self) -> Option<&Arc<Engine>> {

@@ -4,24 +4,11 @@
 //! The browser of somebody inside must not be made to show it to another site: neither by a name of that
 //! site that leads to this address, nor by a request from one of its pages.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::net::IpAddr;
 
 use axum::http::{HeaderMap, HeaderName, Uri, header, uri::Authority};
 
-/// The names that this service may be asked by, beside addresses and names of private networks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KnownNames(BTreeSet<String>);
-
-impl KnownNames {
-    /// These names, in any case of their letters.
-    pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
-        Self(names.into_iter().map(|name| name.into().to_ascii_lowercase()).collect())
-    }
-
-    fn knows(&self, name: &str) -> bool {
-        self.0.contains(name)
-    }
-}
+use crate::config::KnownNames;
 
 /// Endings of names that nobody can register on the internet.
 const PRIVATE: [&str; 6] = [".localhost", ".local", ".svc", ".internal", ".home.arpa", ".lan"];

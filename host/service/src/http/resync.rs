@@ -17,27 +17,21 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, Mac};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::{HttpState, body, guard::is_forwarded, refusal, server::Peer};
-use crate::listeners::{Reason, Resyncs};
+use crate::{
+    config::ResyncAccess,
+    listeners::{Reason, Resyncs},
+};
 
 /// How old a signature may be, or how far ahead of this clock.
 const TOLERANCE: Duration = Duration::from_mins(5);
 const REFUSED: &str = "resync requests are refused: they have neither `Authorization: Bearer` with the \
                        `event_listener.resync_key` nor a valid signature of Port";
-
-/// Who may ask for resyncs, where not everybody may.
-#[derive(Debug, Clone)]
-pub struct ResyncAccess {
-    /// The key that a request has after `Authorization: Bearer`.
-    pub key: SecretString,
-    /// The secret of Port's client, by which Port signs its requests.
-    pub client_secret: SecretString,
-}
 
 /// Asks for a resync. Callers on this machine are told when it has ended, as by the peer; others are
 /// answered at once, so that nobody holds connections. The resync goes on if the caller does not wait.
@@ -114,7 +108,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        http::HttpAccess,
+        config::HttpAccess,
         listeners::{self, Requests},
     };
 
