@@ -20,6 +20,7 @@ mod readme;
 mod repo;
 mod screenshots;
 mod security;
+mod settings_page;
 mod suite;
 mod tidy;
 mod tools;

@@ -3,14 +3,18 @@
 //! Each plugin's `README.md` has generated blocks, recognised by how they begin (the title, the
 //! entity, the tables, the options, the regions), and prose that people write: an introduction,
 //! the paragraph on documents, notes at the end. The prose is kept. `plugins/README.md` is written
-//! by people but for the table between its markers.
+//! by people but for the table between its markers. `examples/guides/settings.md` is made of the documented
+//! settings file.
 
 use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
-use crate::repo::{Repo, write_if_changed};
+use crate::{
+    repo::{Repo, write_if_changed},
+    settings_page,
+};
 
 /// What the table of all kinds stands between.
 const MARKERS: (&str, &str) =
@@ -42,6 +46,8 @@ pub(crate) fn run(repo: &Repo, check: bool) -> Result<()> {
     let overview = plugins.join("README.md");
     let page = overview_page(&read(&overview)?, &manifests, &unseeded)?;
     pages.push((overview, page));
+    let settings = settings_page::page(&read(&repo.path("examples/config/berth.toml"))?);
+    pages.push((repo.path("examples/guides/settings.md"), settings));
 
     let mut stale = Vec::new();
     for (path, page) in pages {
@@ -55,7 +61,10 @@ pub(crate) fn run(repo: &Repo, check: bool) -> Result<()> {
         }
     }
     if !stale.is_empty() {
-        bail!("not what the manifests say, run `cargo xtask readme`: {}", stale.join(", "));
+        bail!(
+            "not what the manifests and the settings file say, run `cargo xtask readme`: {}",
+            stale.join(", ")
+        );
     }
     Ok(())
 }
