@@ -36,7 +36,7 @@ pub(super) struct Listener {
     #[cfg(not(feature = "kafka"))]
     security_protocol: Setting<Raw>,
     #[cfg(feature = "kafka")]
-    pub(super) authentication_mechanism: Setting<OneOf<kafka::Mechanism>>,
+    pub(super) authentication_mechanism: Setting<OneOf<berth_service::config::Mechanism>>,
     #[cfg(not(feature = "kafka"))]
     authentication_mechanism: Setting<Raw>,
     pub(super) kafka_security_enabled: Setting<bool>,

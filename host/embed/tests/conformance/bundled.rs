@@ -61,7 +61,7 @@ fn cases() -> Vec<Case> {
 
 async fn check(case: Case, engine: Arc<Engine>) -> Checked {
     let Case { plugin, kind, fixture, answer, context } = case;
-    let mut suite = Conformance::of(&*engine, &kind, true).unwrap();
+    let mut suite = Conformance::of(engine.current(), &kind, true).unwrap();
     let place = match &context {
         Some(context) => format!(" in {} with {:?}", context.account.partition, context.options),
         None => String::new(),
@@ -132,7 +132,7 @@ async fn tags_of_databases_come_with_their_option() {
     let place = || other_places("rds-db-instance").remove(0);
     let fixture = fs::read(plugins().join("rds-db-instance/fixtures/normal.json")).unwrap();
     let kind = Kind::new("AWS::RDS::DBInstance").unwrap();
-    let of = || Conformance::of(&**engine(), &kind, true).unwrap();
+    let of = || Conformance::of(engine().current(), &kind, true).unwrap();
     let resources = of().resources(&serde_json::from_slice(&fixture).unwrap()).unwrap();
     let tags = |made: &Value| made["entities"][0]["properties"]["tags"].clone();
     assert_eq!(tags(&of().golden(&resources).await.unwrap()), Value::Null);
