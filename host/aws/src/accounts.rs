@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use berth_core::{Account, AccountId, ErrorClass, NO_ORGANIZATION, Partition, Problem, Region, RoleArn};
+use berth_core::{
+    Account, AccountId, ErrorClass, NO_ORGANIZATION, Partition, Problem, ProblemCode, Region, RoleArn,
+};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
@@ -89,10 +91,13 @@ fn entry(text: &str, partition: Partition) -> Result<(AccountId, RoleEntry), Con
     match RoleArn::new(text) {
         Ok(role) if role.partition() == partition => Ok((role.account().clone(), RoleEntry::Role(role))),
         Ok(role) => {
-            let problem = Problem::new(format!(
-                "{role} is in partition {}, but this deployment reads partition {partition}",
-                role.partition()
-            ))
+            let problem = Problem::new(
+                ProblemCode::SettingsInvalid,
+                format!(
+                    "{role} is in partition {}, but this deployment reads partition {partition}",
+                    role.partition()
+                ),
+            )
             .remedy("run one deployment per partition");
             Ok((role.account().clone(), RoleEntry::Unusable(role.account().clone(), problem)))
         }
@@ -102,7 +107,8 @@ fn entry(text: &str, partition: Partition) -> Result<(AccountId, RoleEntry), Con
                 .split(|c: char| !c.is_ascii_digit())
                 .find_map(|digits| AccountId::new(digits).ok())
                 .ok_or_else(|| ConfigError { setting: ROLE_ARNS, reason: error.to_string() })?;
-            let problem = Problem::new(error.to_string()).remedy(format!("correct it in `{ROLE_ARNS}`"));
+            let problem = Problem::new(ProblemCode::SettingsInvalid, error.to_string())
+                .remedy(format!("correct it in `{ROLE_ARNS}`"));
             Ok((account.clone(), RoleEntry::Unusable(account, problem)))
         }
     }
@@ -167,8 +173,8 @@ impl Discovery<'_> {
 
     async fn organization(&self, role: &RoleArn, units: &[String]) -> Result<Discovered, Problem> {
         let management = self.identities.assume(role, session_names::ORGANIZATION).await?;
-        let region =
-            Region::new(self.partition.main_region()).map_err(|error| Problem::from_error(&error))?;
+        let region = Region::new(self.partition.main_region())
+            .map_err(|error| Problem::from_error(ProblemCode::AwsAccountsUnknown, &error))?;
         let target =
             Target { account: role.account().clone(), region, session: management.clone(), metrics: None };
         let found = match self.list(&target, units).await {
@@ -183,8 +189,11 @@ impl Discovery<'_> {
             Err(error) => return Err(cannot_list(role, units, &error)),
         };
         if found.is_empty() {
-            return Err(Problem::new("no accounts were found in the organization")
-                .remedy("check `OCEAN__INTEGRATION__CONFIG__OU_ID`: these units hold no account"));
+            return Err(Problem::new(
+                ProblemCode::AwsAccountsUnknown,
+                "no accounts were found in the organization",
+            )
+            .remedy("check `OCEAN__INTEGRATION__CONFIG__OU_ID`: these units hold no account"));
         }
         let members = stream::iter(found.into_values().map(|found| self.member(role, found)))
             .buffered(self.at_once)
@@ -196,7 +205,7 @@ impl Discovery<'_> {
     async fn member(&self, role: &RoleArn, found: Found) -> Member {
         let session = match found.state.as_str() {
             "ACTIVE" => self.identities.assume(&role.in_account(&found.account.id), session_names::MEMBER).await,
-            state => Err(Problem::new(format!("account {} is {state} in the organization", found.account.id))
+            state => Err(Problem::new(ProblemCode::AwsAccountInactive, format!("account {} is {state} in the organization", found.account.id))
                 .remedy("nothing of it is deleted from the catalog while it is in the organization; remove it there, or exclude it by organizational units, to let its entities go")),
         };
         Member { account: Arc::new(found.account), session }
@@ -264,10 +273,12 @@ fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
 }
 
 fn cannot_list(role: &RoleArn, units: &[String], error: &CallError) -> Problem {
-    let problem =
-        Problem::new(format!("the accounts of the organization cannot be listed with {role}: {error}"));
+    let problem = Problem::new(
+        ProblemCode::AwsAccountsUnknown,
+        format!("the accounts of the organization cannot be listed with {role}: {error}"),
+    );
     if let Some(error) = error.transport() {
-        return problem.remedy(error.remedy(AWS));
+        return error.problem(AWS, problem.message);
     }
     if error.class() != ErrorClass::Denied {
         return problem;

@@ -16,7 +16,7 @@ mod web_identity;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use berth_core::{AccountId, Partition, Problem, RoleArn};
+use berth_core::{AccountId, Partition, Problem, ProblemCode, RoleArn};
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 
@@ -136,7 +136,7 @@ impl Identities {
     /// A [`Problem`] where there is only a web identity token and no role to use it with.
     pub(crate) fn base(&self) -> Result<&Arc<Session>, Problem> {
         self.base.as_ref().ok_or_else(|| {
-            Problem::new("there is a web identity token, but no role to use it with").remedy(
+            Problem::new(ProblemCode::AwsCredentials, "there is a web identity token, but no role to use it with").remedy(
                 "set `AWS_ROLE_ARN`, or `OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS` to the roles to read with",
             )
         })
@@ -155,16 +155,19 @@ impl Identities {
         let send = |config| request.clone().customize().config_override(config).send();
         let answer =
             self.sts.ask(Some(self.base()?), send).await.map_err(|error| match &error.transport {
-                Some(silence) => Problem::new(format!("AWS cannot be asked who Berth is: {error}"))
-                    .remedy(silence.remedy(AWS)),
-                None => Problem::new(format!("the AWS credentials could not be used: {error}"))
-                    .remedy(remedy::credentials_remedy(self.provider)),
+                Some(silence) => silence.problem(AWS, format!("AWS cannot be asked who Berth is: {error}")),
+                None => Problem::new(
+                    ProblemCode::AwsCredentials,
+                    format!("the AWS credentials could not be used: {error}"),
+                )
+                .remedy(remedy::credentials_remedy(self.provider)),
             })?;
         let arn = answer.arn().unwrap_or_default().to_owned();
-        let account = AccountId::new(answer.account().unwrap_or_default())
-            .map_err(|error| Problem::new(format!("STS named no account: {error}")))?;
+        let account = AccountId::new(answer.account().unwrap_or_default()).map_err(|error| {
+            Problem::new(ProblemCode::AwsInvalidAnswer, format!("STS named no account: {error}"))
+        })?;
         let partition = arn.split(':').nth(1).unwrap_or_default().parse().map_err(|error| {
-            Problem::new(format!("STS answered with the ARN `{arn}`: {error}"))
+            Problem::new(ProblemCode::AwsInvalidAnswer, format!("STS answered with the ARN `{arn}`: {error}"))
                 .remedy("a newer version of Berth may know this partition")
         })?;
         Ok(CallerIdentity { account, arn, partition })
@@ -247,7 +250,7 @@ impl Identities {
         let message = format!("Unable to assume role {role}: {error}");
         // Who did not answer has refused nothing.
         if let Some(silence) = &error.transport {
-            return Problem::new(message).remedy(silence.remedy(AWS));
+            return silence.problem(AWS, message);
         }
         let caller = self.caller().await;
         let principal = match (hop, &self.method, &caller) {
@@ -260,8 +263,10 @@ impl Identities {
             .code
             .as_deref()
             .is_some_and(|code| refuses_credentials(code) || is_expired(code, &error.message));
-        let for_a_moment =
-            |message| Problem::new(message).remedy(remedy::refused_for_a_moment(&principal, role));
+        let for_a_moment = |message| {
+            Problem::new(ProblemCode::AwsCannotAssumeRole, message)
+                .remedy(remedy::refused_for_a_moment(&principal, role))
+        };
         match (hop, &self.method, &self.hop, &self.base) {
             (Some(_), _, Some((_, signer)), _) if credentials_refused && signer.has_just_worked() => {
                 return for_a_moment(message);
@@ -273,12 +278,12 @@ impl Identities {
                     }
                 }
                 // The role is not at fault, but the credentials that assume it.
-                Err(problem) => return Problem { message, remedy: problem.remedy },
+                Err(problem) => return Problem { message, ..problem.clone() },
                 Ok(_) if credentials_refused => {
                     // The base identity may have stopped working since it was last checked.
                     return match self.ask_caller().await {
                         Ok(_) => for_a_moment(message),
-                        Err(problem) => Problem { message, remedy: problem.remedy },
+                        Err(problem) => Problem { message, ..problem },
                     };
                 }
                 Ok(_) => {}
@@ -286,6 +291,10 @@ impl Identities {
             _ => {}
         }
         let external_id_sent = self.external_id(role.account()).is_some();
-        Problem::new(message).remedy(remedy::cannot_assume(&principal, role, external_id_sent))
+        Problem::new(ProblemCode::AwsCannotAssumeRole, message).remedy(remedy::cannot_assume(
+            &principal,
+            role,
+            external_id_sent,
+        ))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use berth_aws_protocol::{
     DecodeError, EndpointError, IncompleteList, InputError, ModelError, PaginationError, WireError,
 };
-use berth_core::{ErrorClass, Problem};
+use berth_core::{ErrorClass, Problem, ProblemCode};
 use berth_http::{Peer, TransportError};
 
 /// AWS, for remedies.
@@ -13,6 +13,8 @@ pub(crate) const AWS: Peer = Peer {
     name: "AWS",
     address: "`AWS_ENDPOINT_URL` (where it is set)",
     roots: "`AWS_CA_BUNDLE` or `SSL_CERT_FILE`",
+    unreachable: ProblemCode::AwsUnreachable,
+    untrusted: ProblemCode::AwsTlsUntrusted,
 };
 
 /// Returns whether an answer asks to slow down.
@@ -166,6 +168,25 @@ impl CallError {
         match self {
             Self::Transport { error, .. } => Some(error),
             _ => None,
+        }
+    }
+
+    /// The code of the problem.
+    pub(crate) fn problem_code(&self) -> ProblemCode {
+        match self {
+            _ if self.is_unavailable() => ProblemCode::AwsNotInRegion,
+            Self::Transport { error, .. } => error.code(AWS),
+            Self::Service { class: ErrorClass::Denied, .. } => ProblemCode::AwsAccessDenied,
+            Self::Service { busy: true, .. } => ProblemCode::AwsThrottled,
+            Self::Service { .. } => ProblemCode::AwsError,
+            Self::Credentials(problem) => problem.code,
+            Self::TooLarge { .. }
+            | Self::Decode(_)
+            | Self::Pages(_)
+            | Self::Incomplete(_)
+            | Self::NoAccountId => ProblemCode::AwsInvalidAnswer,
+            Self::Endpoint(_) => ProblemCode::AwsNotInRegion,
+            Self::Input(_) | Self::Model(_) | Self::Signing(_) => ProblemCode::PluginPlan,
         }
     }
 

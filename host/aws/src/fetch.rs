@@ -19,7 +19,7 @@ mod step_result;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use berth_core::{
-    Account, AccountId, FetchError, FetchRequest, Problem, RawPage, Region, Reservation, Scope,
+    Account, AccountId, FetchError, FetchRequest, Problem, ProblemCode, RawPage, Region, Reservation, Scope,
 };
 use futures::{
     StreamExt, TryStreamExt,
@@ -81,8 +81,11 @@ pub(crate) fn run(fetch: Fetch) -> BoxStream<'static, Result<RawPage, FetchError
                 Some(None) => None,
                 // Without the end of the unit it must not count as read.
                 None => {
-                    let problem = Problem::new("internal error: the fetch task ended without a result")
-                        .remedy("nothing is deleted; please report this, with the log");
+                    let problem = Problem::new(
+                        ProblemCode::Internal,
+                        "internal error: the fetch task ended without a result",
+                    )
+                    .remedy("nothing is deleted; please report this, with the log");
                     Some((Err(FetchError::Failed(problem)), None))
                 }
             }
@@ -125,10 +128,11 @@ async fn read(fetch: Fetch, to: mpsc::Sender<Report>) {
 }
 
 fn too_long(deadline: Duration) -> Problem {
-    Problem::new(format!("reading took longer than {} seconds and was stopped", deadline.as_secs_f64()))
-        .remedy(
-            "raise `unit_deadline_seconds` if the unit really is that large, or find out what slows it down",
-        )
+    Problem::new(
+        ProblemCode::AwsDeadline,
+        format!("reading took longer than {} seconds and was stopped", deadline.as_secs_f64()),
+    )
+    .remedy("raise `unit_deadline_seconds` if the unit really is that large, or find out what slows it down")
 }
 
 async fn read_regions(fetch: &Fetch, to: &mpsc::Sender<Report>) -> Result<(), FetchError> {
@@ -163,7 +167,8 @@ async fn read_regions(fetch: &Fetch, to: &mpsc::Sender<Report>) -> Result<(), Fe
         Some(error) => Err(error),
         None if empty => Ok(()),
         None => Err(FetchError::Skipped(
-            Problem::new("no region is left to read in").remedy("check the selector's `regionPolicy`"),
+            Problem::new(ProblemCode::AwsNoRegion, "no region is left to read in")
+                .remedy("check the selector's `regionPolicy`"),
         )),
     }
 }

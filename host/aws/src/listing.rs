@@ -1,7 +1,7 @@
 //! A list operation by AWS's models: enough to start a plugin from.
 
 use berth_aws_protocol::{EndpointOptions, Operation, Service};
-use berth_core::Problem;
+use berth_core::{Problem, ProblemCode};
 use serde_json::Value;
 
 /// A list operation, as a fetch plan's first step needs it.
@@ -31,7 +31,8 @@ impl Listing {
     /// # Errors
     /// A [`Problem`] when there is no such read operation, or no such list in its answer.
     pub fn of(service: &str, operation: &str, items: Option<&str>) -> Result<Self, Problem> {
-        let unknown = |error: berth_aws_protocol::ModelError| Problem::from_error(&error);
+        let unknown =
+            |error: berth_aws_protocol::ModelError| Problem::from_error(ProblemCode::CommandArgument, &error);
         let found = Service::load(service).map_err(|error| {
             unknown(error)
                 .remedy("give the service as the AWS CLI and botocore name it, as in `ec2` or `sesv2`")
@@ -52,20 +53,26 @@ impl Listing {
         let path = match items {
             Some(path) => path.to_owned(),
             None => items_of(&operation, &answer).ok_or_else(|| {
-                Problem::new(format!("{service}:{} has no list in its model", operation.name()))
-                    .remedy("name the list in its answer with --items, as in `--items Volumes[]`")
+                Problem::new(
+                    ProblemCode::CommandArgument,
+                    format!("{service}:{} has no list in its model", operation.name()),
+                )
+                .remedy("name the list in its answer with --items, as in `--items Volumes[]`")
             })?,
         };
         let parsed = berth_core::Path::parse(&path).map_err(|error| {
-            Problem::new(format!("`{path}` is no path: {error}"))
+            Problem::new(ProblemCode::CommandArgument, format!("`{path}` is no path: {error}"))
                 .remedy("write it as in `Volumes[]` or `Reservations[].Instances[]`")
         })?;
         let item = parsed.all(&answer).into_iter().next().filter(|_| parsed.is_list()).cloned();
         let item = item.ok_or_else(|| {
             let members: Vec<&str> =
                 answer.as_object().into_iter().flat_map(|all| all.keys()).map(String::as_str).collect();
-            Problem::new(format!("an answer of {service}:{} has no list at `{path}`", operation.name()))
-                .remedy(format!("its members are {}", members.join(", ")))
+            Problem::new(
+                ProblemCode::AwsInvalidAnswer,
+                format!("an answer of {service}:{} has no list at `{path}`", operation.name()),
+            )
+            .remedy(format!("its members are {}", members.join(", ")))
         })?;
         let url = |region: &str| {
             let region = region.parse().ok()?;

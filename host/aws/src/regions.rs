@@ -5,7 +5,7 @@ mod sdk;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use berth_core::{EnabledRegions, ErrorClass, Partition, Problem, Region, RegionHints};
+use berth_core::{EnabledRegions, ErrorClass, Partition, Problem, ProblemCode, Region, RegionHints};
 use serde_json::{Value, json};
 
 use crate::{
@@ -117,9 +117,12 @@ fn always_enabled(partition: Partition) -> &'static [&'static str] {
 
 fn cannot_list(target: &Target, account_service: &str, ec2: &str) -> Problem {
     let account = &target.account;
-    Problem::new(format!(
-        "the enabled regions of account {account} cannot be listed: `account:ListRegions`: {account_service}; `ec2:DescribeRegions` {ec2}"
-    ))
+    Problem::new(
+        ProblemCode::AwsRegionsUnknown,
+        format!(
+            "the enabled regions of account {account} cannot be listed: `account:ListRegions`: {account_service}; `ec2:DescribeRegions` {ec2}"
+        ),
+    )
 }
 
 fn denied_everywhere(target: &Target, account_service: &str, denied: &[(Region, String)]) -> Problem {

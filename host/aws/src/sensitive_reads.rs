@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use berth_core::Problem;
+use berth_core::{Problem, ProblemCode};
 
 /// Refused unless granted by name. A whole operation stands for all its inputs.
 const REFUSED: [&str; 53] = [
@@ -71,10 +71,13 @@ pub fn check_read(service: &str, operation: &str, granted: &BTreeSet<String>) ->
     // STS and SSO OIDC hand out nothing but identity and tokens.
     let tokens = service == "sso-oidc" || (service == "sts" && operation != "GetCallerIdentity");
     if (REFUSED.contains(&name.as_str()) || tokens) && !granted.contains(&name) {
-        return Err(Problem::new(format!("`{name}` returns secrets or bulk data and is not granted"))
-            .remedy(format!(
-                "grant `{name}` by name (`granted_reads` in the settings), if the plugin may have what it returns"
-            )));
+        return Err(Problem::new(
+            ProblemCode::AwsReadNotGranted,
+            format!("`{name}` returns secrets or bulk data and is not granted"),
+        )
+        .remedy(format!(
+            "grant `{name}` by name (`granted_reads` in the settings), if the plugin may have what it returns"
+        )));
     }
     Ok(())
 }

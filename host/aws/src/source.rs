@@ -9,7 +9,8 @@ use std::{
 use async_trait::async_trait;
 use berth_core::{
     Account, AccountAccess, AccountId, EnabledRegions, FetchError, FetchRequest, OpenedSource, Partition,
-    PlannedRead, Problem, RawPage, Region, RegionHints, ResourceReader, Scope, Source, SourceSession,
+    PlannedRead, Problem, ProblemCode, RawPage, Region, RegionHints, ResourceReader, Scope, Source,
+    SourceSession,
 };
 use futures::stream::{self, BoxStream, StreamExt};
 
@@ -74,7 +75,10 @@ impl Sessions {
     fn of(&self, account: &AccountId) -> Result<Arc<Session>, Problem> {
         match self.accounts.get(account) {
             Some(session) => session.clone(),
-            None => Err(Problem::new(format!("account {account} is none of the accounts of this resync"))),
+            None => Err(Problem::new(
+                ProblemCode::AwsAccountsUnknown,
+                format!("account {account} is none of the accounts of this resync"),
+            )),
         }
     }
 }
@@ -181,7 +185,8 @@ impl Source for AwsSource {
 impl SourceSession for AwsSession {
     async fn regions(&self, account: &Account, hints: &RegionHints) -> Result<EnabledRegions, Problem> {
         let session = self.sessions.of(&account.id)?;
-        let home = Region::new(self.partition.main_region()).map_err(|error| Problem::from_error(&error))?;
+        let home = Region::new(self.partition.main_region())
+            .map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
         let target = Target { account: account.id.clone(), region: home, session, metrics: None };
         regions::enabled(&self.client, &target, hints).await
     }

@@ -6,7 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
-use berth_embed::Problem;
+use berth_embed::{Problem, ProblemCode};
 
 use crate::{args::Colour, settings::Environment};
 
@@ -171,14 +171,16 @@ pub(crate) fn wrap(text: &str, first: usize, indent: &str) -> String {
 /// A [`Problem`] with this remedy where nobody can be asked.
 pub(crate) fn confirm(question: &str, remedy: &str) -> Result<bool, Problem> {
     if !std::io::stdin().is_terminal() {
-        return Err(
-            Problem::new("cannot ask for confirmation: standard input is not a terminal").remedy(remedy)
-        );
+        return Err(Problem::new(
+            ProblemCode::CommandArgument,
+            "cannot ask for confirmation: standard input is not a terminal",
+        )
+        .remedy(remedy));
     }
     err(&format!("\n{question} [y/N]"));
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
-    read.map_err(|error| Problem::new(format!("standard input: {error}")))?;
+    read.map_err(|error| Problem::new(ProblemCode::CommandArgument, format!("standard input: {error}")))?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 

@@ -245,7 +245,7 @@ impl Drop for Bars {
 mod tests {
     use berth_embed::{
         Planned, UnitCounts, UnitReport,
-        core::{AccountId, Kind, Problem},
+        core::{AccountId, Kind, Problem, ProblemCode},
     };
 
     use super::*;
@@ -286,6 +286,6 @@ mod tests {
         assert!((150..=250).contains(&told.len()), "{}", told.len());
         let last = told.last().unwrap();
         assert!(last.ends_with("(100,000 resources read, 1 created, 1,200 unchanged)"), "{last}");
-        assert_eq!(lines(10_000, &UnitState::Failed(Problem::new("no"))).len(), 10_000);
+        assert_eq!(lines(10_000, &UnitState::Failed(Problem::new(ProblemCode::Other, "no"))).len(), 10_000);
     }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use berth_embed::{HttpConfig, Peer, PluginInfo, Problem, TransportCause};
+use berth_embed::{HttpConfig, Peer, PluginInfo, Problem, ProblemCode, TransportCause};
 use bytes::Bytes;
 use oci_spec::distribution::Reference;
 use secrecy::SecretString;
@@ -37,7 +37,13 @@ const SCHEME: &str = "oci://";
 /// The variable that names a token service of another domain, which gets the password, too.
 const REALM: &str = "BERTH_REGISTRY_REALM";
 /// The registry, for remedies.
-const REGISTRY: Peer = Peer { name: "the registry", address: "the reference", roots: "`SSL_CERT_FILE`" };
+const REGISTRY: Peer = Peer {
+    name: "the registry",
+    address: "the reference",
+    roots: "`SSL_CERT_FILE`",
+    unreachable: ProblemCode::RegistryFailed,
+    untrusted: ProblemCode::RegistryFailed,
+};
 
 /// A place in a registry, and who asks there.
 #[derive(Debug)]
@@ -106,17 +112,22 @@ impl Registry {
         let first = text.split('/').next().unwrap_or_default();
         // Else it would be looked for at Docker Hub.
         if !(first.contains(['.', ':']) || first == "localhost") || !text.contains('/') {
-            return Err(Problem::new(format!("`{reference}` names no registry")).remedy(example));
+            return Err(Problem::new(
+                ProblemCode::CommandArgument,
+                format!("`{reference}` names no registry"),
+            )
+            .remedy(example));
         }
-        let reference: Reference =
-            text.parse().map_err(|error| Problem::new(format!("`{reference}`: {error}")).remedy(example))?;
+        let reference: Reference = text.parse().map_err(|error| {
+            Problem::new(ProblemCode::CommandArgument, format!("`{reference}`: {error}")).remedy(example)
+        })?;
         let host = reference.resolve_registry();
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         let plain = args.plain_http || matches!(name, "localhost" | "127.0.0.1" | "[::1]");
         let login = match &args.username {
             Some(username) => {
                 let password = environment.get("BERTH_REGISTRY_PASSWORD").ok_or_else(|| {
-                    Problem::new("there is no password for --username").remedy(
+                    Problem::new(ProblemCode::CommandArgument, "there is no password for --username").remedy(
                         "set BERTH_REGISTRY_PASSWORD; a password on the command line could be seen by others",
                     )
                 })?;
@@ -127,8 +138,11 @@ impl Registry {
         };
         let realm = environment.get(REALM).map(|realm| {
             Url::parse(realm).map_err(|error| {
-                Problem::new(format!("{REALM}: `{realm}` is no address: {error}"))
-                    .remedy("name the token service as in `https://auth.example.com`")
+                Problem::new(
+                    ProblemCode::CommandArgument,
+                    format!("{REALM}: `{realm}` is no address: {error}"),
+                )
+                .remedy("name the token service as in `https://auth.example.com`")
             })
         });
         Ok(Self { reference, login, realm: realm.transpose()?, plain, http })
@@ -137,10 +151,11 @@ impl Registry {
     fn client(&self, actions: &'static str) -> Result<Client<'_>, Problem> {
         let scheme = if self.plain { "http" } else { "https" };
         let host = self.reference.resolve_registry();
-        let registry = Url::parse(&format!("{scheme}://{host}/"))
-            .map_err(|error| Problem::new(format!("`{host}` is no address: {error}")))?;
+        let registry = Url::parse(&format!("{scheme}://{host}/")).map_err(|error| {
+            Problem::new(ProblemCode::CommandArgument, format!("`{host}` is no address: {error}"))
+        })?;
         Ok(Client {
-            http: self.http.client().map_err(|error| Problem::from_error(&error))?,
+            http: self.http.client().map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?,
             registry,
             repository: self.reference.repository(),
             login: &self.login,
@@ -199,7 +214,8 @@ impl Registry {
             layers: vec![layer],
             annotations,
         };
-        let manifest = serde_json::to_vec(&manifest).map_err(|error| Problem::from_error(&error))?;
+        let manifest = serde_json::to_vec(&manifest)
+            .map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
         let digest = client::digest(&manifest);
         let client = self.client("pull,push")?;
         let pushed = async {
@@ -220,8 +236,11 @@ impl Registry {
         let failed = |error| self.problem("the plugin was not pulled", &error);
         let (bytes, digest) = client.manifest(self.tag()).await.map_err(failed)?;
         let other = |what: String| {
-            Problem::new(format!("{} is no WebAssembly component: {what}", self.reference))
-                .remedy("`berth plugin push` or `wkg oci push` put one there")
+            Problem::new(
+                ProblemCode::PluginInvalid,
+                format!("{} is no WebAssembly component: {what}", self.reference),
+            )
+            .remedy("`berth plugin push` or `wkg oci push` put one there")
         };
         let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         if value["mediaType"] == INDEX {
@@ -275,7 +294,8 @@ impl Registry {
                 "check the reference, and the rights that the credentials have there".into()
             }
         };
-        Problem::new(format!("{}: {what}: {error}", self.reference)).remedy(remedy)
+        Problem::new(ProblemCode::RegistryFailed, format!("{}: {what}: {error}", self.reference))
+            .remedy(remedy)
     }
 }
 
@@ -293,7 +313,7 @@ fn docker_credentials(
     let Some(file) = folder.map(|folder| folder.join("config.json")) else { return Ok(None) };
     let Ok(text) = std::fs::read_to_string(&file) else { return Ok(None) };
     let refused = |what: &str| {
-        Problem::new(format!("{}: {what}", file.display()))
+        Problem::new(ProblemCode::CommandArgument, format!("{}: {what}", file.display()))
             .remedy("log in again with `docker login`, or give --username and BERTH_REGISTRY_PASSWORD")
     };
     let config: Value = serde_json::from_str(&text).map_err(|error| refused(&error.to_string()))?;

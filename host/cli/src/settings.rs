@@ -41,9 +41,9 @@ use std::{path::PathBuf, sync::LazyLock};
 use berth_embed::{AwsConfig, EngineConfig, HttpConfig, PortConfig};
 use serde::Deserialize;
 
-pub(crate) use berth_service::config::{Listener, LiveSettings};
 use aws::Aws;
 pub(crate) use aws::GrantedReads;
+pub(crate) use berth_service::config::{Listener, LiveSettings};
 use check::Check;
 pub(crate) use check::{Section, Source, variable};
 pub(crate) use deletion::DeletionSettings;

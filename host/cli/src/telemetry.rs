@@ -10,7 +10,7 @@ use std::{
 };
 
 #[cfg(feature = "otlp")]
-use berth_embed::Problem;
+use berth_embed::{Problem, ProblemCode};
 #[cfg(feature = "otlp")]
 use berth_service::telemetry::Otlp;
 use berth_service::{metrics::Metrics, telemetry::LogShipping};
@@ -116,7 +116,7 @@ fn start_otlp(args: &Global, environment: &Environment) -> Result<Option<Otlp>, 
     let Some(config) = otlp::config(environment)? else { return Ok(None) };
     let settings = Source::read(args, environment).section();
     let ThirdParty(http) = settings.map_err(|issues: Vec<Issue>| of_settings(&issues))?;
-    let http = http.client().map_err(|error| Problem::from_error(&error))?;
+    let http = http.client().map_err(|error| Problem::from_error(ProblemCode::SettingsInvalid, &error))?;
     Otlp::start(&config, http).map(Some)
 }
 
@@ -124,7 +124,7 @@ fn start_otlp(args: &Global, environment: &Environment) -> Result<Option<Otlp>, 
 #[cfg(feature = "otlp")]
 fn of_settings(issues: &[Issue]) -> Problem {
     let first = issues.first().map(|Issue { setting, problem, .. }| format!("{setting}: {problem}"));
-    let problem = Problem::new(first.unwrap_or_default());
+    let problem = Problem::new(ProblemCode::SettingsInvalid, first.unwrap_or_default());
     match issues.first() {
         Some(issue) => problem.remedy(issue.remedy.clone()),
         None => problem,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use berth_embed::{
-    Asks, Candidate, EngineConfig, Policy, Problem, Trust as EngineTrust,
+    Asks, Candidate, EngineConfig, Policy, Problem, ProblemCode, Trust as EngineTrust,
     core::{Grants, Objection},
 };
 use minisign_verify::{PublicKey, Signature};
@@ -101,12 +101,16 @@ impl Trust {
         let at = self.lock.display();
         match files::read_text(&self.lock, LOCK_BYTES) {
             Ok(text) => toml::from_str(&text).map_err(|error| {
-                Problem::new(format!("{at} is not understood: {error}")).remedy(
+                Problem::new(ProblemCode::FileUnreadable, format!("{at} is not understood: {error}")).remedy(
                     "repair it, or delete the entry and approve the plugin again (`berth plugin add`)",
                 )
             }),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Grants::default()),
-            Err(error) => Err(Problem::new(format!("{at} cannot be read: {error}")).remedy(
+            Err(error) => Err(Problem::new(
+                ProblemCode::FileUnreadable,
+                format!("{at} cannot be read: {error}"),
+            )
+            .remedy(
                 "name the file that `berth plugin add` writes, with --plugins-lock (or BERTH_PLUGINS_LOCK)",
             )),
         }
@@ -118,7 +122,7 @@ impl Trust {
     /// A [`Problem`] that names the file.
     pub(crate) fn write(&self, grants: &Grants) -> Result<(), Problem> {
         let failed = |error: &dyn std::fmt::Display| {
-            Problem::new(format!("{} cannot be written: {error}", self.lock.display())).remedy(
+            Problem::new(ProblemCode::FileUnwritable, format!("{} cannot be written: {error}", self.lock.display())).remedy(
                 "make its directory writable, or name another lock with --plugins-lock (or BERTH_PLUGINS_LOCK)",
             )
         };
@@ -213,7 +217,7 @@ impl Policy for Gatekeeper {
                 Signed::Bad(reason) => Some(format!("has no valid signature: {reason}")),
             };
             if let Some(message) = refused {
-                return Err(Problem::new(message).remedy(
+                return Err(Problem::new(ProblemCode::PluginNotTrusted, message).remedy(
                     "get the plugin and its signature from whoever signs it; `plugin_keys` names the keys that count",
                 ));
             }
@@ -225,10 +229,11 @@ impl Policy for Gatekeeper {
             (None, _) => Err(Objection::UnknownFile),
         };
         judged.map_err(|objection| {
-            Problem::new(format!("{objection} (in {})", trust.lock.display())).remedy(format!(
-                "look at what it asks for, and approve it: {}",
-                trust.approving(candidate.file)
-            ))
+            Problem::new(ProblemCode::PluginNotTrusted, format!("{objection} (in {})", trust.lock.display()))
+                .remedy(format!(
+                    "look at what it asks for, and approve it: {}",
+                    trust.approving(candidate.file)
+                ))
         })
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::{Kind, Problem, Region, problem::place};
+use crate::{Kind, Problem, ProblemCode, Region, problem::place};
 
 /// The whole app-config of an integration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,11 +68,14 @@ impl AppConfig {
         for (position, entry) in entries.iter().enumerate() {
             let resource = serde_path_to_error::deserialize::<_, ResourceConfig>(entry);
             read.resources.push(resource.unwrap_or_else(|error| {
-                let problem = Problem::new(format!(
-                    "the mapping is not valid at `resources[{position}].{}`: {}",
-                    error.path(),
-                    error.inner()
-                ));
+                let problem = Problem::new(
+                    ProblemCode::MappingInvalid,
+                    format!(
+                        "the mapping is not valid at `resources[{position}].{}`: {}",
+                        error.path(),
+                        error.inner()
+                    ),
+                );
                 let remedy = "correct it in Port, on the page of the data source; until then nothing of this \
                               entry is read, and what it might own stays as it is";
                 read.broken.insert(position, problem.remedy(remedy));

@@ -41,7 +41,7 @@ pub use manifest::{
     Unmatched,
 };
 pub use path::{Path, PathError, PathSegment, Template, TemplateScope};
-pub use problem::{Problem, place};
+pub use problem::{Cause, Problem, ProblemCode, error_chain, place};
 pub use regions::{EnabledRegions, RegionHints};
 pub use traits::{
     catalog::{

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::{Entity, Problem};
+use crate::{Entity, Problem, ProblemCode};
 
 /// The most characters in an identifier of an entity, and in a relation's target.
 const IDENTIFIER_LENGTH: usize = 1000;
@@ -55,15 +55,20 @@ pub fn check_entity(entity: &Entity) -> Result<(), Problem> {
 }
 
 fn no_target(place: &str) -> Problem {
-    Problem::new(format!(
-        "Port does not take `{place}`: it is neither an identifier nor a list of identifiers"
-    ))
+    Problem::new(
+        ProblemCode::MappingUnfit,
+        format!("Port does not take `{place}`: it is neither an identifier nor a list of identifiers"),
+    )
     .remedy(format!("Have `{place}` in the mapping give a string, as in `<expression> | tostring`."))
 }
 
 fn check_identifier(place: &str, text: &str) -> Result<(), Problem> {
-    let refused =
-        |reason: &str| Problem::new(format!("Port does not take `{place}` `{}`: {reason}", shown(text)));
+    let refused = |reason: &str| {
+        Problem::new(
+            ProblemCode::MappingUnfit,
+            format!("Port does not take `{place}` `{}`: {reason}", shown(text)),
+        )
+    };
     if text.is_empty() {
         return Err(refused("it is empty").remedy(format!(
             "Map `{place}` to a value that every resource has, or to null where there is none."

@@ -21,7 +21,7 @@ use std::{
 
 use berth_core::{
     Account, AccountId, Document, Kind, KindManifest, MapContext, MapReport, MapRequest, MapperSnapshot,
-    Mapping, Partition, Problem, RawPage, Region, Scope, Step,
+    Mapping, Partition, Problem, ProblemCode, RawPage, Region, Scope, Step,
 };
 use serde_json::{Value, json};
 
@@ -73,9 +73,12 @@ impl Conformance {
     /// A [`Problem`] when `mapper` does not map the kind.
     pub fn of(mapper: Arc<dyn MapperSnapshot>, kind: &Kind, jq: bool) -> Result<Self, Problem> {
         let kinds = mapper.kinds();
-        let entry = kinds.get(kind).ok_or_else(|| Problem::new(format!("no plugin maps {kind}")))?;
+        let entry = kinds
+            .get(kind)
+            .ok_or_else(|| Problem::new(ProblemCode::PluginMissing, format!("no plugin maps {kind}")))?;
         let kind = Arc::clone(&entry.manifest);
-        let account = AccountId::new(FIXTURE_ACCOUNT).map_err(|error| Problem::from_error(&error))?;
+        let account = AccountId::new(FIXTURE_ACCOUNT)
+            .map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
         let context = MapContext {
             account: Arc::new(Account::unnamed(account, Partition::Aws)),
             region: Region::new(FIXTURE_REGION).ok().filter(|_| kind.scope == Scope::Regional),
@@ -102,8 +105,11 @@ impl Conformance {
             Value::Object(answer) => {
                 let items = self.kind.plan.resource_step().and_then(|step| step.items.as_ref());
                 let items = items.ok_or_else(|| {
-                    Problem::new("the plan has no list, so an answer of AWS is no fixture")
-                        .remedy("write an array of resources, `[{\"item\": …}]`")
+                    Problem::new(
+                        ProblemCode::PluginInvalid,
+                        "the plan has no list, so an answer of AWS is no fixture",
+                    )
+                    .remedy("write an array of resources, `[{\"item\": …}]`")
                 })?;
                 let found: Vec<Value> =
                     items.all(fixture).into_iter().map(|item| json!({ "item": item })).collect();
@@ -112,15 +118,21 @@ impl Conformance {
                 let is_page = matches!(fixture.get(first), Some(Value::Array(_) | Value::Object(_)));
                 if found.is_empty() && !is_page {
                     let names: Vec<&str> = answer.keys().map(String::as_str).collect();
-                    return Err(Problem::new(format!(
-                        "there is nothing at `{}`; the answer has: {}",
-                        items.as_str(),
-                        names.join(", ")
-                    )));
+                    return Err(Problem::new(
+                        ProblemCode::PluginInvalid,
+                        format!(
+                            "there is nothing at `{}`; the answer has: {}",
+                            items.as_str(),
+                            names.join(", ")
+                        ),
+                    ));
                 }
                 Ok(found)
             }
-            _ => Err(Problem::new("a fixture is an array of resources, or an answer of AWS")),
+            _ => Err(Problem::new(
+                ProblemCode::PluginInvalid,
+                "a fixture is an array of resources, or an answer of AWS",
+            )),
         }
     }
 
@@ -430,7 +442,8 @@ struct Batch {
 impl Batch {
     fn of<'v>(resources: impl IntoIterator<Item = &'v Value>) -> Result<Self, Problem> {
         let resources: Vec<&Value> = resources.into_iter().collect();
-        let bytes = serde_json::to_vec(&resources).map_err(|error| Problem::from_error(&error))?;
+        let bytes = serde_json::to_vec(&resources)
+            .map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
         Ok(Self { bytes, count: resources.len() })
     }
 }

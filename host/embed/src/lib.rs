@@ -34,7 +34,7 @@ pub use berth_aws::{
     EndpointOverrides, KindStats, Listing, Retry, StaticKeys, WebIdentity, check_read, policy, validate_plan,
 };
 pub use berth_core as core;
-pub use berth_core::{Catalog, Ledger, Mapper, Problem, Source};
+pub use berth_core::{Catalog, Ledger, Mapper, Problem, ProblemCode, Source, error_chain};
 pub use berth_engine::{
     Asks, Candidate, CodeOrigin, CompileLimits, Compiler, CompilerProcess, Engine, EngineConfig, EngineError,
     Isolation, IsolationProcess, IsolationWalls, Limits, LoadedComponent, PluginInfo, PluginUse, Policy,

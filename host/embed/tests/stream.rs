@@ -12,7 +12,7 @@ use std::sync::{
 use berth_embed::{
     CancellationToken, Catalog, Event, Mode, Observer, Outcome, ResyncError, ResyncEvent, SyncError,
     SyncHost, SyncHostBuilder, SyncOptions,
-    core::{BlueprintId, EnabledRegions, Entity, MapReport, MapRequest, Problem, Region},
+    core::{BlueprintId, EnabledRegions, Entity, MapReport, MapRequest, Problem, ProblemCode, Region},
 };
 use berth_test_support::{FakeCatalog, FakeMapper, FakeSource, account, page};
 use futures::{StreamExt, stream};
@@ -227,5 +227,8 @@ async fn what_keeps_a_resync_from_beginning_is_told_at_the_end() {
     let mut resync = builder.build().unwrap().start(Mode::Apply);
     assert!(resync.next().await.is_none());
     let error = resync.report().await.unwrap_err();
-    assert_eq!(error, ResyncError::Sync(SyncError::Catalog(Problem::new("it is closed"))));
+    assert_eq!(
+        error,
+        ResyncError::Sync(SyncError::Catalog(Problem::new(ProblemCode::Other, "it is closed")))
+    );
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use berth_core::Problem;
+use berth_core::{Problem, ProblemCode};
 
 use crate::{
     runtime::{Runtime, Setup},
@@ -67,8 +67,11 @@ impl CompilerProcess {
     /// Compiles a component for an engine that is set up so.
     fn compile(&self, setup: Setup, component: &[u8]) -> Result<Vec<u8>, Problem> {
         let failed = |what: &str, error: &io::Error| {
-            Problem::new(format!("cannot be compiled: {what} {}: {error}", self.program.display()))
-                .remedy("let Berth start processes: each component is compiled in one of its own")
+            Problem::new(
+                ProblemCode::PluginCompile,
+                format!("cannot be compiled: {what} {}: {error}", self.program.display()),
+            )
+            .remedy("let Berth start processes: each component is compiled in one of its own")
         };
         let CompileLimits { cpu, memory_bytes } = self.limits;
         let mut process = subprocess::command(&self.program)
@@ -114,7 +117,7 @@ impl CompileLimits {
             memory_bytes >> 20,
             if reason.is_empty() { "" } else { ": " },
         );
-        Problem::new(message).remedy(
+        Problem::new(ProblemCode::PluginCompile, message).remedy(
             "do not use it before you know why: real plugins take a sixth of that. Report this to its author",
         )
     }
@@ -145,7 +148,8 @@ impl Compiler {
 }
 
 fn not_compiled(reason: &str) -> Problem {
-    Problem::new(format!("cannot be compiled: {reason}")).remedy("build or copy it again")
+    Problem::new(ProblemCode::PluginCompile, format!("cannot be compiled: {reason}"))
+        .remedy("build or copy it again")
 }
 
 /// Compiles a component from standard input to standard output, with the arguments that follow [`ARGUMENT`].

@@ -1,7 +1,7 @@
 //! Which imports of a component are accepted: the contract's log, and those interfaces of WASI 0.2 that
 //! have an empty implementation here.
 
-use berth_core::Problem;
+use berth_core::{Problem, ProblemCode};
 
 use crate::contract::LOG;
 
@@ -54,10 +54,13 @@ pub(crate) fn check(import: &str) -> Result<(), Problem> {
         return Ok(());
     }
     let packages: Vec<&str> = WASI.iter().map(|(package, _)| *package).collect();
-    Err(Problem::new(format!(
-        "imports `{import}`; a plugin may import `{LOG}` and the WASI 0.2 packages {}, and nothing else",
-        packages.join(", ")
-    ))
+    Err(Problem::new(
+        ProblemCode::PluginIncompatible,
+        format!(
+            "imports `{import}`; a plugin may import `{LOG}` and the WASI 0.2 packages {}, and nothing else",
+            packages.join(", ")
+        ),
+    )
     .remedy("build it without that import: resources reach a plugin only through its fetch plan"))
 }
 

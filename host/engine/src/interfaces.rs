@@ -1,6 +1,6 @@
 //! What a component imports and exports: its role, and which version of the contract it fulfils.
 
-use berth_core::Problem;
+use berth_core::{Problem, ProblemCode};
 use wasmparser::{Parser, Payload};
 use wasmtime::component::Component;
 
@@ -50,8 +50,11 @@ impl Interfaces {
             (Some(fitting), _) => fitting,
             (None, Some(&(role, interface, version))) => (role, supported(interface, version)?),
             (None, None) => {
-                return Err(Problem::new(format!("is no Berth plugin: it exports no `{MAPPER}`"))
-                    .remedy("take the file out of the plugin directory"));
+                return Err(Problem::new(
+                    ProblemCode::PluginInvalid,
+                    format!("is no Berth plugin: it exports no `{MAPPER}`"),
+                )
+                .remedy("take the file out of the plugin directory"));
             }
         };
         for import in &imports {
@@ -119,24 +122,30 @@ fn version_of<'n>(name: &'n str, interface: &str) -> Option<&'n str> {
 fn supported(interface: &str, version: &str) -> Result<ContractVersion, Problem> {
     match version.parse::<ContractVersion>() {
         Ok(version) if version.is_supported() => Ok(version),
-        Ok(newer) if newer > NEWEST => Err(Problem::new(format!(
-            "needs version {} of the plugin contract (`{interface}`); {}",
-            newer.minor(),
-            contract::supported()
-        ))
+        Ok(newer) if newer > NEWEST => Err(Problem::new(
+            ProblemCode::PluginIncompatible,
+            format!(
+                "needs version {} of the plugin contract (`{interface}`); {}",
+                newer.minor(),
+                contract::supported()
+            ),
+        )
         .remedy(format!(
             "update Berth to one that supports contract {}, or use an older version of the plugin; \
              `wit/README.md` lists which host supports which contract",
             newer.minor()
         ))),
-        older => Err(Problem::new(format!(
-            "was built for version {} of the plugin contract (`{interface}`); {}",
-            older.map_or_else(
-                |()| if version.is_empty() { "(none)" } else { version }.to_owned(),
-                ContractVersion::minor
+        older => Err(Problem::new(
+            ProblemCode::PluginIncompatible,
+            format!(
+                "was built for version {} of the plugin contract (`{interface}`); {}",
+                older.map_or_else(
+                    |()| if version.is_empty() { "(none)" } else { version }.to_owned(),
+                    ContractVersion::minor
+                ),
+                contract::supported()
             ),
-            contract::supported()
-        ))
+        )
         .remedy("update the plugin")),
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use berth_core::{ItemError, Kind, MapContext, MapReport, Problem, ResourceConfig};
+use berth_core::{ItemError, Kind, MapContext, MapReport, Problem, ProblemCode, ResourceConfig};
 use serde_json::{json, value::RawValue};
 use wasmtime::Store;
 
@@ -267,16 +267,18 @@ impl Call<'_> {
 impl Fault {
     fn problem(self, kind: &Kind) -> Problem {
         match self {
-            Self::Mapping(reason) => Problem::new(format!("the mapping of {kind} is wrong: {reason}"))
-                .remedy("correct the mapping in Port, on the page of the data source"),
+            Self::Mapping(reason) => {
+                Problem::new(ProblemCode::MappingInvalid, format!("the mapping of {kind} is wrong: {reason}"))
+                    .remedy("correct the mapping in Port, on the page of the data source")
+            }
             Self::Failed(Failure::Unloadable(problem)) => problem,
             Self::Failed(failure @ (Failure::Deadline { .. } | Failure::Memory { .. })) => {
-                Problem::new(format!("the mapping of {kind} {failure}")).remedy(
+                Problem::new(failure.code(), format!("the mapping of {kind} {failure}")).remedy(
                     "look for an expression that never ends or grows without bound; where resources are only \
                      many or large, raise the plugins' limits or lower the batch size of the kind's plan",
                 )
             }
-            Self::Failed(failure) => Problem::new(format!("the mapping of {kind} {failure}"))
+            Self::Failed(failure) => Problem::new(failure.code(), format!("the mapping of {kind} {failure}"))
                 .remedy("simplify the mapping's expressions in Port, on the page of the data source"),
         }
     }

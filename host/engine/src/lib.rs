@@ -51,7 +51,8 @@ use std::{
 
 use async_trait::async_trait;
 use berth_core::{
-    Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, MapperSnapshot, Mapping, Problem, RefusedPlugin,
+    Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, MapperSnapshot, Mapping, Problem, ProblemCode,
+    RefusedPlugin,
 };
 
 pub use compiler::{CompileLimits, Compiler, CompilerProcess};
@@ -295,16 +296,17 @@ impl Engine {
         let named = |message: &str| format!("{} {message}", file.display());
         let refused = |problem: Problem| {
             let is_named = problem.message.starts_with(&*file.to_string_lossy());
-            if is_named { problem } else { Problem { message: named(&problem.message), ..problem } }
+            if is_named { problem } else { problem.map_message(named) }
         };
         match self.now().loader.load_file(file, &Trust::default()) {
             Ok(Loaded::Plugin(plugin)) => match plugin.program.get() {
                 Ok(_) => Ok(info(&plugin, |_| None)),
                 Err(failure) => Err(refused(failure.problem())),
             },
-            Ok(Loaded::Jq(_)) => {
-                Err(Problem::new(named("is the JQ component, which maps no kind of its own")))
-            }
+            Ok(Loaded::Jq(_)) => Err(Problem::new(
+                ProblemCode::PluginInvalid,
+                named("is the JQ component, which maps no kind of its own"),
+            )),
             Err(RefusedPlugin { problem, .. }) => Err(refused(problem)),
         }
     }
@@ -386,7 +388,10 @@ impl MapperSnapshot for Snapshot {
             let (plugin, kind) = (plugin.name.to_string(), kind.clone());
             move |problem| MapError::Plugin { plugin: plugin.clone(), kind: kind.clone(), problem }
         };
-        let lost = failed(Problem::new("the host failed to map the batch; this is a defect of Berth"));
+        let lost = failed(Problem::new(
+            ProblemCode::Internal,
+            "the host failed to map the batch; this is a defect of Berth",
+        ));
         let loader = Arc::clone(&self.loader);
         let blueprints = Blueprints::of(&mapping, &kind, &plugin.manifest);
         // On the thread that maps, too, log lines belong to the unit of the batch.
@@ -439,7 +444,7 @@ impl MapperSnapshot for Snapshot {
 }
 
 fn no_jq(kind: &Kind) -> Problem {
-    Problem::new(format!(
+    Problem::new(ProblemCode::MappingNeedsJq, format!(
         "the mapping of {kind} is not the kind's default, and mappings of one's own need the `jq` component, which \
          is not installed"
     ))

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_core::{Manifest, Problem, RefusedPlugin};
+use berth_core::{Manifest, Problem, ProblemCode, RefusedPlugin};
 use serde_json::value::RawValue;
 use wasmtime::component::{Component, Linker};
 
@@ -157,7 +157,7 @@ impl Loader {
                 }
                 if self.cache.find(&sha256).is_none() {
                     return Err(refused(
-                        Problem::new("the compiled code cannot be kept")
+                        Problem::new(ProblemCode::FileUnwritable, "the compiled code cannot be kept")
                             .remedy("give a directory that can be written to by you alone"),
                     ));
                 }
@@ -262,16 +262,15 @@ impl Loader {
         {
             return Ok(code);
         }
-        let read_again = || {
-            read(file).map_err(|problem| Problem {
-                message: format!("{} {}", file.display(), problem.message),
-                ..problem
-            })
-        };
+        let read_again =
+            || read(file).map_err(|problem| problem.map_message(|why| format!("{} {why}", file.display())));
         let bytes = bytes.map_or_else(read_again, Ok)?;
         if crate::cache::sha256(&bytes) != sha256 {
-            return Err(Problem::new(format!("{} was changed since it was loaded", file.display()))
-                .remedy("start again to use the new file"));
+            return Err(Problem::new(
+                ProblemCode::FileUnreadable,
+                format!("{} was changed since it was loaded", file.display()),
+            )
+            .remedy("start again to use the new file"));
         }
         if entry.is_some() {
             tracing::warn!(
@@ -281,10 +280,13 @@ impl Loader {
         }
         let (facts, code) = self.compile(file, sha256, &bytes)?;
         if facts.manifest.as_ref() != known {
-            return Err(Problem::new(format!(
-                "{} gives another manifest than its section `{MANIFEST_SECTION}` holds",
-                file.display()
-            ))
+            return Err(Problem::new(
+                ProblemCode::PluginInvalid,
+                format!(
+                    "{} gives another manifest than its section `{MANIFEST_SECTION}` holds",
+                    file.display()
+                ),
+            )
             .remedy("the plugin is at fault: build it again, or report this to its author"));
         }
         Ok(code)
@@ -357,7 +359,8 @@ impl Loader {
     ) -> Result<(Interfaces, Callable), Problem> {
         // What the component is stands in its bytes: its code is not even looked at in this process.
         let Some(Outline { interfaces, .. }) = Outline::of(bytes)? else {
-            return Err(Problem::new("has no interfaces that can be read").remedy("build or copy it again"));
+            return Err(Problem::new(ProblemCode::PluginInvalid, "has no interfaces that can be read")
+                .remedy("build or copy it again"));
         };
         let role = interfaces.role;
         let Some(pool) = self.apart(file, role) else { return self.load_here(compiled) };
@@ -389,16 +392,15 @@ impl Loader {
             log: true,
         };
         let called = program.manifest(&self.runtime, &speaker, inputs, bounds);
-        let bytes = called.result.map_err(|failure| {
-            let Problem { message, remedy } = failure.problem();
-            Problem { message: format!("gave no manifest: it {message}"), remedy }
-        })?;
+        let bytes = called
+            .result
+            .map_err(|failure| failure.problem().map_message(|why| format!("gave no manifest: it {why}")))?;
         let manifest = Manifest::parse(&bytes).map_err(|error| {
-            Problem::new(format!("has a wrong {error}"))
+            Problem::new(ProblemCode::PluginInvalid, format!("has a wrong {error}"))
                 .remedy("the plugin is at fault: update it or report this to its author")
         })?;
-        let text =
-            serde_json::from_slice(&bytes).map_err(|error| Problem::new(format!("manifest: {error}")))?;
+        let text = serde_json::from_slice(&bytes)
+            .map_err(|error| Problem::new(ProblemCode::PluginInvalid, format!("manifest: {error}")))?;
         Ok((manifest, text))
     }
 }
@@ -433,13 +435,13 @@ struct Facts {
 
 /// The problem of code that this engine cannot load.
 pub(crate) fn compiled_for_another_engine(reason: &dyn Display) -> Problem {
-    Problem::new(format!("was compiled for another engine: {reason:#}"))
+    Problem::new(ProblemCode::PluginCompile, format!("was compiled for another engine: {reason:#}"))
         .remedy("let one version of Berth start and compile")
 }
 
 /// The problem of a component that cannot be bound to the contract.
 pub(crate) fn misfits_the_contract(reason: &dyn Display) -> Problem {
-    Problem::new(format!("does not fit the plugin contract: {reason:#}"))
+    Problem::new(ProblemCode::PluginIncompatible, format!("does not fit the plugin contract: {reason:#}"))
         .remedy("build it again, with the contract's own `plugin.wit`")
 }
 
@@ -476,14 +478,18 @@ impl Callable {
     fn mapper(self) -> Result<Arc<Placed<dyn Program>>, Problem> {
         match self {
             Self::Mapper(program) => Ok(program),
-            Self::Jq(_) => Err(Problem::new("it is the JQ component, not a plugin")),
+            Self::Jq(_) => {
+                Err(Problem::new(ProblemCode::PluginInvalid, "it is the JQ component, not a plugin"))
+            }
         }
     }
 
     fn jq(self) -> Result<Arc<Placed<Evaluator>>, Problem> {
         match self {
             Self::Jq(evaluator) => Ok(evaluator),
-            Self::Mapper(_) => Err(Problem::new("it is a plugin, not the JQ component")),
+            Self::Mapper(_) => {
+                Err(Problem::new(ProblemCode::PluginInvalid, "it is a plugin, not the JQ component"))
+            }
         }
     }
 }
@@ -500,7 +506,7 @@ fn announced(bytes: &[u8]) -> Result<Option<Facts>, Problem> {
     let manifest = match (role, &manifests[..]) {
         (Role::Evaluator, _) => None,
         (_, [manifest]) => Some(Manifest::parse(manifest).map_err(|error| {
-            Problem::new(format!("has a wrong {error}"))
+            Problem::new(ProblemCode::PluginInvalid, format!("has a wrong {error}"))
                 .remedy("the plugin is at fault: update it or report this to its author")
         })?),
         _ => return Ok(None),
@@ -510,7 +516,7 @@ fn announced(bytes: &[u8]) -> Result<Option<Facts>, Problem> {
 
 /// Reads a file that may be a component.
 fn read(file: &Path) -> Result<Vec<u8>, Problem> {
-    let unreadable = |error| Problem::new(format!("cannot be read: {error}"));
+    let unreadable = |error| Problem::new(ProblemCode::FileUnreadable, format!("cannot be read: {error}"));
     let out = "take the file out of the plugin directory";
     let mut options = fs::OpenOptions::new();
     // What is no file may have nobody who writes to it.
@@ -522,13 +528,15 @@ fn read(file: &Path) -> Result<Vec<u8>, Problem> {
     let opened = options.read(true).open(file).map_err(unreadable)?;
     let found = opened.metadata().map_err(unreadable)?;
     if !found.is_file() {
-        return Err(Problem::new("is not a regular file").remedy(out));
+        return Err(Problem::new(ProblemCode::PluginInvalid, "is not a regular file").remedy(out));
     }
     let size = found.len();
     if size > COMPONENT_BYTES as u64 {
-        return Err(
-            Problem::new(format!("has {size} bytes, more than {} allow", Bytes(COMPONENT_BYTES))).remedy(out)
-        );
+        return Err(Problem::new(
+            ProblemCode::PluginInvalid,
+            format!("has {size} bytes, more than {} allow", Bytes(COMPONENT_BYTES)),
+        )
+        .remedy(out));
     }
     // It may grow meanwhile.
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
@@ -537,12 +545,16 @@ fn read(file: &Path) -> Result<Vec<u8>, Problem> {
         // The magic number, then version and layer: a component is layer 1, a core module layer 0.
         Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(bytes),
         Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => {
-            Err(Problem::new("is a core WebAssembly module, not a component").remedy(
-                "build it for `wasm32-wasip2`, or encode the module of another target as a component \
+            Err(Problem::new(ProblemCode::PluginInvalid, "is a core WebAssembly module, not a component")
+                .remedy(
+                    "build it for `wasm32-wasip2`, or encode the module of another target as a component \
                  (`wasm-tools component new`)",
-            ))
+                ))
         }
-        _ => Err(Problem::new("is not WebAssembly").remedy("build or copy it again")),
+        _ => {
+            Err(Problem::new(ProblemCode::PluginInvalid, "is not WebAssembly")
+                .remedy("build or copy it again"))
+        }
     }
 }
 

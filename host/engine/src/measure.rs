@@ -3,7 +3,9 @@
 
 use std::{num::NonZeroUsize, path::Path, sync::Arc};
 
-use berth_core::{Document, Kind, MapContext, MapReport, Problem, RawPage, RefusedPlugin, ResourceConfig};
+use berth_core::{
+    Document, Kind, MapContext, MapReport, Problem, ProblemCode, RawPage, RefusedPlugin, ResourceConfig,
+};
 
 use crate::{
     EngineConfig, EngineError,
@@ -55,7 +57,7 @@ impl Bench {
                 plugin.program.get().map_err(|failure| failure.problem())?;
                 Ok(Sandboxed { loader: Arc::clone(&self.0), plugin })
             }
-            Ok(Loaded::Jq(_)) => Err(Problem::new("it is the JQ component")),
+            Ok(Loaded::Jq(_)) => Err(Problem::new(ProblemCode::PluginInvalid, "it is the JQ component")),
             Err(RefusedPlugin { problem, .. }) => Err(problem),
         }
     }
@@ -67,7 +69,9 @@ impl Bench {
     pub fn jq(&self, file: &Path) -> Result<Expressions, Problem> {
         match self.0.load_file(file, &Trust::default()) {
             Ok(Loaded::Jq(jq)) => Ok(Expressions { loader: Arc::clone(&self.0), jq }),
-            Ok(Loaded::Plugin(_)) => Err(Problem::new("it is not the JQ component")),
+            Ok(Loaded::Plugin(_)) => {
+                Err(Problem::new(ProblemCode::PluginInvalid, "it is not the JQ component"))
+            }
             Err(RefusedPlugin { problem, .. }) => Err(problem),
         }
     }

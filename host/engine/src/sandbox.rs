@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use berth_core::{Kind, MapContext, Problem, Region};
+use berth_core::{Kind, MapContext, Problem, ProblemCode, Region};
 use serde::{Deserialize, Serialize};
 use wasmtime::{ResourceLimiter, Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
@@ -446,6 +446,25 @@ impl Failure {
         }
     }
 
+    /// The code of the problem.
+    pub(crate) fn code(&self) -> ProblemCode {
+        match self {
+            Self::Deadline { .. }
+            | Self::Paused { .. }
+            | Self::Memory { .. }
+            | Self::Output { .. }
+            | Self::Handles => ProblemCode::PluginLimit,
+            Self::Panicked(_)
+            | Self::Recursion
+            | Self::Denied(_)
+            | Self::Exited { .. }
+            | Self::Trapped(_)
+            | Self::Ended(_) => ProblemCode::PluginTrap,
+            Self::Refused(_) | Self::Nonsense(_) => ProblemCode::PluginInvalidOutput,
+            Self::Unloadable(problem) => problem.code,
+        }
+    }
+
     /// The failure with what to do about it.
     pub(crate) fn problem(&self) -> Problem {
         let remedy = match self {
@@ -481,7 +500,7 @@ impl Failure {
                  level `debug` shows where it happened)"
             }
         };
-        Problem::new(self.to_string()).remedy(remedy)
+        Problem::new(self.code(), self.to_string()).remedy(remedy)
     }
 }
 

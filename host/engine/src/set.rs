@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
 
-use berth_core::{Kind, KindEntry, Problem, RefusedPlugin};
+use berth_core::{Kind, KindEntry, Problem, ProblemCode, RefusedPlugin};
 
 use crate::{
     Asks, Candidate,
@@ -146,10 +146,10 @@ impl PluginSet {
         if let Some((kind, rival)) = rival {
             return Err(RefusedPlugin {
                 plugin: plugin.file.display().to_string(),
-                problem: Problem::new(format!(
-                    "maps {kind}, as {} in the same directory does",
-                    rival.file.display()
-                ))
+                problem: Problem::new(
+                    ProblemCode::PluginDuplicate,
+                    format!("maps {kind}, as {} in the same directory does", rival.file.display()),
+                )
                 .remedy("keep one of the two; a plugin in a later directory replaces one of an earlier"),
             });
         }
@@ -187,7 +187,7 @@ impl PluginSet {
         } else {
             format!("it may be one that was refused: {}; `berth plugin list` tells why", refused.join(", "))
         };
-        Problem::new(format!("no plugin maps {kind}")).remedy(remedy)
+        Problem::new(ProblemCode::PluginMissing, format!("no plugin maps {kind}")).remedy(remedy)
     }
 
     /// What is loaded from a file.

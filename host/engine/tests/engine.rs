@@ -20,8 +20,8 @@ use std::{
 };
 
 use berth_core::{
-    Account, AccountId, Kind, MapContext, MapError, MapReport, MapRequest, Mapping, Partition,
-    RawPage, Region,
+    Account, AccountId, Kind, MapContext, MapError, MapReport, MapRequest, Mapping, Partition, RawPage,
+    Region,
 };
 use berth_engine::{CodeOrigin, Engine, EngineConfig, EngineError, Limits};
 use serde_json::{Value, json};
@@ -699,8 +699,11 @@ async fn a_mapping_that_cannot_work_says_why() {
         assert!(problem.remedy.is_some());
     }
     let engine = engine(&["honest"]);
-    let error =
-        engine.current().map(request("Guests::Honest", mapping("true", &json!({})), page(&["a"]))).await.unwrap_err();
+    let error = engine
+        .current()
+        .map(request("Guests::Honest", mapping("true", &json!({})), page(&["a"])))
+        .await
+        .unwrap_err();
     assert!(
         matches!(&error, MapError::Mapping(problem) if problem.message.contains("need the `jq` component")),
         "{error}"

@@ -22,8 +22,8 @@ use std::{
 };
 
 use berth_core::{
-    Account, AccountId, Kind, MapContext, MapError, MapReport, MapRequest, Mapping, Partition,
-    RawPage, Region,
+    Account, AccountId, Kind, MapContext, MapError, MapReport, MapRequest, Mapping, Partition, RawPage,
+    Region,
 };
 use berth_engine::{
     Engine, EngineConfig, EngineError, Isolation, IsolationProcess, Limits, run_child_if_asked,

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io};
 
-use berth_core::Problem;
+use berth_core::{Problem, ProblemCode, error_chain};
 use hyper_util::client::legacy::connect::{HttpConnector, proxy::Tunnel};
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 use tower_service::Service;
@@ -74,9 +74,26 @@ pub struct Peer {
     pub address: &'static str,
     /// The setting that names the trusted certificates.
     pub roots: &'static str,
+    /// The code of a problem where no answer came.
+    pub unreachable: ProblemCode,
+    /// The code of a problem where the certificate is not trusted.
+    pub untrusted: ProblemCode,
 }
 
 impl TransportCause {
+    /// Whether a certificate is the cause.
+    fn is_distrust(self) -> bool {
+        matches!(
+            self,
+            Self::UntrustedIssuer
+                | Self::Expired
+                | Self::NotYetValid
+                | Self::WrongName
+                | Self::AuthorityAsServer
+                | Self::BadCertificate
+        )
+    }
+
     /// Whether the next try meets the same, so that repeating is of no use. A name that does not exist is
     /// so; that no name server answers is not, since they may start later than a container does.
     pub fn is_lasting(self) -> bool {
@@ -238,7 +255,7 @@ impl TransportError {
             error if error.is_builder() => TransportCause::Request,
             _ => TransportCause::Other,
         });
-        Self { cause, at_proxy, sent: !error.is_connect(), detail: Problem::from_error(error).message }
+        Self { cause, at_proxy, sent: !error.is_connect(), detail: error_chain(error) }
     }
 
     /// What kept the answer from coming.
@@ -261,10 +278,20 @@ impl TransportError {
         self.cause == TransportCause::UnknownName && !self.at_proxy
     }
 
+    /// The problem of a call to this peer: the message, with code, remedy and cause.
+    pub fn problem(&self, peer: Peer, message: impl Into<String>) -> Problem {
+        Problem::new(self.code(peer), message).remedy(self.remedy(peer)).caused_by(self.clone())
+    }
+
+    /// The code of the problem.
+    pub fn code(&self, peer: Peer) -> ProblemCode {
+        if self.cause.is_distrust() { peer.untrusted } else { peer.unreachable }
+    }
+
     /// What an operator can do.
     pub fn remedy(&self, peer: Peer) -> String {
         const PROXY: &str = "`HTTPS_PROXY` (or `HTTP_PROXY`, `ALL_PROXY`)";
-        let Peer { name, address, roots } = peer;
+        let Peer { name, address, roots, .. } = peer;
         let (where_, whose) = if self.at_proxy { (PROXY, "the proxy") } else { (address, name) };
         match self.cause {
             TransportCause::ProxyLogin => format!(

@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use berth_core::ProblemCode;
 use berth_http::{HttpConfig, NoProxy, Peer, Proxies, ProxyUrl, Roots, TransportCause, TransportError};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -20,7 +21,13 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-const PORT: Peer = Peer { name: "Port", address: "`BASE_URL`", roots: "`SSL_CERT_FILE`" };
+const PORT: Peer = Peer {
+    name: "Port",
+    address: "`BASE_URL`",
+    roots: "`SSL_CERT_FILE`",
+    unreachable: ProblemCode::PortUnreachable,
+    untrusted: ProblemCode::PortTlsUntrusted,
+};
 
 /// A certificate and its key.
 struct Identity {

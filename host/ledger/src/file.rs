@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_core::Problem;
+use berth_core::{Problem, ProblemCode};
 use redb::{
     Builder, ConcurrencyMode, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase,
     StorageError, TableError, TransactionError,
@@ -137,7 +137,7 @@ fn write(dir: &Path, path: &Path) -> Result<(File, Vec<String>), Problem> {
     };
     let database = database.map_err(|error| match error {
         OpenError::Format(format) => newer(path, &format),
-        OpenError::Database(DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch) => Problem::new(format!(
+        OpenError::Database(DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch) => Problem::new(ProblemCode::StateInUse, format!(
             "the state directory {} is in use by another process",
             dir.display()
         ))
@@ -206,7 +206,7 @@ fn unknown_format_of(database: &ReadOnlyDatabase) -> Result<Option<String>> {
 }
 
 fn newer(path: &Path, format: &str) -> Problem {
-    Problem::new(format!(
+    Problem::new(ProblemCode::StateNewer, format!(
         "the ledger {} has format {format}; this version of Berth knows formats up to {FORMAT}",
         path.display()
     ))
@@ -227,7 +227,10 @@ fn is_damage(error: &DatabaseError) -> bool {
 }
 
 fn unusable(dir: &Path, error: &redb::Error) -> Problem {
-    let problem = Problem::new(format!("the state directory {} cannot be used: {error}", dir.display()));
+    let problem = Problem::new(
+        ProblemCode::StateUnusable,
+        format!("the state directory {} cannot be used: {error}", dir.display()),
+    );
     problem.remedy(remedy(dir, error).unwrap_or_else(|| {
         "give a directory on a local disk that Berth may write to (`--state-dir`, OCEAN__STATE_DIR, BERTH_STATE_DIR)"
             .to_owned()

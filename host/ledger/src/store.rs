@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_core::Problem;
+use berth_core::{Problem, ProblemCode};
 use redb::{ReadTransaction, WriteTransaction};
 
 use crate::{
@@ -119,7 +119,8 @@ impl Store {
         let known = lock(&self.fault).clone();
         match known {
             Some(Fault { cause, remedy, tried: Some(tried) }) if tried.elapsed() < REOPEN => {
-                Err(Problem::new(format!("the ledger cannot be used: {cause}")).remedy(remedy))
+                Err(Problem::new(ProblemCode::StateUnusable, format!("the ledger cannot be used: {cause}"))
+                    .remedy(remedy))
             }
             _ => self.reopen(),
         }
@@ -154,8 +155,15 @@ impl Store {
     /// What a failure means to the operator. One of the file is a fault from now on.
     pub(crate) fn failed(&self, failing: Use, error: &StoreError) -> Problem {
         let error = match error {
-            StoreError::ReadOnly => return Problem::new("the ledger was opened for reading"),
-            StoreError::Superseded => return Problem::new("another resync has begun to use the ledger"),
+            StoreError::ReadOnly => {
+                return Problem::new(ProblemCode::Internal, "the ledger was opened for reading");
+            }
+            StoreError::Superseded => {
+                return Problem::new(
+                    ProblemCode::ResyncSuperseded,
+                    "another resync has begun to use the ledger",
+                );
+            }
             StoreError::File(error) => error,
         };
         let mut fault = lock(&self.fault);
@@ -167,7 +175,8 @@ impl Store {
             Fault { cause: error.to_string(), remedy, tried: None }
         });
         let verb = if failing == Use::Reading { "read" } else { "written" };
-        Problem::new(format!("the ledger cannot be {verb}: {}", fault.cause)).remedy(fault.remedy.clone())
+        Problem::new(ProblemCode::StateUnusable, format!("the ledger cannot be {verb}: {}", fault.cause))
+            .remedy(fault.remedy.clone())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, mem::discriminant, net::IpAddr, time::Duration};
 
-use berth_embed::{LiveOptions, Problem, RemovalAfter, ResyncSchedule, core::AccountId};
+use berth_embed::{LiveOptions, Problem, ProblemCode, RemovalAfter, ResyncSchedule, core::AccountId};
 use secrecy::SecretString;
 use url::Url;
 
@@ -29,7 +29,9 @@ impl ServiceConfig {
     /// # Errors
     /// A [`Problem`] that names the first that does not.
     pub fn validate(&self) -> Result<(), Problem> {
-        let wrong = |message: &str, remedy: &str| Err(Problem::new(message).remedy(remedy));
+        let wrong = |message: &str, remedy: &str| {
+            Err(Problem::new(ProblemCode::SettingsInvalid, message).remedy(remedy))
+        };
         match &self.listener {
             Listener::Polling { interval, .. } if interval.is_zero() => {
                 return wrong("the interval of the POLLING listener is zero", "give it a second or more");

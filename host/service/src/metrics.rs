@@ -18,8 +18,8 @@ use std::{
 #[cfg(feature = "otlp")]
 use berth_embed::{AwsStats, PortStats};
 use berth_embed::{
-    Engine, HostMeter, HostStats, Live, Outcome, PluginUse, Refreshed, Reloaded, Report, SyncHost,
-    UnitCounts,
+    Engine, HostMeter, HostStats, Live, Outcome, PluginUse, ProblemCode, Refreshed, Reloaded, Report,
+    SyncHost, UnitCounts,
     core::{AccountId, Kind, UnitState},
 };
 
@@ -81,6 +81,7 @@ struct Last {
     kept: Vec<(&'static str, u64)>,
     held_back: u64,
     dependents: u64,
+    problems: BTreeMap<ProblemCode, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -259,6 +260,10 @@ impl Last {
             kept: kept::counts(&report.deletion).to_vec(),
             held_back: kept::held_back(&report.deletion),
             dependents: report.deletion.dependents.len() as u64,
+            problems: report.problems().fold(BTreeMap::new(), |mut codes, problem| {
+                *codes.entry(problem.code).or_default() += 1;
+                codes
+            }),
         }
     }
 
@@ -318,7 +323,11 @@ impl Last {
             "Entities that the last resync deleted because they depend on others that it deleted.",
         );
         dependents.count([], self.dependents);
-        to.extend([objects, durations, success, units, accounts, kept, held_back, dependents]);
+        let mut problems = Family::gauge("berth_problems", "Problems of the last resync, by code.");
+        for (code, count) in &self.problems {
+            problems.count([("code", code.as_str())], *count);
+        }
+        to.extend([objects, durations, success, units, accounts, kept, held_back, dependents, problems]);
     }
 }
 

@@ -12,7 +12,7 @@ mod files;
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use berth_embed::{Engine, LoadedComponent, Problem, Reloaded, SyncHost};
+use berth_embed::{Engine, LoadedComponent, Problem, ProblemCode, Reloaded, SyncHost};
 use tokio::sync::watch;
 
 use self::files::Files;
@@ -160,7 +160,7 @@ impl Reloader {
     }
 }
 
-fn of_service(Problem { message, remedy }: Problem) -> WrongSetting {
+fn of_service(Problem { message, remedy, .. }: Problem) -> WrongSetting {
     WrongSetting { setting: "the service".into(), problem: message, remedy: remedy.unwrap_or_default() }
 }
 
@@ -204,7 +204,7 @@ async fn reload_plugins(engine: &Arc<Engine>, metrics: &Metrics) -> bool {
     let reloaded = match tokio::task::spawn_blocking(move || of_engine.reload()).await {
         Ok(Ok(reloaded)) => reloaded,
         Ok(Err(error)) => {
-            let problem = Problem::from_error(&error);
+            let problem = Problem::from_error(ProblemCode::Internal, &error);
             tracing::error!(%problem, "the plugins were not looked at again; all stay as they are");
             return false;
         }
@@ -223,7 +223,7 @@ async fn reload_plugins(engine: &Arc<Engine>, metrics: &Metrics) -> bool {
         tracing::warn!(plugin = name, %file, "a plugin is gone; entities of its kinds stay as they are");
     }
     for refused in refused {
-        let Problem { message, remedy } = &refused.problem;
+        let Problem { message, remedy, .. } = &refused.problem;
         tracing::error!(file = refused.plugin, problem = message, remedy, "a plugin was not taken");
     }
     metrics.plugins(&reloaded);
@@ -263,7 +263,7 @@ mod tests {
             let host = ServiceHost::from(running.host().clone());
             match self.configs.pop_front() {
                 Some(config) => Ok(Reload { host, config }),
-                None => Err(vec![of_service(Problem::new("there is none"))]),
+                None => Err(vec![of_service(Problem::new(ProblemCode::Other, "there is none"))]),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Calls of a ledger, which may wait for a disk.
 
-use berth_core::Problem;
+use berth_core::{Problem, ProblemCode};
 use tokio::task::spawn_blocking;
 
 /// Makes a call where it may wait; at once if it is known not to.
@@ -11,5 +11,5 @@ pub(crate) async fn blocking<T: Send + 'static>(
     if !blocks {
         return call();
     }
-    spawn_blocking(call).await.unwrap_or_else(|error| Err(Problem::from_error(&error)))
+    spawn_blocking(call).await.unwrap_or_else(|error| Err(Problem::from_error(ProblemCode::Internal, &error)))
 }

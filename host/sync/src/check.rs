@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use berth_core::{
     Account, AccountAccess, Catalog, FetchError, FetchRequest, KindEntry, MapperSnapshot, OpenedSource,
-    Problem, Processing, Region, ResourceReader, Scope, Source, SourceSession,
+    Problem, ProblemCode, Processing, Region, ResourceReader, Scope, Source, SourceSession,
 };
 use futures::{StreamExt, stream};
 use serde::Serialize;
@@ -65,7 +65,8 @@ pub async fn check(
     checks.push(Check::new(
         "plugins",
         if kinds.is_empty() {
-            Err(Problem::new("no plugin can be used").remedy("give a directory with plugins (`--plugins`)"))
+            Err(Problem::new(ProblemCode::PluginMissing, "no plugin can be used")
+                .remedy("give a directory with plugins (`--plugins`)"))
         } else {
             Ok(format!("{} kinds", kinds.len()))
         },
@@ -189,10 +190,9 @@ async fn read(
         None => Ok("readable; nothing there".into()),
         Some(Ok(page)) => match (page.failures.into_iter().next(), page.unread.into_iter().next()) {
             (Some(failure), _) => Err(failure.problem),
-            (None, Some(unread)) => Err(Problem {
-                message: format!("{}; what this tells stays as Port has it", unread.problem.message),
-                remedy: unread.problem.remedy,
-            }),
+            (None, Some(unread)) => {
+                Err(unread.problem.map_message(|why| format!("{why}; what this tells stays as Port has it")))
+            }
             (None, None) => Ok("readable".into()),
         },
         Some(Err(FetchError::Skipped(problem) | FetchError::Failed(problem))) => Err(problem),

@@ -3,8 +3,8 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use berth_core::{
-    Entity, Ledger, LedgerEntry, LedgerReader, LedgerSession, MissingScopes, OpenedLedger, Problem, Producer,
-    Producers,
+    Entity, Ledger, LedgerEntry, LedgerReader, LedgerSession, MissingScopes, OpenedLedger, Problem,
+    ProblemCode, Producer, Producers,
 };
 use tokio::{
     sync::mpsc,
@@ -271,7 +271,9 @@ impl Recorder {
     /// Waits until everything is recorded. All other senders must be gone.
     pub(crate) async fn finish(self) -> Result<LedgerWriter, Problem> {
         drop(self.sender);
-        self.task.await.unwrap_or_else(|error| Err(Problem::from_error(&error)))?;
+        self.task
+            .await
+            .unwrap_or_else(|error| Err(Problem::from_error(ProblemCode::StateUnusable, &error)))?;
         Ok(self.writer)
     }
 }

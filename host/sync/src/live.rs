@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use berth_core::{Adoption, Catalog, Kind, Ledger, Mapper, Problem};
+use berth_core::{Adoption, Catalog, Kind, Ledger, Mapper, Problem, ProblemCode};
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::{
@@ -354,7 +354,10 @@ impl Live {
         let read = self.refresher.read(&job.target, job.tries >= self.options.retries);
         let read = timeout(self.options.deadline, read).await.unwrap_or_else(|_| {
             let seconds = self.options.deadline.as_secs();
-            Err(Miss::Again(Problem::new(format!("it was not done within {seconds} s"))))
+            Err(Miss::Again(Problem::new(
+                ProblemCode::AwsInvalidAnswer,
+                format!("it was not done within {seconds} s"),
+            )))
         });
         drop(reading);
         self.wake.notify_one();

@@ -8,8 +8,8 @@ use std::{
 
 use berth_core::{
     Account, AccountAccess, AccountId, AppConfig, BlueprintId, FieldSet, Install, Kind, KindEntry,
-    KindManifest, Mapping, Place, Problem, RefusedPlugin, Region, RegionHints, ResourceConfig, Scope, Unit,
-    UnitId, UnitState,
+    KindManifest, Mapping, Place, Problem, ProblemCode, RefusedPlugin, Region, RegionHints, ResourceConfig,
+    Scope, Unit, UnitId, UnitState,
 };
 
 use crate::deletion::{AttributionRules, Entry};
@@ -133,16 +133,19 @@ fn mapping_of(
             // Writing to a String cannot fail.
             _ = write!(message, "; plugin `{}` was refused: {}", plugin.plugin, plugin.problem.message);
         }
-        return Err(Problem::new(message).remedy(format!(
+        return Err(Problem::new(ProblemCode::PluginMissing, message).remedy(format!(
             "add a plugin for this kind to the plugin directory (`--plugins`), or remove resources[{index}] from the integration's mapping in Port"
         )));
     };
     if resource.selector.include_actions.len() > MAX_OPTIONS {
-        return Err(Problem::new(format!(
-            "resources[{index}] ({}): `selector.includeActions` has {} names",
-            resource.kind,
-            resource.selector.include_actions.len()
-        ))
+        return Err(Problem::new(
+            ProblemCode::MappingInvalid,
+            format!(
+                "resources[{index}] ({}): `selector.includeActions` has {} names",
+                resource.kind,
+                resource.selector.include_actions.len()
+            ),
+        )
         .remedy(format!("keep at most {MAX_OPTIONS}, in the integration's mapping in Port")));
     }
     let native = entry.manifest.mapping.as_ref().is_some_and(|default| default.maps_like(resource));
@@ -218,7 +221,10 @@ pub fn plan(
                     continue;
                 }
                 None => {
-                    let problem = Problem::new("the regions of this account were not listed");
+                    let problem = Problem::new(
+                        ProblemCode::AwsRegionsUnknown,
+                        "the regions of this account were not listed",
+                    );
                     planned.settled.push(fail(&problem));
                     continue;
                 }
@@ -319,7 +325,7 @@ pub(crate) mod tests {
         let (resolved, notes) = resolve(&config, &kinds, &[]);
         let accounts = [
             access("111111111111", Ok(())),
-            access("222222222222", Err(Problem::new("Unable to assume role"))),
+            access("222222222222", Err(Problem::new(ProblemCode::Other, "Unable to assume role"))),
             access("333333333333", Ok(())),
         ];
         let region = |name| Region::new(name).unwrap();
@@ -328,7 +334,7 @@ pub(crate) mod tests {
                 accounts[0].account.id.clone(),
                 Ok(vec![region("eu-west-1"), region("us-east-1"), region("ap-south-1")]),
             ),
-            (accounts[2].account.id.clone(), Err(Problem::new("denied"))),
+            (accounts[2].account.id.clone(), Err(Problem::new(ProblemCode::Other, "denied"))),
         ]);
         (plan(&accounts, &regions, &resolved), notes)
     }

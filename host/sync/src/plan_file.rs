@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use berth_core::{AccountId, Adoption, Dependent, Entity, EntityKey, Kind, Problem, RemovedScope, place};
+use berth_core::{
+    AccountId, Adoption, Dependent, Entity, EntityKey, Kind, Problem, ProblemCode, RemovedScope, place,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -133,11 +135,17 @@ impl PlanFile {
     pub fn parse(json: &[u8]) -> Result<Self, Problem> {
         let mut reader = serde_json::Deserializer::from_slice(json);
         let file: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            Problem::new(format!("not a plan, at `{}`: {}", place(error.path()), error.inner()))
+            Problem::new(
+                ProblemCode::PlanUnusable,
+                format!("not a plan, at `{}`: {}", place(error.path()), error.inner()),
+            )
         })?;
         if file.format != FORMAT {
-            return Err(Problem::new(format!("the plan has format {}, not {FORMAT}", file.format))
-                .remedy("apply it with the version of Berth that made it, or make a new plan"));
+            return Err(Problem::new(
+                ProblemCode::PlanUnusable,
+                format!("the plan has format {}, not {FORMAT}", file.format),
+            )
+            .remedy("apply it with the version of Berth that made it, or make a new plan"));
         }
         Ok(file)
     }

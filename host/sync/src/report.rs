@@ -227,6 +227,26 @@ pub struct Report {
 }
 
 impl Report {
+    /// All problems of the resync: of accounts, units, steps, entities, deletions and plugins. Those of single
+    /// resources are counted in their units.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        let accounts = self.accounts.iter().filter_map(|(_, problem)| problem.as_ref());
+        let units = self.units.iter().filter_map(|unit| match &unit.state {
+            UnitState::Complete => None,
+            UnitState::Skipped(problem) | UnitState::Failed(problem) => Some(problem),
+        });
+        let unread = self.units.iter().flat_map(|unit| unit.unread.iter().map(|call| &call.problem));
+        let deletion = &self.deletion;
+        accounts
+            .chain(units)
+            .chain(unread)
+            .chain(self.refusals.iter().map(|refusal| &refusal.problem))
+            .chain(deletion.failed.iter().map(|(_, problem)| problem))
+            .chain(deletion.held_back.iter().map(|held| &held.problem))
+            .chain(&deletion.stopped)
+            .chain(self.refused_plugins.iter().map(|plugin| &plugin.problem))
+    }
+
     /// Totals over all units.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();

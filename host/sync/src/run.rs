@@ -10,7 +10,7 @@ use std::{
 use berth_core::{
     Account, AccountAccess, AccountId, Adoption, BegunResync, BlueprintId, Catalog, CatalogError,
     CatalogInfo, CatalogSession, CatalogView, EnabledRegions, Install, Kind, KindEntry, Ledger, Mapper,
-    MapperSnapshot, Milestone, Opened, OpenedSource, PlannedRead, Problem, Processing, Region,
+    MapperSnapshot, Milestone, Opened, OpenedSource, PlannedRead, Problem, ProblemCode, Processing, Region,
     ResourceReader, ResourceResult, ResyncStart, ResyncStatus, Scope, Source, SourceSession, Unit, UnitId,
     UnitState, UpsertOptions,
 };
@@ -334,7 +334,7 @@ impl Run {
         let refused = mapper.refused();
         if config.resources.is_empty() {
             return Err(SyncError::Config(
-                Problem::new("the integration's mapping in Port has no `resources`, so there is nothing to read").remedy(
+                Problem::new(ProblemCode::MappingInvalid, "the integration's mapping in Port has no `resources`, so there is nothing to read").remedy(
                     "add resources to the mapping of this data source in Port, or let Berth create the default one with OCEAN__INITIALIZE_PORT_RESOURCES=true",
                 ),
             ));
@@ -486,8 +486,9 @@ impl Run {
             } else {
                 tally.tell(Milestone::DeletionStarted);
                 let deletion = if self.options.cancel.is_cancelled() {
-                    let problem = Problem::new("the resync was stopped before its end")
-                        .remedy("the next resync deletes what is gone");
+                    let problem =
+                        Problem::new(ProblemCode::ResyncStopped, "the resync was stopped before its end")
+                            .remedy("the next resync deletes what is gone");
                     Deletion { stopped: Some(problem), ..Deletion::default() }
                 } else {
                     let stale = StaleEntities {
@@ -788,9 +789,10 @@ impl Run {
                 report.unwrap_or_else(|| UnitReport {
                     unit: units[index].id.clone(),
                     state: UnitState::Failed(if self.options.cancel.is_cancelled() {
-                        Problem::new("not read: the resync was stopped").remedy("the next resync reads it")
+                        Problem::new(ProblemCode::ResyncStopped, "not read: the resync was stopped")
+                            .remedy("the next resync reads it")
                     } else {
-                        Problem::new("the unit's task ended abnormally")
+                        Problem::new(ProblemCode::Internal, "the unit's task ended abnormally")
                             .remedy("nothing of it is deleted; report this, with the log")
                     }),
                     counts: UnitCounts::default(),

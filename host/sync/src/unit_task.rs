@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use berth_core::{
     DocumentBatch, FetchError, FetchRequest, FieldSet, ItemFailure, MapContext, MapRequest, Mapping, Problem,
-    ResourceConfig, ResourceReader, Unit, UnitState, UnreadStep,
+    ProblemCode, ResourceConfig, ResourceReader, Unit, UnitState, UnreadStep,
 };
 use futures::StreamExt;
 use tokio::{sync::mpsc, time::Instant};
@@ -62,13 +62,14 @@ impl UnitTask {
             state = UnitState::Failed(problem);
         }
         let state = match (state, failures.first()) {
-            (UnitState::Complete, Some((resource, problem))) => UnitState::Failed(Problem {
-                message: format!(
-                    "{} of {} resources could not be read or mapped (first: {resource}: {})",
-                    counts.failed, counts.fetched, problem.message
-                ),
-                remedy: problem.remedy.clone(),
-            }),
+            (UnitState::Complete, Some((resource, problem))) => {
+                UnitState::Failed(problem.clone().map_message(|first| {
+                    format!(
+                        "{} of {} resources could not be read or mapped (first: {resource}: {first})",
+                        counts.failed, counts.fetched
+                    )
+                }))
+            }
             (state, _) => state,
         };
         let place = unit.id.place.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -240,7 +241,10 @@ impl UnitTask {
                     fate: Fate::default(),
                 };
                 if self.sender.send(mapped).await.is_err() {
-                    return UnitState::Failed(Problem::new("the writing side of the resync has ended"));
+                    return UnitState::Failed(Problem::new(
+                        ProblemCode::Internal,
+                        "the writing side of the resync has ended",
+                    ));
                 }
             }
         }
@@ -268,10 +272,9 @@ pub(crate) fn options(entry: &ResourceConfig) -> BTreeSet<String> {
 pub fn map_problem(error: berth_core::MapError) -> Problem {
     use berth_core::MapError;
     match error {
-        MapError::Plugin { plugin, kind, problem } => Problem {
-            message: format!("plugin `{plugin}` failed on {kind}: {}", problem.message),
-            remedy: problem.remedy,
-        },
+        MapError::Plugin { plugin, kind, problem } => {
+            problem.map_message(|why| format!("plugin `{plugin}` failed on {kind}: {why}"))
+        }
         MapError::NoPlugin(problem) | MapError::Mapping(problem) => problem,
     }
 }

@@ -8,7 +8,7 @@ mod expression;
 
 use std::collections::BTreeSet;
 
-use berth_core::{Entity, FetchPlan, MapReport, Problem, ResourceConfig, UnreadStep};
+use berth_core::{Entity, FetchPlan, MapReport, Problem, ProblemCode, ResourceConfig, UnreadStep};
 use serde_json::Value;
 
 use self::expression::Uses;
@@ -60,11 +60,9 @@ impl Unknown {
         let undecided = decisive.iter().find(|(_, value)| value.as_ref().is_some_and(must_be_known));
         let undecided = undecided.map(|(name, _)| *name);
         if let Some(field) = undecided.or_else(|| uses(&mapping.identifier).then_some("identifier")) {
-            let cause = unread.first().map_or_else(|| Problem::new(""), |step| step.problem.clone());
-            return Err(Problem {
-                message: format!("`{field}` of the mapping cannot be told: {}", cause.message),
-                remedy: cause.remedy,
-            });
+            let cause = unread.first().map(|step| step.problem.clone());
+            let cause = cause.unwrap_or_else(|| Problem::new(ProblemCode::MappingFailed, ""));
+            return Err(cause.map_message(|why| format!("`{field}` of the mapping cannot be told: {why}")));
         }
         let given = |field: &Option<Value>| field.as_ref().is_some_and(uses);
         let among = |fields: &std::collections::BTreeMap<String, Value>| {
@@ -174,7 +172,7 @@ mod tests {
     }
 
     fn denied() -> Vec<UnreadStep> {
-        let problem = Problem::new("denied").remedy("allow it");
+        let problem = Problem::new(ProblemCode::Other, "denied").remedy("allow it");
         vec![UnreadStep {
             step: "tags".into(),
             call: "s3:GetBucketTagging".into(),

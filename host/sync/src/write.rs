@@ -4,8 +4,8 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use berth_core::{
-    Adoption, BlueprintId, Entity, EntityKey, FieldSet, LedgerEntry, Problem, Producer, Producers, Unit,
-    UnitId, UpsertOptions, UpsertOutcome, UpsertReport,
+    Adoption, BlueprintId, Entity, EntityKey, FieldSet, LedgerEntry, Problem, ProblemCode, Producer,
+    Producers, Unit, UnitId, UpsertOptions, UpsertOutcome, UpsertReport,
 };
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{sync::mpsc, time::Instant};
@@ -470,7 +470,10 @@ impl Writer {
             return Ok(HashMap::new());
         }
         let found = self.catalog.view().foreign(&keys, &self.adoption).await.map_err(|error| {
-            Problem::new(format!("not written, because its owner is not known: {}", error.0.message))
+            Problem::new(
+                ProblemCode::PortForeignOwner,
+                format!("not written, because its owner is not known: {}", error.0.message),
+            )
         })?;
         Ok(found.into_iter().map(|entity| (entity.key.identifier, entity.adoptable)).collect())
     }
@@ -579,7 +582,12 @@ impl Writer {
         written: &mut Written,
     ) {
         let (mut created, mut updated, mut refused) = (0, 0, 0);
-        let missing = || UpsertOutcome::Refused(Problem::new("the catalog did not answer for this entity"));
+        let missing = || {
+            UpsertOutcome::Refused(Problem::new(
+                ProblemCode::PortInvalidAnswer,
+                "the catalog did not answer for this entity",
+            ))
+        };
         let outcomes = outcomes.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
         for (mut mapped, outcome) in batch.into_iter().zip(outcomes) {
             let part = mapped.whole();
@@ -587,7 +595,10 @@ impl Writer {
             if matches!(outcome, UpsertOutcome::Created | UpsertOutcome::Updated | UpsertOutcome::Found(_)) {
                 waiting.written += 1;
                 if part {
-                    let problem = Problem::new("the relations to entities that relate back were not written");
+                    let problem = Problem::new(
+                        ProblemCode::PortRefused,
+                        "the relations to entities that relate back were not written",
+                    );
                     waiting.entities.push((mapped, problem));
                     continue;
                 }

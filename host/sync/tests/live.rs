@@ -20,7 +20,7 @@ use std::{
 use berth_core::{
     AccountAccess, AccountId, Adoption, BlueprintId, Catalog, EnabledRegions, Entity, EntityKey, FetchError,
     FetchRequest, ItemError, ItemFailure, Kind, Ledger, MapError, MapReport, MapRequest, Mapping, Place,
-    Problem, Producer, RawPage, Region,
+    Problem, ProblemCode, Producer, RawPage, Region,
 };
 use berth_sync::{
     AccountCache, Event, Gate, Journal, Live, LiveOptions, LiveParts, NullObserver, Observer, Outcome,
@@ -100,7 +100,7 @@ impl Aws {
         *self.listings.lock().unwrap() += 1;
         let mut accounts = vec![account(A, Ok(()))];
         if self.with_denied.load(Ordering::Relaxed) {
-            accounts.push(account(DENIED, Err(Problem::new("Unable to assume role"))));
+            accounts.push(account(DENIED, Err(Problem::new(ProblemCode::Other, "Unable to assume role"))));
         }
         accounts
     }
@@ -124,14 +124,15 @@ impl Aws {
         let id = one.resource.as_str().unwrap().to_owned();
         self.reads.lock().unwrap().push(id.clone());
         let found: Vec<Value> = things.get(&id).cloned().into_iter().collect();
-        let failed = || Err(FetchError::Failed(Problem::new("boom")));
+        let failed = || Err(FetchError::Failed(Problem::new(ProblemCode::Other, "boom")));
         let pages = match self.script.lock().unwrap().pop_front() {
             None => vec![Ok(page(&found))],
             Some(Read::Failed) => vec![failed()],
-            Some(Read::Denied) => vec![Err(FetchError::Skipped(Problem::new("denied")))],
+            Some(Read::Denied) => vec![Err(FetchError::Skipped(Problem::new(ProblemCode::Other, "denied")))],
             Some(Read::CutOff) => vec![Ok(page(&[])), failed()],
             Some(Read::Partly) => {
-                let failures = vec![ItemFailure { resource: id, problem: Problem::new("boom") }];
+                let failures =
+                    vec![ItemFailure { resource: id, problem: Problem::new(ProblemCode::Other, "boom") }];
                 vec![Ok(RawPage { failures, ..page(&[]) })]
             }
             Some(Read::Missing) => Vec::new(),
@@ -167,7 +168,7 @@ fn map(request: MapRequest) -> Result<MapReport, MapError> {
     for (index, resource) in resources.iter().enumerate() {
         let item = &resource["item"];
         if item["trap"] == true {
-            let problem = Problem::new("trapped");
+            let problem = Problem::new(ProblemCode::Other, "trapped");
             return Err(MapError::Plugin { plugin: "p".into(), kind: request.kind, problem });
         }
         if item["bad"] == true {
@@ -523,7 +524,11 @@ async fn a_refused_entity_is_told_and_not_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_followed_while_the_flag_is_off_and_a_flag_that_cannot_be_read_is_asked_for_again() {
-    let answers = Arc::new(Mutex::new(VecDeque::from([Ok(false), Err(Problem::new("503")), Ok(true)])));
+    let answers = Arc::new(Mutex::new(VecDeque::from([
+        Ok(false),
+        Err(Problem::new(ProblemCode::Other, "503")),
+        Ok(true),
+    ])));
     let gate: Gate = Arc::new(move || {
         let answer = answers.lock().unwrap().pop_front().unwrap();
         Box::pin(async move { answer })

@@ -22,8 +22,8 @@ use std::{
 
 use berth_core::{
     AccountId, BlueprintId, Catalog, EnabledRegions, Entity, EntityKey, FetchError, FetchRequest, ItemError,
-    KindEntry, MapError, MapReport, MapRequest, Mapping, Milestone, MisconfiguredField, Problem, RawPage,
-    Region, RemovedScope, UnreadStep,
+    KindEntry, MapError, MapReport, MapRequest, Mapping, Milestone, MisconfiguredField, Problem, ProblemCode,
+    RawPage, Region, RemovedScope, UnreadStep,
 };
 use berth_sync::{
     Check, Finding, Kept, Mode, NullObserver, Outcome, Report, SyncError, SyncOptions, check, deletion::Keep,
@@ -90,7 +90,7 @@ impl World {
                 Ok(EnabledRegions::Listed(names.collect()))
             }
             true if hints.complete => Ok(EnabledRegions::Assumed(hints.allowed.iter().cloned().collect())),
-            true => Err(Problem::new("denied")),
+            true => Err(Problem::new(ProblemCode::Other, "denied")),
         })
         .with_resources(move |request| resources.fetch(&request))
     }
@@ -109,7 +109,7 @@ impl World {
                         step: "tags".into(),
                         call: "x:ListTags".into(),
                         denied: vec!["x:ListTags".into()],
-                        problem: Problem::new("denied").remedy("allow it"),
+                        problem: Problem::new(ProblemCode::Other, "denied").remedy("allow it"),
                     }]
                 } else {
                     Vec::new()
@@ -174,7 +174,7 @@ fn map(request: MapRequest) -> Result<MapReport, MapError> {
             return Err(MapError::Plugin {
                 plugin: "p".into(),
                 kind: request.kind,
-                problem: Problem::new("trapped"),
+                problem: Problem::new(ProblemCode::Other, "trapped"),
             });
         }
         if id == "bad" {
@@ -334,8 +334,8 @@ async fn a_plan_writes_nothing_and_says_what_it_would() {
 
 #[tokio::test]
 async fn what_was_not_read_is_not_deleted() {
-    let failed = || FetchError::Failed(Problem::new("boom"));
-    let skipped = || FetchError::Skipped(Problem::new("denied"));
+    let failed = || FetchError::Failed(Problem::new(ProblemCode::Other, "boom"));
+    let skipped = || FetchError::Skipped(Problem::new(ProblemCode::Other, "denied"));
     for (error, status) in [(failed(), "Failed"), (skipped(), "Completed")] {
         let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
         synced(&world, &catalog).await;
@@ -359,7 +359,7 @@ async fn what_was_not_read_is_not_deleted() {
 async fn a_whole_account_that_fails_is_protected() {
     let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
     synced(&world, &catalog).await;
-    world.accounts[1].1 = Err(Problem::new("Unable to assume role"));
+    world.accounts[1].1 = Err(Problem::new(ProblemCode::Other, "Unable to assume role"));
     let report = synced(&world, &catalog).await;
     assert_eq!(report.outcome, Outcome::Partial);
     assert!(report.deletion.deleted.is_empty(), "{:?}", report.deletion);
@@ -453,7 +453,7 @@ async fn regions_that_the_mapping_names_are_read_where_none_are_listed() {
     world.unlisted = true;
     world.things(A, "eu-west-1").pop();
     world.things(A, "us-east-1").clear();
-    let off = FetchError::Skipped(Problem::new("denied"));
+    let off = FetchError::Skipped(Problem::new(ProblemCode::Other, "denied"));
     world.errors.insert(World::at(A, "us-east-1", "X::Thing"), off);
     for _ in 0..3 {
         let report = synced(&world, &catalog).await;
@@ -522,7 +522,7 @@ async fn a_related_target_is_kept() {
 async fn when_nothing_can_be_read_that_is_said() {
     let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
     for (_, access) in &mut world.accounts {
-        *access = Err(Problem::new("Unable to assume role"));
+        *access = Err(Problem::new(ProblemCode::Other, "Unable to assume role"));
     }
     assert_eq!(synced(&world, &catalog).await.outcome, Outcome::NothingRead);
     let empty = Arc::new(FakeCatalog { config: json!({"resources": []}), ..FakeCatalog::default() });
@@ -561,7 +561,10 @@ async fn a_stopped_run_deletes_nothing_and_says_so() {
 #[tokio::test]
 async fn the_catalog_is_told_each_step_once_and_in_order() {
     let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
-    world.errors.insert(World::at(A, "eu-west-1", "X::Thing"), FetchError::Skipped(Problem::new("denied")));
+    world.errors.insert(
+        World::at(A, "eu-west-1", "X::Thing"),
+        FetchError::Skipped(Problem::new(ProblemCode::Other, "denied")),
+    );
     world.things(B, "us-east-1").push(json!("bad"));
     let report = synced(&world, &catalog).await;
     let told = std::mem::take(&mut *catalog.milestones.lock().unwrap());
@@ -609,7 +612,7 @@ async fn the_catalog_can_stop_a_resync_but_not_the_next_one() {
     let catalog = Arc::new(FakeCatalog::default());
     synced(&world, &catalog).await;
     world.things(A, "eu-west-1").pop();
-    let stops = Some(Problem::new("somebody pressed the button"));
+    let stops = Some(Problem::new(ProblemCode::Other, "somebody pressed the button"));
     let entities = Mutex::new(catalog.entities.lock().unwrap().clone());
     let catalog = Arc::new(FakeCatalog { entities, stops, ..FakeCatalog::default() });
     let report = synced(&world, &catalog).await;
@@ -622,8 +625,8 @@ async fn the_catalog_can_stop_a_resync_but_not_the_next_one() {
 #[tokio::test]
 async fn a_check_finds_what_a_resync_would_trip_over_and_writes_nothing() {
     let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
-    world.accounts[1].1 = Err(Problem::new("Unable to assume role"));
-    let denied = FetchError::Skipped(Problem::new("denied").remedy("allow x:ListX"));
+    world.accounts[1].1 = Err(Problem::new(ProblemCode::Other, "Unable to assume role"));
+    let denied = FetchError::Skipped(Problem::new(ProblemCode::Other, "denied").remedy("allow x:ListX"));
     world.errors.insert(World::at(A, "us-east-1", "X::Thing"), denied);
     world.things(A, "us-east-1").clear();
     let checks = checked(&world, &catalog, false).await;

@@ -9,7 +9,8 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use berth_core::{
-    Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, MapperSnapshot, Mapping, Problem, RefusedPlugin,
+    Kind, KindEntry, MapError, MapReport, MapRequest, Mapper, MapperSnapshot, Mapping, Problem, ProblemCode,
+    RefusedPlugin,
 };
 use berth_embed::{AwsConfig, EndpointOverrides, LedgerConfig, Outcome, PortConfig, StaticKeys, SyncHost};
 use berth_engine::measure;
@@ -96,15 +97,21 @@ impl MapperSnapshot for NativeMapper {
     async fn map(&self, request: MapRequest) -> Result<MapReport, MapError> {
         let MapRequest { kind, context, mapping, documents, page } = request;
         let Some((entry, native)) = self.kinds.get(&kind) else {
-            return Err(MapError::NoPlugin(Problem::new(format!("no plugin maps {kind}"))));
+            return Err(MapError::NoPlugin(Problem::new(
+                ProblemCode::Other,
+                format!("no plugin maps {kind}"),
+            )));
         };
         if !matches!(mapping, Mapping::Native) {
-            return Err(MapError::Mapping(Problem::new("the baseline maps by the kinds' defaults only")));
+            return Err(MapError::Mapping(Problem::new(
+                ProblemCode::Other,
+                "the baseline maps by the kinds' defaults only",
+            )));
         }
         let failed = |reason: String| MapError::Plugin {
             plugin: entry.plugin.clone(),
             kind: kind.clone(),
-            problem: Problem::new(reason),
+            problem: Problem::new(ProblemCode::Other, reason),
         };
         let mut plain = natives::plain(&kind, &context);
         let answer = (native.map)(&plain, &page.resources).map_err(failed)?;

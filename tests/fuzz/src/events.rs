@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use berth_core::{Adoption, KindEntry, Manifest, Problem, from_json};
+use berth_core::{Adoption, KindEntry, Manifest, Problem, ProblemCode, from_json};
 use berth_sync::{AccountCache, Journal, Live, LiveOptions, LiveParts, NullObserver, Submission};
 use berth_test_support::{FakeCatalog, FakeMapper, FakeSource};
 use serde_json::Value;
@@ -34,7 +34,7 @@ fn kinds() -> &'static [KindEntry] {
 
 /// Nothing is read, mapped or written: events only get as far as the queue.
 fn live() -> Live {
-    let source = FakeSource::new(|| Err(Problem::new(UNUSED)));
+    let source = FakeSource::new(|| Err(Problem::new(ProblemCode::Other, UNUSED)));
     let mapper = FakeMapper::new(kinds().iter().cloned(), |_| panic!("{UNUSED}"));
     let parts = LiveParts {
         source: Arc::new(AccountCache::new(Arc::new(source))),

@@ -7,7 +7,7 @@ use std::{
 
 use berth_core::{
     AccountId, Kind, Ledger, LedgerEntry, LedgerReader, LedgerSession, MissingScopes, OpenedLedger, Problem,
-    Producer, Producers,
+    ProblemCode, Producer, Producers,
 };
 use berth_ledger::FileLedger;
 
@@ -31,14 +31,14 @@ struct SimulatedReader<S: ?Sized> {
 
 /// Makes a call, unless the host is killed before it is done.
 fn call<T>(net: &Net, writes: bool, call: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
-    let killed = || Problem::new("the host is killed");
+    let killed = || Problem::new(ProblemCode::Other, "the host is killed");
     if !net.call_begins() {
         return Err(killed());
     }
     let number = {
         let mut state = net.state.lock().unwrap_or_else(PoisonError::into_inner);
         if writes && state.disk_fault() {
-            return Err(Problem::new("no space left on device").remedy("free some space"));
+            return Err(Problem::new(ProblemCode::Other, "no space left on device").remedy("free some space"));
         }
         state.calls
     };

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use berth_core::{
     BlueprintId, Entity, ItemError, Kind as KindName, KindEntry, Manifest, MapError, MapReport, MapRequest,
-    Mapper, MapperSnapshot, Mapping, MisconfiguredField, Problem, RefusedPlugin,
+    Mapper, MapperSnapshot, Mapping, MisconfiguredField, Problem, ProblemCode, RefusedPlugin,
 };
 use serde_json::{Map, Value, json};
 
@@ -59,7 +59,7 @@ impl MapperSnapshot for SimulatedMapper {
             Err(MapError::Plugin {
                 plugin: "simulated".into(),
                 kind: request.kind.clone(),
-                problem: Problem::new(problem).remedy("ask whoever wrote the plugin"),
+                problem: Problem::new(ProblemCode::Other, problem).remedy("ask whoever wrote the plugin"),
             })
         };
         match fault {

@@ -8,12 +8,12 @@ use std::{
 };
 
 use berth_aws::{AwsConfig, AwsSource, StaticKeys};
-use berth_core::{Catalog, Ledger, Problem, UnitState};
+use berth_core::{Catalog, Ledger, Problem, ProblemCode, UnitState};
 use berth_http::Client;
 use berth_ledger::{FileLedger, LedgerConfig};
 use berth_port::{PortCatalog, PortConfig, ProcessingMode};
 use berth_sync::{
-    Journal, Live, LiveOptions, LiveParts, NullObserver, Report, AccountCache, SyncError, SyncOptions,
+    AccountCache, Journal, Live, LiveOptions, LiveParts, NullObserver, Report, SyncError, SyncOptions,
 };
 use port_stand_in::PortStandIn;
 use serde_json::{Value, json};
@@ -318,7 +318,7 @@ impl Stage {
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()
         else {
             self.state().violation("the stage is wrong: no runtime".into());
-            return Some(Err(SyncError::Config(Problem::new("no runtime"))));
+            return Some(Err(SyncError::Config(Problem::new(ProblemCode::Other, "no runtime"))));
         };
         let ended = runtime.block_on(async {
             os::follow_runtime();
@@ -365,10 +365,11 @@ impl Stage {
             external_id: Some("canary-external-id".into()),
             ..AwsConfig::default()
         };
-        let aws = AwsSource::new(config, client.clone()).map_err(|error| Problem::new(error.to_string()))?;
+        let aws = AwsSource::new(config, client.clone())
+            .map_err(|error| Problem::new(ProblemCode::Other, error.to_string()))?;
         let mut config = PortConfig::new("client", "canary-port-secret".to_owned().into(), INTEGRATION);
-        config.base_url =
-            url::Url::parse(&format!("https://{PORT}")).map_err(|error| Problem::from_error(&error))?;
+        config.base_url = url::Url::parse(&format!("https://{PORT}"))
+            .map_err(|error| Problem::from_error(ProblemCode::Other, &error))?;
         config.processing_mode = ProcessingMode::OceanCore;
         config.send_raw_data_examples = false;
         let catalog = PortCatalog::new(config, client)?;
@@ -432,7 +433,7 @@ impl Stage {
         let (ended, (), (), ()) = futures::join!(resync, following, happening, self.second(items, net));
         let Ok(ended) = ended else {
             self.state().violation(format!("a resync has not ended after {LIMIT:?}"));
-            return Err(SyncError::Config(Problem::new("it has not ended")));
+            return Err(SyncError::Config(Problem::new(ProblemCode::Other, "it has not ended")));
         };
         let told = match &ended {
             Ok(report) => serde_json::to_string(report).unwrap_or_default(),

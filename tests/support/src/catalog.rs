@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use berth_core::{
     AppConfig, BegunResync, BlueprintId, Catalog, CatalogError, CatalogInfo, CatalogSession, CatalogView,
     DeleteReport, Document, DocumentBatch, DocumentsError, Entity, EntityKey, EntityStore, EventDocuments,
-    EventSession, FieldSet, Kind, KindEntry, Milestone, Opened, OwnedEntity, Problem, Processing,
-    ResyncStart, ResyncStatus, UpsertOptions, UpsertOutcome, UpsertReport,
+    EventSession, FieldSet, Kind, KindEntry, Milestone, Opened, OwnedEntity, Problem, ProblemCode,
+    Processing, ResyncStart, ResyncStatus, UpsertOptions, UpsertOutcome, UpsertReport,
 };
 use futures::{StreamExt, stream, stream::BoxStream};
 use serde_json::{Value, json};
@@ -140,7 +140,7 @@ impl FakeCatalog {
 
     fn info(&self, defaults: &[KindEntry]) -> Result<CatalogInfo, CatalogError> {
         if self.broken {
-            return Err(CatalogError(Problem::new("it is closed")));
+            return Err(CatalogError(Problem::new(ProblemCode::Other, "it is closed")));
         }
         let resources: Vec<Value> = defaults
             .iter()
@@ -167,7 +167,7 @@ impl FakeCatalog {
             .iter()
             .map(|entity| {
                 if self.refuses_all || self.refuse.contains(&entity.key.identifier) {
-                    return UpsertOutcome::Refused(Problem::new("no"));
+                    return UpsertOutcome::Refused(Problem::new(ProblemCode::Other, "no"));
                 }
                 let by_title = |query: &Value, blueprint: &str| {
                     let found = |(key, entity): &(&EntityKey, &Entity)| {
@@ -192,7 +192,7 @@ impl FakeCatalog {
                         identifier: account.into(),
                     };
                     if !held.contains_key(&target) {
-                        return UpsertOutcome::MissingRelation(Problem::new("not_found"));
+                        return UpsertOutcome::MissingRelation(Problem::new(ProblemCode::Other, "not_found"));
                     }
                 }
                 for (name, target) in relations.into_iter().flatten() {
@@ -201,7 +201,10 @@ impl FakeCatalog {
                     };
                     let target = Entity::new(BlueprintId::new(target).unwrap(), identifier);
                     if !options.create_missing_related_entities && !held.contains_key(&target.key) {
-                        return UpsertOutcome::MissingRelation(Problem::new(format!("no {}", target.key)));
+                        return UpsertOutcome::MissingRelation(Problem::new(
+                            ProblemCode::Other,
+                            format!("no {}", target.key),
+                        ));
                     }
                 }
                 let mut entity = entity.clone();
@@ -275,7 +278,7 @@ impl CatalogSession for FakeCatalog {
 
     async fn milestone(&self, milestone: &Milestone) -> Result<(), CatalogError> {
         self.milestones.lock().unwrap().push(milestone.clone());
-        if self.deaf { Err(CatalogError(Problem::new("503"))) } else { Ok(()) }
+        if self.deaf { Err(CatalogError(Problem::new(ProblemCode::Other, "503"))) } else { Ok(()) }
     }
 
     async fn documents(&self, batch: DocumentBatch) -> Result<(), DocumentsError> {
@@ -304,7 +307,7 @@ impl CatalogSession for FakeCatalog {
 
     async fn examples(&self, kind: &Kind, documents: &[Document]) -> Result<(), CatalogError> {
         *self.shown.lock().unwrap().entry(kind.to_string()).or_default() += documents.len();
-        Err(CatalogError(Problem::new("what is only shown may be refused")))
+        Err(CatalogError(Problem::new(ProblemCode::Other, "what is only shown may be refused")))
     }
 
     async fn end(self: Arc<Self>, status: ResyncStatus) -> Result<(), CatalogError> {
@@ -332,7 +335,7 @@ impl CatalogView for FakeCatalog {
     fn owned(&self) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>> {
         assert_ne!(self.processing(), Processing::Documents, "the catalog is not looked at");
         if self.unlisted {
-            return stream::iter([Err(CatalogError(Problem::new("503")))]).boxed();
+            return stream::iter([Err(CatalogError(Problem::new(ProblemCode::Other, "503")))]).boxed();
         }
         let entities = self.entities.lock().unwrap();
         let keys = entities.keys().filter(|key| self.owns(key)).map(|key| OwnedEntity { key: key.clone() });
@@ -371,7 +374,7 @@ impl CatalogView for FakeCatalog {
 
     async fn required(&self, blueprint: &BlueprintId) -> Result<BTreeSet<String>, CatalogError> {
         if self.unlisted {
-            return Err(CatalogError(Problem::new("503")));
+            return Err(CatalogError(Problem::new(ProblemCode::Other, "503")));
         }
         if self.without_blueprints {
             return Ok(BTreeSet::new());

@@ -7,7 +7,7 @@ use std::{
 
 use berth_core::{
     AccountId, Kind, Ledger, LedgerEntry, LedgerReader, LedgerSession, MissingScopes, OpenedLedger, Problem,
-    Producer, Producers,
+    ProblemCode, Producer, Producers,
 };
 
 /// A ledger in memory, by the rules of the trait.
@@ -61,7 +61,7 @@ impl FakeLedger {
     fn known(&self, catalog: &str) -> Result<Known, Problem> {
         let state = self.state();
         if state.unreadable {
-            return Err(Problem::new("bad sector"));
+            return Err(Problem::new(ProblemCode::Other, "bad sector"));
         }
         assert_eq!(state.catalog, catalog);
         let since = state.runs.iter().rposition(|ended| !ended).unwrap_or(0);
@@ -176,7 +176,7 @@ impl LedgerSession for Session {
     fn record(&self, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), Problem> {
         let mut state = self.ledger.state();
         if state.unwritable {
-            return Err(Problem::new("disk full"));
+            return Err(Problem::new(ProblemCode::Other, "disk full"));
         }
         for (key, known) in entries {
             match known {

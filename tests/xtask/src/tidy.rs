@@ -52,7 +52,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Feeds every crate that reads bytes from outside; the binary's settings are among them.
     (
         "berth-fuzz",
-        &["berth", "berth-aws-protocol", "berth-core", "berth-plugin", "berth-port", "berth-sync", "berth-test-support", "jq"],
+        &[
+            "berth",
+            "berth-aws-protocol",
+            "berth-core",
+            "berth-plugin",
+            "berth-port",
+            "berth-sync",
+            "berth-test-support",
+            "jq",
+        ],
     ),
     ("berth-model", &["berth-core", "berth-sync"]),
     ("berth-test-support", &["berth-core"]),

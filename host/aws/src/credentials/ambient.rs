@@ -6,7 +6,7 @@ use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, error::CredentialsError},
 };
-use berth_core::Problem;
+use berth_core::error_chain;
 
 use super::source::{CredentialSource, IssueError};
 use crate::{clock::Clock, sdk_transport::SdkTransport};
@@ -29,7 +29,7 @@ impl CredentialSource for Ambient {
         let chain = DefaultCredentialsChain::builder().configure(config).region(region).build().await;
         chain.provide_credentials().await.map_err(|error| match error {
             // That a machine has no metadata service is no matter of the network.
-            CredentialsError::CredentialsNotLoaded(_) => IssueError::new(Problem::from_error(&error).message),
+            CredentialsError::CredentialsNotLoaded(_) => IssueError::new(error_chain(&error)),
             error => IssueError::of_error(&error),
         })
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use aws_credential_types::Credentials;
-use berth_core::Problem;
+use berth_core::{Problem, ProblemCode};
 use tokio::sync::Mutex;
 
 use super::source::{CredentialSource, IssueError};
@@ -113,9 +113,9 @@ impl Session {
     /// # Errors
     /// A [`Problem`] when there are none left and no new ones can be had.
     pub(crate) async fn credentials(&self) -> Result<Arc<Issued>, Problem> {
-        self.get().await.map_err(|error| {
-            let remedy = error.transport.map(|silence| silence.remedy(AWS));
-            Problem { remedy, ..Problem::new(error.text) }
+        self.get().await.map_err(|error| match error.transport {
+            Some(silence) => silence.problem(AWS, error.text),
+            None => Problem::new(ProblemCode::AwsCredentials, error.text),
         })
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
-use berth_core::Problem;
+use berth_core::error_chain;
 use berth_http::TransportError;
 
 /// A source of credentials.
@@ -52,7 +52,7 @@ impl IssueError {
         let transport = TransportError::find(error);
         let text = match &transport {
             Some(silence) => silence.to_string(),
-            None => Problem::from_error(error).message,
+            None => error_chain(error),
         };
         Self { transport, ..Self::new(text) }
     }

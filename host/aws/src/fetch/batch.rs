@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, MutexGuard, PoisonError},
 };
 
-use berth_core::{BatchFailures, ErrorClass, Problem, Unmatched};
+use berth_core::{BatchFailures, ErrorClass, Problem, ProblemCode, Unmatched};
 use futures::{FutureExt, future::BoxFuture};
 use serde_json::Value;
 
@@ -146,12 +146,15 @@ fn matched(
             },
             (None, Some(None)) => StepResult::Drop,
             (None, Some(Some(reason))) => StepResult::Fail(
-                Problem::new(format!(
-                    "`{}:{}` reports a failure for {}: {reason}",
-                    ready.step.service,
-                    ready.step.operation,
-                    item.label()
-                ))
+                Problem::new(
+                    ProblemCode::AwsInvalidAnswer,
+                    format!(
+                        "`{}:{}` reports a failure for {}: {reason}",
+                        ready.step.service,
+                        ready.step.operation,
+                        item.label()
+                    ),
+                )
                 .remedy(ASKED_AGAIN),
             ),
             (None, None) => unmatched(ready, item),
@@ -181,12 +184,15 @@ fn unmatched(ready: &ReadyStep, item: &Item) -> StepResult {
         Unmatched::Drop => StepResult::Drop,
         Unmatched::Absent => StepResult::Absent,
         Unmatched::Fail => StepResult::Fail(
-            Problem::new(format!(
-                "`{}:{}` does not mention {}, so it is not known whether it exists",
-                ready.step.service,
-                ready.step.operation,
-                item.label()
-            ))
+            Problem::new(
+                ProblemCode::AwsInvalidAnswer,
+                format!(
+                    "`{}:{}` does not mention {}, so it is not known whether it exists",
+                    ready.step.service,
+                    ready.step.operation,
+                    item.label()
+                ),
+            )
             .remedy(ASKED_AGAIN),
         ),
     }

@@ -3,7 +3,7 @@
 use std::{mem, sync::Arc};
 
 use berth_aws_protocol::{Page, PageCursor, Repairs};
-use berth_core::{ErrorClass, FetchError, ItemFailure, Problem, Region, Scope};
+use berth_core::{ErrorClass, FetchError, ItemFailure, Problem, ProblemCode, Region, Scope};
 use futures::{
     StreamExt, TryStreamExt,
     stream::{self, BoxStream},
@@ -157,8 +157,11 @@ impl Reader {
     ) -> Result<Vec<Item>, Problem> {
         let Some((path, is)) = &ready.only else { return Ok(items) };
         let wanted = is.render(&self.bindings_of(parent)).filter(|value| *value != "").ok_or_else(|| {
-            Problem::new(format!("step `{}`, `only`: its placeholder has no value", ready.step.id))
-                .remedy(PLAN_AT_FAULT)
+            Problem::new(
+                ProblemCode::PluginPlan,
+                format!("step `{}`, `only`: its placeholder has no value", ready.step.id),
+            )
+            .remedy(PLAN_AT_FAULT)
         })?;
         items.retain(|item| path.all(item.value()).contains(&&wanted));
         Ok(items)

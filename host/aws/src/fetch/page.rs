@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use berth_core::{FetchError, ItemFailure, Problem, RawPage, Reservation, Scope, UnreadStep};
+use berth_core::{FetchError, ItemFailure, Problem, ProblemCode, RawPage, Reservation, Scope, UnreadStep};
 
 use super::{
     reader::Reader,
@@ -38,9 +38,9 @@ impl Reader {
             if at > 0 {
                 resources.push(b',');
             }
-            resource
-                .write(&mut resources)
-                .map_err(|error| FetchError::Failed(Problem::from_error(&error)))?;
+            resource.write(&mut resources).map_err(|error| {
+                FetchError::Failed(Problem::from_error(ProblemCode::AwsInvalidAnswer, &error))
+            })?;
         }
         resources.push(b']');
         // The page's memory is reserved before that of the decoded resources is released, so that the unit

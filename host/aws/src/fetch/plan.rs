@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use berth_aws_protocol::{Operation, Service};
 use berth_core::{
-    BatchFailures, ErrorClass, ErrorPolicy, ErrorRule, FetchError, KindManifest, Path, Problem, Step,
-    Template, Unmatched,
+    BatchFailures, ErrorClass, ErrorPolicy, ErrorRule, FetchError, KindManifest, Path, Problem, ProblemCode,
+    Step, Template, Unmatched,
 };
 use serde_json::Value;
 
@@ -70,12 +70,15 @@ impl Plan {
         let lists = kind.plan.list_steps();
         let names: Vec<&str> = lists.iter().map(|step| step.id.as_str()).collect();
         if let Some(step) = kind.plan.steps.iter().find(|s| s.parent().is_some_and(|p| !names.contains(&p))) {
-            let problem = Problem::new(format!(
-                "{}, step `{}`: `{}` yields no items to run for",
-                kind.kind,
-                step.id,
-                step.parent().unwrap_or_default()
-            ));
+            let problem = Problem::new(
+                ProblemCode::PluginPlan,
+                format!(
+                    "{}, step `{}`: `{}` yields no items to run for",
+                    kind.kind,
+                    step.id,
+                    step.parent().unwrap_or_default()
+                ),
+            );
             return Err(FetchError::Failed(problem.remedy(PLAN_AT_FAULT)));
         }
         let ready = |step: &Step| ReadyStep::new(kind, step, granted);
@@ -115,9 +118,11 @@ impl Plan {
 impl ReadyStep {
     fn new(kind: &KindManifest, step: &Step, granted: &BTreeSet<String>) -> Result<Self, FetchError> {
         let named = |text: String| format!("{}, step `{}`: {text}", kind.kind, step.id);
-        let wrong = |text| FetchError::Failed(Problem::new(named(text)).remedy(PLAN_AT_FAULT));
+        let wrong = |text| {
+            FetchError::Failed(Problem::new(ProblemCode::PluginPlan, named(text)).remedy(PLAN_AT_FAULT))
+        };
         sensitive_reads::check_read(&step.service, &step.operation, granted).map_err(|problem| {
-            FetchError::Skipped(Problem { message: named(problem.message), remedy: problem.remedy })
+            FetchError::Skipped(problem.map_message(|message| named(message.to_owned())))
         })?;
         let operation = Service::load(&step.service)
             .and_then(|service| service.operation(&step.operation))

@@ -49,9 +49,10 @@ impl Progress {
         if known.count == 1 {
             return Some(first);
         }
-        Some(Problem {
-            message: format!("none of {} resources can be read (first: {})", known.count, first.message),
-            remedy: first.remedy,
-        })
+        Some(
+            first.map_message(|first| {
+                format!("none of {} resources can be read (first: {first})", known.count)
+            }),
+        )
     }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use berth_core::{AccountId, One, Problem, Region, Scope, TemplateScope};
+use berth_core::{AccountId, One, Problem, ProblemCode, Region, Scope, TemplateScope};
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
@@ -142,7 +142,8 @@ impl Reader {
     pub(super) fn target_of(&self, ready: &ReadyStep, bindings: &Bindings<'_>) -> Result<Target, Problem> {
         let region = match ready.region.as_ref().and_then(|region| region.render(bindings)) {
             Some(Value::String(text)) if !text.is_empty() => Region::new(&text).map_err(|error| {
-                Problem::new(format!("step `{}`, `region`: {error}", ready.step.id)).remedy(PLAN_AT_FAULT)
+                Problem::new(ProblemCode::PluginPlan, format!("step `{}`, `region`: {error}", ready.step.id))
+                    .remedy(PLAN_AT_FAULT)
             })?,
             _ => return Ok(self.target.clone()),
         };

@@ -19,7 +19,7 @@ use aws_sdk_ec2::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use berth_aws_protocol::{DecodeError, Operation, Service};
-use berth_core::{Path, Problem, Region};
+use berth_core::{Path, Problem, Region, error_chain};
 use berth_http::TransportError;
 use bytes::Bytes;
 use serde_json::json;
@@ -91,7 +91,7 @@ impl Sender for Sdk {
         let call = aws_sdk_ec2::Client::from_conf(config).describe_regions().filters(status);
         let output = call.send().await;
         if let Some(answer) = taken(&answer.0) {
-            let output = output.map_err(|error| Problem::from_error(&error).message);
+            let output = output.map_err(|error| error_chain(&error));
             *self.output.lock().unwrap_or_else(PoisonError::into_inner) = Some(output);
             return Ok(Reply::Answer(answer, Signature { credentials, at }));
         }
@@ -106,7 +106,7 @@ impl Sender for Sdk {
 fn no_answer(error: &SdkError<DescribeRegionsError, HttpResponse>) -> Result<Reply, CallError> {
     match TransportError::find(error) {
         Some(silence) => Ok(Reply::NoAnswer(silence)),
-        None => Err(unanswered(&Problem::from_error(error).message)),
+        None => Err(unanswered(&error_chain(error))),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use berth_embed::{
-    Access, Approved, ChangeKind, Deletion, Mode, Outcome, PlanFile, Problem, Report,
+    Access, Approved, ChangeKind, Deletion, Mode, Outcome, PlanFile, Problem, ProblemCode, Report,
     core::{Adoption, EntityKey, RemovedScope},
 };
 use berth_service::{report::kept::counted, telemetry::LogShipping};
@@ -124,7 +124,10 @@ fn read(path: &Path) -> Result<PlanFile, Problem> {
     let named =
         |problem: Problem| Problem { message: format!("{}: {}", path.display(), problem.message), ..problem };
     let json = std::fs::read(path).map_err(|error| {
-        named(Problem::new(error.to_string()).remedy("name a file that `berth plan --out FILE` wrote"))
+        named(
+            Problem::new(ProblemCode::PlanUnusable, error.to_string())
+                .remedy("name a file that `berth plan --out FILE` wrote"),
+        )
     })?;
     PlanFile::parse(&json).map_err(|problem| {
         let remedy = problem.remedy.clone();

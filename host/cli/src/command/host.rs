@@ -4,7 +4,7 @@ use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use berth_embed::{
     Access, Approved, AwsConfig, BuildError, Engine, EngineConfig, FileLedger, Journal, Ledger, Mapper,
-    NullObserver, Observer, Problem, ReplaySource, SyncHost, SyncHostBuilder, SyncOptions,
+    NullObserver, Observer, Problem, ProblemCode, ReplaySource, SyncHost, SyncHostBuilder, SyncOptions,
     core::{Adoption, RemovedScope},
     policy,
 };
@@ -152,7 +152,10 @@ where
     telemetry::follow(settings.log_level.as_deref());
     settings.log_files();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| {
-        err(&summary::problem("the runtime cannot start", &Problem::from_error(&error)));
+        err(&summary::problem(
+            "the runtime cannot start",
+            &Problem::from_error(ProblemCode::Internal, &error),
+        ));
         Exit::Internal
     })?;
     let mut notes = settings.notes.clone();
@@ -221,7 +224,7 @@ pub(crate) fn assemble(
         .build()
         .map_err(|error| match error {
             BuildError::State(problem) => StartError { title: "the state directory cannot be used", problem },
-            other => cannot_be_put_together(Problem::from_error(&other)),
+            other => cannot_be_put_together(Problem::from_error(ProblemCode::Internal, &other)),
         })?;
     if let Some(logs) = logs {
         match host.port().filter(|_| settings.ship_logs) {
@@ -236,7 +239,9 @@ pub(crate) fn assemble(
 fn load(trust: Trust, config: EngineConfig) -> Result<Arc<Engine>, StartError> {
     let config = trust.applied_to(config).map_err(cannot_be_put_together)?;
     let engine = Engine::new(config);
-    Ok(Arc::new(engine.map_err(|error| cannot_be_put_together(Problem::from_error(&error)))?))
+    Ok(Arc::new(
+        engine.map_err(|error| cannot_be_put_together(Problem::from_error(ProblemCode::Internal, &error)))?,
+    ))
 }
 
 /// Restricts sessions to what the loaded plugins read, where that is wanted.
@@ -245,8 +250,11 @@ fn narrowed(mut aws: AwsConfig, narrow: bool, engine: &Engine) -> Result<AwsConf
         let kinds = engine.kinds();
         let policy = policy::session_policy(kinds.values().map(|entry| entry.manifest.as_ref()));
         let too_long = || {
-            let problem = Problem::new("the loaded kinds read too much for one session policy")
-                .remedy("load fewer plugins, or switch `narrow_sessions` off");
+            let problem = Problem::new(
+                ProblemCode::SettingsInvalid,
+                "the loaded kinds read too much for one session policy",
+            )
+            .remedy("load fewer plugins, or switch `narrow_sessions` off");
             cannot_be_put_together(problem)
         };
         aws.session_policy = Some(policy.ok_or_else(too_long)?);
@@ -289,7 +297,7 @@ fn read(builder: SyncHostBuilder, reads: HostSource, aws: AwsConfig) -> Result<S
         HostSource::Recorded(directory) => builder.aws(aws).record(directory),
         HostSource::Replayed(directory) => {
             let recording = ReplaySource::open(&directory).map_err(|error| {
-                let problem = Problem::from_error(&error);
+                let problem = Problem::from_error(ProblemCode::Internal, &error);
                 cannot_be_put_together(
                     problem.remedy("give a directory that `berth sync --record` has written with --replay"),
                 )

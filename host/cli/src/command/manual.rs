@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use berth_embed::Problem;
+use berth_embed::{Problem, ProblemCode};
 use clap::CommandFactory;
 use clap_complete::Shell;
 
@@ -35,8 +35,8 @@ pub(crate) fn pages(to: &Path) -> Exit {
             Exit::Done
         }
         Err(error) => {
-            let problem =
-                Problem::new(format!("{}: {error}", to.display())).remedy("check the path given with --to");
+            let problem = Problem::new(ProblemCode::FileUnwritable, format!("{}: {error}", to.display()))
+                .remedy("check the path given with --to");
             err(&summary::problem("the manual cannot be written", &problem));
             Exit::Internal
         }

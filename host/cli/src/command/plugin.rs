@@ -15,7 +15,7 @@ use std::{
 };
 
 use berth_embed::{
-    CodeOrigin, Engine, EngineConfig, PluginInfo, Problem, check_read,
+    CodeOrigin, Engine, EngineConfig, PluginInfo, Problem, ProblemCode, check_read,
     core::{KindManifest, Scope, Step},
     validate_plan,
 };
@@ -58,7 +58,8 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
                 let file = file.clone().map_or_else(|| component(dir), Ok)?;
                 let (engine, info, folder) = test::engine(config.clone(), &file)?;
                 let other = test::other_engine(config, &info, folder.path())?;
-                let runtime = tokio::runtime::Runtime::new().map_err(|error| Problem::from_error(&error))?;
+                let runtime = tokio::runtime::Runtime::new()
+                    .map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
                 let outcome = runtime.block_on(test::run(&engine, other.as_ref(), &info, dir, *bless))?;
                 let exit = if outcome.failed == 0 { Exit::Done } else { Exit::Partial };
                 Ok((if *json { outcome.json().into() } else { Said::from(outcome.text) }, exit))
@@ -111,11 +112,12 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
             let reference = plugin.to_string_lossy();
             with_registry(global, environment, &reference, registry, |config, trust, registry| {
                 let to = to.as_deref().ok_or_else(|| {
-                    Problem::new("it is not said where the plugin goes")
+                    Problem::new(ProblemCode::CommandArgument, "it is not said where the plugin goes")
                         .remedy("give a plugin directory with --to")
                 })?;
                 // Seen by no service before it is approved.
-                let folder = tempfile::tempdir().map_err(|error| Problem::from_error(&error))?;
+                let folder = tempfile::tempdir()
+                    .map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
                 let (file, _) = exchange::fetch(registry, folder.path())?;
                 approve::add(&config, &trust, &approve::Add { plugin: &file, to: Some(to), yes: *yes })
             })
@@ -140,7 +142,8 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
 }
 
 fn compile(config: &EngineConfig, into: &Path, as_json: bool) -> Result<(Said, Exit), Problem> {
-    let count = Engine::precompile(config, into).map_err(|error| Problem::from_error(&error))?;
+    let count = Engine::precompile(config, into)
+        .map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
     let said = if as_json {
         Said::from(json!({"compiled": count, "into": into}))
     } else {
@@ -199,8 +202,8 @@ fn with<T, S: Into<Said>>(
 
 fn started(config: EngineConfig) -> Result<Engine, Problem> {
     Engine::new(config).map_err(|error| {
-        let Problem { message, remedy } = Problem::from_error(&error);
-        Problem { message: format!("the plugin engine cannot start: {message}"), remedy }
+        Problem::from_error(ProblemCode::Internal, &error)
+            .map_message(|why| format!("the plugin engine cannot start: {why}"))
     })
 }
 
@@ -252,7 +255,7 @@ fn check(info: &PluginInfo, granted: &BTreeSet<String>, as_json: bool) -> (Said,
     let steps =
         info.manifest.kinds.iter().flat_map(|kind| kind.plan.steps.iter().map(move |step| (kind, step)));
     complaints.extend(steps.filter_map(|(kind, step)| {
-        let Problem { message, remedy } = check_read(&step.service, &step.operation, granted).err()?;
+        let Problem { message, remedy, .. } = check_read(&step.service, &step.operation, granted).err()?;
         Some(format!("{}, step `{}`: {message}: {}", kind.kind, step.id, remedy.unwrap_or_default()))
     }));
     if as_json {
@@ -346,12 +349,13 @@ fn inspect(engine: &Engine, wanted: &str, as_json: bool) -> Result<(Said, Exit),
     let found = engine.plugins().into_iter().rfind(named);
     let plugin = match found {
         Some(plugin) => plugin,
-        None => engine.inspect(&component(Path::new(wanted))?).map_err(|problem| Problem {
-            message: format!("`{wanted}` is not a plugin that can be used: {}", problem.message),
-            remedy: problem.remedy.or_else(|| {
-                let known = "name a file, a folder, or a plugin or kind of `berth plugin list`";
-                Some(known.to_owned())
-            }),
+        None => engine.inspect(&component(Path::new(wanted))?).map_err(|problem| {
+            let problem =
+                problem.map_message(|why| format!("`{wanted}` is not a plugin that can be used: {why}"));
+            match &problem.remedy {
+                Some(_) => problem,
+                None => problem.remedy("name a file, a folder, or a plugin or kind of `berth plugin list`"),
+            }
         })?,
     };
     let said = if as_json {

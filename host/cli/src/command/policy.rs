@@ -1,7 +1,7 @@
 //! `berth policy`.
 
 use berth_embed::{
-    Engine, Problem,
+    Engine, Problem, ProblemCode,
     core::{Kind, RoleArn},
     policy,
 };
@@ -26,7 +26,7 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs, environment: &Environment)
         let roles: Result<Vec<RoleArn>, _> = args.base.iter().map(|arn| RoleArn::new(arn)).collect();
         return match roles {
             Ok(roles) => print(&policy::assume_policy(&roles)),
-            Err(error) => refuse("--base", &Problem::from_error(&error)),
+            Err(error) => refuse("--base", &Problem::from_error(ProblemCode::CommandArgument, &error)),
         };
     }
     let config = match Source::read(global, environment).section() {
@@ -41,12 +41,17 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs, environment: &Environment)
     };
     let kinds = match Engine::new(config) {
         Ok(engine) => engine.kinds(),
-        Err(error) => return refuse("the plugin engine cannot start", &Problem::from_error(&error)),
+        Err(error) => {
+            return refuse(
+                "the plugin engine cannot start",
+                &Problem::from_error(ProblemCode::CommandArgument, &error),
+            );
+        }
     };
     let mut chosen = Vec::new();
     for name in &args.kinds {
         let Some(entry) = Kind::new(name).ok().and_then(|kind| kinds.get(&kind)) else {
-            let problem = Problem::new(format!("no plugin maps `{name}`"))
+            let problem = Problem::new(ProblemCode::PluginMissing, format!("no plugin maps `{name}`"))
                 .remedy("see `berth plugin list` for the kinds there are");
             return refuse("--kind", &problem);
         };

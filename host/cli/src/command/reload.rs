@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use berth_embed::{EngineConfig, PortConfig, Problem, ResyncSchedule};
+use berth_embed::{EngineConfig, PortConfig, Problem, ProblemCode, ResyncSchedule};
 use berth_port::service::PortService;
 use berth_service::{
     Reload, ReloadSource, Running, ServiceError, StartError, WrongSetting, telemetry::LogShipping,
@@ -109,7 +109,7 @@ fn whole(error: ServiceError) -> WrongSetting {
     let (title, problem) = match error {
         ServiceError::Start(StartError { title, problem }) => (title, problem),
         ServiceError::Internal(problem) => ("the host", problem),
-        other => ("the host", Problem::from_error(&other)),
+        other => ("the host", Problem::from_error(ProblemCode::Internal, &other)),
     };
     let remedy = problem.remedy.unwrap_or_default();
     WrongSetting { setting: title.into(), problem: problem.message, remedy }

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use berth_embed::{Access, Problem};
+use berth_embed::{Access, Problem, ProblemCode};
 use berth_service::{
     HttpServer, Plugins, Service, ServiceBuilder, ServiceConfig, ServiceError, ServiceHost,
     telemetry::LogShipping,
@@ -54,7 +54,10 @@ pub(crate) fn run(
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            err(&summary::problem("the runtime cannot start", &Problem::from_error(&error)));
+            err(&summary::problem(
+                "the runtime cannot start",
+                &Problem::from_error(ProblemCode::Internal, &error),
+            ));
             return Exit::Internal;
         }
     };
@@ -147,7 +150,8 @@ pub(super) async fn host(
     let (dirs, lock) = (settings.engine.plugin_dirs.clone(), Some(settings.trust.lock.clone()));
     let host_depends = settings.narrow_sessions;
     let made = tokio::task::spawn_blocking(move || assemble(settings, options, stop)).await;
-    let made = made.map_err(|panicked| ServiceError::Internal(Problem::from_error(&panicked)))?;
+    let made = made
+        .map_err(|panicked| ServiceError::Internal(Problem::from_error(ProblemCode::Internal, &panicked)))?;
     let Host { host, engine, notes, .. } = made.map_err(ServiceError::Start)?;
     for note in notes {
         tracing::warn!("{note}");
@@ -160,7 +164,7 @@ fn exit(error: &ServiceError) -> Exit {
     let (title, problem, exit) = match error {
         ServiceError::Start(error) => return refused(error),
         ServiceError::Bind { .. } => {
-            let problem = Problem::new(error.to_string()).remedy(
+            let problem = Problem::new(ProblemCode::Internal, error.to_string()).remedy(
                 "give APPLICATION__PORT a free port, and OCEAN__BIND_ADDRESS an address of this machine",
             );
             ("the HTTP server cannot start", problem, Exit::Settings)
@@ -170,7 +174,7 @@ fn exit(error: &ServiceError) -> Exit {
         }
         ServiceError::Config(problem) => ("the service cannot start", problem.clone(), Exit::Settings),
         ServiceError::Internal(problem) => ("the service cannot start", problem.clone(), Exit::Internal),
-        other => ("the service ended", Problem::from_error(other), Exit::Internal),
+        other => ("the service ended", Problem::from_error(ProblemCode::Internal, other), Exit::Internal),
     };
     err(&summary::problem(title, &problem));
     exit

@@ -8,7 +8,9 @@ use std::{
     sync::Arc,
 };
 
-use berth_embed::{Access, Event, Mode, Observer, PlanFile, Problem, RecordingSource, Report, SyncError};
+use berth_embed::{
+    Access, Event, Mode, Observer, PlanFile, Problem, ProblemCode, RecordingSource, Report, SyncError,
+};
 use berth_port::service::PortService;
 use berth_service::{
     GRACE,
@@ -245,8 +247,9 @@ impl Ended {
                 None => create_private(path).and_then(|file| write_json(report, file)),
             };
             if let Err(error) = written {
-                let problem = Problem::new(format!("{}: {error}", path.display()))
-                    .remedy("check the path given with --report");
+                let problem =
+                    Problem::new(ProblemCode::FileUnwritable, format!("{}: {error}", path.display()))
+                        .remedy("check the path given with --report");
                 err(&summary::problem("the report cannot be written", &problem));
                 exit = Exit::Internal;
             }
@@ -267,7 +270,8 @@ impl Ended {
 /// A [`Problem`] that names the file.
 pub(super) fn write_plan(plan: &PlanFile, path: &Path) -> Result<(), Problem> {
     let failed = |error: &dyn std::fmt::Display| {
-        Problem::new(format!("{}: {error}", path.display())).remedy("check the path given with --out")
+        Problem::new(ProblemCode::FileUnwritable, format!("{}: {error}", path.display()))
+            .remedy("check the path given with --out")
     };
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(|error| failed(&error))?;

@@ -202,7 +202,7 @@ fn trust_only(check: &mut Check<'_>, name: &str, paths: &[PathBuf]) -> Option<Ro
 }
 
 fn told(error: &dyn std::error::Error) -> String {
-    berth_embed::Problem::from_error(error).message
+    berth_embed::error_chain(error)
 }
 
 /// The `*.crt` files of a directory, which need not exist.

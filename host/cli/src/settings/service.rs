@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
+#[cfg(feature = "kafka")]
+use super::kafka;
 use super::{
     Issue,
     check::{Check, Section},
@@ -17,8 +19,6 @@ use super::{
     schema::Setting,
     values::Count,
 };
-#[cfg(feature = "kafka")]
-use super::kafka;
 
 /// How the service runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

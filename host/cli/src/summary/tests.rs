@@ -4,7 +4,7 @@ use std::{
 };
 
 use berth_embed::{
-    ChangeRecord, Deletion, Gone, Keep, Kept, UnitCounts,
+    ChangeRecord, Deletion, Gone, Keep, Kept, ProblemCode, UnitCounts,
     core::{Place, Region, RemovedScope, UnitId, UnitState},
 };
 
@@ -159,6 +159,7 @@ fn every_other_reason() {
 fn limited() -> Deletion {
     let remedy = "review them with `berth plan --out FILE`; if they are right, run `berth apply FILE`";
     let problem = Problem::new(
+        ProblemCode::Other,
         "AWS::EC2::Volume of account 222222222222: 19 of 20 entities would be deleted at once, more than 90 %",
     );
     let held_back = vec![HeldBack {
@@ -181,7 +182,8 @@ fn what_stops_all_deletions_is_named_once() {
     deletion.stopped = Some(deletion.held_back[0].problem.clone());
     let text = below(&report(Outcome::DeletionsHeldBack, deletion), RemovalAfter::default());
     assert_eq!(text.matches("19 of 20").count(), 1, "{text}");
-    let stopped = Some(Problem::new("Port did not list what it holds").remedy("run it again"));
+    let stopped =
+        Some(Problem::new(ProblemCode::Other, "Port did not list what it holds").remedy("run it again"));
     let deletion = Deletion { stopped, ..Deletion::default() };
     insta::assert_snapshot!(below(&report(Outcome::DeletionsHeldBack, deletion), RemovalAfter::default()));
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use berth_embed::Problem;
+use berth_embed::{Problem, ProblemCode};
 use berth_service::telemetry::OtlpConfig;
 
 use crate::settings::Environment;
@@ -27,8 +27,11 @@ pub(super) fn config(environment: &Environment) -> Result<Option<OtlpConfig>, Pr
     }
     let protocol = environment.get("OTEL_EXPORTER_OTLP_PROTOCOL").unwrap_or("http/protobuf");
     if protocol != "http/protobuf" {
-        return Err(Problem::new(format!("OTEL_EXPORTER_OTLP_PROTOCOL is `{protocol}`"))
-            .remedy("use `http/protobuf` (or unset it) and the collector's port for it, by default 4318"));
+        return Err(Problem::new(
+            ProblemCode::SettingsInvalid,
+            format!("OTEL_EXPORTER_OTLP_PROTOCOL is `{protocol}`"),
+        )
+        .remedy("use `http/protobuf` (or unset it) and the collector's port for it, by default 4318"));
     }
     let attributes = environment.get("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
     let named = |key: &str| attributes.split(',').any(|it| it.trim_start().starts_with(&format!("{key}=")));

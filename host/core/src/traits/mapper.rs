@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Account, Blueprint, BlueprintId, Document, Entity, Kind, KindManifest, Problem, RawPage, Region,
-    ResourceConfig,
+    Account, Blueprint, BlueprintId, Document, Entity, Kind, KindManifest, Problem, ProblemCode, RawPage,
+    Region, ResourceConfig,
 };
 
 /// A kind that can be mapped, and by which plugin.
@@ -129,7 +129,7 @@ pub struct ItemError {
 impl ItemError {
     /// The problem as reports and logs show it.
     pub fn problem(&self) -> Problem {
-        Problem::new(format!("not mapped: {}", self.reason)).remedy(
+        Problem::new(ProblemCode::MappingFailed, format!("not mapped: {}", self.reason)).remedy(
             "its entity stays as it is; check the mapping of the kind, and whether the role may read what the reason \
              names",
         )

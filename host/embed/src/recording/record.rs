@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use berth_common::redact;
 use berth_core::{
     Account, AccountAccess, AccountId, EnabledRegions, FetchError, FetchRequest, OpenedSource, PlannedRead,
-    Problem, RawPage, RegionHints, ResourceReader, Source, SourceSession,
+    Problem, ProblemCode, RawPage, RegionHints, ResourceReader, Source, SourceSession,
 };
 use futures::stream::{self, BoxStream, StreamExt};
 use serde_json::value::RawValue;
@@ -98,7 +98,8 @@ impl Keeper {
     /// Keeps the first thing that went wrong.
     fn note(&self, outcome: Result<(), RecordingError>) {
         let Err(error) = outcome else { return };
-        let problem = Problem::from_error(&error).remedy("free space there, and record again");
+        let problem = Problem::from_error(ProblemCode::RecordingUnusable, &error)
+            .remedy("free space there, and record again");
         tracing::warn!(%problem, "the recording is not whole");
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(problem);
     }

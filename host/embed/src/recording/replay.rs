@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use berth_core::{
     Account, AccountAccess, EnabledRegions, FetchError, FetchRequest, OpenedSource, PlannedRead, Problem,
-    RawPage, RegionHints, ResourceReader, Source, SourceSession,
+    ProblemCode, RawPage, RegionHints, ResourceReader, Source, SourceSession,
 };
 use futures::stream::{self, BoxStream, StreamExt};
 use serde_json::value::RawValue;
@@ -66,7 +66,10 @@ impl UnitPages {
     /// The next page; `None` at the recorded end.
     fn next(&mut self) -> Result<Option<RawPage>, FetchError> {
         let broken = |reason: String| {
-            let problem = Problem::new(format!("{} is not understood: {reason}", self.path.display()));
+            let problem = Problem::new(
+                ProblemCode::RecordingUnusable,
+                format!("{} is not understood: {reason}", self.path.display()),
+            );
             FetchError::Failed(problem.remedy("the recording is damaged: record again"))
         };
         let line = match self.lines.next() {
@@ -119,8 +122,11 @@ impl SourceSession for ReplaySource {
             Some(Regions::Enabled(regions)) if assumed => Ok(EnabledRegions::Assumed(regions)),
             Some(Regions::Enabled(regions)) => Ok(EnabledRegions::Listed(regions)),
             Some(Regions::Problem(problem)) => Err(problem),
-            None => Err(Problem::new(format!("the regions of account {} were not recorded", account.id))
-                .remedy("record again with the mapping of now")),
+            None => Err(Problem::new(
+                ProblemCode::RecordingUnusable,
+                format!("the regions of account {} were not recorded", account.id),
+            )
+            .remedy("record again with the mapping of now")),
         }
     }
 
@@ -144,11 +150,10 @@ impl ResourceReader for Pages {
         let lines = match fs::File::open(&path) {
             Ok(file) => BufReader::new(file).lines(),
             Err(error) => {
-                let problem = Problem::new(format!(
-                    "{} was not recorded: {}: {error}",
-                    request.kind.kind,
-                    path.display()
-                ));
+                let problem = Problem::new(
+                    ProblemCode::RecordingUnusable,
+                    format!("{} was not recorded: {}: {error}", request.kind.kind, path.display()),
+                );
                 let problem = problem.remedy("record again with the mapping and the options of now");
                 return stream::iter([Err(FetchError::Failed(problem))]).boxed();
             }

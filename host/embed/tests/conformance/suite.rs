@@ -1,14 +1,12 @@
 //! The suite itself: who does not keep what every plugin promises is named.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use berth_embed::{
-    Problem,
+    Problem, ProblemCode,
     conformance::{Complaint, Conformance},
     core::{BlueprintId, Document, Entity, ItemError, Kind, MapError, MapReport, MapRequest, Mapping},
 };
@@ -102,7 +100,7 @@ impl Plugin {
         }
         // As the engine has it: where nothing went well, the batch has failed.
         if crashed > 0 && crashed == resources.len() {
-            let (plugin, problem) = ("things".into(), Problem::new("it crashed"));
+            let (plugin, problem) = ("things".into(), Problem::new(ProblemCode::Other, "it crashed"));
             return Err(MapError::Plugin { plugin, kind: request.kind.clone(), problem });
         }
         Ok(report)

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_core::{Account, Problem};
+use berth_core::{Account, Problem, ProblemCode};
 
 use super::{
     ARGUMENT, IsolationProcess, IsolationWalls, Role,
@@ -164,7 +164,7 @@ impl NotStarted {
             Self::OtherEngine(reason) => compiled_for_another_engine(reason),
             Self::Unfit(reason) => misfits_the_contract(reason),
             Self::Failed(reason) => {
-                Problem::new(format!("cannot run in a process of its own, which was asked for: {reason}")).remedy(
+                Problem::new(ProblemCode::PluginIsolation, format!("cannot run in a process of its own, which was asked for: {reason}")).remedy(
                     "let Berth start processes, and give them memory; or set `plugin_isolation` to `none` where you \
                      trust the plugins",
                 )

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use berth_core::{Kind, MapError, MapperSnapshot, Mapping, Problem};
+use berth_core::{Kind, MapError, MapperSnapshot, Mapping, Problem, ProblemCode};
 use berth_engine::{Asks, Candidate, CodeOrigin, Engine, EngineConfig, Policy, Trust};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -74,7 +74,10 @@ async fn a_changed_file_is_taken_a_broken_one_leaves_the_old_in_place_and_a_remo
 
     fs::copy(component("honest"), &file).unwrap();
     assert_eq!(engine.reload().unwrap().loaded[0].version.as_deref(), Some("1.0.0"));
-    assert_eq!((titles(&*engine.current()).await, engine.refused().len()), (vec!["a".to_owned(), "b".into()], 0));
+    assert_eq!(
+        (titles(&*engine.current()).await, engine.refused().len()),
+        (vec!["a".to_owned(), "b".into()], 0)
+    );
 
     fs::remove_file(&file).unwrap();
     fs::copy(component("panic"), dir.path().join("panic.wasm")).unwrap();
@@ -179,7 +182,9 @@ async fn without_reloads_what_was_never_used_must_still_be_in_its_file() {
 
     let engine = engine();
     fs::copy(component("honest"), &file).unwrap();
-    let Err(MapError::Plugin { problem, .. }) = engine.current().map(bucket()).await else { panic!("another file") };
+    let Err(MapError::Plugin { problem, .. }) = engine.current().map(bucket()).await else {
+        panic!("another file")
+    };
     assert!(problem.message.contains("was changed since it was loaded"), "{problem}");
     assert!(problem.remedy.is_some());
 }
@@ -222,7 +227,7 @@ impl Policy for Admitting {
             assert_eq!(format!("{:x}", Sha256::digest(bytes)), candidate.sha256, "of the very bytes");
         }
         let admitted = self.digests.lock().unwrap().iter().any(|digest| digest == candidate.sha256);
-        if admitted { Ok(()) } else { Err(Problem::new("is not for here")) }
+        if admitted { Ok(()) } else { Err(Problem::new(ProblemCode::Other, "is not for here")) }
     }
 }
 

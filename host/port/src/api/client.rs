@@ -13,6 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use berth_core::{Problem, ProblemCode};
 use berth_http::{TransportError, is_private};
 use reqwest::{
     StatusCode, Url,
@@ -96,7 +97,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(config: &PortConfig, http: berth_http::Client) -> Result<Self, PortError> {
         let other = |message: String, remedy: &str| {
-            PortError::Other(berth_core::Problem::new(message).remedy(remedy))
+            PortError::Other(Problem::new(ProblemCode::SettingsInvalid, message).remedy(remedy))
         };
         if !matches!(config.base_url.scheme(), "http" | "https") {
             return Err(other(

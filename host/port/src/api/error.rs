@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use berth_core::{CatalogError, Problem};
+use berth_core::{CatalogError, Problem, ProblemCode};
 use berth_http::{Peer, TransportError};
 use serde::Deserialize;
 use serde_json::Value;
@@ -101,7 +101,13 @@ const CREDENTIALS_REMEDY: &str = "Check OCEAN__PORT__CLIENT_ID and OCEAN__PORT__
      https://api.getport.io for the EU, https://api.us.getport.io for the US.";
 
 /// Port, for remedies.
-const PORT: Peer = Peer { name: "Port", address: "`OCEAN__PORT__BASE_URL`", roots: "`SSL_CERT_FILE`" };
+const PORT: Peer = Peer {
+    name: "Port",
+    address: "`OCEAN__PORT__BASE_URL`",
+    roots: "`SSL_CERT_FILE`",
+    unreachable: ProblemCode::PortUnreachable,
+    untrusted: ProblemCode::PortTlsUntrusted,
+};
 
 impl PortError {
     /// The HTTP status, if Port answered with a refusal.
@@ -117,14 +123,26 @@ impl PortError {
         self.status().is_some_and(|status| (400..500).contains(&status) && !matches!(status, 401 | 408 | 429))
     }
 
+    /// The code of the problem.
+    fn code(&self) -> ProblemCode {
+        match self {
+            Self::Transport { error, .. } => error.code(PORT),
+            Self::Refused(refusal) => refusal.code(),
+            Self::Malformed { .. } => ProblemCode::PortInvalidAnswer,
+            Self::Credentials(_) => ProblemCode::PortUnauthorized,
+            Self::Stopped { .. } => ProblemCode::ResyncStopped,
+            Self::Other(problem) => problem.code,
+        }
+    }
+
     /// The failure as the operator reads it.
     pub(crate) fn into_problem(self) -> Problem {
-        let problem = Problem::new(self.to_string());
+        let problem = Problem::new(self.code(), self.to_string());
         match self {
             Self::Other(problem) => problem,
             Self::Stopped { .. } => problem.remedy("Run the sync again."),
             Self::Credentials(_) => problem.remedy(CREDENTIALS_REMEDY),
-            Self::Transport { error, .. } => problem.remedy(error.remedy(PORT)),
+            Self::Transport { error, .. } => problem.remedy(error.remedy(PORT)).caused_by(error),
             Self::Malformed { .. } => problem.remedy(
                 "Check that OCEAN__PORT__BASE_URL is Port's API and that no proxy answers in its place.",
             ),
@@ -137,6 +155,19 @@ impl PortError {
 }
 
 impl Refusal {
+    /// The code of the problem, by status.
+    fn code(&self) -> ProblemCode {
+        match self.status {
+            _ if self.stale => ProblemCode::ResyncSuperseded,
+            _ if self.error.as_deref() == Some("has_dependents") => ProblemCode::PortHasDependents,
+            401 => ProblemCode::PortUnauthorized,
+            403 => ProblemCode::PortForbidden,
+            404 | 410 => ProblemCode::PortNotFound,
+            408 | 429 | 500..=599 => ProblemCode::PortUnavailable,
+            _ => ProblemCode::PortRefused,
+        }
+    }
+
     fn remedy(&self) -> Option<&'static str> {
         if self.error.as_deref() == Some("has_dependents") {
             return Some(

@@ -1,5 +1,6 @@
 //! URLs of routes. No identifier leaves its segment.
 
+use berth_core::{Problem, ProblemCode};
 use reqwest::Url;
 use url::form_urlencoded;
 
@@ -21,9 +22,10 @@ pub(crate) fn form_url(base: &Url, segments: &[&str]) -> Result<Url, PortError> 
 /// No escaping helps against these: URLs resolve `%2e%2e` as they do `..`.
 pub(super) fn refuse_dots(segments: &[&str]) -> Result<(), PortError> {
     match segments.iter().find(|segment| matches!(**segment, "" | "." | "..")) {
-        Some(segment) => Err(PortError::Other(berth_core::Problem::new(format!(
-            "`{segment}` cannot be an identifier: it cannot stand in a URL"
-        )))),
+        Some(segment) => Err(PortError::Other(Problem::new(
+            ProblemCode::MappingUnfit,
+            format!("`{segment}` cannot be an identifier: it cannot stand in a URL"),
+        ))),
         None => Ok(()),
     }
 }
@@ -36,7 +38,10 @@ pub(crate) fn below(base: &Url, parts: &[&str]) -> Result<Url, PortError> {
         text.extend(form_urlencoded::byte_serialize(part.as_bytes()));
     }
     Url::parse(&text).map_err(|error| {
-        PortError::Other(berth_core::Problem::new(format!("`{text}` is no address: {error}")))
+        PortError::Other(Problem::new(
+            ProblemCode::SettingsInvalid,
+            format!("`{text}` is no address: {error}"),
+        ))
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::search::{EntitySearch, by_blueprint};
 use crate::api::{client::Client, entities::WriteOrigin, error::PortError, halving::Halving};
-use berth_core::{BlueprintId, DeleteReport, EntityKey, Problem};
+use berth_core::{BlueprintId, DeleteReport, EntityKey, Problem, ProblemCode};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 
 /// The most entities that Port takes in a bulk deletion.
@@ -130,7 +130,7 @@ fn confirmed(gone: bool) -> Result<(), Problem> {
     if gone {
         return Ok(());
     }
-    Err(Problem::new("Port did not delete it").remedy(
+    Err(Problem::new(ProblemCode::PortHasDependents, "Port did not delete it").remedy(
         "Another entity may require it: set `deleteDependentEntities: true` in the mapping, or delete it in Port.",
     ))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use berth_core::{BlueprintId, Dependent, EntityKey, FieldSet, Problem};
+use berth_core::{BlueprintId, Dependent, EntityKey, FieldSet, Problem, ProblemCode};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::OnceCell;
 
@@ -48,9 +48,10 @@ pub(crate) async fn dependents(
         }
         frontier = next;
     }
-    Err(PortError::Other(Problem::new(format!(
-        "the entities to delete have dependents over more than {ROUNDS} relations in a row"
-    ))))
+    Err(PortError::Other(Problem::new(
+        ProblemCode::DeletionUnproven,
+        format!("the entities to delete have dependents over more than {ROUNDS} relations in a row"),
+    )))
 }
 
 /// What relates to some entities, each with one of those.
@@ -100,7 +101,7 @@ async fn referrers(
         let mut target = None;
         for (name, wanted) in &relations {
             let values = entity.targets(name).map_err(|value| {
-                PortError::Other(Problem::new(format!(
+                PortError::Other(Problem::new(ProblemCode::DeletionUnproven, format!(
                     "relation `{name}` of entity {blueprint}/{} is neither an identifier nor a list of some: {value}",
                     entity.identifier
                 )))
@@ -109,7 +110,10 @@ async fn referrers(
         }
         if let Some(target) = target {
             let blueprint = BlueprintId::new(blueprint).map_err(|error| {
-                PortError::Other(Problem::new(format!("a dependent of {target} cannot be named: {error}")))
+                PortError::Other(Problem::new(
+                    ProblemCode::DeletionUnproven,
+                    format!("a dependent of {target} cannot be named: {error}"),
+                ))
             })?;
             found.push((EntityKey { blueprint, identifier: entity.identifier }, target.clone()));
         }

@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use berth_core::Problem;
+use berth_core::{Problem, ProblemCode};
 use berth_http::{is_private, is_same_owner};
 use url::Url;
 
@@ -44,7 +44,10 @@ pub(crate) fn raw_address(config: &PortConfig, named: Option<&str>) -> Result<Ur
     let named = named.ok_or_else(|| "it names none".to_owned());
     named.and_then(|text| address(config, text)).map_err(|why| {
         let identifier = &config.integration_identifier;
-        Problem::new(format!("the address for raw data of integration `{identifier}` is not usable: {why}"))
+        Problem::new(
+            ProblemCode::PortInvalidAnswer,
+            format!("the address for raw data of integration `{identifier}` is not usable: {why}"),
+        )
     })
 }
 

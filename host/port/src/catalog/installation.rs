@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use berth_core::{AppConfig, CatalogInfo, KindEntry, Problem, Processing};
+use berth_core::{AppConfig, CatalogInfo, KindEntry, Problem, ProblemCode, Processing};
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -182,9 +182,10 @@ impl Installation<'_> {
         }
         let identifier = &self.config.integration_identifier;
         Err(PortError::Other(
-            Problem::new(format!(
-                "integration `{identifier}` is installed as `{found}`, not as `{INSTALLATION_TYPE}`"
-            ))
+            Problem::new(
+                ProblemCode::PortIntegration,
+                format!("integration `{identifier}` is installed as `{found}`, not as `{INSTALLATION_TYPE}`"),
+            )
             .remedy("Give OCEAN__INTEGRATION__IDENTIFIER another value, or delete that integration in Port."),
         ))
     }
@@ -317,7 +318,7 @@ impl Installation<'_> {
             wait = Duration::from_secs(wait.mul_f64(PROVISION_GROWTH).as_secs()).min(self.config.retry.cap);
         }
         Err(PortError::Other(
-            Problem::new("Port did not create the default resources of the integration").remedy(
+            Problem::new(ProblemCode::MappingInvalid, "Port did not create the default resources of the integration").remedy(
                 "Set OCEAN__CREATE_PORT_RESOURCES_ORIGIN=Default and delete the integration in Port, or write a \
                  mapping there.",
             ),
@@ -328,7 +329,11 @@ impl Installation<'_> {
         let identifier = &self.config.integration_identifier;
         let Some(config) = config.filter(|config| !is_empty(Some(config))) else {
             return Err(PortError::Other(
-                Problem::new(format!("integration `{identifier}` has no mapping")).remedy(
+                Problem::new(
+                    ProblemCode::MappingInvalid,
+                    format!("integration `{identifier}` has no mapping"),
+                )
+                .remedy(
                     "Write one in Port (Data sources, the integration, Mapping), or start once with \
                      OCEAN__INITIALIZE_PORT_RESOURCES=true for the default one.",
                 ),
@@ -336,8 +341,11 @@ impl Installation<'_> {
         };
         AppConfig::read(config).map_err(|reason| {
             PortError::Other(
-                Problem::new(format!("the mapping of integration `{identifier}` is not valid: {reason}"))
-                    .remedy("Correct it in Port (Data sources, the integration, Mapping)."),
+                Problem::new(
+                    ProblemCode::MappingInvalid,
+                    format!("the mapping of integration `{identifier}` is not valid: {reason}"),
+                )
+                .remedy("Correct it in Port (Data sources, the integration, Mapping)."),
             )
         })
     }
@@ -347,7 +355,7 @@ impl Installation<'_> {
         self.state.set_deleted(true);
         let identifier = &self.config.integration_identifier;
         PortError::Other(
-            Problem::new(format!(
+            Problem::new(ProblemCode::PortIntegration, format!(
                 "integration `{identifier}` does not exist in Port (any more): somebody deleted the data source"
             ))
             .remedy("Stop Berth if that was intended; a restart installs the data source again."),
@@ -355,10 +363,10 @@ impl Installation<'_> {
     }
 
     fn vanished(&self) -> PortError {
-        PortError::Other(Problem::new(format!(
-            "integration `{}` disappeared while it was set up",
-            self.config.integration_identifier
-        )))
+        PortError::Other(Problem::new(
+            ProblemCode::PortIntegration,
+            format!("integration `{}` disappeared while it was set up", self.config.integration_identifier),
+        ))
     }
 }
 

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use berth_core::{AppConfig, Milestone, Problem, ResyncStatus};
+use berth_core::{AppConfig, Milestone, Problem, ProblemCode, ResyncStatus};
 use serde_json::Value;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -63,8 +63,12 @@ impl Lifecycle {
         client: Arc<Client>,
         config: Arc<PortConfig>,
     ) -> Result<Self, PortError> {
-        let mapping = listed_mappings(app_config)
-            .map_err(|error| PortError::Other(Problem::new(format!("the mapping is no JSON: {error}"))))?;
+        let mapping = listed_mappings(app_config).map_err(|error| {
+            PortError::Other(Problem::new(
+                ProblemCode::MappingInvalid,
+                format!("the mapping is no JSON: {error}"),
+            ))
+        })?;
         let kinds = app_config.resources.iter().enumerate();
         Ok(Self {
             client,
@@ -166,7 +170,7 @@ impl Lifecycle {
             match self.client.lifecycle_status(self.id).await {
                 Ok(Some(status)) if status.eq_ignore_ascii_case("aborted") => {
                     self.close();
-                    return Problem::new("it was aborted in Port");
+                    return Problem::new(ProblemCode::ResyncStopped, "it was aborted in Port");
                 }
                 // Port does not know it before it has begun.
                 Ok(_) => {}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use berth_core::Problem;
+use berth_core::{Problem, ProblemCode};
 
 use crate::api::client::Client;
 
@@ -16,7 +16,7 @@ pub(crate) async fn watch(client: &Client, limit: Duration) -> Problem {
         if let Some(silent) = client.outage() {
             client.stop().ask(Duration::ZERO);
             let problem = format!("Port has not answered one request for {} s", silent.as_secs());
-            return Problem::new(problem).remedy(
+            return Problem::new(ProblemCode::PortUnavailable, problem).remedy(
                 "Run the sync again later; Port's state is shown at https://status.port.io. `outage_seconds` says \
                  how long a resync goes on without an answer.",
             );

@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use berth_core::{DocumentBatch, DocumentsError, Kind, Problem};
+use berth_core::{DocumentBatch, DocumentsError, Kind, Problem, ProblemCode};
 use serde_json::value::RawValue;
 use tokio::{
     sync::{Notify, Semaphore},
@@ -100,7 +100,8 @@ impl RawBuffers {
     fn take(&self, state: &mut State, resource: usize) -> Option<Flight<'_>> {
         let buffer = state.buffers.remove(&resource)?;
         *state.flying.entry(resource).or_default() += 1;
-        let stopped = Problem::new("a write of raw data was stopped before its end");
+        let stopped =
+            Problem::new(ProblemCode::ResyncStopped, "a write of raw data was stopped before its end");
         Some(Flight { raw: self, resource, buffer, outcome: Err(DocumentsError::Lost(stopped)) })
     }
 
@@ -205,6 +206,7 @@ impl RawBuffers {
                     lifecycle.close();
                 }
                 Err(DocumentsError::Superseded(Problem::new(
+                    ProblemCode::ResyncSuperseded,
                     "Port takes no more raw data of this resync, because a newer one has begun",
                 )))
             }
@@ -235,10 +237,9 @@ impl Drop for Flight<'_> {
 }
 
 fn lost(flight: &Flight<'_>, error: PortError) -> DocumentsError {
-    let Problem { message, remedy } = error.into_problem();
     let kind = &flight.buffer.kind;
-    DocumentsError::Lost(Problem {
-        message: format!("raw data of {kind} did not get into Port: {message}"),
-        remedy,
-    })
+    let problem = error.into_problem();
+    DocumentsError::Lost(
+        problem.map_message(|why| format!("raw data of {kind} did not get into Port: {why}")),
+    )
 }

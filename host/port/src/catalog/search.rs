@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use berth_core::{BlueprintId, Entity, EntityKey, FieldSet, Problem};
+use berth_core::{BlueprintId, Entity, EntityKey, FieldSet, Problem, ProblemCode};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -234,7 +234,7 @@ fn of_blueprint(blueprint: &str, mut rules: Vec<Condition>) -> Condition {
 pub(crate) fn endless(what: &str) -> PortError {
     let problem = format!("Port's {what} does not end: its pages name each other as the next");
     PortError::Other(
-        Problem::new(problem)
+        Problem::new(ProblemCode::PortInvalidAnswer, problem)
             .remedy("Run the sync again later. If it happens again, contact Port's support."),
     )
 }

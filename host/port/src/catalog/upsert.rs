@@ -12,7 +12,9 @@ use crate::{
         halving::Halving,
     },
 };
-use berth_core::{BlueprintId, Entity, Problem, UpsertOptions, UpsertOutcome, UpsertReport, port_names};
+use berth_core::{
+    BlueprintId, Entity, Problem, ProblemCode, UpsertOptions, UpsertOutcome, UpsertReport, port_names,
+};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 
@@ -64,7 +66,7 @@ pub(crate) async fn upsert(
 fn body(entity: &Entity) -> Result<Vec<u8>, Problem> {
     port_names::check_entity(entity)?;
     serde_json::to_vec(&EntityBody::of(entity))
-        .map_err(|error| Problem::new(format!("cannot be written as JSON: {error}")))
+        .map_err(|error| Problem::new(ProblemCode::Internal, format!("cannot be written as JSON: {error}")))
 }
 
 struct Upsert<'a> {
@@ -133,8 +135,11 @@ impl Upsert<'_> {
                 let length = self.bodies[index].len();
                 let problem = error.into_problem();
                 UpsertOutcome::Refused(
-                    Problem::new(format!("{} (the entity has {length} bytes)", problem.message))
-                        .remedy("Map fewer or smaller properties of this kind."),
+                    Problem::new(
+                        problem.code,
+                        format!("{} (the entity has {length} bytes)", problem.message),
+                    )
+                    .remedy("Map fewer or smaller properties of this kind."),
                 )
             }
             Err(error) => UpsertOutcome::Refused(error.into_problem()),
@@ -184,7 +189,7 @@ fn outcomes(
 
 fn silence() -> UpsertOutcome {
     UpsertOutcome::Refused(
-        Problem::new("Port's answer does not mention the entity")
+        Problem::new(ProblemCode::PortInvalidAnswer, "Port's answer does not mention the entity")
             .remedy("Run the sync again; if this stays, the entity's identifier may be malformed."),
     )
 }

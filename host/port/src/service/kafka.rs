@@ -2,7 +2,7 @@
 
 use std::{fmt, time::SystemTime};
 
-use berth_core::Problem;
+use berth_core::{Problem, ProblemCode};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
@@ -90,8 +90,11 @@ pub(crate) async fn feed(
     let organization = client.organization().await?;
     let Some(id) = organization.id else {
         return Err(FeedError::Unavailable(
-            Problem::new("Port does not tell the organization's id, which names its Kafka topics")
-                .remedy("Use the POLLING listener, or tell Port's support."),
+            Problem::new(
+                ProblemCode::PortKafka,
+                "Port does not tell the organization's id, which names its Kafka topics",
+            )
+            .remedy("Use the POLLING listener, or tell Port's support."),
         ));
     };
     let flags = organization.feature_flags.unwrap_or_default();
@@ -102,7 +105,7 @@ pub(crate) async fn feed(
 async fn credentials(client: &Client) -> Result<KafkaCredentials, FeedError> {
     let Some(BrokerCredentials { username, password }) = client.kafka_credentials().await? else {
         return Err(FeedError::NotProvided(
-            Problem::new("Port has no Kafka credentials for this organization")
+            Problem::new(ProblemCode::PortKafka, "Port has no Kafka credentials for this organization")
                 .remedy("Use the POLLING listener, which needs none, or have Port's support set up Kafka."),
         ));
     };

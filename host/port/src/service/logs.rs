@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use berth_common::redact::Redactor;
-use berth_core::Problem;
+use berth_core::{Problem, ProblemCode};
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, future::BoxFuture};
 use serde_json::{Map, Value, value::RawValue};
@@ -70,7 +70,10 @@ pub(crate) async fn ship(
     records: Vec<LogRecord>,
 ) -> Result<(), PortError> {
     let Some(url) = url else {
-        return Err(PortError::Other(Problem::new("Port names no address for logs")));
+        return Err(PortError::Other(Problem::new(
+            ProblemCode::PortInvalidAnswer,
+            "Port names no address for logs",
+        )));
     };
     let logs: Vec<Log<'_>> = records
         .into_iter()

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_embed::Problem;
+use berth_embed::{Problem, ProblemCode};
 use berth_port::service::{FeedError, KafkaCredentials, PortService, RequestFeed};
 use krafka::{
     CloseOptions, KrafkaError,
@@ -97,7 +97,7 @@ impl From<KrafkaError> for Failure {
                  POLLING listener needs none"
             }
         };
-        Self::Passing(Problem::from_error(&error).remedy(remedy))
+        Self::Passing(Problem::from_error(ProblemCode::KafkaUnavailable, &error).remedy(remedy))
     }
 }
 
@@ -151,6 +151,7 @@ impl Listening<'_> {
     async fn compare(&self, feed: &RequestFeed) -> Result<(), Failure> {
         match self.port.request_feed(true).await {
             Ok(now) if now.credentials != feed.credentials => Err(Failure::Passing(Problem::new(
+                ProblemCode::KafkaUnavailable,
                 "the credentials for Kafka have changed in Port; the connection begins anew with those of now",
             ))),
             Ok(_) => Ok(()),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use berth_embed::{
-    Deletion, Keep, Kept, Problem, RemovalAfter, Report,
+    Deletion, Keep, Kept, Problem, ProblemCode, RemovalAfter, Report,
     core::{EntityKey, RemovedScope},
 };
 use indicatif::HumanCount;
@@ -95,7 +95,10 @@ impl Group {
 
     /// As a problem, for where those are listed.
     pub(crate) fn problem(&self) -> Problem {
-        let problem = Problem::new(format!("kept, although not found: {}", self.title()));
+        let problem = Problem::new(
+            ProblemCode::DeletionUnproven,
+            format!("kept, although not found: {}", self.title()),
+        );
         if self.steps.is_empty() { problem } else { problem.remedy(self.steps.join("\n")) }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use berth_embed::{
     Misconfiguration, RemovalAfter, Report, UnreadCall,
-    core::{Account, Problem, RefusedPlugin, UnitId, UnitState},
+    core::{Account, Problem, ProblemCode, RefusedPlugin, UnitId, UnitState},
 };
 use serde::Serialize;
 
@@ -145,10 +145,10 @@ impl ProblemGroups {
         for dependent in &report.deletion.dependents {
             let verb = if report.dry_run { "would be" } else { "was" };
             let whose = if dependent.owned { "" } else { ", and somebody else made it" };
-            let problem = Problem::new(format!(
-                "{verb} deleted, because it depends on {}{whose}",
-                dependent.depends_on
-            ));
+            let problem = Problem::new(
+                ProblemCode::DeletionUnproven,
+                format!("{verb} deleted, because it depends on {}{whose}", dependent.depends_on),
+            );
             self.add(About::Dependent, &problem, &dependent.entity.to_string());
         }
         for found in &report.misconfigurations {
@@ -159,7 +159,11 @@ impl ProblemGroups {
             );
             let serious = found.required || found.drops();
             let about = if serious { About::Mistake } else { About::Mapping };
-            self.add(about, &Problem::new(message), &format!("resources[{resource}] ({kind})"));
+            self.add(
+                about,
+                &Problem::new(ProblemCode::MappingFailed, message),
+                &format!("resources[{resource}] ({kind})"),
+            );
         }
     }
 
@@ -188,15 +192,17 @@ impl ProblemGroups {
     fn unread(&mut self, unit: &UnitId, unread: &UnreadCall) {
         let UnreadCall { call, denied, resources, problem, .. } = unread;
         let problem = match &denied[..] {
-            [] => Problem {
-                message: format!("{}; what `{call}` tells stays as it is in Port", problem.message),
-                remedy: problem.remedy.clone(),
-            },
-            actions => Problem::new(format!("`{call}` is denied: what it tells stays as it is in Port"))
-                .remedy(format!(
-                    "allow `{}` for the roles that read these accounts, or look for a policy that denies it",
-                    actions.join("`, `")
-                )),
+            [] => problem
+                .clone()
+                .map_message(|why| format!("{why}; what `{call}` tells stays as it is in Port")),
+            actions => Problem::new(
+                ProblemCode::AwsAccessDenied,
+                format!("`{call}` is denied: what it tells stays as it is in Port"),
+            )
+            .remedy(format!(
+                "allow `{}` for the roles that read these accounts, or look for a policy that denies it",
+                actions.join("`, `")
+            )),
         };
         self.add(About::Unread, &problem, &format!("{unit} ({resources} resources)"));
     }
@@ -243,7 +249,8 @@ impl ProblemGroups {
 }
 
 fn bounded(problem: &Problem) -> Problem {
-    Problem { message: cut(&problem.message), remedy: problem.remedy.as_deref().map(cut) }
+    let remedy = problem.remedy.as_deref().map(cut);
+    Problem { remedy, ..Problem::new(problem.code, cut(&problem.message)) }
 }
 
 fn cut(text: &str) -> String {
@@ -260,12 +267,16 @@ mod tests {
     #[test]
     fn a_problem_is_listed_once_and_nothing_grows_without_end() {
         let mut problems = ProblemGroups::default();
-        let denied = Problem::new("denied").remedy("grant it");
+        let denied = Problem::new(ProblemCode::Other, "denied").remedy("grant it");
         for unit in 0..50 {
             assert_eq!(problems.add(About::Failed, &denied, &format!("unit {unit}")), Some(0));
         }
         for other in 0..GROUPS as u64 + 5 {
-            problems.add(About::Skipped, &Problem::new(format!("{other} {}", "é".repeat(TEXT))), "x");
+            problems.add(
+                About::Skipped,
+                &Problem::new(ProblemCode::Other, format!("{other} {}", "é".repeat(TEXT))),
+                "x",
+            );
         }
         let groups: Vec<&ProblemGroup> = problems.iter().collect();
         assert_eq!((groups[0].count, groups[0].concerns.len()), (50, LISTED));

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use berth_embed::{
-    Deletion, HeldBack, Keep, Kept, Outcome, Planned, UnitCounts, UnitReport,
+    Deletion, HeldBack, Keep, Kept, Outcome, Planned, ProblemCode, UnitCounts, UnitReport,
     core::{
         Account, AccountId, Dependent, EntityKey, Kind, Partition, Place, Region, RemovedScope, UnitId,
         UnitState,
@@ -36,7 +36,8 @@ fn units(accounts: u64, regions: usize, kinds: usize) -> Vec<UnitId> {
 
 /// Plans units, which all count as skipped until they begin.
 fn plan(model: &StatusModel, units: &[UnitId]) {
-    let skipped = |unit: &UnitId| (unit.clone(), UnitState::Skipped(Problem::new("not yet")));
+    let skipped =
+        |unit: &UnitId| (unit.clone(), UnitState::Skipped(Problem::new(ProblemCode::Other, "not yet")));
     let plan = Planned { settled: units.iter().map(skipped).collect(), ..Planned::default() };
     model.event(&Event::Planned { units: 0, settled: units.len(), plan: &plan });
 }
@@ -101,8 +102,8 @@ async fn changes_lead_to_the_same_as_everything_however_seldom_one_looks() {
         model.event(&Event::UnitProgress { unit, fetched });
         if step % 4 != 0 {
             let state = match step % 3 {
-                0 => UnitState::Failed(Problem::new(format!("failed {}", step % 2))),
-                1 => UnitState::Skipped(Problem::new("denied").remedy("grant it")),
+                0 => UnitState::Failed(Problem::new(ProblemCode::Other, format!("failed {}", step % 2))),
+                1 => UnitState::Skipped(Problem::new(ProblemCode::Other, "denied").remedy("grant it")),
                 _ => UnitState::Complete,
             };
             model.event(&Event::UnitFinished { report: &ended(unit, state, fetched + 2) });
@@ -145,7 +146,7 @@ async fn two_hundred_accounts_stay_small_and_their_changes_smaller() {
 #[test]
 fn texts_of_others_stay_texts() {
     let model = StatusModel::default();
-    let hostile = Problem::new(HOSTILE).remedy(HOSTILE);
+    let hostile = Problem::new(ProblemCode::Other, HOSTILE).remedy(HOSTILE);
     model.event(&Event::Account { account: &account(111_111_111_111), problem: Some(&hostile) });
     let json = model.whole();
     let page = page(Some(&json));
@@ -170,7 +171,7 @@ fn the_page_needs_nothing_from_elsewhere() {
 fn what_waits_for_a_decision_stands_among_the_problems() {
     let entity = |name: &str| EntityKey { blueprint: "ec2Volume".parse().unwrap(), identifier: name.into() };
     let scope = RemovedScope::Account(AccountId::new("222222222222").unwrap());
-    let held = Problem::new("19 of 20").remedy("approve them");
+    let held = Problem::new(ProblemCode::Other, "19 of 20").remedy("approve them");
     let deletion = Deletion {
         kept: vec![
             Kept { entity: entity("a"), keep: Keep::ScopeRemoved { scope, resyncs: Some(1) } },
@@ -234,7 +235,8 @@ fn the_last_resyncs_are_remembered_and_no_more() {
     let model = StatusModel::default();
     for number in 1..=REMEMBERED as u64 + 5 {
         model.state().begin("schedule", SystemTime::now());
-        model.ended_early("not-begun", Some(&Problem::new("Port is away").remedy("wait")));
+        model
+            .ended_early("not-begun", Some(&Problem::new(ProblemCode::Other, "Port is away").remedy("wait")));
         let whole: Value = serde_json::from_str(&model.whole()).unwrap();
         assert_eq!(whole["history"][0]["number"], number);
         assert_eq!(whole["history"][0]["outcome"], "not-begun");

@@ -283,7 +283,7 @@ impl Visit for Fields {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.add(field, berth_embed::Problem::from_error(value).message.into());
+        self.add(field, berth_embed::error_chain(value).into());
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use berth_embed::{BodyError, Problem, TransportError, read_body};
+use berth_embed::{BodyError, Problem, ProblemCode, TransportError, error_chain, read_body};
 use opentelemetry::{
     KeyValue,
     metrics::{AsyncInstrument, MeterProvider},
@@ -69,7 +69,7 @@ impl Otlp {
     /// A [`Problem`] when the variables that the SDK reads make no sense. There is no export then.
     pub fn start(config: &OtlpConfig, http: reqwest::Client) -> Result<Self, Problem> {
         let refused = |error: &dyn std::error::Error| {
-            Problem::from_error(error)
+            Problem::from_error(ProblemCode::SettingsInvalid, error)
                 .remedy("check the variables OTEL_EXPORTER_OTLP_…, or unset them to export nothing")
         };
         let client = Arc::new(Client::new(http, config.timeout).map_err(|error| refused(&error))?);
@@ -248,7 +248,7 @@ impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let sent = self.send(request).await;
         if let Err(error) = &sent {
-            self.warn(&Problem::from_error(error.as_ref()).message);
+            self.warn(&error_chain(error.as_ref()));
         }
         sent
     }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_core::{AccountId, BlueprintId, Dependent, EntityKey, Kind, Problem};
+use berth_core::{AccountId, BlueprintId, Dependent, EntityKey, Kind, Problem, ProblemCode};
 use serde::Serialize;
 
 use super::facts::Basis;
@@ -145,7 +145,7 @@ pub fn apply_limits(doomed: Vec<Doomed>, counts: &Counts) -> Limited {
     }
     for (at, entities) in mistakes {
         let Mistaken { entry, kind, resources, identifiers, .. } = &counts.mistaken[at];
-        let problem = Problem::new(format!(
+        let problem = Problem::new(ProblemCode::DeletionLimit, format!(
             "resources[{entry}] ({kind}): {resources} resources have {identifiers} different identifiers, \
              so its deletions are held back"
         ))
@@ -154,9 +154,10 @@ pub fn apply_limits(doomed: Vec<Doomed>, counts: &Counts) -> Limited {
     }
     for (part, entities) in parts {
         let (lost, all) = exceeded[part];
-        let problem = Problem::new(format!(
-            "{part}: {lost} of {all} entities would be deleted at once, more than {PART_SHARE} %"
-        ))
+        let problem = Problem::new(
+            ProblemCode::DeletionLimit,
+            format!("{part}: {lost} of {all} entities would be deleted at once, more than {PART_SHARE} %"),
+        )
         .remedy(APPROVE);
         limited.held_back.push(HeldBack { entities, problem, dependents: Vec::new() });
     }
@@ -189,7 +190,7 @@ pub fn check_total(deleting: u64, owned: u64, options: &LimitOptions) -> Result<
     #[expect(clippy::cast_precision_loss, reason = "a share of counts far below 2^52")]
     let share = deleting as f64 / owned.max(1) as f64;
     if deleting > 0 && share > options.threshold {
-        return Err(Problem::new(format!(
+        return Err(Problem::new(ProblemCode::DeletionLimit, format!(
             "{deleting} of {owned} entities would be deleted ({:.0} %), more than `entityDeletionThreshold` allows ({:.0} %)",
             share * 100.0,
             options.threshold * 100.0
@@ -197,9 +198,12 @@ pub fn check_total(deleting: u64, owned: u64, options: &LimitOptions) -> Result<
         .remedy(APPROVE));
     }
     match options.maximum {
-        Some(maximum) if deleting > maximum => Err(Problem::new(format!(
-            "{deleting} entities would be deleted at once, more than `max_deletions` allows ({maximum})"
-        ))
+        Some(maximum) if deleting > maximum => Err(Problem::new(
+            ProblemCode::DeletionLimit,
+            format!(
+                "{deleting} entities would be deleted at once, more than `max_deletions` allows ({maximum})"
+            ),
+        )
         .remedy(APPROVE)),
         _ => Ok(()),
     }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use berth_core::{
-    AccountId, BlueprintId, Dependent, EntityKey, FieldSet, MapperSnapshot, Problem, Producers, Region,
-    ResourceReader, Scope, Unit, UnitId, UnitState,
+    AccountId, BlueprintId, Dependent, EntityKey, FieldSet, MapperSnapshot, Problem, ProblemCode, Producers,
+    Region, ResourceReader, Scope, Unit, UnitId, UnitState,
 };
 use futures::StreamExt;
 use tokio::time::Instant;
@@ -343,7 +343,10 @@ impl StaleEntities<'_, '_> {
             return Ok(());
         }
         let owned = self.catalog.view().current(&unsure, &FieldSet::default()).await.map_err(|error| {
-            Problem::new(format!("the owner of stale entities could not be read: {}", error.0.message))
+            Problem::new(
+                ProblemCode::DeletionUnproven,
+                format!("the owner of stale entities could not be read: {}", error.0.message),
+            )
         })?;
         let owned: HashSet<EntityKey> = owned.into_iter().map(|entity| entity.key).collect();
         let foreign: HashSet<EntityKey> = unsure.into_iter().filter(|key| !owned.contains(key)).collect();
@@ -384,7 +387,10 @@ impl StaleEntities<'_, '_> {
             doomed.retain(|doomed| !needed.contains(&doomed.key));
             self.keep(needed, &Keep::Related);
         }
-        Err(Problem::new("own entities that stay depend on too many of the entities to delete"))
+        Err(Problem::new(
+            ProblemCode::DeletionUnproven,
+            "own entities that stay depend on too many of the entities to delete",
+        ))
     }
 
     /// What a plan that is applied would delete along with what limits hold back.
@@ -399,10 +405,10 @@ impl StaleEntities<'_, '_> {
 
     async fn dependents(&self, keys: &[EntityKey]) -> Result<Vec<Dependent>, Problem> {
         self.catalog.view().dependents(keys).await.map_err(|error| {
-            Problem::new(format!(
-                "what depends on the entities to delete could not be read: {}",
-                error.0.message
-            ))
+            Problem::new(
+                ProblemCode::DeletionUnproven,
+                format!("what depends on the entities to delete could not be read: {}", error.0.message),
+            )
         })
     }
 
@@ -413,9 +419,10 @@ impl StaleEntities<'_, '_> {
             let more = self.deletion.dependents.iter().find(|dependent| !approved.deletes(&dependent.entity));
             return match more {
                 None => Ok(true),
-                Some(Dependent { entity, depends_on, .. }) => Err(Problem::new(format!(
-                    "{entity} now depends on {depends_on}, and the plan does not list it"
-                ))
+                Some(Dependent { entity, depends_on, .. }) => Err(Problem::new(
+                    ProblemCode::DeletionUnproven,
+                    format!("{entity} now depends on {depends_on}, and the plan does not list it"),
+                )
                 .remedy("make a new plan with `berth plan --out FILE`")),
             };
         }
@@ -477,10 +484,10 @@ impl StaleEntities<'_, '_> {
             self.written.relates_to.keys().chain(self.written.searching.keys()).collect();
         for from in sources {
             let relations = self.catalog.view().relations(from).await.map_err(|error| {
-                Problem::new(format!(
-                    "the relations of blueprint `{from}` could not be read: {}",
-                    error.0.message
-                ))
+                Problem::new(
+                    ProblemCode::DeletionUnproven,
+                    format!("the relations of blueprint `{from}` could not be read: {}", error.0.message),
+                )
             })?;
             for (name, target) in relations.into_iter().flatten() {
                 if doomed.iter().any(|doomed| doomed.key.blueprint == target) {
@@ -520,10 +527,10 @@ impl StaleEntities<'_, '_> {
                 .map(|identifier| EntityKey { blueprint: from.clone(), identifier: identifier.clone() })
                 .collect();
             let entities = self.catalog.view().current(&keys, &fields).await.map_err(|error| {
-                Problem::new(format!(
-                    "what `{relation}` of `{from}` found could not be read: {}",
-                    error.0.message
-                ))
+                Problem::new(
+                    ProblemCode::DeletionUnproven,
+                    format!("what `{relation}` of `{from}` found could not be read: {}", error.0.message),
+                )
             })?;
             for entity in &entities {
                 note_targets(found, entity);
@@ -534,5 +541,8 @@ impl StaleEntities<'_, '_> {
 }
 
 fn unlisted(problem: &Problem) -> Problem {
-    Problem::new(format!("what the catalog holds could not be listed: {}", problem.message))
+    Problem::new(
+        ProblemCode::DeletionUnproven,
+        format!("what the catalog holds could not be listed: {}", problem.message),
+    )
 }

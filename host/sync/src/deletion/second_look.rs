@@ -6,7 +6,8 @@ use std::{
 };
 
 use berth_core::{
-    EntityKey, FetchError, FetchRequest, KindManifest, MapContext, MapRequest, Problem, Scope, Unit,
+    EntityKey, FetchError, FetchRequest, KindManifest, MapContext, MapRequest, Problem, ProblemCode, Scope,
+    Unit,
 };
 use futures::{StreamExt, stream};
 
@@ -138,7 +139,10 @@ impl StaleEntities<'_, '_> {
                 return Ok(None);
             }
             if let Some(error) = report.errors.first() {
-                return Err(Problem::new(format!("{} cannot be mapped: {}", error.resource, error.reason)));
+                return Err(Problem::new(
+                    ProblemCode::MappingFailed,
+                    format!("{} cannot be mapped: {}", error.resource, error.reason),
+                ));
             }
             found.extend(
                 report.entities.into_iter().map(|entity| entity.key).filter(|key| keys.contains(key)),

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use berth_core::{
-    Adoption, BlueprintId, Entity, EntityKey, FieldSet, Ledger, Problem, Processing, Producer, Producers,
-    UnitId, UpsertOptions, UpsertOutcome,
+    Adoption, BlueprintId, Entity, EntityKey, FieldSet, Ledger, Problem, ProblemCode, Processing, Producer,
+    Producers, UnitId, UpsertOptions, UpsertOutcome,
 };
 use tokio::sync::MutexGuard;
 
@@ -151,7 +151,10 @@ impl Refresher {
                         _ = miss.get_or_insert(Miss::Again(problem));
                     }
                     Written::Foreign => {
-                        let problem = Problem::new("somebody else owns an entity with the same identifier");
+                        let problem = Problem::new(
+                            ProblemCode::PortForeignOwner,
+                            "somebody else owns an entity with the same identifier",
+                        );
                         miss.get_or_insert(Miss::Never(problem));
                     }
                 }

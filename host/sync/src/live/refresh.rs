@@ -17,7 +17,8 @@ use std::{
 use berth_core::{
     Account, AppConfig, Catalog, Document, Entity, EntityKey, EventDocuments, EventSession, FetchError,
     FetchRequest, KindManifest, Ledger, MapContext, MapReport, MapRequest, Mapper, MapperSnapshot, Mapping,
-    One, Opened, Place, Problem, Processing, Producer, RawPage, Region, ResourceConfig, Scope, UnreadStep,
+    One, Opened, Place, Problem, ProblemCode, Processing, Producer, RawPage, Region, ResourceConfig, Scope,
+    UnreadStep,
 };
 use futures::StreamExt;
 use serde_json::{Map, Value, json};
@@ -251,7 +252,10 @@ impl Refresher {
         };
         if contrary && !last {
             let told = if exists { "still exists" } else { "does not exist (yet)" };
-            return Err(Miss::Again(Problem::new(format!("it {told}, other than the event says"))));
+            return Err(Miss::Again(Problem::new(
+                ProblemCode::AwsInvalidAnswer,
+                format!("it {told}, other than the event says"),
+            )));
         }
         doomed.retain(|key| !upserts.contains_key(key));
         if exists {
@@ -299,7 +303,9 @@ impl Refresher {
             Processing::EntitiesAndDocuments => (entry.mapping.clone(), true),
             Processing::Documents => (Mapping::Documents, false),
         };
-        let never = |error: berth_core::ManifestError| Miss::Never(Problem::from_error(&error));
+        let never = |error: berth_core::ManifestError| {
+            Miss::Never(Problem::from_error(ProblemCode::Internal, &error))
+        };
         let options = &entry.resource.config.selector.include_actions;
         // Read on its own: no answer of an earlier call is good enough.
         let mut pages = entry.accounts.reader().fetch(FetchRequest {

@@ -11,8 +11,8 @@ use std::{
 };
 
 use berth_core::{
-    Adoption, BlueprintId, Entity, EntityKey, EventDocuments, EventSession, Kind, Problem, UpsertOptions,
-    UpsertOutcome,
+    Adoption, BlueprintId, Entity, EntityKey, EventDocuments, EventSession, Kind, Problem, ProblemCode,
+    UpsertOptions, UpsertOutcome,
 };
 use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use tokio::{
@@ -72,7 +72,12 @@ impl BatchWriter {
         let group = EntityGroup { blueprint: blueprint.clone(), merge, create_missing_related_entities };
         let written: Vec<_> =
             entities.into_iter().map(|entity| self.entities.add(group.clone(), catalog, entity)).collect();
-        let silence = |_| Written::Unknown(Problem::new("the catalog did not answer for this entity"));
+        let silence = |_| {
+            Written::Unknown(Problem::new(
+                ProblemCode::PortInvalidAnswer,
+                "the catalog did not answer for this entity",
+            ))
+        };
         join_all(written).await.into_iter().map(|written| written.unwrap_or_else(silence)).collect()
     }
 
@@ -86,7 +91,12 @@ impl BatchWriter {
         documents: EventDocuments,
     ) -> Result<(), Problem> {
         let sent = self.documents.add(documents.config.kind.clone(), catalog, documents).await;
-        sent.unwrap_or_else(|_| Err(Problem::new("the catalog did not answer for these documents")))
+        sent.unwrap_or_else(|_| {
+            Err(Problem::new(
+                ProblemCode::PortInvalidAnswer,
+                "the catalog did not answer for these documents",
+            ))
+        })
     }
 
     /// Writes whatever comes. What is under way is given up when it is dropped.

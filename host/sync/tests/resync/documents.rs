@@ -7,7 +7,8 @@ use std::{
 };
 
 use berth_core::{
-    Catalog, DocumentsError, FetchError, Milestone, Problem, Processing, ResourceResult, UnitState,
+    Catalog, DocumentsError, FetchError, Milestone, Problem, ProblemCode, Processing, ResourceResult,
+    UnitState,
 };
 use berth_sync::{Mode, NullObserver, Outcome, SyncOptions, run};
 use berth_test_support::FakeCatalog;
@@ -55,8 +56,8 @@ async fn a_catalog_that_maps_by_itself_gets_documents_and_nothing_else() {
 
 #[tokio::test]
 async fn to_a_catalog_that_maps_by_itself_nothing_incomplete_looks_complete() {
-    let failed = || FetchError::Failed(Problem::new("boom"));
-    let skipped = || FetchError::Skipped(Problem::new("denied"));
+    let failed = || FetchError::Failed(Problem::new(ProblemCode::Other, "boom"));
+    let skipped = || FetchError::Skipped(Problem::new(ProblemCode::Other, "denied"));
     for error in [failed(), skipped()] {
         let catalog = Arc::new(mapping_itself());
         let mut world = World::new();
@@ -71,7 +72,7 @@ async fn to_a_catalog_that_maps_by_itself_nothing_incomplete_looks_complete() {
 
 #[tokio::test]
 async fn documents_that_are_lost_fail_their_entry_and_no_other() {
-    let lost = || DocumentsError::Lost(Problem::new("503"));
+    let lost = || DocumentsError::Lost(Problem::new(ProblemCode::Other, "503"));
     for when in ["first", "end"] {
         let refuses = BTreeMap::from([((1, when), lost())]);
         let catalog = Arc::new(FakeCatalog { refuses, ..mapping_itself() });
@@ -88,7 +89,7 @@ async fn documents_that_are_lost_fail_their_entry_and_no_other() {
 
 #[tokio::test]
 async fn a_resync_that_another_has_replaced_stops_and_is_no_failure() {
-    let stale = DocumentsError::Superseded(Problem::new("a newer one"));
+    let stale = DocumentsError::Superseded(Problem::new(ProblemCode::Other, "a newer one"));
     let catalog =
         Arc::new(FakeCatalog { refuses: BTreeMap::from([((1, "first"), stale)]), ..mapping_itself() });
     let report = synced(&World::new(), &catalog).await;
@@ -103,8 +104,8 @@ async fn a_resync_that_another_has_replaced_stops_and_is_no_failure() {
 async fn documents_beside_entities_cannot_harm_them() {
     let beside =
         || FakeCatalog { processing: Mutex::new(Processing::EntitiesAndDocuments), ..FakeCatalog::default() };
-    let lost = DocumentsError::Lost(Problem::new("503"));
-    let stale = DocumentsError::Superseded(Problem::new("a newer one"));
+    let lost = DocumentsError::Lost(Problem::new(ProblemCode::Other, "503"));
+    let stale = DocumentsError::Superseded(Problem::new(ProblemCode::Other, "a newer one"));
     let refuses = BTreeMap::from([((0, "first"), lost), ((1, "first"), stale)]);
     for (catalog, documents) in [(beside(), 10), (FakeCatalog { refuses, ..beside() }, 0)] {
         let catalog = Arc::new(catalog);
@@ -180,7 +181,7 @@ proptest! {
             let mut world = World::new();
             world.delays = delays.into_iter().map(Duration::from_millis).collect();
             if failing {
-                let error = FetchError::Failed(Problem::new("boom"));
+                let error = FetchError::Failed(Problem::new(ProblemCode::Other, "boom"));
                 world.errors.insert(World::at(A, "eu-west-1", "X::Thing"), error);
             }
             let catalog = Arc::new(FakeCatalog { delay: Duration::from_millis(delay), ..mapping_itself() });

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use berth_core::{Catalog, FetchError, LedgerEntry, Problem, Processing};
+use berth_core::{Catalog, FetchError, LedgerEntry, Problem, ProblemCode, Processing};
 use berth_sync::{Change, Mode, NullObserver, Outcome, Report, SyncOptions, run};
 use berth_test_support::{FakeCatalog, FakeLedger};
 use serde_json::json;
@@ -153,7 +153,10 @@ async fn gone(ledger: Option<&FakeLedger>) -> (Vec<String>, usize) {
         thing.properties.clear();
         thing.relations.clear();
     }
-    world.errors.insert(World::at(A, "eu-west-1", "X::Thing"), FetchError::Failed(Problem::new("boom")));
+    world.errors.insert(
+        World::at(A, "eu-west-1", "X::Thing"),
+        FetchError::Failed(Problem::new(ProblemCode::Other, "boom")),
+    );
     world.things(A, "eu-west-1").clear();
     world.things(A, "us-east-1").pop();
     world.things(B, "eu-west-1").pop();
@@ -200,7 +203,10 @@ async fn what_several_units_produce_belongs_to_all_of_them_and_is_always_compare
         thing.properties.clear();
         thing.relations.clear();
     });
-    world.errors.insert(World::at(A, "eu-west-1", "X::Thing"), FetchError::Failed(Problem::new("boom")));
+    world.errors.insert(
+        World::at(A, "eu-west-1", "X::Thing"),
+        FetchError::Failed(Problem::new(ProblemCode::Other, "boom")),
+    );
     world.things(A, "eu-west-1").clear();
     world.things(B, "eu-west-1").pop();
     let report = apply(&world, &catalog, &ledger).await;

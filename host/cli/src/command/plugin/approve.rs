@@ -8,7 +8,7 @@ use std::{
 };
 
 use berth_embed::{
-    Engine, EngineConfig, PluginInfo, Problem,
+    Engine, EngineConfig, PluginInfo, Problem, ProblemCode,
     core::{Ask, Grant, Grants, KindManifest, Step},
 };
 
@@ -52,7 +52,7 @@ pub(super) fn add(config: &EngineConfig, trust: &Trust, add: &Add<'_>) -> Result
     out(&safe(told.trim_end()));
     for plugin in &looked {
         if let (Demand::Signed, Some(reason)) = (trust.demand, unsigned(&plugin.signature)) {
-            return Err(Problem::new(format!("{}: {reason}", plugin.info.file.display())).remedy(
+            return Err(Problem::new(ProblemCode::PluginNotTrusted, format!("{}: {reason}", plugin.info.file.display())).remedy(
                 "`plugin_trust` is `signed`: get the plugin and its signature from whoever signs it, and name the key in `plugin_keys`",
             ));
         }
@@ -99,8 +99,11 @@ pub(super) fn remove(trust: &Trust, name: &str) -> Result<(String, Exit), Proble
         let Grants { plugins } = &grants;
         let known: Vec<&str> = plugins.keys().map(String::as_str).collect();
         let known = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
-        return Err(Problem::new(format!("{} approves no `{name}`", trust.lock.display()))
-            .remedy(format!("it approves {known}; bundled plugins need no approval")));
+        return Err(Problem::new(
+            ProblemCode::CommandArgument,
+            format!("{} approves no `{name}`", trust.lock.display()),
+        )
+        .remedy(format!("it approves {known}; bundled plugins need no approval")));
     }
     trust.write(&grants)?;
     Ok((format!("{name} is not approved any more in {}", trust.lock.display()), Exit::Done))
@@ -108,7 +111,8 @@ pub(super) fn remove(trust: &Trust, name: &str) -> Result<(String, Exit), Proble
 
 /// The components that are meant: a file, those of a directory, or what a folder builds.
 fn files(plugin: &Path) -> Result<Vec<PathBuf>, Problem> {
-    let unreadable = |error| Problem::new(format!("{}: {error}", plugin.display()));
+    let unreadable =
+        |error| Problem::new(ProblemCode::FileUnreadable, format!("{}: {error}", plugin.display()));
     if !plugin.is_dir() {
         return Ok(vec![plugin.canonicalize().map_err(unreadable)?]);
     }
@@ -123,8 +127,8 @@ fn files(plugin: &Path) -> Result<Vec<PathBuf>, Problem> {
 
 fn look(engine: &Engine, trust: &Trust, file: &Path) -> Result<Looked, Problem> {
     let info = engine.inspect(file)?;
-    let bytes =
-        files::read(file, info.size).map_err(|error| Problem::new(format!("{}: {error}", file.display())))?;
+    let bytes = files::read(file, info.size)
+        .map_err(|error| Problem::new(ProblemCode::FileUnreadable, format!("{}: {error}", file.display())))?;
     let ask = Ask::of(&info.manifest, &info.sha256);
     Ok(Looked { info, ask, signature: trust.signature(file, &bytes) })
 }
@@ -133,7 +137,7 @@ fn look(engine: &Engine, trust: &Trust, file: &Path) -> Result<Looked, Problem> 
 fn copy(engine: &Engine, info: &PluginInfo, to: &Path) -> Result<PathBuf, Problem> {
     let target = to.join(info.file.file_name().unwrap_or_default());
     let failed = |error: &dyn std::fmt::Display| {
-        Problem::new(format!("{} cannot be written: {error}", target.display()))
+        Problem::new(ProblemCode::FileUnwritable, format!("{} cannot be written: {error}", target.display()))
             .remedy("give a directory that can be written to with --to")
     };
     if target.canonicalize().is_ok_and(|target| target == info.file) {
@@ -143,8 +147,11 @@ fn copy(engine: &Engine, info: &PluginInfo, to: &Path) -> Result<PathBuf, Proble
     let copy = tempfile::Builder::new().prefix(".plugin").tempfile_in(to).map_err(|error| failed(&error))?;
     fs::copy(&info.file, copy.path()).map_err(|error| failed(&error))?;
     if engine.inspect(copy.path())?.sha256 != info.sha256 {
-        return Err(Problem::new(format!("{} changed while it was looked at", info.file.display()))
-            .remedy("look at it again"));
+        return Err(Problem::new(
+            ProblemCode::FileUnreadable,
+            format!("{} changed while it was looked at", info.file.display()),
+        )
+        .remedy("look at it again"));
     }
     let signature = signature_file(&info.file);
     if signature.is_file() {

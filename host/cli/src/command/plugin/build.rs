@@ -14,7 +14,7 @@ use std::{
     time::SystemTime,
 };
 
-use berth_embed::Problem;
+use berth_embed::{Problem, ProblemCode};
 use serde_json::{Value, json};
 use wasm_encoder::{ComponentSection as _, CustomSection};
 
@@ -63,14 +63,20 @@ pub(super) fn build(dir: &Path) -> Result<Built, Problem> {
     } else if has("requirements.txt") {
         Project::read(dir)?.build(python::build)
     } else if has("pyproject.toml") {
-        Err(Problem::new(format!("{} has a pyproject.toml, but no requirements.txt", dir.display()))
-            .remedy("list `componentize-py` in a requirements.txt, as `berth plugin new --lang python` does"))
+        Err(Problem::new(
+            ProblemCode::PluginBuild,
+            format!("{} has a pyproject.toml, but no requirements.txt", dir.display()),
+        )
+        .remedy("list `componentize-py` in a requirements.txt, as `berth plugin new --lang python` does"))
     } else {
-        Err(Problem::new(format!(
-            "{} has no Cargo.toml (Rust), package.json (JavaScript), mapping.c (C), mapping.zig (Zig) or \
+        Err(Problem::new(
+            ProblemCode::PluginBuild,
+            format!(
+                "{} has no Cargo.toml (Rust), package.json (JavaScript), mapping.c (C), mapping.zig (Zig) or \
              requirements.txt (Python)",
-            dir.display()
-        ))
+                dir.display()
+            ),
+        )
         .remedy(
             "give the folder of a plugin (`berth plugin new` makes one); components of other languages are \
              built with their own tools",
@@ -96,13 +102,17 @@ impl Project {
             unreadable(&file, &error)
                 .remedy("write one; `berth plugin new` does, and wit/README.md tells what it holds")
         })?;
-        let parsed: Value = serde_json::from_str(&manifest)
-            .map_err(|error| Problem::new(format!("{} is not JSON: {error}", file.display())))?;
+        let parsed: Value = serde_json::from_str(&manifest).map_err(|error| {
+            Problem::new(ProblemCode::PluginBuild, format!("{} is not JSON: {error}", file.display()))
+        })?;
         let name = parsed["name"].as_str().filter(|name| {
             !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
         });
         let name = name.ok_or_else(|| {
-            Problem::new(format!("{} has no `name` of letters, digits and dashes", file.display()))
+            Problem::new(
+                ProblemCode::PluginBuild,
+                format!("{} has no `name` of letters, digits and dashes", file.display()),
+            )
         })?;
         Ok(Self { name: name.to_owned(), dir, manifest })
     }
@@ -166,7 +176,7 @@ struct Tool {
 
 impl Tool {
     fn missing(&self, tool: &str, error: &io::Error) -> Problem {
-        let problem = Problem::new(format!("`{tool}` cannot be started: {error}"));
+        let problem = Problem::new(ProblemCode::PluginBuild, format!("`{tool}` cannot be started: {error}"));
         if error.kind() == ErrorKind::NotFound { problem.remedy(self.remedy) } else { problem }
     }
 
@@ -177,7 +187,8 @@ impl Tool {
         if status.success() {
             Ok(())
         } else {
-            Err(Problem::new(format!("`{told}` failed")).remedy("see what it says above"))
+            Err(Problem::new(ProblemCode::PluginBuild, format!("`{told}` failed"))
+                .remedy("see what it says above"))
         }
     }
 
@@ -191,10 +202,13 @@ impl Tool {
             text.trim_start_matches(|c: char| !c.is_ascii_digit()).split('.').map(str::parse::<u32>);
         match (numbers.next(), numbers.next()) {
             (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= least => Ok(()),
-            _ if text.is_empty() => {
-                Err(Problem::new(format!("`{tool} --version` failed ({})", asked.status)).remedy(self.remedy))
-            }
-            _ => Err(Problem::new(format!("`{tool}` is too old: {text}")).remedy(self.remedy)),
+            _ if text.is_empty() => Err(Problem::new(
+                ProblemCode::PluginBuild,
+                format!("`{tool} --version` failed ({})", asked.status),
+            )
+            .remedy(self.remedy)),
+            _ => Err(Problem::new(ProblemCode::PluginBuild, format!("`{tool}` is too old: {text}"))
+                .remedy(self.remedy)),
         }
     }
 }
@@ -205,9 +219,9 @@ fn put(file: &Path, content: &[u8]) -> Result<(), Problem> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
-    Problem::new(format!("{} cannot be read: {error}", path.display()))
+    Problem::new(ProblemCode::FileUnreadable, format!("{} cannot be read: {error}", path.display()))
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Problem {
-    Problem::new(format!("{} cannot be written: {error}", path.display()))
+    Problem::new(ProblemCode::FileUnwritable, format!("{} cannot be written: {error}", path.display()))
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_embed::{EngineConfig, Problem};
+use berth_embed::{EngineConfig, Problem, ProblemCode};
 
 use super::{component, started};
 use crate::{
@@ -24,7 +24,8 @@ use crate::{
 pub(super) fn push(config: EngineConfig, plugin: &Path, to: &Registry) -> Result<(String, Exit), Problem> {
     let file = component(plugin)?;
     let info = started(EngineConfig { plugin_dirs: Vec::new(), ..config })?.inspect(&file)?;
-    let unreadable = |error| Problem::new(format!("{}: {error}", file.display()));
+    let unreadable =
+        |error| Problem::new(ProblemCode::FileUnreadable, format!("{}: {error}", file.display()));
     let bytes = files::read(&file, info.size).map_err(unreadable)?;
     let beside = signature_file(&file);
     let signature = if beside.is_file() {
@@ -64,15 +65,18 @@ pub(super) fn fetch(from: &Registry, to: &Path) -> Result<(PathBuf, String), Pro
             part.write_all(bytes)?;
             part.persist(file).map_err(|error| error.error)
         });
-        written.map(drop).map_err(|error| Problem::new(format!("{}: {error}", file.display())))
+        written.map(drop).map_err(|error| {
+            Problem::new(ProblemCode::FileUnwritable, format!("{}: {error}", file.display()))
+        })
     };
     let beside = signature_file(&file);
     match signature {
         Some(text) => write(&beside, text.as_bytes())?,
         // That of an earlier version says nothing of this one.
         None if beside.is_file() => {
-            fs::remove_file(&beside)
-                .map_err(|error| Problem::new(format!("{}: {error}", beside.display())))?;
+            fs::remove_file(&beside).map_err(|error| {
+                Problem::new(ProblemCode::FileUnwritable, format!("{}: {error}", beside.display()))
+            })?;
         }
         None => {}
     }
@@ -81,5 +85,5 @@ pub(super) fn fetch(from: &Registry, to: &Path) -> Result<(PathBuf, String), Pro
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
-    tokio::runtime::Runtime::new().map_err(|error| Problem::from_error(&error))
+    tokio::runtime::Runtime::new().map_err(|error| Problem::from_error(ProblemCode::Internal, &error))
 }

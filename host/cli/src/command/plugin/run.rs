@@ -3,8 +3,8 @@
 use std::{fmt::Write as _, io::Write as _, path::Path, sync::Arc};
 
 use berth_embed::{
-    Engine, HttpConfig, MemoryCatalog, Outcome, PluginInfo, PortCatalog, PortConfig, Problem, RemovalAfter,
-    ReplaySource, SyncHost, SyncOptions,
+    Engine, HttpConfig, MemoryCatalog, Outcome, PluginInfo, PortCatalog, PortConfig, Problem, ProblemCode,
+    RemovalAfter, ReplaySource, SyncHost, SyncOptions,
     core::{
         AppConfig, Entity, EntityStore, KindEntry, Opened, Processing, ResourceConfig, UpsertOptions,
         UpsertOutcome,
@@ -46,13 +46,13 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
     let resources: Vec<ResourceConfig> =
         info.manifest.kinds.iter().filter_map(|kind| kind.mapping.clone()).collect();
     if resources.is_empty() {
-        return Err(Problem::new(format!(
-            "{} has no default mapping, so nothing says what to make of its resources",
-            info.name
-        ))
+        return Err(Problem::new(
+            ProblemCode::PluginInvalid,
+            format!("{} has no default mapping, so nothing says what to make of its resources", info.name),
+        )
         .remedy("add a `mapping` to its manifest"));
     }
-    let error = |error: &dyn std::error::Error| Problem::from_error(error);
+    let error = |error: &dyn std::error::Error| Problem::from_error(ProblemCode::Internal, error);
     let runtime = tokio::runtime::Runtime::new().map_err(|e| error(&e))?;
     let catalog = Arc::new(MemoryCatalog::with_resources(resources));
     // Before anything is read, so that wrong credentials do not cost that time.
@@ -101,8 +101,9 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
         .map_err(|e| error(&e))?;
     match run.to {
         None => data(&lines.join("\n")),
-        Some(path) => write(path, &lines)
-            .map_err(|e| Problem::new(format!("{} cannot be written: {e}", path.display())))?,
+        Some(path) => write(path, &lines).map_err(|e| {
+            Problem::new(ProblemCode::FileUnwritable, format!("{} cannot be written: {e}", path.display()))
+        })?,
     }
     Ok(exit)
 }
@@ -118,11 +119,12 @@ struct Port {
 
 impl Port {
     async fn open(config: PortConfig, http: &HttpConfig, kinds: Vec<KindEntry>) -> Result<Self, Problem> {
-        let client = http.client().map_err(|error| Problem::from_error(&error))?;
+        let client = http.client().map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
         let catalog = PortCatalog::new(config, client)?;
         let Opened { info, session: store } = catalog.store().await.map_err(|error| error.0)?;
         if info.processing == Processing::Documents {
             return Err(Problem::new(
+                ProblemCode::SettingsInvalid,
                 "Port maps the raw data of this integration itself, so that it takes no entities",
             )
             .remedy(

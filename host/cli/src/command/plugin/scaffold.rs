@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_embed::{Listing, Problem, check_read, core::Kind};
+use berth_embed::{Listing, Problem, ProblemCode, check_read, core::Kind};
 use serde_json::{Map, Value, json};
 
 use crate::args::{Language, NewPlugin};
@@ -48,24 +48,31 @@ pub(super) struct Begun {
 /// A [`Problem`] that names the argument concerned.
 pub(super) fn write(args: &NewPlugin) -> Result<Begun, Problem> {
     let kind = Kind::new(&args.kind).map_err(|error| {
-        Problem::new(format!("--kind: {error}")).remedy("begin with a name of your own, as in `Acme::Widget`")
+        Problem::new(ProblemCode::CommandArgument, format!("--kind: {error}"))
+            .remedy("begin with a name of your own, as in `Acme::Widget`")
     })?;
     let (service, operation) = args.from.split_once(':').ok_or_else(|| {
-        Problem::new(format!("--from: `{}` is not `<service>:<operation>`", args.from))
-            .remedy("write it as in `--from ec2:DescribeVolumes`")
+        Problem::new(
+            ProblemCode::CommandArgument,
+            format!("--from: `{}` is not `<service>:<operation>`", args.from),
+        )
+        .remedy("write it as in `--from ec2:DescribeVolumes`")
     })?;
     let listing = Listing::of(service, operation, args.items.as_deref())?;
     let name = args.name.clone().unwrap_or_else(|| kebab(&kind.as_str().replace("::", "-")));
     if !name.starts_with(|c: char| c.is_ascii_lowercase())
         || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     {
-        return Err(Problem::new(format!("`{name}` cannot name a plugin"))
+        return Err(Problem::new(ProblemCode::CommandArgument, format!("`{name}` cannot name a plugin"))
             .remedy("use lower-case letters, digits and dashes, as in `acme-widget`"));
     }
     let folder = args.dir.clone().unwrap_or_else(|| PathBuf::from(&name));
     if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Problem::new(format!("{} is there already and not empty", folder.display()))
-            .remedy("give another folder with --dir"));
+        return Err(Problem::new(
+            ProblemCode::CommandArgument,
+            format!("{} is there already and not empty", folder.display()),
+        )
+        .remedy("give another folder with --dir"));
     }
     let mut notes = Vec::new();
     if !listing.required.is_empty() {
@@ -76,15 +83,18 @@ pub(super) fn write(args: &NewPlugin) -> Result<Begun, Problem> {
             listing.required.join("`, `")
         ));
     }
-    if let Err(Problem { message, remedy }) = check_read(service, operation, &BTreeSet::new()) {
+    if let Err(Problem { message, remedy, .. }) = check_read(service, operation, &BTreeSet::new()) {
         notes.push(format!("{message}: {}", remedy.unwrap_or_default()));
     }
     let scaffold = Scaffold { name, kind, listing };
     let files = scaffold.files(args, &folder)?;
     for (path, content) in &files {
         put(&folder.join(path), content).map_err(|error| {
-            Problem::new(format!("{} cannot be written: {error}", folder.join(path).display()))
-                .remedy("give a folder that can be written to with --dir")
+            Problem::new(
+                ProblemCode::FileUnwritable,
+                format!("{} cannot be written: {error}", folder.join(path).display()),
+            )
+            .remedy("give a folder that can be written to with --dir")
         })?;
     }
     Ok(Begun { folder, files: files.into_iter().map(|(path, _)| path).collect(), notes })
@@ -236,7 +246,7 @@ impl Scaffold {
             Language::Rust => rust::files(self, &item, args.sdk.as_deref(), folder, "")?,
             Language::RustWasi => rust::files(self, &item, args.sdk.as_deref(), folder, rust::WASI)?,
             Language::C | Language::Zig | Language::Js | Language::Python if args.sdk.is_some() => {
-                return Err(Problem::new("--sdk is for plugins in Rust")
+                return Err(Problem::new(ProblemCode::CommandArgument, "--sdk is for plugins in Rust")
                     .remedy("leave it out: the SDK is copied into the plugin's folder"));
             }
             Language::C => c::files(self, &item),
@@ -290,18 +300,21 @@ impl Scaffold {
             Value::Object(members) => members,
             Value::String(_) => return Ok(Item::Text { member: self.noun() }),
             other => {
-                return Err(Problem::new(format!(
-                    "the items of `{}` are neither objects nor texts: {other}",
-                    self.listing.items
-                )));
+                return Err(Problem::new(
+                    ProblemCode::CommandArgument,
+                    format!("the items of `{}` are neither objects nor texts: {other}", self.listing.items),
+                ));
             }
         };
         // EC2's items have ARNs in the model that its answers often leave out.
         let (first, second) = if self.listing.service == "ec2" { ("id", "arn") } else { ("arn", "id") };
         let endings = [first, second, "identifier", "name", "url"];
         let identifier = self.naming(members, &endings).ok_or_else(|| {
-            Problem::new(format!("an item of `{}` has no text that could identify it", self.listing.items))
-                .remedy("choose another operation, or another list with --items")
+            Problem::new(
+                ProblemCode::CommandArgument,
+                format!("an item of `{}` has no text that could identify it", self.listing.items),
+            )
+            .remedy("choose another operation, or another list with --items")
         })?;
         let title = self.naming(members, &["name", "id"]).unwrap_or(identifier);
         let simple = |value: &Value| !value.is_array() && !value.is_object();

@@ -8,8 +8,9 @@ use std::{
 };
 
 use berth_embed::{
-    Candidate, Engine, EngineConfig, PluginInfo, Policy, Problem, Trust, Wasi,
+    Candidate, Engine, EngineConfig, PluginInfo, Policy, Problem, ProblemCode, Trust, Wasi,
     conformance::{Complaint, Conformance, Cost},
+    error_chain,
 };
 use serde_json::{Value, json};
 
@@ -57,7 +58,7 @@ pub(super) fn engine(
     file: &Path,
 ) -> Result<(Engine, PluginInfo, tempfile::TempDir), Problem> {
     let problem = |what: &str, error: &dyn std::error::Error| {
-        Problem::new(format!("{what}: {}", Problem::from_error(error).message))
+        Problem::new(ProblemCode::Internal, format!("{what}: {}", error_chain(error)))
     };
     // By its own name first: what is told of it later names a copy.
     if file.is_file() {
@@ -67,7 +68,7 @@ pub(super) fn engine(
     let folder = tempfile::tempdir().map_err(|error| problem("a temporary folder cannot be made", &error))?;
     let copy = folder.path().join(file.file_name().unwrap_or_default());
     fs::copy(file, &copy).map_err(|error| {
-        Problem::new(format!("{} cannot be read: {error}", file.display()))
+        Problem::new(ProblemCode::FileUnreadable, format!("{} cannot be read: {error}", file.display()))
             .remedy("give a component (`*.wasm`), or the folder of a plugin, which is built")
     })?;
     let mut plugin_dirs = config.plugin_dirs.clone();
@@ -76,14 +77,14 @@ pub(super) fn engine(
     let engine = Engine::new(EngineConfig { plugin_dirs, trust, ..config })
         .map_err(|error| problem("the plugin engine cannot start", &error))?;
     if let Some(refused) = engine.refused().into_iter().find(|refused| Path::new(&refused.plugin) == copy) {
-        let Problem { message, remedy } = refused.problem;
-        return Err(Problem { message: format!("{} is refused: it {message}", file.display()), remedy });
+        return Err(refused.problem.map_message(|why| format!("{} is refused: it {why}", file.display())));
     }
-    let mut info = engine
-        .plugins()
-        .into_iter()
-        .find(|plugin| plugin.file == copy)
-        .ok_or_else(|| Problem::new(format!("{} is no plugin with a kind of its own", file.display())))?;
+    let mut info = engine.plugins().into_iter().find(|plugin| plugin.file == copy).ok_or_else(|| {
+        Problem::new(
+            ProblemCode::PluginInvalid,
+            format!("{} is no plugin with a kind of its own", file.display()),
+        )
+    })?;
     // The copy is nobody's business.
     file.clone_into(&mut info.file);
     Ok((engine, info, folder))
@@ -183,15 +184,20 @@ pub(super) async fn run(
 
 fn json_files(folder: &Path) -> Result<Vec<PathBuf>, Problem> {
     let remedy = "save an answer of AWS there: `aws <service> <operation> --output json > fixtures/one.json`";
-    let entries = fs::read_dir(folder)
-        .map_err(|error| Problem::new(format!("{}: {error}", folder.display())).remedy(remedy))?;
+    let entries = fs::read_dir(folder).map_err(|error| {
+        Problem::new(ProblemCode::FileUnreadable, format!("{}: {error}", folder.display())).remedy(remedy)
+    })?;
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .collect();
     files.sort();
     if files.is_empty() {
-        return Err(Problem::new(format!("{} has no fixture", folder.display())).remedy(remedy));
+        return Err(Problem::new(
+            ProblemCode::FileUnreadable,
+            format!("{} has no fixture", folder.display()),
+        )
+        .remedy(remedy));
     }
     Ok(files)
 }

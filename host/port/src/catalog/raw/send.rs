@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use berth_core::{Document, EventDocuments, Kind, Problem, ResourceConfig};
+use berth_core::{Document, EventDocuments, Kind, Problem, ProblemCode, ResourceConfig};
 use futures::{FutureExt, future::BoxFuture};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
@@ -78,8 +78,9 @@ impl RawSender {
             },
             environment_data: (!environment.is_empty()).then_some(environment),
         };
-        serde_json::value::to_raw_value(&entry)
-            .map_err(|error| Problem::new(format!("cannot be written as JSON: {error}")))
+        serde_json::value::to_raw_value(&entry).map_err(|error| {
+            Problem::new(ProblemCode::Internal, format!("cannot be written as JSON: {error}"))
+        })
     }
 
     /// Sends batches in one request, or in halves where that is too large for Port.

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use berth_embed::Problem;
+use berth_embed::{Problem, ProblemCode};
 
 use super::{Project, Tool, put};
 
@@ -36,7 +36,8 @@ pub(super) fn build(plugin: &Project, into: &Path) -> Result<(), Problem> {
     NODE.require(plugin.command("node").arg("--version"), "node", (20, 0))?;
     install(plugin)?;
     // The engine has no other way to a JSON file.
-    let text = serde_json::to_string(&plugin.manifest).map_err(|error| Problem::from_error(&error))?;
+    let text = serde_json::to_string(&plugin.manifest)
+        .map_err(|error| Problem::from_error(ProblemCode::PluginBuild, &error))?;
     let module = format!("// Written by `berth plugin build`.\nexport default {text};\n");
     let file = plugin.dir.join("sdk/manifest.js");
     if fs::read_to_string(&file).ok().as_ref() != Some(&module) {
@@ -64,6 +65,9 @@ fn install(plugin: &Project) -> Result<(), Problem> {
     if modified(COMPONENTIZE).is_some() {
         return Ok(());
     }
-    Err(Problem::new("package.json does not install `@bytecodealliance/componentize-js`")
-        .remedy("add it to its `devDependencies`, as `berth plugin new --lang js` does"))
+    Err(Problem::new(
+        ProblemCode::PluginBuild,
+        "package.json does not install `@bytecodealliance/componentize-js`",
+    )
+    .remedy("add it to its `devDependencies`, as `berth plugin new --lang js` does"))
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_embed::Problem;
+use berth_embed::{Problem, ProblemCode};
 
 use super::{Project, Tool, put, unreadable};
 
@@ -19,8 +19,11 @@ pub(super) fn build(plugin: &Project, into: &Path) -> Result<(), Problem> {
     install(plugin, &venv)?;
     let componentize = executable(&venv, "componentize-py");
     if !componentize.is_file() {
-        return Err(Problem::new("requirements.txt does not install `componentize-py`")
-            .remedy("list it there, as `berth plugin new --lang python` does"));
+        return Err(Problem::new(
+            ProblemCode::PluginBuild,
+            "requirements.txt does not install `componentize-py`",
+        )
+        .remedy("list it there, as `berth plugin new --lang python` does"));
     }
     let mut componentize = plugin.command(componentize);
     // Where it looks for modules that requirements.txt installs.

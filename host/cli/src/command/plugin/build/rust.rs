@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use berth_embed::Problem;
+use berth_embed::{Problem, ProblemCode};
 use serde_json::Value;
 use wit_component::ComponentEncoder;
 
@@ -23,19 +23,24 @@ const TOOL: Tool = Tool { remedy: "install Rust with rustup (https://rustup.rs)"
 /// Builds a crate.
 pub(super) fn build(dir: &Path) -> Result<Built, Problem> {
     let metadata = cargo(dir, &["metadata", "--no-deps", "--format-version=1"], Stdio::piped())?;
-    let metadata: Value = serde_json::from_slice(&metadata)
-        .map_err(|error| Problem::new(format!("cargo's metadata is not understood: {error}")))?;
+    let metadata: Value = serde_json::from_slice(&metadata).map_err(|error| {
+        Problem::new(ProblemCode::PluginBuild, format!("cargo's metadata is not understood: {error}"))
+    })?;
     let Library { package, name, target: wanted } = library(&metadata).ok_or_else(|| {
-        Problem::new(format!("{} builds no dynamic library", dir.join("Cargo.toml").display()))
-            .remedy("add `[lib] crate-type = [\"cdylib\", \"rlib\"]` to it")
+        Problem::new(
+            ProblemCode::PluginBuild,
+            format!("{} builds no dynamic library", dir.join("Cargo.toml").display()),
+        )
+        .remedy("add `[lib] crate-type = [\"cdylib\", \"rlib\"]` to it")
     })?;
     let triple = match wanted.as_deref() {
         None | Some(PLAIN) => PLAIN,
         Some(WASI) => WASI,
         Some(other) => {
-            return Err(Problem::new(format!(
-                "[package.metadata.berth] of {package} has the target `{other}`"
-            ))
+            return Err(Problem::new(
+                ProblemCode::PluginBuild,
+                format!("[package.metadata.berth] of {package} has the target `{other}`"),
+            )
             .remedy(format!("use `{PLAIN}`, the default, or `{WASI}`")));
         }
     };
@@ -43,7 +48,8 @@ pub(super) fn build(dir: &Path) -> Result<Built, Problem> {
     cargo(dir, &["build", "--release", "--target", triple, "--lib"], Stdio::inherit())?;
     let target = PathBuf::from(metadata["target_directory"].as_str().unwrap_or_default());
     let module = target.join(triple).join("release").join(name.replace('-', "_")).with_extension("wasm");
-    let bytes = fs::read(&module).map_err(|error| Problem::new(format!("{}: {error}", module.display())))?;
+    let bytes = fs::read(&module)
+        .map_err(|error| Problem::new(ProblemCode::PluginBuild, format!("{}: {error}", module.display())))?;
     let component = if triple == WASI { bytes } else { encode(&package, &bytes)? };
     Built::write(target.join("plugin").join(format!("{package}.wasm")), &component)
 }
@@ -51,8 +57,11 @@ pub(super) fn build(dir: &Path) -> Result<Built, Problem> {
 fn encode(package: &str, module: &[u8]) -> Result<Vec<u8>, Problem> {
     ComponentEncoder::default().validate(true).module(module).and_then(ComponentEncoder::encode).map_err(
         |error| {
-            Problem::new(format!("{package} is no component of the plugin contract: {error:#}"))
-                .remedy("call `berth_plugin::export!` in src/lib.rs, as `berth plugin new` does")
+            Problem::new(
+                ProblemCode::PluginBuild,
+                format!("{package} is no component of the plugin contract: {error:#}"),
+            )
+            .remedy("call `berth_plugin::export!` in src/lib.rs, as `berth plugin new` does")
         },
     )
 }
@@ -93,7 +102,10 @@ fn add_target(dir: &Path, target: &str) -> Result<(), Problem> {
     let added = Command::new("rustup").current_dir(dir).args(["target", "add", target]).status();
     match added {
         Ok(status) if status.success() => Ok(()),
-        _ => Err(Problem::new(format!("the compilation target {target} is missing")).remedy(remedy)),
+        _ => {
+            Err(Problem::new(ProblemCode::PluginBuild, format!("the compilation target {target} is missing"))
+                .remedy(remedy))
+        }
     }
 }
 
@@ -110,6 +122,7 @@ fn cargo(dir: &Path, arguments: &[&str], output: Stdio) -> Result<Vec<u8>, Probl
     if ended.status.success() {
         Ok(ended.stdout)
     } else {
-        Err(Problem::new(format!("`cargo {}` failed", arguments.join(" "))).remedy("see what it says above"))
+        Err(Problem::new(ProblemCode::PluginBuild, format!("`cargo {}` failed", arguments.join(" ")))
+            .remedy("see what it says above"))
     }
 }

@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use berth_embed::Problem;
+use berth_embed::{Problem, ProblemCode};
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
@@ -91,7 +91,11 @@ impl Compiler {
              new --lang c` does, and have Python 3.10 or later"
         );
         if !plugin.dir.join("requirements.txt").is_file() {
-            return Err(Problem::new("there is no `zig` of version 0.17 on the path").remedy(remedy));
+            return Err(Problem::new(
+                ProblemCode::PluginBuild,
+                "there is no `zig` of version 0.17 on the path",
+            )
+            .remedy(remedy));
         }
         let venv = plugin.target("venv");
         python::install(plugin, &venv)?;
@@ -99,7 +103,8 @@ impl Compiler {
         if installed.fits(plugin) {
             Ok(installed)
         } else {
-            Err(Problem::new("requirements.txt does not install Zig 0.17").remedy(remedy))
+            Err(Problem::new(ProblemCode::PluginBuild, "requirements.txt does not install Zig 0.17")
+                .remedy(remedy))
         }
     }
 
@@ -139,7 +144,9 @@ fn encode(plugin: &Project, module: &Path, into: &Path) -> Result<(), Problem> {
 }
 
 fn no_component(plugin: &Project, error: &dyn Display) -> Problem {
-    Problem::new(format!("{} is no component of the plugin contract: {error:#}", plugin.name)).remedy(
-        "keep `sdk/` as `berth plugin new` made it, and import nothing that is neither of it nor of libc",
+    Problem::new(
+        ProblemCode::PluginBuild,
+        format!("{} is no component of the plugin contract: {error:#}", plugin.name),
     )
+    .remedy("keep `sdk/` as `berth plugin new` made it, and import nothing that is neither of it nor of libc")
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_embed::Problem;
+use berth_embed::{Problem, ProblemCode};
 
 use super::{Field, Files, Item, Members, Scaffold, kebab, sdk, template};
 
@@ -113,13 +113,18 @@ impl Sdk {
         }
         let path = Path::new(wanted);
         if !path.join("Cargo.toml").is_file() {
-            return Err(Problem::new(format!("--sdk: there is no crate in {}", path.display())).remedy(
-                "give the folder `plugins/sdk` of a checkout of Berth, or a version, or leave it out",
-            ));
+            return Err(Problem::new(
+                ProblemCode::CommandArgument,
+                format!("--sdk: there is no crate in {}", path.display()),
+            )
+            .remedy("give the folder `plugins/sdk` of a checkout of Berth, or a version, or leave it out"));
         }
         // Relative to the plugin, wherever that is.
         path.canonicalize().map(Self::Path).map_err(|error| {
-            Problem::new(format!("--sdk: {}: {error} (for {})", path.display(), folder.display()))
+            Problem::new(
+                ProblemCode::CommandArgument,
+                format!("--sdk: {}: {error} (for {})", path.display(), folder.display()),
+            )
         })
     }
 
