@@ -768,6 +768,8 @@ async fn a_search_asks_for_the_mapped_fields_of_what_is_owned() {
         stand_in.seed_entity("ec2Instance", &entity, datasource).unwrap();
     }
     let catalog = catalog(config(&stand_in));
+    catalog.read(&[]).await.unwrap();
+    stand_in.clear_requests();
     let keys: Vec<EntityKey> = (0..130)
         .map(|n| key("ec2Instance", &format!("i-{n}")))
         .chain([key("awsAccount", "111122223333")])
@@ -842,6 +844,7 @@ async fn a_port_without_searches_in_pages_or_of_many_entities_is_asked_as_before
             stand_in.seed_entity("ec2Instance", &json!({"identifier": format!("i-{n}")}), EXPORTER).unwrap();
         }
         let catalog = catalog(config(&stand_in));
+        catalog.read(&[]).await.unwrap();
         stand_in.fail(Fault::on(PAGED).status(status).times(99));
         let keys: Vec<EntityKey> = (0..120).map(|n| key("ec2Instance", &format!("i-{n}"))).collect();
         for _ in 0..2 {
@@ -911,6 +914,7 @@ async fn what_is_owned_comes_in_pages_and_without_other_owners() {
 async fn relations_are_told_by_name_and_asked_for_once_per_resync() {
     let stand_in = furnished().await;
     let catalog = catalog(config(&stand_in));
+    catalog.read(&[]).await.unwrap();
     let expected = BTreeMap::from([("account".to_owned(), id("awsAccount"))]);
     for _ in 0..3 {
         assert_eq!(catalog.relations(&id("ec2Instance")).await.unwrap(), Some(expected.clone()));
@@ -1040,6 +1044,7 @@ async fn a_resync_request_is_newer_than_the_resync_before_it_and_older_than_the_
     let last_call = |stand_in: &PortStandIn| calls(&stand_in.requests()).pop().unwrap();
     assert_eq!(last_call(&stand_in), format!("GET /v1/integration/{ID}/resync-request"));
 
+    catalog.open(&[]).await.unwrap();
     catalog.begin(SystemTime::now()).await.unwrap();
     let first = PortService::of(&catalog).last_begun().unwrap();
     // Port's times are told in milliseconds.
@@ -1049,6 +1054,7 @@ async fn a_resync_request_is_newer_than_the_resync_before_it_and_older_than_the_
     tokio::time::sleep(Duration::from_millis(2)).await;
     catalog.end(ResyncStatus::Completed).await.unwrap();
     assert_eq!(PortService::of(&catalog).last_begun(), Some(first), "the end of a resync serves no request");
+    catalog.open(&[]).await.unwrap();
     catalog.begin(SystemTime::now()).await.unwrap();
     let second = PortService::of(&catalog).last_begun().unwrap();
     assert!(first < request && request < second, "{first:?} {request:?} {second:?}");

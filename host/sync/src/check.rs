@@ -9,7 +9,7 @@ use berth_core::{
 use futures::{StreamExt, stream};
 use serde::Serialize;
 
-use crate::plan::{ResolvedResource, main_region_first, region_hints, resolve};
+use crate::plan::{ResolvedResource, defaults, main_region_first, region_hints, resolve};
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -75,7 +75,7 @@ pub async fn check(
         checks.push(Check::new(format!("plugin {}", plugin.plugin), Err(plugin.problem.clone())));
     }
 
-    let defaults: Vec<KindEntry> = crate::run::defaults(&kinds);
+    let defaults: Vec<KindEntry> = defaults(&kinds);
     let (catalog, identity, opened) =
         futures::join!(catalog.read(&defaults), source.identity(), Arc::clone(&source).open());
     let mut config = match catalog {

@@ -11,6 +11,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use berth_core::{
@@ -21,7 +22,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog_access::CatalogAccess;
+use crate::{catalog_access::CatalogAccess, index::EntryIndex};
 
 /// Bytes of documents that may wait to be offered.
 const WAITING: usize = 32 << 20;
@@ -37,12 +38,14 @@ pub(crate) struct Documents {
     wanted: Mutex<BTreeMap<Kind, usize>>,
     waiting: Arc<AtomicUsize>,
     background: UnboundedSender<BackgroundTask>,
+    /// Whether there will be no more of them.
+    finished: CancellationToken,
 }
 
 #[derive(Default)]
 struct Errors {
     /// Entries of which documents were lost.
-    lost: BTreeMap<usize, Problem>,
+    lost: BTreeMap<EntryIndex, Problem>,
     /// Why the resync is to stop.
     superseded: Option<Problem>,
 }
@@ -60,11 +63,12 @@ enum BackgroundTask {
 /// The resources that examples are made of, if the rest of their page maps well.
 pub(crate) struct Examples(Option<MapRequest>);
 
-/// Works beside the resync, until all [`Documents`] are dropped.
+/// Works beside the resync, until its [`Documents`] are [finished](Documents::finish).
 pub(crate) struct BackgroundTasks {
     catalog: Arc<dyn CatalogSession>,
     waiting: Arc<AtomicUsize>,
     todo: UnboundedReceiver<BackgroundTask>,
+    finished: CancellationToken,
 }
 
 impl Documents {
@@ -80,10 +84,12 @@ impl Documents {
         let waiting = Arc::new(AtomicUsize::new(0));
         // A plan shows nobody anything.
         let examples = if catalog.is_plan() { 0 } else { examples };
+        let finished = CancellationToken::new();
         let tasks = catalog.session().map(|session| BackgroundTasks {
             catalog: Arc::clone(session),
             waiting: Arc::clone(&waiting),
             todo,
+            finished: finished.clone(),
         });
         let documents = Self {
             catalog,
@@ -93,6 +99,7 @@ impl Documents {
             wanted: Mutex::new(kinds.map(|kind| (kind, examples)).collect()),
             waiting,
             background,
+            finished,
         };
         (documents, tasks)
     }
@@ -123,8 +130,8 @@ impl Documents {
                 Ok(())
             }
             Processing::Documents => {
-                let resource = batch.unit.resource;
-                session.documents(batch).await.map_err(|error| self.refused(resource, error))
+                let entry = EntryIndex::of(&batch.unit);
+                session.documents(batch).await.map_err(|error| self.refused(entry, error))
             }
         }
     }
@@ -143,14 +150,25 @@ impl Documents {
             }
             Processing::Documents => {
                 let ended = session.documents_end(unit.resource).await;
-                ended.map_err(|error| self.refused(unit.resource, error))
+                ended.map_err(|error| self.refused(EntryIndex::of(unit), error))
             }
         }
     }
 
+    /// Whether documents that a unit has handed over may still get lost, so that it is not known before its
+    /// entry's end how it ended.
+    pub(crate) fn are_handed_over(&self) -> bool {
+        self.processing == Processing::Documents && !self.catalog.is_plan()
+    }
+
+    /// No unit brings more documents.
+    pub(crate) fn finish(&self) {
+        self.finished.cancel();
+    }
+
     /// Why documents of an entry did not reach the catalog, if so.
-    pub(crate) fn lost(&self, resource: usize) -> Option<Problem> {
-        self.errors().lost.get(&resource).cloned()
+    pub(crate) fn lost(&self, entry: EntryIndex) -> Option<Problem> {
+        self.errors().lost.get(&entry).cloned()
     }
 
     /// Why the catalog wants no more of this resync, if so.
@@ -158,10 +176,10 @@ impl Documents {
         self.errors().superseded.clone()
     }
 
-    fn refused(&self, resource: usize, error: DocumentsError) -> Problem {
+    fn refused(&self, entry: EntryIndex, error: DocumentsError) -> Problem {
         let problem = error.problem().clone();
         match error {
-            DocumentsError::Lost(problem) => _ = self.errors().lost.entry(resource).or_insert(problem),
+            DocumentsError::Lost(problem) => _ = self.errors().lost.entry(entry).or_insert(problem),
             DocumentsError::Superseded(problem) => {
                 self.errors().superseded.get_or_insert(problem);
                 self.cancel.cancel();
@@ -246,10 +264,36 @@ impl Documents {
 }
 
 impl BackgroundTasks {
-    pub(crate) async fn run(mut self) {
+    /// Does what is to be done. It is given up when the resync is stopped, and `patience` after the
+    /// documents are finished.
+    pub(crate) async fn run(mut self, cancel: &CancellationToken, patience: Duration) {
+        let finished = self.finished.clone();
+        let late = async {
+            finished.cancelled().await;
+            tokio::time::sleep(patience).await;
+        };
+        tokio::select! {
+            biased;
+            () = self.work() => {}
+            () = cancel.cancelled() => {}
+            () = late => tracing::warn!("the catalog is too slow for documents; the rest is left out"),
+        }
+    }
+
+    async fn next(&mut self) -> Option<BackgroundTask> {
+        loop {
+            tokio::select! {
+                biased;
+                task = self.todo.recv() => return task,
+                () = self.finished.cancelled(), if !self.todo.is_closed() => self.todo.close(),
+            }
+        }
+    }
+
+    async fn work(&mut self) {
         // Entries whose documents the catalog does not take any more.
         let mut refused = BTreeMap::new();
-        while let Some(task) = self.todo.recv().await {
+        while let Some(task) = self.next().await {
             match task {
                 BackgroundTask::Offer(batch) => {
                     self.waiting.fetch_sub(size(&batch), Ordering::Relaxed);

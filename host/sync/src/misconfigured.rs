@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_core::{BlueprintId, CatalogView, Kind, MisconfiguredField};
 use serde::Serialize;
 
-use crate::ResolvedResource;
+use crate::{ResolvedResource, index::EntryIndex};
 
 /// A field of an entry of `resources[]` that gave nothing for some of its resources.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,15 +38,15 @@ impl Misconfiguration {
 }
 
 /// An entry, a field of it, and the blueprint of the entities that are without it.
-type At = (usize, String, Option<BlueprintId>);
+type At = (EntryIndex, String, Option<BlueprintId>);
 
 /// What was found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Misconfigured(BTreeMap<At, MisconfiguredField>);
 
 impl Misconfigured {
-    pub(crate) fn add(&mut self, resource: usize, field: MisconfiguredField) {
-        let at = (resource, field.field.clone(), field.blueprint.clone());
+    pub(crate) fn add(&mut self, entry: EntryIndex, field: MisconfiguredField) {
+        let at = (entry, field.field.clone(), field.blueprint.clone());
         match self.0.get_mut(&at) {
             Some(known) => known.count += field.count,
             None => drop(self.0.insert(at, field)),
@@ -54,24 +54,24 @@ impl Misconfigured {
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
-        for ((resource, ..), field) in other.0 {
-            self.add(resource, field);
+        for ((entry, ..), field) in other.0 {
+            self.add(entry, field);
         }
     }
 
     /// How many resources of an entry became no entity.
-    fn dropped(&self, resource: usize) -> u64 {
-        let fields = self.0.iter().filter(|((of, ..), field)| *of == resource && field.blueprint.is_none());
+    fn dropped(&self, entry: EntryIndex) -> u64 {
+        let fields = self.0.iter().filter(|((of, ..), field)| *of == entry && field.blueprint.is_none());
         fields.map(|(_, field)| field.count).sum()
     }
 
     /// Everything that was found, with what the catalog requires. A catalog that does not tell
     /// requires nothing.
-    pub(crate) async fn told(
+    pub(crate) async fn finish(
         self,
         catalog: &dyn CatalogView,
         resources: &[ResolvedResource],
-        mapped: &BTreeMap<usize, u64>,
+        mapped: &BTreeMap<EntryIndex, u64>,
     ) -> Vec<Misconfiguration> {
         let blueprints: BTreeSet<&BlueprintId> =
             self.0.keys().filter_map(|(.., blueprint)| blueprint.as_ref()).collect();
@@ -82,29 +82,29 @@ impl Misconfigured {
                 Err(error) => tracing::debug!(%blueprint, %error, "what the blueprint requires is not known"),
             }
         }
-        let of: BTreeMap<usize, u64> = self
+        let of: BTreeMap<EntryIndex, u64> = self
             .0
             .keys()
-            .map(|(resource, ..)| {
-                (*resource, mapped.get(resource).copied().unwrap_or_default() + self.dropped(*resource))
+            .map(|(entry, ..)| {
+                (*entry, mapped.get(entry).copied().unwrap_or_default() + self.dropped(*entry))
             })
             .collect();
         self.0
             .into_iter()
-            .filter_map(|((resource, ..), field)| {
+            .filter_map(|((entry, ..), field)| {
                 let MisconfiguredField { field, expression, blueprint, count, reason } = field;
                 // A search query below a relation is as required as the relation.
                 let top: String = field.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
                 let needs = blueprint.as_ref().and_then(|blueprint| required.get(blueprint));
                 Some(Misconfiguration {
-                    resource,
-                    kind: resources.get(resource)?.config.kind.clone(),
+                    resource: entry.position(),
+                    kind: resources.get(entry.position())?.config.kind.clone(),
                     required: needs.is_some_and(|fields| fields.contains(&top)),
                     field,
                     expression,
                     blueprint,
                     count,
-                    of: of.get(&resource).copied().unwrap_or_default(),
+                    of: of.get(&entry).copied().unwrap_or_default(),
                     reason,
                 })
             })
@@ -149,14 +149,18 @@ mod tests {
     #[test]
     fn batches_are_added_up_by_entry_field_and_blueprint() {
         let mut all = Misconfigured::default();
-        all.add(0, field("title", Some("a"), 2));
-        all.add(0, field("title", Some("b"), 1));
+        let (first, second) = (EntryIndex::at(0), EntryIndex::at(1));
+        all.add(first, field("title", Some("a"), 2));
+        all.add(first, field("title", Some("b"), 1));
         let mut unit = Misconfigured::default();
-        unit.add(0, field("title", Some("a"), 3));
-        unit.add(1, field("title", Some("a"), 7));
+        unit.add(first, field("title", Some("a"), 3));
+        unit.add(second, field("title", Some("a"), 7));
         all.merge(unit);
-        let counts: Vec<(usize, u64, &str)> =
-            all.0.iter().map(|((at, ..), field)| (*at, field.count, field.reason.as_str())).collect();
+        let counts: Vec<(usize, u64, &str)> = all
+            .0
+            .iter()
+            .map(|((at, ..), field)| (at.position(), field.count, field.reason.as_str()))
+            .collect();
         assert_eq!(counts, [(0, 5, "gave null (2)"), (0, 1, "gave null (1)"), (1, 7, "gave null (7)")]);
     }
 }

@@ -288,6 +288,24 @@ impl ResolvedResource {
     }
 }
 
+/// What a fresh installation gets. Kinds whose resource is the account come first, since the
+/// others' blueprints relate to theirs.
+pub(crate) fn defaults(kinds: &BTreeMap<Kind, KindEntry>) -> Vec<KindEntry> {
+    let mut defaults: Vec<KindEntry> = kinds
+        .values()
+        .filter(|entry| entry.manifest.install != Install::None)
+        .map(|entry| {
+            let mut entry = entry.clone();
+            if entry.manifest.install == Install::Blueprints {
+                Arc::make_mut(&mut entry.manifest).mapping = None;
+            }
+            entry
+        })
+        .collect();
+    defaults.sort_by_key(|entry| entry.manifest.scope != Scope::Account);
+    defaults
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use berth_core::Partition;

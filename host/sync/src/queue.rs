@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use berth_core::BlueprintId;
 
-use crate::{mapped::Mapped, order::Order};
+use crate::{order::Order, pending::PendingEntity};
 
 /// Entities compared with one call: what Port finds in one search.
 const COMPARE: usize = 1_000;
@@ -13,7 +13,7 @@ const COMPARE_FULL: usize = 4_000;
 /// Entities that wait to be sent before no more are taken in: more than enough to fill batches.
 const FULL: usize = 2_000;
 
-pub(crate) type Batch = Vec<Mapped>;
+pub(crate) type Batch = Vec<PendingEntity>;
 
 /// What goes to the catalog next.
 pub(crate) enum Request {
@@ -35,7 +35,7 @@ pub(crate) struct Queue {
 struct Buffers(HashMap<BlueprintId, Batch>);
 
 impl Buffers {
-    fn push(&mut self, mapped: Mapped) {
+    fn push(&mut self, mapped: PendingEntity) {
         if let Some(batch) = self.0.get_mut(&mapped.entity.key.blueprint) {
             batch.push(mapped);
         } else {
@@ -84,11 +84,11 @@ impl Queue {
         &self.order
     }
 
-    pub(crate) fn compare(&mut self, mapped: Mapped) {
+    pub(crate) fn compare(&mut self, mapped: PendingEntity) {
         self.compare.push(mapped);
     }
 
-    pub(crate) fn send(&mut self, mapped: Mapped) {
+    pub(crate) fn send(&mut self, mapped: PendingEntity) {
         self.send.push(mapped);
     }
 
@@ -149,17 +149,17 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::mapped::Fate;
+    use crate::mapped::WriteState;
 
-    fn mapped(blueprint: &str, n: usize) -> Mapped {
-        Mapped {
+    fn mapped(blueprint: &str, n: usize) -> PendingEntity {
+        PendingEntity {
             unit: 0,
             fields: Arc::new(FieldSet::default()),
             content: None,
             entity: Entity::new(BlueprintId::new(blueprint).unwrap(), n.to_string()),
             partial: false,
             since: Instant::now(),
-            fate: Fate::default(),
+            state: WriteState::default(),
         }
     }
 

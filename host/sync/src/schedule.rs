@@ -7,6 +7,8 @@ use std::{
 
 use berth_core::{AccountId, Unit};
 
+use crate::index::{EntryIndex, UnitIndex};
+
 /// Picks the next unit: in planning order, but never more accounts of one resource at once than
 /// its selector allows (`maxConcurrentAccounts`).
 pub(crate) struct Schedule<'u> {
@@ -16,29 +18,29 @@ pub(crate) struct Schedule<'u> {
 
 /// The units of one resource.
 struct Queue {
-    resource: usize,
-    pending: VecDeque<usize>,
+    entry: EntryIndex,
+    pending: VecDeque<UnitIndex>,
     limit: usize,
     active: HashMap<AccountId, usize>,
 }
 
 impl<'u> Schedule<'u> {
     pub(crate) fn new(units: &'u [Arc<Unit>]) -> Self {
-        let mut pending: BTreeMap<usize, VecDeque<usize>> = BTreeMap::new();
+        let mut pending: BTreeMap<EntryIndex, VecDeque<UnitIndex>> = BTreeMap::new();
         // In the order in which the first unit of each was planned.
         let mut order = Vec::new();
         for (index, unit) in units.iter().enumerate() {
-            let units = pending.entry(unit.id.resource).or_insert_with(|| {
+            let units = pending.entry(EntryIndex::of(&unit.id)).or_insert_with(|| {
                 order.push(unit);
                 VecDeque::new()
             });
-            units.push_back(index);
+            units.push_back(UnitIndex::at(index));
         }
         let queues = order.into_iter().map(|first| {
             let limit = first.resource.selector.max_concurrent_accounts.unwrap_or(0);
             Queue {
-                resource: first.id.resource,
-                pending: pending.remove(&first.id.resource).unwrap_or_default(),
+                entry: EntryIndex::of(&first.id),
+                pending: pending.remove(&EntryIndex::of(&first.id)).unwrap_or_default(),
                 // Not set, or zero: only the limits of the whole run.
                 limit: if limit == 0 { usize::MAX } else { limit as usize },
                 active: HashMap::new(),
@@ -47,10 +49,10 @@ impl<'u> Schedule<'u> {
         Self { units, queues: queues.collect() }
     }
 
-    pub(crate) fn next(&mut self) -> Option<usize> {
+    pub(crate) fn next(&mut self) -> Option<UnitIndex> {
         let units = self.units;
         self.queues.iter_mut().find_map(|queue| {
-            let account = &units.get(*queue.pending.front()?)?.id.account;
+            let account = &units.get(queue.pending.front()?.position())?.id.account;
             if queue.active.len() >= queue.limit && !queue.active.contains_key(account) {
                 return None;
             }
@@ -59,10 +61,10 @@ impl<'u> Schedule<'u> {
         })
     }
 
-    pub(crate) fn done(&mut self, index: usize) {
-        let Some(unit) = self.units.get(index) else { return };
-        let resource = unit.id.resource;
-        let Some(queue) = self.queues.iter_mut().find(|queue| queue.resource == resource) else { return };
+    pub(crate) fn done(&mut self, unit: UnitIndex) {
+        let Some(unit) = self.units.get(unit.position()) else { return };
+        let entry = EntryIndex::of(&unit.id);
+        let Some(queue) = self.queues.iter_mut().find(|queue| queue.entry == entry) else { return };
         if let Some(running) = queue.active.get_mut(&unit.id.account) {
             *running -= 1;
             if *running == 0 {

@@ -13,26 +13,36 @@ use crate::{
     Event, Observer, UnitCounts, UnitReport, UnreadCall,
     content::content_digest,
     documents::Documents,
-    mapped::{Fate, Mapped},
+    index::{EntryIndex, UnitIndex},
     misconfigured::Misconfigured,
+    outcome::map_problem,
+    pending::{PendingEntity, WriteState},
     problems::{Log, Problems, warn_if},
-    tally::Tally,
+    progress::ProgressTracker,
     unread::Unknown,
     version::Version,
 };
 
-/// A unit's position, its report, its resources that failed, and the fields that gave nothing.
-pub(crate) type Ended = (usize, UnitReport, Vec<(String, Problem)>, Misconfigured);
+/// A unit that was read to its end, well or not.
+pub(crate) struct UnitRead {
+    pub(crate) index: UnitIndex,
+    /// Whether it was the last of its entry, so that no documents of the entry are on their way any more.
+    pub(crate) last_of_entry: bool,
+    /// How it was read.
+    pub(crate) report: UnitReport,
+    /// Its resources that failed.
+    pub(crate) failures: Vec<(String, Problem)>,
+    /// The fields that gave nothing.
+    pub(crate) misconfigured: Misconfigured,
+}
 
 // What is told of problems.
-const SKIPPED: &str = "unit skipped";
-const FAILED: &str = "unit failed";
 const STEP_UNREAD: &str = "what a step tells could not be read and stays as it is";
 const UNREAD: &str = "a resource could not be read";
 const UNMAPPED: &str = "a resource could not be mapped";
 
 pub(crate) struct UnitTask {
-    pub(crate) index: usize,
+    pub(crate) index: UnitIndex,
     pub(crate) reader: Arc<dyn ResourceReader>,
     pub(crate) observer: Arc<dyn Observer>,
     /// The version of the plugin that it reads and maps by, or why there is none any more.
@@ -40,25 +50,24 @@ pub(crate) struct UnitTask {
     pub(crate) fields: Arc<FieldSet>,
     /// How entities are written, where what they say is remembered.
     pub(crate) merge: Option<bool>,
-    pub(crate) sender: mpsc::Sender<Mapped>,
-    pub(crate) tally: Arc<Tally>,
+    pub(crate) sender: mpsc::Sender<PendingEntity>,
+    pub(crate) progress: Arc<ProgressTracker>,
     pub(crate) documents: Arc<Documents>,
     pub(crate) problems: Arc<Problems>,
 }
 
 impl UnitTask {
-    pub(crate) async fn run(self, unit: &Unit) -> Ended {
+    pub(crate) async fn run(self, unit: &Unit) -> UnitRead {
         let clock = Instant::now();
-        self.tally.unit_started(self.index);
+        self.progress.unit_started(self.index);
         self.observer.event(&Event::UnitStarted { unit: &unit.id });
         let mut counts = UnitCounts::default();
         let mut failures = Vec::new();
         let mut misconfigured = Misconfigured::default();
         let mut unread = Vec::new();
         let mut state = self.read(unit, &mut counts, &mut failures, &mut misconfigured, &mut unread).await;
-        if self.tally.unit_read(self.index)
-            && let Err(problem) = self.documents.end(&unit.id).await
-        {
+        let last_of_entry = self.progress.unit_read(self.index);
+        if last_of_entry && let Err(problem) = self.documents.end(&unit.id).await {
             state = UnitState::Failed(problem);
         }
         let state = match (state, failures.first()) {
@@ -86,25 +95,7 @@ impl UnitTask {
         }
         let duration = clock.elapsed();
         let report = UnitReport { unit: unit.id.clone(), state, counts, unread, duration };
-        match &report.state {
-            UnitState::Complete => {
-                tracing::debug!(
-                    fetched = counts.fetched,
-                    mapped = counts.mapped,
-                    elapsed_ms = report.duration.as_millis(),
-                    "unit complete"
-                );
-            }
-            UnitState::Skipped(problem) => {
-                warn_if!(should_log(SKIPPED, problem), %problem, "{SKIPPED}");
-            }
-            UnitState::Failed(problem) => {
-                warn_if!(should_log(FAILED, problem), %problem, "{FAILED}");
-            }
-        }
-        self.tally.unit_ended(self.index, &report.state, &report.counts);
-        self.observer.event(&Event::UnitFinished { report: &report });
-        (self.index, report, failures, misconfigured)
+        UnitRead { index: self.index, last_of_entry, report, failures, misconfigured }
     }
 
     async fn read(
@@ -205,7 +196,7 @@ impl UnitTask {
             for field in report.misconfigured {
                 // Without a blueprint there is no entity: the field is one that it cannot do without.
                 counts.unmapped += if field.blueprint.is_none() { field.count } else { 0 };
-                misconfigured.add(unit.id.resource, field);
+                misconfigured.add(EntryIndex::of(&unit.id), field);
             }
             for error in report.errors {
                 warn_if!(
@@ -231,14 +222,14 @@ impl UnitTask {
             self.observer.event(&Event::UnitProgress { unit: &unit.id, fetched: counts.fetched });
             for (at, entity) in report.entities.into_iter().enumerate() {
                 let partial = partial.get(at).copied().unwrap_or_default();
-                let mapped = Mapped {
+                let mapped = PendingEntity {
                     unit: self.index,
                     fields: Arc::clone(&self.fields),
                     content: self.merge.and_then(|merge| content_digest(&entity, merge || partial)),
                     partial,
                     entity,
                     since,
-                    fate: Fate::default(),
+                    state: WriteState::default(),
                 };
                 if self.sender.send(mapped).await.is_err() {
                     return UnitState::Failed(Problem::new(
@@ -266,15 +257,4 @@ fn note_unread(known: &mut Vec<UnreadCall>, missed: Vec<UnreadStep>, count: usiz
 /// The options that an entry switches on.
 pub(crate) fn options(entry: &ResourceConfig) -> BTreeSet<String> {
     entry.selector.include_actions.iter().cloned().collect()
-}
-
-/// A batch that could not be mapped, told to an operator.
-pub fn map_problem(error: berth_core::MapError) -> Problem {
-    use berth_core::MapError;
-    match error {
-        MapError::Plugin { plugin, kind, problem } => {
-            problem.map_message(|why| format!("plugin `{plugin}` failed on {kind}: {why}"))
-        }
-        MapError::NoPlugin(problem) | MapError::Mapping(problem) => problem,
-    }
 }

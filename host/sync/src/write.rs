@@ -1,11 +1,13 @@
 //! The writing side of a resync: compares mapped entities with what is known and what the catalog
 //! holds, and upserts what changed, in batches filled across units.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+mod requests;
+
+use std::{sync::Arc, time::Duration};
 
 use berth_core::{
-    Adoption, BlueprintId, Entity, EntityKey, FieldSet, LedgerEntry, Problem, ProblemCode, Producer,
-    Producers, Unit, UnitId, UpsertOptions, UpsertOutcome, UpsertReport,
+    Adoption, BlueprintId, EntityKey, LedgerEntry, Problem, ProblemCode, Producer, Producers, Unit, UnitId,
+    UpsertOptions, UpsertOutcome,
 };
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{sync::mpsc, time::Instant};
@@ -15,14 +17,14 @@ use crate::{
     Approved, Change, ChangeRecord, Event, ForeignIdentifier, Journal, Observer, Refusal, UnitCounts,
     catalog_access::CatalogAccess,
     content::{change_digest, key_digest},
-    diff::diff,
+    index::{EntryIndex, PerUnit, UnitIndex},
     ledger_view::{Entry, Freshness, LedgerView},
-    mapped::{Mapped, Waiting},
     order::Order,
+    pending::{PendingEntity, RetryQueue},
     problems::{Log, Problems, warn_if},
+    progress::ProgressTracker,
     queue::{Batch, Queue, Request},
-    tally::Tally,
-    written::{Owned, SOMEBODY, Written},
+    written::{Owned, WriteSummary},
 };
 
 /// How long a batch waits for more entities before it goes out as it is.
@@ -42,7 +44,7 @@ pub(crate) struct Writer {
     pub(crate) options: UpsertOptions,
     pub(crate) units: Arc<[Arc<Unit>]>,
     pub(crate) owned: Arc<Owned>,
-    pub(crate) tally: Arc<Tally>,
+    pub(crate) progress: Arc<ProgressTracker>,
     /// What the ledger says.
     pub(crate) ledger: Option<Arc<LedgerView>>,
     /// Whether each entry of `resources[]` makes entities that come from one account only.
@@ -59,7 +61,7 @@ pub(crate) struct Writer {
 }
 
 enum Step {
-    Compared(BlueprintId, Vec<(Mapped, Result<Change, Problem>)>),
+    Compared(BlueprintId, Vec<(PendingEntity, Result<Change, Problem>)>),
     /// A batch with its outcomes, and what is not written after all.
     Upserted(BlueprintId, Batch, Vec<UpsertOutcome>, Unsent),
 }
@@ -72,18 +74,18 @@ struct Unsent {
     /// Somebody else owns an entity of that identifier.
     foreign: Batch,
     /// Nobody knows who owns it.
-    refused: Vec<(Mapped, Problem)>,
+    refused: Vec<(PendingEntity, Problem)>,
 }
 
 impl Writer {
-    pub(crate) async fn run(self, mut entities: mpsc::Receiver<Mapped>, order: Order) -> Written {
-        let mut written = Written {
-            counts: vec![UnitCounts::default(); self.units.len()],
-            held: vec![0; self.units.len()],
-            ..Written::default()
+    pub(crate) async fn run(self, mut entities: mpsc::Receiver<PendingEntity>, order: Order) -> WriteSummary {
+        let mut written = WriteSummary {
+            counts: PerUnit::new(self.units.len(), UnitCounts::default),
+            held: PerUnit::new(self.units.len(), || 0),
+            ..WriteSummary::default()
         };
         let mut queue = Queue::new(order, self.upsert_batch);
-        let mut waiting = Waiting::default();
+        let mut waiting = RetryQueue::default();
         let mut running: FuturesUnordered<BoxFuture<'_, Step>> = FuturesUnordered::new();
         let mut open = true;
         let mut last_arrival = Instant::now();
@@ -99,7 +101,7 @@ impl Writer {
                     }
                     Request::Upsert(blueprint, mut batch) => {
                         for mapped in &mut batch {
-                            mapped.fate.tried = waiting.written;
+                            mapped.state.tried = waiting.written;
                         }
                         let span = tracing::debug_span!("upsert", %blueprint, entities = batch.len());
                         running.push(Box::pin(self.upsert(blueprint, batch).instrument(span)));
@@ -158,11 +160,11 @@ impl Writer {
         written
     }
 
-    fn unit(&self, index: usize) -> Option<&UnitId> {
-        Some(&self.units.get(index)?.id)
+    fn unit(&self, unit: UnitIndex) -> Option<&UnitId> {
+        Some(&self.units.get(unit.position())?.id)
     }
 
-    fn producer(&self, unit: usize) -> Option<Producer> {
+    fn producer(&self, unit: UnitIndex) -> Option<Producer> {
         Producer::of(self.unit(unit)?)
     }
 
@@ -170,9 +172,9 @@ impl Writer {
     /// The second value is whether that is to be looked at again then.
     fn producers(
         &self,
-        mapped: &Mapped,
+        mapped: &PendingEntity,
         known: Option<&LedgerEntry>,
-        written: &mut Written,
+        written: &mut WriteSummary,
     ) -> (Producers, bool) {
         let own = match &written.last_producer {
             Some((unit, own)) if *unit == mapped.unit => own.clone(),
@@ -196,7 +198,7 @@ impl Writer {
     }
 
     /// The same producers, and all other units that produced the entity in this resync.
-    fn with_others(&self, producers: Producers, digest: u128, written: &Written) -> Producers {
+    fn with_others(&self, producers: Producers, digest: u128, written: &WriteSummary) -> Producers {
         let units = written.units_of(digest).filter_map(|unit| self.producer(unit));
         units.fold(producers, |all, unit| all.and(&unit))
     }
@@ -211,9 +213,9 @@ impl Writer {
     }
 
     /// Finds out what has to be done about an entity, as far as that is known without the catalog.
-    fn arrived(&self, mut mapped: Mapped, queue: &mut Queue, written: &mut Written) {
+    fn arrived(&self, mut mapped: PendingEntity, queue: &mut Queue, written: &mut WriteSummary) {
         let digest = key_digest(&mapped.entity.key);
-        let entry = self.unit(mapped.unit).map(|unit| unit.resource);
+        let entry = self.unit(mapped.unit).map(EntryIndex::of);
         let first = written.note(digest, mapped.unit, entry, &mapped.entity);
         if mapped.entity.search.is_some() {
             // Which entity it is shows when it is written; a plan never knows.
@@ -241,7 +243,7 @@ impl Writer {
                     .entries
                     .push((digest, Some(LedgerEntry { content: None, producers: producers.clone() })));
             }
-            mapped.fate.producers = producers;
+            mapped.state.producers = producers;
         }
         let held = match &*self.owned {
             Owned::Known(keys) => keys.contains(&digest),
@@ -262,7 +264,7 @@ impl Writer {
                 CatalogAccess::Write(_) => self.changed(mapped, Change::Create, queue, written),
                 // Whether somebody else has it shows in a comparison.
                 CatalogAccess::Read(_) => {
-                    mapped.fate.new = true;
+                    mapped.state.new = true;
                     queue.compare(mapped);
                 }
             }
@@ -284,7 +286,7 @@ impl Writer {
                 self.changed(mapped, Change::Update { fields: Vec::new() }, queue, written);
             }
             (Freshness::Changed, CatalogAccess::Read(_)) => {
-                mapped.fate.changed = true;
+                mapped.state.changed = true;
                 queue.compare(mapped);
             }
             (Freshness::Unsure, _) => queue.compare(mapped),
@@ -293,10 +295,10 @@ impl Writer {
 
     fn compared(
         &self,
-        mapped: Mapped,
+        mapped: PendingEntity,
         change: Result<Change, Problem>,
         queue: &mut Queue,
-        written: &mut Written,
+        written: &mut WriteSummary,
     ) {
         let change = match change {
             Ok(change) => change,
@@ -305,7 +307,7 @@ impl Writer {
         match change {
             Change::Foreign => self.leave_alone(mapped, written),
             // A comparison does not look at everything that is sent.
-            Change::Unchanged if mapped.fate.changed => {
+            Change::Unchanged if mapped.state.changed => {
                 self.changed(mapped, Change::Update { fields: Vec::new() }, queue, written);
             }
             Change::Unchanged => {
@@ -317,19 +319,25 @@ impl Writer {
     }
 
     /// Counts one entity that needs no more work.
-    fn settle(&self, unit: usize, counts: UnitCounts, written: &mut Written) {
+    fn settle(&self, unit: UnitIndex, counts: UnitCounts, written: &mut WriteSummary) {
         if let Some(slot) = written.counts.get_mut(unit) {
             slot.add(&counts);
         }
-        self.tally.settled(unit, &counts);
+        self.progress.finished(unit, &counts);
     }
 
-    fn unchanged(&self, mapped: &Mapped, written: &mut Written) {
+    fn unchanged(&self, mapped: &PendingEntity, written: &mut WriteSummary) {
         self.settle(mapped.unit, UnitCounts { unchanged: 1, ..UnitCounts::default() }, written);
         self.observer.event(&Event::Written { created: 0, updated: 0, unchanged: 1, refused: 0 });
     }
 
-    fn changed(&self, mut mapped: Mapped, change: Change, queue: &mut Queue, written: &mut Written) {
+    fn changed(
+        &self,
+        mut mapped: PendingEntity,
+        change: Change,
+        queue: &mut Queue,
+        written: &mut WriteSummary,
+    ) {
         match &self.catalog {
             CatalogAccess::Write(_)
                 if self.approved.as_ref().is_some_and(|plan| !plan.allows(&mapped.entity)) =>
@@ -337,7 +345,7 @@ impl Writer {
                 self.unchanged(&mapped, written);
             }
             CatalogAccess::Write(_) => {
-                mapped.fate.new = matches!(change, Change::Create | Change::Adopt);
+                mapped.state.new = matches!(change, Change::Create | Change::Adopt);
                 queue.send(mapped);
             }
             CatalogAccess::Read(_) => {
@@ -359,7 +367,7 @@ impl Writer {
     }
 
     /// The catalog holds what this entity says.
-    fn confirmed(&self, mapped: &Mapped, written: &mut Written) {
+    fn confirmed(&self, mapped: &PendingEntity, written: &mut WriteSummary) {
         if self.ledger.is_none() {
             return;
         }
@@ -367,210 +375,33 @@ impl Writer {
         let content = mapped.content.filter(|_| !written.also_seen_by.contains_key(&digest));
         written
             .entries
-            .push((digest, Some(LedgerEntry { content, producers: mapped.fate.producers.clone() })));
+            .push((digest, Some(LedgerEntry { content, producers: mapped.state.producers.clone() })));
     }
 
     /// The catalog found an entity by its search query: this one.
-    fn found(&self, mapped: Mapped, identifier: String, written: &mut Written) {
+    fn found(&self, mapped: PendingEntity, identifier: String, written: &mut WriteSummary) {
         written.note_searching(&mapped.entity, &identifier);
         let digest = key_digest(&EntityKey { blueprint: mapped.entity.key.blueprint, identifier });
-        written.seen.entry(digest).or_insert(SOMEBODY);
+        written.seen.entry(digest).or_insert(UnitIndex::SOMEBODY);
         if self.ledger.is_some() {
             let entry = LedgerEntry { content: None, producers: Producers::SomebodyElse };
             written.entries.push((digest, Some(entry)));
         }
     }
 
-    fn unresolved(&self, mapped: &Mapped, written: &mut Written) {
+    fn unresolved(&self, mapped: &PendingEntity, written: &mut WriteSummary) {
         if let Some(unit) = self.unit(mapped.unit) {
             written.unresolved.entry(mapped.entity.key.blueprint.clone()).or_insert_with(|| unit.clone());
         }
     }
 
     /// The catalog may or may not hold what this entity says.
-    fn uncertain(&self, mapped: &Mapped, written: &mut Written) {
+    fn uncertain(&self, mapped: &PendingEntity, written: &mut WriteSummary) {
         let Some(ledger) = &self.ledger else { return };
         let digest = key_digest(&mapped.entity.key);
         if ledger.look_up(digest).is_some() && !written.also_seen_by.contains_key(&digest) {
-            let entry = LedgerEntry { content: None, producers: mapped.fate.producers.clone() };
+            let entry = LedgerEntry { content: None, producers: mapped.state.producers.clone() };
             written.entries.push((digest, Some(entry)));
-        }
-    }
-
-    async fn compare(&self, blueprint: BlueprintId, batch: Batch) -> Step {
-        let mut fields = FieldSet::default();
-        let mut keys = Vec::with_capacity(batch.len());
-        for mapped in batch.iter().filter(|mapped| !mapped.fate.new) {
-            fields.extend(&mapped.fields);
-            keys.push(mapped.entity.key.clone());
-        }
-        let current =
-            if keys.is_empty() { Ok(Vec::new()) } else { self.catalog.view().current(&keys, &fields).await };
-        let held: HashMap<String, Entity> = match current {
-            Ok(held) => held.into_iter().map(|entity| (entity.key.identifier.clone(), entity)).collect(),
-            Err(error) => {
-                // Sending too much is safe, sending too little is not. Whose an entity is shows again
-                // before it is sent.
-                tracing::warn!(%blueprint, %error, "could not compare with the catalog; sending all of the batch");
-                let unknown = |mut mapped: Mapped| {
-                    mapped.fate.unowned = true;
-                    (mapped, Ok(Change::Update { fields: Vec::new() }))
-                };
-                return Step::Compared(blueprint, batch.into_iter().map(unknown).collect());
-            }
-        };
-        let results = batch
-            .into_iter()
-            .map(|mapped| {
-                let change = diff(&mapped.entity, held.get(&mapped.entity.key.identifier));
-                (mapped, Ok(change))
-            })
-            .collect();
-        match &self.catalog {
-            CatalogAccess::Write(_) => Step::Compared(blueprint, results),
-            CatalogAccess::Read(_) => Step::Compared(blueprint, self.owners(results).await),
-        }
-    }
-
-    /// Finds out who owns what a plan would create.
-    async fn owners(
-        &self,
-        results: Vec<(Mapped, Result<Change, Problem>)>,
-    ) -> Vec<(Mapped, Result<Change, Problem>)> {
-        let creates = |change: &Result<Change, Problem>| matches!(change, Ok(Change::Create));
-        let created = results.iter().filter(|(_, change)| creates(change)).map(|(mapped, _)| mapped);
-        let owners = self.foreign(created).await;
-        results
-            .into_iter()
-            .map(|(mapped, change)| {
-                if !creates(&change) {
-                    return (mapped, change);
-                }
-                let owner = match &owners {
-                    Ok(owners) => Ok(owners.get(&mapped.entity.key.identifier).copied()),
-                    Err(problem) => Err(problem.clone()),
-                };
-                let change = owner.map(|adoptable| match adoptable {
-                    None => Change::Create,
-                    Some(true) => Change::Adopt,
-                    Some(false) => Change::Foreign,
-                });
-                (mapped, change)
-            })
-            .collect()
-    }
-
-    /// Which of these entities somebody else owns, and whether those may be taken over.
-    async fn foreign<'m>(
-        &self,
-        created: impl Iterator<Item = &'m Mapped>,
-    ) -> Result<HashMap<String, bool>, Problem> {
-        let keys: Vec<EntityKey> = created.map(|mapped| mapped.entity.key.clone()).collect();
-        if keys.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let found = self.catalog.view().foreign(&keys, &self.adoption).await.map_err(|error| {
-            Problem::new(
-                ProblemCode::PortForeignOwner,
-                format!("not written, because its owner is not known: {}", error.0.message),
-            )
-        })?;
-        Ok(found.into_iter().map(|entity| (entity.key.identifier, entity.adoptable)).collect())
-    }
-
-    async fn upsert(&self, blueprint: BlueprintId, mut batch: Batch) -> Step {
-        // The same entity twice in one request would be written in no certain order: the later wins.
-        let mut latest = HashMap::new();
-        for (index, mapped) in batch.iter().enumerate() {
-            latest.insert(mapped.entity.key.identifier.clone(), index);
-        }
-        if latest.len() < batch.len() {
-            let mut index = 0;
-            batch.retain(|mapped| {
-                let keep = latest.get(&mapped.entity.key.identifier) == Some(&index);
-                index += 1;
-                if !keep {
-                    self.tally.settled(mapped.unit, &UnitCounts::default());
-                }
-                keep
-            });
-        }
-        // A live event that read it later has written it, or deleted it.
-        let (granted, _claim) =
-            self.journal.claim(batch.iter().map(|mapped| (key_digest(&mapped.entity.key), mapped.since)));
-        let mut unsent = Unsent::default();
-        if granted.contains(&false) {
-            let (kept, left): (Vec<_>, Vec<_>) =
-                batch.into_iter().zip(granted).partition(|(_, granted)| *granted);
-            batch = kept.into_iter().map(|(mapped, _)| mapped).collect();
-            unsent.superseded.extend(left.into_iter().map(|(mapped, _)| mapped));
-        }
-        batch = self.own(batch, &mut unsent).await;
-        let mut entities = Vec::with_capacity(batch.len());
-        for mapped in &mut batch {
-            let key = mapped.entity.key.clone();
-            entities.push(std::mem::replace(
-                &mut mapped.entity,
-                Entity { key, ..Entity::new(blueprint.clone(), "") },
-            ));
-        }
-        let report = if entities.is_empty() {
-            UpsertReport::default()
-        } else {
-            let partial: Vec<bool> = batch.iter().map(|mapped| mapped.partial).collect();
-            self.send(&blueprint, &entities, &partial).await
-        };
-        for (mapped, entity) in batch.iter_mut().zip(entities) {
-            mapped.entity = entity;
-        }
-        Step::Upserted(blueprint, batch, report.outcomes, unsent)
-    }
-
-    /// Sends entities; those of which fields are left out are merged into what the catalog has.
-    async fn send(&self, blueprint: &BlueprintId, entities: &[Entity], partial: &[bool]) -> UpsertReport {
-        // A plan has come to the end of its way before.
-        let Some(session) = self.catalog.session() else { return UpsertReport::default() };
-        if self.options.merge || !partial.contains(&true) {
-            return session.upsert(blueprint, entities, self.options).await;
-        }
-        let of = |wanted: bool| -> Vec<Entity> {
-            entities
-                .iter()
-                .zip(partial)
-                .filter(|(_, is)| **is == wanted)
-                .map(|(entity, _)| entity.clone())
-                .collect()
-        };
-        let merging = UpsertOptions { merge: true, ..self.options };
-        let mut whole = match &of(false)[..] {
-            [] => UpsertReport::default(),
-            whole => session.upsert(blueprint, whole, self.options).await,
-        }
-        .outcomes
-        .into_iter();
-        let mut merged = session.upsert(blueprint, &of(true), merging).await.outcomes.into_iter();
-        let outcomes = partial.iter().map_while(|is| if *is { merged.next() } else { whole.next() });
-        UpsertReport { outcomes: outcomes.collect() }
-    }
-
-    /// Leaves out of a batch what somebody else owns.
-    async fn own(&self, batch: Batch, unsent: &mut Unsent) -> Batch {
-        let asks =
-            |mapped: &&Mapped| (mapped.fate.new || mapped.fate.unowned) && mapped.entity.search.is_none();
-        match self.foreign(batch.iter().filter(asks)).await {
-            Ok(foreign) if foreign.is_empty() => batch,
-            Ok(foreign) => {
-                let (left, own): (Batch, Batch) = batch.into_iter().partition(|mapped| {
-                    asks(&mapped) && foreign.get(&mapped.entity.key.identifier) == Some(&false)
-                });
-                unsent.foreign.extend(left);
-                own
-            }
-            Err(problem) => {
-                let (left, own): (Batch, Batch) = batch.into_iter().partition(|mapped| asks(&mapped));
-                unsent.refused.extend(left.into_iter().map(|mapped| (mapped, problem.clone())));
-                own
-            }
         }
     }
 
@@ -578,8 +409,8 @@ impl Writer {
         &self,
         batch: Batch,
         outcomes: Vec<UpsertOutcome>,
-        waiting: &mut Waiting,
-        written: &mut Written,
+        waiting: &mut RetryQueue,
+        written: &mut WriteSummary,
     ) {
         let (mut created, mut updated, mut refused) = (0, 0, 0);
         let missing = || {
@@ -609,7 +440,7 @@ impl Writer {
             match outcome {
                 // New to this integration, although a relation of another entity may have made
                 // the catalog create it a moment before.
-                UpsertOutcome::Updated if !mapped.fate.new => {
+                UpsertOutcome::Updated if !mapped.state.new => {
                     updated += 1;
                     self.settle(mapped.unit, UnitCounts { updated: 1, ..UnitCounts::default() }, written);
                     self.upserted(mapped.unit, &mapped.entity.key, false);
@@ -629,7 +460,7 @@ impl Writer {
                 UpsertOutcome::NotFound => {
                     self.settle(mapped.unit, UnitCounts::default(), written);
                     if let Some(unit) = self.unit(mapped.unit) {
-                        *written.not_found.entry(unit.resource).or_default() += 1;
+                        *written.not_found.entry(EntryIndex::of(unit)).or_default() += 1;
                     }
                 }
                 UpsertOutcome::MissingRelation(problem) => waiting.entities.push((mapped, problem)),
@@ -642,14 +473,14 @@ impl Writer {
         self.observer.event(&Event::Written { created, updated, unchanged: 0, refused });
     }
 
-    fn upserted(&self, unit: usize, entity: &EntityKey, created: bool) {
+    fn upserted(&self, unit: UnitIndex, entity: &EntityKey, created: bool) {
         if let Some(unit) = self.unit(unit) {
             self.observer.event(&Event::Upserted { entity, unit, created });
         }
     }
 
     /// Leaves an entity to its owner.
-    fn leave_alone(&self, mapped: Mapped, written: &mut Written) {
+    fn leave_alone(&self, mapped: PendingEntity, written: &mut WriteSummary) {
         self.settle(mapped.unit, UnitCounts::default(), written);
         if let Some(unit) = self.unit(mapped.unit) {
             warn_if!(
@@ -661,7 +492,7 @@ impl Writer {
     }
 
     /// Gives entities up.
-    fn refuse_all(&self, entities: Vec<(Mapped, Problem)>, written: &mut Written) {
+    fn refuse_all(&self, entities: Vec<(PendingEntity, Problem)>, written: &mut WriteSummary) {
         let refused = entities.len() as u64;
         for (mapped, problem) in entities {
             self.refuse(mapped, problem, written);
@@ -671,7 +502,7 @@ impl Writer {
         }
     }
 
-    fn refuse(&self, mapped: Mapped, problem: Problem, written: &mut Written) {
+    fn refuse(&self, mapped: PendingEntity, problem: Problem, written: &mut WriteSummary) {
         self.uncertain(&mapped, written);
         if mapped.entity.search.is_some() {
             self.unresolved(&mapped, written);

@@ -8,10 +8,12 @@ use std::{
 use berth_core::{BlueprintId, Entity, EntityKey, Problem, Producers, UnitId};
 use siphasher::sip::SipHasher13;
 
-use crate::{ChangeRecord, ForeignIdentifier, Refusal, UnitCounts, ledger_view::Entry, order::identifiers};
-
-/// Stands for a unit where the catalog found the entity by a search query.
-pub(crate) const SOMEBODY: u32 = u32::MAX;
+use crate::{
+    ChangeRecord, ForeignIdentifier, Refusal, UnitCounts,
+    index::{EntryIndex, PerUnit, UnitIndex},
+    ledger_view::Entry,
+    order::identifiers,
+};
 
 fn digest_text(text: &str) -> u64 {
     let mut hasher = SipHasher13::new();
@@ -30,24 +32,24 @@ pub(crate) enum Owned {
 
 /// What the writer knows at the end.
 #[derive(Debug, Default)]
-pub(crate) struct Written {
+pub(crate) struct WriteSummary {
     /// Created, updated, unchanged and refused, by unit.
-    pub(crate) counts: Vec<UnitCounts>,
+    pub(crate) counts: PerUnit<UnitCounts>,
     pub(crate) refusals: Vec<Refusal>,
     pub(crate) foreign: Vec<ForeignIdentifier>,
     pub(crate) changes: Vec<ChangeRecord>,
     /// Digests of every mapped entity, written or refused, with the unit that produced it first.
-    pub(crate) seen: HashMap<u128, u32>,
+    pub(crate) seen: HashMap<u128, UnitIndex>,
     /// The other units that produced an entity, where there are several.
-    pub(crate) also_seen_by: HashMap<u128, Vec<u32>>,
+    pub(crate) also_seen_by: HashMap<u128, Vec<UnitIndex>>,
     /// Entities whose producers are only certain when all units have ended, by blueprint.
     pub(crate) unsettled: BTreeMap<BlueprintId, Vec<u128>>,
     /// How many entities of each unit the catalog held before, each counted once.
-    pub(crate) held: Vec<u64>,
+    pub(crate) held: PerUnit<u64>,
     /// The same by blueprint.
     pub(crate) held_by_blueprint: BTreeMap<BlueprintId, u64>,
     /// How often a unit produced an entity again, by entry of `resources[]`.
-    pub(crate) repeated: BTreeMap<usize, u64>,
+    pub(crate) repeated: BTreeMap<EntryIndex, u64>,
     /// What the mapped entities relate to: digests of identifiers by blueprint and relation.
     pub(crate) relates_to: Targets,
     /// Identifiers that more than one resource mapped to: a count, and one of them.
@@ -59,24 +61,29 @@ pub(crate) struct Written {
     /// may be the one.
     pub(crate) unresolved: BTreeMap<BlueprintId, UnitId>,
     /// How many entities the catalog did not find by their search query, by entry of `resources[]`.
-    pub(crate) not_found: BTreeMap<usize, u64>,
+    pub(crate) not_found: BTreeMap<EntryIndex, u64>,
     /// What is to be recorded.
     pub(crate) entries: Vec<Entry>,
     /// The unit whose entity arrived last, as a producer: entities of a unit arrive in a row.
-    pub(crate) last_producer: Option<(usize, Producers)>,
+    pub(crate) last_producer: Option<(UnitIndex, Producers)>,
 }
 
 /// What relates to what: digests of target identifiers by blueprint and relation.
 pub(crate) type Targets = BTreeMap<BlueprintId, BTreeMap<String, HashSet<u64>>>;
 
-impl Written {
+impl WriteSummary {
     /// Remembers an entity to the end. Returns whether it is mapped for the first time.
-    pub(crate) fn note(&mut self, digest: u128, unit: usize, entry: Option<usize>, entity: &Entity) -> bool {
+    pub(crate) fn note(
+        &mut self,
+        digest: u128,
+        unit: UnitIndex,
+        entry: Option<EntryIndex>,
+        entity: &Entity,
+    ) -> bool {
         note_targets(&mut self.relates_to, entity);
         if entity.search.is_none() {
             self.note_searching(entity, &entity.key.identifier);
         }
-        let unit = u32::try_from(unit).unwrap_or(SOMEBODY);
         let Some(first) = self.seen.get(&digest).copied() else {
             self.seen.insert(digest, unit);
             return true;
@@ -94,11 +101,11 @@ impl Written {
         false
     }
 
-    /// The positions of the units that produced an entity in this resync.
-    pub(crate) fn units_of(&self, digest: u128) -> impl Iterator<Item = usize> {
+    /// The units that produced an entity in this resync.
+    pub(crate) fn units_of(&self, digest: u128) -> impl Iterator<Item = UnitIndex> {
         let others = self.also_seen_by.get(&digest).into_iter().flatten();
         let units = self.seen.get(&digest).into_iter().chain(others);
-        units.filter(|unit| **unit != SOMEBODY).map(|unit| *unit as usize)
+        units.copied().filter(|unit| *unit != UnitIndex::SOMEBODY)
     }
 
     pub(crate) fn note_searching(&mut self, entity: &Entity, identifier: &str) {

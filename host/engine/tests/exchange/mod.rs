@@ -144,7 +144,7 @@ async fn the_compiled_code_of_former_versions_goes_when_nothing_uses_it_any_more
     fs::copy(component("honest"), &file).unwrap();
     engine.reload().unwrap();
     assert_eq!(compiled(&cache), 2);
-    assert_eq!(titles(&other).await, ["va", "vb"]);
+    assert_eq!(titles(&*other.current()).await, ["va", "vb"]);
     drop((engine, other));
     assert_eq!(compiled(&cache), 2, "the end of a process removes nothing");
 }

@@ -21,8 +21,9 @@ use crate::{
     Approved, Deletion, Event, Gone, Journal, Kept, Observer, ResolvedResource, UnitReport,
     catalog_access::CatalogAccess,
     content::key_digest,
+    index::EntryIndex,
     ledger_view::LedgerView,
-    written::{Owned, Targets, Written, note_targets, relates},
+    written::{Owned, Targets, WriteSummary, note_targets, relates},
 };
 
 /// Entities that are looked up with one call.
@@ -74,7 +75,7 @@ pub(crate) struct StaleEntities<'a, 'p> {
     pub(crate) units: &'a [Arc<Unit>],
     pub(crate) reports: &'a [UnitReport],
     pub(crate) policy: &'a mut Policy<'p>,
-    pub(crate) written: &'a Written,
+    pub(crate) written: &'a WriteSummary,
     pub(crate) ledger: Option<&'a LedgerView>,
     pub(crate) settings: DeletionSettings,
     pub(crate) begun: Instant,
@@ -293,31 +294,35 @@ impl StaleEntities<'_, '_> {
     fn counts(&self) -> Counts {
         let mut counts =
             Counts { kept_by_blueprint: self.written.held_by_blueprint.clone(), ..Counts::default() };
-        for (report, held) in self.reports.iter().zip(&self.written.held).filter(|(_, held)| **held > 0) {
+        for (report, held) in self.reports.iter().zip(self.written.held.iter()).filter(|(_, held)| **held > 0)
+        {
             let UnitId { kind, account, .. } = &report.unit;
             *counts.kept.entry((kind.clone(), account.clone())).or_default() += held;
         }
-        let mut entries: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
+        let mut entries: BTreeMap<EntryIndex, (u64, u64)> = BTreeMap::new();
         for report in self.reports {
-            let (resources, identifiers) = entries.entry(report.unit.resource).or_default();
+            let (resources, identifiers) = entries.entry(EntryIndex::of(&report.unit)).or_default();
             *resources += report.counts.mapped + report.counts.unmapped;
             *identifiers += report.counts.mapped;
         }
         let mut repeated = self.written.repeated.clone();
         for unit in self.written.also_seen_by.values().flatten() {
-            let Some(report) = self.reports.get(*unit as usize) else { continue };
-            let entry = report.unit.resource;
+            let Some(report) = self.reports.get(unit.position()) else { continue };
+            let entry = EntryIndex::of(&report.unit);
             // Units produce the same entity where accounts share a resource, and else by mistake.
-            let kind = self.resources.get(entry).and_then(|resource| resource.mapping.as_ref().ok());
+            let kind =
+                self.resources.get(entry.position()).and_then(|resource| resource.mapping.as_ref().ok());
             if kind.is_some_and(|(kind, _)| kind.single_account) {
                 *repeated.entry(entry).or_default() += 1;
             }
         }
         for (entry, (resources, mut identifiers)) in entries {
             identifiers -= repeated.get(&entry).copied().unwrap_or(0).min(identifiers);
-            if let Some(resource) = self.resources.get(entry).filter(|_| identifiers * 2 < resources) {
+            if let Some(resource) =
+                self.resources.get(entry.position()).filter(|_| identifiers * 2 < resources)
+            {
                 counts.mistaken.push(Mistaken {
-                    entry,
+                    entry: entry.position(),
                     kind: resource.config.kind.clone(),
                     blueprint: resource.blueprint.clone(),
                     resources,

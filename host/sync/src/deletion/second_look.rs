@@ -15,10 +15,7 @@ use super::{
     Doomed, Keep,
     lookup::{Known, StaleEntities},
 };
-use crate::{
-    Kept, SecondLook,
-    unit_task::{map_problem, options},
-};
+use crate::{Kept, SecondLook, outcome::map_problem, unit_task::options};
 
 /// Units that are looked at a second time, at most; what belongs to others waits for the next resync.
 const SECOND_LOOK: usize = 500;

@@ -33,9 +33,8 @@ use super::{
     writer::BatchWriter,
 };
 use crate::{
-    plan::{ResolvedResource, allowed_regions, region_hints, resolve},
-    run::defaults,
-    unit_task::map_problem,
+    outcome::map_problem,
+    plan::{ResolvedResource, allowed_regions, defaults, region_hints, resolve},
     unread::Unknown,
     version::same,
 };

@@ -10,7 +10,7 @@ use berth_core::{
     Catalog, DocumentsError, FetchError, Milestone, Problem, ProblemCode, Processing, ResourceResult,
     UnitState,
 };
-use berth_sync::{Mode, NullObserver, Outcome, SyncOptions, run};
+use berth_sync::{Event, Mode, NullObserver, Observer, Outcome, SyncOptions, run};
 use berth_test_support::FakeCatalog;
 use proptest::prelude::*;
 use serde_json::json;
@@ -67,6 +67,41 @@ async fn to_a_catalog_that_maps_by_itself_nothing_incomplete_looks_complete() {
         let (accounts, things) = (result_of(&catalog, 0), result_of(&catalog, 1));
         assert_eq!((accounts.failed + accounts.skipped, things.failed + things.skipped), (0, 1));
         assert_eq!(*catalog.states.lock().unwrap(), ["running", "Failed"]);
+    }
+}
+
+/// How each unit ended, as it was announced.
+#[derive(Default)]
+struct Announced(Mutex<BTreeMap<String, bool>>);
+
+impl Observer for Announced {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::UnitFinished { report } = event {
+            let known = self.0.lock().unwrap().insert(report.unit.to_string(), report.state.is_complete());
+            assert_eq!(known, None, "announced once");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_units_outcome_is_announced_as_it_is_reported() {
+    for when in ["first", "end"] {
+        let refuses =
+            BTreeMap::from([((1, when), DocumentsError::Lost(Problem::new(ProblemCode::Other, "503")))]);
+        let catalog = Arc::new(FakeCatalog { refuses, ..mapping_itself() });
+        let announced = Arc::new(Announced::default());
+        let report = run(
+            Arc::new(World::new().source()),
+            Arc::new(plugin()),
+            catalog as Arc<dyn Catalog>,
+            Arc::clone(&announced) as Arc<dyn Observer>,
+            SyncOptions { unit_concurrency: 1, ..SyncOptions::default() },
+        );
+        let units = report.await.unwrap().units;
+        let reported: BTreeMap<String, bool> =
+            units.iter().map(|unit| (unit.unit.to_string(), unit.state.is_complete())).collect();
+        assert_eq!(*announced.0.lock().unwrap(), reported);
+        assert!(reported.values().any(|complete| !complete) && reported.values().any(|complete| *complete));
     }
 }
 

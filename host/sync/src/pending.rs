@@ -11,14 +11,15 @@ use tokio::time::Instant;
 
 use crate::{
     content::key_digest,
+    index::UnitIndex,
     order::{Order, Round, next_round},
 };
 
 /// A mapped entity on its way to the catalog.
 #[derive(Debug)]
-pub(crate) struct Mapped {
-    /// The unit that produced it, by position.
-    pub(crate) unit: usize,
+pub(crate) struct PendingEntity {
+    /// The unit that produced it.
+    pub(crate) unit: UnitIndex,
     /// The fields its mapping sets.
     pub(crate) fields: Arc<FieldSet>,
     /// The entity.
@@ -31,12 +32,12 @@ pub(crate) struct Mapped {
     /// From when on its unit was read.
     pub(crate) since: Instant,
     /// How it has fared.
-    pub(crate) fate: Fate,
+    pub(crate) state: WriteState,
 }
 
 /// How an entity has fared on its way.
 #[derive(Debug, Default)]
-pub(crate) struct Fate {
+pub(crate) struct WriteState {
     /// Whether the catalog did not hold it for this integration.
     pub(crate) new: bool,
     /// Whether it is known to have changed, whatever a comparison says.
@@ -48,12 +49,12 @@ pub(crate) struct Fate {
     /// How much had been written when it was last sent, and whether that was in a round.
     pub(crate) tried: u64,
     again: bool,
-    cut: Cut,
+    cut: CycleBreak,
 }
 
 /// Whether an entity was sent without the relations that make a cycle.
 #[derive(Debug, Default)]
-enum Cut {
+enum CycleBreak {
     #[default]
     Never,
     /// Now; these are all its relations.
@@ -62,7 +63,7 @@ enum Cut {
     Closed,
 }
 
-impl Mapped {
+impl PendingEntity {
     /// Takes out the relations to these entities, until [`whole`](Self::whole).
     fn cut(&mut self, order: &Order, others: &HashMap<u128, usize>) {
         let within = |target: Option<u128>| target.is_some_and(|target| others.contains_key(&target));
@@ -71,21 +72,21 @@ impl Mapped {
             .filter(|(_, target)| within(*target))
             .map(|(n, _)| n.clone())
             .collect();
-        self.fate.cut = Cut::Open(self.entity.relations.clone());
+        self.state.cut = CycleBreak::Open(self.entity.relations.clone());
         self.entity.relations.retain(|name, _| !names.contains(name));
     }
 
     /// Puts back what was taken out; tells whether anything was.
     pub(crate) fn whole(&mut self) -> bool {
-        match std::mem::take(&mut self.fate.cut) {
-            Cut::Never => false,
-            Cut::Closed => {
-                self.fate.cut = Cut::Closed;
+        match std::mem::take(&mut self.state.cut) {
+            CycleBreak::Never => false,
+            CycleBreak::Closed => {
+                self.state.cut = CycleBreak::Closed;
                 false
             }
-            Cut::Open(relations) => {
+            CycleBreak::Open(relations) => {
                 self.entity.relations = relations;
-                self.fate.cut = Cut::Closed;
+                self.state.cut = CycleBreak::Closed;
                 true
             }
         }
@@ -94,24 +95,26 @@ impl Mapped {
 
 /// Entities whose relations had no target when they were sent.
 #[derive(Default)]
-pub(crate) struct Waiting {
-    pub(crate) entities: Vec<(Mapped, Problem)>,
+pub(crate) struct RetryQueue {
+    pub(crate) entities: Vec<(PendingEntity, Problem)>,
     /// How much was written so far.
     pub(crate) written: u64,
 }
 
-impl Waiting {
+impl RetryQueue {
     /// Takes what is worth another try: it had none, or something was written since, and it does not
     /// wait for another of these. A cycle goes without the relations that make it, once.
-    pub(crate) fn round(&mut self, order: &Order) -> Vec<Mapped> {
+    pub(crate) fn round(&mut self, order: &Order) -> Vec<PendingEntity> {
         let written = self.written;
-        let worth = |(Mapped { fate, .. }, _): &(Mapped, Problem)| !fate.again || fate.tried < written;
+        let worth = |(PendingEntity { state, .. }, _): &(PendingEntity, Problem)| {
+            !state.again || state.tried < written
+        };
         let (again, mut rest): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.entities).into_iter().partition(worth);
         let digests: Vec<u128> = again.iter().map(|(mapped, _)| key_digest(&mapped.entity.key)).collect();
         let places: HashMap<u128, usize> =
             digests.iter().enumerate().map(|(place, digest)| (*digest, place)).collect();
-        let targets = |(mapped, _): &(Mapped, Problem)| -> Vec<usize> {
+        let targets = |(mapped, _): &(PendingEntity, Problem)| -> Vec<usize> {
             order.targets(&mapped.entity).filter_map(|(_, target)| places.get(&target?).copied()).collect()
         };
         let all: Vec<Vec<usize>> = again.iter().map(targets).collect();
@@ -131,10 +134,10 @@ impl Waiting {
                 rest.push((mapped, problem));
                 continue;
             }
-            if (cycle || all[place].contains(&place)) && matches!(mapped.fate.cut, Cut::Never) {
+            if (cycle || all[place].contains(&place)) && matches!(mapped.state.cut, CycleBreak::Never) {
                 mapped.cut(order, &places);
             }
-            mapped.fate.again = true;
+            mapped.state.again = true;
             round.push(mapped);
         }
         self.entities = rest;

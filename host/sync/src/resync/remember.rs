@@ -1,62 +1,71 @@
 //! Brings the ledger up to date, after everything else.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashSet};
 
-use berth_core::{AppConfig, LedgerEntry, Problem, Producer, Producers, RemovedScope, Unit, UnitId};
+use berth_core::{LedgerEntry, Problem, Producer, Producers, RemovedScope, UnitId};
 
+use super::{Context, prepare::Prepared};
 use crate::{
-    Deletion, Journal, ResolvedResource,
+    Deletion,
     content::key_digest,
     deletion::{Keep, Policy},
     ledger_view::{LedgerView, Recorder},
-    written::Written,
+    written::WriteSummary,
 };
 
 /// What a resync knows at its end.
-pub(crate) struct EndOfResync<'a, 'p> {
-    pub(crate) policy: &'a Policy<'p>,
-    pub(crate) deletion: &'a Deletion,
-    pub(crate) written: &'a Written,
-    pub(crate) units: &'a [Arc<Unit>],
-    pub(crate) resources: &'a [ResolvedResource],
-    pub(crate) journal: &'a Journal,
-    /// Whether it was stopped before its end.
-    pub(crate) stopped: bool,
+pub(super) struct RememberInput<'a, 'p> {
+    pub(super) prepared: &'a Prepared,
+    pub(super) policy: &'a Policy<'p>,
+    pub(super) deletion: &'a Deletion,
+    pub(super) written: &'a WriteSummary,
 }
 
-impl EndOfResync<'_, '_> {
-    /// Brings the ledger up to date, after everything else.
-    pub(crate) async fn remember(
+/// Brings the ledger up to date, where there is one that records.
+///
+/// # Errors
+/// A [`Problem`] when it could not be.
+pub(super) async fn remember(
+    context: &Context,
+    input: RememberInput<'_, '_>,
+    recorder: Option<Recorder>,
+) -> Result<(), Problem> {
+    match (&input.prepared.ledger, recorder) {
+        (Some(ledger), Some(recorder)) => input.remember(context, ledger, recorder).await,
+        _ => Ok(()),
+    }
+}
+
+impl RememberInput<'_, '_> {
+    async fn remember(
         &self,
-        config: &AppConfig,
+        context: &Context,
         ledger: &LedgerView,
         recorder: Recorder,
     ) -> Result<(), Problem> {
         let writer = recorder.finish().await?;
-        let Self { policy, deletion, written, .. } = self;
+        let Self { policy, deletion, written, prepared } = self;
+        let stopped = context.options.cancel.is_cancelled();
         let mut gone: HashSet<u128> = HashSet::new();
         // Where the catalog does not create targets itself, others may relate to what was deleted.
         // It then counts as vanished in the next resync, so that they are looked at.
-        if config.create_missing_related_entities {
+        if prepared.config.create_missing_related_entities {
             gone.extend(deletion.deleted.iter().map(|gone| key_digest(&gone.entity)));
         }
         // Whatever related to these was looked at in this resync, if everything was.
-        if !self.stopped && policy.is_complete() {
+        if !stopped && policy.is_complete() {
             gone.extend(ledger.vanished().iter().filter(|key| !written.seen.contains_key(key)));
         }
         let mut entries: Vec<_> = gone.into_iter().map(|key| (key, None)).collect();
         // Live events wrote these since, whatever the resync saw of them.
-        let touched: HashSet<u128> = self.journal.touched().into_iter().collect();
+        let touched: HashSet<u128> = context.options.journal.touched().into_iter().collect();
         entries.extend(touched.iter().filter_map(|key| {
             let known = ledger.look_up(*key).map(|known| LedgerEntry { content: None, ..known });
             // Of one that is new to this resync all is forgotten, so that it is looked at.
             (known.is_some() || written.seen.contains_key(key)).then_some((*key, known))
         }));
         writer.record(entries).await?;
-        if !self.stopped {
+        if !stopped {
             let producers = self.producers_after(ledger, &touched);
             writer.record_producers(producers).await?;
         }
@@ -73,13 +82,16 @@ impl EndOfResync<'_, '_> {
 
     /// The producers of the entities of which they were not certain before all units had ended.
     fn producers_after(&self, ledger: &LedgerView, touched: &HashSet<u128>) -> Vec<(u128, Producers)> {
-        let Self { policy, written, units, resources, .. } = self;
+        let Self { policy, written, prepared, .. } = self;
+        let Prepared { units, resources, .. } = prepared;
         let mut producers = Vec::new();
         for (blueprint, digests) in &written.unsettled {
             for digest in digests.iter().filter(|digest| !touched.contains(digest)) {
                 let before = ledger.look_up(*digest).map(|known| known.producers).unwrap_or_default();
-                let seen_by: Vec<&UnitId> =
-                    written.units_of(*digest).filter_map(|at| Some(&units.get(at)?.id)).collect();
+                let seen_by: Vec<&UnitId> = written
+                    .units_of(*digest)
+                    .filter_map(|unit| Some(&units.get(unit.position())?.id))
+                    .collect();
                 let single_account = seen_by
                     .iter()
                     .all(|unit| resources.get(unit.resource).is_some_and(|r| r.entry.single_account));

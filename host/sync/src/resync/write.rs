@@ -1,0 +1,44 @@
+//! The phase that writes, beside the one that reads.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{Context, prepare::Prepared};
+use crate::{
+    ledger_view::Entry, order::Order, pending::PendingEntity, progress::ProgressTracker, write::Writer,
+    written::WriteSummary,
+};
+
+/// What is written, and how.
+pub(super) struct WriteInput<'a> {
+    pub(super) prepared: &'a Prepared,
+    pub(super) order: Order,
+    pub(super) progress: &'a Arc<ProgressTracker>,
+    /// Where mapped entities come from.
+    pub(super) entities: mpsc::Receiver<PendingEntity>,
+    /// Where what the catalog confirms is recorded.
+    pub(super) records: Option<mpsc::Sender<Entry>>,
+}
+
+/// Writes until nothing more comes.
+pub(super) async fn write(context: &Context, input: WriteInput<'_>) -> WriteSummary {
+    let WriteInput { prepared, order, progress, entities, records } = input;
+    let writer = Writer {
+        catalog: context.catalog.clone(),
+        upsert_batch: context.upsert_batch,
+        observer: Arc::clone(&context.observer),
+        options: prepared.upsert_options(),
+        units: Arc::clone(&prepared.units),
+        owned: Arc::clone(&prepared.owned),
+        progress: Arc::clone(progress),
+        ledger: prepared.ledger.clone(),
+        single_account: prepared.resources.iter().map(|resource| resource.entry.single_account).collect(),
+        adoption: context.options.adoption.clone(),
+        approved: context.options.approved.clone(),
+        records,
+        journal: Arc::clone(&context.options.journal),
+        problems: Arc::clone(&context.problems),
+    };
+    writer.run(entities, order).await
+}
