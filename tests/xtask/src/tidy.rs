@@ -272,7 +272,7 @@ fn texts(name: &str, text: &str) -> Vec<String> {
         concat!("print", "!("),
         concat!("print", "ln!("),
         concat!("tracing_", "subscriber"),
-        concat!("try_", "init("),
+        concat!(".try_", "init("),
         concat!("set_global_", "default"),
         concat!("set_", "logger"),
         concat!("panic::", "set_hook"),
