@@ -1,6 +1,13 @@
 //! A catalog together with what was opened last, so that a test reads as what is done in turn.
 
-use std::{collections::BTreeMap, collections::BTreeSet, ops::Deref, sync::Arc, time::SystemTime};
+#![expect(dead_code, reason = "no suite needs everything")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Deref,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use berth_core::{
     Adoption, BegunResync, BlueprintId, Catalog, CatalogError, CatalogInfo, CatalogSession, CatalogView,
