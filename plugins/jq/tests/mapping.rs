@@ -278,8 +278,8 @@ fn identifiers_for_port_are_the_same_in_rust() {
     let texts: Vec<String> = some.chunks(128).map(|characters| characters.iter().collect()).collect();
     let output = mapping.evaluate(json!(texts).to_string().as_bytes(), 0).unwrap();
     let output: Value = serde_json::from_slice(&output).unwrap();
-    let made: Vec<&Value> =
-        output["entities"].as_array().unwrap().iter().map(|entity| &entity["properties"]["p"]).collect();
+    let entities = output["entities"].as_array().unwrap();
+    let made: Vec<&str> = entities.iter().map(|entity| entity["properties"]["p"].as_str().unwrap()).collect();
     let expected: Vec<_> = texts.iter().map(|text| port_identifier(text)).collect();
     assert_eq!(made, expected);
 }

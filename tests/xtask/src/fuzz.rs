@@ -171,7 +171,8 @@ fn build(repo: &Repo, settings: bool) -> Result<PathBuf> {
     arguments.push("--config=profile.dev.package.libfuzzer-sys.opt-level=2".to_owned());
     cargo.env("RUSTC_WRAPPER", repo.program()).env(WRAPS, "1");
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    executable(&messages_of(cargo, &arguments)?, "bin", "fuzz").context("cargo built no `fuzz`")
+    cargo.args(arguments);
+    executable(&messages_of(cargo, &[])?, "bin", "fuzz").context("cargo built no `fuzz`")
 }
 
 /// Starts a target. What it says goes to a log, what it finds to `target/fuzz/found`.

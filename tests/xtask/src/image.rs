@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Build {
     Release,
-    /// For the tests: no link-time optimization.
+    /// For the tests: as all else that they run, so that build scripts and macros are compiled already.
     Test,
 }
 
@@ -35,7 +35,7 @@ impl Build {
     fn profile(self) -> &'static str {
         match self {
             Self::Release => "release",
-            Self::Test => "image-test",
+            Self::Test => "dev",
         }
     }
 }
@@ -207,7 +207,11 @@ fn binary(repo: &Repo, build: Build) -> Result<PathBuf> {
     let target = target()?;
     components::ensure_target(repo, &target)?;
     println!("image: building berth for {target} (profile {})", build.profile());
-    let mut cargo = cargo(repo, build, "build")?;
+    let mut cargo = match build {
+        Build::Release => cargo(repo, build, "build")?,
+        Build::Test => cargo(repo, build, "rustc")?,
+    };
+    cargo.arg("--bin=berth");
     if build == Build::Release {
         // Where it is built must not show in it.
         let flags = serde_json::to_string(&components::without_paths(repo)?)?;
@@ -217,7 +221,13 @@ fn binary(repo: &Repo, build: Build) -> Result<PathBuf> {
         cargo.args(["--config", "env.SOURCE_DATE_EPOCH.value=\"0\""]);
         cargo.args(["--config", "env.SOURCE_DATE_EPOCH.force=true"]);
     }
-    let messages = suite::messages_of(cargo, &[])?;
+    let arguments: &[&str] = match build {
+        Build::Release => &[],
+        // Without names it is smaller to put into an image. Asked of the compiler, for this one program: in a
+        // profile it would have all else compiled anew.
+        Build::Test => &["-Cstrip=symbols"],
+    };
+    let messages = suite::messages_of(cargo, arguments)?;
     suite::executable(&messages, "bin", "berth").context("cargo built no `berth`")
 }
 

@@ -50,9 +50,18 @@ impl Repo {
         command
     }
 
-    /// The cargo that runs this task runner.
+    /// The cargo that runs this task runner, without what it says of this task runner: `ring` is compiled anew
+    /// where that has changed, with all that needs it, such as from `cargo xtask test` to `cargo test`.
     pub(crate) fn cargo(&self) -> Command {
-        self.command(cargo_program())
+        let mut command = self.command(cargo_program());
+        for (name, _) in std::env::vars_os() {
+            let is_ours =
+                |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of| name.starts_with(of));
+            if name.to_str().is_some_and(is_ours) {
+                command.env_remove(name);
+            }
+        }
+        command
     }
 
     /// Cargo in a guest workspace: what the caller set for building the host (flags, target,

@@ -35,8 +35,12 @@ impl Phases {
     fn run_all(&mut self, repo: &Repo, all: bool, kafka: bool, arguments: &[String]) -> Result<()> {
         self.run("tidy", || tidy::check(repo))?;
         self.run("readme", || readme::run(repo, true))?;
-        self.run("components", || components::build(repo, true, true))?;
-        let python = self.run("venv", || venv::ensure_with_tools(repo))?;
+        // Python's packages arrive while the components are compiled.
+        let python = std::thread::scope(|scope| {
+            let python = scope.spawn(|| venv::ensure_with_tools(repo));
+            self.run("components", || components::build(repo, true, true))?;
+            self.run("venv", || python.join().map_err(|_| anyhow::anyhow!("the installation panicked"))?)
+        })?;
         let built = self.run("build", || build(repo))?;
         self.run("models", || models::run_models(repo, true, built.packer.as_deref()))?;
         self.run("plugins", || {
@@ -136,7 +140,9 @@ struct Built {
 /// Builds every test and what the tests start. As one set: a binary built by itself would have its
 /// dependencies compiled again, with the features that no test asks for left out.
 fn build(repo: &Repo) -> Result<Built> {
-    let messages = messages(repo, &["build", "--workspace", "--all-targets", "--locked"])?;
+    // Not `--all-targets`, which links tests of what says that it has none, such as the program.
+    let all = ["build", "--workspace", "--lib", "--bins", "--examples", "--tests", "--locked"];
+    let messages = messages(repo, &all)?;
     let berth = executable(&messages, "bin", "berth").context("cargo built no `berth`")?;
     Ok(Built { berth, packer: executable(&messages, "example", "pack-models") })
 }
@@ -160,12 +166,18 @@ pub(crate) fn binaries<const N: usize>(repo: &Repo, names: [&str; N]) -> Result<
 
 /// Runs cargo and gives its messages for programs; those for people are shown.
 pub(crate) fn messages(repo: &Repo, arguments: &[&str]) -> Result<String> {
-    messages_of(repo.cargo(), arguments)
+    let mut cargo = repo.cargo();
+    cargo.args(arguments);
+    messages_of(cargo, &[])
 }
 
-/// Runs what builds as cargo does, and gives its messages for programs.
+/// Runs what builds as cargo does, and gives its messages for programs. The arguments are the compiler's, for
+/// `cargo rustc`.
 pub(crate) fn messages_of(mut cargo: Command, arguments: &[&str]) -> Result<String> {
-    cargo.args(arguments).arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    cargo.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    if !arguments.is_empty() {
+        cargo.arg("--").args(arguments);
+    }
     crate::repo::output(&mut cargo)
 }
 
