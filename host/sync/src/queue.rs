@@ -149,11 +149,11 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::mapped::WriteState;
+    use crate::{index::UnitIndex, pending::WriteState};
 
     fn mapped(blueprint: &str, n: usize) -> PendingEntity {
         PendingEntity {
-            unit: 0,
+            unit: UnitIndex::at(0),
             fields: Arc::new(FieldSet::default()),
             content: None,
             entity: Entity::new(BlueprintId::new(blueprint).unwrap(), n.to_string()),

@@ -213,6 +213,7 @@ fn catalog(selector: &Value, identifier: &str) -> FakeCatalog {
 }
 
 /// Has entities state this account, and the region.
+#[expect(clippy::type_complexity, clippy::unnecessary_wraps, reason = "what the fake's field is")]
 fn states(account: Option<&'static str>) -> Option<Box<dyn Fn(&mut Entity) + Send + Sync>> {
     let states = move |entity: &mut Entity| {
         entity.properties.insert("region".into(), json!("eu-west-1"));

@@ -2,12 +2,7 @@
 //!
 //! Each keeps to the rules of its trait. What is special in a test is a field or a closure of the fake.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::missing_panics_doc,
-    clippy::panic,
-    reason = "a fake that fails is a test that fails"
-)]
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a fake that fails is a test that fails")]
 
 mod catalog;
 mod ledger;

@@ -56,8 +56,10 @@ pub(crate) fn source_over(config: AwsConfig, http: reqwest::Client) -> Resync {
 /// A source, with what was opened last.
 pub(crate) struct Resync {
     source: Arc<AwsSource>,
-    opened: Mutex<Option<(Arc<dyn SourceSession>, Arc<dyn ResourceReader>)>>,
+    opened: Mutex<Option<OpenedParts>>,
 }
+
+type OpenedParts = (Arc<dyn SourceSession>, Arc<dyn ResourceReader>);
 
 impl Deref for Resync {
     type Target = AwsSource;
@@ -76,8 +78,8 @@ impl Resync {
         Ok(accounts)
     }
 
-    fn opened(&self) -> (Arc<dyn SourceSession>, Arc<dyn ResourceReader>) {
-        self.opened.lock().unwrap().clone().expect("the source is open")
+    fn opened(&self) -> OpenedParts {
+        self.opened.lock().unwrap().clone().unwrap()
     }
 
     pub(crate) async fn regions(&self, account: &Account) -> Result<Vec<Region>, Problem> {

@@ -20,7 +20,7 @@ use std::{
 };
 
 use berth_embed::{
-    Engine, EngineConfig, Limits, Mapper as _, PluginInfo,
+    Engine, EngineConfig, Limits, PluginInfo,
     core::{Account, AccountId, KindManifest, MapContext, Partition, Region, Scope},
 };
 use serde_json::Value;

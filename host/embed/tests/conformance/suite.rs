@@ -175,8 +175,7 @@ async fn what_a_step_fills_without_saying_so_is_named() {
     for (habit, expected) in
         [(Habit::Good, vec![]), (Habit::FillsMore, vec!["`fills` of the step `t` lacks `Owner`"])]
     {
-        let plugin = Plugin { habit, rolled: AtomicUsize::new(0) };
-        let suite = Conformance::of(&plugin, &Kind::new("Test::Thing").unwrap(), true).unwrap();
+        let suite = Conformance::of(Plugin::mapper(habit), &Kind::new("Test::Thing").unwrap(), true).unwrap();
         let resources = [json!({"item": {"Id": "a"}, "steps": {"t": ["x"]}})];
         let (complaints, _) = suite.check(&resources).await.unwrap();
         let told: Vec<_> = complaints.iter().map(|complaint| complaint.what.as_str()).collect();
@@ -186,8 +185,8 @@ async fn what_a_step_fills_without_saying_so_is_named() {
 
 #[tokio::test]
 async fn a_golden_file_without_documents_says_nothing_of_them() {
-    let plugin = Plugin { habit: Habit::Good, rolled: AtomicUsize::new(0) };
-    let suite = Conformance::of(&plugin, &Kind::new("Test::Thing").unwrap(), true).unwrap();
+    let suite =
+        Conformance::of(Plugin::mapper(Habit::Good), &Kind::new("Test::Thing").unwrap(), true).unwrap();
     let made = suite.golden(&[json!({"item": {"Id": "a", "Name": "Ada"}})]).await.unwrap();
     assert_eq!(made["documents"][0]["Properties"]["Id"], "a");
     let (with, without) = (made.clone(), json!({"entities": made["entities"], "errors": []}));

@@ -81,10 +81,10 @@ pub async fn run(
 
     let mut notes = info.notes.clone();
     let ended = match session.as_deref() {
-        None => resync(&context, info, source, snapshot).await,
+        None => Box::pin(resync(&context, info, source, snapshot)).await,
         Some(session) => tokio::select! {
             biased;
-            ended = resync(&context, info, source, snapshot) => ended,
+            ended = Box::pin(resync(&context, info, source, snapshot)) => ended,
             never = stopped_by_catalog(&context, session, &mut notes) => match never {},
         },
     };
@@ -136,7 +136,7 @@ async fn resync(
     let (progress, milestones) = ProgressTracker::new(resources.len(), units, settled);
     let session = context.catalog.session().cloned();
     let work = phases(context, prepared, Arc::new(progress));
-    Ok(milestones.report_during(session.as_deref(), work).await)
+    Ok(Box::pin(milestones.report_during(session.as_deref(), work)).await)
 }
 
 /// Reads and writes, reconciles, remembers, and reports.
