@@ -36,27 +36,27 @@ fn objection(address: &Url, proxies: &Proxies) -> Option<(String, &'static str)>
 }
 
 /// Checks Port's address once it is known to be one.
-pub(super) fn check_port(check: &mut Check<'_>, client: &port::Client, proxies: &Proxies) {
-    let text = client.base_url.value().and_then(Value::as_str);
+pub(super) fn check_port(check: &mut Check<'_>, access: &port::Access, proxies: &Proxies) {
+    let text = access.base_url.value().and_then(Value::as_str);
     let Some(address) = text.and_then(|text| Url::parse(text.trim()).ok()) else { return };
     if let Some((problem, remedy)) = objection(&address, proxies) {
-        check.issue(&client.base_url, problem, remedy);
+        check.issue(&access.base_url, problem, remedy);
     }
-    refuse_a_found_address(check, client, &address);
+    refuse_a_found_address(check, access, &address);
 }
 
 /// A file that happens to be in the working directory must not say where a secret goes that the
 /// environment holds. Port's own addresses are no risk.
-fn refuse_a_found_address(check: &mut Check<'_>, client: &port::Client, address: &Url) {
-    let secret = client.client_secret.given().filter(|given| given.value().is_some());
+fn refuse_a_found_address(check: &mut Check<'_>, access: &port::Access, address: &Url) {
+    let secret = access.client_secret.given().filter(|given| given.value().is_some());
     let of_environment = secret.is_some_and(|given| matches!(given.origin, Origin::Variable(_)));
-    let base_url = client.base_url.given().filter(|given| given.value().is_some());
+    let base_url = access.base_url.given().filter(|given| given.value().is_some());
     let is_found = base_url.is_some_and(|given| given.origin.is_found());
     let ports = ["https://getport.io", "https://port.io"].map(Url::parse);
     let is_ports = ports.iter().flatten().any(|own| is_same_owner(own, address));
     if of_environment && is_found && !is_ports {
         check.issue(
-            &client.base_url,
+            &access.base_url,
             "it says where to send a client secret that comes from the environment, and was only found in the working directory",
             "set OCEAN__PORT__BASE_URL in the environment as well, or name the file with `--config`",
         );

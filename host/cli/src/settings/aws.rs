@@ -58,6 +58,7 @@ struct Config {
 }
 
 #[derive(Debug, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the settings are called so")]
 struct Keys {
     aws_access_key_id: Setting<SecretString>,
     aws_secret_access_key: Setting<SecretString>,

@@ -15,7 +15,7 @@ use super::{
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Table {
-    pub(super) port: Client,
+    pub(super) port: Access,
     pub(super) integration: Identity,
     initialize_port_resources: Setting<bool>,
     create_port_resources_origin: Setting<OneOf<ResourcesOrigin>>,
@@ -28,7 +28,7 @@ pub(super) struct Table {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Client {
+pub(super) struct Access {
     client_id: Setting<String>,
     pub(super) client_secret: Setting<SecretString>,
     pub(super) base_url: Setting<Url>,

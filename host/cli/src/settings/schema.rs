@@ -164,7 +164,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
     }
 }
 
-impl<'de> IntoDeserializer<'de, Error> for Node<'_> {
+impl IntoDeserializer<'_, Error> for Node<'_> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
