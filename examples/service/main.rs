@@ -11,7 +11,7 @@
 
 use std::{env, error::Error, path::PathBuf, sync::Arc};
 
-use berth_embed::{Engine, EngineConfig, Mapper, MemoryCatalog, ReplaySource, SyncHost, core::Kind};
+use berth_embed::{Engine, EngineConfig, MemoryCatalog, ReplaySource, SyncHost, core::Kind};
 use berth_service::{HttpServer, Listener, Plugins, Service, ServiceHost};
 
 #[tokio::main]

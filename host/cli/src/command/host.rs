@@ -111,6 +111,7 @@ impl Default for HostOptions {
 
 /// A host, and the engine in it.
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "the library's host")]
 pub(crate) struct Host {
     pub(crate) host: SyncHost,
     pub(crate) engine: Arc<Engine>,

@@ -105,6 +105,8 @@ fn is_address(broker: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::Parser;
     use serde_json::json;
 

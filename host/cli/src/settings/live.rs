@@ -109,7 +109,7 @@ fn live_key(item: &Value) -> Result<LiveKey, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{collections::BTreeSet, time::Duration};
 
     use clap::Parser;
     use secrecy::ExposeSecret;
