@@ -80,11 +80,12 @@ pub async fn run(
     let context = Context { mapper, catalog, upsert_batch, observer, options, problems, started, begun };
 
     let mut notes = info.notes.clone();
+    let mut resync = Box::pin(resync(&context, info, source, snapshot));
     let ended = match session.as_deref() {
-        None => Box::pin(resync(&context, info, source, snapshot)).await,
+        None => resync.await,
         Some(session) => tokio::select! {
             biased;
-            ended = Box::pin(resync(&context, info, source, snapshot)) => ended,
+            ended = &mut resync => ended,
             never = stopped_by_catalog(&context, session, &mut notes) => match never {},
         },
     };
@@ -135,8 +136,8 @@ async fn resync(
     let Prepared { resources, units, settled, .. } = &prepared;
     let (progress, milestones) = ProgressTracker::new(resources.len(), units, settled);
     let session = context.catalog.session().cloned();
-    let work = phases(context, prepared, Arc::new(progress));
-    Ok(Box::pin(milestones.report_during(session.as_deref(), work)).await)
+    let work = Box::pin(phases(context, prepared, Arc::new(progress)));
+    Ok(milestones.report_during(session.as_deref(), work).await)
 }
 
 /// Reads and writes, reconciles, remembers, and reports.
