@@ -228,7 +228,8 @@ impl Service {
             return Ok(());
         };
         let logs = self.log_shipping.take();
-        let ended = self.work(host.inspect_err(|_| drain.cancel())?, &resyncs, requests, &stop).await;
+        let host = host.inspect_err(|_| drain.cancel())?;
+        let ended = Box::pin(self.work(host, &resyncs, requests, &stop)).await;
         drain.cancel();
         let shipped = async {
             if let Some(logs) = logs {

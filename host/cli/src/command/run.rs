@@ -148,7 +148,7 @@ pub(super) async fn host(
     let host_depends = settings.narrow_sessions;
     let made = tokio::task::spawn_blocking(move || assemble(settings, options, stop)).await;
     let made = made.map_err(|panicked| ServiceError::Internal(Problem::from_error(&panicked)))?;
-    let Host { host, engine, notes, .. } = made.map_err(ServiceError::Start)?;
+    let Host { sync: host, engine, notes, .. } = made.map_err(ServiceError::Start)?;
     for note in notes {
         tracing::warn!("{note}");
     }
