@@ -166,7 +166,7 @@ impl Work<'_> {
         let result = with_host(global, environment, planning, |made| async move {
             let planned = watch.run(&made, Mode::Plan).await;
             let page = watch.page(planned.as_ref().ok());
-            let Host { host, engine, deletion, cancel, .. } = made;
+            let Host { sync: host, engine, deletion, cancel, .. } = made;
             let report = planned.map_err(|error| begin_failed(&error))?;
             let memory = HostMemory::of(&host);
             // Clears the bars before anything is printed.

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) fn run(global: &Global, all_kinds: bool, as_json: bool, environment: &Environment) -> Exit {
     // The checks are few and quick: progress would only be noise.
     let checked = with_host(global, environment, HostOptions::default(), |made| async move {
-        let mut checks = made.host.check(all_kinds).await;
+        let mut checks = made.sync.check(all_kinds).await;
         checks.extend(made.engine.isolation().map(isolation));
         checks
     });

@@ -111,9 +111,8 @@ impl Default for HostOptions {
 
 /// A host, and the engine in it.
 #[derive(Debug)]
-#[expect(clippy::struct_field_names, reason = "the library's host")]
 pub(crate) struct Host {
-    pub(crate) host: SyncHost,
+    pub(crate) sync: SyncHost,
     pub(crate) engine: Arc<Engine>,
     /// What may be deleted and taken over, by settings and command line.
     pub(crate) deletion: DeletionSettings,
@@ -233,7 +232,7 @@ pub(crate) fn assemble(
             None => logs.close(),
         }
     }
-    Ok(Host { host, engine, deletion, cancel, notes })
+    Ok(Host { sync: host, engine, deletion, cancel, notes })
 }
 
 /// Loads the plugins.
@@ -378,13 +377,13 @@ mod tests {
     async fn the_default_ledger_is_used_where_it_can_be() {
         let home = tempfile::tempdir().unwrap();
         let first = made(Some(home.path()), None).unwrap();
-        assert!(first.host.ledger().is_some() && first.notes.is_empty(), "{:?}", first.notes);
+        assert!(first.sync.ledger().is_some() && first.notes.is_empty(), "{:?}", first.notes);
         let named: Vec<_> = std::fs::read_dir(home.path().join("berth")).unwrap().collect();
         assert_eq!(named.len(), 1, "one directory for the integration");
 
         // Another process of the same integration, as a sync beside a service.
         let second = made(Some(home.path()), None).unwrap();
-        assert!(second.host.ledger().is_none());
+        assert!(second.sync.ledger().is_none());
         assert!(second.notes[0].contains("in use by another process"), "{:?}", second.notes);
         assert!(second.notes[0].contains("kept until that is confirmed"), "{:?}", second.notes);
     }
@@ -396,7 +395,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         for state_home in [None, Some(file.as_path())] {
             let made = made(state_home, None).unwrap();
-            assert!(made.host.ledger().is_none() && made.notes.len() == 1, "{:?}", made.notes);
+            assert!(made.sync.ledger().is_none() && made.notes.len() == 1, "{:?}", made.notes);
         }
         let refused = made(None, Some(&file.join("state"))).unwrap_err();
         assert_eq!(refused.title, "the state directory cannot be used");
@@ -404,6 +403,6 @@ mod tests {
         let _open = FileLedger::open(LedgerConfig::new(&taken)).unwrap();
         assert!(made(None, Some(&taken)).is_err(), "a named directory that is in use");
         let off = made(Some(home.path()), Some(Path::new("none"))).unwrap();
-        assert!(off.host.ledger().is_none() && off.notes.is_empty(), "{:?}", off.notes);
+        assert!(off.sync.ledger().is_none() && off.notes.is_empty(), "{:?}", off.notes);
     }
 }

@@ -152,7 +152,7 @@ pub(super) async fn host(
     let made = tokio::task::spawn_blocking(move || assemble(settings, options, stop)).await;
     let made = made
         .map_err(|panicked| ServiceError::Internal(Problem::from_error(ProblemCode::Internal, &panicked)))?;
-    let Host { host, engine, notes, .. } = made.map_err(ServiceError::Start)?;
+    let Host { sync: host, engine, notes, .. } = made.map_err(ServiceError::Start)?;
     for note in notes {
         tracing::warn!("{note}");
     }

@@ -117,7 +117,7 @@ impl Job<'_> {
         let options = HostOptions { logs, ..self.options(watch.observer(), access) };
         let (result, notes) = with_host(global, environment, options, |made| async move {
             let result = watch.run(&made, mode).await;
-            let recorded = made.host.recording().map(recorded);
+            let recorded = made.sync.recording().map(recorded);
             // Clears the bars before anything else is printed.
             let page = watch.page(result.as_ref().ok());
             (result, recorded, page, made.deletion)
@@ -184,21 +184,21 @@ impl Watch {
     /// # Errors
     /// [`NoReport`]. Port learns when a resync is given up.
     pub(super) async fn run(&self, made: &Host, mode: Mode) -> Result<Report, NoReport> {
-        self.metrics.watch(&made.host, Some(&made.engine));
+        self.metrics.watch(&made.sync, Some(&made.engine));
         self.metrics.begun();
         if let Some(model) = &self.model {
             model.begun("");
         }
         let work = async {
             match mode {
-                Mode::Apply => made.host.sync().await,
-                Mode::Plan => made.host.plan().await,
+                Mode::Apply => made.sync.sync().await,
+                Mode::Plan => made.sync.plan().await,
             }
         };
         let result = tokio::select! {
             result = work => result.map_err(NoReport::NotBegun),
             () = overdue(&made.cancel, GRACE) => {
-                if let Some(port) = made.host.port().filter(|port| PortService::of(port).running().is_some()) {
+                if let Some(port) = made.sync.port().filter(|port| PortService::of(port).running().is_some()) {
                     report_aborted(port).await;
                 }
                 Err(NoReport::GivenUp)

@@ -26,6 +26,24 @@ fn all_mistakes_are_told_at_once() {
 }
 
 #[test]
+fn a_misspelt_variable_is_named_with_the_right_one() {
+    let mut world = World::with_accounts(1).build();
+    world.set("OCEAN__INTEGRATION__CONFIG__EXTERNALID", "hush-hush");
+    world.set("BERTH_MAX_DELETION", "1");
+    // Ocean's chart sets these for every release.
+    world.set("OCEAN__PROCESS_EXECUTION_MODE", "single_process");
+    world.set("OCEAN__ACTIONS_PROCESSOR__ENABLED", "false");
+    let run = world.sync();
+    run.exits(0)
+        .says("OCEAN__INTEGRATION__CONFIG__EXTERNALID is ignored")
+        .says("BERTH_MAX_DELETION is ignored");
+    run.says("OCEAN__INTEGRATION__CONFIG__EXTERNAL_ID?").says("BERTH_MAX_DELETIONS?");
+    for text in ["hush-hush", "EXECUTION_MODE", "ACTIONS_PROCESSOR"] {
+        run.hides(text);
+    }
+}
+
+#[test]
 fn no_secret_is_told_however_much_is_logged() {
     let world = World::with_accounts(1).buckets(1).build();
     let run = world.berth(&["sync", "--log-level", "trace"]);
