@@ -1,179 +1,229 @@
 //! A failure as people and programs read it: a stable code, the cause, and what to do.
 
-use std::{error::Error, fmt, hash, str::FromStr, sync::Arc};
+use std::{error::Error, fmt, hash, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-macro_rules! codes {
-    ($($(#[$doc:meta])+ $variant:ident = $text:literal,)+) => {
-        /// What kind of failure a [`Problem`] is. Its text stands in JSON reports and metric labels, and is the
-        /// anchor of the code in the troubleshooting guide. A code keeps its meaning from release to release;
-        /// new ones may be added.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[non_exhaustive]
-        pub enum ProblemCode {
-            $($(#[$doc])+ $variant,)+
-        }
-
-        impl ProblemCode {
-            /// All codes, by area.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
-
-            /// Its text: the area, a dot, the failure.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)+
-                }
-            }
-        }
-    };
-}
-
-codes! {
+/// What kind of failure a [`Problem`] is. Its text stands in JSON reports and metric labels, and is the
+/// anchor of the code in the troubleshooting guide. A code keeps its meaning from release to release;
+/// new ones may be added.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[non_exhaustive]
+pub enum ProblemCode {
     /// AWS denies an operation to the role.
-    AwsAccessDenied = "aws.access_denied",
+    #[strum(serialize = "aws.access_denied")]
+    AwsAccessDenied,
     /// A role cannot be assumed.
-    AwsCannotAssumeRole = "aws.cannot_assume_role",
+    #[strum(serialize = "aws.cannot_assume_role")]
+    AwsCannotAssumeRole,
     /// There are no AWS credentials, or AWS does not accept them.
-    AwsCredentials = "aws.credentials",
+    #[strum(serialize = "aws.credentials")]
+    AwsCredentials,
     /// AWS was too busy, or throttled the account, until the retries ended.
-    AwsThrottled = "aws.throttled",
+    #[strum(serialize = "aws.throttled")]
+    AwsThrottled,
     /// No answer came from AWS.
-    AwsUnreachable = "aws.unreachable",
+    #[strum(serialize = "aws.unreachable")]
+    AwsUnreachable,
     /// The certificate that AWS showed is not trusted.
-    AwsTlsUntrusted = "aws.tls_untrusted",
+    #[strum(serialize = "aws.tls_untrusted")]
+    AwsTlsUntrusted,
     /// The service does not exist in the region.
-    AwsNotInRegion = "aws.not_in_region",
+    #[strum(serialize = "aws.not_in_region")]
+    AwsNotInRegion,
     /// An answer of AWS is cut off, incomplete or not what AWS's model says.
-    AwsInvalidAnswer = "aws.invalid_answer",
+    #[strum(serialize = "aws.invalid_answer")]
+    AwsInvalidAnswer,
     /// AWS answered with an error of another kind.
-    AwsError = "aws.error",
+    #[strum(serialize = "aws.error")]
+    AwsError,
     /// The accounts to read are not known.
-    AwsAccountsUnknown = "aws.accounts_unknown",
+    #[strum(serialize = "aws.accounts_unknown")]
+    AwsAccountsUnknown,
     /// The account is suspended or pending in its organization.
-    AwsAccountInactive = "aws.account_inactive",
+    #[strum(serialize = "aws.account_inactive")]
+    AwsAccountInactive,
     /// The enabled regions of an account are not known.
-    AwsRegionsUnknown = "aws.regions_unknown",
+    #[strum(serialize = "aws.regions_unknown")]
+    AwsRegionsUnknown,
     /// The selector leaves no region to read.
-    AwsNoRegion = "aws.no_region",
+    #[strum(serialize = "aws.no_region")]
+    AwsNoRegion,
     /// The operation returns secrets or bulk data, and the settings do not grant it.
-    AwsReadNotGranted = "aws.read_not_granted",
+    #[strum(serialize = "aws.read_not_granted")]
+    AwsReadNotGranted,
     /// A unit took longer to read than it may.
-    AwsDeadline = "aws.deadline",
+    #[strum(serialize = "aws.deadline")]
+    AwsDeadline,
 
     /// Port does not accept the client id or the client secret.
-    PortUnauthorized = "port.unauthorized",
+    #[strum(serialize = "port.unauthorized")]
+    PortUnauthorized,
     /// Port denies a call to these credentials.
-    PortForbidden = "port.forbidden",
+    #[strum(serialize = "port.forbidden")]
+    PortForbidden,
     /// Something that a call names does not exist in Port.
-    PortNotFound = "port.not_found",
+    #[strum(serialize = "port.not_found")]
+    PortNotFound,
     /// Port refuses what a call carries.
-    PortRefused = "port.refused",
+    #[strum(serialize = "port.refused")]
+    PortRefused,
     /// Port is too busy or cannot answer now.
-    PortUnavailable = "port.unavailable",
+    #[strum(serialize = "port.unavailable")]
+    PortUnavailable,
     /// No answer came from Port.
-    PortUnreachable = "port.unreachable",
+    #[strum(serialize = "port.unreachable")]
+    PortUnreachable,
     /// The certificate that Port showed is not trusted.
-    PortTlsUntrusted = "port.tls_untrusted",
+    #[strum(serialize = "port.tls_untrusted")]
+    PortTlsUntrusted,
     /// An answer of Port is not what its contract says.
-    PortInvalidAnswer = "port.invalid_answer",
+    #[strum(serialize = "port.invalid_answer")]
+    PortInvalidAnswer,
     /// The integration does not exist in Port, or is not what Berth expects.
-    PortIntegration = "port.integration",
+    #[strum(serialize = "port.integration")]
+    PortIntegration,
     /// Somebody else owns an entity of the same identifier.
-    PortForeignOwner = "port.foreign_owner",
+    #[strum(serialize = "port.foreign_owner")]
+    PortForeignOwner,
     /// An entity cannot be deleted, because others depend on it.
-    PortHasDependents = "port.has_dependents",
+    #[strum(serialize = "port.has_dependents")]
+    PortHasDependents,
     /// Port did not take raw data.
-    PortRawData = "port.raw_data",
+    #[strum(serialize = "port.raw_data")]
+    PortRawData,
     /// Port has no Kafka for this organization.
-    PortKafka = "port.kafka",
+    #[strum(serialize = "port.kafka")]
+    PortKafka,
     /// The message broker cannot be used.
-    KafkaUnavailable = "kafka.unavailable",
+    #[strum(serialize = "kafka.unavailable")]
+    KafkaUnavailable,
 
     /// The integration's mapping in Port is missing or not valid.
-    MappingInvalid = "mapping.invalid",
+    #[strum(serialize = "mapping.invalid")]
+    MappingInvalid,
     /// The mapping failed for a resource.
-    MappingFailed = "mapping.failed",
+    #[strum(serialize = "mapping.failed")]
+    MappingFailed,
     /// What the mapping makes cannot be written to Port.
-    MappingUnfit = "mapping.unfit",
+    #[strum(serialize = "mapping.unfit")]
+    MappingUnfit,
     /// The mapping needs the JQ component, which is not installed.
-    MappingNeedsJq = "mapping.needs_jq",
+    #[strum(serialize = "mapping.needs_jq")]
+    MappingNeedsJq,
 
     /// No plugin maps the kind.
-    PluginMissing = "plugin.missing",
+    #[strum(serialize = "plugin.missing")]
+    PluginMissing,
     /// The file is no plugin, or its manifest is wrong.
-    PluginInvalid = "plugin.invalid",
+    #[strum(serialize = "plugin.invalid")]
+    PluginInvalid,
     /// The plugin was built for another version of the contract, or imports what no plugin may import.
-    PluginIncompatible = "plugin.incompatible",
+    #[strum(serialize = "plugin.incompatible")]
+    PluginIncompatible,
     /// Two plugins map one kind.
-    PluginDuplicate = "plugin.duplicate",
+    #[strum(serialize = "plugin.duplicate")]
+    PluginDuplicate,
     /// The plugin is not approved, or not signed by a key that counts.
-    PluginNotTrusted = "plugin.not_trusted",
+    #[strum(serialize = "plugin.not_trusted")]
+    PluginNotTrusted,
     /// The plugin trapped.
-    PluginTrap = "plugin.trap",
+    #[strum(serialize = "plugin.trap")]
+    PluginTrap,
     /// The plugin ran too long, took too much memory or returned too much.
-    PluginLimit = "plugin.limit",
+    #[strum(serialize = "plugin.limit")]
+    PluginLimit,
     /// What the plugin returned cannot be read.
-    PluginInvalidOutput = "plugin.invalid_output",
+    #[strum(serialize = "plugin.invalid_output")]
+    PluginInvalidOutput,
     /// The plugin's fetch plan asks for something impossible.
-    PluginPlan = "plugin.plan",
+    #[strum(serialize = "plugin.plan")]
+    PluginPlan,
     /// The plugin cannot run in the process that the settings ask for.
-    PluginIsolation = "plugin.isolation",
+    #[strum(serialize = "plugin.isolation")]
+    PluginIsolation,
     /// A component cannot be compiled, or its compiled code cannot be used.
-    PluginCompile = "plugin.compile",
+    #[strum(serialize = "plugin.compile")]
+    PluginCompile,
     /// A plugin's folder cannot be built.
-    PluginBuild = "plugin.build",
+    #[strum(serialize = "plugin.build")]
+    PluginBuild,
     /// A registry does not give or take a plugin.
-    RegistryFailed = "registry.failed",
+    #[strum(serialize = "registry.failed")]
+    RegistryFailed,
 
     /// The state directory is in use by another process.
-    StateInUse = "state.in_use",
+    #[strum(serialize = "state.in_use")]
+    StateInUse,
     /// The state directory cannot be used.
-    StateUnusable = "state.unusable",
+    #[strum(serialize = "state.unusable")]
+    StateUnusable,
     /// A newer version of Berth wrote the state directory.
-    StateNewer = "state.newer",
+    #[strum(serialize = "state.newer")]
+    StateNewer,
 
     /// A deletion is kept back: it is not certain that the entities are gone.
-    DeletionUnproven = "deletion.unproven",
+    #[strum(serialize = "deletion.unproven")]
+    DeletionUnproven,
     /// A deletion is kept back: it is larger than a limit allows.
-    DeletionLimit = "deletion.limit",
+    #[strum(serialize = "deletion.limit")]
+    DeletionLimit,
     /// The resync was stopped.
-    ResyncStopped = "resync.stopped",
+    #[strum(serialize = "resync.stopped")]
+    ResyncStopped,
     /// Another resync has taken this one's place.
-    ResyncSuperseded = "resync.superseded",
+    #[strum(serialize = "resync.superseded")]
+    ResyncSuperseded,
     /// A plan cannot be applied.
-    PlanUnusable = "plan.unusable",
+    #[strum(serialize = "plan.unusable")]
+    PlanUnusable,
 
     /// A setting is missing or not valid.
-    SettingsInvalid = "settings.invalid",
+    #[strum(serialize = "settings.invalid")]
+    SettingsInvalid,
     /// An argument of a command is not valid.
-    CommandArgument = "command.argument",
+    #[strum(serialize = "command.argument")]
+    CommandArgument,
     /// A file cannot be read.
-    FileUnreadable = "file.unreadable",
+    #[strum(serialize = "file.unreadable")]
+    FileUnreadable,
     /// A file cannot be written.
-    FileUnwritable = "file.unwritable",
+    #[strum(serialize = "file.unwritable")]
+    FileUnwritable,
     /// The service cannot listen at its address.
-    ServiceAddress = "service.address",
+    #[strum(serialize = "service.address")]
+    ServiceAddress,
     /// A recording does not hold what is asked of it, or is damaged.
-    RecordingUnusable = "recording.unusable",
+    #[strum(serialize = "recording.unusable")]
+    RecordingUnusable,
     /// A defect of Berth.
-    Internal = "internal",
-    /// None of these: a failure that an embedding program reports, or one of a version that knows more codes.
-    Other = "other",
+    #[strum(serialize = "internal")]
+    Internal,
+    /// None of these: a failure that an embedding program reports, or a code that this version does not know.
+    #[strum(serialize = "other")]
+    Other,
 }
 
-impl fmt::Display for ProblemCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+impl ProblemCode {
+    /// All codes, by area.
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
 
-impl FromStr for ProblemCode {
-    type Err = std::convert::Infallible;
-
-    /// The code of a text; [`Other`](Self::Other) for one that this version does not know.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(Self::Other))
+    /// Its text: the area, a dot, the failure.
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

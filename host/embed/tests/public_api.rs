@@ -55,7 +55,7 @@ fn source(krate: &str) -> Source {
             }
             Item::Mod(module) if is_public(&module.vis) => {
                 let name = module.ident.to_string();
-                source.modules.insert(name.clone(), parse(&root.join(name).with_extension("rs")).items);
+                source.modules.insert(name.clone(), parse(&file_of(&root.join(name))).items);
             }
             _ => {}
         }
@@ -63,6 +63,12 @@ fn source(krate: &str) -> Source {
     source.own = lib.items.iter().filter_map(public_name).collect();
     collect(lib.items, &root, &mut source);
     source
+}
+
+/// The file of a module.
+fn file_of(module: &Path) -> PathBuf {
+    let beside = module.with_extension("rs");
+    if beside.is_file() { beside } else { module.join("mod.rs") }
 }
 
 fn parse(path: &Path) -> File {
@@ -76,7 +82,7 @@ fn collect(items: Vec<Item>, folder: &Path, into: &mut Source) {
         match item {
             Item::Mod(module) if module.content.is_none() && !is_test(&module.attrs) => {
                 let below = folder.join(module.ident.to_string());
-                collect(parse(&below.with_extension("rs")).items, &below, into);
+                collect(parse(&file_of(&below)).items, &below, into);
             }
             Item::Impl(block) => {
                 if let Some(name) = type_name(&block.self_ty) {
