@@ -334,6 +334,6 @@ fn a_listener_that_there_is_not_is_refused_with_those_that_there_are() {
     let ended = world.start(&["run"]).wait_with_output().expect("the service ends");
     let log = String::from_utf8(ended.stderr).expect("the log is UTF-8");
     assert_eq!(ended.status.code(), Some(2), "{log}");
-    assert!(log.contains("SOMETIMES") && log.contains("POLLING, ONCE, WEBHOOK, KAFKA"), "{log}");
+    assert!(log.contains("SOMETIMES") && log.contains("`POLLING`, `ONCE`, `WEBHOOK`, `KAFKA`"), "{log}");
     assert_eq!(world.port().requests().len(), 0, "nothing is asked of Port");
 }
