@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::NO_ORGANIZATION;
 
 fn manifest(kind: &Value) -> Value {
     json!({"name": "x", "version": "1.0.0", "kinds": [kind]})
