@@ -19,7 +19,7 @@ use aws_sdk_ec2::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use berth_aws_protocol::{DecodeError, Operation, Service};
-use berth_core::{Path, Problem, Region, error_chain};
+use berth_core::{Path, Region, error_chain};
 use berth_http::TransportError;
 use bytes::Bytes;
 use serde_json::json;
