@@ -143,7 +143,7 @@ impl Otlp {
         }
     }
 
-    /// Sends what is left, within [`FLUSH`].
+    /// Sends what is left, within `FLUSH`.
     pub fn flush(&self) {
         let (done, ended) = mpsc::channel();
         // Side by side, and on threads of their own, since neither can be called back.
