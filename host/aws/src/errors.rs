@@ -174,18 +174,19 @@ impl CallError {
     /// The code of the problem.
     pub(crate) fn problem_code(&self) -> ProblemCode {
         match self {
-            _ if self.is_unavailable() => ProblemCode::AwsNotInRegion,
+            Self::Credentials(problem) => problem.code,
+            Self::Endpoint(_) => ProblemCode::AwsNotInRegion,
+            Self::Transport { error, .. } if error.is_unknown_host() => ProblemCode::AwsNotInRegion,
             Self::Transport { error, .. } => error.code(AWS),
+            Self::Service { error, .. } if refuses_credentials(&error.code) => ProblemCode::AwsCredentials,
             Self::Service { class: ErrorClass::Denied, .. } => ProblemCode::AwsAccessDenied,
             Self::Service { busy: true, .. } => ProblemCode::AwsThrottled,
             Self::Service { .. } => ProblemCode::AwsError,
-            Self::Credentials(problem) => problem.code,
-            Self::TooLarge { .. }
-            | Self::Decode(_)
+            Self::Decode(_)
             | Self::Pages(_)
             | Self::Incomplete(_)
+            | Self::TooLarge { .. }
             | Self::NoAccountId => ProblemCode::AwsInvalidAnswer,
-            Self::Endpoint(_) => ProblemCode::AwsNotInRegion,
             Self::Input(_) | Self::Model(_) | Self::Signing(_) => ProblemCode::PluginPlan,
         }
     }
