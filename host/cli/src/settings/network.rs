@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use berth_embed::{HttpConfig, NoProxy, Proxies, ProxyUrl, Roots};
+use berth_embed::{HttpConfig, NoProxy, Proxies, ProxyUrl, Roots, error_chain};
 use serde::Deserialize;
 
 use super::{
@@ -147,13 +147,13 @@ fn proxy(check: &mut Check<'_>, name: &str) -> Option<ProxyUrl> {
 }
 
 /// Certificates named by the operator replace those of the system, as with OpenSSL and `httpx`;
-/// those mounted into a container come besides.
+/// those mounted into a container are added.
 fn roots(check: &mut Check<'_>) -> Option<Roots> {
     let named: Vec<(String, Vec<PathBuf>)> =
         ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(|name| paths(check, name)).collect();
     if !named.is_empty() {
         for (name, paths) in &named {
-            // Each on its own first, so that the variable at fault is told.
+            // Each on its own first, so that the issue names the variable at fault.
             trust_only(check, name, paths)?;
         }
         let all: Vec<PathBuf> = named.into_iter().flat_map(|(_, paths)| paths).collect();
@@ -168,7 +168,7 @@ fn roots(check: &mut Check<'_>) -> Option<Roots> {
         .map_err(|error| {
             check.push(Issue {
                 setting: format!("{MOUNTED}/*.crt"),
-                problem: told(&error),
+                problem: error_chain(&error),
                 remedy: "mount a certificate in PEM form, readable for the user that Berth runs as, or none"
                     .into(),
             });
@@ -194,15 +194,11 @@ fn trust_only(check: &mut Check<'_>, name: &str, paths: &[PathBuf]) -> Option<Ro
         .map_err(|error| {
             check.push(Issue {
                 setting: name.to_owned(),
-                problem: told(&error),
+                problem: error_chain(&error),
                 remedy: "name a file (or, with SSL_CERT_DIR, a directory) of certificates in PEM form (`-----BEGIN CERTIFICATE-----`), or unset it to trust what the system trusts".into(),
             });
         })
         .ok()
-}
-
-fn told(error: &dyn std::error::Error) -> String {
-    berth_embed::error_chain(error)
 }
 
 /// The `*.crt` files of a directory, which need not exist.
