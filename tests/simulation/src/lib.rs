@@ -136,6 +136,11 @@ fn last(stage: &Stage, scenario: &Scenario, dir: &Path) {
     });
     // What a ledger believes is looked at again by then.
     os::pass(25 * 3600);
+    {
+        let mut state = stage.state();
+        state.touched.clear();
+        state.account_restored = false;
+    }
     stage.publish_mapping();
     // A removed account or region is removed for good after some resyncs, if there is a ledger.
     let narrow = scenario.items.iter().any(|item| {

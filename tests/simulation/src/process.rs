@@ -25,7 +25,7 @@ use crate::{
     mapper::{KINDS, SimulatedMapper},
     os,
     scenario::{Act, Change, Delivery, Scenario, ScopeChange, What},
-    sim::{CANARY, INTEGRATION, Net, PORT, State, is_ours},
+    sim::{CANARY, INTEGRATION, Net, PORT, State, is_account, is_ours},
     world::{EntityKey, Entry, Key, Kind, REGIONS, Resource, account_id},
 };
 
@@ -311,9 +311,21 @@ impl Stage {
         os::set_ahead(0);
     }
 
+    /// Whether the entity of an account is in Port that somebody deleted in the last process.
+    fn account_restored(&self) -> bool {
+        let state = self.state();
+        let mut deleted =
+            state.touched.iter().filter(|key| is_account(key) && !state.foreign.contains_key(*key));
+        deleted.any(|key| self.port.entity(&key.0, &key.1).is_some())
+    }
+
     /// Runs one process of the host; none when it is killed.
     pub fn process(&self, items: &[What], dir: &Path) -> Ended {
-        self.state().begin();
+        let restored = self.account_restored();
+        let mut state = self.state();
+        state.account_restored |= restored;
+        state.begin();
+        drop(state);
         let Ok(runtime) =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()
         else {

@@ -73,10 +73,19 @@ pub struct State {
     pub foreign: BTreeMap<EntityKey, Value>,
     /// What others touched in this process.
     pub touched: BTreeSet<EntityKey>,
+    /// Whether somebody deleted the entity of an account, and a live event's relation created it again before the
+    /// next process began. No listing shows that, so the relations that Port cleared stay empty until everything is
+    /// verified.
+    pub account_restored: bool,
     trace: Sha256,
     /// The trace as text, where it is wanted.
     pub told: Option<String>,
     draws: Draws,
+}
+
+/// Whether an entity stands for an account.
+pub fn is_account((blueprint, _): &EntityKey) -> bool {
+    blueprint.starts_with(Kind::Account.blueprint())
 }
 
 impl State {
@@ -104,6 +113,7 @@ impl State {
             unlisted: BTreeMap::new(),
             foreign: BTreeMap::new(),
             touched: BTreeSet::new(),
+            account_restored: false,
             trace: Sha256::new(),
             told: tells.then(String::new),
             draws: Draws::new(!scenario.seed),
@@ -213,9 +223,9 @@ impl State {
         self.may_lag && self.lagged.insert(key)
     }
 
-    /// Whether somebody touched the entity of an account in this process.
+    /// Whether relations to an account may be empty, as somebody touched its entity.
     pub fn account_touched(&self) -> bool {
-        self.touched.iter().any(|(blueprint, _)| blueprint.starts_with(Kind::Account.blueprint()))
+        self.account_restored || self.touched.iter().any(is_account)
     }
 
     /// Whether a resource was left out of an answer in this process.

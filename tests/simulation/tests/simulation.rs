@@ -30,6 +30,8 @@ const CASES: u64 = 500;
 const REPLAY: u64 = 20;
 /// Run before anything is compared. They read all kinds, with and without live events and a ledger.
 const WARM_UP: [u64; 3] = [10, 2, 113];
+/// Every so many cases a long run says how far it is.
+const PROGRESS: u64 = 1000;
 /// So many failures are made smaller; the rest is only named.
 const SHRUNK: u64 = 2;
 
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
                         break;
                     }
                     examine(seed + case, case.is_multiple_of(REPLAY), &found);
+                    progress(case + 1, cases, begun, &found);
                 }
             });
         }
@@ -120,6 +123,15 @@ fn examine(seed: u64, twice: bool, found: &Mutex<Found>) {
     if !outcome.violations.is_empty() {
         found.failed.push((seed, outcome));
     }
+}
+
+/// Says how far a long run is. A short one ends before anyone asks.
+fn progress(done: u64, cases: u64, begun: Instant, found: &Mutex<Found>) {
+    if !done.is_multiple_of(PROGRESS) || done == cases {
+        return;
+    }
+    let failed = found.lock().unwrap_or_else(PoisonError::into_inner).failed.len();
+    println!("{done} of {cases} cases begun after {} s, {failed} failed", begun.elapsed().as_secs());
 }
 
 fn one(scenario: &Scenario) -> ExitCode {

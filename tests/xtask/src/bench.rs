@@ -108,7 +108,7 @@ pub(crate) struct Soak {
 /// threads or the ledger grow. Kills processes by the hundred then: fails when that costs a live entity.
 pub(crate) fn soak(repo: &Repo, length: Soak, release: bool, berth: Option<PathBuf>) -> Result<()> {
     if length.scenarios > 0 {
-        simulate(repo, length.scenarios)?;
+        simulate(repo, length.scenarios, release)?;
     }
     if length.resyncs == 0 && length.kills == 0 {
         return Ok(());
@@ -129,10 +129,15 @@ pub(crate) fn soak(repo: &Repo, length: Soak, release: bool, berth: Option<PathB
 }
 
 /// Runs the host in so many simulated worlds, beginning where the tests end.
-fn simulate(repo: &Repo, scenarios: u32) -> Result<()> {
+fn simulate(repo: &Repo, scenarios: u32, release: bool) -> Result<()> {
     let mut test = repo.cargo();
-    // As one set with all tests, which has its dependencies built already.
-    test.args(["test", "--locked", "--workspace", "--test=simulation"]);
+    test.args(["test", "--locked", "--test=simulation"]);
+    if release {
+        test.args(["--release", "--package=berth-simulation"]);
+    } else {
+        // As one set with all tests, which has its dependencies built already.
+        test.arg("--workspace");
+    }
     run(test.env("BERTH_SIMULATION_SEED", "1000").env("BERTH_SIMULATION_CASES", scenarios.to_string()))
 }
 
