@@ -6,9 +6,11 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
+/// By way of a link, so that a published package has the files. It is not called `wit`: `bindgen!` would read a folder of
+/// that name, too.
 const WORLDS: [(&str, &str, &str); 2] = [
-    ("plugin", "../../wit/plugin.wit", "ownership: Borrowing { duplicate_if_necessary: true },"),
-    ("jq", "../../wit/jq/jq.wit", ""),
+    ("plugin", "contracts/plugin.wit", "ownership: Borrowing { duplicate_if_necessary: true },"),
+    ("jq", "contracts/jq/jq.wit", ""),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -15,6 +15,7 @@ mod fuzz;
 mod image;
 mod miri;
 mod models;
+mod package;
 mod pages;
 mod readme;
 mod repo;
@@ -90,6 +91,8 @@ enum Command {
     Screenshots,
     /// Checks the house rules that no compiler checks.
     Tidy,
+    /// Packs the crates that are published, and checks that none needs a file outside its folder.
+    Package,
     /// Checks licenses, sources, duplicates and known vulnerabilities of all dependencies.
     Deny,
     /// Shows the main job on stand-ins: three accounts × two regions into Port.
@@ -177,6 +180,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::run(&repo, &options),
         Command::Miri => miri::test(&repo),
         Command::Asan => miri::test_with_address_sanitizer(&repo),
+        Command::Package => package::check(&repo),
         Command::Readme { check } => readme::run(&repo, check),
         Command::Screenshots => screenshots::take(&repo),
         Command::Tidy => tidy::check(&repo),

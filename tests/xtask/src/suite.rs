@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::{
-    components, deploy, image, models, readme,
+    components, deploy, image, models, package, readme,
     repo::{Repo, run},
     tidy, venv,
 };
@@ -43,6 +43,7 @@ impl Phases {
         })?;
         let built = self.run("build", || build(repo))?;
         self.run("models", || models::run_models(repo, true, built.packer.as_deref()))?;
+        self.run("packages", || package::check(repo))?;
         self.run("plugins", || {
             let mut tests = repo.guest_cargo(&repo.path("plugins"));
             run(tests.args(["test", "--locked"]).env("BERTH_TEST_PYTHON", &python))

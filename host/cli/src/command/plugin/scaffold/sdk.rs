@@ -5,10 +5,6 @@
 pub(super) fn files() -> Vec<(String, String)> {
     let mut files: Vec<(String, String)> =
         SOURCES.iter().map(|(name, text)| (format!("sdk/src/{name}"), (*text).to_owned())).collect();
-    for (_, text) in &mut files {
-        // In our own tree the contract stands beside the plugins.
-        *text = text.replace("path: \"../../wit\"", "path: \"wit\"");
-    }
     files.push(("sdk/wit/plugin.wit".into(), WIT.into()));
     files.push(("sdk/README.md".into(), README.into()));
     files.push(("sdk/Cargo.toml".into(), CARGO.replace("{{version}}", env!("CARGO_PKG_VERSION"))));
@@ -75,7 +71,6 @@ mod tests {
             .collect();
         let copied: BTreeSet<String> = SOURCES.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(there, copied);
-        assert!(files().iter().all(|(_, text)| !text.contains("../../wit\"")));
 
         let toml = |text: &str| -> toml::Table { text.parse().unwrap() };
         let workspace = toml(&fs::read_to_string(format!("{sdk}/../Cargo.toml")).unwrap());
