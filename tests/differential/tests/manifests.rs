@@ -69,7 +69,7 @@ fn steps(manifests: &[(PathBuf, Manifest)]) -> Vec<(&KindManifest, Step, bool)> 
 /// What could not be read is never gone: in no bundled plan does an error drop a resource or empty a list
 /// unless it means that something does not exist.
 #[test]
-fn only_what_does_not_exist_disappears() {
+fn only_resources_that_do_not_exist_are_dropped() {
     let manifests = manifests();
     let mut complaints = Vec::new();
     for (kind, step, is_list) in steps(&manifests) {
