@@ -240,7 +240,7 @@ mod tests {
         assert!(error.starts_with("unknown AWS service `ec3`; similar names: `ec2`"), "{error}");
         let error = Service::load("ec2").unwrap().operation("DescribeInstance").unwrap_err().to_string();
         assert!(
-            error.contains("has no read operation `DescribeInstance`; alike are `DescribeInstances`"),
+            error.contains("has no read operation `DescribeInstance`; similar names: `DescribeInstances`"),
             "{error}"
         );
         assert!(Service::load("").is_err());

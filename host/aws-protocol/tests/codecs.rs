@@ -203,7 +203,7 @@ fn a_wrong_input_is_reported_with_its_place() {
         (
             "s3control.ListJobs",
             json!({"AccountId": "evil.example.com/"}),
-            "at `AccountId`: must hold only letters",
+            "at `AccountId`: must contain only letters",
         ),
         ("cloudtrail.LookupEvents", json!({"StartTime": "soon"}), "at `StartTime`: not a time"),
     ] {

@@ -11,7 +11,7 @@ use berth_http::{Peer, TransportError};
 /// AWS, as remedies name it.
 pub(crate) const AWS: Peer = Peer {
     name: "AWS",
-    address: "`AWS_ENDPOINT_URL` (where it is set)",
+    address: "`AWS_ENDPOINT_URL` (if it is set)",
     roots: "`AWS_CA_BUNDLE` or `SSL_CERT_FILE`",
     unreachable: ProblemCode::AwsUnreachable,
     untrusted: ProblemCode::AwsTlsUntrusted,

@@ -97,7 +97,7 @@ impl AwsSource {
             && policy.chars().count() > LONGEST_SESSION_POLICY
         {
             let reason = format!(
-                "the session policy has {} characters, but STS accepts {LONGEST_SESSION_POLICY}; load fewer plugins or disable it",
+                "the session policy has {} characters, but STS accepts {LONGEST_SESSION_POLICY}; load fewer plugins or disable the session policy",
                 policy.chars().count()
             );
             return Err(ConfigError { setting: "session policy", reason });
