@@ -258,8 +258,8 @@ mod tests {
     #[test]
     fn nonsense_is_named_with_its_place() {
         for (pointer, value, at, reason) in [
-            ("/scope", json!("organization"), "kinds[0].events", "scope `regional` and `global`"),
-            ("/events/on", json!([]), "kinds[0].events.on", "no event"),
+            ("/scope", json!("organization"), "kinds[0].events", "scope `regional` or `global`"),
+            ("/events/on", json!([]), "kinds[0].events.on", "is empty"),
             ("/events/on/0/type", json!("Change"), "kinds[0].events.on[0]", "either API calls"),
             ("/events/on/0/delete", json!(["Create"]), "kinds[0].events.on[0]", "both"),
             ("/events/on/0/resource", json!([]), "kinds[0].events.on[0].resource", "name its resource"),
@@ -267,7 +267,7 @@ mod tests {
             ("/events/on/0/extra", json!(1), "kinds[0].events.on[0].extra", "unknown field"),
             ("/events/read", json!({"nope": {}}), "kinds[0].events.read.nope", "no list step"),
             ("/events/read", json!({"tags": {}}), "kinds[0].events.read.tags", "no list step"),
-            ("/events/read/functions/each", json!("x"), "kinds[0].events.read.functions", "stays as it is"),
+            ("/events/read/functions/each", json!("x"), "kinds[0].events.read.functions", "cannot change"),
             ("/events/read/functions/itmes", json!("x"), "kinds[0].events.read.functions", "unknown field"),
             ("/events/read/functions/items", Value::Null, "kinds[0].plan.steps[0]", "with `events.read`"),
             (
@@ -278,7 +278,7 @@ mod tests {
             ),
             ("/events/read/functions/input", json!({"a": "b"}), "kinds[0].events.read", "no list step names"),
             ("/events/gone", json!({"item": "{item}"}), "kinds[0].events.gone", "`item` is not one of"),
-            ("/events/gone", json!({"item": "{account}"}), "kinds[0].events.gone", "does not name"),
+            ("/events/gone", json!({"item": "{account}"}), "kinds[0].events.gone", "does not use"),
         ] {
             let mut document = functions();
             let (parent, name) = pointer.rsplit_once('/').unwrap();

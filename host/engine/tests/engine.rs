@@ -683,9 +683,13 @@ async fn an_invalid_mapping_is_rejected_with_the_reason() {
         (
             "nope",
             json!({}),
-            "the mapping of Guests::Honest is wrong: `selector.query`, `nope`: the filter `nope` is not defined",
+            "the mapping of Guests::Honest is invalid: `selector.query`, `nope`: the filter `nope` is not defined",
         ),
-        ("true", json!({"identifier": ".["}), "the mapping of Guests::Honest is wrong: `identifier`, `.[`: "),
+        (
+            "true",
+            json!({"identifier": ".["}),
+            "the mapping of Guests::Honest is invalid: `identifier`, `.[`: ",
+        ),
         (
             "true",
             json!({"blueprint": "'a b'"}),

@@ -226,7 +226,7 @@ fn a_misspelt_read_after_an_event_is_told() {
     for (pointer, value, reason) in [
         ("/read/functions/operation", json!("GetFunction"), "`items`: has no `FunctionName`"),
         ("/read/functions/operation", json!("GetFunktion"), "no read operation"),
-        ("/read/functions/input", json!({"Name": "{resource}"}), "no such member"),
+        ("/read/functions/input", json!({"Name": "{resource}"}), "unknown member"),
         ("/read/functions/items", json!("FunctionName"), "is a text, but the plan lists an object"),
         ("/read/functions", json!({"only": {"path": "Name", "is": "{resource}"}}), "unknown member `Name`"),
         ("/gone/item", json!({"Arn": "{resource}"}), "`gone.item`: unknown member `Arn`"),
@@ -271,7 +271,7 @@ fn a_misspelt_plan_is_told() {
         ("/steps/1/match/failures/items", json!("failed[]"), "`match.failures.items`"),
         ("/steps/1/match/failures/key", json!("id"), "`match.failures.key`: unknown member `id`"),
         ("/steps/1/match/failures/reason", json!("cause"), "`match.failures.reason`"),
-        ("/steps/1/input", json!({"cluster": "{items[]}"}), "no such member"),
+        ("/steps/1/input", json!({"cluster": "{items[]}"}), "unknown member"),
         ("/steps/2/input/resourceArn", json!("{item.arn}"), "`{item.arn}` matches nothing"),
         ("/steps/2/result", json!("Tags"), "`result`: unknown member `Tags`"),
     ] {

@@ -59,7 +59,7 @@ fn nonsense_is_named_with_its_place() {
             "`itm` is not one of",
         ),
         ("/kinds/0/plan/steps/1/input", json!({"c": "{item"}), "kinds[0].plan.steps[1].input", "not closed"),
-        ("/kinds/0/plan/steps/1/items", Value::Null, "kinds[0].plan.steps[1]", "where its `items` are"),
+        ("/kinds/0/plan/steps/1/items", Value::Null, "kinds[0].plan.steps[1]", "needs `items`"),
         ("/kinds/0/plan/steps/2/match", Value::Null, "kinds[0].plan.steps[2]", "needs `items` and `match`"),
         ("/kinds/0/plan/steps/3/option", json!("Nope"), "kinds[0].plan.steps[3].option", "not among"),
         ("/kinds/0/plan/resources", json!("nope"), "kinds[0].plan.resources", "no step `nope`"),

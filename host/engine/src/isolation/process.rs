@@ -44,8 +44,8 @@ impl Process {
         let process = Self { child, input, output, errors };
         rustix::io::ioctl_fionbio(&process.input, true)?;
         rustix::io::ioctl_fionbio(&process.output, true)?;
-        // The error output is read after the end of the process. A descendant that holds the pipe open must not
-        // block that.
+        // The error output is read after the end of the process. A descendant that holds the pipe open must
+        // not block that.
         rustix::io::ioctl_fionbio(&process.errors, true)?;
         Ok(process)
     }

@@ -105,8 +105,8 @@ async fn an_empty_list_of_regions_is_an_error() {
             "EC2 returned no region",
         ),
         ("<DescribeRegionsResponse></DescribeRegionsResponse>", "has no list `Regions[]`"),
-        ("<DescribeRegionsResponse><regionInfo><item><regionName>us-ea", "cannot be read"),
-        ("<html><body>Welcome to this network</body></html>", "cannot be read"),
+        ("<DescribeRegionsResponse><regionInfo><item><regionName>us-ea", "cannot read the response"),
+        ("<html><body>Welcome to this network</body></html>", "cannot read the response"),
     ] {
         let aws = aws("AccessDeniedException", move |_| Answer::text(200, body)).await;
         let problem = ask(&aws, &hints(&["eu-central-1"], true)).await.0.unwrap_err();
