@@ -1,8 +1,8 @@
-//! Writes the host's side of the contract with its text in it.
+//! Generates the host's bindings of the contract, with the contract's text in them.
 //!
-//! `bindgen!` would read `wit/` itself, by its absolute path, and leave that path in what it makes: all
-//! positions in the sources behind it would depend on how long it is, and with them, by way of the
-//! hashes that name what link-time optimisation moves, the bytes of a release.
+//! `bindgen!` would read `wit/` by its absolute path and leave that path in its output. All source
+//! positions after it would depend on the length of the path. So would the hashes in the names of symbols
+//! that link-time optimization moves, and with them the bytes of a release.
 
 use std::{env, error::Error, fs, path::PathBuf};
 

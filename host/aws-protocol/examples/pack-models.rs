@@ -1,5 +1,5 @@
-//! Packs the JSON that `models/generate.py` writes into the archive that the crate embeds:
-//! `cargo run -p berth-aws-protocol --example pack-models -- <json dir> <out file>`.
+//! Packs the JSON output of `models/generate.py` into the archive that the crate embeds: `cargo run -p
+//! berth-aws-protocol --example pack-models -- <json dir> <out file>`.
 
 use std::{collections::BTreeMap, error::Error, fs, path::PathBuf};
 

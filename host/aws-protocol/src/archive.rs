@@ -1,25 +1,25 @@
-//! The file that holds all models: one zstd frame per service, and an index.
+//! The archive of all models: one zstd frame per service, and an index.
 //!
-//! Layout, integers little-endian: the magic `BWM1`, the number of services (`u32`), then for each
-//! service, sorted by name: length of the name (`u8`), the name, and the length of its frame
-//! (`u32`); then the frames, in the same order and without gaps.
+//! Layout, integers little-endian: the magic `BWM1`, the number of services (`u32`), then for each service,
+//! sorted by name: length of the name (`u8`), the name, and the length of its frame (`u32`); then the
+//! frames, in the same order and without gaps.
 
 use std::collections::BTreeMap;
 
 const MAGIC: &[u8; 4] = b"BWM1";
 
-/// The highest level that needs no more memory than usual to unpack: models are packed once and
-/// shipped in every binary.
+/// The highest level that does not need extra memory to unpack: models are packed once and shipped in every
+/// binary.
 const LEVEL: i32 = 19;
 
-/// No model is near this size; a frame that claims more is damaged.
+/// The size limit of a model. All models are far smaller; a frame that claims more is damaged.
 const MAX_UNPACKED: usize = 64 << 20;
 
-/// Packs service models, given as JSON text by service name, into the bytes of `models.bin`. The
-/// same input always gives the same bytes.
+/// Packs service models, given as JSON text by service name, into the bytes of `models.bin`. The same input
+/// always has the same output.
 ///
 /// # Errors
-/// The compressor fails, or a name or frame does not fit the format.
+/// If the compressor fails, or a name or frame does not fit the format.
 pub fn pack(models: &BTreeMap<String, Vec<u8>>) -> std::io::Result<Vec<u8>> {
     let too_large = || std::io::Error::other("a model does not fit the archive");
     let mut header = MAGIC.to_vec();
@@ -36,7 +36,7 @@ pub fn pack(models: &BTreeMap<String, Vec<u8>>) -> std::io::Result<Vec<u8>> {
     Ok(header)
 }
 
-/// The frames by service name.
+/// Returns the frames by service name.
 pub(crate) fn index(archive: &'static [u8]) -> Option<BTreeMap<&'static str, &'static [u8]>> {
     let mut rest = archive.strip_prefix(MAGIC)?;
     let count = u32::from_le_bytes(take(&mut rest, 4)?.try_into().ok()?);
@@ -56,14 +56,14 @@ fn take(from: &mut &'static [u8], count: usize) -> Option<&'static [u8]> {
     Some(taken)
 }
 
-/// The JSON text of a frame.
+/// Returns the JSON text of a frame.
 pub(crate) fn unpack(frame: &[u8]) -> std::io::Result<Vec<u8>> {
     let size = zstd::zstd_safe::get_frame_content_size(frame)
         .ok()
         .flatten()
         .and_then(|size| usize::try_from(size).ok())
         .filter(|size| *size <= MAX_UNPACKED)
-        .ok_or_else(|| std::io::Error::other("the frame does not say its size"))?;
+        .ok_or_else(|| std::io::Error::other("the frame has no size"))?;
     zstd::bulk::decompress(frame, size)
 }
 
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_packed_comes_back() {
+    fn a_packed_archive_survives_a_round_trip() {
         let models = BTreeMap::from([
             ("ec2".to_owned(), b"{\"a\":1}".to_vec()),
             ("empty".to_owned(), Vec::new()),
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_archive_is_refused() {
+    fn a_damaged_archive_is_rejected() {
         let models = BTreeMap::from([("ec2".to_owned(), b"{}".to_vec())]);
         let archive = pack(&models).unwrap();
         for cut in 0..archive.len() {

@@ -1,5 +1,5 @@
-//! Readers and writers of bodies, which the protocols share. Readers walk an answer once, and write into a
-//! [`JsonSink`](json_sink::JsonSink) as they go.
+//! Readers and writers of bodies, which the protocols share. A reader makes one pass over a response, and
+//! writes into a [`JsonSink`](json_sink::JsonSink) as it goes.
 
 pub(crate) mod cbor_reader;
 pub(crate) mod cbor_writer;

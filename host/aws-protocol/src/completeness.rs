@@ -1,24 +1,26 @@
-//! Checks that an answer holds the list that was asked for. An answer without it does not say that there is
-//! nothing.
+//! Checks that a response contains the requested list. A response without it does not prove that there are
+//! no items.
 
 use berth_core::{EmptyList, Path, PathSegment, StatedEmpty};
 use serde_json::Value;
 
 use crate::{Operation, model::Shape, protocol::Syntax};
 
-/// An answer that does not hold what it should list.
+/// A response without its list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IncompleteList {
-    /// The list is not there.
-    #[error("the answer to {operation} has no list `{items}`, so it does not say what there is")]
+    /// The list is missing.
+    #[error("the response to {operation} has no list `{items}`, so it does not show which items exist")]
     NoList {
-        /// The operation, as in `ec2.DescribeInstances`.
+        /// The operation, such as `ec2.DescribeInstances`.
         operation: String,
         /// The path of the items.
         items: String,
     },
-    /// An element of the list lacks what is listed of it.
-    #[error("the answer to {operation} lists {elements} elements, but `{items}` is in only {found} of them")]
+    /// An element of the list lacks the listed member.
+    #[error(
+        "the response to {operation} lists {elements} elements, but `{items}` is in only {found} of them"
+    )]
     NoMember {
         /// The operation.
         operation: String,
@@ -26,20 +28,20 @@ pub enum IncompleteList {
         items: String,
         /// The number of elements of the list.
         elements: usize,
-        /// The number of those that have the member.
+        /// The number of elements with the member.
         found: usize,
     },
 }
 
 impl Operation {
-    /// Checks that an answer has the first list on the path of its items, and that each element of it has
-    /// what the path names. Of a path without a list, that the value is there.
+    /// Checks that a response has the first list on the path of its items, and that each element of it has
+    /// the members on the path. For a path without a list, checks that the value exists.
     ///
-    /// The elements of a flattened XML list are its only trace, so that one may be absent when it is
-    /// empty. Otherwise `empty` says how the service answers then.
+    /// A flattened XML list consists only of its elements, so it may be absent if it is empty. Otherwise
+    /// `empty` describes the service's response in that case.
     ///
     /// # Errors
-    /// [`IncompleteList`] when the answer does not say what there is.
+    /// [`IncompleteList`] if the response does not show which items exist.
     pub fn check_list(
         &self,
         answer: &Value,
@@ -49,11 +51,11 @@ impl Operation {
         self.check_listed(answer, items.all(answer).len(), items, empty)
     }
 
-    /// As [`check_list`](Self::check_list), for an answer in which the items themselves are null: so many
-    /// were found.
+    /// Does the same as [`check_list`](Self::check_list) for a response whose items are null, with the
+    /// number of items that were found.
     ///
     /// # Errors
-    /// [`IncompleteList`] when the answer does not say what there is.
+    /// [`IncompleteList`] if the response does not show which items exist.
     pub fn check_listed(
         &self,
         answer: &Value,
@@ -87,8 +89,8 @@ impl Operation {
         Ok(())
     }
 
-    /// Returns whether the first list on the path is a flattened one, whose elements have no element around
-    /// them, and the structure around it is there.
+    /// Returns whether the first list on the path is flattened, without an enclosing element, and its
+    /// enclosing structure is present.
     fn leaves_out_when_empty(&self, answer: &Value, items: &Path) -> bool {
         let model = self.service().model();
         if model.protocol.syntax() != Syntax::Xml {
@@ -128,7 +130,7 @@ mod tests {
     use super::*;
     use crate::Service;
 
-    /// Returns whether the answer of this body is a list, by both ways of reading it.
+    /// Returns whether the response with this body is a complete list, by both ways of reading it.
     fn is_complete(operation: &str, body: &str, items: &str, empty: &Value) -> bool {
         let (service, name) = operation.split_once('.').unwrap();
         let operation = Service::load(service).unwrap().operation(name).unwrap();
@@ -142,7 +144,7 @@ mod tests {
         checked.is_ok()
     }
 
-    /// Checks cases of an operation, its items, a body, and whether that body is a whole list.
+    /// Checks cases of an operation, its items, a body, and whether that body is a complete list.
     #[track_caller]
     fn check_all(cases: &[(&str, &str, &str, bool)]) {
         for (operation, items, body, complete) in cases {
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_its_empty_list() {
+    fn json_responses_contain_an_empty_list() {
         check_all(&[
             // JSON
             ("logs.DescribeLogGroups", "logGroups[]", r#"{"logGroups": []}"#, true),
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn xml_has_its_empty_list() {
+    fn xml_responses_contain_an_empty_list() {
         check_all(&[
             // EC2
             (
@@ -242,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_says_how_a_service_leaves_an_empty_list_out() {
+    fn a_plan_declares_how_a_service_omits_an_empty_list() {
         let quantity = json!({"path": "DistributionList.Quantity", "is": 0});
         for (operation, items, empty, body, complete) in [
             ("sqs.ListQueues", "QueueUrls[]", json!("omitted"), "{}", true),

@@ -1,4 +1,4 @@
-//! Responses: bytes into the JSON that the AWS CLI prints, in one pass guided by the model.
+//! Responses: decodes bytes into the JSON that the AWS CLI prints, in one pass guided by the model.
 
 use std::ops::Range;
 
@@ -20,51 +20,50 @@ use crate::{
     protocol::{Response, Syntax},
 };
 
-/// An error that a service answers with.
+/// An error that a service returned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct WireError {
-    /// The error's code, as botocore normalises it (`AccessDenied`); the HTTP status where the
-    /// answer names none.
+    /// The error's code, as botocore normalizes it (`AccessDenied`); the HTTP status if the response has no
+    /// code.
     pub code: String,
-    /// The service's message; the status's reason phrase where it has none.
+    /// The service's message; the reason phrase of the status if there is none.
     pub message: String,
-    /// The id under which AWS's support finds the request.
+    /// The id by which AWS's support finds the request.
     pub request_id: Option<String>,
-    /// The region that S3 names where the request was signed for another.
+    /// The region that S3 names if the request was signed for another one.
     pub region: Option<String>,
 }
 
-/// An answer could not be read, although its status is that of a success.
+/// A response with a success status that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// The body is not what the model says, or is cut off.
-    #[error("the answer to {operation} cannot be read: {reason}")]
+    /// The body does not match the model, or is truncated.
+    #[error("cannot read the response to {operation}: {reason}")]
     Malformed {
-        /// The operation, as in `ec2.DescribeInstances`.
+        /// The operation, such as `ec2.DescribeInstances`.
         operation: String,
         /// The error, and its place.
         reason: String,
     },
-    /// S3 answers 200 and puts an error into the body. It is to be treated as if it had said 500.
+    /// S3 returned 200 with an error in the body. Handle it like a 500.
     #[error("{operation} failed: {error}")]
     Service {
-        /// The operation, as in `s3.GetBucketAcl`.
+        /// The operation, such as `s3.GetBucketAcl`.
         operation: String,
         /// The error.
         error: WireError,
     },
 }
 
-/// An answer that lists: its items as JSON text, and what else it says.
+/// A response with a list: its items as JSON text, and the rest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
-    /// The answer without its items, each of which is null in it; the whole answer where a page token
-    /// is a part of an item.
+    /// The response with null in place of each item; the whole response if a page token is part of an item.
     pub rest: Value,
-    /// The items, in their order. All are parts of one text, which lives as long as any of them.
+    /// The items, in order. All are slices of one text, which lives as long as any of them.
     pub items: Vec<Bytes>,
-    /// The repairs of the answer.
+    /// The repairs of the response.
     pub repairs: Repairs,
 }
 
@@ -77,32 +76,33 @@ fn has_body(model: &Model, output: &Structure) -> bool {
 }
 
 impl Operation {
-    /// Reads the answer to a request that succeeded (status below 301, as botocore has it). The
-    /// result is an object with the members that the answer has, in the model's order.
+    /// Reads the response to a successful request (status below 301, as in botocore). The result is an
+    /// object with the members of the response, in the model's order.
     ///
-    /// A text that is malformed and a member that is not what the model says cost only themselves; see
+    /// A malformed text, or a member that does not match the model, does not affect the rest; see
     /// [`decode_list`](Self::decode_list), which also counts them.
     ///
     /// # Errors
-    /// [`DecodeError`] when the body is malformed, cut off or unduly empty, or is an error in disguise.
-    /// None of these is known to last: the request is worth another try.
+    /// [`DecodeError`] if the body is malformed, truncated or unexpectedly empty, or contains an error.
+    /// None of these is known to be permanent: the request can be retried.
     pub fn decode(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Result<Value, DecodeError> {
         self.decode_list(status, headers, body, &[]).map(|(value, _)| value)
     }
 
-    /// Reads an answer as [`decode`](Self::decode) does, and counts what could not be read as it came:
+    /// Reads a response like [`decode`](Self::decode), and counts the parts that could not be read
+    /// unchanged:
     ///
-    /// - U+FFFD stands for invalid UTF-8, half of a surrogate pair, and characters and entities that do not
+    /// - U+FFFD replaces invalid UTF-8, half of a surrogate pair, and characters and entities that do not
     ///   exist (`&#0;`, `&nbsp;`).
     /// - A scalar in place of a text becomes its text.
-    /// - Any other member that is not what the model says is left out; an element of a list is null.
+    /// - Any other member that does not match the model is omitted; an element of a list becomes null.
     ///
-    /// That is an error where it may hide that there is more: on the way to a page token, and to what
-    /// `items` leads to. These paths are one after the other, so that `Services[]` and `serviceArn` are that
-    /// member of each service.
+    /// This is an error where it may hide further items: on the path to a page token, and to the values at
+    /// `items`. These paths are joined, so that `Services[]` and `serviceArn` mean that member of each
+    /// service.
     ///
     /// # Errors
-    /// [`DecodeError`], as [`decode`](Self::decode).
+    /// [`DecodeError`], like [`decode`](Self::decode).
     pub fn decode_list(
         &self,
         status: u16,
@@ -117,11 +117,11 @@ impl Operation {
         })
     }
 
-    /// Reads an answer as [`decode_list`](Self::decode_list) does, but without making values of the items
-    /// that `items` leads to: they stay JSON text, as which they go to the mapping. Says the same.
+    /// Reads a response like [`decode_list`](Self::decode_list), but keeps the items at `items` as JSON
+    /// text for the mapping, without building values. The content is the same.
     ///
     /// # Errors
-    /// [`DecodeError`], as [`decode`](Self::decode).
+    /// [`DecodeError`], like [`decode`](Self::decode).
     pub fn decode_page(
         &self,
         status: u16,
@@ -131,7 +131,7 @@ impl Operation {
     ) -> Result<Page, DecodeError> {
         self.mending(body, |body| {
             let mut sink = TextSink::new(items.segments(), body.len());
-            // A token that is a part of an item is found in the whole answer only.
+            // A token that is part of an item can only be found in the whole response.
             let whole = if self.pagination().is_some_and(|pagination| reads_items(pagination, items)) {
                 let mut values = ValueSink::default();
                 let whole = self.decode_as(&mut values, status, headers, body)?;
@@ -154,8 +154,8 @@ impl Operation {
         })
     }
 
-    /// Reads a body; one that cannot be read, once more without what is malformed in its texts. A body
-    /// without such costs nothing.
+    /// Reads a body; if that fails, reads it again with malformed text replaced. A body without malformed
+    /// text costs nothing extra.
     fn mending<T: Repaired>(
         &self,
         body: &[u8],
@@ -187,7 +187,7 @@ impl Operation {
         }
     }
 
-    /// Refuses an answer of which something is left out without which it does not say what there is.
+    /// Rejects a response that lacks a part that is needed to know which items exist.
     fn checked(&self, log: &RepairLog, items: &[&Path]) -> Result<Repairs, DecodeError> {
         let tokens = self
             .pagination()
@@ -198,7 +198,7 @@ impl Operation {
         let missing = needed.find_map(|place| log.on_the_way_to(&place).map(ToOwned::to_owned));
         let missing = missing.or_else(|| log.places().find(|place| says_more(place)).map(ToOwned::to_owned));
         match missing {
-            Some(place) => Err(self.malformed(&format_args!("`{place}` is not what the model says"))),
+            Some(place) => Err(self.malformed(&format_args!("`{place}` does not match the model"))),
             None => Ok(log.repairs),
         }
     }
@@ -219,10 +219,10 @@ impl Operation {
         body: &[u8],
     ) -> Result<S::Done, DecodeError> {
         let model = self.service().model();
-        // Without an output there is nothing to read, whatever the body holds.
+        // Without an output there is nothing to read, whatever the body contains.
         let Some(output) = self.output() else { return Ok(sink.value(Value::Object(Map::new()))) };
-        // botocore takes an empty body for an answer without members. To a sync that would mean
-        // that nothing exists, and a broken proxy must not say so.
+        // botocore treats an empty body as a response without members. For a sync that would mean that
+        // nothing exists, and a broken proxy must not cause that.
         let may_be_empty = status == 204 || self.model().method == http::Method::HEAD;
         if body.is_empty() && !may_be_empty && has_body(model, output) {
             return Err(self.malformed(&"the body is empty"));
@@ -235,22 +235,21 @@ impl Operation {
         let response = Response { model, output, wrapper, status, headers, body };
         let decoded = model.protocol.decode(sink, response);
         decoded
-            .and_then(
-                |done| {
-                    if sink.is_object(&done) { Ok(done) } else { Err("it is not an object".to_owned()) }
-                },
-            )
+            .and_then(|done| {
+                if sink.is_object(&done) { Ok(done) } else { Err("the body is not an object".to_owned()) }
+            })
             .map_err(|reason| self.malformed(&reason))
     }
 
-    /// S3 begins to answer before it knows how the request ends.
+    /// Returns whether a response contains an error despite its status: S3 begins to respond before it
+    /// knows how the request ends.
     fn is_error_in_disguise(&self, output: &Structure, body: &[u8]) -> bool {
         self.service().name() == "s3"
             && !rest_response::is_raw_payload(self.service().model(), output)
             && xml_reader::root_name(body).is_some_and(|name| name == "Error")
     }
 
-    /// Reads an error. Never fails: of an answer without a readable error, the status remains.
+    /// Reads an error. Never fails: for a response without a readable error, it returns the status.
     pub fn decode_error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> WireError {
         let parts = if is_generic(status, body) {
             ErrorParts::default()
@@ -272,7 +271,7 @@ impl Operation {
     }
 }
 
-/// A load balancer's or proxy's answer, rather than the service's.
+/// Returns whether a load balancer or proxy responded instead of the service.
 fn is_generic(status: u16, body: &[u8]) -> bool {
     let body = body.trim_ascii();
     status >= 500 && (body.is_empty() || body.starts_with(b"<html>"))
@@ -298,7 +297,7 @@ impl Repaired for Page {
     }
 }
 
-/// Returns whether a token of an operation is a part of its items.
+/// Returns whether a token of an operation is part of its items.
 fn reads_items(pagination: &Pagination, items: &Path) -> bool {
     let names = items.segments().iter().filter_map(|segment| match segment {
         PathSegment::Name(name) => Some(name.as_str()),
@@ -310,7 +309,7 @@ fn reads_items(pagination: &Pagination, items: &Path) -> bool {
     })
 }
 
-/// An answer without its items.
+/// Returns a response without its items.
 fn rest(text: &[u8], items: &[Range<usize>]) -> serde_json::Result<Value> {
     let mut rest = Vec::new();
     let mut from = 0;

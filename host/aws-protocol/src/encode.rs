@@ -1,4 +1,4 @@
-//! Requests: a checked input in the form that the service's protocol wants.
+//! Requests: encodes a checked input in the format of the service's protocol.
 
 use http::HeaderMap;
 use serde_json::Value;
@@ -10,10 +10,10 @@ use crate::{
 };
 
 impl Operation {
-    /// Checks an input against the model and makes the request of it. `null` is an input without
-    /// members. Blobs are given in base64, timestamps as ISO 8601, RFC 822 or seconds since 1970.
+    /// Checks an input against the model and builds the request from it. `null` is an input without
+    /// members. Blobs are base64, timestamps are ISO 8601, RFC 822 or seconds since 1970.
     ///
-    /// S3's buckets stand in the path (path style), which serves buckets of any name; see
+    /// S3's buckets are in the path (path style), which works for buckets of any name; see
     /// [`WireRequest::virtual_hosted`].
     ///
     /// # Errors

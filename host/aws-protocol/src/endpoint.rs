@@ -1,48 +1,48 @@
-//! The endpoint of a service in a region, and the names that a request to it is signed with.
+//! Resolves the endpoint of a service in a region, and the names with which a request to it is signed.
 
 use berth_core::{Partition, Region};
 use url::Url;
 
 use crate::{Operation, endpoint_table::Row};
 
-/// The address of a request, and the names that it is signed with.
+/// The address of a request, and the names with which it is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Scheme and host, as in `https://ec2.eu-west-1.amazonaws.com/`.
+    /// Scheme and host, such as `https://ec2.eu-west-1.amazonaws.com/`.
     pub url: Url,
-    /// The region of the signature's credential scope: for global services not the one that was
-    /// asked for.
+    /// The region of the signature's credential scope. For global services, it differs from the requested
+    /// one.
     pub signing_region: String,
     /// The service of the signature's credential scope.
     pub signing_name: String,
 }
 
-/// Which of a service's endpoints to use.
+/// Selects one of a service's endpoints.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EndpointOptions {
-    /// The endpoint whose cryptography is validated by FIPS 140.
+    /// Whether to use the endpoint with FIPS 140 validated cryptography.
     pub fips: bool,
-    /// The endpoint that is reached over IPv6, too.
+    /// Whether to use the endpoint that also supports IPv6.
     pub dual_stack: bool,
 }
 
-/// There is no endpoint.
+/// Why there is no endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// The region belongs to none of the partitions Berth knows.
-    #[error("region `{region}` is in none of the partitions {}", known_partitions())]
+    /// The region belongs to none of the partitions that Berth knows.
+    #[error("region `{region}` is not in a known partition ({})", known_partitions())]
     UnknownPartition {
-        /// The region that was asked for.
+        /// The requested region.
         region: String,
     },
-    /// AWS offers no such endpoint.
+    /// AWS has no such endpoint.
     #[error("AWS service `{service}` has no {}endpoint for region `{region}`", describe(*options))]
     NotOffered {
         /// The service, by its botocore name.
         service: String,
-        /// The region that was asked for.
+        /// The requested region.
         region: String,
-        /// The options that were asked for.
+        /// The requested options.
         options: EndpointOptions,
     },
 }
@@ -61,23 +61,22 @@ fn describe(options: EndpointOptions) -> &'static str {
 }
 
 impl Operation {
-    /// The endpoint of the operation in a region.
+    /// Returns the endpoint of the operation in a region.
     ///
-    /// The table behind it is botocore's endpoint rules, evaluated for each service and region, so
-    /// that global services (IAM, Organizations, Route 53, …) come out with the region
-    /// they are signed for. STS and S3 are regional endpoints throughout. Not covered are the rules
-    /// that look at an input: account-based endpoints of DynamoDB and Kinesis (their regional
-    /// endpoints work as well), multi-region `EventBridge` endpoints, S3 access points, S3 on
-    /// Outposts and S3 Express buckets, and services whose endpoint is in an ARN
-    /// (`cloudfront-keyvaluestore`).
+    /// The table behind it contains botocore's endpoint rules, evaluated for each service and region, so
+    /// that global services (IAM, Organizations, Route 53, …) have the region they are signed for. STS and
+    /// S3 use regional endpoints throughout. Rules that depend on an input are not covered: account-based
+    /// endpoints of DynamoDB and Kinesis (their regional endpoints work as well), multi-region
+    /// `EventBridge` endpoints, S3 access points, S3 on Outposts and S3 Express buckets, and services whose
+    /// endpoint is in an ARN (`cloudfront-keyvaluestore`).
     ///
     /// # Errors
-    /// [`EndpointError`] when AWS offers no such endpoint.
+    /// [`EndpointError`] if AWS has no such endpoint.
     pub fn endpoint(&self, region: &Region, options: EndpointOptions) -> Result<Endpoint, EndpointError> {
         let service = self.service();
         let partition = Partition::of_region(region);
-        // The standard partition's regions have three parts. One with more is of a partition that botocore
-        // does not know yet, as `us-iso-east-1` is of the isolated ones.
+        // The standard partition's regions have three parts. A region with more parts is in a partition
+        // that botocore does not know yet, like `us-iso-east-1` in an isolated one.
         if partition == Partition::Aws && region.as_str().split('-').count() != 3 {
             return Err(EndpointError::UnknownPartition { region: region.to_string() });
         }
@@ -177,13 +176,13 @@ mod tests {
     }
 
     #[test]
-    fn what_aws_does_not_offer_is_an_error() {
+    fn an_endpoint_that_aws_does_not_have_is_an_error() {
         let operation = Service::load("s3").unwrap().operation("ListBuckets").unwrap();
         let fips = EndpointOptions { fips: true, dual_stack: false };
         let error = operation.endpoint(&"cn-north-1".parse().unwrap(), fips).unwrap_err();
         assert_eq!(error.to_string(), "AWS service `s3` has no FIPS endpoint for region `cn-north-1`");
         let error = operation.endpoint(&"us-mars-east-1".parse().unwrap(), fips).unwrap_err().to_string();
-        assert!(error.contains("none of the partitions aws, ") && error.contains("aws-eusc"), "{error}");
+        assert!(error.contains("not in a known partition (aws, ") && error.contains("aws-eusc"), "{error}");
     }
 
     #[test]
@@ -235,7 +234,7 @@ mod tests {
             let host = operation.endpoint(&region, options).unwrap().url;
             assert_eq!(host.host_str(), Some(format!("{service}-fips.{region}.{dual}").as_str()));
         }
-        // Global services are signed for the region where they live.
+        // Requests to global services are signed for the region where the service runs.
         for (partition, expected) in [
             (Partition::AwsEusc, "https://iam.eusc-de-east-1.amazonaws.eu/ eusc-de-east-1"),
             (Partition::AwsIso, "https://iam.us-iso-east-1.c2s.ic.gov/ us-iso-east-1"),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// A service's endpoints by partition.
 pub(crate) type EndpointTable = BTreeMap<Partition, Variants>;
 
-/// The endpoints by the options.
+/// The endpoints for each combination of options.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Variants {
@@ -18,8 +18,8 @@ pub(crate) struct Variants {
     pub(crate) fips_dual: Rows,
 }
 
-/// The row of most regions, and of those that botocore did not know when the table was made, and
-/// the rows of the others.
+/// The row of most regions, and of those that botocore did not know when the table was generated, and the
+/// rows of the other regions.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Rows {
     pub(crate) default: Option<Row>,
@@ -27,7 +27,7 @@ pub(crate) struct Rows {
     pub(crate) regions: BTreeMap<String, Option<Row>>,
 }
 
-/// The URL with `{region}` for the region, the signing region and the signing name; empty for the
-/// region itself and the service's own signing name.
+/// The URL with `{region}` for the region, the signing region and the signing name; empty for the region
+/// itself and the service's own signing name.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Row(pub(crate) String, pub(crate) String, pub(crate) String);

@@ -1,4 +1,4 @@
-//! The input of an operation, checked against the model: what the serialisers write.
+//! Checks the input of an operation against the model, for the serializers.
 
 use std::{borrow::Cow, fmt::Write};
 
@@ -11,23 +11,23 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// The idempotency token of a request whose input has none. Reads change nothing, so that the token may be
-/// the same for all.
+/// The idempotency token of a request whose input has none. Reads change nothing, so the token may be the
+/// same for all.
 const IDEMPOTENCY_TOKEN: &str = "00000000-0000-0000-0000-000000000000";
 
-/// An input that the operation's model does not allow.
+/// An input that does not match the operation's model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("input of {operation}, at `{path}`: {reason}")]
 pub struct InputError {
-    /// The operation, as in `ec2.DescribeInstances`.
+    /// The operation, such as `ec2.DescribeInstances`.
     pub operation: String,
-    /// The member, as in `Filters[0].Name`; `.` for the input itself.
+    /// The member, such as `Filters[0].Name`; `.` for the input itself.
     pub path: String,
     /// The error at that place.
     pub reason: String,
 }
 
-/// A checked value, with how each part of it is bound to the wire.
+/// A checked value, with the binding of each part to the request.
 #[derive(Debug)]
 pub(crate) enum Input<'v> {
     Structure(Vec<(&'v Member, Input<'v>)>),
@@ -43,14 +43,14 @@ pub(crate) enum Input<'v> {
 }
 
 impl Input<'_> {
-    /// As text, where it stands outside of a body or in a form: path, query, header.
+    /// Formats a float outside a body, or in a form: path, query, header.
     pub(crate) fn float_text(value: f64) -> String {
         if value.is_nan() {
             "NaN".to_owned()
         } else if value.is_infinite() {
             if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()
         } else {
-            // As JSON writes it: `1.0` rather than `1`.
+            // Formatted like in JSON: `1.0` instead of `1`.
             Value::from(value).to_string()
         }
     }
@@ -131,7 +131,7 @@ impl<'v> Checker<'v> {
         for (name, value) in given.into_iter().flatten() {
             let Some(member) = structure.members.iter().find(|member| member.name == *name) else {
                 let known: Vec<&str> = structure.members.iter().map(|member| member.name.as_str()).collect();
-                let reason = format!("there is no such member; there are: {}", known.join(", "));
+                let reason = format!("unknown member; the known ones are: {}", known.join(", "));
                 return self.within(Step::Name(name), |checker| Err(checker.refuse(reason)));
             };
             let value = self.within(Step::Name(name), |checker| checker.value(&member.reference, value))?;
@@ -187,12 +187,12 @@ impl<'v> Checker<'v> {
                     _ => text,
                 };
                 if text.is_empty() && reference.location == Location::Uri {
-                    // The path would name another resource, often the list of all of them.
-                    return Err(self.refuse("must not be empty, since it is a part of the path"));
+                    // The path would identify another resource, often the list of all of them.
+                    return Err(self.refuse("must not be empty, because it is part of the path"));
                 }
                 if reference.host_label && !is_host_label(text) {
                     return Err(self.refuse(
-                        "must hold only letters, digits, `-` and `.`, since it is a part of the host",
+                        "must contain only letters, digits, `-` and `.`, because it is part of the host",
                     ));
                 }
                 Input::Text(text.into())

@@ -1,13 +1,14 @@
 //! AWS's protocols: service models, and one codec per protocol. Bytes in, bytes out.
 //!
-//! [`Service::load`] finds a service, [`Service::operation`] one of its read operations.
-//! [`Operation::encode`] turns a JSON input into the parts of an HTTP request,
-//! [`Operation::endpoint`] says where to send it, [`Operation::decode`] turns the answer into the
-//! JSON that `aws <service> <operation> --output json` prints, [`Operation::decode_page`] into the
-//! same with a list's items left as text, and [`Operation::decode_error`] reads what the service
-//! says when it refuses. [`Pagination::advance`] makes the next request of
-//! the answer. [`Operation::sample`] makes a sample answer, and [`validate_plan`] runs a
-//! fetch plan on such samples.
+//! - [`Service::load`] finds a service, and [`Service::operation`] one of its read operations.
+//! - [`Operation::encode`] turns a JSON input into the parts of an HTTP request, and
+//!   [`Operation::endpoint`] returns its destination.
+//! - [`Operation::decode`] turns the response into the JSON that `aws <service> <operation> --output json`
+//!   prints, and [`Operation::decode_page`] into the same with a list's items left as text.
+//!   [`Operation::decode_error`] reads an error response.
+//! - [`Pagination::advance`] builds the next request from the response.
+//! - [`Operation::sample`] generates a sample response, and [`validate_plan`] runs a fetch plan on such
+//!   samples.
 //!
 //! ```
 //! use berth_aws_protocol::{EndpointOptions, Service};
@@ -25,22 +26,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What an answer looks like
-//! The member names are the model's. A list that the service left out is left out. Timestamps are
-//! UTC (`2024-01-02T03:04:05Z`, six digits of fraction only where it is not zero), numbers are
-//! numbers, blobs are base64. A number that JSON cannot hold is the text `NaN`, `Infinity` or
-//! `-Infinity`. There is no `ResponseMetadata`. Where botocore goes beyond its models (IAM's policy
-//! documents, `CloudFormation` templates, a bucket's location, …), so does this crate.
+//! # The decoded form of a response
+//! The member names are the model's. A list that the service omitted is absent. Timestamps are UTC
+//! (`2024-01-02T03:04:05Z`, with six digits of fraction only if it is not zero), numbers are numbers, blobs
+//! are base64. A number that JSON cannot represent is the text `NaN`, `Infinity` or `-Infinity`. There is
+//! no `ResponseMetadata`. This crate also implements botocore's additions to its models (IAM's policy
+//! documents, `CloudFormation` templates, a bucket's location, …).
 //!
 //! # Invariants
-//! - No I/O, no clock, no environment, no credentials: the same bytes give the same bytes.
-//! - Only operations that read exist.
-//! - A text that is malformed, or a member that is not what the model says, costs only itself: see
-//!   [`Operation::decode_list`]. Here, too, botocore differs: it fails, or hands on what came.
-//! - An answer that is cut off or malformed is an error, never a shorter answer: what could not be
-//!   read must not look as if it were gone. This is stricter than botocore, which takes an empty
-//!   body, or a page of HTML where EC2 answers, for an answer without members.
-//! - No error repeats a value of an input or an answer: it may be a secret.
+//! - No I/O, no clock, no environment, no credentials: the same input bytes have the same output bytes.
+//! - Only read operations exist.
+//! - A malformed text, or a member that does not match the model, does not affect the rest: see
+//!   [`Operation::decode_list`]. botocore differs here: it fails, or returns the value unchanged.
+//! - A truncated or malformed response is an error, never a shorter response: unread data must not look
+//!   deleted. This is stricter than botocore, which treats an empty body, or an HTML page in place of EC2's
+//!   response, as a response without members.
+//! - No error repeats a value of an input or a response: it may be a secret.
 
 mod archive;
 mod body;

@@ -1,6 +1,6 @@
-//! A service model in memory, and how it is read from the compact JSON that `generate.py` writes.
+//! A service model in memory, and its parser for the compact JSON that `generate.py` writes.
 //!
-//! Public for test servers, which read requests and write answers by it.
+//! Public for test servers, which use it to read requests and write responses.
 
 use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData};
 
@@ -23,54 +23,54 @@ macro_rules! define {
 
 for_each_protocol!(define);
 
-/// Everything that is known of a service.
+/// The model of a service.
 #[derive(Debug)]
 pub struct Model {
     /// `Version` of the query protocols.
     pub api_version: String,
-    /// The service's name in hosts.
+    /// The service's name in host names.
     pub endpoint_prefix: String,
     /// The service's name in signatures.
     pub signing_name: String,
-    /// The protocol of requests and answers.
+    /// The protocol of requests and responses.
     pub protocol: Protocol,
     /// `1.0` or `1.1` for [`Protocol::Json`].
     pub json_version: Option<String>,
     /// The prefix of the operation in `x-amz-target`.
     pub target_prefix: Option<String>,
-    /// The service once spoke the query protocol, and still has its error codes.
+    /// Whether the service formerly used the query protocol and still returns its error codes.
     pub query_compatible: bool,
-    /// Headers that every request carries, unless its input sets them.
+    /// Headers of every request, unless its input sets them.
     pub headers: BTreeMap<String, String>,
     /// Sorted by name.
     pub operations: Vec<OperationModel>,
     /// All shapes, by [`Reference::shape`].
     pub shapes: Vec<Shape>,
-    /// The first serves every operation that names no other.
+    /// The first table applies to every operation without its own.
     pub(crate) endpoints: Vec<EndpointTable>,
 }
 
 /// One read operation.
 #[derive(Debug)]
 pub struct OperationModel {
-    /// `DescribeInstances`
+    /// The name, such as `DescribeInstances`.
     pub name: String,
     /// The HTTP method.
     pub method: http::Method,
-    /// `/{Bucket}?tagging`
+    /// The template of the path and query, such as `/{Bucket}?tagging`.
     pub uri: String,
     /// The input's structure.
     pub input: Option<Reference>,
     /// The output's structure.
     pub output: Option<Reference>,
-    /// The element within the root that holds the members.
+    /// The element within the root that contains the members.
     pub result_wrapper: Option<String>,
     /// The prefix of the endpoint's host, with placeholders.
     pub host_prefix: Option<String>,
-    /// Requests carry no signature.
+    /// Whether requests are unsigned.
     pub unsigned: bool,
     pub(crate) endpoint: usize,
-    /// The pagination of its answers.
+    /// The pagination of its responses.
     pub pagination: Option<Pagination>,
 }
 
@@ -102,26 +102,26 @@ pub enum Shape {
 pub struct Structure {
     /// In the model's order.
     pub members: Vec<Member>,
-    /// Names of the members that an input must have.
+    /// Names of the members that an input must set.
     pub required: Vec<String>,
-    /// The member that alone makes up the body.
+    /// The member that is the whole body.
     pub payload: Option<usize>,
-    /// Any JSON, rather than members.
+    /// Whether it is arbitrary JSON, without declared members.
     pub document: bool,
-    /// Exactly one member is set.
+    /// Whether exactly one member is set.
     pub union: bool,
-    /// Members that are read from the same elements as a flattened list: the list, and the other,
-    /// which gets the first. Only S3's old notification shapes have such.
+    /// Pairs of members that are read from the same elements as a flattened list: the list, and the other
+    /// member, which gets the first element. Only S3's old notification shapes have them.
     pub twins: Vec<(usize, usize)>,
-    /// A member is bound to an XML attribute.
+    /// Whether a member is bound to an XML attribute.
     pub has_attributes: bool,
     /// The member that is the text of the element itself.
     pub root_text: Option<usize>,
 }
 
 impl Structure {
-    /// The member that a response holds under this key. The search begins at `cursor`: answers
-    /// mostly follow the model's order, so that the member after the last hit is the likely one.
+    /// Returns the member with this key in a response. The search begins at `cursor`: responses mostly
+    /// follow the model's order, so the member after the last hit is the most likely one.
     pub(crate) fn find(&self, key: &str, cursor: usize, fits: impl Fn(&Member) -> bool) -> Option<usize> {
         let (before, after) = self.members.split_at(cursor.min(self.members.len()));
         let fits = |member: &Member| member.key == key && fits(member);
@@ -141,33 +141,32 @@ pub struct Member {
     pub key: String,
 }
 
-/// A use of a shape, with how this use is bound to the wire: the traits of the use over those of
-/// the shape.
+/// A use of a shape, with its binding to the message: the traits of the use override those of the shape.
 #[derive(Debug)]
 pub struct Reference {
     /// Index into [`Model::shapes`].
     pub shape: usize,
-    /// `locationName`: the name on the wire, where it is another.
+    /// `locationName`: the name in the message, if it differs.
     pub name: Option<String>,
-    /// The name in requests of EC2.
+    /// The name in EC2 requests.
     pub query_name: Option<String>,
     /// The place in the message that it is bound to.
     pub location: Location,
-    /// Elements without one around them.
+    /// Whether the elements have no enclosing element.
     pub flattened: bool,
-    /// An attribute rather than an element.
+    /// Whether it is an attribute instead of an element.
     pub xml_attribute: bool,
     /// `xmlns` of the element.
     pub xml_namespace: Option<XmlNamespace>,
     /// The format of a time.
     pub timestamp_format: Option<TimestampFormat>,
-    /// JSON in base64, in a header.
+    /// Whether it is base64-encoded JSON in a header.
     pub json_value: bool,
-    /// A part of the host.
+    /// Whether it is part of the host.
     pub host_label: bool,
-    /// A token that makes retries safe.
+    /// Whether it is a token that makes retries safe.
     pub idempotency_token: bool,
-    /// The value that is sent when an input has none.
+    /// The value to send if an input has none.
     pub default: Option<String>,
     /// The special treatment by the AWS CLI.
     pub quirk: Option<Quirk>,
@@ -182,9 +181,9 @@ pub enum Location {
     Body,
     /// A header.
     Header,
-    /// All headers whose names begin alike.
+    /// All headers whose names begin with the same prefix.
     Headers,
-    /// A part of the path.
+    /// Part of the path.
     Uri,
     /// A parameter of the query.
     #[serde(rename = "querystring")]
@@ -195,7 +194,7 @@ pub enum Location {
 }
 
 impl Location {
-    /// Returns whether a response binds the member outside of the body.
+    /// Returns whether a response binds the member outside the body.
     pub fn is_outside_body(self) -> bool {
         matches!(self, Self::Header | Self::Headers | Self::StatusCode)
     }
@@ -204,36 +203,36 @@ impl Location {
 /// `xmlns` of an element in a request.
 #[derive(Debug, Clone, Deserialize)]
 pub struct XmlNamespace {
-    /// `xsi`
+    /// The prefix, such as `xsi`.
     pub prefix: Option<String>,
     /// The namespace.
     pub uri: String,
 }
 
-/// Special treatment by the AWS CLI, beyond the model (`botocore/handlers.py`).
+/// Special treatment by the AWS CLI, in addition to the model (`botocore/handlers.py`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Quirk {
-    /// The text is JSON: a template that was given as JSON.
+    /// The text is JSON: a template that was provided as JSON.
     Json,
     /// The text is percent-encoded JSON: IAM's policy documents.
     UrlEncodedJson,
     /// The text is base64 of text: the console output of an instance.
     Base64Text,
-    /// In a request, only what follows the last `/`: Route 53 answers `/hostedzone/Z1`, and wants `Z1`.
+    /// In a request, only the part after the last `/`: Route 53 returns `/hostedzone/Z1`, and expects `Z1`.
     LastSegment,
     /// The value is the text of the document's root: a bucket's location.
     RootText,
 }
 
 impl Model {
-    /// The shape that a reference means.
+    /// Returns the shape of a reference.
     pub fn shape(&self, reference: &Reference) -> &Shape {
-        // Indices are made by `Model::parse` and always hit.
+        // `Model::parse` creates only valid indices.
         self.shapes.get(reference.shape).unwrap_or(&Shape::String)
     }
 
-    /// The structure that a reference means, if it means one.
+    /// Returns the structure of a reference, if it is one.
     pub fn structure(&self, reference: &Reference) -> Option<&Structure> {
         match self.shape(reference) {
             Shape::Structure(structure) => Some(structure),
@@ -241,7 +240,7 @@ impl Model {
         }
     }
 
-    /// Reads the compact JSON.
+    /// Parses the compact JSON.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
         let raw: RawModel<'_> = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         let names: BTreeMap<&str, usize> =
@@ -332,7 +331,7 @@ struct RawOperation<'a> {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct RawNode<'a> {
-    /// The shape that is used; empty for a shape.
+    /// The name of the used shape; empty for a shape.
     #[serde(borrow)]
     shape: Cow<'a, str>,
     /// The type of a shape; empty for a use.
@@ -371,7 +370,7 @@ enum RawNamespace {
     Uri(String),
 }
 
-/// A JSON object in its order.
+/// A JSON object that keeps its order.
 struct Ordered<'a, T>(Vec<(Cow<'a, str>, T)>);
 
 impl<T> Default for Ordered<'_, T> {
@@ -461,7 +460,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// The name under which a response holds a member. A flattened list is named after its elements.
+    /// Returns the name of a member in a response. A flattened list has the name of its elements.
     fn key(&self, raw: &RawNode<'_>, reference: &Reference) -> Result<Option<String>, String> {
         let (_, shape) = self.find(&raw.shape)?;
         let element = match &shape.member {

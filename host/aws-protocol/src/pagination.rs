@@ -1,4 +1,4 @@
-//! The pagination of an operation's answers.
+//! The pagination of an operation's responses.
 
 use std::collections::HashSet;
 
@@ -10,65 +10,67 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pagination {
-    /// Input members that carry the tokens, in step with `output_tokens`.
+    /// Input members for the tokens, in the order of `output_tokens`.
     pub input_tokens: Vec<String>,
-    /// The paths of the tokens in an answer: `Marker`, `A.B`, `Jobs[-1].Id`, or alternatives joined by
+    /// The paths of the tokens in a response: `Marker`, `A.B`, `Jobs[-1].Id`, or alternatives joined by
     /// `||`.
     pub output_tokens: Vec<String>,
-    /// The path of the flag that says whether there are more pages, if there is one.
+    /// The path of the flag that reports further pages, if there is one.
     pub more_results: Option<String>,
-    /// The paths of the items in an answer; the first is the main one.
+    /// The paths of the items in a response; the first is the main one.
     pub result_keys: Vec<String>,
-    /// The input member that bounds the size of a page.
+    /// The input member that limits the page size.
     pub limit_key: Option<String>,
 }
 
-/// Following a list's pages would never end, or would end too soon.
+/// Why a list's pages cannot be followed: they would never end, or would end too early.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PaginationError {
-    /// The service answered with a token that it gave before in the same list.
-    #[error("the same page token came back (`{token}`), so the pages of this list never end")]
+    /// The service returned a token that it had already returned in the same list.
+    #[error("the page token `{token}` repeats, so the pages of this list never end")]
     Repeated {
-        /// The input member that carries the token.
+        /// The input member for the token.
         token: String,
     },
-    /// The service says that there is more, and does not say how to ask for it.
-    #[error("the answer says that there is more (`{flag}`), but has no token to ask for it")]
+    /// The service reports further pages, but returned no token.
+    #[error("the response reports further pages (`{flag}`), but has no token for them")]
     NoToken {
-        /// The member that says so.
+        /// The member that reports them.
         flag: String,
     },
-    /// The answer has a token, but no model says how to use it.
-    #[error("the answer holds `{token}`, so there is more to list, but nothing says how to ask for it")]
+    /// The response has a token, but the model does not describe its use.
+    #[error(
+        "the response has a `{token}`, so there are further pages, but the model does not describe how to request them"
+    )]
     UnknownToken {
-        /// The member that is the token.
+        /// The token's member.
         token: &'static str,
     },
-    /// The list has more pages than are read.
-    #[error("the list has more than {limit} pages; raise `max_pages_per_list` if it really is that long")]
+    /// The list has more pages than the limit.
+    #[error("the list has more than {limit} pages; raise `max_pages_per_list` if this length is expected")]
     TooManyPages {
-        /// The number of pages that are read.
+        /// The maximum number of pages.
         limit: u32,
     },
 }
 
-/// Follows the pages of one list, and refuses a list that does not end.
+/// Follows the pages of one list, and rejects a list that does not end.
 #[derive(Debug)]
 pub struct PageCursor {
     limit: u32,
     pages: u32,
-    /// Digests of the tokens that came so far.
+    /// Digests of the tokens so far.
     seen: HashSet<[u8; 16]>,
 }
 
 impl PageCursor {
-    /// A cursor at the begin of a list that may have so many pages.
+    /// Creates a cursor at the start of a list with at most `limit` pages.
     pub fn new(limit: u32) -> Self {
         Self { limit: limit.max(1), pages: 1, seen: HashSet::new() }
     }
 
-    /// The next page after an answer, by the pagination of its operation; without one, the answer must be the
-    /// whole list.
+    /// Prepares the next page after a response, by the pagination of its operation. Without pagination, the
+    /// response must be the whole list.
     pub(crate) fn next_page(
         &mut self,
         pagination: Option<&Pagination>,
@@ -87,7 +89,7 @@ impl PageCursor {
         output: &Value,
         input: &mut Value,
     ) -> Result<bool, PaginationError> {
-        // The token of the first request, where one was given, counts as one that came.
+        // The token of the first request, if there was one, counts as seen.
         self.remember(pagination, input);
         if !pagination.advance(output, input)? {
             return Ok(false);
@@ -102,7 +104,7 @@ impl PageCursor {
         Ok(true)
     }
 
-    /// Remembers the tokens of an input; `false` when they are known.
+    /// Records the tokens of an input; returns `false` if they were seen before.
     fn remember(&mut self, pagination: &Pagination, input: &Value) -> bool {
         let tokens: Vec<Option<&Value>> =
             pagination.input_tokens.iter().map(|name| input.get(name)).collect();
@@ -117,14 +119,14 @@ impl PageCursor {
 }
 
 impl Pagination {
-    /// Turns the input of a request into the input for the next page, after `output` was the
-    /// answer. Returns `false`, and leaves the input alone, when that was the last page.
+    /// Turns the input of a request into the input for the next page, after the response `output`. Returns
+    /// `false`, and keeps the input unchanged, if that was the last page.
     ///
-    /// One page after the other: [`PageCursor`] also finds cycles and bounds the pages.
+    /// Looks at one page only: [`PageCursor`] also detects cycles and limits the pages.
     ///
     /// # Errors
-    /// [`PaginationError`] when the tokens are those of the request that `output` answers, and when the
-    /// answer says that there is more and has no token.
+    /// [`PaginationError`] if the tokens equal those of the request for `output`, or if the response
+    /// reports further pages and has no token.
     pub fn advance(&self, output: &Value, input: &mut Value) -> Result<bool, PaginationError> {
         let more = self.more_results.as_deref();
         if more.is_some_and(|path| !truthy(select(output, path))) {
@@ -163,24 +165,24 @@ impl Pagination {
         Ok(true)
     }
 
-    /// The places in an answer that [`advance`](Self::advance) looks at.
+    /// Returns the places in a response that [`advance`](Self::advance) reads.
     pub(crate) fn reads(&self) -> impl Iterator<Item = &str> {
         let expressions = self.output_tokens.iter().chain(&self.more_results);
         expressions.flat_map(|expression| expression.split("||")).map(str::trim)
     }
 }
 
-/// Members that are page tokens, whatever a model says of them.
+/// Members that are page tokens, even if the model does not declare them as such.
 const TOKENS: [&str; 4] = ["NextToken", "nextToken", "NextMarker", "nextMarker"];
 
-/// Returns whether the value at this place (`Name`, or `Name.Member`) may say that there is more.
+/// Returns whether the value at this place (`Name`, or `Name.Member`) may report further items.
 pub(crate) fn says_more_at(place: &str) -> bool {
     let (within, name) = place.split_once('.').unwrap_or(("", place));
     (within.is_empty() && TOKENS.contains(&name)) || is_flag(name)
 }
 
-/// Refuses an answer that was cut off by an operation without known pages: what is beyond it would look as
-/// if it were gone.
+/// Rejects a truncated response of an operation without declared pages: the remaining items would look
+/// deleted.
 fn whole(answer: &Value) -> Result<(), PaginationError> {
     let is_set = |name: &&str| answer[*name].as_str().is_some_and(|token| !token.is_empty());
     if let Some(token) = TOKENS.into_iter().find(is_set) {
@@ -192,8 +194,8 @@ fn whole(answer: &Value) -> Result<(), PaginationError> {
     }
 }
 
-/// The member by which an answer says that it is cut off: a flag that is true. It stands at the top or in
-/// a structure there, as in answers of `CloudFront`.
+/// Returns the member by which a response reports that it is truncated: a flag that is true, at the top
+/// level or in a structure there, as in responses of `CloudFront`.
 fn says_more(answer: &Value) -> Option<&str> {
     let members = answer.as_object()?;
     let within = members.iter().filter_map(|(_, value)| value.as_object());
@@ -202,13 +204,14 @@ fn says_more(answer: &Value) -> Option<&str> {
     })
 }
 
-/// `IsTruncated`, `Truncated`, `HasMoreStreams`, in any case of the first letter.
+/// Matches `IsTruncated`, `Truncated`, `HasMoreStreams`, with the first letter in either case.
 fn is_flag(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     matches!(name.as_str(), "istruncated" | "truncated") || name.starts_with("hasmore")
 }
 
-/// Returns whether a value is true in JMESPath and not zero: botocore takes an empty or zero token for none.
+/// Returns whether a value is true in JMESPath and not zero: botocore treats an empty or zero token as
+/// absent.
 fn truthy(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null) => false,
@@ -220,7 +223,7 @@ fn truthy(value: Option<&Value>) -> bool {
     }
 }
 
-/// The part of JMESPath that the pagination models use: names joined by dots, `[-1]` for the last
+/// Evaluates the subset of JMESPath in the pagination models: names joined by dots, `[-1]` for the last
 /// element, and alternatives joined by `||`.
 fn select<'v>(value: &'v Value, expression: &str) -> Option<&'v Value> {
     expression.split("||").map(|path| walk(value, path.trim())).find(|found| truthy(*found)).flatten()
@@ -257,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_move_from_answer_to_request() {
+    fn tokens_move_from_the_response_to_the_request() {
         let plain = pagination(None, &["NextToken"], &["NextToken"]);
         check(
             &plain,
@@ -295,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_without_a_token_is_an_error() {
+    fn a_truncated_response_without_a_token_is_an_error() {
         let plain = pagination(None, &["NextToken"], &["NextToken"]);
         let flagged = pagination(Some("List.More"), &["Marker"], &["List.Next"]);
         let no_token = |flag: &str| Err(PaginationError::NoToken { flag: flag.into() });
@@ -316,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_without_pages_answers_with_all_of_it() {
+    fn the_response_of_an_operation_without_pages_is_complete() {
         for answer in
             [json!({}), json!({"NextToken": null}), json!({"nextToken": ""}), json!({"IsTruncated": false})]
         {
@@ -338,8 +341,7 @@ mod tests {
         assert!(error.to_string().contains("`max_pages_per_list`"), "{error}");
     }
 
-    /// Follows a list whose answers give these tokens, and returns how many pages it read, and whether it
-    /// came to the end.
+    /// Follows a list with these tokens. Returns the number of pages read, and whether it reached the end.
     fn follow(tokens: impl IntoIterator<Item = String>) -> (usize, bool) {
         let plain = pagination(None, &["NextToken"], &["NextToken"]);
         let (mut cursor, mut input) = (PageCursor::new(10_000), json!({}));
@@ -362,12 +364,12 @@ mod tests {
         #[test]
         fn cycles_of_any_length_are_found(lead in 0_usize..50, length in 1_usize..50) {
             let cycle = (0..lead).chain((lead..lead + length).cycle()).map(|n| format!("t{n}"));
-            // The first token that came before ends it.
+            // The first repeated token ends it.
             assert_eq!(follow(cycle), (lead + length + 1, false));
         }
 
         #[test]
-        fn lists_without_a_cycle_are_read_to_their_end(
+        fn lists_without_a_cycle_are_read_completely(
             tokens in proptest::collection::hash_set("[a-z0-9]{1,12}", 0..100)
         ) {
             let pages = tokens.len() + 1;
@@ -376,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn several_tokens_are_one() {
+    fn several_tokens_count_as_one() {
         let two = pagination(None, &["Name", "Type"], &["NextName", "NextType"]);
         let (mut cursor, mut input) = (PageCursor::new(100), json!({}));
         let mut page = |name: &str, kind: &str| {

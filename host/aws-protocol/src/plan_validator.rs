@@ -1,5 +1,5 @@
-//! Validates a fetch plan on sample answers, which are made from AWS's models. A misspelt operation, input
-//! member, path or placeholder would otherwise only show in an account that has such resources.
+//! Validates a fetch plan on sample responses that are generated from AWS's models. Otherwise a misspelled
+//! operation, input member, path or placeholder would only fail in an account with such resources.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{Operation, Service};
 
-/// Validates a kind's fetch plan and its reads after events by AWS's models, and returns every violation.
+/// Validates a kind's fetch plan and its reads after events against AWS's models, and returns every
+/// violation.
 pub fn validate_plan(kind: &KindManifest) -> Vec<String> {
     let mut violations = Vec::new();
     PlanValidator::of(kind, &mut violations);
@@ -17,7 +18,7 @@ pub fn validate_plan(kind: &KindManifest) -> Vec<String> {
     violations
 }
 
-/// Lists that do not set the size of a page. Reads after events need not: they ask by name.
+/// Finds lists without a page size. Reads after events do not need one: they request resources by name.
 fn missing_page_sizes(kind: &KindManifest) -> Vec<String> {
     let lists = kind.plan.list_steps();
     let violation = |step: &&Step| {
@@ -25,15 +26,15 @@ fn missing_page_sizes(kind: &KindManifest) -> Vec<String> {
             Service::load(&step.service).and_then(|service| service.operation(&step.operation)).ok()?;
         let limit = operation.missing_page_size(step.input.source())?;
         Some(format!(
-            "{}, step `{}`: `input` does not set `{limit}`, the size of a page; set the largest that AWS \
-             documents, or the service answers with everything at once or with small pages",
+            "{}, step `{}`: `input` does not set the page size `{limit}`; set the largest value that AWS \
+             documents, or the service may return everything at once, or small pages",
             kind.kind, step.id
         ))
     };
     lists.iter().filter_map(violation).collect()
 }
 
-/// A plan, run on sample answers with one element in each list.
+/// A plan that runs on sample responses with one element in each list.
 struct PlanValidator<'a> {
     kind: &'a KindManifest,
     /// The item of each list step, and the results that enrich it.
@@ -49,7 +50,7 @@ impl<'a> PlanValidator<'a> {
         Self::run_all(kind, Map::new(), violations);
     }
 
-    /// Runs a plan; returns the item of each list step, and the results that enrich them.
+    /// Runs a plan; returns the item of each list step, and the results that enrich it.
     fn run_all(
         kind: &'a KindManifest,
         event: Map<String, Value>,
@@ -63,8 +64,8 @@ impl<'a> PlanValidator<'a> {
         (items.collect(), validator.steps)
     }
 
-    /// Runs the plan for all resources and for the single one of an event: both must list the same items.
-    /// The resource that stands for a deleted one must be a part of one.
+    /// Runs the plan for all resources and for the single resource of an event: both must list the same
+    /// items. The resource that stands for a deleted one must be a subset of a listed one.
     fn of_events(kind: &KindManifest, violations: &mut Vec<String>) {
         let name = &kind.kind;
         let single = match kind.narrowed() {
@@ -91,7 +92,7 @@ impl<'a> PlanValidator<'a> {
         let resources = kind.plan.resource_step().map(|step| step.id.as_str()).unwrap_or_default();
         let none = Value::Null;
         let mut part = |of: &Value, whole: Option<&Value>, at: String| match whole {
-            None => violations.push(format!("{name}: `{at}`: there is no such step")),
+            None => violations.push(format!("{name}: `{at}`: unknown step")),
             Some(whole) => violations.extend(extra(of, whole).map(|what| format!("{name}: `{at}`{what}"))),
         };
         if gone.is_object() {
@@ -128,7 +129,7 @@ impl<'a> PlanValidator<'a> {
             let ErrorRule::Use { value } = rule else { continue };
             for name in value.as_object().into_iter().flatten().map(|(name, _)| name) {
                 if answer.get(name).is_none() {
-                    self.report(step, format!("`{code}`: answers have no `{name}`"));
+                    self.report(step, format!("`{code}`: responses have no `{name}`"));
                 }
             }
         }
@@ -178,13 +179,13 @@ impl<'a> PlanValidator<'a> {
             },
         };
         if result == json!([]) {
-            self.report(step, "`result` finds nothing in an answer");
+            self.report(step, "`result` matches nothing in a response");
         }
         let several = step.items.is_some() && step.batch.is_none();
         self.steps.insert(step.id.clone(), if several { json!([result]) } else { result });
     }
 
-    /// The values of a step's placeholders.
+    /// Returns the values of a step's placeholders.
     fn scope(&self, step: &Step) -> Map<String, Value> {
         let plan = &self.kind.plan;
         let mut scope = self.event.clone();
@@ -208,7 +209,7 @@ impl<'a> PlanValidator<'a> {
         scope
     }
 
-    /// Checks that the member exists by which an answer says that its list is empty.
+    /// Checks that the member exists by which a response reports an empty list.
     fn check_empty(&mut self, step: &Step, answer: &Value) {
         if let Some(EmptyList::Stated(StatedEmpty { path, .. })) = &step.empty
             && path.first(answer).is_none()
@@ -217,7 +218,7 @@ impl<'a> PlanValidator<'a> {
         }
     }
 
-    /// A failure of a batch, where the step says where they are.
+    /// Returns a failure of a batch, if the step sets their path.
     fn sample_failure(&mut self, step: &Step, answer: &Value) -> Option<Value> {
         let failures = step.matching.as_ref()?.failures.as_ref()?;
         let failure = failures.items.first(answer).cloned();
@@ -252,7 +253,7 @@ impl<'a> PlanValidator<'a> {
                 .ok()
                 .and_then(|template| template.render(scope));
             if found.is_none_or(|value| value == json!([])) {
-                self.report(step, format!("`{placeholder}` finds nothing"));
+                self.report(step, format!("`{placeholder}` matches nothing"));
             }
         }
         let rendered = step.input.template().render(scope).unwrap_or_default();
@@ -262,14 +263,14 @@ impl<'a> PlanValidator<'a> {
     }
 }
 
-/// The items of the list steps above this one.
+/// Returns the items of the list steps above this one.
 fn above<'i>(plan: &FetchPlan, list: &str, items: &'i BTreeMap<&str, Value>) -> BTreeMap<String, &'i Value> {
     let lists = plan.list_steps();
     let above = lists.iter().take_while(|step| step.id != list);
     above.filter_map(|step| Some((step.id.clone(), items.get(step.id.as_str())?))).collect()
 }
 
-/// An event's `detail` in which every `{event…}` among these placeholders finds a text.
+/// Builds an event's `detail` in which every `{event…}` of these placeholders matches a text.
 fn event_with(placeholders: &[String]) -> Value {
     let mut event = json!({});
     for placeholder in placeholders {
@@ -295,7 +296,7 @@ fn event_with(placeholders: &[String]) -> Value {
     event
 }
 
-/// Gives a map, whose keys no model knows, the keys that a path asks for.
+/// Gives a map, whose keys are not in the model, the keys of a path.
 fn name_keys(answer: &mut Value, path: &Path) {
     let Value::Object(members) = answer else { return };
     if members.len() == 1
@@ -306,14 +307,14 @@ fn name_keys(answer: &mut Value, path: &Path) {
     members.values_mut().for_each(|value| name_keys(value, path));
 }
 
-/// A member that an item lacks and another has.
+/// Describes a member that `other` has and `item` lacks.
 fn lacks(item: &Value, other: &Value) -> Option<String> {
     match (item, other) {
         (Value::Object(item), Value::Object(other)) => {
             other.keys().find(|name| !item.contains_key(*name)).map(|name| format!("has no `{name}`"))
         }
         (Value::String(_), Value::String(_)) => None,
-        (item, other) => Some(format!("is {}, where the plan lists {}", sort(item), sort(other))),
+        (item, other) => Some(format!("is {}, but the plan lists {}", sort(item), sort(other))),
     }
 }
 
@@ -325,22 +326,22 @@ fn sort(value: &Value) -> &'static str {
     }
 }
 
-/// A member that a part has and the whole has not.
+/// Describes a member that a part has and the whole lacks.
 fn extra(part: &Value, whole: &Value) -> Option<String> {
     match (part, whole) {
         (Value::Object(part), Value::Object(whole)) => part.iter().find_map(|(name, value)| {
-            // A map has keys that no model knows.
+            // The keys of a map are not in the model.
             let of_map = whole.get("sample").filter(|_| whole.len() == 1);
             match whole.get(name).or(of_map) {
                 Some(whole) => extra(value, whole),
-                None => Some(format!(": there is no `{name}`")),
+                None => Some(format!(": unknown member `{name}`")),
             }
         }),
         (Value::Array(part), Value::Array(whole)) => {
             part.iter().find_map(|value| extra(value, whole.first().unwrap_or(&Value::Null)))
         }
         (Value::String(_), Value::String(_)) => None,
-        (part, whole) => Some(format!(" is {}, where the plan has {}", sort(part), sort(whole))),
+        (part, whole) => Some(format!(" is {}, but the plan has {}", sort(part), sort(whole))),
     }
 }
 
@@ -349,10 +350,10 @@ fn no_such(what: &str, path: &Path, within: &Value) -> String {
         Value::Object(members) => members.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     };
-    format!("`{what}`: there is no `{}`; there are: {there}", path.as_str())
+    format!("`{what}`: unknown member `{}`; the known ones are: {there}", path.as_str())
 }
 
-/// Every `{…}` in the texts of a value.
+/// Returns every `{…}` in the texts of a value.
 fn placeholders(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => text

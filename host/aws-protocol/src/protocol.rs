@@ -1,5 +1,5 @@
-//! The codec of each protocol: requests, answers and errors. The walkers that several protocols share are in
-//! [`body`](crate::body).
+//! The codec of each protocol: requests, responses and errors. The parts that several protocols share are
+//! in [`body`](crate::body).
 
 mod cbor;
 mod ec2_query;
@@ -27,12 +27,12 @@ pub(crate) enum Syntax {
     Cbor,
 }
 
-/// An answer, and the model that it is read by.
+/// A response, and the model for reading it.
 #[derive(Clone, Copy)]
 pub(crate) struct Response<'a> {
     pub(crate) model: &'a Model,
     pub(crate) output: &'a Structure,
-    /// The element within the root that holds the members.
+    /// The element within the root that contains the members.
     pub(crate) wrapper: Option<&'a str>,
     pub(crate) status: u16,
     pub(crate) headers: &'a HeaderMap,
@@ -47,7 +47,7 @@ trait Codec {
     /// Writes an input into a request.
     fn encode(operation: &Operation, input: &Input<'_>, request: &mut WireRequest) -> Result<(), InputError>;
 
-    /// Reads an answer in one pass.
+    /// Reads a response in one pass.
     fn decode<S: JsonSink>(sink: &mut S, response: Response<'_>) -> Result<S::Done, String>;
 
     /// Reads an error.
@@ -76,7 +76,7 @@ macro_rules! dispatch {
                 }
             }
 
-            /// Reads an answer.
+            /// Reads a response.
             pub(crate) fn decode<S: JsonSink>(
                 self,
                 sink: &mut S,

@@ -1,20 +1,20 @@
-//! The protocols that AWS services speak. To add one, write its codec in `protocol/` and name it here.
+//! The protocols of AWS services. To add one, write its codec in `protocol/` and list it here.
 
-/// Gives every protocol to a macro: its name in the code and in the models, and its codec.
+/// Passes every protocol to a macro: its name in the code and in the models, and its codec.
 macro_rules! for_each_protocol {
     ($macro:ident) => {
         $macro! {
-            /// Form-encoded requests, XML responses, as only EC2 does them.
+            /// Form-encoded requests, XML responses, in EC2's variant.
             Ec2 => ec2_query::Ec2Query,
             /// Form-encoded requests, XML responses.
             Query => query::Query,
-            /// JSON both ways, the operation in a header (awsJson 1.0 and 1.1).
+            /// Requests and responses in JSON, with the operation in a header (awsJson 1.0 and 1.1).
             Json => json::Json,
             /// JSON bodies, and members bound to path, query and headers.
             RestJson => rest_json::RestJson,
             /// XML bodies, and members bound to path, query and headers.
             RestXml => rest_xml::RestXml,
-            /// CBOR both ways.
+            /// Requests and responses in CBOR.
             #[serde(rename = "smithy-rpc-v2-cbor")]
             RpcV2Cbor => cbor::RpcV2Cbor,
         }

@@ -4,28 +4,27 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
 
 use crate::model::Model;
 
-/// The parts of an HTTP request, but for the endpoint and the signature.
+/// The parts of an HTTP request, except for the endpoint and the signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WireRequest {
     /// The method.
     pub method: Method,
-    /// Percent-encoded, begins with `/`.
+    /// Percent-encoded; begins with `/`.
     pub path: String,
-    /// Names and values, not encoded.
+    /// Names and values, unencoded.
     pub query: Vec<(String, String)>,
-    /// Headers of the protocol and of the input; neither `host` nor those of a signature.
+    /// Headers of the protocol and of the input; without `host` and those of a signature.
     pub headers: HeaderMap,
     /// The body.
     pub body: Vec<u8>,
-    /// The prefix of the endpoint's host, if any, with its dot: `111122223333.`.
+    /// The prefix of the endpoint's host, if there is one, with its dot: `111122223333.`.
     pub host_prefix: Option<String>,
 }
 
 impl WireRequest {
-    /// The same request to S3, with the bucket before the host rather than in the path. AWS asks
-    /// for this form; a stand-in for S3 often understands the other only. Buckets whose names are
-    /// not plain host labels, with a dot or a capital, stay in the path: the certificate or the
-    /// host would not fit.
+    /// Returns the same request to S3 with the bucket in the host instead of the path. AWS asks for this
+    /// form; test servers for S3 often support only the other. Buckets whose names are not plain host
+    /// labels, with a dot or a capital, stay in the path: the certificate or the host would not match.
     #[must_use]
     pub fn virtual_hosted(mut self) -> Self {
         let (bucket, rest) = self.path[1..].split_once('/').unwrap_or((&self.path[1..], ""));
@@ -53,7 +52,7 @@ impl WireRequest {
         }
     }
 
-    /// Services that once spoke the query protocol answer with its error codes when asked.
+    /// Services that formerly used the query protocol return its error codes on request.
     pub(crate) fn set_query_mode(&mut self, model: &Model) {
         if model.query_compatible {
             self.set_header("x-amzn-query-mode", "true");
@@ -61,7 +60,8 @@ impl WireRequest {
     }
 }
 
-/// As botocore's `percent_encode`: all but letters, digits and `-._~`, and what `safe` adds.
+/// Encodes like botocore's `percent_encode`: everything except letters, digits, `-._~` and the characters
+/// in `safe`.
 pub(crate) fn percent_encode(text: &str, safe: &[u8]) -> String {
     use std::fmt::Write;
     let mut encoded = String::with_capacity(text.len());

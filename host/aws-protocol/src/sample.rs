@@ -1,4 +1,4 @@
-//! Sample answers, made from the model. Fetch plans are validated on them.
+//! Sample responses that are generated from the model. Fetch plans are validated on them.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value, json};
@@ -8,14 +8,14 @@ use crate::{
     model::{Model, Reference, Shape},
 };
 
-/// Below this depth structures have no members: a few models branch without end.
+/// Structures below this depth have no members: a few models branch without end.
 const DEPTH: usize = 10;
 
 impl Operation {
-    /// An answer as [`Operation::decode`] could give it, with every member that the model knows:
-    /// lists and maps have one element, every text is `sample`, and a structure within itself is
-    /// empty. A path that finds nothing in it finds nothing in any answer, and an input made of its
-    /// values has the types that inputs made of real answers have.
+    /// Returns a possible result of [`Operation::decode`] with every member of the model: lists and maps
+    /// have one element, every text is `sample`, and a structure within itself is empty. A path that
+    /// matches nothing in it matches nothing in any response, and an input that is built from its values
+    /// has the same types as one built from real responses.
     pub fn sample(&self) -> Value {
         let model = self.service().model();
         let output = self.model().output.as_ref();
@@ -55,7 +55,7 @@ mod tests {
     use crate::Service;
 
     #[test]
-    fn a_sample_has_every_member_and_ends() {
+    fn a_sample_has_every_member_and_is_finite() {
         let sample = |service: &str, operation: &str| {
             Service::load(service).unwrap().operation(operation).unwrap().sample()
         };

@@ -1,4 +1,4 @@
-//! Services and their operations, as the embedded models know them.
+//! Services and their operations, from the embedded models.
 
 use std::{
     collections::BTreeMap,
@@ -24,29 +24,29 @@ static SERVICES: LazyLock<BTreeMap<&'static str, Entry>> = LazyLock::new(|| {
     frames.into_iter().map(|(name, frame)| (name, Entry { frame, loaded: OnceLock::new() })).collect()
 });
 
-/// A model is not available.
+/// Why a model is not available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
     /// There is no such service with read operations.
-    #[error("AWS service `{name}` is not known{}", hint(near))]
+    #[error("unknown AWS service `{name}`{}", hint(near))]
     UnknownService {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// Names that are alike, the nearest first.
+        /// Similar names, most similar first.
         near: Vec<String>,
     },
-    /// The service has no such operation, or it is not one that only reads.
+    /// The service has no such operation, or the operation does more than read.
     #[error("AWS service `{service}` has no read operation `{operation}`{}", hint(near))]
     UnknownOperation {
         /// The service.
         service: String,
-        /// The name that was asked for.
+        /// The requested name.
         operation: String,
-        /// Names that are alike, the nearest first.
+        /// Similar names, most similar first.
         near: Vec<String>,
     },
-    /// The embedded model cannot be read: a defect of the build.
-    #[error("the embedded model of AWS service `{service}` cannot be read: {reason}")]
+    /// The embedded model is invalid: a bug in the build.
+    #[error("cannot read the embedded model of AWS service `{service}`: {reason}")]
     Damaged {
         /// The service.
         service: String,
@@ -60,10 +60,10 @@ fn hint(near: &[String]) -> String {
         return String::new();
     }
     let names: Vec<String> = near.iter().map(|name| format!("`{name}`")).collect();
-    format!("; alike are {}", names.join(", "))
+    format!("; similar names: {}", names.join(", "))
 }
 
-/// Up to three names that are alike, the nearest first.
+/// Returns up to three similar names, most similar first.
 fn near<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
     const ALIKE: f64 = 0.8;
     let lower = name.to_lowercase();
@@ -85,11 +85,11 @@ struct Inner {
 }
 
 impl Service {
-    /// Finds a service by its botocore name (`ec2`, `s3`, `ecs`, `sesv2`). Its model is unpacked
-    /// once per process, on first use.
+    /// Finds a service by its botocore name (`ec2`, `s3`, `ecs`, `sesv2`). Its model is unpacked once per
+    /// process, on first use.
     ///
     /// # Errors
-    /// [`ModelError`] with the names that are alike when there is no such service.
+    /// [`ModelError`] with similar names if there is no such service.
     pub fn load(name: &str) -> Result<Self, ModelError> {
         let Some((name, entry)) = SERVICES.get_key_value(name) else {
             return Err(ModelError::UnknownService {
@@ -106,30 +106,30 @@ impl Service {
         Self::from_json(name, &json)
     }
 
-    /// A service from a model of the caller, in the form that `models/generate.py` writes.
+    /// Creates a service from a model of the caller, in the format of `models/generate.py`.
     ///
     /// # Errors
-    /// [`ModelError::Damaged`] when the model is not of that form.
+    /// [`ModelError::Damaged`] if the model does not have this format.
     pub fn from_json(name: &str, json: &[u8]) -> Result<Self, ModelError> {
         let model =
             Model::parse(json).map_err(|reason| ModelError::Damaged { service: name.to_owned(), reason })?;
         Ok(Self(Arc::new(Inner { name: name.to_owned(), model })))
     }
 
-    /// The names of all services, sorted.
+    /// Returns the names of all services, sorted.
     pub fn names() -> impl Iterator<Item = &'static str> {
         SERVICES.keys().copied()
     }
 
-    /// The service's botocore name.
+    /// Returns the service's botocore name.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Finds a read operation by the name AWS gives it (`DescribeInstances`).
+    /// Finds a read operation by its AWS name (`DescribeInstances`).
     ///
     /// # Errors
-    /// [`ModelError`] when the service has no such operation or it does more than read.
+    /// [`ModelError`] if the service has no such operation, or the operation does more than read.
     pub fn operation(&self, name: &str) -> Result<Operation, ModelError> {
         let operations = &self.model().operations;
         match operations.binary_search_by(|operation| operation.name.as_str().cmp(name)) {
@@ -142,27 +142,27 @@ impl Service {
         }
     }
 
-    /// The names of the read operations, sorted.
+    /// Returns the names of the read operations, sorted.
     pub fn operations(&self) -> impl Iterator<Item = &str> {
         self.model().operations.iter().map(|operation| operation.name.as_str())
     }
 
-    /// The service's name in a signature, where [`Operation::endpoint`] says no other.
+    /// Returns the service's name in a signature, unless [`Operation::endpoint`] returns another one.
     pub fn signing_name(&self) -> &str {
         &self.model().signing_name
     }
 
-    /// The service's name in hosts.
+    /// Returns the service's name in host names.
     pub fn endpoint_prefix(&self) -> &str {
         &self.model().endpoint_prefix
     }
 
-    /// The protocol the service speaks.
+    /// Returns the service's protocol.
     pub fn protocol(&self) -> Protocol {
         self.model().protocol
     }
 
-    /// The model itself, for test servers.
+    /// Returns the model itself, for test servers.
     pub fn model(&self) -> &Model {
         &self.0.model
     }
@@ -182,27 +182,27 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// The operation's name (`DescribeInstances`).
+    /// Returns the operation's name (`DescribeInstances`).
     pub fn name(&self) -> &str {
         &self.model().name
     }
 
-    /// The service it belongs to.
+    /// Returns the service of the operation.
     pub fn service(&self) -> &Service {
         &self.service
     }
 
-    /// Returns whether requests are sent without a signature.
+    /// Returns whether requests are unsigned.
     pub fn is_unsigned(&self) -> bool {
         self.model().unsigned
     }
 
-    /// The pagination, for an operation that answers in pages.
+    /// Returns the pagination of an operation that returns pages.
     pub fn pagination(&self) -> Option<&Pagination> {
         self.model().pagination.as_ref()
     }
 
-    /// The model itself, for test servers.
+    /// Returns the model itself, for test servers.
     pub fn model(&self) -> &OperationModel {
         &self.service.model().operations[self.index]
     }
@@ -214,7 +214,7 @@ impl fmt::Debug for Operation {
     }
 }
 
-/// `ec2.DescribeInstances`.
+/// Formats the operation as `ec2.DescribeInstances`.
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.service.name(), self.name())
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_that_botocore_does_not_page_are_paged_all_the_same() {
+    fn lists_without_pagination_in_botocore_are_paged_as_well() {
         let mut input = serde_json::json!({});
         let operation = Service::load("sesv2").unwrap().operation("ListEmailIdentities").unwrap();
         let more =
@@ -235,19 +235,19 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_come_with_similar_ones() {
+    fn unknown_names_are_reported_with_similar_names() {
         let error = Service::load("ec3").unwrap_err().to_string();
-        assert!(error.starts_with("AWS service `ec3` is not known; alike are `ec2`"), "{error}");
+        assert!(error.starts_with("unknown AWS service `ec3`; similar names: `ec2`"), "{error}");
         let error = Service::load("ec2").unwrap().operation("DescribeInstance").unwrap_err().to_string();
         assert!(
-            error.contains("has no read operation `DescribeInstance`; alike are `DescribeInstances`"),
+            error.contains("has no read operation `DescribeInstance`; similar names: `DescribeInstances`"),
             "{error}"
         );
         assert!(Service::load("").is_err());
     }
 
     #[test]
-    fn only_operations_that_read_are_there() {
+    fn only_read_operations_exist() {
         let ec2 = Service::load("ec2").unwrap();
         for write in ["RunInstances", "TerminateInstances", "ModifyVpcAttribute"] {
             assert!(ec2.operation(write).is_err(), "{write}");

@@ -1,4 +1,4 @@
-//! Points in time: every form AWS writes them in, and the one form Berth writes.
+//! Points in time: parses every format that AWS uses, and writes one.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeZone, Utc};
 use serde::Deserialize;
@@ -23,8 +23,8 @@ pub enum TimestampFormat {
 pub(crate) struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
-    /// Reads seconds since 1970, ISO 8601 (with or without time, fraction and offset; without
-    /// offset it is UTC) or RFC 822. What lies finer than a microsecond is cut off.
+    /// Reads seconds since 1970, ISO 8601 (with or without time, fraction and offset; UTC without an
+    /// offset) or RFC 822. Truncates to microseconds.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Ok(seconds) = text.parse::<i64>() {
@@ -67,7 +67,7 @@ impl Timestamp {
         Self::within_reach(Utc.timestamp_opt(seconds, 0).single()?)
     }
 
-    /// As `datetime.fromtimestamp` does: the fraction rounded half to even at the microsecond.
+    /// Converts like `datetime.fromtimestamp`: rounds the fraction half to even at the microsecond.
     pub(crate) fn from_float(seconds: f64) -> Option<Self> {
         const MICROS: f64 = 1e6;
         if !seconds.is_finite() || seconds.abs() > 1e15 {
@@ -85,19 +85,19 @@ impl Timestamp {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "whole numbers within the bounds checked above"
+            reason = "these are whole numbers within the bounds that are checked above"
         )]
         let (whole, nanos) = (whole as i64, micros as u32 * 1000);
         Self::within_reach(Utc.timestamp_opt(whole, nanos).single()?)
     }
 
-    /// Years 1 to 9999, which is what ISO 8601 with four digits can say.
+    /// Checks that the year is 1 to 9999, which ISO 8601 with four digits can represent.
     fn within_reach(time: DateTime<Utc>) -> Option<Self> {
         use chrono::Datelike;
         (1..=9999).contains(&time.year()).then_some(Self(time))
     }
 
-    /// `2024-01-02T03:04:05Z`, with six digits of fraction only where it is not zero.
+    /// Formats the time as `2024-01-02T03:04:05Z`, with six digits of fraction only if it is not zero.
     pub(crate) fn iso8601(self) -> String {
         if self.0.timestamp_subsec_micros() == 0 {
             self.0.format("%Y-%m-%dT%H:%M:%SZ").to_string()
@@ -106,12 +106,12 @@ impl Timestamp {
         }
     }
 
-    /// The same, without what is finer than a second.
+    /// Truncates the time to seconds.
     pub(crate) fn whole_seconds(self) -> Self {
         Self::from_seconds(self.0.timestamp()).unwrap_or(self)
     }
 
-    /// In the form that a request wants: a number for [`TimestampFormat::Unix`], else text.
+    /// Returns the time in the format of a request: a number for [`TimestampFormat::Unix`], otherwise text.
     pub(crate) fn encode(self, format: TimestampFormat) -> Value {
         match format {
             TimestampFormat::Iso8601 => self.iso8601().into(),

@@ -1,6 +1,6 @@
-//! The codecs through the public API: requests as AWS wants them, answers as the AWS CLI prints
-//! them. `tests/differential` compares every operation with botocore; here stands what a reader
-//! should see, and what botocore cannot say.
+//! Tests the codecs through the public API: requests in AWS's format, and responses as the AWS CLI prints
+//! them. `tests/differential` compares every operation with botocore; this file has cases for readers, and
+//! cases where botocore cannot serve as a reference.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -19,7 +19,7 @@ fn decode(name: &str, body: &str) -> Value {
     operation(name).decode(200, &HeaderMap::new(), body.as_bytes()).unwrap()
 }
 
-/// The same answer, its items apart: what [`decode`] says has to say the same.
+/// Checks that decoding a page, with its items apart, has the same result as [`decode`].
 #[track_caller]
 fn page(name: &str, body: &str, items: &str) -> (Vec<String>, Value) {
     let path = Path::parse(items).unwrap();
@@ -59,7 +59,7 @@ const INSTANCES: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 </DescribeInstancesResponse>"#;
 
 #[test]
-fn ec2_speaks_forms_and_xml() {
+fn ec2_uses_forms_and_xml() {
     let request = encode(
         "ec2.DescribeInstances",
         &json!({"Filters": [{"Name": "tag:Name", "Values": ["a b", "c"]}], "MaxResults": 5}),
@@ -111,7 +111,7 @@ fn json_services_name_the_operation_in_a_header() {
 }
 
 #[test]
-fn s3_puts_buckets_into_the_path_or_the_host() {
+fn s3_has_buckets_in_the_path_or_the_host() {
     let request = encode("s3.ListObjectsV2", &json!({"Bucket": "my-bucket", "Prefix": "a/b c"}));
     assert_eq!((request.method.as_str(), request.path.as_str()), ("GET", "/my-bucket"));
     assert_eq!(
@@ -137,7 +137,7 @@ fn the_account_can_be_a_part_of_the_host() {
 }
 
 #[test]
-fn what_the_cli_does_beyond_the_models_is_done() {
+fn additions_of_the_cli_to_the_models_are_implemented() {
     let location = |text: &str| {
         decode("s3.GetBucketLocation", &format!("<LocationConstraint>{text}</LocationConstraint>"))
     };
@@ -161,7 +161,7 @@ fn what_the_cli_does_beyond_the_models_is_done() {
 }
 
 #[test]
-fn an_error_that_says_200_is_an_error() {
+fn an_error_with_status_200_is_an_error() {
     let body = "<?xml version=\"1.0\"?>\n<Error><Code>InternalError</Code><Message>again</Message></Error>";
     let error = operation("s3.GetBucketAcl").decode(200, &HeaderMap::new(), body.as_bytes()).unwrap_err();
     let DecodeError::Service { error, .. } = error else { panic!("{error}") };
@@ -180,7 +180,7 @@ fn an_error_without_a_body_has_its_status_for_a_code() {
 #[test]
 fn a_wrong_input_is_reported_with_its_place() {
     for (name, input, expected) in [
-        ("ec2.DescribeInstances", json!({"Filter": []}), "at `Filter`: there is no such member; there are: "),
+        ("ec2.DescribeInstances", json!({"Filter": []}), "at `Filter`: unknown member; the known ones are: "),
         (
             "ec2.DescribeInstances",
             json!({"Filters": [{"Values": [1]}]}),
@@ -198,12 +198,12 @@ fn a_wrong_input_is_reported_with_its_place() {
         (
             "s3.GetBucketTagging",
             json!({"Bucket": "x", "ExpectedBucketOwner": "a\nb"}),
-            "at `ExpectedBucketOwner`: a header cannot hold this",
+            "at `ExpectedBucketOwner`: not a valid header value",
         ),
         (
             "s3control.ListJobs",
             json!({"AccountId": "evil.example.com/"}),
-            "at `AccountId`: must hold only letters",
+            "at `AccountId`: must contain only letters",
         ),
         ("cloudtrail.LookupEvents", json!({"StartTime": "soon"}), "at `StartTime`: not a time"),
     ] {
@@ -253,7 +253,7 @@ fn tokens_within_items_are_kept() {
     assert_eq!(input, json!({"Bucket": "b", "Marker": "c"}));
 }
 
-/// One answer for each protocol.
+/// One response for each protocol.
 const ANSWERS: [(&str, &str); 5] = [
     ("ec2.DescribeInstances", INSTANCES),
     (
@@ -269,7 +269,7 @@ const ANSWERS: [(&str, &str); 5] = [
 ];
 
 #[test]
-fn an_answer_that_is_cut_off_is_never_a_shorter_answer() {
+fn a_truncated_response_is_never_a_shorter_response() {
     for (name, body) in ANSWERS {
         let operation = operation(name);
         let whole = operation.decode(200, &HeaderMap::new(), body.as_bytes()).unwrap();
@@ -283,7 +283,7 @@ fn an_answer_that_is_cut_off_is_never_a_shorter_answer() {
 }
 
 #[test]
-fn an_answer_of_another_form_is_an_error() {
+fn a_response_in_another_format_is_an_error() {
     for (name, body) in [
         ("ecs.ListClusters", "<html>a portal's login page</html>"),
         ("ecs.ListClusters", "[]"),
@@ -329,7 +329,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_answer_panics(body in any_body(), status in 100_u16..600) {
+    fn no_response_panics(body in any_body(), status in 100_u16..600) {
         let others = ["cloudwatchomni.ListAlerts", "s3.GetBucketLocation", "iam.GetRole"];
         for name in ANSWERS.iter().map(|(name, _)| *name).chain(others) {
             let operation = operation(name);

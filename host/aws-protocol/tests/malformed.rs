@@ -1,4 +1,4 @@
-//! What a malformed text, and a member that is not what the model says, cost: only themselves.
+//! A malformed text, or a member that does not match the model, does not affect the rest.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
@@ -13,7 +13,7 @@ fn operation(name: &str) -> Operation {
     Service::load(service).unwrap().operation(operation).unwrap()
 }
 
-/// What both ways of reading make of an answer that lists.
+/// Returns the result of both ways of reading a response with a list.
 #[track_caller]
 fn read(name: &str, items: &str, body: &[u8]) -> Result<(Vec<Value>, Repairs), DecodeError> {
     let (operation, path) = (operation(name), Path::parse(items).unwrap());
@@ -63,7 +63,7 @@ fn xml_texts_are_replaced_where_they_are_malformed() {
         (b"a\xffb\xc3", "a\u{fffd}b\u{fffd}", 2),
         (b"a\xff&#0;\0b", "a\u{fffd}\u{fffd}\u{fffd}b", 3),
         (b"<![CDATA[a\xfeb]]>", "a\u{fffd}b", 1),
-        // Not of XML 1.0, but characters all the same.
+        // Not part of XML 1.0, but valid characters.
         (b"a&#x1f;\x1f&#xFFFE;b", "a\u{1f}\u{1f}\u{fffe}b", 0),
         ("\u{1f600}".as_bytes(), "\u{1f600}", 0),
     ] {
@@ -105,7 +105,7 @@ fn json_texts_are_replaced_where_they_are_malformed() {
             .concat();
             let (found, repairs) = read(name, items, &body).unwrap();
             assert_eq!(found, [json!({"Description": expected}), json!({"Description": "b"})]);
-            // The mark, and what is not in the model.
+            // The byte order mark, and a text outside the model.
             assert_eq!(repairs, replaced(count + 2), "{}", String::from_utf8_lossy(text));
         }
     }
@@ -138,7 +138,7 @@ fn other_texts_are_replaced_too() {
 }
 
 #[test]
-fn errors_are_read_whatever_their_message_holds() {
+fn errors_are_read_with_any_message() {
     for (name, body) in [
         ("ecs.ListClusters", &b"{\"__type\": \"x#AccessDenied\", \"message\": \"no \\ud83d\xff\"}"[..]),
         ("lambda.ListFunctions", b"\xef\xbb\xbf{\"code\": \"AccessDenied\", \"message\": \"no \x01\"}"),
@@ -149,7 +149,7 @@ fn errors_are_read_whatever_their_message_holds() {
 }
 
 #[test]
-fn a_member_that_is_not_what_the_model_says_costs_only_itself() {
+fn a_member_that_does_not_match_the_model_affects_nothing_else() {
     for (member, expected, unreadable) in [
         (r#""CreatedDate": "soon""#, json!({}), 1),
         (r#""CreatedDate": 1e30"#, json!({}), 1),
@@ -206,7 +206,7 @@ fn a_member_that_is_not_what_the_model_says_costs_only_itself() {
 }
 
 #[test]
-fn what_may_hide_that_there_is_more_is_an_error() {
+fn a_repair_that_may_hide_further_items_is_an_error() {
     for (name, items, body) in [
         ("ecs.ListClusters", "clusterArns[]", r#"{"clusterArns":{}}"#),
         ("ecs.ListClusters", "clusterArns[]", r#"{"clusterArns":"a"}"#),
@@ -232,14 +232,14 @@ fn what_may_hide_that_there_is_more_is_an_error() {
     ] {
         let result = read(name, items, body.as_bytes());
         let is_token = body.contains("nextToken");
-        // A token of another type is its text, so that the next page is asked for all the same.
+        // A token of another type becomes its text, so that the next page is still requested.
         assert!(
             is_token || matches!(result, Err(DecodeError::Malformed { .. })),
             "{name} {body}: {result:?}"
         );
         assert!(!is_token || result.is_ok_and(|(_, repairs)| repairs.unreadable == 1), "{name} {body}");
     }
-    // What a batch is matched by.
+    // The key that matches the results of a batch.
     let services = Path::parse("services[]").unwrap();
     let key = Path::parse("deployments").unwrap();
     let body = br#"{"services": [{"serviceName": "a", "deployments": 5}]}"#;
@@ -252,9 +252,9 @@ fn what_may_hide_that_there_is_more_is_an_error() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever stands in a text, all around it is read as before.
+    /// Whatever a text contains, everything around it is read unchanged.
     #[test]
-    fn a_byte_in_a_text_changes_only_that_text(at in 0_usize..12, byte in any::<u8>(), second in any::<u8>()) {
+    fn a_malformed_byte_in_a_text_changes_only_that_text(at in 0_usize..12, byte in any::<u8>(), second in any::<u8>()) {
         let mut text = b"plain text 12".to_vec();
         (text[at], text[at + 1]) = (byte, second);
         if !text.iter().any(|byte| b"<&".contains(byte)) {

@@ -1,4 +1,4 @@
-//! Which accounts are read, and as whom.
+//! Finds the accounts to read, and the role for each.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,10 +18,10 @@ use crate::{
     errors::{AWS, CallError},
 };
 
-/// Organizational units that are listed at once.
+/// The number of organizational units that are listed at once.
 const UNITS_AT_ONCE: usize = 10;
 
-/// The way in which accounts are found.
+/// The strategy for finding accounts.
 #[derive(Debug, Clone)]
 pub(crate) enum Strategy {
     /// The account of the base identity.
@@ -36,11 +36,11 @@ pub(crate) enum Strategy {
 #[derive(Debug, Clone)]
 pub(crate) enum RoleEntry {
     Role(RoleArn),
-    /// No role that can be assumed. Its account is known, so that its entities are protected.
+    /// Not a usable role. Its account is known, so its entities are protected.
     Unusable(AccountId, Problem),
 }
 
-/// An account and its credentials, if it can be read.
+/// An account and, if it can be read, its credentials.
 pub(crate) struct Member {
     pub(crate) account: Arc<Account>,
     pub(crate) session: Result<Arc<Session>, Problem>,
@@ -50,7 +50,7 @@ const ROLE_ARNS: &str = "OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS";
 const ROLE_ARN: &str = "OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARN";
 
 impl Strategy {
-    /// Reads the strategy and the partition out of the settings.
+    /// Reads the strategy and the partition from the settings.
     pub(crate) fn of(config: &AwsConfig) -> Result<(Self, Partition), ConfigError> {
         if let Some(text) = config.account_role_arn.as_deref().map(str::trim).filter(|text| !text.is_empty())
         {
@@ -98,11 +98,12 @@ fn entry(text: &str, partition: Partition) -> Result<(AccountId, RoleEntry), Con
                     role.partition()
                 ),
             )
-            .remedy("run one deployment per partition");
+            .remedy("deploy Berth once per partition");
             Ok((role.account().clone(), RoleEntry::Unusable(role.account().clone(), problem)))
         }
         Err(error) => {
-            // The twelve digits name the account whose entities are protected, wherever they stand.
+            // The twelve digits name the account whose entities are protected, regardless of their
+            // position.
             let account = text
                 .split(|c: char| !c.is_ascii_digit())
                 .find_map(|digits| AccountId::new(digits).ok())
@@ -117,7 +118,7 @@ fn entry(text: &str, partition: Partition) -> Result<(AccountId, RoleEntry), Con
 /// The accounts that discovery found.
 pub(crate) struct Discovered {
     pub(crate) members: Vec<Member>,
-    /// The session that may ask about the organization, if there is one.
+    /// The session that may query the organization, if there is one.
     pub(crate) management: Option<(AccountId, Arc<Session>)>,
 }
 
@@ -133,15 +134,15 @@ pub(crate) struct Discovery<'a> {
     pub(crate) client: &'a Arc<Client>,
     pub(crate) strategy: &'a Strategy,
     pub(crate) partition: Partition,
-    /// Roles assumed at once.
+    /// The number of roles that are assumed at once.
     pub(crate) at_once: usize,
 }
 
 impl Discovery<'_> {
-    /// All accounts, in the order of the settings or of the organization.
+    /// Returns all accounts, in the order of the settings or of the organization.
     ///
     /// # Errors
-    /// A [`Problem`] when it is not known which accounts there are.
+    /// A [`Problem`] if the accounts are unknown.
     pub(crate) async fn run(&self) -> Result<Discovered, Problem> {
         match self.strategy {
             Strategy::Single => self.single().await.map(|member| vec![member].into()),
@@ -179,10 +180,11 @@ impl Discovery<'_> {
             Target { account: role.account().clone(), region, session: management.clone(), metrics: None };
         let found = match self.list(&target, units).await {
             Ok(found) => found,
-            // Then there is no other account to miss. Any other failure leaves open which accounts
-            // there are, and reading one of them only would take the others' entities for gone.
+            // Without an organization, there is no other account to miss. Any other failure leaves the
+            // accounts unknown: if only one of them were read, the entities of the others would look
+            // deleted.
             Err(error) if error.code() == Some(NO_ORGANIZATION) && units.is_empty() => {
-                tracing::info!(account = %role.account(), "no organization is in use; reading this account alone");
+                tracing::info!(account = %role.account(), "no organization is in use; reading this account only");
                 let account = Arc::new(Account::unnamed(role.account().clone(), self.partition));
                 return Ok(vec![Member { account, session: Ok(management) }].into());
             }
@@ -191,9 +193,9 @@ impl Discovery<'_> {
         if found.is_empty() {
             return Err(Problem::new(
                 ProblemCode::AwsAccountsUnknown,
-                "no accounts were found in the organization",
+                "found no accounts in the organization",
             )
-            .remedy("check `OCEAN__INTEGRATION__CONFIG__OU_ID`: these units hold no account"));
+            .remedy("check `OCEAN__INTEGRATION__CONFIG__OU_ID`: these units contain no account"));
         }
         let members = stream::iter(found.into_values().map(|found| self.member(role, found)))
             .buffered(self.at_once)
@@ -206,7 +208,7 @@ impl Discovery<'_> {
         let session = match found.state.as_str() {
             "ACTIVE" => self.identities.assume(&role.in_account(&found.account.id), session_names::MEMBER).await,
             state => Err(Problem::new(ProblemCode::AwsAccountInactive, format!("account {} is {state} in the organization", found.account.id))
-                .remedy("nothing of it is deleted from the catalog while it is in the organization; remove it there, or exclude it by organizational units, to let its entities go")),
+                .remedy("Berth keeps its entities while it is in the organization; to have them deleted, remove the account from the organization, or exclude it by organizational units")),
         };
         Member { account: Arc::new(found.account), session }
     }
@@ -245,13 +247,13 @@ impl Discovery<'_> {
         Ok(found)
     }
 
-    /// Each entry must be an account: one that is passed over would look as if it had left.
+    /// Each entry must be an account: a skipped entry would look like an account that left.
     fn keep(&self, found: &mut BTreeMap<AccountId, Found>, listed: Vec<Value>) -> Result<(), CallError> {
         for account in listed {
             let id =
                 text(&account, "Id").and_then(|id| AccountId::new(id).ok()).ok_or(CallError::NoAccountId)?;
-            // `State` takes the place of `Status`; until September 2026 an answer may have both.
-            let state = text(&account, "State").or(text(&account, "Status")).unwrap_or("of unknown state");
+            // `State` replaces `Status`; until September 2026 a response may have both.
+            let state = text(&account, "State").or(text(&account, "Status")).unwrap_or("in an unknown state");
             let account = match text(&account, "Name") {
                 Some(name) => Account { id: id.clone(), name: name.to_owned(), partition: self.partition },
                 None => Account::unnamed(id.clone(), self.partition),
@@ -275,7 +277,7 @@ fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
 fn cannot_list(role: &RoleArn, units: &[String], error: &CallError) -> Problem {
     let problem = Problem::new(
         ProblemCode::AwsAccountsUnknown,
-        format!("the accounts of the organization cannot be listed with {role}: {error}"),
+        format!("cannot list the accounts of the organization with {role}: {error}"),
     );
     if let Some(error) = error.transport() {
         return error.problem(AWS, problem.message);
@@ -288,7 +290,7 @@ fn cannot_list(role: &RoleArn, units: &[String], error: &CallError) -> Problem {
         _ => "`organizations:ListAccountsForParent` and `organizations:ListOrganizationalUnitsForParent`",
     };
     problem.remedy(format!(
-        "allow {actions} for this role, which must be in the management account or one with delegated administration; or name the roles to read with in `{ROLE_ARNS}`"
+        "allow {actions} for this role, which must be in the management account or in a delegated administrator account; or list the roles to read with in `{ROLE_ARNS}`"
     ))
 }
 
@@ -302,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_and_repeated_roles_leave_the_others_alone() {
+    fn invalid_and_duplicate_roles_do_not_affect_the_others() {
         let (found, partition) = strategy(&[
             "arn:aws-us-gov:iam::111111111111:role/Reader",
             "arn:aws-us-gov:iam::111111111111:role/Reader",

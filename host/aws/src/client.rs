@@ -1,11 +1,11 @@
 //! The model-driven client: the read operations of every service.
 //!
 //! [`attempts`] makes a call: it encodes the request, waits for the [rate limit](rate_limit) and the
-//! [permits], [signs](sign) and [sends](transport) it, and does so again as long as the
-//! [retry policy](retry) says so. The [response cache](response_cache) keeps answers for as long as the
-//! [cache scope](cache_scope) of their operation lasts.
+//! [permits], [signs](sign) and [sends](transport) it, and repeats it according to the [retry
+//! policy](retry). The [response cache](response_cache) keeps responses as long as the [cache
+//! scope](cache_scope) of their operation says.
 //!
-//! Only read operations exist in the models (`berth_aws_protocol`), so that nothing here can write.
+//! The models (`berth_aws_protocol`) contain only read operations, so this client cannot write.
 
 mod answer;
 mod attempts;
@@ -46,9 +46,9 @@ use crate::{
     metrics::{Counters, KindMetrics},
 };
 
-/// The answers that are kept for all units of a resync, where the settings name no limit.
+/// The default size of the cache for all units of a resync, in bytes.
 const RESYNC_CACHE_BYTES: usize = 64 << 20;
-/// The answers that are kept for one unit.
+/// The size of the cache for one unit, in bytes.
 const UNIT_CACHE_BYTES: usize = 1 << 20;
 
 /// An account's session, in a region.
@@ -75,8 +75,7 @@ impl Target {
     }
 }
 
-/// The client. What it sends is sent by one per source, shared by all accounts; the answers that it keeps are
-/// those of one resync.
+/// The client. All accounts of a source share its sender; its cached responses belong to one resync.
 pub(crate) struct Client {
     attempts: Arc<Attempts>,
     cache: Arc<ResponseCache>,
@@ -86,7 +85,7 @@ pub(crate) struct Client {
     pub(crate) counters: Arc<Counters>,
 }
 
-/// The answers that one unit may ask for again.
+/// The responses that one unit may use again.
 #[derive(Debug)]
 pub(crate) struct UnitCache(ResponseCache);
 
@@ -110,13 +109,13 @@ impl Client {
         }
     }
 
-    /// The same client for a new resync: it has no answers yet.
+    /// Returns the same client for a new resync, with an empty cache.
     pub(crate) fn for_resync(&self) -> Self {
         self.with(Arc::new(ResponseCache::new(self.cache_bytes)), CacheScopes::default())
     }
 
-    /// The same client with the same answers. From now on those which nobody else asks for are not kept, as
-    /// the fetch plans of the resync say.
+    /// Returns the same client with the same cache. From now on, it caches only the responses that another
+    /// read uses, according to the fetch plans of the resync.
     pub(crate) fn for_reads(&self, reads: &[PlannedRead]) -> Self {
         self.with(Arc::clone(&self.cache), CacheScopes::of_reads(reads))
     }
@@ -132,7 +131,7 @@ impl Client {
         }
     }
 
-    /// Calls an operation, or takes the answer of the same call made before in this resync.
+    /// Calls an operation, or returns the response of the same call made earlier in this resync.
     ///
     /// # Errors
     /// [`CallError`], after all retries.
@@ -145,11 +144,11 @@ impl Client {
         decode(operation, &*self.answer(target, operation, input, None).await?)
     }
 
-    /// The undecoded answer of [`call`](Self::call). An answer that only the unit may ask for again is kept
-    /// in `own`.
+    /// Returns the undecoded response of [`call`](Self::call). A response that only this unit may use again
+    /// is cached in `own`.
     ///
     /// # Errors
-    /// [`CallError`], after all retries. The answer itself may be an error, too.
+    /// [`CallError`], after all retries. The response itself may be an error, too.
     pub(crate) async fn answer(
         &self,
         target: &Target,
@@ -176,10 +175,10 @@ impl Client {
         answer
     }
 
-    /// The answer to a call, past the cache.
+    /// Makes a call without the cache.
     ///
     /// # Errors
-    /// As those of [`answer`](Self::answer).
+    /// The same as [`answer`](Self::answer).
     pub(crate) async fn fresh_answer(
         &self,
         target: &Target,
@@ -189,15 +188,15 @@ impl Client {
         self.attempts.call(target, operation, input).await.map(Arc::new)
     }
 
-    /// Follows the pages of one list.
+    /// Returns a cursor over the pages of one list.
     pub(crate) fn pages(&self) -> PageCursor {
         PageCursor::new(self.max_pages)
     }
 
-    /// Calls an operation with all its pages and returns the list that `items` names.
+    /// Calls an operation with all its pages and returns the list at `items`.
     ///
     /// # Errors
-    /// [`CallError`] of any page, and where an answer does not have the list.
+    /// [`CallError`] of any page, and if a response does not have the list.
     pub(crate) async fn all(
         &self,
         target: &Target,
@@ -221,10 +220,10 @@ impl Client {
         }
     }
 
-    /// Makes a call whose request another sender sends, past the cache.
+    /// Makes a call through another sender, without the cache.
     ///
     /// # Errors
-    /// As those of [`answer`](Self::answer).
+    /// The same as [`answer`](Self::answer).
     #[cfg(feature = "aws-sdk-ec2")]
     pub(crate) async fn call_by(
         &self,
@@ -236,7 +235,8 @@ impl Client {
         self.attempts.call_by(sender, target, operation, input).await
     }
 
-    /// What the official SDK needs to send as this client does: connections, clock, limit of one attempt.
+    /// Returns what the official SDK needs to send like this client: connections, clock, limit of one
+    /// attempt.
     #[cfg(feature = "aws-sdk-ec2")]
     pub(crate) fn sdk_parts(&self) -> (crate::sdk_transport::SdkTransport, Clock, Duration) {
         self.attempts.sdk_parts()

@@ -11,34 +11,35 @@ use std::{
 use aws_smithy_async::time::TimeSource;
 use aws_smithy_types::date_time::{DateTime, Format};
 
-/// The most that the clocks may differ before a refused signature is put down to them. AWS's services
-/// accept five minutes.
+/// The maximum difference between the clocks at which a rejected signature is not attributed to them. AWS's
+/// services accept five minutes.
 const TOLERANCE: Duration = Duration::from_mins(4);
 
-/// The clock of AWS: this machine's, corrected by the dates of AWS's answers. Requests are signed by it, and
-/// the expiry of credentials is judged by it. All services share it, STS included: a correction applies to
-/// every request after it.
+/// The clock of AWS: this machine's clock, corrected by the dates of AWS's responses. Requests are signed
+/// with it, and the expiry of credentials is checked against it. All services, including STS, share it: a
+/// correction applies to every later request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Clock {
-    /// Seconds that AWS's clock is ahead of ours.
+    /// The number of seconds that AWS's clock is ahead of this machine's.
     skew: Arc<AtomicI64>,
 }
 
 /// The time when a request was signed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stamp {
-    /// By the clock of AWS, as it was known then.
+    /// The time by AWS's clock, as far as it was known then.
     pub(crate) time: SystemTime,
     taken: Instant,
 }
 
-/// The seconds that AWS's clock is ahead of this machine's.
+/// The number of seconds that AWS's clock is ahead of this machine's.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Skew(i64);
 
 impl Stamp {
-    /// The skew, where an answer's `Date` shows that its request was signed with a wrong time. It does not
-    /// matter whether the clock was corrected meanwhile: whatever was signed wrongly deserves a second try.
+    /// Returns the skew if a response's `Date` shows that its request was signed with a wrong time. This
+    /// does not depend on later corrections of the clock: every request that was signed with a wrong time
+    /// deserves a retry.
     pub(crate) fn skew_shown_by(&self, date: Option<&str>) -> Option<Skew> {
         let theirs = DateTime::from_str(date?, Format::HttpDate).ok()?;
         let (earliest, latest) = (self.time - TOLERANCE, self.time + self.taken.elapsed() + TOLERANCE);
@@ -62,12 +63,12 @@ impl Clock {
     pub(crate) fn correct(&self, Skew(skew): Skew) {
         let before = self.skew.swap(skew, Ordering::Relaxed);
         if before.abs_diff(skew) > TOLERANCE.as_secs() {
-            tracing::warn!(seconds = skew, "this machine's clock is off; using the clock of AWS");
+            tracing::warn!(seconds = skew, "this machine's clock is wrong; using the clock of AWS");
         }
     }
 
-    /// Corrects the clock where an answer's `Date` shows that its request was signed with a wrong time;
-    /// whether it does.
+    /// Corrects the clock if a response's `Date` shows that its request was signed with a wrong time.
+    /// Returns whether it did.
     pub(crate) fn correct_by(&self, signed: &Stamp, date: Option<&str>) -> bool {
         let skew = signed.skew_shown_by(date);
         if let Some(skew) = skew {
@@ -112,7 +113,7 @@ mod tests {
             assert!((off(&clock) + 7200).abs() <= 1, "{}", off(&clock));
         }
         assert!(!clock.correct_by(&clock.stamp(), Some(&date(-7200))), "signed by the clock of AWS");
-        // Somebody sets this machine's clock right.
+        // The machine's clock is set to the right time.
         assert!(clock.correct_by(&clock.stamp(), Some(&date(0))));
         assert!(off(&clock).abs() <= 1, "{}", off(&clock));
     }

@@ -1,5 +1,5 @@
-//! The settings of the AWS source. Nothing here is read from the environment: the composition root
-//! fills it in.
+//! The settings of the AWS source. Nothing here reads the environment: the composition root sets the
+//! values.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,67 +15,68 @@ use url::Url;
 
 /// The settings of the AWS source.
 ///
-/// The default reads the one account that the ambient credentials belong to.
+/// The default reads only the account of the ambient credentials.
 #[derive(Debug, Clone)]
 pub struct AwsConfig {
-    /// Keys given explicitly (`aws_access_key_id`, `aws_secret_access_key`, `aws_session_token`).
-    /// They are the *base identity*: roles are really assumed with them.
+    /// Explicit keys (`aws_access_key_id`, `aws_secret_access_key`, `aws_session_token`). They are the
+    /// *base identity*, with which roles are assumed.
     pub static_keys: Option<StaticKeys>,
     /// The web identity token (`AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN`).
     pub web_identity: Option<WebIdentity>,
-    /// Which source of the base identity is tried first (`credentialProviderPriority`). Empty: the
-    /// order of [`CredentialProvider::DEFAULT_PRIORITY`].
+    /// The order in which sources of the base identity are tried (`credentialProviderPriority`). Empty:
+    /// [`CredentialProvider::DEFAULT_PRIORITY`].
     pub credential_provider_priority: Vec<CredentialProvider>,
-    /// The external ID sent when a role is assumed, where [`external_ids`](Self::external_ids) has
-    /// none for the account.
+    /// The external ID that is sent when a role is assumed, unless [`external_ids`](Self::external_ids) has
+    /// one for the account.
     pub external_id: Option<SecretString>,
-    /// External IDs of single accounts.
+    /// External IDs of individual accounts.
     pub external_ids: BTreeMap<AccountId, SecretString>,
-    /// One role per account to read (`accountRoleArns`). Texts as they were given: one that is no
-    /// role ARN but names an account makes that account unreadable and leaves the others alone.
+    /// One role per account to read (`accountRoleArns`). Unparsed texts: a text that is not a role ARN but
+    /// names an account makes that account unreadable and does not affect the others.
     pub account_role_arns: Vec<String>,
-    /// The role through which the organization's accounts are found (`accountRoleArn`). The same
-    /// role is then assumed in each of them. Wins over `account_role_arns`.
+    /// The role that lists the organization's accounts (`accountRoleArn`). The same role is then assumed in
+    /// each account. Takes precedence over `account_role_arns`.
     pub account_role_arn: Option<String>,
-    /// Organizational units to which discovery is limited (`ouId`), nested ones included.
+    /// Organizational units to which discovery is limited (`ouId`), including nested ones.
     pub ou_ids: Vec<String>,
     /// A role between the base identity and the accounts' roles (base → hop → member).
     pub hop_role_arn: Option<RoleArn>,
     /// A session policy (JSON, at most 2,048 characters) that scopes down every role assumed in an
     /// account.
     pub session_policy: Option<String>,
-    /// The lifetime of an assumed role's credentials. `None` sends nothing: AWS then gives an hour.
+    /// The lifetime of an assumed role's credentials. `None`: Berth sends no duration, and AWS's default of
+    /// one hour applies.
     pub session_duration: Option<Duration>,
-    /// The partition, where no role ARN names it.
+    /// The partition, if no role ARN names it.
     pub partition: Option<Partition>,
-    /// Endpoints that stand in for AWS's own.
+    /// Endpoints that replace AWS's own.
     pub endpoints: EndpointOverrides,
-    /// Use FIPS endpoints.
+    /// Whether to use FIPS endpoints.
     pub fips: bool,
-    /// Use dual-stack (IPv4 and IPv6) endpoints.
+    /// Whether to use dual-stack (IPv4 and IPv6) endpoints.
     pub dual_stack: bool,
-    /// Reads of secrets or bulk data that plugins may call all the same, as
-    /// `<service>:<Operation>` (`ssm:GetParameter`).
+    /// Reads of secrets or bulk data that plugins may call, as `<service>:<Operation>`
+    /// (`ssm:GetParameter`). All others are refused.
     pub granted_reads: BTreeSet<String>,
-    /// Limits of what runs at once.
+    /// Concurrency limits.
     pub concurrency: Concurrency,
     /// Retries of failed requests.
     pub retry: Retry,
-    /// The bytes of responses that are kept during a resync for kinds that ask the same
-    /// (default 64 MiB).
+    /// The maximum size of responses that are cached during a resync for kinds that make the same call, in
+    /// bytes (default 64 MiB).
     pub shared_read_bytes: Option<usize>,
-    /// The bytes of responses that may be on their way to the mapping, over all units (default 8
-    /// MiB). Units that read nothing yet wait then; those that have begun go on, so that it is
-    /// exceeded a little.
+    /// The maximum size of responses that are not mapped yet, over all units, in bytes (default 8 MiB). At
+    /// the limit, units that have read nothing yet wait. Units that have begun continue, so the limit is
+    /// exceeded slightly.
     pub pending_bytes: Option<usize>,
-    /// The most pages of one list (default 10,000). A list with more fails its unit, rather than
+    /// The maximum number of pages of one list (default 10,000). A longer list fails its unit instead of
     /// being read without end.
     pub max_pages_per_list: u32,
-    /// The most bytes of one answer, after decompression (default 256 MiB). A larger one fails what it
-    /// was asked for; it is not read to its end.
+    /// The maximum size of one response after decompression, in bytes (default 256 MiB). A larger response
+    /// fails its request, and is not read to its end.
     pub max_response_bytes: usize,
-    /// The time limit of one unit, from the first poll of its stream to its end; waiting for memory and
-    /// for the mapping counts (default 1 hour). A unit that takes longer fails.
+    /// The time limit of one unit, from the first poll of its stream to its end, including waits for memory
+    /// and for the mapping (default 1 hour). A unit that takes longer fails.
     pub unit_deadline: Duration,
 }
 
@@ -112,42 +113,42 @@ impl Default for AwsConfig {
 /// Long-lived or temporary keys.
 #[derive(Debug, Clone)]
 pub struct StaticKeys {
-    /// The access key's id.
+    /// The id of the access key.
     pub access_key_id: SecretString,
-    /// The secret key.
+    /// The secret access key.
     pub secret_access_key: SecretString,
     /// The session token of temporary keys.
     pub session_token: Option<SecretString>,
 }
 
-/// A token file that an identity provider keeps fresh, as on EKS.
+/// A token file that an identity provider refreshes, as on EKS.
 #[derive(Debug, Clone)]
 pub struct WebIdentity {
-    /// The file with the token. Read again on every refresh.
+    /// The file with the token. Berth reads it again on every refresh.
     pub token_file: PathBuf,
-    /// The role that the token is for (`AWS_ROLE_ARN`), if it is set. Its account is read where no account
-    /// role is configured, and it assumes the roles that do not trust the identity provider.
+    /// The role of the token (`AWS_ROLE_ARN`), if it is set. Berth reads its account if no account role is
+    /// configured, and uses it to assume the roles that do not trust the identity provider.
     pub role_arn: Option<RoleArn>,
 }
 
-/// A source of the base identity, by the names of the integration Berth replaces.
+/// A source of the base identity, with Ocean's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CredentialProvider {
-    /// Roles are assumed with the web identity token.
+    /// The web identity token assumes roles.
     AssumeRoleWithWebIdentity,
     /// The base identity is [`AwsConfig::static_keys`].
     StaticCredential,
-    /// The base identity comes from the ambient chain: environment, profile, web identity, EKS
-    /// pod identity or ECS task role, instance profile.
+    /// The base identity comes from the ambient chain: environment, profile, web identity, EKS pod identity
+    /// or ECS task role, instance profile.
     AssumeRole,
 }
 
 impl CredentialProvider {
-    /// The order that holds when none is configured.
+    /// The default order.
     pub const DEFAULT_PRIORITY: [Self; 3] =
         [Self::AssumeRoleWithWebIdentity, Self::StaticCredential, Self::AssumeRole];
 
-    /// The provider's name in `credentialProviderPriority`.
+    /// Returns the provider's name in `credentialProviderPriority`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AssumeRoleWithWebIdentity => "AssumeRoleWithWebIdentity",
@@ -156,7 +157,7 @@ impl CredentialProvider {
         }
     }
 
-    /// The provider of that name.
+    /// Returns the provider with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::DEFAULT_PRIORITY.into_iter().find(|provider| provider.as_str() == name)
     }
@@ -170,7 +171,7 @@ pub struct EndpointOverrides {
 }
 
 impl EndpointOverrides {
-    /// No override.
+    /// Creates an empty set of overrides.
     pub fn new() -> Self {
         Self::default()
     }
@@ -182,21 +183,20 @@ impl EndpointOverrides {
         self
     }
 
-    /// Sends one service's requests to `url`. The service is written as at the end of the
-    /// variable (`S3`, `DYNAMODB`, `ELASTIC_LOAD_BALANCING_V2`) or by its `botocore` name.
+    /// Sends one service's requests to `url`. The service is written as in the suffix of the variable
+    /// (`S3`, `DYNAMODB`, `ELASTIC_LOAD_BALANCING_V2`) or by its `botocore` name.
     #[must_use]
     pub fn service(mut self, service: &str, url: Url) -> Self {
         self.services.insert(fold(service), url);
         self
     }
 
-    /// An address to which nothing goes encrypted, and which is not this machine.
+    /// Returns an endpoint that is neither encrypted nor on this machine, if there is one.
     pub(crate) fn unprotected(&self) -> Option<&Url> {
         self.all.iter().chain(self.services.values()).find(|url| !is_private(url))
     }
 
-    /// The override for a service, by its `botocore` name or by any name that the caller knows it
-    /// under.
+    /// Returns the override for a service, by its `botocore` name or any other of its names.
     pub fn get(&self, names: &[&str]) -> Option<&Url> {
         let own = names.iter().find_map(|name| {
             let id = SERVICE_IDS.iter().find(|(service, _)| service == name).map(|(_, id)| id);
@@ -206,8 +206,8 @@ impl EndpointOverrides {
     }
 }
 
-/// The services whose variable is not named after their `botocore` name (botocore 1.44.5: the
-/// service id of the models, where it differs by more than case and punctuation).
+/// The services whose variable is not derived from their `botocore` name (botocore 1.44.5: the service id
+/// of the models, if it differs by more than case and punctuation).
 const SERVICE_IDS: [(&str, &str); 26] = [
     ("ce", "Cost Explorer"),
     ("cognito-idp", "Cognito Identity Provider"),
@@ -237,13 +237,13 @@ const SERVICE_IDS: [(&str, &str); 26] = [
     ("stepfunctions", "SFN"),
 ];
 
-/// `ELASTIC_LOAD_BALANCING_V2`, `Elastic Load Balancing v2` and `elastic-load-balancing-v2` are one
-/// name.
+/// Normalizes a name: `ELASTIC_LOAD_BALANCING_V2`, `Elastic Load Balancing v2` and
+/// `elastic-load-balancing-v2` are the same.
 fn fold(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// Upper bounds of what runs at once.
+/// Upper bounds of concurrency.
 #[derive(Debug, Clone, Copy)]
 pub struct Concurrency {
     /// Roles assumed at once (default 20).
@@ -273,20 +273,19 @@ impl Default for Concurrency {
 
 /// Retries of failed requests.
 ///
-/// The wait before attempt `n + 1` is random between nothing and `base · 2ⁿ`, at most `cap`;
-/// longer where the service says so (`Retry-After`).
+/// The wait before attempt `n + 1` is random between 0 and `base · 2ⁿ`, at most `cap`; longer if the
+/// service requests it (`Retry-After`).
 #[derive(Debug, Clone, Copy)]
 pub struct Retry {
-    /// Attempts in all, the first included (default 10).
+    /// The total number of attempts, including the first (default 10).
     pub attempts: u32,
-    /// The scale of the first wait (default 200 ms; throttled requests wait on a scale three
-    /// times as long).
+    /// The scale of the first wait (default 200 ms; three times as long for throttled requests).
     pub base: Duration,
     /// The longest random wait (default 20 s).
     pub cap: Duration,
-    /// The longest wait that a service may ask for (default 60 s).
+    /// The longest wait that a service may request (default 60 s).
     pub longest_retry_after: Duration,
-    /// The time limit of one attempt, its body included (default 60 s).
+    /// The time limit of one attempt, including the body (default 60 s).
     pub attempt_timeout: Duration,
 }
 
@@ -302,13 +301,13 @@ impl Default for Retry {
     }
 }
 
-/// A setting that makes no sense.
+/// An invalid setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{setting}`: {reason}")]
 pub struct ConfigError {
     /// The setting, by the name of its environment variable.
     pub setting: &'static str,
-    /// The value that was found, and what is expected.
+    /// The given value, and what is expected.
     pub reason: String,
 }
 

@@ -1,7 +1,8 @@
 //! The credentials that Berth uses: those of the base identity, and those of the roles that it assumes.
 //!
-//! The base identity signs the request for the hop, if there is one, and the hop those for the roles of
-//! accounts. A session that AWS refuses is renewed first, then every session that it signed.
+//! The base identity signs the request for the hop role, if there is one, and the hop role signs those for
+//! the roles of accounts. If AWS rejects a session, Berth renews that session first, then every session
+//! that signed for it.
 
 mod ambient;
 mod assume_role;
@@ -37,7 +38,7 @@ use crate::{
     sdk_transport::SdkTransport,
 };
 
-/// Ocean's session names: trust policies and alarms may name them.
+/// The same session names as Ocean's: trust policies and alarms may refer to them.
 pub(crate) mod session_names {
     pub(crate) const ROLE: &str = "OceanRoleSession";
     pub(crate) const ORGANIZATION: &str = "OceanOrgAssumeRoleSession";
@@ -45,11 +46,11 @@ pub(crate) mod session_names {
     pub(crate) const WEB_IDENTITY: &str = "OceanWebIdentitySession";
 }
 
-/// The way in which roles are assumed.
+/// How roles are assumed.
 enum Method {
-    /// Signed by the base identity (or the hop).
+    /// The base identity (or the hop role) signs the request.
     Signed,
-    /// With the web identity token, each role directly.
+    /// Each role is assumed directly with the web identity token.
     WebIdentity(WebIdentity),
 }
 
@@ -58,7 +59,7 @@ pub(crate) struct Identities {
     sts: Arc<Sts>,
     provider: CredentialProvider,
     method: Method,
-    /// `None` where there is nothing but a token that no role was named for.
+    /// `None` if there is only a token without a role.
     base: Option<Arc<Session>>,
     /// The role between the base identity and the accounts' roles.
     hop: Option<(RoleArn, Arc<Session>)>,
@@ -125,27 +126,27 @@ impl Identities {
         identities
     }
 
-    /// The provider of the base identity.
+    /// Returns the provider of the base identity.
     pub(crate) fn provider(&self) -> CredentialProvider {
         self.provider
     }
 
-    /// The session of the base identity itself.
+    /// Returns the session of the base identity.
     ///
     /// # Errors
-    /// A [`Problem`] where there is only a web identity token and no role to use it with.
+    /// A [`Problem`] if there is only a web identity token and no role to use it with.
     pub(crate) fn base(&self) -> Result<&Arc<Session>, Problem> {
         self.base.as_ref().ok_or_else(|| {
             Problem::new(ProblemCode::AwsCredentials, "there is a web identity token, but no role to use it with").remedy(
-                "set `AWS_ROLE_ARN`, or `OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS` to the roles to read with",
+                "set `AWS_ROLE_ARN`, or set `OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS` to the roles to read with",
             )
         })
     }
 
-    /// Asks STS who the base identity is. The answer is kept.
+    /// Asks STS for the identity of the credentials, and caches the response.
     ///
     /// # Errors
-    /// A [`Problem`] when there are no credentials or STS refuses them.
+    /// A [`Problem`] if there are no credentials or STS rejects them.
     pub(crate) async fn caller(&self) -> Result<&CallerIdentity, Problem> {
         self.caller.get_or_try_init(|| self.ask_caller()).await
     }
@@ -155,7 +156,9 @@ impl Identities {
         let send = |config| request.clone().customize().config_override(config).send();
         let answer =
             self.sts.ask(Some(self.base()?), send).await.map_err(|error| match &error.transport {
-                Some(silence) => silence.problem(AWS, format!("AWS cannot be asked who Berth is: {error}")),
+                Some(silence) => {
+                    silence.problem(AWS, format!("cannot ask AWS for Berth's identity: {error}"))
+                }
                 None => Problem::new(
                     ProblemCode::AwsCredentials,
                     format!("the AWS credentials could not be used: {error}"),
@@ -164,11 +167,14 @@ impl Identities {
             })?;
         let arn = answer.arn().unwrap_or_default().to_owned();
         let account = AccountId::new(answer.account().unwrap_or_default()).map_err(|error| {
-            Problem::new(ProblemCode::AwsInvalidAnswer, format!("STS named no account: {error}"))
+            Problem::new(
+                ProblemCode::AwsInvalidAnswer,
+                format!("STS did not return a valid account: {error}"),
+            )
         })?;
         let partition = arn.split(':').nth(1).unwrap_or_default().parse().map_err(|error| {
-            Problem::new(ProblemCode::AwsInvalidAnswer, format!("STS answered with the ARN `{arn}`: {error}"))
-                .remedy("a newer version of Berth may know this partition")
+            Problem::new(ProblemCode::AwsInvalidAnswer, format!("STS returned the ARN `{arn}`: {error}"))
+                .remedy("update Berth: a newer version may know this partition")
         })?;
         Ok(CallerIdentity { account, arn, partition })
     }
@@ -176,7 +182,7 @@ impl Identities {
     /// Assumes a role and returns its session once it has credentials.
     ///
     /// # Errors
-    /// A [`Problem`] that names the role, what AWS said, and what to check.
+    /// A [`Problem`] that contains the role, AWS's message, and what to check.
     pub(crate) async fn assume(&self, role: &RoleArn, name: &'static str) -> Result<Arc<Session>, Problem> {
         if let Some((hop, session)) = &self.hop
             && let Err(error) = session.get().await
@@ -201,7 +207,8 @@ impl Identities {
                 let session = Arc::new(Session::new(self.sts.clock.clone(), source));
                 match session.get().await {
                     Ok(_) => Ok(session),
-                    // A role that trusts not the identity provider but the role of `AWS_ROLE_ARN`.
+                    // The role does not trust the identity provider, but it may trust the role of
+                    // `AWS_ROLE_ARN`.
                     Err(direct) if self.base.is_some() && direct.code.as_deref() == Some("AccessDenied") => {
                         signed().await
                     }
@@ -219,12 +226,13 @@ impl Identities {
         self.external_ids.get(account).or(self.external_id.as_ref())
     }
 
-    /// The signer of the requests for the accounts' roles: the hop or, without one, the base identity.
+    /// Returns the signer of the requests for the accounts' roles: the hop role or, without one, the base
+    /// identity.
     fn signer(&self) -> Result<Signer, IssueError> {
         match (&self.hop, &self.base) {
             (Some((role, session)), _) => Ok(Signer { session: session.clone(), role: Some(role.clone()) }),
             (None, Some(session)) => Ok(Signer { session: session.clone(), role: None }),
-            (None, None) => Err(IssueError::new("there is no base identity to assume it with")),
+            (None, None) => Err(IssueError::new("there is no base identity to assume the role with")),
         }
     }
 
@@ -248,7 +256,7 @@ impl Identities {
 
     async fn cannot_assume(&self, role: &RoleArn, hop: Option<&RoleArn>, error: &IssueError) -> Problem {
         let message = format!("Unable to assume role {role}: {error}");
-        // Who did not answer has refused nothing.
+        // A service that did not respond has not denied anything.
         if let Some(silence) = &error.transport {
             return silence.problem(AWS, message);
         }
@@ -277,10 +285,10 @@ impl Identities {
                         return for_a_moment(message);
                     }
                 }
-                // The role is not at fault, but the credentials that assume it.
+                // The cause is not the role, but the credentials that assume it.
                 Err(problem) => return Problem { message, ..problem.clone() },
                 Ok(_) if credentials_refused => {
-                    // The base identity may have stopped working since it was last checked.
+                    // The base identity may have stopped working since the last check.
                     return match self.ask_caller().await {
                         Ok(_) => for_a_moment(message),
                         Err(problem) => Problem { message, ..problem },

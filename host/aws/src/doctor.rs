@@ -1,4 +1,4 @@
-//! The check of the base identity, for `berth doctor`. Nothing is written.
+//! Checks the base identity, for `berth doctor`. Writes nothing.
 
 use berth_core::{AccountId, Problem};
 
@@ -19,7 +19,7 @@ impl AwsSource {
     /// Asks STS for the base identity.
     ///
     /// # Errors
-    /// A [`Problem`] with what to check when there are no usable credentials.
+    /// A [`Problem`] with a remedy if there are no usable credentials.
     pub async fn base_identity(&self) -> Result<BaseIdentity, Problem> {
         let caller = self.identities().caller().await?;
         Ok(BaseIdentity {

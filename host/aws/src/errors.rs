@@ -8,16 +8,16 @@ use berth_aws_protocol::{
 use berth_core::{ErrorClass, Problem, ProblemCode};
 use berth_http::{Peer, TransportError};
 
-/// AWS, for remedies.
+/// AWS, as remedies name it.
 pub(crate) const AWS: Peer = Peer {
     name: "AWS",
-    address: "`AWS_ENDPOINT_URL` (where it is set)",
+    address: "`AWS_ENDPOINT_URL` (if it is set)",
     roots: "`AWS_CA_BUNDLE` or `SSL_CERT_FILE`",
     unreachable: ProblemCode::AwsUnreachable,
     untrusted: ProblemCode::AwsTlsUntrusted,
 };
 
-/// Returns whether an answer asks to slow down.
+/// Returns whether the response is a throttling error.
 pub(crate) fn is_throttling(status: u16, code: &str) -> bool {
     status == 429 || ErrorClass::of(code) == ErrorClass::Throttled
 }
@@ -27,15 +27,15 @@ pub(crate) fn is_transient(status: u16, code: &str) -> bool {
     matches!(status, 500 | 502 | 503 | 504) || ErrorClass::of(code) == ErrorClass::Unavailable
 }
 
-/// Returns whether the credentials expired, so that fresh ones may help.
+/// Returns whether the credentials expired, so that new ones may help.
 pub(crate) fn is_expired(code: &str, message: &str) -> bool {
     ["ExpiredToken", "RequestExpired", "TokenRefreshRequired"].contains(&stem(code))
         || message.contains("security token included in the request is expired")
 }
 
-/// Returns whether AWS refuses the credentials or the signature. It does so for good where they are wrong or
-/// the region is not enabled, and for a moment where a session is so new that AWS does not know it yet. Some
-/// services do so where a session has ended.
+/// Returns whether AWS rejects the credentials or the signature. The rejection is permanent if they are
+/// wrong or the region is not enabled, and temporary if the session is so new that AWS does not know it
+/// yet. Some services also respond like this after a session has ended.
 pub(crate) fn refuses_credentials(code: &str) -> bool {
     [
         "UnrecognizedClient",
@@ -52,8 +52,8 @@ pub(crate) fn refuses_credentials(code: &str) -> bool {
     .contains(&stem(code))
 }
 
-/// Returns whether the answer may be due to a wrong clock: its `Date` then shows it. The codes are those of
-/// AWS's SDKs; an answer without a body (to `HEAD`) has its status for a code.
+/// Returns whether the response may be due to a wrong clock; its `Date` then shows it. The codes are those
+/// of AWS's SDKs; a response without a body (to `HEAD`) has its status as code.
 pub(crate) fn is_skewed(code: &str, message: &str) -> bool {
     [
         "RequestTimeTooSkewed",
@@ -74,56 +74,57 @@ pub(crate) fn is_skewed(code: &str, message: &str) -> bool {
             .any(|text| message.contains(text))
 }
 
-/// A code without what some services put around it.
+/// Returns a code without the prefixes and suffixes that some services add.
 fn stem(code: &str) -> &str {
     let code = code.strip_prefix("Client.").unwrap_or(code);
     ["Exception", "Error", "Fault"].iter().find_map(|end| code.strip_suffix(end)).unwrap_or(code)
 }
 
-/// The remedy for a plan that asks for something impossible.
+/// The remedy for a plan that is not possible.
 pub(crate) const PLAN_AT_FAULT: &str =
-    "the plan of the plugin is at fault: update the plugin or report this to its author";
+    "the plugin's plan is wrong: update the plugin, or report this to its author";
 
-/// A call failed, after all retries.
+/// Why a call failed, after all retries.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum CallError {
-    /// AWS answered with an error.
+    /// AWS returned an error.
     #[error("{}: {}", error.code, error.message)]
     Service {
         error: WireError,
         /// The class of its code.
         class: ErrorClass,
-        /// AWS could not answer now; the error says nothing about what was asked.
+        /// Whether AWS was temporarily unable to respond; the error then says nothing about the requested
+        /// resource.
         busy: bool,
     },
-    /// No answer came.
-    #[error("no answer from {host} after {attempts} {}: {error}", if *attempts == 1 { "attempt" } else { "attempts" })]
+    /// There was no response.
+    #[error("no response from {host} after {attempts} {}: {error}", if *attempts == 1 { "attempt" } else { "attempts" })]
     Transport { host: String, error: TransportError, attempts: u32 },
-    /// The answer is larger than it may be.
-    #[error("the answer is larger than {limit} bytes; raise `max_response_bytes` if it really is that large")]
+    /// The response exceeds the size limit.
+    #[error("the response is larger than {limit} bytes; raise `max_response_bytes` if this size is expected")]
     TooLarge { limit: usize },
     /// There are no credentials to sign with.
     #[error("{0}")]
     Credentials(Arc<Problem>),
-    /// The request could not be made of the input.
+    /// The request could not be built from the input.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// The answer is not what the model says.
+    /// The response does not match the model.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// There is no such operation.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The pages do not end, or end too soon.
+    /// The pages do not end, or end too early.
     #[error(transparent)]
     Pages(#[from] PaginationError),
-    /// The answer does not have the list that was asked for.
+    /// The response does not have the requested list.
     #[error(transparent)]
     Incomplete(#[from] IncompleteList),
-    /// An account of the organization is not named.
+    /// An account of the organization has no valid id.
     #[error("the organization lists an account without a valid `Id`")]
     NoAccountId,
-    /// The service is not offered there.
+    /// The service is not available there.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
     /// Signing failed.
@@ -132,23 +133,25 @@ pub(crate) enum CallError {
 }
 
 impl CallError {
-    /// The error in an answer of this status. `has_body`: answers to this kind of request have a body.
+    /// Returns the error in a response with this status. `has_body`: responses to this type of request have
+    /// a body.
     pub(crate) fn of_answer(status: u16, error: WireError, has_body: bool) -> Self {
         let busy = is_throttling(status, &error.code) || is_transient(status, &error.code);
         let class = match ErrorClass::of(&error.code) {
-            // A service names its error where it can. A bare 404 may come from anything in between.
+            // A service names its error if it can. A bare 404 may come from anything between Berth and the
+            // service.
             ErrorClass::Missing if has_body && error.code == status.to_string() => ErrorClass::Other,
             class => class,
         };
         Self::Service { error, class, busy }
     }
 
-    /// Returns whether AWS was only too busy to answer.
+    /// Returns whether AWS was only too busy to respond.
     pub(crate) fn is_busy(&self) -> bool {
         matches!(self, Self::Service { busy: true, .. })
     }
 
-    /// The AWS error code, where AWS answered.
+    /// Returns the AWS error code, if AWS responded.
     pub(crate) fn code(&self) -> Option<&str> {
         match self {
             Self::Service { error, .. } => Some(&error.code),
@@ -163,7 +166,7 @@ impl CallError {
         }
     }
 
-    /// The cause, where no answer came.
+    /// Returns the cause, if there was no response.
     pub(crate) fn transport(&self) -> Option<&TransportError> {
         match self {
             Self::Transport { error, .. } => Some(error),
@@ -171,7 +174,7 @@ impl CallError {
         }
     }
 
-    /// The code of the problem.
+    /// Returns the code of the problem.
     pub(crate) fn problem_code(&self) -> ProblemCode {
         match self {
             Self::Credentials(problem) => problem.code,
@@ -191,11 +194,11 @@ impl CallError {
         }
     }
 
-    /// The remedy for a failure that is not about access, load or the network.
+    /// Returns the remedy for a failure that is not about access, load or the network.
     pub(crate) fn remedy(&self) -> &'static str {
         match self {
             Self::Service { .. } => {
-                "the next resync tries again; if it fails in the same way, look the error up in the API reference of \
+                "the next resync retries the call; if it fails in the same way, look up the error in the API reference of \
                  the service, and report it if the request itself is wrong"
             }
             Self::Decode(_)
@@ -203,11 +206,13 @@ impl CallError {
             | Self::Incomplete(_)
             | Self::TooLarge { .. }
             | Self::NoAccountId => {
-                "nothing is deleted on the word of such an answer, and the next resync asks again; if it lasts, check \
-                 what answers in place of AWS (a proxy, an endpoint of your own), or report it"
+                "Berth deletes nothing because of such a response, and the next resync retries the call; if it persists, \
+                 check whether a proxy or a custom endpoint responds in place of AWS, or report it"
             }
             Self::Credentials(_) => "check the credentials of the account",
-            Self::Transport { .. } | Self::Endpoint(_) => "check the way from this machine to AWS",
+            Self::Transport { .. } | Self::Endpoint(_) => {
+                "check the network connection from this machine to AWS"
+            }
             Self::Input(_) | Self::Model(_) | Self::Signing(_) => PLAN_AT_FAULT,
         }
     }
@@ -223,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_have_relatives() {
+    fn codes_match_their_variants() {
         for (code, skewed, expired, refused) in [
             ("RequestExpired", true, true, false),
             ("ExpiredToken", false, true, false),

@@ -1,7 +1,7 @@
-//! Runs a fetch plan: lists, fans out, enriches, and hands over batches.
+//! Runs a fetch plan: lists, fans out, enriches, and passes on batches.
 //!
-//! Reading goes on while a batch is mapped: one batch waits, two are being enriched, and the page
-//! after them is being listed. Nothing else is held in memory.
+//! Reading continues while a batch is mapped: one batch waits, two are being enriched, and the next page is
+//! being listed. Nothing else is kept in memory.
 
 mod batch;
 pub(crate) mod budget;
@@ -36,19 +36,19 @@ use self::{
 };
 use crate::{Concurrency, client::Client, credentials::Session};
 
-/// Batches that are enriched at once, so that the next is ready when one is handed over.
+/// The number of batches that are enriched at once, so that the next one is ready when one is passed on.
 const CHUNKS_AT_ONCE: usize = 2;
 
-/// Everything that reading a unit needs.
+/// All inputs for reading a unit.
 pub(crate) struct Fetch {
     pub(crate) client: Arc<Client>,
-    /// The sessions to read with: the account's or, for what belongs to the organization, those of all
-    /// accounts that may be allowed to read it, in this order.
+    /// The sessions to read with: the account's or, for organization-wide kinds, those of all accounts that
+    /// may have access, in this order.
     pub(crate) through: Vec<(AccountId, Arc<Session>)>,
     pub(crate) request: FetchRequest,
     pub(crate) granted: Arc<BTreeSet<String>>,
     pub(crate) concurrency: Concurrency,
-    /// The unit's part of the memory for what is not mapped yet.
+    /// The unit's share of the memory for unmapped data.
     pub(crate) budget: Arc<UnitBudget>,
     /// The time limit of the unit.
     pub(crate) deadline: Duration,
@@ -64,7 +64,7 @@ pub(crate) fn run(fetch: Fetch) -> BoxStream<'static, Result<RawPage, FetchError
         return stream::iter([Ok(account_page(&fetch.request.account))]).boxed();
     }
     stream::once(async move {
-        // Room for one batch: the reader is never further ahead than that.
+        // Capacity for one batch: the reader is never further ahead.
         let (to, from) = mpsc::channel(1);
         let span = tracing::debug_span!(
             "fetch",
@@ -79,13 +79,13 @@ pub(crate) fn run(fetch: Fetch) -> BoxStream<'static, Result<RawPage, FetchError
                 Some(Some(Ok(page))) => Some((Ok(page), Some((from, task)))),
                 Some(Some(Err(error))) => Some((Err(error), None)),
                 Some(None) => None,
-                // Without the end of the unit it must not count as read.
+                // Without its end, the unit must not count as read.
                 None => {
                     let problem = Problem::new(
                         ProblemCode::Internal,
                         "internal error: the fetch task ended without a result",
                     )
-                    .remedy("nothing is deleted; please report this, with the log");
+                    .remedy("Berth deletes nothing because of it; please report this bug, with the log");
                     Some((Err(FetchError::Failed(problem)), None))
                 }
             }
@@ -123,22 +123,22 @@ async fn read(fetch: Fetch, to: mpsc::Sender<Report>) {
         Ok(Err(error)) => Some(Err(error)),
         Err(_) => Some(Err(FetchError::Failed(too_long(fetch.deadline)))),
     };
-    // The receiver is gone when the unit was dropped.
+    // The receiver is gone if the unit was dropped.
     let _ = to.send(report).await;
 }
 
 fn too_long(deadline: Duration) -> Problem {
     Problem::new(
         ProblemCode::AwsDeadline,
-        format!("reading took longer than {} seconds and was stopped", deadline.as_secs_f64()),
+        format!("stopped reading after {} seconds", deadline.as_secs_f64()),
     )
-    .remedy("raise `unit_deadline_seconds` if the unit really is that large, or find out what slows it down")
+    .remedy("raise `unit_deadline_seconds` if the unit needs more time, or find out why it is slow")
 }
 
 async fn read_regions(fetch: &Fetch, to: &mpsc::Sender<Report>) -> Result<(), FetchError> {
     let request = &fetch.request;
     let plan = Arc::new(Plan::compile(&request.kind, &request.options, &fetch.granted)?);
-    // What is read after an event is asked for by name.
+    // After an event, the plan requests one resource by name and needs no page size.
     if request.one.is_none() {
         plan.warn_of_page_sizes(&request.kind);
     }
@@ -167,14 +167,14 @@ async fn read_regions(fetch: &Fetch, to: &mpsc::Sender<Report>) -> Result<(), Fe
         Some(error) => Err(error),
         None if empty => Ok(()),
         None => Err(FetchError::Skipped(
-            Problem::new(ProblemCode::AwsNoRegion, "no region is left to read in")
+            Problem::new(ProblemCode::AwsNoRegion, "no region is left to read")
                 .remedy("check the selector's `regionPolicy`"),
         )),
     }
 }
 
 impl Reader {
-    /// Reads the unit in this region: lists, enriches and hands over.
+    /// Reads the unit in this region: lists, enriches and passes on batches.
     async fn read(self: Arc<Self>, to: &mpsc::Sender<Report>) -> Result<(), Stop> {
         let last = self.plan.lists.len().saturating_sub(1);
         let listed = self.clone().list(last);

@@ -1,22 +1,21 @@
-//! The AWS source: everything with I/O towards AWS, behind [`berth_core::Source`].
+//! The AWS source: all I/O with AWS, behind [`berth_core::Source`].
 //!
-//! - `credentials`: a base identity (keys, web identity token, or the machine's own), and one role
-//!   per account that the official SDK assumes with it.
-//! - `accounts` from settings or Organizations, and the `regions` that each has enabled.
-//! - `client`: the read operations of every service, by AWS's own service models (`berth_aws_protocol`).
+//! - `credentials`: a base identity (keys, web identity token, or the machine's own credentials), and one
+//!   role per account, which the official SDK assumes.
+//! - `accounts` from the settings or from Organizations, and the enabled `regions` of each account.
+//! - `client`: the read operations of every service, based on AWS's own service models
+//!   (`berth_aws_protocol`).
 //! - `fetch`: runs a kind's fetch plan with the client, and streams the resources in batches.
 //!
 //! # Invariants
-//! - Nothing reads the environment, except the SDK's ambient credential chain where that is the
-//!   base identity.
-//! - Only read operations exist, and those that return secrets or bulk data must be granted by
-//!   name.
-//! - One `reqwest` client carries every request, those of the SDK included.
-//! - A stream that ends without an error has read everything. What AWS did not answer (denied,
-//!   throttled, failed) is never an empty answer.
-//! - What is in flight and in memory is bounded, whatever the number of accounts, regions, kinds
-//!   and resources.
-//! - No secret is in an error, a log line or a `Debug` text.
+//! - Nothing reads the environment, except the SDK's ambient credential chain if it is the base identity.
+//! - Only read operations exist. Operations that return secrets or bulk data must be granted by name.
+//! - One `reqwest` client sends every request, including those of the SDK.
+//! - A stream that ends without an error has read everything. A call that failed (denied, throttled, no
+//!   response) is never an empty response.
+//! - Data in flight and in memory is bounded, independent of the number of accounts, regions, kinds and
+//!   resources.
+//! - No error, log line or `Debug` output contains a secret.
 
 mod accounts;
 mod client;

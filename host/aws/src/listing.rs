@@ -1,50 +1,51 @@
-//! A list operation by AWS's models: enough to start a plugin from.
+//! Describes a list operation from AWS's models, as the starting point of a plugin.
 
 use berth_aws_protocol::{EndpointOptions, Operation, Service};
 use berth_core::{Problem, ProblemCode};
 use serde_json::Value;
 
-/// A list operation, as a fetch plan's first step needs it.
+/// A list operation, as the first step of a fetch plan needs it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listing {
     /// The service, by its `botocore` name.
     pub service: String,
     /// The operation.
     pub operation: String,
-    /// The path of the items in an answer, as in `Volumes[]`.
+    /// The path of the items in a response, as in `Volumes[]`.
     pub items: String,
-    /// An item with every member that the model knows: each text is `sample`, each time
+    /// A sample item with every member of the model: each text is `sample`, each time
     /// `2024-01-02T03:04:05Z`, lists have one element.
     pub item: Value,
-    /// The input members that must be given, besides what the host adds.
+    /// The required input members that the host does not add.
     pub required: Vec<String>,
-    /// The input member that bounds a page, if there is one.
+    /// The input member that limits the page size, if there is one.
     pub limit: Option<String>,
-    /// The service answers for all regions at one endpoint.
+    /// Whether the service has one endpoint for all regions.
     pub global: bool,
 }
 
 impl Listing {
-    /// Looks an operation up. `items` is the path of its items, for operations whose model does not
-    /// name it, or that list groups of what is wanted (`Reservations[].Instances[]`).
+    /// Looks up an operation. `items` is the path of its items, for operations whose model does not name
+    /// it, or that list groups of the wanted items (`Reservations[].Instances[]`).
     ///
     /// # Errors
-    /// A [`Problem`] when there is no such read operation, or no such list in its answer.
+    /// A [`Problem`] if there is no such read operation, or no such list in its response.
     pub fn of(service: &str, operation: &str, items: Option<&str>) -> Result<Self, Problem> {
         let unknown =
             |error: berth_aws_protocol::ModelError| Problem::from_error(ProblemCode::CommandArgument, &error);
         let found = Service::load(service).map_err(|error| {
-            unknown(error)
-                .remedy("give the service as the AWS CLI and botocore name it, as in `ec2` or `sesv2`")
+            unknown(error).remedy(
+                "use the name that the AWS CLI and botocore use for the service, as in `ec2` or `sesv2`",
+            )
         })?;
         let operation = found.operation(operation).map_err(|error| {
             let mut like: Vec<&str> = found.operations().filter(|known| alike(known, operation)).collect();
-            // The shortest says the least beyond what was asked for.
+            // The shortest name is the closest to the requested one.
             like.sort_by_key(|name| name.len());
             like.truncate(4);
             let problem = unknown(error);
             if like.is_empty() {
-                problem.remedy("only operations that read can be used (List…, Describe…, Get…)")
+                problem.remedy("use a read operation (List…, Describe…, Get…)")
             } else {
                 problem.remedy(format!("did you mean {}?", like.join(", ")))
             }
@@ -55,13 +56,13 @@ impl Listing {
             None => items_of(&operation, &answer).ok_or_else(|| {
                 Problem::new(
                     ProblemCode::CommandArgument,
-                    format!("{service}:{} has no list in its model", operation.name()),
+                    format!("the model of {service}:{} has no list", operation.name()),
                 )
-                .remedy("name the list in its answer with --items, as in `--items Volumes[]`")
+                .remedy("set the path of the list in its response with --items, as in `--items Volumes[]`")
             })?,
         };
         let parsed = berth_core::Path::parse(&path).map_err(|error| {
-            Problem::new(ProblemCode::CommandArgument, format!("`{path}` is no path: {error}"))
+            Problem::new(ProblemCode::CommandArgument, format!("`{path}` is not a path: {error}"))
                 .remedy("write it as in `Volumes[]` or `Reservations[].Instances[]`")
         })?;
         let item = parsed.all(&answer).into_iter().next().filter(|_| parsed.is_list()).cloned();
@@ -70,7 +71,7 @@ impl Listing {
                 answer.as_object().into_iter().flat_map(|all| all.keys()).map(String::as_str).collect();
             Problem::new(
                 ProblemCode::AwsInvalidAnswer,
-                format!("an answer of {service}:{} has no list at `{path}`", operation.name()),
+                format!("the response of {service}:{} has no list at `{path}`", operation.name()),
             )
             .remedy(format!("its members are {}", members.join(", ")))
         })?;
@@ -94,7 +95,7 @@ impl Listing {
     }
 }
 
-/// The list that the paginator names; else the only one there is.
+/// Returns the list that the paginator names; otherwise the only list.
 fn items_of(operation: &Operation, answer: &Value) -> Option<String> {
     if let Some(key) = operation.pagination().and_then(|pagination| pagination.result_keys.first()) {
         return Some(format!("{key}[]"));
@@ -104,9 +105,9 @@ fn items_of(operation: &Operation, answer: &Value) -> Option<String> {
     lists.next().is_none().then(|| format!("{name}[]"))
 }
 
-/// Returns whether a name is near enough to be the one that was meant.
+/// Returns whether a name is similar to the requested one.
 fn alike(known: &str, wanted: &str) -> bool {
-    // The first word is what is done; the others are what it is done to.
+    // The first word is the action; the others are its object.
     let mut capitals = wanted.char_indices().skip(1).filter(|(_, c)| c.is_ascii_uppercase());
     let stem = capitals.next().map_or(wanted, |(at, _)| &wanted[at..]).to_lowercase();
     let stem = stem.trim_end_matches('s');
@@ -119,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_model_knows_where_the_items_are() {
+    fn the_model_contains_the_path_of_the_items() {
         let volumes = Listing::of("ec2", "DescribeVolumes", None).unwrap();
         assert_eq!((volumes.items.as_str(), volumes.global), ("Volumes[]", false));
         assert_eq!(volumes.item["VolumeId"], "sample");
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_comes_with_similar_ones() {
+    fn an_unknown_name_is_reported_with_similar_names() {
         let remedy = |service, operation, items| {
             Listing::of(service, operation, items).unwrap_err().remedy.unwrap_or_default()
         };

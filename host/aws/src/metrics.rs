@@ -9,8 +9,8 @@ use std::{
 use berth_core::Kind;
 use serde::Serialize;
 
-/// Counts since the source was made, by service and operation; and what the kinds of the running or
-/// last resync have cost.
+/// Counts since the source was created, by service and operation, and the costs of the kinds in the running
+/// or last resync.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct AwsStats {
     /// The counts of each operation, by `<service>:<Operation>`.
@@ -26,36 +26,36 @@ pub struct CallStats {
     pub requests: u64,
     /// Requests that were retries of a failed one.
     pub retries: u64,
-    /// Answers that asked to slow down.
+    /// Throttled responses.
     pub throttled: u64,
-    /// Calls that failed for good.
+    /// Calls that failed after all retries.
     pub errors: u64,
-    /// Calls that were answered by another kind's request.
+    /// Calls that used the response to another kind's request.
     pub shared: u64,
 }
 
-/// The cost of reading one kind. What kinds share is attributed to the one that asked first.
+/// The cost of reading one kind. Shared requests are attributed to the first kind that makes them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct KindStats {
-    /// Answers, those to retries and errors included.
+    /// Responses, including those to retries and errors.
     pub responses: u64,
-    /// Their bodies' bytes.
+    /// The size of their bodies, in bytes.
     pub bytes: u64,
-    /// The median of their bodies' bytes, over the last few thousand.
+    /// The median size of their bodies in bytes, over the last few thousand.
     pub median_bytes: u64,
-    /// The time that requests waited so as not to be throttled, or because they were, by service. Requests
-    /// wait side by side, so that this may be longer than the resync.
+    /// The time that requests waited because of rate limits and throttling, by service. Requests wait
+    /// concurrently, so this may exceed the duration of the resync.
     pub waited: BTreeMap<String, Duration>,
 }
 
 impl AwsStats {
-    /// Requests sent in all.
+    /// Returns the total number of requests.
     pub fn requests(&self) -> u64 {
         self.calls.values().map(|call| call.requests).sum()
     }
 }
 
-/// Answers of a kind whose sizes are remembered for the median.
+/// The number of response sizes per kind that are kept for the median.
 const SIZES: usize = 4096;
 
 /// The metrics of one kind, while it is read.
@@ -66,13 +66,13 @@ pub(crate) struct KindMetrics(Mutex<Costs>);
 struct Costs {
     responses: u64,
     bytes: u64,
-    /// The last sizes, the oldest overwritten first.
+    /// The last sizes, oldest overwritten first.
     sizes: Vec<u32>,
     waited: BTreeMap<String, Duration>,
 }
 
 impl KindMetrics {
-    /// An answer arrived.
+    /// Records a response.
     pub(crate) fn answered(&self, bytes: usize) {
         let mut costs = lock(&self.0);
         let size = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -84,9 +84,9 @@ impl KindMetrics {
         costs.bytes += bytes as u64;
     }
 
-    /// A request was held back.
+    /// Records that a request waited.
     pub(crate) fn waited(&self, service: &str, time: Duration) {
-        // Less is not waiting but the scheduling of tasks.
+        // Shorter delays come from task scheduling, not from waiting.
         if time < Duration::from_millis(1) {
             return;
         }
@@ -123,7 +123,7 @@ impl Counters {
         change(lock(&self.calls).entry(format!("{service}:{operation}")).or_default());
     }
 
-    /// The metrics of a kind.
+    /// Returns the metrics of a kind.
     pub(crate) fn kind(&self, kind: &Kind) -> Arc<KindMetrics> {
         let mut kinds = lock(&self.kinds);
         match kinds.get(kind) {
@@ -132,7 +132,7 @@ impl Counters {
         }
     }
 
-    /// A resync begins.
+    /// Discards the metrics of all kinds when a resync begins.
     pub(crate) fn forget_kinds(&self) {
         lock(&self.kinds).clear();
     }
@@ -167,7 +167,7 @@ mod tests {
         let stats = KindStats { responses: 3, bytes: 157, median_bytes: 50, waited };
         assert_eq!(counters.snapshot().kinds, [(kind.clone(), stats)].into());
 
-        // Memory is bounded, and what is new counts.
+        // Memory is bounded, and new values count.
         (0..2 * SIZES).for_each(|_| metrics.answered(9));
         assert_eq!(lock(&metrics.0).sizes.len(), SIZES);
         assert_eq!(counters.snapshot().kinds[&kind].median_bytes, 9);

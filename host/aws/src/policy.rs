@@ -1,4 +1,4 @@
-//! IAM policies for what the loaded kinds read.
+//! Generates IAM policies for the reads of the loaded kinds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use berth_core::{KindManifest, RoleArn, Step};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-/// The actions that list an account's regions: the first is used, the second is the fallback.
+/// The actions that list an account's regions: the first is preferred, the second is the fallback.
 const REGIONS: [&str; 2] = ["account:ListRegions", "ec2:DescribeRegions"];
 
 /// The actions that Organizations discovery needs in the management account.
@@ -17,14 +17,14 @@ const ORGANIZATION: [&str; 3] = [
     "organizations:ListOrganizationalUnitsForParent",
 ];
 
-/// IAM's prefixes of services that sign with another name.
+/// IAM prefixes of services that sign with a different name.
 const PREFIXES: [(&str, &str); 1] = [("monitoring", "cloudwatch")];
 
-/// The longest session policy that STS takes, in characters.
+/// The maximum length of a session policy that STS accepts, in characters.
 pub const LONGEST_SESSION_POLICY: usize = 2048;
 
-/// The IAM actions that a step needs. Where its manifest names none, the operation's name under
-/// the name that the service signs with, which mostly is IAM's prefix for it (`sesv2` is `ses`).
+/// Returns the IAM actions that a step needs. Without actions in the manifest, this is the operation's name
+/// with the service's signing name, which is usually its IAM prefix (`sesv2` is `ses`).
 pub fn actions(step: &Step) -> Vec<String> {
     match Service::load(&step.service) {
         Ok(service) if step.iam.is_empty() => {
@@ -41,8 +41,8 @@ fn all_actions<'k>(kinds: impl IntoIterator<Item = &'k KindManifest>) -> BTreeSe
     steps.flat_map(|step| actions(&step)).chain(REGIONS.map(str::to_owned)).collect()
 }
 
-/// The least policy with which a role can read these kinds, all their options and what they read
-/// after live events included: one statement per service, every action by its name.
+/// Returns the minimal policy with which a role can read these kinds, including all their options and the
+/// reads after live events: one statement per service, every action by its name.
 pub fn read_policy<'k>(kinds: impl IntoIterator<Item = &'k KindManifest>) -> Value {
     let mut services: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for action in all_actions(kinds) {
@@ -50,22 +50,22 @@ pub fn read_policy<'k>(kinds: impl IntoIterator<Item = &'k KindManifest>) -> Val
         services.entry(service).or_default().push(action);
     }
     let statements = services.into_iter().map(|(service, actions)| {
-        // A statement's id has letters and digits only.
+        // A statement's id consists of letters and digits.
         let id: String = service.chars().filter(char::is_ascii_alphanumeric).collect();
         json!({"Sid": format!("BerthReads{id}"), "Effect": "Allow", "Action": actions, "Resource": "*"})
     });
     json!({"Version": "2012-10-17", "Statement": statements.collect::<Vec<_>>()})
 }
 
-/// The policy that the role for Organizations discovery needs beside [`read_policy`].
+/// Returns the policy that the role for Organizations discovery needs in addition to [`read_policy`].
 pub fn organization_policy() -> Value {
     json!({"Version": "2012-10-17", "Statement": [
         {"Sid": "BerthFindsAccounts", "Effect": "Allow", "Action": ORGANIZATION, "Resource": "*"}
     ]})
 }
 
-/// The trust policy of a role that `principal` (an ARN) assumes, with the external ID if there is
-/// one. The result holds the external ID: it is for the operator's eyes.
+/// Returns the trust policy of a role that `principal` (an ARN) assumes, with the external ID if there is
+/// one. The result contains the external ID: show it only to the operator.
 pub fn trust_policy(principal: &str, external_id: Option<&SecretString>) -> Value {
     let mut statement = json!({
         "Effect": "Allow", "Principal": {"AWS": principal}, "Action": "sts:AssumeRole"
@@ -76,7 +76,7 @@ pub fn trust_policy(principal: &str, external_id: Option<&SecretString>) -> Valu
     json!({"Version": "2012-10-17", "Statement": [statement]})
 }
 
-/// The policy of the base identity: it may assume these roles and nothing else.
+/// Returns the policy of the base identity, which may only assume these roles.
 pub fn assume_policy(roles: &[RoleArn]) -> Value {
     let roles: Vec<&str> = roles.iter().map(RoleArn::as_str).collect();
     json!({"Version": "2012-10-17", "Statement": [
@@ -84,10 +84,10 @@ pub fn assume_policy(roles: &[RoleArn]) -> Value {
     ]})
 }
 
-/// A session policy that scopes an assumed role down to what these kinds read: by the actions' names
-/// while STS takes that many, else by service and verb (`ecs:Describe*`), which are reads as well.
+/// Returns a session policy that limits an assumed role to the reads of these kinds: by the names of the
+/// actions or, if that is too long for STS, by service and verb (`ecs:Describe*`), which are reads as well.
 ///
-/// `None` when not even that is short enough.
+/// `None` if even the shorter form is too long.
 pub fn session_policy<'k>(kinds: impl IntoIterator<Item = &'k KindManifest>) -> Option<String> {
     let exact = all_actions(kinds);
     let verbs: BTreeSet<String> = exact
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_after_events_is_allowed_too() {
+    fn the_policy_includes_the_reads_after_events() {
         let manifest = json!({"name": "x", "version": "1.0.0", "kinds": [{
             "kind": "AWS::Lambda::Function", "scope": "regional",
             "plan": {"steps": [
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_session_policy_is_written_by_verbs() {
+    fn a_long_session_policy_uses_verbs() {
         let service = Service::load("ec2").unwrap();
         let operations: Vec<(&str, &str)> =
             service.operations().map(|operation| ("ec2", operation)).collect();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trust_policy_asks_for_the_external_id() {
+    fn a_trust_policy_requires_the_external_id() {
         let policy = trust_policy("arn:aws:iam::111122223333:user/berth", Some(&"id".into()));
         assert_eq!(policy["Statement"][0]["Condition"]["StringEquals"]["sts:ExternalId"], "id");
     }

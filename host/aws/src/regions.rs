@@ -1,4 +1,4 @@
-//! The regions that are enabled in an account.
+//! Lists the enabled regions of an account.
 
 #[cfg(feature = "aws-sdk-ec2")]
 mod sdk;
@@ -16,15 +16,15 @@ use crate::{
 /// The statuses of enabled regions, as EC2 names them.
 const ENABLED: [&str; 2] = ["opt-in-not-required", "opted-in"];
 
-/// Asks the Account service and, where that does not answer, EC2: in the home region, which no account can
-/// switch off but a policy may deny, then in the regions that are wanted, then in others that are enabled
-/// in every account. Each lists the regions of all the world. `target` is the home region.
+/// Asks the Account service and, if that fails, EC2: in the home region, which no account can disable but
+/// which a policy may deny, then in the wanted regions, then in others that are enabled in every account.
+/// Each of them lists the regions of the whole partition. `target` is the home region.
 ///
-/// Where all of them deny access, the regions that are wanted are assumed to be enabled, if every entry
-/// names its own.
+/// If all of them deny access, Berth assumes that the wanted regions are enabled, provided that every entry
+/// names its regions.
 ///
 /// # Errors
-/// A [`Problem`] with the answers and the IAM actions, either of which would do.
+/// A [`Problem`] with the responses and the IAM actions, one of which is enough.
 pub(crate) async fn enabled(
     client: &Arc<Client>,
     target: &Target,
@@ -32,7 +32,7 @@ pub(crate) async fn enabled(
 ) -> Result<EnabledRegions, Problem> {
     let account_service = match by_account_service(client, target).await {
         Ok(regions) if !regions.is_empty() => return Ok(listed(regions)),
-        Ok(_) => Refusal { text: "the Account service names no region".into(), is_final: true },
+        Ok(_) => Refusal { text: "the Account service returned no region".into(), is_final: true },
         Err(error) => {
             tracing::debug!(account = %target.account, %error, "the Account service does not list regions; asking EC2");
             let unanswered = error.is_busy() || (error.transport().is_some() && !error.is_unavailable());
@@ -48,7 +48,7 @@ pub(crate) async fn enabled(
         let answer = by_ec2(client, &target).await;
         let error = match answer {
             Ok(regions) if !regions.is_empty() => return Ok(listed(regions)),
-            Ok(_) => ("EC2 names no region".to_owned(), None),
+            Ok(_) => ("EC2 returned no region".to_owned(), None),
             Err(error) if error.class() == ErrorClass::Denied || error.is_unavailable() => {
                 tracing::debug!(account = %target.account, %region, %error, "EC2 does not list regions there");
                 denied.push((region, error.to_string()));
@@ -56,7 +56,7 @@ pub(crate) async fn enabled(
             }
             Err(error) => (error.to_string(), error.transport().map(|error| error.remedy(AWS))),
         };
-        // Elsewhere it would not be any better.
+        // Other regions would fail as well.
         let (error, remedy) = error;
         let ec2 = format!("in {region}: {error}");
         return Err(Problem { remedy, ..cannot_list(&target, &account_service.text, &ec2) });
@@ -70,7 +70,7 @@ pub(crate) async fn enabled(
 /// Why the Account service does not list the regions.
 struct Refusal {
     text: String,
-    /// Whether it says so itself, rather than being too busy or out of reach.
+    /// Whether the service denied the call, instead of being too busy or unreachable.
     is_final: bool,
 }
 
@@ -78,7 +78,7 @@ fn listed(regions: BTreeSet<Region>) -> EnabledRegions {
     EnabledRegions::Listed(regions.into_iter().collect())
 }
 
-/// Where EC2 is asked, in this order.
+/// Returns the regions in which EC2 is asked, in order.
 fn asked(home: &Region, hints: &RegionHints) -> Vec<Region> {
     let partition = Partition::of_region(home);
     let wanted = hints.allowed.iter().filter(|region| Partition::of_region(region) == partition).cloned();
@@ -91,8 +91,8 @@ fn asked(home: &Region, hints: &RegionHints) -> Vec<Region> {
         .collect()
 }
 
-/// Regions beside the main region that are enabled in every account, those that organizations confine
-/// themselves to most often.
+/// Regions besides the main region that are enabled in every account. These are the regions to which
+/// organizations most often limit themselves.
 fn always_enabled(partition: Partition) -> &'static [&'static str] {
     match partition {
         Partition::Aws => &[
@@ -110,7 +110,7 @@ fn always_enabled(partition: Partition) -> &'static [&'static str] {
         Partition::AwsIso => &["us-iso-west-1"],
         Partition::AwsIsoB => &["us-isob-west-1"],
         Partition::AwsIsoF => &["us-isof-east-1"],
-        // The others have one region, or none that is known.
+        // The other partitions have one region, or their regions are unknown.
         _ => &[],
     }
 }
@@ -120,7 +120,7 @@ fn cannot_list(target: &Target, account_service: &str, ec2: &str) -> Problem {
     Problem::new(
         ProblemCode::AwsRegionsUnknown,
         format!(
-            "the enabled regions of account {account} cannot be listed: `account:ListRegions`: {account_service}; `ec2:DescribeRegions` {ec2}"
+            "cannot list the enabled regions of account {account}: `account:ListRegions`: {account_service}; `ec2:DescribeRegions` {ec2}"
         ),
     )
 }
@@ -130,12 +130,12 @@ fn denied_everywhere(target: &Target, account_service: &str, denied: &[(Region, 
     let ec2 = match denied.first() {
         Some((region, error)) if others.is_empty() => format!("in {region}: {error}"),
         Some((region, error)) => {
-            format!("in {region}: {error}; nor does it answer in {}", others.join(", "))
+            format!("in {region}: {error}; it does not respond in {} either", others.join(", "))
         }
         None => "was not asked".to_owned(),
     };
     cannot_list(target, account_service, &ec2).remedy(format!(
-        "allow `account:ListRegions` or `ec2:DescribeRegions` for the role that reads account {}, or name the regions to read in `regionPolicy.allow` of every selector",
+        "allow `account:ListRegions` or `ec2:DescribeRegions` for the role that reads account {}, or list the regions to read in `regionPolicy.allow` of every selector",
         target.account
     ))
 }
@@ -145,7 +145,7 @@ async fn by_account_service(client: &Arc<Client>, target: &Target) -> Result<BTr
     Ok(names(&client.all(target, "account", "ListRegions", input, "Regions").await?))
 }
 
-/// Without `AllRegions` EC2 leaves out what is not opted in.
+/// Without `AllRegions`, EC2 omits regions that are not opted in.
 #[cfg(not(feature = "aws-sdk-ec2"))]
 async fn by_ec2(client: &Arc<Client>, target: &Target) -> Result<BTreeSet<Region>, CallError> {
     let input = json!({"Filters": [
@@ -160,7 +160,7 @@ fn names(listed: &[Value]) -> BTreeSet<Region> {
     listed.iter().filter_map(enabled).collect()
 }
 
-/// A region by its name, unless EC2 says that it is not enabled. What answers in place of AWS may not heed
+/// Returns a region by its name, unless EC2 reports that it is not enabled. An emulator of AWS may ignore
 /// the filter.
 fn named(name: Option<&str>, opt_in_status: Option<&str>) -> Option<Region> {
     let is_enabled = opt_in_status.is_none_or(|status| ENABLED.contains(&status));

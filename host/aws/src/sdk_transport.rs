@@ -1,4 +1,4 @@
-//! The official SDK over Berth's own `reqwest` client: one connection pool, one TLS stack.
+//! Sends the official SDK's requests over Berth's own `reqwest` client: one connection pool, one TLS stack.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use berth_http::{BodyError, TransportCause, TransportError, read_body};
 
 use crate::clock::Clock;
 
-/// The most bytes of an answer: those of STS and of the sources of credentials are small.
+/// The maximum size of a response in bytes: those of STS and of credential sources are small.
 const ANSWER_BYTES: usize = 16 << 20;
 
 /// Sends the official SDK's requests through a `reqwest` client.
 #[derive(Debug, Clone)]
 pub(crate) struct SdkTransport {
     http: berth_http::Client,
-    /// The limit of one request, where the SDK's caller sets one: the metadata service of an
-    /// instance, for one, must be given up on quickly.
+    /// The time limit of one request, if the SDK's caller sets one: for example, it must give up quickly on
+    /// the metadata service of an instance.
     timeout: Option<Duration>,
-    /// The clock that the answers' dates correct, where AWS itself answers.
+    /// The clock that the dates of responses correct, if AWS itself responds.
     clock: Option<Clock>,
 }
 
@@ -32,8 +32,9 @@ impl SdkTransport {
         Self { http, timeout: None, clock: None }
     }
 
-    /// The same transport, whose answers correct the clock. AWS never refuses an unsigned request for its time,
-    /// but its answer may issue credentials whose expiry is judged by the clock.
+    /// Returns the same transport with a clock that its responses correct. AWS never rejects an unsigned
+    /// request because of its time, but the response may contain credentials whose expiry is checked
+    /// against the clock.
     pub(crate) fn at(self, clock: Clock) -> Self {
         Self { clock: Some(clock), ..self }
     }
@@ -42,7 +43,8 @@ impl SdkTransport {
         let user = |error: &dyn std::fmt::Display| ConnectorError::user(error.to_string().into());
         let request = request.try_into_http1x().map_err(|error| user(&error))?;
         let (parts, body) = request.into_parts();
-        let body = body.bytes().ok_or_else(|| user(&"the body of the request is a stream"))?.to_vec();
+        let body =
+            body.bytes().ok_or_else(|| user(&"cannot send a request whose body is a stream"))?.to_vec();
         let url = reqwest::Url::parse(&parts.uri.to_string()).map_err(|error| user(&error))?;
         let mut request = reqwest::Request::new(parts.method, url);
         *request.headers_mut() = parts.headers;
@@ -55,7 +57,7 @@ impl SdkTransport {
             clock.correct_by(&stamp, date.and_then(|date| date.to_str().ok()));
         }
         if response.status() == http::StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-            // Not AWS says so, but a proxy.
+            // This status comes from a proxy, not from AWS.
             return Err(ConnectorError::user(TransportError::proxy_login().into()));
         }
         let mut answer = http::Response::builder().status(response.status());
@@ -71,8 +73,8 @@ impl SdkTransport {
     }
 }
 
-/// Keeps what the SDK's retries need to know: whether time ran out or the connection failed, or
-/// asking again is of no use.
+/// Keeps the information that the SDK's retries need: whether the request timed out, the connection failed,
+/// or a retry would not help.
 fn connector_error(error: TransportError) -> ConnectorError {
     if error.cause() == TransportCause::TimedOut {
         ConnectorError::timeout(error.into())
@@ -93,7 +95,7 @@ impl HttpClient for SdkTransport {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         let timeout = match (settings.connect_timeout(), settings.read_timeout()) {
             (None, None) => None,
-            // `reqwest` fixes the connect timeout per client; the sum bounds both together.
+            // `reqwest` sets the connect timeout per client; the sum bounds both together.
             (connect, read) => Some(connect.unwrap_or_default() + read.unwrap_or(Duration::from_mins(1))),
         };
         SharedHttpConnector::new(Self { timeout, ..self.clone() })

@@ -1,10 +1,10 @@
-//! Reads that hand out secrets or the data itself rather than facts about resources.
+//! Reads that return secrets or bulk data instead of properties of resources.
 
 use std::collections::BTreeSet;
 
 use berth_core::{Problem, ProblemCode};
 
-/// Refused unless granted by name. A whole operation stands for all its inputs.
+/// Operations that are refused unless granted by name. An entry covers the operation with all its inputs.
 const REFUSED: [&str; 53] = [
     "apigateway:GetApiKey",
     "apigateway:GetApiKeys",
@@ -68,7 +68,7 @@ const REFUSED: [&str; 53] = [
 /// A [`Problem`] that names the read and how to grant it.
 pub fn check_read(service: &str, operation: &str, granted: &BTreeSet<String>) -> Result<(), Problem> {
     let name = format!("{service}:{operation}");
-    // STS and SSO OIDC hand out nothing but identity and tokens.
+    // Operations of STS and SSO OIDC return only identities and tokens.
     let tokens = service == "sso-oidc" || (service == "sts" && operation != "GetCallerIdentity");
     if (REFUSED.contains(&name.as_str()) || tokens) && !granted.contains(&name) {
         return Err(Problem::new(
@@ -76,7 +76,7 @@ pub fn check_read(service: &str, operation: &str, granted: &BTreeSet<String>) ->
             format!("`{name}` returns secrets or bulk data and is not granted"),
         )
         .remedy(format!(
-            "grant `{name}` by name (`granted_reads` in the settings), if the plugin may have what it returns"
+            "grant `{name}` by name (`granted_reads` in the settings) if the plugin may read this data"
         )));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The source that the sync runs through.
+//! The source that the sync reads from.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -25,8 +25,8 @@ use crate::{
     regions,
 };
 
-/// Answers that are read and not mapped yet, where the configuration does not say. Enough for two
-/// hundred pages of a hundred plain resources; decoded, they take some five times as much.
+/// The default maximum size of unmapped responses, in bytes. Enough for two hundred pages of a hundred
+/// plain resources; decoded, they take about five times as much.
 const PENDING_BYTES: usize = 8 << 20;
 
 /// AWS as a [`Source`].
@@ -39,7 +39,7 @@ pub struct AwsSource {
     limits: Limits,
 }
 
-/// What reading is bounded by.
+/// The limits of reading.
 #[derive(Clone)]
 struct Limits {
     granted: Arc<BTreeSet<String>>,
@@ -48,7 +48,7 @@ struct Limits {
     deadline: Duration,
 }
 
-/// The accounts as one resync entered them.
+/// The accounts of one resync.
 struct AwsSession {
     client: Arc<Client>,
     partition: Partition,
@@ -56,7 +56,7 @@ struct AwsSession {
     sessions: Arc<Sessions>,
 }
 
-/// Reads what one resync reads.
+/// Reads the resources of one resync.
 struct AwsReader {
     client: Arc<Client>,
     limits: Limits,
@@ -67,7 +67,7 @@ struct AwsReader {
 #[derive(Default)]
 struct Sessions {
     accounts: HashMap<AccountId, Result<Arc<Session>, Problem>>,
-    /// The accounts that may be allowed to read the organization, the likeliest first.
+    /// The accounts that may have access to the organization, most likely first.
     organization: Vec<(AccountId, Arc<Session>)>,
 }
 
@@ -77,27 +77,27 @@ impl Sessions {
             Some(session) => session.clone(),
             None => Err(Problem::new(
                 ProblemCode::AwsAccountsUnknown,
-                format!("account {account} is none of the accounts of this resync"),
+                format!("account {account} is not among the accounts of this resync"),
             )),
         }
     }
 }
 
 impl AwsSource {
-    /// Makes a source. Sends nothing yet.
+    /// Creates a source. Sends nothing yet.
     ///
-    /// `http` is used for every request, those of the official SDK included. It should have a
-    /// connect timeout, follow no redirects and leave bodies as they are.
+    /// `http` sends every request, including those of the official SDK. It should have a connect timeout,
+    /// follow no redirects and leave bodies unchanged.
     ///
     /// # Errors
-    /// [`ConfigError`] for the first setting that makes no sense.
+    /// [`ConfigError`] for the first invalid setting.
     pub fn new(config: AwsConfig, http: impl Into<berth_http::Client>) -> Result<Self, ConfigError> {
         let http = http.into();
         if let Some(policy) = &config.session_policy
             && policy.chars().count() > LONGEST_SESSION_POLICY
         {
             let reason = format!(
-                "the session policy has {} characters, and STS takes {LONGEST_SESSION_POLICY}; load fewer plugins or do without it",
+                "the session policy has {} characters, but STS accepts {LONGEST_SESSION_POLICY}; load fewer plugins or disable the session policy",
                 policy.chars().count()
             );
             return Err(ConfigError { setting: "session policy", reason });
@@ -105,7 +105,7 @@ impl AwsSource {
         if let Some(url) = config.endpoints.unprotected() {
             let host = url.host_str().unwrap_or_default();
             let reason = format!(
-                "`{}://{host}` is not reached by https, so that everybody on the way could read sessions and data; only this machine (localhost) is asked without TLS",
+                "`{}://{host}` is not an https address, so others on the network could read sessions and data; only this machine (localhost) can be used without TLS",
                 url.scheme()
             );
             return Err(ConfigError { setting: "AWS_ENDPOINT_URL", reason });
@@ -127,7 +127,7 @@ impl AwsSource {
         })
     }
 
-    /// Metrics of the requests so far, without those for credentials.
+    /// Returns the metrics of all requests so far, except those for credentials.
     pub fn stats(&self) -> AwsStats {
         self.client.counters.snapshot()
     }
@@ -212,8 +212,8 @@ impl SourceSession for AwsSession {
 impl ResourceReader for AwsReader {
     fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
         let through = match (request.kind.scope, self.sessions.of(&request.account.id)) {
-            // Which account may read the organization, only AWS knows: the management account or
-            // one with delegated administration.
+            // Only AWS knows which account may read the organization: the management account or a delegated
+            // administrator.
             (Scope::Organization, _) => self.sessions.organization.clone(),
             (_, Ok(session)) => vec![(request.account.id.clone(), session)],
             (_, Err(problem)) => return stream::iter([Err(FetchError::Failed(problem))]).boxed(),

@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(admitted(&gatekeeper, &file, kinds), Ok(()));
         let wider = admitted(&gatekeeper, &file, Asks::Kinds(&instances)).unwrap_err();
         assert!(
-            wider.starts_with("asks for more than is granted: operations ec2:DescribeInstances"),
+            wider.starts_with("requests more than is approved: operations ec2:DescribeInstances"),
             "{wider}"
         );
 

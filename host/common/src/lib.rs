@@ -1,3 +1,4 @@
-//! What crates of Berth share that has nothing to do with syncing. Knows no other crate of Berth.
+//! Helpers that several crates of Berth share and that have nothing to do with syncing. Depends on no other
+//! crate of Berth.
 
 pub mod redact;

@@ -1,14 +1,14 @@
-//! Keeps secrets out of what people read: the log, example documents, recordings.
+//! Removes secrets from everything that people read: the log, example documents and recordings.
 //!
-//! Berth's own messages hold none. This is for what others wrote: messages of libraries and of AWS, which
-//! repeat what they were given, and resources, into which people put secrets of their own.
+//! Berth's own messages contain no secrets. This module handles text from others: messages of libraries and
+//! of AWS, which may repeat their input, and resources, in which users may have stored secrets.
 //!
-//! One table says what tokens look like (`forms`), one which names say that a value is secret
-//! (`names`). Three users apply them, each in its own way:
-//! - [`Redactor`] for the log: takes a secret out of a text and leaves the words around it.
-//! - [`example`] for documents that people write mappings with: rather too much than too little.
-//! - [`recording`] for answers of AWS that are mapped again later: what is replaced keeps its type, and
-//!   names of things that only point to a secret stay.
+//! One table lists the forms of tokens (`forms`), and one the names that mark a value as secret (`names`).
+//! Three functions apply them:
+//! - [`Redactor`] for the log: removes the secret and keeps the words around it.
+//! - [`example`] for documents that people write mappings with: when in doubt, it removes the value.
+//! - [`recording`] for AWS responses that are mapped again later: replacements keep the type of the value,
+//!   and names that only refer to a secret are kept.
 
 mod forms;
 mod names;
@@ -20,24 +20,24 @@ use serde_json::{Map, Value};
 
 use names::{Sure, says_secret};
 
-/// What stands in the place of a secret.
+/// The text that replaces a secret.
 pub const MASK: &str = "[REDACTED]";
 
-/// What stands in the place of a secret in a recording. Port takes it in identifiers, too.
+/// The text that replaces a secret in a recording. Port accepts it in identifiers.
 pub const RECORDED_MASK: &str = "REDACTED";
 
-/// Shorter literals are not looked for: they would be found everywhere.
+/// Shorter literals are ignored: they would match almost everywhere.
 const SHORTEST_LITERAL: usize = 6;
 
-/// Takes the secrets that it knows, and what looks like one, out of texts.
+/// Removes known secrets, and text that has the form of a secret.
 #[derive(Debug)]
 pub struct Redactor {
-    /// The longest first: one may hold another.
+    /// Sorted by length, longest first: a literal may contain another one.
     literals: Vec<SecretString>,
 }
 
 impl Redactor {
-    /// Knows these secrets, but for those of less than six bytes.
+    /// Creates a redactor for these secrets. Ignores secrets shorter than six bytes.
     pub fn new(literals: impl IntoIterator<Item = SecretString>) -> Self {
         let mut literals: Vec<SecretString> = literals
             .into_iter()
@@ -47,7 +47,7 @@ impl Redactor {
         Self { literals }
     }
 
-    /// The text with [`MASK`] in the place of each secret.
+    /// Replaces each secret in the text with [`MASK`].
     pub fn text(&self, text: String) -> String {
         let mut text = text;
         for literal in &self.literals {
@@ -61,7 +61,7 @@ impl Redactor {
         }
     }
 
-    /// The same of every text in an object, names included. A text whose name says that it is secret goes
+    /// Redacts every text in an object, including names. A text whose name marks it as secret is replaced
     /// as a whole.
     pub fn object(&self, object: Map<String, Value>) -> Map<String, Value> {
         let redacted = object.into_iter().map(|(name, value)| {
@@ -82,11 +82,11 @@ impl Redactor {
     }
 }
 
-/// Replaces every secret in a document that is shown to people as an example. `known` are secrets that
-/// must not be in it anywhere.
+/// Replaces every secret in a document that people see as an example. `known` lists secrets that must not
+/// appear anywhere in it.
 ///
-/// A text that holds a secret goes as a whole, and so does all that has a name which may say secret: an
-/// example serves to write a mapping with, and needs no value of a tag named `db-password`.
+/// A text that contains a secret is replaced as a whole, and so is every value whose name may mark a
+/// secret: an example is for writing mappings, which does not need the value of a tag named `db-password`.
 pub fn example(document: &mut Value, known: &[&str]) {
     match document {
         Value::String(text)
@@ -109,7 +109,7 @@ pub fn example(document: &mut Value, known: &[&str]) {
     }
 }
 
-/// Replaces all texts and numbers of a value; its shape stays.
+/// Replaces all texts and numbers of a value and keeps its shape.
 fn blank(value: &mut Value) {
     match value {
         Value::String(_) | Value::Number(_) => *value = Value::String(MASK.to_owned()),
@@ -119,22 +119,22 @@ fn blank(value: &mut Value) {
     }
 }
 
-/// Replaces what looks like a secret in the JSON text of an answer, and counts it. A text without any
-/// comes back as it is, to the byte.
+/// Replaces secrets in the JSON text of a response and counts them. A text without secrets is returned
+/// unchanged, byte for byte.
 ///
-/// Three rules, in this order: everything below a member that holds people's own values (environment
-/// variables, user data); the value of a member, or of a pair of name and value, whose name says secret;
-/// and text that has the form of one. What is replaced keeps its type, so that a mapping takes it as
-/// before. Names that are only likely to say secret do not count: a page's token is needed.
+/// Three rules apply, in this order: everything below a member that holds private data of the user
+/// (environment variables, user data); the value of a member, or of a pair of name and value, whose name
+/// marks a secret; and text that has the form of a secret. Replacements keep the type of the value, so that
+/// a mapping still accepts it. Names that only may mark a secret do not count: paging needs its token.
 ///
 /// # Errors
-/// When it is no JSON.
+/// If the text is not JSON.
 pub fn recording(text: &[u8]) -> Result<(String, u64), serde_json::Error> {
     let mut value: Value = serde_json::from_slice(text)?;
     let mut count = 0;
     recorded(&mut value, false, &mut count);
     if count == 0 {
-        // It parsed as JSON, so it is UTF-8.
+        // The text parsed as JSON, so it is UTF-8.
         return Ok((String::from_utf8_lossy(text).into_owned(), 0));
     }
     Ok((serde_json::to_string(&value)?, count))
@@ -160,12 +160,12 @@ fn recorded(value: &mut Value, private: bool, count: &mut u64) {
     }
 }
 
-/// Replaces every text below.
+/// Replaces every text below a value.
 fn hide(value: &mut Value, count: &mut u64) {
     match value {
         Value::String(text) => replace(text, count),
         Value::Array(elements) => elements.iter_mut().for_each(|element| hide(element, count)),
-        // An object below a name that says secret describes one: its own names tell.
+        // An object below such a name describes a secret: the names of its members decide.
         Value::Object(_) => recorded(value, false, count),
         _ => {}
     }

@@ -1,7 +1,7 @@
-//! Port's app-config: the `resources[]` that say which kinds are read and how they map.
+//! Port's app-config: the `resources[]`, which list the kinds to read and their mappings.
 //!
-//! The shapes and defaults are Port's own (`port-app-config.yml`), in its camelCase. Unknown keys
-//! are ignored on reading, as Port ignores them.
+//! The shapes and defaults are Port's own (`port-app-config.yml`), in its camelCase. Unknown keys are
+//! ignored, as in Port.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::{Kind, Problem, ProblemCode, Region, problem::place};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AppConfig {
-    /// Whether an upsert merges into what Port holds (`merge=true`) or replaces it.
+    /// Whether an upsert merges with what Port holds (`merge=true`) or replaces it.
     pub enable_merge_entity: bool,
     /// Whether deleting an entity also deletes those that require it.
     pub delete_dependent_entities: bool,
@@ -22,10 +22,11 @@ pub struct AppConfig {
     pub create_missing_related_entities: bool,
     /// The largest share of owned entities that one resync may delete, 0 to 1.
     pub entity_deletion_threshold: f64,
-    /// What is read and how it maps, in order.
+    /// The entries to read and map, in order.
     pub resources: Vec<ResourceConfig>,
-    /// Entries of `resources` that cannot be read, by position, with the reason. In their place
-    /// stands what could be read of them: enough to know what they might own, never to be run.
+    /// Entries of `resources` that cannot be parsed, by position, with the reason. Their place in
+    /// `resources` holds the parts that could be parsed: enough to know which entities they may own, never
+    /// to be run.
     #[serde(skip)]
     pub broken: BTreeMap<usize, Problem>,
 }
@@ -44,18 +45,18 @@ impl Default for AppConfig {
 }
 
 impl AppConfig {
-    /// Reads an app-config entry by entry, so that an entry which cannot be read costs no other.
+    /// Parses an app-config entry by entry, so that an invalid entry does not affect the others.
     ///
     /// # Errors
-    /// What is wrong outside the entries, with its path.
+    /// The problem outside the entries, with its path.
     pub fn read(config: &Value) -> Result<Self, String> {
         let Value::Object(mut root) = config.clone() else {
-            return Err(format!("{} is no app-config", told(config)));
+            return Err(format!("expected an app-config, found {}", told(config)));
         };
         let entries = match root.remove("resources") {
             None => Vec::new(),
             Some(Value::Array(entries)) => entries,
-            Some(other) => return Err(format!("at `resources`: {} is no list", told(&other))),
+            Some(other) => return Err(format!("at `resources`: expected a list, found {}", told(&other))),
         };
         let mut read: Self = serde_path_to_error::deserialize(Value::Object(root))
             .map_err(|error| format!("at `{}`: {}", place(error.path()), error.inner()))?;
@@ -71,13 +72,13 @@ impl AppConfig {
                 let problem = Problem::new(
                     ProblemCode::MappingInvalid,
                     format!(
-                        "the mapping is not valid at `resources[{position}].{}`: {}",
+                        "the mapping is invalid at `resources[{position}].{}`: {}",
                         error.path(),
                         error.inner()
                     ),
                 );
-                let remedy = "correct it in Port, on the page of the data source; until then nothing of this \
-                              entry is read, and what it might own stays as it is";
+                let remedy = "correct it in Port, on the page of the data source; until then Berth does not \
+                              read this entry, and keeps the entities that it may own";
                 read.broken.insert(position, problem.remedy(remedy));
                 ResourceConfig::salvaged(entry)
             }));
@@ -91,9 +92,9 @@ impl AppConfig {
 pub struct ResourceConfig {
     /// The kind this entry reads.
     pub kind: Kind,
-    /// Which resources of the kind, where, and with which options.
+    /// Selects which resources of the kind are read, where, and with which options.
     pub selector: Selector,
-    /// How a resource becomes an entity.
+    /// Maps a resource to an entity.
     pub port: PortMapping,
 }
 
@@ -107,21 +108,19 @@ pub struct Selector {
     /// Which regions are read.
     #[serde(default, skip_serializing_if = "RegionPolicy::is_empty")]
     pub region_policy: RegionPolicy,
-    /// Options of the kind that are switched on (at most 3). Names that the kind does not have
-    /// change nothing.
+    /// Options of the kind that are switched on (at most 3). Names that the kind does not have are ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub include_actions: Vec<String>,
-    /// How many accounts are read at once for this resource.
+    /// The number of accounts that are read at once for this resource.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "read::count")]
     pub max_concurrent_accounts: Option<u32>,
-    /// Everything else that the selector holds, kept so that the config survives a round trip.
+    /// All other members of the selector, kept so that the config survives a round trip.
     #[serde(flatten)]
     pub other: BTreeMap<String, Value>,
 }
 
 impl Selector {
-    /// `selector.exportEnvVariables`: the variables of the environment that the catalog's mapping
-    /// wants to know.
+    /// Returns `selector.exportEnvVariables`: the environment variables that the catalog's mapping uses.
     pub fn export_env_variables(&self) -> impl Iterator<Item = &str> {
         let names = self.other.get("exportEnvVariables").and_then(Value::as_array);
         names.into_iter().flatten().filter_map(Value::as_str)
@@ -139,13 +138,13 @@ pub struct RegionPolicy {
 }
 
 impl RegionPolicy {
-    /// Whether the policy says nothing.
+    /// Returns whether the policy is empty.
     pub fn is_empty(&self) -> bool {
         self.allow.is_empty() && self.deny.is_empty()
     }
 
-    /// The truth table of the integration Berth replaces: deny wins; an empty `allow` allows what
-    /// is not denied; a set `allow` allows only what it names.
+    /// Returns whether a region is read. Same truth table as Ocean's: deny wins; an empty `allow` allows
+    /// every region that is not denied; a non-empty `allow` allows only the listed regions.
     pub fn allows(&self, region: &Region) -> bool {
         let named = |list: &[String]| list.iter().any(|name| name == region.as_str());
         !named(&self.deny) && (self.allow.is_empty() || named(&self.allow))
@@ -156,7 +155,7 @@ impl RegionPolicy {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortMapping {
-    /// Splitting one resource into several items, if asked for.
+    /// Splits one resource into several items, if set.
     #[serde(flatten)]
     pub items: ItemsToParse,
     /// The entity mapping.
@@ -167,10 +166,10 @@ pub struct PortMapping {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ItemsToParse {
-    /// A JQ expression that yields the list to split by.
+    /// A JQ expression that returns the list to split by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items_to_parse: Option<String>,
-    /// The name each element gets (default `item`).
+    /// The name of each element (default `item`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items_to_parse_name: Option<String>,
     /// Whether the list is removed from the item before the element is added (default true).
@@ -187,15 +186,15 @@ pub struct EntityField {
 
 /// `port.entity.mappings`: JQ expressions, one per field of the entity.
 ///
-/// Each value is the text of an expression, since a scalar counts as its text, or a search query:
-/// `{"combinator": …, "rules": […]}`, every leaf of which is an expression.
+/// Each value is the text of an expression (a scalar counts as its text) or a search query: `{"combinator":
+/// …, "rules": […]}`, in which every leaf is an expression.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EntityMapping {
     /// A JQ expression, or a search query.
     #[serde(deserialize_with = "read::expression_or_query")]
     pub identifier: Value,
-    /// A JQ expression for the title. This, the icon and the team may be an explicit null, which is
-    /// no expression: the field then is null.
+    /// A JQ expression for the title. Title, icon and team may be an explicit null, which is not an
+    /// expression: the field is then null.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "read::given_expression")]
     pub title: Option<Value>,
     /// A JQ expression for the icon.
@@ -204,7 +203,7 @@ pub struct EntityMapping {
     /// A JQ expression for the team, or a search query.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "read::given_team")]
     pub team: Option<Value>,
-    /// A JQ expression for the blueprint, most often a quoted literal (`'"ec2Instance"'`).
+    /// A JQ expression for the blueprint, usually a quoted literal (`'"ec2Instance"'`).
     #[serde(deserialize_with = "read::expression")]
     pub blueprint: Value,
     /// JQ expressions by property.
@@ -216,7 +215,7 @@ pub struct EntityMapping {
 }
 
 impl EntityMapping {
-    /// The blueprint when the mapping names it literally (`"ec2Instance"` in quotes), else `None`.
+    /// Returns the blueprint if the mapping names it literally (`"ec2Instance"` in quotes), else `None`.
     pub fn literal_blueprint(&self) -> Option<crate::BlueprintId> {
         let text = self.blueprint.as_str()?.trim();
         let inner = [('"', '"'), ('\'', '\'')]
@@ -227,7 +226,7 @@ impl EntityMapping {
 }
 
 impl ResourceConfig {
-    /// What can be read of an entry that cannot be read as a whole.
+    /// Parses as much as possible of an entry that is invalid as a whole.
     fn salvaged(entry: &Value) -> Self {
         let mappings = &entry["port"]["entity"]["mappings"];
         let kind = entry["kind"].as_str().and_then(|kind| Kind::new(kind).ok());
@@ -257,7 +256,7 @@ impl ResourceConfig {
         }
     }
 
-    /// Whether this entry maps exactly as another does: the same fields by the same expressions,
+    /// Returns whether this entry maps exactly as another does: the same fields by the same expressions,
     /// every resource selected, nothing split. Regions and options may differ.
     pub fn maps_like(&self, other: &Self) -> bool {
         self.kind == other.kind
@@ -266,7 +265,7 @@ impl ResourceConfig {
     }
 }
 
-/// A value in a message.
+/// Describes a value in a message.
 fn told(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -278,13 +277,12 @@ fn told(value: &Value) -> &'static str {
     }
 }
 
-/// How values are read that people write in more than one form. The rules are those of the
-/// integration that Berth replaces.
+/// Parses values that users write in more than one form. Follows Ocean's rules.
 mod read {
     use super::{BTreeMap, Deserialize, Deserializer, Map, Value, json, told};
     use serde::de::Error as _;
 
-    /// A scalar is its text. That of a YAML boolean is no JQ, so its field is null in the end.
+    /// A scalar counts as its text. The text of a YAML boolean is not valid JQ, so its field becomes null.
     struct Expression(Value);
 
     struct ExpressionOrQuery(Value);
@@ -295,7 +293,7 @@ mod read {
             Value::Number(number) => Ok(Value::String(number.to_string())),
             Value::Bool(true) => Ok(json!("True")),
             Value::Bool(false) => Ok(json!("False")),
-            other => Err(format!("{} is no JQ expression", told(&other))),
+            other => Err(format!("expected a JQ expression, found {}", told(&other))),
         }
     }
 
@@ -303,16 +301,16 @@ mod read {
         if query.contains_key("combinator") || query.contains_key("rules") {
             return to_rule(query);
         }
-        Err("an object is no JQ expression, and no search query without `combinator` and `rules`".into())
+        Err("expected a JQ expression, or a search query with `combinator` and `rules`, found an object"
+            .into())
     }
 
-    /// A rule, or a query in the place of one. Keeps what either has; what else is written there is
-    /// ignored.
+    /// Parses a rule, or a nested query. Keeps the members that either has; other members are ignored.
     fn to_rule(mut query: Map<String, Value>) -> Result<Value, String> {
         let nested = query.contains_key("combinator") || query.contains_key("rules");
         let rules = query.remove("rules");
         let mut leaf = |name: &str| {
-            let value = query.remove(name).ok_or_else(|| format!("a search query without `{name}`"))?;
+            let value = query.remove(name).ok_or_else(|| format!("a search query needs `{name}`"))?;
             to_expression(value).map_err(|reason| format!("`{name}` of a search query: {reason}"))
         };
         if !nested {
@@ -321,10 +319,10 @@ mod read {
             }));
         }
         let combinator = leaf("combinator")?;
-        let Some(Value::Array(rules)) = rules else { return Err("a search query without `rules`".into()) };
+        let Some(Value::Array(rules)) = rules else { return Err("a search query needs `rules`".into()) };
         let rules = rules.into_iter().map(|rule| match rule {
             Value::Object(rule) => to_rule(rule),
-            other => Err(format!("{} is no rule of a search query", told(&other))),
+            other => Err(format!("expected a rule of a search query, found {}", told(&other))),
         });
         Ok(json!({"combinator": combinator, "rules": rules.collect::<Result<Vec<_>, _>>()?}))
     }
@@ -354,7 +352,7 @@ mod read {
         ExpressionOrQuery::deserialize(from).map(|ExpressionOrQuery(value)| value)
     }
 
-    /// Keeps an explicit null apart from an absent field.
+    /// Distinguishes an explicit null from an absent field.
     pub(super) fn given_expression<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
         let given = Option::<Expression>::deserialize(from)?;
         Ok(Some(given.map_or(Value::Null, |Expression(value)| value)))
@@ -377,19 +375,19 @@ mod read {
         Ok(read.into_iter().map(|(name, ExpressionOrQuery(value))| (name, value)).collect())
     }
 
-    /// A selector's query. YAML makes a boolean of `true` without quotes, which JQ cannot evaluate.
+    /// Parses a selector's query. YAML turns an unquoted `true` into a boolean, which JQ cannot evaluate.
     pub(super) fn query<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
         match Value::deserialize(from)? {
             Value::String(query) => Ok(query),
             Value::Number(number) => Ok(number.to_string()),
             boolean @ Value::Bool(_) => Err(D::Error::custom(format!(
-                "a boolean is no JQ expression: write it in quotes (`query: '{boolean}'`)"
+                "expected a JQ expression, found a boolean: put it in quotes (`query: '{boolean}'`)"
             ))),
-            other => Err(D::Error::custom(format!("{} is no JQ expression", told(&other)))),
+            other => Err(D::Error::custom(format!("expected a JQ expression, found {}", told(&other)))),
         }
     }
 
-    /// A whole number, also as text or with a fraction, which is cut off.
+    /// Parses a whole number, also from text or with a fraction, which is dropped.
     pub(super) fn count<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
         let value = Value::deserialize(from)?;
         let number = match &value {
@@ -404,11 +402,11 @@ mod read {
                 #[expect(
                     clippy::cast_possible_truncation,
                     clippy::cast_sign_loss,
-                    reason = "whole, and in the range of the type: checked just above"
+                    reason = "the check above ensures that the value is whole and in range"
                 )]
                 Ok(Some(number as u32))
             }
-            _ => Err(D::Error::custom(format!("`{value}` is not a number of 0 or more"))),
+            _ => Err(D::Error::custom(format!("`{value}` is not a number greater than or equal to 0"))),
         }
     }
 }
@@ -474,32 +472,32 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_entry_keeps_its_place_and_costs_no_other() {
+    fn an_invalid_entry_keeps_its_place_and_affects_no_other() {
         type Break = fn(&mut Value);
         let broken: [(Break, &str); 14] = [
             (
                 |e| mappings(e)["properties"] = json!({"size": {"a": 1}}),
-                "port.entity.mappings.properties.size`: an object is no JQ expression",
+                "port.entity.mappings.properties.size`: expected a JQ expression, found an object",
             ),
             (
                 |e| mappings(e)["properties"] = json!({"size": null}),
-                "port.entity.mappings.properties.size`: null is no JQ expression",
+                "port.entity.mappings.properties.size`: expected a JQ expression, found null",
             ),
             (
                 |e| mappings(e)["relations"] = json!({"account": ["x"]}),
-                "port.entity.mappings.relations.account`: a list is no JQ expression",
+                "port.entity.mappings.relations.account`: expected a JQ expression, found a list",
             ),
             (
                 |e| mappings(e)["relations"] = json!({"account": {"a": "b"}}),
-                "port.entity.mappings.relations.account`: an object is no JQ expression, and no search query",
+                "port.entity.mappings.relations.account`: expected a JQ expression, or a search query",
             ),
             (
                 |e| mappings(e)["team"] = json!({"combinator": "'and'", "rules": [{"property": ".a"}]}),
-                "port.entity.mappings.team`: a search query without `operator`",
+                "port.entity.mappings.team`: a search query needs `operator`",
             ),
             (
                 |e| mappings(e)["team"] = json!({"combinator": "'and'"}),
-                "port.entity.mappings.team`: a search query without `rules`",
+                "port.entity.mappings.team`: a search query needs `rules`",
             ),
             (
                 |e| drop(mappings(e).as_object_mut().unwrap().remove("identifier")),
@@ -507,11 +505,11 @@ mod tests {
             ),
             (
                 |e| mappings(e)["blueprint"] = json!({"combinator": "'and'", "rules": []}),
-                "port.entity.mappings.blueprint`: an object is no JQ expression",
+                "port.entity.mappings.blueprint`: expected a JQ expression, found an object",
             ),
             (
                 |e| e["selector"]["query"] = json!(true),
-                "selector.query`: a boolean is no JQ expression: write",
+                "selector.query`: expected a JQ expression, found a boolean: put",
             ),
             (|e| e["selector"] = json!({}), "selector`: missing field `query`"),
             (
@@ -531,10 +529,10 @@ mod tests {
             assert_eq!(read.resources.len(), 3);
             let (position, problem) = read.broken.iter().next().unwrap();
             assert_eq!((read.broken.len(), *position), (1, 1), "{expected}");
-            let message = format!("the mapping is not valid at `resources[1].{expected}");
+            let message = format!("the mapping is invalid at `resources[1].{expected}");
             assert!(problem.message.starts_with(&message), "{} is not {message}", problem.message);
         }
-        // Nothing else was wrong with it, so what it owns is known.
+        // The rest of the entry is valid, so what it owns is known.
         let config = json!({"resources": [entry(|e| e["selector"] = json!(3))]});
         let read = AppConfig::read(&config).unwrap();
         assert_eq!(read.resources[0].kind.as_str(), "AWS::S3::Bucket");
@@ -544,12 +542,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_outside_the_entries_is_told_with_its_path() {
+    fn an_error_outside_the_entries_has_a_path() {
         for (config, expected) in [
-            (json!({"resources": "all"}), "at `resources`: a text is no list"),
+            (json!({"resources": "all"}), "at `resources`: expected a list, found a text"),
             (json!({"enableMergeEntity": "maybe"}), "at `enableMergeEntity`: invalid type"),
             (json!({"entityDeletionThreshold": 1.5}), "at `entityDeletionThreshold`: 1.5 is not between"),
-            (json!([]), "a list is no app-config"),
+            (json!([]), "expected an app-config, found a list"),
         ] {
             let error = AppConfig::read(&config).unwrap_err();
             assert!(error.starts_with(expected), "{error} is not {expected}");

@@ -1,19 +1,19 @@
-//! Resource documents: the form in which resources leave a plugin unmapped.
+//! Resource documents: the form in which the host exports unmapped resources.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// One resource as `{"Type": …, "Properties": {…}, "__ExtraContext": {…}}`: what mappings in JQ are
-/// evaluated on, here or by the catalog. Holds JSON text that is valid, and does not look into it.
+/// One resource as `{"Type": …, "Properties": {…}, "__ExtraContext": {…}}`: the input of JQ mappings, here
+/// or in the catalog. Holds valid JSON text, and does not parse it.
 ///
-/// Its `Debug` shows the length only: a document may hold anything that an account holds.
+/// Its `Debug` output shows the length only: a document may contain any data of an account.
 #[derive(Clone)]
 pub struct Document(Box<RawValue>);
 
 impl Document {
-    /// The JSON text.
+    /// Returns the JSON text.
     pub fn get(&self) -> &str {
         self.0.get()
     }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_document_is_written_as_it_is_and_not_shown() {
+    fn a_document_is_serialized_unchanged_and_hidden_in_debug_output() {
         let text = r#"{"Type": "X", "Properties": {"a":1.0}}"#;
         let document = Document::from(RawValue::from_string(text.to_owned()).unwrap());
         assert_eq!(serde_json::to_string(&[&document]).unwrap(), format!("[{text}]"));

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{BlueprintId, EntityMapping, port_names};
 
-/// What identifies an entity in Port: its blueprint and its identifier.
+/// Identifies an entity in Port: its blueprint and its identifier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EntityKey {
     /// The blueprint the entity belongs to.
@@ -24,15 +24,15 @@ impl std::fmt::Display for EntityKey {
 
 /// An entity as the mapping produced it, or as Port holds it.
 ///
-/// Only what the mapping sets is present: an absent field is left alone at Port, an explicit null
-/// empties it.
+/// Only fields that the mapping sets are present: Port keeps an absent field and clears a field with an
+/// explicit null.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entity {
     /// Blueprint and identifier.
     #[serde(flatten)]
     pub key: EntityKey,
-    /// The search query that stands for the identifier, where the mapping has one: the catalog finds
-    /// the entity by it. The key's identifier is then the query's JSON, as no entity's is.
+    /// The search query that the mapping has in place of an identifier: the catalog finds the entity by it.
+    /// The identifier in the key is then the query's JSON, which cannot collide with a real identifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Value>,
     /// The title, if mapped.
@@ -52,12 +52,12 @@ pub struct Entity {
     pub relations: Map<String, Value>,
 }
 
-/// Keeps "explicitly null" apart from "absent", which `Option<Value>` alone does not.
+/// Distinguishes "explicitly null" from "absent", which `Option<Value>` alone does not.
 mod present {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
     use serde_json::Value;
 
-    #[expect(clippy::ref_option, reason = "the shape serde asks for")]
+    #[expect(clippy::ref_option, reason = "serde requires this signature")]
     pub(super) fn serialize<S: Serializer>(value: &Option<Value>, to: S) -> Result<S::Ok, S::Error> {
         value.serialize(to)
     }
@@ -68,7 +68,7 @@ mod present {
 }
 
 impl Entity {
-    /// An entity with nothing but its key.
+    /// Creates an entity with only a key.
     pub fn new(blueprint: BlueprintId, identifier: impl Into<String>) -> Self {
         Self {
             key: EntityKey { blueprint, identifier: identifier.into() },
@@ -81,30 +81,30 @@ impl Entity {
         }
     }
 
-    /// An entity that the catalog has to find by a search query.
+    /// Creates an entity that the catalog finds by a search query.
     pub fn found_by(blueprint: BlueprintId, query: Value) -> Self {
         let key = query.to_string();
         Self { search: Some(query), ..Self::new(blueprint, key) }
     }
 
-    /// The relations that are search queries: only the catalog knows what they point at.
+    /// Returns the relations that are search queries: only the catalog knows their targets.
     pub fn searched_relations(&self) -> impl Iterator<Item = &str> {
         self.relations.iter().filter(|(_, value)| value.is_object()).map(|(name, _)| name.as_str())
     }
 
-    /// Whether this entity can be compared with what the catalog holds: not where a search query
-    /// says which entity it is, what it relates to, or who owns it.
+    /// Returns whether this entity can be compared with the catalog's. It cannot if a search query decides
+    /// which entity it is, what it relates to, or who owns it.
     pub fn is_comparable(&self) -> bool {
         self.search.is_none()
             && !self.team.as_ref().is_some_and(Value::is_object)
             && self.searched_relations().next().is_none()
     }
 
-    /// Whether sending this entity to Port would change what Port holds.
+    /// Returns whether an upsert of this entity would change what Port holds.
     ///
-    /// The rule of the integration Berth replaces: title, team (in any order), properties and
-    /// relations are compared, the icon is not; a null and an absent value are the same; only what
-    /// this entity sets is looked at, since an upsert merges.
+    /// Follows Ocean: compares title, team (in any order), properties and relations, but not the icon. A
+    /// null and an absent value are equal. Only the fields that this entity sets are compared, since an
+    /// upsert merges.
     pub fn changes(&self, held: &Self) -> bool {
         let differs = |ours: &Option<Value>, theirs: &Option<Value>| {
             ours.as_ref().is_some_and(|ours| !same(ours, theirs.as_ref().unwrap_or(&Value::Null)))
@@ -121,8 +121,7 @@ impl Entity {
     }
 }
 
-/// Structural equality in which `1` and `1.0` are one number, as they are once they went through
-/// Port.
+/// Compares structurally. `1` and `1.0` are equal, because Port does not distinguish them.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
@@ -144,7 +143,7 @@ fn sorted_team(team: &Value) -> BTreeSet<String> {
     }
 }
 
-/// The fields of an entity that a mapping sets: what a comparison has to fetch from Port.
+/// The fields of an entity that a mapping sets: a comparison must fetch these from Port.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FieldSet {
     /// Whether the title is mapped.
@@ -158,7 +157,7 @@ pub struct FieldSet {
 }
 
 impl FieldSet {
-    /// The fields that a mapping sets.
+    /// Returns the fields that a mapping sets.
     pub fn of(mapping: &EntityMapping) -> Self {
         Self {
             title: mapping.title.is_some(),
@@ -168,7 +167,7 @@ impl FieldSet {
         }
     }
 
-    /// Adds another set's fields to this one.
+    /// Adds the fields of another set.
     pub fn extend(&mut self, other: &Self) {
         self.title |= other.title;
         self.team |= other.team;
@@ -177,7 +176,7 @@ impl FieldSet {
     }
 }
 
-/// A blueprint definition in Port's own JSON form.
+/// A blueprint definition in Port's JSON format.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Value", into = "Value")]
 pub struct Blueprint {
@@ -186,12 +185,12 @@ pub struct Blueprint {
 }
 
 impl Blueprint {
-    /// The blueprint's identifier.
+    /// Returns the blueprint's identifier.
     pub fn identifier(&self) -> &BlueprintId {
         &self.identifier
     }
 
-    /// The whole definition.
+    /// Returns the whole definition.
     pub fn definition(&self) -> &Map<String, Value> {
         &self.definition
     }
@@ -231,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn null_and_absent_are_kept_apart() {
+    fn null_and_absent_are_distinguished() {
         let with_null = json!({"blueprint": "b", "identifier": "i", "title": null});
         assert_eq!(entity(with_null.clone()).title, Some(Value::Null));
         assert_eq!(serde_json::to_value(entity(with_null.clone())).unwrap(), with_null);
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_searched_for_cannot_be_compared() {
+    fn entities_with_search_queries_cannot_be_compared() {
         let query = json!({"combinator": "and", "rules": []});
         let plain =
             json!({"blueprint": "b", "identifier": "i", "team": ["x"], "relations": {"r": ["z"], "n": null}});

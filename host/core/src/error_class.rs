@@ -1,28 +1,29 @@
-//! AWS error codes and what they stand for. Fetch plans are checked by it, and run by it.
+//! AWS error codes and their classes. Fetch plans are validated and run by these classes.
 
-/// What an AWS error code stands for in a fetch plan's `errors`.
+/// The class of an AWS error code in a fetch plan's `errors`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
     /// Access is denied, or the account has no access to the service in the region.
     Denied,
-    /// What was asked for does not exist.
+    /// The requested thing does not exist.
     Missing,
-    /// The service asks to slow down.
+    /// The service throttles the caller.
     Throttled,
-    /// The service could not answer now.
+    /// The service is temporarily unavailable.
     Unavailable,
     /// Anything else.
     Other,
 }
 
-/// How Organizations answers an account that belongs to no organization. In [`ErrorClass::Denied`], since
-/// another account may well belong to one; if none does, there is no organization to read.
+/// The code with which Organizations answers an account that belongs to no organization. It is in
+/// [`ErrorClass::Denied`], since another account may belong to one; if no account does, there is no
+/// organization to read.
 pub const NO_ORGANIZATION: &str = "AWSOrganizationsNotInUseException";
 
-/// Codes of denied access, the spellings of all services.
+/// Codes of denied access, in the spellings of all services.
 ///
-/// Those of the last group are how a service answers an account that may not use it or its
-/// region at all: to an operator this is the same state, fixed in the same place.
+/// The last group are the codes for an account that may not use the service or its region at all. For an
+/// operator this is the same state, with the same fix.
 const DENIED: [&str; 21] = [
     "AccessDenied",
     "AccessDeniedException",
@@ -47,11 +48,11 @@ const DENIED: [&str; 21] = [
     NO_ORGANIZATION,
 ];
 
-/// Codes of things that do not exist which the patterns of [`ErrorClass::of`] do not cover.
+/// Codes of things that do not exist and that the patterns of [`ErrorClass::of`] do not cover.
 const MISSING: [&str; 4] =
     ["404", "ResourceNotFoundFault", "AWS.SimpleQueueService.NonExistentQueue", "PipelineNotFoundException"];
 
-/// Codes that ask to slow down, those of AWS's own SDKs.
+/// Throttling codes, as AWS's own SDKs list them.
 const THROTTLED: [&str; 14] = [
     "Throttling",
     "ThrottlingException",
@@ -74,7 +75,7 @@ const UNAVAILABLE: [&str; 5] =
     ["RequestTimeout", "RequestTimeoutException", "InternalError", "InternalFailure", "ServiceUnavailable"];
 
 impl ErrorClass {
-    /// The class of a code.
+    /// Returns the class of a code.
     pub fn of(code: &str) -> Self {
         let missing = || {
             ["NotFound", "NotFoundException", "NotFoundFault", "NotFoundError"]
@@ -97,7 +98,7 @@ impl ErrorClass {
         }
     }
 
-    /// Whether an error of this class says nothing about whether the resource exists.
+    /// Returns whether an error of this class leaves open whether the resource exists.
     pub fn hides_the_resource(self) -> bool {
         matches!(self, Self::Denied | Self::Throttled | Self::Unavailable)
     }

@@ -1,5 +1,5 @@
-//! Which events tell that a resource of a kind changed, and how that one resource is read again.
-//! Part of the manifest; `wit/README.md` describes it for authors.
+//! Maps events to resources: which events report a change of a kind's resource, and how to read that one
+//! resource again. Part of the manifest; `wit/README.md` describes it for authors.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,63 +11,63 @@ use crate::{
     manifest::refuse,
 };
 
-/// What a kind's manifest says about events.
+/// The `events` of a kind's manifest.
 ///
-/// An event only says *which* resource to look at. What becomes of its entity is decided by reading
-/// that resource through the kind's own plan, with some list steps narrowed to it.
+/// An event only names *which* resource to check. Berth then reads that resource through the kind's own
+/// plan, with some list steps narrowed to it, and the result decides what happens to its entity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventRules {
-    /// The events that concern the kind.
+    /// The events that report a change of the kind.
     pub on: Vec<Trigger>,
-    /// By list step of the plan: the members that the step has instead of its own, so that it lists
-    /// that one resource. `null` takes a member away. Placeholders beside those of a plan:
-    /// `{resource}` (its name) and `{event…}` (the event's `detail`).
+    /// By list step of the plan: the members that replace the step's own, so that the step lists that one
+    /// resource. `null` removes a member. Placeholders in addition to those of a plan: `{resource}` (its
+    /// name) and `{event…}` (the event's `detail`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub read: BTreeMap<String, Map<String, Value>>,
-    /// The least of a resource that the mapping makes the identifier of, for one that does not exist
-    /// any more: an element of a batch (`{"item", "steps", "parents"}`), with the placeholders
-    /// `{resource}`, `{event…}`, `{account}`, `{region}`, `{partition}` and `{kind}`. Without it,
-    /// what is gone is left to the next resync.
+    /// The minimal resource from which the mapping computes the identifier of a resource that no longer
+    /// exists: an element of a batch (`{"item", "steps", "parents"}`), with the placeholders `{resource}`,
+    /// `{event…}`, `{account}`, `{region}`, `{partition}` and `{kind}`. Without it, the next resync deletes
+    /// the entity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<StepInput>,
 }
 
-/// Events of one sort, and where they name their resources.
+/// Events of one type, and where they name their resources.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trigger {
-    /// Who sends it: `eventSource` of an API call (`ec2.amazonaws.com`), `source` of an event of
-    /// another type (`aws.ec2`).
+    /// The sender: `eventSource` of an API call (`ec2.amazonaws.com`), `source` of an event of another type
+    /// (`aws.ec2`).
     pub source: String,
     /// API calls after which the resource exists.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub upsert: BTreeSet<String>,
-    /// API calls after which it does not.
+    /// API calls after which the resource does not exist.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub delete: BTreeSet<String>,
     /// Instead of API calls: events of this `detail-type`.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub detail_type: Option<String>,
-    /// Where the event's `detail` names the resources: the first path with a text counts. With `[]`
-    /// it names several.
+    /// Where the event's `detail` names the resources: the first path that yields a text is used. A path
+    /// with `[]` names several.
     pub resource: Vec<Path>,
-    /// Only names that begin so; may hold `{account}`, `{region}` and `{partition}`.
+    /// Accepts only names with this prefix; may contain `{account}`, `{region}` and `{partition}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
-    /// The resource's name is what stands after the last occurrence of this text, where it occurs.
+    /// The resource's name starts after the last occurrence of this text, if it occurs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
-    /// The resource's name ends before the first occurrence of this text, where it occurs.
+    /// The resource's name ends before the first occurrence of this text, if it occurs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
 }
 
-/// What the placeholders of a `read` stand for beside those of a plan.
+/// Placeholders of a `read` in addition to those of a plan.
 pub(crate) const ROOTS: [&str; 2] = ["resource", "event"];
 
 impl Trigger {
-    /// The resource's name in what an event holds (`name`, `arn:…:function:name:alias`).
+    /// Extracts the resource's name from a value of an event (`name`, `arn:…:function:name:alias`).
     pub fn name<'v>(&self, value: &'v str) -> &'v str {
         let after = self.after.as_deref().and_then(|after| Some((value.rfind(after)?, after.len())));
         let name = after.map_or(value, |(at, length)| &value[at + length..]);
@@ -78,13 +78,13 @@ impl Trigger {
     fn check(&self, at: &str) -> Result<(), ManifestError> {
         let calls = !self.upsert.is_empty() || !self.delete.is_empty();
         if calls == self.detail_type.is_some() {
-            return Err(refuse(at, "give either API calls (`upsert`, `delete`) or a `type`"));
+            return Err(refuse(at, "set either API calls (`upsert`, `delete`) or a `type`"));
         }
         if let Some(both) = self.upsert.intersection(&self.delete).next() {
-            return Err(refuse(at, format!("`{both}` stands in both `upsert` and `delete`")));
+            return Err(refuse(at, format!("`{both}` is in both `upsert` and `delete`")));
         }
         if self.resource.is_empty() {
-            return Err(refuse(format!("{at}.resource"), "an event has to name its resource"));
+            return Err(refuse(format!("{at}.resource"), "an event must name its resource"));
         }
         if let Some(prefix) = &self.prefix {
             let template =
@@ -97,7 +97,7 @@ impl Trigger {
     }
 }
 
-/// Refuses placeholders that stand for nothing.
+/// Rejects placeholders with unknown roots.
 pub(crate) fn check_roots(template: &Template, known: &[&str], at: &str) -> Result<(), ManifestError> {
     match template.roots().into_iter().find(|root| !known.contains(root)) {
         Some(root) => Err(refuse(at, format!("`{root}` is not one of {}", known.join(", ")))),
@@ -106,11 +106,11 @@ pub(crate) fn check_roots(template: &Template, known: &[&str], at: &str) -> Resu
 }
 
 impl KindManifest {
-    /// The kind with its plan narrowed to the resource that an event names.
+    /// Returns the kind with its plan narrowed to the resource that an event names.
     ///
     /// # Errors
-    /// [`ManifestError`] when `events.read` does not fit the plan. Never for a manifest that was
-    /// [parsed](crate::Manifest::parse), nor for a kind without events, which stays as it is.
+    /// [`ManifestError`] if `events.read` does not fit the plan. Never for a manifest that was
+    /// [parsed](crate::Manifest::parse), nor for a kind without events, which is returned unchanged.
     pub fn narrowed(&self) -> Result<Self, ManifestError> {
         let mut kind = self.clone();
         for (id, members) in self.events.iter().flat_map(|rules| &rules.read) {
@@ -124,7 +124,7 @@ impl KindManifest {
         Ok(kind)
     }
 
-    /// The steps that events make instead of those of the plan.
+    /// Returns the steps that replace those of the plan after an event.
     pub fn event_steps(&self) -> Vec<Step> {
         let narrowed = self.narrowed().map(|kind| kind.plan.steps).unwrap_or_default();
         narrowed.into_iter().filter(|step| !self.plan.steps.contains(step)).collect()
@@ -134,11 +134,11 @@ impl KindManifest {
         let Some(rules) = &self.events else { return Ok(()) };
         let inside = |error: ManifestError| ManifestError { at: format!("{at}.{}", error.at), ..error };
         if !matches!(self.scope, Scope::Regional | Scope::Global) {
-            let reason = "only kinds of scope `regional` and `global` are read after events";
+            let reason = "only kinds of scope `regional` or `global` can have `events`";
             return Err(refuse(format!("{at}.events"), reason));
         }
         if rules.on.is_empty() {
-            return Err(refuse(format!("{at}.events.on"), "there is no event"));
+            return Err(refuse(format!("{at}.events.on"), "the list of events is empty"));
         }
         for (index, trigger) in rules.on.iter().enumerate() {
             trigger.check(&format!("{at}.events.on[{index}]"))?;
@@ -148,7 +148,7 @@ impl KindManifest {
             reason: format!("with `events.read`: {}", error.reason),
             ..error
         })?;
-        // A read that does not name the resource would take all others for it.
+        // A read that does not name the resource would return other resources in its place.
         let names_it = |step: &&Step| {
             let only =
                 step.only.as_ref().and_then(|only| Template::parse(&Value::from(only.is.as_str())).ok());
@@ -163,18 +163,18 @@ impl KindManifest {
             let at = format!("{at}.events.gone");
             check_roots(gone.template(), &known, &at)?;
             if !gone.template().roots().contains(&"resource") {
-                return Err(refuse(at, "it does not name `{resource}`"));
+                return Err(refuse(at, "it does not use `{resource}`"));
             }
         }
         Ok(())
     }
 }
 
-/// A list step with other members. What does not exist is no failure of it.
+/// Returns a list step with other members. A resource that does not exist is not a failure of this step.
 fn narrowed(step: &Step, members: &Map<String, Value>, at: &str) -> Result<Step, ManifestError> {
     const FIXED: [&str; 5] = ["id", "each", "batch", "match", "option"];
     if let Some(name) = members.keys().find(|name| FIXED.contains(&name.as_str())) {
-        return Err(refuse(at, format!("`{name}` stays as it is in the plan")));
+        return Err(refuse(at, format!("an event cannot change `{name}` of the plan")));
     }
     let told = |error: serde_json::Error| refuse(at, error.to_string());
     let mut json = serde_json::to_value(step).map_err(told)?;
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_found_in_whatever_form_it_has() {
+    fn a_resource_name_is_extracted_from_every_form() {
         let manifest = parse(&functions()).unwrap();
         let trigger = &manifest.kinds[0].events.as_ref().unwrap().on[0];
         for value in [
@@ -258,8 +258,8 @@ mod tests {
     #[test]
     fn nonsense_is_named_with_its_place() {
         for (pointer, value, at, reason) in [
-            ("/scope", json!("organization"), "kinds[0].events", "scope `regional` and `global`"),
-            ("/events/on", json!([]), "kinds[0].events.on", "no event"),
+            ("/scope", json!("organization"), "kinds[0].events", "scope `regional` or `global`"),
+            ("/events/on", json!([]), "kinds[0].events.on", "is empty"),
             ("/events/on/0/type", json!("Change"), "kinds[0].events.on[0]", "either API calls"),
             ("/events/on/0/delete", json!(["Create"]), "kinds[0].events.on[0]", "both"),
             ("/events/on/0/resource", json!([]), "kinds[0].events.on[0].resource", "name its resource"),
@@ -267,7 +267,7 @@ mod tests {
             ("/events/on/0/extra", json!(1), "kinds[0].events.on[0].extra", "unknown field"),
             ("/events/read", json!({"nope": {}}), "kinds[0].events.read.nope", "no list step"),
             ("/events/read", json!({"tags": {}}), "kinds[0].events.read.tags", "no list step"),
-            ("/events/read/functions/each", json!("x"), "kinds[0].events.read.functions", "stays as it is"),
+            ("/events/read/functions/each", json!("x"), "kinds[0].events.read.functions", "cannot change"),
             ("/events/read/functions/itmes", json!("x"), "kinds[0].events.read.functions", "unknown field"),
             ("/events/read/functions/items", Value::Null, "kinds[0].plan.steps[0]", "with `events.read`"),
             (
@@ -278,7 +278,7 @@ mod tests {
             ),
             ("/events/read/functions/input", json!({"a": "b"}), "kinds[0].events.read", "no list step names"),
             ("/events/gone", json!({"item": "{item}"}), "kinds[0].events.gone", "`item` is not one of"),
-            ("/events/gone", json!({"item": "{account}"}), "kinds[0].events.gone", "does not name"),
+            ("/events/gone", json!({"item": "{account}"}), "kinds[0].events.gone", "does not use"),
         ] {
             let mut document = functions();
             let (parent, name) = pointer.rsplit_once('/').unwrap();

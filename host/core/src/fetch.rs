@@ -1,4 +1,4 @@
-//! What passes between reading AWS and mapping.
+//! The data that passes from reading AWS to mapping.
 
 use std::{any::Any, collections::BTreeSet, fmt, sync::Arc};
 
@@ -12,20 +12,20 @@ use crate::{AccountId, KindManifest, Partition, Problem, Region};
 pub struct Account {
     /// The account's id.
     pub id: AccountId,
-    /// Its name from Organizations, else `Account <id>`.
+    /// Its name in Organizations, else `Account <id>`.
     pub name: String,
-    /// The partition it lives in.
+    /// The partition of the account.
     pub partition: Partition,
 }
 
 impl Account {
-    /// An account whose real name is not known; named as the integration Berth replaces does.
+    /// Creates an account whose name is unknown, with the same name that Ocean uses.
     pub fn unnamed(id: AccountId, partition: Partition) -> Self {
         Self { name: format!("Account {id}"), id, partition }
     }
 }
 
-/// Asks a [`Source`](crate::Source) for the resources of one unit.
+/// A request to a [`Source`](crate::Source) for the resources of one unit.
 #[derive(Debug, Clone)]
 pub struct FetchRequest {
     /// The account to read.
@@ -36,14 +36,14 @@ pub struct FetchRequest {
     pub kind: Arc<KindManifest>,
     /// The options that are switched on.
     pub options: BTreeSet<String>,
-    /// When one resource is asked for, and not all of them.
+    /// Set to read a single resource instead of all of them.
     pub one: Option<One>,
-    /// Whether every AWS call is made again, instead of sharing answers of earlier calls: for a
-    /// second look at what seems to be gone.
+    /// Whether every AWS call is made again, without cached responses: for a second look at resources that
+    /// seem to be gone.
     pub fresh: bool,
 }
 
-/// The resource that an event names. It is read anew: no answer of an earlier call is good enough.
+/// The resource that an event names. It is read again, without cached responses.
 #[derive(Debug, Clone)]
 pub struct One {
     /// Its name: the placeholder `{resource}`.
@@ -52,12 +52,11 @@ pub struct One {
     pub event: Arc<Value>,
 }
 
-/// A batch of raw resources, ready for a mapping.
+/// A batch of raw resources, ready to be mapped.
 ///
-/// `resources` is the text of a JSON array. Each element is
-/// `{"item": <list item>, "steps": {"<step id>": <result>}, "parents": {"<step id>": <item>}}`:
-/// a step that was not asked for, or whose answer the plan declares absent, has no entry in
-/// `steps`. Kinds of [`Scope::Account`](crate::Scope::Account) have
+/// `resources` is the text of a JSON array. Each element is `{"item": <list item>, "steps": {"<step id>":
+/// <result>}, "parents": {"<step id>": <item>}}`. A step that was not requested, or whose result the plan
+/// declares absent, has no entry in `steps`. Kinds of [`Scope::Account`](crate::Scope::Account) have
 /// `{"item": {"Id": …, "Name": …}}`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawPage {
@@ -65,25 +64,24 @@ pub struct RawPage {
     pub region: Option<Region>,
     /// A JSON array as UTF-8 text.
     pub resources: Vec<u8>,
-    /// How many elements the array has.
+    /// The number of elements of the array.
     pub count: usize,
-    /// Resources of this page that could not be read completely, and are not in `resources`.
+    /// Resources of this page that could not be read completely. They are not in `resources`.
     pub failures: Vec<ItemFailure>,
-    /// Steps of the plan whose result is not known for any resource of this page: they were denied, and
-    /// the plan says that the resources are mapped without them. What the steps fill must not be taken
-    /// for empty.
+    /// Steps of the plan whose result is unknown for all resources of this page: access was denied, and the
+    /// plan maps the resources without them. The fields that these steps fill must not be treated as empty.
     pub unread: Vec<UnreadStep>,
-    /// What its source keeps for it.
+    /// Resources that the source reserves for the batch.
     pub reservation: Reservation,
 }
 
-/// What a source keeps for a batch until that is dropped, such as its part of the memory for batches
-/// that are not mapped yet. Says nothing about the batch: all are equal.
+/// Something that a source reserves for a batch until the batch is dropped, such as a share of the memory
+/// for unmapped batches. Not part of the batch's data: all reservations are equal.
 #[derive(Clone, Default)]
 pub struct Reservation(Option<Arc<dyn Any + Send + Sync>>);
 
 impl Reservation {
-    /// Keeps a value.
+    /// Reserves a value.
     pub fn of(kept: impl Any + Send + Sync) -> Self {
         Self(Some(Arc::new(kept)))
     }
@@ -101,36 +99,37 @@ impl fmt::Debug for Reservation {
     }
 }
 
-/// A step of a plan whose result is not known.
+/// A step of a plan whose result is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnreadStep {
-    /// The step's name in the plan.
+    /// The step's id in the plan.
     pub step: String,
     /// The call (`s3:GetBucketTagging`).
     pub call: String,
-    /// The IAM actions that allow it, where it was denied; else none.
+    /// The IAM actions that allow the call, if it was denied; otherwise empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<String>,
-    /// Why, for the first resource.
+    /// The reason, for the first resource.
     pub problem: Problem,
 }
 
 /// One resource that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemFailure {
-    /// Which one: the most telling name at hand.
+    /// The resource: its most descriptive name.
     pub resource: String,
-    /// Why.
+    /// The reason.
     pub problem: Problem,
 }
 
 /// Why reading a unit stopped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
-    /// Access is denied, or the service is not available there: the unit is skipped and protected.
+    /// Access is denied, or the service is not available there: the unit is skipped and its entities are
+    /// protected.
     #[error("{0}")]
     Skipped(Problem),
-    /// Anything else: the unit has failed and is protected.
+    /// Any other reason: the unit has failed and its entities are protected.
     #[error("{0}")]
     Failed(Problem),
 }

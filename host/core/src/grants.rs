@@ -1,5 +1,6 @@
-//! What plugins may do beyond being loaded: the operations that their fetch plans read with, the kinds
-//! that they serve, and the blueprints that they write. An operator grants all three, for one digest.
+//! Grants: what plugins may do beyond being loaded. A grant lists the operations that a plugin's fetch
+//! plans use, the kinds that it maps, and the blueprints that it writes. An operator grants all three, for
+//! one digest.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,36 +11,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::{KindManifest, Manifest};
 
-/// What a component asks for.
+/// What a component requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
-    /// The plugin's name; [`EVALUATOR`] for the component that evaluates mappings of users' own.
+    /// The plugin's name; [`EVALUATOR`] for the component that evaluates users' own mappings.
     pub plugin: String,
     /// SHA-256 of its file, in lower-case hexadecimal.
     pub sha256: String,
-    /// The kinds that it serves. `AWS::*` stands for every kind of that family that has no plugin of
-    /// its own.
+    /// The kinds that it maps. `AWS::*` stands for every kind of that family that no other plugin maps.
     pub kinds: BTreeSet<String>,
-    /// The AWS operations that it reads with, as in `ec2:DescribeVolumes`, also after events.
+    /// The AWS operations that it reads with, such as `ec2:DescribeVolumes`, including those for live
+    /// events.
     pub operations: BTreeSet<String>,
-    /// The blueprints that it brings, and those that its default mappings write.
+    /// The blueprints that it ships, and those that its default mappings write.
     pub blueprints: BTreeSet<String>,
 }
 
-/// The name under which the component that evaluates mappings of users' own is granted. It asks for
-/// no kind, no operation and no blueprint.
+/// The name that grants use for the component that evaluates users' own mappings. It requests no kind, no
+/// operation and no blueprint.
 pub const EVALUATOR: &str = "jq";
 
-/// What is granted to one plugin.
+/// The grant of one plugin.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
-    /// The version that was looked at, for people.
+    /// The version that was reviewed, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// SHA-256 of the file that was looked at, in lower-case hexadecimal.
+    /// SHA-256 of the file that was reviewed, in lower-case hexadecimal.
     pub sha256: String,
-    /// The kinds that it may serve; see [`Ask::kinds`].
+    /// The kinds that it may map; see [`Ask::kinds`].
     #[serde(default)]
     pub kinds: BTreeSet<String>,
     /// The operations that it may read with; see [`Ask::operations`].
@@ -48,8 +49,8 @@ pub struct Grant {
     /// The blueprints that it may write; see [`Ask::blueprints`].
     #[serde(default)]
     pub blueprints: BTreeSet<String>,
-    /// The interfaces of WASI that the file imports, for people. They give it nothing, so that nothing
-    /// is decided by them.
+    /// The WASI interfaces that the file imports, for people. They grant no capability, so they do not
+    /// affect the decision.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub wasi: BTreeSet<String>,
 }
@@ -58,7 +59,7 @@ pub struct Grant {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grants {
-    /// They.
+    /// The grants.
     #[serde(default)]
     pub plugins: BTreeMap<String, Grant>,
 }
@@ -66,13 +67,13 @@ pub struct Grants {
 /// Why a component may not be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Objection {
-    /// Nothing is granted to a plugin of this name.
+    /// No plugin of this name is granted.
     Unknown,
-    /// Nothing is granted to a file of this digest, and it does not tell its name without being run.
+    /// No file with this digest is granted, and the name is unknown until the file is run.
     UnknownFile,
-    /// What is granted differs from what is asked.
+    /// The grant differs from the request.
     Differs {
-        /// The digest that was granted, where the file has another.
+        /// The granted digest, if the file has a different one.
         sha256: Option<String>,
         /// Kinds that are not granted.
         kinds: BTreeSet<String>,
@@ -84,7 +85,7 @@ pub enum Objection {
 }
 
 impl Ask {
-    /// What a plugin asks for.
+    /// Returns the request of a plugin.
     pub fn of(manifest: &Manifest, sha256: &str) -> Self {
         let kinds = manifest.kinds.iter().flat_map(|kind| {
             let family = kind.kind.as_str().split("::").next().unwrap_or_default();
@@ -104,7 +105,7 @@ impl Ask {
         }
     }
 
-    /// What the component asks for that evaluates mappings of users' own.
+    /// Returns the request of the component that evaluates users' own mappings.
     pub fn of_evaluator(sha256: &str) -> Self {
         Self {
             plugin: EVALUATOR.to_owned(),
@@ -116,7 +117,7 @@ impl Ask {
     }
 }
 
-/// The operations of a kind's plan, and of the steps that it is read by after events.
+/// Returns the operations of a kind's plan and of its steps for live events.
 fn operations(kind: &KindManifest) -> BTreeSet<String> {
     let narrowed = kind.narrowed().ok();
     let plans = [Some(kind), narrowed.as_ref()];
@@ -125,7 +126,7 @@ fn operations(kind: &KindManifest) -> BTreeSet<String> {
 }
 
 impl From<Ask> for Grant {
-    /// All that is asked.
+    /// Grants everything that is requested.
     fn from(ask: Ask) -> Self {
         let Ask { plugin: _, sha256, kinds, operations, blueprints } = ask;
         Self { version: None, sha256, kinds, operations, blueprints, wasi: BTreeSet::new() }
@@ -136,7 +137,7 @@ impl Grants {
     /// Decides whether a component may be used.
     ///
     /// # Errors
-    /// The [`Objection`].
+    /// The [`Objection`] if it may not.
     pub fn judge(&self, ask: &Ask) -> Result<(), Objection> {
         let grant = self.plugins.get(&ask.plugin).ok_or(Objection::Unknown)?;
         let sha256 = (grant.sha256 != ask.sha256).then(|| grant.sha256.clone());
@@ -150,14 +151,14 @@ impl Grants {
         }
     }
 
-    /// Whether anything is granted to a file of this digest.
+    /// Returns whether anything is granted to a file with this digest.
     pub fn knows(&self, sha256: &str) -> bool {
         self.plugins.values().any(|grant| grant.sha256 == sha256)
     }
 }
 
 impl fmt::Display for Objection {
-    /// Goes on after the name of the file: "it …".
+    /// Continues a sentence that begins with the name of the file: "it …".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sha256, kinds, operations, blueprints) = match self {
             Self::Differs { sha256, kinds, operations, blueprints } => {
@@ -165,7 +166,7 @@ impl fmt::Display for Objection {
             }
             Self::Unknown => return f.write_str("is not approved"),
             Self::UnknownFile => {
-                return f.write_str("is not approved: no plugin with this file's sha256 is");
+                return f.write_str("is not approved: no approved plugin has this file's sha256");
             }
         };
         let wider: Vec<String> = [("kinds", kinds), ("operations", operations), ("blueprints", blueprints)]
@@ -174,13 +175,13 @@ impl fmt::Display for Objection {
             .map(|(what, asked)| format!("{what} {}", asked.iter().cloned().collect::<Vec<_>>().join(", ")))
             .collect();
         match (sha256, wider.is_empty()) {
-            (None, _) => write!(f, "asks for more than is granted: {}", wider.join("; ")),
+            (None, _) => write!(f, "requests more than is approved: {}", wider.join("; ")),
             (Some(sha256), true) => {
-                write!(f, "is another file than was approved (sha256 {sha256}), and asks for the same")
+                write!(f, "differs from the approved file (sha256 {sha256}), and requests the same")
             }
             (Some(sha256), false) => {
                 let wider = wider.join("; ");
-                write!(f, "is another file than was approved (sha256 {sha256}), and asks for more: {wider}")
+                write!(f, "differs from the approved file (sha256 {sha256}), and requests more: {wider}")
             }
         }
     }
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_asks_for_what_it_reads_with_also_after_events_and_for_all_it_stands_for() {
+    fn a_plugin_requests_the_operations_of_plans_and_events_and_generic_kinds() {
         let ask = Ask::of(&manifest("DescribeVolumes", true), "ab");
         assert_eq!(ask.operations, set(&["ec2:DescribeVolumes", "ec2:DescribeVolumeStatus"]));
         assert_eq!(ask.kinds, set(&["AWS::EC2::Volume", "AWS::*"]));
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_said_exactly() {
+    fn an_objection_lists_exactly_the_differences() {
         let approved = Ask::of(&manifest("DescribeVolumes", false), "ab");
         let mut grants = Grants::default();
         let told = |grants: &Grants, ask: &Ask| grants.judge(ask).map_err(|objection| objection.to_string());
@@ -229,19 +230,19 @@ mod tests {
         for (ask, said) in [
             (
                 Ask { sha256: "cd".into(), ..approved.clone() },
-                "is another file than was approved (sha256 ab), and asks for the same",
+                "differs from the approved file (sha256 ab), and requests the same",
             ),
             (
                 Ask::of(&manifest("DescribeInstances", false), "cd"),
-                "is another file than was approved (sha256 ab), and asks for more: operations ec2:DescribeInstances",
+                "differs from the approved file (sha256 ab), and requests more: operations ec2:DescribeInstances",
             ),
             (
                 Ask { blueprints: set(&["volume", "service"]), ..approved.clone() },
-                "asks for more than is granted: blueprints service",
+                "requests more than is approved: blueprints service",
             ),
             (
                 Ask::of(&manifest("DescribeInstances", true), "ab"),
-                "asks for more than is granted: kinds AWS::*; operations ec2:DescribeInstances",
+                "requests more than is approved: kinds AWS::*; operations ec2:DescribeInstances",
             ),
         ] {
             assert_eq!(told(&grants, &ask), Err(said.into()));
@@ -254,7 +255,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_the_same_digest_with_no_wider_ask_is_admitted(
+        fn only_the_same_digest_without_further_requests_is_admitted(
             granted in (names(), names(), names()),
             asked in (names(), names(), names()),
             same_file: bool,
@@ -282,7 +283,7 @@ mod tests {
                 && asked.1.is_subset(&granted.1)
                 && asked.2.is_subset(&granted.2);
             prop_assert_eq!(grants.judge(&ask).is_ok(), expected);
-            // What is approved as it is asked is admitted.
+            // A component with exactly this request is admitted.
             let approved = Grants { plugins: BTreeMap::from([(ask.plugin.clone(), ask.clone().into())]) };
             prop_assert_eq!(approved.judge(&ask), Ok(()));
         }

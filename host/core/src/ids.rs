@@ -4,13 +4,13 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// Why a name was refused: what was found, and what a right one looks like.
+/// Why a name was rejected: the given text, and the expected form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{found}` is not {expected}")]
 pub struct IdError {
-    /// The text as it was given.
+    /// The given text.
     pub found: String,
-    /// What would have been accepted, with an example.
+    /// The expected form, with an example.
     pub expected: &'static str,
 }
 
@@ -22,10 +22,10 @@ macro_rules! name {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Checks the text and makes the name.
+            /// Checks the text and creates the name.
             ///
             /// # Errors
-            /// [`IdError`] with what was found and what is expected.
+            /// [`IdError`] with the given text and the expected form.
             pub fn new(text: impl AsRef<str>) -> Result<Self, IdError> {
                 let text = text.as_ref();
                 let valid: fn(&str) -> bool = $valid;
@@ -36,7 +36,7 @@ macro_rules! name {
                 }
             }
 
-            /// The name as text.
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -104,8 +104,8 @@ name!(
 );
 
 name!(
-    /// A resource kind, named as CloudFormation names its types: `AWS::EC2::Instance`.
-    /// Third parties use their own first segment (`Acme::Widget`).
+    /// A resource kind, named like a CloudFormation type: `AWS::EC2::Instance`. Third parties use their own
+    /// first segment (`Acme::Widget`).
     Kind,
     "a kind (two to four names joined by `::`, as in `AWS::EC2::Instance`)",
     |text| {
@@ -119,14 +119,15 @@ name!(
 );
 
 impl Kind {
-    /// Stands where an app-config names no kind.
+    /// Returns the placeholder for an entry of an app-config without a valid kind.
     pub(crate) fn unreadable() -> Self {
         Self(Arc::from("Unreadable::Kind"))
     }
 }
 
 name!(
-    /// The identifier of a Port blueprint. Port allows letters, digits and `@_.+:\/-`, and had `=`.
+    /// The identifier of a Port blueprint. Port allows letters, digits and `@_.+:\/-`, and once allowed
+    /// `=`.
     BlueprintId,
     "a blueprint identifier (letters, digits and `@_.+:/=-`, as in `ec2Instance`)",
     |text| {
@@ -135,7 +136,7 @@ name!(
     }
 );
 
-/// An AWS partition, of those that botocore 1.44.5 knows. One deployment serves one partition.
+/// An AWS partition: one of those that botocore 1.44.5 knows. One deployment serves one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Partition {
@@ -167,7 +168,7 @@ pub enum Partition {
 }
 
 impl Partition {
-    /// All of them.
+    /// All partitions.
     pub const ALL: [Self; 8] = [
         Self::Aws,
         Self::AwsUsGov,
@@ -179,7 +180,7 @@ impl Partition {
         Self::AwsIsoF,
     ];
 
-    /// The partition's name as it stands in ARNs.
+    /// Returns the partition's name as ARNs have it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Aws => "aws",
@@ -193,7 +194,7 @@ impl Partition {
         }
     }
 
-    /// The region that global services of the partition live in. It is always enabled.
+    /// Returns the region of the partition's global services. It is always enabled.
     pub fn main_region(self) -> &'static str {
         match self {
             Self::Aws => "us-east-1",
@@ -207,13 +208,13 @@ impl Partition {
         }
     }
 
-    /// The same, as a region.
+    /// Returns the [main region](Self::main_region) as a [`Region`].
     pub fn home(self) -> Region {
         Region(Arc::from(self.main_region()))
     }
 
-    /// The partition a region belongs to, told by its code. A code that no other partition's regions begin
-    /// with is taken for one of the standard partition.
+    /// Returns the partition of a region, according to the region code. A code without a known prefix
+    /// belongs to the standard partition.
     pub fn of_region(region: &Region) -> Self {
         let own = |partition: &Self| {
             partition.region_prefix().is_some_and(|prefix| region.as_str().starts_with(prefix))
@@ -221,7 +222,7 @@ impl Partition {
         Self::ALL.into_iter().find(own).unwrap_or_default()
     }
 
-    /// How the codes of its regions begin (botocore's `partitions.json`); none for the standard
+    /// Returns the prefix of its region codes (botocore's `partitions.json`); `None` for the standard
     /// partition.
     fn region_prefix(self) -> Option<&'static str> {
         match self {
@@ -266,10 +267,10 @@ impl RoleArn {
         "the ARN of an IAM role (as in `arn:aws:iam::111122223333:role/PortOceanReadRole`)";
     const UNKNOWN_PARTITION: &'static str = "the ARN of an IAM role in a partition that Berth knows (`aws`, `aws-us-gov`, `aws-cn`, `aws-eusc`, `aws-iso`, `aws-iso-b`, `aws-iso-e` or `aws-iso-f`)";
 
-    /// Checks an ARN and takes it apart.
+    /// Checks an ARN and splits it into its parts.
     ///
     /// # Errors
-    /// [`IdError`] when the text is not the ARN of an IAM role in a known partition.
+    /// [`IdError`] if the text is not the ARN of an IAM role in a known partition.
     pub fn new(text: &str) -> Result<Self, IdError> {
         let refused = || IdError { found: text.to_owned(), expected: Self::EXPECTED };
         let parts: Vec<&str> = text.splitn(6, ':').collect();
@@ -292,22 +293,22 @@ impl RoleArn {
         })
     }
 
-    /// The whole ARN.
+    /// Returns the whole ARN.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The partition named by the ARN.
+    /// Returns the partition of the ARN.
     pub fn partition(&self) -> Partition {
         self.partition
     }
 
-    /// The account the role lives in.
+    /// Returns the account of the role.
     pub fn account(&self) -> &AccountId {
         &self.account
     }
 
-    /// The same role (same path and name) in another account, as Organizations discovery needs it.
+    /// Returns the same role (same path and name) in another account, as Organizations discovery needs it.
     #[must_use]
     pub fn in_account(&self, account: &AccountId) -> Self {
         let resource = self.text.splitn(6, ':').nth(5).unwrap_or_default();
@@ -365,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn role_arns_are_taken_apart() {
+    fn role_arns_are_parsed() {
         let arn = RoleArn::new("arn:aws-us-gov:iam::111122223333:role/a/b/Reader").unwrap();
         assert_eq!(arn.account().as_str(), "111122223333");
         assert_eq!(arn.partition(), Partition::AwsUsGov);
@@ -386,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn partitions_are_told_by_name_and_region() {
+    fn partitions_follow_from_name_and_region() {
         for partition in Partition::ALL {
             assert_eq!(partition.as_str().parse(), Ok(partition));
             assert_eq!(Partition::of_region(&partition.home()), partition);
@@ -394,7 +395,7 @@ mod tests {
             assert_eq!(arn.partition(), partition);
             assert_eq!(arn.in_account(arn.account()), arn);
         }
-        // Whoever mistypes a partition is told which there are, in a setting and in an ARN.
+        // The error for an unknown partition lists the known ones, in a setting and in an ARN.
         for error in [
             "aws-eu".parse::<Partition>().unwrap_err(),
             RoleArn::new("arn:aws-eu:iam::111122223333:role/Reader").unwrap_err(),

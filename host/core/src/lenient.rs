@@ -1,32 +1,32 @@
-//! JSON in which a text is malformed. One text that nobody can read must not cost the rest of a document.
+//! Repairs JSON with malformed strings, so that one unreadable string does not cost the rest of a document.
 
 use std::borrow::Cow;
 
 use serde::de::DeserializeOwned;
 
-/// What stands for what cannot be read (Unicode, section 3.9).
+/// The replacement for unreadable text (Unicode, section 3.9).
 const REPLACEMENT: &str = "\u{fffd}";
 
-/// A JSON document whose texts are well-formed.
+/// A JSON document with well-formed strings.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mended {
     /// The document.
     pub json: Vec<u8>,
-    /// How many places were malformed.
+    /// The number of malformed places.
     pub replaced: u64,
 }
 
-/// Replaces what is malformed in the texts of a JSON document; `None` where nothing is. Nothing else changes,
-/// so that a document that is cut off or has another form stays as unreadable as it is.
+/// Replaces malformed text in the strings of a JSON document; `None` if there is none. Nothing else
+/// changes, so that a truncated document or one in another format stays unreadable.
 ///
-/// - Invalid UTF-8, half of a surrogate pair (`\ud83d`), an escape that JSON does not have, and a raw NUL
+/// - Invalid UTF-8, half of a surrogate pair (`\ud83d`), an escape that JSON does not define, and a raw NUL
 ///   become U+FFFD.
-/// - Other raw control characters become the escapes that JSON has for them.
-/// - A number that JSON does not have (`NaN`, `1e999`, `007`) becomes a text.
-/// - Byte order marks before it are dropped.
+/// - Other raw control characters become their JSON escapes.
+/// - A number that JSON does not allow (`NaN`, `1e999`, `007`) becomes a string.
+/// - Leading byte order marks are dropped.
 pub fn mend_json(body: &[u8]) -> Option<Mended> {
     let (text, mut replaced) = lossy(body);
-    // Texts that are put together each bring their own.
+    // Concatenated texts each bring their own byte order mark.
     let unmarked = text.trim_start_matches('\u{feff}');
     replaced += text[..text.len() - unmarked.len()].chars().count() as u64;
     let text = unmarked;
@@ -45,11 +45,11 @@ pub fn mend_json(body: &[u8]) -> Option<Mended> {
     (mender.replaced > 0).then_some(Mended { json: mender.json, replaced: mender.replaced })
 }
 
-/// Reads a JSON document. Where that fails, with what is malformed in its texts [replaced](mend_json); the
-/// number is how many places were.
+/// Parses a JSON document. If that fails, [repairs](mend_json) its strings and tries again. Also returns
+/// the number of repaired places.
 ///
 /// # Errors
-/// Those of `serde_json` on the document as it came, where that does not help.
+/// The `serde_json` error for the original document, if the repair does not help.
 pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<(T, u64)> {
     serde_json::from_slice(body).map(|value| (value, 0)).or_else(|error| {
         let mended = mend_json(body);
@@ -59,7 +59,7 @@ pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<(T, u64
     })
 }
 
-/// The text that bytes are, with U+FFFD for what is no UTF-8, and how often.
+/// Decodes bytes as text, with U+FFFD for invalid UTF-8. Also returns the number of replacements.
 pub fn lossy(bytes: &[u8]) -> (Cow<'_, str>, u64) {
     let text = String::from_utf8_lossy(bytes);
     let replaced = match &text {
@@ -82,7 +82,7 @@ impl Mender {
         self.replaced += 1;
     }
 
-    /// Copies the string that the text begins with; returns what is behind it.
+    /// Copies the string at the start of the text; returns the remainder.
     fn string<'t>(&mut self, text: &'t str) -> &'t str {
         self.json.push(b'"');
         let mut rest = &text[1..];
@@ -113,7 +113,7 @@ impl Mender {
         }
     }
 
-    /// Copies the escape that the text begins with; returns what is behind it.
+    /// Copies the escape at the start of the text; returns the remainder.
     fn escape<'t>(&mut self, text: &'t str) -> &'t str {
         let length = match text.as_bytes().get(1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
@@ -138,7 +138,7 @@ impl Mender {
         &text[length..]
     }
 
-    /// Copies the word or number that the text begins with; returns what is behind it.
+    /// Copies the word or number at the start of the text; returns the remainder.
     fn word<'t>(&mut self, text: &'t str) -> &'t str {
         let end = text.find(['{', '}', '[', ']', ',', ':', '"', ' ', '\t', '\n', '\r']);
         let (word, rest) = text.split_at(end.unwrap_or(text.len()));
@@ -152,7 +152,7 @@ impl Mender {
     }
 }
 
-/// Whether a word is meant as a number. Any other that JSON does not have is garbage.
+/// Returns whether a word is meant as a number. Any other word that JSON does not define is garbage.
 fn is_number(word: &str) -> bool {
     let digits = |text: &str| text.starts_with(|first: char| first.is_ascii_digit());
     let unsigned = word.strip_prefix(['-', '+']).unwrap_or(word);
@@ -161,7 +161,7 @@ fn is_number(word: &str) -> bool {
         || (digits(unsigned) && unsigned.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b)))
 }
 
-/// The code unit of the `\uXXXX` that a text begins with.
+/// Returns the code unit of the `\uXXXX` at the start of a text.
 fn code_unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_texts_are_replaced_and_all_else_is_kept() {
+    fn malformed_strings_are_replaced_and_everything_else_is_kept() {
         for (text, expected, replaced) in [
             (r#""cut \ud83d""#, "cut \u{fffd}", 1),
             (r#""\uDE00\uD83D""#, "\u{fffd}\u{fffd}", 2),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_no_json_stays_so() {
+    fn truncated_or_other_input_is_not_repaired() {
         for text in [
             "",
             "{",
@@ -236,7 +236,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_byte_within_a_text_changes_only_that_text(
+        fn a_malformed_byte_in_a_string_changes_only_that_string(
             at in 0_usize..24,
             byte in any::<u8>().prop_filter("ends the text", |byte| !b"\"\\".contains(byte)),
         ) {

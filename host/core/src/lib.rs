@@ -1,10 +1,10 @@
-//! The leaf every other crate of Berth knows: the vocabulary of the field (account, region, kind,
-//! blueprint, entity, unit), the fetch-plan language, and the four traits a sync runs through.
+//! The leaf crate that every other crate of Berth knows: the vocabulary (account, region, kind, blueprint,
+//! entity, unit), the fetch-plan language, and the four traits of a sync.
 //!
 //! # Invariants
 //! - No I/O, no runtime, no HTTP, no AWS SDK type, no Port wire type, no WASM type.
-//! - A name that passed its constructor is valid: [`AccountId`], [`Region`], [`Kind`],
-//!   [`BlueprintId`] and [`RoleArn`] cannot hold anything else.
+//! - A name that passed its constructor is valid: [`AccountId`], [`Region`], [`Kind`], [`BlueprintId`] and
+//!   [`RoleArn`] cannot hold anything else.
 //! - No type here can hold a secret.
 
 mod appconfig;

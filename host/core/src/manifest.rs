@@ -1,5 +1,5 @@
-//! What a plugin says about itself: its kinds, their fetch plans, options, blueprints and default
-//! mapping. The JSON form is part of the plugin contract; `wit/README.md` describes it for authors.
+//! A plugin's manifest: its kinds, their fetch plans, options, blueprints and default mapping. The JSON
+//! format is part of the plugin contract; `wit/README.md` describes it for authors.
 
 mod check;
 #[cfg(test)]
@@ -16,13 +16,13 @@ use crate::{
 
 pub(crate) use check::refuse;
 
-/// A manifest that was refused, with the place in it.
+/// A rejected manifest, with the place of the error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("manifest, at `{at}`: {reason}")]
 pub struct ManifestError {
-    /// Where: a path into the manifest (`kinds[0].plan.steps[1].input`).
+    /// The place: a path into the manifest (`kinds[0].plan.steps[1].input`).
     pub at: String,
-    /// What is wrong there.
+    /// The problem at that place.
     pub reason: String,
 }
 
@@ -34,14 +34,14 @@ pub struct Manifest {
     pub name: String,
     /// The plugin's own version.
     pub version: String,
-    /// One line on what it maps.
+    /// A one-line description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The kinds it maps.
     pub kinds: Vec<KindManifest>,
 }
 
-/// Where a kind's resources live.
+/// Where a kind's resources exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
@@ -49,10 +49,10 @@ pub enum Scope {
     Regional,
     /// Once per account, through any allowed region.
     Global,
-    /// Once for the whole organization, through the first account that may.
+    /// Once for the whole organization, through the first account that has access.
     Organization,
-    /// The account itself is the resource: no AWS call, the host hands over
-    /// `{"Id", "Name"}` of each account it could authenticate to.
+    /// The account itself is the resource. No AWS call: the host passes `{"Id", "Name"}` of each account
+    /// that it could authenticate to.
     Account,
 }
 
@@ -62,41 +62,41 @@ pub enum Scope {
 pub struct KindManifest {
     /// The kind's name.
     pub kind: Kind,
-    /// Whether it also stands for every kind with the same first segment (`AWS`) that no plugin
-    /// maps: a generic plugin. Its plan then uses the placeholder `{kind}`.
+    /// Whether it also stands for every kind with the same first segment (`AWS`) that no other plugin maps:
+    /// a generic plugin. Its plan then uses the placeholder `{kind}`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fallback: bool,
-    /// Where its resources live.
+    /// Where its resources exist.
     pub scope: Scope,
-    /// When given, the only regions in which the service exists.
+    /// If set, the only regions in which the service exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regions: Option<BTreeSet<Region>>,
-    /// Whether each resource belongs to exactly one account: the one that it is read through. False,
-    /// the default, for what several accounts list (shared subnets, transit gateways, images).
+    /// Whether each resource belongs to exactly one account: the one that it is read through. False, the
+    /// default, for resources that several accounts list (shared subnets, transit gateways, images).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub single_account: bool,
-    /// Which AWS reads make up a resource.
+    /// The AWS reads that make up a resource.
     #[serde(default, skip_serializing_if = "FetchPlan::is_empty")]
     pub plan: FetchPlan,
-    /// Named extras that a selector's `includeActions` switches on.
+    /// Optional data that a selector's `includeActions` switches on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<OptionInfo>,
-    /// What a fresh installation takes of the two fields below.
+    /// Which of the two fields below a fresh installation gets.
     #[serde(default, skip_serializing_if = "Install::is_all")]
     pub install: Install,
     /// The kind's blueprints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blueprints: Vec<Blueprint>,
-    /// The kind's default mapping: the entry of the app-config for which the plugin maps natively.
-    /// `None` for a kind that has no mapping of its own.
+    /// The kind's default mapping: the entry of the app-config that the plugin implements natively. `None`
+    /// for a kind without a mapping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mapping: Option<ResourceConfig>,
-    /// Which events tell that a resource changed, and how it is read again.
+    /// The events that report a change of a resource, and how to read it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<EventRules>,
 }
 
-/// What a fresh installation takes of a kind.
+/// What a fresh installation gets of a kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Install {
@@ -105,22 +105,22 @@ pub enum Install {
     All,
     /// Its blueprints only.
     Blueprints,
-    /// Nothing: operators add its blueprint and mapping when they want it.
+    /// Nothing: operators add its blueprint and mapping when they need them.
     None,
 }
 
 impl Install {
-    /// Whether everything is taken, the default.
+    /// Returns whether a fresh installation gets everything, the default.
     pub fn is_all(&self) -> bool {
         *self == Self::All
     }
 }
 
-/// A named extra of a kind.
+/// A named option of a kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptionInfo {
-    /// The name that stands in `includeActions`.
+    /// Its name in `includeActions`.
     pub name: String,
     /// What it adds.
     pub description: String,
@@ -135,16 +135,15 @@ pub struct FetchPlan {
     /// The list step whose items are the resources. Default: the first step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<String>,
-    /// How many resources make a batch for the mapping (default 100).
+    /// The number of resources in a batch for the mapping (default 100).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunk: Option<u32>,
 }
 
 /// One AWS read operation of a plan.
 ///
-/// A *list* step yields items: the first step, and any step on the way from it to the plan's
-/// `resources` (a fan-out: run once for each item of its parent). Every other step *enriches* the
-/// items of its parent.
+/// A *list* step yields items: the first step, and any step between it and the plan's `resources` (a
+/// fan-out: it runs once for each item of its parent). Every other step *enriches* the items of its parent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
@@ -154,28 +153,28 @@ pub struct Step {
     pub service: String,
     /// The operation, as AWS spells it (`DescribeInstances`). Only read operations exist.
     pub operation: String,
-    /// The request's input. Strings may hold placeholders: `{item…}` (the parent's item),
-    /// `{items…}` (the batch), `{parents.<step>…}`, `{steps.<step>…}` (an earlier step's result
-    /// for the item), `{account}`, `{region}`, `{partition}`, `{kind}`.
+    /// The request's input. Strings may contain placeholders: `{item…}` (the parent's item), `{items…}`
+    /// (the batch), `{parents.<step>…}`, `{steps.<step>…}` (an earlier step's result for the item),
+    /// `{account}`, `{region}`, `{partition}`, `{kind}`.
     #[serde(default, skip_serializing_if = "StepInput::is_empty")]
     pub input: StepInput,
-    /// For a list step: where the items are in the response. For an enrichment with several
-    /// results (pages, batches): where those are.
+    /// For a list step: the path of the items in the response. For an enrichment with several results
+    /// (pages, batches): the path of the results.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Path>,
-    /// For an enrichment: the members of a document's `Properties` that its result becomes (`Tags`).
-    /// Where the step is denied, the fields of a mapping that use one of these are left as the catalog
-    /// has them. Without it, so are the fields that come out empty.
+    /// For an enrichment: the members of a document's `Properties` that come from its result (`Tags`). If
+    /// the step is denied, the mapped fields that use one of these members keep their values in the
+    /// catalog. Without `fills`, the same applies to the fields that come out empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fills: Option<BTreeSet<String>>,
-    /// How an answer says that there are no items, where it then leaves their list out. By default an
-    /// answer without the list is an error: it does not say that there is nothing.
+    /// How a response that omits the list states that there are no items. By default, a response without
+    /// the list is an error: it does not prove that there are no items.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub empty: Option<EmptyList>,
-    /// For a list step: only the items with this value are resources.
+    /// For a list step: only items with this value are resources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Only>,
-    /// For an enrichment: the part of the response that is kept (default: all of it).
+    /// For an enrichment: the part of the response to keep (default: all of it).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Path>,
     /// Runs once for each item of this step.
@@ -184,20 +183,20 @@ pub struct Step {
     /// Runs once for up to `size` items of this step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
-    /// How the results of a batch find their items.
+    /// How the results of a batch are assigned to their items.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matching: Option<Match>,
-    /// Runs only when this option is switched on.
+    /// Runs only if this option is switched on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub option: Option<String>,
-    /// A template for the region to call, where that is not the unit's (`{item.BucketRegion}`).
+    /// A template for the region to call, if it is not the unit's (`{item.BucketRegion}`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// What an AWS error means, by error code. `denied` and `missing` stand for all codes of
-    /// these classes, `*` for every other; an exact code wins over its class.
+    /// The policy for each AWS error code. `denied` and `missing` stand for all codes of these classes, `*`
+    /// for every other code; an exact code takes precedence over its class.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub errors: BTreeMap<String, ErrorRule>,
-    /// The IAM actions that the call needs, where they are not `<service>:<operation>`.
+    /// The IAM actions that the call needs, if they are not `<service>:<operation>`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub iam: Vec<String>,
 }
@@ -206,38 +205,39 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Only {
-    /// The path of the value in the item (`@`: the item itself). One of several is enough.
+    /// The path of the value in the item (`@`: the item itself). If it yields several values, one match is
+    /// enough.
     pub path: Path,
-    /// What the value is: a text with the placeholders of `input`.
+    /// The expected value: a text with the placeholders of `input`.
     pub is: String,
 }
 
-/// How an answer without the list of its items says that there are none.
+/// How a response without the list of its items states that there are none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum EmptyList {
-    /// A plain convention.
+    /// A convention.
     Convention(EmptyConvention),
-    /// Another member of the answer says so.
+    /// Another member of the response states it.
     Stated(StatedEmpty),
 }
 
-/// The plain conventions for an empty list.
+/// The conventions for an empty list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EmptyConvention {
-    /// The service leaves an empty list out. Nothing else tells it from an answer that was cut off, so
-    /// this is only for services that are known to do so.
+    /// The service omits an empty list. Such a response cannot be told from a truncated one, so use this
+    /// only for services that are known to do so.
     Omitted,
 }
 
-/// A member that says that a list is empty.
+/// A member that states that a list is empty.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StatedEmpty {
-    /// The path of the member in the answer (`DistributionList.Quantity`).
+    /// The path of the member in the response (`DistributionList.Quantity`).
     pub path: Path,
-    /// Its value when there are no items (`0`).
+    /// Its value if there are no items (`0`).
     pub is: Value,
 }
 
@@ -245,13 +245,13 @@ pub struct StatedEmpty {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Batch {
-    /// The step whose items are taken together.
+    /// The step whose items are batched.
     pub of: String,
-    /// How many at most, 1 or more.
+    /// The maximum number of items, 1 or more.
     pub size: u32,
 }
 
-/// How the results of a batch find their items: by equal values, never by position.
+/// How the results of a batch are assigned to their items: by equal values, never by position.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Match {
@@ -259,20 +259,20 @@ pub struct Match {
     pub item: Path,
     /// The path of the key in a result.
     pub result: Path,
-    /// Where an answer names the items that it has no result for.
+    /// Where a response names the items without a result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures: Option<BatchFailures>,
-    /// What happens to an item that has no result and is not among the failures either.
+    /// What happens to an item that has no result and is not among the failures.
     #[serde(default)]
     pub unmatched: Unmatched,
 }
 
-/// Where the answer to a batch names the items that it has no result for, and why. An item that does not
+/// Where the response to a batch names the items without a result, and the reasons. An item that does not
 /// exist is not a resource; every other failure fails the item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchFailures {
-    /// The path of the failures in the answer (`failures[]`).
+    /// The path of the failures in the response (`failures[]`).
     pub items: Path,
     /// The path of the item's key in a failure (default `@`: the failure itself).
     #[serde(default = "Path::itself", skip_serializing_if = "Path::is_itself")]
@@ -285,49 +285,50 @@ pub struct BatchFailures {
     pub missing: BTreeSet<String>,
 }
 
-/// What happens to an item that a batch does not mention.
+/// What happens to an item that the response to a batch does not mention.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unmatched {
-    /// It does not exist (any more). Only for operations that are known to leave out what does not exist,
-    /// and nothing else.
+    /// The item does not exist (any more). Only for operations that are known to omit nothing but items
+    /// that do not exist.
     Drop,
     /// It is mapped without this step's result.
     Absent,
-    /// It has failed, and its unit is protected. The default: what is not mentioned may still exist.
+    /// The item has failed, and its unit is protected. The default: an item that is not mentioned may still
+    /// exist.
     #[default]
     Fail,
 }
 
-/// What an AWS error code means to a step.
+/// The meaning of an AWS error code for a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ErrorRule {
-    /// A plain policy.
+    /// A policy.
     Policy(ErrorPolicy),
-    /// The answer is taken to be this value.
+    /// This value replaces the response.
     Use {
-        /// The value that stands for the response.
+        /// The value that replaces the response.
         #[serde(rename = "use")]
         value: Value,
     },
 }
 
-/// The plain policies for an error code.
+/// The policies for an error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorPolicy {
-    /// The item is mapped without this step's result. An error that hides the result (denied access, a
-    /// busy service, or anything by `*`) is reported, and what the step [fills](Step::fills) stays as the
-    /// catalog has it; any other error means that there is no result.
+    /// The item is mapped without this step's result. An error that hides the result (denied access, a busy
+    /// service, or any error matched by `*`) is reported, and the fields that the step [fills](Step::fills)
+    /// keep their values in the catalog; any other error means that there is no result.
     Absent,
-    /// The item is no resource (any more) and is dropped; for a list step: there are no items. Only for
+    /// The item is not a resource (any more) and is dropped; for a list step: there are no items. Only for
     /// errors that mean that something does not exist.
     Drop,
-    /// The unit is skipped and protected from deletion. The default where the plan's first list is denied.
+    /// The unit is skipped and protected from deletion. The default if the plan's first list is denied.
     SkipUnit,
-    /// The item is reported as failed, its entity stays as it was, and its unit is protected. The default
-    /// for all else.
+    /// The item is reported as failed, its entity is kept unchanged, and its unit is protected. The default
+    /// in all other cases.
     Fail,
 }
 
@@ -340,17 +341,17 @@ pub struct StepInput {
 }
 
 impl StepInput {
-    /// The compiled template.
+    /// Returns the compiled template.
     pub fn template(&self) -> &Template {
         &self.template
     }
 
-    /// The JSON form.
+    /// Returns the JSON form.
     pub fn source(&self) -> &Value {
         &self.source
     }
 
-    /// Whether the input is `{}`.
+    /// Returns whether the input is `{}`.
     pub fn is_empty(&self) -> bool {
         self.source.as_object().is_some_and(serde_json::Map::is_empty)
     }
@@ -383,17 +384,17 @@ impl From<StepInput> for Value {
 }
 
 impl FetchPlan {
-    /// Whether the plan has no step.
+    /// Returns whether the plan has no steps.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
 
-    /// The step of that name.
+    /// Returns the step with this id.
     pub fn step(&self, id: &str) -> Option<&Step> {
         self.steps.iter().find(|step| step.id == id)
     }
 
-    /// The list step whose items are the resources.
+    /// Returns the list step whose items are the resources.
     pub fn resource_step(&self) -> Option<&Step> {
         match &self.resources {
             Some(id) => self.step(id),
@@ -401,7 +402,7 @@ impl FetchPlan {
         }
     }
 
-    /// The list steps from the root to the resources, in order.
+    /// Returns the list steps from the root to the resources, in order.
     pub fn list_steps(&self) -> Vec<&Step> {
         let mut chain = Vec::new();
         let mut current = self.resource_step();
@@ -413,7 +414,8 @@ impl FetchPlan {
         chain
     }
 
-    /// The steps that enrich items of that list step, in order, without those whose option is off.
+    /// Returns the steps that enrich the items of that list step, in order, without steps whose option is
+    /// off.
     pub fn enrichments<'p>(&'p self, list: &str, options: &BTreeSet<String>) -> Vec<&'p Step> {
         let lists: Vec<&str> = self.list_steps().iter().map(|step| step.id.as_str()).collect();
         self.steps
@@ -425,17 +427,17 @@ impl FetchPlan {
 }
 
 impl Step {
-    /// Whether it runs when these options are switched on.
+    /// Returns whether the step runs with these options.
     pub fn is_on(&self, options: &BTreeSet<String>) -> bool {
         self.option.as_ref().is_none_or(|option| options.contains(option))
     }
 
-    /// The step whose items this one runs for.
+    /// Returns the step whose items this one runs for.
     pub fn parent(&self) -> Option<&str> {
         self.each.as_deref().or(self.batch.as_ref().map(|batch| batch.of.as_str()))
     }
 
-    /// The IAM actions that the call needs.
+    /// Returns the IAM actions that the call needs.
     pub fn iam_actions(&self) -> Vec<String> {
         if self.iam.is_empty() {
             vec![format!("{}:{}", self.service, self.operation)]
@@ -446,11 +448,10 @@ impl Step {
 }
 
 impl Manifest {
-    /// Reads and checks a manifest.
+    /// Parses and checks a manifest.
     ///
     /// # Errors
-    /// [`ManifestError`] with the place and the reason, for bad JSON as well as for a plan that
-    /// makes no sense.
+    /// [`ManifestError`] with the place and the reason, for invalid JSON as well as for an invalid plan.
     pub fn parse(json: &[u8]) -> Result<Self, ManifestError> {
         let mut reader = serde_json::Deserializer::from_slice(json);
         let manifest: Self = serde_path_to_error::deserialize(&mut reader)
@@ -462,7 +463,7 @@ impl Manifest {
 }
 
 impl KindManifest {
-    /// The blueprints that it brings, and that of its default mapping.
+    /// Returns the blueprints that it ships, and those of its default mappings.
     pub fn declared_blueprints(&self) -> BTreeSet<BlueprintId> {
         let own = self.blueprints.iter().map(|blueprint| blueprint.identifier().clone());
         let mapped =
@@ -470,7 +471,7 @@ impl KindManifest {
         own.chain(mapped).collect()
     }
 
-    /// This generic kind, standing for another one; `None` when it does not.
+    /// Returns this generic kind for another kind; `None` if it does not stand for it.
     pub fn standing_for(&self, kind: &Kind) -> Option<Self> {
         let family = |kind: &Kind| kind.as_str().split("::").next().map(ToOwned::to_owned);
         if !self.fallback || family(&self.kind) != family(kind) {
@@ -484,7 +485,7 @@ impl KindManifest {
         Some(other)
     }
 
-    /// The same kind, read by its list steps alone: resources are listed, and not enriched. Parents keep
+    /// Returns the same kind with its list steps only: resources are listed, but not enriched. Parents keep
     /// their enrichments, since a list below them may need the results.
     #[must_use]
     pub fn list_only(&self) -> Self {

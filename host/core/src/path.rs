@@ -1,7 +1,7 @@
-//! The two small notations of a fetch plan: paths into JSON and templates of request inputs.
+//! The two notations of a fetch plan: paths into JSON, and templates of request inputs.
 //!
-//! A path is the subset of JMESPath that response navigation needs: names joined by dots, `[]` to
-//! flatten a list, `[n]` for one element. `@` or the empty text is the value itself.
+//! A path is the subset of JMESPath that selects values in responses: names joined by dots, `[]` to flatten
+//! a list, `[n]` for one element. `@` or the empty text is the value itself.
 
 use std::fmt;
 
@@ -68,34 +68,34 @@ impl Path {
                     rest = after;
                 }
                 if !rest.is_empty() {
-                    return Err(error("something stands after a `]`"));
+                    return Err(error("unexpected text after a `]`"));
                 }
             }
         }
         Ok(Self { text: text.to_owned(), segments })
     }
 
-    /// The path as it was written.
+    /// Returns the path as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Its parts, from the outermost in.
+    /// Returns its segments, outermost first.
     pub fn segments(&self) -> &[PathSegment] {
         &self.segments
     }
 
-    /// Whether the path may yield several values.
+    /// Returns whether the path may yield several values.
     pub fn is_list(&self) -> bool {
         self.segments.contains(&PathSegment::Flatten)
     }
 
-    /// The path `@`: the value itself.
+    /// Returns the path `@`: the value itself.
     pub fn itself() -> Self {
         Self { text: "@".to_owned(), segments: Vec::new() }
     }
 
-    /// The elements of the list that is this member: `name[]`.
+    /// Returns the path of the elements of a list member: `name[]`.
     pub fn list_of(name: &str) -> Self {
         Self {
             text: format!("{name}[]"),
@@ -103,39 +103,39 @@ impl Path {
         }
     }
 
-    /// Whether it leads to the value itself.
+    /// Returns whether the path selects the value itself.
     pub fn is_itself(&self) -> bool {
         self.segments.is_empty()
     }
 
-    /// The parts that lead to the first list; all of them where there is none.
+    /// Returns the segments up to the first list; all segments if there is no list.
     pub fn to_first_list(&self) -> &[PathSegment] {
         let end = self.segments.iter().position(|segment| *segment == PathSegment::Flatten);
         &self.segments[..end.unwrap_or(self.segments.len())]
     }
 
-    /// The first list on the path; without a list on it, the value that it leads to. `None` where the
-    /// value has no such member, where it is null, and where something else is in place of the list.
+    /// Returns the first list on the path; without a list on it, the value at the path. `None` if the value
+    /// has no such member, if the member is null, or if it is not a list where the path needs one.
     pub fn list_in<'v>(&self, value: &'v Value) -> Option<&'v Value> {
         let mut found = None;
         walk(self.to_first_list(), value, &mut |value| found = Some(value));
         found.filter(|value| if self.is_list() { value.is_array() } else { !value.is_null() })
     }
 
-    /// All values at the path, in order. A missing name or a value of another type yields none.
+    /// Returns all values at the path, in order. A missing name or a value of another type yields none.
     pub fn all<'v>(&self, value: &'v Value) -> Vec<&'v Value> {
         let mut found = Vec::new();
         walk(&self.segments, value, &mut |value| found.push(value));
         found
     }
 
-    /// The first value at the path.
+    /// Returns the first value at the path.
     pub fn first<'v>(&self, value: &'v Value) -> Option<&'v Value> {
         self.all(value).into_iter().next()
     }
 
-    /// Takes the values at the path out of a document, leaving nulls behind: how a page's items
-    /// are had without copying them.
+    /// Moves the values at the path out of a document and leaves nulls behind, to get a page's items
+    /// without copying them.
     pub fn take_all(&self, value: &mut Value) -> Vec<Value> {
         let mut found = Vec::new();
         walk_mut(&self.segments, value, &mut |value| found.push(value.take()));
@@ -204,9 +204,9 @@ impl From<Path> for String {
     }
 }
 
-/// What the names at the head of a template's placeholders stand for.
+/// Resolves the root names of a template's placeholders.
 pub trait TemplateScope {
-    /// The value of a root name (`item`, `account`, …), if it is known.
+    /// Returns the value of a root name (`item`, `account`, …), if it is known.
     fn root(&self, name: &str) -> Option<&Value>;
 }
 
@@ -218,10 +218,10 @@ impl TemplateScope for Map<String, Value> {
 
 /// A JSON value in whose strings `{path}` stands for a value known at request time.
 ///
-/// A string that is one placeholder and nothing else takes the value with its type (a path with
-/// `[]` gives a list); inside a longer string the value is written as text. `{{` and `}}` are
-/// literal braces. A member whose lone placeholder has no value is left out of its object, so that
-/// an optional input is simply not sent.
+/// A string that is a single placeholder takes the value with its type (a path with `[]` yields a list);
+/// inside a longer string the value is formatted as text. `{{` and `}}` are literal braces. If a member is
+/// a single placeholder without a value, the member is omitted from its object, so that an optional input
+/// is not sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template(Node);
 
@@ -271,19 +271,19 @@ impl Template {
     /// Compiles a JSON value.
     ///
     /// # Errors
-    /// [`PathError`] for a placeholder that is not a path or a brace that is not closed.
+    /// [`PathError`] for a placeholder that is not a path, or an unclosed brace.
     pub fn parse(value: &Value) -> Result<Self, PathError> {
         Node::parse(value).map(Self)
     }
 
-    /// The root names that the placeholders use, with repeats.
+    /// Returns the root names of the placeholders, with duplicates.
     pub fn roots(&self) -> Vec<&str> {
         let mut roots = Vec::new();
         self.0.roots(&mut roots);
         roots
     }
 
-    /// Fills the placeholders. `None` when the whole template is one placeholder without a value.
+    /// Fills the placeholders. `None` if the whole template is a single placeholder without a value.
     pub fn render(&self, scope: &dyn TemplateScope) -> Option<Value> {
         self.0.render(scope)
     }
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_paths_say_why() {
+    fn invalid_paths_have_a_reason() {
         for (path, reason) in [
             ("a..b", "a name is missing"),
             ("a.", "a name is missing"),
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn templates_fill() {
+    fn templates_are_rendered() {
         let template = Template::parse(&json!({
             "Bucket": "{item.Name}",
             "Ids": "{items[].Id}",

@@ -1,10 +1,10 @@
-//! The names that Port takes, as the schemas of its public API reference have them.
+//! The names that Port accepts, according to the schemas of its public API reference.
 //!
-//! Port checks an identifier in the schema of a whole request, so that one that does not fit may cost
-//! the other entities of the request, too. Hence the check before anything is sent.
+//! Port validates identifiers against the schema of a whole request, so an invalid one may fail the other
+//! entities of the request, too. Therefore Berth checks before it sends anything.
 //!
-//! `\p{L}` is taken for [`char::is_alphabetic`], which also holds for a few marks that Port does not
-//! take for letters: nothing is refused here that Port would take.
+//! Berth uses [`char::is_alphabetic`] for `\p{L}`. It also includes a few marks that are not letters to
+//! Port, so this check never rejects a name that Port would accept.
 
 use std::collections::BTreeSet;
 
@@ -12,25 +12,24 @@ use serde_json::{Map, Value};
 
 use crate::{Entity, Problem, ProblemCode};
 
-/// The most characters in an identifier of an entity, and in a relation's target.
+/// The maximum number of characters in an entity's identifier and in a relation's target.
 const IDENTIFIER_LENGTH: usize = 1000;
-/// The most characters in an identifier and a title of a blueprint, and in the names of its
+/// The maximum number of characters in a blueprint's identifier and title, and in the names of its
 /// properties and relations.
 const NAME_LENGTH: usize = 100;
-/// The most characters in a blueprint's description.
+/// The maximum number of characters in a blueprint's description.
 const DESCRIPTION_LENGTH: usize = 200;
-/// How much of a name stands in a message.
+/// The maximum number of characters of a name in a message.
 const SHOWN: usize = 120;
 
 /// Parts of a blueprint whose keys are names.
 const NAMED: [&str; 4] = ["relations", "mirrorProperties", "calculationProperties", "aggregationProperties"];
 
 /// Checks the identifier of an entity and the targets of its relations:
-/// `^(?!\.{1,2}$)[\p{L}0-9@_.+:\\/=-]+$`, at most 1,000 characters. What stands for a search query is
-/// not looked at.
+/// `^(?!\.{1,2}$)[\p{L}0-9@_.+:\\/=-]+$`, at most 1,000 characters. Search queries are not checked.
 ///
 /// # Errors
-/// A [`Problem`] that names what does not fit, with an expression that makes it fit.
+/// A [`Problem`] that names the invalid value, with an expression that fixes it.
 pub fn check_entity(entity: &Entity) -> Result<(), Problem> {
     if entity.search.is_none() {
         check_identifier("identifier", &entity.key.identifier)?;
@@ -57,28 +56,28 @@ pub fn check_entity(entity: &Entity) -> Result<(), Problem> {
 fn no_target(place: &str) -> Problem {
     Problem::new(
         ProblemCode::MappingUnfit,
-        format!("Port does not take `{place}`: it is neither an identifier nor a list of identifiers"),
+        format!("Port does not accept `{place}`: it is neither an identifier nor a list of identifiers"),
     )
-    .remedy(format!("Have `{place}` in the mapping give a string, as in `<expression> | tostring`."))
+    .remedy(format!("Make `{place}` in the mapping return a string, as in `<expression> | tostring`."))
 }
 
 fn check_identifier(place: &str, text: &str) -> Result<(), Problem> {
     let refused = |reason: &str| {
         Problem::new(
             ProblemCode::MappingUnfit,
-            format!("Port does not take `{place}` `{}`: {reason}", shown(text)),
+            format!("Port does not accept `{place}` `{}`: {reason}", shown(text)),
         )
     };
     if text.is_empty() {
         return Err(refused("it is empty").remedy(format!(
-            "Map `{place}` to a value that every resource has, or to null where there is none."
+            "Map `{place}` to a value that every resource has, or to null if there is none."
         )));
     }
     let unfit: BTreeSet<char> = text.chars().filter(|c| !fits_identifier(*c)).collect();
     if !unfit.is_empty() {
         let unfit: Vec<String> = unfit.iter().take(10).map(|c| format!("`{}`", c.escape_debug())).collect();
         return Err(refused(&format!(
-            "letters, digits and `@_.+:\\/=-` may stand in it, and not {}",
+            "it may contain letters, digits and `@_.+:\\/=-`, but not {}",
             unfit.join(", ")
         ))
         .remedy(format!(
@@ -87,39 +86,38 @@ fn check_identifier(place: &str, text: &str) -> Result<(), Problem> {
         )));
     }
     if matches!(text, "." | "..") {
-        return Err(refused("dots alone are no identifier").remedy(format!(
-            "Put something before them in the mapping: `{place}: \"id-\" + <expression>`."
-        )));
+        return Err(refused("an identifier cannot consist of dots only")
+            .remedy(format!("Add a prefix in the mapping: `{place}: \"id-\" + <expression>`.")));
     }
     let length = text.chars().count();
     if length > IDENTIFIER_LENGTH {
-        return Err(refused(&format!("it has {length} characters, and Port takes {IDENTIFIER_LENGTH}"))
+        return Err(refused(&format!("it has {length} characters, and Port accepts {IDENTIFIER_LENGTH}"))
             .remedy(format!(
-                "Shorten it in the mapping so that it stays unique, for instance by leaving out a prefix: \
+                "Shorten it in the mapping and keep it unique, for example by removing a prefix: \
              `{place}: <expression> | gsub(\"^<prefix>\"; \"\")`."
             )));
     }
     Ok(())
 }
 
-/// Whether a character may stand in an entity's identifier.
+/// Returns whether an entity's identifier may contain a character.
 pub(crate) fn fits_identifier(c: char) -> bool {
     c.is_alphabetic() || c.is_ascii_digit() || "@_.+:\\/=-".contains(c)
 }
 
-/// Checks the names of a blueprint: its identifier (`[\p{L}0-9@_.+:\\/-]+`, at most 100 characters),
-/// title (at most 100) and description (at most 200), and the names of properties, relations, and
-/// mirror, calculation and aggregation properties (`^[A-Za-z0-9@_=\-]+$`, at most 100).
+/// Checks the names of a blueprint: its identifier (`[\p{L}0-9@_.+:\\/-]+`, at most 100 characters), title
+/// (at most 100) and description (at most 200), and the names of properties, relations, and mirror,
+/// calculation and aggregation properties (`^[A-Za-z0-9@_=\-]+$`, at most 100).
 ///
 /// # Errors
-/// A sentence that names the first that does not fit.
+/// A sentence that names the first invalid name.
 pub(crate) fn check_blueprint(definition: &Map<String, Value>) -> Result<(), String> {
     let text = |key: &str| definition.get(key).and_then(Value::as_str).unwrap_or_default();
     let identifier = text("identifier");
     let fits = |c: char| c != '=' && fits_identifier(c);
     if identifier.chars().count() > NAME_LENGTH || !identifier.chars().all(fits) {
         return Err(format!(
-            "Port does not take `{}` as a blueprint's identifier: up to {NAME_LENGTH} letters, digits and \
+            "Port does not accept `{}` as a blueprint's identifier: up to {NAME_LENGTH} letters, digits and \
              `@_.+:\\/-` may stand in it",
             shown(identifier)
         ));
@@ -128,7 +126,7 @@ pub(crate) fn check_blueprint(definition: &Map<String, Value>) -> Result<(), Str
         let length = text(key).chars().count();
         if length > limit {
             return Err(format!(
-                "the `{key}` of blueprint `{identifier}` has {length} characters, and Port takes {limit}"
+                "the `{key}` of blueprint `{identifier}` has {length} characters, and Port accepts {limit}"
             ));
         }
     }
@@ -139,7 +137,7 @@ pub(crate) fn check_blueprint(definition: &Map<String, Value>) -> Result<(), Str
             let fits = |c: char| c.is_ascii_alphanumeric() || "@_=-".contains(c);
             if name.is_empty() || name.len() > NAME_LENGTH || !name.chars().all(fits) {
                 return Err(format!(
-                    "Port does not take `{}` in `{part}` of blueprint `{identifier}`: a name has 1 to {NAME_LENGTH} \
+                    "Port does not accept `{}` in `{part}` of blueprint `{identifier}`: a name has 1 to {NAME_LENGTH} \
                      of the characters A to Z, a to z, 0 to 9 and `@_=-`",
                     shown(name)
                 ));
@@ -149,7 +147,7 @@ pub(crate) fn check_blueprint(definition: &Map<String, Value>) -> Result<(), Str
     Ok(())
 }
 
-/// The beginning of a text, for a message.
+/// Returns the beginning of a text, for a message.
 fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -170,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn identifiers_are_taken_as_port_documents_them() {
+    fn identifiers_are_checked_as_port_documents_them() {
         for fits in
             ["a", "arn:aws:s3:::my-bucket/x", "Überlast", "日本", "a.b", "...", "C:\\x", "k=v", "a+b@c"]
         {
@@ -184,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_problem_names_the_place_and_how_to_make_it_fit() {
+    fn the_problem_names_the_place_and_a_fix() {
         let problem = check_entity(&entity("CPU > 80% (prod)", json!({}))).unwrap_err();
         assert!(problem.message.contains("`identifier` `CPU > 80% (prod)`"), "{problem}");
         assert!(problem.message.contains("` `, `%`, `(`, `)`, `>`"), "{problem}");
@@ -209,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_blueprints_are_checked() {
+    fn blueprint_names_are_checked() {
         let check = |change: Value| {
             let mut blueprint = json!({
                 "identifier": "my/Blueprint", "title": "T", "description": "D",

@@ -1,12 +1,12 @@
-//! A failure as people and programs read it: a stable code, the cause, and what to do.
+//! A failure for people and programs: a stable code, the cause, and a remedy.
 
 use std::{error::Error, fmt, hash, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What kind of failure a [`Problem`] is. Its text stands in JSON reports and metric labels, and is the
-/// anchor of the code in the troubleshooting guide. A code keeps its meaning from release to release;
-/// new ones may be added.
+/// The kind of failure of a [`Problem`]. Its text appears in JSON reports and metric labels, and is the
+/// anchor of the code in the troubleshooting guide. A code keeps its meaning across releases; new codes may
+/// be added.
 #[derive(
     Debug,
     Clone,
@@ -29,34 +29,34 @@ pub enum ProblemCode {
     /// A role cannot be assumed.
     #[strum(serialize = "aws.cannot_assume_role")]
     AwsCannotAssumeRole,
-    /// There are no AWS credentials, or AWS does not accept them.
+    /// There are no AWS credentials, or AWS rejects them.
     #[strum(serialize = "aws.credentials")]
     AwsCredentials,
-    /// AWS was too busy, or throttled the account, until the retries ended.
+    /// AWS was too busy or throttled the account, and the retries ended.
     #[strum(serialize = "aws.throttled")]
     AwsThrottled,
-    /// No answer came from AWS.
+    /// AWS did not respond.
     #[strum(serialize = "aws.unreachable")]
     AwsUnreachable,
-    /// The certificate that AWS showed is not trusted.
+    /// The certificate that AWS presented is not trusted.
     #[strum(serialize = "aws.tls_untrusted")]
     AwsTlsUntrusted,
     /// The service does not exist in the region.
     #[strum(serialize = "aws.not_in_region")]
     AwsNotInRegion,
-    /// An answer of AWS is cut off, incomplete or not what AWS's model says.
+    /// A response of AWS is truncated, incomplete, or does not match AWS's model.
     #[strum(serialize = "aws.invalid_answer")]
     AwsInvalidAnswer,
-    /// AWS answered with an error of another kind.
+    /// AWS returned an error of another kind.
     #[strum(serialize = "aws.error")]
     AwsError,
-    /// The accounts to read are not known.
+    /// The accounts to read are unknown.
     #[strum(serialize = "aws.accounts_unknown")]
     AwsAccountsUnknown,
     /// The account is suspended or pending in its organization.
     #[strum(serialize = "aws.account_inactive")]
     AwsAccountInactive,
-    /// The enabled regions of an account are not known.
+    /// The enabled regions of an account are unknown.
     #[strum(serialize = "aws.regions_unknown")]
     AwsRegionsUnknown,
     /// The selector leaves no region to read.
@@ -65,44 +65,44 @@ pub enum ProblemCode {
     /// The operation returns secrets or bulk data, and the settings do not grant it.
     #[strum(serialize = "aws.read_not_granted")]
     AwsReadNotGranted,
-    /// A unit took longer to read than it may.
+    /// Reading a unit exceeded the time limit.
     #[strum(serialize = "aws.deadline")]
     AwsDeadline,
 
-    /// Port does not accept the client id or the client secret.
+    /// Port rejects the client id or the client secret.
     #[strum(serialize = "port.unauthorized")]
     PortUnauthorized,
     /// Port denies a call to these credentials.
     #[strum(serialize = "port.forbidden")]
     PortForbidden,
-    /// Something that a call names does not exist in Port.
+    /// Something that a call refers to does not exist in Port.
     #[strum(serialize = "port.not_found")]
     PortNotFound,
-    /// Port refuses what a call carries.
+    /// Port rejects the content of a call.
     #[strum(serialize = "port.refused")]
     PortRefused,
-    /// Port is too busy or cannot answer now.
+    /// Port is too busy or temporarily unavailable.
     #[strum(serialize = "port.unavailable")]
     PortUnavailable,
-    /// No answer came from Port.
+    /// Port did not respond.
     #[strum(serialize = "port.unreachable")]
     PortUnreachable,
-    /// The certificate that Port showed is not trusted.
+    /// The certificate that Port presented is not trusted.
     #[strum(serialize = "port.tls_untrusted")]
     PortTlsUntrusted,
-    /// An answer of Port is not what its contract says.
+    /// A response of Port does not match its contract.
     #[strum(serialize = "port.invalid_answer")]
     PortInvalidAnswer,
     /// The integration does not exist in Port, or is not what Berth expects.
     #[strum(serialize = "port.integration")]
     PortIntegration,
-    /// Somebody else owns an entity of the same identifier.
+    /// Someone else owns an entity with the same identifier.
     #[strum(serialize = "port.foreign_owner")]
     PortForeignOwner,
-    /// An entity cannot be deleted, because others depend on it.
+    /// An entity cannot be deleted, because other entities depend on it.
     #[strum(serialize = "port.has_dependents")]
     PortHasDependents,
-    /// Port did not take raw data.
+    /// Port did not accept raw data.
     #[strum(serialize = "port.raw_data")]
     PortRawData,
     /// Port has no Kafka for this organization.
@@ -112,13 +112,13 @@ pub enum ProblemCode {
     #[strum(serialize = "kafka.unavailable")]
     KafkaUnavailable,
 
-    /// The integration's mapping in Port is missing or not valid.
+    /// The integration's mapping in Port is missing or invalid.
     #[strum(serialize = "mapping.invalid")]
     MappingInvalid,
     /// The mapping failed for a resource.
     #[strum(serialize = "mapping.failed")]
     MappingFailed,
-    /// What the mapping makes cannot be written to Port.
+    /// The output of the mapping cannot be written to Port.
     #[strum(serialize = "mapping.unfit")]
     MappingUnfit,
     /// The mapping needs the JQ component, which is not installed.
@@ -128,40 +128,40 @@ pub enum ProblemCode {
     /// No plugin maps the kind.
     #[strum(serialize = "plugin.missing")]
     PluginMissing,
-    /// The file is no plugin, or its manifest is wrong.
+    /// The file is not a plugin, or its manifest is invalid.
     #[strum(serialize = "plugin.invalid")]
     PluginInvalid,
-    /// The plugin was built for another version of the contract, or imports what no plugin may import.
+    /// The plugin was built for another version of the contract, or imports a forbidden interface.
     #[strum(serialize = "plugin.incompatible")]
     PluginIncompatible,
-    /// Two plugins map one kind.
+    /// Two plugins map the same kind.
     #[strum(serialize = "plugin.duplicate")]
     PluginDuplicate,
-    /// The plugin is not approved, or not signed by a key that counts.
+    /// The plugin is not approved, or not signed by a trusted key.
     #[strum(serialize = "plugin.not_trusted")]
     PluginNotTrusted,
     /// The plugin trapped.
     #[strum(serialize = "plugin.trap")]
     PluginTrap,
-    /// The plugin ran too long, took too much memory or returned too much.
+    /// The plugin ran too long, used too much memory or returned too much.
     #[strum(serialize = "plugin.limit")]
     PluginLimit,
-    /// What the plugin returned cannot be read.
+    /// The output of the plugin is invalid.
     #[strum(serialize = "plugin.invalid_output")]
     PluginInvalidOutput,
-    /// The plugin's fetch plan asks for something impossible.
+    /// The plugin's fetch plan is not possible.
     #[strum(serialize = "plugin.plan")]
     PluginPlan,
-    /// The plugin cannot run in the process that the settings ask for.
+    /// The plugin cannot run in the separate process that the settings require.
     #[strum(serialize = "plugin.isolation")]
     PluginIsolation,
     /// A component cannot be compiled, or its compiled code cannot be used.
     #[strum(serialize = "plugin.compile")]
     PluginCompile,
-    /// A plugin's folder cannot be built.
+    /// The plugin's folder cannot be built.
     #[strum(serialize = "plugin.build")]
     PluginBuild,
-    /// A registry does not give or take a plugin.
+    /// A registry could not serve or accept a plugin.
     #[strum(serialize = "registry.failed")]
     RegistryFailed,
 
@@ -175,26 +175,26 @@ pub enum ProblemCode {
     #[strum(serialize = "state.newer")]
     StateNewer,
 
-    /// A deletion is kept back: it is not certain that the entities are gone.
+    /// A deletion was skipped: it is not certain that the resources no longer exist.
     #[strum(serialize = "deletion.unproven")]
     DeletionUnproven,
-    /// A deletion is kept back: it is larger than a limit allows.
+    /// A deletion was skipped: it exceeds a limit.
     #[strum(serialize = "deletion.limit")]
     DeletionLimit,
     /// The resync was stopped.
     #[strum(serialize = "resync.stopped")]
     ResyncStopped,
-    /// Another resync has taken this one's place.
+    /// Another resync has replaced this one.
     #[strum(serialize = "resync.superseded")]
     ResyncSuperseded,
     /// A plan cannot be applied.
     #[strum(serialize = "plan.unusable")]
     PlanUnusable,
 
-    /// A setting is missing or not valid.
+    /// A setting is missing or invalid.
     #[strum(serialize = "settings.invalid")]
     SettingsInvalid,
-    /// An argument of a command is not valid.
+    /// An argument of a command is invalid.
     #[strum(serialize = "command.argument")]
     CommandArgument,
     /// A file cannot be read.
@@ -206,13 +206,13 @@ pub enum ProblemCode {
     /// The service cannot listen at its address.
     #[strum(serialize = "service.address")]
     ServiceAddress,
-    /// A recording does not hold what is asked of it, or is damaged.
+    /// A recording is damaged, or does not contain the requested data.
     #[strum(serialize = "recording.unusable")]
     RecordingUnusable,
-    /// A defect of Berth.
+    /// A bug in Berth.
     #[strum(serialize = "internal")]
     Internal,
-    /// None of these: a failure that an embedding program reports, or a code that this version does not know.
+    /// Any other failure: one that an embedding program reports, or a code that this version does not know.
     #[strum(serialize = "other")]
     Other,
 }
@@ -221,7 +221,7 @@ impl ProblemCode {
     /// All codes, by area.
     pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
 
-    /// Its text: the area, a dot, the failure.
+    /// Returns its text: the area, a dot, the failure.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -240,71 +240,71 @@ impl<'de> Deserialize<'de> for ProblemCode {
     }
 }
 
-/// What went wrong and what to do about it, in words an operator can act on, with a code that programs can
-/// match on.
+/// What went wrong and what to do about it, in words that an operator can act on, with a code that programs
+/// can match on.
 ///
-/// Libraries keep typed errors inside; where an error leaves a trait of `berth_core` it becomes
-/// a `Problem`, so that every failure in a summary has the same parts. Nothing is decided on the texts.
+/// Libraries use typed errors internally; an error that leaves a trait of `berth_core` becomes a `Problem`,
+/// so that every failure in a summary has the same parts. No code makes decisions based on the texts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Problem {
-    /// What kind of failure it is.
+    /// The kind of failure.
     #[serde(default = "other")]
     pub code: ProblemCode,
-    /// What happened, with the cause. Never holds a secret.
+    /// What happened, with the cause. Never contains a secret.
     pub message: String,
     /// What the operator can do. May span several lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
-    /// The typed error behind it, where one is at hand; its text is part of the message.
+    /// The typed error behind it, if there is one; its text is part of the message.
     #[serde(skip)]
     pub cause: Cause,
 }
 
-/// Of problems that were written before there were codes.
+/// The code of problems that were stored before codes existed.
 fn other() -> ProblemCode {
     ProblemCode::Other
 }
 
 impl Problem {
-    /// A problem without a remedy of its own.
+    /// Creates a problem without a remedy.
     pub fn new(code: ProblemCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), remedy: None, cause: Cause::default() }
     }
 
-    /// The same problem, with what to do about it.
+    /// Adds a remedy to the problem.
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
     }
 
-    /// The same problem, with the typed error behind it.
+    /// Adds the typed error behind the problem.
     #[must_use]
     pub fn caused_by(mut self, error: impl Error + Send + Sync + 'static) -> Self {
         self.cause = Cause(Some(Arc::new(error)));
         self
     }
 
-    /// The same problem with another message, made of the one it has.
+    /// Changes the message of the problem.
     #[must_use]
     pub fn map_message(mut self, message: impl FnOnce(&str) -> String) -> Self {
         self.message = message(&self.message);
         self
     }
 
-    /// An error with all its causes for a message.
+    /// Creates a problem whose message is an error with all its causes.
     pub fn from_error(code: ProblemCode, error: &dyn Error) -> Self {
         Self::new(code, error_chain(error))
     }
 }
 
-/// An error with all its causes, joined by `: `.
+/// Returns an error with all its causes, joined by `: `.
 pub fn error_chain(error: &dyn Error) -> String {
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
-        // Some libraries repeat the cause in their own text; saying it twice helps nobody.
+        // Some libraries include the cause in their own text: do not repeat it.
         if !message.contains(&cause_text) {
             message.push_str(": ");
             message.push_str(&cause_text);
@@ -330,12 +330,12 @@ impl Error for Problem {
     }
 }
 
-/// The error behind a problem. It has no part in comparing problems, and is not written to reports.
+/// The error behind a problem. Ignored when problems are compared, and not written to reports.
 #[derive(Debug, Clone, Default)]
 pub struct Cause(Option<Arc<dyn Error + Send + Sync>>);
 
 impl Cause {
-    /// The error, for those who know its type.
+    /// Returns the error, for callers that know its type.
     pub fn error(&self) -> Option<&(dyn Error + 'static)> {
         self.0.as_deref().map(|error| error as _)
     }
@@ -353,7 +353,7 @@ impl hash::Hash for Cause {
     fn hash<H: hash::Hasher>(&self, _: &mut H) {}
 }
 
-/// The path of a field, as an error names it. That of a field without a name would be empty.
+/// Returns the path of a field as errors show it. The path of a field without a name would be empty.
 pub fn place(path: &serde_path_to_error::Path) -> String {
     let path = path.to_string();
     if path.is_empty() { ".".to_owned() } else { path }
@@ -364,7 +364,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_have_texts_of_their_own_that_are_read_again() {
+    fn codes_have_unique_texts_that_survive_a_round_trip() {
         let mut texts: Vec<&str> = ProblemCode::ALL.iter().map(|code| code.as_str()).collect();
         for code in ProblemCode::ALL {
             assert_eq!(code.as_str().parse(), Ok(*code));
@@ -375,9 +375,9 @@ mod tests {
         assert_eq!(texts.len(), ProblemCode::ALL.len());
     }
 
-    /// The guide is where people look a code up.
+    /// Users look a code up in the guide.
     #[test]
-    fn each_code_has_its_place_in_the_troubleshooting_guide() {
+    fn each_code_is_in_the_troubleshooting_guide() {
         let guide = include_str!("../../../examples/guides/troubleshooting.md");
         let anchors: Vec<&str> =
             guide.split("<a id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
@@ -386,12 +386,12 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_is_read_as_it_was_written() {
+    fn a_problem_survives_a_round_trip() {
         let problem = Problem::new(ProblemCode::AwsAccessDenied, "denied").remedy("allow it");
         let json = serde_json::to_string(&problem).unwrap();
         assert_eq!(json, r#"{"code":"aws.access_denied","message":"denied","remedy":"allow it"}"#);
         assert_eq!(serde_json::from_str::<Problem>(&json).unwrap(), problem);
-        // By an older version, and by a newer one.
+        // Written by an older version, and by a newer one.
         for (json, message) in
             [(r#"{"message":"of old"}"#, "of old"), (r#"{"code":"aws.on_strike","message":"new"}"#, "new")]
         {
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_can_be_asked_for_by_its_type() {
+    fn the_cause_is_available_by_its_type() {
         let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
         let problem = Problem::new(ProblemCode::StateUnusable, "full").caused_by(error);
         let cause = problem.cause.error().and_then(|error| error.downcast_ref::<std::io::Error>());

@@ -1,10 +1,10 @@
-//! Which regions of an account a resync reads.
+//! The regions of an account that a resync reads.
 
 use std::collections::BTreeSet;
 
 use crate::{Region, ResourceConfig};
 
-/// What a resync knows of the regions that it wants, before it knows which are enabled.
+/// The regions that the mapping asks for, collected before the enabled regions are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RegionHints {
     /// The regions that entries of `resources[]` allow by name (`regionPolicy.allow`), without those that
@@ -15,13 +15,13 @@ pub struct RegionHints {
 }
 
 impl RegionHints {
-    /// The hints of the entries that read regions.
+    /// Collects the hints of the entries that read regions.
     pub fn of<'c>(entries: impl IntoIterator<Item = &'c ResourceConfig>) -> Self {
         let mut hints = Self { allowed: BTreeSet::new(), complete: true };
         for entry in entries {
             let policy = &entry.selector.region_policy;
             hints.complete &= !policy.allow.is_empty();
-            // A name that is none allows nothing.
+            // An invalid region name allows nothing.
             let names = policy.allow.iter().filter_map(|name| Region::new(name).ok());
             hints.allowed.extend(names.filter(|region| policy.allows(region)));
         }
@@ -32,22 +32,22 @@ impl RegionHints {
 /// The regions of an account that can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EnabledRegions {
-    /// Those that are enabled, as AWS lists them.
+    /// The enabled regions, as AWS lists them.
     Listed(Vec<Region>),
-    /// Those that the entries of `resources[]` allow by name, since AWS denies access to the list. Some may
-    /// not be enabled. That a region is not among them proves nothing.
+    /// The regions that the entries of `resources[]` allow by name, because AWS denies access to the list.
+    /// Some may not be enabled. A region that is not among them may still exist.
     Assumed(Vec<Region>),
 }
 
 impl EnabledRegions {
-    /// The regions, whoever named them.
+    /// Returns the regions, independent of their origin.
     pub fn regions(&self) -> &[Region] {
         match self {
             Self::Listed(regions) | Self::Assumed(regions) => regions,
         }
     }
 
-    /// Whether AWS did not list them.
+    /// Returns whether AWS did not list the regions.
     pub fn is_assumed(&self) -> bool {
         matches!(self, Self::Assumed(_))
     }
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn hints_are_complete_where_every_entry_names_its_regions() {
+    fn hints_are_complete_if_every_entry_names_its_regions() {
         let eu = entry(&json!({"allow": ["eu-central-1", "eu-west-1", "nowhere"], "deny": ["eu-west-1"]}));
         let us = entry(&json!({"allow": ["us-east-1"], "deny": []}));
         let all = entry(&json!({"allow": [], "deny": ["us-west-2"]}));

@@ -1,10 +1,9 @@
-//! The four traits that a sync runs through: where resources come from ([`Source`](source::Source)), what
-//! turns them into entities ([`Mapper`](mapper::Mapper)), where those go ([`Catalog`](catalog::Catalog)),
-//! and what is remembered of that ([`Ledger`](ledger::Ledger)). Each can be replaced by an embedder; none
-//! knows another.
+//! The four traits of a sync: [`Source`](source::Source) reads resources, [`Mapper`](mapper::Mapper) turns
+//! them into entities, [`Catalog`](catalog::Catalog) stores the entities, and [`Ledger`](ledger::Ledger)
+//! remembers what the catalog confirmed. An embedder can replace each of them; they do not know each other.
 //!
-//! Each gives an object for one piece of work: a session or a snapshot. What that object does not have
-//! cannot be called.
+//! Each trait returns an object for one piece of work: a session or a snapshot. An operation that this
+//! object lacks cannot be called.
 
 pub(crate) mod catalog;
 pub(crate) mod ledger;

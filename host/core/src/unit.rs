@@ -1,4 +1,4 @@
-//! Units: the smallest scope that is read, reported, and protected from deletion.
+//! Units: the smallest scope that Berth reads, reports, and protects from deletion.
 
 use std::{fmt, sync::Arc};
 
@@ -6,18 +6,18 @@ use serde::Serialize;
 
 use crate::{Account, AccountId, Kind, KindManifest, Problem, Region, ResourceConfig};
 
-/// Where a unit reads.
+/// The place that a unit reads.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(untagged)]
 pub enum Place {
-    /// Not bound to a region: global kinds and facts about the account itself.
+    /// No region: global kinds, and properties of the account itself.
     Global,
     /// One region.
     Region(Region),
 }
 
 impl Place {
-    /// The region, if the place is one.
+    /// Returns the region, if the place is one.
     pub fn region(&self) -> Option<&Region> {
         match self {
             Self::Global => None,
@@ -35,17 +35,17 @@ impl fmt::Display for Place {
     }
 }
 
-/// Names a unit: one account, one place, one entry of the app-config's `resources[]`.
+/// Identifies a unit: one account, one place, one entry of the app-config's `resources[]`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct UnitId {
     /// The account that is read.
     pub account: AccountId,
-    /// Where it is read. `None` when the regions of the account could not be told, so that the
-    /// unit stands for all of them.
+    /// The place that is read. `None` if the regions of the account are unknown; the unit then stands for
+    /// all of them.
     pub place: Option<Place>,
     /// The kind that is read.
     pub kind: Kind,
-    /// Which entry of `resources[]` asked for it (a kind may be mapped several times).
+    /// The entry of `resources[]` that the unit reads for (a kind may be mapped several times).
     pub resource: usize,
 }
 
@@ -60,15 +60,15 @@ impl fmt::Display for UnitId {
     }
 }
 
-/// A unit as planned: everything that is needed to run it.
+/// A planned unit, with everything that is needed to run it.
 #[derive(Debug, Clone)]
 pub struct Unit {
-    /// Its name.
+    /// Its id.
     pub id: UnitId,
     /// The account, with its name and partition.
     pub account: Arc<Account>,
-    /// Regions to try, in order. A regional unit has exactly one; a global one reads through the
-    /// first that does not deny access.
+    /// The regions to try, in order. A regional unit has exactly one; a global unit reads through the first
+    /// region that does not deny access.
     pub regions: Vec<Region>,
     /// The kind's manifest.
     pub kind: Arc<KindManifest>,
@@ -80,21 +80,21 @@ pub struct Unit {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum UnitState {
-    /// Everything was read and mapped: what Port holds beyond it is gone in AWS.
+    /// Everything was read and mapped: an entity in Port without a resource here no longer exists in AWS.
     Complete,
-    /// Not read, for a reason that is not an error of Berth or AWS (denied, for example).
+    /// Not read, for a reason that is not an error of Berth or AWS (for example, denied access).
     Skipped(Problem),
-    /// Could not be read or mapped completely.
+    /// Not read or mapped completely.
     Failed(Problem),
 }
 
 impl UnitState {
-    /// Whether the unit's scope was read completely. Only then may anything in it be deleted.
+    /// Returns whether the unit's scope was read completely. Only then may anything in it be deleted.
     pub fn is_complete(&self) -> bool {
         matches!(self, Self::Complete)
     }
 
-    /// The reason of a unit that did not complete.
+    /// Returns why the unit did not complete.
     pub fn problem(&self) -> Option<&Problem> {
         match self {
             Self::Complete => None,
@@ -108,23 +108,23 @@ impl UnitState {
 pub struct UnitCounts {
     /// Raw resources read from AWS.
     pub fetched: u64,
-    /// Entities that the mapping made of them.
+    /// Entities that the mapping produced.
     pub mapped: u64,
-    /// Resources that the selector left out.
+    /// Resources that the selector excluded.
     pub filtered: u64,
-    /// Entities that the catalog did not hold for this integration, written (or, in a plan, to be).
+    /// Entities created (or, in a plan, to be created): the catalog did not hold them for this integration.
     pub created: u64,
-    /// Entities updated (or, in a plan, that would be).
+    /// Entities updated (or, in a plan, to be updated).
     pub updated: u64,
-    /// Entities that the catalog holds already.
+    /// Entities that the catalog already holds unchanged.
     pub unchanged: u64,
-    /// Entities that the catalog refused.
+    /// Entities that the catalog rejected.
     pub refused: u64,
     /// Resources that could not be read or mapped.
     pub failed: u64,
-    /// Resources that became no entity, because the mapping gave them no identifier or no blueprint.
+    /// Resources without an entity, because the mapping returned no identifier or no blueprint.
     pub unmapped: u64,
-    /// Resource documents for the catalog to map (or, in a plan, that would be).
+    /// Resource documents that the catalog maps (or, in a plan, would map).
     pub documents: u64,
 }
 

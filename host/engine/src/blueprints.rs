@@ -1,5 +1,5 @@
-//! Which blueprints a batch's entities may have. The mapping decides, and never what a plugin returns:
-//! else a plugin that may read queues could write people's services.
+//! The blueprints that a batch's entities may have. The mapping decides, never the output of a plugin:
+//! otherwise a plugin that may read queues could write the `service` entities of users.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -10,18 +10,19 @@ use serde_json::Value;
 
 use crate::sandbox::Failure;
 
-/// The blueprints of a mapping.
+/// The allowed blueprints of a mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Blueprints {
     /// The mapping names it.
     Literal(BlueprintId),
-    /// The mapping computes it: those of the plugin's manifest, and those that its expression names.
+    /// The mapping computes it: allows the blueprints of the plugin's manifest, and those that the
+    /// expression names.
     Computed(BTreeSet<BlueprintId>),
 }
 
 impl Blueprints {
-    /// Of a mapping, for a kind of a plugin with this manifest. A plugin maps natively by the kind's
-    /// default mapping.
+    /// Returns the blueprints of a mapping, for a kind of a plugin with this manifest. A plugin maps
+    /// natively with the kind's default mapping.
     pub(crate) fn of(mapping: &Mapping, kind: &Kind, manifest: &Manifest) -> Self {
         let given = match mapping {
             Mapping::Custom(resource) => Some(&**resource),
@@ -47,8 +48,8 @@ impl Blueprints {
         }
     }
 
-    /// Refuses all of a plugin's own entities when one has another blueprint: a plugin that does not do
-    /// what its default mapping says is not believed at all.
+    /// Rejects all entities of a plugin if one has another blueprint: no output is trusted of a plugin that
+    /// does not follow its default mapping.
     ///
     /// # Errors
     /// [`Failure::Nonsense`] with the place.
@@ -56,14 +57,14 @@ impl Blueprints {
         match entities.iter().enumerate().find(|(_, entity)| !self.allow(entity)) {
             None => Ok(()),
             Some((index, entity)) => Err(Failure::Nonsense(format!(
-                "at `entities[{index}].blueprint`: the mapping gives {self}, and never `{}`",
+                "at `entities[{index}].blueprint`: the mapping allows only {self}, not `{}`",
                 entity.key.blueprint
             ))),
         }
     }
 
-    /// Refuses the entities of other blueprints that a mapping in JQ gave, each as a resource that could
-    /// not be mapped.
+    /// Rejects entities of other blueprints that a JQ mapping returned, each as a resource that could not
+    /// be mapped.
     pub(crate) fn confine(&self, report: &mut MapReport) {
         let (entities, others) =
             std::mem::take(&mut report.entities).into_iter().partition(|entity| self.allow(entity));
@@ -72,7 +73,7 @@ impl Blueprints {
             index: 0,
             resource: entity.key.identifier,
             reason: format!(
-                "its blueprint is `{}`, and the mapping may give only {self}: name the blueprint in the mapping's \
+                "its blueprint is `{}`, but the mapping allows only {self}: name the blueprint in the mapping's \
                  expression",
                 entity.key.blueprint
             ),
@@ -93,7 +94,7 @@ impl fmt::Display for Blueprints {
     }
 }
 
-/// What stands in quotes in a JQ expression: `if .prod then "service" else "sandbox" end` names two.
+/// Returns the quoted texts in a JQ expression: `if .prod then "service" else "sandbox" end` contains two.
 fn named(expression: &Value) -> Vec<BlueprintId> {
     let text = expression.as_str().unwrap_or_default();
     text.split('"').skip(1).step_by(2).filter_map(|name| BlueprintId::new(name).ok()).collect()
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mapping_decides() {
+    fn the_mapping_decides_about_blueprints() {
         for (blueprint, allowed) in [
             (r#""widget""#, vec!["widget"]),
             (r#""mine""#, vec!["mine"]),
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_refused_and_named() {
+    fn other_blueprints_are_rejected_with_their_name() {
         let entities = vec![entity("widget"), entity("person")];
         let mut report = MapReport { entities, ..MapReport::default() };
         let blueprints = of(&mapping(".type"));

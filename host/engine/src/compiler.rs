@@ -1,7 +1,7 @@
-//! Where components are compiled: in this process, or each in a process of its own that may use only so much.
+//! Compiles components: in this process, or each in a separate process with resource limits.
 //!
-//! A component of a few megabytes can be made such that its compilation takes hours or all memory. The
-//! compiler has no limits of its own, so that only the operating system can hold it.
+//! A component of a few megabytes can be built such that its compilation takes hours or all memory. The
+//! compiler has no limits, so only the operating system can enforce them.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -18,31 +18,31 @@ use crate::{
     subprocess::{self, Limit},
 };
 
-/// The first argument of a process that compiles.
+/// The first argument of a compiler process.
 pub(crate) const ARGUMENT: &str = "compile-component";
-/// How a process ends whose component cannot be compiled. Anything else is an end that it did not choose.
+/// The exit code if the component cannot be compiled. Any other failure ended the process from outside.
 const REFUSED: u8 = 1;
 
 /// Where components are compiled.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Compiler {
-    /// In this process, without a limit. Only for components that are trusted already.
+    /// In this process, without limits. Only for components that are already trusted.
     #[default]
     InProcess,
-    /// Each in a process of its own, which a component that takes too much ends alone.
+    /// Each in a separate process, so that a component that exceeds the limits ends only that process.
     Process(CompilerProcess),
 }
 
-/// A program that compiles, and how much it may use.
+/// A program that compiles, with its limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompilerProcess {
     /// The program. Its `main` begins with [`run_child_if_asked`](crate::run_child_if_asked).
     pub program: PathBuf,
-    /// What one component may use.
+    /// The limits for one component.
     pub limits: CompileLimits,
 }
 
-/// What the compilation of one component may use.
+/// The limits for the compilation of one component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompileLimits {
     /// Processor time, over all threads (default 120 s).
@@ -52,26 +52,26 @@ pub struct CompileLimits {
 }
 
 impl Default for CompileLimits {
-    /// Six times what the largest known plugin takes, a Python interpreter of 18 MB.
+    /// Six times the needs of the largest known plugin, a Python interpreter of 18 MB.
     fn default() -> Self {
         Self { cpu: Duration::from_mins(2), memory_bytes: 2 << 30 }
     }
 }
 
 impl CompilerProcess {
-    /// A program, with the usual limits.
+    /// Creates one with the default limits.
     pub fn new(program: PathBuf) -> Self {
         Self { program, limits: CompileLimits::default() }
     }
 
-    /// Compiles a component for an engine that is set up so.
+    /// Compiles a component for an engine with this setup.
     fn compile(&self, setup: Setup, component: &[u8]) -> Result<Vec<u8>, Problem> {
         let failed = |what: &str, error: &io::Error| {
             Problem::new(
                 ProblemCode::PluginCompile,
                 format!("cannot be compiled: {what} {}: {error}", self.program.display()),
             )
-            .remedy("let Berth start processes: each component is compiled in one of its own")
+            .remedy("allow Berth to start processes: it compiles each component in a separate process")
         };
         let CompileLimits { cpu, memory_bytes } = self.limits;
         let mut process = subprocess::command(&self.program)
@@ -79,7 +79,7 @@ impl CompilerProcess {
             .spawn()
             .map_err(|error| failed("could not start", &error))?;
         let (input, output, errors) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
-        // It reads all before it writes. One that ended early says why below.
+        // The process reads everything before it writes. The code below reports why one ended early.
         if let Some(mut input) = input {
             _ = input.write_all(component);
         }
@@ -87,7 +87,7 @@ impl CompilerProcess {
             let reason = scope.spawn(|| {
                 errors.map_or_else(String::new, |mut errors| {
                     let reason = subprocess::reason(&mut errors);
-                    // It must not wait for somebody to read the rest.
+                    // The process must not block because nobody reads the rest.
                     _ = io::copy(&mut errors, &mut io::sink());
                     reason
                 })
@@ -105,7 +105,7 @@ impl CompilerProcess {
 }
 
 impl CompileLimits {
-    /// Why a process gave no code.
+    /// Returns why a process produced no code.
     fn refusal(&self, status: ExitStatus, reason: &str) -> Problem {
         if status.code() == Some(i32::from(REFUSED)) {
             return not_compiled(reason);
@@ -118,15 +118,15 @@ impl CompileLimits {
             if reason.is_empty() { "" } else { ": " },
         );
         Problem::new(ProblemCode::PluginCompile, message).remedy(
-            "do not use it before you know why: real plugins take a sixth of that. Report this to its author",
+            "do not use it before you know why: ordinary plugins need a sixth of that. Report this to its author",
         )
     }
 
-    /// Takes what is beyond the limits from this process.
+    /// Applies the limits to this process.
     fn apply(self) -> io::Result<()> {
         Limit::Memory(self.memory_bytes).apply()?;
         Limit::Cpu(self.cpu.as_secs()).apply()?;
-        // It would hold the component, and be large.
+        // A core dump would contain the component, and be large.
         Limit::NoCore.apply()
     }
 }
@@ -135,7 +135,7 @@ impl Compiler {
     /// Compiles a component for a runtime.
     ///
     /// # Errors
-    /// The reason for which it cannot be.
+    /// Why the component cannot be compiled.
     pub(crate) fn compile(&self, runtime: &Runtime, component: &[u8]) -> Result<Vec<u8>, Problem> {
         match self {
             Self::InProcess => runtime
@@ -149,10 +149,11 @@ impl Compiler {
 
 fn not_compiled(reason: &str) -> Problem {
     Problem::new(ProblemCode::PluginCompile, format!("cannot be compiled: {reason}"))
-        .remedy("build or copy it again")
+        .remedy("build it again, or copy it again")
 }
 
-/// Compiles a component from standard input to standard output, with the arguments that follow [`ARGUMENT`].
+/// Compiles a component from standard input to standard output, with the arguments that follow
+/// [`ARGUMENT`].
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let [setup, cpu, memory] = arguments else { return ExitCode::from(REFUSED) };
     match compile_from_input(setup, cpu, memory) {
@@ -167,8 +168,8 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 fn compile_from_input(setup: &str, cpu: &str, memory: &str) -> Result<(), String> {
     let number = |text: &str| text.parse::<u64>().map_err(|error| format!("`{text}`: {error}"));
     let limits = CompileLimits { cpu: Duration::from_secs(number(cpu)?), memory_bytes: number(memory)? };
-    limits.apply().map_err(|error| format!("limits cannot be set: {error}"))?;
-    let setup = Setup::of_name(setup).ok_or_else(|| format!("no engine is set up as `{setup}`"))?;
+    limits.apply().map_err(|error| format!("cannot set limits: {error}"))?;
+    let setup = Setup::of_name(setup).ok_or_else(|| format!("unknown engine setup `{setup}`"))?;
     let mut component = Vec::new();
     io::stdin().lock().read_to_end(&mut component).map_err(|error| error.to_string())?;
     let engine = setup.compiler().map_err(|error| format!("{error:#}"))?;

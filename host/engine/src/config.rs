@@ -1,4 +1,4 @@
-//! What the engine is told: where plugins are, and how far they may go.
+//! The engine's settings: the plugin directories, and the limits of plugins.
 
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf, sync::Arc, thread, time::Duration};
 
@@ -9,42 +9,43 @@ use crate::{Compiler, Isolation, Trust};
 /// Settings of an [`Engine`](crate::Engine).
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineConfig {
-    /// Directories with plugins (`*.wasm`), in order: where two directories have a plugin for the
-    /// same kind, the later directory's is used, and the log says so.
+    /// Directories with plugins (`*.wasm`), in order. If two directories have a plugin for the same kind,
+    /// the one in the later directory is used, and the log says so.
     pub plugin_dirs: Vec<PathBuf>,
-    /// Where compiled code is kept between runs. `None` compiles at each start. The directory is
-    /// created with mode 0700; one that others can write to is not used.
+    /// Where compiled code is cached between runs. `None`: plugins are compiled at each start. The
+    /// directory is created with mode 0700; a directory that others can write to is not used.
     pub cache_dir: Option<PathBuf>,
-    /// Directories with code that was compiled ahead of time by this version of the engine
-    /// ([`Engine::precompile`](crate::Engine::precompile)), as in a container image. They are only
-    /// read.
+    /// Directories with code that this version of the engine precompiled
+    /// ([`Engine::precompile`](crate::Engine::precompile)), as in a container image. They are only read.
     pub precompiled_dirs: Vec<PathBuf>,
-    /// Where components are compiled that are in neither: by default in this process.
+    /// Where components without cached code are compiled: by default in this process.
     pub compiler: Compiler,
     /// Where components run: by default in this process.
     pub isolation: Isolation,
-    /// What a plugin may use.
+    /// The limits of plugins.
     pub limits: Limits,
-    /// How many batches are mapped at once, each on a thread of its own. These threads do no I/O.
+    /// The number of batches that are mapped at once, each on its own thread. These threads do no I/O.
     pub workers: NonZeroUsize,
-    /// Which components of these directories are used; by default every one that fulfils the contract.
+    /// Which components of these directories are used; by default every component that implements the
+    /// contract.
     pub trust: Trust,
-    /// What plugins get that import WASI.
+    /// What plugins that import WASI get.
     pub wasi: Wasi,
-    /// The environment variables that mappings in JQ see (`env`, `$ENV`): by default none.
+    /// The environment variables that JQ mappings can read (`env`, `$ENV`): by default none.
     pub jq_environment: Variables,
-    /// Whether [`Engine::reload`](crate::Engine::reload) will be called; true by default. Plugins that nothing
-    /// has used yet are then kept in memory, packed, and a file that breaks takes nothing away. Without it,
-    /// such a plugin is read from its file when it is first used, which must be the same as at the start.
+    /// Whether the program will call [`Engine::reload`](crate::Engine::reload); true by default. Unused
+    /// plugins are then kept in memory, compressed, so that a corrupt file does not affect them. Without
+    /// reloads, such a plugin is read from its file at first use, and the file must not have changed since
+    /// the start.
     pub reloads: bool,
 }
 
-/// Variables with their values, of which only the names are ever shown.
+/// Variables with their values. Only the names are ever shown.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Variables(Arc<BTreeMap<String, String>>);
 
 impl Variables {
-    /// The values by name.
+    /// Returns the values by name.
     pub(crate) fn values(&self) -> &BTreeMap<String, String> {
         &self.0
     }
@@ -80,34 +81,34 @@ impl Default for EngineConfig {
     }
 }
 
-/// What a plugin gets that imports interfaces of WASI 0.2. None of it is a capability.
+/// What a plugin that imports interfaces of WASI 0.2 gets. No variant grants a capability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Wasi {
-    /// An implementation with nothing behind it: no environment, files or network, the time of the batch,
-    /// random numbers that follow from the plugin's digest, sleep that takes no time. What is printed
-    /// becomes lines of the log.
+    /// An empty implementation: no environment, files or network, the time of the batch, random numbers
+    /// that are derived from the plugin's digest, and sleep that returns at once. Output becomes log lines.
     #[default]
     Empty,
     /// Every call fails the batch.
     Deny,
-    /// As [`Wasi::Empty`], with the random numbers and clocks of this variant: what a plugin makes must be
-    /// the same for all of them.
+    /// Like [`Wasi::Empty`], with the random numbers and clocks of this variant. For tests: a plugin's
+    /// output must be the same for all variants.
     Variant(u16),
 }
 
-/// What a plugin may use for one batch. Reaching a limit fails the batch, never the host.
+/// The limits of a plugin for one batch. Exceeding a limit fails the batch, never the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// How long a batch may take, by the clock (default 10 s; told apart in steps of 10 ms).
+    /// The time limit of a batch, by the clock (default 10 s; measured in steps of 10 ms).
     pub deadline: Duration,
-    /// How many bytes of memory a plugin may have (default 128 MiB).
+    /// The maximum memory of a plugin, in bytes (default 128 MiB).
     pub memory_bytes: usize,
-    /// How many bytes a plugin may return (default 64 MiB). A batch may return no more than 16
-    /// times its input either, but always 1 MiB.
+    /// The maximum output of a plugin, in bytes (default 64 MiB). A batch may also return at most 16 times
+    /// its input, but always 1 MiB.
     pub output_bytes: usize,
-    /// How many lines a plugin may log (default 100). More are dropped and counted.
+    /// The maximum number of lines that a plugin may log (default 100). Further lines are dropped and
+    /// counted.
     pub log_lines: usize,
-    /// How many bytes a plugin may log (default 64 KiB). A single line is cut at 4 KiB.
+    /// The maximum number of bytes that a plugin may log (default 64 KiB). A single line is cut at 4 KiB.
     pub log_bytes: usize,
 }
 

@@ -1,8 +1,8 @@
-//! The plugin contract, seen from the host: which versions there are, and one file for each.
+//! The host's side of the plugin contract: the supported versions, with one file for each.
 //!
-//! A later minor adds a file `since_v1_N.rs` with its own bindings and a line in [`bind`]; what is
-//! outside of this module knows only [`Program`]. The contract with the JQ component, which comes
-//! with the host, is in [`jq_v1_0`].
+//! A later minor version adds a file `since_v1_N.rs` with its own bindings and a line in [`bind`]; other
+//! modules know only [`Program`]. The contract with the JQ component, which ships with the host, is in
+//! [`jq_v1_0`].
 
 pub(crate) mod jq_v1_0;
 mod since_v1_0;
@@ -21,12 +21,12 @@ use crate::sandbox::Guest;
 pub(crate) const MAPPER: &str = "berth:plugin/mapper";
 /// The interface that the JQ component exports.
 pub(crate) const EVALUATOR: &str = "berth:jq/evaluator";
-/// The only interface that a plugin may import and get.
+/// The only interface outside WASI that a plugin may import.
 pub(crate) const LOG: &str = "berth:plugin/log";
 /// The newest contract that this host knows.
 pub(crate) const NEWEST: ContractVersion = ContractVersion { major: 1, minor: 0, patch: 0 };
 
-/// The oldest contract that this host still knows.
+/// The oldest contract that this host supports.
 pub(crate) const OLDEST: ContractVersion = ContractVersion { major: 1, minor: 0, patch: 0 };
 
 /// A version of the contract.
@@ -38,12 +38,12 @@ pub(crate) struct ContractVersion {
 }
 
 impl ContractVersion {
-    /// Whether this host can talk to a plugin of this version: all published minors of the major.
+    /// Returns whether this host supports plugins of this version: all published minors of the major.
     pub(crate) fn is_supported(self) -> bool {
         self.major == NEWEST.major && (OLDEST.minor..=NEWEST.minor).contains(&self.minor)
     }
 
-    /// What counts of it: a patch changes no interface.
+    /// Returns the relevant part: a patch changes no interface.
     pub(crate) fn minor(self) -> String {
         format!("{}.{}", self.major, self.minor)
     }
@@ -65,14 +65,14 @@ impl FromStr for ContractVersion {
     }
 }
 
-/// The versions that this host supports, for people.
+/// Lists the versions that this host supports, for people.
 pub(crate) fn supported() -> String {
     let (oldest, newest) = (OLDEST.minor(), NEWEST.minor());
     let versions = if oldest == newest { newest } else { format!("{oldest} to {newest}") };
     format!("this host (Berth {}) supports {versions}", env!("CARGO_PKG_VERSION"))
 }
 
-/// A batch as the contract tells it to a plugin.
+/// A batch as the contract passes it to a plugin.
 #[derive(Clone, Copy)]
 pub(crate) struct Batch<'a> {
     pub(crate) kind: &'a Kind,
@@ -82,20 +82,20 @@ pub(crate) struct Batch<'a> {
     pub(crate) resources: &'a [u8],
 }
 
-/// What a plugin is to return.
+/// The requested output of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
     Entities,
     Documents,
 }
 
-/// A component that is bound to a version of the contract. Each call has a fresh instance, made in
-/// the store it is given.
+/// A component that is bound to a version of the contract. Each call has a new instance, created in the
+/// given store.
 pub(crate) trait Program: Send + Sync {
-    /// The manifest, as the plugin gave it.
+    /// Returns the manifest, as the plugin returns it.
     fn manifest(&self, store: &mut Store<Guest>) -> wasmtime::Result<Vec<u8>>;
 
-    /// Maps a batch. The inner error is the plugin's own refusal of the whole batch.
+    /// Maps a batch. The inner error is the plugin's own rejection of the whole batch.
     fn map_batch(
         &self,
         store: &mut Store<Guest>,
@@ -103,7 +103,7 @@ pub(crate) trait Program: Send + Sync {
     ) -> wasmtime::Result<Result<Vec<u8>, String>>;
 }
 
-/// Binds a component to the contract. The linker holds what it imports beside the contract's own.
+/// Binds a component to the contract. The linker contains its imports other than the contract's own.
 pub(crate) fn bind(component: &Component, linker: Linker<Guest>) -> wasmtime::Result<Arc<dyn Program>> {
     Ok(Arc::new(since_v1_0::bind(component, linker)?))
 }
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_told_apart() {
+    fn versions_are_distinguished() {
         let version = |text: &str| text.parse::<ContractVersion>();
         assert!(version("1.0.0").unwrap().is_supported());
         assert!(version("1.0.7").unwrap().is_supported(), "a patch changes no interface");

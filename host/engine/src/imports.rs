@@ -1,11 +1,11 @@
-//! Which imports of a component are accepted: the contract's log, and those interfaces of WASI 0.2 that
-//! have an empty implementation here.
+//! The accepted imports of a component: the contract's log, and the interfaces of WASI 0.2 that have an
+//! empty implementation here.
 
 use berth_core::{Problem, ProblemCode};
 
 use crate::contract::LOG;
 
-/// The interfaces of WASI 0.2 by package. What is stable in the world `wasi:cli/imports`, no more.
+/// The accepted interfaces of WASI 0.2, by package: the stable ones of the world `wasi:cli/imports`.
 const WASI: [(&str, &[&str]); 6] = [
     (
         "cli",
@@ -40,7 +40,7 @@ const WASI: [(&str, &[&str]); 6] = [
     ),
 ];
 
-/// Whether an import is an interface of WASI.
+/// Returns whether an import is an interface of WASI.
 pub(crate) fn is_wasi(import: &str) -> bool {
     import.starts_with("wasi:")
 }
@@ -48,7 +48,7 @@ pub(crate) fn is_wasi(import: &str) -> bool {
 /// Checks an import that is not the contract's own.
 ///
 /// # Errors
-/// A [`Problem`] that names the import. It goes on after the name of the file.
+/// A [`Problem`] that names the import. Its message continues after the name of the file.
 pub(crate) fn check(import: &str) -> Result<(), Problem> {
     if is_known(import) {
         return Ok(());
@@ -57,11 +57,11 @@ pub(crate) fn check(import: &str) -> Result<(), Problem> {
     Err(Problem::new(
         ProblemCode::PluginIncompatible,
         format!(
-            "imports `{import}`; a plugin may import `{LOG}` and the WASI 0.2 packages {}, and nothing else",
+            "imports `{import}`; a plugin may import only `{LOG}` and the WASI 0.2 packages {}",
             packages.join(", ")
         ),
     )
-    .remedy("build it without that import: resources reach a plugin only through its fetch plan"))
+    .remedy("build it without that import: a plugin gets data only through its fetch plan"))
 }
 
 fn is_known(import: &str) -> bool {
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stable_interfaces_of_wasi_0_2_are_known_and_nothing_else() {
+    fn only_stable_interfaces_of_wasi_0_2_are_accepted() {
         for import in ["wasi:cli/stdout@0.2.0", "wasi:io/poll@0.2.12", "wasi:sockets/tcp@0.2.3"] {
             assert!(check(import).is_ok(), "{import}");
         }

@@ -1,4 +1,4 @@
-//! What is known about a plugin, for `berth plugin list` and `berth plugin inspect`.
+//! Information about plugins, for `berth plugin list` and `berth plugin inspect`.
 
 use std::{
     path::PathBuf,
@@ -14,32 +14,33 @@ use serde::Serialize;
 
 use crate::imports::is_wasi;
 
-/// What is known about a plugin that was loaded.
+/// Information about a loaded plugin.
 #[derive(Debug, Clone, Serialize)]
 pub struct PluginInfo {
     /// Its name.
     pub name: String,
     /// Its own version.
     pub version: String,
-    /// The file it was loaded from.
+    /// The file that it was loaded from.
     pub file: PathBuf,
     /// SHA-256 of the file, in lower-case hexadecimal.
     pub sha256: String,
-    /// The version of the plugin contract that it was built for, as in `1.0.0`.
+    /// The version of the plugin contract that it was built for, such as `1.0.0`.
     pub contract: String,
-    /// The interfaces it imports, sorted: the contract's log, and those of WASI, which give it nothing.
+    /// The interfaces that it imports, sorted: the contract's log, and those of WASI, which grant no
+    /// capability.
     pub imports: Vec<String>,
     /// The file's size in bytes.
     pub size: u64,
-    /// The kinds it maps, in the order of its manifest.
+    /// The kinds that it maps, in the order of its manifest.
     pub kinds: Vec<ServedKind>,
-    /// Where its compiled code came from.
+    /// The origin of its compiled code.
     pub code: CodeOrigin,
-    /// How long loading took.
+    /// The time that loading took.
     pub load_time: Duration,
-    /// The most memory that one of its instances has had so far, in bytes.
+    /// The peak memory of its instances so far, in bytes.
     pub peak_memory: u64,
-    /// Whether it runs in processes of its own.
+    /// Whether it runs in separate processes.
     pub isolated: bool,
     /// The whole manifest.
     #[serde(skip)]
@@ -47,7 +48,7 @@ pub struct PluginInfo {
 }
 
 impl PluginInfo {
-    /// The interfaces of WASI that it imports, as in `wasi:cli/stdout@0.2.6`.
+    /// Returns the WASI interfaces that it imports, such as `wasi:cli/stdout@0.2.6`.
     pub fn wasi(&self) -> impl Iterator<Item = &str> {
         self.imports.iter().map(String::as_str).filter(|import| is_wasi(import))
     }
@@ -58,28 +59,28 @@ impl PluginInfo {
 pub struct ServedKind {
     /// The kind's name.
     pub kind: Kind,
-    /// The file of the plugin that maps it instead, when a later directory has one.
+    /// The file of the plugin that maps it instead, if a later directory has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced_by: Option<PathBuf>,
 }
 
-/// What looking at the plugin directories again has changed.
+/// The changes since the plugin directories were last read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Reloaded {
-    /// What was loaded, be it new or another version.
+    /// Components that were loaded: new ones, or new versions.
     pub loaded: Vec<LoadedComponent>,
-    /// What is not used any more, and has no newer version from the same file.
+    /// Components that are no longer used and have no newer version in the same file.
     pub removed: Vec<LoadedComponent>,
-    /// Files that are refused and were not before, or for another reason.
+    /// Files that are rejected and were not rejected before, or for another reason.
     pub refused: Vec<RefusedPlugin>,
 }
 
 /// A component that is or was in use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LoadedComponent {
-    /// The plugin's name; `jq` for the component that evaluates mappings of users' own.
+    /// The plugin's name; `jq` for the component that evaluates users' own mappings.
     pub name: String,
-    /// The plugin's own version; the component for JQ has none.
+    /// The plugin's own version; `None` for the JQ component.
     pub version: Option<String>,
     /// Its file.
     pub file: PathBuf,
@@ -88,22 +89,22 @@ pub struct LoadedComponent {
 }
 
 impl Reloaded {
-    /// Whether all is as it was.
+    /// Returns whether nothing changed.
     pub fn is_empty(&self) -> bool {
         self.loaded.is_empty() && self.removed.is_empty() && self.refused.is_empty()
     }
 }
 
-/// How much a component was used so far.
+/// The use of a component so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PluginUse {
-    /// The plugin's name; `jq` for the component that evaluates mappings of users' own.
+    /// The plugin's name; `jq` for the component that evaluates users' own mappings.
     pub plugin: String,
-    /// Batches that it was given.
+    /// The number of its batches.
     pub batches: u64,
-    /// How long it took for them in all. Batches are mapped side by side.
+    /// The total time for its batches. Batches are mapped concurrently.
     pub time: Duration,
-    /// The most memory that one of its instances has had, in bytes. 0 where that is not measured.
+    /// The peak memory of its instances, in bytes. 0 if it is not measured.
     pub peak_memory: u64,
 }
 
@@ -135,14 +136,14 @@ impl UseMeter {
     }
 }
 
-/// Where the compiled code of a plugin came from.
+/// The origin of a plugin's compiled code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CodeOrigin {
-    /// It was compiled at this start.
+    /// Compiled at this start.
     Compiled,
-    /// It was compiled before and found in the cache.
+    /// Found in the cache.
     Cached,
-    /// It is compiled when it is first used: what must be known before stands in the file.
+    /// Compiled at first use: the file contains all information that is needed before.
     Deferred,
 }

@@ -1,4 +1,4 @@
-//! What a component imports and exports: its role, and which version of the contract it fulfils.
+//! The imports and exports of a component: its role, and the version of the contract that it implements.
 
 use berth_core::{Problem, ProblemCode};
 use wasmparser::{Parser, Payload};
@@ -10,11 +10,11 @@ use crate::{
     isolation::Role,
 };
 
-/// The custom section in which the SDK repeats the manifest, so that it can be read without
+/// The custom section in which the SDK stores a copy of the manifest, so that it can be read without
 /// compiling the plugin.
 pub(crate) const MANIFEST_SECTION: &str = "berth:manifest";
 
-/// What a component imports and which contract it fulfils.
+/// The imports of a component, and the contract that it implements.
 pub(crate) struct Interfaces {
     pub(crate) role: Role,
     pub(crate) contract: ContractVersion,
@@ -23,7 +23,7 @@ pub(crate) struct Interfaces {
 
 impl Interfaces {
     /// # Errors
-    /// The reason for which a component is no plugin, or none for this host.
+    /// Why a component is not a plugin, or not one for this host.
     pub(crate) fn of_component(component: &Component, engine: &wasmtime::Engine) -> Result<Self, Problem> {
         let component = component.component_type();
         let imports = component.imports(engine).map(|(name, _)| name.to_owned()).collect();
@@ -32,7 +32,7 @@ impl Interfaces {
     }
 
     /// # Errors
-    /// The reason for which a component is no plugin, or none for this host.
+    /// Why a component is not a plugin, or not one for this host.
     fn of(mut imports: Vec<String>, exports: &[&str]) -> Result<Self, Problem> {
         imports.sort_unstable();
         let role_of = |name| {
@@ -40,7 +40,7 @@ impl Interfaces {
             mapper
                 .or_else(|| version_of(name, EVALUATOR).map(|version| (Role::Evaluator, EVALUATOR, version)))
         };
-        // A component may export several versions of its contract; one that fits is enough.
+        // A component may export several versions of its contract; one supported version is enough.
         let exported: Vec<_> = exports.iter().filter_map(|name| role_of(name)).collect();
         let fitting = exported
             .iter()
@@ -52,9 +52,9 @@ impl Interfaces {
             (None, None) => {
                 return Err(Problem::new(
                     ProblemCode::PluginInvalid,
-                    format!("is no Berth plugin: it exports no `{MAPPER}`"),
+                    format!("is not a Berth plugin: it does not export `{MAPPER}`"),
                 )
-                .remedy("take the file out of the plugin directory"));
+                .remedy("remove the file from the plugin directory"));
             }
         };
         for import in &imports {
@@ -68,21 +68,21 @@ impl Interfaces {
     }
 }
 
-/// What a component tells of itself without being compiled.
+/// The information in a component that is available without compiling it.
 pub(crate) struct Outline<'b> {
     pub(crate) interfaces: Interfaces,
-    /// The custom sections with a manifest. The SDK makes one.
+    /// The custom sections with a manifest. The SDK creates one.
     pub(crate) manifests: Vec<&'b [u8]>,
 }
 
 impl<'b> Outline<'b> {
-    /// Reads it from a component's bytes. `None` where they cannot be read: compiling them tells why.
+    /// Reads a component's bytes. `None` if they cannot be parsed: compiling them reports why.
     ///
     /// # Errors
-    /// The reason for which the component is no plugin, or none for this host.
+    /// Why the component is not a plugin, or not one for this host.
     pub(crate) fn of(bytes: &'b [u8]) -> Result<Option<Self>, Problem> {
         let (mut imports, mut exports, mut manifests) = (Vec::new(), Vec::new(), Vec::new());
-        // Modules and components inside of the component have imports and exports of their own.
+        // Nested modules and components have their own imports and exports.
         let mut depth = 0_u32;
         for payload in Parser::new(0).parse_all(bytes) {
             let Ok(payload) = payload else { return Ok(None) };
@@ -111,7 +111,7 @@ impl<'b> Outline<'b> {
     }
 }
 
-/// The version in `<interface>@<version>`; empty where the name has none.
+/// Returns the version in `<interface>@<version>`; empty if the name has none.
 fn version_of<'n>(name: &'n str, interface: &str) -> Option<&'n str> {
     match name.strip_prefix(interface)? {
         "" => Some(""),

@@ -1,15 +1,17 @@
-//! Processes that map: a second wall around the code of others, for the case that the first one, the sandbox of
-//! WebAssembly, has a hole.
+//! Runs plugins in separate processes: a second layer around third-party code, in case the WebAssembly
+//! sandbox has a vulnerability.
 //!
-//! Such a process is this program again, without environment, files, network and privileges. It gets compiled
-//! code and then batches by a pipe, and answers by another. The same limits hold in it, and the same failures
-//! come out of it; what it does beside that ends with it, and with the batch that it was at.
+//! Such a process is this program again, without environment, files, network and privileges. It receives
+//! compiled code and then batches through one pipe, and responds through another. The same limits apply to
+//! it, and it reports the same failures. Anything else that it does ends with the process, and affects only
+//! its current batch.
 //!
 //! # Invariants
-//! - Nothing of a component that runs apart is run in this process: neither its manifest nor its mapping, nor is
-//!   its compiled code loaded here.
-//! - What a process sends is bounded, waited for no longer than the deadline allows, and checked as any answer.
-//! - A process that was late, ended or sent nonsense is not used again.
+//! - No part of an isolated component runs in this process: neither its manifest nor its mapping, and its
+//!   compiled code is not loaded here.
+//! - The output of a process is bounded, awaited no longer than the deadline, and checked like any plugin
+//!   output.
+//! - A process that was late, ended or sent invalid data is not used again.
 
 #[cfg(target_os = "linux")]
 mod child;
@@ -36,63 +38,63 @@ use crate::{
     wasi::Inputs,
 };
 
-/// The first argument of a process that maps.
+/// The first argument of a mapping process.
 #[cfg(target_os = "linux")]
 pub(crate) const ARGUMENT: &str = "map-in-isolation";
 
 /// Where components run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Isolation {
-    /// In this process, each batch in a sandbox of its own.
+    /// In this process, each batch in its own sandbox.
     #[default]
     None,
-    /// In processes of their own besides. On Linux alone.
+    /// In separate processes as well. Linux only.
     Process(IsolationProcess),
 }
 
-/// A program that maps, and what it maps.
+/// A program that maps, and the components that it maps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IsolationProcess {
     /// The program. Its `main` begins with [`run_child_if_asked`](crate::run_child_if_asked).
     pub program: PathBuf,
-    /// Directories whose plugins are one's own, and run in this process nevertheless. The component that
-    /// evaluates expressions of users never does.
+    /// Directories whose plugins are trusted and therefore run in this process. The component that
+    /// evaluates users' expressions never does.
     pub trusted_dirs: Vec<PathBuf>,
 }
 
 impl IsolationProcess {
-    /// A program that maps for all plugins.
+    /// Creates one that maps for all plugins.
     pub fn new(program: PathBuf) -> Self {
         Self { program, trusted_dirs: Vec::new() }
     }
 }
 
-/// What keeps a process that maps from everything else.
+/// The mechanisms that isolate a mapping process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IsolationWalls {
-    /// Whether the kernel has Landlock, beside the filter of system calls.
+    /// Whether the kernel supports Landlock, in addition to the system call filter.
     pub landlock: bool,
 }
 
-/// What the code of a process does.
+/// The purpose of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
-    /// There is no code: the process tells whether it can be closed up.
+    /// No code: the process reports whether it can be isolated.
     Probe,
     Mapper,
     Evaluator,
 }
 
-/// Code, and where it runs.
+/// Code, with the place where it runs.
 pub(crate) enum Placed<T: ?Sized> {
     /// In this process.
     Here(Arc<T>),
-    /// In processes of its own.
+    /// In separate processes.
     Apart(Apart),
 }
 
 impl Placed<dyn Program> {
-    /// Asks for the manifest.
+    /// Requests the manifest.
     pub(crate) fn manifest(
         &self,
         runtime: &Runtime,
@@ -106,7 +108,7 @@ impl Placed<dyn Program> {
         }
     }
 
-    /// Maps a batch. The inner error is the plugin's own refusal of the whole batch.
+    /// Maps a batch. The inner error is the plugin's own rejection of the whole batch.
     pub(crate) fn map_batch(
         &self,
         runtime: &Runtime,
@@ -124,10 +126,10 @@ impl Placed<dyn Program> {
     }
 }
 
-/// Closes this process up as one that maps, for tests of what is then left to it.
+/// Isolates this process like a mapping process, so that tests can check what is still possible.
 ///
 /// # Errors
-/// What cannot be closed.
+/// The restriction that cannot be applied.
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub fn close_up_this_process() -> Result<IsolationWalls, String> {

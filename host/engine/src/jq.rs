@@ -1,8 +1,8 @@
-//! Mappings that users write in JQ. They are evaluated by a component inside the same walls as any
-//! plugin, so that a runaway expression is stopped like one.
+//! Evaluates users' own JQ mappings. A component in the same sandbox as any plugin evaluates them, so that
+//! the same limits stop a runaway expression.
 //!
-//! Compiling a mapping takes longer than evaluating it on a batch, hence an instance is kept for
-//! the next batch of the same mapping, unless something went wrong in it.
+//! Compiling a mapping takes longer than evaluating it on a batch. Therefore an instance is kept for the
+//! next batch of the same mapping, unless a call failed in it.
 
 use std::{
     path::PathBuf,
@@ -46,11 +46,11 @@ struct Session {
     at: At,
 }
 
-/// Where an instance is.
+/// Where an instance runs.
 enum At {
     /// In this process.
     Here(Box<(Store<Guest>, Instance)>),
-    /// In a process of its own.
+    /// In a separate process.
     Apart(Box<isolation::Session>),
 }
 
@@ -63,7 +63,7 @@ impl At {
     }
 }
 
-/// Why a mapping gave nothing.
+/// Why a mapping had no result.
 enum Fault {
     /// The mapping does not compile.
     Mapping(String),
@@ -77,7 +77,7 @@ impl From<Failure> for Fault {
 }
 
 impl Jq {
-    /// The file is given with its digest; `most_idle` is how many instances are kept.
+    /// Creates it from the file with its digest; `most_idle` is the number of instances to keep.
     pub(crate) fn new(
         (file, sha256): (PathBuf, String),
         lease: Option<Arc<Lease>>,
@@ -142,7 +142,7 @@ impl Jq {
     }
 }
 
-/// What the calls for one batch have in common.
+/// The data that all calls for one batch share.
 struct Call<'a> {
     jq: &'a Jq,
     runtime: &'a Runtime,
@@ -167,7 +167,7 @@ impl Call<'_> {
                 Runtime::call_in(store, bounds, |store| instance.evaluate(store, batch.as_bytes(), now))?
             }
             (At::Apart(_), Placed::Here(_)) => {
-                return Err(Failure::Ended("it is of another start".into()).into());
+                return Err(Failure::Ended("it belongs to another run".into()).into());
             }
         };
         let returned = returned.map_err(|reason| Failure::refused(&reason))?;
@@ -175,7 +175,7 @@ impl Call<'_> {
         Evaluated::read(&returned).map_err(|what| Fault::Failed(Failure::Nonsense(what)))
     }
 
-    /// An instance that has compiled the mapping: a kept one, or a new one.
+    /// Returns an instance that has compiled the mapping: a kept one, or a new one.
     fn session(&self, deadline: Duration) -> Result<Session, Fault> {
         let mut idle = self.jq.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = idle.iter().position(|session| session.mapping == self.mapping) {
@@ -209,15 +209,15 @@ impl Call<'_> {
         Ok(Session { mapping: Arc::clone(&self.mapping), at })
     }
 
-    /// The instance that was used least recently, where there may be no more of them. Starting a process takes
-    /// longer than compiling a mapping in one that has another.
+    /// Returns the least recently used instance, if the maximum number exists. Starting a process takes
+    /// longer than compiling a mapping in a process that has another one.
     fn oldest(&self) -> Option<Session> {
         let mut idle = self.jq.idle.lock().unwrap_or_else(PoisonError::into_inner);
         (idle.len() >= self.jq.most_idle && !idle.is_empty()).then(|| idle.remove(0))
     }
 
     fn keep(&self, session: Session) {
-        // Memory never shrinks, and what an expression leaves behind must not pile up.
+        // Memory never shrinks, and the leftovers of expressions must not accumulate.
         if session.at.memory() > self.runtime.limits.memory_bytes / 2 {
             return;
         }
@@ -230,7 +230,7 @@ impl Call<'_> {
         }
     }
 
-    /// Evaluates each document alone, so that one which crashes the evaluation costs only itself.
+    /// Evaluates each document alone, so that a document that crashes the evaluation affects only itself.
     /// All of them together have the time of one batch.
     fn one_by_one(&self, documents: &[&RawValue], failure: Failure) -> Result<Evaluated, Fault> {
         let limit = self.runtime.limits.deadline;
@@ -267,17 +267,20 @@ impl Call<'_> {
 impl Fault {
     fn problem(self, kind: &Kind) -> Problem {
         match self {
-            Self::Mapping(reason) => {
-                Problem::new(ProblemCode::MappingInvalid, format!("the mapping of {kind} is wrong: {reason}"))
-                    .remedy("correct the mapping in Port, on the page of the data source")
-            }
+            Self::Mapping(reason) => Problem::new(
+                ProblemCode::MappingInvalid,
+                format!("the mapping of {kind} is invalid: {reason}"),
+            )
+            .remedy("correct the mapping in Port, on the page of the data source"),
             Self::Failed(Failure::Unloadable(problem)) => problem,
-            Self::Failed(failure @ (Failure::Deadline { .. } | Failure::Memory { .. })) => {
-                Problem::new(failure.code(), format!("the mapping of {kind} {failure}")).remedy(
-                    "look for an expression that never ends or grows without bound; where resources are only \
+            Self::Failed(failure @ (Failure::Deadline { .. } | Failure::Memory { .. })) => Problem::new(
+                failure.code(),
+                format!("the mapping of {kind} {failure}"),
+            )
+            .remedy(
+                "look for an expression that never ends or grows without bound; if the resources are just \
                      many or large, raise the plugins' limits or lower the batch size of the kind's plan",
-                )
-            }
+            ),
             Self::Failed(failure) => Problem::new(failure.code(), format!("the mapping of {kind} {failure}"))
                 .remedy("simplify the mapping's expressions in Port, on the page of the data source"),
         }

@@ -1,20 +1,21 @@
-//! The engine wing: runs each kind's mapping as a sandboxed WebAssembly component.
+//! The engine: runs each kind's mapping as a sandboxed WebAssembly component.
 //!
-//! A plugin gets a batch of raw resources and returns entities. It has no network, files, environment
-//! or credentials; it may log, a little. Whatever it does wrong (crash, loop, exhaust
-//! memory, return nonsense or too much) fails its own batch with a message that names the plugin,
-//! the kind and the limit.
+//! A plugin gets a batch of raw resources and returns entities. It has no network, files, environment or
+//! credentials; it may log a limited amount. A plugin that crashes, loops, exhausts memory, or returns
+//! invalid or too much output fails its own batch, with a message that names the plugin, the kind and the
+//! limit.
 //!
 //! # Invariants
-//! - A plugin that cannot be used is refused by name; it never keeps the engine from starting.
-//! - Each batch has an instance of its own: nothing a plugin does outlives its batch.
-//! - No import gives a capability. Beside the contract's `log` there is WASI 0.2, for the sake of standard
-//!   libraries: whatever a plugin asks there, the answer is nothing or always the same, but for the time
-//!   of the batch. [`Wasi::Deny`] has such calls fail.
+//! - A plugin that cannot be used is rejected by name; it never prevents the engine from starting.
+//! - Each batch has its own instance: no state of a plugin outlives its batch.
+//! - No import grants a capability. In addition to the contract's `log` there is WASI 0.2, because standard
+//!   libraries import it: every call returns nothing or a constant, except for the time of the batch. With
+//!   [`Wasi::Deny`], such calls fail.
 //! - Compiled code comes from the compiler that this process runs or starts, or from files and directories
-//!   that nobody else can write to, and then only as the bytes whose digest was checked.
-//! - Entities have the blueprints that the mapping names, or else the manifest; others are refused.
-//! - Mapping runs on threads of its own, so that a plugin delays no I/O.
+//!   that nobody else can write to, and then only if its digest matches.
+//! - Entities have the blueprints that the mapping names, or else those of the manifest; others are
+//!   rejected.
+//! - Mapping runs on separate threads, so that a plugin does not delay I/O.
 
 mod blueprints;
 mod cache;
@@ -74,7 +75,7 @@ use runtime::Runtime;
 use set::{Loaded, PluginSet};
 use workers::Workers;
 
-/// Why an engine cannot be had at all.
+/// Why an engine cannot start or reload.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
@@ -83,21 +84,21 @@ pub enum EngineError {
     Directory {
         /// The directory.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// A component cannot be compiled ahead of time.
+    /// A component cannot be precompiled.
     #[error("{} {}", path.display(), problem.message)]
     Precompile {
         /// Its file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         problem: Problem,
     },
-    /// Plugins are to run in processes of their own, and cannot.
-    #[error("plugins cannot run in processes of their own, which was asked for: {reason}")]
+    /// The settings require plugins to run in separate processes, but they cannot.
+    #[error("plugins cannot run in separate processes, as the settings require: {reason}")]
     Isolation {
-        /// What is missing.
+        /// The missing requirement.
         reason: String,
     },
     /// A thread cannot be started.
@@ -106,7 +107,7 @@ pub enum EngineError {
     /// wasmtime does not start on this machine.
     #[error("could not start the WebAssembly engine: {reason}")]
     Start {
-        /// What it says.
+        /// The cause.
         reason: String,
     },
 }
@@ -117,9 +118,9 @@ impl EngineError {
     }
 }
 
-/// Compiles or maps, where this process was started by an engine to do that, and gives its exit code. Call it
-/// first in the `main` of a program that is a [`CompilerProcess`] or an [`IsolationProcess`], with the arguments
-/// of the process ([`std::env::args_os`]), and return what it gives.
+/// Compiles or maps if an engine started this process for that, and returns its exit code. Call it first in
+/// the `main` of a program that is a [`CompilerProcess`] or an [`IsolationProcess`], with the arguments of
+/// the process ([`std::env::args_os`]), and return the exit code.
 pub fn run_child_if_asked(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let arguments: Vec<String> =
         arguments.into_iter().skip(1).map_while(|given| given.into_string().ok()).collect();
@@ -131,7 +132,7 @@ pub fn run_child_if_asked(arguments: impl IntoIterator<Item = OsString>) -> Opti
     }
 }
 
-/// The processes of components that do not run in this one.
+/// Starts the processes of components that do not run in this one.
 fn isolation(
     config: &EngineConfig,
     runtime: &Runtime,
@@ -147,17 +148,17 @@ fn isolation(
     }
 }
 
-/// The plugins of a sync and what runs them.
+/// The plugins of a sync, with the threads that run them.
 ///
-/// The threads end when the engine is dropped, each after the batch it is at.
+/// Dropping the engine ends the threads, each after its current batch.
 pub struct Engine {
     plugin_dirs: Vec<PathBuf>,
-    // Exchanged as a whole, while units go on with the former.
+    // Replaced as a whole, while units continue with the previous one.
     now: RwLock<Arc<Snapshot>>,
     reloading: Mutex<()>,
 }
 
-/// The plugins of one moment.
+/// The plugins at one moment.
 struct Snapshot {
     loader: Arc<Loader>,
     workers: Arc<Workers>,
@@ -165,15 +166,15 @@ struct Snapshot {
 }
 
 impl Engine {
-    /// Loads every plugin of the configured directories. Compiles what is not in the cache, several
-    /// plugins at a time, so call it where blocking is fine.
+    /// Loads every plugin of the configured directories. Compiles plugins that are not in the cache,
+    /// several at a time; call it where blocking is allowed.
     ///
     /// # Errors
-    /// [`EngineError`] when a directory cannot be read or the engine cannot start. A plugin that
-    /// cannot be used is no error; see [`Engine::refused`].
+    /// [`EngineError`] if a directory cannot be read or the engine cannot start. A plugin that cannot be
+    /// used is not an error; see [`Engine::refused`].
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
         let runtime = Runtime::new(config.limits.clone(), config.workers.get(), config.wasi)?;
-        // Where it cannot be had, nothing that was compiled with it can be run either.
+        // If the portable engine cannot start, code that was compiled with it cannot run either.
         let portable =
             (!config.precompiled_dirs.is_empty()).then(|| runtime::portable(&runtime.limits).ok()).flatten();
         let cache = CodeCache::open(
@@ -185,8 +186,8 @@ impl Engine {
         let isolation = isolation(&config, &runtime, config.workers.get())?;
         if isolation.as_ref().is_some_and(|pool| !pool.walls().landlock) {
             tracing::warn!(
-                "this kernel has no Landlock: the filter of system calls alone keeps the processes of plugins \
-                 from files and network"
+                "this kernel does not support Landlock: only the system call filter keeps the processes of plugins \
+                 from files and the network"
             );
         }
         let loader = Arc::new(Loader {
@@ -206,16 +207,16 @@ impl Engine {
         Ok(Self { plugin_dirs: config.plugin_dirs, now, reloading: Mutex::new(()) })
     }
 
-    /// Looks at the plugin directories again, and takes what has changed there: units that begin from
-    /// now on use it, those that run end as they began. A file that cannot be used leaves what was
-    /// loaded from it before in place, as long as there is a file; it is among the
-    /// [refused](Self::refused) meanwhile. Where a file is gone, so is its plugin.
+    /// Reads the plugin directories again and applies the changes: units that begin from now on use the new
+    /// plugins, running units finish with the old ones. If a file cannot be used, the version that was
+    /// loaded from it before stays in use as long as the file exists, and the file is among the
+    /// [rejected](Self::refused) ones. If a file is gone, its plugin is removed.
     ///
-    /// Compiles what is new before any of it is used, so call it where blocking is fine. A file that
-    /// is being written to may be read in half: look whether it has settled before.
+    /// Compiles all new plugins before any of them is used; call it where blocking is allowed. A file that
+    /// is still being written may be read incompletely: check that it has settled first.
     ///
     /// # Errors
-    /// [`EngineError`] when a directory cannot be read; all plugins then stay as they are.
+    /// [`EngineError`] if a directory cannot be read; all plugins then stay unchanged.
     pub fn reload(&self) -> Result<Reloaded, EngineError> {
         let _turn = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let former = self.now();
@@ -230,12 +231,12 @@ impl Engine {
         Ok(reloaded)
     }
 
-    /// Compiles every plugin of the configured directories for any processor of this architecture, into a
-    /// directory for [`EngineConfig::precompiled_dirs`]: an image that is built with it starts
-    /// without compiling, wherever it runs. Gives the number of plugins.
+    /// Precompiles every plugin of the configured directories for any processor of this architecture, into
+    /// a directory for [`EngineConfig::precompiled_dirs`]: an image with this directory starts without
+    /// compiling on any machine. Returns the number of plugins.
     ///
     /// # Errors
-    /// [`EngineError`] for the first plugin that cannot be used, or a directory that cannot.
+    /// [`EngineError`] for the first plugin or directory that cannot be used.
     pub fn precompile(config: &EngineConfig, into: &Path) -> Result<usize, EngineError> {
         let runtime = Runtime::portable(Limits::default())?;
         let cache = CodeCache::open(&runtime.engine, Some(into), &[], None);
@@ -254,29 +255,28 @@ impl Engine {
         .compile_all(&config.plugin_dirs)
     }
 
-    /// The plugins as they are now.
+    /// Returns the current plugins.
     pub fn current(&self) -> Arc<dyn MapperSnapshot> {
         self.now()
     }
 
-    /// All kinds that can be mapped, by name.
+    /// Returns all kinds that can be mapped, by name.
     pub fn kinds(&self) -> BTreeMap<Kind, KindEntry> {
         self.now().kinds()
     }
 
-    /// Plugins that were found but are not used, with the reason.
+    /// Returns plugins that were found but are not used, with the reason.
     pub fn refused(&self) -> Vec<RefusedPlugin> {
         self.now().refused()
     }
 
-    /// The plugins that were loaded, in the order of directories and file names.
+    /// Returns the loaded plugins, in the order of directories and file names.
     pub fn plugins(&self) -> Vec<PluginInfo> {
         let set = &self.now().set;
         set.plugins.iter().map(|plugin| info(plugin, |kind| set.serving.get(kind))).collect()
     }
 
-    /// How much each component was used so far: those that were, in the order of directories and
-    /// file names.
+    /// Returns the use of each component that was used so far, in the order of directories and file names.
     pub fn usage(&self) -> Vec<PluginUse> {
         let set = &self.now().set;
         let plugins = set
@@ -287,11 +287,12 @@ impl Engine {
         plugins.chain(jq).filter(|used| used.batches > 0).collect()
     }
 
-    /// Loads one file, which need not be in a plugin directory nor be admitted by the policy, compiles it, and
-    /// gives what it is: nobody is asked to trust what cannot be compiled. Blocks meanwhile.
+    /// Loads and compiles one file and describes it. The file need not be in a plugin directory nor
+    /// admitted by the policy. It is compiled so that nobody is asked to trust a file that cannot be
+    /// compiled. Blocks.
     ///
     /// # Errors
-    /// The [`Problem`] for which it would be refused.
+    /// The [`Problem`] for which it would be rejected.
     pub fn inspect(&self, file: &Path) -> Result<PluginInfo, Problem> {
         let named = |message: &str| format!("{} {message}", file.display());
         let refused = |problem: Problem| {
@@ -305,18 +306,19 @@ impl Engine {
             },
             Ok(Loaded::Jq(_)) => Err(Problem::new(
                 ProblemCode::PluginInvalid,
-                named("is the JQ component, which maps no kind of its own"),
+                named("is the JQ component, which maps no kind"),
             )),
             Err(RefusedPlugin { problem, .. }) => Err(refused(problem)),
         }
     }
 
-    /// The file of the component that evaluates mappings of users' own, if there is one.
+    /// Returns the file of the component that evaluates users' own mappings, if there is one.
     pub fn jq(&self) -> Option<PathBuf> {
         self.now().set.jq.as_ref().map(|jq| jq.file.clone())
     }
 
-    /// What keeps the processes of plugins from everything else; `None` where all run in this process.
+    /// Returns the mechanisms that isolate the processes of plugins; `None` if all plugins run in this
+    /// process.
     pub fn isolation(&self) -> Option<IsolationWalls> {
         self.now().loader.isolation.as_ref().map(|pool| pool.walls())
     }
@@ -390,11 +392,11 @@ impl MapperSnapshot for Snapshot {
         };
         let lost = failed(Problem::new(
             ProblemCode::Internal,
-            "the host failed to map the batch; this is a defect of Berth",
+            "internal error: the host failed to map the batch (please report)",
         ));
         let loader = Arc::clone(&self.loader);
         let blueprints = Blueprints::of(&mapping, &kind, &plugin.manifest);
-        // On the thread that maps, too, log lines belong to the unit of the batch.
+        // The span makes log lines of the mapping thread belong to the unit of the batch.
         let span = tracing::debug_span!("map", plugin = %plugin.name, resources = page.count).or_current();
         let job = move || {
             let _mapping = span.entered();
@@ -431,7 +433,7 @@ impl MapperSnapshot for Snapshot {
                             Ok(documents) => report.documents = documents.into_documents(),
                             Err(failure) => {
                                 let plugin = &plugin.name;
-                                tracing::warn!(%plugin, %kind, %failure, "the documents besides the entities could not be made");
+                                tracing::warn!(%plugin, %kind, %failure, "could not build the documents in addition to the entities");
                             }
                         }
                     }
@@ -445,7 +447,7 @@ impl MapperSnapshot for Snapshot {
 
 fn no_jq(kind: &Kind) -> Problem {
     Problem::new(ProblemCode::MappingNeedsJq, format!(
-        "the mapping of {kind} is not the kind's default, and mappings of one's own need the `jq` component, which \
+        "the mapping of {kind} is not the kind's default, and custom mappings need the `jq` component, which \
          is not installed"
     ))
     .remedy("put `jq.wasm` into a plugin directory, or restore the kind's default mapping in Port")

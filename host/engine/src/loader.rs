@@ -1,4 +1,4 @@
-//! From files to plugins: what is accepted, and what a refusal says.
+//! Loads plugins from files: decides which files are accepted, and reports why others are not.
 
 use std::{
     fmt::Display,
@@ -35,14 +35,14 @@ use crate::{
     wasi::{self, Inputs, Seed},
 };
 
-/// Larger files are no plugins; a Python interpreter with a plugin in it has 18 MB.
+/// Larger files are not plugins; a Python interpreter with a plugin has 18 MB.
 const COMPONENT_BYTES: usize = 256 << 20;
-/// A manifest is a constant; even an interpreter returns it at once.
+/// A manifest is a constant; even an interpreter returns it quickly.
 const MANIFEST_DEADLINE: Duration = Duration::from_secs(5);
-/// A manifest with a hundred kinds and their blueprints has less than a fifth of this.
+/// A manifest with a hundred kinds and their blueprints has less than a fifth of this size.
 const MANIFEST_BYTES: usize = 8 << 20;
 
-/// What loading needs.
+/// Loads components.
 pub(crate) struct Loader {
     pub(crate) runtime: Runtime,
     pub(crate) cache: CodeCache,
@@ -50,13 +50,13 @@ pub(crate) struct Loader {
     pub(crate) compiler: Compiler,
     /// The processes of components that do not run in this one.
     pub(crate) isolation: Option<Arc<Pool>>,
-    /// How many batches are mapped at once.
+    /// The number of batches that are mapped at once.
     pub(crate) workers: NonZeroUsize,
-    /// What mappings in JQ see of the environment.
+    /// The environment variables that JQ mappings can read.
     pub(crate) jq_environment: Variables,
-    /// Whether files may be exchanged while their plugins are in use.
+    /// Whether files may be replaced while their plugins are in use.
     pub(crate) reloads: bool,
-    /// Who decides which components are used.
+    /// Decides which components are used.
     pub(crate) trust: Trust,
 }
 
@@ -67,18 +67,18 @@ pub(crate) enum Code {
     Jq(Arc<Evaluator>),
 }
 
-/// A component that can be called, wherever it runs.
+/// A component that can be called, independent of where it runs.
 enum Callable {
     Mapper(Arc<Placed<dyn Program>>),
     Jq(Arc<Placed<Evaluator>>),
 }
 
 impl Loader {
-    /// Loads the plugins of all directories, several at a time. Of what was loaded `before`, that is
-    /// taken whose file is the same; and also that whose file is of no use any more.
+    /// Loads the plugins of all directories, several at a time. Keeps a component that was loaded `before`
+    /// if its file is unchanged, or if its file cannot be used any more.
     ///
     /// # Errors
-    /// [`EngineError`] when a directory cannot be read, or no thread can be had.
+    /// [`EngineError`] if a directory cannot be read, or no thread can be started.
     pub(crate) fn load(
         self: &Arc<Self>,
         dirs: &[PathBuf],
@@ -120,7 +120,7 @@ impl Loader {
         Ok(PluginSet::choose(loaded))
     }
 
-    /// Loads one file again, if it is another than it was, and compiles it: units do not wait for it.
+    /// Loads one file again if it has changed, and compiles it, so that units do not wait for that.
     ///
     /// # Errors
     /// [`RefusedPlugin`] with the reason.
@@ -133,15 +133,15 @@ impl Loader {
             return Ok(former.clone());
         }
         let loaded = self.load_bytes(file, bytes, sha256, former, &self.trust).map_err(refused)?;
-        // What it left in the cache is of no use then.
+        // Its entry in the cache is useless then.
         loaded.compile().inspect_err(|_| loaded.replaced()).map_err(refused)?;
         Ok(loaded)
     }
 
-    /// Compiles the components of all directories into the cache, those left out that are there.
+    /// Compiles the components of all directories into the cache, except those that it already contains.
     ///
     /// # Errors
-    /// [`EngineError`] for the first that cannot be used or kept.
+    /// [`EngineError`] for the first component that cannot be used or stored.
     pub(crate) fn compile_all(&self, dirs: &[PathBuf]) -> Result<usize, EngineError> {
         let mut count = 0;
         for dir in dirs {
@@ -157,8 +157,8 @@ impl Loader {
                 }
                 if self.cache.find(&sha256).is_none() {
                     return Err(refused(
-                        Problem::new(ProblemCode::FileUnwritable, "the compiled code cannot be kept")
-                            .remedy("give a directory that can be written to by you alone"),
+                        Problem::new(ProblemCode::FileUnwritable, "the compiled code cannot be stored")
+                            .remedy("use a directory that only you can write to"),
                     ));
                 }
             }
@@ -177,7 +177,7 @@ impl Loader {
         self.load_bytes(file, bytes, sha256, None, trust).map_err(refused)
     }
 
-    /// Loads a component, which goes on counting where the `former` of the same file stopped.
+    /// Loads a component. It continues the counters of the `former` component of the same file.
     fn load_bytes(
         self: &Arc<Self>,
         file: &Path,
@@ -199,7 +199,8 @@ impl Loader {
         };
         trust.admit(&candidate(facts.manifest.as_ref().map_or(Asks::Evaluation, Asks::Kinds)))?;
         let size = bytes.len() as u64;
-        // Until it is compiled, the file may become another. Most never are: those of kinds that nobody syncs.
+        // Until the plugin is compiled, its file may change. Most plugins are never compiled: those of
+        // kinds that nobody syncs.
         let uncompiled = (self.reloads && origin == CodeOrigin::Deferred).then(|| Packed::of(&bytes));
         drop(bytes);
         let uncompiled = Mutex::new(uncompiled.flatten());
@@ -236,7 +237,7 @@ impl Loader {
         })))
     }
 
-    /// What an earlier start found out about a component.
+    /// Returns the facts that an earlier start stored about a component.
     fn remembered(&self, sha256: &str) -> Option<Facts> {
         let record = self.cache.find(sha256)?.record;
         let manifest = record.manifest.map(|text| Manifest::parse(text.get().as_bytes()));
@@ -247,8 +248,8 @@ impl Loader {
         })
     }
 
-    /// Loads the code of a component that was accepted before: from the cache, or, when that does
-    /// not have it, from its bytes or its file. Its manifest must still be the one that is known.
+    /// Loads the code of a component that was accepted before: from the cache or, if it has no usable
+    /// entry, from its bytes or its file. Its manifest must be unchanged.
     fn load_again(
         &self,
         file: &Path,
@@ -268,13 +269,13 @@ impl Loader {
         if crate::cache::sha256(&bytes) != sha256 {
             return Err(Problem::new(
                 ProblemCode::FileUnreadable,
-                format!("{} was changed since it was loaded", file.display()),
+                format!("{} has changed since it was loaded", file.display()),
             )
-            .remedy("start again to use the new file"));
+            .remedy("restart to use the new file"));
         }
         if entry.is_some() {
             tracing::warn!(
-                "the kept code of {} is damaged, or not for this processor, and is compiled again",
+                "the cached code of {} is damaged, or not for this processor; compiling it again",
                 file.display()
             );
         }
@@ -283,19 +284,19 @@ impl Loader {
             return Err(Problem::new(
                 ProblemCode::PluginInvalid,
                 format!(
-                    "{} gives another manifest than its section `{MANIFEST_SECTION}` holds",
+                    "{} returns a manifest that differs from its section `{MANIFEST_SECTION}`",
                     file.display()
                 ),
             )
-            .remedy("the plugin is at fault: build it again, or report this to its author"));
+            .remedy("the plugin is faulty: build it again, or report this to its author"));
         }
         Ok(code)
     }
 
-    /// Loads code that was compiled before. `None` when it is of no use.
+    /// Loads precompiled or cached code. `None` if it cannot be used.
     ///
     /// # Errors
-    /// Why it cannot be run where it is to run.
+    /// Why it cannot run where it must run.
     fn load_kept(&self, file: &Path, sha256: &str, entry: &Entry) -> Result<Option<Callable>, Problem> {
         let role = if entry.record.manifest.is_some() { Role::Mapper } else { Role::Evaluator };
         let Some(pool) = self.apart(file, role) else {
@@ -312,18 +313,17 @@ impl Loader {
         }
     }
 
-    /// The processes that a component runs in, if it does not run here.
+    /// Returns the processes that a component runs in, if it does not run here.
     fn apart(&self, file: &Path, role: Role) -> Option<&Arc<Pool>> {
         self.isolation.as_ref().filter(|pool| pool.keeps_apart(file, role))
     }
 
-    /// Whether a component does not run in this process.
+    /// Returns whether a component does not run in this process.
     fn is_apart(&self, file: &Path, role: Role) -> bool {
         self.apart(file, role).is_some()
     }
 
-    /// Compiles a component, checks it against the contract, asks for its manifest, and keeps what
-    /// came of it.
+    /// Compiles a component, checks it against the contract, requests its manifest, and stores the results.
     fn compile(&self, file: &Path, sha256: &str, bytes: &[u8]) -> Result<(Facts, Callable), Problem> {
         let compiled = Arc::new(self.compiler.compile(&self.runtime, bytes)?);
         let (interfaces, code) = match self.isolation {
@@ -349,7 +349,7 @@ impl Loader {
         Ok((facts, code))
     }
 
-    /// Loads code where it belongs.
+    /// Loads code where it must run.
     fn place(
         &self,
         file: &Path,
@@ -357,10 +357,10 @@ impl Loader {
         bytes: &[u8],
         compiled: &Arc<Vec<u8>>,
     ) -> Result<(Interfaces, Callable), Problem> {
-        // What the component is stands in its bytes: its code is not even looked at in this process.
+        // The bytes describe the component: this process does not load its code.
         let Some(Outline { interfaces, .. }) = Outline::of(bytes)? else {
-            return Err(Problem::new(ProblemCode::PluginInvalid, "has no interfaces that can be read")
-                .remedy("build or copy it again"));
+            return Err(Problem::new(ProblemCode::PluginInvalid, "has no readable interfaces")
+                .remedy("build it again, or copy it again"));
         };
         let role = interfaces.role;
         let Some(pool) = self.apart(file, role) else { return self.load_here(compiled) };
@@ -377,7 +377,7 @@ impl Loader {
         Ok((interfaces, Callable::here(code)))
     }
 
-    /// Asks a plugin for its manifest, in the same walls as a batch.
+    /// Requests a plugin's manifest, in the same sandbox as a batch.
     fn manifest(
         &self,
         file: &Path,
@@ -392,12 +392,12 @@ impl Loader {
             log: true,
         };
         let called = program.manifest(&self.runtime, &speaker, inputs, bounds);
-        let bytes = called
-            .result
-            .map_err(|failure| failure.problem().map_message(|why| format!("gave no manifest: it {why}")))?;
+        let bytes = called.result.map_err(|failure| {
+            failure.problem().map_message(|why| format!("returned no manifest: it {why}"))
+        })?;
         let manifest = Manifest::parse(&bytes).map_err(|error| {
-            Problem::new(ProblemCode::PluginInvalid, format!("has a wrong {error}"))
-                .remedy("the plugin is at fault: update it or report this to its author")
+            Problem::new(ProblemCode::PluginInvalid, format!("has an invalid {error}"))
+                .remedy("the plugin is faulty: update it, or report this to its author")
         })?;
         let text = serde_json::from_slice(&bytes)
             .map_err(|error| Problem::new(ProblemCode::PluginInvalid, format!("manifest: {error}")))?;
@@ -405,16 +405,16 @@ impl Loader {
     }
 }
 
-/// A component's bytes, a quarter as many.
+/// A component's bytes, compressed to about a quarter.
 struct Packed {
     bytes: Vec<u8>,
     unpacked: usize,
 }
 
 impl Packed {
-    /// None where that fails: the file is then read again.
+    /// `None` if that fails: the file is then read again.
     fn of(bytes: &[u8]) -> Option<Self> {
-        // The fastest level: it is done at every start.
+        // The fastest level, since this happens at every start.
         let mut packed = zstd::bulk::compress(bytes, 1).ok()?;
         packed.shrink_to_fit();
         Some(Self { bytes: packed, unpacked: bytes.len() })
@@ -425,21 +425,21 @@ impl Packed {
     }
 }
 
-/// What the host has to know of a plugin before its first batch.
+/// The facts that the host needs about a plugin before its first batch.
 struct Facts {
     contract: ContractVersion,
     imports: Vec<String>,
-    /// None for the JQ component.
+    /// `None` for the JQ component.
     manifest: Option<Manifest>,
 }
 
-/// The problem of code that this engine cannot load.
+/// Returns the problem of code that this engine cannot load.
 pub(crate) fn compiled_for_another_engine(reason: &dyn Display) -> Problem {
     Problem::new(ProblemCode::PluginCompile, format!("was compiled for another engine: {reason:#}"))
-        .remedy("let one version of Berth start and compile")
+        .remedy("use the same version of Berth to start and to compile")
 }
 
-/// The problem of a component that cannot be bound to the contract.
+/// Returns the problem of a component that cannot be bound to the contract.
 pub(crate) fn misfits_the_contract(reason: &dyn Display) -> Problem {
     Problem::new(ProblemCode::PluginIncompatible, format!("does not fit the plugin contract: {reason:#}"))
         .remedy("build it again, with the contract's own `plugin.wit`")
@@ -494,20 +494,20 @@ impl Callable {
     }
 }
 
-/// What a component tells of itself without being compiled: its imports and exports, and the
-/// manifest in a custom section of its code, where the SDK puts it. `None` when there is no such
-/// section, or when reading it takes a real look.
+/// Returns the facts in a component that are available without compiling it: its imports and exports, and
+/// the manifest in a custom section of its code, where the SDK puts it. `None` if there is no such section,
+/// or if it can only be read by loading the component.
 ///
 /// # Errors
-/// The reason for which the component is no plugin, or none for this host.
+/// Why the component is not a plugin, or not one for this host.
 fn announced(bytes: &[u8]) -> Result<Option<Facts>, Problem> {
     let Some(Outline { interfaces, manifests }) = Outline::of(bytes)? else { return Ok(None) };
     let Interfaces { role, contract, imports } = interfaces;
     let manifest = match (role, &manifests[..]) {
         (Role::Evaluator, _) => None,
         (_, [manifest]) => Some(Manifest::parse(manifest).map_err(|error| {
-            Problem::new(ProblemCode::PluginInvalid, format!("has a wrong {error}"))
-                .remedy("the plugin is at fault: update it or report this to its author")
+            Problem::new(ProblemCode::PluginInvalid, format!("has an invalid {error}"))
+                .remedy("the plugin is faulty: update it, or report this to its author")
         })?),
         _ => return Ok(None),
     };
@@ -517,9 +517,9 @@ fn announced(bytes: &[u8]) -> Result<Option<Facts>, Problem> {
 /// Reads a file that may be a component.
 fn read(file: &Path) -> Result<Vec<u8>, Problem> {
     let unreadable = |error| Problem::new(ProblemCode::FileUnreadable, format!("cannot be read: {error}"));
-    let out = "take the file out of the plugin directory";
+    let out = "remove the file from the plugin directory";
     let mut options = fs::OpenOptions::new();
-    // What is no file may have nobody who writes to it.
+    // Opening a pipe could block if no process writes to it.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(
         &mut options,
@@ -534,11 +534,11 @@ fn read(file: &Path) -> Result<Vec<u8>, Problem> {
     if size > COMPONENT_BYTES as u64 {
         return Err(Problem::new(
             ProblemCode::PluginInvalid,
-            format!("has {size} bytes, more than {} allow", Bytes(COMPONENT_BYTES)),
+            format!("has {size} bytes, more than the limit of {}", Bytes(COMPONENT_BYTES)),
         )
         .remedy(out));
     }
-    // It may grow meanwhile.
+    // The file may grow in the meantime.
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
     opened.take(COMPONENT_BYTES as u64).read_to_end(&mut bytes).map_err(unreadable)?;
     match bytes.get(..8) {
@@ -551,14 +551,12 @@ fn read(file: &Path) -> Result<Vec<u8>, Problem> {
                  (`wasm-tools component new`)",
                 ))
         }
-        _ => {
-            Err(Problem::new(ProblemCode::PluginInvalid, "is not WebAssembly")
-                .remedy("build or copy it again"))
-        }
+        _ => Err(Problem::new(ProblemCode::PluginInvalid, "is not WebAssembly")
+            .remedy("build it again, or copy it again")),
     }
 }
 
-/// The `*.wasm` files of a directory, sorted by name.
+/// Returns the `*.wasm` files of a directory, sorted by name.
 fn wasm_files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {

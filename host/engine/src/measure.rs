@@ -1,5 +1,5 @@
-//! The steps of mapping, one by one and on the caller's thread, for benchmarks. Not a part of the
-//! engine's interface.
+//! Runs the steps of mapping one by one on the caller's thread, for benchmarks. Not part of the engine's
+//! interface.
 
 use std::{num::NonZeroUsize, path::Path, sync::Arc};
 
@@ -22,14 +22,14 @@ use crate::{
     set::Loaded,
 };
 
-/// What loads components.
+/// Loads components.
 pub struct Bench(Arc<Loader>);
 
 impl Bench {
-    /// With the limits, the cache and the number of workers of a configuration.
+    /// Creates it with the limits, the cache and the number of workers of a configuration.
     ///
     /// # Errors
-    /// When wasmtime or a process that maps does not start.
+    /// If wasmtime or a mapping process does not start.
     pub fn new(config: &EngineConfig) -> Result<Self, EngineError> {
         let runtime = Runtime::new(config.limits.clone(), config.workers.get(), config.wasi)?;
         let cache = CodeCache::open(&runtime.engine, config.cache_dir.as_deref(), &[], None);
@@ -47,10 +47,10 @@ impl Bench {
         })))
     }
 
-    /// Loads a plugin and its code, compiling it where the cache has none.
+    /// Loads a plugin and its code, and compiles it if the cache has none.
     ///
     /// # Errors
-    /// The reason for which it is refused.
+    /// Why it is rejected.
     pub fn plugin(&self, file: &Path) -> Result<Sandboxed, Problem> {
         match self.0.load_file(file, &Trust::default()) {
             Ok(Loaded::Plugin(plugin)) => {
@@ -65,7 +65,7 @@ impl Bench {
     /// Loads the JQ component.
     ///
     /// # Errors
-    /// The reason for which it is refused.
+    /// Why it is rejected.
     pub fn jq(&self, file: &Path) -> Result<Expressions, Problem> {
         match self.0.load_file(file, &Trust::default()) {
             Ok(Loaded::Jq(jq)) => Ok(Expressions { loader: Arc::clone(&self.0), jq }),
@@ -90,7 +90,7 @@ pub struct Sandboxed {
 }
 
 impl Sandboxed {
-    /// Makes an instance and has it tell its manifest: what every batch costs beside its resources.
+    /// Creates an instance and requests its manifest: the cost of every batch besides its resources.
     ///
     /// # Errors
     /// How it failed.
@@ -103,7 +103,7 @@ impl Sandboxed {
         called.result.map_err(|failure| failure.problem())
     }
 
-    /// Maps a batch in an instance of its own and gives what came back, unread.
+    /// Maps a batch in its own instance and returns the unparsed output.
     ///
     /// # Errors
     /// How it failed.
@@ -118,7 +118,7 @@ impl Sandboxed {
         answer.map_err(|reason| Failure::refused(&reason).problem())
     }
 
-    /// Maps a batch, as a resync does.
+    /// Maps a batch like a resync.
     ///
     /// # Errors
     /// How it failed.
@@ -146,7 +146,7 @@ pub struct Expressions {
 }
 
 impl Expressions {
-    /// Maps a batch by JQ expressions over the documents that the plugin makes, as a resync does.
+    /// Maps a batch with JQ expressions over the documents that the plugin returns, like a resync.
     ///
     /// # Errors
     /// How it failed.
@@ -171,18 +171,18 @@ impl std::fmt::Debug for Expressions {
     }
 }
 
-/// Reads what a plugin returned for a batch of `count` resources, as the engine does.
+/// Parses the output of a plugin for a batch of `count` resources, like the engine.
 ///
 /// # Errors
-/// What is wrong, with its place.
+/// What is invalid, with its place.
 pub fn read(bytes: &[u8], count: usize) -> Result<MapReport, String> {
     MapReport::read(bytes, count)
 }
 
-/// Reads the documents that a plugin returned for a batch of `count` resources, as the engine does.
+/// Parses the documents that a plugin returned for a batch of `count` resources, like the engine.
 ///
 /// # Errors
-/// What is wrong, with its place.
+/// What is invalid, with its place.
 pub fn read_documents(bytes: &[u8], count: usize) -> Result<Vec<Document>, String> {
     Documents::read(bytes, count).map(Documents::into_documents)
 }

@@ -1,4 +1,4 @@
-//! What a plugin returned, checked before anything believes it.
+//! Checks a plugin's output before it is used.
 
 use std::collections::BTreeSet;
 
@@ -8,21 +8,21 @@ use serde_json::{Map, Value, value::RawValue};
 
 use crate::contract::Output;
 
-/// What a plugin may return for a batch.
+/// The output of a plugin for a batch.
 pub(crate) trait Answer: Default {
-    /// The form that is asked for.
+    /// The requested form.
     const OUTPUT: Output;
 
-    /// Reads the answer for a batch of `count` resources.
+    /// Parses the output for a batch of `count` resources.
     ///
     /// # Errors
-    /// What is wrong, with its place.
+    /// What is invalid, with its place.
     fn read(bytes: &[u8], count: usize) -> Result<Self, String>;
 
-    /// Adds the answer for the one resource at `index`.
+    /// Adds the output for the one resource at `index`.
     fn add(&mut self, index: usize, one: Self);
 
-    /// The resources that have failed.
+    /// Returns the resources that have failed.
     fn errors(&mut self) -> &mut Vec<ItemError>;
 }
 
@@ -54,18 +54,18 @@ impl Answer for MapReport {
 /// Resource documents, for mappings in JQ.
 #[derive(Debug, Default)]
 pub(crate) struct Documents {
-    /// Each with the position of the resource it is of.
+    /// Each with the position of its resource.
     pub(crate) documents: Vec<(usize, Box<RawValue>)>,
     pub(crate) errors: Vec<ItemError>,
 }
 
 impl Documents {
-    /// How many resources there are, with those that have failed.
+    /// Returns the number of resources, including those that failed.
     pub(crate) fn resources(&self) -> usize {
         self.documents.len() + self.errors.len()
     }
 
-    /// The documents alone.
+    /// Returns the documents only.
     pub(crate) fn into_documents(self) -> Vec<Document> {
         self.documents.into_iter().map(|(_, document)| document.into()).collect()
     }
@@ -78,8 +78,8 @@ impl Answer for Documents {
         let WireDocuments { documents, errors } = parse(bytes)?;
         check(&errors, count)?;
         let failed: BTreeSet<usize> = errors.iter().map(|error| error.index).collect();
-        // Documents come in the order of the resources. Where a resource gave several, or none,
-        // the position is a guess, and serves only to order errors.
+        // Documents come in the order of the resources. If a resource returned several, or none, the
+        // position is a guess that only affects the order of errors.
         let resources = (0..count).filter(|index| !failed.contains(index));
         let resources = resources.chain(std::iter::repeat(count.saturating_sub(1)));
         Ok(Self { documents: resources.zip(documents).collect(), errors })
@@ -95,7 +95,7 @@ impl Answer for Documents {
     }
 }
 
-/// What the JQ component made of documents.
+/// The result of the JQ component for documents.
 pub(crate) struct Evaluated {
     pub(crate) entities: Vec<Entity>,
     /// By position of the document: why it could not be mapped.
@@ -106,7 +106,7 @@ pub(crate) struct Evaluated {
 
 impl Evaluated {
     /// # Errors
-    /// What is wrong, with its place.
+    /// What is invalid, with its place.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
         let WireEvaluated { entities, errors, filtered, misconfigured } = parse(bytes)?;
         let errors = errors.into_iter().map(|WireError { index, reason }| (index, reason)).collect();
@@ -136,10 +136,10 @@ fn check(errors: &[ItemError], count: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Parses JSON. Only when that fails it is done again, in the slower way that tells the place.
+/// Parses JSON. On failure, parses again in a slower way that reports the place.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let text = std::str::from_utf8(bytes)
-        .map_err(|error| format!("the text is not UTF-8 from byte {} on", error.valid_up_to()))?;
+        .map_err(|error| format!("invalid UTF-8 at byte {}", error.valid_up_to()))?;
     serde_json::from_str(text).map_err(|error| {
         let mut reader = serde_json::Deserializer::from_str(text);
         match serde_path_to_error::deserialize::<_, T>(&mut reader) {
@@ -183,8 +183,8 @@ struct WireError {
     reason: String,
 }
 
-/// An entity as a plugin writes it. Not [`Entity`] itself: that one's flattened key makes serde
-/// buffer every entity, and errors lose their place.
+/// An entity as a plugin writes it. Not [`Entity`] itself: with its flattened key, serde would buffer every
+/// entity, and errors would lose their place.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireEntity {
@@ -205,7 +205,7 @@ struct WireEntity {
     relations: Map<String, Value>,
 }
 
-/// Keeps an explicit null apart from an absent field.
+/// Distinguishes an explicit null from an absent field.
 fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(from).map(Some)
 }
@@ -225,7 +225,7 @@ impl From<WireEntity> for Entity {
     }
 }
 
-/// Titles are text at Port. The integration that Berth replaces sends what it gets.
+/// Converts a title to text, which Port requires. Ocean sends titles unchanged.
 fn text(title: Value) -> Value {
     match &title {
         Value::Bool(_) => Value::String(title.to_string()),
@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entities_are_read_as_they_are() {
+    fn entities_are_parsed_unchanged() {
         let entity = json!({"identifier": "i", "blueprint": "b", "title": null, "team": ["x"],
             "properties": {"n": null, "a": 1.5}, "relations": {"r": ["z"]}});
         let output = json!({
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_find_their_resources() {
+    fn documents_are_assigned_to_their_resources() {
         let output = r#"{"documents": [{"a": 1}, {"b": 2}, {"c": 3}],
             "errors": [{"index": 1, "resource": "r", "reason": "why"}]}"#;
         let Documents { documents, errors } = Documents::read(output.as_bytes(), 4).unwrap();
@@ -349,7 +349,7 @@ mod tests {
             MapReport::read(b"{\"entities\": [", 1).unwrap_err(),
             "at `entities`: EOF while parsing a list at line 1 column 14"
         );
-        assert_eq!(MapReport::read(b"{\"\xff", 1).unwrap_err(), "the text is not UTF-8 from byte 2 on");
+        assert_eq!(MapReport::read(b"{\"\xff", 1).unwrap_err(), "invalid UTF-8 at byte 2");
     }
 
     proptest! {

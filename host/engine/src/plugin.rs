@@ -1,4 +1,4 @@
-//! One plugin, ready to map.
+//! One plugin that is ready to map.
 
 use std::{
     path::PathBuf,
@@ -23,23 +23,23 @@ use crate::{
     wasi::{Inputs, Seed},
 };
 
-/// A batch may return this many times its input.
+/// A batch may return this multiple of its input.
 const OUTPUT_RATIO: usize = 16;
-/// A batch may always return this much, however small its input.
+/// A batch may always return this much, even for a smaller input.
 const OUTPUT_FLOOR: usize = 1 << 20;
 
-/// After so many batches in a row that ran out of time, a plugin is left alone for a while: else one
-/// that never ends would keep the threads from all others, a deadline for each of its batches.
+/// The number of consecutive batches without enough time after which a plugin is paused. Otherwise, an
+/// endless plugin would block the threads for others, for the time limit of each of its batches.
 const STRIKES: u32 = 3;
-/// How long it is left alone.
+/// The duration of the pause.
 const PAUSE: Duration = Duration::from_mins(5);
 
-/// How often in a row a plugin ran out of time.
+/// The number of consecutive batches in which a plugin ran out of time.
 #[derive(Debug, Default)]
 pub(crate) struct Overruns(Mutex<(u32, Option<Instant>)>);
 
 impl Overruns {
-    /// Refuses a plugin that is left alone.
+    /// Rejects a plugin that is paused.
     fn check(&self) -> Result<(), Failure> {
         let mut overruns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match *overruns {
@@ -60,7 +60,7 @@ impl Overruns {
     }
 }
 
-/// A plugin that was accepted.
+/// An accepted plugin.
 pub(crate) struct Plugin {
     pub(crate) name: Arc<str>,
     pub(crate) file: PathBuf,
@@ -68,13 +68,13 @@ pub(crate) struct Plugin {
     pub(crate) size: u64,
     pub(crate) contract: ContractVersion,
     pub(crate) imports: Vec<String>,
-    /// What its random numbers begin with; none for a plugin that gets nothing of WASI.
+    /// The seed of its random numbers; `None` for a plugin without WASI.
     pub(crate) seed: Option<Seed>,
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) code: CodeOrigin,
     pub(crate) load_time: Duration,
     pub(crate) program: Lazy<Placed<dyn Program>>,
-    /// Whether it runs in processes of its own.
+    /// Whether it runs in separate processes.
     pub(crate) isolated: bool,
     pub(crate) peak_memory: AtomicUsize,
     pub(crate) overruns: Overruns,
@@ -83,8 +83,8 @@ pub(crate) struct Plugin {
     pub(crate) lease: Option<Arc<Lease>>,
 }
 
-/// The code of a component. It is loaded at the first use when it comes from the cache, so that a
-/// start costs nothing for kinds that are not synced.
+/// The code of a component. Cached code is loaded at first use, so that unused kinds do not slow down the
+/// start.
 pub(crate) struct Lazy<T: ?Sized> {
     slot: Mutex<Option<Arc<T>>>,
     load: Box<Load<T>>,
@@ -111,20 +111,20 @@ impl<T: ?Sized> Lazy<T> {
     }
 }
 
-/// How much may be returned for an input of so many bytes.
+/// Returns the maximum output for an input of this many bytes.
 pub(crate) fn output_bound(runtime: &Runtime, input: usize) -> usize {
     input.saturating_mul(OUTPUT_RATIO).max(OUTPUT_FLOOR).min(runtime.limits.output_bytes)
 }
 
 impl Plugin {
-    /// What its calls of WASI are answered from, for one batch. Most plugins call none, so that no clock is
-    /// read for them.
+    /// Returns the data that its WASI calls return, for one batch. Most plugins call none, and then no
+    /// clock is read.
     pub(crate) fn inputs(&self, runtime: &Runtime) -> Option<Inputs> {
         self.seed.map(|seed| Inputs::of_batch(runtime.wasi, seed))
     }
 
-    /// Maps a batch by the plugin's own code: to entities, or to documents. When it crashes, each
-    /// resource is tried alone, so that one bad resource costs only itself.
+    /// Maps a batch by the plugin's own code, to entities or documents. If it crashes, each resource is
+    /// tried alone, so that one bad resource affects only itself.
     pub(crate) fn map<A: Answer>(
         &self,
         runtime: &Runtime,
@@ -159,13 +159,13 @@ impl Plugin {
     }
 }
 
-/// What the calls for one batch have in common.
+/// The data that all calls for one batch share.
 struct Call<'a> {
     plugin: &'a Plugin,
     runtime: &'a Runtime,
     program: &'a Placed<dyn Program>,
     speaker: Speaker,
-    /// The same for all calls: a resource that is tried alone sees no other time.
+    /// The same for all calls: a resource that is tried alone sees the same time.
     inputs: Option<Inputs>,
     kind: &'a Kind,
     context: &'a MapContext,
@@ -188,8 +188,7 @@ impl Call<'_> {
         A::read(&returned, count).map_err(Failure::Nonsense)
     }
 
-    /// Maps each resource in an instance of its own. All of them together have the time of one
-    /// batch.
+    /// Maps each resource in its own instance. All of them together have the time of one batch.
     fn one_by_one<A: Answer>(&self, page: &RawPage, failure: Failure) -> Result<A, Failure> {
         let Ok(resources) = serde_json::from_slice::<Vec<&RawValue>>(&page.resources) else {
             return Err(failure);
@@ -211,7 +210,7 @@ impl Call<'_> {
                     let resource = telling_name(resource, "item", index);
                     answer.errors().push(ItemError { index, resource, reason });
                 }
-                // What was left of the time is not the limit that an operator knows.
+                // Report the limit that the operator knows, not the remaining time.
                 Err(Failure::Deadline { .. }) => return Err(Failure::Deadline { limit }),
                 Err(cause) => return Err(cause),
             }
@@ -220,8 +219,8 @@ impl Call<'_> {
     }
 }
 
-/// A name for a resource that could not be mapped: the ARN, id or name in a member of what is known
-/// of it, else its position.
+/// Returns a name for a resource that could not be mapped: the ARN, id or name in a member of its data,
+/// else its position.
 pub(crate) fn telling_name(resource: &RawValue, member: &str, index: usize) -> String {
     let parsed: Value = serde_json::from_str(resource.get()).unwrap_or_default();
     let item = &parsed[member];
@@ -242,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plugin_that_keeps_running_out_of_time_is_left_alone() {
+    fn a_plugin_that_keeps_running_out_of_time_is_paused() {
         let overruns = Overruns::default();
         for ran_out in [true, true, false, true, true] {
             overruns.count(ran_out);
@@ -256,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_is_called_by_its_most_telling_name() {
+    fn a_resource_has_its_most_descriptive_name() {
         for (resource, name) in [
             (r#"{"item": {"Name": "n", "VpcId": "v", "TopicArn": "arn:aws:sns:::t"}}"#, "arn:aws:sns:::t"),
             (r#"{"item": {"Name": "n", "VpcId": "v"}}"#, "v"),

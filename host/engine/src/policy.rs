@@ -1,4 +1,4 @@
-//! Who decides which components are used, beside the contract, which all must fulfil.
+//! Policies that decide which components are used. All components must implement the contract in any case.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -6,41 +6,41 @@ use berth_core::{Ask, Manifest, Problem};
 
 /// Decides which components are used.
 pub trait Policy: Send + Sync {
-    /// Asked before a component is used; before any code of it is run, too, where its manifest cannot
-    /// be told without ([`Asks::Unread`]). Asked again at each reload.
+    /// Decides about a component before it is used. If its manifest is unknown until the component runs
+    /// ([`Asks::Unread`]), it is also called before any of its code runs. Called again at each reload.
     ///
     /// # Errors
-    /// A [`Problem`] whose message goes on after "it" ("is not approved"), with the remedy.
+    /// A [`Problem`] whose message continues after "it" ("is not approved"), with the remedy.
     fn admit(&self, candidate: &Candidate<'_>) -> Result<(), Problem>;
 }
 
-/// A component that asks to be used.
+/// A component to be used.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
-    /// Its file. What is there now may be something else already: `bytes` are what is compiled.
+    /// Its file. The file may have changed already: `bytes` is what is compiled.
     pub file: &'a Path,
-    /// The very bytes that are compiled. `None` for a component that was admitted before and would
-    /// stay in use although its file is of no use any more.
+    /// The bytes that are compiled. `None` for a component that was admitted before and would stay in use
+    /// although its file cannot be used any more.
     pub bytes: Option<&'a [u8]>,
     /// SHA-256 of the bytes, in lower-case hexadecimal.
     pub sha256: &'a str,
-    /// What it asks for.
+    /// What it requests.
     pub asks: Asks<'a>,
 }
 
-/// What a component asks for.
+/// What a component requests.
 #[derive(Debug, Clone, Copy)]
 pub enum Asks<'a> {
-    /// That is not known before it is run.
+    /// Unknown until it runs.
     Unread,
-    /// To evaluate mappings of users' own.
+    /// Evaluating users' own mappings.
     Evaluation,
-    /// To map the kinds of its manifest, and to have their plans read.
+    /// Mapping the kinds of its manifest, and the reads of their plans.
     Kinds(&'a Manifest),
 }
 
 impl Candidate<'_> {
-    /// What it asks for; `None` as long as that is not known.
+    /// Returns what it requests; `None` if that is unknown.
     pub fn ask(&self) -> Option<Ask> {
         match self.asks {
             Asks::Unread => None,
@@ -50,12 +50,12 @@ impl Candidate<'_> {
     }
 }
 
-/// A [`Policy`], or none: every component is used that fulfils the contract.
+/// A [`Policy`], or none: every component that implements the contract is used.
 #[derive(Clone, Default)]
 pub struct Trust(Option<Arc<dyn Policy>>);
 
 impl Trust {
-    /// Uses what a policy admits.
+    /// Uses only what a policy admits.
     pub fn by(policy: Arc<dyn Policy>) -> Self {
         Self(Some(policy))
     }
@@ -63,7 +63,7 @@ impl Trust {
     /// Asks the policy.
     ///
     /// # Errors
-    /// As [`Policy::admit`].
+    /// The same as [`Policy::admit`].
     pub fn admit(&self, candidate: &Candidate<'_>) -> Result<(), Problem> {
         self.0.as_ref().map_or(Ok(()), |policy| policy.admit(candidate))
     }
@@ -76,7 +76,7 @@ impl fmt::Debug for Trust {
 }
 
 impl PartialEq for Trust {
-    /// The same policy, or both none.
+    /// Equal if both have the same policy, or both have none.
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Some(one), Some(other)) => std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other)),

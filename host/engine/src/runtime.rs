@@ -1,4 +1,4 @@
-//! wasmtime, set up once: what all plugins of an engine share.
+//! The wasmtime setup that all plugins of an engine share.
 
 use std::{
     sync::mpsc::{self, RecvTimeoutError},
@@ -11,27 +11,27 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationCon
 
 use crate::{EngineError, Limits, Wasi, sandbox::Lines};
 
-/// How often a running plugin is looked at. A deadline is met to within this.
+/// The resolution of deadlines.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
-/// How deep compiled code may recurse. Enough for JSON that is nested as deep as parsers allow.
+/// The stack of compiled code. Enough for JSON with the maximum nesting that parsers allow.
 const WASM_STACK: usize = 1 << 20;
 /// The stack of a thread that runs plugins: theirs, and the host's own below it.
 pub(crate) const THREAD_STACK: usize = WASM_STACK + (2 << 20);
-/// Tables hold a plugin's function pointers. The largest known guest (a Python interpreter) needs
-/// a tenth of this.
+/// Tables hold a plugin's function pointers. The largest known guest (a Python interpreter) needs a tenth
+/// of this.
 pub(crate) const TABLE_ELEMENTS: usize = 100_000;
-/// Memory of an ended instance that is zeroed and kept instead of given back to the system, which
-/// spares the next instance its page faults.
+/// Memory of an ended instance that is zeroed and kept instead of returned to the system, which saves the
+/// next instance its page faults.
 const KEEP_RESIDENT: usize = 1 << 20;
 
-/// How an engine is set up. Code that was compiled for one setup does not run in another.
+/// The setup of an engine. Code that was compiled for one setup does not run in another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Setup {
     /// For this machine, with instances from a pool.
     Pooled,
     /// For any machine of this architecture.
     Portable,
-    /// For this machine, where there is too little address space for a pool.
+    /// For this machine, if there is too little address space for a pool.
     OnDemand,
 }
 
@@ -50,7 +50,7 @@ impl Setup {
         Self::ALL.into_iter().find(|setup| setup.name() == name)
     }
 
-    /// An engine that only compiles: it reserves no memory for instances.
+    /// Creates an engine that only compiles: it reserves no memory for instances.
     pub(crate) fn compiler(self) -> wasmtime::Result<wasmtime::Engine> {
         wasmtime::Engine::new(&match self {
             Self::Pooled => base(),
@@ -60,26 +60,26 @@ impl Setup {
     }
 }
 
-/// What all plugins of an engine share.
+/// The state that all plugins of an engine share.
 pub(crate) struct Runtime {
     pub(crate) engine: wasmtime::Engine,
     pub(crate) setup: Setup,
     pub(crate) limits: Limits,
     pub(crate) wasi: Wasi,
-    /// Where the lines of plugins go.
+    /// The destination of plugins' log lines.
     pub(crate) lines: Lines,
     _ticker: Ticker,
 }
 
 impl Runtime {
-    /// Starts wasmtime for `workers` instances at once.
+    /// Starts wasmtime for `workers` concurrent instances.
     pub(crate) fn new(limits: Limits, workers: usize, wasi: Wasi) -> Result<Self, EngineError> {
         let (engine, setup) = match wasmtime::Engine::new(&pooled(&limits, workers, Enabled::Auto)) {
             Ok(engine) => (engine, Setup::Pooled),
             Err(error) => {
                 tracing::warn!(
-                    "could not reserve address space for {workers} pooled plugin instances, so that each is \
-                     allocated when it is needed, and plugins run slower: {error:#}"
+                    "could not reserve address space for {workers} pooled plugin instances, so each is \
+                     allocated on demand, and plugins run slower: {error:#}"
                 );
                 let engine =
                     wasmtime::Engine::new(&on_demand()).map_err(|error| EngineError::start(&error))?;
@@ -90,7 +90,8 @@ impl Runtime {
         Ok(Self { engine, setup, limits, wasi, lines: Lines::Log, _ticker: ticker })
     }
 
-    /// Starts wasmtime for code of the same setup elsewhere, one instance at a time, without opening a file.
+    /// Starts wasmtime in a mapping process for code of the same setup, one instance at a time, without
+    /// opening a file.
     #[cfg(target_os = "linux")]
     pub(crate) fn of_setup(
         setup: Setup,
@@ -109,7 +110,7 @@ impl Runtime {
         Ok(Self { engine, setup, limits, wasi, lines, _ticker: ticker })
     }
 
-    /// Starts wasmtime for code that any processor of this architecture runs, one instance at a time.
+    /// Starts wasmtime for code that runs on any processor of this architecture, one instance at a time.
     pub(crate) fn portable(limits: Limits) -> Result<Self, EngineError> {
         let engine = portable(&limits).map_err(|error| EngineError::start(&error))?;
         let ticker = Ticker::start(engine.clone()).map_err(EngineError::Thread)?;
@@ -123,14 +124,14 @@ impl Runtime {
         })
     }
 
-    /// A duration in ticks, rounded up.
+    /// Converts a duration to ticks, rounded up.
     pub(crate) fn ticks(duration: Duration) -> u64 {
         u64::try_from(duration.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX)
     }
 }
 
-/// An engine that uses no feature of the processor beyond its architecture's least. Its code runs
-/// in the engine of any such machine, which uses all it has for what it compiles itself.
+/// Creates an engine that uses only the baseline processor features of its architecture. Its code runs in
+/// the engine of any such machine, which uses all features for code that it compiles itself.
 pub(crate) fn portable(limits: &Limits) -> wasmtime::Result<wasmtime::Engine> {
     wasmtime::Engine::new(&for_any_machine(pooled(limits, 1, Enabled::Auto))?)
 }
@@ -145,21 +146,21 @@ fn base() -> Config {
     config
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK)
-        // The same batch gives the same entities on every machine.
+        // The same batch has the same entities on every machine.
         .relaxed_simd_deterministic(true)
-        // Calls into plugins are synchronous; what this would set up for others costs each call.
+        // Calls into plugins are synchronous; support for concurrency would cost time in each call.
         .concurrency_support(false)
-        // Only debuggers ask for these; without them the compiled code is a quarter smaller.
+        // Only debuggers use these; without them the compiled code is a quarter smaller.
         .generate_address_map(false);
     config
 }
 
 fn pooled(limits: &Limits, workers: usize, pagemap_scan: Enabled) -> Config {
-    // Each worker may use one instance and keep one, and a plugin may be inspected meanwhile.
+    // Each worker may use one instance and keep one, and a plugin may be inspected at the same time.
     let slots = u32::try_from(workers).unwrap_or(u32::MAX).saturating_mul(2).saturating_add(2);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
-        // One component holds several modules: the standard library's adapters, an interpreter.
+        // One component contains several modules: the standard library's adapters, an interpreter.
         .total_core_instances(slots.saturating_mul(64))
         .total_memories(slots.saturating_mul(2))
         .total_tables(slots.saturating_mul(8))
@@ -169,14 +170,14 @@ fn pooled(limits: &Limits, workers: usize, pagemap_scan: Enabled) -> Config {
         .max_memory_size(limits.memory_bytes)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
-        // Kernels since 6.7 tell which pages were touched, so that only those are zeroed.
+        // Since Linux 6.7 the kernel reports which pages were touched, so that only those are zeroed.
         .pagemap_scan(pagemap_scan);
     let mut config = base();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
 }
 
-/// For systems with little address space: bounds are checked by instructions instead of by
+/// Returns the configuration for systems with little address space: instructions check bounds instead of
 /// unmapped memory, which costs about 40 % of speed.
 fn on_demand() -> Config {
     let mut config = base();
@@ -188,7 +189,7 @@ fn on_demand() -> Config {
     config
 }
 
-/// Advances the clock that deadlines are measured by, until it is dropped.
+/// Advances the clock of the deadlines until it is dropped.
 struct Ticker {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -210,7 +211,7 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It holds nothing that could panic, and there is nobody to tell.
+            // The thread cannot panic, and there is no way to report it.
             let _ = thread.join();
         }
     }
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_compiles_compiles_for_what_runs() {
+    fn a_compile_only_engine_compiles_for_the_running_one() {
         let limits = Limits::default();
         for (setup, runs) in [
             (Setup::Pooled, wasmtime::Engine::new(&pooled(&limits, 2, Enabled::Auto))),

@@ -1,5 +1,5 @@
-//! The walls around one call of a plugin: memory, time, output and log, and what each says when a
-//! plugin runs into it.
+//! The limits of one call of a plugin: memory, time, output and log, with the message for each when a
+//! plugin exceeds it.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -14,34 +14,34 @@ use crate::{
     wasi::{Inputs, Output, State, TooManyHandles},
 };
 
-/// A log line longer than this is cut, as the contract says.
+/// Longer log lines are cut, as the contract says.
 pub(crate) const LOG_LINE_BYTES: usize = 4 << 10;
-/// Where a call ended is told this deep; a plugin may recurse a hundred thousand times.
+/// The depth of the reported backtrace; a plugin may recurse a hundred thousand times.
 const BACKTRACE_FRAMES: usize = 32;
-/// Of what a plugin wrote to standard error before it crashed, this many lines are reported, each cut.
+/// The number of last lines on standard error that are reported after a crash, each cut.
 const LAST_LINES: usize = 8;
 const LAST_LINE_BYTES: usize = 512;
-/// What wasmtime says when a plugin hands over more than it may; the error has no public type. A
-/// test watches over the wording.
+/// wasmtime's message when a plugin passes more data than allowed; the error has no public type. A test
+/// checks the wording.
 const FUEL_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
 
-/// How far one call may go.
+/// The limits of one call.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Bounds {
     pub(crate) deadline: Duration,
     pub(crate) output_bytes: usize,
-    /// Whether the plugin's log lines are wanted. Not for what it has logged before.
+    /// Whether the plugin's log lines are wanted. Not if the same lines were logged before.
     pub(crate) log: bool,
 }
 
-/// What came of a call, and how much memory it took.
+/// The result of a call, and its peak memory.
 pub(crate) struct Called<T> {
     pub(crate) result: Result<T, Failure>,
     pub(crate) peak_memory: usize,
 }
 
 impl Runtime {
-    /// Calls a plugin inside the walls, in a store of its own.
+    /// Calls a plugin within the limits, in a new store.
     pub(crate) fn call<T>(
         &self,
         speaker: &Speaker,
@@ -56,7 +56,7 @@ impl Runtime {
         Called { result, peak_memory: guest.memory.peak }
     }
 
-    /// A store for several calls. It must not be used again once one of them has failed.
+    /// Creates a store for several calls. It must not be used again after one of them has failed.
     pub(crate) fn store(&self, speaker: &Speaker, inputs: Option<Inputs>, log: bool) -> Store<Guest> {
         let mut store = Store::new(&self.engine, Guest::new(self, speaker.clone(), inputs, log));
         store.limiter(|guest| &mut guest.memory);
@@ -70,7 +70,7 @@ impl Runtime {
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Result<T, Failure> {
         store.set_hostcall_fuel(bounds.output_bytes);
-        // One more: the tick that is running has begun before the call.
+        // One more: the current tick began before the call.
         store.set_epoch_deadline(Self::ticks(bounds.deadline) + 1);
         let called = call(store);
         store.data_mut().end_lines();
@@ -81,11 +81,11 @@ impl Runtime {
     }
 }
 
-/// Who speaks when a plugin logs.
+/// The origin of a plugin's log lines.
 #[derive(Debug, Clone)]
 pub(crate) struct Speaker {
     pub(crate) plugin: Arc<str>,
-    /// What it is at: kind, account and region of the batch.
+    /// Kind, account and region of the batch.
     pub(crate) at: Arc<str>,
 }
 
@@ -101,11 +101,11 @@ impl Speaker {
 pub(crate) struct Guest {
     memory: MemoryMeter,
     log: Log,
-    /// None for a plugin that gets nothing of WASI.
+    /// `None` for a plugin without WASI.
     pub(crate) inputs: Option<Inputs>,
-    /// What was printed.
+    /// Partial lines of output.
     pub(crate) output: Output,
-    /// None as long as nothing of WASI was called.
+    /// `None` until the first WASI call.
     pub(crate) wasi: Option<Box<State>>,
 }
 
@@ -120,27 +120,27 @@ impl Guest {
         }
     }
 
-    /// How much memory the instance has.
+    /// Returns the memory of the instance.
     pub(crate) fn memory(&self) -> usize {
         self.memory.used
     }
 
-    /// The most memory that it had.
+    /// Returns its peak memory.
     pub(crate) fn peak_memory(&self) -> usize {
         self.memory.peak
     }
 
-    /// How many lines were too many.
+    /// Returns the number of lines beyond the limit.
     pub(crate) fn dropped_lines(&self) -> usize {
         self.log.dropped
     }
 
-    /// Takes a line of the plugin's.
+    /// Logs a line of the plugin.
     pub(crate) fn write_log(&mut self, level: LogLevel, message: &str) {
         self.log.write(level, message);
     }
 
-    /// Keeps a line of standard error, which may be the last.
+    /// Keeps a line of standard error, which may be one of the last.
     pub(crate) fn keep_last_line(&mut self, line: &str) {
         let words = &mut self.log.last_lines;
         if words.len() == LAST_LINES {
@@ -150,14 +150,14 @@ impl Guest {
     }
 }
 
-/// Bounds memory, and remembers the most that was had.
+/// Limits memory, and records the peak.
 struct MemoryMeter {
     limit: usize,
     used: usize,
     peak: usize,
 }
 
-/// A plugin asked for more memory than it may have.
+/// A plugin requested more memory than allowed.
 #[derive(Debug, thiserror::Error)]
 #[error("needed more than {} of memory", Bytes(*limit))]
 struct MemoryExceeded {
@@ -173,8 +173,8 @@ impl ResourceLimiter for MemoryMeter {
     ) -> wasmtime::Result<bool> {
         let used = self.used.saturating_sub(current).saturating_add(desired);
         if used > self.limit {
-            // A trap rather than a refusal: a plugin that is merely told "no" ends in a panic that
-            // hides the reason.
+            // A trap instead of a failed allocation: the plugin would turn that into a panic that hides the
+            // reason.
             return Err(MemoryExceeded { limit: self.limit }.into());
         }
         self.used = used;
@@ -192,7 +192,7 @@ impl ResourceLimiter for MemoryMeter {
     }
 }
 
-/// How important a line is.
+/// The level of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum LogLevel {
     Debug,
@@ -201,27 +201,27 @@ pub(crate) enum LogLevel {
     Error,
 }
 
-/// Where the lines of plugins go.
+/// The destination of plugins' log lines.
 #[derive(Clone, Default)]
 pub(crate) enum Lines {
-    /// Into the log of this process.
+    /// The log of this process.
     #[default]
     Log,
-    /// To the process that started this one, which has the log.
+    /// The parent process, which has the log.
     #[cfg(target_os = "linux")]
     To(Arc<dyn Fn(Said<'_>) + Send + Sync>),
 }
 
-/// What is said of a call.
+/// A message about a call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Said<'a> {
-    /// A line of the plugin's.
+    /// A line of the plugin.
     Line(LogLevel, &'a str),
-    /// Where in its code the call ended.
+    /// A position in its code where the call ended.
     Frame(&'a str),
 }
 
-/// What a plugin logs, within its limits.
+/// The log of a plugin, within its limits.
 pub(crate) struct Log {
     speaker: Speaker,
     lines: Lines,
@@ -252,7 +252,8 @@ impl Log {
 
     pub(crate) fn write(&mut self, level: LogLevel, message: &str) {
         let message = &message[..message.floor_char_boundary(LOG_LINE_BYTES)];
-        // A plugin without WASI cannot print, so that the text of a panic comes this way, just before the trap.
+        // A plugin without WASI cannot print, so the message of a panic arrives in the log, just before the
+        // trap.
         if level == LogLevel::Error && message.starts_with("panicked") {
             self.panic = Some(printable(&message.replace('\n', " ")));
             return;
@@ -270,17 +271,17 @@ impl Log {
         self.say(Said::Line(level, message));
     }
 
-    /// Tells where in the plugin's code a call ended, for its author. Components that keep the names of
-    /// their functions show them.
+    /// Logs where in the plugin's code a call ended, for its author. Components that contain function names
+    /// show them.
     fn backtrace(&mut self, error: &wasmtime::Error) {
         let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return };
-        // wasmtime writes a heading and then a line for each frame, with names as they are in the source.
+        // wasmtime writes a heading and then a line for each frame, with the names from the source.
         for frame in backtrace.to_string().lines().skip(1).take(BACKTRACE_FRAMES) {
             self.frame(frame.split_once('!').map_or(frame, |(_, name)| name).trim());
         }
     }
 
-    /// Tells one place of a backtrace.
+    /// Logs one frame of a backtrace.
     pub(crate) fn frame(&mut self, frame: &str) {
         if self.muted || self.frames == BACKTRACE_FRAMES {
             return;
@@ -310,7 +311,7 @@ impl Log {
         }
     }
 
-    /// What the plugin said of its crash: by the log, or by standard error.
+    /// Returns the plugin's message about its crash, from the log or from standard error.
     fn crash(&self, trap: &str) -> Failure {
         if let Some(text) = &self.panic {
             return Failure::Panicked(text.clone());
@@ -323,11 +324,11 @@ impl Log {
                 Failure::Panicked(text.to_owned())
             }
             None if words.is_empty() => Failure::Trapped(trap.to_owned()),
-            None => Failure::Trapped(format!("{trap}; at last it printed: {words}")),
+            None => Failure::Trapped(format!("{trap}; last output: {words}")),
         }
     }
 
-    /// Counts lines that were dropped before they came here.
+    /// Counts lines that another process dropped.
     #[cfg(target_os = "linux")]
     pub(crate) fn dropped_before(&mut self, lines: usize) {
         self.dropped = self.dropped.saturating_add(lines);
@@ -336,12 +337,12 @@ impl Log {
     pub(crate) fn close(&self) {
         if self.dropped > 0 {
             let Speaker { plugin, at } = &self.speaker;
-            tracing::warn!(%plugin, %at, "{} more lines of the plugin were dropped", self.dropped);
+            tracing::warn!(%plugin, %at, "dropped {} more log lines of the plugin", self.dropped);
         }
     }
 }
 
-/// Keeps a plugin from writing lines of its own into the log, or codes that a terminal obeys.
+/// Escapes control characters, so that a plugin can neither forge log lines nor control a terminal.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
@@ -351,18 +352,18 @@ pub(crate) fn printable(text: &str) -> String {
         .collect()
 }
 
-/// WASI was called where it is denied.
+/// A WASI call was denied.
 #[derive(Debug, thiserror::Error)]
-#[error("called `{0}`, and WASI is denied")]
+#[error("called `{0}`, but WASI is denied")]
 pub(crate) struct Denied(pub(crate) String);
 
-/// How a call failed. The text reads after the plugin's name.
+/// How a call failed. The text continues after the plugin's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
     Deadline {
         limit: Duration,
     },
-    /// It ran out of time so often in a row that it is not tried for a while.
+    /// It ran out of time in so many consecutive batches that it is paused.
     Paused {
         strikes: u32,
     },
@@ -375,25 +376,25 @@ pub(crate) enum Failure {
     Panicked(String),
     Recursion,
     Denied(String),
-    /// It ended itself.
+    /// It exited.
     Exited {
         code: i32,
     },
-    /// It keeps more streams and pollables than it may.
+    /// It holds more streams and pollables than allowed.
     Handles,
     Trapped(String),
-    /// The plugin itself refused the batch.
+    /// The plugin rejected the batch.
     Refused(String),
-    /// What it returned makes no sense.
+    /// Its output is invalid.
     Nonsense(String),
-    /// Its process ended: what became of it.
+    /// Its process ended, with a description.
     Ended(String),
     /// Its code cannot be loaded any more.
     Unloadable(Problem),
 }
 
 impl Failure {
-    /// The plugin's own refusal of a batch.
+    /// Returns the plugin's own rejection of a batch.
     pub(crate) fn refused(reason: &str) -> Self {
         let cut = reason.floor_char_boundary(LOG_LINE_BYTES);
         Self::Refused(printable(&reason[..cut]))
@@ -425,8 +426,8 @@ impl Failure {
         Self::Trapped(printable(&text))
     }
 
-    /// Whether one bad resource may be the cause, so that mapping each alone helps. Not for what
-    /// costs as much again: time and memory.
+    /// Returns whether one bad resource may be the cause, so that mapping each resource alone helps. Not
+    /// for failures that would cost the same again: time and memory.
     pub(crate) fn may_be_one_resource(&self) -> bool {
         match self {
             Self::Panicked(_)
@@ -446,7 +447,7 @@ impl Failure {
         }
     }
 
-    /// The code of the problem.
+    /// Returns the code of the problem.
     pub(crate) fn code(&self) -> ProblemCode {
         match self {
             Self::Deadline { .. }
@@ -465,28 +466,28 @@ impl Failure {
         }
     }
 
-    /// The failure with what to do about it.
+    /// Returns the failure with a remedy.
     pub(crate) fn problem(&self) -> Problem {
         let remedy = match self {
             Self::Unloadable(problem) => return problem.clone(),
             Self::Deadline { .. } | Self::Paused { .. } => {
-                "where the machine is only slow, raise the plugins' deadline or lower the batch size of the \
-                 kind's plan; a plugin that never ends is at fault: update or remove it"
+                "if the machine is just slow, raise the plugins' deadline or lower the batch size of the \
+                 kind's plan; if the plugin never ends, update or remove it"
             }
             Self::Memory { .. } => {
-                "where resources are only large, raise the plugins' memory limit or lower the batch size of \
-                 the kind's plan; else the plugin is at fault: update or remove it"
+                "if the resources are just large, raise the plugins' memory limit or lower the batch size of \
+                 the kind's plan; otherwise update or remove the plugin"
             }
             Self::Output { .. } => {
                 "a batch's entities should not be much larger than its resources; update or remove the plugin"
             }
             Self::Denied(_) => {
-                "`wasi` is `deny`, so that code which calls WASI fails: leave the setting out (no call gives a \
-                 capability either way), or use a plugin that does without"
+                "`wasi` is `deny`, so code that calls WASI fails: remove the setting (no call grants a \
+                 capability either way), or use a plugin without WASI"
             }
             Self::Ended(_) => {
-                "look into the kernel's log for who ended the process; where memory ran out, give more of it. A \
-                 process that ends for no such reason is the plugin's fault, and may be an attack: do not use it \
+                "check in the kernel's log why the process ended; if memory ran out, provide more. If there is no \
+                 such reason, the plugin caused it, possibly as an attack: do not use the plugin \
                  before you know why"
             }
             Self::Panicked(_)
@@ -496,7 +497,7 @@ impl Failure {
             | Self::Trapped(_)
             | Self::Refused(_)
             | Self::Nonsense(_) => {
-                "the plugin is at fault: update it, report this to its author, or remove it (to its author, the log \
+                "the plugin is faulty: update it, report this to its author, or remove it (for its author, the log \
                  level `debug` shows where it happened)"
             }
         };
@@ -511,7 +512,7 @@ impl fmt::Display for Failure {
                 write!(f, "ran longer than {}, the limit for a batch", Seconds(*limit))
             }
             Self::Paused { strikes } => {
-                write!(f, "is not tried for 5 minutes: it ran out of time {strikes} times in a row")
+                write!(f, "is paused for 5 minutes: it ran out of time {strikes} times in a row")
             }
             Self::Memory { limit } => MemoryExceeded { limit: *limit }.fmt(f),
             Self::Output { limit } => {
@@ -524,15 +525,15 @@ impl fmt::Display for Failure {
             Self::Exited { code } => write!(f, "exited with code {code}"),
             Self::Handles => TooManyHandles.fmt(f),
             Self::Trapped(trap) => write!(f, "crashed ({trap})"),
-            Self::Ended(how) => write!(f, "failed with its process: {how}"),
+            Self::Ended(how) => write!(f, "failed because of its process: {how}"),
             Self::Refused(reason) => write!(f, "refused the batch: {reason}"),
-            Self::Nonsense(what) => write!(f, "returned nonsense: {what}"),
+            Self::Nonsense(what) => write!(f, "returned invalid output: {what}"),
             Self::Unloadable(problem) => f.write_str(&problem.message),
         }
     }
 }
 
-/// A time for people.
+/// A duration for people.
 struct Seconds(Duration);
 
 impl fmt::Display for Seconds {
@@ -541,7 +542,7 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// Bytes for people, in the largest unit that leaves no fraction.
+/// Bytes for people, in the largest unit without a fraction.
 pub(crate) struct Bytes(pub(crate) usize);
 
 impl fmt::Display for Bytes {
@@ -564,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_told_without_fractions() {
+    fn bytes_are_formatted_without_fractions() {
         for (bytes, text) in
             [(128 << 20, "128 MiB"), (1536 << 10, "1536 KiB"), (1000, "1000 bytes"), (0, "0 bytes")]
         {

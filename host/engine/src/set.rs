@@ -1,4 +1,4 @@
-//! The plugins of an engine at one moment: which one maps which kind, and what changed since before.
+//! The plugins of an engine at one moment: which plugin maps which kind, and what changed.
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
 
@@ -17,31 +17,31 @@ use crate::{
 pub(crate) struct PluginSet {
     pub(crate) plugins: Vec<Arc<Plugin>>,
     pub(crate) kinds: BTreeMap<Kind, KindEntry>,
-    /// By kind, the plugin that maps it.
+    /// The plugin of each kind.
     pub(crate) serving: BTreeMap<Kind, Arc<Plugin>>,
     pub(crate) refused: Vec<RefusedPlugin>,
-    /// What evaluates mappings of users' own.
+    /// The component that evaluates users' own mappings.
     pub(crate) jq: Option<Arc<Jq>>,
-    /// By kind, the position of the directory that the plugin which maps it is in.
+    /// For each kind, the position of the directory of its plugin.
     directory_of: BTreeMap<Kind, usize>,
-    /// What is to be known about which plugin maps what.
+    /// Messages about which plugin maps which kind.
     notes: Vec<String>,
 }
 
-/// A component that was accepted.
+/// An accepted component.
 #[derive(Clone)]
 pub(crate) enum Loaded {
     Plugin(Arc<Plugin>),
     Jq(Arc<Jq>),
 }
 
-/// What became of a file.
+/// The result of loading a file.
 pub(crate) struct Found<'f> {
     /// The position of its directory.
     pub(crate) order: usize,
     pub(crate) file: &'f Path,
     pub(crate) outcome: Result<Loaded, RefusedPlugin>,
-    /// What was loaded from it before.
+    /// The component that was loaded from it before.
     pub(crate) former: Option<Loaded>,
 }
 
@@ -53,7 +53,7 @@ impl Loaded {
         }
     }
 
-    /// Says that nothing will use it again: its compiled code need not be kept.
+    /// Records that it will not be used again, so that its compiled code need not be kept.
     pub(crate) fn replaced(&self) {
         let lease: Option<&Arc<Lease>> = match self {
             Self::Plugin(plugin) => plugin.lease.as_ref(),
@@ -64,7 +64,7 @@ impl Loaded {
         }
     }
 
-    /// It, as a policy sees it.
+    /// Returns it in the form that a policy sees.
     pub(crate) fn candidate<'a>(&'a self, bytes: Option<&'a [u8]>) -> Candidate<'a> {
         let (file, asks) = match self {
             Self::Plugin(plugin) => (&plugin.file, Asks::Kinds(&plugin.manifest)),
@@ -73,10 +73,10 @@ impl Loaded {
         Candidate { file, bytes, sha256: self.sha256(), asks }
     }
 
-    /// Has its code at hand from now on.
+    /// Compiles or loads its code, so that it is available from now on.
     ///
     /// # Errors
-    /// Why it cannot be had.
+    /// Why the code is not available.
     pub(crate) fn compile(&self) -> Result<(), Problem> {
         let failed = match self {
             Self::Plugin(plugin) => plugin.program.get().err(),
@@ -85,7 +85,7 @@ impl Loaded {
         failed.map_or(Ok(()), |failure| Err(failure.problem()))
     }
 
-    /// What counts the use of the plugin of this name, if it is that one.
+    /// Returns the use counter of the plugin with this name, if this is that plugin.
     pub(crate) fn meter_of(&self, name: &str) -> Option<Arc<UseMeter>> {
         match self {
             Self::Plugin(plugin) if &*plugin.name == name => Some(Arc::clone(&plugin.used)),
@@ -108,8 +108,8 @@ impl Loaded {
 }
 
 impl PluginSet {
-    /// Decides which plugin maps which kind: of one directory the first file, of several directories
-    /// the last one. The files come in that order.
+    /// Decides which plugin maps which kind: within a directory the first file wins, among directories the
+    /// last one. The files must be in that order.
     pub(crate) fn choose<'f>(found: impl IntoIterator<Item = Found<'f>>) -> Self {
         let mut set = Self::default();
         for Found { order, outcome, former, .. } in found {
@@ -118,7 +118,7 @@ impl PluginSet {
                 let LoadedComponent { name, version, .. } = former.told();
                 if set.place(order, former).is_ok() {
                     let kept = version.map_or(name.clone(), |version| format!("{name} {version}"));
-                    // Writing to a String cannot fail.
+                    // Writing to a `String` cannot fail.
                     _ = write!(refused.problem.message, "; `{kept}`, loaded from it before, stays in use");
                 }
             }
@@ -127,10 +127,10 @@ impl PluginSet {
         set
     }
 
-    /// Gives a component its place.
+    /// Adds a component.
     ///
     /// # Errors
-    /// [`RefusedPlugin`] when the same directory has another plugin for one of its kinds.
+    /// [`RefusedPlugin`] if the same directory has another plugin for one of its kinds.
     fn place(&mut self, order: usize, loaded: Loaded) -> Result<(), RefusedPlugin> {
         let plugin = match loaded {
             Loaded::Plugin(plugin) => plugin,
@@ -170,7 +170,7 @@ impl PluginSet {
         Ok(())
     }
 
-    /// The plugin that maps a kind: its own, else a generic one.
+    /// Returns the plugin that maps a kind: its own, else a generic one.
     pub(crate) fn serving(&self, kind: &Kind) -> Option<Arc<Plugin>> {
         let generic = || {
             let stands = |entry: &&KindEntry| entry.manifest.standing_for(kind).is_some();
@@ -179,18 +179,21 @@ impl PluginSet {
         self.serving.get(kind).or_else(generic).map(Arc::clone)
     }
 
-    /// Says that no plugin maps a kind, and which refused ones might have.
+    /// Returns the problem that no plugin maps a kind, with the rejected plugins that might have.
     pub(crate) fn no_plugin(&self, kind: &Kind) -> Problem {
         let refused: Vec<&str> = self.refused.iter().map(|refused| refused.plugin.as_str()).collect();
         let remedy = if refused.is_empty() {
-            "put one into a plugin directory; `berth plugin list` shows what is there".to_owned()
+            "put one into a plugin directory; `berth plugin list` shows the loaded plugins".to_owned()
         } else {
-            format!("it may be one that was refused: {}; `berth plugin list` tells why", refused.join(", "))
+            format!(
+                "one of the rejected plugins may map it: {}; `berth plugin list` shows why they were rejected",
+                refused.join(", ")
+            )
         };
         Problem::new(ProblemCode::PluginMissing, format!("no plugin maps {kind}")).remedy(remedy)
     }
 
-    /// What is loaded from a file.
+    /// Returns the component that was loaded from a file.
     pub(crate) fn of_file(&self, file: &Path) -> Option<Loaded> {
         self.loaded().find(|loaded| match loaded {
             Loaded::Plugin(plugin) => plugin.file == file,
@@ -203,17 +206,17 @@ impl PluginSet {
         plugins.chain(self.jq.iter().map(|jq| Loaded::Jq(Arc::clone(jq))))
     }
 
-    /// Says in the log which files are not used, and which plugins take the place of others.
+    /// Logs which files are not used, and which plugins replace others.
     pub(crate) fn tell(&self) {
         for refused in &self.refused {
-            tracing::warn!("plugin {} is not used: it {}", refused.plugin, refused.problem);
+            tracing::warn!("not using plugin {}: it {}", refused.plugin, refused.problem);
         }
         for note in &self.notes {
             tracing::info!("{note}");
         }
     }
 
-    /// What has changed since `before`.
+    /// Returns the changes since `before`.
     pub(crate) fn since(&self, before: &Self) -> Reloaded {
         let told = |set: &Self| set.loaded().map(|loaded| loaded.told()).collect::<Vec<_>>();
         let (now, then) = (told(self), told(before));
@@ -225,7 +228,7 @@ impl PluginSet {
         }
     }
 
-    /// Says of the components that are not the same as `before` that others took their place.
+    /// Marks the components of `before` that are not in this set as replaced.
     pub(crate) fn replaces(&self, before: &Self) {
         for former in before.loaded() {
             if !self.loaded().any(|loaded| loaded.sha256() == former.sha256()) {
@@ -234,7 +237,7 @@ impl PluginSet {
         }
     }
 
-    /// Whether it is the same as `before` in all respects.
+    /// Returns whether it equals `before` in all respects.
     pub(crate) fn is_as(&self, before: &Self) -> bool {
         self.since(before).is_empty() && self.refused == before.refused
     }

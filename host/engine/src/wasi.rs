@@ -1,21 +1,21 @@
-//! WASI with nothing behind it, for plugins of ordinary toolchains, whose standard libraries import it
-//! without being asked.
+//! An empty implementation of WASI, for plugins of ordinary toolchains, whose standard libraries always
+//! import it.
 //!
-//! `wasmtime-wasi` gives the types, and the answers of what is empty there: environment, arguments, files,
-//! exit. What would wait, read a clock, open a socket or start threads there is answered here:
+//! `wasmtime-wasi` provides the types and the empty parts: environment, arguments, files, exit. Everything
+//! in it that would wait, read a clock, open a socket or start threads is implemented here:
 //!
-//! | what | answer |
+//! | what | result |
 //! | --- | --- |
 //! | wall clock | the time of the batch; it stands still |
-//! | monotonic clock | moves 1 µs with each look, and by the time that is slept; sleeping returns at once |
-//! | random numbers | from the digest of the plugin: the same for each batch |
+//! | monotonic clock | advances by 1 µs with each read, and by the time that is slept; sleeping returns at once |
+//! | random numbers | derived from the digest of the plugin: the same for each batch |
 //! | standard output and error | the plugin's log, within its limits |
 //! | standard input | closed |
 //! | sockets and name lookup | denied |
 //!
 //! # Invariants
-//! - No call waits, so that a deadline stops whatever loops.
-//! - No host object stands behind a handle, and the number of handles is bounded.
+//! - No call waits, so that a deadline stops every loop.
+//! - No handle refers to a host object, and the number of handles is limited.
 
 mod clock;
 mod io;
@@ -44,19 +44,20 @@ use crate::{
     sandbox::{Denied, Guest},
 };
 
-/// A plugin may have this many streams, pollables and the like at once. Runtimes need a dozen.
+/// The maximum number of streams, pollables and similar handles that a plugin may hold at once. Runtimes
+/// need a dozen.
 const HANDLES: usize = 10_000;
-/// A plugin gets this many random bytes with one call. The host holds them meanwhile.
+/// The maximum number of random bytes per call. The host holds them in memory.
 const RANDOM_BYTES: u64 = 1 << 20;
-/// How far the monotonic clock moves with each look, in nanoseconds.
+/// The step of the monotonic clock with each read, in nanoseconds.
 const TICK: u64 = 1_000;
 
-/// What a plugin's random numbers begin with.
+/// The seed of a plugin's random numbers.
 #[derive(Clone, Copy)]
 pub(crate) struct Seed([u8; 32]);
 
 impl Seed {
-    /// For the plugin with this digest.
+    /// Returns the seed of the plugin with this digest.
     pub(crate) fn of(wasi: Wasi, sha256: &str) -> Self {
         let variant = match wasi {
             Wasi::Empty | Wasi::Deny => 0,
@@ -66,7 +67,7 @@ impl Seed {
         Self(hasher.finalize().into())
     }
 
-    /// The same; none for a plugin that imports nothing of WASI, or gets nothing of it.
+    /// Returns the seed; `None` for a plugin that imports no WASI interface, or gets none.
     pub(crate) fn of_plugin(wasi: Wasi, sha256: &str, imports: &[String]) -> Option<Self> {
         let answered = wasi != Wasi::Deny && imports.iter().any(|import| is_wasi(import));
         answered.then(|| Self::of(wasi, sha256))
@@ -81,7 +82,7 @@ impl Seed {
     }
 }
 
-/// What all answers follow from.
+/// The data from which all results are derived.
 #[derive(Clone, Copy)]
 pub(crate) struct Inputs {
     pub(crate) seed: Seed,
@@ -90,17 +91,17 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    /// For asking for the manifest, which is a constant.
+    /// For requesting the manifest, which is a constant.
     pub(crate) fn of_manifest(seed: Seed) -> Self {
         Self { seed, time: Duration::ZERO }
     }
 
-    /// For a batch.
+    /// For mapping a batch.
     pub(crate) fn of_batch(wasi: Wasi, seed: Seed) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let time = match wasi {
             Wasi::Empty | Wasi::Deny => now,
-            // Some 3 years, 1 day, 1 hour and 1.001 seconds: nothing of the time is the same.
+            // About 3 years, 1 day, 1 hour and 1.001 seconds: every part of the time differs.
             Wasi::Variant(variant) => now + Duration::from_millis(94_701_601_001) * u32::from(variant),
         };
         Self { seed, time }
@@ -110,7 +111,7 @@ impl Inputs {
 /// The host's side of WASI for one instance.
 pub(crate) struct State {
     ctx: WasiCtx,
-    /// For what `wasmtime-wasi` keeps. It stays empty.
+    /// The table that `wasmtime-wasi` requires. It stays empty.
     table: ResourceTable,
     /// The monotonic clock, in nanoseconds.
     monotonic: u64,
@@ -128,12 +129,12 @@ impl State {
             .insecure_random_seed(seed.number("insecure-seed"))
             .max_random_size(RANDOM_BYTES)
             .build();
-        // Some runtimes take 0 for a clock that is not there.
+        // Some runtimes interpret 0 as a missing clock.
         let start = 1 + u64::try_from(seed.number("monotonic-clock") % (1 << 40)).unwrap_or(0);
         Self { ctx, table: ResourceTable::new(), monotonic: start, handles: 0 }
     }
 
-    /// A handle for the plugin. The number tells streams apart; nothing stands behind it.
+    /// Creates a handle for the plugin. The number distinguishes streams; no object is behind it.
     fn hand_out<T: 'static>(&mut self, number: u32) -> wasmtime::Result<Resource<T>> {
         if self.handles >= HANDLES {
             return Err(TooManyHandles.into());
@@ -147,7 +148,7 @@ impl State {
     }
 }
 
-/// A plugin keeps more streams and pollables than it may.
+/// A plugin holds more streams and pollables than allowed.
 #[derive(Debug, thiserror::Error)]
 #[error("has more than {HANDLES} streams and pollables open")]
 pub(crate) struct TooManyHandles;
@@ -165,11 +166,11 @@ impl HostWallClock for StoppedClock {
 }
 
 impl Guest {
-    /// Made at the first call: most plugins make none.
+    /// Created at the first call: most plugins make none.
     pub(crate) fn wasi(&mut self) -> &mut State {
         let inputs = self.inputs;
         self.wasi.get_or_insert_with(|| {
-            // Only a plugin that has inputs is linked with what comes here.
+            // Only plugins with inputs are linked with these functions.
             Box::new(State::new(inputs.unwrap_or_else(|| Inputs::of_manifest(Seed([0; 32])))))
         })
     }
@@ -182,10 +183,10 @@ impl WasiView for Guest {
     }
 }
 
-/// Links what a component imports of WASI.
+/// Links the WASI imports of a component.
 ///
 /// # Errors
-/// When the linker has an interface already.
+/// If the linker already has an interface.
 pub(crate) fn link(
     wasi: Wasi,
     linker: &mut Linker<Guest>,
@@ -205,8 +206,8 @@ pub(crate) fn link(
     imports.filter(of_nothing).try_for_each(|import| deny(linker, engine, component, import))
 }
 
-/// Interfaces of what never exists: no descriptor and no socket is ever handed out, so that their functions
-/// cannot be called. What opens files and sockets is not even linked.
+/// Interfaces of resources that never exist: the plugin never gets a descriptor or a socket, so it cannot
+/// call their functions. The functions that open files and sockets are not even linked.
 const OF_NOTHING: [&str; 3] = ["wasi:filesystem/types@", "wasi:sockets/tcp@", "wasi:sockets/udp@"];
 
 struct Table;
@@ -219,7 +220,7 @@ fn link_empty(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     use bindings::{cli, clocks, filesystem, random, sockets, sync};
 
     let l = linker;
-    // Those of `wasmtime-wasi`.
+    // Implemented by `wasmtime-wasi`.
     cli::environment::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
     cli::exit::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
     cli::terminal_input::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
@@ -233,7 +234,7 @@ fn link_empty(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     random::insecure::add_to_linker::<Guest, WasiRandom>(l, |guest| guest.ctx().ctx.random())?;
     random::insecure_seed::add_to_linker::<Guest, WasiRandom>(l, |guest| guest.ctx().ctx.random())?;
     sync::io::error::add_to_linker::<Guest, Table>(l, |guest| guest.ctx().table)?;
-    // Those of this module.
+    // Implemented by this module.
     clocks::monotonic_clock::add_to_linker::<Guest, HasSelf<Guest>>(l, |guest| guest)?;
     sync::io::poll::add_to_linker::<Guest, HasSelf<Guest>>(l, |guest| guest)?;
     sync::io::streams::add_to_linker::<Guest, HasSelf<Guest>>(l, |guest| guest)?;
@@ -275,7 +276,7 @@ fn deny(
     Ok(())
 }
 
-/// The type of a resource, the same in all interfaces that mention it.
+/// Returns the type of a resource, the same in all interfaces that mention it.
 fn resource(name: &str) -> ResourceType {
     match name {
         "descriptor" => ResourceType::host::<Descriptor>(),
@@ -295,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_follow_from_the_digest_and_the_variant_alone() {
+    fn results_depend_only_on_the_digest_and_the_variant() {
         let start = |wasi, sha256| {
             let seed = Seed::of(wasi, sha256);
             State::new(Inputs::of_batch(wasi, seed)).monotonic
@@ -307,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_imports_wasi_and_gets_it_has_a_seed() {
+    fn only_plugins_with_wasi_have_a_seed() {
         let log = "berth:plugin/log@1.0.0".to_owned();
         let clock = "wasi:clocks/wall-clock@0.2.0".to_owned();
         let has = |wasi, imports: &[String]| Seed::of_plugin(wasi, "ab", imports).is_some();

@@ -1,5 +1,4 @@
-//! A few threads for mapping, apart from those that do I/O: a plugin may keep one busy for its
-//! whole deadline.
+//! Threads for mapping, separate from those that do I/O: a plugin may keep one busy until its deadline.
 
 use std::{
     io,
@@ -15,12 +14,12 @@ use crate::runtime::THREAD_STACK;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The threads. They end when the pool is dropped, each after the job it is at.
+/// The threads. Dropping the pool ends them, each after its current job.
 pub(crate) struct Workers {
     jobs: mpsc::Sender<Job>,
 }
 
-/// The job was not run to its end: it panicked.
+/// The job panicked before its end.
 #[derive(Debug)]
 pub(crate) struct Lost;
 
@@ -38,10 +37,10 @@ impl Workers {
         Ok(Self { jobs })
     }
 
-    /// Runs a job on the next free thread. A job whose caller no longer waits is not begun.
+    /// Runs a job on the next free thread. A job is not started if its caller no longer waits.
     ///
     /// # Errors
-    /// [`Lost`] when the job panicked.
+    /// [`Lost`] if the job panicked.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
@@ -53,7 +52,7 @@ impl Workers {
                 let _ = done.send(job());
             }
         });
-        // Sending fails only when no thread is left; the result then says so.
+        // Sending fails only if no thread is left; the result then reports that.
         let _ = self.jobs.send(job);
         result.await.map_err(|_| Lost)
     }
@@ -63,9 +62,9 @@ fn work(queue: &Mutex<mpsc::Receiver<Job>>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
-        // A job owns all it touches, so that nothing half-done outlives it.
+        // A job owns all its data, so no partial state outlives it.
         if catch_unwind(AssertUnwindSafe(job)).is_err() {
-            tracing::error!("a mapping job of the host panicked; this is a defect of Berth");
+            tracing::error!("internal error: a mapping job of the host panicked (please report)");
         }
     }
 }
@@ -75,14 +74,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panicking_job_takes_nothing_with_it() {
+    async fn a_panicking_job_affects_no_other() {
         let workers = Workers::start(NonZeroUsize::MIN).unwrap();
         assert!(workers.run(|| panic!("on purpose")).await.is_err() as bool);
         assert_eq!(workers.run(|| 7).await.unwrap(), 7);
     }
 
     #[tokio::test]
-    async fn a_job_nobody_waits_for_is_not_begun() {
+    async fn a_job_that_nobody_waits_for_is_not_started() {
         let workers = Workers::start(NonZeroUsize::MIN).unwrap();
         let (release, held) = mpsc::channel::<()>();
         let begun = Arc::new(Mutex::new(false));

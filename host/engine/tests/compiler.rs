@@ -1,6 +1,6 @@
-//! Components that are hard to compile take nothing from the process that asks for them.
+//! Components that are hard to compile do not harm the process that requests the compilation.
 //!
-//! This program is the process that compiles, too, so that it has a `main` of its own.
+//! This program is also the compiler process, so it has its own `main`.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests, and what runs them")]
 
 mod components;
@@ -58,7 +58,7 @@ fn a_plugin_is_compiled_and_kept() {
     let info = compiled.inspect(&component("honest")).unwrap();
     assert_ne!(info.code, CodeOrigin::Cached);
     assert_eq!(compiled.inspect(&component("honest")).unwrap().code, CodeOrigin::Cached);
-    // What another process compiled is what this one would have.
+    // Another process compiles the same code as this one.
     let here = engine(Compiler::InProcess, None, Some(cache.path()));
     assert_eq!(here.inspect(&component("honest")).unwrap().code, CodeOrigin::Cached);
 
@@ -82,13 +82,13 @@ fn one_that_takes_too_long_is_refused() {
     fs::write(&file, plugin(2_000, 400)).unwrap();
     let begun = Instant::now();
     let limits = CompileLimits { cpu: Duration::from_secs(1), ..CompileLimits::default() };
-    // At the start of a service, it is refused alone.
+    // When a service starts, only this component is rejected.
     let engine = engine(with(limits), Some(dir.path()), None);
     let refused = engine.refused();
     assert_eq!(refused.len(), 1);
     let message = &refused[0].problem.message;
     assert!(message.starts_with("cannot be compiled within 1 s of processor time and 2048 MiB"), "{message}");
-    // And before anybody is asked to trust it.
+    // It is also rejected before anybody is asked to trust it.
     let refused = engine.inspect(&file).unwrap_err();
     assert!(refused.message.contains("slow.wasm cannot be compiled within 1 s"), "{}", refused.message);
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
@@ -120,8 +120,8 @@ fn what_is_no_component_or_no_program_is_named() {
     assert!(refused.message.contains("no-program"), "{}", refused.message);
 }
 
-/// A plugin that asks much of whoever compiles it: in one more function, loops in loops change each of many
-/// locals, so that the compiler has to follow each of them through each loop.
+/// Builds a plugin that is expensive to compile: in one additional function, nested loops change many
+/// locals, so that the compiler must track each of them through each loop.
 fn plugin(locals: u32, loops: u32) -> Vec<u8> {
     let mut function = Function::new([(locals, ValType::I32)]);
     for depth in 0..loops {

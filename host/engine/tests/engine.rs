@@ -1,4 +1,4 @@
-//! The engine through its public face, with real components: hostile ones and one that behaves.
+//! Tests the engine through its public API, with real components: hostile ones and an honest one.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -38,7 +38,7 @@ fn plugins(guests: &[&str]) -> TempDir {
     dir
 }
 
-/// Compiled code of all tests of this run: each guest is compiled once.
+/// Compiled code that all tests of this run share: each guest is compiled once.
 fn shared_cache() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled")
 }
@@ -48,7 +48,7 @@ fn config(dir: &Path) -> EngineConfig {
         plugin_dirs: vec![dir.to_owned()],
         cache_dir: Some(shared_cache()),
         limits: Limits {
-            // Long enough for a machine that does much else.
+            // Long enough for a busy machine.
             deadline: Duration::from_secs(1),
             memory_bytes: 32 << 20,
             ..Limits::default()
@@ -100,8 +100,7 @@ async fn map(engine: &Engine, kind: &str, names: &[&str]) -> Result<MapReport, M
     engine.current().map(request(kind, Mapping::Native, page(names))).await
 }
 
-/// The message of a batch that failed, after checking that plugin and kind are named and that
-/// there is a remedy.
+/// Returns the message of a failed batch, after checking that it names plugin and kind and has a remedy.
 async fn failure(engine: &Engine, plugin: &str, kind: &str, names: &[&str]) -> String {
     let error = map(engine, kind, names).await.unwrap_err();
     let MapError::Plugin { plugin: named, kind: of, problem } = &error else { panic!("{error}") };
@@ -124,7 +123,7 @@ async fn honest_still_works(engine: &Engine) {
 }
 
 #[tokio::test]
-async fn each_limit_stops_its_attack_and_nothing_else() {
+async fn each_limit_stops_only_its_attack() {
     let attacks = [
         ("loop-forever", "Hostile::Loop", "ran longer than 1 s, the limit for a batch"),
         ("memory-bomb", "Hostile::Memory", "needed more than 32 MiB of memory"),
@@ -134,13 +133,13 @@ async fn each_limit_stops_its_attack_and_nothing_else() {
         (
             "bad-json",
             "Hostile::Json",
-            "returned nonsense: at `entities[1].identifier`: invalid type: integer `7`",
+            "returned invalid output: at `entities[1].identifier`: invalid type: integer `7`",
         ),
-        ("bad-utf8", "Hostile::Utf8", "returned nonsense: the text is not UTF-8 from byte 13 on"),
+        ("bad-utf8", "Hostile::Utf8", "returned invalid output: invalid UTF-8 at byte 13"),
         (
             "foreign-blueprint",
             "Hostile::Blueprint",
-            "returned nonsense: at `entities[0].blueprint`: the mapping gives `foreign-blueprint`, and never `service`",
+            "returned invalid output: at `entities[0].blueprint`: the mapping allows only `foreign-blueprint`, not `service`",
         ),
         ("refuse", "Hostile::Refuse", "refused the batch: not on a Monday"),
     ];
@@ -159,7 +158,7 @@ async fn each_limit_stops_its_attack_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_looping_plugin_costs_one_deadline_however_many_resources_there_are() {
+async fn a_looping_plugin_takes_one_deadline_per_batch() {
     let engine = engine(&["loop-forever"]);
     let begun = Instant::now();
     failure(&engine, "loop-forever", "Hostile::Loop", &["x"; 50]).await;
@@ -180,7 +179,7 @@ async fn a_resource_that_crashes_a_plugin_fails_alone() {
 }
 
 #[tokio::test]
-async fn looking_for_the_bad_resource_has_a_deadline_too() {
+async fn the_search_for_a_bad_resource_has_a_deadline() {
     let engine = engine(&["panic-on-one-item"]);
     let begun = Instant::now();
     let names = ["panic", "loop", "loop", "loop", "loop", "loop", "loop", "loop", "loop"];
@@ -189,7 +188,7 @@ async fn looking_for_the_bad_resource_has_a_deadline_too() {
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
 }
 
-/// What all tests log. The lines come from worker threads, which only a global subscriber reaches.
+/// The log of all tests. The lines come from worker threads, which only a global subscriber receives.
 fn log_lines() -> Arc<Mutex<Vec<u8>>> {
     #[derive(Clone)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -230,11 +229,11 @@ fn a_flood_of_log_lines_is_bounded_and_cannot_forge_others() {
     assert!(of_plugin[0].contains(&"x".repeat(4096)) && !of_plugin[0].contains(&"x".repeat(4097)));
     assert!(of_plugin[1].contains("line 0\\nforged\\u{1b}[2J plugin="), "{}", of_plugin[1]);
     assert!(of_plugin[1].contains("at=Hostile::LogFlood 111122223333 eu-west-1"), "{}", of_plugin[1]);
-    assert!(of_plugin[100].contains("9901 more lines of the plugin were dropped"), "{}", of_plugin[100]);
+    assert!(of_plugin[100].contains("dropped 9901 more log lines of the plugin"), "{}", of_plugin[100]);
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_is_refused_by_name_with_the_reason() {
+async fn unusable_plugins_are_rejected_by_name_with_the_reason() {
     let dir =
         plugins(&["bad-manifest", "honest", "loop-in-manifest", "next-major", "next-minor", "wants-network"]);
     let path = |name: &str| dir.path().join(name);
@@ -263,24 +262,24 @@ async fn what_cannot_be_used_is_refused_by_name_with_the_reason() {
     let expected = [
         (
             "bad-manifest.wasm",
-            "has a wrong manifest, at `kinds[0].plan.steps[1]`: there is no earlier step `nothing`",
+            "has an invalid manifest, at `kinds[0].plan.steps[1]`: there is no earlier step `nothing`",
         ),
         ("core.wasm", "is a core WebAssembly module, not a component"),
         ("empty.wasm", "is not WebAssembly"),
         ("half.wasm", "cannot be compiled: "),
-        ("loop-in-manifest.wasm", "gave no manifest: it ran longer than 1 s"),
+        ("loop-in-manifest.wasm", "returned no manifest: it ran longer than 1 s"),
         (
             "next-major.wasm",
             "needs version 2.0 of the plugin contract (`berth:plugin/mapper`); this host (Berth 0.1.0) supports 1.0",
         ),
         ("next-minor.wasm", "needs version 1.9 of the plugin contract"),
-        ("other.wasm", "is no Berth plugin: it exports no `berth:plugin/mapper`"),
+        ("other.wasm", "is not a Berth plugin: it does not export `berth:plugin/mapper`"),
         ("text.wasm", "is not WebAssembly"),
         ("twin.wasm", "maps Guests::Honest, as "),
         (
             "wants-network.wasm",
-            "imports `evil:net/sockets`; a plugin may import `berth:plugin/log` and the WASI 0.2 packages cli, \
-             clocks, filesystem, io, random, sockets, and nothing else",
+            "imports `evil:net/sockets`; a plugin may import only `berth:plugin/log` and the WASI 0.2 packages \
+             cli, clocks, filesystem, io, random, sockets",
         ),
     ];
     assert_eq!(refused.keys().map(String::as_str).collect::<Vec<_>>(), expected.map(|(name, _)| name));
@@ -295,7 +294,7 @@ async fn what_cannot_be_used_is_refused_by_name_with_the_reason() {
 }
 
 #[test]
-fn a_directory_that_is_not_there_is_an_error() {
+fn a_missing_directory_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let error = Engine::new(config(&dir.path().join("nowhere"))).unwrap_err();
     assert!(matches!(&error, EngineError::Directory { path, .. } if path.ends_with("nowhere")), "{error}");
@@ -327,7 +326,7 @@ async fn a_later_directory_wins() {
     assert_eq!(engine.plugins()[0].peak_memory, 0);
 }
 
-/// The files of a cache, by extension.
+/// Returns the files of a cache, by extension.
 fn cached(dir: &Path, extension: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     entries
@@ -379,7 +378,7 @@ async fn compiled_code_is_kept_and_damage_is_repaired() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_no_file_holds_up_nothing() {
+fn special_files_do_not_block() {
     let dir = plugins(&["honest"]);
     let pipe = dir.path().join("pipe.wasm");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -394,7 +393,7 @@ fn what_is_no_file_holds_up_nothing() {
 }
 
 #[tokio::test]
-async fn code_compiled_ahead_is_used_on_any_machine_and_replaced_where_it_cannot_be() {
+async fn precompiled_code_runs_on_any_machine_and_is_replaced_if_unusable() {
     let (dir, cache) = (plugins(&["honest"]), tempfile::tempdir().unwrap());
     let (ahead, kept) = (cache.path().join("ahead"), cache.path().join("kept"));
     let start = || {
@@ -448,7 +447,7 @@ async fn code_that_others_could_have_written_is_not_run() {
     mode(0o702);
     assert_eq!(start().plugins()[0].code, CodeOrigin::Compiled, "what is there counts no more");
 
-    // Nor is code of a file, or in a directory, that others could have replaced.
+    // Nor is code of a file or directory that others could have replaced.
     mode(0o700);
     let [code] = &cached(cache.path(), "cwasm")[..] else { panic!("one file of code") };
     let [record] = &cached(cache.path(), "json")[..] else { panic!("one record") };
@@ -474,7 +473,7 @@ async fn code_that_others_could_have_written_is_not_run() {
         assert_eq!(cached(&inner, "cwasm").len(), usize::from(used), "in a directory of mode {open:o}");
     }
 
-    // The same directory as one that is only read.
+    // The same directory, read-only.
     start();
     let config = EngineConfig {
         cache_dir: None,
@@ -499,7 +498,7 @@ async fn the_same_batch_gives_the_same_entities() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_batches_map_at_once_beside_hostile_ones() {
+async fn many_batches_map_concurrently_with_hostile_ones() {
     let engine = Arc::new(engine(&["honest", "panic", "memory-bomb", "output-flood"]));
     let mut tasks = tokio::task::JoinSet::new();
     for round in 0..200 {
@@ -525,7 +524,7 @@ async fn a_batch_without_resources_needs_no_plugin_call() {
 }
 
 #[test]
-fn a_plugin_can_be_inspected_wherever_it_is() {
+fn a_plugin_outside_the_plugin_directories_can_be_inspected() {
     let engine = engine(&["honest"]);
     let info = engine.inspect(&component("panic")).unwrap();
     assert_eq!((info.name.as_str(), info.version.as_str()), ("panic", "1.0.0"));
@@ -537,8 +536,8 @@ fn a_plugin_can_be_inspected_wherever_it_is() {
     assert_eq!(engine.kinds().len(), 1, "inspecting changes nothing");
 }
 
-/// An engine with the JQ component and a plugin that behaves; one for all tests, since the
-/// component takes seconds to compile.
+/// An engine with the JQ component and an honest plugin; one for all tests, since the component takes
+/// seconds to compile.
 fn jq_engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {
@@ -615,7 +614,7 @@ async fn users_mappings_are_evaluated() {
 }
 
 #[tokio::test]
-async fn the_default_mapping_gives_the_same_either_way() {
+async fn the_default_mapping_has_the_same_result_natively_and_in_jq() {
     let kinds = jq_engine().kinds();
     let default = kinds.values().next().unwrap().manifest.mapping.clone().unwrap();
     let by_jq = map_by(Mapping::Custom(Arc::new(default)), &["a", "b", "c"]).await.unwrap();
@@ -623,7 +622,7 @@ async fn the_default_mapping_gives_the_same_either_way() {
 }
 
 #[tokio::test]
-async fn documents_come_alone_or_beside_the_entities() {
+async fn documents_come_alone_or_with_the_entities() {
     let by = |mapping, documents| async move {
         let request = request("Guests::Honest", mapping, page(&["a", "b"]));
         jq_engine().current().map(MapRequest { documents, ..request }).await.unwrap()
@@ -632,7 +631,7 @@ async fn documents_come_alone_or_beside_the_entities() {
     assert_eq!((identifiers(&alone), alone.documents.len()), (vec![], 2));
     let second: Value = serde_json::from_str(alone.documents[1].get()).unwrap();
     assert_eq!(second["Properties"]["Name"], "b");
-    // The selector says what becomes an entity, and nothing of the documents.
+    // The selector selects entities, and does not affect documents.
     let custom = mapping(".Properties.Name != \"a\"", &json!({}));
     for (mapping, entities) in [(Mapping::Native, vec!["id-0", "id-1"]), (custom, vec!["id-1"])] {
         let beside = by(mapping.clone(), true).await;
@@ -642,7 +641,7 @@ async fn documents_come_alone_or_beside_the_entities() {
 }
 
 #[tokio::test]
-async fn a_mapping_sees_the_variables_that_are_named_and_no_other() {
+async fn a_mapping_sees_only_the_configured_variables() {
     let dir = plugins(&["honest"]);
     fs::copy(built("plugins/jq.wasm"), dir.path().join("jq.wasm")).unwrap();
     let jq_environment = [("STAGE".to_owned(), "prod".to_owned())].into_iter().collect();
@@ -671,7 +670,7 @@ async fn a_runaway_expression_is_stopped_and_named() {
         assert!(begun.elapsed() < Duration::from_secs(30), "{expression} took {:?}", begun.elapsed());
         jq_still_works().await;
     }
-    // One document that the evaluation crashes on fails alone.
+    // Only the document that crashes the evaluation fails.
     let crash = json!({"properties": {"p": "def f: 1 + f; if .Properties.Name == \"b\" then f else 1 end"}});
     let report = map_by(mapping("true", &crash), &["a", "b", "c"]).await.unwrap();
     assert_eq!(identifiers(&report), ["id-0", "id-2"]);
@@ -679,18 +678,22 @@ async fn a_runaway_expression_is_stopped_and_named() {
 }
 
 #[tokio::test]
-async fn a_mapping_that_cannot_work_says_why() {
+async fn an_invalid_mapping_is_rejected_with_the_reason() {
     for (query, mappings, expected) in [
         (
             "nope",
             json!({}),
-            "the mapping of Guests::Honest is wrong: `selector.query`, `nope`: the filter `nope` is not defined",
+            "the mapping of Guests::Honest is invalid: `selector.query`, `nope`: the filter `nope` is not defined",
         ),
-        ("true", json!({"identifier": ".["}), "the mapping of Guests::Honest is wrong: `identifier`, `.[`: "),
+        (
+            "true",
+            json!({"identifier": ".["}),
+            "the mapping of Guests::Honest is invalid: `identifier`, `.[`: ",
+        ),
         (
             "true",
             json!({"blueprint": "'a b'"}),
-            "the mapping of Guests::Honest returned nonsense: at `entities[0].blueprint`: `a b`",
+            "the mapping of Guests::Honest returned invalid output: at `entities[0].blueprint`: `a b`",
         ),
     ] {
         let error = map_by(mapping(query, &mappings), &["a"]).await.unwrap_err();
@@ -711,7 +714,7 @@ async fn a_mapping_that_cannot_work_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_mappings_at_once_do_not_mix() {
+async fn concurrent_mappings_do_not_mix() {
     let mut tasks = tokio::task::JoinSet::new();
     for round in 0..60 {
         tasks.spawn(async move {
@@ -726,10 +729,10 @@ async fn many_mappings_at_once_do_not_mix() {
     }
 }
 
-/// The manifest in a section of the file spares compiling what is never used, and is never taken
-/// for more than it is.
+/// The manifest in a section of the file saves compiling unused plugins, and is never trusted without a
+/// check.
 #[tokio::test]
-async fn an_announced_manifest_is_read_without_compiling_and_checked_at_the_first_use() {
+async fn a_manifest_section_is_read_without_compiling_and_checked_at_first_use() {
     let dir = tempfile::tempdir().unwrap();
     let honest = fs::read(built("plugins/account-info.wasm")).unwrap();
     fs::write(dir.path().join("p.wasm"), &honest).unwrap();
@@ -741,7 +744,7 @@ async fn an_announced_manifest_is_read_without_compiling_and_checked_at_the_firs
     assert!(map(&engine, "AWS::Account::Info", &["a"]).await.is_ok());
     assert_eq!(Engine::new(fresh()).unwrap().plugins()[0].code, CodeOrigin::Cached);
 
-    // Another version in the section than in the code.
+    // A different version in the section than in the code.
     let at = |bytes: &[u8], text: &str| bytes.windows(text.len()).position(|w| w == text.as_bytes()).unwrap();
     let mut forged = honest.clone();
     let section = at(&forged, "berth:manifest");
@@ -751,5 +754,5 @@ async fn an_announced_manifest_is_read_without_compiling_and_checked_at_the_firs
     let engine = Engine::new(fresh()).unwrap();
     assert!(engine.plugins()[0].version.starts_with('9'));
     let error = map(&engine, "AWS::Account::Info", &["a"]).await.unwrap_err().to_string();
-    assert!(error.contains("gives another manifest"), "{error}");
+    assert!(error.contains("returns a manifest that differs"), "{error}");
 }

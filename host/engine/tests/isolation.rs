@@ -1,6 +1,6 @@
-//! Plugins in processes of their own: the same answers, and nothing to be had in there.
+//! Plugins in separate processes: the same output, and no access to anything else.
 //!
-//! This program is the process that maps and the one that compiles, too, so that it has a `main` of its own.
+//! This program is also the mapping process and the compiler process, so it has its own `main`.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests, and what runs them")]
 #![cfg(target_os = "linux")]
 
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
         return price::run(&std::env::args().skip(2).collect::<Vec<_>>());
     }
     if std::env::var_os(CANARY.0).is_none() {
-        // The environment of a process that runs is what it was started with.
+        // The environment of a running process is the one that it was started with.
         let again = Command::new(std::env::current_exe().unwrap())
             .args(std::env::args_os().skip(1))
             .env(CANARY.0, CANARY.1)
@@ -96,7 +96,7 @@ fn apart() -> Isolation {
 fn config(dir: &Path, isolation: Isolation) -> EngineConfig {
     EngineConfig {
         plugin_dirs: vec![dir.to_owned()],
-        // That of the other tests, so that each guest is compiled once.
+        // The cache of the other tests, so that each guest is compiled once.
         cache_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled")),
         limits: Limits { deadline: Duration::from_secs(1), memory_bytes: 32 << 20, ..Limits::default() },
         workers: NonZeroUsize::new(2).unwrap(),
@@ -162,7 +162,7 @@ fn honest_still_works(engine: &Engine) {
     assert_eq!((report.entities.len(), report.errors.len()), (2, 0));
 }
 
-/// The processes of this program that map, as the kernel lists them.
+/// Returns the mapping processes of this program, as the kernel lists them.
 fn processes() -> Vec<PathBuf> {
     let is_ours = |process: &PathBuf| {
         let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
@@ -217,7 +217,7 @@ fn both_ways_give_the_same() {
         assert!(plugin.peak_memory > 0);
     }
 
-    // What is refused is so for the same reason. Without a cache, so that the manifest is asked for.
+    // Plugins are rejected for the same reasons. Without a cache, so that the manifest is requested.
     let dir = plugins(&["bad-manifest", "honest", "loop-in-manifest", "next-major", "wants-network"]);
     fs::write(dir.path().join("other.wasm"), b"\0asm\x0d\0\x01\0").unwrap();
     let refused = |isolation| {
@@ -252,7 +252,7 @@ fn expressions_of_users_give_the_same() {
         "def f: 1 + f; if .Properties.Name == \"b\" then f else 1 end",
         "1 | until(false; .)",
         "nope",
-        // More mappings than there are instances that are kept.
+        // More mappings than instances that are kept.
         "1",
         "2",
         "3",
@@ -265,7 +265,7 @@ fn expressions_of_users_give_the_same() {
     }
 }
 
-/// Has a batch that never ends run, and gives its process meanwhile.
+/// Runs an endless batch, and calls `look` with its process in the meantime.
 fn while_looping<T: Send>(engine: &Engine, look: impl FnOnce(&Path) -> T + Send) -> (T, String) {
     std::thread::scope(|scope| {
         let batch = scope.spawn(|| failure(engine, "Hostile::Loop", &["a"]));
@@ -276,7 +276,7 @@ fn while_looping<T: Send>(engine: &Engine, look: impl FnOnce(&Path) -> T + Send)
                 let mut threads = fs::read_dir(path.join("task")).into_iter().flatten().flatten();
                 threads.any(|thread| read(thread.path().join("stat")).contains(") R "))
             };
-            // Again and again: it may be about to wait.
+            // Repeatedly, since it may be about to wait.
             let loops = |path: &&PathBuf| {
                 is_closed(path)
                     && (0..5).all(|_| {
@@ -292,7 +292,7 @@ fn while_looping<T: Send>(engine: &Engine, look: impl FnOnce(&Path) -> T + Send)
 
 fn a_process_has_nothing_of_ours() {
     let dir = plugins(&["loop-forever"]);
-    // What this process has open is not for others.
+    // The open files of this process are not accessible to others.
     let _open = fs::File::open(dir.path()).unwrap();
     assert!(String::from_utf8_lossy(&fs::read("/proc/self/environ").unwrap()).contains(CANARY.1));
     let ((), message) = while_looping(&engine(dir.path(), apart()), |process| {
@@ -332,10 +332,10 @@ fn a_process_that_is_killed_costs_its_batch_alone() {
     let ((), message) = while_looping(&engine, kill);
     assert_eq!(
         message,
-        "failed with its process: it was killed (SIGKILL), as the kernel does when memory runs out"
+        "failed because of its process: it was killed (SIGKILL), possibly because memory ran out"
     );
     honest_still_works(&engine);
-    // One that waits for a batch is not missed.
+    // An idle process can be killed without any effect.
     for process in processes() {
         kill(&process);
     }
@@ -353,7 +353,7 @@ fn processes_are_used_again_and_end_with_their_plugin() {
         honest_still_works(&engine);
     }
     assert_eq!(processes(), first);
-    // Another version has processes of its own.
+    // Another version has its own processes.
     let mut changed = fs::read(component("honest")).unwrap();
     // A custom section, empty and called `x`.
     changed.extend([0, 2, 1, b'x']);
@@ -373,7 +373,7 @@ fn trusted_plugins_run_here() {
         Isolation::Process(IsolationProcess { program, trusted_dirs: vec![own.path().to_owned()] });
     let plugin_dirs = vec![own.path().to_owned(), others.path().to_owned()];
     let engine = Engine::new(EngineConfig { plugin_dirs, ..config(own.path(), isolation) }).unwrap();
-    // Where no code was kept, the other one was asked for its manifest already.
+    // Without cached code, the plugin was already asked for its manifest.
     let before = processes();
     honest_still_works(&engine);
     assert_eq!(processes(), before);
@@ -385,7 +385,7 @@ fn trusted_plugins_run_here() {
 
 fn without_processes_there_is_no_engine() {
     let dir = plugins(&["honest"]);
-    for (program, reason) in [("/nowhere/no-program", "No such file"), ("/bin/false", "it ended by itself")] {
+    for (program, reason) in [("/nowhere/no-program", "No such file"), ("/bin/false", "it exited")] {
         let isolation = Isolation::Process(IsolationProcess::new(program.into()));
         let error = Engine::new(config(dir.path(), isolation)).unwrap_err();
         assert!(matches!(&error, EngineError::Isolation { .. }), "{error}");

@@ -1,16 +1,16 @@
-//! Reading the body of an answer, up to a limit.
+//! Reads the body of a response, up to a limit.
 
 use bytes::{Bytes, BytesMut};
 use reqwest::Response;
 
-/// Why a body was not read.
+/// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// The connection failed.
     #[error(transparent)]
     Silent(reqwest::Error),
-    /// It is larger than the limit.
-    #[error("the answer is larger than it may be")]
+    /// The body exceeds the limit.
+    #[error("the response is too large")]
     TooLarge,
 }
 
@@ -20,11 +20,11 @@ impl From<reqwest::Error> for BodyError {
     }
 }
 
-/// Reads a body of at most `limit` bytes, counted after decompression: a small answer may unpack to more than
-/// there is memory. Nothing is read beyond the limit.
+/// Reads a body of at most `limit` bytes, counted after decompression: a small response may decompress to
+/// more than the available memory. Reads nothing beyond the limit.
 ///
 /// # Errors
-/// [`BodyError`].
+/// [`BodyError`] if the connection fails or the limit is exceeded.
 pub async fn read_body(mut response: Response, limit: usize) -> Result<Bytes, BodyError> {
     let announced =
         response.content_length().map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
@@ -53,7 +53,7 @@ mod tests {
 
     use super::*;
 
-    /// What a server answers that announces no length.
+    /// The response of a server that announces no length.
     async fn chunked(chunks: &'static [&'static str]) -> Response {
         let provider = rustls::crypto::ring::default_provider();
         _ = provider.install_default();

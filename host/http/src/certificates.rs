@@ -1,4 +1,4 @@
-//! Checking a server's certificate against the roots.
+//! Checks a server's certificate against the roots.
 
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-/// Takes what is issued by a root, and a root itself where a server has it as its own certificate: that
-/// is what `openssl req -x509` makes, and what OpenSSL and Go take. Whoever has such a certificate's key
-/// could issue one for any name, so that nothing is opened by it.
+/// Accepts certificates that a root issued, and a root itself if a server uses it as its own certificate:
+/// `openssl req -x509` creates such certificates, and OpenSSL and Go accept them. This weakens nothing: the
+/// owner of such a key could issue a certificate for any name anyway.
 #[derive(Debug)]
 pub(super) struct IssuedOrNamed {
     issued: Arc<WebPkiServerVerifier>,
@@ -24,7 +24,7 @@ pub(super) struct IssuedOrNamed {
 }
 
 impl IssuedOrNamed {
-    /// `None` where there is no root.
+    /// Returns `None` if there is no root.
     pub(super) fn new(
         store: Arc<RootCertStore>,
         roots: Arc<Vec<CertificateDer<'static>>>,
@@ -35,7 +35,7 @@ impl IssuedOrNamed {
     }
 }
 
-/// Whether a certificate was refused for being a certificate authority's, and for nothing else: the dates
+/// Returns whether a certificate was rejected only because it belongs to a certificate authority: the dates
 /// are checked before, in the same step.
 pub(super) fn is_of_an_authority(error: &CertificateError) -> bool {
     let CertificateError::Other(other) = error else { return false };

@@ -1,4 +1,4 @@
-//! Who carries requests: the network, or whatever stands in for it in the same process.
+//! The client, with its transport: the network, or a replacement in the same process.
 
 use std::{fmt::Debug, pin::Pin, sync::Arc};
 
@@ -6,12 +6,12 @@ use reqwest::{Request, Response};
 
 use crate::TransportError;
 
-/// An answer on its way.
+/// A pending response.
 pub type Answer = Pin<Box<dyn Future<Output = Result<Response, TransportError>> + Send>>;
 
-/// What carries requests to where they go. It keeps to the timeout that a request has.
+/// Transports requests. An implementation must respect the timeout of each request.
 pub trait Carrier: Debug + Send + Sync {
-    /// Sends a request, and gives the answer once its headers are there.
+    /// Sends a request, and returns the response once its headers have arrived.
     fn carry(&self, request: Request) -> Answer;
 }
 
@@ -22,12 +22,12 @@ impl Carrier for reqwest::Client {
     }
 }
 
-/// The client that AWS and Port are asked with. Cheap to clone.
+/// The client for AWS and Port. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client(Arc<dyn Carrier>);
 
 impl Client {
-    /// A client whose requests something else than the network carries, as in a simulation.
+    /// Creates a client whose requests use another transport than the network, as in a simulation.
     pub fn carried_by(carrier: Arc<dyn Carrier>) -> Self {
         Self(carrier)
     }
@@ -35,7 +35,7 @@ impl Client {
     /// Sends a request.
     ///
     /// # Errors
-    /// [`TransportError`] when there is no answer. That the body of an answer cannot be read is told by
+    /// [`TransportError`] if there is no response. An unreadable body is an error of
     /// [`read_body`](crate::read_body).
     pub async fn execute(&self, request: Request) -> Result<Response, TransportError> {
         self.0.carry(request).await

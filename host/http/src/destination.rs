@@ -1,9 +1,9 @@
-//! Where credentials may go.
+//! Decides where credentials may be sent.
 
 use url::{Host, Url};
 
-/// Whether what is sent to an address can be read only by who it is for: it goes by TLS, or does not leave
-/// this machine.
+/// Returns whether only the recipient can read what is sent to an address: it uses TLS, or stays on this
+/// machine.
 pub fn is_private(address: &Url) -> bool {
     match address.scheme() {
         "https" => true,
@@ -12,7 +12,7 @@ pub fn is_private(address: &Url) -> bool {
     }
 }
 
-/// Whether an address is this machine's own: `127.0.0.0/8`, `::1` or `localhost`.
+/// Returns whether an address is on this machine: `127.0.0.0/8`, `::1` or `localhost`.
 pub fn is_loopback(address: &Url) -> bool {
     match address.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
@@ -22,8 +22,8 @@ pub fn is_loopback(address: &Url) -> bool {
     }
 }
 
-/// Whether two addresses belong to the same owner: their hosts are the same, or are below the same domain
-/// that somebody can register (`api.port.example` and `ingest.port.example`).
+/// Returns whether two addresses belong to the same owner: their hosts are equal, or below the same
+/// registrable domain (`api.port.example` and `ingest.port.example`).
 pub fn is_same_owner(one: &Url, other: &Url) -> bool {
     match (one.host(), other.host()) {
         (Some(Host::Domain(one)), Some(Host::Domain(other))) => {
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn plaintext_stays_on_this_machine() {
+    fn unencrypted_requests_stay_on_this_machine() {
         for (address, private) in [
             ("https://api.example", true),
             ("http://api.example", false),
@@ -77,7 +77,7 @@ mod tests {
             ("https://api.getport.io", "https://api.getport.io.evil.example", false),
             ("https://api.getport.io", "https://evilgetport.io", false),
             ("https://api.getport.io", "https://other.io", false),
-            // Everybody can have a name below these.
+            // Everybody can register a name below these.
             ("https://a.github.io", "https://b.github.io", false),
             ("https://a.co.uk", "https://b.co.uk", false),
             ("https://a.s3.amazonaws.com", "https://b.s3.amazonaws.com", false),

@@ -1,4 +1,4 @@
-//! Why a request got no answer, whether asking again may help, and what to do about it.
+//! Why a request got no response, whether a retry may help, and what to do about it.
 
 use std::{error::Error, fmt, io};
 
@@ -9,79 +9,80 @@ use tower_service::Service;
 
 use crate::{certificates::is_of_an_authority, resolver::NameError};
 
-/// What a tunnel through a proxy fails with. `hyper-util` exports it only as the error of its service.
+/// The error of a tunnel through a proxy. `hyper-util` exports it only as the error of its service.
 type TunnelError = <Tunnel<HttpConnector> as Service<http::Uri>>::Error;
 
-/// A request that got no (complete) answer.
+/// A request without a (complete) response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransportError {
     cause: TransportCause,
-    /// Whether it happened on the way to the proxy.
+    /// Whether the connection to the proxy failed.
     at_proxy: bool,
-    /// Whether the request may have reached the other side.
+    /// Whether the request may have reached the server.
     sent: bool,
     detail: String,
 }
 
-/// What kept an answer from coming.
+/// Why there is no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportCause {
-    /// The proxy wants another user name or password (407).
+    /// The proxy requires another user name or password (407).
     ProxyLogin,
-    /// There is no such host name.
+    /// The host name does not exist.
     UnknownName,
     /// No trusted root issued the certificate.
     UntrustedIssuer,
     /// The certificate has expired.
     Expired,
-    /// The certificate is not valid yet.
+    /// The certificate is not yet valid.
     NotYetValid,
-    /// The certificate is for another name.
+    /// The certificate was issued for another name.
     WrongName,
-    /// The server's certificate is a certificate authority's, and is not among the roots.
+    /// The server uses the certificate of a certificate authority that is not among the roots.
     AuthorityAsServer,
-    /// The certificate cannot be used for another reason.
+    /// The certificate is invalid for another reason.
     BadCertificate,
-    /// The other side does not speak TLS.
+    /// The server does not use TLS.
     NotTls,
-    /// The two sides have no TLS version or cipher in common, or the server wants a certificate.
+    /// Client and server have no TLS version or cipher in common, or the server requires a client
+    /// certificate.
     TlsRefused,
-    /// The request could not be made.
+    /// The request could not be built.
     Request,
-    /// No name server answers.
+    /// No name server responds.
     NamesUnavailable,
-    /// The proxy answers, but makes no connection.
+    /// The proxy responds, but does not connect.
     ProxyRefused,
-    /// Nobody listens there.
+    /// No process listens at the address.
     Refused,
-    /// There is no way there.
+    /// There is no route to the host.
     Unreachable,
-    /// The connection was cut.
+    /// The connection was closed early.
     Cut,
-    /// There was no answer in time.
+    /// The time limit was exceeded.
     TimedOut,
-    /// Something else.
+    /// Another cause.
     Other,
 }
 
-/// Who is asked, by the settings that say how: for remedies.
+/// A service and its settings, as remedies name them.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer {
-    /// Its name, as in `Port`.
+    /// Its name, such as `Port`.
     pub name: &'static str,
-    /// The setting of its address.
+    /// The setting with its address.
     pub address: &'static str,
-    /// The setting that names the trusted certificates.
+    /// The setting with the trusted certificates.
     pub roots: &'static str,
-    /// The code of a problem where no answer came.
+    /// The code of a problem if there is no response.
     pub unreachable: ProblemCode,
-    /// The code of a problem where the certificate is not trusted.
+    /// The code of a problem if the certificate is not trusted.
     pub untrusted: ProblemCode,
 }
 
 impl TransportCause {
-    /// Whether a certificate is the cause.
+    /// Returns whether a certificate is the cause.
     fn is_distrust(self) -> bool {
         matches!(
             self,
@@ -94,8 +95,9 @@ impl TransportCause {
         )
     }
 
-    /// Whether the next try meets the same, so that repeating is of no use. A name that does not exist is
-    /// so; that no name server answers is not, since they may start later than a container does.
+    /// Returns whether the next attempt would fail in the same way, so that a retry does not help. A name
+    /// that does not exist is such a cause. Unresponsive name servers are not, since they may start later
+    /// than a container.
     pub fn is_lasting(self) -> bool {
         match self {
             Self::ProxyLogin
@@ -174,36 +176,36 @@ impl TransportCause {
 impl fmt::Display for TransportCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::ProxyLogin => "the proxy refuses the user name and password (407)",
-            Self::UnknownName => "there is no such host name",
+            Self::ProxyLogin => "the proxy rejects the user name and password (407)",
+            Self::UnknownName => "the host name does not exist",
             Self::UntrustedIssuer => "the certificate is not issued by a trusted authority",
             Self::Expired => "the certificate has expired",
             Self::NotYetValid => "the certificate is not valid yet",
             Self::WrongName => "the certificate is for another host name",
             Self::AuthorityAsServer => "the server presents the certificate of an authority as its own",
             Self::BadCertificate => "the certificate cannot be used",
-            Self::NotTls => "the server does not speak TLS there",
-            Self::TlsRefused => "the server refuses the TLS connection",
-            Self::Request => "the request cannot be made",
+            Self::NotTls => "the server does not use TLS at this address",
+            Self::TlsRefused => "the server rejects the TLS connection",
+            Self::Request => "the request cannot be built",
             Self::NamesUnavailable => "the host name cannot be resolved now",
-            Self::ProxyRefused => "the proxy makes no connection",
+            Self::ProxyRefused => "the proxy cannot connect to the server",
             Self::Refused => "the connection is refused",
             Self::Unreachable => "the host cannot be reached",
-            Self::Cut => "the connection was cut",
-            Self::TimedOut => "no answer in time",
+            Self::Cut => "the connection was closed early",
+            Self::TimedOut => "no response in time",
             Self::Other => "the connection failed",
         })
     }
 }
 
 impl TransportError {
-    /// Why a request got no answer.
+    /// Wraps an error of the client.
     pub fn new(error: reqwest::Error) -> Self {
-        // Queries may hold what no log should.
+        // Queries may contain data that must not be logged.
         Self::of(&error.without_url())
     }
 
-    /// What an error says that a request of this client's caused, if one did.
+    /// Finds an error of this client in a chain of errors.
     pub fn find(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -218,24 +220,24 @@ impl TransportError {
         None
     }
 
-    /// A proxy's answer in place of the server's: it asks for a login.
+    /// Returns the error for a proxy that responds in place of the server and requires a login.
     pub fn proxy_login() -> Self {
         let detail = "407 Proxy Authentication Required".to_owned();
         Self { cause: TransportCause::ProxyLogin, at_proxy: true, sent: false, detail }
     }
 
-    /// An answer that broke off, or is not what its headers say.
+    /// Returns the error for a truncated response, or one that does not match its headers.
     pub fn unusable(detail: impl Into<String>) -> Self {
         Self { cause: TransportCause::Other, at_proxy: false, sent: true, detail: detail.into() }
     }
 
-    /// What a carrier beside the network fails with. `may_be_sent` is whether the request may have reached
-    /// the other side.
+    /// Returns the error of a transport other than the network. `may_be_sent`: the request may have reached
+    /// the server.
     pub fn of_carrier(cause: TransportCause, may_be_sent: bool) -> Self {
         Self { cause, at_proxy: false, sent: may_be_sent, detail: cause.to_string() }
     }
 
-    /// Nothing within the time that there was.
+    /// Returns the error for an exceeded time limit.
     pub fn timed_out(detail: impl Into<String>) -> Self {
         Self { cause: TransportCause::TimedOut, at_proxy: false, sent: true, detail: detail.into() }
     }
@@ -246,7 +248,7 @@ impl TransportError {
         let mut next: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(error) = next {
             let cause = cause_of(error, &mut at_proxy);
-            // What is below says it more exactly.
+            // An error further down is more specific.
             found = cause.or(found);
             next = inner(error);
         }
@@ -258,77 +260,77 @@ impl TransportError {
         Self { cause, at_proxy, sent: !error.is_connect(), detail: error_chain(error) }
     }
 
-    /// What kept the answer from coming.
+    /// Returns why there is no response.
     pub fn cause(&self) -> TransportCause {
         self.cause
     }
 
-    /// Whether repeating the request is of no use.
+    /// Returns whether a retry would not help.
     pub fn is_lasting(&self) -> bool {
         self.cause.is_lasting()
     }
 
-    /// Whether the request may have reached the other side.
+    /// Returns whether the request may have reached the server.
     pub fn may_be_sent(&self) -> bool {
         self.sent
     }
 
-    /// Whether the host that was asked has no such name. The proxy's name is another matter.
+    /// Returns whether the requested host name does not exist. Does not include the proxy's name.
     pub fn is_unknown_host(&self) -> bool {
         self.cause == TransportCause::UnknownName && !self.at_proxy
     }
 
-    /// The problem of a call to this peer: the message, with code, remedy and cause.
+    /// Returns the problem of a call to this service: the message, with code, remedy and cause.
     pub fn problem(&self, peer: Peer, message: impl Into<String>) -> Problem {
         Problem::new(self.code(peer), message).remedy(self.remedy(peer)).caused_by(self.clone())
     }
 
-    /// The code of the problem.
+    /// Returns the code of the problem.
     pub fn code(&self, peer: Peer) -> ProblemCode {
         if self.cause.is_distrust() { peer.untrusted } else { peer.unreachable }
     }
 
-    /// What an operator can do.
+    /// Returns the remedy for the operator.
     pub fn remedy(&self, peer: Peer) -> String {
         const PROXY: &str = "`HTTPS_PROXY` (or `HTTP_PROXY`, `ALL_PROXY`)";
         let Peer { name, address, roots, .. } = peer;
         let (where_, whose) = if self.at_proxy { (PROXY, "the proxy") } else { (address, name) };
         match self.cause {
             TransportCause::ProxyLogin => format!(
-                "Check the user name and password in {PROXY}; write special characters percent-encoded, as in `%40` for `@`. To reach {name} without the proxy, name its host in `NO_PROXY`."
+                "Check the user name and password in {PROXY}; percent-encode special characters, for example `%40` for `@`. To reach {name} without the proxy, add its host to `NO_PROXY`."
             ),
             TransportCause::UnknownName => format!(
-                "Check the host name in {where_}, and the name resolution of this machine. If only a proxy knows the name, set `HTTPS_PROXY`."
+                "Check the host name in {where_}, and the name resolution of this machine. If only a proxy can resolve the name, set `HTTPS_PROXY`."
             ),
             TransportCause::NamesUnavailable => {
                 format!(
-                    "Check the name resolution (DNS) of this machine, and the host name in {where_}. If only a proxy knows the name, set `HTTPS_PROXY`."
+                    "Check the name resolution (DNS) of this machine, and the host name in {where_}. If only a proxy can resolve the name, set `HTTPS_PROXY`."
                 )
             }
             TransportCause::UntrustedIssuer => format!(
-                "If a proxy or gateway with a certificate authority of your own is on the way, name the file with its certificates (PEM) in {roots}."
+                "If a proxy or gateway on the way uses a private certificate authority, set {roots} to the file with its certificates (PEM)."
             ),
             TransportCause::AuthorityAsServer => format!(
-                "If this is your own certificate, name its file (PEM) in {roots}: a certificate that is named there may be the server's own."
+                "If this is your own certificate, set {roots} to its file (PEM): the server may use a certificate from that file as its own."
             ),
             TransportCause::Expired => format!(
-                "Have the certificate of {whose} (or of a gateway on the way) renewed, or correct the clock of this machine."
+                "Renew the certificate of {whose} (or of a gateway on the way), or correct the clock of this machine."
             ),
             TransportCause::NotYetValid => "Correct the clock of this machine.".into(),
             TransportCause::WrongName => format!(
-                "Use a host name in {where_} that the certificate is for, or have one issued for this name."
+                "Use a host name from the certificate in {where_}, or issue a certificate for this name."
             ),
             TransportCause::BadCertificate => {
-                format!("Have another certificate issued for {whose} (or for the gateway on the way).")
+                format!("Issue another certificate for {whose} (or for the gateway on the way).")
             }
             TransportCause::NotTls => format!(
-                "Check scheme and port in {where_}: TLS is spoken with addresses that begin with `https://`. Most proxies want `http://`."
+                "Check scheme and port in {where_}: addresses that begin with `https://` require TLS. Most proxies use `http://`."
             ),
             TransportCause::TlsRefused => format!(
-                "Check {where_}, and the gateways on the way: Berth speaks TLS 1.2 and 1.3, and has no certificate of its own."
+                "Check {where_}, and the gateways on the way: Berth supports TLS 1.2 and 1.3, and has no client certificate."
             ),
             TransportCause::ProxyRefused => format!(
-                "Check that the proxy in {PROXY} may connect to {name}, or name the host in `NO_PROXY` to reach it directly."
+                "Check that the proxy in {PROXY} may connect to {name}, or add the host to `NO_PROXY` to reach it directly."
             ),
             TransportCause::Request => format!("Check {address}."),
             TransportCause::Refused
@@ -337,7 +339,7 @@ impl TransportError {
             | TransportCause::TimedOut
             | TransportCause::Other => {
                 format!(
-                    "Check that {whose} can be reached from here, and {address} and the proxy settings (`HTTPS_PROXY`, `NO_PROXY`)."
+                    "Check that {whose} is reachable from this machine, and check {address} and the proxy settings (`HTTPS_PROXY`, `NO_PROXY`)."
                 )
             }
         }
@@ -355,7 +357,7 @@ impl fmt::Display for TransportError {
 
 impl Error for TransportError {}
 
-/// What one error of a chain says.
+/// Returns the cause that one error of a chain states.
 fn cause_of(error: &(dyn Error + 'static), at_proxy: &mut bool) -> Option<TransportCause> {
     if let Some(error) = error.downcast_ref::<TunnelError>() {
         *at_proxy = true;
@@ -381,7 +383,8 @@ fn cause_of(error: &(dyn Error + 'static), at_proxy: &mut bool) -> Option<Transp
     TransportCause::of_io(error.downcast_ref::<io::Error>()?.kind())
 }
 
-/// The error below. An I/O error that holds another does not name it as its source, but gives it.
+/// Returns the error below. An I/O error does not return a wrapped error as its source, but through its own
+/// method.
 fn inner<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(held) => Some(held),

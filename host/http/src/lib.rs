@@ -1,8 +1,9 @@
-//! The HTTP client that everything in Berth shares: proxies, trusted certificates, name resolution, where
-//! credentials may go, and why a request got no answer.
+//! The HTTP client that all parts of Berth share: proxies, trusted certificates, name resolution, where
+//! credentials may be sent, and why a request got no response.
 //!
 //! # Invariants
-//! - Whether a failed request is repeated is decided here, by the types of its errors and not by their text.
+//! - This crate decides whether a failed request is retried, by the types of its errors and not by their
+//!   text.
 //! - No redirect is followed.
 
 mod body;
@@ -28,37 +29,36 @@ pub use no_proxy::NoProxy;
 pub use proxies::{Proxies, ProxyUrl, ProxyUrlError};
 pub use roots::{Roots, RootsError};
 
-/// How HTTP requests leave the process. The default: directly, to servers whose certificates the
-/// system trusts.
+/// How HTTP requests leave the process. The default: directly, to servers whose certificates the system
+/// trusts.
 #[derive(Debug, Clone, Default)]
 pub struct HttpConfig {
-    /// The proxies that requests go through. What the environment says about proxies holds only if
-    /// the caller puts it here.
+    /// The proxies for requests. The environment's proxy settings apply only if the caller sets them here.
     pub proxies: Proxies,
-    /// Whose certificates are trusted; `None` for those that the system trusts.
+    /// The trusted root certificates; `None` for those of the system.
     pub roots: Option<Roots>,
-    /// Trusts any certificate of any server. Whoever is on the way can then read and change
-    /// everything, secrets included.
+    /// Whether to trust every certificate of every server. Anyone between client and server can then read
+    /// and change everything, including secrets.
     pub unverified: bool,
 }
 
-/// Why there is no HTTP client.
+/// Why the HTTP client cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// The TLS settings do not go together.
-    #[error("TLS cannot be set up")]
+    /// The TLS settings contradict each other.
+    #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
-    /// The client refused its settings.
-    #[error("the client cannot be built")]
+    /// The client rejected its settings.
+    #[error("cannot build the client")]
     Client(#[from] reqwest::Error),
 }
 
 impl HttpConfig {
-    /// Builds a client. Requests carry their own total timeouts; here only connecting is bounded.
+    /// Builds a client. Requests have their own total timeouts; the client only limits the time to connect.
     ///
     /// # Errors
-    /// [`HttpError`] when the settings cannot be used together.
+    /// [`HttpError`] if the settings contradict each other.
     pub fn client(&self) -> Result<reqwest::Client, HttpError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut client = reqwest::Client::builder()
@@ -66,7 +66,7 @@ impl HttpConfig {
             .connect_timeout(Duration::from_secs(10))
             .pool_idle_timeout(Duration::from_mins(1))
             .tcp_nodelay(true)
-            // A redirect would send a signed request, or a token, to somebody else.
+            // A redirect would send a signed request, or a token, to another server.
             .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(Arc::new(resolver::SystemResolver))
             .no_proxy();
@@ -81,7 +81,7 @@ impl HttpConfig {
             .with_safe_default_protocol_versions()?;
         let mut tls = if self.unverified {
             tracing::warn!(
-                "certificates are not checked: whoever is on the way can read and change everything, secrets included"
+                "certificates are not verified: anyone on the network path can read and change everything, including secrets"
             );
             let any = Arc::new(unverified::AnyCertificate::new(provider));
             tls.dangerous().with_custom_certificate_verifier(any).with_no_client_auth()
@@ -106,13 +106,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_machines_own_credentials_are_never_asked_for_through_a_proxy() {
+    async fn a_machines_own_credentials_never_use_a_proxy() {
         let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
         proxy.set_nonblocking(true).unwrap();
         let url = ProxyUrl::parse(&proxy.local_addr().unwrap().to_string()).ok();
         let proxies = Proxies { http: url.clone(), https: url, except: NoProxy::default() };
         let client = HttpConfig { proxies, ..HttpConfig::default() }.client().unwrap();
-        // What comes of it does not matter, only which way it goes.
+        // Only the route of the request matters, not its result.
         let ask = |url: &'static str| client.get(url).timeout(Duration::from_millis(200)).send();
         for own in ["http://169.254.169.254/", "http://169.254.170.2/", "http://[fd00:ec2::254]/"] {
             _ = ask(own).await;
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_are_only_those_that_were_named() {
+    fn only_the_configured_certificates_are_used() {
         let dir = tempfile::tempdir().unwrap();
         let (none, rubbish) = (dir.path().join("none.pem"), dir.path().join("rubbish.pem"));
         std::fs::write(&none, "nothing\n").unwrap();

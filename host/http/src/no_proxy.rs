@@ -1,15 +1,16 @@
-//! What is asked directly, as curl, Go and Python read `NO_PROXY`.
+//! Hosts that are reached without a proxy: reads `NO_PROXY` like curl, Go and Python.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use url::{Host, Url};
 
-/// Where a machine on AWS gets its own credentials: on the very link, which no proxy reaches.
+/// The addresses of a machine's own credentials on AWS: link-local, and therefore not reachable through a
+/// proxy.
 const LINK_LOCAL: [&str; 2] = ["169.254.0.0/16", "fd00:ec2::/32"];
 
-/// Hosts that are asked without a proxy. The addresses at which AWS hands a machine its own credentials are
-/// always among them.
+/// Hosts that are reached without a proxy. Always includes the addresses at which AWS serves a machine its
+/// own credentials.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NoProxy {
     entries: Vec<Entry>,
@@ -18,7 +19,7 @@ pub struct NoProxy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     hosts: Hosts,
-    /// `None`: all.
+    /// `None`: all ports.
     port: Option<u16>,
 }
 
@@ -32,10 +33,10 @@ enum Hosts {
 }
 
 impl NoProxy {
-    /// Reads a list with commas or blanks between its entries: `*` for everything, a name (with or without a
-    /// dot or `*.` before it) for itself and all names below it, an IP address, or a network in CIDR form;
-    /// each, but for networks, also with a port. Names are not resolved, so that networks match only
-    /// addresses that are written as such. The second list holds the entries that are none of these.
+    /// Parses a list whose entries are separated by commas or blanks: `*` for everything, a name (with or
+    /// without a leading dot or `*.`) for itself and all names below it, an IP address, or a network in
+    /// CIDR form; each, except networks, optionally with a port. Names are not resolved, so networks match
+    /// only literal addresses. The second list contains the invalid entries.
     pub fn parse(list: &str) -> (Self, Vec<String>) {
         let mut unknown = Vec::new();
         let mut entries = Vec::new();
@@ -48,7 +49,7 @@ impl NoProxy {
         (Self { entries }, unknown)
     }
 
-    /// Whether an address is asked directly.
+    /// Returns whether an address is reached without a proxy.
     pub fn contains(&self, address: &Url) -> bool {
         let port = address.port_or_known_default();
         let Some(host) = address.host() else { return false };
@@ -65,7 +66,7 @@ impl NoProxy {
 
 impl Entry {
     fn parse(text: &str) -> Option<Self> {
-        // Some write whole addresses.
+        // Some users write whole URLs.
         let text = text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/');
         if text == "*" {
             return Some(Self { hosts: Hosts::All, port: None });
@@ -76,7 +77,7 @@ impl Entry {
         if let Ok(ip) = text.parse::<IpAddr>() {
             return Some(Self { hosts: Hosts::Address(ip.to_canonical()), port: None });
         }
-        // What has a colon and is no address ends with a port.
+        // An entry with a colon that is not an address ends with a port.
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, Some(port.parse().ok()?)),
             _ => (text, None),
@@ -115,7 +116,7 @@ impl Hosts {
     }
 }
 
-/// An address that is written as such. IPv4 within IPv6 is IPv4.
+/// Returns a literal address. IPv4 within IPv6 counts as IPv4.
 fn ip_of(host: &Host<&str>) -> Option<IpAddr> {
     match host {
         Host::Domain(_) => None,
@@ -129,9 +130,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_is_understood() {
+    fn every_form_is_parsed() {
         for (list, direct, proxied) in [
-            // Names, and all below them.
+            // Names, and all names below them.
             (
                 "example.com",
                 "https://example.com https://a.b.example.com http://example.com:8080",
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_told() {
+    fn invalid_entries_are_returned() {
         let (no_proxy, unknown) = NoProxy::parse("10.*, a.example:https, [::1, 10.0.0.0/33, b.example");
         assert_eq!(unknown, ["10.*", "a.example:https", "[::1", "10.0.0.0/33"]);
         assert!(no_proxy.contains(&Url::parse("https://b.example").unwrap()));

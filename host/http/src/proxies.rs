@@ -1,4 +1,4 @@
-//! Which requests go through which proxy.
+//! Chooses the proxy of a request.
 
 use std::fmt;
 
@@ -13,32 +13,32 @@ pub struct Proxies {
     pub http: Option<ProxyUrl>,
     /// For `https://` addresses (`HTTPS_PROXY`).
     pub https: Option<ProxyUrl>,
-    /// What is asked directly (`NO_PROXY`).
+    /// Hosts that are reached directly (`NO_PROXY`).
     pub except: NoProxy,
 }
 
-/// A proxy's address and, maybe, the name and password that it asks for. Neither of these is in
-/// its `Debug` text.
+/// A proxy's address and, optionally, the user name and password for it. The `Debug` output contains
+/// neither of these.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProxyUrl(Url);
 
-/// Why a text is no proxy's address. It does not repeat the text, which may hold a password.
+/// Why a text is not a proxy's address. Does not repeat the text, which may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyUrlError {
-    /// It is no address at all.
+    /// The text is not an address.
     #[error("not an address")]
     NoAddress,
-    /// Only `http` and `https` proxies are spoken to.
+    /// Only `http` and `https` proxies are supported.
     #[error("`{0}` proxies are not supported")]
     Scheme(String),
 }
 
 impl ProxyUrl {
-    /// Reads `http://name:password@host:port`. Without a scheme it is `http`, as everybody takes it.
+    /// Parses `http://name:password@host:port`. Without a scheme, `http` is assumed, as in other tools.
     ///
     /// # Errors
-    /// [`ProxyUrlError`] when it is no address of an HTTP proxy.
+    /// [`ProxyUrlError`] if it is not the address of an HTTP proxy.
     pub fn parse(text: &str) -> Result<Self, ProxyUrlError> {
         let text = text.trim();
         let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
@@ -52,7 +52,8 @@ impl ProxyUrl {
         Ok(Self(address))
     }
 
-    /// The address with the name and password, for clients that are given them so: a secret.
+    /// Returns the address with the user name and password, for clients that need them in this form: a
+    /// secret.
     pub fn with_login(&self) -> &str {
         self.0.as_str()
     }
@@ -61,7 +62,7 @@ impl ProxyUrl {
 impl fmt::Debug for ProxyUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut address = self.0.clone();
-        // Both can only be refused for an address that has no host.
+        // Both fail only for an address without a host.
         _ = address.set_username("");
         _ = address.set_password(None);
         f.write_str(address.as_str())
@@ -69,7 +70,7 @@ impl fmt::Debug for ProxyUrl {
 }
 
 impl Proxies {
-    /// The proxy that an address is asked through, if any.
+    /// Returns the proxy for an address, if there is one.
     pub fn of(&self, address: &Url) -> Option<&ProxyUrl> {
         let proxy = match address.scheme() {
             "http" => self.http.as_ref(),
@@ -79,7 +80,7 @@ impl Proxies {
         proxy.filter(|_| !self.except.contains(address))
     }
 
-    /// All of them, as the client wants them.
+    /// Returns all proxies, in the form that the client needs.
     pub(super) fn for_client(&self) -> Option<reqwest::Proxy> {
         let proxies = self.clone();
         let any = proxies.http.is_some() || proxies.https.is_some();
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_http_proxy_is_refused_without_being_shown() {
+    fn an_invalid_proxy_is_rejected_without_showing_it() {
         assert_eq!(
             ProxyUrl::parse("socks5://berth:hush@proxy.example"),
             Err(ProxyUrlError::Scheme("socks5".to_owned()))

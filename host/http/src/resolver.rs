@@ -1,19 +1,19 @@
-//! Resolving host names by the system, so that a failure says whether it may pass.
+//! Resolves host names through the system, with errors that show whether they are temporary.
 
 use std::{fmt, io, net::SocketAddr};
 
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// Asks `getaddrinfo`. The standard library does so, too, but tells its error only as text.
+/// Calls `getaddrinfo`. The standard library does so, too, but returns its error only as text.
 #[derive(Debug)]
 pub(crate) struct SystemResolver;
 
 /// Why a name has no address.
 #[derive(Debug)]
 pub(crate) struct NameError {
-    /// Whether the answer is that there is no such name: the same question gets the same answer.
-    /// Where no name server answers (`EAI_AGAIN`), as while a container starts, it is not.
+    /// Whether the name does not exist, so that a retry would not help. Not set if no name server responds
+    /// (`EAI_AGAIN`), for example while a container starts.
     pub(crate) is_final: bool,
     host: String,
     source: io::Error,
@@ -21,7 +21,7 @@ pub(crate) struct NameError {
 
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` cannot be resolved", self.host)
+        write!(f, "cannot resolve `{}`", self.host)
     }
 }
 
@@ -52,7 +52,7 @@ fn lookup(host: &str) -> Result<Vec<SocketAddr>, NameError> {
     let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
     let found = dns_lookup::getaddrinfo(Some(host), None, Some(hints))
         .map_err(|error| NameError::new(host, error))?;
-    // Addresses of families that are not of the internet are left out.
+    // Omits addresses of other families than the internet's.
     Ok(found.filter_map(Result::ok).map(|info| info.sockaddr).collect())
 }
 
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_name_that_is_known_to_be_none_is_final() {
+    fn only_a_name_that_does_not_exist_is_final() {
         for (code, is_final) in [
             (libc_code::NONAME, true),
             (libc_code::AGAIN, false),

@@ -1,4 +1,4 @@
-//! Whose certificates are trusted.
+//! The trusted root certificates.
 
 use std::{
     fmt, io,
@@ -21,7 +21,7 @@ use crate::certificates::IssuedOrNamed;
 #[derive(Clone)]
 pub struct Roots {
     store: Arc<RootCertStore>,
-    /// What the store was made of.
+    /// The certificates in the store.
     certificates: Arc<Vec<CertificateDer<'static>>>,
 }
 
@@ -29,24 +29,24 @@ pub struct Roots {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RootsError {
-    /// A file cannot be read, or is not in PEM form.
-    #[error("{} cannot be read", path.display())]
+    /// A file cannot be read, or does not have the PEM format.
+    #[error("cannot read {}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: pem::Error,
     },
-    /// A directory cannot be listed.
-    #[error("{} cannot be listed", path.display())]
+    /// A directory cannot be read.
+    #[error("cannot list {}", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// There is no certificate in it.
-    #[error("{} holds no certificate that can be used", path.display())]
+    /// The file or directory contains no certificate.
+    #[error("{} contains no usable certificate", path.display())]
     Empty {
         /// The file or directory.
         path: PathBuf,
@@ -54,21 +54,21 @@ pub enum RootsError {
 }
 
 impl Roots {
-    /// What the system trusts. Certificates that cannot be used are logged and left out.
+    /// Returns the certificates that the system trusts. Logs and omits unusable certificates.
     pub fn system() -> Self {
         let native = rustls_native_certs::load_native_certs();
         for error in &native.errors {
-            tracing::warn!(%error, "some of the system's root certificates cannot be used");
+            tracing::warn!(%error, "cannot use some of the system's root certificates");
         }
         let mut roots = Self::none();
         roots.add(native.certs);
         roots
     }
 
-    /// The same, and the certificates of these PEM files and directories besides.
+    /// Adds the certificates of these PEM files and directories.
     ///
     /// # Errors
-    /// As for [`of`](Self::of).
+    /// The same as [`of`](Self::of).
     pub fn and<'p>(self, paths: impl IntoIterator<Item = &'p Path>) -> Result<Self, RootsError> {
         let mut roots = self;
         for path in paths {
@@ -80,16 +80,16 @@ impl Roots {
         Ok(roots)
     }
 
-    /// The certificates of these PEM files and directories, and no other. A file may hold many.
+    /// Returns the certificates of these PEM files and directories only. A file may contain many.
     ///
     /// # Errors
-    /// [`RootsError`] for the first path that cannot be read, or that holds no certificate. In a
-    /// directory, files that hold none are passed over.
+    /// [`RootsError`] for the first path that cannot be read, or that contains no certificate. In a
+    /// directory, files without a certificate are skipped.
     pub fn of<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Result<Self, RootsError> {
         Self::none().and(paths)
     }
 
-    /// The certificates in DER form, for clients that are given them so.
+    /// Returns the certificates in DER format, for clients that need them in this form.
     pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
         self.certificates.iter().map(AsRef::as_ref)
     }
@@ -98,7 +98,7 @@ impl Roots {
         Self { store: Arc::new(RootCertStore::empty()), certificates: Arc::default() }
     }
 
-    /// Adds those that can be used, and tells how many.
+    /// Adds the usable certificates, and returns their number.
     fn add(&mut self, certificates: Vec<CertificateDer<'static>>) -> usize {
         let store = Arc::make_mut(&mut self.store);
         let mut usable = certificates;
@@ -112,7 +112,7 @@ impl Roots {
         Arc::clone(&self.store)
     }
 
-    /// What checks a server's certificate; `None` where no certificate is trusted at all.
+    /// Returns the verifier of server certificates; `None` if no certificate is trusted at all.
     pub(super) fn verifier(&self, provider: &Arc<CryptoProvider>) -> Option<Arc<IssuedOrNamed>> {
         let (store, certificates) = (self.store(), Arc::clone(&self.certificates));
         IssuedOrNamed::new(store, certificates, provider).map(Arc::new)
@@ -136,13 +136,13 @@ fn in_directory(path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError>
     let mut certificates = Vec::new();
     for entry in std::fs::read_dir(path).map_err(refused)? {
         let file = entry.map_err(refused)?.path();
-        // Links are followed: that is how such directories, and mounted secrets, are made.
+        // Follows links: such directories, and mounted secrets, consist of links.
         if !file.is_file() {
             continue;
         }
         match in_file(&file) {
             Ok(found) => certificates.extend(found),
-            Err(error) => tracing::debug!(%error, "passed over in a directory of certificates"),
+            Err(error) => tracing::debug!(%error, "skipped a file in a directory of certificates"),
         }
     }
     Ok(certificates)

@@ -1,4 +1,4 @@
-//! Trust in anybody, for those who switch verification off.
+//! Trust in every certificate, for users who disable verification.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-/// Takes any certificate. The server must still own the certificate's key.
+/// Accepts every certificate. The server must still own the certificate's key.
 #[derive(Debug)]
 pub(super) struct AnyCertificate(WebPkiSupportedAlgorithms);
 

@@ -1,4 +1,4 @@
-//! What the client says of servers and proxies that are not right, and which certificates it takes.
+//! Tests the errors for failing servers and proxies, and which certificates the client accepts.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
@@ -57,7 +57,7 @@ fn params(name: &str, is_ca: bool, years: (i32, i32)) -> CertificateParams {
     params
 }
 
-/// What `openssl req -x509` makes, or the same without the mark of an authority.
+/// Creates the same certificate as `openssl req -x509`, or one without the flag of an authority.
 fn self_signed(name: &str, is_ca: bool, years: (i32, i32)) -> Identity {
     let key = KeyPair::generate().unwrap();
     let certificate = params(name, is_ca, years).self_signed(&key).unwrap();
@@ -78,7 +78,7 @@ fn issued(by: &CertifiedIssuer<'static, KeyPair>, name: &str, years: (i32, i32))
     Identity { certificate: certificate.der().clone(), key }
 }
 
-/// Serves one answer per connection by TLS; gives the port.
+/// Serves one response per TLS connection; returns the port.
 async fn serve(identity: &Identity) -> u16 {
     let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
@@ -106,7 +106,7 @@ async fn serve(identity: &Identity) -> u16 {
     port
 }
 
-/// Says the same to everybody, in plain text, and closes; gives the port.
+/// Sends the same plain text to every client, and closes; returns the port.
 async fn say(text: &'static [u8]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -119,7 +119,7 @@ async fn say(text: &'static [u8]) -> u16 {
     port
 }
 
-/// A port at which nobody listens.
+/// Returns a port at which no process listens.
 async fn closed() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
@@ -142,7 +142,7 @@ async fn ask(client: &reqwest::Client, url: &str) -> Result<u16, TransportError>
 const GOOD: (i32, i32) = (2020, 2096);
 
 #[tokio::test]
-async fn a_certificate_is_taken_where_a_root_issued_it_or_it_is_one() {
+async fn a_certificate_is_accepted_if_a_root_issued_it_or_it_is_a_root() {
     let (ours, theirs) = (authority(), authority());
     let roots = pem(ours.der());
     let own = |name, is_ca, years| {
@@ -212,7 +212,7 @@ async fn a_certificate_is_taken_where_a_root_issued_it_or_it_is_one() {
 }
 
 #[tokio::test]
-async fn a_lasting_failure_is_told_from_one_that_may_pass() {
+async fn lasting_and_temporary_failures_are_distinguished() {
     let roots = pem(authority().der());
     let direct = client(&roots, None);
     for (what, url, cause, lasting) in [
@@ -230,14 +230,14 @@ async fn a_lasting_failure_is_told_from_one_that_may_pass() {
         assert!(error.remedy(PORT).contains("`BASE_URL`"), "{what}: {}", error.remedy(PORT));
     }
     let error = ask(&direct, "https://berth.invalid").await.unwrap_err();
-    // Where there is no name server at all, nobody knows that there is no such name.
+    // Without any name server, the existence of a name is unknown.
     let expected = [TransportCause::UnknownName, TransportCause::NamesUnavailable];
     assert!(expected.contains(&error.cause()), "{error:?}");
     assert_eq!(error.is_lasting(), error.is_unknown_host());
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_come_in_time_may_pass() {
+async fn a_timeout_is_temporary() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let client = client(&pem(authority().der()), None);
@@ -248,7 +248,7 @@ async fn an_answer_that_does_not_come_in_time_may_pass() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_is_told_from_the_server() {
+async fn failures_of_the_proxy_and_the_server_are_distinguished() {
     let login = b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n";
     for (what, proxy, cause, lasting) in [
         ("login", say(login).await, TransportCause::ProxyLogin, true),
@@ -267,7 +267,7 @@ async fn a_proxy_that_refuses_is_told_from_the_server() {
 }
 
 #[tokio::test]
-async fn an_error_is_found_below_others() {
+async fn an_error_is_found_in_a_chain() {
     #[derive(Debug, thiserror::Error)]
     #[error("outer")]
     struct Outer(#[source] Box<dyn std::error::Error>);

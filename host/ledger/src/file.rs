@@ -1,4 +1,4 @@
-//! The file: how it is opened, shared and, when it is damaged, replaced.
+//! The file: opens it, shares it and replaces it if it is damaged.
 
 use std::{
     fmt, fs, io,
@@ -20,11 +20,11 @@ use crate::{
 };
 
 const FILE: &str = "ledger.redb";
-/// What a damaged file is called from then on; only the last one is kept.
+/// The new name of a damaged file; only the last one is kept.
 const DAMAGED: &str = "ledger.damaged.redb";
-/// Memory for pages. What is looked up is spread evenly, so more would help little.
+/// The page cache. Look-ups are spread evenly, so more memory would help little.
 const CACHE: usize = 32 << 20;
-/// How long another process may take to end, and how often it is looked at.
+/// The maximum wait for another process to end, and the interval of the checks.
 const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -32,12 +32,12 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) enum File {
     Writable(Database),
     Readable(ReadOnlyDatabase),
-    /// There is none to read.
+    /// There is no file to read.
     Absent,
 }
 
 impl File {
-    /// A view of the file as it is now; `None` when there is none.
+    /// Returns a view of the current file; `None` if there is none.
     pub(crate) fn read(&self) -> Result<Option<ReadTransaction>, TransactionError> {
         match self {
             Self::Writable(database) => database.begin_read().map(Some),
@@ -47,7 +47,7 @@ impl File {
     }
 }
 
-/// A table, unless the file has none of that name.
+/// Returns a table, or `None` if the file does not have it.
 pub(crate) fn optional<T>(opened: Result<T, TableError>) -> Result<Option<T>> {
     match opened {
         Ok(table) => Ok(Some(table)),
@@ -66,7 +66,7 @@ impl fmt::Debug for File {
     }
 }
 
-/// Opens the file of a directory. The second value holds remarks for the operator.
+/// Opens the file of a directory. Also returns warnings for the operator.
 pub(crate) fn open(config: &LedgerConfig) -> Result<(File, Vec<String>), Problem> {
     let path = config.dir.join(FILE);
     match config.access {
@@ -78,8 +78,8 @@ pub(crate) fn open(config: &LedgerConfig) -> Result<(File, Vec<String>), Problem
     }
 }
 
-/// Makes what is not there yet, for the user of this process alone: an inventory is nobody else's business.
-/// redb takes an empty file for a new one.
+/// Creates missing directories and files for the user of this process only, because an inventory is
+/// confidential. redb treats an empty file as a new one.
 fn create(dir: &Path, path: &Path) -> io::Result<()> {
     let mut directories = fs::DirBuilder::new();
     let mut files = fs::OpenOptions::new();
@@ -101,7 +101,7 @@ fn builder(mode: ConcurrencyMode) -> Builder {
 
 /// Why a file cannot be opened.
 enum OpenError {
-    /// It has this format, and this version does not know it.
+    /// It has this format, which this version does not support.
     Format(String),
     Database(DatabaseError),
 }
@@ -113,8 +113,8 @@ impl From<DatabaseError> for OpenError {
 }
 
 fn write(dir: &Path, path: &Path) -> Result<(File, Vec<String>), Problem> {
-    // Even a file that is opened for writing and closed again changes. One that cannot be read this way
-    // is looked at again below.
+    // Opening a file for writing changes it, even without a write. A file that cannot be opened for reading
+    // is checked again below.
     if let Ok(database) = open_for_reading(path)
         && let Some(format) = unknown_format_of(&database).ok().flatten()
     {
@@ -126,9 +126,9 @@ fn write(dir: &Path, path: &Path) -> Result<(File, Vec<String>), Problem> {
             let moved = dir.join(DAMAGED);
             let moving = fs::rename(path, &moved).and_then(|()| create(dir, path));
             moving.map_err(|error| unusable(dir, &error.into()))?;
-            tracing::warn!(%error, moved_to = %moved.display(), "the ledger is damaged; it is started over");
+            tracing::warn!(%error, moved_to = %moved.display(), "the ledger is damaged; starting over with an empty one");
             notes.push(format!(
-                "the ledger in {} was damaged ({error}); it was moved to {DAMAGED} and started over, and everything is compared with the catalog",
+                "the ledger in {} was damaged ({error}); Berth moved it to {DAMAGED}, starts over with an empty one, and compares everything with the catalog",
                 dir.display()
             ));
             patiently(path)
@@ -141,20 +141,20 @@ fn write(dir: &Path, path: &Path) -> Result<(File, Vec<String>), Problem> {
             "the state directory {} is in use by another process",
             dir.display()
         ))
-        .remedy("wait until that process has ended, or give this one a state directory of its own (`--state-dir`, OCEAN__STATE_DIR, BERTH_STATE_DIR)"),
+        .remedy("wait until that process has ended, or set a separate state directory for this one (`--state-dir`, OCEAN__STATE_DIR, BERTH_STATE_DIR)"),
         OpenError::Database(other) => unusable(dir, &other.into()),
     })?;
     Ok((File::Writable(database), notes))
 }
 
-/// Opens a file for writing, and waits for a process that is about to end.
+/// Opens a file for writing, and waits for another process that is ending.
 fn patiently(path: &Path) -> Result<Database, OpenError> {
     let start = Instant::now();
     let mut mode = ConcurrencyMode::SingleWriter;
     loop {
         match builder(mode).create(path) {
             Err(DatabaseError::DatabaseAlreadyOpen) if start.elapsed() < PATIENCE => std::thread::sleep(LOOK),
-            // Not every system lets others read while one writes.
+            // Some systems do not allow reading while another process writes.
             Err(DatabaseError::Storage(StorageError::Unsupported))
                 if mode == ConcurrencyMode::SingleWriter =>
             {
@@ -166,8 +166,8 @@ fn patiently(path: &Path) -> Result<Database, OpenError> {
     }
 }
 
-/// Makes the file one of the current format, with all tables, so that no later reader misses one.
-/// Tables of another form are damage, unless the format is newer.
+/// Upgrades the file to the current format, with all tables, so that no later reader misses one. Tables of
+/// another type are damage, unless the format is newer.
 fn prepare(database: Database) -> Result<Database, OpenError> {
     let prepare = || {
         if let Some(format) = unknown_format(&database)? {
@@ -188,7 +188,7 @@ fn prepare(database: Database) -> Result<Database, OpenError> {
     }
 }
 
-/// The format of a file, if this version cannot read it.
+/// Returns the format of a file if this version cannot read it.
 fn unknown_format(database: &impl ReadableDatabase) -> Result<Option<String>> {
     let transaction = database.begin_read()?;
     let Some(meta) = optional(transaction.open_table(META))? else { return Ok(None) };
@@ -196,24 +196,22 @@ fn unknown_format(database: &impl ReadableDatabase) -> Result<Option<String>> {
     Ok(format.filter(|format| !READABLE_FORMATS.contains(&format.as_str())))
 }
 
-/// The same of a file that was opened for reading. Such a file is not checked, and redb panics over damage that
-/// it does not expect.
+/// Does the same for a file that was opened for reading. Such a file is not checked, and redb panics on
+/// unexpected damage.
 fn unknown_format_of(database: &ReadOnlyDatabase) -> Result<Option<String>> {
     let format = panic::catch_unwind(AssertUnwindSafe(|| unknown_format(database)));
-    format.unwrap_or_else(|_| {
-        Err(StorageError::Corrupted("its pages are not what they should be".into()).into())
-    })
+    format.unwrap_or_else(|_| Err(StorageError::Corrupted("its pages are inconsistent".into()).into()))
 }
 
 fn newer(path: &Path, format: &str) -> Problem {
     Problem::new(ProblemCode::StateNewer, format!(
-        "the ledger {} has format {format}; this version of Berth knows formats up to {FORMAT}",
+        "the ledger {} has format {format}; this version of Berth supports formats up to {FORMAT}",
         path.display()
     ))
-    .remedy("use the version of Berth that wrote it, or another state directory (`--state-dir`, OCEAN__STATE_DIR, BERTH_STATE_DIR)")
+    .remedy("use the version of Berth that wrote it, or set another state directory (`--state-dir`, OCEAN__STATE_DIR, BERTH_STATE_DIR)")
 }
 
-/// Whether a file is to be replaced: it is no ledger, or not a sound one.
+/// Returns whether to replace a file: it is not a ledger, or it is damaged.
 fn is_damage(error: &DatabaseError) -> bool {
     match error {
         DatabaseError::UpgradeRequired(_)
@@ -229,15 +227,15 @@ fn is_damage(error: &DatabaseError) -> bool {
 fn unusable(dir: &Path, error: &redb::Error) -> Problem {
     let problem = Problem::new(
         ProblemCode::StateUnusable,
-        format!("the state directory {} cannot be used: {error}", dir.display()),
+        format!("cannot use the state directory {}: {error}", dir.display()),
     );
     problem.remedy(remedy(dir, error).unwrap_or_else(|| {
-        "give a directory on a local disk that Berth may write to (`--state-dir`, OCEAN__STATE_DIR, BERTH_STATE_DIR)"
+        "set a directory on a local disk to which Berth can write (`--state-dir`, OCEAN__STATE_DIR, BERTH_STATE_DIR)"
             .to_owned()
     }))
 }
 
-/// What helps when the disk of a directory does not take or give what it should.
+/// Returns the remedy for an error of the directory's disk.
 pub(crate) fn remedy(dir: &Path, error: &redb::Error) -> Option<String> {
     let redb::Error::Io(error) = error else { return None };
     let dir = dir.display();
@@ -246,18 +244,17 @@ pub(crate) fn remedy(dir: &Path, error: &redb::Error) -> Option<String> {
             Some(format!("free space on the disk of the state directory {dir}"))
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            Some(format!("let Berth write to the state directory {dir} and to the files in it"))
+            Some(format!("give Berth write access to the state directory {dir} and the files in it"))
         }
         _ => None,
     }
 }
 
-/// Opens a file for reading. One that cannot be read is as good as none.
+/// Opens a file for reading. An unreadable file counts as missing.
 fn read(path: &Path) -> Result<(File, Vec<String>), Problem> {
     let cannot_be_read = |error: &dyn fmt::Display| {
         let path = path.display();
-        let note =
-            format!("the ledger {path} cannot be read ({error}); everything is compared with the catalog");
+        let note = format!("cannot read the ledger {path} ({error}); comparing everything with the catalog");
         (File::Absent, vec![note])
     };
     let database = match open_for_reading(path) {
@@ -287,13 +284,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_remedy_names_what_helps() {
+    fn the_remedy_fits_the_error() {
         let told = |kind: io::ErrorKind| remedy(Path::new("/state"), &redb::Error::Io(kind.into()));
         for (kind, helps) in [
             (io::ErrorKind::StorageFull, "free space on the disk of the state directory /state"),
             (io::ErrorKind::QuotaExceeded, "free space on the disk of the state directory /state"),
-            (io::ErrorKind::PermissionDenied, "let Berth write to the state directory /state"),
-            (io::ErrorKind::ReadOnlyFilesystem, "let Berth write to the state directory /state"),
+            (io::ErrorKind::PermissionDenied, "give Berth write access to the state directory /state"),
+            (io::ErrorKind::ReadOnlyFilesystem, "give Berth write access to the state directory /state"),
         ] {
             assert!(told(kind).is_some_and(|remedy| remedy.starts_with(helps)), "{kind:?}");
         }

@@ -1,18 +1,18 @@
-//! Which catalog a file is about.
+//! Identifies the catalog of a file.
 
-/// What separates the organization from the rest of an identity. Identities did not name it before.
+/// Separates the organization from the rest of an identity. Earlier identities did not include it.
 const ORGANIZATION: &str = " in organization ";
 
-/// How the catalog that a file is about relates to the one that is asked for.
+/// How the catalog of a file relates to the requested catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Held {
-    /// The file is about none yet.
+    /// The file belongs to no catalog yet.
     Nothing,
-    /// It is about this one.
+    /// The file belongs to the same catalog.
     Same,
-    /// It is about this one as far as it says, but does not name the organization.
+    /// The file belongs to the same catalog as far as it says, but does not include the organization.
     WithoutOrganization,
-    /// It is about another one, with this identity.
+    /// The file belongs to another catalog, with this identity.
     Other(String),
 }
 
@@ -27,16 +27,17 @@ impl Held {
         }
     }
 
-    /// Whether anything that the file holds may be used.
+    /// Returns whether any data in the file may be used.
     pub(crate) fn is_usable(&self) -> bool {
         matches!(self, Self::Same | Self::WithoutOrganization)
     }
 }
 
-/// The identity that the same catalog had before organizations were named; `None` for one that names none.
+/// Returns the identity of the same catalog before organizations were included; `None` for one without an
+/// organization.
 fn without_organization(catalog: &str) -> Option<&str> {
     let (rest, organization) = catalog.split_once(ORGANIZATION)?;
-    // More than one would leave open where the organization begins.
+    // With more than one separator, the start of the organization would be ambiguous.
     (!organization.is_empty() && !organization.contains(ORGANIZATION)).then_some(rest)
 }
 
@@ -47,7 +48,7 @@ mod tests {
     const OLD: &str = "aws of type aws-v3 at https://api.getport.io";
 
     #[test]
-    fn only_the_same_catalog_without_an_organization_is_a_former_identity() {
+    fn only_the_same_catalog_without_an_organization_is_an_earlier_identity() {
         let new = format!("{OLD} in organization org_1");
         assert_eq!(Held::of(None, &new), Held::Nothing);
         assert_eq!(Held::of(Some(&new), &new), Held::Same);

@@ -1,27 +1,28 @@
-//! What Berth remembers of a catalog from one resync to the next: a transactional file in a
-//! directory of the operator's choice.
+//! Remembers the state of a catalog between resyncs: a transactional file in a directory that the operator
+//! chooses.
 //!
-//! [`FileLedger`] is such a file as a [`Ledger`]. Of each entity it holds a digest of its key, a
-//! digest of what the catalog confirmed, the number of the set of units that produced it, and the number
-//! of the resync that recorded it: 40 bytes, and nothing that the catalog holds can be read from it.
-//! Sets of units are held once each, so entities with several producers cost no more than others.
+//! [`FileLedger`] implements [`Ledger`] with such a file. For each entity it stores a digest of its key, a
+//! digest of the content that the catalog confirmed, the number of the set of units that produced it, and
+//! the number of the resync that recorded it: 40 bytes, from which the catalog's content cannot be read.
+//! Each set of units is stored once, so entities with several producers need no more space than others.
 //!
 //! # Invariants
-//! - One process writes; others may read meanwhile. A second writer is refused. Of the sessions of a
-//!   process only the one that began last writes.
+//! - One process writes; others may read at the same time. A second writer is refused. Of the sessions of a
+//!   process, only the latest writes.
 //! - A resync that did not [end](berth_core::LedgerSession::end) makes all contents uncertain that were
-//!   recorded before it began: it may have sent what it did not record.
-//! - Contents that were recorded longer ago than the interval of verification are uncertain, too.
-//! - Producers never become fewer by a resync that did not end. What it recorded is added to what was
-//!   known; where nothing was known, the producers stay unknown. Neither does the age of a record matter
-//!   to them, nor that its content is uncertain.
-//! - A set of producers of which one cannot be read is unknown as a whole.
-//! - A file is about one catalog, organization included. One that does not name its organization yet
-//!   gives producers, and no contents; one about any other catalog gives nothing.
-//! - A file of a newer format is refused, and stays as it is.
-//! - Every page is checked against its checksum when the file is opened for writing. A damaged file
-//!   is moved aside, and everything is looked up in the catalog again.
-//! - A fault of the disk ends the use of the file for the sessions that have begun. The next one opens it again.
+//!   recorded before it began: it may have sent entities that it did not record.
+//! - Contents that were recorded longer ago than the verification interval are uncertain, too.
+//! - A resync that did not end never reduces the producers of an entity. Its records are added to the known
+//!   producers; unknown producers stay unknown. The age of a record and the certainty of its content do not
+//!   affect the producers.
+//! - A set of producers is unknown if one of its members cannot be read.
+//! - A file belongs to one catalog, including the organization. If it does not include the organization
+//!   yet, its producers are used and its contents are not; the data of a file of another catalog is not
+//!   used at all.
+//! - A file of a newer format is refused and left unchanged.
+//! - Opening the file for writing verifies the checksum of every page. A damaged file is moved aside, and
+//!   Berth queries the catalog again.
+//! - After a disk fault, sessions that have begun no longer use the file. The next session opens it again.
 //! - Nothing here reads the environment or keeps global state.
 
 mod file;
@@ -54,88 +55,88 @@ use crate::{
 /// Any failure of the file.
 type Result<T, E = redb::Error> = std::result::Result<T, E>;
 
-/// How long what is known counts, unless the operator says otherwise.
+/// The default time for which recorded contents count.
 pub const VERIFY_INTERVAL: Duration = Duration::from_hours(24);
 
-/// What a ledger is opened for.
+/// How a ledger is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Access {
-    /// Reading and writing; excludes other writers.
+    /// For reading and writing; excludes other writers.
     #[default]
     Write,
-    /// Reading only, also while another process writes. Nothing is created.
+    /// For reading only, also while another process writes. Creates nothing.
     Read,
 }
 
-/// Where a ledger is, and how it is used.
+/// The location of a ledger, and how it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerConfig {
-    /// The directory that holds it; created where it is missing.
+    /// Its directory; created if it is missing.
     pub dir: PathBuf,
-    /// What it is opened for.
+    /// How it is opened.
     pub access: Access,
-    /// After how long an entity is looked at in the catalog again, although nothing seems to have
+    /// The time after which an entity is compared with the catalog again, even if nothing seems to have
     /// changed. Zero: in every resync.
     pub verify_interval: Duration,
 }
 
 impl LedgerConfig {
-    /// A ledger to write to, in this directory.
+    /// Returns the configuration of a writable ledger in this directory.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into(), access: Access::Write, verify_interval: VERIFY_INTERVAL }
     }
 }
 
-/// A file as a [`Ledger`]. Open it once per process.
+/// A file that implements [`Ledger`]. Open it once per process.
 #[derive(Debug)]
 pub struct FileLedger {
     store: Arc<Store>,
-    /// Remarks about the opening, until the next resync begins.
+    /// Warnings about opening the file, until the next resync begins.
     notes: Mutex<Vec<String>>,
 }
 
 impl FileLedger {
-    /// Opens the ledger of a directory. May block: the whole file is checked, and another process
-    /// that is just ending is waited for.
+    /// Opens the ledger of a directory. May block: verifies the whole file, and waits for another process
+    /// that is ending.
     ///
     /// # Errors
-    /// A [`Problem`] when the directory cannot be used, another process writes to it, or a newer version
-    /// of Berth wrote it in a format that this one does not know. A damaged file is no error: it is moved
-    /// aside, and the next [`begin`](Ledger::begin) says so.
+    /// A [`Problem`] if the directory cannot be used, another process writes to it, or a newer version of
+    /// Berth wrote it in an unsupported format. A damaged file is not an error: it is moved aside, and the
+    /// next [`begin`](Ledger::begin) returns a warning.
     pub fn open(config: LedgerConfig) -> Result<Self, Problem> {
         let (store, notes) = Store::open(config)?;
         Ok(Self { store: Arc::new(store), notes: Mutex::new(notes) })
     }
 
-    /// Has the next resync tell these remarks.
+    /// Keeps these warnings for the next resync.
     fn keep(&self, notes: Vec<String>) {
         store::lock(&self.notes).extend(notes);
     }
 
-    /// The file as it is now; `None` when it holds nothing about this catalog.
+    /// Returns a view of the current file; `None` if it has no data about this catalog.
     fn view(&self, catalog: &str) -> Result<Option<View>> {
         let Some(transaction) = self.store.read()? else { return Ok(None) };
         let interval = self.store.config().verify_interval;
         Ok(View::for_catalog(&transaction, catalog, interval, now())?.1)
     }
 
-    /// The remarks of a file that was about something else than the catalog at hand. `begins`: a resync makes
-    /// it one about that catalog.
+    /// Returns the warnings about a file of another catalog. `begins`: a resync assigns the file to the
+    /// requested catalog.
     fn notes(&self, held: Held, begins: bool) -> Vec<String> {
         let dir = self.store.config().dir.display();
         let note = match (held, begins) {
             (Held::Nothing | Held::Same, _) => None,
             (Held::WithoutOrganization, true) => Some(format!(
-                "the ledger in {dir} did not name the organization of its catalog and does now; all contents are compared with the catalog once"
+                "the ledger in {dir} did not include the organization of its catalog and does now; all contents are compared with the catalog once"
             )),
             (Held::WithoutOrganization, false) => Some(format!(
-                "the ledger in {dir} does not name the organization of its catalog; all contents are compared with the catalog"
+                "the ledger in {dir} does not include the organization of its catalog; all contents are compared with the catalog"
             )),
-            (Held::Other(other), true) => {
-                Some(format!("the ledger in {dir} is that of another catalog ({other}); it was started over"))
-            }
+            (Held::Other(other), true) => Some(format!(
+                "the ledger in {dir} belongs to another catalog ({other}); starting over with an empty one"
+            )),
             (Held::Other(other), false) => {
-                Some(format!("the ledger in {dir} is that of another catalog ({other}); it is not used"))
+                Some(format!("the ledger in {dir} belongs to another catalog ({other}); not using it"))
             }
         };
         let mut notes = std::mem::take(&mut *store::lock(&self.notes));
@@ -183,7 +184,7 @@ impl Ledger for FileLedger {
     }
 }
 
-/// The time in seconds since 1970.
+/// Returns the time in seconds since 1970.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

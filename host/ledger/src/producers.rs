@@ -1,13 +1,13 @@
-//! Sets of units as numbers: how a record names the producers of an entity in four bytes.
+//! Numbers sets of units, so that a record stores the producers of an entity in four bytes.
 //!
 //! | number | producers |
 //! | --- | --- |
 //! | 0 | unknown |
-//! | 1 to 2³¹ − 1 | the unit with this number, alone |
+//! | 1 to 2³¹ − 1 | only the unit with this number |
 //! | 2³¹ | somebody else |
 //! | from 2³¹ + 1 | the set of several units with this number |
 //!
-//! A number keeps its meaning for as long as the file is about the same catalog.
+//! A number keeps its meaning as long as the file belongs to the same catalog.
 
 use std::{
     collections::HashMap,
@@ -23,7 +23,7 @@ use crate::{
     record::{SET_NUMBERS, SETS, UNIT_NUMBERS, UNITS, parse_set, parse_unit, set_bytes, unit_line},
 };
 
-/// The number of producers that nobody knows.
+/// The number of unknown producers.
 pub(crate) const UNKNOWN: u32 = 0;
 /// The number of [`Producers::SomebodyElse`]; units have lower numbers, sets higher ones.
 pub(crate) const SOMEBODY_ELSE: u32 = 1 << 31;
@@ -33,7 +33,7 @@ pub(crate) struct ProducerReader {
     units: ReadOnlyTable<u32, &'static str>,
     /// Missing in a file of format 1.
     sets: Option<ReadOnlyTable<u32, &'static [u8]>>,
-    /// Those that were looked up, so that entities share them.
+    /// Producers that were read, so that entities share them.
     cache: RwLock<HashMap<u32, Producers>>,
 }
 
@@ -46,8 +46,8 @@ impl ProducerReader {
         })
     }
 
-    /// The producers with this number. If the file does not say who one of them is, all are unknown:
-    /// the others alone would be too few.
+    /// Returns the producers with this number. If one of them is not in the file, all are unknown: the
+    /// others alone would be too few.
     pub(crate) fn get(&self, number: u32) -> Result<Producers> {
         match number {
             UNKNOWN => return Ok(Producers::Unknown),
@@ -59,7 +59,7 @@ impl ProducerReader {
         }
         let found = self.read(number)?;
         let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
-        // Another thread may have read it meanwhile: everybody shares what was first.
+        // Another thread may have read it in the meantime: all share the first value.
         Ok(cache.entry(number).or_insert(found).clone())
     }
 
@@ -84,7 +84,7 @@ impl ProducerReader {
     }
 }
 
-/// What a session knows of the numbers in the file, from one of its transactions to the next.
+/// The numbers that a session knows, kept between its transactions.
 #[derive(Default)]
 pub(crate) struct NumberCache(Mutex<Numbers>);
 
@@ -99,16 +99,16 @@ impl NumberCache {
         mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), numbers)
     }
 
-    /// Keeps what a transaction that was committed knows.
+    /// Keeps the numbers of a committed transaction.
     pub(crate) fn keep(&self, committed: Committed) {
         self.swap(committed.0);
     }
 }
 
-/// What may be [kept](NumberCache::keep) once the transaction is committed.
+/// The numbers to [keep](NumberCache::keep) once the transaction is committed.
 pub(crate) struct Committed(Numbers);
 
-/// Gives producers their numbers, within a transaction.
+/// Assigns numbers to producers, within a transaction.
 pub(crate) struct Interner<'t> {
     unit_lines: Table<'t, u32, &'static str>,
     unit_numbers: Table<'t, &'static str, u32>,
@@ -118,8 +118,8 @@ pub(crate) struct Interner<'t> {
 }
 
 impl<'t> Interner<'t> {
-    /// Takes what the cache knows. It stays empty unless the transaction is committed, so that it
-    /// never holds a number that the file does not.
+    /// Takes the numbers from the cache. The cache stays empty unless the transaction is committed, so that
+    /// it never contains a number that the file does not.
     pub(crate) fn open(transaction: &'t WriteTransaction, cache: &NumberCache) -> Result<Self> {
         Ok(Self {
             unit_lines: transaction.open_table(UNITS)?,
@@ -134,7 +134,7 @@ impl<'t> Interner<'t> {
         Committed(self.numbers)
     }
 
-    /// The number of these producers; the next free one when they have none.
+    /// Returns the number of these producers, or assigns the next free one.
     pub(crate) fn number(&mut self, producers: &Producers) -> Result<u32> {
         let known = match producers {
             Producers::Unknown => return Ok(UNKNOWN),
@@ -150,7 +150,7 @@ impl<'t> Interner<'t> {
         Ok(number)
     }
 
-    /// The number of both sets together.
+    /// Returns the number of the union of two sets.
     pub(crate) fn union(&mut self, one: u32, other: u32) -> Result<u32> {
         if one == other {
             return Ok(one);
@@ -176,7 +176,7 @@ impl<'t> Interner<'t> {
         Ok(number)
     }
 
-    /// The number of the set of these units; a unit without a number makes it unknown.
+    /// Returns the number of the set of these units; a unit without a number makes it unknown.
     fn set_number(&mut self, mut units: Vec<u32>) -> Result<u32> {
         units.sort_unstable();
         units.dedup();
@@ -197,7 +197,8 @@ impl<'t> Interner<'t> {
         Ok(number)
     }
 
-    /// The units of a set; `None` when they are unknown, or it is none of ours.
+    /// Returns the units of a set; `None` if they are unknown, or if the number is not that of a set of
+    /// units.
     fn units_of(&mut self, number: u32) -> Result<Option<Arc<[u32]>>> {
         if number == UNKNOWN || number == SOMEBODY_ELSE {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Resyncs by number: which are relied on, and what becomes of those that did not end.
+//! Resyncs by number: which of them count, and how records of those that did not end are handled.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -10,18 +10,18 @@ use crate::{
     record::{ENTITIES, RUNS, Record},
 };
 
-/// What a session relies on.
+/// The resyncs that a session relies on.
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
     /// Resyncs whose contents count.
     trusted: HashSet<u32>,
-    /// Resyncs that did not end, or not yet.
+    /// Resyncs that have not ended.
     unended: HashSet<u32>,
 }
 
 impl Runs {
-    /// Contents count when they are not older than the last resync that did not end (other than
-    /// `own`, which just begins), and when that resync began within the interval.
+    /// Reads the resyncs. Contents count if they are not older than the last resync that did not end (other
+    /// than `own`, which just begins), and if their resync began within the interval.
     pub(crate) fn read(
         transaction: &ReadTransaction,
         own: Option<u32>,
@@ -47,23 +47,23 @@ impl Runs {
         Ok(runs)
     }
 
-    /// Makes every content uncertain.
+    /// Makes all contents uncertain.
     pub(crate) fn trust_nothing(&mut self) {
         self.trusted.clear();
     }
 
-    /// The content of a record, if it is certain.
+    /// Returns the content of a record, if it is certain.
     pub(crate) fn content(&self, record: Record) -> Option<u128> {
         (record.content != 0 && self.trusted.contains(&record.run)).then_some(record.content)
     }
 
-    /// The number of a record's producers.
+    /// Returns the number of a record's producers.
     pub(crate) fn set(&self, record: Record) -> u32 {
         if record.provisional && self.unended.contains(&record.run) { UNKNOWN } else { record.set }
     }
 }
 
-/// Numbers a new resync, and forgets those that nothing relies on any more; all if `trust_nothing`.
+/// Numbers a new resync, and removes those that no record needs; all of them if `trust_nothing`.
 pub(crate) fn begin(
     transaction: &WriteTransaction,
     trust_nothing: bool,
@@ -88,8 +88,8 @@ pub(crate) fn begin(
     Ok(last + 1)
 }
 
-/// Makes unknown for good what resyncs that did not end say provisionally: once they are forgotten,
-/// it would count as exact.
+/// Makes provisional records of resyncs that did not end permanently unknown: once the resyncs are removed,
+/// the records would count as exact.
 fn settle(transaction: &WriteTransaction, unended: &HashSet<u32>) -> Result<()> {
     if unended.is_empty() {
         return Ok(());
@@ -109,7 +109,7 @@ fn settle(transaction: &WriteTransaction, unended: &HashSet<u32>) -> Result<()> 
     Ok(())
 }
 
-/// A start in the future means that the clock was set back: the age is not known.
+/// A start in the future means that the clock was set back: the age is unknown.
 fn is_recent(started: u64, interval: Duration, now: u64) -> bool {
     now.checked_sub(started).is_some_and(|age| age < interval.as_secs())
 }

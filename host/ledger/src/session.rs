@@ -23,26 +23,26 @@ use crate::{
     view::View,
 };
 
-/// What was known when the ledger was opened.
+/// The recorded state at the time the ledger was opened.
 pub(crate) struct Reader {
     store: Arc<Store>,
-    /// What was known of entities; `None` when nothing was.
+    /// The recorded entities; `None` if there were none.
     view: Option<View>,
     /// The scopes that were missing.
     missing: MissingScopes,
-    /// Whether a failing look-up was logged: one is enough.
+    /// Whether a failed look-up was logged: one warning is enough.
     warned: AtomicBool,
 }
 
 /// A ledger during one resync.
 pub(crate) struct Session {
     reader: Reader,
-    /// What it writes as.
+    /// Identifies the resync that writes.
     writer: Writer,
-    /// Numbers of producers, as far as they were needed.
+    /// Numbers of producers that were needed so far.
     numbers: NumberCache,
-    /// What becomes of sets when the resync [ends](LedgerSession::end): until then the file holds them
-    /// together with what was known before.
+    /// The sets that apply when the resync [ends](LedgerSession::end): until then, the file holds their
+    /// union with the earlier producers.
     exact: Mutex<HashMap<u128, u32>>,
 }
 
@@ -51,13 +51,13 @@ pub(crate) struct Session {
 struct Writer {
     /// Its number in the file.
     run: u32,
-    /// Its turn in this process: numbers of the file may come again when it is started over.
+    /// Its turn in this process: numbers of the file may repeat after it was started over.
     turn: u32,
 }
 
 impl Reader {
-    /// What the file says of this catalog, at a time in seconds since 1970. The second value says what the
-    /// file is about.
+    /// Reads the data of this catalog, at a time in seconds since 1970. Also returns which catalog the file
+    /// belongs to.
     pub(crate) fn open(
         store: &Arc<Store>,
         catalog: &str,
@@ -71,8 +71,8 @@ impl Reader {
 
     fn of(store: &Arc<Store>, mut view: Option<View>) -> Result<Self> {
         let missing = view.as_mut().map(View::take_missing).unwrap_or_default();
-        // While a view is held, the file grows with all that is written: pages that it sees are not used
-        // again. The first resync writes most, and needs none.
+        // While a view is open, the file grows with every write: the pages in the view are not reused. The
+        // first resync writes most, and needs no view.
         let view = match view {
             Some(view) if view.is_empty()? => None,
             view => view,
@@ -82,7 +82,7 @@ impl Reader {
 }
 
 impl Session {
-    /// Begins a resync, at a time in seconds since 1970. The second value says what the file was about.
+    /// Begins a resync, at a time in seconds since 1970. Also returns which catalog the file belonged to.
     pub(crate) fn begin(
         store: &Arc<Store>,
         catalog: &str,
@@ -91,10 +91,10 @@ impl Session {
     ) -> Result<(Self, Held), StoreError> {
         let transaction = store.write()?;
         let held = claim(&transaction, catalog)?;
-        // What was recorded under a former identity may be about another organization.
+        // Records under an earlier identity may belong to another organization.
         let trust_nothing = held != Held::Same;
         let run = runs::begin(&transaction, trust_nothing, interval, now)?;
-        // Before anybody else can write, so that former sessions cannot write any more.
+        // Before any other write, so that earlier sessions can no longer write.
         let turn = store.next_turn();
         transaction.commit()?;
         let view = match store.read()? {
@@ -110,7 +110,7 @@ impl Session {
         Ok((session, held))
     }
 
-    /// Begins a transaction of this resync, and gives its number.
+    /// Begins a transaction of this resync, and returns the resync's number.
     fn transaction(&self) -> Result<(WriteTransaction, u32), StoreError> {
         let Writer { run, turn } = self.writer;
         Ok((self.reader.store.write_in_turn(turn)?, run))
@@ -150,7 +150,7 @@ impl Session {
         Ok(())
     }
 
-    /// Gives these sets their numbers. The records get them when the resync ends.
+    /// Assigns numbers to these sets. The records get them when the resync ends.
     fn write_producers(&self, entries: &[(u128, Producers)]) -> Result<(), StoreError> {
         let (transaction, _) = self.transaction()?;
         let mut exact = Vec::with_capacity(entries.len());
@@ -195,8 +195,8 @@ impl Session {
     }
 }
 
-/// How the file holds the producers of an entity until the resync ends. If it never does, they are not
-/// fewer than before: units that had not been read yet may have produced it, too.
+/// How the file stores the producers of an entity until the resync ends. If it never ends, the producers
+/// are not fewer than before: units that had not been read yet may have produced the entity, too.
 struct Stored {
     set: u32,
     /// Whether the set is unknown unless the resync ends.
@@ -216,7 +216,7 @@ impl Stored {
         if set == UNKNOWN || set == SOMEBODY_ELSE {
             return Ok(lasting);
         }
-        // What this resync said provisionally is not known either.
+        // A provisional record of this resync does not count as known either.
         let known = former.filter(|record| record.run != run || !record.provisional);
         let together = match known {
             Some(record) => interner.union(record.set, set)?,
@@ -247,7 +247,7 @@ impl LedgerReader for Reader {
         self.view.as_ref()?.entry(key).unwrap_or_else(|error| {
             let problem = self.store.failed(Use::Reading, &error.into());
             if !self.warned.swap(true, Ordering::Relaxed) {
-                tracing::warn!(%problem, "the ledger cannot be read; comparing with the catalog instead");
+                tracing::warn!(%problem, "cannot read the ledger; comparing with the catalog instead");
             }
             None
         })
@@ -291,8 +291,8 @@ impl LedgerSession for Session {
     }
 }
 
-/// Makes the file one about this catalog, and says what it was about before. What it held of another
-/// is dropped.
+/// Assigns the file to this catalog, and returns which catalog it belonged to. Drops the data of another
+/// catalog.
 fn claim(transaction: &WriteTransaction, catalog: &str) -> Result<Held> {
     let mut meta = transaction.open_table(META)?;
     let held = Held::of(meta.get(CATALOG_KEY)?.as_ref().map(redb::AccessGuard::value), catalog);
@@ -313,7 +313,7 @@ fn claim(transaction: &WriteTransaction, catalog: &str) -> Result<Held> {
     Ok(held)
 }
 
-/// Creates the tables that are not there yet.
+/// Creates the missing tables.
 pub(crate) fn create_tables(transaction: &WriteTransaction) -> Result<()> {
     transaction.open_table(RUNS)?;
     transaction.open_table(UNITS)?;
@@ -325,8 +325,7 @@ pub(crate) fn create_tables(transaction: &WriteTransaction) -> Result<()> {
     Ok(())
 }
 
-/// Makes uncertain what is recorded of the contents of these entities, and adds producers, if the file
-/// is about this catalog.
+/// Makes the contents of these entities uncertain and adds producers, if the file belongs to this catalog.
 pub(crate) fn invalidate(
     store: &Store,
     catalog: &str,

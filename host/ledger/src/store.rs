@@ -1,7 +1,7 @@
-//! The file while it is in use, over faults of its disk.
+//! The file in use, across faults of its disk.
 //!
-//! A fault closes the file for good in the eyes of redb, although most pass: a full disk is freed, a
-//! volume comes back. So the file is opened again when it is next needed.
+//! redb closes the file permanently after a fault, although most faults are temporary: a full disk is
+//! freed, a volume comes back. Therefore the file is opened again when it is next needed.
 
 use std::{
     sync::{
@@ -19,35 +19,35 @@ use crate::{
     file::{self, File},
 };
 
-/// How often a file with a fault is opened again between resyncs, at most: the whole of it is checked.
+/// The minimum time between attempts to reopen the file between resyncs: opening verifies the whole file.
 const REOPEN: Duration = Duration::from_secs(30);
 
-/// The file of a directory, from one fault to the next.
+/// The file of a directory, which is reopened after a fault.
 #[derive(Debug)]
 pub(crate) struct Store {
     config: LedgerConfig,
     file: RwLock<File>,
     fault: Mutex<Option<Fault>>,
-    /// Whose turn it is to write: the session that began last, of those since the file was opened.
+    /// The turn of the session that may write: the latest one since the file was opened.
     turn: AtomicU32,
 }
 
-/// Why the file has to be opened again.
+/// Why the file must be opened again.
 #[derive(Debug, Clone)]
 struct Fault {
-    /// The first failure: all later ones only say that there was one.
+    /// The first failure: later ones only report that there was one.
     cause: String,
     remedy: String,
-    /// When the file was last opened in vain, if it was.
+    /// The last failed attempt to open the file, if any.
     tried: Option<Instant>,
 }
 
-/// Why the file does not do what it is asked.
+/// Why an operation on the file failed.
 #[derive(Debug)]
 pub(crate) enum StoreError {
-    /// It was opened for reading.
+    /// The file was opened for reading.
     ReadOnly,
-    /// Another resync has begun since.
+    /// Another resync has begun in the meantime.
     Superseded,
     File(redb::Error),
 }
@@ -58,7 +58,7 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
     }
 }
 
-/// What fails.
+/// The operation that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
     Reading,
@@ -66,7 +66,7 @@ pub(crate) enum Use {
 }
 
 impl Store {
-    /// Opens the file. The second value holds remarks for the operator.
+    /// Opens the file. Also returns warnings for the operator.
     ///
     /// # Errors
     /// See [`FileLedger::open`](crate::FileLedger::open).
@@ -80,26 +80,23 @@ impl Store {
         &self.config
     }
 
-    /// Opens the file again if it has a fault. Sessions that have begun before write no more.
-    /// Gives remarks for the operator.
+    /// Opens the file again if it has a fault. Sessions that began earlier can no longer write. Returns
+    /// warnings for the operator.
     ///
     /// # Errors
-    /// The [`Problem`] for which it still cannot be used.
+    /// The [`Problem`] for which the file still cannot be used.
     pub(crate) fn reopen(&self) -> Result<Vec<String>, Problem> {
         let mut fault = lock(&self.fault);
         let Some(known) = &mut *fault else { return Ok(Vec::new()) };
         let mut file = self.file.write().unwrap_or_else(PoisonError::into_inner);
-        // Closed before: a file is opened for writing once.
+        // Close it first: a file can be open for writing only once.
         *file = File::Absent;
         self.turn.fetch_add(1, Ordering::AcqRel);
         match file::open(&self.config) {
             Ok((opened, mut notes)) => {
                 let dir = self.config.dir.display();
-                tracing::info!(dir = %dir, after = known.cause, "the ledger is used again");
-                notes.push(format!(
-                    "the ledger in {dir} is used again, after a fault of its disk ({})",
-                    known.cause
-                ));
+                tracing::info!(dir = %dir, after = known.cause, "reopened the ledger after a disk fault");
+                notes.push(format!("reopened the ledger in {dir} after a disk fault ({})", known.cause));
                 *file = opened;
                 *fault = None;
                 Ok(notes)
@@ -111,10 +108,10 @@ impl Store {
         }
     }
 
-    /// The same between resyncs, where it is not done as often as something is asked.
+    /// Does the same between resyncs, at most once per interval.
     ///
     /// # Errors
-    /// The [`Problem`] for which it cannot be used.
+    /// The [`Problem`] for which the file cannot be used.
     pub(crate) fn reopen_in_time(&self) -> Result<Vec<String>, Problem> {
         let known = lock(&self.fault).clone();
         match known {
@@ -126,12 +123,12 @@ impl Store {
         }
     }
 
-    /// A view of the file as it is now; `None` when there is none.
+    /// Returns a view of the current file; `None` if there is none.
     pub(crate) fn read(&self) -> Result<Option<ReadTransaction>> {
         Ok(self.file.read().unwrap_or_else(PoisonError::into_inner).read()?)
     }
 
-    /// Begins a transaction; waits for the one before.
+    /// Begins a transaction; waits for the previous one.
     pub(crate) fn write(&self) -> Result<WriteTransaction, StoreError> {
         match &*self.file.read().unwrap_or_else(PoisonError::into_inner) {
             File::Writable(database) => Ok(database.begin_write()?),
@@ -140,29 +137,27 @@ impl Store {
         }
     }
 
-    /// Begins a transaction of the session that had this turn.
+    /// Begins a transaction of the session with this turn.
     pub(crate) fn write_in_turn(&self, turn: u32) -> Result<WriteTransaction, StoreError> {
         let transaction = self.write()?;
-        // Turns change within transactions only.
+        // Turns change only within transactions.
         if self.turn.load(Ordering::Acquire) == turn { Ok(transaction) } else { Err(StoreError::Superseded) }
     }
 
-    /// From now on only the session writes that is given this turn. To be called within a transaction.
+    /// Starts a new turn: from now on, only the session with this turn can write. Call it within a
+    /// transaction.
     pub(crate) fn next_turn(&self) -> u32 {
         self.turn.fetch_add(1, Ordering::AcqRel).wrapping_add(1)
     }
 
-    /// What a failure means to the operator. One of the file is a fault from now on.
+    /// Returns the problem of a failure. A failure of the file is remembered as a fault.
     pub(crate) fn failed(&self, failing: Use, error: &StoreError) -> Problem {
         let error = match error {
             StoreError::ReadOnly => {
                 return Problem::new(ProblemCode::Internal, "the ledger was opened for reading");
             }
             StoreError::Superseded => {
-                return Problem::new(
-                    ProblemCode::ResyncSuperseded,
-                    "another resync has begun to use the ledger",
-                );
+                return Problem::new(ProblemCode::ResyncSuperseded, "another resync is using the ledger now");
             }
             StoreError::File(error) => error,
         };
@@ -171,7 +166,7 @@ impl Store {
             let dir = self.config.dir.display();
             let helps = file::remedy(&self.config.dir, error)
                 .unwrap_or_else(|| format!("check the state directory {dir} and its disk"));
-            let remedy = format!("{helps}; the ledger is opened again at the next resync");
+            let remedy = format!("{helps}; the next resync opens the ledger again");
             Fault { cause: error.to_string(), remedy, tried: None }
         });
         let verb = if failing == Use::Reading { "read" } else { "written" };

@@ -1,4 +1,4 @@
-//! The file as it was at one moment.
+//! A view of the file at one moment.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,17 +16,17 @@ use crate::{
     runs::Runs,
 };
 
-/// The file as it was at one moment.
+/// A view of the file at one moment.
 pub(crate) struct View {
     entities: ReadOnlyTable<u128, [u8; Record::LEN]>,
     producers: ProducerReader,
-    /// In how many complete resyncs in a row scopes were missing.
+    /// The number of consecutive complete resyncs in which scopes were missing.
     missing: MissingScopes,
     runs: Runs,
 }
 
 impl View {
-    /// The file as it is now, for the resync with the number `own`, if there is one.
+    /// Returns a view of the current file, for the resync with the number `own`, if there is one.
     pub(crate) fn of(
         transaction: &ReadTransaction,
         own: Option<u32>,
@@ -41,7 +41,8 @@ impl View {
         })
     }
 
-    /// What the file says about this catalog outside of a resync that writes, and what it is about.
+    /// Returns the data about this catalog outside a resync that writes, and which catalog the file belongs
+    /// to.
     pub(crate) fn for_catalog(
         transaction: &ReadTransaction,
         catalog: &str,
@@ -63,7 +64,7 @@ impl View {
         Ok((held, Some(view)))
     }
 
-    /// What is known of an entity.
+    /// Returns the record of an entity.
     pub(crate) fn entry(&self, key: u128) -> Result<Option<LedgerEntry>> {
         let Some(record) = self.entities.get(key)? else { return Ok(None) };
         let record = Record::from_bytes(record.value());
@@ -79,17 +80,17 @@ impl View {
         Ok(())
     }
 
-    /// Takes the scopes that were missing.
+    /// Takes the missing scopes.
     pub(crate) fn take_missing(&mut self) -> MissingScopes {
         std::mem::take(&mut self.missing)
     }
 
-    /// Whether nothing is known of any entity.
+    /// Returns whether there is no record of any entity.
     pub(crate) fn is_empty(&self) -> Result<bool> {
         Ok(self.entities.is_empty()?)
     }
 
-    /// How many entities there are of each account and kind of their producers.
+    /// Counts the entities of each account and kind of their producers.
     pub(crate) fn totals(&self) -> Result<BTreeMap<(AccountId, Kind), u64>> {
         let mut by_set: HashMap<u32, u64> = HashMap::new();
         for entity in self.entities.iter()? {
@@ -111,14 +112,14 @@ impl View {
 
 fn missing_scopes(transaction: &ReadTransaction) -> Result<MissingScopes> {
     let mut scopes = MissingScopes::new();
-    // A file of format 1 has none.
+    // A file of format 1 does not have it.
     let Some(missing) = file::optional(transaction.open_table(MISSING))? else { return Ok(scopes) };
     for row in missing.iter()? {
         let (text, count) = row?;
         match text.value().parse() {
             Ok(scope) => _ = scopes.insert(scope, count.value()),
-            // It is counted from the beginning, so it is kept for longer.
-            Err(error) => tracing::warn!(error, "a scope in the ledger cannot be read"),
+            // The count starts again, so the scope's entities are kept for longer.
+            Err(error) => tracing::warn!(error, "cannot read a scope in the ledger"),
         }
     }
     Ok(scopes)

@@ -1,8 +1,8 @@
-//! A disk that is full while the ledger is in use, and has room again.
+//! A disk that fills up while the ledger is in use, and is freed again.
 //!
-//! The bound of a process on the size of its files stands in for the disk: writing beyond it fails as on
-//! a full disk. It holds for a whole process, so the tests run in one of their own, each after the other,
-//! which a shell has started without the signal that such a write sends.
+//! The file size limit of the process simulates the disk: writing beyond it fails like on a full disk. The
+//! limit applies to a whole process. Therefore the tests run in a separate process, one after the other; a
+//! shell starts it with the signal for such writes disabled.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
@@ -38,13 +38,13 @@ fn begin(ledger: &FileLedger) -> (Arc<dyn LedgerSession>, Vec<String>) {
     (session, notes)
 }
 
-/// Lets files have so many bytes at most; without a bound if `None`.
+/// Limits the size of files; `None` removes the limit.
 fn bound(bytes: Option<u64>) {
     let Rlimit { maximum, .. } = getrlimit(Resource::Fsize);
     setrlimit(Resource::Fsize, Rlimit { current: bytes, maximum }).unwrap();
 }
 
-/// A ledger of a hundred entities, and a session of it for which the disk got full.
+/// Creates a ledger of a hundred entities, and a session of it for which the disk is full.
 fn filled(dir: &Path) -> (FileLedger, Arc<dyn LedgerSession>, Problem) {
     let ledger = FileLedger::open(LedgerConfig::new(dir)).unwrap();
     let (session, _) = begin(&ledger);
@@ -62,13 +62,13 @@ fn told_of_a_full_disk(problem: &Problem, dir: &Path) {
     assert!(remedy.contains("free space") && remedy.contains(dir.to_str().unwrap()), "{problem}");
 }
 
-fn a_freed_disk_has_the_next_resync_use_the_ledger_again() {
+fn the_next_resync_uses_the_ledger_after_the_disk_was_freed() {
     let dir = tempfile::tempdir().unwrap();
     let (ledger, former, problem) = filled(dir.path());
     told_of_a_full_disk(&problem, dir.path());
     told_of_a_full_disk(&former.record(&entries(1)).unwrap_err(), dir.path());
     told_of_a_full_disk(&Arc::clone(&former).end(&MissingScopes::new()).unwrap_err(), dir.path());
-    // What a live event asks has the file opened again, too; whether that goes well is not said.
+    // A request of a live event reopens the file, too; it may fail.
     if let Err(problem) = ledger.invalidate(CATALOG, &[(1, None)]) {
         assert!(problem.remedy.unwrap().contains("free space"));
     }
@@ -89,12 +89,12 @@ fn a_freed_disk_has_the_next_resync_use_the_ledger_again() {
     assert!(refused.message.contains("another resync"), "{refused}");
 }
 
-fn the_operator_is_told_that_it_is_used_again() {
+fn the_operator_is_told_that_the_ledger_was_reopened() {
     let dir = tempfile::tempdir().unwrap();
     let (ledger, ..) = filled(dir.path());
     bound(None);
     let (_, notes) = begin(&ledger);
-    assert!(notes[0].contains("used again") && notes[0].contains("File too large"), "{notes:?}");
+    assert!(notes[0].contains("reopened") && notes[0].contains("File too large"), "{notes:?}");
     assert_eq!(begin(&ledger).1, Vec::<String>::new(), "once");
 }
 
@@ -112,15 +112,14 @@ fn a_file_that_the_fault_damaged_is_moved_aside() {
 }
 
 #[test]
-fn a_disk_that_is_full_for_a_while_does_not_cost_the_ledger() {
+fn a_temporarily_full_disk_does_not_cost_the_ledger() {
     if env::var_os(INNER).is_some() {
-        a_freed_disk_has_the_next_resync_use_the_ledger_again();
-        the_operator_is_told_that_it_is_used_again();
+        the_next_resync_uses_the_ledger_after_the_disk_was_freed();
+        the_operator_is_told_that_the_ledger_was_reopened();
         a_file_that_the_fault_damaged_is_moved_aside();
         return;
     }
-    let script =
-        r#"trap "" XFSZ; exec "$0" --exact a_disk_that_is_full_for_a_while_does_not_cost_the_ledger"#;
+    let script = r#"trap "" XFSZ; exec "$0" --exact a_temporarily_full_disk_does_not_cost_the_ledger"#;
     let mut inner = Command::new("sh");
     let ended = inner.args(["-c", script]).arg(env::current_exe().unwrap()).env(INNER, "1").output().unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));

@@ -1,4 +1,4 @@
-//! Files of other formats, and files that do not name the organization of their catalog yet.
+//! Files of other formats, and files that do not include the organization of their catalog yet.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -19,7 +19,7 @@ const OLD: &str = "aws of type aws-v3 at https://api.getport.io";
 const NEW: &str = "aws of type aws-v3 at https://api.getport.io in organization org_1";
 const ELSEWHERE: &str = "aws of type aws-v3 at https://api.getport.io in organization org_2";
 
-// The tables of format 1, as they were.
+// The original tables of format 1.
 const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
 const RUNS: TableDefinition<'_, u32, (u64, bool)> = TableDefinition::new("runs");
 const UNITS: TableDefinition<'_, u32, &str> = TableDefinition::new("units");
@@ -42,8 +42,8 @@ fn record(content: u128, unit: u32, run: u32) -> [u8; 24] {
     bytes
 }
 
-/// A file of format 1, of a resync that has just ended: 1 and 2 with a unit, 3 with several, 4 without
-/// a certain content, 5 with a unit that is missing.
+/// Writes a file of format 1 after a resync that has just ended: 1 and 2 with a unit, 3 with several, 4
+/// with uncertain content, 5 with a missing unit.
 fn format_1(dir: &Path, catalog: &str) {
     let database = Database::create(file(dir)).unwrap();
     let transaction = database.begin_write().unwrap();
@@ -78,7 +78,7 @@ fn units() -> [Producer; 2] {
     ]
 }
 
-/// What a file of [`format_1`] says.
+/// The expected data of a file of [`format_1`].
 fn expected(with_contents: bool) -> Vec<Option<LedgerEntry>> {
     let [one, two] = units().map(Producers::one);
     let entry = |content: Option<u128>, producers: &Producers| {
@@ -112,7 +112,7 @@ fn open(dir: &Path, access: Access) -> FileLedger {
 }
 
 #[test]
-fn format_1_is_read_as_it_is() {
+fn format_1_is_read_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     format_1(dir.path(), OLD);
     let before = fs::read(file(dir.path())).unwrap();
@@ -160,7 +160,7 @@ fn a_ledger_without_an_organization_becomes_that_of_the_organization_and_is_comp
     let ledger = open(dir.path(), Access::Write);
     assert_eq!(ledger.entries(NEW, &KEYS).unwrap(), expected(false));
 
-    // Reading leaves it what it was.
+    // Reading leaves it unchanged.
     let looked = ledger.read(NEW).unwrap();
     assert!(looked.notes.len() == 1 && looked.notes[0].contains("organization"), "{:?}", looked.notes);
     assert_eq!(found(looked.session.as_ref()), expected(false));
@@ -179,7 +179,7 @@ fn a_ledger_without_an_organization_becomes_that_of_the_organization_and_is_comp
     all[0] = compared;
     assert_eq!(found(again.session.as_ref()), all);
 
-    // It never speaks for another organization, nor for none.
+    // It is never used for another organization, nor without one.
     for another in [ELSEWHERE, OLD] {
         assert_eq!(ledger.entries(another, &KEYS).unwrap(), [const { None }; 6]);
         assert_eq!(ledger.totals(another).unwrap(), BTreeMap::new());
@@ -208,7 +208,7 @@ fn a_read_only_session_takes_the_producers_of_a_ledger_without_an_organization()
 }
 
 #[test]
-fn contents_of_the_former_identity_stay_uncertain_whatever_the_interval() {
+fn contents_of_the_earlier_identity_stay_uncertain_for_any_interval() {
     let dir = tempfile::tempdir().unwrap();
     format_1(dir.path(), OLD);
     let verify_interval = Duration::from_hours(24 * 365);
@@ -219,11 +219,11 @@ fn contents_of_the_former_identity_stay_uncertain_whatever_the_interval() {
     assert_eq!(found(session.as_ref()), expected(false));
 }
 
-/// A table that a newer format might have in another form.
+/// A table that a newer format might store with another type.
 const OTHER_ENTITIES: TableDefinition<'_, &str, &str> = TableDefinition::new("entities");
 
 #[test]
-fn a_newer_format_is_refused_and_left_as_it_is() {
+fn a_newer_format_is_refused_and_left_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     {
         let database = Database::create(file(dir.path())).unwrap();

@@ -1,5 +1,5 @@
-//! The ledger through its trait: what survives, what is relied on, and what a damaged, foreign or
-//! locked file does.
+//! Tests the ledger through its trait: what survives, what counts, and how a damaged, foreign or locked
+//! file is handled.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -43,7 +43,7 @@ fn entry(content: u128) -> LedgerEntry {
     LedgerEntry { content: Some(content), producers: Producers::one(unit("111111111111", "eu-west-1")) }
 }
 
-/// A resync that records these and ends.
+/// Runs a resync that records these entries and ends.
 fn resync(ledger: &FileLedger, entries: &[(u128, Option<LedgerEntry>)]) {
     let session = begin(ledger);
     session.record(entries).unwrap();
@@ -57,7 +57,7 @@ fn keys(session: &dyn LedgerReader) -> BTreeSet<u128> {
 }
 
 #[test]
-fn what_was_recorded_is_there_after_a_restart() {
+fn records_survive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("made/on/demand");
     let global = LedgerEntry { content: Some(2), producers: Producers::one(unit("222222222222", "global")) };
@@ -73,13 +73,13 @@ fn what_was_recorded_is_there_after_a_restart() {
     assert_eq!(session.look_up(3).as_ref(), Some(&all[2].1));
     assert_eq!((session.look_up(4), session.look_up(5)), (None, None));
     assert_eq!(keys(session.as_ref()), BTreeSet::from([1, 2, 3]));
-    // A session sees what was known at its beginning.
+    // A session sees the state at its beginning.
     session.record(&[(9, Some(entry(9)))]).unwrap();
     assert_eq!(session.look_up(9), None);
 }
 
 #[test]
-fn a_resync_that_did_not_end_makes_contents_uncertain_that_were_recorded_before_it() {
+fn an_unended_resync_makes_earlier_contents_uncertain() {
     let dir = tempfile::tempdir().unwrap();
     resync(&open(dir.path()), &[(1, Some(entry(1))), (2, Some(entry(2)))]);
     // Recorded, then killed.
@@ -98,7 +98,7 @@ fn a_resync_that_did_not_end_makes_contents_uncertain_that_were_recorded_before_
 }
 
 #[test]
-fn what_else_writes_makes_contents_uncertain_and_producers_stay_known() {
+fn other_writes_make_contents_uncertain_and_keep_producers() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = open(dir.path());
     resync(&ledger, &[(1, Some(entry(1))), (2, Some(entry(2)))]);
@@ -116,7 +116,7 @@ fn what_else_writes_makes_contents_uncertain_and_producers_stay_known() {
 }
 
 #[test]
-fn after_the_interval_everything_is_looked_at_again() {
+fn after_the_interval_everything_is_verified_again() {
     let dir = tempfile::tempdir().unwrap();
     let with = |verify_interval| {
         let config = LedgerConfig { verify_interval, ..LedgerConfig::new(dir.path()) };
@@ -134,13 +134,17 @@ fn a_ledger_of_another_catalog_is_not_used() {
     let dir = tempfile::tempdir().unwrap();
     resync(&open(dir.path()), &[(1, Some(entry(1)))]);
     let ledger = open(dir.path());
-    // One that only reads leaves it as it is.
+    // A reader leaves it unchanged.
     let looked = ledger.read("another").unwrap();
     assert!(looked.session.look_up(1).is_none() && looked.notes[0].contains(CATALOG), "{:?}", looked.notes);
     assert_eq!(begin(&ledger).look_up(1), Some(entry(1)));
 
     let taken = ledger.begin("another").unwrap();
-    assert!(taken.notes[0].contains(CATALOG) && taken.notes[0].contains("started over"), "{:?}", taken.notes);
+    assert!(
+        taken.notes[0].contains(CATALOG) && taken.notes[0].contains("starting over"),
+        "{:?}",
+        taken.notes
+    );
     assert!(taken.session.look_up(1).is_none() && keys(taken.session.as_ref()).is_empty());
     let back = ledger.begin(CATALOG).unwrap();
     assert!(back.notes[0].contains("another"), "{:?}", back.notes);
@@ -195,7 +199,7 @@ fn missing_scopes_are_replaced_by_each_resync_that_ends() {
 }
 
 #[test]
-fn entries_and_totals_are_those_of_the_file_as_it_is_now() {
+fn entries_and_totals_follow_the_current_file() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = open(dir.path());
     assert_eq!(ledger.entries(CATALOG, &[1]).unwrap(), [None], "about no catalog yet");
@@ -223,7 +227,7 @@ fn entries_and_totals_are_those_of_the_file_as_it_is_now() {
     assert_eq!(ledger.entries("another", &[1, 2]).unwrap(), [None, None]);
     assert_eq!(ledger.totals("another").unwrap(), BTreeMap::new());
 
-    // What a resync has recorded so far counts, and what it may still send does not.
+    // Records of a running resync count; what it may still send does not.
     let running = begin(&ledger);
     running.record(&[(1, of(&[&two])), (2, None), (6, of(&[&two]))]).unwrap();
     let found = ledger.entries(CATALOG, &[1, 2, 3, 6]).unwrap();
@@ -238,7 +242,7 @@ fn entries_and_totals_are_those_of_the_file_as_it_is_now() {
 }
 
 #[test]
-fn a_second_writer_is_refused_and_a_reader_is_let_in() {
+fn a_second_writer_is_refused_and_a_reader_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = open(dir.path());
     resync(&ledger, &[(1, Some(entry(1)))]);
@@ -271,7 +275,7 @@ fn reading_creates_nothing() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_created_is_for_this_user_alone() {
+fn new_files_are_accessible_to_this_user_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("made/on/demand");
@@ -284,7 +288,7 @@ fn what_is_created_is_for_this_user_alone() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_used_is_named() {
+fn an_unusable_directory_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
@@ -292,7 +296,7 @@ fn a_directory_that_cannot_be_used_is_named() {
     assert!(refused.message.contains(file.to_str().unwrap()) && refused.remedy.is_some(), "{refused}");
 }
 
-/// Opens a file that something happened to, and uses it.
+/// Opens a changed file, and uses it.
 fn survives(dir: &Path) -> (Option<LedgerEntry>, Vec<String>) {
     let ledger = open(dir);
     let opened = ledger.begin(CATALOG).unwrap();
@@ -305,7 +309,7 @@ fn survives(dir: &Path) -> (Option<LedgerEntry>, Vec<String>) {
 
 #[test]
 fn a_damaged_file_is_moved_aside_and_started_over() {
-    // The second time what was kept of the first is replaced.
+    // The second damaged file replaces the first one.
     let dir = tempfile::tempdir().unwrap();
     for _ in 0..2 {
         resync(&open(dir.path()), &[(1, Some(entry(1)))]);
@@ -315,14 +319,14 @@ fn a_damaged_file_is_moved_aside_and_started_over() {
         assert!(notes[0].contains("damaged"), "{notes:?}");
         assert!(dir.path().join("ledger.damaged.redb").exists());
     }
-    // An empty file, as a full disk leaves it, is as good as none.
+    // An empty file, as a full disk leaves it, counts as missing.
     fs::write(dir.path().join("ledger.redb"), "").unwrap();
     assert_eq!(survives(dir.path()), (None, Vec::new()));
 }
 
 #[test]
-fn a_file_with_damage_inside_is_moved_aside_too() {
-    // The head of the file says that it is a ledger.
+fn a_partly_damaged_file_is_moved_aside_too() {
+    // The head of the file identifies it as a ledger.
     for part in 1..8 {
         let dir = tempfile::tempdir().unwrap();
         resync(&open(dir.path()), &large());
@@ -345,7 +349,7 @@ fn large() -> Vec<(u128, Option<LedgerEntry>)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Whatever byte changes: what the file says is true or is not used, and nothing panics.
+    /// Whichever byte changes: the data is correct or not used, and nothing panics.
     #[test]
     fn a_changed_byte_is_never_relied_on(at in any::<prop::sample::Index>(), flip in 1..=255_u8, cut: bool) {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Sets of producers: what they cost, and what a resync that is killed makes of them.
+//! Sets of producers: their size, and how a killed resync affects them.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -50,7 +50,7 @@ fn entry(content: u128, producers: Producers) -> LedgerEntry {
     LedgerEntry { content: Some(content), producers }
 }
 
-/// Records these in a resync that is killed when `killed`, and gives what the next one knows of key 1.
+/// Records these in a resync that is killed if `killed`, and returns the next session's record of key 1.
 fn after(ledger: &FileLedger, records: &[Producers], killed: bool) -> Producers {
     let session = begin(ledger);
     for producers in records {
@@ -86,7 +86,7 @@ fn a_killed_resync_never_leaves_fewer_producers() {
             assert_eq!(found, *expected, "{before:?}, then {recorded:?}, killed: {killed}");
         }
     }
-    // Nothing was known: other units might have produced it, had they been read.
+    // The producers were unknown: other units might have produced it, had they been read.
     let dir = tempfile::tempdir().unwrap();
     let ledger = open(dir.path());
     assert_eq!(after(&ledger, std::slice::from_ref(&one), true), unknown);
@@ -116,7 +116,7 @@ fn entities_share_their_sets() {
     assert_eq!(*shared(50), [unit(1), unit(3)]);
 }
 
-/// What happens to a ledger.
+/// An action on a ledger.
 #[derive(Debug, Clone)]
 enum Step {
     Record(Vec<(u128, Option<LedgerEntry>)>),
@@ -125,7 +125,7 @@ enum Step {
     End,
     /// Another resync begins, although this one has not ended.
     Abandon,
-    /// The process is killed, and started again.
+    /// The process is killed and started again.
     Kill,
 }
 
@@ -153,7 +153,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a ledger is to know of an entity.
+/// The expected record of an entity.
 #[derive(Debug, Clone)]
 struct Model {
     content: Option<u128>,
@@ -182,7 +182,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn a_ledger_does_what_its_model_does(steps in prop::collection::vec(step(), 1..25)) {
+    fn a_ledger_behaves_like_its_model(steps in prop::collection::vec(step(), 1..25)) {
         let dirs = tempfile::tempdir().unwrap();
         let dir_of = |run: u32| dirs.path().join(run.to_string());
         let (mut run, mut trusted_from) = (1, 0);
@@ -228,7 +228,7 @@ proptest! {
             if new_session {
                 run += 1;
                 if matches!(step, Step::Kill) {
-                    // The file as it is at this moment is all that stays.
+                    // Only the file at this moment remains.
                     let next = dir_of(run);
                     fs::create_dir(&next).unwrap();
                     fs::copy(dir.join("ledger.redb"), next.join("ledger.redb")).unwrap();
@@ -247,7 +247,7 @@ proptest! {
                 session.each_key(&mut |key| _ = keys.insert(key)).unwrap();
                 prop_assert_eq!(keys, model.keys().copied().collect());
             }
-            // Outside of the resync that runs, only what it recorded is certain.
+            // Outside the running resync, only its own records are certain.
             let expected: Vec<_> = (0..6)
                 .map(|key| model.get(&key).map(|entity| LedgerEntry {
                     content: entity.content.filter(|_| entity.run == run),
@@ -259,7 +259,7 @@ proptest! {
     }
 }
 
-// The tables of format 1, as they were.
+// The original tables of format 1.
 const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
 const RUNS: TableDefinition<'_, u32, (u64, bool)> = TableDefinition::new("runs");
 const UNITS: TableDefinition<'_, u32, &str> = TableDefinition::new("units");
@@ -270,25 +270,25 @@ const MANY: u64 = 100_000;
 const UNIT_COUNT: u64 = 60;
 const BATCH: usize = 10_000;
 
-/// Of every twenty entities one has two producers.
+/// One of twenty entities has two producers.
 fn producers_of(number: u64) -> Vec<u64> {
     let first = number % UNIT_COUNT;
     if number.is_multiple_of(20) { vec![first, (number / 20) % UNIT_COUNT] } else { vec![first] }
 }
 
-/// Keys are digests, hence anywhere.
+/// Keys are digests, so they are spread evenly.
 fn key(number: u64) -> u128 {
     u128::from(number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
 }
 
-/// As a ledger opens its file: how it is shared decides when pages are used again.
+/// Opens the file like a ledger: how it is shared decides when pages are reused.
 fn builder() -> Builder {
     let mut builder = Database::builder();
     builder.set_concurrency_mode(ConcurrencyMode::SingleWriter);
     builder
 }
 
-/// Writes what a ledger of format 1 would have written.
+/// Writes the same data as a ledger of format 1.
 fn write_format_1(path: &Path) {
     let database = builder().create(path).unwrap();
     let transaction = database.begin_write().unwrap();
@@ -325,7 +325,7 @@ fn write_format_1(path: &Path) {
 }
 
 #[test]
-fn sets_cost_next_to_nothing() {
+fn sets_need_almost_no_space() {
     let dir = tempfile::tempdir().unwrap();
     let former = dir.path().join("format-1.redb");
     write_format_1(&former);
@@ -361,7 +361,7 @@ fn sets_cost_next_to_nothing() {
     let current = dir.path().join("ledger.redb");
     let (before, after) = (size(&former), size(&current));
     println!("bytes per entity: {} before, {} after", before / MANY, after / MANY);
-    // A file grows by doubling. Compacted, it says what its content takes.
+    // A file grows by doubling. Its compacted size is the size of its content.
     for path in [&former, &current] {
         while builder().create(path).unwrap().compact().unwrap() {}
     }

@@ -321,7 +321,7 @@ async fn read_only_sends_no_write() {
 async fn a_missing_or_broken_mapping_is_named_with_its_remedy() {
     for (config_at_port, said) in [
         (json!({}), "has no mapping"),
-        (json!({"resources": {}}), "at `resources`: an object is no list"),
+        (json!({"resources": {}}), "at `resources`: expected a list, found an object"),
         (json!({"deleteDependentEntities": "yes", "resources": []}), "at `deleteDependentEntities`"),
     ] {
         let stand_in = stand_in().await;

@@ -63,7 +63,7 @@ async fn a_failure_that_lasts_is_reported_at_once_and_one_that_may_pass_is_repea
     let port = catalog(&format!("https://127.0.0.1:{plain}"), RetryPolicy::default(), Proxies::default());
     let told = PortService::of(&port).feature_flags().await.unwrap_err().to_string();
     assert_eq!(asked.load(Ordering::SeqCst), 1);
-    assert!(told.contains("does not speak TLS") && told.contains("OCEAN__PORT__BASE_URL"), "{told}");
+    assert!(told.contains("does not use TLS") && told.contains("OCEAN__PORT__BASE_URL"), "{told}");
 
     let (gateway, asked) = say(b"HTTP/1.1 502 Bad Gateway\r\n\r\n").await;
     let proxies = Proxies {
@@ -78,7 +78,7 @@ async fn a_failure_that_lasts_is_reported_at_once_and_one_that_may_pass_is_repea
         .unwrap_err()
         .to_string();
     assert_eq!(asked.load(Ordering::SeqCst), 3, "{told}");
-    assert!(told.contains("the proxy makes no connection"), "{told}");
+    assert!(told.contains("the proxy cannot connect to the server"), "{told}");
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ fn steps(manifests: &[(PathBuf, Manifest)]) -> Vec<(&KindManifest, Step, bool)> 
 /// What could not be read is never gone: in no bundled plan does an error drop a resource or empty a list
 /// unless it means that something does not exist.
 #[test]
-fn only_what_does_not_exist_disappears() {
+fn only_resources_that_do_not_exist_are_dropped() {
     let manifests = manifests();
     let mut complaints = Vec::new();
     for (kind, step, is_list) in steps(&manifests) {
@@ -226,12 +226,12 @@ fn a_misspelt_read_after_an_event_is_told() {
     for (pointer, value, reason) in [
         ("/read/functions/operation", json!("GetFunction"), "`items`: has no `FunctionName`"),
         ("/read/functions/operation", json!("GetFunktion"), "no read operation"),
-        ("/read/functions/input", json!({"Name": "{resource}"}), "no such member"),
-        ("/read/functions/items", json!("FunctionName"), "is a text, where the plan lists an object"),
-        ("/read/functions", json!({"only": {"path": "Name", "is": "{resource}"}}), "there is no `Name`"),
-        ("/gone/item", json!({"Arn": "{resource}"}), "`gone.item`: there is no `Arn`"),
+        ("/read/functions/input", json!({"Name": "{resource}"}), "unknown member"),
+        ("/read/functions/items", json!("FunctionName"), "is a text, but the plan lists an object"),
+        ("/read/functions", json!({"only": {"path": "Name", "is": "{resource}"}}), "unknown member `Name`"),
+        ("/gone/item", json!({"Arn": "{resource}"}), "`gone.item`: unknown member `Arn`"),
         ("/gone/item", json!("{resource}"), "`gone.item` is a text"),
-        ("/gone/steps", json!({"tag": {}}), "`gone.steps.tag`: there is no such step"),
+        ("/gone/steps", json!({"tag": {}}), "`gone.steps.tag`: unknown step"),
     ] {
         let complaints = told(pointer, value);
         assert!(complaints.contains(reason), "{pointer}: {complaints}");
@@ -263,17 +263,17 @@ fn a_misspelt_plan_is_told() {
     assert_eq!(told("", Value::Null), "");
     for (pointer, value, reason) in [
         ("/steps/0/operation", json!("ListCluster"), "no read operation"),
-        ("/steps/0/input", json!({}), "`input` does not set `maxResults`, the size of a page"),
-        ("/steps/0/items", json!("ClusterArns[]"), "there is no `ClusterArns[]`"),
+        ("/steps/0/input", json!({}), "`input` does not set the page size `maxResults`"),
+        ("/steps/0/items", json!("ClusterArns[]"), "unknown member `ClusterArns[]`"),
         ("/steps/1/match/result", json!("arn"), "`match.result`"),
         ("/steps/1/match/result", json!("runningTasksCount"), "different types"),
-        ("/steps/0/empty", json!({"path": "Quantity", "is": 0}), "`empty.path`: there is no `Quantity`"),
+        ("/steps/0/empty", json!({"path": "Quantity", "is": 0}), "`empty.path`: unknown member `Quantity`"),
         ("/steps/1/match/failures/items", json!("failed[]"), "`match.failures.items`"),
-        ("/steps/1/match/failures/key", json!("id"), "`match.failures.key`: there is no `id`"),
+        ("/steps/1/match/failures/key", json!("id"), "`match.failures.key`: unknown member `id`"),
         ("/steps/1/match/failures/reason", json!("cause"), "`match.failures.reason`"),
-        ("/steps/1/input", json!({"cluster": "{items[]}"}), "no such member"),
-        ("/steps/2/input/resourceArn", json!("{item.arn}"), "`{item.arn}` finds nothing"),
-        ("/steps/2/result", json!("Tags"), "`result`: there is no `Tags`"),
+        ("/steps/1/input", json!({"cluster": "{items[]}"}), "unknown member"),
+        ("/steps/2/input/resourceArn", json!("{item.arn}"), "`{item.arn}` matches nothing"),
+        ("/steps/2/result", json!("Tags"), "`result`: unknown member `Tags`"),
     ] {
         assert!(told(pointer, value).contains(reason), "{pointer}");
     }

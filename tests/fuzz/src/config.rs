@@ -13,7 +13,7 @@ pub(crate) fn app_config(input: &[u8]) {
     let read = match AppConfig::read(&config) {
         Ok(read) => read,
         Err(reason) => {
-            let named = reason.starts_with("at `") || reason.ends_with("is no app-config");
+            let named = reason.starts_with("at `") || reason.starts_with("expected an app-config, ");
             assert!(named, "the reason names the place: {reason}");
             return;
         }

@@ -14,10 +14,10 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Guards the stack.
+/// Protects the stack.
 const MAX_DEPTH: usize = 100;
 
-/// Reads a body that holds the members. An empty body has none.
+/// Reads a body that contains the members. An empty body has none.
 pub(crate) fn decode(
     log: &mut RepairLog,
     model: &Model,
@@ -29,7 +29,7 @@ pub(crate) fn decode(
     }
     let mut reader = Reader { rest: body, depth: 0, log };
     let value = reader.item(Expected::Structure(model, output))?;
-    if reader.rest.is_empty() { Ok(value) } else { Err("something follows the CBOR item".to_owned()) }
+    if reader.rest.is_empty() { Ok(value) } else { Err("unexpected data after the CBOR item".to_owned()) }
 }
 
 /// Reads a body without a model: an error.
@@ -87,7 +87,7 @@ enum Length {
 impl<'b> Reader<'b, '_> {
     fn take(&mut self, count: u64) -> Result<&'b [u8], String> {
         let taken = usize::try_from(count).ok().and_then(|count| self.rest.split_at_checked(count));
-        let (taken, rest) = taken.ok_or("CBOR: the body is cut off")?;
+        let (taken, rest) = taken.ok_or("CBOR: the body is truncated")?;
         self.rest = rest;
         Ok(taken)
     }
@@ -96,7 +96,7 @@ impl<'b> Reader<'b, '_> {
         Ok(self.take(bytes)?.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte)))
     }
 
-    /// The major type, the additional information, and the argument unless it has none.
+    /// Returns the major type, the additional information, and the argument if there is one.
     fn head(&mut self) -> Result<(u8, u8, Option<u64>), String> {
         let first = self.number(1)?.to_le_bytes()[0];
         let info = first & 0x1f;
@@ -141,7 +141,7 @@ impl<'b> Reader<'b, '_> {
         Ok(self.fitting(expected, value))
     }
 
-    /// A value as what the model says that it is.
+    /// Converts a value to the type in the model.
     fn fitting(&mut self, expected: Expected<'_>, value: Value) -> Value {
         let fitting = match (expected.shape(), value) {
             (Some(Shape::Structure(structure)), value) if structure.document => return value,
@@ -177,7 +177,7 @@ impl<'b> Reader<'b, '_> {
             (0, Some(number)) => number.into(),
             (1, Some(number)) => match i64::try_from(number) {
                 Ok(number) => (-1 - number).into(),
-                #[expect(clippy::cast_precision_loss, reason = "no whole number of 64 bits can be it")]
+                #[expect(clippy::cast_precision_loss, reason = "a 64-bit integer cannot hold it")]
                 Err(_) => scalar::number(-1.0 - number as f64),
             },
             (2, _) => BASE64.encode(self.bytes(2, length)?).into(),
@@ -189,7 +189,7 @@ impl<'b> Reader<'b, '_> {
             }
             (4, _) => return self.list(expected, length),
             (5, _) => return self.map(expected, length),
-            // Tag 1, a time, is the only one in use: the model says so, too.
+            // Only tag 1, a time, is in use, and the model contains that as well.
             (6, Some(_)) => return self.item(expected),
             (7, _) => match (info, argument) {
                 (20, _) => false.into(),
@@ -201,12 +201,12 @@ impl<'b> Reader<'b, '_> {
                     scalar::number(f32::from_bits(bits).into())
                 }
                 (27, Some(bits)) => scalar::number(f64::from_bits(bits)),
-                // A simple value that nobody defined.
+                // An undefined simple value.
                 (_, Some(_)) => {
                     self.log.left_out();
                     Value::Null
                 }
-                _ => return Err("CBOR: a break outside of a list or map".to_owned()),
+                _ => return Err("CBOR: a break outside a list or map".to_owned()),
             },
             _ => return Err("CBOR: an item of unknown length".to_owned()),
         })
@@ -221,7 +221,7 @@ impl<'b> Reader<'b, '_> {
         while !self.at_break() {
             match self.head()? {
                 (part, _, Some(length)) if part == major => bytes.extend(self.take(length)?),
-                _ => return Err("CBOR: a part of another type".to_owned()),
+                _ => return Err("CBOR: a chunk of another type".to_owned()),
             }
         }
         Ok(bytes)
@@ -247,7 +247,7 @@ impl<'b> Reader<'b, '_> {
                 let mark = self.log.mark();
                 let value = self.item(expected.element())?;
                 self.log.within_entry(mark);
-                // As in botocore, null is none, here too.
+                // Null means absent, as in botocore.
                 if let Some(key) = key
                     && !value.is_null()
                 {
@@ -276,7 +276,7 @@ impl<'b> Reader<'b, '_> {
         Ok(ValueSink::default().close(found, structure))
     }
 
-    /// A key; `None` where it is not a text, as no member's is.
+    /// Returns a key; `None` if it is not a text, so that it matches no member.
     fn key(&mut self) -> Result<Option<String>, String> {
         if let Value::String(key) = self.item(Expected::Anything)? {
             return Ok(Some(key));
@@ -286,7 +286,7 @@ impl<'b> Reader<'b, '_> {
     }
 }
 
-/// A float of 16 bits.
+/// Decodes a 16-bit float.
 fn half(bits: u64) -> f64 {
     let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
     let exponent = i32::try_from((bits >> 10) & 0x1f).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Writes CBOR bodies (RFC 8949), as far as a request needs them.
+//! Writes the subset of CBOR (RFC 8949) that requests need.
 
 use serde_json::{Number, Value};
 
@@ -66,8 +66,8 @@ fn double(value: f64, to: &mut Vec<u8>) {
     to.extend(value.to_be_bytes());
 }
 
-/// The major type and its argument, in the shortest sink.
-#[expect(clippy::cast_possible_truncation, reason = "each width is checked before")]
+/// Writes the major type and its argument, in the shortest form.
+#[expect(clippy::cast_possible_truncation, reason = "the width is checked before each cast")]
 fn head(major: u8, argument: u64, to: &mut Vec<u8>) {
     let major = major << 5;
     match argument {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::xml_reader::Element;
 
-/// The parts of an error, as far as an answer names them.
+/// The parts of an error that a response contains.
 #[derive(Debug, Default)]
 pub(crate) struct ErrorParts {
     pub(crate) code: Option<String>,
@@ -15,7 +15,7 @@ pub(crate) struct ErrorParts {
 }
 
 impl ErrorParts {
-    /// `<ErrorResponse><Error>`, `<Response><Errors><Error>`, or S3's plain `<Error>`.
+    /// Reads `<ErrorResponse><Error>`, `<Response><Errors><Error>`, or S3's plain `<Error>`.
     pub(crate) fn of_xml(body: &[u8]) -> Self {
         let Some(root) = Element::parse(body) else { return Self::default() };
         let error = match root.child("Errors") {
@@ -32,12 +32,12 @@ impl ErrorParts {
         }
     }
 
-    /// A JSON object with `__type` and `message`, or one that was read from CBOR.
+    /// Reads a JSON object with `__type` and `message`, or one that was converted from CBOR.
     pub(crate) fn of_json(headers: &HeaderMap, body: &Value) -> Self {
         let text = |name: &str| body.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
         let mut code = text("__type").map(|code| short_code(&code));
-        // `AWS.SimpleQueueService.NonExistentQueue;Sender`: the code that the service used to give
-        // over the query protocol.
+        // `AWS.SimpleQueueService.NonExistentQueue;Sender`: the code that the service returned in the query
+        // protocol.
         let query_code = header(headers, "x-amzn-query-error").and_then(|value| {
             match value.split(';').collect::<Vec<_>>()[..] {
                 [code, _] if !code.is_empty() => Some(code.to_owned()),
@@ -51,7 +51,7 @@ impl ErrorParts {
     }
 }
 
-/// A body of JSON. One that is not JSON is the message itself.
+/// Parses a JSON body. A body that is not JSON is the message itself.
 pub(crate) fn json(body: &[u8]) -> Value {
     berth_core::from_json(body).map_or_else(
         |_| serde_json::json!({"message": String::from_utf8_lossy(body)}),
@@ -59,13 +59,13 @@ pub(crate) fn json(body: &[u8]) -> Value {
     )
 }
 
-/// `com.amazon.coral#ThrottlingException:http://internal.amazon.com/` is `ThrottlingException`.
+/// Shortens `com.amazon.coral#ThrottlingException:http://internal.amazon.com/` to `ThrottlingException`.
 pub(crate) fn short_code(code: &str) -> String {
     let code = code.split(':').next().unwrap_or_default();
     code.rsplit('#').next().unwrap_or_default().to_owned()
 }
 
-/// The text of a header.
+/// Returns the text of a header.
 pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }

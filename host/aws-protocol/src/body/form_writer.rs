@@ -1,4 +1,4 @@
-//! Writes form-encoded bodies: everything is a pair, with names like `Filter.1.Value.2`.
+//! Writes form-encoded bodies: pairs with names such as `Filter.1.Value.2`.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use url::form_urlencoded;
@@ -11,7 +11,7 @@ use crate::{
     timestamp::TimestampFormat,
 };
 
-/// The way in which names and lists are written.
+/// How names and lists are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Query,
@@ -49,7 +49,7 @@ impl Form<'_> {
         }
     }
 
-    /// EC2 capitalises the names of its locations.
+    /// EC2 capitalizes the names of its locations.
     fn name(&self, reference: &Reference, default: &str) -> String {
         match (&reference.query_name, &reference.name) {
             (Some(name), _) if self.ec2 => name.clone(),
@@ -95,7 +95,7 @@ impl Form<'_> {
             return self.pair(name, "");
         } else if reference.flattened {
             match &element.name {
-                // The elements' name takes the place of the list's.
+                // The elements' name replaces the list's name.
                 Some(own) => match name.rsplit_once('.') {
                     Some((parent, _)) => format!("{parent}.{own}"),
                     None => own.clone(),

@@ -19,16 +19,17 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// The type that a number gets.
+/// The type of numbers in the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Numbers {
-    /// The one that it was sent with.
+    /// The type in the response.
     AsSent,
-    /// The one that the model says.
+    /// The type in the model.
     AsModelled,
 }
 
-/// Reads a body that holds the members, besides those that came outside of it. An empty body has none.
+/// Reads a body that contains the members, in addition to those from outside the body. An empty body has
+/// none.
 pub(crate) fn decode<S: JsonSink>(
     sink: &mut S,
     model: &Model,
@@ -66,12 +67,12 @@ fn read<S: JsonSink>(body: &[u8], seed: Seed<'_, '_, S>) -> Result<S::Done, Stri
 
 #[derive(Clone, Copy)]
 enum Target<'m> {
-    /// A structure, and members of it that are known already.
+    /// A structure, and its members that are already known.
     Structure(&'m Structure, &'m [(usize, Value)]),
     Value(&'m Reference),
 }
 
-/// The shape that the model expects at this place, and the sink of the value.
+/// The expected shape at this place, and the sink of the value.
 struct Seed<'m, 'f, S> {
     model: &'m Model,
     numbers: Numbers,
@@ -101,7 +102,7 @@ impl<'m, S: JsonSink> Seed<'m, '_, S> {
         }
     }
 
-    /// Returns whether numbers get the type that the model says.
+    /// Returns whether numbers get the type in the model.
     fn converts(&self) -> bool {
         self.numbers == Numbers::AsModelled
     }
@@ -111,14 +112,14 @@ impl<'m, S: JsonSink> Seed<'m, '_, S> {
         matches!(self.target, Target::Structure(..))
     }
 
-    /// Leaves out a value that is not what the model says.
+    /// Omits a value that does not match the model.
     fn left_out(self) -> S::Done {
         self.sink.log().left_out();
         self.sink.value(Value::Null)
     }
 
-    /// Leaves out a scalar where the model has something that holds other values. The error does not
-    /// repeat it: it may be a secret.
+    /// Omits a scalar where the model expects a container. The error does not repeat the value, which may
+    /// be a secret.
     fn scalar<E: Error>(self, made: impl FnOnce(&Shape) -> Option<Made>) -> Result<S::Done, E> {
         if self.is_body() {
             return Err(E::invalid_type(Unexpected::Other("a scalar"), &self));
@@ -130,7 +131,7 @@ impl<'m, S: JsonSink> Seed<'m, '_, S> {
         })
     }
 
-    /// The text of a value that is something else than a text.
+    /// Returns the text of a value that is not a text.
     fn odd(self, text: String) -> S::Done {
         self.sink.log().coerced();
         self.sink.string(text.into())
@@ -142,7 +143,7 @@ impl<'m, S: JsonSink> Seed<'m, '_, S> {
             Some(Shape::String) => Some(Value::String(text.into_owned())),
             Some(Shape::Timestamp) => scalar::timestamp(&text),
             Some(Shape::Blob) => Some(Value::String(scalar::base64(text.into_owned()))),
-            // botocore takes any other text for false.
+            // botocore treats any other text as false.
             Some(Shape::Boolean) if text.eq_ignore_ascii_case("true") => Some(Value::Bool(true)),
             Some(Shape::Boolean) if text.eq_ignore_ascii_case("false") => Some(Value::Bool(false)),
             Some(Shape::Integer) => scalar::integer(text.trim()),
@@ -158,7 +159,7 @@ impl<'m, S: JsonSink> Seed<'m, '_, S> {
         })
     }
 
-    /// A list or an object where the model has a scalar, or the other of the two.
+    /// Handles a list or an object that does not match the model.
     fn other(self, value: &Value) -> S::Done {
         match self.shape() {
             Some(Shape::String) => self.odd(value.to_string()),
@@ -167,10 +168,10 @@ impl<'m, S: JsonSink> Seed<'m, '_, S> {
     }
 }
 
-/// A scalar by the model.
+/// A scalar converted by the model.
 enum Made {
     Right(Value),
-    /// The text of another type's value.
+    /// The text of a value of another type.
     Text(String),
 }
 
@@ -211,7 +212,7 @@ impl<'de, S: JsonSink> Visitor<'de> for Seed<'_, '_, S> {
     fn visit_i64<E: Error>(self, value: i64) -> Result<S::Done, E> {
         let converts = self.converts();
         self.scalar(|shape| match shape {
-            #[expect(clippy::cast_precision_loss, reason = "a number that the model calls a float")]
+            #[expect(clippy::cast_precision_loss, reason = "the model declares a float")]
             Shape::Float if converts => Some(Made::Right(scalar::number(value as f64))),
             Shape::Integer | Shape::Float => Some(Made::Right(value.into())),
             Shape::Timestamp => seconds(&value.into()).map(Made::Right),
@@ -234,7 +235,7 @@ impl<'de, S: JsonSink> Visitor<'de> for Seed<'_, '_, S> {
     fn visit_f64<E: Error>(self, value: f64) -> Result<S::Done, E> {
         let truncates = self.converts();
         self.scalar(|shape| match shape {
-            #[expect(clippy::cast_possible_truncation, reason = "within bounds, checked here")]
+            #[expect(clippy::cast_possible_truncation, reason = "the bounds are checked here")]
             Shape::Integer if value.abs() < 9e18 && (truncates || value.fract() == 0.0) => {
                 Some(Made::Right((value as i64).into()))
             }
@@ -259,7 +260,7 @@ impl<'de, S: JsonSink> Visitor<'de> for Seed<'_, '_, S> {
                 let mut list = self.sink.list();
                 let mark = self.sink.log().mark();
                 loop {
-                    // Whether there is another element is only known when it is read.
+                    // Whether there is another element is only known after reading it.
                     let (model, numbers, sink) = (self.model, self.numbers, &mut *self.sink);
                     let next = Element { list: &mut list, mark, model, numbers, reference: element, sink };
                     if items.next_element_seed(next)?.is_none() {
@@ -317,7 +318,7 @@ impl<S: JsonSink> Seed<'_, '_, S> {
                 continue;
             };
             cursor = index + 1;
-            // Of a key that comes twice, the last counts; null is none.
+            // If a key occurs twice, the last one counts; null means absent.
             sink.forget(&mut found, index);
             sink.member(&mut found, index, &member.name);
             let target = Target::Value(&member.reference);
@@ -375,7 +376,7 @@ impl<'de, S: JsonSink> DeserializeSeed<'de> for Element<'_, '_, S> {
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// `None` where the number is no time: out of reach.
+/// Returns `None` if the number is not a time in the supported range.
 fn seconds(number: &Value) -> Option<Value> {
     let time = number.as_number().and_then(Timestamp::from_number)?;
     Some(Value::String(time.iso8601()))

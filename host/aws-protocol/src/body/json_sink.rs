@@ -1,7 +1,7 @@
-//! JSON sinks: a reader walks an answer once and writes what it finds into a [`JsonSink`].
+//! JSON sinks: a reader makes one pass over a response and writes its output into a [`JsonSink`].
 //!
-//! One sink makes values. The other writes JSON text and notes where a page's items are: then nothing of a
-//! page is ever a tree of values, and what goes to the mapping is written as it is read.
+//! One sink builds values. The other writes JSON text and records where a page's items are: no part of a
+//! page becomes a tree of values, and the text for the mapping is written while the response is read.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::repairs::RepairLog;
 use crate::model::Structure;
 
-/// Takes what a decoder reads, in the order in which it is read.
+/// Receives the output of a decoder, in the order of the response.
 pub(crate) trait JsonSink {
     /// A value that is complete.
     type Done;
@@ -24,7 +24,7 @@ pub(crate) trait JsonSink {
     fn log(&mut self) -> &mut RepairLog;
 
     fn string(&mut self, text: Cow<'_, str>) -> Self::Done;
-    /// A value that is made already.
+    /// Adds a complete value.
     fn value(&mut self, value: Value) -> Self::Done;
     fn is_null(&self, done: &Self::Done) -> bool;
     fn is_object(&self, done: &Self::Done) -> bool;
@@ -36,30 +36,30 @@ pub(crate) trait JsonSink {
     fn close_list(&mut self, list: Self::List) -> Self::Done;
 
     fn structure(&mut self) -> Self::Members;
-    /// The next value is the member at this place of the model, for [`set`](Self::set) or
+    /// Announces that the next value is the member at this index of the model, for [`set`](Self::set) or
     /// [`discard`](Self::discard).
     fn member(&mut self, members: &mut Self::Members, index: usize, name: &str);
     fn set(&mut self, members: &mut Self::Members, index: usize, value: Self::Done);
-    /// Sets a member to a value that is made already.
+    /// Sets a member to a complete value.
     fn set_value(&mut self, members: &mut Self::Members, structure: &Structure, index: usize, value: Value) {
         let Some(member) = structure.members.get(index) else { return };
         self.member(members, index, &member.name);
         let value = self.value(value);
         self.set(members, index, value);
     }
-    /// The member that came last is none.
+    /// Drops the last member.
     fn discard(&mut self, members: &mut Self::Members, value: Self::Done);
-    /// A member that is set already is none.
+    /// Drops a member that was set earlier.
     fn forget(&mut self, members: &mut Self::Members, index: usize);
     fn has(&self, members: &Self::Members, index: usize) -> bool;
     fn is_empty(&self, members: &Self::Members) -> bool;
     /// Closes a structure, with its members in the model's order.
     fn close(&mut self, members: Self::Members, structure: &Structure) -> Self::Done;
-    /// Gives a value in place of a structure.
+    /// Replaces a structure by a value.
     fn replace(&mut self, members: Self::Members, value: Value) -> Self::Done;
 }
 
-/// Makes values.
+/// Builds values.
 #[derive(Default)]
 pub(crate) struct ValueSink {
     pub(crate) log: RepairLog,
@@ -141,20 +141,21 @@ impl JsonSink for ValueSink {
     }
 }
 
-/// Writes JSON, and notes where the values are that a path leads to.
+/// Writes JSON, and records the positions of the values at a path.
 pub(crate) struct TextSink<'p> {
     json: Vec<u8>,
     path: &'p [PathSegment],
-    /// The length of the path's part that leads to the next value; `None` where it does not lead there.
+    /// The length of the path's prefix that leads to the next value; `None` if the path does not lead
+    /// there.
     next: Option<usize>,
     items: Vec<Range<usize>>,
-    /// The members of all structures that are open, those of the innermost last.
+    /// The members of all open structures, those of the innermost last.
     pieces: Vec<Piece>,
     scratch: Vec<u8>,
     pub(crate) log: RepairLog,
 }
 
-/// A member that is written.
+/// A written member.
 struct Piece {
     index: usize,
     /// From its name to the end of its value.
@@ -172,17 +173,17 @@ pub(crate) struct OpenList {
 pub(crate) struct OpenMembers {
     start: usize,
     depth: Option<usize>,
-    /// The first of its members among the pieces.
+    /// The index of its first member in the pieces.
     base: usize,
-    /// They stand in the model's order, and nothing else between them.
+    /// Whether they are in the model's order, with nothing between them.
     in_order: bool,
 }
 
-/// The start of a complete value; it ends where the text does.
+/// The start of a complete value, which ends where the text ends.
 pub(crate) struct Written(usize);
 
 impl<'p> TextSink<'p> {
-    /// `room` is about how many bytes it will be.
+    /// `room` is the approximate size in bytes.
     pub(crate) fn new(path: &'p [PathSegment], room: usize) -> Self {
         Self {
             json: Vec::with_capacity(room),
@@ -195,7 +196,7 @@ impl<'p> TextSink<'p> {
         }
     }
 
-    /// The text, and where in it the items are, in their order.
+    /// Returns the text, and the positions of the items in it, in their order.
     pub(crate) fn finish(self) -> (Vec<u8>, Vec<Range<usize>>) {
         (self.json, self.items)
     }
@@ -212,7 +213,7 @@ impl<'p> TextSink<'p> {
         Written(start)
     }
 
-    /// The length of the path's part that leads to a child.
+    /// Returns the length of the path's prefix that leads to a child.
     fn below(&self, depth: Option<usize>, leads: impl Fn(&PathSegment) -> bool) -> Option<usize> {
         let depth = depth?;
         self.path.get(depth).filter(|segment| leads(segment)).map(|_| depth + 1)
@@ -227,7 +228,7 @@ impl<'p> TextSink<'p> {
         self.done(members.start, members.depth)
     }
 
-    /// Writes the members of a structure anew, in the model's order.
+    /// Rewrites the members of a structure in the model's order.
     fn rearrange(&mut self, members: &OpenMembers) {
         let inside = members.start + 1;
         let Some(pieces) = self.pieces.get_mut(members.base..) else { return };
@@ -366,7 +367,7 @@ impl JsonSink for TextSink<'_> {
 
     fn discard(&mut self, members: &mut OpenMembers, _: Written) {
         let Some(piece) = self.pieces.pop() else { return };
-        // Its comma goes with it.
+        // Remove its comma, too.
         let comma = usize::from(self.pieces.len() > members.base);
         self.take_back(piece.span.start - comma);
     }
@@ -400,7 +401,7 @@ impl JsonSink for TextSink<'_> {
     }
 }
 
-/// A union whose member is unknown, in botocore's form.
+/// Returns a union whose member is unknown, in botocore's format.
 pub(crate) fn unknown_union_member(name: String) -> Value {
     let mut inner = Map::new();
     inner.insert("name".to_owned(), Value::String(name));

@@ -9,7 +9,7 @@ use crate::{
     timestamp::TimestampFormat,
 };
 
-/// A body of these members.
+/// Writes a body of these members.
 pub(crate) fn members<'i, 'v: 'i>(given: impl Iterator<Item = &'i (&'v Member, Input<'v>)>) -> Value {
     let members = given.map(|(member, input)| {
         let name = member.reference.name.as_ref().unwrap_or(&member.name);
@@ -18,7 +18,7 @@ pub(crate) fn members<'i, 'v: 'i>(given: impl Iterator<Item = &'i (&'v Member, I
     Value::Object(members.collect())
 }
 
-/// A body of one value.
+/// Writes a body of one value.
 pub(crate) fn value(reference: &Reference, input: &Input<'_>) -> Value {
     match input {
         Input::Structure(given) => members(given.iter()),

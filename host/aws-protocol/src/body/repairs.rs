@@ -1,30 +1,30 @@
-//! Repairs: the parts of an answer that could not be read as they came.
+//! Repairs: the parts of a response that could not be read unchanged.
 
 use berth_core::{Path, PathSegment};
 
-/// The number of repairs of an answer. Malformed texts are replaced in part, and members that are not what
-/// the model says are left out; everything else of the answer is there.
+/// The number of repairs of a response. Malformed texts are replaced in part, and members that do not match
+/// the model are omitted; the rest of the response is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Repairs {
-    /// Places in texts where U+FFFD or the like stands for what was malformed.
+    /// Places in texts where U+FFFD or a similar replacement stands for malformed characters.
     pub replaced: u64,
-    /// Members and elements that are left out, or are the text of what came.
+    /// Members and elements that are omitted, or converted to text.
     pub unreadable: u64,
 }
 
 impl Repairs {
-    /// Returns whether the answer was read as it came.
+    /// Returns whether the response was read unchanged.
     pub fn is_none(self) -> bool {
         self == Self::default()
     }
 }
 
-/// Counts repairs while an answer is read, and remembers where values are missing since.
+/// Counts repairs while a response is read, and records where values are missing because of them.
 #[derive(Debug, Default)]
 pub(crate) struct RepairLog {
     pub(crate) repairs: Repairs,
-    /// `Reservations[].Instances[].State`, each once. Relative to the value that is being read: who reads
-    /// what is around it adds to the front.
+    /// Places such as `Reservations[].Instances[].State`, without duplicates. Relative to the current
+    /// value: the reader of the enclosing value adds a prefix.
     places: Vec<String>,
 }
 
@@ -37,18 +37,18 @@ impl RepairLog {
         Mark(self.places.len())
     }
 
-    /// Records that the value that is being read is left out.
+    /// Records that the current value is omitted.
     pub(crate) fn left_out(&mut self) {
         self.repairs.unreadable += 1;
         self.places.push(String::new());
     }
 
-    /// Records that the value that is being read became a text, since it is not what the model says.
+    /// Records that the current value became a text, because it does not match the model.
     pub(crate) fn coerced(&mut self) {
         self.repairs.unreadable += 1;
     }
 
-    /// Everything since the mark is within a member of this name.
+    /// Places everything since the mark within a member of this name.
     pub(crate) fn within(&mut self, mark: Mark, name: &str) {
         self.prefix(mark, |place| match place.as_bytes().first() {
             None => name.to_owned(),
@@ -57,13 +57,13 @@ impl RepairLog {
         });
     }
 
-    /// Everything since `element` is within an element of a list that began at `list`.
+    /// Places everything since `element` within an element of a list that began at `list`.
     pub(crate) fn within_element(&mut self, list: Mark, element: Mark) {
         self.prefix(element, |place| match place.as_bytes().first() {
             None | Some(b'[') => format!("[]{place}"),
             Some(_) => format!("[].{place}"),
         });
-        // Elements of a list have the same places.
+        // All elements of a list have the same places.
         for at in (element.0..self.places.len()).rev() {
             let (known, new) = self.places[list.0..].split_at(element.0 - list.0);
             if known.contains(&new[at - element.0]) {
@@ -72,7 +72,7 @@ impl RepairLog {
         }
     }
 
-    /// Everything since the mark is within an entry of a map, which may have any name.
+    /// Places everything since the mark within an entry of a map, which may have any name.
     pub(crate) fn within_entry(&mut self, mark: Mark) {
         if self.places.len() > mark.0 {
             self.places.truncate(mark.0);
@@ -86,14 +86,14 @@ impl RepairLog {
         }
     }
 
-    /// Adds what another found in a part of the value that is being read.
+    /// Adds the repairs of a part of the current value.
     pub(crate) fn absorb(&mut self, other: Self) {
         self.repairs.replaced += other.repairs.replaced;
         self.repairs.unreadable += other.repairs.unreadable;
         self.places.extend(other.places);
     }
 
-    /// The place that was left out on the way to this one, if any was.
+    /// Returns the omitted place on the path to this one, if there is one.
     pub(crate) fn on_the_way_to(&self, place: &str) -> Option<&str> {
         let leads = |known: &&String| {
             let rest = place.strip_prefix(known.as_str());
@@ -107,7 +107,7 @@ impl RepairLog {
     }
 }
 
-/// A path as places are written.
+/// Formats a path as a place.
 pub(crate) fn place_of(paths: &[&Path]) -> String {
     let mut place = String::new();
     for segment in paths.iter().flat_map(|path| path.segments()) {
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_written_from_the_outside_in_and_once() {
+    fn places_are_written_outermost_first_without_duplicates() {
         let mut log = RepairLog::default();
         let list = log.mark();
         for _ in 0..3 {

@@ -40,10 +40,11 @@ pub(crate) fn encode(
             Location::Query => query(name, reference, value, &mut request.query),
             Location::Header => {
                 let Some(text) = header_text(reference, value) else { continue };
-                let name =
-                    name.parse::<HeaderName>().map_err(|_| refuse(&member.name, "not a header's name"))?;
+                let name = name
+                    .parse::<HeaderName>()
+                    .map_err(|_| refuse(&member.name, "not a valid header name"))?;
                 let value = HeaderValue::from_bytes(text.as_bytes())
-                    .map_err(|_| refuse(&member.name, "a header cannot hold this"))?;
+                    .map_err(|_| refuse(&member.name, "not a valid header value"))?;
                 request.headers.insert(name, value);
             }
             Location::Headers => {
@@ -52,10 +53,10 @@ pub(crate) fn encode(
                     let at = || format!("{}.{key}", member.name);
                     let header = format!("{name}{key}")
                         .parse::<HeaderName>()
-                        .map_err(|_| refuse(&at(), "not a header's name"))?;
+                        .map_err(|_| refuse(&at(), "not a valid header name"))?;
                     let text = text(reference, value, TimestampFormat::Rfc822);
                     let value = HeaderValue::from_bytes(text.as_bytes())
-                        .map_err(|_| refuse(&at(), "a header cannot hold this"))?;
+                        .map_err(|_| refuse(&at(), "not a valid header value"))?;
                     request.headers.insert(header, value);
                 }
             }
@@ -81,7 +82,7 @@ fn render_uri(
     while let Some((before, after)) = rest.split_once('{') {
         let (label, after) = after.split_once('}').unwrap_or((after, ""));
         path.push_str(before);
-        // A label with a plus spans segments.
+        // A label with a plus may span several segments.
         let (label, safe) = label.strip_suffix('+').map_or((label, &b""[..]), |label| (label, &b"/"[..]));
         path.push_str(&percent_encode(labels.get(label).ok_or_else(|| label.to_owned())?, safe));
         rest = after;
@@ -99,7 +100,7 @@ fn render_uri(
     Ok(())
 }
 
-/// As in botocore, what comes later takes the place of what has the same name.
+/// As in botocore, a later parameter replaces an earlier one with the same name.
 fn query(name: &str, reference: &Reference, value: &Input<'_>, query: &mut Vec<(String, String)>) {
     if let Input::Map(_, element, entries) = value {
         for (key, value) in entries {
@@ -117,7 +118,7 @@ fn query(name: &str, reference: &Reference, value: &Input<'_>, query: &mut Vec<(
     }
 }
 
-/// A scalar outside of a body.
+/// Formats a scalar outside a body.
 fn text(reference: &Reference, value: &Input<'_>, default: TimestampFormat) -> String {
     match value {
         Input::Text(text) => text.as_ref().to_owned(),
@@ -134,7 +135,7 @@ fn text(reference: &Reference, value: &Input<'_>, default: TimestampFormat) -> S
     }
 }
 
-/// A header's value; nothing for an empty list.
+/// Returns a header's value; nothing for an empty list.
 fn header_text(reference: &Reference, value: &Input<'_>) -> Option<String> {
     Some(match value {
         Input::List(_, items) if items.is_empty() => return None,

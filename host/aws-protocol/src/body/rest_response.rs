@@ -14,7 +14,7 @@ use super::{
 };
 use crate::model::{Location, Model, Reference, Shape, Structure};
 
-/// Returns whether the body is the payload itself, rather than a document.
+/// Returns whether the body is the payload itself, instead of a document.
 pub(crate) fn is_raw_payload(model: &Model, output: &Structure) -> bool {
     output
         .payload
@@ -22,7 +22,7 @@ pub(crate) fn is_raw_payload(model: &Model, output: &Structure) -> bool {
         .is_some_and(|payload| matches!(model.shape(&payload.reference), Shape::Blob | Shape::String))
 }
 
-/// Reads an answer.
+/// Reads a response.
 pub(crate) fn decode<S: JsonSink>(
     sink: &mut S,
     model: &Model,
@@ -33,7 +33,7 @@ pub(crate) fn decode<S: JsonSink>(
     body: &[u8],
 ) -> Result<S::Done, String> {
     let is_json = format == Format::Json;
-    // Only REST with JSON gives every number the type that the model says, as botocore has it.
+    // As in botocore, only REST with JSON gives every number the type in the model.
     let numbers = if is_json { Numbers::AsModelled } else { Numbers::AsSent };
     let mut outside = Vec::new();
     for (index, member) in output.members.iter().enumerate() {
@@ -61,7 +61,7 @@ pub(crate) fn decode<S: JsonSink>(
     }
     let payload = output.payload.and_then(|payload| Some((payload, output.members.get(payload)?)));
     let Some((index, payload)) = payload else {
-        // A body of XML may be without any element in it.
+        // An XML body may contain no element.
         return if is_json || body.is_empty() {
             json_reader::decode(sink, model, output, numbers, body, &outside)
         } else {
@@ -84,7 +84,7 @@ pub(crate) fn decode<S: JsonSink>(
         _ => xml_reader::Decoder::new(model, body, "")?.root_value(sink, &payload.reference)?,
     };
     if sink.log().mark() != mark && sink.is_null(&value) {
-        return Err("the body is not what the model says".to_owned());
+        return Err("the body does not match the model".to_owned());
     }
     sink.log().within(mark, &payload.name);
     sink.set(&mut members, index, value);
@@ -94,7 +94,7 @@ pub(crate) fn decode<S: JsonSink>(
     Ok(sink.close(members, output))
 }
 
-/// A header's value; several headers of one name are one list.
+/// Returns a header's value; several headers with the same name form a list.
 fn header(headers: &HeaderMap, name: &str, log: &mut RepairLog) -> Option<String> {
     let values: Vec<_> = headers
         .get_all(name)
@@ -108,7 +108,7 @@ fn header(headers: &HeaderMap, name: &str, log: &mut RepairLog) -> Option<String
     (!values.is_empty()).then(|| values.join(", "))
 }
 
-/// All headers whose names begin with the prefix, by the rest of their names.
+/// Returns all headers whose names begin with the prefix, by the rest of their names.
 fn prefixed(headers: &HeaderMap, prefix: &str, log: &mut RepairLog) -> Value {
     let prefix = prefix.to_ascii_lowercase();
     let names = headers.keys().filter_map(|name| {
@@ -118,7 +118,7 @@ fn prefixed(headers: &HeaderMap, prefix: &str, log: &mut RepairLog) -> Value {
     Value::Object(names.collect())
 }
 
-/// The value of a header; `None` where it is not what the model says.
+/// Returns the value of a header; `None` if it does not match the model.
 fn header_value(model: &Model, reference: &Reference, text: String, is_json: bool) -> Option<Value> {
     match model.shape(reference) {
         Shape::List(element) => {

@@ -1,4 +1,4 @@
-//! Texts and numbers that stand for other things.
+//! Scalars in text form, and their conversions.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use berth_core::from_json;
@@ -9,7 +9,7 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// A scalar that came as text: from XML, or from a header. `None` where the text is no such scalar.
+/// Converts a scalar in text form, from XML or from a header. `None` if the text is not such a scalar.
 pub(crate) fn from_text(shape: &Shape, text: String) -> Option<Value> {
     Some(match shape {
         Shape::Boolean => Value::Bool(text == "true"),
@@ -29,7 +29,7 @@ pub(crate) fn float(text: &str) -> Option<Value> {
     text.parse::<f64>().ok().map(number)
 }
 
-/// JSON has no word for what is not finite; these are those of AWS's own JSON protocols.
+/// JSON cannot represent values that are not finite; these are the texts of AWS's own JSON protocols.
 pub(crate) fn number(value: f64) -> Value {
     if value.is_nan() {
         "NaN".into()
@@ -40,12 +40,13 @@ pub(crate) fn number(value: f64) -> Value {
     }
 }
 
-/// A time in any sink; `None` for what is none, or is out of reach: nothing that expects a time takes that.
+/// Parses a time in any format; `None` if the text is not a time in the supported range, because consumers
+/// of a time cannot handle that.
 pub(crate) fn timestamp(text: &str) -> Option<Value> {
     Timestamp::parse(text).map(|time| Value::String(time.iso8601()))
 }
 
-/// Base64 with line breaks and the like, in its plain sink.
+/// Removes line breaks and similar characters from base64.
 pub(crate) fn base64(mut text: String) -> String {
     let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
     if !text.bytes().all(is_base64) {
@@ -54,13 +55,13 @@ pub(crate) fn base64(mut text: String) -> String {
     text
 }
 
-/// Treats a text as the AWS CLI does. A text that is not of the expected form stays as it is.
+/// Converts a text like the AWS CLI. A text of another form is kept unchanged.
 pub(crate) fn unquirk(quirk: Quirk, value: Value) -> Value {
     let Value::String(text) = value else { return value };
     let changed = match quirk {
         Quirk::Json => json(text.as_bytes()),
         Quirk::UrlEncodedJson => json(percent_decode(&text).as_bytes()),
-        // What is not even ASCII was not base64.
+        // A result that is not ASCII was not base64.
         Quirk::Base64Text if !text.is_ascii() => None,
         Quirk::Base64Text => BASE64
             .decode(base64(text.clone()))
@@ -75,7 +76,7 @@ fn json(text: &[u8]) -> Option<Value> {
     from_json(text).ok().map(|(value, _)| value)
 }
 
-/// As Python's `unquote`: `+` stays, what is not an escape stays.
+/// Decodes like Python's `unquote`: `+` and invalid escapes are kept.
 fn percent_decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

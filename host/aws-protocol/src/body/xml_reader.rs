@@ -17,12 +17,12 @@ use super::{
 };
 use crate::model::{Model, Reference, Shape, Structure};
 
-/// Deeper than any model; guards the stack against shapes that hold themselves.
+/// Deeper than any model; protects the stack against recursive shapes.
 const MAX_DEPTH: usize = 100;
 
-/// The name of the root element, if the body is XML at all.
+/// Returns the name of the root element, if the body is XML at all.
 pub(crate) fn root_name(body: &[u8]) -> Option<String> {
-    // What may stand before the root is short.
+    // Everything before the root is short.
     const REACH: usize = 4096;
     let head = String::from_utf8_lossy(&body[..body.len().min(REACH)]);
     let mut reader = reader(&head);
@@ -90,8 +90,8 @@ fn local_name<'n>(start: &'n BytesStart<'_>) -> &'n str {
     name.rsplit_once(':').map_or(name, |(_, local)| local)
 }
 
-/// Adds what an event holds of an element's text, with U+FFFD for a character or an entity that does not
-/// exist. Returns how many those are.
+/// Adds the text of an event, with U+FFFD for a character or an entity that does not exist. Returns the
+/// number of replacements.
 fn append_text(text: &mut String, event: &Event<'_>) -> u64 {
     match event {
         Event::Text(part) => text.push_str(&part.xml10_content()),
@@ -114,23 +114,23 @@ fn append_text(text: &mut String, event: &Event<'_>) -> u64 {
 /// Reads one document.
 pub(crate) struct Decoder<'m, 'b> {
     model: &'m Model,
-    /// The end of the root's name.
+    /// The required suffix of the root's name.
     root_suffix: &'static str,
     reader: Reader<&'b [u8]>,
     depth: usize,
-    /// A text stood where only elements may.
+    /// Whether there was text where only elements are allowed.
     stray: bool,
 }
 
 impl<'m, 'b> Decoder<'m, 'b> {
-    /// A document whose root's name must end in `root_suffix`.
+    /// Creates a decoder of a document whose root's name must end with `root_suffix`.
     pub(crate) fn new(model: &'m Model, body: &'b [u8], root_suffix: &'static str) -> Result<Self, String> {
         let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
         Ok(Self { model, root_suffix, reader: reader(text), depth: 0, stray: false })
     }
 
-    /// Reads a document whose root, or the child of it that `wrapper` names, holds the members, beside
-    /// those that came outside of the body.
+    /// Reads a document whose root, or the child of it that `wrapper` names, contains the members, in
+    /// addition to those from outside the body.
     pub(crate) fn members<S: JsonSink>(
         mut self,
         sink: &mut S,
@@ -176,7 +176,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
             .map_err(|error| format!("XML, at byte {}: {error}", self.reader.error_position()))?;
         match event {
             Event::Eof => {
-                Err(format!("XML, at byte {}: the document is cut off", self.reader.buffer_position()))
+                Err(format!("XML, at byte {}: the document is truncated", self.reader.buffer_position()))
             }
             event => Ok(event),
         }
@@ -189,19 +189,19 @@ impl<'m, 'b> Decoder<'m, 'b> {
                     let name = local_name(&start);
                     let is_response = name.ends_with(self.root_suffix);
                     if name.eq_ignore_ascii_case("html") || name == "ErrorResponse" || !is_response {
-                        return Err(format!("the root `{name}` is not that of an answer"));
+                        return Err(format!("`{name}` is not the root of a response"));
                     }
                     return Ok(start);
                 }
                 Event::Text(text) if !text.xml10_content().trim().is_empty() => {
-                    return Err("the answer is not XML".to_owned());
+                    return Err("the response is not XML".to_owned());
                 }
                 _ => {}
             }
         }
     }
 
-    /// The next child of the element that is open; at its end nothing.
+    /// Returns the next child of the open element, or nothing at its end.
     fn child(&mut self) -> Result<Option<BytesStart<'b>>, String> {
         loop {
             match self.next()? {
@@ -214,7 +214,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
         }
     }
 
-    /// Passes over the element that is open.
+    /// Skips the open element.
     fn skip(&mut self) -> Result<(), String> {
         let mut open = 1_usize;
         while open > 0 {
@@ -227,19 +227,19 @@ impl<'m, 'b> Decoder<'m, 'b> {
         Ok(())
     }
 
-    /// Only white space and comments may follow the root.
+    /// Checks that only white space and comments follow the root.
     fn finish<T>(mut self, value: T) -> Result<T, String> {
         loop {
             match self.reader.read_event().map_err(|error| error.to_string())? {
                 Event::Eof => return Ok(value),
                 Event::Text(text) if text.xml10_content().trim().is_empty() => {}
                 Event::Comment(_) | Event::PI(_) => {}
-                _ => return Err("something follows the document".to_owned()),
+                _ => return Err("unexpected data after the document".to_owned()),
             }
         }
     }
 
-    /// The value of the element that is open, up to and with its end.
+    /// Returns the value of the open element, and reads its end.
     fn value<S: JsonSink>(
         &mut self,
         sink: &mut S,
@@ -261,7 +261,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
                 sink.push(&mut list, item);
                 sink.close_list(list)
             }
-            // Every child is an element, whatever its name.
+            // Every child is an element, regardless of its name.
             Shape::List(element) => {
                 let mut list = sink.list();
                 let mark = sink.log().mark();
@@ -275,7 +275,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
                     sink.log().within_element(mark, before);
                     sink.push(&mut list, item);
                 }
-                // A text in place of the elements does not say that there are none.
+                // Text instead of elements does not prove that the list is empty.
                 if is_empty && self.stray {
                     sink.log().left_out();
                 }
@@ -312,7 +312,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
         Ok(value)
     }
 
-    /// One entry of a map: the element that is open holds a key and a value.
+    /// Reads one entry of a map: the open element contains a key and a value.
     fn entry(
         &mut self,
         log: &mut RepairLog,
@@ -336,7 +336,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
         }
         match (name, value) {
             (Some(name), Some(value)) => _ = entries.insert(name, value),
-            // An entry without its key or its value.
+            // An entry without a key or a value.
             _ => sink.log.left_out(),
         }
         let mark = log.mark();
@@ -363,7 +363,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
         let (mut first_tag, mut is_empty) = (None, true);
         self.stray = false;
         let mut cursor = 0;
-        // The elements of flattened lists and maps may stand anywhere between the others.
+        // Elements of flattened lists and maps may be interleaved with others.
         let mut scattered: Vec<(usize, Value)> = Vec::new();
         while let Some(child) = self.child()? {
             is_empty = false;
@@ -384,10 +384,10 @@ impl<'m, 'b> Decoder<'m, 'b> {
                     let mark = sink.log().mark();
                     self.scattered(sink.log(), shape, scattered_value(&mut scattered, index, shape), &child)?;
                     sink.log().within(mark, &member.name);
-                    // Another of them is likely next.
+                    // The next element is probably another one of the same list.
                     cursor = index;
                 }
-                // A member that comes twice: the first counts.
+                // If a member occurs twice, the first one counts.
                 _ if sink.has(&members, index) => self.skip()?,
                 _ => {
                     sink.member(&mut members, index, &member.name);
@@ -426,7 +426,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
         }
     }
 
-    /// Adds the element that is open to its flattened list or map.
+    /// Adds the open element to its flattened list or map.
     fn scattered(
         &mut self,
         log: &mut RepairLog,
@@ -448,7 +448,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
         }
     }
 
-    /// The text of the element that is open: what stands before its first child.
+    /// Returns the text of the open element before its first child.
     fn text(&mut self, log: &mut RepairLog) -> Result<Cow<'b, str>, String> {
         let mut text = Cow::Borrowed("");
         loop {
@@ -468,7 +468,7 @@ impl<'m, 'b> Decoder<'m, 'b> {
     }
 }
 
-/// The flattened list or map at this place of the model, which is empty at first.
+/// Returns the flattened list or map at this index of the model, which is empty at first.
 fn scattered_value<'s>(scattered: &'s mut Vec<(usize, Value)>, index: usize, shape: &Shape) -> &'s mut Value {
     let known = scattered.iter().position(|(known, _)| *known == index);
     let at = known.unwrap_or_else(|| {
@@ -488,7 +488,8 @@ fn find(structure: &Structure, tag: &str, cursor: usize) -> Option<usize> {
     Some(list.unwrap_or(index))
 }
 
-/// Members bound to attributes of the element, unless an element of that name gave them already.
+/// Reads members that are bound to attributes of the element, unless an element of that name already set
+/// them.
 fn attributes<S: JsonSink>(
     sink: &mut S,
     members: &mut S::Members,
@@ -499,9 +500,9 @@ fn attributes<S: JsonSink>(
         if !member.reference.xml_attribute || sink.has(members, index) {
             continue;
         }
-        // `xsi:type`: the prefix that the document uses for the namespace may be another.
+        // `xsi:type`: the document may use another prefix for the namespace.
         let local = |name: &str| name.rsplit_once(':').map(|(_, local)| local.to_owned());
-        // What cannot be read as an attribute is none.
+        // An unreadable attribute counts as absent.
         for attribute in start.attributes().flatten() {
             let name = attribute.key.into_inner();
             let is_namespace = name == "xmlns" || name.starts_with("xmlns:");
@@ -510,7 +511,7 @@ fn attributes<S: JsonSink>(
             {
                 let normal = attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0);
                 let value = normal.unwrap_or_else(|_| {
-                    // A character or an entity in it does not exist.
+                    // It contains a character or an entity that does not exist.
                     sink.log().coerced();
                     attribute.value.clone()
                 });

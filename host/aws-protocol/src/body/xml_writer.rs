@@ -1,4 +1,4 @@
-//! XML bodies.
+//! Writes XML bodies.
 
 use std::io::Cursor;
 
@@ -14,14 +14,14 @@ use crate::{
     timestamp::TimestampFormat,
 };
 
-/// A document whose root is a value.
+/// Writes a document whose root is a value.
 pub(crate) fn document(reference: &Reference, default_name: &str, value: &Input<'_>) -> Vec<u8> {
     let mut document = Document(Writer::new(Cursor::new(Vec::new())));
     document.value(reference, value, reference.name.as_deref().unwrap_or(default_name));
     document.0.into_inner().into_inner()
 }
 
-/// A document whose root holds these members.
+/// Writes a document whose root contains these members.
 pub(crate) fn members_document<'i, 'v: 'i>(
     reference: &Reference,
     default_name: &str,

@@ -1,4 +1,4 @@
-//! Smithy's RPC v2 protocol: CBOR both ways.
+//! Smithy's RPC v2 protocol: requests and responses in CBOR.
 
 use http::{HeaderMap, header::ACCEPT};
 

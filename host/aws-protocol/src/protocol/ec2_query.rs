@@ -1,4 +1,4 @@
-//! EC2's form of the query protocol: form-encoded requests, XML responses.
+//! EC2's variant of the query protocol: form-encoded requests, XML responses.
 
 use http::HeaderMap;
 
@@ -27,8 +27,8 @@ impl Codec for Ec2Query {
 
     fn decode<S: JsonSink>(sink: &mut S, response: Response<'_>) -> Result<S::Done, String> {
         let Response { model, output, wrapper, body, .. } = response;
-        // A portal's page would otherwise pass for an answer without members, and mean that nothing exists.
-        // Only EC2's roots have a name that is known.
+        // Otherwise the login page of a network would pass for a response without members, and mean that
+        // nothing exists. Only the names of EC2's roots are known.
         let reader = xml_reader::Decoder::new(model, body, "Response")?;
         reader.members(sink, output, wrapper, Vec::new())
     }

@@ -1,4 +1,4 @@
-//! The JSON protocol: JSON both ways, the operation in a header (awsJson 1.0 and 1.1).
+//! The JSON protocol: requests and responses in JSON, with the operation in a header (awsJson 1.0 and 1.1).
 
 use http::HeaderMap;
 

@@ -48,7 +48,7 @@ impl Codec for RestJson {
     }
 }
 
-/// The code that a body names in a member of its own.
+/// Returns the code that a body contains in its own member.
 fn code_of(body: &Value) -> Option<String> {
     ["code", "Code"].into_iter().find_map(|name| match body.get(name)? {
         Value::String(code) => Some(code.clone()),

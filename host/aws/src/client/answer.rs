@@ -1,4 +1,4 @@
-//! The final answer to a call, and its decoded form.
+//! The final response to a call, and its decoded form.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::repair_log;
 use crate::errors::CallError;
 
-/// An answer as it came over the wire.
+/// A response as received.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -29,21 +29,21 @@ impl Answer {
     }
 }
 
-/// An answer that several callers may share.
+/// A response that several callers may share.
 pub(crate) type SharedAnswer = Result<Arc<Answer>, CallError>;
 
-/// Decodes an answer.
+/// Decodes a response.
 ///
 /// # Errors
-/// [`CallError`] where the answer is an error, or cannot be read.
+/// [`CallError`] if the response is an error or cannot be read.
 pub(crate) fn decode(operation: &Operation, answer: &Answer) -> Result<Value, CallError> {
     decode_list(operation, answer, &[])
 }
 
-/// Decodes an answer, and requires that everything `items` leads to is readable.
+/// Decodes a response, and requires that everything at `items` is readable.
 ///
 /// # Errors
-/// As those of [`decode`].
+/// The same as [`decode`].
 pub(crate) fn decode_list(
     operation: &Operation,
     answer: &Answer,
@@ -58,7 +58,7 @@ pub(crate) fn decode_list(
 /// Decodes a page of a list, and leaves its items as text.
 ///
 /// # Errors
-/// As those of [`decode`].
+/// The same as [`decode`].
 pub(crate) fn decode_page(operation: &Operation, answer: &Answer, items: &Path) -> Result<Page, CallError> {
     accept(operation, answer)?;
     let page = operation.decode_page(answer.status, &answer.headers, &answer.body, items)?;
@@ -66,7 +66,7 @@ pub(crate) fn decode_page(operation: &Operation, answer: &Answer, items: &Path) 
     Ok(page)
 }
 
-/// Refuses an answer that is an error.
+/// Rejects a response that is an error.
 fn accept(operation: &Operation, answer: &Answer) -> Result<(), CallError> {
     if answer.is_success() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The attempts of a call: sent, judged by the [retry policy](super::retry), and sent again.
+//! Sends a call, consults the [retry policy](super::retry), and sends the call again if needed.
 
 use std::{
     sync::Arc,
@@ -28,7 +28,7 @@ use crate::{
     metrics::Counters,
 };
 
-/// Makes calls, and retries them as long as that may help.
+/// Makes calls and retries them according to the policy.
 pub(super) struct Attempts {
     transport: Transport,
     endpoints: Endpoints,
@@ -59,10 +59,10 @@ impl Attempts {
         }
     }
 
-    /// Makes a call. The answer may be an error.
+    /// Makes a call. The response may be an error.
     ///
     /// # Errors
-    /// [`CallError`] where no answer came, or the request could not be made.
+    /// [`CallError`] if there is no response, or the request could not be built.
     pub(super) async fn call(
         &self,
         target: &Target,
@@ -72,10 +72,10 @@ impl Attempts {
         self.call_by(&self.transport, target, operation, input).await
     }
 
-    /// The same call, sent by another sender.
+    /// Makes the same call through another sender.
     ///
     /// # Errors
-    /// As those of [`call`](Self::call).
+    /// The same as [`call`](Self::call).
     pub(super) async fn call_by(
         &self,
         sender: &impl Sender,
@@ -97,7 +97,7 @@ impl Attempts {
         self.counters.count(operation.service().name(), operation.name(), change);
     }
 
-    /// The region of a bucket that is not in `asked`. It is kept for later calls.
+    /// Returns the region of a bucket that is not in `asked`, and remembers it for later calls.
     async fn region_of_bucket(
         &self,
         target: &Target,
@@ -108,7 +108,7 @@ impl Attempts {
     ) -> Option<Region> {
         let other = |region: &Region| region != asked;
         let named = s3_redirect::named_region(answer, error).filter(other);
-        // Another call may have found it meanwhile.
+        // Another call may have found it in the meantime.
         let found = match named.or_else(|| self.bucket_regions.get(bucket).filter(other)) {
             Some(region) => region,
             None => self.locate(target, bucket, asked).await.filter(other)?,
@@ -117,7 +117,7 @@ impl Attempts {
         Some(found)
     }
 
-    /// Asks for a bucket's region with `HEAD`, whose answer names it even where access is denied.
+    /// Locates a bucket with `HEAD`, whose response names the region even if access is denied.
     async fn locate(&self, target: &Target, bucket: &str, asked: &Region) -> Option<Region> {
         let operation = Service::load("s3").ok()?.operation("HeadBucket").ok()?;
         let wire = operation.encode(&json!({"Bucket": bucket})).ok()?;
@@ -133,28 +133,28 @@ impl Attempts {
         }
     }
 
-    /// What the official SDK needs to send as this client does.
+    /// Returns what the official SDK needs to send like this client.
     #[cfg(feature = "aws-sdk-ec2")]
     pub(super) fn sdk_parts(&self) -> (crate::sdk_transport::SdkTransport, Clock, std::time::Duration) {
         self.transport.sdk_parts()
     }
 }
 
-/// A call that is under way.
+/// A call in progress.
 struct Call<'c, S> {
     attempts: &'c Attempts,
     sender: &'c S,
     target: &'c Target,
     operation: &'c Operation,
     wire: WireRequest,
-    /// The bucket that the call is about, if any.
+    /// The bucket of the call, if any.
     bucket: Option<&'c str>,
     region: Region,
     destination: Destination,
     rate_limiter: Arc<RateLimiter>,
     service_permits: Arc<Semaphore>,
     history: History,
-    /// The part of the retry budget that the retries took.
+    /// The part of the retry budget that the retries used.
     spent: u32,
 }
 
@@ -187,7 +187,7 @@ impl<'c, S: Sender> Call<'c, S> {
         })
     }
 
-    /// Sends the request until its answer is final.
+    /// Sends the request until its response is final.
     async fn run(mut self) -> Result<Answer, CallError> {
         loop {
             let (reply, sent_at) = self.attempt().await?;
@@ -240,17 +240,17 @@ impl<'c, S: Sender> Call<'c, S> {
         self.operation.service().name()
     }
 
-    /// Waits for the next attempt after one without an answer.
+    /// Waits before the next attempt after one without a response.
     ///
     /// # Errors
-    /// [`CallError::Transport`] where it was the last.
+    /// [`CallError::Transport`] if it was the last attempt.
     async fn after_no_answer(&mut self, error: TransportError) -> Result<(), CallError> {
         match self.attempts.policy.after_no_answer(&self.history, error.is_lasting()) {
             Some(backoff) if self.rate_limiter.spend(backoff.cost) => {
                 self.spent += backoff.cost;
                 tracing::debug!(
                     service = self.service(), operation = self.operation.name(), region = %self.region, %error,
-                    "no answer, asking again"
+                    "no response, retrying"
                 );
                 tokio::time::sleep(backoff.wait(rand::random())).await;
                 Ok(())
@@ -262,10 +262,10 @@ impl<'c, S: Sender> Call<'c, S> {
         }
     }
 
-    /// Follows the bucket, where S3 says that it is in another region; whether it did.
+    /// Follows the bucket if S3 reports that it is in another region. Returns whether it did.
     ///
     /// # Errors
-    /// [`CallError`] where that region has no endpoint.
+    /// [`CallError`] if that region has no endpoint.
     async fn follow_bucket(&mut self, answer: &Answer, error: &WireError) -> Result<bool, CallError> {
         let Some(bucket) = self.bucket else { return Ok(false) };
         let attempts = self.attempts;
@@ -282,7 +282,7 @@ impl<'c, S: Sender> Call<'c, S> {
         Ok(true)
     }
 
-    /// Prepares the next attempt after an answer that is an error, and waits for it; whether there is one.
+    /// Prepares the next attempt after an error response, and waits for it. Returns whether there is one.
     async fn try_again(
         &mut self,
         answer: &Answer,
@@ -326,7 +326,7 @@ impl<'c, S: Sender> Call<'c, S> {
                 let wait = backoff.wait(rand::random());
                 tracing::debug!(
                     service = self.service(), operation = self.operation.name(), account = %self.target.account,
-                    region = %self.region, code = error.code, ?wait, "asking again"
+                    region = %self.region, code = error.code, ?wait, "retrying"
                 );
                 tokio::time::sleep(wait).await;
                 if backoff.throttled {

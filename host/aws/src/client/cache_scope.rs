@@ -1,15 +1,15 @@
-//! Cache scopes: who may ask for the same answer again, by the fetch plans of a resync.
+//! Cache scopes: which reads may use the same response again, according to the fetch plans of a resync.
 
 use std::collections::HashMap;
 
 use berth_core::{PlannedRead, Scope};
 
-/// The time for which an answer is kept.
+/// How long a response is cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum CacheScope {
-    /// Only while the call is under way: each call is made once.
+    /// Only while the call is in progress, so that concurrent callers share it.
     Call,
-    /// For the unit that asked.
+    /// For the unit that made the call.
     Unit,
     /// For all units of the resync.
     Resync,
@@ -20,20 +20,20 @@ pub(super) enum CacheScope {
 pub(super) struct CacheScopes(HashMap<(String, String), CacheScope>);
 
 impl CacheScopes {
-    /// As the fetch plans of a resync say.
+    /// Derives the scopes from the fetch plans of a resync.
     pub(super) fn of_reads(reads: &[PlannedRead]) -> Self {
         let mut scopes: HashMap<(String, String), CacheScope> = HashMap::new();
         for PlannedRead { kind, options } in reads {
             let mut own: HashMap<(&str, &str), CacheScope> = HashMap::new();
             for step in kind.plan.steps.iter().filter(|step| step.is_on(options)) {
-                // Units of an organization's kinds all ask the same; so do those of the regions of an
-                // account, where a step has a region of its own.
+                // All units of an organization's kinds make the same calls. So do the units of an account's
+                // regions, if a step sets its own region.
                 let scope = if kind.scope == Scope::Organization
                     || (kind.scope == Scope::Regional && step.region.is_some())
                 {
                     CacheScope::Resync
                 } else if step.parent().is_some() {
-                    // What runs for each item may ask the same for two of them.
+                    // A step that runs for each item may make the same call for two of them.
                     CacheScope::Unit
                 } else {
                     CacheScope::Call
@@ -52,7 +52,8 @@ impl CacheScopes {
         Self(scopes)
     }
 
-    /// The scope of an operation's answers. Those of an operation in no plan are kept for the resync.
+    /// Returns the scope of an operation's responses. Operations that no plan uses are cached for the
+    /// resync.
     pub(super) fn of(&self, service: &str, operation: &str) -> CacheScope {
         self.0.get(&(service.to_owned(), operation.to_owned())).copied().unwrap_or(CacheScope::Resync)
     }
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_kept_for_whoever_may_ask_again() {
+    fn responses_are_cached_for_the_reads_that_use_them_again() {
         let scopes = CacheScopes::default();
         assert_eq!(scopes.of("ec2", "DescribeInstances"), CacheScope::Resync, "nothing is known yet");
         let step = |id: &str, operation: &str, more: Value| {

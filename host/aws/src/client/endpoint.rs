@@ -7,16 +7,16 @@ use url::Url;
 
 use crate::{AwsConfig, EndpointOverrides, errors::CallError};
 
-/// The characters that AWS leaves unencoded in a query.
+/// The characters that AWS does not encode in a query.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// The endpoint that a request is signed for, and its full URL.
+/// The endpoint for which a request is signed, and its full URL.
 pub(crate) struct Destination {
     pub(crate) endpoint: Endpoint,
     pub(super) url: Url,
 }
 
-/// Resolves endpoints, by AWS's rules or by the settings that override them.
+/// Resolves endpoints by AWS's rules, or by the settings that override them.
 pub(super) struct Endpoints {
     overrides: EndpointOverrides,
     options: EndpointOptions,
@@ -30,10 +30,10 @@ impl Endpoints {
         }
     }
 
-    /// The destination of a request in a region.
+    /// Returns the destination of a request in a region.
     ///
     /// # Errors
-    /// [`CallError`] where the service has no endpoint there.
+    /// [`CallError`] if the service has no endpoint there.
     pub(super) fn resolve(
         &self,
         operation: &Operation,

@@ -1,4 +1,4 @@
-//! Limits of the requests in flight, to all of AWS and to each service.
+//! Limits the number of requests in flight, to all of AWS and to each service.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ pub(super) struct Permits {
     limit_per_service: usize,
 }
 
-/// The permits of one request in flight, until they are dropped.
+/// The permits of one request in flight, held until dropped.
 pub(super) struct RequestPermits<'p> {
     _service: SemaphorePermit<'p>,
     _request: SemaphorePermit<'p>,
@@ -31,7 +31,7 @@ impl Permits {
         }
     }
 
-    /// The permits of one service.
+    /// Returns the permits of one service.
     pub(super) fn of_service(&self, service: &str) -> Arc<Semaphore> {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(permits) = services.get(service) {
@@ -42,8 +42,8 @@ impl Permits {
         permits
     }
 
-    /// Waits until a request may be sent: first for its service, then for all of AWS. `None` never comes,
-    /// since neither semaphore is ever closed.
+    /// Waits until a request may be sent: first for its service, then for all of AWS. Never returns `None`,
+    /// since no semaphore is ever closed.
     pub(super) async fn acquire<'p>(&'p self, service: &'p Semaphore) -> Option<RequestPermits<'p>> {
         let service = service.acquire().await.ok()?;
         let request = self.requests.acquire().await.ok()?;

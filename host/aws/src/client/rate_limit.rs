@@ -1,8 +1,8 @@
 //! Rate limits: one for each service, region and account.
 //!
-//! The adaptive rate of AWS's own SDKs: no limit until the service throttles; then seven tenths of
-//! the measured rate, recovering along a cubic curve (as TCP CUBIC does). A retry budget comes with
-//! it, so that a service that is down is not hammered by everyone at once.
+//! Implements the adaptive mode of AWS's own SDKs: no limit until the service throttles; then seven tenths
+//! of the measured rate, which recovers along a cubic curve (like TCP CUBIC). It includes a retry budget,
+//! so that retries do not overload a service that is down.
 
 use std::{
     collections::HashMap,
@@ -12,34 +12,34 @@ use std::{
 
 use berth_core::{AccountId, Region};
 
-/// The part of the rate that is left after a throttled answer.
+/// The factor by which a throttled response reduces the rate.
 const BETA: f64 = 0.7;
 /// The speed with which the rate recovers.
 const SCALE: f64 = 0.4;
 /// Weight of the newest measurement of the rate.
 const SMOOTH: f64 = 0.8;
-/// Requests per second, however much the service throttles.
+/// The minimum number of requests per second, however much the service throttles.
 const LEAST_RATE: f64 = 0.5;
 /// Seconds over which the rate is measured, so that bursts are smoothed over.
 const SLOT: f64 = 0.5;
-/// The retry budget at the start, which is never exceeded.
+/// The initial retry budget, which is also its maximum.
 const BUDGET: u32 = 500;
-/// The number of rate limiters from which those that are as good as new are dropped.
+/// The number of rate limiters from which unused ones are dropped.
 const LEAST_ROOM: usize = 1024;
 
-/// The rate limiters of all services, regions and accounts that are not as good as new.
+/// The rate limiters of all services, regions and accounts that are in use.
 #[derive(Debug, Default)]
 pub(super) struct RateLimits(Mutex<Limiters>);
 
 #[derive(Debug, Default)]
 struct Limiters {
     limiters: HashMap<(AccountId, Region, Arc<str>), Arc<RateLimiter>>,
-    /// The number from which those that are as good as new are dropped.
+    /// The number from which unused ones are dropped.
     room: usize,
 }
 
 impl RateLimits {
-    /// The rate limiter of a service, in a region of an account.
+    /// Returns the rate limiter of a service, in a region of an account.
     pub(super) fn get(&self, account: &AccountId, region: &Region, service: &str) -> Arc<RateLimiter> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Limiters { limiters, room } = &mut *state;
@@ -65,7 +65,7 @@ pub(super) struct RateLimiter {
 
 #[derive(Debug)]
 struct State {
-    /// Tokens per second; `None` until the first throttled answer.
+    /// Tokens per second; `None` until the first throttled response.
     rate: Option<f64>,
     tokens: f64,
     filled_at: f64,
@@ -97,7 +97,7 @@ impl RateLimiter {
         Self { start: Instant::now(), state: Mutex::new(state) }
     }
 
-    /// Returns whether it is as good as new, so that nothing is lost with it.
+    /// Returns whether its state equals that of a new one, so that it can be dropped.
     pub(super) fn is_fresh(&self) -> bool {
         let (state, now) = self.lock();
         state.rate.is_none() && state.budget == BUDGET && state.paused_until <= now
@@ -120,7 +120,7 @@ impl RateLimiter {
         SentAt(self.start.elapsed().as_secs_f64())
     }
 
-    /// Records a throttled answer, and the pause that the service asks for.
+    /// Records a throttled response, and the pause that the service requests.
     pub(super) fn throttled(&self, sent_at: SentAt, pause: Option<Duration>) {
         let (mut state, now) = self.lock();
         state.throttled(now, sent_at);
@@ -129,14 +129,14 @@ impl RateLimiter {
         }
     }
 
-    /// Records an answer that was not throttled; `spent` is what its retries took from the budget.
+    /// Records a response that was not throttled; `spent` is the part of the budget that its retries used.
     pub(super) fn succeeded(&self, spent: u32) {
         let (mut state, now) = self.lock();
         state.succeeded(now);
         state.budget = BUDGET.min(state.budget + spent.max(1));
     }
 
-    /// Takes a retry out of the budget, if it has that much.
+    /// Takes a retry from the budget. Returns whether the budget was sufficient.
     pub(super) fn spend(&self, cost: u32) -> bool {
         let (mut state, _) = self.lock();
         let left = state.budget.checked_sub(cost);
@@ -147,7 +147,7 @@ impl RateLimiter {
 
 impl State {
     /// Takes a token, on credit if there is none, and returns how long to wait for it. Requests are sent in
-    /// the order in which they ask.
+    /// the order of these calls.
     fn reserve(&mut self, now: f64) -> Duration {
         let paused = (self.paused_until - now).max(0.0);
         let wait = match self.rate {
@@ -180,8 +180,8 @@ impl State {
 
     fn throttled(&mut self, now: f64, sent_at: SentAt) {
         self.measure(now);
-        // A burst is throttled many times over; what was sent before the rate was cut says nothing
-        // about the rate after.
+        // A burst is throttled many times. Requests that were sent before the rate was reduced say nothing
+        // about the new rate.
         if self.rate.is_some() && sent_at.0 <= self.throttled_at {
             return;
         }
@@ -204,7 +204,7 @@ impl State {
     }
 
     fn set_rate(&mut self, now: f64, wanted: f64, measured: f64) {
-        // Never more than twice what is really sent: a quiet hour is no licence for a burst.
+        // At most twice the rate that is really sent: a quiet hour must not permit a burst.
         let rate = wanted.min(2.0 * measured).max(LEAST_RATE);
         self.fill(now, self.rate.unwrap_or(rate));
         self.tokens = self.tokens.min(rate.max(1.0));
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     /// Sends as fast as the rate limiter allows for `seconds` to a service that throttles above `limit`
-    /// requests per second; returns (answered, throttled) per second over the last half.
+    /// requests per second. Returns (answered, throttled) per second over the last half.
     fn drive(limit: f64, seconds: f64) -> (f64, f64) {
         let limiter = RateLimiter::new();
         let mut state = limiter.state.lock().unwrap();
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_waits_before_the_first_throttling() {
+    fn requests_do_not_wait_before_the_first_throttling() {
         let limiter = RateLimiter::new();
         let mut state = limiter.state.lock().unwrap();
         for _ in 0..1000 {
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_punished_once() {
+    fn a_throttled_burst_reduces_the_rate_once() {
         let limiter = RateLimiter::new();
         let mut state = limiter.state.lock().unwrap();
         for _ in 0..100 {
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_service_that_names_a_pause_gets_it() {
+    async fn a_pause_that_a_service_requests_is_granted() {
         let limiter = RateLimiter::new();
         let sent_at = limiter.acquire().await;
         limiter.throttled(sent_at, Some(Duration::from_millis(80)));
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn rate_limiters_that_are_as_good_as_new_are_forgotten() {
+    fn unused_rate_limiters_are_dropped() {
         let limits = RateLimits::default();
         let region = Region::new("eu-west-1").unwrap();
         let account = |n: usize| AccountId::new(format!("{n:012}")).unwrap();

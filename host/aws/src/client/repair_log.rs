@@ -1,10 +1,10 @@
-//! Logs what an answer held that could not be read.
+//! Logs the parts of a response that could not be read.
 
 use berth_aws_protocol::{Operation, Repairs};
 
 use crate::once;
 
-/// Logs repairs: as a warning the first time for an operation, at debug level after that.
+/// Logs repairs: the first time for an operation as a warning, later at debug level.
 pub(super) fn write(operation: &Operation, repairs: Repairs) {
     if repairs.is_none() {
         return;
@@ -16,11 +16,11 @@ pub(super) fn write(operation: &Operation, repairs: Repairs) {
             operation = name,
             replaced,
             unreadable,
-            "an answer of AWS holds text that is malformed, or members of another type than AWS documents: \
-             U+FFFD stands for the one, the other are left out; all else is read. Of this operation, more is \
-             written at level debug only"
+            "an AWS response has malformed text, or members whose type differs from AWS's documentation; \
+             Berth replaces malformed characters with U+FFFD, omits such members, and reads the rest. Further \
+             messages about this operation are logged at debug level only"
         );
     } else {
-        tracing::debug!(operation = name, replaced, unreadable, "parts of an answer could not be read");
+        tracing::debug!(operation = name, replaced, unreadable, "parts of a response could not be read");
     }
 }

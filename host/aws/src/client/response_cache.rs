@@ -1,7 +1,7 @@
-//! The response cache: one request for kinds that ask the same.
+//! The response cache: one request for kinds that make the same call.
 //!
-//! Answers are kept as they came over the wire, so that their size is known exactly and whoever
-//! asks first owns its decoded form.
+//! Responses are cached as received, so that their size is known exactly and the first caller owns the
+//! decoded form.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::answer::SharedAnswer;
 
-/// The answers of one resync, or of one unit.
+/// The responses of one resync, or of one unit.
 #[derive(Debug)]
 pub(super) struct ResponseCache {
     limit: usize,
@@ -23,16 +23,16 @@ pub(super) struct ResponseCache {
 #[derive(Debug, Default)]
 struct State {
     calls: HashMap<Arc<str>, Shared<BoxFuture<'static, SharedAnswer>>>,
-    /// Answered calls with their weight, oldest first.
+    /// Finished calls with their weight, oldest first.
     kept: VecDeque<(Arc<str>, usize)>,
     bytes: usize,
 }
 
-/// The weight of an entry beside its body, its key and its headers.
+/// The weight of an entry in addition to its body: its key and its headers.
 const OVERHEAD: usize = 512;
 
 impl ResponseCache {
-    /// Keeps answers of up to `limit` bytes in all.
+    /// Creates a cache of up to `limit` bytes.
     pub(super) fn new(limit: usize) -> Self {
         Self { limit, state: Arc::default() }
     }
@@ -41,8 +41,8 @@ impl ResponseCache {
         lock(&self.state)
     }
 
-    /// The answer to a call, and whether an earlier call shares it. An answer that is not kept is shared only
-    /// by calls that are made while it is under way.
+    /// Returns the response to a call, and whether it came from an earlier call. A response that is not
+    /// cached is shared only with calls made while it is in flight.
     pub(super) async fn get(
         &self,
         key: String,
@@ -57,7 +57,7 @@ impl ResponseCache {
             } else {
                 let (call, limit) = (ask(), if keep { self.limit } else { 0 });
                 let (finished, held) = (key.clone(), self.state.clone());
-                // Finished by the call itself: whoever asked first may have gone meanwhile.
+                // The call itself finishes this, because the first caller may be gone by then.
                 let call = async move {
                     let answer = call.await;
                     lock(&held).finish(finished, &answer, limit);
@@ -79,7 +79,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 impl State {
     fn finish(&mut self, key: Arc<str>, answer: &SharedAnswer, limit: usize) {
         match answer {
-            // Whoever waited has got the error; the next one may have more luck.
+            // All waiting callers have got the error; the next call may succeed.
             Err(_) => _ = self.calls.remove(&key),
             Ok(_) if limit == 0 => _ = self.calls.remove(&key),
             Ok(answer) => {
@@ -97,7 +97,7 @@ impl State {
     }
 }
 
-/// Names a call: the same members in any order give the same key.
+/// Returns the key of a call. The order of members does not matter.
 pub(super) fn key(account: &str, region: &str, service: &str, operation: &str, input: &Value) -> String {
     let mut key = format!("{account} {region} {service} {operation} ");
     write_canonical(input, &mut key);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn equal_calls_are_one_and_memory_is_bounded() {
+    async fn equal_calls_share_a_request_and_memory_is_bounded() {
         let reads = ResponseCache::new(10_000);
         let asked = Arc::new(AtomicUsize::new(0));
         let both = futures::join!(
@@ -177,13 +177,13 @@ mod tests {
             let state = reads.lock();
             assert!(state.bytes <= 10_000 && state.calls.len() == state.kept.len(), "{}", state.bytes);
         }
-        // The first went when room was needed, the last is still there.
+        // The first entry was evicted to make room, the last one is still cached.
         assert!(!ask(&reads, "a", &asked, Ok(answer(1))).await.1);
         assert!(ask(&reads, "49", &asked, Ok(answer(1))).await.1);
     }
 
     #[tokio::test]
-    async fn what_nobody_else_asks_for_is_not_kept() {
+    async fn responses_without_another_reader_are_not_cached() {
         let reads = ResponseCache::new(10_000);
         let ask = || {
             async {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn failures_are_not_kept() {
+    async fn failures_are_not_cached() {
         let reads = ResponseCache::new(10_000);
         let asked = Arc::new(AtomicUsize::new(0));
         let failed = || Err(CallError::Signing("no".into()));

@@ -12,16 +12,16 @@ use crate::{
 
 /// The cost of a retry, from the retry budget of its rate limiter.
 const ERROR_COST: u32 = 5;
-/// The cost of the retry of a request without an answer.
+/// The cost of the retry of a request without a response.
 const NO_ANSWER_COST: u32 = 10;
-/// The most times that one call follows its bucket to another region.
+/// The maximum number of times that one call follows its bucket to another region.
 const REDIRECTS: u32 = 3;
-/// The most times that one call is signed again because the clock was wrong.
+/// The maximum number of times that one call is signed again because the clock was wrong.
 const CLOCK_CORRECTIONS: u32 = 3;
-/// The most times that one call renews an expired session.
+/// The maximum number of times that one call renews an expired session.
 const RENEWALS: u32 = 2;
-/// The most times that one call is signed again after AWS refused its credentials for a reason that is not
-/// clear.
+/// The maximum number of times that one call is signed again after AWS rejected its credentials for an
+/// ambiguous reason.
 const INVALIDATIONS: u32 = 1;
 /// The factor by which a throttled request waits longer than others.
 const THROTTLED_SCALE: u32 = 3;
@@ -52,24 +52,24 @@ impl History {
     }
 }
 
-/// An answer that is an error.
+/// An error response.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Refusal<'a> {
     pub(super) status: u16,
     pub(super) code: &'a str,
     pub(super) message: &'a str,
-    /// The pause that the service asks for, in `Retry-After`.
+    /// The pause that the service requests, in `Retry-After`.
     pub(super) pause: Option<Duration>,
-    /// The answer's date shows that the request was signed with a wrong time.
+    /// Whether the date of the response shows that the request was signed with a wrong time.
     pub(super) wrong_time: bool,
 }
 
 /// The next step of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The answer is final, and says nothing about the load of the service.
+    /// Return the response: it is final, and says nothing about the load of the service.
     Return,
-    /// The service throttles or fails, and this was the last attempt.
+    /// Give up: the service throttles or fails, and this was the last attempt.
     GiveUp {
         throttled: bool,
     },
@@ -81,12 +81,12 @@ pub(super) enum Step {
     Retry(Backoff),
 }
 
-/// The reason to sign a request again.
+/// Why a request is signed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SignAgain {
     WrongTime,
     Expired,
-    /// AWS refuses the credentials. It may do so for a moment only, or because the session ended.
+    /// AWS rejects the credentials, possibly only for a moment, or because the session ended.
     Refused,
 }
 
@@ -95,21 +95,21 @@ pub(super) enum SignAgain {
 pub(super) struct Backoff {
     /// The bound of the random wait.
     longest: Duration,
-    /// The pause that the service asks for.
+    /// The pause that the service requests.
     pause: Duration,
-    /// The part of the retry budget that it takes.
+    /// The part of the retry budget that it uses.
     pub(super) cost: u32,
     pub(super) throttled: bool,
 }
 
 impl Backoff {
-    /// The wait, for a random number between 0 and 1.
+    /// Returns the wait, for a random number between 0 and 1.
     pub(super) fn wait(&self, random: f64) -> Duration {
         self.longest.mul_f64(random).max(self.pause)
     }
 }
 
-/// Decides about retries, by the settings.
+/// Decides about retries, according to the settings.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Policy(Retry);
 
@@ -118,13 +118,13 @@ impl Policy {
         Self(settings)
     }
 
-    /// The part of a pause that is granted to a service.
+    /// Returns the part of a requested pause that is granted.
     pub(super) fn granted_pause(&self, asked: Duration) -> Duration {
         asked.min(self.0.longest_retry_after)
     }
 
-    /// The retry after an attempt without an answer, unless it was the last. `lasting`: the next attempt would
-    /// fail in the same way.
+    /// Returns the retry after an attempt without a response, unless it was the last attempt. `lasting`:
+    /// the next attempt would fail in the same way.
     pub(super) fn after_no_answer(&self, history: &History, lasting: bool) -> Option<Backoff> {
         (!lasting && !self.is_last(history)).then(|| Backoff {
             longest: self.longest_wait(history, self.0.base),
@@ -134,10 +134,10 @@ impl Policy {
         })
     }
 
-    /// The step after an answer that is an error.
+    /// Returns the step after an error response.
     pub(super) fn after_refusal(&self, history: &History, refusal: &Refusal<'_>) -> Step {
         if let Some(because) = sign_again(history, refusal) {
-            // AWS may need a moment to accept credentials that it refused.
+            // AWS may need a moment to accept credentials that it rejected.
             let waits = history.invalidations > 0 || because == SignAgain::Refused;
             let longest_wait = if waits { self.longest_wait(history, self.0.base) } else { Duration::ZERO };
             return Step::SignAgain { because, longest_wait };
@@ -153,7 +153,7 @@ impl Policy {
         Step::Retry(Backoff {
             longest: self.longest_wait(history, scale),
             pause: refusal.pause.unwrap_or_default(),
-            // A service that throttles is healthy, and the rate limiter deals with it; the budget is for
+            // A service that throttles is healthy, and the rate limiter handles it; the budget is for
             // services that fail.
             cost: if throttled { 0 } else { ERROR_COST },
             throttled,
@@ -164,13 +164,13 @@ impl Policy {
         history.attempts >= self.0.attempts
     }
 
-    /// The bound of the next random wait: it doubles with every attempt ("full jitter").
+    /// Returns the bound of the next random wait: it doubles with every attempt ("full jitter").
     fn longest_wait(&self, history: &History, scale: Duration) -> Duration {
         scale.saturating_mul(1 << history.attempts.saturating_sub(1).min(16)).min(self.0.cap)
     }
 }
 
-/// The reason to sign a refused request again, if there is one.
+/// Returns why a rejected request should be signed again, if it should.
 fn sign_again(history: &History, refusal: &Refusal<'_>) -> Option<SignAgain> {
     let Refusal { code, message, wrong_time, .. } = *refusal;
     if wrong_time && is_skewed(code, message) && history.clock_corrections < CLOCK_CORRECTIONS {
@@ -184,7 +184,7 @@ fn sign_again(history: &History, refusal: &Refusal<'_>) -> Option<SignAgain> {
     }
 }
 
-/// The pause that a service asks for: `Retry-After` in seconds or as a date, or AWS's own
+/// Returns the pause that a service requests: `Retry-After` in seconds or as a date, or AWS's own
 /// `x-amz-retry-after` in milliseconds.
 pub(super) fn retry_after(answer: &Answer, now: SystemTime) -> Option<Duration> {
     let text = |name| answer.header(name).map(str::trim);
@@ -234,17 +234,17 @@ mod tests {
     }
 
     #[test]
-    fn an_error_decides_what_comes_next() {
+    fn an_error_decides_the_next_step() {
         let renewed_twice = History { renewals: 2, ..attempt(3) };
         let corrected_thrice = History { clock_corrections: 3, ..attempt(1) };
         let invalidated = History { invalidations: 1, ..attempt(2) };
         let refused = sign_again(SignAgain::Refused, 200);
         let table = [
-            // About the request, and so final.
+            // Errors about the request are final.
             (attempt(1), 404, "ResourceNotFoundException", false, Step::Return),
             (attempt(1), 403, "AccessDenied", false, Step::Return),
             (attempt(9), 400, "ValidationException", false, Step::Return),
-            // About the load or the health of the service.
+            // Errors about the load or the health of the service.
             (attempt(1), 400, "Throttling", false, retry(600, 0, 0, true)),
             (attempt(2), 429, "429", false, retry(1000, 0, 0, true)),
             (attempt(4), 400, "ThrottlingException", false, Step::GiveUp { throttled: true }),
@@ -252,19 +252,19 @@ mod tests {
             (attempt(2), 500, "InternalFailure", false, retry(400, 0, 5, false)),
             (attempt(3), 500, "InternalFailure", false, retry(800, 0, 5, false)),
             (attempt(4), 500, "InternalFailure", false, Step::GiveUp { throttled: false }),
-            // About the time in the signature, if the date of the answer says so.
+            // Errors about the time in the signature, if the date of the response confirms it.
             (attempt(1), 403, "AccessDenied", true, sign_again(SignAgain::WrongTime, 0)),
             (attempt(4), 403, "RequestTimeTooSkewed", true, sign_again(SignAgain::WrongTime, 0)),
             (attempt(1), 403, "RequestTimeTooSkewed", false, Step::Return),
             (corrected_thrice, 403, "RequestTimeTooSkewed", true, Step::Return),
             (invalidated, 403, "RequestTimeTooSkewed", true, sign_again(SignAgain::WrongTime, 400)),
-            // About the session.
+            // Errors about the session.
             (attempt(1), 400, "ExpiredToken", false, sign_again(SignAgain::Expired, 0)),
             (attempt(9), 400, "ExpiredTokenException", false, sign_again(SignAgain::Expired, 0)),
             (attempt(1), 403, "RequestExpired", true, sign_again(SignAgain::WrongTime, 0)),
             (corrected_thrice, 403, "RequestExpired", true, sign_again(SignAgain::Expired, 0)),
             (renewed_twice, 400, "ExpiredToken", false, Step::Return),
-            // About the credentials, for whatever reason.
+            // Errors about the credentials.
             (attempt(1), 403, "InvalidClientTokenId", false, refused),
             (attempt(1), 403, "SignatureDoesNotMatch", false, refused),
             (attempt(1), 403, "SignatureDoesNotMatch", true, sign_again(SignAgain::WrongTime, 0)),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_is_tried_again_unless_it_would_be_the_same() {
+    fn a_missing_response_is_retried_unless_the_cause_lasts() {
         for (attempts, lasting, retry) in [
             (1, false, Some(backoff(200, 0, 10, false))),
             (3, false, Some(backoff(800, 0, 10, false))),
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_to_sign_again_is_counted_for_itself() {
+    fn each_reason_to_sign_again_is_counted_separately() {
         let mut history = attempt(1);
         let refusal = Refusal { status: 403, code: "RequestExpired", wrong_time: true, ..Refusal::default() };
         let mut reasons = Vec::new();

@@ -1,4 +1,4 @@
-//! Reads from S3's answers that a bucket is in another region, in every form that botocore's
+//! Detects in S3's responses that a bucket is in another region, in every form that botocore's
 //! `S3RegionRedirector` follows.
 
 use std::{
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::answer::Answer;
 
-/// The regions in which buckets were found.
+/// The known regions of buckets.
 #[derive(Debug, Default)]
 pub(super) struct BucketRegions(Mutex<HashMap<String, Region>>);
 
@@ -27,13 +27,13 @@ impl BucketRegions {
     }
 }
 
-/// The bucket that a call is about, unless it is named by the ARN of an access point.
+/// Returns the bucket of a call, unless the input names it by the ARN of an access point.
 pub(super) fn bucket_of<'i>(service: &str, input: &'i Value) -> Option<&'i str> {
     let bucket = (service == "s3").then(|| input.get("Bucket")?.as_str()).flatten()?;
     (!bucket.starts_with("arn:")).then_some(bucket)
 }
 
-/// Returns whether S3 says that the bucket is in another region.
+/// Returns whether S3 reports that the bucket is in another region.
 pub(super) fn is_elsewhere(operation: &Operation, answer: &Answer, error: &WireError) -> bool {
     let is_head = operation.model().method == http::Method::HEAD;
     matches!(answer.status, 301 | 302 | 307 | 308)
@@ -42,23 +42,23 @@ pub(super) fn is_elsewhere(operation: &Operation, answer: &Answer, error: &WireE
         || (answer.status == 400 && (is_head || region_of_header(answer).is_some()))
 }
 
-/// The region that an answer names, in a header or in its error.
+/// Returns the region that a response names, in a header or in its error.
 pub(super) fn named_region(answer: &Answer, error: &WireError) -> Option<Region> {
     region_of_header(answer).or_else(|| region_of_error(error))
 }
 
-/// The region that the header of an answer names.
+/// Returns the region that the header of a response names.
 pub(super) fn region_of_header(answer: &Answer) -> Option<Region> {
     Region::new(answer.header("x-amz-bucket-region")?).ok()
 }
 
-/// The region that an error names: in an element of its own, or only in its message
-/// (`the region 'us-east-1' is wrong; expecting 'eu-west-1'`).
+/// Returns the region that an error names: in its own element, or only in its message (`the region
+/// 'us-east-1' is wrong; expecting 'eu-west-1'`).
 fn region_of_error(error: &WireError) -> Option<Region> {
     let named =
         error.region.as_deref().or_else(|| error.message.split("expecting '").nth(1)?.split('\'').next());
     match named? {
-        // How S3 used to call its first regions.
+        // S3's legacy name of its first European region.
         "EU" => Region::new("eu-west-1").ok(),
         "US" => Region::new("us-east-1").ok(),
         region => Region::new(region).ok(),

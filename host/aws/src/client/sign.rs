@@ -1,4 +1,4 @@
-//! Signing requests, AWS's way (Signature Version 4).
+//! Signs requests (AWS Signature Version 4).
 
 use std::time::SystemTime;
 
@@ -17,7 +17,7 @@ use crate::errors::CallError;
 /// Adds the headers of the signature.
 ///
 /// # Errors
-/// [`CallError::Signing`] where a header is no text.
+/// [`CallError::Signing`] if a header is not text.
 pub(super) fn sign_request(
     request: &mut http::Request<()>,
     body: &[u8],
@@ -29,7 +29,7 @@ pub(super) fn sign_request(
     let failed = |error: &dyn std::fmt::Display| CallError::Signing(error.to_string());
     let mut settings = SigningSettings::default();
     if service.starts_with("s3") {
-        // S3 alone takes paths as they are and wants to see the body's hash.
+        // Only S3 takes paths without double encoding and requires the hash of the body.
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;

@@ -23,7 +23,7 @@ pub(super) struct Transport {
     max_response_bytes: usize,
 }
 
-/// The credentials and the time that a request was signed with.
+/// The credentials and the time with which a request was signed.
 pub(crate) struct Signature {
     pub(crate) credentials: Arc<Issued>,
     pub(crate) at: Stamp,
@@ -45,7 +45,8 @@ impl Transport {
         }
     }
 
-    /// What the official SDK needs to send as this does: connections, clock, limit of one attempt.
+    /// Returns what the official SDK needs to send like this transport: connections, clock, limit of one
+    /// attempt.
     #[cfg(feature = "aws-sdk-ec2")]
     pub(super) fn sdk_parts(&self) -> (crate::sdk_transport::SdkTransport, Clock, Duration) {
         let transport = crate::sdk_transport::SdkTransport::new(self.http.clone());
@@ -62,12 +63,12 @@ pub(crate) struct Request<'r> {
     pub(crate) to: &'r Destination,
 }
 
-/// Signs a request and sends it once. Limits and retries are those of the [attempts](super::attempts).
+/// Signs a request and sends it once. The [attempts](super::attempts) apply limits and retries.
 pub(crate) trait Sender: Sync {
     /// Sends the request.
     ///
     /// # Errors
-    /// [`CallError`] where the request cannot be signed, or its answer is too large.
+    /// [`CallError`] if the request cannot be signed, or its response is too large.
     fn send(&self, request: Request<'_>) -> impl Future<Output = Result<Reply, CallError>> + Send;
 }
 
@@ -98,7 +99,7 @@ impl Sender for Transport {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = read_body(response, self.max_response_bytes).await;
         match body.map(|body| Answer { status, headers, body }) {
-            // A proxy says so, not AWS.
+            // This status comes from a proxy, not from AWS.
             Ok(Answer { status: 407, .. }) => Ok(Reply::NoAnswer(TransportError::proxy_login())),
             Ok(answer) => Ok(Reply::Answer(answer, Signature { credentials, at })),
             Err(BodyError::Silent(error)) => Ok(Reply::NoAnswer(TransportError::new(error))),

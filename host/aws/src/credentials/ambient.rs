@@ -1,4 +1,4 @@
-//! The credentials that the machine has: whatever the official SDK finds.
+//! The credentials of the machine, as the official SDK finds them.
 
 use async_trait::async_trait;
 use aws_config::{default_provider::credentials::DefaultCredentialsChain, provider_config::ProviderConfig};
@@ -11,8 +11,8 @@ use berth_core::error_chain;
 use super::source::{CredentialSource, IssueError};
 use crate::{clock::Clock, sdk_transport::SdkTransport};
 
-/// The SDK's own chain: environment, profile, web identity, container (ECS, EKS pod identity),
-/// instance profile. Built each time, since it reads files only once.
+/// The SDK's own chain: environment, profile, web identity, container (ECS, EKS pod identity), instance
+/// profile. Built for each refresh, since it reads files only once.
 pub(super) struct Ambient {
     pub(super) transport: SdkTransport,
     pub(super) clock: Clock,
@@ -28,7 +28,7 @@ impl CredentialSource for Ambient {
         let region = aws_sdk_sts::config::Region::new(self.region);
         let chain = DefaultCredentialsChain::builder().configure(config).region(region).build().await;
         chain.provide_credentials().await.map_err(|error| match error {
-            // That a machine has no metadata service is no matter of the network.
+            // A missing metadata service is not a network problem.
             CredentialsError::CredentialsNotLoaded(_) => IssueError::new(error_chain(&error)),
             error => IssueError::of_error(&error),
         })

@@ -18,7 +18,7 @@ use super::{
 #[derive(Clone)]
 pub(super) struct Signer {
     pub(super) session: Arc<Session>,
-    /// Its role; none for the base identity.
+    /// Its role; `None` for the base identity.
     pub(super) role: Option<RoleArn>,
 }
 
@@ -29,14 +29,14 @@ pub(super) struct AssumedRole {
     pub(super) role: RoleArn,
     pub(super) name: &'static str,
     pub(super) external_id: Option<SecretString>,
-    /// The session policy scopes the role down.
+    /// Whether the session policy scopes the role down.
     pub(super) scope_down: bool,
 }
 
 #[async_trait]
 impl CredentialSource for AssumedRole {
     async fn issue(&self) -> Result<Credentials, IssueError> {
-        // An error of the signer itself names the signer's role.
+        // An error of the signer names the signer's role.
         self.signer.session.get().await.map_err(|error| match &self.signer.role {
             Some(role) => IssueError { text: format!("role {role}: {error}"), ..error },
             None => error,
@@ -62,7 +62,7 @@ impl CredentialSource for AssumedRole {
     }
 }
 
-/// A text without a secret.
+/// Removes a secret from a text.
 fn without(text: &str, secret: &str) -> String {
     if secret.is_empty() { text.to_owned() } else { text.replace(secret, "[redacted]") }
 }

@@ -1,4 +1,4 @@
-//! The identity behind credentials.
+//! The identity of credentials.
 
 use berth_core::{AccountId, Partition};
 
@@ -11,13 +11,14 @@ pub(crate) struct CallerIdentity {
 }
 
 impl CallerIdentity {
-    /// The principal as a trust policy names it: the role, not its session.
+    /// Returns the principal as a trust policy names it: the role, not its session.
     pub(crate) fn principal(&self) -> String {
         let parts: Vec<&str> = self.arn.splitn(6, ':').collect();
         match parts[..] {
             ["arn", partition, "sts", _, account, resource] => {
                 match resource.strip_prefix("assumed-role/").and_then(|rest| rest.split('/').next()) {
-                    // The path of a role is not part of a session's ARN; the name is enough to find it.
+                    // The ARN of a session does not contain the path of the role; the name is enough to
+                    // identify it.
                     Some(role) => format!("arn:{partition}:iam::{account}:role/{role}"),
                     None => self.arn.clone(),
                 }

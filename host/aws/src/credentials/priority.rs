@@ -1,8 +1,8 @@
-//! Which of the configured credential providers is used.
+//! Chooses among the configured credential providers.
 
 use crate::{AwsConfig, CredentialProvider};
 
-/// The first provider of the priority list that has what it needs.
+/// Returns the first provider of the priority list whose settings are complete.
 pub(super) fn choose(config: &AwsConfig) -> CredentialProvider {
     let priority = match &config.credential_provider_priority[..] {
         [] => &CredentialProvider::DEFAULT_PRIORITY[..],
@@ -15,9 +15,9 @@ pub(super) fn choose(config: &AwsConfig) -> CredentialProvider {
         CredentialProvider::AssumeRole => roles,
     });
     found.unwrap_or(match config.static_keys {
-        // Keys that the priority list forgets are still the only identity that was given.
+        // The priority list does not include the keys, but they are the only configured identity.
         Some(_) => CredentialProvider::StaticCredential,
-        // Nothing configured: whatever the machine has.
+        // Nothing is configured: use the credentials of the machine.
         None => CredentialProvider::AssumeRole,
     })
 }

@@ -1,4 +1,4 @@
-//! Sessions: credentials that are kept fresh.
+//! Sessions: credentials that are renewed before they expire.
 
 use std::{
     fmt,
@@ -13,23 +13,22 @@ use tokio::sync::Mutex;
 use super::source::{CredentialSource, IssueError};
 use crate::{clock::Clock, errors::AWS};
 
-/// The time for which credentials are used that look expired when they arrive: with a clock that no answer
-/// has corrected, their expiry says nothing. AWS's shortest sessions last fifteen minutes.
+/// How long credentials are used that look expired on arrival: as long as no response has corrected the
+/// clock, their expiry is not reliable. AWS's shortest sessions last fifteen minutes.
 const UNCORRECTED_CLOCK_GRACE: Duration = Duration::from_mins(10);
 
-/// The shortest time between two renewals because of an answer that has another meaning, too.
+/// The minimum time between two renewals that are caused by an ambiguous response.
 const INVALIDATION_INTERVAL: Duration = Duration::from_mins(1);
 
-/// The time for which a session counts as accepted after AWS last accepted it.
+/// How long a session counts as accepted after AWS last accepted it.
 const RECENT: Duration = Duration::from_mins(5);
 
-/// Credentials as they were issued. Two values are the same only if they were issued together.
+/// Credentials as issued. Two values are equal only if they were issued together.
 #[derive(Debug)]
 pub(crate) struct Issued {
     credentials: Credentials,
     at: Instant,
-    /// Their lifetime when they were issued; `None` where they do not expire. Zero says that a clock is
-    /// wrong.
+    /// The lifetime when they were issued; `None` if they do not expire. Zero means that a clock is wrong.
     life: Option<Duration>,
 }
 
@@ -48,7 +47,7 @@ impl Issued {
         self.life.is_some()
     }
 
-    /// The time since they were issued.
+    /// Returns the time since they were issued.
     pub(super) fn age(&self) -> Duration {
         self.at.elapsed()
     }
@@ -70,8 +69,8 @@ impl Issued {
     }
 }
 
-/// Credentials that are kept fresh: issued once, and again ahead of their expiry or when AWS refuses them,
-/// by one caller at a time. All callers that wait get the same result.
+/// Credentials that are renewed before they expire or when AWS rejects them. Only one caller renews at a
+/// time; all waiting callers get the same result.
 pub(crate) struct Session {
     source: Box<dyn CredentialSource>,
     clock: Clock,
@@ -82,7 +81,7 @@ pub(crate) struct Session {
 
 #[derive(Default)]
 struct History {
-    /// The number of times that the source failed, and its last error.
+    /// The number of failures of the source, and its last error.
     failures: u64,
     error: Option<IssueError>,
     /// The time of the last invalidation.
@@ -108,10 +107,10 @@ impl Session {
         }
     }
 
-    /// Credentials that are good for at least a moment, by AWS's clock.
+    /// Returns credentials that are valid for at least a moment, by AWS's clock.
     ///
     /// # Errors
-    /// A [`Problem`] when there are none left and no new ones can be had.
+    /// A [`Problem`] if none are left and no new ones can be obtained.
     pub(crate) async fn credentials(&self) -> Result<Arc<Issued>, Problem> {
         self.get().await.map_err(|error| match error.transport {
             Some(silence) => silence.problem(AWS, error.text),
@@ -119,7 +118,7 @@ impl Session {
         })
     }
 
-    /// Forgets credentials that AWS called expired, unless newer ones are there already.
+    /// Discards credentials that AWS called expired, unless newer ones are already there.
     pub(crate) fn expire(&self, used: &Arc<Issued>) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, used)) {
@@ -127,8 +126,8 @@ impl Session {
         }
     }
 
-    /// Does the same for credentials that AWS refused for a reason that is not clear. Once a minute at most:
-    /// where the credentials are not the reason, new ones are of no use.
+    /// Discards credentials that AWS rejected for an ambiguous reason. At most once a minute: if the
+    /// credentials are not the cause, new ones do not help.
     pub(crate) fn invalidate(&self, used: &Arc<Issued>) {
         {
             let mut history = self.history();
@@ -167,7 +166,7 @@ impl Session {
         let failures = self.history().failures;
         let _renewing = match (&usable, self.renewing.try_lock()) {
             (_, Ok(renewing)) => renewing,
-            // Someone else renews them; these do meanwhile.
+            // Another caller is renewing them; the current ones are still valid.
             (Some(issued), Err(_)) => return Ok(issued.clone()),
             (None, Err(_)) => self.renewing.lock().await,
         };
@@ -190,7 +189,7 @@ impl Session {
             }
             Err(error) => {
                 if let Some(issued) = usable {
-                    tracing::warn!(%error, "credentials could not be renewed ahead of their expiry");
+                    tracing::warn!(%error, "could not renew credentials before their expiry");
                     return Ok(issued);
                 }
                 let mut history = self.history();
@@ -227,7 +226,7 @@ mod tests {
             }
             let (now, life) = (SystemTime::now(), Duration::from_secs(self.life.unsigned_abs()));
             let expiry = if self.life < 0 { now - life } else { now + life };
-            // The same key each time: what counts is when they were issued.
+            // The key is always the same: only the time of issue matters.
             Ok(Credentials::new("key", "secret", None, Some(expiry), "test"))
         }
     }
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_refusals_of_one_lease_renew_it_once() {
+    async fn many_rejections_of_one_session_renew_it_once() {
         let (session, issued) = session(3600, false);
         let used = session.get().await.unwrap();
         let refused = (0..10).map(|_| async {
@@ -249,14 +248,14 @@ mod tests {
         let renewed = futures::future::join_all(refused).await;
         assert!(renewed.iter().all(|lease| !Arc::ptr_eq(lease, &used)));
         assert_eq!(issued.load(Ordering::SeqCst), 2);
-        // A late refusal of the old ones says nothing about the new ones.
+        // A late rejection of the old credentials says nothing about the new ones.
         session.expire(&used);
         session.get().await.unwrap();
         assert_eq!(issued.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]
-    async fn a_failed_renewal_is_shared_by_all_who_wait() {
+    async fn a_failed_renewal_is_shared_by_all_waiting_callers() {
         let (session, issued) = session(3600, true);
         let all = futures::future::join_all((0..10).map(|_| session.get())).await;
         assert!(all.iter().all(Result::is_err));
@@ -289,7 +288,7 @@ mod tests {
     #[tokio::test]
     async fn expiry_is_judged_by_the_clock_of_aws() {
         let (session, issued) = session(-3600, false);
-        // This machine is two hours ahead, so that an hour is left.
+        // This machine's clock is two hours ahead, so one hour is left.
         let date = aws_smithy_types::DateTime::from(SystemTime::now() - Duration::from_hours(2));
         let date = date.fmt(aws_smithy_types::date_time::Format::HttpDate).unwrap();
         assert!(session.clock.correct_by(&session.clock.stamp(), Some(&date)));

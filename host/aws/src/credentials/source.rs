@@ -1,5 +1,5 @@
-//! The trait of the sources of credentials. Each source has a file: static keys, the machine's own
-//! credentials, a web identity token, and a role that other credentials assume.
+//! The trait of credential sources. Each source has a file: static keys, the machine's own credentials, a
+//! web identity token, and a role that other credentials assume.
 
 use std::fmt;
 
@@ -15,15 +15,15 @@ pub(super) trait CredentialSource: Send + Sync {
     async fn issue(&self) -> Result<Credentials, IssueError>;
 }
 
-/// A source issued no credentials.
+/// A source could not issue credentials.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{text}")]
 pub(super) struct IssueError {
-    /// `<code>: <message>` where AWS answered.
+    /// `<code>: <message>` if AWS responded.
     pub(super) text: String,
     pub(super) code: Option<String>,
     pub(super) message: String,
-    /// The cause, where no answer came.
+    /// The cause, if there was no response.
     pub(super) transport: Option<TransportError>,
 }
 
@@ -47,7 +47,7 @@ impl IssueError {
         }
     }
 
-    /// Of something else than an answer.
+    /// Wraps an error other than an AWS response.
     pub(super) fn of_error(error: &(dyn std::error::Error + 'static)) -> Self {
         let transport = TransportError::find(error);
         let text = match &transport {

@@ -26,12 +26,12 @@ use crate::{
     sdk_transport::SdkTransport,
 };
 
-/// The age from which temporary credentials may be revoked ones, so that a denial may be due to them.
+/// The age from which temporary credentials may have been revoked, so that a denial may be due to them.
 const REVOCABLE: Duration = Duration::from_mins(1);
 
-/// The most times that one request is signed again because the clock was wrong.
+/// The maximum number of times that one request is signed again because the clock was wrong.
 const CORRECTIONS: u32 = 2;
-/// The most times that one request renews the session that signs it.
+/// The maximum number of times that one request renews the session that signs it.
 const RENEWALS: u32 = 2;
 
 /// STS, in the main region of the partition.
@@ -46,11 +46,11 @@ pub(super) struct Sts {
     pub(super) duration: Option<i32>,
     /// The session policy.
     pub(super) policy: Option<String>,
-    /// The limit of one attempt.
+    /// The time limit of one attempt.
     timeout: Duration,
-    /// The wait before a request is sent again that STS may refuse for a moment only.
+    /// The wait before a request is repeated that STS may reject only temporarily.
     pub(super) pause: Duration,
-    /// The clients. One takes ten kilobytes, so that all roles share them.
+    /// The clients. Each takes ten kilobytes, so all roles share them.
     signed: OnceLock<StsClient>,
     unsigned: OnceLock<StsClient>,
 }
@@ -78,12 +78,12 @@ impl Sts {
         }
     }
 
-    /// For requests that name their credentials.
+    /// Returns the client for requests with explicit credentials.
     pub(super) fn signed(&self) -> &StsClient {
         self.signed.get_or_init(|| StsClient::from_conf(self.config().build()))
     }
 
-    /// For requests without a signature.
+    /// Returns the client for unsigned requests.
     pub(super) fn unsigned(&self) -> &StsClient {
         self.unsigned.get_or_init(|| StsClient::from_conf(self.config().allow_no_auth().build()))
     }
@@ -93,24 +93,24 @@ impl Sts {
             .behavior_version(BehaviorVersion::latest())
             .http_client(self.transport.clone().at(self.clock.clone()))
             .time_source(self.clock.clone())
-            // Corrected by our own clock, which all services share.
+            // Our own clock, which all services share, corrects the skew.
             .disable_clock_skew_correction(true)
             .region(aws_sdk_sts::config::Region::new(self.region))
             .retry_config(RetryConfig::standard().with_max_attempts(5))
             .timeout_config(TimeoutConfig::builder().read_timeout(self.timeout).build())
-            // It gives up after five seconds without an answer, whatever the limit is.
+            // This protection gives up after five seconds without a response, whatever the time limit is.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            // Credentials are cached in their `Session`, where expiry can be acted on.
+            // `Session` caches the credentials and handles their expiry.
             .identity_cache(IdentityCache::no_cache());
         match &self.endpoint {
-            // It is asked as it is, whatever kind of endpoint AWS's own would be.
+            // An override is used unchanged, independent of the type of AWS's endpoint.
             Some(endpoint) => config.endpoint_url(endpoint),
             None => config.use_fips(self.fips).use_dual_stack(self.dual_stack),
         }
     }
 
-    /// Sends a request, signed by a session if one is given. Signs it again when the clock was wrong, and
-    /// renews the session when STS refuses it; a few times each.
+    /// Sends a request, signed by a session if there is one. Signs it again if the clock was wrong, and
+    /// renews the session if STS rejects it; each a limited number of times.
     pub(super) async fn ask<T, E, F>(
         &self,
         signer: Option<&Session>,
@@ -169,20 +169,20 @@ impl Sts {
     }
 }
 
-/// Returns whether a denial may be due to a revoked session: IAM then denies everything to what was
-/// issued before.
+/// Returns whether a denial may be due to a revoked session: IAM then denies everything to sessions issued
+/// earlier.
 fn is_revoked(code: &str, temporary: bool, age: Duration) -> bool {
     ErrorClass::of(code) == ErrorClass::Denied && temporary && age > REVOCABLE
 }
 
-/// The credentials of an answer.
+/// Returns the credentials of a response.
 pub(super) fn credentials(
     answer: Option<&StsCredentials>,
     provider: &'static str,
 ) -> Result<Credentials, IssueError> {
-    let answer = answer.ok_or_else(|| IssueError::new("STS answered without credentials"))?;
+    let answer = answer.ok_or_else(|| IssueError::new("the STS response has no credentials"))?;
     let expiry = SystemTime::try_from(*answer.expiration())
-        .map_err(|error| IssueError::new(format!("STS gave an expiry that is no time: {error}")))?;
+        .map_err(|error| IssueError::new(format!("the STS response has an invalid expiry: {error}")))?;
     Ok(Credentials::new(
         answer.access_key_id(),
         answer.secret_access_key(),
@@ -192,14 +192,14 @@ pub(super) fn credentials(
     ))
 }
 
-/// A role that was assumed must be in the account that its ARN names: what it reads is filed under
+/// Checks that an assumed role is in the account of its ARN: the resources that it reads are assigned to
 /// that account.
 pub(super) fn check_account(role: &RoleArn, assumed: Option<&str>) -> Result<(), IssueError> {
     let account = assumed.and_then(|arn| arn.split(':').nth(4));
     match account {
         Some(account) if account == role.account().as_str() => Ok(()),
-        Some(account) => Err(IssueError::new(format!("STS answered with a role of account {account}"))),
-        None => Err(IssueError::new("STS did not say which role it assumed")),
+        Some(account) => Err(IssueError::new(format!("STS returned a role of account {account}"))),
+        None => Err(IssueError::new("the STS response does not name the assumed role")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A role that is assumed with a web identity token (IRSA and the like).
+//! A role that is assumed with a web identity token (for example, IRSA).
 
 use std::{path::Path, sync::Arc};
 
@@ -13,13 +13,13 @@ use super::{
 };
 use crate::{WebIdentity, errors::is_expired};
 
-/// A role that a web identity token assumes. STS takes no external ID here.
+/// A role that a web identity token assumes. STS accepts no external ID here.
 pub(super) struct WebIdentityRole {
     pub(super) sts: Arc<Sts>,
     pub(super) web_identity: WebIdentity,
     pub(super) role: RoleArn,
     pub(super) name: &'static str,
-    /// The session policy scopes the role down.
+    /// Whether the session policy scopes the role down.
     pub(super) scope_down: bool,
 }
 
@@ -47,7 +47,7 @@ impl CredentialSource for WebIdentityRole {
         let token = read_token(&self.web_identity.token_file).await?;
         match self.with_token(&token).await {
             Err(error) if error.code.as_deref().is_some_and(|code| is_expired(code, &error.message)) => {
-                // The file may have been renewed meanwhile.
+                // The file may have been renewed in the meantime.
                 tokio::time::sleep(self.sts.pause).await;
                 match read_token(&self.web_identity.token_file).await {
                     Ok(fresh) if fresh != token => self.with_token(&fresh).await,
@@ -61,10 +61,10 @@ impl CredentialSource for WebIdentityRole {
 
 async fn read_token(file: &Path) -> Result<String, IssueError> {
     let token = tokio::fs::read_to_string(file).await.map_err(|error| {
-        IssueError::new(format!("web identity token file `{}` cannot be read: {error}", file.display()))
+        IssueError::new(format!("cannot read the web identity token file `{}`: {error}", file.display()))
     })?;
     match token.trim() {
-        "" => Err(IssueError::new(format!("web identity token file `{}` is empty", file.display()))),
+        "" => Err(IssueError::new(format!("the web identity token file `{}` is empty", file.display()))),
         token => Ok(token.to_owned()),
     }
 }

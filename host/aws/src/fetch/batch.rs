@@ -18,13 +18,13 @@ use super::{
 };
 use crate::errors::CallError;
 
-/// The remedy where a batch leaves open what became of a resource.
-const ASKED_AGAIN: &str = "its entity stays as it is; the next resync asks again";
+/// The remedy if a batch does not report what happened to a resource.
+const ASKED_AGAIN: &str = "its entity is kept unchanged; the next resync retries the call";
 
 impl Reader {
-    /// Requests many items at once. Where the service refuses, one item may be the cause: the batch is halved
-    /// until that item is alone. Once every item of a batch was refused by itself, the next batches are not
-    /// halved.
+    /// Requests many items at once. If the service rejects the request, one item may be the cause: the
+    /// batch is halved until that item is alone. Once every item of a batch was rejected individually, the
+    /// next batches are not halved.
     pub(super) async fn batch(
         &self,
         ready: &ReadyStep,
@@ -62,16 +62,16 @@ impl Reader {
                 Value::Array(positions.iter().map(|at| resources[*at].item.value().clone()).collect());
             let bindings =
                 Bindings { items: Some(&items), item: None, steps: None, ..self.bindings_of(Some(first)) };
-            // The region may come from the item; the batch shares it.
+            // The region may depend on the item; all items of a batch share it.
             let target = match self.target_of(ready, &self.bindings_of(Some(first))) {
                 Ok(target) => target,
                 Err(problem) => return Ok(all(&positions, || StepResult::Fail(problem.clone()))),
             };
             let whole = match self.full_answer(ready, &target, render(ready, &bindings)).await {
                 Ok(whole) => whole,
-                // One item that vanished between list and batch, or that may not be read, fails some
-                // services' whole batch: the others are asked for again without it. An error drops only
-                // what was asked for alone.
+                // With some services, one item that was deleted after the list, or that may not be read,
+                // fails the whole batch: the others are requested again without it. An error drops an item
+                // only if that item was requested alone.
                 Err(error) if positions.len() > 1 && self.may_halve(ready, &error) => {
                     let (left, right) = positions.split_at(positions.len() / 2);
                     let (left, right) = (left.to_vec(), right.to_vec());
@@ -114,7 +114,7 @@ fn all(positions: &[usize], outcome: impl Fn() -> StepResult) -> Vec<(usize, Ste
     positions.iter().map(|at| (*at, outcome())).collect()
 }
 
-/// Gives each item of a batch the result with its key, or what the batch says about its failure.
+/// Assigns each item of a batch the result with its key, or the failure that the batch reports.
 fn matched(
     ready: &ReadyStep,
     positions: &[usize],
@@ -133,7 +133,7 @@ fn matched(
     let failed = |key: &Value| {
         let paths = matching.failures.as_ref()?;
         let failures = whole.failures.iter().filter(|failure| paths.key.first(failure) == Some(key));
-        // Of several, one that leaves open whether the item exists counts.
+        // If several are reported, prefer one that leaves open whether the item exists.
         failures.map(|failure| reason_of(paths, failure)).reduce(Option::or)
     };
     let outcome = |at: usize| {
@@ -163,14 +163,14 @@ fn matched(
     positions.iter().map(|at| (*at, outcome(*at))).collect()
 }
 
-/// The reason why a batch has no result for an item; `None` when the item does not exist.
+/// Returns why a batch has no result for an item; `None` if the item does not exist.
 fn reason_of<'f>(paths: &BatchFailures, failure: &'f Value) -> Option<&'f str> {
     let reason = paths.reason.as_ref()?.first(failure).and_then(Value::as_str);
-    let reason = reason.unwrap_or("no reason is given");
+    let reason = reason.unwrap_or("no reason given");
     (!paths.missing.contains(reason)).then_some(reason)
 }
 
-/// The result for an item that does not exist, as the service says.
+/// Returns the result for an item that does not exist, according to the service.
 fn missing(ready: &ReadyStep) -> StepResult {
     match ready.unmatched() {
         Unmatched::Absent => StepResult::Absent,
@@ -178,7 +178,7 @@ fn missing(ready: &ReadyStep) -> StepResult {
     }
 }
 
-/// The result for an item that a batch does not mention.
+/// Returns the result for an item that a batch does not mention.
 fn unmatched(ready: &ReadyStep, item: &Item) -> StepResult {
     match ready.unmatched() {
         Unmatched::Drop => StepResult::Drop,
@@ -187,7 +187,7 @@ fn unmatched(ready: &ReadyStep, item: &Item) -> StepResult {
             Problem::new(
                 ProblemCode::AwsInvalidAnswer,
                 format!(
-                    "`{}:{}` does not mention {}, so it is not known whether it exists",
+                    "`{}:{}` does not mention {}: it may or may not exist",
                     ready.step.service,
                     ready.step.operation,
                     item.label()

@@ -1,4 +1,4 @@
-//! The memory budget of what is read and not mapped yet, over all units.
+//! The memory budget of unmapped data, over all units.
 
 use std::{
     collections::HashMap,
@@ -12,28 +12,29 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The unit of the budget, in bytes. An answer takes several times its size once it is decoded, and its
-/// size again as the batches that are mapped.
+/// The unit of the budget, in bytes. A decoded response takes several times its size, and its batches for
+/// the mapping take its size again.
 const UNIT: usize = 1 << 10;
 
-/// How many times the budget may be requested at once: while some answers are mapped, others come.
+/// The multiple of the budget that may be requested at once: while some responses are mapped, others
+/// arrive.
 const AHEAD: usize = 2;
-/// The assumed size of an answer before there was one to the same call.
+/// The assumed size of the first response to a call.
 const UNKNOWN: usize = 1 << 20;
 
-/// The longest that a unit waits for others' answers: those of an account that AWS throttles may take
-/// minutes, and must not delay the others.
+/// The maximum time that a unit waits for others' responses: those of a throttled account may take minutes,
+/// and must not delay the others.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// The memory for answers on their way to the mapping, in bytes as they came over the wire.
+/// The memory for unmapped responses, in bytes as received.
 #[derive(Debug)]
 pub(crate) struct Budget {
     room: Arc<Semaphore>,
     limit: usize,
-    /// For answers that have been requested, by the size of those to the same call.
+    /// For requested responses, by the size of earlier responses to the same call.
     pending: Arc<Semaphore>,
-    /// One unit at a time looks up how much to request: answers that came meanwhile may show that it is
-    /// less.
+    /// Only one unit at a time estimates how much to request: responses that arrived in the meantime may
+    /// lower the estimate.
     requesting: tokio::sync::Mutex<()>,
     usual: Mutex<HashMap<String, usize>>,
 }
@@ -51,30 +52,31 @@ impl Budget {
         }
     }
 
-    /// The likely size of an answer to a call.
+    /// Returns the expected size of a response to a call.
     fn usual(&self, call: &str) -> usize {
         let usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
         usual.get(call).copied().unwrap_or(UNKNOWN)
     }
 
-    /// The largest answer counts for long, since most units may have little and a few have much.
+    /// Updates the estimate. The largest response counts for a long time, since most units may have little
+    /// data and a few may have much.
     fn learn(&self, call: String, bytes: usize) {
         let mut usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
         let usual = usual.entry(call).or_insert(UNKNOWN);
         *usual = bytes.max(*usual - *usual / 8);
     }
 
-    /// The part of one unit.
+    /// Returns the share of one unit.
     pub(crate) fn unit(self: &Arc<Self>) -> Arc<UnitBudget> {
         Arc::new(UnitBudget { budget: Arc::clone(self), permits: AtomicUsize::new(0) })
     }
 }
 
-/// The part of a [`Budget`] that one unit uses.
+/// The share of a [`Budget`] that one unit uses.
 ///
-/// A unit that holds a permit never waits: it releases the permit only when it goes on. So the units that
-/// already read may exceed the limit, and no more of them begin. A unit without a permit may wait for one
-/// while its request is under way, since no unit with a permit waits for that.
+/// A unit that holds a permit never waits: it releases the permit only when it continues. So units that
+/// have begun may exceed the limit, and no further units begin. A unit without a permit may wait for one
+/// while its request is in flight, since no unit with a permit waits for that request.
 #[derive(Debug)]
 pub(crate) struct UnitBudget {
     budget: Arc<Budget>,
@@ -82,11 +84,11 @@ pub(crate) struct UnitBudget {
 }
 
 impl UnitBudget {
-    /// Waits until an answer may be requested. Its size is estimated by those of answers to the same `call`.
+    /// Waits until a response may be requested. Its size is estimated from responses to the same `call`.
     pub(crate) async fn request(self: &Arc<Self>, call: String) -> PendingPermit {
         let mut permit = None;
         if self.permits.load(Ordering::Relaxed) == 0 {
-            // Neither is ever closed; the first is given back at once.
+            // Neither is ever closed; the first permit is returned at once.
             _ = self.budget.room.acquire().await;
             let pending = async {
                 let _requesting = self.budget.requesting.lock().await;
@@ -107,7 +109,7 @@ impl UnitBudget {
         self.permit(permit.ok())
     }
 
-    /// Reserves memory for an answer, beyond the limit if need be.
+    /// Reserves memory for a response, beyond the limit if necessary.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> MemoryPermit {
         let room = Arc::clone(&self.budget.room);
         self.permit(room.try_acquire_many_owned(self.weight(bytes)).ok())
@@ -123,7 +125,7 @@ impl UnitBudget {
     }
 }
 
-/// Memory for an answer that has been requested.
+/// Memory for a requested response.
 pub(crate) struct PendingPermit {
     unit: Arc<UnitBudget>,
     call: String,
@@ -131,15 +133,15 @@ pub(crate) struct PendingPermit {
 }
 
 impl PendingPermit {
-    /// Acquires memory for the answer itself, and waits for it if this unit holds none. Until then it counts
-    /// as pending: its bytes are there, and no more are wanted.
+    /// Acquires memory for the response itself, and waits for it if this unit holds none. Until then it
+    /// counts as pending: its bytes are there, and no further ones are requested.
     pub(crate) async fn answered(mut self, bytes: usize) -> MemoryPermit {
         self.unit.budget.learn(std::mem::take(&mut self.call), bytes);
         self.unit.acquire(bytes).await
     }
 }
 
-/// Memory in use, until the permit is dropped.
+/// Memory in use, held until dropped.
 pub(crate) struct MemoryPermit {
     unit: Arc<UnitBudget>,
     _permit: Option<OwnedSemaphorePermit>,
@@ -166,13 +168,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_unit_without_room_waits_and_one_that_holds_some_goes_on() {
+    async fn a_unit_without_memory_waits_and_one_with_memory_continues() {
         let budget = Arc::new(Budget::new(10 * UNIT));
         let (first, second) = (budget.unit(), budget.unit());
         let held = first.acquire(9 * UNIT).await;
         assert!(second.request("list".into()).now_or_never().is_some(), "there is some room");
         assert!(second.acquire(2 * UNIT).now_or_never().is_none(), "but not enough");
-        // Over the limit, since nobody else could make the first one's room free.
+        // Exceeds the limit: nobody else could free the memory of the first one.
         let more = first.acquire(5 * UNIT).now_or_never();
         assert!(more.is_some());
         let waits = tokio::spawn({
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_larger_than_the_limit_waits_for_all_of_it() {
+    async fn a_response_above_the_limit_waits_for_the_whole_limit() {
         let budget = Arc::new(Budget::new(10 * UNIT));
         let held = budget.unit().acquire(1).await;
         let large = budget.unit();
@@ -196,10 +198,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_is_asked_for_than_there_will_be_room_for() {
+    async fn no_more_is_requested_than_memory_allows() {
         let budget = Arc::new(Budget::new(UNKNOWN + UNIT));
         let request = |call: &str| budget.unit().request(call.to_owned()).now_or_never();
-        // Of an unknown size: few at once.
+        // Responses of unknown size: few at once.
         let mut pending: Vec<PendingPermit> =
             std::iter::repeat_with(|| request("list")).map_while(|permit| permit).collect();
         assert_eq!(pending.len(), AHEAD);
@@ -221,7 +223,7 @@ mod tests {
         assert_eq!(small.len(), 8 * AHEAD, "by how large they were");
         assert!(request("another").is_none());
         drop(small);
-        // One large answer is remembered beyond the small ones after it.
+        // A large response counts longer than the small ones after it.
         budget.learn("list".to_owned(), UNKNOWN);
         budget.learn("list".to_owned(), 10);
         assert!(budget.usual("list") > UNKNOWN / 2);
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_that_do_not_come_hold_nobody_up_for_long() {
+    async fn missing_responses_do_not_delay_others_for_long() {
         let budget = Arc::new(Budget::new(UNKNOWN));
         let throttled: Vec<PendingPermit> =
             std::iter::repeat_with(|| budget.unit().request("throttled".into()).now_or_never())

@@ -1,4 +1,4 @@
-//! Enriches a batch of resources: one call per item, or one for many.
+//! Enriches a batch of resources: one call per item, or one call for many.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,7 +13,7 @@ use super::{
     step_result::{StepResult, kept},
 };
 
-/// A request to be made, for the items at these positions.
+/// A request to make, for the items at these positions.
 struct Job<'a> {
     ready: &'a ReadyStep,
     positions: Vec<usize>,
@@ -24,7 +24,7 @@ impl Reader {
     pub(super) async fn enrich(&self, list: &List, mut chunk: Chunk) -> Result<Chunk, Stop> {
         for stage in &list.stages {
             let resources = &chunk.resources;
-            // Boxed, since the compiler cannot tell that a closure's future outlives its borrow.
+            // Boxed, because the compiler cannot prove that a closure's future outlives its borrow.
             let calls: Vec<BoxFuture<'_, _>> = stage
                 .iter()
                 .flat_map(|ready| self.jobs(ready, resources))
@@ -51,8 +51,8 @@ impl Reader {
         Ok((job.ready, outcomes))
     }
 
-    /// The requests of a step: one per item, or one per batch of items that share what the request
-    /// is made of.
+    /// Returns the requests of a step: one per item, or one per batch of items with the same values in the
+    /// request.
     fn jobs<'a>(&self, ready: &'a ReadyStep, resources: &[Resource]) -> Vec<Job<'a>> {
         let Some(batch) = &ready.step.batch else {
             return (0..resources.len()).map(|at| Job { ready, positions: vec![at] }).collect();
@@ -102,7 +102,7 @@ impl Reader {
 }
 
 impl Reader {
-    /// Files the outcomes of a stage: results into `steps`, failures aside, dropped items away.
+    /// Applies the outcomes of a stage: stores results in `steps`, moves failures aside, and drops items.
     fn apply(&self, chunk: Chunk, outcomes: Vec<(&ReadyStep, Vec<(usize, StepResult)>)>) -> Chunk {
         let Chunk { resources, mut failures } = chunk;
         let mut resources: Vec<Option<Resource>> = resources.into_iter().map(Some).collect();

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use serde_json::Value;
 
-/// An item as the JSON text that goes to the mapping. Most are never more than that: values are made
-/// of it where a plan asks something about it.
+/// An item as the JSON text that the mapping gets. Most items stay text; an item is parsed only if a plan
+/// needs one of its values.
 #[derive(Debug)]
 pub(super) struct Item {
     json: Bytes,
@@ -14,23 +14,23 @@ pub(super) struct Item {
 }
 
 impl Item {
-    /// An item of a page.
+    /// Creates an item of a page.
     pub(super) fn new(json: Bytes) -> Self {
         Self { json, value: OnceLock::new() }
     }
 
-    /// The text.
+    /// Returns the text.
     pub(super) fn json(&self) -> &[u8] {
         &self.json
     }
 
-    /// The value.
+    /// Returns the value.
     pub(super) fn value(&self) -> &Value {
-        // Written by a decoder, so that it can be read.
+        // A decoder wrote the text, so it is valid.
         self.value.get_or_init(|| serde_json::from_slice(&self.json).unwrap_or_default())
     }
 
-    /// The most significant name: its ARN, else its id, its name, or whatever ends like one.
+    /// Returns the most descriptive name: its ARN, else its id, its name, or any member with such a suffix.
     pub(super) fn label(&self) -> String {
         const NAMES: [&str; 6] = ["Arn", "ARN", "Id", "Name", "Identifier", "Url"];
         match self.value() {
@@ -45,7 +45,7 @@ impl Item {
                 NAMES
                     .iter()
                     .find_map(|end| named(end))
-                    .map_or_else(|| "a resource without a name".into(), Into::into)
+                    .map_or_else(|| "an unnamed resource".into(), Into::into)
             }
             other => other.to_string(),
         }

@@ -1,4 +1,4 @@
-//! Lists: their pages, one after the other, for every parent.
+//! Lists: reads their pages one after the other, for every parent.
 
 use std::{mem, sync::Arc};
 
@@ -22,7 +22,7 @@ use crate::{
     errors::{CallError, PLAN_AT_FAULT},
 };
 
-/// The pages of one list that are still to come.
+/// The remaining pages of one list.
 struct ListCursor {
     reader: Arc<Reader>,
     level: usize,
@@ -36,7 +36,7 @@ struct ListCursor {
 /// The next request of a list.
 enum Next {
     First,
-    /// The page that this input asks for.
+    /// The page for this input.
     Page(Value),
     Done,
 }
@@ -49,18 +49,18 @@ struct ListPage {
     permit: MemoryPermit,
 }
 
-/// The consequence of a page that could not be read.
+/// What happens after a page could not be read.
 enum AfterError {
-    /// This page stands for it.
+    /// This page replaces it.
     Instead(ListPage),
     /// There is nothing to list.
     Nothing,
-    /// The list cannot be read; `refused`: since reading it is not allowed.
+    /// The list cannot be read; `refused`: because access is denied.
     GiveUp { problem: Problem, refused: bool },
 }
 
 impl Reader {
-    /// The items of a list step, with those of the steps above it as their parents.
+    /// Streams the items of a list step, with the items of the steps above it as parents.
     pub(super) fn list(self: Arc<Self>, level: usize) -> BoxStream<'static, Result<Listed, Stop>> {
         let Some(above) = level.checked_sub(1) else {
             return self.pages(0, None);
@@ -82,7 +82,7 @@ impl Reader {
             .boxed()
     }
 
-    /// The items of a list step that are parents, with their own enrichments.
+    /// Streams the items of a list step that are parents, with their own enrichments.
     fn list_enriched(self: Arc<Self>, level: usize) -> BoxStream<'static, Result<Listed, Stop>> {
         let listed = self.clone().list(level);
         if self.plan.lists[level].stages.is_empty() {
@@ -107,7 +107,7 @@ impl Reader {
             .boxed()
     }
 
-    /// The pages of one list call (and those after it) for one parent, or for none.
+    /// Streams the pages of one list call (and of the steps after it) for one parent, or for none.
     fn pages(
         self: Arc<Self>,
         level: usize,
@@ -148,7 +148,8 @@ impl Reader {
         Ok(ListPage { items, next: more.then_some(input), permit })
     }
 
-    /// The items that the step's `only` selects. Without a value to compare with, nothing is known of any.
+    /// Returns the items that the step's `only` selects. Without a value to compare with, the selection is
+    /// unknown, which is an error.
     fn chosen(
         &self,
         ready: &ReadyStep,
@@ -202,10 +203,10 @@ impl ListCursor {
         Ok(Some((Listed::Items(resources), self)))
     }
 
-    /// Decides by the plan about a page that could not be read.
+    /// Decides according to the plan how to handle a page that could not be read.
     ///
     /// # Errors
-    /// [`Stop`] where the unit ends here.
+    /// [`Stop`] if the unit ends here.
     fn after_error(
         &self,
         ready: &ReadyStep,
@@ -216,7 +217,7 @@ impl ListCursor {
         let (reader, is_root) = (&self.reader, self.parent.is_none());
         let problem = || reader.problem(ready, region, error);
         Ok(match ready.error_action(error) {
-            // What was listed before is there: only the first page can say that there is nothing.
+            // Earlier pages had items: only the first page can report an empty list.
             ErrorAction::Absent | ErrorAction::Drop | ErrorAction::Use(_) if !first => {
                 AfterError::GiveUp { problem: problem(), refused: is_refusal(error) }
             }
@@ -235,14 +236,15 @@ impl ListCursor {
                 let elsewhere = first && is_root && is_refusal(error);
                 return Err(Stop { error: FetchError::Skipped(problem()), elsewhere, empty: false });
             }
-            // A manifest that calls a list unread is refused: what is not known is not empty.
+            // The manifest check rejects a list that is taken for unread: an unknown list is not an empty
+            // one.
             ErrorAction::Fail | ErrorAction::Unread(_) => {
                 AfterError::GiveUp { problem: problem(), refused: is_refusal(error) }
             }
         })
     }
 
-    /// Ends the list: one that cannot be read fails the unit; one of several fails its parent.
+    /// Ends the list: the root list fails the unit; a list of children fails its parent.
     fn give_up(mut self, problem: Problem, refused: bool) -> Result<Option<(Listed, Self)>, Stop> {
         let Some(parent) = &self.parent else { return Err(FetchError::Failed(problem).into()) };
         self.reader.progress.failed(&problem, refused);
@@ -251,7 +253,7 @@ impl ListCursor {
         Ok(Some((Listed::Failure(failure), self)))
     }
 
-    /// The items as resources, with what they have from their parent.
+    /// Returns the items as resources, with the data of their parent.
     fn resources(&self, items: Vec<Item>, permit: MemoryPermit) -> Vec<Resource> {
         let parent = self.parent.as_ref();
         let steps = parent.map_or_else(|| Value::Object(Map::new()), |parent| parent.steps.clone());
@@ -275,7 +277,7 @@ fn take_items(ready: &ReadyStep, answer: &mut Value) -> Vec<Value> {
     }
 }
 
-/// The parents that the items of a list step get: one value for all children of a parent.
+/// Returns the parents of the items of a list step: one value for all children of a parent.
 fn parents_of_children(plan: &Plan, level: usize, parent: Option<&Resource>) -> Arc<Value> {
     let mut parents = Map::new();
     if let (Some(parent), Some(above)) = (parent, level.checked_sub(1)) {

@@ -1,4 +1,4 @@
-//! Pages as the mapping gets them.
+//! Builds pages for the mapping.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{
 };
 
 impl Reader {
-    /// A batch as pages: one for all resources with the same unread steps.
+    /// Builds the pages of a batch: one for all resources with the same unread steps.
     pub(super) fn pages_of(&self, chunk: Chunk) -> Result<Vec<RawPage>, FetchError> {
         let Chunk { resources, mut failures } = chunk;
         let mut groups: BTreeMap<Vec<String>, Vec<Resource>> = BTreeMap::new();
@@ -30,7 +30,7 @@ impl Reader {
         let unread = together.first().map_or_else(Vec::new, |first| {
             first.unread.iter().map(|unread| UnreadStep::clone(unread)).collect()
         });
-        // Without an item's steps and parents, which are short where there are any.
+        // Does not count the items' steps and parents, which are usually short.
         let capacity = together.iter().map(|resource| resource.item.json().len() + 64).sum();
         let mut resources = Vec::with_capacity(capacity);
         resources.push(b'[');
@@ -43,8 +43,8 @@ impl Reader {
             })?;
         }
         resources.push(b']');
-        // The page's memory is reserved before that of the decoded resources is released, so that the unit
-        // goes on.
+        // Reserve the page's memory before releasing that of the decoded resources, so that the unit
+        // continues without waiting.
         let reservation = Reservation::of(self.budget.reserve(resources.len()));
         Ok(RawPage {
             region: (self.scope == Scope::Regional).then(|| self.target.region.clone()),

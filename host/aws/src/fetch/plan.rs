@@ -1,4 +1,4 @@
-//! A fetch plan made ready to run: operations found, templates compiled, steps in order.
+//! Prepares a fetch plan to run: resolves operations, compiles templates, orders steps.
 
 use std::collections::BTreeSet;
 
@@ -14,13 +14,13 @@ use crate::{
     once, sensitive_reads,
 };
 
-/// The resources of a batch where the plan does not say.
+/// The default number of resources in a batch.
 const CHUNK: usize = 100;
 
-/// A plan, ready to run with certain options.
+/// A plan that is ready to run with certain options.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// The list steps from the root to the resources, each with what enriches its items.
+    /// The list steps from the root to the resources, each with its enrichments.
     pub(super) lists: Vec<List>,
     pub(super) chunk: usize,
 }
@@ -28,36 +28,36 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct List {
     pub(super) step: ReadyStep,
-    /// Enrichments, in stages: a stage needs results of the stages before it.
+    /// Enrichments, in stages: a stage uses results of earlier stages.
     pub(super) stages: Vec<Vec<ReadyStep>>,
 }
 
-/// A step with everything found.
+/// A resolved step.
 #[derive(Debug)]
 pub(super) struct ReadyStep {
     pub(super) step: Step,
-    /// It is the first list of the plan, without which nothing can be read.
+    /// Whether it is the first list of the plan, without which nothing can be read.
     pub(super) is_root: bool,
     pub(super) operation: Operation,
     pub(super) region: Option<Template>,
-    /// Which of its items it lists, where not all.
+    /// Selects the items to list, if not all.
     pub(super) only: Option<(Path, Template)>,
-    /// Its input names `parents`, so that a batch must not mix the children of two.
+    /// Whether its input uses `parents`, so that a batch must not mix the children of two parents.
     pub(super) uses_parents: bool,
     uses_steps: bool,
 }
 
-/// What a step does about an error.
+/// What a step does after an error.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum ErrorAction {
     /// There is no result.
     Absent,
-    /// The result is not known, or taken to be this value.
+    /// The result is unknown; the plan may set a value to use instead.
     Unread(Option<Value>),
     Drop,
     SkipUnit,
     Fail,
-    /// Taken for this response.
+    /// This value replaces the response.
     Use(Value),
 }
 
@@ -73,7 +73,7 @@ impl Plan {
             let problem = Problem::new(
                 ProblemCode::PluginPlan,
                 format!(
-                    "{}, step `{}`: `{}` yields no items to run for",
+                    "{}, step `{}`: `{}` has no items to run for",
                     kind.kind,
                     step.id,
                     step.parent().unwrap_or_default()
@@ -98,8 +98,8 @@ impl Plan {
         Ok(Self { lists: compiled, chunk: chunk.max(1) })
     }
 
-    /// Warns of lists that do not set the size of their pages. `berth plugin check` refuses such a plan, but a
-    /// plugin that is already installed runs.
+    /// Warns about lists that do not set their page size. `berth plugin check` rejects such a plan, but an
+    /// installed plugin runs.
     pub(super) fn warn_of_page_sizes(&self, kind: &KindManifest) {
         for ReadyStep { step, operation, .. } in self.lists.iter().map(|list| &list.step) {
             if let Some(limit) = operation.missing_page_size(step.input.source())
@@ -107,7 +107,7 @@ impl Plan {
             {
                 tracing::warn!(
                     kind = %kind.kind, step = step.id, %operation, limit,
-                    "the plan does not set the size of a page, so that the service may answer with everything \
+                    "the plan does not set a page size, so the service may return everything \
                      at once; run `berth plugin check` for details"
                 );
             }
@@ -148,13 +148,13 @@ impl ReadyStep {
         })
     }
 
-    /// The action for an error: by the exact code, then its class, then `*`, then the defaults.
+    /// Returns the action for an error: by the exact code, then its class, then `*`, then the defaults.
     ///
-    /// `*` stands for what AWS says about the request. That AWS was too busy to answer says
-    /// nothing about the resource, so a throttled or failing service is not covered by it.
+    /// `*` covers AWS's errors about the request. A throttled or failing service says nothing about the
+    /// resource, so `*` does not cover it.
     ///
-    /// By default the unit is skipped where the first list is denied. Anything else that is denied costs
-    /// the one resource that it was asked for.
+    /// By default, a denied first list skips the unit. Any other denial affects only the resource that was
+    /// requested.
     pub(super) fn error_action(&self, error: &CallError) -> ErrorAction {
         let default =
             if self.is_root && is_refusal(error) { ErrorAction::SkipUnit } else { ErrorAction::Fail };
@@ -167,7 +167,7 @@ impl ReadyStep {
         };
         let by_any = || rules.get("*").filter(|_| !error.is_busy());
         let named = rules.get(code).or(by_class);
-        // What hides the result does not say that there is none.
+        // An error that hides the result does not prove that there is none.
         let hidden = error.class().hides_the_resource() || named.is_none();
         match named.or_else(by_any) {
             None => default,
@@ -181,17 +181,17 @@ impl ReadyStep {
         }
     }
 
-    /// Returns whether a batch that ended so is worth asking for in halves: one of its items may be the cause.
+    /// Returns whether to request a failed batch in halves: one of its items may be the cause.
     pub(super) fn may_be_one_item(&self, error: &CallError) -> bool {
         !error.is_busy() && error.code().is_some() && self.error_action(error) != ErrorAction::SkipUnit
     }
 
-    /// The paths at which a batch reports failures, if the plan names them.
+    /// Returns the paths at which a batch reports failures, if the plan sets them.
     pub(super) fn failures(&self) -> Option<&BatchFailures> {
         self.step.matching.as_ref()?.failures.as_ref()
     }
 
-    /// The result for an item that a batch does not mention.
+    /// Returns the result for an item that a batch does not mention.
     pub(super) fn unmatched(&self) -> Unmatched {
         self.step.matching.as_ref().map(|matching| matching.unmatched).unwrap_or_default()
     }
@@ -211,7 +211,7 @@ impl ReadyStep {
     }
 }
 
-/// Returns whether an error says that reading is not allowed, or not offered there.
+/// Returns whether an error means that access is denied, or that the service is not available there.
 pub(super) fn is_refusal(error: &CallError) -> bool {
     error.class() == ErrorClass::Denied || error.is_unavailable()
 }

@@ -1,4 +1,4 @@
-//! Problems of the calls of a fetch plan.
+//! Problems of failed calls of a fetch plan.
 
 use berth_core::{AccountId, Problem, ProblemCode, Region};
 
@@ -8,7 +8,7 @@ use crate::{
     policy,
 };
 
-/// A failed call of a step, with what to do about it.
+/// Returns the problem of a failed call of a step, with its remedy.
 pub(super) fn of_call(account: &AccountId, ready: &ReadyStep, region: &Region, error: &CallError) -> Problem {
     let step = &ready.step;
     let place = format!("account {account}, region {region}");
@@ -23,16 +23,16 @@ pub(super) fn of_call(account: &AccountId, ready: &ReadyStep, region: &Region, e
         }
         _ => match error.problem_code() {
             ProblemCode::AwsNotInRegion => {
-                failed(format!("`{}` cannot be reached in {place}: {error}", step.service)).remedy(format!(
-                    "if the service is not offered in {region}, exclude the region by the selector's `regionPolicy`; else check the name resolution of this machine"
+                failed(format!("cannot reach `{}` in {place}: {error}", step.service)).remedy(format!(
+                    "if the service is not available in {region}, exclude the region in the selector's `regionPolicy`; otherwise check the name resolution of this machine"
                 ))
             }
             // The session was renewed and the call repeated; the same keys work elsewhere.
             ProblemCode::AwsCredentials => {
-                failed(format!("AWS does not take the session's credentials for `{call}` in {place}: {error}"))
+                failed(format!("AWS rejects the session's credentials for `{call}` in {place}: {error}"))
                     .remedy(format!(
-                        "check that region {region} is enabled in account {account}; if it is opt-in, let STS issue \
-                         session tokens that are valid in all regions, or exclude it by the selector's `regionPolicy`"
+                        "check that region {region} is enabled in account {account}; if it is opt-in, configure STS to issue \
+                         session tokens that are valid in all regions, or exclude it in the selector's `regionPolicy`"
                     ))
             }
             ProblemCode::AwsAccessDenied => {
@@ -42,8 +42,8 @@ pub(super) fn of_call(account: &AccountId, ready: &ReadyStep, region: &Region, e
                 ))
             }
             ProblemCode::AwsThrottled => {
-                failed(format!("`{call}` was still refused after all retries in {place}: {error}"))
-                    .remedy("AWS is too busy or throttles this account; the next resync tries again")
+                failed(format!("`{call}` still failed after all retries in {place}: {error}"))
+                    .remedy("AWS is too busy or throttles this account; the next resync retries the call")
             }
             _ => failed(format!("`{call}` failed in {place}: {error}")).remedy(error.remedy()),
         },

@@ -12,7 +12,7 @@ use berth_core::Problem;
 pub(super) struct Progress {
     /// Resources that were read, and lists of children.
     read: AtomicUsize,
-    /// Resources that failed for another reason than denied access.
+    /// Resources that failed for a reason other than denied access.
     failed: AtomicUsize,
     refused: Mutex<Refused>,
 }
@@ -28,7 +28,7 @@ impl Progress {
         self.read.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Counts a resource that failed; `refused`: since reading it is not allowed.
+    /// Counts a failed resource; `refused`: because access is denied.
     pub(super) fn failed(&self, problem: &Problem, refused: bool) {
         if !refused {
             self.failed.fetch_add(1, Ordering::Relaxed);
@@ -39,7 +39,8 @@ impl Progress {
         known.first.get_or_insert_with(|| problem.clone());
     }
 
-    /// The problem of a unit of which everything that was listed is refused. Such a unit is skipped.
+    /// Returns the problem of a unit in which access to every listed resource is denied. Such a unit is
+    /// skipped.
     pub(super) fn all_refused(&self) -> Option<Problem> {
         if self.read.load(Ordering::Relaxed) > 0 || self.failed.load(Ordering::Relaxed) > 0 {
             return None;

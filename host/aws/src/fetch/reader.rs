@@ -1,4 +1,4 @@
-//! The reader of a unit in one region, and the requests that it makes.
+//! The reader of a unit in one region, and its requests.
 
 use std::{
     collections::HashSet,
@@ -35,16 +35,16 @@ pub(super) struct Reader {
     region: Value,
     partition: Value,
     kind: Value,
-    /// The single resource that is read, where it is not all of them.
+    /// The single resource to read; `None` for all of them.
     one: Option<One>,
-    /// Nothing may come from an earlier answer.
+    /// Whether no cached response may be used.
     fresh: bool,
     pub(super) concurrency: Concurrency,
     pub(super) budget: Arc<UnitBudget>,
     cache: Arc<UnitCache>,
     /// Bounds the enriching requests in flight.
     pub(super) enriching: Semaphore,
-    /// The steps with a batch of which every item was refused.
+    /// The steps with a batch in which every item was rejected.
     pub(super) refused_batches: Mutex<HashSet<String>>,
     pub(super) progress: Progress,
 }
@@ -94,7 +94,7 @@ impl Reader {
             partition: Value::from(account.partition.as_str()),
             kind: Value::from(fetch.request.kind.kind.as_str()),
             one: fetch.request.one.clone(),
-            // A resource that is asked for by an event changed since.
+            // A resource that an event names may have changed since an earlier response.
             fresh: fetch.request.fresh || fetch.request.one.is_some(),
             target: Target {
                 account: reading,
@@ -111,7 +111,8 @@ impl Reader {
         }
     }
 
-    /// The answer to a call. It may come from the cache, unless the request wants fresh answers.
+    /// Returns the response to a call. It may come from the cache, unless the request wants fresh
+    /// responses.
     pub(super) async fn answer(&self, target: &Target, ready: &ReadyStep, input: &Value) -> SharedAnswer {
         if self.fresh {
             return self.client.fresh_answer(target, &ready.operation, input).await;
@@ -129,7 +130,7 @@ impl Reader {
         }
     }
 
-    /// The target and the input of a step's request for an item.
+    /// Returns the target and the input of a step's request for an item.
     pub(super) fn request(
         &self,
         ready: &ReadyStep,
@@ -150,7 +151,7 @@ impl Reader {
         Ok(Target { region, ..self.target.clone() })
     }
 
-    /// A failed call of a step, with what to do about it.
+    /// Returns the problem of a failed call of a step, with its remedy.
     pub(super) fn problem(&self, ready: &ReadyStep, region: &Region, error: &CallError) -> Problem {
         problem::of_call(&self.target.account, ready, region, error)
     }

@@ -1,4 +1,4 @@
-//! Resources on their way from a list to the mapping.
+//! Resources between the list and the mapping.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -11,13 +11,13 @@ use serde_json::Value;
 
 use super::{budget::MemoryPermit, item::Item};
 
-/// Reading a region stopped.
+/// Why reading a region stopped.
 #[derive(Debug)]
 pub(super) struct Stop {
     pub(super) error: FetchError,
-    /// Another region or account may be tried: nothing was read yet, and this one denies access.
+    /// Whether another region or account may be tried: nothing was read yet, and access is denied here.
     pub(super) elsewhere: bool,
-    /// There is nothing to read, unless another account says otherwise.
+    /// Whether there is nothing to read, unless another account has resources.
     pub(super) empty: bool,
 }
 
@@ -27,22 +27,22 @@ impl From<FetchError> for Stop {
     }
 }
 
-/// One resource (or parent) on its way.
+/// One resource (or parent) in progress.
 #[derive(Debug)]
 pub(super) struct Resource {
     pub(super) item: Item,
-    /// Results of steps: an object.
+    /// Results of steps, as an object.
     pub(super) steps: Value,
-    /// The items it descends from, by list step: an object.
+    /// The items it descends from by list step, as an object.
     pub(super) parents: Arc<Value>,
-    /// Steps whose result is not known.
+    /// Steps with an unknown result.
     pub(super) unread: Vec<Arc<UnreadStep>>,
-    /// The memory of the page that it was listed in.
+    /// The memory of the page that listed it.
     pub(super) _permit: Arc<MemoryPermit>,
 }
 
 impl Resource {
-    /// Writes it as mappings get it.
+    /// Writes the resource in the form that the mapping gets.
     pub(super) fn write(&self, to: &mut Vec<u8>) -> serde_json::Result<()> {
         to.extend_from_slice(br#"{"item":"#);
         to.extend_from_slice(self.item.json());
@@ -55,7 +55,7 @@ impl Resource {
     }
 }
 
-/// A page of a list, or what stands for it.
+/// A page of a list, or its replacement.
 pub(super) enum Listed {
     Items(Vec<Resource>),
     /// A parent whose children could not be listed.
@@ -68,7 +68,7 @@ pub(super) struct Chunk {
     pub(super) failures: Vec<ItemFailure>,
 }
 
-/// Cuts a list into batches of `size`, whatever the size of AWS's pages.
+/// Splits a list into batches of `size`, independent of the size of AWS's pages.
 pub(super) fn chunked(
     listed: BoxStream<'static, Result<Listed, Stop>>,
     size: usize,

@@ -1,4 +1,4 @@
-//! The result of a step for an item: its answer, with all pages, or what the plan makes of an error.
+//! The result of a step for an item: its response with all pages, or the plan's outcome for an error.
 
 use std::sync::Arc;
 
@@ -22,26 +22,27 @@ pub(super) enum StepResult {
     Result(Value),
     /// There is no result.
     Absent,
-    /// The result is not known; the plan may name a value to map with.
+    /// The result is unknown; the plan may set a value to map with.
     Unread(Arc<UnreadStep>, Option<Value>),
-    /// No resource (any more).
+    /// The item is not a resource (any more).
     Drop,
     Fail(Problem),
-    /// As [`Fail`](Self::Fail), since reading it is not allowed.
+    /// Like [`Fail`](Self::Fail), because access is denied.
     Refused(Problem),
 }
 
-/// The answer to a call, with all its pages.
+/// The response to a call, with all its pages.
 #[derive(Default)]
 pub(super) struct FullAnswer {
-    /// The list of the step's `items`, or the first page's answer with the lists of the others appended.
+    /// The list of the step's `items`, or the first page's response with the lists of the other pages
+    /// appended.
     pub(super) answer: Value,
     /// The failures that a batch reports.
     pub(super) failures: Vec<Value>,
 }
 
 impl Reader {
-    /// The result for each item of a call that failed.
+    /// Returns the result for each item of a call that failed.
     pub(super) fn result_of_error(
         &self,
         ready: &ReadyStep,
@@ -76,7 +77,7 @@ impl Reader {
         })
     }
 
-    /// The answer to a call with all its pages.
+    /// Returns the response to a call with all its pages.
     pub(super) async fn full_answer(
         &self,
         ready: &ReadyStep,
@@ -87,9 +88,9 @@ impl Reader {
         let mut pages = self.client.pages();
         loop {
             let mut answer = {
-                // Never closed.
+                // The semaphore is never closed.
                 let _permit = self.enriching.acquire().await;
-                // A result whose key cannot be read would look as if it were not there.
+                // A result with an unreadable key would look as if it were missing.
                 let key = ready.step.matching.as_ref().map(|matching| &matching.result);
                 let needed: Vec<_> = ready.step.items.iter().chain(key).collect();
                 decode_list(&ready.operation, &*self.answer(target, ready, &input).await?, &needed)?
@@ -97,7 +98,7 @@ impl Reader {
             if let Some(items) = &ready.step.items {
                 ready.operation.check_list(&answer, items, ready.step.empty.as_ref())?;
             }
-            // What is no list may well have a member of that name.
+            // A response that is not a list may have a member with the same name.
             let is_list = ready.step.items.is_some() || ready.operation.pagination().is_some();
             let more = is_list && pages.advance(&ready.operation, &answer, &mut input)?;
             let failures = ready.failures().map_or_else(Vec::new, |paths| paths.items.take_all(&mut answer));
@@ -118,7 +119,7 @@ impl Reader {
     }
 }
 
-/// The list of the step's `items` in an answer, or all of it.
+/// Returns the list of the step's `items` in a response, or the whole response.
 pub(super) fn listed(ready: &ReadyStep, mut answer: Value) -> Value {
     match &ready.step.items {
         Some(items) => Value::Array(items.take_all(&mut answer)),
@@ -126,7 +127,7 @@ pub(super) fn listed(ready: &ReadyStep, mut answer: Value) -> Value {
     }
 }
 
-/// The part of an answer that the plan keeps.
+/// Returns the part of a response that the plan keeps.
 pub(super) fn kept(ready: &ReadyStep, answer: Value) -> StepResult {
     let Some(path) = &ready.step.result else { return StepResult::Result(answer) };
     let part = |mut answer: Value| {
@@ -138,7 +139,7 @@ pub(super) fn kept(ready: &ReadyStep, answer: Value) -> StepResult {
         }
     };
     let found = match answer {
-        // With `items` the answer is a list of results, and the path is about each of them.
+        // With `items` the response is a list of results, and the path applies to each of them.
         Value::Array(results) if ready.step.items.is_some() => {
             Some(Value::Array(results.into_iter().filter_map(part).collect()))
         }
@@ -147,7 +148,7 @@ pub(super) fn kept(ready: &ReadyStep, answer: Value) -> StepResult {
     found.map_or(StepResult::Absent, StepResult::Result)
 }
 
-/// Appends a page to those before it.
+/// Appends a page to the earlier pages.
 fn append(ready: &ReadyStep, whole: &mut Value, page: Value) {
     match (whole, page) {
         (Value::Array(whole), Value::Array(page)) => whole.extend(page),

@@ -1,5 +1,5 @@
-//! `ec2:DescribeRegions` by the official SDK: it writes, signs and sends the request, and reads the answer.
-//! Limits, repeats, renewed credentials and the clock are those of all calls.
+//! Calls `ec2:DescribeRegions` through the official SDK: the SDK builds, signs and sends the request, and
+//! reads the response. Limits, retries, renewed credentials and the clock are those of all calls.
 
 use std::{
     collections::BTreeSet,
@@ -32,9 +32,9 @@ use crate::{
     sdk_transport::SdkTransport,
 };
 
-/// Without `AllRegions` EC2 leaves out what is not opted in.
+/// Without `AllRegions`, EC2 omits regions that are not opted in.
 ///
-/// The SDK takes an answer that is cut off for a whole one, so the models are asked first whether it is one.
+/// The SDK accepts a truncated response, so the models check first whether it is complete.
 pub(super) async fn by_ec2(client: &Arc<Client>, target: &Target) -> Result<BTreeSet<Region>, CallError> {
     let operation = Service::load("ec2")?.operation("DescribeRegions")?;
     let (transport, clock, timeout) = client.sdk_parts();
@@ -57,9 +57,9 @@ fn unreadable(operation: &Operation, reason: String) -> CallError {
 struct Sdk {
     transport: SdkTransport,
     clock: Clock,
-    /// How long one attempt may take.
+    /// The time limit of one attempt.
     timeout: Duration,
-    /// What the SDK reads in the answer, or why it cannot.
+    /// The response as read by the SDK, or why it cannot read it.
     output: Mutex<Option<Result<DescribeRegionsOutput, String>>>,
 }
 
@@ -79,7 +79,7 @@ impl Sender for Sdk {
             .endpoint_url(request.to.endpoint.url.as_str())
             .credentials_provider(credentials.credentials().clone())
             .identity_cache(IdentityCache::no_cache())
-            // The client repeats what is worth it, corrects the clock, and limits the time.
+            // The client retries, corrects the clock, and limits the time.
             .retry_config(RetryConfig::disabled())
             .disable_clock_skew_correction(true)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -96,13 +96,13 @@ impl Sender for Sdk {
             return Ok(Reply::Answer(answer, Signature { credentials, at }));
         }
         match output {
-            Ok(_) => Err(unanswered(&"the SDK kept no answer")),
+            Ok(_) => Err(unanswered(&"the SDK stored no response")),
             Err(error) => no_answer(&error),
         }
     }
 }
 
-/// Why no answer came, or no request could be made.
+/// Returns why there is no response, or why the request could not be built.
 fn no_answer(error: &SdkError<DescribeRegionsError, HttpResponse>) -> Result<Reply, CallError> {
     match TransportError::find(error) {
         Some(silence) => Ok(Reply::NoAnswer(silence)),
@@ -118,13 +118,13 @@ fn taken<T>(kept: &Mutex<Option<T>>) -> Option<T> {
     kept.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-/// The answer as it came.
+/// The response as received.
 #[derive(Debug, Clone, Default)]
 struct Kept(Arc<Mutex<Option<Answer>>>);
 
 impl Intercept for Kept {
     fn name(&self) -> &'static str {
-        "keep the answer"
+        "keep the response"
     }
 
     fn read_after_deserialization(

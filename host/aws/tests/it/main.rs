@@ -1,5 +1,5 @@
-//! The AWS source through its public API: against moto, a third party's emulator of AWS, and
-//! against a stand-in where moto has no answer (faults, refusals, throttling).
+//! Tests the AWS source through its public API: against moto, a third-party emulator of AWS, and against a
+//! test server for what moto does not support (faults, denials, throttling).
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

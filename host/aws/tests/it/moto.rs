@@ -1,4 +1,4 @@
-//! Against moto: what the wing reads equals what boto3 reads.
+//! Tests against moto: the source reads the same data as boto3.
 
 use std::{
     net::TcpListener,
@@ -57,7 +57,7 @@ fn seeded(moto: &Moto) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// In a fixed order, since neither side promises one across batches.
+/// Sorted, since neither side guarantees an order across batches.
 fn sorted(mut values: Vec<Value>) -> Vec<Value> {
     values.sort_by_key(ToString::to_string);
     values
@@ -68,7 +68,7 @@ fn list(value: &Value) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plans_read_what_boto3_reads() {
+async fn plans_read_the_same_data_as_boto3() {
     let moto = moto();
     let expected = seeded(&moto);
     let accounts = ["111111111111", "222222222222"];
@@ -145,20 +145,20 @@ async fn plans_read_what_boto3_reads() {
             .collect();
         assert_eq!(sorted(found), sorted(list(&expected[account]["buckets"])));
     }
-    // Both kinds about ECS list the clusters of an account and region; only one asks.
+    // Both ECS kinds list the clusters of an account and region; only one sends the request.
     let lists = source.stats().calls["ecs:ListClusters"];
     assert_eq!((lists.requests, lists.shared), (4, 4));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn regions_come_from_ec2_where_the_account_service_is_silent() {
+async fn regions_come_from_ec2_if_the_account_service_fails() {
     let moto = moto();
     let source = source(with_roles(&moto.endpoint, &["111111111111"]));
     source.accounts().await.unwrap();
     let regions = source.regions(&account("111111111111")).await.unwrap();
     let names: Vec<&str> = regions.iter().map(berth_core::Region::as_str).collect();
     assert!(names.contains(&"us-east-1") && names.contains(&"eu-west-1") && names.is_sorted(), "{names:?}");
-    // Moto lists these whatever it is asked for.
+    // Moto ignores the filter and always lists these.
     assert!(!names.contains(&"me-south-1"), "what nobody opted in to is not enabled: {names:?}");
     let stats = source.stats();
     assert_eq!(stats.calls["account:ListRegions"].requests, 1);

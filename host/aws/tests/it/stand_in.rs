@@ -1,5 +1,5 @@
-//! Against a stand-in that does what moto does not: refuses external IDs, throttles, fails, and
-//! answers in pages and out of order.
+//! Tests against a test server with behavior that moto lacks: it rejects external IDs, throttles, fails,
+//! and answers in pages and out of order.
 
 mod accounts;
 mod buckets;
@@ -29,26 +29,26 @@ use axum::{
 };
 use serde_json::Value;
 
-/// A request that the stand-in got.
+/// A request to the test server.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
-    /// `<service>:<Operation>`, the service as it was signed for; S3 operations by their path.
+    /// `<service>:<Operation>`, with the signing name of the service; S3 operations by their path.
     pub(crate) call: String,
-    /// The region it was signed for.
+    /// The region that it was signed for.
     pub(crate) region: String,
     /// The access key that signed it.
     pub(crate) key: String,
-    /// The time it was signed with.
+    /// The time that it was signed with.
     pub(crate) date: String,
-    /// How many of this call there were before.
+    /// The number of earlier requests with this call.
     pub(crate) before: usize,
     /// The JSON body, or the form fields as an object of strings.
     pub(crate) input: Value,
-    /// The request as it came.
+    /// The request as received.
     pub(crate) raw: Value,
 }
 
-/// What the stand-in answers.
+/// A response of the test server.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -66,12 +66,12 @@ impl Answer {
         Self { status, headers: Vec::new(), body: body.into(), delay: Duration::ZERO }
     }
 
-    /// An error in the form of the JSON protocols.
+    /// An error in the format of the JSON protocols.
     pub(crate) fn error(status: u16, code: &str) -> Self {
         Self::text(status, serde_json::json!({"__type": code, "message": "because"}).to_string())
     }
 
-    /// An error in the form of the XML protocols.
+    /// An error in the format of the XML protocols.
     pub(crate) fn xml_error(status: u16, code: &str, message: &str) -> Self {
         Self::text(
             status,
@@ -108,8 +108,8 @@ pub(crate) struct StandIn {
 }
 
 impl StandIn {
-    /// Starts a stand-in. What `handler` has no answer for is STS, which knows every role, or an
-    /// error that no test expects.
+    /// Starts a test server. If `handler` has no response, the server acts as an STS that knows every role,
+    /// or returns an error that no test expects.
     pub(crate) async fn start(handler: impl Fn(&Seen) -> Option<Answer> + Send + Sync + 'static) -> Self {
         let shared = Arc::new(Shared {
             handler: Box::new(handler),
@@ -124,12 +124,12 @@ impl StandIn {
         Self { endpoint, shared }
     }
 
-    /// All requests of a call, in order.
+    /// Returns all requests of a call, in order.
     pub(crate) fn seen(&self, call: &str) -> Vec<Seen> {
         self.shared.seen.lock().unwrap().iter().filter(|seen| seen.call == call).cloned().collect()
     }
 
-    /// All requests, in order.
+    /// Returns all requests, in order.
     pub(crate) fn all(&self) -> Vec<Seen> {
         self.shared.seen.lock().unwrap().clone()
     }
@@ -206,7 +206,7 @@ fn understand(method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> 
     }
 }
 
-/// An STS that lets everyone be everything for an hour. A session's access key is `ASIA` and the
+/// An STS that issues every role to everyone for an hour. A session's access key is `ASIA` followed by the
 /// account.
 pub(crate) fn sts(seen: &Seen) -> Option<Answer> {
     match seen.call.as_str() {
@@ -222,12 +222,12 @@ pub(crate) fn sts(seen: &Seen) -> Option<Answer> {
     }
 }
 
-/// The answer to a role that was assumed in `account`.
+/// The response for a role that was assumed in `account`.
 pub(crate) fn assumed(call: &str, account: &str, life: Duration) -> Answer {
     issued(call, account, &format!("ASIA{account}"), i64::try_from(life.as_secs()).unwrap())
 }
 
-/// The same with a key of its own, and an expiry so many seconds from now.
+/// The same response with a given key, which expires in `life` seconds.
 pub(crate) fn issued(call: &str, account: &str, key: &str, life: i64) -> Answer {
     let operation = call.split(':').nth(1).unwrap();
     let expiry = from_now(life).fmt(Format::DateTime).unwrap();
@@ -239,7 +239,7 @@ pub(crate) fn issued(call: &str, account: &str, key: &str, life: i64) -> Answer 
     )
 }
 
-/// So many seconds from now.
+/// Returns the time in this many seconds.
 pub(crate) fn from_now(seconds: i64) -> DateTime {
     DateTime::from_secs(DateTime::from(std::time::SystemTime::now()).secs() + seconds)
 }

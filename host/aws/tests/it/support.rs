@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Helpers that the tests share.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use futures::{StreamExt, stream::BoxStream};
 use serde_json::{Value, json};
 
 pub(crate) fn http() -> reqwest::Client {
-    // Installed once; later calls change nothing.
+    // Installed once; later calls have no effect.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }
@@ -53,7 +53,7 @@ pub(crate) fn source_over(config: AwsConfig, http: reqwest::Client) -> Resync {
     Resync { source: Arc::new(AwsSource::new(config, http).unwrap()), opened: Mutex::default() }
 }
 
-/// A source, with what was opened last.
+/// A source with its last opened session.
 pub(crate) struct Resync {
     source: Arc<AwsSource>,
     opened: Mutex<Option<OpenedParts>>,
@@ -70,7 +70,7 @@ impl Deref for Resync {
 }
 
 impl Resync {
-    /// Opens the source for the resync that follows.
+    /// Opens the source for the next resync.
     pub(crate) async fn accounts(&self) -> Result<Vec<AccountAccess>, Problem> {
         let OpenedSource { accounts, session } = Arc::clone(&self.source).open().await?;
         let reader = session.reader(&[]);
@@ -100,7 +100,7 @@ impl Resync {
     }
 }
 
-/// A kind of the given scope and steps.
+/// Returns a kind with this scope and these steps.
 pub(crate) fn kind(scope: &str, plan: &Value) -> Arc<KindManifest> {
     let options: BTreeSet<&str> =
         plan["steps"].as_array().unwrap().iter().filter_map(|step| step["option"].as_str()).collect();
@@ -116,13 +116,13 @@ pub(crate) fn account(id: &str) -> Arc<Account> {
     Arc::new(Account::unnamed(AccountId::new(id).unwrap(), Partition::Aws))
 }
 
-/// What a unit gave.
+/// The result of a unit.
 #[derive(Debug, Default)]
 pub(crate) struct Read {
     pub(crate) resources: Vec<Value>,
     pub(crate) pages: Vec<usize>,
     pub(crate) failures: Vec<ItemFailure>,
-    /// The steps that are not known of some resources, each with how many.
+    /// The steps that are unknown for some resources, with the number of resources.
     pub(crate) unread: BTreeMap<String, usize>,
     pub(crate) error: Option<FetchError>,
 }
@@ -167,7 +167,7 @@ pub(crate) async fn read_with(
     .await
 }
 
-/// Reads what is asked for.
+/// Runs a request.
 pub(crate) async fn fetch(source: &Resync, request: FetchRequest) -> Read {
     let mut pages = source.fetch(request);
     let mut read = Read::default();

@@ -283,7 +283,7 @@ mod tests {
             ]
         );
         let told = format!("{issues:?}");
-        assert!(told.contains("missing.pem") && told.contains("holds no certificate"), "{told}");
+        assert!(told.contains("missing.pem") && told.contains("contains no usable certificate"), "{told}");
         assert!(!told.contains("hush"), "{told}");
         // A directory without any, too.
         let issues = load(&[("SSL_CERT_DIR", dir.path().to_str().unwrap())]).unwrap_err();

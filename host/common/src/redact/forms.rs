@@ -1,24 +1,21 @@
-//! What secrets look like, whatever their names are.
+//! The forms of secrets, independent of their names.
 //!
-//! Each vendor's documentation says how its tokens begin; lengths are the least that it gives out, so that
-//! a word of the same beginning stays.
+//! The prefixes come from each vendor's documentation. The lengths are the shortest that the vendor issues,
+//! so that an ordinary word with the same prefix is kept.
 
 use std::{borrow::Cow, sync::LazyLock};
 
 use regex::Regex;
 
-/// The forms, each with whose it is. A match is replaced as a whole.
+/// The forms, each with the vendor or kind of secret. A match is replaced as a whole.
 pub(super) const FORMS: &[(&str, &str)] = &[
-    (
-        "PEM block, also one that was cut off",
-        r"(?s)-----BEGIN [A-Z0-9 ]+-----.*?(?:-----END [A-Z0-9 ]+-----|\z)",
-    ),
+    ("PEM block, complete or truncated", r"(?s)-----BEGIN [A-Z0-9 ]+-----.*?(?:-----END [A-Z0-9 ]+-----|\z)"),
     ("PuTTY private key", r"(?s)PuTTY-User-Key-File-\d:.*"),
     ("age secret key", r"\bAGE-SECRET-KEY-1[A-Z0-9]{20,}"),
     ("JSON Web Token", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{3,}(?:\.[A-Za-z0-9_-]*)?"),
     ("authorization header", r"(?i)\b(?:bearer|basic)\s+[A-Za-z0-9+/._~-]{16,}=*"),
     ("password in an address", r"\b[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@"),
-    // By a name in the text before it.
+    // Identified by a name in the text before the secret.
     (
         "AWS secret by name",
         r#"(?i)(?:aws_?)?(?:secret_?access_?key|session_?token|security_?token|secret_?key)["']?\s*[:=>]+\s*["']?[A-Za-z0-9/+=]{16,}"#,
@@ -32,8 +29,7 @@ pub(super) const FORMS: &[(&str, &str)] = &[
         r#"(?i)\b(?:client_?secret|password|passwd|api_?key|access_?token|auth_?token|private_?key|account_?key)["']?\s*[:=]\s*["']?[^\s"',;&]{6,}"#,
     ),
     ("Azure shared access signature", r"(?i)\bsig=[A-Za-z0-9%/+]{30,}(?:%3D|=)*"),
-    // By how they begin.
-    // Not the ids of users and roles (AIDA, AROA), which open nothing.
+    // Identified by their prefix. Ids of users and roles (AIDA, AROA) are not secret and are not listed.
     ("AWS access key id", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
     ("AWS Bedrock key", r"\bABSK[A-Za-z0-9+/]{40,}=*"),
     ("Azure client secret", r"\b[A-Za-z0-9_~.]{3}[78]Q~[A-Za-z0-9_~.-]{31,34}"),
@@ -118,20 +114,20 @@ pub(super) const FORMS: &[(&str, &str)] = &[
     ("Adafruit", r"\baio_[A-Za-z0-9]{28}\b"),
 ];
 
-/// All forms at once. The earlier one in the table wins where two begin at the same place.
+/// All forms as one pattern. If two forms match at the same position, the earlier one in the table wins.
 static ANY: LazyLock<Regex> = LazyLock::new(|| {
     let any = FORMS.iter().map(|(_, form)| format!("(?:{form})")).collect::<Vec<_>>().join("|");
-    // Boundaries of ASCII words: those of Unicode would make every search slow.
+    // ASCII word boundaries: Unicode boundaries would make every search slow.
     let any = any.replace(r"\b", r"(?-u:\b)");
     Regex::new(&any).unwrap_or_else(|_| unreachable!("constants that the tests compile"))
 });
 
-/// Whether a text is, or holds, a secret.
+/// Returns whether a text contains a secret.
 pub(super) fn holds_secret(text: &str) -> bool {
     ANY.is_match(text)
 }
 
-/// The text with something else in the place of each secret.
+/// Replaces each secret in the text with `with`.
 pub(super) fn replaced<'t>(text: &'t str, with: &str) -> Cow<'t, str> {
     ANY.replace_all(text, regex::NoExpand(with))
 }

@@ -1,17 +1,17 @@
-//! Which names say that the value beside them is secret.
+//! The names that mark a value as secret.
 
 use serde_json::{Map, Value};
 
-/// How sure a name must be.
+/// How certain a name must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sure {
     /// The value is a secret.
     Certain,
-    /// The value may be one: a `token` may also lead to a next page.
+    /// The value may be a secret: a `token` may also be a page token.
     Maybe,
 }
 
-/// Parts of names, in lower case and without punctuation, and how sure each is.
+/// Parts of names, in lower case and without punctuation, with the certainty of each.
 const SECRET: &[(&str, Sure)] = &[
     ("password", Sure::Certain),
     ("passwd", Sure::Certain),
@@ -37,17 +37,17 @@ const SECRET: &[(&str, Sure)] = &[
     ("authorization", Sure::Maybe),
 ];
 
-/// Ends of names of things that are no secrets themselves: `SecretArn` only points to one.
+/// Suffixes of names that only refer to a secret, such as `SecretArn`.
 const REFERENCES: [&str; 12] =
     ["arn", "arns", "id", "name", "status", "type", "enabled", "policy", "date", "time", "used", "version"];
 
 /// Members that name the value beside them, as in tags and environment variables.
 const LABELS: [&str; 4] = ["key", "name", "parameterkey", "optionname"];
 
-/// Members that hold a value which another member names.
+/// Members that hold the value that another member names.
 const LABELLED: [&str; 3] = ["value", "values", "parametervalue"];
 
-/// Members below which every text is somebody's own.
+/// Members whose texts, at any depth, are private data of the user.
 const PRIVATE: [&str; 7] = [
     "environment",
     "environmentvariables",
@@ -58,8 +58,8 @@ const PRIVATE: [&str; 7] = [
     "defaultarguments",
 ];
 
-/// Whether a name says that its value is secret. With [`Sure::Maybe`] all names of the table do; with
-/// [`Sure::Certain`] only the certain ones, and none that ends as references do.
+/// Returns whether a name marks its value as secret. [`Sure::Maybe`] accepts all names of the table.
+/// [`Sure::Certain`] accepts only the certain ones, and no name that ends like a reference.
 pub(super) fn says_secret(name: &str, sure: Sure) -> bool {
     let plain = plain(name);
     match sure {
@@ -71,22 +71,22 @@ pub(super) fn says_secret(name: &str, sure: Sure) -> bool {
     }
 }
 
-/// What an object with a name and a value calls the value.
+/// Returns the name that a pair of name and value gives to its value.
 pub(super) fn label(members: &Map<String, Value>) -> Option<&str> {
     members.iter().find(|(name, value)| is_label(name) && value.is_string())?.1.as_str()
 }
 
-/// Whether this member names the value beside it.
+/// Returns whether this member names the value beside it.
 pub(super) fn is_label(name: &str) -> bool {
     LABELS.contains(&plain(name).as_str())
 }
 
-/// Whether this member holds what another one names.
+/// Returns whether this member holds the value that another member names.
 pub(super) fn is_labelled(name: &str) -> bool {
     LABELLED.contains(&plain(name).as_str())
 }
 
-/// Whether every text below this member is somebody's own.
+/// Returns whether every text below this member is private data of the user.
 pub(super) fn holds_private_values(name: &str) -> bool {
     PRIVATE.contains(&plain(name).as_str())
 }

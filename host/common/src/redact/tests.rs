@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::*;
 
-/// So many characters of an alphabet. Tokens are put together here, so that no scanner takes them for
-/// leaked ones.
+/// Returns `length` characters of an alphabet. The tests assemble tokens here, so that no secret scanner
+/// reports them as leaked.
 fn some(alphabet: &str, length: usize) -> String {
     alphabet.chars().cycle().take(length).collect()
 }
@@ -31,14 +31,14 @@ fn uuid() -> String {
     format!("{}-{}-4{}-{}-{}", hex(8), hex(4), hex(3), hex(4), hex(12))
 }
 
-/// A token of each form, at least one.
+/// Returns at least one token of each form.
 fn tokens() -> Vec<(&'static str, String)> {
     let pem = |what: &str| format!("-----BEGIN {what}-----\nMII{}\n-----END {what}-----", alnum(60));
     let starts = |starts: &str, rest: String| format!("{starts}{rest}");
     vec![
-        ("PEM block, also one that was cut off", pem("RSA PRIVATE KEY")),
-        ("PEM block, also one that was cut off", pem("OPENSSH PRIVATE KEY")),
-        ("PEM block, also one that was cut off", format!("-----BEGIN EC PRIVATE KEY-----\nMII{}", alnum(9))),
+        ("PEM block, complete or truncated", pem("RSA PRIVATE KEY")),
+        ("PEM block, complete or truncated", pem("OPENSSH PRIVATE KEY")),
+        ("PEM block, complete or truncated", format!("-----BEGIN EC PRIVATE KEY-----\nMII{}", alnum(9))),
         ("PuTTY private key", format!("PuTTY-User-Key-File-3: ssh-ed25519\n{}", alnum(40))),
         ("age secret key", starts("AGE-SECRET-KEY-1", upper(58))),
         ("JSON Web Token", format!("eyJ{}.{}.{}", alnum(30), alnum(40), alnum(43))),
@@ -157,7 +157,7 @@ fn recorded_json(value: &Value) -> Value {
 }
 
 #[test]
-fn each_token_goes_in_all_three_outputs() {
+fn each_token_is_removed_from_all_three_outputs() {
     let redactor = Redactor::new([]);
     for (whose, token) in tokens() {
         let text = format!("said {token} and went on");
@@ -175,7 +175,7 @@ fn each_token_goes_in_all_three_outputs() {
 }
 
 #[test]
-fn each_form_has_a_token_that_only_it_takes_first() {
+fn each_form_matches_its_own_tokens() {
     let tried: BTreeSet<&str> = tokens().iter().map(|(whose, _)| *whose).collect();
     let known: BTreeSet<&str> = forms::FORMS.iter().map(|(whose, _)| *whose).collect();
     assert_eq!(tried, known);
@@ -190,7 +190,7 @@ fn each_form_has_a_token_that_only_it_takes_first() {
 }
 
 #[test]
-fn secrets_go_and_the_words_around_them_stay() {
+fn secrets_are_replaced_and_the_words_around_them_are_kept() {
     let redactor = Redactor::new(
         ["hush-hush".to_owned(), "hush-hush-hush".into(), "tiny".into()].map(SecretString::from),
     );
@@ -207,7 +207,7 @@ fn secrets_go_and_the_words_around_them_stay() {
 }
 
 #[test]
-fn what_is_no_secret_stays() {
+fn text_without_secrets_is_kept() {
     let redactor = Redactor::new([SecretString::from("tiny".to_owned())]);
     for text in [
         "unit complete",
@@ -234,7 +234,7 @@ fn what_is_no_secret_stays() {
 }
 
 #[test]
-fn objects_of_the_log_are_redacted_all_through() {
+fn log_objects_are_redacted_at_every_depth() {
     let object = json!({
         "a": ["hush-hush", {"hush-hush": "x hush-hush"}], "n": 1, "b": true, "z": null,
         "nextToken": "abc", "tokens": 3,
@@ -300,7 +300,7 @@ fn recordings_lose_secrets_and_keep_the_rest() {
             json!({"Parameters": [{"ParameterKey": "DbPassword", "ParameterValue": "v"}]}),
             json!({"Parameters": [{"ParameterKey": "DbPassword", "ParameterValue": r}]}),
         ),
-        // A page's token is needed.
+        // Paging needs the token.
         (json!({"NextToken": "abc"}), json!({"NextToken": "abc"})),
     ] {
         assert_eq!(recorded_json(&before), after);
@@ -308,7 +308,7 @@ fn recordings_lose_secrets_and_keep_the_rest() {
 }
 
 #[test]
-fn what_only_points_to_a_secret_is_no_secret_in_a_recording() {
+fn a_recording_keeps_names_that_only_refer_to_a_secret() {
     let value = json!({
         "SecretArn": "arn:aws:secretsmanager:eu-west-1:1:secret:db", "PasswordLastUsed": "2026-01-01",
         "MasterUserSecret": {"SecretArn": "arn:x", "KmsKeyId": "k"}, "AccessKeyId": "k-1",
@@ -333,7 +333,7 @@ proptest! {
     }
 
     #[test]
-    fn twice_is_once(text in "\\PC{0,40}") {
+    fn recording_is_idempotent(text in "\\PC{0,40}") {
         let value = json!({"Environment": {"Variables": {"A": text}}, "Password": [text], "B": text});
         let once = recorded_json(&value);
         prop_assert_eq!(recording(once.to_string().as_bytes()).unwrap().1, 0);

@@ -1,5 +1,5 @@
-//! What a manifest must say beyond its form: names are unique, steps build on earlier ones, placeholders have
-//! a value, and no error that hides a resource makes it look as if it were gone.
+//! Checks a manifest beyond its schema: names are unique, steps use only earlier steps, placeholders have a
+//! value, and no error that hides a resource makes the resource look deleted.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ impl Manifest {
         let named = !self.name.is_empty()
             && self.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !named {
-            return Err(refuse("name", "a plugin's name has lower-case letters, digits and dashes"));
+            return Err(refuse("name", "a plugin's name consists of lower-case letters, digits and dashes"));
         }
         if self.kinds.is_empty() {
             return Err(refuse("kinds", "a plugin maps at least one kind"));
@@ -35,21 +35,21 @@ impl Manifest {
 }
 
 impl Step {
-    /// Checks what the step says about empty lists and failed items.
+    /// Checks the step's declarations of empty lists and failed items.
     fn check_completeness(&self, at: &str) -> Result<(), ManifestError> {
         if self.empty.is_some() && !self.items.as_ref().is_some_and(Path::is_list) {
-            return Err(refuse(format!("{at}.empty"), "`items` is not a list, so it cannot be empty"));
+            return Err(refuse(format!("{at}.empty"), "`items` is not a list, so `empty` does not apply"));
         }
         let Some(matching) = &self.matching else { return Ok(()) };
         let Some(failures) = &matching.failures else { return Ok(()) };
         if !failures.items.is_list() {
             return Err(refuse(
                 format!("{at}.match.failures.items"),
-                "the failures are a list, as in `failures[]`",
+                "the path of the failures must be a list, as in `failures[]`",
             ));
         }
         if failures.reason.is_none() && !failures.missing.is_empty() {
-            let reason = "`missing` names reasons, but `reason` does not say where they are";
+            let reason = "`missing` lists reasons, but `reason` is not set";
             return Err(refuse(format!("{at}.match.failures.missing"), reason));
         }
         Ok(())
@@ -60,7 +60,9 @@ impl KindManifest {
     fn check(&self, at: &str) -> Result<(), ManifestError> {
         if (self.scope == Scope::Account) != self.plan.is_empty() {
             let reason = match self.scope {
-                Scope::Account => "a kind of scope `account` is fed by the host and has no steps",
+                Scope::Account => {
+                    "a kind of scope `account` gets its resources from the host and has no steps"
+                }
                 _ => "a kind needs at least one step, unless its scope is `account`",
             };
             return Err(refuse(format!("{at}.plan.steps"), reason));
@@ -68,14 +70,14 @@ impl KindManifest {
         if let Some(mapping) = &self.mapping
             && mapping.kind != self.kind
         {
-            let reason = format!("`{}` maps another kind than `{}`", mapping.kind, self.kind);
+            let reason = format!("`{}` maps a different kind than `{}`", mapping.kind, self.kind);
             return Err(refuse(format!("{at}.mapping.kind"), reason));
         }
         self.check_plan_of(&[], at)?;
         self.check_events(at)
     }
 
-    /// Checks the plan, whose placeholders may also be these.
+    /// Checks the plan. `more` are placeholder roots that are valid in addition to those of a plan.
     pub(crate) fn check_plan_of(&self, more: &[&str], at: &str) -> Result<(), ManifestError> {
         const ROOTS: [&str; 8] =
             ["item", "items", "parents", "steps", "account", "region", "partition", "kind"];
@@ -100,7 +102,7 @@ impl KindManifest {
         self.check_lists(at)
     }
 
-    /// Checks a step, whose placeholders may have these roots. `earlier` are the steps before it.
+    /// Checks a step, whose placeholders may use these roots. `earlier` are the steps before it.
     fn check_step(
         &self,
         step: &Step,
@@ -113,7 +115,7 @@ impl KindManifest {
         }
         match step.parent() {
             None if !earlier.is_empty() => {
-                return Err(refuse(at, "only the first step stands alone; give `each` or `batch`"));
+                return Err(refuse(at, "only the first step has no parent; set `each` or `batch`"));
             }
             Some(parent) if !earlier.contains(parent) => {
                 return Err(refuse(at, format!("there is no earlier step `{parent}`")));
@@ -127,7 +129,7 @@ impl KindManifest {
             if step.matching.is_none() || step.items.is_none() {
                 return Err(refuse(
                     at,
-                    "a batch step needs `items` and `match`, so that each result finds its item",
+                    "a batch step needs `items` and `match` to assign each result to its item",
                 ));
             }
         }
@@ -151,18 +153,18 @@ impl KindManifest {
         step.check_completeness(at)
     }
 
-    /// Checks what a step may be, by whether it lists items.
+    /// Checks the members that depend on whether the step lists items.
     fn check_lists(&self, at: &str) -> Result<(), ManifestError> {
         let plan = &self.plan;
         let lists: BTreeSet<&str> = plan.list_steps().iter().map(|step| step.id.as_str()).collect();
         for (index, step) in plan.steps.iter().enumerate() {
             if step.only.is_some() && !lists.contains(step.id.as_str()) {
                 let at = format!("{at}.plan.steps[{index}].only");
-                return Err(refuse(at, "only list steps choose among their items"));
+                return Err(refuse(at, "only list steps can have `only`"));
             }
             if let Some(parent) = step.parent().filter(|parent| !lists.contains(parent)) {
                 let reason = format!(
-                    "`{parent}` lists no items: only the first step and those on the way to `resources` do"
+                    "`{parent}` lists no items: only the first step and the steps between it and `resources` do"
                 );
                 return Err(refuse(format!("{at}.plan.steps[{index}]"), reason));
             }
@@ -176,10 +178,13 @@ impl KindManifest {
                 plan.steps.iter().position(|s| s.id == step.id).unwrap_or_default()
             );
             if step.fills.is_some() {
-                return Err(refuse(format!("{at}.fills"), "a list step lists resources; it fills nothing"));
+                return Err(refuse(
+                    format!("{at}.fills"),
+                    "a list step lists resources and cannot have `fills`",
+                ));
             }
             if step.items.is_none() {
-                return Err(refuse(at, "a list step says where its `items` are in the response"));
+                return Err(refuse(at, "a list step needs `items`, the path of its items in the response"));
             }
             if step.batch.is_some() {
                 return Err(refuse(at, "a list step runs for `each` item of its parent, not in a `batch`"));
@@ -188,14 +193,14 @@ impl KindManifest {
         Ok(())
     }
 
-    /// Checks that no error that hides a resource makes it look as if it were gone.
+    /// Checks that no error that hides a resource makes the resource look deleted.
     fn check_errors(&self, step: &Step, lists: bool, at: &str) -> Result<(), ManifestError> {
         for (code, rule) in &step.errors {
             let at = || format!("{at}.errors.{code}");
             let hides = match code.as_str() {
                 "denied" | "*" => true,
                 "missing" => false,
-                // With this answer of every account there is no organization.
+                // If every account returns this code, there is no organization.
                 NO_ORGANIZATION if self.scope == Scope::Organization => false,
                 code => ErrorClass::of(code).hides_the_resource(),
             };
@@ -209,7 +214,7 @@ impl KindManifest {
                 return Err(refuse(at(), reason));
             }
             if hides && is_drop {
-                let reason = "only an error that means that the resource does not exist drops it; use `absent`, `fail` or `skip-unit`";
+                let reason = "`drop` is only for errors that mean that the resource does not exist; use `absent`, `fail` or `skip-unit`";
                 return Err(refuse(at(), reason));
             }
             if lists

@@ -30,7 +30,7 @@ fn services() -> Value {
 }
 
 #[test]
-fn a_plan_is_understood() {
+fn a_plan_is_parsed() {
     let manifest = parse(&manifest(&services())).unwrap();
     let plan = &manifest.kinds[0].plan;
     let ids = |steps: Vec<&Step>| steps.iter().map(|s| s.id.clone()).collect::<Vec<_>>();
@@ -59,7 +59,7 @@ fn nonsense_is_named_with_its_place() {
             "`itm` is not one of",
         ),
         ("/kinds/0/plan/steps/1/input", json!({"c": "{item"}), "kinds[0].plan.steps[1].input", "not closed"),
-        ("/kinds/0/plan/steps/1/items", Value::Null, "kinds[0].plan.steps[1]", "where its `items` are"),
+        ("/kinds/0/plan/steps/1/items", Value::Null, "kinds[0].plan.steps[1]", "needs `items`"),
         ("/kinds/0/plan/steps/2/match", Value::Null, "kinds[0].plan.steps[2]", "needs `items` and `match`"),
         ("/kinds/0/plan/steps/3/option", json!("Nope"), "kinds[0].plan.steps[3].option", "not among"),
         ("/kinds/0/plan/resources", json!("nope"), "kinds[0].plan.resources", "no step `nope`"),
@@ -84,13 +84,13 @@ fn nonsense_is_named_with_its_place() {
 }
 
 #[test]
-fn a_field_without_a_name_has_a_place_too() {
+fn an_error_in_a_field_without_a_name_has_a_place() {
     let error = Manifest::parse(br#"{"name": "x", "version": "1.0.0", "": 1, "kinds": []}"#).unwrap_err();
     assert_eq!(error.at, ".", "{error}");
 }
 
 #[test]
-fn a_plan_can_be_narrowed_to_its_list_steps() {
+fn a_plan_can_be_reduced_to_its_list_steps() {
     let mut kind = parse(&manifest(&services())).unwrap().kinds.remove(0);
     kind.plan.steps.insert(
         1,
@@ -105,7 +105,7 @@ fn a_plan_can_be_narrowed_to_its_list_steps() {
     let again = json!({"name": "x", "version": "1.0.0", "kinds": [narrowed]});
     assert_eq!(parse(&again).unwrap().kinds[0], narrowed, "it is a plan that can be run");
     assert_eq!(narrowed.list_only(), narrowed);
-    // Without `resources`, the first step lists them.
+    // Without `resources`, the first step lists the resources.
     let mut kind = kind;
     kind.plan.resources = None;
     kind.plan.steps.retain(|step| ["clusters", "names"].contains(&step.id.as_str()));
@@ -113,7 +113,7 @@ fn a_plan_can_be_narrowed_to_its_list_steps() {
 }
 
 #[test]
-fn only_what_does_not_exist_disappears() {
+fn only_resources_that_do_not_exist_are_dropped() {
     let refused = |step: usize, code: &str, rule: Value| {
         let mut document = manifest(&services());
         document["kinds"][0]["plan"]["steps"][step]["errors"] = json!({code: rule});
@@ -141,7 +141,7 @@ fn only_what_does_not_exist_disappears() {
     }
     let error = refused(1, "Odd", json!({"use": {"clusterArns": []}})).unwrap();
     assert!(error.reason.contains("has no `serviceArns[]`"), "{error}");
-    // Only for a kind of the organization this code means that there is none.
+    // Only for a kind of scope `organization` does this code mean that there is nothing to list.
     let mut kind = json!({"kind": "AWS::Organizations::Account", "scope": "organization", "plan": {"steps": [
         {"id": "accounts", "service": "organizations", "operation": "ListAccounts", "items": "Accounts[]",
          "errors": {NO_ORGANIZATION: "drop"}}]}});
@@ -151,7 +151,7 @@ fn only_what_does_not_exist_disappears() {
 }
 
 #[test]
-fn an_answer_says_what_is_empty_and_what_failed() {
+fn a_response_states_which_lists_are_empty_and_which_items_failed() {
     let edited = |step: usize, member: &str, value: Value| {
         let mut document = manifest(&services());
         document["kinds"][0]["plan"]["steps"][step][member] = value;

@@ -1,7 +1,7 @@
-//! The trait that entities are written through.
+//! The trait that writes entities.
 //!
-//! What may be done follows from the object at hand: a [`CatalogView`] only reads, a [`CatalogSession`]
-//! writes for one resync, and an [`EventSession`] for live events. A plan has a view and nothing else.
+//! The type of the object limits what a caller can do: a [`CatalogView`] only reads, a [`CatalogSession`]
+//! writes for one resync, and an [`EventSession`] writes for live events. A plan has only a view.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,75 +18,75 @@ use crate::{
     UnitCounts, UnitId, UnitState,
 };
 
-/// Who makes entities of what is read.
+/// Which side turns resources into entities.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Processing {
-    /// The resync: it maps, compares, upserts, and deletes what is gone.
+    /// The resync maps, compares and upserts, and deletes entities whose resources no longer exist.
     #[default]
     Entities,
-    /// The resync as well; and the catalog gets the resources' documents besides, as far as that
-    /// holds nothing up.
+    /// The resync does all of this. In addition, it sends the resources' documents to the catalog, without
+    /// delaying its own work.
     EntitiesAndDocuments,
-    /// The catalog: it gets the resources' documents, and maps, upserts and deletes by itself.
+    /// The catalog gets the resources' documents, and maps, upserts and deletes by itself.
     Documents,
 }
 
-/// What a catalog says of itself and of the work to do.
+/// The catalog's identity and its settings for the resync.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CatalogInfo {
-    /// Names this catalog, its owner and the integration in it: what is remembered of one is never taken
-    /// for another. Empty where there is but one.
+    /// Identifies this catalog, its owner and the integration in it, so that records of different catalogs
+    /// are never mixed up. Empty if there is only one catalog.
     pub identity: String,
-    /// The app-config that rules the work.
+    /// The app-config of the resync.
     pub config: AppConfig,
-    /// What was done to get ready, one line each, for people (`created blueprint awsAccount`).
+    /// Preparation steps that were done, one line each, for people (`created blueprint awsAccount`).
     pub notes: Vec<String>,
-    /// Who makes entities of what is read.
+    /// Which side turns resources into entities.
     pub processing: Processing,
-    /// How many documents of each kind the catalog wants to see as examples.
+    /// How many documents of each kind the catalog wants as examples.
     pub examples: usize,
 }
 
-/// Documents for the catalog: a part of what one unit read.
+/// Documents for the catalog: a part of the resources of one unit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DocumentBatch {
     /// The unit. Its `resource` is the position of `config` in the app-config.
     pub unit: UnitId,
-    /// The entry of `resources[]` that the catalog maps them by.
+    /// The entry of `resources[]` by which the catalog maps them.
     pub config: Arc<ResourceConfig>,
     /// The documents.
     pub documents: Vec<Document>,
 }
 
-/// Documents of a resource that a live event named: what it is now or, where it is gone, as much as its
-/// name tells.
+/// Documents of a resource that a live event named: its current state or, if it no longer exists, only the
+/// parts that follow from its name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventDocuments {
     /// The position of `config` in the app-config.
     pub resource: usize,
-    /// The entry of `resources[]` that the catalog maps them by.
+    /// The entry of `resources[]` by which the catalog maps them.
     pub config: Arc<ResourceConfig>,
-    /// Whether the resource is gone, so that the catalog is to delete what it would map them to.
+    /// Whether the resource is gone, so that the catalog must delete the entities that it would map.
     pub gone: bool,
     /// The documents.
     pub documents: Vec<Document>,
 }
 
-/// Why documents did not get into the catalog.
+/// Why documents did not reach the catalog.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentsError {
     /// Some of the entry's documents are lost. With [`Processing::Documents`] the entry has failed.
     #[error("{0}")]
     Lost(Problem),
-    /// The catalog takes no more of this resync, because another has taken its place. With
-    /// [`Processing::Documents`] the resync is to stop; that is no failure.
+    /// The catalog accepts no more documents of this resync, because another resync has replaced it. With
+    /// [`Processing::Documents`] the resync must stop; this is not a failure.
     #[error("{0}")]
     Superseded(Problem),
 }
 
 impl DocumentsError {
-    /// The cause, with its remedy.
+    /// Returns the cause, with its remedy.
     pub fn problem(&self) -> &Problem {
         match self {
             Self::Lost(problem) | Self::Superseded(problem) => problem,
@@ -101,34 +101,34 @@ pub struct OwnedEntity {
     pub key: EntityKey,
 }
 
-/// Which entities of others may be taken over, when a resource has their identifier.
+/// Which entities of other owners may be adopted if a resource has the same identifier.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Adoption {
     /// None.
     #[default]
     Never,
-    /// Those that the integration with this identifier, of the same type, wrote last.
+    /// Those that the integration with this identifier and the same type wrote last.
     From(String),
     /// All.
     Any,
 }
 
-/// An entity that the catalog holds and that somebody else owns.
+/// An entity in the catalog that someone else owns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignEntity {
     /// Its key.
     pub key: EntityKey,
-    /// Whether it may be taken over.
+    /// Whether it may be adopted.
     pub adoptable: bool,
 }
 
-/// An entity that the catalog would delete together with another.
+/// An entity that the catalog would delete together with another entity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Dependent {
-    /// Which.
+    /// The entity.
     pub entity: EntityKey,
-    /// The entity whose deletion would take it along.
+    /// The entity that it depends on.
     pub depends_on: EntityKey,
     /// Whether this integration owns it.
     pub owned: bool,
@@ -137,93 +137,93 @@ pub struct Dependent {
 /// How entities are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpsertOptions {
-    /// Merge into what is there, or replace it.
+    /// Whether an upsert merges with the stored entity (or replaces it).
     pub merge: bool,
-    /// Create missing relation targets.
+    /// Whether missing relation targets are created.
     pub create_missing_related_entities: bool,
 }
 
-/// What became of one entity of an upsert.
+/// The outcome of one entity of an upsert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpsertOutcome {
-    /// It did not exist before.
+    /// The entity did not exist before.
     Created,
-    /// It did.
+    /// The entity existed before.
     Updated,
-    /// The catalog found it by its search query and updated it: this is its identifier.
+    /// The catalog found the entity by its search query and updated it. Holds its identifier.
     Found(String),
-    /// The catalog found none by its search query, so nothing was written.
+    /// The search query found no entity, so nothing was written.
     NotFound,
-    /// The catalog refused it.
+    /// The catalog rejected the entity.
     Refused(Problem),
-    /// The catalog refused it because a relation's target does not exist (yet).
+    /// The catalog rejected the entity because the target of a relation does not exist (yet).
     MissingRelation(Problem),
 }
 
-/// What became of an upsert: one outcome per entity, in the order given.
+/// The result of an upsert: one outcome per entity, in the order of the request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpsertReport {
     /// The outcomes.
     pub outcomes: Vec<UpsertOutcome>,
 }
 
-/// What became of a delete.
+/// The result of a deletion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeleteReport {
-    /// Entities that are gone, dependents included.
+    /// Entities that were deleted, including dependents.
     pub deleted: Vec<EntityKey>,
     /// Entities that could not be deleted, and why.
     pub failed: Vec<(EntityKey, Problem)>,
 }
 
-/// How a resync ended, as the catalog is told.
+/// How a resync ended, as reported to the catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResyncStatus {
-    /// All units complete.
+    /// All units completed.
     Completed,
     /// At least one unit failed or was skipped.
     Failed,
-    /// Stopped before the end.
+    /// The resync stopped before its end.
     Aborted,
 }
 
-/// A step of a resync, told to the catalog when it happens and in this order: planned, then the
-/// entries of `resources[]` each started and ended (several run at once), then the deletion. With
-/// [`Processing::Documents`] the deletion is the catalog's own, and not told.
+/// A step of a resync, reported to the catalog when it happens, in this order: planned, then the start and
+/// the end of each entry of `resources[]` (several run at once), then the deletion. With
+/// [`Processing::Documents`] the catalog deletes by itself, and no deletion is reported.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Milestone {
     /// All units are planned. The entries are those of the [`CatalogInfo`]'s app-config.
     Planned,
     /// The first unit of an entry of `resources[]` begins.
     ResourceStarted {
-        /// The entry's position.
+        /// The position of the entry.
         resource: usize,
     },
-    /// All units of an entry have ended, and all its entities are written, unchanged or refused, or
-    /// its documents handed over.
+    /// All units of an entry have ended. All its entities are written, unchanged or rejected, or its
+    /// documents are sent.
     ResourceEnded {
-        /// The entry's position.
+        /// The position of the entry.
         resource: usize,
-        /// How it went.
+        /// The result of the entry.
         result: ResourceResult,
     },
-    /// What is gone in AWS is looked for.
+    /// The search for resources that no longer exist begins.
     DeletionStarted,
-    /// What was gone is deleted, or kept for a reason.
+    /// The entities of such resources are deleted, or kept for a reason.
     DeletionEnded {
         /// Entities that were deleted.
         deleted: u64,
         /// Entities that could not be deleted.
         failed: u64,
-        /// Whether the deletion as a whole was held back.
+        /// Whether the whole deletion was skipped.
         held_back: bool,
     },
 }
 
-/// How an entry of `resources[]` went, over all its units.
+/// The result of an entry of `resources[]`, over all its units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ResourceResult {
-    /// Its units' counts added up.
+    /// The sum of its units' counts.
     pub counts: UnitCounts,
     /// Units that completed.
     pub complete: u64,
@@ -231,14 +231,14 @@ pub struct ResourceResult {
     pub skipped: u64,
     /// Units that failed.
     pub failed: u64,
-    /// Units that did not end, because the resync was stopped before.
+    /// Units that did not end, because the resync stopped earlier.
     pub stopped: u64,
-    /// From the start of its first unit to the last of its entities.
+    /// The time from the start of its first unit to the end of its last entity.
     pub duration: Duration,
 }
 
 impl ResourceResult {
-    /// Counts a unit that ended like this.
+    /// Counts a unit that ended in this state.
     pub fn count(&mut self, state: &UnitState) {
         match state {
             UnitState::Complete => self.complete += 1,
@@ -247,18 +247,19 @@ impl ResourceResult {
         }
     }
 
-    /// How many units it has.
+    /// Returns the number of its units.
     pub fn units(&self) -> u64 {
         self.complete + self.skipped + self.failed + self.stopped
     }
 
-    /// Whether all its units completed: what it did not bring does not exist.
+    /// Returns whether all its units completed: a resource that it did not return does not exist.
     pub fn is_whole(&self) -> bool {
         self.complete == self.units()
     }
 
-    /// How it ended. A catalog that maps by itself takes for gone what it was not given, so that to it
-    /// only what is [whole](Self::is_whole) has completed. Else denied access, which lasts, fails nothing.
+    /// Returns the status of the entry. A catalog that maps by itself treats a missing resource as deleted,
+    /// so for such a catalog only an entry that is [whole](Self::is_whole) is completed. Otherwise, denied
+    /// access does not fail the entry, because it is a lasting state.
     pub fn status(&self, processing: Processing) -> ResyncStatus {
         if self.stopped > 0 {
             ResyncStatus::Aborted
@@ -275,22 +276,22 @@ impl ResourceResult {
 #[error("{0}")]
 pub struct CatalogError(pub Problem);
 
-/// Where entities go: Port, a recording, a test.
+/// The destination of entities: Port, a recording, or a test.
 ///
 /// `defaults` are the kinds whose blueprints and mapping a fresh installation gets, in order.
 #[async_trait]
 pub trait Catalog: Send + Sync {
-    /// Authenticates and reads, and changes nothing: for plans and checks.
+    /// Authenticates and reads, without changing anything: for plans and checks.
     ///
     /// # Errors
-    /// [`CatalogError`] when it cannot be used.
+    /// [`CatalogError`] if the catalog cannot be used.
     async fn read(
         self: Arc<Self>,
         defaults: &[KindEntry],
     ) -> Result<Opened<Arc<dyn CatalogView>>, CatalogError>;
 
-    /// Authenticates and gets ready for a resync: creates the integration and the default resources where
-    /// they are missing.
+    /// Authenticates and prepares a resync: creates the integration and the default resources if they are
+    /// missing.
     ///
     /// # Errors
     /// [`CatalogError`] ends the resync before anything is read.
@@ -299,46 +300,47 @@ pub trait Catalog: Send + Sync {
         defaults: &[KindEntry],
     ) -> Result<Opened<Box<dyn ResyncStart>>, CatalogError>;
 
-    /// Authenticates and reads, and changes nothing yet: for following live events, beside any resync.
+    /// Authenticates and reads, without changing anything yet: for processing live events, concurrently
+    /// with any resync.
     ///
     /// # Errors
-    /// [`CatalogError`] when it cannot be used.
+    /// [`CatalogError`] if the catalog cannot be used.
     async fn follow(
         self: Arc<Self>,
         defaults: &[KindEntry],
     ) -> Result<Opened<Arc<dyn EventSession>>, CatalogError>;
 
-    /// The largest number of entities that one request of [`upsert`](EntityStore::upsert) carries.
+    /// Returns the largest number of entities in one request of [`upsert`](EntityStore::upsert).
     fn upsert_batch(&self) -> usize;
 }
 
-/// A catalog that is ready, and what can be done with it.
+/// A catalog that is ready for use, with its session.
 #[derive(Debug, Clone)]
 pub struct Opened<S> {
-    /// What it says.
+    /// The catalog's description of itself.
     pub info: CatalogInfo,
-    /// What can be done.
+    /// The session, store or view.
     pub session: S,
 }
 
-/// What a catalog holds.
+/// Reads the contents of a catalog.
 #[async_trait]
 pub trait CatalogView: Send + Sync {
-    /// Streams all entities that this integration seems to own and that were last written before
-    /// this was opened, by the catalog's own clock. An entity of another integration may be among
-    /// them; [`current`](Self::current) tells for certain.
+    /// Streams all entities that this integration appears to own and that were last written before this
+    /// object was opened, by the catalog's clock. An entity of another integration may be among them;
+    /// [`current`](Self::current) decides reliably.
     fn owned(&self) -> BoxStream<'_, Result<Vec<OwnedEntity>, CatalogError>>;
 
-    /// What the catalog holds for these entities, looked at only in these fields. Entities that
-    /// do not exist, or that are not certainly this integration's own, are left out. Order is not kept.
+    /// Returns the stored state of these entities, limited to these fields. Omits entities that do not
+    /// exist or that do not certainly belong to this integration. The order is arbitrary.
     ///
     /// # Errors
     /// [`CatalogError`]; the entities then count as changed, and none of them is deleted.
     async fn current(&self, keys: &[EntityKey], fields: &FieldSet) -> Result<Vec<Entity>, CatalogError>;
 
-    /// Which of these entities exist and belong to somebody else. One that a relation alone brought into
-    /// being, and that nobody wrote to, belongs to nobody and is left out. Asked for entities that are
-    /// about to be created.
+    /// Returns which of these entities exist and belong to someone else. Omits an entity that exists only
+    /// because a relation created it and that nobody has written to: it has no owner. Called for entities
+    /// that are about to be created.
     ///
     /// # Errors
     /// [`CatalogError`]; the entities are then not written.
@@ -351,8 +353,9 @@ pub trait CatalogView: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// What the catalog would delete together with these entities when asked to delete dependents:
-    /// whatever relates to them, to that, and so on; without the entities themselves.
+    /// Returns the entities that the catalog would delete together with these when asked to delete
+    /// dependents: everything that relates to them, directly or indirectly, without the entities
+    /// themselves.
     ///
     /// # Errors
     /// [`CatalogError`]; nothing is then deleted.
@@ -361,32 +364,32 @@ pub trait CatalogView: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// A blueprint's relations: the target blueprint by relation name. `None` when the blueprint
-    /// does not exist.
+    /// Returns a blueprint's relations: the target blueprint by relation name. `None` if the blueprint does
+    /// not exist.
     ///
     /// # Errors
-    /// [`CatalogError`]; nothing is then deleted that the relations might protect.
+    /// [`CatalogError`]; entities that the relations might protect are then not deleted.
     async fn relations(
         &self,
         blueprint: &BlueprintId,
     ) -> Result<Option<BTreeMap<String, BlueprintId>>, CatalogError>;
 
-    /// The fields without which the catalog refuses an entity of a blueprint, as
-    /// `properties.<name>` and `relations.<name>`.
+    /// Returns the required fields of a blueprint, as `properties.<name>` and `relations.<name>`: the
+    /// catalog rejects an entity without them.
     ///
     /// # Errors
-    /// [`CatalogError`]; nothing depends on it but the log level of a field without a value.
+    /// [`CatalogError`]; it only affects the log level of a field without a value.
     async fn required(&self, blueprint: &BlueprintId) -> Result<BTreeSet<String>, CatalogError> {
         _ = blueprint;
         Ok(BTreeSet::new())
     }
 }
 
-/// Changes what a catalog holds.
+/// Changes the contents of a catalog.
 #[async_trait]
 pub trait EntityStore: CatalogView {
-    /// Creates or updates entities of one blueprint. Splits by the catalog's limits of count and
-    /// bytes. Never fails as a whole: a refused request is an outcome of each of its entities.
+    /// Creates or updates entities of one blueprint. Splits the request by the catalog's limits on count
+    /// and bytes. Never fails as a whole: a rejected request is an outcome of each of its entities.
     async fn upsert(
         &self,
         blueprint: &BlueprintId,
@@ -394,11 +397,11 @@ pub trait EntityStore: CatalogView {
         options: UpsertOptions,
     ) -> UpsertReport;
 
-    /// Deletes entities, with those that require them if `dependents`.
+    /// Deletes entities and, if `dependents` is set, the entities that require them.
     async fn delete(&self, keys: &[EntityKey], dependents: bool) -> DeleteReport;
 }
 
-/// A catalog that is ready for a resync which has not begun.
+/// A catalog that is ready for a resync that has not begun.
 #[async_trait]
 pub trait ResyncStart: Send + Sync {
     /// Reports that the resync begins.
@@ -408,56 +411,57 @@ pub trait ResyncStart: Send + Sync {
 /// A resync that has begun.
 #[derive(Clone)]
 pub struct BegunResync {
-    /// What it writes to.
+    /// The session to write to.
     pub session: Arc<dyn CatalogSession>,
-    /// Whether the catalog took note of its begin. The resync goes on if not.
+    /// Whether the catalog recorded the start of the resync. If not, the resync continues.
     pub reported: Result<(), CatalogError>,
 }
 
-/// A resync as its catalog sees it, from its begin to its end.
+/// The catalog's side of a resync, from begin to end.
 #[async_trait]
 pub trait CatalogSession: EntityStore {
-    /// Goes along with the resync, for what a catalog does meanwhile (a heartbeat, looking whether
-    /// somebody wants it stopped). Returns only when the resync is to stop, with the reason. Dropped
-    /// when the resync ends.
+    /// Runs during the resync, for work of the catalog such as heartbeats and checking for an abort
+    /// request. Returns only if the resync must stop, with the reason. Dropped when the resync ends.
     async fn watch_for_abort(&self) -> Problem {
         std::future::pending().await
     }
 
-    /// Takes note of a step of the resync. Called one after the other, beside the resync's own work.
+    /// Reports a step of the resync. Steps are reported one after the other, concurrently with the resync's
+    /// own work.
     ///
     /// # Errors
-    /// [`CatalogError`] when the catalog cannot do without it: the resync goes on, and is reported
-    /// as failed.
+    /// [`CatalogError`] if the catalog requires the report: the resync continues, and is reported as
+    /// failed.
     async fn milestone(&self, milestone: &Milestone) -> Result<(), CatalogError> {
         _ = milestone;
         Ok(())
     }
 
-    /// Takes documents of one unit, with [`Processing::Documents`] or
-    /// [`Processing::EntitiesAndDocuments`]. May keep them for a while, in bounded memory, and waits
-    /// where the catalog is slow.
+    /// Accepts documents of one unit, with [`Processing::Documents`] or
+    /// [`Processing::EntitiesAndDocuments`]. May buffer them, in bounded memory, and waits if the catalog
+    /// is slow.
     ///
     /// # Errors
-    /// [`DocumentsError`], also for documents of the same entry that were taken earlier.
+    /// [`DocumentsError`], also for documents of the same entry that were accepted earlier.
     async fn documents(&self, batch: DocumentBatch) -> Result<(), DocumentsError> {
         _ = batch;
         Ok(())
     }
 
-    /// All documents of an entry of `resources[]` were handed over: returns when none of them is on
-    /// its way any more. Not called for an entry that was stopped before its end.
+    /// Waits until no document of an entry of `resources[]` is in flight. Called after all documents of the
+    /// entry were passed to [`documents`](Self::documents). Not called for an entry that was stopped before
+    /// its end.
     ///
     /// # Errors
-    /// [`DocumentsError`] when documents of the entry were lost.
+    /// [`DocumentsError`] if documents of the entry were lost.
     async fn documents_end(&self, resource: usize) -> Result<(), DocumentsError> {
         _ = resource;
         Ok(())
     }
 
-    /// Takes documents of a kind for people to look at while they write a mapping: the catalog must
-    /// take out what looks like a secret. Called beside the resync's own work, with no more of a kind
-    /// than [`CatalogInfo::examples`] in all.
+    /// Accepts documents of a kind as examples for people who write a mapping. The catalog must remove
+    /// everything that looks like a secret. Called concurrently with the resync's own work, with at most
+    /// [`CatalogInfo::examples`] documents per kind.
     ///
     /// # Errors
     /// [`CatalogError`], for the log.
@@ -473,14 +477,14 @@ pub trait CatalogSession: EntityStore {
     async fn end(self: Arc<Self>, status: ResyncStatus) -> Result<(), CatalogError>;
 }
 
-/// A catalog that follows live events.
+/// A catalog session for live events.
 #[async_trait]
 pub trait EventSession: EntityStore {
-    /// Takes documents of resources of one kind that live events named, with
-    /// [`Processing::Documents`] or [`Processing::EntitiesAndDocuments`].
+    /// Accepts documents of resources of one kind that live events named, with [`Processing::Documents`] or
+    /// [`Processing::EntitiesAndDocuments`].
     ///
     /// # Errors
-    /// [`CatalogError`] when it did not take all of them.
+    /// [`CatalogError`] if it did not accept all of them.
     async fn documents(&self, kind: &Kind, documents: &[EventDocuments]) -> Result<(), CatalogError> {
         _ = (kind, documents);
         Ok(())
@@ -492,7 +496,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_read_to_the_end_is_whole() {
+    fn only_an_entry_whose_units_all_completed_is_whole() {
         use Processing::{Documents, Entities};
         use ResyncStatus::{Aborted, Completed, Failed};
         for (complete, skipped, failed, stopped, whole, to_berth, to_catalog) in [

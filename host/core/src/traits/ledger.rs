@@ -1,4 +1,4 @@
-//! The optional trait by which a catalog is remembered from one resync to the next.
+//! The optional trait that remembers the state of a catalog between resyncs.
 
 use std::{collections::BTreeMap, fmt, fmt::Debug, str::FromStr, sync::Arc};
 
@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AccountId, Kind, Place, Problem, Region, UnitId};
 
-/// A unit that produced an entity, in names that last from one resync to the next (the position of
-/// an entry of `resources[]` does not, so all entries of a kind count as one producer).
+/// A unit that produced an entity, in names that are stable across resyncs. The position of an entry of
+/// `resources[]` is not stable, so all entries of a kind count as one producer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Producer {
     /// The account that was read.
     pub account: AccountId,
-    /// Where it was read.
+    /// The place that was read.
     pub place: Place,
     /// The kind that was read.
     pub kind: Kind,
 }
 
 impl Producer {
-    /// The producer of what a unit yields; `None` when it is not known where the unit reads.
+    /// Returns the producer that stands for a unit; `None` if the place of the unit is unknown.
     pub fn of(unit: &UnitId) -> Option<Self> {
         let place = unit.place.clone()?;
         Some(Self { account: unit.account.clone(), place, kind: unit.kind.clone() })
@@ -32,20 +32,20 @@ impl fmt::Display for Producer {
     }
 }
 
-/// The units that produced an entity when it was last seen.
+/// The units that produced an entity when Berth last saw it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Producers {
-    /// Nobody knows: any unit may be one.
+    /// The producers are unknown: any unit may be one.
     #[default]
     Unknown,
-    /// These, sorted, each once, at least one.
+    /// These producers, sorted, without duplicates, at least one.
     Known(Arc<[Producer]>),
-    /// The catalog found the entity by a search query: somebody else made it, so it is never deleted.
+    /// The catalog found the entity by a search query: someone else created it, so Berth never deletes it.
     SomebodyElse,
 }
 
 impl Producers {
-    /// Exactly these; [`Unknown`](Self::Unknown) when there are none.
+    /// Returns exactly these producers; [`Unknown`](Self::Unknown) if there are none.
     pub fn these(producers: impl IntoIterator<Item = Producer>) -> Self {
         let mut producers: Vec<Producer> = producers.into_iter().collect();
         producers.sort_unstable();
@@ -53,12 +53,12 @@ impl Producers {
         if producers.is_empty() { Self::Unknown } else { Self::Known(producers.into()) }
     }
 
-    /// Exactly this one.
+    /// Returns exactly this producer.
     pub fn one(producer: Producer) -> Self {
         Self::Known(Arc::new([producer]))
     }
 
-    /// The producers, as far as they are known.
+    /// Returns the producers, if they are known.
     pub fn known(&self) -> Option<&[Producer]> {
         match self {
             Self::Known(producers) => Some(producers),
@@ -66,7 +66,7 @@ impl Producers {
         }
     }
 
-    /// These and one more. What nobody knows stays unknown.
+    /// Adds a producer. Unknown producers stay unknown.
     #[must_use]
     pub fn and(&self, producer: &Producer) -> Self {
         match self {
@@ -78,17 +78,17 @@ impl Producers {
     }
 }
 
-/// What is known of one entity.
+/// The recorded state of one entity.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LedgerEntry {
-    /// A digest of what the catalog has confirmed that it holds. `None`: that is not certain (any
-    /// more), so it has to be looked at.
+    /// A digest of the content that the catalog confirmed. `None` if the content is uncertain: Berth then
+    /// queries the catalog.
     pub content: Option<u128>,
     /// The units that produced it.
     pub producers: Producers,
 }
 
-/// A scope that is not read any more, although it was: an account that left the list, or a region that
+/// A scope that was read before and is not read any more: an account that left the list, or a region that
 /// was opted out or excluded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -97,12 +97,12 @@ pub enum RemovedScope {
     Account(AccountId),
     /// A region of an account, or of any account.
     Region(Option<AccountId>, Region),
-    /// A region of an account for one kind: the mapping's `regionPolicy` leaves it out.
+    /// A region of an account for one kind, which the mapping's `regionPolicy` excludes.
     KindRegion(AccountId, Region, Kind),
 }
 
 impl RemovedScope {
-    /// Whether a removal of this scope is also one of `other`.
+    /// Returns whether the removal of this scope includes the removal of `other`.
     pub fn covers(&self, other: &Self) -> bool {
         let (account, region) = match other {
             Self::Account(account) => (Some(account), None),
@@ -119,7 +119,7 @@ impl RemovedScope {
 }
 
 impl fmt::Display for RemovedScope {
-    /// As `--confirm-removal` takes it: `account=111111111111`, `region=eu-west-1`,
+    /// Formats the scope as `--confirm-removal` accepts it: `account=111111111111`, `region=eu-west-1`,
     /// `region=111111111111/eu-west-1`, `region=111111111111/eu-west-1/AWS::EC2::Volume`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -160,113 +160,116 @@ impl FromStr for RemovedScope {
                     let kind = Kind::new(kind).map_err(|error| error.to_string())?;
                     Ok(Self::KindRegion(account(id)?, region(name)?, kind))
                 }
-                _ => Err(format!("`{text}` names too much")),
+                _ => Err(format!("`{text}` has too many parts")),
             },
             _ => Err(format!(
-                "`{text}` is none of `account=<id>`, `region=<region>` and `region=<account>/<region>`"
+                "`{text}` is not `account=<id>`, `region=<region>` or `region=<account>/<region>`"
             )),
         }
     }
 }
 
-/// In how many complete resyncs in a row each scope was missing.
+/// The number of consecutive complete resyncs in which each scope was missing.
 pub type MissingScopes = BTreeMap<RemovedScope, u32>;
 
-/// What is remembered of a catalog from one resync to the next: on disk, in a database, in a test.
+/// Remembers the state of a catalog between resyncs: on disk, in a database, or in memory for a test.
 ///
-/// It is a memory and never the truth: without it everything is looked up in the catalog. All that
-/// it says was confirmed by the catalog before it was recorded.
+/// A ledger is a cache, never the source of truth: without it, Berth queries the catalog. Everything in it
+/// was confirmed by the catalog before it was recorded.
 pub trait Ledger: Send + Sync + Debug {
-    /// What is known of the catalog with this [identity](crate::CatalogInfo::identity), and of no other. May
-    /// block.
+    /// Reads the recorded state of the catalog with this [identity](crate::CatalogInfo::identity), and of
+    /// no other. May block.
     ///
     /// # Errors
-    /// A [`Problem`] when it cannot be used; the work then does without.
+    /// A [`Problem`] if the ledger cannot be used; the caller then works without it.
     fn read(&self, catalog: &str) -> Result<OpenedLedger<Arc<dyn LedgerReader>>, Problem>;
 
     /// Begins a resync of the catalog with this identity. May block.
     ///
     /// # Errors
-    /// As those of [`read`](Self::read).
+    /// The same as [`read`](Self::read).
     fn begin(&self, catalog: &str) -> Result<OpenedLedger<Arc<dyn LedgerSession>>, Problem>;
 
-    /// Makes uncertain what is recorded about what the catalog with this identity holds of these
-    /// entities, because something else than a resync is about to write them. Who produced them stays
-    /// known; a producer that is given is added, also to an entity that is not recorded yet. Lasting
-    /// when this returns. May block.
+    /// Marks the recorded content of these entities of the catalog with this identity as uncertain, because
+    /// something other than a resync is about to write them. The recorded producers are kept. A producer
+    /// that is passed in is added, also for an entity that is not recorded yet. The change is durable when
+    /// this returns. May block.
     ///
     /// # Errors
-    /// A [`Problem`] when it could not be recorded; nothing may then be written beside a resync.
+    /// A [`Problem`] if the change could not be recorded; the caller must then not write anything outside a
+    /// resync.
     fn invalidate(&self, catalog: &str, keys: &[(u128, Option<Producer>)]) -> Result<(), Problem>;
 
-    /// What is recorded of these entities of the catalog with this identity, in their order. May block.
+    /// Returns the records of these entities of the catalog with this identity, in the order of the keys.
+    /// May block.
     ///
     /// # Errors
-    /// A [`Problem`] when it cannot be read; then nothing may be deleted by it.
+    /// A [`Problem`] if the records cannot be read; the caller must then not delete anything based on them.
     fn entries(&self, catalog: &str, keys: &[u128]) -> Result<Vec<Option<LedgerEntry>>, Problem>;
 
-    /// How many entities are recorded for each account and kind of the catalog with this identity; one
-    /// with several producers counts for each. May block.
+    /// Counts the recorded entities per account and kind of the catalog with this identity. An entity with
+    /// several producers counts for each. May block.
     ///
     /// # Errors
-    /// A [`Problem`] when it cannot be read.
+    /// A [`Problem`] if the records cannot be read.
     fn totals(&self, catalog: &str) -> Result<BTreeMap<(AccountId, Kind), u64>, Problem>;
 
-    /// Whether its calls, and those of its sessions, may block. If not, they are made where they are needed,
-    /// without a thread of their own.
+    /// Returns whether calls to the ledger and its sessions may block. If not, the caller calls them
+    /// directly, without a blocking thread.
     fn may_block(&self) -> bool {
         true
     }
 }
 
-/// A ledger that is open, and what can be done with it.
+/// An open ledger, with its session.
 #[derive(Debug, Clone)]
 pub struct OpenedLedger<S> {
-    /// What can be done.
+    /// The session or reader.
     pub session: S,
-    /// Remarks for the operator.
+    /// Warnings for the operator.
     pub notes: Vec<String>,
 }
 
-/// What was known when a ledger was opened. Keys are digests of entity keys. All methods may block for as
-/// long as a local disk takes.
+/// The recorded state at the time the ledger was opened. Keys are digests of entity keys. All methods may
+/// block for as long as a local disk takes.
 pub trait LedgerReader: Send + Sync + Debug {
-    /// What is known of an entity; `None` when nothing is. Called once for each mapped entity, from
-    /// where nothing may block for long.
+    /// Returns the record of an entity, or `None` if there is none. Called once per mapped entity, from a
+    /// context that must not block for long.
     fn look_up(&self, key: u128) -> Option<LedgerEntry>;
 
-    /// Calls `visit` with the key of every entity that something is known of.
+    /// Calls `visit` with the key of every recorded entity.
     ///
     /// # Errors
-    /// A [`Problem`] when they cannot be read; then nothing that is known may be relied on.
+    /// A [`Problem`] if the records cannot be read; the caller must then rely on none of them.
     fn each_key(&self, visit: &mut dyn FnMut(u128)) -> Result<(), Problem>;
 
-    /// In how many complete resyncs in a row scopes were missing.
+    /// Returns the number of consecutive complete resyncs in which each scope was missing.
     ///
     /// # Errors
-    /// A [`Problem`] when they cannot be read; then no scope counts as missing before.
+    /// A [`Problem`] if the counts cannot be read; the caller then treats every scope as missing for the
+    /// first time.
     fn missing_scopes(&self) -> Result<MissingScopes, Problem>;
 }
 
 /// A ledger during one resync. All methods may block for as long as a local disk takes.
 pub trait LedgerSession: LedgerReader {
-    /// Records what the catalog confirmed; `None` forgets an entity. All or nothing, and lasting
-    /// when this returns.
+    /// Records what the catalog confirmed; `None` removes an entity. Atomic, and durable when this returns.
     ///
     /// # Errors
-    /// A [`Problem`] when it could not be recorded; the session must then not [end](Self::end).
+    /// A [`Problem`] if the change could not be recorded; the session must then not [end](Self::end).
     fn record(&self, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), Problem>;
 
-    /// Replaces the producers of entities that are recorded, this session's records included; what is
-    /// known of their contents stays.
+    /// Replaces the producers of recorded entities, including those recorded in this session. The recorded
+    /// contents are kept.
     ///
     /// # Errors
-    /// A [`Problem`] when it could not be recorded; the session must then not [end](Self::end).
+    /// A [`Problem`] if the change could not be recorded; the session must then not [end](Self::end).
     fn record_producers(&self, entries: &[(u128, Producers)]) -> Result<(), Problem>;
 
-    /// Says that everything that was sent to the catalog is recorded, and which scopes are missing now;
-    /// all others are forgotten. A session that never ends, as when the process is killed, may have
-    /// sent what it did not record: sessions to come then rely only on what was recorded since it began.
+    /// Ends the session: everything that was sent to the catalog is recorded, and `missing` are the scopes
+    /// that are missing now. All other missing scopes are forgotten. A session that never ends, for example
+    /// because the process was killed, may have sent entities that it did not record. Later sessions then
+    /// rely only on records made since that session began.
     ///
     /// # Errors
     /// A [`Problem`], for the log; the session then counts as not ended.
@@ -278,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scopes_are_read_as_they_are_written() {
+    fn removed_scopes_survive_a_round_trip() {
         for text in [
             "account=111111111111",
             "region=eu-west-1",
@@ -293,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_covers_what_is_within() {
+    fn a_removal_covers_the_scopes_within_it() {
         let scope = |text: &str| text.parse::<RemovedScope>().unwrap();
         let kind = scope("region=111111111111/eu-west-1/AWS::EC2::Volume");
         for (whole, part, covered) in [

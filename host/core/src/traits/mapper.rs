@@ -10,17 +10,17 @@ use crate::{
     Region, ResourceConfig,
 };
 
-/// A kind that can be mapped, and by which plugin.
+/// A kind that can be mapped, and the plugin that maps it.
 #[derive(Debug, Clone)]
 pub struct KindEntry {
     /// The plugin's name.
     pub plugin: String,
-    /// What the plugin says about the kind.
+    /// The plugin's manifest of the kind.
     pub manifest: Arc<KindManifest>,
 }
 
 impl KindEntry {
-    /// The kind's blueprints.
+    /// Returns the kind's blueprints.
     pub fn blueprints(&self) -> &[Blueprint] {
         &self.manifest.blueprints
     }
@@ -29,13 +29,13 @@ impl KindEntry {
 /// A plugin that was found but is not used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RefusedPlugin {
-    /// The file, or the plugin's name where it told one.
+    /// The plugin's name if it is known, else the file.
     pub plugin: String,
-    /// Why it is refused.
+    /// Why it was rejected.
     pub problem: Problem,
 }
 
-/// Where a batch comes from; handed to the mapping as it is.
+/// The origin of a batch. Passed to the mapper unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MapContext {
     /// The account.
@@ -46,34 +46,34 @@ pub struct MapContext {
     pub options: Vec<String>,
 }
 
-/// How entities are made of resources.
+/// How resources become entities.
 #[derive(Debug, Clone)]
 pub enum Mapping {
     /// By the plugin's own code: the app-config's mapping is the kind's default.
     Native,
     /// By the JQ expressions of the app-config.
     Custom(Arc<ResourceConfig>),
-    /// Not here: only the resources' documents are asked for, whatever the selector says of them.
+    /// Not at all: only the resources' documents are requested, independent of the selector.
     Documents,
 }
 
-/// Asks for a batch to be mapped.
+/// A request to map a batch.
 #[derive(Debug, Clone)]
 pub struct MapRequest {
     /// The kind of the resources.
     pub kind: Kind,
-    /// Where they come from.
+    /// The origin of the resources.
     pub context: MapContext,
     /// How they map.
     pub mapping: Mapping,
-    /// Whether the report is to have the documents besides the entities. They are a by-product: where
-    /// only they cannot be made, the report has none, and the log tells why.
+    /// Whether the report includes the documents as well as the entities. Documents are a by-product: if
+    /// only the documents cannot be built, the report has none, and the log says why.
     pub documents: bool,
     /// The batch.
     pub page: RawPage,
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MapReport {
     /// The entities, in the order of the resources.
@@ -82,56 +82,55 @@ pub struct MapReport {
     /// Resources that could not be mapped.
     #[serde(default)]
     pub errors: Vec<ItemError>,
-    /// How many resources the batch holds, where one of its elements stands for several (the instances
-    /// of an EC2 reservation); with those that have failed. 0: one for each element.
+    /// The number of resources in the batch, including failed ones, if one of its elements stands for
+    /// several resources (the instances of an EC2 reservation). 0: one resource per element.
     #[serde(skip)]
     pub resources: usize,
-    /// How many resources the selector left out.
+    /// The number of resources that the selector excluded.
     #[serde(default)]
     pub filtered: usize,
-    /// The resources' documents, in their order, as far as they were asked for.
+    /// The resources' documents in order, if they were requested.
     #[serde(skip)]
     pub documents: Vec<Document>,
-    /// Fields of the app-config's mapping that gave nothing. Empty for a native mapping, where
-    /// nothing is what AWS said.
+    /// Fields of the app-config's mapping that had no value. Empty for a native mapping, where a missing
+    /// value is what AWS returned.
     #[serde(default)]
     pub misconfigured: Vec<MisconfiguredField>,
 }
 
-/// A field of a mapping that gave nothing for some resources of a batch.
+/// A field of a mapping that had no value for some resources of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MisconfiguredField {
     /// Its dotted path, as in `properties.size`.
     pub field: String,
-    /// Its expression; none where the mapping has null instead.
+    /// Its expression; `None` if the mapping sets null instead.
     pub expression: Option<String>,
-    /// The blueprint of the entities; none where there are no entities, since the field is one that
-    /// they cannot do without.
+    /// The blueprint of the entities; `None` if there are no entities, because the field is a required one.
     pub blueprint: Option<BlueprintId>,
-    /// For how many resources.
+    /// The number of affected resources.
     pub count: u64,
-    /// Why, for the first of them.
+    /// The reason, for the first of them.
     pub reason: String,
 }
 
-/// One resource that a mapping refused.
+/// One resource that could not be mapped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemError {
     /// Its position in the batch.
     pub index: usize,
-    /// Which one: the most telling name at hand.
+    /// The resource: its most descriptive name.
     pub resource: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
 impl ItemError {
-    /// The problem as reports and logs show it.
+    /// Returns the problem for reports and logs.
     pub fn problem(&self) -> Problem {
         Problem::new(ProblemCode::MappingFailed, format!("not mapped: {}", self.reason)).remedy(
-            "its entity stays as it is; check the mapping of the kind, and whether the role may read what the reason \
-             names",
+            "its entity is kept unchanged; check the mapping of the kind, and whether the role may read the data that \
+             the reason names",
         )
     }
 }
@@ -139,45 +138,44 @@ impl ItemError {
 /// Why a whole batch could not be mapped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MapError {
-    /// The plugin trapped, ran too long, used too much memory, returned nonsense or too much.
+    /// The plugin trapped, ran too long, used too much memory, or returned invalid or too much output.
     #[error("plugin `{plugin}` failed on {kind}: {problem}")]
     Plugin {
         /// The plugin's name.
         plugin: String,
         /// The kind that was mapped.
         kind: Kind,
-        /// What happened, naming the limit where one was hit.
+        /// What happened, including the limit that was exceeded, if any.
         problem: Problem,
     },
-    /// No plugin maps this kind, or the one that does was refused.
+    /// No plugin maps this kind, or the plugin that does was rejected.
     #[error("{0}")]
     NoPlugin(Problem),
-    /// The mapping itself is wrong.
+    /// The mapping itself is invalid.
     #[error("{0}")]
     Mapping(Problem),
 }
 
-/// What turns raw resources into entities. Its plugins may be exchanged at any time; work that must not
-/// see that halfway runs by a [snapshot](MapperSnapshot).
+/// Turns raw resources into entities. Its plugins may be hot-reloaded at any time; work that must see one
+/// consistent set of plugins uses a [snapshot](MapperSnapshot).
 pub trait Mapper: Send + Sync {
-    /// The plugins as they are now. As long as nothing is exchanged, it is the same [`Arc`] each time. Cheap:
-    /// called whenever needed.
+    /// Returns the current plugins. Until a plugin is reloaded, this is the same [`Arc`] each time. Cheap,
+    /// so callers call it whenever they need it.
     fn snapshot(self: Arc<Self>) -> Arc<dyn MapperSnapshot>;
 }
 
-/// The plugins of one moment: what a unit reads is mapped by the very version whose fetch plan it was
-/// read by.
+/// The plugins at one moment: the version whose fetch plan read a unit also maps it.
 #[async_trait]
 pub trait MapperSnapshot: Send + Sync {
-    /// All kinds that can be mapped, by name.
+    /// Returns all kinds that can be mapped, by name.
     fn kinds(&self) -> BTreeMap<Kind, KindEntry>;
 
-    /// Plugins that were found but are not used, with the reason.
+    /// Returns plugins that were found but are not used, with the reason.
     fn refused(&self) -> Vec<RefusedPlugin>;
 
     /// Maps one batch.
     ///
     /// # Errors
-    /// [`MapError`] fails the unit; other units do not notice.
+    /// [`MapError`] fails the unit; other units are not affected.
     async fn map(&self, request: MapRequest) -> Result<MapReport, MapError>;
 }

@@ -1,4 +1,4 @@
-//! The trait that resources are read through.
+//! The trait that reads resources.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -12,63 +12,61 @@ use crate::{Account, EnabledRegions, FetchError, FetchRequest, KindManifest, Pro
 pub struct AccountAccess {
     /// The account.
     pub account: Arc<Account>,
-    /// Why it cannot be read, if it cannot. Everything it owns is then protected.
+    /// Why the account cannot be read, if it cannot. All its entities are then protected from deletion.
     pub access: Result<(), Problem>,
 }
 
-/// Where resources come from: AWS, a recording, a test.
+/// A source of resources: AWS, a recording, or a test.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// Who Berth is towards the source before it enters any account, for checks; `None` where that
-    /// has no meaning.
+    /// Returns the identity that Berth has before it enters any account, for checks; `None` if the source
+    /// has no identity.
     ///
     /// # Errors
-    /// A [`Problem`] when it cannot authenticate at all.
+    /// A [`Problem`] if Berth cannot authenticate at all.
     async fn identity(&self) -> Result<Option<String>, Problem> {
         Ok(None)
     }
 
-    /// Authenticates to all accounts, for one resync. No answer that an earlier session got is used in the
-    /// new one.
+    /// Authenticates to all accounts for one resync. A new session uses no response of an earlier session.
     ///
     /// # Errors
-    /// A [`Problem`] when not even the list of accounts is known; the resync then ends without
-    /// having changed anything.
+    /// A [`Problem`] if the list of accounts is unknown; the resync then ends without any change.
     async fn open(self: Arc<Self>) -> Result<OpenedSource, Problem>;
 }
 
-/// A source that is ready to be read by one resync.
+/// A source that one resync can read.
 #[derive(Clone)]
 pub struct OpenedSource {
-    /// All accounts of the sync, each with the outcome of authenticating to it.
+    /// All accounts of the sync, each with the result of authenticating to it.
     pub accounts: Vec<AccountAccess>,
-    /// What reads them.
+    /// The session that reads them.
     pub session: Arc<dyn SourceSession>,
 }
 
-/// The accounts as one resync entered them.
+/// The accounts of one resync.
 #[async_trait]
 pub trait SourceSession: Send + Sync {
-    /// The regions that are enabled in an account. A source that is denied access to their list may take
-    /// the hints for it where they are complete.
+    /// Returns the regions that are enabled in an account. A source that is denied access to this list may
+    /// use the hints instead, if they are complete.
     ///
     /// # Errors
-    /// A [`Problem`] when they cannot be told; all units of the account are then protected.
+    /// A [`Problem`] if the regions are unknown; all units of the account are then protected from deletion.
     async fn regions(&self, account: &Account, hints: &RegionHints) -> Result<EnabledRegions, Problem>;
 
-    /// What reads resources. `reads` is what it will be asked for, as far as that is known: answers that
-    /// nobody else will ask for need not be kept.
+    /// Returns a reader of resources. `reads` lists the planned reads as far as they are known: a response
+    /// that no other read uses need not be cached.
     fn reader(&self, reads: &[PlannedRead]) -> Arc<dyn ResourceReader>;
 
-    /// The same accounts for live events, also after the resync. No answer that the resync got is used, or
-    /// kept for longer than the resync lasts.
+    /// Returns the same accounts for live events, also after the resync. Live events use no response that
+    /// the resync got, and their responses are cached only while the resync runs.
     fn for_events(self: Arc<Self>) -> Arc<dyn SourceSession>;
 }
 
 /// An entry of `resources[]` that a resync reads.
 #[derive(Debug, Clone)]
 pub struct PlannedRead {
-    /// Its kind, with its fetch plan.
+    /// The kind, with its fetch plan.
     pub kind: Arc<KindManifest>,
     /// The options that are switched on.
     pub options: BTreeSet<String>,
@@ -76,9 +74,9 @@ pub struct PlannedRead {
 
 /// Reads the resources of units.
 pub trait ResourceReader: Send + Sync {
-    /// Runs a fetch plan and streams its resources in batches of the plan's `chunk`.
+    /// Runs a fetch plan and streams its resources in batches of the plan's `chunk` size.
     ///
-    /// The stream ends after the first error. A stream that ends without one has read everything,
+    /// The stream ends after the first error. A stream that ends without an error has read everything,
     /// except what pages list in [`RawPage::failures`].
     fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>>;
 }

@@ -1,5 +1,5 @@
-//! Which directories and files can be trusted: code that someone else could have put there would run
-//! outside of every wall.
+//! Decides which directories and files can be trusted: code that someone else could have put there would
+//! run outside the sandbox.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Why a path is not used, and what helps.
+/// Why a path is not used, with a remedy.
 #[derive(Debug)]
 pub(super) struct Untrusted {
     reason: String,
@@ -26,31 +26,36 @@ impl std::fmt::Display for Untrusted {
     }
 }
 
-const ANOTHER: &str = "or name another directory with `cache_dir` (BERTH_CACHE_DIR)";
+const ANOTHER: &str = "or set another directory with `cache_dir` (BERTH_CACHE_DIR)";
 
-/// Creates a directory for this user alone, if it is not there.
+/// Creates a directory for this user only, if it does not exist.
 ///
 /// # Errors
-/// Why not.
+/// Why it cannot be created.
 pub(super) fn create(dir: &Path) -> Result<(), Untrusted> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     let created = builder.recursive(true).create(dir);
-    created.map_err(|error| Untrusted::new(error.to_string(), format!("let Berth create it, {ANOTHER}")))
+    created.map_err(|error| {
+        Untrusted::new(error.to_string(), format!("give Berth permission to create it, {ANOTHER}"))
+    })
 }
 
-/// The directory without symbolic links, if nobody but ourselves (or root, who could do anything) can
-/// put files there, or put another directory in its place.
+/// Returns the directory without symbolic links, if nobody but this user (or root, who can do anything) can
+/// write files there or replace the directory.
 ///
 /// # Errors
-/// Who else could, and what helps.
+/// Who else can, with a remedy.
 #[cfg(unix)]
 pub(super) fn trusted(dir: &Path) -> Result<PathBuf, Untrusted> {
     use std::os::unix::fs::MetadataExt as _;
     const STICKY: u32 = 0o1000;
     let unreadable = |error: io::Error| {
-        Untrusted::new(error.to_string(), format!("make it a directory that Berth may use, {ANOTHER}"))
+        Untrusted::new(
+            error.to_string(),
+            format!("make it a directory that Berth can read and write, {ANOTHER}"),
+        )
     };
     let dir = dir.canonicalize().map_err(unreadable)?;
     let us = rustix::process::geteuid().as_raw();
@@ -66,10 +71,10 @@ pub(super) fn trusted(dir: &Path) -> Result<PathBuf, Untrusted> {
                 format!("change its owner, {ANOTHER}"),
             ));
         }
-        // Many systems give each user a group of the same number, and let it write to all that is new.
+        // Many systems give each user a group with the same number, and let that group write to new files.
         let alone = above > 0 && found.uid() == us && found.gid() == us;
         let open = found.mode() & if alone { 0o002 } else { 0o022 } != 0;
-        // In a directory such as /tmp nobody replaces what belongs to others.
+        // In a sticky directory such as /tmp, nobody can replace files of others.
         let lenient = above > 0 && (found.mode() & STICKY != 0 || is_volume(part, &found));
         if open && !lenient {
             let mode = if above == 0 { "700" } else { "755" };
@@ -82,9 +87,9 @@ pub(super) fn trusted(dir: &Path) -> Result<PathBuf, Untrusted> {
     Ok(dir)
 }
 
-/// Whether a directory is the root of a volume that root owns. Kubernetes lets every process of a pod
-/// write to those, and what lies in one cannot lie elsewhere. Whoever else can, cannot make files there
-/// that are ours.
+/// Returns whether a directory is the root of a volume that root owns. Kubernetes lets every process of a
+/// pod write to such a root, and the contents of the volume cannot be elsewhere. Another process that can
+/// write there still cannot create files that belong to this user.
 #[cfg(unix)]
 fn is_volume(dir: &Path, found: &fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -97,7 +102,7 @@ pub(super) fn trusted(dir: &Path) -> Result<PathBuf, Untrusted> {
     dir.canonicalize().map_err(|error| Untrusted::new(error.to_string(), ANOTHER))
 }
 
-/// Opens a file of a trusted directory, if nobody but ourselves or root can have written it.
+/// Opens a file of a trusted directory, if nobody but this user or root can have written it.
 ///
 /// # Errors
 /// Why it is not used.
@@ -127,7 +132,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Reads a file of a trusted directory, of so many bytes at most.
+/// Reads a file of a trusted directory, of at most `limit` bytes.
 ///
 /// # Errors
 /// Why it is not used.
@@ -142,15 +147,15 @@ pub(super) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a file so that readers see all of it or nothing.
+/// Writes a file atomically.
 ///
 /// # Errors
-/// Why it could not be written; nothing is left of it then.
+/// Why it could not be written; no part of it remains then.
 pub(super) fn write(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     use io::Write as _;
     let mut builder = tempfile::Builder::new();
     builder.prefix(UNFINISHED);
-    // Code is no secret: that of an image is compiled by root, and used by whoever runs it.
+    // Code is not secret: root compiles the code of an image, and another user runs it.
     #[cfg(unix)]
     let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     #[cfg(unix)]
@@ -161,5 +166,5 @@ pub(super) fn write(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// How the name of a file begins that is being written.
+/// The prefix of the names of files that are being written.
 pub(super) const UNFINISHED: &str = ".unfinished-";

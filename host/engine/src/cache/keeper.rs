@@ -1,11 +1,11 @@
-//! Which compiled code is kept for how long.
+//! Decides how long compiled code is kept.
 //!
-//! Several processes may use one directory, each with plugins of its own. The time stamp of a record
-//! tells when a process last used its entry: it is renewed at each start, and once a day while the
-//! plugin is in use.
-//! - What nobody has used for [`UNUSED`] is removed, of former versions of Berth, too.
-//! - What this process has compiled itself is removed as soon as its plugin was replaced and nothing uses
-//!   it any more, unless another process has used it since.
+//! Several processes with different plugins may share one directory. The modification time of a record
+//! shows when a process last used its entry: it is renewed at each start, and once a day while the plugin
+//! is in use.
+//! - An entry that nobody has used for [`UNUSED`] is removed, including those of earlier versions of Berth.
+//! - An entry that this process compiled is removed as soon as its plugin was replaced and is no longer in
+//!   use, unless another process has used the entry since.
 
 use std::{
     collections::HashMap,
@@ -21,12 +21,12 @@ use std::{
 
 use super::{files, path};
 
-/// After how long code that nobody uses is removed.
+/// The time after which unused code is removed.
 const UNUSED: Duration = Duration::from_hours(30 * 24);
-/// How often a process says that it uses its code.
+/// How often a process renews its marks of use.
 const RENEWAL: Duration = Duration::from_hours(24);
 
-/// The entries of a directory that this process uses and has made.
+/// The entries of a directory that this process uses and has created.
 pub(crate) struct Keeper {
     pub(super) dir: PathBuf,
     engine_key: String,
@@ -35,12 +35,12 @@ pub(crate) struct Keeper {
 
 struct Entries {
     used: HashMap<String, Weak<Lease>>,
-    /// What was compiled here, with the time stamp that it was given.
+    /// Entries that were compiled here, with the modification time that they were given.
     made: HashMap<String, SystemTime>,
     renewed: Instant,
 }
 
-/// The use of an entry, for as long as it lives.
+/// Marks an entry as used until dropped.
 pub(crate) struct Lease {
     keeper: Arc<Keeper>,
     component: String,
@@ -48,7 +48,7 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Says that another version has taken the place of this one.
+    /// Records that another version has replaced this one.
     pub(crate) fn replaced(&self) {
         self.replaced.store(true, Ordering::Relaxed);
     }
@@ -63,14 +63,14 @@ impl Drop for Lease {
 }
 
 impl Keeper {
-    /// Takes a directory, and removes what nobody has used for long.
+    /// Opens a directory, and removes entries that nobody has used for a long time.
     pub(super) fn of(dir: PathBuf, engine_key: String) -> Self {
         clean(&dir, SystemTime::now());
         let entries = Entries { used: HashMap::new(), made: HashMap::new(), renewed: Instant::now() };
         Self { dir, engine_key, entries: Mutex::new(entries) }
     }
 
-    /// Uses an entry from now on, whether it is there yet or not.
+    /// Marks an entry as used, whether it exists yet or not.
     pub(super) fn lease(self: &Arc<Self>, component: &str) -> Arc<Lease> {
         let mut entries = self.entries();
         if let Some(lease) = entries.used.get(component).and_then(Weak::upgrade) {
@@ -86,12 +86,12 @@ impl Keeper {
         lease
     }
 
-    /// Says that an entry is used.
+    /// Marks an entry as used now.
     pub(super) fn touch(&self, component: &str) {
         self.entries().touch(&self.record(component), component);
     }
 
-    /// Says once a day that all entries are used that are.
+    /// Marks all leased entries as used, once a day.
     pub(super) fn renew(&self) {
         let mut entries = self.entries();
         if entries.renewed.elapsed() < RENEWAL {
@@ -102,7 +102,7 @@ impl Keeper {
         let used: Vec<String> = entries.used.keys().cloned().collect();
         for component in used {
             let record = self.record(&component);
-            // What was made here stays so while nobody else uses it.
+            // An entry that was created here stays so until another process uses it.
             let own = entries.is_own(&record, &component);
             entries.made.remove(&component);
             entries.touch(&record, &component);
@@ -112,14 +112,15 @@ impl Keeper {
         }
     }
 
-    /// Notes that an entry was made here.
+    /// Records that an entry was created here.
     pub(super) fn made(&self, component: &str) {
         if let Some(stamp) = stamp(&self.record(component)) {
             self.entries().made.insert(component.to_owned(), stamp);
         }
     }
 
-    /// Removes an entry that nothing here uses any more, if it was made here and nobody else has used it.
+    /// Removes an entry that this process no longer uses, if it was created here and nobody else has used
+    /// it.
     fn discard(&self, component: &str) {
         let mut entries = self.entries();
         if entries.used.get(component).is_some_and(|lease| lease.strong_count() > 0) {
@@ -129,7 +130,7 @@ impl Keeper {
         let record = self.record(component);
         if entries.is_own(&record, component) {
             entries.made.remove(component);
-            tracing::debug!(component, "the compiled code of a former version is removed");
+            tracing::debug!(component, "removed the compiled code of a previous version");
             remove(&record);
         }
     }
@@ -144,7 +145,7 @@ impl Keeper {
 }
 
 impl Entries {
-    /// Whether an entry was made here and used by nobody else.
+    /// Returns whether an entry was created here and nobody else has used it.
     fn is_own(&self, record: &Path, component: &str) -> bool {
         let made = self.made.get(component);
         made.is_some() && made.copied() == stamp(record)
@@ -155,7 +156,7 @@ impl Entries {
             return;
         }
         self.made.remove(component);
-        // Where it cannot be said, somebody else keeps the directory.
+        // If this fails, someone else manages the directory.
         _ = files::open(record).and_then(|file| file.set_modified(SystemTime::now()));
     }
 }
@@ -164,13 +165,13 @@ fn stamp(file: &Path) -> Option<SystemTime> {
     fs::symlink_metadata(file).and_then(|found| found.modified()).ok()
 }
 
-/// Removes an entry: the record first, so that it is whole or absent.
+/// Removes an entry: the record first, so that an entry is either complete or absent.
 fn remove(record: &Path) {
     _ = fs::remove_file(record);
     _ = fs::remove_file(record.with_extension("cwasm"));
 }
 
-/// Removes what nobody has used for long, and what was never finished.
+/// Removes entries that nobody has used for a long time, and unfinished files.
 fn clean(dir: &Path, now: SystemTime) {
     let older = |file: &Path, than: Duration| {
         stamp(file).and_then(|stamp| now.duration_since(stamp).ok()).is_some_and(|age| age > than)
@@ -193,7 +194,7 @@ fn clean(dir: &Path, now: SystemTime) {
     }
 }
 
-/// Whether a file is called as those of entries are.
+/// Returns whether a file has the name of an entry's file.
 fn is_ours(name: &str) -> bool {
     let Some((stem, extension)) = name.rsplit_once('.') else { return false };
     let Some((component, key)) = stem.split_once('-') else { return false };
@@ -237,13 +238,13 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_used_for_a_month_goes_and_all_else_stays() {
+    fn entries_unused_for_a_month_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         let (old, new) = (written(dir, 'a', OTHER_KEY), written(dir, 'b', OTHER_KEY));
         aged(&old, 31 * DAY);
         aged(&new, 29 * DAY);
-        // The record tells, not the code.
+        // The record decides, not the code.
         aged(&new.with_extension("cwasm"), 90 * DAY);
         let orphan = written(dir, 'c', KEY);
         fs::remove_file(&orphan).unwrap();
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_use_keeps_an_entry_for_another_month() {
+    fn a_use_extends_an_entry_by_a_month() {
         let dir = tempfile::tempdir().unwrap();
         let record = written(dir.path(), 'a', KEY);
         aged(&record, 29 * DAY);
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_runs_for_long_says_once_a_day_what_it_uses() {
+    fn a_long_running_process_renews_its_entries_once_a_day() {
         let dir = tempfile::tempdir().unwrap();
         let record = written(dir.path(), 'a', KEY);
         let keeper = keeper(dir.path());
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_version_goes_when_the_last_use_of_it_ends() {
+    fn a_replaced_version_is_removed_after_its_last_use() {
         let dir = tempfile::tempdir().unwrap();
         let record = written(dir.path(), 'a', KEY);
         let keeper = keeper(dir.path());
@@ -316,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_made_or_used_is_left_to_its_age() {
+    fn entries_of_others_are_removed_only_by_age() {
         let dir = tempfile::tempdir().unwrap();
         let (theirs, shared) = (written(dir.path(), 'a', KEY), written(dir.path(), 'b', KEY));
         let (one, other) = (keeper(dir.path()), keeper(dir.path()));

@@ -26,7 +26,7 @@ impl Evaluator {
 }
 
 impl Instance {
-    /// Compiles a mapping. The inner error says which expression is wrong.
+    /// Compiles a mapping. The inner error names the invalid expression.
     pub(crate) fn compile(
         &self,
         store: &mut Store<Guest>,
@@ -35,7 +35,7 @@ impl Instance {
         self.0.berth_jq_evaluator().call_compile(store, mapping)
     }
 
-    /// Evaluates it on documents.
+    /// Evaluates the mapping on documents.
     pub(crate) fn evaluate(
         &self,
         store: &mut Store<Guest>,

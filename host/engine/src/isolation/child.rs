@@ -1,4 +1,4 @@
-//! The process that maps, from the inside.
+//! The mapping process itself.
 
 use std::{
     fs::File,
@@ -30,14 +30,14 @@ use crate::{
 
 type Out = Arc<Mutex<File>>;
 
-/// Maps what comes by standard input until that ends.
+/// Maps what arrives on standard input until that ends.
 pub(crate) fn run() -> ExitCode {
-    // First of all, and before any thread runs.
+    // This comes first, before any other thread runs.
     let first = walls::close_first();
     let served = thread::Builder::new().stack_size(THREAD_STACK).spawn(move || serve(first));
     match served.map(thread::JoinHandle::join) {
         Ok(Ok(Ok(()))) => ExitCode::SUCCESS,
-        // A panic has told its text, and the parent sees by itself when a pipe breaks.
+        // A panic has printed its message, and the parent detects a broken pipe.
         _ => ExitCode::FAILURE,
     }
 }
@@ -72,15 +72,15 @@ fn send(output: &Out, header: &impl serde::Serialize, body: &[u8]) -> io::Result
     protocol::write(&mut *output.lock().unwrap_or_else(PoisonError::into_inner), header, body)
 }
 
-/// What a process may have in all: an instance and what goes into and comes out of it, copied once or twice, and
-/// what the program needs itself. A plugin is stopped by its own limit long before.
+/// Returns the total memory limit of a process: one instance, its input and output with one or two copies,
+/// and the needs of the program itself. A plugin reaches its own limit long before.
 fn memory_of(limits: &Limits) -> u64 {
     let Limits { memory_bytes, output_bytes, .. } = limits;
     let all = memory_bytes.saturating_mul(3).saturating_add(output_bytes.saturating_mul(3));
     u64::try_from(all).unwrap_or(u64::MAX).saturating_add(256 << 20)
 }
 
-/// Code, ready to be called.
+/// Code that is ready to be called.
 struct Server {
     runtime: Runtime,
     code: Code,
@@ -89,7 +89,7 @@ struct Server {
     session: Option<(Store<Guest>, Instance)>,
 }
 
-/// Loads the code; none where there is none.
+/// Loads the code, if there is any.
 fn load(start: &Start, code: &[u8], output: Out) -> Result<Option<Server>, Started> {
     let Start { setup, role, sha256, limits, wasi } = start;
     let setup = Setup::of_name(setup).ok_or_else(|| Started::OtherEngine(format!("no setup `{setup}`")))?;
@@ -98,7 +98,7 @@ fn load(start: &Start, code: &[u8], output: Out) -> Result<Option<Server>, Start
             Said::Line(level, message) => Reply::Line { level, message: message.to_owned() },
             Said::Frame(frame) => Reply::Frame(frame.to_owned()),
         };
-        // Where nobody reads, the answer fails, too.
+        // Without a reader, the response fails as well.
         _ = send(&output, &reply, &[]);
     }));
     let runtime = Runtime::of_setup(setup, limits.clone(), *wasi, lines)
@@ -109,14 +109,14 @@ fn load(start: &Start, code: &[u8], output: Out) -> Result<Option<Server>, Start
     };
     let other = |error: wasmtime::Error| Started::OtherEngine(cut(&format!("{error:#}")));
     let component: Component = ready(&runtime.engine, code).map_err(other)?;
-    // Later, this would take a file.
+    // Later, this would need a file.
     component.initialize_copy_on_write_image().map_err(other)?;
     let interfaces = Interfaces::of_component(&component, &runtime.engine)
         .map_err(|problem| Started::Unfit(cut(&problem.message)))?;
     let code = bind(&runtime, &component, &interfaces);
     let code = code.map_err(|error| Started::Unfit(cut(&format!("{error:#}"))))?;
     if interfaces.role != wanted {
-        return Err(Started::Unfit("it is for something else".into()));
+        return Err(Started::Unfit("it has another role".into()));
     }
     Ok(Some(Server { runtime, code, seed: Seed::of(*wasi, sha256), session: None }))
 }
@@ -168,15 +168,15 @@ impl Server {
     }
 
     fn store(&self, inputs: Option<Inputs>, bounds: Bounds) -> Store<Guest> {
-        // The parent knows who speaks.
+        // The parent knows the plugin and its batch.
         let speaker = Speaker { plugin: "".into(), at: "".into() };
         self.runtime.store(&speaker, inputs, bounds.log)
     }
 }
 
-/// The answer to what was not to be asked.
+/// Returns the response to a request that does not fit the code.
 fn nothing() -> (Done, Vec<u8>) {
-    let outcome = Outcome::Failed(Ended::Trapped("it was asked for what it has not".into()));
+    let outcome = Outcome::Failed(Ended::Trapped("it got a request that does not fit its code".into()));
     (Done { outcome, peak_memory: 0, memory: 0, dropped: 0 }, Vec::new())
 }
 
@@ -205,7 +205,7 @@ fn ended(failure: &Failure) -> Ended {
     }
 }
 
-/// A text that fits into a header.
+/// Cuts a text so that it fits into a header.
 fn cut(text: &str) -> String {
     text[..text.floor_char_boundary(4 * LOG_LINE_BYTES)].to_owned()
 }

@@ -1,4 +1,4 @@
-//! Where there are no processes that map: what has one cannot be.
+//! Stubs for platforms without isolated processes: the types cannot be constructed.
 
 use std::{path::Path, sync::Arc};
 
@@ -25,7 +25,7 @@ impl Pool {
         _: (Limits, Wasi),
         _: usize,
     ) -> Result<Arc<Self>, String> {
-        Err("only Linux has what closes up a process".into())
+        Err("process isolation is only available on Linux".into())
     }
 
     pub(crate) fn walls(&self) -> IsolationWalls {

@@ -1,4 +1,4 @@
-//! The processes of an engine, from the side that starts them.
+//! The processes of an engine, on the parent's side.
 
 use std::{
     fs, io,
@@ -30,14 +30,14 @@ use crate::{
     wasi::Inputs,
 };
 
-/// How long a process may take to load its code.
+/// The maximum time that a process may take to load its code.
 const START: Duration = Duration::from_mins(1);
-/// How much longer than a batch may take its process is waited for: it stops the batch by itself.
+/// The additional time that the parent waits for a process, which stops a batch by itself.
 const GRACE: Duration = Duration::from_secs(2);
-/// Beside its lines, a process sends a backtrace and the end.
+/// In addition to its log lines, a process sends a backtrace and the result.
 const MORE_REPLIES: usize = 64;
 
-/// Starts processes, and keeps some of them for the next batch.
+/// Starts processes, and keeps some of them for later batches.
 pub(crate) struct Pool {
     trusted_dirs: Vec<PathBuf>,
     setup: Setup,
@@ -45,17 +45,18 @@ pub(crate) struct Pool {
     wasi: Wasi,
     walls: IsolationWalls,
     starts: mpsc::Sender<mpsc::Sender<io::Result<Child>>>,
-    /// By component; the one that was used last comes last.
+    /// Idle processes by component, most recently used last.
     idle: Mutex<Vec<(u64, Process)>>,
     most_idle: usize,
     components: AtomicU64,
 }
 
 impl Pool {
-    /// Starts processes for code of a setup, `workers` at once, of which the first tells what closes them up.
+    /// Starts processes for code of a setup, at most `workers` at once. The first one reports the isolation
+    /// mechanisms.
     ///
     /// # Errors
-    /// Why there can be none.
+    /// Why no process can be started.
     pub(crate) fn open(
         process: &IsolationProcess,
         setup: Setup,
@@ -64,14 +65,14 @@ impl Pool {
     ) -> Result<Arc<Self>, String> {
         let (starts, asked) = mpsc::channel::<mpsc::Sender<io::Result<Child>>>();
         let program = process.program.clone();
-        // A process ends with the thread that started it. This one lives as long as the pool.
+        // A process ends with the thread that started it. This thread lives as long as the pool.
         let starting = thread::Builder::new().name("berth-isolation".into()).spawn(move || {
             for started in asked {
-                // Whoever asked waits.
+                // The caller waits for the result.
                 _ = started.send(command(&program).spawn());
             }
         });
-        starting.map_err(|error| format!("a thread cannot be started: {error}"))?;
+        starting.map_err(|error| format!("cannot start a thread: {error}"))?;
         let mut pool = Self {
             trusted_dirs: process.trusted_dirs.iter().filter_map(|dir| fs::canonicalize(dir).ok()).collect(),
             setup,
@@ -80,7 +81,7 @@ impl Pool {
             walls: IsolationWalls { landlock: true },
             starts,
             idle: Mutex::default(),
-            // Each worker uses one, and may use one of another component next.
+            // Each worker uses one, and may need one of another component next.
             most_idle: workers.saturating_mul(2),
             components: AtomicU64::new(0),
         };
@@ -89,12 +90,12 @@ impl Pool {
         Ok(Arc::new(pool))
     }
 
-    /// What keeps the processes from everything else.
+    /// Returns the mechanisms that isolate the processes.
     pub(crate) fn walls(&self) -> IsolationWalls {
         self.walls
     }
 
-    /// Whether a component of a file runs in processes of its own.
+    /// Returns whether a component of a file runs in separate processes.
     pub(crate) fn keeps_apart(&self, file: &Path, role: Role) -> bool {
         let trusted = || {
             let dir = file.parent().and_then(|dir| fs::canonicalize(dir).ok());
@@ -138,23 +139,23 @@ impl Pool {
 fn command(program: &Path) -> Command {
     let mut command = subprocess::command(program);
     command.arg(ARGUMENT);
-    // The terminal's interrupt is for the host, which ends its processes when it has finished.
+    // Ctrl-C in the terminal is for the host, which ends its processes when it has finished.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     command
 }
 
 /// Why a process with code does not run.
 pub(crate) enum NotStarted {
-    /// The code is not for this engine.
+    /// The code was compiled for another engine.
     OtherEngine(String),
     /// The code does not fit the contract.
     Unfit(String),
-    /// There is no such process.
+    /// The process could not be started.
     Failed(String),
 }
 
 impl NotStarted {
-    /// Whether other code may do.
+    /// Returns whether other code may work.
     pub(crate) fn is_of_the_code(&self) -> bool {
         !matches!(self, Self::Failed(_))
     }
@@ -164,8 +165,8 @@ impl NotStarted {
             Self::OtherEngine(reason) => compiled_for_another_engine(reason),
             Self::Unfit(reason) => misfits_the_contract(reason),
             Self::Failed(reason) => {
-                Problem::new(ProblemCode::PluginIsolation, format!("cannot run in a process of its own, which was asked for: {reason}")).remedy(
-                    "let Berth start processes, and give them memory; or set `plugin_isolation` to `none` where you \
+                Problem::new(ProblemCode::PluginIsolation, format!("cannot run in a separate process, as the settings require: {reason}")).remedy(
+                    "allow Berth to start processes with enough memory, or set `plugin_isolation` to `none` if you \
                      trust the plugins",
                 )
             }
@@ -173,7 +174,7 @@ impl NotStarted {
     }
 }
 
-/// A component whose code runs in processes of its own.
+/// A component whose code runs in separate processes.
 pub(crate) struct Apart {
     pool: Arc<Pool>,
     component: u64,
@@ -186,7 +187,7 @@ impl Apart {
     /// Starts a first process, which takes the next batch.
     ///
     /// # Errors
-    /// Why it does not run.
+    /// Why the process does not run.
     pub(crate) fn start(
         pool: &Arc<Pool>,
         role: Role,
@@ -200,7 +201,7 @@ impl Apart {
         Ok(apart)
     }
 
-    /// Asks for the manifest.
+    /// Requests the manifest.
     pub(crate) fn manifest(&self, speaker: &Speaker, bounds: Bounds) -> Called<Vec<u8>> {
         let Called { result, peak_memory } = self.call(speaker, bounds, &Request::Manifest { bounds }, &[]);
         let result = result.and_then(|returned| returned.map_err(|reason| Failure::refused(&reason)));
@@ -247,7 +248,7 @@ impl Apart {
         }
     }
 
-    /// A process that waits for a batch.
+    /// Returns a process that waits for a batch.
     fn process(&self) -> Result<Process, Failure> {
         loop {
             let mut idle = self.pool.idle();
@@ -256,7 +257,7 @@ impl Apart {
             };
             let (_, mut process) = idle.remove(at);
             drop(idle);
-            // Somebody may have ended it meanwhile.
+            // It may have ended in the meantime.
             if process.lives() {
                 return Ok(process);
             }
@@ -278,7 +279,7 @@ impl Apart {
         drop(ended);
     }
 
-    /// Sends a request and takes what comes back. The process must not be used again after a failure.
+    /// Sends a request and reads the response. The process must not be used again after a failure.
     fn ask(
         &self,
         process: &mut Process,
@@ -288,7 +289,7 @@ impl Apart {
         body: &[u8],
     ) -> Result<Answer, Failure> {
         let limits = &self.pool.limits;
-        // It would have to hold it.
+        // The process must hold the body in memory.
         if body.len() > limits.memory_bytes {
             return Err(Failure::Memory { limit: limits.memory_bytes });
         }
@@ -308,12 +309,12 @@ impl Apart {
                 }
             }
         }
-        Err(Failure::Ended("it sent more lines than it may".into()))
+        Err(Failure::Ended("it sent too many log lines".into()))
     }
 }
 
 impl Drop for Apart {
-    /// Nobody has a batch for its processes any more.
+    /// No further batch will use its processes.
     fn drop(&mut self) {
         let mut idle = self.pool.idle();
         let (ended, kept) = idle.drain(..).partition(|(component, _)| *component == self.component);
@@ -322,7 +323,7 @@ impl Drop for Apart {
     }
 }
 
-/// How a request ended that was answered.
+/// The response to a request.
 struct Answer {
     result: Result<Result<Vec<u8>, String>, Failure>,
     peak_memory: usize,
@@ -351,13 +352,13 @@ impl Answer {
     }
 }
 
-/// A text of a process, as it may stand in a message.
+/// Prepares a text of a process for a message.
 fn text(text: &str) -> String {
-    // The longest is the text of a panic, in which each character may have been escaped.
+    // The longest is a panic message in which each character may be escaped.
     printable(&text[..text.floor_char_boundary(4 * LOG_LINE_BYTES)])
 }
 
-/// A process that has compiled a mapping of a user's own.
+/// A process that has compiled a user's own mapping.
 pub(crate) struct Session {
     process: Process,
     log: Log,
@@ -365,8 +366,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Compiles a mapping, in the process of a former one where there is one. The inner error says what is
-    /// wrong with the mapping.
+    /// Compiles a mapping, in the process of an earlier mapping if there is one. The inner error says what
+    /// is wrong with the mapping.
     pub(crate) fn compile(
         apart: &Apart,
         former: Option<Self>,
@@ -384,7 +385,7 @@ impl Session {
         Ok(compiled.map(|_| session))
     }
 
-    /// Evaluates it on documents.
+    /// Evaluates the mapping on documents.
     pub(crate) fn evaluate(
         &mut self,
         apart: &Apart,
@@ -407,7 +408,7 @@ impl Session {
         answer.result
     }
 
-    /// How much memory its instance has.
+    /// Returns the memory of its instance.
     pub(crate) fn memory(&self) -> usize {
         self.memory
     }

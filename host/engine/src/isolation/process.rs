@@ -1,4 +1,4 @@
-//! One process that maps, from the side that started it: nothing that is asked of it takes longer than it may.
+//! One mapping process, on the parent's side: no request takes longer than its limit.
 
 use std::{
     io::{self, Read, Write},
@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::protocol;
 use crate::{sandbox::printable, subprocess};
 
-/// A process and the pipes to it. It is ended when this is dropped.
+/// A process and its pipes. Dropping it ends the process.
 pub(super) struct Process {
     child: Child,
     input: ChildStdin,
@@ -24,17 +24,17 @@ pub(super) struct Process {
     errors: ChildStderr,
 }
 
-/// Why a process gave no answer.
+/// Why a process gave no response.
 #[derive(Debug)]
 pub(super) enum Lost {
-    /// It took longer than it may.
+    /// It exceeded the time limit.
     Late,
-    /// It ended, or said what makes no sense.
+    /// It ended, or sent invalid data.
     Ended(String),
 }
 
 impl Process {
-    /// Takes a process that was just started.
+    /// Wraps a process that was just started.
     pub(super) fn of(mut child: Child) -> io::Result<Self> {
         let (Some(input), Some(output), Some(errors)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
@@ -44,12 +44,13 @@ impl Process {
         let process = Self { child, input, output, errors };
         rustix::io::ioctl_fionbio(&process.input, true)?;
         rustix::io::ioctl_fionbio(&process.output, true)?;
-        // What it says of its end is read after that, and nobody else may hold the pipe open.
+        // The error output is read after the end of the process. A descendant that holds the pipe open must
+        // not block that.
         rustix::io::ioctl_fionbio(&process.errors, true)?;
         Ok(process)
     }
 
-    /// Whether it has not ended.
+    /// Returns whether it is still running.
     pub(super) fn lives(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -59,7 +60,7 @@ impl Process {
         sent.map_err(|error| self.lost(&error))
     }
 
-    /// The next frame, with a body of `most` bytes at most.
+    /// Returns the next frame, with a body of at most `most` bytes.
     pub(super) fn receive<H: DeserializeOwned>(
         &mut self,
         most: usize,
@@ -73,13 +74,13 @@ impl Process {
         match error.kind() {
             io::ErrorKind::TimedOut => Lost::Late,
             io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => Lost::Ended(self.end()),
-            _ => Lost::Ended(format!("it sent what makes no sense: {error}")),
+            _ => Lost::Ended(format!("it sent invalid data: {error}")),
         }
     }
 
-    /// How a process ended that closed its pipes.
+    /// Describes the end of a process that closed its pipes.
     fn end(&mut self) -> String {
-        // One that closes its pipes and lives on gets no more time.
+        // A process that closes its pipes and keeps running gets no more time.
         let ended = (0..20).find_map(|wait| {
             std::thread::sleep(Duration::from_millis(wait));
             self.child.try_wait().ok().flatten()
@@ -93,7 +94,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already, and there is nobody to tell.
+        // The process may have ended already; nothing else can be done about an error.
         _ = self.child.kill();
         _ = self.child.wait();
     }
@@ -101,28 +102,28 @@ impl Drop for Process {
 
 fn describe(status: ExitStatus) -> String {
     match status.signal() {
-        Some(libc::SIGSYS) => "was ended for a system call that no mapping makes (SIGSYS)".into(),
-        Some(libc::SIGKILL) => "was killed (SIGKILL), as the kernel does when memory runs out".into(),
+        Some(libc::SIGSYS) => "was killed for a forbidden system call (SIGSYS)".into(),
+        Some(libc::SIGKILL) => "was killed (SIGKILL), possibly because memory ran out".into(),
         Some(libc::SIGSEGV) => "crashed (SIGSEGV)".into(),
         Some(libc::SIGBUS) => "crashed (SIGBUS)".into(),
         Some(libc::SIGILL) => "crashed (SIGILL)".into(),
-        Some(libc::SIGABRT) => "gave up (SIGABRT)".into(),
-        Some(signal) => format!("was ended by signal {signal}"),
-        None => format!("ended by itself ({status})"),
+        Some(libc::SIGABRT) => "aborted (SIGABRT)".into(),
+        Some(signal) => format!("was killed by signal {signal}"),
+        None => format!("exited ({status})"),
     }
 }
 
-/// A pipe that is waited for until a time.
+/// A pipe with a time limit.
 struct Timed<'p, P> {
     pipe: &'p mut P,
     until: Instant,
 }
 
 impl<P: AsFd> Timed<'_, P> {
-    /// Does what may not be possible yet, as soon as it is.
+    /// Retries an operation on the pipe until it is possible.
     fn when<T>(&mut self, ready: PollFlags, mut act: impl FnMut(&mut P) -> io::Result<T>) -> io::Result<T> {
         loop {
-            // What is always ready must not go on for ever, either.
+            // A pipe that is always ready must not loop forever, either.
             if Instant::now() >= self.until {
                 return Err(io::ErrorKind::TimedOut.into());
             }

@@ -1,7 +1,8 @@
-//! What goes between this process and one that maps: frames of a header in JSON and a body of bytes, each with
-//! its length ahead and neither longer than its reader allows.
+//! The protocol between this process and a mapping process: frames of a JSON header and a body of bytes,
+//! each with a length prefix and a limit that the reader sets.
 //!
-//! The process that maps is not believed. Whatever it sends is bounded here and checked where it is used.
+//! The mapping process is not trusted. Everything that it sends is bounded here and checked where it is
+//! used.
 
 use std::{
     io::{self, Read, Write},
@@ -17,37 +18,37 @@ use crate::{
     sandbox::{Bounds, LogLevel},
 };
 
-/// A header is names, texts that are cut, and numbers.
+/// A header contains names, shortened texts, and numbers.
 const HEADER_BYTES: usize = 256 << 10;
-/// So much is taken at once of a body of which only the length is known.
+/// The initial read size for a body of which only the length is known.
 const FIRST_BYTES: usize = 1 << 20;
 
-/// What a process is for. The code is the body.
+/// The purpose of a process. The body is the code.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Start {
-    /// The name of the engine's setup that the code was compiled for.
+    /// The name of the engine setup for which the code was compiled.
     pub(super) setup: String,
     pub(super) role: Role,
-    /// The digest of the component, from which its random numbers follow.
+    /// The digest of the component, from which its random numbers are derived.
     pub(super) sha256: String,
     pub(super) limits: Limits,
     pub(super) wasi: Wasi,
 }
 
-/// What a process answers to [`Start`].
+/// The response of a process to [`Start`].
 #[derive(Serialize, Deserialize)]
 pub(super) enum Started {
-    /// It is closed up, and takes requests.
+    /// It is isolated, and accepts requests.
     Ready(IsolationWalls),
-    /// The code is not for this engine.
+    /// The code was compiled for another engine.
     OtherEngine(String),
     /// The code does not fit the contract.
     Unfit(String),
-    /// It cannot be closed up.
+    /// It cannot be isolated.
     Open(String),
 }
 
-/// What a process is asked for. The body is the resources, the mapping or the documents.
+/// A request to a process. The body is the resources, the mapping or the documents.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Request {
     Manifest {
@@ -58,7 +59,7 @@ pub(super) enum Request {
         time: Option<Duration>,
         batch: BatchOf,
     },
-    /// Compiles a mapping of a user's own, in place of the one before.
+    /// Compiles a user's own mapping, replacing the previous one.
     Compile {
         bounds: Bounds,
     },
@@ -78,14 +79,14 @@ pub(super) struct BatchOf {
     pub(super) documents: bool,
 }
 
-/// What a process says of a request: lines, and at last how it ended.
+/// The response of a process to a request: log lines, then the result.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Reply {
     Line {
         level: LogLevel,
         message: String,
     },
-    /// Where in the plugin's code the call ended.
+    /// A position in the plugin's code where the call ended.
     Frame(String),
     Done(Done),
 }
@@ -93,22 +94,22 @@ pub(super) enum Reply {
 #[derive(Serialize, Deserialize)]
 pub(super) struct Done {
     pub(super) outcome: Outcome,
-    /// The most memory that the plugin had, and what it has now.
+    /// The peak memory of the plugin, and its current memory.
     pub(super) peak_memory: usize,
     pub(super) memory: usize,
-    /// Lines that were too many.
+    /// The number of lines beyond the limit.
     pub(super) dropped: usize,
 }
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum Outcome {
-    /// The body is what was returned.
+    /// The body is the output.
     Returned,
     Refused(String),
     Failed(Ended),
 }
 
-/// How a call failed. The limits are those that the reader knows.
+/// How a call failed. The reader knows the limits.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Ended {
     Deadline,
@@ -134,7 +135,7 @@ pub(super) fn write(to: &mut impl Write, header: &impl Serialize, body: &[u8]) -
     to.flush()
 }
 
-/// Reads a frame with a body of `most` bytes at most.
+/// Reads a frame with a body of at most `most` bytes.
 pub(super) fn read<H: DeserializeOwned>(from: &mut impl Read, most: usize) -> io::Result<(H, Vec<u8>)> {
     let too_long = |what: &str, bytes: usize| {
         io::Error::new(io::ErrorKind::InvalidData, format!("a {what} of {bytes} bytes"))
@@ -157,7 +158,7 @@ pub(super) fn read<H: DeserializeOwned>(from: &mut impl Read, most: usize) -> io
     Ok((header, exactly(from, body)?))
 }
 
-/// So many bytes. Memory is taken as they arrive, not as they are announced.
+/// Reads this many bytes. Allocates memory as they arrive, not as announced.
 fn exactly(from: &mut impl Read, bytes: usize) -> io::Result<Vec<u8>> {
     let mut read = Vec::with_capacity(bytes.min(FIRST_BYTES));
     from.take(bytes as u64).read_to_end(&mut read)?;

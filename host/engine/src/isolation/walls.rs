@@ -1,8 +1,8 @@
-//! What a process that maps takes from itself, for good: files, network, other processes, privileges.
+//! Permanently removes files, network, other processes and privileges from a mapping process.
 //!
-//! Two walls stand behind each other. Landlock has the kernel refuse files, TCP and signals, where the kernel
-//! has it. The filter of system calls leaves those that running compiled code takes; what only an attack calls
-//! ends the process.
+//! There are two independent layers. With Landlock, the kernel denies access to files, TCP and signals, if
+//! the kernel supports it. The system call filter allows only the calls that compiled code needs; a call
+//! that only an attack makes kills the process.
 
 use std::{collections::BTreeMap, fmt::Display, io};
 
@@ -15,7 +15,7 @@ use seccompiler::{
 use super::IsolationWalls;
 use crate::subprocess::Limit;
 
-/// What running compiled code takes: pipes, memory, waiting, time, signals of traps, an end.
+/// The system calls of compiled code: pipes, memory, waiting, time, signals of traps, exit.
 const ALLOWED: &[i64] = &[
     libc::SYS_read,
     libc::SYS_readv,
@@ -47,7 +47,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_exit_group,
 ];
 
-/// What no library calls by itself in a process that only computes: an attack does.
+/// System calls that no library makes by itself in a process that only computes: they indicate an attack.
 const FATAL: &[i64] = &[
     libc::SYS_execve,
     libc::SYS_execveat,
@@ -66,16 +66,16 @@ const FATAL: &[i64] = &[
     libc::SYS_kill,
 ];
 
-/// What is closed first, while there is one thread: what this process may have inherited, and files.
+/// Applies the first restrictions, while there is only one thread: inherited resources and files.
 pub(super) fn close_first() -> Result<IsolationWalls, String> {
     let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
-    // Else what loops without end would outlive this program when it is killed.
+    // Otherwise an endless loop would outlive this program when it is killed.
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| format!("the signal at the end of the parent: {error}"))?;
     close_inherited().map_err(failed("open files"))?;
     Limit::NoCore.apply().map_err(failed("core dumps"))?;
     rustix::process::chdir("/").map_err(|error| format!("the working directory: {error}"))?;
-    // As much as the kernel knows of it: each part is refused by the filter, too.
+    // As far as the kernel supports it: the filter denies the same operations, too.
     let restricted = Ruleset::default()
         .handle_access(AccessFs::from_all(ABI::V5))
         .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(ABI::V4)))
@@ -86,20 +86,20 @@ pub(super) fn close_first() -> Result<IsolationWalls, String> {
     Ok(IsolationWalls { landlock: restricted.ruleset != RulesetStatus::NotEnforced })
 }
 
-/// Closes every file but the three pipes.
+/// Closes every file except the three pipes.
 fn close_inherited() -> io::Result<()> {
-    #[expect(unsafe_code, reason = "the standard library has no call for this")]
-    // SAFETY: this is the first that the program does, so that nothing in it has opened a file yet.
+    #[expect(unsafe_code, reason = "the standard library has no equivalent")]
+    // SAFETY: this runs first in the program, so nothing in it has opened a file yet.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
     if closed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// What is closed once the code is loaded and all threads run.
+/// Applies the remaining restrictions, once the code is loaded and all threads run.
 pub(super) fn close(memory_bytes: u64) -> Result<(), String> {
     let limited = Limit::NoFiles.apply().and_then(|()| Limit::Memory(memory_bytes).apply());
     limited.map_err(|error| format!("limits: {error}"))?;
     let filtered = |error: &dyn Display| format!("the filter of system calls: {error}");
-    // The strictest answer of all filters counts.
+    // If several filters match, the strictest result counts.
     for filter in [fatal(), allowed()] {
         let program = filter.map_err(|error| filtered(&error))?;
         seccompiler::apply_filter_all_threads(&program).map_err(|error| filtered(&error))?;
@@ -114,12 +114,12 @@ fn fatal() -> seccompiler::Result<BpfProgram> {
 
 fn allowed() -> seccompiler::Result<BpfProgram> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
-    // No more code than there is.
+    // No further executable memory.
     let exec = u64::from(libc::PROT_EXEC.unsigned_abs());
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
         rules.insert(call, vec![only_if(2, SeccompCmpOp::MaskedEq(exec), 0)?]);
     }
-    // `abort` ends this process by a signal; others are not to be reached.
+    // `abort` ends this process by a signal; other processes must not be reachable.
     let own = u64::from(std::process::id());
     rules.insert(libc::SYS_tgkill, vec![only_if(0, SeccompCmpOp::Eq, own)?]);
     program(rules, SeccompAction::Errno(libc::EPERM.unsigned_abs()), SeccompAction::Allow)

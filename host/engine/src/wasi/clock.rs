@@ -1,4 +1,4 @@
-//! A monotonic clock that costs no time, and pollables that are ready at once.
+//! A monotonic clock whose waits take no time, and pollables that are always ready.
 
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{
@@ -9,11 +9,11 @@ use wasmtime_wasi::p2::{
 use super::{State, TICK};
 use crate::sandbox::Guest;
 
-/// Nothing is told apart by it.
+/// All pollables are equal.
 const POLLABLE: u32 = 0;
 
 impl State {
-    /// A pollable. What it waits for has happened.
+    /// Returns a pollable that is ready.
     pub(super) fn ready(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
         self.hand_out(POLLABLE)
     }

@@ -1,4 +1,4 @@
-//! Standard streams: what is written becomes lines of the plugin's log, and there is nothing to read.
+//! Standard streams: output becomes lines of the plugin's log, and input is empty.
 
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{
@@ -15,10 +15,10 @@ const STDIN: u32 = 0;
 const STDOUT: u32 = 1;
 const STDERR: u32 = 2;
 
-/// How much a plugin may write at once. Streams are never full.
+/// The maximum size of one write. Streams are never full.
 const WRITE_BYTES: u64 = 64 << 10;
 
-/// What was written since the last whole line.
+/// Output since the last complete line.
 #[derive(Default)]
 pub(crate) struct Output {
     stdout: Vec<u8>,
@@ -29,7 +29,7 @@ impl Guest {
     fn print(&mut self, stream: u32, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let line = if stream == STDERR { &mut self.output.stderr } else { &mut self.output.stdout };
-            // The rest of a line that is too long is dropped, as it is in the log.
+            // The rest of a line that is too long is dropped, as in the log.
             let room = LOG_LINE_BYTES.saturating_sub(line.len());
             line.extend_from_slice(&piece[..piece.len().min(room)]);
             if piece.ends_with(b"\n") {
@@ -148,9 +148,9 @@ impl streams::HostOutputStream for Guest {
     }
 
     fn write_zeroes(&mut self, _: Resource<DynOutputStream>, length: u64) -> StreamResult<()> {
-        // A log has no use for them.
+        // Zeroes are useless in a log.
         if length > WRITE_BYTES {
-            return Err(StreamError::Trap(wasmtime::Error::msg("wrote more zeroes than the stream takes")));
+            return Err(StreamError::Trap(wasmtime::Error::msg("wrote more zeroes than the stream accepts")));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Sockets and names, all denied. Nothing is opened.
+//! Sockets and name lookup, all denied. Nothing is opened.
 
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{
@@ -15,7 +15,7 @@ use wasmtime_wasi::p2::{
 
 use crate::sandbox::Guest;
 
-/// There is one network, in which nothing is reached.
+/// There is one network, in which nothing is reachable.
 const NETWORK: u32 = 0;
 
 impl instance_network::Host for Guest {

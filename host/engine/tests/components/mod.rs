@@ -1,13 +1,13 @@
-//! Where the components are that the task runner built.
+//! Locates the components that the task runner built.
 
 use std::path::{Path, PathBuf};
 
-/// A guest that the task runner built.
+/// Returns a guest that the task runner built.
 pub(crate) fn component(name: &str) -> PathBuf {
     built(&format!("guests/{name}.wasm"))
 }
 
-/// A component by its path below the folder of all.
+/// Returns a component by its path below the folder of all components.
 pub(crate) fn built(component: &str) -> PathBuf {
     let components = std::env::var_os("BERTH_TEST_COMPONENTS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/components"), PathBuf::from);

@@ -1,7 +1,8 @@
-//! A plugin that was built against a published contract works in every later host of its major.
+//! A plugin that was built against a published contract works in every later host of the same major
+//! version.
 //!
-//! `tests/guests/contract-<version>` holds each published version as it was: its WIT, its schema, and
-//! a plugin that uses everything in them. What it makes of a batch is a snapshot beside it.
+//! `tests/guests/contract-<version>` contains each published version unchanged: its WIT, its schema, and a
+//! plugin that uses everything in them. A snapshot next to it has the plugin's output for a batch.
 
 use std::{
     collections::BTreeSet,
@@ -49,7 +50,7 @@ fn published() -> Vec<Published> {
     published
 }
 
-/// An engine with one plugin, and what evaluates JQ; they are read again when they are used.
+/// An engine with one plugin and the JQ component. Both are read again at first use.
 fn engine(bytes: &[u8]) -> (Engine, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("plugin.wasm"), bytes).unwrap();
@@ -78,11 +79,11 @@ async fn map(engine: &Engine, kind: &str, names: &[&str], mapping: Mapping) -> R
     engine.current().map(request).await
 }
 
-/// All that a plugin may return for a resource.
+/// All outputs that a plugin may return for a resource.
 const NAMES: [&str; 7] = ["first", "two", "nothing", "refuse", "bare", "nulls", "last"];
 
 #[tokio::test]
-async fn a_plugin_of_each_published_contract_maps_as_on_its_first_day() {
+async fn a_plugin_of_each_published_contract_still_maps_the_same() {
     for published in published() {
         let (engine, _dir) = engine(&fs::read(published.component()).unwrap());
         assert_eq!(engine.refused(), [], "{}", published.version);
@@ -118,7 +119,7 @@ async fn a_plugin_of_each_published_contract_maps_as_on_its_first_day() {
     }
 }
 
-/// The names of all members that a schema knows.
+/// Collects the names of all members that a schema defines.
 fn members(schema: &Value, found: &mut BTreeSet<String>) {
     match schema {
         Value::Object(parts) => {
@@ -154,7 +155,7 @@ fn the_plugin_of_each_contract_uses_every_member_of_a_manifest() {
     }
 }
 
-/// A component says its version in the names of what it exports and imports.
+/// A component has its contract version in the names of its exports and imports.
 fn of_version(component: &[u8], version: &str) -> Vec<u8> {
     let (from, to) = (b"@1.0.0", format!("@{version}"));
     assert_eq!(from.len(), to.len(), "a name keeps its length");
@@ -179,7 +180,7 @@ async fn a_patch_of_the_contract_changes_nothing() {
 }
 
 #[test]
-fn a_plugin_of_another_contract_is_told_which_host_it_needs() {
+fn a_plugin_of_another_contract_is_rejected_with_the_required_version() {
     let component = fs::read(published()[0].component()).unwrap();
     let supports = format!("this host (Berth {}) supports 1.0", env!("CARGO_PKG_VERSION"));
     for (version, message, remedy) in [

@@ -13,16 +13,16 @@ use sha2::{Digest as _, Sha256};
 
 use super::{built, component, config, identifiers, map, page, plugins, request};
 
-/// Another version of the guest that behaves: it says so, and begins each title with a `v`.
+/// Another version of the honest guest: it says so, and its titles begin with a `v`.
 fn second_version() -> Vec<u8> {
     let mut bytes = fs::read(component("honest")).unwrap();
     replace(&mut bytes, br#""version": "1.0.0""#, br#""version": "2.0.0""#, b"");
-    // Where the manifest has the same text, something else follows.
+    // In the manifest, this text is followed by something else.
     replace(&mut bytes, br#"", "title": ""#, br#"", "title":"v"#, br#"", "blueprint": ""#);
     bytes
 }
 
-/// Replaces the one occurrence of a text that another text follows soon.
+/// Replaces the one occurrence of a text that is followed closely by another text.
 fn replace(bytes: &mut [u8], text: &[u8], by: &[u8], before: &[u8]) {
     assert_eq!(text.len(), by.len());
     let follows = |rest: &[u8]| before.is_empty() || rest.windows(before.len()).any(|part| part == before);
@@ -39,7 +39,7 @@ async fn titles(mapper: &dyn MapperSnapshot) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_changed_file_is_taken_a_broken_one_leaves_the_old_in_place_and_a_removed_one_goes() {
+async fn changed_broken_and_removed_files_are_handled_at_reload() {
     let dir = plugins(&["honest"]);
     let file = dir.path().join("honest.wasm");
     let engine = Engine::new(config(dir.path())).unwrap();
@@ -101,7 +101,7 @@ async fn a_changed_file_is_taken_a_broken_one_leaves_the_old_in_place_and_a_remo
 }
 
 #[tokio::test]
-async fn a_new_version_that_takes_another_plugins_kind_is_refused_and_the_old_one_stays() {
+async fn a_new_version_with_another_plugins_kind_is_rejected_and_the_old_one_stays() {
     let dir = plugins(&["honest", "panic"]);
     let engine = Engine::new(config(dir.path())).unwrap();
     fs::copy(component("honest"), dir.path().join("panic.wasm")).unwrap();
@@ -111,7 +111,7 @@ async fn a_new_version_that_takes_another_plugins_kind_is_refused_and_the_old_on
     assert_eq!(engine.kinds().len(), 2);
 }
 
-/// The files of compiled code.
+/// Returns the files with compiled code.
 fn compiled(cache: &Path) -> usize {
     fs::read_dir(cache).map_or(0, |files| {
         files
@@ -121,7 +121,7 @@ fn compiled(cache: &Path) -> usize {
 }
 
 #[tokio::test]
-async fn the_compiled_code_of_former_versions_goes_when_nothing_uses_it_any_more() {
+async fn unused_compiled_code_of_previous_versions_is_removed() {
     let (dir, cache) = (plugins(&["honest"]), tempfile::tempdir().unwrap());
     let cache = cache.path().join("cache");
     let file = dir.path().join("honest.wasm");
@@ -150,7 +150,7 @@ async fn the_compiled_code_of_former_versions_goes_when_nothing_uses_it_any_more
 }
 
 #[tokio::test]
-async fn what_was_never_used_stays_usable_when_its_file_breaks() {
+async fn an_unused_plugin_stays_usable_when_its_file_breaks() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("s3-bucket.wasm");
     fs::copy(built("plugins/s3-bucket.wasm"), &file).unwrap();
@@ -167,7 +167,7 @@ async fn what_was_never_used_stays_usable_when_its_file_breaks() {
 }
 
 #[tokio::test]
-async fn without_reloads_what_was_never_used_must_still_be_in_its_file() {
+async fn without_reloads_the_file_of_an_unused_plugin_must_not_change() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("s3-bucket.wasm");
     fs::copy(built("plugins/s3-bucket.wasm"), &file).unwrap();
@@ -185,12 +185,12 @@ async fn without_reloads_what_was_never_used_must_still_be_in_its_file() {
     let Err(MapError::Plugin { problem, .. }) = engine.current().map(bucket()).await else {
         panic!("another file")
     };
-    assert!(problem.message.contains("was changed since it was loaded"), "{problem}");
+    assert!(problem.message.contains("has changed since it was loaded"), "{problem}");
     assert!(problem.remedy.is_some());
 }
 
 #[tokio::test]
-async fn the_component_for_jq_is_exchanged_like_a_plugin() {
+async fn the_jq_component_is_reloaded_like_a_plugin() {
     let dir = plugins(&["honest"]);
     let engine = Engine::new(config(dir.path())).unwrap();
     fs::copy(built("plugins/jq.wasm"), dir.path().join("jq.wasm")).unwrap();
@@ -208,7 +208,7 @@ async fn the_component_for_jq_is_exchanged_like_a_plugin() {
     assert_eq!(engine.jq(), None);
 }
 
-/// Admits the digests that it is given, and remembers what it was asked.
+/// Admits the given digests, and records the requests.
 #[derive(Default)]
 struct Admitting {
     digests: Mutex<Vec<String>>,
@@ -248,13 +248,13 @@ async fn a_policy_is_asked_before_any_code_runs_and_at_each_reload() {
     assert_eq!(engine.reload().unwrap().loaded.len(), 1);
     assert_eq!(*policy.asked.lock().unwrap(), ["unread", "unread", "honest"]);
 
-    // Another version is not admitted; the one that is stays.
+    // Another version is not admitted; the current one stays.
     fs::write(&file, second_version()).unwrap();
     let refused = engine.reload().unwrap().refused;
     assert!(refused[0].problem.message.starts_with("is not for here; `honest 1.0.0`"), "{refused:?}");
     assert_eq!(titles(&*engine.current()).await, ["a", "b"]);
 
-    // What is taken back goes, whatever its file is.
+    // A revoked plugin is removed, whatever its file is.
     policy.digests.lock().unwrap().clear();
     assert_eq!(engine.reload().unwrap().removed.len(), 1, "although there is a file");
     assert!(engine.kinds().is_empty());

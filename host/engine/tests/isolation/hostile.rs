@@ -1,4 +1,4 @@
-//! A process that somebody else has taken over: it speaks the protocol, and lies.
+//! A process that an attacker has taken over: it speaks the protocol, and lies.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -14,18 +14,18 @@ use super::{config, failure, honest_still_works, plugins};
 
 const PREFIX: &str = "hostile-";
 
-/// What it does with a batch, and what is said of it.
+/// What the process does with a batch, and the resulting message.
 const LIES: [(&str, &str); 8] = [
-    ("ends", "failed with its process: it ended by itself (exit status: 0)"),
-    ("body", "failed with its process: it sent what makes no sense: a body of 4294967295 bytes"),
-    ("header", "failed with its process: it sent what makes no sense: a header of 4294967295 bytes"),
-    ("json", "failed with its process: it sent what makes no sense: "),
-    ("flood", "failed with its process: it sent more lines than it may"),
+    ("ends", "failed because of its process: it exited (exit status: 0)"),
+    ("body", "failed because of its process: it sent invalid data: a body of 4294967295 bytes"),
+    ("header", "failed because of its process: it sent invalid data: a header of 4294967295 bytes"),
+    ("json", "failed because of its process: it sent invalid data: "),
+    ("flood", "failed because of its process: it sent too many log lines"),
     ("unread", "ran longer than 1 s, the limit for a batch"),
     ("silence", "ran longer than 1 s, the limit for a batch"),
     (
         "entities",
-        "returned nonsense: at `entities[0].blueprint`: the mapping gives `honest`, and never `service`",
+        "returned invalid output: at `entities[0].blueprint`: the mapping allows only `honest`, not `service`",
     ),
 ];
 
@@ -74,7 +74,7 @@ pub(super) fn run() -> ExitCode {
             "header" => io::stdout().write_all(&[255; 64]).unwrap(),
             "json" => say("{\"Done\": 7}", b""),
             "flood" => (0..1000).for_each(|_| {
-                // It may be ended at any time.
+                // It may be killed at any time.
                 let line = r#"{"Line": {"level": "Error", "message": "forged\nline"}}"#;
                 let length = u32::try_from(line.len()).unwrap().to_le_bytes();
                 _ = io::stdout().write_all(&[&length[..], &[0; 4], line.as_bytes()].concat());
@@ -95,14 +95,14 @@ pub(super) fn a_hostile_process_costs_its_batch_alone() {
         Engine::new(EngineConfig { cache_dir, ..config(dir.path(), isolation) }).unwrap()
     };
     let program = std::env::current_exe().unwrap();
-    // What is known of a plugin is kept, so that the next engines start its process with the first batch.
+    // The facts about a plugin are cached, so the next engines start its process with the first batch.
     honest_still_works(&with(program.clone()));
     for (lie, said) in LIES {
         let hostile = cache.path().join(format!("{PREFIX}{lie}"));
         symlink(&program, &hostile).unwrap();
         let engine = with(hostile);
         let begun = Instant::now();
-        // More than a pipe holds.
+        // More than the capacity of a pipe.
         let name = "n".repeat(200 << 10);
         let message = failure(&engine, "Guests::Honest", &[&name]);
         assert!(message.starts_with(said), "{lie}: {message}");

@@ -1,4 +1,4 @@
-//! What a process of its own costs a batch: both ways in turns, on the same resources.
+//! Measures the cost of a separate process per batch: runs both ways alternately, on the same resources.
 //!
 //! `cargo test --release -p berth-engine --test isolation -- price PLUGIN.wasm FIXTURE.json …`
 

@@ -1,4 +1,4 @@
-//! What a program can still do that was closed up as one that maps.
+//! What a program can still do after it was isolated like a mapping process.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 
 use berth_engine::close_up_this_process;
 
-/// What is tried, and how it ends.
+/// The attempts, and their results.
 const ATTEMPTS: [(&str, Ends); 12] = [
     ("nothing", Ends::Works),
     ("memory", Ends::Works),
@@ -33,7 +33,7 @@ enum Ends {
     FailsOrIsKilled,
 }
 
-/// Closes up and tries it.
+/// Isolates the process and makes the attempt.
 pub(super) fn run(what: &str) -> ExitCode {
     close_up_this_process().unwrap();
     if attempt(what) { ExitCode::SUCCESS } else { ExitCode::from(3) }

@@ -1,4 +1,5 @@
-//! WASI with nothing behind it: what a standard library gets, and what a plugin that wants more runs into.
+//! The empty WASI implementation: the view of a standard library, and what happens to a plugin that tries
+//! more.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ fn engine_with(wasi: Wasi) -> Engine {
     engine
 }
 
-/// What came of attempts, in their order.
+/// Returns the results of attempts, in order.
 async fn answers(engine: &Engine, attempts: &[&str]) -> Vec<String> {
     let report = map(engine, "Hostile::Wasi", attempts).await.unwrap();
     assert_eq!(report.errors, [], "{attempts:?}");
@@ -22,7 +23,7 @@ async fn answers(engine: &Engine, attempts: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn whatever_a_standard_library_asks_there_is_nothing() {
+async fn a_standard_library_gets_empty_results() {
     let engine = engine_with(Wasi::Empty);
     let imports = &engine.plugins()[1].imports;
     assert!(imports.iter().any(|import| import.starts_with("wasi:filesystem/")), "{imports:?}");
@@ -50,7 +51,7 @@ async fn whatever_a_standard_library_asks_there_is_nothing() {
 }
 
 #[tokio::test]
-async fn random_numbers_are_the_same_for_each_batch_and_others_in_a_variant() {
+async fn random_numbers_are_the_same_for_each_batch_and_differ_in_a_variant() {
     let one = answers(&engine_with(Wasi::Empty), &["random", "random"]).await;
     assert_ne!(one[0], one[1]);
     assert_eq!(answers(&engine_with(Wasi::Empty), &["random", "random"]).await, one);
@@ -60,7 +61,7 @@ async fn random_numbers_are_the_same_for_each_batch_and_others_in_a_variant() {
 }
 
 #[test]
-fn what_is_printed_becomes_lines_of_the_log() {
+fn output_becomes_log_lines() {
     let lines = log_lines();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
@@ -75,7 +76,7 @@ fn what_is_printed_becomes_lines_of_the_log() {
 }
 
 #[tokio::test]
-async fn who_exits_or_panics_fails_alone() {
+async fn an_exit_or_panic_fails_only_its_resource() {
     let engine = engine_with(Wasi::Empty);
     for (attempt, expected) in
         [("exit", "exited with code "), ("panic", "panicked at wasi-caller/src/lib.rs:")]
@@ -90,7 +91,7 @@ async fn who_exits_or_panics_fails_alone() {
 }
 
 #[tokio::test]
-async fn each_attack_by_way_of_wasi_is_contained() {
+async fn each_attack_through_wasi_is_contained() {
     let engine = engine(&["wasi-hostile", "honest"]);
     for (attack, expected) in [
         ("poll", "ran longer than 1 s, the limit for a batch"),
@@ -104,7 +105,7 @@ async fn each_attack_by_way_of_wasi_is_contained() {
         assert!(message.contains(expected), "{attack}: {message}");
         assert!(begun.elapsed() < Duration::from_secs(10), "{attack} took {:?}", begun.elapsed());
         honest_still_works(&engine).await;
-        // Not left alone for running out of time in a row.
+        // Not paused for running out of time repeatedly.
         assert!(map(&engine, "Hostile::Taker", &["behaves"]).await.is_ok());
     }
     let begun = Instant::now();
@@ -113,11 +114,11 @@ async fn each_attack_by_way_of_wasi_is_contained() {
 }
 
 #[tokio::test]
-async fn who_exits_in_the_manifest_is_refused() {
+async fn an_exit_in_the_manifest_is_rejected() {
     let dir = plugins(&["wasi-exit", "honest"]);
     let engine = Engine::new(config(dir.path())).unwrap();
     let [refused] = &engine.refused()[..] else { panic!("{:?}", engine.refused()) };
-    assert_eq!(refused.problem.message, "gave no manifest: it exited with code 1");
+    assert_eq!(refused.problem.message, "returned no manifest: it exited with code 1");
     honest_still_works(&engine).await;
 }
 
@@ -135,15 +136,15 @@ async fn with_deny_each_call_fails_the_batch() {
     ] {
         let message = failure(&engine, "wasi-caller", "Hostile::Wasi", &[attempt]).await;
         assert!(message.starts_with(&format!("called `{import}")), "{attempt}: {message}");
-        assert!(message.ends_with("and WASI is denied"), "{attempt}: {message}");
+        assert!(message.ends_with("but WASI is denied"), "{attempt}: {message}");
     }
     honest_still_works(&engine).await;
 }
 
-/// Components with the imports of toolchains that are not built here: their runtimes start and map. `MoonBit`
-/// imports nothing by itself, as `honest`.
+/// Components with the imports of toolchains that are not built here: their runtimes start and map.
+/// `MoonBit` imports nothing by itself, like `honest`.
 #[tokio::test]
-async fn what_other_toolchains_import_is_answered() {
+async fn imports_of_other_toolchains_are_supported() {
     let names = ["wasi-csharp", "wasi-go", "wasi-tinygo"];
     let engine = engine(&names);
     for (name, kind, imports) in [
@@ -186,7 +187,7 @@ async fn what_other_toolchains_import_is_answered() {
     }
 }
 
-/// What the adapter of preview 1 imports for a runtime that opens files.
+/// The imports of the preview 1 adapter for a runtime that opens files.
 const ADAPTER: &[&str] = &[
     "cli/environment",
     "cli/exit",

@@ -247,7 +247,10 @@ fn what_cannot_be_begun_is_explained() {
     new("Acme::Stage", "apigateway:GetStages").exits(0).says("GetStages needs `restApiId`").says("`input`");
     berth_e2e::copy_guest("bad-manifest", world.folder());
     let wrong = world.plugin(&["check", "bad-manifest.wasm"]);
-    wrong.exits(2).says("bad-manifest.wasm has a wrong manifest, at `kinds[0].plan.steps[1]`").hides("WARN");
+    wrong
+        .exits(2)
+        .says("bad-manifest.wasm has an invalid manifest, at `kinds[0].plan.steps[1]`")
+        .hides("WARN");
     world.plugin(&["check", "/etc/passwd"]).exits(2).says("/etc/passwd ").says("is not WebAssembly");
     let secret = new("Acme::Secret", "secretsmanager:GetSecretValue");
     secret.exits(0).says("returns secrets or bulk data").says("`granted_reads`");

@@ -314,7 +314,7 @@ impl Case {
             let now = self.world.port().entity(blueprint, identifier);
             assert_eq!(now.as_ref(), Some(entity), "somebody else's entity\n{log}");
         }
-        for fault in ["in use by another process", "panicked", "cannot be read"] {
+        for fault in ["in use by another process", "panicked", "cannot be read", "cannot read the ledger"] {
             assert!(!log.contains(fault), "{fault}: {log}");
         }
         self.set_aside += log.matches("was damaged").count();

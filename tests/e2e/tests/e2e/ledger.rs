@@ -149,13 +149,13 @@ fn a_ledger_of_another_integration_and_a_damaged_one_are_not_used() {
     sync(&world).0.exits(0);
     world.set("OCEAN__INTEGRATION__IDENTIFIER", "another");
     let (run, _, upserts) = sync(&world);
-    run.exits(0).says("aws-e2e of type aws-v3").says("started over");
+    run.exits(0).says("aws-e2e of type aws-v3").says("starting over");
     // What the first integration made is somebody else's, and left alone.
     let foreign = run.report["foreign"].as_array().map_or(0, Vec::len);
     assert_eq!((upserts, foreign), (0, world.expected().len()), "{run}");
     world.set("OCEAN__INTEGRATION__IDENTIFIER", "aws-e2e");
     let (run, searches, _) = sync(&world);
-    run.exits(0).says("another of type aws-v3").says("started over");
+    run.exits(0).says("another of type aws-v3").says("starting over");
     assert!(searches > 0, "{run}");
     assert_eq!(sync(&world).1, 0);
 

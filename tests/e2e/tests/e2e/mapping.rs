@@ -169,7 +169,11 @@ fn a_broken_mapping_fails_its_kind_alone_and_deletes_nothing() {
         ("/port/entity/mappings/identifier", json!(".Properties["), "`identifier`, `.Properties[`: expected"),
         ("/port/entity/mappings/identifier", json!(".Properties.Arm"), "3 resources without an identifier"),
         ("/selector/query", json!(".Properties.BucketName"), "selector.query: gave `\"berth-"),
-        ("/selector/query", json!(true), "`resources[3].selector.query`: a boolean is no JQ expression"),
+        (
+            "/selector/query",
+            json!(true),
+            "`resources[3].selector.query`: expected a JQ expression, found a boolean",
+        ),
         ("/port/entity/mappings/title", json!("1 | until(false; .)"), "ran longer than 1 s"),
     ];
     for (place, value, said) in broken {

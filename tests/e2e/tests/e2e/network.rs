@@ -40,7 +40,7 @@ fn certificates_are_not_checked_only_where_that_is_said_and_then_loudly() {
     world.set("OCEAN__SSL__PORT__VERIFY", "false");
     let doctor = world.tool(&["doctor"]);
     doctor.exits(3).says("✓   Port").says("✗   AWS base identity").says("AWS_CA_BUNDLE");
-    doctor.says("certificates are not checked");
+    doctor.says("certificates are not verified");
 
     world.set("OCEAN__SSL__THIRD_PARTY__VERIFY", "false");
     let run = world.sync();

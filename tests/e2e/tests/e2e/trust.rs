@@ -66,7 +66,7 @@ fn a_plugin_of_others_is_used_when_it_is_approved_and_refused_when_it_changes() 
 
     rebuild(&file);
     let run = world.sync();
-    run.exits(3).says("is not approved: no plugin with this file's sha256 is");
+    run.exits(3).says("is not approved: no approved plugin has this file's sha256");
     let refused = &run.report["refused_plugins"][0];
     assert_eq!(refused["plugin"], json!(file), "{run}");
     let remedy = refused["problem"]["remedy"].as_str().unwrap_or_default();
@@ -78,7 +78,7 @@ fn a_plugin_of_others_is_used_when_it_is_approved_and_refused_when_it_changes() 
     // A grant that is narrower than what is asked.
     let narrowed = fs::read_to_string(&lock).expect("the lock").replace("Guests::Honest", "Guests::Other");
     fs::write(&lock, narrowed).expect("a file");
-    world.sync().exits(3).says("asks for more than is granted: kinds Guests::Honest");
+    world.sync().exits(3).says("requests more than is approved: kinds Guests::Honest");
     assert!(is_there(&world));
 
     world.plugin(&["remove", "honest"]).exits(0).says("is not approved any more");

@@ -39,7 +39,7 @@ fn what_depends_on_random_numbers_or_clocks_fails_its_test() {
         .plugin(&["test", "--bless", "--component", text(&component), text(folder.path())])
         .exits(3)
         .says("called `wasi:random/insecure-seed@")
-        .says("and WASI is denied");
+        .says("but WASI is denied");
 }
 
 #[test]

@@ -68,10 +68,7 @@ async fn a_role_of_another_account_is_refused() {
     })
     .await;
     let accounts = source(with_roles(&aws.endpoint, &[A, B])).accounts().await.unwrap();
-    assert!(
-        summary(&accounts)[0].ends_with("STS answered with a role of account 222222222222"),
-        "{accounts:?}"
-    );
+    assert!(summary(&accounts)[0].ends_with("STS returned a role of account 222222222222"), "{accounts:?}");
     assert!(accounts[1].access.is_ok());
 }
 
@@ -101,7 +98,7 @@ async fn a_single_account_needs_no_role() {
     assert!(problem.message.contains("InvalidClientTokenId"), "{problem}");
     assert!(problem.remedy.unwrap().contains("OCEAN__INTEGRATION__SECRETS__AWS_ACCESS_KEY_ID"));
 
-    // The same keys with a role: the role is not what is to be checked.
+    // The same keys with a role: the remedy must not blame the role.
     let accounts = source(with_roles(&aws.endpoint, &[A])).accounts().await.unwrap();
     let problem = accounts[0].access.clone().unwrap_err();
     assert!(problem.message.starts_with("Unable to assume role"), "{problem}");
@@ -120,7 +117,7 @@ async fn the_base_identity_is_named_as_a_trust_policy_names_it() {
 }
 
 #[tokio::test]
-async fn a_session_policy_narrows_the_roles_of_accounts() {
+async fn a_session_policy_scopes_down_the_roles_of_accounts() {
     let aws = StandIn::start(|_| None).await;
     let mut settings = with_roles(&aws.endpoint, &[A]);
     settings.hop_role_arn = Some(RoleArn::new(&role(C)).unwrap());
@@ -191,7 +188,7 @@ async fn a_web_identity_assumes_roles_directly_or_through_its_own() {
     assert_eq!(signed.len(), 1);
     assert_eq!((signed[0].key.as_str(), &signed[0].input["ExternalId"]), ("ASIA333333333333", &json!("id")));
 
-    // The priority list decides, where both are configured.
+    // The priority list decides if both are configured.
     settings.credential_provider_priority = vec![CredentialProvider::StaticCredential];
     source(settings).accounts().await.unwrap();
     assert_eq!(aws.seen("sts:AssumeRole")[1].key, "AKIAIOSFODNN7EXAMPLE");
@@ -249,7 +246,7 @@ async fn an_organization_lists_its_accounts() {
 }
 
 #[tokio::test]
-async fn organizational_units_are_walked() {
+async fn organizational_units_are_listed_recursively() {
     let aws = StandIn::start(organization).await;
     let accounts = source(of_organization(&aws.endpoint, &["ou-a"])).accounts().await.unwrap();
     let ids: Vec<&str> = accounts.iter().map(|access| access.account.id.as_str()).collect();
@@ -257,7 +254,7 @@ async fn organizational_units_are_walked() {
 }
 
 #[tokio::test]
-async fn an_organization_that_cannot_be_listed_is_not_taken_for_one_account() {
+async fn an_unlistable_organization_is_not_treated_as_one_account() {
     let aws = StandIn::start(|seen| {
         seen.call.starts_with("organizations:").then(|| Answer::error(400, "AccessDeniedException"))
     })

@@ -1,4 +1,4 @@
-//! Buckets that are in another region than the one that is asked.
+//! Buckets in a region other than the requested one.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ fn buckets() -> Arc<KindManifest> {
             "input": {"Bucket": "{item.Name}", "ExpectedBucketOwner": "{account}"}, "errors": {"missing": "absent"}})
     };
     let mut encryption = step("encryption", "GetBucketEncryption");
-    // Runs after the first, so that it finds the region known.
+    // This step runs after the first, so it finds the region known.
     encryption["input"]["ExpectedBucketOwner"] = json!("{steps.tags.Nope}");
     let plan = json!({"steps": [
         {"id": "buckets", "service": "s3", "operation": "ListBuckets", "items": "Buckets[]"},
@@ -25,7 +25,7 @@ fn buckets() -> Arc<KindManifest> {
     kind("global", &plan)
 }
 
-/// An S3 whose other regions answer `elsewhere`, and to `HEAD` as `head` says.
+/// An S3 whose other regions answer `elsewhere`, and `head` to `HEAD`.
 async fn s3(
     elsewhere: impl Fn() -> Answer + Send + Sync + 'static,
     head: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
@@ -50,7 +50,7 @@ async fn s3(
     .await
 }
 
-/// What was read, and how many `HEAD`s it took.
+/// Returns the resources, and the number of `HEAD` requests.
 async fn read_buckets(aws: &StandIn) -> (Result<Value, String>, usize) {
     let source = source(with_roles(&aws.endpoint, &[A]));
     source.accounts().await.unwrap();
@@ -74,7 +74,7 @@ fn tags() -> Value {
 }
 
 #[tokio::test]
-async fn a_bucket_is_followed_however_s3_says_where_it_is() {
+async fn a_bucket_is_followed_in_every_form_of_redirect() {
     type Form = (&'static str, fn() -> Answer, usize);
     let forms: [Form; 9] = [
         ("301, header", || error(301, "PermanentRedirect", "").header("x-amz-bucket-region", THERE), 0),
@@ -108,12 +108,12 @@ async fn a_bucket_is_followed_however_s3_says_where_it_is() {
 
 #[tokio::test]
 async fn a_bucket_that_is_nowhere_is_not_followed_forever() {
-    // Nobody says where.
+    // No response names the region.
     let aws = s3(|| error(301, "PermanentRedirect", ""), |_| Answer::text(403, "")).await;
     let (outcome, heads) = read_buckets(&aws).await;
     assert!(outcome.unwrap_err().contains("PermanentRedirect"));
     assert!(heads <= 2, "{heads}");
-    // Each region names another.
+    // Each region names another one.
     let aws = s3(
         || error(301, "PermanentRedirect", "").header("x-amz-bucket-region", "eu-west-1"),
         |_| Answer::text(301, "").header("x-amz-bucket-region", "eu-west-2"),

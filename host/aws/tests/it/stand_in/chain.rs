@@ -1,4 +1,4 @@
-//! Credentials that AWS refuses before their time.
+//! Credentials that AWS rejects before they expire.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +19,7 @@ const C: &str = "333333333333";
 const CALL: &str = "ecs:ListClusters";
 const BASE: &str = "AKIAIOSFODNN7EXAMPLE";
 const REGIONS: [&str; 5] = ["eu-west-1", "eu-west-2", "eu-west-3", "us-east-1", "us-east-2"];
-/// Where nothing was read before.
+/// Regions in which nothing was read before.
 const OTHERS: [&str; 3] = ["us-west-1", "us-west-2", "ca-central-1"];
 
 fn role(account: &str) -> String {
@@ -32,7 +32,7 @@ fn clusters() -> Arc<KindManifest> {
     kind("regional", &plan)
 }
 
-/// Keys that AWS refuses from now on.
+/// Keys that AWS rejects from now on.
 #[derive(Clone, Default)]
 struct Dead(Arc<Mutex<BTreeSet<String>>>);
 
@@ -47,7 +47,7 @@ impl Dead {
     }
 }
 
-/// An AWS that refuses dead keys with these codes, and gives each session a key of its own.
+/// An AWS that rejects dead keys with these codes, and gives each session its own key.
 async fn aws(dead: &Dead, sts: &'static str, service: &'static str) -> StandIn {
     let dead = dead.clone();
     StandIn::start(move |seen: &Seen| {
@@ -91,7 +91,7 @@ async fn a_hop_whose_session_has_ended_is_renewed_before_the_member() {
         assert_eq!(aws.seen("sts:AssumeRole").len(), 2);
         dead.add_all(&aws);
         assert_eq!(read_all(&source, &OTHERS).await, 3, "{sts}");
-        // The member with the hop that has ended, the hop, the member; however many asked.
+        // The member with the ended hop session, then the hop, then the member, for any number of callers.
         let roles = aws.seen("sts:AssumeRole");
         let roles: Vec<&str> =
             roles[2..].iter().map(|seen| seen.input["RoleArn"].as_str().unwrap()).collect();
@@ -100,7 +100,7 @@ async fn a_hop_whose_session_has_ended_is_renewed_before_the_member() {
 }
 
 #[tokio::test]
-async fn a_chain_that_is_refused_all_along_is_given_up() {
+async fn a_chain_that_is_always_rejected_is_given_up() {
     let aws = StandIn::start(|seen| match seen.call.as_str() {
         CALL => Some(Answer::error(400, "ExpiredTokenException")),
         "sts:AssumeRole" if seen.key.starts_with("ASIA") && seen.before > 2 => {
@@ -120,7 +120,7 @@ async fn a_chain_that_is_refused_all_along_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_web_identity_session_is_renewed_with_the_token_of_now() {
+async fn a_web_identity_session_is_renewed_with_the_current_token() {
     let dead = Dead::default();
     let tokens = tempfile::tempdir().unwrap();
     let file = tokens.path().join("token");
@@ -143,7 +143,7 @@ async fn a_web_identity_session_is_renewed_with_the_token_of_now() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_replaced_meanwhile_is_read_again() {
+async fn a_replaced_token_is_read_again() {
     let mut token = tempfile::NamedTempFile::new().unwrap();
     writeln!(token, "token-1").unwrap();
     let path = token.path().to_owned();
@@ -203,7 +203,7 @@ async fn a_region_that_is_not_enabled_stays_denied_and_costs_little() {
         for region in REGIONS {
             let found = read(&source, A, &[region], &clusters(), &[]).await;
             let Some(FetchError::Skipped(problem)) = found.error else { panic!("{code}: {found:?}") };
-            assert!(problem.message.contains("does not take the session's credentials"), "{problem}");
+            assert!(problem.message.contains("rejects the session's credentials"), "{problem}");
         }
         assert_eq!(aws.seen(CALL).len(), 2 * REGIONS.len());
         assert_eq!(aws.seen("sts:AssumeRole").len(), 2, "new credentials were of no use");
@@ -211,7 +211,7 @@ async fn a_region_that_is_not_enabled_stays_denied_and_costs_little() {
 }
 
 #[tokio::test]
-async fn sts_may_be_wrong_about_keys_for_a_moment() {
+async fn a_temporary_rejection_by_sts_is_retried() {
     let aws = StandIn::start(|seen| {
         (seen.call == "sts:AssumeRole" && seen.before == 0)
             .then(|| Answer::xml_error(403, "InvalidClientTokenId", "no such key"))
@@ -241,6 +241,6 @@ async fn keys_that_work_elsewhere_are_not_blamed() {
         assert!(problem.message.contains("InvalidClientTokenId"), "{problem}");
         let remedy = problem.remedy.unwrap();
         assert!(!remedy.contains("SECRETS__AWS_ACCESS_KEY_ID"), "{remedy}");
-        assert!(remedy.contains("accepted for other calls"), "{remedy}");
+        assert!(remedy.contains("work for other calls"), "{remedy}");
     }
 }

@@ -1,4 +1,4 @@
-//! Sending: repeats, throttling, credentials.
+//! Sending: retries, throttling, credentials.
 
 use std::{
     io::Write as _,
@@ -47,7 +47,7 @@ async fn read_clusters(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static)
 }
 
 #[tokio::test]
-async fn throttled_requests_are_repeated() {
+async fn throttled_requests_are_retried() {
     let (aws, source, found) = read_clusters(|seen| match seen.before {
         0..3 => Answer::error(400, "ThrottlingException"),
         _ => some(),
@@ -74,7 +74,7 @@ async fn a_throttled_service_slows_no_other() {
     let timed = |region: &'static str| {
         let (source, kind) = (&source, &kind);
         async move {
-            // The throttled one is under way before the other starts.
+            // The throttled call is in progress before the other starts.
             tokio::time::sleep(Duration::from_millis(if region == "eu-west-1" { 0 } else { 100 })).await;
             read(source, A, &[region], kind, &[]).await.complete();
             start.elapsed()
@@ -86,7 +86,7 @@ async fn a_throttled_service_slows_no_other() {
 }
 
 #[tokio::test]
-async fn failures_are_repeated_ten_times() {
+async fn failures_are_retried_ten_times() {
     let (_, source, found) = read_clusters(|_| Answer::text(503, "")).await;
     let Some(FetchError::Failed(problem)) = found.error else { panic!("{found:?}") };
     assert!(problem.message.contains("`ecs:ListClusters`"), "{problem}");
@@ -94,7 +94,7 @@ async fn failures_are_repeated_ten_times() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_not_repeated() {
+async fn an_invalid_request_is_not_retried() {
     let (_, source, found) = read_clusters(|_| Answer::error(400, "ClientException")).await;
     let Some(FetchError::Failed(problem)) = found.error else { panic!("{found:?}") };
     assert!(problem.message.ends_with("ClientException: because"), "{problem}");
@@ -110,12 +110,12 @@ async fn a_dead_endpoint_is_named() {
     source.accounts().await.unwrap();
     let found = read(&source, A, &["eu-west-1"], &clusters(), &[]).await;
     let Some(FetchError::Failed(problem)) = found.error else { panic!("{found:?}") };
-    assert!(problem.message.contains("no answer from 127.0.0.1 after 10 attempts"), "{problem}");
+    assert!(problem.message.contains("no response from 127.0.0.1 after 10 attempts"), "{problem}");
     assert!(problem.remedy.unwrap().contains("AWS_ENDPOINT_URL"));
 }
 
 #[tokio::test]
-async fn nothing_goes_unencrypted_to_another_machine() {
+async fn no_request_to_another_machine_is_unencrypted() {
     let overrides = |all: &str, sts: &str| {
         EndpointOverrides::new().all(all.parse().unwrap()).service("STS", sts.parse().unwrap())
     };
@@ -132,7 +132,7 @@ async fn nothing_goes_unencrypted_to_another_machine() {
     }
 }
 
-/// Answers everybody with a 407, as a proxy does whose password is another; gives its port.
+/// Answers every request with a 407, like a proxy with a different password; returns its port.
 async fn proxy_that_refuses() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -147,7 +147,7 @@ async fn proxy_that_refuses() -> u16 {
 }
 
 #[tokio::test]
-async fn a_failure_that_lasts_is_not_repeated_and_not_put_down_to_the_keys() {
+async fn a_lasting_failure_is_not_retried_and_not_blamed_on_the_keys() {
     let proxy = proxy_that_refuses().await;
     let proxies = Proxies {
         https: ProxyUrl::parse(&format!("http://berth:hush@127.0.0.1:{proxy}")).ok(),
@@ -156,7 +156,7 @@ async fn a_failure_that_lasts_is_not_repeated_and_not_put_down_to_the_keys() {
     let http = HttpConfig { proxies, ..HttpConfig::default() }.client().unwrap();
     let aws = StandIn::start(|_| None).await;
     let mut config = with_roles(&aws.endpoint, &[A]);
-    // Only STS is asked through the proxy.
+    // Only the STS requests use the proxy.
     config.endpoints = config.endpoints.service("STS", "https://sts.invalid".parse().unwrap());
     let begun = Instant::now();
     let source = source_over(config, http.clone());
@@ -173,7 +173,7 @@ async fn a_failure_that_lasts_is_not_repeated_and_not_put_down_to_the_keys() {
         }
     }
 
-    // Only the service is.
+    // Only the service requests use the proxy.
     let mut config = with_roles(&aws.endpoint, &[A]);
     config.endpoints = config.endpoints.service("ECS", "https://ecs.invalid".parse().unwrap());
     let source = source_over(config, http);
@@ -212,7 +212,7 @@ async fn expired_credentials_are_renewed() {
 async fn credentials_are_renewed_ahead_of_their_expiry_by_one_caller() {
     let aws = StandIn::start(|seen| match seen.call.as_str() {
         CALL => Some(some()),
-        // An answer that was there twenty seconds ago is stale when fifteen are left of eighty.
+        // A response that was received twenty seconds ago is stale when fifteen of eighty seconds are left.
         "sts:AssumeRole" if seen.before == 0 => Some(assumed(&seen.call, A, Duration::from_secs(2))),
         "sts:AssumeRole" => {
             Some(assumed(&seen.call, A, Duration::from_hours(1)).after(Duration::from_millis(50)))
@@ -232,7 +232,7 @@ async fn credentials_are_renewed_ahead_of_their_expiry_by_one_caller() {
 }
 
 #[tokio::test]
-async fn equal_calls_at_the_same_time_are_one() {
+async fn concurrent_equal_calls_share_a_request() {
     let aws =
         StandIn::start(|seen| (seen.call == CALL).then(|| some().after(Duration::from_millis(50)))).await;
     let source = ready(&aws).await;
@@ -243,7 +243,7 @@ async fn equal_calls_at_the_same_time_are_one() {
     );
     assert_eq!(one.complete(), other.complete());
     assert_eq!(aws.seen(CALL).len(), 1);
-    // The next resync reads anew.
+    // The next resync sends the request again.
     source.accounts().await.unwrap();
     read(&source, A, &["eu-west-1"], &clusters(), &[]).await.complete();
     assert_eq!(aws.seen(CALL).len(), 2);
@@ -291,7 +291,7 @@ async fn requests_are_signed_as_botocore_signs_them() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_too_large_fails_what_it_was_asked_for() {
+async fn a_response_that_is_too_large_fails_its_request() {
     let arns: Vec<String> = (0..1000).map(|n| format!("arn:{n:0100}")).collect();
     let clusters_of =
         move |seen: &Seen| (seen.call == CALL).then(|| Answer::json(&json!({"clusterArns": arns})));
@@ -304,9 +304,9 @@ async fn an_answer_that_is_too_large_fails_what_it_was_asked_for() {
     assert_eq!(source.stats().calls[CALL].requests, 1, "asking again gives the same");
 }
 
-/// A text that nobody parses does not fail the unit.
+/// Malformed text in an unused member does not fail the unit.
 #[tokio::test]
-async fn a_malformed_text_costs_only_itself() {
+async fn malformed_text_affects_nothing_else() {
     let (_, _, found) = read_clusters(|_| {
         let mut answer = some();
         answer.body = r#"{"clusterArns": ["arn:a", "cut \ud83d", "arn:c"]}"#.to_owned();

@@ -1,4 +1,4 @@
-//! Clocks that are off.
+//! Wrong clocks.
 
 use std::{
     io::Write as _,
@@ -20,8 +20,8 @@ const CALL: &str = "ecs:ListClusters";
 const SIX: [&str; 6] =
     ["111111111111", "222222222222", "333333333333", "444444444444", "555555555555", "666666666666"];
 
-/// AWS with a clock that is `ahead` seconds before ours; of services from the first request to them on,
-/// if `later`. What is signed for another time is refused with `code`.
+/// An AWS whose clock is `ahead` seconds ahead of ours; if `later`, only from the first request to a service
+/// on. Requests that are signed for another time are rejected with `code`.
 async fn aws(ahead: i64, later: bool, code: &'static str) -> StandIn {
     let clock = Arc::new(AtomicI64::new(if later { 0 } else { ahead }));
     StandIn::start(move |seen: &Seen| {
@@ -33,7 +33,7 @@ async fn aws(ahead: i64, later: bool, code: &'static str) -> StandIn {
             if seen.call.starts_with("sts:") {
                 Answer::xml_error(403, "SignatureDoesNotMatch", "Signature expired")
             } else {
-                // The others are under way by then.
+                // By then, the other requests are in progress.
                 Answer::error(400, code).after(Duration::from_millis(100))
             }
         } else if seen.call == CALL {
@@ -48,7 +48,7 @@ async fn aws(ahead: i64, later: bool, code: &'static str) -> StandIn {
     .await
 }
 
-/// Nothing is off about a request without a signature.
+/// An unsigned request never has a wrong time.
 fn is_off(date: &str, ahead: i64) -> bool {
     if date.is_empty() {
         return false;
@@ -67,7 +67,7 @@ fn is_off(date: &str, ahead: i64) -> bool {
     (signed.secs() - from_now(ahead).secs()).abs() > 300
 }
 
-/// Reads all accounts at once, in so many regions.
+/// Reads all accounts at once, in this many regions.
 async fn read_all(source: &Resync, accounts: &[&str], regions: &[&str]) -> usize {
     let plan = json!({"steps": [
         {"id": "arns", "service": "ecs", "operation": "ListClusters", "items": "clusterArns[]"}]});
@@ -81,7 +81,7 @@ async fn read_all(source: &Resync, accounts: &[&str], regions: &[&str]) -> usize
 }
 
 #[tokio::test]
-async fn each_request_that_is_under_way_is_signed_anew() {
+async fn each_request_in_progress_is_signed_again() {
     for (ahead, code) in [
         (-1200, "AuthFailure"),
         (1200, "RequestExpired"),
@@ -102,7 +102,7 @@ async fn each_request_that_is_under_way_is_signed_anew() {
 }
 
 #[tokio::test]
-async fn what_sts_teaches_about_the_clock_holds_for_services() {
+async fn a_clock_correction_from_sts_applies_to_services() {
     for ahead in [-7200, 7200] {
         let aws = aws(ahead, false, "AuthFailure").await;
         let source = source(with_roles(&aws.endpoint, &SIX[..2]));
@@ -117,8 +117,8 @@ async fn what_sts_teaches_about_the_clock_holds_for_services() {
 }
 
 #[tokio::test]
-async fn what_is_not_signed_teaches_the_clock_too() {
-    // Two hours ahead of AWS, so that each session looks expired when it arrives.
+async fn unsigned_requests_correct_the_clock_too() {
+    // Two hours ahead of AWS, so that each session looks expired on arrival.
     let aws = aws(-7200, false, "AuthFailure").await;
     let mut token = tempfile::NamedTempFile::new().unwrap();
     writeln!(token, "the-token").unwrap();

@@ -1,4 +1,4 @@
-//! What counts as read completely: nothing that may still exist looks as if it were gone.
+//! Completeness: a resource that may still exist never looks deleted.
 
 use std::{sync::Arc, time::Duration};
 
@@ -85,7 +85,7 @@ async fn an_answer_without_its_list_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_plan_may_say_that_an_empty_list_is_left_out() {
+async fn a_plan_may_declare_that_an_empty_list_is_omitted() {
     let mut plan = json!({"steps": [
         {"id": "queues", "service": "sqs", "operation": "ListQueues", "items": "QueueUrls[]", "empty": "omitted"}]});
     let handler = |seen: &Seen| (seen.call == "sqs:ListQueues").then(|| Answer::json(&json!({})));
@@ -95,7 +95,7 @@ async fn a_plan_may_say_that_an_empty_list_is_left_out() {
 }
 
 #[tokio::test]
-async fn lists_of_parents_and_of_enrichments_are_proven_too() {
+async fn lists_of_parents_and_of_enrichments_must_be_complete_too() {
     let plan = json!({"resources": "services", "steps": [list(), services(),
         {"id": "tags", "each": "services", "service": "iam", "operation": "ListRoleTags",
          "input": {"RoleName": "{item}"}, "items": "Tags[]"}]});
@@ -125,7 +125,7 @@ async fn lists_of_parents_and_of_enrichments_are_proven_too() {
 }
 
 #[tokio::test]
-async fn a_list_that_is_cut_off_without_a_token_fails() {
+async fn a_truncated_list_without_a_token_fails() {
     let plan =
         json!({"steps": [{"id": "users", "service": "iam", "operation": "ListUsers", "items": "Users[]"}]});
     let (_, found) = run(&plan, |seen| {
@@ -149,7 +149,7 @@ async fn page_tokens_in_a_circle_fail_after_few_calls() {
         (seen.call == "ecs:ListClusters").then(|| Answer::json(&page))
     })
     .await;
-    assert_failed(&found, "page token came back");
+    assert_failed(&found, "the page token `");
     assert_eq!(aws.seen("ecs:ListClusters").len(), 4);
 
     // The pages of one parent's children, and those of an enrichment.
@@ -197,7 +197,7 @@ async fn lists_and_units_are_bounded() {
 }
 
 #[tokio::test]
-async fn only_the_first_page_can_say_that_there_is_nothing() {
+async fn only_the_first_page_can_report_an_empty_list() {
     let plan = json!({"resources": "services", "steps": [list(), services()]});
     let (_, found) = run(&plan, |seen| {
         Some(match (seen.call.as_str(), seen.input["nextToken"].as_str()) {
@@ -213,7 +213,7 @@ async fn only_the_first_page_can_say_that_there_is_nothing() {
 }
 
 #[tokio::test]
-async fn a_batch_says_what_is_gone_and_what_failed() {
+async fn a_batch_reports_missing_and_failed_items() {
     let details = |matching: Value| {
         json!({"steps": [list(),
             {"id": "details", "batch": {"of": "arns", "size": 100}, "service": "ecs", "operation": "DescribeClusters",
@@ -243,21 +243,18 @@ async fn a_batch_says_what_is_gone_and_what_failed() {
         failed,
         [
             ("busy", "`ecs:DescribeClusters` reports a failure for busy: THROTTLED"),
-            ("odd", "`ecs:DescribeClusters` reports a failure for odd: no reason is given"),
-            (
-                "unmentioned",
-                "`ecs:DescribeClusters` does not mention unmentioned, so it is not known whether it exists"
-            ),
+            ("odd", "`ecs:DescribeClusters` reports a failure for odd: no reason given"),
+            ("unmentioned", "`ecs:DescribeClusters` does not mention unmentioned: it may or may not exist"),
         ]
     );
-    // Without reasons, what the list of failures names does not exist.
+    // Without reasons, every entry of the list of failures does not exist.
     let failures = json!({"items": "failures[]", "key": "arn"});
     let plan =
         details(json!({"item": "@", "result": "clusterArn", "failures": failures, "unmatched": "absent"}));
     let (_, found) = run(&plan, handler).await;
     let items: Vec<Value> = found.complete().iter().map(|resource| resource["item"].clone()).collect();
     assert_eq!(items, [json!("here"), json!("unmentioned")]);
-    // By default nothing is dropped.
+    // By default, nothing is dropped.
     let (_, found) = run(&details(json!({"item": "@", "result": "clusterArn"})), handler).await;
     assert_eq!((found.resources.len(), found.failures.len()), (1, 4));
 }
@@ -310,7 +307,7 @@ async fn a_bare_404_does_not_mean_that_a_resource_is_gone() {
 }
 
 #[tokio::test]
-async fn there_is_no_organization_only_if_every_account_says_so() {
+async fn an_organization_is_missing_only_if_every_account_reports_it() {
     let kind = kind(
         "organization",
         &json!({"steps": [
@@ -336,7 +333,7 @@ async fn there_is_no_organization_only_if_every_account_says_so() {
 }
 
 #[tokio::test]
-async fn the_accounts_of_an_organization_are_listed_completely_or_not_at_all() {
+async fn a_partial_list_of_the_organizations_accounts_is_an_error() {
     let accounts = async |answer: fn(&Seen) -> Value| {
         let aws = StandIn::start(move |seen| {
             (seen.call == "organizations:ListAccounts").then(|| Answer::json(&answer(seen)))
@@ -373,7 +370,7 @@ fn clusters() -> Arc<KindManifest> {
 }
 
 #[tokio::test]
-async fn a_fresh_request_asks_again_and_a_plan_for_one_resource_only_lists() {
+async fn a_fresh_request_bypasses_the_cache_and_a_list_only_plan_does_not_enrich() {
     let aws = StandIn::start(|seen| {
         Some(match seen.call.as_str() {
             "ecs:ListClusters" => Answer::json(&json!({"clusterArns": ["c"]})),
@@ -401,7 +398,7 @@ async fn a_fresh_request_asks_again_and_a_plan_for_one_resource_only_lists() {
     let whole = fetch(&source, request(&kind, false)).await.complete();
     assert_eq!(whole[0]["steps"]["details"]["serviceArn"], "s");
     assert_eq!(calls(), [1, 1, 1, 1]);
-    // What nobody announced is kept for whoever asks the same.
+    // A response to an unplanned read is cached for others that make the same call.
     fetch(&source, request(&kind, false)).await.complete();
     assert_eq!(calls()[..3], [1, 1, 1]);
     let described = calls()[3];

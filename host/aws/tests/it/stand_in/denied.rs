@@ -1,4 +1,4 @@
-//! What a denial costs: the one resource that it is about.
+//! A denial affects only the resource that was requested.
 
 use berth_core::FetchError;
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ fn failed(found: &Read) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn one_denied_item_costs_one_resource() {
+async fn one_denied_item_fails_one_resource() {
     let plan = json!({"steps": [list(), tags(&json!({}))]});
     let (_, found) = run(&plan, |seen| match (seen.call.as_str(), seen.input["resourceArn"].as_str()) {
         ("ecs:ListClusters", _) => Some(clusters(5)),
@@ -89,7 +89,7 @@ async fn one_denied_item_of_a_batch_is_found_by_halving() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_denied_altogether_is_taken_apart_once() {
+async fn a_fully_denied_batch_is_split_once() {
     let plan = json!({"chunk": 8, "steps": [list(), described(&json!({}))]});
     let (aws, found) = run(&plan, |seen| match seen.call.as_str() {
         "ecs:ListClusters" => Some(clusters(80)),
@@ -106,7 +106,7 @@ async fn a_batch_that_is_denied_altogether_is_taken_apart_once() {
 }
 
 #[tokio::test]
-async fn a_denied_list_of_children_costs_its_parent() {
+async fn a_denied_list_of_children_fails_its_parent() {
     let plan = json!({"resources": "services", "steps": [list(),
         {"id": "services", "each": "arns", "service": "ecs", "operation": "ListServices",
          "input": {"cluster": "{item}"}, "items": "serviceArns[]"}]});
@@ -121,8 +121,8 @@ async fn a_denied_list_of_children_costs_its_parent() {
 }
 
 #[tokio::test]
-async fn the_result_of_a_denied_extra_is_not_known() {
-    // Also for the children of a parent, and where the plan names a value to map with.
+async fn the_result_of_a_denied_option_is_unknown() {
+    // Also for the children of a parent, and if the plan sets a value to map with.
     let plan = json!({"resources": "services", "steps": [list(),
         tags(&json!({"denied": {"use": {"tags": [{"key": "none"}]}}})),
         {"id": "services", "each": "arns", "service": "ecs", "operation": "ListServices",

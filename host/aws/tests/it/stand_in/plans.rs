@@ -22,7 +22,7 @@ async fn run(plan: &Value, handler: impl Fn(&Seen) -> Option<Answer> + Send + Sy
     read(&source, A, &["eu-west-1"], &kind("regional", plan), &[]).await
 }
 
-/// Lists `count` clusters, `size` to a page.
+/// Lists `count` clusters in pages of `size`.
 fn paged(seen: &Seen, count: usize, size: usize) -> Answer {
     let from: usize = seen.input["nextToken"].as_str().map_or(0, |token| token.parse().unwrap());
     let to = (from + size).min(count);
@@ -49,7 +49,7 @@ async fn pages_become_chunks() {
 }
 
 #[tokio::test]
-async fn reading_is_never_far_ahead_of_mapping() {
+async fn reading_stays_close_to_mapping() {
     let aws =
         StandIn::start(|seen| Some(paged(seen, 5000, 50)).filter(|_| seen.call == "ecs:ListClusters")).await;
     let source = ready(&aws).await;
@@ -148,7 +148,7 @@ async fn children_are_listed_under_their_parents() {
 }
 
 #[tokio::test]
-async fn batches_match_by_key_and_leave_out_what_vanished() {
+async fn batches_match_by_key_and_omit_deleted_items() {
     let unmatched = |policy: &str| {
         json!({"steps": [list(),
             {"id": "details", "batch": {"of": "arns", "size": 4}, "service": "ecs", "operation": "DescribeClusters",
@@ -176,8 +176,8 @@ async fn batches_match_by_key_and_leave_out_what_vanished() {
 }
 
 #[tokio::test]
-async fn one_vanished_item_does_not_cost_its_batch() {
-    // Whether or not the plan says that what is missing is dropped.
+async fn one_deleted_item_does_not_fail_its_batch() {
+    // With and without a plan that drops missing items.
     for errors in [json!({}), json!({"missing": "drop"}), json!({"ClusterNotFoundException": "drop"})] {
         let plan = json!({"steps": [list(),
             {"id": "details", "batch": {"of": "arns", "size": 100}, "service": "ecs",
@@ -203,7 +203,7 @@ async fn one_vanished_item_does_not_cost_its_batch() {
 }
 
 #[tokio::test]
-async fn errors_mean_what_the_plan_says() {
+async fn the_plan_decides_about_errors() {
     let plan = json!({"steps": [list(),
         {"id": "tags", "each": "arns", "service": "ecs", "operation": "ListTagsForResource",
          "input": {"resourceArn": "{item}"}, "result": "tags[]",
@@ -229,7 +229,7 @@ async fn errors_mean_what_the_plan_says() {
     source.accounts().await.unwrap();
     let found = read(&source, A, &["eu-west-1"], &kind("regional", &plan), &[]).await;
     assert_eq!(found.error, None);
-    // Denied access and `*` hide what there may be; the other rules mean that there is nothing.
+    // Denied access and `*` hide possible results; the other rules mean that there is no result.
     assert_eq!(found.unread, [("tags".to_owned(), 2)].into());
     let found_steps: Vec<String> =
         found.resources.iter().map(|r| format!("{} {}", r["item"], r["steps"])).collect();
@@ -237,7 +237,7 @@ async fn errors_mean_what_the_plan_says() {
         found_steps,
         [r#""c0" {"tags":[{"key":"own"}]}"#, r#""c1" {"tags":[{"key":"used"}]}"#, r#""c3" {}"#, r#""c4" {}"#,]
     );
-    // That AWS was too busy to tell is no answer, whatever `*` says.
+    // A service that is too busy has not responded, whatever `*` says.
     let mut failed: Vec<&str> = found.failures.iter().map(|failure| failure.resource.as_str()).collect();
     failed.sort_unstable();
     assert_eq!(failed, ["c5", "c6"]);
@@ -299,7 +299,7 @@ async fn enrichments_are_bounded() {
 }
 
 #[tokio::test]
-async fn global_kinds_go_where_they_are_let_in() {
+async fn global_kinds_use_a_region_that_allows_access() {
     let aws = StandIn::start(|seen| match (seen.call.as_str(), seen.region.as_str()) {
         ("ecs:ListClusters", "eu-west-3") => Some(paged(seen, 2, 10)),
         ("ecs:ListClusters", _) => Some(Answer::error(400, "AccessDeniedException")),
@@ -316,7 +316,7 @@ async fn global_kinds_go_where_they_are_let_in() {
 }
 
 #[tokio::test]
-async fn the_organization_is_read_through_an_account_that_may() {
+async fn the_organization_is_read_through_an_account_with_access() {
     let aws = StandIn::start(|seen| match (seen.call.as_str(), seen.key.as_str()) {
         ("organizations:ListAccounts", "ASIA222222222222") => {
             Some(Answer::json(&json!({"Accounts": [{"Id": A}, {"Id": "222222222222"}]})))
@@ -374,7 +374,7 @@ async fn the_account_itself_needs_no_call() {
 
 /// Reads the one resource that an event names.
 async fn read_one(source: &Resync, plan: &Value, resource: &str, event: &Value) -> Read {
-    // As an event narrows it; the manifest would not take the placeholders otherwise.
+    // Narrowed like a plan after an event; otherwise the manifest would reject the placeholders.
     let mut narrowed = kind("regional", &json!({"steps": [list()]}));
     Arc::make_mut(&mut narrowed).plan = serde_json::from_value(plan.clone()).unwrap();
     let one = One { resource: json!(resource), event: Arc::new(event.clone()) };
@@ -382,7 +382,7 @@ async fn read_one(source: &Resync, plan: &Value, resource: &str, event: &Value) 
 }
 
 #[tokio::test]
-async fn one_resource_is_picked_from_its_list_and_read_anew() {
+async fn one_resource_is_selected_from_its_list_and_read_again() {
     let plan = json!({"resources": "services", "steps": [
         {"id": "arns", "service": "ecs", "operation": "ListClusters", "items": "clusterArns[]",
          "only": {"path": "@", "is": "{event.cluster}"}},
@@ -415,7 +415,7 @@ async fn one_resource_is_picked_from_its_list_and_read_anew() {
         }
     }
     assert_eq!(read_one(&source, &plan, "s9", &event).await.complete(), [Value::Null; 0]);
-    // Without a value to compare with, nothing may look as if it were gone.
+    // Without a value to compare with, no resource may look deleted.
     let found = read_one(&source, &plan, "s2", &json!({})).await;
     assert!(matches!(&found.error, Some(FetchError::Failed(p)) if p.message.contains("`only`")), "{found:?}");
 }

@@ -1,4 +1,4 @@
-//! Which regions are enabled, where policies deny access to the list.
+//! Enabled regions, if policies deny access to the list.
 
 use std::{
     sync::{Arc, Mutex},
@@ -18,7 +18,7 @@ use crate::support::{Resync, account, config, source, source_over, with_roles};
 const A: &str = "111111111111";
 const CALL: &str = "ec2:DescribeRegions";
 
-/// An AWS that lists its regions where `ec2` says so, and answers elsewhere with these codes.
+/// An AWS whose EC2 answers `ec2` to the list of regions, and whose Account service answers with this code.
 async fn aws(account_code: &'static str, ec2: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> StandIn {
     StandIn::start(move |seen| match seen.call.as_str() {
         call if call.starts_with("account:") => Some(Answer::error(403, account_code)),
@@ -72,7 +72,7 @@ async fn ask_with(settings: AwsConfig, hints: &RegionHints) -> (Resync, Result<E
 }
 
 #[tokio::test]
-async fn ec2_is_asked_for_enabled_regions_and_what_it_lists_besides_is_left_out() {
+async fn ec2_is_asked_for_enabled_regions_and_others_are_ignored() {
     let aws = aws("AccessDeniedException", |_| {
         let item = |name: &str, status: &str| {
             format!("<item><regionName>{name}</regionName><optInStatus>{status}</optInStatus></item>")
@@ -98,15 +98,15 @@ async fn ec2_is_asked_for_enabled_regions_and_what_it_lists_besides_is_left_out(
 }
 
 #[tokio::test]
-async fn an_answer_that_lists_nothing_is_no_list() {
+async fn an_empty_list_of_regions_is_an_error() {
     for (body, reason) in [
         (
             "<DescribeRegionsResponse><regionInfo></regionInfo></DescribeRegionsResponse>",
-            "EC2 names no region",
+            "EC2 returned no region",
         ),
         ("<DescribeRegionsResponse></DescribeRegionsResponse>", "has no list `Regions[]`"),
-        ("<DescribeRegionsResponse><regionInfo><item><regionName>us-ea", "cannot be read"),
-        ("<html><body>Welcome to this network</body></html>", "cannot be read"),
+        ("<DescribeRegionsResponse><regionInfo><item><regionName>us-ea", "cannot read the response"),
+        ("<html><body>Welcome to this network</body></html>", "cannot read the response"),
     ] {
         let aws = aws("AccessDeniedException", move |_| Answer::text(200, body)).await;
         let problem = ask(&aws, &hints(&["eu-central-1"], true)).await.0.unwrap_err();
@@ -115,7 +115,7 @@ async fn an_answer_that_lists_nothing_is_no_list() {
 }
 
 #[tokio::test]
-async fn refusals_of_ec2_that_pass_are_repeated() {
+async fn temporary_rejections_by_ec2_are_retried() {
     let expired = || Answer { status: 400, ..refused("RequestExpired") };
     let aws = aws("AccessDeniedException", move |seen| match seen.before {
         0 => Answer { status: 503, ..refused("RequestLimitExceeded") },
@@ -136,19 +136,19 @@ async fn refusals_of_ec2_that_pass_are_repeated() {
 }
 
 #[tokio::test]
-async fn an_ec2_that_is_silent_is_given_up_on() {
+async fn ec2_is_given_up_if_it_does_not_respond() {
     let aws = aws("AccessDeniedException", |_| listed(["us-east-1"]).after(Duration::from_secs(30))).await;
     let mut settings = with_roles(&aws.endpoint, &[A]);
     (settings.retry.attempts, settings.retry.attempt_timeout) = (2, Duration::from_millis(300));
     let (source, enabled) = ask_with(settings, &hints(&["eu-central-1"], true)).await;
     let problem = enabled.unwrap_err();
-    assert!(problem.message.contains("no answer from 127.0.0.1 after 2 attempts"), "{problem}");
+    assert!(problem.message.contains("no response from 127.0.0.1 after 2 attempts"), "{problem}");
     assert!(problem.remedy.is_some(), "{problem}");
     assert_eq!(source.stats().calls[CALL].requests, 2);
 }
 
 #[tokio::test]
-async fn ec2_is_asked_by_the_clock_of_aws() {
+async fn requests_to_ec2_use_the_clock_of_aws() {
     let date = || from_now(1200).fmt(Format::HttpDate).unwrap();
     let aws = aws("AccessDeniedException", move |seen| {
         let answer = if seen.before == 0 { refused("AuthFailure") } else { listed(["us-east-1"]) };
@@ -163,7 +163,7 @@ async fn ec2_is_asked_by_the_clock_of_aws() {
     assert_eq!(dates, [false, true]);
 }
 
-/// A proxy that lets nothing through, and what it was asked to connect to.
+/// A proxy that refuses every connection, and the requested addresses.
 async fn proxy() -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (port, asked) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
@@ -208,12 +208,12 @@ async fn ec2_is_asked_at_the_endpoint_of_the_partition_and_of_the_settings() {
         let asked = asked.lock().unwrap().clone();
         assert!(asked.contains(&format!("{expected}:443")), "{partition}: {asked:?} {problem}");
         assert!(problem.contains("HTTPS_PROXY") && !problem.contains("hush"), "{problem}");
-        assert!(problem.contains(&format!("no answer from {expected} after 1 attempt:")), "{problem}");
+        assert!(problem.contains(&format!("no response from {expected} after 1 attempt:")), "{problem}");
     }
 }
 
 #[tokio::test]
-async fn an_endpoint_of_ones_own_is_asked_whatever_else_is_set() {
+async fn a_custom_endpoint_overrides_everything_else() {
     let aws = aws("AccessDeniedException", |_| listed(["eu-west-1"])).await;
     let mut settings = with_roles("http://127.0.0.1:1", &[A]);
     let stand_in = || aws.endpoint.parse().unwrap();
@@ -227,7 +227,7 @@ async fn an_endpoint_of_ones_own_is_asked_whatever_else_is_set() {
 }
 
 #[tokio::test]
-async fn a_region_lock_that_closes_the_home_region_is_no_obstacle() {
+async fn a_policy_that_denies_the_home_region_is_no_obstacle() {
     for open in ["eu-central-1", "ca-central-1"] {
         let aws = aws("AccessDeniedException", move |seen| {
             if seen.region == open { listed(["us-east-1", "eu-central-1"]) } else { denied() }
@@ -242,7 +242,7 @@ async fn a_region_lock_that_closes_the_home_region_is_no_obstacle() {
 }
 
 #[tokio::test]
-async fn without_any_list_the_regions_that_every_entry_names_are_assumed() {
+async fn without_a_list_the_regions_of_the_entries_are_assumed() {
     for code in ["UnauthorizedOperation", "AuthFailure"] {
         let aws = aws("AccessDeniedException", move |_| refused(code)).await;
         let (enabled, asked) = ask(&aws, &hints(&["eu-central-1", "sa-east-1"], true)).await;
@@ -250,7 +250,7 @@ async fn without_any_list_the_regions_that_every_entry_names_are_assumed() {
         assert_eq!(enabled.unwrap(), EnabledRegions::Assumed(expected));
         assert!(asked.len() < 25, "{asked:?}");
     }
-    // An entry that names none would read what nobody knows.
+    // An entry without regions would read unknown regions.
     let aws = aws("AccessDeniedException", |_| denied()).await;
     let problem = ask(&aws, &hints(&["eu-central-1"], false)).await.0.unwrap_err();
     assert!(problem.message.contains("in us-east-1: UnauthorizedOperation"), "{problem}");
@@ -260,7 +260,7 @@ async fn without_any_list_the_regions_that_every_entry_names_are_assumed() {
 }
 
 #[tokio::test]
-async fn nothing_is_assumed_where_aws_does_not_answer() {
+async fn no_region_is_assumed_if_aws_does_not_respond() {
     let aws = aws("AccessDeniedException", |_| Answer::text(503, "")).await;
     let (enabled, asked) = ask(&aws, &hints(&["eu-central-1"], true)).await;
     assert!(enabled.unwrap_err().remedy.is_none());
@@ -289,7 +289,7 @@ async fn other_partitions_are_asked_in_their_own_regions() {
     let enabled = source.regions(&accounts[0].account).await.unwrap();
     assert_eq!(enabled, regions(&["eusc-de-east-1"]));
     assert!(aws.all().iter().all(|seen| seen.region == "eusc-de-east-1"), "STS included");
-    // An unknown partition is named, beside those that are known.
+    // The error for an unknown partition lists the known ones.
     let mut settings = config(&aws.endpoint);
     settings.account_role_arns = vec![format!("arn:aws-mars:iam::{A}:role/Reader")];
     let accounts = crate::support::source(settings).accounts().await.unwrap();

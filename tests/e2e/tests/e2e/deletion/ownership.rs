@@ -189,7 +189,7 @@ fn a_ledger_does_not_vouch_for_another_organization() {
         }
         scene.world.port().load_state(state).unwrap();
         let run = scene.sync("state");
-        run.exits(0).says("in organization org_stand_in); it was started over");
+        run.exits(0).says("in organization org_stand_in); starting over");
         assert_eq!(scene.world.entities(), right, "{run}");
         assert_eq!(deleted(&run).len(), 0, "{run}");
     }
