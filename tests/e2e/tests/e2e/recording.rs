@@ -35,7 +35,7 @@ fn a_recording_gives_the_same_entities_without_aws() {
     let reports = ["report.html", "report.json"].map(|name| folder.path().join(name));
     let [page, data] = reports.each_ref().map(|report| report.to_str().expect("a UTF-8 path"));
     let run = world.berth(&["sync", "--record", &there, "--report", page, "--report", data]);
-    run.exits(3).says("were recorded");
+    run.exits(3).says("recorded AWS's responses");
     for written in reports.iter().chain([&recording]) {
         assert!(is_private(written), "{}", written.display());
     }
