@@ -100,7 +100,7 @@ impl Problems {
         groups.sort_by(|(a, _), (b, _)| (&a.kind, a.what, &a.text).cmp(&(&b.kind, b.what, &b.text)));
         for (Group { what, kind, .. }, Repeats { problem, count, .. }) in groups {
             let kind = kind.as_ref().map(tracing::field::display);
-            tracing::warn!(kind, problem, more = count, "{what}: {count} more of this kind");
+            tracing::warn!(kind, problem, more = count, "{what}: {count} more like it");
         }
         if others > 0 {
             tracing::warn!(more = others, "{others} more problems; the report lists them");

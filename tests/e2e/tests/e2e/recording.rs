@@ -75,7 +75,7 @@ fn a_damaged_or_missing_recording_is_named() {
     let text = fs::read_to_string(&file).expect("the unit was recorded");
     fs::write(&file, &text[..text.len() / 2]).expect("a file that can be written");
     let run = world.berth(&["sync", "--replay", path]);
-    run.exits(3).says("AWS-S3-Bucket.jsonl is not understood").says("record again");
+    run.exits(3).says("cannot parse ").says("AWS-S3-Bucket.jsonl: ").says("record again");
     assert_eq!(world.entities(), world.expected(), "nothing is deleted");
 }
 

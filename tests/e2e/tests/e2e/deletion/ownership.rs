@@ -33,8 +33,8 @@ fn what_depends_on_a_deleted_entity_is_named_and_counted() {
 
         let plan = scene.world.berth(&["plan", "--state-dir", state]);
         plan.exits(0)
-            .says("Would delete with them: 1 dependent (1 somebody else's)")
-            .says("service/checkout (somebody else's)")
+            .says("Would delete with them: 1 dependent (1 of another owner)")
+            .says("service/checkout (another owner's)")
             .says(&format!("depends on {volume}"));
         assert_eq!(scene.world.entities(), before);
         let dependent = json!([{
