@@ -22,7 +22,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// The arguments of this process. Ends it where they are wrong, or ask for help.
+    /// Returns the arguments of this process. Exits if they are wrong or ask for help.
     pub(crate) fn of_process() -> Self {
         let arguments: Vec<OsString> = std::env::args_os().collect();
         let mut command = Self::command().color(help_colour(&arguments));
@@ -31,7 +31,7 @@ impl Args {
     }
 }
 
-/// The colour of help and of complaints, which are printed before anything is parsed.
+/// Returns when to color help and errors that are printed before the arguments are parsed.
 fn help_colour(arguments: &[OsString]) -> ColorChoice {
     let given = arguments.iter().filter_map(|argument| argument.to_str()).collect::<Vec<_>>();
     let after = given.windows(2).filter(|pair| pair[0] == "--color").map(|pair| pair[1]);
@@ -518,7 +518,7 @@ mod tests {
                 let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
                 assert!(help.len() > 5, "{name}: {}: `{help}`", argument.get_id());
                 for value in argument.get_possible_values() {
-                    // Names of shells, and yes and no, tell for themselves.
+                    // The names of shells, and yes and no, need no help text.
                     let plain = argument.get_id() == "shell" || ["true", "false"].contains(&value.get_name());
                     assert!(plain || value.get_help().is_some(), "{name}: {value:?}");
                 }
@@ -541,7 +541,7 @@ mod tests {
 
     #[test]
     fn what_tells_something_tells_it_to_programs_as_well() {
-        // These print nothing but what programs read, write or move files, or never end.
+        // These commands read, write or move files, or never end; they print nothing for programs.
         let moving = ["add", "remove", "push", "pull"];
         let without = ["berth", "run", "policy", "completions", "man", "plugin", "help"];
         let mut found = 0;

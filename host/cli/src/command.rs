@@ -21,14 +21,14 @@ use crate::{
     telemetry,
 };
 
-/// Runs the command and says how the program ends.
+/// Runs the command and returns how the program ends.
 pub(crate) fn run(args: &Args, environment: &Environment) -> Exit {
     output::colours(args.global.colour, environment);
-    // Log and progress share standard error.
+    // The log and the progress bars share standard error.
     let bars = MultiProgress::new();
     // A service has no progress bars, and a summary only at the end of each resync.
     let service = matches!(args.command, Command::Run(_));
-    // Port is told only of what writes to it.
+    // Port gets metrics and logs only of commands that write to it.
     let writes =
         matches!(args.command, Command::Run(_) | Command::Sync(_) | Command::Apply(_) | Command::Adopt(_));
     let logs = writes.then(LogShipping::new);

@@ -1,4 +1,4 @@
-//! Exit codes: a promise to scripts and schedulers.
+//! Exit codes: stable, for scripts and schedulers.
 
 use std::process::ExitCode;
 
@@ -7,23 +7,23 @@ use berth_embed::Outcome;
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// 0: everything was done.
+    /// 0: done.
     Done,
-    /// 1: a defect of Berth, or something it could not foresee.
+    /// 1: internal error.
     Internal,
     /// 2: arguments or settings are wrong; nothing was read or changed.
     Settings,
-    /// 3: some accounts, regions, kinds or entities failed; all else is done.
+    /// 3: some accounts, regions, kinds or entities failed; everything else succeeded.
     Partial,
     /// 4: nothing could be read, or Port could not be reached; nothing was changed.
     NothingRead,
-    /// 5: deletions were held back or wait for a decision; or a plan was not applied, because it is not
-    /// what would happen any more.
+    /// 5: deletions were skipped because of a limit or need a decision; or a plan was not applied because it
+    /// is out of date.
     DeletionsHeldBack,
 }
 
 impl Exit {
-    /// The table of codes, as it stands in `--help`.
+    /// The table of codes in `--help`.
     pub(crate) const HELP: &'static str = "\
 Exit codes:
   0  done
@@ -39,7 +39,7 @@ impl From<Outcome> for Exit {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Done => Self::Done,
-            // A stopped run has done a part.
+            // A stopped run is partly done.
             Outcome::Partial | Outcome::Aborted => Self::Partial,
             Outcome::NothingRead => Self::NothingRead,
             Outcome::DeletionsHeldBack => Self::DeletionsHeldBack,

@@ -1,4 +1,4 @@
-//! Files that only their owner reads, and files of others, read within bounds.
+//! Files that only their owner can read, and bounded reads of files from outside.
 
 use std::{
     fs::{File, OpenOptions},
@@ -6,11 +6,11 @@ use std::{
     path::Path,
 };
 
-/// Opens a file to be written anew that names what is in the accounts: readable by its owner only, also
-/// where it was there before.
+/// Opens a file to overwrite it. It names resources of the accounts, so only its owner can read it, even if
+/// it existed before.
 ///
 /// # Errors
-/// Why it cannot be written.
+/// Returns why it cannot be written.
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
@@ -18,7 +18,7 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     {
         use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
         let file = options.mode(0o600).open(path)?;
-        // What is no file, such as /dev/stdout or a pipe, keeps its mode.
+        // A device or a pipe, such as /dev/stdout, keeps its mode.
         if file.metadata()?.is_file() {
             file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
         }
@@ -28,11 +28,11 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Reads a regular file of so many bytes at most. A pipe without a writer holds up nothing, and a device
-/// without an end is not read.
+/// Reads a regular file of at most `limit` bytes. Does not wait for a pipe's writer, and does not read
+/// endless devices.
 ///
 /// # Errors
-/// Why it is not read.
+/// Returns why it was not read.
 pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -45,7 +45,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
-    // The length that the system tells may be that of a moment ago.
+    // The file may grow after its length was read.
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(io::Error::other(format!("it has more than {limit} bytes")));
@@ -53,10 +53,10 @@ pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The same for a text.
+/// Does the same for a text.
 ///
 /// # Errors
-/// Why it is not read.
+/// Returns why it was not read.
 pub(crate) fn read_text(path: &Path, limit: u64) -> io::Result<String> {
     String::from_utf8(read(path, limit)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }

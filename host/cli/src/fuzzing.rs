@@ -1,4 +1,4 @@
-//! The settings as they are read, without a process around them: for the fuzzer, which is a crate of its own.
+//! Reads the settings without a process around them, for the fuzzer, which is a separate crate.
 
 use clap::Parser;
 
@@ -7,11 +7,11 @@ use crate::{
     settings::{Environment, Settings},
 };
 
-/// Reads the settings of a service from a file, `.env` and variables. Gives the finding of each mistake: the
-/// setting, what is wrong, and what to do.
+/// Reads the settings of a service from a file, `.env` and variables. Returns the setting, the problem and
+/// the remedy of each mistake.
 ///
 /// # Errors
-/// When the files cannot be written to `folder`.
+/// Fails if the files cannot be written to `folder`.
 pub fn settings(
     folder: &std::path::Path,
     toml: &str,

@@ -1,7 +1,7 @@
-//! What the `berth` binary is made of: reads arguments, the environment and `berth.toml`, runs a command,
-//! and exits with a documented code.
+//! The library of the `berth` binary: reads arguments, the environment and `berth.toml`, runs a command, and
+//! exits with a documented code.
 //!
-//! It is a library so that its readers of settings can be fuzzed; nobody else has a use for it.
+//! It is a library so that the fuzzer can read settings; nothing else uses it.
 
 mod args;
 mod command;
@@ -20,9 +20,10 @@ mod trust;
 
 use std::process::ExitCode;
 
-/// Runs the command of this process, and gives its exit code.
+/// Runs the command of this process, and returns its exit code.
 pub fn main() -> ExitCode {
-    // Components are compiled each in a process of its own, and may be run in such, which is this program again.
+    // Berth compiles each component in a separate process, and can run plugins in separate processes. Those
+    // processes run this program again.
     if let Some(exit) = berth_embed::run_child_if_asked(std::env::args_os()) {
         return exit;
     }

@@ -1,4 +1,4 @@
-//! The `berth` binary; the library beside it is what it runs.
+//! The `berth` binary: calls the library.
 
 use std::process::ExitCode;
 

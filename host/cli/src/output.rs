@@ -10,28 +10,28 @@ use berth_embed::{Problem, ProblemCode};
 
 use crate::{args::Colour, settings::Environment};
 
-/// Whether standard output and standard error are coloured.
+/// Whether standard output and standard error are colored.
 static COLOURS: OnceLock<(bool, bool)> = OnceLock::new();
 
-/// Signs at which one sees how something went, and their colours.
+/// Status signs and their colors.
 const SIGNS: [(char, &str); 4] = [('✓', "32"), ('✗', "31"), ('→', "36"), ('·', "2")];
 
 /// Columns of a line of prose.
 const WIDTH: usize = 80;
 
-/// Decides, once, whether what is printed from now on is coloured.
+/// Decides, once, whether all further output is colored.
 pub(crate) fn colours(choice: Colour, environment: &Environment) {
     let of = |terminal: bool| coloured(choice, environment, terminal);
     _ = COLOURS.set((of(std::io::stdout().is_terminal()), of(std::io::stderr().is_terminal())));
 }
 
-/// Whether standard error is coloured.
+/// Returns whether standard error is colored.
 pub(crate) fn stderr_is_coloured() -> bool {
     COLOURS.get().is_some_and(|(_, stderr)| *stderr)
 }
 
-/// What was asked for by the argument rules, then the variables that everybody knows
-/// (<https://no-color.org>, <https://bixense.com/clicolors>), then whether somebody looks at it.
+/// Decides by the arguments, then by the well-known variables (<https://no-color.org>,
+/// <https://bixense.com/clicolors>), then by whether the stream is a terminal.
 fn coloured(choice: Colour, environment: &Environment, terminal: bool) -> bool {
     match choice {
         Colour::Always => true,
@@ -44,7 +44,7 @@ fn coloured(choice: Colour, environment: &Environment, terminal: bool) -> bool {
     }
 }
 
-/// Colours the signs in a text.
+/// Colors the signs in a text.
 fn paint(text: &str, coloured: bool) -> Cow<'_, str> {
     if !coloured {
         return Cow::Borrowed(text);
@@ -61,12 +61,12 @@ fn paint(text: &str, coloured: bool) -> Cow<'_, str> {
     Cow::Owned(painted)
 }
 
-/// What a command has to say.
+/// The output of a command.
 #[derive(Debug)]
 pub(crate) enum Said {
-    /// To people.
+    /// For people.
     Text(String),
-    /// To programs.
+    /// For programs.
     Json(serde_json::Value),
 }
 
@@ -83,7 +83,7 @@ impl From<serde_json::Value> for Said {
 }
 
 impl Said {
-    /// Prints it to standard output.
+    /// Prints the output to standard output.
     pub(crate) fn print(&self) {
         match self {
             Self::Text(text) => out(text),
@@ -92,12 +92,12 @@ impl Said {
     }
 }
 
-/// Tells people something, on standard output. A reader that went away is no error.
+/// Prints text for people on standard output. Ignores a closed pipe.
 pub(crate) fn out(text: &str) {
     data(&paint(text, COLOURS.get().is_some_and(|(stdout, _)| *stdout)));
 }
 
-/// Gives a program something to read, on standard output: never coloured.
+/// Prints data for programs on standard output: never colored.
 pub(crate) fn data(text: &str) {
     let mut stdout = std::io::stdout().lock();
     _ = stdout
@@ -106,14 +106,14 @@ pub(crate) fn data(text: &str) {
         .and_then(|()| stdout.flush());
 }
 
-/// Tells people something, on standard error.
+/// Prints text for people on standard error.
 pub(crate) fn err(text: &str) {
     let mut stderr = std::io::stderr().lock();
     let text = paint(text, stderr_is_coloured());
     _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.write_all(b"\n"));
 }
 
-/// Text that came from outside, safe to show on a terminal: control characters are escaped.
+/// Escapes the control characters of text from outside, so that it is safe on a terminal.
 pub(crate) fn safe(text: &str) -> String {
     text.chars()
         .flat_map(
@@ -124,9 +124,9 @@ pub(crate) fn safe(text: &str) -> String {
         .collect()
 }
 
-/// Breaks a text at spaces, so that its lines end before the eightieth column where the first one
-/// begins after `first` columns and the others after `indent`. Words and commands (between backticks, or as
-/// lines of their own) are never broken: they are copied.
+/// Wraps a text at spaces, so that its lines end before column 80. The first line starts after `first`
+/// columns, the others after `indent`. Never breaks words or commands (between backticks, or on lines of
+/// their own), because users copy them.
 pub(crate) fn wrap(text: &str, first: usize, indent: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for (number, line) in text.lines().enumerate() {
@@ -135,7 +135,7 @@ pub(crate) fn wrap(text: &str, first: usize, indent: &str) -> String {
             out.push('\n');
             out.push_str(indent);
         }
-        // What is indented by itself stays so: it may be a command.
+        // An indented line keeps its indent: it may be a command.
         let trimmed = line.trim_start();
         out.push_str(&line[..line.len() - trimmed.len()]);
         column += line.len() - trimmed.len();
@@ -165,22 +165,30 @@ pub(crate) fn wrap(text: &str, first: usize, indent: &str) -> String {
     out
 }
 
-/// Asks on the terminal.
+/// Asks for confirmation on the terminal.
 ///
 /// # Errors
-/// A [`Problem`] with this remedy where nobody can be asked.
+/// A [`Problem`] with this remedy if standard input is not a terminal.
 pub(crate) fn confirm(question: &str, remedy: &str) -> Result<bool, Problem> {
     if !std::io::stdin().is_terminal() {
         return Err(Problem::new(
             ProblemCode::CommandArgument,
-            "cannot ask for confirmation: standard input is not a terminal",
+            "cannot prompt for approval: standard input is not a terminal",
         )
         .remedy(remedy));
     }
     err(&format!("\n{question} [y/N]"));
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
-    read.map_err(|error| Problem::new(ProblemCode::CommandArgument, format!("standard input: {error}")))?;
+    read.map_err(|error| {
+        Problem::new(
+            ProblemCode::CommandArgument,
+            format!(
+                "cannot read standard input: \
+        {error}"
+            ),
+        )
+    })?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 

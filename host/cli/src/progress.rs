@@ -1,5 +1,4 @@
-//! Progress while a resync runs: bars on a terminal, plain lines elsewhere, nothing beside a JSON
-//! log.
+//! Progress while a resync runs: bars on a terminal, plain lines elsewhere, nothing with a JSON log.
 
 use std::{
     collections::HashMap,
@@ -26,10 +25,10 @@ use crate::{
 /// Bars of single units shown at once; the total is always shown.
 const SHOWN_UNITS: usize = 8;
 
-/// Where no bars are drawn, about so many of the units that complete are told.
+/// Without bars, about this many of the completed units are logged.
 const TOLD: u64 = 200;
 
-/// The observer for this run.
+/// Returns the observer for this run.
 pub(crate) fn observer(format: LogFormat, bars: &MultiProgress) -> Arc<dyn Observer> {
     match format {
         LogFormat::Json => Arc::new(NullObserver),
@@ -77,7 +76,7 @@ impl Lines {
                 let ended = self.ended.fetch_add(1, Ordering::Relaxed) + 1;
                 let total = self.total.load(Ordering::Relaxed);
                 let end = match &report.state {
-                    // Of many, not each is told: what is told is how far it is.
+                    // With many units, only some lines are printed, to show the progress.
                     UnitState::Complete if !ended.is_multiple_of(total / TOLD + 1) && ended != total => {
                         return None;
                     }
@@ -98,7 +97,7 @@ impl Lines {
     }
 }
 
-/// How long it will take still, once there is something to tell it by.
+/// Estimates the remaining time, once there is data for an estimate.
 fn left(ended: u64, total: u64, passed: Duration) -> Option<Duration> {
     let telling = passed >= Duration::from_secs(3) && ended >= total / 50 && ended < total;
     let (ended, open) = (u32::try_from(ended).ok()?, u32::try_from(total.saturating_sub(ended)).ok()?);
@@ -149,7 +148,7 @@ fn lock(totals: &Mutex<Totals>) -> MutexGuard<'_, Totals> {
     totals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A total, and a line for each of some running units.
+/// A total, and one line for each of some running units.
 struct Bars {
     all: MultiProgress,
     total: ProgressBar,
@@ -162,17 +161,17 @@ impl Bars {
         let total = all.add(ProgressBar::no_length());
         total.set_style(style("{spinner} {msg} ({elapsed})"));
         total.enable_steady_tick(Duration::from_millis(120));
-        total.set_message("getting ready");
+        total.set_message("preparing");
         Self { all, total, units: Mutex::default(), totals: Mutex::default() }
     }
 }
 
-/// A style whose template is known to parse.
+/// Returns a style whose template is known to parse.
 fn style(template: &'static str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// How units are counted, once they are known.
+/// Returns the style for counting units, once their number is known.
 fn units_style() -> ProgressStyle {
     let left = |state: &ProgressState, to: &mut dyn fmt::Write| {
         let open = state.len().unwrap_or_default().saturating_sub(state.pos());
@@ -197,7 +196,7 @@ impl Observer for Bars {
                 self.total.set_style(units_style());
                 self.total.set_length(*units as u64);
                 self.total.set_message("");
-                // The time that is left is told by this alone.
+                // The estimate of the remaining time starts here.
                 self.total.reset_eta();
             }
             Event::UnitStarted { unit } => {
@@ -264,7 +263,7 @@ mod tests {
         let counts = UnitCounts { fetched: 10, ..UnitCounts::default() };
         let report = UnitReport { unit, state: state.clone(), counts, unread: Vec::new(), duration: second };
         let told = |number| {
-            // A unit a second.
+            // One unit per second.
             let passed = second * u32::try_from(number).unwrap();
             lines.line(&Event::UnitFinished { report: &report }, passed)
         };

@@ -1,7 +1,7 @@
-//! Plugins in OCI registries, in the form that `wkg` gives WebAssembly components: one layer of
-//! `application/wasm`, and a config that says what it imports and exports
-//! ([Wasm OCI Artifact](https://tag-runtime.cncf.io/wgs/wasm/deliverables/wasm-oci-artifact/)).
-//! A signature travels as an annotation of the manifest, since there is exactly one layer.
+//! Plugins in OCI registries, in the format that `wkg` uses for WebAssembly components: one layer of
+//! `application/wasm`, and a config that lists imports and exports ([Wasm OCI
+//! Artifact](https://tag-runtime.cncf.io/wgs/wasm/deliverables/wasm-oci-artifact/)). The signature is an
+//! annotation of the manifest, because there is exactly one layer.
 
 mod client;
 
@@ -27,14 +27,14 @@ const CONFIG: &str = "application/vnd.wasm.config.v0+json";
 const LAYER: &str = "application/wasm";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-/// The signature's annotation: a `.minisig` file, in Base64.
+/// The annotation of the signature: a `.minisig` file, in Base64.
 const SIGNATURE: &str = "io.github.berth-sync.minisig";
-/// Larger files are no plugins.
+/// The largest plugin that is pulled.
 const COMPONENT_BYTES: usize = 256 << 20;
-/// What names a place in a registry on the command line, where it could be a file as well.
+/// The scheme that tells a reference from a file on the command line.
 const SCHEME: &str = "oci://";
 
-/// The variable that names a token service of another domain, which gets the password, too.
+/// The variable that names a token service of another domain, which also gets the password.
 const REALM: &str = "BERTH_REGISTRY_REALM";
 /// The registry, for remedies.
 const REGISTRY: Peer = Peer {
@@ -45,7 +45,7 @@ const REGISTRY: Peer = Peer {
     untrusted: ProblemCode::RegistryFailed,
 };
 
-/// A place in a registry, and who asks there.
+/// A repository of a registry, and the credentials for it.
 #[derive(Debug)]
 pub(crate) struct Registry {
     reference: Reference,
@@ -56,7 +56,7 @@ pub(crate) struct Registry {
     http: HttpConfig,
 }
 
-/// What a manifest says of a blob.
+/// A manifest's description of a blob.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Descriptor {
@@ -65,7 +65,7 @@ struct Descriptor {
     size: u64,
 }
 
-/// An image manifest, as far as artifacts have one.
+/// An image manifest, with the members that artifacts use.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Manifest {
@@ -77,10 +77,10 @@ struct Manifest {
     annotations: BTreeMap<String, String>,
 }
 
-/// A plugin that was fetched.
+/// A plugin that was pulled.
 #[derive(Debug)]
 pub(crate) struct Pulled {
-    /// The component. Its digest is the one that the manifest names.
+    /// The component. Its digest is the one in the manifest.
     pub(crate) component: Vec<u8>,
     /// The text of its signature, if it has one.
     pub(crate) signature: Option<String>,
@@ -90,17 +90,17 @@ pub(crate) struct Pulled {
     pub(crate) file_name: String,
 }
 
-/// Whether an argument names a place in a registry.
+/// Returns whether an argument is a reference to a registry.
 pub(crate) fn is_reference(argument: &Path) -> bool {
     argument.to_str().is_some_and(|text| text.starts_with(SCHEME))
 }
 
 impl Registry {
-    /// Understands a reference (`oci://registry/repository:tag`, with or without the scheme) and
-    /// finds the credentials for it.
+    /// Parses a reference (`oci://registry/repository:tag`, with or without the scheme) and finds the
+    /// credentials for it.
     ///
     /// # Errors
-    /// A [`Problem`] with the reference or the credentials' file.
+    /// A [`Problem`] that names the reference or the file with the credentials.
     pub(crate) fn new(
         reference: &str,
         args: &RegistryArgs,
@@ -110,11 +110,11 @@ impl Registry {
         let text = reference.strip_prefix(SCHEME).unwrap_or(reference);
         let example = "name it as in `registry.example.com/plugins/acme-widget:1.0.0`";
         let first = text.split('/').next().unwrap_or_default();
-        // Else it would be looked for at Docker Hub.
+        // A reference without a registry means Docker Hub.
         if !(first.contains(['.', ':']) || first == "localhost") || !text.contains('/') {
             return Err(Problem::new(
                 ProblemCode::CommandArgument,
-                format!("`{reference}` names no registry"),
+                format!("`{reference}` does not name a registry"),
             )
             .remedy(example));
         }
@@ -127,8 +127,8 @@ impl Registry {
         let login = match &args.username {
             Some(username) => {
                 let password = environment.get("BERTH_REGISTRY_PASSWORD").ok_or_else(|| {
-                    Problem::new(ProblemCode::CommandArgument, "there is no password for --username").remedy(
-                        "set BERTH_REGISTRY_PASSWORD; a password on the command line could be seen by others",
+                    Problem::new(ProblemCode::CommandArgument, "no password for --username").remedy(
+                        "set BERTH_REGISTRY_PASSWORD; other users could see a password on the command line",
                     )
                 })?;
                 Login::Password { username: username.clone(), password: password.into() }
@@ -140,7 +140,7 @@ impl Registry {
             Url::parse(realm).map_err(|error| {
                 Problem::new(
                     ProblemCode::CommandArgument,
-                    format!("{REALM}: `{realm}` is no address: {error}"),
+                    format!("{REALM}: `{realm}` is not a URL: {error}"),
                 )
                 .remedy("name the token service as in `https://auth.example.com`")
             })
@@ -152,7 +152,7 @@ impl Registry {
         let scheme = if self.plain { "http" } else { "https" };
         let host = self.reference.resolve_registry();
         let registry = Url::parse(&format!("{scheme}://{host}/")).map_err(|error| {
-            Problem::new(ProblemCode::CommandArgument, format!("`{host}` is no address: {error}"))
+            Problem::new(ProblemCode::CommandArgument, format!("`{host}` is not a valid address: {error}"))
         })?;
         Ok(Client {
             http: self.http.client().map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?,
@@ -165,15 +165,15 @@ impl Registry {
         })
     }
 
-    /// What the reference names: a digest, or a tag.
+    /// Returns what the reference names: a digest or a tag.
     fn tag(&self) -> &str {
         self.reference.digest().or_else(|| self.reference.tag()).unwrap_or("latest")
     }
 
-    /// Puts a component there. Gives the manifest's digest.
+    /// Pushes a component. Returns the manifest's digest.
     ///
     /// # Errors
-    /// A [`Problem`] that names the registry and what it said.
+    /// A [`Problem`] that names the registry and its answer.
     pub(crate) async fn push(
         &self,
         info: &PluginInfo,
@@ -198,7 +198,7 @@ impl Registry {
             ("org.opencontainers.image.title".to_owned(), info.name.clone()),
             ("org.opencontainers.image.version".to_owned(), info.version.clone()),
         ]);
-        // It is shown in lists.
+        // Lists show this text.
         let one_line = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
         annotations.extend(
             info.manifest
@@ -223,31 +223,32 @@ impl Registry {
             client.put_blob(config_bytes).await?;
             client.put_manifest(self.tag(), MANIFEST, manifest.into()).await
         };
-        pushed.await.map_err(|error| self.problem("the plugin was not pushed", &error))?;
+        pushed.await.map_err(|error| self.problem("cannot push the plugin", &error))?;
         Ok(digest)
     }
 
-    /// Fetches what is there.
+    /// Pulls the plugin.
     ///
     /// # Errors
-    /// A [`Problem`] that names the registry and what it said, or what is there instead of a plugin.
+    /// A [`Problem`] that names the registry and its answer, or what the reference points to instead of a
+    /// plugin.
     pub(crate) async fn pull(&self) -> Result<Pulled, Problem> {
         let client = self.client("pull")?;
-        let failed = |error| self.problem("the plugin was not pulled", &error);
+        let failed = |error| self.problem("cannot pull the plugin", &error);
         let (bytes, digest) = client.manifest(self.tag()).await.map_err(failed)?;
         let other = |what: String| {
             Problem::new(
                 ProblemCode::PluginInvalid,
-                format!("{} is no WebAssembly component: {what}", self.reference),
+                format!("{} is not a WebAssembly component: {what}", self.reference),
             )
-            .remedy("`berth plugin push` or `wkg oci push` put one there")
+            .remedy("push a plugin there with `berth plugin push` or `wkg oci push`")
         };
         let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         if value["mediaType"] == INDEX {
             return Err(other(format!("it is an index ({INDEX})")));
         }
         let manifest: Manifest = serde_json::from_value(value)
-            .map_err(|error| other(format!("its manifest is not understood: {error}")))?;
+            .map_err(|error| other(format!("cannot parse its manifest: {error}")))?;
         if manifest.config.media_type != CONFIG {
             return Err(other(format!("its config is `{}`, not `{CONFIG}`", manifest.config.media_type)));
         }
@@ -264,7 +265,7 @@ impl Registry {
             String::from_utf8(bytes).ok()
         };
         let signature = match signature.map(text) {
-            Some(None) => return Err(other(format!("its annotation `{SIGNATURE}` is no text in Base64"))),
+            Some(None) => return Err(other(format!("its annotation `{SIGNATURE}` is not a text in Base64"))),
             signature => signature.flatten(),
         };
         let name = self.reference.repository().rsplit('/').next().unwrap_or("plugin");
@@ -274,24 +275,26 @@ impl Registry {
     fn problem(&self, what: &str, error: &ClientError) -> Problem {
         let remedy = match error {
             ClientError::Transport(error) if error.cause() == TransportCause::NotTls => {
-                "a registry without TLS needs --plain-http".into()
+                "use --plain-http for a registry without TLS".into()
             }
             ClientError::Transport(error) => error.remedy(REGISTRY),
             ClientError::Refused { status: 401 | 403, .. } => {
                 "log in with `docker login`, or give --username and BERTH_REGISTRY_PASSWORD".into()
             }
             ClientError::ForeignRealm(realm) => format!(
-                "if the password is meant for it, set {REALM}={realm}; else tell who runs the registry"
+                "if the service may get the password, set {REALM}={realm}; otherwise tell the registry's \
+                operator"
             ),
             ClientError::Unprotected(_) => {
-                "tell who runs the registry: it has to name an `https://` address".into()
+                "tell the registry's operator: the registry has to name an `https://` address".into()
             }
             ClientError::OtherDigest { .. } | ClientError::TooLarge(_) => {
-                "what came is not what the manifest names: try again, and report it to who runs the registry"
+                "the content does not match the manifest: try again, and report it to the registry's \
+                operator"
                     .into()
             }
             ClientError::Refused { .. } | ClientError::Malformed(_) => {
-                "check the reference, and the rights that the credentials have there".into()
+                "check the reference, and the permissions of the credentials".into()
             }
         };
         Problem::new(ProblemCode::RegistryFailed, format!("{}: {what}: {error}", self.reference))
@@ -303,7 +306,7 @@ fn blob(media_type: &str, bytes: &[u8]) -> Descriptor {
     Descriptor { media_type: media_type.to_owned(), digest: client::digest(bytes), size: bytes.len() as u64 }
 }
 
-/// What `docker login` wrote for a registry, where it wrote it into the file itself.
+/// Reads the credentials that `docker login` stored for a registry, if they are in the file itself.
 fn docker_credentials(
     registry: &str,
     environment: &Environment,
@@ -320,13 +323,13 @@ fn docker_credentials(
     let Some(entry) = config["auths"].get(registry) else { return Ok(None) };
     let Some(encoded) = entry["auth"].as_str().filter(|encoded| !encoded.is_empty()) else {
         return Err(refused(&format!(
-            "the credentials for {registry} are kept by a helper program, which is not asked"
+            "a helper program stores the credentials for {registry}, and Berth does not call it"
         )));
     };
     let decoded = BASE64_STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let pair = decoded.as_deref().and_then(|pair| pair.split_once(':'));
     let (username, password) =
-        pair.ok_or_else(|| refused(&format!("the credentials for {registry} are not understood")))?;
+        pair.ok_or_else(|| refused(&format!("cannot parse the credentials for {registry}")))?;
     Ok(Some((username.to_owned(), password.trim_end_matches('\0').to_owned().into())))
 }
 
@@ -391,7 +394,7 @@ mod tests {
         assert!(!format!("{:?}", of("r.example.com/a:1", None)).contains("hush"));
         assert_eq!(login("r.example.com/a:1", Some("bob")), password("bob", "hush-variable"));
         assert_eq!(login("other.example.com/a:1", None), None);
-        for (registry, told) in [("odd", "not understood"), ("kept", "kept by a helper program")] {
+        for (registry, told) in [("odd", "cannot parse"), ("kept", "helper program stores")] {
             let problem = of(&format!("{registry}.example.com/a:1"), None).unwrap_err();
             assert!(problem.message.contains(told), "{problem}");
         }

@@ -1,15 +1,15 @@
-//! From arguments, environment and file to validated settings: every problem at once, each with
-//! the variable's name, what was found, and the remedy.
+//! Loads settings from arguments, environment and file, and validates them. Reports all problems at once,
+//! each with the variable's name, the finding and the remedy.
 //!
-//! Each section is a file here: a struct whose fields are the settings, and a function that validates them. To add
-//! a setting, change three places:
+//! Each section has a file here: a struct whose fields are the settings, and a function that validates them.
+//! To add a setting, change three places:
 //!
 //! 1. the field in the section's struct, here;
 //! 2. the documented defaults, `examples/config/berth.toml`;
 //! 3. the place that uses it.
 //!
-//! The list of known names, the default, the example in a remedy and the reference page
-//! (`cargo xtask readme`) follow.
+//! The list of known names, the default, the example in a remedy and the reference page (`cargo xtask
+//! readme`) follow from these.
 
 mod addresses;
 mod aws;
@@ -61,7 +61,7 @@ use values::Count;
 
 use crate::{args::Global, trust::Trust};
 
-/// The names of all settings, which the sections' structs give.
+/// Returns the names of all settings, from the sections' structs.
 pub(crate) fn names() -> &'static Names {
     static NAMES: LazyLock<Names> = LazyLock::new(|| {
         Names::default()
@@ -81,56 +81,55 @@ pub(crate) fn names() -> &'static Names {
     &NAMES
 }
 
-/// One thing that is wrong with the settings.
+/// A problem with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Issue {
-    /// The variable or file concerned.
+    /// The variable or file.
     pub(crate) setting: String,
-    /// What was found. Never a secret.
+    /// The finding. Never holds a secret.
     pub(crate) problem: String,
-    /// What to do.
+    /// The remedy.
     pub(crate) remedy: String,
 }
 
-/// Everything a command needs to know.
+/// The settings of a command.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) aws: AwsConfig,
     pub(crate) port: PortConfig,
-    /// Without the rules that say which plugins are trusted: [`EngineConfig::trust`] is set where it
-    /// starts.
+    /// Without the rules about trusted plugins: [`EngineConfig::trust`] is set where the engine starts.
     pub(crate) engine: EngineConfig,
     /// Which plugins are trusted.
     pub(crate) trust: Trust,
     pub(crate) http: HttpConfig,
-    /// Where AWS is asked in another way than Port.
+    /// How Berth connects to AWS, if not as to Port.
     pub(crate) aws_http: Option<HttpConfig>,
-    /// Whether assumed roles are narrowed to what the loaded plugins read.
+    /// Whether to restrict the sessions of assumed roles to what the loaded plugins read.
     pub(crate) narrow_sessions: bool,
     pub(crate) state: State,
-    /// What may be deleted and taken over.
+    /// What a resync may delete and take over.
     pub(crate) deletion: DeletionSettings,
-    /// Whether the log is shipped to Port.
+    /// Whether to ship the log to Port.
     pub(crate) ship_logs: bool,
-    /// Units read at once, where the command line does not say.
+    /// Units to read at once, if the command line does not say.
     pub(crate) concurrency: Option<usize>,
-    /// The level of the log, where the command line and the environment give none.
+    /// The level of the log, if neither the command line nor the environment gives one.
     pub(crate) log_level: Option<String>,
-    /// How a service follows live events; `None`: it does not.
+    /// How a service processes live events; `None` if it does not.
     pub(crate) live: Option<LiveSettings>,
-    /// Remarks for the operator.
+    /// Warnings for the operator.
     pub(crate) notes: Vec<String>,
-    /// The files that they were read from.
+    /// The files that the settings come from.
     files: Vec<PathBuf>,
 }
 
-/// What no other section has.
+/// Settings that belong to no other section.
 #[derive(Debug, Deserialize)]
 struct Table {
     concurrency: Setting<Count>,
 }
 
-/// What reads AWS and maps, without Port.
+/// The settings to read AWS and map, without Port.
 #[derive(Debug)]
 pub(crate) struct Sources {
     pub(crate) aws: AwsConfig,
@@ -139,7 +138,7 @@ pub(crate) struct Sources {
     pub(crate) http: HttpConfig,
 }
 
-/// Port, and how it is asked.
+/// The settings for Port.
 #[derive(Debug)]
 pub(crate) struct Destination {
     pub(crate) port: PortConfig,
@@ -147,7 +146,7 @@ pub(crate) struct Destination {
 }
 
 impl Settings {
-    /// Reads and checks everything.
+    /// Loads and validates the settings.
     ///
     /// # Errors
     /// All issues at once.
@@ -157,7 +156,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Reads and checks everything, and what `berth run` needs besides.
+    /// Loads and validates the settings, and those of `berth run`.
     ///
     /// # Errors
     /// All issues at once.
@@ -174,14 +173,14 @@ impl Settings {
         Ok((settings, service))
     }
 
-    /// Logs which files they were read from: one may be there by accident.
+    /// Logs the files that settings come from: a file may be there by accident.
     pub(crate) fn log_files(&self) {
         for file in &self.files {
-            tracing::info!(file = %file.display(), "settings are read from a file");
+            tracing::info!(file = %file.display(), "read settings from a file");
         }
     }
 
-    /// The files that settings come from, whether or not they are there.
+    /// Returns the files that settings come from, whether or not they exist.
     pub(crate) fn files(args: &Global, environment: &Environment) -> Vec<PathBuf> {
         tree::files(args.config.as_deref(), environment).into()
     }

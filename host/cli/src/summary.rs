@@ -1,4 +1,4 @@
-//! The summary of a run, for people.
+//! The summary of a run for people.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -17,10 +17,10 @@ use crate::output::{hang, safe, wrap};
 
 /// Entities of one list that are shown before "and N more".
 const SHOWN: usize = 20;
-/// Limits, and accounts, regions or units of one reason, that are shown before "and N more".
+/// Limits, and accounts, regions or units with the same reason, that are shown before "and N more".
 const SHOWN_SCOPES: usize = 5;
 
-/// Renders a report, where the entities of removed scopes are deleted `after` so many resyncs.
+/// Renders a report. `after` says after how many resyncs the entities of removed scopes are deleted.
 pub(crate) fn render(report: &Report, after: RemovalAfter) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
@@ -52,7 +52,7 @@ fn write(report: &Report, after: RemovalAfter, out: &mut String) -> std::fmt::Re
     let end = match report.outcome {
         Outcome::Done => format!("{verb}: everything was read"),
         Outcome::Partial => {
-            format!("{verb} in part: see the problems above; what they concern was left as it is")
+            format!("{verb} in part: see the problems above; their entities were left unchanged")
         }
         Outcome::NothingRead => "nothing could be read; nothing was deleted".to_owned(),
         Outcome::DeletionsHeldBack => {
@@ -69,30 +69,30 @@ fn write(report: &Report, after: RemovalAfter, out: &mut String) -> std::fmt::Re
     )
 }
 
-/// What Port does with raw data, and what that means for the numbers above.
+/// Explains what Port does with raw data, and what that means for the numbers above.
 fn port_maps(report: &Report, dry_run: bool, out: &mut String) -> std::fmt::Result {
     let documents = report.totals().counts.documents;
     if dry_run {
-        writeln!(out, "\n{documents} documents of raw data would be handed over to Port.")?;
+        writeln!(out, "\n{documents} documents of raw data would be sent to Port.")?;
     }
     writeln!(
         out,
-        "\nPort maps the raw data of this integration itself (processing mode `dsp`): what is created, updated and \
-         deleted is decided there, by the mapping in Port, and shown there."
+        "\nPort maps the raw data of this integration itself (processing mode `dsp`): Port decides by its \
+        mapping what to create, update and delete, and shows it there."
     )?;
     let incomplete = report.units.iter().any(|unit| !unit.state.is_complete());
     if incomplete && !dry_run {
         writeln!(
             out,
-            "Port was told that the kinds with the problems below, and so the resync, have failed: it must not take for \
-             gone what was not read. If a region or account is not to be read at all, leave it out by the selector's \
-             `regionPolicy` or the settings."
+            "Berth reported to Port that the kinds with the problems below, and so the resync, failed, so \
+            that Port does not treat unread resources as gone. To skip a region or account, use the \
+            selector's `regionPolicy` or the settings."
         )?;
     }
     Ok(())
 }
 
-/// Rows of kinds and accounts; where there were more, there is one for each kind.
+/// Rows of kinds and accounts; if there are more, there is one row for each kind.
 const ROWS: usize = 60;
 
 fn table(report: &Report) -> Table {
@@ -122,7 +122,7 @@ fn table(report: &Report) -> Table {
         let account = if accounts > 1 { format!("{accounts} accounts") } else { account.to_string() };
         table.add_row(row(report, kind.to_string(), account, &units, gone));
     }
-    // Deletions that no row above stands for: a kind that is mapped no more, an account unknown.
+    // Deletions without a row above: a kind that is no longer mapped, or an unknown account.
     for ((kind, account), gone) in deleted {
         let name = |text: Option<String>| text.unwrap_or_else(|| "–".into());
         table.add_row(row(report, name(kind.map(Into::into)), name(account.map(Into::into)), &[], gone));
@@ -162,7 +162,7 @@ fn row(report: &Report, kind: String, account: String, units: &[&UnitReport], de
     row
 }
 
-/// Problems, each once with all it concerns.
+/// Lists problems, each once, with everything it affects.
 fn problems(report: &Report, out: &mut String) -> std::fmt::Result {
     let problems = ProblemGroups::of(report);
     for (index, ProblemGroup { problem, concerns, count, .. }) in problems.iter().enumerate() {
@@ -181,7 +181,7 @@ fn problems(report: &Report, out: &mut String) -> std::fmt::Result {
     }
 }
 
-/// Fields of mappings that gave nothing: first what is certainly a mistake.
+/// Lists the mapping's fields that gave no value: certain mistakes first.
 fn misconfigurations(report: &Report, out: &mut String) -> std::fmt::Result {
     let mut found: Vec<&Misconfiguration> = report.misconfigurations.iter().collect();
     if found.is_empty() {
@@ -189,7 +189,7 @@ fn misconfigurations(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     let serious = |found: &Misconfiguration| found.required || found.drops();
     found.sort_by_key(|found| (!serious(found), std::cmp::Reverse(found.count)));
-    writeln!(out, "\nFields of the mapping that gave nothing")?;
+    writeln!(out, "\nFields of the mapping that gave no value")?;
     for found in found.iter().take(SHOWN) {
         let Misconfiguration { resource, kind, field, expression, blueprint, count, of, reason, .. } = found;
         let mark = if serious(found) { '✗' } else { '-' };
@@ -199,7 +199,8 @@ fn misconfigurations(report: &Report, out: &mut String) -> std::fmt::Result {
         };
         writeln!(
             out,
-            "  {mark} resources[{resource}] ({kind}) {field}: {count} of {of} resources{required}\n    `{}`: {}",
+            "  {mark} resources[{resource}] ({kind}) {field}: {count} of {of} resources{required}\n    `{}`: \
+             {}",
             expression.as_deref().unwrap_or("null"),
             hang(reason, "    ")
         )?;
@@ -210,13 +211,13 @@ fn misconfigurations(report: &Report, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-/// Entities that are left to their owners.
+/// Lists the entities that belong to another owner.
 fn foreign(report: &Report, out: &mut String) -> std::fmt::Result {
     let count = report.foreign.len();
     if count == 0 {
         return Ok(());
     }
-    writeln!(out, "\nNot written, because somebody else owns the entity: {}", HumanCount(count as u64))?;
+    writeln!(out, "\nNot written, because another owner has the entity: {}", HumanCount(count as u64))?;
     for foreign in report.foreign.iter().take(kept::EXAMPLES) {
         writeln!(out, "  - {} ({})", foreign.entity, foreign.unit)?;
     }
@@ -243,18 +244,17 @@ fn changes(report: &Report, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\nChanges")?;
     let adopted = report.changes.iter().filter(|record| record.change == Change::Adopt).count() as u64;
     if adopted > 0 {
-        let what = counted(adopted, "entity of somebody else", "entities of somebody else");
+        let what = counted(adopted, "entity of another owner", "entities of another owner");
         writeln!(out, "  {what} would be taken over")?;
     }
     let corrections = report.changes.iter().filter(|record| record.change.is_correction()).count() as u64;
     if corrections > 0 {
         let what = counted(corrections, "update", "updates");
-        let text = format!(
-            "{what} only correct an ARN: the integration that Berth replaces leaves its region and account out"
-        );
+        let text =
+            format!("{what} only correct an ARN: Port's own integration leaves out its region and account");
         writeln!(out, "  {}", wrap(&text, 2, "  "))?;
     }
-    // What was somebody else's comes first.
+    // Entities of other owners first.
     let (taken, own): (Vec<_>, Vec<_>) =
         report.changes.iter().partition(|record| record.change == Change::Adopt);
     for record in taken.into_iter().chain(own).take(SHOWN) {
@@ -266,7 +266,7 @@ fn changes(report: &Report, out: &mut String) -> std::fmt::Result {
                     writeln!(out, "      {}: {} → {}", field.field, field.from, field.to)?;
                 }
             }
-            Change::Adopt => writeln!(out, "  > {} (somebody else's, taken over)", record.entity)?,
+            Change::Adopt => writeln!(out, "  > {} (another owner's, taken over)", record.entity)?,
             Change::Foreign | Change::Unchanged => {}
         }
     }
@@ -276,7 +276,7 @@ fn changes(report: &Report, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-/// What is deleted, and what goes with it.
+/// Lists what is deleted, including dependent entities.
 fn deletion(report: &Report, out: &mut String) -> std::fmt::Result {
     let deletion = &report.deletion;
     if !deletion.deleted.is_empty() {
@@ -294,14 +294,14 @@ fn deletion(report: &Report, out: &mut String) -> std::fmt::Result {
         let foreign = deletion.dependents.iter().filter(|dependent| !dependent.owned).count() as u64;
         let foreign = match foreign {
             0 => String::new(),
-            foreign => format!(" ({} somebody else's)", HumanCount(foreign)),
+            foreign => format!(" ({} of another owner)", HumanCount(foreign)),
         };
         writeln!(out, "\n{verb} with them: {count}{foreign}")?;
-        // What others made comes first: nobody expects Berth to delete it.
+        // Entities of others first: nobody expects Berth to delete them.
         let (own, foreign): (Vec<_>, Vec<_>) =
             deletion.dependents.iter().partition(|dependent| dependent.owned);
         for Dependent { entity, depends_on, owned } in foreign.into_iter().chain(own).take(SHOWN) {
-            let whose = if *owned { "" } else { " (somebody else's)" };
+            let whose = if *owned { "" } else { " (another owner's)" };
             writeln!(out, "  - {entity}{whose}\n    depends on {depends_on}")?;
         }
         more(deletion.dependents.len(), SHOWN, out)?;
@@ -321,7 +321,7 @@ fn deletion(report: &Report, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-/// What limits hold back.
+/// Lists the deletions that limits skip.
 fn held_back(report: &Report, out: &mut String) -> std::fmt::Result {
     let deletion = &report.deletion;
     let known = |problem: &Problem| deletion.held_back.iter().any(|held| held.problem == *problem);
@@ -334,13 +334,13 @@ fn held_back(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     let count: usize = deletion.held_back.iter().map(|held| held.entities.len()).sum();
     let count = counted(count as u64, "deletion", "deletions");
-    writeln!(out, "\nHeld back: {count} that may be a mistake")?;
+    writeln!(out, "\nSkipped: {count} that may be a mistake")?;
     for HeldBack { entities, problem, dependents } in deletion.held_back.iter().take(SHOWN) {
         writeln!(out, "  ✗ {}", wrap(&problem.message, 4, "    "))?;
         examples(entities.iter().take(kept::EXAMPLES), entities.len(), out)?;
         if !dependents.is_empty() {
             let count = counted(dependents.len() as u64, "dependent", "dependents");
-            writeln!(out, "      with them would go {count}:")?;
+            writeln!(out, "      would also delete {count}:")?;
             let entities = dependents.iter().map(|dependent| &dependent.entity);
             examples(entities.take(kept::EXAMPLES), dependents.len(), out)?;
         }
@@ -349,7 +349,7 @@ fn held_back(report: &Report, out: &mut String) -> std::fmt::Result {
     more(deletion.held_back.len(), SHOWN, out)
 }
 
-/// What was not found and is kept, by reason.
+/// Lists what was not found and is kept, by reason.
 fn kept(report: &Report, after: RemovalAfter, out: &mut String) -> std::fmt::Result {
     let groups = kept::groups(report, after);
     if groups.is_empty() {
@@ -377,7 +377,7 @@ fn kept(report: &Report, after: RemovalAfter, out: &mut String) -> std::fmt::Res
     Ok(())
 }
 
-/// Some entities of so many.
+/// Lists some of many entities.
 fn examples<'e>(
     shown: impl ExactSizeIterator<Item = &'e EntityKey>,
     count: usize,
@@ -404,10 +404,9 @@ fn more(count: usize, shown: usize, out: &mut String) -> std::fmt::Result {
     }
 }
 
-/// Why a plan does not fit any more.
+/// Lists why a plan is out of date.
 pub(crate) fn differences(file: &str, differences: &[String]) -> String {
-    let mut out =
-        format!("✗ {file} was not applied, because the world has changed since; nothing was changed\n");
+    let mut out = format!("✗ {file} was not applied, because it is out of date; nothing was changed\n");
     for difference in differences.iter().take(SHOWN) {
         _ = writeln!(out, "  - {}", wrap(difference, 4, "    "));
     }
@@ -418,7 +417,7 @@ pub(crate) fn differences(file: &str, differences: &[String]) -> String {
     safe(&out)
 }
 
-/// Renders what is wrong with the settings.
+/// Renders the problems of the settings.
 pub(crate) fn issues(issues: &[crate::settings::Issue]) -> String {
     let mut out = match issues.len() {
         1 => "1 setting is wrong; nothing was read or changed.\n".to_owned(),

@@ -1,4 +1,4 @@
-//! The log, and what an OpenTelemetry collector is told. Only the binary installs them.
+//! The log, and the export to an OpenTelemetry collector. Only the binary installs them.
 
 mod json;
 #[cfg(feature = "otlp")]
@@ -37,10 +37,9 @@ use crate::{
 static LOG: OnceLock<Log> = OnceLock::new();
 
 struct Log {
-    /// What holds where no setting says otherwise.
+    /// The level without a setting.
     default: &'static str,
-    /// Whether the command line or the process's environment gave a level, which settings then do
-    /// not change.
+    /// Whether the command line or the process's environment gave a level; then settings do not change it.
     given: bool,
     set_filter: Box<dyn Fn(EnvFilter) + Send + Sync>,
     #[cfg(feature = "otlp")]
@@ -49,10 +48,10 @@ struct Log {
 
 /// Installs the log on standard error.
 ///
-/// With text the default is errors and what only a log would tell, because progress and summary tell
-/// everything else; with JSON, and in a service, it is `info`, because there is nothing besides.
+/// With text, the default is errors and what only a log reports, because progress and summary report the
+/// rest; with JSON, and in a service, it is `info`, because nothing else reports.
 ///
-/// What is shipped to Port is kept in `shipping`, whatever standard error shows.
+/// `shipping` collects the lines for Port, independent of the level of standard error.
 pub(crate) fn install(
     args: &Global,
     environment: &Environment,
@@ -63,16 +62,15 @@ pub(crate) fn install(
     let given =
         args.log_level.clone().or_else(|| environment.get("APPLICATION__LOG_LEVEL").map(contract_level));
     let default = match args.log_format {
-        // What only a log would tell: retries towards Port and AWS, what the engine does about
-        // plugins, trust in servers, and which files settings come from. The fate of units and entities is
-        // told by progress and summary.
+        // What only a log reports: retries towards Port and AWS, what the engine does with plugins, trust in
+        // servers, and the files that settings come from. Progress and summary report units and entities.
         LogFormat::Text if !service => concat!(
             "error,berth_port=warn,berth_aws=warn,berth_engine=warn,berth_embed=warn,berth_http=warn,",
             "berth::settings=info,berth::telemetry=warn,berth_service::telemetry=warn"
         ),
         LogFormat::Text | LogFormat::Json => "info,krafka=error",
     };
-    // A filter that does not parse falls back to errors only, rather than to no log at all.
+    // A filter that does not parse falls back to errors only, instead of no log at all.
     let filter = EnvFilter::try_new(given.as_deref().unwrap_or(default));
     let (filter, handle) = reload::Layer::new(filter.unwrap_or_else(|_| EnvFilter::new("error")));
     let filter = filter.or(filter_fn(tells_the_scope)).and(filter_fn(may_be_told));
@@ -91,13 +89,13 @@ pub(crate) fn install(
             .with(layer.with_ansi(stderr_is_coloured()).with_target(false).with_filter(filter))
             .try_init(),
     };
-    // A second installation in one process can only happen in tests; the first one stays.
+    // A second installation in one process happens only in tests; the first one stays.
     if installed.is_ok() {
-        // It fails only when there is no log any more.
+        // This fails only if the log no longer exists.
         let set_filter = Box::new(move |filter| _ = handle.reload(filter));
         #[cfg(feature = "otlp")]
         let otlp = started.unwrap_or_else(|problem| {
-            tracing::warn!(%problem, "nothing is exported to OpenTelemetry");
+            tracing::warn!(%problem, "cannot export to OpenTelemetry");
             None
         });
         _ = LOG.set(Log {
@@ -110,7 +108,7 @@ pub(crate) fn install(
     }
 }
 
-/// Starts to export, where the environment asks for it.
+/// Starts the export, if the environment configures it.
 #[cfg(feature = "otlp")]
 fn start_otlp(args: &Global, environment: &Environment) -> Result<Option<Otlp>, Problem> {
     let Some(config) = otlp::config(environment)? else { return Ok(None) };
@@ -120,7 +118,7 @@ fn start_otlp(args: &Global, environment: &Environment) -> Result<Option<Otlp>, 
     Otlp::start(&config, http).map(Some)
 }
 
-/// Why nothing is exported: the settings say how requests leave.
+/// Returns why nothing is exported: the settings say how requests are sent.
 #[cfg(feature = "otlp")]
 fn of_settings(issues: &[Issue]) -> Problem {
     let first = issues.first().map(|Issue { setting, problem, .. }| format!("{setting}: {problem}"));
@@ -131,8 +129,8 @@ fn of_settings(issues: &[Issue]) -> Problem {
     }
 }
 
-/// Exports these metrics, where a collector is named.
-#[cfg_attr(not(feature = "otlp"), expect(unused_variables, reason = "nothing else exports them"))]
+/// Exports these metrics, if a collector is configured.
+#[cfg_attr(not(feature = "otlp"), expect(unused_variables, reason = "only this feature exports them"))]
 pub(crate) fn export(metrics: &Arc<Metrics>) {
     #[cfg(feature = "otlp")]
     if let Some(otlp) = LOG.get().and_then(|log| log.otlp.as_ref()) {
@@ -140,7 +138,7 @@ pub(crate) fn export(metrics: &Arc<Metrics>) {
     }
 }
 
-/// Sends what is left for the collector, within a bound.
+/// Sends the remaining data to the collector, within a time limit.
 pub(crate) fn flush() {
     #[cfg(feature = "otlp")]
     if let Some(otlp) = LOG.get().and_then(|log| log.otlp.as_ref()) {
@@ -148,7 +146,7 @@ pub(crate) fn flush() {
     }
 }
 
-/// Logs at the level of the settings, where nothing stronger gave one.
+/// Applies the level of the settings, unless the command line or the environment gave one.
 pub(crate) fn follow(level: Option<&str>) {
     let Some(log) = LOG.get().filter(|log| !log.given) else { return };
     if let Ok(filter) = EnvFilter::try_new(level.map_or(log.default.to_owned(), contract_level)) {
@@ -156,42 +154,42 @@ pub(crate) fn follow(level: Option<&str>) {
     }
 }
 
-/// Whether a level or filter makes sense.
+/// Returns whether a level or filter is valid.
 pub(crate) fn is_level(text: &str) -> bool {
     let level = contract_level(text);
-    // A word alone would be taken for the name of a crate, and a misspelt level for one as well.
+    // A single word would be parsed as the name of a crate, and so would a misspelled level.
     let words = level.split(',').map(str::trim).filter(|part| !part.contains(['=', '[']));
     words.into_iter().all(|word| word.parse::<LevelFilter>().is_ok()) && EnvFilter::try_new(&level).is_ok()
 }
 
-/// Spans that say which account, region and kind a line is about are kept whatever the level. There
-/// is one for each unit, and not for each of its resources.
+/// Spans that name the account, region and kind of a line are kept at any level. There is one for each unit,
+/// not for each resource.
 fn tells_the_scope(it: &Metadata<'_>) -> bool {
     it.is_span() && *it.level() <= Level::INFO && it.target().starts_with("berth")
 }
 
-/// At `debug` the AWS SDK logs which access key it uses, and at `trace` whole answers, of which those of
-/// STS are credentials.
+/// At `debug` the AWS SDK logs the access key's ID, and at `trace` whole responses; those of STS are
+/// credentials.
 fn may_be_told(event: &Metadata<'_>) -> bool {
     *event.level() <= Level::INFO || !event.target().starts_with("aws_")
 }
 
-/// The contract's level names. What the Kafka client says of itself is for those who look for a
-/// defect: the listener tells what matters.
+/// Converts the contract's level names. The Kafka client's own log is for debugging: the listener reports
+/// what matters.
 fn contract_level(level: &str) -> String {
     let level = match level.to_ascii_uppercase().as_str() {
         "CRITICAL" => "error".into(),
         "WARNING" => "warn".into(),
         "ERROR" | "INFO" | "TRACE" => level.to_ascii_lowercase(),
-        // What the Kafka client says of itself belongs to this level, too.
+        // This level includes the Kafka client's own log.
         "DEBUG" => return "debug".into(),
         _ => return level.to_owned(),
     };
     format!("{level},krafka=error")
 }
 
-/// Standard error, shared with the progress bars: they are taken away while a line is written, and
-/// drawn again below it.
+/// Standard error, shared with the progress bars: it hides them while a line is written, and then draws them
+/// again.
 struct AboveBars(MultiProgress);
 
 impl Write for &AboveBars {

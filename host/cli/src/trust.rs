@@ -1,5 +1,5 @@
-//! Which third-party plugins are used: those that the operator approved in `plugins.lock`, and, where
-//! that is asked for, that somebody trusted has signed.
+//! Which third-party plugins Berth uses: those that the operator approved in `plugins.lock` and, if
+//! signatures are required, that a trusted signer signed.
 
 use std::{
     io::{ErrorKind, Write as _},
@@ -15,75 +15,75 @@ use minisign_verify::{PublicKey, Signature};
 
 use crate::files;
 
-/// What stands at the top of the lock.
-const HEADER: &str = "# The plugins of others that Berth may use here: which file, for which kinds, with which reads of AWS.\n\
-                      # `berth plugin add` and `berth plugin remove` write it; review it like code.\n\n";
+/// The first lines of the lockfile.
+const HEADER: &str = "# The third-party plugins that Berth may use: which file, for which kinds, with which \
+    reads of AWS.\n# `berth plugin add` and `berth plugin remove` write this file; review it like code.\n\n";
 
-/// A lock of a thousand plugins has a fifth of this.
+/// A lockfile of a thousand plugins has a fifth of this.
 const LOCK_BYTES: u64 = 1 << 20;
-/// Signatures and keys have some hundred bytes.
+/// Signatures and keys have a few hundred bytes.
 pub(crate) const SIGNATURE_BYTES: u64 = 64 << 10;
 
-/// What is asked of plugins of others. Bundled ones are trusted.
+/// What third-party plugins need. Bundled plugins are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Demand {
-    /// An entry in the lock.
+    /// An entry in the lockfile.
     Pinned,
-    /// A signature besides.
+    /// An entry and a signature.
     Signed,
     /// Nothing: for development and tests.
     Any,
 }
 
-/// A key that plugins may be signed with.
+/// A key that may sign plugins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) file: PathBuf,
     pub(crate) key: PublicKey,
 }
 
-/// The rules for plugins of others.
+/// The rules for third-party plugins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trust {
     pub(crate) demand: Demand,
-    /// The lock's file, which need not be there.
+    /// The lockfile, which need not exist.
     pub(crate) lock: PathBuf,
-    /// Whether it is another than the default.
+    /// Whether it differs from the default.
     pub(crate) lock_given: bool,
     pub(crate) keys: Vec<Key>,
     /// The directory of the bundled plugins.
     pub(crate) bundled: Option<PathBuf>,
 }
 
-/// What a signature says.
+/// The result of checking a signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Signed {
-    /// It is valid, by the key in this file.
+    /// Valid, by the key in this file.
     By(PathBuf),
-    /// There is none: this file is missing.
+    /// Missing: this file does not exist.
     Missing(PathBuf),
-    /// There is one, and no key to check it with.
+    /// Present, with no key to check it.
     Unchecked,
-    /// It is not by any of the keys, or for something else.
+    /// Not by any of the keys, or for another file.
     Bad(String),
 }
 
 impl Trust {
-    /// Whether a file is one of the bundled plugins.
+    /// Returns whether a file is a bundled plugin.
     pub(crate) fn is_bundled(&self, file: &Path) -> bool {
         self.bundled.is_some() && file.parent() == self.bundled.as_deref()
     }
 
-    /// Has an engine follow these rules.
+    /// Makes an engine follow these rules.
     ///
     /// # Errors
-    /// A [`Problem`] when the lock is not understood.
+    /// A [`Problem`] if the lockfile cannot be parsed.
     pub(crate) fn applied_to(self, config: EngineConfig) -> Result<EngineConfig, Problem> {
         let trust = EngineTrust::by(Arc::new(Gatekeeper::new(self)?));
         Ok(EngineConfig { trust, ..config })
     }
 
-    /// The command that approves a file.
+    /// Returns the command that approves a file.
     pub(crate) fn approving(&self, file: &Path) -> String {
         let file = file.display();
         if self.lock_given {
@@ -93,44 +93,49 @@ impl Trust {
         }
     }
 
-    /// What the lock grants; nothing where there is no lock.
+    /// Reads what the lockfile grants; nothing without a lockfile.
     ///
     /// # Errors
-    /// A [`Problem`] with the place that is wrong.
+    /// A [`Problem`] that names the wrong place.
     pub(crate) fn grants(&self) -> Result<Grants, Problem> {
         let at = self.lock.display();
         match files::read_text(&self.lock, LOCK_BYTES) {
             Ok(text) => toml::from_str(&text).map_err(|error| {
-                Problem::new(ProblemCode::FileUnreadable, format!("{at} is not understood: {error}")).remedy(
+                Problem::new(ProblemCode::FileUnreadable, format!("cannot parse {at}: {error}")).remedy(
                     "repair it, or delete the entry and approve the plugin again (`berth plugin add`)",
                 )
             }),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Grants::default()),
             Err(error) => Err(Problem::new(
                 ProblemCode::FileUnreadable,
-                format!("{at} cannot be read: {error}"),
+                format!("cannot read {at}: {error}"),
             )
             .remedy(
-                "name the file that `berth plugin add` writes, with --plugins-lock (or BERTH_PLUGINS_LOCK)",
+                "name the file that `berth plugin add` writes with --plugins-lock (or BERTH_PLUGINS_LOCK)",
             )),
         }
     }
 
-    /// Writes the lock: all of it, or nothing.
+    /// Writes the lockfile atomically.
     ///
     /// # Errors
     /// A [`Problem`] that names the file.
     pub(crate) fn write(&self, grants: &Grants) -> Result<(), Problem> {
         let failed = |error: &dyn std::fmt::Display| {
-            Problem::new(ProblemCode::FileUnwritable, format!("{} cannot be written: {error}", self.lock.display())).remedy(
-                "make its directory writable, or name another lock with --plugins-lock (or BERTH_PLUGINS_LOCK)",
+            Problem::new(
+                ProblemCode::FileUnwritable,
+                format!("cannot write {}: {error}", self.lock.display()),
+            )
+            .remedy(
+                "make its directory writable, or name another lockfile with --plugins-lock (or \
+                BERTH_PLUGINS_LOCK)",
             )
         };
         let text = toml::to_string_pretty(grants).map_err(|error| failed(&error))?;
         let dir = self.lock.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let written =
             tempfile::Builder::new().prefix(".plugins.lock").tempfile_in(dir).and_then(|mut file| {
-                // Others may read it, as they may read what an editor writes.
+                // Others may read it, as with a file that an editor writes.
                 #[cfg(unix)]
                 std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
                 file.write_all(HEADER.as_bytes())?;
@@ -141,17 +146,17 @@ impl Trust {
         written.map_err(|error| failed(&error))
     }
 
-    /// What the signature beside a file says of these bytes.
+    /// Checks the signature next to a file against these bytes.
     pub(crate) fn signature(&self, file: &Path, bytes: &[u8]) -> Signed {
         let beside = signature_file(file);
         let text = match files::read_text(&beside, SIGNATURE_BYTES) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Signed::Missing(beside),
-            Err(error) => return Signed::Bad(format!("{} cannot be read: {error}", beside.display())),
+            Err(error) => return Signed::Bad(format!("cannot read {}: {error}", beside.display())),
         };
         let signature = match Signature::decode(&text) {
             Ok(signature) => signature,
-            Err(error) => return Signed::Bad(format!("{} is no signature: {error}", beside.display())),
+            Err(error) => return Signed::Bad(format!("{} is not a signature: {error}", beside.display())),
         };
         if self.keys.is_empty() {
             return Signed::Unchecked;
@@ -166,25 +171,25 @@ impl Trust {
     }
 }
 
-/// Where the signature of a file lies.
+/// Returns the path of a file's signature.
 pub(crate) fn signature_file(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".minisig");
     name.into()
 }
 
-/// Admits plugins by these rules. The lock is read anew each time, so that a plugin that was just
-/// approved can be taken without a restart.
+/// Admits plugins by these rules. Reads the lockfile each time, so that a newly approved plugin needs no
+/// restart.
 #[derive(Debug)]
 pub(crate) struct Gatekeeper {
     trust: Trust,
-    /// As the lock was when it was last understood.
+    /// The grants of the last valid lockfile.
     grants: Mutex<Grants>,
 }
 
 impl Gatekeeper {
     /// # Errors
-    /// A [`Problem`] when the lock is not understood.
+    /// A [`Problem`] if the lockfile cannot be parsed.
     pub(crate) fn new(trust: Trust) -> Result<Self, Problem> {
         let grants = if trust.demand == Demand::Any { Grants::default() } else { trust.grants()? };
         let grants = Mutex::new(grants);
@@ -195,7 +200,7 @@ impl Gatekeeper {
         let mut known = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         match self.trust.grants() {
             Ok(grants) => known.clone_from(&grants),
-            Err(problem) => tracing::error!(%problem, "the former grants stay"),
+            Err(problem) => tracing::error!(%problem, "the former grants stay in effect"),
         }
         known.clone()
     }
@@ -212,13 +217,13 @@ impl Policy for Gatekeeper {
                 Signed::By(_) => None,
                 Signed::Missing(beside) => Some(format!("is not signed: there is no {}", beside.display())),
                 Signed::Unchecked => {
-                    Some("is signed, but there are no `plugin_keys` to check it with".into())
+                    Some("is signed, but `plugin_keys` names no key to check it with".into())
                 }
                 Signed::Bad(reason) => Some(format!("has no valid signature: {reason}")),
             };
             if let Some(message) = refused {
                 return Err(Problem::new(ProblemCode::PluginNotTrusted, message).remedy(
-                    "get the plugin and its signature from whoever signs it; `plugin_keys` names the keys that count",
+                    "get the plugin and its signature from its signer; `plugin_keys` names the trusted keys",
                 ));
             }
         }
@@ -231,7 +236,7 @@ impl Policy for Gatekeeper {
         judged.map_err(|objection| {
             Problem::new(ProblemCode::PluginNotTrusted, format!("{objection} (in {})", trust.lock.display()))
                 .remedy(format!(
-                    "look at what it asks for, and approve it: {}",
+                    "review what it asks for, and approve it: {}",
                     trust.approving(candidate.file)
                 ))
         })
@@ -306,11 +311,11 @@ mod tests {
         assert!(problem.message.contains("more than 1048576 bytes") && problem.remedy.is_some(), "{problem}");
 
         fs::write(&trust.lock, "[plugins.widget]\nsha = 3").unwrap();
-        assert_eq!(admitted(&gatekeeper, &file, kinds), Ok(()), "what is not understood changes nothing");
+        assert_eq!(admitted(&gatekeeper, &file, kinds), Ok(()), "an invalid lockfile changes nothing");
         let problem = Gatekeeper::new(trust.clone()).unwrap_err();
         assert!(problem.message.contains("plugins.lock") && problem.message.contains("sha"), "{problem}");
         fs::remove_file(&trust.lock).unwrap();
-        assert!(admitted(&gatekeeper, &file, kinds).is_err(), "what is taken back counts no more");
+        assert!(admitted(&gatekeeper, &file, kinds).is_err(), "a revoked approval no longer counts");
         let any = Gatekeeper::new(Trust { demand: Demand::Any, ..trust }).unwrap();
         assert_eq!(admitted(&any, &file, kinds), Ok(()));
     }
@@ -345,9 +350,9 @@ mod tests {
         sign(&pairs[1], b"bytes");
         assert!(told().unwrap_err().contains("by none of the `plugin_keys`"));
         fs::write(signature_file(&file), "nonsense").unwrap();
-        assert!(told().unwrap_err().contains("is no signature"));
+        assert!(told().unwrap_err().contains("is not a signature"));
 
-        // The signature alone grants nothing.
+        // A signature alone grants nothing.
         sign(&pairs[0], b"bytes");
         fs::remove_file(&trust.lock).unwrap();
         assert!(told().unwrap_err().starts_with("is not approved"));

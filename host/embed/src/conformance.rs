@@ -1,15 +1,14 @@
-//! What every plugin promises, checked through the real engine on fixtures and on variants of them.
+//! Checks what every plugin must guarantee, with the real engine, on fixtures and on variants of them.
 //!
-//! - The plugin's own code makes the entities that the kind's default mapping makes in JQ, also when a
-//!   member is missing or null, a text is hard to write, or AWS has added a member; and both refuse the
-//!   same resources.
-//! - The same batch gives the same entities; no entity of a fixture is made twice.
-//! - Random numbers and clocks, which a plugin may have from WASI, change nothing of what it makes.
-//! - A resource is refused for a missing member only where its identifier is made of that member.
-//! - Without the answer of a step that may be denied, a document differs only in what the step says it
+//! - The plugin's own code and the kind's default mapping in JQ create the same entities, even if a member is
+//!   missing or null, a text is hard to write, or AWS has added a member; and both refuse the same resources.
+//! - The same batch gives the same entities; no entity of a fixture is created twice.
+//! - Random numbers and clocks, which a plugin may get from WASI, do not affect its output.
+//! - A resource is refused because of a missing member only if its identifier needs that member.
+//! - Without the response of a step that may be denied, a document differs only in what the step
 //!   [fills](berth_core::Step::fills).
-//! - Nothing that may stand in a resource crashes it. What has another type than AWS's models say may
-//!   be refused, or passed on, by one of the two and not by the other: AWS does not send it.
+//! - No possible resource crashes it. The code and the mapping may differ on members whose type violates
+//!   AWS's models, by refusing them or passing them on: AWS does not send them.
 
 mod variants;
 
@@ -27,17 +26,17 @@ use serde_json::{Value, json};
 
 use variants::{DEPTH, Variant, members, members_that_differ, odd_variants, variants};
 
-/// The account that fixtures come from.
+/// The account of fixtures.
 pub const FIXTURE_ACCOUNT: &str = "111122223333";
-/// The region that fixtures come from, for regional kinds.
+/// The region of fixtures, for regional kinds.
 pub const FIXTURE_REGION: &str = "eu-west-1";
 
-/// Variants that are mapped with one call.
+/// Variants to map with one call.
 const BATCH: usize = 100;
-/// Variants of one fixture. A large answer has more members than an author would wait for.
+/// The most variants of one fixture. A large response has more members than an author would wait for.
 const VARIANTS: usize = 4_000;
 
-/// A kind of a plugin, with what is needed to map fixtures of it.
+/// A kind of a plugin, and what is needed to map its fixtures.
 pub struct Conformance {
     mapper: Arc<dyn MapperSnapshot>,
     kind: Arc<KindManifest>,
@@ -46,31 +45,31 @@ pub struct Conformance {
     jq: bool,
 }
 
-/// Something that a plugin promises and does not keep.
+/// A guarantee that a plugin violates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint {
-    /// Where: the fixture's resource, and what was changed in it.
+    /// The fixture's resource, and what was changed in it.
     pub at: String,
     /// What is wrong.
     pub what: String,
 }
 
-/// What mapping costs, for one resource.
+/// The cost of mapping one resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
     /// The time, in batches of [`resources`](Self::resources).
     pub time: Duration,
-    /// How many resources a batch had.
+    /// The number of resources in a batch.
     pub resources: usize,
-    /// How many variants of the fixture were mapped.
+    /// The number of mapped variants of the fixture.
     pub variants: usize,
 }
 
 impl Conformance {
-    /// Checks a kind of a plugin. `jq` tells whether `mapper` can evaluate mappings in JQ.
+    /// Prepares the checks of a plugin's kind. `jq` says whether `mapper` can evaluate mappings in JQ.
     ///
     /// # Errors
-    /// A [`Problem`] when `mapper` does not map the kind.
+    /// A [`Problem`] if `mapper` does not map the kind.
     pub fn of(mapper: Arc<dyn MapperSnapshot>, kind: &Kind, jq: bool) -> Result<Self, Problem> {
         let kinds = mapper.kinds();
         let entry = kinds
@@ -87,18 +86,18 @@ impl Conformance {
         Ok(Self { mapper, kind, context, jq })
     }
 
-    /// Maps as in another place or with options, instead of in [`FIXTURE_ACCOUNT`] and [`FIXTURE_REGION`]
+    /// Maps in another place or with options, instead of in [`FIXTURE_ACCOUNT`] and [`FIXTURE_REGION`]
     /// without options.
     #[must_use]
     pub fn within(self, context: MapContext) -> Self {
         Self { context, ..self }
     }
 
-    /// The resources of a fixture: a JSON array of them in the form that the host hands over, or a
-    /// plain answer of AWS, in which the plan's `items` tells where they are.
+    /// Returns the resources of a fixture: a JSON array in the host's format, or a plain AWS response, where
+    /// the plan's `items` says where they are.
     ///
     /// # Errors
-    /// A [`Problem`] when the fixture is neither.
+    /// A [`Problem`] if the fixture is neither.
     pub fn resources(&self, fixture: &Value) -> Result<Vec<Value>, Problem> {
         match fixture {
             Value::Array(resources) => Ok(resources.clone()),
@@ -107,13 +106,13 @@ impl Conformance {
                 let items = items.ok_or_else(|| {
                     Problem::new(
                         ProblemCode::PluginInvalid,
-                        "the plan has no list, so an answer of AWS is no fixture",
+                        "the plan has no list, so an AWS response is not a valid fixture",
                     )
                     .remedy("write an array of resources, `[{\"item\": …}]`")
                 })?;
                 let found: Vec<Value> =
                     items.all(fixture).into_iter().map(|item| json!({ "item": item })).collect();
-                // An empty page has the list, or what holds it, and nothing in it.
+                // An empty page has the list, or its parent, without elements.
                 let first = items.as_str().split(['.', '[']).next().unwrap_or_default();
                 let is_page = matches!(fixture.get(first), Some(Value::Array(_) | Value::Object(_)));
                 if found.is_empty() && !is_page {
@@ -121,7 +120,7 @@ impl Conformance {
                     return Err(Problem::new(
                         ProblemCode::PluginInvalid,
                         format!(
-                            "there is nothing at `{}`; the answer has: {}",
+                            "there is nothing at `{}`; the response has: {}",
                             items.as_str(),
                             names.join(", ")
                         ),
@@ -131,23 +130,24 @@ impl Conformance {
             }
             _ => Err(Problem::new(
                 ProblemCode::PluginInvalid,
-                "a fixture is an array of resources, or an answer of AWS",
+                "a fixture is an array of resources, or an AWS response",
             )),
         }
     }
 
-    /// All that comes of resources, as golden files have it: `entities` and `errors` of the plugin's own code,
-    /// and the `documents` that mappings in JQ read.
+    /// Returns the plugin's whole output for resources, as in golden files: `entities` and `errors` of the
+    /// plugin's own code, and the `documents` that JQ mappings read.
     ///
     /// # Errors
-    /// A [`Problem`] when the batch as a whole failed.
+    /// A [`Problem`] if the batch as a whole failed.
     pub async fn golden(&self, resources: &[Value]) -> Result<Value, Problem> {
         let batch = Batch::of(resources)?;
         let MapReport { entities, errors, .. } = self.run(&batch, Mapping::Native).await?;
         Ok(json!({"entities": entities, "documents": self.documents(&batch).await?, "errors": errors}))
     }
 
-    /// How what comes of resources differs from a golden file. One without `documents` says nothing of them.
+    /// Returns how the output for resources differs from a golden file. A file without `documents` does not
+    /// check them.
     pub fn differences(golden: &Value, made: &Value) -> Vec<String> {
         let mut made = made.clone();
         if golden.get("documents").is_none()
@@ -158,11 +158,11 @@ impl Conformance {
         crate::difference(golden, &made)
     }
 
-    /// Compares what is made of resources with what the same plugin makes of them in another engine: one
-    /// whose plugins see other random numbers and clocks ([`Wasi::Variant`](crate::Wasi::Variant)).
+    /// Compares the output for resources with that of the same plugin in another engine, whose plugins get
+    /// other random numbers and clocks ([`Wasi::Variant`](crate::Wasi::Variant)).
     ///
     /// # Errors
-    /// A [`Problem`] when the resources are no batch.
+    /// A [`Problem`] if the resources are not a valid batch.
     pub async fn compare_with(
         &self,
         other: &Conformance,
@@ -184,10 +184,10 @@ impl Conformance {
         Ok(complaints)
     }
 
-    /// Checks everything on a fixture's resources.
+    /// Runs all checks on a fixture's resources.
     ///
     /// # Errors
-    /// A [`Problem`] when the fixture itself cannot be mapped at all.
+    /// A [`Problem`] if the fixture itself cannot be mapped.
     pub async fn check(&self, resources: &[Value]) -> Result<(Vec<Complaint>, Cost), Problem> {
         let mut complaints = Vec::new();
         let mut complain = |at: &str, what: String| complaints.push(Complaint { at: at.to_owned(), what });
@@ -201,7 +201,7 @@ impl Conformance {
         }
         let mut keys = BTreeSet::new();
         for entity in native.entities.iter().filter(|entity| !keys.insert(&entity.key)) {
-            complain("all resources", format!("the entity {} is made twice", entity.key));
+            complain("all resources", format!("the entity {} is created twice", entity.key));
         }
         if let Err(what) = self.alike(&whole, &native).await? {
             complain("all resources", what);
@@ -224,7 +224,7 @@ impl Conformance {
         Ok((complaints, cost))
     }
 
-    /// Checks that a document differs without a step that may be denied only in what the step fills.
+    /// Checks that, without a step that may be denied, a document differs only in what the step fills.
     async fn check_fills(
         &self,
         resources: &[Value],
@@ -241,7 +241,7 @@ impl Conformance {
                 }
                 let with = self.documents(&Batch::of([resource])?).await?.into_iter().next();
                 let without = self.documents(&Batch::of([&without])?).await?.into_iter().next();
-                // What cannot be read for the step's own answer has no document.
+                // A resource that cannot be read because of the step's own response has no document.
                 let (Some(mut with), Some(mut without)) = (with, without) else { continue };
                 unnamed.extend(members_that_differ(&with["Properties"], &without["Properties"]));
                 with["Properties"].take();
@@ -260,13 +260,13 @@ impl Conformance {
         Ok(())
     }
 
-    /// Checks that a document is refused only for what identifies the resource, where the reason names it. An
-    /// ARN that is in no answer is made of other members.
+    /// Checks that a document is refused only because of what identifies the resource, if the reason names
+    /// it. An ARN that no response has is made of other members.
     async fn check_refused(&self, whole: &Value, batch: &Batch) -> Result<Option<String>, Problem> {
         let mapping = self.kind.mapping.as_ref();
         let identifier = mapping.and_then(|mapping| mapping.port.entity.mappings.identifier.as_str());
         let Some(identifier) = identifier.map(str::to_lowercase) else { return Ok(None) };
-        // What is made of it afterwards, such as an identifier that Port takes, needs nothing else.
+        // What follows, such as conversion to a valid identifier of Port, needs nothing else.
         let source = identifier.split(" | ").next().unwrap_or_default();
         let is_arn = source.split('.').next_back() == Some("arn");
         let has_arn = || {
@@ -276,7 +276,7 @@ impl Conformance {
         let refused = self.run(batch, Mapping::Documents).await?.errors;
         Ok(refused.into_iter().find_map(|error| {
             let (member, _) = error.reason.strip_prefix("it has no `")?.split_once('`')?;
-            // Without an item there is no identifier either; the host never hands that over.
+            // Without an item there is no identifier either; the host never sends that.
             let identifies =
                 member == "item" || identifier.contains(&member.to_lowercase()) || (is_arn && !has_arn());
             (!identifies).then(|| {
@@ -285,7 +285,7 @@ impl Conformance {
         }))
     }
 
-    /// Checks variants that the plugin's code and the default mapping must treat alike.
+    /// Checks variants that the plugin's code and the default mapping must handle in the same way.
     async fn check_alike(
         &self,
         resources: &[Value],
@@ -300,7 +300,7 @@ impl Conformance {
         if whole {
             return Ok(());
         }
-        // Something is wrong with one of them, or one was refused, which may be a crash: which?
+        // One of them is wrong, or was refused, which may be a crash: which one?
         for Variant { at, of, is_missing, resource } in variants {
             let one = Batch::of([resource])?;
             match self.run(&one, Mapping::Native).await {
@@ -337,7 +337,7 @@ impl Conformance {
                 Err(_) => (0..variants.len()).collect(),
             };
             for Variant { at, resource, .. } in suspects.into_iter().filter_map(|index| variants.get(index)) {
-                // A crash of one resource is its error in a batch, and the batch's where it is alone.
+                // A crash of one resource is its error in a batch, but fails a batch of one.
                 if let Err(problem) = self.run(&Batch::of([resource])?, mapping.clone()).await {
                     complain(at, problem.message);
                 }
@@ -374,7 +374,7 @@ impl Conformance {
         let more = ours.iter().skip(theirs.len()).chain(theirs.iter().skip(ours.len())).next();
         if let Some(entity) = more {
             return Ok(Err(format!(
-                "the plugin's code makes {} entities, its default mapping in JQ {} (first: {})",
+                "the plugin's code creates {} entities, its default mapping in JQ {} (first: {})",
                 ours.len(),
                 theirs.len(),
                 entity.key
@@ -383,7 +383,7 @@ impl Conformance {
         Ok(Ok(()))
     }
 
-    /// Times batches of some hundred resources.
+    /// Measures batches of a few hundred resources.
     async fn cost(&self, resources: &[Value], variants: usize) -> Result<Cost, Problem> {
         const ROUNDS: u32 = 5;
         let batch = Batch::of(resources.iter().cycle().take(BATCH.max(resources.len())))?;
@@ -420,7 +420,7 @@ impl Conformance {
     }
 }
 
-/// All that came of a batch, for comparison.
+/// Returns the whole result of a batch, for comparison.
 fn made_of(outcome: Result<MapReport, Problem>) -> Value {
     match outcome {
         Ok(report) => {
@@ -435,7 +435,7 @@ fn parsed(document: &Document) -> Value {
     serde_json::from_str(document.get()).unwrap_or_default()
 }
 
-/// Resources as the host hands them over.
+/// Resources in the host's format.
 struct Batch {
     bytes: Vec<u8>,
     count: usize,

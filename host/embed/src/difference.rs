@@ -1,11 +1,11 @@
-//! How two JSON values differ, told to people.
+//! Describes how two JSON values differ, for people.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// One line for each place at which two values differ, as in `entities[0].title: "a" → "b"`. Empty
-/// when they are equal. Numbers are equal by value.
+/// Returns one line for each place at which two values differ, as in `entities[0].title: "a" → "b"`. Empty if
+/// they are equal. Numbers are equal by value.
 pub fn difference(before: &Value, after: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     compare("", before, after, &mut lines);
@@ -43,7 +43,7 @@ fn compare(at: &str, before: &Value, after: &Value, lines: &mut Vec<String>) {
     }
 }
 
-/// A value in one line, its end cut off where it is long.
+/// Returns a value in one line, shortened if it is long.
 fn shown(value: &Value) -> String {
     const LONGEST: usize = 120;
     let mut text = value.to_string();

@@ -1,10 +1,10 @@
 //! Berth as a library: the composition root for programs that embed the host.
 //!
-//! A [`SyncHost`] is a source, a mapper and a catalog. By default they are AWS, the plugin engine
-//! and Port; each can be replaced by anything that implements its seam.
+//! A [`SyncHost`] consists of a source, a mapper and a catalog. By default they are AWS, the plugin engine
+//! and Port; each can be replaced by another implementation of its trait.
 //!
-//! Nothing here reads the environment, installs a logger, keeps global state, or exits. (The
-//! ambient AWS credential chain reads what AWS defines, where the configuration asks for it.)
+//! This crate does not read the environment, install a logger, keep global state, or exit. (The ambient AWS
+//! credential chain reads the variables and files that AWS defines, if the configuration uses it.)
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -64,8 +64,7 @@ pub use recording::{RecordingError, RecordingSource, ReplaySource};
 pub use resync::{Resync, ResyncError, ResyncEvent};
 pub use tokio_util::sync::CancellationToken;
 
-/// Events that are kept for a reader that is behind: a second or so of a fast resync, and less than a
-/// megabyte.
+/// Events that are kept for a slow reader: about a second of a fast resync, and less than a megabyte.
 const EVENT_BUFFER: usize = 1024;
 
 /// Runs resyncs. Cheap to clone; the parts are shared.
@@ -82,16 +81,16 @@ pub struct SyncHost {
     options: SyncOptions,
 }
 
-/// What a host has sent so far. The parts that were replaced count for themselves.
+/// What a host has sent so far. Replaced parts count for themselves.
 #[derive(Debug, Clone, Default)]
 pub struct HostStats {
-    /// What went to AWS.
+    /// Requests to AWS.
     pub aws: Option<AwsStats>,
-    /// What went to Port.
+    /// Requests to Port.
     pub port: Option<PortStats>,
 }
 
-/// Tells what a host has sent so far. Cheap to clone.
+/// Reports what a host has sent so far. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct HostMeter {
     aws: Option<Arc<AwsSource>>,
@@ -99,7 +98,7 @@ pub struct HostMeter {
 }
 
 impl HostMeter {
-    /// What was sent so far.
+    /// Returns what was sent so far.
     pub fn stats(&self) -> HostStats {
         HostStats {
             aws: self.aws.as_ref().map(|aws| aws.stats()),
@@ -125,12 +124,12 @@ impl std::fmt::Debug for SyncHost {
 }
 
 impl SyncHost {
-    /// Starts putting a host together.
+    /// Returns a builder for a host.
     pub fn builder() -> SyncHostBuilder {
         SyncHostBuilder::default()
     }
 
-    /// Starts one resync in a task of its own, to be followed event by event.
+    /// Starts one resync in a separate task, and returns its stream of events.
     ///
     /// ```no_run
     /// # async fn example(host: berth_embed::SyncHost) -> Result<(), berth_embed::ResyncError> {
@@ -148,7 +147,7 @@ impl SyncHost {
     /// # }
     /// ```
     ///
-    /// The [observer](SyncHostBuilder::observer) is told everything, too.
+    /// The [observer](SyncHostBuilder::observer) also receives all events.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
@@ -166,7 +165,7 @@ impl SyncHost {
     /// Runs one resync.
     ///
     /// # Errors
-    /// [`SyncError`] when the run ends before any unit is planned; see [`berth_sync::run`].
+    /// [`SyncError`] if the run ends before any unit is planned; see [`berth_sync::run`].
     pub async fn sync(&self) -> Result<Report, SyncError> {
         self.run(Mode::Apply).await
     }
@@ -179,59 +178,61 @@ impl SyncHost {
         self.run(Mode::Plan).await
     }
 
-    /// The same host, whose runs stop at this token instead of the one that it was built with. A
-    /// cancelled token stays so, hence a service that runs many resyncs gives each its own.
+    /// Returns the same host, whose runs stop at this token instead of the one that it was built with. A
+    /// cancelled token stays cancelled, so a service that runs many resyncs gives each its own.
     #[must_use]
     pub fn stopped_by(&self, cancel: CancellationToken) -> Self {
         Self { options: SyncOptions { cancel, ..self.options.clone() }, ..self.clone() }
     }
 
-    /// The same host, whose runs this observer follows, too.
+    /// Returns the same host, whose runs this observer also follows.
     #[must_use]
     pub fn observed_by(&self, observer: Arc<dyn Observer>) -> Self {
         Self { observer: Arc::new(Both(observer, Arc::clone(&self.observer))), ..self.clone() }
     }
 
-    /// Port, unless the catalog was [replaced](SyncHostBuilder::catalog).
+    /// Returns Port, unless the catalog was [replaced](SyncHostBuilder::catalog).
     pub fn port(&self) -> Option<&Arc<PortCatalog>> {
         self.port.as_ref()
     }
 
-    /// Where is remembered what the catalog holds, for a host that takes this one's place.
+    /// Returns the ledger, for a host that replaces this one.
     pub fn ledger(&self) -> Option<Arc<dyn Ledger>> {
         self.options.ledger.clone()
     }
 
-    /// What resyncs and live events of this host know of each other, for a host that takes its place.
+    /// Returns what resyncs and live events of this host know of each other's writes, for a host that
+    /// replaces it.
     pub fn journal(&self) -> Arc<Journal> {
         Arc::clone(&self.options.journal)
     }
 
-    /// What tells how much was sent so far. It outlives the host without keeping its plugins or its
+    /// Returns a meter of what was sent so far. It outlives the host without keeping its plugins or its
     /// ledger open.
     pub fn meter(&self) -> HostMeter {
         HostMeter { aws: self.aws.clone(), port: self.port.clone() }
     }
 
-    /// What records the source's answers, where the host was [built](SyncHostBuilder::record) so.
+    /// Returns the recorder of the source's responses, if the host was [built](SyncHostBuilder::record) with
+    /// one.
     pub fn recording(&self) -> Option<&RecordingSource> {
         self.recording.as_deref()
     }
 
-    /// Checks, without writing anything, that a resync would work: identities, roles, regions, one
-    /// read per kind and account, the catalog, the plugins. The kinds are those of the app-config,
-    /// or, with `all_kinds`, every kind that is found.
+    /// Checks that a resync would work, without writing anything: identities, roles, regions, one read per
+    /// kind and account, the catalog, the plugins. The kinds are those of the app-config or, with
+    /// `all_kinds`, of all plugins.
     pub async fn check(&self, all_kinds: bool) -> Vec<Check> {
         let source = Arc::clone(&self.source) as Arc<dyn Source>;
         let mapper = Arc::clone(&self.mapper).snapshot();
         berth_sync::check(source, &*mapper, Arc::clone(&self.catalog), all_kinds).await
     }
 
-    /// Follows live events beside this host's resyncs; `observer` is told of each resource.
+    /// Returns a processor of live events for this host; it runs in parallel with resyncs, and notifies
+    /// `observer` of each resource.
     ///
-    /// Events are given to [`Live::submit`]; who may give them is the caller's to check. With Port as
-    /// catalog they are followed only if the organization has the flag
-    /// `AWS_V3_LIVE_EVENTS_ENABLED`.
+    /// [`Live::submit`] accepts events; the caller has to check who may send them. With Port as the catalog
+    /// they are processed only if the organization has the flag `AWS_V3_LIVE_EVENTS_ENABLED`.
     pub fn live(&self, options: LiveOptions, observer: Arc<dyn Observer>) -> Live {
         let gate = self.port.as_deref().map(PortService::of).map(|port| -> Gate {
             Arc::new(move || {
@@ -274,7 +275,7 @@ impl SyncHost {
     }
 }
 
-/// Puts a [`SyncHost`] together: one of each pair is required.
+/// Builds a [`SyncHost`]: one of each pair is required.
 ///
 /// ```
 /// let error = berth_embed::SyncHost::builder().build().unwrap_err();
@@ -303,35 +304,35 @@ impl std::fmt::Debug for SyncHostBuilder {
     }
 }
 
-/// Why a host cannot be put together.
+/// Why a host cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// One of the three parts is missing.
     #[error("a sync host needs a {part}: call `{call}`")]
     Missing {
-        /// Which part.
+        /// The missing part.
         part: &'static str,
-        /// The builder's methods that give one.
+        /// The builder's methods that set it.
         call: &'static str,
     },
-    /// The HTTP client cannot be made.
-    #[error("the HTTP client cannot be made")]
+    /// The HTTP client cannot be created.
+    #[error("cannot create the HTTP client")]
     Http(#[from] HttpError),
-    /// The AWS configuration makes no sense.
-    #[error("the AWS configuration is not usable")]
+    /// The AWS configuration is invalid.
+    #[error("the AWS configuration is invalid")]
     Aws(#[from] ConfigError),
     /// The plugin engine cannot start.
-    #[error("the plugin engine cannot start")]
+    #[error("cannot start the plugin engine")]
     Engine(#[from] EngineError),
-    /// Nothing can be recorded there.
-    #[error("the recording cannot be written")]
+    /// The recording's directory cannot be written.
+    #[error("cannot write the recording")]
     Recording(#[from] RecordingError),
-    /// The Port configuration makes no sense.
-    #[error("the Port configuration is not usable")]
+    /// The Port configuration is invalid.
+    #[error("the Port configuration is invalid")]
     Port(#[source] Problem),
     /// The state directory cannot be used.
-    #[error("the state directory is not usable")]
+    #[error("cannot use the state directory")]
     State(#[source] Problem),
 }
 
@@ -343,7 +344,7 @@ impl SyncHostBuilder {
         self
     }
 
-    /// Reads from something else than AWS.
+    /// Reads from another source than AWS.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
@@ -402,23 +403,23 @@ impl SyncHostBuilder {
         self
     }
 
-    /// Records what the source answers into a directory, which must be new or empty. A
-    /// [`ReplaySource`] answers from it. What looks like a secret is replaced in the recording.
+    /// Records the source's responses in a directory, which must be new or empty. A [`ReplaySource`] replays
+    /// it. Values that look like secrets are replaced in the recording.
     #[must_use]
     pub fn record(mut self, directory: PathBuf) -> Self {
         self.record = Some(directory);
         self
     }
 
-    /// Maps with the plugins of some directories.
+    /// Maps with the plugins in some directories.
     #[must_use]
     pub fn plugins(mut self, config: EngineConfig) -> Self {
         self.plugins = Some(config);
         self
     }
 
-    /// Maps with something else than the plugin engine, or with an engine that is there already, which
-    /// is how plugins are exchanged while the host runs ([`Engine::reload`]).
+    /// Maps with another mapper than the plugin engine, or with an existing engine, which can reload plugins
+    /// while the host runs ([`Engine::reload`]).
     #[must_use]
     pub fn mapper(mut self, mapper: Arc<dyn Mapper>) -> Self {
         self.mapper = Some(mapper);
@@ -432,66 +433,64 @@ impl SyncHostBuilder {
         self
     }
 
-    /// Writes to something else than Port.
+    /// Writes to another catalog than Port.
     #[must_use]
     pub fn catalog(mut self, catalog: Arc<dyn Catalog>) -> Self {
         self.catalog = Some(catalog);
         self
     }
 
-    /// Listens to what happens.
+    /// Sets the observer of all runs.
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
         self
     }
 
-    /// How many events are kept for a reader of [`SyncHost::start`]'s stream that is behind; 1024
-    /// unless set here, and at least one.
+    /// Sets how many events are kept for a slow reader of [`SyncHost::start`]'s stream; 1024 by default, and
+    /// at least one.
     #[must_use]
     pub fn event_buffer(mut self, events: usize) -> Self {
         self.event_buffer = Some(events);
         self
     }
 
-    /// Sets up the HTTP client that AWS and Port share.
+    /// Configures the HTTP client that AWS and Port share.
     #[must_use]
     pub fn http(mut self, config: HttpConfig) -> Self {
         self.http = config;
         self
     }
 
-    /// Remembers in a directory what the catalog holds, so that a resync only asks for what is not
-    /// known, and a deletion knows which unit produced an entity. A ledger of another make goes into
-    /// [`SyncOptions::ledger`].
+    /// Records what the catalog holds in a directory, so that a resync only queries what is unknown, and a
+    /// deletion knows which unit produced an entity. Set another kind of ledger in [`SyncOptions::ledger`].
     #[must_use]
     pub fn state(mut self, config: LedgerConfig) -> Self {
         self.state = Some(config);
         self
     }
 
-    /// Sets up another HTTP client for AWS than the one for Port.
+    /// Configures another HTTP client for AWS than the one for Port.
     #[must_use]
     pub fn aws_http(mut self, config: HttpConfig) -> Self {
         self.aws_http = Some(config);
         self
     }
 
-    /// Sets concurrency and cancellation. The mode is set by what is called on the host.
+    /// Sets concurrency and cancellation. The called method of the host sets the mode.
     #[must_use]
     pub fn options(mut self, options: SyncOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// Puts the host together. Compiles plugins that are not in the cache yet, and opens the state
-    /// directory.
+    /// Builds the host. Compiles plugins that are not in the cache yet, and opens the state directory.
     ///
     /// # Errors
-    /// [`BuildError`] for a missing part and for a configuration that makes no sense. A plugin
-    /// that cannot be used is no error; the report names it.
+    /// [`BuildError`] for a missing part or an invalid configuration. A plugin that cannot be used is not an
+    /// error; the report names it.
     pub fn build(self) -> Result<SyncHost, BuildError> {
-        // One client, hence one pool of connections, for everything that is set up alike.
+        // One client, so one connection pool, for everything with the same configuration.
         let client = if self.aws.is_some() || self.port.is_some() { Some(self.http.client()?) } else { None };
         let aws_client = match (&self.aws, &self.aws_http) {
             (Some(_), Some(http)) => Some(http.client()?),

@@ -1,5 +1,4 @@
-//! A catalog in memory: for trying things out, for tests, and for programs that want the entities
-//! and not Port.
+//! A catalog in memory: for experiments, for tests, and for programs that need the entities without Port.
 
 use std::{
     collections::BTreeMap,
@@ -17,8 +16,8 @@ use futures::stream::{self, BoxStream, StreamExt};
 
 /// Holds what is written to it, and owns all of it.
 ///
-/// Its app-config is the one that it is made with; without one, the default mappings of all kinds
-/// that a fresh installation gets.
+/// Its app-config is the one that it is created with; without one, the default mappings of all kinds, as in a
+/// new installation.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new()?.block_on(async {
@@ -39,17 +38,17 @@ pub struct MemoryCatalog {
 }
 
 impl MemoryCatalog {
-    /// An empty catalog with the app-config of a fresh installation.
+    /// Creates an empty catalog with the app-config of a new installation.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty catalog that asks for these resources.
+    /// Creates an empty catalog with these resource mappings.
     pub fn with_resources(resources: Vec<ResourceConfig>) -> Self {
         Self { resources: Some(resources), ..Self::default() }
     }
 
-    /// What it holds, by blueprint and identifier.
+    /// Returns its entities, by blueprint and identifier.
     pub fn entities(&self) -> Vec<Entity> {
         self.held().values().cloned().collect()
     }
@@ -96,7 +95,7 @@ impl Catalog for MemoryCatalog {
     }
 }
 
-/// A resync that has not begun.
+/// A resync that has not started.
 struct Start(Arc<MemoryCatalog>);
 
 #[async_trait]
@@ -131,7 +130,7 @@ impl CatalogView for MemoryCatalog {
         &self,
         _: &BlueprintId,
     ) -> Result<Option<BTreeMap<String, BlueprintId>>, CatalogError> {
-        // It has no blueprints, and hence no targets that would have to exist.
+        // It has no blueprints, so no targets that must exist.
         Ok(Some(BTreeMap::new()))
     }
 }
@@ -167,7 +166,7 @@ impl EntityStore for MemoryCatalog {
     }
 }
 
-/// What an entity does not set is left as it is.
+/// Merges an entity; fields that it does not set stay unchanged.
 fn merge(held: &mut Entity, entity: &Entity) {
     for (slot, value) in
         [(&mut held.title, &entity.title), (&mut held.icon, &entity.icon), (&mut held.team, &entity.team)]

@@ -1,13 +1,13 @@
-//! Recording what a source answers, and running from a recording instead of the source.
+//! Records a source's responses, and replays a recording instead of the source.
 //!
-//! A recording is a directory. `recording.json` holds the accounts and their regions; below `units`
-//! stands a file for each fetch, `<account>/<region or global>/<kind>[+<option>…].jsonl`, with a page a
-//! line and the end as the last line. The `resources` of a page are what a plugin is given, so that
-//! any of them is a fixture for a plugin's tests.
+//! A recording is a directory. `recording.json` holds the accounts and their regions; `units` has a file for
+//! each fetch, `<account>/<region or global>/<kind>[+<option>…].jsonl`, with one page per line and the end as
+//! the last line. The `resources` of a page have the format that plugins get, so each of them can be a
+//! fixture for a plugin's tests.
 //!
-//! What looks like a secret is replaced before it is written (see `berth_common::redact`): a recording is
-//! made to be handed to somebody. Two runs from one recording give the same entities to the byte; so
-//! does the run that was recorded, but for what was replaced.
+//! Values that look like secrets are replaced before they are written (see `berth_common::redact`), because
+//! recordings are meant to be shared. Two runs from one recording give the same entities to the byte; so does
+//! the recorded run, except for replaced values.
 
 mod record;
 mod replay;
@@ -24,11 +24,11 @@ use serde_json::value::RawValue;
 pub use record::RecordingSource;
 pub use replay::ReplaySource;
 
-/// The file with everything that is not a page.
+/// The file with everything except pages.
 const INDEX: &str = "recording.json";
 /// The directory with the pages.
 const UNITS: &str = "units";
-/// Raised when a reader of older recordings could not read a new one.
+/// Increased when a reader of older recordings cannot read new ones.
 const FORMAT: u32 = 1;
 
 /// Why a recording cannot be written or read.
@@ -38,29 +38,29 @@ pub enum RecordingError {
     /// A file or directory of it.
     #[error("could not use {} of the recording", path.display())]
     File {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// There is a recording already, which another would mix with.
-    #[error("{} holds a recording already; give a directory that does not exist yet, or is empty", path.display())]
+    /// The directory holds a recording already, which must not be mixed with another one.
+    #[error("{} holds a recording already; name a new or empty directory", path.display())]
     Taken {
-        /// Where.
+        /// The directory.
         path: PathBuf,
     },
-    /// A file that is none of a recording.
-    #[error("{} is not understood: {reason}", path.display())]
+    /// An invalid file.
+    #[error("cannot parse {}: {reason}", path.display())]
     Content {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why not, with the place.
+        /// The cause, with its place.
         reason: String,
     },
-    /// It was written by a newer Berth.
+    /// A newer version of Berth wrote it.
     #[error("the recording has format {found}, and this version of Berth reads {FORMAT}")]
     Format {
-        /// The format it has.
+        /// Its format.
         found: u32,
     },
 }
@@ -69,24 +69,24 @@ pub enum RecordingError {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Index {
     format: u32,
-    /// The version of Berth that recorded.
+    /// The version of Berth that recorded it.
     berth: String,
-    /// How many values were replaced.
+    /// The number of replaced values.
     redacted: u64,
     accounts: Vec<RecordedAccount>,
 }
 
-/// An account and what the source told of it.
+/// An account, and what the source returned for it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct RecordedAccount {
     account: Account,
     /// Why it cannot be read, if it cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     problem: Option<Problem>,
-    /// Its regions, if they were asked for.
+    /// Its regions, if they were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     regions: Option<Regions>,
-    /// Whether its regions are those that the mapping names, for want of a list.
+    /// Whether its regions are those that the mapping names, because it has no list.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     assumed: bool,
 }
@@ -123,16 +123,16 @@ enum End {
     Failed(Problem),
 }
 
-/// Where the pages of a fetch are.
+/// Returns the path of the pages of a fetch.
 fn file_of(directory: &Path, request: &FetchRequest) -> PathBuf {
     let place = match (request.kind.scope, request.regions.first()) {
         (Scope::Regional, Some(region)) => region.as_str(),
         _ => "global",
     };
-    // A kind's name has no other character that a file's name may not have.
+    // `:` is the only character in a kind's name that a file name may not have.
     let mut name = request.kind.kind.as_str().replace("::", "-");
     for option in &request.options {
-        // Options that the kind does not have change nothing, and could name anything.
+        // Options that the kind does not have change nothing, and may contain any characters.
         if request.kind.options.iter().any(|known| known.name == *option) {
             name.push('+');
             name.extend(option.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
@@ -208,7 +208,12 @@ mod tests {
         {
             use std::os::unix::fs::PermissionsExt as _;
             let index = std::fs::metadata(directory.path().join(INDEX)).unwrap();
-            assert_eq!(index.permissions().mode() & 0o777, 0o600, "it is an inventory");
+            assert_eq!(
+                index.permissions().mode() & 0o777,
+                0o600,
+                "the recording is an inventory of the \
+                accounts"
+            );
         }
         let source = Arc::new(ReplaySource::open(directory.path()).unwrap());
         let session = Source::open(source).await.unwrap().session;

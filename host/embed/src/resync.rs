@@ -1,4 +1,4 @@
-//! A resync under way, as a stream of events.
+//! A running resync, as a stream of events.
 
 use std::{
     panic,
@@ -19,17 +19,16 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// What happened, in the form that a stream can hand over. [`Event`] is the same for an [`Observer`],
-/// and borrows.
+/// An event of a stream. [`Event`] is its borrowed form, for an [`Observer`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ResyncEvent {
-    /// The catalog is ready; what was done for it, one line each.
+    /// The catalog is ready; the notes say what was done for it, one line each.
     Opened {
         /// The lines.
         notes: Vec<String>,
     },
-    /// An account was authenticated to, or not.
+    /// Authentication to an account succeeded or failed.
     Account {
         /// The account.
         account: Account,
@@ -40,42 +39,42 @@ pub enum ResyncEvent {
     Planned {
         /// Units that will run.
         units: usize,
-        /// Units that ended before they began.
+        /// Units that ended before they started.
         settled: usize,
     },
-    /// A unit begins.
+    /// A unit starts.
     UnitStarted {
-        /// Which.
+        /// The unit.
         unit: UnitId,
     },
     /// A unit has read and mapped another batch.
     UnitProgress {
-        /// Which.
+        /// The unit.
         unit: UnitId,
         /// Resources read so far.
         fetched: u64,
     },
-    /// A unit has ended: read and mapped, its entities on their way.
+    /// A unit has ended: it is read and mapped, and its entities are on their way.
     UnitFinished {
         /// The report so far; writes may still be counted.
         report: UnitReport,
     },
-    /// The catalog took an entity.
+    /// The catalog accepted an entity.
     Upserted {
-        /// Which.
+        /// The entity.
         entity: EntityKey,
         /// The unit that produced it.
         unit: UnitId,
         /// Whether the catalog did not hold it for this integration before.
         created: bool,
     },
-    /// The catalog refused an entity.
+    /// The catalog rejected an entity.
     Refused {
-        /// Which, and why.
+        /// The entity, and the reason.
         refusal: Refusal,
     },
     /// Entities were compared and written. Counts what [`Upserted`](Self::Upserted) and
-    /// [`Refused`](Self::Refused) tell one by one, and what needed no write.
+    /// [`Refused`](Self::Refused) report individually, and what needed no write.
     Written {
         /// How many were created.
         created: u64,
@@ -83,7 +82,7 @@ pub enum ResyncEvent {
         updated: u64,
         /// How many are unchanged.
         unchanged: u64,
-        /// How many were refused.
+        /// How many were rejected.
         refused: u64,
     },
     /// Stale entities are being deleted.
@@ -93,10 +92,10 @@ pub enum ResyncEvent {
     },
     /// A stale entity was deleted.
     Deleted {
-        /// Which.
+        /// The entity.
         gone: Gone,
     },
-    /// At this place, events were left out, because they were not taken fast enough.
+    /// Events were left out here, because the reader was too slow.
     Missed {
         /// How many.
         count: u64,
@@ -104,7 +103,7 @@ pub enum ResyncEvent {
 }
 
 impl ResyncEvent {
-    /// None for what is not told of a resync.
+    /// Converts an event; `None` if it does not belong to a resync.
     fn of(event: &Event<'_>) -> Option<Self> {
         Some(match *event {
             Event::Opened { notes } => Self::Opened { notes: notes.to_owned() },
@@ -136,30 +135,29 @@ pub enum ResyncError {
     /// It ended before any unit was planned.
     #[error(transparent)]
     Sync(#[from] SyncError),
-    /// The runtime that it ran on was shut down.
-    #[error("the resync was cut off: the runtime that it ran on was shut down")]
+    /// Its runtime was shut down.
+    #[error("the resync was interrupted: its runtime was shut down")]
     CutOff,
 }
 
-/// A resync under way: a [`Stream`] of what happens, and the report at the end. Made by
+/// A running resync: a [`Stream`] of events, and the report at the end. Created by
 /// [`SyncHost::start`](crate::SyncHost::start).
 ///
-/// The resync runs in a task of its own and **never waits for the reader**: an account in AWS does not
-/// stand still while somebody looks at a progress bar, and credentials expire. Up to a
-/// [number of events](crate::SyncHostBuilder::event_buffer) is kept for the reader; those that find the
-/// buffer full are left out, and [`ResyncEvent::Missed`] stands in their place with their number. So
-/// memory is bounded whatever the reader does, and it knows whether it has seen everything. What must
-/// not be missed is in the [`Report`]: every unit, every refusal, every deletion. Whoever needs each
-/// event, at the price of being waited for, gives the host an [`Observer`].
+/// The resync runs in a separate task and **never waits for the reader**, because AWS accounts change and
+/// credentials expire meanwhile. Up to a [number of events](crate::SyncHostBuilder::event_buffer) are kept
+/// for the reader; further events are left out, and [`ResyncEvent::Missed`] replaces them with their number.
+/// So memory is bounded whatever the reader does, and the reader knows whether it has seen everything. The
+/// [`Report`] holds what must not be missed: every unit, every refusal, every deletion. A program that needs
+/// each event, and accepts that the resync waits for it, gives the host an [`Observer`].
 ///
-/// **Dropping it stops the resync** in good order, as [`cancel`](Self::cancel) does: nothing more is
-/// read, nothing is deleted, and the catalog is told that the resync was aborted, all in the task,
-/// after the drop. A resync that nobody watches is run by [`SyncHost::sync`](crate::SyncHost::sync).
+/// **Dropping it stops the resync** cleanly, like [`cancel`](Self::cancel): no more reads, no deletions, and
+/// the catalog learns that the resync was aborted, all in the task, after the drop. Use
+/// [`SyncHost::sync`](crate::SyncHost::sync) to run a resync without watching it.
 #[derive(Debug)]
 pub struct Resync {
     /// Each with the number of events that were left out before it.
     events: mpsc::Receiver<(u64, ResyncEvent)>,
-    /// What stands after a gap that was told.
+    /// The event after a gap that was reported.
     held: Option<ResyncEvent>,
     missed: Arc<AtomicU64>,
     task: JoinHandle<Result<Report, SyncError>>,
@@ -168,7 +166,7 @@ pub struct Resync {
 }
 
 impl Resync {
-    /// Runs what `run` makes of the token that stops it and the observer that it is to tell, too.
+    /// Runs what `run` creates from the token that stops it and the observer that it notifies.
     pub(crate) fn start<F>(
         buffer: usize,
         cancel: CancellationToken,
@@ -185,22 +183,21 @@ impl Resync {
         Self { events, held: None, missed, task, _stop: cancel.clone().drop_guard(), cancel }
     }
 
-    /// The next event; none when the resync has ended.
+    /// Returns the next event; `None` when the resync has ended.
     pub async fn next(&mut self) -> Option<ResyncEvent> {
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 
-    /// Stops the resync: nothing more is read, nothing is deleted. The report then says
+    /// Stops the resync: no more reads, and no deletions. The report then says
     /// [`Outcome::Aborted`](crate::Outcome::Aborted).
     pub fn cancel(&self) {
         self.cancel.cancel();
     }
 
-    /// Waits for the end. Events that were not taken yet are dropped. To drop this future stops the
-    /// resync.
+    /// Waits for the end. Drops the events that were not read yet. Dropping this future stops the resync.
     ///
     /// # Errors
-    /// [`ResyncError`] when nothing was read at all, or the runtime ended first.
+    /// [`ResyncError`] if nothing was read at all, or if the runtime ended first.
     ///
     /// # Panics
     /// With the panic of the resync, if it panicked.
@@ -236,12 +233,12 @@ impl Stream for Resync {
     }
 }
 
-/// Where the resync puts its events.
+/// Receives the events of the resync.
 struct Outlet {
     sender: mpsc::Sender<(u64, ResyncEvent)>,
-    /// How many were left out since the last that was not.
+    /// How many events were left out since the last one.
     missed: Arc<AtomicU64>,
-    /// Who listens besides.
+    /// Also receives all events.
     observer: Arc<dyn Observer>,
 }
 
@@ -255,7 +252,7 @@ impl Observer for Outlet {
                 }
             }
             Err(TrySendError::Full(())) => _ = self.missed.fetch_add(1, Ordering::Relaxed),
-            // Nobody reads any more.
+            // There is no reader any longer.
             Err(TrySendError::Closed(())) => {}
         }
     }

@@ -1,8 +1,5 @@
-//! `examples/embed`, run as it is.
-#![expect(
-    clippy::unwrap_used,
-    reason = "tests; clippy.toml exempts only functions that bear #[test] themselves"
-)]
+//! Runs `examples/embed` unchanged.
+#![expect(clippy::unwrap_used, reason = "tests; clippy.toml exempts only functions with #[test]")]
 
 use std::{
     env,
@@ -10,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-/// Cargo builds the examples before it runs the tests of a package, beside the folder of the tests.
+/// Cargo builds the examples before it runs the tests of a package, into a folder next to the tests'.
 fn example(arguments: &[&Path]) -> Output {
     let test = env::current_exe().unwrap();
     let built = test.parent().and_then(Path::parent).unwrap().join("examples/embed");
@@ -44,7 +41,7 @@ fn the_example_syncs_a_recording_into_memory_and_prints_what_happens() {
          wrote    s3Bucket/arn:aws:s3:::acme-site\n\
          Done: 2 entities in the catalog\n"
     );
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "a library prints nothing of its own");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "a library prints nothing");
 }
 
 #[test]

@@ -1,14 +1,14 @@
-//! What `berth-embed` shows to other programs, compared with `public-api.txt`, so that a change of it
-//! is seen where it is made.
+//! Compares the public API of `berth-embed` with `public-api.txt`, so that a change of it is visible where it
+//! is made.
 //!
-//! The snapshot is the sources' own text without bodies, documentation and private fields: all that
-//! this crate exports, from whichever crate of the host it comes, and all of `berth-core`, which is
-//! exported whole (types that a macro makes, by name only). Read from the sources, since rustdoc's JSON needs another toolchain than the one
-//! here, and a compilation of every dependency.
+//! The snapshot is the source text without bodies, documentation and private fields: everything that this
+//! crate exports, from any crate of the host, and all of `berth-core`, which is exported as a whole (types
+//! from macros only by name). It is read from the sources, because rustdoc's JSON needs another toolchain,
+//! and a compilation of every dependency.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "tests; clippy.toml exempts only functions that bear #[test] themselves"
+    reason = "tests; clippy.toml exempts only functions with #[test]"
 )]
 
 use std::{
@@ -26,11 +26,11 @@ use syn::{
 struct Source {
     items: BTreeMap<String, Vec<Item>>,
     impls: BTreeMap<String, Vec<ItemImpl>>,
-    /// Names of what `lib.rs` itself defines.
+    /// Names that `lib.rs` itself defines.
     own: BTreeSet<String>,
     /// Public modules.
     modules: BTreeMap<String, Vec<Item>>,
-    /// The name here, and the path that it stands for.
+    /// The name here, and the path of its definition.
     exports: BTreeMap<String, Vec<String>>,
 }
 
@@ -65,7 +65,7 @@ fn source(krate: &str) -> Source {
     source
 }
 
-/// The file of a module.
+/// Returns the file of a module.
 fn file_of(module: &Path) -> PathBuf {
     let beside = module.with_extension("rs");
     if beside.is_file() { beside } else { module.join("mod.rs") }
@@ -76,7 +76,7 @@ fn parse(path: &Path) -> File {
     syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Everything in a file and the modules below it.
+/// Collects everything in a file and the modules below it.
 fn collect(items: Vec<Item>, folder: &Path, into: &mut Source) {
     for item in items {
         match item {
@@ -144,7 +144,7 @@ fn exports(tree: &UseTree, path: &mut Vec<String>, found: &mut BTreeMap<String, 
     }
 }
 
-/// Attributes that a user of an item notices.
+/// Returns whether users of an item notice an attribute.
 fn is_seen(attribute: &Attribute) -> bool {
     let seen = ["derive", "non_exhaustive", "deprecated", "must_use", "cfg"];
     seen.iter().any(|name| attribute.path().is_ident(name))
@@ -173,7 +173,7 @@ fn empty() -> Block {
     syn::parse_quote!({})
 }
 
-/// What others see of an item.
+/// Returns the public part of an item.
 fn face(mut item: Item) -> Item {
     let undocumented = |attributes: &mut Vec<Attribute>| attributes.retain(is_seen);
     match &mut item {
@@ -208,14 +208,14 @@ fn face(mut item: Item) -> Item {
     item
 }
 
-/// The public part of an `impl` block; none of one without any.
+/// Returns the public part of an `impl` block; `None` if it has none.
 fn face_of_impl(mut block: ItemImpl) -> Option<ItemImpl> {
     if is_test(&block.attrs) {
         return None;
     }
     block.attrs.clear();
     if block.trait_.is_some() {
-        // That it is implemented is all there is to know, but for types that it names.
+        // The implementation itself is all there is to know, except for types that it names.
         block.items.retain(|item| matches!(item, ImplItem::Type(_)));
         return Some(block);
     }
@@ -237,7 +237,7 @@ fn face_of_impl(mut block: ItemImpl) -> Option<ItemImpl> {
     (!block.items.is_empty()).then_some(block)
 }
 
-/// Items as text, in the order of their names; their `impl` blocks follow them.
+/// Returns items as text, ordered by name; their `impl` blocks follow them.
 fn listing(source: &Source, items: Vec<Item>) -> String {
     let mut text = String::new();
     for item in items {
@@ -260,7 +260,7 @@ impl Host {
         self.sources.entry(krate.to_owned()).or_insert_with(|| source(krate))
     }
 
-    /// The text of what a path names, and in which crate it was found.
+    /// Returns the text of the item at a path, and the crate that defines it.
     fn named(&mut self, within: &str, path: &[String]) -> String {
         let (first, last) = (path.first().unwrap().clone(), path.last().unwrap().clone());
         if first.starts_with("berth_") && first != within {
@@ -283,12 +283,12 @@ impl Host {
             Some(path) if path.first().is_some_and(|first| first.starts_with("berth_")) => {
                 self.named(within, &path)
             }
-            // Of another project: its own to keep.
+            // Another project's item is documented there.
             _ => format!("pub use {};\n\n", path.join("::")),
         }
     }
 
-    /// All that a crate exports.
+    /// Returns everything that a crate exports.
     fn whole(&mut self, krate: &str) -> String {
         let source = self.of(krate);
         let mut names: BTreeMap<String, Vec<String>> = source.exports.clone();
@@ -320,10 +320,9 @@ fn the_public_api_is_the_one_that_was_agreed_to() {
         agreed.lines().chain([""]).zip(text.lines().chain([""])).enumerate().find(|(_, (was, is))| was != is)
     {
         panic!(
-            "the public API of berth-embed has changed, first at line {} of host/embed/public-api.txt:\n\
-             - {was}\n+ {is}\n\
-             If it is meant: BERTH_BLESS=1 cargo test --workspace --test public_api, look at the difference \
-             in git, and tell users in CHANGELOG.md",
+            "the public API of berth-embed has changed, first at line {} of host/embed/public-api.txt:\n- \
+            {was}\n+ {is}\nIf this is intended: run BERTH_BLESS=1 cargo test --workspace --test public_api, \
+            review the difference in git, and tell users in CHANGELOG.md",
             line + 1
         );
     }

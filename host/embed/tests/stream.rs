@@ -1,8 +1,5 @@
 //! A resync as a stream of events.
-#![expect(
-    clippy::unwrap_used,
-    reason = "tests; clippy.toml exempts only functions that bear #[test] themselves"
-)]
+#![expect(clippy::unwrap_used, reason = "tests; clippy.toml exempts only functions with #[test]")]
 
 use std::sync::{
     Arc,
@@ -19,8 +16,8 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-/// One account with one region, and so many things that are called by numbers. The read goes on for ever if it
-/// is `endless`; `read` is told when the last page of what there is was taken.
+/// One account with one region, and this many numbered things. With `endless` the read continues forever;
+/// `read` is notified when the last existing page was taken.
 fn things(count: usize, endless: bool, read: &Arc<Notify>) -> FakeSource {
     let read = Arc::clone(read);
     FakeSource::new(|| Ok(vec![account("111122223333", Ok(()))]))
@@ -40,7 +37,7 @@ fn things(count: usize, endless: bool, read: &Arc<Notify>) -> FakeSource {
         })
 }
 
-/// Makes a thing of each number.
+/// Creates a thing from each number.
 fn numbers() -> FakeMapper {
     let kind = json!({
         "kind": "Test::Thing", "scope": "regional",
@@ -138,7 +135,7 @@ async fn a_reader_that_never_reads_stops_nothing_and_learns_how_much_it_missed()
     let (builder, _) = host(5_000, false, &catalog);
     let host = builder.event_buffer(10).observer(Arc::<Count>::clone(&all)).build().unwrap();
     let mut resync = host.start(Mode::Apply);
-    // The catalog hears of the end although nobody has read anything.
+    // The catalog learns of the end although nobody has read anything.
     catalog.ended.notified().await;
     assert_eq!(*catalog.states.lock().unwrap(), ["running", "Completed"]);
 
@@ -149,10 +146,10 @@ async fn a_reader_that_never_reads_stops_nothing_and_learns_how_much_it_missed()
             _ => events += 1,
         }
     }
-    assert_eq!(events, 10, "no more is kept than was asked for");
-    assert_eq!(events + missed, all.0.load(Ordering::Relaxed), "each event is told or counted");
+    assert_eq!(events, 10, "no more events are kept than requested");
+    assert_eq!(events + missed, all.0.load(Ordering::Relaxed), "each event is delivered or counted");
     assert!(missed > 5_000, "{missed}");
-    // What must not be missed is in the report.
+    // The report holds what must not be missed.
     let report = resync.report().await.unwrap();
     assert_eq!((report.totals().counts.created, report.refusals.len()), (4_999, 1));
 }
@@ -164,7 +161,7 @@ async fn the_place_of_a_gap_is_told() {
     let mut resync = builder.event_buffer(2).build().unwrap().start(Mode::Apply);
     read.notified().await;
     let mut told = Vec::new();
-    // Room again: what follows the gap is kept, with the gap before it.
+    // There is room again: the event after the gap is kept, and reports the gap.
     for _ in 0..2 {
         told.push(resync.next().await.unwrap());
     }

@@ -1,4 +1,5 @@
-//! Port's API: one client, and one file for each group of routes. Typed in and out; knows no session.
+//! Port's API: one client, and one file for each group of routes. Input and output are typed; it knows no
+//! session.
 //!
 //! Only these modules name a field of Port's JSON.
 

@@ -1,4 +1,4 @@
-//! Port as a [`Catalog`]: what a resync reads and writes, on top of the API client.
+//! Port as a [`Catalog`]: what a resync reads and writes, based on the API client.
 
 pub(crate) mod blueprints;
 mod delete;
@@ -54,26 +54,26 @@ use crate::{
     },
 };
 
-/// How long requests that are on their way may take once a resync is stopped.
+/// How long requests in flight may take once a resync is stopped.
 const STOP_GRACE: Duration = Duration::from_secs(4);
 
-/// Port as a [`Catalog`]. Make one per process, since the token, the limits of concurrency and the pause
-/// that Port may ask for live in it.
+/// Port as a [`Catalog`]. Create one per process: it holds the token, the concurrency limits and the pause
+/// that Port may ask for.
 pub struct PortCatalog {
-    /// What resyncs and plans work with.
+    /// For resyncs and plans.
     pub(crate) parts: Parts,
-    /// What live events work with: apart from resyncs, so that stopping one does not stop them. Token,
-    /// limits and pauses are shared.
+    /// For live events: separate from resyncs, so that stopping one does not stop them. Token, limits and
+    /// pauses are shared.
     events: Parts,
 }
 
 impl PortCatalog {
-    /// A catalog that sends its requests through `http`, which brings TLS, proxies and the pool of
-    /// connections. Nothing is sent yet.
+    /// Creates a catalog that sends its requests through `http`, which defines TLS, proxies and the
+    /// connection pool. Sends nothing yet.
     ///
     /// # Errors
-    /// A [`Problem`] when the base URL is no HTTP URL, or when type, version or identifier of the
-    /// integration cannot stand in a header.
+    /// A [`Problem`] if the base URL is not an HTTP URL, or if the integration's type, version or identifier
+    /// is not valid in a header.
     pub fn new(config: PortConfig, http: impl Into<berth_http::Client>) -> Result<Self, Problem> {
         let config = Arc::new(config.normalized());
         let client = Arc::new(Client::new(&config, http.into()).map_err(PortError::into_problem)?);
@@ -96,11 +96,11 @@ impl PortCatalog {
         Ok(Self { parts, events })
     }
 
-    /// Opens Port to write entities by hand: no default resource is created, no resync is reported, nothing
-    /// is deleted but what is asked for.
+    /// Opens Port to write entities directly: creates no default resources, reports no resync, and deletes
+    /// only what the caller asks for.
     ///
     /// # Errors
-    /// [`CatalogError`] when it cannot be used.
+    /// [`CatalogError`] if Port cannot be used.
     pub async fn store(&self) -> Result<Opened<Arc<dyn EntityStore>>, CatalogError> {
         self.resume();
         let info = self.parts.look(&[]).await?;
@@ -108,14 +108,14 @@ impl PortCatalog {
         Ok(Opened { info, session: Arc::new(PortSession::new(self.parts.clone(), ByHand(origin))) })
     }
 
-    /// Stops what resyncs and plans do: from now on nothing waits or is repeated, what is on its way has a
-    /// few seconds, and only the end of a resync is still reported. It holds until the next one is opened,
-    /// or until [`resume`](Self::resume).
+    /// Stops resyncs and plans: from now on nothing waits or is retried, requests in flight have a few
+    /// seconds, and only the end of a resync is still reported. This lasts until the next one is opened, or
+    /// until [`resume`](Self::resume).
     pub fn stop(&self) {
         self.parts.client.stop().ask(STOP_GRACE);
     }
 
-    /// Reports the end of a resync that is given up, because who ran it waits for it no longer.
+    /// Reports the end of a resync that its caller has abandoned.
     ///
     /// # Errors
     /// [`CatalogError`], for the log.
@@ -127,19 +127,19 @@ impl PortCatalog {
         }
     }
 
-    /// Takes a [`stop`](Self::stop) back.
+    /// Revokes a [`stop`](Self::stop).
     pub fn resume(&self) {
         self.parts.client.stop().renew();
     }
 
-    /// What was sent so far.
+    /// Returns what was sent so far.
     pub fn stats(&self) -> PortStats {
         self.parts.client.stats()
     }
 }
 
 impl Parts {
-    /// What there is to work on, without changing anything.
+    /// Returns what there is to work on, without changing anything.
     async fn look(&self, defaults: &[KindEntry]) -> Result<CatalogInfo, CatalogError> {
         let installation = self.installation();
         let (mut info, _) = installation.look(defaults).await?;
@@ -157,7 +157,7 @@ impl Parts {
 
 impl Drop for PortCatalog {
     fn drop(&mut self) {
-        // The session knows the state that keeps it.
+        // The session refers to the state that keeps it.
         drop(self.parts.state.take_session());
     }
 }

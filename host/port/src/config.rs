@@ -12,7 +12,7 @@ use url::Url;
 /// The host of Port's API in the EU, the default.
 pub const DEFAULT_BASE_URL: &str = "https://api.getport.io";
 
-/// The most entities that Port takes in one bulk deletion.
+/// The most entities that Port accepts in one bulk deletion.
 const DELETE_BATCH_LIMIT: usize = 100;
 
 /// Settings of a [`PortCatalog`](crate::PortCatalog).
@@ -27,68 +27,68 @@ pub struct PortConfig {
     pub client_id: String,
     /// `OCEAN__PORT__CLIENT_SECRET`.
     pub client_secret: SecretString,
-    /// The integration's identifier, its case kept. Part of the datasource that marks every entity.
+    /// The integration's identifier, with its case. Part of the data source that marks every entity.
     pub integration_identifier: String,
-    /// The integration's type, lower-cased by [`PortCatalog::new`](crate::PortCatalog::new). Part of
-    /// the datasource: another type is another owner.
+    /// The integration's type; [`PortCatalog::new`](crate::PortCatalog::new) converts it to lower case. Part
+    /// of the data source: another type is another owner.
     pub integration_type: String,
-    /// The version that Port shows for the integration. Part of the data source, but an upgrade keeps what
-    /// it owns.
+    /// The version that Port shows for the integration. Part of the data source, but an upgrade keeps its
+    /// entities.
     pub integration_version: String,
-    /// Whether the integration is created where it does not exist. A process that has done so does not do it
-    /// again: who deletes it in Port meanwhile wants it to be gone.
+    /// Whether to create the integration if it does not exist. A process does so only once: an integration
+    /// that is deleted in Port later stays deleted.
     pub install: bool,
-    /// Whether a fresh installation gets the default blueprints and mapping.
+    /// Whether a new installation gets the default blueprints and mapping.
     pub initialize_port_resources: bool,
-    /// Who creates the default resources of a fresh installation; the contract's choice if unset.
+    /// Who creates the default resources of a new installation; `None` for the contract's choice.
     pub create_port_resources_origin: Option<ResourcesOrigin>,
     /// How Port reaches the integration: `{}` for ONCE and POLLING.
     pub changelog_destination: Value,
-    /// What triggered the run; goes with every write.
+    /// What triggered the run; part of every write.
     pub event_type: EventType,
-    /// When resyncs repeat, for Port to show; `None` when they do not.
+    /// The schedule of resyncs, for Port to show; `None` without one.
     pub schedule: Option<ResyncSchedule>,
     /// The most entities in one bulk upsert.
     pub upsert_batch_max_length: usize,
     /// The most bytes in the body of one bulk upsert. A single larger entity is still sent, alone.
     pub upsert_batch_max_bytes: usize,
-    /// The most entities in one bulk deletion; Port takes 100 and no more.
+    /// The most entities in one bulk deletion; Port accepts 100.
     pub delete_batch_max: usize,
-    /// How many entity requests are in flight at once.
+    /// How many entity requests run at once.
     pub concurrency: usize,
     /// How failed requests are retried.
     pub retry: RetryPolicy,
-    /// How long requests are retried without one success; then a resync ends.
+    /// How long requests are retried without a success before a resync ends.
     pub outage: Duration,
-    /// The most bytes of one answer, also after decompression.
+    /// The most bytes of one response, including after decompression.
     pub max_response_bytes: usize,
-    /// Who maps what is read, where the organization lets it choose. `OCEAN__PROCESSING_MODE`.
+    /// Who maps what is read, if the organization supports the choice. `OCEAN__PROCESSING_MODE`.
     pub processing_mode: ProcessingMode,
-    /// Whether and how raw data is written, where the organization takes it.
+    /// Whether and how raw data is written, if the organization accepts it.
     pub raw_data: RawDataConfig,
-    /// Whether a few documents of each kind are shown in Port's editor of mappings, without what looks
-    /// like a secret. `OCEAN__SEND_RAW_DATA_EXAMPLES`.
+    /// Whether to show a few documents of each kind in Port's mapping editor, without values that look like
+    /// secrets. `OCEAN__SEND_RAW_DATA_EXAMPLES`.
     pub send_raw_data_examples: bool,
-    /// Variables that a mapping may ask for by `selector.exportEnvVariables`; others are sent as null.
+    /// Variables that a mapping may request with `selector.exportEnvVariables`; others are sent as null.
     pub exported_variables: BTreeMap<String, SecretString>,
     /// How long the organization's feature flags are cached.
     pub feature_flags_ttl: Duration,
-    /// How often Port is asked whether somebody aborted a resync whose raw data it maps.
+    /// How often to check whether someone aborted a resync whose raw data Port maps.
     pub abort_poll: Duration,
-    /// How often Port gets a heartbeat while a resync runs.
+    /// How often to send a heartbeat while a resync runs.
     pub heartbeat_interval: Duration,
-    /// Domains beside the API's own and those of Port at which Port may have metrics, logs and raw data
-    /// sent to. The token goes there, too. `OCEAN__INGEST_DOMAINS`.
+    /// Additional domains that Port may have metrics, logs and raw data sent to, besides the API's own and
+    /// Port's. The token goes there, too. `OCEAN__INGEST_DOMAINS`.
     pub ingest_domains: Vec<String>,
-    /// Who gets a copy of each metric, if anybody. `OCEAN__METRICS__WEBHOOK_URL`.
+    /// The receiver of a copy of each metric, if any. `OCEAN__METRICS__WEBHOOK_URL`.
     pub metrics_webhook: Option<Url>,
-    /// Secrets that no shipped log may hold, beside the client's own. Very short ones are not looked
-    /// for: they would be found everywhere.
+    /// Secrets that no shipped log may hold, in addition to the client's own. Very short ones are ignored:
+    /// they would match everywhere.
     pub secrets: Vec<SecretString>,
 }
 
 impl PortConfig {
-    /// A configuration with the defaults of the contract.
+    /// Creates a configuration with the defaults of the contract.
     pub fn new(
         client_id: impl Into<String>,
         client_secret: SecretString,
@@ -157,7 +157,7 @@ pub enum ResourcesOrigin {
 }
 
 impl ResourcesOrigin {
-    /// The value as settings and the wire spell it.
+    /// Returns the value as in settings and Port's JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Empty => "Empty",
@@ -179,11 +179,11 @@ impl std::str::FromStr for ResourcesOrigin {
     }
 }
 
-/// `OCEAN__PROCESSING_MODE`: who makes entities of what is read. The organization's feature flags
-/// decide as well.
+/// `OCEAN__PROCESSING_MODE`: who creates entities from what is read. The organization's feature flags decide
+/// as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessingMode {
-    /// Port, from raw data (its "data source processor"), where the organization has that; else as
+    /// Port, from raw data (its "data source processor"), if the organization supports it; otherwise like
     /// [`OceanCore`](Self::OceanCore).
     Dsp,
     /// The integration.
@@ -191,7 +191,7 @@ pub enum ProcessingMode {
 }
 
 impl ProcessingMode {
-    /// The value as settings and the wire spell it.
+    /// Returns the value as in settings and Port's JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dsp => "dsp",
@@ -214,15 +214,15 @@ impl std::str::FromStr for ProcessingMode {
 /// How raw data is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawDataConfig {
-    /// Whether at all. `OCEAN__LAKEHOUSE_ENABLED`.
+    /// Whether to write raw data. `OCEAN__LAKEHOUSE_ENABLED`.
     pub enabled: bool,
-    /// A batch that comes so long after its kind's last write takes all before it along.
+    /// A batch that arrives this long after its kind's last write is written, with all before it.
     /// `OCEAN__LAKEHOUSE_BUFFER_INTERVAL_SECONDS`.
     pub flush_interval: Duration,
-    /// So many batches of a kind are written together. `OCEAN__LAKEHOUSE_BUFFER_MAX_COUNT`.
+    /// How many batches of a kind are written together. `OCEAN__LAKEHOUSE_BUFFER_MAX_COUNT`.
     pub flush_batches: usize,
-    /// Bytes of raw data that are gathered or being written at any time, over all kinds. The contract
-    /// allows 100 MiB for one kind, but several are read at once here.
+    /// The most bytes of raw data that are collected or being written at any time, over all kinds. The
+    /// contract allows 100 MiB for one kind, but Berth reads several at once.
     pub memory_bytes: usize,
 }
 
@@ -240,7 +240,7 @@ impl Default for RawDataConfig {
 /// What triggered a run: `ocean_info_event_type` of every write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventType {
-    /// A full resync. Only this one carries a resync id.
+    /// A full resync. Only this one has a resync ID.
     Resync,
     /// An incremental resync.
     IncrementalResync,
@@ -257,7 +257,7 @@ impl EventType {
         }
     }
 
-    /// The same in raw data.
+    /// Returns its name in raw data.
     pub(crate) fn as_raw(self) -> &'static str {
         match self {
             Self::Resync | Self::IncrementalResync => "resync",
@@ -266,17 +266,17 @@ impl EventType {
     }
 }
 
-/// Resyncs that repeat.
+/// A schedule of resyncs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResyncSchedule {
     /// Minutes between two resyncs, 1 or more.
     pub interval_minutes: u32,
-    /// The time that intervals are counted from: the start of the process.
+    /// The start of the intervals: the start of the process.
     pub since: SystemTime,
 }
 
 impl ResyncSchedule {
-    /// The first tick after `now`.
+    /// Returns the first tick after `now`.
     pub(crate) fn next(&self, now: SystemTime) -> SystemTime {
         let interval = Duration::from_secs(60 * u64::from(self.interval_minutes.max(1)));
         let passed = now.duration_since(self.since).unwrap_or_default();
@@ -285,17 +285,17 @@ impl ResyncSchedule {
     }
 }
 
-/// How failed requests are retried: the delay before retry `n` is `base × 2^(n-1)`, a tenth more
-/// or less, unless the answer says how long to wait.
+/// How failed requests are retried: the delay before retry `n` is `base × 2^(n-1)`, plus or minus a tenth,
+/// unless the response says how long to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// The most retries of a request.
     pub retries: u32,
     /// The delay before the first retry.
     pub base: Duration,
-    /// The longest delay, whether Port asks for it or not.
+    /// The longest delay, even if Port asks for a longer one.
     pub cap: Duration,
-    /// How long one request may take.
+    /// The timeout of one request.
     pub timeout: Duration,
 }
 

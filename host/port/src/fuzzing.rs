@@ -1,4 +1,4 @@
-//! Port's answers as they are read, without Port: for the fuzzer, which is a crate of its own.
+//! Parses Port's responses without Port, for the fuzzer, which is a separate crate.
 
 use serde::de::DeserializeOwned;
 
@@ -10,8 +10,8 @@ use crate::api::{
     organization, search, values,
 };
 
-/// Takes a body for the answer to each request that has one. Gives what is wrong with it for those to which
-/// it is no answer.
+/// Parses a body as the response to each request that has one. Returns the errors of those that do not accept
+/// it.
 pub fn complaints(body: &[u8]) -> Vec<String> {
     fn read<T: DeserializeOwned>(body: &[u8], then: impl FnOnce(T)) -> Option<String> {
         from_body(body).map(then).err()

@@ -1,5 +1,5 @@
-//! What a long-running service needs of Port beside the resyncs: requests for resyncs, the Kafka feed of
-//! them, feature flags, and the log that Port shows.
+//! What a long-running service needs from Port in addition to resyncs: requests for resyncs, their Kafka
+//! feed, feature flags, and the log that Port shows.
 
 mod kafka;
 mod logs;
@@ -21,11 +21,11 @@ use crate::{
     catalog::{blueprints, flags::FeatureFlags, ingest::IngestAddresses, process_state::ProcessState},
 };
 
-/// The organization's flag that lets live events be followed.
+/// The organization's flag that enables live events.
 pub const LIVE_EVENTS_FLAG: &str = "AWS_V3_LIVE_EVENTS_ENABLED";
 
-/// Port as a long-running service uses it, beside the [`PortCatalog`] that its resyncs write to. Cheap to
-/// clone; token, limits and pauses are those of the catalog.
+/// Port for a long-running service, next to the [`PortCatalog`] that its resyncs write to. Cheap to clone;
+/// shares the catalog's token, limits and pauses.
 #[derive(Clone)]
 pub struct PortService {
     config: Arc<PortConfig>,
@@ -43,7 +43,7 @@ impl fmt::Debug for PortService {
 }
 
 impl PortService {
-    /// The service beside a catalog.
+    /// Returns the service of a catalog.
     pub fn of(catalog: &PortCatalog) -> Self {
         let parts = &catalog.parts;
         let config = &parts.config;
@@ -58,88 +58,89 @@ impl PortService {
         }
     }
 
-    /// Whether the organization has a feature flag; see [`feature_flags`](Self::feature_flags).
+    /// Returns whether the organization has a feature flag; see [`feature_flags`](Self::feature_flags).
     ///
     /// # Errors
-    /// A [`Problem`] when Port does not answer.
+    /// A [`Problem`] if Port does not respond.
     pub async fn has_flag(&self, flag: &str) -> Result<bool, Problem> {
         Ok(self.feature_flags().await?.iter().any(|known| known == flag))
     }
 
-    /// The organization's feature flags, cached for
+    /// Returns the organization's feature flags, cached for
     /// [`feature_flags_ttl`](PortConfig::feature_flags_ttl).
     ///
     /// # Errors
-    /// A [`Problem`] when Port does not answer.
+    /// A [`Problem`] if Port does not respond.
     pub async fn feature_flags(&self) -> Result<Arc<[String]>, Problem> {
         self.flags.get(&self.client).await.map_err(PortError::into_problem)
     }
 
-    /// When somebody last asked Port for a resync of this integration (the button in Port, a change
-    /// of the mapping), by Port's clock; `None` when nobody has.
+    /// Returns when someone last requested a resync of this integration in Port (with the button, or by a
+    /// change of the mapping), by Port's clock; `None` without a request.
     ///
     /// # Errors
-    /// A [`Problem`] when Port does not answer, or does not know the integration (yet).
+    /// A [`Problem`] if Port does not respond, or does not know the integration (yet).
     pub async fn resync_request(&self) -> Result<Option<SystemTime>, Problem> {
         let identifier = &self.config.integration_identifier;
         self.client.resync_request(identifier).await.map_err(PortError::into_problem)
     }
 
-    /// Where Port announces resync requests of this integration over Kafka, and with which
-    /// credentials to listen there; without credentials when brokers ask for none (`secured` is
-    /// false).
+    /// Returns where Port sends resync requests of this integration over Kafka, and the credentials to
+    /// receive them; without credentials if the brokers need none (`secured` is false).
     ///
     /// # Errors
-    /// [`FeedError`], which says whether another try may help.
+    /// [`FeedError`], which says whether a retry may help.
     pub async fn request_feed(&self, secured: bool) -> Result<RequestFeed, FeedError> {
         kafka::feed(&self.client, &self.config, secured).await
     }
 
-    /// When Port noted the start of this process's last resync, by Port's clock: it serves every
-    /// [`resync_request`](Self::resync_request) before. `None` when there was none, or Port did not say.
+    /// Returns when Port recorded the start of this process's last resync, by Port's clock: it serves every
+    /// earlier [`resync_request`](Self::resync_request). Returns `None` if there was none, or Port did not
+    /// say.
     pub fn last_begun(&self) -> Option<SystemTime> {
         self.state.begun()
     }
 
-    /// Whether this process has set up the integration, so that only another start may install it again.
+    /// Returns whether this process has set up the integration, so that only another start may install it
+    /// again.
     pub fn is_installed(&self) -> bool {
         self.state.is_installed() || !self.config.install
     }
 
-    /// Whether the integration was missing when a resync wanted to begin, because somebody deleted it in
-    /// Port. It is not installed again by the same process.
+    /// Returns whether the integration was missing when a resync was about to start, because someone deleted
+    /// it in Port. The same process does not install it again.
     pub fn is_deleted(&self) -> bool {
         self.state.is_deleted()
     }
 
-    /// The id of the resync that runs now, by which Port knows it.
+    /// Returns Port's ID of the running resync.
     pub fn running(&self) -> Option<Uuid> {
         self.state.running()
     }
 
-    /// Whether Port takes logs; `None` as long as it is not known, which is before the catalog is opened.
+    /// Returns whether Port accepts logs; `None` if unknown, which is before the catalog is opened.
     pub fn takes_logs(&self) -> Option<bool> {
         self.addresses.is_known().then(|| self.addresses.logs().is_some())
     }
 
-    /// Sends records of the log for Port to show. The [configured](PortConfig::secrets) secrets, and
-    /// whatever looks like one, are masked in them. Not repeated when Port may have taken them.
+    /// Sends log records for Port to show. Masks the [configured](PortConfig::secrets) secrets, and
+    /// everything that looks like one. Not retried if Port may have accepted them.
     ///
-    /// Whatever this logs itself must not be shipped in turn.
+    /// Log lines of this call itself must not be shipped.
     ///
     /// # Errors
-    /// A [`Problem`] when Port does not take them, or [names no address](Self::takes_logs) for them.
+    /// A [`Problem`] if Port rejects them, or [names no address](Self::takes_logs) for them.
     pub async fn ship_logs(&self, records: Vec<LogRecord>) -> Result<(), Problem> {
         logs::ship(&self.client, self.addresses.logs(), &self.redactor, records)
             .await
             .map_err(PortError::into_problem)
     }
 
-    /// Creates the blueprints of kinds, as far as they do not exist; those that do are left alone. Returns
-    /// which were created.
+    /// Creates the blueprints of kinds that do not exist; existing ones stay unchanged. Returns those
+    /// created.
     ///
     /// # Errors
-    /// A [`Problem`] when Port does not say which exist, or refuses one. Then none is created.
+    /// A [`Problem`] if Port does not say which exist, or refuses one. Then none is created.
     pub async fn create_missing_blueprints(&self, kinds: &[KindEntry]) -> Result<Vec<BlueprintId>, Problem> {
         let survey = blueprints::survey(&self.client, kinds).await.map_err(PortError::into_problem)?;
         blueprints::create(&self.client, &survey.missing).await.map_err(PortError::into_problem)?;

@@ -1,4 +1,4 @@
-//! [`PortCatalog`] against the stand-in: what is sent, in which order, and how refusals end.
+//! [`PortCatalog`] with the fake Port: what it sends, in which order, and how refusals end.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
@@ -86,7 +86,7 @@ fn default_config() -> Value {
     })
 }
 
-/// The integration as the peer leaves it behind, but for the version.
+/// The integration as Ocean leaves it, except for the version.
 fn installed() -> Value {
     json!({
         "installationId": ID, "installationAppType": "aws-v3", "version": "1.2.3",
@@ -96,7 +96,7 @@ fn installed() -> Value {
     })
 }
 
-/// A stand-in with both blueprints and the integration in place.
+/// A fake Port with both blueprints and the integration.
 async fn furnished() -> PortStandIn {
     let stand_in = stand_in().await;
     stand_in.seed_blueprint(&account()).unwrap();
@@ -199,7 +199,7 @@ async fn a_first_installation_follows_the_order_of_the_contract() {
     assert_eq!(serde_json::to_value(&session.config).unwrap(), default_config());
     assert!(session.notes.contains(&"created blueprint ec2Instance".to_owned()), "{:?}", session.notes);
 
-    // A later resync of the process asks for the mapping only; another process finds all in place.
+    // A later resync of the process reads only the mapping; another process finds everything in place.
     stand_in.clear_requests();
     let again = catalog.open(&defaults()).await.unwrap();
     assert_eq!(self::calls(&stand_in.requests()), [format!("GET {integration}")]);
@@ -216,19 +216,19 @@ async fn what_somebody_deleted_in_port_only_a_start_installs_again() {
     stand_in.clear_requests();
     let mut renewed = config(&stand_in);
     renewed.install = false;
-    // Neither a further resync, nor one by new settings, nor an event.
+    // Neither a further resync, nor one with new settings, nor an event.
     for catalog in [&catalog, &common::catalog(renewed)] {
         let error = catalog.open(&defaults()).await.unwrap_err();
-        assert!(error.0.message.contains("somebody deleted the data source"), "{error}");
+        assert!(error.0.message.contains("someone deleted the data source"), "{error}");
         assert!(error.0.remedy.is_some() && PortService::of(catalog).is_deleted());
     }
     let error = catalog.follow(&defaults()).await.unwrap_err();
-    assert!(error.0.message.contains("somebody deleted the data source"), "{error}");
+    assert!(error.0.message.contains("someone deleted the data source"), "{error}");
     assert!(error.0.remedy.is_some());
     assert!(!stand_in.requests().iter().any(LoggedRequest::writes));
     assert_eq!(stand_in.integration(ID), None);
 
-    // Another process does, and this one goes on.
+    // Another process does, and this one continues.
     common::catalog(config(&stand_in)).open(&defaults()).await.unwrap();
     assert!(stand_in.integration(ID).is_some());
     catalog.open(&defaults()).await.unwrap();
@@ -266,7 +266,7 @@ async fn an_existing_blueprint_keeps_the_others_from_being_created_and_is_left_a
     let session = catalog(config(&stand_in)).open(&defaults()).await.unwrap();
     assert_eq!(stand_in.blueprint("awsAccount").unwrap(), own);
     assert_eq!(stand_in.blueprint("ec2Instance"), None);
-    let told = session.notes.iter().any(|note| note.starts_with("blueprint ec2Instance is missing"));
+    let told = session.notes.iter().any(|note| note.starts_with("blueprint ec2Instance does not exist"));
     assert!(told, "{:?}", session.notes);
     assert_eq!(stand_in.integration(ID).unwrap()["arePortResourcesInitialized"], true);
 }
@@ -404,7 +404,7 @@ async fn a_token_that_stops_working_in_mid_run_is_renewed_once_for_all() {
     let report = catalog.upsert(&id("ec2Instance"), &entities, WRITE).await;
     assert!(report.outcomes.iter().all(|outcome| *outcome == UpsertOutcome::Created), "{report:?}");
     assert_eq!(stand_in.count("access_token"), 1);
-    // A call that is never repeated otherwise gets a new token too.
+    // A call that is otherwise never retried also gets a new token.
     stand_in.expire_tokens();
     catalog.end(ResyncStatus::Completed).await.unwrap();
     assert_eq!(stand_in.count("access_token"), 2);
@@ -490,7 +490,7 @@ async fn a_creation_is_repeated_only_when_port_cannot_have_acted() {
         let opened = catalog(config(&stand_in)).open(&defaults()).await;
         let sent = stand_in.requests().iter().filter(|request| request.call() == create).count();
         assert_eq!((sent, opened.is_ok()), (requests, requests == 2), "{opened:?}");
-        // The next start finds whatever the first one left, and completes it.
+        // The next start finds what the first one left, and completes it.
         catalog(config(&stand_in)).open(&defaults()).await.unwrap();
     }
 }
@@ -503,7 +503,7 @@ async fn a_broken_connection_is_repeated_where_that_is_safe() {
     stand_in.fail(Fault::on("entities/bulk").drop_connection());
     let entities = [instance_entity("i-1", json!({}), json!({}))];
     let report = catalog.upsert(&id("ec2Instance"), &entities, WRITE).await;
-    // The first request did its work before its answer was lost.
+    // The first request had its effect before its response was lost.
     assert_eq!(report.outcomes, [UpsertOutcome::Updated]);
 
     stand_in.fail(Fault::on("entities/bulk").drop_connection().times(9));
@@ -664,7 +664,7 @@ async fn bulks_keep_to_both_limits_and_halve_when_port_wants_less() {
     sizes.sort_unstable();
     assert_eq!(sizes, [1, 3, 3, 3, 20, 20, 20]);
 
-    // Port may want less than it is known to take: down to single entities, and one is too large.
+    // Port may accept less than usual: down to single entities, and one is too large.
     stand_in.change_options(|options| options.bulk_max_bytes = 4_000);
     stand_in.clear_requests();
     let entities: Vec<Entity> = (80..84).map(|n| sized(n, if n == 82 { 6_000 } else { 1_000 })).collect();
@@ -717,9 +717,9 @@ async fn a_relation_that_port_does_not_take_costs_its_entity_alone() {
     assert_eq!(report.outcomes[0], UpsertOutcome::Created);
     let UpsertOutcome::Refused(problem) = &report.outcomes[1] else { panic!("{report:?}") };
     assert!(problem.message.contains("relations.account"), "{problem}");
-    assert_eq!(sent(&stand_in, "entities/bulk").len(), 1, "it is not sent at all");
+    assert_eq!(sent(&stand_in, "entities/bulk").len(), 1, "it is not sent");
 
-    // What Port has from before can be found and deleted all the same.
+    // What Port has from before can still be found and deleted.
     stand_in.seed_entity("ec2Instance", &json!({"identifier": "an old one"}), EXPORTER).unwrap();
     let old = key("ec2Instance", "an old one");
     assert_eq!(catalog.current(slice::from_ref(&old), &FieldSet::default()).await.unwrap().len(), 1);
@@ -788,8 +788,8 @@ async fn a_search_asks_for_the_mapped_fields_of_what_is_owned() {
     assert_eq!(one.relations["account"], "111122223333");
     assert_eq!((&one.title, &one.team), (&Some(json!("old")), &None));
 
-    // One search for each blueprint, and another one where something is missing: after Port's list of
-    // integrations, which is asked for once, it may have been written by any version.
+    // One search for each blueprint, and another one if something is missing: after Port's list of
+    // integrations, which is read once, any version may have written it.
     let searches = sent(&stand_in, "search");
     assert_eq!((searches.len(), stand_in.count("GET /v1/integration")), (4, 1));
     let first = searches.iter().find(|search| search.body.to_string().contains("\"i-0\"")).unwrap();
@@ -817,7 +817,7 @@ async fn a_search_asks_for_the_mapped_fields_of_what_is_owned() {
         ])
     );
 
-    // From then on, one search is enough for whatever is there.
+    // From then on, one search is enough for whatever exists.
     stand_in.clear_requests();
     assert_eq!(catalog.current(&keys, &fields).await.unwrap().len(), 119);
     let again = sent(&stand_in, "");
@@ -850,7 +850,7 @@ async fn a_port_without_searches_in_pages_or_of_many_entities_is_asked_as_before
         for _ in 0..2 {
             assert_eq!(catalog.current(&keys, &FieldSet::default()).await.unwrap().len(), 120, "{status}");
         }
-        // Asked once, and not again.
+        // Read once, and not again.
         assert_eq!(
             [stand_in.count(PAGED), stand_in.count("POST /v1/entities/search") / 2],
             searches,
@@ -878,7 +878,7 @@ async fn what_is_owned_comes_in_pages_and_without_other_owners() {
     seed(32, "port-ocean/aws-v3/1.2.3/Other/exporter", early);
     seed(33, "port-ocean/aws/1.2.3/My-Berth/exporter", early);
     let catalog = catalog(config(&stand_in));
-    // It is the first of February, by Port's clock.
+    // By Port's clock, it is the first of February.
     let february = SystemTime::UNIX_EPOCH + Duration::from_hours(491_640);
     let ahead = SystemTime::now().duration_since(february).unwrap().as_secs();
     stand_in.set_clock_ahead(-i64::try_from(ahead).unwrap());
@@ -1047,7 +1047,7 @@ async fn a_resync_request_is_newer_than_the_resync_before_it_and_older_than_the_
     catalog.open(&[]).await.unwrap();
     catalog.begin(SystemTime::now()).await.unwrap();
     let first = PortService::of(&catalog).last_begun().unwrap();
-    // Port's times are told in milliseconds.
+    // Port's times are in milliseconds.
     tokio::time::sleep(Duration::from_millis(2)).await;
     stand_in.request_resync(ID);
     let request = PortService::of(&catalog).resync_request().await.unwrap().unwrap();
@@ -1096,7 +1096,7 @@ async fn the_feed_of_requests_follows_the_organization_and_the_settings() {
         ("org_stand_in.integration.resync.requests", "no-security")
     );
     assert!(feed.credentials.is_none());
-    assert_eq!(stand_in.count("kafka-credentials"), asked, "nothing is asked for that nobody needs");
+    assert_eq!(stand_in.count("kafka-credentials"), asked, "no unneeded request is sent");
 }
 
 #[tokio::test]
@@ -1126,7 +1126,7 @@ async fn events_are_written_as_such_and_do_not_disturb_a_resync() {
     let written = [instance_entity("i-1", json!({}), json!({}))];
     resync.upsert(&id("ec2Instance"), &written, WRITE).await;
     port.clear_requests();
-    // In the middle of the resync an event comes.
+    // An event arrives during the resync.
     events.follow(&defaults()).await.unwrap();
     events.upsert(&id("ec2Instance"), &written, WRITE).await;
     resync.upsert(&id("ec2Instance"), &written, WRITE).await;
@@ -1141,7 +1141,7 @@ async fn events_are_written_as_such_and_do_not_disturb_a_resync() {
     assert_eq!(writes, [event.clone(), of_resync, event]);
     assert_eq!(port.count("/auth/access_token"), 0, "they share the token");
 
-    // The organization's flags were asked for when the resync began, and are good for a while.
+    // The organization's flags were read when the resync started, and are cached for a while.
     for catalog in [&events, &resync, &events] {
         assert!(PortService::of(catalog).has_flag(LIVE_EVENTS_FLAG).await.unwrap());
         assert!(!PortService::of(catalog).has_flag("ANOTHER").await.unwrap());

@@ -1,5 +1,4 @@
-//! [`PortCatalog`] against the stand-in: whose an entity is, what a deletion would take along, and when
-//! that is, by Port's clock.
+//! [`PortCatalog`] with the fake Port: who owns an entity, what a deletion also removes, and Port's clock.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
@@ -19,7 +18,7 @@ const LIST: &str = "GET /v1/integration";
 const SEARCH: &str = "entities/search";
 const LISTING: &str = "POST /v1/blueprints/entities/datasource-entities";
 
-/// The data source of an integration.
+/// Returns the data source of an integration.
 fn by(version: &str, integration: &str) -> String {
     format!("port-ocean/aws-v3/{version}/{integration}/exporter")
 }
@@ -32,7 +31,7 @@ fn keys(identifiers: &[&str]) -> Vec<EntityKey> {
     identifiers.iter().map(|identifier| key("vm", identifier)).collect()
 }
 
-/// Port with two blueprints and the integrations named, all of version 1.2.3.
+/// Returns a Port with two blueprints and the named integrations, all of version 1.2.3.
 async fn port(integrations: &[&str]) -> PortStandIn {
     let stand_in = PortStandIn::start(StandInOptions::default()).await.unwrap();
     let blueprint = |identifier: &str, relations: Value| {
@@ -60,7 +59,7 @@ fn named(stand_in: &PortStandIn, identifier: &str) -> PortConfig {
     config
 }
 
-/// A catalog of an integration, opened.
+/// Returns the opened catalog of an integration.
 async fn opened(stand_in: &PortStandIn, identifier: &str) -> Work {
     let catalog = catalog(named(stand_in, identifier));
     catalog.open(&[]).await.unwrap();
@@ -84,7 +83,7 @@ async fn listed(catalog: &Work) -> BTreeSet<String> {
     pages.into_iter().flatten().map(|entity| entity.key.identifier).collect()
 }
 
-/// What is foreign, with a mark where it may be taken over.
+/// Returns what is foreign, with a mark if it may be taken over.
 async fn foreign(catalog: &Work, identifiers: &[&str], adoption: &Adoption) -> BTreeSet<String> {
     let found = catalog.foreign(&keys(identifiers), adoption).await.unwrap();
     found
@@ -101,7 +100,7 @@ fn sent(stand_in: &PortStandIn, call: &str) -> Vec<LoggedRequest> {
     stand_in.requests().into_iter().filter(|request| request.call() == call).collect()
 }
 
-/// How often the integrations were listed.
+/// Returns how often the integrations were listed.
 fn lists(stand_in: &PortStandIn) -> usize {
     sent(stand_in, LIST).len()
 }
@@ -117,7 +116,7 @@ async fn integrations_whose_names_end_alike_do_not_own_each_others_entities() {
     seed(&stand_in, "theirs-old", &by("0.9.0", "team/sec"));
     let all = ["own", "own-old", "theirs", "theirs-old", "nowhere"];
     let sec = opened(&stand_in, "sec").await;
-    // The listing cannot tell them apart.
+    // The listing cannot distinguish them.
     assert_eq!(listed(&sec).await.len(), 4);
     assert_eq!(current(&sec, &all).await, set(&["own", "own-old"]));
     let team = opened(&stand_in, "team/sec").await;
@@ -133,7 +132,7 @@ async fn what_known_versions_wrote_costs_no_additional_request() {
     let mut newer = named(&stand_in, "sec");
     newer.integration_version = "2.0.0".into();
     let newer = catalog(newer);
-    // The version before the upgrade is read when the session opens.
+    // The session reads the version before the upgrade when it opens.
     newer.open(&[]).await.unwrap();
     newer.begin(std::time::SystemTime::now()).await.unwrap();
     seed(&stand_in, "before", &by("1.2.3", "sec"));
@@ -145,12 +144,12 @@ async fn what_known_versions_wrote_costs_no_additional_request() {
     }
     assert_eq!((stand_in.count(SEARCH), stand_in.requests().len()), (3, 3));
 
-    // Something is missing: Port lists its integrations once, and the rest is looked for.
+    // Something is missing: Port lists its integrations once, and the rest is searched.
     assert_eq!(current(&newer, &["after", "long-ago"]).await, set(&["after", "long-ago"]));
     assert_eq!((stand_in.count(SEARCH), lists(&stand_in)), (5, 1));
     assert_eq!(current(&newer, &["after", "long-ago"]).await, set(&["after", "long-ago"]));
     assert_eq!((stand_in.count(SEARCH), lists(&stand_in)), (6, 1));
-    // The next session asks again.
+    // The next session reads them again.
     newer.open(&[]).await.unwrap();
     assert_eq!(current(&newer, &["long-ago"]).await, set(&["long-ago"]));
     assert_eq!(lists(&stand_in), 2);
@@ -171,13 +170,13 @@ async fn without_a_list_of_integrations_only_known_versions_are_certain() {
         seed(&stand_in, "theirs", &by("1.2.3", "team/sec"));
         seed(&stand_in, "persons", "UI");
         let sec = opened(&stand_in, "sec").await;
-        // A failure is tried once more.
+        // A failure is retried once.
         let tries = if fault.status == Some(500) { 2 } else { 1 };
         stand_in.fail(fault);
         let all = ["own", "own-old", "theirs", "persons"];
         assert_eq!(current(&sec, &all).await, set(&["own"]));
         assert_eq!(current(&sec, &all).await, set(&["own"]));
-        // What an older version may have written is written to again, and is certain from then on.
+        // Entities that an older version may have written are written again, and are certain from then on.
         assert_eq!(foreign(&sec, &all, &Adoption::Never).await, set(&["theirs", "persons"]));
         assert_eq!((lists(&stand_in), stand_in.count(SEARCH)), (tries, 4));
         let entity = Entity::new(BlueprintId::new("vm").unwrap(), "own-old");
@@ -190,7 +189,7 @@ async fn without_a_list_of_integrations_only_known_versions_are_certain() {
 
 #[tokio::test]
 async fn an_integration_that_was_removed_keeps_its_entities() {
-    // Port lists no `team/sec` any more.
+    // Port no longer lists `team/sec`.
     let stand_in = port(&["sec"]).await;
     seed(&stand_in, "own-old", &by("0.9.0", "sec"));
     seed(&stand_in, "theirs", &by("1.2.3", "team/sec"));
@@ -209,7 +208,7 @@ async fn rules_that_port_refuses_leave_known_versions_certain() {
     seed(&stand_in, "theirs", &by("1.2.3", "team/sec"));
     let all = ["own", "own-old", "theirs"];
     let sec = opened(&stand_in, "sec").await;
-    // The first search is taken, the one for what is missing is not, and is not tried again.
+    // The first search is accepted, the one for missing entities is not, and is not retried.
     stand_in.fail(Fault::on(SEARCH));
     stand_in.fail(Fault::on(SEARCH).status(422));
     for searches in [2, 3] {
@@ -256,7 +255,7 @@ async fn a_first_load_costs_one_search_for_each_blueprint() {
     assert_eq!(search.body["include"], json!(["blueprint", "identifier"]));
     assert_eq!(foreign(&sec, &["new", "persons"], &Adoption::Never).await, set(&["persons"]));
 
-    // What is known of others is no older than the session.
+    // What is known about others is no older than the session.
     seed(&stand_in, "persons-2", "UI");
     assert_eq!(foreign(&sec, &["persons-2"], &Adoption::Never).await, set(&[]));
     sec.open(&[]).await.unwrap();
@@ -278,7 +277,7 @@ async fn a_query_that_port_refuses_is_replaced_by_a_look_for_each_entity() {
     assert_eq!(foreign(&sec, &["new", "newer"], &Adoption::Never).await, set(&[]));
     assert_eq!(stand_in.requests().len(), 1);
 
-    // No refusal, and no answer either.
+    // Neither a refusal nor a response.
     sec.open(&[]).await.unwrap();
     stand_in.fail(Fault::on(SEARCH).status(500).times(2));
     sec.foreign(&keys(&all), &Adoption::Never).await.unwrap_err();
@@ -305,7 +304,7 @@ async fn an_entity_that_a_relation_brought_into_being_belongs_to_nobody() {
     let sec = opened(&stand_in, "sec").await;
     assert_eq!(foreign(&sec, &all, &Adoption::Never).await, somebodys);
 
-    // Port does not tell which ones nobody wrote to: the list, the entities, and then the refusal.
+    // Port does not say which ones nobody wrote: the list, the entities, and then the refusal.
     sec.open(&[]).await.unwrap();
     stand_in.fail(Fault::on(SEARCH).times(2).latency(Duration::ZERO));
     stand_in.fail(Fault::on(SEARCH).status(422));
@@ -329,7 +328,7 @@ async fn only_what_the_named_integration_wrote_is_adopted_from_it() {
         if !listed {
             stand_in.fail(Fault::on(LIST).status(404));
         }
-        // Without a list, only what the version wrote that its document names is certain.
+        // Without a list, only what the version in its document wrote is certain.
         let old_2 = if listed { "old-2!" } else { "old-2" };
         let expected = set(&["old-1!", old_2, "team-old", "other-type", "persons"]);
         assert_eq!(foreign(&sec, &all, &from).await, expected);

@@ -1,5 +1,5 @@
-//! [`PortCatalog`] with an organization that takes raw data: what is written, what Port is told, and
-//! how both end.
+//! [`PortCatalog`] with an organization that accepts raw data: what is written, what Port learns, and how
+//! both end.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
@@ -40,7 +40,7 @@ fn mapping() -> Value {
     })
 }
 
-/// A stand-in of an organization with these flags, where the integration is installed.
+/// Returns a fake Port whose organization has these flags and an installed integration.
 async fn stand_in(flags: &[&str]) -> PortStandIn {
     let options = StandInOptions {
         feature_flags: flags.iter().map(ToString::to_string).collect(),
@@ -56,7 +56,7 @@ async fn stand_in(flags: &[&str]) -> PortStandIn {
     stand_in
 }
 
-/// Reaches this stand-in, and asks often whether the resync has been aborted.
+/// Returns the settings for this fake, which check often whether the resync has been aborted.
 fn config(stand_in: &PortStandIn) -> PortConfig {
     let mut config = common::config(stand_in);
     config.retry.retries = 2;
@@ -70,7 +70,7 @@ async fn opened(catalog: &Work) -> CatalogInfo {
     session
 }
 
-/// A catalog whose resync has begun, with both kinds.
+/// Returns a catalog whose resync has started, with both kinds.
 async fn begun(config: PortConfig) -> Work {
     let catalog = catalog(config);
     assert_eq!(opened(&catalog).await.processing, Processing::Documents);
@@ -175,8 +175,8 @@ async fn flags_are_believed_for_a_while_and_a_change_of_them_is_followed() {
 async fn without_a_usable_address_for_raw_data_nothing_is_read_or_it_is_left_out() {
     for (address, said) in [
         (json!({}), "names none"),
-        (json!({"ingestUrl": "nowhere"}), "no URL"),
-        (json!({"ingestUrl": "ftp://ingest.example"}), "not reached by https"),
+        (json!({"ingestUrl": "nowhere"}), "not a URL"),
+        (json!({"ingestUrl": "ftp://ingest.example"}), "does not use https"),
         (json!({"ingestUrl": "https://ingest.example"}), "domain of Port's API"),
     ] {
         let stand_in = stand_in(&FLAGS).await;
@@ -251,7 +251,7 @@ async fn a_resync_of_raw_data_is_told_from_begin_to_end() {
     for (key, value) in fixed.as_object().unwrap() {
         assert_eq!(start[key], *value);
     }
-    // Port maps by the mapping as it was when the resync began, each in a list.
+    // Port uses the mapping as it was when the resync started, each in a list.
     let mut listed = mapping();
     for resource in listed["resources"].as_array_mut().unwrap() {
         let mappings = resource["port"]["entity"]["mappings"].take();
@@ -286,7 +286,7 @@ async fn a_resync_of_raw_data_is_told_from_begin_to_end() {
         (&json!(hash), &json!(0))
     );
     assert_eq!(first.get("environment_data"), None);
-    // What is not exported is told as null, whatever the mapping asks for.
+    // A variable that is not exported is sent as null, even if the mapping asks for it.
     let second = &writes[1].body["data"][0];
     assert_eq!(second["environment_data"], json!({"STAGE": "prod", "AWS_SECRET_ACCESS_KEY": null}));
     assert_eq!(second["metadata"]["selectorHash"], Value::Null);
@@ -364,7 +364,7 @@ async fn all_kinds_together_stay_within_the_memory() {
             }
         }
     };
-    // Four at once, two of each kind, with one document that is larger than the whole memory.
+    // Four at once, two of each kind, with one document that exceeds the whole memory.
     futures::join!(bring(0), bring(1), bring(0), bring(1));
     catalog.documents(batch(0, vec![document(99, 9_000)])).await.unwrap();
     for resource in 0..2 {
@@ -384,7 +384,7 @@ async fn raw_data_waits_until_port_knows_its_kind() {
     let catalog = catalog(config(&stand_in));
     opened(&catalog).await;
     catalog.documents(batch(0, vec![document(0, 0)])).await.unwrap();
-    // The end is asked for first, and must wait for the begin to be told.
+    // The end is requested first, and must wait until the start is reported.
     let told = async {
         catalog.milestone(&Milestone::Planned).await.unwrap();
         catalog.milestone(&Milestone::ResourceStarted { resource: 0 }).await.unwrap();
@@ -402,7 +402,7 @@ async fn lost_raw_data_fails_its_kind_whoever_wrote_it() {
     let catalog = begun(config).await;
     catalog.documents(batch(0, vec![document(0, 1_000)])).await.unwrap();
     stand_in.fail(Fault::on("/lake/write").status(422));
-    // There is no room: the other kind's document is written, in vain.
+    // There is no memory: the other kind's document is written, which fails.
     catalog.documents(batch(1, vec![document(0, 1_000)])).await.unwrap();
     let error = catalog.documents(batch(0, vec![document(1, 0)])).await.unwrap_err();
     assert!(matches!(&error, DocumentsError::Lost(problem) if problem.message.contains("422")), "{error:?}");
@@ -462,7 +462,7 @@ async fn a_newer_resync_ends_this_one_without_a_word_about_its_end() {
 async fn an_abort_in_port_is_noticed_and_not_told_back() {
     let stand_in = stand_in(&FLAGS).await;
     let catalog = begun(config(&stand_in)).await;
-    // A look that fails is only a look.
+    // A failed check does nothing.
     stand_in.fail(Fault::on("GET /v1/lifecycle").status(500));
     let stopped = catalog.watch_for_abort();
     let button = async {
@@ -507,7 +507,7 @@ async fn a_begin_that_port_refuses_fails_everything_but_silence_does_not() {
     let stand_in = self::stand_in(&FLAGS).await;
     let catalog = self::catalog(config(&stand_in));
     opened(&catalog).await;
-    // Three attempts in vain: Port may have heard, or not.
+    // Three failed attempts: Port may or may not have received it.
     stand_in.fail(Fault::on(begin).drop_connection().times(3));
     catalog.milestone(&Milestone::Planned).await.unwrap();
     catalog.milestone(&Milestone::ResourceStarted { resource: 0 }).await.unwrap();
@@ -576,7 +576,7 @@ async fn examples_of_a_kind_are_shown_once_masked_and_never_repeated() {
     assert_eq!(stand_in.count("/examples"), 3);
     stand_in.clear_faults();
 
-    // What is too large is left out, and half of them will do where Port takes less.
+    // Too large examples are dropped, and half of them are sent if Port accepts less.
     let of = |bytes: usize| -> Document {
         RawValue::from_string(json!({"Note": "x".repeat(bytes)}).to_string()).unwrap().into()
     };

@@ -1,4 +1,4 @@
-//! What [`PortCatalog`] reports of a resync beside the API: metrics, heartbeats, logs.
+//! What [`PortCatalog`] reports about a resync outside the API: metrics, heartbeats, logs.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
 const KINDS: [&str; 2] = ["AWS::S3::Bucket", "AWS::EC2::Instance"];
-/// Longer than any bound.
+/// Longer than any limit.
 const FOREVER: Duration = Duration::from_mins(10);
 
 async fn stand_in() -> PortStandIn {
@@ -41,7 +41,7 @@ async fn stand_in() -> PortStandIn {
     stand_in
 }
 
-/// A catalog whose resync has begun.
+/// Returns a catalog whose resync has started.
 async fn begun(config: PortConfig) -> Work {
     let catalog = catalog(config);
     catalog.open(&[]).await.unwrap();
@@ -63,7 +63,7 @@ fn ended(resource: usize, result: ResourceResult) -> Milestone {
     Milestone::ResourceEnded { resource, result }
 }
 
-/// How each metric came, in order: the way, the kind, the state.
+/// Returns how each metric arrived, in order: method, kind, state.
 fn told(stand_in: &PortStandIn) -> Vec<String> {
     let metrics = stand_in.metrics().into_iter();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -74,7 +74,7 @@ fn told(stand_in: &PortStandIn) -> Vec<String> {
         .collect()
 }
 
-/// The last metric of a kind.
+/// Returns the last metric of a kind.
 fn last(stand_in: &PortStandIn, kind: &str) -> Value {
     let mut metrics = stand_in.metrics().into_iter().rev();
     metrics.find(|(_, metric)| metric["kindIdentifier"] == kind).unwrap().1
@@ -169,7 +169,7 @@ async fn a_resync_is_told_kind_by_kind() {
     assert_eq!(paths, vec![format!("PUT {path}/AWS%3A%3AS3%3A%3ABucket-0 200"); 2]);
     let agents = stand_in.requests().into_iter().filter(|request| request.route.contains("ingest"));
     assert!(agents.into_iter().all(|request| request.user_agent == format!("port-ocean/aws-v3/1.2.3/{ID}")));
-    // The state of the resync is told before the last word, as the contract has it.
+    // The state of the resync is reported before the last metric, as in the contract.
     let order = stand_in.requests();
     let state = order.iter().rposition(|request| request.route.ends_with("/resync-state")).unwrap();
     assert_eq!(state, order.len() - 2);
@@ -235,7 +235,7 @@ async fn a_port_that_takes_no_metrics_fails_no_resync() {
     catalog.end(ResyncStatus::Completed).await.unwrap();
     assert_eq!(stand_in.metrics(), []);
     assert_eq!(stand_in.integration(ID).unwrap()["resyncState"]["status"], "completed");
-    // A refusal is not repeated.
+    // A refusal is not retried.
     assert_eq!(stand_in.count("metrics-ingest"), 5);
 }
 
@@ -245,7 +245,7 @@ async fn a_port_that_never_answers_metrics_holds_no_resync_up() {
     stand_in.fail(Fault::on("metrics-ingest").times(1000).latency(FOREVER));
     let catalog = begun(config(&stand_in)).await;
     report(&catalog, &[started(0), Milestone::DeletionStarted]).await;
-    // Waits for its own bounds, not for an answer.
+    // Waits for its own timeouts, not for a response.
     tokio::time::timeout(FOREVER / 2, catalog.end(ResyncStatus::Aborted)).await.unwrap().unwrap();
     assert_eq!(stand_in.integration(ID).unwrap()["resyncState"]["status"], "aborted");
 }
@@ -296,7 +296,7 @@ async fn a_resync_gives_signs_of_life_until_it_ends() {
     let stand_in = stand_in().await;
     let mut config = config(&stand_in);
     config.heartbeat_interval = Duration::from_millis(5);
-    // One that fails stops nothing.
+    // A failed one stops nothing.
     stand_in.fail(Fault::on("POST /metrics-ingest/heartbeat").status(404));
     let catalog = begun(config).await;
     let resync = PortService::of(&catalog).running().unwrap().to_string();
@@ -311,7 +311,7 @@ async fn a_resync_gives_signs_of_life_until_it_ends() {
     }
     assert!(stand_in.heartbeats().iter().all(|event| *event == resync));
     catalog.end(ResyncStatus::Completed).await.unwrap();
-    // Without a resync there is nothing to tell.
+    // Without a resync there is nothing to report.
     let before = stand_in.count("heartbeat");
     let passed = tokio::time::timeout(Duration::from_millis(50), catalog.watch_for_abort()).await;
     assert!(passed.is_err());
@@ -327,7 +327,7 @@ async fn the_webhook_gets_a_copy_of_each_metric_and_no_token() {
     let catalog = begun(config).await;
     catalog.end(ResyncStatus::Completed).await.unwrap();
     let copies = other.requests();
-    // Without a token it answers 401 to each, which changes nothing.
+    // Without a token it returns 401 to each, which changes nothing.
     assert!(copies.iter().all(|request| request.status == 401), "{copies:?}");
     let copies: Vec<Value> = copies.into_iter().map(|request| request.body).collect();
     let metrics: Vec<Value> = stand_in.metrics().into_iter().map(|(_, metric)| metric).collect();
@@ -363,7 +363,7 @@ async fn logs_are_shipped_without_secrets() {
                 "timestamp": "2026-11-23T11:37:10.801273Z", "extra": {"why": "[REDACTED] is unknown"}}),
         ]
     );
-    // What was refused is told to the caller, and not repeated here.
+    // A refusal is returned to the caller, and not retried here.
     stand_in.fail(Fault::on("logs-ingest").status(503));
     let problem = PortService::of(&catalog).ship_logs(vec![record("m", json!({}))]).await.unwrap_err();
     assert!(problem.message.contains("ship logs"), "{problem}");
@@ -382,7 +382,7 @@ async fn logs_are_sent_in_parts_that_port_takes_and_all_arrive() {
     assert_eq!(arrived, (0..130).map(Value::from).collect::<Vec<_>>());
     assert!(stand_in.logs().iter().all(|log| log["message"].as_str().unwrap().ends_with(&long)));
 
-    // Port may take less than it is known to, and a single record may be larger.
+    // Port may accept less than usual, and a single record may be larger.
     stand_in.change_options(|options| options.ingest_max_bytes = 40_000);
     let mut more: Vec<LogRecord> = records(5);
     more.push(record(&"x".repeat(3_000_000), json!({"n": 5, "why": "y".repeat(1_000_000)})));

@@ -1,4 +1,4 @@
-//! [`PortCatalog`] lets go: when a resync is stopped, and when Port is away.
+//! How [`PortCatalog`] ends: when a resync is stopped, and when Port is unreachable.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
@@ -14,7 +14,7 @@ use serde_json::json;
 
 const WRITE: UpsertOptions = UpsertOptions { merge: true, create_missing_related_entities: true };
 
-/// How long a stopped resync may hold on to Port.
+/// How long a stopped resync may still use Port.
 const AT_MOST: Duration = Duration::from_secs(12);
 
 async fn stand_in() -> PortStandIn {
@@ -61,13 +61,13 @@ async fn a_stopped_resync_waits_for_nothing_and_is_reported_as_aborted() {
         };
         let (outcome, ()) = tokio::join!(upsert(&catalog), stop);
         assert!(matches!(&outcome, UpsertOutcome::Refused(_)), "{outcome:?}");
-        // What comes after it does not wait either, and the end is told all the same.
+        // Later calls do not wait either, and the end is still reported.
         assert!(matches!(upsert(&catalog).await, UpsertOutcome::Refused(_)));
         catalog.end(ResyncStatus::Aborted).await.unwrap();
         assert!(start.elapsed() < AT_MOST, "{:?}", start.elapsed());
         assert_eq!(stand_in.integration(ID).unwrap()["resyncState"]["status"], "aborted");
 
-        // The next resync begins anew.
+        // The next resync starts afresh.
         stand_in.clear_faults();
         if stand_in.requests().iter().all(|request| request.status != 429) {
             catalog.open(&[]).await.unwrap();
@@ -87,7 +87,7 @@ async fn what_is_on_its_way_when_a_resync_is_stopped_is_finished() {
     };
     let (outcome, ()) = tokio::join!(upsert(&catalog), stop);
     assert_eq!(outcome, UpsertOutcome::Created);
-    // So is what was read already, as long as Port answers.
+    // So is what was read already, as long as Port responds.
     assert_eq!(upsert(&catalog).await, UpsertOutcome::Updated);
 }
 
@@ -129,7 +129,7 @@ async fn an_outage_ends_the_resync() {
     let took = start.elapsed();
     assert!((Duration::from_secs(2)..Duration::from_secs(8)).contains(&took), "{took:?}");
 
-    // One success is enough to go on, even if other requests fail.
+    // One success is enough to continue, even if other requests fail.
     stand_in.clear_faults();
     catalog.open(&[]).await.unwrap();
     stand_in.fail(Fault::on("entities/bulk").status(503).times(9_999));
@@ -149,5 +149,5 @@ async fn an_outage_ends_the_resync() {
         })
     );
     assert!(ended.is_err(), "{ended:?}");
-    assert!(matches!(outcome, UpsertOutcome::Refused(_)), "such a request is not repeated for ever");
+    assert!(matches!(outcome, UpsertOutcome::Refused(_)), "such a request is not retried forever");
 }

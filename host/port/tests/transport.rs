@@ -1,4 +1,4 @@
-//! What stands between Port and this program, and is not right.
+//! Faulty components between Port and this program.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
@@ -18,7 +18,7 @@ use tokio::{
     net::TcpListener,
 };
 
-/// Gives everybody the same answer, in plain text; gives the port, and how many have come.
+/// Returns the same response to everyone, in plain text; returns the port, and the number of requests.
 async fn say(text: &'static [u8]) -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -50,7 +50,7 @@ async fn a_failure_that_lasts_is_reported_at_once_and_one_that_may_pass_is_repea
         https: ProxyUrl::parse(&format!("http://berth:hush-proxy@127.0.0.1:{proxy}")).ok(),
         ..Proxies::default()
     };
-    // With the retries that there are by default this would take minutes.
+    // With the default retries this would take minutes.
     let port = catalog("https://port.invalid", RetryPolicy::default(), proxies);
     let begun = Instant::now();
     let problem = PortService::of(&port).feature_flags().await.unwrap_err();

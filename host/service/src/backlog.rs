@@ -1,4 +1,4 @@
-//! Live events that wait when the service ends, kept in the state directory for its next start.
+//! Live events that wait when the service ends, stored in the state directory for its next start.
 
 use std::{
     fs,
@@ -9,20 +9,20 @@ use std::{
 use berth_embed::Backlog;
 
 const FILE: &str = "live-events.json";
-/// What is being written.
+/// The temporary file.
 const PART: &str = "live-events.json.part";
 
-/// Where they are kept.
+/// The path of the file.
 #[derive(Debug, Clone)]
 pub(crate) struct BacklogFile(PathBuf);
 
 impl BacklogFile {
-    /// The file in a state directory.
+    /// Returns the file in a state directory.
     pub(crate) fn in_dir(dir: &Path) -> Self {
         Self(dir.join(FILE))
     }
 
-    /// What was kept. A file that cannot be read is told, and taken for none.
+    /// Reads the stored events. A file that cannot be read is logged, and counts as empty.
     pub(crate) fn read(&self) -> Backlog {
         let text = match fs::read(&self.0) {
             Ok(text) => text,
@@ -42,32 +42,33 @@ impl BacklogFile {
         let file = self.0.display();
         tracing::warn!(
             %file, problem,
-            "live events of the last run cannot be read; the next resync reads what they were about"
+            "cannot read the live events of the last run; the next resync reads their resources"
         );
     }
 
-    /// Keeps what waits, readable for this user only; or nothing, when nothing waits.
+    /// Stores the waiting events, readable for this user only; removes the file if nothing waits.
     pub(crate) fn write(&self, backlog: &Backlog) {
         let written = if backlog.is_empty() { remove(&self.0) } else { self.replace(backlog) };
         match written {
             Ok(()) if backlog.is_empty() => {}
             Ok(()) => {
-                tracing::info!("{} resources that events named are kept for the next start", backlog.len());
+                tracing::info!("stored {} resources of live events for the next start", backlog.len());
             }
             Err(error) => {
                 let file = self.0.display();
                 tracing::warn!(
                     %file, %error,
-                    "{} resources that events named could not be kept; the next resync reads them", backlog.len()
+                    "cannot store {} resources of live events; the next resync reads them", backlog.len()
                 );
             }
         }
     }
 
     fn replace(&self, backlog: &Backlog) -> io::Result<()> {
-        // Of this user only by itself; the former file stays until the new one is whole.
+        // The file is private to this user; the former file stays until the new one is complete.
         let dir = self.0.parent().unwrap_or(Path::new("."));
-        // A process that was killed meanwhile leaves its part: it has one name, so that none pile up.
+        // A killed process leaves its temporary file, which has a fixed name so that such files do not pile
+        // up.
         remove(&dir.join(PART))?;
         let part = tempfile::Builder::new().prefix(PART).rand_bytes(0).tempfile_in(dir)?;
         let mut to = io::BufWriter::new(part.as_file());
@@ -80,7 +81,7 @@ impl BacklogFile {
     }
 }
 
-/// Removes a file, unless there is none.
+/// Removes a file, if it exists.
 fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

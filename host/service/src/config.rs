@@ -1,4 +1,4 @@
-//! What a service is to do, as typed values. Reading them from files or variables is up to the program.
+//! The configuration of a service, as typed values. The program reads them from files or variables.
 
 use std::{collections::BTreeSet, mem::discriminant, net::IpAddr, time::Duration};
 
@@ -6,35 +6,35 @@ use berth_embed::{LiveOptions, Problem, ProblemCode, RemovalAfter, ResyncSchedul
 use secrecy::SecretString;
 use url::Url;
 
-/// How a service runs.
+/// Configures a service.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceConfig {
     /// What triggers resyncs.
     pub listener: Listener,
-    /// Resyncs that nobody asks for, whatever the listener. Port shows them where
-    /// [`PortConfig::schedule`](berth_embed::PortConfig::schedule) has the same.
+    /// Scheduled resyncs, with any listener. Port shows them if
+    /// [`PortConfig::schedule`](berth_embed::PortConfig::schedule) has the same value.
     pub schedule: Option<ResyncSchedule>,
     /// The HTTP server.
     pub http: HttpServer,
-    /// How live events are followed; `None`: they are not.
+    /// How to process live events; `None` to process none.
     pub live_events: Option<LiveSettings>,
-    /// When entities of removed accounts and regions are deleted, as the
-    /// [options](berth_embed::SyncOptions::removal) of the host say; the status page explains it.
+    /// When to delete the entities of removed accounts and regions; the same as in the host's
+    /// [options](berth_embed::SyncOptions::removal). The status page explains it.
     pub removal_after: RemovalAfter,
 }
 
 impl ServiceConfig {
-    /// Whether the values make sense, each by itself and together.
+    /// Checks the values, each alone and together.
     ///
     /// # Errors
-    /// A [`Problem`] that names the first that does not.
+    /// A [`Problem`] that names the first invalid value.
     pub fn validate(&self) -> Result<(), Problem> {
         let wrong = |message: &str, remedy: &str| {
             Err(Problem::new(ProblemCode::SettingsInvalid, message).remedy(remedy))
         };
         match &self.listener {
             Listener::Polling { interval, .. } if interval.is_zero() => {
-                return wrong("the interval of the POLLING listener is zero", "give it a second or more");
+                return wrong("the interval of the POLLING listener is zero", "use at least one second");
             }
             #[cfg(feature = "kafka")]
             Listener::Kafka(kafka) if kafka.brokers.is_empty() => {
@@ -51,12 +51,12 @@ impl ServiceConfig {
             );
         }
         if self.live_events.as_ref().is_some_and(|events| events.keys.is_empty()) {
-            return wrong("live events are followed, but there is no key for them", "give at least one key");
+            return wrong("live events are on, but there is no key for them", "set at least one key");
         }
         Ok(())
     }
 
-    /// Takes back what a running service does not change: where its server listens, what it serves, and the kind
+    /// Restores what a running service cannot change: where its server listens, what it serves, and the type
     /// of its listener.
     pub(crate) fn keep_fixed(&mut self, running: &Self) {
         let access = std::mem::take(&mut self.http.access);
@@ -70,59 +70,59 @@ impl ServiceConfig {
 /// What triggers a resync.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Listener {
-    /// A look at the resync request at Port, each interval.
+    /// Polls Port for resync requests.
     Polling {
-        /// How often.
+        /// The interval.
         interval: Duration,
-        /// Whether a resync is run at the start.
+        /// Whether to resync at the start.
         resync_on_start: bool,
     },
-    /// `POST /resync`, which Port is told to send here by
+    /// `POST /resync`, where Port sends requests because of
     /// [`PortConfig::changelog_destination`](berth_embed::PortConfig::changelog_destination).
     Webhook {
-        /// The address of this service on the outside.
+        /// The address of this service from outside.
         app_host: Url,
-        /// Whether a resync is run at the start.
+        /// Whether to resync at the start.
         resync_on_start: bool,
     },
-    /// A message of Port's Kafka brokers.
+    /// Messages of Port's Kafka brokers.
     #[cfg(feature = "kafka")]
     Kafka(Kafka),
-    /// Nothing: another process resyncs, or only the schedule.
+    /// Nothing: only the schedule triggers resyncs, or another process runs them.
     #[default]
     Idle,
 }
 
-/// How Port's Kafka brokers are listened to.
+/// How to consume messages of Port's Kafka brokers.
 #[cfg(feature = "kafka")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kafka {
     /// `host:port`, at least one.
     pub brokers: Vec<String>,
-    /// How connections are secured.
+    /// How to secure connections.
     pub security: Security,
-    /// How long one look for messages lasts at most.
+    /// The longest time of one poll for messages.
     pub poll_timeout: Duration,
-    /// Whether a resync is run at the start.
+    /// Whether to resync at the start.
     pub resync_on_start: bool,
 }
 
-/// How connections to Kafka are secured.
+/// How to secure connections to Kafka.
 #[cfg(feature = "kafka")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Security {
-    /// Not at all; nor are credentials fetched.
+    /// No security, and no credentials.
     Off,
-    /// By TLS, by a name and a password, or by both.
+    /// TLS, a user name and password, or both.
     On {
-        /// Whether TLS is used.
+        /// Whether to use TLS.
         tls: bool,
-        /// How name and password are proven, where there are any.
+        /// How to authenticate, if there is a user name.
         mechanism: Option<Mechanism>,
     },
 }
 
-/// How name and password are proven to Kafka.
+/// How to authenticate to Kafka.
 #[cfg(feature = "kafka")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mechanism {
@@ -130,41 +130,40 @@ pub enum Mechanism {
     ScramSha512,
     /// SCRAM with SHA-256.
     ScramSha256,
-    /// In plain text.
+    /// Plain text.
     Plain,
 }
 
 /// The HTTP server.
 #[derive(Debug, Clone, Default)]
 pub struct HttpServer {
-    /// Where it listens.
+    /// Where to listen.
     pub bind: BindAddress,
-    /// Its port; 0 lets the system choose one.
+    /// The port; 0 lets the system choose one.
     pub port: u16,
-    /// What stands before the routes of health and metrics: nothing, or `/…` without a slash at its
-    /// end.
+    /// The prefix of the routes of health and metrics: empty, or `/…` without a slash at its end.
     pub path_prefix: String,
-    /// Whether the status page is served.
+    /// Whether to serve the status page.
     pub status_page: bool,
-    /// Who may ask for what.
+    /// Who may send which requests.
     pub access: HttpAccess,
 }
 
-/// Who may ask for what. It is exchanged as a whole when settings are read anew.
+/// Who may send which requests. A reload replaces it as a whole.
 #[derive(Debug, Clone, Default)]
 pub struct HttpAccess {
-    /// The names of this service.
+    /// The host names of this service.
     pub names: KnownNames,
-    /// Who may ask for resyncs; `None`: whoever reaches the port.
+    /// Who may request resyncs; `None` for anyone who reaches the port.
     pub resync: Option<ResyncAccess>,
 }
 
-/// The names that this service may be asked by, beside addresses and names of private networks.
+/// The host names that requests may use, in addition to addresses and names of private networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownNames(BTreeSet<String>);
 
 impl KnownNames {
-    /// These names, in any case of their letters.
+    /// Creates the set; the case of letters does not matter.
     pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
         Self(names.into_iter().map(|name| name.into().to_ascii_lowercase()).collect())
     }
@@ -174,44 +173,44 @@ impl KnownNames {
     }
 }
 
-/// Who may ask for resyncs, where not everybody may.
+/// Who may request resyncs, if access is restricted.
 #[derive(Debug, Clone)]
 pub struct ResyncAccess {
-    /// The key that a request has after `Authorization: Bearer`.
+    /// The key that a request sends as `Authorization: Bearer`.
     pub key: SecretString,
-    /// The secret of Port's client, by which Port signs its requests.
+    /// The secret of Port's client, which signs Port's requests.
     pub client_secret: SecretString,
 }
 
 /// Where the HTTP server listens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum BindAddress {
-    /// On this machine alone, by IPv4 and IPv6.
+    /// Only on this machine, on IPv4 and IPv6.
     #[default]
     Loopback,
-    /// At all addresses, by IPv4 and IPv6.
+    /// On all addresses, IPv4 and IPv6.
     Everywhere,
-    /// At one address, or at all of its family.
+    /// On one address, or on all of its family.
     Only(IpAddr),
 }
 
-/// What the sender of a live event has to know.
+/// The key of a sender of live events.
 #[derive(Debug, Clone)]
 pub struct LiveKey {
     /// The key.
     pub key: SecretString,
-    /// The accounts whose events it may bring; `None`: all.
+    /// The accounts whose events it may send; `None` for all.
     pub accounts: Option<BTreeSet<AccountId>>,
 }
 
-/// How live events are followed, where they are.
+/// How to process live events.
 #[derive(Debug, Clone)]
 pub struct LiveSettings {
-    /// Who may bring events; at least one.
+    /// Who may send events; at least one.
     pub keys: Vec<LiveKey>,
-    /// The address of this service on the outside, to tell people where events go.
+    /// The address of this service from outside, to show people where to send events.
     pub base_url: Option<Url>,
-    /// How many are followed at once, and for how long.
+    /// How many events to process at once, and for how long.
     pub options: LiveOptions,
 }
 

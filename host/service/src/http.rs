@@ -1,5 +1,5 @@
-//! The HTTP server: the status page, health, metrics, and the webhooks of resync requests and live events. Routes and
-//! replies are those of the Ocean contract, so that a chart's probes and scrapers go on working.
+//! The HTTP server: the status page, health, metrics, and the webhooks of resync requests and live events.
+//! Routes and replies are those of the Ocean contract, so that a chart's probes and scrapers keep working.
 
 mod docs;
 mod events;
@@ -46,21 +46,21 @@ use server::Peer;
 pub(crate) use server::{Limits, bind, serve};
 use status::Watchers;
 
-/// What the routes show and change.
+/// The state that the routes show and change.
 #[derive(Debug)]
 pub(crate) struct HttpState {
     ready: AtomicBool,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) model: Arc<StatusModel>,
-    /// Ends what would not end by itself.
+    /// Ends connections that would not end by themselves.
     pub(crate) drain: CancellationToken,
-    /// Who looks at the status page.
+    /// The clients of the status page.
     watchers: Watchers,
-    /// Who may ask for what.
+    /// Who may send which requests.
     access: RwLock<Arc<HttpAccess>>,
-    /// Takes live events, where there is a key for them.
+    /// Receives live events, if there is a key for them.
     events: RwLock<Option<Arc<EventWebhook>>>,
-    /// What was refused.
+    /// Counts refused requests.
     refusals: Refusals,
 }
 
@@ -89,7 +89,7 @@ impl Observer for HttpState {
 }
 
 impl HttpState {
-    /// Takes live events this way from now on; `None`: no more.
+    /// Replaces the webhook for live events; `None` to stop.
     pub(crate) fn take_events(&self, webhook: Option<EventWebhook>) {
         if let Some(live) = webhook.as_ref().and_then(|webhook| webhook.live.as_ref()) {
             self.metrics.follow(live);
@@ -97,12 +97,12 @@ impl HttpState {
         *self.events.write().unwrap_or_else(PoisonError::into_inner) = webhook.map(Arc::new);
     }
 
-    /// Takes live events, where there is a key for them.
+    /// Returns the webhook for live events, if there is a key for them.
     fn event_webhook(&self) -> Option<Arc<EventWebhook>> {
         self.events.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Who may ask for what from now on.
+    /// Replaces the access rules.
     pub(crate) fn allow(&self, access: HttpAccess) {
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
     }
@@ -111,37 +111,36 @@ impl HttpState {
         Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Notes that a request was refused.
+    /// Counts a refused request.
     fn refuse(&self, why: &'static str) {
         self.metrics.refused();
         self.refusals.note(why);
     }
 
-    /// The settings are good and the plugins are loaded.
+    /// Reports that the settings are valid and the plugins are loaded.
     pub(crate) fn set_ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
     }
 }
 
-/// A path as the document of the API names it, and who answers.
+/// A path, as in the API's document, and its handler.
 struct Route {
     path: &'static str,
-    /// Whether the prefix stands before it.
+    /// Whether the prefix applies.
     prefixed: bool,
     answers: MethodRouter,
 }
 
-/// The routes that are served beside health and metrics.
+/// The routes that are served in addition to health and metrics.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
-    /// Asks for resyncs.
+    /// Requests resyncs.
     pub(crate) webhook: Option<Resyncs>,
-    /// Shows the status page.
+    /// Whether to serve the status page.
     pub(crate) page: bool,
 }
 
-/// All routes but those that tell about them. Each webhook is there only if there is something behind
-/// it.
+/// Returns all routes except those of the API's documents. A webhook exists only if something handles it.
 fn all_routes(status: &Arc<HttpState>, routes: Routes) -> Vec<Route> {
     let behind_prefix = |path, answers| Route { path, prefixed: true, answers };
     let mut all = vec![
@@ -166,28 +165,28 @@ fn all_routes(status: &Arc<HttpState>, routes: Routes) -> Vec<Route> {
     all
 }
 
-/// Where live events are taken, as long as there is a key for them.
+/// The path for live events, if there is a key for them.
 const EVENTS: &str = "/integration/webhook";
 
-/// Where resyncs are asked for.
+/// The path for resync requests.
 const RESYNC: &str = "/resync";
-/// What probes ask for.
+/// The paths for probes.
 const HEALTH: [&str; 2] = ["/health/live", "/health/ready"];
 
-/// What Port and EventBridge send is at most this large.
+/// Port and EventBridge send no larger bodies.
 const BODY_LIMIT: usize = 1 << 20;
-/// How long a body may take to come.
+/// How long receiving a body may take.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The body of a request, unless it takes too long.
+/// Returns the body of a request, unless it takes too long.
 async fn body(request: Request) -> Result<Result<Bytes, axum::Error>, Elapsed> {
     timeout(BODY_PATIENCE, to_bytes(request.into_body(), BODY_LIMIT)).await
 }
 
-/// The pages about the API.
+/// The API's documents.
 const DOCS: [&str; 3] = ["/openapi.json", "/docs", "/redoc"];
 
-/// The router. `prefix` stands before all but the pages about the API and the webhook of resyncs.
+/// Returns the router. `prefix` applies to all routes except the API's documents and the webhook for resyncs.
 pub(crate) fn router(prefix: &str, status: &Arc<HttpState>, routes: Routes) -> Router {
     let mut router = Router::new();
     let mut served = Vec::new();
@@ -226,16 +225,16 @@ pub(crate) fn router(prefix: &str, status: &Arc<HttpState>, routes: Routes) -> R
         .layer(middleware::from_fn(identify))
 }
 
-/// The paths that are not for everybody alike.
+/// The paths with special access rules.
 struct Guarded {
-    /// For everybody, as long as there is any connection left.
+    /// For everyone, as long as there is any connection left.
     health: [String; 2],
-    /// By whatever name, because it is a key that counts.
+    /// With any host name, because these need a key.
     keyed: [String; 2],
     status: Arc<HttpState>,
 }
 
-/// Refuses what is not for this service, or not by it.
+/// Refuses requests that are for another service, or from another site.
 async fn guard(State(guarded): State<Arc<Guarded>>, request: Request, next: Next) -> Response {
     let Guarded { health, keyed, status } = &*guarded;
     let path = request.uri().path();
@@ -256,7 +255,7 @@ async fn guard(State(guarded): State<Arc<Guarded>>, request: Request, next: Next
     };
     if let Err(foreign) = guard::origin_is_ours(uri, headers, names).and_then(|()| by_name()) {
         status.refuse(foreign.as_str());
-        return refusal(StatusCode::FORBIDDEN, "this is for another site, or comes from one");
+        return refusal(StatusCode::FORBIDDEN, "the request is for another site, or comes from one");
     }
     next.run(request).await
 }
@@ -265,7 +264,7 @@ async fn alive() -> Json<Value> {
     health("healthy", "live")
 }
 
-/// Unlike the peer's, which says so from the start.
+/// Ocean reports ready from the start; Berth does not.
 async fn ready(State(status): State<Arc<HttpState>>) -> Response {
     if status.ready.load(Ordering::Relaxed) {
         health("healthy", "ready").into_response()
@@ -297,7 +296,7 @@ fn refusal(status: StatusCode, detail: &str) -> Response {
     (status, Json(json!({ "detail": detail }))).into_response()
 }
 
-/// Adds an id to each reply, and how many seconds it took.
+/// Adds an ID to each reply, and how many seconds it took.
 async fn identify(request: Request, next: Next) -> Response {
     let clock = Instant::now();
     let id = Uuid::new_v4().to_string();
@@ -330,7 +329,7 @@ mod tests {
     }
 
     fn with_webhook(prefix: &str) -> Router {
-        // Nobody runs resyncs, so that the webhook refuses at once.
+        // Nothing runs resyncs, so the webhook refuses at once.
         let (resyncs, _) = listeners::channel();
         let status: Arc<HttpState> = Arc::default();
         status.take_events(Some(with_key("key")));
@@ -358,7 +357,7 @@ mod tests {
         };
         assert_eq!(post(Some("old")).await, StatusCode::NOT_FOUND, "nothing is taken");
         status.take_events(Some(with_key("old")));
-        // The right key gets as far as to hear that nothing follows events yet.
+        // A request with the right key is accepted, and learns that nothing processes events yet.
         assert_eq!(post(Some("old")).await, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(post(None).await, StatusCode::UNAUTHORIZED);
         status.take_events(Some(with_key("new")));
@@ -428,7 +427,7 @@ mod tests {
         let router = with_webhook("/a/b");
         let home = ask(&router, "GET", "/a/b/").await;
         assert_eq!(home.status(), StatusCode::TEMPORARY_REDIRECT);
-        assert_eq!(home.headers()[header::LOCATION], "status", "a proxy may strip what stands before");
+        assert_eq!(home.headers()[header::LOCATION], "status", "a proxy may strip the prefix");
         let response = ask(&router, "GET", "/a/b/status").await;
         let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
         for rule in ["default-src 'none'", "script-src 'sha256-", "frame-ancestors 'none'", "trusted-types"] {
@@ -470,12 +469,12 @@ mod tests {
             assert!(events.next().await.is_some());
             watching.push(events);
         }
-        assert!(watching.remove(0).next().await.is_none(), "it is told that this is the end");
-        // One that goes makes room.
+        assert!(watching.remove(0).next().await.is_none(), "the client is told that the stream ends");
+        // A client that leaves frees a place.
         watching.pop();
         assert_eq!(ask(&router, "GET", "/status/events").await.status(), StatusCode::OK);
         let second = timeout(Duration::from_millis(50), watching[0].next()).await;
-        assert!(second.is_err(), "nobody had to go for it");
+        assert!(second.is_err(), "no client had to leave");
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
-//! Berth's long-running service as a library: what `berth run` is, for a program of your own.
+//! Berth's long-running service as a library: `berth run` for your own program.
 //!
-//! A [`Service`] runs the resyncs of a host as its listener, its schedule and its webhooks ask for them, follows
-//! live events, and serves health, metrics and the status page over HTTP. [`ServiceConfig`] says how.
+//! A [`Service`] runs the resyncs of a host when its listener, its schedule or its webhooks request them,
+//! processes live events, and serves health, metrics and the status page over HTTP. [`ServiceConfig`]
+//! configures it.
 //!
 //! ```no_run
 //! # async fn example(host: berth_embed::SyncHost) -> Result<(), Box<dyn std::error::Error>> {
@@ -19,11 +20,11 @@
 //! ```
 //!
 //! # Invariants
-//! - Nothing here reads the environment or settings files, takes signals, installs a logger, prints, or exits.
-//!   (The OpenTelemetry SDK reads its own variables, where a program starts [`telemetry::Otlp`].)
+//! - This crate does not read the environment or settings files, handle signals, install a logger, print, or
+//!   exit. (The OpenTelemetry SDK reads its own variables if a program starts [`telemetry::Otlp`].)
 //! - Two resyncs never run at the same time.
-//! - New settings are taken as a whole or not at all. A resync that runs ends as it began.
-//! - Whoever may not ask for something is refused before anything else is looked at.
+//! - New settings are applied as a whole or not at all. A running resync keeps its settings.
+//! - A request that is not allowed is refused before anything else is read.
 
 mod backlog;
 pub mod config;

@@ -1,4 +1,4 @@
-//! What triggers resyncs, and the one place that runs them: never two at once.
+//! What triggers resyncs, and the only code that runs them: never two at once.
 
 #[cfg(feature = "kafka")]
 pub(crate) mod kafka;
@@ -13,26 +13,26 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long a resync that took another's place runs before it is replaced, too.
+/// How long a resync that replaced another one runs before it can be replaced.
 const MINIMUM_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Why a resync is asked for.
+/// Why a resync is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// The process has started.
     Start,
-    /// Somebody asked for it at Port, and polling or Kafka found it.
+    /// Requested in Port; polling or Kafka received it.
     Requested,
-    /// Port called the webhook, or somebody who knows its key.
+    /// Port called the webhook, or a caller that knows its key.
     Webhook,
-    /// Somebody called the webhook, which has no key.
+    /// Someone called the webhook, which has no key.
     Anonymous,
     /// The scheduled interval has passed.
     Scheduled,
 }
 
 impl Reason {
-    /// As it stands in the log.
+    /// Returns the name for the log.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Start => "start",
@@ -42,83 +42,83 @@ impl Reason {
         }
     }
 
-    /// Whether it only runs while nothing else does. The schedule does not replace a running resync,
-    /// as the peer's does: an interval shorter than a resync would stop each one, and none would ever
-    /// end. What somebody asks for does, since the mapping may be another now.
+    /// Returns whether it only runs while no other resync runs. Unlike Ocean's, the schedule does not replace
+    /// a running resync: an interval shorter than a resync would stop each one, and none would ever end. A
+    /// request from outside replaces it, because the mapping may have changed.
     fn yields(self) -> bool {
         self == Self::Scheduled
     }
 }
 
-/// How a resync that was asked for ended.
+/// How a requested resync ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// It ran, well or not.
+    /// It ran, with or without errors.
     Ran,
-    /// Port or AWS could not be used at all: worth another try.
+    /// Port or AWS could not be used at all: worth a retry.
     NotBegun,
-    /// A newer one took its place.
+    /// A newer one replaced it.
     Replaced,
-    /// Another one runs, and this one could wait.
+    /// Another one was running, and this one was not urgent.
     Skipped,
 }
 
 struct Request {
     reason: Reason,
-    /// Who waits for the end of the resync: each request that it serves.
+    /// Who waits for the end of the resync: every request that it serves.
     ended: Vec<oneshot::Sender<Ended>>,
 }
 
 impl Request {
-    /// Whoever asked may have gone meanwhile.
+    /// The caller may have left.
     fn answer(self, ended: Ended) {
         for sender in self.ended {
             _ = sender.send(ended);
         }
     }
 
-    /// One resync serves this request and a newer one.
+    /// Merges this request with a newer one.
     fn join(self, newer: Self) -> Self {
         let ended = self.ended.into_iter().filter(|sender| !sender.is_closed()).chain(newer.ended);
-        // One that is worth more than an anonymous one stays so.
+        // The reason of a request that is not anonymous wins.
         let reason = if newer.reason == Reason::Anonymous { self.reason } else { newer.reason };
         Self { reason, ended: ended.collect() }
     }
 }
 
-/// Asks for resyncs.
+/// Requests resyncs.
 #[derive(Debug, Clone)]
 pub(crate) struct Resyncs(mpsc::Sender<Request>);
 
-/// The resyncs that are asked for, for [`run`].
+/// The requested resyncs, for [`run`].
 #[derive(Debug)]
 pub(crate) struct Requests(mpsc::Receiver<Request>);
 
-/// Both ends.
+/// Returns both ends.
 pub(crate) fn channel() -> (Resyncs, Requests) {
     let (sender, receiver) = mpsc::channel(8);
     (Resyncs(sender), Requests(receiver))
 }
 
 impl Resyncs {
-    /// Asks for a resync; the receiver gets its end. `None` when the service stops before.
+    /// Requests a resync; the receiver gets its result. Returns `None` if the service stops first.
     pub(crate) async fn ask(&self, reason: Reason) -> Option<oneshot::Receiver<Ended>> {
         let (sender, receiver) = oneshot::channel();
         self.0.send(Request { reason, ended: vec![sender] }).await.ok()?;
         Some(receiver)
     }
 
-    /// Asks for a resync and waits for its end; `None` when the service stops before.
+    /// Requests a resync and waits for its end; returns `None` if the service stops first.
     pub(crate) async fn run(&self, reason: Reason) -> Option<Ended> {
         self.ask(reason).await?.await.ok()
     }
 }
 
-/// When a request may stop a running resync, and when one that waits may begin.
+/// When a request may stop a running resync, and when a waiting request may start.
 ///
-/// The first request stops a running resync at once. A resync that took another's place is let run for
-/// a while, which doubles with each one that is stopped, so that however often somebody asks, some
-/// resync ends. Nothing is held up once a resync has ended while nobody waited.
+/// The first request stops a running resync at once. A resync that replaced another one first runs for a
+/// while. This time doubles with each resync that is stopped, so that some resync ends no matter how many
+/// requests come. The pace resets once a resync has ended while no request waited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Pace {
     minimum: Duration,
@@ -131,7 +131,8 @@ impl Pace {
         Self { minimum, patience: Duration::ZERO }
     }
 
-    /// The pace after a resync: whether a newer request `stopped` it, else whether one is `waiting`.
+    /// Returns the pace after a resync that a newer request `stopped`, or that ended while a request was
+    /// `waiting`.
     fn after(self, stopped: bool, waiting: bool) -> Self {
         let patience = match (stopped, waiting) {
             (true, _) => self.minimum.max(self.patience.saturating_mul(2)),
@@ -141,15 +142,15 @@ impl Pace {
         Self { patience, ..self }
     }
 
-    /// How long after the start of a resync that has ended by itself the request that waits may begin. Only
-    /// an anonymous one is kept waiting: whoever else asks does so by Port, or knows a key.
+    /// Returns how long after the start of the last resync, which ended by itself, the waiting request may
+    /// start. Only an anonymous request waits: others come through Port, or know a key.
     fn between(self, waiting: Reason) -> Duration {
         if waiting == Reason::Anonymous { self.minimum.min(self.patience) } else { Duration::ZERO }
     }
 }
 
-/// Runs resyncs as they are asked for, until `stop`; a resync that runs then ends first. One request
-/// waits at most: all that come meanwhile are served by the same resync. See [`Pace`] for when it begins.
+/// Runs requested resyncs until `stop`, which ends a running resync first. At most one request waits: all
+/// that arrive meanwhile are served by the same resync. [`Pace`] says when it starts.
 ///
 /// `resync` runs one; it must end soon after its token is cancelled.
 pub(crate) async fn run<F, R>(requests: Requests, stop: CancellationToken, resync: F)
@@ -167,7 +168,7 @@ where
 {
     let Requests(mut requests) = requests;
     let mut waiting: Option<Request> = None;
-    // When the last resync began, unless it was stopped for the request that waits.
+    // When the last resync started, unless the waiting request stopped it.
     let mut last: Option<Instant> = None;
     loop {
         let request = loop {
@@ -223,7 +224,7 @@ where
     }
 }
 
-/// What waits once another request has come to one that waits.
+/// Returns the request that waits after a newer one arrived.
 fn admit(waiting: Request, newer: Request) -> Request {
     if newer.reason.yields() {
         newer.answer(Ended::Skipped);
@@ -238,7 +239,7 @@ mod tests {
 
     use super::*;
 
-    /// A service whose resyncs last until they are cancelled, but for those after the third.
+    /// A service whose first three resyncs last until they are cancelled.
     fn service(stop: &CancellationToken) -> (Resyncs, Arc<Mutex<Vec<Reason>>>, tokio::task::JoinHandle<()>) {
         let (resyncs, requests) = channel();
         let begun = Arc::new(Mutex::new(Vec::new()));
@@ -259,7 +260,7 @@ mod tests {
     async fn ask(resyncs: &Resyncs, reason: Reason) -> tokio::task::JoinHandle<Option<Ended>> {
         let resyncs = resyncs.clone();
         let asked = tokio::spawn(async move { resyncs.run(reason).await });
-        // Lets everything happen that can happen without it being waited for.
+        // Lets all pending tasks run.
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }
@@ -284,7 +285,7 @@ mod tests {
         assert_eq!(ask(&resyncs, Reason::Scheduled).await.await.unwrap(), Some(Ended::Skipped));
         assert_eq!(*begun.lock().unwrap(), [Reason::Start]);
         assert!(!running.is_finished());
-        // A stop ends the running one first.
+        // A stop first ends the running resync.
         stop.cancel();
         task.await.unwrap();
         assert_eq!(running.await.unwrap(), Some(Ended::Ran));
@@ -309,12 +310,12 @@ mod tests {
         assert_eq!(twice.patience, 2 * minute);
         assert_eq!(twice.between(Reason::Anonymous), minute);
         assert_eq!(twice.between(Reason::Requested), Duration::ZERO);
-        assert_eq!(twice.after(false, true), twice, "somebody still asks");
+        assert_eq!(twice.after(false, true), twice, "requests still arrive");
         assert_eq!(twice.after(false, false), pace);
     }
 
-    /// However often somebody asks: one resync is stopped, the next one ends, and the one that serves
-    /// all later requests waits for its time.
+    /// However many requests arrive: one resync is stopped, the next one ends, and the one that serves all
+    /// later requests waits.
     #[tokio::test]
     async fn a_flood_of_requests_lets_a_resync_end() {
         let (resyncs, requests) = channel();
@@ -338,10 +339,10 @@ mod tests {
             asked.push(resyncs.ask(Reason::Anonymous).await.unwrap());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert_eq!(*ends.lock().unwrap(), [false, true], "the third one has not begun");
+        assert_eq!(*ends.lock().unwrap(), [false, true], "the third one has not started");
         assert_eq!(asked.remove(0).await, Ok(Ended::Replaced));
         assert!(asked.remove(0).await.is_ok());
-        // What Port asks for does not wait, and takes the others along.
+        // A request from Port does not wait, and serves the others.
         assert_eq!(resyncs.run(Reason::Requested).await, Some(Ended::Ran));
         assert_eq!(*ends.lock().unwrap(), [false, true, true]);
         assert_eq!(asked.pop().unwrap().await, Ok(Ended::Ran));

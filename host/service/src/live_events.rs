@@ -1,4 +1,4 @@
-//! Follows live events beside the resyncs, and keeps those that wait when the service ends.
+//! Processes live events in parallel with resyncs, and stores the waiting ones when the service ends.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,8 +15,8 @@ use crate::{
     state::ServiceState,
 };
 
-/// Follows live events until `stop`, where the configuration says so, and keeps those that wait then, where
-/// there is a `file` for them. A new configuration holds for those that come after it, the keys among them.
+/// Processes live events until `stop`, if they are configured, then stores those that wait, if there is a
+/// `file`. A new configuration, including its keys, applies to later events.
 pub(crate) async fn follow(
     mut states: watch::Receiver<Arc<ServiceState>>,
     http: &Arc<HttpState>,
@@ -31,7 +31,7 @@ pub(crate) async fn follow(
         let now = Arc::clone(&states.borrow_and_update());
         let live = follower.accept(&now);
         if !std::mem::replace(&mut ready, true) {
-            // Not before events can be taken.
+            // Not before the service accepts events.
             http.set_ready();
             tracing::info!("ready");
         }
@@ -44,7 +44,7 @@ pub(crate) async fn follow(
     follower.end().await;
 }
 
-/// Why a wait is over.
+/// Why a wait ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     /// There is a new configuration.
@@ -57,18 +57,18 @@ struct Follower<'s> {
     http: &'s Arc<HttpState>,
     file: Option<BacklogFile>,
     stop: &'s CancellationToken,
-    /// What waits while nothing follows events.
+    /// The events that wait while nothing processes them.
     waiting: Backlog,
-    /// All that follow events, or still read what they had begun.
+    /// All tasks that process events, or finish started reads.
     running: JoinSet<Backlog>,
-    /// Stops the newest of them.
+    /// Stops the newest task.
     former: Option<CancellationToken>,
-    /// Where events are taken, as the log says.
+    /// The path for events in the last log line.
     announced: Option<String>,
 }
 
 impl Follower<'_> {
-    /// Takes events from now on as the configuration says.
+    /// Accepts events as the configuration says.
     fn accept(&mut self, now: &ServiceState) -> Option<Arc<Live>> {
         let Some(LiveSettings { keys, options, .. }) = &now.config.live_events else {
             self.http.take_events(None);
@@ -76,7 +76,7 @@ impl Follower<'_> {
         };
         let options = LiveOptions {
             keeps_backlog: self.file.is_some(),
-            // Beyond that it is given up.
+            // After that the task is abandoned.
             drain: options.drain.min(GRACE.saturating_sub(Duration::from_secs(2))),
             ..options.clone()
         };
@@ -87,7 +87,7 @@ impl Follower<'_> {
         Some(live)
     }
 
-    /// Logs where events are taken, when that has changed.
+    /// Logs the path for events when it changes.
     fn announce(&mut self, now: &ServiceState) {
         let place = now.config.live_events.as_ref().map(|settings| {
             let base = settings.base_url.as_ref().map_or("", Url::as_str).trim_end_matches('/');
@@ -95,14 +95,13 @@ impl Follower<'_> {
         });
         match &place {
             _ if place == self.announced => {}
-            Some(place) => tracing::info!("live events are taken at {place}"),
-            None => tracing::info!("live events are no longer taken"),
+            Some(place) => tracing::info!("live events are accepted at {place}"),
+            None => tracing::info!("live events are no longer accepted"),
         }
         self.announced = place;
     }
 
-    /// Starts to follow, and stops what followed before: what is being read ends the former way, and what waits
-    /// then is handed on.
+    /// Starts a new task, and stops the former one: it finishes its current reads, and hands on what waits.
     fn hand_over(&mut self, live: Option<&Arc<Live>>) {
         let next = live.map(|live| {
             let (own, live) = (self.stop.child_token(), Arc::clone(live));
@@ -136,16 +135,16 @@ impl Follower<'_> {
         }
     }
 
-    /// Waits for those that still read, and keeps what waits.
+    /// Waits for the last reads, and stores what waits.
     async fn end(mut self) {
         let ending = async {
             while let Some(ended) = self.running.join_next().await {
                 self.waiting.append(ended.unwrap_or_default());
             }
         };
-        // What hangs is given up.
+        // Abandons tasks that hang.
         if timeout(GRACE, ending).await.is_err() {
-            tracing::warn!("some live events were still being read at the end");
+            tracing::warn!("stopped before all live events were processed");
         }
         if let Some(file) = self.file {
             file.write(&self.waiting);

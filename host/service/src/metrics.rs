@@ -1,10 +1,9 @@
-//! What is measured: the peer's names as far as they mean something here, and ours.
+//! Metrics: Ocean's names where they make sense, and our own.
 //!
-//! The peer's gauges show the resync that runs, or the last one. Units of all kinds are read at
-//! once, so a kind's `duration_seconds` is the time of its units added up, and processor, memory and
-//! the runtime's latency can be told of the process only: their kind is `__runtime__`, as is that of
-//! the time that passed. Counters count since the process began, or since its settings were last
-//! reloaded.
+//! Ocean's gauges show the running resync, or the last one. Berth reads units of all kinds at once, so a
+//! kind's `duration_seconds` is the sum of its units' times. Processor, memory and the runtime's latency are
+//! known only for the process: their kind is `__runtime__`, as is that of the elapsed time. Counters start
+//! with the process, or with the last reload of its settings.
 
 mod page;
 mod process;
@@ -30,19 +29,19 @@ use process::{Samples, Sampling, max_median_avg};
 
 use crate::report::kept;
 
-/// The peer's name for the resync as a whole.
+/// Ocean's name for the resync as a whole.
 const RUNTIME: &str = "__runtime__";
-/// The peer's name for the deletion of what is gone.
+/// Ocean's name for the deletion of stale entities.
 const RECONCILIATION: &str = "__reconciliation__";
 
-/// What happened so far.
+/// The metrics of a process.
 #[derive(Default)]
 pub struct Metrics {
     state: Mutex<State>,
     watched: RwLock<Option<Watched>>,
 }
 
-/// What counts by itself.
+/// Sources that count by themselves.
 struct Watched {
     meter: HostMeter,
     engine: Option<Arc<Engine>>,
@@ -50,22 +49,22 @@ struct Watched {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The look at the process while a resync runs.
+    /// Samples the process while a resync runs.
     running: Option<Sampling>,
     process: Samples,
     ended: BTreeMap<&'static str, u64>,
     last_end: Option<SystemTime>,
     last: Option<Last>,
     reloads: BTreeMap<&'static str, u64>,
-    /// HTTP requests that were refused because of who sent them.
+    /// HTTP requests that were refused because of their sender.
     refused: u64,
-    /// Plugin files that changed, by what came of it.
+    /// Changed plugin files, by result.
     plugins: BTreeMap<&'static str, u64>,
-    /// Live events, by what became of them at the door.
+    /// Live events, by result of their delivery.
     events: BTreeMap<&'static str, u64>,
-    /// Resources that live events named, by what became of them.
+    /// Resources that live events named, by result.
     refreshed: BTreeMap<(Kind, Refreshed), u64>,
-    /// What follows live events, if something does.
+    /// Processes live events, if configured.
     live: Option<Arc<Live>>,
 }
 
@@ -77,7 +76,7 @@ struct Last {
     seconds: f64,
     good: bool,
     deletion_good: bool,
-    /// Entities that were not found and are kept, by reason.
+    /// Entities that were not found but kept, by reason.
     kept: Vec<(&'static str, u64)>,
     held_back: u64,
     dependents: u64,
@@ -114,7 +113,7 @@ impl States {
     }
 }
 
-/// How a resync ended, in a word.
+/// Returns the name of a resync's outcome.
 pub(crate) fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Done => "done",
@@ -132,18 +131,18 @@ impl Metrics {
         *self.watched.write().unwrap_or_else(PoisonError::into_inner) = Some(watched);
     }
 
-    /// What counts by itself: what is sent, and what plugins take.
+    /// Returns the sources that count by themselves: sent requests, and plugin usage.
     pub(crate) fn watched(&self) -> Option<(HostMeter, Option<Arc<Engine>>)> {
         let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
         watched.as_ref().map(|Watched { meter, engine }| (meter.clone(), engine.clone()))
     }
 
-    /// A resync begins. Must be called inside a runtime.
+    /// Records that a resync started. Must be called inside a runtime.
     pub fn begun(&self) {
         self.state().running = Some(Sampling::begin());
     }
 
-    /// A resync ended with this report.
+    /// Records that a resync ended with this report.
     pub fn ended(&self, report: &Report) {
         let last = Last::of(report);
         let mut state = self.state();
@@ -151,37 +150,37 @@ impl Metrics {
         state.last = Some(last);
     }
 
-    /// A resync ended before anything was planned.
+    /// Records that a resync ended before anything was planned.
     pub fn ended_early(&self, outcome: &'static str) {
         self.state().end(outcome);
     }
 
-    /// A live event came in.
+    /// Counts a live event.
     pub(crate) fn event(&self, outcome: &'static str) {
         *self.state().events.entry(outcome).or_default() += 1;
     }
 
-    /// A resource that a live event named was looked at.
+    /// Counts a resource that a live event named.
     pub(crate) fn refreshed(&self, kind: &Kind, refreshed: Refreshed) {
         *self.state().refreshed.entry((kind.clone(), refreshed)).or_default() += 1;
     }
 
-    /// Live events are followed by this from now on.
+    /// Sets what processes live events.
     pub(crate) fn follow(&self, live: &Arc<Live>) {
         self.state().live = Some(Arc::clone(live));
     }
 
-    /// An HTTP request was refused because of who sent it.
+    /// Counts an HTTP request that was refused because of its sender.
     pub(crate) fn refused(&self) {
         self.state().refused += 1;
     }
 
-    /// Settings were read anew, and taken or not.
+    /// Counts a reload of the settings, by result.
     pub(crate) fn reloaded(&self, outcome: &'static str) {
         *self.state().reloads.entry(outcome).or_default() += 1;
     }
 
-    /// Plugin files have changed.
+    /// Counts changed plugin files.
     pub(crate) fn plugins(&self, reloaded: &Reloaded) {
         let Reloaded { loaded, removed, refused } = reloaded;
         let mut state = self.state();
@@ -192,7 +191,7 @@ impl Metrics {
         }
     }
 
-    /// Everything, as it is now.
+    /// Returns all metrics with their current values.
     pub(crate) fn families(&self) -> Vec<Family> {
         let mut families = self.state().families();
         let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
@@ -206,7 +205,7 @@ impl Metrics {
         families
     }
 
-    /// Everything that can be measured, for those who must know beforehand.
+    /// Returns all metrics without values, for exporters that register them first.
     #[cfg(feature = "otlp")]
     pub(crate) fn described() -> Vec<Family> {
         let seen = || vec![0.0];
@@ -271,10 +270,10 @@ impl Last {
         let mut objects = Family::gauge("object_count", "Objects of the last resync, by kind and phase.");
         let mut durations = Family::gauge(
             "duration_seconds",
-            "Time of the last resync, by kind: that of its units added up.",
+            "Time of the last resync, by kind: the sum of its units' times.",
         );
-        let mut success = Family::gauge("success", "Whether the last resync went well, by kind.");
-        let mut units = Family::gauge("berth_units", "Units of the last resync, by kind and how they ended.");
+        let mut success = Family::gauge("success", "Whether the last resync succeeded, by kind.");
+        let mut units = Family::gauge("berth_units", "Units of the last resync, by kind and result.");
         for (kind, result) in &self.kinds {
             let (kind, counts) = (kind.as_str(), &result.counts);
             for (phase, what, count) in [
@@ -300,7 +299,7 @@ impl Last {
         success.count([("kind", RUNTIME), ("phase", "resync")], self.good.into());
         success.count([("kind", RECONCILIATION), ("phase", "delete")], self.deletion_good.into());
         let mut accounts =
-            Family::gauge("berth_account_units", "Units of the last resync, by account and how they ended.");
+            Family::gauge("berth_account_units", "Units of the last resync, by account and result.");
         for (account, states) in &self.accounts {
             for (state, count) in states.counts() {
                 accounts.count([("account", account.as_str()), ("state", state)], count);
@@ -308,14 +307,14 @@ impl Last {
         }
         let mut kept = Family::gauge(
             "berth_kept_entities",
-            "Entities that the last resync did not find and kept all the same, by reason.",
+            "Entities that the last resync did not find but kept, by reason.",
         );
         for (reason, count) in &self.kept {
             kept.count([("reason", reason)], *count);
         }
         let mut held_back = Family::gauge(
             "berth_held_back_deletions",
-            "Deletions of the last resync that limits held back, until somebody approves them.",
+            "Deletions of the last resync that limits skipped and that need approval.",
         );
         held_back.count([], self.held_back);
         let mut dependents = Family::gauge(
@@ -348,28 +347,26 @@ impl State {
         let process = self.running.as_ref().map_or_else(|| self.process.clone(), Sampling::seen);
         of_samples(&process, &mut families);
         let running = u8::from(self.running.is_some());
-        families.push(Family::gauge("berth_resync_running", "Whether a resync runs now.").of(running.into()));
-        let mut ended = Family::counter("berth_resyncs", "Resyncs of this process, by how they ended.");
+        families
+            .push(Family::gauge("berth_resync_running", "Whether a resync is running.").of(running.into()));
+        let mut ended = Family::counter("berth_resyncs", "Resyncs of this process, by outcome.");
         for (outcome, count) in &self.ended {
             ended.count([("outcome", outcome)], *count);
         }
-        let mut reloads = Family::counter(
-            "berth_settings_reloads",
-            "Times that settings were read anew, by what came of it.",
-        );
+        let mut reloads = Family::counter("berth_settings_reloads", "Reloads of the settings, by result.");
         for (outcome, count) in &self.reloads {
             reloads.count([("outcome", outcome)], *count);
         }
         let mut plugins = Family::counter(
             "berth_plugin_changes",
-            "Plugin files that changed under the running service, by what came of it.",
+            "Plugin files that changed while the service ran, by result.",
         );
         for (outcome, count) in &self.plugins {
             plugins.count([("outcome", outcome)], *count);
         }
         let mut refused = Family::counter(
             "berth_http_requests_refused",
-            "HTTP requests that were refused: without a key, by another name, or from another site.",
+            "HTTP requests that were refused: without a key, with another host name, or from another site.",
         );
         refused.count([], self.refused);
         families.extend([ended, reloads, plugins, refused]);
@@ -386,42 +383,42 @@ impl State {
     }
 }
 
-/// What became of live events.
+/// Returns the metrics of live events.
 fn of_live(
     events: &BTreeMap<&'static str, u64>,
     refreshed: &BTreeMap<(Kind, Refreshed), u64>,
     waiting: usize,
     to: &mut Vec<Family>,
 ) {
-    let mut taken = Family::counter("berth_live_events", "Live events, by what became of them at the door.");
+    let mut taken = Family::counter("berth_live_events", "Live events, by result of their delivery.");
     for (outcome, count) in events {
         taken.count([("outcome", outcome)], *count);
     }
     let mut resources =
-        Family::counter("berth_live_resources", "Resources that live events named, by outcome.");
+        Family::counter("berth_live_resources", "Resources that live events named, by result.");
     for ((kind, refreshed), count) in refreshed {
         resources.count([("kind", kind.as_str()), ("outcome", refreshed.as_str())], *count);
     }
     let waiting_now = u32::try_from(waiting).unwrap_or(u32::MAX);
-    let waiting = Family::gauge("berth_live_waiting", "Resources that wait for being read again.");
+    let waiting = Family::gauge("berth_live_waiting", "Resources that wait to be read again.");
     to.extend([taken, resources, waiting.of(waiting_now.into())]);
 }
 
-/// The peer's gauges of the process. Its `event_loop` is what runs tasks, here as there.
+/// Returns Ocean's gauges of the process. Its `event_loop` is what runs tasks, here the Tokio runtime.
 fn of_samples(samples: &Samples, to: &mut Vec<Family>) {
     let families = [
         (
             &samples.cpu,
             [
-                Family::gauge("cpu_max_percent", "Use of processors during the resync: the most."),
-                Family::gauge("cpu_median_percent", "Use of processors during the resync: the median."),
-                Family::gauge("cpu_avg_percent", "Use of processors during the resync: the mean."),
+                Family::gauge("cpu_max_percent", "Processor usage during the resync: maximum."),
+                Family::gauge("cpu_median_percent", "Processor usage during the resync: median."),
+                Family::gauge("cpu_avg_percent", "Processor usage during the resync: mean."),
             ],
         ),
         (
             &samples.memory,
             [
-                Family::gauge("memory_max_bytes", "Resident memory during the resync: the most."),
+                Family::gauge("memory_max_bytes", "Resident memory during the resync: maximum."),
                 Family::gauge("memory_median_bytes", "Resident memory during the resync: the median."),
                 Family::gauge("memory_avg_bytes", "Resident memory during the resync: the mean."),
             ],
@@ -431,7 +428,7 @@ fn of_samples(samples: &Samples, to: &mut Vec<Family>) {
             [
                 Family::gauge(
                     "event_loop_latency_max_ms",
-                    "How late timers fired during the resync: the most.",
+                    "How late timers fired during the resync: maximum.",
                 ),
                 Family::gauge(
                     "event_loop_latency_median_ms",
@@ -453,17 +450,17 @@ fn of_samples(samples: &Samples, to: &mut Vec<Family>) {
     }
 }
 
-/// What went to AWS and to Port.
+/// Returns the metrics of requests to AWS and Port.
 fn of_host(stats: &HostStats, to: &mut Vec<Family>) {
     let mut waits = Family::gauge(
         "rate_limit_wait_seconds",
-        "How long requests waited so as not to be throttled, or because they were; side by side.",
+        "Time that requests waited because of rate limits, before or after throttling, summed over parallel \
+         requests.",
     );
     if let Some(aws) = &stats.aws {
-        let mut total = Family::gauge("response_size_total_bytes", "Bytes of AWS's answers, by kind.");
-        let mut avg = Family::gauge("response_size_avg_bytes", "Bytes of one of AWS's answers: the mean.");
-        let mut median =
-            Family::gauge("response_size_median_bytes", "Bytes of one of AWS's answers: the median.");
+        let mut total = Family::gauge("response_size_total_bytes", "Bytes of AWS's responses, by kind.");
+        let mut avg = Family::gauge("response_size_avg_bytes", "Bytes of one AWS response: mean.");
+        let mut median = Family::gauge("response_size_median_bytes", "Bytes of one AWS response: median.");
         for (kind, costs) in &aws.kinds {
             let kind = kind.as_str();
             total.count([("kind", kind)], costs.bytes);
@@ -474,12 +471,15 @@ fn of_host(stats: &HostStats, to: &mut Vec<Family>) {
                 waits.add(labels, waited.as_secs_f64());
             }
         }
-        let mut requests = Family::counter("berth_aws_requests", "Requests to AWS, repeats included.");
-        let mut retries = Family::counter("berth_aws_retries", "Requests to AWS that repeated a failed one.");
-        let mut throttled = Family::counter("berth_aws_throttled", "Answers of AWS that told to slow down.");
-        let mut errors = Family::counter("berth_aws_errors", "Calls of AWS that failed for good.");
-        let mut shared =
-            Family::counter("berth_aws_shared", "Calls of AWS that another kind's request answered.");
+        let mut requests = Family::counter("berth_aws_requests", "Requests to AWS, including retries.");
+        let mut retries = Family::counter("berth_aws_retries", "Requests to AWS that retried a failed one.");
+        let mut throttled = Family::counter("berth_aws_throttled", "AWS responses that throttled a request.");
+        let mut errors = Family::counter("berth_aws_errors", "AWS calls that failed after all retries.");
+        let mut shared = Family::counter(
+            "berth_aws_shared",
+            "AWS calls that shared the response to another kind's \
+                request.",
+        );
         for (call, counts) in &aws.calls {
             let (service, operation) = call.split_once(':').unwrap_or((call, ""));
             for (family, count) in [
@@ -497,13 +497,13 @@ fn of_host(stats: &HostStats, to: &mut Vec<Family>) {
     if let Some(port) = &stats.port {
         let labels = [("kind", RUNTIME), ("phase", "load"), ("endpoint", "port")];
         waits.add(labels, port.waited.as_secs_f64());
-        let mut requests = Family::counter("berth_port_requests", "Requests to Port, repeats included.");
+        let mut requests = Family::counter("berth_port_requests", "Requests to Port, including retries.");
         for (call, count) in &port.requests {
-            // Some are named so that a blueprint's name may follow.
+            // Some names end with "of", so that a blueprint's name can follow.
             requests.count([("call", call.trim_end_matches(" of"))], *count);
         }
         let mut retries =
-            Family::counter("berth_port_retries", "Requests to Port that repeated a failed one.");
+            Family::counter("berth_port_retries", "Requests to Port that retried a failed one.");
         retries.count([], port.retries);
         to.extend([requests, retries]);
     }
@@ -511,10 +511,10 @@ fn of_host(stats: &HostStats, to: &mut Vec<Family>) {
 }
 
 fn of_plugins(usage: &[PluginUse], refused: usize, to: &mut Vec<Family>) {
-    let mut seconds = Family::counter("berth_plugin_seconds", "Time that plugins took for their batches.");
-    let mut batches = Family::counter("berth_plugin_batches", "Batches that plugins were given.");
+    let mut seconds = Family::counter("berth_plugin_seconds", "Time that plugins spent on their batches.");
+    let mut batches = Family::counter("berth_plugin_batches", "Batches that plugins mapped.");
     let mut memory =
-        Family::gauge("berth_plugin_peak_memory_bytes", "The most memory that one instance has had.");
+        Family::gauge("berth_plugin_peak_memory_bytes", "The most memory that one instance used.");
     for used in usage {
         let labels = [("plugin", used.plugin.as_str())];
         seconds.add(labels, used.time.as_secs_f64());
@@ -528,18 +528,19 @@ fn of_plugins(usage: &[PluginUse], refused: usize, to: &mut Vec<Family>) {
     to.extend([seconds, batches, memory, unused]);
 }
 
-/// What Prometheus' own libraries tell of a process, and who we are.
+/// Returns the process metrics of Prometheus' own libraries, and Berth's version.
 fn of_process(to: &mut Vec<Family>) {
     if let Some(time) = process::cpu_time() {
         to.push(
-            Family::counter("process_cpu_seconds", "Time of processors for this process.")
-                .of(time.as_secs_f64()),
+            Family::counter("process_cpu_seconds", "Processor time of this process.").of(time.as_secs_f64()),
         );
     }
     if let Some(memory) = process::resident_memory() {
-        to.push(Family::gauge("process_resident_memory_bytes", "Memory of this process in RAM.").of(memory));
+        to.push(
+            Family::gauge("process_resident_memory_bytes", "Resident memory of this process.").of(memory),
+        );
     }
-    let mut info = Family::gauge("berth_info", "Always 1; tells the version.");
+    let mut info = Family::gauge("berth_info", "Always 1; the label is the version.");
     info.count([("version", env!("CARGO_PKG_VERSION"))], 1);
     to.push(info);
 }

@@ -1,11 +1,10 @@
-//! Settings and plugins that change while the service runs: looked at anew when their files change, and when
-//! somebody asks for it.
+//! Reloads settings and plugins while the service runs: when their files change, and on request.
 //!
-//! Settings are checked as a whole first. What is wrong is logged like at the start, and the former
-//! settings stay. What is right holds from the next resync on; one that runs ends as it began.
+//! New settings are validated as a whole first. Invalid settings are logged as at the start, and the former
+//! settings stay. Valid settings apply from the next resync; a running resync keeps its settings.
 //!
-//! Plugins are checked one by one. What is right holds for the next unit; a unit that runs ends as it
-//! began.
+//! Plugins are checked one by one. A valid plugin applies from the next unit; a running unit keeps its
+//! plugin.
 
 mod files;
 
@@ -23,47 +22,47 @@ use crate::{
     state::{Plugins, ServiceHost, ServiceState},
 };
 
-/// Gives a running service fresh settings.
+/// Reloads the settings of a running service.
 #[async_trait]
 pub trait ReloadSource: Send {
-    /// The files that settings come from, whether or not they are there. When one changes, it is time for
+    /// Returns the files that settings come from, whether or not they exist. A change triggers
     /// [`reload`](Self::reload).
     fn files(&self) -> Vec<PathBuf>;
 
-    /// Waits until somebody asks for a reload otherwise, for example by a signal, and gives the reason for the
-    /// log. It is dropped and called again.
+    /// Waits for another trigger of a reload, such as a signal, and returns the reason for the log. It is
+    /// dropped and called again.
     async fn requested(&mut self) -> &'static str;
 
-    /// Reads the settings, and makes a host of them. What the service cannot change while it runs is ignored:
-    /// where its server listens, what it serves, and the kind of the listener. The new host must use the ledger
-    /// and the journal of the running one.
+    /// Reads the settings, and builds a host with them. Ignores what a running service cannot change: where
+    /// its server listens, what it serves, and the type of its listener. The new host must use the ledger and
+    /// the journal of the running one.
     ///
     /// # Errors
-    /// Everything that is wrong. The service goes on as before.
+    /// All invalid settings. The service continues with the former ones.
     async fn reload(&mut self, running: &Running<'_>) -> Result<Reload, Vec<WrongSetting>>;
 }
 
-/// What a service goes on with.
+/// The new state of a service.
 #[derive(Debug)]
 pub struct Reload {
     /// The host.
     pub host: ServiceHost,
-    /// What the service does.
+    /// The configuration of the service.
     pub config: ServiceConfig,
 }
 
-/// One thing that is wrong with settings.
+/// A problem with a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrongSetting {
     /// Its name.
     pub setting: String,
-    /// What was found. Never a secret.
+    /// What was found. Never holds a secret.
     pub problem: String,
-    /// What to do.
+    /// The remedy.
     pub remedy: String,
 }
 
-/// The service that runs, for a [`ReloadSource`].
+/// The running service, for a [`ReloadSource`].
 #[derive(Debug)]
 pub struct Running<'r> {
     state: &'r ServiceState,
@@ -71,17 +70,17 @@ pub struct Running<'r> {
 }
 
 impl Running<'_> {
-    /// The host. Its ledger and its journal are for the host that takes its place.
+    /// Returns the host. The new host uses its ledger and its journal.
     pub fn host(&self) -> &SyncHost {
         &self.state.host
     }
 
-    /// The plugins in it, which another host may use, too.
+    /// Returns its plugins, which another host may share.
     pub fn plugins(&self) -> Option<&Plugins> {
         self.state.plugins.as_ref()
     }
 
-    /// Takes plugins whose files have changed, for a new host that uses the same engine.
+    /// Reloads plugins whose files have changed, for a new host that uses the same engine.
     pub async fn reload_plugins(&self) {
         if let Some(engine) = self.state.engine() {
             reload_plugins(engine, self.metrics).await;
@@ -89,7 +88,7 @@ impl Running<'_> {
     }
 }
 
-/// Takes new settings and plugins whenever there are some.
+/// Applies new settings and plugins when there are any.
 pub(crate) struct Reloader {
     pub(crate) source: Option<Box<dyn ReloadSource>>,
     pub(crate) http: Arc<HttpState>,
@@ -104,7 +103,7 @@ impl Reloader {
         loop {
             let reason = tokio::select! {
                 reason = requested(self.source.as_mut()) => reason,
-                () = settings.change() => "a file has changed",
+                () = settings.change() => "a file changed",
                 () = watched.files.change() => {
                     watched.files.seen().await;
                     self.take_plugins(&states).await;
@@ -112,14 +111,14 @@ impl Reloader {
                 }
             };
             settings.seen().await;
-            tracing::info!(reason, "reading the settings anew");
+            tracing::info!(reason, "reloading the settings");
             let outcome = if self.renew(&states).await { "applied" } else { "refused" };
             self.http.metrics.reloaded(outcome);
             watched.follow(&states.borrow());
         }
     }
 
-    /// Takes plugins whose files have changed, and makes the host anew where it depends on them.
+    /// Reloads plugins whose files have changed, and rebuilds the host if it depends on them.
     async fn take_plugins(&mut self, states: &watch::Sender<Arc<ServiceState>>) {
         let Some(plugins) = states.borrow().plugins.clone() else { return };
         if reload_plugins(&plugins.engine, &self.http.metrics).await && plugins.host_depends {
@@ -127,7 +126,7 @@ impl Reloader {
         }
     }
 
-    /// Takes the settings as they are now, if they are right.
+    /// Applies the current settings, if they are valid. Returns whether they are.
     async fn renew(&mut self, states: &watch::Sender<Arc<ServiceState>>) -> bool {
         let Some(source) = &mut self.source else { return false };
         let former = Arc::clone(&states.borrow());
@@ -146,14 +145,14 @@ impl Reloader {
                 self.http.metrics.watch(&new.host, new.engine());
                 self.http.allow(access);
                 states.send_replace(Arc::new(new));
-                tracing::info!("the settings were taken; they hold from the next resync on");
+                tracing::info!("applied the settings; they take effect from the next resync");
                 true
             }
             Err(wrong) => {
                 for WrongSetting { setting, problem, remedy } in wrong {
-                    tracing::error!(setting, problem, remedy, "wrong setting");
+                    tracing::error!(setting, problem, remedy, "invalid setting");
                 }
-                tracing::error!("the settings were not taken; the former ones stay");
+                tracing::error!("rejected the settings; the former ones stay in effect");
                 false
             }
         }
@@ -171,7 +170,7 @@ async fn requested(source: Option<&mut Box<dyn ReloadSource>>) -> &'static str {
     }
 }
 
-/// The files of plugins that are watched.
+/// The watched files of plugins.
 struct Watched {
     dirs: Vec<PathBuf>,
     lock: Option<PathBuf>,
@@ -189,7 +188,7 @@ impl Watched {
         state.plugins.as_ref().map(|plugins| (plugins.dirs.clone(), plugins.lock.clone())).unwrap_or_default()
     }
 
-    /// Watches those of now, if they are others.
+    /// Watches the current files, if they differ.
     fn follow(&mut self, state: &ServiceState) {
         if Self::places(state) != (self.dirs.clone(), self.lock.clone()) {
             *self = Self::of(state);
@@ -197,7 +196,7 @@ impl Watched {
     }
 }
 
-/// Takes plugins whose files have changed. Returns whether any is another now.
+/// Reloads plugins whose files have changed. Returns whether any plugin changed.
 async fn reload_plugins(engine: &Arc<Engine>, metrics: &Metrics) -> bool {
     let of_engine = Arc::clone(engine);
     // Plugins may have to be compiled, and a resync may be running.
@@ -205,18 +204,21 @@ async fn reload_plugins(engine: &Arc<Engine>, metrics: &Metrics) -> bool {
         Ok(Ok(reloaded)) => reloaded,
         Ok(Err(error)) => {
             let problem = Problem::from_error(ProblemCode::Internal, &error);
-            tracing::error!(%problem, "the plugins were not looked at again; all stay as they are");
+            tracing::error!(%problem, "cannot reload the plugins; all stay as they are");
             return false;
         }
         Err(panicked) => {
-            tracing::error!(%panicked, "looking at the plugins again ended abnormally");
+            tracing::error!(%panicked, "reloading the plugins panicked");
             return false;
         }
     };
     let Reloaded { loaded, removed, refused } = &reloaded;
     for LoadedComponent { name, version, file, sha256 } in loaded {
         let (file, version) = (file.display(), version.as_deref());
-        tracing::info!(plugin = name, version, %file, sha256, "a plugin was taken; it holds for the next unit");
+        tracing::info!(
+            plugin = name, version, %file, sha256,
+            "reloaded a plugin; it applies from the next unit"
+        );
     }
     for LoadedComponent { name, file, .. } in removed {
         let file = file.display();
@@ -224,7 +226,7 @@ async fn reload_plugins(engine: &Arc<Engine>, metrics: &Metrics) -> bool {
     }
     for refused in refused {
         let Problem { message, remedy, .. } = &refused.problem;
-        tracing::error!(file = refused.plugin, problem = message, remedy, "a plugin was not taken");
+        tracing::error!(file = refused.plugin, problem = message, remedy, "rejected a plugin");
     }
     metrics.plugins(&reloaded);
     !loaded.is_empty() || !removed.is_empty()
@@ -240,7 +242,7 @@ mod tests {
     use super::*;
     use crate::config::{HttpServer, Listener};
 
-    /// Gives what it has, one after another, when it is asked for; then nothing that is right.
+    /// Returns its values one after another on request; then only errors.
     struct Source {
         requests: mpsc::Receiver<()>,
         configs: VecDeque<ServiceConfig>,
@@ -295,7 +297,7 @@ mod tests {
         ask.send(()).await.unwrap();
         states.changed().await.unwrap();
         assert_eq!(states.borrow_and_update().config.listener, polling(5).listener);
-        // The second one makes no sense; the third one does, but the server stays where it is.
+        // The second one is invalid; the third one is valid, but the server keeps its address.
         ask.send(()).await.unwrap();
         ask.send(()).await.unwrap();
         states.changed().await.unwrap();

@@ -1,4 +1,4 @@
-//! The report of a resync, for people: the model that every form of it shows, and the form as a page.
+//! The report of a resync for people: the model that every format shows, and the HTML page.
 
 pub mod html;
 pub mod kept;

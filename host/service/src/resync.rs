@@ -1,4 +1,4 @@
-//! One resync of a service, and how it is given up.
+//! Runs one resync of a service, or aborts it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,15 +14,15 @@ use crate::{
     state::ServiceState,
 };
 
-/// How long a resync that is to stop may take for it, where neither AWS nor Port hangs.
+/// How long a stopped resync may take to end, if neither AWS nor Port hangs.
 pub const GRACE: Duration = Duration::from_secs(12);
 /// How long the last request to Port, and the last replies of a server, may take.
 pub const LAST_WORD: Duration = Duration::from_secs(3);
 
-/// Takes the report of a resync that ended.
+/// Receives the report of a resync that ended.
 pub(crate) type ReportSink = Arc<dyn Fn(&Report, RemovalAfter) + Send + Sync>;
 
-/// Runs one resync, and records how it went.
+/// Runs one resync, and records its result.
 pub(crate) async fn run(
     state: &ServiceState,
     http: &HttpState,
@@ -30,14 +30,14 @@ pub(crate) async fn run(
     reason: Reason,
     cancel: CancellationToken,
 ) -> Ended {
-    tracing::info!(reason = reason.as_str(), "resync begins");
+    tracing::info!(reason = reason.as_str(), "resync started");
     http.metrics.begun();
     http.model.begun(reason.as_str());
     let host = state.host.stopped_by(cancel.clone()).observed_by(http.model.clone());
     let result = tokio::select! {
         result = host.sync() => result,
         () = overdue(&cancel, GRACE) => {
-            tracing::warn!("the resync did not stop in time; it is given up");
+            tracing::warn!("the resync did not stop in time; it is aborted");
             http.metrics.ended_early("aborted");
             http.model.ended_early("aborted", None);
             if let Some(port) = host.port() {
@@ -82,30 +82,30 @@ fn log(report: &Report) {
     );
 }
 
-/// Records a resync that could not begin: `deleted`, because its integration was deleted in Port.
+/// Records a resync that could not start: `deleted`, because its integration was deleted in Port.
 fn not_begun(http: &HttpState, error: &SyncError, deleted: bool) -> Ended {
     let outcome = if deleted { "deleted-in-port" } else { "not-begun" };
     http.metrics.ended_early(outcome);
     http.model.ended_early(outcome, Some(error.problem()));
-    tracing::error!(problem = %error.problem(), "the resync could not begin: {error}");
+    tracing::error!(problem = %error.problem(), "the resync could not start: {error}");
     match error {
-        // Another try gives the same, until somebody installs it again and asks for a resync.
+        // A retry gives the same, until someone installs it again and requests a resync.
         _ if deleted => Ended::Ran,
         SyncError::Catalog(_) | SyncError::Source(_) => Ended::NotBegun,
-        // Another try gives the same; a changed mapping comes with a request.
+        // A retry gives the same; a changed mapping comes with a request.
         SyncError::Config(_) => Ended::Ran,
     }
 }
 
-/// Reports to Port that a resync is given up: else Port would show one that runs for ever.
+/// Reports an aborted resync to Port, which would otherwise show it as running forever.
 pub async fn report_aborted(port: &PortCatalog) {
     let reported = timeout(LAST_WORD, port.give_up()).await;
     if !matches!(reported, Ok(Ok(()))) {
-        tracing::warn!("Port could not be told that the resync was stopped");
+        tracing::warn!("cannot report to Port that the resync was stopped");
     }
 }
 
-/// Waits until a stop was asked for that long ago.
+/// Waits until the grace period after a stop has passed.
 pub async fn overdue(cancel: &CancellationToken, grace: Duration) {
     cancel.cancelled().await;
     tokio::time::sleep(grace).await;

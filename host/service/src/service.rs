@@ -1,4 +1,4 @@
-//! The service: built, then run until it is to stop.
+//! The service: built, then run until it stops.
 
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc};
 
@@ -24,36 +24,36 @@ use crate::{
     telemetry::LogShipping,
 };
 
-/// Why a service cannot start, or go on.
+/// Why a service cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceError {
-    /// The configuration makes no sense.
-    #[error("the configuration of the service makes no sense: {0}")]
+    /// The configuration is invalid.
+    #[error("the configuration of the service is invalid: {0}")]
     Config(Problem),
     /// The HTTP server cannot listen.
-    #[error("{address} cannot be listened at: {error}")]
+    #[error("cannot listen on {address}: {error}")]
     Bind {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         error: io::Error,
     },
     /// There is no host to run.
     #[error("{}: {}", .0.title, .0.problem)]
     Start(StartError),
-    /// A defect.
-    #[error("the service cannot start: {0}")]
+    /// An internal error.
+    #[error("cannot start the service: {0}")]
     Internal(Problem),
-    /// What triggers resyncs cannot work, and no further try helps.
-    #[error("the listener cannot work: {0}")]
+    /// The listener failed, and a retry cannot help.
+    #[error("the listener failed: {0}")]
     Listener(Problem),
 }
 
-/// A host that is made meanwhile.
+/// A host that is still being built.
 type Starting = BoxFuture<'static, Result<ServiceHost, ServiceError>>;
 
-/// A long-running service, which is ready to [run](Self::run).
+/// A long-running service, ready to [run](Self::run).
 pub struct Service {
     host: Starting,
     config: ServiceConfig,
@@ -71,7 +71,7 @@ impl std::fmt::Debug for Service {
     }
 }
 
-/// Puts a [`Service`] together.
+/// Builds a [`Service`].
 pub struct ServiceBuilder {
     host: Starting,
     config: ServiceConfig,
@@ -88,72 +88,73 @@ impl std::fmt::Debug for ServiceBuilder {
 }
 
 impl ServiceBuilder {
-    /// All of the configuration at once.
+    /// Sets the whole configuration.
     #[must_use]
     pub fn config(mut self, config: ServiceConfig) -> Self {
         self.config = config;
         self
     }
 
-    /// What triggers resyncs; without one, nothing but the schedule.
+    /// Sets what triggers resyncs; without a listener, only the schedule does.
     #[must_use]
     pub fn listener(mut self, listener: Listener) -> Self {
         self.config.listener = listener;
         self
     }
 
-    /// Resyncs that nobody asks for.
+    /// Sets the schedule.
     #[must_use]
     pub fn schedule(mut self, schedule: ResyncSchedule) -> Self {
         self.config.schedule = Some(schedule);
         self
     }
 
-    /// The HTTP server; without one, at a port of this machine that the system chooses.
+    /// Sets the HTTP server; without it, the server listens only on this machine, on a port that the system
+    /// chooses.
     #[must_use]
     pub fn http(mut self, http: HttpServer) -> Self {
         self.config.http = http;
         self
     }
 
-    /// Follows live events.
+    /// Turns live events on.
     #[must_use]
     pub fn live_events(mut self, events: LiveSettings) -> Self {
         self.config.live_events = Some(events);
         self
     }
 
-    /// Where live events that wait when the service ends are kept for its next start: the directory of the host's
-    /// ledger. Nothing is kept for a host without a ledger.
+    /// Sets the directory of the host's ledger, which also stores live events that wait when the service
+    /// ends. A host without a ledger stores none.
     #[must_use]
     pub fn state_dir(mut self, dir: PathBuf) -> Self {
         self.state_dir = Some(dir);
         self
     }
 
-    /// Reads the configuration anew while the service runs.
+    /// Sets how to reload the configuration while the service runs.
     #[must_use]
     pub fn reload(mut self, source: impl ReloadSource + 'static) -> Self {
         self.reload = Some(Box::new(source));
         self
     }
 
-    /// Ships what is left of the log when the service ends.
+    /// Ships the rest of the log when the service ends.
     #[must_use]
     pub fn log_shipping(mut self, logs: LogShipping) -> Self {
         self.log_shipping = Some(logs);
         self
     }
 
-    /// Takes the report of each resync that ended, and when entities of removed accounts and regions are deleted
-    /// by the configuration of then.
+    /// Sets what receives the report of each resync that ended, and when entities of removed accounts and
+    /// regions are deleted by the configuration at that time.
     #[must_use]
     pub fn on_report(mut self, reports: impl Fn(&Report, RemovalAfter) + Send + Sync + 'static) -> Self {
         self.reports = Some(Arc::new(reports));
         self
     }
 
-    /// Listens from now on, and answers when the service runs. Must be called inside a Tokio runtime.
+    /// Starts to listen; the service replies once it runs. Must be called inside a Tokio runtime.
     ///
     /// # Errors
     /// [`ServiceError::Config`] and [`ServiceError::Bind`].
@@ -171,14 +172,14 @@ impl ServiceBuilder {
 }
 
 impl Service {
-    /// A service of this host.
+    /// Returns a builder for a service with this host.
     pub fn builder(host: impl Into<ServiceHost>) -> ServiceBuilder {
         let host = host.into();
         Self::starting(async { Ok(host) })
     }
 
-    /// A service whose host is still to be made, which takes its time where plugins have to be compiled. The HTTP
-    /// server answers meanwhile that the service is not ready.
+    /// Returns a builder for a service whose host is still being built, which takes time if plugins have to
+    /// be compiled. Meanwhile the HTTP server replies that the service is not ready.
     pub fn starting(
         host: impl Future<Output = Result<ServiceHost, ServiceError>> + Send + 'static,
     ) -> ServiceBuilder {
@@ -192,18 +193,18 @@ impl Service {
         }
     }
 
-    /// Where it listens.
+    /// Returns the addresses that the service listens on.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
     }
 
-    /// What it measures.
+    /// Returns the service's metrics.
     pub fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.http.metrics)
     }
 
-    /// Runs until `shutdown`, or until it cannot go on. A resync that runs then is stopped in order, which takes
-    /// 12 s at most; nothing is deleted.
+    /// Runs until `shutdown`, or until it cannot continue. Stops a running resync cleanly, which takes up to
+    /// 12 s and deletes nothing.
     ///
     /// # Errors
     /// [`ServiceError::Start`], [`ServiceError::Internal`] and [`ServiceError::Listener`].
@@ -219,7 +220,7 @@ impl Service {
 
     async fn serve(mut self, stop: CancellationToken) -> Result<(), ServiceError> {
         let (resyncs, requests) = listeners::channel();
-        // Before the host is there, which takes its time: the process is alive meanwhile.
+        // Before the host is ready, which takes time: the process is alive meanwhile.
         let mut server = self.answer(&resyncs);
         let drain = self.http.drain.clone();
         let Some(host) = stop.run_until_cancelled(&mut self.host).await else {
@@ -238,28 +239,28 @@ impl Service {
         };
         let (served, ()) = tokio::join!(timeout(LAST_WORD, server.join_next()), shipped);
         if served.is_err() {
-            tracing::warn!("some HTTP requests were still open at the end");
+            tracing::warn!("stopped before all HTTP requests were answered");
         }
         tracing::info!("stopped");
         ended
     }
 
-    /// Answers HTTP requests from now on.
+    /// Serves HTTP requests from now on.
     fn answer(&mut self, resyncs: &Resyncs) -> JoinSet<()> {
         let (config, http) = (&self.config, &self.http);
         http.allow(config.http.access.clone());
-        // Until the host is there senders are asked to try again.
+        // Until the host is ready, senders are asked to try again.
         let keys = config.live_events.as_ref().map(|events| events.keys.clone());
         http.take_events(keys.map(|keys| EventWebhook::new(keys, None)));
         let webhook = matches!(config.listener, Listener::Webhook { .. }).then(|| resyncs.clone());
         let HttpServer { path_prefix, status_page, .. } = &config.http;
         let router = http::router(path_prefix, http, Routes { webhook, page: *status_page });
         if *status_page {
-            tracing::info!("the status page is served at {path_prefix}/status");
+            tracing::info!("serving the status page at {path_prefix}/status");
         } else {
             tracing::info!(
-                "the status page is not served, because the port may be reached from outside or the settings \
-                 say so; `status_page = true` serves it"
+                "the status page is off, because the port may be reachable from outside or the settings turn \
+                 it off; `status_page = true` turns it on"
             );
         }
         let sockets = std::mem::take(&mut self.sockets);
@@ -268,7 +269,8 @@ impl Service {
         server
     }
 
-    /// Runs resyncs, follows live events and takes new settings until `stop`, or until the listener cannot go on.
+    /// Runs resyncs, processes live events and applies new settings until `stop`, or until the listener
+    /// cannot continue.
     async fn work(
         self,
         host: ServiceHost,
@@ -278,7 +280,7 @@ impl Service {
     ) -> Result<(), ServiceError> {
         let Self { config, http, state_dir, reload, reports, .. } = self;
         let state = ServiceState::new(host, config);
-        // Where there is a ledger, its directory can be used.
+        // If there is a ledger, its directory is usable.
         let backlog = state.host.ledger().and(state_dir.as_deref()).map(BacklogFile::in_dir);
         http.metrics.watch(&state.host, state.engine());
         let (renew, states) = watch::channel(Arc::new(state));
@@ -308,7 +310,7 @@ impl Service {
     }
 }
 
-/// Asks for resyncs as the configuration says until `stop`, or until the listener cannot go on.
+/// Requests resyncs as the configuration says until `stop`, or until the listener cannot continue.
 async fn trigger(
     states: &watch::Receiver<Arc<ServiceState>>,
     resyncs: &Resyncs,
@@ -320,12 +322,12 @@ async fn trigger(
             (Listener::Polling { .. }, _) => {
                 stop.run_until_cancelled(polling::poll(states.clone(), resyncs)).await;
             }
-            // Other than the peer, which leaves a fresh installation empty until somebody asks. It
-            // is also what tells Port where the webhook is.
+            // Ocean leaves a new installation empty until someone requests a resync. This resync also tells
+            // Port the address of the webhook.
             (Listener::Webhook { resync_on_start: true, .. }, _) => {
                 stop.run_until_cancelled(resyncs.run(Reason::Start)).await;
             }
-            // New settings do not reach it: joining its group again would look like another process.
+            // New settings do not apply to it: joining its group again would look like another process.
             #[cfg(feature = "kafka")]
             (Listener::Kafka(settings), Some(port)) => {
                 let port = PortService::of(port);

@@ -1,4 +1,4 @@
-//! What a service runs with. It is exchanged as a whole when settings are read anew.
+//! The state of a running service. A reload replaces it as a whole.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -11,7 +11,7 @@ use crate::config::ServiceConfig;
 pub struct ServiceHost {
     /// Runs the resyncs.
     pub host: SyncHost,
-    /// Its plugins, where the service is to load them again and to count what they take.
+    /// Its plugins, if the service is to reload them and count their usage.
     pub plugins: Option<Plugins>,
 }
 
@@ -21,17 +21,17 @@ impl From<SyncHost> for ServiceHost {
     }
 }
 
-/// The plugins of a host, and the files that they come from.
+/// The plugins of a host, and their files.
 #[derive(Debug, Clone)]
 pub struct Plugins {
     /// The mapper of the host.
     pub engine: Arc<Engine>,
-    /// The directories that it loads plugins from. They are loaded again when a file in them changes, where
-    /// the engine [can](berth_embed::EngineConfig::reloads).
+    /// The directories of the plugins. A change in them triggers a reload, if the engine [allows
+    /// it](berth_embed::EngineConfig::reloads).
     pub dirs: Vec<PathBuf>,
-    /// The file that approves plugins, if there is one. A change of it is one of the plugins.
+    /// The file that approves plugins, if there is one. A change of it also triggers a reload.
     pub lock: Option<PathBuf>,
-    /// Whether the host depends on what the plugins read, so that it is made anew when they change.
+    /// Whether the host depends on what the plugins read, so that it is rebuilt when they change.
     pub host_depends: bool,
 }
 
@@ -40,11 +40,11 @@ pub struct Plugins {
 pub struct StartError {
     /// What cannot be done, in a few words.
     pub title: &'static str,
-    /// Why.
+    /// The cause.
     pub problem: Problem,
 }
 
-/// What a service runs with now.
+/// The current state of a service.
 #[derive(Debug)]
 pub(crate) struct ServiceState {
     pub(crate) host: SyncHost,

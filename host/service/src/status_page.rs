@@ -1,8 +1,8 @@
-//! What a resync does, as the status page and the report for people show it.
+//! The state of a resync, as the status page and the HTML report show it.
 //!
-//! The model follows the resync's events, so that it can be shown while it runs; at the end the report
-//! has the last word. Whoever looks gets everything once, and then what has changed since the last
-//! look: nothing waits for those who look seldom, or never again.
+//! The model follows the resync's events, so that it can be shown while the resync runs; at the end the
+//! report's values replace it. A client gets everything once, and then the changes since its last request:
+//! nothing waits for slow clients.
 
 mod grid;
 
@@ -27,14 +27,14 @@ use grid::{Grid, Layout, Row};
 
 /// How often traffic is measured.
 const EVERY: Duration = Duration::from_secs(1);
-/// Measurements that are kept; with more of them, every other one goes.
+/// The most measurements; beyond that, every other one is dropped.
 const MEASURED: usize = 240;
-/// Resyncs that are remembered.
+/// The most resyncs in the history.
 const REMEMBERED: usize = 20;
-/// Remarks that are shown.
+/// The most notes that are shown.
 const NOTES: usize = 100;
 
-/// What is known of the resyncs of this process: what the status page shows.
+/// The state of this process's resyncs, for the status page.
 pub struct StatusModel {
     metrics: Arc<Metrics>,
     state: Mutex<State>,
@@ -44,7 +44,7 @@ pub struct StatusModel {
 struct State {
     /// Grows with every change.
     version: u64,
-    /// What was laid out anew at this version must be taken as a whole.
+    /// The version of the last new layout; a client with an older version gets everything.
     laid_out: u64,
     resync: Resync,
     clock: Option<Instant>,
@@ -58,18 +58,18 @@ struct State {
     history: VecDeque<Past>,
 }
 
-/// Where a resync stands.
+/// The phase of a resync.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Phase {
-    /// There was none yet.
+    /// No resync yet.
     #[default]
     Idle,
-    /// Accounts and regions are being looked up.
+    /// Looking up accounts and regions.
     Opening,
-    /// Units are read.
+    /// Reading units.
     Reading,
-    /// Stale entities are deleted.
+    /// Deleting stale entities.
     Deleting,
     /// It has ended.
     Ended,
@@ -77,7 +77,7 @@ enum Phase {
 
 #[derive(Debug, Clone, Default, Serialize)]
 struct Resync {
-    /// Counts the resyncs of this process; 0 before the first.
+    /// The number of this process's resyncs; 0 before the first.
     number: u64,
     phase: Phase,
     /// Why it runs.
@@ -87,7 +87,7 @@ struct Resync {
     seconds: f64,
     outcome: Option<&'static str>,
     dry_run: bool,
-    /// Port makes entities of the documents that it is given.
+    /// Whether Port creates entities from the documents that it gets.
     documents: bool,
 }
 
@@ -102,12 +102,12 @@ struct Counts {
     documents: u64,
 }
 
-/// Totals at one moment: seconds since the start, resources read, entities written, requests to AWS
-/// and to Port.
+/// Totals at one moment: seconds since the start, resources read, entities written, requests to AWS and to
+/// Port.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Traffic(f64, u64, u64, u64, u64);
 
-/// What a plugin took so far.
+/// A plugin's usage so far.
 #[derive(Debug, Clone, Serialize)]
 struct Plugin {
     #[serde(rename = "plugin")]
@@ -129,7 +129,7 @@ struct Past {
     counts: Counts,
 }
 
-/// What somebody gets who looks: everything, or what is new.
+/// What a client gets: everything, or the changes.
 #[derive(Serialize)]
 struct View<'s> {
     berth: &'static str,
@@ -143,10 +143,10 @@ struct View<'s> {
     notes: &'s [String],
     #[serde(rename = "untold")]
     omitted: u64,
-    /// Problems that are new or concern more, by position.
+    /// Problems that are new or affect more, by position.
     #[serde(rename = "troubles")]
     problems: Vec<(usize, &'s ProblemGroup)>,
-    /// Everything; what was known before is void.
+    /// Everything; it replaces all earlier data.
     #[serde(skip_serializing_if = "Option::is_none")]
     layout: Option<Layout>,
     /// Units that have changed.
@@ -155,12 +155,12 @@ struct View<'s> {
 }
 
 impl StatusModel {
-    /// A model without any resync. What was sent, and what plugins took, come from the metrics.
+    /// Creates a model without a resync. The metrics provide sent requests and plugin usage.
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self { metrics, state: Mutex::default() }
     }
 
-    /// A resync begins. Must be called inside a runtime.
+    /// Records that a resync started. Must be called inside a runtime.
     pub fn begun(self: &Arc<Self>, reason: &str) {
         let model = Arc::downgrade(self);
         let sampling = tokio::spawn(async move {
@@ -181,13 +181,13 @@ impl StatusModel {
         self.measure();
     }
 
-    /// The resync ended with this report.
+    /// Records that the resync ended with this report.
     pub fn ended(&self, report: &Report, after: RemovalAfter) {
         self.measure();
         self.state().end(report, after);
     }
 
-    /// The resync ended before anything was planned.
+    /// Records that the resync ended before anything was planned.
     pub fn ended_early(&self, outcome: &'static str, problem: Option<&Problem>) {
         self.measure();
         let mut state = self.state();
@@ -197,13 +197,13 @@ impl StatusModel {
         state.close(outcome);
     }
 
-    /// Everything, as JSON.
+    /// Returns everything, as JSON.
     pub fn whole(&self) -> String {
         self.since(0).map(|(json, _)| json).unwrap_or_default()
     }
 
-    /// What is new since this version, as JSON, and the version from then on; none if nothing is. 0
-    /// gives everything.
+    /// Returns the changes since this version as JSON, and the new version; `None` without changes. 0 returns
+    /// everything.
     pub fn since(&self, version: u64) -> Option<(String, u64)> {
         let state = self.state();
         let seen = version > 0;
@@ -211,11 +211,11 @@ impl StatusModel {
             return None;
         }
         let view = state.view(version);
-        // Numbers and texts cannot fail to be written. A version of 0 would ask for everything again.
+        // Numbers and texts always serialize. A version of 0 would request everything again.
         Some((serde_json::to_string(&view).unwrap_or_default(), state.version.max(1)))
     }
 
-    /// Looks at what was sent so far.
+    /// Measures what was sent so far.
     fn measure(&self) {
         let watched = self.metrics.watched();
         let (stats, used) = watched
@@ -311,7 +311,7 @@ impl State {
         }
     }
 
-    /// The report has the last word: writes may have failed since a unit ended.
+    /// The report's values win: writes may have failed since a unit ended.
     fn end(&mut self, report: &Report, after: RemovalAfter) {
         self.version += 1;
         self.laid_out = self.version;
@@ -323,7 +323,7 @@ impl State {
         }
         self.grid.plan(report.units.iter().map(|unit| &unit.unit));
         for unit in &report.units {
-            // Is known by now: this only tells where.
+            // The problem is known by now: this only finds its position.
             let group = self.problems.position(unit.state.problem());
             self.grid.ended(unit, group, self.version);
         }
@@ -419,7 +419,7 @@ fn millis(time: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// To milliseconds, which is all that is shown.
+/// Rounds to milliseconds; the page shows no more.
 fn round(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }

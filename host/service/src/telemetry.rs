@@ -1,5 +1,5 @@
-//! What leaves the process beside the metrics page: spans and metrics for an OpenTelemetry collector, and the
-//! log for Port. Both are layers of `tracing`, which the program installs; nothing here does.
+//! Telemetry in addition to the metrics page: spans and metrics for an OpenTelemetry collector, and the log
+//! for Port. Both are layers of `tracing`, which the program installs; this crate does not.
 
 mod log_shipping;
 #[cfg(feature = "otlp")]

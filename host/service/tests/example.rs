@@ -1,9 +1,6 @@
-//! `examples/service`, run as it is.
+//! Runs `examples/service` unchanged.
 #![cfg(unix)]
-#![expect(
-    clippy::unwrap_used,
-    reason = "tests; clippy.toml exempts only functions that bear #[test] themselves"
-)]
+#![expect(clippy::unwrap_used, reason = "tests; clippy.toml exempts only functions with #[test]")]
 
 use std::{
     env,
@@ -13,14 +10,14 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
-/// The example, which ends with the test.
+/// The example's process, which ends with the test.
 struct Running {
     process: Child,
     said: BufReader<ChildStdout>,
 }
 
 impl Running {
-    /// Cargo builds the examples before it runs the tests of a package, beside the folder of the tests.
+    /// Cargo builds the examples before it runs the tests of a package, into a folder next to the tests'.
     fn start(arguments: &[&Path]) -> Self {
         let test = env::current_exe().unwrap();
         let built = test.parent().and_then(Path::parent).unwrap().join("examples/service");
@@ -58,7 +55,7 @@ fn plugins() -> PathBuf {
     plugins
 }
 
-/// The answer to a request, with its head.
+/// Returns the response to a request, with its head.
 fn ask(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "{request} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
@@ -81,7 +78,7 @@ fn the_example_resyncs_when_it_is_asked_and_stops_in_order() {
     assert_eq!(line, "Done: 1 units", "the resync at the start");
     assert!(ask(&address, "GET /health/ready").starts_with("HTTP/1.1 200"));
     assert!(ask(&address, "GET /status").contains("<title>"));
-    // Somebody on this machine gets the answer when the resync has ended.
+    // A client on this machine gets the response when the resync has ended.
     assert!(ask(&address, "POST /resync").starts_with("HTTP/1.1 200"));
     assert_eq!(service.line(), "Done: 1 units");
     let metrics = ask(&address, "GET /metrics");

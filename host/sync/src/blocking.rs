@@ -1,9 +1,9 @@
-//! Calls of a ledger, which may wait for a disk.
+//! Calls to a ledger, which may wait for a disk.
 
 use berth_core::{Problem, ProblemCode};
 use tokio::task::spawn_blocking;
 
-/// Makes a call where it may wait; at once if it is known not to.
+/// Makes a call on a blocking thread; directly if it is known not to block.
 pub(crate) async fn blocking<T: Send + 'static>(
     blocks: bool,
     call: impl FnOnce() -> Result<T, Problem> + Send + 'static,

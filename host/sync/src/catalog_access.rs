@@ -1,20 +1,20 @@
-//! What a resync may do with the catalog: a plan has nothing that writes.
+//! What a resync may do with the catalog: a plan cannot write.
 
 use std::sync::Arc;
 
 use berth_core::{CatalogSession, CatalogView};
 
-/// The catalog, as a plan or as a resync has it.
+/// The catalog of a plan or of a resync.
 #[derive(Clone)]
 pub(crate) enum CatalogAccess {
     /// A plan reads.
     Read(Arc<dyn CatalogView>),
-    /// A resync writes as well.
+    /// A resync also writes.
     Write(Arc<dyn CatalogSession>),
 }
 
 impl CatalogAccess {
-    /// What it holds.
+    /// Returns the read access.
     pub(crate) fn view(&self) -> &dyn CatalogView {
         match self {
             Self::Read(view) => &**view,
@@ -22,7 +22,7 @@ impl CatalogAccess {
         }
     }
 
-    /// What writes; `None` in a plan.
+    /// Returns the write access; `None` in a plan.
     pub(crate) fn session(&self) -> Option<&Arc<dyn CatalogSession>> {
         match self {
             Self::Read(_) => None,
@@ -30,7 +30,7 @@ impl CatalogAccess {
         }
     }
 
-    /// Whether nothing is written.
+    /// Returns whether this is a plan, which writes nothing.
     pub(crate) fn is_plan(&self) -> bool {
         matches!(self, Self::Read(_))
     }

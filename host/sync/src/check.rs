@@ -1,4 +1,4 @@
-//! Checks, without writing anything, that a resync would work.
+//! Checks that a resync would work, without writing anything.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -11,13 +11,13 @@ use serde::Serialize;
 
 use crate::plan::{ResolvedResource, defaults, main_region_first, region_hints, resolve};
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "finding", content = "detail", rename_all = "lowercase")]
 pub enum Finding {
-    /// It works; with what was seen.
+    /// It works; what was found.
     Good(String),
-    /// It does not.
+    /// It does not work.
     Bad(Problem),
 }
 
@@ -40,19 +40,19 @@ impl Check {
         Self { subject: subject.into(), finding }
     }
 
-    /// Whether it works.
+    /// Returns whether it works.
     pub fn is_good(&self) -> bool {
         matches!(self.finding, Finding::Good(_))
     }
 }
 
-/// Accounts looked at at once.
+/// Accounts to check at once.
 const ACCOUNTS: usize = 16;
 
-/// Checks the base identity, each role, the regions, one read per kind and account, the catalog,
-/// and the plugins. Nothing is written anywhere.
+/// Checks the base identity, each role, the regions, one read per kind and account, the catalog, and the
+/// plugins. Writes nothing.
 ///
-/// The kinds are those of the app-config, or, with `all_kinds`, every kind that is found.
+/// The kinds are those of the app-config or, with `all_kinds`, of all plugins.
 pub async fn check(
     source: Arc<dyn Source>,
     mapper: &dyn MapperSnapshot,
@@ -65,8 +65,8 @@ pub async fn check(
     checks.push(Check::new(
         "plugins",
         if kinds.is_empty() {
-            Err(Problem::new(ProblemCode::PluginMissing, "no plugin can be used")
-                .remedy("give a directory with plugins (`--plugins`)"))
+            Err(Problem::new(ProblemCode::PluginMissing, "no plugin is usable")
+                .remedy("name a directory with plugins (`--plugins`)"))
         } else {
             Ok(format!("{} kinds", kinds.len()))
         },
@@ -84,7 +84,7 @@ pub async fn check(
             let resources = info.config.resources.len();
             let mapped = match info.processing {
                 Processing::Entities | Processing::EntitiesAndDocuments => "mapped",
-                Processing::Documents => "mapped by Port itself, from raw data",
+                Processing::Documents => "mapped by Port, from raw data",
             };
             checks.push(Check::new(
                 "Port",
@@ -94,7 +94,7 @@ pub async fn check(
         }
         Err(error) => {
             checks.push(Check::new("Port", Err(error.0)));
-            // What would be read is not known without the mapping; the defaults are a fair guess.
+            // Without the mapping it is not known what would be read; the defaults are a good guess.
             berth_core::AppConfig {
                 resources: defaults.iter().filter_map(|entry| entry.manifest.mapping.clone()).collect(),
                 ..berth_core::AppConfig::default()
@@ -146,7 +146,7 @@ async fn account(
     let told = regions.as_ref().map_err(Clone::clone).map(|enabled| {
         let count = enabled.regions().len();
         if enabled.is_assumed() {
-            format!("{count} named by `regionPolicy.allow`; the account does not list its own")
+            format!("{count} named by `regionPolicy.allow`; the account does not list its regions")
         } else {
             format!("{count} enabled")
         }
@@ -178,7 +178,7 @@ async fn account(
     checks
 }
 
-/// Reads a unit just far enough to know whether it can be read: one resource, with all its steps.
+/// Reads a unit until it is known to be readable: one resource, with all its steps.
 async fn read(
     reader: &dyn ResourceReader,
     mut request: FetchRequest,
@@ -187,12 +187,15 @@ async fn read(
     Arc::make_mut(&mut request.kind).plan.chunk = Some(1);
     tracing::debug!(account = %account.id, kind = %request.kind.kind, "reading one resource");
     match reader.fetch(request).next().await {
-        None => Ok("readable; nothing there".into()),
+        None => Ok("readable, but empty".into()),
         Some(Ok(page)) => match (page.failures.into_iter().next(), page.unread.into_iter().next()) {
             (Some(failure), _) => Err(failure.problem),
-            (None, Some(unread)) => {
-                Err(unread.problem.map_message(|why| format!("{why}; what this tells stays as Port has it")))
-            }
+            (None, Some(unread)) => Err(unread.problem.map_message(|why| {
+                format!(
+                    "{why}; the values of this step stay unchanged \
+                    in Port"
+                )
+            })),
             (None, None) => Ok("readable".into()),
         },
         Some(Err(FetchError::Skipped(problem) | FetchError::Failed(problem))) => Err(problem),

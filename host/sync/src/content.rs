@@ -1,4 +1,4 @@
-//! Digests that outlive the process: of an entity's key, and of what an entity says.
+//! Digests that outlive the process: of an entity's key, and of its content.
 
 use std::hash::Hasher;
 
@@ -7,34 +7,34 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-/// Changes whenever the digests of contents do, so that none is taken for another.
+/// Changes whenever the digests of contents change, so that an old digest never equals a new one.
 const FORM: u8 = 1;
 
-/// A 128-bit digest of an entity's key: all that is remembered of an entity to the end.
+/// Returns a 128-bit digest of an entity's key. A resync keeps nothing else of an entity to its end.
 pub(crate) fn key_digest(key: &EntityKey) -> u128 {
     digest_of(key.blueprint.as_str(), &key.identifier)
 }
 
-/// The digest of a key that is not put together.
+/// Returns the digest of a key from its parts.
 pub(crate) fn digest_of(blueprint: &str, identifier: &str) -> u128 {
     let mut hasher = SipHasher13::new();
     hasher.write(blueprint.as_bytes());
-    // In no text, so that the two cannot flow into each other.
+    // A byte that no text contains, so that different pairs have different bytes.
     hasher.write_u8(0xff);
     hasher.write(identifier.as_bytes());
     hasher.finish128().as_u128()
 }
 
-/// A 128-bit digest of everything that an upsert of the entity says, besides its key. `None` where
-/// what it means is for the catalog to find out (anything by a search query).
+/// Returns a 128-bit digest of everything that an upsert of the entity says, except its key. Returns `None`
+/// if only the catalog can evaluate it (any search query).
 ///
-/// The order of keys does not count, nor does that of teams; `1` and `1.0` are one number, as they
-/// are once they went through Port. Null and absent differ: one empties, the other leaves alone.
+/// The order of keys and teams does not matter; `1` and `1.0` are the same number, as they are after Port has
+/// stored them. Null and absent differ: null empties a field, absent leaves it unchanged.
 pub(crate) fn content_digest(entity: &Entity, merge: bool) -> Option<u128> {
     entity.is_comparable().then(|| digest_of_content(entity, merge))
 }
 
-/// The digest of what an upsert of the entity says, as it stands in plans: 32 hexadecimal digits.
+/// Returns the digest of what an upsert of the entity says, as in plans: 32 hexadecimal digits.
 pub(crate) fn change_digest(entity: &Entity) -> String {
     format!("{:032x}", digest_of_content(entity, true))
 }
@@ -55,7 +55,7 @@ fn digest_of_content(entity: &Entity, merge: bool) -> u128 {
     u128::from_be_bytes(half)
 }
 
-/// One team or several, in an order of their own.
+/// Returns one or several teams, sorted.
 fn sorted_team(team: &Value) -> Value {
     match team {
         Value::String(_) => Value::Array(vec![team.clone()]),
@@ -69,7 +69,7 @@ fn sorted_team(team: &Value) -> Value {
     }
 }
 
-/// Writes values so that no two different ones give the same bytes.
+/// Writes values so that different values give different bytes.
 struct Form(Sha256);
 
 impl Form {
@@ -85,7 +85,7 @@ impl Form {
             Value::Null => self.0.update(b"n"),
             Value::Bool(flag) => self.0.update([b'b', u8::from(*flag)]),
             Value::Number(number) => {
-                // Adding zero makes one of the two zeros.
+                // Adding zero turns negative zero into zero.
                 let number = number.as_f64().unwrap_or(f64::NAN) + 0.0;
                 self.0.update(b"d");
                 self.0.update(number.to_bits().to_be_bytes());
@@ -185,7 +185,7 @@ mod tests {
         assert_ne!(content_digest(&entity, true), content_digest(&entity, false), "merging or not");
         let key = |blueprint, identifier| digest_of(blueprint, identifier);
         assert_ne!(key("ab", "c"), key("a", "bc"));
-        // Recorded on disks: a change would only cost a comparison, but should be meant.
+        // These digests are on disks: a change only costs a comparison, but must be intended.
         assert_eq!(key("ec2Instance", "i-1"), 0x6824_6adc_c33e_26f7_41ad_f363_7b4b_bbdc);
     }
 
@@ -231,7 +231,7 @@ mod tests {
         )
     }
 
-    /// The same, with all keys in the opposite order.
+    /// Returns the value with all keys in reverse order.
     fn reversed(value: &Value) -> Value {
         match value {
             Value::Array(list) => list.iter().map(reversed).collect(),
@@ -247,11 +247,11 @@ mod tests {
         fn the_order_of_keys_does_not_count(entity in any_entity()) {
             let value = serde_json::to_value(&entity).unwrap();
             let other: Entity = serde_json::from_value(reversed(&value)).unwrap();
-            // Lists keep their order; only teams have none, and they are lists of texts.
+            // Lists keep their order; only teams are unordered, and they are lists of texts.
             prop_assert_eq!(content_digest(&entity, true), content_digest(&other, true));
         }
 
-        /// Nothing that would change the catalog is ever taken for unchanged.
+        /// An entity that would change the catalog never counts as unchanged.
         #[test]
         fn equal_digests_mean_that_nothing_changes(a in any_entity(), b in any_entity()) {
             if content_digest(&a, true) == content_digest(&b, true) {

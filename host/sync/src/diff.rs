@@ -1,25 +1,25 @@
-//! What an upsert would change, told per field.
+//! What an upsert would change, per field.
 
 use berth_core::Entity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What becomes of one entity.
+/// What happens to one entity.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "change", rename_all = "lowercase")]
 pub enum Change {
     /// The catalog does not hold it for this integration.
     Create,
-    /// Somebody else owns it, and it is taken over.
+    /// Another owner has it, and it is taken over.
     Adopt,
-    /// Somebody else owns it, and it is left alone.
+    /// Another owner has it, and it is left unchanged.
     Foreign,
     /// The catalog holds it with other values.
     Update {
         /// The fields that differ.
         fields: Vec<FieldChange>,
     },
-    /// The catalog holds it as it is.
+    /// The catalog holds it with the same values.
     Unchanged,
 }
 
@@ -28,24 +28,24 @@ pub enum Change {
 pub struct FieldChange {
     /// `title`, `team`, `properties.<name>` or `relations.<name>`.
     pub field: String,
-    /// What the catalog holds (null where it holds nothing).
+    /// The catalog's value (null if it has none).
     pub from: Value,
-    /// What the mapping says.
+    /// The mapping's value.
     pub to: Value,
-    /// Why it is no change in AWS, where it only puts right what another tool wrote.
+    /// Why nothing changed in AWS, if the update only corrects what another tool wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correction: Option<String>,
 }
 
 impl Change {
-    /// Whether it only puts right what another tool wrote.
+    /// Returns whether it only corrects what another tool wrote.
     pub fn is_correction(&self) -> bool {
         matches!(self, Self::Update { fields } if !fields.is_empty() && fields.iter().all(|field| field.correction.is_some()))
     }
 }
 
-/// Why a field differs although nothing changed: Ocean's `aws-v3` writes ARNs without a region and an
-/// account (`arn:aws:ec2:::instance/…`), because its records lack what the default mapping reads.
+/// Explains why a field differs although nothing changed: Ocean's `aws-v3` writes ARNs without a region and
+/// an account (`arn:aws:ec2:::instance/…`), because its records lack what the default mapping reads.
 fn correction(from: Option<&Value>, to: &Value) -> Option<String> {
     let parts = |value: &Value| {
         let parts: Vec<String> = value.as_str()?.splitn(6, ':').map(str::to_owned).collect();
@@ -55,14 +55,13 @@ fn correction(from: Option<&Value>, to: &Value) -> Option<String> {
     let [_, _, service, region, account, resource] = parts(to)?;
     let is_same = (from_service, from_resource) == (service, resource);
     let was_empty = from_region.is_empty() && from_account.is_empty();
-    (is_same && was_empty && !region.is_empty() && !account.is_empty()).then(|| {
-        "the integration that Berth replaces leaves the region and the account out of this ARN".into()
-    })
+    (is_same && was_empty && !region.is_empty() && !account.is_empty())
+        .then(|| "Port's own integration leaves the region and the account out of this ARN".into())
 }
 
 /// Compares what the mapping produced with what the catalog holds.
 ///
-/// The rule is [`Entity::changes`]; this adds which fields are concerned, for people.
+/// [`Entity::changes`] defines the rule; this adds the affected fields, for people.
 pub(crate) fn diff(ours: &Entity, held: Option<&Entity>) -> Change {
     let Some(held) = held else { return Change::Create };
     if !ours.changes(held) {

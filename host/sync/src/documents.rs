@@ -1,9 +1,9 @@
-//! What becomes of resource documents: handed over to a catalog that maps by itself, offered to one
-//! that only wants them besides, or shown as examples.
+//! What happens to resource documents: sent to a catalog that maps by itself, offered to one that wants them
+//! in addition to entities, or shown as examples.
 //!
-//! Handing over is a part of the resync's work: it waits where the catalog is slow, and what is lost
-//! fails the entry. Offers and examples are made beside the work. They hold nothing up, fail nothing,
-//! and are dropped where too much of them waits.
+//! Sending documents is part of the resync: it waits for a slow catalog, and a lost document fails its
+//! resource mapping. Offers and examples run in the background. They delay nothing, fail nothing, and are
+//! dropped if too many wait.
 
 use std::{
     collections::BTreeMap,
@@ -24,46 +24,46 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{catalog_access::CatalogAccess, index::EntryIndex};
 
-/// Bytes of documents that may wait to be offered.
+/// The most bytes of documents that wait to be offered.
 const WAITING: usize = 32 << 20;
 
-/// Takes documents from the units.
+/// Receives documents from the units.
 pub(crate) struct Documents {
     catalog: CatalogAccess,
     processing: Processing,
     /// Stops the resync.
     cancel: CancellationToken,
     errors: Mutex<Errors>,
-    /// How many examples of each kind are still wanted.
+    /// How many more examples of each kind are needed.
     wanted: Mutex<BTreeMap<Kind, usize>>,
     waiting: Arc<AtomicUsize>,
     background: UnboundedSender<BackgroundTask>,
-    /// Whether there will be no more of them.
+    /// Cancelled once no more documents follow.
     finished: CancellationToken,
 }
 
 #[derive(Default)]
 struct Errors {
-    /// Entries of which documents were lost.
+    /// Resource mappings whose documents were lost.
     lost: BTreeMap<EntryIndex, Problem>,
-    /// Why the resync is to stop.
+    /// Why the resync has to stop.
     superseded: Option<Problem>,
 }
 
-/// Something to do beside the resync's work.
+/// A task in the background of the resync.
 enum BackgroundTask {
     Offer(DocumentBatch),
-    /// All documents of the entry were offered.
+    /// All documents of the resource mapping were offered.
     End(UnitId),
     Show(Kind, Vec<Document>),
-    /// Examples that have to be made of resources first.
+    /// Examples that must first be created from resources.
     Make(Arc<dyn MapperSnapshot>, MapRequest),
 }
 
-/// The resources that examples are made of, if the rest of their page maps well.
+/// The resources for examples, if the rest of their page maps without errors.
 pub(crate) struct Examples(Option<MapRequest>);
 
-/// Works beside the resync, until its [`Documents`] are [finished](Documents::finish).
+/// Runs in the background of the resync, until its [`Documents`] are [finished](Documents::finish).
 pub(crate) struct BackgroundTasks {
     catalog: Arc<dyn CatalogSession>,
     waiting: Arc<AtomicUsize>,
@@ -72,8 +72,8 @@ pub(crate) struct BackgroundTasks {
 }
 
 impl Documents {
-    /// `kinds` are those of the app-config, of each of which the catalog wants `examples` examples. What is
-    /// made beside the work is there only where something writes.
+    /// `kinds` are those of the app-config; the catalog wants `examples` examples of each. The background
+    /// tasks exist only if something writes.
     pub(crate) fn new(
         catalog: CatalogAccess,
         processing: Processing,
@@ -82,7 +82,7 @@ impl Documents {
     ) -> (Self, Option<BackgroundTasks>) {
         let (background, todo) = unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        // A plan shows nobody anything.
+        // A plan sends no examples.
         let examples = if catalog.is_plan() { 0 } else { examples };
         let finished = CancellationToken::new();
         let tasks = catalog.session().map(|session| BackgroundTasks {
@@ -104,8 +104,8 @@ impl Documents {
         (documents, tasks)
     }
 
-    /// How a unit's resources are to be mapped, where its entry says `mapping`; and whether documents
-    /// are wanted besides.
+    /// Returns how to map a unit's resources whose resource mapping says `mapping`, and whether documents are
+    /// wanted in addition.
     pub(crate) fn mapping(&self, mapping: &Mapping) -> (Mapping, bool) {
         match self.processing {
             Processing::Entities => (mapping.clone(), false),
@@ -136,10 +136,10 @@ impl Documents {
         }
     }
 
-    /// All units of an entry have read to their end, `unit` as the last.
+    /// Records that all units of a resource mapping were read to their end, `unit` as the last.
     ///
     /// # Errors
-    /// The [`Problem`] that fails the entry.
+    /// The [`Problem`] that fails the resource mapping.
     pub(crate) async fn end(&self, unit: &UnitId) -> Result<(), Problem> {
         let Some(session) = self.catalog.session() else { return Ok(()) };
         match self.processing {
@@ -155,23 +155,23 @@ impl Documents {
         }
     }
 
-    /// Whether documents that a unit has handed over may still get lost, so that it is not known before its
-    /// entry's end how it ended.
+    /// Returns whether documents that a unit has sent may still get lost, so that its outcome is unknown
+    /// until all units of its resource mapping end.
     pub(crate) fn are_handed_over(&self) -> bool {
         self.processing == Processing::Documents && !self.catalog.is_plan()
     }
 
-    /// No unit brings more documents.
+    /// Records that no unit sends more documents.
     pub(crate) fn finish(&self) {
         self.finished.cancel();
     }
 
-    /// Why documents of an entry did not reach the catalog, if so.
+    /// Returns why documents of a resource mapping did not reach the catalog, if so.
     pub(crate) fn lost(&self, entry: EntryIndex) -> Option<Problem> {
         self.errors().lost.get(&entry).cloned()
     }
 
-    /// Why the catalog wants no more of this resync, if so.
+    /// Returns why the catalog wants no more of this resync, if so.
     pub(crate) fn superseded(&self) -> Option<Problem> {
         self.errors().superseded.clone()
     }
@@ -196,7 +196,10 @@ impl Documents {
         let size = size(&batch);
         if self.waiting.fetch_add(size, Ordering::Relaxed) + size > WAITING {
             self.waiting.fetch_sub(size, Ordering::Relaxed);
-            tracing::warn!(unit = %batch.unit, documents = batch.documents.len(), "the catalog is too slow for documents; some are left out");
+            tracing::warn!(
+                unit = %batch.unit, documents = batch.documents.len(),
+                "the catalog is too slow for documents; some are dropped"
+            );
             return;
         }
         _ = self.background.send(BackgroundTask::Offer(batch));
@@ -204,8 +207,8 @@ impl Documents {
 
     // Examples.
 
-    /// Puts resources of a page aside if examples of the kind are still wanted and the page's report
-    /// will have no documents.
+    /// Keeps resources of a page if examples of the kind are still needed and the page's report will have no
+    /// documents.
     pub(crate) fn sample(&self, kind: &Kind, context: &MapContext, page: &RawPage) -> Examples {
         if self.processing != Processing::Entities {
             return Examples(None);
@@ -232,7 +235,7 @@ impl Documents {
         }))
     }
 
-    /// The page that examples were set aside of was mapped by `mapper`, well or not.
+    /// Records that `mapper` mapped the page of these examples, with or without errors.
     pub(crate) fn mapped(&self, mapper: &Arc<dyn MapperSnapshot>, examples: Examples, well: bool) {
         let Some(request) = examples.0 else { return };
         if well {
@@ -249,7 +252,7 @@ impl Documents {
         }
     }
 
-    /// Takes up to `count` of the examples that are still wanted.
+    /// Takes up to `count` of the examples that are still needed.
     fn reserve(&self, kind: &Kind, count: usize) -> usize {
         let mut wanted = self.wanted();
         let Some(wanted) = wanted.get_mut(kind) else { return 0 };
@@ -264,8 +267,7 @@ impl Documents {
 }
 
 impl BackgroundTasks {
-    /// Does what is to be done. It is given up when the resync is stopped, and `patience` after the
-    /// documents are finished.
+    /// Runs the tasks. Stops when the resync is stopped, and `patience` after the documents are finished.
     pub(crate) async fn run(mut self, cancel: &CancellationToken, patience: Duration) {
         let finished = self.finished.clone();
         let late = async {
@@ -276,7 +278,7 @@ impl BackgroundTasks {
             biased;
             () = self.work() => {}
             () = cancel.cancelled() => {}
-            () = late => tracing::warn!("the catalog is too slow for documents; the rest is left out"),
+            () = late => tracing::warn!("the catalog is too slow for documents; the rest is dropped"),
         }
     }
 
@@ -291,7 +293,7 @@ impl BackgroundTasks {
     }
 
     async fn work(&mut self) {
-        // Entries whose documents the catalog does not take any more.
+        // Resource mappings whose documents the catalog no longer accepts.
         let mut refused = BTreeMap::new();
         while let Some(task) = self.next().await {
             match task {
@@ -301,7 +303,7 @@ impl BackgroundTasks {
                     if !refused.contains_key(&unit.resource)
                         && let Err(error) = self.catalog.documents(batch).await
                     {
-                        tracing::warn!(kind = %unit.kind, %error, "the catalog did not take documents");
+                        tracing::warn!(kind = %unit.kind, %error, "the catalog rejected documents");
                         refused.insert(unit.resource, error);
                     }
                 }
@@ -309,7 +311,7 @@ impl BackgroundTasks {
                     if let Err(error) = self.catalog.documents_end(unit.resource).await
                         && !refused.contains_key(&unit.resource)
                     {
-                        tracing::warn!(kind = %unit.kind, %error, "the catalog did not take documents");
+                        tracing::warn!(kind = %unit.kind, %error, "the catalog rejected documents");
                     }
                 }
                 BackgroundTask::Show(kind, documents) => self.show(&kind, &documents).await,
@@ -317,7 +319,7 @@ impl BackgroundTasks {
                     let kind = request.kind.clone();
                     match mapper.map(request).await {
                         Ok(report) => self.show(&kind, &report.documents).await,
-                        Err(error) => tracing::warn!(%kind, %error, "no examples could be made"),
+                        Err(error) => tracing::warn!(%kind, %error, "cannot create examples"),
                     }
                 }
             }
@@ -328,7 +330,7 @@ impl BackgroundTasks {
         if !documents.is_empty()
             && let Err(error) = self.catalog.examples(kind, documents).await
         {
-            tracing::warn!(%kind, %error, "the catalog did not take examples");
+            tracing::warn!(%kind, %error, "the catalog rejected examples");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The positions that the parts of a resync know units and entries of `resources[]` by.
+//! Positions of units and resource mappings within a resync.
 
 use std::fmt;
 
@@ -8,38 +8,38 @@ use berth_core::UnitId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct UnitIndex(u32);
 
-/// The position of an entry of the app-config's `resources[]`.
+/// The position of a resource mapping in the app-config's `resources[]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct EntryIndex(usize);
 
 impl UnitIndex {
-    /// Stands for no unit of the resync: somebody else.
+    /// Stands for another writer than a unit of the resync.
     pub(crate) const SOMEBODY: Self = Self(u32::MAX);
 
-    /// The unit at a position.
+    /// Returns the unit at a position.
     pub(crate) fn at(position: usize) -> Self {
         Self(u32::try_from(position).unwrap_or(u32::MAX))
     }
 
-    /// Its position.
+    /// Returns its position.
     pub(crate) fn position(self) -> usize {
         self.0 as usize
     }
 }
 
 impl EntryIndex {
-    /// The entry at a position.
+    /// Returns the resource mapping at a position.
     #[cfg(test)]
     pub(crate) fn at(position: usize) -> Self {
         Self(position)
     }
 
-    /// The entry that a unit belongs to.
+    /// Returns the resource mapping that a unit belongs to.
     pub(crate) fn of(unit: &UnitId) -> Self {
         Self(unit.resource)
     }
 
-    /// Its position.
+    /// Returns its position.
     pub(crate) fn position(self) -> usize {
         self.0
     }
@@ -56,7 +56,7 @@ impl fmt::Display for EntryIndex {
 pub(crate) struct PerUnit<T>(Vec<T>);
 
 impl<T> PerUnit<T> {
-    /// One for each of so many units.
+    /// Creates a value for each of this many units.
     pub(crate) fn new(units: usize, value: impl FnMut() -> T) -> Self {
         Self(std::iter::repeat_with(value).take(units).collect())
     }
@@ -65,12 +65,12 @@ impl<T> PerUnit<T> {
         self.0.get_mut(unit.position())
     }
 
-    /// In the order of the units.
+    /// Iterates in the order of the units.
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, T> {
         self.0.iter()
     }
 
-    /// In the order of the units.
+    /// Returns the values in the order of the units.
     pub(crate) fn into_vec(self) -> Vec<T> {
         self.0
     }

@@ -1,4 +1,4 @@
-//! What the ledger says during a resync: when it is relied on, and how it is kept up.
+//! The ledger during a resync: when it is trusted, and how it is updated.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -14,24 +14,24 @@ use tokio::{
 
 use crate::{blocking::blocking, order::Order, written::Owned};
 
-/// How long records wait for more, and how many are written at once. Each writing waits for the disk,
-/// and leaves a copy of the pages that it touches for as long as the resync reads what was known
-/// before, so it is done seldom. What a killed process had not written is only compared again.
+/// How long records wait for more, and how many are written at once. Each write waits for the disk, and keeps
+/// a copy of its pages while the resync reads the former state, so writes are rare. Records that a killed
+/// process had not written only cost another comparison.
 const LINGER: Duration = Duration::from_secs(1);
 const BATCH: usize = 16_384;
 
-/// How a mapped entity compares with what the ledger says that the catalog holds.
+/// How a mapped entity compares with what the ledger records for the catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
     /// The catalog holds exactly this.
     Same,
     /// The catalog holds something else.
     Changed,
-    /// The catalog has to be asked.
+    /// The ledger cannot tell; the catalog must be queried.
     Unsure,
 }
 
-/// An open ledger, as a plan or as a resync has it.
+/// An open ledger of a plan or of a resync.
 #[derive(Debug, Clone)]
 enum LedgerAccess {
     Read(Arc<dyn LedgerReader>),
@@ -46,7 +46,7 @@ pub(crate) struct LedgerHandle {
 }
 
 impl LedgerHandle {
-    /// Opens a ledger, to read it or for a resync. One that cannot be used is done without, with a note.
+    /// Opens a ledger for a plan or for a resync. Without a usable ledger, the resync continues with a note.
     pub(crate) async fn open(
         ledger: Arc<dyn Ledger>,
         catalog: String,
@@ -69,7 +69,7 @@ impl LedgerHandle {
                 Some(Self { access, may_block })
             }
             Err(problem) => {
-                tracing::warn!(%problem, "the ledger cannot be used");
+                tracing::warn!(%problem, "cannot use the ledger");
                 notes.push(format!("everything is compared with the catalog: {problem}"));
                 None
             }
@@ -83,7 +83,7 @@ impl LedgerHandle {
         }
     }
 
-    /// What records; `None` in a plan.
+    /// Returns the writer; `None` in a plan.
     fn writer(&self) -> Option<LedgerWriter> {
         match &self.access {
             LedgerAccess::Read(_) => None,
@@ -94,7 +94,7 @@ impl LedgerHandle {
     }
 }
 
-/// Records what a resync finds out.
+/// Records the results of a resync.
 #[derive(Debug, Clone)]
 pub(crate) struct LedgerWriter {
     session: Arc<dyn LedgerSession>,
@@ -102,7 +102,7 @@ pub(crate) struct LedgerWriter {
 }
 
 impl LedgerWriter {
-    /// Calls it where it may block.
+    /// Makes a call on a thread that may block.
     async fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce(Arc<dyn LedgerSession>) -> Result<T, Problem> + Send + 'static,
@@ -111,7 +111,7 @@ impl LedgerWriter {
         blocking(self.may_block, move || call(session)).await
     }
 
-    /// Records in one go, and waits for it.
+    /// Records entries in one write, and waits for it.
     pub(crate) async fn record(&self, entries: Vec<Entry>) -> Result<(), Problem> {
         if entries.is_empty() {
             return Ok(());
@@ -119,7 +119,7 @@ impl LedgerWriter {
         self.record_batch(entries).await.map(drop)
     }
 
-    /// Records a batch, and gives it back empty.
+    /// Records a batch, and returns it empty.
     async fn record_batch(&self, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Problem> {
         let written = self.call(move |session| {
             session.record(&entries)?;
@@ -129,7 +129,7 @@ impl LedgerWriter {
         written.await
     }
 
-    /// Replaces producers in one go, and waits for it.
+    /// Replaces producers in one write, and waits for it.
     pub(crate) async fn record_producers(&self, entries: Vec<(u128, Producers)>) -> Result<(), Problem> {
         if entries.is_empty() {
             return Ok(());
@@ -137,25 +137,25 @@ impl LedgerWriter {
         self.call(move |session| session.record_producers(&entries)).await
     }
 
-    /// Says that all that was sent is recorded, and which scopes are missing.
+    /// Records that everything was recorded, and which scopes are missing.
     pub(crate) async fn end(self, missing: MissingScopes) -> Result<(), Problem> {
         self.call(move |session| session.end(&missing)).await
     }
 }
 
-/// What the ledger says of the catalog.
+/// What the ledger knows about the catalog.
 #[derive(Debug)]
 pub(crate) struct LedgerView {
     ledger: LedgerHandle,
-    /// Whether the catalog could be listed. If not, nobody knows what it still holds.
+    /// Whether the catalog could be listed. If not, it is unknown what it still holds.
     reliable: bool,
-    /// Of these something is known, but the catalog holds them no more: somebody deleted them. The
-    /// catalog has then taken them out of the relations of others, too.
+    /// Entities that the ledger knows but the catalog no longer holds: someone deleted them. The catalog has
+    /// then removed them from the relations of others, too.
     vanished: HashSet<u128>,
 }
 
 impl LedgerView {
-    /// Holds what is known against what the catalog holds.
+    /// Compares the ledger with what the catalog holds.
     pub(crate) async fn of(ledger: LedgerHandle, owned: Arc<Owned>) -> Self {
         let handle = ledger.clone();
         let read = blocking(ledger.may_block, move || {
@@ -171,30 +171,30 @@ impl LedgerView {
         let vanished = match read.await {
             Ok(vanished) => vanished,
             Err(problem) => {
-                tracing::warn!(%problem, "what is known is not relied on");
+                tracing::warn!(%problem, "cannot read the ledger; comparing everything with the catalog");
                 None
             }
         };
         Self { ledger, reliable: vanished.is_some(), vanished: vanished.unwrap_or_default() }
     }
 
-    /// Whether relations of entities may have lost their targets.
+    /// Returns whether relations of entities may have lost their targets.
     pub(crate) fn has_gaps(&self) -> bool {
         !self.vanished.is_empty()
     }
 
-    /// Known entities that the catalog did not hold when the resync began.
+    /// Returns known entities that the catalog did not hold when the resync started.
     pub(crate) fn vanished(&self) -> &HashSet<u128> {
         &self.vanished
     }
 
-    /// What is known of an entity.
+    /// Returns what is known about an entity.
     pub(crate) fn look_up(&self, key: u128) -> Option<LedgerEntry> {
         self.ledger.reader().look_up(key)
     }
 
-    /// Compares an entity that the catalog holds with what is recorded of it. `content` is the digest
-    /// of what is mapped now, `producer` the unit that mapped it.
+    /// Compares an entity that the catalog holds with its record. `content` is the digest of the current
+    /// mapping's result, `producer` the unit that mapped it.
     pub(crate) fn judge(
         &self,
         known: Option<&LedgerEntry>,
@@ -224,19 +224,19 @@ impl LedgerView {
                 .any(|(_, target)| target.is_none_or(|target| self.vanished.contains(&target)))
     }
 
-    /// In how many complete resyncs in a row before this one scopes were missing.
+    /// Returns how many complete resyncs in a row before this one scopes were missing in.
     pub(crate) fn missing_scopes(&self) -> MissingScopes {
         self.ledger.reader().missing_scopes().unwrap_or_else(|problem| {
-            tracing::warn!(%problem, "the ledger cannot be read; removed scopes are counted from the start");
+            tracing::warn!(%problem, "cannot read the ledger; counting removed scopes from the start");
             MissingScopes::new()
         })
     }
 }
 
-/// What is recorded of an entity, by the digest of its key.
+/// What is recorded about an entity, by the digest of its key.
 pub(crate) type Entry = (u128, Option<LedgerEntry>);
 
-/// Records what the catalog confirms, beside the writer: no entity waits for the disk.
+/// Records what the catalog confirms, in parallel with the writer: no entity waits for the disk.
 pub(crate) struct Recorder {
     pub(crate) sender: mpsc::Sender<Entry>,
     writer: LedgerWriter,
@@ -244,7 +244,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// `None` in a plan, which records nothing.
+    /// Starts it; `None` in a plan, which records nothing.
     pub(crate) fn start(ledger: &LedgerView) -> Option<Self> {
         let writer = ledger.ledger.writer()?;
         let (sender, mut entries) = mpsc::channel(2 * BATCH);
@@ -268,7 +268,7 @@ impl Recorder {
         Some(Self { sender, writer, task })
     }
 
-    /// Waits until everything is recorded. All other senders must be gone.
+    /// Waits until everything is recorded. All other senders must be dropped.
     pub(crate) async fn finish(self) -> Result<LedgerWriter, Problem> {
         drop(self.sender);
         self.task

@@ -1,14 +1,14 @@
-//! The middle of Berth: what is read, what changed, what may be deleted, the one driver that runs it
-//! all, and the events that change single resources in between.
+//! The core of Berth: what to read, what changed, what to delete, the driver that runs it all, and the live
+//! events that change single resources between resyncs.
 //!
 //! # Invariants
 //! - `plan`, `diff`, `order`, `plan_file`, and in `deletion` the policy, the limits and the attribution are
 //!   pure: plain functions on plain data.
-//! - Knows `berth-core` only: no AWS, no WASM, no Port, no HTTP. The seams are traits.
-//! - What could not be read is never treated as gone: an entity is deleted only when every unit that
-//!   produced it has completed without it. [`deletion`] decides, and nothing else does.
-//! - Memory does not grow with the size of entities: of each entity only a 128-bit digest of its
-//!   key is kept until the end, and the key itself where a relation of it is a search query.
+//! - Depends on `berth-core` only: no AWS, no WASM, no Port, no HTTP. It uses them through traits.
+//! - What could not be read is never treated as gone: an entity is deleted only if every unit that produced
+//!   it has completed without it. Only [`deletion`] decides.
+//! - Memory does not grow with the size of entities: until the end, a resync keeps only a 128-bit digest of
+//!   each entity's key, and the key itself if a relation of it is a search query.
 
 mod blocking;
 mod catalog_access;

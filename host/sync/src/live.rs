@@ -1,8 +1,8 @@
-//! Live events: an event names a resource, the resource is read again, its entity follows.
+//! Live events: an event names a resource, Berth reads the resource again, and its entity follows.
 //!
-//! An event is never believed about more than *which* resource to look at. What it is now is read
-//! through the kind's own plan and plugin, so that an event that comes late, twice or out of order
-//! does no harm. Which events concern a kind stands in the plugin's manifest.
+//! An event only says *which* resource to read. Its current state is read with the kind's own plan and
+//! plugin, so that a late, duplicate or out-of-order event does no harm. The plugin's manifest says which
+//! events concern a kind.
 
 mod account_cache;
 mod apply;
@@ -44,36 +44,37 @@ pub use account_cache::AccountCache;
 pub use backlog::Backlog;
 pub use journal::Journal;
 
-/// Resources that may wait for being written, beside those that are read.
+/// Resources that may wait to be written, in addition to those being read.
 const WRITING: usize = 200;
 
-/// Says whether events are to be followed at all. Asked for each resource, so it should remember.
+/// Returns whether live events are on. Called for each resource, so it should cache its result.
 pub type Gate = Arc<dyn Fn() -> BoxFuture<'static, Result<bool, Problem>> + Send + Sync>;
 
-/// How live events are followed.
+/// How to process live events.
 #[derive(Clone)]
 pub struct LiveOptions {
-    /// Resources read at once. Each resource is read in the order of its events, whatever this is.
+    /// Resources to read at once. Each resource is read in the order of its events, with any number of
+    /// workers.
     pub workers: usize,
-    /// Resources that may wait.
+    /// The most resources that wait.
     pub capacity: usize,
-    /// Bytes of events that may wait.
+    /// The most bytes of waiting events.
     pub capacity_bytes: usize,
-    /// How long reading a resource may take.
+    /// The time limit for reading a resource.
     pub deadline: Duration,
-    /// How long the work may take for its end when the service stops.
+    /// How long the work may take to end when the service stops.
     pub drain: Duration,
-    /// Whether what waits when the service stops is [kept](Live::take_backlog) for its next start, so that
-    /// no more of it is begun then.
+    /// Whether the resources that wait when the service stops are [kept](Live::take_backlog) for its next
+    /// start, so that no more of them are started.
     pub keeps_backlog: bool,
-    /// How often a resource is tried again that could not be read or written, or that AWS shows
-    /// other than the event says, since AWS's lists lag behind its calls.
+    /// The number of retries for a resource that could not be read or written, or whose state in AWS
+    /// contradicts the event: AWS's lists lag behind its calls.
     pub retries: u32,
-    /// The wait before the first retry; each further one is four times as long.
+    /// The wait before the first retry; each further wait is four times as long.
     pub first_wait: Duration,
     /// The longest wait.
     pub longest_wait: Duration,
-    /// How long the app-config is good for.
+    /// How long the app-config is cached.
     pub config_ttl: Duration,
 }
 
@@ -100,22 +101,22 @@ impl fmt::Debug for LiveOptions {
     }
 }
 
-/// What became of an event at the door.
+/// The result of submitting an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Submission {
-    /// So many resources wait for being read again.
+    /// This many resources wait to be read again.
     Queued(usize),
     /// It changes nothing that a plugin maps.
     Ignored,
-    /// It is no event of EventBridge, for this reason.
+    /// It is not an EventBridge event, for this reason.
     Malformed(String),
-    /// There is no room. It may be sent again later.
+    /// The queue is full. The event may be sent again later.
     Full,
-    /// The service stops. It may be sent again later.
+    /// The service stops. The event may be sent again later.
     Closed,
 }
 
-/// What became of a resource that an event named.
+/// The result for a resource that an event named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refreshed {
     /// Its entity was written.
@@ -124,18 +125,18 @@ pub enum Refreshed {
     Deleted,
     /// There was nothing to write or delete.
     Unchanged,
-    /// It is not mapped, its account is none of ours, or live events are switched off.
+    /// It is not mapped, its account does not belong to the integration, or live events are off.
     Ignored,
-    /// It may not be read: nothing was changed.
+    /// Access is denied: nothing was changed.
     Denied,
-    /// It is tried again.
+    /// It will be retried.
     Retried,
-    /// It could not be read or written: left to the next resync.
+    /// It could not be read or written: the next resync reads it.
     Failed,
 }
 
 impl Refreshed {
-    /// As it stands in metrics.
+    /// Returns the name for metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Upserted => "upserted",
@@ -149,7 +150,7 @@ impl Refreshed {
     }
 }
 
-/// Follows live events. Takes them by [`submit`](Self::submit), works on them in [`run`](Self::run).
+/// Processes live events. [`submit`](Self::submit) accepts them, [`run`](Self::run) processes them.
 pub struct Live {
     refresher: Refresher,
     queue: Mutex<Queue>,
@@ -164,28 +165,28 @@ impl fmt::Debug for Live {
     }
 }
 
-/// A resource that was worked on, and what came of it.
+/// A processed resource, and the result.
 type Worked = (Job, Result<Done, Miss>);
 
-/// What a [`Live`] works with.
+/// The parts of a [`Live`].
 pub struct LiveParts {
-    /// Where resources come from; the resyncs of the process run through it, too.
+    /// Where resources come from; the resyncs of the process use it, too.
     pub source: Arc<AccountCache>,
-    /// What maps them.
+    /// Maps the resources.
     pub mapper: Arc<dyn Mapper>,
     /// Where entities go.
     pub catalog: Arc<dyn Catalog>,
-    /// What resyncs of the process note in [`SyncOptions`](crate::SyncOptions).
+    /// The journal of the process's resyncs, from [`SyncOptions`](crate::SyncOptions).
     pub journal: Arc<Journal>,
-    /// The ledger of resyncs, which is told that it does not know any more what events write.
+    /// The ledger of resyncs. Events invalidate its records of the entities that they write.
     pub ledger: Option<Arc<dyn Ledger>>,
-    /// Whether events are followed at all; `None`: always.
+    /// Whether live events are on; `None` for always.
     pub gate: Option<Gate>,
-    /// Is told of every resource.
+    /// Is notified of every resource.
     pub observer: Arc<dyn Observer>,
-    /// Which entities of others may be taken over.
+    /// Which entities of other owners may be taken over.
     pub adoption: Adoption,
-    /// The largest number of entities that may be deleted from one resync to the next.
+    /// The most entities that may be deleted between two resyncs.
     pub max_deletions: Option<u64>,
 }
 
@@ -196,7 +197,7 @@ impl fmt::Debug for LiveParts {
 }
 
 impl Live {
-    /// Puts it together. Nothing happens before [`run`](Self::run).
+    /// Creates it. Nothing runs before [`run`](Self::run).
     pub fn new(parts: LiveParts, options: LiveOptions) -> Self {
         let LiveParts { source, mapper, catalog, journal, ledger, gate, observer, adoption, max_deletions } =
             parts;
@@ -221,7 +222,7 @@ impl Live {
         }
     }
 
-    /// Takes an event of EventBridge: one envelope. Quick, and asks nobody.
+    /// Accepts an EventBridge event: one envelope. Fast, and makes no calls.
     pub fn submit(&self, envelope: &Value) -> Submission {
         let notice = match Notice::read(envelope) {
             Ok(notice) => notice,
@@ -230,15 +231,15 @@ impl Live {
         };
         let targets = notice.targets(&Arc::clone(&self.refresher.mapper).snapshot().kinds());
         if targets.is_empty() {
-            tracing::debug!(event = notice.name(), "an event concerns nothing that is mapped");
+            tracing::debug!(event = notice.name(), "ignored an event: it concerns nothing that is mapped");
             return Submission::Ignored;
         }
         let count = targets.len();
-        tracing::debug!(event = notice.name(), resources = count, "event taken");
+        tracing::debug!(event = notice.name(), resources = count, "accepted an event");
         match self.queue().push(targets, Instant::now()) {
             Ok(()) => {}
             Err(Refused::Full) => {
-                tracing::warn!(event = notice.name(), "an event is refused: too many wait");
+                tracing::warn!(event = notice.name(), "refused an event: too many are waiting");
                 return Submission::Full;
             }
             Err(Refused::Closed) => return Submission::Closed,
@@ -247,7 +248,7 @@ impl Live {
         Submission::Queued(count)
     }
 
-    /// How many resources wait.
+    /// Returns how many resources wait.
     pub fn waiting(&self) -> usize {
         self.queue().len()
     }
@@ -256,13 +257,13 @@ impl Live {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what waits out of the queue, in order to keep it.
+    /// Takes the waiting resources out of the queue, to keep them.
     pub fn take_backlog(&self) -> Backlog {
         Backlog::of(self.queue().clear())
     }
 
-    /// Puts back what was kept; what finds no room is left to the next resync. Returns how many resources
-    /// wait for it now.
+    /// Restores resources that were kept; those beyond the limit are left to the next resync. Returns how
+    /// many resources wait now.
     pub fn restore(&self, backlog: Backlog) -> usize {
         let targets = backlog.into_targets();
         let count = targets.len();
@@ -272,7 +273,7 @@ impl Live {
         drop(queue);
         if restored < count {
             tracing::warn!(
-                "{} resources that events named found no room; the next resync reads them",
+                "no room for {} resources of live events; the next resync reads them",
                 count - restored
             );
         }
@@ -280,8 +281,8 @@ impl Live {
         restored
     }
 
-    /// Works on events until `stop`. Then no more are taken; what is being read, and what waits unless it
-    /// is kept, may take the drain time.
+    /// Processes events until `stop`. Then accepts no more; current reads, and waiting resources unless they
+    /// are kept, may take the drain time.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         tokio::select! {
             biased;
@@ -319,7 +320,7 @@ impl Live {
                 };
                 jobs.insert(running.spawn(work.instrument(span)).id(), job);
             }
-            // What is to be tried again is not waited for.
+            // Does not wait for retries.
             if until.is_some() && running.is_empty() {
                 break;
             }
@@ -341,7 +342,7 @@ impl Live {
         let waiting = queue.len();
         drop(queue);
         if waiting > 0 && !self.options.keeps_backlog {
-            tracing::warn!("{waiting} resources that events named were not read; the next resync reads them");
+            tracing::warn!("{waiting} resources of live events were not read; the next resync reads them");
         }
     }
 
@@ -349,14 +350,14 @@ impl Live {
         self.queue().take(Instant::now())
     }
 
-    /// Reads, which is bounded by the deadline and in number, and writes, which the catalog's pace bounds.
+    /// Reads, limited by the deadline and in number, and writes, limited by the catalog's rate.
     async fn work(&self, job: &Job, reading: OwnedSemaphorePermit) -> Result<Done, Miss> {
         let read = self.refresher.read(&job.target, job.tries >= self.options.retries);
         let read = timeout(self.options.deadline, read).await.unwrap_or_else(|_| {
             let seconds = self.options.deadline.as_secs();
             Err(Miss::Again(Problem::new(
                 ProblemCode::AwsInvalidAnswer,
-                format!("it was not done within {seconds} s"),
+                format!("it did not finish within {seconds} s"),
             )))
         });
         drop(reading);
@@ -373,9 +374,9 @@ impl Live {
                 jobs.remove(&id);
                 self.settle(job, outcome);
             }
-            // A panic is a defect, but concerns that resource only.
+            // A panic is a bug, but affects only that resource.
             Err(error) => {
-                tracing::error!(%error, "reading a resource after an event ended abnormally");
+                tracing::error!(%error, "reading a resource after a live event panicked");
                 if let Some(key) = jobs.remove(&error.id()).map(|job| job.target.key) {
                     self.queue().done(&key);
                     self.tell(&key.kind, Refreshed::Failed);
@@ -384,36 +385,42 @@ impl Live {
         }
     }
 
-    /// Tells how it went, and queues what is to be tried again.
+    /// Logs the result, and queues a retry if needed.
     fn settle(&self, job: Job, outcome: Result<Done, Miss>) {
         let key = job.target.key.clone();
         let TargetKey { kind, account, region, resource } = &key;
         let region = region.as_ref().map(tracing::field::display);
         let refreshed = match outcome {
             Ok(Done::Upserted(entities)) => {
-                tracing::info!(%kind, %account, region, resource, entities, "an event was followed: written");
+                tracing::info!(
+                    %kind, %account, region, resource, entities,
+                    "live event processed: entity written"
+                );
                 Refreshed::Upserted
             }
             Ok(Done::Deleted(entities)) => {
-                tracing::info!(%kind, %account, region, resource, entities, "an event was followed: deleted");
+                tracing::info!(
+                    %kind, %account, region, resource, entities,
+                    "live event processed: entity deleted"
+                );
                 Refreshed::Deleted
             }
             Ok(Done::Unchanged) => {
-                tracing::info!(%kind, %account, region, resource, "an event was followed: nothing to do");
+                tracing::info!(%kind, %account, region, resource, "live event processed: no change");
                 Refreshed::Unchanged
             }
             Ok(Done::Ignored(reason)) => {
-                tracing::info!(%kind, %account, region, resource, reason, "an event is ignored");
+                tracing::info!(%kind, %account, region, resource, reason, "live event ignored");
                 Refreshed::Ignored
             }
             Ok(Done::Denied(problem)) => {
-                tracing::warn!(%kind, %account, region, resource, %problem, "an event could not be followed");
+                tracing::warn!(%kind, %account, region, resource, %problem, "live event failed");
                 Refreshed::Denied
             }
             Err(Miss::Again(problem)) if job.tries < self.options.retries => {
                 let wait = self.wait(job.tries);
                 tracing::info!(
-                    %kind, %account, region, resource, %problem, seconds = wait.as_secs(), "looking again"
+                    %kind, %account, region, resource, %problem, seconds = wait.as_secs(), "reading the resource again"
                 );
                 self.queue().again(job, Instant::now() + wait);
                 return self.tell(kind, Refreshed::Retried);
@@ -421,7 +428,7 @@ impl Live {
             Err(Miss::Again(problem) | Miss::Never(problem)) => {
                 tracing::warn!(
                     %kind, %account, region, resource, %problem,
-                    "an event could not be followed; left to the next resync"
+                    "live event failed; the next resync reads the resource"
                 );
                 Refreshed::Failed
             }

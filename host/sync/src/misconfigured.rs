@@ -1,4 +1,4 @@
-//! Fields of mappings that gave nothing, added up over all batches of a resync.
+//! Fields of mappings that gave no value, summed over all batches of a resync.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,40 +7,40 @@ use serde::Serialize;
 
 use crate::{ResolvedResource, index::EntryIndex};
 
-/// A field of an entry of `resources[]` that gave nothing for some of its resources.
+/// A field of a resource mapping that gave no value for some of its resources.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Misconfiguration {
-    /// The entry's position in `resources[]`.
+    /// The position in `resources[]`.
     pub resource: usize,
     /// Its kind.
     pub kind: Kind,
     /// The field's dotted path, as in `properties.size`.
     pub field: String,
-    /// Its expression; none where the mapping has null instead.
+    /// Its expression; `None` if the mapping has null instead.
     pub expression: Option<String>,
-    /// The blueprint of the entities; none when the resources became no entity for lack of the field.
+    /// The blueprint of the entities; `None` if the resources became no entity because of the field.
     pub blueprint: Option<BlueprintId>,
     /// Whether the blueprint requires the field.
     pub required: bool,
-    /// For how many resources it gave nothing.
+    /// The number of resources without a value.
     pub count: u64,
-    /// Of how many.
+    /// The number of resources in total.
     pub of: u64,
     /// Why, for the first of them.
     pub reason: String,
 }
 
 impl Misconfiguration {
-    /// Whether resources became no entity for lack of this field.
+    /// Returns whether resources became no entity because of this field.
     pub fn drops(&self) -> bool {
         self.blueprint.is_none()
     }
 }
 
-/// An entry, a field of it, and the blueprint of the entities that are without it.
+/// A resource mapping, a field of it, and the blueprint of the entities that lack it.
 type At = (EntryIndex, String, Option<BlueprintId>);
 
-/// What was found so far.
+/// The findings so far.
 #[derive(Debug, Default)]
 pub(crate) struct Misconfigured(BTreeMap<At, MisconfiguredField>);
 
@@ -59,14 +59,14 @@ impl Misconfigured {
         }
     }
 
-    /// How many resources of an entry became no entity.
+    /// Returns how many resources of a resource mapping became no entity.
     fn dropped(&self, entry: EntryIndex) -> u64 {
         let fields = self.0.iter().filter(|((of, ..), field)| *of == entry && field.blueprint.is_none());
         fields.map(|(_, field)| field.count).sum()
     }
 
-    /// Everything that was found, with what the catalog requires. A catalog that does not tell
-    /// requires nothing.
+    /// Returns all findings, with what the catalog requires. If the catalog does not say, nothing is
+    /// required.
     pub(crate) async fn finish(
         self,
         catalog: &dyn CatalogView,
@@ -79,7 +79,7 @@ impl Misconfigured {
         for blueprint in blueprints {
             match catalog.required(blueprint).await {
                 Ok(fields) => drop(required.insert(blueprint.clone(), fields)),
-                Err(error) => tracing::debug!(%blueprint, %error, "what the blueprint requires is not known"),
+                Err(error) => tracing::debug!(%blueprint, %error, "cannot read what the blueprint requires"),
             }
         }
         let of: BTreeMap<EntryIndex, u64> = self
@@ -93,7 +93,7 @@ impl Misconfigured {
             .into_iter()
             .filter_map(|((entry, ..), field)| {
                 let MisconfiguredField { field, expression, blueprint, count, reason } = field;
-                // A search query below a relation is as required as the relation.
+                // A search query in a relation is as required as the relation.
                 let top: String = field.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
                 let needs = blueprint.as_ref().and_then(|blueprint| required.get(blueprint));
                 Some(Misconfiguration {
@@ -118,16 +118,18 @@ fn log(found: &Misconfiguration) {
     let expression = expression.as_deref().unwrap_or("null");
     if found.drops() {
         tracing::warn!(
-            "resources[{resource}] ({kind}): {count} of {of} resources became no entity: `{field}` (`{expression}`) {reason}"
+            "resources[{resource}] ({kind}): {count} of {of} resources became no entity: `{field}` \
+             (`{expression}`) {reason}"
         );
     } else if found.required {
         tracing::error!(
-            "resources[{resource}] ({kind}): `{field}` (`{expression}`), which the blueprint requires, gave nothing for \
-             {count} of {of} resources: {reason}"
+            "resources[{resource}] ({kind}): `{field}` (`{expression}`), which the blueprint requires, gave \
+             no value for {count} of {of} resources: {reason}"
         );
     } else {
         tracing::warn!(
-            "resources[{resource}] ({kind}): `{field}` (`{expression}`) gave nothing for {count} of {of} resources: {reason}"
+            "resources[{resource}] ({kind}): `{field}` (`{expression}`) gave no value for {count} of {of} \
+             resources: {reason}"
         );
     }
 }

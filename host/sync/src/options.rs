@@ -1,4 +1,4 @@
-//! How a resync behaves.
+//! The options of a resync.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,39 +10,38 @@ use crate::{Approved, Journal, deletion::RemovalOptions};
 /// Whether a run writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// Everything is written.
+    /// Writes everything.
     #[default]
     Apply,
-    /// Nothing is written; the report says what would be.
+    /// Writes nothing; the report says what would be written.
     Plan,
 }
 
-/// How a run behaves.
+/// The options of a run.
 #[derive(Debug, Clone)]
 pub struct SyncOptions {
     /// Whether it writes.
     pub mode: Mode,
-    /// Units read at once.
+    /// Units to read at once.
     pub unit_concurrency: usize,
     /// Accounts whose regions are listed at once.
     pub region_concurrency: usize,
-    /// How long a run whose work is done waits for what is made beside it (documents that the catalog
-    /// wants besides entities, examples).
+    /// How long a finished run waits for its background tasks (documents that the catalog wants in addition
+    /// to entities, examples).
     pub patience: Duration,
-    /// What is remembered from one resync to the next. Without it everything is looked up in the
-    /// catalog.
+    /// What is kept between resyncs. Without it everything is looked up in the catalog.
     pub ledger: Option<Arc<dyn Ledger>>,
-    /// Stops the run: nothing more is read, nothing is deleted.
+    /// Stops the run: no more reads, and no deletions.
     pub cancel: CancellationToken,
-    /// What live events write meanwhile, where the same process follows them.
+    /// What live events write meanwhile, if the same process processes them.
     pub journal: Arc<Journal>,
-    /// When the entities of removed accounts and regions are deleted.
+    /// When to delete the entities of removed accounts and regions.
     pub removal: RemovalOptions,
-    /// The largest number of entities that one resync may delete; `None`: no such limit.
+    /// The most entities that one resync may delete; `None` for no such limit.
     pub max_deletions: Option<u64>,
-    /// Which entities of others may be taken over.
+    /// Which entities of other owners may be taken over.
     pub adoption: Adoption,
-    /// The only changes to make, where a plan is applied.
+    /// The only changes to make, if a plan is applied.
     pub approved: Option<Arc<Approved>>,
 }
 

@@ -1,10 +1,8 @@
-//! Which entities go to the catalog before which, when it does not create the targets of relations
-//! itself. Pure.
+//! The order of entities for a catalog that does not create the targets of relations itself. Pure.
 //!
-//! Blueprints that others relate to go first, and the others wait while any entity of them is on
-//! its way. Blueprints that relate to each other in a cycle do not wait for each other. What the
-//! catalog refuses all the same is tried again in rounds; there the entities themselves are put in
-//! order, and a cycle of them is cut open.
+//! Blueprints that are targets of relations go first, and the others wait while any of their entities is on
+//! its way. Blueprints in a cycle do not wait for each other. Rejected entities are retried in rounds, which
+//! order the entities themselves and break their cycles.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,7 +14,7 @@ use crate::content::digest_of;
 /// Blueprints and their relations: the target blueprint by relation name.
 pub(crate) type Relations = BTreeMap<BlueprintId, BTreeMap<String, BlueprintId>>;
 
-/// The identifiers that a relation's value names.
+/// Returns the identifiers that a relation's value names.
 pub(crate) fn identifiers(value: &Value) -> impl Iterator<Item = &str> {
     let (one, many) = match value {
         Value::String(one) => (Some(one.as_str()), None),
@@ -26,7 +24,7 @@ pub(crate) fn identifiers(value: &Value) -> impl Iterator<Item = &str> {
     one.into_iter().chain(many.into_iter().flatten().filter_map(Value::as_str))
 }
 
-/// What has to wait for what.
+/// What waits for what.
 #[derive(Debug, Default)]
 pub(crate) struct Order {
     relations: Relations,
@@ -34,7 +32,7 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// The order of these relations. Without any, nothing waits.
+    /// Creates the order of these relations. Without relations, nothing waits.
     pub(crate) fn of(relations: Relations) -> Self {
         let reach: HashMap<&BlueprintId, BTreeSet<&BlueprintId>> =
             relations.keys().map(|from| (from, reachable(&relations, from))).collect();
@@ -51,13 +49,13 @@ impl Order {
         Self { relations, waits }
     }
 
-    /// The blueprints whose entities go before those of this one.
+    /// Returns the blueprints whose entities go before those of this one.
     pub(crate) fn before(&self, blueprint: &BlueprintId) -> impl Iterator<Item = &BlueprintId> {
         self.waits.get(blueprint).into_iter().flatten()
     }
 
-    /// The digests of the entities that one relates to, with the relation; `None` for a relation
-    /// whose target is not known.
+    /// Returns the digests of the entities that one relates to, with the relation; `None` for a relation
+    /// whose target is unknown.
     pub(crate) fn targets<'e>(
         &'e self,
         entity: &'e Entity,
@@ -71,7 +69,7 @@ impl Order {
     }
 }
 
-/// Everything that can be reached from a blueprint, itself only through a cycle.
+/// Returns everything that can be reached from a blueprint; itself only through a cycle.
 fn reachable<'r>(relations: &'r Relations, from: &'r BlueprintId) -> BTreeSet<&'r BlueprintId> {
     let mut reached = BTreeSet::new();
     let mut unseen = vec![from];
@@ -85,7 +83,7 @@ fn reachable<'r>(relations: &'r Relations, from: &'r BlueprintId) -> BTreeSet<&'
     reached
 }
 
-/// What goes in the next round.
+/// The next round.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Round {
     /// These: none of them waits for another.
@@ -94,13 +92,13 @@ pub(crate) enum Round {
     Cycle(Vec<usize>),
 }
 
-/// Picks the next round: `targets` tells for each entity which of the others it relates to.
+/// Picks the next round: `targets` lists for each entity the others that it relates to.
 pub(crate) fn next_round(targets: &[Vec<usize>]) -> Round {
     let ready: Vec<usize> = (0..targets.len()).filter(|&entity| targets[entity].is_empty()).collect();
     if !ready.is_empty() {
         return Round::Ready(ready);
     }
-    // What nothing relates to is on no cycle; without it, the same holds for others.
+    // An entity without referrers is on no cycle; without it, the same holds for others.
     let mut referrers = vec![0_usize; targets.len()];
     for target in targets.iter().flatten() {
         referrers[*target] += 1;
@@ -181,8 +179,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the relations: nothing ever waits for itself, however indirectly, and each
-        /// target is waited for unless it leads back.
+        /// With any relations: nothing waits for itself, not even indirectly, and each target is waited for
+        /// unless it leads back.
         #[test]
         fn waiting_ends(edges in prop::collection::vec((0..6_u8, 0..6_u8), 0..14)) {
             let name = |number: u8| format!("b{number}");
@@ -190,7 +188,7 @@ mod tests {
             let pairs: Vec<(&str, &str)> = pairs.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
             let relations = relations(&pairs);
             let order = Order::of(relations.clone());
-            // Taking away what waits for nothing that is left takes everything away.
+            // Repeatedly removing what waits for nothing removes everything.
             let mut left: BTreeSet<BlueprintId> = (0..6).map(|number| blueprint(&name(number))).collect();
             while !left.is_empty() {
                 let free: Vec<_> =
@@ -205,7 +203,7 @@ mod tests {
             }
         }
 
-        /// Whatever relates to whatever: there is always something to send, until all is sent.
+        /// With any relations: there is always something to send, until everything is sent.
         #[test]
         fn rounds_reach_everything(edges in prop::collection::vec((0..9_usize, 0..9_usize), 0..20)) {
             let mut left: Vec<usize> = (0..9).collect();

@@ -1,4 +1,4 @@
-//! How a resync went, as its caller and the catalog learn it.
+//! The outcome of a resync, for its caller and the catalog.
 
 use berth_core::{MapError, Problem, Processing, ResourceResult, ResyncStatus};
 
@@ -7,19 +7,19 @@ use crate::{Outcome, Report};
 /// Why a run ended before any unit was planned. Nothing was changed in the catalog.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SyncError {
-    /// The catalog cannot be used.
+    /// The catalog is unusable.
     #[error("the catalog is not usable: {0}")]
     Catalog(Problem),
-    /// The accounts are not known.
+    /// The accounts are unknown.
     #[error("no account can be read: {0}")]
     Source(Problem),
-    /// The app-config asks for nothing.
+    /// The app-config maps nothing.
     #[error("{0}")]
     Config(Problem),
 }
 
 impl SyncError {
-    /// The cause, with its remedy.
+    /// Returns the cause, with its remedy.
     pub fn problem(&self) -> &Problem {
         match self {
             Self::Catalog(problem) | Self::Source(problem) | Self::Config(problem) => problem,
@@ -27,15 +27,15 @@ impl SyncError {
     }
 }
 
-/// How the catalog is told that a resync ended. `told` is whether it took all steps that it cannot
-/// do without.
+/// Returns the status for the catalog. `told` means that the catalog accepted all required steps.
 pub(crate) fn status(report: &Report, told: bool) -> ResyncStatus {
     match report.outcome {
         Outcome::Aborted => ResyncStatus::Aborted,
         _ if !told => ResyncStatus::Failed,
         Outcome::Done | Outcome::DeletionsHeldBack => ResyncStatus::Completed,
         Outcome::Partial if report.processing == Processing::Documents => ResyncStatus::Failed,
-        // An entity that the catalog refused does not fail a resync: a lasting fact, told in the report.
+        // An entity that the catalog refused does not fail a resync: it is permanent, and the report lists
+        // it.
         Outcome::Partial => {
             let mut all = ResourceResult::default();
             report.units.iter().for_each(|unit| all.count(&unit.state));
@@ -45,11 +45,11 @@ pub(crate) fn status(report: &Report, told: bool) -> ResyncStatus {
     }
 }
 
-/// How it went, for its caller.
+/// Returns the outcome for the caller.
 pub(crate) fn judge(report: &Report, cancelled: bool) -> Outcome {
     let complete = report.units.iter().filter(|unit| unit.state.is_complete()).count();
     let deletion = &report.deletion;
-    // A unit of which one resource was refused has failed, and yet the others were read.
+    // A unit with a refused resource has failed, although the others were read.
     let counts = report.totals().counts;
     let nothing_read = complete == 0 && counts.mapped == 0 && counts.documents == 0;
     if cancelled {
@@ -70,7 +70,7 @@ pub(crate) fn judge(report: &Report, cancelled: bool) -> Outcome {
     }
 }
 
-/// A batch that could not be mapped, told to an operator.
+/// Describes a batch that could not be mapped, for an operator.
 pub fn map_problem(error: MapError) -> Problem {
     match error {
         MapError::Plugin { plugin, kind, problem } => {

@@ -24,27 +24,27 @@ pub(crate) struct PendingEntity {
     pub(crate) fields: Arc<FieldSet>,
     /// The entity.
     pub(crate) entity: Entity,
-    /// The digest of what it says; `None` when nothing is remembered, or it has none.
+    /// The digest of its content; `None` if nothing is recorded, or it has none.
     pub(crate) content: Option<u128>,
-    /// Whether fields are left out of it, since they could not be read: it is merged into what the
-    /// catalog has, whatever the app-config says.
+    /// Whether fields are left out because they could not be read: then it is merged into the catalog's
+    /// entity, even if the app-config says otherwise.
     pub(crate) partial: bool,
-    /// From when on its unit was read.
+    /// When its unit's read started.
     pub(crate) since: Instant,
-    /// How it has fared.
+    /// Its state.
     pub(crate) state: WriteState,
 }
 
-/// How an entity has fared on its way.
+/// The state of an entity on its way.
 #[derive(Debug, Default)]
 pub(crate) struct WriteState {
     /// Whether the catalog did not hold it for this integration.
     pub(crate) new: bool,
-    /// Whether it is known to have changed, whatever a comparison says.
+    /// Whether it is known to have changed, regardless of a comparison.
     pub(crate) changed: bool,
-    /// Whether nobody knows who owns what the catalog holds under its key.
+    /// Whether the owner of the catalog's entity with its key is unknown.
     pub(crate) unowned: bool,
-    /// Who counts as its producer, where there is a ledger.
+    /// Its producers, if there is a ledger.
     pub(crate) producers: Producers,
     /// How much had been written when it was last sent, and whether that was in a round.
     pub(crate) tried: u64,
@@ -52,19 +52,19 @@ pub(crate) struct WriteState {
     cut: CycleBreak,
 }
 
-/// Whether an entity was sent without the relations that make a cycle.
+/// Whether an entity was sent without the relations of a cycle.
 #[derive(Debug, Default)]
 enum CycleBreak {
     #[default]
     Never,
     /// Now; these are all its relations.
     Open(Map<String, Value>),
-    /// Before, and all its relations are back.
+    /// Earlier, and all its relations are restored.
     Closed,
 }
 
 impl PendingEntity {
-    /// Takes out the relations to these entities, until [`whole`](Self::whole).
+    /// Removes the relations to these entities, until [`whole`](Self::whole).
     fn cut(&mut self, order: &Order, others: &HashMap<u128, usize>) {
         let within = |target: Option<u128>| target.is_some_and(|target| others.contains_key(&target));
         let names: HashSet<String> = order
@@ -76,7 +76,7 @@ impl PendingEntity {
         self.entity.relations.retain(|name, _| !names.contains(name));
     }
 
-    /// Puts back what was taken out; tells whether anything was.
+    /// Restores the removed relations; returns whether there were any.
     pub(crate) fn whole(&mut self) -> bool {
         match std::mem::take(&mut self.state.cut) {
             CycleBreak::Never => false,
@@ -102,8 +102,9 @@ pub(crate) struct RetryQueue {
 }
 
 impl RetryQueue {
-    /// Takes what is worth another try: it had none, or something was written since, and it does not
-    /// wait for another of these. A cycle goes without the relations that make it, once.
+    /// Takes the entities that are worth a retry: something was written since their last try, or they had
+    /// none, and they do not wait for another of these. Entities of a cycle are sent without the relations of
+    /// the cycle, once.
     pub(crate) fn round(&mut self, order: &Order) -> Vec<PendingEntity> {
         let written = self.written;
         let worth = |(PendingEntity { state, .. }, _): &(PendingEntity, Problem)| {

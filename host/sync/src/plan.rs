@@ -1,4 +1,4 @@
-//! From accounts, regions and app-config to units. Pure.
+//! Plans units from accounts, regions and app-config. Pure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,37 +14,37 @@ use berth_core::{
 
 use crate::deletion::{AttributionRules, Entry};
 
-/// The most options that one selector may switch on; the bound of the integration Berth replaces.
+/// The most options that one selector may enable; Ocean has the same limit.
 const MAX_OPTIONS: usize = 3;
 
-/// An entry of the app-config together with the plugin that serves it.
+/// A resource mapping of the app-config, together with the plugin that maps its kind.
 #[derive(Debug, Clone)]
 pub struct ResolvedResource {
     /// Its position in `resources[]`.
     pub index: usize,
-    /// The entry.
+    /// The resource mapping.
     pub config: Arc<ResourceConfig>,
     /// How it maps, or why it cannot be mapped.
     pub mapping: Result<(Arc<KindManifest>, Mapping), Problem>,
-    /// The blueprint its entities have; `None` when only the mapping's evaluation tells.
+    /// The blueprint of its entities; `None` if only evaluating the mapping shows it.
     pub blueprint: Option<BlueprintId>,
     /// The fields its entities set.
     pub fields: Arc<FieldSet>,
-    /// What deletion depends on.
+    /// The data that deletion depends on.
     pub entry: Arc<Entry>,
 }
 
 impl ResolvedResource {
-    /// Whether it can be mapped, and is read in regions.
+    /// Returns whether it can be mapped, and is read in regions.
     pub(crate) fn reads_regions(&self) -> bool {
         self.mapping.as_ref().is_ok_and(|(kind, _)| kind.scope != Scope::Account)
     }
 }
 
-/// Finds the plugin of each entry of the app-config.
+/// Finds the plugin of each resource mapping of the app-config.
 ///
-/// An entry that cannot be served keeps its place with the reason: its units fail, and what they
-/// might own is protected. The second value holds remarks for the operator.
+/// A resource mapping without a usable plugin keeps its place with the reason: its units fail, and entities
+/// that it may own are protected. The second value holds warnings for the operator.
 pub fn resolve(
     config: &AppConfig,
     kinds: &BTreeMap<Kind, KindEntry>,
@@ -73,7 +73,8 @@ pub fn resolve(
                     if !entry.manifest.options.iter().any(|known| known.name == *option) {
                         let known: Vec<_> = entry.manifest.options.iter().map(|o| o.name.as_str()).collect();
                         notes.push(format!(
-                            "resources[{index}] ({}): `includeActions` names `{option}`, which the kind does not have and which changes nothing (it has: {})",
+                            "resources[{index}] ({}): `includeActions` names `{option}`, which is not an \
+                            option of the kind and has no effect (its options: {})",
                             resource.kind,
                             if known.is_empty() { "none".to_owned() } else { known.join(", ") }
                         ));
@@ -95,7 +96,8 @@ pub fn resolve(
         let mapped = config.resources.iter().any(|resource| resource.kind == *kind);
         if entry.manifest.install == Install::All && !mapped {
             notes.push(format!(
-                "plugin `{}` maps {kind}, but the integration's mapping in Port has no resource of that kind: it is not read",
+                "plugin `{}` maps {kind}, but the integration's mapping in Port has no resource mapping for \
+                that kind: Berth does not read it",
                 entry.plugin
             ));
         }
@@ -103,10 +105,10 @@ pub fn resolve(
     (resources, notes)
 }
 
-/// What deletion depends on in an entry of the app-config, whose kind has this manifest.
+/// Returns what deletion depends on in a resource mapping whose kind has this manifest.
 fn deletion_entry(resource: &ResourceConfig, manifest: Option<&KindManifest>) -> Entry {
     let mapping = &resource.port.entity.mappings;
-    // Of another identifier nobody knows whether two accounts may have the same.
+    // With another identifier it is unknown whether two accounts may have the same one.
     let own_identifier = |manifest: &KindManifest| {
         let default = manifest.mapping.as_ref().map(|default| &default.port.entity.mappings.identifier);
         default == Some(&mapping.identifier) && resource.port.items.items_to_parse.is_none()
@@ -134,7 +136,8 @@ fn mapping_of(
             _ = write!(message, "; plugin `{}` was refused: {}", plugin.plugin, plugin.problem.message);
         }
         return Err(Problem::new(ProblemCode::PluginMissing, message).remedy(format!(
-            "add a plugin for this kind to the plugin directory (`--plugins`), or remove resources[{index}] from the integration's mapping in Port"
+            "add a plugin for this kind to the plugin directory (`--plugins`), or remove resources[{index}] \
+            from the integration's mapping in Port"
         )));
     };
     if resource.selector.include_actions.len() > MAX_OPTIONS {
@@ -156,18 +159,18 @@ fn mapping_of(
 /// The units of a resync.
 #[derive(Debug, Default)]
 pub struct Planned {
-    /// Units to run, in the order in which they should start.
+    /// Units to run, in their starting order.
     pub units: Vec<Arc<Unit>>,
-    /// Units that have ended before they began, with the reason.
+    /// Units that ended before they started, with the reason.
     pub settled: Vec<(UnitId, UnitState)>,
-    /// Remarks for the operator.
+    /// Warnings for the operator.
     pub notes: Vec<String>,
 }
 
 /// Plans all units.
 ///
-/// Kinds whose resource is the account itself come first, so that the targets of the others'
-/// relations exist early; then the entries of the app-config in order, each over all accounts.
+/// Kinds whose resource is the account itself come first, so that the targets of other relations exist early;
+/// then the resource mappings of the app-config in order, each over all accounts.
 pub fn plan(
     accounts: &[AccountAccess],
     regions: &BTreeMap<AccountId, Result<Vec<Region>, Problem>>,
@@ -179,7 +182,7 @@ pub fn plan(
     };
     let (first, rest): (Vec<_>, Vec<_>) = resources.iter().partition(account_scope);
     for resource in first.into_iter().chain(rest) {
-        // A resource of the organization needs one account that can be read, whichever.
+        // A resource of the organization needs one readable account, no matter which.
         let once = resource.mapping.as_ref().is_ok_and(|(kind, _)| kind.scope == Scope::Organization);
         let usable = |account: &&AccountAccess| {
             account.access.is_ok() && matches!(regions.get(&account.account.id), Some(Ok(_)))
@@ -231,7 +234,8 @@ pub fn plan(
             };
             if allowed.is_empty() {
                 planned.notes.push(format!(
-                    "{}: no enabled region of account {} is left for {} after `regionPolicy` and the regions of the service",
+                    "{}: no enabled region of account {} is left for {} after `regionPolicy` and the \
+                    regions of the service",
                     resource.config.kind, account.id, resource.config.kind
                 ));
                 continue;
@@ -248,8 +252,9 @@ pub fn plan(
     planned
 }
 
-/// The regions of an account that a kind is read in: enabled, allowed by the selector, and served.
-/// The partition's main region comes first: global kinds are then read where their service lives.
+/// Returns the regions of an account to read a kind in: enabled, allowed by the selector, and supported by
+/// the service. The partition's main region comes first: global kinds are then read where their service
+/// lives.
 pub(crate) fn allowed_regions(
     account: &Account,
     enabled: &[Region],
@@ -268,28 +273,28 @@ pub(crate) fn allowed_regions(
     regions
 }
 
-/// What the entries say about the regions that they read.
+/// Returns what the resource mappings say about the regions that they read.
 pub(crate) fn region_hints(resources: &[ResolvedResource]) -> RegionHints {
     RegionHints::of(
         resources.iter().filter(|resource| resource.reads_regions()).map(|resource| &*resource.config),
     )
 }
 
-/// Puts the partition's main region first: global services live there, and it is always enabled.
+/// Moves the partition's main region to the front: global services live there, and it is always enabled.
 pub(crate) fn main_region_first(account: &Account, regions: &mut [Region]) {
     let main = account.partition.main_region();
     regions.sort_by_key(|region| region.as_str() != main);
 }
 
 impl ResolvedResource {
-    /// Whether the selector's `regionPolicy` lets a region be read.
+    /// Returns whether the selector's `regionPolicy` allows a region.
     pub(crate) fn allows(&self, region: &Region) -> bool {
         self.config.selector.region_policy.allows(region)
     }
 }
 
-/// What a fresh installation gets. Kinds whose resource is the account come first, since the
-/// others' blueprints relate to theirs.
+/// Returns the default mapping of a new installation. Kinds whose resource is the account come first, because
+/// other blueprints relate to theirs.
 pub(crate) fn defaults(kinds: &BTreeMap<Kind, KindEntry>) -> Vec<KindEntry> {
     let mut defaults: Vec<KindEntry> = kinds
         .values()
@@ -403,8 +408,8 @@ pub(crate) mod tests {
             planned.units[4].regions.iter().map(Region::as_str).collect::<Vec<_>>(),
             ["us-east-1", "ap-south-1", "eu-west-1"]
         );
-        // The account without a role fails in every kind, the one without a region list in all but
-        // the kind that needs no region, and the kind without a plugin fails everywhere.
+        // The account without a role fails in every kind, the one without a region list in all but the kind
+        // that needs no region, and the kind without a plugin fails everywhere.
         assert_eq!(settled.len(), 5 + 3 + 2, "{settled:?}");
         assert!(settled.contains(&"222222222222 all regions X::Account".to_owned()));
         assert!(settled.contains(&"111111111111 all regions X::Missing".to_owned()));
@@ -437,7 +442,11 @@ pub(crate) mod tests {
         let (resolved, _) = resolve(&config, &kinds, &[]);
         let problem = resolved[0].mapping.as_ref().unwrap_err();
         assert!(problem.message.contains("`resources[0].port.entity.mappings.properties.a`"), "{problem}");
-        assert_eq!(resolved[0].blueprint.as_ref().unwrap().as_str(), "bp", "what it protects is known");
+        assert_eq!(
+            resolved[0].blueprint.as_ref().unwrap().as_str(),
+            "bp",
+            "the protected blueprint is known"
+        );
         assert!(resolved[1].mapping.is_ok() && resolved[1].index == 1);
     }
 

@@ -1,4 +1,4 @@
-//! A plan that is kept: what `berth plan --out` writes, people review, and `berth apply` carries out.
+//! A saved plan: `berth plan --out` writes it, people review it, and `berth apply` makes its changes.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -24,17 +24,17 @@ pub struct PlanFile {
     pub format: u32,
     /// The catalog and the integration that the plan is for.
     pub catalog: String,
-    /// Which entities of others are taken over.
+    /// Which entities of other owners are taken over.
     #[serde(default)]
     pub adoption: Adoption,
-    /// The removals of accounts and regions that are confirmed.
+    /// The confirmed removals of accounts and regions.
     #[serde(default)]
     pub confirmed_removals: BTreeSet<RemovedScope>,
     /// Entities to create, update or take over.
     pub changes: Vec<PlannedChange>,
     /// Entities to delete.
     pub deletions: Vec<PlannedDeletion>,
-    /// Entities that the catalog deletes along, because they depend on one of these.
+    /// Entities that the catalog also deletes, because they depend on one of these.
     #[serde(default)]
     pub dependents: Vec<Dependent>,
 }
@@ -43,7 +43,7 @@ pub struct PlanFile {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedChange {
-    /// Which.
+    /// The entity.
     pub entity: EntityKey,
     /// `create`, `update` or `adopt`.
     pub change: ChangeKind,
@@ -62,7 +62,7 @@ pub enum ChangeKind {
     Create,
     /// It has other values.
     Update,
-    /// It is somebody else's, and is taken over.
+    /// Another owner has it, and it is taken over.
     Adopt,
 }
 
@@ -70,21 +70,21 @@ pub enum ChangeKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedDeletion {
-    /// Which.
+    /// The entity.
     pub entity: EntityKey,
-    /// The kind of its resource, where it is known.
+    /// The kind of its resource, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
-    /// The account of its resource, where it is known.
+    /// The account of its resource, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountId>,
-    /// Why a resync holds the deletion back. Applying the plan approves it.
+    /// Why a resync skips the deletion. Applying the plan approves it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<String>,
 }
 
 impl PlanFile {
-    /// What the report of a plan says.
+    /// Creates the plan from a report.
     pub fn of(report: &Report, adoption: Adoption, confirmed_removals: BTreeSet<RemovedScope>) -> Self {
         let changes = report.changes.iter().filter_map(|record| {
             let (change, fields) = match &record.change {
@@ -128,10 +128,10 @@ impl PlanFile {
         file
     }
 
-    /// Reads a plan.
+    /// Parses a plan.
     ///
     /// # Errors
-    /// A [`Problem`] that names the place, or the format that this version does not know.
+    /// A [`Problem`] that names the place, or the unknown format.
     pub fn parse(json: &[u8]) -> Result<Self, Problem> {
         let mut reader = serde_json::Deserializer::from_slice(json);
         let file: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
@@ -145,21 +145,21 @@ impl PlanFile {
                 ProblemCode::PlanUnusable,
                 format!("the plan has format {}, not {FORMAT}", file.format),
             )
-            .remedy("apply it with the version of Berth that made it, or make a new plan"));
+            .remedy("apply it with the version of Berth that created it, or make a new plan"));
         }
         Ok(file)
     }
 
-    /// How many entities are written and deleted.
+    /// Returns how many entities are written and deleted.
     pub fn counts(&self) -> (usize, usize) {
         (self.changes.len(), self.deletions.len())
     }
 
-    /// Holds the plan against a new one: each change and deletion must still be planned, exactly as it
-    /// was. What is new since then is left to the next resync.
+    /// Compares the plan with a new one: each change and deletion must still be planned, exactly as it was.
+    /// Additional changes are left to the next resync.
     ///
     /// # Errors
-    /// Everything that is not the same any more, one line each.
+    /// Everything that differs, one line each.
     pub fn approve(&self, now: &Self) -> Result<Approved, Vec<String>> {
         let mut differences = Vec::new();
         if self.catalog != now.catalog {
@@ -169,7 +169,7 @@ impl PlanFile {
             now.changes.iter().map(|change| (&change.entity, change)).collect();
         for change in &self.changes {
             match changes.get(&change.entity) {
-                None => differences.push(format!("{}: there is nothing to write any more", change.entity)),
+                None => differences.push(format!("{}: there is nothing to write any longer", change.entity)),
                 Some(now) if *now != change => {
                     differences.push(format!("{}: something else would be written now", change.entity));
                 }
@@ -178,7 +178,7 @@ impl PlanFile {
         }
         let deletions: HashSet<&EntityKey> = now.deletions.iter().map(|deletion| &deletion.entity).collect();
         for deletion in self.deletions.iter().filter(|deletion| !deletions.contains(&deletion.entity)) {
-            differences.push(format!("{}: it would not be deleted any more", deletion.entity));
+            differences.push(format!("{}: it would no longer be deleted", deletion.entity));
         }
         if !differences.is_empty() {
             return Err(differences);
@@ -196,22 +196,22 @@ impl PlanFile {
     }
 }
 
-/// The changes of a plan that was approved: a resync makes these and no others.
+/// The changes of an approved plan: a resync makes only these.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Approved {
     /// What is written, by the digest of its key.
     writes: HashMap<u128, String>,
-    /// What is deleted, dependents included.
+    /// What is deleted, including dependents.
     deletes: HashSet<EntityKey>,
 }
 
 impl Approved {
-    /// Whether the plan writes this entity, exactly as it is.
+    /// Returns whether the plan writes this entity, exactly as it is.
     pub(crate) fn allows(&self, entity: &Entity) -> bool {
         self.writes.get(&key_digest(&entity.key)).is_some_and(|digest| *digest == change_digest(entity))
     }
 
-    /// Whether the plan deletes this entity.
+    /// Returns whether the plan deletes this entity.
     pub(crate) fn deletes(&self, key: &EntityKey) -> bool {
         self.deletes.contains(key)
     }

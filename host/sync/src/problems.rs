@@ -1,5 +1,5 @@
-//! Logs each problem once, however many accounts and units have it. Problems of single resources and
-//! entities are logged by name, as long as there are not too many.
+//! Logs each problem once, no matter how many accounts and units have it. Problems of single resources and
+//! entities are logged by name, up to a limit.
 
 use std::{
     collections::HashMap,
@@ -8,15 +8,15 @@ use std::{
 
 use berth_core::Kind;
 
-/// Groups of problems that are kept apart; of more, only the number is logged.
+/// The most groups of problems; of further ones, only the number is logged.
 const GROUPS: usize = 300;
 
-/// How many problems of a group are logged one by one.
+/// How many problems of a group are logged individually.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Log {
-    /// The first: the others differ in account and region alone.
+    /// The first: the others differ only in account and region.
     Once,
-    /// So many that one finds one's resource by its name.
+    /// Enough that users find their resource by its name.
     ByName,
 }
 
@@ -36,27 +36,27 @@ pub(crate) struct Problems(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     groups: HashMap<Group, Repeats>,
-    /// How often problems came up that found no place.
+    /// The number of problems beyond the limit of groups.
     others: u64,
 }
 
-/// What counts as the same problem.
+/// Identifies a group of equal problems.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Group {
     what: &'static str,
-    /// The kind, of what has one.
+    /// The kind, if there is one.
     kind: Option<Kind>,
-    /// Without the names of what it concerns.
+    /// The text without the names of the affected items.
     text: String,
 }
 
 #[derive(Debug)]
 struct Repeats {
-    /// As it came up first.
+    /// The first problem of the group.
     problem: String,
     /// How often it was logged.
     logged: u64,
-    /// How often it came up beside.
+    /// How often it occurred without being logged.
     count: u64,
 }
 
@@ -65,8 +65,8 @@ impl Problems {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a problem. `names` are those of what it concerns, which make no other problem of it. Whether
-    /// it is among the first of its group, and hence to be logged now.
+    /// Records a problem. `names` are the affected items, which do not distinguish problems. Returns whether
+    /// to log it, as one of the first of its group.
     pub(crate) fn should_log(
         &self,
         (what, log): (&'static str, Log),
@@ -93,7 +93,7 @@ impl Problems {
         false
     }
 
-    /// Logs, at the end, how often each came up again.
+    /// Logs, at the end, how often each problem occurred again.
     pub(crate) fn log_repeats(&self) {
         let Known { groups, others } = std::mem::take(&mut *self.known());
         let mut groups: Vec<_> = groups.into_iter().filter(|(_, repeats)| repeats.count > 0).collect();
@@ -108,7 +108,7 @@ impl Problems {
     }
 }
 
-/// Logs a warning for the first ones of a group of problems, and the others for those who look closely.
+/// Logs the first problems of a group as warnings, and the others at debug level.
 macro_rules! warn_if {
     ($should_log:expr, $($line:tt)*) => {
         if $should_log {

@@ -1,6 +1,6 @@
-//! Follows the entries of `resources[]` through a resync, to report to the catalog when each begins
-//! and ends. An entry has ended when all its units have, and the writing side is through with its last
-//! entity; either may come last.
+//! Follows the resource mappings through a resync, to report to the catalog when each starts and ends. A
+//! resource mapping has ended when all its units have, and the writer has handled its last entity; either may
+//! come last.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::index::{EntryIndex, UnitIndex};
 
-/// Counts towards the end of each entry.
+/// Counts the progress of each resource mapping.
 pub(crate) struct ProgressTracker {
-    /// The entry of each unit.
+    /// The resource mapping of each unit.
     entries: Vec<EntryIndex>,
     slots: Mutex<Vec<EntryProgress>>,
     milestones: UnboundedSender<Milestone>,
@@ -24,21 +24,21 @@ pub(crate) struct ProgressTracker {
 #[derive(Default)]
 struct EntryProgress {
     started: Option<Instant>,
-    /// Units that have not read to their end.
+    /// Units whose read has not ended.
     reading: usize,
     units_left: usize,
-    /// Entities that the writing side is through with.
+    /// Entities that the writer has handled.
     finished: u64,
     result: ResourceResult,
     ended: bool,
 }
 
-/// What was reached and is not reported yet. There are never more than a few for each entry.
+/// The milestones to report. There are never more than a few for each resource mapping.
 pub(crate) struct Milestones(UnboundedReceiver<Milestone>);
 
 impl ProgressTracker {
-    /// A tracker of `entries` entries, and the milestones that it gives. Entries without a unit to run
-    /// end at once.
+    /// Creates a tracker of `entries` resource mappings, and its milestones. Resource mappings without a unit
+    /// to run end at once.
     pub(crate) fn new(
         entries: usize,
         units: &[Arc<Unit>],
@@ -66,11 +66,11 @@ impl ProgressTracker {
 
     /// Reports the next milestone.
     pub(crate) fn report(&self, milestone: Milestone) {
-        // Nobody listens in a plan.
+        // A plan has no receiver.
         _ = self.milestones.send(milestone);
     }
 
-    /// A unit begins.
+    /// Records that a unit starts.
     pub(crate) fn unit_started(&self, unit: UnitIndex) {
         let Some(entry) = self.entries.get(unit.position()) else { return };
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,7 +82,8 @@ impl ProgressTracker {
         }
     }
 
-    /// A unit has read to its end, well or not. Whether it is the last of its entry to do so.
+    /// Records that a unit's read ended, with or without errors. Returns whether it is the last of its
+    /// resource mapping.
     pub(crate) fn unit_read(&self, unit: UnitIndex) -> bool {
         let Some(entry) = self.entries.get(unit.position()) else { return false };
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,7 +92,7 @@ impl ProgressTracker {
         slot.reading == 0
     }
 
-    /// A unit is read and mapped.
+    /// Records that a unit is read and mapped.
     pub(crate) fn unit_ended(&self, unit: UnitIndex, state: &UnitState, counts: &UnitCounts) {
         self.change(unit, |slot| {
             slot.units_left = slot.units_left.saturating_sub(1);
@@ -100,7 +101,7 @@ impl ProgressTracker {
         });
     }
 
-    /// The writing side is through with one more entity of a unit, and this is what it counts.
+    /// Records that the writer has handled one more entity of a unit, with its counts.
     pub(crate) fn finished(&self, unit: UnitIndex, counts: &UnitCounts) {
         self.change(unit, |slot| {
             slot.finished += 1;
@@ -108,8 +109,7 @@ impl ProgressTracker {
         });
     }
 
-    /// Everything has ended. Units that have not told so were stopped before their time, or, if
-    /// nobody stopped the resync, ended abnormally.
+    /// Ends everything. Remaining units were stopped or, if the resync was not stopped, panicked.
     pub(crate) fn finish(&self, stopped: bool) {
         {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -151,8 +151,8 @@ impl ProgressTracker {
 }
 
 impl Milestones {
-    /// Reports milestones to the catalog, one after the other, while `work` runs, and those that are left when
-    /// it is done. Whether the catalog could do without those that it did not take. Nobody listens in a plan.
+    /// Reports milestones to the catalog, one after the other, while `work` runs, and the remaining ones when
+    /// it is done. Returns whether the catalog accepted all required ones. A plan reports nothing.
     pub(crate) async fn report_during<T>(
         mut self,
         session: Option<&dyn CatalogSession>,
@@ -178,7 +178,7 @@ impl Milestones {
                 };
                 let Some(milestone) = milestone else { return good };
                 if let Err(error) = session.milestone(&milestone).await {
-                    tracing::warn!(?milestone, %error, "a step of the resync could not be reported");
+                    tracing::warn!(?milestone, %error, "cannot report a step of the resync");
                     good = false;
                 }
             }

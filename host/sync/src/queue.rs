@@ -1,4 +1,4 @@
-//! What waits to be compared with the catalog, and to be sent to it.
+//! Entities that wait to be compared with the catalog, and to be sent to it.
 
 use std::collections::HashMap;
 
@@ -6,16 +6,16 @@ use berth_core::BlueprintId;
 
 use crate::{order::Order, pending::PendingEntity};
 
-/// Entities compared with one call: what Port finds in one search.
+/// Entities compared with one call: as many as Port finds in one search.
 const COMPARE: usize = 1_000;
-/// Entities that wait to be compared, over all blueprints, before fewer are compared with one call.
+/// Once this many entities wait to be compared, over all blueprints, one call may compare fewer.
 const COMPARE_FULL: usize = 4_000;
-/// Entities that wait to be sent before no more are taken in: more than enough to fill batches.
+/// Once this many entities wait to be sent, no more are accepted: more than enough to fill batches.
 const FULL: usize = 2_000;
 
 pub(crate) type Batch = Vec<PendingEntity>;
 
-/// What goes to the catalog next.
+/// The next request to the catalog.
 pub(crate) enum Request {
     Compare(BlueprintId, Batch),
     Upsert(BlueprintId, Batch),
@@ -25,7 +25,7 @@ pub(crate) enum Request {
 pub(crate) struct Queue {
     compare: Buffers,
     send: Buffers,
-    /// Requests under way.
+    /// Running requests.
     running: HashMap<BlueprintId, usize>,
     order: Order,
     upsert_size: usize,
@@ -51,7 +51,7 @@ impl Buffers {
         self.0.values().map(Vec::len).sum()
     }
 
-    /// Finds a batch that is full, or, when nothing more is to be waited for, the largest.
+    /// Returns a blueprint with a full batch or, if nothing more is expected, the one with the largest batch.
     fn pick(&self, size: usize, any: bool, due: impl Fn(&BlueprintId) -> bool) -> Option<BlueprintId> {
         self.0
             .iter()
@@ -92,22 +92,22 @@ impl Queue {
         self.send.push(mapped);
     }
 
-    /// Whether nothing waits. Requests may still be under way.
+    /// Returns whether nothing waits. Requests may still be running.
     pub(crate) fn is_empty(&self) -> bool {
         self.compare.len() == 0 && self.send.len() == 0
     }
 
-    /// Whether no more should be taken in until something is sent.
+    /// Returns whether nothing more should be added until something is sent.
     pub(crate) fn is_full(&self) -> bool {
         self.send.len() >= FULL
     }
 
-    /// Takes what goes next. `quiet`: nothing more is to be waited for, so batches need not be full.
-    /// `idle`: nothing is under way, or everything has come; until then more may come to be compared
-    /// together.
+    /// Takes the next request. `quiet` means that nothing more is expected, so batches need not be full.
+    /// `idle` means that no request is running, or everything has arrived; before that, more may arrive to be
+    /// compared together.
     ///
-    /// When no request is under way and the queue is quiet or full, there is always something:
-    /// blueprints never wait for each other in a circle.
+    /// If no request is running and the queue is quiet or full, there is always a next request: blueprints
+    /// never wait for each other in a cycle.
     pub(crate) fn next(&mut self, quiet: bool, idle: bool) -> Option<Request> {
         let full = self.is_full();
         let any = full || (quiet && self.compare.len() == 0);
@@ -126,14 +126,14 @@ impl Queue {
         Some(request)
     }
 
-    /// Whether entities of a blueprint are on their way.
+    /// Returns whether entities of a blueprint are on their way.
     fn is_busy(&self, blueprint: &BlueprintId) -> bool {
         self.compare.holds(blueprint)
             || self.send.holds(blueprint)
             || self.running.get(blueprint).is_some_and(|running| *running > 0)
     }
 
-    /// A request for a blueprint has ended.
+    /// Records that a request for a blueprint has ended.
     pub(crate) fn done(&mut self, blueprint: &BlueprintId) {
         if let Some(running) = self.running.get_mut(blueprint) {
             *running = running.saturating_sub(1);
@@ -163,7 +163,7 @@ mod tests {
         }
     }
 
-    /// The sizes of the comparisons that the queue gives now.
+    /// Returns the sizes of the comparisons that the queue returns now.
     fn comparisons(queue: &mut Queue, quiet: bool, idle: bool) -> Vec<usize> {
         let mut sizes = Vec::new();
         while let Some(request) = queue.next(quiet, idle) {

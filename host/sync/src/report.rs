@@ -1,4 +1,4 @@
-//! What a resync did, told in units; and the events that tell it while it runs.
+//! The report of a resync in units, and the events while it runs.
 
 use std::{
     collections::BTreeMap,
@@ -16,17 +16,17 @@ use crate::{
     deletion::{HeldBack, Keep},
 };
 
-/// How one unit went.
+/// The outcome of one unit.
 #[derive(Debug, Clone, Serialize)]
 pub struct UnitReport {
-    /// Which unit.
+    /// The unit.
     pub unit: UnitId,
     /// How it ended.
     #[serde(flatten)]
     pub state: UnitState,
     /// What it did.
     pub counts: UnitCounts,
-    /// Steps that were denied for some of its resources. What they tell stays as the catalog has it.
+    /// Steps that were denied for some of its resources. Their values stay unchanged in the catalog.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<UnreadCall>,
     /// From its first request to the end of its mapping, in milliseconds.
@@ -41,10 +41,10 @@ pub struct UnreadCall {
     pub step: String,
     /// The call (`s3:GetBucketTagging`).
     pub call: String,
-    /// The IAM actions that allow it, where it was denied; else none.
+    /// The IAM actions that allow it, if it was denied; otherwise empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<String>,
-    /// For how many resources.
+    /// The number of resources.
     pub resources: u64,
     /// Why, for the first of them.
     pub problem: Problem,
@@ -54,21 +54,21 @@ fn millis<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::
     to.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// An entity that the catalog refused.
+/// An entity that the catalog rejected.
 #[derive(Debug, Clone, Serialize)]
 pub struct Refusal {
-    /// Which entity.
+    /// The entity.
     pub entity: EntityKey,
     /// The unit that produced it.
     pub unit: UnitId,
-    /// Why.
+    /// The reason.
     pub problem: Problem,
 }
 
-/// An entity that is not written, because somebody else owns one with the same identifier.
+/// An entity that is not written, because another owner has one with the same identifier.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ForeignIdentifier {
-    /// Which entity.
+    /// The entity.
     pub entity: EntityKey,
     /// The unit whose resource has that identifier.
     pub unit: UnitId,
@@ -77,7 +77,7 @@ pub struct ForeignIdentifier {
 /// One entity that a plan would write.
 #[derive(Debug, Clone, Serialize)]
 pub struct ChangeRecord {
-    /// Which entity.
+    /// The entity.
     pub entity: EntityKey,
     /// The unit that produced it.
     pub unit: UnitId,
@@ -88,20 +88,20 @@ pub struct ChangeRecord {
     pub digest: String,
 }
 
-/// What became of stale entities.
+/// What happened to stale entities.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Deletion {
-    /// How many entities the catalog held for this integration when the resync began.
+    /// How many entities the catalog held for this integration when the resync started.
     pub owned: u64,
     /// Deleted (or, in a plan, to be deleted).
     pub deleted: Vec<Gone>,
-    /// Deleted along (or, in a plan, to be), because they depend on one of these.
+    /// Also deleted (or, in a plan, to be deleted), because they depend on one of these.
     pub dependents: Vec<Dependent>,
-    /// Stale, and kept because it is not proven that they are gone.
+    /// Stale, but kept because it is not proven that they are gone.
     pub kept: Vec<Kept>,
     /// Could not be deleted.
     pub failed: Vec<(EntityKey, Problem)>,
-    /// Proven to be gone, and held back by a limit.
+    /// Proven to be gone, but skipped because of a limit.
     pub held_back: Vec<HeldBack>,
     /// Why nothing was deleted although something may be stale, if so.
     pub stopped: Option<Problem>,
@@ -110,7 +110,7 @@ pub struct Deletion {
 }
 
 impl Deletion {
-    /// Whether something is kept that an operator can decide about: a limit holds it back, its scope was
+    /// Returns whether an operator can decide about something that is kept: a limit skips it, its scope was
     /// removed, or the mapping gives resources no identifier.
     pub fn needs_decision(&self) -> bool {
         !self.held_back.is_empty()
@@ -127,9 +127,9 @@ impl Deletion {
 /// A stale entity that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Kept {
-    /// Which.
+    /// The entity.
     pub entity: EntityKey,
-    /// Why.
+    /// The reason.
     #[serde(flatten)]
     pub keep: Keep,
 }
@@ -137,20 +137,20 @@ pub struct Kept {
 /// What was listed a second time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct SecondLook {
-    /// How many units.
+    /// The number of units.
     pub units: u64,
-    /// How many entities were there after all.
+    /// The number of entities that were found.
     pub found: u64,
 }
 
 /// An entity whose resource is gone in AWS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Gone {
-    /// Which entity.
+    /// The entity.
     pub entity: EntityKey,
-    /// The kind whose mapping fills the blueprint, where one does.
+    /// The kind whose mapping fills the blueprint, if there is one.
     pub kind: Option<Kind>,
-    /// The account, where the entity told it.
+    /// The account, if the entity stated it.
     pub account: Option<AccountId>,
 }
 
@@ -160,11 +160,11 @@ pub struct Gone {
 pub enum Outcome {
     /// Everything was read and written.
     Done,
-    /// Some unit, entity or deletion failed; the rest is done.
+    /// Some unit, entity or deletion failed; everything else succeeded.
     Partial,
     /// Nothing could be read at all.
     NothingRead,
-    /// Everything was read, but deletions were held back.
+    /// Everything was read, but deletions were skipped.
     DeletionsHeldBack,
     /// Stopped before the end.
     Aborted,
@@ -186,17 +186,17 @@ pub struct Totals {
     pub counts: UnitCounts,
 }
 
-/// What a resync did.
+/// The report of a resync.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// Whether this was a plan (nothing was written).
     pub dry_run: bool,
-    /// Who makes entities of what was read. With [`Processing::Documents`] it is the catalog, and the
+    /// Who creates entities from what was read. With [`Processing::Documents`] the catalog does, and the
     /// units count documents instead of entities.
     pub processing: Processing,
     /// The catalog and the integration.
     pub catalog: String,
-    /// When it began.
+    /// When it started.
     #[serde(skip)]
     pub started: SystemTime,
     /// How long it took, in milliseconds.
@@ -206,29 +206,29 @@ pub struct Report {
     pub outcome: Outcome,
     /// Every unit, in planning order.
     pub units: Vec<UnitReport>,
-    /// The accounts of the sync, with the problem of those that cannot be read.
+    /// The accounts of the integration, with the problem of those that cannot be read.
     pub accounts: Vec<(Account, Option<Problem>)>,
-    /// Entities that the catalog refused.
+    /// Entities that the catalog rejected.
     pub refusals: Vec<Refusal>,
-    /// Entities that somebody else owns, and that were left alone.
+    /// Entities of another owner, which were left unchanged.
     pub foreign: Vec<ForeignIdentifier>,
     /// Resources that could not be read or mapped, with their unit (at most 100 are listed).
     pub item_failures: Vec<(UnitId, String, Problem)>,
-    /// Fields of the app-config's mappings that gave nothing.
+    /// Fields of the app-config's mappings that gave no value.
     pub misconfigurations: Vec<Misconfiguration>,
     /// What a plan would write. Empty in a real run.
     pub changes: Vec<ChangeRecord>,
-    /// What became of stale entities.
+    /// What happened to stale entities.
     pub deletion: Deletion,
     /// Plugins that were found but are not used.
     pub refused_plugins: Vec<RefusedPlugin>,
-    /// Remarks for the operator.
+    /// Warnings for the operator.
     pub notes: Vec<String>,
 }
 
 impl Report {
-    /// All problems of the resync: of accounts, units, steps, entities, deletions and plugins. Those of single
-    /// resources are counted in their units.
+    /// Returns all problems of the resync: of accounts, units, steps, entities, deletions and plugins.
+    /// Problems of single resources are counted in their units.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         let accounts = self.accounts.iter().filter_map(|(_, problem)| problem.as_ref());
         let units = self.units.iter().filter_map(|unit| match &unit.state {
@@ -247,7 +247,7 @@ impl Report {
             .chain(self.refused_plugins.iter().map(|plugin| &plugin.problem))
     }
 
-    /// Totals over all units.
+    /// Returns totals over all units.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
         for unit in &self.units {
@@ -262,7 +262,7 @@ impl Report {
         totals
     }
 
-    /// The units grouped by kind and account, in planning order of the kinds.
+    /// Returns the units grouped by kind and account, in planning order of the kinds.
     pub fn by_kind_and_account(&self) -> Vec<(Kind, AccountId, Vec<&UnitReport>)> {
         let mut order: Vec<(&Kind, &AccountId)> = Vec::new();
         let mut groups: BTreeMap<(&Kind, &AccountId), Vec<&UnitReport>> = BTreeMap::new();
@@ -287,12 +287,12 @@ impl Report {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'e> {
-    /// The catalog is ready; what was done for it.
+    /// The catalog is ready; the notes say what was done for it.
     Opened {
         /// One line each.
         notes: &'e [String],
     },
-    /// An account was authenticated to, or not.
+    /// Authentication to an account succeeded or failed.
     Account {
         /// The account.
         account: &'e Account,
@@ -303,44 +303,44 @@ pub enum Event<'e> {
     Planned {
         /// Units that will run.
         units: usize,
-        /// Units that ended before they began.
+        /// Units that ended before they started.
         settled: usize,
-        /// Which they are.
+        /// The units.
         plan: &'e Planned,
     },
-    /// A unit begins.
+    /// A unit starts.
     UnitStarted {
-        /// Which.
+        /// The unit.
         unit: &'e UnitId,
     },
     /// A unit has read and mapped another batch.
     UnitProgress {
-        /// Which.
+        /// The unit.
         unit: &'e UnitId,
         /// Resources read so far.
         fetched: u64,
     },
-    /// A unit has ended: read and mapped, its entities on their way.
+    /// A unit has ended: it is read and mapped, and its entities are on their way.
     UnitFinished {
         /// The report so far; writes may still be counted.
         report: &'e UnitReport,
     },
-    /// The catalog took an entity.
+    /// The catalog accepted an entity.
     Upserted {
-        /// Which: with the identifier that the catalog found, for one that is named by a search query.
+        /// The entity: with the identifier that the catalog found, if a search query names it.
         entity: &'e EntityKey,
         /// The unit that produced it.
         unit: &'e UnitId,
         /// Whether the catalog did not hold it for this integration before.
         created: bool,
     },
-    /// The catalog refused an entity.
+    /// The catalog rejected an entity.
     Refused {
-        /// Which, and why.
+        /// The entity, and the reason.
         refusal: &'e Refusal,
     },
     /// Entities were compared and written. Counts what [`Upserted`](Self::Upserted) and
-    /// [`Refused`](Self::Refused) tell one by one, and what needed no write.
+    /// [`Refused`](Self::Refused) report individually, and what needed no write.
     Written {
         /// How many were created.
         created: u64,
@@ -348,35 +348,35 @@ pub enum Event<'e> {
         updated: u64,
         /// How many are unchanged.
         unchanged: u64,
-        /// How many were refused.
+        /// How many were rejected.
         refused: u64,
     },
-    /// Stale entities are being judged and deleted.
+    /// Stale entities are being evaluated and deleted.
     Deleting {
         /// How many will be deleted.
         count: usize,
     },
     /// A stale entity was deleted.
     Deleted {
-        /// Which.
+        /// The entity.
         gone: &'e Gone,
     },
     /// A resource that a live event named was read again.
     Refreshed {
         /// Its kind.
         kind: &'e Kind,
-        /// What became of it.
+        /// The result.
         refreshed: Refreshed,
     },
 }
 
-/// Listens to a resync. Called from many tasks at once; must be quick.
+/// Observes a resync. Called from many tasks at once; must be fast.
 pub trait Observer: Send + Sync {
-    /// Takes one event.
+    /// Receives one event.
     fn event(&self, event: &Event<'_>);
 }
 
-/// Listens to nothing.
+/// Ignores all events.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NullObserver;
 

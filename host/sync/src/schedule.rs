@@ -1,4 +1,4 @@
-//! The order in which units begin.
+//! The order in which units start.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -9,14 +9,14 @@ use berth_core::{AccountId, Unit};
 
 use crate::index::{EntryIndex, UnitIndex};
 
-/// Picks the next unit: in planning order, but never more accounts of one resource at once than
-/// its selector allows (`maxConcurrentAccounts`).
+/// Picks the next unit: in planning order, but never more accounts of one resource mapping at once than its
+/// selector allows (`maxConcurrentAccounts`).
 pub(crate) struct Schedule<'u> {
     units: &'u [Arc<Unit>],
     queues: Vec<Queue>,
 }
 
-/// The units of one resource.
+/// The units of one resource mapping.
 struct Queue {
     entry: EntryIndex,
     pending: VecDeque<UnitIndex>,
@@ -41,7 +41,7 @@ impl<'u> Schedule<'u> {
             Queue {
                 entry: EntryIndex::of(&first.id),
                 pending: pending.remove(&EntryIndex::of(&first.id)).unwrap_or_default(),
-                // Not set, or zero: only the limits of the whole run.
+                // Unset or zero: only the limits of the whole run apply.
                 limit: if limit == 0 { usize::MAX } else { limit as usize },
                 active: HashMap::new(),
             }

@@ -23,32 +23,33 @@ use crate::{
     version::Version,
 };
 
-/// A unit that was read to its end, well or not.
+/// A unit whose read ended, with or without errors.
 pub(crate) struct UnitRead {
     pub(crate) index: UnitIndex,
-    /// Whether it was the last of its entry, so that no documents of the entry are on their way any more.
+    /// Whether it was the last of its resource mapping, so that no more documents of the mapping are on their
+    /// way.
     pub(crate) last_of_entry: bool,
-    /// How it was read.
+    /// The report.
     pub(crate) report: UnitReport,
     /// Its resources that failed.
     pub(crate) failures: Vec<(String, Problem)>,
-    /// The fields that gave nothing.
+    /// The fields that gave no value.
     pub(crate) misconfigured: Misconfigured,
 }
 
-// What is told of problems.
-const STEP_UNREAD: &str = "what a step tells could not be read and stays as it is";
-const UNREAD: &str = "a resource could not be read";
-const UNMAPPED: &str = "a resource could not be mapped";
+// The texts about problems.
+const STEP_UNREAD: &str = "cannot read a step; its values stay unchanged";
+const UNREAD: &str = "cannot read a resource";
+const UNMAPPED: &str = "cannot map a resource";
 
 pub(crate) struct UnitTask {
     pub(crate) index: UnitIndex,
     pub(crate) reader: Arc<dyn ResourceReader>,
     pub(crate) observer: Arc<dyn Observer>,
-    /// The version of the plugin that it reads and maps by, or why there is none any more.
+    /// The version of the plugin for this unit, or why there is none any longer.
     pub(crate) begun: Result<Version, Problem>,
     pub(crate) fields: Arc<FieldSet>,
-    /// How entities are written, where what they say is remembered.
+    /// How entities are written, if their contents are recorded.
     pub(crate) merge: Option<bool>,
     pub(crate) sender: mpsc::Sender<PendingEntity>,
     pub(crate) progress: Arc<ProgressTracker>,
@@ -120,7 +121,7 @@ impl UnitTask {
             fresh: false,
         });
         let (mapping, documents) = &self.documents.mapping(mapping);
-        // The next batch is read while this one is mapped.
+        // Reads the next batch while this one is mapped.
         let mut mapped = pages
             .map(|page| async {
                 let mut page = page?;
@@ -170,7 +171,7 @@ impl UnitTask {
                 Err(FetchError::Skipped(problem)) => return UnitState::Skipped(problem),
                 Err(FetchError::Failed(problem)) => return UnitState::Failed(problem),
             };
-            // What a person calls a resource: an instance, not its reservation.
+            // Counts what people call a resource: an instance, not its reservation.
             let count = report.as_ref().map_or(count, |report| count.max(report.resources));
             note_unread(unread, missed, count);
             counts.fetched += (count + lost.len()) as u64;
@@ -194,7 +195,7 @@ impl UnitTask {
             counts.mapped += report.entities.len() as u64;
             counts.failed += report.errors.len() as u64;
             for field in report.misconfigured {
-                // Without a blueprint there is no entity: the field is one that it cannot do without.
+                // Without a blueprint there is no entity: the field is one that the entity needs.
                 counts.unmapped += if field.blueprint.is_none() { field.count } else { 0 };
                 misconfigured.add(EntryIndex::of(&unit.id), field);
             }
@@ -234,7 +235,7 @@ impl UnitTask {
                 if self.sender.send(mapped).await.is_err() {
                     return UnitState::Failed(Problem::new(
                         ProblemCode::Internal,
-                        "the writing side of the resync has ended",
+                        "the writer of the resync has ended",
                     ));
                 }
             }
@@ -243,7 +244,7 @@ impl UnitTask {
     }
 }
 
-/// Counts steps that were not read for `count` more resources.
+/// Counts unread steps for `count` more resources.
 fn note_unread(known: &mut Vec<UnreadCall>, missed: Vec<UnreadStep>, count: usize) {
     for UnreadStep { step, call, denied, problem } in missed {
         let resources = count.max(1) as u64;
@@ -254,7 +255,7 @@ fn note_unread(known: &mut Vec<UnreadCall>, missed: Vec<UnreadStep>, count: usiz
     }
 }
 
-/// The options that an entry switches on.
+/// Returns the options that a resource mapping enables.
 pub(crate) fn options(entry: &ResourceConfig) -> BTreeSet<String> {
     entry.selector.include_actions.iter().cloned().collect()
 }

@@ -1,8 +1,8 @@
-//! What stays as the catalog has it, because a step that tells it could not be read.
+//! Keeps values in the catalog whose step could not be read.
 //!
-//! A resource whose tags are denied is not a resource without tags. The mapping does not know that:
-//! it sees no tags, and would empty what the catalog holds. So the fields that depend on such a step
-//! are left out of what is written, and an upsert that merges leaves them alone.
+//! A resource whose tags are denied is not a resource without tags. The mapping does not know that: it sees
+//! no tags, and would empty the catalog's values. So fields that depend on such a step are left out of the
+//! write, and a merging upsert keeps them.
 
 mod expression;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use self::expression::Uses;
 
-/// The fields that are not known of the resources of one page.
+/// The unknown fields of the resources of one page.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unknown {
     title: bool,
@@ -21,17 +21,16 @@ pub(crate) struct Unknown {
     team: bool,
     properties: BTreeSet<String>,
     relations: BTreeSet<String>,
-    /// Whether a field that came out empty is not known either: some step does not say what it fills.
+    /// Whether an empty field is also unknown, because some step does not say what it fills.
     empty: bool,
 }
 
 impl Unknown {
-    /// What an entry of the app-config cannot tell without these steps; `None` where it can tell
-    /// everything.
+    /// Returns what a resource mapping cannot know without these steps; `None` if it knows everything.
     ///
     /// # Errors
-    /// A [`Problem`] when not even the identifier, or whether the resource is selected, can be told:
-    /// the resources then have failed, and their entities stay as they are.
+    /// A [`Problem`] if even the identifier, or whether the resource is selected, is unknown: then the
+    /// resources have failed, and their entities stay unchanged.
     pub(crate) fn of(
         entry: &ResourceConfig,
         plan: &FetchPlan,
@@ -50,7 +49,7 @@ impl Unknown {
         }
         let mapping = &entry.port.entity.mappings;
         let uses = |value: &Value| uses(value, &Uses::Any(&members));
-        // What it depends on is then anyone's guess.
+        // Then its dependencies are unknown.
         let must_be_known = |value: &Value| uses(value) || (empty && self::uses(value, &Uses::Everything));
         let decisive = [
             ("selector.query", Some(Value::from(entry.selector.query.as_str()))),
@@ -62,7 +61,7 @@ impl Unknown {
         if let Some(field) = undecided.or_else(|| uses(&mapping.identifier).then_some("identifier")) {
             let cause = unread.first().map(|step| step.problem.clone());
             let cause = cause.unwrap_or_else(|| Problem::new(ProblemCode::MappingFailed, ""));
-            return Err(cause.map_message(|why| format!("`{field}` of the mapping cannot be told: {why}")));
+            return Err(cause.map_message(|why| format!("`{field}` of the mapping is unknown: {why}")));
         }
         let given = |field: &Option<Value>| field.as_ref().is_some_and(uses);
         let among = |fields: &std::collections::BTreeMap<String, Value>| {
@@ -78,7 +77,7 @@ impl Unknown {
         }))
     }
 
-    /// Takes out what is not known; tells whether anything was.
+    /// Removes the unknown fields; returns whether there were any.
     pub(crate) fn leave_out(&self, entity: &mut Entity) -> bool {
         let mut left_out = false;
         for (is_unknown, field) in
@@ -99,8 +98,8 @@ impl Unknown {
         left_out
     }
 
-    /// Takes out of a report what is not known: from its entities, and from the fields that gave nothing,
-    /// which is no fault of the mapping then. Tells for each entity whether anything was taken out.
+    /// Removes from a report what is unknown: from its entities, and from the fields that gave no value,
+    /// which is then not a mistake in the mapping. Returns for each entity whether anything was removed.
     pub(crate) fn leave_out_of(&self, report: &mut MapReport) -> Vec<bool> {
         report.misconfigured.retain(|field| {
             let known = match field.field.split_once('.') {
@@ -119,7 +118,7 @@ impl Unknown {
     }
 }
 
-/// Whether an expression, or any expression of a search query, uses something.
+/// Returns whether an expression, or any expression of a search query, uses something.
 fn uses(value: &Value, what: &Uses<'_>) -> bool {
     match value {
         Value::String(expression) => what.is_used_by(expression),
@@ -140,7 +139,7 @@ fn is_empty(value: &Value) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::needless_pass_by_value, reason = "tests hand over what `json!` makes")]
+#[expect(clippy::needless_pass_by_value, reason = "tests pass values from `json!`")]
 mod tests {
     use berth_core::BlueprintId;
     use serde_json::json;

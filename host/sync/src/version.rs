@@ -1,5 +1,4 @@
-//! Plugins that are exchanged while a resync runs: a unit that begins takes the version of that
-//! moment, and ends with it.
+//! Plugins that are reloaded while a resync runs: a unit uses the version at its start until its end.
 
 use std::sync::Arc;
 
@@ -7,20 +6,20 @@ use berth_core::{AppConfig, Mapper, MapperSnapshot, Mapping, Problem, Unit};
 
 use crate::{ResolvedResource, resolve};
 
-/// What a unit maps by.
+/// The plugin's version for a unit.
 #[derive(Clone)]
 pub(crate) struct Version {
     pub(crate) mapper: Arc<dyn MapperSnapshot>,
     pub(crate) mapping: Mapping,
 }
 
-/// The versions that the units of a resync begin with.
+/// The versions that units of a resync start with.
 pub(crate) struct Versions<'r> {
     live: &'r Arc<dyn Mapper>,
     config: &'r AppConfig,
-    /// What the resync was planned with.
+    /// The plugins that the resync was planned with.
     planned: Arc<dyn MapperSnapshot>,
-    /// What has come since.
+    /// The plugins that were loaded since.
     newer: Option<Newer>,
 }
 
@@ -30,7 +29,7 @@ struct Newer {
 }
 
 impl<'r> Versions<'r> {
-    /// `planned` is what `live` was when the resync was planned by `config`.
+    /// `planned` is what `live` was when the resync was planned with `config`.
     pub(crate) fn new(
         live: &'r Arc<dyn Mapper>,
         planned: Arc<dyn MapperSnapshot>,
@@ -39,11 +38,11 @@ impl<'r> Versions<'r> {
         Self { live, config, planned, newer: None }
     }
 
-    /// A planned unit begins: with the fetch plan, and by the code, that the plugin has now. The
-    /// version that the resync was planned with is kept where the new one would have been planned
-    /// otherwise; it is taken by the next resync.
+    /// Returns the current plugin's fetch plan and code for a planned unit that starts. Keeps the version
+    /// that the resync was planned with if the new one would have been planned differently; then the next
+    /// resync uses the new one.
     ///
-    /// The inner error is that no plugin maps the kind any more.
+    /// The inner error is that no plugin maps the kind any longer.
     pub(crate) fn begin(
         &mut self,
         unit: &Arc<Unit>,
@@ -62,7 +61,7 @@ impl<'r> Versions<'r> {
             Ok((kind, _)) if kind.scope != unit.kind.scope || kind.regions != unit.kind.regions => {
                 tracing::debug!(
                     kind = %kind.kind,
-                    "the new version of the plugin reads other regions; it is taken by the next resync"
+                    "the new version of the plugin reads other regions; the next resync uses it"
                 );
                 (Arc::clone(unit), former())
             }
@@ -85,7 +84,7 @@ impl<'r> Versions<'r> {
     }
 }
 
-/// Whether nothing was exchanged between two [snapshots](Mapper::snapshot).
+/// Returns whether nothing was reloaded between two [snapshots](Mapper::snapshot).
 pub(crate) fn same(one: &Arc<dyn MapperSnapshot>, other: &Arc<dyn MapperSnapshot>) -> bool {
     std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
 }

@@ -1,5 +1,5 @@
-//! The writing side of a resync: compares mapped entities with what is known and what the catalog
-//! holds, and upserts what changed, in batches filled across units.
+//! The writing side of a resync: compares mapped entities with the ledger and the catalog, and upserts what
+//! changed, in batches filled across units.
 
 mod requests;
 
@@ -27,33 +27,33 @@ use crate::{
     written::{Owned, WriteSummary},
 };
 
-/// How long a batch waits for more entities before it goes out as it is.
+/// How long a batch waits for more entities before it is sent.
 const LINGER: Duration = Duration::from_millis(40);
-// What is told of problems.
-const FOREIGN: &str = "somebody else owns an entity with this identifier; it is left alone";
-const REFUSED: &str = "the catalog refused an entity";
-/// Comparisons and upserts under way at once: what keeps the catalog busy without flooding it.
+// The texts about problems.
+const FOREIGN: &str = "another owner has an entity with this identifier; it stays unchanged";
+const REFUSED: &str = "the catalog rejected an entity";
+/// Comparisons and upserts to run at once: enough to keep the catalog busy without overloading it.
 const IN_FLIGHT: usize = 8;
 
 /// Runs until the channel closes and everything is written.
 pub(crate) struct Writer {
     pub(crate) catalog: CatalogAccess,
-    /// Entities that one request of the catalog carries.
+    /// Entities that fit into one request to the catalog.
     pub(crate) upsert_batch: usize,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) options: UpsertOptions,
     pub(crate) units: Arc<[Arc<Unit>]>,
     pub(crate) owned: Arc<Owned>,
     pub(crate) progress: Arc<ProgressTracker>,
-    /// What the ledger says.
+    /// The ledger, if there is one.
     pub(crate) ledger: Option<Arc<LedgerView>>,
-    /// Whether each entry of `resources[]` makes entities that come from one account only.
+    /// Whether the entities of each resource mapping come from one account only.
     pub(crate) single_account: Vec<bool>,
-    /// Which entities of others may be taken over.
+    /// Which entities of other owners may be taken over.
     pub(crate) adoption: Adoption,
-    /// The only changes to make, where a plan is applied.
+    /// The only changes to make, if a plan is applied.
     pub(crate) approved: Option<Arc<Approved>>,
-    /// Where what the catalog confirms is recorded.
+    /// Receives records of what the catalog confirms.
     pub(crate) records: Option<mpsc::Sender<Entry>>,
     /// What live events write meanwhile.
     pub(crate) journal: Arc<Journal>,
@@ -62,7 +62,7 @@ pub(crate) struct Writer {
 
 enum Step {
     Compared(BlueprintId, Vec<(PendingEntity, Result<Change, Problem>)>),
-    /// A batch with its outcomes, and what is not written after all.
+    /// A batch with its results, and what was not sent.
     Upserted(BlueprintId, Batch, Vec<UpsertOutcome>, Unsent),
 }
 
@@ -71,9 +71,9 @@ enum Step {
 struct Unsent {
     /// A live event has written or deleted them meanwhile.
     superseded: Batch,
-    /// Somebody else owns an entity of that identifier.
+    /// Another owner has an entity with that identifier.
     foreign: Batch,
-    /// Nobody knows who owns it.
+    /// The owner is unknown.
     refused: Vec<(PendingEntity, Problem)>,
 }
 
@@ -109,8 +109,8 @@ impl Writer {
                 }
             }
             if !open && running.is_empty() && queue.is_empty() {
-                // Relations whose target came later in this very resync are tried again, now that
-                // everything else is there, and as long as that brings anything.
+                // Relations whose target arrived later in this resync are retried, now that everything else
+                // exists, as long as that makes progress.
                 let round = waiting.round(queue.order());
                 if round.is_empty() {
                     break;
@@ -168,8 +168,8 @@ impl Writer {
         Producer::of(self.unit(unit)?)
     }
 
-    /// Who counts as a producer until all units have ended: everybody who did before, and this unit.
-    /// The second value is whether that is to be looked at again then.
+    /// Returns the producers until all units have ended: all former ones, and this unit. The second value
+    /// says whether to check them again then.
     fn producers(
         &self,
         mapped: &PendingEntity,
@@ -197,13 +197,13 @@ impl Writer {
         }
     }
 
-    /// The same producers, and all other units that produced the entity in this resync.
+    /// Returns these producers, and all other units that produced the entity in this resync.
     fn with_others(&self, producers: Producers, digest: u128, written: &WriteSummary) -> Producers {
         let units = written.units_of(digest).filter_map(|unit| self.producer(unit));
         units.fold(producers, |all, unit| all.and(&unit))
     }
 
-    /// Hands on what is to be recorded. The other side is gone only after a failure that it tells.
+    /// Sends entries to be recorded. The receiver is only gone after a failure, which it reports.
     async fn record(&self, entries: &mut Vec<Entry>) {
         for entry in entries.drain(..) {
             if let Some(records) = &self.records {
@@ -212,13 +212,13 @@ impl Writer {
         }
     }
 
-    /// Finds out what has to be done about an entity, as far as that is known without the catalog.
+    /// Determines what to do with an entity, as far as possible without the catalog.
     fn arrived(&self, mut mapped: PendingEntity, queue: &mut Queue, written: &mut WriteSummary) {
         let digest = key_digest(&mapped.entity.key);
         let entry = self.unit(mapped.unit).map(EntryIndex::of);
         let first = written.note(digest, mapped.unit, entry, &mapped.entity);
         if mapped.entity.search.is_some() {
-            // Which entity it is shows when it is written; a plan never knows.
+            // The write shows which entity it is; a plan never knows.
             if self.catalog.is_plan() {
                 self.unresolved(&mapped, written);
             }
@@ -238,7 +238,7 @@ impl Writer {
             }
             let producers = if first { producers } else { self.with_others(producers, digest, written) };
             if !first {
-                // Which of them the catalog will hold in the end is not certain.
+                // It is not certain which of them the catalog will hold in the end.
                 written
                     .entries
                     .push((digest, Some(LedgerEntry { content: None, producers: producers.clone() })));
@@ -262,7 +262,7 @@ impl Writer {
         if !held {
             match &self.catalog {
                 CatalogAccess::Write(_) => self.changed(mapped, Change::Create, queue, written),
-                // Whether somebody else has it shows in a comparison.
+                // A comparison shows whether another owner has it.
                 CatalogAccess::Read(_) => {
                     mapped.state.new = true;
                     queue.compare(mapped);
@@ -278,7 +278,7 @@ impl Writer {
             }
             _ => Freshness::Unsure,
         };
-        // What a search query finds may have changed without any of this.
+        // The result of a search query may have changed independently.
         let freshness = if mapped.entity.is_comparable() { freshness } else { Freshness::Changed };
         match (freshness, &self.catalog) {
             (Freshness::Same, _) => self.unchanged(&mapped, written),
@@ -306,7 +306,7 @@ impl Writer {
         };
         match change {
             Change::Foreign => self.leave_alone(mapped, written),
-            // A comparison does not look at everything that is sent.
+            // A comparison does not cover everything that is sent.
             Change::Unchanged if mapped.state.changed => {
                 self.changed(mapped, Change::Update { fields: Vec::new() }, queue, written);
             }
@@ -366,7 +366,7 @@ impl Writer {
         }
     }
 
-    /// The catalog holds what this entity says.
+    /// Records that the catalog holds this entity's content.
     fn confirmed(&self, mapped: &PendingEntity, written: &mut WriteSummary) {
         if self.ledger.is_none() {
             return;
@@ -378,7 +378,7 @@ impl Writer {
             .push((digest, Some(LedgerEntry { content, producers: mapped.state.producers.clone() })));
     }
 
-    /// The catalog found an entity by its search query: this one.
+    /// Records the identifier that the catalog found by an entity's search query.
     fn found(&self, mapped: PendingEntity, identifier: String, written: &mut WriteSummary) {
         written.note_searching(&mapped.entity, &identifier);
         let digest = key_digest(&EntityKey { blueprint: mapped.entity.key.blueprint, identifier });
@@ -395,7 +395,7 @@ impl Writer {
         }
     }
 
-    /// The catalog may or may not hold what this entity says.
+    /// Records that the catalog may or may not hold this entity's content.
     fn uncertain(&self, mapped: &PendingEntity, written: &mut WriteSummary) {
         let Some(ledger) = &self.ledger else { return };
         let digest = key_digest(&mapped.entity.key);
@@ -416,7 +416,7 @@ impl Writer {
         let missing = || {
             UpsertOutcome::Refused(Problem::new(
                 ProblemCode::PortInvalidAnswer,
-                "the catalog did not answer for this entity",
+                "the catalog did not return a result for this entity",
             ))
         };
         let outcomes = outcomes.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
@@ -428,7 +428,7 @@ impl Writer {
                 if part {
                     let problem = Problem::new(
                         ProblemCode::PortRefused,
-                        "the relations to entities that relate back were not written",
+                        "the relations of a relation cycle were not written",
                     );
                     waiting.entities.push((mapped, problem));
                     continue;
@@ -438,8 +438,8 @@ impl Writer {
                 }
             }
             match outcome {
-                // New to this integration, although a relation of another entity may have made
-                // the catalog create it a moment before.
+                // It is new to this integration, although a relation of another entity may have made the
+                // catalog create it a moment ago.
                 UpsertOutcome::Updated if !mapped.state.new => {
                     updated += 1;
                     self.settle(mapped.unit, UnitCounts { updated: 1, ..UnitCounts::default() }, written);
@@ -491,7 +491,7 @@ impl Writer {
         }
     }
 
-    /// Gives entities up.
+    /// Drops entities with an error.
     fn refuse_all(&self, entities: Vec<(PendingEntity, Problem)>, written: &mut WriteSummary) {
         let refused = entities.len() as u64;
         for (mapped, problem) in entities {

@@ -21,26 +21,26 @@ fn digest_text(text: &str) -> u64 {
     hasher.finish()
 }
 
-/// What the catalog held for this integration when the resync began.
+/// What the catalog held for this integration when the resync started.
 #[derive(Debug)]
 pub(crate) enum Owned {
     /// Digests of all keys.
     Known(HashSet<u128>),
-    /// It could not be listed: every entity may be held, and nothing may be deleted.
+    /// The list failed: every entity may exist, and nothing may be deleted.
     Unknown(Problem),
 }
 
 /// What the writer knows at the end.
 #[derive(Debug, Default)]
 pub(crate) struct WriteSummary {
-    /// Created, updated, unchanged and refused, by unit.
+    /// Created, updated, unchanged and rejected entities, by unit.
     pub(crate) counts: PerUnit<UnitCounts>,
     pub(crate) refusals: Vec<Refusal>,
     pub(crate) foreign: Vec<ForeignIdentifier>,
     pub(crate) changes: Vec<ChangeRecord>,
-    /// Digests of every mapped entity, written or refused, with the unit that produced it first.
+    /// Digests of all mapped entities, written or rejected, with the unit that produced each first.
     pub(crate) seen: HashMap<u128, UnitIndex>,
-    /// The other units that produced an entity, where there are several.
+    /// The other units that produced an entity, if there are several.
     pub(crate) also_seen_by: HashMap<u128, Vec<UnitIndex>>,
     /// Entities whose producers are only certain when all units have ended, by blueprint.
     pub(crate) unsettled: BTreeMap<BlueprintId, Vec<u128>>,
@@ -48,31 +48,30 @@ pub(crate) struct WriteSummary {
     pub(crate) held: PerUnit<u64>,
     /// The same by blueprint.
     pub(crate) held_by_blueprint: BTreeMap<BlueprintId, u64>,
-    /// How often a unit produced an entity again, by entry of `resources[]`.
+    /// How often a unit produced an entity again, by resource mapping.
     pub(crate) repeated: BTreeMap<EntryIndex, u64>,
-    /// What the mapped entities relate to: digests of identifiers by blueprint and relation.
+    /// The targets of the mapped entities' relations: digests of identifiers by blueprint and relation.
     pub(crate) relates_to: Targets,
-    /// Identifiers that more than one resource mapped to: a count, and one of them.
+    /// Identifiers that more than one resource mapped to: a count, and an example.
     pub(crate) duplicates: (u64, Option<EntityKey>),
-    /// The entities whose relation is a search query, by blueprint and relation: only the catalog
-    /// knows what they relate to.
+    /// The entities whose relation is a search query, by blueprint and relation: only the catalog knows their
+    /// targets.
     pub(crate) searching: BTreeMap<BlueprintId, BTreeMap<String, Vec<String>>>,
-    /// Blueprints of which some entity is known by a search query alone, with its unit: any entity
-    /// may be the one.
+    /// Blueprints with an entity that is known only by a search query, with its unit: it may be any entity.
     pub(crate) unresolved: BTreeMap<BlueprintId, UnitId>,
-    /// How many entities the catalog did not find by their search query, by entry of `resources[]`.
+    /// How many entities the catalog did not find by their search query, by resource mapping.
     pub(crate) not_found: BTreeMap<EntryIndex, u64>,
-    /// What is to be recorded.
+    /// The entries to record.
     pub(crate) entries: Vec<Entry>,
     /// The unit whose entity arrived last, as a producer: entities of a unit arrive in a row.
     pub(crate) last_producer: Option<(UnitIndex, Producers)>,
 }
 
-/// What relates to what: digests of target identifiers by blueprint and relation.
+/// The targets of relations: digests of target identifiers by blueprint and relation.
 pub(crate) type Targets = BTreeMap<BlueprintId, BTreeMap<String, HashSet<u64>>>;
 
 impl WriteSummary {
-    /// Remembers an entity to the end. Returns whether it is mapped for the first time.
+    /// Records an entity until the end. Returns whether it is mapped for the first time.
     pub(crate) fn note(
         &mut self,
         digest: u128,
@@ -101,7 +100,7 @@ impl WriteSummary {
         false
     }
 
-    /// The units that produced an entity in this resync.
+    /// Returns the units that produced an entity in this resync.
     pub(crate) fn units_of(&self, digest: u128) -> impl Iterator<Item = UnitIndex> {
         let others = self.also_seen_by.get(&digest).into_iter().flatten();
         let units = self.seen.get(&digest).into_iter().chain(others);
@@ -116,7 +115,7 @@ impl WriteSummary {
     }
 }
 
-/// Whether something relates to an entity of that identifier through that relation.
+/// Returns whether that relation of an entity has a target with that identifier.
 pub(crate) fn relates(targets: &Targets, from: &BlueprintId, relation: &str, identifier: &str) -> bool {
     targets
         .get(from)
@@ -124,7 +123,7 @@ pub(crate) fn relates(targets: &Targets, from: &BlueprintId, relation: &str, ide
         .is_some_and(|targets| targets.contains(&digest_text(identifier)))
 }
 
-/// Adds what an entity relates to.
+/// Adds the targets of an entity's relations.
 pub(crate) fn note_targets(targets: &mut Targets, entity: &Entity) {
     for (relation, value) in &entity.relations {
         for identifier in identifiers(value) {
@@ -133,7 +132,7 @@ pub(crate) fn note_targets(targets: &mut Targets, entity: &Entity) {
     }
 }
 
-/// Names are cloned only the first time that a relation of a blueprint is met.
+/// Clones names only the first time that a relation of a blueprint occurs.
 fn note_target(targets: &mut Targets, from: &BlueprintId, relation: &str, identifier: &str) {
     let known = targets.get_mut(from).and_then(|relations| relations.get_mut(relation));
     let identifiers = match known {

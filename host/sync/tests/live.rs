@@ -1,5 +1,5 @@
-//! Live events against in-memory seams: what they write, what they delete, what they leave alone,
-//! and what they and a running resync do to each other.
+//! Live events with in-memory fakes: what they write, what they delete, what they leave unchanged, and how
+//! they interact with a running resync.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails its test")]
 
@@ -37,7 +37,7 @@ const A: &str = "111111111111";
 const B: &str = "222222222222";
 const DENIED: &str = "333333333333";
 
-/// What the next read of one resource gives, instead of what is there.
+/// What the next read of one resource returns, instead of what exists.
 #[derive(Debug, Clone)]
 enum Read {
     Failed,
@@ -51,7 +51,7 @@ enum Read {
     Trap,
 }
 
-/// What AWS holds: things by id. `hold` stops a resync between its read and its writes.
+/// The resources in AWS: things by ID. `hold` stops a resync between its read and its writes.
 #[derive(Default)]
 struct Aws {
     things: Mutex<BTreeMap<String, Value>>,
@@ -109,7 +109,7 @@ impl Aws {
         let things = self.things.lock().unwrap().clone();
         let Some(one) = request.one else {
             let all: Vec<Value> = things.into_values().collect();
-            // A second look waits for nobody.
+            // A second listing does not wait.
             let hold = self.hold.lock().unwrap().clone().filter(|_| !request.fresh);
             return stream::once(async move {
                 if let Some((read, go)) = hold {
@@ -120,7 +120,7 @@ impl Aws {
             })
             .boxed();
         };
-        assert_eq!(request.kind.plan.steps[0].operation, "GetThing", "the plan is narrowed");
+        assert_eq!(request.kind.plan.steps[0].operation, "GetThing", "the plan reads a single resource");
         let id = one.resource.as_str().unwrap().to_owned();
         self.reads.lock().unwrap().push(id.clone());
         let found: Vec<Value> = things.get(&id).cloned().into_iter().collect();
@@ -143,8 +143,8 @@ impl Aws {
     }
 }
 
-/// Maps things as a mapping of one's own would: the identifier by its expression, the selector by
-/// the member that it names.
+/// Maps things like a user's own mapping: the identifier by its expression, the selector by the member that
+/// it names.
 fn plugin() -> FakeMapper {
     let manifest = json!({"kind": "X::Thing", "scope": "regional", "single_account": true,
         "plan": {"steps": [{"id": "things", "service": "x", "operation": "ListThings", "items": "Things[]"}]},
@@ -195,7 +195,7 @@ fn map(request: MapRequest) -> Result<MapReport, MapError> {
     Ok(report)
 }
 
-/// A catalog in memory, of one entry. Entities that it holds for somebody else begin with `foreign`, and its
+/// A catalog in memory, with one resource mapping. The entities of another owner begin with `foreign`; its
 /// own state account A and the region.
 fn catalog(selector: &Value, identifier: &str) -> FakeCatalog {
     let config = json!({"resources": [{"kind": "X::Thing", "selector": selector, "port": {"entity": {"mappings": {
@@ -212,8 +212,8 @@ fn catalog(selector: &Value, identifier: &str) -> FakeCatalog {
     }
 }
 
-/// Has entities state this account, and the region.
-#[expect(clippy::type_complexity, clippy::unnecessary_wraps, reason = "what the fake's field is")]
+/// Makes entities state this account, and the region.
+#[expect(clippy::type_complexity, clippy::unnecessary_wraps, reason = "the type of the fake's field")]
 fn states(account: Option<&'static str>) -> Option<Box<dyn Fn(&mut Entity) + Send + Sync>> {
     let states = move |entity: &mut Entity| {
         entity.properties.insert("region".into(), json!("eu-west-1"));
@@ -229,7 +229,7 @@ fn put(catalog: &FakeCatalog, id: &str, size: u32) {
     catalog.entities.lock().unwrap().insert(key(id), entity);
 }
 
-/// The sizes of the things that the catalog holds.
+/// Returns the sizes of the things in the catalog.
 fn held(catalog: &FakeCatalog) -> Value {
     let entities = catalog.entities.lock().unwrap();
     let sizes =
@@ -241,7 +241,7 @@ fn key(id: &str) -> EntityKey {
     EntityKey { blueprint: BlueprintId::new("thing").unwrap(), identifier: id.into() }
 }
 
-/// Passes on what became of each resource.
+/// Passes on the result for each resource.
 struct Told(mpsc::UnboundedSender<Refreshed>);
 
 impl Observer for Told {
@@ -252,7 +252,7 @@ impl Observer for Told {
     }
 }
 
-/// Everything together, running.
+/// All parts together, running.
 struct World {
     aws: Arc<Aws>,
     accounts: Arc<AccountCache>,
@@ -302,13 +302,13 @@ impl World {
         self.live.submit(&event(A, name, ids))
     }
 
-    /// Sends an event about one thing and waits for what becomes of it.
+    /// Sends an event about one thing and waits for its result.
     async fn follow(&mut self, name: &str, id: &str) -> Refreshed {
         assert_eq!(self.send(name, &[id]), Submission::Queued(1));
         self.end().await
     }
 
-    /// What becomes of the next resource, retries aside.
+    /// Returns the result for the next resource, except retries.
     async fn end(&mut self) -> Refreshed {
         loop {
             match self.told.recv().await.unwrap() {
@@ -318,7 +318,7 @@ impl World {
         }
     }
 
-    /// A resync, during which `meanwhile` runs: after its read, before its writes.
+    /// Runs a resync, and `meanwhile` after its read, before its writes.
     async fn resync_during(&mut self, meanwhile: impl AsyncFnOnce(&mut Self)) -> Report {
         let (read, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         *self.aws.hold.lock().unwrap() = Some((Arc::clone(&read), Arc::clone(&go)));
@@ -409,7 +409,7 @@ async fn an_entity_that_many_resources_share_is_not_deleted_with_one_of_them() {
     assert_eq!(held(&world.catalog), json!({A: 1}));
 }
 
-/// A world whose entities state no account, and a ledger that records who produced them.
+/// A world whose entities state no account, and a ledger that records their producers.
 fn recorded(things: &[(&str, &str, &str)]) -> World {
     let catalog =
         FakeCatalog { states_of: states(None), ..catalog(&json!({"query": "true"}), ".Properties.Id") };
@@ -426,7 +426,7 @@ fn recorded(things: &[(&str, &str, &str)]) -> World {
     world
 }
 
-/// The ledger's key of a thing.
+/// Returns the ledger's key of a thing.
 fn digest(id: &str) -> u128 {
     use std::hash::Hasher;
 
@@ -471,20 +471,20 @@ async fn aws_is_believed_against_the_event_only_after_looking_again() {
     let mut world = World::new();
     put(&world.catalog, "one", 1);
     world.aws.put("one", json!({"Size": 2}));
-    // Still there after its deletion was told: looked at again, and gone by then.
+    // It still exists after the event said it was deleted: read again, and gone by then.
     assert_eq!(world.send("Delete", &["one"]), Submission::Queued(1));
     assert_eq!(world.told.recv().await, Some(Refreshed::Retried));
     world.aws.remove("one");
     assert_eq!(world.end().await, Refreshed::Deleted);
 
-    // There to the last: it exists, whatever the event says.
+    // It exists until the end, whatever the event says.
     world.aws.put("one", json!({"Size": 3}));
     let begun = tokio::time::Instant::now();
     assert_eq!(world.follow("Delete", "one").await, Refreshed::Upserted);
     assert_eq!(begun.elapsed().as_secs(), 2 + 8 + 30);
     assert_eq!(held(&world.catalog), json!({"one": 3}));
 
-    // Not there after its creation was told, three times: deleted.
+    // It does not exist after the event said it was created, three times: deleted.
     world.aws.reads.lock().unwrap().clear();
     world.aws.remove("one");
     assert_eq!(world.follow("Create", "one").await, Refreshed::Deleted);
@@ -500,7 +500,7 @@ async fn what_cannot_be_read_is_tried_again_and_then_left_as_it_is() {
     assert_eq!(world.aws.reads.lock().unwrap().len(), 4);
     assert_eq!(held(&world.catalog), json!({"one": 1}));
 
-    // Denied access does not go away by trying.
+    // A retry does not help against denied access.
     world.aws.next_reads([Read::Denied]);
     assert_eq!(world.follow("Delete", "one").await, Refreshed::Denied);
     for read in [Read::Unmappable, Read::Trap] {
@@ -510,7 +510,7 @@ async fn what_cannot_be_read_is_tried_again_and_then_left_as_it_is() {
     assert_eq!(world.aws.reads.lock().unwrap().len(), 4 + 3);
     assert_eq!(held(&world.catalog), json!({"one": 1}));
 
-    // And the next one is none the worse for it.
+    // The next event is processed as usual.
     assert_eq!(world.follow("Delete", "one").await, Refreshed::Deleted);
 }
 
@@ -566,7 +566,7 @@ async fn too_many_are_refused_and_a_stop_reads_what_waits() {
 #[tokio::test]
 async fn a_resync_does_not_delete_what_an_event_wrote_since_it_read() {
     let mut world = World::new();
-    // Held before the resync, so that it counts as owned, and gone when the resync read.
+    // It existed before the resync, so it counts as owned, and it was gone when the resync read.
     put(&world.catalog, "one", 1);
     put(&world.catalog, "two", 2);
     world.aws.put("two", json!({"Size": 2}));
@@ -578,7 +578,7 @@ async fn a_resync_does_not_delete_what_an_event_wrote_since_it_read() {
         .await;
     assert_eq!((report.outcome, report.deletion.deleted.len()), (Outcome::Done, 0));
     assert_eq!(held(&world.catalog), json!({"one": 5, "two": 2}));
-    // The next one, which reads it, is free again.
+    // The next resync, which reads it, may write it again.
     world.aws.remove("one");
     assert_eq!(world.resync_during(async |_| ()).await.deletion.deleted.len(), 1);
     assert_eq!(held(&world.catalog), json!({"two": 2}));
@@ -603,7 +603,7 @@ async fn a_resync_does_not_write_back_what_an_event_changed_or_deleted_since_it_
     let counts = report.totals().counts;
     assert_eq!((counts.created, counts.updated, counts.unchanged), (1, 0, 2));
     assert_eq!(held(&world.catalog), json!({"changed": 9, "other": 3}));
-    assert_eq!(world.book.certain(), 1, "only of the other it is certain what the catalog holds");
+    assert_eq!(world.book.certain(), 1, "only the other one's content in the catalog is certain");
 }
 
 #[tokio::test]
@@ -616,7 +616,7 @@ async fn a_resync_does_not_believe_its_ledger_about_what_an_event_wrote() {
     world.aws.put("one", json!({"Size": 9}));
     assert_eq!(world.follow("Update", "one").await, Refreshed::Upserted);
     assert_eq!(world.book.certain(), 1);
-    // Back to what the ledger knew, and nobody tells.
+    // Back to what the ledger knew, without an event.
     world.aws.put("one", json!({"Size": 1}));
     let counts = world.resync_during(async |_| ()).await.totals().counts;
     assert_eq!((counts.updated, counts.unchanged), (1, 1));
@@ -640,8 +640,8 @@ fn reads() -> impl Strategy<Value = Option<Read>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever events come and however reads end: an entity is deleted only after a read that ran to
-    /// its end and found nothing, and its resource is named by the event.
+    /// For any events and any results of reads: an entity is deleted only after a complete read that found
+    /// nothing, and only if an event names its resource.
     #[test]
     fn an_event_never_deletes_what_it_could_not_read(
         script in prop::collection::vec(reads(), 0..6), delete: bool, exists: bool,
@@ -660,7 +660,7 @@ proptest! {
             let held = held(&world.catalog);
             prop_assert_eq!(&held["bystander"], 1);
             let reads = world.aws.reads.lock().unwrap().len();
-            // The last read: from the script, or, beyond it, of what is there.
+            // The last read: from the script or, beyond it, of what exists.
             let absent = match script.get(reads - 1) {
                 Some(read) => matches!(read, Read::Missing),
                 None => !exists,
@@ -672,7 +672,7 @@ proptest! {
     }
 }
 
-/// Not paused, since a deadline is what is looked at.
+/// Not paused, because this tests a deadline.
 #[tokio::test]
 async fn one_that_hangs_holds_up_nobody_else() {
     let catalog = catalog(&json!({"query": "true"}), ".Properties.Id");

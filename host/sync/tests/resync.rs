@@ -1,4 +1,4 @@
-//! The driver against in-memory seams: what is written, what is deleted, what is protected.
+//! The driver with in-memory fakes: what is written, what is deleted, what is protected.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -36,7 +36,7 @@ use serde_json::{Value, json, value::RawValue};
 const A: &str = "111111111111";
 const B: &str = "222222222222";
 
-/// What AWS holds: resources by account, region (`global` for none) and kind.
+/// The resources in AWS, by account, region (`global` for none) and kind.
 #[derive(Default, Clone)]
 struct World {
     accounts: Vec<(String, Result<(), Problem>)>,
@@ -45,7 +45,7 @@ struct World {
     unlisted: bool,
     resources: BTreeMap<(String, String, String), Vec<Value>>,
     errors: BTreeMap<(String, String, String), FetchError>,
-    /// Resources of which a step was denied.
+    /// Resources with a denied step.
     unread: BTreeSet<String>,
     /// How long pages take, in turn.
     delays: Vec<Duration>,
@@ -133,8 +133,8 @@ impl World {
     }
 }
 
-/// Maps an id to an entity; `bad` refuses itself, `find <title>` is searched for, `near <title>` has a
-/// relation that is, `bare …` lacks its region, and `no …` is no entity. An object is an entity already.
+/// Maps an ID to an entity; `bad` is refused, `find <title>` is a search query, `near <title>` has a relation
+/// that is one, `bare …` lacks its region, and `no …` is no entity. An object is an entity already.
 fn plugin() -> FakeMapper {
     FakeMapper::new(kinds(), map)
 }
@@ -274,7 +274,7 @@ async fn what_a_denied_step_tells_stays_as_the_catalog_has_it() {
         assert!(report.misconfigurations.is_empty(), "{:?}", report.misconfigurations);
         let unread: Vec<_> = report.units.iter().flat_map(|unit| &unit.unread).collect();
         assert_eq!((unread.len(), unread[0].resources, unread[0].call.as_str()), (1, 1, "x:ListTags"));
-        // All resources are known, so what is gone is gone.
+        // All resources are known, so a missing one is gone.
         assert_eq!(report.deletion.deleted.len(), 1, "{:?}", report.deletion);
 
         // Once it can be read again, nothing is left out.
@@ -345,7 +345,7 @@ async fn what_was_not_read_is_not_deleted() {
         world.things(B, "eu-west-1").pop();
         let report = synced(&world, &catalog).await;
         assert_eq!(report.outcome, Outcome::Partial);
-        // Without a ledger an entity is known to be of its account, and of none of its regions.
+        // Without a ledger an entity is known to belong to its account, but not to a region.
         assert_eq!(gone(&report), [format!("{B}-eu-west-1-two")]);
         assert_eq!(report.deletion.kept.len(), 4);
         let of_unit =
@@ -429,10 +429,10 @@ async fn a_relation_whose_target_comes_later_is_tried_again() {
     assert_eq!(report.outcome, Outcome::Done, "{report:?}");
     assert_eq!(catalog.held().len(), 6);
     let tried: usize = catalog.upserts.lock().unwrap().iter().sum();
-    assert!(tried > 6, "nothing was tried twice: {tried}");
+    assert!(tried > 6, "nothing was retried: {tried}");
 }
 
-/// A mapping of things that are read in these regions only.
+/// Returns a mapping of things that are read only in these regions.
 fn things_in(regions: &[&str]) -> Value {
     let mappings = json!({"identifier": ".Properties.Id", "blueprint": "\"thing\"", "title": ".x",
         "properties": {"region": ".__ExtraContext.Region"},
@@ -449,7 +449,7 @@ async fn regions_that_the_mapping_names_are_read_where_none_are_listed() {
         Arc::new(FakeCatalog { config: things_in(&["eu-west-1", "us-east-1"]), ..FakeCatalog::default() });
     synced(&world, &catalog).await;
     assert_eq!(catalog.held().len(), 8);
-    // A policy denies the list; one region is switched off in an account, so that it denies access.
+    // A policy denies the list; one region is disabled in an account, so that it denies access.
     world.unlisted = true;
     world.things(A, "eu-west-1").pop();
     world.things(A, "us-east-1").clear();
@@ -462,7 +462,7 @@ async fn regions_that_the_mapping_names_are_read_where_none_are_listed() {
     }
     let held = catalog.held();
     assert!(held.iter().any(|id| id.contains(&format!("{A}-us-east-1"))), "{held:?}");
-    // An entry that names no region leaves open what there is.
+    // A resource mapping without regions does not say which there are.
     let entities = std::mem::take(&mut *catalog.entities.lock().unwrap());
     catalog = Arc::new(FakeCatalog {
         config: things_in(&[]),
@@ -546,7 +546,7 @@ async fn a_stopped_run_deletes_nothing_and_says_so() {
     assert_eq!(report.outcome, Outcome::Aborted);
     assert_eq!(catalog.held().len(), 10);
     assert_eq!(catalog.states.lock().unwrap().last().unwrap(), "Aborted");
-    // What was not read was stopped; it has not failed.
+    // Units that were not read were stopped; they have not failed.
     let told = catalog.milestones.lock().unwrap();
     let last = |wanted: usize| {
         told.iter().rev().find_map(|told| match told {
@@ -647,7 +647,7 @@ async fn a_check_finds_what_a_resync_would_trip_over_and_writes_nothing() {
     assert!(checks.iter().any(|check| check.subject == "account 111111111111: regions" && check.is_good()));
     assert!(catalog.held().is_empty() && catalog.states.lock().unwrap().is_empty());
 
-    // A kind that is not mapped is looked at when asked for.
+    // A kind that is not mapped is checked on request.
     let config = json!({"resources": [serde_json::to_value(
         kinds().remove(0).manifest.mapping.as_ref().unwrap()).unwrap()]});
     let catalog = Arc::new(FakeCatalog { config, ..FakeCatalog::default() });
@@ -657,7 +657,7 @@ async fn a_check_finds_what_a_resync_would_trip_over_and_writes_nothing() {
     }
 }
 
-/// A world in which a thing has taken the place of another, whose entity is now searched for.
+/// A world in which a thing has replaced another, whose entity is now found by a search query.
 async fn searching(search: &str, refuse: &str) -> (World, Arc<FakeCatalog>) {
     let (mut world, first) = (World::new(), Arc::new(FakeCatalog::default()));
     synced(&world, &first).await;
@@ -668,7 +668,7 @@ async fn searching(search: &str, refuse: &str) -> (World, Arc<FakeCatalog>) {
     (world, catalog)
 }
 
-/// What is kept because something kept relates to it.
+/// Returns what is kept because something kept relates to it.
 fn related(report: &Report) -> Vec<String> {
     let kept = report.deletion.kept.iter().filter(|kept| kept.keep == Keep::Related);
     kept.map(|kept| kept.entity.to_string()).collect()
@@ -693,10 +693,10 @@ async fn an_entity_that_is_found_by_a_query_is_updated_and_stays() {
     let (world, catalog) = searching("find nobody", "").await;
     let report = synced(&world, &catalog).await;
     assert_eq!(report.outcome, Outcome::Done, "finding nothing is no failure: {report:?}");
-    assert!(report.notes.iter().any(|note| note.contains("found nothing by the search query of 1")));
+    assert!(report.notes.iter().any(|note| note.contains("found nothing for the search query of 1")));
     assert_eq!(gone(&report), [one.clone(), two]);
 
-    // Whatever may be the one is kept when it is not known which one it is.
+    // If it is unknown which entity it is, all candidates are kept.
     let query = json!({"title": one}).to_string();
     let (world, catalog) = searching(&format!("find {one}"), &query).await;
     let report = synced(&world, &catalog).await;
@@ -709,7 +709,7 @@ async fn an_entity_that_is_found_by_a_query_is_updated_and_stays() {
 #[tokio::test]
 async fn a_relation_by_a_query_is_sent_every_time_and_keeps_what_it_found() {
     let (mut world, catalog) = searching(&format!("near {B}"), "").await;
-    // No account is read any more, and everything of B but the account is gone.
+    // No account is read any longer, and everything of B except the account is gone.
     for account in [A, B] {
         world.resources.insert(World::at(account, "global", "X::Account"), Vec::new());
     }
@@ -742,7 +742,7 @@ async fn fields_that_gave_nothing_are_added_up_and_told() {
         .map(|it| (it.field.as_str(), it.count, it.of, it.required, it.drops(), it.resource))
         .collect();
     assert_eq!(told, [("identifier", 1, 11, false, true, 1), ("properties.region", 2, 11, true, false, 1)]);
-    // The blueprint only tells how serious it is.
+    // The blueprint only says how serious it is.
     let report = synced(&world, &Arc::new(FakeCatalog { unlisted: true, ..FakeCatalog::default() })).await;
     assert!(report.misconfigurations.iter().all(|it| !it.required) && report.misconfigurations.len() == 2);
 }

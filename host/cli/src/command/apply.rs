@@ -1,4 +1,4 @@
-//! `berth apply` and `berth adopt`: a plan is made, and exactly that is carried out.
+//! `berth apply` and `berth adopt`: plan again, and make exactly the planned changes.
 
 use std::{path::Path, sync::Arc};
 
@@ -21,7 +21,7 @@ use crate::{
     summary,
 };
 
-/// Carries out a plan that was kept, or nothing.
+/// Applies a saved plan, or changes nothing if the plan is out of date.
 pub(super) fn apply(
     global: &Global,
     args: &ApplyArgs,
@@ -63,7 +63,7 @@ pub(super) fn adopt(
     let adoption = Adoption::From(args.from.clone());
     let work = Work { run: &args.run, adoption, confirmed: Vec::new() };
     let decide = |mut planned: Ended| {
-        // Deletions are not what was asked for: they are left to resyncs, and to their limits.
+        // An adoption deletes nothing: deletions are left to resyncs and their limits.
         let owned = planned.report.deletion.owned;
         planned.report.deletion = Deletion { owned, ..Deletion::default() };
         planned.report.outcome = without_deletions(&planned.report);
@@ -136,7 +136,7 @@ fn read(path: &Path) -> Result<PlanFile, Problem> {
     })
 }
 
-/// A plan that is made, decided about, and carried out.
+/// A plan that is made, approved and applied.
 struct Work<'a> {
     run: &'a RunArgs,
     adoption: Adoption,
@@ -169,7 +169,7 @@ impl Work<'_> {
             let Host { sync: host, engine, deletion, cancel, .. } = made;
             let report = planned.map_err(|error| begin_failed(&error))?;
             let memory = HostMemory::of(&host);
-            // Clears the bars before anything is printed.
+            // Clears the progress bars before anything is printed.
             drop(host);
             let (approved, plan) = decide(Ended { report, page, deletion })?;
 
@@ -178,7 +178,7 @@ impl Work<'_> {
                 Exit::Settings
             })?;
             let watch = Watch::new(global, self.run, bars);
-            // The directory of the ledger is open already, and nobody else can open it.
+            // This process has the state directory open already, and no other process can open it.
             let options = HostOptions {
                 memory,
                 engine: Some(engine),
@@ -200,10 +200,10 @@ impl Work<'_> {
                 let left = left_out(&plan, &ended.report);
                 if left > 0 {
                     let deletions = counted(left as u64, "deletion", "deletions");
-                    ended.report.notes.push(format!("{deletions} of the plan could not be carried out"));
+                    ended.report.notes.push(format!("{deletions} of the plan failed"));
                     ended.finish(self.run)
                 } else {
-                    // What else waits for a decision is not what this is about.
+                    // Other deletions that wait for a decision are not part of this command.
                     match ended.finish(self.run) {
                         Exit::DeletionsHeldBack => Exit::Done,
                         exit => exit,
@@ -215,7 +215,7 @@ impl Work<'_> {
     }
 }
 
-/// How many deletions of the plan were not carried out.
+/// Returns how many deletions of the plan were not made.
 fn left_out(plan: &PlanFile, report: &Report) -> usize {
     let gone = |entity: &EntityKey| {
         report.deletion.deleted.iter().any(|gone| gone.entity == *entity)
@@ -240,7 +240,7 @@ mod tests {
         EntityKey { blueprint: "ec2Volume".parse().unwrap(), identifier: name.into() }
     }
 
-    /// A plan that has everything.
+    /// A plan with a value in every field.
     fn plan(adoption: Adoption) -> PlanFile {
         let change = |name: &str, change| PlannedChange {
             entity: entity(name),
@@ -272,7 +272,7 @@ mod tests {
         }
     }
 
-    /// What of a value does not fit a schema. As much of JSON Schema as ours uses.
+    /// Returns how a value violates a schema. Supports the part of JSON Schema that our schema uses.
     fn violations(schema: &Value, value: &Value, root: &Value, at: &str, found: &mut Vec<String>) {
         let known = [
             "$schema",
@@ -354,7 +354,7 @@ mod tests {
         for adoption in [Adoption::Never, Adoption::Any, Adoption::From("other".into())] {
             let plan = serde_json::to_value(plan(adoption)).unwrap();
             assert_eq!(check(&plan), [""; 0], "{plan:#}");
-            // Each member has its rule, so that the schema lacks none.
+            // Each member has a rule, so that the schema misses none.
             let schema: Value = serde_json::from_str(SCHEMA).unwrap();
             let members: BTreeSet<&String> = plan.as_object().unwrap().keys().collect();
             assert_eq!(members, schema["properties"].as_object().unwrap().keys().collect());
@@ -394,7 +394,7 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600);
         }
         let note = written(&plan, &file);
-        assert!(note.contains("3 changes, 3 deletions; 1 of the deletions is held back"), "{note}");
+        assert!(note.contains("3 changes, 3 deletions; 1 of the deletions exceeds a limit"), "{note}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `berth doctor`: would a resync work?
+//! `berth doctor`: checks whether a resync would work.
 
 use std::fmt::Write;
 
@@ -14,9 +14,9 @@ use crate::{
     settings::Environment,
 };
 
-/// Checks everything and shows a table, the remedies below it.
+/// Runs all checks and shows a table, with the remedies below it.
 pub(crate) fn run(global: &Global, all_kinds: bool, as_json: bool, environment: &Environment) -> Exit {
-    // The checks are few and quick: progress would only be noise.
+    // The checks are few and fast: progress bars would only distract.
     let checked = with_host(global, environment, HostOptions::default(), |made| async move {
         let mut checks = made.sync.check(all_kinds).await;
         checks.extend(made.engine.isolation().map(isolation));
@@ -34,14 +34,14 @@ pub(crate) fn run(global: &Global, all_kinds: bool, as_json: bool, environment: 
     }
 }
 
-/// What keeps the processes of plugins from everything else. That there are any was found out at the start.
+/// Describes how plugin processes are isolated. Whether they are isolated at all was decided at the start.
 fn isolation(walls: IsolationWalls) -> Check {
     let found = if walls.landlock {
-        "processes of their own, closed up by a filter of system calls and by Landlock"
+        "separate processes, confined by a seccomp filter and Landlock"
     } else {
-        "processes of their own, closed up by a filter of system calls; this kernel has no Landlock"
+        "separate processes, confined by a seccomp filter; this kernel has no Landlock"
     };
-    Check { subject: "plugins of others".into(), finding: Finding::Good(found.into()) }
+    Check { subject: "third-party plugins".into(), finding: Finding::Good(found.into()) }
 }
 
 fn render(checks: &[Check]) -> String {

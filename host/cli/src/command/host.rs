@@ -1,4 +1,4 @@
-//! What commands that need the whole host have in common: settings, engine, runtime, signals.
+//! What all commands that need a host share: settings, engine, runtime and signals.
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
@@ -21,51 +21,51 @@ use crate::{
     trust::Trust,
 };
 
-/// When a command that was told to stop is given up. Kubernetes kills 30 s after SIGTERM.
+/// How long a stopped command may take to end. Kubernetes kills a container 30 s after SIGTERM.
 const GIVEN_UP: Duration = Duration::from_secs(16);
 
-/// How the host is put together, where the settings do not say.
+/// How to build the host, where the settings do not say.
 pub(crate) struct HostOptions {
-    /// What follows its runs.
+    /// Observes the host's runs.
     pub(crate) observer: Arc<dyn Observer>,
-    /// Units read at once; `None` for what the settings say, else the default.
+    /// Units to read at once; `None` for the setting, else the default.
     pub(crate) concurrency: Option<usize>,
-    /// Where is remembered what Port holds.
+    /// Where the host keeps its ledger.
     pub(crate) memory: HostMemory,
-    /// What is read.
+    /// What the host reads.
     pub(crate) reads: HostSource,
-    /// An engine that has the plugins already.
+    /// An engine that has loaded the plugins already.
     pub(crate) engine: Option<Arc<Engine>>,
-    /// Where the log waits for Port, if it is shipped there.
+    /// The queue of log lines for Port, if the log is shipped there.
     pub(crate) logs: Option<LogShipping>,
-    /// What may be changed.
+    /// What the host may change.
     pub(crate) changes: Changes,
 }
 
-/// Where a host remembers what Port holds.
+/// Where a host keeps its ledger.
 #[derive(Default)]
 pub(crate) enum HostMemory {
-    /// Nowhere.
+    /// No ledger.
     #[default]
     None,
     /// In the state directory.
     Directory {
-        /// What it is used for.
+        /// What the directory is used for.
         access: Access,
-        /// The one that the command line gives, before that of the settings.
+        /// The directory from the command line; it wins over the settings.
         given: Option<PathBuf>,
     },
-    /// Where another host does, in whose place this one comes: nobody else can open its directory.
+    /// In the ledger of the host that this one replaces: nobody else can open its directory.
     Of {
-        /// Its ledger, if it has one.
+        /// The ledger, if the host has one.
         ledger: Option<Arc<dyn Ledger>>,
-        /// What its resyncs and live events know of each other.
+        /// What resyncs and live events know of each other's writes.
         journal: Arc<Journal>,
     },
 }
 
 impl HostMemory {
-    /// That of a host in whose place another one comes.
+    /// Returns the memory of a host that another one replaces.
     pub(crate) fn of(host: &SyncHost) -> Self {
         Self::Of { ledger: host.ledger(), journal: host.journal() }
     }
@@ -77,25 +77,25 @@ pub(crate) enum HostSource {
     /// AWS.
     #[default]
     Aws,
-    /// AWS, whose answers are written to a directory.
+    /// AWS, with its responses recorded in a directory.
     Recorded(PathBuf),
-    /// The recording in a directory.
+    /// A recording in a directory.
     Replayed(PathBuf),
 }
 
-/// What a command may change, beside what the settings say.
+/// What a command may change, in addition to the settings.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    /// Removals that are confirmed, too.
+    /// Additional confirmed removals.
     pub(crate) confirmed: Vec<RemovedScope>,
-    /// Which entities of others may be taken over, instead of what the settings say.
+    /// Which entities of other owners the command may take over; it replaces the setting.
     pub(crate) adoption: Option<Adoption>,
-    /// The only changes to make; `None`: all that are due.
+    /// The only changes to make; `None` for all that are due.
     pub(crate) approved: Option<Arc<Approved>>,
 }
 
 impl Default for HostOptions {
-    /// Reads AWS, as many units at once as is the default, and keeps, ships and records nothing.
+    /// Reads AWS with the default concurrency; keeps no ledger, ships no log and records nothing.
     fn default() -> Self {
         Self {
             observer: Arc::new(NullObserver),
@@ -109,33 +109,33 @@ impl Default for HostOptions {
     }
 }
 
-/// A host, and the engine in it.
+/// A host and its engine.
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) sync: SyncHost,
     pub(crate) engine: Arc<Engine>,
-    /// What may be deleted and taken over, by settings and command line.
+    /// What the settings and the command line allow to delete and take over.
     pub(crate) deletion: DeletionSettings,
-    /// Stops what the host does.
+    /// Stops the host.
     pub(crate) cancel: CancellationToken,
-    /// Remarks for the operator.
+    /// Warnings for the operator.
     pub(crate) notes: Vec<String>,
 }
 
 fn cannot_be_put_together(problem: Problem) -> StartError {
-    StartError { title: "the host cannot be put together", problem }
+    StartError { title: "cannot start", problem }
 }
 
-/// Prints why there is no host.
+/// Prints why the host cannot start.
 pub(crate) fn refused(error: &StartError) -> Exit {
     err(&summary::problem(error.title, &error.problem));
     Exit::Settings
 }
 
-/// Loads the settings, puts the host together and runs something with it.
+/// Loads the settings, builds the host and runs a task with it.
 ///
-/// Returns the result and the settings' remarks. What goes wrong before is printed, and the exit
-/// code returned.
+/// Returns the result and the warnings about the settings. Prints earlier errors, and returns their exit
+/// code.
 pub(crate) fn with_host<T, F>(
     global: &Global,
     environment: &Environment,
@@ -153,7 +153,7 @@ where
     settings.log_files();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| {
         err(&summary::problem(
-            "the runtime cannot start",
+            "cannot start the runtime",
             &Problem::from_error(ProblemCode::Internal, &error),
         ));
         Exit::Internal
@@ -169,7 +169,7 @@ where
         let result = tokio::select! {
             result = work(made) => Ok(result),
             () = overdue(&stopped, GIVEN_UP) => {
-                err("given up: it did not stop in time");
+                err("gave up: the command did not stop in time");
                 Err(Exit::Partial)
             }
         };
@@ -178,15 +178,15 @@ where
         }
         result
     });
-    // What still blocks a thread must not hold up the end.
+    // A blocked thread must not delay the exit.
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok((result?, notes))
 }
 
-/// Puts the host together; takes its time, because plugins that are not in the cache are compiled.
+/// Builds the host. This takes time, because plugins that are not in the cache are compiled.
 ///
 /// # Errors
-/// A [`StartError`] of settings that do not go together.
+/// A [`StartError`] if the settings contradict each other.
 pub(crate) fn assemble(
     settings: Settings,
     options: HostOptions,
@@ -223,7 +223,7 @@ pub(crate) fn assemble(
         .options(options)
         .build()
         .map_err(|error| match error {
-            BuildError::State(problem) => StartError { title: "the state directory cannot be used", problem },
+            BuildError::State(problem) => StartError { title: "cannot use the state directory", problem },
             other => cannot_be_put_together(Problem::from_error(ProblemCode::Internal, &other)),
         })?;
     if let Some(logs) = logs {
@@ -244,7 +244,7 @@ fn load(trust: Trust, config: EngineConfig) -> Result<Arc<Engine>, StartError> {
     ))
 }
 
-/// Restricts sessions to what the loaded plugins read, where that is wanted.
+/// Restricts sessions to what the loaded plugins read, if `narrow_sessions` is on.
 fn narrowed(mut aws: AwsConfig, narrow: bool, engine: &Engine) -> Result<AwsConfig, StartError> {
     if narrow {
         let kinds = engine.kinds();
@@ -252,9 +252,9 @@ fn narrowed(mut aws: AwsConfig, narrow: bool, engine: &Engine) -> Result<AwsConf
         let too_long = || {
             let problem = Problem::new(
                 ProblemCode::SettingsInvalid,
-                "the loaded kinds read too much for one session policy",
+                "the loaded kinds need more permissions than one session policy can hold",
             )
-            .remedy("load fewer plugins, or switch `narrow_sessions` off");
+            .remedy("load fewer plugins, or set `narrow_sessions` to `false`");
             cannot_be_put_together(problem)
         };
         aws.session_policy = Some(policy.ok_or_else(too_long)?);
@@ -262,7 +262,7 @@ fn narrowed(mut aws: AwsConfig, narrow: bool, engine: &Engine) -> Result<AwsConf
     Ok(aws)
 }
 
-/// Sets where the host remembers what Port holds.
+/// Sets where the host keeps its ledger.
 fn remember(
     builder: SyncHostBuilder,
     memory: HostMemory,
@@ -299,7 +299,7 @@ fn read(builder: SyncHostBuilder, reads: HostSource, aws: AwsConfig) -> Result<S
             let recording = ReplaySource::open(&directory).map_err(|error| {
                 let problem = Problem::from_error(ProblemCode::Internal, &error);
                 cannot_be_put_together(
-                    problem.remedy("give a directory that `berth sync --record` has written with --replay"),
+                    problem.remedy("use --replay with a directory that `berth sync --record` wrote"),
                 )
             })?;
             builder.source(Arc::new(recording))
@@ -307,25 +307,25 @@ fn read(builder: SyncHostBuilder, reads: HostSource, aws: AwsConfig) -> Result<S
     })
 }
 
-/// What it means to go on without the default state directory.
+/// Explains what it means to run without the default state directory.
 fn without_ledger(reason: &str) -> String {
     format!(
-        "there is no ledger, because the default state directory cannot be used ({reason}). Everything is \
-         compared with Port, an entity is deleted only when all units that could hold it were read completely, \
-         and entities of removed accounts and regions are kept until that is confirmed. Name a directory with \
-         `--state-dir` or `state_dir`, or switch the ledger off with `none`"
+        "Berth runs without a ledger, because it cannot use the default state directory ({reason}). It \
+        compares everything with Port, deletes an entity only if all units that could hold it were read \
+        completely, and keeps the entities of removed accounts and regions until you confirm their removal. \
+        Name a directory with `--state-dir` or `state_dir`, or use `none` to turn the ledger off"
     )
 }
 
-/// The first SIGINT or SIGTERM stops the run in order; a second one ends the process at once.
+/// Stops the run cleanly on the first SIGINT or SIGTERM, and ends the process at once on the second.
 pub(crate) fn stop_on_signal(cancel: &CancellationToken) {
     let cancel = cancel.clone();
     tokio::spawn(async move {
         signalled().await;
-        err("stopping: no more is read, nothing will be deleted (again to stop at once)");
+        err("shutting down, nothing will be deleted (press Ctrl-C again to exit now)");
         cancel.cancel();
         signalled().await;
-        #[expect(clippy::exit, reason = "asked for twice: what hangs must not hold it up")]
+        #[expect(clippy::exit, reason = "a second signal ends the process even if something hangs")]
         std::process::exit(130);
     });
 }
@@ -357,7 +357,7 @@ mod tests {
     use super::*;
     use crate::args::Args;
 
-    /// A host with this state directory of the user, for a command that was given another, or none.
+    /// Builds a host with this state directory of the user, for a command with this directory or none.
     fn made(state_home: Option<&Path>, given: Option<&Path>) -> Result<Host, StartError> {
         let plugins = tempfile::tempdir().unwrap();
         let args = Args::parse_from(["berth", "--plugins", plugins.path().to_str().unwrap(), "sync"]);
@@ -381,11 +381,11 @@ mod tests {
         let named: Vec<_> = std::fs::read_dir(home.path().join("berth")).unwrap().collect();
         assert_eq!(named.len(), 1, "one directory for the integration");
 
-        // Another process of the same integration, as a sync beside a service.
+        // Another process of the same integration, such as `berth sync` next to a service.
         let second = made(Some(home.path()), None).unwrap();
         assert!(second.sync.ledger().is_none());
         assert!(second.notes[0].contains("in use by another process"), "{:?}", second.notes);
-        assert!(second.notes[0].contains("kept until that is confirmed"), "{:?}", second.notes);
+        assert!(second.notes[0].contains("until you confirm their removal"), "{:?}", second.notes);
     }
 
     #[tokio::test]
@@ -398,7 +398,7 @@ mod tests {
             assert!(made.sync.ledger().is_none() && made.notes.len() == 1, "{:?}", made.notes);
         }
         let refused = made(None, Some(&file.join("state"))).unwrap_err();
-        assert_eq!(refused.title, "the state directory cannot be used");
+        assert_eq!(refused.title, "cannot use the state directory");
         let taken = home.path().join("taken");
         let _open = FileLedger::open(LedgerConfig::new(&taken)).unwrap();
         assert!(made(None, Some(&taken)).is_err(), "a named directory that is in use");

@@ -1,5 +1,4 @@
-//! `berth completions` and `berth man`: what shells and readers of manuals are given, made of the
-//! command line itself.
+//! `berth completions` and `berth man`: shell completions and manual pages, generated from the command line.
 
 use std::{fs, path::Path};
 
@@ -22,13 +21,13 @@ pub(crate) fn completions(shell: Shell) -> Exit {
     Exit::Done
 }
 
-/// Writes the pages of the manual.
+/// Writes the manual pages.
 pub(crate) fn pages(to: &Path) -> Exit {
     let written = fs::create_dir_all(to).and_then(|()| clap_mangen::generate_to(Args::command(), to));
     match written {
         Ok(()) => {
             out(&format!(
-                "the manual is in {}; read it with `man {}`",
+                "wrote the manual to {}; read it with `man {}`",
                 to.display(),
                 to.join("berth.1").display()
             ));
@@ -37,7 +36,7 @@ pub(crate) fn pages(to: &Path) -> Exit {
         Err(error) => {
             let problem = Problem::new(ProblemCode::FileUnwritable, format!("{}: {error}", to.display()))
                 .remedy("check the path given with --to");
-            err(&summary::problem("the manual cannot be written", &problem));
+            err(&summary::problem("cannot write the manual", &problem));
             Exit::Internal
         }
     }

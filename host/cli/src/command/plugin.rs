@@ -1,4 +1,4 @@
-//! `berth plugin …`: looking at plugins, and writing one.
+//! `berth plugin …`: creates, builds, tests and manages plugins.
 
 mod approve;
 mod build;
@@ -40,9 +40,9 @@ use crate::{
 /// Runs the command.
 pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Environment) -> Exit {
     match command {
-        PluginCommand::New(args) => told("the plugin is not there yet", begin(args)),
+        PluginCommand::New(args) => told("cannot create the plugin", begin(args)),
         PluginCommand::Build { dir, json } => {
-            told("the plugin is not built", build::build(dir).map(|built| (built.told(*json), Exit::Done)))
+            told("cannot build the plugin", build::build(dir).map(|built| (built.told(*json), Exit::Done)))
         }
         PluginCommand::Check { plugin, json } => {
             let settings = Source::read(global, environment).section();
@@ -80,7 +80,7 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
                 }
             };
             let ran = component(plugin).and_then(|file| {
-                // Alone: what others there are is not read, and not told of.
+                // Only this plugin: other plugins are neither loaded nor reported.
                 let alone = EngineConfig { plugin_dirs: Vec::new(), ..sources.engine.clone() };
                 let config = sources.trust.clone().applied_to(alone)?;
                 let (engine, info, _folder) = test::engine(config, &file)?;
@@ -91,7 +91,7 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
                 )
             });
             ran.unwrap_or_else(|problem| {
-                err(&summary::problem("the plugin could not be run", &problem));
+                err(&summary::problem("cannot run the plugin", &problem));
                 Exit::Settings
             })
         }
@@ -112,10 +112,14 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
             let reference = plugin.to_string_lossy();
             with_registry(global, environment, &reference, registry, |config, trust, registry| {
                 let to = to.as_deref().ok_or_else(|| {
-                    Problem::new(ProblemCode::CommandArgument, "it is not said where the plugin goes")
-                        .remedy("give a plugin directory with --to")
+                    Problem::new(
+                        ProblemCode::CommandArgument,
+                        "`--to` is required with an `oci://` \
+                        reference",
+                    )
+                    .remedy("name a plugin directory with --to")
                 })?;
-                // Seen by no service before it is approved.
+                // No service sees the plugin here before it is approved.
                 let folder = tempfile::tempdir()
                     .map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
                 let (file, _) = exchange::fetch(registry, folder.path())?;
@@ -152,7 +156,7 @@ fn compile(config: &EngineConfig, into: &Path, as_json: bool) -> Result<(Said, E
     Ok((said, Exit::Done))
 }
 
-/// Does something with the engine's settings, and prints it.
+/// Runs an action with the engine's settings, and prints its result.
 fn with_engine<S: Into<Said>>(
     global: &Global,
     environment: &Environment,
@@ -162,7 +166,7 @@ fn with_engine<S: Into<Said>>(
     with(settings, |Plugins { engine, trust }| work(engine, trust))
 }
 
-/// The same, where there must be plugins.
+/// Does the same, and requires a plugin directory.
 fn with_plugins<S: Into<Said>>(
     global: &Global,
     environment: &Environment,
@@ -172,7 +176,7 @@ fn with_plugins<S: Into<Said>>(
     with(settings, |FoundPlugins(Plugins { engine, trust })| work(engine, trust))
 }
 
-/// The same, with a place in a registry.
+/// Does the same with an OCI reference.
 #[cfg(feature = "oci")]
 fn with_registry<S: Into<Said>>(
     global: &Global,
@@ -192,7 +196,7 @@ fn with<T, S: Into<Said>>(
     work: impl FnOnce(T) -> Result<(S, Exit), Problem>,
 ) -> Exit {
     match settings {
-        Ok(settings) => told("the plugin cannot be used", work(settings)),
+        Ok(settings) => told("cannot use the plugin", work(settings)),
         Err(issues) => {
             err(&summary::issues(&issues));
             Exit::Settings
@@ -203,16 +207,16 @@ fn with<T, S: Into<Said>>(
 fn started(config: EngineConfig) -> Result<Engine, Problem> {
     Engine::new(config).map_err(|error| {
         Problem::from_error(ProblemCode::Internal, &error)
-            .map_message(|why| format!("the plugin engine cannot start: {why}"))
+            .map_message(|why| format!("cannot start the plugin engine: {why}"))
     })
 }
 
-/// A component: the file itself, or what a folder builds.
+/// Returns the component: the file itself, or what its folder builds.
 fn component(plugin: &Path) -> Result<PathBuf, Problem> {
     if plugin.is_dir() { build::build(plugin).map(|built| built.file) } else { Ok(plugin.to_owned()) }
 }
 
-/// Prints what was done, or why it was not.
+/// Prints the result, or why the action failed.
 fn told(failed: &str, done: Result<(impl Into<Said>, Exit), Problem>) -> Exit {
     match done {
         Ok((said, exit)) => {
@@ -239,7 +243,8 @@ fn begin(args: &NewPlugin) -> Result<(Said, Exit), Problem> {
     }
     _ = write!(
         text,
-        "\nA plugin that maps {}. Next:\n  cd {}\n  berth plugin test --bless    # builds it, and shows what it makes of fixtures/example.json\n  berth plugin run             # reads the kind from AWS",
+        "\nA plugin that maps {}. Next:\n  cd {}\n  berth plugin test --bless    # builds it, and shows its \
+        output for fixtures/example.json\n  berth plugin run             # reads the kind from AWS",
         args.kind,
         folder.display()
     );
@@ -249,7 +254,7 @@ fn begin(args: &NewPlugin) -> Result<(Said, Exit), Problem> {
     Ok((safe(&text).into(), Exit::Done))
 }
 
-/// What a host would say to a component that it accepts.
+/// Reports what a host reports about a component that it accepts.
 fn check(info: &PluginInfo, granted: &BTreeSet<String>, as_json: bool) -> (Said, Exit) {
     let mut complaints: Vec<String> = info.manifest.kinds.iter().flat_map(validate_plan).collect();
     let steps =
@@ -268,7 +273,7 @@ fn check(info: &PluginInfo, granted: &BTreeSet<String>, as_json: bool) -> (Said,
         _ = write!(text, "\n✗ {}", hang(complaint, "  "));
     }
     if complaints.is_empty() {
-        text.push_str("\n✓ a host takes it, and its fetch plans fit AWS's models");
+        text.push_str("\n✓ Berth accepts the plugin, and its fetch plans fit AWS's models");
         (safe(&text).into(), Exit::Done)
     } else {
         (safe(&text).into(), Exit::Partial)
@@ -318,7 +323,7 @@ fn list(engine: &Engine, trust: &Trust, as_json: bool) -> (Said, Exit) {
     (safe(&text).into(), Exit::Done)
 }
 
-/// Why a plugin that is used may be.
+/// Returns why a plugin is trusted.
 fn trusted(trust: &Trust, plugin: &PluginInfo) -> &'static str {
     if trust.is_bundled(&plugin.file) {
         return "bundled";
@@ -350,8 +355,7 @@ fn inspect(engine: &Engine, wanted: &str, as_json: bool) -> Result<(Said, Exit),
     let plugin = match found {
         Some(plugin) => plugin,
         None => engine.inspect(&component(Path::new(wanted))?).map_err(|problem| {
-            let problem =
-                problem.map_message(|why| format!("`{wanted}` is not a plugin that can be used: {why}"));
+            let problem = problem.map_message(|why| format!("cannot use `{wanted}` as a plugin: {why}"));
             match &problem.remedy {
                 Some(_) => problem,
                 None => problem.remedy("name a file, a folder, or a plugin or kind of `berth plugin list`"),
@@ -366,7 +370,7 @@ fn inspect(engine: &Engine, wanted: &str, as_json: bool) -> Result<(Said, Exit),
     Ok((said, Exit::Done))
 }
 
-/// The interfaces of WASI that a plugin imports, a line for each package.
+/// Writes the WASI interfaces that a plugin imports, one line per package.
 fn write_wasi(plugin: &PluginInfo, out: &mut String) -> std::fmt::Result {
     let mut packages: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for import in plugin.wasi() {
@@ -396,7 +400,7 @@ fn write_description(plugin: &PluginInfo, out: &mut String) -> std::fmt::Result 
     writeln!(out, "  size       {} KiB, {}", plugin.size.div_ceil(1024), code(plugin))?;
     writeln!(out, "  contract   berth:plugin@{}", plugin.contract)?;
     if plugin.isolated {
-        writeln!(out, "  runs       in processes of its own")?;
+        writeln!(out, "  runs       in separate processes")?;
     }
     let wasi: BTreeSet<&str> = plugin.wasi().collect();
     let others: Vec<&str> =

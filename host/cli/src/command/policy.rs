@@ -16,7 +16,7 @@ use crate::{
     summary,
 };
 
-/// Prints the policy that was asked for, as JSON that AWS takes as it is.
+/// Prints the requested policy, as JSON that AWS accepts unchanged.
 pub(crate) fn run(global: &Global, args: &PolicyArgs, environment: &Environment) -> Exit {
     if let (true, Some(principal)) = (args.trust, &args.principal) {
         let external_id = args.external_id.clone().map(SecretString::from);
@@ -32,7 +32,7 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs, environment: &Environment)
     let config = match Source::read(global, environment).section() {
         Ok(FoundPlugins(Plugins { engine, trust })) => match trust.applied_to(engine) {
             Ok(config) => config,
-            Err(problem) => return refuse("the plugin engine cannot start", &problem),
+            Err(problem) => return refuse("cannot start the plugin engine", &problem),
         },
         Err(issues) => {
             err(&summary::issues(&issues));
@@ -43,7 +43,7 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs, environment: &Environment)
         Ok(engine) => engine.kinds(),
         Err(error) => {
             return refuse(
-                "the plugin engine cannot start",
+                "cannot start the plugin engine",
                 &Problem::from_error(ProblemCode::CommandArgument, &error),
             );
         }
@@ -52,7 +52,7 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs, environment: &Environment)
     for name in &args.kinds {
         let Some(entry) = Kind::new(name).ok().and_then(|kind| kinds.get(&kind)) else {
             let problem = Problem::new(ProblemCode::PluginMissing, format!("no plugin maps `{name}`"))
-                .remedy("see `berth plugin list` for the kinds there are");
+                .remedy("run `berth plugin list` to see the kinds");
             return refuse("--kind", &problem);
         };
         chosen.push(entry);

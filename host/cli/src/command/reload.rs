@@ -1,4 +1,4 @@
-//! Settings that change while the service runs: read anew on SIGHUP, and when their files change.
+//! Reloads settings while the service runs: on SIGHUP, and when a settings file changes.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ use crate::{
     trust::Trust,
 };
 
-/// Reads the settings anew.
+/// Reloads the settings.
 pub(super) struct SettingsSource {
     pub(super) global: Global,
     pub(super) environment: Environment,
@@ -34,7 +34,7 @@ pub(super) struct SettingsSource {
     pub(super) taken: Taken,
 }
 
-/// The settings of the service that runs.
+/// The settings of the running service.
 pub(super) struct Taken {
     former: Former,
     engine: EngineConfig,
@@ -57,9 +57,9 @@ impl ReloadSource for SettingsSource {
         let (mut settings, mut service) =
             loaded.map_err(|issues| issues.into_iter().map(wrong).collect::<Vec<_>>())?;
         for setting in keep(&self.taken.former, &mut settings, &mut service) {
-            tracing::warn!(setting, "this setting cannot change while the service runs: restart it");
+            tracing::warn!(setting, "this setting cannot change while the service runs: restart the service");
         }
-        // What somebody has deleted in Port, only a start installs again.
+        // Only a start installs again what someone deleted in Port.
         settings.port.install =
             !running.host().port().is_some_and(|port| PortService::of(port).is_installed());
         for note in &settings.notes {
@@ -68,7 +68,7 @@ impl ReloadSource for SettingsSource {
         let log_level = settings.log_level.clone();
         let config = run::config(&mut settings, &service);
         let taken = Self::taken(&settings, &service);
-        // An engine that is set up alike keeps what it has, also where a file of it is broken now.
+        // An engine with the same settings keeps its plugins, even if a plugin's file is broken now.
         let alike = taken.engine == self.taken.engine && taken.trust == self.taken.trust;
         let engine = running.plugins().filter(|_| alike).map(|plugins| plugins.engine.clone());
         if engine.is_some() {
@@ -90,7 +90,7 @@ impl ReloadSource for SettingsSource {
 }
 
 impl SettingsSource {
-    /// What the service runs with, for the next comparison.
+    /// Returns what the service runs with, for the next comparison.
     pub(super) fn taken(settings: &Settings, service: &Service) -> Taken {
         Taken {
             former: Former::of(settings, service),
@@ -104,7 +104,7 @@ fn wrong(Issue { setting, problem, remedy }: Issue) -> WrongSetting {
     WrongSetting { setting, problem, remedy }
 }
 
-/// What no single setting is to blame for.
+/// Wraps an error that no single setting causes.
 fn whole(error: ServiceError) -> WrongSetting {
     let (title, problem) = match error {
         ServiceError::Start(StartError { title, problem }) => (title, problem),
@@ -115,14 +115,14 @@ fn whole(error: ServiceError) -> WrongSetting {
     WrongSetting { setting: title.into(), problem: problem.message, remedy }
 }
 
-/// What new settings are compared with.
+/// The former settings that new ones are compared with.
 struct Former {
     service: Service,
-    /// Which integration of Port this is. The ledger and what Port knows of the process belong to it.
+    /// The identity of the integration in Port. The ledger and Port's records of the process belong to it.
     identity: Identity,
-    /// Where the ledger is.
+    /// The place of the ledger.
     state: State,
-    /// The schedule that Port knows.
+    /// The schedule that Port has.
     schedule: Option<ResyncSchedule>,
     /// Where Port sends resync requests.
     changelog_destination: Value,
@@ -140,7 +140,7 @@ impl Former {
     }
 }
 
-/// What makes an integration of Port another one.
+/// The settings that identify an integration of Port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Identity {
     base_url: Url,
@@ -157,7 +157,7 @@ impl Identity {
         }
     }
 
-    /// Makes these settings those of this integration.
+    /// Restores the identity of this integration in these settings.
     fn keep(&self, port: &mut PortConfig) {
         let Self { base_url, identifier, integration_type } = self.clone();
         (port.base_url, port.integration_identifier, port.integration_type) =
@@ -165,8 +165,8 @@ impl Identity {
     }
 }
 
-/// Takes back what the running service cannot change: where it listens, what for, and which integration
-/// it is. Returns the names of the settings that need a restart.
+/// Restores the settings that a running service cannot change: where it listens, what triggers a resync, and
+/// which integration it is. Returns the names of the settings that need a restart.
 fn keep(former: &Former, settings: &mut Settings, service: &mut Service) -> Vec<String> {
     let mut kept: Vec<String> = AT_START
         .iter()
@@ -174,7 +174,7 @@ fn keep(former: &Former, settings: &mut Settings, service: &mut Service) -> Vec<
         .map(|path| variable(path))
         .collect();
     let (old, port) = (&former.service, &mut settings.port);
-    // Without values of their own they depend on other settings.
+    // Settings without a value depend on other settings.
     let changed =
         [("status_page", service.status_page != old.status_page), ("bind_address", service.bind != old.bind)];
     for (path, changed) in changed {
@@ -199,28 +199,28 @@ fn keep(former: &Former, settings: &mut Settings, service: &mut Service) -> Vec<
             port.changelog_destination.clone_from(&former.changelog_destination);
         }
     }
-    // The ledger is open already, and nobody else can open it.
+    // This process has the ledger open already, and no other process can open it.
     settings.state.clone_from(&former.state);
     former.identity.keep(port);
     if service.scheduled_minutes == old.scheduled_minutes {
-        // Ticks go on as they began.
+        // The schedule does not change.
         port.schedule = former.schedule;
     }
     kept
 }
 
-/// SIGHUP, where there is such a thing. Until this exists the signal ends the process, so that it
-/// is made before anything that takes its time.
+/// SIGHUP, on systems that have it. Until this value exists the signal ends the process, so create it before
+/// any slow step.
 pub(super) struct Sighup(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
 
 impl Sighup {
-    /// Listens from now on. Must be called inside a runtime.
+    /// Starts to listen. Must be called inside a runtime.
     #[cfg(unix)]
     pub(super) fn listen() -> Self {
         Self(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok())
     }
 
-    /// Listens from now on.
+    /// Starts to listen.
     #[cfg(not(unix))]
     pub(super) fn listen() -> Self {
         Self()

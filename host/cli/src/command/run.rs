@@ -1,4 +1,4 @@
-//! `berth run`: the long-lived service, which an operator's container runs.
+//! `berth run`: the long-running service.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{
     summary, telemetry,
 };
 
-/// Runs the service until SIGTERM or SIGINT; with the listener ONCE, one resync.
+/// Runs the service until SIGTERM or SIGINT; with the listener ONCE, runs one resync.
 pub(crate) fn run(
     global: &Global,
     args: &ServiceArgs,
@@ -55,14 +55,14 @@ pub(crate) fn run(
         Ok(runtime) => runtime,
         Err(error) => {
             err(&summary::problem(
-                "the runtime cannot start",
+                "cannot start the runtime",
                 &Problem::from_error(ProblemCode::Internal, &error),
             ));
             return Exit::Internal;
         }
     };
     let served = runtime.block_on(serve(global, args, environment, (settings, service), logs));
-    // What still blocks a thread must not hold up the end.
+    // A blocked thread must not delay the exit.
     runtime.shutdown_timeout(Duration::from_secs(1));
     match served {
         Ok(()) => Exit::Done,
@@ -121,7 +121,7 @@ fn printed(builder: ServiceBuilder, log: LogFormat) -> ServiceBuilder {
     }
 }
 
-/// What the service does, by its settings.
+/// Returns the service's configuration from the settings.
 pub(super) fn config(settings: &mut Settings, service: &settings::Service) -> ServiceConfig {
     ServiceConfig {
         listener: service.listener.clone(),
@@ -138,7 +138,7 @@ pub(super) fn config(settings: &mut Settings, service: &settings::Service) -> Se
     }
 }
 
-/// The host of the service. Plugins may have to be compiled, which takes its time.
+/// Builds the service's host. This takes time if plugins have to be compiled.
 ///
 /// # Errors
 /// [`ServiceError::Start`] and [`ServiceError::Internal`].
@@ -165,15 +165,13 @@ fn exit(error: &ServiceError) -> Exit {
         ServiceError::Start(error) => return refused(error),
         ServiceError::Bind { .. } => {
             let problem = Problem::new(ProblemCode::Internal, error.to_string()).remedy(
-                "give APPLICATION__PORT a free port, and OCEAN__BIND_ADDRESS an address of this machine",
+                "set APPLICATION__PORT to a free port, and OCEAN__BIND_ADDRESS to an address of this machine",
             );
-            ("the HTTP server cannot start", problem, Exit::Settings)
+            ("cannot start the HTTP server", problem, Exit::Settings)
         }
-        ServiceError::Listener(problem) => {
-            ("the KAFKA listener cannot work", problem.clone(), Exit::Settings)
-        }
-        ServiceError::Config(problem) => ("the service cannot start", problem.clone(), Exit::Settings),
-        ServiceError::Internal(problem) => ("the service cannot start", problem.clone(), Exit::Internal),
+        ServiceError::Listener(problem) => ("the KAFKA listener failed", problem.clone(), Exit::Settings),
+        ServiceError::Config(problem) => ("cannot start the service", problem.clone(), Exit::Settings),
+        ServiceError::Internal(problem) => ("cannot start the service", problem.clone(), Exit::Internal),
         other => ("the service ended", Problem::from_error(ProblemCode::Internal, other), Exit::Internal),
     };
     err(&summary::problem(title, &problem));

@@ -49,7 +49,7 @@ pub(super) fn sync(
     }
 }
 
-/// `berth plan`: the same without writing anything, and the plan as a file.
+/// `berth plan`: runs the same resync without writing, and saves the plan.
 pub(super) fn plan(
     global: &Global,
     args: &PlanArgs,
@@ -64,7 +64,7 @@ pub(super) fn plan(
     if let Some(path) = &args.out {
         let plan = ended.plan();
         if let Err(problem) = write_plan(&plan, path) {
-            err(&summary::problem("the plan cannot be written", &problem));
+            err(&summary::problem("cannot write the plan", &problem));
             return Exit::Internal;
         }
         ended.report.notes.push(written(&plan, path));
@@ -72,7 +72,7 @@ pub(super) fn plan(
     ended.finish(&args.run)
 }
 
-/// One resync, as the command line asks for it.
+/// One resync, as the command line requests it.
 pub(super) struct Job<'a> {
     pub(super) run: &'a RunArgs,
     pub(super) removal: Option<&'a RemovalArgs>,
@@ -80,7 +80,7 @@ pub(super) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// How its host is put together.
+    /// Returns how to build its host.
     pub(super) fn options(&self, observer: Arc<dyn Observer>, access: Access) -> HostOptions {
         let confirmed = self.removal.map(|removal| removal.confirmed.clone()).unwrap_or_default();
         HostOptions {
@@ -118,7 +118,7 @@ impl Job<'_> {
         let (result, notes) = with_host(global, environment, options, |made| async move {
             let result = watch.run(&made, mode).await;
             let recorded = made.sync.recording().map(recorded);
-            // Clears the bars before anything else is printed.
+            // Clears the progress bars before anything else is printed.
             let page = watch.page(result.as_ref().ok());
             (result, recorded, page, made.deletion)
         })?;
@@ -133,16 +133,16 @@ impl Job<'_> {
 /// Why there is no report of a resync.
 #[derive(Debug)]
 pub(super) enum NoReport {
-    /// It could not begin.
+    /// It could not start.
     NotBegun(SyncError),
-    /// It was told to stop and did not in time, because something hangs.
+    /// It was stopped and did not end in time, because something hangs.
     GivenUp,
 }
 
 /// Prints why there is no report of a resync.
 pub(super) fn begin_failed(error: &NoReport) -> Exit {
     let NoReport::NotBegun(error) = error else {
-        err("the resync did not stop in time, because AWS or Port does not answer; it is given up");
+        err("gave up: the resync did not stop in time, because AWS or Port does not respond");
         return Exit::Partial;
     };
     let (title, exit) = match error {
@@ -154,7 +154,7 @@ pub(super) fn begin_failed(error: &NoReport) -> Exit {
     exit
 }
 
-/// What follows one resync: progress, the page of a report, metrics.
+/// The observers of one resync: progress, the page of a report, metrics.
 pub(super) struct Watch {
     metrics: Arc<Metrics>,
     model: Option<Arc<StatusModel>>,
@@ -182,7 +182,7 @@ impl Watch {
     /// Runs the resync.
     ///
     /// # Errors
-    /// [`NoReport`]. Port learns when a resync is given up.
+    /// [`NoReport`]. Berth tells Port when a resync is aborted.
     pub(super) async fn run(&self, made: &Host, mode: Mode) -> Result<Report, NoReport> {
         self.metrics.watch(&made.sync, Some(&made.engine));
         self.metrics.begun();
@@ -217,7 +217,7 @@ impl Watch {
         result
     }
 
-    /// The page of the report, where one is asked for. Ends the progress.
+    /// Returns the HTML page of the report, if one is requested. Ends the progress bars.
     pub(super) fn page(self, report: Option<&Report>) -> Option<String> {
         report.and(self.model).map(|model| html::page(Some(&model.whole())))
     }
@@ -231,7 +231,7 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    /// The plan, if it was one.
+    /// Returns the plan, if this was a plan.
     pub(super) fn plan(&self) -> PlanFile {
         let DeletionSettings { removal, adoption, .. } = &self.deletion;
         PlanFile::of(&self.report, adoption.clone(), removal.confirmed.clone())
@@ -250,12 +250,12 @@ impl Ended {
                 let problem =
                     Problem::new(ProblemCode::FileUnwritable, format!("{}: {error}", path.display()))
                         .remedy("check the path given with --report");
-                err(&summary::problem("the report cannot be written", &problem));
+                err(&summary::problem("cannot write the report", &problem));
                 exit = Exit::Internal;
             }
         }
         if args.json {
-            // Whoever reads it may have had enough.
+            // The reader may have closed the pipe.
             _ = write_json(report, std::io::stdout().lock());
         } else {
             out(&summary::render(report, deletion.removal.after));
@@ -264,7 +264,7 @@ impl Ended {
     }
 }
 
-/// Writes a plan, readable by its owner only: it names what is in the accounts.
+/// Writes a plan, readable by its owner only: it names resources of the accounts.
 ///
 /// # Errors
 /// A [`Problem`] that names the file.
@@ -282,15 +282,15 @@ pub(super) fn write_plan(plan: &PlanFile, path: &Path) -> Result<(), Problem> {
     file.persist(path).map(drop).map_err(|error| failed(&error.error))
 }
 
-/// What is to be known about a plan that was written.
+/// Returns the message about a plan that was written.
 pub(super) fn written(plan: &PlanFile, path: &Path) -> String {
     let (changes, deletions) = plan.counts();
     let held = plan.deletions.iter().filter(|deletion| deletion.held_back.is_some()).count();
     let held = match held {
         0 => String::new(),
-        1 => "; 1 of the deletions is held back by a limit, and applying the plan approves it".into(),
+        1 => "; 1 of the deletions exceeds a limit, and applying the plan approves it".into(),
         held => {
-            format!("; {held} of the deletions are held back by limits, and applying the plan approves them")
+            format!("; {held} of the deletions exceed limits, and applying the plan approves them")
         }
     };
     let (changes, deletions) =
@@ -299,19 +299,19 @@ pub(super) fn written(plan: &PlanFile, path: &Path) -> String {
     format!("the plan is in {path}: {changes}, {deletions}{held}. Review it, then run `berth apply {path}`")
 }
 
-/// What is to be known about a recording before it is handed on.
+/// Returns the message about a recording: what to know before sharing it.
 fn recorded(recording: &RecordingSource) -> String {
     match recording.problem() {
-        Some(problem) => format!("the recording is not whole: {problem}"),
+        Some(problem) => format!("the recording is incomplete: {problem}"),
         None => format!(
-            "AWS's answers were recorded; {} values that look like secrets were replaced (look it through \
-             before you hand it on)",
+            "recorded AWS's responses, and replaced {} values that look like secrets (review the recording \
+            before you share it)",
             recording.redacted()
         ),
     }
 }
 
-/// Two that listen.
+/// Two observers.
 struct Both(Arc<dyn Observer>, Arc<StatusModel>);
 
 impl Observer for Both {
@@ -321,7 +321,7 @@ impl Observer for Both {
     }
 }
 
-/// Writes a report bit by bit: of ten thousand accounts it has hundreds of megabytes.
+/// Writes a report as a stream: with ten thousand accounts it has hundreds of megabytes.
 fn write_json(report: &Report, to: impl Write) -> std::io::Result<()> {
     let mut to = BufWriter::new(to);
     serde_json::to_writer_pretty(&mut to, report)?;
@@ -329,7 +329,7 @@ fn write_json(report: &Report, to: impl Write) -> std::io::Result<()> {
     to.flush()
 }
 
-/// Whether a report is written as a page for people.
+/// Returns whether to write a report as an HTML page.
 fn is_page(file: &Path) -> bool {
     let ending = file.extension().map(OsStr::to_ascii_lowercase);
     ending.is_some_and(|ending| ending == "html" || ending == "htm")

@@ -1,8 +1,8 @@
-//! The OCI distribution protocol, as much of it as one artifact needs.
+//! The part of the OCI distribution protocol that one artifact needs.
 //!
 //! # Invariants
-//! - The password goes to the registry and to its own token service only, the token to the registry only.
-//! - No answer is read beyond its bound.
+//! - The password goes only to the registry and to its own token service, the token only to the registry.
+//! - No response is read beyond its limit.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -19,35 +19,35 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// The most bytes of a manifest: registries take no larger ones.
+/// The most bytes of a manifest: registries accept no larger ones.
 const MANIFEST_BYTES: usize = 4 << 20;
 /// The most bytes of a token or an error.
 const SMALL_BYTES: usize = 64 << 10;
-/// How often a blob is looked for elsewhere.
+/// How many redirects are followed for a blob.
 const REDIRECTS: u32 = 5;
-/// How long a request may take, and one that carries a component.
+/// The timeout of a request, and of one that carries a component.
 const PATIENCE: Duration = Duration::from_mins(1);
 const TRANSFER: Duration = Duration::from_mins(10);
 
-/// Who asks.
+/// The credentials.
 #[derive(Debug, Clone)]
 pub(super) enum Login {
     Anonymous,
     Password { username: String, password: SecretString },
 }
 
-/// Why the registry was of no use.
+/// Why a request to the registry failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
     #[error(transparent)]
     Transport(#[from] TransportError),
-    #[error("the registry answers {status}{text}")]
+    #[error("the registry returned {status}{text}")]
     Refused { status: u16, text: String },
-    #[error("the token service {0} is not below the registry's domain, and gets no password")]
+    #[error("the token service {0} is not below the registry's domain, so Berth does not send the password")]
     ForeignRealm(String),
-    #[error("{0} is not reached by https")]
+    #[error("{0} does not use https")]
     Unprotected(String),
-    #[error("the answer has more than {0} bytes")]
+    #[error("the response has more than {0} bytes")]
     TooLarge(usize),
     #[error("the digest is {found}, not {expected}")]
     OtherDigest { expected: String, found: String },
@@ -64,18 +64,18 @@ pub(super) struct Client<'a> {
     pub(super) login: &'a Login,
     /// A token service of another domain that the operator named.
     pub(super) realm: Option<&'a Url>,
-    /// What is asked for: `pull`, or `pull,push`.
+    /// The requested actions: `pull`, or `pull,push`.
     pub(super) actions: &'static str,
     pub(super) authorization: Mutex<Option<HeaderValue>>,
 }
 
-/// The digest of some bytes, as registries spell it.
+/// Returns the digest of some bytes, in the registries' notation.
 pub(super) fn digest(bytes: &[u8]) -> String {
     format!("sha256:{:x}", Sha256::digest(bytes))
 }
 
 impl Client<'_> {
-    /// A manifest and its digest.
+    /// Returns a manifest and its digest.
     pub(super) async fn manifest(&self, tag: &str) -> Result<(Bytes, String), ClientError> {
         let accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
         let url = self.url(&format!("manifests/{tag}"))?;
@@ -92,7 +92,7 @@ impl Client<'_> {
         Ok((bytes, found))
     }
 
-    /// A blob of at most `limit` bytes.
+    /// Returns a blob of at most `limit` bytes.
     pub(super) async fn blob(&self, expected: &str, limit: usize) -> Result<Bytes, ClientError> {
         let mut url = self.url(&format!("blobs/{expected}"))?;
         for _ in 0..=REDIRECTS {
@@ -104,10 +104,10 @@ impl Client<'_> {
             }
             url = location(&answer, &url)?;
         }
-        Err(ClientError::Malformed(format!("the blob is still elsewhere after {REDIRECTS} redirects")))
+        Err(ClientError::Malformed(format!("the blob was not found after {REDIRECTS} redirects")))
     }
 
-    /// Puts a blob there, unless it is there. Gives its digest.
+    /// Uploads a blob, unless it exists. Returns its digest.
     pub(super) async fn put_blob(&self, bytes: Bytes) -> Result<String, ClientError> {
         let digest = digest(&bytes);
         let known = self.url(&format!("blobs/{digest}"))?;
@@ -123,7 +123,7 @@ impl Client<'_> {
         Ok(digest)
     }
 
-    /// Puts a manifest there.
+    /// Uploads a manifest.
     pub(super) async fn put_manifest(
         &self,
         tag: &str,
@@ -148,7 +148,7 @@ impl Client<'_> {
         self.registry.join(&path).map_err(|error| ClientError::Malformed(format!("`{path}`: {error}")))
     }
 
-    /// Sends a request, with credentials where the registry wants them.
+    /// Sends a request, with credentials if the registry requires them.
     async fn send(
         &self,
         url: &Url,
@@ -169,7 +169,7 @@ impl Client<'_> {
         Ok(answer)
     }
 
-    /// What the registry asks for; `None` where there is nothing to give.
+    /// Returns the header that the registry asks for; `None` without credentials.
     async fn authorize(&self, answer: &Response) -> Result<Option<HeaderValue>, ClientError> {
         let asked = answer.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|asked| asked.to_str().ok());
         for text in asked {
@@ -195,7 +195,7 @@ impl Client<'_> {
         Ok(None)
     }
 
-    /// A token of the registry's token service.
+    /// Gets a token from the registry's token service.
     async fn token(&self, mut realm: Url, service: Option<String>) -> Result<HeaderValue, ClientError> {
         if !is_private(&realm) {
             return Err(ClientError::Unprotected(origin(&realm)));
@@ -214,9 +214,10 @@ impl Client<'_> {
         }
         let answer = accepted(sent(with(self.http.get(realm).timeout(PATIENCE), login)).await?).await?;
         let answer: Value = serde_json::from_slice(&read(answer, SMALL_BYTES).await?)
-            .map_err(|error| ClientError::Malformed(format!("the token is not understood: {error}")))?;
+            .map_err(|error| ClientError::Malformed(format!("cannot parse the token: {error}")))?;
         let token = answer["token"].as_str().or_else(|| answer["access_token"].as_str());
-        let token = token.ok_or_else(|| ClientError::Malformed("the token service gives no token".into()))?;
+        let token =
+            token.ok_or_else(|| ClientError::Malformed("the token service returned no token".into()))?;
         secret(format!("Bearer {token}"))
     }
 }
@@ -231,13 +232,13 @@ fn with(request: RequestBuilder, authorization: Option<HeaderValue>) -> RequestB
 async fn sent(request: RequestBuilder) -> Result<Response, ClientError> {
     let answer = request.send().await.map_err(TransportError::new)?;
     match answer.status() {
-        // Not the registry says so, but a proxy.
+        // This answer is from a proxy, not from the registry.
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(TransportError::proxy_login().into()),
         _ => Ok(answer),
     }
 }
 
-/// An answer that is a success; else what the registry says.
+/// Returns a successful response, or the registry's error.
 async fn accepted(answer: Response) -> Result<Response, ClientError> {
     let status = answer.status();
     if status.is_success() {
@@ -264,7 +265,7 @@ async fn read(answer: Response, limit: usize) -> Result<Bytes, ClientError> {
 fn location(answer: &Response, asked: &Url) -> Result<Url, ClientError> {
     let named = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
     let named = named.and_then(|location| asked.join(location).ok());
-    named.ok_or_else(|| ClientError::Malformed("the registry does not say where to go on".into()))
+    named.ok_or_else(|| ClientError::Malformed("the registry does not name the next address".into()))
 }
 
 fn check(expected: &str, found: &str) -> Result<(), ClientError> {
@@ -282,13 +283,13 @@ fn basic(username: &str, password: &SecretString) -> Result<HeaderValue, ClientE
 
 fn secret(text: String) -> Result<HeaderValue, ClientError> {
     let mut value = HeaderValue::try_from(text).map_err(|_| {
-        ClientError::Malformed("the credentials have a character that no header carries".into())
+        ClientError::Malformed("the credentials contain a character that a header cannot hold".into())
     })?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// An address without what may be secret in it.
+/// Returns a URL without the parts that may be secret.
 fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }

@@ -1,4 +1,4 @@
-//! The addresses that credentials go to: Port's API and the endpoints of AWS.
+//! The addresses that credentials are sent to: Port's API and the AWS endpoints.
 
 use berth_embed::{EndpointOverrides, Proxies, is_private, is_same_owner};
 use serde_json::Value;
@@ -15,27 +15,28 @@ use super::{
 
 const ENDPOINT: &str = "AWS_ENDPOINT_URL";
 
-/// What speaks against an address, and what to do.
+/// Returns what is wrong with an address, and the remedy.
 fn objection(address: &Url, proxies: &Proxies) -> Option<(String, &'static str)> {
-    // Not the address as it was given: there may be a password in it.
+    // Without the rest of the address, which may hold a password.
     let shown = format!("{}://{}", address.scheme(), address.host_str().unwrap_or_default());
     if !is_private(address) {
         return Some((
-            format!("`{shown}` is not encrypted: everybody on the way could read credentials and data"),
-            "use an address that begins with `https://`; only this machine (`localhost`, `127.0.0.1`, `[::1]`) is asked without TLS",
+            format!("`{shown}` is not encrypted: anyone on the network path could read credentials and data"),
+            "use an address that begins with `https://`; Berth uses plain HTTP only with this machine \
+            (`localhost`, `127.0.0.1`, `[::1]`)",
         ));
     }
     let is_tunnelled = address.scheme() == "https" && proxies.of(address).is_some();
     if is_tunnelled && matches!(address.host(), Some(Host::Ipv6(_))) {
         return Some((
-            format!("`{shown}` is an IPv6 address, which is not asked through a proxy"),
+            format!("`{shown}` is an IPv6 address, which Berth does not reach through a proxy"),
             "use a host name, or name the address in `NO_PROXY` to reach it directly",
         ));
     }
     None
 }
 
-/// Checks Port's address once it is known to be one.
+/// Checks Port's address, which is a valid URL already.
 pub(super) fn check_port(check: &mut Check<'_>, access: &port::Access, proxies: &Proxies) {
     let text = access.base_url.value().and_then(Value::as_str);
     let Some(address) = text.and_then(|text| Url::parse(text.trim()).ok()) else { return };
@@ -45,8 +46,8 @@ pub(super) fn check_port(check: &mut Check<'_>, access: &port::Access, proxies: 
     refuse_a_found_address(check, access, &address);
 }
 
-/// A file that happens to be in the working directory must not say where a secret goes that the
-/// environment holds. Port's own addresses are no risk.
+/// A file that happens to be in the working directory must not decide where a secret from the environment
+/// goes. Port's own addresses are safe.
 fn refuse_a_found_address(check: &mut Check<'_>, access: &port::Access, address: &Url) {
     let secret = access.client_secret.given().filter(|given| given.value().is_some());
     let of_environment = secret.is_some_and(|given| matches!(given.origin, Origin::Variable(_)));
@@ -57,13 +58,14 @@ fn refuse_a_found_address(check: &mut Check<'_>, access: &port::Access, address:
     if of_environment && is_found && !is_ports {
         check.issue(
             &access.base_url,
-            "it says where to send a client secret that comes from the environment, and was only found in the working directory",
+            "it says where to send a client secret that comes from the environment, but Berth only found it \
+            in the working directory",
             "set OCEAN__PORT__BASE_URL in the environment as well, or name the file with `--config`",
         );
     }
 }
 
-/// The endpoints that stand in for AWS's own.
+/// Returns the endpoints that replace AWS's own.
 pub(super) fn endpoints(check: &mut Check<'_>, proxies: &Proxies) -> EndpointOverrides {
     let mut endpoints = EndpointOverrides::new();
     for (name, value) in check.environment().iter() {
@@ -83,7 +85,7 @@ pub(super) fn endpoints(check: &mut Check<'_>, proxies: &Proxies) -> EndpointOve
                 }
             },
             Err(error) => (
-                format!("found `{value}`, which is not an address: {error}"),
+                format!("found `{value}`, which is not a URL: {error}"),
                 "use one such as `http://localhost:5000`, or unset it",
             ),
         };
@@ -92,7 +94,7 @@ pub(super) fn endpoints(check: &mut Check<'_>, proxies: &Proxies) -> EndpointOve
     endpoints
 }
 
-/// A choice among AWS's own endpoints, by a setting of ours or the variable of AWS's tools.
+/// Returns a choice among AWS's own endpoints, from our setting or the variable of AWS's tools.
 pub(super) fn endpoint_flag(check: &mut Check<'_>, setting: &Setting<bool>, variable: &str) -> bool {
     let Some(text) = check.environment().get(variable).filter(|_| !setting.is_set()) else {
         return check.value(setting).unwrap_or_default();
@@ -107,7 +109,7 @@ pub(super) fn endpoint_flag(check: &mut Check<'_>, setting: &Setting<bool>, vari
     text.eq_ignore_ascii_case("true")
 }
 
-/// Domains to which Port may have the token sent.
+/// Domains that Port may have the token sent to.
 pub(super) struct Domains(pub(super) Vec<String>);
 
 impl FromValue for Domains {
@@ -117,7 +119,7 @@ impl FromValue for Domains {
         domains.filter(|domains| domains.iter().all(is_domain)).map(Self).ok_or_else(|| {
             Finding::new(
                 "not a list of domains",
-                "list domains such as `ingest.example.com`; what is below them is meant, too",
+                "list domains such as `ingest.example.com`; each includes its subdomains",
             )
         })
     }
@@ -204,7 +206,7 @@ mod tests {
         assert_eq!(
             of(&[(DUAL, "true"), (OURS, "false")]),
             Ok((false, false)),
-            "our setting is the nearer one"
+            "our setting wins over the variable"
         );
         assert_eq!(of(&[("AWS_USE_FIPS_ENDPOINT", "true")]), Ok((false, true)));
         assert_eq!(of(&[(DUAL, "1")]).unwrap_err()[0].setting, DUAL);
@@ -223,14 +225,14 @@ mod tests {
             issues[0].setting.contains("berth.toml") && issues[0].remedy.contains("--config"),
             "{issues:?}"
         );
-        // Who names it means it.
+        // A file that is named explicitly is trusted.
         assert!(load_in(dir.path(), &SECRETS, Some(&file)).is_ok());
         let both = [&SECRETS[..], &[("OCEAN__PORT__BASE_URL", elsewhere)]].concat();
         assert!(load_in(dir.path(), &both, None).is_ok());
-        // Port's own addresses may stand anywhere.
+        // Port's own addresses are allowed in any file.
         write("berth.toml", "[port]\nbase_url = 'https://api.us.getport.io'\n");
         assert!(load_in(dir.path(), &SECRETS, None).is_ok());
-        // So may an address beside its own secret.
+        // So is an address next to its own secret.
         write("berth.toml", &format!("[port]\nbase_url = '{elsewhere}'\nclient_secret = 'hush'\n"));
         assert!(load_in(dir.path(), &SECRETS[..1], None).is_ok());
 

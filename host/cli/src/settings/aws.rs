@@ -1,4 +1,4 @@
-//! AWS: which accounts are read, with which credentials, and within which bounds.
+//! AWS: which accounts to read, with which credentials, and within which limits.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -58,18 +58,18 @@ struct Config {
 }
 
 #[derive(Debug, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the settings are called so")]
+#[expect(clippy::struct_field_names, reason = "the settings have these names")]
 struct Keys {
     aws_access_key_id: Setting<SecretString>,
     aws_secret_access_key: Setting<SecretString>,
     aws_session_token: Setting<SecretString>,
 }
 
-/// What reads AWS.
+/// The settings to read AWS.
 #[derive(Debug)]
 pub(super) struct Aws {
     pub(super) config: AwsConfig,
-    /// Whether assumed roles are narrowed to what the loaded plugins read.
+    /// Whether to restrict the sessions of assumed roles to what the loaded plugins read.
     pub(super) narrow_sessions: bool,
 }
 
@@ -88,7 +88,7 @@ fn read(check: &mut Check<'_>, table: &Table) -> Option<AwsConfig> {
     let config = &table.integration.config;
     let role_arns = role_arns(check, &config.account_role_arns);
     let account_role_arn = check.value(&config.account_role_arn);
-    // With a list of roles it is clear what is to be read.
+    // A list of roles says what to read.
     if role_arns.is_empty() {
         check.refuse_empty(&config.account_role_arn, "to read a single account instead of the organization");
     }
@@ -102,7 +102,7 @@ fn read(check: &mut Check<'_>, table: &Table) -> Option<AwsConfig> {
         check,
         &config.aws_partition,
         |text| text.parse::<Partition>().map_err(|error| error.to_string()),
-        "use the partition that stands in the ARNs of your roles",
+        "use the partition in the ARNs of your roles",
     );
     let hop_role_arn = parsed(
         check,
@@ -125,7 +125,7 @@ fn read(check: &mut Check<'_>, table: &Table) -> Option<AwsConfig> {
     let credential_provider_priority = provider_priority(check, &config.credential_provider_priority);
     let external_id = check.value(&config.external_id);
     let external_ids = external_ids(check, &config.external_ids);
-    // Without the ARN of a role nothing names the partition but the region that AWS's tools use.
+    // Without a role's ARN, only the region of AWS's tools names the partition.
     let has_roles = !role_arns.is_empty() || account_role_arn.is_some();
     let of_region = || partition_of_region(check.environment()).filter(|_| !has_roles);
     Some(AwsConfig {
@@ -162,7 +162,7 @@ impl Section for GrantedReads {
     }
 }
 
-/// A text that means something else.
+/// Parses a text into another type.
 fn parsed<T>(
     check: &mut Check<'_>,
     setting: &Setting<String>,
@@ -242,7 +242,7 @@ fn role_arns(check: &mut Check<'_>, setting: &Setting<Raw>) -> Vec<String> {
     arns
 }
 
-/// Keys may stand under `secrets` (the documented variables) or `config` (what the chart sets).
+/// The keys may be under `secrets` (the documented variables) or `config` (what the chart sets).
 fn static_keys(check: &mut Check<'_>, integration: &Integration) -> Option<StaticKeys> {
     let Integration { config, secrets } = integration;
     let mut either = |secrets: &Setting<SecretString>, config: &Setting<SecretString>| {
@@ -276,16 +276,16 @@ fn provider_priority(check: &mut Check<'_>, setting: &Setting<String>) -> Vec<Cr
         .filter_map(|name| {
             let provider = CredentialProvider::parse(&name);
             if provider.is_none() {
-                // Unknown names are skipped with a warning: that is the contract.
+                // The contract says to skip unknown names with a warning.
                 let place = variable(setting.path());
-                check.note(format!("{place}: there is no provider `{name}`; it is skipped"));
+                check.note(format!("{place}: there is no provider `{name}`; Berth skips it"));
             }
             provider
         })
         .collect()
 }
 
-/// Reads of secrets or bulk data that the operator grants by name (`ssm:GetParameter`).
+/// Returns the reads of secrets or bulk data that the operator grants by name (`ssm:GetParameter`).
 fn granted_reads(check: &mut Check<'_>, setting: &Setting<Vec<String>>) -> BTreeSet<String> {
     let names = check.value(setting).unwrap_or_default();
     let (good, bad): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| {
@@ -301,7 +301,7 @@ fn granted_reads(check: &mut Check<'_>, setting: &Setting<Vec<String>>) -> BTree
     good.into_iter().collect()
 }
 
-/// External IDs by account, as they are written. They count as secrets.
+/// External IDs by account. They count as secrets.
 struct ExternalIds(Map<String, Value>);
 
 impl FromValue for ExternalIds {
@@ -337,7 +337,7 @@ fn external_ids(check: &mut Check<'_>, setting: &Setting<ExternalIds>) -> BTreeM
         .collect()
 }
 
-/// The partition of the region that AWS's own tools would use.
+/// Returns the partition of the region that AWS's own tools use.
 fn partition_of_region(environment: &Environment) -> Option<Partition> {
     let region = environment.get("AWS_REGION").or_else(|| environment.get("AWS_DEFAULT_REGION"))?;
     Region::new(region.trim()).ok().map(|region| Partition::of_region(&region))
@@ -364,7 +364,7 @@ mod tests {
         assert_eq!(of(&[("AWS_REGION", "eusc-de-east-1")]), Some(Partition::AwsEusc));
         assert_eq!(of(&[("AWS_DEFAULT_REGION", "us-gov-east-1")]), Some(Partition::AwsUsGov));
         assert_eq!(of(&[("AWS_REGION", "somewhere")]), None);
-        // The ARNs of roles say it better.
+        // The ARNs of roles are more specific.
         let settings = load(&[("AWS_REGION", "eusc-de-east-1")]).unwrap();
         assert_eq!(settings.aws.partition, None);
     }
@@ -393,7 +393,8 @@ mod tests {
             for name in [ARNS, "ocean__integration__config__account_role_arns"] {
                 let mut changes = vec![(name, empty)];
                 if name != ARNS {
-                    // Of two spellings of one name the environment's order decides; here is only one.
+                    // With two spellings of one name the environment's order decides; this test uses only
+                    // one.
                     changes.push((ARNS, empty));
                 }
                 let issues = load(&changes).unwrap_err();
@@ -444,7 +445,7 @@ mod tests {
     fn an_empty_organization_or_unit_does_not_read_something_else() {
         const ROLE: &str = "OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARN";
         const UNITS: &str = "OCEAN__INTEGRATION__CONFIG__OU_ID";
-        assert!(load(&[(ROLE, "")]).is_ok(), "the list of roles says what is read");
+        assert!(load(&[(ROLE, "")]).is_ok(), "the list of roles says what to read");
         let mut seed: Vec<(&str, &str)> =
             SEED.iter().copied().filter(|(name, _)| !name.ends_with("ROLE_ARNS")).collect();
         seed.push((ROLE, " "));

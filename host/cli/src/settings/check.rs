@@ -1,4 +1,4 @@
-//! Reading sections from what is given, and gathering everything that is wrong.
+//! Reads the settings' sections and collects all problems.
 
 use std::path::PathBuf;
 
@@ -14,19 +14,19 @@ use super::{
 };
 use crate::args::Global;
 
-/// What settings come from: files, which are read once, the environment and the command line.
+/// The sources of the settings: files, which are read once, the environment and the command line.
 #[derive(Debug)]
 pub(crate) struct Source<'s> {
     args: &'s Global,
     environment: &'s Environment,
     tree: Tree,
-    /// What is wrong with the files themselves.
+    /// The problems of the files themselves.
     issues: Vec<Issue>,
 }
 
-/// A part of the settings that a command needs. What it does not need is not looked at.
+/// A part of the settings that a command needs. Other parts are not validated.
 pub(crate) trait Section: Sized {
-    /// Reads it. Whatever is wrong becomes an issue; then there may be no section.
+    /// Reads the section. Each problem becomes an issue; then there may be no section.
     fn read(check: &mut Check<'_>) -> Option<Self>;
 }
 
@@ -45,7 +45,7 @@ impl<'s> Source<'s> {
         Self { args, environment, tree, issues }
     }
 
-    /// A section, or two as a pair.
+    /// Returns a section, or two as a pair.
     ///
     /// # Errors
     /// All issues at once.
@@ -53,7 +53,7 @@ impl<'s> Source<'s> {
         self.section_with_notes().map(|(section, _)| section)
     }
 
-    /// The same, with the warnings for the operator.
+    /// Does the same, and returns the warnings for the operator.
     ///
     /// # Errors
     /// All issues at once.
@@ -64,14 +64,14 @@ impl<'s> Source<'s> {
             _ if check.issues.is_empty() => Err(vec![Issue {
                 setting: "the settings".into(),
                 problem: "Berth cannot read them, and does not say why".into(),
-                remedy: "report this defect of Berth".into(),
+                remedy: "report this bug in Berth".into(),
             }]),
             _ => Err(check.issues),
         }
     }
 }
 
-/// The settings while they are read.
+/// The state of reading and validating settings.
 #[derive(Debug)]
 pub(crate) struct Check<'s> {
     source: &'s Source<'s>,
@@ -79,7 +79,7 @@ pub(crate) struct Check<'s> {
     notes: Vec<String>,
 }
 
-/// The variable that sets a path.
+/// Returns the variable that sets a path.
 pub(crate) fn variable(path: &str) -> String {
     format!("{OCEAN}{}", path.replace('.', "__").to_uppercase())
 }
@@ -97,26 +97,26 @@ impl<'s> Check<'s> {
         &self.source.tree
     }
 
-    /// A path that is relative to the working directory.
+    /// Resolves a path against the working directory.
     pub(super) fn path(&self, path: impl Into<PathBuf>) -> PathBuf {
         self.source.environment.working_dir.join(path.into())
     }
 
-    /// The settings of a section's struct.
+    /// Returns the settings of a section's struct.
     pub(super) fn table<T: for<'de> Deserialize<'de>>(&mut self) -> Option<T> {
         schema::read(self.tree())
             .map_err(|error| {
                 self.push(Issue {
                     setting: "the settings".into(),
                     problem: format!("Berth cannot read them: {error}"),
-                    remedy: "report this defect of Berth".into(),
+                    remedy: "report this bug in Berth".into(),
                 });
             })
             .ok()
     }
 
-    /// The value of a setting, or its default. `None` where there is none, and where it is wrong, which becomes
-    /// an issue.
+    /// Returns the value of a setting, or its default. Returns `None` if there is none, and if the value is
+    /// wrong, which becomes an issue.
     pub(super) fn value<T: FromValue>(&mut self, setting: &Setting<T>) -> Option<T> {
         match T::from_value(setting.value()?, &setting.example()) {
             Ok(value) => Some(value),
@@ -127,30 +127,30 @@ impl<'s> Check<'s> {
         }
     }
 
-    /// The value of a setting that must be given.
+    /// Returns the value of a required setting.
     pub(super) fn required<T: FromValue>(&mut self, setting: &Setting<T>, remedy: &str) -> Option<T> {
         if setting.value().is_none() {
             let misspelt = unknown::meant(self.tree(), setting.path());
             let problem = misspelt.map_or_else(
                 || "not set".to_owned(),
-                |name| format!("not set; `{name}` is set, which is no setting"),
+                |name| format!("not set; `{name}` is set, but it is not a setting"),
             );
             self.issue(setting, problem, remedy);
         }
         self.value(setting)
     }
 
-    /// Refuses a setting that is given and holds nothing, where that would silently mean something
-    /// else than not to give it. Returns whether it is so.
+    /// Rejects a setting that is set to nothing, if that would silently differ from not setting it. Returns
+    /// whether it does.
     pub(super) fn refuse_empty<T>(&mut self, setting: &Setting<T>, without: &str) -> bool {
         let empty = setting.given().is_some_and(|given| is_empty(&given.value));
         if empty {
-            self.issue(setting, "it is set, and empty", format!("give it a value; or unset it {without}"));
+            self.issue(setting, "set, but empty", format!("give it a value, or unset it {without}"));
         }
         empty
     }
 
-    /// Something that is wrong with a setting, said with the place where it stands.
+    /// Adds an issue with a setting, named by the place that sets it.
     pub(super) fn issue<T>(
         &mut self,
         setting: &Setting<T>,
@@ -160,21 +160,21 @@ impl<'s> Check<'s> {
         self.issue_at(setting.path(), problem, remedy);
     }
 
-    /// The same for a path.
+    /// Does the same for a path.
     pub(super) fn issue_at(&mut self, path: &str, problem: impl Into<String>, remedy: impl Into<String>) {
         let setting = place(path, self.tree().given(path));
         self.push(Issue { setting, problem: problem.into(), remedy: remedy.into() });
     }
 
-    /// Something that is wrong with anything else.
+    /// Adds an issue with anything else.
     pub(super) fn push(&mut self, issue: Issue) {
-        // Two sections may read one setting.
+        // Two sections may read the same setting.
         if !self.issues.contains(&issue) {
             self.issues.push(issue);
         }
     }
 
-    /// Whether nothing is wrong so far.
+    /// Returns whether there is no issue so far.
     pub(super) fn is_fine(&self) -> bool {
         self.issues.is_empty()
     }
@@ -187,7 +187,7 @@ impl<'s> Check<'s> {
         }
     }
 
-    /// The text at the path of a table, which should be one.
+    /// Returns the text at the path of a table, which should be one.
     pub(super) fn text_at_table(&self, path: &str) -> Option<String> {
         match self.tree().get(path)? {
             Value::String(text) => Some(text.clone()),
@@ -196,7 +196,7 @@ impl<'s> Check<'s> {
     }
 }
 
-/// Where a setting stands, or would.
+/// Returns the place that sets a setting, or would.
 fn place(path: &str, given: Option<&Given>) -> String {
     match given.map(|given| &given.origin) {
         Some(Origin::Variable(name)) => name.clone(),

@@ -1,11 +1,11 @@
-//! The documented settings file: every setting, with its default or an example. The defaults stand there and
-//! nowhere else.
+//! The documented settings file: every setting, with its default or an example. Defaults are defined only
+//! there.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde_json::Value;
 
-/// The file, which is part of the program.
+/// The file, which is compiled into the program.
 pub(super) const FILE: &str = include_str!("../../../../examples/config/berth.toml");
 
 struct Values {
@@ -16,17 +16,17 @@ struct Values {
 type Tables = BTreeMap<String, Value>;
 
 static VALUES: LazyLock<Values> = LazyLock::new(|| Values {
-    // The file is part of the program, and the tests read it.
+    // The file is compiled into the program, and the tests parse it.
     defaults: toml::from_str(FILE).unwrap_or_default(),
     examples: toml::from_str(&switched_on()).unwrap_or_default(),
 });
 
-/// What holds where nothing is set.
+/// Returns the default of a setting.
 pub(super) fn default(path: &str) -> Option<&'static Value> {
     at(&VALUES.defaults, path)
 }
 
-/// A right value, as the file shows it.
+/// Returns a valid value, as in the file.
 pub(super) fn example(path: &str) -> Option<&'static Value> {
     at(&VALUES.examples, path)
 }
@@ -37,7 +37,7 @@ fn at<'v>(tables: &'v Tables, path: &str) -> Option<&'v Value> {
     names.try_fold(first, |table, name| table.get(name))
 }
 
-/// The file with every line that shows a setting.
+/// Returns the file with every commented setting enabled.
 pub(super) fn switched_on() -> String {
     let on = |line: &'static str| match line.strip_prefix("# ") {
         Some(setting) if is_setting(setting) => setting,
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
     use crate::settings::names;
 
-    /// The paths of everything that is no table, except that the keys of a setting belong to it.
+    /// Collects the paths of everything that is not a table. The keys of a setting belong to the setting.
     fn paths(prefix: &str, tables: &Value, found: &mut BTreeSet<String>) {
         for (name, value) in tables.as_object().unwrap() {
             let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };

@@ -1,4 +1,4 @@
-//! What may be deleted, and what may be taken over.
+//! What a resync may delete and take over.
 
 use berth_embed::{
     RemovalAfter, RemovalOptions,
@@ -14,14 +14,14 @@ use super::{
     values::{Finding, FromValue},
 };
 
-/// What bounds the changes of a resync.
+/// The limits on a resync's changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct DeletionSettings {
-    /// When the entities of removed accounts and regions are deleted.
+    /// When to delete the entities of removed accounts and regions.
     pub(crate) removal: RemovalOptions,
-    /// The largest number of entities that one resync may delete; `None`: no such limit.
+    /// The most entities that one resync may delete; `None` for no such limit.
     pub(crate) max_deletions: Option<u64>,
-    /// Which entities of others may be taken over.
+    /// Which entities of other owners Berth may take over.
     pub(crate) adoption: Adoption,
 }
 
@@ -46,7 +46,7 @@ impl FromValue for RemovalAfter {
     }
 }
 
-/// The largest number of deletions.
+/// The most deletions.
 struct Limit(u64);
 
 impl FromValue for Limit {
@@ -76,7 +76,7 @@ impl Section for DeletionSettings {
     }
 }
 
-/// An empty list confirms nothing, so it is no mistake.
+/// An empty list confirms nothing, so it is valid.
 fn confirmed(check: &mut Check<'_>, setting: &Setting<Vec<String>>) -> Vec<RemovedScope> {
     let mut scopes = Vec::new();
     for text in check.value(setting).unwrap_or_default() {

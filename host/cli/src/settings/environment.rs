@@ -1,23 +1,23 @@
-//! The one place that reads the process's environment.
+//! Reads the process's environment. No other module does.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use etcetera::BaseStrategy;
 
-/// The environment as the program sees it; a plain value, so that tests can make their own.
+/// The environment as the program sees it; a plain value, so that tests can create their own.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
     variables: BTreeMap<String, String>,
     pub(crate) working_dir: PathBuf,
     pub(crate) executable: Option<PathBuf>,
-    /// Where the user's programs keep what can be made again, and what must last: `~/.cache` and
-    /// `~/.local/state` (XDG), or what Windows has for them. None without a home directory.
+    /// The user's directories for caches and for state: `~/.cache` and `~/.local/state` (XDG), or the
+    /// counterparts on Windows. `None` without a home directory.
     pub(crate) cache_home: Option<PathBuf>,
     pub(crate) state_home: Option<PathBuf>,
 }
 
 impl Environment {
-    /// The environment of this process. Variables that are not UTF-8 are left out.
+    /// Returns the environment of this process. Leaves out variables that are not UTF-8.
     pub(crate) fn of_process() -> Self {
         let user = etcetera::choose_base_strategy().ok();
         Self {
@@ -31,7 +31,7 @@ impl Environment {
         }
     }
 
-    /// An environment of these variables alone.
+    /// Returns an environment with only these variables.
     pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
         Self {
             variables: variables
@@ -42,12 +42,12 @@ impl Environment {
         }
     }
 
-    /// A variable that is set and not empty.
+    /// Returns a variable that is set and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// All variables, by name.
+    /// Returns all variables, by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }

@@ -1,20 +1,20 @@
-//! Settings files that are found in the working directory: whoever may write there must not decide what a
-//! program with credentials does.
+//! Settings files that are found in the working directory: whoever may write there must not control a program
+//! that has credentials.
 
 use std::{io, path::Path};
 
-/// Reads a file that nobody named. `None` where there is none.
+/// Reads a file that nobody named. Returns `None` if it does not exist.
 ///
 /// # Errors
-/// Why it is not used, and what to do.
+/// Returns why the file is not used, and the remedy.
 pub(super) fn read(file: &Path) -> Result<Option<String>, (String, String)> {
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
             return Err((
-                format!("the file cannot be read: {error}"),
-                "make it readable for the user that Berth runs as, or remove it".into(),
+                format!("cannot read the file: {error}"),
+                "make it readable for the user that runs Berth, or remove it".into(),
             ));
         }
     };
@@ -31,13 +31,13 @@ fn distrust(file: &Path) -> Option<(String, String)> {
     objection(metadata.uid(), metadata.mode(), rustix::process::geteuid().as_raw())
 }
 
-/// Elsewhere there are no mode bits to go by.
+/// Other systems have no mode bits to check.
 #[cfg(not(unix))]
 fn distrust(_: &Path) -> Option<(String, String)> {
     None
 }
 
-/// What speaks against a file of this owner and mode, for a process of this user.
+/// Returns why a process of this user must not use a file with this owner and mode.
 #[cfg(unix)]
 fn objection(owner: u32, mode: u32, user: u32) -> Option<(String, String)> {
     const ROOT: u32 = 0;
@@ -45,17 +45,20 @@ fn objection(owner: u32, mode: u32, user: u32) -> Option<(String, String)> {
     if owner != user && owner != ROOT {
         return Some((
             format!(
-                "it was found in the working directory and belongs to another user ({owner}), so it is not used"
+                "the file is in the working directory and belongs to another user ({owner}), so Berth does \
+                not use it"
             ),
             format!(
-                "make it a file of user {user} or of root, name it with `--config` if you trust it, or run Berth elsewhere"
+                "make user {user} or root its owner, name it with `--config` if you trust it, or run Berth \
+                in another directory"
             ),
         ));
     }
     (mode & ANYBODY_WRITES != 0).then(|| {
         (
-            "it was found in the working directory and may be written by everybody, so it is not used".into(),
-            "take that right away (`chmod o-w`)".into(),
+            "the file is in the working directory and everyone may write to it, so Berth does not use it"
+                .into(),
+            "remove that permission (`chmod o-w`)".into(),
         )
     })
 }

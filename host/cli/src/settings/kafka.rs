@@ -16,7 +16,7 @@ impl Words for Mechanism {
     const ANY_CASE: bool = true;
 }
 
-/// Whether TLS is used, and whether name and password are.
+/// Whether the listener uses TLS, and user name and password.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Protocol {
     tls: bool,
@@ -33,14 +33,14 @@ impl Words for Protocol {
     const ANY_CASE: bool = true;
 }
 
-/// Port's brokers, as its documentation names them.
+/// Port's brokers, from its documentation.
 const BROKERS: [&str; 3] = [
     "b-1-public.publicclusterprod.t9rw6w.c1.kafka.eu-west-1.amazonaws.com:9196",
     "b-2-public.publicclusterprod.t9rw6w.c1.kafka.eu-west-1.amazonaws.com:9196",
     "b-3-public.publicclusterprod.t9rw6w.c1.kafka.eu-west-1.amazonaws.com:9196",
 ];
 
-/// The same for organizations in the US, where the peer wants them named.
+/// The brokers for organizations in the US, which Ocean requires to be named.
 const US_BROKERS: [&str; 3] = [
     "b-1-public.production.5v06xt.c21.kafka.us-east-1.amazonaws.com:9196",
     "b-2-public.production.5v06xt.c21.kafka.us-east-1.amazonaws.com:9196",
@@ -61,7 +61,7 @@ pub(super) fn read(check: &mut Check<'_>, table: &listener::Listener) -> Option<
     Some(Kafka { brokers, security, poll_timeout: poll_timeout?.0, resync_on_start: resync_on_start? })
 }
 
-/// A list with commas between, a JSON array as a text, or an array.
+/// Reads a comma-separated list, a JSON array in a text, or an array.
 fn brokers(check: &mut Check<'_>, setting: &Setting<Raw>) -> Vec<String> {
     let value = match check.value(setting).map(|Raw(value)| value) {
         None => return port_brokers(check),
@@ -81,8 +81,8 @@ fn brokers(check: &mut Check<'_>, setting: &Setting<Raw>) -> Vec<String> {
     if brokers.is_empty() || brokers.len() < listed.len() {
         check.issue(
             setting,
-            format!("found `{value}`, which is no list of `host:port`"),
-            format!("use a list such as `{}`, or names with commas between them", setting.example()),
+            format!("found `{value}`, which is not a list of `host:port`"),
+            format!("use a list such as `{}`, or comma-separated names", setting.example()),
         );
     }
     brokers

@@ -1,4 +1,4 @@
-//! The event listener: what starts a resync, and what else the process does.
+//! The event listener: what triggers a resync, and what else the process does.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ pub(super) struct Table {
 }
 
 #[derive(Debug, Deserialize)]
-#[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "other builds have no KAFKA listener"))]
+#[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "builds without Kafka have no KAFKA listener"))]
 pub(super) struct Listener {
     pub(super) r#type: Setting<OneOf<Kind>>,
     pub(super) interval: Setting<Seconds>,
@@ -43,7 +43,7 @@ pub(super) struct Listener {
     pub(super) consumer_poll_timeout: Setting<Seconds>,
 }
 
-/// The types of listeners.
+/// The listener types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Polling,
@@ -66,19 +66,19 @@ impl Words for Kind {
 }
 
 impl Kind {
-    /// Whether a process with this listener resyncs where no setting says so.
+    /// Returns whether a process with this listener resyncs by default.
     pub(super) fn resyncs(self) -> bool {
         !matches!(self, Self::WebhooksOnly | Self::ActionsOnly)
     }
 
-    /// Whether it takes live events where no setting says so.
+    /// Returns whether it takes live events by default.
     pub(super) fn takes_events(self) -> bool {
         !matches!(self, Self::Once | Self::ActionsOnly)
     }
 }
 
 impl Listener {
-    /// The type. A listener that is no object has none.
+    /// Returns the type, or `None` if the listener is not an object.
     pub(super) fn kind(&self, check: &mut Check<'_>) -> Option<Kind> {
         if let Some(text) = check.text_at_table("event_listener") {
             check.issue_at(
@@ -91,8 +91,8 @@ impl Listener {
     }
 }
 
-/// Where Port sends resync requests. Every command that writes reports it, so that a `berth sync` beside a
-/// service does not take it back.
+/// Returns where Port sends resync requests. Every command that writes reports it, so that a `berth sync`
+/// next to a service does not reset it.
 pub(super) fn changelog_destination(check: &mut Check<'_>) -> Option<Value> {
     let table: Table = check.table()?;
     let listener = table.event_listener;

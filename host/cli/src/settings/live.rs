@@ -1,4 +1,4 @@
-//! Live events: whether they are followed, and how.
+//! Live events: whether and how to process them.
 
 use berth_embed::{LiveOptions, core::AccountId};
 use berth_service::config::{LiveKey, LiveSettings};
@@ -34,14 +34,14 @@ struct Config {
 }
 
 impl Table {
-    /// Whether a key is set, so that others may bring events.
+    /// Returns whether a key is set, so that callers may send events.
     pub(super) fn has_key(&self) -> bool {
         let Config { live_events_api_key, live_events_keys } = &self.integration.config;
         live_events_api_key.is_set() || live_events_keys.is_set()
     }
 }
 
-/// Live events are followed when there is a key for them.
+/// Live events are processed if there is a key for them.
 impl Section for Option<LiveSettings> {
     fn read(check: &mut Check<'_>) -> Option<Self> {
         let table: Table = check.table()?;
@@ -63,8 +63,8 @@ impl Section for Option<LiveSettings> {
     }
 }
 
-/// The keys that may bring events of some accounts only. A key without accounts is a mistake: it
-/// could mean all or none.
+/// Returns the keys that may send events of some accounts only. A key without accounts is a mistake: it could
+/// mean all or none.
 fn keys_of_accounts(check: &mut Check<'_>, setting: &Setting<Raw>) -> Vec<LiveKey> {
     let Some(given) = setting.given() else { return Vec::new() };
     let list = match &given.value {
@@ -75,7 +75,7 @@ fn keys_of_accounts(check: &mut Check<'_>, setting: &Setting<Raw>) -> Vec<LiveKe
     let remedy = format!("use a list such as `{example}`; `live_events_api_key` is valid for all accounts");
     let items = match list {
         Value::Array(items) if !items.is_empty() => items,
-        // Never what was found: it may be a key.
+        // Never show the value: it may be a key.
         _ => {
             check.issue(setting, "not a list of keys with their accounts", remedy);
             return Vec::new();
@@ -91,7 +91,7 @@ fn keys_of_accounts(check: &mut Check<'_>, setting: &Setting<Raw>) -> Vec<LiveKe
     keys
 }
 
-/// Reads one of `live_events_keys`. Never says what was found: it may be a key in the wrong place.
+/// Reads one of `live_events_keys`. Never shows the value: it may be a key in the wrong place.
 fn live_key(item: &Value) -> Result<LiveKey, &'static str> {
     let members = item.as_object().ok_or("not a table with `key` and `accounts`")?;
     if members.keys().any(|name| !["key", "accounts"].contains(&name.as_str())) {
@@ -100,7 +100,7 @@ fn live_key(item: &Value) -> Result<LiveKey, &'static str> {
     let key = members.get("key").and_then(Value::as_str).map(str::trim).filter(|key| !key.is_empty());
     let key = key.ok_or("`key` is missing or empty")?;
     let accounts = members.get("accounts").filter(|accounts| !is_empty(accounts));
-    let accounts = accounts.and_then(Value::as_array).ok_or("`accounts` is missing, empty or no list")?;
+    let accounts = accounts.and_then(Value::as_array).ok_or("`accounts` is missing, empty or not a list")?;
     let account = |account: &Value| AccountId::new(account.as_str()?.trim()).ok();
     let accounts = accounts.iter().map(account).collect::<Option<_>>();
     let accounts = accounts.ok_or("an account is not a text of twelve digits")?;
@@ -180,7 +180,7 @@ mod tests {
         let args = Args::parse_from(["berth", "--plugins", "/", "run"]);
         let (settings, service) = Settings::load_service(&args.global, &environment).unwrap();
         assert_eq!(settings.live.unwrap().keys.len(), 1);
-        assert!(!service.status_page, "the port is reached from outside");
+        assert!(!service.status_page, "the port is reachable from outside");
         assert!(settings.port.secrets.iter().any(|secret| secret.expose_secret() == "one"), "masked in logs");
     }
 

@@ -1,5 +1,5 @@
-//! How requests leave: proxies and trusted certificates. The variables are those of the
-//! contract, of AWS's SDKs and of everybody else.
+//! Outgoing connections: proxies and trusted certificates. The variables are those of the contract, of AWS's
+//! SDKs and of common tools.
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +12,8 @@ use super::{
     schema::Setting,
 };
 
-/// Where containers get certificates mounted (the chart's `selfSignedCertificate`), and where they
-/// stand before `update-ca-certificates` has run.
+/// Where containers get certificates mounted (the chart's `selfSignedCertificate`), and where certificates
+/// are before `update-ca-certificates` has run.
 const MOUNTED: &str = "/usr/local/share/ca-certificates";
 
 #[derive(Debug, Deserialize)]
@@ -38,13 +38,13 @@ struct X509 {
     strict: Setting<bool>,
 }
 
-/// What the HTTP clients need to know.
+/// The settings of the HTTP clients.
 #[derive(Debug)]
 pub(super) struct Network {
     pub(super) http: HttpConfig,
-    /// Where AWS is asked in another way than Port.
+    /// How Berth connects to AWS, if not as to Port.
     pub(super) aws_http: Option<HttpConfig>,
-    /// Whether the certificates of third parties are checked.
+    /// Whether to verify the certificates of third parties.
     #[cfg(any(feature = "oci", feature = "otlp"))]
     third_party: bool,
 }
@@ -58,7 +58,7 @@ impl Section for Network {
         let aws_roots = bundle.and_then(|(name, paths)| trust_only(check, &name, &paths));
         let port = verify(check, &table.ssl.port.verify, "Port");
         let aws = verify(check, &table.ssl.third_party.verify, "AWS");
-        // The parser of certificates has its own idea of strictness, which is not to be loosened.
+        // The certificate parser's own strictness cannot be loosened.
         for side in [&table.ssl.port, &table.ssl.third_party] {
             check.value(&side.x509.strict);
         }
@@ -78,7 +78,7 @@ impl Section for Network {
     }
 }
 
-/// How requests leave that go neither to Port nor to AWS.
+/// How requests are sent that go neither to Port nor to AWS.
 #[cfg(any(feature = "oci", feature = "otlp"))]
 #[derive(Debug)]
 pub(crate) struct ThirdParty(pub(crate) HttpConfig);
@@ -86,7 +86,7 @@ pub(crate) struct ThirdParty(pub(crate) HttpConfig);
 #[cfg(any(feature = "oci", feature = "otlp"))]
 impl Section for ThirdParty {
     fn read(check: &mut Check<'_>) -> Option<Self> {
-        // What is said of third parties holds for them: Port is the other side here.
+        // The settings for third parties apply, because the other side here is Port.
         let Network { http, third_party, .. } = Network::read(check)?;
         Some(Self(HttpConfig { unverified: !third_party, ..http }))
     }
@@ -96,21 +96,23 @@ fn verify(check: &mut Check<'_>, setting: &Setting<bool>, whom: &str) -> Option<
     let verify = check.value(setting)?;
     if !verify {
         check.note(format!(
-            "{}=false: the certificates of {whom} are not checked, so whoever is on the way can read and change everything, secrets included. Better name your certificate authority with SSL_CERT_FILE",
+            "{}=false: Berth does not verify the certificates of {whom}, so anyone on the network path can \
+            read and change everything, including secrets. Set SSL_CERT_FILE to your certificate authority \
+            instead",
             variable(setting.path())
         ));
     }
     Some(verify)
 }
 
-/// As in Python, the variable in lower case wins.
+/// As in Python, the lower-case variable wins.
 fn either_case(check: &Check<'_>, name: &str) -> Option<(String, String)> {
     [name.to_lowercase(), name.to_owned()]
         .into_iter()
         .find_map(|name| check.environment().get(&name).map(|value| (name.clone(), value.to_owned())))
 }
 
-/// The proxies, which other sections need to check addresses.
+/// Returns the proxies, which other sections need to check addresses.
 pub(super) fn proxies(check: &mut Check<'_>) -> Proxies {
     let all = proxy(check, "ALL_PROXY");
     let http = proxy(check, "HTTP_PROXY").or_else(|| all.clone());
@@ -122,9 +124,10 @@ fn no_proxy(check: &mut Check<'_>) -> NoProxy {
     let Some((name, list)) = either_case(check, "NO_PROXY") else { return NoProxy::default() };
     let (no_proxy, unknown) = NoProxy::parse(&list);
     for entry in unknown {
-        // The list is meant for many programs: one that only others understand is no mistake.
+        // Many programs share this list, so an entry that only others understand is not a mistake.
         check.note(format!(
-            "{name}: `{entry}` is ignored: it is neither a host name, an IP address nor a network such as `10.0.0.0/8`"
+            "{name}: `{entry}` is ignored: it is neither a host name, an IP address nor a network such as \
+             `10.0.0.0/8`"
         ));
     }
     no_proxy
@@ -136,7 +139,7 @@ fn proxy(check: &mut Check<'_>, name: &str) -> Option<ProxyUrl> {
         .map_err(|error| {
             check.push(Issue {
                 setting: name,
-                // Not what was found: there may be a password in it.
+                // Without the value: it may hold a password.
                 problem: error.to_string(),
                 remedy:
                     "use the address of an HTTP proxy, such as `http://proxy.example.com:3128`, or unset it"
@@ -146,14 +149,14 @@ fn proxy(check: &mut Check<'_>, name: &str) -> Option<ProxyUrl> {
         .ok()
 }
 
-/// Certificates named by the operator replace those of the system, as with OpenSSL and `httpx`;
-/// those mounted into a container are added.
+/// Certificates that the operator names replace those of the system, as in OpenSSL and `httpx`; certificates
+/// mounted into a container are added.
 fn roots(check: &mut Check<'_>) -> Option<Roots> {
     let named: Vec<(String, Vec<PathBuf>)> =
         ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(|name| paths(check, name)).collect();
     if !named.is_empty() {
         for (name, paths) in &named {
-            // Each on its own first, so that the issue names the variable at fault.
+            // Each alone first, so that the issue names the right variable.
             trust_only(check, name, paths)?;
         }
         let all: Vec<PathBuf> = named.into_iter().flat_map(|(_, paths)| paths).collect();
@@ -169,18 +172,18 @@ fn roots(check: &mut Check<'_>) -> Option<Roots> {
             check.push(Issue {
                 setting: format!("{MOUNTED}/*.crt"),
                 problem: error_chain(&error),
-                remedy: "mount a certificate in PEM form, readable for the user that Berth runs as, or none"
+                remedy: "mount certificates in PEM form that the user that runs Berth can read, or none"
                     .into(),
             });
         })
         .ok()
 }
 
-/// The files and directories that a variable names.
+/// Returns the files and directories that a variable names.
 fn paths(check: &Check<'_>, name: &str) -> Option<(String, Vec<PathBuf>)> {
     let value = check.environment().get(name)?;
     let base = &check.environment().working_dir;
-    // OpenSSL takes a list of directories, but only one file.
+    // OpenSSL accepts a list of directories, but only one file.
     let paths: Vec<PathBuf> = if name.ends_with("_DIR") {
         std::env::split_paths(value).map(|path| base.join(path)).collect()
     } else {
@@ -195,13 +198,15 @@ fn trust_only(check: &mut Check<'_>, name: &str, paths: &[PathBuf]) -> Option<Ro
             check.push(Issue {
                 setting: name.to_owned(),
                 problem: error_chain(&error),
-                remedy: "name a file (or, with SSL_CERT_DIR, a directory) of certificates in PEM form (`-----BEGIN CERTIFICATE-----`), or unset it to trust what the system trusts".into(),
+                remedy: "name a file (or, with SSL_CERT_DIR, a directory) of certificates in PEM form \
+                    (`-----BEGIN CERTIFICATE-----`), or unset it to trust the system's certificates"
+                    .into(),
             });
         })
         .ok()
 }
 
-/// The `*.crt` files of a directory, which need not exist.
+/// Returns the `*.crt` files of a directory, which need not exist.
 fn certificates_in(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     let mut files: Vec<PathBuf> = entries
@@ -285,7 +290,7 @@ mod tests {
         let told = format!("{issues:?}");
         assert!(told.contains("missing.pem") && told.contains("contains no usable certificate"), "{told}");
         assert!(!told.contains("hush"), "{told}");
-        // A directory without any, too.
+        // A directory without certificates, too.
         let issues = load(&[("SSL_CERT_DIR", dir.path().to_str().unwrap())]).unwrap_err();
         assert_eq!(issues[0].setting, "SSL_CERT_DIR");
     }

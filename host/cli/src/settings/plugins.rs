@@ -20,11 +20,11 @@ use crate::{
     trust::{Demand, Key, SIGNATURE_BYTES, Trust},
 };
 
-/// What an image sets that brings plugins. They are trusted, and their compiled code is run, so that no
-/// place counts as that of bundled plugins by its name alone.
+/// The variable that an image with plugins sets. Berth trusts these plugins and runs their compiled code, so
+/// a directory does not count as bundled only because of its name.
 const BUNDLED: &str = "BERTH_BUNDLED_PLUGINS";
 
-/// The program that runs, even after an upgrade replaced its file.
+/// Returns the running program, even after an upgrade replaced its file.
 fn this_program() -> io::Result<PathBuf> {
     let running = Path::new("/proc/self/exe");
     if running.exists() { Ok(running.to_owned()) } else { std::env::current_exe() }
@@ -56,7 +56,7 @@ impl Words for Wasi {
     const WORDS: &'static [(&'static str, Self)] = &[("empty", Self::Empty), ("deny", Self::Deny)];
 }
 
-/// Whether third-party plugins, and expressions of users, run in processes of their own.
+/// Whether third-party plugins, and users' expressions, run in separate processes.
 #[derive(Debug, Clone, Copy)]
 struct IsIsolated(bool);
 
@@ -64,11 +64,10 @@ impl Words for IsIsolated {
     const WORDS: &'static [(&'static str, Self)] = &[("none", Self(false)), ("process", Self(true))];
 }
 
-/// What runs plugins. A command that is about one plugin needs no directory of them.
+/// The settings to run plugins. A command about one plugin needs no plugin directory.
 #[derive(Debug)]
 pub(crate) struct Plugins {
-    /// Without the rules that say which plugins are trusted: [`EngineConfig::trust`] is set where it
-    /// starts.
+    /// Without the rules about trusted plugins: [`EngineConfig::trust`] is set where the engine starts.
     pub(crate) engine: EngineConfig,
     pub(crate) trust: Trust,
 }
@@ -76,7 +75,7 @@ pub(crate) struct Plugins {
 impl Section for Plugins {
     fn read(check: &mut Check<'_>) -> Option<Self> {
         let table: Table = check.table()?;
-        // Only a service exchanges plugins while it runs, and asks for it.
+        // Only a service reloads plugins while it runs, and enables it.
         let mut engine = EngineConfig { reloads: false, ..EngineConfig::default() };
         let trust = directories(check, &table, &mut engine);
         engine.cache_dir = cache_dir(check, &table.cache_dir);
@@ -91,7 +90,7 @@ impl Section for Plugins {
     }
 }
 
-/// The same, where there must be plugins.
+/// The same, with a required plugin directory.
 #[derive(Debug)]
 pub(crate) struct FoundPlugins(pub(crate) Plugins);
 
@@ -101,9 +100,10 @@ impl Section for FoundPlugins {
         if plugins.engine.plugin_dirs.is_empty() && check.is_fine() {
             check.push(Issue {
                 setting: "--plugins (or BERTH_PLUGINS)".into(),
-                problem: "no plugin directory is given, and none is installed beside the binary".into(),
+                problem: "no plugin directory is given, and none is installed next to the binary".into(),
                 remedy:
-                    "give the directory with the plugins; in a checkout, `cargo xtask components` builds them"
+                    "name the directory with the plugins; in a checkout, `cargo xtask components` builds \
+                    them"
                         .into(),
             });
         }
@@ -111,7 +111,7 @@ impl Section for FoundPlugins {
     }
 }
 
-/// The directories of plugins, bundled ones first, and the rules for those of others.
+/// Returns the plugin directories, bundled ones first, and the rules for third-party plugins.
 fn directories(check: &mut Check<'_>, table: &Table, config: &mut EngineConfig) -> Option<Trust> {
     let given = if check.args().plugins.is_empty() {
         list_of_paths(check, &table.plugins, "BERTH_PLUGINS")
@@ -131,12 +131,12 @@ fn directories(check: &mut Check<'_>, table: &Table, config: &mut EngineConfig) 
         Err(error) => check.push(Issue {
             setting: "the program itself".into(),
             problem: format!(
-                "the system does not say where it is ({error}), so that no plugin can be compiled"
+                "the system does not say where it is ({error}), so Berth cannot compile plugins"
             ),
-            remedy: "mount /proc, or start it by its full path".into(),
+            remedy: "mount /proc, or start Berth by its full path".into(),
         }),
     }
-    // Only there: whoever may add a plugin must not bring code that no sandbox holds.
+    // Only there: whoever may add a plugin must not add native code that no sandbox contains.
     config.precompiled_dirs =
         bundled.iter().map(|dir| dir.join("compiled")).filter(|dir| dir.is_dir()).collect();
     config.plugin_dirs.extend(bundled.clone());
@@ -151,7 +151,7 @@ fn directories(check: &mut Check<'_>, table: &Table, config: &mut EngineConfig) 
             check.push(Issue {
                 setting: "--plugins (or BERTH_PLUGINS)".into(),
                 problem: format!("`{}` is not a directory", dir.display()),
-                remedy: "give a directory that holds plugins (`*.wasm`), or make this one".into(),
+                remedy: "name a directory that holds plugins (`*.wasm`), or create this one".into(),
             });
         }
     }
@@ -169,7 +169,7 @@ fn trust(check: &mut Check<'_>, table: &Table, bundled: Option<PathBuf>) -> Opti
         check.issue(
             &table.plugin_keys,
             "not set, while `plugin_trust` is `signed`",
-            "name the files with the public keys of those whose plugins are used (minisign's `*.pub`)",
+            "name the files with the public keys of the plugins' signers (minisign's `*.pub`)",
         );
     }
     let lock_given = lock.is_some();
@@ -189,15 +189,15 @@ fn trust(check: &mut Check<'_>, table: &Table, bundled: Option<PathBuf>) -> Opti
 
 fn plugins_are_isolated(check: &mut Check<'_>, setting: &Setting<OneOf<IsIsolated>>) -> Option<bool> {
     let OneOf(IsIsolated(isolated)) = check.value(setting)?;
-    // What protects less than it says is worse than what says no.
+    // A setting that protects less than it says is worse than an error.
     if isolated && !cfg!(target_os = "linux") {
-        check.issue(setting, "only Linux can close up a process", "run Berth on Linux, or leave it out");
+        check.issue(setting, "only Linux can isolate a process", "run Berth on Linux, or remove the setting");
     }
     Some(isolated)
 }
 
-/// The variables that mappings in JQ see. Whoever may edit the mapping in Port can read them
-/// there, so that none of the host's own is among them, which hold its credentials.
+/// The variables that JQ mappings can read. Whoever can edit the mapping in Port can read them, so variables
+/// of the host, which hold its credentials, are not allowed.
 fn jq_environment(check: &mut Check<'_>, setting: &Setting<Vec<String>>) -> Variables {
     let own = |name: &String| {
         let name = name.to_ascii_uppercase();
@@ -217,7 +217,7 @@ fn jq_environment(check: &mut Check<'_>, setting: &Setting<Vec<String>>) -> Vari
     shown.into_iter().filter_map(value).collect()
 }
 
-/// Where compiled plugins are kept. Without a home directory they are compiled at each start.
+/// Where compiled plugins are cached. Without a home directory they are compiled at each start.
 fn cache_dir(check: &mut Check<'_>, setting: &Setting<PathBuf>) -> Option<PathBuf> {
     let home = || check.environment().cache_home.as_ref().map(|home| home.join("berth"));
     let home = home();
@@ -228,9 +228,9 @@ fn key(check: &mut Check<'_>, setting: &Setting<Paths>, file: &Path) -> Option<K
     let file = check.path(file);
     let read = files::read_text(&file, SIGNATURE_BYTES).map_err(|error| error.to_string());
     let key = read.and_then(|text| {
-        // With the line of comment that minisign writes, or without.
+        // With or without minisign's comment line.
         let key = PublicKey::decode(text.trim()).or_else(|_| PublicKey::from_base64(text.trim()));
-        key.map_err(|error| format!("it holds no public key of minisign: {error}"))
+        key.map_err(|error| format!("it holds no minisign public key: {error}"))
     });
     match key {
         Ok(key) => Some(Key { file, key }),
@@ -238,7 +238,7 @@ fn key(check: &mut Check<'_>, setting: &Setting<Paths>, file: &Path) -> Option<K
             check.issue(
                 setting,
                 format!("`{}`: {reason}", file.display()),
-                "name files with public keys of minisign (`*.pub`)",
+                "name files with minisign public keys (`*.pub`)",
             );
             None
         }
@@ -253,7 +253,8 @@ fn list_of_paths(check: &mut Check<'_>, setting: &Setting<Paths>, variable: &str
     check.value(setting).map(|Paths(paths)| paths).unwrap_or_default()
 }
 
-/// The directory that the image names, or the one installed beside the binary, or that of a checkout.
+/// Returns the directory that the image names, or the one installed next to the binary, or that of a
+/// checkout.
 fn bundled_plugins(check: &mut Check<'_>) -> Option<PathBuf> {
     if let Some(named) = check.environment().get(BUNDLED) {
         let dir = check.environment().working_dir.join(named);
@@ -263,12 +264,12 @@ fn bundled_plugins(check: &mut Check<'_>) -> Option<PathBuf> {
         check.push(Issue {
             setting: BUNDLED.into(),
             problem: format!("`{}` is not a directory", dir.display()),
-            remedy: "leave the value that the image sets, or unset it".into(),
+            remedy: "keep the value that the image sets, or unset it".into(),
         });
         return None;
     }
     let beside = check.environment().executable.as_ref().and_then(|exe| exe.parent()).map(|dir| {
-        // Cargo marks the directories that it builds in: nowhere else is this a checkout.
+        // Cargo marks its target directories, which exist only in a checkout.
         let target = dir.parent().filter(|target| target.join("CACHEDIR.TAG").is_file());
         let built = target.map(|target| target.join("components/plugins"));
         [Some(dir.join("plugins")), Some(dir.join("../lib/berth/plugins")), built]
@@ -276,7 +277,7 @@ fn bundled_plugins(check: &mut Check<'_>) -> Option<PathBuf> {
     beside.into_iter().flatten().flatten().find(|dir| dir.is_dir())
 }
 
-/// Whether two paths are one directory.
+/// Returns whether two paths name the same directory.
 fn same(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
@@ -326,7 +327,8 @@ mod tests {
         assert_eq!(setting(&[("BERTH_PLUGIN_KEYS", key)]), "OCEAN__PLUGIN_KEYS");
         std::fs::write(&file, "[plugins.x]\nsha256 = 3").unwrap();
         let issues = trust(&[("BERTH_PLUGINS_LOCK", key)]).unwrap_err();
-        assert!(issues[0].problem.contains("vendor.pub is not understood"), "{issues:?}");
+        let problem = &issues[0].problem;
+        assert!(problem.starts_with("cannot parse ") && problem.contains("vendor.pub: "), "{issues:?}");
     }
 
     #[test]
@@ -348,14 +350,14 @@ mod tests {
             assert!(source.section::<Plugins>().is_ok(), "one plugin needs no other");
             source.section().map(|FoundPlugins(Plugins { engine, trust })| (engine, trust))
         };
-        assert!(found(&environment, &[]).is_err(), "a folder of any name is not cargo's");
+        assert!(found(&environment, &[]).is_err(), "a directory without cargo's mark is not a checkout");
         std::fs::write(target.join("CACHEDIR.TAG"), "").unwrap();
         let (config, trust) =
             found(&environment, &["target/components/../components/plugins", "others"]).unwrap();
-        assert_eq!(config.plugin_dirs, [components.clone(), others.clone()], "no directory twice");
+        assert_eq!(config.plugin_dirs, [components.clone(), others.clone()], "no directory is listed twice");
         assert!(trust.is_bundled(&components.join("x.wasm")) && !trust.is_bundled(&others.join("x.wasm")));
 
-        // What an image names.
+        // The directory that an image names.
         let with = |value: &str| {
             let mut environment = Environment::of(&[("BERTH_BUNDLED_PLUGINS", value)]);
             environment.working_dir = dir.path().to_owned();

@@ -1,4 +1,4 @@
-//! Port: who Berth is there, and how entities are written.
+//! Port: Berth's identity there, and how it writes entities.
 
 use berth_embed::{PortConfig, ResourcesOrigin};
 use secrecy::SecretString;
@@ -45,7 +45,7 @@ impl Words for ResourcesOrigin {
         &[("Empty", Self::Empty), ("Ocean", Self::Ocean), ("Default", Self::Default), ("Port", Self::Port)];
 }
 
-/// Reads what Port needs, without what other sections add.
+/// Reads Port's settings, without those of other sections.
 pub(super) fn read(check: &mut Check<'_>) -> Option<PortConfig> {
     let table: Table = check.table()?;
     let where_from = "copy it from Port: … menu > Credentials";
@@ -99,7 +99,7 @@ mod tests {
         let args = Args::parse_from(["berth", "--plugins", "/", "sync"]);
         let settings = Settings::load(&args.global, &Environment::of(&seed)).unwrap();
         let library = PortConfig::new("client", "secret".to_owned().into(), "my-aws-v3-integration");
-        // Port takes fewer at once than Ocean's setting says, and the library keeps to that.
+        // Port accepts fewer at once than Ocean's setting, and the library keeps to that limit.
         let deletions = settings.port.delete_batch_max.min(library.delete_batch_max);
         let port = PortConfig { delete_batch_max: deletions, ..settings.port };
         assert_eq!(format!("{port:#?}"), format!("{library:#?}"));

@@ -1,4 +1,4 @@
-//! Who maps, what becomes of raw data, and what is shown of it.
+//! Who maps, what happens to raw data, and how much of it is shown.
 
 use std::collections::BTreeMap;
 
@@ -26,8 +26,8 @@ impl Words for ProcessingMode {
     const WORDS: &'static [(&'static str, Self)] = &[("dsp", Self::Dsp), ("ocean-core", Self::OceanCore)];
 }
 
-/// Parts of the names of variables that no mapping at Port is told, whatever it asks for. Those of
-/// Berth's own settings and of the AWS credentials are among them.
+/// Parts of variable names that a mapping at Port never gets, even if it asks for them. They include Berth's
+/// own settings and the AWS credentials.
 const NEVER_EXPORTED: [&str; 11] = [
     "OCEAN__",
     "AWS_",
@@ -42,7 +42,7 @@ const NEVER_EXPORTED: [&str; 11] = [
     "PROXY",
 ];
 
-/// The settings of this page.
+/// The settings of this section.
 pub(super) struct Raw {
     mode: ProcessingMode,
     data: RawDataConfig,
@@ -81,7 +81,7 @@ pub(super) fn read(check: &mut Check<'_>) -> Option<Raw> {
     Some(Raw { mode: mode?.0, data, examples: examples?, exported })
 }
 
-/// A mapping is written in Port, by people who need not know this process's secrets.
+/// People who edit mappings in Port need not know this process's secrets.
 fn may_be_exported(name: &str) -> bool {
     let name = name.to_uppercase();
     !NEVER_EXPORTED.iter().any(|part| name.contains(part))

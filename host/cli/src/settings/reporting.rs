@@ -1,4 +1,5 @@
-//! What Port is told beside the entities: signs of life, metrics, logs; and what no log may hold.
+//! What Berth reports to Port in addition to entities: heartbeats, metrics and logs; and what logs must not
+//! hold.
 
 use berth_embed::{AwsConfig, PortConfig};
 use secrecy::SecretString;
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::telemetry;
 
-/// Ambient credentials of AWS.
+/// AWS's ambient credentials.
 const AMBIENT: &[&str] = &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 #[derive(Debug, Deserialize)]
@@ -31,7 +32,7 @@ struct Metrics {
     webhook_url: Setting<Url>,
 }
 
-/// A level of the log, or a filter.
+/// A log level or a filter.
 struct LogLevel(String);
 
 impl FromValue for LogLevel {
@@ -44,13 +45,13 @@ impl FromValue for LogLevel {
     }
 }
 
-/// What is reported, and where.
+/// What to report, and where to.
 pub(super) struct Reporting {
     heartbeat: Seconds,
     metrics_webhook: Option<Url>,
-    /// Whether the log is shipped to Port.
+    /// Whether to ship the log to Port.
     pub(super) ship_logs: bool,
-    /// The level of the log, where the command line and the environment give none.
+    /// The level of the log, if neither the command line nor the environment gives one.
     pub(super) log_level: Option<String>,
 }
 
@@ -77,7 +78,7 @@ impl Reporting {
     }
 }
 
-/// The secrets among the settings, beside those of the client of Port.
+/// Returns the secrets among the settings, in addition to those of Port's client.
 pub(super) fn secrets(environment: &Environment, aws: &AwsConfig) -> Vec<SecretString> {
     let keys = aws.static_keys.iter().flat_map(|keys| {
         [Some(&keys.access_key_id), Some(&keys.secret_access_key), keys.session_token.as_ref()]
@@ -110,7 +111,7 @@ mod tests {
         assert_eq!(settings.port.heartbeat_interval.as_secs(), 10);
         assert_eq!((settings.port.metrics_webhook, settings.ship_logs), (None, true));
         let hook = ("OCEAN__METRICS__WEBHOOK_URL", "https://metrics.example.com/x");
-        assert_eq!(load(&[hook]).port.metrics_webhook, None, "it has to be enabled");
+        assert_eq!(load(&[hook]).port.metrics_webhook, None, "it must be enabled");
         let settings = load(&[
             hook,
             ("OCEAN__METRICS__ENABLED", "true"),

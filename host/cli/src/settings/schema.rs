@@ -1,7 +1,7 @@
-//! Sections as structs: each field is a [`Setting`], and its name is the setting's name.
+//! Settings sections as structs: each field is a [`Setting`], and its name is the setting's name.
 //!
 //! A nested struct is a table of the file. `#[serde(alias = "BERTH_…")]` on a field gives the setting a
-//! variable that only Berth has. The names of all settings are read off the structs, so that nobody writes them
+//! variable that only Berth has. The names of all settings come from the structs, so that nobody writes them
 //! twice.
 
 use std::{
@@ -26,10 +26,10 @@ use super::{
     tree::{BERTH, Given, Tree},
 };
 
-/// What [`Setting`] calls itself, so that it is told from a table.
+/// The name that distinguishes a [`Setting`] from a table.
 const SETTING: &str = "$setting";
 
-/// A setting as it is given, with what holds by default. Its value is read by [`Check::value`](super::Check::value).
+/// A setting with its given value and its default. [`Check::value`](super::Check::value) reads its value.
 #[derive(Deserialize)]
 #[serde(rename = "$setting", bound = "")]
 pub(super) struct Setting<T> {
@@ -42,27 +42,27 @@ pub(super) struct Setting<T> {
 }
 
 impl<T> Setting<T> {
-    /// Its dotted path.
+    /// Returns its dotted path.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
 
-    /// What is given, even if it is empty.
+    /// Returns the given value, even if it is empty.
     pub(super) fn given(&self) -> Option<&Given> {
         self.given.as_ref()
     }
 
-    /// Whether it is set to something.
+    /// Returns whether it is set and not empty.
     pub(super) fn is_set(&self) -> bool {
         self.given.as_ref().is_some_and(|given| given.value().is_some())
     }
 
-    /// The value that holds: the one that is given, else the default.
+    /// Returns the given value, or the default.
     pub(super) fn value(&self) -> Option<&Value> {
         self.given.as_ref().and_then(Given::value).or(self.default.as_ref())
     }
 
-    /// A right value, for remedies.
+    /// Returns a valid value, for remedies.
     pub(super) fn example(&self) -> String {
         match &self.example {
             Some(Value::String(text)) => text.clone(),
@@ -72,19 +72,19 @@ impl<T> Setting<T> {
     }
 }
 
-/// Without the value, which may be a secret.
+/// Leaves out the value, which may be a secret.
 impl<T> fmt::Debug for Setting<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Setting({})", self.path)
     }
 }
 
-/// The names that settings have.
+/// The names of settings.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     /// The settings, by dotted path.
     pub(crate) settings: BTreeSet<String>,
-    /// Variables that only Berth has, with the setting that each one sets.
+    /// Variables that only Berth has, with the setting of each.
     pub(crate) variables: BTreeMap<String, String>,
 }
 
@@ -93,8 +93,7 @@ impl Names {
     pub(super) fn of<T: for<'de> Deserialize<'de>>(mut self) -> Self {
         let names = RefCell::new(std::mem::take(&mut self));
         let node = Node { tree: &Tree::default(), path: String::new(), names: Some(&names) };
-        // Reading nothing fails only where a struct holds something else than settings, which no section
-        // can be read with either.
+        // This fails only if a struct holds something that is not a setting, and then no section can be read.
         _ = T::deserialize(node);
         names.into_inner()
     }
@@ -109,7 +108,7 @@ pub(super) fn read<T: for<'de> Deserialize<'de>>(tree: &Tree) -> Result<T, Error
 struct Node<'t> {
     tree: &'t Tree,
     path: String,
-    /// Where names are gathered.
+    /// Collects names.
     names: Option<&'t RefCell<Names>>,
 }
 

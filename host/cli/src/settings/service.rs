@@ -1,4 +1,4 @@
-//! What `berth run` needs to know besides: what triggers resyncs, and where to listen.
+//! The additional settings of `berth run`: what triggers resyncs, and where to listen.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -23,35 +23,34 @@ use super::{
 /// How the service runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Service {
-    /// Whether there is no service: one resync, then the process ends.
+    /// Whether to run one resync and exit instead of a service.
     pub(crate) once: bool,
     pub(crate) listener: Listener,
-    /// Minutes between two resyncs that nobody asks for; `None` without a schedule.
+    /// Minutes between two scheduled resyncs; `None` without a schedule.
     pub(crate) scheduled_minutes: Option<u32>,
     /// Where the HTTP server listens.
     pub(crate) bind: BindAddress,
     /// Its port; 0 lets the system choose one.
     pub(crate) port: u16,
-    /// The names that it may be asked by, beside those of private networks.
+    /// The host names that requests may use, in addition to those of private networks.
     pub(crate) names: KnownNames,
-    /// What whoever asks for a resync has to know; `None`: nothing.
+    /// The key that a resync request needs; `None` for no key.
     pub(crate) resync_key: Option<ResyncKey>,
-    /// What stands before the routes of health and metrics: nothing, or `/…` without a slash at its
-    /// end.
+    /// The prefix of the routes of health and metrics: empty, or `/…` without a slash at its end.
     pub(crate) path_prefix: String,
-    /// Whether live events are taken.
+    /// Whether to take live events.
     pub(crate) process_webhooks: bool,
-    /// Whether the status page is served.
+    /// Whether to serve the status page.
     pub(crate) status_page: bool,
     /// The settings that only a restart changes, as they are given.
     pub(crate) at_start: AtStart,
 }
 
-/// Settings of [`AT_START`], as they are given.
+/// The settings in [`AT_START`], as they are given.
 pub(crate) type AtStart = BTreeMap<&'static str, Value>;
 
-/// Settings that a running service does not change: where it listens, what for, and what its ledger
-/// belongs to.
+/// Settings that a running service does not change: where it listens, what triggers a resync, and what its
+/// ledger belongs to.
 pub(crate) const AT_START: &[&str] = &[
     "port.base_url",
     "integration.identifier",
@@ -71,7 +70,7 @@ pub(crate) const AT_START: &[&str] = &[
     "state_verify_interval_hours",
 ];
 
-/// The key of the webhook of resync requests.
+/// The key for resync requests to the webhook.
 #[derive(Debug, Clone)]
 pub(crate) struct ResyncKey(pub(crate) SecretString);
 
@@ -83,11 +82,11 @@ impl PartialEq for ResyncKey {
 
 impl Eq for ResyncKey {}
 
-/// Port of the contract's HTTP server.
+/// The port of the contract's HTTP server.
 const PORT: u16 = 8000;
 
 impl Service {
-    /// Who may ask for what, of a process with this secret of Port's client.
+    /// Returns the access rules of a process with this client secret.
     pub(crate) fn access(&self, client_secret: &SecretString) -> HttpAccess {
         let resync = self
             .resync_key
@@ -96,7 +95,7 @@ impl Service {
         HttpAccess { names: self.names.clone(), resync }
     }
 
-    /// What Port is told of it: when resyncs repeat.
+    /// Tells Port the schedule.
     pub(super) fn tell_port(&self, port: &mut PortConfig) {
         port.schedule = self
             .scheduled_minutes
@@ -124,7 +123,7 @@ impl Section for Service {
         if kind == Some(Kind::Once) && !resyncs {
             check.issue(
                 &event_listener.should_resync,
-                "with the listener ONCE, nothing is left to do",
+                "with the listener ONCE, the service has nothing to do",
                 "remove it, or use WEBHOOKS_ONLY for a process that only takes live events",
             );
         }
@@ -133,18 +132,18 @@ impl Section for Service {
         let actions = check.value(&event_listener.should_run_actions);
         if kind == Some(Kind::ActionsOnly) || actions == Some(true) {
             check.note(
-                "there are no actions to run: the integration that Berth replaces has none; this asks for \
-                 nothing (OCEAN__EVENT_LISTENER)",
+                "there are no actions to run, because Port's own integration has none; this service does \
+                nothing (OCEAN__EVENT_LISTENER)",
             );
         }
         let is_webhook = kind == Some(Kind::Webhook);
-        // Where the port is there to be reached from outside, nothing is shown to everybody unasked.
+        // If the port is meant to be reached from outside, the status page is off by default.
         let outside = is_webhook || process_webhooks && keys.has_key();
         let resync_key = check.value(&event_listener.resync_key).map(ResyncKey);
         if is_webhook && resyncs && resync_key.is_none() {
             check.note(
-                "anybody who reaches this service can ask for resyncs: OCEAN__EVENT_LISTENER__RESYNC_KEY requires \
-                 a key, or Port's signature",
+                "anyone who reaches this service can request resyncs: set OCEAN__EVENT_LISTENER__RESYNC_KEY \
+                to require a key or Port's signature",
             );
         }
         let bind = bind_address(check, &table.bind_address, outside);
@@ -178,7 +177,7 @@ fn trigger(check: &mut Check<'_>, kind: Kind, settings: &listener::Listener) -> 
             Listener::Polling { interval: interval?.0, resync_on_start: resync_on_start? }
         }
         Kind::Webhook => {
-            let remedy = "give the address at which Port reaches this service";
+            let remedy = "set the address at which Port reaches this service";
             let app_host = check.required(&settings.app_host, remedy);
             Listener::Webhook { app_host: app_host?, resync_on_start: resync_on_start? }
         }
@@ -190,11 +189,11 @@ fn trigger(check: &mut Check<'_>, kind: Kind, settings: &listener::Listener) -> 
                 &settings.r#type,
                 "this build of Berth has no KAFKA listener",
                 "use a build with the feature `kafka`, as every default build is, or POLLING, which \
-                 answers the resync button in Port without a broker",
+                supports the resync button in Port without a broker",
             );
             return None;
         }
-        // ONCE listens to nothing.
+        // ONCE does not listen.
         Kind::Once | Kind::WebhooksOnly | Kind::ActionsOnly => Listener::Idle,
     })
 }
@@ -203,8 +202,8 @@ fn schedule(check: &mut Check<'_>, setting: &Setting<Count>, resyncs: bool) -> O
     let Count(minutes) = check.value(setting)?;
     if !resyncs {
         check.note(
-            "OCEAN__SCHEDULED_RESYNC_INTERVAL is not heeded: by its OCEAN__EVENT_LISTENER this process \
-             does not resync",
+            "OCEAN__SCHEDULED_RESYNC_INTERVAL is ignored: with its OCEAN__EVENT_LISTENER this process does \
+            not resync",
         );
         return None;
     }
@@ -226,7 +225,7 @@ fn http_port(check: &mut Check<'_>) -> Option<u16> {
         .ok()
 }
 
-/// Where to listen; without a setting at all addresses only if there is something to take from outside.
+/// Returns where to listen; by default, listens on all addresses only if requests come from outside.
 fn bind_address(check: &mut Check<'_>, setting: &Setting<String>, outside: bool) -> BindAddress {
     let default = if outside { BindAddress::Everywhere } else { BindAddress::Loopback };
     let Some(text) = check.value(setting) else { return default };
@@ -244,9 +243,10 @@ fn bind_address(check: &mut Check<'_>, setting: &Setting<String>, outside: bool)
     }
 }
 
-/// The names of this service: those of the addresses that others were told, and what is allowed besides.
+/// Returns the host names of this service: those of the addresses that others use, and the additionally
+/// allowed ones.
 fn names(check: &mut Check<'_>, setting: &Setting<Vec<String>>) -> KnownNames {
-    // Whether they are addresses is looked at where they are used.
+    // The code that uses them checks whether they are URLs.
     let addresses = ["base_url", "event_listener.app_host"];
     let tree = check.tree();
     let known = addresses.into_iter().filter_map(|path| {
@@ -256,7 +256,7 @@ fn names(check: &mut Check<'_>, setting: &Setting<Vec<String>>) -> KnownNames {
     let allowed = check.value(setting).unwrap_or_default();
     for name in &allowed {
         if name.is_empty() || name.contains([':', '/', '*', ' ']) {
-            let remedy = "use names of hosts without a port, as in `berth.example.com`";
+            let remedy = "use host names without a port, as in `berth.example.com`";
             check.issue(setting, format!("found `{name}`"), remedy);
         }
     }
@@ -463,7 +463,7 @@ mod tests {
         for (listener, setting, told) in [
             (r#"{"type":"SOMETIMES"}"#, "OCEAN__EVENT_LISTENER", "SOMETIMES"),
             (r#"{"type":"WEBHOOK"}"#, "OCEAN__EVENT_LISTENER__APP_HOST", "not set"),
-            (r#"{"type":"ONCE","should_resync":"no"}"#, "OCEAN__EVENT_LISTENER", "nothing is left"),
+            (r#"{"type":"ONCE","should_resync":"no"}"#, "OCEAN__EVENT_LISTENER", "nothing to do"),
             #[cfg(not(feature = "kafka"))]
             (r#"{"type":"KAFKA"}"#, "OCEAN__EVENT_LISTENER", "this build"),
         ] {

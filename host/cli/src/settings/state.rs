@@ -1,4 +1,4 @@
-//! Where Berth keeps its ledger: what Port holds, and who produced it.
+//! Where Berth keeps its ledger: what Port holds, and which unit produced it.
 
 use std::{
     fmt::Write as _,
@@ -17,23 +17,23 @@ use super::{
     values::{Finding, FromValue},
 };
 
-/// What switches the ledger off.
+/// The value that turns the ledger off.
 const OFF: &str = "none";
 
 /// The state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StateDir {
-    /// The integration's own below the user's state directory; none without a home directory. A run
-    /// that cannot use it goes on without.
+    /// The integration's own directory below the user's state directory; `None` without a home directory. A
+    /// run that cannot use it continues without a ledger.
     Default(Option<PathBuf>),
-    /// One that an operator names, and without which nothing runs.
+    /// A directory that the operator names. A run that cannot use it does not start.
     Given(PathBuf),
-    /// Switched off.
+    /// No ledger.
     Off,
 }
 
 impl StateDir {
-    /// Where it is, if there is one.
+    /// Returns its path, if there is one.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::Given(dir) | Self::Default(Some(dir)) => Some(dir),
@@ -42,23 +42,23 @@ impl StateDir {
     }
 }
 
-/// What is kept from one run to the next.
+/// What Berth keeps between runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) dir: StateDir,
-    /// After how long it is verified.
+    /// How long until the next full verification.
     pub(crate) verify_interval: Duration,
     /// What a directory of the command line is relative to.
     working_dir: PathBuf,
 }
 
 impl State {
-    /// The directory, for a command that was given this one, or none.
+    /// Returns the directory for a command with this directory, or none.
     pub(crate) fn dir(&self, given: Option<&Path>) -> StateDir {
         given.map_or_else(|| self.dir.clone(), |dir| given_dir(&self.working_dir, dir))
     }
 
-    /// The ledger in a directory.
+    /// Returns the ledger in a directory.
     pub(crate) fn ledger(&self, dir: PathBuf, access: Access) -> LedgerConfig {
         LedgerConfig { access, verify_interval: self.verify_interval, ..LedgerConfig::new(dir) }
     }
@@ -68,11 +68,11 @@ fn given_dir(working_dir: &Path, dir: &Path) -> StateDir {
     if dir == Path::new(OFF) { StateDir::Off } else { StateDir::Given(working_dir.join(dir)) }
 }
 
-/// A name for the directory of an integration that no other has: readable, and with a digest of
-/// everything that makes the integration another one.
+/// Returns a name for the directory of an integration that no other integration has: readable, with a digest
+/// of everything that identifies the integration.
 fn directory_of(port: &PortConfig) -> String {
     let parts = [&port.integration_type, &port.integration_identifier, port.base_url.as_str()];
-    // The parts cannot hold what parts them here.
+    // The parts cannot contain the separator.
     let digest = Sha256::digest(parts.join("\n"));
     let readable = format!("{}-{}", port.integration_type, port.integration_identifier);
     let readable: String = readable
@@ -95,7 +95,7 @@ pub(super) struct Table {
     state_verify_interval_hours: Setting<Hours>,
 }
 
-/// Whole hours, or none.
+/// Whole hours, zero or more.
 struct Hours(Duration);
 
 impl FromValue for Hours {
@@ -110,7 +110,7 @@ impl FromValue for Hours {
     }
 }
 
-/// Reads where the ledger is. By default that depends on what the integration is at Port.
+/// Reads where the ledger is. The default depends on the integration's identity at Port.
 pub(super) fn read(check: &mut Check<'_>, port: Option<&PortConfig>) -> Option<State> {
     let table: Table = check.table()?;
     let working_dir = check.environment().working_dir.clone();
@@ -197,8 +197,8 @@ mod tests {
         assert!(off(&[("OCEAN__STATE_DIR", "none")], None));
         assert!(off(&[("BERTH_STATE_DIR", "none"), ("OCEAN__STATE_DIR", "/ocean")], None));
         assert!(off(&[("BERTH_STATE_DIR", "/berth")], Some("none")));
-        assert!(!off(&[("BERTH_STATE_DIR", "none")], Some("./none")), "a directory of that name");
-        assert!(!off(&[("BERTH_STATE_DIR", "")], None), "empty is not set");
+        assert!(!off(&[("BERTH_STATE_DIR", "none")], Some("./none")), "a directory with that name");
+        assert!(!off(&[("BERTH_STATE_DIR", "")], None), "an empty value counts as not set");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::args::Args;
 
 const ARNS_EXAMPLE: &str = r#"["arn:aws:iam::111111111111:role/PortOceanReadRole","arn:aws:iam::222222222222:role/PortOceanReadRole"]"#;
 
-/// The documented command's variables.
+/// The variables of the documented command.
 pub(super) const SEED: &[(&str, &str)] = &[
     ("OCEAN__PORT__CLIENT_ID", "client"),
     ("OCEAN__PORT__CLIENT_SECRET", "hush-port"),
@@ -90,7 +90,7 @@ fn the_example_file_is_right() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/config/berth.toml");
     let dir = tempfile::tempdir().unwrap();
     let all = dir.path().join("all.toml");
-    // These name what must be there.
+    // These name files that must exist.
     let named = ["plugins = [", "plugin_keys = ["];
     let text_of_all = defaults::switched_on();
     let text_of_all = text_of_all
@@ -98,7 +98,7 @@ fn the_example_file_is_right() {
         .filter(|line| !named.iter().any(|name| line.starts_with(name)))
         .collect::<Vec<_>>();
     std::fs::write(&all, text_of_all.join("\n")).unwrap();
-    // As it is it holds the defaults, and also with everything that is commented out there it is right.
+    // The file holds the defaults, and is also valid with every commented setting enabled.
     let seed = [("OCEAN__PORT__CLIENT_ID", "client"), ("OCEAN__PORT__CLIENT_SECRET", "secret")];
     for (file, variables, roles) in [(file, &seed[..], 0), (all.to_str().unwrap(), &[][..], 2)] {
         let args = Args::parse_from(["berth", "--plugins", "/", "--config", file, "run"]);

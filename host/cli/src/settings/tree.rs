@@ -1,8 +1,8 @@
-//! Settings as a tree, merged from their sources, each value knowing where it came from.
+//! Settings as a tree, merged from their sources. Each value knows its source.
 //!
-//! The rules are those of the Ocean contract: variables begin with `OCEAN__`, levels are parted by
-//! `__`, names are case-insensitive; a value that is a JSON object is merged level by level, with
-//! a nested variable winning over it. The environment wins over `.env`, that over the file.
+//! The rules are those of the Ocean contract: variables begin with `OCEAN__`, `__` separates levels, and
+//! names are case-insensitive. A value that is a JSON object is merged level by level, and a nested variable
+//! wins over it. The environment wins over `.env`, which wins over the file.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{Environment, Issue, found, schema::Names};
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Origin {
     /// A variable of the environment.
@@ -31,13 +31,13 @@ pub(crate) enum Origin {
     File {
         /// Its path.
         name: String,
-        /// Whether it was found in the working directory, rather than named by somebody.
+        /// Whether the file was found in the working directory, not named explicitly.
         is_found: bool,
     },
 }
 
 impl Origin {
-    /// Whether the value is of a file that nobody named.
+    /// Returns whether the value is from a file that nobody named.
     pub(crate) fn is_found(&self) -> bool {
         match self {
             Self::Variable(_) => false,
@@ -47,14 +47,14 @@ impl Origin {
     }
 }
 
-/// A value and its origin.
+/// A value and its source.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Given {
     pub(crate) value: Value,
     pub(crate) origin: Origin,
 }
 
-/// Without the value, which may be a secret.
+/// Leaves out the value, which may be a secret.
 impl fmt::Debug for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Given").field("origin", &self.origin).finish_non_exhaustive()
@@ -62,7 +62,7 @@ impl fmt::Debug for Given {
 }
 
 impl Given {
-    /// The value, if it is something.
+    /// Returns the value, if it is not empty.
     pub(crate) fn value(&self) -> Option<&Value> {
         match &self.value {
             Value::Null => None,
@@ -76,18 +76,18 @@ impl Given {
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     settings: BTreeMap<String, Given>,
-    /// Variables that begin with `BERTH_` and set nothing here.
+    /// Variables that begin with `BERTH_` and are not settings.
     others: Vec<(String, Origin)>,
     /// The files that were read.
     files: Vec<PathBuf>,
 }
 
-/// How the variables of Ocean begin.
+/// The prefix of Ocean's variables.
 pub(super) const OCEAN: &str = "OCEAN__";
-/// How the variables that only Berth has begin.
+/// The prefix of the variables that only Berth has.
 pub(super) const BERTH: &str = "BERTH_";
 
-/// The settings file and `.env`. Neither need be there.
+/// Returns the settings file and `.env`. They need not exist.
 pub(super) fn files(file: Option<&Path>, environment: &Environment) -> [PathBuf; 2] {
     let base = &environment.working_dir;
     [base.join(file.unwrap_or(Path::new("berth.toml"))), base.join(".env")]
@@ -117,27 +117,27 @@ impl Tree {
         tree
     }
 
-    /// The files that settings come from.
+    /// Returns the files that settings come from.
     pub(crate) fn files(&self) -> &[PathBuf] {
         &self.files
     }
 
-    /// The value at a path, if it is set to something.
+    /// Returns the value at a path, if it is set and not empty.
     pub(crate) fn get(&self, path: &str) -> Option<&Value> {
         self.settings.get(path)?.value()
     }
 
-    /// The value at a path and its origin, if it is set at all, even to nothing.
+    /// Returns the value at a path and its source, if it is set, even if it is empty.
     pub(crate) fn given(&self, path: &str) -> Option<&Given> {
         self.settings.get(path)
     }
 
-    /// Everything that is set, by path.
+    /// Returns everything that is set, by path.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Given)> {
         self.settings.iter().map(|(path, given)| (path.as_str(), given))
     }
 
-    /// Variables that begin with `BERTH_` and set nothing here.
+    /// Returns the variables that begin with `BERTH_` and are not settings.
     pub(crate) fn other_variables(&self) -> &[(String, Origin)] {
         &self.others
     }
@@ -182,7 +182,7 @@ impl Tree {
             };
             self.add(names, path.join("."), value, &origin(name.to_owned()));
         }
-        // One that is empty is not set.
+        // An empty one counts as not set.
         for (path, name, text) in own.into_iter().filter(|(_, _, text)| !text.trim().is_empty()) {
             self.add(names, path.to_owned(), Value::String(text.to_owned()), &origin(name.to_owned()));
         }
@@ -190,7 +190,7 @@ impl Tree {
 
     fn add(&mut self, names: &Names, path: String, value: Value, origin: &Origin) {
         match value {
-            // Below a setting there are none: the keys of a map are the operator's.
+            // There are no settings below a setting: the keys of a map are the operator's.
             Value::Object(members) if !names.settings.contains(&path) => {
                 for (key, value) in members {
                     let key = snake_case(&key);
@@ -203,11 +203,11 @@ impl Tree {
     }
 }
 
-/// Reads a file. One that was named must be there, and is whose it may be.
+/// Reads a file. A file that is named must exist, and may have any owner.
 fn read(path: &Path, is_named: bool, issues: &mut Vec<Issue>) -> Option<String> {
     let outcome = if is_named {
         std::fs::read_to_string(path).map(Some).map_err(|error| {
-            (format!("the file cannot be read: {error}"), "check the path given with --config".to_owned())
+            (format!("cannot read the file: {error}"), "check the path given with --config".to_owned())
         })
     } else {
         found::read(path)
@@ -218,7 +218,7 @@ fn read(path: &Path, is_named: bool, issues: &mut Vec<Issue>) -> Option<String> 
     })
 }
 
-/// What is wrong with a file, and where. The error itself would show the line, which may hold a secret.
+/// Describes a syntax error and its place. The original error shows the line, which may hold a secret.
 fn syntax_error(error: &toml::de::Error, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
@@ -226,7 +226,7 @@ fn syntax_error(error: &toml::de::Error, text: &str) -> String {
     format!("line {line}, column {column}: {}", error.message())
 }
 
-/// `accountRoleArns` → `account_role_arns`; what is `snake_case` already stays.
+/// Converts `accountRoleArns` to `account_role_arns`; keeps `snake_case`.
 fn snake_case(key: &str) -> String {
     let mut out = String::with_capacity(key.len() + 4);
     for (index, c) in key.chars().enumerate() {
@@ -238,7 +238,7 @@ fn snake_case(key: &str) -> String {
     out
 }
 
-/// `NAME=value`, with `export`, quotes and comments as dotenv files have them.
+/// Parses `NAME=value`, with `export`, quotes and comments as in dotenv files.
 fn dotenv_line(line: &str) -> Option<(String, String)> {
     let line = line.trim();
     let line = line.strip_prefix("export ").unwrap_or(line);
@@ -334,13 +334,13 @@ mod tests {
             issues[0].setting.ends_with("berth.toml") && issues[0].problem.contains("line 1"),
             "{issues:?}"
         );
-        // The line itself is not shown: what is wrong with it may be next to a secret.
+        // The message leaves out the line, which may hold a secret.
         let cut = "[port]\nclient_id = 'id'\nclient_secret = \"hush\n";
         std::fs::write(dir.path().join("berth.toml"), cut).unwrap();
         Tree::load(super::super::names(), None, &environment, &mut issues);
         let problem = issues.pop().unwrap().problem;
         assert!(problem.contains("line 3, column ") && !problem.contains("hush"), "{problem}");
         Tree::load(super::super::names(), Some(Path::new("nope.toml")), &environment, &mut issues);
-        assert!(issues[1].problem.contains("cannot be read"), "{issues:?}");
+        assert!(issues[1].problem.contains("cannot read"), "{issues:?}");
     }
 }

@@ -1,5 +1,4 @@
-//! Settings that do not exist: an error in a file, a warning for a variable, each with the name that is probably
-//! meant.
+//! Unknown settings: an error in a file, a warning for a variable, each with a suggestion.
 
 use strsim::damerau_levenshtein;
 
@@ -9,8 +8,8 @@ use super::{
     tree::{BERTH, Origin, Tree},
 };
 
-/// Settings of Ocean that Berth has no use for, and groups of them, which end with a dot. Helm values and older
-/// releases set them, so they give no warning.
+/// Settings of Ocean that Berth does not use, and groups of them, which end with a dot. Helm values and older
+/// releases set them, so they cause no warning.
 const OF_OCEAN: &[&str] = &[
     "actions_processor.",
     "caching_storage_mode",
@@ -34,7 +33,7 @@ const OF_OCEAN: &[&str] = &[
     "yield_items_to_parse_batch_size",
 ];
 
-/// Variables of Berth that are no settings, or that hold a list in another form than the setting does.
+/// Variables of Berth that are not settings, or that hold a list in another form than the setting.
 const OTHER_VARIABLES: &[&str] = &[
     "BERTH_BUNDLED_PLUGINS",
     "BERTH_LOG_FORMAT",
@@ -44,23 +43,23 @@ const OTHER_VARIABLES: &[&str] = &[
     "BERTH_REGISTRY_REALM",
 ];
 
-/// How the variables of the tests and of the benchmark begin, which whoever works on Berth may have set.
+/// The prefixes of the variables of the tests and of the benchmark, which developers of Berth may have set.
 const OF_TESTS: &[&str] = &["BERTH_BENCH_", "BERTH_TEST_"];
 
-/// Refuses unknown settings in files, and warns about unknown variables.
+/// Rejects unknown settings in files, and warns about unknown variables.
 pub(super) fn check(check: &mut Check<'_>) {
     let tree = check.tree();
     for (path, given) in tree.iter().filter(|(path, _)| !names().settings.contains(*path)) {
         match &given.origin {
             Origin::File { .. } => {
                 let remedy = match near_setting(path) {
-                    _ if is_of_ocean(path) => "remove it: Berth has no use for this setting of Ocean".into(),
+                    _ if is_of_ocean(path) => "remove it: Berth does not use this setting of Ocean".into(),
                     Some(near) => format!("did you mean `{near}`?"),
                     None => {
                         "remove it; the example file (examples/config/berth.toml) shows all settings".into()
                     }
                 };
-                check.issue_at(path, "there is no such setting", remedy);
+                check.issue_at(path, "unknown setting", remedy);
             }
             _ if is_of_ocean(path) || given.value().is_none() => {}
             Origin::Variable(name) => note(check, path, name, ""),
@@ -79,7 +78,7 @@ pub(super) fn check(check: &mut Check<'_>) {
             _ => String::new(),
         };
         let near = near_variable(name).map_or_else(String::new, |near| format!("; did you mean {near}?"));
-        check.note(format!("{name}{place} is ignored: there is no such setting{near}"));
+        check.note(format!("{name}{place} is ignored: unknown setting{near}"));
     }
 }
 
@@ -89,14 +88,14 @@ fn note(check: &mut Check<'_>, path: &str, name: &str, place: &str) {
         names().settings.iter().any(|setting| setting.starts_with(&inside))
     };
     if path == "event_listener" {
-        // An error, which the listener's section gives.
+        // The listener's section reports this error.
         return;
     }
     if is_table(path) {
-        check.note(format!("{name}{place} is ignored: it is not a JSON object, and holds no setting itself"));
+        check.note(format!("{name}{place} is ignored: it is not a JSON object, and it is not a setting"));
         return;
     }
-    // What stands below a setting may be part of a secret.
+    // The text below a setting may be part of a secret.
     let outer = path.match_indices('.').map(|(dot, _)| &path[..dot]);
     let shown = outer.into_iter().find(|outer| names().settings.contains(*outer)).unwrap_or(path);
     let own = variable(path);
@@ -105,13 +104,13 @@ fn note(check: &mut Check<'_>, path: &str, name: &str, place: &str) {
     let near = near_setting(path).filter(|_| shown == path).map(variable);
     let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
     check.note(if shown == path {
-        format!("{own}{place} is ignored: there is no such setting{near}")
+        format!("{own}{place} is ignored: unknown setting{near}")
     } else {
-        format!("what is given below {} is ignored: it is one setting", variable(shown))
+        format!("the values below {} are ignored: it is a single setting", variable(shown))
     });
 }
 
-/// The unknown variable that probably means this setting.
+/// Returns the unknown variable that probably means this setting.
 pub(super) fn meant(tree: &Tree, setting: &str) -> Option<String> {
     let unknown = tree.iter().filter(|(path, given)| {
         !matches!(given.origin, Origin::File { .. })
@@ -128,8 +127,8 @@ fn is_of_ocean(path: &str) -> bool {
         .any(|known| path == known.trim_end_matches('.') || known.ends_with('.') && path.starts_with(known))
 }
 
-/// Whether Kubernetes has set a variable, as it does for each service of the namespace: a service `berth` gives
-/// `BERTH_SERVICE_HOST`, `BERTH_PORT_8000_TCP` and others.
+/// Returns whether Kubernetes has set a variable, as it does for each service of the namespace: a service
+/// `berth` sets `BERTH_SERVICE_HOST`, `BERTH_PORT_8000_TCP` and others.
 fn is_of_kubernetes(name: &str, is_set: impl Fn(&str) -> bool) -> bool {
     ["_SERVICE_", "_PORT"].iter().any(|part| {
         let mut services = name.match_indices(part).map(|(end, _)| &name[..end]);
@@ -137,14 +136,14 @@ fn is_of_kubernetes(name: &str, is_set: impl Fn(&str) -> bool) -> bool {
     })
 }
 
-/// The setting that is probably meant: one of this name in another table, or one whose name differs by a few
-/// letters.
+/// Returns the setting that is probably meant: one with this name in another table, or one whose name differs
+/// by a few letters.
 fn near_setting(unknown: &str) -> Option<&'static str> {
     nearest(unknown, names().settings.iter().map(String::as_str))
 }
 
-/// The variable that is probably meant: that of a setting which has only the other form, or one that differs by a
-/// few letters.
+/// Returns the variable that is probably meant: that of a setting that has only the other form, or one that
+/// differs by a few letters.
 fn near_variable(unknown: &str) -> Option<String> {
     let path = unknown.strip_prefix(BERTH)?.to_lowercase();
     if let Some(setting) = names().settings.get(&path.replace("__", ".")) {
@@ -180,7 +179,7 @@ mod tests {
         settings::{Environment, Settings},
     };
 
-    /// The warnings that variables give.
+    /// Returns the warnings about variables.
     fn notes(variables: &[(&str, &str)]) -> Vec<String> {
         let seed = [("OCEAN__PORT__CLIENT_ID", "client"), ("OCEAN__PORT__CLIENT_SECRET", "secret")];
         let args = Args::parse_from(["berth", "--plugins", "/", "sync"]);
@@ -206,17 +205,11 @@ mod tests {
             ("BERTH_STATUSPAGE", "OCEAN__STATUS_PAGE"),
         ] {
             let notes = notes(&[(unknown, "hush")]);
-            assert_eq!(
-                notes,
-                [format!("{unknown} is ignored: there is no such setting; did you mean {near}?")]
-            );
+            assert_eq!(notes, [format!("{unknown} is ignored: unknown setting; did you mean {near}?")]);
         }
         for unknown in ["OCEAN__WHATEVER", "OCEAN__INTEGRATION__CONFIG__ORGANIZATION_ROLE", "BERTH_WHATEVER"]
         {
-            assert_eq!(
-                notes(&[(unknown, "hush")]),
-                [format!("{unknown} is ignored: there is no such setting")]
-            );
+            assert_eq!(notes(&[(unknown, "hush")]), [format!("{unknown} is ignored: unknown setting")]);
         }
     }
 
@@ -230,10 +223,10 @@ mod tests {
         assert_eq!(
             notes,
             [
-                "what is given below OCEAN__CLIENT_TIMEOUT is ignored: it is one setting",
-                "OCEAN__INTEGRATION__CONFIG__EXTERNALID (in OCEAN__INTEGRATION__CONFIG) is ignored: there is no \
-                 such setting; did you mean OCEAN__INTEGRATION__CONFIG__EXTERNAL_ID?",
-                "OCEAN__METRICS is ignored: it is not a JSON object, and holds no setting itself",
+                "the values below OCEAN__CLIENT_TIMEOUT are ignored: it is a single setting",
+                "OCEAN__INTEGRATION__CONFIG__EXTERNALID (in OCEAN__INTEGRATION__CONFIG) is ignored: unknown \
+                setting; did you mean OCEAN__INTEGRATION__CONFIG__EXTERNAL_ID?",
+                "OCEAN__METRICS is ignored: it is not a JSON object, and it is not a setting",
             ]
         );
     }
@@ -259,7 +252,7 @@ mod tests {
             ("BERTH_STATE_DIR", "none"),
         ]);
         assert!(notes.is_empty(), "{notes:?}");
-        // A port without a service is somebody's mistake.
+        // A port without a service is a mistake of the user.
         assert_eq!(self::notes(&[("BERTH_PORT", "8000")]).len(), 1);
     }
 
@@ -282,7 +275,7 @@ mod tests {
         assert_eq!(issues.len(), 3, "{issues:?}");
         assert!(remedies[0].contains("`integration.config.external_id`"), "{issues:?}");
         assert!(remedies[1].contains("of Ocean") && remedies[2].contains("examples/config"), "{issues:?}");
-        // What is missing is named together with what was probably meant.
+        // A missing setting is reported together with what was probably meant.
         let issues = load(&seed[1..]).unwrap_err();
         let missing = issues.iter().find(|issue| issue.setting == "OCEAN__PORT__CLIENT_ID").unwrap();
         assert!(missing.problem.contains("`OCEAN__PORT__CLIENTID` is set"), "{issues:?}");

@@ -1,4 +1,4 @@
-//! The values that settings have: how each is written, and what to do about one that is wrong.
+//! The types of settings' values: how each is written, and the remedy for a wrong one.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
 
-/// What is wrong with a value, and what to do. Never holds a secret.
+/// What is wrong with a value, and the remedy. Never holds a secret.
 #[derive(Debug)]
 pub(super) struct Finding {
     pub(super) problem: String,
@@ -25,10 +25,10 @@ impl Finding {
 
 /// A value of a setting.
 pub(super) trait FromValue: Sized {
-    /// Reads it; `example` is a right one.
+    /// Reads the value; `example` is a valid one.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong with it.
     fn from_value(value: &Value, example: &str) -> Result<Self, Finding>;
 }
 
@@ -55,7 +55,7 @@ impl FromValue for PathBuf {
     }
 }
 
-/// Booleans as Ocean takes them.
+/// Booleans in Ocean's notation.
 impl FromValue for bool {
     fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
         let text = String::from_value(value, example)?;
@@ -67,7 +67,7 @@ impl FromValue for bool {
     }
 }
 
-/// As it is written: the section reads it.
+/// The value as it is written; the section reads it.
 pub(super) struct Raw(pub(super) Value);
 
 impl FromValue for Raw {
@@ -97,7 +97,7 @@ impl FromValue for Seconds {
     }
 }
 
-/// Seconds, which may have a fraction, and be none at all.
+/// Seconds, which may have a fraction and may be zero.
 pub(super) struct Fraction(pub(super) Duration);
 
 impl FromValue for Fraction {
@@ -125,21 +125,21 @@ impl FromValue for Time {
     }
 }
 
-/// The address of an HTTP server.
+/// The URL of an HTTP server.
 impl FromValue for Url {
     fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
         let text = String::from_value(value, example)?;
         match Self::parse(&text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
             _ => Err(Finding::new(
-                format!("found `{text}`, which is not an http(s) address"),
+                format!("found `{text}`, which is not an http(s) URL"),
                 format!("use one such as `{example}`"),
             )),
         }
     }
 }
 
-/// A list of texts: as such, as JSON in a text, or with commas between them.
+/// A list of texts: an array, JSON in a text, or comma-separated.
 impl FromValue for Vec<String> {
     fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
         let of_array = |items: &[Value]| {
@@ -173,14 +173,14 @@ impl FromValue for Paths {
     }
 }
 
-/// One of some words.
+/// One of a set of words.
 pub(super) struct OneOf<T>(pub(super) T);
 
 /// Values that are words.
 pub(super) trait Words: Copy + 'static {
-    /// Each word, and what it means.
+    /// Each word and its value.
     const WORDS: &'static [(&'static str, Self)];
-    /// Whether capitals and small letters are the same.
+    /// Whether the case of letters is ignored.
     const ANY_CASE: bool = false;
 }
 
@@ -200,7 +200,7 @@ impl<T: Words> FromValue for OneOf<T> {
     }
 }
 
-/// Whether a value holds nothing, however that is spelled: no text, `[]`, `[""]`, `null`, `,`.
+/// Returns whether a value is empty, however it is written: no text, `[]`, `[""]`, `null`, `,`.
 pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -216,7 +216,7 @@ pub(super) fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// What stands between commas.
+/// Splits a comma-separated list.
 pub(super) fn split(list: &str) -> Vec<String> {
     list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect()
 }

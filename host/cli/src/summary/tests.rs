@@ -64,18 +64,18 @@ fn kept(keeps: impl IntoIterator<Item = Keep>) -> Deletion {
     Deletion { kept: kept.collect(), ..Deletion::default() }
 }
 
-/// What stands below the table.
+/// Returns the text below the table.
 fn below(report: &Report, after: RemovalAfter) -> String {
     let text = render(report, after);
     let (_, below) = text.split_once("┘\n").unwrap();
-    // What has no spaces to break at may be longer.
+    // A line without spaces to break at may be longer.
     for line in below.lines().filter(|line| line.chars().count() > 80) {
         assert!(line.contains("arn:") || line.contains(" units complete in "), "too long: {line}");
     }
     below.to_owned()
 }
 
-/// A text without its line breaks.
+/// Joins the lines of a text.
 fn prose(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -132,7 +132,7 @@ fn a_removed_account_that_nobody_counts() {
     let never = report(Outcome::DeletionsHeldBack, kept([removed(scope.clone(), Some(9))]));
     let text = below(&never, RemovalAfter::Never);
     assert!(prose(&text).contains("`removal_after` is `never`"), "{text}");
-    // A plan that counts itself is not remembered.
+    // A dry run does not count towards removal.
     let mut planned = report(Outcome::DeletionsHeldBack, kept([removed(scope, Some(1))]));
     planned.dry_run = true;
     let text = below(&planned, RemovalAfter::Resyncs(2));
@@ -233,7 +233,7 @@ fn a_plan_names_what_it_changes_takes_over_and_deletes() {
 #[test]
 fn a_plan_that_does_not_fit_any_more() {
     let lines: Vec<String> =
-        (0..25).map(|n| format!("ec2Volume/vol-{n}: it would not be deleted any more")).collect();
+        (0..25).map(|n| format!("ec2Volume/vol-{n}: it would no longer be deleted")).collect();
     let text = differences("plan.json", &lines);
     assert_eq!(text.matches("vol-").count(), SHOWN);
     assert!(text.contains("… and 5 more, 25 in all") && text.contains("nothing was changed"), "{text}");

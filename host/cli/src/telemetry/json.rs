@@ -1,5 +1,5 @@
-//! The log as JSON, one object a line, flat, so that a log store can find lines by account, region
-//! and kind whatever the host was at.
+//! The log as JSON, one flat object per line, so that a log store can find lines by account, region and kind
+//! in every part of the host.
 
 use std::fmt;
 
@@ -17,12 +17,11 @@ use tracing_subscriber::{
     registry::{LookupSpan, Scope},
 };
 
-/// Members that every line has. What an event or a span calls so gets a `field_` before it.
+/// Members that every line has. An event's or span's field with such a name gets the prefix `field_`.
 const OWN: [&str; 5] = ["timestamp", "level", "target", "message", "span"];
 
-/// `timestamp`, `level`, `target`, `message`; where the line was written inside a span, its name
-/// (`span`) and the fields of all spans around it (`account`, `region`, `kind`, …); then the line's own
-/// fields.
+/// Writes `timestamp`, `level`, `target`, `message`; inside a span, its name (`span`) and the fields of all
+/// spans around the line (`account`, `region`, `kind`, …); then the line's own fields.
 pub(super) struct JsonLines;
 
 impl<S> FormatEvent<S, JsonFields> for JsonLines
@@ -61,7 +60,7 @@ struct Line(Map<String, Value>);
 
 impl Line {
     fn add(&mut self, name: &str, value: Value) {
-        // Names of keywords are written as raw identifiers.
+        // Names that are keywords are raw identifiers.
         let name = name.strip_prefix("r#").unwrap_or(name);
         let name = if OWN.contains(&name) { format!("field_{name}") } else { name.to_owned() };
         self.0.insert(name, value);

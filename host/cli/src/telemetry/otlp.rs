@@ -1,5 +1,5 @@
-//! What is exported to an OpenTelemetry collector. It is on only where the standard variables name an endpoint
-//! (`OTEL_EXPORTER_OTLP_ENDPOINT`, or one for traces or metrics alone).
+//! The export to an OpenTelemetry collector. It is on only if the standard variables name an endpoint
+//! (`OTEL_EXPORTER_OTLP_ENDPOINT`, or the one for traces or metrics).
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use berth_service::telemetry::OtlpConfig;
 
 use crate::settings::Environment;
 
-/// What the environment asks for; `None`: nothing.
+/// Returns the export that the environment configures; `None` for no export.
 ///
 /// # Errors
-/// A [`Problem`] when it asks for what there is not.
+/// A [`Problem`] if the environment asks for an unsupported protocol.
 pub(super) fn config(environment: &Environment) -> Result<Option<OtlpConfig>, Problem> {
     const ALL: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
     let is = |name: &str, value: &str| {

@@ -1,17 +1,17 @@
-//! Resources of a fixture with one change each.
+//! Creates resources of a fixture with one change each.
 
 use serde_json::{Map, Value, json};
 
-/// Members deeper than this are passed on as they are, and would only cost time.
+/// Members deeper than this are passed on unchanged, and would only cost time.
 pub(super) const DEPTH: usize = 5;
 
-/// A resource of a fixture, changed.
+/// A changed resource of a fixture.
 pub(super) struct Variant {
     /// Which resource, and what was changed.
     pub(super) at: String,
     /// The position of the resource in the fixture.
     pub(super) of: usize,
-    /// Whether a member was taken out.
+    /// Whether a member was removed.
     pub(super) is_missing: bool,
     pub(super) resource: Value,
 }
@@ -19,8 +19,8 @@ pub(super) struct Variant {
 /// A text that is hard to write: a zero, quotes, a backslash, and a character of four bytes.
 const HARD_TEXT: &str = "\u{0}\"\\\u{10ffff}";
 
-/// What AWS may send as well: each member in turn missing or null, each text hard to write, and a
-/// member more.
+/// Returns what AWS may also send: each member in turn missing or null, each text hard to write, and one more
+/// member.
 pub(super) fn variants(index: usize, resource: &Value) -> Vec<Variant> {
     let mut found = Vec::new();
     let changed = |at, resource| Variant { at, of: index, is_missing: false, resource };
@@ -50,7 +50,7 @@ pub(super) fn variants(index: usize, resource: &Value) -> Vec<Variant> {
     found
 }
 
-/// What AWS does not send: each member in turn of another type.
+/// Returns what AWS does not send: each member in turn with another type.
 pub(super) fn odd_variants(index: usize, resource: &Value) -> Vec<Variant> {
     let odd = [
         ("with a text", json!(HARD_TEXT)),
@@ -70,7 +70,8 @@ pub(super) fn odd_variants(index: usize, resource: &Value) -> Vec<Variant> {
     places.flat_map(of_place).collect()
 }
 
-/// Whether a place is a part of the resource itself (`item`, `steps`, `parents`), which is never null.
+/// Returns whether a place is a part of the resource itself (`item`, `steps`, `parents`), which is never
+/// null.
 fn is_part(place: &str) -> bool {
     place.matches('/').count() == 1
 }
@@ -79,13 +80,13 @@ fn told(index: usize, place: &str, how: &str) -> String {
     format!("resource {index}, `{}` {how}", place.trim_start_matches('/').replace('/', "."))
 }
 
-/// The members that two objects do not share.
+/// Returns the members that two objects do not share.
 pub(super) fn members_that_differ(one: &Value, other: &Value) -> Vec<String> {
     let names = [one, other].into_iter().filter_map(Value::as_object).flat_map(Map::keys);
     names.filter(|name| one.get(name.as_str()) != other.get(name.as_str())).cloned().collect()
 }
 
-/// The members of all objects in a value, as JSON pointers.
+/// Returns the members of all objects in a value, as JSON pointers.
 pub(super) fn members(value: &Value) -> Vec<String> {
     fn collect(value: &Value, place: &str, found: &mut Vec<String>) {
         if place.matches('/').count() == DEPTH {

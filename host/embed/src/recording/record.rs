@@ -1,4 +1,4 @@
-//! A source that writes down what another one answers.
+//! A source that records another one's responses.
 
 use std::{
     collections::BTreeMap,
@@ -22,15 +22,15 @@ use serde_json::value::RawValue;
 
 use super::{End, FORMAT, INDEX, Index, Line, RecordedAccount, RecordingError, Regions, file_error, file_of};
 
-/// Passes everything on as it is, and keeps a copy.
+/// Passes everything on unchanged, and keeps a copy.
 ///
-/// A copy that cannot be written never disturbs the run; [`problem`](Self::problem) tells.
+/// A copy that cannot be written never disturbs the run; [`problem`](Self::problem) reports it.
 pub struct RecordingSource {
     source: Arc<dyn Source>,
     keeper: Arc<Keeper>,
 }
 
-/// What writes.
+/// Writes the recording.
 struct Keeper {
     directory: PathBuf,
     accounts: Mutex<BTreeMap<AccountId, RecordedAccount>>,
@@ -39,10 +39,10 @@ struct Keeper {
 }
 
 impl RecordingSource {
-    /// Records `source` into a directory, which is created.
+    /// Records `source` in a directory, which is created.
     ///
     /// # Errors
-    /// [`RecordingError`] when the directory cannot be written to, or is not empty.
+    /// [`RecordingError`] if the directory cannot be written to, or is not empty.
     pub fn new(source: Arc<dyn Source>, directory: &Path) -> Result<Self, RecordingError> {
         create_directory(directory).map_err(file_error(directory))?;
         let mut entries = fs::read_dir(directory).map_err(file_error(directory))?;
@@ -55,17 +55,17 @@ impl RecordingSource {
             redacted: AtomicU64::new(0),
             problem: Mutex::default(),
         };
-        // Shows at once whether it can be written.
+        // Fails early if the directory cannot be written to.
         keeper.write_index()?;
         Ok(Self { source, keeper: Arc::new(keeper) })
     }
 
-    /// How many values were replaced so far because they look like secrets.
+    /// Returns how many values were replaced so far because they look like secrets.
     pub fn redacted(&self) -> u64 {
         self.keeper.redacted.load(Ordering::Relaxed)
     }
 
-    /// Why the recording is not whole, if it is not.
+    /// Returns why the recording is incomplete, if it is.
     pub fn problem(&self) -> Option<Problem> {
         self.keeper.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -95,16 +95,16 @@ impl Keeper {
         create_file(&path).and_then(|mut file| file.write_all(&json)).map_err(file_error(&path))
     }
 
-    /// Keeps the first thing that went wrong.
+    /// Keeps the first error.
     fn note(&self, outcome: Result<(), RecordingError>) {
         let Err(error) = outcome else { return };
         let problem = Problem::from_error(ProblemCode::RecordingUnusable, &error)
             .remedy("free space there, and record again");
-        tracing::warn!(%problem, "the recording is not whole");
+        tracing::warn!(%problem, "the recording is incomplete");
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(problem);
     }
 
-    /// A page as it is written: with what looks like a secret replaced.
+    /// Returns a page for the file, with values that look like secrets replaced.
     fn page(&self, page: &RawPage) -> Result<Line, serde_json::Error> {
         let (resources, redacted) = redact::recording(&page.resources)?;
         self.redacted.fetch_add(redacted, Ordering::Relaxed);
@@ -118,7 +118,7 @@ impl Keeper {
     }
 }
 
-/// Creates a directory that only its owner reads: a recording is an inventory of the accounts.
+/// Creates a directory that only its owner can read: a recording is an inventory of the accounts.
 fn create_directory(path: &Path) -> std::io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
@@ -126,7 +126,7 @@ fn create_directory(path: &Path) -> std::io::Result<()> {
     builder.recursive(true).create(path)
 }
 
-/// Creates a file that only its owner reads.
+/// Creates a file that only its owner can read.
 fn create_file(path: &Path) -> std::io::Result<fs::File> {
     let mut options = fs::OpenOptions::new();
     #[cfg(unix)]
@@ -138,7 +138,7 @@ fn create_file(path: &Path) -> std::io::Result<fs::File> {
 struct UnitFile {
     keeper: Arc<Keeper>,
     path: PathBuf,
-    /// `None` once it failed.
+    /// `None` after an error.
     file: Option<BufWriter<fs::File>>,
 }
 
@@ -235,7 +235,7 @@ struct RecordedReader {
 impl ResourceReader for RecordedReader {
     fn fetch(&self, request: FetchRequest) -> BoxStream<'static, Result<RawPage, FetchError>> {
         if request.fresh {
-            // A second look may read less than the first, which is the one that is replayed.
+            // A second listing may read less than the first one, which is the one to replay.
             return self.reader.fetch(request);
         }
         let file = UnitFile::create(Arc::clone(&self.keeper), &request);

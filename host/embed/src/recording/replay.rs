@@ -1,4 +1,4 @@
-//! A source that answers from a recording.
+//! A source that replays a recording.
 
 use std::{
     fs,
@@ -17,8 +17,8 @@ use serde_json::value::RawValue;
 
 use super::{End, FORMAT, INDEX, Index, Line, RecordingError, Regions, file_error, file_of};
 
-/// Answers what was recorded, and nothing else. What is asked for and was not recorded fails its
-/// unit, and so protects what the unit might own.
+/// Returns only what was recorded. A read that was not recorded fails its unit, and so protects the unit's
+/// entities.
 #[derive(Debug)]
 pub struct ReplaySource {
     directory: PathBuf,
@@ -29,7 +29,7 @@ impl ReplaySource {
     /// Opens a recording.
     ///
     /// # Errors
-    /// [`RecordingError`] when the directory holds none, or one of a newer Berth.
+    /// [`RecordingError`] if the directory holds no recording, or one of a newer Berth.
     pub fn open(directory: &Path) -> Result<Self, RecordingError> {
         let path = directory.join(INDEX);
         let json = fs::read(&path).map_err(file_error(&path))?;
@@ -37,7 +37,7 @@ impl ReplaySource {
             path: path.clone(),
             reason: error.to_string(),
         };
-        // The format first: the rest of a newer one may look like nothing known.
+        // The format first: the rest of a newer recording may have an unknown form.
         #[derive(serde::Deserialize)]
         struct Head {
             format: u32,
@@ -50,7 +50,7 @@ impl ReplaySource {
         Ok(Self { directory: directory.to_owned(), index })
     }
 
-    /// How many values were replaced in it because they look like secrets.
+    /// Returns how many values were replaced in it because they look like secrets.
     pub fn redacted(&self) -> u64 {
         self.index.redacted
     }
@@ -63,12 +63,12 @@ struct UnitPages {
 }
 
 impl UnitPages {
-    /// The next page; `None` at the recorded end.
+    /// Returns the next page; `None` at the recorded end.
     fn next(&mut self) -> Result<Option<RawPage>, FetchError> {
         let broken = |reason: String| {
             let problem = Problem::new(
                 ProblemCode::RecordingUnusable,
-                format!("{} is not understood: {reason}", self.path.display()),
+                format!("cannot parse {}: {reason}", self.path.display()),
             );
             FetchError::Failed(problem.remedy("the recording is damaged: record again"))
         };
@@ -126,7 +126,7 @@ impl SourceSession for ReplaySource {
                 ProblemCode::RecordingUnusable,
                 format!("the regions of account {} were not recorded", account.id),
             )
-            .remedy("record again with the mapping of now")),
+            .remedy("record again with the current mapping")),
         }
     }
 
@@ -154,7 +154,7 @@ impl ResourceReader for Pages {
                     ProblemCode::RecordingUnusable,
                     format!("{} was not recorded: {}: {error}", request.kind.kind, path.display()),
                 );
-                let problem = problem.remedy("record again with the mapping and the options of now");
+                let problem = problem.remedy("record again with the current mapping and options");
                 return stream::iter([Err(FetchError::Failed(problem))]).boxed();
             }
         };

@@ -1,4 +1,4 @@
-//! The bundled plugins on their fixtures: what every plugin promises, and what its golden files say.
+//! The bundled plugins on their fixtures: the guarantees of every plugin, and the golden files.
 
 use std::{collections::BTreeMap, env, fs, sync::Arc};
 
@@ -21,7 +21,7 @@ struct Case {
     context: Option<MapContext>,
 }
 
-/// What came of a case.
+/// The result of a case.
 struct Checked {
     plugin: String,
     complaints: Vec<String>,
@@ -29,7 +29,7 @@ struct Checked {
     entities: usize,
 }
 
-/// Places that a fixture is mapped in, beside the usual one.
+/// Returns the places to map a fixture in, in addition to the usual one.
 fn other_places(plugin: &str) -> Vec<MapContext> {
     match plugin {
         // The execution names its pipeline by an ARN of its own partition.
@@ -84,7 +84,7 @@ async fn check(case: Case, engine: Arc<Engine>) -> Checked {
     }
 }
 
-/// Compares what a fixture becomes with its golden file, or accepts it.
+/// Compares the output for a fixture with its golden file, or accepts it.
 fn compare(plugin: &str, fixture: &str, made: &Value) -> Vec<String> {
     let file = plugins().join(plugin).join("golden").join(format!("{fixture}.json"));
     if env::var_os("BERTH_BLESS").is_some() {
@@ -92,12 +92,10 @@ fn compare(plugin: &str, fixture: &str, made: &Value) -> Vec<String> {
         fs::write(&file, format!("{made:#}\n")).unwrap();
     }
     let Ok(golden) = fs::read(&file) else {
-        return vec![format!(
-            "there is no golden file; look at what it becomes and set BERTH_BLESS=1: {made:#}"
-        )];
+        return vec![format!("there is no golden file; review the output and set BERTH_BLESS=1: {made:#}")];
     };
     let golden: Value = serde_json::from_slice(&golden).unwrap();
-    assert!(golden["documents"].is_array(), "{} says nothing of documents", file.display());
+    assert!(golden["documents"].is_array(), "{} has no documents", file.display());
     let differences = Conformance::differences(&golden, made);
     differences.into_iter().map(|difference| format!("differs from its golden file: {difference}")).collect()
 }
@@ -122,11 +120,12 @@ async fn the_bundled_plugins_keep_what_every_plugin_promises() {
         complaints.extend(found);
     }
     let none = entities.into_iter().filter(|(_, made)| *made == 0);
-    complaints.extend(none.map(|(plugin, _)| format!("{plugin} makes no entity of any fixture")));
+    complaints.extend(none.map(|(plugin, _)| format!("{plugin} creates no entity from any fixture")));
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
-/// A mapping of tags that the option fills: they are in every fixture, and taken only where it is on.
+/// A mapping of tags that the option fills: every fixture has them, and they are used only if the option is
+/// on.
 #[tokio::test]
 async fn tags_of_databases_come_with_their_option() {
     let place = || other_places("rds-db-instance").remove(0);

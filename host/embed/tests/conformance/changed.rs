@@ -1,5 +1,5 @@
-//! Whatever the bundled plugins map by their own code, their default mapping in JQ maps to the same
-//! entities: on resources of fixtures with several changes at once.
+//! The bundled plugins' code and their default mappings in JQ give the same entities: on resources of
+//! fixtures with several changes at once.
 
 use std::{cell::Cell, sync::Arc};
 
@@ -32,10 +32,10 @@ impl Subject {
         engine().current().map(request).await.map_err(|error| error.to_string())
     }
 
-    /// Maps a batch both ways; tells the first difference, or else how many entities there are.
+    /// Maps a batch both ways; returns the first difference, or else how many entities there are.
     ///
-    /// A plugin may refuse what it finds malformed in members that it reads, where JQ makes null of
-    /// them or leaves the resource out. What it takes must be the same in JQ.
+    /// A plugin may refuse malformed members that it reads, where JQ gives null or leaves the resource out.
+    /// What it accepts must be the same in JQ.
     async fn compare(&self, mut resources: Vec<Value>) -> Result<usize, String> {
         let Some(default) = self.kind.mapping.clone() else { return Ok(resources.len()) };
         let refused = self.map(Mapping::Native, &resources).await?.errors;
@@ -61,7 +61,7 @@ impl Subject {
     }
 }
 
-/// What is done to a part of a resource.
+/// A change to a part of a resource.
 #[derive(Debug, Clone)]
 enum Change {
     Drop,
@@ -102,13 +102,12 @@ impl Change {
                 let whole = at.matches('/').count() < 3;
                 let container = value.is_array() || value.is_object();
                 match resource.pointer_mut(at) {
-                    // AWS never sends a list in the place of an object or an object in that of a
-                    // list, nor anything in the place of a list's objects, as of a tag, or of a
-                    // whole answer. There a plugin reads by position or passes over what makes JQ
-                    // fail.
+                    // AWS never sends a list in place of an object or an object in place of a list, nor
+                    // another value in place of a list's objects, such as a tag, or of a whole response.
+                    // There a plugin reads by position or skips what makes JQ fail.
                     Some(Value::Object(_)) if in_list => {}
                     Some(Value::Object(_) | Value::Array(_) | Value::Null) if container || whole => {}
-                    // Some fixtures have a text in the place of an answer: neither is that an answer.
+                    // Some fixtures have a text in place of a response, which is not a response either.
                     Some(Value::String(_)) if container && whole && at.starts_with("/steps/") => {}
                     Some(part) => *part = value,
                     None => {}
@@ -133,8 +132,8 @@ impl Change {
     }
 }
 
-/// Pointers to all parts of a resource but `item`, `steps` and `parents` themselves, which the host
-/// makes and which are always there.
+/// Returns pointers to all parts of a resource except `item`, `steps` and `parents` themselves, which the
+/// host creates and which always exist.
 fn parts(resource: &Value) -> Vec<String> {
     fn collect(value: &Value, at: &str, depth: usize, found: &mut Vec<String>) {
         if depth > 1 {
@@ -156,7 +155,7 @@ fn parts(resource: &Value) -> Vec<String> {
     found
 }
 
-/// A resource of a fixture with up to three changes.
+/// Generates a resource of a fixture with up to three changes.
 fn changed(all: Vec<Value>) -> impl Strategy<Value = Value> {
     let changes = prop::collection::vec((any::<Index>(), change()), 0..4);
     (prop::sample::select(all), changes).prop_map(|(mut resource, changes)| {
@@ -182,7 +181,7 @@ fn changed_resources_are_mapped_alike_natively_and_in_jq() {
             max_shrink_iters: 2_000,
             ..Config::default()
         };
-        // The same resources each time: a failure in CI is the same failure here.
+        // The same resources each time, so that a failure in CI can be reproduced.
         let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
         let all: Vec<Value> = subject
             .fixtures()

@@ -1,11 +1,11 @@
-//! The one proof that the bundled plugins are right: each through the real engine, beside its default mapping
-//! in the shipped JQ component, on its fixtures, with its golden files, and on changed resources.
+//! Tests that the bundled plugins are right: each with the real engine, compared with its default mapping in
+//! the shipped JQ component, on its fixtures, with its golden files, and on changed resources.
 //!
-//! With `BERTH_TEST_PLUGIN=ec2-volume` only that plugin is tested; `BERTH_BLESS=1` accepts what it makes.
+//! With `BERTH_TEST_PLUGIN=ec2-volume` only that plugin is tested; `BERTH_BLESS=1` accepts its output.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "tests; clippy.toml exempts only functions that bear #[test] themselves"
+    reason = "tests; clippy.toml exempts only functions with #[test]"
 )]
 
 mod bundled;
@@ -25,13 +25,13 @@ use berth_embed::{
 };
 use serde_json::Value;
 
-/// What the task runner prepared: where it says, else where it usually is.
+/// Returns what the task runner prepared: from the variable, else from the usual place.
 fn prepared(variable: &str, usual: &str) -> PathBuf {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     env::var_os(variable).map_or_else(|| repository.join(usual), PathBuf::from)
 }
 
-/// An engine with all bundled plugins; one for all tests, since they take seconds to compile.
+/// Returns an engine with all bundled plugins; all tests share it, because compiling them takes seconds.
 fn engine() -> &'static Arc<Engine> {
     static ENGINE: OnceLock<Arc<Engine>> = OnceLock::new();
     ENGINE.get_or_init(|| {
@@ -40,7 +40,7 @@ fn engine() -> &'static Arc<Engine> {
         let engine = Engine::new(EngineConfig {
             plugin_dirs: vec![bundled],
             cache_dir: Some(prepared("BERTH_TEST_CACHE", "target/test-cache")),
-            // Long enough for a machine that does much else.
+            // Long enough for a busy machine.
             limits: Limits { deadline: Duration::from_mins(1), ..Limits::default() },
             ..EngineConfig::default()
         })
@@ -57,7 +57,7 @@ struct Subject {
     kind: KindManifest,
 }
 
-/// The bundled plugins, or the one that is asked for.
+/// Returns the bundled plugins, or the requested one.
 fn subjects() -> Vec<Subject> {
     let only = env::var("BERTH_TEST_PLUGIN").ok();
     let subject = |PluginInfo { name, manifest, .. }: PluginInfo| {
@@ -68,7 +68,7 @@ fn subjects() -> Vec<Subject> {
     let found: Vec<_> = all.filter(|found| only.as_ref().is_none_or(|only| *only == found.plugin)).collect();
     match only {
         Some(only) => assert_eq!(found.len(), 1, "there is no plugin `{only}`"),
-        // One for each folder, but for the SDK and the evaluator of mappings.
+        // One for each folder, except the SDK and the evaluator of mappings.
         None => assert_eq!(found.len(), folders() - 2, "not every folder of plugins/ has a component"),
     }
     found
@@ -84,7 +84,7 @@ fn plugins() -> PathBuf {
 }
 
 impl Subject {
-    /// The fixtures of its folder by name; there is at least one.
+    /// Returns the fixtures of its folder by name; there is at least one.
     fn fixtures(&self) -> Vec<(String, Value)> {
         let folder = plugins().join(&self.plugin).join("fixtures");
         let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

@@ -1,4 +1,4 @@
-//! The suite itself: who does not keep what every plugin promises is named.
+//! The suite itself: it reports plugins that violate a guarantee.
 
 use std::sync::{
     Arc,
@@ -13,17 +13,17 @@ use berth_embed::{
 use berth_test_support::FakeMapper;
 use serde_json::{Value, json, value::to_raw_value};
 
-/// What a plugin may do wrong, or right.
+/// A fault of a plugin, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Habit {
     Good,
-    /// Its own code refuses a text where AWS has a list, which its documents pass on.
+    /// Its own code refuses a text where AWS has a list; its documents pass it on.
     RefusesOddities,
     CrashesOnNumbers,
-    /// Only its documents do.
+    /// Only its documents crash.
     DocumentsCrashOnNumbers,
     NeedsNames,
-    /// Refuses what has no name, which identifies nothing.
+    /// Refuses a resource without a name, which does not identify it.
     RefusesNameless,
     /// Its documents have another member of the step that may be denied.
     FillsMore,
@@ -98,7 +98,7 @@ impl Plugin {
             }
             report.entities.push(entity);
         }
-        // As the engine has it: where nothing went well, the batch has failed.
+        // As in the engine: if nothing succeeded, the batch has failed.
         if crashed > 0 && crashed == resources.len() {
             let (plugin, problem) = ("things".into(), Problem::new(ProblemCode::Other, "it crashed"));
             return Err(MapError::Plugin { plugin, kind: request.kind.clone(), problem });
@@ -130,7 +130,7 @@ fn a_fixture_is_what_aws_answers_or_what_the_host_hands_over() {
         assert_eq!(suite.resources(&fixture).unwrap(), resources, "{fixture}");
     }
     for (other, told) in [
-        (json!({"Thing": []}), "there is nothing at `Things[]`; the answer has: Thing"),
+        (json!({"Thing": []}), "there is nothing at `Things[]`; the response has: Thing"),
         (json!({"Things": 3}), "there is nothing at `Things[]`"),
         (json!(7), "a fixture is"),
     ] {
@@ -159,7 +159,7 @@ async fn a_promise_that_is_not_kept_is_told_with_its_place() {
     let told = complaints(Habit::Rolls).await;
     assert!(told[0].starts_with("all resources: two runs give different entities"), "{told:?}");
     let told = complaints(Habit::Doubles).await;
-    assert!(told[0].contains("is made twice"), "{told:?}");
+    assert!(told[0].contains("is created twice"), "{told:?}");
 }
 
 #[tokio::test]

@@ -1,15 +1,16 @@
-//! Bodies within Port's limits of count and bytes.
+//! Splits bodies to fit Port's limits of count and bytes.
 
 use std::ops::Range;
 
-/// The most bytes in the body of a request that is not an upsert, whose limit is a setting; Port takes 1 MiB.
+/// The most bytes in the body of a request that is not an upsert (whose limit is a setting); Port accepts 1
+/// MiB.
 pub(crate) const BODY_LIMIT: usize = 1_000_000;
 
-/// What encloses the entities of a bulk.
+/// The start of a bulk's body.
 const OPEN: &[u8] = br#"{"entities":["#;
 const CLOSE: &[u8] = b"]}";
 
-/// Cuts a list into runs of at most `max_count` whose body has at most `max_bytes`. What is too
+/// Splits a list into runs of at most `max_count` whose body has at most `max_bytes`. An item that is too
 /// large alone is a run of one.
 pub(crate) fn batches(lengths: &[usize], max_count: usize, max_bytes: usize) -> Vec<Range<usize>> {
     let envelope = OPEN.len() + CLOSE.len();
@@ -30,7 +31,7 @@ pub(crate) fn batches(lengths: &[usize], max_count: usize, max_bytes: usize) -> 
     batches
 }
 
-/// The body of a bulk of entities.
+/// Returns the body of a bulk of entities.
 pub(crate) fn envelope(bodies: &[Vec<u8>]) -> Vec<u8> {
     let length: usize = bodies.iter().map(|body| body.len() + 1).sum();
     let mut whole = Vec::with_capacity(OPEN.len() + length + CLOSE.len());
@@ -66,7 +67,7 @@ mod tests {
                 prop_assert!(run.len() <= max_count);
                 prop_assert!(run.len() == 1 || envelope(&bodies[run.clone()]).len() <= max_bytes);
             }
-            // No two neighbours would fit into one request with room to spare.
+            // No two neighbors would fit into one request with room to spare.
             for pair in runs.windows(2) {
                 let both = pair[0].start..pair[1].start + 1;
                 let fits = both.len() <= max_count && envelope(&bodies[both]).len() < max_bytes;

@@ -17,7 +17,7 @@ pub(crate) struct BlueprintsReply {
     pub(crate) blueprints: Vec<BlueprintRelations>,
 }
 
-/// A blueprint and what it relates to.
+/// A blueprint and the targets of its relations.
 #[derive(Debug, Deserialize)]
 pub(crate) struct BlueprintRelations {
     pub(crate) identifier: String,
@@ -64,7 +64,7 @@ impl Client {
         Ok(self.send(call).await?.json::<BlueprintsReply>()?.blueprints)
     }
 
-    /// Gets a blueprint, `None` when it does not exist.
+    /// Gets a blueprint; `None` if it does not exist.
     pub(crate) async fn blueprint(
         &self,
         identifier: &BlueprintId,
@@ -89,7 +89,7 @@ impl Client {
         self.send(call).await.map(drop)
     }
 
-    /// Adds to a blueprint what refers to others.
+    /// Adds a blueprint's references to others.
     pub(crate) async fn complete_blueprint(
         &self,
         identifier: &BlueprintId,

@@ -1,4 +1,5 @@
-//! HTTP towards Port: headers, retries, waits, limits, counters. The routes are in the other modules of `api`.
+//! HTTP towards Port: headers, retries, waits, limits, counters. The routes are in the other modules of
+//! `api`.
 
 mod auth;
 mod body;
@@ -46,11 +47,11 @@ pub(crate) use call::{Agent, Call, Repeat, Reply, from_body};
 /// How often an optional call is tried.
 const OPTIONAL_ATTEMPTS: u32 = 3;
 
-/// The most retries of a call that Port fails with something other than "come back later": the cause may
-/// be what is in the call.
+/// The most retries of a call that fails with anything other than "come back later": the cause may be the
+/// call itself.
 const RETRIES_OF_A_FAILURE: u32 = 1;
 
-/// The most retries of a divisible call that Port wants later while calls of its kind succeed.
+/// The most retries of a divisible call that Port wants later while similar calls succeed.
 const RETRIES_OF_A_PART: u32 = 4;
 
 /// How long a closing call may take once the resync is stopped.
@@ -59,16 +60,16 @@ const CLOSING: Duration = Duration::from_millis(2500);
 /// How many requests a [`PortCatalog`](crate::PortCatalog) has sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PortStats {
-    /// Requests by what they do (`upsert entities`), retries included.
+    /// Requests by action (`upsert entities`), including retries.
     pub requests: BTreeMap<&'static str, u64>,
-    /// How many of them repeated an earlier one.
+    /// How many of them were retries.
     pub retries: u64,
-    /// How long requests waited because Port had asked for it, or before they were repeated. They
-    /// wait side by side, so that this may be longer than the resync.
+    /// How long requests waited because Port asked for it, or before a retry. They wait in parallel, so the
+    /// sum may exceed the duration of the resync.
     pub waited: Duration,
 }
 
-/// The client: one per catalog. Those of one process share all but what stops them.
+/// The client: one per catalog. Those of one process share everything except what stops them.
 #[derive(Clone)]
 pub(crate) struct Client {
     http: berth_http::Client,
@@ -77,18 +78,18 @@ pub(crate) struct Client {
     exporter_agent: HeaderValue,
     auth: Arc<Auth>,
     pub(crate) clock: Arc<Clock>,
-    /// The organization's id, as far as it is known.
+    /// The organization's ID, if known.
     organization: Arc<Mutex<Option<String>>>,
-    /// How many entity requests may be in flight.
+    /// How many entity requests may run at once.
     concurrency: usize,
     entity_permits: Arc<Semaphore>,
     retry: RetryPolicy,
-    /// How long calls are repeated without one success.
+    /// How long calls are retried without a success.
     outage: Duration,
     max_response_bytes: usize,
     stats: Arc<Mutex<PortStats>>,
     health: Arc<Mutex<Health>>,
-    /// Until when Port wants no request at all, as a 429 said.
+    /// Until when Port wants no request at all, from a 429.
     pause: Arc<Mutex<Option<Instant>>>,
     rate_limiter: Arc<RateLimiter>,
     stop: Arc<Stop>,
@@ -101,17 +102,18 @@ impl Client {
         };
         if !matches!(config.base_url.scheme(), "http" | "https") {
             return Err(other(
-                format!("`{}` is no HTTP URL", config.base_url),
+                format!("`{}` is not an HTTP URL", config.base_url),
                 "Set OCEAN__PORT__BASE_URL to https://api.getport.io (EU) or https://api.us.getport.io (US).",
             ));
         }
         if !is_private(&config.base_url) {
             return Err(other(
                 format!(
-                    "`{}` is not reached by https: everybody on the way could read the credentials",
+                    "`{}` does not use https: anyone on the network path could read the credentials",
                     config.base_url
                 ),
-                "Use an address that begins with `https://` in OCEAN__PORT__BASE_URL; without TLS only this machine (localhost) is asked.",
+                "Use an address that begins with `https://` in OCEAN__PORT__BASE_URL; Berth uses plain HTTP \
+                only with this machine (localhost).",
             ));
         }
         let mut api = config.base_url.clone();
@@ -128,9 +130,10 @@ impl Client {
             HeaderValue::from_str(&text).map_err(|_| {
                 other(
                     format!(
-                        "`{text}` cannot name the integration: it has a character that no header carries"
+                        "`{text}` cannot name the integration: it contains a character that a header cannot \
+                        hold"
                     ),
-                    "Give OCEAN__INTEGRATION__IDENTIFIER without control characters and non-ASCII letters.",
+                    "Use an OCEAN__INTEGRATION__IDENTIFIER without control characters and non-ASCII letters.",
                 )
             })
         };
@@ -155,23 +158,23 @@ impl Client {
         })
     }
 
-    /// Another client of the same process, which is stopped apart from this one.
+    /// Returns another client of the same process, which is stopped separately.
     pub(crate) fn another(&self) -> Self {
         Self { stop: Arc::default(), ..self.clone() }
     }
 
-    /// What stops it.
+    /// Returns what stops it.
     pub(crate) fn stop(&self) -> &Stop {
         &self.stop
     }
 
-    /// How long no request has succeeded, if that is an outage.
+    /// Returns how long no request has succeeded, if that is an outage.
     pub(crate) fn outage(&self) -> Option<Duration> {
         let silent = self.health().silent?.length();
         (silent >= self.outage).then_some(silent)
     }
 
-    /// The URL of a route. Segments are escaped where they would otherwise end or change the path.
+    /// Returns the URL of a route. Escapes segments where they would otherwise end or change the path.
     pub(crate) fn url(&self, segments: &[&str]) -> Result<Url, PortError> {
         refuse_dots(segments)?;
         let mut url = self.api.clone();
@@ -181,33 +184,33 @@ impl Client {
         Ok(url)
     }
 
-    /// The URL of a route whose segments the contract escapes as form values.
+    /// Returns the URL of a route whose segments the contract escapes as form values.
     pub(crate) fn form_url(&self, segments: &[&str]) -> Result<Url, PortError> {
         form_url(&self.api, segments)
     }
 
-    /// How many requests of the same sort may run at once.
+    /// Returns how many requests of the same kind may run at once.
     pub(crate) fn concurrency(&self) -> usize {
         self.concurrency
     }
 
-    /// Waits until another entity request may be in flight.
+    /// Waits until another entity request may run.
     pub(super) async fn entity_permit(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
         self.entity_permits.acquire().await.ok()
     }
 
-    /// The organization's id, if an answer of Port named it.
+    /// Returns the organization's ID, if a response of Port named it.
     pub(crate) fn organization_id(&self) -> Option<String> {
         self.organization.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A token names the organization. This one counts: the API may spell it otherwise.
+    /// Sets the organization from a token. It wins over the API, whose spelling may differ.
     pub(crate) fn set_organization(&self, id: String) {
         *self.organization.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
     }
 
-    /// The API names the organization.
+    /// Sets the organization from the API.
     pub(crate) fn set_organization_unless_known(&self, id: &str) {
         let mut known = self.organization.lock().unwrap_or_else(PoisonError::into_inner);
         known.get_or_insert_with(|| id.to_owned());
@@ -217,10 +220,10 @@ impl Client {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sends a call with a token. A rejected token is renewed once.
+    /// Sends a call with a token. Renews a rejected token once.
     ///
-    /// When this client is stopped, a call waits for nothing any more, and may go on as long as the stop
-    /// allows. A closing call has a moment of its own from then on.
+    /// Once this client is stopped, a call no longer waits, and may continue as long as the stop allows. A
+    /// closing call gets its own short time from then on.
     pub(crate) async fn send(&self, call: Call) -> Result<Reply, PortError> {
         let stopped = || PortError::Stopped { call: call.name() };
         if !call.closing && self.stop.is_over() {
@@ -245,7 +248,7 @@ impl Client {
         let token = self.auth.token(self, None).await?;
         match self.exchange(call, Some(&token)).await {
             Err(PortError::Refused(refusal)) if refusal.status == 401 => {
-                tracing::debug!(call = %call.name, "the token was rejected; getting another");
+                tracing::debug!(call = %call.name, "the token was rejected; getting another one");
                 let token = self.auth.token(self, Some(&token)).await?;
                 self.exchange(call, Some(&token)).await
             }
@@ -262,9 +265,8 @@ impl Client {
         }
     }
 
-    /// Sends something that Port can do without: tries a few times within `patience`. What an
-    /// endpoint beside the API answers concerns it alone, so it neither pauses the API's calls nor
-    /// has the token renewed.
+    /// Sends an optional call: tries a few times within `patience`. The response of an endpoint outside the
+    /// API affects only that endpoint: it neither pauses the API's calls nor renews the token.
     pub(super) async fn send_optional(&self, call: &Call, patience: Duration) -> Result<(), PortError> {
         let attempts = async {
             let token = if call.authorized { Some(self.auth.token(self, None).await?) } else { None };
@@ -290,15 +292,15 @@ impl Client {
             Ok(outcome) => outcome,
             Err(_) => Err(PortError::Transport {
                 call: call.name(),
-                error: TransportError::timed_out(format!("nothing within {} s", patience.as_secs_f32())),
+                error: TransportError::timed_out(format!("no response within {} s", patience.as_secs_f32())),
             }),
         }
     }
 
-    /// Sends a call until it succeeds, fails for good, or the retries are used up.
+    /// Sends a call until it succeeds, fails permanently, or no retries are left.
     pub(crate) async fn exchange(&self, call: &Call, token: Option<&Arc<Token>>) -> Result<Reply, PortError> {
         let policy = call.retry.unwrap_or(self.retry);
-        // A pause is meant for Port's API, and for all of it.
+        // A pause applies to Port's API, and to all of it.
         let is_api = call.url.origin() == self.api.origin();
         let name = call.name.name;
         let done_before = self.health().done.get(name).copied();
@@ -334,22 +336,28 @@ impl Client {
             }
             retries += 1;
             let requested = match &failure {
-                // Whoever closes has no time for it.
+                // A closing call does not wait.
                 Failure::Status(_, wait) if !stopped => *wait,
                 _ => None,
             };
             let delay = requested.unwrap_or_else(|| backoff(&policy, retries)).min(policy.cap).min(patience);
             match &failure {
                 Failure::Status(refusal, _) => {
-                    tracing::warn!(call = %call.name, status = refusal.status, retry = retries, ?delay, "Port asks to try again");
+                    tracing::warn!(
+                        call = %call.name, status = refusal.status, retry = retries, ?delay,
+                        "Port asks to retry"
+                    );
                     if refusal.status == 429 && requested.is_some() && is_api {
-                        // Counted where it is waited for.
+                        // Counted where it waits.
                         self.pause_for(delay);
                         continue;
                     }
                 }
                 Failure::Transport(error) => {
-                    tracing::warn!(call = %call.name, %error, retry = retries, ?delay, "no answer from Port; trying again");
+                    tracing::warn!(
+                        call = %call.name, %error, retry = retries, ?delay,
+                        "no response from Port; retrying"
+                    );
                 }
             }
             self.wait(call, tokio::time::sleep(delay)).await?;
@@ -357,7 +365,8 @@ impl Client {
         }
     }
 
-    /// Waits for something, unless this is stopped: then a closing call goes on at once, and others end.
+    /// Waits for something, unless this client is stopped: then a closing call continues at once, and others
+    /// end.
     async fn wait(&self, call: &Call, something: impl Future<Output = ()>) -> Result<(), PortError> {
         tokio::select! {
             biased;
@@ -368,7 +377,7 @@ impl Client {
         }
     }
 
-    /// Notes that Port has done a call.
+    /// Records that a call succeeded.
     fn succeeded(&self, name: &'static str, is_api: bool) {
         let mut health = self.health();
         *health.done.entry(name).or_default() += 1;
@@ -378,20 +387,20 @@ impl Client {
         }
     }
 
-    /// Notes that a call has failed. Returns how long it may still be repeated.
+    /// Records that a call failed. Returns how long it may still be retried.
     fn failed(&self, name: &'static str, is_api: bool, failure: &Failure) -> Duration {
         let mut health = self.health();
         let answered = !matches!(
             failure,
             Failure::Status(Refusal { status: 408 | 429 | 500.., .. }, _) | Failure::Transport(_)
         );
-        // A refusal is an answer.
+        // A refusal is a response.
         if answered {
             health.failing.remove(name);
             health.silent = health.silent.filter(|_| !is_api);
             return self.outage;
         }
-        // Longer than two tries can lie apart.
+        // Longer than the time between two tries.
         let gap = self.outage + self.retry.cap + self.retry.timeout;
         let now = Instant::now();
         if is_api {
@@ -406,7 +415,7 @@ impl Client {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a call once, when the rate limit of its route lets it.
+    /// Sends a call once, when the rate limit of its route allows it.
     async fn attempt(
         &self,
         call: &Call,
@@ -432,7 +441,7 @@ impl Client {
         Ok(self.send_once(call, token, again, permit.as_ref()).await)
     }
 
-    /// The path of a route of Port's API, below `/v1`.
+    /// Returns the path of a route of Port's API, below `/v1`.
     fn api_path<'u>(&self, url: &'u Url) -> Option<&'u str> {
         let below = (url.origin() == self.api.origin()).then(|| url.path().strip_prefix(self.api.path()))?;
         below.filter(|path| path.starts_with('/'))
@@ -473,7 +482,7 @@ impl Client {
         let response = self.http.execute(request).await.map_err(Failure::Transport)?;
         let status = response.status();
         if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-            // Not Port says so, but a proxy.
+            // This response is from a proxy, not from Port.
             return Err(Failure::Transport(TransportError::proxy_login()));
         }
         let headers = response.headers().clone();

@@ -1,4 +1,4 @@
-//! Port's clock, as far as its answers show it. Times that decide something come from here.
+//! Port's clock, as far as its responses show it. Times that decide something use it.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -16,13 +16,13 @@ pub(crate) struct Clock(Mutex<State>);
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
     ahead: TimeDelta,
-    /// Whether an answer had a `Date` header.
+    /// Whether a response had a `Date` header.
     dated: bool,
 }
 
 impl Clock {
-    /// Learns from the `Date` header of an answer. It has whole seconds only, so the difference that is
-    /// known already stays as long as it agrees with the header.
+    /// Learns from the `Date` header of a response. It has whole seconds only, so a known difference stays as
+    /// long as it agrees with the header.
     pub(crate) fn learn_date(&self, header: &str, sent: SystemTime, received: SystemTime) {
         let Ok(date) = DateTime::parse_from_rfc2822(header.trim()) else { return };
         let date = date.to_utc();
@@ -37,8 +37,8 @@ impl Clock {
         }
     }
 
-    /// Learns from a time that Port noted just now. Does nothing once an answer had a `Date` header.
-    /// Returns whether it was of use.
+    /// Learns from a time that Port recorded just now. Does nothing once a response had a `Date` header.
+    /// Returns whether it was used.
     pub(crate) fn learn_stamp(&self, stamp: SystemTime, received: SystemTime) -> bool {
         let mut state = self.state();
         if !state.dated {
@@ -47,19 +47,19 @@ impl Clock {
         !state.dated
     }
 
-    /// A local time by Port's clock.
+    /// Converts a local time to Port's clock.
     pub(crate) fn convert(&self, local: SystemTime) -> SystemTime {
         let ahead = self.state().ahead;
         shifted(local, ahead).map_or(local, SystemTime::from)
     }
 
-    /// The time now.
+    /// Returns the current time.
     pub(crate) fn now(&self) -> SystemTime {
         self.convert(SystemTime::now())
     }
 
-    /// A time that nothing Port has written so far is later than: where only whole seconds are known, the
-    /// next one.
+    /// Returns a time that is later than everything Port has written so far: if only whole seconds are known,
+    /// the next one.
     pub(crate) fn end_of_now(&self) -> SystemTime {
         let now = self.now();
         if !self.state().dated {
@@ -86,7 +86,7 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_000 + milliseconds)
     }
 
-    /// The header of an answer at that second.
+    /// Returns the header of a response at that second.
     fn date(seconds: u64) -> String {
         let time = DateTime::<Utc>::from(at(0) + Duration::from_secs(seconds));
         time.format("%a, %d %b %Y %H:%M:%S GMT").to_string()

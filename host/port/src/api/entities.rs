@@ -1,4 +1,4 @@
-//! Writing and deleting entities: `/blueprints/{blueprint}/entities` and its bulk routes.
+//! Writes and deletes entities: `/blueprints/{blueprint}/entities` and its bulk routes.
 
 use std::{collections::BTreeSet, str::FromStr};
 
@@ -20,7 +20,7 @@ use crate::EventType;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WriteOrigin {
     pub(crate) event_type: EventType,
-    /// Sent with [`EventType::Resync`] alone.
+    /// Sent only with [`EventType::Resync`].
     pub(crate) resync: Uuid,
 }
 
@@ -34,7 +34,7 @@ impl WriteOrigin {
     }
 }
 
-/// An entity as it is sent: only what the mapping sets, nulls included.
+/// An entity as it is sent: only what the mapping sets, including nulls.
 #[derive(Serialize)]
 pub(crate) struct EntityBody<'a> {
     identifier: Identifier<'a>,
@@ -51,12 +51,12 @@ pub(crate) struct EntityBody<'a> {
     relations: &'a Map<String, Value>,
 }
 
-/// Which entity is meant.
+/// Identifies an entity.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Identifier<'a> {
     Text(&'a str),
-    /// The one that Port finds by this query.
+    /// The entity that Port finds by this query.
     Query(&'a Value),
 }
 
@@ -86,7 +86,8 @@ pub(crate) struct Upserted {
     pub(crate) identifier: String,
 }
 
-/// The reply to a bulk upsert. Its entries are read one by one: an odd one costs its entity alone.
+/// The reply to a bulk upsert. Its entries are parsed individually: an unexpected one affects only its
+/// entity.
 #[derive(Debug, Deserialize)]
 pub(crate) struct BulkReply {
     #[serde(default)]
@@ -103,14 +104,14 @@ pub(crate) struct BulkEntity {
     pub(crate) created: bool,
 }
 
-/// How Port names an entity that it did not find.
+/// The identifier in a reply if Port did not find the entity.
 pub(crate) const UNKNOWN: &str = "unknown";
 
 /// An entity that Port has not written.
 #[derive(Debug)]
 pub(crate) struct BulkError {
     pub(crate) index: Option<usize>,
-    /// [`UNKNOWN`] when Port found no entity by a search query.
+    /// [`UNKNOWN`] if Port found no entity by a search query.
     pub(crate) identifier: Option<String>,
     pub(crate) status_code: Option<u16>,
     pub(crate) error: Option<String>,
@@ -118,7 +119,7 @@ pub(crate) struct BulkError {
 }
 
 impl BulkReply {
-    /// What Port says it has written.
+    /// Returns the entities that Port reports as written.
     pub(crate) fn done(&self) -> impl Iterator<Item = BulkEntity> {
         entries(&self.entities).map(|entry| BulkEntity {
             index: whole(&entry["index"]),
@@ -127,7 +128,7 @@ impl BulkReply {
         })
     }
 
-    /// What Port says it has not written.
+    /// Returns the entities that Port reports as not written.
     pub(crate) fn failed(&self) -> impl Iterator<Item = BulkError> {
         entries(&self.errors).map(|entry| BulkError {
             index: whole(&entry["index"]),
@@ -139,12 +140,12 @@ impl BulkReply {
     }
 }
 
-/// The objects of a list. What else stands in it names no entity.
+/// Returns the objects of a list. Other elements name no entity.
 fn entries(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten().filter(|entry| entry.is_object())
 }
 
-/// A whole number, also as a text or with a fraction of zero.
+/// Parses a whole number, also as a text or with a zero fraction.
 fn whole<N: FromStr>(value: &Value) -> Option<N> {
     match value {
         Value::String(text) => text.trim().parse().ok(),
@@ -168,7 +169,7 @@ pub(crate) struct DeleteReply {
     pub(crate) deleted_entities: Vec<Deleted>,
 }
 
-/// Port names a deleted entity by its identifier alone, or as an entity.
+/// Port names a deleted entity by its identifier, or as an entity.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Deleted {
@@ -181,7 +182,7 @@ pub(crate) enum Deleted {
 }
 
 impl DeleteReply {
-    /// The identifiers that are gone from `blueprint`; and everything that is named with its blueprint.
+    /// Returns the deleted identifiers of `blueprint`, and everything that is named with its blueprint.
     pub(crate) fn split(self, blueprint: &str) -> (BTreeSet<String>, Vec<(String, String)>) {
         let (mut here, mut named) = (BTreeSet::new(), Vec::new());
         for deleted in self.deleted_entities {
@@ -201,7 +202,7 @@ impl DeleteReply {
 impl Client {
     /// Creates or updates several entities of one blueprint. `body` is a list of [`EntityBody`], as JSON.
     ///
-    /// Returns the call's name too, for the errors of single entities.
+    /// Also returns the call's name, for the errors of single entities.
     pub(crate) async fn upsert_bulk(
         &self,
         blueprint: &BlueprintId,
@@ -215,7 +216,7 @@ impl Client {
         Ok((self.send(call).await?.json()?, name))
     }
 
-    /// Creates or updates one entity. A [`SingleReply`] in return.
+    /// Creates or updates one entity. The reply is a [`SingleReply`].
     pub(crate) async fn upsert_one(
         &self,
         blueprint: &BlueprintId,
@@ -248,7 +249,7 @@ impl Client {
         Ok(origin.add_to(call))
     }
 
-    /// Deletes entities of one blueprint, with those that require them if `dependents`.
+    /// Deletes entities of one blueprint and, with `dependents`, those that require them.
     pub(crate) async fn delete_entities(
         &self,
         blueprint: &BlueprintId,

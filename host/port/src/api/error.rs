@@ -1,4 +1,4 @@
-//! Why a call to Port failed, and what an operator can do about it.
+//! Why a call to Port failed, and the remedy.
 
 use std::fmt;
 
@@ -10,27 +10,27 @@ use serde_json::Value;
 /// A failed call. Never holds a secret or a token.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum PortError {
-    /// No (complete) answer.
-    #[error("could not {call}: no answer from Port: {error}")]
+    /// No response, or an incomplete one.
+    #[error("could not {call}: no response from Port: {error}")]
     Transport { call: CallName, error: TransportError },
-    /// An answer that says no.
+    /// A refusal.
     #[error("{0}")]
     Refused(Refusal),
-    /// An answer that is not what the contract says.
-    #[error("could not {call}: Port's answer is not understood: {reason}")]
+    /// A response that violates the contract.
+    #[error("could not {call}: Port's response is not understood: {reason}")]
     Malformed { call: CallName, reason: String },
     /// The token call was refused: nothing else can work.
     #[error("Port refused the client id or the client secret: {0}")]
     Credentials(Refusal),
-    /// The resync was stopped before.
-    #[error("could not {call}: stopped before Port had answered")]
+    /// The resync was stopped first.
+    #[error("could not {call}: stopped before Port responded")]
     Stopped { call: CallName },
-    /// Something else, with its own message.
+    /// Another problem, with its own message.
     #[error("{0}")]
     Other(Problem),
 }
 
-/// What a call does, for messages: `upsert entities of ec2Instance`.
+/// The action of a call, for messages: `upsert entities of ec2Instance`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CallName {
     pub(crate) name: &'static str,
@@ -47,7 +47,7 @@ impl fmt::Display for CallName {
     }
 }
 
-/// What Port said when it refused.
+/// Port's refusal.
 #[derive(Debug, Clone)]
 pub(crate) struct Refusal {
     pub(crate) call: CallName,
@@ -56,14 +56,14 @@ pub(crate) struct Refusal {
     pub(crate) error: Option<String>,
     /// Port's `message`: a sentence.
     pub(crate) message: Option<String>,
-    /// Whether it says that a newer resync has taken this one's place.
+    /// Whether it says that a newer resync has replaced this one.
     pub(crate) stale: bool,
     pub(crate) trace_id: Option<String>,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "could not {}: Port answered {}", self.call, self.status)?;
+        write!(f, "could not {}: Port returned {}", self.call, self.status)?;
         if let Some(error) = &self.error {
             write!(f, " {error}")?;
         }
@@ -88,7 +88,7 @@ pub(crate) struct ErrorReply {
 }
 
 impl ErrorReply {
-    /// Whether it is about a resync that a newer one has replaced. The word stands in one of several
+    /// Returns whether it is about a resync that a newer one has replaced. The word is in one of several
     /// places.
     pub(crate) fn is_stale(&self) -> bool {
         let places = [&self.error["code"], &self.error["name"], &self.code, &self.error];
@@ -110,7 +110,7 @@ const PORT: Peer = Peer {
 };
 
 impl PortError {
-    /// The HTTP status, if Port answered with a refusal.
+    /// Returns the HTTP status, if Port refused the call.
     pub(crate) fn status(&self) -> Option<u16> {
         match self {
             Self::Refused(refusal) => Some(refusal.status),
@@ -118,12 +118,12 @@ impl PortError {
         }
     }
 
-    /// Whether Port does not take a query, as opposed to a query for which it has no time or no valid token.
+    /// Returns whether Port rejects a query, as opposed to having no time or no valid token for it.
     pub(crate) fn refuses_the_query(&self) -> bool {
         self.status().is_some_and(|status| (400..500).contains(&status) && !matches!(status, 401 | 408 | 429))
     }
 
-    /// The code of the problem.
+    /// Returns the code of the problem.
     fn code(&self) -> ProblemCode {
         match self {
             Self::Transport { error, .. } => error.code(PORT),
@@ -135,7 +135,7 @@ impl PortError {
         }
     }
 
-    /// The failure as the operator reads it.
+    /// Converts the failure for the operator.
     pub(crate) fn into_problem(self) -> Problem {
         let problem = Problem::new(self.code(), self.to_string());
         match self {
@@ -143,9 +143,8 @@ impl PortError {
             Self::Stopped { .. } => problem.remedy("Run the sync again."),
             Self::Credentials(_) => problem.remedy(CREDENTIALS_REMEDY),
             Self::Transport { error, .. } => problem.remedy(error.remedy(PORT)).caused_by(error),
-            Self::Malformed { .. } => problem.remedy(
-                "Check that OCEAN__PORT__BASE_URL is Port's API and that no proxy answers in its place.",
-            ),
+            Self::Malformed { .. } => problem
+                .remedy("Check that OCEAN__PORT__BASE_URL is Port's API and that no proxy responds instead."),
             Self::Refused(refusal) => match refusal.remedy() {
                 Some(remedy) => problem.remedy(remedy),
                 None => problem,
@@ -155,7 +154,7 @@ impl PortError {
 }
 
 impl Refusal {
-    /// The code of the problem, by status.
+    /// Returns the code of the problem, by status.
     fn code(&self) -> ProblemCode {
         match self.status {
             _ if self.stale => ProblemCode::ResyncSuperseded,
@@ -171,27 +170,31 @@ impl Refusal {
     fn remedy(&self) -> Option<&'static str> {
         if self.error.as_deref() == Some("has_dependents") {
             return Some(
-                "Another entity relates to it: set `deleteDependentEntities: true` in the mapping, or delete that \
-                 one in Port first.",
+                "Another entity relates to it: set `deleteDependentEntities: true` in the mapping, or \
+                delete the other entity in Port first.",
             );
         }
         let unfit =
             [&self.error, &self.message].into_iter().flatten().any(|text| text.contains("match pattern"));
         match self.status {
             400 | 422 if unfit => Some(
-                "Make the value fit in the mapping, as in `<expression> | gsub(\"[^A-Za-z0-9@_.+:/=-]\"; \"-\")`.",
+                "Change the value in the mapping, as in `<expression> | gsub(\"[^A-Za-z0-9@_.+:/=-]\"; \
+                \"-\")`.",
             ),
             401 => Some(CREDENTIALS_REMEDY),
             403 => Some(
-                "The credentials of OCEAN__PORT__CLIENT_ID lack the permission; use those of the organization, \
-                 or have an admin of it grant the permission.",
+                "The credentials of OCEAN__PORT__CLIENT_ID lack the permission; use those of the \
+                organization, or have its admin grant the permission.",
             ),
-            404 => Some("Check in Port's builder that the blueprint and the integration named here exist."),
+            404 => Some(
+                "Check in Port's builder that the blueprint and the integration in this message \
+                exist.",
+            ),
             400 | 422 => {
                 Some("Compare the mapping's values with the blueprint's properties in Port's builder.")
             }
             408 | 429 | 500..=599 => {
-                Some("Run the sync again later; Port's state is shown at https://status.port.io.")
+                Some("Run the sync again later; see Port's status at https://status.port.io.")
             }
             _ => None,
         }

@@ -1,35 +1,36 @@
-//! When a request that failed as a whole is worth sending in halves.
+//! Decides when to split a failed request into halves.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::error::PortError;
 
-/// Decides for one bulk and its halves. Halving finds the entity that Port refuses, or fails for. Where
-/// no request succeeds any more, it is not for an entity, and halving only adds to the load.
+/// Decides for one bulk and its halves. Halving finds the entity that Port refuses, or fails for. If no
+/// request succeeds any longer, the cause is not an entity, and halving only adds load.
 #[derive(Debug)]
 pub(crate) struct Halving {
-    /// So many requests in a row that Port fails (5xx) are not for one entity.
+    /// This many failed requests in a row (5xx) are not caused by one entity.
     limit: u32,
     failed: AtomicU32,
 }
 
 impl Halving {
-    /// For a bulk of at most so many entities: one more than it takes to halve them to one.
+    /// Creates it for a bulk of at most this many entities: the limit is one more than the halvings down to
+    /// one entity.
     pub(crate) fn of(entities: usize) -> Self {
         Self { limit: entities.max(1).next_power_of_two().ilog2() + 2, failed: AtomicU32::new(0) }
     }
 
-    /// A request succeeded.
+    /// Records a success.
     pub(crate) fn succeeded(&self) {
         self.failed.store(0, Ordering::Relaxed);
     }
 
-    /// Whether fewer entities may do where a request of several ended so.
+    /// Returns whether fewer entities may succeed after a request of several failed this way.
     pub(crate) fn is_worth_it(&self, error: &PortError) -> bool {
         match error.status() {
-            // Port refuses what is in the request.
+            // Port refuses the content of the request.
             Some(400 | 409 | 413 | 422) => true,
-            // It may be for an entity, or for no reason of the request's.
+            // The cause may be an entity, or unrelated to the request.
             Some(500..=599) => self.failed.fetch_add(1, Ordering::Relaxed) + 1 < self.limit,
             _ => false,
         }

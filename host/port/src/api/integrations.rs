@@ -14,7 +14,7 @@ use super::{
 };
 use crate::OCEAN_CORE_VERSION;
 
-/// Where the host runs, as Port tells installations apart.
+/// The installation type of the host, by which Port distinguishes installations.
 pub(crate) const INSTALLATION_TYPE: &str = "OnPrem";
 
 #[derive(Debug, Deserialize)]
@@ -52,7 +52,7 @@ pub(crate) struct Integration {
     pub(crate) metric_attributes: Option<Ingest>,
 }
 
-/// Where something is sent beside the API.
+/// An address outside the API.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Ingest {
@@ -121,7 +121,7 @@ pub(crate) struct ResyncStarted {
     pub(crate) last_resync_end: Option<String>,
     pub(crate) last_resync_start: String,
     pub(crate) next_resync: Option<String>,
-    /// The spelling is Port's.
+    /// Port's spelling.
     #[serde(rename = "intervalInMinuets")]
     pub(crate) interval_in_minutes: Option<u32>,
 }
@@ -146,7 +146,7 @@ pub(crate) enum ResyncState {
 }
 
 impl Client {
-    /// Gets an integration, `None` when it does not exist.
+    /// Gets an integration; `None` if it does not exist.
     pub(crate) async fn integration(&self, identifier: &str) -> Result<Option<Integration>, PortError> {
         let call = Call::new("get the integration", Method::GET, self.url(&["integration", identifier])?)
             .subject(identifier)
@@ -156,7 +156,7 @@ impl Client {
         Ok(Some(reply.json::<IntegrationReply>()?.integration))
     }
 
-    /// Gets the version of any integration; `None` when it does not exist or has no version.
+    /// Gets the version of any integration; `None` if it does not exist or has no version.
     pub(crate) async fn integration_version(&self, identifier: &str) -> Result<Option<String>, PortError> {
         let url = self.url(&["integration", identifier])?;
         let call = Call::new("get the integration", Method::GET, url).subject(identifier);
@@ -170,7 +170,7 @@ impl Client {
         Ok(self.send(call).await?.json::<IntegrationsReply>()?.integrations)
     }
 
-    /// Creates an integration; `provisioned` has Port create its default resources.
+    /// Creates an integration; with `provisioned`, Port creates its default resources.
     pub(crate) async fn create_integration(
         &self,
         integration: &CreateIntegration<'_>,
@@ -214,7 +214,7 @@ impl Client {
         }
     }
 
-    /// Gets the time of the last resync request, `None` when there was none.
+    /// Gets the time of the last resync request; `None` if there was none.
     pub(crate) async fn resync_request(&self, identifier: &str) -> Result<Option<SystemTime>, PortError> {
         let url = self.url(&["integration", identifier, "resync-request"])?;
         let call = Call::new("look for a resync request", Method::GET, url).subject(identifier);
@@ -222,16 +222,16 @@ impl Client {
         Ok(reply.request.and_then(|request| request.updated_at).map(SystemTime::from))
     }
 
-    /// Reports the state of a resync. Returns when Port noted it, if the answer says so.
+    /// Reports the state of a resync. Returns when Port recorded it, if the response says so.
     pub(crate) async fn report_resync_state(
         &self,
         identifier: &str,
         state: &ResyncState,
     ) -> Result<Option<SystemTime>, PortError> {
         let url = self.url(&["integration", identifier, "resync-state"])?;
-        // Unlike Ocean's, repeated: one 503 must not leave Port with a resync that runs for ever.
+        // Retried, unlike Ocean's: one 503 must not leave a resync in Port that runs forever.
         let call = Call::new("report the resync's state", Method::PATCH, url).closing().json(state)?;
-        // An answer without the time is as good as one with it.
+        // A response without the time is also valid.
         let reply: Option<IntegrationReply> = self.send(call).await?.json().ok();
         Ok(reply.and_then(|reply| reply.integration.resync_state?.updated_at).map(SystemTime::from))
     }

@@ -15,19 +15,19 @@ pub(crate) struct KafkaCredentialsReply {
     pub(crate) credentials: Option<BrokerCredentials>,
 }
 
-/// Has no `Debug`: it holds the password.
+/// Has no `Debug`, because it holds the password.
 #[derive(Deserialize)]
 pub(crate) struct BrokerCredentials {
     pub(crate) username: String,
     pub(crate) password: String,
 }
 
-/// A message of one of the Kafka topics, as far as it may be a resync request. The shape of
-/// other messages is not known, so anything that is missing or has another shape is null.
+/// A message of one of the Kafka topics that may be a resync request. The form of other messages is unknown,
+/// so anything missing or unexpected is null.
 pub(crate) struct TopicMessage(Value);
 
 impl TopicMessage {
-    /// `None` when it is no JSON.
+    /// Parses a message; `None` if it is not JSON.
     pub(crate) fn parse(message: &[u8]) -> Option<Self> {
         serde_json::from_slice(message).ok().map(Self)
     }
@@ -36,27 +36,27 @@ impl TopicMessage {
         self.text("/action")
     }
 
-    /// The integration that the message is for.
+    /// Returns the integration that the message is for.
     pub(crate) fn addressee(&self) -> Option<&str> {
         self.text("/context/integrationId")
     }
 
-    /// The integration that was changed.
+    /// Returns the integration that was changed.
     pub(crate) fn changed(&self) -> Option<&str> {
         self.text("/diff/after/identifier")
     }
 
-    /// When the integration was changed.
+    /// Returns when the integration was changed.
     pub(crate) fn changed_at(&self) -> Option<&Value> {
         self.0.pointer("/diff/after/updatedAt")
     }
 
-    /// When the state of its resync was.
+    /// Returns when its resync state was changed.
     pub(crate) fn resync_state_at(&self) -> Option<&Value> {
         self.0.pointer("/diff/after/resyncState/updatedAt")
     }
 
-    /// Where the integration has its changes sent: named beside the change, else in it.
+    /// Returns where the integration's changes are sent: from beside the change, else from the change.
     pub(crate) fn destination(&self) -> Option<&str> {
         self.text("/changelogDestination/type").or_else(|| self.text("/diff/after/changelogDestination/type"))
     }
@@ -67,7 +67,7 @@ impl TopicMessage {
 }
 
 impl Client {
-    /// Gets the organization's credentials, `None` when it has no Kafka.
+    /// Gets the organization's credentials; `None` if it has no Kafka.
     pub(crate) async fn kafka_credentials(&self) -> Result<Option<BrokerCredentials>, PortError> {
         let call = Call::new("get the Kafka credentials", Method::GET, self.url(&["kafka-credentials"])?);
         let Some(reply) = self.find(call).await? else { return Ok(None) };

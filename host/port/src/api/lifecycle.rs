@@ -1,4 +1,4 @@
-//! The lifecycle of a resync whose raw data Port maps by itself: `/lifecycle/{resync}`.
+//! The lifecycle of a resync whose raw data Port maps itself: `/lifecycle/{resync}`.
 
 use berth_core::AppConfig;
 use reqwest::Method;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::RetryPolicy;
 
-/// A resync begins.
+/// A resync started.
 #[derive(Serialize)]
 pub(crate) struct SyncStarted<'a> {
     pub(crate) status: &'static str,
@@ -42,7 +42,7 @@ pub(crate) struct Whose<'a> {
     pub(crate) ocean_version: &'static str,
 }
 
-/// A kind begins or has ended.
+/// A kind started or ended.
 #[derive(Serialize)]
 pub(crate) struct KindStatus<'a> {
     pub(crate) status: &'static str,
@@ -60,14 +60,14 @@ pub(crate) struct KindStatus<'a> {
     pub(crate) started_at: Option<String>,
 }
 
-/// What Port says of a resync.
+/// Port's state of a resync.
 #[derive(Debug, Deserialize)]
 pub(crate) struct SyncReply {
     #[serde(default)]
     pub(crate) status: Option<String>,
 }
 
-/// The app-config as Port maps by it: each entry's mapping in a list.
+/// Returns the app-config in the form for Port's mapping: each resource mapping's mapping in a list.
 pub(crate) fn listed_mappings(config: &AppConfig) -> serde_json::Result<Value> {
     let mut config = serde_json::to_value(config)?;
     let resources = config.get_mut("resources").and_then(Value::as_array_mut);
@@ -110,7 +110,7 @@ impl Client {
         self.send(if closing { call.closing() } else { call }).await.map(drop)
     }
 
-    /// Gets the status of a resync, `None` when Port does not know it.
+    /// Gets the status of a resync; `None` if Port does not know it.
     pub(crate) async fn lifecycle_status(&self, resync: Uuid) -> Result<Option<String>, PortError> {
         let url = self.url(&["lifecycle", &resync.to_string()])?;
         let call = Call::new("look whether the resync was aborted", Method::GET, url).once();

@@ -21,7 +21,7 @@ pub(crate) struct Organization {
 }
 
 impl Client {
-    /// Gets the organization, and keeps its id for [`Client::organization_id`].
+    /// Gets the organization, and keeps its ID for [`Client::organization_id`].
     pub(crate) async fn organization(&self) -> Result<Organization, PortError> {
         let call = Call::new("get the organization", Method::GET, self.url(&["organization"])?);
         let reply: OrganizationReply = self.send(call).await?.json()?;

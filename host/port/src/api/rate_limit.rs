@@ -1,7 +1,7 @@
 //! Keeps requests below Port's published rate limits.
 //!
-//! Limits apply per organization and family of routes. Each family has a token bucket. The headers of answers
-//! (`x-ratelimit-remaining`, `-reset`) correct it, since others use the same organization.
+//! Limits apply per organization and family of routes. Each family has a token bucket. The headers of responses
+//! (`x-ratelimit-remaining`, `-reset`) correct it, because others use the same organization.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -34,7 +34,7 @@ impl RouteFamily {
         Self::Other,
     ];
 
-    /// The family of a route below `/v1`.
+    /// Returns the family of a route below `/v1`.
     pub(crate) fn of(method: &Method, path: &str) -> Self {
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         match segments[..] {
@@ -50,7 +50,7 @@ impl RouteFamily {
         }
     }
 
-    /// Requests in [`PERIOD`], and how many of them at once (Port's page on rate limits).
+    /// Returns the requests in [`PERIOD`], and how many of them at once (Port's page on rate limits).
     fn limit(self) -> (f64, f64) {
         match self {
             Self::Entities | Self::Search | Self::BulkUpsert => (35_000.0, 3_500.0),
@@ -61,16 +61,16 @@ impl RouteFamily {
     }
 }
 
-/// What limits are meant for.
+/// The period of the limits.
 const PERIOD: Duration = Duration::from_mins(5);
 
-/// The share of a limit that is used: clocks and ways differ.
+/// The share of a limit that is used: clocks and network delays differ.
 const SHARE: f64 = 0.97;
 
-/// Two windows that end so close to each other are one.
+/// Windows whose ends are this close are the same.
 const SAME_WINDOW: Duration = Duration::from_secs(2);
 
-/// Limits the rate of the requests of a process.
+/// Limits the request rate of a process.
 #[derive(Debug)]
 pub(crate) struct RateLimiter([Mutex<Bucket>; RouteFamily::ALL.len()]);
 
@@ -84,7 +84,7 @@ impl RateLimiter {
         self.0[family as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a request may go. It counts as in flight until the permit is dropped.
+    /// Waits until a request may be sent. It counts as in flight until the permit is dropped.
     pub(crate) async fn acquire(&self, family: RouteFamily) -> Permit<'_> {
         loop {
             let reserved = self.bucket(family).reserve(Instant::now());
@@ -103,7 +103,7 @@ pub(crate) struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// Learns what the answer says: how many requests are left, and for how long.
+    /// Learns from a response: how many requests are left, and for how long.
     pub(crate) fn learn(&self, left: u64, reset: Duration) {
         self.limiter.bucket(self.family).learn(left, reset, Instant::now());
     }
@@ -118,13 +118,13 @@ impl Drop for Permit<'_> {
 
 #[derive(Debug)]
 struct Bucket {
-    /// Requests a second.
+    /// Requests per second.
     rate: f64,
     most: f64,
     held: f64,
     filled: Instant,
     on_their_way: u64,
-    /// What Port said: so many requests until then.
+    /// Port's last statement: this many requests until then.
     window: Option<(u64, Instant)>,
 }
 
@@ -145,7 +145,7 @@ impl Bucket {
             return Err(until);
         }
         if self.held < 1.0 {
-            // A little later than exact, or rounding would have it ask twice.
+            // Slightly late, so that rounding does not cause a second try.
             return Err(now
                 + Duration::from_secs_f64((1.0 - self.held) / self.rate)
                 + Duration::from_micros(10));
@@ -160,10 +160,10 @@ impl Bucket {
 
     fn learn(&mut self, left: u64, reset: Duration, now: Instant) {
         let until = now + reset.min(PERIOD);
-        // Port may not have counted those that are on their way; this one it has.
+        // Port may not have counted requests in flight, except this one.
         let left = left.saturating_sub(self.on_their_way.saturating_sub(1));
         self.window = match self.window {
-            // Answers may overtake each other.
+            // Responses may arrive out of order.
             Some((known, end))
                 if end.saturating_duration_since(until).max(until.saturating_duration_since(end))
                     <= SAME_WINDOW =>
@@ -200,7 +200,7 @@ mod tests {
         }
     }
 
-    /// Sends as fast as it may, each answer at once, and gives the times.
+    /// Sends as fast as possible, with immediate responses, and returns the times.
     fn times(bucket: &mut Bucket, start: Instant, count: usize) -> Vec<Duration> {
         let mut now = start;
         let mut times = Vec::new();
@@ -221,7 +221,7 @@ mod tests {
         let start = Instant::now();
         let requests = 24_620;
         let times = times(&mut Bucket::full(RouteFamily::BulkUpsert, start), start, requests);
-        // Port's own bucket never runs dry.
+        // Port's own bucket never becomes empty.
         let (rate, burst) = (35_000.0 / 300.0, 3_500.0);
         let mut held = burst;
         let mut last = Duration::ZERO;
@@ -239,7 +239,7 @@ mod tests {
     fn what_port_says_is_left_counts() {
         let start = Instant::now();
         let mut bucket = Bucket::full(RouteFamily::Search, start);
-        // Others have used the rest. An older answer that comes later does not give it back.
+        // Others have used the rest. An older response that arrives later does not restore it.
         bucket.reserve(start).unwrap();
         bucket.learn(3, Duration::from_secs(40), start);
         bucket.learn(9, Duration::from_secs(41), start);
@@ -248,12 +248,12 @@ mod tests {
         assert_eq!(times[..3], [Duration::ZERO; 3]);
         assert_eq!(times[3..], [Duration::from_secs(40); 2]);
 
-        // Those on their way may not be counted yet.
+        // Requests in flight may not be counted yet.
         let mut bucket = Bucket::full(RouteFamily::Search, start);
         (0..4).for_each(|_| bucket.reserve(start).unwrap());
         bucket.learn(3, Duration::from_secs(40), start);
         assert_eq!(bucket.reserve(start), Err(start + Duration::from_secs(40)));
-        // No word of Port holds a family up for longer than a period.
+        // No response of Port delays a family for longer than a period.
         bucket.learn(0, Duration::from_hours(9), start);
         assert_eq!(bucket.reserve(start), Err(start + PERIOD));
         assert_eq!(bucket.reserve(start + PERIOD), Ok(()));

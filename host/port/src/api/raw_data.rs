@@ -1,4 +1,4 @@
-//! Raw data, and the examples of it that Port shows in its editor of mappings.
+//! Raw data, and the examples of it in Port's mapping editor.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::{
     url::form_url,
 };
 
-/// Empty objects and strings are sent where the contract has a field that Berth has nothing for.
+/// An empty object, for a field of the contract that Berth has no value for.
 #[derive(Serialize)]
 pub(crate) struct Nothing {}
 
@@ -32,13 +32,13 @@ pub(crate) struct RawData<'a> {
     pub(crate) data: &'a [Box<RawValue>],
 }
 
-/// What was written, read again.
+/// Written data, parsed again.
 #[derive(Deserialize)]
 pub(crate) struct WrittenData {
     pub(crate) data: Vec<Box<RawValue>>,
 }
 
-/// A batch, read again; all but its items stay as they are.
+/// A batch, parsed again; everything except its items stays unchanged.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct WrittenBatch {
     pub(crate) items: Vec<Box<RawValue>>,
@@ -47,7 +47,7 @@ pub(crate) struct WrittenBatch {
 }
 
 impl WrittenBatch {
-    /// Two batches with half of the items each; none where there is but one.
+    /// Splits it into two batches with half of the items each; `None` with only one item.
     pub(crate) fn halves(mut self) -> Option<[Self; 2]> {
         let second = self.items.split_off(self.items.len() / 2);
         let rest = self.rest.clone();
@@ -81,7 +81,7 @@ pub(crate) struct Examples<'a> {
     pub(crate) examples: &'a [Value],
 }
 
-/// Where a write of raw data belongs.
+/// The parts of the address for a write of raw data.
 #[derive(Clone, Copy)]
 pub(crate) struct RawRoute<'a> {
     /// Port's address for raw data.
@@ -93,7 +93,7 @@ pub(crate) struct RawRoute<'a> {
 }
 
 impl Client {
-    /// Shows examples of a kind. A late one is worth nothing, so that it is never repeated.
+    /// Shows examples of a kind. Never retried, because late examples are useless.
     pub(crate) async fn show_examples(
         &self,
         integration: &str,
@@ -109,7 +109,7 @@ impl Client {
     }
 }
 
-/// A write of raw data, to be sent with [`Client::send`].
+/// Returns a call that writes raw data, for [`Client::send`].
 pub(crate) fn raw_data_call(route: RawRoute<'_>, body: &RawData<'_>) -> Result<Call, PortError> {
     let sync = route.sync.to_string();
     let segments = [

@@ -1,4 +1,4 @@
-//! What goes to Port beside its API: metrics of a resync, heartbeats, log records.
+//! Reports to Port outside its API: metrics of a resync, heartbeats, log records.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
     url::below,
 };
 
-/// How far the resync of a kind is.
+/// The state of a kind's resync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum SyncState {
@@ -26,7 +26,7 @@ pub(crate) enum SyncState {
 }
 
 impl SyncState {
-    /// Whether nothing comes after it.
+    /// Returns whether it is final.
     pub(crate) fn is_end(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Aborted)
     }
@@ -48,13 +48,13 @@ pub(crate) struct Metric {
     pub(crate) kind_index: usize,
     pub(crate) event_id: String,
     pub(crate) sync_state: SyncState,
-    /// The expression of the mapping as it stands there; a pseudo-kind has none.
+    /// The mapping's expression, unchanged; a pseudo-kind has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) blueprint: Option<Value>,
     pub(crate) metrics: Figures,
 }
 
-/// `metrics`: what is counted, nested by label.
+/// `metrics`: the counts, nested by label.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Figures {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -74,7 +74,7 @@ struct ObjectCount {
 }
 
 impl Figures {
-    /// What was read, mapped and written of a kind.
+    /// Returns what was read, mapped and written of a kind.
     pub(crate) fn of_resource(result: &ResourceResult) -> Self {
         let counts = &result.counts;
         let mut figures = Self::default();
@@ -94,14 +94,14 @@ impl Figures {
         figures
     }
 
-    /// What was deleted.
+    /// Returns what was deleted.
     pub(crate) fn of_deletion(deleted: u64, failed: u64) -> Self {
         let mut figures = Self::default();
         figures.objects("delete", &[("deleted", deleted), ("failed", failed)]);
         figures
     }
 
-    /// Adds how long it took as a whole, and whether it went well.
+    /// Adds the total duration, and the result.
     pub(crate) fn end(&mut self, seconds: f64, success: bool) {
         let whole = Phase::Whole { duration_seconds: seconds, success: u8::from(success) };
         self.phase.insert("resync", whole);
@@ -113,7 +113,7 @@ impl Figures {
     }
 }
 
-/// Several kinds at once.
+/// Several kinds.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MetricList<'a> {
@@ -139,7 +139,7 @@ pub(crate) struct Logs<'a> {
     pub(crate) logs: &'a [Box<RawValue>],
 }
 
-/// A record of the log. The time is in UTC, with microseconds and a `Z`.
+/// A log record. The time is in UTC, with microseconds and a `Z`.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Log<'a> {
     pub(crate) message: String,
@@ -202,7 +202,7 @@ impl Client {
         self.send_optional(&call, patience).await
     }
 
-    /// Sends log records. Not repeated when Port may have taken them.
+    /// Sends log records. Not retried if Port may have accepted them.
     pub(crate) async fn ship_logs(
         &self,
         url: &Url,

@@ -1,4 +1,4 @@
-//! Searching entities of one blueprint: page by page, or all at once.
+//! Searches entities of one blueprint: page by page, or all at once.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::{
 /// The most entities on one page (Port's API reference: `limit` 1 to 1,000).
 pub(crate) const PAGE_SIZE: usize = 1000;
 
-/// What an entity must meet to be found.
+/// The condition of a search.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Condition {
@@ -35,7 +35,7 @@ impl Condition {
         Self::Rule { property, operator, value: Some(value.into()) }
     }
 
-    /// A rule whose operator takes no value.
+    /// Returns a rule whose operator has no value.
     pub(crate) fn bare(property: &'static str, operator: &'static str) -> Self {
         Self::Rule { property, operator, value: None }
     }
@@ -44,7 +44,7 @@ impl Condition {
         Self::Group { combinator: "and", rules }
     }
 
-    /// At least one of them; the rule itself where there is but one.
+    /// Returns a condition that at least one rule meets; with one rule, the rule itself.
     pub(crate) fn any(mut rules: Vec<Self>) -> Self {
         match (rules.pop(), rules.is_empty()) {
             (Some(only), true) => only,
@@ -56,7 +56,7 @@ impl Condition {
     }
 }
 
-/// The list must be there: an answer without it says nothing.
+/// The list is required: a response without it means nothing.
 #[derive(Debug, Deserialize)]
 pub(crate) struct SearchReply<E> {
     pub(crate) entities: Vec<E>,
@@ -73,11 +73,11 @@ pub(crate) struct PageQuery<'a> {
     pub(crate) from: Option<&'a Value>,
 }
 
-/// A page of its answer. The list must be there here, too.
+/// A page of its results. The list is required here, too.
 #[derive(Debug, Deserialize)]
 pub(crate) struct PageReply<E> {
     pub(crate) entities: Vec<E>,
-    /// Where it goes on, if it does.
+    /// The cursor of the next page, if there is one.
     #[serde(default)]
     pub(crate) next: Option<Value>,
 }
@@ -91,10 +91,10 @@ pub(crate) struct RelatedEntity {
 }
 
 impl RelatedEntity {
-    /// What it relates to by a relation.
+    /// Returns the targets of a relation.
     ///
     /// # Errors
-    /// The value, where it has another form.
+    /// The value, if it has another form.
     pub(crate) fn targets(&self, relation: &str) -> Result<Vec<&str>, Value> {
         let Some(value) = self.relations.as_ref().and_then(|relations| relations.get(relation)) else {
             return Ok(Vec::new());
@@ -126,7 +126,7 @@ pub(crate) struct FoundEntity {
 }
 
 impl Client {
-    /// Gets one page of the entities that meet a condition, from a cursor on.
+    /// Gets one page of the entities that meet a condition, starting at a cursor.
     pub(crate) async fn search_page<E: DeserializeOwned>(
         &self,
         blueprint: &str,
@@ -144,7 +144,7 @@ impl Client {
         self.send(call).await?.json()
     }
 
-    /// Gets all entities that meet a condition at once, without what Port computes.
+    /// Gets all entities that meet a condition at once, without the values that Port computes.
     pub(crate) async fn search_unpaged<E: DeserializeOwned>(
         &self,
         blueprint: &str,

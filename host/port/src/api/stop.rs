@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::Instant};
 
-/// A requested stop, and until when calls may still go on. It can be taken back.
+/// A requested stop, and until when calls may continue. It can be revoked.
 #[derive(Debug, Default)]
 pub(crate) struct Stop(watch::Sender<Option<Instant>>);
 
@@ -21,7 +21,7 @@ impl Stop {
         });
     }
 
-    /// Takes the stop back.
+    /// Revokes the stop.
     pub(crate) fn renew(&self) {
         self.0.send_replace(None);
     }
@@ -30,7 +30,7 @@ impl Stop {
         self.0.borrow().is_some()
     }
 
-    /// Whether the deadline has passed.
+    /// Returns whether the deadline has passed.
     pub(crate) fn is_over(&self) -> bool {
         self.0.borrow().is_some_and(|deadline| deadline <= Instant::now())
     }

@@ -1,4 +1,4 @@
-//! URLs of routes. No identifier leaves its segment.
+//! The URLs of routes. No identifier can leave its segment.
 
 use berth_core::{Problem, ProblemCode};
 use reqwest::Url;
@@ -6,7 +6,8 @@ use url::form_urlencoded;
 
 use super::error::PortError;
 
-/// The URL of a route below `base`, its segments escaped as form values: `AWS%3A%3AS3%3A%3ABucket`.
+/// Returns the URL of a route below `base`, with its segments escaped as form values:
+/// `AWS%3A%3AS3%3A%3ABucket`.
 pub(crate) fn form_url(base: &Url, segments: &[&str]) -> Result<Url, PortError> {
     refuse_dots(segments)?;
     let mut path = base.path().trim_end_matches('/').to_owned();
@@ -19,18 +20,19 @@ pub(crate) fn form_url(base: &Url, segments: &[&str]) -> Result<Url, PortError> 
     Ok(url)
 }
 
-/// No escaping helps against these: URLs resolve `%2e%2e` as they do `..`.
+/// Escaping does not help against these: URLs resolve `%2e%2e` like `..`.
 pub(super) fn refuse_dots(segments: &[&str]) -> Result<(), PortError> {
     match segments.iter().find(|segment| matches!(**segment, "" | "." | "..")) {
         Some(segment) => Err(PortError::Other(Problem::new(
             ProblemCode::MappingUnfit,
-            format!("`{segment}` cannot be an identifier: it cannot stand in a URL"),
+            format!("`{segment}` cannot be an identifier: a URL cannot contain it"),
         ))),
         None => Ok(()),
     }
 }
 
-/// A route below an address that Port names. Its parts are escaped as forms escape them (`%3A` for a colon).
+/// Returns a route below an address that Port names. Its parts are escaped as form values (`%3A` for a
+/// colon).
 pub(crate) fn below(base: &Url, parts: &[&str]) -> Result<Url, PortError> {
     let mut text = base.as_str().trim_end_matches('/').to_owned();
     for part in parts {
@@ -40,7 +42,7 @@ pub(crate) fn below(base: &Url, parts: &[&str]) -> Result<Url, PortError> {
     Url::parse(&text).map_err(|error| {
         PortError::Other(Problem::new(
             ProblemCode::SettingsInvalid,
-            format!("`{text}` is no address: {error}"),
+            format!("`{text}` is not a URL: {error}"),
         ))
     })
 }

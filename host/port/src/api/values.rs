@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// A point in time as Ocean writes it: `2026-11-23T11:37:10.801273+00:00`.
+/// Formats a point in time like Ocean: `2026-11-23T11:37:10.801273+00:00`.
 pub(crate) fn iso(time: SystemTime) -> String {
     DateTime::<Utc>::from(time).format("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string()
 }
 
-/// Something of which only the time of its last change matters here.
+/// An object whose only relevant field is the time of its last change.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Stamp {
@@ -19,7 +19,7 @@ pub(crate) struct Stamp {
     pub(crate) updated_at: Option<DateTime<Utc>>,
 }
 
-/// A time in ISO 8601. Anything else is none: no resync may fail for it.
+/// Parses a time in ISO 8601. Anything else is `None`: no resync may fail because of it.
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     Ok(iso_time(&Value::deserialize(from)?))
 }
@@ -29,7 +29,7 @@ pub(crate) fn iso_time(value: &Value) -> Option<DateTime<Utc>> {
     value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok()).map(DateTime::from)
 }
 
-/// What is to be read, whatever its form.
+/// Returns readable text from a value of any form.
 pub(crate) fn words(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,

@@ -1,4 +1,4 @@
-//! The default blueprints of a fresh installation.
+//! The default blueprints of a new installation.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::api::{client::Client, error::PortError};
 
-/// What refers to other blueprints, and so waits until all exist.
+/// References to other blueprints, which wait until all exist.
 const REFERENCES: [&str; 3] = ["teamInheritance", "ownership", "relations"];
 
-/// What is computed along references, and so waits until those exist.
+/// Values computed along references, which wait until those exist.
 const COMPUTED: [&str; 3] = ["calculationProperties", "mirrorProperties", "aggregationProperties"];
 
 /// Which of the default blueprints exist.
@@ -22,8 +22,8 @@ pub(crate) struct Survey<'a> {
 }
 
 impl Survey<'_> {
-    /// A note for each missing blueprint that the mapping needs. They are not created beside
-    /// existing ones: the catalog was arranged by somebody, and Ocean leaves it alone too.
+    /// Returns a note for each missing blueprint that the mapping needs. Berth does not create them if others
+    /// exist: someone has arranged the catalog, and Ocean does not create them either.
     pub(crate) fn gaps(&self, config: &AppConfig) -> Vec<String> {
         let needed: BTreeSet<BlueprintId> = config
             .resources
@@ -36,8 +36,8 @@ impl Survey<'_> {
             .filter(|blueprint| needed.contains(blueprint.identifier()))
             .map(|blueprint| {
                 format!(
-                    "blueprint {} is missing, and was not created because {existing} exists already; create it \
-                     in Port or take its kind out of the mapping",
+                    "blueprint {} does not exist, and Berth did not create it because {existing} exists; \
+                    create it in Port or remove its kind from the mapping",
                     blueprint.identifier()
                 )
             })
@@ -45,7 +45,7 @@ impl Survey<'_> {
     }
 }
 
-/// Looks for the blueprints of all kinds, each once.
+/// Looks up the blueprints of all kinds, each once.
 pub(crate) async fn survey<'a>(client: &Client, defaults: &'a [KindEntry]) -> Result<Survey<'a>, PortError> {
     let mut seen = BTreeSet::new();
     let blueprints: Vec<&Blueprint> = defaults
@@ -67,7 +67,7 @@ pub(crate) async fn survey<'a>(client: &Client, defaults: &'a [KindEntry]) -> Re
     Ok(survey)
 }
 
-/// Creates blueprints that refer to each other: bare, then with relations, then whole. When one is
+/// Creates blueprints that refer to each other: first bare, then with relations, then complete. If one is
 /// refused, those already created are deleted again.
 pub(crate) async fn create(client: &Client, blueprints: &[&Blueprint]) -> Result<(), PortError> {
     let bare = blueprints.iter().map(|blueprint| write(client, blueprint, Stage::Bare)).collect();
@@ -84,14 +84,14 @@ pub(crate) async fn create(client: &Client, blueprints: &[&Blueprint]) -> Result
     if let Err(error) = outcome {
         let undo = created.iter().map(|blueprint| client.delete_blueprint(blueprint.identifier())).collect();
         for failed in run(client, undo).await.into_iter().filter_map(Result::err) {
-            tracing::warn!(%failed, "a blueprint of an unfinished installation stays behind");
+            tracing::warn!(%failed, "a blueprint of an unfinished installation remains");
         }
         return Err(error);
     }
     Ok(())
 }
 
-/// Runs calls concurrently and gives their outcomes in order.
+/// Runs calls concurrently and returns their results in order.
 async fn run<F>(client: &Client, calls: Vec<F>) -> Vec<Result<(), PortError>>
 where
     F: Future<Output = Result<(), PortError>>,
@@ -107,7 +107,7 @@ enum Stage {
 }
 
 impl Stage {
-    /// The part of a definition that this stage may send.
+    /// Returns the part of a definition for this stage.
     fn of(self, definition: &Map<String, Value>) -> Map<String, Value> {
         let leave_out: &[&[&str]] = match self {
             Self::Bare => &[&REFERENCES, &COMPUTED],

@@ -1,4 +1,4 @@
-//! Deletes entities in bulk. Only what Port confirms counts as gone.
+//! Deletes entities in bulk. Only what Port confirms counts as deleted.
 
 use std::collections::HashSet;
 
@@ -7,27 +7,27 @@ use crate::api::{client::Client, entities::WriteOrigin, error::PortError, halvin
 use berth_core::{BlueprintId, DeleteReport, EntityKey, Problem, ProblemCode};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 
-/// The most entities that Port takes in a bulk deletion.
+/// The most entities that Port accepts in a bulk deletion.
 const BULK: usize = 100;
 
-/// What a request did with each of its entities.
+/// The result of a request for each of its entities.
 type Outcomes = Vec<(EntityKey, Result<(), Problem>)>;
 
-/// What deletes entities.
+/// Deletes entities.
 pub(crate) struct Deletion<'a> {
     pub(crate) client: &'a Client,
     pub(crate) search: &'a EntitySearch,
     pub(crate) origin: WriteOrigin,
     /// The most entities in one request.
     pub(crate) batch_max: usize,
-    /// Whether what requires them is deleted, too.
+    /// Whether to delete what requires them, too.
     pub(crate) dependents: bool,
 }
 
-/// Deletes entities, with those that require them if `dependents`.
+/// Deletes entities and, with `dependents`, those that require them.
 ///
-/// Without `dependents` an entity that another requires is refused until the other is gone, so what
-/// is left over is tried again as long as each round deletes something.
+/// Without `dependents`, Port refuses an entity that another requires until the other is gone, so the rest is
+/// retried as long as each round deletes something.
 pub(crate) async fn delete(deletion: &Deletion<'_>, keys: &[EntityKey]) -> DeleteReport {
     let mut report = DeleteReport::default();
     let mut left: Vec<EntityKey> = keys.to_vec();
@@ -51,8 +51,8 @@ pub(crate) async fn delete(deletion: &Deletion<'_>, keys: &[EntityKey]) -> Delet
     }
 }
 
-/// Tries everything once. What Port does not confirm is looked for, whoever owns it: it may be gone by a
-/// request that ran at the same time and took it along as a dependent.
+/// Tries everything once. Looks up what Port does not confirm, whoever owns it: a concurrent request may have
+/// deleted it as a dependent.
 async fn round(deletion: &Deletion<'_>, keys: &[EntityKey]) -> Outcomes {
     let requests: Vec<_> = by_blueprint(keys)
         .into_iter()
@@ -72,7 +72,7 @@ async fn round(deletion: &Deletion<'_>, keys: &[EntityKey]) -> Outcomes {
     if !unsure.is_empty() {
         match deletion.search.existing(&unsure).await {
             Ok(existing) => confirm(&mut outcomes, &existing),
-            Err(error) => tracing::debug!(%error, "could not look for entities whose deletion failed"),
+            Err(error) => tracing::debug!(%error, "could not look up entities whose deletion failed"),
         }
     }
     outcomes
@@ -86,8 +86,8 @@ fn confirm(outcomes: &mut Outcomes, existing: &HashSet<EntityKey>) {
     }
 }
 
-/// One request. When Port refuses it for one of its entities, or fails, it is halved until what is to
-/// blame is alone.
+/// Sends one request. If Port refuses it for one of its entities, or fails, it is halved until the cause is
+/// alone.
 fn bulk<'a>(
     deletion: &'a Deletion<'_>,
     blueprint: &'a BlueprintId,
@@ -100,7 +100,7 @@ fn bulk<'a>(
             Ok(reply) => {
                 halving.succeeded();
                 let (gone, named) = reply.split(blueprint.as_str());
-                // Dependents among them.
+                // Including dependents.
                 let named = named.into_iter().filter_map(|(blueprint, identifier)| {
                     Some((key(&BlueprintId::new(&blueprint).ok()?, &identifier), Ok(())))
                 });
@@ -131,13 +131,14 @@ fn confirmed(gone: bool) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::new(ProblemCode::PortHasDependents, "Port did not delete it").remedy(
-        "Another entity may require it: set `deleteDependentEntities: true` in the mapping, or delete it in Port.",
+        "Another entity may require it: set `deleteDependentEntities: true` in the mapping, or delete it in \
+         Port.",
     ))
 }
 
-/// Whether fewer entities may do.
+/// Returns whether fewer entities may succeed.
 fn halve(error: &PortError, halving: &Halving) -> bool {
-    // One that does not exist any more, or has dependents.
+    // An entity that no longer exists, or has dependents.
     let is_of_one = matches!(error, PortError::Refused(refusal)
         if refusal.status == 404 || refusal.error.as_deref() == Some("has_dependents"));
     halving.is_worth_it(error) || is_of_one

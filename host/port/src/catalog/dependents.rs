@@ -1,4 +1,4 @@
-//! What Port deletes together with other entities.
+//! What Port also deletes with other entities.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -16,10 +16,11 @@ use crate::api::{blueprints::BlueprintRelations, client::Client, error::PortErro
 /// The longest chain of dependents.
 const ROUNDS: usize = 100;
 
-/// Everything that relates to these entities, to that, and so on; without the entities themselves.
+/// Returns everything that relates to these entities, directly or indirectly, without the entities
+/// themselves.
 ///
-/// Whole blueprints are read, and what relates to what is decided here: a filter that Port understands
-/// in another way must not hide a dependent.
+/// Reads whole blueprints, and evaluates the relations here: a filter that Port evaluates differently must
+/// not hide a dependent.
 pub(crate) async fn dependents(
     client: &Client,
     blueprints: &OnceCell<Vec<BlueprintRelations>>,
@@ -50,11 +51,11 @@ pub(crate) async fn dependents(
     }
     Err(PortError::Other(Problem::new(
         ProblemCode::DeletionUnproven,
-        format!("the entities to delete have dependents over more than {ROUNDS} relations in a row"),
+        format!("the entities to delete have dependents in chains of more than {ROUNDS} relations"),
     )))
 }
 
-/// What relates to some entities, each with one of those.
+/// Returns what relates to some entities, each with one of them.
 async fn related_to(
     search: &EntitySearch,
     concurrency: usize,
@@ -87,7 +88,7 @@ async fn related_to(
         .await
 }
 
-/// The entities of a blueprint that relate to one of the wanted ones.
+/// Returns the entities of a blueprint that relate to one of the wanted ones.
 async fn referrers(
     search: &EntitySearch,
     blueprint: &str,
@@ -101,10 +102,14 @@ async fn referrers(
         let mut target = None;
         for (name, wanted) in &relations {
             let values = entity.targets(name).map_err(|value| {
-                PortError::Other(Problem::new(ProblemCode::DeletionUnproven, format!(
-                    "relation `{name}` of entity {blueprint}/{} is neither an identifier nor a list of some: {value}",
-                    entity.identifier
-                )))
+                PortError::Other(Problem::new(
+                    ProblemCode::DeletionUnproven,
+                    format!(
+                        "relation `{name}` of entity {blueprint}/{} is neither an identifier nor a list of \
+                    identifiers: {value}",
+                        entity.identifier
+                    ),
+                ))
             })?;
             target = target.or_else(|| values.into_iter().find_map(|value| wanted.get(value).copied()));
         }
@@ -112,7 +117,7 @@ async fn referrers(
             let blueprint = BlueprintId::new(blueprint).map_err(|error| {
                 PortError::Other(Problem::new(
                     ProblemCode::DeletionUnproven,
-                    format!("a dependent of {target} cannot be named: {error}"),
+                    format!("a dependent of {target} has an invalid name: {error}"),
                 ))
             })?;
             found.push((EntityKey { blueprint, identifier: entity.identifier }, target.clone()));

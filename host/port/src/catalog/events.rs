@@ -1,4 +1,4 @@
-//! Live events: what they write. Port records that a request from outside caused it, and not a resync.
+//! Writes of live events. Port records that an external request caused them, not a resync.
 
 use async_trait::async_trait;
 use berth_core::{CatalogError, EventDocuments, EventSession, Kind};

@@ -1,4 +1,4 @@
-//! Examples of raw data, for the editor of mappings in Port: one request for each kind and resync.
+//! Examples of raw data, for Port's mapping editor: one request for each kind and resync.
 
 use std::{
     collections::BTreeMap,
@@ -24,10 +24,10 @@ use crate::{
 /// How many documents of each kind are shown as examples.
 pub(crate) const COUNT: usize = 5;
 
-/// How long the end of a resync waits for the examples that are left.
+/// How long the end of a resync waits for the remaining examples.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Examples that were not shown yet.
+/// Examples that were not sent yet.
 type Gathered = BTreeMap<Kind, Vec<Value>>;
 
 /// The examples of one resync.
@@ -46,7 +46,7 @@ impl Examples {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gathers documents of a kind, without their secrets, and shows them when there are enough.
+    /// Collects documents of a kind, without their secrets, and sends them when there are enough.
     pub(crate) async fn add(&self, kind: &Kind, documents: &[Document]) -> Result<(), PortError> {
         let known = [self.config.client_secret.expose_secret()];
         let examples = documents.iter().filter_map(|document| {
@@ -66,24 +66,24 @@ impl Examples {
         }
     }
 
-    /// Shows what is left.
+    /// Sends the rest.
     pub(crate) async fn finish(&self) {
         let left = std::mem::take(&mut *self.gathered());
         let shown = stream::iter(&left).for_each_concurrent(
             self.client.concurrency(),
             |(kind, examples)| async move {
                 if let Err(error) = self.show(kind, examples).await {
-                    tracing::warn!(%kind, %error, "the catalog did not take examples");
+                    tracing::warn!(%kind, %error, "the catalog rejected examples");
                 }
             },
         );
         if tokio::time::timeout(PATIENCE, shown).await.is_err() {
-            tracing::warn!("Port is too slow for examples; the rest is left out");
+            tracing::warn!("Port is too slow for examples; the rest is dropped");
         }
     }
 
-    /// Shows examples of a kind. As many as fit are sent together, and one that is too large alone is left
-    /// out; where Port takes less, half of them.
+    /// Sends examples of a kind. As many as fit are sent together, and one that is too large alone is
+    /// dropped; if Port accepts less, half of them.
     fn show<'a>(&'a self, kind: &'a Kind, examples: &'a [Value]) -> BoxFuture<'a, Result<(), PortError>> {
         async move {
             let lengths: Vec<usize> = examples.iter().map(|example| example.to_string().len()).collect();

@@ -6,7 +6,7 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::api::{client::Client, error::PortError};
 
-/// The flags, cached for a while. One answer serves all who wait for it.
+/// The flags, cached for a while. Concurrent callers share one request.
 pub(crate) struct FeatureFlags {
     ttl: Duration,
     known: Mutex<Option<(Instant, Arc<[String]>)>>,
@@ -18,7 +18,7 @@ impl FeatureFlags {
     }
 
     pub(crate) async fn get(&self, client: &Client) -> Result<Arc<[String]>, PortError> {
-        // Held during the request, so that there is one.
+        // Held during the request, so that there is only one.
         let mut known = self.known.lock().await;
         if let Some((at, flags)) = &*known
             && at.elapsed() < self.ttl

@@ -1,4 +1,4 @@
-//! Entities that somebody else owns, among those that are about to be created.
+//! Finds entities of other owners among those that are about to be created.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,16 +18,16 @@ use crate::api::{
     search::{Condition, FoundEntity},
 };
 
-/// What is known of a blueprint's entities that others own.
+/// What is known about a blueprint's entities of other owners.
 #[derive(Debug)]
 enum ForeignList {
     /// Digests of their identifiers.
     Listed(HashSet<u64>),
-    /// Port does not list them: each entity has to be looked for.
+    /// Port does not list them: each entity has to be looked up.
     Unlisted,
 }
 
-/// What others own, by blueprint, as far as this session knows.
+/// The entities of other owners by blueprint, as far as this session knows.
 #[derive(Default)]
 pub(crate) struct ForeignEntities(Mutex<HashMap<BlueprintId, Arc<OnceCell<ForeignList>>>>);
 
@@ -38,8 +38,8 @@ impl ForeignEntities {
     }
 }
 
-/// Which of these entities exist and belong to somebody else. One search for each blueprint and session
-/// lists them all, so that a first load, which meets none, costs no search for each batch.
+/// Returns which of these entities exist and have another owner. One search for each blueprint and session
+/// lists them all, so that a first load, which finds none, needs no search per batch.
 pub(crate) async fn foreign(
     known: &ForeignEntities,
     search: &EntitySearch,
@@ -73,14 +73,14 @@ async fn list(
     match search.all::<FoundEntity>(blueprint.as_str(), rules, &include).await {
         Ok(found) => Ok(ForeignList::Listed(found.iter().map(|entity| digest(&entity.identifier)).collect())),
         Err(error) if error.refuses_the_query() => {
-            tracing::debug!(%error, "looking for each entity before it is created");
+            tracing::debug!(%error, "looking up each entity before it is created");
             Ok(ForeignList::Unlisted)
         }
         Err(error) => Err(error),
     }
 }
 
-/// Which of these exist and are not this integration's own, without the rules that Port refuses.
+/// Returns which of these exist and are not this integration's own, without the rules that Port rejects.
 async fn look<'a>(
     search: &EntitySearch,
     ownership: &Ownership,
@@ -102,7 +102,7 @@ async fn look<'a>(
     Ok(identifiers.into_iter().filter(|identifier| foreign.contains(identifier)).collect())
 }
 
-/// Leaves out what belongs to nobody, and decides what may be taken over.
+/// Removes what has no owner, and decides what may be taken over.
 async fn examine(
     search: &EntitySearch,
     ownership: &Ownership,
@@ -129,7 +129,7 @@ async fn examine(
     Ok(owned.into_iter().map(foreign).collect())
 }
 
-/// Which of these no data source wrote. Without an answer they count as somebody's: a person's bare
+/// Returns which of these no data source wrote. Without a response they count as owned: a person's bare
 /// entity must not be taken over.
 async fn of_nobody(
     search: &EntitySearch,
@@ -142,7 +142,8 @@ async fn of_nobody(
         Err(error) if error.refuses_the_query() => {
             tracing::warn!(
                 %error, %blueprint,
-                "entities without any value are not written to, because Port does not say whether somebody owns them"
+                "Berth does not write to entities without values, because Port does not say whether someone \
+                 owns them"
             );
             Ok(HashSet::new())
         }
@@ -150,7 +151,7 @@ async fn of_nobody(
     }
 }
 
-/// Whether an entity has nothing that somebody could have written.
+/// Returns whether an entity has no values that someone could have written.
 fn is_bare(entity: &FoundEntity) -> bool {
     let empty = |value: &Value| match value {
         Value::Null => true,
@@ -160,7 +161,7 @@ fn is_bare(entity: &FoundEntity) -> bool {
     let blank = |value: &Option<Value>| {
         value.as_ref().is_none_or(|value| empty(value) || value.as_str().is_some_and(str::is_empty))
     };
-    // Both must be in the answer: what it does not show may be there.
+    // Both must be in the response: a missing field may have a value.
     entity.properties.as_ref().is_some_and(|properties| properties.values().all(Value::is_null))
         && entity.relations.as_ref().is_some_and(|relations| relations.values().all(empty))
         && blank(&entity.team)

@@ -1,4 +1,4 @@
-//! Heartbeats: Port gives up a resync that sends none for some ten minutes.
+//! Heartbeats: Port aborts a resync that sends none for about ten minutes.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -7,11 +7,11 @@ use uuid::Uuid;
 use super::ingest::IngestAddresses;
 use crate::api::{client::Client, error::PortError};
 
-/// How long one may take. A late one is no better than none.
+/// The timeout of a heartbeat. A late one is useless.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sends heartbeats of a resync as long as the future is polled; none to a Port that names no address
-/// for them.
+/// Sends heartbeats of a resync as long as the future is polled; sends none if Port names no address for
+/// them.
 pub(crate) async fn beat(
     client: &Client,
     addresses: &IngestAddresses,
@@ -23,12 +23,12 @@ pub(crate) async fn beat(
         tokio::time::sleep(interval).await;
         match once(client, addresses, resync()).await {
             Ok(()) => failing = false,
-            // Once, not each time: an endpoint that is down is down for a while.
+            // Logged once, not each time: an endpoint that is down stays down for a while.
             Err(error) if !failing => {
                 failing = true;
-                tracing::warn!(%error, "Port does not take the resync's sign of life");
+                tracing::warn!(%error, "Port rejected the heartbeat");
             }
-            Err(error) => tracing::debug!(%error, "Port still does not take the resync's sign of life"),
+            Err(error) => tracing::debug!(%error, "Port still rejects the heartbeat"),
         }
     }
 }

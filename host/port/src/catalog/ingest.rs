@@ -1,5 +1,5 @@
-//! The addresses beside the API: the integration's document names where metrics, logs and raw data go. The
-//! token goes there, too, so that not every address will do.
+//! The addresses outside the API: the integration's document says where metrics, logs and raw data go. The
+//! token goes there, too, so not every address is allowed.
 
 use std::{
     collections::BTreeSet,
@@ -15,19 +15,19 @@ use crate::{
     api::integrations::{Ingest, Integration},
 };
 
-/// Port's own domains. An API at an address of the operator's, as a gateway is, may name them.
+/// Port's own domains. They are allowed even if the API's address is another, such as a gateway.
 const PORT: [&str; 2] = ["getport.io", "port.io"];
 
-/// An address that Port names, where the token may go there.
+/// Returns an address that Port names, if the token may go there.
 ///
 /// # Errors
 /// Why it may not.
 fn address(config: &PortConfig, text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("`{text}` is no URL: {error}"))?;
+    let url = Url::parse(text).map_err(|error| format!("`{text}` is not a URL: {error}"))?;
     let api = &config.base_url;
     // An API without TLS is on this machine.
     if !is_private(&url) || (url.scheme() == "http" && api.scheme() != "http") {
-        return Err(format!("`{text}` is not reached by https"));
+        return Err(format!("`{text}` does not use https"));
     }
     let is_ports = |host: &str| PORT.iter().any(|domain| is_below(host, domain));
     let is_named = |host: &str| config.ingest_domains.iter().any(|domain| is_below(host, domain));
@@ -39,7 +39,7 @@ fn address(config: &PortConfig, text: &str) -> Result<Url, String> {
     }
 }
 
-/// The address for raw data that the integration's document names.
+/// Returns the address for raw data in the integration's document.
 pub(crate) fn raw_address(config: &PortConfig, named: Option<&str>) -> Result<Url, Problem> {
     let named = named.ok_or_else(|| "it names none".to_owned());
     named.and_then(|text| address(config, text)).map_err(|why| {
@@ -59,11 +59,11 @@ fn is_below(host: &str, domain: &str) -> bool {
     })
 }
 
-/// What the integration's document said last.
+/// The integration's last document.
 #[derive(Default)]
 pub(crate) struct IngestAddresses {
     known: Mutex<Option<Addresses>>,
-    /// Addresses that were refused: each is logged once.
+    /// Rejected addresses: each is logged once.
     refused: Mutex<BTreeSet<String>>,
 }
 
@@ -71,12 +71,12 @@ pub(crate) struct IngestAddresses {
 struct Addresses {
     metrics: Option<Url>,
     logs: Option<Url>,
-    /// As it is named; whoever uses it checks it.
+    /// As it is named; its user checks it.
     raw_data: Option<String>,
 }
 
 impl IngestAddresses {
-    /// Keeps what a document says, so that no other request has to ask for it.
+    /// Keeps what a document says, so that other requests need not fetch it.
     pub(crate) fn learn(&self, config: &PortConfig, integration: &Integration) {
         let addresses = Addresses {
             metrics: self.accept(config, "metrics", integration.metric_attributes.as_ref()),
@@ -86,7 +86,7 @@ impl IngestAddresses {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(addresses);
     }
 
-    /// An address that will not do is as good as none at all: no resync may fail for it.
+    /// Treats an unusable address like a missing one: no resync may fail because of it.
     fn accept(&self, config: &PortConfig, what: &str, from: Option<&Ingest>) -> Option<Url> {
         let text = from?.ingest_url.as_deref().filter(|text| !text.is_empty())?;
         match address(config, text) {
@@ -96,7 +96,8 @@ impl IngestAddresses {
                 if refused.insert(text.to_owned()) {
                     tracing::warn!(
                         reason,
-                        "no {what} are sent to where Port wants them: the token would go there"
+                        "Berth sends no {what} to the address that Port names, because the token would go \
+                         there"
                     );
                 }
                 None
@@ -104,22 +105,22 @@ impl IngestAddresses {
         }
     }
 
-    /// Where metrics go, if anywhere.
+    /// Returns where metrics go, if anywhere.
     pub(crate) fn metrics(&self) -> Option<Url> {
         self.known().and_then(|addresses| addresses.metrics)
     }
 
-    /// Where logs go, if anywhere.
+    /// Returns where logs go, if anywhere.
     pub(crate) fn logs(&self) -> Option<Url> {
         self.known().and_then(|addresses| addresses.logs)
     }
 
-    /// Where raw data goes, if anywhere.
+    /// Returns where raw data goes, if anywhere.
     pub(crate) fn raw_data(&self) -> Option<String> {
         self.known().and_then(|addresses| addresses.raw_data)
     }
 
-    /// Whether a document was read yet.
+    /// Returns whether a document was read yet.
     pub(crate) fn is_known(&self) -> bool {
         self.known().is_some()
     }

@@ -1,4 +1,4 @@
-//! The integration in Port: found or created, and kept in step with the settings.
+//! The integration in Port: found or created, and kept consistent with the settings.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use crate::{
     },
 };
 
-/// The flag of organizations whose default resources Port creates by itself.
+/// The flag of organizations whose default resources Port creates itself.
 const PROVISIONED_DEFAULTS: &str = "USE_PROVISIONED_DEFAULTS";
 
-/// What Port says, and the integration as it holds it, if it does.
+/// Port's information, and the stored integration, if there is one.
 pub(crate) type Found = (CatalogInfo, Option<Integration>);
 
-/// How often and how patiently Port's own provisioning is waited for.
+/// How often to check for Port's own provisioning.
 const PROVISION_ATTEMPTS: u32 = 30;
 const PROVISION_FIRST_WAIT: Duration = Duration::from_secs(3);
 const PROVISION_GROWTH: f64 = 1.55;
@@ -41,7 +41,7 @@ pub(crate) struct Installation<'a> {
 }
 
 impl Installation<'_> {
-    /// The start of a process: creates what is missing, in the order of the contract.
+    /// Creates what is missing at the start of a process, in the order of the contract.
     pub(crate) async fn start(&self, defaults: &[KindEntry]) -> Result<Found, PortError> {
         let mut notes = Vec::new();
         if let Some(found) = self.get().await? {
@@ -74,21 +74,21 @@ impl Installation<'_> {
         if integration.are_port_resources_initialized != Some(true) {
             self.set_up(origin, &integration, defaults, &mut notes).await?;
         }
-        // Only what was changed here has to be read again; and a new integration may not have got
-        // its addresses for raw data when it was created.
+        // Reads again only what was changed here; a new integration may not have had its addresses for raw
+        // data when it was created.
         let again = notes.len() > written || fresh && processing != Processing::Entities;
         let integration = if again { self.get().await?.ok_or_else(|| self.vanished())? } else { integration };
         let config = self.app_config(integration.config.as_ref())?;
         Ok((self.info(config, notes, processing), Some(integration)))
     }
 
-    /// A further resync of the same process: only the mapping is read again, and the flags when they are
-    /// old. Who deletes the integration meanwhile wants it to be gone: only a start installs it again.
+    /// Opens a further resync of the same process: reads only the mapping again, and expired flags. An
+    /// integration that was deleted meanwhile stays deleted: only a start installs it again.
     pub(crate) async fn reload(&self) -> Result<Found, PortError> {
         let integration = self.get().await?.ok_or_else(|| self.deleted())?;
         let mut notes = Vec::new();
         let processing = processing::of(self.config, self.flags, self.client).await?;
-        // The organization's flags may have changed meanwhile; what else differs is seen to at the start.
+        // The organization's flags may have changed meanwhile; the start handles other differences.
         if integration.processing_mode.as_deref() != Some(processing::mode(processing)) {
             self.agree(&integration, processing, &mut notes).await?;
         }
@@ -96,14 +96,14 @@ impl Installation<'_> {
         Ok((self.info(config, notes, processing), Some(integration)))
     }
 
-    /// What a resync would work on, without changing anything.
+    /// Returns what a resync would work on, without changing anything.
     pub(crate) async fn look(&self, defaults: &[KindEntry]) -> Result<Found, PortError> {
         let mut notes = Vec::new();
         let integration = self.get().await?;
         let processing = processing::of(self.config, self.flags, self.client).await?;
         match &integration {
             Some(found) => self.check_runtime(found)?,
-            // Events change what resyncs have made.
+            // Events change what resyncs have created.
             None if self.config.event_type == EventType::HttpRequest => return Err(self.deleted()),
             None => notes.push(format!(
                 "integration {} does not exist yet: planned with the default mapping",
@@ -153,12 +153,12 @@ impl Installation<'_> {
         Ok(integration)
     }
 
-    /// Names the catalog, its organization and the integration in it. With a note where the organization is
-    /// not known.
+    /// Names the catalog, its organization and the integration in it. Adds a note if the organization is
+    /// unknown.
     pub(crate) async fn identity(&self) -> (String, Option<String>) {
         let config = self.config;
         let base_url = place(&config.base_url);
-        let mut why = "its answer has no id".to_owned();
+        let mut why = "its response has no id".to_owned();
         if self.client.organization_id().is_none()
             && let Err(error) = self.client.organization().await
         {
@@ -174,7 +174,7 @@ impl Installation<'_> {
         (format!("{identifier} of type {integration_type} at {base_url} in {place}"), note)
     }
 
-    /// An integration of the other runtime belongs to Port's own cloud: two would fight over it.
+    /// An integration of the other runtime belongs to Port's own cloud: the two would conflict.
     fn check_runtime(&self, integration: &Integration) -> Result<(), PortError> {
         let found = integration.installation_type.as_deref().unwrap_or(INSTALLATION_TYPE);
         if found == INSTALLATION_TYPE {
@@ -186,7 +186,10 @@ impl Installation<'_> {
                 ProblemCode::PortIntegration,
                 format!("integration `{identifier}` is installed as `{found}`, not as `{INSTALLATION_TYPE}`"),
             )
-            .remedy("Give OCEAN__INTEGRATION__IDENTIFIER another value, or delete that integration in Port."),
+            .remedy(
+                "Set OCEAN__INTEGRATION__IDENTIFIER to another value, or delete that integration in \
+                Port.",
+            ),
         ))
     }
 
@@ -205,7 +208,7 @@ impl Installation<'_> {
         self.client.create_integration(&new, origin == ResourcesOrigin::Port).await
     }
 
-    /// Brings the integration into agreement with the settings, with one change for all of it.
+    /// Updates the integration to match the settings, with one change for all of it.
     async fn agree(
         &self,
         integration: &Integration,
@@ -254,7 +257,7 @@ impl Installation<'_> {
         self.client.update_integration(&self.config.integration_identifier, change).await
     }
 
-    /// The default resources of an integration that has not got them yet.
+    /// Creates the default resources of an integration that does not have them yet.
     async fn set_up(
         &self,
         origin: ResourcesOrigin,
@@ -291,8 +294,8 @@ impl Installation<'_> {
                 };
                 let found = blueprints::survey(self.client, defaults).await?;
                 if found.existing.is_empty() {
-                    // Ocean marks the resources as initialized even when this fails, and so never
-                    // tries again. Here the failure ends the start, and the next one tries again.
+                    // Ocean marks the resources as initialized even if this fails, and never retries. Here
+                    // the failure ends the start, and the next start retries.
                     blueprints::create(self.client, &found.missing).await?;
                     notes.extend(
                         found.missing.iter().map(|b| format!("created blueprint {}", b.identifier())),
@@ -318,9 +321,14 @@ impl Installation<'_> {
             wait = Duration::from_secs(wait.mul_f64(PROVISION_GROWTH).as_secs()).min(self.config.retry.cap);
         }
         Err(PortError::Other(
-            Problem::new(ProblemCode::MappingInvalid, "Port did not create the default resources of the integration").remedy(
-                "Set OCEAN__CREATE_PORT_RESOURCES_ORIGIN=Default and delete the integration in Port, or write a \
-                 mapping there.",
+            Problem::new(
+                ProblemCode::MappingInvalid,
+                "Port did not create the default resources of the \
+                integration",
+            )
+            .remedy(
+                "Set OCEAN__CREATE_PORT_RESOURCES_ORIGIN=Default and delete the integration in Port, or \
+                write a mapping there.",
             ),
         ))
     }
@@ -350,13 +358,14 @@ impl Installation<'_> {
         })
     }
 
-    /// The integration was there before, or nobody has installed it yet.
+    /// Reports that an integration that existed before is gone, or that none is installed yet.
     fn deleted(&self) -> PortError {
         self.state.set_deleted(true);
         let identifier = &self.config.integration_identifier;
         PortError::Other(
             Problem::new(ProblemCode::PortIntegration, format!(
-                "integration `{identifier}` does not exist in Port (any more): somebody deleted the data source"
+                "integration `{identifier}` does not exist in Port (any longer): someone deleted the data \
+                source"
             ))
             .remedy("Stop Berth if that was intended; a restart installs the data source again."),
         )
@@ -365,12 +374,15 @@ impl Installation<'_> {
     fn vanished(&self) -> PortError {
         PortError::Other(Problem::new(
             ProblemCode::PortIntegration,
-            format!("integration `{}` disappeared while it was set up", self.config.integration_identifier),
+            format!(
+                "integration `{}` disappeared during its installation",
+                self.config.integration_identifier
+            ),
         ))
     }
 }
 
-/// Where Port is. An identity is shown and kept, a password must not be.
+/// Returns where Port is. An identity is shown and stored, so it must not hold a password.
 fn place(base_url: &Url) -> String {
     let mut base_url = base_url.clone();
     // Neither can fail for an HTTP URL.
@@ -379,8 +391,8 @@ fn place(base_url: &Url) -> String {
     base_url.as_str().trim_end_matches('/').to_owned()
 }
 
-/// Who creates the default resources: what the integration stores, else what the settings say, else
-/// Port where it can.
+/// Returns who creates the default resources: what the integration stores, else the setting, else Port if it
+/// can.
 fn origin(stored: Option<&str>, wanted: Option<ResourcesOrigin>, port_can: bool) -> ResourcesOrigin {
     let stored = stored.and_then(|text| text.parse().ok());
     match stored.or(wanted) {
@@ -390,7 +402,7 @@ fn origin(stored: Option<&str>, wanted: Option<ResourcesOrigin>, port_can: bool)
     }
 }
 
-/// The mapping of a fresh installation: the kinds' defaults in the order given.
+/// Returns the mapping of a new installation: the kinds' defaults in the given order.
 fn default_config(defaults: &[KindEntry]) -> AppConfig {
     AppConfig {
         resources: defaults.iter().filter_map(|entry| entry.manifest.mapping.clone()).collect(),

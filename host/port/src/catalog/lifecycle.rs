@@ -1,12 +1,11 @@
-//! The lifecycle of a resync whose raw data Port maps by itself: Port learns when the resync and
-//! each kind begin and end, and may abort it.
+//! The lifecycle of a resync whose raw data Port maps itself: Port learns when the resync and each kind start
+//! and end, and may abort it.
 //!
-//! Port reconciles from these reports: what a kind that is `finished` did not bring is gone to it.
-//! Ocean calls every resync `finished`, whatever happened to its kinds, and leaves out regions and
-//! accounts in silence. Here a kind is `finished` only when all its units were read to the end and all
-//! their documents arrived, and the resync only when all its kinds are. Else they are `failed`: at
-//! worst entities then stay until the next good resync, while `finished` could delete some whose
-//! resources are still there.
+//! Port deletes by these reports: whatever a `finished` kind did not send counts as gone. Ocean reports every
+//! resync as `finished`, whatever happened to its kinds, and silently leaves out regions and accounts. Berth
+//! reports a kind as `finished` only if all its units were read to the end and all their documents arrived,
+//! and the resync only if all its kinds are. Otherwise they are `failed`: at worst entities then stay until
+//! the next successful resync, while `finished` could delete some whose resources still exist.
 
 use std::{
     collections::BTreeMap,
@@ -39,16 +38,16 @@ pub(crate) struct Lifecycle {
     config: Arc<PortConfig>,
     id: Uuid,
     started: Arc<StartTime>,
-    /// The app-config as Port maps by it.
+    /// The app-config in the form for Port's mapping.
     mapping: Value,
-    /// What each entry of `resources[]` is called.
+    /// The name of each resource mapping.
     kinds: Vec<String>,
     reported: watch::Sender<Reported>,
-    /// Port wants to hear no more of it.
+    /// Port wants no more reports.
     over: AtomicBool,
 }
 
-/// What was reported, and whether Port took it.
+/// What was reported, and whether Port accepted it.
 #[derive(Default)]
 struct Reported {
     begun: Option<Result<(), Problem>>,
@@ -66,7 +65,7 @@ impl Lifecycle {
         let mapping = listed_mappings(app_config).map_err(|error| {
             PortError::Other(Problem::new(
                 ProblemCode::MappingInvalid,
-                format!("the mapping is no JSON: {error}"),
+                format!("the mapping is not JSON: {error}"),
             ))
         })?;
         let kinds = app_config.resources.iter().enumerate();
@@ -82,7 +81,7 @@ impl Lifecycle {
         })
     }
 
-    /// Ends the reports: Port has stopped the resync, or goes on with another.
+    /// Ends the reports: Port has stopped the resync, or continues with another one.
     pub(crate) fn close(&self) {
         self.over.store(true, Ordering::Relaxed);
     }
@@ -91,10 +90,11 @@ impl Lifecycle {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Waits until Port knows that an entry has begun, since raw data of it makes no sense before.
+    /// Waits until Port knows that a resource mapping has started, because its raw data is only valid after
+    /// that.
     ///
     /// # Errors
-    /// Why Port does not want it.
+    /// Why Port rejected it.
     pub(crate) async fn begun(&self, resource: usize) -> Result<(), Problem> {
         let mut reported = self.reported.subscribe();
         let reported = reported.wait_for(|reported| {
@@ -108,7 +108,7 @@ impl Lifecycle {
         }
     }
 
-    /// Why Port did not take the begin of the resync, as far as that is known.
+    /// Returns why Port rejected the start of the resync, if known.
     pub(crate) fn refused(&self) -> Option<Problem> {
         self.reported.borrow().begun.clone()?.err()
     }
@@ -125,7 +125,7 @@ impl Lifecycle {
                 self.reported.send_modify(|reported| reported.begun = Some(kept));
                 sent
             }
-            // Said once, when the resync began.
+            // Already reported when the resync started.
             _ if self.refused().is_some() => Ok(()),
             Milestone::ResourceStarted { resource } => {
                 let sent = self.report_kind(*resource, "started").await;
@@ -143,7 +143,7 @@ impl Lifecycle {
 
     /// Reports how the resync ended.
     pub(crate) async fn end(&self, status: ResyncStatus) -> Result<(), PortError> {
-        // Port needs no end of what it does not know, or has ended itself.
+        // Port needs no end of a resync that it does not know, or has ended itself.
         let known = matches!(self.reported.borrow().begun, Some(Ok(())));
         if self.over.swap(true, Ordering::Relaxed) || !known {
             return Ok(());
@@ -163,7 +163,7 @@ impl Lifecycle {
         self.report(&LifecycleReport::Ended(body)).await
     }
 
-    /// Checks, from time to time, whether somebody wants the resync stopped. Returns when so.
+    /// Checks regularly whether someone aborted the resync. Returns when so.
     pub(crate) async fn watch(&self) -> Problem {
         loop {
             tokio::time::sleep(self.config.abort_poll).await;
@@ -172,11 +172,11 @@ impl Lifecycle {
                     self.close();
                     return Problem::new(ProblemCode::ResyncStopped, "it was aborted in Port");
                 }
-                // Port does not know it before it has begun.
+                // Port does not know it before it has started.
                 Ok(_) => {}
-                // The next check may find out.
+                // The next check may succeed.
                 Err(error) => {
-                    tracing::debug!(%error, "could not look whether the resync was aborted in Port");
+                    tracing::debug!(%error, "could not check whether the resync was aborted in Port");
                 }
             }
         }
@@ -214,13 +214,13 @@ impl Lifecycle {
         self.report(&LifecycleReport::Kind(body)).await
     }
 
-    /// As in the contract: refusals count, silence does not.
+    /// As in the contract: refusals count, missing responses do not.
     async fn report(&self, report: &LifecycleReport<'_>) -> Result<(), PortError> {
-        // The end is reported when the resync is stopped, too.
+        // The end is also reported if the resync is stopped.
         let retry = patience(self.config.retry);
         match self.client.report_lifecycle(self.id, report, retry, self.is_over()).await {
             Err(error @ (PortError::Transport { .. } | PortError::Stopped { .. })) => {
-                tracing::warn!(%error, "Port could not be told a step of the resync");
+                tracing::warn!(%error, "cannot report a step of the resync to Port");
                 Ok(())
             }
             outcome => outcome,
@@ -228,7 +228,7 @@ impl Lifecycle {
     }
 }
 
-/// The contract's, unless Port's other calls are to be less patient.
+/// Returns the contract's patience, unless Port's other calls are less patient.
 fn patience(all: RetryPolicy) -> RetryPolicy {
     RetryPolicy {
         retries: all.retries,

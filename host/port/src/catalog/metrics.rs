@@ -1,8 +1,8 @@
-//! How a resync goes, as Port shows it: a metric for each entry of `resources[]`, for the deletion of
-//! what is gone (`__reconciliation__`) and for the resync as a whole (`__runtime__`).
+//! The progress of a resync, as Port shows it: a metric for each resource mapping, for the deletion of stale
+//! entities (`__reconciliation__`) and for the resync as a whole (`__runtime__`).
 //!
-//! A task of its own sends the metrics, in order. It never blocks or fails the resync. What Port has not taken by the end goes along with the last metric, so that
-//! nothing is shown as running for ever.
+//! A separate task sends the metrics, in order. It never blocks or fails the resync. Metrics that Port has
+//! not accepted by the end are sent with the last one, so that nothing is shown as running forever.
 
 use std::{
     collections::BTreeSet,
@@ -36,27 +36,27 @@ use crate::{
 const RUNTIME: &str = "__runtime__";
 /// The pseudo-kind of the deletion.
 const RECONCILIATION: &str = "__reconciliation__";
-/// How Ocean calls running in one process; it has no other way any more.
+/// Ocean's name for running in one process, its only mode now.
 const EXECUTION_MODE: &str = "single_process";
 
-/// How long one metric may take.
+/// The timeout of one metric.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the end of a resync waits for metrics that are on their way.
+/// How long the end of a resync waits for metrics in flight.
 const SETTLE: Duration = Duration::from_secs(3);
-/// How long the last metric may take.
+/// The timeout of the last metric.
 const LAST_REPORT: Duration = Duration::from_secs(5);
-/// The same when the resync was stopped: whoever stopped it waits for the process to end.
+/// The same if the resync was stopped: its caller waits for the process to end.
 const LAST_REPORT_OF_A_STOPPED: Duration = Duration::from_secs(2);
 
-/// An entry of `resources[]`, as far as metrics name it.
+/// The parts of a resource mapping that metrics name.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) kind: String,
-    /// The mapping's expression, quotes included.
+    /// The mapping's expression, including quotes.
     blueprint: Value,
 }
 
-/// The entries of an app-config.
+/// Returns the resource mappings of an app-config.
 pub(crate) fn entries(config: &AppConfig) -> Arc<[Entry]> {
     let entry = |resource: &berth_core::ResourceConfig| Entry {
         kind: resource.kind.to_string(),
@@ -65,7 +65,7 @@ pub(crate) fn entries(config: &AppConfig) -> Arc<[Entry]> {
     config.resources.iter().map(entry).collect()
 }
 
-/// The metrics of a resync, if anybody gets them.
+/// The metrics of a resync, if there is a receiver.
 pub(crate) struct Metrics(Mutex<Option<MetricsReport>>);
 
 impl Metrics {
@@ -73,7 +73,7 @@ impl Metrics {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The resync begins: every kind is pending, and the whole runs.
+    /// Starts the metrics of a resync: every kind is pending, and the whole runs.
     pub(crate) fn begin(receiver: Receiver, config: &PortConfig, entries: &[Entry]) -> Self {
         Self(Mutex::new(receiver.exists().then(|| MetricsReport::begin(receiver, config, entries))))
     }
@@ -85,8 +85,8 @@ impl Metrics {
         }
     }
 
-    /// The resync has ended like this: waits a little for what is on its way, and keeps the rest for the
-    /// last report.
+    /// Ends the metrics of a resync with this status: waits briefly for those in flight, and keeps the rest
+    /// for the last report.
     pub(crate) async fn settle(&self, status: ResyncStatus) -> Option<Closing> {
         let mut report = self.lock().take()?;
         report.end_deletion(status);
@@ -104,17 +104,17 @@ impl Metrics {
     }
 }
 
-/// What is still to be reported when a resync has ended.
+/// What remains to be reported when a resync has ended.
 pub(crate) struct Closing {
     sheet: Sheet,
     receiver: Arc<Receiver>,
     clock: Instant,
-    /// Rows whose end Port has not taken.
+    /// Rows whose end Port has not accepted.
     pending: Vec<Row>,
 }
 
 impl Closing {
-    /// The last report: the end of the whole, and with it all ends that Port has not taken.
+    /// Sends the last report: the end of the whole, and all ends that Port has not accepted.
     pub(crate) async fn conclude(self, status: ResyncStatus) {
         let state = state_of(status);
         let metrics = self.pending.into_iter().map(|mut row| {
@@ -129,7 +129,10 @@ impl Closing {
         let metrics = metrics.chain([self.sheet.metric(&whole)]).collect();
         let patience = if state == SyncState::Aborted { LAST_REPORT_OF_A_STOPPED } else { LAST_REPORT };
         if let Err(error) = self.receiver.send(&Message { metrics, way: Way::Post }, patience).await {
-            tracing::warn!(%error, "Port does not take the resync's last metric, and may show it as running");
+            tracing::warn!(
+                %error,
+                "Port rejected the resync's last metric, and may show the resync as running"
+            );
         }
     }
 }
@@ -146,12 +149,12 @@ struct MetricsReport {
     sheet: Sheet,
     receiver: Arc<Receiver>,
     clock: Instant,
-    /// One for each entry of `resources[]`.
+    /// One for each resource mapping.
     rows: Vec<Row>,
-    /// Since when and how the deletion goes, once it has begun.
+    /// The start and the state of the deletion, once it has started.
     deletion: Option<(Instant, Row)>,
     messages: UnboundedSender<Message>,
-    /// Rows whose end Port has taken; the deletion stands behind the entries.
+    /// Rows whose end Port has accepted; the deletion comes after the resource mappings.
     reported: Arc<Mutex<BTreeSet<usize>>>,
     task: JoinHandle<()>,
 }
@@ -191,7 +194,7 @@ impl MetricsReport {
                 if let Some(row) = self.rows.get_mut(*resource) {
                     row.figures = Figures::of_resource(result);
                     row.end(state, result.duration, state == SyncState::Completed);
-                    // All that were stopped are reported at once, with the last report.
+                    // The last report contains all that were stopped.
                     if state != SyncState::Aborted {
                         self.put(*resource);
                     }
@@ -238,12 +241,12 @@ impl MetricsReport {
     }
 
     fn send(&self, message: Message) {
-        // The task ends after its sender only, unless it panicked.
+        // The task ends only after its sender, unless it panicked.
         _ = self.messages.send(message);
     }
 }
 
-/// Sends the messages in order until there will be no more.
+/// Sends the messages in order until the channel closes.
 async fn send_all(
     receiver: Arc<Receiver>,
     mut messages: UnboundedReceiver<Message>,
@@ -256,17 +259,17 @@ async fn send_all(
                 reported.lock().unwrap_or_else(PoisonError::into_inner).insert(row);
             }
             (Ok(()), _) => {}
-            // Once, not for each kind: an endpoint that is down is down for a while.
+            // Logged once, not for each kind: an endpoint that is down stays down for a while.
             (Err(error), _) if !failing => {
                 failing = true;
-                tracing::warn!(%error, "Port does not take the resync's metrics");
+                tracing::warn!(%error, "Port rejected the resync's metrics");
             }
-            (Err(error), _) => tracing::debug!(%error, "Port still does not take the resync's metrics"),
+            (Err(error), _) => tracing::debug!(%error, "Port still rejects the resync's metrics"),
         }
     }
 }
 
-/// What is the same in every metric of a resync.
+/// The values that all metrics of a resync share.
 struct Sheet {
     integration_type: String,
     integration_identifier: String,
@@ -343,7 +346,7 @@ impl Row {
     }
 }
 
-/// Some metrics and the way they go.
+/// Some metrics and how to send them.
 struct Message {
     metrics: Vec<Metric>,
     way: Way,
@@ -356,7 +359,7 @@ enum Way {
     Put { ends: Option<usize> },
 }
 
-/// Who gets the metrics.
+/// The receivers of the metrics.
 pub(crate) struct Receiver {
     pub(crate) client: Arc<Client>,
     /// `metricAttributes.ingestUrl`
@@ -370,7 +373,7 @@ impl Receiver {
         self.ingest.is_some() || self.webhook.is_some()
     }
 
-    /// Sends to Port, and to whoever wants a copy. Only what Port says matters.
+    /// Sends to Port, and to the receiver of copies. Only Port's result matters.
     async fn send(&self, message: &Message, patience: Duration) -> Result<(), PortError> {
         let port = async {
             let Some(base) = &self.ingest else { return Ok(()) };
@@ -389,16 +392,16 @@ impl Receiver {
             let Some(webhook) = &self.webhook else { return };
             for metric in &message.metrics {
                 if let Err(error) = self.client.copy_metric(webhook, metric, patience).await {
-                    tracing::debug!(%error, "the webhook does not take a metric");
+                    tracing::debug!(%error, "the webhook rejected a metric");
                 }
             }
         };
-        // All copies together take no longer than Port may.
+        // All copies together have the same timeout as Port.
         let copies = tokio::time::timeout(patience, copies);
         futures::join!(port, copies).0
     }
 
-    /// Sends some metrics of a list in one request, or in halves where that is too large for Port.
+    /// Sends some metrics of a list in one request, or in halves if that is too large for Port.
     fn post<'a>(
         &'a self,
         base: &'a Url,

@@ -15,10 +15,10 @@ pub(crate) async fn watch(client: &Client, limit: Duration) -> Problem {
         tokio::time::sleep(INTERVAL.min(limit)).await;
         if let Some(silent) = client.outage() {
             client.stop().ask(Duration::ZERO);
-            let problem = format!("Port has not answered one request for {} s", silent.as_secs());
+            let problem = format!("Port has not responded to any request for {} s", silent.as_secs());
             return Problem::new(ProblemCode::PortUnavailable, problem).remedy(
-                "Run the sync again later; Port's state is shown at https://status.port.io. `outage_seconds` says \
-                 how long a resync goes on without an answer.",
+                "Run the sync again later; see Port's status at https://status.port.io. `outage_seconds` \
+                sets how long a resync continues without a response.",
             );
         }
     }

@@ -15,18 +15,18 @@ use super::{
 };
 use crate::api::{client::Client, data_sources::DatasourceQuery, error::PortError, values::iso};
 
-/// Entities per page of what seems to be owned.
+/// Entities per page of the list.
 const PAGE: usize = 5000;
 
-/// Where a list goes on.
+/// The position in a list.
 struct Cursor {
-    /// The cursor of the next page; none for the first one.
+    /// The cursor of the next page; `None` for the first one.
     next: Option<Value>,
-    /// Digests of all cursors so far: none may come twice.
+    /// Digests of all cursors so far: none may occur twice.
     seen: HashSet<u64>,
 }
 
-/// Everything this integration seems to own and that was last written before `before`, page by page.
+/// Lists everything this integration seems to own and that was last written before `before`, page by page.
 pub(crate) fn owned(
     client: Arc<Client>,
     ends: (String, String),
@@ -71,9 +71,9 @@ async fn page(
         .entities
         .into_iter()
         .filter_map(|entity| {
-            // Not a name that Berth could have written, so nothing that it may delete.
+            // Berth cannot have written such a name, so it must not delete the entity.
             let blueprint = BlueprintId::new(&entity.blueprint)
-                .inspect_err(|error| tracing::warn!(%error, "an owned entity is left alone"))
+                .inspect_err(|error| tracing::warn!(%error, "an owned entity stays unchanged"))
                 .ok()?;
             Some(OwnedEntity { key: EntityKey { blueprint, identifier: entity.identifier } })
         })
@@ -81,8 +81,7 @@ async fn page(
     Ok((entities, reply.next.filter(|next| !next.is_null())))
 }
 
-/// What Port holds for these entities in these fields, as far as they are certainly this integration's
-/// own.
+/// Returns what Port holds for these entities in these fields, if they are certainly this integration's own.
 pub(crate) async fn current(
     search: &EntitySearch,
     ownership: &Ownership,
@@ -98,8 +97,8 @@ pub(crate) async fn current(
     stream::iter(searches).buffer_unordered(concurrency).try_concat().await
 }
 
-/// One search, as long as known versions wrote everything that is asked for. When something is missing,
-/// it is looked for without regard to the version, and so is everything later in the session.
+/// Needs one search as long as known versions wrote all requested entities. If one is missing, it and
+/// everything later in the session is searched without regard to the version.
 async fn current_chunk(
     search: &EntitySearch,
     ownership: &Ownership,

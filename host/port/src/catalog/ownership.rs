@@ -1,10 +1,10 @@
-//! Who owns an entity, by the exact data source `port-ocean/{type}/{version}/{identifier}/exporter`.
+//! Decides who owns an entity, by the exact data source `port-ocean/{type}/{version}/{identifier}/exporter`.
 //!
-//! Port's search cannot say that the version has no slash, so beginning and end alone also find the
-//! entities of an integration whose identifier ends with `/{identifier}`. There are two exact ways: to
-//! name the versions, which finds only what these versions wrote; or beginning and end without the
-//! integrations that could be confused, for which Port must list its integrations. The first one costs
-//! no request, so it comes first. The second one follows when something is missing.
+//! Port's search cannot say that the version has no slash, so prefix and suffix alone also match the entities
+//! of an integration whose identifier ends with `/{identifier}`. There are two exact ways: name the versions,
+//! which finds only what these versions wrote; or use prefix and suffix without the integrations that could
+//! be confused, which requires Port's list of integrations. The first way needs no request, so it comes
+//! first. The second one follows if something is missing.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -21,7 +21,7 @@ use crate::{
     api::{client::Client, error::PortError, integrations::IntegrationSummary, search::Condition},
 };
 
-/// The property by which Port knows who wrote an entity.
+/// The property that names the writer of an entity in Port.
 pub(crate) const DATASOURCE: &str = "$datasource";
 
 /// The integrations of the organization.
@@ -29,7 +29,7 @@ pub(crate) const DATASOURCE: &str = "$datasource";
 pub(crate) struct Integrations(Vec<IntegrationSummary>);
 
 impl Integrations {
-    /// Ends of data sources that contain the end of another integration's.
+    /// Returns the suffixes of data sources that contain another integration's suffix.
     fn confusable(&self, identifier: &str) -> Vec<String> {
         let own = suffix(identifier);
         let others = self.0.iter().map(|other| other.installation_id.as_str());
@@ -45,13 +45,13 @@ fn suffix(identifier: &str) -> String {
     format!("/{identifier}/exporter")
 }
 
-/// The data source of this integration, and the versions of it that wrote entities.
+/// The data source of this integration, and its versions that wrote entities.
 pub(crate) struct DataSource {
     /// Ends with a slash.
     prefix: String,
     identifier: String,
     versions: Mutex<BTreeSet<String>>,
-    /// Whether it was logged that Port does not list its integrations.
+    /// Whether the log already says that Port does not list its integrations.
     warned: AtomicBool,
 }
 
@@ -65,12 +65,12 @@ impl DataSource {
         }
     }
 
-    /// The two ends; the version lies between them.
+    /// Returns the prefix and the suffix; the version is between them.
     pub(crate) fn ends(&self) -> (String, String) {
         (self.prefix.clone(), suffix(&self.identifier))
     }
 
-    /// Adds a version that is known to have written entities, if it can stand in a data source.
+    /// Adds a version that is known to have written entities, if it is valid in a data source.
     pub(crate) fn add_version(&self, version: &str) {
         if is_version(version) {
             self.versions.lock().unwrap_or_else(PoisonError::into_inner).insert(version.to_owned());
@@ -85,7 +85,7 @@ impl DataSource {
         format!("{}{version}{}", self.prefix, suffix(identifier))
     }
 
-    /// Rules that only entities of this integration meet, which one of the known versions wrote.
+    /// Returns rules that match only entities of this integration that one of the known versions wrote.
     pub(crate) fn of_known_versions(&self) -> Condition {
         self.of_versions(&self.identifier, &self.versions())
     }
@@ -95,9 +95,8 @@ impl DataSource {
         Condition::any(exact.map(|source| Condition::rule(DATASOURCE, "=", source)).collect())
     }
 
-    /// Rules that the entities of an integration of this type meet, whatever version wrote them. What a
-    /// known version wrote is matched exactly: an integration that was removed may have left entities
-    /// behind.
+    /// Returns rules that match the entities of an integration of this type, written by any version. What a
+    /// known version wrote is matched exactly: an integration that was removed may have left entities.
     fn of_any_version(&self, identifier: &str, all: &Integrations) -> Condition {
         let (prefix, suffix) = (&self.prefix, suffix(identifier));
         let versions = self.versions();
@@ -112,7 +111,7 @@ impl DataSource {
         Condition::any(vec![self.of_versions(identifier, &versions), Condition::all(rules)])
     }
 
-    /// Rules that an entity with both ends of this integration's data source meets.
+    /// Returns rules that match an entity with both ends of this integration's data source.
     pub(crate) fn similar(&self) -> Condition {
         let (prefix, suffix) = self.ends();
         Condition::all(vec![
@@ -122,11 +121,12 @@ impl DataSource {
     }
 }
 
-/// Data sources that have both ends and no version between them: `1.0/x` ends like version 1.0 of `x`.
+/// Returns data sources that have both ends and no version between them: `1.0/x` ends like version 1.0 of
+/// `x`.
 fn overlaps(prefix: &str, suffix: &str) -> impl Iterator<Item = String> {
     let ends = prefix.match_indices('/').map(|(at, _)| &prefix[at..]);
     ends.filter_map(|end| Some(format!("{prefix}{}", suffix.strip_prefix(end)?)))
-        // Without a slash in the identifier nothing is left for another one's.
+        // An identifier without a slash leaves nothing for another one.
         .filter(|source| source.matches('/').count() >= 4)
         .collect::<Vec<_>>()
         .into_iter()
@@ -136,9 +136,9 @@ fn overlaps(prefix: &str, suffix: &str) -> impl Iterator<Item = String> {
 pub(crate) struct Ownership {
     client: Arc<Client>,
     source: Arc<DataSource>,
-    /// The organization's integrations; none where Port does not list them.
+    /// The organization's integrations; `None` if Port does not list them.
     integrations: OnceCell<Option<Arc<Integrations>>>,
-    /// Whether Port refuses the rules that need the integrations.
+    /// Whether Port rejects the rules that need the integrations.
     refused: AtomicBool,
     /// The versions of other integrations, by identifier.
     versions: Mutex<HashMap<String, Arc<OnceCell<Option<String>>>>>,
@@ -155,13 +155,13 @@ impl Ownership {
         }
     }
 
-    /// This integration's data source.
+    /// Returns this integration's data source.
     pub(crate) fn source(&self) -> &DataSource {
         &self.source
     }
 
-    /// The integrations of the organization, asked for once in a session. `None` when Port does not list
-    /// them.
+    /// Returns the integrations of the organization, fetched once per session. Returns `None` if Port does
+    /// not list them.
     async fn integrations(&self) -> Option<Arc<Integrations>> {
         self.integrations.get_or_init(|| self.list()).await.clone()
     }
@@ -174,8 +174,9 @@ impl Ownership {
                 if !self.source.warned.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         %error,
-                        "entities that an older version wrote are not deleted, because Port does not list its \
-                         integrations: allow the credentials of OCEAN__PORT__CLIENT_ID to read them (GET /v1/integration)"
+                        "Berth does not delete entities that an older version wrote, because Port does not \
+                         list its integrations: allow the credentials of OCEAN__PORT__CLIENT_ID to read them \
+                         (GET /v1/integration)"
                     );
                 }
                 None
@@ -183,7 +184,7 @@ impl Ownership {
         }
     }
 
-    /// Rules that this integration's own entities meet, if what there is to know is known in this session.
+    /// Returns rules that match this integration's own entities, if this session knows enough.
     pub(crate) fn settled(&self) -> Option<Condition> {
         if self.is_refused() {
             return Some(self.source.of_known_versions());
@@ -194,29 +195,32 @@ impl Ownership {
         })
     }
 
-    /// Whether Port has refused the rules of [`complete`](Self::complete) in this session.
+    /// Returns whether Port has rejected the rules of [`complete`](Self::complete) in this session.
     pub(crate) fn is_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Notes that Port does not take the rules of [`complete`](Self::complete): from then on in this
-    /// session, only what known versions wrote is certain.
+    /// Records that Port rejects the rules of [`complete`](Self::complete): for the rest of this session,
+    /// only what known versions wrote is certain.
     pub(crate) fn set_refused(&self, error: &PortError) {
         if !self.refused.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "entities that an older version wrote are not deleted, because Port refuses to search for them");
+            tracing::warn!(
+                %error,
+                "Berth does not delete entities that an older version wrote, because Port refuses to search \
+                 for them"
+            );
         }
     }
 
-    /// Rules that all entities of this integration meet, whatever version wrote them; `None` when Port
-    /// does not list its integrations.
+    /// Returns rules that match all entities of this integration, written by any version; `None` if Port does
+    /// not list its integrations.
     pub(crate) async fn complete(&self) -> Option<Condition> {
         let all = self.integrations().await?;
         Some(self.source.of_any_version(&self.source.identifier, &all))
     }
 
-    /// Rules that entities of somebody else meet. Those that an unknown version of this integration may
-    /// have written are not among them: they are written to, and are this integration's own for certain
-    /// from then on.
+    /// Returns rules that match entities of another owner. They exclude those that an unknown version of this
+    /// integration may have written: Berth writes to them, and from then on they are certainly its own.
     pub(crate) async fn foreign(&self) -> Condition {
         let (prefix, suffix) = self.source.ends();
         let mut rules = vec![
@@ -228,7 +232,7 @@ impl Ownership {
         Condition::any(rules)
     }
 
-    /// Rules by which a [similar](DataSource::similar) entity is somebody else's.
+    /// Returns rules that match [similar](DataSource::similar) entities of another owner.
     pub(crate) async fn confused(&self) -> Condition {
         let (prefix, suffix) = self.source.ends();
         let own = &self.source.identifier;
@@ -252,7 +256,7 @@ impl Ownership {
         Condition::any(rules)
     }
 
-    /// Rules that only entities meet which another integration of this type wrote last.
+    /// Returns rules that match only entities that another integration of this type wrote last.
     pub(crate) async fn of(&self, identifier: &str) -> Result<Condition, PortError> {
         if let Some(all) = self.integrations().await {
             return Ok(self.source.of_any_version(identifier, &all));
@@ -268,7 +272,7 @@ impl Ownership {
     }
 }
 
-/// Whether a text can stand in a data source as a version.
+/// Returns whether a text is valid as a version in a data source.
 fn is_version(text: &str) -> bool {
     !text.is_empty() && !text.contains('/')
 }

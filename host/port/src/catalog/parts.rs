@@ -1,4 +1,4 @@
-//! What all work with one Port has in common.
+//! What all work with one Port shares.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{PortConfig, api::client::Client};
 
-/// What all resyncs of a process have in common, or everything that it does for live events.
+/// The shared state of all resyncs of a process, or of all its live events.
 #[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) config: Arc<PortConfig>,

@@ -4,8 +4,8 @@ use berth_core::Milestone;
 
 use super::metrics::Entry;
 
-/// Logs the phases of an entry in the words that Port's event log knows. Reading, mapping and writing
-/// overlap here, so that they are complete together.
+/// Logs the phases of a resource mapping in the words that Port's event log knows. Reading, mapping and
+/// writing overlap, so they complete together.
 pub(crate) fn log(entries: &[Entry], milestone: &Milestone) {
     match milestone {
         Milestone::Planned => tracing::info!(kinds = entries.len(), "Starting resync"),

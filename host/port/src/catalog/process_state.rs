@@ -1,4 +1,4 @@
-//! The few facts that outlive a resync.
+//! The state that outlives a resync.
 
 use std::{
     sync::{
@@ -11,7 +11,7 @@ use std::{
 use berth_core::CatalogSession;
 use uuid::Uuid;
 
-/// What a process keeps from one resync to the next.
+/// What a process keeps between resyncs.
 #[derive(Default)]
 pub(crate) struct ProcessState {
     installed: AtomicBool,
@@ -22,7 +22,7 @@ pub(crate) struct ProcessState {
 }
 
 impl ProcessState {
-    /// Whether this process has set up the integration and its default resources.
+    /// Returns whether this process has set up the integration and its default resources.
     pub(crate) fn is_installed(&self) -> bool {
         self.installed.load(Ordering::Relaxed)
     }
@@ -31,7 +31,7 @@ impl ProcessState {
         self.installed.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the integration did not exist when it was last looked for.
+    /// Returns whether the integration did not exist at the last lookup.
     pub(crate) fn is_deleted(&self) -> bool {
         self.deleted.load(Ordering::Relaxed)
     }
@@ -40,7 +40,7 @@ impl ProcessState {
         self.deleted.store(deleted, Ordering::Relaxed);
     }
 
-    /// When Port noted the start of the last resync, by its clock.
+    /// Returns when Port recorded the start of the last resync, by its clock.
     pub(crate) fn begun(&self) -> Option<SystemTime> {
         *lock(&self.begun)
     }
@@ -49,7 +49,7 @@ impl ProcessState {
         *lock(&self.begun) = at;
     }
 
-    /// The resync that has begun and not ended.
+    /// Returns the resync that has started and not ended.
     pub(crate) fn running(&self) -> Option<Uuid> {
         *lock(&self.running)
     }
@@ -59,7 +59,7 @@ impl ProcessState {
         *lock(&self.session) = None;
     }
 
-    /// Keeps the session of the resync that has begun, for who gives the resync up.
+    /// Keeps the session of the running resync, for the code that aborts it.
     pub(crate) fn set_session(&self, session: Arc<dyn CatalogSession>) {
         *lock(&self.session) = Some(session);
     }

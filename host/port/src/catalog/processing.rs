@@ -8,11 +8,11 @@ use crate::{
     api::{client::Client, error::PortError},
 };
 
-/// The flag of organizations that take raw data, and that of those whose raw data Port can map.
+/// The flag of organizations that accept raw data, and that of those whose raw data Port can map.
 const TAKES_RAW_DATA: &str = "LAKEHOUSE_ELIGIBLE";
 const MAPS_RAW_DATA: &str = "DATA_SOURCE_PROCESSOR_ENABLED";
 
-/// Who maps; asks for the flags only where they matter.
+/// Returns who maps; reads the flags only if they matter.
 pub(crate) async fn of(
     config: &PortConfig,
     flags: &FeatureFlags,
@@ -24,7 +24,7 @@ pub(crate) async fn of(
     Ok(decide(config, &flags.get(client).await?))
 }
 
-/// Who maps: what the settings want, as far as the organization has it.
+/// Returns who maps: the setting, if the organization supports it.
 pub(crate) fn decide(config: &PortConfig, flags: &[String]) -> Processing {
     let has = |flag: &str| flags.iter().any(|found| found == flag);
     if !config.raw_data.enabled || !has(TAKES_RAW_DATA) {
@@ -36,8 +36,8 @@ pub(crate) fn decide(config: &PortConfig, flags: &[String]) -> Processing {
     }
 }
 
-/// The mode that Port shows: what is really done, whatever the settings want. An organization without
-/// the flags would otherwise show a mode that its entities do not come by.
+/// Returns the mode that Port shows: the actual one, whatever the settings say. Without the flags, an
+/// organization would otherwise show a mode that is not used.
 pub(crate) fn mode(processing: Processing) -> &'static str {
     match processing {
         Processing::Documents => ProcessingMode::Dsp.as_str(),

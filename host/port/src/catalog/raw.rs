@@ -1,10 +1,10 @@
-//! Raw data on its way to Port: resource documents, gathered by entry of `resources[]` and written in
-//! few requests.
+//! Raw data for Port: resource documents, collected by resource mapping and written in few requests.
 //!
 //! # Invariants
-//! - All that is gathered or being written takes bounded memory: who brings more waits, or writes what
-//!   is there.
-//! - Nothing is lost in silence: documents that Port did not take fail their entry, whoever wrote them.
+//! - Collected data and data being written use bounded memory: a sender beyond the limit waits, or writes
+//!   what there is.
+//! - Nothing is lost silently: documents that Port rejected fail their resource mapping, no matter which task
+//!   wrote them.
 
 mod send;
 
@@ -37,25 +37,25 @@ pub(crate) struct RawBuffers {
     lifecycle: Option<Arc<Lifecycle>>,
     limits: RawDataConfig,
     state: Mutex<State>,
-    /// Something that was being written is not any more.
+    /// Notified when a write has ended.
     freed: Notify,
-    /// Writes under way at once.
+    /// Concurrent writes.
     permits: Semaphore,
 }
 
 #[derive(Default)]
 struct State {
-    /// By the entry's position.
+    /// By the position of the resource mapping.
     buffers: BTreeMap<usize, Buffer>,
-    /// Bytes that are gathered or being written.
+    /// Bytes that are collected or being written.
     held: usize,
-    /// How many buffers of an entry are being written.
+    /// How many buffers of a resource mapping are being written.
     flying: BTreeMap<usize, usize>,
-    /// Entries of which Port did not take everything.
+    /// Resource mappings whose data Port did not fully accept.
     lost: BTreeMap<usize, DocumentsError>,
 }
 
-/// What is gathered of one entry.
+/// The collected data of one resource mapping.
 struct Buffer {
     kind: Kind,
     batches: Vec<Box<RawValue>>,
@@ -63,7 +63,7 @@ struct Buffer {
     since: Instant,
 }
 
-/// A buffer that is being written. When it is dropped before it is done, it is lost.
+/// A buffer that is being written. If it is dropped before it is done, its data is lost.
 struct Flight<'r> {
     raw: &'r RawBuffers,
     resource: usize,
@@ -96,7 +96,7 @@ impl RawBuffers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a buffer in order to write it.
+    /// Takes a buffer to write it.
     fn take(&self, state: &mut State, resource: usize) -> Option<Flight<'_>> {
         let buffer = state.buffers.remove(&resource)?;
         *state.flying.entry(resource).or_default() += 1;
@@ -105,7 +105,7 @@ impl RawBuffers {
         Some(Flight { raw: self, resource, buffer, outcome: Err(DocumentsError::Lost(stopped)) })
     }
 
-    /// Takes the buffer that gives the most room.
+    /// Takes the buffer that frees the most memory.
     fn take_largest(&self, state: &mut State) -> Option<Flight<'_>> {
         let (resource, _) = state.buffers.iter().max_by_key(|(_, buffer)| buffer.bytes)?;
         let resource = *resource;
@@ -129,7 +129,7 @@ impl RawBuffers {
         if due { self.take(state, resource) } else { None }
     }
 
-    /// Takes documents. Waits while there is no room.
+    /// Takes documents. Waits while there is no memory.
     pub(crate) async fn add(&self, batch: DocumentBatch) -> Result<(), DocumentsError> {
         let resource = batch.unit.resource;
         if let Some(problem) = self.lifecycle.as_ref().and_then(|lifecycle| lifecycle.refused()) {
@@ -138,7 +138,7 @@ impl RawBuffers {
         let entry = self.sender.entry(&batch.config, resource, &batch.documents, "upsert");
         let mut text = Some(entry.map_err(DocumentsError::Lost)?);
         while let Some(entry) = text.take() {
-            // Before the look at the state, so that nothing which happens after it is missed.
+            // Before reading the state, so that no later notification is missed.
             let freed = self.freed.notified();
             let flight = {
                 let mut state = self.state();
@@ -152,7 +152,7 @@ impl RawBuffers {
             };
             match flight {
                 Some(flight) => self.write(flight).await,
-                // All that is held is being written.
+                // Everything is being written.
                 None if text.is_some() => freed.await,
                 None => {}
             }
@@ -160,7 +160,7 @@ impl RawBuffers {
         self.state().lost(resource)
     }
 
-    /// Writes what is left of an entry, and waits for what others write of it.
+    /// Writes the rest of a resource mapping, and waits for writes of other tasks.
     pub(crate) async fn end(&self, resource: usize) -> Result<(), DocumentsError> {
         loop {
             let freed = self.freed.notified();
@@ -177,11 +177,11 @@ impl RawBuffers {
         }
     }
 
-    /// Writes a buffer. How that went is noted under its entry.
+    /// Writes a buffer. The result is recorded for its resource mapping.
     async fn write(&self, mut flight: Flight<'_>) {
         let sent = self.send(&mut flight).await;
         if let Err(error) = &sent {
-            tracing::warn!(kind = %flight.buffer.kind, %error, "raw data did not get into Port");
+            tracing::warn!(kind = %flight.buffer.kind, %error, "cannot write raw data to Port");
         }
         flight.outcome = sent;
     }
@@ -207,7 +207,7 @@ impl RawBuffers {
                 }
                 Err(DocumentsError::Superseded(Problem::new(
                     ProblemCode::ResyncSuperseded,
-                    "Port takes no more raw data of this resync, because a newer one has begun",
+                    "Port accepts no more raw data of this resync, because a newer one has started",
                 )))
             }
             Err(error) => Err(lost(flight, error)),
@@ -239,7 +239,5 @@ impl Drop for Flight<'_> {
 fn lost(flight: &Flight<'_>, error: PortError) -> DocumentsError {
     let kind = &flight.buffer.kind;
     let problem = error.into_problem();
-    DocumentsError::Lost(
-        problem.map_message(|why| format!("raw data of {kind} did not get into Port: {why}")),
-    )
+    DocumentsError::Lost(problem.map_message(|why| format!("cannot write raw data of {kind} to Port: {why}")))
 }

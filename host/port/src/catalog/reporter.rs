@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Reports the start of a resync. Returns when Port noted it, if Port says so.
+/// Reports the start of a resync. Returns when Port recorded it, if Port says so.
 pub(crate) async fn report_begin(
     client: &Client,
     config: &PortConfig,

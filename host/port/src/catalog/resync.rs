@@ -1,4 +1,4 @@
-//! A resync as Port sees it, from its begin to its end.
+//! A resync as Port sees it, from start to end.
 
 use std::{
     sync::Arc,
@@ -27,19 +27,19 @@ use super::{
 };
 use crate::api::{entities::WriteOrigin, error::PortError};
 
-/// A resync that has not begun. It has its id and, if there is to be any, what takes its raw data.
+/// A resync that has not started. It has its ID and, if there is to be raw data, its buffers.
 pub(crate) struct Prepared {
     resync: Uuid,
-    /// The entries of the app-config's `resources[]`.
+    /// The resource mappings of the app-config.
     entries: Arc<[Entry]>,
-    /// Where raw data of the resync goes, if anywhere.
+    /// The raw data of the resync, if there is any.
     raw: Option<RawBuffers>,
     /// Reports a resync whose raw data Port maps.
     lifecycle: Option<Arc<Lifecycle>>,
     started: Arc<StartTime>,
 }
 
-/// A resync that runs.
+/// A running resync.
 pub(crate) struct Running {
     origin: WriteOrigin,
     entries: Arc<[Entry]>,
@@ -50,11 +50,11 @@ pub(crate) struct Running {
 }
 
 impl Prepared {
-    /// Gets ready for the raw data of a resync, if there is to be any. `named` is the address for it that
-    /// Port names.
+    /// Prepares the raw data of a resync, if there is to be any. `named` is the address that Port names for
+    /// it.
     ///
     /// # Errors
-    /// [`PortError`] where Port is to map it, and it cannot be sent.
+    /// [`PortError`] if Port is to map it, and it cannot be sent.
     pub(crate) fn new(parts: &Parts, info: &mut CatalogInfo, named: Option<&str>) -> Result<Self, PortError> {
         let mut prepared = Self {
             resync: Uuid::new_v4(),
@@ -88,17 +88,16 @@ impl Prepared {
     }
 }
 
-/// Goes on without raw data where the address for it is not usable, unless Port is to map it.
+/// Continues without raw data if its address is unusable, unless Port is to map it.
 fn without_raw_data(info: &mut CatalogInfo, problem: Problem) -> Result<(), PortError> {
     if info.processing == Processing::Documents {
-        return Err(PortError::Other(
-            problem.remedy(
-                "Set OCEAN__PROCESSING_MODE=ocean-core, so that Berth maps by itself, and tell Port.",
-            ),
-        ));
+        return Err(PortError::Other(problem.remedy(
+            "Set OCEAN__PROCESSING_MODE=ocean-core, so that Berth maps by itself, and report this to \
+                Port.",
+        )));
     }
-    // Entities are not to suffer for it.
-    info.notes.push(format!("no raw data is written: {problem}"));
+    // Entities must not be affected.
+    info.notes.push(format!("Berth writes no raw data: {problem}"));
     info.processing = Processing::Entities;
     Ok(())
 }
@@ -117,7 +116,7 @@ impl ResyncStart for PortSession<Prepared> {
             if let Some(begun) = begun
                 && client.clock.learn_stamp(begun, SystemTime::now())
             {
-                // Without a `Date` header, nothing else says what time it is at Port.
+                // Without a `Date` header, nothing else gives Port's time.
                 opened = begun;
             }
         }
@@ -210,7 +209,7 @@ impl CatalogSession for PortSession<Running> {
             Some(lifecycle) => lifecycle.end(status).await,
             None => Ok(()),
         };
-        // What Port's processor does not know of is not complete.
+        // A resync that Port's processor does not know is not complete.
         let status =
             if ended.is_err() && status == ResyncStatus::Completed { ResyncStatus::Failed } else { status };
         let closing = metrics.settle(status).await;

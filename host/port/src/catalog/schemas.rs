@@ -14,7 +14,7 @@ use crate::api::{blueprints::BlueprintDefinition, client::Client, error::PortErr
 pub(crate) struct BlueprintSchema {
     /// Target blueprints by relation.
     pub(crate) relations: BTreeMap<String, BlueprintId>,
-    /// `properties.<name>` and `relations.<name>` that must be there.
+    /// `properties.<name>` and `relations.<name>` that are required.
     pub(crate) required: BTreeSet<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Searching entities: by identifier and by condition, within Port's limits.
+//! Searches entities by identifier and by condition, within Port's limits.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -20,7 +20,7 @@ use crate::api::{
     search::{Condition, FoundEntity, PAGE_SIZE},
 };
 
-/// The most bytes of identifiers in one search; Port takes bodies of 1 MiB.
+/// The most bytes of identifiers in one search; Port accepts bodies of 1 MiB.
 const IDENTIFIER_BYTES: usize = 512 * 1024;
 
 /// The most identifiers in one search of the route without pages.
@@ -29,12 +29,12 @@ const UNPAGED_BATCH: usize = 50;
 /// The most pages of one list: more than any catalog has.
 pub(crate) const PAGE_LIMIT: usize = 20_000;
 
-/// Searches of one session, and what they have found out about Port's routes.
+/// The searches of one session, and what they have found out about Port's routes.
 pub(crate) struct EntitySearch {
     client: Arc<Client>,
     /// Blueprints whose entities Port does not search page by page.
     unpaged: Mutex<BTreeSet<String>>,
-    /// Whether Port takes searches for a few identifiers only.
+    /// Whether Port accepts searches only for a few identifiers.
     small_searches: AtomicBool,
 }
 
@@ -43,12 +43,12 @@ impl EntitySearch {
         Self { client, unpaged: Mutex::default(), small_searches: AtomicBool::new(false) }
     }
 
-    /// Which of these entities exist at Port, whoever owns them.
+    /// Returns which of these entities exist in Port, whoever owns them.
     pub(crate) async fn existing(&self, keys: &[EntityKey]) -> Result<HashSet<EntityKey>, PortError> {
         self.matching(keys, None).await
     }
 
-    /// Which of these entities exist at Port and meet a condition.
+    /// Returns which of these entities exist in Port and meet a condition.
     pub(crate) async fn matching(
         &self,
         keys: &[EntityKey],
@@ -66,13 +66,13 @@ impl EntitySearch {
         Ok(found.into_iter().map(|entity| entity.key).collect())
     }
 
-    /// These entities with everything they hold, whoever owns them.
+    /// Returns these entities with all their values, whoever owns them.
     pub(crate) async fn whole(
         &self,
         blueprint: &BlueprintId,
         identifiers: &[&str],
     ) -> Result<Vec<FoundEntity>, PortError> {
-        // Only this route can leave out what Port computes, where no fields are named.
+        // Without named fields, only this route can leave out the values that Port computes.
         let queries = identifiers.chunks(UNPAGED_BATCH);
         let queries = queries.map(|chunk| of_blueprint(blueprint.as_str(), vec![among(chunk)]));
         let searches: Vec<_> = queries
@@ -81,7 +81,7 @@ impl EntitySearch {
         stream::iter(searches).buffered(self.client.concurrency()).try_concat().await
     }
 
-    /// Those of these entities that meet a condition, with the fields named.
+    /// Returns those of these entities that meet a condition, with the named fields.
     pub(crate) async fn by_identifier(
         &self,
         blueprint: &BlueprintId,
@@ -98,7 +98,7 @@ impl EntitySearch {
             match self.paged::<FoundEntity>(blueprint.as_str(), &query(identifiers), include).await {
                 Ok(Some(found)) => return Ok(found.into_iter().filter_map(entity).collect()),
                 Ok(None) => {}
-                // It may be the number of identifiers that Port does not take.
+                // Port may reject the number of identifiers.
                 Err(error) if !small && error.refuses_the_query() => {
                     tracing::debug!(%error, %blueprint, "searching for fewer entities at once");
                 }
@@ -120,7 +120,7 @@ impl EntitySearch {
         Ok(found.into_iter().filter_map(entity).collect())
     }
 
-    /// The entities of a blueprint that meet all rules, with the fields named.
+    /// Returns the entities of a blueprint that meet all rules, with the named fields.
     pub(crate) async fn all<E: DeserializeOwned>(
         &self,
         blueprint: &str,
@@ -134,7 +134,7 @@ impl EntitySearch {
         }
     }
 
-    /// The same, page by page. `None` where this Port has no such route, or no such blueprint.
+    /// Does the same page by page. Returns `None` if this Port has no such route, or no such blueprint.
     async fn paged<E: DeserializeOwned>(
         &self,
         blueprint: &str,
@@ -169,7 +169,7 @@ impl EntitySearch {
     }
 }
 
-/// Identifiers by blueprint, as many as one search takes.
+/// Returns identifiers by blueprint, as many as fit into one search.
 pub(crate) fn chunks(keys: &[EntityKey]) -> Vec<(&BlueprintId, Vec<&str>)> {
     let mut chunks: Vec<(&BlueprintId, Vec<&str>)> = Vec::new();
     for (blueprint, identifiers) in by_blueprint(keys) {
@@ -198,14 +198,14 @@ fn among(identifiers: &[&str]) -> Condition {
     Condition::rule("$identifier", "in", identifiers)
 }
 
-/// A number for a text: smaller than the text.
+/// Returns a number for a text: smaller than the text.
 pub(crate) fn digest(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Identifiers by blueprint, each once.
+/// Returns identifiers by blueprint, each once.
 pub(crate) fn by_blueprint(keys: &[EntityKey]) -> BTreeMap<&BlueprintId, Vec<&str>> {
     let mut seen = HashSet::new();
     let mut grouped: BTreeMap<&BlueprintId, Vec<&str>> = BTreeMap::new();
@@ -215,7 +215,7 @@ pub(crate) fn by_blueprint(keys: &[EntityKey]) -> BTreeMap<&BlueprintId, Vec<&st
     grouped
 }
 
-/// The names of an entity's fields as a search asks for them.
+/// Returns the names of an entity's fields in a search.
 pub(crate) fn include(fields: &FieldSet) -> Vec<String> {
     let mut include = vec!["blueprint".to_owned(), "identifier".to_owned()];
     include.extend(fields.title.then(|| "title".to_owned()));

@@ -1,4 +1,4 @@
-//! Port as it was opened for one piece of work: a plan, a resync, or live events.
+//! Port, opened for one task: a plan, a resync, or live events.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,25 +27,25 @@ use super::{
 };
 use crate::api::{blueprints::BlueprintRelations, entities::WriteOrigin};
 
-/// Port, opened for a piece of work `W`, and what is known of Port since. What `W` is decides what can be
-/// done: to write needs [`Writes`].
+/// Port, opened for a task `W`, and what the session knows about Port. `W` determines what is possible:
+/// writing needs [`Writes`].
 pub(crate) struct PortSession<W> {
     pub(crate) parts: Parts,
     search: EntitySearch,
     ownership: Ownership,
     foreign: ForeignEntities,
     schemas: BlueprintSchemas,
-    /// All blueprints with their relations, once they were needed.
+    /// All blueprints with their relations, once needed.
     blueprints: OnceCell<Vec<BlueprintRelations>>,
     /// When Port was ready for this session, by Port's clock: nothing of this session was written before.
     pub(crate) opened: SystemTime,
     pub(crate) work: W,
 }
 
-/// A plan: it reads.
+/// A plan, which only reads.
 pub(crate) struct Reading;
 
-/// Entities that are written by hand, outside of any resync.
+/// Entities that are written outside of any resync.
 pub(crate) struct ByHand(pub(crate) WriteOrigin);
 
 impl Writes for ByHand {
@@ -54,14 +54,14 @@ impl Writes for ByHand {
     }
 }
 
-/// Work that writes.
+/// A task that writes.
 pub(crate) trait Writes: Send + Sync {
-    /// Goes with every write.
+    /// Returns the origin that every write names.
     fn origin(&self) -> WriteOrigin;
 }
 
 impl<W> PortSession<W> {
-    /// A session that begins now, after the last answer.
+    /// Creates a session that starts now, after the last response.
     pub(crate) fn new(parts: Parts, work: W) -> Self {
         Self {
             search: EntitySearch::new(Arc::clone(&parts.client)),
@@ -75,7 +75,7 @@ impl<W> PortSession<W> {
         }
     }
 
-    /// The same session, with its work brought on.
+    /// Returns the same session, with its task advanced.
     pub(crate) fn with_work<V>(self, bring_on: impl FnOnce(W) -> V) -> PortSession<V> {
         let Self { parts, search, ownership, foreign, schemas, blueprints, opened, work } = self;
         let work = bring_on(work);

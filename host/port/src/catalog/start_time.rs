@@ -1,11 +1,11 @@
-//! When a resync began.
+//! The start time of a resync.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::SystemTime,
 };
 
-/// When the resync of a session began, by Port's clock; `None` before.
+/// When the resync of a session started, by Port's clock; `None` before.
 #[derive(Default)]
 pub(crate) struct StartTime(Mutex<Option<SystemTime>>);
 

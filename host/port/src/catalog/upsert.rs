@@ -18,7 +18,7 @@ use berth_core::{
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 
-/// The most entities that Port takes in a bulk.
+/// The most entities that Port accepts in a bulk.
 const BULK: usize = 20;
 
 /// Creates or updates entities of one blueprint.
@@ -30,7 +30,7 @@ pub(crate) async fn upsert(
     entities: &[Entity],
     options: UpsertOptions,
 ) -> UpsertReport {
-    // What Port cannot take is not sent: it might cost the rest of its request.
+    // An entity that Port cannot accept is not sent: it might fail the rest of its request.
     let checked: Vec<Result<Vec<u8>, Problem>> = entities.iter().map(body).collect();
     let sent: Vec<usize> = (0..entities.len()).filter(|index| checked[*index].is_ok()).collect();
     let searched = sent.iter().map(|index| entities[*index].search.is_some()).collect();
@@ -62,7 +62,7 @@ pub(crate) async fn upsert(
     UpsertReport { outcomes: outcomes.collect() }
 }
 
-/// What is sent of an entity, if Port can take it.
+/// Returns the JSON of an entity, if Port can accept it.
 fn body(entity: &Entity) -> Result<Vec<u8>, Problem> {
     port_names::check_entity(entity)?;
     serde_json::to_vec(&EntityBody::of(entity))
@@ -81,8 +81,7 @@ struct Upsert<'a> {
 }
 
 impl Upsert<'_> {
-    /// Sends a run in one request. One that Port refuses as a whole is halved, until what is to blame
-    /// is alone.
+    /// Sends a run in one request. If Port refuses it as a whole, it is halved until the cause is alone.
     fn bulk<'s>(&'s self, range: Range<usize>, halving: &'s Halving) -> BoxFuture<'s, Vec<UpsertOutcome>> {
         async move {
             let error = match self.send_bulk(range.clone()).await {
@@ -116,7 +115,7 @@ impl Upsert<'_> {
         Ok(outcomes(&self.searched[range.clone()], &self.identifiers[range], &reply, &name))
     }
 
-    /// The last resort for an entity that is too large for a bulk of one.
+    /// The last attempt for an entity that is too large for a bulk of one.
     async fn single(&self, index: usize) -> UpsertOutcome {
         let body = Bytes::copy_from_slice(&self.bodies[index]);
         match self.client.upsert_one(self.blueprint, body, self.options, self.origin).await {
@@ -124,7 +123,7 @@ impl Upsert<'_> {
                 Ok(reply) => UpsertOutcome::Found(reply.entity.identifier),
                 Err(error) => UpsertOutcome::Refused(error.into_problem()),
             },
-            // The answer to a single upsert does not say what it did.
+            // The response to a single upsert does not say what it did.
             Ok(_) => UpsertOutcome::Updated,
             Err(PortError::Refused(refusal))
                 if is_missing_relation(refusal.status, refusal.error.as_deref()) =>
@@ -147,8 +146,8 @@ impl Upsert<'_> {
     }
 }
 
-/// Pairs Port's two lists with the entities. Silence about an entity is a failure, and an error
-/// outweighs a success.
+/// Matches Port's two lists with the entities. A missing entity counts as failed, and an error wins over a
+/// success.
 fn outcomes(
     searched: &[bool],
     identifiers: &[&str],
@@ -156,7 +155,7 @@ fn outcomes(
     call: &CallName,
 ) -> Vec<UpsertOutcome> {
     let mut outcomes = vec![None; searched.len()];
-    // An entry without an index is that of the only entity with its identifier.
+    // An entry without an index belongs to the only entity with its identifier.
     let position = |index: Option<usize>, identifier: Option<&str>| {
         index.or_else(|| {
             let mut same = identifiers.iter().zip(searched).enumerate();
@@ -170,7 +169,7 @@ fn outcomes(
         let Some(outcome) = outcomes.get_mut(index) else { continue };
         *outcome = match (searched[index], done.identifier) {
             (true, Some(identifier)) => Some(UpsertOutcome::Found(identifier)),
-            // Written, but nobody knows which.
+            // Written, but it is unknown which.
             (true, None) => None,
             (false, _) if done.created => Some(UpsertOutcome::Created),
             (false, _) => Some(UpsertOutcome::Updated),
@@ -179,7 +178,8 @@ fn outcomes(
     for error in reply.failed() {
         let Some(index) = position(error.index, error.identifier.as_deref()) else { continue };
         let Some(outcome) = outcomes.get_mut(index) else { continue };
-        // Other errors of an entity that is searched for (several match, say) must not pass for none.
+        // Other errors of an entity with a search query (such as several matches) must not count as "not
+        // found".
         let none = error.identifier.as_deref() == Some(UNKNOWN)
             && error.status_code.is_none_or(|status| status == 404);
         *outcome = Some(if searched[index] && none { UpsertOutcome::NotFound } else { refused(error, call) });
@@ -189,8 +189,8 @@ fn outcomes(
 
 fn silence() -> UpsertOutcome {
     UpsertOutcome::Refused(
-        Problem::new(ProblemCode::PortInvalidAnswer, "Port's answer does not mention the entity")
-            .remedy("Run the sync again; if this stays, the entity's identifier may be malformed."),
+        Problem::new(ProblemCode::PortInvalidAnswer, "Port's response does not mention the entity")
+            .remedy("Run the sync again; if this happens again, the entity's identifier may be malformed."),
     )
 }
 
@@ -208,14 +208,14 @@ fn refused(error: BulkError, call: &CallName) -> UpsertOutcome {
     let problem = PortError::Refused(refusal).into_problem();
     if missing {
         let remedy =
-            "Have the related kind synced too, or set `createMissingRelatedEntities: true` in the mapping.";
+            "Sync the related kind, too, or set `createMissingRelatedEntities: true` in the mapping.";
         UpsertOutcome::MissingRelation(problem.remedy(remedy))
     } else {
         UpsertOutcome::Refused(problem)
     }
 }
 
-/// Within an upsert to an existing blueprint, only a relation's target can be "not found".
+/// In an upsert to an existing blueprint, only a relation's target can be "not found".
 fn is_missing_relation(status: u16, error: Option<&str>) -> bool {
     status == 404 && error == Some("not_found")
 }

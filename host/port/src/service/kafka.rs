@@ -1,4 +1,4 @@
-//! Resync requests over Kafka: where Port sends them, and which of its messages is one.
+//! Resync requests over Kafka: where Port sends them, and which messages are requests.
 
 use std::{fmt, time::SystemTime};
 
@@ -15,29 +15,29 @@ use crate::{
     },
 };
 
-/// The flag of organizations that have a topic of resync requests alone.
+/// The flag of organizations that have a topic only for resync requests.
 const REQUESTS_TOPIC: &str = "OCEAN_KAFKA_INTEGRATION_RESYNC_REQUESTS_TOPIC_ENABLED";
 
-/// The group where brokers ask nobody who they are.
+/// The group for brokers without authentication.
 const OPEN_GROUP: &str = "no-security";
 
-/// Where resync requests come from.
+/// The source of resync requests.
 #[derive(Debug)]
 pub struct RequestFeed {
     /// The topic to subscribe to.
     pub topic: String,
-    /// The consumer group of this integration: one of its members gets each request.
+    /// The consumer group of this integration: each request goes to one of its members.
     pub group: String,
-    /// The credentials for the brokers; `None` when they ask for none.
+    /// The credentials for the brokers; `None` if they need none.
     pub credentials: Option<KafkaCredentials>,
-    /// Whether the topic carries every change in the organization, not requests alone.
+    /// Whether the topic carries every change in the organization, not only requests.
     legacy: bool,
     integration: String,
 }
 
-/// A name and a password for Port's brokers.
+/// A user name and password for Port's brokers.
 pub struct KafkaCredentials {
-    /// The name.
+    /// The user name.
     pub username: String,
     /// The password.
     pub password: SecretString,
@@ -45,7 +45,7 @@ pub struct KafkaCredentials {
 
 impl PartialEq for KafkaCredentials {
     fn eq(&self, other: &Self) -> bool {
-        // Both come from Port: nobody learns anything from how long it takes.
+        // Both come from Port: the time of the comparison reveals nothing.
         self.username == other.username && self.password.expose_secret() == other.password.expose_secret()
     }
 }
@@ -56,21 +56,21 @@ impl fmt::Debug for KafkaCredentials {
     }
 }
 
-/// A message that asks for a resync.
+/// A message that requests a resync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResyncRequest {
-    /// When it was made, by Port's clock, as far as the message says: every resync that Port saw
-    /// begin later serves it.
+    /// When it was made, by Port's clock, if the message says so: every resync that Port saw start later
+    /// serves it.
     pub at: Option<SystemTime>,
 }
 
 /// Why there is no feed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FeedError {
-    /// The organization has no Kafka: no further try helps.
+    /// The organization has no Kafka: a retry does not help.
     #[error("{0}")]
     NotProvided(Problem),
-    /// Port could not be asked.
+    /// Port is unavailable.
     #[error("{0}")]
     Unavailable(Problem),
 }
@@ -92,7 +92,7 @@ pub(crate) async fn feed(
         return Err(FeedError::Unavailable(
             Problem::new(
                 ProblemCode::PortKafka,
-                "Port does not tell the organization's id, which names its Kafka topics",
+                "Port does not return the organization's id, which names its Kafka topics",
             )
             .remedy("Use the POLLING listener, or tell Port's support."),
         ));
@@ -106,7 +106,7 @@ async fn credentials(client: &Client) -> Result<KafkaCredentials, FeedError> {
     let Some(BrokerCredentials { username, password }) = client.kafka_credentials().await? else {
         return Err(FeedError::NotProvided(
             Problem::new(ProblemCode::PortKafka, "Port has no Kafka credentials for this organization")
-                .remedy("Use the POLLING listener, which needs none, or have Port's support set up Kafka."),
+                .remedy("Use the POLLING listener, which needs none, or ask Port's support to set up Kafka."),
         ));
     };
     Ok(KafkaCredentials { username, password: password.into() })
@@ -139,16 +139,16 @@ impl RequestFeed {
         }
     }
 
-    /// Whether a message of the topic asks this integration for a resync. Whatever is not understood
-    /// does not.
+    /// Returns the request, if a message of the topic asks this integration for a resync. Ignores messages
+    /// that it does not understand.
     pub fn request(&self, message: &[u8]) -> Option<ResyncRequest> {
         let message = TopicMessage::parse(message)?;
         let ours = |integration: Option<&str>| integration == Some(self.integration.as_str());
         if ours(message.addressee()) && (!self.legacy || message.action() == Some("RESYNC")) {
             return Some(ResyncRequest { at: None });
         }
-        // A change of the integration, as a new mapping is. The note of a resync's state is one,
-        // too, and must not cause the next.
+        // A change of the integration, such as a new mapping. A change of its resync state is one, too, and
+        // must not trigger a resync.
         let changed = self.legacy
             && ours(message.changed())
             && message.changed_at() != message.resync_state_at()
@@ -208,7 +208,7 @@ mod tests {
             (first, true, false),
             (inner, true, false),
             (moved, false, false),
-            // Whatever else a topic may carry.
+            // Other content of a topic.
             (json!({"diff": {"after": null}}), false, false),
             (json!({"context": "my-aws", "diff": ["after"], "action": 3}), false, false),
             (json!([]), false, false),

@@ -1,4 +1,4 @@
-//! The log as Port shows it on the page of the integration.
+//! The log as Port shows it on the integration's page.
 
 use std::time::{Duration, SystemTime};
 
@@ -21,28 +21,28 @@ use crate::api::{
 const COUNT_LIMIT: usize = 100;
 /// The most bytes of one record.
 const RECORD_LIMIT: usize = 128 * 1024;
-/// The same where Port does not even take that.
+/// The same limit if Port rejects even that.
 const SHORT_RECORD: usize = 4 * 1024;
 
-/// How long Port may take for some records.
+/// The timeout of one request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A record of the log, for Port to show.
+/// A log record for Port to show.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogRecord {
     /// What happened.
     pub message: String,
-    /// How grave it is.
+    /// The level.
     pub level: LogLevel,
-    /// When.
+    /// The time.
     pub time: SystemTime,
-    /// Where and with what: `hostname`, `resource_kind`, counts.
+    /// The context: `hostname`, `resource_kind`, counts.
     pub extra: Map<String, Value>,
 }
 
-/// How grave a record is.
+/// The level of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "the names are self-explanatory")]
 pub enum LogLevel {
     Debug,
     Info,
@@ -51,7 +51,7 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    /// As Port spells it.
+    /// Returns Port's spelling.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Debug => "DEBUG",
@@ -62,7 +62,7 @@ impl LogLevel {
     }
 }
 
-/// Sends records. Not repeated when Port may have taken them.
+/// Sends records. Not retried if Port may have accepted them.
 pub(crate) async fn ship(
     client: &Client,
     url: Option<Url>,
@@ -88,13 +88,13 @@ pub(crate) async fn ship(
     let lengths: Vec<usize> = texts.iter().map(|text| text.get().len()).collect();
     let mut outcome = Ok(());
     for range in batches(&lengths, COUNT_LIMIT, BODY_LIMIT) {
-        // What one request fails at is no reason to keep back the rest.
+        // A failed request does not keep back the rest.
         outcome = outcome.and(send(client, &url, &logs[range.clone()], &texts[range]).await);
     }
     outcome
 }
 
-/// Sends records in one request, or in halves when that is too large. One alone is cut further.
+/// Sends records in one request, or in halves if that is too large. Shortens a single record further.
 fn send<'a>(
     client: &'a Client,
     url: &'a Url,
@@ -118,14 +118,14 @@ fn send<'a>(
     .boxed()
 }
 
-/// A record as JSON of at most `limit` bytes: its texts are cut, and marked as such, where they must be.
+/// Returns a record as JSON of at most `limit` bytes: shortens its texts, and marks them, if needed.
 fn text_of(log: &Log<'_>, limit: usize) -> Box<RawValue> {
     let text = |log: &Log<'_>| serde_json::value::to_raw_value(log).ok();
     let fits = |text: &RawValue| text.get().len() <= limit;
     if let Some(whole) = text(log).filter(|text| fits(text)) {
         return whole;
     }
-    // Escaping makes texts longer, so that it may take several tries.
+    // Escaping makes texts longer, so it may take several tries.
     let mut room = limit / 2;
     while room >= 16 {
         let mut cut = Log { message: shortened(&log.message, room), ..log.clone() };
@@ -145,7 +145,7 @@ fn text_of(log: &Log<'_>, limit: usize) -> Box<RawValue> {
     text(&bare).unwrap_or_else(|| RawValue::NULL.to_owned())
 }
 
-/// The beginning of a text, and how much is left out.
+/// Returns the beginning of a text, and how much is left out.
 fn shortened(text: &str, room: usize) -> String {
     if text.len() <= room {
         return text.to_owned();
@@ -154,7 +154,7 @@ fn shortened(text: &str, room: usize) -> String {
     format!("{} … ({} bytes are cut)", &text[..end], text.len() - end)
 }
 
-/// As Ocean writes it: `2026-11-23T11:37:10.801273Z`.
+/// Formats a time like Ocean: `2026-11-23T11:37:10.801273Z`.
 fn timestamp(time: SystemTime) -> String {
     DateTime::<Utc>::from(time).format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }

@@ -1,4 +1,4 @@
-//! What every suite of [`PortCatalog`] sets up: a catalog that speaks with the stand-in.
+//! The setup that all suites of [`PortCatalog`] share: a catalog that uses the fake Port.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
@@ -13,7 +13,7 @@ use secrecy::SecretString;
 /// The identifier of the integration.
 pub(crate) const ID: &str = "My-Berth";
 
-/// How a catalog reaches this stand-in, with retries that keep no test waiting.
+/// Returns how a catalog reaches this fake, with retries that delay no test.
 pub(crate) fn config(stand_in: &PortStandIn) -> PortConfig {
     let options = stand_in.options();
     let mut config = PortConfig::new(options.client_id, SecretString::from(options.client_secret), ID);
@@ -25,7 +25,7 @@ pub(crate) fn config(stand_in: &PortStandIn) -> PortConfig {
 
 pub(crate) use work::Work;
 
-/// A catalog that has not been opened.
+/// Returns a catalog that has not been opened.
 pub(crate) fn catalog(config: PortConfig) -> Work {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Work::new(PortCatalog::new(config, reqwest::Client::new()).unwrap())

@@ -1,6 +1,6 @@
-//! A catalog together with what was opened last, so that a test reads as what is done in turn.
+//! A catalog together with what was opened last, so that tests read as steps.
 
-#![expect(dead_code, reason = "no suite needs everything")]
+#![expect(dead_code, reason = "no suite uses everything")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use berth_port::PortCatalog;
 use futures::TryStreamExt;
 use tokio::sync::Mutex;
 
-/// A catalog, and what it was opened for last.
+/// A catalog, and what it was last opened for.
 pub(crate) struct Work {
     port: Arc<PortCatalog>,
     opened: Mutex<Session>,
@@ -50,7 +50,7 @@ impl Work {
         Self { port, opened: Mutex::new(Session::Closed) }
     }
 
-    /// Other work with the same catalog.
+    /// Returns other work with the same catalog.
     pub(crate) fn another(&self) -> Self {
         Self::of(Arc::clone(&self.port))
     }
@@ -81,18 +81,18 @@ impl Work {
                 *opened = Session::Begun(session);
                 reported
             }
-            _ => unreachable!("only a resync that is open begins"),
+            _ => unreachable!("only an open resync starts"),
         }
     }
 
-    /// The resync; one that is open begins.
+    /// Returns the resync; starts one that is open.
     pub(crate) async fn session(&self) -> Arc<dyn CatalogSession> {
         if matches!(*self.opened.lock().await, Session::Open(_)) {
             self.begin(SystemTime::now()).await.unwrap();
         }
         match &*self.opened.lock().await {
             Session::Begun(session) => Arc::clone(session),
-            _ => unreachable!("no resync has begun"),
+            _ => unreachable!("no resync has started"),
         }
     }
 
@@ -143,7 +143,7 @@ impl Work {
     ) -> Result<(), CatalogError> {
         match &*self.opened.lock().await {
             Session::Following(session) => session.documents(kind, documents).await,
-            _ => unreachable!("no event is followed"),
+            _ => unreachable!("no event is processed"),
         }
     }
 

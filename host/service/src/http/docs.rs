@@ -1,5 +1,5 @@
-//! What the server tells about itself: an `OpenAPI` document written by hand, narrowed to what is
-//! served, and a page made of it that needs nothing from elsewhere.
+//! The documentation of the API: a handwritten `OpenAPI` document, reduced to what is served, and a
+//! self-contained page of it.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;mar
     b{display:inline-block;min-width:3.5rem}code{font-family:ui-monospace,monospace}\
     @media(prefers-color-scheme:dark){body{background:#111;color:#ddd}}";
 
-/// The document. `served` are the paths there are, each as it stands in the file and as it is served.
+/// Returns the document. `served` lists the paths, each as in the file and as it is served.
 pub(super) fn document(served: &[(&str, String)]) -> Value {
     let mut document: Value = serde_json::from_str(DOCUMENT).unwrap_or_default();
     let mut known = document["paths"].take();
@@ -23,7 +23,7 @@ pub(super) fn document(served: &[(&str, String)]) -> Value {
     document
 }
 
-/// The document for people.
+/// Returns the document for people.
 pub(super) fn page(document: &Value) -> String {
     let text = |value: &Value| escaped(value.as_str().unwrap_or_default());
     let info = &document["info"];
@@ -70,7 +70,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// All paths of the file, with their methods.
+/// Returns all paths of the file, with their methods.
 #[cfg(test)]
 pub(super) fn written() -> std::collections::BTreeSet<(String, String)> {
     let document: Value = serde_json::from_str(DOCUMENT).unwrap();

@@ -1,5 +1,5 @@
-//! The webhook of live events: EventBridge posts what CloudTrail saw, an API destination brings the
-//! key. Path, header and replies are those of the Ocean contract.
+//! The webhook for live events: EventBridge posts CloudTrail events, and an API destination adds the key.
+//! Path, header and replies are those of the Ocean contract.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -21,21 +21,21 @@ use subtle::ConstantTimeEq;
 use super::HttpState;
 use crate::config::LiveKey;
 
-/// The header that holds the key.
+/// The header with the key.
 const KEY_HEADER: &str = "x-port-aws-ocean-api-key";
-const WRONG_KEY: &str = "live events are refused: their `x-port-aws-ocean-api-key` is missing, or is neither \
-                         `live_events_api_key` nor one of `live_events_keys`";
+const WRONG_KEY: &str = "refused live events: their `x-port-aws-ocean-api-key` is missing, or is neither \
+    `live_events_api_key` nor one of `live_events_keys`";
 const OTHER_ACCOUNT: &str =
-    "live events are refused: their key is not valid for their account (`live_events_keys`)";
-/// Who may bring events, and who follows them. It is exchanged as a whole when settings are read anew.
+    "refused live events: their key is not valid for their account (`live_events_keys`)";
+/// Who may send events, and what processes them. A reload replaces it as a whole.
 #[derive(Debug)]
 pub(crate) struct EventWebhook {
     keys: Vec<LiveKey>,
-    /// What follows them, once the plugins are loaded.
+    /// Processes events, once the plugins are loaded.
     pub(super) live: Option<Arc<Live>>,
 }
 
-/// The accounts whose events a sender may bring.
+/// The accounts whose events a sender may send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Allowed {
     Every,
@@ -43,9 +43,9 @@ enum Allowed {
 }
 
 impl Allowed {
-    /// Whether this event may be brought. The account is the one that events are followed for: that of
-    /// the envelope or, without it, of the call. One that names none, or none that can be, is let through
-    /// to be refused for that.
+    /// Returns whether the sender may send this event. The account is the one that the event is processed
+    /// for: that of the envelope or, without it, of the call. An event without a valid account passes, and is
+    /// rejected later for that reason.
     fn covers(&self, event: &Value) -> bool {
         let Self::These(accounts) = self else { return true };
         let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(ToOwned::to_owned);
@@ -57,7 +57,7 @@ impl Allowed {
     }
 }
 
-/// Who answers at `/integration/webhook`.
+/// Returns the handler of `/integration/webhook`.
 pub(super) fn answers(status: Arc<HttpState>) -> MethodRouter {
     post(take).with_state(status)
 }
@@ -68,8 +68,8 @@ async fn take(State(status): State<Arc<HttpState>>, request: Request) -> Respons
     let refuse = |why| {
         count("unauthorized");
         status.refuse(why);
-        // Unlike the peer's 200 this makes EventBridge keep the event and deliver it again: a key that is
-        // replaced on one side first must lose none.
+        // Ocean returns 200. With 401, EventBridge keeps the event and delivers it again: no event is lost if
+        // a key is replaced on one side first.
         refused(StatusCode::UNAUTHORIZED, "the key is missing or not known")
     };
     let Some(allowed) = webhook.authorize(request.headers()) else {
@@ -79,20 +79,17 @@ async fn take(State(status): State<Arc<HttpState>>, request: Request) -> Respons
         Ok(Ok(body)) => body,
         Ok(Err(error)) => {
             count("malformed");
-            return refused(StatusCode::OK, &format!("the body cannot be read: {error}"));
+            return refused(StatusCode::OK, &format!("cannot read the body: {error}"));
         }
         Err(_) => {
             count("malformed");
-            return refused(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
+            return refused(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time");
         }
     };
     let payload: Value = match from_json(&body) {
         Ok((payload, 0)) => payload,
         Ok((payload, replaced)) => {
-            tracing::warn!(
-                replaced,
-                "texts of a live event are malformed; U+FFFD stands for what cannot be read"
-            );
+            tracing::warn!(replaced, "a live event contains malformed text; replaced it with U+FFFD");
             payload
         }
         Err(error) => {
@@ -115,11 +112,11 @@ async fn take(State(status): State<Arc<HttpState>>, request: Request) -> Respons
             Submission::Ignored => count("ignored"),
             Submission::Malformed(reason) => {
                 count("malformed");
-                tracing::warn!(reason, "a live event is no event of EventBridge");
-                reply = refused(StatusCode::OK, &format!("not an event of EventBridge: {reason}"));
+                tracing::warn!(reason, "received a live event that is not an EventBridge event");
+                reply = refused(StatusCode::OK, &format!("not an EventBridge event: {reason}"));
             }
-            // Unlike the peer's 200 this makes EventBridge deliver it again. Events of the same
-            // request that were taken before then come twice, which does no harm.
+            // Ocean returns 200. With 503, EventBridge delivers the event again. Events of the same request
+            // that were accepted before are then delivered twice, which does no harm.
             Submission::Full => {
                 count("refused");
                 return refused(StatusCode::SERVICE_UNAVAILABLE, "too many events wait");
@@ -134,13 +131,13 @@ async fn take(State(status): State<Arc<HttpState>>, request: Request) -> Respons
 }
 
 impl EventWebhook {
-    /// One for these keys; at least one.
+    /// Creates a webhook for these keys; at least one.
     pub(crate) fn new(keys: Vec<LiveKey>, live: Option<Arc<Live>>) -> Self {
         Self { keys, live }
     }
 
-    /// What the sender may bring; nothing without a key that is known. Takes the same time whichever key
-    /// it is, and whichever byte is wrong.
+    /// Returns what the sender may send; nothing without a known key. The time does not depend on the key or
+    /// on the first wrong byte.
     fn authorize(&self, headers: &HeaderMap) -> Option<Allowed> {
         let given = headers.get(KEY_HEADER).map_or(&[][..], |value| value.as_bytes());
         let mut allowed: Option<Allowed> = None;
@@ -158,7 +155,7 @@ impl EventWebhook {
     }
 }
 
-/// The events of a body: one, a list of them, or what a topic of SNS wraps.
+/// Returns the events of a body: one, a list, or those in an SNS notification.
 fn events(payload: Value) -> Vec<Value> {
     match payload {
         Value::Array(events) => events.into_iter().flat_map(self::events).collect(),
@@ -227,7 +224,7 @@ mod tests {
             }
         }
         assert_eq!(webhook.authorize(&headers("c")), None);
-        // What names no account is malformed, which is found later.
+        // An event without an account is malformed, which is found later.
         assert!(webhook.authorize(&headers("a")).unwrap().covers(&json!({"detail": {}})));
     }
 

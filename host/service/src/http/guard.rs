@@ -1,8 +1,8 @@
-//! Who may ask for what, before anything else is looked at.
+//! Decides who may send which requests, before anything else is read.
 //!
-//! What the status page, the metrics and the pages about the API show is for those who reach the port.
-//! The browser of somebody inside must not be made to show it to another site: neither by a name of that
-//! site that leads to this address, nor by a request from one of its pages.
+//! The status page, the metrics and the API's documents are for people who can reach the port. Another site
+//! must not use their browser to read them: neither by a name of that site that resolves to this address, nor
+//! by a request from one of its pages.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, Uri, header, uri::Authority};
 
 use crate::config::KnownNames;
 
-/// Endings of names that nobody can register on the internet.
+/// Suffixes of names that nobody can register on the internet.
 const PRIVATE: [&str; 6] = [".localhost", ".local", ".svc", ".internal", ".home.arpa", ".lan"];
 
 /// Why a request is refused.
@@ -23,27 +23,28 @@ pub(super) enum Foreign {
 }
 
 impl Foreign {
-    /// What the sender is told, and the log.
+    /// Returns the text for the sender and the log.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Host => {
-                "requests are refused: their `Host` is no name of this service (`allowed_hosts` names more)"
+                "refused requests: their `Host` is not a name of this service (`allowed_hosts` adds names)"
             }
             Self::Origin => {
-                "requests are refused: they come from pages of other sites (`allowed_hosts` names more)"
+                "refused requests: they come from pages of other sites (`allowed_hosts` adds names)"
             }
         }
     }
 }
 
-/// Whether a request is for this service, by its `Host`. Without one it comes from no browser.
+/// Returns whether a request is for this service, by its `Host`. A request without `Host` is not from a
+/// browser.
 pub(super) fn host_is_ours(uri: &Uri, headers: &HeaderMap, names: &KnownNames) -> Result<(), Foreign> {
     let Some(host) = host(uri, headers) else { return Ok(()) };
     let ours = host.is_some_and(|host| names.knows(&host) || is_private(&host));
     if ours { Ok(()) } else { Err(Foreign::Host) }
 }
 
-/// Whether a request comes from a page of this service, or from no page.
+/// Returns whether a request comes from a page of this service, or from no page.
 pub(super) fn origin_is_ours(uri: &Uri, headers: &HeaderMap, names: &KnownNames) -> Result<(), Foreign> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
@@ -56,8 +57,8 @@ pub(super) fn origin_is_ours(uri: &Uri, headers: &HeaderMap, names: &KnownNames)
     if same { Ok(()) } else { Err(Foreign::Origin) }
 }
 
-/// The name or address that a request asks for, without its port; `Some(None)` for what is neither.
-#[expect(clippy::option_option, reason = "none, and one that cannot be read, are told apart")]
+/// Returns the name or address in a request, without its port; `Some(None)` if it cannot be parsed.
+#[expect(clippy::option_option, reason = "distinguishes a missing name from one that cannot be parsed")]
 fn host(uri: &Uri, headers: &HeaderMap) -> Option<Option<String>> {
     if let Some(authority) = uri.authority() {
         return Some(Some(name_of(authority)));
@@ -71,7 +72,7 @@ fn name_of(authority: &Authority) -> String {
     authority.host().trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// Whether a name leads nowhere that somebody outside could choose: an address, a name without a dot, or
+/// Returns whether nobody outside can choose where a name resolves to: an address, a name without a dot, or
 /// one of a private network.
 fn is_private(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
@@ -84,7 +85,7 @@ fn is_private(host: &str) -> bool {
 const OF_PROXIES: [&str; 6] =
     ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via"];
 
-/// Whether a request was handed on by a proxy.
+/// Returns whether a proxy forwarded a request.
 pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
     OF_PROXIES.iter().any(|name| headers.contains_key(HeaderName::from_static(name)))
 }

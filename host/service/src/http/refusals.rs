@@ -1,5 +1,5 @@
-//! Requests that are refused because of who sends them. Anybody who reaches the port can send them, so
-//! they are counted, fill no log, and are never shipped to Port.
+//! Requests that are refused because of their sender. Anyone who reaches the port can send them, so they are
+//! counted, do not flood the log, and are never shipped to Port.
 
 use std::{
     collections::BTreeMap,
@@ -7,29 +7,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often each reason is logged at most.
+/// The shortest time between two log lines of the same reason.
 const INTERVAL: Duration = Duration::from_mins(1);
 
-/// What was refused, by reason.
+/// The refused requests, by reason.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals(Mutex<BTreeMap<&'static str, Refused>>);
 
 #[derive(Debug, Default)]
 struct Refused {
     logged: Option<Instant>,
-    /// How many since.
+    /// How many since the last log line.
     count: u64,
 }
 
 impl Refusals {
-    /// Notes that a request was refused for this reason.
+    /// Counts a refused request.
     pub(super) fn note(&self, why: &'static str) {
         if let Some(requests) = self.due(why, Instant::now()) {
             tracing::warn!(local_only = true, requests, "{why}");
         }
     }
 
-    /// How many requests are to be logged now, if it is time.
+    /// Returns how many requests to log now, if it is time.
     fn due(&self, why: &'static str, now: Instant) -> Option<u64> {
         let mut reasons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let refused = reasons.entry(why).or_default();

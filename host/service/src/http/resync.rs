@@ -1,7 +1,7 @@
-//! The webhook of resync requests.
+//! The webhook for resync requests.
 //!
-//! Where a key is set, a request needs it, or Port's signature. Without one anybody who reaches the port
-//! may ask, as with the peer; then it is the listener that keeps requests from doing harm.
+//! If a key is set, a request needs it or Port's signature. Without a key anyone who reaches the port may
+//! send requests, as with Ocean; then the listener limits the harm.
 
 use std::{
     sync::Arc,
@@ -28,13 +28,13 @@ use crate::{
     listeners::{Reason, Resyncs},
 };
 
-/// How old a signature may be, or how far ahead of this clock.
+/// How far a signature's time may differ from this clock.
 const TOLERANCE: Duration = Duration::from_mins(5);
-const REFUSED: &str = "resync requests are refused: they have neither `Authorization: Bearer` with the \
-                       `event_listener.resync_key` nor a valid signature of Port";
+const REFUSED: &str = "refused resync requests: they have neither `Authorization: Bearer` with the \
+    `event_listener.resync_key` nor a valid signature of Port";
 
-/// Asks for a resync. Callers on this machine are told when it has ended, as by the peer; others are
-/// answered at once, so that nobody holds connections. The resync goes on if the caller does not wait.
+/// Requests a resync. Callers on this machine get a reply when it ends, as with Ocean; others get one at
+/// once, so that nobody holds connections. The resync continues if the caller does not wait.
 pub(super) async fn ask(
     State((resyncs, status)): State<(Resyncs, Arc<HttpState>)>,
     request: Request,
@@ -76,7 +76,7 @@ impl ResyncAccess {
         known || self.is_signed(text("x-port-timestamp"), text("x-port-signature"), body, now)
     }
 
-    /// Whether Port has signed the body: by HMAC-SHA-256 of `<time>.<body>` with the client's secret, in
+    /// Returns whether Port signed the body: with HMAC-SHA-256 of `<time>.<body>` and the client's secret, in
     /// Base64 after `v1,`. The time is in seconds.
     fn is_signed(
         &self,
@@ -97,7 +97,7 @@ impl ResyncAccess {
         mac.update(timestamp.as_bytes());
         mac.update(b".");
         mac.update(body);
-        // Takes the same time whichever byte is wrong.
+        // The time does not depend on the first wrong byte.
         mac.verify_slice(&signature).is_ok()
     }
 }
@@ -113,7 +113,7 @@ mod tests {
     };
 
     const NOW: u64 = 1_800_000_000;
-    /// Of `1800000000.{"a":1}` with the secret `secret`, by another implementation.
+    /// For `1800000000.{"a":1}` with the secret `secret`, by another implementation.
     const SIGNATURE: &str = "v1,RA37uDqryiTZ5QJ2Kc/YHLRSVGkPjUELso8cwXyZDbw=";
 
     fn access() -> ResyncAccess {
@@ -143,11 +143,11 @@ mod tests {
         let body = r#"{"a":1}"#;
         assert!(allows(signed, body, NOW));
         assert!(allows(signed, body, NOW + 300) && allows(signed, body, NOW - 300));
-        assert!(!allows(signed, body, NOW + 301), "it is old");
-        assert!(!allows(signed, r#"{"a":2}"#, NOW), "the body is another one");
+        assert!(!allows(signed, body, NOW + 301), "it is too old");
+        assert!(!allows(signed, r#"{"a":2}"#, NOW), "the body differs");
         assert!(!allows(&signed[..1], body, NOW) && !allows(&signed[1..], body, NOW));
         let later: &[_] = &[("x-port-timestamp", "1800000001"), ("x-port-signature", SIGNATURE)];
-        assert!(!allows(later, body, NOW), "the time is another one");
+        assert!(!allows(later, body, NOW), "the time differs");
         assert!(!format!("{:?}", access()).contains("hush"));
     }
 
@@ -187,7 +187,7 @@ mod tests {
             let answer = tokio::spawn(ask(state, asked(Some(peer), &[])));
             tokio::time::sleep(Duration::from_millis(20)).await;
             assert!(!answer.is_finished(), "{peer}");
-            // Nobody runs it: the service stops.
+            // Nothing runs the resync: the service stops.
             drop(requests);
             assert_eq!(answer.await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
         }

@@ -1,5 +1,5 @@
-//! Takes connections, within bounds that nobody can use up for all: of how many there are, and of how
-//! long they may be silent.
+//! Accepts connections, within limits that no client can exhaust for the others: their number, and how long
+//! they may be silent.
 
 use std::{
     io::ErrorKind,
@@ -25,21 +25,21 @@ use tower::ServiceExt;
 
 use crate::config::BindAddress;
 
-/// Connections that wait for being taken.
+/// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
-/// How long to wait when a connection cannot be taken: there are no file descriptors left.
+/// The pause if a connection cannot be accepted because no file descriptors are left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How many connections there may be, how long the head of a request may take to come, which is also how
-/// long a connection may wait for its next request, and how long the other end may take none of an answer.
+/// Limits: the number of connections; how long the head of a request may take, which is also how long a
+/// connection may wait for its next request; and how long a client may not read a response.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) connections: usize,
-    /// Connections beyond that, which are only told about the health of the process, so that probes
-    /// find their way when all others are taken.
+    /// Additional connections that serve only health checks, so that probes succeed when all others are in
+    /// use.
     pub(crate) reserve: usize,
     pub(crate) head: Duration,
-    /// The same on a connection of the reserve.
+    /// The same limit for a connection of the reserve.
     pub(crate) head_of_reserve: Duration,
     pub(crate) stalled: Duration,
 }
@@ -56,21 +56,21 @@ impl Default for Limits {
     }
 }
 
-/// The other end of a connection. Each request has it as an extension.
+/// The client of a connection, an extension of each request.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) address: IpAddr,
-    /// Whether the connection is one of the reserve.
+    /// Whether the connection is part of the reserve.
     pub(super) reserve: bool,
-    /// Ends the connection at once, whatever is still to be sent.
+    /// Closes the connection at once, even if data remains.
     pub(super) close: CancellationToken,
 }
 
-/// Listens where the settings say. Not both families are there everywhere: one is enough, unless it was
-/// named.
+/// Listens where the settings say. Not every system has IPv4 and IPv6: one is enough, unless the settings
+/// name it.
 ///
 /// # Errors
-/// The address, and why it cannot be listened at.
+/// The address, and why the service cannot listen there.
 pub(crate) fn bind(
     address: BindAddress,
     port: u16,
@@ -82,7 +82,7 @@ pub(crate) fn bind(
     let (all4, all6) = (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED));
     match address {
         BindAddress::Only(address) => Ok(vec![listen(address, port)?]),
-        // Both families through one socket.
+        // One socket for both.
         BindAddress::Everywhere => match listen(all6, port) {
             Err((_, error)) if error.kind() != ErrorKind::AddrInUse => Ok(vec![listen(all4, port)?]),
             listening => Ok(vec![listening?]),
@@ -93,7 +93,7 @@ pub(crate) fn bind(
             let six = match listen(Ipv6Addr::LOCALHOST.into(), port) {
                 Ok(six) => Some(six),
                 Err((address, error)) => {
-                    tracing::debug!(%address, %error, "not listened at");
+                    tracing::debug!(%address, %error, "cannot listen on an address");
                     None
                 }
             };
@@ -116,7 +116,7 @@ fn socket(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Routes until `drain`, and then for as long as requests are being answered.
+/// Routes requests until `drain`, and then until all responses are sent.
 pub(crate) async fn serve(
     sockets: Vec<TcpListener>,
     router: Router,
@@ -147,15 +147,15 @@ struct Server {
 }
 
 impl Server {
-    /// Takes connections. Those that find no place wait until there is one.
+    /// Accepts connections. Without a free place, they wait.
     async fn accept(&self, socket: &TcpListener, graceful: &GracefulShutdown) {
         loop {
-            // Before it is known whether it is needed: what is taken has a place in any case.
+            // Before it is known to be needed, so that every accepted connection has a place.
             let Ok(reserve) = Arc::clone(&self.reserve).acquire_owned().await else { return };
             let (stream, peer) = match socket.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::debug!(%error, "a connection could not be taken");
+                    tracing::debug!(%error, "cannot accept a connection");
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
@@ -177,7 +177,7 @@ impl Server {
     }
 }
 
-/// Routes one connection.
+/// Serves one connection.
 async fn connection(
     stream: TcpStream,
     peer: Peer,
@@ -186,7 +186,7 @@ async fn connection(
     graceful: Watcher,
     _permit: OwnedSemaphorePermit,
 ) {
-    // Small answers go at once.
+    // Sends small responses at once.
     _ = stream.set_nodelay(true);
     let (close, reserve) = (peer.close.clone(), peer.reserve);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -205,7 +205,7 @@ async fn connection(
         .keep_alive(!reserve)
         .serve_connection(TokioIo::new(Box::pin(stream)), service);
     tokio::select! {
-        // How it ended is nobody's business: most often the other end was gone.
+        // Ignores how the connection ended: usually the client left.
         _ = graceful.watch(connection) => {}
         () = close.cancelled() => {}
     }
@@ -221,7 +221,7 @@ mod tests {
 
     use super::*;
 
-    /// A server at a port of its own, which tells whether a connection is one of the reserve.
+    /// A server on its own port, whose responses say whether the connection is part of the reserve.
     fn start(limits: Limits) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
         let who = async |Extension(peer): Extension<Peer>| if peer.reserve { "reserve" } else { "ordinary" };
         let slow = async || tokio::time::sleep(Duration::from_millis(200)).await;
@@ -239,10 +239,10 @@ mod tests {
         stream
     }
 
-    /// All that comes until the end of the connection.
+    /// Reads until the connection ends.
     async fn read(mut stream: TcpStream) -> String {
         let mut answer = Vec::new();
-        // A connection that is reset ends as well.
+        // A reset also ends a connection.
         _ = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.expect("it ends");
         String::from_utf8(answer).unwrap()
     }
@@ -266,7 +266,7 @@ mod tests {
             half.push(send(address, HALF).await);
         }
         let begun = Instant::now();
-        // Behind all of those. The ordinary places are not free yet.
+        // After all of those. The regular places are not free yet.
         assert!(ask(address, "/").await.ends_with("reserve"));
         assert!(begun.elapsed() < Duration::from_secs(10));
         for stream in half {
@@ -304,7 +304,7 @@ mod tests {
         let answer = tokio::spawn(async move { ask(address, "/slow").await });
         tokio::time::sleep(Duration::from_millis(50)).await;
         drain.cancel();
-        timeout(Duration::from_secs(5), server).await.expect("nothing holds it up").unwrap();
+        timeout(Duration::from_secs(5), server).await.expect("nothing delays it").unwrap();
         assert!(answer.await.unwrap().starts_with("HTTP/1.1 200"));
         assert!(TcpStream::connect(address).await.is_err());
         drop(idle);

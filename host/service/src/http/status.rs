@@ -1,4 +1,4 @@
-//! The status page, and the events that keep it up to date.
+//! The status page, and the events that update it.
 
 use std::{
     collections::VecDeque,
@@ -22,28 +22,28 @@ use tokio_util::sync::CancellationToken;
 use super::{HttpState, server::Peer};
 use crate::report::html::{CONTENT_SECURITY_POLICY, page};
 
-/// How often those who look are told what has changed.
+/// The interval of the events.
 const EVERY: Duration = Duration::from_secs(1);
-/// Who may look at the same time.
+/// The most clients at the same time.
 pub(super) const WATCHERS: usize = 64;
-/// After how long whoever looks has to come again, which the page does by itself.
+/// After this time a client must connect again, which the page does by itself.
 const LONGEST: Duration = Duration::from_mins(15);
 
-/// Who looks at the status page. Whoever comes when there is no place takes that of the one who has looked
-/// longest: nobody can keep the others out, be it by not reading what is sent.
+/// The clients of the status page. If there is no place, a new client takes that of the oldest: no client can
+/// keep the others out, not even by not reading.
 #[derive(Debug, Default)]
 pub(super) struct Watchers(Mutex<Looking>);
 
 #[derive(Debug, Default)]
 struct Looking {
-    /// How many have come so far.
+    /// The number of clients so far.
     come: u64,
-    /// Who looks, the longest first: a number, and what ends it.
+    /// The clients, oldest first: a number, and a token that ends the stream.
     now: VecDeque<(u64, CancellationToken)>,
 }
 
 impl Watchers {
-    /// Lets somebody look. The token ends that.
+    /// Admits a client. The token ends its stream.
     fn admit(&self, end: CancellationToken) -> u64 {
         let mut looking = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         looking.come += 1;
@@ -62,7 +62,7 @@ impl Watchers {
     }
 }
 
-/// Relative, since a proxy may have its own idea of what stands before.
+/// A relative path, because a proxy may change the prefix.
 pub(super) async fn home() -> Redirect {
     Redirect::temporary("status")
 }
@@ -79,10 +79,9 @@ pub(super) async fn status() -> Response {
     (headers, page(None)).into_response()
 }
 
-/// Everything first, then what has changed. Whoever is slow to take it gets less often what has
-/// changed since; nothing waits for them.
+/// Sends everything first, then the changes. A slow client gets fewer, larger changes; nothing waits for it.
 pub(super) async fn events(State(status): State<Arc<HttpState>>, request: Request) -> Response {
-    // Ends the connection, too: there may be a last event that is never read.
+    // Closes the connection, too: the client may never read the last event.
     let connection = request.extensions().get::<Peer>().map(|peer| peer.close.clone());
     let end = connection.unwrap_or_default();
     let watcher = Watcher {
@@ -108,12 +107,12 @@ pub(super) async fn events(State(status): State<Arc<HttpState>>, request: Reques
             }
         }
     });
-    // Proxies would wait for the end of what has none.
+    // Proxies would wait for the end of this endless response.
     let unbuffered = [(HeaderName::from_static("x-accel-buffering"), "no")];
     (unbuffered, Sse::new(changes).keep_alive(KeepAlive::default())).into_response()
 }
 
-/// Somebody who looks. Gives the place back when dropped.
+/// A client. Frees its place when dropped.
 struct Watcher {
     number: u64,
     status: Arc<HttpState>,

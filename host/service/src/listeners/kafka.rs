@@ -1,10 +1,9 @@
-//! Listens to Port's Kafka brokers for resync requests, as the contract's KAFKA listener does: the
-//! same topic, group and messages, each committed as soon as it is handed on.
+//! Consumes resync requests from Port's Kafka brokers, as the contract's KAFKA listener does: same topic,
+//! group and messages, and each message is committed as soon as it is handled.
 //!
-//! What is better than with the peer: brokers that are away never end the process, and are tried
-//! again with credentials fetched anew, also when the credentials change while it listens. Requests that come in together are served by one resync. A
-//! request that was made before the running resync began is served by it. One whose resync could
-//! not begin is not lost.
+//! Better than Ocean: unreachable brokers never end the process. Berth retries with newly fetched
+//! credentials, also if the credentials change while it is connected. One resync serves all requests that
+//! arrive together, and requests from before it started. A request whose resync could not start is not lost.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -27,25 +26,25 @@ use tokio_util::sync::CancellationToken;
 use super::{Reason, Resyncs, polling::served};
 use crate::config::{Kafka, Mechanism, Security};
 
-/// How long the brokers hold the place of a process that was killed. Its successor waits that long,
-/// so it is shorter than what clients usually have (45 s).
+/// How long the brokers keep the place of a process that was killed. Its successor waits that long, so it is
+/// shorter than the usual default (45 s).
 const SESSION: Duration = Duration::from_secs(15);
 /// How long leaving the group may take at the end.
 const LEAVE: Duration = Duration::from_secs(3);
-/// The waits between two tries to reach the brokers: the first, and the longest.
+/// The shortest and the longest wait between two attempts to reach the brokers.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
-/// How often Port is asked for the credentials while Berth listens. The client connects again by itself,
-/// without an end and without a word, also with credentials that are not valid any more.
+/// The interval of checking Port for new credentials. The client reconnects by itself forever and without an
+/// error, even if the credentials are no longer valid.
 const LOOK: Duration = Duration::from_mins(1);
-/// Failures in a row that one connection gets over, if they may pass.
+/// Temporary failures in a row that a connection survives.
 const FAILURES: u32 = 3;
-/// After how long a resync that could not begin is asked for again.
+/// The wait before a resync that could not start is requested again.
 const AGAIN: Duration = Duration::from_mins(1);
 
-/// Listens until `stop`, or until another process turns out to listen for the same integration.
+/// Consumes until `stop`, or until another process consumes for the same integration.
 ///
 /// # Errors
-/// A [`Problem`] when no further try helps: the organization has no Kafka.
+/// A [`Problem`] if a retry cannot help: the organization has no Kafka.
 pub(crate) async fn listen(
     port: &PortService,
     settings: &Kafka,
@@ -60,8 +59,8 @@ pub(crate) async fn listen(
             Err(Failure::Lasting(problem)) => return Err(problem),
             Err(Failure::Passing(problem)) => {
                 let wait = listening.wait;
-                tracing::warn!(%problem, ?wait, "resync requests are not heard: Kafka is tried again");
-                // An outage must not hold up the resync at the start.
+                tracing::warn!(%problem, ?wait, "cannot consume resync requests from Kafka; retrying");
+                // An outage must not delay the resync at the start.
                 listening.asks.start().await;
                 listening.wait = (2 * wait).min(WAITS.1);
                 stop.run_until_cancelled(tokio::time::sleep(wait)).await;
@@ -89,12 +88,12 @@ impl From<KrafkaError> for Failure {
     fn from(error: KrafkaError) -> Self {
         let remedy = match error {
             KrafkaError::Auth { .. } => {
-                "check that OCEAN__EVENT_LISTENER__AUTHENTICATION_MECHANISM and __SECURITY_PROTOCOL are those \
-                 of the brokers"
+                "check that OCEAN__EVENT_LISTENER__AUTHENTICATION_MECHANISM and __SECURITY_PROTOCOL match \
+                the brokers"
             }
             _ => {
-                "check OCEAN__EVENT_LISTENER__BROKERS, and that the brokers may be reached from here; the \
-                 POLLING listener needs none"
+                "check OCEAN__EVENT_LISTENER__BROKERS, and that this machine can reach the brokers; the \
+                POLLING listener needs none"
             }
         };
         Self::Passing(Problem::from_error(ProblemCode::KafkaUnavailable, &error).remedy(remedy))
@@ -106,21 +105,21 @@ struct Listening<'a> {
     settings: &'a Kafka,
     stop: &'a CancellationToken,
     asks: Asks<'a>,
-    /// How many partitions the process was given at first, once it was.
+    /// The number of partitions in the first assignment.
     first: Arc<OnceLock<usize>>,
-    /// How long to wait after the next failure.
+    /// The wait after the next failure.
     wait: Duration,
 }
 
 impl Listening<'_> {
-    /// Listens over one connection until `stop` or another process; leaves the group in the end.
+    /// Consumes over one connection until `stop` or another process; then leaves the group.
     async fn connection(&mut self) -> Result<(), Failure> {
         let stop = self.stop;
         let Some(opened) = stop.run_until_cancelled(self.open()).await else { return Ok(()) };
         let (feed, consumer) = opened?;
         let ended = stop.run_until_cancelled(self.consume(&feed, &consumer)).await;
         if let Err(error) = consumer.close_with(CloseOptions::new().timeout(LEAVE)).await {
-            tracing::debug!(%error, "the group could not be left");
+            tracing::debug!(%error, "cannot leave the Kafka group");
         }
         ended.unwrap_or(Ok(()))
     }
@@ -136,7 +135,7 @@ impl Listening<'_> {
         let consumer = kafka
             .consumer(&feed.group)
             .partition_assignment_strategy(PartitionAssignmentStrategy::CooperativeSticky)
-            // What was asked before anybody listened is served by the resync at the start.
+            // The resync at the start serves earlier requests.
             .auto_offset_reset(AutoOffsetReset::Latest)
             .enable_auto_commit(false)
             .session_timeout(SESSION)
@@ -147,22 +146,22 @@ impl Listening<'_> {
         Ok((feed, consumer))
     }
 
-    /// Ends the connection when Port has other credentials by now. What cannot be asked changes nothing.
+    /// Ends the connection if Port has other credentials now. A failed check changes nothing.
     async fn compare(&self, feed: &RequestFeed) -> Result<(), Failure> {
         match self.port.request_feed(true).await {
             Ok(now) if now.credentials != feed.credentials => Err(Failure::Passing(Problem::new(
                 ProblemCode::KafkaUnavailable,
-                "the credentials for Kafka have changed in Port; the connection begins anew with those of now",
+                "the Kafka credentials changed in Port; reconnecting with the new ones",
             ))),
             Ok(_) => Ok(()),
             Err(error) => {
-                tracing::debug!(?error, "Port could not be asked for the credentials for Kafka");
+                tracing::debug!(?error, "cannot get the Kafka credentials from Port");
                 Ok(())
             }
         }
     }
 
-    /// Hands on requests. Returns when another process has all there is to listen to.
+    /// Handles requests. Returns if another process has all partitions.
     async fn consume(&mut self, feed: &RequestFeed, consumer: &Consumer) -> Result<(), Failure> {
         consumer.subscribe([&feed.topic]).await?;
         let mut failures = 0;
@@ -176,7 +175,7 @@ impl Listening<'_> {
                 Ok(records) => records,
                 Err(error) if error.is_retriable() && failures < FAILURES => {
                     failures += 1;
-                    tracing::debug!(%error, "a look for messages failed");
+                    tracing::debug!(%error, "polling for messages failed");
                     tokio::time::sleep(WAITS.0).await;
                     continue;
                 }
@@ -187,7 +186,7 @@ impl Listening<'_> {
                 Some(0) => {
                     tracing::error!(
                         group = feed.group,
-                        "another instance is running: it hears the resync requests of this integration; \
+                        "another instance is running: it receives the resync requests of this integration; \
                          this one stops"
                     );
                     return Ok(());
@@ -205,13 +204,13 @@ impl Listening<'_> {
                 .iter()
                 .filter_map(|record| feed.request(record.value.as_deref()?))
                 .any(|request| !served(request.at, begun));
-            tracing::debug!(messages = records.len(), asked, "messages heard");
+            tracing::debug!(messages = records.len(), asked, "received messages");
             if asked {
                 self.asks.ask(Reason::Requested).await;
             }
             // Not after the resync: a request that ends the process must not end the next one, too.
             if let Err(error) = consumer.commit().await {
-                tracing::warn!(%error, "messages could not be confirmed; they may be heard again");
+                tracing::warn!(%error, "cannot commit messages; they may be delivered again");
             }
         }
     }
@@ -219,7 +218,7 @@ impl Listening<'_> {
 
 fn authentication(security: Security, credentials: Option<&KafkaCredentials>) -> AuthConfig {
     let Security::On { tls, mechanism } = security else { return AuthConfig::plaintext() };
-    // The roots of the system, as for Port and AWS.
+    // The system's root certificates, as for Port and AWS.
     let tls = tls.then(|| TlsConfig::new().with_native_roots());
     let Some((mechanism, KafkaCredentials { username, password })) = mechanism.zip(credentials) else {
         return tls.map_or_else(AuthConfig::plaintext, AuthConfig::ssl);
@@ -236,20 +235,20 @@ fn authentication(security: Security, credentials: Option<&KafkaCredentials>) ->
     }
 }
 
-/// Notes what the group gives to this process.
+/// Records the partitions that the group assigns to this process.
 struct Assignments {
     first: Arc<OnceLock<usize>>,
 }
 
 impl ConsumerRebalanceListener for Assignments {
     async fn on_partitions_assigned(&self, partitions: &[TopicPartition]) {
-        tracing::info!(partitions = partitions.len(), "resync requests are heard over Kafka");
-        // Only the first one counts: later ones tell what is new.
+        tracing::info!(partitions = partitions.len(), "subscribed to Kafka resync requests");
+        // Only the first assignment counts: later ones list only new partitions.
         _ = self.first.set(partitions.len());
     }
 
     async fn on_partitions_revoked(&self, partitions: &[TopicPartition]) {
-        tracing::debug!(partitions = partitions.len(), "Kafka partitions given back");
+        tracing::debug!(partitions = partitions.len(), "Kafka partitions revoked");
     }
 
     async fn on_partitions_lost(&self, partitions: &[TopicPartition]) {
@@ -257,26 +256,26 @@ impl ConsumerRebalanceListener for Assignments {
     }
 }
 
-/// Asks for resyncs, one at a time; the newest stands for all before it.
+/// Requests resyncs, one at a time; the newest replaces all before it.
 struct Asks<'a> {
     resyncs: &'a Resyncs,
-    /// Whether the resync at the start was not asked for yet.
+    /// Whether the resync at the start has not been requested yet.
     start_due: bool,
-    /// After how long one that could not begin is asked for again.
+    /// The wait before a resync that could not start is requested again.
     again: Duration,
-    /// Waits for the end of the newest.
+    /// Waits for the end of the newest resync.
     waiting: JoinSet<()>,
 }
 
 impl Asks<'_> {
-    /// The resync at the start, if it is still due.
+    /// Requests the resync at the start, if it is still due.
     async fn start(&mut self) {
         if self.start_due {
             self.ask(Reason::Start).await;
         }
     }
 
-    /// Returns when the resync is asked for, not when it has ended.
+    /// Returns when the resync is requested, not when it has ended.
     async fn ask(&mut self, reason: Reason) {
         self.start_due = false;
         // The service may be stopping.
@@ -284,7 +283,7 @@ impl Asks<'_> {
         self.waiting = JoinSet::new();
         let (resyncs, again) = (self.resyncs.clone(), self.again);
         self.waiting.spawn(async move {
-            // Nobody would ask for it again.
+            // Nothing else would request it again.
             while ended.await == Ok(super::Ended::NotBegun) {
                 tokio::time::sleep(again).await;
                 match resyncs.ask(reason).await {
@@ -303,7 +302,7 @@ mod tests {
     use super::*;
     use crate::listeners::{Ended, channel, run};
 
-    /// A service that tells what it begins; the first resyncs can not.
+    /// A service that reports each resync it starts; the first ones cannot start.
     fn service(failing: usize) -> (Resyncs, mpsc::UnboundedReceiver<Reason>, CancellationToken) {
         let (resyncs, requests) = channel();
         let (sender, begun) = mpsc::unbounded_channel();
@@ -333,7 +332,7 @@ mod tests {
         stop.cancel();
         let mut all = Vec::new();
         begun.recv_many(&mut all, 10).await;
-        assert_eq!(all, [Reason::Start; 3], "due once, and tried until it began");
+        assert_eq!(all, [Reason::Start; 3], "due once, and retried until it started");
     }
 
     #[tokio::test]
@@ -345,6 +344,6 @@ mod tests {
         asks.ask(Reason::Requested).await;
         assert_eq!(begun.recv().await, Some(Reason::Requested));
         asks.waiting.join_next().await.unwrap().unwrap();
-        assert!(asks.waiting.is_empty(), "nobody is left who asks for the first one again");
+        assert!(asks.waiting.is_empty(), "nothing requests the first one again");
     }
 }

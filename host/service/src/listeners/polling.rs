@@ -1,9 +1,9 @@
-//! Looks at Port for resync requests, as the contract's POLLING listener does.
+//! Polls Port for resync requests, as the contract's POLLING listener does.
 //!
-//! Three of the peer's weaknesses are not kept. A resync at the start does not wait for a stored
-//! request. Port is asked while a resync runs, too, so that a corrected mapping does not wait for its
-//! end. And a request that is made while a resync runs is not taken for served by it: what counts is
-//! Port's note of the resync's start, not that of its end.
+//! Differs from Ocean in three ways. A resync at the start does not wait for a stored request. Berth also
+//! polls while a resync runs, so that a corrected mapping does not wait for its end. And a running resync
+//! does not count as having served a request that is made meanwhile: Berth compares the request with the
+//! resync's start as Port recorded it, not with its end.
 
 use std::{pin::pin, sync::Arc, time::SystemTime};
 
@@ -13,11 +13,11 @@ use tokio::sync::{oneshot, watch};
 use super::{Ended, Reason, Resyncs};
 use crate::{config::Listener, state::ServiceState};
 
-/// Looks until the service stops, or listens otherwise: each interval, whether or not a resync runs, and
-/// when the settings are others. A look that fails is logged and skipped.
+/// Polls until the service stops or gets another listener: each interval, whether or not a resync runs, and
+/// when the settings change. A failed poll is logged and skipped.
 pub(crate) async fn poll(mut state: watch::Receiver<Arc<ServiceState>>, resyncs: &Resyncs) {
     let mut looks = Looks::default();
-    // What is asked for at the next look whatever Port says: nobody would ask for it again.
+    // The request to make at the next poll, whatever Port says: nothing else would make it again.
     let mut due: Option<Reason> = None;
     let mut asked: Option<Asked> = None;
     let mut first = true;
@@ -40,7 +40,7 @@ pub(crate) async fn poll(mut state: watch::Receiver<Arc<ServiceState>>, resyncs:
                 }
                 Ok(_) => {}
                 Err(problem) => {
-                    tracing::warn!(%problem, "Port could not be asked for resync requests; asked again later");
+                    tracing::warn!(%problem, "cannot get resync requests from Port; retrying later");
                 }
             }
         }
@@ -63,14 +63,14 @@ pub(crate) async fn poll(mut state: watch::Receiver<Arc<ServiceState>>, resyncs:
     }
 }
 
-/// The newest resync that was asked for.
+/// The newest requested resync.
 struct Asked {
     reason: Reason,
     ended: oneshot::Receiver<Ended>,
 }
 
 impl Asked {
-    /// Waits for its end, and forgets it; `None` when the service stops before.
+    /// Waits for its end, and forgets it; returns `None` if the service stops first.
     async fn end(asked: &mut Option<Self>) -> (Reason, Option<Ended>) {
         let Some(Self { reason, ended }) = asked else { return std::future::pending().await };
         let end = (*reason, ended.await.ok());
@@ -79,21 +79,21 @@ impl Asked {
     }
 }
 
-/// What the looks at Port have seen so far. All times are those of Port's clock.
+/// What the polls have found so far. All times are from Port's clock.
 #[derive(Debug, Default)]
 struct Looks {
-    /// The request of the last look that found one.
+    /// The request of the last poll that found one.
     seen: Option<SystemTime>,
-    /// The start of the last resync of this process, as Port had noted it at the last look.
+    /// The start of this process's last resync, as Port recorded it, at the last poll.
     begun: Option<SystemTime>,
 }
 
 impl Looks {
-    /// Notes a look: the request that is stored at Port, and the start of this process's last resync as
-    /// Port noted it. Returns whether the request needs a resync.
+    /// Takes the result of a poll: the request that is stored at Port, and the start of this process's last
+    /// resync as Port recorded it. Returns whether the request needs a resync.
     ///
-    /// A request is new when its time is other than that of the last one, later or not: clocks are set
-    /// back. Only a resync that began since the last look can have served it already.
+    /// A request is new if its time differs from the last one's, later or earlier, because clocks are set
+    /// back. Only a resync that started since the last poll can have served it already.
     fn is_due(&mut self, requested: Option<SystemTime>, begun: Option<SystemTime>) -> bool {
         let since = begun.filter(|_| begun != self.begun);
         let new = requested.is_some() && requested != self.seen;
@@ -103,8 +103,8 @@ impl Looks {
     }
 }
 
-/// Whether a resync that `begun` serves a request: one that was made before. A request that has no time
-/// is served by none.
+/// Returns whether a resync that `begun` serves a request: one that was made before. No resync serves a
+/// request without a time.
 pub(super) fn served(requested: Option<SystemTime>, begun: Option<SystemTime>) -> bool {
     requested.is_some_and(|requested| begun.is_some_and(|begun| requested <= begun))
 }
@@ -118,26 +118,26 @@ mod tests {
     #[test]
     fn a_request_is_due_unless_a_resync_served_it() {
         let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-        // Looks in turn: what is requested, when a resync began, and whether one is due.
+        // A sequence of polls: the request, the start of a resync, and whether a resync is due.
         for looks in [
-            // Nobody asked.
+            // No request.
             &[(None, None, false), (None, at(2), false)][..],
-            // No resync yet: whatever is stored was not served. It is asked for once.
+            // No resync yet: a stored request was not served. It is made once.
             &[(at(1), None, true), (at(1), None, false), (at(1), at(2), false)],
-            // Made before the first resync, and before one that somebody else triggered.
+            // Made before the first resync, and before one with another trigger.
             &[(at(5), at(6), false), (at(7), at(8), false)],
             // Made while a resync runs.
             &[(at(5), at(6), false), (at(7), at(6), true), (at(7), at(6), false), (at(7), at(9), false)],
-            // Port's clock was set back: the request is another one all the same.
+            // Port's clock was set back: it is still another request.
             &[(at(50), at(60), false), (at(40), at(60), true), (at(41), at(60), true)],
-            // And it was set back before the resync that serves it.
+            // The clock was set back before the resync that serves the request.
             &[(at(50), at(60), false), (at(40), at(41), false)],
-            // A note that is gone for a moment (the host was replaced) makes nothing due again.
+            // A record that is missing for a moment (the host was replaced) makes nothing due again.
             &[(at(5), at(6), false), (at(5), None, false), (at(5), at(6), false)],
         ] {
             let mut seen = Looks::default();
             for (index, (requested, begun, due)) in looks.iter().enumerate() {
-                assert_eq!(seen.is_due(*requested, *begun), *due, "look {index} of {looks:?}");
+                assert_eq!(seen.is_due(*requested, *begun), *due, "poll {index} of {looks:?}");
             }
         }
     }

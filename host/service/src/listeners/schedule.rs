@@ -1,4 +1,4 @@
-//! Resyncs that nobody asks for: every so many minutes, whatever the listener.
+//! Scheduled resyncs, with any listener.
 
 use std::{
     sync::Arc,
@@ -14,8 +14,8 @@ use tokio::{
 use super::{Reason, Resyncs};
 use crate::state::ServiceState;
 
-/// Asks for resyncs as the settings say, until the service stops. The ticks are those that Port knows;
-/// they begin anew when the interval changes.
+/// Requests resyncs by schedule until the service stops. The times are those that Port knows; they start
+/// again when the interval changes.
 pub(crate) async fn follow(mut state: watch::Receiver<Arc<ServiceState>>, resyncs: &Resyncs) {
     loop {
         let schedule = state.borrow_and_update().config.schedule;
@@ -32,7 +32,7 @@ pub(crate) async fn follow(mut state: watch::Receiver<Arc<ServiceState>>, resync
     }
 }
 
-/// Asks for a resync at each tick until the service stops. The ticks that pass while it runs are skipped:
+/// Requests a resync at each tick until the service stops. Skips ticks that pass while a resync runs, so
 /// there is always a pause.
 async fn tick(resyncs: &Resyncs, grid: Grid) {
     loop {
@@ -43,7 +43,7 @@ async fn tick(resyncs: &Resyncs, grid: Grid) {
     }
 }
 
-/// The times of scheduled resyncs: every so often, since the start.
+/// The times of scheduled resyncs: at a fixed interval since the start.
 #[derive(Debug, Clone, Copy)]
 struct Grid {
     since: Instant,
@@ -60,7 +60,7 @@ impl Grid {
         }
     }
 
-    /// The first tick after `now`.
+    /// Returns the first tick after `now`.
     fn next(self, now: Instant) -> Instant {
         let passed = now.saturating_duration_since(self.since).as_nanos();
         let ticks = passed / self.every.as_nanos() + 1;
@@ -97,7 +97,7 @@ mod tests {
                 if last {
                     stop.cancel();
                 }
-                // One interval and a half.
+                // One and a half intervals.
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 ended.lock().unwrap().push(grid.since.elapsed());
                 Ended::Ran
@@ -110,7 +110,7 @@ mod tests {
         let (begun, ended) = (begun.into_inner().unwrap(), ended.into_inner().unwrap());
         assert!(begun[0] >= grid.every, "{begun:?}");
         for (ended, begun) in ended.iter().zip(&begun[1..]) {
-            // Each waits for a tick that comes after the end of the one before.
+            // Each waits for the first tick after the end of the previous one.
             let ticks = begun.as_nanos() / grid.every.as_nanos();
             assert!(grid.every.as_nanos() * ticks >= ended.as_nanos(), "{ended:?} {begun:?}");
         }

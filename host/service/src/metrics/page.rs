@@ -1,18 +1,18 @@
-//! Metrics as values, and the two text forms in which Prometheus reads them.
+//! Metrics as values, and the two text formats that Prometheus reads.
 
 use std::fmt::{self, Write};
 
-/// What is measured under one name.
+/// All samples of one metric.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Family {
-    /// A counter's name stands without its `_total`.
+    /// A counter's name, without its `_total`.
     pub(crate) name: &'static str,
     pub(crate) help: &'static str,
     pub(crate) kind: FamilyKind,
     pub(crate) samples: Vec<Sample>,
 }
 
-/// Whether values only ever grow.
+/// The metric's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FamilyKind {
     Gauge,
@@ -44,28 +44,28 @@ impl Family {
     }
 
     pub(crate) fn count<const N: usize>(&mut self, labels: Labels<'_, N>, count: u64) {
-        #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus supports only floats")]
         self.add(labels, count as f64);
     }
 
-    /// With one value and no label.
+    /// Adds one value without labels.
     pub(crate) fn of(mut self, value: f64) -> Self {
         self.add([], value);
         self
     }
 }
 
-/// A text form.
+/// A text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exposition {
-    /// Prometheus' own, since ever.
+    /// Prometheus' original format.
     Text,
     /// `OpenMetrics` 1.0.
     OpenMetrics,
 }
 
 impl Exposition {
-    /// The form that a client prefers, by its `Accept`.
+    /// Returns the format that a client prefers, by its `Accept`.
     pub(crate) fn accepted(accept: &str) -> Self {
         if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Text }
     }
@@ -77,14 +77,14 @@ impl Exposition {
         }
     }
 
-    /// The whole page.
+    /// Renders the whole page.
     pub(crate) fn render(self, families: &[Family]) -> String {
         let mut page = String::new();
         for family in families.iter().filter(|family| !family.samples.is_empty()) {
             // Writing to a String cannot fail.
             _ = self.write(family, &mut page);
         }
-        // A comment to the older form, which scrapers of the peer expect all the same.
+        // A comment in the older format, which Ocean's scrapers still expect.
         page.push_str("# EOF\n");
         page
     }

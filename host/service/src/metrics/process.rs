@@ -1,4 +1,4 @@
-//! What a resync takes of the machine: processor, memory, and how late the runtime is.
+//! What a resync uses of the machine: processor, memory, and the runtime's latency.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -7,19 +7,19 @@ use std::{
 
 use tokio::{task::AbortHandle, time::Instant};
 
-/// How often is looked, as the peer does.
+/// The sampling interval, as in Ocean.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// What was seen during a resync.
+/// The samples of a resync.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Samples {
-    /// Share of one processor, in percent; 200 with two of them busy.
+    /// Usage of one processor, in percent; 200 with two of them busy.
     pub(super) cpu: Vec<f64>,
     /// Resident memory, in bytes.
     pub(super) memory: Vec<f64>,
-    /// How much later than asked for a timer of the runtime fired, in milliseconds.
+    /// How late a timer of the runtime fired, in milliseconds.
     pub(super) latency: Vec<f64>,
-    /// When the processor was last looked at, and how long it had worked by then.
+    /// When the processor time was last read, and its value.
     last: Option<(Instant, Duration)>,
 }
 
@@ -28,7 +28,7 @@ impl Samples {
         let (now, cpu) = (Instant::now(), cpu_time());
         if let (Some((then, before)), Some(cpu)) = (self.last, cpu) {
             let passed = now.duration_since(then).as_secs_f64();
-            // Too short a time tells nothing.
+            // Too short a time says nothing.
             if passed > 0.01 {
                 self.cpu.push(100.0 * cpu.saturating_sub(before).as_secs_f64() / passed);
             }
@@ -38,7 +38,7 @@ impl Samples {
     }
 }
 
-/// The greatest, the middle and the mean value; none of nothing.
+/// Returns maximum, median and mean; `None` without samples.
 pub(super) fn max_median_avg(samples: &[f64]) -> Option<[f64; 3]> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -48,7 +48,7 @@ pub(super) fn max_median_avg(samples: &[f64]) -> Option<[f64; 3]> {
     Some([*sorted.last()?, median, avg])
 }
 
-/// Looks at the process until it is dropped.
+/// Samples the process until it is dropped.
 #[derive(Debug)]
 pub(super) struct Sampling {
     samples: Arc<Mutex<Samples>>,
@@ -56,7 +56,7 @@ pub(super) struct Sampling {
 }
 
 impl Sampling {
-    /// Begins. Must be called inside a runtime.
+    /// Starts. Must be called inside a runtime.
     pub(super) fn begin() -> Self {
         let samples: Arc<Mutex<Samples>> = Arc::default();
         lock(&samples).take();
@@ -74,12 +74,12 @@ impl Sampling {
         Self { samples, task: task.abort_handle() }
     }
 
-    /// What was seen so far.
+    /// Returns the samples so far.
     pub(super) fn seen(&self) -> Samples {
         lock(&self.samples).clone()
     }
 
-    /// Ends, with a last look.
+    /// Stops, with a last sample.
     pub(super) fn end(self) -> Samples {
         let mut samples = lock(&self.samples);
         samples.take();
@@ -97,7 +97,7 @@ fn lock(samples: &Mutex<Samples>) -> MutexGuard<'_, Samples> {
     samples.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How long processors have worked for this process.
+/// Returns the processor time of this process.
 #[cfg(unix)]
 pub(super) fn cpu_time() -> Option<Duration> {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
@@ -109,7 +109,7 @@ pub(super) fn cpu_time() -> Option<Duration> {
     None
 }
 
-/// Memory of this process that is in RAM, in bytes. Only Linux tells it in a file.
+/// Returns the resident memory of this process, in bytes. Only Linux has it in a file.
 #[cfg(target_os = "linux")]
 pub(super) fn resident_memory() -> Option<f64> {
     let told = std::fs::read_to_string("/proc/self/statm").ok()?;

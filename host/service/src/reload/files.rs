@@ -1,5 +1,5 @@
-//! Files that are looked at every now and then. Notices of changes would be quicker, but is not to
-//! be had on network file systems, nor for the files that Kubernetes mounts.
+//! Polls files for changes. Notifications would be faster, but do not work on network file systems, or for
+//! files that Kubernetes mounts.
 
 use std::{
     collections::BTreeMap,
@@ -8,28 +8,28 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// How often is looked whether a file has changed. It is read when it looks the same twice, so that
-/// nobody is caught writing.
+/// The polling interval. A changed file is read once it looks the same twice, so that it is not read while it
+/// is written.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// The files that are there: when each was written, and how long it is.
+/// The existing files: when each was written, and its length.
 type Stamp = BTreeMap<PathBuf, (SystemTime, u64)>;
 
-/// Files that are looked at.
+/// Files that are polled.
 pub(crate) struct Files {
     look: Arc<dyn Fn() -> Stamp + Send + Sync>,
     seen: Stamp,
 }
 
 impl Files {
-    /// Waits for them to become other than they are now.
+    /// Starts to watch for changes from the current state.
     pub(crate) async fn watch(look: impl Fn() -> Stamp + Send + Sync + 'static) -> Self {
         let mut files = Self { look: Arc::new(look), seen: Stamp::new() };
         files.seen().await;
         files
     }
 
-    /// Waits until they are other than they were seen, and stay so for a moment.
+    /// Waits until they differ from the last known state, and stay the same for a moment.
     pub(crate) async fn change(&self) {
         let mut before = None;
         loop {
@@ -42,20 +42,20 @@ impl Files {
         }
     }
 
-    /// Takes note of how they are.
+    /// Records the current state.
     pub(crate) async fn seen(&mut self) {
         self.seen = self.now().await;
     }
 
-    /// Off the runtime, because a network file system may take its time.
+    /// Runs off the runtime, because a network file system may be slow.
     async fn now(&self) -> Stamp {
         let look = Arc::clone(&self.look);
         tokio::task::spawn_blocking(move || look()).await.unwrap_or_else(|_| self.seen.clone())
     }
 }
 
-/// Plugins, their signatures, and the lock that approves them. Nobody has seen them yet: what happens between
-/// their being loaded and the first look is a change as well.
+/// Watches plugins, their signatures, and the lockfile. The first state counts as a change, because a file
+/// may change between loading and the first poll.
 pub(crate) fn components(dirs: &[PathBuf], lock: Option<&Path>) -> Files {
     let (dirs, lock) = (dirs.to_owned(), lock.map(Path::to_owned));
     let look = move || {
@@ -66,9 +66,9 @@ pub(crate) fn components(dirs: &[PathBuf], lock: Option<&Path>) -> Files {
     Files { look: Arc::new(look), seen: Stamp::new() }
 }
 
-/// How single files look.
+/// Returns the state of single files.
 pub(crate) fn of_files<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> Stamp {
-    // Links are followed: Kubernetes exchanges one to exchange a mounted file.
+    // Follows links: Kubernetes replaces a link to replace a mounted file.
     let look = |path: &PathBuf| {
         let file = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
         Some((path.clone(), (file.modified().ok()?, file.len())))
@@ -76,7 +76,7 @@ pub(crate) fn of_files<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> Stam
     paths.into_iter().filter_map(look).collect()
 }
 
-/// How the files of directories look.
+/// Returns the state of the files in directories.
 fn of_directories(dirs: &[PathBuf]) -> Stamp {
     let entries = |dir: &PathBuf| std::fs::read_dir(dir).into_iter().flatten().flatten();
     let files: Vec<PathBuf> = dirs.iter().flat_map(entries).map(|entry| entry.path()).collect();

@@ -1,5 +1,5 @@
-//! The page: one document that needs nothing from elsewhere. Without data it follows the service that
-//! served it; with data it is a report.
+//! The page: one self-contained document. Without data it follows the service that served it; with data it is
+//! a report.
 
 use std::sync::LazyLock;
 
@@ -10,8 +10,8 @@ const DOCUMENT: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Nothing runs but the style and the script above, and nothing is asked but the events. Texts become
-/// texts only: the script could not make markup of them.
+/// Allows only the style and the script above, and only requests for the events. Texts stay texts: the script
+/// cannot turn them into markup.
 pub(crate) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
     format!(
@@ -22,9 +22,10 @@ pub(crate) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The page; with the [whole](crate::status_page::StatusModel::whole) of a model it is one that shows just that.
+/// Returns the page; with the [whole](crate::status_page::StatusModel::whole) of a model, a page that shows
+/// only that.
 pub fn page(data: Option<&str>) -> String {
-    // In JSON these stand in texts only. Nothing else could end the element, or begin a comment in it.
+    // In JSON, `<` occurs only in texts. Nothing else could end the element, or start a comment in it.
     let data = data.map(|json| json.replace('<', "\\u003c")).unwrap_or_default();
     let (head, tail) = DOCUMENT.split_once("{data}").unwrap_or((DOCUMENT, ""));
     let fill = |part: &str| {
@@ -32,6 +33,6 @@ pub fn page(data: Option<&str>) -> String {
             .replace("{style}", STYLE)
             .replace("{script}", SCRIPT)
     };
-    // The data is not looked through for what is to be filled in.
+    // The placeholders are not searched in the data.
     [fill(head), data, fill(tail)].concat()
 }

@@ -1,5 +1,4 @@
-//! Entities that a resync did not find and kept all the same: grouped by the reason, each with what an
-//! operator can do about it.
+//! Entities that a resync did not find but kept: grouped by reason, each with what an operator can do.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,12 +11,12 @@ use berth_embed::{
 };
 use indicatif::HumanCount;
 
-/// Scopes for which the command is written out.
+/// The most scopes in the command.
 const CONFIRMED: usize = 3;
-/// Entities that are named.
+/// The most entities that are named.
 pub const EXAMPLES: usize = 3;
 
-/// Why entities are kept, in a word: the label of metrics. What waits for a decision comes first.
+/// Why entities are kept, as the label of metrics. Reasons that need a decision come first.
 pub const REASONS: [&str; 8] = [
     "scope-removed",
     "unmapped",
@@ -29,7 +28,7 @@ pub const REASONS: [&str; 8] = [
     "not-owned",
 ];
 
-/// The position in [`REASONS`].
+/// Returns the position in [`REASONS`].
 fn rank(keep: &Keep) -> usize {
     match keep {
         Keep::ScopeRemoved { .. } => 0,
@@ -43,7 +42,7 @@ fn rank(keep: &Keep) -> usize {
     }
 }
 
-/// How many entities are kept for each reason, in the order of [`REASONS`].
+/// Returns how many entities are kept for each reason, in the order of [`REASONS`].
 pub fn counts(deletion: &Deletion) -> [(&'static str, u64); REASONS.len()] {
     let mut counts = REASONS.map(|reason| (reason, 0));
     for kept in &deletion.kept {
@@ -52,7 +51,7 @@ pub fn counts(deletion: &Deletion) -> [(&'static str, u64); REASONS.len()] {
     counts
 }
 
-/// How many deletions are held back by limits.
+/// Returns how many deletions are skipped because of limits.
 pub(crate) fn held_back(deletion: &Deletion) -> u64 {
     deletion.held_back.iter().map(|held| held.entities.len() as u64).sum()
 }
@@ -62,15 +61,15 @@ pub(crate) fn held_back(deletion: &Deletion) -> u64 {
 pub struct Group {
     /// How many.
     pub count: u64,
-    /// Whether it waits for somebody to decide or to correct something.
+    /// Whether someone has to decide or correct something.
     pub waits: bool,
     /// What they are, after the count: `entities of …`.
     pub what: String,
-    /// The accounts, regions or units concerned, with their counts and what is to be known of each.
+    /// The affected accounts, regions or units, with their counts and remarks.
     pub scopes: Vec<Scope>,
     /// Some of them.
     pub examples: Vec<EntityKey>,
-    /// What can be done.
+    /// What the operator can do.
     pub steps: Vec<String>,
 }
 
@@ -81,19 +80,19 @@ pub struct Scope {
     pub name: String,
     /// How many entities are kept for it.
     pub count: u64,
-    /// What else is to be known of it.
+    /// A remark, if there is one.
     pub remark: Option<String>,
-    /// What confirms its removal, as `--confirm-removal` takes it.
+    /// The value of `--confirm-removal` that confirms its removal.
     confirms: Option<String>,
 }
 
 impl Group {
-    /// In one sentence.
+    /// Returns the group as one sentence.
     pub fn title(&self) -> String {
         format!("{} {}", HumanCount(self.count), self.what)
     }
 
-    /// As a problem, for where those are listed.
+    /// Returns the group as a problem, for lists of problems.
     pub(crate) fn problem(&self) -> Problem {
         let problem = Problem::new(
             ProblemCode::DeletionUnproven,
@@ -103,7 +102,7 @@ impl Group {
     }
 }
 
-/// What is kept, by reason; what waits for a decision comes first.
+/// Returns what is kept, by reason; reasons that need a decision come first.
 pub fn groups(report: &Report, after: RemovalAfter) -> Vec<Group> {
     let mut by_reason: BTreeMap<usize, Vec<&Kept>> = BTreeMap::new();
     for kept in &report.deletion.kept {
@@ -113,7 +112,7 @@ pub fn groups(report: &Report, after: RemovalAfter) -> Vec<Group> {
 }
 
 fn group(kept: &[&Kept], report: &Report, after: RemovalAfter) -> Group {
-    // By name; what is to be known of a scope is the same for all its entities.
+    // By name; a scope's remark is the same for all its entities.
     let mut scopes: BTreeMap<String, Scope> = BTreeMap::new();
     let mut removed: BTreeSet<&RemovedScope> = BTreeSet::new();
     let mut unmapped: BTreeMap<String, u64> = BTreeMap::new();
@@ -136,7 +135,7 @@ fn group(kept: &[&Kept], report: &Report, after: RemovalAfter) -> Group {
         scopes.entry(name).or_insert(scope).count += 1;
     }
     let mut scopes: Vec<Scope> = scopes.into_values().collect();
-    // Stable: those of one count stay in the order of their names.
+    // A stable sort: scopes with the same count stay ordered by name.
     scopes.sort_by_key(|scope| std::cmp::Reverse(scope.count));
     let Some(first) = kept.first() else {
         return Group {
@@ -165,15 +164,15 @@ fn group(kept: &[&Kept], report: &Report, after: RemovalAfter) -> Group {
         ),
         Keep::Incomplete { .. } => (
             "that units may hold which were not read completely".to_owned(),
-            vec!["Correct what stops these units: see the problems.".to_owned()],
+            vec!["Fix what stops these units: see the problems.".to_owned()],
         ),
         Keep::FoundAgain { .. } => ("that the second listing found".to_owned(), Vec::new()),
         Keep::Related => (
             "that other kept entities relate to".to_owned(),
-            vec!["They are deleted when no kept entity relates to them any more.".to_owned()],
+            vec!["They are deleted when no kept entity relates to them any longer.".to_owned()],
         ),
         Keep::SomebodyElse => {
-            ("that somebody else made, and the mapping only adds to".to_owned(), Vec::new())
+            ("that another owner created, and the mapping only adds to".to_owned(), Vec::new())
         }
         Keep::NotOwned => ("of another data source".to_owned(), Vec::new()),
     };
@@ -189,7 +188,7 @@ fn group(kept: &[&Kept], report: &Report, after: RemovalAfter) -> Group {
     }
 }
 
-/// What removed scopes are, and how to confirm that.
+/// Describes removed scopes, and how to confirm their removal.
 fn removed_scopes(scopes: &BTreeSet<&RemovedScope>, largest: &[Scope]) -> (String, Vec<String>) {
     let accounts = scopes.iter().filter(|scope| matches!(scope, RemovedScope::Account(_))).count();
     let regions = scopes.len() - accounts;
@@ -210,15 +209,15 @@ fn removed_scopes(scopes: &BTreeSet<&RemovedScope>, largest: &[Scope]) -> (Strin
     let steps = vec![
         "To keep them, read the accounts and regions again: correct the settings or the mapping.".to_owned(),
         format!(
-            "To delete them now (`berth plan` with the same options shows what goes; in a service, set \
-         `confirm_removal`):\nberth sync {}{more}",
+            "To delete them now (`berth plan` with the same options shows what would be deleted; in a \
+            service, set `confirm_removal`):\nberth sync {}{more}",
             flags.join(" \\\n  ")
         ),
     ];
-    (format!("of {of} that {verb} not read any more"), steps)
+    (format!("of {of} that {verb} no longer read"), steps)
 }
 
-/// A scope, for people.
+/// Returns the name of a scope for people.
 fn name_of(scope: &RemovedScope) -> String {
     match scope {
         RemovedScope::Account(account) => format!("account {account}"),
@@ -230,14 +229,16 @@ fn name_of(scope: &RemovedScope) -> String {
     }
 }
 
-/// When the entities of a removed scope are deleted by themselves.
+/// Returns when the entities of a removed scope are deleted without a confirmation.
 fn until(resyncs: Option<u32>, after: RemovalAfter, report: &Report) -> String {
     let (resyncs, after) = match (resyncs, after) {
         (_, RemovalAfter::Never) => return "kept until confirmed: `removal_after` is `never`".to_owned(),
-        (None, _) => return "kept until confirmed: nothing is counted without a state directory".to_owned(),
+        (None, _) => {
+            return "kept until confirmed: Berth counts no resyncs without a state directory".to_owned();
+        }
         (Some(resyncs), RemovalAfter::Resyncs(after)) => (resyncs, after),
     };
-    // A plan counts itself, and is not remembered.
+    // A dry run counts itself, and is not recorded.
     let counts_itself = report.dry_run && report.units.iter().all(|unit| unit.state.is_complete());
     let remembered = if counts_itself { resyncs.saturating_sub(1) } else { resyncs };
     match after.saturating_sub(remembered) {
@@ -257,7 +258,7 @@ fn ordinal(number: u32) -> String {
     format!("{number}{ending}")
 }
 
-/// A number with its noun.
+/// Returns a number with its noun.
 pub fn counted(count: u64, one: &str, many: impl Display) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{} {many}", HumanCount(count)) }
 }

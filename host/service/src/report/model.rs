@@ -1,5 +1,5 @@
-//! The problems of a resync in groups: each once, with all it concerns. How they are shown is decided
-//! elsewhere: by the status page, and by the summary of the command line.
+//! Groups the problems of a resync: each once, with everything it affects. The status page and the summary of
+//! the command line show them.
 
 use std::collections::HashMap;
 
@@ -11,18 +11,18 @@ use serde::Serialize;
 
 use super::kept;
 
-/// Groups that are kept; the rest is only counted.
+/// The most groups; further problems are only counted.
 const GROUPS: usize = 300;
-/// What one problem concerns is listed up to here; the rest is only counted.
+/// The most affected items that are listed for a problem; the rest is only counted.
 const LISTED: usize = 20;
-/// Texts are cut here: some come from others.
+/// The maximum length of a text: some texts come from outside.
 const TEXT: usize = 4_000;
 
 /// What a problem is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum About {
-    /// The resync could not begin.
+    /// The resync could not start.
     Resync,
     /// An account cannot be read.
     Account,
@@ -30,15 +30,15 @@ pub enum About {
     Failed,
     /// A unit was skipped.
     Skipped,
-    /// A step was denied for resources that are mapped without it.
+    /// A step was denied for resources that are mapped without its result.
     Unread,
-    /// Port refused an entity.
+    /// Port rejected an entity.
     Refused,
     /// An entity could not be deleted.
     Deletion,
-    /// Deletions were held back.
+    /// Deletions were skipped.
     HeldBack,
-    /// Entities are kept, although they were not found, until somebody decides or corrects something.
+    /// Entities are kept, although they were not found, until someone decides or corrects something.
     Waiting,
     /// Entities are kept, although they were not found.
     Kept,
@@ -48,21 +48,21 @@ pub enum About {
     Plugin,
     /// A resource could not be read or mapped.
     Resource,
-    /// A field of the mapping gave nothing, and is missed.
+    /// A field of the mapping gave no value, but is needed.
     Mistake,
-    /// A field of the mapping gave nothing.
+    /// A field of the mapping gave no value.
     Mapping,
 }
 
-/// A problem, and what it concerns.
+/// A problem, and what it affects.
 #[derive(Debug, Clone, Serialize)]
 pub struct ProblemGroup {
     /// What it is about.
     pub about: About,
-    /// What is wrong, and what to do.
+    /// The problem and its remedy.
     #[serde(flatten)]
     pub problem: Problem,
-    /// The first of them.
+    /// The first affected items.
     pub concerns: Vec<String>,
     /// How many there are.
     pub count: u64,
@@ -70,19 +70,19 @@ pub struct ProblemGroup {
     pub(crate) version: u64,
 }
 
-/// All problems of a resync, in the order in which they came up. Bounded.
+/// All problems of a resync, in the order in which they occurred. Bounded.
 #[derive(Debug, Default)]
 pub struct ProblemGroups {
     groups: Vec<ProblemGroup>,
     known: HashMap<Problem, u32>,
-    /// Problems that found no place.
+    /// Problems beyond the limit.
     pub omitted: u64,
-    /// What is added from now on has this version.
+    /// The version of all further additions.
     pub(crate) version: u64,
 }
 
 impl ProblemGroups {
-    /// Everything that went wrong in a resync that ended.
+    /// Collects everything that went wrong in a resync that ended.
     pub fn of(report: &Report) -> Self {
         let mut problems = Self::default();
         for (account, problem) in &report.accounts {
@@ -111,7 +111,7 @@ impl ProblemGroups {
         problems
     }
 
-    /// What is not of the kind that is listed among problems elsewhere.
+    /// Adds what other lists of problems leave out.
     pub(crate) fn add_remarks(&mut self, report: &Report, after: RemovalAfter) {
         for (unit, resource, problem) in &report.item_failures {
             self.add(About::Resource, problem, &format!("{resource} ({unit})"));
@@ -144,7 +144,7 @@ impl ProblemGroups {
         }
         for dependent in &report.deletion.dependents {
             let verb = if report.dry_run { "would be" } else { "was" };
-            let whose = if dependent.owned { "" } else { ", and somebody else made it" };
+            let whose = if dependent.owned { "" } else { ", and another owner has it" };
             let problem = Problem::new(
                 ProblemCode::DeletionUnproven,
                 format!("{verb} deleted, because it depends on {}{whose}", dependent.depends_on),
@@ -154,7 +154,7 @@ impl ProblemGroups {
         for found in &report.misconfigurations {
             let Misconfiguration { resource, kind, field, expression, count, of, reason, .. } = found;
             let message = format!(
-                "{field}, by `{}`, gave nothing for {count} of {of} resources: {reason}",
+                "{field}, by `{}`, gave no value for {count} of {of} resources: {reason}",
                 expression.as_deref().unwrap_or("null")
             );
             let serious = found.required || found.drops();
@@ -167,12 +167,12 @@ impl ProblemGroups {
         }
     }
 
-    /// An account that cannot be read.
+    /// Adds an account that cannot be read.
     pub(crate) fn account(&mut self, account: &Account, problem: &Problem) {
         self.add(About::Account, problem, &format!("account {}", account.id));
     }
 
-    /// How a unit ended: the problem's position, if it has one.
+    /// Adds how a unit ended; returns the problem's position, if it has one.
     pub(crate) fn unit(&mut self, unit: &UnitId, state: &UnitState) -> Option<u32> {
         let (about, problem) = match state {
             UnitState::Complete => return None,
@@ -188,26 +188,27 @@ impl ProblemGroups {
         self.add(about, problem, &unit.to_string())
     }
 
-    /// A step that could not be read for some resources of a unit: the same one everywhere is one problem.
+    /// Adds a step that could not be read for some resources of a unit: the same one everywhere is one
+    /// problem.
     fn unread(&mut self, unit: &UnitId, unread: &UnreadCall) {
         let UnreadCall { call, denied, resources, problem, .. } = unread;
         let problem = match &denied[..] {
             [] => problem
                 .clone()
-                .map_message(|why| format!("{why}; what `{call}` tells stays as it is in Port")),
+                .map_message(|why| format!("{why}; the values from `{call}` stay unchanged in Port")),
             actions => Problem::new(
                 ProblemCode::AwsAccessDenied,
-                format!("`{call}` is denied: what it tells stays as it is in Port"),
+                format!("`{call}` is denied: its values stay unchanged in Port"),
             )
             .remedy(format!(
-                "allow `{}` for the roles that read these accounts, or look for a policy that denies it",
+                "allow `{}` for the roles that read these accounts, or find the policy that denies it",
                 actions.join("`, `")
             )),
         };
         self.add(About::Unread, &problem, &format!("{unit} ({resources} resources)"));
     }
 
-    /// A plugin that is not used.
+    /// Adds a plugin that is not used.
     pub(crate) fn plugin(&mut self, plugin: &RefusedPlugin) {
         self.add(About::Plugin, &plugin.problem, &format!("plugin {}", plugin.plugin));
     }
@@ -237,12 +238,12 @@ impl ProblemGroups {
         Some(position)
     }
 
-    /// The position of a problem, if it has one.
+    /// Returns the position of a problem, if it has one.
     pub(crate) fn position(&self, problem: Option<&Problem>) -> Option<u32> {
         problem.and_then(|problem| self.known.get(&bounded(problem)).copied())
     }
 
-    /// All groups.
+    /// Returns all groups.
     pub fn iter(&self) -> impl Iterator<Item = &ProblemGroup> {
         self.groups.iter()
     }

@@ -1,5 +1,5 @@
 "use strict";
-// Texts come from AWS, from Port and from plugins: they only ever become text nodes and attributes.
+// Texts come from AWS, Port and plugins: they only become text nodes and attributes.
 (() => {
   const $ = (id) => document.getElementById(id);
   const STATES = {
@@ -9,19 +9,19 @@
     s: { name: "skipped", mark: "–" },
     c: { name: "complete", mark: "✓" },
   };
-  // The worst of a cell's units stands for it.
+  // A cell shows the worst state of its units.
   const WORST = ["f", "r", "q", "s", "c"];
   const ABOUT = {
     resync: ["failed", "resync"], account: ["failed", "account"], failed: ["failed", "failed"],
-    refused: ["failed", "entity refused"], deletion: ["failed", "not deleted"], "held-back": ["failed", "deletions held back"],
+    refused: ["failed", "entity refused"], deletion: ["failed", "not deleted"], "held-back": ["failed", "deletions skipped"],
     plugin: ["failed", "plugin refused"], resource: ["failed", "resource"], mistake: ["failed", "mapping"],
     waiting: ["failed", "waits for a decision"], skipped: ["skipped", "skipped"], mapping: ["skipped", "mapping"],
     kept: ["skipped", "kept"], dependent: ["skipped", "deletion"],
   };
   const OUTCOMES = {
     done: ["complete", "✓", "Done"], partial: ["failed", "✗", "Done in part"],
-    "nothing-read": ["failed", "✗", "Nothing could be read"], "deletions-held-back": ["skipped", "–", "Deletions wait for a decision", "Held back"],
-    aborted: ["skipped", "–", "Stopped"], "not-begun": ["failed", "✗", "Could not begin"],
+    "nothing-read": ["failed", "✗", "Nothing could be read"], "deletions-held-back": ["skipped", "–", "Deletions wait for a decision", "Waiting"],
+    aborted: ["skipped", "–", "Stopped"], "not-begun": ["failed", "✗", "Could not start"],
     "deleted-in-port": ["failed", "✗", "The data source was deleted in Port", "Deleted in Port"],
   };
   const ROWS = 250;
@@ -53,7 +53,7 @@
     element.append(...children);
     return element;
   }
-  // Only what differs is touched: else a reader would be told everything again and again.
+  // Changes only what differs: otherwise a screen reader would repeat everything.
   function tell(element, text) {
     if (element.textContent !== text) element.textContent = text;
   }
@@ -125,7 +125,7 @@
     return all;
   }
 
-  // The state of a cell, what stands in it, and what it is called.
+  // The state of a cell, its text, and its label.
   function shown(key) {
     const count = tally(cells.get(key));
     if (count.all === 0) return null;
@@ -171,8 +171,8 @@
     $("grid-help").hidden = empty;
     $("grid-empty").hidden = !empty;
     const { phase } = view.resync;
-    tell($("grid-empty"), layout.accounts.length > 0 && layout.places.length > 0 ? "No account fits the filters."
-      : phase === "idle" ? "No resync has run yet. It begins when Port asks for it, or on the schedule."
+    tell($("grid-empty"), layout.accounts.length > 0 && layout.places.length > 0 ? "No account matches the filters."
+      : phase === "idle" ? "No resync has run yet. One starts when Port requests it, or on the schedule."
       : phase === "ended" ? "Nothing was planned." : "Looking up accounts and regions …");
     const head = make("tr", {}, make("th", { scope: "col", text: "Account" }),
       ...layout.places.map((place) => make("th", { scope: "col", text: place })));
@@ -214,7 +214,7 @@
       button.title = label;
     }
   }
-  // One cell at a time is reached by Tab; arrow keys go on from there.
+  // Tab reaches one cell; arrow keys move from there.
   function focusOn(key, move) {
     if (key === undefined) return;
     buttons.get(focused)?.setAttribute("tabindex", "-1");
@@ -281,7 +281,7 @@
 
   function drawHead(all) {
     const { resync } = view;
-    const phase = { idle: ["queued", "·", "No resync yet"], opening: ["running", "▸", "Getting ready"],
+    const phase = { idle: ["queued", "·", "No resync yet"], opening: ["running", "▸", "Preparing"],
       reading: ["running", "▸", "Running"], deleting: ["running", "▸", "Deleting"] }[resync.phase];
     const [state, sign, text] = phase ?? OUTCOMES[resync.outcome] ?? ["queued", "·", resync.outcome];
     const badge = $("badge");
@@ -289,7 +289,7 @@
     tell(badge, `${sign} ${text}`);
     const kind = resync.dry_run ? "plan" : "resync";
     tell($("about"), resync.number === 0 ? `version ${view.berth}`
-      : `${kind}${live ? ` ${resync.number}` : ""}${resync.reason ? `, ${resync.reason}` : ""}, began ${date(resync.started)}`);
+      : `${kind}${live ? ` ${resync.number}` : ""}${resync.reason ? `, ${resync.reason}` : ""}, started ${date(resync.started)}`);
     document.title = `${sign} ${text}${all.f ? ` (${all.f} failed)` : ""} – Berth`;
     const ended = all.f + all.s + all.c;
     const share = all.all ? ended / all.all : 0;
@@ -340,7 +340,7 @@
     }
     return svg;
   }
-  // How many a second, between each two measurements.
+  // The rate per second between two measurements.
   function rates(column) {
     const points = [];
     for (let index = 1; index < view.traffic.length; index++) {
@@ -381,7 +381,7 @@
     const sorted = [...told].sort((a, b) => rank(a) - rank(b) || b.count - a.count);
     tell($("trouble-count"), told.length ? number(told.length + view.untold) : "");
     $("trouble-empty").hidden = told.length > 0;
-    tell($("trouble-empty"), view.resync.number > 0 ? "Nothing is wrong." : "Nothing to tell yet.");
+    tell($("trouble-empty"), view.resync.number > 0 ? "No problems." : "No problems yet.");
     const limit = allTroubles ? sorted.length : TROUBLES;
     $("troubles").replaceChildren(...sorted.slice(0, limit).map((trouble) => {
       const [state, name] = ABOUT[trouble.about] ?? ["failed", trouble.about];
@@ -418,7 +418,7 @@
     tell($("all-plugins"), `Show all ${number(sorted.length)} plugins`);
   }
   function drawHistory() {
-    const head = make("tr", {}, make("th", { scope: "col", text: "Began" }), make("th", { scope: "col", text: "Outcome" }),
+    const head = make("tr", {}, make("th", { scope: "col", text: "Started" }), make("th", { scope: "col", text: "Outcome" }),
       ...["Time", "Units", "Written", "Deleted"].map((text) => make("th", { scope: "col", class: "number", text })));
     const body = make("tbody", {}, ...view.history.map((past) => {
       const [state, sign, long, short] = OUTCOMES[past.outcome] ?? ["queued", "·", past.outcome];
@@ -449,7 +449,7 @@
     drawTimes();
     drawTiles();
     if (whole) drawKinds();
-    // A filter by state changes which accounts are there.
+    // A filter by state changes which accounts are listed.
     if (whole || (changed.size > 0 && filter.show !== "all")) drawGrid();
     else changed.forEach(drawCell);
     drawTroubles();
@@ -458,7 +458,7 @@
     if ($("detail").open) cells.has(opened) ? (whole || changed.has(opened)) && drawDetail() : $("detail").close();
   }
   function receive(message) {
-    // Positions mean something else after a new layout; a cell is found again by its names.
+    // Positions change with a new layout; names identify the cell.
     const name = (key) => key && key.split("/").map(Number).map((at, index) => (index ? layout.places[at] : layout.accounts[at]?.[0]));
     const before = [focused, opened].map(name);
     const chosen = layout.kinds[filter.kind];
@@ -524,8 +524,8 @@
     });
     events.addEventListener("error", () => {
       $("link").className = "lost";
-      tell($("link"), "✗ connection lost; trying again");
-      // A server that refuses is not asked again by the browser itself.
+      tell($("link"), "✗ connection lost; reconnecting");
+      // The browser does not retry after a server error.
       if (events.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 15000);
     });
     setInterval(() => view && running() && drawTimes(), 1000);

@@ -8,7 +8,7 @@ use berth_embed::{
 };
 use serde::Serialize;
 
-/// How a unit stands, as one letter.
+/// The state of a unit, as one letter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Mark {
     #[default]
@@ -62,7 +62,7 @@ pub(super) struct Row(u32, u32, u32, char, u64, u64, Option<u32>);
 struct Cell {
     account: u32,
     place: u32,
-    /// A letter for each kind, `-` where there is no unit.
+    /// A letter for each kind, `-` if there is no unit.
     states: String,
     fetched: Vec<u64>,
     millis: Vec<u64>,
@@ -71,10 +71,10 @@ struct Cell {
     problems: BTreeMap<u32, u32>,
 }
 
-/// Everything about all units.
+/// The complete grid.
 #[derive(Debug, Serialize)]
 pub(super) struct Layout {
-    /// Id and name.
+    /// ID and name.
     accounts: Vec<(String, String)>,
     places: Vec<String>,
     kinds: Vec<String>,
@@ -84,21 +84,21 @@ pub(super) struct Layout {
 #[derive(Debug, Default)]
 pub(super) struct Grid {
     accounts: Vec<(AccountId, String)>,
-    /// `None` stands for all regions of an account that could not tell them.
+    /// `None` stands for all regions of an account whose regions are unknown.
     places: Vec<Option<Place>>,
-    /// With their positions in the mapping: one may be mapped several times.
+    /// With their positions in the mapping, because a kind can occur several times.
     kinds: Vec<(usize, Kind)>,
     known: HashMap<UnitId, u32>,
     entries: Vec<Entry>,
 }
 
 impl Grid {
-    /// An account of the resync.
+    /// Adds an account of the resync.
     pub(super) fn account(&mut self, account: &Account) {
         self.accounts.push((account.id.clone(), account.name.clone()));
     }
 
-    /// All units, queued. Accounts that were not named before are.
+    /// Adds all units, as queued, and accounts that were not named before.
     pub(super) fn plan<'u>(&mut self, units: impl Iterator<Item = &'u UnitId> + Clone) {
         let known: BTreeSet<AccountId> = self.accounts.iter().map(|(id, _)| id.clone()).collect();
         let missing: BTreeSet<&AccountId> =
@@ -129,7 +129,7 @@ impl Grid {
         self.change(unit, version, |entry| entry.mark = Mark::Running);
     }
 
-    /// A unit has read so many resources; gives how many more they are than before.
+    /// Records how many resources a unit has read; returns how many more than before.
     pub(super) fn progress(&mut self, unit: &UnitId, fetched: u64, version: u64) -> u64 {
         let mut more = 0;
         self.change(unit, version, |entry| {
@@ -139,7 +139,7 @@ impl Grid {
         more
     }
 
-    /// A unit has ended before it began.
+    /// Records a unit that ended before it started.
     pub(super) fn settled(&mut self, unit: &UnitId, state: &UnitState, group: Option<u32>, version: u64) {
         self.change(unit, version, |entry| {
             entry.mark = Mark::of(state);
@@ -164,13 +164,13 @@ impl Grid {
         }
     }
 
-    /// How many units there are, are complete, were skipped, and failed.
+    /// Returns the number of units, and how many are complete, were skipped, and failed.
     pub(super) fn states(&self) -> [u64; 4] {
         let count = |mark| self.entries.iter().filter(|entry| entry.mark == mark).count() as u64;
         [self.entries.len() as u64, count(Mark::Complete), count(Mark::Skipped), count(Mark::Failed)]
     }
 
-    /// The units that have changed since a version.
+    /// Returns the units that changed since a version.
     pub(super) fn since(&self, version: u64) -> Vec<Row> {
         let changed = self.entries.iter().filter(|entry| entry.version > version);
         changed

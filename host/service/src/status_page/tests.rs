@@ -34,7 +34,7 @@ fn units(accounts: u64, regions: usize, kinds: usize) -> Vec<UnitId> {
     units
 }
 
-/// Plans units, which all count as skipped until they begin.
+/// Plans units, which all count as skipped until they start.
 fn plan(model: &StatusModel, units: &[UnitId]) {
     let skipped =
         |unit: &UnitId| (unit.clone(), UnitState::Skipped(Problem::new(ProblemCode::Other, "not yet")));
@@ -56,7 +56,7 @@ fn ended(unit: &UnitId, state: UnitState, fetched: u64) -> UnitReport {
 /// State, resources, milliseconds and problem of a unit.
 type Seen = (String, u64, u64, Option<u64>);
 
-/// What a reader makes of what it is told, by the positions of account, place and kind.
+/// A client's state after the messages it got, by the positions of account, place and kind.
 #[derive(Debug, Default, PartialEq)]
 struct Reader {
     units: BTreeMap<(u64, u64, u64), Seen>,
@@ -113,7 +113,7 @@ async fn changes_lead_to_the_same_as_everything_however_seldom_one_looks() {
                 let (json, now) = model.since(*version).unwrap();
                 reader.take(&json);
                 *version = now;
-                assert!(model.since(now).is_none(), "nothing has changed since");
+                assert!(model.since(now).is_none(), "nothing changed since");
             }
         }
     }

@@ -1,8 +1,8 @@
-//! Ships the log to Port, which shows it on the page of the integration.
+//! Ships the log to Port, which shows it on the integration's page.
 //!
-//! Records wait in a bounded buffer and go in batches: when there are enough, after a while, after an
-//! error, and at the end. What is local is not shipped: whatever stands in a span, or has a field,
-//! `local_only`. That is how shipping keeps its own failures to itself.
+//! Records wait in a bounded buffer and are sent in batches: when there are enough, after a while, after an
+//! error, and at the end. Records inside a span, or with a field, named `local_only` are not shipped. This
+//! way failures of the shipping itself stay local.
 
 use std::{
     collections::VecDeque,
@@ -28,41 +28,41 @@ use tracing_subscriber::{
 };
 use uuid::Uuid;
 
-/// Records that are sent at once, and that are waited for.
+/// Records per batch, and the number that triggers one.
 const BATCH: usize = 100;
 /// How long a record waits.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Records that wait at most. The oldest go first.
+/// The most records that wait. The oldest are dropped first.
 const BUFFER: usize = 5_000;
-/// Bytes of records that wait at most, by their texts.
+/// The most bytes of waiting records, by their texts.
 const BUFFER_BYTES: usize = 16 << 20;
-/// How long the end of the process waits for what is left.
+/// How long the end of the process waits for the last records.
 const LAST_WORD: Duration = Duration::from_secs(3);
-/// Marks what is not shipped.
+/// Marks records that are not shipped.
 const LOCAL_ONLY: &str = "local_only";
 
-/// Where the log waits for Port. Cheap to clone.
+/// The buffer of log records for Port. Cheap to clone.
 #[derive(Clone)]
 pub struct LogShipping(Arc<Shared>);
 
 struct Shared {
     buffer: Mutex<Buffer>,
-    /// There is a reason to ship at once.
+    /// Wakes the task to ship at once.
     wake: Notify,
     port: RwLock<Option<Arc<PortService>>>,
     task: Mutex<Option<(CancellationToken, JoinHandle<()>)>>,
-    /// What goes with every record.
+    /// Fields that are added to every record.
     process: Map<String, Value>,
 }
 
 #[derive(Default)]
 struct Buffer {
-    /// Whether anything is kept at all.
+    /// Whether records are kept at all.
     open: bool,
     records: VecDeque<LogRecord>,
-    /// Bytes of them.
+    /// The bytes of the records.
     bytes: usize,
-    /// Records that found no place, or that Port did not take, since Port was last told.
+    /// Records that were dropped, or that Port rejected, since the last report to Port.
     lost: u64,
 }
 
@@ -73,7 +73,7 @@ impl Default for LogShipping {
 }
 
 impl LogShipping {
-    /// An empty buffer. It fills from now on, whether Port can be reached or not.
+    /// Creates an empty buffer, which collects records from now on, even if Port is not reachable.
     pub fn new() -> Self {
         let hostname = gethostname::gethostname().to_string_lossy().into_owned();
         let process = [("hostname", json!(hostname)), ("instance", json!(Uuid::new_v4().to_string()))];
@@ -86,7 +86,7 @@ impl LogShipping {
         }))
     }
 
-    /// The layer that fills it.
+    /// Returns the layer that fills it.
     pub fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -94,7 +94,7 @@ impl LogShipping {
         LogShippingLayer(Arc::clone(&self.0)).with_filter(filter_fn(may_be_shipped))
     }
 
-    /// Ships to this Port from now on, also after another one or none.
+    /// Ships to this Port from now on, even if it was closed or shipped to another one.
     pub fn start(&self, port: Arc<PortService>) {
         *self.0.port.write().unwrap_or_else(PoisonError::into_inner) = Some(port);
         self.0.buffer().open = true;
@@ -105,18 +105,18 @@ impl LogShipping {
         }
         let stop = CancellationToken::new();
         let shared = Arc::clone(&self.0);
-        // Everything that is logged on the way there is local.
+        // Log lines of the shipping itself are local.
         let span = tracing::info_span!("shipping", local_only = true);
         let task = tokio::spawn(shared.ship_until(stop.clone()).instrument(span));
         *self.0.task.lock().unwrap_or_else(PoisonError::into_inner) = Some((stop, task));
     }
 
-    /// Keeps and ships nothing any more.
+    /// Stops collecting and shipping.
     pub fn close(&self) {
         self.0.close();
     }
 
-    /// Ships what is left, if Port takes it soon.
+    /// Ships the remaining records, within a time limit.
     pub async fn finish(&self) {
         let task = self.0.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((stop, task)) = task {
@@ -124,7 +124,7 @@ impl LogShipping {
             let abort = task.abort_handle();
             if timeout(LAST_WORD, task).await.is_err() {
                 abort.abort();
-                tracing::debug!(local_only = true, "the last records of the log were not shipped in time");
+                tracing::debug!(local_only = true, "the last log records were not shipped in time");
             }
         }
         self.0.close();
@@ -142,7 +142,7 @@ impl Shared {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends what ships, too.
+    /// Also ends the shipping task.
     fn close(&self) {
         *self.port.write().unwrap_or_else(PoisonError::into_inner) = None;
         *self.buffer() = Buffer::default();
@@ -170,7 +170,7 @@ impl Shared {
             }
             let Some(port) = self.port() else { return };
             match port.takes_logs() {
-                // Not opened yet: they wait.
+                // Not open yet: the records wait.
                 None => continue,
                 Some(true) => {}
                 Some(false) => return self.close(),
@@ -182,10 +182,10 @@ impl Shared {
                     Ok(()) => failing = false,
                     Err(problem) => {
                         if !std::mem::replace(&mut failing, true) {
-                            tracing::warn!(%problem, "Port does not take the log");
+                            tracing::warn!(%problem, "Port rejected log records");
                         }
                         self.buffer().lost += count;
-                        // The next ones wait for their time, instead of being lost at once, too.
+                        // The next records wait for the interval, so that they are not lost at once, too.
                         break;
                     }
                 }
@@ -195,7 +195,7 @@ impl Shared {
 }
 
 impl Buffer {
-    /// Keeps a record and tells how many wait.
+    /// Keeps a record and returns how many wait.
     fn push(&mut self, record: LogRecord) -> usize {
         if !self.open {
             return 0;
@@ -210,13 +210,13 @@ impl Buffer {
         self.records.len()
     }
 
-    /// The next records to ship, if there are any; before them, how many were lost.
+    /// Returns the next records to ship, if there are any; the first one says how many were lost.
     fn batch(&mut self) -> Option<Vec<LogRecord>> {
         if self.records.is_empty() {
             return None;
         }
         let lost = (self.lost > 0).then(|| LogRecord {
-            message: format!("{} records of the log were lost on their way to Port", self.lost),
+            message: format!("{} log records were lost on their way to Port", self.lost),
             level: LogLevel::Warning,
             time: self.records.front().map_or_else(SystemTime::now, |record| record.time),
             extra: Map::new(),
@@ -229,13 +229,13 @@ impl Buffer {
     }
 }
 
-/// About how many bytes a record takes.
+/// Returns the approximate size of a record in bytes.
 fn size(record: &LogRecord) -> usize {
     let texts = record.extra.iter().map(|(name, value)| name.len() + value.as_str().map_or(8, str::len));
     record.message.len() + texts.sum::<usize>()
 }
 
-/// Berth's own records from INFO up, those of libraries from WARN up.
+/// Returns whether a record may be shipped: Berth's own from INFO up, those of libraries from WARN up.
 fn may_be_shipped(event: &Metadata<'_>) -> bool {
     let own = event.target().starts_with("berth");
     *event.level() <= if own { Level::INFO } else { Level::WARN }
@@ -273,7 +273,7 @@ impl Visit for Fields {
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
-        // Most often milliseconds, which are never that many.
+        // Usually milliseconds, which always fit.
         let value = u64::try_from(value).map_or_else(|_| value.to_string().into(), Value::from);
         self.add(field, value);
     }
@@ -321,7 +321,7 @@ where
         let mut own = Fields::default();
         event.record(&mut own);
         let mut extra = self.0.process.clone();
-        // What runs is asked for now: the record may be shipped after it has ended.
+        // Reads the resync now: the record may be shipped after it has ended.
         if let Some(resync) = self.0.port().and_then(|port| port.running()) {
             extra.insert("event_id".into(), resync.to_string().into());
             extra.insert("event_kind".into(), "resync".into());
@@ -339,7 +339,7 @@ where
     }
 }
 
-/// Adds the fields of the spans around, the inner ones last. False when one of them is local.
+/// Adds the fields of the surrounding spans, the inner ones last. Returns false if one of them is local.
 fn add_spans<'a, S>(extra: &mut Map<String, Value>, scope: Option<Scope<'a, S>>) -> bool
 where
     S: Subscriber + LookupSpan<'a>,
@@ -374,7 +374,7 @@ mod tests {
 
     use super::*;
 
-    /// What is kept of something that logs.
+    /// Returns the records that a closure logs.
     fn kept(log: impl FnOnce()) -> Vec<LogRecord> {
         let shipping = LogShipping::new();
         let subscriber = Registry::default().with(shipping.layer());
@@ -398,7 +398,7 @@ mod tests {
             let _unit = unit.entered();
             tracing::warn!(problem = "denied", count = 3, good = false, share = 0.5, "unit skipped");
             tracing::info!(elapsed_ms = Duration::from_millis(9).as_millis(), "{} read", 7);
-            tracing::debug!("not told");
+            tracing::debug!("not shipped");
         });
         assert_eq!(
             records.iter().map(|record| (record.level, record.message.as_str())).collect::<Vec<_>>(),
@@ -447,7 +447,7 @@ mod tests {
         }
         let batch = buffer.batch().unwrap();
         assert_eq!(batch.len(), BATCH);
-        assert_eq!(batch[0].message, "3 records of the log were lost on their way to Port");
+        assert_eq!(batch[0].message, "3 log records were lost on their way to Port");
         assert_eq!(batch[1], numbered(3));
         let batch = buffer.batch().unwrap();
         assert_eq!((batch.len(), &batch[0]), (BATCH, &numbered(3 + BATCH - 1)));

@@ -1,8 +1,8 @@
-//! Spans and metrics for an OpenTelemetry collector, by OTLP over HTTP.
+//! Exports spans and metrics to an OpenTelemetry collector, by OTLP over HTTP.
 //!
 //! The SDK reads the standard variables (`OTEL_…`) itself: endpoints, headers, sampler, intervals, service
-//! name, resource attributes. What a collector cannot take is dropped: neither a slow one nor none at
-//! all delays a resync, and the end of the process only by [`FLUSH`].
+//! name, resource attributes. Data that the collector cannot take is dropped: a slow or missing collector
+//! never delays a resync, and delays the end of the process by at most [`FLUSH`].
 
 use std::{
     sync::{
@@ -29,24 +29,24 @@ use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
 use crate::metrics::{Family, FamilyKind, Metrics};
 
-/// The most bytes of a collector's answer.
+/// The most bytes of a collector's response.
 const ANSWER_BYTES: usize = 1 << 20;
 
 /// How long the end of the process waits for the collector.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// What is exported.
+/// What to export.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtlpConfig {
-    /// Whether spans are exported.
+    /// Whether to export spans.
     pub traces: bool,
-    /// Whether metrics are exported.
+    /// Whether to export metrics.
     pub metrics: bool,
-    /// Whether the service is named `berth`; else the SDK finds its name among the variables.
+    /// Whether to name the service `berth`; otherwise the SDK takes its name from the variables.
     pub own_name: bool,
-    /// Whether the version of Berth is added to the resource.
+    /// Whether to add Berth's version to the resource.
     pub own_version: bool,
-    /// How long a request may take.
+    /// The timeout of a request.
     pub timeout: Duration,
 }
 
@@ -63,10 +63,10 @@ impl std::fmt::Debug for Otlp {
 }
 
 impl Otlp {
-    /// Starts to export; the requests go through `http`.
+    /// Starts the export; requests use `http`.
     ///
     /// # Errors
-    /// A [`Problem`] when the variables that the SDK reads make no sense. There is no export then.
+    /// A [`Problem`] if the variables that the SDK reads are invalid. Then nothing is exported.
     pub fn start(config: &OtlpConfig, http: reqwest::Client) -> Result<Self, Problem> {
         let refused = |error: &dyn std::error::Error| {
             Problem::from_error(ProblemCode::SettingsInvalid, error)
@@ -96,7 +96,8 @@ impl Otlp {
         Ok(Self { traces: traces.transpose().map_err(failed)?, meters: meters.transpose().map_err(failed)? })
     }
 
-    /// What makes spans of ours. Those of libraries are left out, the exporter's own among them.
+    /// Returns the layer that exports Berth's spans. It leaves out those of libraries, including the
+    /// exporter's own.
     pub fn layer<S>(&self) -> Option<Box<dyn Layer<S> + Send + Sync>>
     where
         S: Subscriber + for<'l> LookupSpan<'l> + Send + Sync,
@@ -129,7 +130,7 @@ impl Otlp {
                     instrument.observe(sample.value, &labels);
                 }
             };
-            // The instruments live on in the provider.
+            // The provider keeps the instruments alive.
             match kind {
                 FamilyKind::Gauge => {
                     let gauge = meter.f64_observable_gauge(name).with_description(help);
@@ -143,13 +144,13 @@ impl Otlp {
         }
     }
 
-    /// Sends what is left, within `FLUSH`.
+    /// Sends the remaining data, within `FLUSH`.
     pub fn flush(&self) {
         let (done, ended) = mpsc::channel();
-        // Side by side, and on threads of their own, since neither can be called back.
+        // In parallel, on separate threads, because neither call can be cancelled.
         if let Some(traces) = self.traces.clone() {
             let done = done.clone();
-            // Nobody may be waiting any more.
+            // The receiver may be gone.
             thread::spawn(move || _ = done.send(traces.shutdown_with_timeout(FLUSH).is_ok()));
         }
         if let Some(meters) = self.meters.clone() {
@@ -166,12 +167,12 @@ impl Otlp {
             }
         };
         if !complete {
-            tracing::warn!("the OpenTelemetry collector did not take all that was left for it");
+            tracing::warn!("could not send all remaining data to the OpenTelemetry collector");
         }
     }
 }
 
-/// Who we are, unless the variables say otherwise.
+/// Returns Berth's resource, unless the variables override it.
 fn resource(config: &OtlpConfig) -> Resource {
     let mut resource = Resource::builder();
     if config.own_name {
@@ -183,13 +184,13 @@ fn resource(config: &OtlpConfig) -> Resource {
     resource.build()
 }
 
-/// Our own client for the exporters, which call it from threads without a runtime.
+/// Berth's HTTP client for the exporters, which call it from threads without a runtime.
 #[derive(Debug)]
 struct Client {
     http: reqwest::Client,
     runtime: tokio::runtime::Runtime,
     timeout: Duration,
-    /// Whether the log says already that the collector does not answer.
+    /// Whether the log already says that the collector does not respond.
     warned: AtomicBool,
 }
 
@@ -211,7 +212,7 @@ impl Client {
             .headers(parts.headers)
             .body(body)
             .timeout(self.timeout);
-        // The address may hold what no log should.
+        // The address may hold a secret, so errors leave it out.
         let sent = async {
             let answer = request.send().await.map_err(TransportError::new)?;
             let (status, headers) = (answer.status(), answer.headers().clone());
@@ -223,7 +224,7 @@ impl Client {
         };
         let (status, headers, body) = self.runtime.spawn(sent).await??;
         if !status.is_success() {
-            self.warn(&format!("it answered {status}"));
+            self.warn(&format!("it returned {status}"));
         }
         let mut answer = Response::builder().status(status);
         if let Some(all) = answer.headers_mut() {
@@ -232,12 +233,12 @@ impl Client {
         Ok(answer.body(body)?)
     }
 
-    /// Once is enough: it happens again every few seconds.
+    /// Logs only once: it happens again every few seconds.
     fn warn(&self, reason: &str) {
         if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 reason,
-                "the OpenTelemetry collector does not take what it is sent; check OTEL_EXPORTER_OTLP_ENDPOINT"
+                "the OpenTelemetry collector does not accept the data; check OTEL_EXPORTER_OTLP_ENDPOINT"
             );
         }
     }

@@ -1,13 +1,13 @@
-//! What a mapping makes certain about its entities. Pure.
+//! What a mapping proves about its entities. Pure.
 
 use berth_core::{AccountId, Entity, EntityMapping, FieldSet, Region};
 use serde_json::Value;
 
 /// The fields in which a mapping states the account and the region that were read, as whole values.
 ///
-/// Only an expression that is exactly `.__ExtraContext.AccountId` (or `.__AccountId`, and the same for
-/// the region) counts. An ARN, an identifier or a composed string proves nothing: it may name another
-/// account or region than the one that was read.
+/// Only an expression that is exactly `.__ExtraContext.AccountId` (or `.__AccountId`, and the same for the
+/// region) counts. An ARN, an identifier or a composed string proves nothing: it may name another account or
+/// region than the one that was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AttributionRules {
     /// Relations that hold the account.
@@ -32,7 +32,7 @@ impl AttributionRules {
         }
     }
 
-    /// What both state.
+    /// Returns the fields that both state.
     #[must_use]
     pub fn common(&self, other: &Self) -> Self {
         let common = |own: &[String], other: &[String]| {
@@ -44,7 +44,7 @@ impl AttributionRules {
         }
     }
 
-    /// The fields to fetch.
+    /// Returns the fields to fetch.
     pub fn fields(&self) -> FieldSet {
         FieldSet {
             relations: self.account_relations.iter().cloned().collect(),
@@ -53,7 +53,7 @@ impl AttributionRules {
         }
     }
 
-    /// The account that an entity states; `None` when it states none, or two.
+    /// Returns the account that an entity states; `None` if it states none, or two.
     pub fn account(&self, entity: &Entity) -> Option<AccountId> {
         unanimous(self.account_relations.iter().map(|name| {
             let text = entity.relations.get(name).and_then(Value::as_str)?;
@@ -61,7 +61,7 @@ impl AttributionRules {
         }))
     }
 
-    /// The region that an entity states; `None` when it states none, or two.
+    /// Returns the region that an entity states; `None` if it states none, or two.
     pub fn region(&self, entity: &Entity) -> Option<Region> {
         unanimous(self.region_properties.iter().map(|name| {
             let text = entity.properties.get(name).and_then(Value::as_str)?;
@@ -70,7 +70,7 @@ impl AttributionRules {
     }
 }
 
-/// The one value that all have; a field without a value contradicts the others.
+/// Returns the value that all have in common; a field without a value contradicts the others.
 fn unanimous<T: PartialEq>(mut values: impl Iterator<Item = Option<T>>) -> Option<T> {
     let first = values.next()??;
     values.all(|value| value.as_ref() == Some(&first)).then_some(first)

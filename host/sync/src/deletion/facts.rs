@@ -1,4 +1,4 @@
-//! What the rules take and give: facts of a resync, stale entities, decisions. Plain data.
+//! The input and output of the rules: facts of a resync, stale entities, decisions. Plain data.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,22 +16,22 @@ use super::{AttributionRules, limits::Part};
 /// What a unit proves about the entities that it did not produce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// It read everything, and every resource became an entity or was left out by the selector.
+    /// It read everything, and every resource became an entity or was excluded by the selector.
     Complete,
     /// It did not read everything.
     Incomplete,
-    /// It read everything, and so many resources became no entity: each may be any of the entities that
-    /// the unit produced before.
+    /// It read everything, but this many resources became no entity: each may be any of the entities that the
+    /// unit produced before.
     Unmapped(u64),
 }
 
-/// The units of a resync, by position, with what each proves.
+/// The units of a resync, by position, and what each proves.
 pub trait Units {
-    /// How many there are.
+    /// Returns the number of units.
     fn count(&self) -> usize;
-    /// The name of one.
+    /// Returns the name of a unit.
     fn id(&self, position: usize) -> &UnitId;
-    /// What it proves.
+    /// Returns what a unit proves.
     fn proof(&self, position: usize) -> Proof;
 }
 
@@ -52,25 +52,25 @@ impl Units for Vec<(UnitId, Proof)> {
 /// An account of the resync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountScope {
-    /// Its enabled regions; `None` when they are not known.
+    /// Its enabled regions; `None` if unknown.
     pub regions: Option<BTreeSet<Region>>,
-    /// The region in which the services of its partition live that are not bound to a region.
+    /// The region of its partition's services that are not bound to a region.
     pub main_region: Region,
 }
 
-/// An entry of `resources[]`, as far as deletion depends on it.
+/// A resource mapping, as far as deletion depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Its kind.
     pub kind: Kind,
-    /// Where the kind's resources live; `None` when no plugin serves it.
+    /// Where the kind's resources live; `None` if no plugin maps it.
     pub scope: Option<Scope>,
-    /// The blueprint that it fills; `None` when only the mapping's evaluation tells.
+    /// The blueprint that it fills; `None` if only evaluating the mapping shows it.
     pub blueprint: Option<BlueprintId>,
-    /// Whether it names entities by a search query: then it may fill entities of somebody else.
+    /// Whether it names entities by a search query: then it may fill entities of another owner.
     pub searched: bool,
-    /// Whether an entity of it can come from one account only: the kind's resources belong to a single
-    /// account, and its identifier is the one of the kind's default mapping.
+    /// Whether each of its entities comes from one account only: the kind's resources belong to a single
+    /// account, and its identifier is that of the kind's default mapping.
     pub single_account: bool,
     /// What it states about the account and the region.
     pub rules: AttributionRules,
@@ -85,9 +85,9 @@ impl Entry {
 /// After how many complete resyncs in a row without a scope its entities are deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum RemovalAfter {
-    /// After so many, this one included. Zero and one: at once.
+    /// After this many, including the current one. Zero and one: at once.
     Resyncs(u32),
-    /// Only when an operator confirms the removal.
+    /// Only if an operator confirms the removal.
     Never,
 }
 
@@ -120,35 +120,34 @@ impl FromStr for RemovalAfter {
     }
 }
 
-/// When the entities of a scope are deleted that is not read any more.
+/// When to delete the entities of a scope that is no longer read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RemovalOptions {
     /// The removals that an operator has confirmed.
     pub confirmed: BTreeSet<RemovedScope>,
-    /// After how many complete resyncs a removal counts as meant. Needs a ledger.
+    /// After how many complete resyncs a removal counts as intended. Needs a ledger.
     pub after: RemovalAfter,
 }
 
-/// What a resync knows.
+/// The facts of a resync.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// The accounts on the list, whether or not they can be read.
+    /// The accounts of the resync, including those that cannot be read.
     pub accounts: BTreeMap<AccountId, AccountScope>,
     /// The mapping.
     pub entries: Vec<Entry>,
     /// What operators say about removed scopes.
     pub removal: RemovalOptions,
-    /// In how many complete resyncs in a row before this one scopes were missing; `None` without a
-    /// ledger.
+    /// How many complete resyncs in a row before this one scopes were missing in; `None` without a ledger.
     pub missing: Option<MissingScopes>,
 }
 
-/// A stale entity, and what is known of it.
+/// A stale entity, and what is known about it.
 #[derive(Debug, Clone)]
 pub struct Stale<'a> {
     /// Its key.
     pub key: &'a EntityKey,
-    /// Who produced it, as far as that was recorded.
+    /// Who produced it, as far as recorded.
     pub producers: &'a Producers,
     /// The account that it states, by the [rules](super::Policy::rules) of its blueprint.
     pub account: Option<&'a AccountId>,
@@ -156,12 +155,12 @@ pub struct Stale<'a> {
     pub region: Option<&'a Region>,
 }
 
-/// What is to be done about a stale entity.
+/// What to do with a stale entity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// All who may have produced it prove that it is gone.
+    /// All possible producers prove that it is gone.
     Delete(Basis),
-    /// It stays.
+    /// It is kept.
     Keep(Keep),
 }
 
@@ -170,8 +169,8 @@ pub enum Decision {
 pub struct Basis {
     /// The parts of the catalog that lose it.
     pub parts: BTreeSet<Part>,
-    /// Whether somebody removed its whole scope: its account, its region or its entry of the mapping.
-    /// That a part loses everything is then what was asked for.
+    /// Whether someone removed its whole scope: its account, its region or its resource mapping. Then it is
+    /// intended that a part loses everything.
     pub removed: bool,
 }
 
@@ -181,29 +180,29 @@ pub struct Basis {
 pub enum Keep {
     /// A unit that may produce it did not complete.
     Incomplete {
-        /// That unit.
+        /// The unit.
         unit: UnitId,
     },
     /// A unit that may produce it read resources that became no entity.
     Unmapped {
-        /// That unit.
+        /// The unit.
         unit: UnitId,
         /// How many resources.
         resources: u64,
     },
-    /// Its account or region is not read any more.
+    /// Its account or region is no longer read.
     ScopeRemoved {
         /// The scope.
         scope: RemovedScope,
-        /// In how many complete resyncs in a row it was missing; `None` where nobody counts, for lack
-        /// of a state directory.
+        /// How many complete resyncs in a row it was missing in; `None` if nothing counts them, because there
+        /// is no state directory.
         resyncs: Option<u32>,
     },
-    /// Somebody else made it, and the mapping only adds to it.
+    /// Another owner created it, and the mapping only adds to it.
     SomebodyElse,
     /// Its data source is not exactly this integration's.
     NotOwned,
-    /// The second look found it.
+    /// The second listing found it.
     FoundAgain {
         /// The unit that lists it.
         unit: UnitId,
@@ -213,6 +212,6 @@ pub enum Keep {
         /// The unit.
         unit: UnitId,
     },
-    /// A kept entity relates to it: the catalog would create it again, or delete that one with it.
+    /// A kept entity relates to it: the catalog would create it again, or delete the other one with it.
     Related,
 }

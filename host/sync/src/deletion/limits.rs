@@ -1,7 +1,7 @@
-//! Holds deletions back that look like a mistake. Pure.
+//! Skips deletions that look like a mistake. Pure.
 //!
-//! Every entity here is proven to be gone; the limits bound what a mistake costs that no proof can
-//! see, such as an edited mapping or an account that lost its contents.
+//! Every entity here is proven to be gone; the limits bound the damage of a mistake that no proof can detect,
+//! such as an edited mapping or an account that lost its contents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::facts::Basis;
 
-/// A part with fewer entities than this is not looked at by itself: losing most of three is no sign.
+/// A part with fewer entities than this has no limit of its own: losing most of three is not suspicious.
 const PART_MINIMUM: u64 = 20;
 /// The largest share of a part, in percent, that may be deleted at once.
 const PART_SHARE: u64 = 90;
@@ -18,11 +18,11 @@ const PART_SHARE: u64 = 90;
 /// A part of the catalog that limits apply to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Part {
-    /// The kind, where it is known.
+    /// The kind, if known.
     pub kind: Option<Kind>,
-    /// The account, where it is known.
+    /// The account, if known.
     pub account: Option<AccountId>,
-    /// The blueprint, where the kind is not known.
+    /// The blueprint, if the kind is unknown.
     pub blueprint: Option<BlueprintId>,
 }
 
@@ -43,39 +43,39 @@ impl std::fmt::Display for Part {
 /// A stale entity that is proven to be gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doomed {
-    /// Which.
+    /// The entity.
     pub key: EntityKey,
     /// Why it may be deleted.
     pub basis: Basis,
 }
 
-/// What the resync leaves in the catalog, and what is wrong with its mapping.
+/// What remains in the catalog after the resync, and what is wrong with the mapping.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Entities that were held before and stay, by kind and account.
+    /// Entities that existed before and remain, by kind and account.
     pub kept: BTreeMap<(Kind, AccountId), u64>,
     /// The same by blueprint.
     pub kept_by_blueprint: BTreeMap<BlueprintId, u64>,
-    /// Entries of the mapping that most resources came out of without an identifier of their own.
+    /// Resource mappings most of whose resources had no identifier of their own.
     pub mistaken: Vec<Mistaken>,
 }
 
-/// An entry of `resources[]` most of whose resources have no identifier of their own.
+/// A resource mapping most of whose resources have no identifier of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mistaken {
     /// Its position.
     pub entry: usize,
     /// Its kind.
     pub kind: Kind,
-    /// The blueprint that it fills, where the mapping names it.
+    /// The blueprint that it fills, if the mapping names it.
     pub blueprint: Option<BlueprintId>,
-    /// How many resources came out of it.
+    /// The number of resources.
     pub resources: u64,
-    /// How many different identifiers they have.
+    /// The number of different identifiers.
     pub identifiers: u64,
 }
 
-/// What bounds deletion beside the limits of parts.
+/// The limits of the whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LimitOptions {
     /// The largest share of all entities that may be deleted at once, from 0 to 1.
@@ -90,31 +90,31 @@ impl Default for LimitOptions {
     }
 }
 
-/// Deletions that a limit holds back.
+/// Deletions that a limit skips.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HeldBack {
-    /// Which.
+    /// The entities.
     pub entities: Vec<EntityKey>,
-    /// Why, and how to let them through.
+    /// Why, and how to approve them.
     pub problem: Problem,
-    /// What the catalog would delete along; only a plan says so for the limits of parts.
+    /// What the catalog would also delete; for the limits of parts, only a plan lists it.
     pub dependents: Vec<Dependent>,
 }
 
-/// What is left after the limits of parts.
+/// The result of the limits of parts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Limited {
-    /// May be deleted.
+    /// Deletions within the limits.
     pub allowed: Vec<Doomed>,
-    /// May not.
+    /// Deletions beyond a limit.
     pub held_back: Vec<HeldBack>,
 }
 
-/// What an operator does about deletions that are held back.
+/// The remedy for skipped deletions.
 pub(crate) const APPROVE: &str =
     "review them with `berth plan --out FILE`; if they are right, run `berth apply FILE`";
 
-/// Applies the limits of parts: the rest of the catalog is not held up.
+/// Applies the limits of parts: they do not affect the rest of the catalog.
 pub fn apply_limits(doomed: Vec<Doomed>, counts: &Counts) -> Limited {
     let mut lost: BTreeMap<Part, u64> = BTreeMap::new();
     for Doomed { basis, .. } in &doomed {
@@ -147,7 +147,7 @@ pub fn apply_limits(doomed: Vec<Doomed>, counts: &Counts) -> Limited {
         let Mistaken { entry, kind, resources, identifiers, .. } = &counts.mistaken[at];
         let problem = Problem::new(ProblemCode::DeletionLimit, format!(
             "resources[{entry}] ({kind}): {resources} resources have {identifiers} different identifiers, \
-             so its deletions are held back"
+            so its deletions are skipped"
         ))
         .remedy(format!("correct the identifier in the mapping in Port, or {APPROVE}"));
         limited.held_back.push(HeldBack { entities, problem, dependents: Vec::new() });
@@ -182,16 +182,17 @@ fn kept(part: &Part, counts: &Counts) -> u64 {
     }
 }
 
-/// Whether `deleting` entities of `owned` are more than may be deleted at once; dependents count.
+/// Checks whether deleting `deleting` of `owned` entities exceeds a limit of the whole; dependents count.
 ///
 /// # Errors
-/// The [`Problem`] that holds all of them back.
+/// The [`Problem`] that skips all of them.
 pub fn check_total(deleting: u64, owned: u64, options: &LimitOptions) -> Result<(), Problem> {
     #[expect(clippy::cast_precision_loss, reason = "a share of counts far below 2^52")]
     let share = deleting as f64 / owned.max(1) as f64;
     if deleting > 0 && share > options.threshold {
         return Err(Problem::new(ProblemCode::DeletionLimit, format!(
-            "{deleting} of {owned} entities would be deleted ({:.0} %), more than `entityDeletionThreshold` allows ({:.0} %)",
+            "{deleting} of {owned} entities would be deleted ({:.0} %), more than `entityDeletionThreshold` \
+             allows ({:.0} %)",
             share * 100.0,
             options.threshold * 100.0
         ))

@@ -1,4 +1,4 @@
-//! Finds what is stale, gathers what the rules need to know, and deletes what they allow.
+//! Finds stale entities, collects the facts for the rules, and deletes what they allow.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -26,9 +26,9 @@ use crate::{
     written::{Owned, Targets, WriteSummary, note_targets, relates},
 };
 
-/// Entities that are looked up with one call.
+/// Entities to look up with one call.
 const LOOK_UP: usize = 50;
-/// How often dependents are asked for: each time something is kept, less is deleted.
+/// How often to query dependents: each time something is kept, less is deleted.
 const ROUNDS: usize = 5;
 
 /// The units of a resync as the rules see them.
@@ -53,18 +53,18 @@ impl Units for Reports<'_> {
     }
 }
 
-/// How deletion behaves in a resync.
+/// The settings of deletion in a resync.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DeletionSettings {
     pub(crate) limits: LimitOptions,
     pub(crate) delete_dependents: bool,
-    /// Whether the catalog creates what entities relate to.
+    /// Whether the catalog creates the targets of relations.
     pub(crate) creates_targets: bool,
-    /// The only deletions to make, where a plan is applied.
+    /// The only deletions to make, if a plan is applied.
     pub(crate) approved: Option<Arc<Approved>>,
 }
 
-/// Everything that one resync's deletion works with.
+/// The state of one resync's deletion.
 pub(crate) struct StaleEntities<'a, 'p> {
     pub(crate) catalog: &'a CatalogAccess,
     pub(crate) reader: &'a dyn ResourceReader,
@@ -82,7 +82,7 @@ pub(crate) struct StaleEntities<'a, 'p> {
     pub(crate) deletion: Deletion,
 }
 
-/// What is known of one stale entity.
+/// What is known about one stale entity.
 pub(super) struct Known {
     key: EntityKey,
     producers: Producers,
@@ -104,7 +104,7 @@ impl Known {
 }
 
 impl StaleEntities<'_, '_> {
-    /// Deletes what is stale and proven to be gone. What is kept, and why, is in the result.
+    /// Deletes entities that are stale and proven to be gone. The result says what is kept, and why.
     pub(crate) async fn delete(mut self, owned: &Owned) -> Deletion {
         let owned = match owned {
             Owned::Known(owned) => owned,
@@ -161,7 +161,7 @@ impl StaleEntities<'_, '_> {
         }
         if self.settings.creates_targets {
             self.keep_targets(&mut doomed).await?;
-            // Nobody has to decide about these: the catalog made them as targets, and would again.
+            // These need no decision: the catalog created them as targets, and would create them again.
             let mut left =
                 removed.keys().map(|key| Doomed { key: key.clone(), basis: Basis::default() }).collect();
             self.keep_targets(&mut left).await?;
@@ -177,7 +177,7 @@ impl StaleEntities<'_, '_> {
         let (granted, _lease) =
             self.journal.claim(doomed.iter().map(|doomed| (key_digest(&doomed.key), self.begun)));
         if granted.contains(&false) {
-            // Live events have seen to these since the resync began.
+            // Live events have handled these since the resync started.
             let mut granted = granted.into_iter();
             doomed.retain(|_| granted.next() == Some(true));
         }
@@ -193,15 +193,15 @@ impl StaleEntities<'_, '_> {
         Ok(())
     }
 
-    /// The keys of what is owned but was not seen, by blueprint. Listed a second time, because
-    /// only digests were kept of the first.
+    /// Returns the keys of owned entities that were not seen, by blueprint. Lists them a second time, because
+    /// only digests of the first list were kept.
     async fn stale(&self, owned: &HashSet<u128>) -> Result<BTreeMap<BlueprintId, Vec<EntityKey>>, Problem> {
         let mut stale: BTreeMap<BlueprintId, Vec<EntityKey>> = BTreeMap::new();
         let mut pages = self.catalog.view().owned();
         while let Some(page) = pages.next().await {
             for entity in page.map_err(|error| unlisted(&error.0))? {
                 let digest = key_digest(&entity.key);
-                // What was not there at the start is somebody else's doing in the meantime.
+                // An entity that did not exist at the start was created by someone else meanwhile.
                 if owned.contains(&digest) && !self.written.seen.contains_key(&digest) {
                     stale.entry(entity.key.blueprint.clone()).or_default().push(entity.key);
                 }
@@ -210,7 +210,7 @@ impl StaleEntities<'_, '_> {
         Ok(stale)
     }
 
-    /// What the ledger has of stale entities; of the others, what they state.
+    /// Returns what the ledger has about stale entities, and what the others state about themselves.
     async fn known(&self, blueprint: &BlueprintId, keys: &[EntityKey]) -> Vec<Known> {
         let recorded = |key: &EntityKey| {
             let entry = self.ledger.and_then(|ledger| ledger.look_up(key_digest(key)));
@@ -260,7 +260,7 @@ impl StaleEntities<'_, '_> {
         known
     }
 
-    /// Looks for accounts that have left the list.
+    /// Looks for accounts that are no longer listed.
     fn note_accounts(&mut self, known: &[Known]) {
         for stale in known {
             for producer in stale.producers.known().unwrap_or_default() {
@@ -280,7 +280,7 @@ impl StaleEntities<'_, '_> {
         }
     }
 
-    /// Holds back what looks like a mistake, unless it was approved.
+    /// Skips deletions that look like a mistake, unless they were approved.
     fn limit(&mut self, doomed: Vec<Doomed>) -> Vec<Doomed> {
         if let Some(approved) = &self.settings.approved {
             return doomed.into_iter().filter(|doomed| approved.deletes(&doomed.key)).collect();
@@ -309,7 +309,7 @@ impl StaleEntities<'_, '_> {
         for unit in self.written.also_seen_by.values().flatten() {
             let Some(report) = self.reports.get(unit.position()) else { continue };
             let entry = EntryIndex::of(&report.unit);
-            // Units produce the same entity where accounts share a resource, and else by mistake.
+            // Several units produce the same entity if accounts share a resource; otherwise it is a mistake.
             let kind =
                 self.resources.get(entry.position()).and_then(|resource| resource.mapping.as_ref().ok());
             if kind.is_some_and(|(kind, _)| kind.single_account) {
@@ -333,7 +333,7 @@ impl StaleEntities<'_, '_> {
         counts
     }
 
-    /// Keeps what is not exactly this integration's own.
+    /// Keeps entities that are not exactly this integration's own.
     async fn keep_foreign(
         &mut self,
         doomed: &mut Vec<Doomed>,
@@ -350,7 +350,7 @@ impl StaleEntities<'_, '_> {
         let owned = self.catalog.view().current(&unsure, &FieldSet::default()).await.map_err(|error| {
             Problem::new(
                 ProblemCode::DeletionUnproven,
-                format!("the owner of stale entities could not be read: {}", error.0.message),
+                format!("cannot read the owner of stale entities: {}", error.0.message),
             )
         })?;
         let owned: HashSet<EntityKey> = owned.into_iter().map(|entity| entity.key).collect();
@@ -360,8 +360,8 @@ impl StaleEntities<'_, '_> {
         Ok(())
     }
 
-    /// Finds what the catalog would delete along. An own entity that stays must not be deleted with
-    /// another, so that one stays, too.
+    /// Finds what the catalog would also delete. An own entity that is kept must not be deleted with another,
+    /// so that one is kept, too.
     async fn add_dependents(&mut self, doomed: &mut Vec<Doomed>) -> Result<(), Problem> {
         for _ in 0..ROUNDS {
             if doomed.is_empty() {
@@ -374,7 +374,7 @@ impl StaleEntities<'_, '_> {
                 dependents.iter().map(|dependent| (&dependent.entity, &dependent.depends_on)).collect();
             let root = |dependent: &Dependent| {
                 let mut at = &dependent.depends_on;
-                // No way is longer than there are dependents.
+                // No chain is longer than the number of dependents.
                 for _ in 0..dependents.len() {
                     if roots.contains(at) {
                         break;
@@ -394,11 +394,11 @@ impl StaleEntities<'_, '_> {
         }
         Err(Problem::new(
             ProblemCode::DeletionUnproven,
-            "own entities that stay depend on too many of the entities to delete",
+            "kept entities of this integration depend on too many of the entities to delete",
         ))
     }
 
-    /// What a plan that is applied would delete along with what limits hold back.
+    /// Finds, when a plan is applied, what the catalog would delete along with skipped deletions.
     async fn add_dependents_held_back(&mut self) -> Result<(), Problem> {
         let mut held_back = std::mem::take(&mut self.deletion.held_back);
         for held in &mut held_back {
@@ -412,13 +412,12 @@ impl StaleEntities<'_, '_> {
         self.catalog.view().dependents(keys).await.map_err(|error| {
             Problem::new(
                 ProblemCode::DeletionUnproven,
-                format!("what depends on the entities to delete could not be read: {}", error.0.message),
+                format!("cannot read what depends on the entities to delete: {}", error.0.message),
             )
         })
     }
 
-    /// Checks everything that is about to be deleted against the limits of the whole, or against the plan
-    /// that is applied.
+    /// Checks all pending deletions against the limits of the whole, or against the applied plan.
     fn is_allowed(&mut self, doomed: &[Doomed]) -> Result<bool, Problem> {
         if let Some(approved) = &self.settings.approved {
             let more = self.deletion.dependents.iter().find(|dependent| !approved.deletes(&dependent.entity));
@@ -491,7 +490,7 @@ impl StaleEntities<'_, '_> {
             let relations = self.catalog.view().relations(from).await.map_err(|error| {
                 Problem::new(
                     ProblemCode::DeletionUnproven,
-                    format!("the relations of blueprint `{from}` could not be read: {}", error.0.message),
+                    format!("cannot read the relations of blueprint `{from}`: {}", error.0.message),
                 )
             })?;
             for (name, target) in relations.into_iter().flatten() {
@@ -517,7 +516,7 @@ impl StaleEntities<'_, '_> {
         Ok(())
     }
 
-    /// Asks the catalog what entities relate to whose relation is a search query.
+    /// Asks the catalog for the targets of relations that are search queries.
     async fn look_up_targets(
         &self,
         from: &BlueprintId,
@@ -534,7 +533,7 @@ impl StaleEntities<'_, '_> {
             let entities = self.catalog.view().current(&keys, &fields).await.map_err(|error| {
                 Problem::new(
                     ProblemCode::DeletionUnproven,
-                    format!("what `{relation}` of `{from}` found could not be read: {}", error.0.message),
+                    format!("cannot read what `{relation}` of `{from}` found: {}", error.0.message),
                 )
             })?;
             for entity in &entities {
@@ -548,6 +547,6 @@ impl StaleEntities<'_, '_> {
 fn unlisted(problem: &Problem) -> Problem {
     Problem::new(
         ProblemCode::DeletionUnproven,
-        format!("what the catalog holds could not be listed: {}", problem.message),
+        format!("cannot list the catalog's entities: {}", problem.message),
     )
 }

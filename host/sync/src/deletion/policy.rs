@@ -21,7 +21,7 @@ pub struct Policy<'a> {
     order: Vec<u32>,
     /// The first unit that did not complete, in planning order.
     incomplete: Option<usize>,
-    /// Accounts that have left the list.
+    /// Accounts that are no longer listed.
     departed: BTreeSet<AccountId>,
 }
 
@@ -35,12 +35,12 @@ impl fmt::Debug for Policy<'_> {
 enum Absence {
     /// It read everything, and the entity was not there.
     Proven,
-    /// Its scope is not read any more, and that is meant.
+    /// Its scope is no longer read, and that is intended.
     Removed,
 }
 
 impl<'a> Policy<'a> {
-    /// The rules for a resync that knows these facts and whose units ended so.
+    /// Creates the rules for a resync with these facts and unit outcomes.
     pub fn new(facts: &'a Facts, units: &'a (dyn Units + Sync)) -> Self {
         let mut order: Vec<u32> = (0..u32::try_from(units.count()).unwrap_or(u32::MAX)).collect();
         order.sort_unstable_by(|a, b| {
@@ -54,22 +54,22 @@ impl<'a> Policy<'a> {
         Self { facts, units, order, incomplete, departed: BTreeSet::new() }
     }
 
-    /// Says that the catalog still holds entities of this account, or one that stands for it. If it is
-    /// not on the list any more, whatever is not certainly of another account may be its own.
+    /// Records that the catalog still holds entities of this account, or one that stands for it. If the
+    /// account is no longer listed, it may own every entity that is not proven to belong to another one.
     pub fn note_account(&mut self, account: &AccountId) {
         if !self.facts.accounts.contains_key(account) {
             self.departed.insert(account.clone());
         }
     }
 
-    /// Whether every unit of the resync completed.
+    /// Returns whether every unit of the resync completed.
     pub fn is_complete(&self) -> bool {
         self.incomplete.is_none()
     }
 
-    /// The fields of a blueprint's entities that prove which account and region they belong to. Empty
-    /// unless all entries that fill the blueprint are of one kind whose resources belong to a single
-    /// account, and all state the account in the same relation.
+    /// Returns the fields of a blueprint's entities that prove their account and region. Empty unless all
+    /// resource mappings that fill the blueprint have one kind whose resources belong to a single account,
+    /// and all state the account in the same relation.
     pub fn rules(&self, blueprint: &BlueprintId) -> AttributionRules {
         self.attribution(blueprint).map(|(_, rules)| rules).unwrap_or_default()
     }
@@ -118,12 +118,12 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// Whether a producer proves that an entity of this blueprint is gone.
+    /// Returns whether a producer proves that an entity of this blueprint is gone.
     fn absence(&self, producer: &Producer, blueprint: &BlueprintId) -> Result<Absence, Keep> {
         let Producer { account, place, kind } = producer;
         let mut of_kind = self.facts.entries.iter().filter(|entry| entry.kind == *kind).peekable();
         if of_kind.peek().is_some() && of_kind.clone().all(|entry| entry.scope == Some(Scope::Organization)) {
-            // Read once, through whichever account may.
+            // Read once, through any account.
             if self.all(|unit| unit.kind == *kind)? {
                 return Ok(Absence::Proven);
             }
@@ -139,8 +139,8 @@ impl<'a> Policy<'a> {
         let mapped = of_kind.peek().is_some();
         let filled = of_kind.any(|entry| entry.may_fill(blueprint));
         if !filled {
-            // Somebody took the entry out of the mapping. Its account may still hold the resource under
-            // another entry, so that has to be read, and everything else too.
+            // Someone removed the resource mapping. Its account may still hold the resource under another
+            // mapping, so that has to be read, and everything else too.
             self.everything()?;
             if !mapped {
                 return Ok(Absence::Removed);
@@ -155,12 +155,12 @@ impl<'a> Policy<'a> {
         if found {
             return Ok(if filled { Absence::Proven } else { Absence::Removed });
         }
-        // The entries that are left do not read that place.
+        // The remaining resource mappings do not read that place.
         let region = place.region().unwrap_or(&scope.main_region);
         self.removed(RemovedScope::KindRegion(account.clone(), region.clone(), kind.clone()))
     }
 
-    /// Decides about an entity of which no producer is recorded.
+    /// Decides about an entity without a recorded producer.
     fn unrecorded(&self, stale: &Stale<'_>) -> Result<Basis, Keep> {
         let blueprint = &stale.key.blueprint;
         let mut kinds = BTreeSet::new();
@@ -187,7 +187,7 @@ impl<'a> Policy<'a> {
                 self.removed(RemovedScope::KindRegion(account.clone(), region, kind.clone()))?;
                 return Ok(basis(true));
             }
-            // A region that is not enabled was asked about above.
+            // The code above handles a region that is not enabled.
             let enabled =
                 |region: &&Region| scope.regions.as_ref().is_none_or(|known| known.contains(*region));
             let stated = stale.region.filter(enabled);
@@ -216,8 +216,8 @@ impl<'a> Policy<'a> {
         Ok(Basis { parts: BTreeSet::from([part]), removed: kinds.is_empty() })
     }
 
-    /// An entry that may fill a blueprint and that no unit reads proves nothing: its `regionPolicy` leaves
-    /// it without any region.
+    /// Checks that some unit reads each resource mapping that may fill a blueprint. A mapping whose
+    /// `regionPolicy` leaves no region proves nothing.
     fn entries_are_read(&self, blueprint: &BlueprintId) -> Result<(), Keep> {
         for (position, entry) in self.facts.entries.iter().enumerate() {
             let read = || (0..self.units.count()).any(|at| self.units.id(at).resource == position);
@@ -232,12 +232,13 @@ impl<'a> Policy<'a> {
         Ok(())
     }
 
-    /// An identifier that is an ARN names the account and the region of its resource. That is evidence against
-    /// deletion, never for it: where they are not read any more, the entity is kept until that is confirmed.
+    /// An identifier that is an ARN names the account and the region of its resource. That is evidence
+    /// against deletion, never for it: if they are no longer read, the entity is kept until the removal is
+    /// confirmed.
     fn named_scope(&self, stale: &Stale<'_>, kinds: &BTreeSet<&Kind>) -> Result<(), Keep> {
         let (account, region) = named_by_arn(&stale.key.identifier);
         let account = match (stale.account, &account) {
-            // What is certain says more than an identifier.
+            // A proven account is more reliable than an identifier.
             (Some(certain), _) => Some(certain),
             (None, Some(named)) if !self.facts.accounts.contains_key(named) => {
                 self.removed(RemovedScope::Account(named.clone()))?;
@@ -267,12 +268,12 @@ impl<'a> Policy<'a> {
         })
     }
 
-    /// An entity that states a region which is not read any more is kept until that is confirmed.
+    /// Keeps an entity that states a region which is no longer read, until the removal is confirmed.
     fn stated_region(&self, account: Option<&AccountId>, region: &Region) -> Result<(), Keep> {
         let reads = |scope: &AccountScope| scope.regions.as_ref().is_none_or(|known| known.contains(region));
         let read = match account.map(|id| self.facts.accounts.get(id)) {
             Some(Some(scope)) => reads(scope),
-            // That its account is gone is the graver reason.
+            // A removed account is the more serious reason.
             Some(None) => true,
             None => self.facts.accounts.values().any(reads),
         };
@@ -282,7 +283,7 @@ impl<'a> Policy<'a> {
         Ok(())
     }
 
-    /// Whether the removal of a scope is meant.
+    /// Returns whether the removal of a scope is intended.
     fn removed(&self, scope: RemovedScope) -> Result<Absence, Keep> {
         if self.facts.removal.confirmed.iter().any(|confirmed| confirmed.covers(&scope)) {
             return Ok(Absence::Removed);
@@ -300,8 +301,8 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// Whether a scope is a region of an account that does not list its regions. What is read there is then
-    /// only assumed, and that a region is left out is never meant without a confirmation.
+    /// Returns whether a scope is a region of an account that does not list its regions. The regions that are
+    /// read there are only assumed, so leaving one out is never intended without a confirmation.
     fn has_unknown_regions(&self, scope: &RemovedScope) -> bool {
         let unknown = |account| self.facts.accounts.get(account).is_some_and(|of| of.regions.is_none());
         match scope {
@@ -317,7 +318,7 @@ impl<'a> Policy<'a> {
         self.incomplete.map_or(Ok(()), |at| self.proven(at))
     }
 
-    /// Whether there are such units; all of them must prove absence.
+    /// Returns whether such units exist; all of them must prove absence.
     fn all(&self, concerns: impl Fn(&UnitId) -> bool) -> Result<bool, Keep> {
         let mut found = false;
         for at in (0..self.units.count()).filter(|at| concerns(self.units.id(*at))) {
@@ -336,8 +337,8 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// The units that may have produced a stale entity, by position, as far as they are in this resync:
-    /// what is looked at again before it is deleted.
+    /// Returns the positions of the units in this resync that may have produced a stale entity: they are
+    /// listed again before it is deleted.
     pub fn units_behind(&self, stale: &Stale<'_>) -> Vec<usize> {
         let blueprint = &stale.key.blueprint;
         let mut units: Vec<usize> = match (stale.producers, self.attribution(blueprint), stale.account) {
@@ -361,9 +362,9 @@ impl<'a> Policy<'a> {
         units
     }
 
-    /// Whether a live event may delete an entity, after the resource that it names was looked for and not
-    /// found as `producer`: that one alone must be recorded to have produced the entity or, where nothing
-    /// is recorded, the entity must state the event's account and region.
+    /// Returns whether a live event may delete an entity, after its resource was looked up as `producer` and
+    /// not found: the record must name only that producer or, without a record, the entity must state the
+    /// event's account and region.
     pub fn allows_event(&self, stale: &Stale<'_>, producer: &Producer) -> bool {
         match stale.producers {
             Producers::SomebodyElse => false,
@@ -381,7 +382,7 @@ impl<'a> Policy<'a> {
         self.facts.entries.get(unit.resource).is_none_or(|entry| entry.may_fill(blueprint))
     }
 
-    /// The positions of the units of an account and kind.
+    /// Returns the positions of the units of an account and kind.
     pub fn units_of(&self, account: &AccountId, kind: &Kind) -> &[u32] {
         let key = |at: &u32| -> Ordering {
             let id = self.units.id(*at as usize);
@@ -392,13 +393,13 @@ impl<'a> Policy<'a> {
         &self.order[start..start + length]
     }
 
-    /// Who counts as a producer of an entity from now on that was produced by `seen_by` in this resync,
-    /// where `before` is what was recorded until now. `single_account` is that of the
-    /// [entry](super::Entry::single_account) that produced it.
+    /// Returns the producers to record for an entity that `seen_by` produced in this resync, where `before`
+    /// was recorded until now. `single_account` is that of the [entry](super::Entry::single_account) that
+    /// produced it.
     ///
-    /// A recorded producer goes only when it proves absence. An entity without a record gets one only
-    /// when no unit that may fill its blueprint is left to be read, and no account has
-    /// [left](Self::note_account) that may hold it, too.
+    /// A recorded producer is removed only if it proves absence. An entity without a record gets one only if
+    /// every unit that may fill its blueprint was read, and no account that may also hold it has
+    /// [left](Self::note_account).
     pub fn producers_after(
         &self,
         blueprint: &BlueprintId,
@@ -422,17 +423,17 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// Whether nobody else can have produced an entity of a blueprint than who was seen to: every unit
-    /// completed that may fill it, and no account has left the list whose removal is not meant.
+    /// Returns whether all possible producers of a blueprint's entities are known: every unit that may fill
+    /// it completed, and every account that left the list was removed intentionally.
     fn is_settled(&self, blueprint: &BlueprintId) -> bool {
         let meant = |account: &AccountId| self.removed(RemovedScope::Account(account.clone())).is_ok();
         self.departed.iter().all(meant)
             && (self.is_complete() || self.all(|unit| self.may_fill(unit, blueprint)).is_ok())
     }
 
-    /// The count of missing scopes after this resync, where `kept` are those for which entities are
-    /// kept. A scope that was missing before and still is, is counted on: another one may be the reason
-    /// that is told for an entity of both.
+    /// Returns the count of missing scopes after this resync, where `kept` are those for which entities are
+    /// kept. A scope that was missing before and still is keeps counting: an entity of two missing scopes
+    /// reports only one of them.
     pub fn missing_after<'s>(&self, kept: impl IntoIterator<Item = &'s RemovedScope>) -> MissingScopes {
         let before = || self.facts.missing.iter().flatten();
         let mut after: MissingScopes = before()
@@ -450,7 +451,7 @@ impl<'a> Policy<'a> {
         after
     }
 
-    /// Whether a scope is certainly not read in this resync.
+    /// Returns whether a scope is certainly not read in this resync.
     fn is_missing(&self, scope: &RemovedScope) -> bool {
         let enabled =
             |of: &AccountScope, region: &Region| of.regions.as_ref().map(|known| known.contains(region));
@@ -472,7 +473,7 @@ impl<'a> Policy<'a> {
     }
 }
 
-/// The account and the region in an ARN, as far as it has them.
+/// Returns the account and the region in an ARN, as far as it has them.
 fn named_by_arn(identifier: &str) -> (Option<AccountId>, Option<Region>) {
     let mut parts = identifier.splitn(6, ':');
     match (parts.next(), parts.nth(2), parts.next(), parts.next()) {
@@ -483,7 +484,7 @@ fn named_by_arn(identifier: &str) -> (Option<AccountId>, Option<Region>) {
     }
 }
 
-/// Whether a unit reads where a producer did. One that is not bound to a region reads everywhere.
+/// Returns whether a unit reads where a producer did. A unit that is not bound to a region reads everywhere.
 fn same_place(place: &Place, unit: Option<&Place>) -> bool {
     match (place, unit) {
         (Place::Region(own), Some(Place::Region(other))) => own == other,

@@ -1,4 +1,4 @@
-//! Looks again before anything is deleted: AWS's lists are eventually consistent.
+//! Lists units again before anything is deleted: AWS's lists are eventually consistent.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -17,13 +17,13 @@ use super::{
 };
 use crate::{Kept, SecondLook, outcome::map_problem, unit_task::options};
 
-/// Units that are looked at a second time, at most; what belongs to others waits for the next resync.
+/// The most units that are listed a second time; entities of further units wait for the next resync.
 const SECOND_LOOK: usize = 500;
-/// Units that are looked at again at once.
+/// Units to list again at once.
 const LOOKS_AT_ONCE: usize = 16;
 impl StaleEntities<'_, '_> {
-    /// Lists the units again that own what is about to be deleted: AWS's lists are eventually
-    /// consistent, and what is there after all, stays.
+    /// Lists again the units that own the entities to delete: AWS's lists are eventually consistent, and
+    /// entities that are found are kept.
     pub(super) async fn look_again(&mut self, doomed: &mut Vec<Doomed>, facts: &HashMap<EntityKey, Known>) {
         let mut wanted: BTreeMap<usize, HashSet<EntityKey>> = BTreeMap::new();
         for doomed in doomed.iter() {
@@ -57,7 +57,10 @@ impl StaleEntities<'_, '_> {
                     keep.extend(there.map(|key| (key, Keep::FoundAgain { unit: unit.clone() })));
                 }
                 Err(problem) => {
-                    tracing::warn!(%unit, %problem, "a unit cannot be listed a second time; nothing of it is deleted");
+                    tracing::warn!(
+                        %unit, %problem,
+                        "cannot list a unit a second time; nothing of it is deleted"
+                    );
                     let missing = wanted.into_iter();
                     keep.extend(missing.map(|key| (key, Keep::NotLookedTwice { unit: unit.clone() })));
                 }
@@ -71,8 +74,8 @@ impl StaleEntities<'_, '_> {
         }
     }
 
-    /// Which of these entities a unit makes now. Listing is enough where the mapping needs no more; else
-    /// everything is read.
+    /// Returns which of these entities a unit produces now. Lists only, if the mapping needs no more;
+    /// otherwise reads everything.
     async fn look(&self, at: usize, keys: &HashSet<EntityKey>) -> Result<HashSet<EntityKey>, Problem> {
         let unit = &self.units[at];
         let listed = unit.kind.list_only();
@@ -85,7 +88,7 @@ impl StaleEntities<'_, '_> {
         Ok(found.unwrap_or_default())
     }
 
-    /// Reads a unit by this plan, and maps what it reads. `None` where `strict` is set and the mapping
+    /// Reads a unit by this plan, and maps what it reads. Returns `None` if `strict` is set and the mapping
     /// needs more than that plan reads.
     async fn keys_of(
         &self,
@@ -138,7 +141,7 @@ impl StaleEntities<'_, '_> {
             if let Some(error) = report.errors.first() {
                 return Err(Problem::new(
                     ProblemCode::MappingFailed,
-                    format!("{} cannot be mapped: {}", error.resource, error.reason),
+                    format!("cannot map {}: {}", error.resource, error.reason),
                 ));
             }
             found.extend(

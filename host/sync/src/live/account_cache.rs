@@ -1,4 +1,4 @@
-//! The accounts and regions that the last resync found, for events that come in between.
+//! The accounts and regions that the last resync found, for live events.
 
 use std::{
     collections::HashMap,
@@ -11,33 +11,33 @@ use berth_core::{
     RegionHints, ResourceReader, Source, SourceSession,
 };
 
-/// A [`Source`] that keeps the accounts that were found last, so that an event need not authenticate to
-/// all of them again.
+/// A [`Source`] that caches the accounts found last, so that an event need not authenticate to all of them
+/// again.
 pub struct AccountCache {
     source: Arc<dyn Source>,
-    /// `None` as long as nobody has listed them.
+    /// `None` until someone has listed them.
     latest: Mutex<Option<Arc<KnownAccounts>>>,
-    /// Held by who lists the accounts because of an event, so that others wait for its result.
+    /// Held while an event lists the accounts, so that others wait for its result.
     listing: tokio::sync::Mutex<()>,
 }
 
-/// The accounts of the sync, as the last listing found them. An account that joined since is found by the
-/// next resync.
+/// The accounts of the integration, as the last listing found them. The next resync finds an account that
+/// joined since.
 pub(crate) struct KnownAccounts {
     accounts: HashMap<AccountId, AccountAccess>,
     regions: Mutex<HashMap<AccountId, Vec<Region>>>,
-    /// What reads them for events.
+    /// Reads them for events.
     session: Arc<dyn SourceSession>,
 }
 
-/// A session whose resync finds regions for events, too.
+/// A session whose resync also finds regions for events.
 struct CachedSession {
     session: Arc<dyn SourceSession>,
     known: Arc<KnownAccounts>,
 }
 
 impl AccountCache {
-    /// Remembers what `source` finds.
+    /// Caches what `source` finds.
     pub fn new(source: Arc<dyn Source>) -> Self {
         Self { source, latest: Mutex::default(), listing: tokio::sync::Mutex::default() }
     }
@@ -46,16 +46,16 @@ impl AccountCache {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The accounts that were found last.
+    /// Returns the accounts that were found last.
     ///
     /// # Errors
-    /// A [`Problem`] when the accounts were never listed and cannot be now.
+    /// A [`Problem`] if the accounts were never listed and cannot be listed now.
     pub(crate) async fn accounts(&self) -> Result<Arc<KnownAccounts>, Problem> {
         if let Some(known) = self.latest() {
             return Ok(known);
         }
         let _turn = self.listing.lock().await;
-        // Somebody else may have listed them meanwhile.
+        // Another task may have listed them meanwhile.
         match self.latest() {
             Some(known) => Ok(known),
             None => Ok(self.list().await?.1),
@@ -76,15 +76,15 @@ impl AccountCache {
 }
 
 impl KnownAccounts {
-    /// An account of the sync; `None` when it is none of them.
+    /// Returns an account of the integration; `None` for any other.
     pub(crate) fn get(&self, account: &AccountId) -> Option<&AccountAccess> {
         self.accounts.get(account)
     }
 
-    /// The regions of an account, as they were last listed.
+    /// Returns the regions of an account, as last listed.
     ///
     /// # Errors
-    /// A [`Problem`] when they cannot be told.
+    /// A [`Problem`] if they are unknown.
     pub(crate) async fn regions(
         &self,
         account: &Account,
@@ -99,7 +99,7 @@ impl KnownAccounts {
         Ok(enabled.regions().to_vec())
     }
 
-    /// What reads resources for an event.
+    /// Returns the reader of resources for an event.
     pub(crate) fn reader(&self) -> Arc<dyn ResourceReader> {
         self.session.reader(&[])
     }

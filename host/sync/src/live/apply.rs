@@ -1,5 +1,5 @@
-//! Brings the catalog up to date with what was read of a resource: by writing entities, or by handing
-//! documents to a catalog that maps by itself.
+//! Updates the catalog with what was read of a resource: writes entities, or sends documents to a catalog
+//! that maps by itself.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl Refresher {
-    /// Writes what an event changes, by whoever makes entities of it.
+    /// Writes the changes of an event, as entities or as documents.
     pub(super) async fn write(&self, changes: Changes) -> Result<Done, Miss> {
         match changes.rules.processing {
             Processing::Entities => self.write_entities(&changes).await,
@@ -32,7 +32,7 @@ impl Refresher {
                 let gone = gone.into_iter().filter(|_| deleted);
                 for documents in documents.into_iter().chain(gone) {
                     if let Err(problem) = self.writer.send(&rules.catalog, documents).await {
-                        tracing::warn!(%problem, "the catalog did not take documents of a live event");
+                        tracing::warn!(%problem, "the catalog rejected documents of a live event");
                     }
                 }
                 Ok(done)
@@ -41,7 +41,7 @@ impl Refresher {
         }
     }
 
-    /// Gives a catalog that maps by itself what there is of the resource.
+    /// Sends the documents of the resource to a catalog that maps by itself.
     async fn hand_over(&self, changes: Changes) -> Result<Done, Miss> {
         let (mut written, mut deleted) = (0, 0);
         let deletable = !changes.gone.is_empty() && self.catalog_may_delete(&changes).await?;
@@ -64,8 +64,8 @@ impl Refresher {
         })
     }
 
-    /// Whether a catalog that maps by itself may be told that the resource is gone. It knows nothing of the
-    /// event's account and region: what it holds of others by the same identifier must stay.
+    /// Returns whether a catalog that maps by itself may learn that the resource is gone. It does not know
+    /// the event's account and region: its entities of other resources with the same identifier must be kept.
     async fn catalog_may_delete(&self, changes: &Changes) -> Result<bool, Miss> {
         let Changes { rules, producer, doomed, .. } = changes;
         let keys: Vec<EntityKey> = doomed.iter().cloned().collect();
@@ -78,7 +78,10 @@ impl Refresher {
         }
         let foreign = rules.catalog.foreign(&keys, &Adoption::Never).await;
         if let Some(foreign) = foreign.map_err(|error| Miss::Again(error.0))?.first() {
-            tracing::info!(entity = %foreign.key, "not deleted: somebody else owns an entity with this identifier");
+            tracing::info!(
+                entity = %foreign.key,
+                "not deleted: another owner has an entity with this identifier"
+            );
             return Ok(false);
         }
         Ok(self.is_within_limits(rules, producer, &keys, 0).await?.is_some())
@@ -91,7 +94,7 @@ impl Refresher {
             return Ok(Done::Unchanged);
         }
         let _touch = self.journal.touch(keys, *read).await;
-        // Who else may produce an entity that several accounts list is for a resync to find out.
+        // Other producers of an entity that several accounts list are for a resync to find.
         let written =
             upserts.iter().map(|(key, upsert)| (key_digest(key), upsert.single.then(|| producer.clone())));
         let touched = written.chain(doomed.iter().map(|key| (key_digest(key), None)));
@@ -105,12 +108,12 @@ impl Refresher {
         })
     }
 
-    /// Makes the ledger uncertain of what these entities say.
+    /// Invalidates the ledger's records of these entities.
     async fn invalidate(&self, rules: &Rules, keys: Vec<(u128, Option<Producer>)>) -> Result<(), Miss> {
         self.ask_ledger(rules, move |ledger, catalog| ledger.invalidate(catalog, &keys)).await.map(drop)
     }
 
-    /// Asks the ledger, where there is one.
+    /// Calls the ledger, if there is one.
     async fn ask_ledger<T: Send + 'static>(
         &self,
         rules: &Rules,
@@ -134,7 +137,7 @@ impl Refresher {
         let mut miss = None;
         let mut found = Vec::new();
         for ((blueprint, partial), same) in batches {
-            // What is left out must not be emptied.
+            // Fields that are left out must not be emptied.
             let options = UpsertOptions { merge: options.merge || partial, ..options };
             for written in self.writer.upsert(&rules.catalog, blueprint, same, options).await {
                 match written {
@@ -153,7 +156,7 @@ impl Refresher {
                     Written::Foreign => {
                         let problem = Problem::new(
                             ProblemCode::PortForeignOwner,
-                            "somebody else owns an entity with the same identifier",
+                            "another owner has an entity with the same identifier",
                         );
                         miss.get_or_insert(Miss::Never(problem));
                     }
@@ -186,11 +189,17 @@ impl Refresher {
             Vec::new()
         };
         if let Some(own) = dependents.iter().find(|dependent| dependent.owned) {
-            tracing::info!(entity = %own.entity, depends_on = %own.depends_on, "not deleted: an own entity depends on it");
+            tracing::info!(
+                entity = %own.entity, depends_on = %own.depends_on,
+                "not deleted: another entity of this integration depends on it"
+            );
             return Ok(0);
         }
         for dependent in &dependents {
-            tracing::warn!(entity = %dependent.entity, depends_on = %dependent.depends_on, "deleted along, as a dependent");
+            tracing::warn!(
+                entity = %dependent.entity, depends_on = %dependent.depends_on,
+                "also deleted, as a dependent"
+            );
         }
         let Some(mut limits) = self.is_within_limits(rules, producer, &keys, dependents.len() as u64).await?
         else {
@@ -204,7 +213,8 @@ impl Refresher {
         }
     }
 
-    /// Whether so many entities may be deleted, dependents included; what is deleted is to be noted there.
+    /// Checks whether this many entities may be deleted, including dependents; the caller records the
+    /// deletions.
     async fn is_within_limits(
         &self,
         rules: &Rules,
@@ -220,15 +230,15 @@ impl Refresher {
         let options =
             LimitOptions { threshold: rules.config.entity_deletion_threshold, maximum: self.max_deletions };
         if let Err(reason) = limits.check(producer, keys, dependents, &options) {
-            tracing::warn!(reason, "a deletion is held back until the next resync");
+            tracing::warn!(reason, "skipped a deletion until the next resync");
             return Ok(None);
         }
         Ok(Some(limits))
     }
 
-    /// Those of these entities that are certainly this integration's own, and certainly of the event's
-    /// account and region: as they state it or, with `recorded`, as the ledger has it. And how many of its
-    /// own are not.
+    /// Returns those of these entities that certainly belong to this integration, and to the event's account
+    /// and region: as they state it or, with `recorded`, as the ledger records it. Also returns how many of
+    /// its own do not.
     async fn provable(
         &self,
         rules: &Rules,
@@ -271,7 +281,7 @@ impl Refresher {
                 unproven += 1;
                 tracing::info!(
                     entity = %entity.key,
-                    "not deleted: it is not known to belong to the event's account and region alone"
+                    "not deleted: it does not certainly belong only to the event's account and region"
                 );
             }
         }

@@ -1,4 +1,4 @@
-//! What waits when a process ends, for the next one.
+//! What waits when a process ends, for the next process.
 
 use std::sync::Arc;
 
@@ -7,9 +7,8 @@ use serde_json::Value;
 
 use super::matching::{Target, TargetKey, Told, text_length};
 
-/// Resources that events named and that were not read again yet. It may be written down, and read by
-/// another process: an event is never believed about more than which resource to look at, so that one that
-/// is followed late, or twice, does no harm.
+/// Resources that events named and that were not read again yet. Another process may store and read it: an
+/// event only says which resource to read, so processing it late or twice does no harm.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Backlog {
     resources: Vec<Waiting>,
@@ -25,17 +24,17 @@ struct Waiting {
 }
 
 impl Backlog {
-    /// Whether nothing waits.
+    /// Returns whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.resources.is_empty()
     }
 
-    /// How many resources wait.
+    /// Returns how many resources wait.
     pub fn len(&self) -> usize {
         self.resources.len()
     }
 
-    /// Adds what waits elsewhere.
+    /// Adds the resources of another backlog.
     pub fn append(&mut self, mut other: Self) {
         self.resources.append(&mut other.resources);
     }

@@ -1,12 +1,12 @@
-//! Keeps a resync and live events from undoing each other's writes.
+//! Keeps a resync and live events from overwriting each other's newer writes.
 //!
-//! A resync writes what it read minutes ago; an event writes what it read a moment ago. Whichever
-//! *read* later must have the last word, whichever writes later:
+//! A resync writes what it read minutes ago; an event writes what it read a moment ago. The later *read* must
+//! win, no matter which is written later:
 //!
-//! - An event notes the entities that it is about to write or delete, with the time of its read. A
-//!   resync then writes none of them from a unit that began to read before that, and deletes none.
-//! - What a resync is writing at that moment, the event waits for; its own write comes after.
-//! - What a resync learned of these entities it does not remember as certain: see
+//! - An event records the entities that it is about to write or delete, with the time of its read. A resync
+//!   then writes none of them from a unit whose read started before that, and deletes none.
+//! - An event waits for what a resync is writing at that moment; its own write comes after.
+//! - A resync does not record as certain what it learned of these entities: see
 //!   [`touched`](Journal::touched).
 
 use std::{
@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-/// What events did while resyncs run. One per process, shared by its resyncs and its events.
+/// What events wrote while resyncs run. One per process, shared by its resyncs and its events.
 #[derive(Debug, Default)]
 pub struct Journal {
     state: Mutex<State>,
@@ -25,13 +25,13 @@ pub struct Journal {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Resyncs under way.
+    /// Running resyncs.
     resyncs: usize,
     /// Resyncs that have ended.
     ended: u64,
-    /// Entities that events are writing or deleting, or did since a resync runs, by digest.
+    /// Entities that events are writing or deleting, or wrote while a resync runs, by digest.
     touched: HashMap<u128, Touched>,
-    /// Entities in requests of resyncs that are not answered yet.
+    /// Entities in unanswered requests of resyncs.
     writing: HashMap<u128, usize>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Touch<'j> {
     keys: Vec<u128>,
 }
 
-/// A resync that runs.
+/// A running resync.
 #[derive(Debug)]
 pub(crate) struct Running<'j>(&'j Journal);
 
@@ -67,20 +67,20 @@ impl Journal {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A resync begins, and runs until the value is dropped.
+    /// Records that a resync runs, until the value is dropped.
     pub(crate) fn begin(&self) -> Running<'_> {
         self.state().resyncs += 1;
         Running(self)
     }
 
-    /// How many resyncs have ended.
+    /// Returns how many resyncs have ended.
     pub(crate) fn resyncs_ended(&self) -> u64 {
         self.state().ended
     }
 
-    /// Takes what a resync may write of these entities: not those that an event is writing, nor those
-    /// that one read after `since`, the time from which on the resync read them. Says of each whether
-    /// it is among them.
+    /// Claims those of these entities that a resync may write: not those that an event is writing, nor those
+    /// that an event read after `since`, the time when the resync started to read them. Returns for each
+    /// whether it is claimed.
     pub(crate) fn claim(&self, keys: impl IntoIterator<Item = (u128, Instant)>) -> (Vec<bool>, Claim<'_>) {
         let mut state = self.state();
         let mut claim = Claim { journal: self, keys: Vec::new() };
@@ -99,8 +99,8 @@ impl Journal {
         (granted, claim)
     }
 
-    /// Notes that an event is about to write or delete these entities, as it read them at `read`,
-    /// and waits for what a resync is writing of them. The event writes until the value is dropped.
+    /// Records that an event is about to write or delete these entities, as it read them at `read`, and waits
+    /// for a resync that is writing them. The event writes until the value is dropped.
     pub(crate) async fn touch(&self, keys: Vec<u128>, read: Instant) -> Touch<'_> {
         {
             let mut state = self.state();
@@ -113,7 +113,7 @@ impl Journal {
         let touch = Touch { journal: self, keys };
         loop {
             let mut settled = std::pin::pin!(self.settled.notified());
-            // From here on no word is missed.
+            // From here on no notification is missed.
             settled.as_mut().enable();
             if !touch.keys.iter().any(|key| self.state().writing.contains_key(key)) {
                 return touch;
@@ -122,8 +122,8 @@ impl Journal {
         }
     }
 
-    /// The entities that events wrote or deleted since the resync began, or are writing: what the
-    /// resync saw of them in the catalog may not be what it holds in the end.
+    /// Returns the entities that events wrote or deleted since the resync started, or are writing: the
+    /// resync's view of them may be outdated.
     pub(crate) fn touched(&self) -> Vec<u128> {
         self.state().touched.keys().copied().collect()
     }
@@ -136,7 +136,7 @@ impl Drop for Touch<'_> {
         for key in &self.keys {
             if let Some(touched) = state.touched.get_mut(key) {
                 touched.writing -= 1;
-                // Only a resync has to know of it any longer.
+                // Only a running resync needs this record.
                 if touched.writing == 0 && resyncs == 0 {
                     state.touched.remove(key);
                 }
@@ -189,15 +189,15 @@ mod tests {
         drop(journal.touch(vec![1], early + Duration::from_millis(500)).await);
         let granted = |key, since| journal.claim([(key, since)]).0[0];
         assert!(!granted(1, early), "the event read later");
-        assert!(granted(1, late), "the unit began to read after the event");
+        assert!(granted(1, late), "the unit's read started after the event");
         assert!(granted(2, early), "another entity");
-        // An older read takes nothing back.
+        // An older read changes nothing.
         drop(journal.touch(vec![1], early).await);
         assert!(!granted(1, early));
         assert_eq!(journal.touched(), [1]);
         drop(resync);
         let _next = journal.begin();
-        assert!(granted(1, early), "the next resync reads anew");
+        assert!(granted(1, early), "the next resync reads again");
         assert!(journal.touched().is_empty());
     }
 
@@ -211,7 +211,7 @@ mod tests {
         assert!(!journal.claim([(1, since)]).0[0], "two requests would race");
         drop(touch);
         assert!(journal.claim([(1, since)]).0[0]);
-        assert_eq!(journal.touched(), [1], "the resync may have seen what was there before");
+        assert_eq!(journal.touched(), [1], "the resync may have seen the former state");
         drop(resync);
         drop(journal.touch(vec![2], read).await);
         assert!(journal.touched().is_empty(), "without a resync nothing is kept");
@@ -228,7 +228,7 @@ mod tests {
         assert!(touch.as_mut().now_or_never().is_none());
         drop(first);
         assert!(touch.as_mut().now_or_never().is_none(), "another request holds it");
-        assert!(!journal.claim([(1, now)]).0[0], "nothing new is begun meanwhile");
+        assert!(!journal.claim([(1, now)]).0[0], "no new claim meanwhile");
         drop(second);
         touch.await;
     }

@@ -1,4 +1,4 @@
-//! What bounds the deletions of live events: the limits of a resync, from one resync to the next.
+//! The limits on deletions by live events: those of a resync, applied between two resyncs.
 
 use std::collections::BTreeMap;
 
@@ -6,29 +6,29 @@ use berth_core::{AccountId, EntityKey, Kind, Producer};
 
 use crate::deletion::{Basis, Counts, Doomed, LimitOptions, Part, apply_limits, check_total};
 
-/// How many entities of a part may be deleted where nobody knows how many there are.
+/// How many entities of a part may be deleted if their total is unknown.
 const UNCOUNTED: u64 = 20;
 
 /// The deletions of live events since the last resync.
 #[derive(Debug, Default)]
 pub(super) struct LiveLimits {
-    /// How many resyncs had ended when this was counted.
+    /// How many resyncs had ended when the totals were counted.
     pub(super) counted_at: Option<u64>,
-    /// How many entities there were then, by account and kind; `None` where nobody knows.
+    /// The totals at that time, by account and kind; `None` if unknown.
     totals: Option<BTreeMap<(AccountId, Kind), u64>>,
     deleted: BTreeMap<(AccountId, Kind), u64>,
 }
 
 impl LiveLimits {
-    /// Starts over with these totals, when so many resyncs have ended.
+    /// Starts over with these totals, after this many resyncs.
     pub(super) fn start(&mut self, ended: u64, totals: Option<BTreeMap<(AccountId, Kind), u64>>) {
         *self = Self { counted_at: Some(ended), totals, deleted: BTreeMap::new() };
     }
 
-    /// Whether so many entities of this producer may be deleted, dependents included.
+    /// Checks whether this many entities of this producer may be deleted, including dependents.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason, if not.
     pub(super) fn check(
         &self,
         producer: &Producer,
@@ -53,7 +53,7 @@ impl LiveLimits {
         let lost = before + keys.len() as u64;
         let total = totals.get(&at).copied().unwrap_or(0).max(lost);
         let basis = Basis { parts: [part].into(), removed: false };
-        // What events deleted before counts as much as what this one deletes.
+        // Earlier deletions by events count as much as the current one.
         let all: Vec<Doomed> = (0..lost)
             .map(|at| Doomed {
                 key: keys[usize::try_from(at).unwrap_or(0) % keys.len()].clone(),
@@ -66,13 +66,13 @@ impl LiveLimits {
         }
         let deleted = self.deleted.values().sum::<u64>() + keys.len() as u64 + more;
         let owned: u64 = totals.values().sum();
-        // Of a few entities, most are soon deleted one after the other.
+        // With few entities, single deletions soon add up to most of them.
         let threshold = if owned < UNCOUNTED { f64::INFINITY } else { options.threshold };
         let options = LimitOptions { threshold, ..options.clone() };
         check_total(deleted, owned, &options).map_err(|problem| problem.message)
     }
 
-    /// Notes what was deleted.
+    /// Records deletions.
     pub(super) fn deleted(&mut self, producer: &Producer, count: u64) {
         *self.deleted.entry((producer.account.clone(), producer.kind.clone())).or_default() += count;
     }

@@ -1,4 +1,4 @@
-//! From an event to the resources that it concerns. Pure.
+//! Finds the resources that an event concerns. Pure.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -6,7 +6,7 @@ use berth_core::{AccountId, Kind, KindEntry, Partition, Region, Scope, Template,
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// An event of EventBridge, as far as it matters here.
+/// The relevant parts of an EventBridge event.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Notice {
     account: AccountId,
@@ -18,7 +18,7 @@ pub(super) struct Notice {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum What {
-    /// An API call, by CloudTrail. Where somebody's rule left the source out, the name alone counts.
+    /// An API call, from CloudTrail. If a rule left the source out, only the name counts.
     Call { source: Option<String>, name: String },
     /// Anything else, by its `detail-type`.
     Other { source: String, detail_type: String },
@@ -30,9 +30,9 @@ enum What {
 pub(super) enum Told {
     /// It exists now.
     Exists,
-    /// It does not exist any more.
+    /// It no longer exists.
     Gone,
-    /// Only that something happened to it.
+    /// Something happened to it.
     Changed,
 }
 
@@ -44,11 +44,11 @@ pub(super) struct Target {
     pub(super) told: Told,
     /// The event's `detail`.
     pub(super) event: Arc<Value>,
-    /// About how many bytes that is as text.
+    /// The approximate size of its text in bytes.
     pub(super) bytes: usize,
 }
 
-/// Which resource it is.
+/// Identifies the resource.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct TargetKey {
     pub(super) kind: Kind,
@@ -58,17 +58,17 @@ pub(super) struct TargetKey {
     pub(super) resource: String,
 }
 
-/// Why an event is of no use.
+/// Why an event is unusable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unusable {
-    /// It is not an event of EventBridge.
+    /// It is not an EventBridge event.
     Malformed(String),
-    /// It tells of a call that failed and hence changed nothing.
+    /// It reports a call that failed and changed nothing.
     FailedCall,
 }
 
 impl Notice {
-    /// Reads an envelope: account and region stand in it or, for calls, in `detail`.
+    /// Reads an envelope: account and region are in it or, for calls, in `detail`.
     pub(super) fn read(envelope: &Value) -> Result<Self, Unusable> {
         let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(ToOwned::to_owned);
         let malformed = |reason: &str| Unusable::Malformed(reason.to_owned());
@@ -102,7 +102,7 @@ impl Notice {
         })
     }
 
-    /// What it is called in the log.
+    /// Returns its name for the log.
     pub(super) fn name(&self) -> &str {
         match &self.what {
             What::Call { name, .. } => name,
@@ -110,7 +110,7 @@ impl Notice {
         }
     }
 
-    /// The resources that it concerns, of all kinds.
+    /// Returns the resources that it concerns, of all kinds.
     pub(super) fn targets(&self, kinds: &BTreeMap<Kind, KindEntry>) -> Vec<Target> {
         let mut targets: Vec<Target> = Vec::new();
         let mut bytes = None;
@@ -167,19 +167,19 @@ impl Notice {
         let rendered = Template::parse(&Value::from(prefix.as_str())).ok().and_then(|t| t.render(&scope));
         match rendered {
             Some(Value::String(text)) => text,
-            // No name begins so; the manifest's check has seen to it.
+            // No name begins with this; the manifest's check guarantees it.
             _ => "\0".to_owned(),
         }
     }
 }
 
-/// How long a value is as text.
+/// Returns the length of a value's text.
 pub(super) fn text_length(value: &Value) -> usize {
     serde_json::to_vec(value).map_or(0, |text| text.len())
 }
 
 impl What {
-    /// What it says about the resources of a trigger, if the trigger is about it.
+    /// Returns what it says about the resources of a trigger, if the trigger matches.
     fn concerns(&self, trigger: &Trigger) -> Option<Told> {
         match self {
             Self::Call { source, name } => {
@@ -365,7 +365,7 @@ pub(super) mod tests {
         ] {
             let mut event = good.clone();
             *event.pointer_mut(pointer).unwrap() = value;
-            let Err(Unusable::Malformed(told)) = targets(&event) else { panic!("{event} is read") };
+            let Err(Unusable::Malformed(told)) = targets(&event) else { panic!("{event} was accepted") };
             assert!(told.contains(reason), "{told}");
         }
         let mut failed = good;

@@ -1,5 +1,5 @@
-//! Resources that wait for being read again: bounded, each at most once, in the order in which they
-//! were first named. Pure, but for the time that it is told.
+//! Resources that wait to be read again: bounded, each at most once, in the order in which they were first
+//! named. Pure: callers pass the time.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -11,9 +11,9 @@ use super::matching::{Target, TargetKey};
 #[derive(Debug, Clone)]
 pub(super) struct Job {
     pub(super) target: Target,
-    /// How often it was tried.
+    /// The number of tries.
     pub(super) tries: u32,
-    /// Not before then.
+    /// The earliest time to read it.
     due: Instant,
 }
 
@@ -21,23 +21,23 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) struct Queue {
     capacity: usize,
-    /// Bytes of events that may wait.
+    /// The most bytes of waiting events.
     capacity_bytes: usize,
     bytes: usize,
-    /// Takes no more events.
+    /// Whether it accepts no more events.
     closed: bool,
     order: VecDeque<TargetKey>,
     waiting: HashMap<TargetKey, Job>,
-    /// Being read. Another event for one of these waits for its end.
+    /// Resources being read. Another event for one of these waits until it ends.
     running: HashSet<TargetKey>,
 }
 
-/// Why an event is not taken.
+/// Why an event is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// There is no room.
+    /// The queue is full.
     Full,
-    /// No more are taken.
+    /// The queue is closed.
     Closed,
 }
 
@@ -54,18 +54,18 @@ impl Queue {
         }
     }
 
-    /// How many wait.
+    /// Returns how many wait.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Takes no more events from now on.
+    /// Accepts no more events from now on.
     pub(super) fn close(&mut self) {
         self.closed = true;
     }
 
-    /// Takes the targets of an event, all or none. One that waits already keeps its place: it will
-    /// be read later than this event happened.
+    /// Adds the targets of an event, all or none. A resource that is already waiting keeps its place: it will
+    /// be read after this event happened.
     pub(super) fn push(&mut self, targets: Vec<Target>, now: Instant) -> Result<(), Refused> {
         if self.closed {
             return Err(Refused::Closed);
@@ -81,7 +81,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Puts back what was kept, unless a newer event waits for it, which is as good. Whether there is room.
+    /// Restores a resource, unless a newer event for it waits, which is equivalent. Returns whether there is
+    /// room.
     pub(super) fn restore(&mut self, target: Target, now: Instant) -> bool {
         if self.waiting.contains_key(&target.key) {
             return true;
@@ -93,7 +94,7 @@ impl Queue {
         room
     }
 
-    /// What was being read and was not done waits again, in the first place.
+    /// Puts an unfinished resource back in the first place.
     pub(super) fn put_back(&mut self, job: Job) {
         let key = job.target.key.clone();
         self.running.remove(&key);
@@ -121,7 +122,7 @@ impl Queue {
         }
     }
 
-    /// The first that is due and whose resource is not being read.
+    /// Takes the first one that is due and whose resource is not being read.
     pub(super) fn take(&mut self, now: Instant) -> Option<Job> {
         let ready = |key: &TargetKey| {
             !self.running.contains(key) && self.waiting.get(key).is_some_and(|job| job.due <= now)
@@ -134,19 +135,19 @@ impl Queue {
         Some(job)
     }
 
-    /// When the next one is due that [`take`](Self::take) does not give now, if time alone is needed.
+    /// Returns when the next one becomes due that [`take`](Self::take) does not return yet, if it only waits
+    /// for time.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let idle = self.waiting.iter().filter(|(key, _)| !self.running.contains(*key));
         idle.map(|(_, job)| job.due).min()
     }
 
-    /// A resource was read.
+    /// Records that a resource was read.
     pub(super) fn done(&mut self, key: &TargetKey) {
         self.running.remove(key);
     }
 
-    /// A resource was tried in vain and is tried again, unless a newer event waits for it, which is
-    /// as good.
+    /// Queues a retry after a failed try, unless a newer event for the resource waits, which is equivalent.
     pub(super) fn again(&mut self, job: Job, due: Instant) {
         let key = job.target.key.clone();
         self.running.remove(&key);
@@ -222,8 +223,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes in whatever order: never too many, never one twice at once, and the last
-        /// event of each resource is served at the end.
+        /// In any order of steps: never too many, never one twice at once, and the last event of each
+        /// resource is processed in the end.
         #[test]
         fn nothing_is_lost(steps in prop::collection::vec((0_u8..4, 0_u8..5, any::<bool>()), 0..60)) {
             let now = Instant::now();

@@ -1,12 +1,11 @@
-//! Reads one resource again, and finds out what it changes; [`apply`](super::apply) brings the catalog up to
-//! date with that.
+//! Reads one resource again, and determines what it changes; [`apply`](super::apply) updates the catalog.
 //!
 //! # Invariants of both
-//! - Nothing is deleted that was not looked for and found absent, or left out by the selector: a
-//!   read that fails or is denied, in whole or in part, changes nothing.
-//! - Only an entity whose identifier is made of the resource's own name is deleted, only if this
-//!   integration owns it, and only if the event's account and region alone are recorded to have produced
-//!   it, or if it states them. The limits of resyncs hold from one resync to the next.
+//! - Deletes only resources that were looked up and not found, or that the selector excludes: a read that
+//!   fails or is denied, in whole or in part, changes nothing.
+//! - Deletes an entity only if its identifier is made of the resource's own name, if this integration owns
+//!   it, and if only the event's account and region are recorded to have produced it, or if it states them.
+//!   The limits of resyncs apply between two resyncs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,27 +38,27 @@ use crate::{
     version::same,
 };
 
-/// What became of a resource.
+/// The result for a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Done {
-    /// So many entities were written.
+    /// This many entities were written.
     Upserted(usize),
-    /// So many entities were deleted.
+    /// This many entities were deleted.
     Deleted(usize),
-    /// The catalog is right as it is.
+    /// The catalog is up to date.
     Unchanged,
-    /// It is none of our concern.
+    /// It does not concern this integration.
     Ignored(String),
-    /// It may not be read.
+    /// Access is denied.
     Denied(Problem),
 }
 
 /// Why nothing, or not everything, was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Miss {
-    /// Another try may help.
+    /// A retry may help.
     Again(Problem),
-    /// It will not.
+    /// A retry cannot help.
     Never(Problem),
 }
 
@@ -70,25 +69,25 @@ pub(super) struct Refresher {
     pub(super) journal: Arc<Journal>,
     pub(super) ledger: Option<Arc<dyn Ledger>>,
     pub(super) gate: Option<Gate>,
-    /// How long the app-config is good for.
+    /// How long the app-config is cached.
     pub(super) config_ttl: Duration,
     pub(super) rules: tokio::sync::Mutex<Option<(Instant, Arc<Rules>)>>,
     pub(super) writer: BatchWriter,
-    /// The largest number of entities that may be deleted from one resync to the next.
+    /// The most entities that may be deleted between two resyncs.
     pub(super) max_deletions: Option<u64>,
     pub(super) limits: tokio::sync::Mutex<LiveLimits>,
 }
 
-/// The app-config, with the plugins that serve it.
+/// The app-config, with the plugins that map it.
 pub(super) struct Rules {
-    /// The plugins, which change for nobody who works by these rules.
+    /// The plugins, which stay the same for everyone who uses these rules.
     pub(super) mapper: Arc<dyn MapperSnapshot>,
-    /// The catalog as it was opened for them.
+    /// The catalog, opened for them.
     pub(super) catalog: Arc<dyn EventSession>,
     pub(super) config: AppConfig,
     /// The catalog's identity.
     pub(super) identity: String,
-    /// Who makes entities of what is read.
+    /// Who creates the entities.
     pub(super) processing: Processing,
     pub(super) resources: Vec<ResolvedResource>,
 }
@@ -98,33 +97,33 @@ pub(super) struct Upsert {
     pub(super) entity: Entity,
     /// Whether only this account can produce it.
     pub(super) single: bool,
-    /// Whether fields are left out of it: it is merged into what the catalog has.
+    /// Whether some fields are left out: it is merged into the catalog's entity.
     pub(super) partial: bool,
 }
 
-/// What reading a resource again gave.
+/// The result of reading a resource again.
 pub(super) enum Read {
     /// There is nothing to write.
     Done(Done),
-    /// It is to be written.
+    /// There are changes to write.
     Changes(Changes),
 }
 
 /// What an event changes in the catalog.
 pub(super) struct Changes {
     pub(super) rules: Arc<Rules>,
-    /// Who produces what the event is about.
+    /// The producer of the event's resource.
     pub(super) producer: Producer,
     pub(super) upserts: BTreeMap<EntityKey, Upsert>,
     pub(super) doomed: BTreeSet<EntityKey>,
-    /// What a catalog that takes documents is given.
+    /// The documents for a catalog that maps by itself.
     pub(super) documents: Vec<EventDocuments>,
-    /// What it is given where the entities that are `doomed` may be deleted.
+    /// The documents for it if the `doomed` entities may be deleted.
     pub(super) gone: Vec<EventDocuments>,
     pub(super) read: Instant,
 }
 
-/// An entry of the app-config that is about the resource, and where it reads.
+/// A resource mapping that concerns the resource, and where it reads.
 struct Entry<'r> {
     mapper: &'r Arc<dyn MapperSnapshot>,
     accounts: &'r KnownAccounts,
@@ -135,26 +134,26 @@ struct Entry<'r> {
     regions: Vec<Region>,
 }
 
-/// What an entry sees of the resource.
+/// What a resource mapping sees of the resource.
 #[derive(Debug, Default)]
 struct Seen {
     /// Whether it exists.
     exists: bool,
-    /// Whether the selector left all or part of it out.
+    /// Whether the selector excluded all or part of it.
     filtered: bool,
-    /// Each with whether fields are left out of it, since they could not be read.
+    /// Each with whether fields are left out because they could not be read.
     entities: Vec<(Entity, bool)>,
     documents: Vec<Document>,
 }
 
 impl Entry<'_> {
-    /// Documents of the resource, mapped as this entry says.
+    /// Returns documents of the resource, mapped by this resource mapping.
     fn documents(&self, gone: bool, documents: Vec<Document>) -> EventDocuments {
         let config = Arc::clone(&self.resource.config);
         EventDocuments { resource: self.resource.index, config, gone, documents }
     }
 
-    /// What is known of a resource by its name alone, as if it had been read.
+    /// Returns a page with what the resource's name alone says, as if it had been read.
     fn gone_page(&self, target: &Target, resource: &str) -> Option<RawPage> {
         let gone = self.kind.events.as_ref().and_then(|rules| rules.gone.as_ref())?;
         let region = self.regions.first().filter(|_| self.kind.scope == Scope::Regional);
@@ -187,23 +186,19 @@ impl Entry<'_> {
 }
 
 impl Refresher {
-    /// Reads a resource again, and finds out what is to be written or deleted. `last`: that AWS contradicts
-    /// the event is believed now, since there was time enough for the change to show.
+    /// Reads a resource again, and determines what to write or delete. `last` means that AWS is believed even
+    /// if it contradicts the event, because the change had enough time to show.
     pub(super) async fn read(&self, target: &Target, last: bool) -> Result<Read, Miss> {
         if let Some(gate) = &self.gate
             && !gate().await.map_err(Miss::Again)?
         {
-            return Ok(Read::Done(Done::Ignored(
-                "live events are switched off for this organization".into(),
-            )));
+            return Ok(Read::Done(Done::Ignored("live events are off for this organization".into())));
         }
         let rules = self.rules().await?;
         let id = &target.key.account;
         let accounts = self.source.accounts().await.map_err(Miss::Again)?;
         let Some(access) = accounts.get(id) else {
-            return Ok(Read::Done(Done::Ignored(format!(
-                "{id} is none of the accounts of this integration"
-            ))));
+            return Ok(Read::Done(Done::Ignored(format!("{id} is not an account of this integration"))));
         };
         if let Err(problem) = &access.access {
             return Ok(Read::Done(Done::Denied(problem.clone())));
@@ -211,7 +206,7 @@ impl Refresher {
         let entries = entries(&rules, &accounts, &access.account, target).await?;
         if entries.is_empty() {
             return Ok(Read::Done(Done::Ignored(format!(
-                "the integration's mapping has no resource of {} in that region",
+                "the integration's mapping in Port has no resource mapping for {} in that region",
                 target.key.kind
             ))));
         }
@@ -253,7 +248,7 @@ impl Refresher {
             let told = if exists { "still exists" } else { "does not exist (yet)" };
             return Err(Miss::Again(Problem::new(
                 ProblemCode::AwsInvalidAnswer,
-                format!("it {told}, other than the event says"),
+                format!("it {told}, which contradicts the event"),
             )));
         }
         doomed.retain(|key| !upserts.contains_key(key));
@@ -266,7 +261,7 @@ impl Refresher {
         Ok(Read::Changes(Changes { rules, producer, upserts, doomed, documents, gone, read }))
     }
 
-    /// The app-config as of a little while ago, served by the plugins of now.
+    /// Returns the cached app-config, with the current plugins.
     async fn rules(&self) -> Result<Arc<Rules>, Miss> {
         let mut rules = self.rules.lock().await;
         let mapper = Arc::clone(&self.mapper).snapshot();
@@ -290,7 +285,7 @@ impl Refresher {
         Ok(read)
     }
 
-    /// Reads and maps the resource as an entry asks. The inner error is denied access.
+    /// Reads and maps the resource as a resource mapping says. The inner error is denied access.
     async fn look(
         &self,
         entry: &Entry<'_>,
@@ -306,7 +301,7 @@ impl Refresher {
             Miss::Never(Problem::from_error(ProblemCode::Internal, &error))
         };
         let options = &entry.resource.config.selector.include_actions;
-        // Read on its own: no answer of an earlier call is good enough.
+        // A fresh read: a cached response is too old.
         let mut pages = entry.accounts.reader().fetch(FetchRequest {
             account: Arc::clone(entry.account),
             regions: entry.regions.clone(),
@@ -319,7 +314,7 @@ impl Refresher {
             fresh: true,
         });
         let mut seen = Seen::default();
-        // To the very end: only then is it known that there is nothing.
+        // Reads to the end: only then is it known that there is nothing.
         while let Some(page) = pages.next().await {
             let mut page = match page {
                 Ok(page) => page,
@@ -341,7 +336,7 @@ impl Refresher {
             if let Some(unknown) = unknown {
                 partial = unknown.leave_out_of(&mut report);
                 for UnreadStep { call, problem, .. } in &unread {
-                    tracing::warn!(call, %problem, "what a step tells could not be read and stays as it is");
+                    tracing::warn!(call, %problem, "cannot read a step; its values stay unchanged");
                 }
             }
             partial.resize(report.entities.len(), false);
@@ -375,9 +370,9 @@ impl Refresher {
         entry.mapper.map(request).await.map_err(|error| Miss::Never(map_problem(error)))
     }
 
-    /// The keys that the resource's entities have by its name alone. A key that another resource
-    /// would have as well (the account's id as identifier, say) is not its own: deleting that entity
-    /// because one of many resources is gone would be wrong.
+    /// Returns the keys that the resource's entities have by its name alone. A key that another resource
+    /// would also have (such as the account's ID) is not its own: one resource of many being gone must not
+    /// delete that entity.
     async fn own_keys(&self, entry: &Entry<'_>, target: &Target) -> Result<BTreeSet<EntityKey>, Miss> {
         let resource = &target.key.resource;
         let own = self.keys_of(entry, target, resource).await?;
@@ -388,7 +383,7 @@ impl Refresher {
         Ok(own.difference(&others).cloned().collect())
     }
 
-    /// The documents of a resource that is gone: the least that is known of it.
+    /// Returns the documents of a resource that is gone, with only what is known.
     async fn documents_of_gone(
         &self,
         entry: &Entry<'_>,
@@ -399,7 +394,7 @@ impl Refresher {
         Ok((!report.documents.is_empty()).then(|| entry.documents(true, report.documents)))
     }
 
-    /// The keys that the mapping makes of the least that is known of a resource of this name.
+    /// Returns the keys that the mapping produces from only what a resource's name says.
     async fn keys_of(
         &self,
         entry: &Entry<'_>,
@@ -411,17 +406,18 @@ impl Refresher {
         if let Some(error) = report.errors.first() {
             tracing::debug!(
                 kind = %entry.kind.kind, resource, reason = error.reason,
-                "the mapping makes no identifier of the resource's name; what is gone is left to the next resync"
+                "the mapping creates no identifier from the resource's name; the next resync handles \
+                 deletions"
             );
             return Ok(BTreeSet::new());
         }
-        // What a search query finds is known to the catalog alone.
+        // Only the catalog knows what a search query finds.
         let named = report.entities.into_iter().filter(|entity| entity.search.is_none());
         Ok(named.map(|entity| entity.key).collect())
     }
 }
 
-/// The entries of the app-config that read this resource.
+/// Returns the resource mappings that read this resource.
 async fn entries<'r>(
     rules: &'r Rules,
     accounts: &'r KnownAccounts,
@@ -435,7 +431,7 @@ async fn entries<'r>(
             Err(problem) => return Err(Miss::Never(problem.clone())),
         };
         let enabled = if let Some(region) = &target.key.region {
-            // Where something changes, the region is enabled.
+            // A region where something changes is enabled.
             vec![region.clone()]
         } else {
             let hints = region_hints(&rules.resources);
@@ -457,7 +453,7 @@ async fn entries<'r>(
     Ok(entries)
 }
 
-/// The same mapping, for every resource.
+/// Returns the same mapping without its selector.
 fn unselective(mapping: &Mapping) -> Mapping {
     match mapping {
         Mapping::Native => Mapping::Native,

@@ -1,7 +1,7 @@
-//! Writes what events change, in few requests: a catalog counts requests, not entities.
+//! Writes what events change, in few requests: catalogs limit requests, not entities.
 //!
-//! What is ready waits a moment for more of its group, and for the group's request that is under way. An
-//! entity is in one request of its group at most, so that two events about it are written in their order.
+//! An item waits briefly for more of its group, and for the group's current request. An entity is in at most
+//! one request of its group at a time, so that two events about it are written in order.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,23 +20,23 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How long the first of a batch waits for more.
+/// How long the first item of a batch waits for more.
 const LINGER: Duration = Duration::from_millis(20);
-/// Requests that one batch fills at most.
+/// The most requests that one batch fills.
 const REQUESTS: usize = 5;
 
-/// What became of an entity.
+/// The result for an entity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Written {
     /// It was sent.
     Sent(UpsertOutcome),
-    /// Somebody else owns one with its identifier: it was not sent.
+    /// Another owner has an entity with its identifier: it was not sent.
     Foreign,
-    /// It is not known how it ended, or whose it is.
+    /// The result or the owner is unknown.
     Unknown(Problem),
 }
 
-/// Entities that may go in one request.
+/// Entities that can share a request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct EntityGroup {
     blueprint: BlueprintId,
@@ -44,11 +44,11 @@ struct EntityGroup {
     create_missing_related_entities: bool,
 }
 
-/// Takes what events change, and writes it while [`run`](Self::run) is polled.
+/// Collects what events change, and writes it while [`run`](Self::run) is polled.
 pub(super) struct BatchWriter {
-    /// Entities or documents that fill a request of the catalog.
+    /// Entities or documents that fill a request.
     full: usize,
-    /// Which entities of others may be taken over.
+    /// Which entities of other owners may be taken over.
     adoption: Adoption,
     entities: Batches<EntityGroup, Entity, Written>,
     documents: Batches<Kind, EventDocuments, Result<(), Problem>>,
@@ -60,7 +60,7 @@ impl BatchWriter {
         Self { full: full.max(1), adoption, entities: Batches::new(named), documents: Batches::new(|_| None) }
     }
 
-    /// Writes entities of one blueprint; says what became of each.
+    /// Writes entities of one blueprint; returns the result of each.
     pub(super) async fn upsert(
         &self,
         catalog: &Arc<dyn EventSession>,
@@ -75,16 +75,16 @@ impl BatchWriter {
         let silence = |_| {
             Written::Unknown(Problem::new(
                 ProblemCode::PortInvalidAnswer,
-                "the catalog did not answer for this entity",
+                "the catalog did not return a result for this entity",
             ))
         };
         join_all(written).await.into_iter().map(|written| written.unwrap_or_else(silence)).collect()
     }
 
-    /// Hands documents of a resource over.
+    /// Sends documents of a resource.
     ///
     /// # Errors
-    /// Why the catalog may not have them.
+    /// Why the catalog must not get them.
     pub(super) async fn send(
         &self,
         catalog: &Arc<dyn EventSession>,
@@ -94,12 +94,12 @@ impl BatchWriter {
         sent.unwrap_or_else(|_| {
             Err(Problem::new(
                 ProblemCode::PortInvalidAnswer,
-                "the catalog did not answer for these documents",
+                "the catalog did not return a result for these documents",
             ))
         })
     }
 
-    /// Writes whatever comes. What is under way is given up when it is dropped.
+    /// Writes everything that arrives. Dropping it abandons the current requests.
     pub(super) async fn run(&self) -> Infallible {
         tokio::select! {
             biased;
@@ -123,7 +123,7 @@ impl BatchWriter {
                 Err(problem) => Some(Written::Unknown(problem.clone())),
             };
             if let Some(barred) = barred {
-                // Whoever waited may have gone.
+                // The receiver may be gone.
                 _ = reply.send(barred);
                 continue;
             }
@@ -140,7 +140,7 @@ impl BatchWriter {
         }
     }
 
-    /// Those of these entities that somebody else owns.
+    /// Returns those of these entities that another owner has.
     async fn foreign(
         &self,
         catalog: &dyn EventSession,
@@ -155,25 +155,25 @@ async fn write_documents(kind: Kind, batch: Batch<EventDocuments, Result<(), Pro
     let (documents, replies): (Vec<_>, Vec<_>) = batch.items.into_iter().unzip();
     let sent = batch.catalog.documents(&kind, &documents).await.map_err(|error| error.0);
     for reply in replies {
-        // Whoever waited may have gone.
+        // The receiver may be gone.
         _ = reply.send(sent.clone());
     }
 }
 
-/// What goes in one request, or a few.
+/// The content of one request, or a few.
 struct Batch<T, R> {
     /// The catalog as it was opened last.
     catalog: Arc<dyn EventSession>,
     items: Vec<Waiting<T, R>>,
 }
 
-/// Something to write, and where who waits for it is told what became of it.
+/// An item to write, and the sender for its result.
 type Waiting<T, R> = (T, oneshot::Sender<R>);
 
-/// Gathers what may go in one request, by group.
+/// Collects what may share a request, by group.
 struct Batches<G, T, R> {
-    /// Where an item has a key, there is but one of it in a batch: twice in one request would be written in
-    /// no certain order.
+    /// The key of an item. A batch holds only one item with the same key: the order of two in one request is
+    /// undefined.
     key: fn(&T) -> Option<EntityKey>,
     pending: Mutex<BTreeMap<G, Pending<T, R>>>,
     wake: Notify,
@@ -196,7 +196,7 @@ impl<G: Clone + Ord, T, R> Batches<G, T, R> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an item. Who drops the receiver before the item is written does not want it written any more.
+    /// Adds an item. Dropping the receiver before the item is written cancels it.
     fn add(&self, group: G, catalog: &Arc<dyn EventSession>, item: T) -> oneshot::Receiver<R> {
         let (reply, written) = oneshot::channel();
         let since = Instant::now();
@@ -241,7 +241,7 @@ impl<G: Clone + Ord, T, R> Batches<G, T, R> {
         }
     }
 
-    /// A batch of a group that has waited long enough, or that fills a request.
+    /// Takes a batch of a group that has waited long enough, or that fills a request.
     fn take(&self, full: usize, busy: &BTreeSet<G>) -> Option<(G, Batch<T, R>)> {
         let mut pending = self.pending();
         for waiting in pending.values_mut() {
@@ -267,7 +267,7 @@ impl<G: Clone + Ord, T, R> Batches<G, T, R> {
         Some((group, Batch { catalog: Arc::clone(&waiting.catalog), items: batch }))
     }
 
-    /// When a batch that only waits for time has waited long enough.
+    /// Returns when the next batch that only waits for time has waited long enough.
     fn next_due(&self, busy: &BTreeSet<G>) -> Option<Instant> {
         let pending = self.pending();
         let idle = pending.iter().filter(|(group, _)| !busy.contains(*group));

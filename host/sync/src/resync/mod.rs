@@ -1,4 +1,4 @@
-//! One resync: prepare, read and write, reconcile, remember, report.
+//! One resync: prepare, read and write, reconcile, update the ledger, report.
 
 mod prepare;
 mod read;
@@ -38,11 +38,11 @@ use crate::{
 /// Entities on their way from the mapping to the catalog.
 const CHANNEL: usize = 2_000;
 
-/// What all phases of a resync work with.
+/// What all phases of a resync use.
 struct Context {
     mapper: Arc<dyn Mapper>,
     catalog: CatalogAccess,
-    /// Entities that one request of the catalog carries.
+    /// Entities that fit into one request to the catalog.
     upsert_batch: usize,
     observer: Arc<dyn Observer>,
     options: SyncOptions,
@@ -54,7 +54,7 @@ struct Context {
 /// Runs one resync.
 ///
 /// # Errors
-/// [`SyncError`] when the run ends before any unit is planned. Everything later is in the [`Report`].
+/// [`SyncError`] if the run ends before any unit is planned. Later errors are in the [`Report`].
 #[tracing::instrument(name = "sync", level = "info", skip_all)]
 pub async fn run(
     source: Arc<dyn Source>,
@@ -72,7 +72,7 @@ pub async fn run(
     let (opened, source) = futures::join!(prepare::open(catalog, options.mode, &defaults), source.open());
     let Opened { info, session } = opened.map_err(|error| SyncError::Catalog(error.0))?;
     observer.event(&Event::Opened { notes: &info.notes });
-    // The catalog may stop this resync, but not those that share the caller's token.
+    // The catalog may stop this resync, but not others that share the caller's token.
     let options = SyncOptions { cancel: options.cancel.child_token(), ..options };
     let catalog = prepare::begin(session, started).await;
     let session = catalog.session().cloned();
@@ -104,7 +104,7 @@ pub async fn run(
     Ok(report)
 }
 
-/// Waits for the catalog to ask for the resync's end, and stops it then.
+/// Waits until the catalog asks to stop the resync, then stops it.
 async fn stopped_by_catalog(
     context: &Context,
     session: &dyn CatalogSession,
@@ -121,11 +121,11 @@ async fn end(session: Option<Arc<dyn CatalogSession>>, status: ResyncStatus) {
     if let Some(session) = session
         && let Err(error) = session.end(status).await
     {
-        tracing::warn!(%error, "the end of the resync could not be reported");
+        tracing::warn!(%error, "cannot report the end of the resync");
     }
 }
 
-/// The second value is false when the catalog missed a step that it cannot do without.
+/// The second value is false if the catalog missed a required step.
 async fn resync(
     context: &Context,
     info: CatalogInfo,
@@ -140,7 +140,7 @@ async fn resync(
     Ok(milestones.report_during(session.as_deref(), work).await)
 }
 
-/// Reads and writes, reconciles, remembers, and reports.
+/// Reads and writes, reconciles, updates the ledger, and reports.
 async fn phases(context: &Context, mut prepared: Prepared, progress: Arc<ProgressTracker>) -> Report {
     let cancel = &context.options.cancel;
     let kinds = prepared.config.resources.iter().map(|resource| resource.kind.clone());

@@ -1,4 +1,4 @@
-//! The first phase: what is to be read, and what is known before.
+//! The first phase: determines what to read, and what is known before.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -29,7 +29,7 @@ use crate::{
     written::Owned,
 };
 
-// What is said of accounts.
+// The text about unreadable accounts.
 const UNREADABLE: &str = "account cannot be read";
 /// Blueprints whose relations are read at once.
 const RELATIONS: usize = 8;
@@ -40,7 +40,7 @@ pub(super) enum OpenCatalog {
     Resync(Box<dyn ResyncStart>),
 }
 
-/// Opens the catalog as the mode asks.
+/// Opens the catalog for the mode.
 pub(super) async fn open(
     catalog: Arc<dyn Catalog>,
     mode: Mode,
@@ -58,14 +58,14 @@ pub(super) async fn open(
     }
 }
 
-/// Reports that a resync begins; a plan just goes on.
+/// Reports that a resync starts; a plan reports nothing.
 pub(super) async fn begin(catalog: OpenCatalog, started: SystemTime) -> CatalogAccess {
     match catalog {
         OpenCatalog::Plan(view) => CatalogAccess::Read(view),
         OpenCatalog::Resync(start) => {
             let BegunResync { session, reported } = start.begin(started).await;
             if let Err(error) = reported {
-                tracing::warn!(%error, "the start of the resync could not be reported");
+                tracing::warn!(%error, "cannot report the start of the resync");
             }
             CatalogAccess::Write(session)
         }
@@ -80,7 +80,7 @@ pub(super) struct PrepareInput {
     pub(super) snapshot: Arc<dyn MapperSnapshot>,
 }
 
-/// What the other phases work on.
+/// The input of the other phases.
 pub(super) struct Prepared {
     pub(super) identity: String,
     pub(super) config: AppConfig,
@@ -91,12 +91,12 @@ pub(super) struct Prepared {
     pub(super) resources: Vec<ResolvedResource>,
     pub(super) snapshot: Arc<dyn MapperSnapshot>,
     pub(super) reader: Arc<dyn ResourceReader>,
-    /// What the catalog held when the resync began.
+    /// What the catalog held when the resync started.
     pub(super) owned: Arc<Owned>,
     pub(super) ledger: Option<Arc<LedgerView>>,
-    /// What deletion depends on beside the units.
+    /// What deletion depends on, except the units.
     pub(super) facts: Facts,
-    /// In which order entities are sent.
+    /// The order of sending entities.
     pub(super) order: Order,
     /// The units to read.
     pub(super) units: Arc<[Arc<Unit>]>,
@@ -106,7 +106,7 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// How entities are written.
+    /// Returns how to write entities.
     pub(super) fn upsert_options(&self) -> UpsertOptions {
         UpsertOptions {
             merge: self.config.enable_merge_entity,
@@ -115,18 +115,23 @@ impl Prepared {
     }
 }
 
-/// Plans the units, and finds out what is known before they are read.
+/// Plans the units, and determines what is known before they are read.
 ///
 /// # Errors
-/// [`SyncError`] when there is nothing to read, or nothing can be read.
+/// [`SyncError`] if there is nothing to read, or nothing can be read.
 pub(super) async fn prepare(context: &Context, input: PrepareInput) -> Result<Prepared, SyncError> {
     let PrepareInput { info, source, snapshot } = input;
     let CatalogInfo { identity, config, processing, examples, .. } = info;
     let refused = snapshot.refused();
     if config.resources.is_empty() {
         return Err(SyncError::Config(
-            Problem::new(ProblemCode::MappingInvalid, "the integration's mapping in Port has no `resources`, so there is nothing to read").remedy(
-                "add resources to the mapping of this data source in Port, or let Berth create the default one with OCEAN__INITIALIZE_PORT_RESOURCES=true",
+            Problem::new(
+                ProblemCode::MappingInvalid,
+                "the integration's mapping in Port has no `resources`, so there is nothing to read",
+            )
+            .remedy(
+                "add resources to the mapping of this data source in Port, or let Berth create the default \
+                 one with OCEAN__INITIALIZE_PORT_RESOURCES=true",
             ),
         ));
     }
@@ -134,13 +139,13 @@ pub(super) async fn prepare(context: &Context, input: PrepareInput) -> Result<Pr
     note_accounts(context, &accounts);
     let (resources, mut notes) = resolve(&config, &snapshot.kinds(), &refused);
     let ledger = open_ledger(context, &identity, &mut notes).await;
-    // A catalog that maps by itself changes what it holds. The ledger's session is left without an
-    // end, so that nothing which was known before counts later.
+    // A catalog that maps by itself changes what it holds. The ledger's session stays open, so that later
+    // nothing from before counts as known.
     let ledger = ledger.filter(|_| processing != Processing::Documents);
     let owned = async {
         match processing {
             Processing::Entities | Processing::EntitiesAndDocuments => owned(context).await,
-            // What is in the catalog is the catalog's business then.
+            // The catalog then manages its own entities.
             Processing::Documents => Owned::Known(HashSet::new()),
         }
     };
@@ -148,7 +153,8 @@ pub(super) async fn prepare(context: &Context, input: PrepareInput) -> Result<Pr
     let mut planned = plan(&accounts, &regions.of, &resources);
     notes.extend(regions.assumed.iter().map(|account| {
         format!(
-            "account {account} denies access to the list of its regions; those that `regionPolicy.allow` names are read"
+            "account {account} denies access to the list of its regions; Berth reads those that \
+            `regionPolicy.allow` names"
         )
     }));
     planned.notes.splice(0..0, notes);
@@ -204,7 +210,7 @@ async fn open_ledger(context: &Context, identity: &str, notes: &mut Vec<String>)
     LedgerHandle::open(ledger, identity.to_owned(), context.catalog.is_plan(), notes).await
 }
 
-/// What the source will be asked for.
+/// Returns the planned reads of the source.
 fn reads(resources: &[ResolvedResource]) -> Vec<PlannedRead> {
     let reads = resources.iter().filter_map(|resource| {
         let (kind, _) = resource.mapping.as_ref().ok()?;
@@ -221,7 +227,7 @@ async fn owned(context: &Context) -> Owned {
         match page {
             Ok(page) => keys.extend(page.iter().map(|owned| key_digest(&owned.key))),
             Err(error) => {
-                tracing::warn!(%error, "what the catalog holds could not be listed; nothing will be deleted");
+                tracing::warn!(%error, "cannot list the catalog's entities; nothing will be deleted");
                 return Owned::Unknown(error.0);
             }
         }
@@ -229,8 +235,8 @@ async fn owned(context: &Context) -> Owned {
     Owned::Known(keys)
 }
 
-/// In which order entities are sent: where the catalog does not create the targets of relations, or where
-/// relations may have lost theirs.
+/// Returns the order of sending entities: needed if the catalog does not create the targets of relations, or
+/// if relations may have lost theirs.
 async fn order(context: &Context, prepared: &Prepared) -> Order {
     let ordered = !context.catalog.is_plan()
         && !prepared.config.create_missing_related_entities
@@ -242,18 +248,18 @@ async fn order(context: &Context, prepared: &Prepared) -> Order {
     }
 }
 
-/// The relations of the blueprints that are mapped to by name, as far as they can be read.
+/// Returns the relations of the blueprints that mappings name, as far as they can be read.
 async fn relations(context: &Context, resources: &[ResolvedResource]) -> Relations {
     let blueprints: BTreeSet<BlueprintId> =
         resources.iter().filter_map(|resource| resource.blueprint.clone()).collect();
-    // By value here and in `regions`: of a closure that takes a reference, the compiler cannot tell
-    // that the whole resync may move to another thread, as `tokio::spawn` asks.
+    // By value here and in `regions`: with a closure that takes a reference, the compiler cannot prove that
+    // the whole resync is `Send`, which `tokio::spawn` requires.
     stream::iter(blueprints)
         .map(|blueprint| async move {
             match context.catalog.view().relations(&blueprint).await {
                 Ok(relations) => Some((blueprint, relations?)),
                 Err(error) => {
-                    tracing::warn!(%blueprint, %error, "the relations of a blueprint could not be read");
+                    tracing::warn!(%blueprint, %error, "cannot read the relations of a blueprint");
                     None
                 }
             }
@@ -268,7 +274,7 @@ async fn relations(context: &Context, resources: &[ResolvedResource]) -> Relatio
 #[derive(Default)]
 struct AccountRegions {
     of: BTreeMap<AccountId, Result<Vec<Region>, Problem>>,
-    /// The accounts whose regions are those that the mapping names, for want of a list.
+    /// The accounts whose regions are those that the mapping names, because they have no list.
     assumed: BTreeSet<AccountId>,
 }
 
@@ -289,7 +295,7 @@ async fn regions(
             let span = tracing::info_span!("regions", account = %account.id);
             let regions = source.regions(&account, hints).instrument(span).await;
             if let Err(problem) = &regions {
-                tracing::warn!(account = %account.id, %problem, "regions cannot be listed");
+                tracing::warn!(account = %account.id, %problem, "cannot list regions");
             }
             (account.id.clone(), regions)
         })
@@ -304,7 +310,7 @@ async fn regions(
         .await
 }
 
-/// What deletion depends on beside the units.
+/// Returns what deletion depends on, except the units.
 fn facts(
     context: &Context,
     accounts: &[AccountAccess],
@@ -313,7 +319,7 @@ fn facts(
     ledger: Option<&LedgerView>,
 ) -> Facts {
     let scope = |account: &Account| {
-        // What is only assumed says nothing about the regions that are not among them.
+        // Assumed regions say nothing about the other regions.
         let listed = regions.of.get(&account.id).filter(|_| !regions.assumed.contains(&account.id));
         let enabled = listed.and_then(|listed| listed.as_ref().ok());
         AccountScope {

@@ -1,4 +1,4 @@
-//! The phase that reads and maps all units, under the limits of the options and of each selector.
+//! The phase that reads and maps all units, within the limits of the options and of each selector.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,9 +24,9 @@ use crate::{
     version::Versions,
 };
 
-/// Failures of single resources that a report lists; the rest is only counted.
+/// The most failed resources in a report; further ones are only counted.
 const LISTED_FAILURES: usize = 100;
-// What is said of problems.
+// The texts about problems.
 const SKIPPED: &str = "unit skipped";
 const FAILED: &str = "unit failed";
 
@@ -35,13 +35,13 @@ pub(super) struct ReadInput<'a> {
     pub(super) prepared: &'a Prepared,
     pub(super) progress: &'a Arc<ProgressTracker>,
     pub(super) documents: &'a Arc<Documents>,
-    /// Takes mapped entities.
+    /// Receives mapped entities.
     pub(super) entities: mpsc::Sender<PendingEntity>,
 }
 
-/// What reading gave.
+/// The result of reading.
 pub(super) struct ReadOutput {
-    /// Of each unit, in their order.
+    /// The reports of the units, in their order.
     pub(super) reports: Vec<UnitReport>,
     pub(super) item_failures: Vec<(UnitId, String, Problem)>,
     pub(super) misconfigured: Misconfigured,
@@ -70,7 +70,7 @@ pub(super) async fn read(context: &Context, input: ReadInput<'_>) -> ReadOutput 
         let joined = tokio::select! {
             biased;
             () = cancel.cancelled(), if !stopped && !running.is_empty() => {
-                // One that has ended meanwhile counts as it ended.
+                // A unit that has ended meanwhile keeps its outcome.
                 stopped = true;
                 running.abort_all();
                 continue;
@@ -84,15 +84,15 @@ pub(super) async fn read(context: &Context, input: ReadInput<'_>) -> ReadOutput 
                 outcomes.add(read);
             }
             Some(Err(error)) if error.is_cancelled() => {}
-            // A panic in a unit's task is a defect, but still concerns that unit only; it has no
-            // report and counts as failed below.
-            Some(Err(error)) => tracing::error!(%error, "a unit's task ended abnormally"),
+            // A panic in a unit's task is a bug, but affects only that unit; it has no report and counts as
+            // failed below.
+            Some(Err(error)) => tracing::error!(%error, "a unit's task panicked"),
         }
     }
     outcomes.finish(cancel.is_cancelled())
 }
 
-/// Makes a task of a unit.
+/// Creates the task of a unit.
 fn begin(
     context: &Context,
     input: &ReadInput<'_>,
@@ -128,16 +128,16 @@ fn span(unit: &UnitId) -> Span {
     )
 }
 
-/// Decides how each unit ended, once, and announces it then.
+/// Decides how each unit ended, once, and reports it then.
 struct Outcomes<'a> {
     context: &'a Context,
     progress: &'a ProgressTracker,
     documents: &'a Documents,
     units: &'a [Arc<Unit>],
     reports: PerUnit<Option<UnitReport>>,
-    /// Units that were read, whose documents may still get lost.
+    /// Units that were read, but whose documents may still get lost.
     undecided: BTreeMap<EntryIndex, Vec<(UnitIndex, UnitReport)>>,
-    /// Entries none of whose documents are on their way any more.
+    /// Resource mappings with no more documents on their way.
     over: BTreeSet<EntryIndex>,
     item_failures: Vec<(UnitId, String, Problem)>,
     misconfigured: Misconfigured,
@@ -159,7 +159,7 @@ impl<'a> Outcomes<'a> {
         }
     }
 
-    /// A unit was read.
+    /// Adds a unit that was read.
     fn add(&mut self, read: UnitRead) {
         let UnitRead { index, last_of_entry, report, failures, misconfigured } = read;
         self.misconfigured.merge(misconfigured);
@@ -184,7 +184,7 @@ impl<'a> Outcomes<'a> {
     }
 
     fn decide(&mut self, index: UnitIndex, mut report: UnitReport) {
-        // Which documents were in a write that failed is not known: all of the entry's may.
+        // It is unknown which documents were in a failed write: it may be all of the resource mapping's.
         if report.state.is_complete()
             && let Some(problem) = self.documents.lost(EntryIndex::of(&report.unit))
         {
@@ -218,7 +218,7 @@ impl<'a> Outcomes<'a> {
         }
     }
 
-    /// All units have ended; those without a report were stopped, or ended abnormally.
+    /// Ends all units; those without a report were stopped, or panicked.
     fn finish(mut self, stopped: bool) -> ReadOutput {
         for (index, report) in std::mem::take(&mut self.undecided).into_values().flatten() {
             self.decide(index, report);
@@ -229,8 +229,8 @@ impl<'a> Outcomes<'a> {
                 Problem::new(ProblemCode::ResyncStopped, "not read: the resync was stopped")
                     .remedy("the next resync reads it")
             } else {
-                Problem::new(ProblemCode::Internal, "the unit's task ended abnormally")
-                    .remedy("nothing of it is deleted; report this, with the log")
+                Problem::new(ProblemCode::Internal, "the unit's task panicked")
+                    .remedy("nothing of it is deleted; report this bug, with the log")
             }),
             counts: UnitCounts::default(),
             unread: Vec::new(),

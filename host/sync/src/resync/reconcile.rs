@@ -1,4 +1,4 @@
-//! The phase that makes the catalog hold no more than there is.
+//! The phase that deletes what is gone.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -19,13 +19,13 @@ use crate::{
 /// What was read and written.
 pub(super) struct ReconcileInput<'a> {
     pub(super) prepared: &'a Prepared,
-    /// All units, those that were settled without being read at the end.
+    /// All units; those that were settled without being read come last.
     pub(super) units: &'a [UnitReport],
     pub(super) written: &'a WriteSummary,
     pub(super) progress: &'a ProgressTracker,
 }
 
-/// All units of the resync, with what became of their entities.
+/// Returns all units of the resync, with the results of their entities.
 pub(super) fn units(
     settled: &[(UnitId, UnitState)],
     mut read: Vec<UnitReport>,
@@ -44,7 +44,7 @@ pub(super) fn units(
     read
 }
 
-/// How many entities were mapped, by entry of `resources[]`.
+/// Returns how many entities were mapped, by resource mapping.
 pub(super) fn mapped(units: &[UnitReport]) -> BTreeMap<EntryIndex, u64> {
     let mut mapped = BTreeMap::new();
     for report in units {

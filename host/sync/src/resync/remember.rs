@@ -1,4 +1,4 @@
-//! Brings the ledger up to date, after everything else.
+//! Updates the ledger, after everything else.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -21,10 +21,10 @@ pub(super) struct RememberInput<'a, 'p> {
     pub(super) written: &'a WriteSummary,
 }
 
-/// Brings the ledger up to date, where there is one that records.
+/// Updates the ledger, if there is one that records.
 ///
 /// # Errors
-/// A [`Problem`] when it could not be.
+/// A [`Problem`] if it could not be updated.
 pub(super) async fn remember(
     context: &Context,
     input: RememberInput<'_, '_>,
@@ -47,21 +47,21 @@ impl RememberInput<'_, '_> {
         let Self { policy, deletion, written, prepared } = self;
         let stopped = context.options.cancel.is_cancelled();
         let mut gone: HashSet<u128> = HashSet::new();
-        // Where the catalog does not create targets itself, others may relate to what was deleted.
-        // It then counts as vanished in the next resync, so that they are looked at.
+        // If the catalog does not create targets itself, other entities may relate to a deleted one. It then
+        // counts as vanished in the next resync, so that they are compared.
         if prepared.config.create_missing_related_entities {
             gone.extend(deletion.deleted.iter().map(|gone| key_digest(&gone.entity)));
         }
-        // Whatever related to these was looked at in this resync, if everything was.
+        // Everything that related to these was compared in this resync, if everything was.
         if !stopped && policy.is_complete() {
             gone.extend(ledger.vanished().iter().filter(|key| !written.seen.contains_key(key)));
         }
         let mut entries: Vec<_> = gone.into_iter().map(|key| (key, None)).collect();
-        // Live events wrote these since, whatever the resync saw of them.
+        // Live events wrote these meanwhile, so the resync's view of them is outdated.
         let touched: HashSet<u128> = context.options.journal.touched().into_iter().collect();
         entries.extend(touched.iter().filter_map(|key| {
             let known = ledger.look_up(*key).map(|known| LedgerEntry { content: None, ..known });
-            // Of one that is new to this resync all is forgotten, so that it is looked at.
+            // An entity that is new to this resync is forgotten, so that it is compared.
             (known.is_some() || written.seen.contains_key(key)).then_some((*key, known))
         }));
         writer.record(entries).await?;
@@ -74,13 +74,13 @@ impl RememberInput<'_, '_> {
             _ => None,
         });
         let kept: BTreeSet<&RemovedScope> = kept.collect();
-        // Where nothing was decided, nothing is known about the scopes either.
+        // If nothing was decided, nothing is known about the scopes either.
         let missing =
             if deletion.stopped.is_some() { ledger.missing_scopes() } else { policy.missing_after(kept) };
         writer.end(missing).await
     }
 
-    /// The producers of the entities of which they were not certain before all units had ended.
+    /// Returns the producers of the entities whose producers were not certain before all units had ended.
     fn producers_after(&self, ledger: &LedgerView, touched: &HashSet<u128>) -> Vec<(u128, Producers)> {
         let Self { policy, written, prepared, .. } = self;
         let Prepared { units, resources, .. } = prepared;

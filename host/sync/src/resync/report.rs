@@ -1,4 +1,4 @@
-//! The last phase: what the caller learns.
+//! The last phase: creates the report for the caller.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use berth_core::{Problem, UnitId};
 use super::{Context, prepare::Prepared};
 use crate::{Deletion, Misconfiguration, Outcome, Report, UnitReport, written::WriteSummary};
 
-/// What the other phases gave.
+/// The results of the other phases.
 pub(super) struct ReportInput {
-    /// Why the catalog wanted no more, if so.
+    /// Why the catalog stopped the resync, if so.
     pub(super) superseded: Option<Problem>,
     pub(super) units: Vec<UnitReport>,
     pub(super) item_failures: Vec<(UnitId, String, Problem)>,
@@ -20,7 +20,7 @@ pub(super) struct ReportInput {
     pub(super) remembered: Result<(), Problem>,
 }
 
-/// Puts the report together. Its duration and outcome follow.
+/// Creates the report, without its duration and outcome.
 pub(super) fn report(context: &Context, prepared: Prepared, input: ReportInput) -> Report {
     let Prepared { identity, processing, accounts, refused, mut notes, .. } = prepared;
     let ReportInput { superseded, units, item_failures, misconfigurations, written, deletion, remembered } =
@@ -32,12 +32,14 @@ pub(super) fn report(context: &Context, prepared: Prepared, input: ReportInput) 
     }
     for (entry, count) in &written.not_found {
         notes.push(format!(
-            "resources[{entry}]: the catalog found nothing by the search query of {count} entities, so that nothing was written for them"
+            "resources[{entry}]: the catalog found nothing for the search query of {count} entities, so \
+            nothing was written for them"
         ));
     }
     if let (count @ 1.., Some(example)) = &written.duplicates {
         notes.push(format!(
-            "{count} entities were mapped more than once (as {example}): the identifier is not unique over accounts, regions or resources, and the last one wins"
+            "{count} entities were mapped more than once (such as {example}): the identifier is not unique \
+            over accounts, regions or resources, and the last one wins"
         ));
     }
     let accounts = accounts.into_iter();

@@ -1,4 +1,4 @@
-//! The phase that writes, beside the one that reads.
+//! The phase that writes, in parallel with the one that reads.
 
 use std::sync::Arc;
 
@@ -10,18 +10,18 @@ use crate::{
     written::WriteSummary,
 };
 
-/// What is written, and how.
+/// What to write, and how.
 pub(super) struct WriteInput<'a> {
     pub(super) prepared: &'a Prepared,
     pub(super) order: Order,
     pub(super) progress: &'a Arc<ProgressTracker>,
-    /// Where mapped entities come from.
+    /// The source of mapped entities.
     pub(super) entities: mpsc::Receiver<PendingEntity>,
-    /// Where what the catalog confirms is recorded.
+    /// Receives records of what the catalog confirms.
     pub(super) records: Option<mpsc::Sender<Entry>>,
 }
 
-/// Writes until nothing more comes.
+/// Writes until the channel closes.
 pub(super) async fn write(context: &Context, input: WriteInput<'_>) -> WriteSummary {
     let WriteInput { prepared, order, progress, entities, records } = input;
     let writer = Writer {

@@ -1,6 +1,6 @@
-//! Which members of a document's `Properties` a JQ expression may use.
+//! Determines which members of a document's `Properties` a JQ expression may use.
 //!
-//! Reads the expression's tokens, not its meaning: what cannot be told counts as used.
+//! Reads only the expression's tokens: if in doubt, a member counts as used.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ pub(super) enum Uses<'a> {
 }
 
 impl Uses<'_> {
-    /// Whether the expression may use it.
+    /// Returns whether the expression may use it.
     pub(super) fn is_used_by(&self, expression: &str) -> bool {
         let tokens = Tokens::of(expression);
         tokens.uses_whole_document() || self.is_among(&tokens.0)
@@ -44,7 +44,7 @@ impl Uses<'_> {
 enum Token {
     /// `.name`, `."name"`, `.["name"]`, `["name"]`.
     Field(String),
-    /// `.` alone.
+    /// A single `.`.
     Dot,
     /// `..`
     Descent,
@@ -53,9 +53,9 @@ enum Token {
     /// A word: a keyword or a function.
     Word(String),
     Pipe,
-    /// `(`, `[`, `{`
+    /// An opening `(`, `[` or `{`.
     Open,
-    /// `)`, `]`, `}`
+    /// A closing `)`, `]` or `}`.
     Close,
     /// `;`
     Semicolon,
@@ -71,7 +71,7 @@ impl Token {
     }
 }
 
-/// Words that do not look at their input.
+/// Words that do not use their input.
 const NEUTRAL: [&str; 22] = [
     "true", "false", "null", "if", "then", "elif", "else", "end", "not", "empty", "error", "and", "or", "as",
     "try", "catch", "select", "first", "last", "now", "reduce", "foreach",
@@ -87,16 +87,18 @@ impl Tokens {
         Self(tokens)
     }
 
-    /// Whether the whole document may be looked at: a `.` that stands for it, or a function of it.
+    /// Returns whether the expression may use the whole document: by a `.` that stands for it, or by a
+    /// function of it.
     fn uses_whole_document(&self) -> bool {
         let tokens = &self.0;
         let word = |name: &str| tokens.iter().any(|token| matches!(token, Token::Word(word) if word == name));
         if word("def") || word("getpath") || word("input") || word("inputs") {
             return true;
         }
-        // A binding keeps the document as the input of what follows.
+        // After a binding, the input is still the document.
         let rebinds = word("as");
-        // For each bracket or condition, whether a pipe has changed the input; and before it opened.
+        // For each bracket or condition, whether a pipe has changed the input; and whether it had before the
+        // bracket.
         let mut changed = vec![false];
         for (at, token) in tokens.iter().enumerate() {
             let is_changed = changed.last().is_some_and(|changed| *changed) && !rebinds;
@@ -106,7 +108,7 @@ impl Tokens {
                     "if" => changed.push(is_changed),
                     "then" | "elif" | "else" => begin_again(&mut changed),
                     "end" if changed.len() > 1 => _ = changed.pop(),
-                    // A key of an object, or a format, is no function.
+                    // A key of an object, or a format, is not a function.
                     name if !is_changed && !NEUTRAL.contains(&name) && !is_key(tokens, at) => return true,
                     _ => {}
                 },
@@ -125,7 +127,7 @@ impl Tokens {
     }
 }
 
-/// The next part of what is open has the input that it began with.
+/// Resets the input at the next part of an open bracket.
 fn begin_again(changed: &mut [bool]) {
     if let [.., before, now] = changed {
         *now = *before;
@@ -134,7 +136,7 @@ fn begin_again(changed: &mut [bool]) {
     }
 }
 
-/// Whether a word is the key of an object: `name:`.
+/// Returns whether a word is the key of an object: `name:`.
 fn is_key(tokens: &[Token], at: usize) -> bool {
     tokens.get(at + 1) == Some(&Token::Text(":".into()))
 }
@@ -150,7 +152,7 @@ fn take_word<'a>(rest: &mut &'a str) -> &'a str {
     word
 }
 
-/// Reads tokens; with `interpolated` up to the bracket that ends an interpolation.
+/// Reads tokens; with `interpolated`, up to the bracket that ends an interpolation.
 fn scan(rest: &mut &str, tokens: &mut Vec<Token>, interpolated: bool) {
     let mut depth = 0_usize;
     while let Some(c) = rest.chars().next() {
@@ -182,7 +184,7 @@ fn scan(rest: &mut &str, tokens: &mut Vec<Token>, interpolated: bool) {
             '.' if after.trim_start().starts_with('[') => {
                 *rest = after.trim_start();
                 if !index(rest, tokens) {
-                    // `.[0]`, `.[]`: of whatever it stands on.
+                    // `.[0]`, `.[]`: apply to any preceding value.
                     tokens.push(Token::Dot);
                 }
             }
@@ -221,7 +223,7 @@ fn scan(rest: &mut &str, tokens: &mut Vec<Token>, interpolated: bool) {
             }
             '?' => {
                 *rest = after;
-                // `?//` is no matter here.
+                // `?//` makes no difference here.
                 tokens.push(Token::Try);
             }
             '$' | '@' => {
@@ -247,7 +249,7 @@ fn scan(rest: &mut &str, tokens: &mut Vec<Token>, interpolated: bool) {
     }
 }
 
-/// Reads `["name"]`, if that is what stands there.
+/// Reads `["name"]`, if present.
 fn index(rest: &mut &str, tokens: &mut Vec<Token>) -> bool {
     let Some(inner) = rest.strip_prefix('[').map(str::trim_start) else { return false };
     let Some(name) = inner.strip_prefix('"') else { return false };
@@ -261,7 +263,7 @@ fn index(rest: &mut &str, tokens: &mut Vec<Token>) -> bool {
     true
 }
 
-/// Reads a text from behind its first quote.
+/// Reads a text after its opening quote.
 fn text(rest: &mut &str, tokens: &mut Vec<Token>) {
     let mut plain = String::new();
     let mut is_plain = true;

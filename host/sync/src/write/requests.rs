@@ -1,4 +1,4 @@
-//! The requests of the writing side: comparisons with what the catalog holds, and upserts.
+//! The requests of the writing side: comparisons with the catalog, and upserts.
 
 use std::collections::HashMap;
 
@@ -25,9 +25,12 @@ impl Writer {
         let held: HashMap<String, Entity> = match current {
             Ok(held) => held.into_iter().map(|entity| (entity.key.identifier.clone(), entity)).collect(),
             Err(error) => {
-                // Sending too much is safe, sending too little is not. Whose an entity is shows again
-                // before it is sent.
-                tracing::warn!(%blueprint, %error, "could not compare with the catalog; sending all of the batch");
+                // Sending too much is safe, sending too little is not. The owner is checked again before
+                // sending.
+                tracing::warn!(
+                    %blueprint, %error,
+                    "could not compare with the catalog; sending all of the batch"
+                );
                 let unknown = |mut mapped: PendingEntity| {
                     mapped.state.unowned = true;
                     (mapped, Ok(Change::Update { fields: Vec::new() }))
@@ -48,7 +51,7 @@ impl Writer {
         }
     }
 
-    /// Finds out who owns what a plan would create.
+    /// Finds the owners of what a plan would create.
     async fn owners(
         &self,
         results: Vec<(PendingEntity, Result<Change, Problem>)>,
@@ -76,7 +79,7 @@ impl Writer {
             .collect()
     }
 
-    /// Which of these entities somebody else owns, and whether those may be taken over.
+    /// Returns which of these entities another owner has, and whether those may be taken over.
     async fn foreign<'m>(
         &self,
         created: impl Iterator<Item = &'m PendingEntity>,
@@ -88,14 +91,14 @@ impl Writer {
         let found = self.catalog.view().foreign(&keys, &self.adoption).await.map_err(|error| {
             Problem::new(
                 ProblemCode::PortForeignOwner,
-                format!("not written, because its owner is not known: {}", error.0.message),
+                format!("not written, because its owner is unknown: {}", error.0.message),
             )
         })?;
         Ok(found.into_iter().map(|entity| (entity.key.identifier, entity.adoptable)).collect())
     }
 
     pub(super) async fn upsert(&self, blueprint: BlueprintId, mut batch: Batch) -> Step {
-        // The same entity twice in one request would be written in no certain order: the later wins.
+        // The order of two equal entities in one request is undefined: the later one wins.
         let mut latest = HashMap::new();
         for (index, mapped) in batch.iter().enumerate() {
             latest.insert(mapped.entity.key.identifier.clone(), index);
@@ -142,9 +145,9 @@ impl Writer {
         Step::Upserted(blueprint, batch, report.outcomes, unsent)
     }
 
-    /// Sends entities; those of which fields are left out are merged into what the catalog has.
+    /// Sends entities; those with fields left out are merged into the catalog's entities.
     async fn send(&self, blueprint: &BlueprintId, entities: &[Entity], partial: &[bool]) -> UpsertReport {
-        // A plan has come to the end of its way before.
+        // A plan never gets here.
         let Some(session) = self.catalog.session() else { return UpsertReport::default() };
         if self.options.merge || !partial.contains(&true) {
             return session.upsert(blueprint, entities, self.options).await;
@@ -169,7 +172,7 @@ impl Writer {
         UpsertReport { outcomes: outcomes.collect() }
     }
 
-    /// Leaves out of a batch what somebody else owns.
+    /// Removes from a batch what another owner has.
     async fn own(&self, batch: Batch, unsent: &mut Unsent) -> Batch {
         let asks = |mapped: &&PendingEntity| {
             (mapped.state.new || mapped.state.unowned) && mapped.entity.search.is_none()

@@ -1,4 +1,4 @@
-//! Many events: what waits, what is kept at a stop, and in how many requests it is written.
+//! Many events: what waits, what is kept at a stop, and how many requests write it.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ async fn many_events_are_written_in_few_requests_and_each_is_told() {
     assert!(requests.len() <= 15 && requests.iter().all(|count| *count <= 100), "{requests:?}");
 }
 
-/// Two resources of which one entity is made.
+/// Two resources that map to one entity.
 #[tokio::test(start_paused = true)]
 async fn an_entity_is_never_twice_in_one_request() {
     let mut world = World::of(catalog(&json!({"query": "true"}), ".__ExtraContext.AccountId"));

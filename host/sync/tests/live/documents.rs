@@ -13,7 +13,7 @@ async fn a_catalog_that_maps_by_itself_gets_documents_of_events_and_nothing_else
     *catalog.processing.lock().unwrap() = Processing::Documents;
     let mut world = World::of(catalog);
     put(&world.catalog, "gone", 1);
-    // Its selector is for the catalog to judge.
+    // The catalog evaluates its selector.
     world.aws.put("one", json!({"Size": 1, "Keep": false}));
     assert_eq!(world.follow("Create", "one").await, Refreshed::Upserted);
     assert_eq!(world.follow("Delete", "gone").await, Refreshed::Deleted);
@@ -37,12 +37,12 @@ async fn a_catalog_that_maps_by_itself_is_not_told_that_things_of_others_are_gon
         let mut world = World::of(catalog);
         put(&world.catalog, "of-another", 1);
         assert_eq!(world.follow("Delete", "of-another").await, Refreshed::Unchanged);
-        // What cannot be read is not gone.
+        // A resource that cannot be read is not gone.
         world.aws.next_reads([Read::Denied]);
         assert_eq!(world.follow("Delete", "one").await, Refreshed::Denied);
         assert!(world.catalog.event_documents.lock().unwrap().is_empty());
     }
-    // The limits of resyncs hold as well.
+    // The limits of resyncs also apply.
     let catalog = catalog(&json!({"query": "true"}), ".Properties.Id");
     *catalog.processing.lock().unwrap() = Processing::Documents;
     let mut world = World::of(catalog);
@@ -64,7 +64,7 @@ async fn events_follow_the_processing_of_the_moment_and_both_where_both_are_want
         (Processing::Entities, 4, 2),
     ] {
         *world.catalog.processing.lock().unwrap() = processing;
-        // What is known of the catalog is good for a while.
+        // The cache of the catalog's state expires.
         tokio::time::sleep(LiveOptions::default().config_ttl).await;
         let written = if processing == Processing::Documents { 3 } else { size };
         world.aws.put("one", json!({"Size": written}));

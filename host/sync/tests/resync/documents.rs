@@ -1,4 +1,4 @@
-//! What becomes of resource documents: handed over, offered besides, or shown.
+//! What happens to resource documents: sent, offered in addition, or shown.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -70,7 +70,7 @@ async fn to_a_catalog_that_maps_by_itself_nothing_incomplete_looks_complete() {
     }
 }
 
-/// How each unit ended, as it was announced.
+/// How each unit ended, as reported.
 #[derive(Default)]
 struct Announced(Mutex<BTreeMap<String, bool>>);
 
@@ -130,7 +130,7 @@ async fn a_resync_that_another_has_replaced_stops_and_is_no_failure() {
     let report = synced(&World::new(), &catalog).await;
     assert_eq!(report.outcome, Outcome::Aborted);
     assert!(report.notes.iter().any(|note| note.contains("a newer one")), "{:?}", report.notes);
-    // What was stopped is not told as complete.
+    // A stopped unit is not reported as complete.
     assert!(result_of(&catalog, 1).failed > 0);
     assert_eq!(*catalog.states.lock().unwrap(), ["running", "Aborted"]);
 }
@@ -184,7 +184,7 @@ async fn a_few_documents_of_each_kind_are_shown() {
             ..FakeCatalog::default()
         });
         let mut world = World::new();
-        // A page that does not map gives no examples, and takes none away.
+        // A page that does not map gives no examples, and uses up none.
         world.things(A, "eu-west-1").insert(0, json!("trap"));
         synced(&world, &catalog).await;
         let shown = std::mem::take(&mut *catalog.shown.lock().unwrap());
@@ -201,8 +201,8 @@ async fn a_few_documents_of_each_kind_are_shown() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Whenever a resync is stopped, and however it went until then: an entry is told as whole only if
-    /// all its documents were handed over, and report and state say the same.
+    /// Whenever a resync is stopped, and however it went until then: a resource mapping is reported as
+    /// complete only if all its documents were sent, and report and state agree.
     #[test]
     fn a_stopped_resync_never_tells_an_entry_as_whole_that_is_not(
         delays in prop::collection::vec(0_u64..60, 1..9),

@@ -1,4 +1,4 @@
-//! Plugins that are exchanged while a resync runs.
+//! Plugins that are reloaded while a resync runs.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{World, kinds, map};
 
-/// The plugin of the other tests in a version, which its entities tell, and its plan as well.
+/// The plugin of the other tests in a version, which its entities and its plan name.
 #[derive(Clone, Copy)]
 struct Version {
     number: u32,
@@ -38,8 +38,8 @@ impl Version {
     }
 }
 
-/// A resync, one unit after the other, in which a version takes another's place when the first thing of the
-/// first unit was read. Gives the version that each unit was read by, as its plan says.
+/// Runs a resync, one unit after the other, in which a version replaces another when the first thing of the
+/// first unit was read. Returns the version that each unit was read with, from its plan.
 async fn exchanged(next: Version) -> (Report, Arc<FakeCatalog>, Vec<Option<u32>>) {
     let first = Version { number: 1, scope: "regional", maps_things: true };
     let plugins = Arc::new(ExchangedMapper::new(first.mapper()));
@@ -73,7 +73,7 @@ async fn exchanged(next: Version) -> (Report, Arc<FakeCatalog>, Vec<Option<u32>>
     (report, catalog, plans)
 }
 
-/// How many things were mapped by each version.
+/// Returns how many things each version mapped.
 fn mapped(catalog: &FakeCatalog) -> BTreeMap<String, usize> {
     let mut mapped = BTreeMap::new();
     for entity in catalog.entities.lock().unwrap().values() {
@@ -90,7 +90,7 @@ async fn a_unit_ends_with_the_version_that_it_began_with_and_the_next_takes_the_
     let next = Version { number: 2, scope: "regional", maps_things: true };
     let (report, catalog, plans) = exchanged(next).await;
     assert!(report.units.iter().all(|unit| unit.state.is_complete()), "{:?}", report.units);
-    assert_eq!(plans, [Some(1), Some(2), Some(2), Some(2)], "the plan is of the version that maps");
+    assert_eq!(plans, [Some(1), Some(2), Some(2), Some(2)], "the plan belongs to the version that maps");
     let expected = [("mapped by 1".to_owned(), 2), ("mapped by 2".to_owned(), 6)];
     assert_eq!(mapped(&catalog), BTreeMap::from(expected));
 }

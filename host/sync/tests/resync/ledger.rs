@@ -1,4 +1,4 @@
-//! What a ledger spares, and what it never costs.
+//! What a ledger saves, and what it never costs.
 
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +21,7 @@ async fn apply(world: &World, catalog: &Arc<FakeCatalog>, ledger: &FakeLedger) -
     resync(world, catalog, ledger, Mode::Apply).await
 }
 
-/// Searches, and entities that were sent.
+/// Returns the number of searches, and of sent entities.
 fn asked(catalog: &FakeCatalog) -> (usize, usize) {
     (*catalog.searches.lock().unwrap(), catalog.upserts.lock().unwrap().iter().sum())
 }
@@ -30,7 +30,7 @@ fn start() -> (World, Arc<FakeCatalog>, FakeLedger) {
     (World::new(), Arc::new(FakeCatalog::default()), FakeLedger::default())
 }
 
-/// Changes what the catalog holds behind Berth's back.
+/// Edits the catalog without Berth's knowledge.
 fn edit(catalog: &FakeCatalog, key: &str, change: impl Fn(&mut berth_core::Entity)) {
     let mut entities = catalog.entities.lock().unwrap();
     change(entities.iter_mut().find(|(held, _)| held.to_string() == key).unwrap().1);
@@ -48,7 +48,7 @@ async fn what_is_known_and_unchanged_costs_no_request() {
     synced(&world, &catalog).await;
     assert!(asked(&catalog).0 > 0, "without a ledger the catalog is asked");
 
-    // What changed is sent at once; what is gone is deleted and forgotten.
+    // Changes are sent at once; gone entities are deleted and forgotten.
     let changed =
         json!({"blueprint": "thing", "identifier": format!("{A}-eu-west-1-one"), "title": "changed"});
     *world.things(A, "eu-west-1") = vec![changed];
@@ -76,7 +76,7 @@ async fn what_somebody_deleted_comes_back_with_its_relations() {
     let (world, catalog, ledger) = start();
     apply(&world, &catalog, &ledger).await;
     let before = catalog.entities.lock().unwrap().clone();
-    // The catalog takes a deleted entity out of what relates to it.
+    // The catalog removes a deleted entity from the relations of others.
     catalog.entities.lock().unwrap().retain(|key, _| key.to_string() != format!("account/{A}"));
     for region in ["eu-west-1", "us-east-1"] {
         for name in ["one", "two"] {
@@ -90,7 +90,7 @@ async fn what_somebody_deleted_comes_back_with_its_relations() {
     apply(&world, &catalog, &ledger).await;
     assert_eq!(asked(&catalog), (0, 0));
 
-    // What is gone on both sides is forgotten, so that nothing is looked at for it for ever.
+    // An entity that is gone on both sides is forgotten, so that it is not looked up forever.
     let mut world = world;
     world.things(B, "eu-west-1").clear();
     catalog.entities.lock().unwrap().retain(|key, _| !key.identifier.starts_with(&format!("{B}-eu-west-1")));
@@ -120,7 +120,7 @@ async fn a_killed_run_loses_and_repeats_nothing() {
     apply(&world, &catalog, &ledger).await;
     let before = catalog.entities.lock().unwrap().clone();
 
-    // The catalog takes a change in, and the process is killed before it learns of that.
+    // The catalog applies a change, and the process is killed before it learns that.
     let stalls_at = "111111111111-eu-west-1-one";
     let mut changed = world.clone();
     let entity = json!({"blueprint": "thing", "identifier": stalls_at, "title": "for a moment"});
@@ -135,7 +135,7 @@ async fn a_killed_run_loses_and_repeats_nothing() {
     let held = stalls.entities.lock().unwrap().clone();
     assert_ne!(held, before, "the change arrived");
 
-    // Then AWS is as it was before. What is known says so, too, but the catalog does not.
+    // Then AWS is as before. The ledger agrees, but the catalog does not.
     let catalog = Arc::new(FakeCatalog { entities: Mutex::new(held), ..FakeCatalog::default() });
     let report = apply(&world, &catalog, &ledger).await;
     assert_eq!(report.outcome, Outcome::Done);
@@ -144,11 +144,11 @@ async fn a_killed_run_loses_and_repeats_nothing() {
     assert_eq!(asked(&catalog), (0, 0), "and all is known again");
 }
 
-/// Which things are gone after a region failed and two resources went, one of them there.
+/// Returns which things are gone after a region failed and two resources were deleted, one of them there.
 async fn gone(ledger: Option<&FakeLedger>) -> (Vec<String>, usize) {
     let (mut world, catalog, fresh) = start();
     apply(&world, &catalog, ledger.unwrap_or(&fresh)).await;
-    // Nothing at the catalog tells whose an entity is.
+    // Nothing in the catalog says whose an entity is.
     for thing in catalog.entities.lock().unwrap().values_mut() {
         thing.properties.clear();
         thing.relations.clear();
@@ -198,7 +198,7 @@ async fn what_several_units_produce_belongs_to_all_of_them_and_is_always_compare
     apply(&world, &catalog, &ledger).await;
     assert!(asked(&catalog).0 > 0);
 
-    // One of them is not read, the other has it no more: it may still be the first one's.
+    // One of them is not read, the other no longer has it: it may still be the first one's.
     edit(&catalog, "thing/shared", |thing| {
         thing.properties.clear();
         thing.relations.clear();
@@ -211,7 +211,7 @@ async fn what_several_units_produce_belongs_to_all_of_them_and_is_always_compare
     world.things(B, "eu-west-1").pop();
     let report = apply(&world, &catalog, &ledger).await;
     assert!(report.deletion.deleted.is_empty(), "{:?}", report.deletion);
-    // And so it stays when only one of them produced it for a while.
+    // It stays so if only one of them produced it for a while.
     world.things(B, "eu-west-1").push(json!("shared"));
     apply(&world, &catalog, &ledger).await;
     world.things(B, "eu-west-1").pop();
@@ -236,7 +236,7 @@ async fn what_the_catalog_refused_is_not_believed_to_be_there() {
     world.things(A, "eu-west-1")[0] = changed;
     let report = apply(&world, &Arc::new(refuses), &ledger).await;
     assert_eq!(report.refusals.len(), 1);
-    // A refusal may be an answer that was lost: what is there is looked at.
+    // An error may be a lost response: the catalog's state is compared.
     let catalog = Arc::new(FakeCatalog { entities: entities(), ..FakeCatalog::default() });
     apply(&before, &catalog, &ledger).await;
     assert_eq!(asked(&catalog), (1, 0));
@@ -256,7 +256,7 @@ async fn a_plan_reads_what_is_known_and_writes_nothing() {
     let plan = resync(&world, &catalog, &ledger, Mode::Plan).await;
     assert_eq!(format!("{ledger:?}"), before);
     assert_eq!(asked(&catalog), (1, 0), "only what changed is looked at, to tell how");
-    // A comparison does not see the icon, and yet the plan tells what a sync would send.
+    // A comparison does not cover the icon, but the plan still lists what a sync would send.
     let update = Change::Update { fields: Vec::new() };
     assert_eq!((plan.totals().counts.unchanged, &plan.changes[0].change), (9, &update));
     let report = apply(&world, &catalog, &ledger).await;
@@ -305,7 +305,7 @@ async fn what_was_known_counts_for_nothing_after_the_catalog_mapped_by_itself() 
     let itself = FakeCatalog { processing: Mutex::new(Processing::Documents), ..FakeCatalog::default() };
     let report = apply(&world, &Arc::new(itself), &ledger).await;
     assert_eq!(report.outcome, Outcome::Done);
-    // Which it did in its own way.
+    // The other writer changed it.
     let changed = format!("thing/{A}-eu-west-1-one");
     edit(&catalog, &changed, |entity| entity.title = Some(json!("mapped elsewhere")));
     apply(&world, &catalog, &ledger).await;

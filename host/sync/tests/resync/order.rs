@@ -1,4 +1,4 @@
-//! The order of upserts where the catalog does not create the targets of relations itself.
+//! The order of upserts if the catalog does not create the targets of relations itself.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -28,7 +28,7 @@ fn node(id: &str, relations: &Value) -> Value {
         "relations": relations})
 }
 
-/// A world in which things are these.
+/// A world with these things.
 fn world(nodes: Vec<Value>) -> World {
     let mut world = World::new();
     world.resources.clear();
@@ -36,7 +36,7 @@ fn world(nodes: Vec<Value>) -> World {
     world
 }
 
-/// Everything arrived, with all that it says.
+/// Checks that everything arrived, with its content.
 fn arrived(catalog: &FakeCatalog, nodes: &[Value]) {
     let held = catalog.entities.lock().unwrap();
     let held: Vec<Value> = held.values().map(|entity| serde_json::to_value(entity).unwrap()).collect();
@@ -57,7 +57,7 @@ async fn targets_are_sent_before_what_relates_to_them() {
     for account in [A, B] {
         world.resources.insert(World::at(account, "global", "X::Account"), vec![leaf(account)]);
     }
-    // A full batch of nodes is there before the leaves, which do not fill one.
+    // A full batch of nodes is sent before the leaves, which do not fill one.
     let catalog = Arc::new(catalog());
     let report = synced(&world, &catalog).await;
     assert!(report.refusals.is_empty(), "{report:?}");
@@ -69,7 +69,7 @@ async fn targets_are_sent_before_what_relates_to_them() {
 
 #[tokio::test]
 async fn a_chain_arrives_link_by_link() {
-    // The end comes last, so that every link but one is refused at first.
+    // The end comes last, so every link except one is refused at first.
     let mut nodes: Vec<Value> =
         (0..9).map(|n| node(&n.to_string(), &json!({"next": (n + 1).to_string()}))).collect();
     nodes.push(node("9", &json!({})));

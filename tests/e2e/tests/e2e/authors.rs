@@ -41,12 +41,12 @@ fn a_plugin_is_begun_tested_and_run_in_a_few_commands() {
     let there = dir.to_str().expect("a UTF-8 path");
     let new = ["new", "--kind", "Acme::Widget", "--from", "ec2:DescribeVolumes", "--dir", there];
     world.plugin(&new).exits(0).says("berth plugin test --bless");
-    world.plugin(&new).exits(2).says("is there already and not empty");
+    world.plugin(&new).exits(2).says("exists and is not empty");
 
     // Nothing is right before somebody has looked at it.
     world.plugin(&["test", there]).exits(3).says("accept it with `--bless`").says("acmeWidget");
     world.plugin(&["test", there, "--bless"]).exits(0).says("1 passed, 0 failed");
-    world.plugin(&["check", there]).exits(0).says("a host takes it").says("ec2:DescribeVolumes");
+    world.plugin(&["check", there]).exits(0).says("Berth accepts the plugin").says("ec2:DescribeVolumes");
 
     // A page with nothing on it is an answer as well.
     fs::write(dir.join("fixtures/empty.json"), r#"{"Volumes": []}"#).expect("a fixture");

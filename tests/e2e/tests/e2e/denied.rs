@@ -26,7 +26,7 @@ fn denied_tags_are_not_emptied_and_are_told_once_for_all_accounts() {
     world.delete_bucket(&account, arn.trim_start_matches("arn:aws:s3:::"));
     let run = world.sync();
     // Everything is listed, so what is gone is deleted; what the tags were stays.
-    run.exits(3).says("`s3:GetBucketTagging` is denied: what it tells stays as it is in Port");
+    run.exits(3).says("`s3:GetBucketTagging` is denied: its values stay unchanged in Port");
     run.says("allow `s3:GetBucketTagging`");
     let after = world.port().entities();
     let mut expected = before.clone();

@@ -22,10 +22,10 @@ fn a_resync_is_the_same_with_plugins_in_processes_of_their_own() {
     // With the times of their last changes: nothing was written.
     assert_eq!(here, synced(&world));
     let doctor = world.tool(&["doctor"]);
-    doctor.says("plugins of others").says("closed up by a filter of system calls");
+    doctor.says("third-party plugins").says("confined by a seccomp filter");
     let file: PathBuf = world.folder().join("hostile/honest.wasm");
     let inspected = world.plugin(&["inspect", file.to_str().unwrap_or_default()]);
-    inspected.exits(0).says("runs       in processes of its own");
+    inspected.exits(0).says("runs       in separate processes");
 }
 
 #[test]

@@ -149,7 +149,11 @@ fn an_outage_of_the_brokers_ends_nothing_and_loses_nothing() {
     wait_for("the third resync", || json!(reported(&world)) == done(3));
     let (code, log) = service.terminate();
     assert_eq!(code, Some(0), "{log}");
-    assert!(log.contains("Kafka is tried again") && log.contains("OCEAN__EVENT_LISTENER__BROKERS"), "{log}");
+    assert!(
+        log.contains("cannot consume resync requests from Kafka")
+            && log.contains("OCEAN__EVENT_LISTENER__BROKERS"),
+        "{log}"
+    );
 }
 
 #[test]

@@ -245,7 +245,7 @@ fn authors_day(language: &Language) {
     }
     world.plugin(&["test", there, "--bless"]).exits(0).says("2 passed, 0 failed");
 
-    world.plugin(&["check", there]).exits(0).says("a host takes it").says("ec2:DescribeVolumes");
+    world.plugin(&["check", there]).exits(0).says("Berth accepts the plugin").says("ec2:DescribeVolumes");
     world.plugin(&["inspect", there]).exits(0).says(language.imports);
     widgets_arrive(&world, there);
 

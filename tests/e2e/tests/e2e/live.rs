@@ -286,7 +286,7 @@ fn without_a_key_there_is_no_webhook_and_without_the_flag_nothing_is_followed() 
     send(&service, &event);
     wait_for("the event", || outcome(&service, "ignored") == 1);
     let (_, log) = service.terminate();
-    assert!(log.contains("switched off for this organization"), "{log}");
+    assert!(log.contains("live events are off for this organization"), "{log}");
     assert!(world.port().entity("s3Bucket", arn).is_some());
 
     world.unset("OCEAN__INTEGRATION__CONFIG__LIVE_EVENTS_API_KEY");
@@ -351,7 +351,7 @@ fn what_waits_when_the_service_stops_is_followed_after_its_next_start() {
     wait_for("the first to be looked at", || world.port().count("/organization") == 1);
     let (code, log) = service.terminate();
     assert_eq!(code, Some(0), "{log}");
-    assert!(log.contains("4 resources that events named are kept for the next start"), "{log}");
+    assert!(log.contains("stored 4 resources of live events for the next start"), "{log}");
     assert!(buckets.iter().all(|(arn, _)| world.port().entity("s3Bucket", arn).is_none()));
 
     let service = start(&world);
@@ -360,7 +360,7 @@ fn what_waits_when_the_service_stops_is_followed_after_its_next_start() {
     }
     let (code, log) = service.terminate();
     assert_eq!(code, Some(0), "{log}");
-    assert!(!log.contains("kept for the next start"), "{log}");
+    assert!(!log.contains("for the next start"), "{log}");
 }
 
 #[test]

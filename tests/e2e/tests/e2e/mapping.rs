@@ -109,7 +109,7 @@ fn entities_relations_and_teams_are_found_by_search_queries() {
 
     for round in 0..2 {
         let run = world.sync();
-        run.exits(0).says("found nothing by the search query of 1 entities");
+        run.exits(0).says("found nothing for the search query of 1 entities");
         assert_eq!((run.count("updated"), run.count("refused")), (3, 0), "{run}");
         let found = port.entity("service", "web").unwrap();
         let arn = format!("arn:aws:s3:::{bucket}");

@@ -15,7 +15,7 @@ fn a_certificate_authority_of_ones_own_is_trusted_where_it_is_named() {
     let (roots, plain_port) = (world.serve_tls(), world.variable("OCEAN__PORT__BASE_URL"));
     assert!(plain_port.starts_with("https://"), "{plain_port}");
     // Nobody trusts it by itself, and what would help is told.
-    world.sync().exits(4).says("certificate").says("SSL_CERT_FILE").hides("trying again");
+    world.sync().exits(4).says("certificate").says("SSL_CERT_FILE").hides("trying");
     assert!(world.entities().is_empty());
 
     world.set("SSL_CERT_FILE", roots.to_str().unwrap_or_default());
@@ -78,7 +78,7 @@ fn a_proxy_that_refuses_the_password_is_reported_at_once() {
     let begun = Instant::now();
     for run in [world.tool(&["doctor"]), world.sync()] {
         assert!(run.code.is_some_and(|code| code != 0), "{run}");
-        run.says("407").says("HTTPS_PROXY").hides("hush-other").hides("trying again");
+        run.says("407").says("HTTPS_PROXY").hides("hush-other").hides("trying");
         // Whoever does not get through to AWS has no reason to doubt the keys.
         run.hides("AWS_ACCESS_KEY_ID");
     }
@@ -124,10 +124,10 @@ fn the_files_that_settings_come_from_are_named_and_must_be_ours() {
     use std::{fs, os::unix::fs::PermissionsExt as _};
     let world = World::with_accounts(1).buckets(1).build();
     world.file("berth.toml", "max_deletions = 500\n");
-    world.sync().exits(0).says("settings are read from a file").says("berth.toml");
+    world.sync().exits(0).says("read settings from a file").says("berth.toml");
     let file = world.folder().join("berth.toml");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).expect("a file of ours");
-    world.sync().exits(2).says("berth.toml").says("written by everybody").says("chmod o-w");
+    world.sync().exits(2).says("berth.toml").says("everyone may write to it").says("chmod o-w");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("a file of ours");
     world.sync().exits(0);
 }

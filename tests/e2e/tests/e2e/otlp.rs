@@ -86,7 +86,7 @@ fn a_collector_that_does_not_answer_neither_fails_nor_holds_up_a_sync() {
     let (address, _listener) = silent.unwrap_or_else(|error| panic!("{error}"));
     world.set(ENDPOINT, &format!("http://{address}"));
     // Nobody waits for all its timeouts and repeats.
-    world.sync().exits(0).says("the OpenTelemetry collector did not take all that was left for it");
+    world.sync().exits(0).says("could not send all remaining data to the OpenTelemetry collector");
     assert_eq!(world.entities(), world.expected());
 
     world.set("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");

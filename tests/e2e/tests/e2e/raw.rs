@@ -90,7 +90,7 @@ fn where_port_maps_raw_data_it_gets_that_and_is_told_each_step() {
     let gone = format!("berth-{account}-us-east-1-0");
     world.delete_bucket(account, &gone);
     let plan = world.berth(&["plan"]);
-    plan.exits(0).says("would be handed over to Port").says("Port maps the raw data");
+    plan.exits(0).says("would be sent to Port").says("Port maps the raw data");
     assert!(!world.port().requests().iter().any(LoggedRequest::writes));
     world.port().clear_requests();
     let run = world.sync();
@@ -166,7 +166,7 @@ fn a_kind_that_was_not_read_completely_is_not_finished_to_port() {
         region: "eu-west-1".into(),
     });
     let run = world.sync();
-    run.exits(3).says("must not take for gone what was not read");
+    run.exits(3).says("does not treat unread resources as gone");
     let found = lifecycle(&world);
     assert_eq!((ended(&found, INSTANCES).as_str(), ended(&found, BUCKETS).as_str()), ("failed", "finished"));
     assert_eq!(found.status, "failed");
@@ -181,7 +181,7 @@ fn raw_data_that_port_refuses_fails_its_kind_only() {
     with_flags(&world, &[TAKES, MAPS]);
     world.port().fail(Fault::on("/lake/write").status(422));
     let run = world.sync();
-    run.exits(3).says("did not get into Port").says("422");
+    run.exits(3).says("cannot write raw data").says("422");
     let found = lifecycle(&world);
     let refused =
         sent(&world, "/lake/write").into_iter().find(|write| write.status == 422).expect("a refusal");
@@ -229,7 +229,7 @@ fn a_resync_that_a_newer_one_replaced_stops() {
     world.port().make_stale();
     let (code, log) = end(process);
     assert_eq!(code, Some(3), "{log}");
-    assert!(log.contains("a newer one has begun"), "{log}");
+    assert!(log.contains("a newer one has started"), "{log}");
     assert_eq!(states(&world), [json!("running"), json!("aborted")]);
     let found = lifecycle(&world);
     assert!(found.items.is_empty() && !found.kinds.values().any(|status| status == "finished"), "{found:?}");

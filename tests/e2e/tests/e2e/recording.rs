@@ -35,7 +35,7 @@ fn a_recording_gives_the_same_entities_without_aws() {
     let reports = ["report.html", "report.json"].map(|name| folder.path().join(name));
     let [page, data] = reports.each_ref().map(|report| report.to_str().expect("a UTF-8 path"));
     let run = world.berth(&["sync", "--record", &there, "--report", page, "--report", data]);
-    run.exits(3).says("were recorded");
+    run.exits(3).says("recorded AWS's responses");
     for written in reports.iter().chain([&recording]) {
         assert!(is_private(written), "{}", written.display());
     }
@@ -75,7 +75,7 @@ fn a_damaged_or_missing_recording_is_named() {
     let text = fs::read_to_string(&file).expect("the unit was recorded");
     fs::write(&file, &text[..text.len() / 2]).expect("a file that can be written");
     let run = world.berth(&["sync", "--replay", path]);
-    run.exits(3).says("AWS-S3-Bucket.jsonl is not understood").says("record again");
+    run.exits(3).says("cannot parse ").says("AWS-S3-Bucket.jsonl: ").says("record again");
     assert_eq!(world.entities(), world.expected(), "nothing is deleted");
 }
 

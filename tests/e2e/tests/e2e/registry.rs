@@ -78,14 +78,14 @@ fn a_plugin_goes_through_a_registry_in_the_form_of_wasm_artifacts() {
     let pull = |tag: &str| {
         world.plugin(&["pull", &format!("{}/plugins/widget:{tag}", registry.address()), "--to", "late"])
     };
-    pull("other").exits(2).says("is no WebAssembly component: its config is ");
+    pull("other").exits(2).says("is not a WebAssembly component: its config is ");
     let mut two = manifest;
     two["layers"] = json!([two["layers"][0], two["layers"][0]]);
     registry.plant("plugins/widget", "two", &two);
     pull("two").exits(2).says("it has 2 layers, not one");
-    pull("none").exits(2).says("the plugin was not pulled");
+    pull("none").exits(2).says("cannot pull the plugin");
     registry.damage();
-    pull("1.0.0").exits(2).says("is not what the manifest names").hides("hush-registry");
+    pull("1.0.0").exits(2).says("does not match the manifest").hides("hush-registry");
     assert!(!world.folder().join("late").exists(), "nothing is left of what failed");
 }
 
@@ -103,7 +103,7 @@ fn a_registry_is_reached_through_a_proxy_and_by_a_certificate_authority_of_ones_
     let denied = world.plugin(&pull);
     denied.exits(2).says("certificate").says("SSL_CERT_FILE").hides(ForwardProxy::LOGIN.1);
     world.set("SSL_CERT_FILE", text(&authority));
-    world.plugin(&pull).exits(2).says("the plugin was not pulled").says("the registry answers 404");
+    world.plugin(&pull).exits(2).says("cannot pull the plugin").says("the registry returned 404");
     let asked: Vec<String> = proxy.passed().into_keys().collect();
     assert_eq!(asked, [format!("CONNECT berth.test:{port}")]);
 

@@ -94,7 +94,7 @@ fn a_changed_file_is_noticed_and_a_running_resync_ends_as_it_began() {
     wait_for("the third resync", || reported(&world).len() == 6);
     assert_eq!(world.entities(), expected(&world, 2));
     let (_, log) = service.terminate();
-    assert!(log.contains("OCEAN__PATH_PREFIX") && log.contains("restart it"), "{log}");
+    assert!(log.contains("OCEAN__PATH_PREFIX") && log.contains("restart the service"), "{log}");
 }
 
 #[test]
@@ -147,8 +147,8 @@ fn live_events_are_switched_on_and_their_key_replaced_and_revoked() {
     let (code, log) = service.terminate();
     assert_eq!(code, Some(0), "{log}");
     // There was nothing to take from outside when it began.
-    assert!(log.contains("OCEAN__BIND_ADDRESS") && log.contains("restart it"), "{log}");
-    assert!(log.contains("live events are taken at") && log.contains("no longer taken"), "{log}");
+    assert!(log.contains("OCEAN__BIND_ADDRESS") && log.contains("restart the service"), "{log}");
+    assert!(log.contains("live events are accepted at") && log.contains("no longer accepted"), "{log}");
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn a_replaced_plugin_is_taken_a_broken_one_leaves_the_old_in_place_and_a_removed
     let (code, log) = service.terminate();
     assert_eq!(code, Some(0), "{log}");
     for told in [
-        "it holds for the next unit",
+        "it applies from the next unit",
         "plugin=\"honest\"",
         "is not WebAssembly; `honest 1.0.0`, loaded from it before, stays in use",
         "remedy=",

@@ -161,7 +161,7 @@ fn what_somebody_deletes_in_port_is_not_installed_again_by_a_service_that_runs()
     assert_eq!(world.port().integration(INTEGRATION), None);
     let (code, log) = service.terminate();
     assert_eq!(code, Some(0), "{log}");
-    assert!(log.contains("somebody deleted the data source"), "{log}");
+    assert!(log.contains("someone deleted the data source"), "{log}");
 
     // Another start does.
     let service = Service::start(&world);
@@ -313,7 +313,7 @@ fn the_webhook_wants_its_key_where_it_has_one() {
 
 #[test]
 fn a_process_for_live_events_alone_serves_its_health_and_leaves_port_alone() {
-    for (listener, told) in [("WEBHOOKS_ONLY", "not heeded"), ("ACTIONS_ONLY", "no actions to run")] {
+    for (listener, told) in [("WEBHOOKS_ONLY", "is ignored"), ("ACTIONS_ONLY", "no actions to run")] {
         let mut world = World::with_accounts(1).buckets(1).build();
         listen(&mut world, &json!({"type": listener}));
         world.set("OCEAN__SCHEDULED_RESYNC_INTERVAL", "1");

@@ -85,7 +85,7 @@ fn the_page_follows_resyncs_as_they_run() {
         // Who still looks does not hold the service up.
         let (code, log) = service.terminate();
         assert_eq!(code, Some(0), "{log}");
-        assert!(!log.contains("still open"), "{log}");
+        assert!(!log.contains("before all HTTP requests were answered"), "{log}");
         browser.wait("document.getElementById('link').textContent.includes('lost')");
     } else {
         wait_for("a resync", || reported(&world).len() >= 2);

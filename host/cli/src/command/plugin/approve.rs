@@ -1,4 +1,4 @@
-//! `berth plugin add` and `berth plugin remove`: what the lock grants.
+//! `berth plugin add` and `berth plugin remove`: the approvals in the lockfile.
 
 use std::{
     collections::BTreeSet,
@@ -20,28 +20,27 @@ use crate::{
     trust::{Demand, Signed, Trust, signature_file},
 };
 
-/// What is to be approved, and how.
+/// What to approve, and how.
 pub(super) struct Add<'a> {
     pub(super) plugin: &'a Path,
     pub(super) to: Option<&'a Path>,
     pub(super) yes: bool,
 }
 
-/// A plugin that was looked at.
+/// A plugin that was inspected.
 struct Looked {
     info: PluginInfo,
     ask: Ask,
     signature: Signed,
 }
 
-/// Shows what plugins ask for, asks whether they may, and notes it in the lock.
+/// Shows what plugins ask for, asks for approval, and writes it to the lockfile.
 ///
 /// # Errors
-/// A [`Problem`] when a file is no plugin, when nobody can be asked, or when something cannot be
-/// written.
+/// A [`Problem`] if a file is not a plugin, if Berth cannot prompt, or if a file cannot be written.
 pub(super) fn add(config: &EngineConfig, trust: &Trust, add: &Add<'_>) -> Result<(String, Exit), Problem> {
     let mut grants = trust.grants()?;
-    // Alone: what else is there does not matter here.
+    // Only these files: other plugins do not matter here.
     let engine = started(EngineConfig { plugin_dirs: Vec::new(), ..config.clone() })?;
     let looked: Vec<Looked> =
         files(add.plugin)?.iter().map(|file| look(&engine, trust, file)).collect::<Result<_, _>>()?;
@@ -52,8 +51,13 @@ pub(super) fn add(config: &EngineConfig, trust: &Trust, add: &Add<'_>) -> Result
     out(&safe(told.trim_end()));
     for plugin in &looked {
         if let (Demand::Signed, Some(reason)) = (trust.demand, unsigned(&plugin.signature)) {
-            return Err(Problem::new(ProblemCode::PluginNotTrusted, format!("{}: {reason}", plugin.info.file.display())).remedy(
-                "`plugin_trust` is `signed`: get the plugin and its signature from whoever signs it, and name the key in `plugin_keys`",
+            return Err(Problem::new(
+                ProblemCode::PluginNotTrusted,
+                format!("{}: {reason}", plugin.info.file.display()),
+            )
+            .remedy(
+                "`plugin_trust` is `signed`: get the plugin and its signature from its signer, and name the \
+                key in `plugin_keys`",
             ));
         }
     }
@@ -71,12 +75,13 @@ pub(super) fn add(config: &EngineConfig, trust: &Trust, add: &Add<'_>) -> Result
             _ = writeln!(done, "copied to {}", copy.display());
             if !is_plugin_directory(to) {
                 let to = to.display();
-                _ = writeln!(done, "note: for it to be used, give {to} with --plugins (or BERTH_PLUGINS)");
+                _ = writeln!(done, "note: to use it, pass {to} with --plugins (or BERTH_PLUGINS)");
             }
         } else if !info.file.parent().is_some_and(is_plugin_directory) {
             _ = writeln!(
                 done,
-                "note: {} is in no plugin directory, so it is not used; `--to DIR` copies it into one",
+                "note: {} is not in a plugin directory, so Berth does not use it; copy it into one with \
+                `--to DIR`",
                 info.file.display()
             );
         }
@@ -89,10 +94,10 @@ pub(super) fn add(config: &EngineConfig, trust: &Trust, add: &Add<'_>) -> Result
     Ok((safe(done.trim_end()), Exit::Done))
 }
 
-/// Takes an approval back.
+/// Revokes an approval.
 ///
 /// # Errors
-/// A [`Problem`] when there is none, or when the lock cannot be written.
+/// A [`Problem`] if there is no approval, or if the lockfile cannot be written.
 pub(super) fn remove(trust: &Trust, name: &str) -> Result<(String, Exit), Problem> {
     let mut grants = trust.grants()?;
     if grants.plugins.remove(name).is_none() {
@@ -106,10 +111,10 @@ pub(super) fn remove(trust: &Trust, name: &str) -> Result<(String, Exit), Proble
         .remedy(format!("it approves {known}; bundled plugins need no approval")));
     }
     trust.write(&grants)?;
-    Ok((format!("{name} is not approved any more in {}", trust.lock.display()), Exit::Done))
+    Ok((format!("revoked the approval of {name} in {}", trust.lock.display()), Exit::Done))
 }
 
-/// The components that are meant: a file, those of a directory, or what a folder builds.
+/// Returns the components to approve: a file, those of a directory, or what a folder builds.
 fn files(plugin: &Path) -> Result<Vec<PathBuf>, Problem> {
     let unreadable =
         |error| Problem::new(ProblemCode::FileUnreadable, format!("{}: {error}", plugin.display()));
@@ -133,12 +138,12 @@ fn look(engine: &Engine, trust: &Trust, file: &Path) -> Result<Looked, Problem> 
     Ok(Looked { info, ask, signature: trust.signature(file, &bytes) })
 }
 
-/// Copies what was looked at, and its signature, into a plugin directory.
+/// Copies the inspected plugin, and its signature, into a plugin directory.
 fn copy(engine: &Engine, info: &PluginInfo, to: &Path) -> Result<PathBuf, Problem> {
     let target = to.join(info.file.file_name().unwrap_or_default());
     let failed = |error: &dyn std::fmt::Display| {
-        Problem::new(ProblemCode::FileUnwritable, format!("{} cannot be written: {error}", target.display()))
-            .remedy("give a directory that can be written to with --to")
+        Problem::new(ProblemCode::FileUnwritable, format!("cannot write {}: {error}", target.display()))
+            .remedy("name a writable directory with --to")
     };
     if target.canonicalize().is_ok_and(|target| target == info.file) {
         return Ok(target);
@@ -149,13 +154,13 @@ fn copy(engine: &Engine, info: &PluginInfo, to: &Path) -> Result<PathBuf, Proble
     if engine.inspect(copy.path())?.sha256 != info.sha256 {
         return Err(Problem::new(
             ProblemCode::FileUnreadable,
-            format!("{} changed while it was looked at", info.file.display()),
+            format!("{} changed while Berth read it", info.file.display()),
         )
-        .remedy("look at it again"));
+        .remedy("review it again"));
     }
     let signature = signature_file(&info.file);
     if signature.is_file() {
-        // First: a running service that finds the plugin finds its signature.
+        // The signature first: a running service that finds the plugin must find its signature.
         fs::copy(&signature, signature_file(&target)).map_err(|error| failed(&error))?;
     }
     copy.persist(&target).map_err(|error| failed(&error.error))?;
@@ -165,10 +170,10 @@ fn copy(engine: &Engine, info: &PluginInfo, to: &Path) -> Result<PathBuf, Proble
 /// Asks on the terminal.
 fn agreed(count: usize) -> Result<bool, Problem> {
     let question = format!("Approve {}?", if count == 1 { "it" } else { "all of them" });
-    confirm(&question, "look at what is shown, and approve it with --yes")
+    confirm(&question, "review the plugins above, and approve them with --yes")
 }
 
-/// Why a signature does not count, if it does not.
+/// Returns why a signature is not accepted, or `None`.
 fn unsigned(signature: &Signed) -> Option<String> {
     match signature {
         Signed::By(_) => None,
@@ -216,7 +221,7 @@ fn write_description(plugin: &Looked, granted: Option<&Grant>, out: &mut String)
     }
 }
 
-/// The IAM actions that an operation needs, where they have other names.
+/// Returns the IAM actions that an operation needs, where their names differ from the operation's.
 fn needs(kinds: &[KindManifest], operation: &str) -> String {
     let steps = kinds.iter().flat_map(|kind| &kind.plan.steps);
     let of_operation = steps.filter(|step| format!("{}:{}", step.service, step.operation) == operation);
@@ -227,12 +232,12 @@ fn needs(kinds: &[KindManifest], operation: &str) -> String {
     format!(" (IAM: {})", actions.into_iter().collect::<Vec<_>>().join(", "))
 }
 
-/// What is other than it was approved.
+/// Lists what differs from the approval.
 fn changes(grant: &Grant, ask: &Ask, info: &PluginInfo) -> Vec<String> {
     let mut changes = Vec::new();
     let wasi: BTreeSet<String> = info.wasi().map(ToOwned::to_owned).collect();
     if grant.sha256 != ask.sha256 {
-        changes.push(format!("another file than approved (sha256 {})", grant.sha256));
+        changes.push(format!("a different file than approved (sha256 {})", grant.sha256));
     }
     for (what, asked, granted) in [
         ("kind", &ask.kinds, &grant.kinds),
@@ -241,8 +246,7 @@ fn changes(grant: &Grant, ask: &Ask, info: &PluginInfo) -> Vec<String> {
         ("import", &wasi, &grant.wasi),
     ] {
         changes.extend(asked.difference(granted).map(|name| format!("new {what} {name}")));
-        changes
-            .extend(granted.difference(asked).map(|name| format!("{what} {name} is not asked for any more")));
+        changes.extend(granted.difference(asked).map(|name| format!("{what} {name} is no longer requested")));
     }
     changes
 }

@@ -1,4 +1,4 @@
-//! `berth plugin build`: from a folder to a component of the contract.
+//! `berth plugin build`: builds a plugin's folder into a component.
 
 mod javascript;
 mod python;
@@ -20,9 +20,10 @@ use wasm_encoder::{ComponentSection as _, CustomSection};
 
 use crate::output::Said;
 
-/// Where the host reads the manifest without compiling the plugin, which takes long for an interpreter.
+/// Name of the section that holds the manifest. The host reads it without compiling the plugin, which is slow
+/// for an interpreter.
 const MANIFEST_SECTION: &str = "berth:manifest";
-/// What a component is not made of.
+/// Folders that do not go into a component.
 const NO_SOURCES: &[&str] = &["__pycache__", "fixtures", "golden", "node_modules", "target"];
 
 /// A component that was built.
@@ -49,7 +50,7 @@ impl Built {
 /// Builds the plugin of a folder.
 ///
 /// # Errors
-/// A [`Problem`] with what the toolchain says, or with what is missing and how to get it.
+/// A [`Problem`] with the toolchain's message, or with what is missing and how to get it.
 pub(super) fn build(dir: &Path) -> Result<Built, Problem> {
     let has = |name: &str| dir.join(name).is_file();
     if has("Cargo.toml") {
@@ -78,13 +79,13 @@ pub(super) fn build(dir: &Path) -> Result<Built, Problem> {
             ),
         )
         .remedy(
-            "give the folder of a plugin (`berth plugin new` makes one); components of other languages are \
-             built with their own tools",
+            "name the folder of a plugin (`berth plugin new` creates one); build components of other \
+            languages with their own tools",
         ))
     }
 }
 
-/// A plugin in another language than Rust: its code, its `manifest.json` and the SDK are in one folder.
+/// A plugin in a language other than Rust: its folder holds the code, `manifest.json` and the SDK.
 struct Project {
     dir: PathBuf,
     /// The text of `manifest.json`.
@@ -95,12 +96,12 @@ struct Project {
 
 impl Project {
     fn read(dir: &Path) -> Result<Self, Problem> {
-        // The tools run in the folder, so that paths must not depend on where this began.
+        // The tools run in the folder, so paths must not depend on the working directory.
         let dir = dir.canonicalize().map_err(|error| unreadable(dir, &error))?;
         let file = dir.join("manifest.json");
         let manifest = fs::read_to_string(&file).map_err(|error| {
             unreadable(&file, &error)
-                .remedy("write one; `berth plugin new` does, and wit/README.md tells what it holds")
+                .remedy("write one: `berth plugin new` does, and wit/README.md describes it")
         })?;
         let parsed: Value = serde_json::from_str(&manifest).map_err(|error| {
             Problem::new(ProblemCode::PluginBuild, format!("{} is not JSON: {error}", file.display()))
@@ -117,8 +118,8 @@ impl Project {
         Ok(Self { name: name.to_owned(), dir, manifest })
     }
 
-    /// Makes the component with a language's tools, which write it to the file they are given, unless it
-    /// is newer than everything it is made of.
+    /// Builds the component with a language's tools, which write it to the given file, unless it is newer
+    /// than all of its sources.
     fn build(&self, make: fn(&Self, &Path) -> Result<(), Problem>) -> Result<Built, Problem> {
         let file = self.target("plugin").join(format!("{}.wasm", self.name));
         let written = fs::metadata(&file).and_then(|found| Ok((found.modified()?, found.len())));
@@ -136,12 +137,12 @@ impl Project {
         Built::write(file, &component)
     }
 
-    /// A path below the folder for what is built.
+    /// Returns the path of a build output below the folder.
     fn target(&self, name: &str) -> PathBuf {
         self.dir.join("target").join(name)
     }
 
-    /// A tool that runs in the plugin's folder. What it prints is for people.
+    /// Returns a command that runs in the plugin's folder. Its output is for people.
     fn command(&self, tool: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(tool);
         command.current_dir(&self.dir).stdin(Stdio::null()).stdout(io::stderr());
@@ -149,7 +150,7 @@ impl Project {
     }
 }
 
-/// When the newest file below a folder was written, or a folder below it changed.
+/// Returns when the newest file below a folder was written, or a folder below it changed.
 fn changed(dir: &Path, top: bool) -> io::Result<SystemTime> {
     let mut newest = if top { SystemTime::UNIX_EPOCH } else { fs::metadata(dir)?.modified()? };
     for entry in fs::read_dir(dir)? {
@@ -169,14 +170,14 @@ fn changed(dir: &Path, top: bool) -> io::Result<SystemTime> {
     Ok(newest)
 }
 
-/// Where a toolchain comes from.
+/// How to get a toolchain.
 struct Tool {
     remedy: &'static str,
 }
 
 impl Tool {
     fn missing(&self, tool: &str, error: &io::Error) -> Problem {
-        let problem = Problem::new(ProblemCode::PluginBuild, format!("`{tool}` cannot be started: {error}"));
+        let problem = Problem::new(ProblemCode::PluginBuild, format!("cannot start `{tool}`: {error}"));
         if error.kind() == ErrorKind::NotFound { problem.remedy(self.remedy) } else { problem }
     }
 
@@ -188,11 +189,11 @@ impl Tool {
             Ok(())
         } else {
             Err(Problem::new(ProblemCode::PluginBuild, format!("`{told}` failed"))
-                .remedy("see what it says above"))
+                .remedy("see the output above"))
         }
     }
 
-    /// Checks that a tool is there, and not too old: it prints a version that begins with these numbers
+    /// Checks that a tool is installed and recent enough: it prints a version that begins with these numbers
     /// or later ones.
     fn require(&self, command: &mut Command, tool: &str, least: (u32, u32)) -> Result<(), Problem> {
         let asked = command.stdout(Stdio::piped()).stderr(Stdio::null()).output();
@@ -219,9 +220,9 @@ fn put(file: &Path, content: &[u8]) -> Result<(), Problem> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
-    Problem::new(ProblemCode::FileUnreadable, format!("{} cannot be read: {error}", path.display()))
+    Problem::new(ProblemCode::FileUnreadable, format!("cannot read {}: {error}", path.display()))
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Problem {
-    Problem::new(ProblemCode::FileUnwritable, format!("{} cannot be written: {error}", path.display()))
+    Problem::new(ProblemCode::FileUnwritable, format!("cannot write {}: {error}", path.display()))
 }

@@ -17,10 +17,10 @@ use crate::{
     trust::{SIGNATURE_BYTES, Trust, signature_file},
 };
 
-/// Puts a component, and its signature if there is one, into a registry.
+/// Pushes a component, and its signature if there is one, to a registry.
 ///
 /// # Errors
-/// A [`Problem`] when it is no plugin, or the registry does not take it.
+/// A [`Problem`] if the file is not a plugin, or if the registry rejects it.
 pub(super) fn push(config: EngineConfig, plugin: &Path, to: &Registry) -> Result<(String, Exit), Problem> {
     let file = component(plugin)?;
     let info = started(EngineConfig { plugin_dirs: Vec::new(), ..config })?.inspect(&file)?;
@@ -38,10 +38,10 @@ pub(super) fn push(config: EngineConfig, plugin: &Path, to: &Registry) -> Result
     Ok((safe(&format!("pushed {} {}{signed}: {digest}", info.name, info.version)), Exit::Done))
 }
 
-/// Fetches a component, and its signature if it has one, into a directory.
+/// Pulls a component, and its signature if it has one, into a directory.
 ///
 /// # Errors
-/// A [`Problem`] when there is none, or it cannot be written.
+/// A [`Problem`] if there is no plugin, or if it cannot be written.
 pub(super) fn pull(from: &Registry, to: &Path, trust: &Trust) -> Result<(String, Exit), Problem> {
     let (file, digest) = fetch(from, to)?;
     let approve = trust.approving(&file);
@@ -49,7 +49,7 @@ pub(super) fn pull(from: &Registry, to: &Path, trust: &Trust) -> Result<(String,
     Ok((safe(&told), Exit::Done))
 }
 
-/// Fetches a component into a directory: its file, and the digest of its manifest.
+/// Pulls a component into a directory; returns its file and the digest of its manifest.
 ///
 /// # Errors
 /// As [`pull`].
@@ -59,7 +59,7 @@ pub(super) fn fetch(from: &Registry, to: &Path) -> Result<(PathBuf, String), Pro
     let write = |file: &Path, bytes: &[u8]| {
         let written = fs::create_dir_all(to).and_then(|()| {
             let mut part = tempfile::Builder::new().prefix(".pull").tempfile_in(to)?;
-            // As any file that is downloaded.
+            // The usual mode of a downloaded file.
             #[cfg(unix)]
             fs::set_permissions(part.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
             part.write_all(bytes)?;
@@ -72,7 +72,7 @@ pub(super) fn fetch(from: &Registry, to: &Path) -> Result<(PathBuf, String), Pro
     let beside = signature_file(&file);
     match signature {
         Some(text) => write(&beside, text.as_bytes())?,
-        // That of an earlier version says nothing of this one.
+        // The signature of an earlier version is not valid for this one.
         None if beside.is_file() => {
             fs::remove_file(&beside).map_err(|error| {
                 Problem::new(ProblemCode::FileUnwritable, format!("{}: {error}", beside.display()))

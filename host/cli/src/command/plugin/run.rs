@@ -1,4 +1,5 @@
-//! `berth plugin run`: one plugin's kinds, from a real or a recorded account into a file or to Port.
+//! `berth plugin run`: reads one plugin's kinds from an account or a recording, and writes the entities to a
+//! file or to Port.
 
 use std::{fmt::Write as _, io::Write as _, path::Path, sync::Arc};
 
@@ -25,37 +26,37 @@ use crate::{
     summary,
 };
 
-/// Where from, where to.
+/// Where to read from, and where to write to.
 pub(super) struct Run<'a> {
     pub(super) sources: Sources,
-    /// Port, where it is to be written to.
+    /// Port, if the entities go there.
     pub(super) destination: Option<Destination>,
     pub(super) replay: Option<&'a Path>,
     pub(super) to: Option<&'a Path>,
 }
 
-/// Refused entities that are told of.
+/// The most rejected entities that are listed.
 const SHOWN: usize = 10;
 
-/// Syncs the plugin's kinds, each with its default mapping, and prints the entities, one a line, or
-/// writes them to Port.
+/// Syncs the plugin's kinds, each with its default mapping, and prints one entity per line, or writes the
+/// entities to Port.
 ///
 /// # Errors
-/// A [`Problem`] when it cannot begin; what goes wrong later is in the summary, on standard error.
+/// A [`Problem`] if the run cannot start; later errors are in the summary, on standard error.
 pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exit, Problem> {
     let resources: Vec<ResourceConfig> =
         info.manifest.kinds.iter().filter_map(|kind| kind.mapping.clone()).collect();
     if resources.is_empty() {
         return Err(Problem::new(
             ProblemCode::PluginInvalid,
-            format!("{} has no default mapping, so nothing says what to make of its resources", info.name),
+            format!("{} has no default mapping, so Berth cannot map its resources", info.name),
         )
         .remedy("add a `mapping` to its manifest"));
     }
     let error = |error: &dyn std::error::Error| Problem::from_error(ProblemCode::Internal, error);
     let runtime = tokio::runtime::Runtime::new().map_err(|e| error(&e))?;
     let catalog = Arc::new(MemoryCatalog::with_resources(resources));
-    // Before anything is read, so that wrong credentials do not cost that time.
+    // Before the first read, so that wrong credentials do not cost that time.
     let kinds = engine.kinds().into_values().collect();
     let port = run
         .destination
@@ -73,7 +74,7 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
         host = match run.replay {
             Some(directory) => {
                 let recording = ReplaySource::open(directory).map_err(|e| {
-                    error(&e).remedy("give a directory that `berth sync --record` has written with --replay")
+                    error(&e).remedy("use --replay with a directory that `berth sync --record` wrote")
                 })?;
                 host.source(Arc::new(recording))
             }
@@ -84,7 +85,7 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
     })?;
     err(&summary::render(&report, RemovalAfter::default()));
     let exit = match report.outcome {
-        // Nothing is deleted from memory, so nothing can be held back.
+        // This run deletes nothing, so no deletion can be skipped.
         Outcome::Done | Outcome::DeletionsHeldBack => Exit::Done,
         other => other.into(),
     };
@@ -102,14 +103,14 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
     match run.to {
         None => data(&lines.join("\n")),
         Some(path) => write(path, &lines).map_err(|e| {
-            Problem::new(ProblemCode::FileUnwritable, format!("{} cannot be written: {e}", path.display()))
+            Problem::new(ProblemCode::FileUnwritable, format!("cannot write {}: {e}", path.display()))
         })?,
     }
     Ok(exit)
 }
 
-/// Port, where entities are written, with their blueprint where there is none, and nothing else happens:
-/// no resync is told of, nothing deleted.
+/// Port as the destination: creates missing blueprints and writes entities. It reports no resync and deletes
+/// nothing.
 struct Port {
     catalog: PortCatalog,
     store: Arc<dyn EntityStore>,
@@ -125,7 +126,7 @@ impl Port {
         if info.processing == Processing::Documents {
             return Err(Problem::new(
                 ProblemCode::SettingsInvalid,
-                "Port maps the raw data of this integration itself, so that it takes no entities",
+                "Port maps the raw data of this integration itself, so it accepts no entities",
             )
             .remedy(
                 "add the plugin's `mapping` to the integration's mapping in Port, and run `berth sync`",
@@ -134,7 +135,7 @@ impl Port {
         Ok(Self { catalog, store, config: info.config, kinds })
     }
 
-    /// Writes entities; tells what became of them, and how many were refused.
+    /// Writes entities; returns a summary, and how many entities Port rejected.
     async fn write(&self, entities: &[Entity]) -> Result<(String, usize), Problem> {
         let mut text = String::new();
         if !entities.is_empty() {
@@ -148,7 +149,7 @@ impl Port {
             create_missing_related_entities: self.config.create_missing_related_entities,
         };
         let (mut created, mut updated, mut refused) = (0, 0, Vec::new());
-        // They come by blueprint.
+        // The entities are sorted by blueprint.
         for entities in entities.chunk_by(|one, other| one.key.blueprint == other.key.blueprint) {
             let Some(first) = entities.first() else { continue };
             let report = self.store.upsert(&first.key.blueprint, entities, options).await;
@@ -174,7 +175,8 @@ impl Port {
         }
         if created + updated > 0 {
             text.push_str(
-                "\nFor `berth sync` to keep them, add the plugin's `mapping` to the integration's mapping in Port.",
+                "\nTo keep them in sync with `berth sync`, add the plugin's `mapping` to the integration's \
+                mapping in Port.",
             );
         }
         Ok((text, refused.len()))

@@ -1,5 +1,5 @@
-//! `berth plugin new`: a plugin that builds, passes its test and can be edited, made of what AWS's
-//! models tell about one list operation.
+//! `berth plugin new`: creates a plugin that builds and passes its test, from AWS's model of a list
+//! operation.
 
 mod c;
 mod javascript;
@@ -18,12 +18,12 @@ use serde_json::{Map, Value, json};
 
 use crate::args::{Language, NewPlugin};
 
-/// The most properties that a first mapping has: enough to see how it is done.
+/// The most properties that a first mapping has: enough to show how it is done.
 const PROPERTIES: usize = 12;
-/// How the models' samples write a time.
+/// The time in the models' samples.
 const SAMPLE_TIME: &str = "2024-01-02T03:04:05Z";
 
-/// A template, which is also there to read.
+/// Includes a template, which is also an example to read.
 macro_rules! template {
     ($path:literal) => {
         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/plugin-template/", $path))
@@ -34,22 +34,22 @@ use template;
 /// Paths and texts.
 type Files = Vec<(String, String)>;
 
-/// A plugin that was begun.
+/// A plugin that was created.
 pub(super) struct Begun {
     pub(super) folder: PathBuf,
     pub(super) files: Vec<String>,
-    /// What is to be done before it can read anything.
+    /// What the author must do before the plugin can read anything.
     pub(super) notes: Vec<String>,
 }
 
-/// Writes a plugin into a folder that does not exist yet.
+/// Writes a plugin into a new folder.
 ///
 /// # Errors
-/// A [`Problem`] that names the argument concerned.
+/// A [`Problem`] that names the argument.
 pub(super) fn write(args: &NewPlugin) -> Result<Begun, Problem> {
     let kind = Kind::new(&args.kind).map_err(|error| {
         Problem::new(ProblemCode::CommandArgument, format!("--kind: {error}"))
-            .remedy("begin with a name of your own, as in `Acme::Widget`")
+            .remedy("use a namespace of your own, as in `Acme::Widget`")
     })?;
     let (service, operation) = args.from.split_once(':').ok_or_else(|| {
         Problem::new(
@@ -63,22 +63,25 @@ pub(super) fn write(args: &NewPlugin) -> Result<Begun, Problem> {
     if !name.starts_with(|c: char| c.is_ascii_lowercase())
         || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     {
-        return Err(Problem::new(ProblemCode::CommandArgument, format!("`{name}` cannot name a plugin"))
-            .remedy("use lower-case letters, digits and dashes, as in `acme-widget`"));
+        return Err(Problem::new(
+            ProblemCode::CommandArgument,
+            format!("`{name}` is not a valid plugin name"),
+        )
+        .remedy("use lower-case letters, digits and dashes, as in `acme-widget`"));
     }
     let folder = args.dir.clone().unwrap_or_else(|| PathBuf::from(&name));
     if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(Problem::new(
             ProblemCode::CommandArgument,
-            format!("{} is there already and not empty", folder.display()),
+            format!("{} exists and is not empty", folder.display()),
         )
-        .remedy("give another folder with --dir"));
+        .remedy("name another folder with --dir"));
     }
     let mut notes = Vec::new();
     if !listing.required.is_empty() {
         notes.push(format!(
-            "{} needs `{}`: give it as `input` of the step in manifest.json, as a value or from a step before \
-             (`each`, see wit/README.md)",
+            "{} needs `{}`: set it as `input` of the step in manifest.json, as a value or from an earlier \
+            step (`each`, see wit/README.md)",
             args.from,
             listing.required.join("`, `")
         ));
@@ -92,9 +95,9 @@ pub(super) fn write(args: &NewPlugin) -> Result<Begun, Problem> {
         put(&folder.join(path), content).map_err(|error| {
             Problem::new(
                 ProblemCode::FileUnwritable,
-                format!("{} cannot be written: {error}", folder.join(path).display()),
+                format!("cannot write {}: {error}", folder.join(path).display()),
             )
-            .remedy("give a folder that can be written to with --dir")
+            .remedy("name a writable folder with --dir")
         })?;
     }
     Ok(Begun { folder, files: files.into_iter().map(|(path, _)| path).collect(), notes })
@@ -113,10 +116,10 @@ struct Scaffold {
     listing: Listing,
 }
 
-/// What an item is, as far as a first mapping uses it.
+/// The form of an item, as far as a first mapping uses it.
 enum Item {
     Text {
-        /// What it is called in documents.
+        /// Its name in documents.
         member: String,
     },
     Object(Box<Members>),
@@ -126,14 +129,14 @@ enum Item {
 struct Members {
     identifier: Field,
     title: Field,
-    /// Those that become properties.
+    /// The members that become properties.
     properties: Vec<Field>,
-    /// Those with times below, and the times' names.
+    /// The members that contain times, and the names of the times.
     nested: Vec<(Field, Vec<String>)>,
 }
 
 impl Members {
-    /// The members that the mapping uses, each once.
+    /// Returns the members that the mapping uses, each once.
     fn used(&self) -> Vec<&Field> {
         let mut used = vec![&self.identifier];
         let listed = |field: &Field| self.properties.iter().any(|other| other.member == field.member);
@@ -157,7 +160,7 @@ impl Field {
         Self { member: member.to_owned(), sample: sample.clone() }
     }
 
-    /// The name in documents.
+    /// Returns the name in documents.
     fn document(&self) -> String {
         let mut name = self.member.clone();
         if let Some(first) = name.get_mut(..1) {
@@ -166,12 +169,12 @@ impl Field {
         name
     }
 
-    /// Its place in a document, for JQ.
+    /// Returns its path in a document, for JQ.
     fn path(&self) -> String {
         format!(".Properties.{}", self.document())
     }
 
-    /// The property of the entity.
+    /// Returns the property of the entity.
     fn property(&self) -> String {
         let words = kebab(&self.member);
         let mut words = words.split('-');
@@ -199,7 +202,7 @@ impl Field {
 }
 
 impl Scaffold {
-    /// What one item is called, as in `Volume` for `Volumes[]`.
+    /// Returns the name of one item, as in `Volume` for `Volumes[]`.
     fn noun(&self) -> String {
         let last = self.listing.items.rsplit('.').next().unwrap_or_default().trim_end_matches("[]");
         let last = last.strip_suffix("List").unwrap_or(last);
@@ -224,7 +227,7 @@ impl Scaffold {
         kebab(&self.kind.as_str().replace("::", "-")).split('-').map(capital).collect::<String>() + "Mapper"
     }
 
-    /// The members that are texts, by what names a resource best.
+    /// Returns the text member that names a resource best.
     fn naming<'a>(&self, members: &'a Map<String, Value>, endings: &[&str]) -> Option<&'a str> {
         let noun = self.noun().to_lowercase();
         let texts = || members.iter().filter(|(_, value)| value == &"sample").map(|(name, _)| name.as_str());
@@ -247,7 +250,7 @@ impl Scaffold {
             Language::RustWasi => rust::files(self, &item, args.sdk.as_deref(), folder, rust::WASI)?,
             Language::C | Language::Zig | Language::Js | Language::Python if args.sdk.is_some() => {
                 return Err(Problem::new(ProblemCode::CommandArgument, "--sdk is for plugins in Rust")
-                    .remedy("leave it out: the SDK is copied into the plugin's folder"));
+                    .remedy("leave it out: Berth copies the SDK into the plugin's folder"));
             }
             Language::C => c::files(self, &item),
             Language::Zig => c::files_zig(self, &item),
@@ -277,7 +280,7 @@ impl Scaffold {
         Ok(files)
     }
 
-    /// A template with what it leaves open, and `more` of it.
+    /// Fills in a template's placeholders, and those in `more`.
     fn filled(&self, template: &str, more: &[(&str, String)]) -> String {
         let own = [
             ("name", self.name.clone()),
@@ -294,7 +297,7 @@ impl Scaffold {
             .fold(template.to_owned(), |text, (slot, value)| text.replace(&format!("{{{{{slot}}}}}"), value))
     }
 
-    /// What of an item a first mapping uses.
+    /// Returns the parts of an item that a first mapping uses.
     fn item(&self) -> Result<Item, Problem> {
         let members = match &self.listing.item {
             Value::Object(members) => members,
@@ -306,13 +309,13 @@ impl Scaffold {
                 ));
             }
         };
-        // EC2's items have ARNs in the model that its answers often leave out.
+        // The model gives EC2's items ARNs, which EC2's responses often leave out.
         let (first, second) = if self.listing.service == "ec2" { ("id", "arn") } else { ("arn", "id") };
         let endings = [first, second, "identifier", "name", "url"];
         let identifier = self.naming(members, &endings).ok_or_else(|| {
             Problem::new(
                 ProblemCode::CommandArgument,
-                format!("an item of `{}` has no text that could identify it", self.listing.items),
+                format!("an item of `{}` has no text that can identify it", self.listing.items),
             )
             .remedy("choose another operation, or another list with --items")
         })?;
@@ -359,7 +362,7 @@ impl Scaffold {
         });
         step["id"] = json!(step["id"].as_str().unwrap_or_default().replace('-', "_"));
         if let Some(limit) = &self.listing.limit {
-            // A size that every service takes; the author knows the largest.
+            // Every service accepts this page size; the author knows the largest.
             step["input"] = json!({ limit: 100 });
         }
         let mut mappings =
@@ -396,7 +399,7 @@ impl Scaffold {
         })
     }
 
-    /// A plausible value in place of a model's sample.
+    /// Replaces a sample of the model with a plausible value.
     fn example(&self, sample: &Value, name: &str) -> Value {
         match sample {
             Value::Object(members) if members.keys().any(|key| key == "Key") && members.len() == 2 => {
@@ -436,7 +439,7 @@ impl Scaffold {
         }
     }
 
-    /// An answer of AWS with one item.
+    /// Returns an AWS response with one item.
     fn answer(&self, item: Value) -> Value {
         self.listing.items.rsplit('.').fold(item, |value, part| {
             let (name, value) = match part.strip_suffix("[]") {
@@ -448,7 +451,7 @@ impl Scaffold {
     }
 }
 
-/// The names of times below a value, each once.
+/// Returns the names of the times below a value, each once.
 fn times(value: &Value) -> Vec<String> {
     let mut found = Vec::new();
     match value {
@@ -476,7 +479,7 @@ fn capital(word: &str) -> String {
     word
 }
 
-/// `DBInstanceIdentifier` to `db-instance-identifier`.
+/// Converts `DBInstanceIdentifier` to `db-instance-identifier`.
 fn kebab(name: &str) -> String {
     let chars: Vec<char> = name.chars().collect();
     let mut out = String::new();
@@ -527,7 +530,7 @@ mod tests {
         assert_eq!(read("python-ec2-volume/requirements.txt"), template!("python/requirements.txt"));
     }
 
-    /// Their shape is checked when a plugin is built; this is for names and comments, too.
+    /// The build of a plugin checks the shape of the bindings; this test also covers names and comments.
     #[test]
     fn the_bindings_of_c_are_those_of_the_contract() {
         let made_of = "530432accdc566009cc1b57f8a61f7c8dca9bd897fb14488071b886ea78abd1f";

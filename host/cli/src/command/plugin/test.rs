@@ -1,4 +1,4 @@
-//! `berth plugin test`: a plugin's fixtures through the real engine.
+//! `berth plugin test`: runs a plugin's fixtures through the real engine.
 
 use std::{
     fmt::Write as _,
@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 
 use crate::output::hang;
 
-/// Complaints of one fixture that are shown.
+/// The most violations of one fixture that are shown.
 const SHOWN: usize = 10;
 
-/// What became of all fixtures.
+/// The results of all fixtures.
 #[derive(Default)]
 pub(super) struct Outcome {
     pub(super) text: String,
@@ -30,14 +30,14 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// The same for programs.
+    /// Returns the results as JSON.
     pub(super) fn json(&self) -> Value {
         let Self { failed, passed, fixtures, peak_memory, .. } = self;
         json!({"passed": passed, "failed": failed, "peak_memory": peak_memory, "fixtures": fixtures})
     }
 }
 
-/// Admits the one file that the author named, and of others what would be admitted without it.
+/// Admits the file that the author named, and applies the usual rules to the others.
 struct Named {
     file: PathBuf,
     others: Trust,
@@ -49,10 +49,10 @@ impl Policy for Named {
     }
 }
 
-/// An engine with the bundled plugins, for their JQ, and the one under test, which wins.
+/// Starts an engine with the bundled plugins, for their JQ, and the plugin under test, which wins.
 ///
 /// # Errors
-/// A [`Problem`] when the engine cannot start or refuses the plugin.
+/// A [`Problem`] if the engine cannot start or rejects the plugin.
 pub(super) fn engine(
     config: EngineConfig,
     file: &Path,
@@ -60,40 +60,40 @@ pub(super) fn engine(
     let problem = |what: &str, error: &dyn std::error::Error| {
         Problem::new(ProblemCode::Internal, format!("{what}: {}", error_chain(error)))
     };
-    // By its own name first: what is told of it later names a copy.
+    // The original name first, because later messages name a copy.
     if file.is_file() {
         super::started(EngineConfig { plugin_dirs: Vec::new(), ..config.clone() })?.inspect(file)?;
     }
-    // A folder of its own: what lies beside the file is not under test.
-    let folder = tempfile::tempdir().map_err(|error| problem("a temporary folder cannot be made", &error))?;
+    // A folder of its own, so that files next to the plugin are not tested.
+    let folder = tempfile::tempdir().map_err(|error| problem("cannot create a temporary folder", &error))?;
     let copy = folder.path().join(file.file_name().unwrap_or_default());
     fs::copy(file, &copy).map_err(|error| {
-        Problem::new(ProblemCode::FileUnreadable, format!("{} cannot be read: {error}", file.display()))
-            .remedy("give a component (`*.wasm`), or the folder of a plugin, which is built")
+        Problem::new(ProblemCode::FileUnreadable, format!("cannot read {}: {error}", file.display()))
+            .remedy("name a component (`*.wasm`), or the folder of a plugin, which Berth builds")
     })?;
     let mut plugin_dirs = config.plugin_dirs.clone();
     plugin_dirs.push(folder.path().to_owned());
     let trust = Trust::by(Arc::new(Named { file: copy.clone(), others: config.trust.clone() }));
     let engine = Engine::new(EngineConfig { plugin_dirs, trust, ..config })
-        .map_err(|error| problem("the plugin engine cannot start", &error))?;
+        .map_err(|error| problem("cannot start the plugin engine", &error))?;
     if let Some(refused) = engine.refused().into_iter().find(|refused| Path::new(&refused.plugin) == copy) {
-        return Err(refused.problem.map_message(|why| format!("{} is refused: it {why}", file.display())));
+        return Err(refused.problem.map_message(|why| format!("{} is rejected: it {why}", file.display())));
     }
     let mut info = engine.plugins().into_iter().find(|plugin| plugin.file == copy).ok_or_else(|| {
         Problem::new(
             ProblemCode::PluginInvalid,
-            format!("{} is no plugin with a kind of its own", file.display()),
+            format!("{} is not a plugin with a kind of its own", file.display()),
         )
     })?;
-    // The copy is nobody's business.
+    // Messages name the original file, not the copy.
     file.clone_into(&mut info.file);
     Ok((engine, info, folder))
 }
 
-/// An engine in which the plugin sees other random numbers and clocks, where it can see any.
+/// Starts an engine whose plugins get other random numbers and clocks, if they can read any.
 ///
 /// # Errors
-/// A [`Problem`] when the engine cannot start.
+/// A [`Problem`] if the engine cannot start.
 pub(super) fn other_engine(
     config: EngineConfig,
     info: &PluginInfo,
@@ -103,7 +103,7 @@ pub(super) fn other_engine(
         return Ok(None);
     }
     let plugin_dirs = vec![folder.to_owned()];
-    // What is there was admitted.
+    // The first engine has admitted these plugins.
     let (trust, wasi) = (Trust::default(), Wasi::Variant(1));
     super::started(EngineConfig { plugin_dirs, trust, wasi, ..config }).map(Some)
 }
@@ -111,7 +111,7 @@ pub(super) fn other_engine(
 /// Runs every fixture below `dir`.
 ///
 /// # Errors
-/// A [`Problem`] when there is none, or one that cannot be read.
+/// A [`Problem`] if there is no fixture, or if one cannot be read.
 pub(super) async fn run(
     engine: &Engine,
     other: Option<&Engine>,
@@ -124,11 +124,12 @@ pub(super) async fn run(
     if engine.jq().is_none() {
         _ = writeln!(
             outcome.text,
-            "note: the default mapping in JQ is not compared, for want of `jq.wasm`, one of the bundled plugins: it is in no plugin directory (--plugins or BERTH_PLUGINS)"
+            "note: the default mapping in JQ is not compared, because no plugin directory (--plugins or \
+            BERTH_PLUGINS) holds the bundled plugin `jq.wasm`"
         );
     }
     for kind in &info.manifest.kinds {
-        // A plugin of several kinds has a folder for each.
+        // A plugin with several kinds has a folder for each.
         let part = if several { kind.kind.as_str().replace("::", "-") } else { String::new() };
         let fixtures = dir.join("fixtures").join(&part);
         let files = json_files(&fixtures)?;
@@ -146,7 +147,7 @@ pub(super) async fn run(
                         "variants": cost.variants, "micros_a_resource": micros, "complaints": []}));
                     _ = writeln!(
                         outcome.text,
-                        "✓ {shown}: {} variants; {:.1} µs a resource",
+                        "✓ {shown}: {} variants; {:.1} µs per resource",
                         cost.variants,
                         cost.time.as_secs_f64() * 1e6
                     );
@@ -183,7 +184,7 @@ pub(super) async fn run(
 }
 
 fn json_files(folder: &Path) -> Result<Vec<PathBuf>, Problem> {
-    let remedy = "save an answer of AWS there: `aws <service> <operation> --output json > fixtures/one.json`";
+    let remedy = "save an AWS response there: `aws <service> <operation> --output json > fixtures/one.json`";
     let entries = fs::read_dir(folder).map_err(|error| {
         Problem::new(ProblemCode::FileUnreadable, format!("{}: {error}", folder.display())).remedy(remedy)
     })?;
@@ -202,7 +203,7 @@ fn json_files(folder: &Path) -> Result<Vec<PathBuf>, Problem> {
     Ok(files)
 }
 
-/// One fixture: the suite, then the golden file. The complaints, when there are any.
+/// Checks one fixture: the suite, then the golden file. Returns the violations.
 async fn fixture(
     conformance: &Conformance,
     other: Option<&Conformance>,
@@ -222,7 +223,7 @@ async fn fixture(
     } else {
         match fs::read(golden) {
             Err(_) => complaints.push(format!(
-                "{} is not there; look at what the plugin makes and accept it with `--bless`:\n{made:#}",
+                "{} does not exist; review the plugin's output, and accept it with `--bless`:\n{made:#}",
                 golden.display()
             )),
             Ok(text) => match serde_json::from_slice::<Value>(&text) {

@@ -27,7 +27,7 @@ fn load(variables: &Variables<'_>) -> (Settings, Service) {
     let mut all: Variables<'_> = seed.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
     all.extend(variables.iter().map(|(name, value)| (name.clone(), *value)));
     let all: Vec<(&str, &str)> = all.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-    // The command line is stronger than the setting.
+    // The command line wins over the setting.
     let plugins = (!variables.contains_key("OCEAN__PLUGINS")).then_some(["--plugins", "/"]);
     let args = Args::parse_from(["berth"].into_iter().chain(plugins.into_iter().flatten()).chain(["run"]));
     let mut environment = Environment::of(&all);
@@ -35,8 +35,8 @@ fn load(variables: &Variables<'_>) -> (Settings, Service) {
     Settings::load_service(&args.global, &environment).unwrap_or_else(|issues| panic!("{all:?}: {issues:?}"))
 }
 
-/// Takes the second settings while a service runs with the first: what needs a restart, and what the
-/// service has then.
+/// Reloads with the second settings while a service runs with the first. Returns what needs a restart, and
+/// what the service has then.
 fn take(first: &Variables<'_>, second: &Variables<'_>) -> (Vec<String>, (Settings, Service)) {
     let (settings, service) = load(first);
     let former = Former::of(&settings, &service);
@@ -45,7 +45,7 @@ fn take(first: &Variables<'_>, second: &Variables<'_>) -> (Vec<String>, (Setting
     (kept, (settings, service))
 }
 
-/// Everything that the settings say, with the secrets and what else `Debug` leaves out.
+/// Formats all settings, with the secrets and everything else that `Debug` leaves out.
 fn everything((settings, service): &(Settings, Service)) -> String {
     let mut all = format!("{settings:#?} {service:#?}");
     let mut add = |text: &str| all.push_str(text);
@@ -71,10 +71,10 @@ fn everything((settings, service): &(Settings, Service)) -> String {
     all
 }
 
-/// Settings of the contract that are understood and change nothing.
+/// Settings of the contract that Berth accepts and that change nothing.
 const WITHOUT_EFFECT: [&str; 2] = ["ssl.port.x509.strict", "ssl.third_party.x509.strict"];
 
-/// Two values of a setting, and the settings that it needs beside it.
+/// Two values of a setting, and the other settings that it needs.
 fn values(path: &str) -> (&'static str, &'static str, &'static [(&'static str, &'static str)]) {
     const WEBHOOK: &[(&str, &str)] =
         &[("event_listener.type", "WEBHOOK"), ("event_listener.app_host", "https://berth.example")];
@@ -172,8 +172,8 @@ fn values(path: &str) -> (&'static str, &'static str, &'static [(&'static str, &
     }
 }
 
-/// Whatever setting changes: the service has the new value from the next resync on, or says that it needs
-/// a restart. None is forgotten.
+/// For every setting, the service has the new value from the next resync on, or reports that it needs a
+/// restart.
 #[test]
 fn each_setting_is_taken_or_told_to_need_a_restart() {
     let mut wrong = Vec::new();
@@ -202,7 +202,7 @@ fn each_setting_is_taken_or_told_to_need_a_restart() {
             wrong.push(path);
         }
     }
-    assert!(wrong.is_empty(), "neither taken nor told to need a restart, or both: {wrong:?}");
+    assert!(wrong.is_empty(), "applied and reported as needing a restart, or neither: {wrong:?}");
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn what_cannot_change_is_as_it_was() {
     let names =
         ["integration.identifier", "event_listener.type", "path_prefix", "status_page", "bind_address"]
             .map(variable);
-    assert_eq!(kept, names, "what depends on the listener, too");
+    assert_eq!(kept, names, "including what depends on the listener");
     let (former, former_service) = load(&first);
     assert_eq!(
         (&service.listener, &service.path_prefix),

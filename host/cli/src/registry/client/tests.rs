@@ -10,11 +10,11 @@ use berth_embed::HttpConfig;
 
 use super::*;
 
-/// What came: the path with its query, and the credentials.
+/// The received requests: path with query, and credentials.
 type Seen = Arc<Mutex<Vec<(String, String)>>>;
 type Answer = dyn Fn(&str, &str) -> Response<Body> + Send + Sync;
 
-/// A server of this machine; gives its port, and what came.
+/// Starts a server on this machine; returns its port, and the received requests.
 async fn serve(answer: impl Fn(&str, &str) -> Response<Body> + Send + Sync + 'static) -> (u16, Seen) {
     let seen = Seen::default();
     let answer: Arc<Answer> = Arc::new(answer);
@@ -41,7 +41,7 @@ fn answer(status: u16, head: &[(&str, &str)], body: impl Into<Body>) -> Response
     answer.body(body.into()).unwrap()
 }
 
-/// A registry that wants a token of a token service.
+/// A registry that requires a token of a token service.
 fn wants_token(realm: String) -> impl Fn(&str, &str) -> Response<Body> + Send + Sync {
     move |path, authorization| match authorization {
         "Bearer hush-token" if path.contains("/blobs/") => answer(200, &[], "component"),
@@ -82,7 +82,7 @@ async fn the_password_goes_to_the_registrys_own_token_service_only() {
     assert_eq!(asked[0].0, "/token?scope=repository%3Aplugins%2Fwidget%3Apull&service=r");
     assert_eq!(asked[0].1, "Basic YWRhOmh1c2g=");
 
-    // Another owner's, as far as names tell.
+    // The names say that the service has another owner.
     let (service, asked) = serve(token_service).await;
     let realm = format!("http://localhost:{service}/token");
     let (port, _) = serve(wants_token(realm.clone())).await;
@@ -170,7 +170,7 @@ async fn what_is_not_what_was_asked_for_is_refused() {
     for (tag, text) in [
         ("lies", "the digest is"),
         (digest(b"other").as_str(), "the digest is"),
-        ("denied", "the registry answers 403 DENIED: not yours"),
+        ("denied", "the registry returned 403 DENIED: not yours"),
     ] {
         let error = client.manifest(tag).await.unwrap_err().to_string();
         assert!(error.starts_with(text), "{tag}: {error}");

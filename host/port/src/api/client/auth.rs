@@ -1,4 +1,4 @@
-//! The access token: fetched once for all callers, ahead of its expiry.
+//! The access token: fetched once for all callers, before it expires.
 
 use std::{
     sync::Arc,
@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use super::{Agent, Call, Client, Repeat};
 use crate::api::error::PortError;
 
-/// The longest time that a token is renewed before it expires.
+/// The longest time before its expiry that a token is renewed.
 const LARGEST_MARGIN: Duration = Duration::from_mins(1);
 
 #[derive(Serialize)]
@@ -24,17 +24,17 @@ pub(crate) struct TokenRequest<'a> {
     pub(crate) client_secret: &'a str,
 }
 
-/// Has no `Debug`: it holds the token.
+/// Has no `Debug`, because it holds the token.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TokenReply {
     pub(crate) access_token: String,
-    /// Seconds.
+    /// In seconds.
     pub(crate) expires_in: u64,
     pub(crate) token_type: String,
 }
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TokenClaims {
@@ -59,7 +59,7 @@ pub(crate) struct Auth {
 #[derive(Default)]
 struct State {
     token: Option<Arc<Token>>,
-    /// The last failure, for those who waited while it happened: they would only repeat it.
+    /// The last failure, for callers that waited meanwhile: they would only repeat it.
     failure: Option<(Instant, PortError)>,
 }
 
@@ -68,7 +68,7 @@ impl Auth {
         Self { client_id, client_secret, state: Mutex::default() }
     }
 
-    /// A token that is good for a while and is not `rejected`. Concurrent callers share one request.
+    /// Returns a token that is valid for a while and is not `rejected`. Concurrent callers share one request.
     pub(crate) async fn token(
         &self,
         client: &Client,
@@ -104,7 +104,7 @@ impl Auth {
         let call = Call::new("get an access token", Method::POST, client.url(&["auth", "access_token"])?)
             .agent(Agent::Plain)
             .repeat(Repeat::Always)
-            // Whoever ends something needs it, too. Others stop waiting for it by themselves.
+            // Closing calls need it, too. Others stop waiting for it by themselves.
             .closing()
             .json(&TokenRequest {
                 client_id: &self.client_id,
@@ -112,8 +112,8 @@ impl Auth {
             })?;
         let asked_at = Instant::now();
         let reply = client.exchange(&call, None).await.map_err(|error| match error {
-            // A refused secret is no matter of patience, whatever the status: 4xx answers that mean
-            // "later" (408, 429) were repeated before they came here.
+            // A refused secret needs no retry, whatever the status: 4xx responses that mean "later" (408,
+            // 429) were already retried.
             PortError::Refused(mut refusal) if matches!(refusal.status, 400 | 401 | 403 | 404 | 422) => {
                 refusal.message = refusal.message.map(|message| self.scrub(&message));
                 PortError::Credentials(refusal)
@@ -124,24 +124,25 @@ impl Auth {
         if let Some(organization) = organization_of(&answer.access_token) {
             client.set_organization(organization);
         }
-        let mut header =
-            HeaderValue::from_str(&format!("{} {}", answer.token_type, answer.access_token)).map_err(
-                |_| PortError::Malformed { call: call.name(), reason: "the token is no header value".into() },
-            )?;
+        let mut header = HeaderValue::from_str(&format!("{} {}", answer.token_type, answer.access_token))
+            .map_err(|_| PortError::Malformed {
+                call: call.name(),
+                reason: "the token is not a header value".into(),
+            })?;
         header.set_sensitive(true);
         let lifetime = Duration::from_secs(answer.expires_in);
         let margin = LARGEST_MARGIN.min(lifetime / 5);
         Ok(Token { header, renew_at: asked_at + lifetime.saturating_sub(margin) })
     }
 
-    /// Keeps the secret out of a message, should Port ever repeat it.
+    /// Removes the secret from a message, in case Port repeats it.
     fn scrub(&self, message: &str) -> String {
         let secret = self.client_secret.expose_secret();
         if secret.is_empty() { message.to_owned() } else { message.replace(secret, "***") }
     }
 }
 
-/// The organization that a token is for. The token is not checked: Port does that.
+/// Returns the organization of a token. Does not verify the token: Port does.
 fn organization_of(token: &str) -> Option<String> {
     let payload = token.split('.').nth(1)?.trim_end_matches('=');
     let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?;

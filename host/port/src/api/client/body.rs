@@ -1,4 +1,4 @@
-//! Reads the body of an answer, up to a limit.
+//! Reads the body of a response, up to a limit.
 
 use std::io::Read as _;
 
@@ -11,12 +11,12 @@ use reqwest::{Response, header::CONTENT_ENCODING};
 pub(super) enum Unread {
     /// The connection failed.
     Silent(reqwest::Error),
-    /// It is too large, or not what its headers say.
+    /// It is too large, or does not match its headers.
     Unusable(String),
 }
 
-/// Reads a body of at most `limit` bytes, compressed and unpacked: a small answer may unpack to more than
-/// there is memory. Nothing is read beyond the limit.
+/// Reads a body of at most `limit` bytes, both compressed and decompressed: a small response may decompress
+/// to more than the memory. Reads nothing beyond the limit.
 ///
 /// # Errors
 /// [`Unread`].
@@ -33,17 +33,17 @@ pub(super) async fn read(response: Response, limit: usize) -> Result<Bytes, Unre
 }
 
 fn too_large(limit: usize) -> Unread {
-    Unread::Unusable(format!("its answer has more than {limit} bytes (`max_response_bytes`)"))
+    Unread::Unusable(format!("its response has more than {limit} bytes (`max_response_bytes`)"))
 }
 
-/// What was compressed by gzip.
+/// Decompresses gzip.
 fn unpacked(packed: &[u8], limit: usize) -> Result<Bytes, Unread> {
     let mut body = Vec::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     flate2::read::MultiGzDecoder::new(packed)
         .take(most)
         .read_to_end(&mut body)
-        .map_err(|error| Unread::Unusable(format!("its compressed answer cannot be read: {error}")))?;
+        .map_err(|error| Unread::Unusable(format!("cannot decompress its response: {error}")))?;
     if body.len() > limit { Err(too_large(limit)) } else { Ok(body.into()) }
 }
 

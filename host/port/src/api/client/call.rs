@@ -1,4 +1,4 @@
-//! A request to Port before it is sent, and its answer.
+//! A request to Port before it is sent, and its response.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     api::error::{CallName, PortError},
 };
 
-/// Which of the integration's two names a call goes by. Port derives an entity's datasource from it.
+/// Which of the integration's two names a call uses. Port derives an entity's data source from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Agent {
     /// `port-ocean/{type}/{version}/{identifier}`
@@ -22,10 +22,10 @@ pub(crate) enum Agent {
     Exporter,
 }
 
-/// Which failures of a call are repeated.
+/// Which failures of a call are retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// All that may pass: doing it twice is as good as once.
+    /// All temporary ones: sending it twice has the same effect as once.
     Always,
     /// Only those where Port cannot have acted: no connection, too many requests.
     Unprocessed,
@@ -39,21 +39,21 @@ pub(crate) struct Call {
     pub(super) url: Url,
     pub(super) agent: Agent,
     pub(super) repeat: Repeat,
-    /// Where it is not the client's.
+    /// Its own retry policy, if it differs from the client's.
     pub(super) retry: Option<RetryPolicy>,
-    /// Whether it goes with a token.
+    /// Whether it has a token.
     pub(super) authorized: bool,
-    /// Whether it can be sent in parts, so that Port's failures need not be waited out.
+    /// Whether it can be sent in parts, so that it need not wait out Port's failures.
     pub(super) divisible: bool,
-    /// Whether a compressed answer is asked for.
+    /// Whether to ask for a compressed response.
     pub(super) compressed: bool,
-    /// Whether it ends something, so that it is sent even when the resync is stopped.
+    /// Whether it ends something, so that it is sent even if the resync is stopped.
     pub(super) closing: bool,
     pub(super) body: Option<Bytes>,
 }
 
 impl Call {
-    /// A call that `name` describes in the imperative (`get the integration`).
+    /// Creates a call that `name` describes in the imperative (`get the integration`).
     pub(crate) fn new(name: &'static str, method: Method, url: Url) -> Self {
         let name = CallName { name, subject: None };
         let (agent, repeat) = (Agent::Plain, Repeat::Always);
@@ -87,38 +87,38 @@ impl Call {
         self
     }
 
-    /// Repeats it in its own way.
+    /// Sets its own retry policy.
     pub(crate) fn retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = Some(retry);
         self
     }
 
-    /// Never retries it: a late answer is worth nothing.
+    /// Disables retries: a late response is useless.
     pub(crate) fn once(self) -> Self {
         let timeout = Duration::from_secs(10);
         self.retry(RetryPolicy { retries: 0, timeout, ..RetryPolicy::default() })
     }
 
-    /// It can be sent in parts. Where Port does such calls for others and fails at this one, it may be
-    /// for something in it, and it is repeated a few times only.
+    /// Marks it as divisible. If similar calls succeed and this one fails, the cause may be its content, so
+    /// it is retried only a few times.
     pub(crate) fn divisible(mut self) -> Self {
         self.divisible = true;
         self
     }
 
-    /// It ends something: it is sent even when the resync is stopped.
+    /// Marks it as closing: it is sent even if the resync is stopped.
     pub(crate) fn closing(mut self) -> Self {
         self.closing = true;
         self
     }
 
-    /// Its answer is large: it may come compressed.
+    /// Asks for a compressed response, because it is large.
     pub(crate) fn compressed(mut self) -> Self {
         self.compressed = true;
         self
     }
 
-    /// To somebody who is not Port, and gets no token.
+    /// Sends no token, because the receiver is not Port.
     pub(crate) fn unauthorized(mut self) -> Self {
         self.authorized = false;
         self
@@ -140,12 +140,12 @@ impl Call {
         Ok(self.body(json))
     }
 
-    /// Whether it may be repeated after a failure without an answer.
+    /// Returns whether it may be retried after a failure without a response.
     pub(super) fn may_repeat(&self, error: &TransportError) -> bool {
         !error.is_lasting() && (self.repeat == Repeat::Always || !error.may_be_sent())
     }
 
-    /// The body, as it is sent.
+    /// Returns the body, as it is sent.
     pub(crate) fn sent(&self) -> Bytes {
         self.body.clone().unwrap_or_default()
     }
@@ -155,7 +155,7 @@ impl Call {
     }
 }
 
-/// A success: status 2xx.
+/// A successful response: status 2xx.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(super) call: CallName,
@@ -168,7 +168,7 @@ impl Reply {
     }
 }
 
-/// Reads the body of an answer.
+/// Parses the body of a response.
 ///
 /// # Errors
 /// What is wrong, and where.

@@ -26,7 +26,7 @@ impl Failure {
     }
 }
 
-/// What an answer says that is no success.
+/// Reads a response that is not a success.
 pub(super) fn refusal(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
     let reply: ErrorReply = serde_json::from_slice(body).unwrap_or_default();
     let stale = status == StatusCode::CONFLICT && reply.is_stale();

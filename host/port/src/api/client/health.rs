@@ -1,4 +1,4 @@
-//! The health of Port: which calls succeed, and which fail for how long.
+//! The health of Port: which calls succeed, and for how long others fail.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,11 +7,11 @@ use tokio::time::Instant;
 /// The health of Port's API.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    /// How often Port has done each call.
+    /// How often each call has succeeded.
     pub(super) done: BTreeMap<&'static str, u64>,
-    /// Calls that got no answer of use, since one did.
+    /// Calls without a usable response, since they last had one.
     pub(super) failing: BTreeMap<&'static str, Streak>,
-    /// The same of all calls to Port's API together.
+    /// The same for all calls to Port's API together.
     pub(super) silent: Option<Streak>,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Streak {
 }
 
 impl Streak {
-    /// Goes on with another failure. What was longer ago than `gap` has nothing to do with it.
+    /// Adds a failure. A failure that is longer ago than `gap` is unrelated.
     pub(super) fn with(former: Option<Self>, now: Instant, gap: Duration) -> Self {
         let former = former.filter(|streak| now.saturating_duration_since(streak.last) <= gap);
         Self { first: former.map_or(now, |streak| streak.first), last: now }

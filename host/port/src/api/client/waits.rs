@@ -1,4 +1,4 @@
-//! How long to wait: what answers ask for, and the backoff of retries.
+//! How long to wait: what responses ask for, and the backoff of retries.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,28 +8,28 @@ use reqwest::header::HeaderMap;
 
 use crate::RetryPolicy;
 
-/// The delay before a retry.
+/// Returns the delay before a retry.
 pub(super) fn backoff(policy: &RetryPolicy, retry: u32) -> Duration {
     let factor = 2_u32.saturating_pow(retry - 1);
     let delay = policy.base.saturating_mul(factor).min(policy.cap);
     if rand::rng().random() { delay.mul_f64(1.1) } else { delay.mul_f64(0.9) }
 }
 
-/// How many requests an answer says are left, and for how long.
+/// Returns how many requests a response says are left, and for how long.
 pub(super) fn limit_left(headers: &HeaderMap, now: SystemTime) -> Option<(u64, Duration)> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let left = text("x-ratelimit-remaining")?.trim().parse().ok()?;
     Some((left, parse_wait(text("x-ratelimit-reset")?, now)?))
 }
 
-/// How long an answer asks to wait: `Retry-After`, else `x-ratelimit-reset`.
+/// Returns how long a response asks to wait: `Retry-After`, else `x-ratelimit-reset`.
 pub(super) fn requested_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     ["retry-after", "x-ratelimit-reset"]
         .into_iter()
         .find_map(|name| parse_wait(headers.get(name)?.to_str().ok()?, now))
 }
 
-/// Seconds (up to 10000), a Unix time (above), an ISO date, or an HTTP date.
+/// Parses seconds (up to 10000), a Unix time (above), an ISO date, or an HTTP date.
 fn parse_wait(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     let from_now = |at: SystemTime| at.duration_since(now).unwrap_or_default();

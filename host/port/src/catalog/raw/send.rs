@@ -38,11 +38,11 @@ pub(crate) struct RawSender {
 pub(super) struct Write<'a> {
     /// Port's address for raw data.
     pub(super) address: &'a Url,
-    /// The resync or, of what a live event is about, the event.
+    /// The resync or, for a live event, the event.
     pub(super) sync: Uuid,
-    /// The event; of a resync each request is one.
+    /// The event; in a resync, each request is one.
     pub(super) event: Option<Uuid>,
-    /// When the resync began.
+    /// When the resync started.
     pub(super) started: Option<SystemTime>,
     pub(super) kind: &'a str,
 }
@@ -52,7 +52,7 @@ impl RawSender {
         Self { client, config }
     }
 
-    /// One batch as Port takes it.
+    /// Returns one batch in Port's form.
     pub(super) fn entry(
         &self,
         config: &ResourceConfig,
@@ -83,7 +83,7 @@ impl RawSender {
         })
     }
 
-    /// Sends batches in one request, or in halves where that is too large for Port.
+    /// Sends batches in one request, or in halves if that is too large for Port.
     pub(super) fn send<'a>(
         &'a self,
         write: &'a Write<'_>,
@@ -91,7 +91,7 @@ impl RawSender {
     ) -> BoxFuture<'a, Result<(), PortError>> {
         async move {
             let call = self.call(write, &batches)?;
-            // The body has it all now.
+            // The body contains everything now.
             drop(batches);
             let body = call.sent();
             let error = match self.client.send(call).await {
@@ -145,21 +145,21 @@ impl RawSender {
             event_type: config.event_type.as_raw(),
             extraction_timestamp: self.now(),
             resync_start_time: write.started.map(iso),
-            // Made once: a repeated request is the same event.
+            // Created once: a retried request is the same event.
             event_id: write.event.unwrap_or_else(Uuid::new_v4).to_string(),
             data: batches,
         };
         raw_data_call(route, &body)
     }
 
-    /// Milliseconds since 1970, by the same clock as the start of the resync.
+    /// Returns milliseconds since 1970, by the clock of the resync's start.
     fn now(&self) -> u64 {
         let since = self.client.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
-/// What a body has, in two parts; none where it is one document.
+/// Splits the content of a body in two; `None` if it is one document.
 fn halves(body: &[u8]) -> Option<[Vec<Box<RawValue>>; 2]> {
     let WrittenData { mut data } = serde_json::from_slice(body).ok()?;
     let second = data.split_off(data.len().div_ceil(2));

@@ -84,7 +84,7 @@ fn a_mistaken_identifier_holds_back_what_its_entry_would_delete() {
         (mistaken(None, kind("X::Thing")), true),
         (mistaken(Some(blueprint("other")), kind("X::Other")), false),
     ] {
-        // Also what somebody meant to remove.
+        // Also for an intended removal.
         for removed in [false, true] {
             let counts = Counts { mistaken: vec![entry.clone()], ..held(100) };
             let limited = apply_limits(doomed(1, &part(), removed), &counts);
@@ -102,7 +102,7 @@ fn the_whole_is_bounded_by_a_share_and_a_number() {
         (9, 10, options(0.9, None), true),
         (10, 10, options(0.9, None), false),
         (10, 10, options(1.0, None), true),
-        // Dependents may be more than what is owned.
+        // There may be more dependents than owned entities.
         (11, 10, options(1.0, None), false),
         (5, 100, options(0.9, Some(5)), true),
         (6, 100, options(0.9, Some(5)), false),

@@ -63,7 +63,7 @@ fn facts() -> Facts {
 
 type Ended = Vec<(UnitId, Proof)>;
 
-/// All units of these facts, complete.
+/// Returns all units of these facts, complete.
 fn units(facts: &Facts) -> Ended {
     let mut units = Vec::new();
     for (position, entry) in facts.entries.iter().enumerate() {
@@ -87,7 +87,7 @@ fn end(units: &mut Ended, id: &str, place: &str, of: &str, proof: Proof) {
     }
 }
 
-/// What is decided about an entity of a blueprint that states this account and region.
+/// Decides about an entity of a blueprint that states this account and region.
 fn decide(
     facts: &Facts,
     units: &Ended,
@@ -155,7 +155,7 @@ fn without_a_record_every_unit_counts_unless_the_account_is_certain() {
         ("single", Some(A), (A, WEST, SINGLE), false),
         ("single", Some(A), (A, EAST, SINGLE), false),
         ("single", None, (B, WEST, SHARED), false),
-        // No entry fills it any more.
+        // No resource mapping fills it any longer.
         ("former", Some(A), (B, WEST, SINGLE), false),
     ] {
         let mut units = units(&facts);
@@ -201,7 +201,7 @@ fn a_renamed_blueprint_does_not_hide_a_removed_scope() {
     facts.accounts.get_mut(&account(A)).unwrap().regions = Some([region(EAST)].into());
     let decision = decide(&facts, &units(&facts), "shared", &known, NOTHING);
     assert_removed(&decision, &format!("region={A}/{WEST}"));
-    // The region is enabled, and the entry with the new blueprint leaves it out.
+    // The region is enabled, but the mapping with the new blueprint leaves it out.
     facts.accounts.get_mut(&account(A)).unwrap().regions = Some([EAST, WEST].map(region).into());
     let mut units = units(&facts);
     units.retain(|(unit, _)| unit.place != Some(Place::Region(region(WEST))));
@@ -243,7 +243,7 @@ fn a_scope_that_is_not_read_any_more_is_no_absence() {
                 Decision::Delete(basis) => assert!(basis.removed),
                 kept @ Decision::Keep(_) => panic!("{kept:?}"),
             }
-            // It was missing before; but not without a ledger, nor in a resync that is not complete.
+            // It was missing before; this does not count without a ledger, or in an incomplete resync.
             for (missing, after, deleted) in [
                 (Some(1), RemovalAfter::Resyncs(2), true),
                 (Some(1), RemovalAfter::Resyncs(3), false),
@@ -278,7 +278,7 @@ fn an_account_that_left_protects_what_is_not_certainly_of_another() {
     policy.note_account(&account(A));
     assert_removed(&policy.decide(&of(&shared, None)), &format!("account={A}"));
     assert!(is_deleted(&policy.decide(&of(&single, Some(&b)))));
-    // Nor may the others be recorded as the only ones.
+    // The others must not be recorded as the only producers either.
     let seen = || vec![producer(B, WEST, SHARED)];
     let after = policy.producers_after(&shared.blueprint, &Producers::Unknown, seen(), false);
     assert_eq!(after, Producers::Unknown);
@@ -318,7 +318,7 @@ fn an_account_whose_regions_are_not_known_proves_nothing() {
 fn regions_that_are_only_assumed_never_prove_a_removal() {
     let mut facts = facts();
     facts.accounts.get_mut(&account(A)).unwrap().regions = None;
-    // All that is read is complete, and it was so more often than it takes; WEST is left out.
+    // Every read is complete, and was so in enough resyncs; WEST is left out.
     let scope = RemovedScope::KindRegion(account(A), region(WEST), kind(SINGLE));
     facts.missing =
         Some([(scope.clone(), 9), (RemovedScope::Region(Some(account(A)), region(WEST)), 9)].into());
@@ -335,11 +335,15 @@ fn regions_that_are_only_assumed_never_prove_a_removal() {
     }
     let policy = Policy::new(&facts, &units);
     assert!(policy.missing_after([&scope]).is_empty(), "nor does it count for later");
-    // What is read in a region that is assumed proves what it always does.
+    // A read in an assumed region proves as much as any other.
     let read = Producers::one(producer(A, EAST, SINGLE));
     assert!(is_deleted(&decide(&facts, &units, "single", &read, NOTHING)));
     facts.removal.confirmed.insert(RemovedScope::Region(Some(account(A)), region(WEST)));
-    assert!(is_deleted(&decide(&facts, &units, "single", &known, NOTHING)), "an operator's word counts");
+    assert!(
+        is_deleted(&decide(&facts, &units, "single", &known, NOTHING)),
+        "the operator's confirmation \
+        counts"
+    );
 }
 
 #[test]
@@ -412,7 +416,7 @@ fn missing_scopes_are_counted_while_they_are_missing() {
     assert_eq!(Policy::new(&facts, &units).missing_after([&away]), counted(2));
     units[0].1 = Proof::Incomplete;
     assert_eq!(Policy::new(&facts, &units).missing_after([&away]), counted(1));
-    // One that is new is counted from now on.
+    // A new one is counted from now on.
     facts.missing = None;
     assert_eq!(Policy::new(&facts, &units).missing_after([&away]), MissingScopes::new());
     units[0].1 = Proof::Complete;
@@ -468,7 +472,7 @@ proptest! {
         });
         let everything = units.iter().all(|(_, proof)| *proof == Proof::Complete);
         prop_assert!(!deleted || proven);
-        prop_assert!(deleted || !everything, "what is gone from everywhere is deleted");
+        prop_assert!(deleted || !everything, "an entity that is gone everywhere is deleted");
         if producers.is_empty() && (fills != "single" || stated.is_none()) {
             prop_assert_eq!(deleted, everything);
         }
@@ -502,7 +506,7 @@ proptest! {
         let (fewer, more) = (after(&good), after(&bad));
         match (fewer.known(), more.known()) {
             (Some(fewer), Some(more)) => prop_assert!(fewer.iter().all(|producer| more.contains(producer))),
-            (None, Some(more)) => prop_assert!(false, "{more:?} came out of less"),
+            (None, Some(more)) => prop_assert!(false, "{more:?} was decided with fewer facts"),
             (_, None) => {}
         }
     }
@@ -531,12 +535,12 @@ fn an_arn_that_names_what_is_not_read_protects_its_entity() {
         Policy::new(facts, &units).decide(&stale)
     };
     let arn = |place: &str, id: &str| format!("arn:aws:x:{place}:{id}:thing/one");
-    // The region is switched off for account A.
+    // The region is disabled for account A.
     assert_removed(&decide(&facts, &arn(WEST, A), Some(A)), &format!("region={A}/{WEST}"));
     assert_removed(&decide(&facts, &arn(WEST, A), None), &format!("region={A}/{WEST}"));
-    // Nobody reads it.
+    // No account reads it.
     assert_removed(&decide(&facts, "arn:aws:x:ap-south-1::/things/one", None), "region=ap-south-1");
-    // The account is not on the list; what the entity states is certain, and says more.
+    // The account is not listed; what the entity states is certain, and wins.
     let left = "333333333333";
     assert_removed(&decide(&facts, &arn(WEST, left), None), &format!("account={left}"));
     assert!(is_deleted(&decide(&facts, &arn(WEST, left), Some(B))));
@@ -559,7 +563,7 @@ fn an_arn_that_names_what_is_not_read_protects_its_entity() {
 #[test]
 fn an_arn_protects_its_entity_where_no_entry_reads_its_region() {
     let facts = facts();
-    // As where a `regionPolicy` leaves the region out.
+    // As if a `regionPolicy` left the region out.
     let mut units = units(&facts);
     units.retain(|(unit, _)| unit.place == Some(Place::Region(region(EAST))));
     let decide = |fills: &str, place: &str| {

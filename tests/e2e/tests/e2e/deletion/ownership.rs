@@ -33,8 +33,8 @@ fn what_depends_on_a_deleted_entity_is_named_and_counted() {
 
         let plan = scene.world.berth(&["plan", "--state-dir", state]);
         plan.exits(0)
-            .says("Would delete with them: 1 dependent (1 somebody else's)")
-            .says("service/checkout (somebody else's)")
+            .says("Would delete with them: 1 dependent (1 of another owner)")
+            .says("service/checkout (another owner's)")
             .says(&format!("depends on {volume}"));
         assert_eq!(scene.world.entities(), before);
         let dependent = json!([{
@@ -91,7 +91,7 @@ fn an_entity_that_somebody_made_is_neither_adopted_nor_deleted() {
         let foreign = json!({"blueprint": "ec2Volume", "identifier": volume});
         for _ in 0..2 {
             let run = scene.sync(state);
-            run.exits(0).says("somebody else owns the entity: 1").says("adopt_existing_entities");
+            run.exits(0).says("another owner has the entity: 1").says("adopt_existing_entities");
             let listed = run.report["foreign"].as_array().unwrap();
             assert_eq!(listed.iter().map(|it| &it["entity"]).collect::<Vec<_>>(), [&foreign], "{run}");
             assert_eq!(entity(&scene), before, "{run}");
@@ -112,7 +112,7 @@ fn an_entity_that_somebody_made_is_adopted_where_the_operator_asks_for_it() {
         scene.sync(state).exits(0);
         scene.world.set("BERTH_ADOPT_EXISTING_ENTITIES", "true");
         let plan = scene.world.berth(&["plan", "--state-dir", state]);
-        plan.exits(0).says(&format!("> ec2Volume/{volume} (somebody else's, taken over)"));
+        plan.exits(0).says(&format!("> ec2Volume/{volume} (another owner's, taken over)"));
         let run = scene.sync(state);
         run.exits(0);
         assert_eq!(run.report["foreign"], json!([]), "{run}");

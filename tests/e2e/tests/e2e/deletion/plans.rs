@@ -125,7 +125,7 @@ fn a_plan_is_refused_when_port_has_changed() {
     edit("edited");
     let (blueprint, identifier) = gone.first().unwrap().split_once('/').unwrap();
     scene.world.port().delete_entity(blueprint, identifier).unwrap();
-    refuses(&scene, "none", "it would not be deleted any more");
+    refuses(&scene, "none", "it would no longer be deleted");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! JavaScript: `mapping.js` with an engine of the language, by `componentize-js` from npm.
+//! JavaScript: bundles `mapping.js` with a JavaScript engine, using `componentize-js` from npm.
 
 use std::{fs, path::Path};
 
@@ -7,13 +7,13 @@ use berth_embed::{Problem, ProblemCode};
 use super::{Project, Tool, put};
 
 const NODE: Tool = Tool { remedy: "install Node.js 20 or later, which npm comes with (https://nodejs.org)" };
-/// On Windows npm is a script, which is found by its whole name only.
+/// On Windows npm is a script, which starts only by its full name.
 const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
-/// Where the tool is when it is installed.
+/// Path of the tool once it is installed.
 const COMPONENTIZE: &str = "node_modules/@bytecodealliance/componentize-js/package.json";
-/// Calls the tool. Its own command line shows where in the tool an error arose, which helps nobody.
-/// Without `http` and what needs it: a host refuses a plugin that imports it. The source has a relative path,
-/// since the tool splits longer ones at spaces.
+/// Calls the tool's library: its own command line shows where in the tool an error arose, which helps nobody.
+/// Disables `http` and what needs it, because the host rejects a plugin that imports it. The source has a
+/// relative path, because the tool splits longer ones at spaces.
 const CALL: &str = "
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
@@ -35,7 +35,7 @@ try {
 pub(super) fn build(plugin: &Project, into: &Path) -> Result<(), Problem> {
     NODE.require(plugin.command("node").arg("--version"), "node", (20, 0))?;
     install(plugin)?;
-    // The engine has no other way to a JSON file.
+    // The engine cannot read a JSON file in another way.
     let text = serde_json::to_string(&plugin.manifest)
         .map_err(|error| Problem::from_error(ProblemCode::PluginBuild, &error))?;
     let module = format!("// Written by `berth plugin build`.\nexport default {text};\n");
@@ -43,14 +43,14 @@ pub(super) fn build(plugin: &Project, into: &Path) -> Result<(), Problem> {
     if fs::read_to_string(&file).ok().as_ref() != Some(&module) {
         put(&file, module.as_bytes())?;
     }
-    // The tool only counts syntax errors.
+    // The tool reports only the number of syntax errors.
     NODE.run("node --check mapping.js", plugin.command("node").args(["--check", "mapping.js"]))?;
     let mut componentize = plugin.command("node");
     componentize.args(["--input-type=module", "--eval", CALL, "--"]).arg(into);
     NODE.run("componentize-js mapping.js", &mut componentize)
 }
 
-/// Installs what package.json asks for, unless that was done since it changed.
+/// Installs what package.json asks for, unless that was done since package.json changed.
 fn install(plugin: &Project) -> Result<(), Problem> {
     let modified = |name: &str| fs::metadata(plugin.dir.join(name)).and_then(|file| file.modified()).ok();
     let installed = modified("node_modules/.package-lock.json");

@@ -1,5 +1,5 @@
-//! Python: `mapping.py` with the interpreter of the language, by `componentize-py` of its registry, in a
-//! virtual environment of the plugin's own.
+//! Python: bundles `mapping.py` with a Python interpreter, using `componentize-py` from PyPI in a virtual
+//! environment of the plugin.
 
 use std::{
     fs,
@@ -26,21 +26,21 @@ pub(super) fn build(plugin: &Project, into: &Path) -> Result<(), Problem> {
         .remedy("list it there, as `berth plugin new --lang python` does"));
     }
     let mut componentize = plugin.command(componentize);
-    // Where it looks for modules that requirements.txt installs.
+    // Where the tool looks for the modules that requirements.txt installs.
     componentize.env("VIRTUAL_ENV", &venv);
     componentize.args(["--quiet", "--wit-path", "sdk/wit", "--world", "plugin", "componentize", "mapping"]);
     componentize.args(["--python-path", ".", "--output"]).arg(into);
     PYTHON.run("componentize-py mapping", &mut componentize)
 }
 
-/// Makes the environment and installs what requirements.txt asks for, unless that was done since it
-/// changed.
+/// Creates the environment and installs what requirements.txt asks for, unless that was done since
+/// requirements.txt changed.
 pub(super) fn install(plugin: &Project, venv: &Path) -> Result<(), Problem> {
     let file = plugin.dir.join("requirements.txt");
     let wanted = fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
     let stamp = venv.join("requirements.txt");
     let python = executable(venv, "python");
-    // The interpreter is asked, since a virtual environment dies with the Python it was made from.
+    // Runs the interpreter, because a virtual environment breaks when the Python that created it is removed.
     let works = || PYTHON.require(plugin.command(&python).arg("--version"), "python", (3, 10)).is_ok();
     if fs::read_to_string(&stamp).is_ok_and(|held| held == wanted) && works() {
         return Ok(());
@@ -50,7 +50,9 @@ pub(super) fn install(plugin: &Project, venv: &Path) -> Result<(), Problem> {
     make.args(["-m", "venv", "--clear"]).arg(venv);
     PYTHON.run(&format!("{BASE} -m venv"), &mut make).map_err(|problem| Problem {
         remedy: Some(
-            "see what it says above; on Debian and Ubuntu Python's module `venv` is the package `python3-venv`".into(),
+            "see the output above; on Debian and Ubuntu, Python's module `venv` is in the package \
+            `python3-venv`"
+                .into(),
         ),
         ..problem
     })?;

@@ -1,5 +1,5 @@
-//! Rust: compiled for `wasm32-unknown-unknown`, which has no system to ask anything of, and then encoded
-//! as a component; or for `wasm32-wasip2`, which gives a component that imports WASI.
+//! Rust: compiles for `wasm32-unknown-unknown`, which has no system interface, and encodes the result as a
+//! component; or for `wasm32-wasip2`, which gives a component that imports WASI.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use super::{Built, Tool};
 
 /// The default.
 const PLAIN: &str = "wasm32-unknown-unknown";
-/// With the whole standard library.
+/// The whole standard library, through WASI.
 const WASI: &str = "wasm32-wasip2";
 
 const TOOL: Tool = Tool { remedy: "install Rust with rustup (https://rustup.rs)" };
@@ -24,7 +24,7 @@ const TOOL: Tool = Tool { remedy: "install Rust with rustup (https://rustup.rs)"
 pub(super) fn build(dir: &Path) -> Result<Built, Problem> {
     let metadata = cargo(dir, &["metadata", "--no-deps", "--format-version=1"], Stdio::piped())?;
     let metadata: Value = serde_json::from_slice(&metadata).map_err(|error| {
-        Problem::new(ProblemCode::PluginBuild, format!("cargo's metadata is not understood: {error}"))
+        Problem::new(ProblemCode::PluginBuild, format!("cannot parse cargo's metadata: {error}"))
     })?;
     let Library { package, name, target: wanted } = library(&metadata).ok_or_else(|| {
         Problem::new(
@@ -59,14 +59,14 @@ fn encode(package: &str, module: &[u8]) -> Result<Vec<u8>, Problem> {
         |error| {
             Problem::new(
                 ProblemCode::PluginBuild,
-                format!("{package} is no component of the plugin contract: {error:#}"),
+                format!("{package} is not a component of the plugin contract: {error:#}"),
             )
             .remedy("call `berth_plugin::export!` in src/lib.rs, as `berth plugin new` does")
         },
     )
 }
 
-/// What is built.
+/// The package to build.
 struct Library {
     package: String,
     name: String,
@@ -74,7 +74,7 @@ struct Library {
     target: Option<String>,
 }
 
-/// The package with a dynamic library.
+/// Finds the package with a dynamic library.
 fn library(metadata: &Value) -> Option<Library> {
     metadata["packages"].as_array()?.iter().find_map(|package| {
         let target = package["targets"].as_array()?.iter().find(|target| {
@@ -88,7 +88,7 @@ fn library(metadata: &Value) -> Option<Library> {
     })
 }
 
-/// Adds the compilation target when it is missing.
+/// Adds the compilation target if it is missing.
 fn add_target(dir: &Path, target: &str) -> Result<(), Problem> {
     let libraries = Command::new("rustc")
         .current_dir(dir)
@@ -109,7 +109,7 @@ fn add_target(dir: &Path, target: &str) -> Result<(), Problem> {
     }
 }
 
-/// Runs cargo in the plugin's folder; gives its output where that is piped.
+/// Runs cargo in the plugin's folder; returns its output if that is piped.
 fn cargo(dir: &Path, arguments: &[&str], output: Stdio) -> Result<Vec<u8>, Problem> {
     let ended = Command::new("cargo")
         .current_dir(dir)
@@ -123,6 +123,6 @@ fn cargo(dir: &Path, arguments: &[&str], output: Stdio) -> Result<Vec<u8>, Probl
         Ok(ended.stdout)
     } else {
         Err(Problem::new(ProblemCode::PluginBuild, format!("`cargo {}` failed", arguments.join(" ")))
-            .remedy("see what it says above"))
+            .remedy("see the output above"))
     }
 }

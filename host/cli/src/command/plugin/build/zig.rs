@@ -1,6 +1,6 @@
-//! C and Zig: `mapping.c` or `mapping.zig` with the SDK in C, by the compiler of Zig, which is a whole one for
-//! both languages, with a libc for WASI. That libc speaks WASI preview 1, so that an adapter becomes part of
-//! the component of a plugin that uses it.
+//! C and Zig: compiles `mapping.c` or `mapping.zig` with the C SDK. The Zig compiler handles both languages
+//! and has a libc for WASI. That libc uses WASI preview 1, so a plugin that uses it gets an adapter in its
+//! component.
 
 use std::{
     ffi::OsString,
@@ -19,20 +19,20 @@ use wit_parser::Resolve;
 
 use super::{Project, Tool, python, unreadable};
 
-/// The source files by which the two languages are recognized.
+/// The source files that identify the two languages.
 pub(super) const C: &str = "mapping.c";
 pub(super) const ZIG: &str = "mapping.zig";
 
 const TOOL: Tool = Tool { remedy: "install Zig 0.17 (https://ziglang.org)" };
-/// What the compiler's version begins with: other ones have other options and another language.
+/// The prefix of the compiler's version: other versions have other options and another language.
 const VERSION: &str = "0.17.";
-/// What to write into requirements.txt.
+/// The line for requirements.txt.
 const PINNED: &str = "ziglang==0.17.1";
 const WIT: &str = "sdk/wit/plugin.wit";
-/// The stack, in bytes. The compiler would take 16 MiB in each instance.
+/// The stack, in bytes. The compiler's default is 16 MiB in each instance.
 const STACK: &str = "1048576";
 const STACK_C: &str = "-Wl,-z,stack-size=1048576";
-/// A library for one who calls it, not a program.
+/// Builds a library that the host calls, not a program.
 const TARGET: [&str; 3] = ["-target", "wasm32-wasi", "-mexec-model=reactor"];
 
 /// Writes the component of a plugin in C to `into`.
@@ -49,9 +49,9 @@ pub(super) fn build_c(plugin: &Project, into: &Path) -> Result<(), Problem> {
 pub(super) fn build_zig(plugin: &Project, into: &Path) -> Result<(), Problem> {
     let module = plugin.target("module.wasm");
     let mut compile = Compiler::find(plugin)?.command(plugin, "build-exe");
-    // What goes wrong at run time is caught and reported, for little time.
+    // Run-time errors are caught and reported, at little cost.
     compile.args(TARGET).args(["-O", "ReleaseSafe", "-fstrip", "-lc", "--stack", STACK]);
-    // A guard in each function would ask for a random number.
+    // A stack guard in each function would need a random number.
     compile.args(["-fno-stack-protector", ZIG, "-cflags", "-std=c23", "--"]);
     compile.args(sources(plugin, "sdk")?).args(sources(plugin, "sdk/bindings")?);
     let mut emit = OsString::from("-femit-bin=");
@@ -61,7 +61,7 @@ pub(super) fn build_zig(plugin: &Project, into: &Path) -> Result<(), Problem> {
     encode(plugin, &module, into)
 }
 
-/// The C files of a folder of the plugin, relative to it, sorted.
+/// Returns the C files of a folder of the plugin, relative to the plugin and sorted.
 fn sources(plugin: &Project, folder: &str) -> Result<Vec<PathBuf>, Problem> {
     let found = plugin.dir.join(folder);
     let entries = fs::read_dir(&found).map_err(|error| unreadable(&found, &error))?;
@@ -73,14 +73,15 @@ fn sources(plugin: &Project, folder: &str) -> Result<Vec<PathBuf>, Problem> {
     Ok(files)
 }
 
-/// How the compiler is started.
+/// How to start the compiler.
 struct Compiler {
     program: PathBuf,
     arguments: &'static [&'static str],
 }
 
 impl Compiler {
-    /// The one on the path, if it has the version, else the one that requirements.txt installs.
+    /// Returns the compiler on the path if it has the right version, else the one that requirements.txt
+    /// installs.
     fn find(plugin: &Project) -> Result<Self, Problem> {
         let on_path = Self { program: "zig".into(), arguments: &[] };
         if on_path.fits(plugin) {
@@ -91,11 +92,9 @@ impl Compiler {
              new --lang c` does, and have Python 3.10 or later"
         );
         if !plugin.dir.join("requirements.txt").is_file() {
-            return Err(Problem::new(
-                ProblemCode::PluginBuild,
-                "there is no `zig` of version 0.17 on the path",
-            )
-            .remedy(remedy));
+            return Err(
+                Problem::new(ProblemCode::PluginBuild, "no `zig` of version 0.17 on the path").remedy(remedy)
+            );
         }
         let venv = plugin.target("venv");
         python::install(plugin, &venv)?;
@@ -120,7 +119,7 @@ impl Compiler {
     }
 }
 
-/// Makes a component of a core module.
+/// Encodes a core module as a component.
 fn encode(plugin: &Project, module: &Path, into: &Path) -> Result<(), Problem> {
     let mut bytes = fs::read(module).map_err(|error| unreadable(module, &error))?;
     let wit = plugin.dir.join(WIT);
@@ -146,7 +145,7 @@ fn encode(plugin: &Project, module: &Path, into: &Path) -> Result<(), Problem> {
 fn no_component(plugin: &Project, error: &dyn Display) -> Problem {
     Problem::new(
         ProblemCode::PluginBuild,
-        format!("{} is no component of the plugin contract: {error:#}", plugin.name),
+        format!("{} is not a component of the plugin contract: {error:#}", plugin.name),
     )
-    .remedy("keep `sdk/` as `berth plugin new` made it, and import nothing that is neither of it nor of libc")
+    .remedy("keep `sdk/` as `berth plugin new` created it, and import only from it and from libc")
 }

@@ -13,12 +13,12 @@ pub(super) const SDK: [(&str, &str); 6] = [
     ("sdk/bindings/plugin.h", template!("c/sdk/bindings/plugin.h")),
     ("sdk/bindings/plugin.c", template!("c/sdk/bindings/plugin.c")),
 ];
-/// The SDK in Zig, around that in C.
+/// The SDK in Zig, a wrapper of the one in C.
 pub(super) const SDK_ZIG: (&str, &str) = ("sdk/berth.zig", template!("zig/sdk/berth.zig"));
 /// Installs the compiler.
 pub(super) const REQUIREMENTS: &str = template!("c/requirements.txt");
 
-/// The files of a plugin in C, with its SDK.
+/// Returns the files of a plugin in C, with its SDK.
 pub(super) fn files(plugin: &Scaffold, item: &Item) -> Files {
     let source = match item {
         Item::Text { member } => plugin.filled(template!("c/text.c.tmpl"), &[("member", member.clone())]),
@@ -30,7 +30,7 @@ pub(super) fn files(plugin: &Scaffold, item: &Item) -> Files {
     ])
 }
 
-/// The files of a plugin in Zig, with its SDK.
+/// Returns the files of a plugin in Zig, with its SDK.
 pub(super) fn files_zig(plugin: &Scaffold, item: &Item) -> Files {
     let source = match item {
         Item::Text { member } => plugin.filled(template!("zig/text.zig.tmpl"), &[("member", member.clone())]),
@@ -52,13 +52,13 @@ fn with_sdk(mut files: Files) -> Files {
     files
 }
 
-/// How a language writes a mapping down.
+/// The syntax of a mapping in a language.
 struct Syntax {
     required: &'static str,
     time: &'static str,
-    /// A property of documents with its `{name}` and its `{form}`.
+    /// A property of documents, with its `{name}` and `{form}`.
     member: &'static str,
-    /// The names of times below a member, quoted and with commas.
+    /// The names of times below a member, quoted and separated by commas.
     times: &'static str,
     /// A `{property}` of the entity from a `{member}` of the item.
     property: &'static str,

@@ -6,7 +6,7 @@ use super::{Field, Files, Item, Members, Scaffold, sdk::WIT, template};
 
 pub(super) const SDK: &str = template!("js/sdk/berth.js");
 
-/// The files of the plugin, with its SDK.
+/// Returns the files of the plugin, with its SDK.
 pub(super) fn files(plugin: &Scaffold, item: &Item) -> Files {
     let source = match item {
         Item::Text { member } => plugin.filled(template!("js/text.js.tmpl"), &[("member", member.clone())]),

@@ -9,10 +9,10 @@ use berth_embed::{Problem, ProblemCode};
 
 use super::{Field, Files, Item, Members, Scaffold, kebab, sdk, template};
 
-/// What makes it a plugin with WASI.
+/// The lines of Cargo.toml that make it a plugin with WASI.
 pub(super) const WASI: &str = "\n# For the whole standard library. What it asks of WASI is answered with nothing, or always the same.\n[package.metadata.berth]\ntarget = \"wasm32-wasip2\"\n";
 
-/// The files of the plugin, with its SDK; `wasi` is empty or [`WASI`].
+/// Returns the files of the plugin, with its SDK; `wasi` is empty or [`WASI`].
 pub(super) fn files(
     plugin: &Scaffold,
     item: &Item,
@@ -57,7 +57,7 @@ fn of_object(plugin: &Scaffold, members: &Members) -> String {
             _ if field.is_time() => ".time()",
             _ => "",
         };
-        // Only what is kept in another way than as it is, or under another name.
+        // Only properties that change the form or the name of a member.
         if !form.is_empty() || field.document() != field.member {
             _ = writeln!(properties, "    Property::new(\"{}\"){form},", field.document());
         }
@@ -81,10 +81,10 @@ fn of_object(plugin: &Scaffold, members: &Members) -> String {
     plugin.filled(template!("rust/src/lib.rs.tmpl"), &slots)
 }
 
-/// The field of the struct.
+/// Returns the field of the struct.
 fn name(field: &Field) -> String {
     let snake = kebab(&field.member).replace('-', "_");
-    // The keywords that AWS uses for members.
+    // The keywords that AWS uses as member names.
     if matches!(
         snake.as_str(),
         "type" | "ref" | "mod" | "match" | "use" | "where" | "static" | "enum" | "loop" | "box"
@@ -95,13 +95,13 @@ fn name(field: &Field) -> String {
     }
 }
 
-/// Where the plugin's SDK comes from.
+/// The source of the plugin's SDK.
 enum Sdk {
     /// A version from the registry.
     Version(String),
     /// A folder, absolute.
     Path(PathBuf),
-    /// A copy in the plugin's own folder: it builds with nothing but this binary and cargo.
+    /// A copy in the plugin's folder: the plugin builds with only this binary and cargo.
     Copy,
 }
 
@@ -115,11 +115,11 @@ impl Sdk {
         if !path.join("Cargo.toml").is_file() {
             return Err(Problem::new(
                 ProblemCode::CommandArgument,
-                format!("--sdk: there is no crate in {}", path.display()),
+                format!("--sdk: no crate in {}", path.display()),
             )
-            .remedy("give the folder `plugins/sdk` of a checkout of Berth, or a version, or leave it out"));
+            .remedy("name the folder `plugins/sdk` of a checkout of Berth, or a version, or leave it out"));
         }
-        // Relative to the plugin, wherever that is.
+        // A path that does not depend on the plugin's folder.
         path.canonicalize().map(Self::Path).map_err(|error| {
             Problem::new(
                 ProblemCode::CommandArgument,

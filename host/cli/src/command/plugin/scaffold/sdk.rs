@@ -1,7 +1,6 @@
-//! The plugins' SDK for Rust, carried along, so that a plugin can be written with this binary and cargo
-//! alone.
+//! The plugin SDK for Rust, embedded so that this binary and cargo are enough to write a plugin.
 
-/// Its files: path and text.
+/// Returns its files: path and text.
 pub(super) fn files() -> Vec<(String, String)> {
     let mut files: Vec<(String, String)> =
         SOURCES.iter().map(|(name, text)| (format!("sdk/src/{name}"), (*text).to_owned())).collect();
@@ -37,7 +36,7 @@ const SOURCES: &[(&str, &str)] = sources![
 pub(super) const WIT: &str = include_str!("../../../../../../wit/plugin.wit");
 const README: &str = include_str!("../../../../../../plugins/sdk/README.md");
 
-/// The manifest of the copy: the one of our tree takes its versions from the workspace there.
+/// The copy's manifest: in this repository, the SDK takes its versions from the workspace.
 const CARGO: &str = r#"[package]
 name = "berth-plugin"
 version = "{{version}}"
