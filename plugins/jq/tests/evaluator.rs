@@ -31,9 +31,27 @@ impl Generator {
     /// A text of JSON, with white space and escapes where JSON may have them, and names that stand twice.
     fn json(&mut self, depth: usize, out: &mut String) {
         let scalars = [
-            "null", "true", "false", "0", "-5", "12", "1.5", "1.0", "-0", "2.50", "1E2", "123456789012345678",
-            "\"\"", "\"x\"", "\"a,b,,c\"", "\"AbC/d:e\"", "\"\\u0061\\n\\\"\"", "\"ü🚀\"", "\"{[\\\\\"",
-            "\"arn:aws:s3:::a b~c!\"", "\"Name\"",
+            "null",
+            "true",
+            "false",
+            "0",
+            "-5",
+            "12",
+            "1.5",
+            "1.0",
+            "-0",
+            "2.50",
+            "1E2",
+            "123456789012345678",
+            "\"\"",
+            "\"x\"",
+            "\"a,b,,c\"",
+            "\"AbC/d:e\"",
+            "\"\\u0061\\n\\\"\"",
+            "\"ü🚀\"",
+            "\"{[\\\\\"",
+            "\"arn:aws:s3:::a b~c!\"",
+            "\"Name\"",
         ];
         match if depth == 0 { 0 } else { self.below(4) } {
             0 | 1 => out.push_str(self.pick(&scalars)),
@@ -66,7 +84,11 @@ impl Generator {
             }
             write!(out, ",\"{name}\":").unwrap();
             if name == "Tags" && self.below(2) == 0 {
-                let tags = ["{\"Key\":\"Name\",\"Value\":\"web\"}", "{\"Key\":\"a\",\"Value\":null}", "{\"Value\":\"v\"}"];
+                let tags = [
+                    "{\"Key\":\"Name\",\"Value\":\"web\"}",
+                    "{\"Key\":\"a\",\"Value\":null}",
+                    "{\"Value\":\"v\"}",
+                ];
                 let tags: Vec<&str> = (0..self.below(4)).map(|_| self.pick(&tags)).collect();
                 write!(out, "[{}]", tags.join(",")).unwrap();
             } else {
@@ -90,7 +112,9 @@ impl Generator {
     fn expression(&mut self, depth: usize) -> String {
         if depth == 0 {
             return match self.below(6) {
-                0 => self.pick(&["null", "true", "false", "\"x\"", "\"a\\n\\u00fc\"", "0", "12", "[]"]).to_owned(),
+                0 => self
+                    .pick(&["null", "true", "false", "\"x\"", "\"a\\n\\u00fc\"", "0", "12", "[]"])
+                    .to_owned(),
                 1 => ".".to_owned(),
                 _ => self.path(),
             };
@@ -112,8 +136,7 @@ impl Generator {
             7 => format!("[{}]", self.expression(next)),
             8 => format!("\"<\\({})-\\({})>\"", self.expression(next), self.path()),
             9 => {
-                let (test, yes, no) =
-                    (self.expression(next), self.expression(next), self.expression(next));
+                let (test, yes, no) = (self.expression(next), self.expression(next), self.expression(next));
                 match self.below(3) {
                     0 => format!("if {test} then {yes} elif {} then 1 else {no} end", self.path()),
                     _ => format!("if {test} then {yes} else {no} end"),
@@ -188,11 +211,13 @@ fn texts_are_evaluated_as_values_are() {
     let (expressions, documents) = generated();
     // What binds the document to a variable reads all of it, and what binds a value is left to jaq.
     let whole: Vec<String> = expressions.iter().map(|one| format!(". as $whole | {one}")).collect();
-    let pruned: Vec<String> = expressions.iter().map(|one| format!("({one}) | . as $value | $value")).collect();
+    let pruned: Vec<String> =
+        expressions.iter().map(|one| format!("({one}) | . as $value | $value")).collect();
     let mappings = [&expressions, &whole, &pruned].map(|expressions| compile(expressions));
     let mut told = 0;
     for document in &documents {
-        let [here, whole, pruned] = mappings.each_ref().map(|mapping| outcomes(mapping, EXPRESSIONS, document));
+        let [here, whole, pruned] =
+            mappings.each_ref().map(|mapping| outcomes(mapping, EXPRESSIONS, document));
         for (index, expression) in expressions.iter().enumerate() {
             assert_eq!(here[index], whole[index], "{expression}\n{document}");
             assert_eq!(pruned[index], whole[index], "pruned: {expression}\n{document}");
@@ -214,7 +239,8 @@ fn texts_are_evaluated_as_libjq_does() {
         .spawn()
         .unwrap();
     // Numbers with an exponent, and a negative zero, are known to differ as texts.
-    let documents: Vec<String> = documents.iter().map(|document| document.replace("1E2", "3.5").replace("-0", "-7")).collect();
+    let documents: Vec<String> =
+        documents.iter().map(|document| document.replace("1E2", "3.5").replace("-0", "-7")).collect();
     let cases = json!({"expressions": expressions, "documents": documents});
     child.stdin.take().unwrap().write_all(cases.to_string().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
