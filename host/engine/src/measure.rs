@@ -193,5 +193,5 @@ pub fn read(bytes: &[u8], count: usize) -> Result<MapReport, String> {
 /// # Errors
 /// What is wrong, with its place.
 pub fn read_documents(bytes: &[u8], count: usize) -> Result<Vec<Document>, String> {
-    Documents::read(bytes, count).map(Documents::into_documents)
+    Documents::read(bytes, count).and_then(Documents::into_documents)
 }

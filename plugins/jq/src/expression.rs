@@ -13,7 +13,7 @@ use jaq_json::Val;
 
 use crate::{
     document::{Document, Output},
-    fromjson,
+    fromjson, natives,
     reads::{Names, reads},
     regex,
     rewrite::rewrite,
@@ -128,7 +128,9 @@ impl Expression {
 fn compile(code: &str) -> Result<(Box<Filter>, Option<Vec<Names>>), String> {
     let arena = Arena::default();
     let prelude = load::parse(PRELUDE, |parser| parser.defs()).unwrap_or_default();
+    let is_native = |def: &Def<&str>| def.args.is_empty() && natives::NAMES.contains(&def.name);
     let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(prelude);
+    let definitions = definitions.filter(|def| !is_native(def));
     let load = |definitions: Vec<Def<_>>, code| {
         Loader::new(definitions)
             .load(&arena, File { code, path: () })
@@ -154,6 +156,7 @@ fn compile(code: &str) -> Result<(Box<Filter>, Option<Vec<Names>>), String> {
         .filter(|(name, ..)| !["env", "now"].contains(name) && !regex::NAMES.contains(name))
         .chain(regex::functions())
         .chain(fromjson::functions())
+        .chain(natives::functions())
         .chain([
             run(("env", v(0), |_| bome(Ok(environment())))),
             run(("now", v(0), |_| {

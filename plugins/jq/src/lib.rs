@@ -9,6 +9,7 @@ mod expression;
 mod fromjson;
 mod items;
 mod mapping;
+mod natives;
 mod reads;
 mod regex;
 mod rewrite;

@@ -1,7 +1,5 @@
 //! A whole mapping: selector, splitting, and an expression for every field of an entity.
 
-use std::collections::BTreeMap;
-
 use berth_mapping::{Batch, Broken, Found, Paths, append_str as write_str};
 use jaq_json::Val;
 use serde_json::{Map, Value};
@@ -24,6 +22,8 @@ pub struct Mapping {
     environment: Val,
     /// What all expressions read of a document.
     paths: Paths,
+    /// How many fields' expressions there are.
+    leaves: usize,
     selector: Expression,
     items: Option<(String, ItemsToParse)>,
     fields: Vec<(&'static str, Field)>,
@@ -32,14 +32,16 @@ pub struct Mapping {
 /// What a mapping says about a field.
 enum Field {
     Leaf(Leaf),
-    /// Properties and relations, by name.
-    Object(Vec<(String, Field)>),
+    /// Properties and relations, by name: as it is written, with the colon.
+    Object(Vec<(Vec<u8>, Field)>),
     /// A search query: the fields of it, and the rules that it combines.
     Query(Vec<(&'static str, Leaf)>, Option<Vec<Field>>),
 }
 
 /// One expression.
 struct Leaf {
+    /// Its position among all expressions of the mapping.
+    id: usize,
     /// Where it stands, as in `properties.size`.
     path: String,
     /// What stands there; none for an explicit null.
@@ -47,8 +49,34 @@ struct Leaf {
     expression: Result<Expression, String>,
 }
 
+/// What the expressions of a mapping have in common while they are compiled.
+#[derive(Default)]
+struct Compiling {
+    /// What they read of a document.
+    paths: Paths,
+    /// How many there are.
+    leaves: usize,
+}
+
 /// A leaf that gave nothing, and why.
-type Nothing<'m> = (&'m Leaf, String);
+type Nothing<'m> = (&'m Leaf, Reason);
+
+/// Why an expression gave nothing.
+enum Reason {
+    Null,
+    NoOutput,
+    Other(String),
+}
+
+impl Reason {
+    fn into_text(self) -> String {
+        match self {
+            Self::Null => "gave null".to_owned(),
+            Self::NoOutput => "gave nothing".to_owned(),
+            Self::Other(reason) => reason,
+        }
+    }
+}
 
 /// What came of a batch.
 #[derive(Default)]
@@ -56,11 +84,12 @@ struct Report<'m> {
     entities: Vec<u8>,
     errors: Vec<(usize, String)>,
     filtered: usize,
-    /// What gave nothing, by path and blueprint.
-    nothing: BTreeMap<(&'m str, Option<String>), Count<'m>>,
+    /// What gave nothing, by blueprint and by the position of the expression.
+    nothing: Vec<(Option<String>, Vec<Option<Count<'m>>>)>,
 }
 
 struct Count<'m> {
+    path: &'m str,
     expression: Option<&'m str>,
     count: usize,
     /// The first reason.
@@ -76,10 +105,10 @@ impl Mapping {
     pub fn compile(json: &[u8]) -> Result<Self, String> {
         let mapping: Value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         let port = &mapping["port"];
-        let mut paths = Paths::default();
+        let mut compiling = Compiling::default();
         let query = mapping["selector"]["query"].as_str();
         let query = query.ok_or("`selector.query` is not a JQ expression")?;
-        let selector = Expression::compile(query, &mut paths)
+        let selector = Expression::compile(query, &mut compiling.paths)
             .map_err(|reason| format!("`selector.query`, `{query}`: {reason}"))?;
         let items = port["itemsToParse"].as_str().map(|expression| {
             let name = port["itemsToParseName"].as_str().unwrap_or("item");
@@ -97,7 +126,7 @@ impl Mapping {
         }
         let fields: Vec<_> = FIELDS
             .into_iter()
-            .filter_map(|name| Some((name, Field::compile(name, mappings.get(name)?, &mut paths))))
+            .filter_map(|name| Some((name, Field::compile(name, mappings.get(name)?, &mut compiling))))
             .collect();
         for (_, field) in fields.iter().filter(|(name, _)| REQUIRED.contains(name)) {
             field.check()?;
@@ -106,7 +135,14 @@ impl Mapping {
             Value::Object(variables) => from_json(&Value::Object(variables.clone())),
             _ => Val::obj(jaq_json::Map::default()),
         };
-        Ok(Self { environment, paths, selector, items: items.transpose()?, fields })
+        Ok(Self {
+            environment,
+            paths: compiling.paths,
+            leaves: compiling.leaves,
+            selector,
+            items: items.transpose()?,
+            fields,
+        })
     }
 
     /// Evaluates the mapping on a JSON array of documents; see `wit/jq/jq.wit` for what it returns.
@@ -131,7 +167,9 @@ impl Mapping {
                             self.map_item(index, value, &text, &mut report).map_err(no_list)?;
                         }
                     }
-                    Err(reason) => report.count("itemsToParse", Some(text), None, reason),
+                    Err(reason) => {
+                        report.count(self.leaves, "itemsToParse", Some(text), None, Reason::Other(reason))
+                    }
                 },
             }
             if document.is_broken() {
@@ -217,10 +255,18 @@ impl Mapping {
                 report.entities = out;
                 match (refused, nothing.drain(before..).next()) {
                     (Refused::NoEntity(_), Some((leaf, reason))) => {
-                        report.leaf(leaf, None, format!("{reason}, {NO_ENTITY}"));
+                        report.leaf(
+                            leaf,
+                            None,
+                            Reason::Other(format!("{}, {NO_ENTITY}", reason.into_text())),
+                        );
                     }
                     (Refused::NoEntity(Some((leaf, reason))), None) => {
-                        report.leaf(leaf, None, format!("{reason}, {NO_ENTITY}"));
+                        report.leaf(
+                            leaf,
+                            None,
+                            Reason::Other(format!("{}, {NO_ENTITY}", reason.into_text())),
+                        );
                     }
                     (Refused::NoEntity(None), None) => {}
                     (Refused::Error(reason), _) => report.errors.push((index, format!("{name}: {reason}"))),
@@ -235,6 +281,14 @@ impl Mapping {
         }
         true
     }
+}
+
+/// A member's name as it is written, with the colon.
+fn label(name: &str) -> Vec<u8> {
+    let mut label = Vec::new();
+    write_str(name, &mut label);
+    label.push(b':');
+    label
 }
 
 /// What follows the reason why a field that an entity needs is nothing.
@@ -257,30 +311,30 @@ fn write_leaf(name: &str, output: &Output<'_>, out: &mut Vec<u8>) {
 }
 
 impl Field {
-    fn compile(path: &str, value: &Value, paths: &mut Paths) -> Self {
+    fn compile(path: &str, value: &Value, compiling: &mut Compiling) -> Self {
         match value {
             Value::Object(members) if ["properties", "relations"].contains(&path) => Self::Object(
                 members
                     .iter()
                     .map(|(name, member)| {
-                        (name.clone(), Self::compile(&format!("{path}.{name}"), member, paths))
+                        (label(name), Self::compile(&format!("{path}.{name}"), member, compiling))
                     })
                     .collect(),
             ),
-            Value::Object(members) => Self::query(path, members, paths),
-            other => Self::Leaf(Leaf::compile(path.to_owned(), other, paths)),
+            Value::Object(members) => Self::query(path, members, compiling),
+            other => Self::Leaf(Leaf::compile(path.to_owned(), other, compiling)),
         }
     }
 
-    fn query(path: &str, members: &Map<String, Value>, paths: &mut Paths) -> Self {
+    fn query(path: &str, members: &Map<String, Value>, compiling: &mut Compiling) -> Self {
         let leaves = ["combinator", "property", "operator", "value"]
             .into_iter()
             .filter_map(|name| {
-                Some((name, Leaf::compile(format!("{path}.{name}"), members.get(name)?, paths)))
+                Some((name, Leaf::compile(format!("{path}.{name}"), members.get(name)?, compiling)))
             })
             .collect();
         let rules = members.get("rules").and_then(Value::as_array).map(|rules| {
-            let mut rule = |(index, rule)| Self::compile(&format!("{path}.rules[{index}]"), rule, paths);
+            let mut rule = |(index, rule)| Self::compile(&format!("{path}.rules[{index}]"), rule, compiling);
             rules.iter().enumerate().map(&mut rule).collect()
         });
         Self::Query(leaves, rules)
@@ -288,7 +342,7 @@ impl Field {
 
     /// Whether every expression compiles.
     fn check(&self) -> Result<(), String> {
-        let leaf = |Leaf { path, text, expression }: &Leaf| match expression {
+        let leaf = |Leaf { path, text, expression, .. }: &Leaf| match expression {
             Ok(_) => Ok(()),
             Err(reason) => Err(format!("`{path}`, `{}`: {reason}", text.as_deref().unwrap_or("null"))),
         };
@@ -310,17 +364,16 @@ impl Field {
     /// Appends the value, and to `nothing` the leaves that have none. A search query in which something is
     /// missing would find something else: it is null as a whole.
     fn write<'m>(&'m self, item: &Document<'_, '_>, nothing: &mut Vec<Nothing<'m>>, out: &mut Vec<u8>) {
-        let begin = |out: &mut Vec<u8>, position: usize, name: &str| {
+        let begin = |out: &mut Vec<u8>, position: usize, label: &[u8]| {
             out.extend_from_slice(if position == 0 { b"" } else { b"," });
-            write_str(name, out);
-            out.push(b':');
+            out.extend_from_slice(label);
         };
         match self {
             Self::Leaf(leaf) => leaf.evaluate(item, nothing).write(out),
             Self::Object(members) => {
                 out.push(b'{');
-                for (position, (name, field)) in members.iter().enumerate() {
-                    begin(out, position, name);
+                for (position, (label, field)) in members.iter().enumerate() {
+                    begin(out, position, label);
                     field.write(item, nothing, out);
                 }
                 out.push(b'}');
@@ -329,11 +382,11 @@ impl Field {
                 let (before, from) = (nothing.len(), out.len());
                 out.push(b'{');
                 for (position, (name, leaf)) in leaves.iter().enumerate() {
-                    begin(out, position, name);
+                    begin(out, position, &label(name));
                     leaf.evaluate(item, nothing).write(out);
                 }
                 if let Some(rules) = rules {
-                    begin(out, leaves.len(), "rules");
+                    begin(out, leaves.len(), &label("rules"));
                     out.push(b'[');
                     for (position, rule) in rules.iter().enumerate() {
                         out.extend_from_slice(if position == 0 { b"" } else { b"," });
@@ -352,16 +405,18 @@ impl Field {
 }
 
 impl Leaf {
-    fn compile(path: String, value: &Value, paths: &mut Paths) -> Self {
+    fn compile(path: String, value: &Value, compiling: &mut Compiling) -> Self {
         let text = value.as_str().map(ToOwned::to_owned);
         let expression = match &text {
-            Some(text) => Expression::compile(text, paths),
+            Some(text) => Expression::compile(text, &mut compiling.paths),
             None => {
                 let shown = Output::Value(from_json(value)).shown();
                 Err(format!("is {shown}, which is no JQ expression"))
             }
         };
-        Self { path, text, expression }
+        let id = compiling.leaves;
+        compiling.leaves += 1;
+        Self { id, path, text, expression }
     }
 
     fn evaluate<'m, 'v>(&'m self, item: &Document<'v, '_>, nothing: &mut Vec<Nothing<'m>>) -> Output<'v>
@@ -373,10 +428,10 @@ impl Leaf {
             Err(reason) => Err(reason.clone()),
         };
         let reason = match output {
-            Ok(Some(output)) if output.is_null() => "gave null".to_owned(),
-            Ok(None) => "gave nothing".to_owned(),
+            Ok(Some(output)) if output.is_null() => Reason::Null,
+            Ok(None) => Reason::NoOutput,
             Ok(Some(output)) => return output,
-            Err(reason) => reason,
+            Err(reason) => Reason::Other(reason),
         };
         nothing.push((self, reason));
         Output::Value(Val::Null)
@@ -385,7 +440,8 @@ impl Leaf {
     /// Why an entity cannot have such an identifier or blueprint.
     fn refuse(&self, output: &Output<'_>) -> Option<Refused<'_>> {
         if !output.is_truthy() {
-            return Some(Refused::NoEntity(Some((self, format!("gave {}", output.shown())))));
+            let reason = Reason::Other(format!("gave {}", output.shown()));
+            return Some(Refused::NoEntity(Some((self, reason))));
         }
         let fits = output.is_text() || output.is_number();
         (!fits).then(|| Refused::Error(format!("gave {} instead of text", output.shown())))
@@ -393,15 +449,29 @@ impl Leaf {
 }
 
 impl<'m> Report<'m> {
-    fn leaf(&mut self, leaf: &'m Leaf, blueprint: Option<&str>, reason: String) {
-        self.count(&leaf.path, leaf.text.as_deref(), blueprint, reason);
+    fn leaf(&mut self, leaf: &'m Leaf, blueprint: Option<&str>, reason: Reason) {
+        self.count(leaf.id, &leaf.path, leaf.text.as_deref(), blueprint, reason);
     }
 
-    fn count(&mut self, path: &'m str, text: Option<&'m str>, blueprint: Option<&str>, reason: String) {
-        self.nothing
-            .entry((path, blueprint.map(ToOwned::to_owned)))
-            .or_insert(Count { expression: text, count: 0, reason })
-            .count += 1;
+    fn count(
+        &mut self,
+        id: usize,
+        path: &'m str,
+        expression: Option<&'m str>,
+        blueprint: Option<&str>,
+        reason: Reason,
+    ) {
+        let known = self.nothing.iter().position(|(known, _)| known.as_deref() == blueprint);
+        let known = known.unwrap_or_else(|| {
+            self.nothing.push((blueprint.map(ToOwned::to_owned), Vec::new()));
+            self.nothing.len() - 1
+        });
+        let counts = &mut self.nothing[known].1;
+        if counts.len() <= id {
+            counts.resize_with(id + 1, || None);
+        }
+        let first = || Count { path, expression, count: 0, reason: reason.into_text() };
+        counts[id].get_or_insert_with(first).count += 1;
     }
 
     fn into_json(self) -> Vec<u8> {
@@ -424,13 +494,19 @@ impl<'m> Report<'m> {
                 out.push(b',');
             }
         };
-        for (position, ((path, blueprint), Count { expression, count, reason })) in
-            self.nothing.iter().enumerate()
-        {
+        let mut nothing: Vec<(&Count<'m>, Option<&str>)> = self
+            .nothing
+            .iter()
+            .flat_map(|(blueprint, counts)| {
+                counts.iter().flatten().map(|count| (count, blueprint.as_deref()))
+            })
+            .collect();
+        nothing.sort_unstable_by_key(|(count, blueprint)| (count.path, *blueprint));
+        for (position, (Count { path, expression, count, reason }, blueprint)) in nothing.iter().enumerate() {
             out.extend_from_slice(if position == 0 { b"{" } else { b",{" });
             member(&mut out, "field", Some(path));
             member(&mut out, "expression", *expression);
-            member(&mut out, "blueprint", blueprint.as_deref());
+            member(&mut out, "blueprint", *blueprint);
             member(&mut out, "reason", Some(reason));
             out.extend_from_slice(format!("\"count\":{count}}}").as_bytes());
         }

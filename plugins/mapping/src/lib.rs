@@ -23,5 +23,5 @@ mod value;
 pub use expression::{Expression, Outcome};
 pub use parse::Parsed;
 pub use paths::{Batch, Found, Paths, Slot};
-pub use text::{Broken, append_float, append_str};
+pub use text::{Broken, append_float, append_str, split_list, split_object};
 pub use value::Value;

@@ -72,7 +72,13 @@ mod imp {
     }
 
     pub(super) fn equal(bytes: Bytes, byte: u8) -> u32 {
-        bytes.iter().rev().fold(0, |mask, other| mask << 1 | u32::from(*other == byte))
+        // The product has the lowest bits of the eight bytes side by side at its top.
+        const GATHER: u64 = 0x0102_0408_1020_4080;
+        let equal = bytes.map(|other| u8::from(other == byte));
+        let (halves, _) = equal.as_chunks::<8>();
+        let mask = |half: &[u8; 8]| u64::from_le_bytes(*half).wrapping_mul(GATHER) >> 56;
+        let masks = halves.iter().rev().fold(0, |masks, half| masks << 8 | mask(half));
+        u32::try_from(masks).unwrap_or_default()
     }
 
     pub(super) fn fold(bytes: Bytes) -> Bytes {

@@ -128,6 +128,45 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The elements of a list in JSON, as texts. They are told apart, not checked.
+///
+/// # Errors
+/// When the text is no list, as far as it is looked at.
+pub fn split_list(list: &str) -> Result<Vec<&str>, Broken> {
+    let mut found = Vec::new();
+    let mut reader = Reader::new(list);
+    let mut first = true;
+    if !reader.take(b'[') {
+        return Err(Broken);
+    }
+    while reader.another(&mut first, b']')? {
+        found.push(reader.value()?);
+    }
+    if reader.peek().is_some() { Err(Broken) } else { Ok(found) }
+}
+
+/// The members of an object in JSON, as texts: names with their quotes, and values. They are told apart, not
+/// checked.
+///
+/// # Errors
+/// When the text is no object, as far as it is looked at.
+pub fn split_object(object: &str) -> Result<Vec<(&str, &str)>, Broken> {
+    let mut found = Vec::new();
+    let mut reader = Reader::new(object);
+    let mut first = true;
+    if !reader.take(b'{') {
+        return Err(Broken);
+    }
+    while reader.another(&mut first, b'}')? {
+        let (name, _) = reader.string()?;
+        if !reader.take(b':') {
+            return Err(Broken);
+        }
+        found.push((name, reader.value()?));
+    }
+    if reader.peek().is_some() { Err(Broken) } else { Ok(found) }
+}
+
 /// Calls for each element of a list, which the text must be, until one is refused.
 pub(crate) fn elements<'a, E>(
     list: &'a str,

@@ -7,9 +7,10 @@ use serde_json::{Map, Value, json};
 /// An edit that the fast evaluator does: a text with values in it.
 const TITLE: &str = "\"\\(.__AccountId)/\" + (";
 /// An edit that needs the whole of JQ.
-const ENVIRONMENT: &str = ".Properties.Tags // [] | map(select(.Key | ascii_downcase == \"environment\")) | .[0].Value";
+const ENVIRONMENT: &str =
+    ".Properties.Tags // [] | map(select(.Key | ascii_downcase == \"environment\")) | .[0].Value";
 /// What is put around each expression, so that all of them need the whole of JQ.
-const WHOLE: &str = " | if type == \"string\" then ascii_downcase else . end";
+const WHOLE: &str = " | if type == \"string\" then explode | implode else . end";
 
 /// What a user made of a kind's default mapping.
 pub(crate) struct Edited {
@@ -32,6 +33,12 @@ pub(crate) fn all(default: &ResourceConfig) -> Result<Vec<Edited>> {
     Ok(vec![
         edited("default, as JQ", |_| ())?,
         edited("two edited fields", two_fields)?,
+        edited("one literal", |fields| {
+            fields.insert("identifier".to_owned(), json!("\"i\""));
+            for name in ["title", "properties", "relations"] {
+                fields.remove(name);
+            }
+        })?,
         edited("plain paths", plain_paths)?,
         edited("all need jaq", all_of_jq)?,
     ])

@@ -160,9 +160,10 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Micro { components, rounds, brief, edited, json, fail_above } => {
-            let tables = micro::run(&micro::Options { components: &components, rounds, brief, edited }, |table| {
-                println!("{table}");
-            })?;
+            let tables =
+                micro::run(&micro::Options { components: &components, rounds, brief, edited }, |table| {
+                    println!("{table}");
+                })?;
             if let Some(file) = json {
                 micro::write(&tables, &file)?;
             }

@@ -238,7 +238,8 @@ fn expressions(options: &Options<'_>, bench: &Bench) -> Result<Table> {
         let manifest = pair.native.manifest()?;
         let Some(default) = manifest.kinds.first().and_then(|kind| kind.mapping.clone()) else { continue };
         let edited = edited::all(&default)?;
-        let by_jq = |mapping| jq.map(&pair.sandboxed, &pair.kind, &pair.context, mapping, &page).map_err(told);
+        let by_jq =
+            |mapping| jq.map(&pair.sandboxed, &pair.kind, &pair.context, mapping, &page).map_err(told);
         for edited in &edited {
             anyhow::ensure!(by_jq(&edited.mapping)?.entities.len() == entities, "{name}: JQ maps otherwise");
         }
@@ -256,7 +257,8 @@ fn expressions(options: &Options<'_>, bench: &Bench) -> Result<Table> {
         let measured = measure(options.rounds, &mut cases);
         for (index, case) in cases.iter().enumerate().skip(1) {
             let ratio = format!("{:.2}", measured.ratio(index, 0));
-            let cells = [name.to_owned(), case.name.clone(), nanos(&measured, 0), nanos(&measured, index), ratio];
+            let cells =
+                [name.to_owned(), case.name.clone(), nanos(&measured, 0), nanos(&measured, index), ratio];
             table.row(Row::plain(cells));
         }
     }
