@@ -33,12 +33,6 @@ pub(crate) fn all(default: &ResourceConfig) -> Result<Vec<Edited>> {
     Ok(vec![
         edited("default, as JQ", |_| ())?,
         edited("two edited fields", two_fields)?,
-        edited("one literal", |fields| {
-            fields.insert("identifier".to_owned(), json!("\"i\""));
-            for name in ["title", "properties", "relations"] {
-                fields.remove(name);
-            }
-        })?,
         edited("plain paths", plain_paths)?,
         edited("all need jaq", all_of_jq)?,
     ])
