@@ -11,7 +11,7 @@ use std::{
 };
 
 use berth_core::{ItemError, Kind, MapContext, MapReport, Problem, ProblemCode, ResourceConfig};
-use serde_json::{json, value::RawValue};
+use serde_json::json;
 use wasmtime::Store;
 
 use crate::{
@@ -101,7 +101,7 @@ impl Jq {
         resource: &ResourceConfig,
         documents: &Documents,
     ) -> Result<MapReport, Problem> {
-        if documents.documents.is_empty() {
+        if documents.is_empty() {
             return Ok(MapReport { errors: documents.errors.clone(), ..MapReport::default() });
         }
         let mapping = json!({
@@ -115,13 +115,15 @@ impl Jq {
             speaker: Speaker::new(&"jq".into(), kind, context),
             mapping: mapping.to_string().into_bytes().into(),
         };
-        let texts: Vec<&RawValue> = documents.documents.iter().map(|(_, text)| &**text).collect();
-        let evaluated = self.used.measure(|| match call.evaluate(&texts, runtime.limits.deadline) {
-            Err(Fault::Failed(failure)) if failure.may_be_one_resource() && texts.len() > 1 => {
-                call.one_by_one(&texts, failure)
-            }
-            outcome => outcome,
-        });
+        let evaluated =
+            self.used.measure(|| match call.evaluate(documents.list(), runtime.limits.deadline) {
+                Err(Fault::Failed(failure))
+                    if failure.may_be_one_resource() && documents.iter().len() > 1 =>
+                {
+                    call.one_by_one(documents, failure)
+                }
+                outcome => outcome,
+            });
         let Evaluated { entities, errors, filtered, misconfigured } =
             evaluated.map_err(|fault| fault.problem(kind))?;
         let mut report = MapReport {
@@ -133,9 +135,9 @@ impl Jq {
             resources: 0,
         };
         report.errors.extend(errors.into_iter().filter_map(|(position, reason)| {
-            let (index, document) = documents.documents.get(position)?;
-            let resource = telling_name(document, "Properties", *index);
-            Some(ItemError { index: *index, resource, reason })
+            let (index, document) = documents.iter().nth(position)?;
+            let resource = telling_name(document, "Properties", index);
+            Some(ItemError { index, resource, reason })
         }));
         report.errors.sort_by_key(|error| error.index);
         Ok(report)
@@ -151,20 +153,20 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    fn evaluate(&self, documents: &[&RawValue], deadline: Duration) -> Result<Evaluated, Fault> {
-        let texts: Vec<&str> = documents.iter().map(|document| document.get()).collect();
-        let batch = format!("[{}]", texts.join(","));
+    /// Evaluates the mapping on a list of documents.
+    fn evaluate(&self, documents: &str, deadline: Duration) -> Result<Evaluated, Fault> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let mut session = self.session(deadline)?;
-        let bounds = Bounds { deadline, output_bytes: output_bound(self.runtime, batch.len()), log: true };
+        let bounds =
+            Bounds { deadline, output_bytes: output_bound(self.runtime, documents.len()), log: true };
         let now = u64::try_from(now).unwrap_or(u64::MAX);
         let returned = match (&mut session.at, &*self.jq.evaluator.get()?) {
             (At::Apart(session), Placed::Apart(apart)) => {
-                session.evaluate(apart, batch.as_bytes(), now, bounds)?
+                session.evaluate(apart, documents.as_bytes(), now, bounds)?
             }
             (At::Here(here), _) => {
                 let (store, instance) = &mut **here;
-                Runtime::call_in(store, bounds, |store| instance.evaluate(store, batch.as_bytes(), now))?
+                Runtime::call_in(store, bounds, |store| instance.evaluate(store, documents.as_bytes(), now))?
             }
             (At::Apart(_), Placed::Here(_)) => {
                 return Err(Failure::Ended("it belongs to another run".into()).into());
@@ -232,18 +234,18 @@ impl Call<'_> {
 
     /// Evaluates each document alone, so that a document that crashes the evaluation affects only itself.
     /// All of them together have the time of one batch.
-    fn one_by_one(&self, documents: &[&RawValue], failure: Failure) -> Result<Evaluated, Fault> {
+    fn one_by_one(&self, documents: &Documents, failure: Failure) -> Result<Evaluated, Fault> {
         let limit = self.runtime.limits.deadline;
         let begun = Instant::now();
         let mut all =
             Evaluated { entities: Vec::new(), errors: Vec::new(), filtered: 0, misconfigured: Vec::new() };
         let mut crashed = 0;
-        for (position, document) in documents.iter().enumerate() {
+        for (position, (_, document)) in documents.iter().enumerate() {
             let left = limit.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 return Err(Failure::Deadline { limit }.into());
             }
-            match self.evaluate(&[document], left) {
+            match self.evaluate(&format!("[{document}]"), left) {
                 Ok(one) => {
                     all.entities.extend(one.entities);
                     all.errors.extend(one.errors.into_iter().map(|(_, reason)| (position, reason)));
@@ -260,7 +262,7 @@ impl Call<'_> {
                 Err(fault) => return Err(fault),
             }
         }
-        if crashed == documents.len() { Err(failure.into()) } else { Ok(all) }
+        if crashed == documents.iter().len() { Err(failure.into()) } else { Ok(all) }
     }
 }
 

@@ -402,16 +402,21 @@ impl MapperSnapshot for Snapshot {
             let _mapping = span.entered();
             let runtime = &loader.runtime;
             let failure = |failure: sandbox::Failure| failed(failure.problem());
+            let nonsense = |what| failure(sandbox::Failure::Nonsense(what));
             match (mapping, jq) {
                 (Mapping::Custom(resource), Some(jq)) => {
                     let documents: Documents =
                         plugin.map(runtime, &kind, &context, &page).map_err(failure)?;
-                    let mut report =
-                        jq.map(runtime, &kind, &context, &resource, &documents).map_err(MapError::Mapping)?;
+                    let mapped = jq.map(runtime, &kind, &context, &resource, &documents);
+                    let mut report = mapped.map_err(|problem| match documents.check() {
+                        Ok(()) => MapError::Mapping(problem),
+                        // What the plugin wrote is the cause.
+                        Err(what) => nonsense(what),
+                    })?;
                     report.resources = documents.resources();
                     blueprints.confine(&mut report);
                     if wanted {
-                        report.documents = documents.into_documents();
+                        report.documents = documents.into_documents().map_err(nonsense)?;
                     }
                     Ok(report)
                 }
@@ -420,7 +425,7 @@ impl MapperSnapshot for Snapshot {
                         plugin.map(runtime, &kind, &context, &page).map_err(failure)?;
                     let resources = documents.resources();
                     let errors = std::mem::take(documents.errors());
-                    let documents = documents.into_documents();
+                    let documents = documents.into_documents().map_err(nonsense)?;
                     Ok(MapReport { errors, documents, resources, ..MapReport::default() })
                 }
                 _ => {
@@ -429,8 +434,12 @@ impl MapperSnapshot for Snapshot {
                     report.resources = report.entities.len() + report.errors.len();
                     blueprints.check(&report.entities).map_err(failure)?;
                     if wanted {
-                        match plugin.map::<Documents>(runtime, &kind, &context, &page) {
-                            Ok(documents) => report.documents = documents.into_documents(),
+                        let documents = plugin.map::<Documents>(runtime, &kind, &context, &page);
+                        let documents = documents.and_then(|documents| {
+                            documents.into_documents().map_err(sandbox::Failure::Nonsense)
+                        });
+                        match documents {
+                            Ok(documents) => report.documents = documents,
                             Err(failure) => {
                                 let plugin = &plugin.name;
                                 tracing::warn!(%plugin, %kind, %failure, "could not build the documents in addition to the entities");

@@ -126,6 +126,15 @@ impl Sandboxed {
         self.plugin.map(&self.loader.runtime, kind, context, page).map_err(|failure| failure.problem())
     }
 
+    /// Makes a batch's documents, which mappings of users are evaluated on, as a resync does. Gives their number.
+    ///
+    /// # Errors
+    /// How it failed.
+    pub fn documents(&self, kind: &Kind, context: &MapContext, page: &RawPage) -> Result<usize, Problem> {
+        let documents: Result<Documents, _> = self.plugin.map(&self.loader.runtime, kind, context, page);
+        documents.map(|documents| documents.resources()).map_err(|failure| failure.problem())
+    }
+
     fn bounds(&self, input: usize) -> Bounds {
         let runtime = &self.loader.runtime;
         let output_bytes = output_bound(runtime, input);
@@ -184,5 +193,5 @@ pub fn read(bytes: &[u8], count: usize) -> Result<MapReport, String> {
 /// # Errors
 /// What is invalid, with its place.
 pub fn read_documents(bytes: &[u8], count: usize) -> Result<Vec<Document>, String> {
-    Documents::read(bytes, count).map(Documents::into_documents)
+    Documents::read(bytes, count).and_then(Documents::into_documents)
 }

@@ -1,9 +1,10 @@
 //! Checks a plugin's output before it is used.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
 use berth_core::{BlueprintId, Document, Entity, EntityKey, ItemError, MapReport, MisconfiguredField};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use berth_mapping::{split_list, split_object};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, value::RawValue};
 
 use crate::contract::Output;
@@ -51,23 +52,86 @@ impl Answer for MapReport {
     }
 }
 
-/// Resource documents, for mappings in JQ.
-#[derive(Debug, Default)]
+/// Resource documents, for mappings in JQ: a list of JSON as the plugin wrote it. It is told where each document
+/// begins and ends; what stands within is [checked](Self::check) only by whoever needs to know, as the JQ component
+/// takes any text.
+#[derive(Debug)]
 pub(crate) struct Documents {
-    /// Each with the position of its resource.
-    pub(crate) documents: Vec<(usize, Box<RawValue>)>,
+    list: String,
+    /// Where in the list each document is, with the position of the resource it is of.
+    places: Vec<(usize, Range<usize>)>,
     pub(crate) errors: Vec<ItemError>,
+}
+
+impl Default for Documents {
+    fn default() -> Self {
+        Self { list: "[]".to_owned(), places: Vec::new(), errors: Vec::new() }
+    }
 }
 
 impl Documents {
     /// Returns the number of resources, including those that failed.
     pub(crate) fn resources(&self) -> usize {
-        self.documents.len() + self.errors.len()
+        self.places.len() + self.errors.len()
     }
 
-    /// Returns the documents only.
-    pub(crate) fn into_documents(self) -> Vec<Document> {
-        self.documents.into_iter().map(|(_, document)| document.into()).collect()
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// All of them, as a list of JSON.
+    pub(crate) fn list(&self) -> &str {
+        &self.list
+    }
+
+    /// Each with the position of the resource it is of.
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (usize, &str)> {
+        self.places.iter().map(|(index, place)| (*index, self.list.get(place.clone()).unwrap_or_default()))
+    }
+
+    /// # Errors
+    /// What is wrong with a document.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        parse::<Vec<&RawValue>>(self.list.as_bytes()).map(drop)
+    }
+
+    /// The documents alone.
+    ///
+    /// # Errors
+    /// What is wrong with one.
+    pub(crate) fn into_documents(self) -> Result<Vec<Document>, String> {
+        let documents: Vec<Box<RawValue>> = parse(self.list.as_bytes())?;
+        Ok(documents.into_iter().map(Document::from).collect())
+    }
+
+    /// Takes what a plugin returned apart; none where it has another form.
+    fn split(text: &str) -> Option<(&str, Vec<ItemError>)> {
+        match &*split_object(text).ok()? {
+            [("\"documents\"", list)] => Some((*list, Vec::new())),
+            [("\"documents\"", list), ("\"errors\"", errors)] => {
+                Some((*list, serde_json::from_str(errors).ok()?))
+            }
+            _ => None,
+        }
+    }
+
+    fn of(list: String, errors: Vec<ItemError>, count: usize) -> Result<Self, String> {
+        check(&errors, count)?;
+        let Ok(documents) = split_list(&list) else {
+            parse::<Vec<&RawValue>>(list.as_bytes())?;
+            return Err("at `documents`: expected a list".to_owned());
+        };
+        let failed: BTreeSet<usize> = errors.iter().map(|error| error.index).collect();
+        // Documents come in the order of the resources. Where a resource gave several, or none,
+        // the position is a guess, and serves only to order errors.
+        let resources = (0..count).filter(|index| !failed.contains(index));
+        let resources = resources.chain(std::iter::repeat(count.saturating_sub(1)));
+        let place = |document: &str| {
+            let from = document.as_ptr().addr() - list.as_ptr().addr();
+            from..from + document.len()
+        };
+        let places = resources.zip(documents.into_iter().map(place)).collect();
+        Ok(Self { list, places, errors })
     }
 }
 
@@ -75,18 +139,27 @@ impl Answer for Documents {
     const OUTPUT: Output = Output::Documents;
 
     fn read(bytes: &[u8], count: usize) -> Result<Self, String> {
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| format!("the text is not UTF-8 from byte {} on", error.valid_up_to()))?;
+        if let Some((list, errors)) = Self::split(text) {
+            return Self::of(list.to_owned(), errors, count);
+        }
+        // It tells what is wrong, or takes what is unusual.
         let WireDocuments { documents, errors } = parse(bytes)?;
-        check(&errors, count)?;
-        let failed: BTreeSet<usize> = errors.iter().map(|error| error.index).collect();
-        // Documents come in the order of the resources. If a resource returned several, or none, the
-        // position is a guess that only affects the order of errors.
-        let resources = (0..count).filter(|index| !failed.contains(index));
-        let resources = resources.chain(std::iter::repeat(count.saturating_sub(1)));
-        Ok(Self { documents: resources.zip(documents).collect(), errors })
+        let list: Vec<&str> = documents.iter().map(|document| document.get()).collect();
+        Self::of(format!("[{}]", list.join(",")), errors, count)
     }
 
     fn add(&mut self, index: usize, one: Self) {
-        self.documents.extend(one.documents.into_iter().map(|(_, document)| (index, document)));
+        for (_, document) in one.iter() {
+            // Before the bracket at the end.
+            self.list.pop();
+            self.list.push_str(if self.places.is_empty() { "" } else { "," });
+            let from = self.list.len();
+            self.list.push_str(document);
+            self.places.push((index, from..self.list.len()));
+            self.list.push(']');
+        }
         self.errors.extend(one.errors.into_iter().map(|error| ItemError { index, ..error }));
     }
 
@@ -136,8 +209,8 @@ fn check(errors: &[ItemError], count: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Parses JSON. On failure, parses again in a slower way that reports the place.
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+/// Parses JSON. Only when that fails it is done again, in the slower way that tells the place.
+fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| format!("invalid UTF-8 at byte {}", error.valid_up_to()))?;
     serde_json::from_str(text).map_err(|error| {
@@ -290,11 +363,33 @@ mod tests {
     fn documents_are_assigned_to_their_resources() {
         let output = r#"{"documents": [{"a": 1}, {"b": 2}, {"c": 3}],
             "errors": [{"index": 1, "resource": "r", "reason": "why"}]}"#;
-        let Documents { documents, errors } = Documents::read(output.as_bytes(), 4).unwrap();
-        let found: Vec<(usize, &str)> = documents.iter().map(|(at, text)| (*at, text.get())).collect();
+        let documents = Documents::read(output.as_bytes(), 4).unwrap();
+        let found: Vec<(usize, &str)> = documents.iter().collect();
         assert_eq!(found, [(0, r#"{"a": 1}"#), (2, r#"{"b": 2}"#), (3, r#"{"c": 3}"#)]);
-        assert_eq!(errors.len(), 1);
-        assert_eq!(Documents::read(b"{\"documents\": [1, 2, 3]}", 2).unwrap().documents[2].0, 1);
+        assert_eq!(documents.errors.len(), 1);
+        let more = Documents::read(b"{\"documents\": [1, 2, 3]}", 2).unwrap();
+        assert_eq!(more.iter().last(), Some((1, "3")));
+        let mut all = Documents::default();
+        all.add(5, more);
+        all.add(7, Documents::read(br#"{"\u0064ocuments": ["x"]}"#, 1).unwrap());
+        assert_eq!(all.list(), r#"[1,2,3,"x"]"#);
+        assert_eq!(all.iter().map(|(index, _)| index).collect::<Vec<_>>(), [5, 5, 5, 7]);
+        assert_eq!(all.into_documents().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn documents_that_are_no_json_are_noticed_by_whoever_asks() {
+        for (output, expected) in [
+            ("{\"documents\": [{]}", "expected"),
+            ("{\"documents\": {}}", "invalid type: map, expected a sequence"),
+            ("{\"documents\": [1], \"more\": 2}", "unknown field `more`"),
+            ("{\"errors\": []}", "missing field `documents`"),
+        ] {
+            let refused = Documents::read(output.as_bytes(), 3).unwrap_err();
+            assert!(refused.contains(expected), "{output}: {refused}");
+        }
+        let documents = Documents::read(b"{\"documents\": [{\"a\": nonsense}]}", 1).unwrap();
+        assert!(documents.check().is_err() && documents.into_documents().is_err());
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl Call<'_> {
                 Err(cause) if cause.may_be_one_resource() => {
                     crashed += 1;
                     let reason = format!("plugin `{}` {cause}", self.plugin.name);
-                    let resource = telling_name(resource, "item", index);
+                    let resource = telling_name(resource.get(), "item", index);
                     answer.errors().push(ItemError { index, resource, reason });
                 }
                 // Report the limit that the operator knows, not the remaining time.
@@ -219,10 +219,10 @@ impl Call<'_> {
     }
 }
 
-/// Returns a name for a resource that could not be mapped: the ARN, id or name in a member of its data,
-/// else its position.
-pub(crate) fn telling_name(resource: &RawValue, member: &str, index: usize) -> String {
-    let parsed: Value = serde_json::from_str(resource.get()).unwrap_or_default();
+/// A name for a resource that could not be mapped: the ARN, id or name in a member of what is known
+/// of it, else its position.
+pub(crate) fn telling_name(resource: &str, member: &str, index: usize) -> String {
+    let parsed: Value = serde_json::from_str(resource).unwrap_or_default();
     let item = &parsed[member];
     let named = |ending: &str| {
         item.as_object()?.iter().find_map(|(key, value)| {
@@ -264,8 +264,7 @@ mod tests {
             (r#"{"item": {"Size": 3}}"#, "resource 4 of the batch"),
             ("3", "resource 4 of the batch"),
         ] {
-            let resource: Box<RawValue> = RawValue::from_string(resource.to_owned()).unwrap();
-            assert_eq!(telling_name(&resource, "item", 4), name);
+            assert_eq!(telling_name(resource, "item", 4), name);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! One JQ expression.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 
+use berth_mapping::{Outcome, Paths};
 use jaq_core::{
     Compiler, Ctx, Exn, Vars,
     data::JustLut,
@@ -10,7 +11,13 @@ use jaq_core::{
 };
 use jaq_json::Val;
 
-use crate::{fromjson, regex, rewrite::rewrite};
+use crate::{
+    document::{Document, Output},
+    fromjson, natives,
+    reads::{Names, reads},
+    regex,
+    rewrite::rewrite,
+};
 
 /// Definitions in which jaq and libjq differ, as libjq has them.
 const PRELUDE: &str = include_str!("prelude.jq");
@@ -19,15 +26,26 @@ const PRELUDE: &str = include_str!("prelude.jq");
 const MAIN: &str = "_main";
 
 /// A compiled expression.
-pub(crate) enum Expression {
-    /// `"ec2Instance"`, `true`.
-    Literal(Val),
-    /// A plain path, `.Properties.State.Name`: by far the most frequent form, and looked up an
-    /// order of magnitude faster than the interpreter can.
+pub(crate) struct Expression {
+    /// It as a form that is evaluated on the document's text, if it has one.
+    fast: Option<berth_mapping::Expression>,
+    /// What is asked where there is no such form, or where it does not know what JQ gives.
+    whole: OnceCell<Result<Whole, String>>,
+    /// In the form that is compiled.
+    code: String,
+    /// Whether it reads no more of a document than was named beforehand.
+    is_pruned: bool,
+}
+
+/// An expression that is evaluated on values.
+enum Whole {
+    /// A plain path, `.Properties.State.Name`, looked up much faster than the interpreter can.
     Path(Vec<Val>),
     /// Anything else.
-    Filter(Box<jaq_core::Filter<JustLut<Val>>>),
+    Filter(Box<Filter>),
 }
+
+type Filter = jaq_core::Filter<JustLut<Val>>;
 
 thread_local! {
     /// What `now` gives, in milliseconds since 1970. A guest has no clock.
@@ -47,71 +65,53 @@ fn environment() -> Val {
 }
 
 impl Expression {
-    /// Compiles an expression.
+    /// Compiles an expression. What it reads of a document is added to the paths.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn compile(text: &str) -> Result<Self, String> {
-        let code = &*joined_surrogates(&double_quotes(text));
-        if let Some(value) = plain_literal(code) {
-            return Ok(Self::Literal(value));
+    pub(crate) fn compile(text: &str, paths: &mut Paths) -> Result<Self, String> {
+        let code = joined_surrogates(&double_quotes(text));
+        let fast = berth_mapping::Expression::parse(&code).map(|parsed| parsed.place(paths));
+        let whole = OnceCell::new();
+        let mut is_pruned = false;
+        if fast.is_none() {
+            let (filter, reads) = compile(&code)?;
+            is_pruned = reads.is_some();
+            reads.iter().flatten().for_each(|path| paths.keep(path));
+            // It was empty.
+            let _ = whole.set(Ok(Whole::Filter(filter)));
         }
-        if let Some(path) = plain_path(code) {
-            return Ok(Self::Path(path));
-        }
-        let arena = Arena::default();
-        let prelude = load::parse(PRELUDE, |parser| parser.defs()).unwrap_or_default();
-        let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(prelude);
-        let load = |definitions: Vec<Def<_>>, code| {
-            Loader::new(definitions)
-                .load(&arena, File { code, path: () })
-                .map_err(|errors| first(errors.iter().map(|(_, error)| load_error(error))))
-        };
-        let modules = match load::parse(code, |parser| parser.term()) {
-            Some(term) => {
-                let main = Def { name: MAIN, args: Vec::new(), body: rewrite(term) };
-                #[expect(clippy::map_identity, reason = "the names in an expression live shorter")]
-                let definitions = definitions.map(|definition| -> Def<&str> { definition });
-                load(definitions.chain([main]).collect(), MAIN)?
-            }
-            // Loading it tells what is wrong with it.
-            None => load(Vec::new(), code)?,
-        };
-        // What would reach out of the sandbox is replaced: the host gives environment and time.
-        // Regular expressions are those of libjq, which knows more than jaq's.
-        let functions = jaq_core::funs()
-            .chain(jaq_std::funs())
-            .chain(jaq_json::funs())
-            .filter(|(name, ..)| !["env", "now"].contains(name) && !regex::NAMES.contains(name))
-            .chain(regex::functions())
-            .chain(fromjson::functions())
-            .chain([
-                run(("env", v(0), |_| bome(Ok(environment())))),
-                run(("now", v(0), |_| {
-                    #[expect(clippy::cast_precision_loss, reason = "exact for the next 280 000 years")]
-                    bome(Ok(Val::from(NOW.get() as f64 / 1000.0)))
-                })),
-            ]);
-        let filter =
-            Compiler::default().with_funs(functions).with_global_vars(["$ENV"]).compile(modules).map_err(
-                |errors| {
-                    first(errors.iter().flat_map(|(_, errors)| errors).map(|(name, undefined)| {
-                        format!("the {} `{name}` is not defined", undefined.as_str())
-                    }))
-                },
-            )?;
-        Ok(Self::Filter(Box::new(filter)))
+        Ok(Self { fast, whole, code, is_pruned })
     }
 
-    /// The first output on an input; none when there is no output.
+    /// The first output on a document; none when there is no output.
     ///
     /// # Errors
     /// What the expression raised.
-    pub(crate) fn evaluate(&self, input: &Val) -> Result<Option<Val>, String> {
-        match self {
-            Self::Literal(value) => Ok(Some(value.clone())),
-            Self::Path(path) => look_up(path, input).map(Some),
-            Self::Filter(filter) => {
+    pub(crate) fn evaluate<'v>(&'v self, document: &Document<'v, '_>) -> Result<Option<Output<'v>>, String> {
+        if let Some(fast) = &self.fast {
+            match fast.evaluate(document.found) {
+                Outcome::Value(value) => return Ok(Some(Output::Text(value))),
+                Outcome::Nothing => return Ok(None),
+                Outcome::Deferred => {}
+            }
+        }
+        let value = if self.is_pruned { document.pruned() } else { document.whole() };
+        Ok(self.evaluate_on(value)?.map(Output::Value))
+    }
+
+    /// The same on a value.
+    ///
+    /// # Errors
+    /// What the expression raised.
+    pub(crate) fn evaluate_on(&self, input: &Val) -> Result<Option<Val>, String> {
+        let compiled = self.whole.get_or_init(|| match plain_path(&self.code) {
+            Some(path) => Ok(Whole::Path(path)),
+            None => compile(&self.code).map(|(filter, _)| Whole::Filter(filter)),
+        });
+        match compiled {
+            Ok(Whole::Path(path)) => look_up(path, input).map(Some),
+            Ok(Whole::Filter(filter)) => {
                 let context = Ctx::<JustLut<Val>>::new(&filter.lut, Vars::new([environment()]));
                 match filter.id.run((context, input.clone())).next() {
                     None => Ok(None),
@@ -119,8 +119,62 @@ impl Expression {
                     Some(Err(exception)) => Err(raised(exception)),
                 }
             }
+            Err(reason) => Err(reason.clone()),
         }
     }
+}
+
+/// Compiles an expression for jaq, and tells what it reads of its input, if not all.
+fn compile(code: &str) -> Result<(Box<Filter>, Option<Vec<Names>>), String> {
+    let arena = Arena::default();
+    let prelude = load::parse(PRELUDE, |parser| parser.defs()).unwrap_or_default();
+    let is_native = |def: &Def<&str>| def.args.is_empty() && natives::NAMES.contains(&def.name);
+    let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(prelude);
+    let definitions = definitions.filter(|def| !is_native(def));
+    let load = |definitions: Vec<Def<_>>, code| {
+        Loader::new(definitions)
+            .load(&arena, File { code, path: () })
+            .map_err(|errors| first(errors.iter().map(|(_, error)| load_error(error))))
+    };
+    let mut read = None;
+    let modules = match load::parse(code, |parser| parser.term()) {
+        Some(term) => {
+            read = reads(&term);
+            let main = Def { name: MAIN, args: Vec::new(), body: rewrite(term) };
+            #[expect(clippy::map_identity, reason = "the names in an expression live shorter")]
+            let definitions = definitions.map(|definition| -> Def<&str> { definition });
+            load(definitions.chain([main]).collect(), MAIN)?
+        }
+        // Loading it tells what is wrong with it.
+        None => load(Vec::new(), code)?,
+    };
+    // What would reach out of the sandbox is replaced: the host gives environment and time.
+    // Regular expressions are those of libjq, which knows more than jaq's.
+    let functions = jaq_core::funs()
+        .chain(jaq_std::funs())
+        .chain(jaq_json::funs())
+        .filter(|(name, ..)| !["env", "now"].contains(name) && !regex::NAMES.contains(name))
+        .chain(regex::functions())
+        .chain(fromjson::functions())
+        .chain(natives::functions())
+        .chain([
+            run(("env", v(0), |_| bome(Ok(environment())))),
+            run(("now", v(0), |_| {
+                #[expect(clippy::cast_precision_loss, reason = "exact for the next 280 000 years")]
+                bome(Ok(Val::from(NOW.get() as f64 / 1000.0)))
+            })),
+        ]);
+    let filter =
+        Compiler::default().with_funs(functions).with_global_vars(["$ENV"]).compile(modules).map_err(
+            |errors| {
+                first(
+                    errors.iter().flat_map(|(_, errors)| errors).map(|(name, undefined)| {
+                        format!("the {} `{name}` is not defined", undefined.as_str())
+                    }),
+                )
+            },
+        )?;
+    Ok((Box::new(filter), read))
 }
 
 fn raised(exception: Exn<'_, Val>) -> String {
@@ -174,19 +228,6 @@ fn joined_surrogates(code: &str) -> String {
     }
     out.push_str(rest);
     out
-}
-
-/// The value of a string without escapes or of a boolean, if an expression is nothing else.
-fn plain_literal(code: &str) -> Option<Val> {
-    match code.trim_ascii() {
-        "true" => Some(Val::Bool(true)),
-        "false" => Some(Val::Bool(false)),
-        quoted => {
-            let text = quoted.strip_prefix('"')?.strip_suffix('"')?;
-            let plain = !text.contains(|c: char| c == '"' || c == '\\' || c.is_control());
-            plain.then(|| Val::utf8_str(text.to_owned()))
-        }
-    }
 }
 
 /// The keys of `.a.b.c`, if an expression is nothing else.

@@ -1,13 +1,18 @@
 //! `itemsToParse`: splitting one document into several.
 
+use berth_mapping::Paths;
 use jaq_json::{Map, Val};
 
-use crate::expression::Expression;
+use crate::{
+    document::{Output, with_member},
+    expression::Expression,
+    write::write,
+};
 
 /// How a mapping splits documents.
 pub(crate) struct ItemsToParse {
     list: Expression,
-    name: Val,
+    name: String,
     removal: Removal,
 }
 
@@ -25,34 +30,43 @@ impl ItemsToParse {
     /// # Errors
     /// What is wrong with the expression.
     pub(crate) fn compile(expression: &str, name: &str, transform: bool) -> Result<Self, String> {
+        // Evaluated on values: nothing needs to be found for them.
+        let mut paths = Paths::default();
+        let mut compile = |text: &str| Expression::compile(text, &mut paths);
         let removal = match list_path(expression) {
             _ if !transform => Removal::Off,
-            Some(path) => Removal::Path(Expression::compile(&format!("del({path})"))?),
+            Some(path) => Removal::Path(compile(&format!("del({path})"))?),
             None => Removal::Everything,
         };
-        Ok(Self { list: Expression::compile(expression)?, name: Val::utf8_str(name.to_owned()), removal })
+        Ok(Self { list: compile(expression)?, name: name.to_owned(), removal })
     }
 
-    /// The items of a document: the document without the list, with one element of the list.
+    /// The items of a document, as values and as texts: the document without the list, with one element of the
+    /// list.
     ///
     /// # Errors
     /// Why there are none.
-    pub(crate) fn split(&self, document: &Val) -> Result<impl Iterator<Item = Val>, String> {
-        let elements = match self.list.evaluate(document)? {
+    pub(crate) fn split(&self, document: &Val) -> Result<impl Iterator<Item = (Val, Vec<u8>)>, String> {
+        let elements = match self.list.evaluate_on(document)? {
             Some(Val::Arr(elements)) => elements,
-            Some(other) => return Err(format!("gave {} instead of a list", crate::mapping::shown(&other))),
+            Some(other) => return Err(format!("gave {} instead of a list", Output::Value(other).shown())),
             None => return Err("gave nothing instead of a list".into()),
         };
         let rest = match &self.removal {
             Removal::Off => document.clone(),
-            Removal::Path(removal) => removal.evaluate(document)?.unwrap_or_default(),
+            Removal::Path(removal) => removal.evaluate_on(document)?.unwrap_or_default(),
             Removal::Everything => return Err("names no path that could be removed from the document".into()),
         };
+        let mut text = Vec::new();
+        write(&rest, &mut text);
         let Val::Obj(rest) = rest else { return Err("leaves nothing of the document".into()) };
+        let name = Val::utf8_str(self.name.clone());
         Ok((0..elements.len()).map(move |index| {
             let mut item = Map::clone(&rest);
-            item.insert(self.name.clone(), elements[index].clone());
-            Val::obj(item)
+            item.insert(name.clone(), elements[index].clone());
+            let mut element = Vec::new();
+            write(&elements[index], &mut element);
+            (Val::obj(item), with_member(&text, &self.name, &element))
         }))
     }
 }

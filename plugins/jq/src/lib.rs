@@ -4,11 +4,13 @@
 //! The semantics are those of the integration that Berth replaces, which runs libjq; what differs
 //! is what jaq does differently from jq.
 
+mod document;
 mod expression;
 mod fromjson;
 mod items;
 mod mapping;
-// The SDK's test bench evaluates default mappings with it, too.
+mod natives;
+mod reads;
 mod regex;
 mod rewrite;
 mod write;

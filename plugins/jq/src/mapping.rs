@@ -1,14 +1,13 @@
 //! A whole mapping: selector, splitting, and an expression for every field of an entity.
 
-use std::{collections::BTreeMap, fmt::Write as _};
-
+use berth_mapping::{Batch, Broken, Found, Paths, append_str as write_str};
 use jaq_json::Val;
 use serde_json::{Map, Value};
 
 use crate::{
+    document::{Document, Output},
     expression::{Expression, set_surroundings},
     items::ItemsToParse,
-    write::{write, write_str},
 };
 
 /// The fields of an entity that a mapping may set, in the order in which they are written.
@@ -21,6 +20,10 @@ const TEXTS: [&str; 3] = ["identifier", "title", "blueprint"];
 /// A mapping, ready to be evaluated.
 pub struct Mapping {
     environment: Val,
+    /// What all expressions read of a document.
+    paths: Paths,
+    /// How many fields' expressions there are.
+    leaves: usize,
     selector: Expression,
     items: Option<(String, ItemsToParse)>,
     fields: Vec<(&'static str, Field)>,
@@ -29,14 +32,16 @@ pub struct Mapping {
 /// What a mapping says about a field.
 enum Field {
     Leaf(Leaf),
-    /// Properties and relations, by name.
-    Object(Vec<(String, Field)>),
+    /// Properties and relations, by name: as it is written, with the colon.
+    Object(Vec<(Vec<u8>, Field)>),
     /// A search query: the fields of it, and the rules that it combines.
     Query(Vec<(&'static str, Leaf)>, Option<Vec<Field>>),
 }
 
 /// One expression.
 struct Leaf {
+    /// Its position among all expressions of the mapping.
+    id: usize,
     /// Where it stands, as in `properties.size`.
     path: String,
     /// What stands there; none for an explicit null.
@@ -44,8 +49,34 @@ struct Leaf {
     expression: Result<Expression, String>,
 }
 
+/// What the expressions of a mapping have in common while they are compiled.
+#[derive(Default)]
+struct Compiling {
+    /// What they read of a document.
+    paths: Paths,
+    /// How many there are.
+    leaves: usize,
+}
+
 /// A leaf that gave nothing, and why.
-type Nothing<'m> = (&'m Leaf, String);
+type Nothing<'m> = (&'m Leaf, Reason);
+
+/// Why an expression gave nothing.
+enum Reason {
+    Null,
+    NoOutput,
+    Other(String),
+}
+
+impl Reason {
+    fn into_text(self) -> String {
+        match self {
+            Self::Null => "gave null".to_owned(),
+            Self::NoOutput => "gave nothing".to_owned(),
+            Self::Other(reason) => reason,
+        }
+    }
+}
 
 /// What came of a batch.
 #[derive(Default)]
@@ -53,11 +84,12 @@ struct Report<'m> {
     entities: Vec<u8>,
     errors: Vec<(usize, String)>,
     filtered: usize,
-    /// What gave nothing, by path and blueprint.
-    nothing: BTreeMap<(&'m str, Option<String>), Count<'m>>,
+    /// What gave nothing, by blueprint and by the position of the expression.
+    nothing: Vec<(Option<String>, Vec<Option<Count<'m>>>)>,
 }
 
 struct Count<'m> {
+    path: &'m str,
     expression: Option<&'m str>,
     count: usize,
     /// The first reason.
@@ -73,11 +105,11 @@ impl Mapping {
     pub fn compile(json: &[u8]) -> Result<Self, String> {
         let mapping: Value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         let port = &mapping["port"];
-        let needed = |name: &str, expression: &Value| {
-            let text = expression.as_str().ok_or_else(|| format!("`{name}` is not a JQ expression"))?;
-            Expression::compile(text).map_err(|reason| format!("`{name}`, `{text}`: {reason}"))
-        };
-        let selector = needed("selector.query", &mapping["selector"]["query"])?;
+        let mut compiling = Compiling::default();
+        let query = mapping["selector"]["query"].as_str();
+        let query = query.ok_or("`selector.query` is not a JQ expression")?;
+        let selector = Expression::compile(query, &mut compiling.paths)
+            .map_err(|reason| format!("`selector.query`, `{query}`: {reason}"))?;
         let items = port["itemsToParse"].as_str().map(|expression| {
             let name = port["itemsToParseName"].as_str().unwrap_or("item");
             let transform = port["itemsToParseTopLevelTransform"].as_bool().unwrap_or(true);
@@ -94,7 +126,7 @@ impl Mapping {
         }
         let fields: Vec<_> = FIELDS
             .into_iter()
-            .filter_map(|name| Some((name, Field::compile(name, mappings.get(name)?))))
+            .filter_map(|name| Some((name, Field::compile(name, mappings.get(name)?, &mut compiling))))
             .collect();
         for (_, field) in fields.iter().filter(|(name, _)| REQUIRED.contains(name)) {
             field.check()?;
@@ -103,7 +135,14 @@ impl Mapping {
             Value::Object(variables) => from_json(&Value::Object(variables.clone())),
             _ => Val::obj(jaq_json::Map::default()),
         };
-        Ok(Self { environment, selector, items: items.transpose()?, fields })
+        Ok(Self {
+            environment,
+            paths: compiling.paths,
+            leaves: compiling.leaves,
+            selector,
+            items: items.transpose()?,
+            fields,
+        })
     }
 
     /// Evaluates the mapping on a JSON array of documents; see `wit/jq/jq.wit` for what it returns.
@@ -112,25 +151,54 @@ impl Mapping {
     /// When the documents are no JSON array.
     pub fn evaluate(&self, documents: &[u8], now: u64) -> Result<Vec<u8>, String> {
         set_surroundings(now, self.environment.clone());
-        let documents = jaq_json::read::parse_single(documents).map_err(|error| error.to_string())?;
-        let Val::Arr(documents) = documents else { return Err("the documents are no JSON array".into()) };
+        let no_list = |Broken: Broken| "the documents are no JSON array".to_owned();
+        let documents = std::str::from_utf8(documents).map_err(|error| error.to_string())?;
+        let mut batch = Batch::new(documents).map_err(no_list)?;
+        let mut found = Found::default();
         let mut report = Report::default();
-        for (index, document) in documents.iter().enumerate() {
+        let mut index = 0;
+        while let Some(text) = batch.next(&self.paths, &mut found).map_err(no_list)? {
+            let document = Document::new(text, &self.paths, &found);
             match &self.items {
-                None => self.map(index, document, &mut report),
-                Some((text, items)) => match items.split(document) {
-                    Ok(items) => items.for_each(|item| self.map(index, &item, &mut report)),
-                    Err(reason) => report.count("itemsToParse", Some(text), None, reason),
+                None => self.map(index, &document, &mut report),
+                Some((text, items)) => match items.split(document.whole()) {
+                    Ok(items) => {
+                        for (value, text) in items {
+                            self.map_item(index, value, &text, &mut report).map_err(no_list)?;
+                        }
+                    }
+                    Err(reason) => {
+                        report.count(self.leaves, "itemsToParse", Some(text), None, Reason::Other(reason))
+                    }
                 },
             }
+            if document.is_broken() {
+                return Err(no_list(Broken));
+            }
+            index += 1;
         }
         Ok(report.into_json())
     }
 
-    fn map<'m>(&'m self, index: usize, item: &Val, report: &mut Report<'m>) {
+    fn map_item<'m>(
+        &'m self,
+        index: usize,
+        value: Val,
+        text: &[u8],
+        report: &mut Report<'m>,
+    ) -> Result<(), Broken> {
+        let text = std::str::from_utf8(text).map_err(|_| Broken)?;
+        let mut found = Found::default();
+        self.paths.find(text, &mut found)?;
+        self.map(index, &Document::with_value(value, text, &self.paths, &found), report);
+        Ok(())
+    }
+
+    fn map<'m>(&'m self, index: usize, item: &Document<'_, '_>, report: &mut Report<'m>) {
         let selected = match self.selector.evaluate(item) {
-            Ok(Some(Val::Bool(selected))) => Ok(selected),
-            Ok(Some(other)) => Err(format!("gave {} instead of true or false", shown(&other))),
+            Ok(Some(output)) => {
+                output.as_bool().ok_or_else(|| format!("gave {} instead of true or false", output.shown()))
+            }
             Ok(None) => Err("gave nothing instead of true or false".to_owned()),
             Err(reason) => Err(reason),
         };
@@ -145,75 +213,136 @@ impl Mapping {
                 return;
             }
         }
-        let mut nothing = Vec::new();
-        let mut values = Vec::with_capacity(self.fields.len());
-        for (name, field) in &self.fields {
-            let before = nothing.len();
-            let value = field.evaluate(item, &mut nothing);
-            if REQUIRED.contains(name) && !is_truthy(&value) {
-                let dropped = "so that there is no entity";
-                match (nothing.drain(before..).next(), field) {
-                    (Some((leaf, reason)), _) => report.leaf(leaf, None, format!("{reason}, {dropped}")),
-                    (None, Field::Leaf(leaf)) => {
-                        report.leaf(leaf, None, format!("gave {}, {dropped}", shown(&value)));
-                    }
-                    (None, _) => {}
-                }
-                return;
-            }
-            let fits = match value {
-                Val::TStr(_) | Val::Num(_) => true,
-                // Only a search query makes one.
-                Val::Obj(_) => matches!(field, Field::Query(..)),
-                _ => false,
-            };
-            if REQUIRED.contains(name) && !fits {
-                report.errors.push((index, format!("{name}: gave {} instead of text", shown(&value))));
-                return;
-            }
-            values.push((*name, value));
+        let start = report.entities.len();
+        if !self.write_entity(index, item, report) {
+            report.entities.truncate(start);
         }
-        let blueprint = values.iter().find_map(|(name, value)| match (*name, value) {
-            ("blueprint", Val::TStr(text)) => Some(String::from_utf8_lossy(text).into_owned()),
-            ("blueprint", other) => Some(other.to_string()),
-            _ => None,
-        });
+    }
+
+    /// Appends the entity of a document, if it has one.
+    fn write_entity<'m>(&'m self, index: usize, item: &Document<'_, '_>, report: &mut Report<'m>) -> bool {
+        let mut nothing = Vec::new();
+        let mut blueprint = None;
+        let mut out = std::mem::take(&mut report.entities);
+        if !out.is_empty() {
+            out.push(b',');
+        }
+        for (position, (name, field)) in self.fields.iter().enumerate() {
+            let before = nothing.len();
+            out.push(if position == 0 { b'{' } else { b',' });
+            let written = match field {
+                Field::Leaf(leaf) => {
+                    write_str(name, &mut out);
+                    out.push(b':');
+                    let output = leaf.evaluate(item, &mut nothing);
+                    let refused = if REQUIRED.contains(name) { leaf.refuse(&output) } else { None };
+                    if *name == "blueprint" {
+                        blueprint = Some(output.to_text().into_owned());
+                    }
+                    write_leaf(name, &output, &mut out);
+                    refused.map_or(Ok(()), Err)
+                }
+                // A query finds the entity.
+                _ => {
+                    write_str(if *name == "identifier" { "search" } else { name }, &mut out);
+                    out.push(b':');
+                    field.write(item, &mut nothing, &mut out);
+                    let lost = REQUIRED.contains(name) && (nothing.len() > before || field.is_empty());
+                    if lost { Err(Refused::NoEntity(None)) } else { Ok(()) }
+                }
+            };
+            if let Err(refused) = written {
+                report.entities = out;
+                match (refused, nothing.drain(before..).next()) {
+                    (Refused::NoEntity(_), Some((leaf, reason))) => {
+                        report.leaf(
+                            leaf,
+                            None,
+                            Reason::Other(format!("{}, {NO_ENTITY}", reason.into_text())),
+                        );
+                    }
+                    (Refused::NoEntity(Some((leaf, reason))), None) => {
+                        report.leaf(
+                            leaf,
+                            None,
+                            Reason::Other(format!("{}, {NO_ENTITY}", reason.into_text())),
+                        );
+                    }
+                    (Refused::NoEntity(None), None) => {}
+                    (Refused::Error(reason), _) => report.errors.push((index, format!("{name}: {reason}"))),
+                }
+                return false;
+            }
+        }
+        out.push(b'}');
+        report.entities = out;
         for (leaf, reason) in nothing {
             report.leaf(leaf, blueprint.as_deref(), reason);
         }
-        report.entity(&values);
+        true
     }
 }
 
+/// A member's name as it is written, with the colon.
+fn label(name: &str) -> Vec<u8> {
+    let mut label = Vec::new();
+    write_str(name, &mut label);
+    label.push(b':');
+    label
+}
+
+/// What follows the reason why a field that an entity needs is nothing.
+const NO_ENTITY: &str = "so that there is no entity";
+
+/// Why a document has no entity.
+enum Refused<'m> {
+    /// The expression gave nothing that an entity could have.
+    NoEntity(Option<Nothing<'m>>),
+    /// It gave something else than text.
+    Error(String),
+}
+
+/// Appends the value of a field that is one expression.
+fn write_leaf(name: &str, output: &Output<'_>, out: &mut Vec<u8>) {
+    let quoted = TEXTS.contains(&name) && (output.is_number() || output.as_bool().is_some());
+    out.extend_from_slice(if quoted { b"\"" } else { b"" });
+    output.write(out);
+    out.extend_from_slice(if quoted { b"\"" } else { b"" });
+}
+
 impl Field {
-    fn compile(path: &str, value: &Value) -> Self {
+    fn compile(path: &str, value: &Value, compiling: &mut Compiling) -> Self {
         match value {
             Value::Object(members) if ["properties", "relations"].contains(&path) => Self::Object(
                 members
                     .iter()
-                    .map(|(name, member)| (name.clone(), Self::compile(&format!("{path}.{name}"), member)))
+                    .map(|(name, member)| {
+                        (label(name), Self::compile(&format!("{path}.{name}"), member, compiling))
+                    })
                     .collect(),
             ),
-            Value::Object(members) => Self::query(path, members),
-            other => Self::Leaf(Leaf::compile(path.to_owned(), other)),
+            Value::Object(members) => Self::query(path, members, compiling),
+            other => Self::Leaf(Leaf::compile(path.to_owned(), other, compiling)),
         }
     }
 
-    fn query(path: &str, members: &Map<String, Value>) -> Self {
+    fn query(path: &str, members: &Map<String, Value>, compiling: &mut Compiling) -> Self {
         let leaves = ["combinator", "property", "operator", "value"]
             .into_iter()
-            .filter_map(|name| Some((name, Leaf::compile(format!("{path}.{name}"), members.get(name)?))))
+            .filter_map(|name| {
+                Some((name, Leaf::compile(format!("{path}.{name}"), members.get(name)?, compiling)))
+            })
             .collect();
         let rules = members.get("rules").and_then(Value::as_array).map(|rules| {
-            let rule = |(index, rule)| Self::compile(&format!("{path}.rules[{index}]"), rule);
-            rules.iter().enumerate().map(rule).collect()
+            let mut rule = |(index, rule)| Self::compile(&format!("{path}.rules[{index}]"), rule, compiling);
+            rules.iter().enumerate().map(&mut rule).collect()
         });
         Self::Query(leaves, rules)
     }
 
     /// Whether every expression compiles.
     fn check(&self) -> Result<(), String> {
-        let leaf = |Leaf { path, text, expression }: &Leaf| match expression {
+        let leaf = |Leaf { path, text, expression, .. }: &Leaf| match expression {
             Ok(_) => Ok(()),
             Err(reason) => Err(format!("`{path}`, `{}`: {reason}", text.as_deref().unwrap_or("null"))),
         };
@@ -227,91 +356,122 @@ impl Field {
         }
     }
 
-    /// The value, and in `nothing` the leaves that have none. A search query in which something is
+    /// Whether it is a query of nothing.
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Query(leaves, None) if leaves.is_empty())
+    }
+
+    /// Appends the value, and to `nothing` the leaves that have none. A search query in which something is
     /// missing would find something else: it is null as a whole.
-    fn evaluate<'m>(&'m self, item: &Val, nothing: &mut Vec<Nothing<'m>>) -> Val {
+    fn write<'m>(&'m self, item: &Document<'_, '_>, nothing: &mut Vec<Nothing<'m>>, out: &mut Vec<u8>) {
+        let begin = |out: &mut Vec<u8>, position: usize, label: &[u8]| {
+            out.extend_from_slice(if position == 0 { b"" } else { b"," });
+            out.extend_from_slice(label);
+        };
         match self {
-            Self::Leaf(leaf) => leaf.evaluate(item, nothing),
-            Self::Object(members) => Val::obj(
-                members
-                    .iter()
-                    .map(|(name, field)| (Val::utf8_str(name.clone()), field.evaluate(item, nothing)))
-                    .collect(),
-            ),
-            Self::Query(leaves, rules) => {
-                let before = nothing.len();
-                let mut members: jaq_json::Map = leaves
-                    .iter()
-                    .map(|(name, leaf)| (Val::utf8_str((*name).to_owned()), leaf.evaluate(item, nothing)))
-                    .collect();
-                if let Some(rules) = rules {
-                    let rules = rules.iter().map(|rule| rule.evaluate(item, nothing)).collect();
-                    members.insert(Val::utf8_str("rules".to_owned()), rules);
+            Self::Leaf(leaf) => leaf.evaluate(item, nothing).write(out),
+            Self::Object(members) => {
+                out.push(b'{');
+                for (position, (label, field)) in members.iter().enumerate() {
+                    begin(out, position, label);
+                    field.write(item, nothing, out);
                 }
-                if nothing.len() > before { Val::Null } else { Val::obj(members) }
+                out.push(b'}');
+            }
+            Self::Query(leaves, rules) => {
+                let (before, from) = (nothing.len(), out.len());
+                out.push(b'{');
+                for (position, (name, leaf)) in leaves.iter().enumerate() {
+                    begin(out, position, &label(name));
+                    leaf.evaluate(item, nothing).write(out);
+                }
+                if let Some(rules) = rules {
+                    begin(out, leaves.len(), &label("rules"));
+                    out.push(b'[');
+                    for (position, rule) in rules.iter().enumerate() {
+                        out.extend_from_slice(if position == 0 { b"" } else { b"," });
+                        rule.write(item, nothing, out);
+                    }
+                    out.push(b']');
+                }
+                out.push(b'}');
+                if nothing.len() > before {
+                    out.truncate(from);
+                    out.extend_from_slice(b"null");
+                }
             }
         }
     }
 }
 
 impl Leaf {
-    fn compile(path: String, value: &Value) -> Self {
+    fn compile(path: String, value: &Value, compiling: &mut Compiling) -> Self {
         let text = value.as_str().map(ToOwned::to_owned);
         let expression = match &text {
-            Some(text) => Expression::compile(text),
-            None => Err(format!("is {}, which is no JQ expression", shown(&from_json(value)))),
+            Some(text) => Expression::compile(text, &mut compiling.paths),
+            None => {
+                let shown = Output::Value(from_json(value)).shown();
+                Err(format!("is {shown}, which is no JQ expression"))
+            }
         };
-        Self { path, text, expression }
+        let id = compiling.leaves;
+        compiling.leaves += 1;
+        Self { id, path, text, expression }
     }
 
-    fn evaluate<'m>(&'m self, item: &Val, nothing: &mut Vec<Nothing<'m>>) -> Val {
-        let value = match &self.expression {
+    fn evaluate<'m, 'v>(&'m self, item: &Document<'v, '_>, nothing: &mut Vec<Nothing<'m>>) -> Output<'v>
+    where
+        'm: 'v,
+    {
+        let output = match &self.expression {
             Ok(expression) => expression.evaluate(item),
             Err(reason) => Err(reason.clone()),
         };
-        let reason = match value {
-            Ok(Some(Val::Null)) => "gave null".to_owned(),
-            Ok(None) => "gave nothing".to_owned(),
-            Ok(Some(value)) => return value,
-            Err(reason) => reason,
+        let reason = match output {
+            Ok(Some(output)) if output.is_null() => Reason::Null,
+            Ok(None) => Reason::NoOutput,
+            Ok(Some(output)) => return output,
+            Err(reason) => Reason::Other(reason),
         };
         nothing.push((self, reason));
-        Val::Null
+        Output::Value(Val::Null)
+    }
+
+    /// Why an entity cannot have such an identifier or blueprint.
+    fn refuse(&self, output: &Output<'_>) -> Option<Refused<'_>> {
+        if !output.is_truthy() {
+            let reason = Reason::Other(format!("gave {}", output.shown()));
+            return Some(Refused::NoEntity(Some((self, reason))));
+        }
+        let fits = output.is_text() || output.is_number();
+        (!fits).then(|| Refused::Error(format!("gave {} instead of text", output.shown())))
     }
 }
 
 impl<'m> Report<'m> {
-    fn leaf(&mut self, leaf: &'m Leaf, blueprint: Option<&str>, reason: String) {
-        self.count(&leaf.path, leaf.text.as_deref(), blueprint, reason);
+    fn leaf(&mut self, leaf: &'m Leaf, blueprint: Option<&str>, reason: Reason) {
+        self.count(leaf.id, &leaf.path, leaf.text.as_deref(), blueprint, reason);
     }
 
-    fn count(&mut self, path: &'m str, text: Option<&'m str>, blueprint: Option<&str>, reason: String) {
-        self.nothing
-            .entry((path, blueprint.map(ToOwned::to_owned)))
-            .or_insert(Count { expression: text, count: 0, reason })
-            .count += 1;
-    }
-
-    fn entity(&mut self, values: &[(&str, Val)]) {
-        let out = &mut self.entities;
-        if !out.is_empty() {
-            out.push(b',');
+    fn count(
+        &mut self,
+        id: usize,
+        path: &'m str,
+        expression: Option<&'m str>,
+        blueprint: Option<&str>,
+        reason: Reason,
+    ) {
+        let known = self.nothing.iter().position(|(known, _)| known.as_deref() == blueprint);
+        let known = known.unwrap_or_else(|| {
+            self.nothing.push((blueprint.map(ToOwned::to_owned), Vec::new()));
+            self.nothing.len() - 1
+        });
+        let counts = &mut self.nothing[known].1;
+        if counts.len() <= id {
+            counts.resize_with(id + 1, || None);
         }
-        for (position, (name, value)) in values.iter().enumerate() {
-            out.push(if position == 0 { b'{' } else { b',' });
-            if *name == "identifier" && matches!(value, Val::Obj(_)) {
-                out.extend_from_slice(b"\"search\":");
-                write(value, out);
-                continue;
-            }
-            write_str(name, out);
-            out.push(b':');
-            let quoted = TEXTS.contains(name) && matches!(value, Val::Num(_) | Val::Bool(_));
-            out.extend_from_slice(if quoted { b"\"" } else { b"" });
-            write(value, out);
-            out.extend_from_slice(if quoted { b"\"" } else { b"" });
-        }
-        out.push(b'}');
+        let first = || Count { path, expression, count: 0, reason: reason.into_text() };
+        counts[id].get_or_insert_with(first).count += 1;
     }
 
     fn into_json(self) -> Vec<u8> {
@@ -334,13 +494,19 @@ impl<'m> Report<'m> {
                 out.push(b',');
             }
         };
-        for (position, ((path, blueprint), Count { expression, count, reason })) in
-            self.nothing.iter().enumerate()
-        {
+        let mut nothing: Vec<(&Count<'m>, Option<&str>)> = self
+            .nothing
+            .iter()
+            .flat_map(|(blueprint, counts)| {
+                counts.iter().flatten().map(|count| (count, blueprint.as_deref()))
+            })
+            .collect();
+        nothing.sort_unstable_by_key(|(count, blueprint)| (count.path, *blueprint));
+        for (position, (Count { path, expression, count, reason }, blueprint)) in nothing.iter().enumerate() {
             out.extend_from_slice(if position == 0 { b"{" } else { b",{" });
             member(&mut out, "field", Some(path));
             member(&mut out, "expression", *expression);
-            member(&mut out, "blueprint", blueprint.as_deref());
+            member(&mut out, "blueprint", *blueprint);
             member(&mut out, "reason", Some(reason));
             out.extend_from_slice(format!("\"count\":{count}}}").as_bytes());
         }
@@ -351,29 +517,4 @@ impl<'m> Report<'m> {
 
 fn from_json(value: &Value) -> Val {
     jaq_json::read::parse_single(value.to_string().as_bytes()).unwrap_or_default()
-}
-
-/// What counts as given: the rule of the integration that Berth replaces.
-fn is_truthy(value: &Val) -> bool {
-    match value {
-        Val::Null | Val::Bool(false) => false,
-        Val::Bool(true) => true,
-        Val::Num(number) => *number != jaq_json::Num::Int(0),
-        Val::TStr(text) | Val::BStr(text) => !text.is_empty(),
-        Val::Arr(elements) => !elements.is_empty(),
-        Val::Obj(members) => !members.is_empty(),
-    }
-}
-
-/// A value in a message: its beginning.
-pub(crate) fn shown(value: &Val) -> String {
-    const LONGEST: usize = 60;
-    let mut json = Vec::new();
-    write(value, &mut json);
-    let mut text = String::from_utf8_lossy(&json).into_owned();
-    if text.len() > LONGEST {
-        text.truncate(text.floor_char_boundary(LONGEST));
-        let _ = write!(text, "…");
-    }
-    format!("`{text}`")
 }

@@ -1,5 +1,6 @@
 //! JQ values as JSON, with numbers as libjq writes them.
 
+use berth_mapping::{append_float, append_str};
 use jaq_json::{Num, Val};
 
 /// Appends a value as JSON. As with libjq, not-a-number is null and infinity the largest number.
@@ -8,13 +9,13 @@ pub(crate) fn write(value: &Val, out: &mut Vec<u8>) {
         Val::Null => out.extend_from_slice(b"null"),
         Val::Bool(true) => out.extend_from_slice(b"true"),
         Val::Bool(false) => out.extend_from_slice(b"false"),
-        Val::Num(Num::Float(number)) => write_float(*number, out),
+        Val::Num(Num::Float(number)) => append_float(*number, out),
         Val::Num(Num::Dec(text)) => match text.parse() {
-            Ok(number) => write_float(number, out),
+            Ok(number) => append_float(number, out),
             Err(_) => out.extend_from_slice(b"null"),
         },
         Val::Num(integer) => out.extend_from_slice(integer.to_string().as_bytes()),
-        Val::TStr(text) | Val::BStr(text) => write_str(&String::from_utf8_lossy(text), out),
+        Val::TStr(text) | Val::BStr(text) => append_str(&String::from_utf8_lossy(text), out),
         Val::Arr(elements) => {
             out.push(b'[');
             for (position, element) in elements.iter().enumerate() {
@@ -32,46 +33,14 @@ pub(crate) fn write(value: &Val, out: &mut Vec<u8>) {
                     out.push(b',');
                 }
                 match key {
-                    Val::TStr(text) | Val::BStr(text) => write_str(&String::from_utf8_lossy(text), out),
-                    other => write_str(&other.to_string(), out),
+                    Val::TStr(text) | Val::BStr(text) => append_str(&String::from_utf8_lossy(text), out),
+                    other => append_str(&other.to_string(), out),
                 }
                 out.push(b':');
                 write(member, out);
             }
             out.push(b'}');
         }
-    }
-}
-
-/// Appends a string as JSON.
-pub(crate) fn write_str(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    let mut rest = text;
-    while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
-        out.extend_from_slice(&rest.as_bytes()[..at]);
-        match rest.as_bytes()[at] {
-            escaped @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', escaped]),
-            control => out.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
-        }
-        rest = &rest[at + 1..];
-    }
-    out.extend_from_slice(rest.as_bytes());
-    out.push(b'"');
-}
-
-/// `1.0` is 1 and `-0.0` is 0, as after libjq.
-fn write_float(number: f64, out: &mut Vec<u8>) {
-    /// Up to here libjq writes integers without an exponent.
-    const INTEGERS: f64 = 1e17;
-    if number.is_nan() {
-        out.extend_from_slice(b"null");
-    } else if number.is_infinite() {
-        write_float(f64::MAX.copysign(number), out);
-    } else if number.fract() == 0.0 && number.abs() <= INTEGERS {
-        #[expect(clippy::cast_possible_truncation, reason = "checked just above")]
-        out.extend_from_slice((number as i64).to_string().as_bytes());
-    } else {
-        out.extend_from_slice(format!("{number:?}").as_bytes());
     }
 }
 

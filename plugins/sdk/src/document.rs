@@ -160,7 +160,13 @@ impl Documents {
     /// and `__Region` where the kind is regional.
     pub fn document<'a>(&mut self, properties: &'static Properties) -> Document<'_, 'a> {
         self.extra_context.clear();
-        Document { out: self, properties, entries: Vec::with_capacity(48), failure: None }
+        Document {
+            out: self,
+            properties,
+            entries: Vec::with_capacity(64),
+            seen: Seen::default(),
+            failure: None,
+        }
     }
 
     /// Reports a part of the resource that cannot be mapped, while its other parts are.
@@ -175,7 +181,26 @@ pub struct Document<'o, 'a> {
     out: &'o mut Documents,
     properties: &'static Properties,
     entries: Vec<Entry<'a>>,
+    seen: Seen,
     failure: Option<String>,
+}
+
+/// Which names were set, by a few bits of each: most names are new, and need not be looked for.
+#[derive(Debug, Default)]
+struct Seen([u64; 4]);
+
+impl Seen {
+    /// Adds a name, and tells whether it may have been there.
+    fn add(&mut self, name: &str) -> bool {
+        let bytes = name.as_bytes();
+        let at = |index: usize| bytes.get(index).map_or(0, |byte| usize::from(*byte));
+        let middle = at(bytes.len() / 2);
+        let hash = bytes.len() * 67 + at(0) * 31 + middle * 13 + at(bytes.len().wrapping_sub(1)) * 5;
+        let (word, bit) = (&mut self.0[hash >> 6 & 3], 1 << (hash & 63));
+        let before = *word & bit != 0;
+        *word |= bit;
+        before
+    }
 }
 
 #[derive(Debug)]
@@ -262,7 +287,12 @@ impl<'a> Document<'_, 'a> {
     }
 
     fn put(&mut self, name: Cow<'a, str>, value: Value<'a>, by_name: bool) {
-        match self.entries.iter_mut().find(|entry| entry.name == name) {
+        let known = if self.seen.add(&name) {
+            self.entries.iter_mut().find(|entry| entry.name == name)
+        } else {
+            None
+        };
+        match known {
             Some(entry) if by_name || !entry.by_name => *entry = Entry { name, value, by_name },
             Some(_) => {}
             None => self.entries.push(Entry { name, value, by_name }),

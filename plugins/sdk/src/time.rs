@@ -7,7 +7,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::Json;
+use crate::{Json, scan};
 
 /// A time for an entity's property: the JSON text of the item, written in the one form that
 /// documents have. What is not an ISO 8601 time with an offset stays as it is.
@@ -48,37 +48,23 @@ pub(crate) fn append_time(out: &mut Vec<u8>, json: &str) {
 
 /// Appends a JSON value in which the strings of members of these names are times.
 pub(crate) fn append_times(out: &mut Vec<u8>, json: &str, names: &[&str]) {
-    let mut rest = json;
+    let bytes = json.as_bytes();
+    let part = |from: usize, to: usize| json.get(from..to).unwrap_or_default();
     let mut is_time = false;
-    while let Some(start) = rest.find('"') {
-        let (before, from_quote) = rest.split_at(start);
-        out.extend_from_slice(before.as_bytes());
-        let (string, after) = from_quote.split_at(string_length(from_quote));
-        if after.trim_start().starts_with(':') {
-            is_time = names.contains(&string.trim_matches('"'));
-            out.extend_from_slice(string.as_bytes());
+    // Up to `copied` it is written, up to `at` it is read.
+    let (mut copied, mut at) = (0, 0);
+    while let Some((opened, _)) = scan::string_end(bytes, at) {
+        let end = scan::string_end(bytes, opened).map_or(bytes.len(), |(end, _)| end);
+        if part(end, bytes.len()).trim_start().starts_with(':') {
+            is_time = names.contains(&part(opened, end - 1));
         } else if is_time {
-            append_time(out, string);
-        } else {
-            out.extend_from_slice(string.as_bytes());
+            out.extend_from_slice(part(copied, opened - 1).as_bytes());
+            append_time(out, part(opened - 1, end));
+            copied = end;
         }
-        rest = after;
+        at = end;
     }
-    out.extend_from_slice(rest.as_bytes());
-}
-
-/// The length of the JSON string that the text begins with, quotes included.
-fn string_length(text: &str) -> usize {
-    let mut escaped = false;
-    for (at, byte) in text.bytes().enumerate().skip(1) {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
+    out.extend_from_slice(part(copied, bytes.len()).as_bytes());
 }
 
 /// The normal form of a quoted time, `None` when it is no time or has that form already.

@@ -5,6 +5,7 @@
 mod allocator;
 mod catalog;
 mod clock;
+mod edited;
 mod huge;
 mod ideal;
 mod large;
@@ -49,6 +50,9 @@ enum Command {
         /// Only mapping in batches of 100.
         #[arg(long)]
         brief: bool,
+        /// Only mappings that users edited, beside the default ones.
+        #[arg(long, conflicts_with = "brief")]
+        edited: bool,
         /// Writes the tables as JSON, too.
         #[arg(long)]
         json: Option<PathBuf>,
@@ -155,10 +159,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Micro { components, rounds, brief, json, fail_above } => {
-            let tables = micro::run(&micro::Options { components: &components, rounds, brief }, |table| {
-                println!("{table}");
-            })?;
+        Command::Micro { components, rounds, brief, edited, json, fail_above } => {
+            let tables =
+                micro::run(&micro::Options { components: &components, rounds, brief, edited }, |table| {
+                    println!("{table}");
+                })?;
             if let Some(file) = json {
                 micro::write(&tables, &file)?;
             }

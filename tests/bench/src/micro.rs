@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     allocator,
     clock::{Case, Clock, Measured, measure, measure_by},
+    edited,
     natives::{self, Native},
     report::{Row, Table, Target},
     wire,
@@ -41,6 +42,8 @@ pub(crate) struct Options<'a> {
     pub(crate) rounds: usize,
     /// Only mapping in batches of 100: what a change of a plugin's code may make slower.
     pub(crate) brief: bool,
+    /// Only mappings that users edited.
+    pub(crate) edited: bool,
 }
 
 /// One plugin with a batch, in and out of the sandbox.
@@ -102,8 +105,13 @@ pub(crate) fn run(options: &Options<'_>, show: fn(&Table)) -> Result<Vec<Table>>
     let bench = Bench::new(&config)?;
     let topics: &[fn(&Options<'_>, &Bench) -> Result<Table>] =
         &[mapping, all_kinds, loading, decoding, comparing, expressions];
+    let topics = match (options.brief, options.edited) {
+        (true, _) => &topics[..1],
+        (_, true) => &topics[5..],
+        _ => topics,
+    };
     let mut tables = Vec::new();
-    for topic in topics.get(..if options.brief { 1 } else { topics.len() }).unwrap_or(topics) {
+    for topic in topics {
         let table = topic(options, &bench)?;
         show(&table);
         tables.push(table);
@@ -219,8 +227,8 @@ fn loading(options: &Options<'_>, bench: &Bench) -> Result<Table> {
 
 fn expressions(options: &Options<'_>, bench: &Bench) -> Result<Table> {
     let mut table = Table::new(
-        "A kind's default mapping as JQ expressions, 100 resources",
-        &["plugin", "own code, ns an entity", "JQ, ns an entity", "ratio"],
+        "A kind's default mapping, and what users make of it, 100 resources",
+        &["plugin", "mapping", "default by own code, ns an entity", "ns an entity", "ratio"],
     );
     let jq = bench.jq(&options.components.join("jq.wasm")).map_err(told)?;
     for name in IN_DETAIL {
@@ -228,20 +236,31 @@ fn expressions(options: &Options<'_>, bench: &Bench) -> Result<Table> {
         let page = pair.native.batch(&natives::folder(), 100)?;
         let entities = pair.check(&page)?;
         let manifest = pair.native.manifest()?;
-        let Some(mapping) = manifest.kinds.first().and_then(|kind| kind.mapping.clone()) else { continue };
-        let by_jq = || jq.map(&pair.sandboxed, &pair.kind, &pair.context, &mapping, &page).map_err(told);
-        anyhow::ensure!(by_jq()?.entities.len() == entities, "{name}: JQ maps otherwise");
-        let measured = measure(
-            options.rounds,
-            &mut [
-                Case::new("own code", entities, || {
-                    drop(std::hint::black_box(pair.sandboxed.map(&pair.kind, &pair.context, &page)));
-                }),
-                Case::new("JQ", entities, || drop(std::hint::black_box(by_jq()))),
-            ],
-        );
-        let ratio = format!("{:.1}", measured.ratio(1, 0));
-        table.row(Row::plain([name.to_owned(), nanos(&measured, 0), nanos(&measured, 1), ratio]));
+        let Some(default) = manifest.kinds.first().and_then(|kind| kind.mapping.clone()) else { continue };
+        let edited = edited::all(&default)?;
+        let by_jq =
+            |mapping| jq.map(&pair.sandboxed, &pair.kind, &pair.context, mapping, &page).map_err(told);
+        for edited in &edited {
+            anyhow::ensure!(by_jq(&edited.mapping)?.entities.len() == entities, "{name}: JQ maps otherwise");
+        }
+        let mut cases = vec![
+            Case::new("own code", entities, || {
+                drop(std::hint::black_box(pair.sandboxed.map(&pair.kind, &pair.context, &page)));
+            }),
+            Case::new("documents alone", entities, || {
+                drop(std::hint::black_box(pair.sandboxed.documents(&pair.kind, &pair.context, &page)));
+            }),
+        ];
+        cases.extend(edited.iter().map(|edited| {
+            Case::new(edited.name, entities, || drop(std::hint::black_box(by_jq(&edited.mapping))))
+        }));
+        let measured = measure(options.rounds, &mut cases);
+        for (index, case) in cases.iter().enumerate().skip(1) {
+            let ratio = format!("{:.2}", measured.ratio(index, 0));
+            let cells =
+                [name.to_owned(), case.name.clone(), nanos(&measured, 0), nanos(&measured, index), ratio];
+            table.row(Row::plain(cells));
+        }
     }
     Ok(table)
 }

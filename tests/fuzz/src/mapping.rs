@@ -38,16 +38,14 @@ pub(crate) fn expressions(input: &[u8]) {
     if digits || ENDLESS.split(' ').any(|word| expression.contains(word)) {
         return;
     }
-    let Ok(output) = mapping.evaluate(documents.as_bytes(), NOW) else {
-        let read = serde_json::from_str::<Vec<Value>>(documents);
-        assert!(read.is_err(), "documents that are a list are evaluated");
-        return;
-    };
+    let output = mapping.evaluate(documents.as_bytes(), NOW);
+    // What is no JSON is not noticed everywhere: the host checks what comes back.
+    let Ok(read) = serde_json::from_str::<Vec<Value>>(documents) else { return };
+    let output = output.unwrap();
     assert_eq!(mapping.evaluate(documents.as_bytes(), NOW).as_ref(), Ok(&output), "the same each time");
     let output: Value = serde_json::from_slice(&output).unwrap();
     let count = |name: &str| output[name].as_array().map_or(0, Vec::len);
-    let Ok(documents) = serde_json::from_str::<Vec<Value>>(documents) else { return };
-    assert_eq!(count("entities"), documents.len(), "a property costs no entity");
+    assert_eq!(count("entities"), read.len(), "a property costs no entity");
     let told: u64 = output["misconfigured"]
         .as_array()
         .into_iter()

@@ -21,7 +21,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth-aws-protocol", &["berth-core"]),
     ("berth-http", &["berth-core"]),
     ("berth-aws", &["berth-core", "berth-aws-protocol", "berth-http"]),
-    ("berth-engine", &["berth-core"]),
+    // It tells documents apart with the leaf that the JQ component evaluates them by.
+    ("berth-engine", &["berth-core", "berth-mapping"]),
     ("berth-port", &["berth-common", "berth-core", "berth-http"]),
     ("berth-ledger", &["berth-core"]),
     (

@@ -1,0 +1,238 @@
+//! What the expressions of a mapping read of a document, found in one pass over its text.
+
+use crate::text::{Broken, Reader, Type, is_name};
+
+/// The members that the expressions of a mapping read: a tree of names.
+#[derive(Debug)]
+pub struct Paths {
+    nodes: Vec<Node>,
+}
+
+/// One path of [`Paths`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot(usize);
+
+#[derive(Debug, Default)]
+struct Node {
+    name: String,
+    children: Vec<usize>,
+    /// Whether an expression reads the value itself, not only members of it.
+    wanted: bool,
+    /// Whether it, or a member of it, must be in [`Paths::pruned`].
+    kept: bool,
+}
+
+/// What stands at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State<'a> {
+    /// Nothing: JQ takes it for null.
+    Missing,
+    /// This value.
+    Text(&'a str),
+    /// An object of which only members are wanted.
+    Object,
+    /// A value on the way to it can have no members: looking it up is an error.
+    Blocked,
+}
+
+/// What was found in a document.
+#[derive(Debug, Default)]
+pub struct Found<'a> {
+    states: Vec<State<'a>>,
+}
+
+impl<'a> Found<'a> {
+    pub(crate) fn state(&self, slot: Slot) -> State<'a> {
+        self.states.get(slot.0).copied().unwrap_or(State::Missing)
+    }
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self { nodes: vec![Node::default()] }
+    }
+}
+
+impl Paths {
+    /// Adds a path, so that it is found.
+    pub(crate) fn add<K: AsRef<str>>(&mut self, path: &[K]) -> Slot {
+        let slot = self.place(path, false);
+        self.nodes[slot.0].wanted = true;
+        slot
+    }
+
+    /// Adds a path that is in [`pruned`](Self::pruned) documents.
+    pub fn keep<K: AsRef<str>>(&mut self, path: &[K]) {
+        let slot = self.place(path, true);
+        self.nodes[slot.0].wanted = true;
+    }
+
+    fn place<K: AsRef<str>>(&mut self, path: &[K], kept: bool) -> Slot {
+        let mut at = 0;
+        self.nodes[0].kept |= kept;
+        for name in path {
+            let name = name.as_ref();
+            let known = self.nodes[at].children.iter().find(|child| self.nodes[**child].name == name);
+            let child = known.copied().unwrap_or(self.nodes.len());
+            if child == self.nodes.len() {
+                self.nodes.push(Node { name: name.to_owned(), ..Node::default() });
+                self.nodes[at].children.push(child);
+            }
+            self.nodes[child].kept |= kept;
+            at = child;
+        }
+        Slot(at)
+    }
+
+    /// Finds the paths in a document.
+    ///
+    /// # Errors
+    /// When the text is no JSON, as far as it is looked at.
+    pub fn find<'a>(&self, document: &'a str, found: &mut Found<'a>) -> Result<(), Broken> {
+        let mut reader = Reader::new(document);
+        self.read(&mut reader, found)?;
+        if reader.peek().is_some() { Err(Broken) } else { Ok(()) }
+    }
+
+    /// Finds the paths in the document that comes next, and gives its text.
+    fn read<'a>(&self, reader: &mut Reader<'a>, found: &mut Found<'a>) -> Result<&'a str, Broken> {
+        found.states.clear();
+        found.states.resize(self.nodes.len(), State::Missing);
+        let first = reader.peek().ok_or(Broken)?;
+        let from = reader.position();
+        if first == b'{' {
+            self.members(0, reader, found)?;
+            let text = reader.since(from)?;
+            found.states[0] = if self.nodes[0].wanted { State::Text(text) } else { State::Object };
+            Ok(text)
+        } else {
+            let text = reader.value()?;
+            self.no_object(0, text, found);
+            Ok(text)
+        }
+    }
+
+    /// Reads the members of the object that comes next.
+    fn members<'a>(&self, node: usize, reader: &mut Reader<'a>, found: &mut Found<'a>) -> Result<(), Broken> {
+        let children = &self.nodes[node].children;
+        let mut first = true;
+        if !reader.take(b'{') {
+            return Err(Broken);
+        }
+        while reader.another(&mut first, b'}')? {
+            let (key, escapes) = reader.string()?;
+            if !reader.take(b':') {
+                return Err(Broken);
+            }
+            let mut child = None;
+            for candidate in children {
+                if is_name(key, escapes, &self.nodes[*candidate].name)? {
+                    child = Some(*candidate);
+                    break;
+                }
+            }
+            match child {
+                Some(child) => self.member(child, reader, found)?,
+                None => drop(reader.value()?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the value of a member that is wanted, or of which members are.
+    fn member<'a>(&self, node: usize, reader: &mut Reader<'a>, found: &mut Found<'a>) -> Result<(), Broken> {
+        if found.states[node] != State::Missing {
+            // Of several members with the same name the last counts.
+            self.forget(node, found);
+        }
+        let Node { children, wanted, .. } = &self.nodes[node];
+        if children.is_empty() {
+            found.states[node] = State::Text(reader.value()?);
+        } else if reader.peek() != Some(b'{') {
+            self.no_object(node, reader.value()?, found);
+        } else if *wanted {
+            let text = reader.value()?;
+            self.members(node, &mut Reader::new(text), found)?;
+            found.states[node] = State::Text(text);
+        } else {
+            self.members(node, reader, found)?;
+            found.states[node] = State::Object;
+        }
+        Ok(())
+    }
+
+    fn no_object<'a>(&self, node: usize, text: &'a str, found: &mut Found<'a>) {
+        if Type::of(text) != Type::Null {
+            self.set_below(node, State::Blocked, found);
+        }
+        found.states[node] = State::Text(text);
+    }
+
+    fn forget(&self, node: usize, found: &mut Found<'_>) {
+        self.set_below(node, State::Missing, found);
+        found.states[node] = State::Missing;
+    }
+
+    fn set_below<'a>(&self, node: usize, state: State<'a>, found: &mut Found<'a>) {
+        for child in &self.nodes[node].children {
+            found.states[*child] = state;
+            self.set_below(*child, state, found);
+        }
+    }
+
+    /// Appends the document with nothing in it but the paths that are [kept](Self::keep).
+    pub fn pruned(&self, found: &Found<'_>, out: &mut Vec<u8>) {
+        self.prune(0, found, out);
+    }
+
+    fn prune(&self, node: usize, found: &Found<'_>, out: &mut Vec<u8>) {
+        match found.state(Slot(node)) {
+            State::Text(text) => out.extend_from_slice(text.as_bytes()),
+            State::Missing | State::Blocked => out.extend_from_slice(b"null"),
+            State::Object => {
+                out.push(b'{');
+                let there =
+                    |child: &&usize| self.nodes[**child].kept && found.state(Slot(**child)) != State::Missing;
+                for (position, child) in self.nodes[node].children.iter().filter(there).enumerate() {
+                    out.extend_from_slice(if position == 0 { b"" } else { b"," });
+                    crate::append_str(&self.nodes[*child].name, out);
+                    out.push(b':');
+                    self.prune(*child, found, out);
+                }
+                out.push(b'}');
+            }
+        }
+    }
+}
+
+/// The documents of a batch: the elements of a list in JSON.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    reader: Reader<'a>,
+    first: bool,
+    ended: bool,
+}
+
+impl<'a> Batch<'a> {
+    /// # Errors
+    /// When the text is no list.
+    pub fn new(text: &'a str) -> Result<Self, Broken> {
+        let mut reader = Reader::new(text);
+        if reader.take(b'[') { Ok(Self { reader, first: true, ended: false }) } else { Err(Broken) }
+    }
+
+    /// The text of the next document, with what is found in it; `None` behind the last one.
+    ///
+    /// # Errors
+    /// When the text is no JSON, as far as it is looked at.
+    pub fn next(&mut self, paths: &Paths, found: &mut Found<'a>) -> Result<Option<&'a str>, Broken> {
+        if self.ended {
+            return Ok(None);
+        }
+        if self.reader.another(&mut self.first, b']')? {
+            return paths.read(&mut self.reader, found).map(Some);
+        }
+        self.ended = true;
+        if self.reader.peek().is_some() { Err(Broken) } else { Ok(None) }
+    }
+}
