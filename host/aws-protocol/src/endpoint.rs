@@ -1,6 +1,6 @@
 //! The endpoint of a service in a region, and the names that a request to it is signed with.
 
-use berth_core::{Partition, Region};
+use berth_core::{PARTITIONS, Partition, Region, partition_of};
 use url::Url;
 
 use crate::{Operation, endpoint_table::Row};
@@ -48,7 +48,7 @@ pub enum EndpointError {
 }
 
 fn known_partitions() -> String {
-    Partition::ALL.map(Partition::as_str).join(", ")
+    PARTITIONS.map(Partition::as_str).join(", ")
 }
 
 fn describe(options: EndpointOptions) -> &'static str {
@@ -75,7 +75,7 @@ impl Operation {
     /// [`EndpointError`] when AWS offers no such endpoint.
     pub fn endpoint(&self, region: &Region, options: EndpointOptions) -> Result<Endpoint, EndpointError> {
         let service = self.service();
-        let partition = Partition::of_region(region);
+        let partition = partition_of(region);
         // The standard partition's regions have three parts. One with more is of a partition that botocore
         // does not know yet, as `us-iso-east-1` is of the isolated ones.
         if partition == Partition::Aws && region.as_str().split('-').count() != 3 {
@@ -113,7 +113,7 @@ impl Operation {
 
 #[cfg(test)]
 mod tests {
-    use berth_core::Partition;
+    use berth_core::{Partition, home_region};
 
     use crate::{EndpointOptions, Service};
 
@@ -241,7 +241,7 @@ mod tests {
             (Partition::AwsIso, "https://iam.us-iso-east-1.c2s.ic.gov/ us-iso-east-1"),
         ] {
             let operation = Service::load("iam").unwrap().operation("ListRoles").unwrap();
-            let endpoint = operation.endpoint(&partition.home(), EndpointOptions::default()).unwrap();
+            let endpoint = operation.endpoint(&home_region(partition), EndpointOptions::default()).unwrap();
             assert_eq!(format!("{} {}", endpoint.url, endpoint.signing_region), expected);
         }
     }

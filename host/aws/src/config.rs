@@ -24,7 +24,7 @@ pub struct AwsConfig {
     /// The web identity token (`AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN`).
     pub web_identity: Option<WebIdentity>,
     /// Which source of the base identity is tried first (`credentialProviderPriority`). Empty: the
-    /// order of [`CredentialProvider::DEFAULT_PRIORITY`].
+    /// order of [`CredentialProvider`].
     pub credential_provider_priority: Vec<CredentialProvider>,
     /// The external ID sent when a role is assumed, where [`external_ids`](Self::external_ids) has
     /// none for the account.
@@ -144,7 +144,7 @@ pub enum CredentialProvider {
 
 impl CredentialProvider {
     /// The order that holds when none is configured.
-    pub const DEFAULT_PRIORITY: [Self; 3] =
+    pub(crate) const DEFAULT_PRIORITY: [Self; 3] =
         [Self::AssumeRoleWithWebIdentity, Self::StaticCredential, Self::AssumeRole];
 
     /// The provider's name in `credentialProviderPriority`.

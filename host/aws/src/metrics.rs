@@ -48,13 +48,6 @@ pub struct KindStats {
     pub waited: BTreeMap<String, Duration>,
 }
 
-impl AwsStats {
-    /// Requests sent in all.
-    pub fn requests(&self) -> u64 {
-        self.calls.values().map(|call| call.requests).sum()
-    }
-}
-
 /// Answers of a kind whose sizes are remembered for the median.
 const SIZES: usize = 4096;
 

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 /// Runs the command of this process, and gives its exit code.
 pub fn main() -> ExitCode {
     // Components are compiled each in a process of its own, and may be run in such, which is this program again.
-    if let Some(exit) = berth_embed::run_child_if_asked(std::env::args_os()) {
+    if let Some(exit) = berth_engine::run_child_if_asked(std::env::args_os()) {
         return exit;
     }
     let args = args::Args::of_process();

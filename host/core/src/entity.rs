@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{BlueprintId, EntityMapping, port_names};
+use crate::{BlueprintId, port_names};
 
 /// What identifies an entity in Port: its blueprint and its identifier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -87,19 +87,6 @@ impl Entity {
         Self { search: Some(query), ..Self::new(blueprint, key) }
     }
 
-    /// The relations that are search queries: only the catalog knows what they point at.
-    pub fn searched_relations(&self) -> impl Iterator<Item = &str> {
-        self.relations.iter().filter(|(_, value)| value.is_object()).map(|(name, _)| name.as_str())
-    }
-
-    /// Whether this entity can be compared with what the catalog holds: not where a search query
-    /// says which entity it is, what it relates to, or who owns it.
-    pub fn is_comparable(&self) -> bool {
-        self.search.is_none()
-            && !self.team.as_ref().is_some_and(Value::is_object)
-            && self.searched_relations().next().is_none()
-    }
-
     /// Whether sending this entity to Port would change what Port holds.
     ///
     /// The rule of the integration Berth replaces: title, team (in any order), properties and
@@ -155,26 +142,6 @@ pub struct FieldSet {
     pub properties: BTreeSet<String>,
     /// Mapped relation names.
     pub relations: BTreeSet<String>,
-}
-
-impl FieldSet {
-    /// The fields that a mapping sets.
-    pub fn of(mapping: &EntityMapping) -> Self {
-        Self {
-            title: mapping.title.is_some(),
-            team: mapping.team.is_some(),
-            properties: mapping.properties.keys().cloned().collect(),
-            relations: mapping.relations.keys().cloned().collect(),
-        }
-    }
-
-    /// Adds another set's fields to this one.
-    pub fn extend(&mut self, other: &Self) {
-        self.title |= other.title;
-        self.team |= other.team;
-        self.properties.extend(other.properties.iter().cloned());
-        self.relations.extend(other.relations.iter().cloned());
-    }
 }
 
 /// A blueprint definition in Port's own JSON form.
@@ -236,22 +203,6 @@ mod tests {
         assert_eq!(entity(with_null.clone()).title, Some(Value::Null));
         assert_eq!(serde_json::to_value(entity(with_null.clone())).unwrap(), with_null);
         assert_eq!(entity(json!({"blueprint": "b", "identifier": "i"})).title, None);
-    }
-
-    #[test]
-    fn what_is_searched_for_cannot_be_compared() {
-        let query = json!({"combinator": "and", "rules": []});
-        let plain =
-            json!({"blueprint": "b", "identifier": "i", "team": ["x"], "relations": {"r": ["z"], "n": null}});
-        assert!(entity(plain.clone()).is_comparable());
-        for (field, value) in [("team", query.clone()), ("relations", json!({"r": query.clone()}))] {
-            let mut searched = plain.clone();
-            searched[field] = value;
-            assert!(!entity(searched).is_comparable(), "{field}");
-        }
-        let found = Entity::found_by(BlueprintId::new("b").unwrap(), query.clone());
-        assert!(!found.is_comparable());
-        assert_eq!(found.key.identifier, query.to_string());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{KindManifest, Manifest};
+use crate::{KindManifest, KindReads, Manifest};
 
 /// What a component asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! and not Port.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
@@ -10,8 +10,8 @@ use std::{
 use async_trait::async_trait;
 use berth_core::{
     AppConfig, BegunResync, BlueprintId, Catalog, CatalogError, CatalogInfo, CatalogSession, CatalogView,
-    DeleteReport, Entity, EntityKey, EntityStore, EventSession, FieldSet, KindEntry, Opened, OwnedEntity,
-    ResourceConfig, ResyncStart, ResyncStatus, UpsertOptions, UpsertOutcome, UpsertReport,
+    DeleteReport, Entity, EntityKey, EntityStore, EventSession, FieldSet, Kind, KindEntry, Opened,
+    OwnedEntity, ResourceConfig, ResyncStart, ResyncStatus, UpsertOptions, UpsertOutcome, UpsertReport,
 };
 use futures::stream::{self, BoxStream, StreamExt};
 
@@ -34,8 +34,20 @@ use futures::stream::{self, BoxStream, StreamExt};
 /// ```
 #[derive(Debug, Default)]
 pub struct MemoryCatalog {
-    resources: Option<Vec<ResourceConfig>>,
+    wanted: Wanted,
     entities: Mutex<BTreeMap<EntityKey, Entity>>,
+}
+
+/// What the app-config asks for.
+#[derive(Debug, Default)]
+enum Wanted {
+    /// All kinds, by their default mappings.
+    #[default]
+    Defaults,
+    /// These kinds, by their default mappings.
+    Kinds(BTreeSet<Kind>),
+    /// These resources.
+    Resources(Vec<ResourceConfig>),
 }
 
 impl MemoryCatalog {
@@ -44,9 +56,14 @@ impl MemoryCatalog {
         Self::default()
     }
 
+    /// An empty catalog that asks for these kinds, by their default mappings.
+    pub fn of_kinds(kinds: impl IntoIterator<Item = Kind>) -> Self {
+        Self { wanted: Wanted::Kinds(kinds.into_iter().collect()), ..Self::default() }
+    }
+
     /// An empty catalog that asks for these resources.
     pub fn with_resources(resources: Vec<ResourceConfig>) -> Self {
-        Self { resources: Some(resources), ..Self::default() }
+        Self { wanted: Wanted::Resources(resources), ..Self::default() }
     }
 
     /// What it holds, by blueprint and identifier.
@@ -61,8 +78,12 @@ impl MemoryCatalog {
 
 impl MemoryCatalog {
     fn info(&self, defaults: &[KindEntry]) -> CatalogInfo {
-        let mappings = || defaults.iter().filter_map(|entry| entry.manifest.mapping.clone()).collect();
-        let resources = self.resources.clone().unwrap_or_else(mappings);
+        let mappings = defaults.iter().filter_map(|entry| entry.manifest.mapping.clone());
+        let resources = match &self.wanted {
+            Wanted::Defaults => mappings.collect(),
+            Wanted::Kinds(kinds) => mappings.filter(|mapping| kinds.contains(&mapping.kind)).collect(),
+            Wanted::Resources(resources) => resources.clone(),
+        };
         let config = AppConfig { resources, ..AppConfig::default() };
         CatalogInfo { config, ..CatalogInfo::default() }
     }

@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_core::{Account, FetchRequest, ItemFailure, Problem, Region, Scope, UnreadStep};
+use berth_core::{Account, FetchRequest, ItemFailure, KindReads, Problem, Region, Scope, UnreadStep};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -133,7 +133,7 @@ fn file_of(directory: &Path, request: &FetchRequest) -> PathBuf {
     let mut name = request.kind.kind.as_str().replace("::", "-");
     for option in &request.options {
         // Options that the kind does not have change nothing, and could name anything.
-        if request.kind.options.iter().any(|known| known.name == *option) {
+        if request.kind.options().iter().any(|known| known.name == *option) {
             name.push('+');
             name.extend(option.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
         }

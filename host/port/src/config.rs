@@ -29,7 +29,7 @@ pub struct PortConfig {
     pub client_secret: SecretString,
     /// The integration's identifier, its case kept. Part of the datasource that marks every entity.
     pub integration_identifier: String,
-    /// The integration's type, lower-cased by [`PortCatalog::new`](crate::PortCatalog::new). Part of
+    /// The integration's type, lower-cased by [`open`](crate::open). Part of
     /// the datasource: another type is another owner.
     pub integration_type: String,
     /// The version that Port shows for the integration. Part of the data source, but an upgrade keeps what

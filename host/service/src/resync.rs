@@ -99,7 +99,7 @@ fn not_begun(http: &HttpState, error: &SyncError, deleted: bool) -> Ended {
 
 /// Reports to Port that a resync is given up: else Port would show one that runs for ever.
 pub async fn report_aborted(port: &PortCatalog) {
-    let reported = timeout(LAST_WORD, port.give_up()).await;
+    let reported = timeout(LAST_WORD, PortService::of(port).give_up()).await;
     if !matches!(reported, Ok(Ok(()))) {
         tracing::warn!("Port could not be told that the resync was stopped");
     }

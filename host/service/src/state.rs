@@ -2,7 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use berth_embed::{Engine, Problem, SyncHost};
+use berth_embed::{Problem, SyncHost};
+use berth_engine::Engine;
 
 use crate::config::ServiceConfig;
 
@@ -27,7 +28,7 @@ pub struct Plugins {
     /// The mapper of the host.
     pub engine: Arc<Engine>,
     /// The directories that it loads plugins from. They are loaded again when a file in them changes, where
-    /// the engine [can](berth_embed::EngineConfig::reloads).
+    /// the engine [can](berth_engine::EngineConfig::reloads).
     pub dirs: Vec<PathBuf>,
     /// The file that approves plugins, if there is one. A change of it is one of the plugins.
     pub lock: Option<PathBuf>,

@@ -63,7 +63,7 @@ pub struct LiveOptions {
     pub deadline: Duration,
     /// How long the work may take for its end when the service stops.
     pub drain: Duration,
-    /// Whether what waits when the service stops is [kept](Live::take_backlog) for its next start, so that
+    /// Whether what waits when the service stops is kept for its next start, so that
     /// no more of it is begun then.
     pub keeps_backlog: bool,
     /// How often a resource is tried again that could not be read or written, or that AWS shows
@@ -195,12 +195,11 @@ impl fmt::Debug for LiveParts {
     }
 }
 
-impl Live {
-    /// Puts it together. Nothing happens before [`run`](Self::run).
-    pub fn new(parts: LiveParts, options: LiveOptions) -> Self {
-        let LiveParts { source, mapper, catalog, journal, ledger, gate, observer, adoption, max_deletions } =
-            parts;
-        Self {
+impl LiveParts {
+    /// Puts it together. Nothing happens before [`run`](Live::run).
+    pub fn follow(self, options: LiveOptions) -> Live {
+        let Self { source, mapper, catalog, journal, ledger, gate, observer, adoption, max_deletions } = self;
+        Live {
             refresher: Refresher {
                 source,
                 mapper,
@@ -220,7 +219,9 @@ impl Live {
             options,
         }
     }
+}
 
+impl Live {
     /// Takes an event of EventBridge: one envelope. Quick, and asks nobody.
     pub fn submit(&self, envelope: &Value) -> Submission {
         let notice = match Notice::read(envelope) {
@@ -254,30 +255,6 @@ impl Live {
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes what waits out of the queue, in order to keep it.
-    pub fn take_backlog(&self) -> Backlog {
-        Backlog::of(self.queue().clear())
-    }
-
-    /// Puts back what was kept; what finds no room is left to the next resync. Returns how many resources
-    /// wait for it now.
-    pub fn restore(&self, backlog: Backlog) -> usize {
-        let targets = backlog.into_targets();
-        let count = targets.len();
-        let mut queue = self.queue();
-        let restored = targets.into_iter().filter(|target| queue.restore(target.clone(), Instant::now()));
-        let restored = restored.count();
-        drop(queue);
-        if restored < count {
-            tracing::warn!(
-                "{} resources that events named found no room; the next resync reads them",
-                count - restored
-            );
-        }
-        self.wake.notify_one();
-        restored
     }
 
     /// Works on events until `stop`. Then no more are taken; what is being read, and what waits unless it

@@ -1,6 +1,6 @@
 //! How a resync went, as its caller and the catalog learn it.
 
-use berth_core::{MapError, Problem, Processing, ResourceResult, ResyncStatus};
+use berth_core::{ItemError, MapError, Problem, ProblemCode, Processing, ResourceResult, ResyncStatus};
 
 use crate::{Outcome, Report};
 
@@ -78,4 +78,12 @@ pub fn map_problem(error: MapError) -> Problem {
         }
         MapError::NoPlugin(problem) | MapError::Mapping(problem) => problem,
     }
+}
+
+/// The problem as reports and logs show it.
+pub(crate) fn item_problem(error: &ItemError) -> Problem {
+    Problem::new(ProblemCode::MappingFailed, format!("not mapped: {}", error.reason)).remedy(
+        "its entity stays as it is; check the mapping of the kind, and whether the role may read what the reason \
+         names",
+    )
 }

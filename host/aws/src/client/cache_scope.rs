@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use berth_core::{PlannedRead, Scope};
+use berth_core::{KindReads, PlannedRead, Scope};
 
 /// The time for which an answer is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ impl CacheScopes {
         let mut scopes: HashMap<(String, String), CacheScope> = HashMap::new();
         for PlannedRead { kind, options } in reads {
             let mut own: HashMap<(&str, &str), CacheScope> = HashMap::new();
-            for step in kind.plan.steps.iter().filter(|step| step.is_on(options)) {
+            for step in kind.plan().steps.iter().filter(|step| step.is_on(options)) {
                 // Units of an organization's kinds all ask the same; so do those of the regions of an
                 // account, where a step has a region of its own.
                 let scope = if kind.scope == Scope::Organization

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, fmt::Debug, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Kind, Place, Problem, Region, UnitId};
+use crate::{AccountId, Kind, Place, Problem, Region};
 
 /// A unit that produced an entity, in names that last from one resync to the next (the position of
 /// an entry of `resources[]` does not, so all entries of a kind count as one producer).
@@ -16,14 +16,6 @@ pub struct Producer {
     pub place: Place,
     /// The kind that was read.
     pub kind: Kind,
-}
-
-impl Producer {
-    /// The producer of what a unit yields; `None` when it is not known where the unit reads.
-    pub fn of(unit: &UnitId) -> Option<Self> {
-        let place = unit.place.clone()?;
-        Some(Self { account: unit.account.clone(), place, kind: unit.kind.clone() })
-    }
 }
 
 impl fmt::Display for Producer {

@@ -6,8 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Account, Blueprint, BlueprintId, Document, Entity, Kind, KindManifest, Problem, ProblemCode, RawPage,
-    Region, ResourceConfig,
+    Account, BlueprintId, Document, Entity, Kind, KindManifest, Problem, RawPage, Region, ResourceConfig,
 };
 
 /// A kind that can be mapped, and by which plugin.
@@ -17,13 +16,6 @@ pub struct KindEntry {
     pub plugin: String,
     /// What the plugin says about the kind.
     pub manifest: Arc<KindManifest>,
-}
-
-impl KindEntry {
-    /// The kind's blueprints.
-    pub fn blueprints(&self) -> &[Blueprint] {
-        &self.manifest.blueprints
-    }
 }
 
 /// A plugin that was found but is not used.
@@ -124,16 +116,6 @@ pub struct ItemError {
     pub resource: String,
     /// Why.
     pub reason: String,
-}
-
-impl ItemError {
-    /// The problem as reports and logs show it.
-    pub fn problem(&self) -> Problem {
-        Problem::new(ProblemCode::MappingFailed, format!("not mapped: {}", self.reason)).remedy(
-            "its entity stays as it is; check the mapping of the kind, and whether the role may read what the reason \
-             names",
-        )
-    }
 }
 
 /// Why a whole batch could not be mapped.

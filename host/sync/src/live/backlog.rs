@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::Instant;
 
-use super::matching::{Target, TargetKey, Told, text_length};
+use super::{
+    Live,
+    matching::{Target, TargetKey, Told, text_length},
+};
 
 /// Resources that events named and that were not read again yet. It may be written down, and read by
 /// another process: an event is never believed about more than which resource to look at, so that one that
@@ -38,6 +42,30 @@ impl Backlog {
     /// Adds what waits elsewhere.
     pub fn append(&mut self, mut other: Self) {
         self.resources.append(&mut other.resources);
+    }
+
+    /// Takes what waits out of the queue, in order to keep it.
+    pub fn take(live: &Live) -> Self {
+        Self::of(live.queue().clear())
+    }
+
+    /// Puts back what was kept; what finds no room is left to the next resync. Returns how many resources
+    /// wait for it now.
+    pub fn restore(self, live: &Live) -> usize {
+        let targets = self.into_targets();
+        let count = targets.len();
+        let mut queue = live.queue();
+        let restored = targets.into_iter().filter(|target| queue.restore(target.clone(), Instant::now()));
+        let restored = restored.count();
+        drop(queue);
+        if restored < count {
+            tracing::warn!(
+                "{} resources that events named found no room; the next resync reads them",
+                count - restored
+            );
+        }
+        live.wake.notify_one();
+        restored
     }
 
     pub(super) fn of(targets: Vec<Target>) -> Self {

@@ -19,10 +19,8 @@ use std::{
     time::Duration,
 };
 
-use berth_embed::{
-    Engine, EngineConfig, Limits, PluginInfo,
-    core::{Account, AccountId, KindManifest, MapContext, Partition, Region, Scope},
-};
+use berth_core::{Account, AccountId, KindManifest, MapContext, Partition, Region, Scope};
+use berth_engine::{Engine, EngineConfig, Limits, PluginInfo};
 use serde_json::Value;
 
 /// What the task runner prepared: where it says, else where it usually is.
