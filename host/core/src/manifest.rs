@@ -112,6 +112,7 @@ pub enum Install {
 
 impl Install {
     /// Whether everything is taken, the default.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
     fn is_all(&self) -> bool {
         *self == Self::All
     }

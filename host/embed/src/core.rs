@@ -1,5 +1,8 @@
 //! What implementations of [`Source`](crate::Source), [`Mapper`](crate::Mapper),
 //! [`Catalog`](crate::Catalog) and [`Ledger`](crate::Ledger) are made of, and what reports name.
+//!
+//! A [`KindManifest`] is read from JSON, as it stands in a plugin's manifest (`wit/manifest.schema.json`).
+//! Its fetch plan and its events are data here: [`AwsConfig`](crate::AwsConfig)'s source runs them.
 
 // The sessions and their errors.
 pub use berth_core::{
