@@ -13,9 +13,7 @@
 
 use std::{env, error::Error, path::PathBuf, sync::Arc};
 
-use berth_embed::{
-    Engine, EngineConfig, MemoryCatalog, Mode, ReplaySource, ResyncEvent, SyncHost, core::Kind,
-};
+use berth_embed::{MemoryCatalog, Mode, PluginConfig, ReplaySource, ResyncEvent, SyncHost, core::Kind};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -23,14 +21,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (Some(plugins), Some(recording)) = (arguments.next(), arguments.next()) else {
         return Err("give a directory of plugins and a recording".into());
     };
-    let engine = Engine::new(EngineConfig { plugin_dirs: vec![plugins], ..EngineConfig::default() })?;
-    let buckets = engine.kinds().remove(&Kind::new("AWS::S3::Bucket")?).ok_or("no plugin maps S3 buckets")?;
-    let wanted = buckets.manifest.mapping.iter().cloned().collect();
-
-    let catalog = Arc::new(MemoryCatalog::with_resources(wanted));
+    let catalog = Arc::new(MemoryCatalog::of_kinds([Kind::new("AWS::S3::Bucket")?]));
     let host = SyncHost::builder()
         .source(Arc::new(ReplaySource::open(&recording)?))
-        .mapper(Arc::new(engine))
+        .plugins(PluginConfig { dirs: vec![plugins], ..PluginConfig::default() })
         .catalog(catalog.clone())
         .build()?;
 

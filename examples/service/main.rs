@@ -11,8 +11,8 @@
 
 use std::{env, error::Error, path::PathBuf, sync::Arc};
 
-use berth_embed::{Engine, EngineConfig, MemoryCatalog, ReplaySource, SyncHost, core::Kind};
-use berth_service::{HttpServer, Listener, Plugins, Service, ServiceHost};
+use berth_embed::{MemoryCatalog, ReplaySource, SyncHost, core::Kind};
+use berth_service::{Engine, EngineConfig, HttpServer, Listener, Plugins, Service, ServiceHost};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -23,13 +23,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let dirs = vec![plugins];
     let config = EngineConfig { plugin_dirs: dirs.clone(), reloads: true, ..EngineConfig::default() };
     let engine = Arc::new(Engine::new(config)?);
-    let buckets = engine.kinds().remove(&Kind::new("AWS::S3::Bucket")?).ok_or("no plugin maps S3 buckets")?;
-    let wanted = buckets.manifest.mapping.iter().cloned().collect();
-
     let host = SyncHost::builder()
         .source(Arc::new(ReplaySource::open(&recording)?))
         .mapper(engine.clone())
-        .catalog(Arc::new(MemoryCatalog::with_resources(wanted)))
+        .catalog(Arc::new(MemoryCatalog::of_kinds([Kind::new("AWS::S3::Bucket")?])))
         .build()?;
     // Files of plugins that change are loaded again.
     let plugins = Plugins { engine, dirs, lock: None, host_depends: false };

@@ -1,6 +1,6 @@
 //! Resolves the endpoint of a service in a region, and the names with which a request to it is signed.
 
-use berth_core::{Partition, Region};
+use berth_core::{PARTITIONS, Partition, Region, partition_of};
 use url::Url;
 
 use crate::{Operation, endpoint_table::Row};
@@ -48,7 +48,7 @@ pub enum EndpointError {
 }
 
 fn known_partitions() -> String {
-    Partition::ALL.map(Partition::as_str).join(", ")
+    PARTITIONS.map(Partition::as_str).join(", ")
 }
 
 fn describe(options: EndpointOptions) -> &'static str {
@@ -74,7 +74,7 @@ impl Operation {
     /// [`EndpointError`] if AWS has no such endpoint.
     pub fn endpoint(&self, region: &Region, options: EndpointOptions) -> Result<Endpoint, EndpointError> {
         let service = self.service();
-        let partition = Partition::of_region(region);
+        let partition = partition_of(region);
         // The standard partition's regions have three parts. A region with more parts is in a partition
         // that botocore does not know yet, like `us-iso-east-1` in an isolated one.
         if partition == Partition::Aws && region.as_str().split('-').count() != 3 {
@@ -112,7 +112,7 @@ impl Operation {
 
 #[cfg(test)]
 mod tests {
-    use berth_core::Partition;
+    use berth_core::{Partition, home_region};
 
     use crate::{EndpointOptions, Service};
 
@@ -240,7 +240,7 @@ mod tests {
             (Partition::AwsIso, "https://iam.us-iso-east-1.c2s.ic.gov/ us-iso-east-1"),
         ] {
             let operation = Service::load("iam").unwrap().operation("ListRoles").unwrap();
-            let endpoint = operation.endpoint(&partition.home(), EndpointOptions::default()).unwrap();
+            let endpoint = operation.endpoint(&home_region(partition), EndpointOptions::default()).unwrap();
             assert_eq!(format!("{} {}", endpoint.url, endpoint.signing_region), expected);
         }
     }

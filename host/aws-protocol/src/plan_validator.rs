@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use berth_core::{EmptyList, ErrorRule, FetchPlan, KindManifest, Match, Path, StatedEmpty, Step, Template};
+use berth_core::{
+    EmptyList, ErrorRule, FetchPlan, KindManifest, KindReads, Match, Path, StatedEmpty, Step, Template,
+};
 use serde_json::{Map, Value, json};
 
 use crate::{Operation, Service};
@@ -20,7 +22,7 @@ pub fn validate_plan(kind: &KindManifest) -> Vec<String> {
 
 /// Finds lists without a page size. Reads after events do not need one: they request resources by name.
 fn missing_page_sizes(kind: &KindManifest) -> Vec<String> {
-    let lists = kind.plan.list_steps();
+    let lists = kind.plan().list_steps();
     let violation = |step: &&Step| {
         let operation =
             Service::load(&step.service).and_then(|service| service.operation(&step.operation)).ok()?;
@@ -57,7 +59,7 @@ impl<'a> PlanValidator<'a> {
         violations: &'a mut Vec<String>,
     ) -> (BTreeMap<String, Value>, Map<String, Value>) {
         let mut validator = Self { kind, items: BTreeMap::new(), steps: Map::new(), event, violations };
-        for step in &kind.plan.steps {
+        for step in &kind.plan().steps {
             validator.run(step);
         }
         let items = validator.items.into_iter().map(|(id, item)| (id.to_owned(), item));
@@ -72,7 +74,7 @@ impl<'a> PlanValidator<'a> {
             Ok(single) => single,
             Err(error) => return violations.push(format!("{name}: {error}")),
         };
-        let Some(rules) = &kind.events else { return };
+        let Some(rules) = kind.events() else { return };
         let gone = rules.gone.clone().map(Value::from).unwrap_or_default();
         let all = json!([rules.read, gone]);
         let mut scope: Map<String, Value> =
@@ -89,7 +91,7 @@ impl<'a> PlanValidator<'a> {
                 violations.push(format!("{name}, step `{id}` with `events.read`: `items`: {what}"));
             }
         }
-        let resources = kind.plan.resource_step().map(|step| step.id.as_str()).unwrap_or_default();
+        let resources = kind.plan().resource_step().map(|step| step.id.as_str()).unwrap_or_default();
         let none = Value::Null;
         let mut part = |of: &Value, whole: Option<&Value>, at: String| match whole {
             None => violations.push(format!("{name}: `{at}`: unknown step")),
@@ -147,7 +149,7 @@ impl<'a> PlanValidator<'a> {
         {
             self.report(step, no_such("only.path", &only.path, &item));
         }
-        if self.kind.plan.list_steps().iter().any(|list| list.id == step.id) {
+        if self.kind.plan().list_steps().iter().any(|list| list.id == step.id) {
             self.items.insert(&step.id, item);
             return;
         }
@@ -187,7 +189,7 @@ impl<'a> PlanValidator<'a> {
 
     /// Returns the values of a step's placeholders.
     fn scope(&self, step: &Step) -> Map<String, Value> {
-        let plan = &self.kind.plan;
+        let plan = self.kind.plan();
         let mut scope = self.event.clone();
         for (name, value) in [
             ("account", "111122223333"),

@@ -7,6 +7,7 @@ use std::{
 
 use berth_core::{
     Account, AccountId, ErrorClass, NO_ORGANIZATION, Partition, Problem, ProblemCode, Region, RoleArn,
+    main_region,
 };
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -174,7 +175,7 @@ impl Discovery<'_> {
 
     async fn organization(&self, role: &RoleArn, units: &[String]) -> Result<Discovered, Problem> {
         let management = self.identities.assume(role, session_names::ORGANIZATION).await?;
-        let region = Region::new(self.partition.main_region())
+        let region = Region::new(main_region(self.partition))
             .map_err(|error| Problem::from_error(ProblemCode::AwsAccountsUnknown, &error))?;
         let target =
             Target { account: role.account().clone(), region, session: management.clone(), metrics: None };

@@ -23,8 +23,8 @@ pub struct AwsConfig {
     pub static_keys: Option<StaticKeys>,
     /// The web identity token (`AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN`).
     pub web_identity: Option<WebIdentity>,
-    /// The order in which sources of the base identity are tried (`credentialProviderPriority`). Empty:
-    /// [`CredentialProvider::DEFAULT_PRIORITY`].
+    /// Which source of the base identity is tried first (`credentialProviderPriority`). Empty: the
+    /// order of [`CredentialProvider`].
     pub credential_provider_priority: Vec<CredentialProvider>,
     /// The external ID that is sent when a role is assumed, unless [`external_ids`](Self::external_ids) has
     /// one for the account.
@@ -145,7 +145,7 @@ pub enum CredentialProvider {
 
 impl CredentialProvider {
     /// The default order.
-    pub const DEFAULT_PRIORITY: [Self; 3] =
+    pub(crate) const DEFAULT_PRIORITY: [Self; 3] =
         [Self::AssumeRoleWithWebIdentity, Self::StaticCredential, Self::AssumeRole];
 
     /// Returns the provider's name in `credentialProviderPriority`.

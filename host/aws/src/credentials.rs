@@ -17,7 +17,7 @@ mod web_identity;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use berth_core::{AccountId, Partition, Problem, ProblemCode, RoleArn};
+use berth_core::{AccountId, Partition, Problem, ProblemCode, RoleArn, main_region};
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 
@@ -79,7 +79,7 @@ impl Identities {
         let sts = Arc::new(Sts::new(config, partition, transport.clone(), clock.clone()));
         let provider = priority::choose(config);
         let ambient = || {
-            let region = partition.main_region();
+            let region = main_region(partition);
             let source = Ambient { transport: transport.clone(), clock: clock.clone(), region };
             Arc::new(Session::new(clock.clone(), source))
         };

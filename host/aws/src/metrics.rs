@@ -48,13 +48,6 @@ pub struct KindStats {
     pub waited: BTreeMap<String, Duration>,
 }
 
-impl AwsStats {
-    /// Returns the total number of requests.
-    pub fn requests(&self) -> u64 {
-        self.calls.values().map(|call| call.requests).sum()
-    }
-}
-
 /// The number of response sizes per kind that are kept for the median.
 const SIZES: usize = 4096;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_aws_protocol::Service;
-use berth_core::{KindManifest, RoleArn, Step};
+use berth_core::{KindManifest, KindReads, RoleArn, Step};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
@@ -37,7 +37,8 @@ pub fn actions(step: &Step) -> Vec<String> {
 }
 
 fn all_actions<'k>(kinds: impl IntoIterator<Item = &'k KindManifest>) -> BTreeSet<String> {
-    let steps = kinds.into_iter().flat_map(|kind| kind.plan.steps.iter().cloned().chain(kind.event_steps()));
+    let steps =
+        kinds.into_iter().flat_map(|kind| kind.plan().steps.iter().cloned().chain(kind.event_steps()));
     steps.flat_map(|step| actions(&step)).chain(REGIONS.map(str::to_owned)).collect()
 }
 

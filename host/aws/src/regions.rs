@@ -5,7 +5,9 @@ mod sdk;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use berth_core::{EnabledRegions, ErrorClass, Partition, Problem, ProblemCode, Region, RegionHints};
+use berth_core::{
+    EnabledRegions, ErrorClass, Partition, Problem, ProblemCode, Region, RegionHints, partition_of,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -80,8 +82,8 @@ fn listed(regions: BTreeSet<Region>) -> EnabledRegions {
 
 /// Returns the regions in which EC2 is asked, in order.
 fn asked(home: &Region, hints: &RegionHints) -> Vec<Region> {
-    let partition = Partition::of_region(home);
-    let wanted = hints.allowed.iter().filter(|region| Partition::of_region(region) == partition).cloned();
+    let partition = partition_of(home);
+    let wanted = hints.allowed.iter().filter(|region| partition_of(region) == partition).cloned();
     let others = always_enabled(partition).iter().filter_map(|name| Region::new(name).ok());
     let mut seen = BTreeSet::new();
     std::iter::once(home.clone())
@@ -169,6 +171,8 @@ fn named(name: Option<&str>, opt_in_status: Option<&str>) -> Option<Region> {
 
 #[cfg(test)]
 mod tests {
+    use berth_core::{PARTITIONS, home_region};
+
     use super::*;
 
     #[test]
@@ -183,9 +187,9 @@ mod tests {
         assert_eq!(order[..4], ["us-east-1", "eu-central-1", "sa-east-1", "eu-west-1"]);
         assert_eq!(order.iter().filter(|name| **name == "eu-central-1").count(), 1);
         assert!(!order.contains(&"cn-north-1"), "{order:?}");
-        for partition in Partition::ALL {
-            for region in asked(&partition.home(), &RegionHints::default()) {
-                assert_eq!(Partition::of_region(&region), partition);
+        for partition in PARTITIONS {
+            for region in asked(&home_region(partition), &RegionHints::default()) {
+                assert_eq!(partition_of(&region), partition);
             }
         }
     }

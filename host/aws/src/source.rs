@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use berth_core::{
     Account, AccountAccess, AccountId, EnabledRegions, FetchError, FetchRequest, OpenedSource, Partition,
     PlannedRead, Problem, ProblemCode, RawPage, Region, RegionHints, ResourceReader, Scope, Source,
-    SourceSession,
+    SourceSession, main_region,
 };
 use futures::stream::{self, BoxStream, StreamExt};
 
@@ -185,7 +185,7 @@ impl Source for AwsSource {
 impl SourceSession for AwsSession {
     async fn regions(&self, account: &Account, hints: &RegionHints) -> Result<EnabledRegions, Problem> {
         let session = self.sessions.of(&account.id)?;
-        let home = Region::new(self.partition.main_region())
+        let home = Region::new(main_region(self.partition))
             .map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
         let target = Target { account: account.id.clone(), region: home, session, metrics: None };
         regions::enabled(&self.client, &target, hints).await

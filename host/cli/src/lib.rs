@@ -22,9 +22,8 @@ use std::process::ExitCode;
 
 /// Runs the command of this process, and returns its exit code.
 pub fn main() -> ExitCode {
-    // Berth compiles each component in a separate process, and can run plugins in separate processes. Those
-    // processes run this program again.
-    if let Some(exit) = berth_embed::run_child_if_asked(std::env::args_os()) {
+    // Components are compiled each in a process of its own, and may be run in such, which is this program again.
+    if let Some(exit) = berth_engine::run_child_if_asked(std::env::args_os()) {
         return exit;
     }
     let args = args::Args::of_process();

@@ -65,11 +65,11 @@ impl Lines {
             Event::Account { account, problem: Some(problem) } => {
                 Some(format!("account {}: {}", account.id, problem.message))
             }
-            Event::Planned { units, settled, .. } => {
-                self.total.store(*units as u64, Ordering::Relaxed);
+            Event::Planned { units, settled } => {
+                let (units, settled) = (units.len(), settled.len());
+                self.total.store(units as u64, Ordering::Relaxed);
                 _ = self.begun.set(Instant::now());
-                let blocked =
-                    if *settled > 0 { format!(", {settled} cannot be read") } else { String::new() };
+                let blocked = if settled > 0 { format!(", {settled} cannot be read") } else { String::new() };
                 Some(format!("{units} units to read{blocked}"))
             }
             Event::UnitFinished { report } => {
@@ -194,7 +194,7 @@ impl Observer for Bars {
             }
             Event::Planned { units, .. } => {
                 self.total.set_style(units_style());
-                self.total.set_length(*units as u64);
+                self.total.set_length(units.len() as u64);
                 self.total.set_message("");
                 // The estimate of the remaining time starts here.
                 self.total.reset_eta();
@@ -243,8 +243,8 @@ impl Drop for Bars {
 #[cfg(test)]
 mod tests {
     use berth_embed::{
-        Planned, UnitCounts, UnitReport,
-        core::{AccountId, Kind, Problem, ProblemCode},
+        Problem, ProblemCode, UnitCounts, UnitReport,
+        core::{AccountId, Kind},
     };
 
     use super::*;
@@ -252,14 +252,14 @@ mod tests {
     fn lines(units: usize, state: &UnitState) -> Vec<String> {
         let lines = Lines::default();
         let second = Duration::from_secs(1);
-        lines.line(&Event::Planned { units, settled: 0, plan: &Planned::default() }, Duration::ZERO);
-        lines.line(&Event::Written { created: 1, updated: 0, unchanged: 1200, refused: 0 }, second);
         let unit = UnitId {
             account: AccountId::new("111111111111").unwrap(),
             place: None,
             kind: Kind::new("Acme::Widget").unwrap(),
             resource: 0,
         };
+        lines.line(&Event::Planned { units: &vec![unit.clone(); units], settled: &[] }, Duration::ZERO);
+        lines.line(&Event::Written { created: 1, updated: 0, unchanged: 1200, refused: 0 }, second);
         let counts = UnitCounts { fetched: 10, ..UnitCounts::default() };
         let report = UnitReport { unit, state: state.clone(), counts, unread: Vec::new(), duration: second };
         let told = |number| {

@@ -12,7 +12,9 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use berth_embed::{HttpConfig, Peer, PluginInfo, Problem, ProblemCode, TransportCause};
+use berth_embed::{Problem, ProblemCode};
+use berth_engine::PluginInfo;
+use berth_http::{HttpParts, Peer, TransportCause};
 use bytes::Bytes;
 use oci_spec::distribution::Reference;
 use secrecy::SecretString;
@@ -53,7 +55,7 @@ pub(crate) struct Registry {
     /// A token service that is not the registry's own.
     realm: Option<Url>,
     plain: bool,
-    http: HttpConfig,
+    http: HttpParts,
 }
 
 /// A manifest's description of a blob.
@@ -105,7 +107,7 @@ impl Registry {
         reference: &str,
         args: &RegistryArgs,
         environment: &Environment,
-        http: HttpConfig,
+        http: HttpParts,
     ) -> Result<Self, Problem> {
         let text = reference.strip_prefix(SCHEME).unwrap_or(reference);
         let example = "name it as in `registry.example.com/plugins/acme-widget:1.0.0`";
@@ -344,7 +346,7 @@ mod tests {
         args: &RegistryArgs,
         environment: &Environment,
     ) -> Result<Registry, Problem> {
-        Registry::new(reference, args, environment, HttpConfig::default())
+        Registry::new(reference, args, environment, HttpParts::default())
     }
 
     fn args(username: Option<&str>, plain_http: bool) -> RegistryArgs {

@@ -38,7 +38,9 @@ mod values;
 
 use std::{path::PathBuf, sync::LazyLock};
 
-use berth_embed::{AwsConfig, EngineConfig, HttpConfig, PortConfig};
+use berth_embed::{AwsConfig, PortConfig};
+use berth_engine::EngineConfig;
+use berth_http::HttpParts;
 use serde::Deserialize;
 
 use aws::Aws;
@@ -101,9 +103,9 @@ pub(crate) struct Settings {
     pub(crate) engine: EngineConfig,
     /// Which plugins are trusted.
     pub(crate) trust: Trust,
-    pub(crate) http: HttpConfig,
-    /// How Berth connects to AWS, if not as to Port.
-    pub(crate) aws_http: Option<HttpConfig>,
+    pub(crate) http: HttpParts,
+    /// Where AWS is asked in another way than Port.
+    pub(crate) aws_http: Option<HttpParts>,
     /// Whether to restrict the sessions of assumed roles to what the loaded plugins read.
     pub(crate) narrow_sessions: bool,
     pub(crate) state: State,
@@ -135,14 +137,14 @@ pub(crate) struct Sources {
     pub(crate) aws: AwsConfig,
     pub(crate) engine: EngineConfig,
     pub(crate) trust: Trust,
-    pub(crate) http: HttpConfig,
+    pub(crate) http: HttpParts,
 }
 
 /// The settings for Port.
 #[derive(Debug)]
 pub(crate) struct Destination {
     pub(crate) port: PortConfig,
-    pub(crate) http: HttpConfig,
+    pub(crate) http: HttpParts,
 }
 
 impl Settings {

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use berth_embed::{
-    Change, HeldBack, Misconfiguration, Outcome, RemovalAfter, Report, SecondLook, UnitReport,
-    core::{AccountId, Dependent, EntityKey, Kind, Problem, Processing},
+    Change, HeldBack, Misconfiguration, Outcome, Problem, RemovalAfter, Report, SecondLook, UnitReport,
+    core::{AccountId, Dependent, EntityKey, Kind, Processing},
 };
 use berth_service::report::{
     kept::{self, Group, Scope, counted},
@@ -237,6 +237,11 @@ fn list(items: &[String], count: u64) -> String {
     }
 }
 
+/// Whether a change only puts right what another tool wrote.
+fn is_correction(change: &Change) -> bool {
+    matches!(change, Change::Update { fields } if !fields.is_empty() && fields.iter().all(|field| field.correction.is_some()))
+}
+
 fn changes(report: &Report, out: &mut String) -> std::fmt::Result {
     if report.changes.is_empty() {
         return writeln!(out, "\nNothing to create or update.");
@@ -247,7 +252,7 @@ fn changes(report: &Report, out: &mut String) -> std::fmt::Result {
         let what = counted(adopted, "entity of another owner", "entities of another owner");
         writeln!(out, "  {what} would be taken over")?;
     }
-    let corrections = report.changes.iter().filter(|record| record.change.is_correction()).count() as u64;
+    let corrections = report.changes.iter().filter(|record| is_correction(&record.change)).count() as u64;
     if corrections > 0 {
         let what = counted(corrections, "update", "updates");
         let text =

@@ -7,10 +7,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use berth_embed::{
-    Asks, Candidate, EngineConfig, Policy, Problem, ProblemCode, Trust as EngineTrust,
-    core::{Grants, Objection},
-};
+use berth_core::{Grants, Objection};
+use berth_embed::{Problem, ProblemCode};
+use berth_engine::{Asks, Candidate, EngineConfig, Policy, Trust as EngineTrust};
 use minisign_verify::{PublicKey, Signature};
 
 use crate::files;
@@ -247,7 +246,7 @@ impl Policy for Gatekeeper {
 mod tests {
     use std::fs;
 
-    use berth_embed::core::{Ask, Manifest};
+    use berth_core::{Ask, Manifest};
     use minisign::KeyPair;
     use serde_json::json;
 

@@ -119,14 +119,6 @@ pub struct Selector {
     pub other: BTreeMap<String, Value>,
 }
 
-impl Selector {
-    /// Returns `selector.exportEnvVariables`: the environment variables that the catalog's mapping uses.
-    pub fn export_env_variables(&self) -> impl Iterator<Item = &str> {
-        let names = self.other.get("exportEnvVariables").and_then(Value::as_array);
-        names.into_iter().flatten().filter_map(Value::as_str)
-    }
-}
-
 /// `selector.regionPolicy`. Exact names, no wildcards.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -139,7 +131,7 @@ pub struct RegionPolicy {
 
 impl RegionPolicy {
     /// Returns whether the policy is empty.
-    pub fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.allow.is_empty() && self.deny.is_empty()
     }
 
@@ -254,14 +246,6 @@ impl ResourceConfig {
                 },
             },
         }
-    }
-
-    /// Returns whether this entry maps exactly as another does: the same fields by the same expressions,
-    /// every resource selected, nothing split. Regions and options may differ.
-    pub fn maps_like(&self, other: &Self) -> bool {
-        self.kind == other.kind
-            && self.selector.query.trim() == other.selector.query.trim()
-            && self.port == other.port
     }
 }
 
@@ -456,8 +440,10 @@ mod tests {
         assert_eq!(serde_json::to_value(&parsed).unwrap(), config);
         let mapping = &parsed.resources[0].port.entity.mappings;
         assert_eq!(mapping.literal_blueprint().unwrap().as_str(), "s3Bucket");
-        let exported: Vec<_> = parsed.resources[0].selector.export_env_variables().collect();
-        assert_eq!(exported, ["A"]);
+        assert_eq!(
+            parsed.resources[0].selector.other,
+            BTreeMap::from([("exportEnvVariables".into(), json!(["A"]))])
+        );
     }
 
     fn entry(change: impl FnOnce(&mut Value)) -> Value {

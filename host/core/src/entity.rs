@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{BlueprintId, EntityMapping, port_names};
+use crate::{BlueprintId, port_names};
 
 /// Identifies an entity in Port: its blueprint and its identifier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -87,19 +87,6 @@ impl Entity {
         Self { search: Some(query), ..Self::new(blueprint, key) }
     }
 
-    /// Returns the relations that are search queries: only the catalog knows their targets.
-    pub fn searched_relations(&self) -> impl Iterator<Item = &str> {
-        self.relations.iter().filter(|(_, value)| value.is_object()).map(|(name, _)| name.as_str())
-    }
-
-    /// Returns whether this entity can be compared with the catalog's. It cannot if a search query decides
-    /// which entity it is, what it relates to, or who owns it.
-    pub fn is_comparable(&self) -> bool {
-        self.search.is_none()
-            && !self.team.as_ref().is_some_and(Value::is_object)
-            && self.searched_relations().next().is_none()
-    }
-
     /// Returns whether an upsert of this entity would change what Port holds.
     ///
     /// Follows Ocean: compares title, team (in any order), properties and relations, but not the icon. A
@@ -154,26 +141,6 @@ pub struct FieldSet {
     pub properties: BTreeSet<String>,
     /// Mapped relation names.
     pub relations: BTreeSet<String>,
-}
-
-impl FieldSet {
-    /// Returns the fields that a mapping sets.
-    pub fn of(mapping: &EntityMapping) -> Self {
-        Self {
-            title: mapping.title.is_some(),
-            team: mapping.team.is_some(),
-            properties: mapping.properties.keys().cloned().collect(),
-            relations: mapping.relations.keys().cloned().collect(),
-        }
-    }
-
-    /// Adds the fields of another set.
-    pub fn extend(&mut self, other: &Self) {
-        self.title |= other.title;
-        self.team |= other.team;
-        self.properties.extend(other.properties.iter().cloned());
-        self.relations.extend(other.relations.iter().cloned());
-    }
 }
 
 /// A blueprint definition in Port's JSON format.
@@ -235,22 +202,6 @@ mod tests {
         assert_eq!(entity(with_null.clone()).title, Some(Value::Null));
         assert_eq!(serde_json::to_value(entity(with_null.clone())).unwrap(), with_null);
         assert_eq!(entity(json!({"blueprint": "b", "identifier": "i"})).title, None);
-    }
-
-    #[test]
-    fn entities_with_search_queries_cannot_be_compared() {
-        let query = json!({"combinator": "and", "rules": []});
-        let plain =
-            json!({"blueprint": "b", "identifier": "i", "team": ["x"], "relations": {"r": ["z"], "n": null}});
-        assert!(entity(plain.clone()).is_comparable());
-        for (field, value) in [("team", query.clone()), ("relations", json!({"r": query.clone()}))] {
-            let mut searched = plain.clone();
-            searched[field] = value;
-            assert!(!entity(searched).is_comparable(), "{field}");
-        }
-        let found = Entity::found_by(BlueprintId::new("b").unwrap(), query.clone());
-        assert!(!found.is_comparable());
-        assert_eq!(found.key.identifier, query.to_string());
     }
 
     #[test]

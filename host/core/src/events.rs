@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    ErrorPolicy, ErrorRule, KindManifest, ManifestError, Path, PathError, Scope, Step, StepInput, Template,
-    manifest::refuse,
+    ErrorPolicy, ErrorRule, KindManifest, KindReads, ManifestError, Path, PathError, Scope, Step, StepInput,
+    Template, manifest::refuse,
 };
 
 /// The `events` of a kind's manifest.
@@ -105,31 +105,21 @@ pub(crate) fn check_roots(template: &Template, known: &[&str], at: &str) -> Resu
     }
 }
 
-impl KindManifest {
-    /// Returns the kind with its plan narrowed to the resource that an event names.
-    ///
-    /// # Errors
-    /// [`ManifestError`] if `events.read` does not fit the plan. Never for a manifest that was
-    /// [parsed](crate::Manifest::parse), nor for a kind without events, which is returned unchanged.
-    pub fn narrowed(&self) -> Result<Self, ManifestError> {
-        let mut kind = self.clone();
-        for (id, members) in self.events.iter().flat_map(|rules| &rules.read) {
-            let at = format!("events.read.{id}");
-            if !self.plan.list_steps().iter().any(|step| step.id == *id) {
-                return Err(refuse(at, "there is no list step of that name"));
-            }
-            let Some(step) = kind.plan.steps.iter_mut().find(|step| step.id == *id) else { continue };
-            *step = narrowed(step, members, &at)?;
+/// See [`KindReads::narrowed`].
+pub(crate) fn narrowed(kind: &KindManifest) -> Result<KindManifest, ManifestError> {
+    let mut single = kind.clone();
+    for (id, members) in kind.events.iter().flat_map(|rules| &rules.read) {
+        let at = format!("events.read.{id}");
+        if !kind.plan.list_steps().iter().any(|step| step.id == *id) {
+            return Err(refuse(at, "there is no list step of that name"));
         }
-        Ok(kind)
+        let Some(step) = single.plan.steps.iter_mut().find(|step| step.id == *id) else { continue };
+        *step = narrowed_step(step, members, &at)?;
     }
+    Ok(single)
+}
 
-    /// Returns the steps that replace those of the plan after an event.
-    pub fn event_steps(&self) -> Vec<Step> {
-        let narrowed = self.narrowed().map(|kind| kind.plan.steps).unwrap_or_default();
-        narrowed.into_iter().filter(|step| !self.plan.steps.contains(step)).collect()
-    }
-
+impl KindManifest {
     pub(crate) fn check_events(&self, at: &str) -> Result<(), ManifestError> {
         let Some(rules) = &self.events else { return Ok(()) };
         let inside = |error: ManifestError| ManifestError { at: format!("{at}.{}", error.at), ..error };
@@ -170,8 +160,8 @@ impl KindManifest {
     }
 }
 
-/// Returns a list step with other members. A resource that does not exist is not a failure of this step.
-fn narrowed(step: &Step, members: &Map<String, Value>, at: &str) -> Result<Step, ManifestError> {
+/// A list step with other members. What does not exist is no failure of it.
+fn narrowed_step(step: &Step, members: &Map<String, Value>, at: &str) -> Result<Step, ManifestError> {
     const FIXED: [&str; 5] = ["id", "each", "batch", "match", "option"];
     if let Some(name) = members.keys().find(|name| FIXED.contains(&name.as_str())) {
         return Err(refuse(at, format!("an event cannot change `{name}` of the plan")));

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{KindManifest, Manifest};
+use crate::{KindManifest, KindReads, Manifest};
 
 /// What a component requests.
 #[derive(Debug, Clone, PartialEq, Eq)]

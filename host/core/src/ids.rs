@@ -168,18 +168,6 @@ pub enum Partition {
 }
 
 impl Partition {
-    /// All partitions.
-    pub const ALL: [Self; 8] = [
-        Self::Aws,
-        Self::AwsUsGov,
-        Self::AwsCn,
-        Self::AwsEusc,
-        Self::AwsIso,
-        Self::AwsIsoB,
-        Self::AwsIsoE,
-        Self::AwsIsoF,
-    ];
-
     /// Returns the partition's name as ARNs have it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -192,34 +180,6 @@ impl Partition {
             Self::AwsIsoE => "aws-iso-e",
             Self::AwsIsoF => "aws-iso-f",
         }
-    }
-
-    /// Returns the region of the partition's global services. It is always enabled.
-    pub fn main_region(self) -> &'static str {
-        match self {
-            Self::Aws => "us-east-1",
-            Self::AwsUsGov => "us-gov-west-1",
-            Self::AwsCn => "cn-north-1",
-            Self::AwsEusc => "eusc-de-east-1",
-            Self::AwsIso => "us-iso-east-1",
-            Self::AwsIsoB => "us-isob-east-1",
-            Self::AwsIsoE => "eu-isoe-west-1",
-            Self::AwsIsoF => "us-isof-south-1",
-        }
-    }
-
-    /// Returns the [main region](Self::main_region) as a [`Region`].
-    pub fn home(self) -> Region {
-        Region(Arc::from(self.main_region()))
-    }
-
-    /// Returns the partition of a region, according to the region code. A code without a known prefix
-    /// belongs to the standard partition.
-    pub fn of_region(region: &Region) -> Self {
-        let own = |partition: &Self| {
-            partition.region_prefix().is_some_and(|prefix| region.as_str().starts_with(prefix))
-        };
-        Self::ALL.into_iter().find(own).unwrap_or_default()
     }
 
     /// Returns the prefix of its region codes (botocore's `partitions.json`); `None` for the standard
@@ -238,6 +198,46 @@ impl Partition {
     }
 }
 
+/// All of them.
+pub const PARTITIONS: [Partition; 8] = [
+    Partition::Aws,
+    Partition::AwsUsGov,
+    Partition::AwsCn,
+    Partition::AwsEusc,
+    Partition::AwsIso,
+    Partition::AwsIsoB,
+    Partition::AwsIsoE,
+    Partition::AwsIsoF,
+];
+
+/// The region that global services of the partition live in. It is always enabled.
+pub fn main_region(partition: Partition) -> &'static str {
+    match partition {
+        Partition::Aws => "us-east-1",
+        Partition::AwsUsGov => "us-gov-west-1",
+        Partition::AwsCn => "cn-north-1",
+        Partition::AwsEusc => "eusc-de-east-1",
+        Partition::AwsIso => "us-iso-east-1",
+        Partition::AwsIsoB => "us-isob-east-1",
+        Partition::AwsIsoE => "eu-isoe-west-1",
+        Partition::AwsIsoF => "us-isof-south-1",
+    }
+}
+
+/// The same, as a region.
+pub fn home_region(partition: Partition) -> Region {
+    Region(Arc::from(main_region(partition)))
+}
+
+/// The partition a region belongs to, told by its code. A code that no other partition's regions begin
+/// with is taken for one of the standard partition.
+pub fn partition_of(region: &Region) -> Partition {
+    let own = |partition: &Partition| {
+        partition.region_prefix().is_some_and(|prefix| region.as_str().starts_with(prefix))
+    };
+    PARTITIONS.into_iter().find(own).unwrap_or_default()
+}
+
 impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -247,7 +247,7 @@ impl fmt::Display for Partition {
 impl FromStr for Partition {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        Self::ALL.into_iter().find(|partition| partition.as_str() == text).ok_or_else(|| IdError {
+        PARTITIONS.into_iter().find(|partition| partition.as_str() == text).ok_or_else(|| IdError {
             found: text.to_owned(),
             expected: "a partition that Berth knows (`aws`, `aws-us-gov`, `aws-cn`, `aws-eusc`, `aws-iso`, `aws-iso-b`, `aws-iso-e` or `aws-iso-f`)",
         })
@@ -388,9 +388,9 @@ mod tests {
 
     #[test]
     fn partitions_follow_from_name_and_region() {
-        for partition in Partition::ALL {
+        for partition in PARTITIONS {
             assert_eq!(partition.as_str().parse(), Ok(partition));
-            assert_eq!(Partition::of_region(&partition.home()), partition);
+            assert_eq!(partition_of(&home_region(partition)), partition);
             let arn = RoleArn::new(&format!("arn:{partition}:iam::111122223333:role/Reader")).unwrap();
             assert_eq!(arn.partition(), partition);
             assert_eq!(arn.in_account(arn.account()), arn);
@@ -401,7 +401,7 @@ mod tests {
             RoleArn::new("arn:aws-eu:iam::111122223333:role/Reader").unwrap_err(),
         ] {
             let error = error.to_string();
-            assert!(Partition::ALL.iter().all(|known| error.contains(&format!("`{known}`"))), "{error}");
+            assert!(PARTITIONS.iter().all(|known| error.contains(&format!("`{known}`"))), "{error}");
         }
     }
 

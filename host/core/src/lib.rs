@@ -33,12 +33,15 @@ pub use error_class::{ErrorClass, NO_ORGANIZATION};
 pub use events::{EventRules, Trigger};
 pub use fetch::{Account, FetchError, FetchRequest, ItemFailure, One, RawPage, Reservation, UnreadStep};
 pub use grants::{Ask, EVALUATOR, Grant, Grants, Objection};
-pub use ids::{AccountId, BlueprintId, IdError, Kind, Partition, Region, RoleArn};
+pub use ids::{
+    AccountId, BlueprintId, IdError, Kind, PARTITIONS, Partition, Region, RoleArn, home_region, main_region,
+    partition_of,
+};
 pub use lenient::{Mended, from_json, lossy, mend_json};
 pub use manifest::{
     Batch, BatchFailures, EmptyConvention, EmptyList, ErrorPolicy, ErrorRule, FetchPlan, Install,
-    KindManifest, Manifest, ManifestError, Match, Only, OptionInfo, Scope, StatedEmpty, Step, StepInput,
-    Unmatched,
+    KindManifest, KindReads, Manifest, ManifestError, Match, Only, OptionInfo, Scope, StatedEmpty, Step,
+    StepInput, Unmatched,
 };
 pub use path::{Path, PathError, PathSegment, Template, TemplateScope};
 pub use problem::{Cause, Problem, ProblemCode, error_chain, place};

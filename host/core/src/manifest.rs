@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Blueprint, BlueprintId, EventRules, Kind, Path, Region, ResourceConfig, Template, problem::place,
+    Blueprint, BlueprintId, EventRules, Kind, Path, Region, ResourceConfig, Template, events::narrowed,
+    problem::place,
 };
 
 pub(crate) use check::refuse;
@@ -65,25 +66,25 @@ pub struct KindManifest {
     /// Whether it also stands for every kind with the same first segment (`AWS`) that no other plugin maps:
     /// a generic plugin. Its plan then uses the placeholder `{kind}`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub fallback: bool,
+    pub(crate) fallback: bool,
     /// Where its resources exist.
     pub scope: Scope,
     /// If set, the only regions in which the service exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub regions: Option<BTreeSet<Region>>,
+    pub(crate) regions: Option<BTreeSet<Region>>,
     /// Whether each resource belongs to exactly one account: the one that it is read through. False, the
     /// default, for resources that several accounts list (shared subnets, transit gateways, images).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub single_account: bool,
+    pub(crate) single_account: bool,
     /// The AWS reads that make up a resource.
     #[serde(default, skip_serializing_if = "FetchPlan::is_empty")]
-    pub plan: FetchPlan,
+    pub(crate) plan: FetchPlan,
     /// Optional data that a selector's `includeActions` switches on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub options: Vec<OptionInfo>,
+    pub(crate) options: Vec<OptionInfo>,
     /// Which of the two fields below a fresh installation gets.
     #[serde(default, skip_serializing_if = "Install::is_all")]
-    pub install: Install,
+    pub(crate) install: Install,
     /// The kind's blueprints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blueprints: Vec<Blueprint>,
@@ -93,7 +94,7 @@ pub struct KindManifest {
     pub mapping: Option<ResourceConfig>,
     /// The events that report a change of a resource, and how to read it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub events: Option<EventRules>,
+    pub(crate) events: Option<EventRules>,
 }
 
 /// What a fresh installation gets of a kind.
@@ -110,8 +111,9 @@ pub enum Install {
 }
 
 impl Install {
-    /// Returns whether a fresh installation gets everything, the default.
-    pub fn is_all(&self) -> bool {
+    /// Whether everything is taken, the default.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    fn is_all(&self) -> bool {
         *self == Self::All
     }
 }
@@ -462,17 +464,97 @@ impl Manifest {
     }
 }
 
-impl KindManifest {
-    /// Returns the blueprints that it ships, and those of its default mappings.
-    pub fn declared_blueprints(&self) -> BTreeSet<BlueprintId> {
+/// What Berth's own crates read of a kind. How a kind is fetched is data to everybody else.
+pub trait KindReads: Sized {
+    /// How its resources are fetched.
+    fn plan(&self) -> &FetchPlan;
+
+    /// How its resources are fetched, to be changed.
+    fn plan_mut(&mut self) -> &mut FetchPlan;
+
+    /// Which events tell of its resources.
+    fn events(&self) -> Option<&EventRules>;
+
+    /// The regions that have it, where not all do.
+    fn regions(&self) -> Option<&BTreeSet<Region>>;
+
+    /// Whether a resource belongs to a single account.
+    fn single_account(&self) -> bool;
+
+    /// What of it a fresh installation gets.
+    fn install(&self) -> Install;
+
+    /// What can be switched on.
+    fn options(&self) -> &[OptionInfo];
+
+    /// The kind with its plan narrowed to the resource that an event names.
+    ///
+    /// # Errors
+    /// [`ManifestError`] when `events.read` does not fit the plan. Never for a manifest that was
+    /// [parsed](crate::Manifest::parse), nor for a kind without events, which stays as it is.
+    fn narrowed(&self) -> Result<Self, ManifestError>;
+
+    /// The steps that events make instead of those of the plan.
+    fn event_steps(&self) -> Vec<Step>;
+
+    /// The blueprints that it brings, and that of its default mapping.
+    fn declared_blueprints(&self) -> BTreeSet<BlueprintId>;
+
+    /// This generic kind, standing for another one; `None` when it does not.
+    fn standing_for(&self, kind: &Kind) -> Option<Self>;
+
+    /// The same kind, read by its list steps alone: resources are listed, and not enriched. Parents keep
+    /// their enrichments, since a list below them may need the results.
+    #[must_use]
+    fn list_only(&self) -> Self;
+}
+
+impl KindReads for KindManifest {
+    fn plan(&self) -> &FetchPlan {
+        &self.plan
+    }
+
+    fn plan_mut(&mut self) -> &mut FetchPlan {
+        &mut self.plan
+    }
+
+    fn events(&self) -> Option<&EventRules> {
+        self.events.as_ref()
+    }
+
+    fn regions(&self) -> Option<&BTreeSet<Region>> {
+        self.regions.as_ref()
+    }
+
+    fn single_account(&self) -> bool {
+        self.single_account
+    }
+
+    fn install(&self) -> Install {
+        self.install
+    }
+
+    fn options(&self) -> &[OptionInfo] {
+        &self.options
+    }
+
+    fn narrowed(&self) -> Result<Self, ManifestError> {
+        narrowed(self)
+    }
+
+    fn event_steps(&self) -> Vec<Step> {
+        let narrowed = self.narrowed().map(|kind| kind.plan.steps).unwrap_or_default();
+        narrowed.into_iter().filter(|step| !self.plan.steps.contains(step)).collect()
+    }
+
+    fn declared_blueprints(&self) -> BTreeSet<BlueprintId> {
         let own = self.blueprints.iter().map(|blueprint| blueprint.identifier().clone());
         let mapped =
             self.mapping.iter().filter_map(|mapping| mapping.port.entity.mappings.literal_blueprint());
         own.chain(mapped).collect()
     }
 
-    /// Returns this generic kind for another kind; `None` if it does not stand for it.
-    pub fn standing_for(&self, kind: &Kind) -> Option<Self> {
+    fn standing_for(&self, kind: &Kind) -> Option<Self> {
         let family = |kind: &Kind| kind.as_str().split("::").next().map(ToOwned::to_owned);
         if !self.fallback || family(&self.kind) != family(kind) {
             return None;
@@ -485,10 +567,7 @@ impl KindManifest {
         Some(other)
     }
 
-    /// Returns the same kind with its list steps only: resources are listed, but not enriched. Parents keep
-    /// their enrichments, since a list below them may need the results.
-    #[must_use]
-    pub fn list_only(&self) -> Self {
+    fn list_only(&self) -> Self {
         let mut other = self.clone();
         if let Some(last) = self.plan.resource_step().map(|step| step.id.clone()) {
             other.plan.steps.retain(|step| step.parent() != Some(last.as_str()));

@@ -8,11 +8,11 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use berth_embed::{AwsConfig, EngineConfig, PortConfig, SyncHost};
+//! use berth_embed::{AwsConfig, PluginConfig, PortConfig, SyncHost};
 //!
 //! let host = SyncHost::builder()
 //!     .aws(AwsConfig { account_role_arns: vec!["arn:aws:iam::111122223333:role/Reader".into()], ..AwsConfig::default() })
-//!     .plugins(EngineConfig { plugin_dirs: vec!["plugins".into()], ..EngineConfig::default() })
+//!     .plugins(PluginConfig { dirs: vec!["plugins".into()], ..PluginConfig::default() })
 //!     .port(PortConfig::new("id", "secret".to_owned().into(), "my-aws"))
 //!     .build()?;
 //! let report = host.sync().await?;
@@ -21,30 +21,25 @@
 //! # }
 //! ```
 
-pub mod conformance;
-mod difference;
+pub mod core;
 mod memory;
+mod plugins;
 mod recording;
 mod resync;
 
-use std::{path::PathBuf, pin::pin, sync::Arc};
+use std::{error::Error, path::PathBuf, pin::pin, sync::Arc};
 
+use berth_aws::AwsSource;
 pub use berth_aws::{
-    AwsConfig, AwsSource, AwsStats, CallStats, Concurrency, ConfigError, CredentialProvider,
-    EndpointOverrides, KindStats, Listing, Retry, StaticKeys, WebIdentity, check_read, policy, validate_plan,
+    AwsConfig, AwsStats, CallStats, Concurrency, ConfigError, CredentialProvider, EndpointOverrides,
+    KindStats, Retry, StaticKeys, WebIdentity,
 };
-pub use berth_core as core;
-pub use berth_core::{Catalog, Ledger, Mapper, Problem, ProblemCode, Source, error_chain};
-pub use berth_engine::{
-    Asks, Candidate, CodeOrigin, CompileLimits, Compiler, CompilerProcess, Engine, EngineConfig, EngineError,
-    Isolation, IsolationProcess, IsolationWalls, Limits, LoadedComponent, PluginInfo, PluginUse, Policy,
-    Reloaded, Trust, Variables, Wasi, run_child_if_asked,
-};
-pub use berth_http::{
-    BodyError, HttpConfig, HttpError, NoProxy, Peer, Proxies, ProxyUrl, ProxyUrlError, Roots, RootsError,
-    TransportCause, TransportError, is_loopback, is_private, is_same_owner, read_body,
-};
-pub use berth_ledger::{Access, FileLedger, LedgerConfig, VERIFY_INTERVAL};
+pub use berth_core::{Catalog, Ledger, Mapper, Problem, ProblemCode, Source, UnitCounts, error_chain};
+use berth_engine::Engine;
+pub use berth_engine::Limits;
+pub use berth_http::{HttpConfig, HttpError};
+use berth_ledger::FileLedger;
+pub use berth_ledger::{Access, LedgerConfig};
 use berth_port::service::{LIVE_EVENTS_FLAG, PortService};
 pub use berth_port::{
     EventType, PortCatalog, PortConfig, PortStats, ProcessingMode, RawDataConfig, ResourcesOrigin,
@@ -52,14 +47,13 @@ pub use berth_port::{
 };
 use berth_sync::{AccountCache, Gate, LiveParts};
 pub use berth_sync::{
-    Approved, Backlog, Change, ChangeKind, ChangeRecord, Check, Deletion, Event, Finding, ForeignIdentifier,
-    Gone, Journal, Kept, Live, LiveOptions, Misconfiguration, Mode, NullObserver, Observer, Outcome,
-    PlanFile, Planned, PlannedChange, PlannedDeletion, Refreshed, Refusal, Report, SecondLook, Submission,
-    SyncError, SyncOptions, Totals, UnitCounts, UnitReport, UnreadCall,
+    Approved, Change, ChangeRecord, Check, Deletion, Event, FieldChange, Finding, ForeignIdentifier, Gone,
+    Journal, Kept, Live, LiveOptions, Misconfiguration, Mode, NullObserver, Observer, Outcome, Refreshed,
+    Refusal, Report, SecondLook, Submission, SyncError, SyncOptions, Totals, UnitReport, UnreadCall,
     deletion::{HeldBack, Keep, RemovalAfter, RemovalOptions},
 };
-pub use difference::difference;
 pub use memory::MemoryCatalog;
+pub use plugins::PluginConfig;
 pub use recording::{RecordingError, RecordingSource, ReplaySource};
 pub use resync::{Resync, ResyncError, ResyncEvent};
 pub use tokio_util::sync::CancellationToken;
@@ -251,7 +245,7 @@ impl SyncHost {
             adoption: self.options.adoption.clone(),
             max_deletions: self.options.max_deletions,
         };
-        Live::new(parts, options)
+        parts.follow(options)
     }
 
     async fn run(&self, mode: Mode) -> Result<Report, SyncError> {
@@ -267,10 +261,10 @@ impl SyncHost {
         tokio::select! {
             biased;
             report = &mut run => return report,
-            () = self.options.cancel.cancelled() => port.stop(),
+            () = self.options.cancel.cancelled() => PortService::of(port).stop(),
         }
         let report = run.await;
-        port.resume();
+        PortService::of(port).resume();
         report
     }
 }
@@ -285,7 +279,7 @@ impl SyncHost {
 pub struct SyncHostBuilder {
     aws: Option<AwsConfig>,
     source: Option<Arc<dyn Source>>,
-    plugins: Option<EngineConfig>,
+    plugins: Option<PluginConfig>,
     mapper: Option<Arc<dyn Mapper>>,
     port: Option<PortConfig>,
     catalog: Option<Arc<dyn Catalog>>,
@@ -324,7 +318,7 @@ pub enum BuildError {
     Aws(#[from] ConfigError),
     /// The plugin engine cannot start.
     #[error("cannot start the plugin engine")]
-    Engine(#[from] EngineError),
+    Engine(#[source] Box<dyn Error + Send + Sync>),
     /// The recording's directory cannot be written.
     #[error("cannot write the recording")]
     Recording(#[from] RecordingError),
@@ -351,9 +345,9 @@ impl SyncHostBuilder {
     /// use std::sync::Arc;
     ///
     /// use async_trait::async_trait;
-    /// use berth_embed::{EngineConfig, MemoryCatalog, Source, SyncError, SyncHost};
+    /// use berth_embed::{MemoryCatalog, PluginConfig, Problem, Source, SyncError, SyncHost};
     /// use berth_embed::core::{
-    ///     Account, EnabledRegions, FetchError, FetchRequest, OpenedSource, PlannedRead, Problem, RawPage,
+    ///     Account, EnabledRegions, FetchError, FetchRequest, OpenedSource, PlannedRead, RawPage,
     ///     RegionHints, ResourceReader, SourceSession,
     /// };
     /// use futures::{StreamExt, stream, stream::BoxStream};
@@ -389,7 +383,7 @@ impl SyncHostBuilder {
     ///
     /// let host = SyncHost::builder()
     ///     .source(Arc::new(Nothing))
-    ///     .plugins(EngineConfig::default())
+    ///     .plugins(PluginConfig::default())
     ///     .catalog(Arc::new(MemoryCatalog::new()))
     ///     .build()?;
     /// // There is no plugin, hence no kind that could be asked for.
@@ -413,13 +407,14 @@ impl SyncHostBuilder {
 
     /// Maps with the plugins in some directories.
     #[must_use]
-    pub fn plugins(mut self, config: EngineConfig) -> Self {
+    pub fn plugins(mut self, config: PluginConfig) -> Self {
         self.plugins = Some(config);
         self
     }
 
-    /// Maps with another mapper than the plugin engine, or with an existing engine, which can reload plugins
-    /// while the host runs ([`Engine::reload`]).
+    /// Maps with something else than the plugin engine, or with an engine of `berth-engine` that is there
+    /// already. That is how plugins are exchanged while the host runs, approved by a policy of the program's
+    /// own, or run in a process of their own.
     #[must_use]
     pub fn mapper(mut self, mapper: Arc<dyn Mapper>) -> Self {
         self.mapper = Some(mapper);
@@ -517,7 +512,7 @@ impl SyncHostBuilder {
         let catalog: Arc<dyn Catalog> = match (self.catalog, self.port, client) {
             (Some(catalog), _, _) => catalog,
             (None, Some(config), Some(client)) => {
-                let catalog = Arc::new(PortCatalog::new(config, client).map_err(BuildError::Port)?);
+                let catalog = Arc::new(berth_port::open(config, client).map_err(BuildError::Port)?);
                 port = Some(Arc::clone(&catalog));
                 catalog
             }
@@ -525,7 +520,9 @@ impl SyncHostBuilder {
         };
         let mapper: Arc<dyn Mapper> = match (self.mapper, self.plugins) {
             (Some(mapper), _) => mapper,
-            (None, Some(config)) => Arc::new(Engine::new(config)?),
+            (None, Some(config)) => {
+                Arc::new(Engine::new(config.into_engine()).map_err(|error| BuildError::Engine(error.into()))?)
+            }
             (None, None) => {
                 return Err(BuildError::Missing { part: "mapper", call: ".plugins(…)` or `.mapper(…)" });
             }

@@ -1,7 +1,7 @@
 //! A catalog in memory: for experiments, for tests, and for programs that need the entities without Port.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 use berth_core::{
     AppConfig, BegunResync, BlueprintId, Catalog, CatalogError, CatalogInfo, CatalogSession, CatalogView,
-    DeleteReport, Entity, EntityKey, EntityStore, EventSession, FieldSet, KindEntry, Opened, OwnedEntity,
-    ResourceConfig, ResyncStart, ResyncStatus, UpsertOptions, UpsertOutcome, UpsertReport,
+    DeleteReport, Entity, EntityKey, EntityStore, EventSession, FieldSet, Kind, KindEntry, Opened,
+    OwnedEntity, ResourceConfig, ResyncStart, ResyncStatus, UpsertOptions, UpsertOutcome, UpsertReport,
 };
 use futures::stream::{self, BoxStream, StreamExt};
 
@@ -33,8 +33,20 @@ use futures::stream::{self, BoxStream, StreamExt};
 /// ```
 #[derive(Debug, Default)]
 pub struct MemoryCatalog {
-    resources: Option<Vec<ResourceConfig>>,
+    wanted: Wanted,
     entities: Mutex<BTreeMap<EntityKey, Entity>>,
+}
+
+/// What the app-config asks for.
+#[derive(Debug, Default)]
+enum Wanted {
+    /// All kinds, by their default mappings.
+    #[default]
+    Defaults,
+    /// These kinds, by their default mappings.
+    Kinds(BTreeSet<Kind>),
+    /// These resources.
+    Resources(Vec<ResourceConfig>),
 }
 
 impl MemoryCatalog {
@@ -43,9 +55,14 @@ impl MemoryCatalog {
         Self::default()
     }
 
+    /// An empty catalog that asks for these kinds, by their default mappings.
+    pub fn of_kinds(kinds: impl IntoIterator<Item = Kind>) -> Self {
+        Self { wanted: Wanted::Kinds(kinds.into_iter().collect()), ..Self::default() }
+    }
+
     /// Creates an empty catalog with these resource mappings.
     pub fn with_resources(resources: Vec<ResourceConfig>) -> Self {
-        Self { resources: Some(resources), ..Self::default() }
+        Self { wanted: Wanted::Resources(resources), ..Self::default() }
     }
 
     /// Returns its entities, by blueprint and identifier.
@@ -60,8 +77,12 @@ impl MemoryCatalog {
 
 impl MemoryCatalog {
     fn info(&self, defaults: &[KindEntry]) -> CatalogInfo {
-        let mappings = || defaults.iter().filter_map(|entry| entry.manifest.mapping.clone()).collect();
-        let resources = self.resources.clone().unwrap_or_else(mappings);
+        let mappings = defaults.iter().filter_map(|entry| entry.manifest.mapping.clone());
+        let resources = match &self.wanted {
+            Wanted::Defaults => mappings.collect(),
+            Wanted::Kinds(kinds) => mappings.filter(|mapping| kinds.contains(&mapping.kind)).collect(),
+            Wanted::Resources(resources) => resources.clone(),
+        };
         let config = AppConfig { resources, ..AppConfig::default() };
         CatalogInfo { config, ..CatalogInfo::default() }
     }

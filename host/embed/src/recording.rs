@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_core::{Account, FetchRequest, ItemFailure, Problem, Region, Scope, UnreadStep};
+use berth_core::{Account, FetchRequest, ItemFailure, KindReads, Problem, Region, Scope, UnreadStep};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -132,8 +132,8 @@ fn file_of(directory: &Path, request: &FetchRequest) -> PathBuf {
     // `:` is the only character in a kind's name that a file name may not have.
     let mut name = request.kind.kind.as_str().replace("::", "-");
     for option in &request.options {
-        // Options that the kind does not have change nothing, and may contain any characters.
-        if request.kind.options.iter().any(|known| known.name == *option) {
+        // Options that the kind does not have change nothing, and could name anything.
+        if request.kind.options().iter().any(|known| known.name == *option) {
             name.push('+');
             name.extend(option.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
         }

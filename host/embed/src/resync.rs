@@ -110,7 +110,7 @@ impl ResyncEvent {
             Event::Account { account, problem } => {
                 Self::Account { account: account.clone(), problem: problem.cloned() }
             }
-            Event::Planned { units, settled, .. } => Self::Planned { units, settled },
+            Event::Planned { units, settled } => Self::Planned { units: units.len(), settled: settled.len() },
             Event::UnitStarted { unit } => Self::UnitStarted { unit: unit.clone() },
             Event::UnitProgress { unit, fetched } => Self::UnitProgress { unit: unit.clone(), fetched },
             Event::UnitFinished { report } => Self::UnitFinished { report: report.clone() },

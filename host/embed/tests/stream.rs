@@ -7,9 +7,9 @@ use std::sync::{
 };
 
 use berth_embed::{
-    CancellationToken, Catalog, Event, Mode, Observer, Outcome, ResyncError, ResyncEvent, SyncError,
-    SyncHost, SyncHostBuilder, SyncOptions,
-    core::{BlueprintId, EnabledRegions, Entity, MapReport, MapRequest, Problem, ProblemCode, Region},
+    CancellationToken, Catalog, Event, Mode, Observer, Outcome, Problem, ProblemCode, ResyncError,
+    ResyncEvent, SyncError, SyncHost, SyncHostBuilder, SyncOptions,
+    core::{BlueprintId, EnabledRegions, Entity, MapReport, MapRequest, Region},
 };
 use berth_test_support::{FakeCatalog, FakeMapper, FakeSource, account, page};
 use futures::{StreamExt, stream};

@@ -4,7 +4,8 @@
 use std::{collections::BTreeSet, fmt};
 
 use berth_core::{
-    BlueprintId, Entity, EntityMapping, ItemError, Kind, KindManifest, Manifest, MapReport, Mapping,
+    BlueprintId, Entity, EntityMapping, ItemError, Kind, KindManifest, KindReads, Manifest, MapReport,
+    Mapping,
 };
 use serde_json::Value;
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
 
-use berth_core::{Kind, KindEntry, Problem, ProblemCode, RefusedPlugin};
+use berth_core::{Kind, KindEntry, KindReads, Problem, ProblemCode, RefusedPlugin};
 
 use crate::{
     Asks, Candidate,

@@ -17,7 +17,7 @@ mod resolver;
 mod roots;
 mod unverified;
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, path::Path, sync::Arc, time::Duration};
 
 use rustls::{ClientConfig, crypto::CryptoProvider};
 
@@ -29,10 +29,10 @@ pub use no_proxy::NoProxy;
 pub use proxies::{Proxies, ProxyUrl, ProxyUrlError};
 pub use roots::{Roots, RootsError};
 
-/// How HTTP requests leave the process. The default: directly, to servers whose certificates the system
-/// trusts.
+/// How HTTP requests leave the process, as settings say it. The default: directly, to servers whose
+/// certificates the system trusts.
 #[derive(Debug, Clone, Default)]
-pub struct HttpConfig {
+pub struct HttpParts {
     /// The proxies for requests. The environment's proxy settings apply only if the caller sets them here.
     pub proxies: Proxies,
     /// The trusted root certificates; `None` for those of the system.
@@ -41,6 +41,11 @@ pub struct HttpConfig {
     /// and change everything, including secrets.
     pub unverified: bool,
 }
+
+/// How HTTP requests leave the process. The default: directly, to servers whose certificates the
+/// system trusts.
+#[derive(Debug, Clone, Default)]
+pub struct HttpConfig(HttpParts);
 
 /// Why the HTTP client cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -52,9 +57,66 @@ pub enum HttpError {
     /// The client rejected its settings.
     #[error("cannot build the client")]
     Client(#[from] reqwest::Error),
+    /// The address of a proxy cannot be used.
+    #[error("the proxy cannot be used")]
+    Proxy(#[source] Box<dyn Error + Send + Sync>),
+    /// What shall be reached without a proxy cannot be understood.
+    #[error("`{0}` names nothing that can be reached without a proxy: give host names, domains or networks")]
+    NoProxy(String),
+    /// Certificates cannot be read.
+    #[error("the certificates cannot be used")]
+    Certificates(#[source] Box<dyn Error + Send + Sync>),
 }
 
 impl HttpConfig {
+    /// Sends requests through a proxy.
+    ///
+    /// # Errors
+    /// [`HttpError`] when the address cannot be used.
+    pub fn proxy(mut self, url: &str) -> Result<Self, HttpError> {
+        let proxy = ProxyUrl::parse(url).map_err(|error| HttpError::Proxy(error.into()))?;
+        self.0.proxies = Proxies { http: Some(proxy.clone()), https: Some(proxy), ..self.0.proxies };
+        Ok(self)
+    }
+
+    /// Reaches these without the proxy: a list as in the variable `NO_PROXY`.
+    ///
+    /// # Errors
+    /// [`HttpError`] when an entry has no meaning.
+    pub fn no_proxy(mut self, list: &str) -> Result<Self, HttpError> {
+        let (except, unknown) = NoProxy::parse(list);
+        self.0.proxies.except = except;
+        match unknown.into_iter().next() {
+            Some(entry) => Err(HttpError::NoProxy(entry)),
+            None => Ok(self),
+        }
+    }
+
+    /// Trusts the authorities in these files and directories, too.
+    ///
+    /// # Errors
+    /// [`HttpError`] when one cannot be read or holds no certificate.
+    pub fn certificates<'p>(mut self, paths: impl IntoIterator<Item = &'p Path>) -> Result<Self, HttpError> {
+        let roots = self.0.roots.take().unwrap_or_else(Roots::system);
+        self.0.roots = Some(roots.and(paths).map_err(|error| HttpError::Certificates(error.into()))?);
+        Ok(self)
+    }
+
+    /// Builds a client; see [`HttpParts::client`].
+    ///
+    /// # Errors
+    /// [`HttpError`] when the settings cannot be used together.
+    pub fn client(&self) -> Result<reqwest::Client, HttpError> {
+        self.0.client()
+    }
+}
+
+impl HttpParts {
+    /// The same for whoever puts clients together.
+    pub fn into_config(self) -> HttpConfig {
+        HttpConfig(self)
+    }
+
     /// Builds a client. Requests have their own total timeouts; the client only limits the time to connect.
     ///
     /// # Errors
@@ -111,7 +173,7 @@ mod tests {
         proxy.set_nonblocking(true).unwrap();
         let url = ProxyUrl::parse(&proxy.local_addr().unwrap().to_string()).ok();
         let proxies = Proxies { http: url.clone(), https: url, except: NoProxy::default() };
-        let client = HttpConfig { proxies, ..HttpConfig::default() }.client().unwrap();
+        let client = HttpParts { proxies, ..HttpParts::default() }.client().unwrap();
         // Only the route of the request matters, not its result.
         let ask = |url: &'static str| client.get(url).timeout(Duration::from_millis(200)).send();
         for own in ["http://169.254.169.254/", "http://169.254.170.2/", "http://[fd00:ec2::254]/"] {
@@ -135,5 +197,16 @@ mod tests {
         }
         let missing = Roots::of([dir.path().join("missing").as_path()]).unwrap_err();
         assert!(matches!(missing, RootsError::File { .. }), "{missing}");
+    }
+
+    #[test]
+    fn a_config_says_at_once_what_it_cannot_use() {
+        let config = HttpConfig::default().proxy("http://proxy:3128").unwrap().no_proxy(".internal").unwrap();
+        assert!(config.client().is_ok());
+        let shown = |result: Result<HttpConfig, HttpError>| result.unwrap_err().to_string();
+        assert!(shown(HttpConfig::default().proxy("socks5://proxy:1")).contains("proxy"));
+        assert!(shown(HttpConfig::default().no_proxy(".internal, 10.*")).contains("`10.*`"));
+        let missing = HttpConfig::default().certificates([Path::new("/nowhere/missing.pem")]);
+        assert!(shown(missing).contains("certificates"));
     }
 }

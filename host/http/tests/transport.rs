@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use berth_core::ProblemCode;
-use berth_http::{HttpConfig, NoProxy, Peer, Proxies, ProxyUrl, Roots, TransportCause, TransportError};
+use berth_http::{HttpParts, NoProxy, Peer, Proxies, ProxyUrl, Roots, TransportCause, TransportError};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     date_time_ymd,
@@ -131,7 +131,7 @@ fn client(roots: &str, proxy: Option<u16>) -> reqwest::Client {
     let proxy = proxy.and_then(|port| ProxyUrl::parse(&format!("http://berth:hush@127.0.0.1:{port}")).ok());
     let proxies = Proxies { http: proxy.clone(), https: proxy, except: NoProxy::default() };
     let roots = Some(Roots::of([file.as_path()]).unwrap());
-    HttpConfig { proxies, roots, unverified: false }.client().unwrap()
+    HttpParts { proxies, roots, unverified: false }.client().unwrap()
 }
 
 async fn ask(client: &reqwest::Client, url: &str) -> Result<u16, TransportError> {

@@ -20,7 +20,7 @@ mod phases;
 pub(crate) mod process_state;
 mod processing;
 mod raw;
-mod reporter;
+pub(crate) mod reporter;
 mod resync;
 mod schemas;
 mod search;
@@ -33,7 +33,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use berth_core::{
     Catalog, CatalogError, CatalogInfo, CatalogView, EntityStore, EventSession, KindEntry, Opened, Problem,
-    ResyncStart, ResyncStatus,
+    ResyncStart,
 };
 use uuid::Uuid;
 
@@ -55,7 +55,7 @@ use crate::{
 };
 
 /// How long requests in flight may take once a resync is stopped.
-const STOP_GRACE: Duration = Duration::from_secs(4);
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(4);
 
 /// Port as a [`Catalog`]. Create one per process: it holds the token, the concurrency limits and the pause
 /// that Port may ask for.
@@ -67,71 +67,48 @@ pub struct PortCatalog {
     events: Parts,
 }
 
+/// A catalog that sends its requests through `http`, which brings TLS, proxies and the pool of
+/// connections. Nothing is sent yet.
+///
+/// # Errors
+/// A [`Problem`] when the base URL is no HTTP URL, or when type, version or identifier of the
+/// integration cannot stand in a header.
+pub fn open(config: PortConfig, http: impl Into<berth_http::Client>) -> Result<PortCatalog, Problem> {
+    let config = Arc::new(config.normalized());
+    let client = Arc::new(Client::new(&config, http.into()).map_err(PortError::into_problem)?);
+    let parts = Parts {
+        flags: Arc::new(FeatureFlags::new(config.feature_flags_ttl)),
+        data_source: Arc::new(DataSource::new(&config)),
+        config,
+        client,
+        addresses: Arc::default(),
+        state: Arc::default(),
+    };
+    let config = PortConfig { event_type: EventType::HttpRequest, ..(*parts.config).clone() };
+    let events = Parts {
+        config: Arc::new(config),
+        client: Arc::new(parts.client.another()),
+        addresses: Arc::default(),
+        state: Arc::default(),
+        ..parts.clone()
+    };
+    Ok(PortCatalog { parts, events })
+}
+
+/// Opens Port to write entities by hand: no default resource is created, no resync is reported, nothing
+/// is deleted but what is asked for.
+///
+/// # Errors
+/// [`CatalogError`] when it cannot be used.
+pub async fn open_store(catalog: &PortCatalog) -> Result<Opened<Arc<dyn EntityStore>>, CatalogError> {
+    let parts = &catalog.parts;
+    parts.client.stop().renew();
+    let info = parts.look(&[]).await?;
+    let origin = WriteOrigin { event_type: parts.config.event_type, resync: Uuid::new_v4() };
+    Ok(Opened { info, session: Arc::new(PortSession::new(parts.clone(), ByHand(origin))) })
+}
+
 impl PortCatalog {
-    /// Creates a catalog that sends its requests through `http`, which defines TLS, proxies and the
-    /// connection pool. Sends nothing yet.
-    ///
-    /// # Errors
-    /// A [`Problem`] if the base URL is not an HTTP URL, or if the integration's type, version or identifier
-    /// is not valid in a header.
-    pub fn new(config: PortConfig, http: impl Into<berth_http::Client>) -> Result<Self, Problem> {
-        let config = Arc::new(config.normalized());
-        let client = Arc::new(Client::new(&config, http.into()).map_err(PortError::into_problem)?);
-        let parts = Parts {
-            flags: Arc::new(FeatureFlags::new(config.feature_flags_ttl)),
-            data_source: Arc::new(DataSource::new(&config)),
-            config,
-            client,
-            addresses: Arc::default(),
-            state: Arc::default(),
-        };
-        let config = PortConfig { event_type: EventType::HttpRequest, ..(*parts.config).clone() };
-        let events = Parts {
-            config: Arc::new(config),
-            client: Arc::new(parts.client.another()),
-            addresses: Arc::default(),
-            state: Arc::default(),
-            ..parts.clone()
-        };
-        Ok(Self { parts, events })
-    }
-
-    /// Opens Port to write entities directly: creates no default resources, reports no resync, and deletes
-    /// only what the caller asks for.
-    ///
-    /// # Errors
-    /// [`CatalogError`] if Port cannot be used.
-    pub async fn store(&self) -> Result<Opened<Arc<dyn EntityStore>>, CatalogError> {
-        self.resume();
-        let info = self.parts.look(&[]).await?;
-        let origin = WriteOrigin { event_type: self.parts.config.event_type, resync: Uuid::new_v4() };
-        Ok(Opened { info, session: Arc::new(PortSession::new(self.parts.clone(), ByHand(origin))) })
-    }
-
-    /// Stops resyncs and plans: from now on nothing waits or is retried, requests in flight have a few
-    /// seconds, and only the end of a resync is still reported. This lasts until the next one is opened, or
-    /// until [`resume`](Self::resume).
-    pub fn stop(&self) {
-        self.parts.client.stop().ask(STOP_GRACE);
-    }
-
-    /// Reports the end of a resync that its caller has abandoned.
-    ///
-    /// # Errors
-    /// [`CatalogError`], for the log.
-    pub async fn give_up(&self) -> Result<(), CatalogError> {
-        let Parts { config, client, state, .. } = &self.parts;
-        match state.take_session() {
-            Some(session) => session.end(ResyncStatus::Aborted).await,
-            None => Ok(reporter::report_end(client, config, ResyncStatus::Aborted).await?),
-        }
-    }
-
-    /// Revokes a [`stop`](Self::stop).
-    pub fn resume(&self) {
-        self.parts.client.stop().renew();
-    }
-
     /// Returns what was sent so far.
     pub fn stats(&self) -> PortStats {
         self.parts.client.stats()
@@ -174,7 +151,7 @@ impl Catalog for PortCatalog {
         self: Arc<Self>,
         defaults: &[KindEntry],
     ) -> Result<Opened<Arc<dyn CatalogView>>, CatalogError> {
-        self.resume();
+        self.parts.client.stop().renew();
         let info = self.parts.look(defaults).await?;
         Ok(Opened { info, session: Arc::new(PortSession::new(self.parts.clone(), Reading)) })
     }
@@ -183,7 +160,7 @@ impl Catalog for PortCatalog {
         self: Arc<Self>,
         defaults: &[KindEntry],
     ) -> Result<Opened<Box<dyn ResyncStart>>, CatalogError> {
-        self.resume();
+        self.parts.client.stop().renew();
         let parts = &self.parts;
         let installation = parts.installation();
         let (mut info, integration) = if parts.state.is_installed() {

@@ -29,8 +29,8 @@ pub struct PortConfig {
     pub client_secret: SecretString,
     /// The integration's identifier, with its case. Part of the data source that marks every entity.
     pub integration_identifier: String,
-    /// The integration's type; [`PortCatalog::new`](crate::PortCatalog::new) converts it to lower case. Part
-    /// of the data source: another type is another owner.
+    /// The integration's type, lower-cased by [`open`](crate::open). Part of
+    /// the datasource: another type is another owner.
     pub integration_type: String,
     /// The version that Port shows for the integration. Part of the data source, but an upgrade keeps its
     /// entities.

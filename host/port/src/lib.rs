@@ -30,7 +30,7 @@ pub mod fuzzing;
 pub mod service;
 
 pub use api::client::PortStats;
-pub use catalog::PortCatalog;
+pub use catalog::{PortCatalog, open, open_store};
 pub use config::{
     DEFAULT_BASE_URL, EventType, PortConfig, ProcessingMode, RawDataConfig, ResourcesOrigin, ResyncSchedule,
     RetryPolicy,

@@ -7,7 +7,7 @@ mod logs;
 use std::{fmt, sync::Arc, time::SystemTime};
 
 use berth_common::redact::Redactor;
-use berth_core::{BlueprintId, KindEntry, Problem};
+use berth_core::{BlueprintId, CatalogError, KindEntry, Problem, ResyncStatus};
 use secrecy::SecretString;
 use uuid::Uuid;
 
@@ -18,7 +18,10 @@ pub use self::{
 use crate::{
     PortCatalog, PortConfig,
     api::{client::Client, error::PortError},
-    catalog::{blueprints, flags::FeatureFlags, ingest::IngestAddresses, process_state::ProcessState},
+    catalog::{
+        STOP_GRACE, blueprints, flags::FeatureFlags, ingest::IngestAddresses, process_state::ProcessState,
+        reporter,
+    },
 };
 
 /// The organization's flag that enables live events.
@@ -55,6 +58,29 @@ impl PortService {
             flags: Arc::clone(&parts.flags),
             addresses: Arc::clone(&parts.addresses),
             state: Arc::clone(&parts.state),
+        }
+    }
+
+    /// Stops what resyncs and plans do: from now on nothing waits or is repeated, what is on its way has a
+    /// few seconds, and only the end of a resync is still reported. It holds until the next one is opened,
+    /// or until [`resume`](Self::resume).
+    pub fn stop(&self) {
+        self.client.stop().ask(STOP_GRACE);
+    }
+
+    /// Takes a [`stop`](Self::stop) back.
+    pub fn resume(&self) {
+        self.client.stop().renew();
+    }
+
+    /// Reports the end of a resync that is given up, because who ran it waits for it no longer.
+    ///
+    /// # Errors
+    /// [`CatalogError`], for the log.
+    pub async fn give_up(&self) -> Result<(), CatalogError> {
+        match self.state.take_session() {
+            Some(session) => session.end(ResyncStatus::Aborted).await,
+            None => Ok(reporter::report_end(&self.client, &self.config, ResyncStatus::Aborted).await?),
         }
     }
 

@@ -57,7 +57,7 @@ async fn a_stopped_resync_waits_for_nothing_and_is_reported_as_aborted() {
         let start = Instant::now();
         let stop = async {
             tokio::time::sleep(Duration::from_millis(300)).await;
-            catalog.stop();
+            PortService::of(&catalog).stop();
         };
         let (outcome, ()) = tokio::join!(upsert(&catalog), stop);
         assert!(matches!(&outcome, UpsertOutcome::Refused(_)), "{outcome:?}");
@@ -83,7 +83,7 @@ async fn what_is_on_its_way_when_a_resync_is_stopped_is_finished() {
     stand_in.fail(Fault::on("entities/bulk").latency(Duration::from_millis(600)));
     let stop = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        catalog.stop();
+        PortService::of(&catalog).stop();
     };
     let (outcome, ()) = tokio::join!(upsert(&catalog), stop);
     assert_eq!(outcome, UpsertOutcome::Created);
@@ -96,7 +96,7 @@ async fn events_go_on_when_a_resync_is_stopped() {
     let stand_in = stand_in().await;
     let catalog = begun(config(&stand_in)).await;
     let events = catalog.another();
-    catalog.stop();
+    PortService::of(&catalog).stop();
     tokio::time::sleep(Duration::from_millis(4_200)).await;
     assert!(matches!(upsert(&catalog).await, UpsertOutcome::Refused(_)));
     assert_eq!(upsert(&events).await, UpsertOutcome::Created);
@@ -108,7 +108,7 @@ async fn a_stop_with_everything_hanging_takes_no_longer() {
     let catalog = begun(config(&stand_in)).await;
     stand_in.fail(Fault::on("").latency(Duration::from_hours(1)).times(9_999));
     let start = Instant::now();
-    catalog.stop();
+    PortService::of(&catalog).stop();
     assert!(matches!(upsert(&catalog).await, UpsertOutcome::Refused(_)));
     catalog.end(ResyncStatus::Aborted).await.unwrap_err();
     assert!(start.elapsed() < AT_MOST, "{:?}", start.elapsed());

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_http::{HttpConfig, NoProxy, Proxies, ProxyUrl};
+use berth_http::{HttpParts, NoProxy, Proxies, ProxyUrl};
 use berth_port::{PortCatalog, PortConfig, RetryPolicy, service::PortService};
 use secrecy::SecretString;
 use tokio::{
@@ -38,8 +38,8 @@ fn catalog(base_url: &str, retry: RetryPolicy, proxies: Proxies) -> PortCatalog 
     let mut config = PortConfig::new("id", SecretString::from("hush"), "my-berth");
     config.base_url = base_url.parse().unwrap();
     config.retry = retry;
-    let http = HttpConfig { proxies, ..HttpConfig::default() }.client().unwrap();
-    PortCatalog::new(config, http).unwrap()
+    let http = HttpParts { proxies, ..HttpParts::default() }.client().unwrap();
+    berth_port::open(config, http).unwrap()
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_embed::Backlog;
+use berth_sync::Backlog;
 
 const FILE: &str = "live-events.json";
 /// The temporary file.

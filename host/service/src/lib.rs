@@ -40,6 +40,7 @@ mod state;
 pub mod status_page;
 pub mod telemetry;
 
+pub use berth_engine::{Engine, EngineConfig};
 pub use config::{HttpServer, Listener, ServiceConfig};
 pub use reload::{Reload, ReloadSource, Running, WrongSetting};
 pub use resync::{GRACE, LAST_WORD, overdue, report_aborted};

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use berth_embed::{Backlog, Live, LiveOptions, Observer};
+use berth_embed::{Live, LiveOptions, Observer};
+use berth_sync::Backlog;
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -82,7 +83,7 @@ impl Follower<'_> {
         };
         let observer: Arc<dyn Observer> = Arc::<HttpState>::clone(self.http);
         let live = Arc::new(now.host.live(options, observer));
-        live.restore(std::mem::take(&mut self.waiting));
+        std::mem::take(&mut self.waiting).restore(&live);
         self.http.take_events(Some(EventWebhook::new(keys.clone(), Some(Arc::clone(&live)))));
         Some(live)
     }
@@ -108,7 +109,7 @@ impl Follower<'_> {
             let stopped = own.clone();
             self.running.spawn(async move {
                 Arc::clone(&live).run(stopped).await;
-                live.take_backlog()
+                Backlog::take(&live)
             });
             own
         });
@@ -128,7 +129,7 @@ impl Follower<'_> {
                 () = self.stop.cancelled() => return Next::Stop,
                 Ok(()) = states.changed() => return Next::Renew,
                 Some(Ok(left)) = self.running.join_next() => match live {
-                    Some(live) => _ = live.restore(left),
+                    Some(live) => _ = left.restore(live),
                     None => self.waiting.append(left),
                 },
             }

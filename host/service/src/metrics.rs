@@ -17,10 +17,10 @@ use std::{
 #[cfg(feature = "otlp")]
 use berth_embed::{AwsStats, PortStats};
 use berth_embed::{
-    Engine, HostMeter, HostStats, Live, Outcome, PluginUse, ProblemCode, Refreshed, Reloaded, Report,
-    SyncHost, UnitCounts,
+    HostMeter, HostStats, Live, Outcome, ProblemCode, Refreshed, Report, SyncHost, UnitCounts,
     core::{AccountId, Kind, UnitState},
 };
+use berth_engine::{Engine, PluginUse, Reloaded};
 
 #[cfg(feature = "otlp")]
 pub(crate) use page::FamilyKind;

@@ -11,7 +11,8 @@ mod files;
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use berth_embed::{Engine, LoadedComponent, Problem, ProblemCode, Reloaded, SyncHost};
+use berth_embed::{Problem, ProblemCode, SyncHost};
+use berth_engine::{Engine, LoadedComponent, Reloaded};
 use tokio::sync::watch;
 
 use self::files::Files;
@@ -236,7 +237,7 @@ async fn reload_plugins(engine: &Arc<Engine>, metrics: &Metrics) -> bool {
 mod tests {
     use std::{collections::VecDeque, path::Path, time::Duration};
 
-    use berth_embed::{EngineConfig, MemoryCatalog, ReplaySource};
+    use berth_embed::{MemoryCatalog, PluginConfig, ReplaySource};
     use tokio::sync::mpsc;
 
     use super::*;
@@ -274,7 +275,7 @@ mod tests {
         let recording = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/embed/recording");
         let builder = SyncHost::builder().source(Arc::new(ReplaySource::open(&recording).unwrap()));
         let catalog = Arc::new(MemoryCatalog::with_resources(Vec::new()));
-        builder.plugins(EngineConfig::default()).catalog(catalog).build().unwrap()
+        builder.plugins(PluginConfig::default()).catalog(catalog).build().unwrap()
     }
 
     fn polling(seconds: u64) -> ServiceConfig {

@@ -99,7 +99,7 @@ fn not_begun(http: &HttpState, error: &SyncError, deleted: bool) -> Ended {
 
 /// Reports an aborted resync to Port, which would otherwise show it as running forever.
 pub async fn report_aborted(port: &PortCatalog) {
-    let reported = timeout(LAST_WORD, port.give_up()).await;
+    let reported = timeout(LAST_WORD, PortService::of(port).give_up()).await;
     if !matches!(reported, Ok(Ok(()))) {
         tracing::warn!("cannot report to Port that the resync was stopped");
     }

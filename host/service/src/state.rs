@@ -2,7 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use berth_embed::{Engine, Problem, SyncHost};
+use berth_embed::{Problem, SyncHost};
+use berth_engine::Engine;
 
 use crate::config::ServiceConfig;
 
@@ -26,8 +27,8 @@ impl From<SyncHost> for ServiceHost {
 pub struct Plugins {
     /// The mapper of the host.
     pub engine: Arc<Engine>,
-    /// The directories of the plugins. A change in them triggers a reload, if the engine [allows
-    /// it](berth_embed::EngineConfig::reloads).
+    /// The directories that it loads plugins from. They are loaded again when a file in them changes, where
+    /// the engine [can](berth_engine::EngineConfig::reloads).
     pub dirs: Vec<PathBuf>,
     /// The file that approves plugins, if there is one. A change of it also triggers a reload.
     pub lock: Option<PathBuf>,

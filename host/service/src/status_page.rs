@@ -12,10 +12,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use berth_embed::{
-    Event, HostStats, Observer, PluginUse, RemovalAfter, Report,
-    core::{Problem, Processing},
-};
+use berth_embed::{Event, HostStats, Observer, Problem, RemovalAfter, Report, core::Processing};
+use berth_engine::PluginUse;
 use serde::Serialize;
 use tokio::task::AbortHandle;
 
@@ -281,10 +279,9 @@ impl State {
                     self.problems.account(account, problem);
                 }
             }
-            Event::Planned { plan, .. } => {
-                let planned = plan.units.iter().map(|unit| &unit.id);
-                self.grid.plan(planned.chain(plan.settled.iter().map(|(unit, _)| unit)));
-                for (unit, state) in &plan.settled {
+            Event::Planned { units, settled } => {
+                self.grid.plan(units.iter().chain(settled.iter().map(|(unit, _)| unit)));
+                for (unit, state) in *settled {
                     let group = self.problems.unit(unit, state);
                     self.grid.settled(unit, state, group, self.version);
                 }

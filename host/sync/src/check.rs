@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use berth_core::{
-    Account, AccountAccess, Catalog, FetchError, FetchRequest, KindEntry, MapperSnapshot, OpenedSource,
-    Problem, ProblemCode, Processing, Region, ResourceReader, Scope, Source, SourceSession,
+    Account, AccountAccess, Catalog, FetchError, FetchRequest, KindEntry, KindReads, MapperSnapshot,
+    OpenedSource, Problem, ProblemCode, Processing, Region, ResourceReader, Scope, Source, SourceSession,
 };
 use futures::{StreamExt, stream};
 use serde::Serialize;
@@ -184,7 +184,7 @@ async fn read(
     mut request: FetchRequest,
     account: &Account,
 ) -> Result<String, Problem> {
-    Arc::make_mut(&mut request.kind).plan.chunk = Some(1);
+    Arc::make_mut(&mut request.kind).plan_mut().chunk = Some(1);
     tracing::debug!(account = %account.id, kind = %request.kind.kind, "reading one resource");
     match reader.fetch(request).next().await {
         None => Ok("readable, but empty".into()),

@@ -2,7 +2,7 @@
 
 use std::hash::Hasher;
 
-use berth_core::{Entity, EntityKey};
+use berth_core::{Entity, EntityKey, FieldSet};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -25,13 +25,34 @@ pub(crate) fn digest_of(blueprint: &str, identifier: &str) -> u128 {
     hasher.finish128().as_u128()
 }
 
+/// The relations that are search queries: only the catalog knows what they point at.
+pub(crate) fn searched_relations(entity: &Entity) -> impl Iterator<Item = &str> {
+    entity.relations.iter().filter(|(_, value)| value.is_object()).map(|(name, _)| name.as_str())
+}
+
+/// Whether an entity can be compared with what the catalog holds: not where a search query
+/// says which entity it is, what it relates to, or who owns it.
+pub(crate) fn is_comparable(entity: &Entity) -> bool {
+    entity.search.is_none()
+        && !entity.team.as_ref().is_some_and(Value::is_object)
+        && searched_relations(entity).next().is_none()
+}
+
+/// Adds another set's fields to one.
+pub(crate) fn add_fields(to: &mut FieldSet, other: &FieldSet) {
+    to.title |= other.title;
+    to.team |= other.team;
+    to.properties.extend(other.properties.iter().cloned());
+    to.relations.extend(other.relations.iter().cloned());
+}
+
 /// Returns a 128-bit digest of everything that an upsert of the entity says, except its key. Returns `None`
 /// if only the catalog can evaluate it (any search query).
 ///
 /// The order of keys and teams does not matter; `1` and `1.0` are the same number, as they are after Port has
 /// stored them. Null and absent differ: null empties a field, absent leaves it unchanged.
 pub(crate) fn content_digest(entity: &Entity, merge: bool) -> Option<u128> {
-    entity.is_comparable().then(|| digest_of_content(entity, merge))
+    is_comparable(entity).then(|| digest_of_content(entity, merge))
 }
 
 /// Returns the digest of what an upsert of the entity says, as in plans: 32 hexadecimal digits.
@@ -260,5 +281,21 @@ mod tests {
                 prop_assert!(a != b);
             }
         }
+    }
+
+    #[test]
+    fn entities_with_search_queries_cannot_be_compared() {
+        let query = json!({"combinator": "and", "rules": []});
+        let plain =
+            json!({"blueprint": "b", "identifier": "i", "team": ["x"], "relations": {"r": ["z"], "n": null}});
+        assert!(is_comparable(&entity(&plain)));
+        for (field, value) in [("team", query.clone()), ("relations", json!({"r": query.clone()}))] {
+            let mut searched = plain.clone();
+            searched[field] = value;
+            assert!(!is_comparable(&entity(&searched)), "{field}");
+        }
+        let found = Entity::found_by(berth_core::BlueprintId::new("b").unwrap(), query.clone());
+        assert!(!is_comparable(&found));
+        assert_eq!(found.key.identifier, query.to_string());
     }
 }

@@ -177,7 +177,8 @@ impl Documents {
     }
 
     fn refused(&self, entry: EntryIndex, error: DocumentsError) -> Problem {
-        let problem = error.problem().clone();
+        let (DocumentsError::Lost(problem) | DocumentsError::Superseded(problem)) = &error;
+        let problem = problem.clone();
         match error {
             DocumentsError::Lost(problem) => _ = self.errors().lost.entry(entry).or_insert(problem),
             DocumentsError::Superseded(problem) => {

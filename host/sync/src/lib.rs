@@ -46,7 +46,7 @@ pub use live::{AccountCache, Backlog, Gate, Journal, Live, LiveOptions, LivePart
 pub use misconfigured::Misconfiguration;
 pub use options::{Mode, SyncOptions};
 pub use outcome::{SyncError, map_problem};
-pub use plan::{Planned, ResolvedResource, plan, resolve};
+pub use plan::{Planned, ResolvedResource, maps_like, plan, resolve};
 pub use plan_file::{Approved, ChangeKind, PlanFile, PlannedChange, PlannedDeletion};
 pub use report::{
     ChangeRecord, Deletion, Event, ForeignIdentifier, Gone, Kept, NullObserver, Observer, Outcome, Refusal,

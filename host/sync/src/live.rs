@@ -64,8 +64,8 @@ pub struct LiveOptions {
     pub deadline: Duration,
     /// How long the work may take to end when the service stops.
     pub drain: Duration,
-    /// Whether the resources that wait when the service stops are [kept](Live::take_backlog) for its next
-    /// start, so that no more of them are started.
+    /// Whether what waits when the service stops is kept for its next start, so that
+    /// no more of it is begun then.
     pub keeps_backlog: bool,
     /// The number of retries for a resource that could not be read or written, or whose state in AWS
     /// contradicts the event: AWS's lists lag behind its calls.
@@ -196,12 +196,11 @@ impl fmt::Debug for LiveParts {
     }
 }
 
-impl Live {
-    /// Creates it. Nothing runs before [`run`](Self::run).
-    pub fn new(parts: LiveParts, options: LiveOptions) -> Self {
-        let LiveParts { source, mapper, catalog, journal, ledger, gate, observer, adoption, max_deletions } =
-            parts;
-        Self {
+impl LiveParts {
+    /// Puts it together. Nothing happens before [`run`](Live::run).
+    pub fn follow(self, options: LiveOptions) -> Live {
+        let Self { source, mapper, catalog, journal, ledger, gate, observer, adoption, max_deletions } = self;
+        Live {
             refresher: Refresher {
                 source,
                 mapper,
@@ -221,7 +220,9 @@ impl Live {
             options,
         }
     }
+}
 
+impl Live {
     /// Accepts an EventBridge event: one envelope. Fast, and makes no calls.
     pub fn submit(&self, envelope: &Value) -> Submission {
         let notice = match Notice::read(envelope) {
@@ -255,30 +256,6 @@ impl Live {
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes the waiting resources out of the queue, to keep them.
-    pub fn take_backlog(&self) -> Backlog {
-        Backlog::of(self.queue().clear())
-    }
-
-    /// Restores resources that were kept; those beyond the limit are left to the next resync. Returns how
-    /// many resources wait now.
-    pub fn restore(&self, backlog: Backlog) -> usize {
-        let targets = backlog.into_targets();
-        let count = targets.len();
-        let mut queue = self.queue();
-        let restored = targets.into_iter().filter(|target| queue.restore(target.clone(), Instant::now()));
-        let restored = restored.count();
-        drop(queue);
-        if restored < count {
-            tracing::warn!(
-                "no room for {} resources of live events; the next resync reads them",
-                count - restored
-            );
-        }
-        self.wake.notify_one();
-        restored
     }
 
     /// Processes events until `stop`. Then accepts no more; current reads, and waiting resources unless they

@@ -1,6 +1,6 @@
 //! The outcome of a resync, for its caller and the catalog.
 
-use berth_core::{MapError, Problem, Processing, ResourceResult, ResyncStatus};
+use berth_core::{ItemError, MapError, Problem, ProblemCode, Processing, ResourceResult, ResyncStatus};
 
 use crate::{Outcome, Report};
 
@@ -78,4 +78,12 @@ pub fn map_problem(error: MapError) -> Problem {
         }
         MapError::NoPlugin(problem) | MapError::Mapping(problem) => problem,
     }
+}
+
+/// Returns the problem for reports and logs.
+pub(crate) fn item_problem(error: &ItemError) -> Problem {
+    Problem::new(ProblemCode::MappingFailed, format!("not mapped: {}", error.reason)).remedy(
+        "its entity is kept unchanged; check the mapping of the kind, and whether the role may read the data that \
+         the reason names",
+    )
 }

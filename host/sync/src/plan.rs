@@ -7,9 +7,9 @@ use std::{
 };
 
 use berth_core::{
-    Account, AccountAccess, AccountId, AppConfig, BlueprintId, FieldSet, Install, Kind, KindEntry,
-    KindManifest, Mapping, Place, Problem, ProblemCode, RefusedPlugin, Region, RegionHints, ResourceConfig,
-    Scope, Unit, UnitId, UnitState,
+    Account, AccountAccess, AccountId, AppConfig, BlueprintId, EntityMapping, FieldSet, Install, Kind,
+    KindEntry, KindManifest, KindReads, Mapping, Place, Problem, ProblemCode, RefusedPlugin, Region,
+    RegionHints, ResourceConfig, Scope, Unit, UnitId, UnitState, main_region,
 };
 
 use crate::deletion::{AttributionRules, Entry};
@@ -70,8 +70,8 @@ pub fn resolve(
             };
             if let Some(entry) = entry {
                 for option in &resource.selector.include_actions {
-                    if !entry.manifest.options.iter().any(|known| known.name == *option) {
-                        let known: Vec<_> = entry.manifest.options.iter().map(|o| o.name.as_str()).collect();
+                    if !entry.manifest.options().iter().any(|known| known.name == *option) {
+                        let known: Vec<_> = entry.manifest.options().iter().map(|o| o.name.as_str()).collect();
                         notes.push(format!(
                             "resources[{index}] ({}): `includeActions` names `{option}`, which is not an \
                             option of the kind and has no effect (its options: {})",
@@ -85,7 +85,7 @@ pub fn resolve(
             ResolvedResource {
                 index,
                 blueprint: entity.literal_blueprint(),
-                fields: Arc::new(FieldSet::of(entity)),
+                fields: Arc::new(fields_of(entity)),
                 entry: Arc::new(deletion_entry(resource, entry.map(|entry| &*entry.manifest))),
                 config: Arc::new(resource.clone()),
                 mapping,
@@ -94,7 +94,7 @@ pub fn resolve(
         .collect();
     for (kind, entry) in kinds {
         let mapped = config.resources.iter().any(|resource| resource.kind == *kind);
-        if entry.manifest.install == Install::All && !mapped {
+        if entry.manifest.install() == Install::All && !mapped {
             notes.push(format!(
                 "plugin `{}` maps {kind}, but the integration's mapping in Port has no resource mapping for \
                 that kind: Berth does not read it",
@@ -118,7 +118,8 @@ fn deletion_entry(resource: &ResourceConfig, manifest: Option<&KindManifest>) ->
         scope: manifest.map(|manifest| manifest.scope),
         blueprint: mapping.literal_blueprint(),
         searched: mapping.identifier.is_object(),
-        single_account: manifest.is_some_and(|manifest| manifest.single_account && own_identifier(manifest)),
+        single_account: manifest
+            .is_some_and(|manifest| manifest.single_account() && own_identifier(manifest)),
         rules: AttributionRules::of(mapping),
     }
 }
@@ -151,7 +152,7 @@ fn mapping_of(
         )
         .remedy(format!("keep at most {MAX_OPTIONS}, in the integration's mapping in Port")));
     }
-    let native = entry.manifest.mapping.as_ref().is_some_and(|default| default.maps_like(resource));
+    let native = entry.manifest.mapping.as_ref().is_some_and(|default| maps_like(default, resource));
     let mapping = if native { Mapping::Native } else { Mapping::Custom(Arc::new(resource.clone())) };
     Ok((Arc::clone(&entry.manifest), mapping))
 }
@@ -264,7 +265,7 @@ pub(crate) fn allowed_regions(
     let mut regions: Vec<Region> = enabled
         .iter()
         .filter(|region| resource.allows(region))
-        .filter(|region| kind.regions.as_ref().is_none_or(|served| served.contains(*region)))
+        .filter(|region| kind.regions().is_none_or(|served| served.contains(*region)))
         .cloned()
         .collect::<BTreeSet<_>>()
         .into_iter()
@@ -273,16 +274,44 @@ pub(crate) fn allowed_regions(
     regions
 }
 
+/// Whether an entry maps exactly as another does: the same fields by the same expressions,
+/// every resource selected, nothing split. Regions and options may differ.
+pub fn maps_like(entry: &ResourceConfig, other: &ResourceConfig) -> bool {
+    entry.kind == other.kind
+        && entry.selector.query.trim() == other.selector.query.trim()
+        && entry.port == other.port
+}
+
+/// The fields that a mapping sets.
+fn fields_of(mapping: &EntityMapping) -> FieldSet {
+    FieldSet {
+        title: mapping.title.is_some(),
+        team: mapping.team.is_some(),
+        properties: mapping.properties.keys().cloned().collect(),
+        relations: mapping.relations.keys().cloned().collect(),
+    }
+}
+
 /// Returns what the resource mappings say about the regions that they read.
 pub(crate) fn region_hints(resources: &[ResolvedResource]) -> RegionHints {
-    RegionHints::of(
-        resources.iter().filter(|resource| resource.reads_regions()).map(|resource| &*resource.config),
-    )
+    hints_of(resources.iter().filter(|resource| resource.reads_regions()).map(|resource| &*resource.config))
+}
+
+fn hints_of<'c>(entries: impl IntoIterator<Item = &'c ResourceConfig>) -> RegionHints {
+    let mut hints = RegionHints { allowed: BTreeSet::new(), complete: true };
+    for entry in entries {
+        let policy = &entry.selector.region_policy;
+        hints.complete &= !policy.allow.is_empty();
+        // A name that is none allows nothing.
+        let names = policy.allow.iter().filter_map(|name| Region::new(name).ok());
+        hints.allowed.extend(names.filter(|region| policy.allows(region)));
+    }
+    hints
 }
 
 /// Moves the partition's main region to the front: global services live there, and it is always enabled.
 pub(crate) fn main_region_first(account: &Account, regions: &mut [Region]) {
-    let main = account.partition.main_region();
+    let main = main_region(account.partition);
     regions.sort_by_key(|region| region.as_str() != main);
 }
 
@@ -298,10 +327,10 @@ impl ResolvedResource {
 pub(crate) fn defaults(kinds: &BTreeMap<Kind, KindEntry>) -> Vec<KindEntry> {
     let mut defaults: Vec<KindEntry> = kinds
         .values()
-        .filter(|entry| entry.manifest.install != Install::None)
+        .filter(|entry| entry.manifest.install() != Install::None)
         .map(|entry| {
             let mut entry = entry.clone();
-            if entry.manifest.install == Install::Blueprints {
+            if entry.manifest.install() == Install::Blueprints {
                 Arc::make_mut(&mut entry.manifest).mapping = None;
             }
             entry
@@ -471,5 +500,26 @@ pub(crate) mod tests {
         assert_eq!(native, [Some(true), Some(false), Some(false), None]);
         assert!(notes.iter().any(|note| note.contains("`Nope`") && note.contains("TagsAction")), "{notes:?}");
         assert_eq!(resolved[0].blueprint.as_ref().unwrap().as_str(), "bp");
+    }
+
+    fn allowing(policy: &Value) -> ResourceConfig {
+        serde_json::from_value(json!({"kind": "AWS::A::B",
+            "selector": {"query": "true", "regionPolicy": policy},
+            "port": {"entity": {"mappings": {"identifier": ".Id", "blueprint": "\"b\""}}}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn hints_are_complete_if_every_entry_names_its_regions() {
+        let eu = allowing(&json!({"allow": ["eu-central-1", "eu-west-1", "nowhere"], "deny": ["eu-west-1"]}));
+        let us = allowing(&json!({"allow": ["us-east-1"], "deny": []}));
+        let all = allowing(&json!({"allow": [], "deny": ["us-west-2"]}));
+        let told = |entries: &[&ResourceConfig]| {
+            let hints = hints_of(entries.iter().copied());
+            let names: Vec<String> = hints.allowed.iter().map(ToString::to_string).collect();
+            (names.join(" "), hints.complete)
+        };
+        assert_eq!(told(&[&eu, &us]), ("eu-central-1 us-east-1".into(), true));
+        assert_eq!(told(&[&eu, &all]), ("eu-central-1".into(), false));
     }
 }

@@ -12,7 +12,7 @@ use berth_core::{
 use serde::Serialize;
 
 use crate::{
-    Change, Misconfiguration, Planned, Refreshed,
+    Change, Misconfiguration, Refreshed,
     deletion::{HeldBack, Keep},
 };
 
@@ -112,7 +112,7 @@ pub struct Deletion {
 impl Deletion {
     /// Returns whether an operator can decide about something that is kept: a limit skips it, its scope was
     /// removed, or the mapping gives resources no identifier.
-    pub fn needs_decision(&self) -> bool {
+    pub(crate) fn needs_decision(&self) -> bool {
         !self.held_back.is_empty()
             || self.stopped.is_some()
             || self.kept.iter().any(|kept| {
@@ -302,11 +302,9 @@ pub enum Event<'e> {
     /// All units are known.
     Planned {
         /// Units that will run.
-        units: usize,
-        /// Units that ended before they started.
-        settled: usize,
-        /// The units.
-        plan: &'e Planned,
+        units: &'e [UnitId],
+        /// Units that ended before they began.
+        settled: &'e [(UnitId, UnitState)],
     },
     /// A unit starts.
     UnitStarted {

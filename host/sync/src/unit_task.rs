@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use berth_core::{
-    DocumentBatch, FetchError, FetchRequest, FieldSet, ItemFailure, MapContext, MapRequest, Mapping, Problem,
-    ProblemCode, ResourceConfig, ResourceReader, Unit, UnitState, UnreadStep,
+    DocumentBatch, FetchError, FetchRequest, FieldSet, ItemFailure, KindReads, MapContext, MapRequest,
+    Mapping, Problem, ProblemCode, ResourceConfig, ResourceReader, Unit, UnitState, UnreadStep,
 };
 use futures::StreamExt;
 use tokio::{sync::mpsc, time::Instant};
@@ -15,7 +15,7 @@ use crate::{
     documents::Documents,
     index::{EntryIndex, UnitIndex},
     misconfigured::Misconfigured,
-    outcome::map_problem,
+    outcome::{item_problem, map_problem},
     pending::{PendingEntity, WriteState},
     problems::{Log, Problems, warn_if},
     progress::ProgressTracker,
@@ -134,7 +134,7 @@ impl UnitTask {
                 }
                 let unknown = match mapping {
                     Mapping::Documents => Ok(None),
-                    _ => Unknown::of(&unit.resource, &unit.kind.plan, &missed),
+                    _ => Unknown::of(&unit.resource, unit.kind.plan(), &missed),
                 };
                 let unknown =
                     match unknown {
@@ -206,7 +206,7 @@ impl UnitTask {
                     reason = error.reason,
                     "{UNMAPPED}"
                 );
-                let problem = error.problem();
+                let problem = item_problem(&error);
                 failures.push((error.resource, problem));
             }
             if matches!(mapping, Mapping::Documents) {

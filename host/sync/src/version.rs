@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use berth_core::{AppConfig, Mapper, MapperSnapshot, Mapping, Problem, Unit};
+use berth_core::{AppConfig, KindReads, Mapper, MapperSnapshot, Mapping, Problem, Unit};
 
 use crate::{ResolvedResource, resolve};
 
@@ -58,7 +58,7 @@ impl<'r> Versions<'r> {
         let Some(resource) = newer.resources.get(planned.index) else { return (Arc::clone(unit), former()) };
         match &resource.mapping {
             Err(problem) => (Arc::clone(unit), Err(problem.clone())),
-            Ok((kind, _)) if kind.scope != unit.kind.scope || kind.regions != unit.kind.regions => {
+            Ok((kind, _)) if kind.scope != unit.kind.scope || kind.regions() != unit.kind.regions() => {
                 tracing::debug!(
                     kind = %kind.kind,
                     "the new version of the plugin reads other regions; the next resync uses it"

@@ -16,7 +16,7 @@ use tracing::Instrument;
 use crate::{
     Approved, Change, ChangeRecord, Event, ForeignIdentifier, Journal, Observer, Refusal, UnitCounts,
     catalog_access::CatalogAccess,
-    content::{change_digest, key_digest},
+    content::{change_digest, is_comparable, key_digest},
     index::{EntryIndex, PerUnit, UnitIndex},
     ledger_view::{Entry, Freshness, LedgerView},
     order::Order,
@@ -75,6 +75,12 @@ struct Unsent {
     foreign: Batch,
     /// The owner is unknown.
     refused: Vec<(PendingEntity, Problem)>,
+}
+
+/// The producer of what a unit yields; `None` when it is not known where the unit reads.
+pub(crate) fn producer_of(unit: &UnitId) -> Option<Producer> {
+    let place = unit.place.clone()?;
+    Some(Producer { account: unit.account.clone(), place, kind: unit.kind.clone() })
 }
 
 impl Writer {
@@ -165,7 +171,7 @@ impl Writer {
     }
 
     fn producer(&self, unit: UnitIndex) -> Option<Producer> {
-        Producer::of(self.unit(unit)?)
+        producer_of(self.unit(unit)?)
     }
 
     /// Returns the producers until all units have ended: all former ones, and this unit. The second value
@@ -278,8 +284,8 @@ impl Writer {
             }
             _ => Freshness::Unsure,
         };
-        // The result of a search query may have changed independently.
-        let freshness = if mapped.entity.is_comparable() { freshness } else { Freshness::Changed };
+        // What a search query finds may have changed without any of this.
+        let freshness = if is_comparable(&mapped.entity) { freshness } else { Freshness::Changed };
         match (freshness, &self.catalog) {
             (Freshness::Same, _) => self.unchanged(&mapped, written),
             (Freshness::Changed, CatalogAccess::Write(_)) => {

@@ -10,6 +10,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::{
     ChangeRecord, ForeignIdentifier, Refusal, UnitCounts,
+    content::searched_relations,
     index::{EntryIndex, PerUnit, UnitIndex},
     ledger_view::Entry,
     order::identifiers,
@@ -108,7 +109,7 @@ impl WriteSummary {
     }
 
     pub(crate) fn note_searching(&mut self, entity: &Entity, identifier: &str) {
-        for relation in entity.searched_relations() {
+        for relation in searched_relations(entity) {
             let relations = self.searching.entry(entity.key.blueprint.clone()).or_default();
             relations.entry(relation.to_owned()).or_default().push(identifier.to_owned());
         }

@@ -19,12 +19,12 @@ use std::{
 
 use berth_core::{
     AccountAccess, AccountId, Adoption, BlueprintId, Catalog, EnabledRegions, Entity, EntityKey, FetchError,
-    FetchRequest, ItemError, ItemFailure, Kind, Ledger, MapError, MapReport, MapRequest, Mapping, Place,
-    Problem, ProblemCode, Producer, RawPage, Region,
+    FetchRequest, ItemError, ItemFailure, Kind, KindReads, Ledger, MapError, MapReport, MapRequest, Mapping,
+    Place, Problem, ProblemCode, Producer, RawPage, Region,
 };
 use berth_sync::{
-    AccountCache, Event, Gate, Journal, Live, LiveOptions, LiveParts, NullObserver, Observer, Outcome,
-    Refreshed, Report, Submission, SyncOptions, run,
+    AccountCache, Backlog, Event, Gate, Journal, Live, LiveOptions, LiveParts, NullObserver, Observer,
+    Outcome, Refreshed, Report, Submission, SyncOptions, run,
 };
 use berth_test_support::{FakeCatalog, FakeLedger, FakeMapper, FakeSource, Pages, account};
 use futures::{StreamExt, stream};
@@ -120,7 +120,7 @@ impl Aws {
             })
             .boxed();
         };
-        assert_eq!(request.kind.plan.steps[0].operation, "GetThing", "the plan reads a single resource");
+        assert_eq!(request.kind.plan().steps[0].operation, "GetThing", "the plan reads a single resource");
         let id = one.resource.as_str().unwrap().to_owned();
         self.reads.lock().unwrap().push(id.clone());
         let found: Vec<Value> = things.get(&id).cloned().into_iter().collect();
@@ -291,7 +291,7 @@ impl World {
             adoption: Adoption::Never,
             max_deletions: None,
         };
-        let live = Arc::new(Live::new(parts, options));
+        let live = Arc::new(parts.follow(options));
         let stop = CancellationToken::new();
         let running = tokio::spawn(Arc::clone(&live).run(stop.clone()));
         Self { aws, accounts, catalog, journal, book, live, told, stop, running }
@@ -560,7 +560,7 @@ async fn too_many_are_refused_and_a_stop_reads_what_waits() {
     (&mut world.running).await.unwrap();
     assert_eq!(held(&world.catalog), json!({"one": 1, "two": 2}));
     assert_eq!(world.send("Create", &["three"]), Submission::Closed, "nobody would read it");
-    assert!(world.live.take_backlog().is_empty());
+    assert!(Backlog::take(&world.live).is_empty());
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use berth_core::{Manifest, Scope};
+use berth_core::{KindReads, Manifest, Scope};
 use berth_plugin::PORT_IDENTIFIER_JQ;
 use serde_json::{Value, json};
 
@@ -104,7 +104,8 @@ fn they_ask_for_these_permissions() {
         .flat_map(|(_, json)| Manifest::parse(json).unwrap().kinds)
         .filter(|kind| kind.scope != Scope::Account)
         .flat_map(|kind| {
-            let actions = kind.plan.steps.iter().flat_map(berth_core::Step::iam_actions).collect::<Vec<_>>();
+            let actions =
+                kind.plan().steps.iter().flat_map(berth_core::Step::iam_actions).collect::<Vec<_>>();
             actions.into_iter().map(move |action| format!("{} {action}", kind.kind))
         })
         .collect();

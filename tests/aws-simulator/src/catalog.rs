@@ -8,7 +8,7 @@ use std::{
 };
 
 use berth_aws_protocol::{Operation, Protocol, Service};
-use berth_core::{KindManifest, Manifest, Path, Scope, Step};
+use berth_core::{KindManifest, KindReads, Manifest, Path, Scope, Step};
 use serde_json::Value;
 
 use crate::{StartError, hash, noun, noun::Form, protocol::rest::Route};
@@ -198,7 +198,7 @@ impl Catalog {
     fn lists<'k>(&mut self, kind: &'k KindManifest) -> Result<BTreeMap<&'k str, usize>, StartError> {
         let mut listed = BTreeMap::new();
         let mut parent = None;
-        for step in kind.plan.list_steps() {
+        for step in kind.plan().list_steps() {
             let Some(items) = step.items.clone() else { continue };
             let own = matches!(
                 self.index
@@ -247,7 +247,7 @@ impl Catalog {
         nouns.extend(others.map(|(.., other)| (*other).to_owned()));
         // What its own steps call a plain text tells what it is: `{"deploymentId": "{item}"}`.
         let named =
-            kind.plan.steps.iter().filter(|child| child.parent() == Some(&step.id)).find_map(|child| {
+            kind.plan().steps.iter().filter(|child| child.parent() == Some(&step.id)).find_map(|child| {
                 let input = Value::from(child.input.clone());
                 let (name, _) = input.as_object()?.iter().find(|(_, value)| is_item(value))?;
                 noun::form(name).or_else(|| noun::form(&noun::singular(name)))
@@ -272,7 +272,7 @@ impl Catalog {
 
     /// Adds the operations that tell more about what a kind lists, and those that read one resource.
     fn enrichments(&mut self, kind: &KindManifest, listed: &BTreeMap<&str, usize>) -> Result<(), StartError> {
-        for step in &kind.plan.steps {
+        for step in &kind.plan().steps {
             if listed.contains_key(step.id.as_str()) {
                 continue;
             }
@@ -292,7 +292,7 @@ impl Catalog {
             self.add(&step.service, &step.operation, Role::About { collections: vec![collection], shape })?;
         }
         let Ok(narrowed) = kind.narrowed() else { return Ok(()) };
-        for step in narrowed.plan.list_steps() {
+        for step in narrowed.plan().list_steps() {
             let Some(&collection) = listed.get(step.id.as_str()) else { continue };
             let each = step.items.clone().filter(Path::is_list);
             let shape = About { each, key: None, resource: None };
@@ -370,7 +370,7 @@ fn has_list_placeholder(input: &Value) -> bool {
 /// The ARN that a kind's plugin is given for a resource that is gone, and what the resource is in it.
 fn arn_of(kind: &KindManifest) -> Option<(String, Form)> {
     let arn = gone_text(kind, |text| text.starts_with("arn:"))?;
-    let gone = Value::from(kind.events.as_ref()?.gone.clone()?);
+    let gone = Value::from(kind.events()?.gone.clone()?);
     let named = gone.get("item").and_then(Value::as_object).into_iter().flatten();
     let form = named
         .filter(|(_, value)| *value == "{resource}")
@@ -388,5 +388,5 @@ fn gone_text(kind: &KindManifest, fits: impl Fn(&str) -> bool + Copy) -> Option<
             _ => None,
         }
     }
-    find(&Value::from(kind.events.as_ref()?.gone.clone()?), fits)
+    find(&Value::from(kind.events()?.gone.clone()?), fits)
 }

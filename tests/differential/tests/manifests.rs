@@ -12,8 +12,8 @@ use std::{
 
 use berth_aws_protocol::validate_plan;
 use berth_core::{
-    EmptyConvention, EmptyList, ErrorClass, ErrorPolicy, ErrorRule, KindManifest, Manifest, NO_ORGANIZATION,
-    Step, Unmatched,
+    EmptyConvention, EmptyList, ErrorClass, ErrorPolicy, ErrorRule, KindManifest, KindReads, Manifest,
+    NO_ORGANIZATION, Step, Unmatched,
 };
 use serde_json::{Map, Value, json};
 
@@ -46,7 +46,7 @@ fn assert_none(complaints: &[String]) {
 fn every_plan_and_every_read_after_an_event_fits_the_models() {
     let mut complaints = Vec::new();
     let manifests = manifests();
-    assert!(kinds(&manifests).any(|kind| kind.events.is_some()));
+    assert!(kinds(&manifests).any(|kind| kind.events().is_some()));
     for kind in kinds(&manifests) {
         complaints.extend(validate_plan(kind));
     }
@@ -57,8 +57,8 @@ fn every_plan_and_every_read_after_an_event_fits_the_models() {
 fn steps(manifests: &[(PathBuf, Manifest)]) -> Vec<(&KindManifest, Step, bool)> {
     let mut steps = Vec::new();
     for kind in kinds(manifests) {
-        let lists: Vec<&str> = kind.plan.list_steps().iter().map(|step| step.id.as_str()).collect();
-        for step in kind.plan.steps.iter().cloned().chain(kind.event_steps()) {
+        let lists: Vec<&str> = kind.plan().list_steps().iter().map(|step| step.id.as_str()).collect();
+        for step in kind.plan().steps.iter().cloned().chain(kind.event_steps()) {
             let is_list = lists.contains(&step.id.as_str());
             steps.push((kind, step, is_list));
         }
@@ -152,7 +152,7 @@ fn answers_prove_what_they_leave_out() {
 fn what_can_be_shared_is_not_of_a_single_account() {
     let manifests = manifests();
     let shared: BTreeSet<String> =
-        kinds(&manifests).filter(|kind| !kind.single_account).map(|kind| kind.kind.to_string()).collect();
+        kinds(&manifests).filter(|kind| !kind.single_account()).map(|kind| kind.kind.to_string()).collect();
     let shared: Vec<&str> = shared.iter().map(String::as_str).collect();
     assert_eq!(
         shared,
@@ -175,7 +175,7 @@ fn what_can_be_shared_is_not_of_a_single_account() {
         ]
     );
     // Images and snapshots can be shared: their lists must be those of the owner.
-    for (kind, step, _) in steps(&manifests).iter().filter(|(kind, ..)| kind.single_account) {
+    for (kind, step, _) in steps(&manifests).iter().filter(|(kind, ..)| kind.single_account()) {
         let input = Value::from(step.input.clone());
         match step.operation.as_str() {
             "DescribeImages" if step.service == "ec2" => {
@@ -194,7 +194,7 @@ fn the_example_rules_send_every_event() {
     let example = fs::read_to_string(example).unwrap();
     let sent: BTreeSet<&str> = example.lines().filter_map(|line| line.trim().strip_prefix("- ")).collect();
     let manifests = manifests();
-    let triggers = kinds(&manifests).filter_map(|kind| kind.events.as_ref()).flat_map(|rules| &rules.on);
+    let triggers = kinds(&manifests).filter_map(|kind| kind.events()).flat_map(|rules| &rules.on);
     let missing: BTreeSet<&str> = triggers
         .map(|trigger| trigger.detail_type.as_ref().unwrap_or(&trigger.source).as_str())
         .filter(|name| !sent.contains(name))
@@ -336,7 +336,7 @@ fn every_plugin_is_named_after_its_folder_and_its_fixtures_after_its_steps() {
             complaints.push(format!("{name}: its manifest says `{}`", manifest.name));
         }
         let steps: BTreeSet<&str> =
-            manifest.kinds.iter().flat_map(|kind| &kind.plan.steps).map(|step| step.id.as_str()).collect();
+            manifest.kinds.iter().flat_map(|kind| &kind.plan().steps).map(|step| step.id.as_str()).collect();
         for fixture in fs::read_dir(folder.join("fixtures")).unwrap().map(|entry| entry.unwrap().path()) {
             let resources: Vec<Value> = serde_json::from_slice(&fs::read(&fixture).unwrap()).unwrap();
             let used = resources.iter().flat_map(|resource| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use berth_aws_protocol::validate_plan;
-use berth_core::{AppConfig, Ask, Grants, Manifest, Path, Template, from_json, mend_json};
+use berth_core::{AppConfig, Ask, Grants, KindReads, Manifest, Path, Template, from_json, mend_json};
 use berth_sync::PlanFile;
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ pub(crate) fn app_config(input: &[u8]) {
         assert_eq!(again, read, "what was written reads as the same");
     }
     for entry in &read.resources {
-        assert!(entry.maps_like(entry));
+        assert!(berth_sync::maps_like(entry, entry));
         _ = entry.port.entity.mappings.literal_blueprint();
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use berth_core::{Adoption, KindEntry, Manifest, Problem, ProblemCode, from_json};
-use berth_sync::{AccountCache, Journal, Live, LiveOptions, LiveParts, NullObserver, Submission};
+use berth_sync::{AccountCache, Backlog, Journal, Live, LiveOptions, LiveParts, NullObserver, Submission};
 use berth_test_support::{FakeCatalog, FakeMapper, FakeSource};
 use serde_json::Value;
 
@@ -47,7 +47,7 @@ fn live() -> Live {
         adoption: Adoption::Never,
         max_deletions: None,
     };
-    Live::new(parts, LiveOptions { capacity: 100, ..LiveOptions::default() })
+    parts.follow(LiveOptions { capacity: 100, ..LiveOptions::default() })
 }
 
 /// The body of a request, as the webhook takes it.
@@ -63,9 +63,9 @@ pub(crate) fn envelopes(input: &[u8]) {
             assert_eq!(live.waiting(), count);
             // What waits is kept when the process ends, and comes back as it was.
             let restored = self::live();
-            let kept = serde_json::to_value(live.take_backlog()).unwrap();
-            let kept = serde_json::from_value(kept).unwrap();
-            assert_eq!(restored.restore(kept), count, "what is kept comes back");
+            let kept = serde_json::to_value(Backlog::take(&live)).unwrap();
+            let kept: Backlog = serde_json::from_value(kept).unwrap();
+            assert_eq!(kept.restore(&restored), count, "what is kept comes back");
         }
         Submission::Malformed(reason) => assert!(!reason.is_empty()),
         Submission::Ignored | Submission::Full => {}

@@ -384,7 +384,7 @@ impl Stage {
             .map_err(|error| Problem::from_error(ProblemCode::Other, &error))?;
         config.processing_mode = ProcessingMode::OceanCore;
         config.send_raw_data_examples = false;
-        let catalog = PortCatalog::new(config, client)?;
+        let catalog = berth_port::open(config, client)?;
         let mapper = SimulatedMapper::new(Arc::clone(&self.state));
         Ok((Arc::new(AccountCache::new(Arc::new(aws))), Arc::new(catalog), Arc::new(mapper)))
     }
@@ -414,7 +414,7 @@ impl Stage {
                 adoption: berth_core::Adoption::Never,
                 max_deletions: None,
             };
-            Arc::new(Live::new(parts, LiveOptions::default()))
+            Arc::new(parts.follow(LiveOptions::default()))
         });
         let options = SyncOptions { ledger, journal, ..SyncOptions::default() };
         let catalog: Arc<dyn Catalog> = catalog;

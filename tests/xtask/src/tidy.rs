@@ -38,10 +38,28 @@ const ARROWS: &[(&str, &[&str])] = &[
             "berth-ledger",
         ],
     ),
-    // The service knows the host by `berth-embed`, and of Port only what a service needs beside its resyncs.
-    ("berth-service", &["berth-embed", "berth-port"]),
+    ("berth-conformance", &["berth-core", "berth-sync", "berth-engine"]),
+    // The service knows the host by `berth-embed`; of the others only what a service needs beside its resyncs.
+    (
+        "berth-service",
+        &["berth-core", "berth-embed", "berth-engine", "berth-http", "berth-port", "berth-sync"],
+    ),
     // The binary reads settings and hands them to these.
-    ("berth", &["berth-embed", "berth-port", "berth-service"]),
+    (
+        "berth",
+        &[
+            "berth-aws",
+            "berth-conformance",
+            "berth-core",
+            "berth-embed",
+            "berth-engine",
+            "berth-http",
+            "berth-ledger",
+            "berth-port",
+            "berth-service",
+            "berth-sync",
+        ],
+    ),
     // The stand-in knows Port only from Port's contract, so that it can disagree with the host.
     ("port-stand-in", &[]),
     // The simulator takes plans and models from where the host takes them, and nothing of what the host makes

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use berth_core::{PlannedRead, Scope};
+use berth_core::{KindReads, PlannedRead, Scope};
 
 /// How long a response is cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ impl CacheScopes {
         let mut scopes: HashMap<(String, String), CacheScope> = HashMap::new();
         for PlannedRead { kind, options } in reads {
             let mut own: HashMap<(&str, &str), CacheScope> = HashMap::new();
-            for step in kind.plan.steps.iter().filter(|step| step.is_on(options)) {
+            for step in kind.plan().steps.iter().filter(|step| step.is_on(options)) {
                 // All units of an organization's kinds make the same calls. So do the units of an account's
                 // regions, if a step sets its own region.
                 let scope = if kind.scope == Scope::Organization

@@ -16,7 +16,7 @@ use aws_sdk_sts::{
     types::Credentials as StsCredentials,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use berth_core::{ErrorClass, Partition, RoleArn};
+use berth_core::{ErrorClass, Partition, RoleArn, main_region};
 
 use super::{session::Session, source::IssueError};
 use crate::{
@@ -65,7 +65,7 @@ impl Sts {
         Self {
             transport,
             clock,
-            region: partition.main_region(),
+            region: main_region(partition),
             endpoint: config.endpoints.get(&["sts"]).map(ToString::to_string),
             fips: config.fips,
             dual_stack: config.dual_stack,

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use berth_aws_protocol::{Operation, Service};
 use berth_core::{
-    BatchFailures, ErrorClass, ErrorPolicy, ErrorRule, FetchError, KindManifest, Path, Problem, ProblemCode,
-    Step, Template, Unmatched,
+    BatchFailures, ErrorClass, ErrorPolicy, ErrorRule, FetchError, KindManifest, KindReads, Path, Problem,
+    ProblemCode, Step, Template, Unmatched,
 };
 use serde_json::Value;
 
@@ -67,9 +67,10 @@ impl Plan {
         options: &BTreeSet<String>,
         granted: &BTreeSet<String>,
     ) -> Result<Self, FetchError> {
-        let lists = kind.plan.list_steps();
+        let lists = kind.plan().list_steps();
         let names: Vec<&str> = lists.iter().map(|step| step.id.as_str()).collect();
-        if let Some(step) = kind.plan.steps.iter().find(|s| s.parent().is_some_and(|p| !names.contains(&p))) {
+        if let Some(step) = kind.plan().steps.iter().find(|s| s.parent().is_some_and(|p| !names.contains(&p)))
+        {
             let problem = Problem::new(
                 ProblemCode::PluginPlan,
                 format!(
@@ -85,7 +86,7 @@ impl Plan {
         let mut compiled = Vec::with_capacity(lists.len());
         for list in &lists {
             let mut stages: Vec<Vec<ReadyStep>> = Vec::new();
-            for step in kind.plan.enrichments(&list.id, options) {
+            for step in kind.plan().enrichments(&list.id, options) {
                 let step = ready(step)?;
                 match stages.last_mut() {
                     Some(stage) if !step.uses_steps => stage.push(step),
@@ -94,7 +95,7 @@ impl Plan {
             }
             compiled.push(List { step: ready(list)?, stages });
         }
-        let chunk = kind.plan.chunk.and_then(|chunk| usize::try_from(chunk).ok()).unwrap_or(CHUNK);
+        let chunk = kind.plan().chunk.and_then(|chunk| usize::try_from(chunk).ok()).unwrap_or(CHUNK);
         Ok(Self { lists: compiled, chunk: chunk.max(1) })
     }
 

@@ -3,10 +3,11 @@
 use std::{path::Path, sync::Arc};
 
 use berth_embed::{
-    Access, Approved, ChangeKind, Deletion, Mode, Outcome, PlanFile, Problem, ProblemCode, Report,
+    Access, Approved, Deletion, Mode, Outcome, Problem, ProblemCode, Report,
     core::{Adoption, EntityKey, RemovedScope},
 };
 use berth_service::{report::kept::counted, telemetry::LogShipping};
+use berth_sync::{ChangeKind, PlanFile};
 use indicatif::MultiProgress;
 
 use super::{
@@ -228,7 +229,8 @@ fn left_out(plan: &PlanFile, report: &Report) -> usize {
 mod tests {
     use std::collections::BTreeSet;
 
-    use berth_embed::{PlannedChange, PlannedDeletion, core::Dependent};
+    use berth_embed::core::Dependent;
+    use berth_sync::{PlannedChange, PlannedDeletion};
     use serde_json::{Map, Value, json};
 
     use super::*;

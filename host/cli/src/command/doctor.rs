@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use berth_embed::{Check, Finding, IsolationWalls, Problem};
+use berth_embed::{Check, Finding, Problem};
+use berth_engine::IsolationWalls;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 

@@ -2,12 +2,14 @@
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
+use berth_aws::policy;
 use berth_embed::{
-    Access, Approved, AwsConfig, BuildError, Engine, EngineConfig, FileLedger, Journal, Ledger, Mapper,
-    NullObserver, Observer, Problem, ProblemCode, ReplaySource, SyncHost, SyncHostBuilder, SyncOptions,
+    Access, Approved, AwsConfig, BuildError, Journal, Ledger, Mapper, NullObserver, Observer, Problem,
+    ProblemCode, ReplaySource, SyncHost, SyncHostBuilder, SyncOptions,
     core::{Adoption, RemovedScope},
-    policy,
 };
+use berth_engine::{Engine, EngineConfig};
+use berth_ledger::FileLedger;
 use berth_port::service::PortService;
 use berth_service::{StartError, overdue, telemetry::LogShipping};
 use tokio_util::sync::CancellationToken;
@@ -213,12 +215,12 @@ pub(crate) fn assemble(
     let mut notes = Vec::new();
     let mut builder = remember(SyncHost::builder(), memory, &settings.state, &mut options, &mut notes);
     if let Some(http) = settings.aws_http {
-        builder = builder.aws_http(http);
+        builder = builder.aws_http(http.into_config());
     }
     let host = read(builder, reads, aws)?
         .mapper(Arc::clone(&engine) as Arc<dyn Mapper>)
         .port(settings.port)
-        .http(settings.http)
+        .http(settings.http.into_config())
         .observer(observer)
         .options(options)
         .build()

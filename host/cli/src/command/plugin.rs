@@ -14,11 +14,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use berth_aws::{check_read, validate_plan};
+use berth_core::{KindReads, Step};
 use berth_embed::{
-    CodeOrigin, Engine, EngineConfig, PluginInfo, Problem, ProblemCode, check_read,
-    core::{KindManifest, Scope, Step},
-    validate_plan,
+    Problem, ProblemCode,
+    core::{KindManifest, Scope},
 };
+use berth_engine::{CodeOrigin, Engine, EngineConfig, PluginInfo};
 use comfy_table::{Table, presets};
 use serde_json::json;
 
@@ -258,7 +260,7 @@ fn begin(args: &NewPlugin) -> Result<(Said, Exit), Problem> {
 fn check(info: &PluginInfo, granted: &BTreeSet<String>, as_json: bool) -> (Said, Exit) {
     let mut complaints: Vec<String> = info.manifest.kinds.iter().flat_map(validate_plan).collect();
     let steps =
-        info.manifest.kinds.iter().flat_map(|kind| kind.plan.steps.iter().map(move |step| (kind, step)));
+        info.manifest.kinds.iter().flat_map(|kind| kind.plan().steps.iter().map(move |step| (kind, step)));
     complaints.extend(steps.filter_map(|(kind, step)| {
         let Problem { message, remedy, .. } = check_read(&step.service, &step.operation, granted).err()?;
         Some(format!("{}, step `{}`: {message}: {}", kind.kind, step.id, remedy.unwrap_or_default()))
@@ -300,7 +302,7 @@ fn list(engine: &Engine, trust: &Trust, as_json: bool) -> (Said, Exit) {
             if served.is_some_and(|served| served.replaced_by.is_some()) {
                 continue;
             }
-            let options: Vec<_> = kind.options.iter().map(|option| option.name.as_str()).collect();
+            let options: Vec<_> = kind.options().iter().map(|option| option.name.as_str()).collect();
             table.add_row([
                 kind.kind.to_string(),
                 plugin.name.clone(),
@@ -344,7 +346,7 @@ fn code(plugin: &PluginInfo) -> &'static str {
 }
 
 fn iam_actions(kind: &KindManifest) -> BTreeSet<String> {
-    kind.plan.steps.iter().flat_map(Step::iam_actions).collect()
+    kind.plan().steps.iter().flat_map(Step::iam_actions).collect()
 }
 
 fn inspect(engine: &Engine, wanted: &str, as_json: bool) -> Result<(Said, Exit), Problem> {
@@ -418,7 +420,7 @@ fn write_description(plugin: &PluginInfo, out: &mut String) -> std::fmt::Result 
             Scope::Account => "the account itself; no AWS call",
         };
         writeln!(out, "\n{} ({scope})", kind.kind)?;
-        for step in &kind.plan.steps {
+        for step in &kind.plan().steps {
             let when = step.option.as_ref().map(|option| format!(", with {option}")).unwrap_or_default();
             let how = match (&step.each, &step.batch) {
                 (Some(parent), _) => format!(", for each of `{parent}`"),
@@ -427,7 +429,7 @@ fn write_description(plugin: &PluginInfo, out: &mut String) -> std::fmt::Result 
             };
             writeln!(out, "  reads      {}:{}{how}{when}", step.service, step.operation)?;
         }
-        for option in &kind.options {
+        for option in kind.options() {
             writeln!(out, "  option     {}: {}", option.name, option.description)?;
         }
         for action in iam_actions(kind) {

@@ -1,10 +1,11 @@
 //! `berth policy`.
 
+use berth_aws::policy;
 use berth_embed::{
-    Engine, Problem, ProblemCode,
+    Problem, ProblemCode,
     core::{Kind, RoleArn},
-    policy,
 };
+use berth_engine::Engine;
 use secrecy::SecretString;
 use serde_json::Value;
 

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use berth_embed::{EngineConfig, PortConfig, Problem, ProblemCode, ResyncSchedule};
+use berth_embed::{PortConfig, Problem, ProblemCode, ResyncSchedule};
+use berth_engine::EngineConfig;
 use berth_port::service::PortService;
 use berth_service::{
     Reload, ReloadSource, Running, ServiceError, StartError, WrongSetting, telemetry::LogShipping,

@@ -8,9 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use berth_embed::{
-    Access, Event, Mode, Observer, PlanFile, Problem, ProblemCode, RecordingSource, Report, SyncError,
-};
+use berth_embed::{Access, Event, Mode, Observer, Problem, ProblemCode, RecordingSource, Report, SyncError};
 use berth_port::service::PortService;
 use berth_service::{
     GRACE,
@@ -21,6 +19,7 @@ use berth_service::{
     status_page::StatusModel,
     telemetry::LogShipping,
 };
+use berth_sync::PlanFile;
 use indicatif::MultiProgress;
 
 use super::host::{Changes, Host, HostMemory, HostOptions, HostSource, with_host};

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use berth_embed::{BodyError, TransportError, is_private, is_same_owner, read_body};
+use berth_http::{BodyError, TransportError, is_private, is_same_owner, read_body};
 use bytes::Bytes;
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode, Url,

@@ -1,6 +1,7 @@
 //! The addresses that credentials are sent to: Port's API and the AWS endpoints.
 
-use berth_embed::{EndpointOverrides, Proxies, is_private, is_same_owner};
+use berth_embed::EndpointOverrides;
+use berth_http::{Proxies, is_private, is_same_owner};
 use serde_json::Value;
 use url::{Host, Url};
 

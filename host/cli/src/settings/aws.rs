@@ -340,7 +340,7 @@ fn external_ids(check: &mut Check<'_>, setting: &Setting<ExternalIds>) -> BTreeM
 /// Returns the partition of the region that AWS's own tools use.
 fn partition_of_region(environment: &Environment) -> Option<Partition> {
     let region = environment.get("AWS_REGION").or_else(|| environment.get("AWS_DEFAULT_REGION"))?;
-    Region::new(region.trim()).ok().map(|region| Partition::of_region(&region))
+    Region::new(region.trim()).ok().map(|region| berth_core::partition_of(&region))
 }
 
 #[cfg(test)]

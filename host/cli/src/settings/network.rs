@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use berth_embed::{HttpConfig, NoProxy, Proxies, ProxyUrl, Roots, error_chain};
+use berth_embed::error_chain;
+use berth_http::{HttpParts, NoProxy, Proxies, ProxyUrl, Roots};
 use serde::Deserialize;
 
 use super::{
@@ -41,9 +42,9 @@ struct X509 {
 /// The settings of the HTTP clients.
 #[derive(Debug)]
 pub(super) struct Network {
-    pub(super) http: HttpConfig,
-    /// How Berth connects to AWS, if not as to Port.
-    pub(super) aws_http: Option<HttpConfig>,
+    pub(super) http: HttpParts,
+    /// Where AWS is asked in another way than Port.
+    pub(super) aws_http: Option<HttpParts>,
     /// Whether to verify the certificates of third parties.
     #[cfg(any(feature = "oci", feature = "otlp"))]
     third_party: bool,
@@ -63,8 +64,8 @@ impl Section for Network {
             check.value(&side.x509.strict);
         }
         let (port, aws) = (port?, aws?);
-        let http = HttpConfig { proxies, roots, unverified: !port };
-        let aws_http = (aws_roots.is_some() || aws != port).then(|| HttpConfig {
+        let http = HttpParts { proxies, roots, unverified: !port };
+        let aws_http = (aws_roots.is_some() || aws != port).then(|| HttpParts {
             roots: aws_roots.or_else(|| http.roots.clone()),
             unverified: !aws,
             ..http.clone()
@@ -81,14 +82,14 @@ impl Section for Network {
 /// How requests are sent that go neither to Port nor to AWS.
 #[cfg(any(feature = "oci", feature = "otlp"))]
 #[derive(Debug)]
-pub(crate) struct ThirdParty(pub(crate) HttpConfig);
+pub(crate) struct ThirdParty(pub(crate) HttpParts);
 
 #[cfg(any(feature = "oci", feature = "otlp"))]
 impl Section for ThirdParty {
     fn read(check: &mut Check<'_>) -> Option<Self> {
         // The settings for third parties apply, because the other side here is Port.
         let Network { http, third_party, .. } = Network::read(check)?;
-        Some(Self(HttpConfig { unverified: !third_party, ..http }))
+        Some(Self(HttpParts { unverified: !third_party, ..http }))
     }
 }
 

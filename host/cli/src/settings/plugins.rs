@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_embed::{Compiler, CompilerProcess, EngineConfig, Isolation, IsolationProcess, Variables, Wasi};
+use berth_engine::{Compiler, CompilerProcess, EngineConfig, Isolation, IsolationProcess, Variables, Wasi};
 use minisign_verify::PublicKey;
 use serde::Deserialize;
 

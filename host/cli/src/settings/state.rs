@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn it_is_verified_as_often_as_is_said() {
-        assert_eq!(load(&[], None).unwrap().verify_interval, berth_embed::VERIFY_INTERVAL);
+        assert_eq!(load(&[], None).unwrap().verify_interval, berth_ledger::VERIFY_INTERVAL);
         let hours = |hours| load(&[("OCEAN__STATE_VERIFY_INTERVAL_HOURS", hours)], None);
         assert_eq!(hours("0").unwrap().verify_interval, Duration::ZERO);
         assert_eq!(hours("48").unwrap().verify_interval, Duration::from_hours(48));

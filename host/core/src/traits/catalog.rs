@@ -85,15 +85,6 @@ pub enum DocumentsError {
     Superseded(Problem),
 }
 
-impl DocumentsError {
-    /// Returns the cause, with its remedy.
-    pub fn problem(&self) -> &Problem {
-        match self {
-            Self::Lost(problem) | Self::Superseded(problem) => problem,
-        }
-    }
-}
-
 /// An entity that the catalog holds for this integration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OwnedEntity {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, fmt::Debug, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Kind, Place, Problem, Region, UnitId};
+use crate::{AccountId, Kind, Place, Problem, Region};
 
 /// A unit that produced an entity, in names that are stable across resyncs. The position of an entry of
 /// `resources[]` is not stable, so all entries of a kind count as one producer.
@@ -16,14 +16,6 @@ pub struct Producer {
     pub place: Place,
     /// The kind that was read.
     pub kind: Kind,
-}
-
-impl Producer {
-    /// Returns the producer that stands for a unit; `None` if the place of the unit is unknown.
-    pub fn of(unit: &UnitId) -> Option<Self> {
-        let place = unit.place.clone()?;
-        Some(Self { account: unit.account.clone(), place, kind: unit.kind.clone() })
-    }
 }
 
 impl fmt::Display for Producer {

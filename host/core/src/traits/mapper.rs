@@ -6,8 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Account, Blueprint, BlueprintId, Document, Entity, Kind, KindManifest, Problem, ProblemCode, RawPage,
-    Region, ResourceConfig,
+    Account, BlueprintId, Document, Entity, Kind, KindManifest, Problem, RawPage, Region, ResourceConfig,
 };
 
 /// A kind that can be mapped, and the plugin that maps it.
@@ -17,13 +16,6 @@ pub struct KindEntry {
     pub plugin: String,
     /// The plugin's manifest of the kind.
     pub manifest: Arc<KindManifest>,
-}
-
-impl KindEntry {
-    /// Returns the kind's blueprints.
-    pub fn blueprints(&self) -> &[Blueprint] {
-        &self.manifest.blueprints
-    }
 }
 
 /// A plugin that was found but is not used.
@@ -123,16 +115,6 @@ pub struct ItemError {
     pub resource: String,
     /// The reason.
     pub reason: String,
-}
-
-impl ItemError {
-    /// Returns the problem for reports and logs.
-    pub fn problem(&self) -> Problem {
-        Problem::new(ProblemCode::MappingFailed, format!("not mapped: {}", self.reason)).remedy(
-            "its entity is kept unchanged; check the mapping of the kind, and whether the role may read the data that \
-             the reason names",
-        )
-    }
 }
 
 /// Why a whole batch could not be mapped.

@@ -43,7 +43,7 @@ impl RecordingSource {
     ///
     /// # Errors
     /// [`RecordingError`] if the directory cannot be written to, or is not empty.
-    pub fn new(source: Arc<dyn Source>, directory: &Path) -> Result<Self, RecordingError> {
+    pub(crate) fn new(source: Arc<dyn Source>, directory: &Path) -> Result<Self, RecordingError> {
         create_directory(directory).map_err(file_error(directory))?;
         let mut entries = fs::read_dir(directory).map_err(file_error(directory))?;
         if entries.next().is_some() {

@@ -50,7 +50,7 @@ pub(crate) async fn survey<'a>(client: &Client, defaults: &'a [KindEntry]) -> Re
     let mut seen = BTreeSet::new();
     let blueprints: Vec<&Blueprint> = defaults
         .iter()
-        .flat_map(KindEntry::blueprints)
+        .flat_map(|entry| &entry.manifest.blueprints)
         .filter(|blueprint| seen.insert(blueprint.identifier()))
         .collect();
     let lookups: Vec<_> =

@@ -6,7 +6,7 @@ mod work;
 
 use std::time::Duration;
 
-use berth_port::{PortCatalog, PortConfig, RetryPolicy};
+use berth_port::{PortConfig, RetryPolicy};
 use port_stand_in::PortStandIn;
 use secrecy::SecretString;
 
@@ -28,5 +28,5 @@ pub(crate) use work::Work;
 /// Returns a catalog that has not been opened.
 pub(crate) fn catalog(config: PortConfig) -> Work {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Work::new(PortCatalog::new(config, reqwest::Client::new()).unwrap())
+    Work::new(berth_port::open(config, reqwest::Client::new()).unwrap())
 }

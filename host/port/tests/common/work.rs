@@ -98,7 +98,7 @@ impl Work {
 
     async fn store(&self) -> Arc<dyn EntityStore> {
         match &*self.opened.lock().await {
-            Session::Closed => return self.port.store().await.unwrap().session,
+            Session::Closed => return berth_port::open_store(&self.port).await.unwrap().session,
             Session::Following(session) => return Arc::clone(session) as Arc<dyn EntityStore>,
             Session::Reading(_) | Session::Open(_) | Session::Begun(_) => {}
         }

@@ -10,10 +10,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, post},
 };
-use berth_embed::{
-    Live, Submission,
-    core::{AccountId, from_json},
-};
+use berth_core::from_json;
+use berth_embed::{Live, Submission, core::AccountId};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use berth_embed::{
-    Misconfiguration, RemovalAfter, Report, UnreadCall,
-    core::{Account, Problem, ProblemCode, RefusedPlugin, UnitId, UnitState},
+    Misconfiguration, Problem, ProblemCode, RemovalAfter, Report, UnreadCall,
+    core::{Account, RefusedPlugin, UnitId, UnitState},
 };
 use serde::Serialize;
 

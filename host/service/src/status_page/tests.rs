@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use berth_embed::{
-    Deletion, HeldBack, Keep, Kept, Outcome, Planned, ProblemCode, UnitCounts, UnitReport,
+    Deletion, HeldBack, Keep, Kept, Outcome, ProblemCode, UnitCounts, UnitReport,
     core::{
         Account, AccountId, Dependent, EntityKey, Kind, Partition, Place, Region, RemovedScope, UnitId,
         UnitState,
@@ -38,8 +38,8 @@ fn units(accounts: u64, regions: usize, kinds: usize) -> Vec<UnitId> {
 fn plan(model: &StatusModel, units: &[UnitId]) {
     let skipped =
         |unit: &UnitId| (unit.clone(), UnitState::Skipped(Problem::new(ProblemCode::Other, "not yet")));
-    let plan = Planned { settled: units.iter().map(skipped).collect(), ..Planned::default() };
-    model.event(&Event::Planned { units: 0, settled: units.len(), plan: &plan });
+    let settled: Vec<_> = units.iter().map(skipped).collect();
+    model.event(&Event::Planned { units: &[], settled: &settled });
 }
 
 fn ended(unit: &UnitId, state: UnitState, fetched: u64) -> UnitReport {

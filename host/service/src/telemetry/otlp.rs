@@ -15,7 +15,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use berth_embed::{BodyError, Problem, ProblemCode, TransportError, error_chain, read_body};
+use berth_embed::{Problem, ProblemCode, error_chain};
+use berth_http::{BodyError, TransportError, read_body};
 use opentelemetry::{
     KeyValue,
     metrics::{AsyncInstrument, MeterProvider},

@@ -6,8 +6,8 @@ use std::{
 };
 
 use berth_core::{
-    AccountId, BlueprintId, Dependent, EntityKey, FieldSet, MapperSnapshot, Problem, ProblemCode, Producers,
-    Region, ResourceReader, Scope, Unit, UnitId, UnitState,
+    AccountId, BlueprintId, Dependent, EntityKey, FieldSet, KindReads, MapperSnapshot, Problem, ProblemCode,
+    Producers, Region, ResourceReader, Scope, Unit, UnitId, UnitState,
 };
 use futures::StreamExt;
 use tokio::time::Instant;
@@ -312,7 +312,7 @@ impl StaleEntities<'_, '_> {
             // Several units produce the same entity if accounts share a resource; otherwise it is a mistake.
             let kind =
                 self.resources.get(entry.position()).and_then(|resource| resource.mapping.as_ref().ok());
-            if kind.is_some_and(|(kind, _)| kind.single_account) {
+            if kind.is_some_and(|(kind, _)| kind.single_account()) {
                 *repeated.entry(entry).or_default() += 1;
             }
         }

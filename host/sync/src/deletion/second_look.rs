@@ -6,8 +6,8 @@ use std::{
 };
 
 use berth_core::{
-    EntityKey, FetchError, FetchRequest, KindManifest, MapContext, MapRequest, Problem, ProblemCode, Scope,
-    Unit,
+    EntityKey, FetchError, FetchRequest, KindManifest, KindReads, MapContext, MapRequest, Problem,
+    ProblemCode, Scope, Unit,
 };
 use futures::{StreamExt, stream};
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     blocking::blocking,
-    content::key_digest,
+    content::{add_fields, key_digest},
     deletion::{Entry as DeletionEntry, Facts, LimitOptions, Policy, Proof, Stale},
 };
 
@@ -254,7 +254,7 @@ impl Refresher {
         let policy = Policy::new(&facts, &units);
         let mut fields = FieldSet::default();
         for key in &keys {
-            fields.extend(&policy.rules(&key.blueprint).fields());
+            add_fields(&mut fields, &policy.rules(&key.blueprint).fields());
         }
         let owned = rules.catalog.current(&keys, &fields).await.map_err(|error| Miss::Again(error.0))?;
         let digests: Vec<u128> = owned.iter().map(|entity| key_digest(&entity.key)).collect();

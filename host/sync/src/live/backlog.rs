@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::Instant;
 
-use super::matching::{Target, TargetKey, Told, text_length};
+use super::{
+    Live,
+    matching::{Target, TargetKey, Told, text_length},
+};
 
 /// Resources that events named and that were not read again yet. Another process may store and read it: an
 /// event only says which resource to read, so processing it late or twice does no harm.
@@ -37,6 +41,30 @@ impl Backlog {
     /// Adds the resources of another backlog.
     pub fn append(&mut self, mut other: Self) {
         self.resources.append(&mut other.resources);
+    }
+
+    /// Takes the waiting resources out of the queue, to keep them.
+    pub fn take(live: &Live) -> Self {
+        Self::of(live.queue().clear())
+    }
+
+    /// Puts back what was kept; what finds no room is left to the next resync. Returns how many resources
+    /// wait for it now.
+    pub fn restore(self, live: &Live) -> usize {
+        let targets = self.into_targets();
+        let count = targets.len();
+        let mut queue = live.queue();
+        let restored = targets.into_iter().filter(|target| queue.restore(target.clone(), Instant::now()));
+        let restored = restored.count();
+        drop(queue);
+        if restored < count {
+            tracing::warn!(
+                "no room for {} resources of live events; the next resync reads them",
+                count - restored
+            );
+        }
+        live.wake.notify_one();
+        restored
     }
 
     pub(super) fn of(targets: Vec<Target>) -> Self {

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use berth_core::{AccountId, Kind, KindEntry, Partition, Region, Scope, Template, Trigger};
+use berth_core::{
+    AccountId, Kind, KindEntry, KindReads, Partition, Region, Scope, Template, Trigger, partition_of,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -120,7 +122,7 @@ impl Notice {
             if regional && region.is_none() {
                 continue;
             }
-            for trigger in manifest.events.iter().flat_map(|rules| &rules.on) {
+            for trigger in manifest.events().into_iter().flat_map(|rules| &rules.on) {
                 let Some(told) = self.what.concerns(trigger) else { continue };
                 for resource in self.resources(trigger) {
                     let key = TargetKey {
@@ -156,7 +158,7 @@ impl Notice {
 
     fn prefix(&self, trigger: &Trigger) -> String {
         let Some(prefix) = &trigger.prefix else { return String::new() };
-        let partition = self.region.as_ref().map_or(Partition::Aws, Partition::of_region);
+        let partition = self.region.as_ref().map_or(Partition::Aws, partition_of);
         let scope: Map<String, Value> = [
             ("account".to_owned(), json!(self.account)),
             ("region".to_owned(), json!(self.region)),

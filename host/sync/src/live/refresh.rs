@@ -15,9 +15,9 @@ use std::{
 
 use berth_core::{
     Account, AppConfig, Catalog, Document, Entity, EntityKey, EventDocuments, EventSession, FetchError,
-    FetchRequest, KindManifest, Ledger, MapContext, MapReport, MapRequest, Mapper, MapperSnapshot, Mapping,
-    One, Opened, Place, Problem, ProblemCode, Processing, Producer, RawPage, Region, ResourceConfig, Scope,
-    UnreadStep,
+    FetchRequest, KindManifest, KindReads, Ledger, MapContext, MapReport, MapRequest, Mapper, MapperSnapshot,
+    Mapping, One, Opened, Place, Problem, ProblemCode, Processing, Producer, RawPage, Region, ResourceConfig,
+    Scope, UnreadStep,
 };
 use futures::StreamExt;
 use serde_json::{Map, Value, json};
@@ -32,7 +32,7 @@ use super::{
     writer::BatchWriter,
 };
 use crate::{
-    outcome::map_problem,
+    outcome::{item_problem, map_problem},
     plan::{ResolvedResource, allowed_regions, defaults, region_hints, resolve},
     unread::Unknown,
     version::same,
@@ -155,7 +155,7 @@ impl Entry<'_> {
 
     /// Returns a page with what the resource's name alone says, as if it had been read.
     fn gone_page(&self, target: &Target, resource: &str) -> Option<RawPage> {
-        let gone = self.kind.events.as_ref().and_then(|rules| rules.gone.as_ref())?;
+        let gone = self.kind.events().and_then(|rules| rules.gone.as_ref())?;
         let region = self.regions.first().filter(|_| self.kind.scope == Scope::Regional);
         let mut scope = Map::new();
         for (name, value) in [
@@ -330,7 +330,7 @@ impl Refresher {
             seen.exists = true;
             let unread = std::mem::take(&mut page.unread);
             let unknown =
-                Unknown::of(&entry.resource.config, &entry.kind.plan, &unread).map_err(Miss::Again)?;
+                Unknown::of(&entry.resource.config, entry.kind.plan(), &unread).map_err(Miss::Again)?;
             let mut report = self.map(entry, (mapping.clone(), documents), page).await?;
             let mut partial = Vec::new();
             if let Some(unknown) = unknown {
@@ -341,7 +341,7 @@ impl Refresher {
             }
             partial.resize(report.entities.len(), false);
             if let Some(error) = report.errors.into_iter().next() {
-                return Err(Miss::Never(error.problem()));
+                return Err(Miss::Never(item_problem(&error)));
             }
             seen.filtered |= report.filtered > 0;
             seen.documents.extend(report.documents);

@@ -10,7 +10,7 @@ use berth_core::{
     Account, AccountAccess, AccountId, AppConfig, BegunResync, BlueprintId, Catalog, CatalogError,
     CatalogInfo, CatalogView, EnabledRegions, KindEntry, MapperSnapshot, Opened, OpenedSource, PlannedRead,
     Problem, ProblemCode, Processing, RefusedPlugin, Region, ResourceReader, ResyncStart, SourceSession,
-    Unit, UnitId, UnitState, UpsertOptions,
+    Unit, UnitId, UnitState, UpsertOptions, home_region,
 };
 use futures::{StreamExt, stream};
 use tracing::Instrument;
@@ -158,11 +158,9 @@ pub(super) async fn prepare(context: &Context, input: PrepareInput) -> Result<Pr
         )
     }));
     planned.notes.splice(0..0, notes);
-    context.observer.event(&Event::Planned {
-        units: planned.units.len(),
-        settled: planned.settled.len(),
-        plan: &planned,
-    });
+    let units: Vec<UnitId> = planned.units.iter().map(|unit| unit.id.clone()).collect();
+    context.observer.event(&Event::Planned { units: &units, settled: &planned.settled });
+    drop(units);
     let reader = source.reader(&reads(&resources));
     let owned = Arc::new(owned);
     let ledger = match ledger {
@@ -324,7 +322,7 @@ fn facts(
         let enabled = listed.and_then(|listed| listed.as_ref().ok());
         AccountScope {
             regions: enabled.map(|enabled| enabled.iter().cloned().collect()),
-            main_region: account.partition.home(),
+            main_region: home_region(account.partition),
         }
     };
     Facts {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use berth_core::{LedgerEntry, Problem, Producer, Producers, RemovedScope, UnitId};
+use berth_core::{LedgerEntry, Problem, Producers, RemovedScope, UnitId};
 
 use super::{Context, prepare::Prepared};
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     content::key_digest,
     deletion::{Keep, Policy},
     ledger_view::{LedgerView, Recorder},
+    write::producer_of,
     written::WriteSummary,
 };
 
@@ -95,7 +96,7 @@ impl RememberInput<'_, '_> {
                 let single_account = seen_by
                     .iter()
                     .all(|unit| resources.get(unit.resource).is_some_and(|r| r.entry.single_account));
-                let seen_by = seen_by.into_iter().filter_map(Producer::of).collect();
+                let seen_by = seen_by.into_iter().filter_map(producer_of).collect();
                 let after = policy.producers_after(blueprint, &before, seen_by, single_account);
                 producers.push((*digest, after));
             }

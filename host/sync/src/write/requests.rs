@@ -8,7 +8,11 @@ use berth_core::{
 
 use super::{Step, Unsent, Writer};
 use crate::{
-    Change, catalog_access::CatalogAccess, content::key_digest, diff::diff, pending::PendingEntity,
+    Change,
+    catalog_access::CatalogAccess,
+    content::{add_fields, key_digest},
+    diff::diff,
+    pending::PendingEntity,
     queue::Batch,
 };
 
@@ -17,7 +21,7 @@ impl Writer {
         let mut fields = FieldSet::default();
         let mut keys = Vec::with_capacity(batch.len());
         for mapped in batch.iter().filter(|mapped| !mapped.state.new) {
-            fields.extend(&mapped.fields);
+            add_fields(&mut fields, &mapped.fields);
             keys.push(mapped.entity.key.clone());
         }
         let current =

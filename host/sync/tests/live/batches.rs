@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use berth_sync::{LiveOptions, Refreshed, Submission};
+use berth_sync::{Backlog, LiveOptions, Refreshed, Submission};
 use berth_test_support::FakeCatalog;
 use serde_json::json;
 
@@ -41,7 +41,7 @@ async fn what_waits_at_a_stop_and_what_was_not_done_is_kept_for_the_next_start()
     (&mut world.running).await.unwrap();
     assert_eq!(begun.elapsed(), options.drain, "what is being written may take that long");
     assert_eq!(held(&world.catalog), json!({}));
-    let backlog = world.live.take_backlog();
+    let backlog = Backlog::take(&world.live);
     let text = serde_json::to_string(&backlog).unwrap();
     assert_eq!((backlog.len(), world.live.waiting()), (3, 0));
 
@@ -49,7 +49,7 @@ async fn what_waits_at_a_stop_and_what_was_not_done_is_kept_for_the_next_start()
     next.aws.put("one", json!({"Size": 1}));
     next.aws.put("two", json!({"Size": 2}));
     put(&next.catalog, "four", 4);
-    assert_eq!(next.live.restore(serde_json::from_str(&text).unwrap()), 3);
+    assert_eq!(serde_json::from_str::<Backlog>(&text).unwrap().restore(&next.live), 3);
     let ends = [next.end().await, next.end().await, next.end().await];
     assert_eq!(ends.iter().filter(|end| **end == Refreshed::Upserted).count(), 2, "{ends:?}");
     assert_eq!(held(&next.catalog), json!({"one": 1, "two": 2}));

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use berth_core::KindReads;
 use berth_sync::{NullObserver, Report, SyncOptions, run};
 use berth_test_support::{ExchangedMapper, FakeCatalog, FakeMapper};
 use futures::StreamExt;
@@ -25,7 +26,7 @@ impl Version {
         let mut kinds = kinds();
         let things = kinds.iter_mut().find(|entry| entry.manifest.kind.as_str() == "X::Thing").unwrap();
         let manifest = Arc::make_mut(&mut things.manifest);
-        manifest.plan.chunk = Some(self.number);
+        manifest.plan_mut().chunk = Some(self.number);
         manifest.scope = serde_json::from_value(json!(self.scope)).unwrap();
         kinds.retain(|entry| self.maps_things || entry.manifest.kind.as_str() != "X::Thing");
         FakeMapper::new(kinds, move |request| {
@@ -50,7 +51,7 @@ async fn exchanged(next: Version) -> (Report, Arc<FakeCatalog>, Vec<Option<u32>>
         if request.kind.kind.as_str() != "X::Thing" {
             return pages;
         }
-        read.lock().unwrap().push(request.kind.plan.chunk);
+        read.lock().unwrap().push(request.kind.plan().chunk);
         let mut exchanged = Some(Arc::clone(&exchanged));
         let exchange = move |page| {
             if let Some(plugins) = exchanged.take() {

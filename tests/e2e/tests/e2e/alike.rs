@@ -10,7 +10,7 @@ use std::{
 
 use axum::body::Bytes;
 use berth_aws_protocol::model::{Model, Reference, Shape};
-use berth_core::{KindManifest, Manifest, Step};
+use berth_core::{KindManifest, KindReads, Manifest, Step};
 use berth_e2e::{Answer, Simulated, Wire, World};
 use quick_xml::{Reader, events::Event};
 use serde_json::{Map, Value, json};
@@ -99,7 +99,7 @@ fn every_list_of_the_simulator_comes_in_pages_of_the_size_that_is_asked_for() {
     let wire = world.wire(simulator.base_url().as_str(), &simulator.accounts()[0], REGION);
     let mut paged = 0;
     for kind in kinds() {
-        let Some(step) = kind.plan.steps.first() else { continue };
+        let Some(step) = kind.plan().steps.first() else { continue };
         let service = berth_aws_protocol::Service::load(&step.service).unwrap();
         let operation = service.operation(&step.operation).unwrap();
         let Some(pages) = operation.pagination() else { continue };
@@ -127,7 +127,8 @@ fn every_list_of_the_simulator_comes_in_pages_of_the_size_that_is_asked_for() {
         }
         let there = simulator.resources(kind.kind.as_str(), &simulator.accounts()[0], REGION);
         // Some lists are only the way to the resources.
-        if kind.plan.resource_step().map(|step| &step.id) == Some(&step.id) && step.service != "organizations"
+        if kind.plan().resource_step().map(|step| &step.id) == Some(&step.id)
+            && step.service != "organizations"
         {
             assert_eq!((seen.len(), pages_seen), (there as usize, there), "{operation}");
         }
@@ -162,7 +163,7 @@ fn walk(world: &World, wire: &Wire, kind: &KindManifest, account: &str) -> BTree
     .map(|(name, value)| (name.to_owned(), json!(value)))
     .into_iter()
     .collect();
-    for step in &kind.plan.steps {
+    for step in &kind.plan().steps {
         if step.option.as_ref().is_some_and(|option| refused.contains(option)) {
             continue;
         }

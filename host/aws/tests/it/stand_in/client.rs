@@ -9,7 +9,7 @@ use std::{
 
 use berth_aws::{AwsConfig, AwsSource, EndpointOverrides};
 use berth_core::{FetchError, KindManifest};
-use berth_http::{HttpConfig, Proxies, ProxyUrl};
+use berth_http::{HttpParts, Proxies, ProxyUrl};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -153,7 +153,7 @@ async fn a_lasting_failure_is_not_retried_and_not_blamed_on_the_keys() {
         https: ProxyUrl::parse(&format!("http://berth:hush@127.0.0.1:{proxy}")).ok(),
         ..Proxies::default()
     };
-    let http = HttpConfig { proxies, ..HttpConfig::default() }.client().unwrap();
+    let http = HttpParts { proxies, ..HttpParts::default() }.client().unwrap();
     let aws = StandIn::start(|_| None).await;
     let mut config = with_roles(&aws.endpoint, &[A]);
     // Only the STS requests use the proxy.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use berth_aws::AwsConfig;
-use berth_core::{FetchError, FetchRequest, KindManifest, Region};
+use berth_core::{FetchError, FetchRequest, KindManifest, KindReads, Region};
 use serde_json::{Value, json};
 
 use super::{Answer, Seen, StandIn};

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use berth_core::{FetchError, FetchRequest, One, Region};
+use berth_core::{FetchError, FetchRequest, KindReads, One, Region};
 use futures::StreamExt;
 use serde_json::{Value, json};
 
@@ -376,7 +376,7 @@ async fn the_account_itself_needs_no_call() {
 async fn read_one(source: &Resync, plan: &Value, resource: &str, event: &Value) -> Read {
     // Narrowed like a plan after an event; otherwise the manifest would reject the placeholders.
     let mut narrowed = kind("regional", &json!({"steps": [list()]}));
-    Arc::make_mut(&mut narrowed).plan = serde_json::from_value(plan.clone()).unwrap();
+    *Arc::make_mut(&mut narrowed).plan_mut() = serde_json::from_value(plan.clone()).unwrap();
     let one = One { resource: json!(resource), event: Arc::new(event.clone()) };
     read_with(source, A, &["eu-west-1"], &narrowed, &[], Some(one)).await
 }

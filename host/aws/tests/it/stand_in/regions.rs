@@ -8,7 +8,7 @@ use std::{
 use aws_smithy_types::date_time::{DateTime, Format};
 use berth_aws::{AwsConfig, EndpointOverrides};
 use berth_core::{EnabledRegions, Problem, Region, RegionHints};
-use berth_http::{HttpConfig, Proxies, ProxyUrl};
+use berth_http::{HttpParts, Proxies, ProxyUrl};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -197,7 +197,7 @@ async fn ec2_is_asked_at_the_endpoint_of_the_partition_and_of_the_settings() {
             https: ProxyUrl::parse(&format!("http://berth:hush@127.0.0.1:{port}")).ok(),
             ..Proxies::default()
         };
-        let http = HttpConfig { proxies, ..HttpConfig::default() }.client().unwrap();
+        let http = HttpParts { proxies, ..HttpParts::default() }.client().unwrap();
         let mut settings = config(&stand_in.endpoint);
         settings.account_role_arns = vec![format!("arn:{partition}:iam::{A}:role/Reader")];
         settings.endpoints = EndpointOverrides::new().service("STS", stand_in.endpoint.parse().unwrap());

@@ -7,10 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_embed::{
-    Engine, EngineConfig, PluginInfo, Problem, ProblemCode,
-    core::{Ask, Grant, Grants, KindManifest, Step},
-};
+use berth_core::{Ask, Grant, Grants, KindReads, Step};
+use berth_embed::{Problem, ProblemCode, core::KindManifest};
+use berth_engine::{Engine, EngineConfig, PluginInfo};
 
 use super::{component, started, write_wasi};
 use crate::{
@@ -223,7 +222,7 @@ fn write_description(plugin: &Looked, granted: Option<&Grant>, out: &mut String)
 
 /// Returns the IAM actions that an operation needs, where their names differ from the operation's.
 fn needs(kinds: &[KindManifest], operation: &str) -> String {
-    let steps = kinds.iter().flat_map(|kind| &kind.plan.steps);
+    let steps = kinds.iter().flat_map(|kind| &kind.plan().steps);
     let of_operation = steps.filter(|step| format!("{}:{}", step.service, step.operation) == operation);
     let actions: BTreeSet<String> = of_operation.flat_map(Step::iam_actions).collect();
     if actions.is_empty() || actions.iter().all(|action| action == operation) {

@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_embed::{EngineConfig, Problem, ProblemCode};
+use berth_embed::{Problem, ProblemCode};
+use berth_engine::EngineConfig;
 
 use super::{component, started};
 use crate::{

@@ -4,14 +4,16 @@
 use std::{fmt::Write as _, io::Write as _, path::Path, sync::Arc};
 
 use berth_embed::{
-    Engine, HttpConfig, MemoryCatalog, Outcome, PluginInfo, PortCatalog, PortConfig, Problem, ProblemCode,
-    RemovalAfter, ReplaySource, SyncHost, SyncOptions,
+    MemoryCatalog, Outcome, PortCatalog, PortConfig, Problem, ProblemCode, RemovalAfter, ReplaySource,
+    SyncHost, SyncOptions,
     core::{
         AppConfig, Entity, EntityStore, KindEntry, Opened, Processing, ResourceConfig, UpsertOptions,
         UpsertOutcome,
     },
 };
-use berth_port::service::PortService;
+use berth_engine::{Engine, PluginInfo};
+use berth_http::HttpParts;
+use berth_port::{open_store, service::PortService};
 use indicatif::MultiProgress;
 use tokio_util::sync::CancellationToken;
 
@@ -68,7 +70,7 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
         let mut host = SyncHost::builder()
             .mapper(Arc::new(engine))
             .catalog(Arc::clone(&catalog) as Arc<_>)
-            .http(run.sources.http)
+            .http(run.sources.http.into_config())
             .observer(progress::observer(LogFormat::Text, &MultiProgress::new()))
             .options(SyncOptions { cancel, ..SyncOptions::default() });
         host = match run.replay {
@@ -119,10 +121,10 @@ struct Port {
 }
 
 impl Port {
-    async fn open(config: PortConfig, http: &HttpConfig, kinds: Vec<KindEntry>) -> Result<Self, Problem> {
+    async fn open(config: PortConfig, http: &HttpParts, kinds: Vec<KindEntry>) -> Result<Self, Problem> {
         let client = http.client().map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
-        let catalog = PortCatalog::new(config, client)?;
-        let Opened { info, session: store } = catalog.store().await.map_err(|error| error.0)?;
+        let catalog = berth_port::open(config, client)?;
+        let Opened { info, session: store } = open_store(&catalog).await.map_err(|error| error.0)?;
         if info.processing == Processing::Documents {
             return Err(Problem::new(
                 ProblemCode::SettingsInvalid,

@@ -13,7 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use berth_embed::{Listing, Problem, ProblemCode, check_read, core::Kind};
+use berth_aws::{Listing, check_read};
+use berth_embed::{Problem, ProblemCode, core::Kind};
 use serde_json::{Map, Value, json};
 
 use crate::args::{Language, NewPlugin};

@@ -7,11 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use berth_embed::{
-    Candidate, Engine, EngineConfig, PluginInfo, Policy, Problem, ProblemCode, Trust, Wasi,
-    conformance::{Complaint, Conformance, Cost},
-    error_chain,
-};
+use berth_conformance::{Complaint, Conformance, Cost};
+use berth_embed::{Problem, ProblemCode, error_chain};
+use berth_engine::{Candidate, Engine, EngineConfig, PluginInfo, Policy, Trust, Wasi};
 use serde_json::{Value, json};
 
 use crate::output::hang;

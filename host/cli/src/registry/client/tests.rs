@@ -6,7 +6,7 @@ use axum::{
     extract::{Request, State},
     http::Response,
 };
-use berth_embed::HttpConfig;
+use berth_http::HttpParts;
 
 use super::*;
 
@@ -55,7 +55,7 @@ fn token_service(_: &str, _: &str) -> Response<Body> {
 
 fn client<'a>(port: u16, login: &'a Login, realm: Option<&'a Url>) -> Client<'a> {
     Client {
-        http: HttpConfig::default().client().unwrap(),
+        http: HttpParts::default().client().unwrap(),
         registry: Url::parse(&format!("http://127.0.0.1:{port}/")).unwrap(),
         repository: "plugins/widget",
         login,

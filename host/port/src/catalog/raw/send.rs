@@ -9,7 +9,7 @@ use std::{
 use berth_core::{Document, EventDocuments, Kind, Problem, ProblemCode, ResourceConfig};
 use futures::{FutureExt, future::BoxFuture};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
 use url::Url;
 use uuid::Uuid;
@@ -61,8 +61,12 @@ impl RawSender {
         operation: &'static str,
     ) -> Result<Box<RawValue>, Problem> {
         let selector = &config.selector;
-        let environment: BTreeMap<&str, Option<&str>> = selector
-            .export_env_variables()
+        // The variables of the environment that the catalog's mapping wants to know.
+        let exported = selector.other.get("exportEnvVariables").and_then(Value::as_array);
+        let environment: BTreeMap<&str, Option<&str>> = exported
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
             .map(|name| (name, self.config.exported_variables.get(name).map(SecretString::expose_secret)))
             .collect();
         let query = selector.query.trim();

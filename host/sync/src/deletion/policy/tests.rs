@@ -2,7 +2,10 @@ use berth_core::{EntityKey, Region, UnitId};
 use proptest::prelude::*;
 
 use super::*;
-use crate::deletion::{Entry, RemovalOptions};
+use crate::{
+    deletion::{Entry, RemovalOptions},
+    write::producer_of,
+};
 
 const A: &str = "111111111111";
 const B: &str = "222222222222";
@@ -33,7 +36,7 @@ fn unit(id: &str, place: &str, of: &str, resource: usize) -> UnitId {
 }
 
 fn producer(id: &str, place: &str, of: &str) -> Producer {
-    Producer::of(&unit(id, place, of, 0)).unwrap()
+    producer_of(&unit(id, place, of, 0)).unwrap()
 }
 
 fn entry(of: &str, fills: &str) -> Entry {
@@ -468,7 +471,7 @@ proptest! {
         let record = Producers::these(producers.clone());
         let deleted = is_deleted(&decide(&facts, &units, fills, &record, (stated, None)));
         let proven = units.iter().all(|(unit, proof)| {
-            *proof == Proof::Complete || !producers.contains(&Producer::of(unit).unwrap())
+            *proof == Proof::Complete || !producers.contains(&producer_of(unit).unwrap())
         });
         let everything = units.iter().all(|(_, proof)| *proof == Proof::Complete);
         prop_assert!(!deleted || proven);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Returns one line for each place at which two values differ, as in `entities[0].title: "a" → "b"`. Empty if
 /// they are equal. Numbers are equal by value.
-pub fn difference(before: &Value, after: &Value) -> Vec<String> {
+pub(crate) fn difference(before: &Value, after: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     compare("", before, after, &mut lines);
     lines

@@ -10,6 +10,7 @@
 //! - No possible resource crashes it. The code and the mapping may differ on members whose type violates
 //!   AWS's models, by refusing them or passing them on: AWS does not send them.
 
+mod difference;
 mod variants;
 
 use std::{
@@ -19,11 +20,12 @@ use std::{
 };
 
 use berth_core::{
-    Account, AccountId, Document, Kind, KindManifest, MapContext, MapReport, MapRequest, MapperSnapshot,
-    Mapping, Partition, Problem, ProblemCode, RawPage, Region, Scope, Step,
+    Account, AccountId, Document, Kind, KindManifest, KindReads, MapContext, MapReport, MapRequest,
+    MapperSnapshot, Mapping, Partition, Problem, ProblemCode, RawPage, Region, Scope, Step,
 };
 use serde_json::{Value, json};
 
+use difference::difference;
 use variants::{DEPTH, Variant, members, members_that_differ, odd_variants, variants};
 
 /// The account of fixtures.
@@ -102,7 +104,7 @@ impl Conformance {
         match fixture {
             Value::Array(resources) => Ok(resources.clone()),
             Value::Object(answer) => {
-                let items = self.kind.plan.resource_step().and_then(|step| step.items.as_ref());
+                let items = self.kind.plan().resource_step().and_then(|step| step.items.as_ref());
                 let items = items.ok_or_else(|| {
                     Problem::new(
                         ProblemCode::PluginInvalid,
@@ -155,11 +157,11 @@ impl Conformance {
         {
             parts.shift_remove("documents");
         }
-        crate::difference(golden, &made)
+        difference(golden, &made)
     }
 
-    /// Compares the output for resources with that of the same plugin in another engine, whose plugins get
-    /// other random numbers and clocks ([`Wasi::Variant`](crate::Wasi::Variant)).
+    /// Compares what is made of resources with what the same plugin makes of them in another engine: one
+    /// whose plugins see other random numbers and clocks (`Wasi::Variant` of the engine).
     ///
     /// # Errors
     /// A [`Problem`] if the resources are not a valid batch.
@@ -174,7 +176,7 @@ impl Conformance {
             let made = [self, other].map(|conformance| conformance.run(&batch, mapping.clone()));
             let [ours, theirs] = made;
             let (ours, theirs) = (made_of(ours.await), made_of(theirs.await));
-            let differences = crate::difference(&ours, &theirs);
+            let differences = difference(&ours, &theirs);
             if !differences.is_empty() {
                 let what =
                     format!("other random numbers and clocks give other {what}: {}", differences.join("; "));
@@ -231,7 +233,7 @@ impl Conformance {
         complain: &mut impl FnMut(&str, String),
     ) -> Result<(), Problem> {
         let may_be_denied = |step: &&Step| step.errors.contains_key("denied");
-        for step in self.kind.plan.steps.iter().filter(may_be_denied) {
+        for step in self.kind.plan().steps.iter().filter(may_be_denied) {
             let mut unnamed = BTreeSet::new();
             for (index, resource) in resources.iter().enumerate() {
                 let mut without = resource.clone();
@@ -362,7 +364,7 @@ impl Conformance {
         let pairs = native.entities.iter().zip(&by_jq.entities);
         for (ours, theirs) in pairs.filter(|(ours, theirs)| ours != theirs) {
             // Numbers may be written in different ways.
-            let differences = crate::difference(&json!(theirs), &json!(ours));
+            let differences = difference(&json!(theirs), &json!(ours));
             if !differences.is_empty() {
                 return Ok(Err(format!(
                     "the default mapping in JQ (left) and the plugin's code (right) differ: {}",

@@ -5,10 +5,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use berth_embed::{
-    Problem, ProblemCode,
-    conformance::{Complaint, Conformance},
-    core::{BlueprintId, Document, Entity, ItemError, Kind, MapError, MapReport, MapRequest, Mapping},
+use berth_conformance::{Complaint, Conformance};
+use berth_core::{
+    BlueprintId, Document, Entity, ItemError, Kind, MapError, MapReport, MapRequest, Mapping, Problem,
+    ProblemCode,
 };
 use berth_test_support::FakeMapper;
 use serde_json::{Value, json, value::to_raw_value};

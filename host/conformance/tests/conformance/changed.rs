@@ -3,7 +3,7 @@
 
 use std::{cell::Cell, sync::Arc};
 
-use berth_embed::core::{MapReport, MapRequest, Mapping, RawPage, Reservation};
+use berth_core::{MapReport, MapRequest, Mapping, RawPage, Reservation};
 use proptest::{
     prelude::*,
     sample::Index,

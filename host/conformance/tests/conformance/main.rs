@@ -19,10 +19,8 @@ use std::{
     time::Duration,
 };
 
-use berth_embed::{
-    Engine, EngineConfig, Limits, PluginInfo,
-    core::{Account, AccountId, KindManifest, MapContext, Partition, Region, Scope},
-};
+use berth_core::{Account, AccountId, KindManifest, MapContext, Partition, Region, Scope};
+use berth_engine::{Engine, EngineConfig, Limits, PluginInfo};
 use serde_json::Value;
 
 /// Returns what the task runner prepared: from the variable, else from the usual place.

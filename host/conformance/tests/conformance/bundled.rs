@@ -2,11 +2,9 @@
 
 use std::{collections::BTreeMap, env, fs, sync::Arc};
 
-use berth_embed::{
-    Engine,
-    conformance::{Complaint, Conformance},
-    core::{Kind, MapContext, Partition},
-};
+use berth_conformance::{Complaint, Conformance};
+use berth_core::{Kind, MapContext, Partition};
+use berth_engine::Engine;
 use futures::{StreamExt as _, stream};
 use serde_json::Value;
 
