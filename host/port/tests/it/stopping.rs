@@ -1,14 +1,10 @@
 //! [`PortCatalog`] lets go: when a resync is stopped, and when Port is away.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-
-mod common;
-
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::common::{ID, Work, catalog, config};
 use berth_core::{BlueprintId, Entity, ResyncStatus, UpsertOptions, UpsertOutcome};
 use berth_port::{PortConfig, service::PortService};
-use common::{ID, Work, catalog, config};
 use port_stand_in::{Fault, PortStandIn, StandInOptions};
 use serde_json::json;
 

@@ -1,15 +1,13 @@
 //! The driver against in-memory seams: what is written, what is deleted, what is protected.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-
-#[path = "resync/documents.rs"]
+mod check;
 mod documents;
-#[path = "resync/exchange.rs"]
 mod exchange;
-#[path = "resync/ledger.rs"]
 mod ledger;
-#[path = "resync/order.rs"]
 mod order;
+mod protection;
+mod queries;
+mod steps;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,13 +19,12 @@ use std::{
 };
 
 use berth_core::{
-    AccountId, BlueprintId, Catalog, EnabledRegions, Entity, EntityKey, FetchError, FetchRequest, ItemError,
-    KindEntry, MapError, MapReport, MapRequest, Mapping, Milestone, MisconfiguredField, Problem, ProblemCode,
-    RawPage, Region, RemovedScope, UnreadStep,
+    BlueprintId, Catalog, EnabledRegions, Entity, EntityKey, FetchError, FetchRequest, ItemError, KindEntry,
+    MapError, MapReport, MapRequest, Mapping, MisconfiguredField, Problem, ProblemCode, RawPage, Region,
+    UnreadStep,
 };
 use berth_sync::{
-    Check, Finding, Kept, Mode, NullObserver, Outcome, Report, SyncError, SyncOptions, check, deletion::Keep,
-    run,
+    Check, Kept, Mode, NullObserver, Outcome, Report, SyncError, SyncOptions, check, deletion::Keep, run,
 };
 use berth_test_support::{FakeCatalog, FakeMapper, FakeSource, Pages, account, page};
 use futures::{StreamExt, stream};
@@ -251,6 +248,19 @@ async fn synced(world: &World, catalog: &Arc<FakeCatalog>) -> Report {
     resync(world, catalog, Mode::Apply).await.unwrap()
 }
 
+/// What is kept because something kept relates to it.
+fn related(report: &Report) -> Vec<String> {
+    let kept = report.deletion.kept.iter().filter(|kept| kept.keep == Keep::Related);
+    kept.map(|kept| kept.entity.to_string()).collect()
+}
+
+fn gone(report: &Report) -> Vec<String> {
+    let mut gone: Vec<_> =
+        report.deletion.deleted.iter().map(|gone| gone.entity.identifier.clone()).collect();
+    gone.sort();
+    gone
+}
+
 #[tokio::test]
 async fn what_a_denied_step_tells_stays_as_the_catalog_has_it() {
     for merge in [true, false] {
@@ -333,75 +343,6 @@ async fn a_plan_writes_nothing_and_says_what_it_would() {
 }
 
 #[tokio::test]
-async fn what_was_not_read_is_not_deleted() {
-    let failed = || FetchError::Failed(Problem::new(ProblemCode::Other, "boom"));
-    let skipped = || FetchError::Skipped(Problem::new(ProblemCode::Other, "denied"));
-    for (error, status) in [(failed(), "Failed"), (skipped(), "Completed")] {
-        let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
-        synced(&world, &catalog).await;
-        world.errors.insert(World::at(A, "eu-west-1", "X::Thing"), error);
-        world.things(A, "eu-west-1").clear();
-        world.things(A, "us-east-1").clear();
-        world.things(B, "eu-west-1").pop();
-        let report = synced(&world, &catalog).await;
-        assert_eq!(report.outcome, Outcome::Partial);
-        // Without a ledger an entity is known to be of its account, and of none of its regions.
-        assert_eq!(gone(&report), [format!("{B}-eu-west-1-two")]);
-        assert_eq!(report.deletion.kept.len(), 4);
-        let of_unit =
-            |kept: &Kept| matches!(&kept.keep, Keep::Incomplete { unit } if unit.account.as_str() == A);
-        assert!(report.deletion.kept.iter().all(of_unit), "{:?}", report.deletion.kept);
-        assert_eq!(catalog.states.lock().unwrap().last().unwrap(), status);
-    }
-}
-
-#[tokio::test]
-async fn a_whole_account_that_fails_is_protected() {
-    let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
-    synced(&world, &catalog).await;
-    world.accounts[1].1 = Err(Problem::new(ProblemCode::Other, "Unable to assume role"));
-    let report = synced(&world, &catalog).await;
-    assert_eq!(report.outcome, Outcome::Partial);
-    assert!(report.deletion.deleted.is_empty(), "{:?}", report.deletion);
-    assert_eq!((report.deletion.kept.len(), catalog.held().len()), (5, 10));
-}
-
-#[tokio::test]
-async fn an_account_that_left_the_list_is_kept_until_that_is_confirmed() {
-    let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
-    synced(&world, &catalog).await;
-    world.accounts.pop();
-    for _ in 0..4 {
-        let report = synced(&world, &catalog).await;
-        assert_eq!(report.outcome, Outcome::DeletionsHeldBack);
-        assert_eq!((report.deletion.kept.len(), catalog.held().len()), (5, 10), "nobody counts resyncs");
-        let scope = RemovedScope::Account(AccountId::new(B).unwrap());
-        let removed = Keep::ScopeRemoved { scope, resyncs: None };
-        assert!(report.deletion.kept.iter().all(|kept| kept.keep == removed), "{:?}", report.deletion.kept);
-    }
-    let mut options = SyncOptions::default();
-    options.removal.confirmed.insert(format!("account={B}").parse().unwrap());
-    let report = resync_with(&world, &catalog, options).await.unwrap();
-    assert_eq!(report.outcome, Outcome::Done);
-    assert_eq!((report.deletion.deleted.len(), catalog.held().len()), (5, 5));
-}
-
-#[tokio::test]
-async fn an_unmapped_resource_protects_its_unit() {
-    for poison in ["bad", "trap"] {
-        let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
-        synced(&world, &catalog).await;
-        *world.things(A, "eu-west-1") = vec![json!(format!("{A}-eu-west-1-one")), json!(poison)];
-        world.things(B, "eu-west-1").pop();
-        let report = synced(&world, &catalog).await;
-        assert_eq!(report.outcome, Outcome::Partial, "{poison}");
-        let gone: Vec<_> =
-            report.deletion.deleted.iter().map(|gone| gone.entity.identifier.as_str()).collect();
-        assert_eq!(gone, [format!("{B}-eu-west-1-two")], "{poison}");
-    }
-}
-
-#[tokio::test]
 async fn a_refused_entity_is_named_and_the_rest_goes_on() {
     let world = World::new();
     let refused = format!("{A}-eu-west-1-one");
@@ -472,261 +413,6 @@ async fn regions_that_the_mapping_names_are_read_where_none_are_listed() {
     let report = synced(&world, &catalog).await;
     assert_ne!(report.outcome, Outcome::Done);
     assert_eq!(catalog.held(), held);
-}
-
-#[tokio::test]
-async fn too_large_a_share_is_held_back() {
-    let (mut world, catalog) = (
-        World::new(),
-        Arc::new(FakeCatalog { config: json!({"entityDeletionThreshold": 0.2}), ..FakeCatalog::default() }),
-    );
-    synced(&world, &catalog).await;
-    world.things(A, "eu-west-1").clear();
-    world.things(A, "us-east-1").pop();
-    let report = synced(&world, &catalog).await;
-    assert_eq!(report.outcome, Outcome::DeletionsHeldBack);
-    let [held] = &*report.deletion.held_back else { panic!("{:?}", report.deletion) };
-    assert!(held.problem.message.contains("3 of 10"), "{}", held.problem);
-    assert_eq!(held.entities.len(), 3);
-    assert_eq!(catalog.held().len(), 10);
-    world.things(A, "eu-west-1").extend([json!(format!("{A}-eu-west-1-one"))]);
-    assert_eq!(synced(&world, &catalog).await.outcome, Outcome::Done, "exactly the threshold is allowed");
-    assert_eq!(catalog.held().len(), 8);
-}
-
-#[tokio::test]
-async fn nothing_is_deleted_when_the_catalog_cannot_be_listed() {
-    let (mut world, first) = (World::new(), Arc::new(FakeCatalog::default()));
-    synced(&world, &first).await;
-    let entities = std::mem::take(&mut *first.entities.lock().unwrap());
-    let catalog =
-        Arc::new(FakeCatalog { unlisted: true, entities: Mutex::new(entities), ..FakeCatalog::default() });
-    world.things(A, "eu-west-1").pop();
-    let report = synced(&world, &catalog).await;
-    assert!(report.deletion.stopped.as_ref().unwrap().message.contains("503"));
-    assert_eq!(catalog.held().len(), 10);
-    assert_eq!(report.totals().counts.unchanged, 9, "comparison still spares needless upserts");
-}
-
-#[tokio::test]
-async fn a_related_target_is_kept() {
-    let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
-    synced(&world, &catalog).await;
-    world.resources.insert(World::at(A, "global", "X::Account"), Vec::new());
-    let report = synced(&world, &catalog).await;
-    assert_eq!(related(&report), [format!("account/{A}")]);
-    assert_eq!(catalog.held().len(), 10);
-}
-
-#[tokio::test]
-async fn when_nothing_can_be_read_that_is_said() {
-    let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
-    for (_, access) in &mut world.accounts {
-        *access = Err(Problem::new(ProblemCode::Other, "Unable to assume role"));
-    }
-    assert_eq!(synced(&world, &catalog).await.outcome, Outcome::NothingRead);
-    let empty = Arc::new(FakeCatalog { config: json!({"resources": []}), ..FakeCatalog::default() });
-    let error = resync(&World::new(), &empty, Mode::Apply).await.unwrap_err();
-    assert!(matches!(error, SyncError::Config(_)), "{error}");
-    assert_eq!(*empty.states.lock().unwrap(), ["running", "Failed"]);
-}
-
-#[tokio::test]
-async fn a_stopped_run_deletes_nothing_and_says_so() {
-    let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
-    synced(&world, &catalog).await;
-    world.things(A, "eu-west-1").clear();
-    let options = SyncOptions::default();
-    options.cancel.cancel();
-    let catalog_dyn = Arc::clone(&catalog) as Arc<dyn Catalog>;
-    let report =
-        run(Arc::new(world.source()), Arc::new(plugin()), catalog_dyn, Arc::new(NullObserver), options)
-            .await
-            .unwrap();
-    assert_eq!(report.outcome, Outcome::Aborted);
-    assert_eq!(catalog.held().len(), 10);
-    assert_eq!(catalog.states.lock().unwrap().last().unwrap(), "Aborted");
-    // What was not read was stopped; it has not failed.
-    let told = catalog.milestones.lock().unwrap();
-    let last = |wanted: usize| {
-        told.iter().rev().find_map(|told| match told {
-            Milestone::ResourceEnded { resource, result } if *resource == wanted => Some(result),
-            _ => None,
-        })
-    };
-    let units = |resource: usize| last(resource).map(|r| (r.complete, r.skipped, r.failed, r.stopped));
-    assert_eq!([units(0), units(1)], [Some((0, 0, 0, 2)), Some((0, 0, 0, 4))]);
-}
-
-#[tokio::test]
-async fn the_catalog_is_told_each_step_once_and_in_order() {
-    let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
-    world.errors.insert(
-        World::at(A, "eu-west-1", "X::Thing"),
-        FetchError::Skipped(Problem::new(ProblemCode::Other, "denied")),
-    );
-    world.things(B, "us-east-1").push(json!("bad"));
-    let report = synced(&world, &catalog).await;
-    let told = std::mem::take(&mut *catalog.milestones.lock().unwrap());
-    assert_eq!(told.first(), Some(&Milestone::Planned));
-    let end = Milestone::DeletionEnded { deleted: 0, failed: 0, held_back: false };
-    assert_eq!(told[told.len() - 2..], [Milestone::DeletionStarted, end]);
-    for resource in 0..2 {
-        let at = |wanted: fn(&Milestone) -> Option<usize>| {
-            let all: Vec<_> = (0..told.len()).filter(|at| wanted(&told[*at]) == Some(resource)).collect();
-            assert_eq!(all.len(), 1, "{told:?}");
-            all[0]
-        };
-        let started = at(|told| match told {
-            Milestone::ResourceStarted { resource } => Some(*resource),
-            _ => None,
-        });
-        let ended = at(|told| match told {
-            Milestone::ResourceEnded { resource, .. } => Some(*resource),
-            _ => None,
-        });
-        assert!(started < ended, "{told:?}");
-        let Milestone::ResourceEnded { result, .. } = &told[ended] else { panic!() };
-        let mut counts = berth_core::UnitCounts::default();
-        report.units.iter().filter(|u| u.unit.resource == resource).for_each(|u| counts.add(&u.counts));
-        assert_eq!(result.counts, counts, "everything is counted when the end is told");
-        let units = (result.complete, result.skipped, result.failed);
-        assert_eq!(units, if resource == 0 { (2, 0, 0) } else { (2, 1, 1) });
-    }
-
-    resync(&world, &catalog, Mode::Plan).await.unwrap();
-    assert_eq!(catalog.milestones.lock().unwrap().len(), 0, "a plan is no resync");
-}
-
-#[tokio::test]
-async fn a_catalog_that_misses_a_step_is_told_that_the_resync_failed() {
-    let (world, catalog) = (World::new(), Arc::new(FakeCatalog { deaf: true, ..FakeCatalog::default() }));
-    let report = synced(&world, &catalog).await;
-    assert_eq!((report.outcome, catalog.held().len()), (Outcome::Done, 10), "the work is done all the same");
-    assert_eq!(*catalog.states.lock().unwrap(), ["running", "Failed"]);
-}
-
-#[tokio::test]
-async fn the_catalog_can_stop_a_resync_but_not_the_next_one() {
-    let mut world = World::new();
-    let catalog = Arc::new(FakeCatalog::default());
-    synced(&world, &catalog).await;
-    world.things(A, "eu-west-1").pop();
-    let stops = Some(Problem::new(ProblemCode::Other, "somebody pressed the button"));
-    let entities = Mutex::new(catalog.entities.lock().unwrap().clone());
-    let catalog = Arc::new(FakeCatalog { entities, stops, ..FakeCatalog::default() });
-    let report = synced(&world, &catalog).await;
-    assert_eq!(report.outcome, Outcome::Aborted);
-    assert!(report.notes.iter().any(|note| note.contains("pressed the button")), "{:?}", report.notes);
-    assert_eq!(catalog.held().len(), 10, "nothing is deleted");
-    assert_eq!(*catalog.states.lock().unwrap(), ["running", "Aborted"]);
-}
-
-#[tokio::test]
-async fn a_check_finds_what_a_resync_would_trip_over_and_writes_nothing() {
-    let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
-    world.accounts[1].1 = Err(Problem::new(ProblemCode::Other, "Unable to assume role"));
-    let denied = FetchError::Skipped(Problem::new(ProblemCode::Other, "denied").remedy("allow x:ListX"));
-    world.errors.insert(World::at(A, "us-east-1", "X::Thing"), denied);
-    world.things(A, "us-east-1").clear();
-    let checks = checked(&world, &catalog, false).await;
-    let bad: Vec<_> = checks
-        .iter()
-        .filter_map(|check| match &check.finding {
-            Finding::Bad(problem) => Some((check.subject.as_str(), problem.message.as_str())),
-            Finding::Good(_) => None,
-        })
-        .collect();
-    assert_eq!(
-        bad,
-        [
-            ("account 111111111111: X::Thing in us-east-1", "denied"),
-            ("account 222222222222: access", "Unable to assume role")
-        ]
-    );
-    assert!(checks.iter().any(|check| check.subject == "account 111111111111: regions" && check.is_good()));
-    assert!(catalog.held().is_empty() && catalog.states.lock().unwrap().is_empty());
-
-    // A kind that is not mapped is looked at when asked for.
-    let config = json!({"resources": [serde_json::to_value(
-        kinds().remove(0).manifest.mapping.as_ref().unwrap()).unwrap()]});
-    let catalog = Arc::new(FakeCatalog { config, ..FakeCatalog::default() });
-    for (all_kinds, looked_at) in [(false, false), (true, true)] {
-        let checks = checked(&world, &catalog, all_kinds).await;
-        assert_eq!(checks.iter().any(|check| check.subject.contains("X::Thing")), looked_at);
-    }
-}
-
-/// A world in which a thing has taken the place of another, whose entity is now searched for.
-async fn searching(search: &str, refuse: &str) -> (World, Arc<FakeCatalog>) {
-    let (mut world, first) = (World::new(), Arc::new(FakeCatalog::default()));
-    synced(&world, &first).await;
-    let entities = std::mem::take(&mut *first.entities.lock().unwrap());
-    let refuse = BTreeSet::from([refuse.to_owned()]);
-    let catalog = Arc::new(FakeCatalog { entities: Mutex::new(entities), refuse, ..FakeCatalog::default() });
-    *world.things(A, "eu-west-1") = vec![json!(search)];
-    (world, catalog)
-}
-
-/// What is kept because something kept relates to it.
-fn related(report: &Report) -> Vec<String> {
-    let kept = report.deletion.kept.iter().filter(|kept| kept.keep == Keep::Related);
-    kept.map(|kept| kept.entity.to_string()).collect()
-}
-
-fn gone(report: &Report) -> Vec<String> {
-    let mut gone: Vec<_> =
-        report.deletion.deleted.iter().map(|gone| gone.entity.identifier.clone()).collect();
-    gone.sort();
-    gone
-}
-
-#[tokio::test]
-async fn an_entity_that_is_found_by_a_query_is_updated_and_stays() {
-    let (one, two) = (format!("{A}-eu-west-1-one"), format!("{A}-eu-west-1-two"));
-    let (world, catalog) = searching(&format!("find {one}"), "").await;
-    let report = synced(&world, &catalog).await;
-    assert_eq!(report.outcome, Outcome::Done, "{report:?}");
-    assert_eq!((report.totals().counts.updated, report.totals().counts.created), (1, 0));
-    assert_eq!(gone(&report), std::slice::from_ref(&two), "what was found counts as seen");
-
-    let (world, catalog) = searching("find nobody", "").await;
-    let report = synced(&world, &catalog).await;
-    assert_eq!(report.outcome, Outcome::Done, "finding nothing is no failure: {report:?}");
-    assert!(report.notes.iter().any(|note| note.contains("found nothing by the search query of 1")));
-    assert_eq!(gone(&report), [one.clone(), two]);
-
-    // Whatever may be the one is kept when it is not known which one it is.
-    let query = json!({"title": one}).to_string();
-    let (world, catalog) = searching(&format!("find {one}"), &query).await;
-    let report = synced(&world, &catalog).await;
-    assert_eq!((report.refusals.len(), report.deletion.kept.len()), (1, 2), "{report:?}");
-    let (world, catalog) = searching(&format!("find {one}"), "").await;
-    let report = resync(&world, &catalog, Mode::Plan).await.unwrap();
-    assert_eq!((report.changes.len(), report.deletion.kept.len()), (1, 2), "{report:?}");
-}
-
-#[tokio::test]
-async fn a_relation_by_a_query_is_sent_every_time_and_keeps_what_it_found() {
-    let (mut world, catalog) = searching(&format!("near {B}"), "").await;
-    // No account is read any more, and everything of B but the account is gone.
-    for account in [A, B] {
-        world.resources.insert(World::at(account, "global", "X::Account"), Vec::new());
-    }
-    for region in ["eu-west-1", "us-east-1"] {
-        world.things(B, region).clear();
-    }
-    world.things(A, "us-east-1").clear();
-    let report = synced(&world, &catalog).await;
-    assert_eq!(report.outcome, Outcome::Done, "{report:?}");
-    assert_eq!(related(&report), [format!("account/{B}")], "A's account is related to no more");
-    assert_eq!(catalog.held(), [format!("account/{B}"), format!("thing/near {B}")]);
-
-    let again = synced(&world, &catalog).await;
-    assert_eq!((again.totals().counts.unchanged, again.totals().counts.updated), (0, 1), "{again:?}");
-    assert_eq!(related(&again).len(), 1);
-    let plan = resync(&world, &catalog, Mode::Plan).await.unwrap();
-    assert_eq!((plan.changes.len(), related(&plan).len()), (1, 1), "{plan:?}");
 }
 
 #[tokio::test]

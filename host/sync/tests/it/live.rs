@@ -1,11 +1,9 @@
 //! Live events against in-memory seams: what they write, what they delete, what they leave alone,
 //! and what they and a running resync do to each other.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails its test")]
-
-#[path = "live/batches.rs"]
 mod batches;
-#[path = "live/documents.rs"]
+mod beside_resync;
+mod deletion;
 mod documents;
 
 use std::{
@@ -18,17 +16,16 @@ use std::{
 };
 
 use berth_core::{
-    AccountAccess, AccountId, Adoption, BlueprintId, Catalog, EnabledRegions, Entity, EntityKey, FetchError,
-    FetchRequest, ItemError, ItemFailure, Kind, Ledger, MapError, MapReport, MapRequest, Mapping, Place,
-    Problem, ProblemCode, Producer, RawPage, Region,
+    AccountAccess, Adoption, BlueprintId, Catalog, EnabledRegions, Entity, EntityKey, FetchError,
+    FetchRequest, ItemError, ItemFailure, MapError, MapReport, MapRequest, Mapping, Problem, ProblemCode,
+    RawPage, Region,
 };
 use berth_sync::{
-    AccountCache, Event, Gate, Journal, Live, LiveOptions, LiveParts, NullObserver, Observer, Outcome,
-    Refreshed, Report, Submission, SyncOptions, run,
+    AccountCache, Event, Gate, Journal, Live, LiveOptions, LiveParts, NullObserver, Observer, Refreshed,
+    Report, Submission, SyncOptions, run,
 };
 use berth_test_support::{FakeCatalog, FakeLedger, FakeMapper, FakeSource, Pages, account};
 use futures::{StreamExt, stream};
-use proptest::prelude::*;
 use serde_json::{Value, json, value::RawValue};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -402,71 +399,6 @@ async fn what_the_selector_leaves_out_is_deleted_and_what_its_regions_leave_out_
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entity_that_many_resources_share_is_not_deleted_with_one_of_them() {
-    let mut world = World::of(catalog(&json!({"query": "true"}), ".__ExtraContext.AccountId"));
-    put(&world.catalog, A, 1);
-    assert_eq!(world.follow("Delete", "one").await, Refreshed::Unchanged);
-    assert_eq!(held(&world.catalog), json!({A: 1}));
-}
-
-/// A world whose entities state no account, and a ledger that records who produced them.
-fn recorded(things: &[(&str, &str, &str)]) -> World {
-    let catalog =
-        FakeCatalog { states_of: states(None), ..catalog(&json!({"query": "true"}), ".Properties.Id") };
-    let world = World::of(catalog);
-    for (id, account, region) in things {
-        put(&world.catalog, id, 1);
-        let producer = Producer {
-            account: AccountId::new(account).unwrap(),
-            place: Place::Region(Region::new(region).unwrap()),
-            kind: Kind::new("X::Thing").unwrap(),
-        };
-        world.book.invalidate("", &[(digest(id), Some(producer))]).unwrap();
-    }
-    world
-}
-
-/// The ledger's key of a thing.
-fn digest(id: &str) -> u128 {
-    use std::hash::Hasher;
-
-    use siphasher::sip128::{Hasher128, SipHasher13};
-    let mut hasher = SipHasher13::new();
-    hasher.write(b"thing");
-    hasher.write_u8(0xff);
-    hasher.write(id.as_bytes());
-    hasher.finish128().as_u128()
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_event_deletes_only_what_its_own_account_and_region_produced() {
-    let things = [("own", A, "eu-west-1"), ("of-another", B, "eu-west-1"), ("elsewhere", A, "us-east-1")];
-    let mut world = recorded(&things);
-    put(&world.catalog, "unrecorded", 1);
-    for (id, refreshed) in [
-        ("own", Refreshed::Deleted),
-        ("of-another", Refreshed::Unchanged),
-        ("elsewhere", Refreshed::Unchanged),
-        ("unrecorded", Refreshed::Unchanged),
-    ] {
-        assert_eq!(world.follow("Delete", id).await, refreshed, "{id}");
-    }
-    assert_eq!(held(&world.catalog), json!({"of-another": 1, "elsewhere": 1, "unrecorded": 1}));
-}
-
-#[tokio::test(start_paused = true)]
-async fn events_delete_no_more_of_a_part_than_a_resync_may() {
-    let ids: Vec<String> = (0..40).map(|number| format!("thing-{number}")).collect();
-    let things: Vec<_> = ids.iter().map(|id| (id.as_str(), A, "eu-west-1")).collect();
-    let mut world = recorded(&things);
-    let mut deleted = 0;
-    for id in &ids {
-        deleted += usize::from(world.follow("Delete", id).await == Refreshed::Deleted);
-    }
-    assert_eq!(deleted, 36, "90 % of 40");
-}
-
-#[tokio::test(start_paused = true)]
 async fn aws_is_believed_against_the_event_only_after_looking_again() {
     let mut world = World::new();
     put(&world.catalog, "one", 1);
@@ -561,115 +493,6 @@ async fn too_many_are_refused_and_a_stop_reads_what_waits() {
     assert_eq!(held(&world.catalog), json!({"one": 1, "two": 2}));
     assert_eq!(world.send("Create", &["three"]), Submission::Closed, "nobody would read it");
     assert!(world.live.take_backlog().is_empty());
-}
-
-#[tokio::test]
-async fn a_resync_does_not_delete_what_an_event_wrote_since_it_read() {
-    let mut world = World::new();
-    // Held before the resync, so that it counts as owned, and gone when the resync read.
-    put(&world.catalog, "one", 1);
-    put(&world.catalog, "two", 2);
-    world.aws.put("two", json!({"Size": 2}));
-    let report = world
-        .resync_during(async |world| {
-            world.aws.put("one", json!({"Size": 5}));
-            assert_eq!(world.follow("Create", "one").await, Refreshed::Upserted);
-        })
-        .await;
-    assert_eq!((report.outcome, report.deletion.deleted.len()), (Outcome::Done, 0));
-    assert_eq!(held(&world.catalog), json!({"one": 5, "two": 2}));
-    // The next one, which reads it, is free again.
-    world.aws.remove("one");
-    assert_eq!(world.resync_during(async |_| ()).await.deletion.deleted.len(), 1);
-    assert_eq!(held(&world.catalog), json!({"two": 2}));
-}
-
-#[tokio::test]
-async fn a_resync_does_not_write_back_what_an_event_changed_or_deleted_since_it_read() {
-    let mut world = World::new();
-    for (id, size) in [("changed", 1), ("gone", 2), ("other", 3)] {
-        world.aws.put(id, json!({"Size": size}));
-    }
-    put(&world.catalog, "gone", 1);
-    let report = world
-        .resync_during(async |world| {
-            world.aws.put("changed", json!({"Size": 9}));
-            world.aws.remove("gone");
-            assert_eq!(world.follow("Update", "changed").await, Refreshed::Upserted);
-            assert_eq!(world.follow("Delete", "gone").await, Refreshed::Deleted);
-        })
-        .await;
-    assert_eq!(report.outcome, Outcome::Done);
-    let counts = report.totals().counts;
-    assert_eq!((counts.created, counts.updated, counts.unchanged), (1, 0, 2));
-    assert_eq!(held(&world.catalog), json!({"changed": 9, "other": 3}));
-    assert_eq!(world.book.certain(), 1, "only of the other it is certain what the catalog holds");
-}
-
-#[tokio::test]
-async fn a_resync_does_not_believe_its_ledger_about_what_an_event_wrote() {
-    let mut world = World::new();
-    world.aws.put("one", json!({"Size": 1}));
-    world.aws.put("two", json!({"Size": 2}));
-    world.resync_during(async |_| ()).await;
-    assert_eq!(world.book.certain(), 2);
-    world.aws.put("one", json!({"Size": 9}));
-    assert_eq!(world.follow("Update", "one").await, Refreshed::Upserted);
-    assert_eq!(world.book.certain(), 1);
-    // Back to what the ledger knew, and nobody tells.
-    world.aws.put("one", json!({"Size": 1}));
-    let counts = world.resync_during(async |_| ()).await.totals().counts;
-    assert_eq!((counts.updated, counts.unchanged), (1, 1));
-    assert_eq!(held(&world.catalog), json!({"one": 1, "two": 2}));
-    assert_eq!(world.book.certain(), 2);
-}
-
-fn reads() -> impl Strategy<Value = Option<Read>> {
-    prop_oneof![
-        Just(None),
-        Just(Some(Read::Failed)),
-        Just(Some(Read::Denied)),
-        Just(Some(Read::CutOff)),
-        Just(Some(Read::Partly)),
-        Just(Some(Read::Missing)),
-        Just(Some(Read::Unmappable)),
-        Just(Some(Read::Trap)),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// Whatever events come and however reads end: an entity is deleted only after a read that ran to
-    /// its end and found nothing, and its resource is named by the event.
-    #[test]
-    fn an_event_never_deletes_what_it_could_not_read(
-        script in prop::collection::vec(reads(), 0..6), delete: bool, exists: bool,
-    ) {
-        let script: Vec<Read> = script.into_iter().map_while(|read| read).collect();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            let mut world = World::new();
-            put(&world.catalog, "one", 1);
-            put(&world.catalog, "bystander", 1);
-            if exists {
-                world.aws.put("one", json!({"Size": 1}));
-            }
-            world.aws.next_reads(script.clone());
-            let ended = world.follow(if delete { "Delete" } else { "Update" }, "one").await;
-            let held = held(&world.catalog);
-            prop_assert_eq!(&held["bystander"], 1);
-            let reads = world.aws.reads.lock().unwrap().len();
-            // The last read: from the script, or, beyond it, of what is there.
-            let absent = match script.get(reads - 1) {
-                Some(read) => matches!(read, Read::Missing),
-                None => !exists,
-            };
-            prop_assert_eq!(held["one"].is_null(), ended == Refreshed::Deleted);
-            prop_assert!(absent || ended != Refreshed::Deleted, "{:?} after {} reads", script, reads);
-            Ok(())
-        })?;
-    }
 }
 
 /// Not paused, since a deadline is what is looked at.

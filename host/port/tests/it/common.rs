@@ -1,7 +1,6 @@
 //! What every suite of [`PortCatalog`] sets up: a catalog that speaks with the stand-in.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-
+pub(crate) mod fixtures;
 mod work;
 
 use std::time::Duration;

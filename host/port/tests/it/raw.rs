@@ -1,22 +1,18 @@
 //! [`PortCatalog`] with an organization that takes raw data: what is written, what Port is told, and
 //! how both end.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-
-mod common;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use crate::common::{ID, Work, catalog};
 use berth_core::{
     AccountId, AppConfig, CatalogInfo, Document, DocumentBatch, DocumentsError, EventDocuments, Kind,
     Milestone, Place, Processing, Region, ResourceResult, ResyncStatus, UnitId,
 };
 use berth_port::{PortConfig, ProcessingMode, service::PortService};
-use common::{ID, Work, catalog};
 use port_stand_in::{Fault, Lifecycle, LoggedRequest, PortStandIn, StandInOptions};
 use secrecy::SecretString;
 use serde_json::{Value, json, value::RawValue};
@@ -58,7 +54,7 @@ async fn stand_in(flags: &[&str]) -> PortStandIn {
 
 /// Reaches this stand-in, and asks often whether the resync has been aborted.
 fn config(stand_in: &PortStandIn) -> PortConfig {
-    let mut config = common::config(stand_in);
+    let mut config = crate::common::config(stand_in);
     config.retry.retries = 2;
     config.abort_poll = Duration::from_millis(20);
     config
@@ -196,8 +192,8 @@ async fn without_a_usable_address_for_raw_data_nothing_is_read_or_it_is_left_out
 
 // === Raw data ===
 
-#[tokio::test]
-async fn a_resync_of_raw_data_is_told_from_begin_to_end() {
+/// What Port got of a resync of raw data, from begin to end: three batches of one kind, and one of the other.
+async fn after_a_resync() -> PortStandIn {
     let stand_in = stand_in(&FLAGS).await;
     let mut config = config(&stand_in);
     config.exported_variables = BTreeMap::from([("STAGE".into(), SecretString::from("prod"))]);
@@ -212,7 +208,12 @@ async fn a_resync_of_raw_data_is_told_from_begin_to_end() {
         catalog.milestone(&ended(resource, 4, 0, 0)).await.unwrap();
     }
     catalog.end(ResyncStatus::Completed).await.unwrap();
+    stand_in
+}
 
+#[tokio::test]
+async fn a_resync_of_raw_data_is_told_from_begin_to_end() {
+    let stand_in = after_a_resync().await;
     let calls: Vec<String> = stand_in.requests().iter().skip(5).map(LoggedRequest::call).collect();
     let ingest =
         "POST /ingest/lake/write/integration-type/{type}/integration/{integration}/sync/{sync}/kind/{kind}";
@@ -231,7 +232,7 @@ async fn a_resync_of_raw_data_is_told_from_begin_to_end() {
             "PATCH /v1/integration/{integration}/resync-state",
         ]
     );
-    let (resync, found) = stand_in.lifecycles().into_iter().next().unwrap();
+    let found = lifecycle(&stand_in);
     assert_eq!(
         (found.status.as_str(), &found.announced[..]),
         ("finished", &["AWS::EC2::Instance-0".to_owned(), "AWS::S3::Bucket-1".into()][..])
@@ -241,7 +242,11 @@ async fn a_resync_of_raw_data_is_told_from_begin_to_end() {
         BTreeMap::from([("AWS::EC2::Instance-0".into(), 6), ("AWS::S3::Bucket-1".into(), 1)])
     );
     assert!(found.kinds.values().all(|status| status == "finished"));
+}
 
+#[tokio::test]
+async fn port_is_told_who_resyncs_by_which_mapping() {
+    let stand_in = after_a_resync().await;
     let told = sent(&stand_in, "/v1/lifecycle");
     let start = &told[0].body;
     let fixed = json!({
@@ -269,7 +274,13 @@ async fn a_resync_of_raw_data_is_told_from_begin_to_end() {
         json!({"status": "finished", "integration_id": ID, "integration_type": "aws-v3",
                "integration_version": "1.2.3", "ocean_version": "0.48.12"})
     );
+}
 
+#[tokio::test]
+async fn raw_data_comes_with_what_port_maps_it_by() {
+    let stand_in = after_a_resync().await;
+    let (resync, _) = stand_in.lifecycles().into_iter().next().unwrap();
+    let start = &sent(&stand_in, "/v1/lifecycle")[0].body;
     let writes = writes(&stand_in);
     let path = format!("/ingest/lake/write/integration-type/aws-v3/integration/My-Berth/sync/{resync}/kind/");
     assert_eq!(writes[0].path, format!("{path}AWS%3A%3AEC2%3A%3AInstance"));

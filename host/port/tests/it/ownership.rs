@@ -1,17 +1,13 @@
 //! [`PortCatalog`] against the stand-in: whose an entity is, what a deletion would take along, and when
 //! that is, by Port's clock.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-
-mod common;
-
 use std::{collections::BTreeSet, time::Duration};
 
+use crate::common::{Work, catalog, config};
 use berth_core::{
     Adoption, BlueprintId, Dependent, Entity, EntityKey, FieldSet, UpsertOptions, UpsertOutcome,
 };
 use berth_port::PortConfig;
-use common::{Work, catalog, config};
 use port_stand_in::{Fault, LoggedRequest, PortStandIn, StandInOptions};
 use serde_json::{Value, json};
 

@@ -1,7 +1,5 @@
 //! A catalog together with what was opened last, so that a test reads as what is done in turn.
 
-#![expect(dead_code, reason = "no suite needs everything")]
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Deref,

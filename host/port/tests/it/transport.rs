@@ -1,7 +1,5 @@
 //! What stands between Port and this program, and is not right.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-
 use std::{
     sync::{
         Arc,

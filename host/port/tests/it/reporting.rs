@@ -1,17 +1,13 @@
 //! What [`PortCatalog`] reports of a resync beside the API: metrics, heartbeats, logs.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-
-mod common;
-
 use std::time::{Duration, SystemTime};
 
+use crate::common::{ID, Work, catalog, config};
 use berth_core::{Milestone, ResourceResult, ResyncStatus, UnitCounts};
 use berth_port::{
     PortConfig,
     service::{LogLevel, LogRecord, PortService},
 };
-use common::{ID, Work, catalog, config};
 use port_stand_in::{Fault, PortStandIn, StandInOptions};
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
