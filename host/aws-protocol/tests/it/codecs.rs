@@ -2,8 +2,6 @@
 //! them. `tests/differential` compares every operation with botocore; here stands what a reader
 //! should see, and what botocore cannot say.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use berth_aws_protocol::{DecodeError, Operation, Service, WireRequest};
 use berth_core::Path;
 use http::HeaderMap;

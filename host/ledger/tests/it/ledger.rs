@@ -1,8 +1,6 @@
 //! The ledger through its trait: what survives, what is relied on, and what a damaged, foreign or
 //! locked file does.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

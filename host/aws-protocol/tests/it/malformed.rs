@@ -1,7 +1,5 @@
 //! What a malformed text, and a member that is not what the model says, cost: only themselves.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
-
 use berth_aws_protocol::{DecodeError, Operation, Repairs, Service};
 use berth_core::Path;
 use http::{HeaderMap, HeaderValue};

@@ -1,7 +1,5 @@
 //! Files of other formats, and files that do not name the organization of their catalog yet.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

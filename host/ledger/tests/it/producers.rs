@@ -1,7 +1,5 @@
 //! Sets of producers: what they cost, and what a resync that is killed makes of them.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
