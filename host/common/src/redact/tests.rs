@@ -39,8 +39,9 @@ fn tokens() -> Vec<Sample> {
     [keys_and_headers(), clouds(), code_and_chat(), vaults_and_packages(), business(), operations()].concat()
 }
 
-fn starts(starts: &str, rest: String) -> String {
-    starts.to_owned() + &rest
+fn starts(starts: &str, mut rest: String) -> String {
+    rest.insert_str(0, starts);
+    rest
 }
 
 fn keys_and_headers() -> Vec<Sample> {

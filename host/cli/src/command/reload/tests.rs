@@ -118,7 +118,6 @@ fn values(path: &str) -> Values {
         | "plugin_deadline_seconds"
         | "plugin_memory_mib" => ("7", "8", &[]),
         "upsert_entities_batch_max_size_in_bytes" | "max_response_bytes" => ("1000000", "2000000", &[]),
-        "path_prefix" => ("/a", "/b", &[]),
         "processing_mode" => ("dsp", "ocean-core", &[]),
         "metrics.webhook_url" => ("https://a.example", "https://b.example", &[("metrics.enabled", "true")]),
         "log_level" => ("INFO", "DEBUG", &[]),
@@ -129,7 +128,7 @@ fn values(path: &str) -> Values {
         "plugins" => ("a.pub.dir", "b.pub.dir", &[]),
         "allow_environment_variables_jq_access" => ("true", "false", &[("STAGE", "test")]),
         "metrics.enabled" => ("true", "false", &[("metrics.webhook_url", "https://a.example")]),
-        "state_dir" | "plugins_lock" | "cache_dir" => ("/a", "/b", &[]),
+        "path_prefix" | "state_dir" | "plugins_lock" | "cache_dir" => ("/a", "/b", &[]),
         "confirm_removal" => ("account=111111111111", "account=222222222222", &[]),
         "plugin_trust" => ("pinned", "any", &[]),
         "plugin_isolation" => ("none", "process", &[]),
