@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use berth_core::{
-    DocumentBatch, FetchError, FetchRequest, FieldSet, ItemFailure, KindReads, MapContext, MapRequest,
-    Mapping, Problem, ProblemCode, ResourceConfig, ResourceReader, Unit, UnitState, UnreadStep,
+    DocumentBatch, Entity, FetchError, FetchRequest, FieldSet, ItemFailure, KindReads, MapContext, MapError, MapReport,
+    MapRequest, MapperSnapshot, Mapping, Problem, ProblemCode, RawPage, ResourceConfig, ResourceReader, Unit,
+    UnitState, UnreadStep,
 };
 use futures::StreamExt;
 use tokio::{sync::mpsc, time::Instant};
@@ -62,11 +63,9 @@ impl UnitTask {
         let clock = Instant::now();
         self.progress.unit_started(self.index);
         self.observer.event(&Event::UnitStarted { unit: &unit.id });
-        let mut counts = UnitCounts::default();
-        let mut failures = Vec::new();
-        let mut misconfigured = Misconfigured::default();
-        let mut unread = Vec::new();
-        let mut state = self.read(unit, &mut counts, &mut failures, &mut misconfigured, &mut unread).await;
+        let mut found = Findings::default();
+        let mut state = self.read(unit, &mut found).await;
+        let Findings { counts, failures, misconfigured, unread } = found;
         let last_of_entry = self.progress.unit_read(self.index);
         if last_of_entry && let Err(problem) = self.documents.end(&unit.id).await {
             state = UnitState::Failed(problem);
@@ -99,16 +98,9 @@ impl UnitTask {
         UnitRead { index: self.index, last_of_entry, report, failures, misconfigured }
     }
 
-    async fn read(
-        &self,
-        unit: &Unit,
-        counts: &mut UnitCounts,
-        failures: &mut Vec<(String, Problem)>,
-        misconfigured: &mut Misconfigured,
-        unread: &mut Vec<UnreadCall>,
-    ) -> UnitState {
+    async fn read(&self, unit: &Unit, found: &mut Findings) -> UnitState {
         let since = Instant::now();
-        let Version { mapper, mapping } = match &self.begun {
+        let version = match &self.begun {
             Ok(version) => version,
             Err(problem) => return UnitState::Failed(problem.clone()),
         };
@@ -120,127 +112,186 @@ impl UnitTask {
             one: None,
             fresh: false,
         });
-        let (mapping, documents) = &self.documents.mapping(mapping);
+        let (mapping, documents) = self.documents.mapping(&version.mapping);
+        let wanted = Wanted { mapper: &version.mapper, mapping: &mapping, documents };
         // Reads the next batch while this one is mapped.
-        let mut mapped = pages
-            .map(|page| async {
-                let mut page = page?;
-                let mut lost = std::mem::take(&mut page.failures);
-                let missed = std::mem::take(&mut page.unread);
-                let count = page.count;
-                let nothing = || Ok(berth_core::MapReport::default());
-                if count == 0 {
-                    return Ok((count, lost, missed, Vec::new(), nothing()));
-                }
-                let unknown = match mapping {
-                    Mapping::Documents => Ok(None),
-                    _ => Unknown::of(&unit.resource, unit.kind.plan(), &missed),
-                };
-                let unknown =
-                    match unknown {
-                        Ok(unknown) => unknown,
-                        Err(problem) => {
-                            let resource = format!("a batch of {count}");
-                            lost.extend((0..count).map(|_| ItemFailure {
-                                resource: resource.clone(),
-                                problem: problem.clone(),
-                            }));
-                            return Ok((0, lost, missed, Vec::new(), nothing()));
-                        }
-                    };
-                let kind = unit.id.kind.clone();
-                let context = MapContext {
-                    account: Arc::clone(&unit.account),
-                    region: page.region.clone(),
-                    options: unit.resource.selector.include_actions.clone(),
-                };
-                let examples = self.documents.sample(&kind, &context, &page);
-                let (mapping, documents) = (mapping.clone(), *documents);
-                let mut report = mapper.map(MapRequest { kind, context, mapping, documents, page }).await;
-                self.documents.mapped(mapper, examples, report.is_ok());
-                let partial = match (&unknown, &mut report) {
-                    (Some(unknown), Ok(report)) => unknown.leave_out_of(report),
-                    _ => Vec::new(),
-                };
-                Ok::<_, FetchError>((count, lost, missed, partial, report))
-            })
-            .buffered(2);
+        let mut mapped =
+            pages.map(|page| async { Ok::<_, FetchError>(self.map(unit, &wanted, page?).await) }).buffered(2);
         while let Some(page) = mapped.next().await {
-            let (count, lost, missed, partial, report) = match page {
+            let page = match page {
                 Ok(page) => page,
                 Err(FetchError::Skipped(problem)) => return UnitState::Skipped(problem),
                 Err(FetchError::Failed(problem)) => return UnitState::Failed(problem),
             };
-            // Counts what people call a resource: an instance, not its reservation.
-            let count = report.as_ref().map_or(count, |report| count.max(report.resources));
-            note_unread(unread, missed, count);
-            counts.fetched += (count + lost.len()) as u64;
-            counts.failed += lost.len() as u64;
-            let should_log = |what, problem: &str, resource: &str| {
-                let names = [resource, unit.id.account.as_str()];
-                self.problems.should_log((what, Log::ByName), Some(&unit.id.kind), problem, &names)
-            };
-            for failure in lost {
-                warn_if!(
-                    should_log(UNREAD, &failure.problem.message, &failure.resource),
-                    resource = failure.resource, problem = %failure.problem, "{UNREAD}"
-                );
-                failures.push((failure.resource, failure.problem));
-            }
-            let report = match report {
-                Ok(report) => report,
-                Err(error) => return UnitState::Failed(map_problem(error)),
-            };
-            counts.filtered += report.filtered as u64;
-            counts.mapped += report.entities.len() as u64;
-            counts.failed += report.errors.len() as u64;
-            for field in report.misconfigured {
-                // Without a blueprint there is no entity: the field is one that the entity needs.
-                counts.unmapped += if field.blueprint.is_none() { field.count } else { 0 };
-                misconfigured.add(EntryIndex::of(&unit.id), field);
-            }
-            for error in report.errors {
-                warn_if!(
-                    should_log(UNMAPPED, &error.reason, &error.resource),
-                    resource = error.resource,
-                    reason = error.reason,
-                    "{UNMAPPED}"
-                );
-                let problem = item_problem(&error);
-                failures.push((error.resource, problem));
-            }
-            if matches!(mapping, Mapping::Documents) {
-                counts.documents += report.documents.len() as u64;
-            }
-            let batch = DocumentBatch {
-                unit: unit.id.clone(),
-                config: Arc::clone(&unit.resource),
-                documents: report.documents,
-            };
-            if let Err(problem) = self.documents.take(batch).await {
+            if let Err(problem) = self.take(unit, page, &mapping, since, found).await {
                 return UnitState::Failed(problem);
-            }
-            self.observer.event(&Event::UnitProgress { unit: &unit.id, fetched: counts.fetched });
-            for (at, entity) in report.entities.into_iter().enumerate() {
-                let partial = partial.get(at).copied().unwrap_or_default();
-                let mapped = PendingEntity {
-                    unit: self.index,
-                    fields: Arc::clone(&self.fields),
-                    content: self.merge.and_then(|merge| content_digest(&entity, merge || partial)),
-                    partial,
-                    entity,
-                    since,
-                    state: WriteState::default(),
-                };
-                if self.sender.send(mapped).await.is_err() {
-                    return UnitState::Failed(Problem::new(
-                        ProblemCode::Internal,
-                        "the writer of the resync has ended",
-                    ));
-                }
             }
         }
         UnitState::Complete
+    }
+
+    /// Maps a page, and leaves out of its entities what steps that were not read would have filled.
+    async fn map(&self, unit: &Unit, wanted: &Wanted<'_>, mut page: RawPage) -> MappedPage {
+        let count = page.count;
+        let mut mapped = MappedPage {
+            count,
+            lost: std::mem::take(&mut page.failures),
+            missed: std::mem::take(&mut page.unread),
+            partial: Vec::new(),
+            report: Ok(MapReport::default()),
+        };
+        if count == 0 {
+            return mapped;
+        }
+        let unknown = match wanted.mapping {
+            Mapping::Documents => Ok(None),
+            _ => Unknown::of(&unit.resource, unit.kind.plan(), &mapped.missed),
+        };
+        let unknown = match unknown {
+            Ok(unknown) => unknown,
+            Err(problem) => {
+                let resource = format!("a batch of {count}");
+                let lost = ItemFailure { resource, problem };
+                mapped.count = 0;
+                mapped.lost.extend(std::iter::repeat_n(lost, count));
+                return mapped;
+            }
+        };
+        let kind = unit.id.kind.clone();
+        let context = MapContext {
+            account: Arc::clone(&unit.account),
+            region: page.region.clone(),
+            options: unit.resource.selector.include_actions.clone(),
+        };
+        let examples = self.documents.sample(&kind, &context, &page);
+        let (mapping, documents) = (wanted.mapping.clone(), wanted.documents);
+        mapped.report = wanted.mapper.map(MapRequest { kind, context, mapping, documents, page }).await;
+        self.documents.mapped(wanted.mapper, examples, mapped.report.is_ok());
+        if let (Some(unknown), Ok(report)) = (&unknown, &mut mapped.report) {
+            mapped.partial = unknown.leave_out_of(report);
+        }
+        mapped
+    }
+
+    /// Counts a page, logs what failed in it, and hands on its documents and entities. The error fails the
+    /// unit.
+    async fn take(
+        &self,
+        unit: &Unit,
+        page: MappedPage,
+        mapping: &Mapping,
+        since: Instant,
+        found: &mut Findings,
+    ) -> Result<(), Problem> {
+        let MappedPage { count, lost, missed, partial, report } = page;
+        // Counts what people call a resource: an instance, not its reservation.
+        let count = report.as_ref().map_or(count, |report| count.max(report.resources));
+        let should_log = |what, problem: &str, resource: &str| {
+            let names = [resource, unit.id.account.as_str()];
+            self.problems.should_log((what, Log::ByName), Some(&unit.id.kind), problem, &names)
+        };
+        for failure in &lost {
+            warn_if!(
+                should_log(UNREAD, &failure.problem.message, &failure.resource),
+                resource = failure.resource, problem = %failure.problem, "{UNREAD}"
+            );
+        }
+        found.add_read(count, lost, missed);
+        let report = report.map_err(map_problem)?;
+        for error in &report.errors {
+            warn_if!(
+                should_log(UNMAPPED, &error.reason, &error.resource),
+                resource = error.resource,
+                reason = error.reason,
+                "{UNMAPPED}"
+            );
+        }
+        let MapReport { entities, documents, .. } =
+            found.add_mapped(EntryIndex::of(&unit.id), report, matches!(mapping, Mapping::Documents));
+        let config = Arc::clone(&unit.resource);
+        self.documents.take(DocumentBatch { unit: unit.id.clone(), config, documents }).await?;
+        self.observer.event(&Event::UnitProgress { unit: &unit.id, fetched: found.counts.fetched });
+        self.send(entities, &partial, since).await
+    }
+
+    /// Hands entities to the writing side.
+    async fn send(&self, entities: Vec<Entity>, partial: &[bool], since: Instant) -> Result<(), Problem> {
+        for (at, entity) in entities.into_iter().enumerate() {
+            let partial = partial.get(at).copied().unwrap_or_default();
+            let mapped = PendingEntity {
+                unit: self.index,
+                fields: Arc::clone(&self.fields),
+                content: self.merge.and_then(|merge| content_digest(&entity, merge || partial)),
+                partial,
+                entity,
+                since,
+                state: WriteState::default(),
+            };
+            self.sender.send(mapped).await.map_err(|_| {
+                Problem::new(ProblemCode::Internal, "the writer of the resync has ended")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// What a unit's resources are to become.
+struct Wanted<'u> {
+    mapper: &'u Arc<dyn MapperSnapshot>,
+    mapping: &'u Mapping,
+    /// Whether documents are wanted besides.
+    documents: bool,
+}
+
+/// A page of a unit that was mapped, well or not.
+struct MappedPage {
+    /// How many elements were mapped.
+    count: usize,
+    /// Resources that could not be read.
+    lost: Vec<ItemFailure>,
+    /// Steps that were not read.
+    missed: Vec<UnreadStep>,
+    /// For each entity, whether fields were left out of it. May be shorter: no fields were.
+    partial: Vec<bool>,
+    report: Result<MapReport, MapError>,
+}
+
+/// What is known of a unit so far.
+#[derive(Default)]
+struct Findings {
+    counts: UnitCounts,
+    failures: Vec<(String, Problem)>,
+    misconfigured: Misconfigured,
+    unread: Vec<UnreadCall>,
+}
+
+impl Findings {
+    /// Adds `count` resources that were read, and those that were not.
+    fn add_read(&mut self, count: usize, lost: Vec<ItemFailure>, missed: Vec<UnreadStep>) {
+        note_unread(&mut self.unread, missed, count);
+        self.counts.fetched += (count + lost.len()) as u64;
+        self.counts.failed += lost.len() as u64;
+        self.failures.extend(lost.into_iter().map(|failure| (failure.resource, failure.problem)));
+    }
+
+    /// Adds what mapping gave, and gives it back without its errors and without the fields that gave nothing.
+    fn add_mapped(&mut self, entry: EntryIndex, mut report: MapReport, only_documents: bool) -> MapReport {
+        self.counts.filtered += report.filtered as u64;
+        self.counts.mapped += report.entities.len() as u64;
+        self.counts.failed += report.errors.len() as u64;
+        for field in std::mem::take(&mut report.misconfigured) {
+            // Without a blueprint there is no entity: the field is one that the entity needs.
+            self.counts.unmapped += if field.blueprint.is_none() { field.count } else { 0 };
+            self.misconfigured.add(entry, field);
+        }
+        for error in std::mem::take(&mut report.errors) {
+            let problem = item_problem(&error);
+            self.failures.push((error.resource, problem));
+        }
+        if only_documents {
+            self.counts.documents += report.documents.len() as u64;
+        }
+        report
     }
 }
 

@@ -100,19 +100,7 @@ impl Writer {
             while running.len() < IN_FLIGHT
                 && let Some(request) = queue.next(quiet, !open || running.is_empty())
             {
-                match request {
-                    Request::Compare(blueprint, batch) => {
-                        let span = tracing::debug_span!("compare", %blueprint, entities = batch.len());
-                        running.push(Box::pin(self.compare(blueprint, batch).instrument(span)));
-                    }
-                    Request::Upsert(blueprint, mut batch) => {
-                        for mapped in &mut batch {
-                            mapped.state.tried = waiting.written;
-                        }
-                        let span = tracing::debug_span!("upsert", %blueprint, entities = batch.len());
-                        running.push(Box::pin(self.upsert(blueprint, batch).instrument(span)));
-                    }
-                }
+                running.push(self.step(request, waiting.written));
             }
             if !open && running.is_empty() && queue.is_empty() {
                 // Relations whose target arrived later in this resync are retried, now that everything else
@@ -128,28 +116,9 @@ impl Writer {
             }
             tokio::select! {
                 biased;
-                Some(step) = running.next(), if !running.is_empty() => match step {
-                    Step::Compared(blueprint, results) => {
-                        queue.done(&blueprint);
-                        for (mapped, change) in results {
-                            self.compared(mapped, change, &mut queue, &mut written);
-                        }
-                    }
-                    Step::Upserted(blueprint, batch, outcomes, Unsent { superseded, foreign, refused }) => {
-                        queue.done(&blueprint);
-                        self.refuse_all(refused, &mut written);
-                        for mapped in foreign {
-                            self.leave_alone(mapped, &mut written);
-                        }
-                        for mapped in superseded {
-                            if mapped.entity.search.is_some() {
-                                self.unresolved(&mapped, &mut written);
-                            }
-                            self.unchanged(&mapped, &mut written);
-                        }
-                        self.account(batch, outcomes, &mut waiting, &mut written);
-                    }
-                },
+                Some(step) = running.next(), if !running.is_empty() => {
+                    self.finished(step, &mut queue, &mut waiting, &mut written);
+                }
                 mapped = entities.recv(), if open && running.len() < IN_FLIGHT && !queue.is_full() => match mapped {
                     None => open = false,
                     Some(mapped) => {
@@ -164,6 +133,49 @@ impl Writer {
         self.refuse_all(waiting.entities, &mut written);
         self.record(&mut written.entries).await;
         written
+    }
+
+    /// Begins a request of the catalog. So many entities were `written` before it.
+    fn step(&self, request: Request, written: u64) -> BoxFuture<'_, Step> {
+        match request {
+            Request::Compare(blueprint, batch) => {
+                let span = tracing::debug_span!("compare", %blueprint, entities = batch.len());
+                Box::pin(self.compare(blueprint, batch).instrument(span))
+            }
+            Request::Upsert(blueprint, mut batch) => {
+                for mapped in &mut batch {
+                    mapped.state.tried = written;
+                }
+                let span = tracing::debug_span!("upsert", %blueprint, entities = batch.len());
+                Box::pin(self.upsert(blueprint, batch).instrument(span))
+            }
+        }
+    }
+
+    /// Takes what a request of the catalog gave.
+    fn finished(&self, step: Step, queue: &mut Queue, waiting: &mut RetryQueue, written: &mut WriteSummary) {
+        match step {
+            Step::Compared(blueprint, results) => {
+                queue.done(&blueprint);
+                for (mapped, change) in results {
+                    self.compared(mapped, change, queue, written);
+                }
+            }
+            Step::Upserted(blueprint, batch, outcomes, Unsent { superseded, foreign, refused }) => {
+                queue.done(&blueprint);
+                self.refuse_all(refused, written);
+                for mapped in foreign {
+                    self.leave_alone(mapped, written);
+                }
+                for mapped in superseded {
+                    if mapped.entity.search.is_some() {
+                        self.unresolved(&mapped, written);
+                    }
+                    self.unchanged(&mapped, written);
+                }
+                self.account(batch, outcomes, waiting, written);
+            }
+        }
     }
 
     fn unit(&self, unit: UnitIndex) -> Option<&UnitId> {

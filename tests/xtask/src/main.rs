@@ -13,6 +13,7 @@ mod deploy;
 mod dist;
 mod fuzz;
 mod image;
+mod lengths;
 mod miri;
 mod models;
 mod package;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::{
-    defects, pages,
+    defects, lengths, pages,
     repo::{self, Repo},
     security,
 };
@@ -146,6 +146,7 @@ pub(crate) fn check(repo: &Repo) -> Result<()> {
             files += 1;
             let text = fs::read_to_string(path).with_context(|| format!("could not read {name}"))?;
             offences.extend(texts(&name, &text));
+            offences.extend(lengths::check(&name, &text));
             if path.extension().is_some_and(|extension| extension == "md") {
                 offences.extend(pages::links(&root, &name, &text));
             }

@@ -4,9 +4,11 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use berth_core::KindManifest;
 use serde_json::{Value, json};
 
 use crate::support::{account, kind, read, source, with_roles};
@@ -67,21 +69,16 @@ fn list(value: &Value) -> Vec<Value> {
     value.as_array().unwrap().clone()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn plans_read_the_same_data_as_boto3() {
-    let moto = moto();
-    let expected = seeded(&moto);
-    let accounts = ["111111111111", "222222222222"];
-    let source = source(with_roles(&moto.endpoint, &accounts));
-    for access in source.accounts().await.unwrap() {
-        access.access.unwrap();
-    }
-    let reservations = kind(
+fn reservations() -> Arc<KindManifest> {
+    kind(
         "regional",
         &json!({"steps": [{"id": "reservations", "service": "ec2", "operation": "DescribeInstances",
             "items": "Reservations[]"}]}),
-    );
-    let clusters = kind(
+    )
+}
+
+fn clusters() -> Arc<KindManifest> {
+    kind(
         "regional",
         &json!({"chunk": 7, "steps": [
             {"id": "arns", "service": "ecs", "operation": "ListClusters", "items": "clusterArns[]"},
@@ -89,8 +86,11 @@ async fn plans_read_the_same_data_as_boto3() {
              "input": {"clusters": "{items[]}",
                        "include": ["TAGS", "ATTACHMENTS", "SETTINGS", "CONFIGURATIONS", "STATISTICS"]},
              "items": "clusters[]", "match": {"item": "@", "result": "clusterArn"}}]}),
-    );
-    let services = kind(
+    )
+}
+
+fn services() -> Arc<KindManifest> {
+    kind(
         "regional",
         &json!({"resources": "services", "steps": [
             {"id": "clusters", "service": "ecs", "operation": "ListClusters", "items": "clusterArns[]"},
@@ -100,8 +100,11 @@ async fn plans_read_the_same_data_as_boto3() {
              "operation": "DescribeServices", "result": "serviceName",
              "input": {"cluster": "{parents.clusters}", "services": "{items[]}"},
              "items": "services[]", "match": {"item": "@", "result": "serviceArn"}}]}),
-    );
-    let buckets = kind(
+    )
+}
+
+fn buckets() -> Arc<KindManifest> {
+    kind(
         "global",
         &json!({"steps": [
             {"id": "buckets", "service": "s3", "operation": "ListBuckets", "items": "Buckets[]"},
@@ -110,21 +113,32 @@ async fn plans_read_the_same_data_as_boto3() {
              "errors": {"NoSuchTagSet": {"use": {"TagSet": []}}}},
             {"id": "location", "each": "buckets", "service": "s3", "operation": "GetBucketLocation",
              "input": {"Bucket": "{item.Name}"}, "result": "LocationConstraint"}]}),
-    );
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plans_read_the_same_data_as_boto3() {
+    let moto = moto();
+    let expected = seeded(&moto);
+    let accounts = ["111111111111", "222222222222"];
+    let source = source(with_roles(&moto.endpoint, &accounts));
+    for access in source.accounts().await.unwrap() {
+        access.access.unwrap();
+    }
     for account in accounts {
         for region in ["us-east-1", "eu-west-1"] {
             let expected = &expected[account][region];
-            let found = read(&source, account, &[region], &reservations, &[]).await.complete();
+            let found = read(&source, account, &[region], &reservations(), &[]).await.complete();
             let items: Vec<Value> = found.iter().map(|resource| resource["item"].clone()).collect();
             assert_eq!(sorted(items), sorted(list(&expected["reservations"])));
 
-            let found = read(&source, account, &[region], &clusters, &[]).await;
+            let found = read(&source, account, &[region], &clusters(), &[]).await;
             assert_eq!(found.pages, [7, 5]);
             let details: Vec<Value> =
                 found.complete().iter().map(|resource| resource["steps"]["details"].clone()).collect();
             assert_eq!(sorted(details), sorted(list(&expected["clusters"])));
 
-            let found = read(&source, account, &[region], &services, &[]).await.complete();
+            let found = read(&source, account, &[region], &services(), &[]).await.complete();
             let pairs = found
                 .iter()
                 .map(|resource| {
@@ -135,7 +149,7 @@ async fn plans_read_the_same_data_as_boto3() {
                 .collect();
             assert_eq!(sorted(pairs), sorted(list(&expected["services"])));
         }
-        let found = read(&source, account, &["us-east-1"], &buckets, &[]).await.complete();
+        let found = read(&source, account, &["us-east-1"], &buckets(), &[]).await.complete();
         let found = found
             .iter()
             .map(|resource| {

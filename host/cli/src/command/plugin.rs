@@ -21,6 +21,7 @@ use berth_embed::{
     core::{KindManifest, Scope},
 };
 use berth_engine::{CodeOrigin, Engine, EngineConfig, PluginInfo};
+use berth_engine::{CodeOrigin, Engine, EngineConfig, PluginInfo};
 use comfy_table::{Table, presets};
 use serde_json::json;
 
@@ -34,7 +35,7 @@ use crate::{
     args::{Global, NewPlugin, PluginCommand},
     exit::Exit,
     output::{Said, err, hang, safe},
-    settings::{Destination, Environment, FoundPlugins, GrantedReads, Issue, Plugins, Source, Sources},
+    settings::{Environment, FoundPlugins, GrantedReads, Issue, Plugins, Source},
     summary,
     trust::{Demand, Trust},
 };
@@ -56,15 +57,7 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
         }
         PluginCommand::Test { dir, component: file, bless, json } => {
             with_engine(global, environment, |config, trust| {
-                let config = trust.applied_to(config)?;
-                let file = file.clone().map_or_else(|| component(dir), Ok)?;
-                let (engine, info, folder) = test::engine(config.clone(), &file)?;
-                let other = test::other_engine(config, &info, folder.path())?;
-                let runtime = tokio::runtime::Runtime::new()
-                    .map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
-                let outcome = runtime.block_on(test::run(&engine, other.as_ref(), &info, dir, *bless))?;
-                let exit = if outcome.failed == 0 { Exit::Done } else { Exit::Partial };
-                Ok((if *json { outcome.json().into() } else { Said::from(outcome.text) }, exit))
+                run_tests(trust.applied_to(config)?, dir, file.as_deref(), *bless, *json)
             })
         }
         PluginCommand::Run { plugin, replay, to, port } => {
@@ -74,28 +67,16 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
             } else {
                 source.section().map(|sources| (sources, None))
             };
-            let (sources, destination): (Sources, Option<Destination>) = match settings {
-                Ok(settings) => settings,
+            match settings {
+                Ok((sources, destination)) => {
+                    let (replay, to) = (replay.as_deref(), to.as_deref());
+                    run_alone(plugin, run::Run { sources, destination, replay, to })
+                }
                 Err(issues) => {
                     err(&summary::issues(&issues));
-                    return Exit::Settings;
+                    Exit::Settings
                 }
-            };
-            let ran = component(plugin).and_then(|file| {
-                // Only this plugin: other plugins are neither loaded nor reported.
-                let alone = EngineConfig { plugin_dirs: Vec::new(), ..sources.engine.clone() };
-                let config = sources.trust.clone().applied_to(alone)?;
-                let (engine, info, _folder) = test::engine(config, &file)?;
-                run::run(
-                    run::Run { sources, destination, replay: replay.as_deref(), to: to.as_deref() },
-                    engine,
-                    &info,
-                )
-            });
-            ran.unwrap_or_else(|problem| {
-                err(&summary::problem("cannot run the plugin", &problem));
-                Exit::Settings
-            })
+            }
         }
         #[cfg(feature = "oci")]
         PluginCommand::Push { plugin, reference, registry } => {
@@ -113,19 +94,7 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
         PluginCommand::Add { plugin, to, yes, registry } if is_reference(plugin) => {
             let reference = plugin.to_string_lossy();
             with_registry(global, environment, &reference, registry, |config, trust, registry| {
-                let to = to.as_deref().ok_or_else(|| {
-                    Problem::new(
-                        ProblemCode::CommandArgument,
-                        "`--to` is required with an `oci://` \
-                        reference",
-                    )
-                    .remedy("name a plugin directory with --to")
-                })?;
-                // No service sees the plugin here before it is approved.
-                let folder = tempfile::tempdir()
-                    .map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
-                let (file, _) = exchange::fetch(registry, folder.path())?;
-                approve::add(&config, &trust, &approve::Add { plugin: &file, to: Some(to), yes: *yes })
+                add_from(registry, &config, &trust, to.as_deref(), *yes)
             })
         }
         PluginCommand::Add { plugin, to, yes, .. } => with_engine(global, environment, |config, trust| {
@@ -145,6 +114,58 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
             inspect(&started(trust.applied_to(config)?)?, plugin, *json)
         }),
     }
+}
+
+/// Tests a plugin's folder by its component: `file`, or what the folder builds.
+fn run_tests(
+    config: EngineConfig,
+    dir: &Path,
+    file: Option<&Path>,
+    bless: bool,
+    as_json: bool,
+) -> Result<(Said, Exit), Problem> {
+    let file = file.map_or_else(|| component(dir), |file| Ok(file.to_owned()))?;
+    let (engine, info, folder) = test::engine(config.clone(), &file)?;
+    let other = test::other_engine(config, &info, folder.path())?;
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
+    let outcome = runtime.block_on(test::run(&engine, other.as_ref(), &info, dir, bless))?;
+    let exit = if outcome.failed == 0 { Exit::Done } else { Exit::Partial };
+    Ok((if as_json { outcome.json().into() } else { Said::from(outcome.text) }, exit))
+}
+
+/// Runs a plugin without any others.
+fn run_alone(plugin: &Path, run: run::Run<'_>) -> Exit {
+    let ran = component(plugin).and_then(|file| {
+        // Only this plugin: other plugins are neither loaded nor reported.
+        let alone = EngineConfig { plugin_dirs: Vec::new(), ..run.sources.engine.clone() };
+        let config = run.sources.trust.clone().applied_to(alone)?;
+        let (engine, info, _folder) = test::engine(config, &file)?;
+        run::run(run, engine, &info)
+    });
+    ran.unwrap_or_else(|problem| {
+        err(&summary::problem("cannot run the plugin", &problem));
+        Exit::Settings
+    })
+}
+
+/// Adds a plugin from a registry.
+#[cfg(feature = "oci")]
+fn add_from(
+    registry: &Registry,
+    config: &EngineConfig,
+    trust: &Trust,
+    to: Option<&Path>,
+    yes: bool,
+) -> Result<(String, Exit), Problem> {
+    let to = to.ok_or_else(|| {
+        Problem::new(ProblemCode::CommandArgument, "`--to` is required with an `oci://` reference")
+            .remedy("name a plugin directory with --to")
+    })?;
+    // No service sees the plugin here before it is approved.
+    let folder = tempfile::tempdir().map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
+    let (file, _) = exchange::fetch(registry, folder.path())?;
+    approve::add(config, trust, &approve::Add { plugin: &file, to: Some(to), yes })
 }
 
 fn compile(config: &EngineConfig, into: &Path, as_json: bool) -> Result<(Said, Exit), Problem> {

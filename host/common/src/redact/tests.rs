@@ -31,10 +31,21 @@ fn uuid() -> String {
     format!("{}-{}-4{}-{}-{}", hex(8), hex(4), hex(3), hex(4), hex(12))
 }
 
-/// Returns at least one token of each form.
-fn tokens() -> Vec<(&'static str, String)> {
+/// A form's name, and a token of it.
+type Sample = (&'static str, String);
+
+/// A token of each form, at least one.
+fn tokens() -> Vec<Sample> {
+    [keys_and_headers(), clouds(), code_and_chat(), vaults_and_packages(), business(), operations()].concat()
+}
+
+fn starts(starts: &str, mut rest: String) -> String {
+    rest.insert_str(0, starts);
+    rest
+}
+
+fn keys_and_headers() -> Vec<Sample> {
     let pem = |what: &str| format!("-----BEGIN {what}-----\nMII{}\n-----END {what}-----", alnum(60));
-    let starts = |starts: &str, rest: String| format!("{starts}{rest}");
     vec![
         ("PEM block, complete or truncated", pem("RSA PRIVATE KEY")),
         ("PEM block, complete or truncated", pem("OPENSSH PRIVATE KEY")),
@@ -52,6 +63,11 @@ fn tokens() -> Vec<(&'static str, String)> {
         ("AWS request signature", starts("X-Amz-Signature=", hex(64))),
         ("secret by name", starts("client_secret=", alnum(20))),
         ("secret by name", starts("AccountKey=", alnum(86) + "==")),
+    ]
+}
+
+fn clouds() -> Vec<Sample> {
+    vec![
         ("Azure shared access signature", starts("sig=", alnum(43) + "%3D")),
         ("AWS access key id", starts("AKIA", upper(16))),
         ("AWS access key id", starts("ASIA", upper(16))),
@@ -62,6 +78,11 @@ fn tokens() -> Vec<(&'static str, String)> {
         ("Google OAuth token", starts("ya29.", alnum(60))),
         ("Alibaba access key id", starts("LTAI", alnum(20))),
         ("Tencent secret id", starts("AKID", alnum(32))),
+    ]
+}
+
+fn code_and_chat() -> Vec<Sample> {
+    vec![
         ("GitHub", starts("ghp_", alnum(36))),
         ("GitHub", starts("gho_", alnum(36))),
         ("GitHub", starts("ghu_", alnum(36))),
@@ -82,6 +103,11 @@ fn tokens() -> Vec<(&'static str, String)> {
         ("Slack webhook", format!("hooks.slack.com/services/T{}/B{}/{}", upper(9), upper(9), alnum(24))),
         ("Discord webhook", format!("discord.com/api/webhooks/{}/{}", some("123456789", 18), alnum(68))),
         ("Telegram bot", format!("{}:AA{}", some("123456789", 9), alnum(33))),
+    ]
+}
+
+fn vaults_and_packages() -> Vec<Sample> {
+    vec![
         ("HashiCorp Vault", starts("hvs.", alnum(24))),
         ("HashiCorp Vault", starts("hvb.", alnum(90))),
         ("HashiCorp Vault", starts("s.", alnum(24))),
@@ -98,6 +124,11 @@ fn tokens() -> Vec<(&'static str, String)> {
         ("Docker Hub", starts("dckr_pat_", alnum(27))),
         ("Artifactory", starts("AKCp", alnum(69))),
         ("Artifactory", starts("cmVmdGtu", alnum(56))),
+    ]
+}
+
+fn business() -> Vec<Sample> {
+    vec![
         ("Stripe", starts("sk_live_", alnum(24))),
         ("Stripe", starts("rk_test_", alnum(24))),
         ("Stripe", starts("whsec_", alnum(32))),
@@ -111,6 +142,11 @@ fn tokens() -> Vec<(&'static str, String)> {
         ("Mailgun", starts("key-", hex(32))),
         ("Mailchimp", hex(32) + "-us14"),
         ("Brevo", format!("xkeysib-{}-{}", hex(64), alnum(16))),
+    ]
+}
+
+fn operations() -> Vec<Sample> {
+    vec![
         ("New Relic", starts("NRAK-", upper(27))),
         ("Grafana", starts("glc_", alnum(60))),
         ("Grafana", format!("glsa_{}_{}", alnum(32), hex(8))),

@@ -164,76 +164,19 @@ fn scan(rest: &mut &str, tokens: &mut Vec<Token>, interpolated: bool) {
                 *rest = after;
                 text(rest, tokens);
             }
-            '.' if after.starts_with('.') => {
-                *rest = &after[1..];
-                tokens.push(Token::Descent);
-            }
-            '.' if after.starts_with('"') => {
-                *rest = &after[1..];
-                text(rest, tokens);
-                if let Some(Token::Text(name)) = tokens.last_mut() {
-                    let name = std::mem::take(name);
-                    tokens.pop();
-                    tokens.push(Token::Field(name));
-                }
-            }
-            '.' if after.starts_with(is_word) && !after.starts_with(|c: char| c.is_ascii_digit()) => {
-                *rest = after;
-                tokens.push(Token::Field(take_word(rest).to_owned()));
-            }
-            '.' if after.trim_start().starts_with('[') => {
-                *rest = after.trim_start();
-                if !index(rest, tokens) {
-                    // `.[0]`, `.[]`: apply to any preceding value.
-                    tokens.push(Token::Dot);
-                }
-            }
             '.' => {
                 *rest = after;
-                tokens.push(Token::Dot);
+                dot(rest, tokens);
             }
-            '[' => {
-                if !index(rest, tokens) {
-                    *rest = after;
-                    depth += 1;
-                    tokens.push(Token::Open);
-                }
-            }
-            '(' | '{' => {
-                *rest = after;
-                depth += 1;
-                tokens.push(Token::Open);
-            }
+            '[' if index(rest, tokens) => {}
             ')' if interpolated && depth == 0 => {
                 *rest = after;
                 return;
-            }
-            ')' | ']' | '}' => {
-                *rest = after;
-                depth = depth.saturating_sub(1);
-                tokens.push(Token::Close);
-            }
-            '|' => {
-                *rest = after;
-                tokens.push(Token::Pipe);
-            }
-            ';' => {
-                *rest = after;
-                tokens.push(Token::Semicolon);
-            }
-            '?' => {
-                *rest = after;
-                // `?//` makes no difference here.
-                tokens.push(Token::Try);
             }
             '$' | '@' => {
                 *rest = after;
                 take_word(rest);
                 tokens.push(Token::Other);
-            }
-            ':' => {
-                *rest = after;
-                tokens.push(Token::Text(":".into()));
             }
             _ if c.is_ascii_digit() => {
                 let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
@@ -243,9 +186,55 @@ fn scan(rest: &mut &str, tokens: &mut Vec<Token>, interpolated: bool) {
             _ if is_word(c) => tokens.push(Token::Word(take_word(rest).to_owned())),
             _ => {
                 *rest = after;
-                tokens.push(Token::Other);
+                let token = sign(c);
+                match token {
+                    Token::Open => depth += 1,
+                    Token::Close => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                tokens.push(token);
             }
         }
+    }
+}
+
+/// What a character is that stands for itself.
+fn sign(c: char) -> Token {
+    match c {
+        '(' | '[' | '{' => Token::Open,
+        ')' | ']' | '}' => Token::Close,
+        '|' => Token::Pipe,
+        ';' => Token::Semicolon,
+        // `?//` is no matter here.
+        '?' => Token::Try,
+        ':' => Token::Text(":".into()),
+        _ => Token::Other,
+    }
+}
+
+/// Reads what a `.` begins, from behind it.
+fn dot(rest: &mut &str, tokens: &mut Vec<Token>) {
+    if let Some(after) = rest.strip_prefix('.') {
+        *rest = after;
+        tokens.push(Token::Descent);
+    } else if let Some(quoted) = rest.strip_prefix('"') {
+        *rest = quoted;
+        text(rest, tokens);
+        if let Some(Token::Text(name)) = tokens.last_mut() {
+            let name = std::mem::take(name);
+            tokens.pop();
+            tokens.push(Token::Field(name));
+        }
+    } else if rest.starts_with(is_word) && !rest.starts_with(|c: char| c.is_ascii_digit()) {
+        tokens.push(Token::Field(take_word(rest).to_owned()));
+    } else if rest.trim_start().starts_with('[') {
+        *rest = rest.trim_start();
+        if !index(rest, tokens) {
+            // `.[0]`, `.[]`: of whatever it stands on.
+            tokens.push(Token::Dot);
+        }
+    } else {
+        tokens.push(Token::Dot);
     }
 }
 

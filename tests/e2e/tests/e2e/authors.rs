@@ -6,14 +6,15 @@ use std::{env, fs};
 use berth_e2e::{World, repository};
 use serde_json::{Value, json};
 
-/// Lets the binary find cargo, and keeps what cargo builds from one run of the tests to the next.
+/// Lets the binary find cargo, and has it build where the bundled plugins were built: the macros of the SDK are
+/// compiled there.
 fn with_toolchain(world: &mut World) {
     for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"] {
         if let Ok(value) = env::var(name) {
             world.set(name, &value);
         }
     }
-    let target = repository().join("target/authors");
+    let target = repository().join("plugins/target");
     world.set("CARGO_TARGET_DIR", target.to_str().expect("a UTF-8 path"));
 }
 

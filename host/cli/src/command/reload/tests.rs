@@ -74,22 +74,14 @@ fn everything((settings, service): &(Settings, Service)) -> String {
 /// Settings of the contract that Berth accepts and that change nothing.
 const WITHOUT_EFFECT: [&str; 2] = ["ssl.port.x509.strict", "ssl.third_party.x509.strict"];
 
-/// Two values of a setting, and the other settings that it needs.
-fn values(path: &str) -> (&'static str, &'static str, &'static [(&'static str, &'static str)]) {
+/// Two values of a setting, and the settings that it needs beside it.
+type Values = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+fn values(path: &str) -> Values {
     const WEBHOOK: &[(&str, &str)] =
         &[("event_listener.type", "WEBHOOK"), ("event_listener.app_host", "https://berth.example")];
     const KAFKA: &[(&str, &str)] = &[("event_listener.type", "KAFKA")];
     const EVENTS: &[(&str, &str)] = &[("integration.config.live_events_api_key", "key")];
-    const KEY: &[(&str, &str)] = &[
-        ("integration.secrets.aws_access_key_id", "id"),
-        ("integration.secrets.aws_secret_access_key", "key"),
-    ];
-    const OTHER_KEY: &[(&str, &str)] = &[
-        ("integration.config.aws_access_key_id", "id"),
-        ("integration.config.aws_secret_access_key", "key"),
-    ];
-    const ORGANIZATION: &[(&str, &str)] =
-        &[("integration.config.account_role_arn", "arn:aws:iam::111111111111:role/Read")];
     match path {
         "port.client_id"
         | "port.client_secret"
@@ -126,7 +118,6 @@ fn values(path: &str) -> (&'static str, &'static str, &'static [(&'static str, &
         | "plugin_deadline_seconds"
         | "plugin_memory_mib" => ("7", "8", &[]),
         "upsert_entities_batch_max_size_in_bytes" | "max_response_bytes" => ("1000000", "2000000", &[]),
-        "path_prefix" => ("/a", "/b", &[]),
         "processing_mode" => ("dsp", "ocean-core", &[]),
         "metrics.webhook_url" => ("https://a.example", "https://b.example", &[("metrics.enabled", "true")]),
         "log_level" => ("INFO", "DEBUG", &[]),
@@ -134,6 +125,34 @@ fn values(path: &str) -> (&'static str, &'static str, &'static [(&'static str, &
         "event_workers_count" | "max_event_processing_seconds" | "max_wait_seconds_before_shutdown" => {
             ("7", "8", EVENTS)
         }
+        "plugins" => ("a.pub.dir", "b.pub.dir", &[]),
+        "allow_environment_variables_jq_access" => ("true", "false", &[("STAGE", "test")]),
+        "metrics.enabled" => ("true", "false", &[("metrics.webhook_url", "https://a.example")]),
+        "path_prefix" | "state_dir" | "plugins_lock" | "cache_dir" => ("/a", "/b", &[]),
+        "confirm_removal" => ("account=111111111111", "account=222222222222", &[]),
+        "plugin_trust" => ("pinned", "any", &[]),
+        "plugin_isolation" => ("none", "process", &[]),
+        "wasi" => ("empty", "deny", &[]),
+        "plugin_keys" => ("a.pub", "b.pub", &[]),
+        "jq_environment" => ("PATH_A", "PATH_B", &[("PATH_A", "a"), ("PATH_B", "b")]),
+        path if path.starts_with("integration.") => values_of_integration(path),
+        _ => ("true", "false", &[]),
+    }
+}
+
+/// The same, for what AWS is read by.
+fn values_of_integration(path: &str) -> Values {
+    const KEY: &[(&str, &str)] = &[
+        ("integration.secrets.aws_access_key_id", "id"),
+        ("integration.secrets.aws_secret_access_key", "key"),
+    ];
+    const OTHER_KEY: &[(&str, &str)] = &[
+        ("integration.config.aws_access_key_id", "id"),
+        ("integration.config.aws_secret_access_key", "key"),
+    ];
+    const ORGANIZATION: &[(&str, &str)] =
+        &[("integration.config.account_role_arn", "arn:aws:iam::111111111111:role/Read")];
+    match path {
         "integration.config.account_role_arn" | "integration.config.hop_role_arn" => {
             ("arn:aws:iam::111111111111:role/Read", "arn:aws:iam::111111111111:role/Other", &[])
         }
@@ -158,16 +177,6 @@ fn values(path: &str) -> (&'static str, &'static str, &'static [(&'static str, &
         ),
         path if path.starts_with("integration.secrets.") => ("a", "b", KEY),
         path if path.starts_with("integration.config.aws_") => ("a", "b", OTHER_KEY),
-        "plugins" => ("a.pub.dir", "b.pub.dir", &[]),
-        "allow_environment_variables_jq_access" => ("true", "false", &[("STAGE", "test")]),
-        "metrics.enabled" => ("true", "false", &[("metrics.webhook_url", "https://a.example")]),
-        "state_dir" | "plugins_lock" | "cache_dir" => ("/a", "/b", &[]),
-        "confirm_removal" => ("account=111111111111", "account=222222222222", &[]),
-        "plugin_trust" => ("pinned", "any", &[]),
-        "plugin_isolation" => ("none", "process", &[]),
-        "wasi" => ("empty", "deny", &[]),
-        "plugin_keys" => ("a.pub", "b.pub", &[]),
-        "jq_environment" => ("PATH_A", "PATH_B", &[("PATH_A", "a"), ("PATH_B", "b")]),
         _ => ("true", "false", &[]),
     }
 }
